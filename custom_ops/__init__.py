@@ -1,0 +1,19 @@
+"""What PyTorch lacks: bias with activation, FIR resampling, and convolution with resampling.
+
+Every operator here is differentiable any number of times and works on any device.
+"""
+
+from custom_ops.bias_act import ACTIVATIONS, bias_act
+from custom_ops.conv2d_resample import conv2d_resample
+from custom_ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+
+__all__ = [
+    "ACTIVATIONS",
+    "bias_act",
+    "conv2d_resample",
+    "downsample2d",
+    "filter2d",
+    "setup_filter",
+    "upfirdn2d",
+    "upsample2d",
+]

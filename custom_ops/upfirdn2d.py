@@ -1,0 +1,185 @@
+"""Pad, upsample, filter with a finite impulse response (FIR) and downsample a batch of images.
+
+The four steps, in this order (Karras et al. 2019, section 4; the classical `upfirdn` of signal processing):
+
+    1. insert `up - 1` zeros after every sample, in both directions;
+    2. pad with zeros on the four sides (negative padding crops);
+    3. convolve with the filter, keeping the outputs that see no edge;
+    4. keep every `down`-th sample, the first one included.
+
+Pairs are (horizontal, vertical) and paddings (left, right, top, bottom), as in `torch.nn.functional.pad`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Padding = int | Sequence[int]
+Factor = int | tuple[int, int]
+
+
+def setup_filter(
+    taps: Sequence[float] | Tensor,
+    normalize: bool = True,
+    gain: float = 1.0,
+    separable: bool = False,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Makes a float32 filter for the functions of this file.
+
+    Args:
+        taps: one line of taps, or a matrix of them.
+        normalize: scale the sum of the taps to one.
+        gain: factor of the whole filter's response.
+        separable: keep a line of taps as a line, to be applied once in each direction; otherwise its outer product
+            with itself is returned.
+
+    Returns:
+        A tensor [taps] or [rows, columns].
+    """
+    f = torch.as_tensor(taps, dtype=torch.float32, device=device)
+    if f.ndim not in (1, 2) or f.numel() == 0:
+        raise ValueError(f"a filter has one or two dimensions and at least one tap, but its shape is {tuple(f.shape)}")
+    if f.ndim == 1 and not separable:
+        f = torch.outer(f, f)
+    if normalize:
+        f = f / f.sum()
+    return f * gain ** (f.ndim / 2)
+
+
+def upfirdn2d(
+    x: Tensor,
+    f: Tensor | None,
+    up: Factor = 1,
+    down: Factor = 1,
+    padding: Padding = 0,
+    flip_filter: bool = False,
+    gain: float = 1.0,
+) -> Tensor:
+    """Pads, upsamples, filters and downsamples images.
+
+    Args:
+        x: images [N, C, H, W].
+        f: filter [taps] (applied in both directions) or [rows, columns]; None is the identity.
+        up: upsampling factor.
+        down: downsampling factor.
+        padding: zeros around the upsampled image: one number, (horizontal, vertical) or (left, right, top, bottom).
+        flip_filter: False convolves, True correlates.
+        gain: factor of the output.
+
+    Returns:
+        Images [N, C, H', W'] with H' = ceil((H * up + top + bottom - rows + 1) / down), W' likewise, in x's type.
+
+    Raises:
+        ValueError: when factors are below one or the padded image is smaller than the filter.
+    """
+    (up_x, up_y), (down_x, down_y) = pair(up), pair(down)
+    left, right, top, bottom = four_sides(padding)
+    if min(up_x, up_y, down_x, down_y) < 1:
+        raise ValueError(f"resampling factors are whole numbers from 1, but up is {up} and down is {down}")
+    f = x.new_ones([1, 1]) if f is None else f.to(x.dtype)
+    f = f if flip_filter else f.flip(list(range(f.ndim)))  # PyTorch's convolutions correlate
+    f = f if gain == 1 else f * gain ** (f.ndim / 2)
+    if f.ndim == 1:
+        x = _resample(x, f[None, :], (up_x, 1), (down_x, 1), (left, right, 0, 0))
+        return _resample(x, f[:, None], (1, up_y), (1, down_y), (0, 0, top, bottom))
+    return _resample(x, f, (up_x, up_y), (down_x, down_y), (left, right, top, bottom))
+
+
+def filter2d(x: Tensor, f: Tensor, padding: Padding = 0, flip_filter: bool = False, gain: float = 1.0) -> Tensor:
+    """Filters images [N, C, H, W] and keeps their size; `padding` is added to what that takes."""
+    (width, height), (left, right, top, bottom) = filter_size(f), four_sides(padding)
+    sides = (left + width // 2, right + (width - 1) // 2, top + height // 2, bottom + (height - 1) // 2)
+    return upfirdn2d(x, f, padding=sides, flip_filter=flip_filter, gain=gain)
+
+
+def upsample2d(
+    x: Tensor, f: Tensor, up: Factor = 2, padding: Padding = 0, flip_filter: bool = False, gain: float = 1.0
+) -> Tensor:
+    """Enlarges images [N, C, H, W] `up` times; `padding` is added to what that takes. Brightness is kept."""
+    up_x, up_y = pair(up)
+    sides = add_sides(four_sides(padding), upsampling_padding(f, up))
+    return upfirdn2d(x, f, up=up, padding=sides, flip_filter=flip_filter, gain=gain * up_x * up_y)
+
+
+def downsample2d(
+    x: Tensor, f: Tensor, down: Factor = 2, padding: Padding = 0, flip_filter: bool = False, gain: float = 1.0
+) -> Tensor:
+    """Reduces images [N, C, H, W] `down` times; `padding` is added to what that takes."""
+    sides = add_sides(four_sides(padding), downsampling_padding(f, down))
+    return upfirdn2d(x, f, down=down, padding=sides, flip_filter=flip_filter, gain=gain)
+
+
+def filter_size(f: Tensor | None) -> tuple[int, int]:
+    """(width, height) of a filter."""
+    if f is None:
+        return 1, 1
+    return f.shape[-1], f.shape[0]
+
+
+def upsampling_padding(f: Tensor | None, up: Factor) -> tuple[int, int, int, int]:
+    """The padding with which the filter stands centred on the upsampled image and `up` times the size results."""
+    (up_x, up_y), (width, height) = pair(up), filter_size(f)
+    return (width + up_x - 1) // 2, (width - up_x) // 2, (height + up_y - 1) // 2, (height - up_y) // 2
+
+
+def downsampling_padding(f: Tensor | None, down: Factor) -> tuple[int, int, int, int]:
+    """The padding with which the filter stands centred on every group of `down` samples."""
+    (down_x, down_y), (width, height) = pair(down), filter_size(f)
+    return (width - down_x + 1) // 2, (width - down_x) // 2, (height - down_y + 1) // 2, (height - down_y) // 2
+
+
+def pair(factor: Factor) -> tuple[int, int]:
+    return (factor, factor) if isinstance(factor, int) else (factor[0], factor[1])
+
+
+def four_sides(padding: Padding) -> tuple[int, int, int, int]:
+    if isinstance(padding, int):
+        return padding, padding, padding, padding
+    if len(padding) == 2:
+        return padding[0], padding[0], padding[1], padding[1]
+    if len(padding) != 4:
+        raise ValueError(f"padding has 1, 2 or 4 numbers, but is {tuple(padding)}")
+    return padding[0], padding[1], padding[2], padding[3]
+
+
+def add_sides(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
+
+
+def _resample(
+    x: Tensor, f: Tensor, up: tuple[int, int], down: tuple[int, int], sides: tuple[int, int, int, int]
+) -> Tensor:
+    """The four steps for a correlation filter [rows, columns], one convolution of each channel by itself."""
+    (rows, columns), (left, right, top, bottom) = f.shape, sides
+    C, height, width = x.shape[1], x.shape[2] * up[1] + top + bottom, x.shape[3] * up[0] + left + right
+    if height < rows or width < columns:
+        raise ValueError(f"a filter of {columns}x{rows} taps does not fit into a padded image of {width}x{height}")
+    if x.numel() == 0:  # PyTorch's convolutions refuse some empty batches
+        shape = (x.shape[0], C, -(-(height - rows + 1) // down[1]), -(-(width - columns + 1) // down[0]))
+        return x.sum() * x.new_ones(shape)
+    if up == (1, 1):
+        x, implicit = split_padding(x, sides)
+        stride = (down[1], down[0])
+        return F.conv2d(x, f.expand(C, 1, rows, columns), stride=stride, padding=implicit, groups=C)
+    # A transposed convolution never touches the zeros between the samples. It yields every output that a sample can
+    # reach; what lies outside the padding is cropped, by the convolution itself where both sides are alike.
+    crop_x = (columns - 1 - left, columns - up[0] - right)
+    crop_y = (rows - 1 - top, rows - up[1] - bottom)
+    alike = crop_x[0] == crop_x[1] >= 0 and crop_y[0] == crop_y[1] >= 0
+    implicit = (crop_y[0], crop_x[0]) if alike else (0, 0)
+    f = f.flip([0, 1]).expand(C, 1, rows, columns)
+    x = F.conv_transpose2d(x, f, stride=(up[1], up[0]), padding=implicit, groups=C)
+    if not alike:
+        x = F.pad(x, [-c for c in (*crop_x, *crop_y)])
+    return x if down == (1, 1) else x[:, :, :: down[1], :: down[0]]
+
+
+def split_padding(x: Tensor, sides: tuple[int, int, int, int]) -> tuple[Tensor, tuple[int, int]]:
+    """Leaves to a convolution (vertical, horizontal) the padding it can do itself and does the rest."""
+    left, right, top, bottom = sides
+    if left == right >= 0 and top == bottom >= 0:
+        return x, (top, left)
+    return F.pad(x, sides), (0, 0)

@@ -1,0 +1,1 @@
+"""Pixels: picture archives, data sets, batches, grids and the embedded demo set."""

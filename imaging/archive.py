@@ -1,0 +1,237 @@
+"""The data set format: a ZIP or folder of pictures, with the labels in `dataset.json`. Reader and writer.
+
+    00000/img00000000.png
+    00000/img00000001.png
+    dataset.json            {"labels": [["00000/img00000000.png", 3], ...], "class_names": ["cat", ...]}
+
+`labels` may be null or absent, `class_names` is optional, other keys are kept for whoever knows them.
+"""
+
+import io
+import json
+import os
+import sys
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from PIL import Image
+
+from imaging.atomic import replacing, replacing_folder
+from imaging.picture import TRAINING_SUFFIXES
+
+INDEX = "dataset.json"
+LARGEST_FILE = 2**29  # bytes: nothing that unpacks to more is a picture for training
+
+
+class Archive(ABC):
+    """Read access to the pictures of a ZIP or folder. Nothing is ever extracted, so names cannot do harm.
+
+    `names` are the pictures, sorted; `sizes` their bytes; `checksums` their CRC-32 where the container keeps one.
+    Instances can be pickled and forked: every process opens its own file.
+    """
+
+    def __init__(self, path: Path, sizes: dict[str, int], checksums: dict[str, int], suffixes: tuple[str, ...]) -> None:
+        visible = sorted(name for name in sizes if not _is_hidden(name))
+        self.path = path
+        self.names = tuple(name for name in visible if name.lower().endswith(suffixes))
+        self.sizes = {name: sizes[name] for name in self.names}
+        self.checksums = {name: checksums.get(name, 0) for name in self.names}
+        indexes = [name for name in visible if name.rpartition("/")[2] == INDEX]
+        self._index_name = min(indexes, key=lambda name: name.count("/"), default=None)
+        if not self.names:
+            kinds = ", ".join(suffix.lstrip(".") for suffix in suffixes)
+            raise ValueError(f"{path} holds no images ({kinds})")
+
+    @abstractmethod
+    def _open(self, name: str) -> BinaryIO: ...
+
+    def open(self, name: str) -> BinaryIO:
+        """The named file, for reading. ValueError when the container cannot give it."""
+        with self._blaming(name):
+            return self._open(name)
+
+    def read(self, name: str) -> bytes:
+        """All bytes of the named file. ValueError when it is too large, damaged, or gone."""
+        if self.sizes.get(name, 0) > LARGEST_FILE:
+            raise ValueError(f"{name} in {self.path} has {self.sizes[name]} bytes; at most {LARGEST_FILE} are accepted")
+        with self._blaming(name), self._open(name) as file:
+            return file.read(LARGEST_FILE)
+
+    @contextmanager
+    def _blaming(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error).strip("'\"")
+            raise ValueError(f"{name} in {self.path} cannot be read: {reason or type(error).__name__}") from error
+
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        """What `dataset.json` says; empty when there is none. ValueError when it is not a JSON object."""
+        if self._index_name is None:
+            return {}
+        try:
+            index = json.loads(self.read(self._index_name))
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"{self._index_name} in {self.path} is not valid JSON: {error}") from error
+        if not isinstance(index, dict):
+            raise ValueError(f'{self._index_name} in {self.path} must hold an object such as {{"labels": ...}}')
+        return index
+
+    @property
+    def labels(self) -> dict[str, Any] | None:
+        """Picture name -> label as written in `dataset.json`, or None. ValueError when the list is malformed."""
+        pairs = self.index.get("labels")
+        if pairs is None:
+            return None
+        folder = self._index_name.rpartition("/")[0] if self._index_name else ""
+        labels: dict[str, Any] = {}
+        for pair in pairs if isinstance(pairs, list) else [None]:
+            if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
+                raise ValueError(f"the labels in {INDEX} of {self.path} must be a list of [name, class] pairs")
+            name = "/".join(filter(None, (folder, pair[0].replace("\\", "/"))))
+            if name in labels:
+                raise ValueError(f"{INDEX} of {self.path} labels {name} twice")
+            labels[name] = pair[1]
+        return labels
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, or empty when `dataset.json` gives none."""
+        names = self.index.get("class_names")
+        return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+class ZipArchive(Archive):
+    """Pictures in a ZIP."""
+
+    def __init__(self, path: Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> None:
+        self._zip: zipfile.ZipFile | None = None
+        self._owner = 0
+        try:
+            with zipfile.ZipFile(path) as container:
+                entries = [entry for entry in container.infolist() if not entry.is_dir()]
+        except (zipfile.BadZipFile, EOFError, UnicodeDecodeError, NotImplementedError) as error:
+            raise ValueError(
+                f"{path} is not a complete ZIP file ({error}): copy or make it again, or give a folder of images"
+            ) from error
+        sizes = {entry.filename: entry.file_size for entry in entries}
+        super().__init__(path, sizes, {entry.filename: entry.CRC for entry in entries}, suffixes)
+
+    def _open(self, name: str) -> BinaryIO:
+        # A handle inherited over a fork would share its place in the file with the parent.
+        if self._zip is None or self._owner != os.getpid():
+            self._zip, self._owner = zipfile.ZipFile(self.path), os.getpid()
+        return self._zip.open(name)  # type: ignore[return-value]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_zip": None}
+
+
+class FolderArchive(Archive):
+    """Pictures in a folder and its sub-folders."""
+
+    def __init__(self, path: Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> None:
+        sizes = {}
+        for folder, _, names in os.walk(path, onerror=_raise):
+            for name in names:
+                file = Path(folder, name)
+                with suppress(FileNotFoundError):  # a link that leads nowhere
+                    sizes[file.relative_to(path).as_posix()] = file.stat().st_size
+        super().__init__(path, sizes, {}, suffixes)
+
+    def _open(self, name: str) -> BinaryIO:
+        return (self.path / name).open("rb")
+
+
+def open_archive(path: str | Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> Archive:
+    """The ZIP or folder at `path`. Files with other endings, hidden ones and `__MACOSX` are ignored.
+
+    FileNotFoundError when nothing is there; ValueError when it cannot be read or holds no pictures.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: give a ZIP or a folder of images")
+    try:
+        return FolderArchive(path, suffixes) if path.is_dir() else ZipArchive(path, suffixes)
+    except PermissionError as error:
+        raise ValueError(f"{error.filename or path} may not be read: {error.strerror}") from error
+
+
+class ArchiveWriter:
+    """Writes an archive, in a `with` block: what stands at `dest` is replaced at its end, or not at all.
+
+    `dest` ending in .zip becomes a ZIP; anything else a folder, which must not exist or be empty. Pictures are PNGs
+    without compression: quick to read, and the same bytes on every machine.
+    """
+
+    def __init__(self, dest: str | Path) -> None:
+        self.dest = Path(dest)
+        self.about: dict[str, Any] = {}  # further keys of dataset.json
+        self._labels: list[list[Any]] = []
+        self._end = ExitStack()
+        self._zip: zipfile.ZipFile | None = None
+        self._folder: Path | None = None
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        if self.dest.suffix.lower() == ".zip":
+            if self.dest.is_dir():
+                raise ValueError(f"{self.dest} is a folder: name a ZIP file that does not exist yet")
+            file = self._end.enter_context(replacing(self.dest))
+            self._zip = self._end.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_STORED))
+        else:
+            self._folder = self._end.enter_context(replacing_folder(self.dest))
+        return self
+
+    def add(self, image: Image.Image, label: int | None = None) -> str:
+        """Append a picture, and return the name it got. Label all pictures or none."""
+        name = f"{self._count // 1000:05d}/img{self._count:08d}.png"
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG", compress_level=0)
+        self._write(name, buffer.getvalue())
+        self._count += 1
+        if label is not None:
+            self._labels.append([name, int(label)])
+        return name
+
+    def __exit__(self, *failure: Any) -> None:
+        try:
+            if failure[0] is None:
+                self._finish()
+        except BaseException:
+            self._end.__exit__(*sys.exc_info())
+            raise
+        self._end.__exit__(*failure)
+
+    def _finish(self) -> None:
+        if not self._count:
+            raise ValueError(f"{self.dest} would hold no images and was not written")
+        if self._labels and len(self._labels) != self._count:
+            raise ValueError(f"only {len(self._labels)} of the {self._count} images for {self.dest} have a label")
+        index = {"labels": self._labels or None, **self.about}
+        self._write(INDEX, json.dumps(index).encode())
+
+    def _write(self, name: str, data: bytes) -> None:
+        if self._zip is not None:
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))  # no clock: equal input gives equal files
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            self._zip.writestr(entry, data)
+        elif self._folder is not None:
+            (self._folder / name).parent.mkdir(exist_ok=True)
+            (self._folder / name).write_bytes(data)
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file is not meant to be seen: `.DS_Store`, `__MACOSX/._a.png` and the like."""
+    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -1,0 +1,151 @@
+"""A data set for training, from the path a user gave: an archive, a folder, or the embedded demo set."""
+
+import hashlib
+import io
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from tqdm import tqdm
+
+from imaging.archive import Archive, open_archive
+from imaging.demo import COUNT, DemoSet
+from imaging.imageset import ImageSet
+from imaging.labels import Labels, take_labels
+from imaging.picture import Header, decode, read_header
+from imaging.pixels import MODES, from_pil
+from imaging.sizes import base_size, nearest_size, parse_size, spell
+from imaging.transforms import NAMES, richest
+
+
+class DataConfig(BaseModel):
+    """Which pictures are learned from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(
+        "demo",
+        description="ZIP or folder of PNG, JPEG or WebP images of one size; `demo`, `demo:64` or `demo:96x64` "
+        "is the embedded set of cartoon faces",
+        json_schema_extra={"flag": "--data", "group": "Data"},
+    )
+    labels: Literal["auto", "none", "folders"] = Field(
+        "auto",
+        description="classes: from dataset.json where there is one (auto), not at all, or one for each sub-folder",
+        json_schema_extra={"flag": "--labels", "group": "Data"},
+    )
+    mirror: bool = Field(
+        False,
+        description="show every image also mirrored left to right",
+        json_schema_extra={"flag": "--mirror", "group": "Data"},
+    )
+    max_images: int = Field(
+        0,
+        ge=0,
+        description="use only this many images, drawn at random but always the same ones; 0 uses all",
+        json_schema_extra={"flag": "--max-images", "group": "Data"},
+    )
+
+
+def open_dataset(config: DataConfig) -> ImageSet:
+    """The images that `config` names, every header checked.
+
+    ValueError or FileNotFoundError say in one sentence what is wrong with them and what to do.
+    """
+    if re.fullmatch("demo(:.*)?", config.path):
+        return _open_demo(config)
+    archive = open_archive(config.path)
+    chosen = choose(len(archive.names), config.max_images)
+    labels = take_labels(archive, config.labels).of(chosen)
+    return ArchiveSet(archive, tuple(archive.names[i] for i in chosen), labels, config.mirror)
+
+
+def choose(count: int, most: int) -> np.ndarray:
+    """Indices of the pictures used, ascending: all `count`, or `most` of them drawn at random, always the same ones."""
+    indices = np.arange(count)
+    if 0 < most < count:
+        np.random.RandomState(0).shuffle(indices)
+        indices = np.sort(indices[:most])
+    return indices
+
+
+class ArchiveSet(ImageSet):
+    """The named pictures of an archive. Pictures of different modes are all read in the richest mode among them."""
+
+    def __init__(self, archive: Archive, names: tuple[str, ...], labels: Labels, mirror: bool) -> None:
+        """Raises ValueError when a header cannot be read, sizes differ, or no network can have the size."""
+        self.archive = archive
+        self.names = names
+        headers = _read_headers(archive, names)
+        height, width = _one_size(archive.path, names, headers)
+        modes = Counter(header.mode for header in headers)
+        self._mode = richest(set(modes))
+        channels = {mode: channels for channels, mode in MODES.items()}[self._mode]
+        identity = [(name, archive.sizes[name], archive.checksums[name]) for name in names]
+        summary = [identity, labels.values.tolist(), labels.class_names, height, width, channels, mirror]
+        fingerprint = hashlib.sha256(json.dumps(summary).encode()).hexdigest()
+        super().__init__(_run_name(archive.path), height, width, channels, labels, mirror, fingerprint)
+        if len(modes) > 1:
+            mixture = " and ".join(f"{count} {NAMES[mode]}" for mode, count in sorted(modes.items()))
+            self.notes = (f"the set mixes {mixture} images: all are read as {NAMES[self._mode]}",)
+
+    def read(self, index: int) -> np.ndarray:
+        name = self.names[index]
+        image = decode(io.BytesIO(self.archive.read(name)), f"{name} in {self.archive.path}", self._mode)
+        if image.size != (self.width, self.height):
+            raise ValueError(f"{name} in {self.archive.path} has changed its size since the set was opened")
+        return from_pil(image)
+
+
+def _read_headers(archive: Archive, names: tuple[str, ...]) -> list[Header]:
+    quiet = len(names) <= 2000 or not sys.stderr.isatty()
+    headers = []
+    for name in tqdm(names, desc=f"checking {archive.path.name}", unit=" images", leave=False, disable=quiet):
+        with archive.open(name) as file:
+            headers.append(read_header(file, f"{name} in {archive.path}"))
+    return headers
+
+
+def _one_size(path: Path, names: tuple[str, ...], headers: list[Header]) -> tuple[int, int]:
+    """(height, width) of all pictures; ValueError with the command that mends the set when it has no valid one."""
+    sizes = Counter((header.height, header.width) for header in headers)
+    most_common = sizes.most_common(1)[0][0]
+    if len(sizes) > 1:
+        first = (headers[0].height, headers[0].width)
+        other = next(i for i, header in enumerate(headers) if (header.height, header.width) != first)
+        odd = (headers[other].height, headers[other].width)
+        raise ValueError(
+            f"{path} holds images of different sizes, such as {spell(*first)} ({names[0]}) and {spell(*odd)} "
+            f"({names[other]}): {mending_command(path, *most_common)}"
+        )
+    try:
+        base_size(*most_common)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}: {mending_command(path, *most_common)}") from None
+    return most_common
+
+
+def mending_command(path: Path, height: int, width: int) -> str:
+    """What makes a set of the nearest valid size from the one at `path`."""
+    size = spell(*nearest_size(height, width))
+    dest = path.with_name(f"{path.resolve().stem}-{size}.zip")
+    return f"make them one size with `python dataset_tool.py --source {path} --dest {dest} --resolution {size}`"
+
+
+def _run_name(path: Path) -> str:
+    """A short name for folders: letters, digits and dashes of the file's own name."""
+    stem = path.resolve().stem if path.is_file() else path.resolve().name
+    return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:40] or "images"
+
+
+def _open_demo(config: DataConfig) -> DemoSet:
+    if config.labels == "folders":
+        raise ValueError("the demo set has no sub-folders: use --labels auto or --labels none")
+    height, width = parse_size(config.path.removeprefix("demo").removeprefix(":") or "64")
+    count = min(config.max_images or COUNT, COUNT)
+    return DemoSet(height, width, count=count, mirror=config.mirror, labelled=config.labels == "auto")

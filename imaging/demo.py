@@ -1,0 +1,108 @@
+"""The embedded demo set: cartoon faces at any size, drawn when they are first asked for.
+
+`python -m imaging.demo --dest faces.zip --resolution 64 --count 1000` writes the set as an archive.
+"""
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from imaging.archive import ArchiveWriter
+from imaging.cartoon import draw_face
+from imaging.faces import EXPRESSIONS, FACTORS, Face, factors_of, sample_face
+from imaging.imageset import ImageSet
+from imaging.labels import Labels
+from imaging.pixels import from_pil, to_pil
+from imaging.sizes import base_size, parse_size, spell
+
+VERSION = "faces 1"  # part of the fingerprint: changes whenever a face would look different
+COUNT = 8192  # faces in the set unless another number is asked for
+MEMORY = 512 * 2**20  # bytes of drawn pixels that are kept
+
+
+class DemoSet(ImageSet):
+    """`count` cartoon faces of `height` x `width`; the class is the expression. Nothing is read from disk."""
+
+    factor_names = FACTORS
+
+    def __init__(
+        self, height: int, width: int, count: int = COUNT, seed: int = 0, mirror: bool = False, labelled: bool = True
+    ) -> None:
+        """Raises ValueError when no network can have this size or `count` is below 1."""
+        base_size(height, width)
+        if count < 1:
+            raise ValueError(f"the demo set needs at least one face, got {count}")
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"the seed of the demo set must lie in 0..{2**32 - 1}, got {seed}")
+        if labelled:
+            expressions = np.arange(count, dtype=np.int64) % len(EXPRESSIONS)  # the rule of sample_face
+            labels = Labels(expressions, EXPRESSIONS, "the class of a demo face is its expression")
+        else:
+            labels = Labels(np.zeros(count, dtype=np.int64), (), "labels are not used")
+        identity = f"{VERSION} {spell(height, width)} count {count} seed {seed} mirror {mirror} labels {labelled}"
+        fingerprint = hashlib.sha256(identity.encode()).hexdigest()
+        super().__init__(f"demo{_short(height, width)}", height, width, 3, labels, mirror, fingerprint)
+        self.seed = seed
+        self._drawn: np.ndarray | None = None  # uint8 [kept, 3, H, W], reserved at the first picture
+        self._known = np.zeros(min(count, MEMORY // (3 * height * width)), dtype=bool)
+
+    def face(self, index: int) -> Face:
+        """What picture `index` was drawn from."""
+        return sample_face(self.seed, index)
+
+    @cached_property
+    def factors(self) -> np.ndarray:
+        """float32 [pictures, len(factor_names)]: what each picture was drawn from."""
+        return np.stack([factors_of(self.face(i)) for i in range(len(self.labels))])
+
+    def read(self, index: int) -> np.ndarray:
+        if index >= len(self._known):
+            return self._draw(index)
+        if self._drawn is None:
+            self._drawn = np.empty((len(self._known), 3, self.height, self.width), dtype=np.uint8)
+        if not self._known[index]:
+            self._drawn[index] = self._draw(index)
+            self._known[index] = True
+        return self._drawn[index].copy()
+
+    def _draw(self, index: int) -> np.ndarray:
+        return from_pil(draw_face(self.face(index), self.height, self.width))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy in another process starts with nothing drawn: drawing is quicker than sending."""
+        return self.__dict__ | {"_drawn": None, "_known": np.zeros_like(self._known)}
+
+
+def _short(height: int, width: int) -> str:
+    return str(width) if height == width else spell(height, width)
+
+
+def write_demo(demo: DemoSet, dest: str) -> None:
+    """Write the faces to a ZIP or folder. dataset.json says besides the labels what each was drawn from: "factors"."""
+    with ArchiveWriter(dest) as writer:
+        names = [writer.add(to_pil(demo.read(i)), int(label)) for i, label in enumerate(demo.labels)]
+        values = [[name, row] for name, row in zip(names, demo.factors.tolist(), strict=True)]
+        writer.about = {"class_names": demo.class_names, "factor_names": demo.factor_names, "factors": values}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m imaging.demo", description="Write cartoon faces as a data set.")
+    parser.add_argument("--dest", required=True, help="a ZIP file, or a folder that is not there yet")
+    parser.add_argument("--resolution", default="64", metavar="WxH", help="size of the pictures (default: 64)")
+    parser.add_argument("--count", type=int, default=COUNT, help=f"how many faces (default: {COUNT})")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives other faces (default: 0)")
+    options = parser.parse_args(arguments)
+    try:
+        demo = DemoSet(*parse_size(options.resolution), count=options.count, seed=options.seed)
+        write_demo(demo, options.dest)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    print(f"wrote {len(demo)} faces of {spell(demo.height, demo.width)} to {options.dest}")
+
+
+if __name__ == "__main__":
+    main()

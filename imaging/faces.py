@@ -1,0 +1,74 @@
+"""Cartoon faces: a small world of pictures whose every cause is known.
+
+A `Face` is a handful of numbers in three groups, chosen so that each belongs to other scales of a generator: coarse
+(pose, head, hair), middle (eyes, glasses, expression) and fine (colours). The expression is the class.
+"""
+
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+
+EXPRESSIONS = ("happy", "sad", "surprised", "angry", "sleepy")
+HAIR_STYLES = ("short", "long", "bob", "bun", "curly")
+GLASSES = ("none", "round", "square")
+
+
+@dataclass(frozen=True)
+class Face:
+    """Everything that decides a picture. Ranges stand beside the fields; styles and the expression are indices."""
+
+    # coarse
+    turn: float  # -1..1: looks to the picture's left .. right
+    tilt: float  # -1..1: leans by at most 12 degrees
+    shift: float  # -1..1: sideways place in the picture
+    head_width: float  # 0..1
+    jaw: float  # 0 round .. 1 pointed
+    hair_style: int  # into HAIR_STYLES
+    hair_length: float  # 0..1
+    parting: float  # -1..1: where the fringe opens
+    # middle
+    eye_size: float  # 0..1
+    eye_spacing: float  # 0..1
+    eye_colour: float  # 0 brown .. green .. 1 blue
+    mouth_width: float  # 0..1
+    glasses: int  # into GLASSES
+    expression: int  # into EXPRESSIONS: the class
+    # fine
+    skin: float  # 0 light .. 1 dark
+    hair_colour: float  # 0 black .. brown .. red .. 1 blonde
+    background: float  # 0..1: hue
+
+
+FACTORS = tuple(field.name for field in fields(Face))
+
+
+def sample_face(seed: int, index: int) -> Face:
+    """Face `index` of the world `seed` (both 0..2**32-1), always the same. Any 5 successive faces show all classes."""
+    draws = np.random.RandomState([seed, index])  # this generator's stream is frozen
+    either = draws.uniform(-1, 1, 4).tolist()
+    unit = draws.uniform(0, 1, 10).tolist()
+    turn, tilt, shift, parting = either
+    return Face(
+        turn=turn,
+        tilt=tilt,
+        shift=shift,
+        head_width=unit[0],
+        jaw=unit[1],
+        hair_style=int(draws.randint(len(HAIR_STYLES))),
+        hair_length=unit[2],
+        parting=parting,
+        eye_size=unit[3],
+        eye_spacing=unit[4],
+        eye_colour=unit[5],
+        mouth_width=unit[6],
+        glasses=int(draws.choice(len(GLASSES), p=[0.7, 0.15, 0.15])),
+        expression=index % len(EXPRESSIONS),
+        skin=unit[7],
+        hair_colour=unit[8],
+        background=unit[9],
+    )
+
+
+def factors_of(face: Face) -> np.ndarray:
+    """The numbers of a face as float32 [17], in the order of FACTORS."""
+    return np.array(astuple(face), dtype=np.float32)

@@ -1,0 +1,108 @@
+"""Which class each picture has: from `dataset.json`, from the sub-folders, or none."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from imaging.archive import INDEX, Archive
+
+MOST_CLASSES = 100_000
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Classes of the pictures of a set. `values` is int64 [pictures], all zero when there are no classes."""
+
+    values: np.ndarray
+    class_names: tuple[str, ...]  # empty when unlabelled
+    note: str  # one sentence: which labels were taken
+
+    def of(self, chosen: np.ndarray) -> "Labels":
+        """The labels of some of the pictures; the classes stay as they are."""
+        return Labels(self.values[chosen], self.class_names, self.note)
+
+
+def take_labels(archive: Archive, choice: Literal["auto", "none", "folders"]) -> Labels:
+    """The labels of `archive.names`, in that order.
+
+    "auto" takes those of dataset.json where it has some; "folders" makes every sub-folder a class. ValueError says
+    which picture's label is wrong, and how.
+    """
+    if choice == "folders":
+        return _from_folders(archive)
+    if choice == "none":
+        return _without(archive, "labels are not used")
+    labels = archive.labels
+    if labels is not None:
+        return _from_index(archive, labels)
+    reason = "has no labels in its dataset.json" if archive.index else "has no dataset.json"
+    folders = _folders(archive.names)
+    if folders and not all(re.fullmatch(r"\d{5}", folder) for folder in folders):  # 00000, 00001: just the layout
+        reason += " (--labels folders would make each sub-folder a class)"
+    return _without(archive, f"the set is unlabelled, for it {reason}")
+
+
+def _without(archive: Archive, note: str) -> Labels:
+    return Labels(np.zeros(len(archive.names), dtype=np.int64), (), note)
+
+
+def _from_index(archive: Archive, labels: dict[str, Any]) -> Labels:
+    where = f"{INDEX} of {archive.path}"
+    known = set(archive.names)
+    if unknown := [name for name in labels if name not in known]:
+        raise ValueError(f"{where} labels {_some(unknown)}, which the archive does not hold")
+    if missing := [name for name in archive.names if name not in labels]:
+        raise ValueError(f"{where} has no label for {_some(missing)}: label every image, or use --labels none")
+    for name, label in labels.items():
+        _check(label, f"the label of {name} in {where}")
+    values = np.array([labels[name] for name in archive.names], dtype=np.int64)
+    classes = int(values.max()) + 1
+    names = archive.class_names
+    if len(names) < classes:
+        names = tuple(map(str, range(classes)))
+    return Labels(values, names, f"labels from dataset.json: {_count(len(names))}")
+
+
+def _check(label: Any, what: str) -> None:
+    if isinstance(label, list):
+        raise ValueError(f"{what} is a vector: labels must be class numbers 0, 1, 2, ..., one for each image")
+    if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < MOST_CLASSES:
+        raise ValueError(f"{what} is {label!r}: labels must be class numbers 0, 1, 2, ... below {MOST_CLASSES}")
+
+
+def _from_folders(archive: Archive) -> Labels:
+    found = _folders(archive.names)
+    if not found:
+        loose = next((name for name in archive.names if "/" not in name), archive.names[0])
+        raise ValueError(
+            f"{archive.path} has no sub-folder for each class ({loose} lies in none): put every image into a "
+            f"sub-folder named after its class, or use --labels auto"
+        )
+    class_names = tuple(sorted(set(found)))
+    number = {name: i for i, name in enumerate(class_names)}
+    values = np.array([number[name] for name in found], dtype=np.int64)
+    return Labels(values, class_names, f"labels from sub-folders: {_count(len(class_names))}")
+
+
+def _folders(names: Sequence[str]) -> list[str]:
+    """The class folder of each picture: the first one below the folders common to all. Empty when some have none."""
+    parents = [name.split("/")[:-1] for name in names]
+    depth = 0
+    while all(len(parent) > depth for parent in parents):
+        found = [parent[depth] for parent in parents]
+        if len(set(found)) > 1:
+            return found
+        depth += 1
+    return []
+
+
+def _some(names: Iterable[str]) -> str:
+    first, *others = sorted(names)
+    return f"{first} and {len(others)} more" if others else first
+
+
+def _count(classes: int) -> str:
+    return f"{classes} class{'es' if classes != 1 else ''}"

@@ -1,0 +1,83 @@
+"""From a data set to the endless sequence of batches that training reads."""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from imaging.demo import DemoSet
+from imaging.imageset import ImageSet
+from imaging.order import EndlessBatches
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def batches(
+    dataset: ImageSet,
+    batch: int,
+    seed: int,
+    position: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    pin: bool = False,
+) -> Iterator[Batch]:
+    """Endless (pixels uint8 [n, C, H, W], labels int64 [n]) with n = batch / world, in the order of `EndlessBatches`.
+
+    The sequence depends on (seed, position, batch, rank, world) and not on the number of worker processes. A picture
+    that cannot be read raises the data set's own one-sentence ValueError, also when a worker met it.
+    """
+    order = EndlessBatches(len(dataset), batch, seed, position, rank, world)
+    return _unwrapped(
+        DataLoader(
+            _WholeBatches(dataset),
+            batch_sampler=order,
+            collate_fn=_as_is,
+            num_workers=workers,
+            pin_memory=pin,
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_leave_interrupts_to_parent,
+            generator=torch.Generator(),  # so that PyTorch's global random stream stays untouched
+        )
+    )
+
+
+def default_workers(dataset: ImageSet) -> int:
+    """Worker processes that suit the set: none when its pixels lie in memory anyway, else up to four."""
+    return 0 if isinstance(dataset, DemoSet) else min(4, os.cpu_count() or 1)
+
+
+def _unwrapped(loader: DataLoader) -> Iterator[Batch]:
+    for outcome in loader:
+        if isinstance(outcome, str):
+            raise ValueError(outcome)
+        yield outcome
+
+
+class _WholeBatches(Dataset):
+    """Reads a batch at a time. A failure travels as its sentence: as an exception it would come back as a traceback."""
+
+    def __init__(self, dataset: ImageSet) -> None:
+        self.dataset = dataset
+
+    def __getitems__(self, indices: list[int]) -> Batch | str:
+        try:
+            items = [self.dataset[i] for i in indices]
+        except (ValueError, OSError) as error:
+            return str(error)
+        pixels = torch.from_numpy(np.stack([pixels for pixels, _ in items]))  # [n, C, H, W]
+        return pixels, torch.tensor([label for _, label in items], dtype=torch.int64)
+
+
+def _as_is(outcome: Any) -> Any:
+    return outcome
+
+
+def _leave_interrupts_to_parent(worker: int) -> None:
+    """Ctrl-C reaches the whole process group; only the parent may decide what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,50 @@
+"""The endless shuffle: every epoch is a new permutation, and any place in it can be named by one number.
+
+The picture at position p is a pure function of (seed, p, count), so a run is resumed by its position alone. The
+permutations come from numpy's RandomState, whose stream is frozen: the order is the same on every machine and version.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+def index_at(seed: int, position: int, count: int) -> int:
+    """Index (0..count-1) of the picture shown at `position` (0, 1, 2, ...) of the endless shuffle."""
+    epoch, place = divmod(position, count)
+    return int(_permutation(seed, epoch, count)[place])
+
+
+@lru_cache(maxsize=2)  # two, because a batch may reach from one epoch into the next
+def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+    words = [seed & 0xFFFFFFFF, seed >> 32, epoch & 0xFFFFFFFF, epoch >> 32]
+    return np.random.RandomState(words).permutation(count)
+
+
+class EndlessBatches(Sampler[list[int]]):
+    """Lists of data set indices, one list per step, without end.
+
+    The whole batch of step k takes the positions `position + k * batch ...`; rank r of `world` takes the r-th of its
+    equal slices. So the union over ranks does not depend on the number of ranks.
+    """
+
+    def __init__(self, count: int, batch: int, seed: int, position: int = 0, rank: int = 0, world: int = 1) -> None:
+        """count: pictures in the set; batch: pictures per step over all ranks; position: where the shuffle starts.
+
+        Raises ValueError when the set is empty or the batch cannot be shared out evenly.
+        """
+        if count < 1:
+            raise ValueError("the data set holds no images")
+        if batch < 1 or batch % world:
+            raise ValueError(f"a batch of {batch} cannot be shared evenly by {world} processes")
+        self.count, self.batch, self.seed, self.position = count, batch, seed, position
+        self.share = batch // world
+        self.offset = rank * self.share
+
+    def __iter__(self) -> Iterator[list[int]]:
+        start = self.position + self.offset
+        while True:
+            yield [index_at(self.seed, start + i, self.count) for i in range(self.share)]
+            start += self.batch

@@ -1,0 +1,66 @@
+"""Drawing in unit coordinates: the shorter side of the picture spans -1..1, x runs to the right and y down."""
+
+import math
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+Colour = tuple[int, int, int]
+Points = np.ndarray  # [points, 2], (x, y)
+
+
+class Pen:
+    """Draws in the face's own coordinates: moved, leaned and scaled into the picture."""
+
+    def __init__(self, canvas: Image.Image, scale: float) -> None:
+        self.draw = ImageDraw.Draw(canvas)
+        self.scale = scale
+        self.middle = np.array([canvas.width / 2, canvas.height / 2])
+        self.place(0, 0, 0, 1)
+
+    def place(self, x: float, y: float, angle: float, size: float) -> None:
+        """Put the face's origin at (x, y), leaning by `angle` radians, `size` times as large."""
+        cos, sin = math.cos(angle), math.sin(angle)
+        self.origin = self.middle + np.array([x, y]) * self.scale
+        self.turned = np.array([[cos, sin], [-sin, cos]]) * (self.scale * size)
+        self.thickness = self.scale * size
+
+    def shape(self, points: Points, colour: Colour) -> None:
+        """A filled polygon."""
+        self.draw.polygon(self._pixels(points), fill=colour)
+
+    def blob(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
+        """A filled ellipse."""
+        self.shape(ellipse(x, y, rx, ry), colour)
+
+    def stroke(self, points: Points, thickness: float, colour: Colour) -> None:
+        """A line with round ends and corners."""
+        xy = self._pixels(points)
+        radius = thickness * self.thickness / 2
+        self.draw.line(xy, fill=colour, width=max(round(2 * radius), 1), joint="curve")
+        for x, y in (xy[:2], xy[-2:]):
+            self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+
+    def _pixels(self, points: Points) -> list[float]:
+        flat: list[float] = (points @ self.turned + self.origin).ravel().tolist()
+        return flat
+
+
+_ANGLES = np.linspace(0, 2 * math.pi, 48, endpoint=False)
+CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
+
+
+def ellipse(x: float, y: float, rx: float, ry: float) -> Points:
+    """Points of an ellipse round (x, y)."""
+    return CIRCLE * (rx, ry) + (x, y)
+
+
+def arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> Points:
+    """Points of an ellipse between two angles in degrees: 0 is right, 90 is down, 270 is up."""
+    angles = np.radians(np.linspace(start, end, 20))
+    return np.stack([x + rx * np.cos(angles), y + ry * np.sin(angles)], axis=1)
+
+
+def line(*points: tuple[float, float]) -> Points:
+    """The given points, in order."""
+    return np.array(points)

@@ -1,0 +1,48 @@
+"""uint8 `pixels` (0..255) and float `images` (-1..1), and the only formulas that lead from one to the other."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> Pillow's name
+
+
+def to_images(pixels: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """uint8 pixels of any shape -> images of the same shape in [-1, 1]."""
+    return pixels.to(dtype) / 127.5 - 1
+
+
+def to_pixels(images: torch.Tensor, rounding: Literal["truncate", "nearest"] = "truncate") -> torch.Tensor:
+    """Images in [-1, 1] (values outside are clamped) -> uint8 pixels of the same shape.
+
+    "truncate" is the rule under which published seeds give their published pictures; "nearest" is the exact inverse
+    of `to_images`. They differ by one grey level at most.
+    """
+    images = images.detach().float()
+    if rounding == "truncate":
+        return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_pil(pixels: torch.Tensor | np.ndarray) -> Image.Image:
+    """uint8 pixels [C, H, W] -> a grey (1 channel), RGB (3) or RGBA (4) picture; other shapes raise ValueError."""
+    array = pixels.cpu().numpy() if isinstance(pixels, torch.Tensor) else pixels
+    if array.ndim != 3 or array.shape[0] not in MODES or array.dtype != np.uint8:
+        raise ValueError(
+            f"a picture needs uint8 pixels [C, H, W] with 1, 3 or 4 channels, got {array.dtype} {list(array.shape)}"
+        )
+    if array.shape[0] == 1:
+        return Image.fromarray(np.ascontiguousarray(array[0]))
+    return Image.fromarray(np.ascontiguousarray(array.transpose(1, 2, 0)))
+
+
+def from_pil(image: Image.Image) -> np.ndarray:
+    """A picture of mode L, RGB or RGBA -> uint8 pixels [C, H, W]; other modes raise ValueError."""
+    if image.mode not in MODES.values():
+        raise ValueError(f"pixels come from pictures of mode L, RGB or RGBA, got mode {image.mode}")
+    array = np.asarray(image)
+    if array.ndim == 2:
+        return array[None].copy()
+    return np.ascontiguousarray(array.transpose(2, 0, 1))

@@ -1,0 +1,74 @@
+"""Pictures to pictures: one colour mode, upright, one size."""
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MODES = ("L", "RGB", "RGBA")  # from poorest to richest; grey, colour, colour with transparency
+NAMES = {"L": "grey", "RGB": "RGB", "RGBA": "RGBA"}
+WITH_ALPHA = ("LA", "La", "RGBA", "RGBa", "PA")
+DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+EXIF_ORIENTATION = 0x0112
+
+
+def mode_of(image: Image.Image) -> str:
+    """The poorest of L, RGB and RGBA that can hold a picture of any mode. Only its header need be loaded.
+
+    Floating-point pictures (mode F) have no fixed range and raise ValueError.
+    """
+    if image.mode in WITH_ALPHA or (image.mode == "P" and "transparency" in image.info):
+        return "RGBA"
+    if image.mode in ("1", "L", *DEEP_GREY):
+        return "L"
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no fixed range: save it with 8 or 16 bits")
+    return "RGB"
+
+
+def richest(modes: set[str]) -> str:
+    """The one of L, RGB and RGBA that can hold all `modes`."""
+    return max(modes, key=MODES.index)
+
+
+def to_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The picture in mode L, RGB or RGBA. 16-bit grey is scaled to 8 bits, CMYK and palettes become colours."""
+    if image.mode in DEEP_GREY:
+        deep = np.asarray(image).astype(np.int64).clip(0, 65535)
+        image = Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
+    return image if image.mode == mode else image.convert(mode)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) as the picture is meant to be seen."""
+    width, height = image.size
+    return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture as its camera was held."""
+    return ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8. Only cameras' formats are asked: in a PNG the answer may lie behind all pixels."""
+    if image.format not in ("JPEG", "MPO", "TIFF", "WEBP"):
+        return 1
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def is_opaque(image: Image.Image) -> bool:
+    """Whether no pixel of an RGBA picture lets anything through."""
+    return image.getchannel("A").getextrema()[0] == 255
+
+
+def center_crop_resize(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The middle of the picture in the aspect width:height, resized without aliasing (Lanczos over the full support).
+
+    Transparent pixels do not bleed into their neighbours. A picture that has the size already comes back unchanged.
+    """
+    if image.size == (width, height):
+        return image
+    scale = min(image.width / width, image.height / height)
+    left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
+    box = (left, top, min(left + width * scale, image.width), min(top + height * scale, image.height))
+    return image.resize((width, height), Image.Resampling.LANCZOS, box=box)

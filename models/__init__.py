@@ -1,0 +1,1 @@
+"""What a network is: its function, its configuration and its file."""

@@ -1,0 +1,131 @@
+"""Families of networks, and the file that any of them is kept in.
+
+A network file is a safetensors file: tensors named `G_ema.…`, `G.…` and `D.…`, and the configuration that rebuilds
+the modules. Opening one runs no code.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
+from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.generator import Generator
+from torch_utils import checkpoint, config
+from torch_utils.device import Precision
+
+FORMAT = "stylegan2-network"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network of a family: the configuration's name in the file, its type, and the module it builds."""
+
+    config_name: str
+    config: type[BaseModel]
+    build: Callable[[Any], nn.Module]
+
+
+_G = Part("generator", GeneratorConfig, Generator)
+_D = Part("discriminator", DiscriminatorConfig, Discriminator)
+FAMILIES: dict[str, dict[str, Part]] = {"stylegan2": {"G_ema": _G, "G": _G, "D": _D}}
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """What a network file holds, as checked tensors and metadata."""
+
+    path: Path
+    metadata: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @property
+    def parts(self) -> list[str]:
+        """Which networks there are, of G_ema, G, D."""
+        return [
+            name for name in FAMILIES[self.metadata["family"]] if any(t.startswith(name + ".") for t in self.tensors)
+        ]
+
+    def part(self, name: str) -> nn.Module:
+        """Builds one network, in float32 on the CPU, ready for use.
+
+        Raises:
+            ValueError: when the file lacks it, or its tensors do not fit its configuration.
+        """
+        if name not in self.parts:
+            raise ValueError(f"{self.path} has no {name}, only {', '.join(self.parts)}: take another network file")
+        part = FAMILIES[self.metadata["family"]][name]
+        with torch.device("meta"):
+            network = part.build(config.from_dict(part.config, self.metadata[part.config_name]))
+        prefix = name + "."
+        own = {key.removeprefix(prefix): t.float() for key, t in self.tensors.items() if key.startswith(prefix)}
+        try:
+            network.load_state_dict(own, assign=True)
+        except RuntimeError as error:
+            raise ValueError(f"{self.path} is damaged (the tensors of {name} do not fit its configuration)") from error
+        return network.requires_grad_(False).eval()
+
+
+def save_network(
+    path: Path,
+    family: str,
+    networks: Mapping[str, nn.Module],
+    facts: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Writes networks that carry a `config` to one file.
+
+    Args:
+        path: where; the file appears whole or not at all.
+        family: a name in `FAMILIES`.
+        networks: of G_ema, G and D those to keep.
+        facts: what else is worth knowing, as JSON: kimg, data, how it was trained.
+        dtype: type of the stored tensors; float16 halves the file.
+    """
+    parts = FAMILIES[family]
+    metadata: dict[str, Any] = {"format": FORMAT, "version": VERSION, "family": family}
+    metadata |= {parts[name].config_name: config.to_dict(network.config) for name, network in networks.items()}  # type: ignore[arg-type]
+    tensors = {
+        f"{name}.{key}": t.to(dtype) for name, network in networks.items() for key, t in network.state_dict().items()
+    }
+    checkpoint.save(path, tensors, metadata | dict(facts))
+
+
+def read_network(path: Path | str) -> NetworkFile:
+    """Reads a network file whole.
+
+    Raises:
+        FileNotFoundError: when there is none.
+        ValueError: when it is damaged, is not a network, or is of a version or family that is not known here.
+    """
+    path = Path(path)
+    tensors, metadata = checkpoint.load(path)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path} is no network of this project: give a network-….safetensors file of a run")
+    if metadata["version"] > VERSION or metadata["family"] not in FAMILIES:
+        raise ValueError(
+            f"{path} is a {metadata['family']} network of format {metadata['version']}, which is newer than this program: "
+            f"update the program"
+        )
+    return NetworkFile(path, metadata, tensors)
+
+
+def load_network(
+    path: Path | str, device: torch.device | str = "cpu", precision: Precision = "fp32", which: str = "G_ema"
+) -> Any:
+    """Loads one network, by default the averaged generator, ready to be called.
+
+        G = load_network("network-000200.0.safetensors")
+        images = G(z, c, truncation_psi=0.7, noise_mode="const")
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_network`, or when the file lacks that network.
+    """
+    network = read_network(path).part(which)
+    return network.set_precision(precision).to(device)  # type: ignore[operator]

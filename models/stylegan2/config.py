@@ -1,0 +1,83 @@
+"""Sizes of a StyleGAN2 generator and discriminator, and which of their blocks compute in low precision."""
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from imaging.sizes import base_size
+from torch_utils.device import Precision
+
+FP16_RESOLUTIONS = 4  # float16 serves the highest four resolutions only (StyleGAN2-ADA, appendix D.1)
+FP16_CLAMP = 256.0  # limit of a convolution's output, far from the largest float16, 65504
+
+
+class ImageConfig(BaseModel):
+    """The images a network makes or judges, and the widths that generator and discriminator share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    height: int = Field(1024, ge=6, description="image height in pixels")
+    width: int = Field(1024, ge=6, description="image width in pixels")
+    channels: Literal[1, 3, 4] = Field(3, description="image channels: 1 grey, 3 RGB, 4 RGBA")
+    classes: int = Field(0, ge=0, description="number of classes; 0 is unconditional")
+    channel_base: int = Field(32768, ge=4, description="feature maps times resolution, up to channel_max")
+    channel_max: int = Field(512, ge=1, description="most feature maps of a layer")
+    mapping_layers: int = Field(8, ge=1, le=32, description="fully connected layers of the mapping network")
+    clamp: float = Field(0.0, ge=0, description="limit of a convolution's absolute output; 0 sets none")
+
+    @model_validator(mode="after")
+    def _size_has_the_form(self) -> "ImageConfig":
+        base_size(self.height, self.width)
+        return self
+
+    @property
+    def base(self) -> tuple[int, int]:
+        """(height, width) of the smallest feature maps: 4 x 4 for powers of two."""
+        return base_size(self.height, self.width)[:2]
+
+    @property
+    def doublings(self) -> int:
+        """How often the base size is doubled to give the image."""
+        return base_size(self.height, self.width)[2]
+
+    def size_at(self, k: int) -> tuple[int, int]:
+        """(height, width) after k doublings."""
+        return self.base[0] << k, self.base[1] << k
+
+    def channels_at(self, k: int) -> int:
+        """Feature maps after k doublings. Base 4 x 4 is meant, so that every size has the widths of its power of two."""
+        return max(1, min(self.channel_base // (4 << k), self.channel_max))
+
+
+class GeneratorConfig(ImageConfig):
+    """Mapping and synthesis network."""
+
+    z_dim: int = Field(512, ge=1, description="dimensions of the latent z")
+    w_dim: int = Field(512, ge=1, description="dimensions of the intermediate latent w")
+
+    @property
+    def num_ws(self) -> int:
+        """How many copies of w drive the synthesis: one for each convolution, and one for the last RGB layer."""
+        return 2 * self.doublings + 2
+
+
+class DiscriminatorConfig(ImageConfig):
+    """Residual (or plain) discriminator."""
+
+    architecture: Literal["residual", "plain"] = Field("residual", description="with or without residual branches")
+    mbstd_group: int = Field(4, ge=1, description="samples that share a minibatch standard deviation")
+
+
+def block_dtypes(doublings: int, precision: Precision) -> list[torch.dtype]:
+    """The type in which the block after k doublings computes, for k = 0 ... doublings.
+
+    float16 is confined to the highest `FP16_RESOLUTIONS` resolutions and never serves the base size; bfloat16, whose
+    range is float32's, serves all.
+    """
+    if precision == "bf16":
+        return [torch.bfloat16] * (doublings + 1)
+    if precision == "fp16":
+        first = max(doublings + 1 - FP16_RESOLUTIONS, 1)
+        return [torch.float16 if k >= first else torch.float32 for k in range(doublings + 1)]
+    return [torch.float32] * (doublings + 1)

@@ -1,0 +1,102 @@
+"""The discriminator: image and class to one score, by residual blocks that halve the size.
+
+Letters: N batch, C channels, H W size.
+"""
+
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+from models.stylegan2.config import DiscriminatorConfig, block_dtypes
+from models.stylegan2.layers import Conv2D, FullyConnected, memory_format, minibatch_std
+from models.stylegan2.mapping import MappingNetwork
+from torch_utils.device import Precision
+
+
+class DiscriminatorBlock(nn.Module):
+    """Two convolutions, the second halving the size; with `residual`, a 1x1 shortcut beside them.
+
+    Both branches are scaled by sqrt(1/2), so that their sum has the variance of the input (Karras et al. 2020,
+    section 4.1).
+    """
+
+    dtype: torch.dtype = torch.float32  # of the convolutions; set_precision changes it
+
+    def __init__(self, config: DiscriminatorConfig, k: int) -> None:
+        super().__init__()
+        inputs, outputs = config.channels_at(k), config.channels_at(k - 1)
+        self.conv0 = Conv2D(inputs, inputs, kernel=3, act="lrelu", clamp=config.clamp)
+        self.conv1 = Conv2D(inputs, outputs, kernel=3, act="lrelu", down=2, clamp=config.clamp)
+        residual = config.architecture == "residual"
+        self.skip = Conv2D(inputs, outputs, kernel=1, bias=False, down=2) if residual else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C', H / 2, W / 2]."""
+        if self.skip is None:
+            return self.conv1(self.conv0(x))
+        y = self.skip(x, gain=sqrt(0.5))
+        x = self.conv1(self.conv0(x), gain=1.0)  # the leaky ReLU's sqrt(2) times sqrt(1/2)
+        return x + y
+
+
+class DiscriminatorTail(nn.Module):
+    """Minibatch statistics, a convolution and two fully connected layers on the base size."""
+
+    def __init__(self, config: DiscriminatorConfig, outputs: int) -> None:
+        super().__init__()
+        self.mbstd_group = config.mbstd_group
+        C, (H, W) = config.channels_at(0), config.base
+        self.conv = Conv2D(C + 1, C, kernel=3, act="lrelu", clamp=config.clamp)
+        self.fc = FullyConnected(C * H * W, C, act="lrelu")
+        self.out = FullyConnected(C, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, outputs] in float32."""
+        x = minibatch_std(x.float(), self.mbstd_group)  # [N, C + 1, H, W]
+        x = self.conv(x)  # [N, C, H, W]
+        x = self.fc(x.flatten(1))  # [N, C]
+        return self.out(x)
+
+
+class Discriminator(nn.Module):
+    """Scores of images: positive for those taken for real.
+
+    With classes, the output vector is projected on the mapped class (Miyato and Koyama 2018).
+    """
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        top, width = config.doublings, config.channels_at(0)
+        self.from_rgb = Conv2D(config.channels, config.channels_at(top), kernel=1, act="lrelu", clamp=config.clamp)
+        self.blocks = nn.ModuleList(DiscriminatorBlock(config, k) for k in range(top, 0, -1))
+        self.tail = DiscriminatorTail(config, width if config.classes else 1)
+        self.mapping = (
+            MappingNetwork(0, config.classes, width, config.mapping_layers, track_average=False)
+            if config.classes
+            else None
+        )
+
+    def forward(self, images: Tensor, c: Tensor | None = None) -> Tensor:
+        """Images [N, channels, height, width] in [-1, 1] and one-hot classes [N, classes] -> scores [N, 1]."""
+        size = (self.config.channels, self.config.height, self.config.width)
+        if images.ndim != 4 or tuple(images.shape[1:]) != size:
+            raise ValueError(f"images must be [N, {size[0]}, {size[1]}, {size[2]}], but are {tuple(images.shape)}")
+        x = images
+        for i, block in enumerate(self.blocks):
+            x = x.to(dtype=block.dtype, memory_format=memory_format(x.device, block.dtype))
+            x = self.from_rgb(x) if i == 0 else x
+            x = block(x)
+        x = self.tail(x)
+        if self.mapping is None:
+            return x
+        class_vector = self.mapping(None, c)
+        return (x * class_vector).sum(dim=1, keepdim=True) / sqrt(class_vector.shape[1])
+
+    def set_precision(self, precision: Precision) -> "Discriminator":
+        """Chooses the type each block computes in; parameters and the last layers stay float32. Returns the network."""
+        dtypes = block_dtypes(self.config.doublings, precision)
+        for block, dtype in zip(self.blocks, reversed(dtypes[1:]), strict=True):
+            block.dtype = dtype
+        return self

@@ -1,0 +1,157 @@
+"""The generator: w modulates a stack of convolutions that doubles the size block by block.
+
+Every block adds its RGB image to the enlarged image of the block before ("output skips", Karras et al. 2020, section
+4.1), so no progressive growing is needed. Letters: N batch, C channels, H W size, D width of w, L number of w.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from custom_ops import bias_act, upsample2d
+from models.stylegan2.config import GeneratorConfig, block_dtypes
+from models.stylegan2.latents import truncate
+from models.stylegan2.layers import Conv2DMod, FullyConnected, Noise, blur, memory_format
+from models.stylegan2.mapping import MappingNetwork
+from torch_utils.device import Precision
+
+NoiseMode = Literal["random", "const", "none"]
+
+
+class GeneratorLayer(nn.Module):
+    """Style, modulated convolution, noise, bias and leaky ReLU."""
+
+    def __init__(self, config: GeneratorConfig, inputs: int, outputs: int, size: tuple[int, int], up: int = 1) -> None:
+        super().__init__()
+        self.clamp = config.clamp or None
+        self.affine = FullyConnected(config.w_dim, inputs, bias_init=1)
+        self.conv = Conv2DMod(inputs, outputs, kernel=3, up=up)
+        self.noise = Noise(*size)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor, w: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor:
+        """[N, I, H, W] and w [N, D] -> [N, O, H * up, W * up]."""
+        x = self.conv(x, self.affine(w))
+        if noise_mode != "none":
+            x = x + self.noise(x, noise_mode, generator).to(x.dtype)
+        return bias_act(x, self.bias, act="lrelu", clamp=self.clamp)
+
+
+class RGBBlock(nn.Module):
+    """Features to an image by a modulated 1x1 convolution without demodulation."""
+
+    def __init__(self, config: GeneratorConfig, inputs: int) -> None:
+        super().__init__()
+        self.clamp = config.clamp or None
+        self.affine = FullyConnected(config.w_dim, inputs, bias_init=1)
+        self.conv = Conv2DMod(inputs, config.channels, kernel=1, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(config.channels))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Features [N, C, H, W] and w [N, D] -> image [N, channels, H, W] in float32."""
+        return bias_act(self.conv(x, self.affine(w)), self.bias, clamp=self.clamp).float()
+
+
+class GeneratorBlock(nn.Module):
+    """One resolution: an enlarging layer (not in the first block), a second layer, and the block's RGB image."""
+
+    dtype: torch.dtype = torch.float32  # of the convolutions; set_precision changes it
+
+    def __init__(self, config: GeneratorConfig, k: int) -> None:
+        super().__init__()
+        outputs, size = config.channels_at(k), config.size_at(k)
+        self.conv0 = GeneratorLayer(config, config.channels_at(k - 1), outputs, size, up=2) if k else None
+        self.conv1 = GeneratorLayer(config, outputs, outputs, size)
+        self.rgb = RGBBlock(config, outputs)
+
+    def forward(
+        self,
+        x: Tensor,
+        image: Tensor | None,
+        ws: Tensor,
+        noise_mode: NoiseMode,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Features, the image so far and this block's w [N, 3 or 2, D] -> features and image at twice the size."""
+        x = x.to(dtype=self.dtype, memory_format=memory_format(x.device, self.dtype))
+        *w_convs, w_rgb = ws.unbind(dim=1)
+        layers = [self.conv1] if self.conv0 is None else [self.conv0, self.conv1]
+        for layer, w in zip(layers, w_convs, strict=True):
+            x = layer(x, w, noise_mode, generator)  # [N, C, H, W]
+        rgb = self.rgb(x, w_rgb)  # [N, channels, H, W]
+        return x, rgb if image is None else rgb + upsample2d(image, blur(image.device))
+
+
+class Synthesis(nn.Module):
+    """g: w -> image. Each convolution takes a w of its own; an RGB layer shares that of the convolution after it."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.num_ws, self.w_dim = config.num_ws, config.w_dim
+        self.const = nn.Parameter(torch.randn(config.channels_at(0), *config.base))
+        self.blocks = nn.ModuleList(GeneratorBlock(config, k) for k in range(config.doublings + 1))
+
+    def forward(self, ws: Tensor, noise_mode: NoiseMode = "random", generator: torch.Generator | None = None) -> Tensor:
+        """ws [N, num_ws, w_dim] -> images [N, channels, height, width], float32, about [-1, 1], not clamped.
+
+        Args:
+            ws: one w for each layer.
+            noise_mode: `random` draws noise anew, `const` takes the stored noise, `none` goes without.
+            generator: source of random noise; PyTorch's own where it is None.
+        """
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(f"ws must be [N, {self.num_ws}, {self.w_dim}], but is {tuple(ws.shape)}")
+        if noise_mode not in ("random", "const", "none"):
+            raise ValueError(f"noise mode {noise_mode!r} is not one of random, const, none")
+        ws = ws.float()
+        x, image = self.const.expand(ws.shape[0], -1, -1, -1), None
+        for k, block in enumerate(self.blocks):
+            first = max(2 * k - 1, 0)
+            x, image = block(x, image, ws[:, first : 2 * k + 2], noise_mode, generator)
+        assert image is not None
+        return image
+
+
+class Generator(nn.Module):
+    """Mapping and synthesis: (z, c) -> images."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = MappingNetwork(config.z_dim, config.classes, config.w_dim, config.mapping_layers)
+        self.synthesis = Synthesis(config)
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+        noise_mode: NoiseMode = "random",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Latents [N, z_dim] and classes [N, classes] -> images [N, channels, height, width], about [-1, 1].
+
+        Args:
+            z: standard normal latents.
+            c: one-hot classes; None for an unconditional network.
+            truncation_psi: 1 for the full variety, towards 0 for the average image.
+            truncation_cutoff: how many of the first w are truncated; None means all.
+            noise_mode: `random`, `const` or `none`.
+            generator: source of random noise.
+        """
+        return self.synthesis(self.ws(z, c, truncation_psi, truncation_cutoff), noise_mode, generator)
+
+    def ws(
+        self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
+    ) -> Tensor:
+        """Latents and classes -> truncated w for every layer [N, num_ws, w_dim]."""
+        ws = self.mapping(z, c)[:, None, :].expand(-1, self.synthesis.num_ws, -1)  # [N, L, D]
+        return truncate(ws, self.mapping.w_average, truncation_psi, truncation_cutoff)
+
+    def set_precision(self, precision: Precision) -> "Generator":
+        """Chooses the type each block computes in; parameters stay float32. Returns the network."""
+        for block, dtype in zip(self.synthesis.blocks, block_dtypes(self.config.doublings, precision), strict=True):
+            block.dtype = dtype
+        return self

@@ -1,0 +1,70 @@
+"""The way of a latent: seed -> z -> w -> one w for every layer; truncation, mixing and interpolation on it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def seeds_to_z(seeds: Sequence[int], z_dim: int) -> Tensor:
+    """Latents of seeds, [N, z_dim] float32: row n is numpy's RandomState(seed).randn(1, z_dim).
+
+    That is the rule of the official code, so a seed published with a network gives the picture it is known for.
+    """
+    rows = [np.random.RandomState(seed).randn(1, z_dim) for seed in seeds]
+    return torch.from_numpy(np.concatenate(rows) if rows else np.zeros([0, z_dim])).float()
+
+
+def truncate(ws: Tensor, w_average: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
+    """Pulls w towards its average: w' = average + psi * (w - average) (Karras et al. 2019, section B).
+
+    Args:
+        ws: [N, L, D].
+        w_average: [D].
+        psi: 1 changes nothing, 0 gives the average, negative values its opposite.
+        cutoff: how many of the first w are truncated; None means all.
+    """
+    if psi == 1 or cutoff == 0:
+        return ws
+    count = ws.shape[1] if cutoff is None else cutoff
+    head = w_average.to(ws.dtype).lerp(ws[:, :count], psi)
+    return head if count >= ws.shape[1] else torch.cat([head, ws[:, count:]], dim=1)
+
+
+def mix(ws_rows: Tensor, ws_cols: Tensor, layers: Sequence[int]) -> Tensor:
+    """Style mixing (Karras et al. 2019, section 3.1): the row's w with those of the column in the given layers.
+
+    Args:
+        ws_rows, ws_cols: [N, L, D].
+        layers: which of the L layers come from the column.
+    """
+    mixed = ws_rows.clone()
+    mixed[:, list(layers)] = ws_cols[:, list(layers)]
+    return mixed
+
+
+def layer_range(name: str, num_ws: int) -> list[int]:
+    """The layers that a word or a range names.
+
+    `coarse` are the layers of the first two resolutions (pose, shape), `middle` of the next two (features), `fine` the
+    rest (colours); `0-6` and `0,2,5-7` count layers from 0.
+
+    Raises:
+        ValueError: for words that mean nothing or layers that the network does not have.
+    """
+    words = {"coarse": range(4), "middle": range(4, 8), "fine": range(8, num_ws)}
+    if name in words:
+        layers = [i for i in words[name] if i < num_ws]
+        if not layers:
+            raise ValueError(f"a network with {num_ws} layers of w has none that count as {name}")
+        return layers
+    layers = []
+    for part in name.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ValueError(f"layers {name!r} are not coarse, middle, fine or a list such as 0-6 or 0,2,5-7")
+        layers += range(int(first), int(last if dash else first) + 1)
+    if not layers or max(layers) >= num_ws:
+        raise ValueError(f"layers {name!r} do not fit a network whose layers of w are 0-{num_ws - 1}")
+    return sorted(set(layers))

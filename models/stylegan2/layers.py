@@ -1,0 +1,214 @@
+"""The layers of StyleGAN2. Letters: N batch, I input and O output channels, H W size, k kernel, D width of w.
+
+Equalised learning rate (Karras et al. 2018, section 4.1): weights are stored with unit variance and scaled by
+1 / sqrt(fan_in) when used, so that one learning rate fits every layer.
+"""
+
+from functools import cache
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+from custom_ops import bias_act, conv2d_resample, setup_filter
+
+DEMODULATION_EPSILON = 1e-8
+
+
+@cache
+def blur(device: torch.device) -> Tensor:
+    """The low-pass filter of every resampling layer, [4, 4] with sum 1 (Karras et al. 2019, appendix C)."""
+    return setup_filter((1, 3, 3, 1), device=device)
+
+
+def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
+    """Scales vectors [N, D] to unit mean square (Karras et al. 2018, section 4.2)."""
+    return x * (x.square().mean(dim=1, keepdim=True) + epsilon).rsqrt()
+
+
+def memory_format(device: torch.device, dtype: torch.dtype) -> torch.memory_format:
+    """The layout in which convolutions of this type run fastest on this device."""
+    fast = device.type == "cpu" or (device.type == "cuda" and dtype in (torch.float16, torch.bfloat16))
+    return torch.channels_last if fast else torch.contiguous_format
+
+
+class FullyConnected(nn.Module):
+    """Fully connected layer with equalised learning rate: act(x W^T + b).
+
+    Args:
+        lr_multiplier: factor of the learning rate of this layer, 0.01 in mapping networks (Karras et al. 2019, C).
+        bias_init: value of the bias in use when training starts.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, act: str = "linear", lr_multiplier: float = 1.0, bias_init: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.act = act
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full([outputs], float(bias_init)))
+        self.weight_gain = lr_multiplier / sqrt(inputs)
+        self.bias_gain = lr_multiplier
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs] -> [N, outputs]."""
+        w = (self.weight * self.weight_gain).to(x.dtype)
+        b = self.bias if self.bias_gain == 1 else self.bias * self.bias_gain
+        if self.act == "linear":
+            return torch.addmm(b.to(x.dtype), x, w.t())
+        return bias_act(x @ w.t(), b, act=self.act)
+
+
+class Conv2D(nn.Module):
+    """Convolution with equalised learning rate, optional halving of the size, bias and activation."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        bias: bool = True,
+        act: str = "linear",
+        down: int = 1,
+        clamp: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.act, self.down, self.clamp = act, down, clamp
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.weight_gain = 1 / sqrt(inputs * kernel**2)
+
+    def forward(self, x: Tensor, gain: float | None = None) -> Tensor:
+        """[N, I, H, W] -> [N, O, H / down, W / down], times `gain` (the activation's own where it is None)."""
+        w = (self.weight * self.weight_gain).to(x.dtype)
+        f = blur(x.device) if self.down > 1 else None
+        x = conv2d_resample(x, w, f, down=self.down, padding=w.shape[2] // 2)
+        clamp = self.clamp * (1.0 if gain is None else gain / _default_gain(self.act)) if self.clamp else None
+        return bias_act(x, self.bias, act=self.act, gain=gain, clamp=clamp)
+
+
+def _default_gain(act: str) -> float:
+    return sqrt(2) if act == "lrelu" else 1.0
+
+
+class Conv2DMod(nn.Module):
+    """Convolution whose weights are modulated by a style and demodulated (Karras et al. 2020, section 2.2).
+
+    For sample n and output channel o, with style s and stored weight w:
+
+        w'[n,o,i,k]  = s[n,i] * w[o,i,k]                                               equation 1
+        w''[n,o,i,k] = w'[n,o,i,k] / sqrt(sum over i,k of w'[n,o,i,k]^2 + epsilon)      equation 3
+
+    That is a grouped convolution, one group a sample: `grouped`. As s multiplies input channels and the root divides
+    output channels, the same result comes from one shared convolution of scaled activations: `scaled`, which needs no
+    weights per sample. `forward` takes the cheaper of the two by their shapes.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, demodulate: bool = True, up: int = 1) -> None:
+        super().__init__()
+        self.demodulate, self.up = demodulate, up
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.weight_gain = 1 / sqrt(inputs * kernel**2)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Images [N, I, H, W] in any type, styles [N, I] in float32 -> [N, O, H * up, W * up] in the images' type."""
+        return self.grouped(x, style) if self.prefers_grouped(x) else self.scaled(x, style)
+
+    def prefers_grouped(self, x: Tensor) -> bool:
+        """One sample needs one set of weights; scaling that is cheaper when it is smaller than the activations."""
+        O, I, k, _ = self.weight.shape
+        N, _, H, W = x.shape
+        return N == 1 and O * I * k * k < (I + O * self.up**2) * H * W
+
+    def demodulation(self, w: Tensor, style: Tensor) -> Tensor:
+        """1 / standard deviation of each output [N, O], from weights [O, I, k, k] and styles [N, I]."""
+        energy = w.square().sum(dim=[2, 3])  # [O, I]
+        return torch.addmm(energy.new_full([1], DEMODULATION_EPSILON), style.square(), energy.t()).rsqrt()
+
+    def scaled(self, x: Tensor, style: Tensor) -> Tensor:
+        """Style on the input channels, one convolution for the whole batch, demodulation on the output channels."""
+        w, style = self._prepared(x.dtype, style)
+        x = x * _per_channel(style, x)
+        x = self._convolve(x, w.to(x.dtype), groups=1)
+        return x * _per_channel(self.demodulation(w, style), x) if self.demodulate else x
+
+    def grouped(self, x: Tensor, style: Tensor) -> Tensor:
+        """The definition: every sample is a group that is convolved with weights of its own."""
+        w, style = self._prepared(x.dtype, style)
+        O, I, k, _ = w.shape
+        N, _, H, W = x.shape
+        w_n = w[None] * style[:, None, :, None, None]  # [N, O, I, k, k]
+        if self.demodulate:
+            w_n = w_n * (w_n.square().sum(dim=[2, 3, 4], keepdim=True) + DEMODULATION_EPSILON).rsqrt()
+        w_n = w_n.reshape(N * O, I, k, k).to(x.dtype)
+        x = self._convolve(x.reshape(1, N * I, H, W) if N > 1 else x, w_n, groups=N)
+        return x.reshape(N, O, H * self.up, W * self.up) if N > 1 else x
+
+    def _prepared(self, dtype: torch.dtype, style: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights and styles in float32, with the gain of layers that demodulation does not normalise.
+
+        In float16 the largest weight and the largest style are brought to one, which demodulation undoes, so that no
+        product overflows (StyleGAN2-ADA, appendix D.1).
+        """
+        w = self.weight
+        if not self.demodulate:
+            return w, style * self.weight_gain
+        if dtype == torch.float16:
+            w = w * (self.weight_gain / w.abs().amax(dim=[1, 2, 3], keepdim=True))
+            style = style / style.abs().amax(dim=1, keepdim=True)
+        return w, style
+
+    def _convolve(self, x: Tensor, w: Tensor, groups: int) -> Tensor:
+        # The enlarging layer is a transposed convolution with the stored weights as they are, which in terms of
+        # convolution over the enlarged image turns them around.
+        f = blur(x.device) if self.up > 1 else None
+        padding = w.shape[2] // 2
+        return conv2d_resample(x, w, f, up=self.up, padding=padding, groups=groups, flip_weight=self.up == 1)
+
+
+def _per_channel(scale: Tensor, x: Tensor) -> Tensor:
+    return scale.to(x.dtype)[:, :, None, None]
+
+
+class Noise(nn.Module):
+    """One picture of noise for all channels, scaled by a learned strength (Karras et al. 2020, section 2.1)."""
+
+    fixed: Tensor
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("fixed", torch.randn(height, width))
+
+    def forward(self, x: Tensor, mode: str, generator: torch.Generator | None) -> Tensor:
+        """Noise for features x [N, C, H, W]: [N, 1, H, W] with mode `random`, [H, W] with `const`; zero for `none`."""
+        if mode == "none":
+            return self.strength.new_zeros([])
+        if mode == "const":
+            noise = self.fixed
+        else:
+            noise = torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device, generator=generator)
+        return noise * self.strength
+
+
+def minibatch_std(x: Tensor, group: int, epsilon: float = 1e-8) -> Tensor:
+    """Appends a map that says how much the samples of a group differ (Karras et al. 2018, section 3).
+
+    The batch is dealt to N / G groups like cards, sample i with i + N / G, i + 2 N / G, ...; the standard deviation
+    over a group is averaged over channels and positions. Of a batch that `group` does not divide, the largest
+    divisor of N up to `group` is taken.
+
+    Args:
+        x: features [N, C, H, W].
+        group: samples in a group, G; at most N are taken.
+
+    Returns:
+        [N, C + 1, H, W].
+    """
+    N, C, H, W = x.shape
+    G = next(g for g in range(min(group, max(N, 1)), 0, -1) if N % g == 0)
+    y = x.reshape(G, -1, C, H, W)  # [G, N / G, C, H, W]
+    y = y.var(dim=0, correction=0)  # [N / G, C, H, W]
+    y = (y + epsilon).sqrt().mean(dim=[1, 2, 3])  # [N / G]
+    y = y.repeat(G).reshape(N, 1, 1, 1).expand(N, 1, H, W)
+    return torch.cat([x, y], dim=1)

@@ -1,0 +1,60 @@
+"""The mapping network: latent z and class c to the intermediate latent w."""
+
+import torch
+from torch import Tensor, nn
+
+from models.stylegan2.layers import FullyConnected, pixel_norm
+
+LEARNING_RATE_MULTIPLIER = 0.01  # Karras et al. 2019, appendix C
+
+
+class MappingNetwork(nn.Module):
+    """f: (z, c) -> w, fully connected layers with leaky ReLU (Karras et al. 2019, section 2).
+
+    z is normalised; c, if there are classes, is embedded, normalised likewise and appended. A discriminator maps its
+    class with the same network without z.
+
+    Args:
+        z_dim: dimensions of z; 0 for none.
+        classes: dimensions of c; 0 for none.
+        w_dim: dimensions of w, of the embedding and of the hidden layers.
+        layers: number of layers after the embedding.
+        track_average: keep the running average of w that truncation needs.
+    """
+
+    w_average: Tensor
+
+    def __init__(self, z_dim: int, classes: int, w_dim: int, layers: int, track_average: bool = True) -> None:
+        super().__init__()
+        if z_dim == 0 and classes == 0:
+            raise ValueError("a mapping network needs z or classes")
+        self.z_dim, self.classes = z_dim, classes
+        self.embed = FullyConnected(classes, w_dim) if classes else None
+        inputs = z_dim + (w_dim if classes else 0)
+        self.layers = nn.ModuleList(
+            FullyConnected(inputs if i == 0 else w_dim, w_dim, "lrelu", LEARNING_RATE_MULTIPLIER) for i in range(layers)
+        )
+        if track_average:
+            self.register_buffer("w_average", torch.zeros(w_dim))
+
+    def forward(self, z: Tensor | None, c: Tensor | None = None) -> Tensor:
+        """Latents [N, z_dim] and classes [N, classes] (one-hot; None without classes) -> w [N, w_dim], float32."""
+        parts = []
+        if self.z_dim:
+            if z is None or z.ndim != 2 or z.shape[1] != self.z_dim:
+                raise ValueError(f"z must be [N, {self.z_dim}], but is {None if z is None else tuple(z.shape)}")
+            parts.append(pixel_norm(z.float()))
+        if self.embed is not None:
+            if c is None or c.ndim != 2 or c.shape[1] != self.classes:
+                shape = None if c is None else tuple(c.shape)
+                raise ValueError(f"this network has classes: c must be one-hot [N, {self.classes}], but is {shape}")
+            parts.append(pixel_norm(self.embed(c.float())))
+        x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    @torch.no_grad()
+    def update_average(self, w: Tensor, beta: float) -> None:
+        """Moves the average of w towards the mean of w [N, w_dim]: average = beta * average + (1 - beta) * mean."""
+        self.w_average.lerp_(w.detach().mean(dim=0), 1 - beta)

@@ -1,0 +1,46 @@
+"""A table of a network's parts: parameters and output shape of each."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def parameter_count(network: nn.Module) -> int:
+    """How many numbers the network learns."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def summary(name: str, network: nn.Module, run: Callable[[nn.Module], Any], depth: int = 3) -> str:
+    """The table of one network.
+
+    Args:
+        name: its heading.
+        network: on the meta device, where nothing is computed.
+        run: calls the network on an example.
+        depth: how many levels of modules to show.
+    """
+    shapes: dict[str, str] = {}
+
+    def note(path: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda module, inputs, output: shapes.__setitem__(path, _shape(output))
+
+    shown = [(path, module) for path, module in network.named_modules() if path and path.count(".") < depth]
+    handles = [module.register_forward_hook(note(path)) for path, module in shown]
+    with torch.no_grad():
+        output = _shape(run(network))
+    for handle in handles:
+        handle.remove()
+    rows = [(path, parameter_count(module), shapes.get(path, "")) for path, module in shown]
+    rows = [row for row in rows if row[1] or row[2]]
+    rows.append(("total", parameter_count(network), output))
+    width = max(len(path) for path, _, _ in rows)
+    lines = [f"{name:<{width + 2}}  {'parameters':>12}  output"]
+    return "\n".join(lines + [f"  {path:<{width}}  {count:>12,}  {shape}" for path, count, shape in rows])
+
+
+def _shape(output: Any) -> str:
+    if isinstance(output, tuple):
+        return " and ".join(_shape(part) for part in output)
+    return "x".join(str(n) for n in output.shape) if isinstance(output, Tensor) else ""

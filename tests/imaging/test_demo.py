@@ -1,0 +1,174 @@
+import json
+import pickle
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops
+
+from imaging.cartoon import draw_face
+from imaging.dataset import DataConfig, open_dataset
+from imaging.demo import DemoSet, main
+from imaging.faces import EXPRESSIONS, FACTORS, GLASSES, HAIR_STYLES, factors_of, sample_face
+
+RECORDED_STYLES = (2, 0, 2)
+RECORDED_TURN = 0.5318497467185028
+
+
+def test_faces_are_the_same_for_ever():
+    face = sample_face(0, 12)
+    assert face == sample_face(0, 12) != sample_face(1, 12)
+    assert (face.hair_style, face.glasses, face.expression) == RECORDED_STYLES
+    assert face.turn == pytest.approx(RECORDED_TURN, abs=1e-12)
+
+
+def test_factors_lie_in_their_ranges_and_are_spread_over_them():
+    factors = np.stack([factors_of(sample_face(0, i)) for i in range(500)])
+    column = dict(zip(FACTORS, factors.T, strict=True))
+    for name, values in column.items():
+        if name in ("turn", "tilt", "shift", "parting"):
+            assert -1 <= values.min() < -0.95 and 0.95 < values.max() <= 1
+        elif name in ("hair_style", "glasses", "expression"):
+            choices = {"hair_style": HAIR_STYLES, "glasses": GLASSES, "expression": EXPRESSIONS}[name]
+            assert set(values) == set(range(len(choices)))
+        else:
+            assert 0 <= values.min() < 0.05 and 0.95 < values.max() <= 1
+
+
+def test_every_factor_shows():
+    face = replace(sample_face(0, 0), hair_style=1, glasses=0, expression=0)
+    plain = draw_face(face, 64, 64)
+    for name in FACTORS:
+        value = getattr(face, name)
+        other = replace(face, **{name: value + 1 if isinstance(value, int) else value - 0.4})
+        assert ImageChops.difference(plain, draw_face(other, 64, 64)).getbbox(), name
+
+
+def test_a_rectangle_shows_the_same_face_on_more_background():
+    face = sample_face(0, 4)
+    square = draw_face(face, 64, 64)
+    assert draw_face(face, 64, 128).crop((32, 0, 96, 64)).tobytes() == square.tobytes()
+    assert draw_face(face, 96, 64).crop((0, 16, 64, 80)).tobytes() == square.tobytes()
+
+
+def test_any_resolution_shows_the_same_face():
+    for i in range(5):
+        large = np.asarray(draw_face(sample_face(0, i), 256, 256).reduce(4)).astype(float)
+        small = np.asarray(draw_face(sample_face(0, i), 64, 64)).astype(float)
+        assert np.abs(large - small).mean() < 4
+
+
+def test_expressions_can_be_told_apart_by_a_linear_eye_at_32():
+    dataset = DemoSet(32, 32, count=1500)
+    items = [dataset[i] for i in range(len(dataset))]
+    pixels = np.stack([item[0].ravel() for item in items]) / 127.5 - 1
+    labels = np.array([item[1] for item in items])
+    train, test = slice(0, 1250), slice(1250, None)
+    kernel = pixels[train] @ pixels[train].T
+    weights = np.linalg.solve(kernel + 100 * np.eye(1250), np.eye(5)[labels[train]])
+    found = (pixels[test] @ pixels[train].T @ weights).argmax(axis=1)
+    assert (found == labels[test]).mean() > 0.9
+
+
+def test_the_set_is_balanced_and_remembers_what_it_drew():
+    dataset = DemoSet(16, 16, count=20)
+    assert dataset.classes == 5 and dataset.class_names == EXPRESSIONS
+    assert dataset.label_counts.tolist() == [4] * 5
+    assert dataset.factors.shape == (20, len(dataset.factor_names))
+    pixels, label = dataset[7]
+    assert label == dataset.face(7).expression == 2
+    expected = np.asarray(draw_face(dataset.face(7), 16, 16)).transpose(2, 0, 1)
+    assert np.array_equal(pixels, expected)
+    pixels[:] = 0  # what a caller does to its copy
+    assert np.array_equal(dataset[7][0], expected)
+
+
+def test_mirrored_faces_keep_their_label():
+    dataset = DemoSet(16, 16, count=10, mirror=True)
+    assert len(dataset) == 20 and dataset.label_counts.tolist() == [4] * 5
+    for i in range(10):
+        (pixels, label), (mirrored, same) = dataset[i], dataset[i + 10]
+        assert same == label and np.array_equal(mirrored, pixels[:, :, ::-1])
+
+
+def test_memory_is_limited(monkeypatch):
+    monkeypatch.setattr("imaging.demo.MEMORY", 3 * 16 * 16 * 4)
+    dataset = DemoSet(16, 16, count=8)
+    for i in (0, 3, 4, 7, 7):
+        assert np.array_equal(dataset[i][0], DemoSet(16, 16, count=8)[i][0])
+    assert dataset._drawn is not None and len(dataset._drawn) == 4
+
+
+def test_fingerprints_tell_sets_apart():
+    sets = [DemoSet(16, 16), DemoSet(32, 16), DemoSet(16, 16, count=9), DemoSet(16, 16, seed=1)]
+    sets += [DemoSet(16, 16, mirror=True), DemoSet(16, 16, labelled=False)]
+    assert len({each.fingerprint for each in sets}) == len(sets)
+    assert DemoSet(16, 16).fingerprint == sets[0].fingerprint
+
+
+def test_a_copy_for_a_worker_is_small_and_equal():
+    dataset = DemoSet(32, 32)
+    pixels = dataset[5][0]
+    data = pickle.dumps(dataset)
+    assert len(data) < 200_000 and np.array_equal(pickle.loads(data)[5][0], pixels)
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "name"),
+    [("demo", (64, 64), "demo64"), ("demo:32", (32, 32), "demo32"), ("demo:96x64", (64, 96), "demo96x64")],
+)
+def test_the_demo_set_by_name(path, size, name):
+    dataset = open_dataset(DataConfig(path=path))
+    assert (dataset.height, dataset.width) == size and dataset.name == name and len(dataset) == 8192
+    assert dataset.labels_note == "the class of a demo face is its expression"
+
+
+def test_the_demo_set_heeds_the_other_options():
+    dataset = open_dataset(DataConfig(path="demo:32", labels="none", mirror=True, max_images=100))
+    assert len(dataset) == 200 and dataset.classes == 0 and dataset.label_counts.shape == (0,)
+    assert dataset[3][1] == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"path": "demo:x"}, "'x' is not a size: write WIDTHxHEIGHT such as 96x64, or one number for a square"),
+        ({"path": "demo", "labels": "folders"}, "the demo set has no sub-folders: use --labels auto or --labels none"),
+        (
+            {"path": "demo:7"},
+            "a network cannot have the size 7x7: both sides must come from a base of at least 3 and together at most "
+            "256 pixels by doubling; the nearest size that works is 8x8",
+        ),
+    ],
+)
+def test_refusals(config, message):
+    with pytest.raises(ValueError) as error:
+        open_dataset(DataConfig(**config))
+    assert str(error.value) == message
+
+
+def test_the_set_can_be_written_as_an_archive(tmp_path, capsys):
+    path = tmp_path / "faces.zip"
+    main(["--dest", str(path), "--resolution", "32x16", "--count", "7"])
+    assert capsys.readouterr().out == f"wrote 7 faces of 32x16 to {path}\n"
+    read, drawn = open_dataset(DataConfig(path=str(path))), DemoSet(16, 32, count=7)
+    assert read.class_names == EXPRESSIONS and len(read) == 7
+    for i in range(7):
+        assert np.array_equal(read[i][0], drawn[i][0]) and read[i][1] == drawn[i][1]
+    index = json.loads(zipfile.ZipFile(path).read("dataset.json"))
+    assert index["factor_names"] == list(FACTORS)
+    assert np.allclose([values for _, values in index["factors"]], drawn.factors)
+
+
+def test_a_folder_will_do_too(tmp_path):
+    main(["--dest", str(tmp_path / "faces"), "--resolution", "16", "--count", "2"])
+    assert Image.open(tmp_path / "faces/00000/img00000001.png").size == (16, 16)
+
+
+def test_bad_sizes_end_the_program_in_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--dest", str(tmp_path / "a.zip"), "--resolution", "7"])
+    assert ended.value.code == 2
+    assert "the nearest size that works is 8x8" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

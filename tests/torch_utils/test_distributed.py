@@ -1,0 +1,93 @@
+import os
+import socket
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from torch_utils import distributed
+from torch_utils.stats import Collector
+
+
+def test_alone_everything_is_a_no_op(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert distributed.start("cpu") == torch.device("cpu")
+    assert (distributed.rank(), distributed.world(), distributed.is_first()) == (0, 1, True)
+    tensor = torch.arange(3.0)
+    distributed.mean_([tensor])
+    distributed.broadcast_([tensor])
+    assert distributed.sum_(tensor) is tensor
+    assert tensor.tolist() == [0, 1, 2]
+    distributed.barrier()
+    distributed.stop()
+
+
+def test_too_few_devices_are_refused_in_one_sentence(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    message = (
+        r"torchrun started more processes on this machine than it has CUDA devices \(2\): give it --nproc-per-node=2"
+    )
+    with pytest.raises(ValueError, match=message):
+        distributed.start("cuda")
+
+
+def test_two_processes_agree():
+    mp.spawn(_process, args=(2, _free_port()), nprocs=2)  # a failing assertion in either is raised here
+
+
+def _process(rank, world, port):
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    assert distributed.start("cpu") == torch.device("cpu")
+    assert (distributed.rank(), distributed.world(), distributed.is_first()) == (rank, 2, rank == 0)
+    _check_sum(rank)
+    _check_mean(rank)
+    _check_broadcast(rank)
+    _check_collector(rank)
+    distributed.barrier()
+    distributed.stop()
+    assert distributed.world() == 1
+
+
+def _check_sum(rank):
+    assert distributed.sum_(torch.tensor([1, 10 * rank])).tolist() == [2, 10]
+
+
+def _check_mean(rank):
+    grid = torch.full((2, 3), float(rank))
+    column = grid.clone().t()  # not contiguous
+    double = torch.tensor(4.0 * rank, dtype=torch.float64)
+    half = torch.full((5,), 2.0 * rank, dtype=torch.bfloat16)
+    weight = torch.nn.Parameter(torch.full((2,), 6.0 * rank))
+    distributed.mean_([grid, double, column, half, weight])
+    assert grid.unique().tolist() == column.unique().tolist() == [0.5]
+    assert (double.item(), half.unique().tolist(), weight.tolist()) == (2.0, [1.0], [3.0, 3.0])
+
+
+def _check_broadcast(rank):
+    dtypes = [torch.float32, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.float64]
+    tensors = [torch.full((3, 2), 1 - rank, dtype=dtype) for dtype in dtypes] + [torch.tensor(1.5 - rank)]
+    distributed.broadcast_(tensors)
+    assert all(bool((tensor == 1).all()) for tensor in tensors[:-1])
+    assert tensors[-1].item() == 1.5
+    mine = [torch.tensor([rank])]
+    distributed.broadcast_(mine, source=1)
+    assert mine[0].item() == 1
+
+
+def _check_collector(rank):
+    collector = Collector()
+    collector.add("score", torch.tensor([1.0, 2.0]) + 2 * rank)
+    collector.pool_(distributed.sum_, distributed.is_first())
+    collector.add("score", torch.tensor([5.0]))
+    moments = collector.read(distributed.sum_)["score"]
+    assert (moments.count, moments.mean) == (6, 20 / 6)
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

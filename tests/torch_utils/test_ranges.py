@@ -1,0 +1,109 @@
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from torch_utils.ranges import FloatList, SeedList, Size
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("7", [7]),
+        ("0-9,15", [*range(10), 15]),
+        ("3-3, 1", [3, 1]),
+        ("4294967295", [2**32 - 1]),
+        ("007", [7]),
+    ],
+)
+def test_seeds(text, seeds):
+    assert SeedList().read(text) == seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("5-", "got '5-', wanted seeds such as 0-9,15"),
+        ("x", "got 'x', wanted seeds such as 0-9,15"),
+        ("", "got '', wanted seeds such as 0-9,15"),
+        ("1,,2", "got '', wanted seeds such as 0-9,15"),
+        ("-1", "got '-1', wanted seeds such as 0-9,15"),
+        ("1.5", "got '1.5', wanted seeds such as 0-9,15"),
+        ("٣", "got '٣', wanted seeds such as 0-9,15"),
+        ("9-3", "got '9-3', wanted the smaller seed first: 3-9"),
+        ("4294967296", "got the seed 4294967296, wanted seeds from 0 to 4294967295"),
+        ("0-1000000", "got 1000001 seeds, wanted at most 1000000"),
+        ("0-999999,1", "got 1000001 seeds, wanted at most 1000000"),
+    ],
+)
+def test_wrong_seeds_are_refused(text, message):
+    _refused(SeedList(), text, message)
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("-1:1:0.5", [-1.0, -0.5, 0.0, 0.5, 1.0]),
+        ("0.5,0.7", [0.5, 0.7]),
+        ("0:1:0.1", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]),
+        ("1:-1:-1", [1.0, 0.0, -1.0]),
+        ("0:1:0.4", [0.0, 0.4, 0.8]),
+        ("1:1:5", [1.0]),
+        ("-3, 1:2:1", [-3.0, 1.0, 2.0]),
+        ("1e-2", [0.01]),
+    ],
+)
+def test_numbers(text, numbers):
+    assert FloatList().read(text) == numbers
+
+
+def test_zero_has_no_sign():
+    assert [str(number) for number in FloatList().read("-0,-1:-0:1")] == ["0.0", "-1.0", "0.0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nan", "got 'nan', wanted numbers such as 0.5,0.7 or -1:1:0.5"),
+        ("inf", "got 'inf', wanted numbers such as 0.5,0.7 or -1:1:0.5"),
+        ("1e999", "got '1e999', wanted numbers such as 0.5,0.7 or -1:1:0.5"),
+        ("", "got '', wanted numbers such as 0.5,0.7 or -1:1:0.5"),
+        ("0:x:1", "got 'x', wanted numbers such as 0.5,0.7 or -1:1:0.5"),
+        ("0:1", "got '0:1', wanted FROM:TO:STEP such as -1:1:0.5"),
+        ("0:1:0", "got the step 0, wanted one that leads from 0 to 1"),
+        ("0:1:-0.5", "got the step -0.5, wanted one that leads from 0 to 1"),
+        ("0:1:1e-7", "got 10000001 numbers, wanted at most 1000000"),
+    ],
+)
+def test_wrong_numbers_are_refused(text, message):
+    _refused(FloatList(), text, message)
+
+
+@pytest.mark.parametrize(("text", "size"), [("512x384", (384, 512)), ("512X384", (384, 512)), (" 64 ", (64, 64))])
+def test_sizes_are_written_width_first(text, size):
+    assert Size().read(text) == size
+
+
+@pytest.mark.parametrize("text", ["512x", "x512", "a", "", "512*384", "-4", "1.5"])
+def test_wrong_sizes_are_refused(text):
+    _refused(Size(), text, f"got {text!r}, wanted WIDTHxHEIGHT such as 512x384, or one number for a square")
+
+
+@pytest.mark.parametrize("text", ["0", "4x0", "65537"])
+def test_sizes_have_limits(text):
+    _refused(Size(), text, f"got {text!r}, wanted sides from 1 to 65536")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([SeedList, FloatList, Size]), st.text("0123456789-+:,.xeEnaif_ ²", max_size=12))
+def test_any_text_is_read_or_refused(kind, text):
+    try:
+        kind().read(text)
+    except ValueError as error:
+        assert "wanted" in str(error)
+
+
+def _refused(kind, text, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        kind.read(text)

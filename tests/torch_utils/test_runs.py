@@ -1,0 +1,130 @@
+import json
+import math
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from torch_utils import runs
+
+
+def test_numbers_count_up_from_zero(tmp_path):
+    assert runs.create(tmp_path / "runs", "ffhq-auto") == tmp_path / "runs" / "00000-ffhq-auto"
+    (tmp_path / "runs" / "00041-old").mkdir()
+    (tmp_path / "runs" / "notes").mkdir()
+    (tmp_path / "runs" / "00099-a-file").touch()
+    assert runs.create(tmp_path / "runs", "x").name == "00042-x"
+
+
+def test_runs_that_start_together_get_different_numbers(tmp_path):
+    with ThreadPoolExecutor(16) as pool:
+        made = list(pool.map(lambda k: runs.create(tmp_path, f"run{k % 5}"), range(64)))
+    assert sorted(int(run.name[:5]) for run in made) == list(range(64))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(run.name for run in made)
+
+
+def test_a_run_made_between_listing_and_claiming_is_seen(tmp_path, monkeypatch):
+    listing = runs._numbered
+    calls: list[Path] = []
+
+    def listed(outdir):
+        found = listing(outdir)
+        if not calls:
+            (outdir / "00000-faster").mkdir()
+        calls.append(outdir)
+        return found
+
+    monkeypatch.setattr(runs, "_numbered", listed)
+    assert runs.create(tmp_path, "slower").name == "00001-slower"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000-faster", "00001-slower"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "kimg"),
+    [(0, "000000.0"), (200_000, "000200.0"), (199_999, "000199.9"), (150, "000000.1"), (25_000_064, "025000.0")],
+)
+def test_names_bear_thousands_of_images_with_one_decimal(tmp_path, seen, kimg):
+    assert runs.network_path(tmp_path, seen) == tmp_path / f"network-{kimg}.safetensors"
+    assert runs.fakes_path(tmp_path, seen) == tmp_path / f"fakes-{kimg}.png"
+
+
+def test_latest_and_newest_network(tmp_path):
+    assert runs.latest(tmp_path) is None
+    assert runs.latest(tmp_path / "nowhere") is None
+    assert runs.newest_network(tmp_path) is None
+    for name in ("00002-b", "00010-a", "00011-empty"):
+        (tmp_path / name).mkdir()
+    for run, seen in (("00002-b", 900_000), ("00010-a", 20_000), ("00010-a", 100_000)):
+        runs.network_path(tmp_path / run, seen).touch()
+    (tmp_path / "00010-a" / "network-000100.0.safetensors.tmp").touch()
+    assert runs.latest(tmp_path) == tmp_path / "00011-empty"
+    assert runs.newest_network(tmp_path) == tmp_path / "00010-a" / "network-000100.0.safetensors"
+
+
+def test_resolve_finds_the_state(tmp_path):
+    run = runs.create(tmp_path, "a")
+    state, previous = runs.state_path(run), runs.previous_state_path(run)
+    state.touch()
+    for text in ("latest", str(run), str(state)):
+        assert runs.resolve(text, tmp_path) == (run, state, previous)
+    previous.touch()
+    assert runs.resolve(str(previous), tmp_path) == (run, previous, None)
+    state.unlink()  # stopped between the two renames of a saving
+    assert runs.resolve("latest", tmp_path) == (run, state, previous)
+
+
+def test_resolve_says_what_is_wrong(tmp_path):
+    _refused("latest", tmp_path, f"there is no run in {tmp_path} to resume: give its folder, or another --outdir")
+    run = runs.create(tmp_path, "a")
+    message = f"{run} holds no state.safetensors: the run stopped before it was first saved; start it anew"
+    _refused("latest", tmp_path, message)
+    _refused(str(run), tmp_path, message)
+    _refused("nowhere", tmp_path, 'there is no nowhere to resume: give a run folder, a state file in it, or "latest"')
+    network = runs.network_path(run, 1000)
+    network.touch()
+    _refused(
+        str(network),
+        tmp_path,
+        f"{network} is not the state of a run: resume from a run folder or its state.safetensors "
+        "(a network alone can start a new run with --transfer)",
+        ValueError,
+    )
+
+
+def _refused(text, outdir, message, kind=FileNotFoundError):
+    with pytest.raises(kind, match=re.escape(message) + "$"):
+        runs.resolve(text, outdir)
+
+
+def test_stats_are_strict_json_lines(tmp_path):
+    stats = runs.StatsFile(tmp_path / "stats.jsonl")
+    stats.append(4000, {"loss": 0.1, "fid": math.nan, "gamma": math.inf, "note": "é"})
+    (line,) = (tmp_path / "stats.jsonl").read_text().splitlines()
+    assert json.loads(line, parse_constant=pytest.fail) == {
+        "seen": 4000, "loss": 0.1, "fid": None, "gamma": None, "note": "é"
+    }  # fmt: skip
+
+
+def test_rewinding_drops_what_a_resumed_run_does_again(tmp_path):
+    stats = runs.StatsFile(tmp_path / "stats.jsonl")
+    stats.rewind(0)  # nothing there yet
+    for seen in (1000, 2000, 3000):
+        stats.append(seen, {"loss": seen / 7})
+    with stats.path.open("a") as file:
+        file.write('{"seen": 4000, "lo')  # killed while writing
+    stats.rewind(2000)
+    stats.append(2500, {"loss": 1})
+    assert [(r["seen"], r["loss"]) for r in stats.read()] == [(1000, 1000 / 7), (2000, 2000 / 7), (2500, 1)]
+    assert stats.path.read_bytes().count(b"\n") == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["stats.jsonl"]
+
+
+def test_a_log_speaks_and_keeps(tmp_path, capsys):
+    for line in ("one", "zwei ü"):
+        log = runs.Log(tmp_path / "log.txt")
+        log(line)
+        log()
+        log.close()
+    assert capsys.readouterr().out == "one\n\nzwei ü\n\n"
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "one\n\nzwei ü\n\n"

@@ -1,0 +1,1 @@
+"""What any training run needs: configuration, command line, checkpoints, run folders, statistics, seeds, processes."""

@@ -1,0 +1,67 @@
+"""Where to compute, in which number format, and how much memory that takes."""
+
+import resource
+import sys
+from typing import Literal
+
+import torch
+
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `mps` -> a device that is there.
+
+    Raises:
+        ValueError: when the one asked for is not.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device in present if present[device])
+    if not present[name]:
+        why = "is a build without it" if name == "cuda" and torch.version.cuda is None else "finds none here"
+        raise ValueError(f"--device {name}: this PyTorch ({torch.__version__}) {why}; choose --device auto or cpu")
+    return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device) -> Precision:
+    """`auto` -> bf16 or else fp16 on CUDA, fp32 elsewhere; any other name is checked against the device.
+
+    Raises:
+        ValueError: for a format that the device cannot compute in, or only uselessly slowly.
+    """
+    if name == "auto":
+        if device.type != "cuda":
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if name == "fp16" and device.type == "cpu":
+        raise ValueError("--precision fp16: a CPU computes float16 hundreds of times slower than float32; take bf16")
+    if name == "tf32" and device.type != "cuda":
+        raise ValueError(f"--precision tf32: only CUDA devices know it, and this is {device.type}; take fp32 or bf16")
+    for known in ("fp32", "tf32", "bf16", "fp16"):
+        if name == known:
+            return known  # type: ignore[return-value]
+    raise ValueError(f"--precision {name}: it is one of auto, fp32, tf32, bf16, fp16")
+
+
+def set_precision(precision: Precision) -> None:
+    """Sets PyTorch's own switches: TF32 only where it was asked for, and cuDNN's choice of algorithms by trial."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = True
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes held so far: of the device on CUDA, of this process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on whatever device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)

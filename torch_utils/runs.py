@@ -1,0 +1,180 @@
+"""Run folders: `runs/00000-ffhq-auto` and the names of what lies in them."""
+
+import json
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from torch_utils.atomic import replacing
+
+STATE = "state.safetensors"
+PREVIOUS_STATE = "state-previous.safetensors"
+
+_RUN = re.compile(r"(\d{5,})(-.*)?")
+_NETWORK = re.compile(r"network-(\d{6,}\.\d)\.safetensors")
+
+
+class Resumable(NamedTuple):
+    """Where a run goes on: its folder, the state to load, and the one to fall back on (None: on none)."""
+
+    run: Path
+    state: Path
+    previous: Path | None
+
+
+def create(outdir: Path | str, name: str) -> Path:
+    """Makes the folder of a new run, `outdir/00000-name` with the next free number, and returns it.
+
+    Runs that start at the same moment get different numbers.
+    """
+    outdir = Path(outdir)
+    outdir.mkdir(parents=True, exist_ok=True)
+    number = max((number for number, _ in _numbered(outdir)), default=-1) + 1
+    while True:
+        # The number is claimed by a folder of that name alone, which only one process can make. Another run may have
+        # made and renamed its claim since the listing: hence the second look.
+        claim = outdir / f"{number:05d}"
+        try:
+            claim.mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        if any(other == number and path != claim for other, path in _numbered(outdir)):
+            claim.rmdir()
+            number += 1
+            continue
+        return claim.rename(outdir / f"{number:05d}-{name}")
+
+
+def latest(outdir: Path | str) -> Path | None:
+    """The run folder with the highest number, or None."""
+    runs = _numbered(Path(outdir))
+    return max(runs)[1] if runs else None
+
+
+def newest_network(outdir: Path | str) -> Path | None:
+    """The last network of the highest-numbered run that has one, or None."""
+    for _, run in sorted(_numbered(Path(outdir)), reverse=True):
+        networks = [(float(found[1]), path) for path in run.iterdir() if (found := _NETWORK.fullmatch(path.name))]
+        if networks:
+            return max(networks)[1]
+    return None
+
+
+def network_path(run: Path, seen: int) -> Path:
+    """`network-000200.0.safetensors`: the network after `seen` images, in thousands with one decimal."""
+    return run / f"network-{_kimg(seen)}.safetensors"
+
+
+def fakes_path(run: Path, seen: int) -> Path:
+    """`fakes-000200.0.png`: the sample sheet after `seen` images, in thousands with one decimal."""
+    return run / f"fakes-{_kimg(seen)}.png"
+
+
+def state_path(run: Path) -> Path:
+    """`state.safetensors`: all that the run needs to go on."""
+    return run / STATE
+
+
+def previous_state_path(run: Path) -> Path:
+    """`state-previous.safetensors`: the state before, for when the newest one is damaged."""
+    return run / PREVIOUS_STATE
+
+
+def resolve(text: str, outdir: Path | str) -> Resumable:
+    """What `--resume` means: "latest" (in `outdir`), a run folder, or a state file in one.
+
+    Raises FileNotFoundError when there is no such thing, and ValueError when a run cannot go on from it.
+    """
+    if text == "latest":
+        run = latest(outdir)
+        if run is None:
+            raise FileNotFoundError(f"there is no run in {outdir} to resume: give its folder, or another --outdir")
+        return _of_folder(run)
+    path = Path(text)
+    if path.is_dir():
+        return _of_folder(path)
+    if not path.exists():
+        raise FileNotFoundError(f'there is no {path} to resume: give a run folder, a state file in it, or "latest"')
+    if path.name == STATE:
+        return _of_folder(path.parent)
+    if path.name == PREVIOUS_STATE:
+        return Resumable(path.parent, path, None)
+    raise ValueError(
+        f"{path} is not the state of a run: resume from a run folder or its {STATE} "
+        "(a network alone can start a new run with --transfer)"
+    )
+
+
+class StatsFile:
+    """`stats.jsonl`: one JSON object a line, each with `seen`, the number of real images shown."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def append(self, seen: int, record: Mapping[str, Any]) -> None:
+        """Adds one line. JSON has no nan and no infinity: they are written as null."""
+        line = json.dumps({"seen": seen} | {key: _sayable(value) for key, value in record.items()})
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def rewind(self, seen: int) -> None:
+        """Drops what lies after `seen` images, and a last line that was cut short, so that a resumed run goes on."""
+        if self.path.exists():
+            kept = [json.dumps(record) + "\n" for record in self.read() if record["seen"] <= seen]
+            with replacing(self.path) as temporary:
+                temporary.write_text("".join(kept), encoding="utf-8")
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """The records that are whole, in order."""
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(record, dict) and isinstance(record.get("seen"), int):
+                yield record
+
+
+class Log:
+    """Says lines on the terminal and keeps them in a file (`log.txt`), after those of earlier sessions."""
+
+    def __init__(self, path: Path | str, terminal: IO[str] | None = None) -> None:
+        """`terminal` is standard output unless given."""
+        self._file = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
+        self._terminal = terminal
+
+    def __call__(self, text: str = "") -> None:
+        # Looked up at each line: whoever captures standard output later shall have the line too.
+        for stream in (self._terminal or sys.stdout, self._file):
+            stream.write(text + "\n")
+            stream.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _numbered(outdir: Path) -> list[tuple[int, Path]]:
+    if not outdir.is_dir():
+        return []
+    found = ((_RUN.fullmatch(path.name), path) for path in outdir.iterdir() if path.is_dir())
+    return [(int(match[1]), path) for match, path in found if match]
+
+
+def _kimg(seen: int) -> str:
+    tenths = seen // 100  # whole numbers: a float would round some names up, some down
+    return f"{tenths // 10:06d}.{tenths % 10}"
+
+
+def _of_folder(run: Path) -> Resumable:
+    state, previous = state_path(run), previous_state_path(run)
+    if not state.exists() and not previous.exists():
+        raise FileNotFoundError(f"{run} holds no {STATE}: the run stopped before it was first saved; start it anew")
+    return Resumable(run, state, previous)
+
+
+def _sayable(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,59 @@
+"""Train a StyleGAN2."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from torch_utils.cli import Command, option
+from torch_utils.flags import flags, given
+from training import session
+from training.config import TrainConfig
+
+EXAMPLES = """
+Examples:
+  python train.py                                        cartoon faces, some minutes on a CPU
+  python train.py --data ffhq.zip                        settings that suit the images
+  python train.py --data ffhq.zip --gamma 5 --mirror
+  python train.py --data ffhq.zip --preset paper256 --dry-run
+  python train.py --resume latest                        go on exactly where the last run stopped
+  python train.py --data cats.zip --transfer runs/00000-ffhq-auto/network-000200.0.safetensors
+"""
+
+
+@click.command(cls=Command, epilog=EXAMPLES)
+@option("--resume", metavar="RUN|latest", group="Data", help="Go on with a run: its folder, or the latest in --outdir.")
+@option("--transfer", type=click.Path(path_type=Path), group="Data", help="Start from the weights of this network.")
+@option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Where runs are kept.")
+@option("--dry-run", is_flag=True, group="Output", help="Print the configuration and the networks, and stop.")
+@option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="NAME=VALUE",
+    group="Training",
+    help="Any other setting of --dry-run's table.",
+)
+def main(
+    resume: str | None, transfer: Path | None, outdir: Path, dry_run: bool, sets: tuple[str, ...], **params: Any
+) -> None:
+    """Train a StyleGAN2 on images of one size.
+
+    Without --data it learns the embedded set of cartoon faces.
+    """
+    values = given(TrainConfig, params, sets)
+    if resume and transfer:
+        raise ValueError("--resume goes on with a run and --transfer starts a new one: give one of them")
+    plan = session.resume(resume, values, outdir) if resume else session.begin(values, outdir, transfer)
+    if dry_run:
+        click.echo(plan.describe())
+        return
+    session.train(plan, command=shlex.join(["python", "train.py", *sys.argv[1:]]))
+
+
+main.params += flags(TrainConfig)
+
+if __name__ == "__main__":
+    main()

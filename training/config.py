@@ -1,0 +1,138 @@
+"""Everything that decides a training run, one frozen tree. Flags, their help and limits come from these fields."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from imaging.dataset import DataConfig
+from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
+from torch_utils.device import Precision
+
+
+def _flag(name: str, group: str, by_preset: bool = False) -> dict[str, Any]:
+    return {"flag": name, "group": group, "by_preset": by_preset}
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LossConfig(Section):
+    """What the networks are asked for."""
+
+    gamma: float = Field(
+        10.0,
+        ge=0,
+        description="weight of the R1 penalty; 0 goes without",
+        json_schema_extra=_flag("--gamma", "Training", True),
+    )
+    path_weight: float = Field(2.0, ge=0, description="weight of the path-length penalty; 0 goes without")
+    path_decay: float = Field(0.01, gt=0, le=1, description="step of the running mean of path lengths")
+    path_shrink: int = Field(2, ge=1, description="path lengths are taken on a batch this many times smaller")
+    mixing: float = Field(0.9, ge=0, le=1, description="probability of style mixing")
+    noise: Literal["random", "const", "none"] = Field("random", description="noise inputs while training")
+
+
+class OptimizerConfig(Section):
+    """Adam for both networks, and how often each is regularised."""
+
+    g_lr: float = Field(0.002, gt=0, description="learning rate of G")
+    d_lr: float = Field(0.002, gt=0, description="learning rate of D")
+    beta1: float = Field(0.0, ge=0, lt=1, description="decay of Adam's first moment")
+    beta2: float = Field(0.99, ge=0, lt=1, description="decay of Adam's second moment")
+    epsilon: float = Field(1e-8, gt=0, description="Adam's epsilon")
+    g_interval: int = Field(4, ge=1, description="iterations between path-length steps")
+    d_interval: int = Field(16, ge=1, description="iterations between R1 steps")
+
+
+class AverageConfig(Section):
+    """The averaged generator."""
+
+    kimg: float = Field(10.0, ge=0, description="half-life of the averaged generator, in thousands of images")
+    ramp: float = Field(0.0, ge=0, description="limit of the half-life as a share of the images seen; 0 sets none")
+    w_beta: float = Field(0.995, ge=0, lt=1, description="share of the old average of w kept in one update")
+
+
+class PaceConfig(Section):
+    """How long, in which steps, and how often something is written. An image shown is the only clock."""
+
+    kimg: float = Field(
+        25000.0, ge=0, description="length in thousands of images", json_schema_extra=_flag("--kimg", "Training", True)
+    )
+    batch: int = Field(
+        32,
+        ge=1,
+        description="images in an iteration, over all processes",
+        json_schema_extra=_flag("--batch", "Training", True),
+    )
+    batch_gpu: int = Field(
+        32,
+        ge=1,
+        description="images at once in one process; smaller takes less memory",
+        json_schema_extra=_flag("--batch-gpu", "Training", True),
+    )
+    tick: float = Field(
+        4.0, gt=0, description="kimg between status lines", json_schema_extra=_flag("--tick", "Output", True)
+    )
+    snap: int = Field(
+        50,
+        ge=1,
+        description="ticks between snapshots of samples, networks and state",
+        json_schema_extra=_flag("--snap", "Output", True),
+    )
+    state_minutes: float = Field(10.0, ge=0, description="minutes between states saved between snapshots; 0 for none")
+
+
+class TrainConfig(Section):
+    """One training run."""
+
+    preset: Literal["auto", "demo", "stylegan2", "paper256", "paper512", "paper1024", "cifar"] = Field(
+        "auto",
+        description="a named configuration; demo is taken where no --data is given",
+        json_schema_extra=_flag("--preset", "Training"),
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="seed of everything random", json_schema_extra=_flag("--seed", "Training")
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="where to compute", json_schema_extra=_flag("--device", "Machine")
+    )
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
+        "auto",
+        description="number format of the convolutions; auto is the fastest that is safe on the device",
+        json_schema_extra=_flag("--precision", "Machine"),
+    )
+    workers: int = Field(
+        0, ge=0, le=256, description="processes that read images", json_schema_extra=_flag("--workers", "Machine", True)
+    )
+    data: DataConfig = DataConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    average: AverageConfig = AverageConfig()
+    pace: PaceConfig = PaceConfig()
+
+    @property
+    def arithmetic(self) -> Precision:
+        """The number format, in a resolved configuration."""
+        if self.precision == "auto":
+            raise ValueError("the precision has not been resolved")
+        return self.precision
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "TrainConfig":
+        G, D, pace = self.generator, self.discriminator, self.pace
+        for name in ("height", "width", "channels", "classes"):
+            if getattr(G, name) != getattr(D, name):
+                raise ValueError(
+                    f"generator.{name} is {getattr(G, name)}, but discriminator.{name} is {getattr(D, name)}"
+                )
+        if pace.batch % pace.batch_gpu:
+            raise ValueError(f"--batch {pace.batch} is not a multiple of --batch-gpu {pace.batch_gpu}")
+        if pace.batch_gpu % min(D.mbstd_group, pace.batch_gpu):
+            raise ValueError(
+                f"--batch-gpu {pace.batch_gpu} is not a multiple of the minibatch-std group: "
+                f"choose another or --set discriminator.mbstd_group={pace.batch_gpu}"
+            )
+        return self

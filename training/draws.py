@@ -1,0 +1,52 @@
+"""Every random number of a training step, a function of (seed, iteration, phase, purpose) and nothing else."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torch_utils import seeds
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The draws for one part of a batch: the samples start ... stop - 1 of it, on one process and in one round.
+
+    Latents and classes are drawn for the whole batch and cut, so that they do not depend on how the batch is dealt
+    to processes and rounds. Image-sized noise is drawn for the part by itself.
+    """
+
+    seed: int
+    iteration: int
+    phase: str
+    batch: int
+    start: int
+    stop: int
+    device: torch.device
+
+    def latents(self, purpose: str, dim: int) -> Tensor:
+        """Standard normal latents [stop - start, dim]."""
+        whole = torch.randn(self.batch, dim, device=self.device, generator=self._generator(purpose))
+        return whole[self.start : self.stop]
+
+    def classes(self, purpose: str, frequencies: Tensor) -> Tensor:
+        """Class numbers [stop - start], drawn with the given frequencies [classes] (any positive scale)."""
+        u = torch.rand(self.batch, device=self.device, generator=self._generator(purpose), dtype=torch.float32)
+        thresholds = frequencies.to(torch.float32).cumsum(0)
+        whole = torch.searchsorted(thresholds, u * thresholds[-1], right=True)
+        return whole[self.start : self.stop].clamp(max=len(frequencies) - 1)
+
+    def uniform(self, purpose: str) -> float:
+        """One number in [0, 1) for the whole batch, on the host."""
+        return seeds.derive(self.seed, self.iteration, self.phase, purpose) / 2**63
+
+    def normal(self, purpose: str, shape: torch.Size) -> Tensor:
+        """Standard normal numbers for this part alone."""
+        return torch.randn(shape, device=self.device, generator=self.generator(purpose))
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A source of random numbers for this part alone."""
+        return self._generator(purpose, self.start)
+
+    def _generator(self, purpose: str, *more: int) -> torch.Generator:
+        return seeds.generator(self.device, self.seed, self.iteration, self.phase, purpose, *more)

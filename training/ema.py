@@ -1,0 +1,28 @@
+"""The generator that samples are made with: an exponential moving average of the one in training."""
+
+import torch
+from torch import nn
+
+
+def ema_beta(batch: int, seen: int, half_life: float, ramp: float) -> float:
+    """Share of the old average that is kept in one iteration (Karras et al. 2018, section 4.1, by half-life).
+
+    Args:
+        batch: images in this iteration.
+        seen: images before it.
+        half_life: images in which the weight of a network halves.
+        ramp: the half-life is at most this share of the images seen; 0 for no ramp.
+
+    Returns:
+        0.5 ** (batch / half-life), in [0, 1).
+    """
+    if ramp:
+        half_life = min(half_life, seen * ramp)
+    return 0.5 ** (batch / max(half_life, 1e-8))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, beta: float) -> None:
+    """average = beta * average + (1 - beta) * network for every parameter; buffers are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - beta)
+    torch._foreach_copy_(list(average.buffers()), list(network.buffers()))

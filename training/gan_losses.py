@@ -1,0 +1,59 @@
+"""The losses of StyleGAN2, each a pure function. Letters: N batch, H W size, L layers, D width of w."""
+
+from math import sqrt
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def generator_loss(fake_scores: Tensor) -> Tensor:
+    """Non-saturating logistic loss -log(sigmoid(D(G(z)))) of each sample (Goodfellow et al. 2014, section 3)."""
+    return F.softplus(-fake_scores)
+
+
+def discriminator_fake_loss(fake_scores: Tensor) -> Tensor:
+    """-log(1 - sigmoid(D(G(z)))) of each generated sample (Goodfellow et al. 2014, equation 1)."""
+    return F.softplus(fake_scores)
+
+
+def discriminator_real_loss(real_scores: Tensor) -> Tensor:
+    """-log(sigmoid(D(x))) of each real sample (Goodfellow et al. 2014, equation 1)."""
+    return F.softplus(-real_scores)
+
+
+def r1_penalty(images: Tensor, scores: Tensor) -> Tensor:
+    """Squared norm of the gradient of each image's score, [N] (Mescheder et al. 2018, equation 9, without gamma / 2).
+
+    Args:
+        images: [N, C, H, W], requiring gradients.
+        scores: D(images), any shape.
+    """
+    (gradients,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
+    return gradients.square().sum(dim=[1, 2, 3])
+
+
+def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
+    """Length |J^T y| of each sample, J the Jacobian of the image by w (Karras et al. 2020, equation 4), [N].
+
+    The square is averaged over the layers, so that the length does not depend on how many times w is copied.
+
+    Args:
+        images: g(ws), [N, C, H, W].
+        ws: [N, L, D], requiring gradients.
+        noise: y, standard normal numbers of the images' shape; divided by sqrt(H W) here.
+    """
+    H, W = images.shape[2:]
+    y = noise / sqrt(H * W)
+    (gradients,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)  # J^T y, [N, L, D]
+    return gradients.square().sum(dim=2).mean(dim=1).sqrt()
+
+
+def path_length_mean(mean: Tensor, lengths: Tensor, decay: float) -> Tensor:
+    """The running mean a of path lengths, moved towards this batch; it stays part of the graph."""
+    return mean.lerp(lengths.mean(), decay)
+
+
+def path_penalty(lengths: Tensor, mean: Tensor) -> Tensor:
+    """(|J^T y| - a)^2 of each sample (Karras et al. 2020, equation 4)."""
+    return (lengths - mean).square()

@@ -1,0 +1,97 @@
+"""WHEN things happen. The loop knows a recipe, a pace and a run, and names no family of networks."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from imaging.pixels import to_images
+from torch_utils import distributed
+from training.config import PaceConfig
+from training.draws import Draws
+from training.phase import Phase, Term
+from training.run import Run
+
+
+class Recipe(Protocol):
+    """What is learned: networks, phases and their losses."""
+
+    @property
+    def phases(self) -> Sequence[Phase]: ...
+    @property
+    def networks(self) -> Mapping[str, nn.Module]: ...
+    @property
+    def sampler(self) -> Any: ...
+    def reals(self, images: Tensor, labels: Tensor) -> Any: ...
+    def losses(self, phase: Phase, reals: Any, draws: Draws) -> Iterator[Term]: ...
+    def after_step(self, seen: int) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+Batch = tuple[Tensor, Tensor]  # uint8 pixels [n, C, H, W] and class numbers [n] of this process
+Evaluate = Callable[[Recipe, Run], None]  # judges the networks at a snapshot
+
+
+def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, evaluate: Evaluate | None = None) -> None:
+    """Trains until `pace.kimg` thousand images were seen, or the run is asked to stop.
+
+    Status lines are due every `pace.tick` kimg, snapshots every `pace.snap` ticks, by the count of images since the
+    very beginning, so that a resumed run keeps the same appointments. When it ends, the run has a snapshot, or when it
+    was stopped, a state from which it goes on exactly.
+
+    Raises:
+        FloatingPointError: when training has diverged.
+    """
+    end, tick = round(pace.kimg * 1000), max(round(pace.tick * 1000), 1)
+    clock = run.clock
+    if clock.seen == 0:
+        run.snapshot(recipe)
+    while clock.seen < end and not run.stopping():
+        before = clock.seen
+        step(recipe, batches, run, pace)
+        recipe.after_step(before)
+        clock.iteration += 1
+        clock.seen += pace.batch
+        run.show_progress(clock.seen, end)
+        last = clock.seen >= end
+        if last or clock.seen // tick > before // tick:
+            run.tick(recipe.phases, end)
+        if last or clock.seen // (tick * pace.snap) > before // (tick * pace.snap):
+            run.snapshot(recipe)
+            if evaluate is not None:
+                evaluate(recipe, run)
+            run.save_state(recipe)
+        elif run.state_is_due(pace.state_minutes):
+            run.save_state(recipe)
+    if clock.seen < end:
+        run.save_state(recipe)
+
+
+def step(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig) -> None:
+    """One iteration: every phase that is due, on one batch of real images dealt out in rounds."""
+    with run.watch.measure("data"):
+        pixels, labels = (tensor.to(run.device, non_blocking=True) for tensor in next(batches))
+    share = pace.batch // distributed.world()
+    first = distributed.rank() * share
+    parts = [slice(i, i + pace.batch_gpu) for i in range(0, share, pace.batch_gpu)]
+    for phase in recipe.phases:
+        if phase.due(run.clock.iteration):
+            with run.watch.measure(phase.name):
+                rounds = (
+                    recipe.losses(
+                        phase,
+                        recipe.reals(to_images(pixels[part]), labels[part]) if phase.reads_images else None,
+                        Draws(
+                            run.seed,
+                            run.clock.iteration,
+                            phase.name,
+                            pace.batch,
+                            first + part.start,
+                            first + part.stop,
+                            run.device,
+                        ),
+                    )
+                    for part in parts
+                )
+                phase.step(rounds, len(parts), run.collector)

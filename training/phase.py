@@ -1,0 +1,89 @@
+"""HOW a step is taken: one network, one optimiser, one group of losses, every so many iterations."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from torch_utils import distributed
+from torch_utils.stats import Collector
+
+Term = tuple[Tensor, Mapping[str, Tensor]]  # a scalar to differentiate, and what to report of it
+
+SKIPS_TO_STOP = 10
+
+
+def adam(network: nn.Module, lr: float, betas: tuple[float, float], epsilon: float, interval: int) -> torch.optim.Adam:
+    """Adam for a network that is regularised in a step of its own every `interval` iterations.
+
+    Such a network takes interval + 1 steps in `interval` iterations. With r = interval / (interval + 1), the learning
+    rate is multiplied by r and each beta raised to the power r, so that the optimiser's memory in iterations is that
+    of one step an iteration (lazy regularisation, Karras et al. 2020, appendix B). An interval of 0 corrects nothing.
+    """
+    r = interval / (interval + 1) if interval else 1.0
+    parameters = list(network.parameters())
+    fused = all(p.device.type in ("cpu", "cuda", "mps") for p in parameters)
+    return torch.optim.Adam(parameters, lr=lr * r, betas=(betas[0] ** r, betas[1] ** r), eps=epsilon, fused=fused)
+
+
+@dataclass
+class Phase:
+    """A named step: `network` learns with `optimizer` once every `interval` iterations."""
+
+    name: str
+    network: nn.Module
+    optimizer: torch.optim.Adam
+    interval: int = 1
+    reads_images: bool = False  # whether its losses look at real images
+    skips: Tensor = field(init=False)  # [steps skipped, skipped in a row, longest such row]
+
+    def __post_init__(self) -> None:
+        device = next(self.network.parameters()).device
+        self.skips = torch.zeros(3, dtype=torch.int32, device=device)
+
+    def due(self, iteration: int) -> bool:
+        return iteration % self.interval == 0
+
+    def step(self, rounds: Iterable[Iterator[Term]], count: int, collector: Collector) -> None:
+        """Differentiates the terms of each of `count` rounds, averages over rounds and processes, and steps once.
+
+        Every term is differentiated before the next is asked for, so that only one term's activations are alive. Losses
+        count `interval` times, since they are looked at so much more rarely.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        self.network.requires_grad_(True)
+        for terms in rounds:
+            for loss, reports in terms:
+                (loss * (self.interval / count)).backward()
+                for name, values in reports.items():
+                    collector.add(name, values)
+        self.network.requires_grad_(False)
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        distributed.mean_(gradients)
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        collector.add(f"gradients/{self.name}", norm)
+        self._step_if_finite(norm)
+
+    def _step_if_finite(self, norm: Tensor) -> None:
+        """Steps unless a gradient is infinite or nan. The device decides, so that the host need not wait for it."""
+        bad = ~norm.isfinite()
+        self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # honoured by the fused Adam
+        self.optimizer.step()
+        total, row, longest = self.skips.unbind()
+        row = (row + 1) * bad
+        self.skips = torch.stack([total + bad, row, torch.maximum(longest, row)])
+
+    def check(self) -> int:
+        """How many steps have been skipped so far; waits for the device.
+
+        Raises:
+            FloatingPointError: when ten in a row were.
+        """
+        total, _, longest = self.skips.tolist()
+        if longest >= SKIPS_TO_STOP:
+            raise FloatingPointError(
+                f"the gradients of {self.name} were infinite or nan {longest} times in a row, so training has diverged: "
+                f"go on from an earlier network with --transfer, and try a larger --gamma or --precision fp32"
+            )
+        return total

@@ -1,0 +1,133 @@
+"""Every named configuration as one row, and how a row, the data and the flags become a configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch_utils.config import build
+from training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Row:
+    """A named configuration (StyleGAN2-ADA, table of configurations)."""
+
+    processes: int  # that the batch was meant for: batch / processes images at once
+    kimg: float
+    batch: int
+    group: int  # of the minibatch standard deviation
+    base: int  # feature maps x resolution
+    maximum: int  # most feature maps
+    width: int  # of z and w
+    layers: int  # of the mapping network
+    lr: float
+    gamma: float
+    ema: float  # kimg
+    ramp: float
+    more: tuple[tuple[str, Any], ...] = ()
+
+
+# fmt: off
+ROWS: dict[str, Row] = {
+    #            processes  kimg  batch group   base maximum width layers     lr   gamma  ema  ramp
+    "stylegan2": Row(  8,  25000,   32,   4,  32768,   512,   512,   8,    .002,   10.0,  10,   0.0),
+    "paper256":  Row(  8,  25000,   64,   8,  16384,   512,   512,   8,   .0025,    1.0,  20,   0.0),
+    "paper512":  Row(  8,  25000,   64,   8,  32768,   512,   512,   8,   .0025,    0.5,  20,   0.0),
+    "paper1024": Row(  8,  25000,   32,   4,  32768,   512,   512,   8,    .002,    2.0,  10,   0.0),
+    "cifar":     Row(  2, 100000,   64,  32,  32768,   512,   512,   2,   .0025,   0.01, 500,  0.05,
+                     (("loss.path_weight", 0.0), ("loss.mixing", 0.0), ("discriminator.architecture", "plain"))),
+    "demo":      Row(  1,     12,   16,   4,   2048,   128,   128,   2,    .004, 0.0128,   1,  0.05,
+                     (("pace.tick", 1.0), ("pace.snap", 4))),
+}
+# fmt: on
+
+
+def auto_row(height: int, width: int, world: int, batch: int = 0) -> Row:
+    """The row that suits a resolution and a number of processes (StyleGAN2-ADA, appendix D).
+
+    Args:
+        height, width: of the images.
+        world: processes.
+        batch: images in an iteration; 0 chooses it.
+    """
+    side = max(height, width)
+    batch = batch or max(min(world * min(4096 // side, 32), 64), world)
+    return Row(
+        processes=world,
+        kimg=25000,
+        batch=batch,
+        group=min(batch // world, 4),
+        base=32768 if side >= 512 else 16384,
+        maximum=512,
+        width=512,
+        layers=2,
+        lr=0.002 if side >= 1024 else 0.0025,
+        gamma=0.0002 * height * width / batch,
+        ema=batch * 10 / 32,
+        ramp=0.05,
+    )
+
+
+def resolve(preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int) -> TrainConfig:
+    """The configuration of a run, with nothing left open.
+
+    Args:
+        preset: a name in `ROWS`, or `auto`.
+        data: `height`, `width`, `channels` and `classes` of the images.
+        given: what the user said, by dotted name; it goes before the preset.
+        world: processes.
+
+    Raises:
+        ValueError: for values that do not fit.
+    """
+    batch = given.get("pace.batch", 0)
+    if preset == "auto":
+        row = auto_row(data["height"], data["width"], world, batch)
+    else:
+        row = ROWS[preset]
+    values = _of_row(row, given, world)
+    values |= {f"{network}.{key}": value for network in ("generator", "discriminator") for key, value in data.items()}
+    if given.get("precision") == "fp16":
+        values |= {f"{network}.clamp": 256.0 for network in ("generator", "discriminator")}
+    if preset == "demo":
+        # Drawn faces are simple: the rule's gamma for their size, as in `auto`.
+        values["loss.gamma"] = auto_row(data["height"], data["width"], world, values["pace.batch"]).gamma
+    return build(TrainConfig, values | {"preset": preset} | dict(given))
+
+
+def _of_row(row: Row, given: Mapping[str, Any], world: int) -> dict[str, Any]:
+    batch = given.get("pace.batch", row.batch)
+    if batch % world:
+        raise ValueError(f"--batch {batch} is not a multiple of the {world} processes: give each the same share")
+    share = batch // world
+    batch_gpu = given.get("pace.batch_gpu") or (
+        share if "pace.batch" in given else _divisor(share, max(row.batch // row.processes, 1))
+    )
+    if share % batch_gpu:
+        raise ValueError(
+            f"--batch-gpu {batch_gpu} does not divide the {share} images that a process has of --batch {batch}: "
+            f"take {_divisor(share, batch_gpu)}"
+        )
+    values: dict[str, Any] = {
+        "pace.kimg": row.kimg,
+        "pace.batch": batch,
+        "pace.batch_gpu": batch_gpu,
+        "generator.z_dim": row.width,
+        "generator.w_dim": row.width,
+        "generator.mapping_layers": row.layers,
+        "discriminator.mapping_layers": row.layers,
+        "discriminator.mbstd_group": _divisor(batch_gpu, row.group),
+        "optimizer.g_lr": row.lr,
+        "optimizer.d_lr": row.lr,
+        "loss.gamma": row.gamma,
+        "average.kimg": row.ema,
+        "average.ramp": row.ramp,
+    }
+    for network in ("generator", "discriminator"):
+        values |= {f"{network}.channel_base": row.base, f"{network}.channel_max": row.maximum}
+    return values | dict(row.more)
+
+
+def _divisor(number: int, most: int) -> int:
+    """The largest divisor of `number` up to `most`."""
+    return next(d for d in range(min(number, most), 0, -1) if number % d == 0)

@@ -1,0 +1,174 @@
+"""A run: its place in time, its folder, and what is saved there."""
+
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from models.families import save_network
+from torch_utils import checkpoint, distributed, runs
+from torch_utils.device import peak_memory
+from torch_utils.stats import Collector
+from torch_utils.stopwatch import Stopwatch
+from training.phase import Phase
+from training.report import Report
+from training.samples import Samples
+
+if TYPE_CHECKING:
+    from training.loop import Recipe
+
+FORMAT = "training-state"
+VERSION = 1
+CONSULT_EVERY = 16  # iterations between the exchanges by which several processes agree to stop or to save
+
+
+@dataclass
+class Clock:
+    """Where training stands. Real images seen are the measure of time; iterations decide which phases are due."""
+
+    iteration: int = 0
+    seen: int = 0
+    seconds: float = 0.0  # of training, over all sessions
+
+
+class Run:
+    """A run folder in use.
+
+    Args:
+        folder: the run folder, or None on processes that write nothing.
+        seed: of every draw.
+        device: where to compute.
+        family: of the networks, as in `models.families`.
+        facts: what states and network files say about the run: its configuration and data.
+        samples: what the sample sheets show; None for no sheets.
+        clock: where a resumed run stands.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        seed: int,
+        device: torch.device,
+        family: str,
+        facts: Mapping[str, Any],
+        samples: Samples | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.folder, self.seed, self.device, self.family, self.facts = folder, seed, device, family, facts
+        self.samples = samples
+        self.clock = clock or Clock()
+        self.report = Report(folder, self.clock.seen)
+        self.collector = Collector(device)
+        self.watch = Stopwatch(device)
+        self._stop = False
+        self._resumed_at = time.monotonic()
+        self._seconds_before = self.clock.seconds
+        self._saved_at = time.monotonic()
+
+    def stop_on_signals(self) -> None:
+        """Makes Ctrl-C and SIGTERM finish the current step first; a second one ends the process at once."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stop = True
+        signal.signal(number, signal.SIG_DFL)
+
+    def stopping(self) -> bool:
+        """Whether the run was asked to stop; processes agree on it."""
+        if distributed.world() == 1:
+            return self._stop
+        return self.clock.iteration % CONSULT_EVERY == 0 and self._any_process(self._stop)
+
+    def state_is_due(self, minutes: float) -> bool:
+        """Whether that much time has passed since a state was saved; processes agree on it."""
+        due = bool(minutes) and time.monotonic() - self._saved_at >= minutes * 60
+        if distributed.world() == 1:
+            return due
+        return self.clock.iteration % CONSULT_EVERY == 0 and self._any_process(due)
+
+    def _any_process(self, wish: bool) -> bool:
+        return bool(distributed.sum_(torch.tensor(float(wish), device=self.device)).item())
+
+    def show_progress(self, seen: int, end: int) -> None:
+        self.report.show_progress(seen, end)
+
+    def tick(self, phases: Sequence[Phase], end: int) -> None:
+        """Reads what the device has collected, and reports it. The only place where training waits for the device."""
+        moments = self.collector.read(distributed.sum_ if distributed.world() > 1 else None)
+        facts: dict[str, float] = {
+            "time/seconds": self._seconds(),
+            "memory/peak bytes": peak_memory(self.device),
+            "steps skipped": sum(phase.check() for phase in phases),
+        }
+        facts |= {f"learning rate/{phase.name}": phase.optimizer.param_groups[0]["lr"] for phase in phases}
+        self.report.tick(self.clock.seen, end, moments, self.watch.read(), facts)
+
+    def snapshot(self, recipe: "Recipe") -> None:
+        """Writes what people look at: the sample sheet and the networks."""
+        if self.folder is None:
+            return
+        seen = self.clock.seen
+        if self.samples is not None:
+            sheet = self.samples.draw(recipe.sampler, self.device)
+            self.samples.save(sheet, runs.fakes_path(self.folder, seen))
+            self.report.picture("fakes", sheet, seen)
+        if seen:
+            self._save_networks(recipe, runs.network_path(self.folder, seen))
+
+    def _save_networks(self, recipe: "Recipe", path: Path) -> None:
+        save_network(path, self.family, recipe.networks, {**self.facts, "kimg": self.clock.seen / 1000})
+
+    def save_state(self, recipe: "Recipe") -> None:
+        """Writes all that the run needs to go on exactly. The state before is kept beside it."""
+        if distributed.world() > 1:
+            self.collector.pool_(distributed.sum_, distributed.is_first())
+        self._saved_at = time.monotonic()
+        self.clock.seconds = self._seconds()
+        if self.folder is None:
+            return
+        tree = {"recipe": recipe.state_dict(), "clock": asdict(self.clock), "stats": self.collector.state_dict()}
+        tensors, skeleton = checkpoint.pack(tree)
+        metadata = {"format": FORMAT, "version": VERSION, "tree": skeleton, "world": distributed.world(), **self.facts}
+        path = runs.state_path(self.folder)
+        checkpoint.save(path, tensors, metadata, previous=runs.previous_state_path(self.folder))
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._resumed_at
+
+    def close(self) -> None:
+        self.report.close()
+
+
+@dataclass(frozen=True)
+class State:
+    """A state as read from its file."""
+
+    tree: dict[str, Any]
+    metadata: dict[str, Any]
+    note: str  # one sentence where the newest file could not be used
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(**self.tree["clock"])
+
+
+def read_state(where: runs.Resumable) -> State:
+    """Reads the newest state that is whole.
+
+    Raises:
+        FileNotFoundError, ValueError: when there is none, or it is not a training state that is known here.
+    """
+    if where.previous is None:
+        tensors, metadata = checkpoint.load(where.state)
+        note = ""
+    else:
+        tensors, metadata, _, note = checkpoint.load_newest(where.state, where.previous)
+    if metadata.get("format") != FORMAT or metadata.get("version", 0) > VERSION:
+        raise ValueError(f"{where.state} is not a training state that this program knows: update the program")
+    return State(checkpoint.unpack(tensors, metadata.pop("tree")), metadata, note)

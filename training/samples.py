@@ -1,0 +1,62 @@
+"""The sample sheets of a run: the same latents at every snapshot, one class to a row."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from imaging.grid import save_image, tile
+from imaging.imageset import ImageSet
+from imaging.pixels import to_pixels
+from torch_utils import seeds
+
+SHEET_WIDTH, SHEET_HEIGHT = 1280, 720  # pixels, about; no dimension has fewer than 4 or more than 16 tiles
+
+
+class Samples:
+    """Latents and classes of a sheet.
+
+    Args:
+        dataset: gives the size of the images and the classes.
+        z_dim: dimensions of the latents.
+        seed: of the latents.
+        batch: images made at once.
+    """
+
+    def __init__(self, dataset: ImageSet, z_dim: int, seed: int, batch: int) -> None:
+        self.batch = batch
+        self.columns = min(max(SHEET_WIDTH // dataset.width, 4), 16)
+        rows = min(max(SHEET_HEIGHT // dataset.height, 4), 16)
+        count = self.columns * rows
+        self.rows_classes = [row % dataset.classes for row in range(rows)] if dataset.classes else [0] * rows
+        self.z = torch.randn(count, z_dim, generator=seeds.generator("cpu", seed, "sample sheet"))
+        labels = torch.tensor(self.rows_classes).repeat_interleave(self.columns)
+        self.c = F.one_hot(labels, dataset.classes).float() if dataset.classes else None
+
+    @torch.no_grad()
+    def draw(self, sampler: Any, device: torch.device) -> Image.Image:
+        """The sheet as the sampler, a generator, sees it now: full variety, constant noise."""
+        made = []
+        for start in range(0, len(self.z), self.batch):
+            part = slice(start, start + self.batch)
+            c = None if self.c is None else self.c[part].to(device)
+            images = sampler(self.z[part].to(device), c, noise_mode="const")
+            made.append(to_pixels(images, rounding="nearest").cpu())
+        return tile(torch.cat(made), self.columns)
+
+    def reals(self, dataset: ImageSet) -> Image.Image:
+        """A sheet of real images in the same arrangement."""
+        pictures, used = [], dict.fromkeys(self.rows_classes, 0)
+        for wanted in self.rows_classes:
+            of_class = (dataset.labels == wanted).nonzero()[0]
+            for _ in range(self.columns):
+                index = int(of_class[used[wanted] % len(of_class)]) if len(of_class) else 0
+                used[wanted] += 1
+                pictures.append(torch.from_numpy(dataset[index][0]))
+        return tile(torch.stack(pictures), self.columns)
+
+    @staticmethod
+    def save(sheet: Image.Image, path: Path) -> None:
+        save_image(sheet, path)

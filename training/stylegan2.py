@@ -1,0 +1,180 @@
+"""WHAT StyleGAN2 learns: its networks, phases and losses. The loop that drives them knows none of this."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.generator import Generator
+from torch_utils import distributed
+from training import gan_losses
+from training.config import TrainConfig
+from training.draws import Draws
+from training.ema import ema_beta, update_average
+from training.phase import Phase, Term, adam
+
+
+@dataclass(frozen=True)
+class Reals:
+    """Real images [n, C, H, W] in [-1, 1] and their classes, one-hot [n, classes] (None without classes)."""
+
+    images: Tensor
+    c: Tensor | None
+
+
+class StyleGAN2:
+    """The recipe of Karras et al. 2020, with the lazy regularisation, averages and schedule of StyleGAN2-ADA.
+
+    Args:
+        config: the resolved configuration.
+        frequencies: how often each class occurs, [classes]; empty without classes.
+        device: where the networks live.
+    """
+
+    def __init__(self, config: TrainConfig, frequencies: Tensor, device: torch.device) -> None:
+        self.config = config
+        self.frequencies = frequencies.to(device)
+        self.G = Generator(config.generator).set_precision(config.arithmetic).to(device).requires_grad_(False)
+        self.D = Discriminator(config.discriminator).set_precision(config.arithmetic).to(device).requires_grad_(False)
+        distributed.broadcast_([*self.G.state_dict().values(), *self.D.state_dict().values()])
+        self.G_ema = copy.deepcopy(self.G).eval()
+        self.path_mean = torch.zeros([], device=device)
+        self.ramp = config.average.ramp
+        self.phases = self._phases()
+
+    def _phases(self) -> list[Phase]:
+        o, loss = self.config.optimizer, self.config.loss
+        betas = (o.beta1, o.beta2)
+        adam_G = adam(self.G, o.g_lr, betas, o.epsilon, o.g_interval)
+        adam_D = adam(self.D, o.d_lr, betas, o.epsilon, o.d_interval)
+        phases = [Phase("Gmain", self.G, adam_G)]
+        if loss.path_weight:
+            phases.append(Phase("Gpath", self.G, adam_G, interval=o.g_interval))
+        phases.append(Phase("Dmain", self.D, adam_D, reads_images=True))
+        if loss.gamma:
+            phases.append(Phase("Dr1", self.D, adam_D, interval=o.d_interval, reads_images=True))
+        return phases
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        return {"G_ema": self.G_ema, "G": self.G, "D": self.D}
+
+    @property
+    def sampler(self) -> Generator:
+        """The generator that samples are made with."""
+        return self.G_ema
+
+    def reals(self, images: Tensor, labels: Tensor) -> Reals:
+        """A batch for `losses` from images in [-1, 1] and class numbers [n]."""
+        return Reals(images, self._one_hot(labels))
+
+    def losses(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
+        """The terms of one phase: Gmain, Gpath, Dmain or Dr1."""
+        if phase.name == "Gmain":
+            yield self._generator_term(draws)
+        elif phase.name == "Gpath":
+            yield self._path_term(draws)
+        elif reals is not None and phase.name == "Dmain":
+            yield self._fake_term(draws)
+            yield self._real_term(reals)
+        elif reals is not None and phase.name == "Dr1":
+            yield self._r1_term(reals)
+        else:
+            raise ValueError(f"StyleGAN2 has no phase {phase.name} for this batch")
+
+    def _generator_term(self, draws: Draws) -> Term:
+        ws, c = self._ws(draws)
+        scores = self.D(self._synthesize(ws, draws), c)
+        loss = gan_losses.generator_loss(scores).mean()
+        return loss, {"scores/fake G": scores, "signs/fake G": scores.sign(), "loss/G": loss}
+
+    def _path_term(self, draws: Draws) -> Term:
+        loss = self.config.loss
+        count = max((draws.stop - draws.start) // loss.path_shrink, 1)
+        ws, _ = self._ws(draws, count)
+        images = self._synthesize(ws, draws)
+        lengths = gan_losses.path_lengths(images, ws, draws.normal("path", images.shape))
+        mean = gan_losses.path_length_mean(self.path_mean, lengths, loss.path_decay)
+        penalty = gan_losses.path_penalty(lengths, mean)
+        self.path_mean = self._over_ranks(mean)
+        reports = {"path/penalty": penalty, "path/length": lengths, "loss/G path": penalty * loss.path_weight}
+        return penalty.mean() * loss.path_weight, reports
+
+    def _fake_term(self, draws: Draws) -> Term:
+        with torch.no_grad():
+            ws, c = self._ws(draws)
+            images = self._synthesize(ws, draws)
+        scores = self.D(images, c)
+        loss = gan_losses.discriminator_fake_loss(scores).mean()
+        return loss, {"scores/fake": scores, "signs/fake": scores.sign(), "loss/D fake": loss}
+
+    def _real_term(self, reals: Reals) -> Term:
+        scores = self.D(reals.images, reals.c)
+        loss = gan_losses.discriminator_real_loss(scores).mean()
+        return loss, {"scores/real": scores, "signs/real": scores.sign(), "loss/D real": loss}
+
+    def _r1_term(self, reals: Reals) -> Term:
+        images = reals.images.detach().requires_grad_(True)
+        penalty = gan_losses.r1_penalty(images, self.D(images, reals.c))
+        loss = penalty.mean() * (self.config.loss.gamma / 2)
+        return loss, {"r1/penalty": penalty, "loss/D r1": loss}
+
+    def _ws(self, draws: Draws, count: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """w for every layer [n, L, D] of the first `count` latents of this part, with style mixing, and their c."""
+        mapping, num_ws = self.G.mapping, self.G.synthesis.num_ws
+        c = self._one_hot(draws.classes("class", self.frequencies)[:count]) if len(self.frequencies) else None
+        w = mapping(draws.latents("z", mapping.z_dim)[:count], c)
+        mapping.update_average(self._over_ranks(w.mean(dim=0, keepdim=True)), self.config.average.w_beta)
+        ws = w[:, None].expand(-1, num_ws, -1)
+        if draws.uniform("mix") < self.config.loss.mixing:
+            # One crossover point for the whole batch (Karras et al. 2019, section 3.1).
+            cut = 1 + int(draws.uniform("crossover") * (num_ws - 1))
+            other = mapping(draws.latents("z mixed", mapping.z_dim)[:count], c)
+            ws = torch.cat([ws[:, :cut], other[:, None].expand(-1, num_ws - cut, -1)], dim=1)
+        return ws, c
+
+    def _synthesize(self, ws: Tensor, draws: Draws) -> Tensor:
+        return self.G.synthesis(ws, self.config.loss.noise, draws.generator("noise"))
+
+    def _one_hot(self, labels: Tensor) -> Tensor | None:
+        classes = len(self.frequencies)
+        return F.one_hot(labels, classes).float() if classes else None
+
+    def _over_ranks(self, value: Tensor) -> Tensor:
+        value = value.detach().clone()
+        distributed.mean_([value])
+        return value
+
+    def after_step(self, seen: int) -> None:
+        """Moves the average of G. `seen` counts the images before this iteration."""
+        batch, average = self.config.pace.batch, self.config.average
+        beta = ema_beta(batch, seen, average.kimg * 1000, self.ramp)
+        update_average(self.G_ema, self.G, beta)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that learning changes: networks, optimisers, the path-length mean, skipped steps."""
+        optimizers = {"G": self.phases[0].optimizer, "D": self.phases[-1].optimizer}
+        return {
+            "networks": {name: dict(network.state_dict()) for name, network in self.networks.items()},
+            "optimizers": {name: optimizer.state_dict()["state"] for name, optimizer in optimizers.items()},
+            "path_mean": self.path_mean,
+            "skips": {phase.name: phase.skips for phase in self.phases},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up a `state_dict`, exactly."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, phase in {"G": self.phases[0], "D": self.phases[-1]}.items():
+            saved = {int(i): moments for i, moments in state["optimizers"][name].items()}
+            groups = phase.optimizer.state_dict()["param_groups"]
+            phase.optimizer.load_state_dict({"state": saved, "param_groups": groups})
+        device = self.path_mean.device
+        self.path_mean = state["path_mean"].to(device)
+        for phase in self.phases:
+            phase.skips = state["skips"][phase.name].to(device)
