@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,12 @@ def batches(
     world: int = 1,
     workers: int = 0,
     pin: bool = False,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Endless (pixels uint8 [n, C, H, W], labels int64 [n]) with n = batch / world, in the order of `EndlessBatches`.
 
     The sequence depends on (seed, position, batch, rank, world) and not on the number of worker processes. A picture
-    that cannot be read raises the data set's own one-sentence ValueError, also when a worker met it.
+    that cannot be read raises the data set's own one-sentence ValueError, also when a worker met it. Workers start with
+    the first batch and stop when the generator is closed or dropped.
     """
     order = EndlessBatches(len(dataset), batch, seed, position, rank, world)
     return _unwrapped(
@@ -39,7 +40,6 @@ def batches(
             collate_fn=_as_is,
             num_workers=workers,
             pin_memory=pin,
-            persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
             worker_init_fn=_leave_interrupts_to_parent,
             generator=torch.Generator(),  # so that PyTorch's global random stream stays untouched
@@ -52,11 +52,16 @@ def default_workers(dataset: ImageSet) -> int:
     return 0 if isinstance(dataset, DemoSet) else min(4, os.cpu_count() or 1)
 
 
-def _unwrapped(loader: DataLoader) -> Iterator[Batch]:
-    for outcome in loader:
-        if isinstance(outcome, str):
-            raise ValueError(outcome)
-        yield outcome
+def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:
+    stream = iter(loader)
+    try:
+        while True:
+            outcome = next(stream)
+            if isinstance(outcome, str):
+                raise ValueError(outcome)
+            yield outcome
+    finally:
+        del stream  # stops the workers now, and not when some traceback happens to be collected
 
 
 class _WholeBatches(Dataset):

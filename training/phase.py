@@ -59,7 +59,7 @@ class Phase:
                 for name, values in reports.items():
                     collector.add(name, values)
         self.network.requires_grad_(False)
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        gradients = [_gradient(p) for p in self.network.parameters()]
         distributed.mean_(gradients)
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         collector.add(f"gradients/{self.name}", norm)
@@ -83,7 +83,14 @@ class Phase:
         total, _, longest = self.skips.tolist()
         if longest >= SKIPS_TO_STOP:
             raise FloatingPointError(
-                f"the gradients of {self.name} were infinite or nan {longest} times in a row, so training has diverged: "
-                f"go on from an earlier network with --transfer, and try a larger --gamma or --precision fp32"
+                f"the gradients of {self.name} were infinite or nan {longest} times in a row, so training has "
+                f"diverged: go on from an earlier network with --transfer, and try a larger --gamma or --precision fp32"
             )
         return total
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    """A parameter that the losses do not reach has a gradient of zero: Adam's memory of it fades all the same."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
