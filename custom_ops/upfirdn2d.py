@@ -11,13 +11,16 @@ Pairs are (horizontal, vertical) and paddings (left, right, top, bottom), as in 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Pair = tuple[int, int]  # horizontal, vertical
+Sides = tuple[int, int, int, int]  # left, right, top, bottom
 Padding = int | Sequence[int]
-Factor = int | tuple[int, int]
+Factor = int | Pair
 
 
 def setup_filter(
@@ -62,7 +65,7 @@ def upfirdn2d(
 
     Args:
         x: images [N, C, H, W].
-        f: filter [taps] (applied in both directions) or [rows, columns]; None is the identity.
+        f: filter [taps] (applied in both directions) or [rows, columns], a constant; None is the identity.
         up: upsampling factor.
         down: downsampling factor.
         padding: zeros around the upsampled image: one number, (horizontal, vertical) or (left, right, top, bottom).
@@ -79,13 +82,13 @@ def upfirdn2d(
     left, right, top, bottom = four_sides(padding)
     if min(up_x, up_y, down_x, down_y) < 1:
         raise ValueError(f"resampling factors are whole numbers from 1, but up is {up} and down is {down}")
-    f = x.new_ones([1, 1]) if f is None else f.to(x.dtype)
+    f = x.new_ones([1, 1]) if f is None else f.detach().to(x.dtype)
     f = f if flip_filter else f.flip(list(range(f.ndim)))  # PyTorch's convolutions correlate
     f = f if gain == 1 else f * gain ** (f.ndim / 2)
     if f.ndim == 1:
-        x = _resample(x, f[None, :], (up_x, 1), (down_x, 1), (left, right, 0, 0))
-        return _resample(x, f[:, None], (1, up_y), (1, down_y), (0, 0, top, bottom))
-    return _resample(x, f, (up_x, up_y), (down_x, down_y), (left, right, top, bottom))
+        x = _Resample.apply(x, f[None, :], (up_x, 1), (down_x, 1), (left, right, 0, 0))
+        return _Resample.apply(x, f[:, None], (1, up_y), (1, down_y), (0, 0, top, bottom))
+    return _Resample.apply(x, f, (up_x, up_y), (down_x, down_y), (left, right, top, bottom))
 
 
 def filter2d(x: Tensor, f: Tensor, padding: Padding = 0, flip_filter: bool = False, gain: float = 1.0) -> Tensor:
@@ -112,30 +115,30 @@ def downsample2d(
     return upfirdn2d(x, f, down=down, padding=sides, flip_filter=flip_filter, gain=gain)
 
 
-def filter_size(f: Tensor | None) -> tuple[int, int]:
+def filter_size(f: Tensor | None) -> Pair:
     """(width, height) of a filter."""
     if f is None:
         return 1, 1
     return f.shape[-1], f.shape[0]
 
 
-def upsampling_padding(f: Tensor | None, up: Factor) -> tuple[int, int, int, int]:
+def upsampling_padding(f: Tensor | None, up: Factor) -> Sides:
     """The padding with which the filter stands centred on the upsampled image and `up` times the size results."""
     (up_x, up_y), (width, height) = pair(up), filter_size(f)
     return (width + up_x - 1) // 2, (width - up_x) // 2, (height + up_y - 1) // 2, (height - up_y) // 2
 
 
-def downsampling_padding(f: Tensor | None, down: Factor) -> tuple[int, int, int, int]:
+def downsampling_padding(f: Tensor | None, down: Factor) -> Sides:
     """The padding with which the filter stands centred on every group of `down` samples."""
     (down_x, down_y), (width, height) = pair(down), filter_size(f)
     return (width - down_x + 1) // 2, (width - down_x) // 2, (height - down_y + 1) // 2, (height - down_y) // 2
 
 
-def pair(factor: Factor) -> tuple[int, int]:
+def pair(factor: Factor) -> Pair:
     return (factor, factor) if isinstance(factor, int) else (factor[0], factor[1])
 
 
-def four_sides(padding: Padding) -> tuple[int, int, int, int]:
+def four_sides(padding: Padding) -> Sides:
     if isinstance(padding, int):
         return padding, padding, padding, padding
     if len(padding) == 2:
@@ -145,13 +148,44 @@ def four_sides(padding: Padding) -> tuple[int, int, int, int]:
     return padding[0], padding[1], padding[2], padding[3]
 
 
-def add_sides(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+def add_sides(a: Sides, b: Sides) -> Sides:
     return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
 
 
-def _resample(
-    x: Tensor, f: Tensor, up: tuple[int, int], down: tuple[int, int], sides: tuple[int, int, int, int]
-) -> Tensor:
+class _Resample(torch.autograd.Function):
+    """A correlation filter [rows, columns] between up- and downsampling, differentiable any number of times.
+
+    The operation is linear in x, and its adjoint is one of its own kind: up- and downsampling exchanged, the filter
+    turned around, the padding completed. PyTorch itself would go through a depthwise convolution channel by channel when
+    it differentiates a second time.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, f: Tensor, up: Pair, down: Pair, sides: Sides) -> Tensor:
+        return _resample(x, f, up, down, sides)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Pair, Pair, Sides], output: Tensor) -> None:
+        x, f, ctx.up, ctx.down, ctx.sides = inputs
+        ctx.sizes = (x.shape[2:], output.shape[2:])
+        ctx.save_for_backward(f)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, None, None, None]:
+        (f,) = ctx.saved_tensors
+        (rows, columns), (left, _, top, _) = f.shape, ctx.sides
+        (height, width), (out_height, out_width) = ctx.sizes
+        (up_x, up_y), (down_x, down_y) = ctx.up, ctx.down
+        sides = (
+            columns - 1 - left,
+            (width - 1) * up_x - out_width * down_x + left + 1,
+            rows - 1 - top,
+            (height - 1) * up_y - out_height * down_y + top + 1,
+        )
+        return _Resample.apply(dy, f.flip([0, 1]), ctx.down, ctx.up, sides), None, None, None, None
+
+
+def _resample(x: Tensor, f: Tensor, up: Pair, down: Pair, sides: Sides) -> Tensor:
     """The four steps for a correlation filter [rows, columns], one convolution of each channel by itself."""
     (rows, columns), (left, right, top, bottom) = f.shape, sides
     C, height, width = x.shape[1], x.shape[2] * up[1] + top + bottom, x.shape[3] * up[0] + left + right
@@ -159,7 +193,7 @@ def _resample(
         raise ValueError(f"a filter of {columns}x{rows} taps does not fit into a padded image of {width}x{height}")
     if x.numel() == 0:  # PyTorch's convolutions refuse some empty batches
         shape = (x.shape[0], C, -(-(height - rows + 1) // down[1]), -(-(width - columns + 1) // down[0]))
-        return x.sum() * x.new_ones(shape)
+        return x.new_zeros(shape)
     if up == (1, 1):
         x, implicit = split_padding(x, sides)
         stride = (down[1], down[0])
@@ -177,7 +211,7 @@ def _resample(
     return x if down == (1, 1) else x[:, :, :: down[1], :: down[0]]
 
 
-def split_padding(x: Tensor, sides: tuple[int, int, int, int]) -> tuple[Tensor, tuple[int, int]]:
+def split_padding(x: Tensor, sides: Sides) -> tuple[Tensor, Pair]:
     """Leaves to a convolution (vertical, horizontal) the padding it can do itself and does the rest."""
     left, right, top, bottom = sides
     if left == right >= 0 and top == bottom >= 0:

@@ -68,8 +68,8 @@ class Archive(ABC):
         try:
             yield
         except (OSError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error).strip("'\"")
-            raise ValueError(f"{name} in {self.path} cannot be read: {reason or type(error).__name__}") from error
+            reason = getattr(error, "strerror", None) or (error.args or [type(error).__name__])[0]
+            raise ValueError(f"{name} in {self.path} cannot be read: {reason}") from error
 
     @cached_property
     def index(self) -> dict[str, Any]:

@@ -49,7 +49,10 @@ def batches(
 
 def default_workers(dataset: ImageSet) -> int:
     """Worker processes that suit the set: none when its pixels lie in memory anyway, else up to four."""
-    return 0 if isinstance(dataset, DemoSet) else min(4, os.cpu_count() or 1)
+    if isinstance(dataset, DemoSet):
+        return 0
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, allowed)
 
 
 def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:

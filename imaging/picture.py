@@ -38,9 +38,7 @@ def decode(file: BinaryIO, name: str, mode: str) -> Image.Image:
 
 def _open(file: BinaryIO, name: str) -> Image.Image:
     try:
-        with warnings.catch_warnings():  # our own limit is stricter, and an error
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(file, formats=FORMATS)
+        image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError:
         raise _RefusedError(f"{name} has far more than the {LARGEST // 10**6} megapixels that are accepted") from None
     if image.width * image.height > LARGEST:
@@ -58,7 +56,9 @@ class _RefusedError(ValueError):
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():  # what Pillow mends it may mend quietly; our limit on size is the stricter one
+            warnings.simplefilter("ignore")
+            yield
     except _RefusedError as error:
         raise ValueError(str(error)) from None
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything

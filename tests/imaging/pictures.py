@@ -5,11 +5,14 @@ import json
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+Files = dict[str, bytes | Image.Image]  # name -> content
 
 
 def picture(width: int = 16, height: int = 16, mode: str = "RGB", seed: int = 0) -> Image.Image:
@@ -32,10 +35,12 @@ def png_header(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
 
 
-def write_folder(folder: Path, files: dict[str, bytes | Image.Image]) -> Path:
+def write_folder(folder: Path, files: Mapping[str, bytes | Image.Image]) -> Path:
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +48,7 @@ def write_folder(folder: Path, files: dict[str, bytes | Image.Image]) -> Path:
     return folder
 
 
-def write_zip(path: Path, files: dict[str, bytes | Image.Image]) -> Path:
+def write_zip(path: Path, files: Mapping[str, bytes | Image.Image]) -> Path:
     with zipfile.ZipFile(path, "w") as container:
         for name, content in files.items():
             container.writestr(name, content if isinstance(content, bytes) else encoded(content))

@@ -1,0 +1,119 @@
+import json
+
+import pytest
+
+from imaging.archive import open_archive
+from imaging.labels import take_labels
+from tests.imaging.pictures import Files, index, picture, write_folder
+
+
+def archive_of(tmp_path, names, labels=None, **about):
+    files: Files = {name: picture(seed=i) for i, name in enumerate(names)}
+    if labels is not None:
+        files["dataset.json"] = json.dumps({"labels": labels, **about}).encode()
+    return open_archive(write_folder(tmp_path / "set", files))
+
+
+def failure(archive, choice="auto"):
+    with pytest.raises(ValueError) as error:
+        take_labels(archive, choice)
+    return str(error.value)
+
+
+def test_labels_of_the_index_in_the_order_of_the_pictures(tmp_path):
+    labels = take_labels(archive_of(tmp_path, ["b.png", "a.png"], [["b.png", 0], ["a.png", 1]]), "auto")
+    assert labels.values.tolist() == [1, 0] and labels.values.dtype == "int64"
+    assert labels.class_names == ("0", "1") and labels.note == "labels from dataset.json: 2 classes"
+
+
+def test_gaps_in_the_class_numbers_are_classes_without_pictures(tmp_path):
+    labels = take_labels(archive_of(tmp_path, ["a.png", "b.png"], [["a.png", 0], ["b.png", 3]]), "auto")
+    assert len(labels.class_names) == 4
+
+
+def test_class_names_come_along(tmp_path):
+    archive = archive_of(tmp_path, ["a.png"], [["a.png", 1]], class_names=["cat", "dog", "owl"])
+    assert take_labels(archive, "auto").class_names == ("cat", "dog", "owl")
+
+
+def test_no_labels(tmp_path):
+    archive = archive_of(tmp_path, ["a.png"])
+    assert take_labels(archive, "auto").class_names == ()
+    assert take_labels(archive, "auto").note == "the set is unlabelled, for it has no dataset.json"
+    assert take_labels(archive, "none").note == "labels are not used"
+
+
+def test_an_index_without_labels(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/dataset.json").write_bytes(index(None))
+    note = take_labels(archive_of(tmp_path, ["a.png"]), "auto").note
+    assert note == "the set is unlabelled, for it has no labels in its dataset.json"
+
+
+def test_sub_folders_are_classes_only_when_asked(tmp_path):
+    archive = archive_of(tmp_path, ["cat/1.png", "cat/deep/2.png", "dog/1.png"])
+    auto = take_labels(archive, "auto")
+    assert auto.class_names == () and auto.note.endswith("(--labels folders would make each sub-folder a class)")
+    folders = take_labels(archive, "folders")
+    assert folders.class_names == ("cat", "dog") and folders.values.tolist() == [0, 0, 1]
+    assert folders.note == "labels from sub-folders: 2 classes"
+
+
+def test_the_usual_layout_is_not_mistaken_for_classes(tmp_path):
+    archive = archive_of(tmp_path, ["00000/img00000000.png", "00001/img00001000.png"])
+    assert take_labels(archive, "auto").note == "the set is unlabelled, for it has no dataset.json"
+
+
+def test_folders_common_to_all_are_passed_over(tmp_path):
+    archive = archive_of(tmp_path, ["set/train/cat/1.png", "set/train/dog/1.png"])
+    assert take_labels(archive, "folders").class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("names", [["a.png", "cat/b.png"], ["a.png", "b.png"], ["set/a.png", "set/b.png"]])
+def test_folders_need_sub_folders(tmp_path, names):
+    message = failure(archive_of(tmp_path, names), "folders")
+    assert message == (
+        f"{tmp_path / 'set'} has no sub-folder for each class ({names[0]} lies in none): put every image into a "
+        f"sub-folder named after its class, or use --labels auto"
+    )
+
+
+VALUES = "labels must be class numbers 0, 1, 2, ..."
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([["a.png", 0]], "dataset.json of {} has no label for b.png: label every image, or use --labels none"),
+        ([], "dataset.json of {} has no label for a.png and 1 more: label every image, or use --labels none"),
+        (
+            [["a.png", 0], ["b.png", 0], ["z.png", 0], ["y.png", 0]],
+            "dataset.json of {} labels y.png and 1 more, which the archive does not hold",
+        ),
+        ([["a.png", 0], ["b.png", -1]], "the label of b.png in dataset.json of {} is -1: " + VALUES + " below 100000"),
+        (
+            [["a.png", 0], ["b.png", "1"]],
+            "the label of b.png in dataset.json of {} is '1': " + VALUES + " below 100000",
+        ),
+        (
+            [["a.png", 0], ["b.png", 0.5]],
+            "the label of b.png in dataset.json of {} is 0.5: " + VALUES + " below 100000",
+        ),
+        (
+            [["a.png", 0], ["b.png", True]],
+            "the label of b.png in dataset.json of {} is True: " + VALUES + " below 100000",
+        ),
+        (
+            [["a.png", 0], ["b.png", 10**9]],
+            "the label of b.png in dataset.json of {} is 1000000000: " + VALUES + " below 100000",
+        ),
+        (
+            [["a.png", 0], ["b.png", [0.1, 0.9]]],
+            "the label of b.png in dataset.json of {} is a vector: " + VALUES + ", one for each image",
+        ),
+    ],
+)
+def test_wrong_labels(tmp_path, labels, message):
+    archive = archive_of(tmp_path, ["a.png", "b.png"], labels)
+    assert failure(archive) == message.format(archive.path)
+    assert take_labels(archive, "none").class_names == ()
