@@ -62,7 +62,8 @@ def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:
             outcome = next(stream)
             if isinstance(outcome, str):
                 raise ValueError(outcome)
-            yield outcome
+            pixels, labels = outcome
+            yield pixels, labels
     finally:
         del stream  # stops the workers now, and not when some traceback happens to be collected
 

@@ -1,13 +1,22 @@
 """Pictures to pictures: one colour mode, upright, one size."""
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 MODES = ("L", "RGB", "RGBA")  # from poorest to richest; grey, colour, colour with transparency
 NAMES = {"L": "grey", "RGB": "RGB", "RGBA": "RGBA"}
 WITH_ALPHA = ("LA", "La", "RGBA", "RGBa", "PA")
 DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 EXIF_ORIENTATION = 0x0112
+TURNS = {  # EXIF orientation -> what brings the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def mode_of(image: Image.Image) -> str:
@@ -45,15 +54,19 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def upright(image: Image.Image) -> Image.Image:
     """The picture as its camera was held."""
-    return ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
+    orientation = _orientation(image)
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8. Only cameras' formats are asked: in a PNG the answer may lie behind all pixels."""
-    if image.format not in ("JPEG", "MPO", "TIFF", "WEBP"):
+    """EXIF orientation 1..8. In a PNG the answer may lie behind all pixels, and TIFFs are turned by Pillow itself."""
+    if image.format not in ("JPEG", "MPO", "WEBP"):
         return 1
-    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-    return orientation if orientation in range(1, 9) else 1
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # damaged metadata says nothing against the pixels
+        return 1
+    return orientation if orientation in TURNS else 1
 
 
 def is_opaque(image: Image.Image) -> bool:

@@ -40,7 +40,7 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
         raise ValueError(f"--precision tf32: only CUDA devices know it, and this is {device.type}; take fp32 or bf16")
     for known in ("fp32", "tf32", "bf16", "fp16"):
         if name == known:
-            return known  # type: ignore[return-value]
+            return known
     raise ValueError(f"--precision {name}: it is one of auto, fp32, tf32, bf16, fp16")
 
 

@@ -1,32 +1,15 @@
 """WHEN things happen. The loop knows a recipe, a pace and a run, and names no family of networks."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from imaging.pixels import to_images
 from torch_utils import distributed
 from training.config import PaceConfig
 from training.draws import Draws
-from training.phase import Phase, Term
+from training.recipe import Recipe
 from training.run import Run
-
-
-class Recipe(Protocol):
-    """What is learned: networks, phases and their losses."""
-
-    @property
-    def phases(self) -> Sequence[Phase]: ...
-    @property
-    def networks(self) -> Mapping[str, nn.Module]: ...
-    @property
-    def sampler(self) -> Any: ...
-    def reals(self, images: Tensor, labels: Tensor) -> Any: ...
-    def losses(self, phase: Phase, reals: Any, draws: Draws) -> Iterator[Term]: ...
-    def after_step(self, seen: int) -> None: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 Batch = tuple[Tensor, Tensor]  # uint8 pixels [n, C, H, W] and class numbers [n] of this process

@@ -78,10 +78,10 @@ class Report:
         timing = {f"timing/{name}": seconds for name, seconds in timings.items()}
         timing |= {"timing/images per second": speed, "timing/seconds per kimg": 1000 / max(speed, 1e-9)}
         self.say(_status_line(seen, end, speed, moments, facts))
-        record: dict[str, float | dict[str, float]] = dict(facts | timing)
+        record: dict[str, float | dict[str, float]] = {**facts, **timing}
         record |= {name: {"mean": m.mean, "std": m.std, "count": m.count} for name, m in moments.items()}
         self.stats.append(seen, record)
-        for name, value in (timing | dict(facts) | {name: m.mean for name, m in moments.items()}).items():
+        for name, value in {**timing, **facts, **{name: m.mean for name, m in moments.items()}}.items():
             self.board.add_scalar(name, value, seen)
         self.board.flush()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -16,11 +16,9 @@ from torch_utils.device import peak_memory
 from torch_utils.stats import Collector
 from torch_utils.stopwatch import Stopwatch
 from training.phase import Phase
+from training.recipe import Recipe
 from training.report import Report
 from training.samples import Samples
-
-if TYPE_CHECKING:
-    from training.loop import Recipe
 
 FORMAT = "training-state"
 VERSION = 1
@@ -109,7 +107,7 @@ class Run:
         facts |= {f"learning rate/{phase.name}": phase.optimizer.param_groups[0]["lr"] for phase in phases}
         self.report.tick(self.clock.seen, end, moments, self.watch.read(), facts)
 
-    def snapshot(self, recipe: "Recipe") -> None:
+    def snapshot(self, recipe: Recipe) -> None:
         """Writes what people look at: the sample sheet and the networks."""
         if self.folder is None:
             return
@@ -121,10 +119,10 @@ class Run:
         if seen:
             self._save_networks(recipe, runs.network_path(self.folder, seen))
 
-    def _save_networks(self, recipe: "Recipe", path: Path) -> None:
+    def _save_networks(self, recipe: Recipe, path: Path) -> None:
         save_network(path, self.family, recipe.networks, {**self.facts, "kimg": self.clock.seen / 1000})
 
-    def save_state(self, recipe: "Recipe") -> None:
+    def save_state(self, recipe: Recipe) -> None:
         """Writes all that the run needs to go on exactly. The state before is kept beside it."""
         if distributed.world() > 1:
             self.collector.pool_(distributed.sum_, distributed.is_first())

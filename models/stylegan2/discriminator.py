@@ -85,6 +85,7 @@ class Discriminator(nn.Module):
             raise ValueError(f"images must be [N, {size[0]}, {size[1]}, {size[2]}], but are {tuple(images.shape)}")
         x = images
         for i, block in enumerate(self.blocks):
+            assert isinstance(block, DiscriminatorBlock)
             x = x.to(dtype=block.dtype, memory_format=memory_format(x.device, block.dtype))
             x = self.from_rgb(x) if i == 0 else x
             x = block(x)
@@ -98,5 +99,6 @@ class Discriminator(nn.Module):
         """Chooses the type each block computes in; parameters and the last layers stay float32. Returns the network."""
         dtypes = block_dtypes(self.config.doublings, precision)
         for block, dtype in zip(self.blocks, reversed(dtypes[1:]), strict=True):
+            assert isinstance(block, DiscriminatorBlock)
             block.dtype = dtype
         return self

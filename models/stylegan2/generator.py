@@ -152,6 +152,8 @@ class Generator(nn.Module):
 
     def set_precision(self, precision: Precision) -> "Generator":
         """Chooses the type each block computes in; parameters stay float32. Returns the network."""
-        for block, dtype in zip(self.synthesis.blocks, block_dtypes(self.config.doublings, precision), strict=True):
+        dtypes = block_dtypes(self.config.doublings, precision)
+        for block, dtype in zip(self.synthesis.blocks, dtypes, strict=True):
+            assert isinstance(block, GeneratorBlock)
             block.dtype = dtype
         return self

@@ -150,7 +150,7 @@ class Conv2DMod(nn.Module):
         In float16 the largest weight and the largest style are brought to one, which demodulation undoes, so that no
         product overflows (StyleGAN2-ADA, appendix D.1).
         """
-        w = self.weight
+        w: Tensor = self.weight
         if not self.demodulate:
             return w, style * self.weight_gain
         if dtype == torch.float16:

@@ -1,12 +1,14 @@
 """bias_act against formulas written out in numpy, and its derivatives against finite differences."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
 from custom_ops import ACTIVATIONS, bias_act
 
-FORMULAS = {  # x -> act(x), and the default gain squared
+FORMULAS: dict[str, tuple[Callable, float]] = {  # x -> act(x), and the default gain squared
     "linear": (lambda x: x, 1),
     "relu": (lambda x: np.maximum(x, 0), 2),
     "lrelu": (lambda x: np.where(x > 0, x, 0.2 * x), 2),

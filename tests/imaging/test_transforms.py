@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imaging.picture import decode, read_header
 from imaging.transforms import (
     center_crop_resize,
     is_opaque,
@@ -65,16 +66,27 @@ def test_palette_colours_survive():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_camera_orientation(orientation):
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "TIFF"])
+def test_camera_orientation(kind, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     seen = Image.new("L", (16, 8), 0)
     seen.paste(255, (0, 0, 8, 4))  # bright top left when upright
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # how a camera so held stores it
     stored = seen.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else seen
-    image = Image.open(io.BytesIO(encoded(stored, "JPEG", exif=exif, quality=95)))
-    assert upright_size(image) == (16, 8)
-    assert np.abs(np.asarray(upright(image)).astype(int) - np.asarray(seen)).max() < 8
+    file = io.BytesIO(encoded(stored, kind, exif=exif, **({} if kind == "TIFF" else {"quality": 100})))
+    assert read_header(file, "a")[:2] == (16, 8)
+    image = decode(file, "a", "L")
+    assert np.abs(np.asarray(image).astype(int) - np.asarray(seen)).max() < 8
+
+
+def test_damaged_metadata_does_not_cost_the_picture(monkeypatch):
+    def fail(self):
+        raise SyntaxError("not a TIFF file")
+
+    image = Image.open(io.BytesIO(encoded(picture(), "JPEG")))
+    monkeypatch.setattr(type(image), "getexif", fail)
+    assert upright(image) is image and upright_size(image) == (16, 16)
 
 
 def test_opacity():

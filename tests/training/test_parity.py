@@ -53,10 +53,10 @@ class Comparison:
     def add(self, key: str, value: Tensor | float, scale: np.ndarray | float | None = None) -> None:
         """Largest difference relative to the largest recorded value, or to `scale`, one for each value."""
         recorded = np.asarray(self.case.numbers[key], dtype=np.float64)
-        value = np.asarray(value.detach() if isinstance(value, Tensor) else value, dtype=np.float64)
-        assert value.shape == recorded.shape, key
+        ours = np.asarray(value.detach() if isinstance(value, Tensor) else value, dtype=np.float64)
+        assert ours.shape == recorded.shape, key
         scale = np.abs(recorded).max() if scale is None else scale
-        self.errors[key] = float((np.abs(value - recorded) / np.maximum(scale, 1e-12)).max())
+        self.errors[key] = float((np.abs(ours - recorded) / np.maximum(scale, 1e-12)).max())
 
     def worst(self, prefix: str = "") -> tuple[float, str]:
         return max((error, key) for key, error in self.errors.items() if key.startswith(prefix))

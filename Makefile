@@ -1,0 +1,44 @@
+# `make demo` and `make test` need nothing but Python 3.11 or later. README.md gives the plain commands.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test install install-dev check clean
+
+install: $(VENV)/installed
+install-dev: $(VENV)/installed-dev
+
+$(VENV)/installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/installed-dev: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-dev.txt
+	touch $@ $(VENV)/installed
+
+demo: install
+	$(BIN)/python train.py
+	$(BIN)/python generate.py --seeds 0-31 --grid --outdir out/demo/samples
+	$(BIN)/python style_mixing.py --outdir out/demo/mixing
+	$(BIN)/python truncation.py --outdir out/demo/truncation
+	@echo
+	@echo "The pictures:"
+	@echo "  samples     out/demo/samples/grid.png"
+	@echo "  mixing      out/demo/mixing/grid.png"
+	@echo "  truncation  out/demo/truncation/grid.png"
+	@echo "  training    $$(ls -d runs/*/ | tail -n 1)fakes-*.png"
+
+check: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest -n 2
+
+clean:
+	rm -rf $(VENV) runs out

@@ -1,0 +1,54 @@
+"""Precision and recall of generated samples (Kynkäänniemi et al. 2019), as pure functions of features.
+
+A set of features spans a manifold: the union of balls about its points, each as large as the distance to the k-th
+nearest other point. Precision is the share of the samples that lie on the manifold of real images, recall the share of
+real images that lie on the manifold of the samples. Letters: M N points, D dimensions.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+NEIGHBOURS = 3  # k, as in the paper
+ROWS = 1024  # of a distance matrix at once
+
+
+def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> tuple[float, float]:
+    """(precision, recall), each in 0..1.
+
+    Args:
+        real: features of real images, [M, D].
+        fake: features of samples, [N, D].
+        k: which neighbour decides a ball's size.
+
+    Raises:
+        ValueError: when the features do not fit each other or a set has k points or fewer.
+    """
+    return coverage(real, fake, k), coverage(fake, real, k)
+
+
+def coverage(reference: Tensor, points: Tensor, k: int = NEIGHBOURS) -> float:
+    """Share of the points [N, D] that lie on the manifold of the reference [M, D] (equation 2, averaged)."""
+    if reference.ndim != 2 or points.ndim != 2 or reference.shape[1] != points.shape[1]:
+        raise ValueError(
+            f"features are [points, dimensions] with equal dimensions, got {list(reference.shape)} and "
+            f"{list(points.shape)}"
+        )
+    radii = neighbour_distances(reference, k)  # [M]
+    inside = [(distances <= radii).any(dim=1) for distances in _distances(points, reference)]
+    return torch.cat(inside).double().mean().item()
+
+
+def neighbour_distances(points: Tensor, k: int = NEIGHBOURS) -> Tensor:
+    """Distance of each of the points [N, D] to its k-th nearest other point, [N]."""
+    if len(points) <= k:
+        raise ValueError(f"neighbour number {k} needs more than {k} points, got {len(points)}")
+    # Each point is its own nearest neighbour, which is not counted.
+    return torch.cat([distances.kthvalue(k + 1, dim=1).values for distances in _distances(points, points)])
+
+
+def _distances(rows: Tensor, columns: Tensor) -> Iterator[Tensor]:
+    """The distance matrix in slices of at most ROWS rows; without products, so that equal points are 0 apart."""
+    for part in rows.split(ROWS):
+        yield torch.cdist(part, columns, compute_mode="donot_use_mm_for_euclid_dist")

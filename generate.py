@@ -1,0 +1,49 @@
+"""Make pictures: one for each seed."""
+
+from math import ceil, sqrt
+
+import click
+import torch
+
+from imaging.grid import save_image, tile
+from imaging.pixels import to_pil
+from models.options import Sampling, sampling_options
+from torch_utils.cli import Command, option, progress, say
+
+EXAMPLES = """
+Examples:
+  python generate.py                                     16 pictures of the newest network, in out
+  python generate.py --seeds 0-35 --psi 0.7 --grid
+  python generate.py --network runs/00000-ffhq-auto/network-000200.0.safetensors --seeds 85,265,297 --format webp
+  python generate.py --class happy --seeds 0-9 --outdir happy
+"""
+GRID = "grid.png"
+LARGEST_GRID = 2**28  # pixels; larger ones hardly any program can open
+
+
+@click.command(cls=Command, epilog=EXAMPLES)
+@sampling_options(seeds="0-15")
+@option("--grid", is_flag=True, group="Output", help=f"also all of them on one picture, {GRID}")
+@option(
+    "--format", "ending", type=click.Choice(["png", "webp", "jpg"]), default="png", group="Output", help="kind of files"
+)
+def main(sampling: Sampling, seeds: list[int], grid: bool, ending: str) -> None:
+    """Make pictures, seed0000.png and so on: the same seed gives the same picture every time."""
+    height, width = sampling.G.config.height, sampling.G.config.width
+    if grid and len(seeds) * height * width > LARGEST_GRID:
+        most = LARGEST_GRID // (height * width)
+        raise ValueError(f"--grid takes at most {most} pictures of this size, and --seeds asks for {len(seeds)}")
+    tiles = []
+    pictures = zip(seeds, sampling.pixels(sampling.ws(seeds), seeds), strict=True)
+    for seed, pixels in progress(pictures, len(seeds), "pictures"):
+        save_image(to_pil(pixels), sampling.outdir / f"seed{seed:04d}.{ending}")
+        tiles += [pixels] if grid else []
+    if grid:
+        columns = ceil(sqrt(len(seeds) * height / width))  # about as wide as high
+        save_image(tile(torch.stack(tiles), min(columns, len(seeds))), sampling.outdir / GRID)
+    sampling.record("generate")
+    say(f"wrote {len(set(seeds))} {ending} files{f', {GRID}' if grid else ''} and generate.json to {sampling.outdir}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""From seeds to pictures, the one way of every program that samples: seed -> z -> w -> image -> pixels.
+
+The rounding of a convolution or a matrix product depends on how many samples it is computed for. A seed shall give
+the same picture, byte for byte, in whatever company: so each goes through the mapping by itself, and through the
+synthesis too unless the caller asks a GPU for more at once. A CPU is hardly faster with several.
+Letters: C H W a picture, L number of w, D width of w.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from imaging.pixels import to_pixels
+from models.stylegan2.generator import Generator, NoiseMode
+from models.stylegan2.latents import seeds_to_z
+from torch_utils.seeds import generator
+
+
+def seeds_to_ws(
+    G: Generator, seeds: Sequence[int], classes: Sequence[int] | None = None, psi: float = 1.0, cutoff: int | None = None
+) -> Iterator[Tensor]:
+    """The w of each seed for all layers, truncated: [L, D] on the generator's device, one after another.
+
+    Args:
+        G: the generator.
+        seeds: 0 .. 2^32 - 1.
+        classes: the class of each seed; None for a network without classes.
+        psi: 1 for the full variety, towards 0 for the average image.
+        cutoff: how many of the first w are truncated; None means all.
+
+    Raises:
+        ValueError: when classes are missing, uncalled for, or not the network's.
+    """
+    for seed, label in zip(seeds, classes if classes is not None else [None] * len(seeds), strict=True):
+        z = seeds_to_z([seed], G.config.z_dim).to(_device(G))
+        yield _ws(G, z, _one_hot(G, label), psi, cutoff)
+
+
+def ws_to_pixels(
+    G: Generator, ws: Iterable[Tensor], seeds: Iterable[int], noise_mode: NoiseMode = "const", batch: int = 1
+) -> Iterator[Tensor]:
+    """The picture of each w [L, D]: uint8 pixels [C, H, W] on the CPU, one after another.
+
+    Args:
+        G: the generator.
+        ws: a w for every layer, one such for each picture.
+        seeds: of each picture's noise, where that is random.
+        noise_mode: `const`, `random` or `none`.
+        batch: how many are computed at once on a GPU; more than 1 is faster, but rounds otherwise. A CPU, and random
+            noise, take one at a time whatever is said here.
+    """
+    device = _device(G)
+    at_once = 1 if device.type == "cpu" or noise_mode == "random" else batch
+    pairs = zip(ws, seeds, strict=True)
+    while chunk := list(islice(pairs, at_once)):
+        noise = generator(device, chunk[0][1], "noise") if noise_mode == "random" else None
+        yield from _pixels(G, torch.stack([w for w, _ in chunk]), noise_mode, noise)
+
+
+@torch.inference_mode()
+def _ws(G: Generator, z: Tensor, c: Tensor | None, psi: float, cutoff: int | None) -> Tensor:
+    return G.ws(z, c, psi, cutoff)[0]
+
+
+@torch.inference_mode()
+def _pixels(G: Generator, ws: Tensor, noise_mode: NoiseMode, noise: torch.Generator | None) -> Tensor:
+    return to_pixels(G.synthesis(ws, noise_mode, noise), rounding="truncate").cpu()  # [N, C, H, W]
+
+
+def _one_hot(G: Generator, label: int | None) -> Tensor | None:
+    if label is None:
+        return None  # the mapping says so if it wants one
+    if not 0 <= label < G.config.classes:
+        raise ValueError(f"class {label} is none of this network's {G.config.classes} classes, counted from 0")
+    return F.one_hot(torch.tensor([label], device=_device(G)), G.config.classes).float()
+
+
+def _device(G: Generator) -> torch.device:
+    return G.mapping.w_average.device

@@ -1,0 +1,61 @@
+"""Mix the styles of two pictures: the coarse, middle or fine ones of one in place of the other's."""
+
+import click
+import torch
+from torch import Tensor
+
+from imaging.grid import save_image, tile
+from imaging.pixels import to_pil
+from models.options import Sampling, sampling_options
+from models.stylegan2.latents import layer_range, mix
+from torch_utils.cli import Command, SeedList, option, progress, say
+
+EXAMPLES = """
+Examples:
+  python style_mixing.py
+  python style_mixing.py --rows 85,100,75 --cols 55,821 --styles middle --psi 0.7
+  python style_mixing.py --rows 0-3 --cols 10-15 --styles 0-2,5
+"""
+GRID = "grid.png"
+WHITE = 255  # of the grid's corner, which belongs to no seed
+
+Pair = tuple[int, int]  # row's seed, column's seed; of a picture by itself twice its own
+
+
+@click.command(cls=Command, epilog=EXAMPLES)
+@sampling_options()
+@option("--rows", type=SeedList(), default="0-3", group="Pictures", help="seeds whose styles are replaced")
+@option("--cols", type=SeedList(), default="10-14", group="Pictures", help="seeds that the styles come from")
+@option("--styles", default="coarse", group="Pictures", help="layers: coarse, middle, fine or numbers such as 0-6")
+def main(sampling: Sampling, rows: list[int], cols: list[int], styles: str) -> None:
+    """Mix styles (Karras et al. 2019, figure 3): ROW-COL.png is the row's picture with the column's styles.
+
+    ROW-ROW.png and COL-COL.png are the pictures themselves; grid.png shows all, with the columns' in its first row and
+    the rows' in its first column.
+    """
+    layers = layer_range(styles, sampling.G.config.num_ws)
+    seeds = list(dict.fromkeys(rows + cols))
+    ws = dict(zip(seeds, sampling.ws(seeds), strict=True))
+    pairs = list(dict.fromkeys([(seed, seed) for seed in seeds] + [(row, col) for row in rows for col in cols]))
+    mixed = (mix(ws[row][None], ws[col][None], layers)[0] for row, col in pairs)
+    made = sampling.pixels(mixed, [row for row, _ in pairs])
+    pictures: dict[Pair, Tensor] = {}
+    for pair, pixels in progress(zip(pairs, made, strict=True), len(pairs), "pictures"):
+        save_image(to_pil(pixels), sampling.outdir / f"{pair[0]}-{pair[1]}.png")
+        pictures[pair] = pixels
+    save_image(tile(_grid(pictures, rows, cols), len(cols) + 1), sampling.outdir / GRID)
+    sampling.record("style_mixing")
+    say(f"wrote {len(pairs)} pictures, {GRID} and style_mixing.json to {sampling.outdir}")
+
+
+def _grid(pictures: dict[Pair, Tensor], rows: list[int], cols: list[int]) -> Tensor:
+    """The tiles, row by row, uint8 [(rows + 1) * (cols + 1), C, H, W]."""
+    corner = torch.full_like(pictures[rows[0], rows[0]], WHITE)
+    tiles = [corner, *(pictures[col, col] for col in cols)]
+    for row in rows:
+        tiles += [pictures[row, row], *(pictures[row, col] for col in cols)]
+    return torch.stack(tiles)
+
+
+if __name__ == "__main__":
+    main()

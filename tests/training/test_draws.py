@@ -1,0 +1,51 @@
+"""Draws depend on (seed, iteration, phase, purpose) and not on how a batch is dealt out."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from training.draws import Draws
+
+WHOLE = Draws(7, 12, "Gmain", batch=8, start=0, stop=8, device=torch.device("cpu"))
+
+
+def part(start, stop):
+    return dataclasses.replace(WHOLE, start=start, stop=stop)
+
+
+@pytest.mark.parametrize("cuts", [[0, 8], [0, 4, 8], [0, 2, 4, 6, 8], [0, 1, 8]])
+def test_the_parts_of_a_batch_make_the_whole(cuts):
+    frequencies = torch.tensor([1.0, 5.0, 2.0])
+    spans = list(zip(cuts, cuts[1:], strict=False))
+    z = torch.cat([part(a, b).latents("z", 5) for a, b in spans])
+    classes = torch.cat([part(a, b).classes("class", frequencies) for a, b in spans])
+    assert torch.equal(z, WHOLE.latents("z", 5))
+    assert torch.equal(classes, WHOLE.classes("class", frequencies))
+    assert {part(a, b).uniform("mix") for a, b in spans} == {WHOLE.uniform("mix")}
+
+
+def test_every_part_of_the_key_counts():
+    first = WHOLE.latents("z", 5)
+    for change in ({"seed": 8}, {"iteration": 13}, {"phase": "Dmain"}):
+        assert not torch.equal(first, dataclasses.replace(WHOLE, **change).latents("z", 5))
+    assert not torch.equal(first, WHOLE.latents("z mixed", 5))
+    noise = part(0, 4).normal("noise", torch.Size([4, 1, 8, 8]))
+    assert not torch.equal(noise, part(4, 8).normal("noise", torch.Size([4, 1, 8, 8])))
+
+
+def test_the_same_key_draws_the_same():
+    again = Draws(7, 12, "Gmain", batch=8, start=0, stop=8, device=torch.device("cpu"))
+    assert torch.equal(WHOLE.latents("z", 5), again.latents("z", 5))
+    assert torch.equal(WHOLE.normal("path", torch.Size([2, 3])), again.normal("path", torch.Size([2, 3])))
+
+
+def test_draws_have_their_distributions():
+    many = dataclasses.replace(WHOLE, batch=200_000, stop=200_000)
+    z = many.latents("z", 1)
+    assert abs(z.mean().item()) < 0.01 and abs(z.std().item() - 1) < 0.01
+    shares = many.classes("class", torch.tensor([1, 0, 6, 3])).bincount(minlength=4) / 200_000
+    torch.testing.assert_close(shares, torch.tensor([0.1, 0.0, 0.6, 0.3]), atol=0.005, rtol=0)
+    uniform = torch.tensor([dataclasses.replace(WHOLE, iteration=i).uniform("mix") for i in range(4000)])
+    assert 0 <= uniform.min() and uniform.max() < 1
+    assert abs(uniform.mean().item() - 0.5) < 0.02 and abs(uniform.std().item() - 12**-0.5) < 0.01

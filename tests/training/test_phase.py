@@ -1,0 +1,123 @@
+"""How a step is taken: averaging, the order of terms, lazy regularisation, and steps that are skipped."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from torch_utils.stats import Collector
+from training.phase import Phase, adam
+
+
+def make_phase(interval: int = 1) -> Phase:
+    torch.manual_seed(0)
+    network = nn.Linear(3, 1).requires_grad_(False)
+    return Phase("test", network, adam(network, 0.01, (0.0, 0.99), 1e-8, 0), interval)
+
+
+def loss_of(phase: Phase, x: torch.Tensor):
+    yield phase.network(x).square().mean(), {}
+
+
+def test_lazy_regularisation_corrects_adam():
+    """r = k / (k + 1): G with k = 4 has lr x 0.8 and beta2 0.991992, D with k = 16 lr x 16/17 and 0.990585."""
+    group = adam(nn.Linear(1, 1), 0.002, (0.0, 0.99), 1e-8, 4).param_groups[0]
+    assert group["lr"] == pytest.approx(0.0016)
+    assert group["betas"] == (0.0, pytest.approx(0.991992, abs=1e-6))
+    group = adam(nn.Linear(1, 1), 0.002, (0.0, 0.99), 1e-8, 16).param_groups[0]
+    assert group["lr"] == pytest.approx(0.002 * 16 / 17)
+    assert group["betas"] == (0.0, pytest.approx(0.990585, abs=1e-6))
+    assert adam(nn.Linear(1, 1), 0.002, (0.0, 0.99), 1e-8, 0).param_groups[0]["lr"] == 0.002
+
+
+def test_adam_is_adam():
+    """Two steps against the update written out (Kingma and Ba 2015, algorithm 1)."""
+    phase = make_phase()
+    x = torch.randn(5, 3)
+    w = phase.network.weight.double().clone()
+    m, v, beta1, beta2 = 0.0, 0.0, 0.0, 0.99
+    b = phase.network.bias.double().clone()
+    mb, vb = 0.0, 0.0
+    for t in (1, 2):
+        y = x.double() @ w.t() + b
+        gw, gb = (2 * y * x.double()).mean(0, keepdim=True), (2 * y).mean(0)
+        m, v = beta1 * m + (1 - beta1) * gw, beta2 * v + (1 - beta2) * gw**2
+        mb, vb = beta1 * mb + (1 - beta1) * gb, beta2 * vb + (1 - beta2) * gb**2
+        w = w - 0.01 * (m / (1 - beta1**t)) / ((v / (1 - beta2**t)) ** 0.5 + 1e-8)
+        b = b - 0.01 * (mb / (1 - beta1**t)) / ((vb / (1 - beta2**t)) ** 0.5 + 1e-8)
+        phase.step([loss_of(phase, x)], 1, Collector())
+    torch.testing.assert_close(phase.network.weight.double(), w, atol=1e-6, rtol=1e-5)
+
+
+def test_rounds_average_to_the_whole_batch():
+    x = torch.randn(8, 3)
+    whole, parts = make_phase(), make_phase()
+    whole.step([loss_of(whole, x)], 1, Collector())
+    parts.step((loss_of(parts, part) for part in x.split(2)), 4, Collector())
+    torch.testing.assert_close(parts.network.weight.grad, whole.network.weight.grad)
+    torch.testing.assert_close(parts.network.weight, whole.network.weight)
+
+
+def test_losses_count_interval_times():
+    x = torch.randn(4, 3)
+    often, rarely = make_phase(1), make_phase(16)
+    often.step([loss_of(often, x)], 1, Collector())
+    rarely.step([loss_of(rarely, x)], 1, Collector())
+    torch.testing.assert_close(rarely.network.weight.grad, 16 * often.network.weight.grad)
+    assert [i for i in range(40) if rarely.due(i)] == [0, 16, 32]
+
+
+def test_a_term_is_freed_before_the_next_is_built():
+    phase, order = make_phase(), []
+
+    def terms():
+        for name in "ab":
+            y = phase.network(torch.randn(2, 3))
+            y.register_hook(lambda gradient, name=name: order.append(f"backward {name}"))
+            order.append(f"forward {name}")
+            yield y.sum(), {}
+
+    phase.step([terms()], 1, Collector())
+    assert order == ["forward a", "backward a", "forward b", "backward b"]
+
+
+def test_only_the_phases_own_network_is_differentiated_and_only_within_the_step():
+    phase = make_phase()
+    other = nn.Linear(1, 1).requires_grad_(False)
+
+    def terms():
+        assert all(p.requires_grad for p in phase.network.parameters())
+        yield other(phase.network(torch.randn(2, 3))).sum(), {}
+
+    phase.step([terms()], 1, Collector())
+    assert not any(p.requires_grad for p in phase.network.parameters())
+    assert all(p.grad is None for p in other.parameters())
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf")])
+def test_a_step_without_finite_gradients_changes_nothing(poison):
+    phase = make_phase()
+    x = torch.randn(4, 3)
+    phase.step([loss_of(phase, x)], 1, Collector())
+    before = copy.deepcopy((phase.network.state_dict(), phase.optimizer.state_dict()["state"]))
+    bad = x.clone()
+    bad[2, 1] = poison
+    phase.step([loss_of(phase, bad)], 1, Collector())
+    assert phase.check() == 1
+    after = (phase.network.state_dict(), phase.optimizer.state_dict()["state"])
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    phase.step([loss_of(phase, x)], 1, Collector())
+    assert not torch.equal(phase.network.weight, before[0]["weight"]) and phase.check() == 1
+
+
+def test_ten_skips_in_a_row_stop_the_run():
+    phase = make_phase()
+    good, bad = torch.ones(1, 3), torch.full([1, 3], float("nan"))
+    for x in [bad] * 9 + [good] + [bad] * 9:
+        phase.step([loss_of(phase, x)], 1, Collector())
+    assert phase.check() == 18
+    for x in [bad] * 10:
+        phase.step([loss_of(phase, x)], 1, Collector())
+    with pytest.raises(FloatingPointError, match="^the gradients of test were infinite or nan 1[0-9] times in a row"):
+        phase.check()

@@ -1,0 +1,99 @@
+"""The presets against the published table."""
+
+import pytest
+
+from training.presets import resolve
+
+
+def config(preset, size, world=1, classes=0, **given):
+    data = {"height": size, "width": size, "channels": 3, "classes": classes}
+    return resolve(preset, data, given, world)
+
+
+@pytest.mark.parametrize(
+    "preset, size, world, expected",
+    [  # batch, images at once, group, channel base, learning rate, gamma, EMA kimg, ramp, mapping layers, kimg
+        ("stylegan2", 1024, 8, (32, 4, 4, 32768, 0.002, 10, 10, 0, 8, 25000)),
+        ("paper256", 256, 8, (64, 8, 8, 16384, 0.0025, 1, 20, 0, 8, 25000)),
+        ("paper512", 512, 8, (64, 8, 8, 32768, 0.0025, 0.5, 20, 0, 8, 25000)),
+        ("paper1024", 1024, 8, (32, 4, 4, 32768, 0.002, 2, 10, 0, 8, 25000)),
+        ("cifar", 32, 2, (64, 32, 32, 32768, 0.0025, 0.01, 500, 0.05, 2, 100000)),
+        ("auto", 32, 1, (32, 32, 4, 16384, 0.0025, 0.0064, 10, 0.05, 2, 25000)),
+        ("auto", 64, 1, (32, 32, 4, 16384, 0.0025, 0.0256, 10, 0.05, 2, 25000)),
+        ("auto", 128, 1, (32, 32, 4, 16384, 0.0025, 0.1024, 10, 0.05, 2, 25000)),
+        ("auto", 256, 1, (16, 16, 4, 16384, 0.0025, 0.8192, 5, 0.05, 2, 25000)),
+        ("auto", 512, 1, (8, 8, 4, 32768, 0.0025, 6.5536, 2.5, 0.05, 2, 25000)),
+        ("auto", 1024, 1, (4, 4, 4, 32768, 0.002, 52.4288, 1.25, 0.05, 2, 25000)),
+        ("auto", 256, 8, (64, 8, 4, 16384, 0.0025, 0.2048, 20, 0.05, 2, 25000)),
+        ("auto", 512, 8, (64, 8, 4, 32768, 0.0025, 0.8192, 20, 0.05, 2, 25000)),
+        ("auto", 1024, 8, (32, 4, 4, 32768, 0.002, 6.5536, 10, 0.05, 2, 25000)),
+    ],
+)
+def test_the_table(preset, size, world, expected):
+    c = config(preset, size, world)
+    found = (
+        c.pace.batch,
+        c.pace.batch_gpu,
+        c.discriminator.mbstd_group,
+        c.generator.channel_base,
+        c.optimizer.g_lr,
+        c.loss.gamma,
+        c.average.kimg,
+        c.average.ramp,
+        c.generator.mapping_layers,
+        c.pace.kimg,
+    )
+    assert found == pytest.approx(expected)
+    assert c.generator.channel_max == c.discriminator.channel_max == 512
+    assert c.discriminator.channel_base == c.generator.channel_base and c.optimizer.d_lr == c.optimizer.g_lr
+    assert (c.optimizer.beta1, c.optimizer.beta2, c.optimizer.epsilon) == (0.0, 0.99, 1e-8)
+    assert (c.optimizer.g_interval, c.optimizer.d_interval, c.average.w_beta) == (4, 16, 0.995)
+
+
+def test_cifar_goes_without_path_lengths_mixing_and_residuals():
+    c = config("cifar", 32)
+    assert (c.loss.path_weight, c.loss.mixing, c.discriminator.architecture) == (0, 0, "plain")
+    assert config("auto", 32).discriminator.architecture == "residual"
+
+
+def test_with_another_batch_what_auto_derives_from_it_follows():
+    c = config("auto", 64, **{"pace.batch": 8})
+    assert c.loss.gamma == pytest.approx(0.0002 * 64**2 / 8)
+    assert c.average.kimg == pytest.approx(2.5)
+    assert c.pace.batch_gpu == 8
+
+
+def test_what_is_given_goes_before_the_preset():
+    c = config("auto", 64, **{"pace.batch": 8, "loss.gamma": 3.0, "generator.channel_base": 64})
+    assert (c.loss.gamma, c.generator.channel_base, c.discriminator.channel_base) == (3.0, 64, 16384)
+
+
+def test_the_group_divides_the_images_at_once():
+    assert config("auto", 384).discriminator.mbstd_group == 2  # batch 10
+    assert config("stylegan2", 256, **{"pace.batch_gpu": 1}).discriminator.mbstd_group == 1
+
+
+def test_a_paper_preset_on_one_process_accumulates():
+    c = config("paper256", 256)
+    assert (c.pace.batch, c.pace.batch_gpu) == (64, 8)
+
+
+def test_fp16_limits_the_convolutions():
+    c = config("auto", 64, precision="fp16")
+    assert c.generator.clamp == c.discriminator.clamp == 256
+    assert config("auto", 64, precision="bf16").generator.clamp == 0
+
+
+@pytest.mark.parametrize(
+    "given, world, message",
+    [
+        ({"pace.batch": 10, "pace.batch_gpu": 4}, 1, "--batch-gpu 4 does not divide the 10 images that a process has of --batch 10: take 2"),
+        ({"pace.batch": 9}, 2, "--batch 9 is not a multiple of the 2 processes: give each the same share"),
+        ({"discriminator.mbstd_group": 3}, 1, "--batch-gpu 32 is not a multiple of the minibatch-std group"),
+        ({"loss.gamma": -1.0}, 1, "--gamma"),
+    ],
+)
+def test_refuses(given, world, message):
+    with pytest.raises(ValueError) as error:
+        config("auto", 64, world, **given)
+    assert message in str(error.value)
