@@ -7,7 +7,8 @@ import torch
 
 from imaging.grid import save_image, tile
 from imaging.pixels import to_pil
-from models.options import Sampling, sampling_options
+from models.options import sampling_options, write_record
+from models.sampler import Sampler
 from torch_utils.cli import Command, option, progress, say
 
 EXAMPLES = """
@@ -27,22 +28,22 @@ LARGEST_GRID = 2**28  # pixels; larger ones hardly any program can open
 @option(
     "--format", "ending", type=click.Choice(["png", "webp", "jpg"]), default="png", group="Output", help="kind of files"
 )
-def main(sampling: Sampling, seeds: list[int], grid: bool, ending: str) -> None:
+def main(sampler: Sampler, seeds: list[int], grid: bool, ending: str) -> None:
     """Make pictures, seed0000.png and so on: the same seed gives the same picture every time."""
-    height, width = sampling.G.config.height, sampling.G.config.width
+    height, width = sampler.G.config.height, sampler.G.config.width
     if grid and len(seeds) * height * width > LARGEST_GRID:
         most = LARGEST_GRID // (height * width)
         raise ValueError(f"--grid takes at most {most} pictures of this size, and --seeds asks for {len(seeds)}")
     tiles = []
-    pictures = zip(seeds, sampling.pixels(sampling.ws(seeds), seeds), strict=True)
+    pictures = zip(seeds, sampler.pixels(sampler.ws(seeds), seeds), strict=True)
     for seed, pixels in progress(pictures, len(seeds), "pictures"):
-        save_image(to_pil(pixels), sampling.outdir / f"seed{seed:04d}.{ending}")
+        save_image(to_pil(pixels), sampler.outdir / f"seed{seed:04d}.{ending}")
         tiles += [pixels] if grid else []
     if grid:
         columns = ceil(sqrt(len(seeds) * height / width))  # about as wide as high
-        save_image(tile(torch.stack(tiles), min(columns, len(seeds))), sampling.outdir / GRID)
-    sampling.record("generate")
-    say(f"wrote {len(set(seeds))} {ending} files{f', {GRID}' if grid else ''} and generate.json to {sampling.outdir}")
+        save_image(tile(torch.stack(tiles), min(columns, len(seeds))), sampler.outdir / GRID)
+    write_record("generate", sampler)
+    say(f"wrote {len(set(seeds))} {ending} files{f', {GRID}' if grid else ''} and generate.json to {sampler.outdir}")
 
 
 if __name__ == "__main__":

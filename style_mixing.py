@@ -6,7 +6,8 @@ from torch import Tensor
 
 from imaging.grid import save_image, tile
 from imaging.pixels import to_pil
-from models.options import Sampling, sampling_options
+from models.options import sampling_options, write_record
+from models.sampler import Sampler
 from models.stylegan2.latents import layer_range, mix
 from torch_utils.cli import Command, SeedList, option, progress, say
 
@@ -27,25 +28,25 @@ Pair = tuple[int, int]  # row's seed, column's seed; of a picture by itself twic
 @option("--rows", type=SeedList(), default="0-3", group="Pictures", help="seeds whose styles are replaced")
 @option("--cols", type=SeedList(), default="10-14", group="Pictures", help="seeds that the styles come from")
 @option("--styles", default="coarse", group="Pictures", help="layers: coarse, middle, fine or numbers such as 0-6")
-def main(sampling: Sampling, rows: list[int], cols: list[int], styles: str) -> None:
+def main(sampler: Sampler, rows: list[int], cols: list[int], styles: str) -> None:
     """Mix styles (Karras et al. 2019, figure 3): ROW-COL.png is the row's picture with the column's styles.
 
     ROW-ROW.png and COL-COL.png are the pictures themselves; grid.png shows all, with the columns' in its first row and
     the rows' in its first column.
     """
-    layers = layer_range(styles, sampling.G.config.num_ws)
+    layers = layer_range(styles, sampler.G.config.num_ws)
     seeds = list(dict.fromkeys(rows + cols))
-    ws = dict(zip(seeds, sampling.ws(seeds), strict=True))
+    ws = dict(zip(seeds, sampler.ws(seeds), strict=True))
     pairs = list(dict.fromkeys([(seed, seed) for seed in seeds] + [(row, col) for row in rows for col in cols]))
     mixed = (mix(ws[row][None], ws[col][None], layers)[0] for row, col in pairs)
-    made = sampling.pixels(mixed, [row for row, _ in pairs])
+    made = sampler.pixels(mixed, [row for row, _ in pairs])
     pictures: dict[Pair, Tensor] = {}
     for pair, pixels in progress(zip(pairs, made, strict=True), len(pairs), "pictures"):
-        save_image(to_pil(pixels), sampling.outdir / f"{pair[0]}-{pair[1]}.png")
+        save_image(to_pil(pixels), sampler.outdir / f"{pair[0]}-{pair[1]}.png")
         pictures[pair] = pixels
-    save_image(tile(_grid(pictures, rows, cols), len(cols) + 1), sampling.outdir / GRID)
-    sampling.record("style_mixing")
-    say(f"wrote {len(pairs)} pictures, {GRID} and style_mixing.json to {sampling.outdir}")
+    save_image(tile(_grid(pictures, rows, cols), len(cols) + 1), sampler.outdir / GRID)
+    write_record("style_mixing", sampler)
+    say(f"wrote {len(pairs)} pictures, {GRID} and style_mixing.json to {sampler.outdir}")
 
 
 def _grid(pictures: dict[Pair, Tensor], rows: list[int], cols: list[int]) -> Tensor:

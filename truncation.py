@@ -5,7 +5,8 @@ from PIL import Image
 
 from imaging.grid import save_image, sheet
 from imaging.pixels import to_pil
-from models.options import Sampling, sampling_options
+from models.options import sampling_options, write_record
+from models.sampler import Sampler
 from torch_utils.cli import Command, FloatList, option, progress, say
 
 EXAMPLES = """
@@ -26,23 +27,23 @@ SHEET = "truncation.png"
     group="Pictures",
     help="values of psi: 1 full variety, 0 the average image, below 0 its opposite; FROM:TO:STEP or a list",
 )
-def main(sampling: Sampling, seeds: list[int], psis: list[float]) -> None:
+def main(sampler: Sampler, seeds: list[int], psis: list[float]) -> None:
     """Show truncation (Karras et al. 2019, figure 8): w drawn towards its average, which trades variety for quality.
 
     Writes seed0000-psi+0.5.png and so on, and all on one sheet, truncation.png.
     """
     pairs = [(seed, psi) for seed in seeds for psi in psis]
-    ws = (w for seed, psi in pairs for w in sampling.ws([seed], psi))
-    made = sampling.pixels(ws, [seed for seed, _ in pairs])
+    ws = (w for seed, psi in pairs for w in sampler.ws([seed], psi))
+    made = sampler.pixels(ws, [seed for seed, _ in pairs])
     pictures: list[Image.Image] = []
     for (seed, psi), pixels in progress(zip(pairs, made, strict=True), len(pairs), "pictures"):
         pictures.append(to_pil(pixels))
-        save_image(pictures[-1], sampling.outdir / f"seed{seed:04d}-psi{psi:+}.png")
+        save_image(pictures[-1], sampler.outdir / f"seed{seed:04d}-psi{psi:+}.png")
     rows = [pictures[start : start + len(psis)] for start in range(0, len(pictures), len(psis))]
     labelled = sheet(rows, [f"seed {seed}" for seed in seeds], [f"psi {psi:g}" for psi in psis])
-    save_image(labelled, sampling.outdir / SHEET)
-    sampling.record("truncation")
-    say(f"wrote {len(set(pairs))} pictures, {SHEET} and truncation.json to {sampling.outdir}")
+    save_image(labelled, sampler.outdir / SHEET)
+    write_record("truncation", sampler)
+    say(f"wrote {len(set(pairs))} pictures, {SHEET} and truncation.json to {sampler.outdir}")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class Faces:
 
 @dataclass(frozen=True)
 class Seen:
-    """What an observer makes of pictures: features [N, FEATURES], expressions [N] and causes [N, causes], on the CPU."""
+    """What an observer makes of pictures: features [N, FEATURES], expressions [N], causes [N, causes]; on the CPU."""
 
     features: Tensor
     expressions: Tensor
@@ -97,7 +97,7 @@ def causes(factors: Tensor) -> Tensor:
 
     Choices become one number each, and the hue of the background its sine and cosine.
     """
-    columns = []
+    columns: list[Tensor] = []
     for name, column in zip(FACTORS, factors.unbind(dim=1), strict=True):
         if name in SPLIT:
             columns += F.one_hot(column.long(), SPLIT[name]).float().unbind(dim=1)
@@ -115,7 +115,7 @@ def train(height: int, width: int, device: torch.device, faces: int = FACES, rou
     wanted = (drawn.causes - mean) / deviation
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        observer = Observer(height, width, wanted.shape[1]).to(device, memory_format=torch.channels_last)
+        observer = Observer(height, width, wanted.shape[1]).to(device)
         order = torch.cat([torch.randperm(faces) for _ in range(rounds)]).split(BATCH)
     optimizer = torch.optim.AdamW(observer.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=len(order))

@@ -89,8 +89,8 @@ def common_size(files: list[NetworkFile]) -> tuple[int, int]:
         G = file.metadata["generator"]
         if G["channels"] != 3 or G["classes"] not in (0, len(EXPRESSIONS)):
             raise ValueError(
-                f"{file.path} makes images of {G['channels']} channels in {G['classes']} classes, and the demo set has 3 "
-                f"in {len(EXPRESSIONS)}: give a network that was trained on it"
+                f"{file.path} makes images of {G['channels']} channels in {G['classes']} classes, and the demo set has "
+                f"3 in {len(EXPRESSIONS)}: give a network that was trained on it"
             )
     sizes = {(file.metadata["generator"]["height"], file.metadata["generator"]["width"]) for file in files}
     if len(sizes) > 1:
@@ -107,9 +107,10 @@ def judge(observer: Observer, files: list[NetworkFile], count: int, height: int,
     rows = [best]
     for file in files:
         G = file.part("G_ema").to(next(observer.parameters()).device)
+        assert isinstance(G, Generator)
         labels = torch.arange(count) % len(EXPRESSIONS) if G.config.classes else None
         seen = look(observer, progress(samples(G, labels, count), -(-count // BATCH), file.path.name))
-        rows.append(quality(file.path.name, file.metadata.get("kimg"), seen, labels, reference))
+        rows.append(quality(short_name(file.path), file.metadata.get("kimg"), seen, labels, reference))
     return {
         "size": spell(height, width),
         "count": count,
@@ -120,6 +121,11 @@ def judge(observer: Observer, files: list[NetworkFile], count: int, height: int,
         "machine": platform.machine(),
         "results": [asdict(row) for row in rows],
     }
+
+
+def short_name(path: Path) -> str:
+    """The file and its folder, as networks of two runs may have one name."""
+    return "/".join(path.parts[-2:])
 
 
 def samples(G: Generator, labels: Tensor | None, count: int) -> Iterator[Tensor]:

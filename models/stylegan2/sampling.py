@@ -20,7 +20,11 @@ from torch_utils.seeds import generator
 
 
 def seeds_to_ws(
-    G: Generator, seeds: Sequence[int], classes: Sequence[int] | None = None, psi: float = 1.0, cutoff: int | None = None
+    G: Generator,
+    seeds: Sequence[int],
+    classes: Sequence[int] | None = None,
+    psi: float = 1.0,
+    cutoff: int | None = None,
 ) -> Iterator[Tensor]:
     """The w of each seed for all layers, truncated: [L, D] on the generator's device, one after another.
 

@@ -87,7 +87,11 @@ def test_fp16_limits_the_convolutions():
 @pytest.mark.parametrize(
     "given, world, message",
     [
-        ({"pace.batch": 10, "pace.batch_gpu": 4}, 1, "--batch-gpu 4 does not divide the 10 images that a process has of --batch 10: take 2"),
+        (
+            {"pace.batch": 10, "pace.batch_gpu": 4},
+            1,
+            "--batch-gpu 4 does not divide the 10 images that a process has of --batch 10: take 2",
+        ),
         ({"pace.batch": 9}, 2, "--batch 9 is not a multiple of the 2 processes: give each the same share"),
         ({"discriminator.mbstd_group": 3}, 1, "--batch-gpu 32 is not a multiple of the minibatch-std group"),
         ({"loss.gamma": -1.0}, 1, "--gamma"),

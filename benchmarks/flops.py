@@ -1,0 +1,109 @@
+"""Floating-point operations of convolutions and matrix products, and how many a machine does at best.
+
+A multiply-add counts as two. A transposed convolution counts its taps once for each input pixel, so an enlarging 3x3
+layer has 9 of them. Low-pass filters, which convolve each channel by itself, are not counted: they are means, and an
+implementation that needs fewer of them shall not look slower. Kernels of our own are not counted either, unless they
+call PyTorch's convolutions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.timing import fastest
+from models.stylegan2.layers import memory_format
+
+PEAK_CHANNELS = (64, 128, 256, 512)
+PEAK_SIZES = (8, 16, 32, 64)
+PEAK_SECONDS = 0.2  # for each shape
+
+
+def count(call: Callable[[], Any]) -> int:
+    """Operations of everything that the call does, differentiation included."""
+    with _Counter() as counter:
+        call()
+    return counter.operations
+
+
+class _Counter(TorchDispatchMode):
+    """Sees every operation below differentiation, where the passes backward are operations like any other.
+
+    PyTorch's FlopCounterMode refuses the gradient of a leaf that R1 takes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = FORMULAS.get(func.overloadpacket)
+        self.operations += formula(args, out) if formula else 0
+        return out
+
+
+def _forward(args: Any, out: Tensor) -> int:
+    x, w, _, _, _, _, transposed, _, groups = args[:9]
+    return _convolution(w, groups, x if transposed else out)
+
+
+def _backward(args: Any, out: Any) -> int:
+    """The gradient of the input and that of the weights take as many operations as the convolution itself."""
+    gradient, x, w, _, _, _, _, transposed, _, groups, wanted = args
+    return sum(wanted[:2]) * _convolution(w, groups, x if transposed else gradient)
+
+
+def _convolution(w: Tensor, groups: int, at: Tensor) -> int:
+    """Every weight once for each pixel of `at` [N, C, H, W]; nothing where each channel is a group of its own."""
+    depthwise = groups > 1 and w.shape[1] == 1
+    return 0 if depthwise else 2 * w.numel() * at.shape[0] * prod(at.shape[2:])
+
+
+def _product(a: Tensor, b: Tensor) -> int:
+    """Of matrices [..., M, K] and [..., K, N]."""
+    return 2 * a.numel() * b.shape[-1]
+
+
+_aten = torch.ops.aten
+FORMULAS: dict[Any, Callable[[Any, Any], int]] = {
+    _aten.convolution: _forward,
+    _aten.convolution_backward: _backward,
+    _aten.mm: lambda args, out: _product(*args[:2]),
+    _aten.bmm: lambda args, out: _product(*args[:2]),
+    _aten.addmm: lambda args, out: _product(*args[1:3]),
+    _aten.baddbmm: lambda args, out: _product(*args[1:3]),
+}
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The fastest convolution that was found."""
+
+    shape: str
+    flops: float  # a second
+
+
+def convolution_peak(batch: int, device: torch.device, dtype: torch.dtype) -> Peak:
+    """The fastest 3x3 convolution of `batch` images with as many channels out as in, of 64 to 512.
+
+    Measured in this process with its threads, in the memory layout that the networks use.
+    """
+    found = [_speed(batch, channels, size, device, dtype) for channels in PEAK_CHANNELS for size in PEAK_SIZES]
+    return max(found, key=lambda peak: peak.flops)
+
+
+@torch.no_grad()
+def _speed(batch: int, channels: int, size: int, device: torch.device, dtype: torch.dtype) -> Peak:
+    layout = memory_format(device, dtype)
+    x = torch.randn(batch, channels, size, size, device=device, dtype=dtype).to(memory_format=layout)
+    w = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=layout)
+    best = fastest(lambda: torch.conv2d(x, w, padding=1), PEAK_SECONDS, device)
+    operations = 2 * 9 * channels**2 * batch * size**2
+    return Peak(
+        f"{batch} images of {channels} x {size} x {size}, {str(dtype).removeprefix('torch.')}", operations / best
+    )

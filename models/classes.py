@@ -1,0 +1,39 @@
+"""The classes of a network by number and by name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+LISTED_AT_MOST = 20  # classes in a sentence
+
+
+def class_names(metadata: Mapping[str, Any], classes: int) -> list[str]:
+    """The names that a network file's metadata gives its classes; their numbers where it has none that fit."""
+    names = (metadata.get("data") or {}).get("class_names") or []
+    return [str(name) for name in names] if len(names) == classes else [str(k) for k in range(classes)]
+
+
+def find_class(text: str, names: Sequence[str]) -> int:
+    """The number of the class that a name or a number means.
+
+    A name goes before a number, so that every class can be reached where names are numbers themselves: 1, 10, 2.
+
+    Raises:
+        ValueError: when no class is called so, naming those there are.
+    """
+    if text in names:
+        return list(names).index(text)
+    if text.isascii() and text.isdigit() and int(text) < len(names):
+        return int(text)
+    raise ValueError(f"--class {text} is none of the network's {len(names)} classes: {listed(names)}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """`0 happy, 1 sad, 2 sleepy`; of many classes the first and how far they go."""
+    more = f", ... up to {titled(len(names) - 1, names)}" if len(names) > LISTED_AT_MOST else ""
+    return ", ".join(titled(k, names) for k in range(min(len(names), LISTED_AT_MOST))) + more
+
+
+def titled(number: int, names: Sequence[str]) -> str:
+    """`1 sad`; the number alone where it is the name as well."""
+    name = names[number]
+    return name if name == str(number) else f"{number} {name}"

@@ -1,0 +1,40 @@
+import pytest
+
+from models.classes import class_names, find_class, listed
+
+NAMES = ["happy", "sad", "sleepy"]
+
+
+def test_names_come_from_the_file_when_they_fit():
+    assert class_names({"data": {"class_names": NAMES}}, 3) == NAMES
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"data": None}, {"data": {}}, {"data": {"class_names": None}}, {"data": {"class_names": ["happy"]}}],
+)
+def test_classes_without_fitting_names_are_called_by_their_numbers(metadata):
+    assert class_names(metadata, 3) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(("text", "number"), [("happy", 0), ("sleepy", 2), ("1", 1), ("01", 1)])
+def test_a_class_is_found_by_name_and_by_number(text, number):
+    assert find_class(text, NAMES) == number
+
+
+def test_a_name_goes_before_a_number():
+    assert [find_class(text, ["1", "10", "2"]) for text in ("1", "10", "2", "0")] == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("text", ["3", "-1", "", "Happy", "1.0", "²"])
+def test_other_texts_are_refused_with_the_classes_there_are(text):
+    with pytest.raises(ValueError) as error:
+        find_class(text, NAMES)
+    assert str(error.value) == f"--class {text} is none of the network's 3 classes: 0 happy, 1 sad, 2 sleepy"
+
+
+def test_of_many_classes_the_first_are_listed():
+    numbers = [str(k) for k in range(1000)]
+    assert listed(numbers).endswith("18, 19, ... up to 999")
+    assert listed([f"c{k}" for k in range(21)]).endswith("19 c19, ... up to 20 c20")
+    assert listed(["0", "1"]) == "0, 1"

@@ -1,0 +1,138 @@
+"""The layers against literal transcriptions of their definitions."""
+
+from math import sqrt
+
+import numpy as np
+import pytest
+import torch
+
+from models.stylegan2.layers import Conv2D, Conv2DMod, FullyConnected, Noise, minibatch_std, pixel_norm
+
+
+def test_pixel_norm_gives_unit_mean_square():
+    x = torch.randn(5, 64) * torch.tensor([1e-2, 1.0, 3.0, 100.0, 1e4])[:, None]
+    torch.testing.assert_close(pixel_norm(x).square().mean(dim=1), torch.ones(5), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("multiplier, bias_init", [(1.0, 0.0), (0.01, 0.0), (1.0, 1.0)])
+def test_fully_connected_starts_with_unit_variance_and_learns_at_its_rate(multiplier, bias_init):
+    torch.manual_seed(0)
+    layer = FullyConnected(256, 128, lr_multiplier=multiplier, bias_init=bias_init)
+    y = layer(torch.randn(400, 256))
+    assert y.mean().item() == pytest.approx(bias_init * multiplier, abs=0.05)
+    assert y.std().item() == pytest.approx(1, abs=0.05)
+    # a step of fixed size in the stored weight changes the output `multiplier` times as much
+    assert layer.weight.std().item() * multiplier == pytest.approx(1, abs=0.02)
+    expected = torch.randn(3, 256)
+    weight, bias = layer.weight * (multiplier / 16), layer.bias * multiplier
+    torch.testing.assert_close(layer(expected), expected @ weight.t() + bias, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kernel, down", [(1, 1), (3, 1), (1, 2), (3, 2)])
+def test_convolution_starts_with_unit_variance(kernel, down):
+    torch.manual_seed(0)
+    layer = Conv2D(64, 48, kernel, down=down)
+    x = torch.randn(4, 64, 32, 32)
+    y = layer(x)
+    assert y.shape == (4, 48, 32 // down, 32 // down)
+    if down == 1:
+        assert y[:, :, 2:-2, 2:-2].std().item() == pytest.approx(1, abs=0.05)
+
+
+def literal_modulated_convolution(x, w, style, demodulate, up):
+    """Equations 1 and 3 sample by sample, channel by channel; the enlarging layer by zeros and a FIR filter."""
+    from scipy.signal import convolve2d
+
+    N, I, H, W = x.shape
+    O, _, k, _ = w.shape
+    y = np.zeros([N, O, H * up, W * up])
+    line = np.array([1.0, 3, 3, 1])
+    blur = np.outer(line, line) / line.sum() ** 2 * up**2
+    for n in range(N):
+        for o in range(O):
+            w_no = w[o] * style[n][:, None, None]
+            if demodulate:
+                w_no = w_no / np.sqrt((w_no**2).sum() + 1e-8)
+            for i in range(I):
+                if up == 1:
+                    y[n, o] += convolve2d(x[n, i], w_no[i][::-1, ::-1], mode="same")
+                else:
+                    sparse = np.zeros([H * 2, W * 2])
+                    sparse[::2, ::2] = x[n, i]
+                    full = convolve2d(convolve2d(sparse, w_no[i]), blur)  # support from -0 ... of both filters
+                    y[n, o] += full[2 : 2 + H * 2, 2 : 2 + W * 2]
+    return y
+
+
+@pytest.mark.parametrize("demodulate", [True, False])
+@pytest.mark.parametrize("kernel, up", [(3, 1), (1, 1), (3, 2)])
+@pytest.mark.parametrize("form", ["grouped", "scaled"])
+def test_modulated_convolution_is_its_equations(demodulate, kernel, up, form):
+    torch.manual_seed(0)
+    layer = Conv2DMod(3, 4, kernel, demodulate=demodulate, up=up).double()
+    x, style = torch.randn(2, 3, 6, 4, dtype=torch.float64), torch.randn(2, 3, dtype=torch.float64)
+    gain = 1 if demodulate else 1 / sqrt(3 * kernel**2)
+    expected = literal_modulated_convolution(
+        x.numpy(), layer.weight.detach().numpy() * gain, style.numpy(), demodulate, up
+    )
+    np.testing.assert_allclose(getattr(layer, form)(x, style).detach().numpy(), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("up", [1, 2])
+def test_both_forms_have_the_same_derivatives(up):
+    torch.manual_seed(0)
+    layer = Conv2DMod(3, 4, 3, up=up).double()
+    x = torch.randn(2, 3, 5, 6, dtype=torch.float64, requires_grad=True)
+    style = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    inputs = (x, style, layer.weight)
+    gradients = []
+    for form in (layer.grouped, layer.scaled):
+        first = torch.autograd.grad(form(x, style).sin().sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+        gradients.append([*first, *second])
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_the_form_is_chosen_by_shape():
+    """One sample at a high resolution: scaling the weights touches fewer numbers than scaling the activations."""
+    layer = Conv2DMod(8, 8, 3)
+    assert layer.prefers_grouped(torch.zeros(1, 8, 32, 32))
+    assert not layer.prefers_grouped(torch.zeros(2, 8, 32, 32))
+    assert not layer.prefers_grouped(torch.zeros(1, 8, 4, 4))
+
+
+def test_float16_does_not_overflow():
+    """Styles and weights beyond the range of float16 cancel in demodulation; brought to one first, nothing overflows."""
+    torch.manual_seed(0)
+    layer = Conv2DMod(16, 8, 3)
+    x, style = torch.randn(2, 16, 8, 8), torch.randn(2, 16) * 1e5
+    exact = layer.scaled(x, style)
+    low = layer.scaled(x.half(), style)
+    assert low.dtype == torch.float16 and low.isfinite().all()
+    torch.testing.assert_close(low.float(), exact, atol=0.03, rtol=0.02)
+
+
+def test_noise():
+    noise = Noise(4, 6)
+    x = torch.zeros(3, 5, 4, 6)
+    assert (noise(x, "random", None) == 0).all()  # the strength starts at zero
+    noise.strength.data.fill_(0.5)
+    torch.testing.assert_close(noise(x, "const", None), noise.fixed * 0.5)
+    drawn = noise(x, "random", torch.Generator().manual_seed(3))
+    torch.testing.assert_close(drawn, torch.randn(3, 1, 4, 6, generator=torch.Generator().manual_seed(3)) * 0.5)
+    assert noise(x, "none", None) == 0
+
+
+@pytest.mark.parametrize("N, group, expected", [(8, 4, 4), (4, 4, 4), (2, 4, 2), (1, 4, 1), (6, 4, 3), (10, 4, 2)])
+def test_minibatch_std(N, group, expected):
+    """Sample i is grouped with i + N / G, i + 2 N / G, ..."""
+    torch.manual_seed(0)
+    x = torch.randn(N, 3, 2, 4, dtype=torch.float64)
+    y = minibatch_std(x, group)
+    assert y.shape == (N, 4, 2, 4) and torch.equal(y[:, :3], x)
+    stride = N // expected
+    for i in range(N):
+        members = x[[j for j in range(N) if j % stride == i % stride]].numpy()
+        assert len(members) == expected
+        std = np.sqrt(members.var(axis=0) + 1e-8).mean()
+        np.testing.assert_allclose(y[i, 3].numpy(), std, rtol=1e-9)

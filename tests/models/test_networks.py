@@ -1,0 +1,168 @@
+"""Sizes, initial values and behaviour of the networks, against the published numbers."""
+
+import pytest
+import torch
+
+from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, block_dtypes
+from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.generator import Generator
+from models.summary import parameter_count, summary
+
+SMALL = {"channel_base": 128, "channel_max": 32, "mapping_layers": 2}
+
+
+def generator(**more) -> Generator:
+    torch.manual_seed(0)
+    return Generator(GeneratorConfig(**{"height": 16, "width": 16, "z_dim": 8, "w_dim": 8, **SMALL, **more}))
+
+
+def discriminator(**more) -> Discriminator:
+    torch.manual_seed(0)
+    return Discriminator(DiscriminatorConfig(**{"height": 16, "width": 16, **SMALL, **more}))
+
+
+@pytest.mark.parametrize(
+    "size, base, layers, plain, g_count, d_count",
+    [
+        (1024, 32768, 8, False, 30_370_060, 29_012_513),
+        (512, 32768, 8, False, 30_276_583, 28_982_849),
+        (256, 16384, 8, False, 24_767_458, 24_001_089),
+        (256, 32768, 8, False, 30_034_338, 28_864_129),
+        (32, 32768, 2, True, 19_947_539, 20_720_641),
+    ],
+)
+def test_parameter_counts(size, base, layers, plain, g_count, d_count):
+    shared = {"height": size, "width": size, "channel_base": base, "mapping_layers": layers}
+    with torch.device("meta"):
+        G = Generator(GeneratorConfig(**shared))
+        D = Discriminator(DiscriminatorConfig(**shared, architecture="plain" if plain else "residual"))
+    assert parameter_count(G) == g_count
+    assert parameter_count(D) == d_count
+
+
+def test_widths_and_number_of_w():
+    c = GeneratorConfig(height=1024, width=1024)
+    assert [c.channels_at(k) for k in range(9)] == [512, 512, 512, 512, 512, 256, 128, 64, 32]
+    assert [GeneratorConfig(height=r, width=r).num_ws for r in (1024, 512, 256, 32)] == [18, 16, 14, 8]
+    wide = GeneratorConfig(height=384, width=512)
+    assert (wide.base, wide.doublings) == ((3, 4), 7)
+
+
+def test_initial_values():
+    G, D = generator(), discriminator()
+    for name, p in (*G.named_parameters(), *D.named_parameters()):
+        if name.endswith("affine.bias"):
+            assert (p == 1).all(), name
+        elif name.endswith(("bias", "noise.strength")):
+            assert (p == 0).all(), name
+        elif p.numel() > 500:
+            scale = 100 if "mapping.layers" in name else 1  # of a layer with learning-rate multiplier 0.01
+            assert p.std().item() == pytest.approx(scale, rel=0.15) and abs(p.mean().item()) < 0.15 * scale, name
+    assert (G.mapping.w_average == 0).all()
+
+
+def test_activations_keep_their_size():
+    """With initial weights, features and scores of a standard input neither explode nor vanish."""
+    G, D = generator(channel_base=512, w_dim=64, z_dim=64), discriminator(channel_base=512)
+    images = G(torch.randn(64, 64), noise_mode="none")
+    assert 0.3 < images.std() < 3
+    assert 0.1 < D(torch.randn(64, 3, 16, 16)).square().mean().sqrt() < 3
+
+
+@pytest.mark.parametrize("height, width", [(16, 16), (12, 24), (96, 96), (24, 40)])
+@pytest.mark.parametrize("channels, classes", [(1, 0), (3, 2), (4, 0)])
+def test_sizes_channels_and_classes(height, width, channels, classes):
+    shared = {"height": height, "width": width, "channels": channels, "classes": classes}
+    G, D = generator(**shared), discriminator(**shared)
+    c = torch.eye(classes)[:2] if classes else None
+    images = G(torch.randn(2, 8), c)
+    assert images.shape == (2, channels, height, width) and images.dtype == torch.float32
+    assert D(images, c).shape == (2, 1)
+
+
+def test_the_class_matters():
+    G, D = generator(classes=3), discriminator(classes=3)
+    z, image = torch.randn(1, 8), torch.randn(1, 3, 16, 16)
+    c = torch.eye(3)
+    assert not torch.equal(G(z, c[:1], noise_mode="none"), G(z, c[1:2], noise_mode="none"))
+    assert D(image, c[:1]) != D(image, c[1:2])
+
+
+def test_truncation():
+    G = generator()
+    G.mapping.w_average.normal_()
+    z = torch.randn(3, 8)
+    ws = G.ws(z)
+    average = G.mapping.w_average.expand_as(ws)
+    torch.testing.assert_close(G.ws(z, None, 0.0), average)
+    torch.testing.assert_close(G.ws(z, None, 0.3), average + 0.3 * (ws - average))
+    cut = G.ws(z, None, 0.3, 2)
+    torch.testing.assert_close(cut[:, :2], (average + 0.3 * (ws - average))[:, :2])
+    assert torch.equal(cut[:, 2:], ws[:, 2:])
+
+
+def test_each_w_drives_its_own_layers():
+    """Changing the last w moves the image only through the last RGB layer; changing the first moves it at all."""
+    G = generator()
+    ws = G.ws(torch.randn(1, 8))
+    base = G.synthesis(ws, "none")
+    for layer in range(G.synthesis.num_ws):
+        changed = ws.clone()
+        changed[:, layer] += 1
+        assert not torch.allclose(G.synthesis(changed, "none"), base, atol=1e-6), layer
+
+
+def test_noise_modes():
+    G = generator()
+    for name, p in G.named_parameters():
+        if name.endswith("noise.strength"):
+            p.data.fill_(0.3)
+    z = torch.randn(1, 8)
+    const = G(z, noise_mode="const")
+    assert torch.equal(const, G(z, noise_mode="const"))
+    seeds = [torch.Generator().manual_seed(s) for s in (1, 1, 2)]
+    a, b, c = (G(z, noise_mode="random", generator=g) for g in seeds)
+    assert torch.equal(a, b) and not torch.equal(a, c) and not torch.equal(a, const)
+    with pytest.raises(ValueError, match="^noise mode 'some' is not one of random, const, none$"):
+        G(z, noise_mode="some")
+
+
+def test_a_samples_score_is_its_own_but_for_the_group():
+    """Without minibatch statistics the order of a batch changes no score."""
+    D = discriminator(mbstd_group=1)
+    images = torch.randn(4, 3, 16, 16)
+    torch.testing.assert_close(D(images).flip(0), D(images.flip(0)))
+
+
+def test_where_low_precision_is_used():
+    low, full = torch.float16, torch.float32
+    assert block_dtypes(8, "fp16") == [full] * 5 + [low] * 4  # 1024: from 128 up
+    assert block_dtypes(2, "fp16") == [full, low, low]  # 16: from 8 up
+    assert block_dtypes(3, "bf16") == [torch.bfloat16] * 4
+    assert block_dtypes(3, "tf32") == [full] * 4
+    D = discriminator().set_precision("fp16")
+    assert [block.dtype for block in D.blocks] == [low, low]
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: generator()(torch.randn(2, 7)), r"z must be \[N, 8\], but is \(2, 7\)"),
+        (
+            lambda: generator(classes=2)(torch.randn(2, 8)),
+            r"this network has classes: c must be one-hot \[N, 2\], but is None",
+        ),
+        (lambda: generator().synthesis(torch.randn(2, 3, 8)), r"ws must be \[N, 6, 8\], but is \(2, 3, 8\)"),
+        (lambda: discriminator()(torch.randn(2, 3, 8, 8)), r"images must be \[N, 3, 16, 16\], but are \(2, 3, 8, 8\)"),
+        (lambda: GeneratorConfig(height=7, width=7), "a network cannot have the size 7x7"),
+    ],
+)
+def test_refuses(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_the_summary_adds_up():
+    G = generator()
+    text = summary("Generator", G, lambda network: network(torch.zeros(1, 8)))
+    assert f"{parameter_count(G):,}" in text.splitlines()[-1] and "1x3x16x16" in text.splitlines()[-1]

@@ -1,0 +1,294 @@
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import generate
+from imaging.pixels import from_pil
+from models import sampler
+from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
+from tests.networks import save_tiny, tiny_generator
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def network(tmp_path):
+    return save_tiny(tmp_path / "network.safetensors")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """A working directory without runs, and no bundled network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sampler, "BUNDLED", tmp_path / "assets" / "none.safetensors")
+
+
+def run(*arguments):
+    return CliRunner().invoke(generate.main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def files(folder="out"):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def refusal(*arguments):
+    result = run(*arguments)
+    assert result.exit_code == 2 and not Path("out").exists()
+    return result.output.splitlines()[-1]
+
+
+def test_one_png_for_each_seed_and_what_made_them(network):
+    result = run("--network", network, "--seeds", "0-2,15,12345")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"network {network}: 16x16 RGB, 1.5 kimg",
+        "wrote 5 png files and generate.json to out",
+    ]
+    names = ["generate.json", "seed0000.png", "seed0001.png", "seed0002.png", "seed0015.png", "seed12345.png"]
+    assert sorted(files()) == names
+    G = tiny_generator()
+    (expected,) = ws_to_pixels(G, seeds_to_ws(G, [15]), [15])
+    assert np.array_equal(from_pil(Image.open("out/seed0015.png")), expected)
+
+
+def test_the_record_says_what_was_done(network):
+    run("--network", network, "--seeds", "0-2,7,8", "--trunc", "0.5", "--noise-mode", "none", "--device", "cpu")
+    record = json.loads(Path("out/generate.json").read_text())
+    assert record["command"].startswith("python generate.py")
+    assert (record["network"], record["kimg"], record["torch"]) == (str(network), 1.5, torch.__version__)
+    assert record["options"] == {
+        "network": str(network),
+        "class": None,
+        "seeds": "0-2,7-8",
+        "psi": 0.5,
+        "psi-cutoff": None,
+        "noise-mode": "none",
+        "outdir": "out",
+        "device": "cpu",
+        "precision": "fp32",
+        "batch": 1,
+        "grid": False,
+        "format": "png",
+    }
+
+
+@pytest.mark.parametrize("noise_mode", ["const", "random"])
+def test_the_bytes_of_a_picture_depend_on_its_seed_alone(network, noise_mode):
+    common = ["--network", network, "--noise-mode", noise_mode, "--device", "cpu"]
+    run(*common, "--seeds", "0-4", "--batch", 4, "--outdir", "many")
+    run(*common, "--seeds", "3", "--outdir", "one")
+    run(*common, "--seeds", "4,3,1", "--batch", 2, "--outdir", "some")
+    many = files("many")
+    for folder in ("one", "some"):
+        pictures = {name: data for name, data in files(folder).items() if name.endswith(".png")}
+        assert pictures == {name: many[name] for name in pictures}
+    assert many["seed0003.png"] != many["seed0004.png"]
+
+
+@pytest.mark.parametrize(
+    ("count", "shape", "size"),
+    [(16, (16, 16), (64, 64)), (5, (16, 16), (48, 32)), (3, (24, 12), (36, 24)), (1, (16, 16), (16, 16))],
+)
+def test_a_grid_is_about_as_wide_as_high(tmp_path, count, shape, size):
+    network = save_tiny(tmp_path / "a.safetensors", height=shape[0], width=shape[1])
+    assert run("--network", network, "--seeds", f"0-{count - 1}", "--grid").exit_code == 0
+    grid = Image.open("out/grid.png")
+    assert grid.size == size
+    tile = grid.crop((0, 0, shape[1], shape[0]))
+    assert tile.tobytes() == Image.open("out/seed0000.png").tobytes()
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "jpg"])
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
+def test_every_kind_of_picture_in_every_format(tmp_path, ending, channels, mode):
+    network = save_tiny(tmp_path / "a.safetensors", channels=channels)
+    result = run("--network", network, "--seeds", "0", "--format", ending, "--grid")
+    assert result.exit_code == 0, result.output
+    image = Image.open(f"out/seed0000.{ending}")
+    assert image.size == (16, 16)
+    if ending == "png":
+        assert image.mode == mode
+    elif ending == "jpg":
+        assert image.mode == ("RGB" if channels == 4 else mode)
+
+
+def test_classes_by_seed_by_number_and_by_name(tmp_path):
+    network = save_tiny(tmp_path / "a.safetensors", classes=2, class_names=("cat", "dog"))
+    result = run("--network", network, "--seeds", "0-3", "--outdir", "each")
+    assert "class of each picture: seed mod 2 (0 cat, 1 dog)" in result.stdout.splitlines()
+    result = run("--network", network, "--seeds", "0-3", "--class", "dog", "--outdir", "dogs")
+    assert "class of all pictures: 1 dog" in result.stdout.splitlines()
+    run("--network", network, "--seeds", "0-3", "--class", "1", "--outdir", "ones")
+    each, dogs, ones = files("each"), files("dogs"), files("ones")
+    for seed in range(4):
+        name = f"seed000{seed}.png"
+        assert dogs[name] == ones[name]
+        assert (each[name] == dogs[name]) == (seed % 2 == 1)
+
+
+def test_classes_without_names(tmp_path):
+    network = save_tiny(tmp_path / "a.safetensors", classes=3)
+    assert "class of each picture: seed mod 3 (0, 1, 2)" in run("--network", network, "--seeds", "0").stdout
+    assert "class of all pictures: 2\n" in run("--network", network, "--seeds", "0", "--class", "2").stdout
+
+
+def test_psi_0_is_the_average_picture_of_every_seed(network):
+    run("--network", network, "--seeds", "0-2", "--psi", "0", "--outdir", "average")
+    assert len({data for name, data in files("average").items() if name.endswith("png")}) == 1
+
+
+def test_a_cutoff_truncates_the_first_layers_only(network):
+    common = ["--network", network, "--seeds", "0"]
+    for outdir, options in {
+        "plain": [],
+        "none": ["--psi", "0.3", "--psi-cutoff", "0"],
+        "some": ["--psi", "0.3", "--psi-cutoff", "2"],
+        "all": ["--psi", "0.3", "--psi-cutoff", "6"],
+        "full": ["--psi", "0.3"],
+    }.items():
+        assert run(*common, *options, "--outdir", outdir).exit_code == 0
+    made = {outdir: files(outdir)["seed0000.png"] for outdir in ("plain", "none", "some", "all", "full")}
+    assert made["plain"] == made["none"] and made["all"] == made["full"]
+    assert len(set(made.values())) == 3
+
+
+def test_without_a_network_the_newest_of_runs_is_taken(tmp_path):
+    for path in ("runs/00000-a/network-000009.0", "runs/00001-b/network-000001.0", "runs/00001-b/network-000002.0"):
+        save_tiny(tmp_path / f"{path}.safetensors")
+    result = run("--seeds", "0")
+    assert result.stdout.splitlines()[0] == "network runs/00001-b/network-000002.0.safetensors: 16x16 RGB, 1.5 kimg"
+    assert json.loads(Path("out/generate.json").read_text())["options"]["network"].startswith("runs/00001-b")
+
+
+def test_without_runs_the_bundled_network_is_taken(tmp_path, monkeypatch):
+    bundled = save_tiny(tmp_path / "assets" / "faces64.safetensors")
+    monkeypatch.setattr(sampler, "BUNDLED", bundled)
+    assert run("--seeds", "0").stdout.startswith(f"network {bundled}: ")
+
+
+def test_the_bundled_network_lies_beside_the_scripts():
+    code = "from models.sampler import BUNDLED; print(BUNDLED)"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.strip() == str(ROOT / "assets" / "faces64.safetensors")
+
+
+def test_no_network_at_all():
+    assert refusal() == (
+        "Error: no --network was given, and neither runs nor assets holds one: "
+        "train one with train.py, or name a network-….safetensors file"
+    )
+
+
+def test_a_missing_network():
+    assert refusal("--network", "a.safetensors") == (
+        "Error: there is no file a.safetensors: give the path of a .safetensors file"
+    )
+
+
+def test_a_damaged_network(network):
+    network.write_bytes(network.read_bytes()[:-1])
+    assert refusal("--network", network).startswith(f"Error: {network} is damaged (it is cut short")
+
+
+def test_a_class_for_a_network_without_classes(network):
+    assert refusal("--network", network, "--class", "1") == (
+        f"Error: --class 1 does not apply, for {network} has no classes: leave it out"
+    )
+
+
+@pytest.mark.parametrize("label", ["2", "bird", "-1"])
+def test_a_class_that_is_not_there(tmp_path, label):
+    network = save_tiny(tmp_path / "a.safetensors", classes=2, class_names=("cat", "dog"))
+    assert refusal("--network", network, "--class", label) == (
+        f"Error: --class {label} is none of the network's 2 classes: 0 cat, 1 dog"
+    )
+
+
+@pytest.mark.parametrize("psi", ["nan", "inf", "-inf"])
+def test_psi_must_be_finite(network, psi):
+    assert refusal("--network", network, "--psi", psi) == (
+        f"Error: Invalid value for '--psi' / '--trunc': got {psi}, wanted a number such as 0.7"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--psi", "much"], ["--seeds", "9-3"], ["--seeds", "-1"], ["--psi-cutoff", "-1"], ["--batch", "0"]]
+)
+def test_values_that_mean_nothing_name_their_option(network, arguments):
+    told = refusal("--network", network, *arguments)
+    assert told.startswith("Error: Invalid value for ") and arguments[0] in told
+
+
+def test_a_cutoff_beyond_the_last_layer(network):
+    assert refusal("--network", network, "--psi-cutoff", "7") == (
+        "Error: --psi-cutoff 7: this network has 6 layers of w, wanted 0 to 6"
+    )
+
+
+def test_precisions_that_a_cpu_lacks(network):
+    told = refusal("--network", network, "--device", "cpu", "--precision", "fp16")
+    assert told.startswith("Error: --precision fp16: a CPU computes float16")
+
+
+def test_a_grid_that_no_program_could_open(network):
+    assert refusal("--network", network, "--grid", "--seeds", "0-999999") == (
+        "Error: --grid takes at most 1048576 pictures of this size, and --seeds asks for 1000000"
+    )
+
+
+def test_memory_that_runs_out_is_no_traceback(network, monkeypatch):
+    def exhausted(*arguments):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(sampler, "ws_to_pixels", exhausted)
+    arguments = ["--network", network, "--device", "cpu"]
+    assert refusal(*arguments) == "Error: the memory of this cpu device ran out: stop other programs"
+    assert refusal(*arguments, "--batch", "8") == (
+        "Error: the memory of this cpu device ran out: take a --batch smaller than 8"
+    )
+
+
+def test_an_output_folder_that_is_a_file(network):
+    Path("taken").write_text("")
+    result = run("--network", network, "--outdir", "taken", "--seeds", "0")
+    assert result.exit_code == 2 and result.output.splitlines()[-1].startswith("Error: cannot use taken")
+
+
+def test_files_that_are_there_are_replaced_and_others_stay(network):
+    run("--network", network, "--seeds", "0,1")
+    Path("out/mine.txt").write_text("mine")
+    before = files()
+    run("--network", network, "--seeds", "0", "--psi", "0.5")
+    after = files()
+    assert after.keys() == before.keys() and after["seed0001.png"] == before["seed0001.png"]
+    assert after["seed0000.png"] != before["seed0000.png"]
+
+
+def test_the_script_itself_starts_without_what_it_does_not_need(network):
+    """As users start it; training's and metrics' libraries would only make them wait."""
+    code = (
+        "import sys, runpy; sys.argv = sys.argv[1:]\n"
+        "try: runpy.run_path('generate.py', run_name='__main__')\n"
+        "finally: print(sorted({'tensorboard', 'scipy', 'training', 'metrics'} & {m.split('.')[0] for m in sys.modules}))"
+    )
+    out = network.parent / "made here"
+    arguments = ["--network", network, "--seeds", "0,1", "--outdir", out]
+    told = subprocess.run(
+        [sys.executable, "-c", code, "generate.py", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.splitlines()[-2:] == [f"wrote 2 png files and generate.json to {out}", "[]"]
+    assert told.stderr.splitlines()[-1] == "pictures: 2 of 2"
+    command = json.loads((out / "generate.json").read_text())["command"]
+    assert shlex.split(command) == ["python", "generate.py", *map(str, arguments)]

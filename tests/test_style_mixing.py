@@ -1,0 +1,117 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image, ImageChops
+
+import generate
+import style_mixing
+from tests.networks import save_tiny
+
+
+@pytest.fixture(autouse=True)
+def network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return save_tiny(tmp_path / "runs" / "00000-a" / "network-000001.5.safetensors")
+
+
+def run(*arguments, script=style_mixing.main):
+    return CliRunner().invoke(script, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def picture(name, folder="out"):
+    return Path(folder, f"{name}.png").read_bytes()
+
+
+def test_it_runs_without_options_and_says_what_it_wrote():
+    result = run()
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "wrote 29 pictures, grid.png and style_mixing.json to out"
+    assert Image.open("out/grid.png").size == (6 * 16, 5 * 16)
+    record = json.loads(Path("out/style_mixing.json").read_text())
+    assert record["options"]["rows"] == "0-3" and record["options"]["cols"] == "10-14"
+    assert record["options"]["styles"] == "coarse" and record["kimg"] == 1.5
+
+
+def test_pictures_of_every_pair_and_of_every_seed():
+    run("--rows", "85,100", "--cols", "55,821,7", "--styles", "0-2")
+    names = {path.stem for path in Path("out").glob("*.png")}
+    mixed = {f"{row}-{col}" for row in (85, 100) for col in (55, 821, 7)}
+    assert names == mixed | {f"{seed}-{seed}" for seed in (85, 100, 55, 821, 7)} | {"grid"}
+
+
+def test_unmixed_pictures_are_those_of_generate():
+    run("--rows", "3", "--cols", "8", "--psi", "0.6", "--noise-mode", "random")
+    run("--seeds", "3,8", "--psi", "0.6", "--noise-mode", "random", script=generate.main)
+    assert picture("3-3") == picture("seed0003") and picture("8-8") == picture("seed0008")
+
+
+def test_all_layers_give_the_column_and_some_layers_neither():
+    run("--rows", "1,2", "--cols", "5,6", "--styles", "0-5")
+    for row in (1, 2):
+        for col in (5, 6):
+            assert picture(f"{row}-{col}") == picture(f"{col}-{col}")
+    run("--rows", "1", "--cols", "5", "--styles", "2-3", "--outdir", "some")
+    assert picture("1-5", "some") not in (picture("1-1", "some"), picture("5-5", "some"))
+
+
+def test_complementary_layers_swap_row_and_column():
+    run("--rows", "1", "--cols", "5", "--styles", "0-1", "--outdir", "there")
+    run("--rows", "5", "--cols", "1", "--styles", "2-5", "--outdir", "back")
+    assert picture("1-5", "there") == picture("5-1", "back")
+
+
+def test_the_grid_is_the_figure_of_the_paper():
+    run("--rows", "1,2", "--cols", "5,6,7")
+    grid = Image.open("out/grid.png")
+    names = [[None, "5-5", "6-6", "7-7"], ["1-1", "1-5", "1-6", "1-7"], ["2-2", "2-5", "2-6", "2-7"]]
+    assert grid.size == (4 * 16, 3 * 16)
+    for j, row in enumerate(names):
+        for i, name in enumerate(row):
+            tile = grid.crop((16 * i, 16 * j, 16 * i + 16, 16 * j + 16))
+            expected = Image.open(f"out/{name}.png") if name else Image.new("RGB", (16, 16), "white")
+            assert ImageChops.difference(tile, expected).getbbox() is None, name
+
+
+def test_a_seed_may_be_row_and_column_and_come_twice():
+    result = run("--rows", "1,2,1", "--cols", "2,2")
+    assert result.exit_code == 0
+    assert {path.stem for path in Path("out").glob("*-*.png")} == {"1-1", "2-2", "1-2"}
+    assert Image.open("out/grid.png").size == (3 * 16, 4 * 16)
+
+
+def test_each_seed_has_its_class_unless_one_is_named(tmp_path):
+    network = save_tiny(tmp_path / "a.safetensors", classes=2, class_names=("cat", "dog"))
+    common = ["--network", network, "--rows", "0", "--cols", "1"]
+    assert "seed mod 2 (0 cat, 1 dog)" in run(*common, "--outdir", "each").stdout
+    run(*common, "--class", "cat", "--outdir", "cats")
+    assert picture("0-0", "each") == picture("0-0", "cats")
+    assert picture("1-1", "each") != picture("1-1", "cats")
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_grey_and_transparent_networks(tmp_path, channels):
+    network = save_tiny(tmp_path / "a.safetensors", channels=channels)
+    assert run("--network", network, "--rows", "0", "--cols", "1").exit_code == 0
+    assert len(Image.open("out/grid.png").getbands()) == channels
+
+
+@pytest.mark.parametrize(
+    ("styles", "told"),
+    [
+        ("rough", "layers 'rough' are not coarse, middle, fine or a list such as 0-6 or 0,2,5-7"),
+        ("0-6", "layers '0-6' do not fit a network whose layers of w are 0-5"),
+        ("fine", "a network with 6 layers of w has none that count as fine"),
+    ],
+)
+def test_layers_that_do_not_fit_are_refused(styles, told):
+    result = run("--styles", styles)
+    assert result.exit_code == 2 and result.output.splitlines()[-1] == f"Error: {told}"
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("flag", ["--seeds", "--psis", "--grid"])
+def test_options_of_other_scripts_are_refused(flag):
+    result = run(flag, "0")
+    assert result.exit_code == 2 and f"No such option: {flag}" in result.output.replace("'", "")

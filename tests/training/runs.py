@@ -1,0 +1,51 @@
+"""Tiny runs for tests."""
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from training import session
+from training.run import Run
+
+TINY = {
+    "data.path": "demo:16",
+    "data.max_images": 40,
+    "preset": "demo",
+    "device": "cpu",
+    "precision": "fp32",
+    "pace.batch": 4,
+    "pace.tick": 0.02,  # 5 iterations
+    "pace.snap": 3,
+    "generator.channel_base": 128,
+    "discriminator.channel_base": 128,
+    "generator.z_dim": 8,
+    "generator.w_dim": 8,
+}
+
+
+def tiny(**more: Any) -> dict[str, Any]:
+    """The settings of a run at 16 x 16; `pace__kimg=0.1` says `pace.kimg`."""
+    return TINY | {name.replace("__", "."): value for name, value in more.items()}
+
+
+def train(outdir: Path, stop_at: int | None = None, **more: Any) -> Path:
+    """Trains a new tiny run; asks it to stop after `stop_at` iterations."""
+    return finish(session.begin(tiny(**more), outdir), stop_at)
+
+
+def resume(folder: Path, stop_at: int | None = None, **more: Any) -> Path:
+    """Goes on with a run."""
+    given = {name.replace("__", "."): value for name, value in more.items()}
+    return finish(session.resume(str(folder), given, folder.parent), stop_at)
+
+
+def finish(plan: session.Plan, stop_at: int | None = None) -> Path:
+    honest = Run.stopping
+
+    def stopping(self: Run) -> bool:
+        return honest(self) or self.clock.iteration == stop_at
+
+    with patch.object(Run, "stopping", stopping):
+        folder = session.train(plan)
+    assert folder is not None
+    return folder

@@ -1,0 +1,164 @@
+"""The recipe: its phases, its batches, its memory of the past."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from torch_utils.stats import Collector
+from training.draws import Draws
+from training.presets import resolve
+from training.stylegan2 import Reals, StyleGAN2
+
+CPU = torch.device("cpu")
+
+
+def recipe(classes=0, batch=4, preset="auto", **given) -> StyleGAN2:
+    data = {"height": 16, "width": 16, "channels": 3, "classes": classes}
+    small = {"precision": "fp32", "pace.batch": batch}
+    for network in ("generator", "discriminator"):
+        small |= {f"{network}.channel_base": 64}
+    small |= {"generator.z_dim": 8, "generator.w_dim": 8}
+    torch.manual_seed(0)
+    return StyleGAN2(resolve(preset, data, small | given, 1), torch.ones(classes), CPU)
+
+
+def draws(phase="Gmain", batch=4, start=0, stop=None, iteration=0) -> Draws:
+    return Draws(0, iteration, phase, batch, start, batch if stop is None else stop, CPU)
+
+
+def reals(r: StyleGAN2, count=4) -> Reals:
+    torch.manual_seed(1)
+    return r.reals(torch.rand(count, 3, 16, 16) * 2 - 1, torch.zeros(count, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("name", ["Gmain", "Gpath", "Dmain", "Dr1"])
+def test_every_phase_gives_finite_gradients_to_its_network(classes, name):
+    r = recipe(classes)
+    phase = next(p for p in r.phases if p.name == name)
+    before = [p.clone() for p in phase.network.parameters()]
+    phase.step([r.losses(phase, reals(r), draws(name))], 1, Collector())
+    assert phase.check() == 0
+    moved = [not torch.equal(a, b) for a, b in zip(before, phase.network.parameters(), strict=True)]
+    assert sum(moved) > len(moved) / 2
+
+
+def test_phases_and_their_order():
+    assert [(p.name, p.interval) for p in recipe().phases] == [("Gmain", 1), ("Gpath", 4), ("Dmain", 1), ("Dr1", 16)]
+    assert [p.name for p in recipe(preset="cifar").phases] == ["Gmain", "Dmain", "Dr1"]
+    assert [p.name for p in recipe(**{"loss.gamma": 0.0}).phases] == ["Gmain", "Gpath", "Dmain"]
+
+
+def test_main_and_regularisation_share_one_adam():
+    gmain, gpath, dmain, dr1 = recipe().phases
+    assert gmain.optimizer is gpath.optimizer and dmain.optimizer is dr1.optimizer
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_path_lengths_of_the_smallest_batches(batch):
+    """Half of a batch of one would be none; one sample is taken then."""
+    r = recipe(batch=batch)
+    phase = r.phases[1]
+    collector = Collector()
+    phase.step([r.losses(phase, None, draws("Gpath", batch))], 1, collector)
+    assert phase.check() == 0
+    moments = collector.read()["path/length"]
+    assert moments.count == max(batch // 2, 1) and moments.mean > 0
+
+
+def test_rounds_see_the_samples_of_the_whole_batch():
+    """Without noise and minibatch statistics, four rounds of one sample give the gradients of one round of four."""
+    options = {"loss.noise": "none", "discriminator.mbstd_group": 1}
+    whole, parts = recipe(**options), recipe(**options)
+    for name in ("Gmain", "Dmain", "Dr1"):
+        a, b = (next(p for p in r.phases if p.name == name) for r in (whole, parts))
+        real = reals(whole)
+        a.step([whole.losses(a, real, draws(name))], 1, Collector())
+        rounds = [
+            parts.losses(b, Reals(real.images[i : i + 1], None), draws(name, start=i, stop=i + 1)) for i in range(4)
+        ]
+        b.step(rounds, 4, Collector())
+        for p, q in zip(a.network.parameters(), b.network.parameters(), strict=True):
+            torch.testing.assert_close(p.grad, q.grad, atol=2e-5, rtol=1e-3)
+        b.network.load_state_dict(a.network.state_dict())  # so that rounding does not add up over the phases
+
+
+def test_style_mixing_takes_one_crossover_for_the_batch():
+    r = recipe(**{"loss.mixing": 1.0})
+    cuts = set()
+    for iteration in range(40):
+        ws, _ = r._ws(draws(iteration=iteration))
+        same = (ws[:, 1:] == ws[:, :-1]).all(dim=2)  # [N, L - 1]
+        assert (same.sum(dim=1) == ws.shape[1] - 2).all()  # exactly one change
+        assert (same == same[:1]).all()  # at the same place
+        cuts.add(int((~same[0]).nonzero().item()) + 1)
+    assert cuts == set(range(1, r.G.synthesis.num_ws))
+    unmixed, _ = recipe(**{"loss.mixing": 0.0})._ws(draws())
+    assert (unmixed == unmixed[:, :1]).all()
+
+
+def test_classes_are_drawn_with_the_frequencies_of_the_data():
+    r = recipe(classes=3)
+    r.frequencies = torch.tensor([0.0, 9.0, 0.0])
+    _, c = r._ws(draws())
+    assert torch.equal(c, torch.tensor([[0.0, 1.0, 0.0]]).expand(4, 3))
+
+
+def test_the_average_of_w_moves_in_every_phase_that_maps():
+    r = recipe()
+    for phase, moves in zip(r.phases, (True, True, True, False), strict=True):
+        before = r.G.mapping.w_average.clone()
+        phase.step([r.losses(phase, reals(r), draws(phase.name))], 1, Collector())
+        assert torch.equal(before, r.G.mapping.w_average) != moves, phase.name
+
+
+def test_nothing_depends_on_the_global_random_state():
+    r = recipe(classes=2)
+    for phase in r.phases:
+        values = []
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            r.path_mean = torch.zeros([])
+            for p in phase.network.parameters():
+                p.requires_grad_(True)
+            values.append([loss.detach() for loss, _ in r.losses(phase, reals_fixed(r), draws(phase.name))])
+            phase.network.requires_grad_(False)
+        assert values[0] == values[1], phase.name
+
+
+def reals_fixed(r: StyleGAN2) -> Reals:
+    images = torch.linspace(-1, 1, 4 * 3 * 16 * 16).reshape(4, 3, 16, 16)
+    return r.reals(images, torch.zeros(4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("precision", ["bf16"])
+def test_low_precision_is_close_to_float32(precision):
+    """Relative to float32, bfloat16 has 8 bits: losses agree to a few per cent, gradients point the same way."""
+    exact, low = recipe(), recipe(precision=precision)
+    low.G.load_state_dict(exact.G.state_dict())
+    low.D.load_state_dict(exact.D.state_dict())
+    assert {b.dtype for b in low.G.synthesis.blocks} == {torch.bfloat16}
+    for name in ("Gmain", "Gpath", "Dmain", "Dr1"):
+        gradients = []
+        for r in (exact, low):
+            phase = next(p for p in r.phases if p.name == name)
+            phase.network.requires_grad_(True)
+            for loss, _ in r.losses(phase, reals(r), draws(name)):
+                loss.backward()
+            grads = [p.grad.flatten() for p in phase.network.parameters() if p.grad is not None]
+            gradients.append(torch.cat(grads))
+            phase.network.requires_grad_(False)
+            phase.network.zero_grad()
+        cosine = torch.nn.functional.cosine_similarity(*gradients, dim=0)
+        assert cosine > 0.98, (name, cosine)
+
+
+def test_state_round_trip():
+    a, b = recipe(classes=2), recipe(classes=2, **{"loss.gamma": 1.0})
+    for phase in a.phases:
+        phase.step([a.losses(phase, reals(a), draws(phase.name))], 1, Collector())
+    a.after_step(seen=100)
+    b.load_state_dict(a.state_dict())
+    torch.testing.assert_close(b.state_dict(), a.state_dict(), rtol=0, atol=0)
+    assert dataclasses.is_dataclass(reals(a))
