@@ -20,7 +20,7 @@ from models.stylegan2.layers import memory_format
 
 PEAK_CHANNELS = (64, 128, 256, 512)
 PEAK_SIZES = (8, 16, 32, 64)
-PEAK_SECONDS = 0.2  # for each shape
+PEAK_SECONDS = 0.1  # for each shape
 
 
 def count(call: Callable[[], Any]) -> int:

@@ -40,20 +40,20 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     a = arguments()
-    sys.path.insert(0, a.checkout)
+    sys.path.insert(0, a.checkout)  # before the folder of this file
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = a.precision == "tf32"
     device = torch.device(a.device)
     networks = build(a, device)
-    phases, sample = training_phases(a, networks, device), sampling(a, networks["G"], device)
-    seconds = {name: timings(call, a.iterations, device) for name, call in phases.items()}
+    seconds = timings(training_phases(a, networks, device), a.iterations, device)
+    seconds |= timings({"sampling": sampling(a, networks["G"], device)}, a.iterations, device)
     found = {
         "batch": a.batch,
-        "phase_seconds": seconds,
+        "phase_seconds": {name: seconds[name] for name in PHASES},
         "phase_intervals": {name: interval for name, (_, interval) in PHASES.items()},
-        "sample_seconds": timings(sample, a.iterations, device),
+        "sample_seconds": seconds["sampling"],
         "peak_bytes": peak_bytes(device),
     }
     print(json.dumps(found))
@@ -109,17 +109,18 @@ def sampling(a: argparse.Namespace, G: Any, device: torch.device) -> Callable[[]
     return sample
 
 
-def timings(call: Callable[[], None], iterations: int, device: torch.device) -> float:
-    """Median seconds of a call, after one that is not counted."""
+def timings(calls: dict[str, Callable[[], None]], iterations: int, device: torch.device) -> dict[str, float]:
+    """Median seconds of each call over rounds in which all take their turn; the first round is not counted."""
     synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    seconds = []
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(iterations + 1):
-        synchronize()
-        start = time.perf_counter()
-        call()
-        synchronize()
-        seconds.append(time.perf_counter() - start)
-    return median(seconds[1:])
+        for name, call in calls.items():
+            synchronize()
+            start = time.perf_counter()
+            call()
+            synchronize()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: median(durations[1:]) for name, durations in seconds.items()}
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -74,8 +74,9 @@ def measure(setting: Setting) -> Speed:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     calls: dict[str, Callable[[int], Any]] = {p.name: partial(take, recipe, p) for p in recipe.phases}
-    calls["sampling"] = partial(sample, recipe)
     seconds = timings(calls, setting.iterations, device)
+    calls["sampling"] = partial(sample, recipe)
+    seconds |= timings({"sampling": calls["sampling"]}, setting.iterations, device)
     peak = peak_memory(device)  # read before the operations are counted, which takes memory of its own
     operations = {name: flops.count(partial(call, setting.iterations + 1)) for name, call in calls.items()}
     convolution = flops.convolution_peak(setting.batch, device, highest_dtype(recipe))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -65,6 +66,15 @@ def sum_(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def mean(tensor: torch.Tensor) -> torch.Tensor:
+    """The mean over all processes, as part of the graph.
+
+    Each process differentiates its own loss, and gradients are averaged afterwards: so this has the gradient that the
+    mean has in the mean of all processes' losses.
+    """
+    return _Mean.apply(tensor) if _grouped() else tensor
+
+
 def mean_(tensors: Sequence[torch.Tensor]) -> None:
     """Replaces every floating-point tensor by its mean over all processes, with one exchange per dtype."""
     if _grouped():
@@ -76,6 +86,20 @@ def broadcast_(tensors: Sequence[torch.Tensor], source: int = 0) -> None:
     if _grouped():
         # As bytes: the back ends know fewer dtypes than torch, and a copy needs no arithmetic.
         _exchange(tensors, lambda flat: dist.broadcast(flat.view(torch.uint8), source))
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+        tensor = tensor.clone()
+        mean_([tensor])
+        return tensor
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.clone()
+        mean_([gradient])
+        return gradient
 
 
 def _grouped() -> bool:

@@ -12,8 +12,9 @@ from torch_utils import seeds
 class Draws:
     """The draws for one part of a batch: the samples start ... stop - 1 of it, on one process and in one round.
 
-    Latents and classes are drawn for the whole batch and cut, so that they do not depend on how the batch is dealt
-    to processes and rounds. Image-sized noise is drawn for the part by itself.
+    Latents and classes are drawn for the whole batch and cut, and pictures of noise sample by sample, so that none
+    depends on how the batch is dealt to processes and rounds. Only `generator`, which feeds the noise inputs of
+    layers, belongs to the part.
     """
 
     seed: int
@@ -41,8 +42,11 @@ class Draws:
         return seeds.derive(self.seed, self.iteration, self.phase, purpose) / 2**63
 
     def normal(self, purpose: str, shape: torch.Size) -> Tensor:
-        """Standard normal numbers for this part alone."""
-        return torch.randn(shape, device=self.device, generator=self.generator(purpose))
+        """Standard normal numbers [N, ...], a stream for each of the first N samples of this part."""
+        samples = range(self.start, self.start + shape[0])
+        return torch.stack(
+            [torch.randn(shape[1:], device=self.device, generator=self._generator(purpose, i)) for i in samples]
+        )
 
     def generator(self, purpose: str) -> torch.Generator:
         """A source of random numbers for this part alone."""

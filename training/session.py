@@ -1,6 +1,7 @@
 """From options to a run: begin, resume or transfer; then train."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Plan:
 
     config: TrainConfig
     dataset: ImageSet
+    device: torch.device  # of this process
     outdir: Path
     folder: Path | None = None  # of the run that is resumed
     state: State | None = None
@@ -74,7 +76,7 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -
     data = {name: value for name, value in given.items() if name.startswith("data.")}
     data["data.path"] = _absolute(data.get("data.path", "demo:32" if preset == "demo" else "demo"))
     dataset = open_dataset(DataConfig(**{name.removeprefix("data."): value for name, value in data.items()}))
-    device = resolve_device(given.get("device", "auto"))
+    device = distributed.start(resolve_device(given.get("device", "auto")))
     machine = {
         "device": device.type,
         "precision": resolve_precision(given.get("precision", "auto"), device),
@@ -84,7 +86,7 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -
         machine["average.ramp"] = given.get("average.ramp", 0.0)  # the average starts from a trained network
     image = {name: getattr(dataset, name) for name in ("height", "width", "channels", "classes")}
     config = presets.resolve(preset, image, {**given, **data, **machine}, distributed.world())
-    return Plan(config, dataset, outdir, network=network, notes=(dataset.labels_note, *dataset.notes))
+    return Plan(config, dataset, device, outdir, network=network, notes=(dataset.labels_note, *dataset.notes))
 
 
 def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
@@ -108,6 +110,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
             )
         values[name] = value
     config = configs.build(TrainConfig, values)
+    device = distributed.start(resolve_device(config.device))
     dataset = open_dataset(config.data)
     known = state.metadata["data"]["fingerprint"]
     if dataset.fingerprint != known:
@@ -121,7 +124,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
             f"this run had {state.metadata['world']} processes and goes on with {distributed.world()}, "
             f"so it will not be the same to the last bit"
         )
-    return Plan(config, dataset, outdir, where.run, state, notes=tuple(notes))
+    return Plan(config, dataset, device, outdir, where.run, state, notes=tuple(notes))
 
 
 def train(plan: Plan, command: str = "") -> Path | None:
@@ -130,10 +133,9 @@ def train(plan: Plan, command: str = "") -> Path | None:
     Raises:
         ValueError: when memory does not suffice, or training has diverged.
     """
-    device = distributed.start(plan.config.device)
     folder = _folder(plan)
     try:
-        return _train(plan, device, folder, command)
+        return _train(plan, folder, command)
     except FloatingPointError as error:
         raise ValueError(str(error)) from error
     except (RuntimeError, MemoryError) as error:
@@ -144,8 +146,8 @@ def train(plan: Plan, command: str = "") -> Path | None:
         distributed.stop()
 
 
-def _train(plan: Plan, device: torch.device, folder: Path | None, command: str) -> Path | None:
-    config, dataset, state = plan.config, plan.dataset, plan.state
+def _train(plan: Plan, folder: Path | None, command: str) -> Path | None:
+    config, dataset, device, state = plan.config, plan.dataset, plan.device, plan.state
     set_precision(config.arithmetic)
     torch.manual_seed(config.seed)  # of the initial weights; training itself draws statelessly
     recipe = StyleGAN2(config, torch.as_tensor(dataset.label_counts), device)
@@ -171,7 +173,8 @@ def _train(plan: Plan, device: torch.device, folder: Path | None, command: str) 
         pin=device.type == "cuda",
     )
     try:
-        fit(recipe, batches, run, pace)
+        with closing(batches):
+            fit(recipe, batches, run, pace)
         if run.clock.seen < pace.kimg * 1000:
             run.report.say(
                 f"stopped at kimg {run.clock.seen / 1000:.3f}; go on with: python train.py --resume {folder}"

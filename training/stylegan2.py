@@ -99,9 +99,9 @@ class StyleGAN2:
         ws, _ = self._ws(draws, count)
         images = self._synthesize(ws, draws)
         lengths = gan_losses.path_lengths(images, ws, draws.normal("path", images.shape))
-        mean = gan_losses.path_length_mean(self.path_mean, lengths, loss.path_decay)
+        mean = gan_losses.path_length_mean(self.path_mean, distributed.mean(lengths.mean()), loss.path_decay)
         penalty = gan_losses.path_penalty(lengths, mean)
-        self.path_mean = self._over_ranks(mean)
+        self.path_mean = mean.detach()
         reports = {"path/penalty": penalty, "path/length": lengths, "loss/G path": penalty * loss.path_weight}
         return penalty.mean() * loss.path_weight, reports
 
@@ -129,7 +129,7 @@ class StyleGAN2:
         mapping, num_ws = self.G.mapping, self.G.synthesis.num_ws
         c = self._one_hot(draws.classes("class", self.frequencies)[:count]) if len(self.frequencies) else None
         w = mapping(draws.latents("z", mapping.z_dim)[:count], c)
-        mapping.update_average(self._over_ranks(w.mean(dim=0, keepdim=True)), self.config.average.w_beta)
+        mapping.update_average(distributed.mean(w.detach().mean(dim=0, keepdim=True)), self.config.average.w_beta)
         ws = w[:, None].expand(-1, num_ws, -1)
         if draws.uniform("mix") < self.config.loss.mixing:
             # One crossover point for the whole batch (Karras et al. 2019, section 3.1).
@@ -144,11 +144,6 @@ class StyleGAN2:
     def _one_hot(self, labels: Tensor) -> Tensor | None:
         classes = len(self.frequencies)
         return F.one_hot(labels, classes).float() if classes else None
-
-    def _over_ranks(self, value: Tensor) -> Tensor:
-        value = value.detach().clone()
-        distributed.mean_([value])
-        return value
 
     def after_step(self, seen: int) -> None:
         """Moves the average of G. `seen` counts the images before this iteration."""

@@ -19,6 +19,9 @@ def test_the_parts_of_a_batch_make_the_whole(cuts):
     frequencies = torch.tensor([1.0, 5.0, 2.0])
     spans = list(zip(cuts, cuts[1:], strict=False))
     z = torch.cat([part(a, b).latents("z", 5) for a, b in spans])
+    shape = [torch.Size([b - a, 2, 3]) for a, b in spans]
+    noise = torch.cat([part(a, b).normal("path", s) for (a, b), s in zip(spans, shape, strict=True)])
+    assert torch.equal(noise, WHOLE.normal("path", torch.Size([8, 2, 3])))
     classes = torch.cat([part(a, b).classes("class", frequencies) for a, b in spans])
     assert torch.equal(z, WHOLE.latents("z", 5))
     assert torch.equal(classes, WHOLE.classes("class", frequencies))
@@ -30,8 +33,8 @@ def test_every_part_of_the_key_counts():
     for change in ({"seed": 8}, {"iteration": 13}, {"phase": "Dmain"}):
         assert not torch.equal(first, dataclasses.replace(WHOLE, **change).latents("z", 5))
     assert not torch.equal(first, WHOLE.latents("z mixed", 5))
-    noise = part(0, 4).normal("noise", torch.Size([4, 1, 8, 8]))
-    assert not torch.equal(noise, part(4, 8).normal("noise", torch.Size([4, 1, 8, 8])))
+    a, b = (torch.randn(9, generator=part(i, i + 4).generator("noise")) for i in (0, 4))
+    assert not torch.equal(a, b)
 
 
 def test_the_same_key_draws_the_same():

@@ -1,0 +1,74 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks import flops
+from custom_ops import setup_filter, upfirdn2d
+
+X = torch.randn(2, 8, 6, 10)
+
+
+def _conv(**kwargs):
+    return lambda: F.conv2d(X, torch.randn(16, 8 // kwargs.get("groups", 1), 3, 3), **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (_conv(padding=1), 2 * 9 * 8 * 16 * 2 * 60),
+        (_conv(padding=1, stride=2), 2 * 9 * 8 * 16 * 2 * 15),
+        (_conv(padding=1, groups=4), 2 * 9 * 8 * 16 * 2 * 60 / 4),
+        (lambda: F.conv_transpose2d(X, torch.randn(8, 16, 3, 3), stride=2), 2 * 9 * 8 * 16 * 2 * 60),
+        (lambda: F.conv2d(X, torch.randn(8, 1, 4, 4), groups=8), 0),
+        (lambda: upfirdn2d(X, setup_filter([1, 3, 3, 1]), up=2, padding=2), 0),
+        (lambda: F.linear(torch.randn(5, 7), torch.randn(11, 7), torch.randn(11)), 2 * 5 * 7 * 11),
+        (lambda: torch.randn(3, 5, 7) @ torch.randn(3, 7, 11), 2 * 3 * 5 * 7 * 11),
+        (lambda: X * X + 1, 0),
+    ],
+)
+def test_counts_products_and_convolutions(call, expected):
+    assert flops.count(call) == expected
+    with torch.no_grad():
+        assert flops.count(call) == expected
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("of_x", "of_w"), [(True, True), (False, True), (True, False)])
+def test_each_gradient_costs_as_much_as_the_convolution(transposed, of_x, of_w):
+    x, w = X.clone().requires_grad_(of_x), torch.randn(8, 8, 3, 3, requires_grad=of_w)
+    call = F.conv_transpose2d if transposed else F.conv2d
+    forward = flops.count(lambda: call(x, w, stride=2))
+    assert flops.count(lambda: call(x, w, stride=2).sum().backward()) == forward * (1 + of_x + of_w)
+
+
+def test_counts_the_gradient_of_a_gradient():
+    x, w = X.clone().requires_grad_(True), torch.randn(16, 8, 1, 1, requires_grad=True)
+
+    def penalty():
+        (gradient,) = torch.autograd.grad(F.conv2d(x, w).square().sum(), x, create_graph=True)
+        return gradient.square().sum()
+
+    once = 2 * 8 * 16 * 2 * 60
+    assert flops.count(penalty) == 2 * once
+    # Differentiating w.r.t. w alone: twice for the inner gradient (its gradient and its weights), once for the output.
+    assert flops.count(lambda: torch.autograd.grad(penalty(), w)) == (2 + 3) * once
+
+
+def test_filters_cost_nothing_however_often_they_are_differentiated():
+    x, f = X.clone().requires_grad_(True), setup_filter([1, 3, 3, 1])
+
+    def call():
+        y = upfirdn2d(x, f, up=2, down=1, padding=2).square().sum()
+        (gradient,) = torch.autograd.grad(y, x, create_graph=True)
+        gradient.square().sum().backward()
+
+    assert flops.count(call) == 0
+
+
+def test_the_peak_is_the_fastest_shape(monkeypatch):
+    monkeypatch.setattr(flops, "PEAK_CHANNELS", (4, 8))
+    monkeypatch.setattr(flops, "PEAK_SIZES", (4,))
+    monkeypatch.setattr(flops, "fastest", lambda call, budget, device: call().shape[1] / 100)
+    peak = flops.convolution_peak(2, torch.device("cpu"), torch.float32)
+    assert peak.shape == "2 images of 8 x 4 x 4, float32"
+    assert peak.flops == pytest.approx(2 * 9 * 64 * 2 * 16 / 0.08)
