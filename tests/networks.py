@@ -10,14 +10,14 @@ from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 
-SIZES: dict[str, Any] = dict(height=16, width=16, channel_base=256, channel_max=16, mapping_layers=1)
+SIZES: dict[str, Any] = {"height": 16, "width": 16, "channel_base": 256, "channel_max": 16, "mapping_layers": 1}
 
 
 def tiny_generator(**settings: Any) -> Generator:
     """A generator of random weights, always the same ones, that makes use of noise and of an average w."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        G = Generator(GeneratorConfig(**SIZES | dict(z_dim=8, w_dim=8) | settings))
+        G = Generator(GeneratorConfig(**SIZES | {"z_dim": 8, "w_dim": 8} | settings))
         G.mapping.w_average.normal_().mul_(0.3)
         for name, parameter in G.named_parameters():
             if name.endswith("noise.strength"):

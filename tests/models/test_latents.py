@@ -1,3 +1,6 @@
+import functools
+import operator
+
 import numpy as np
 import pytest
 import torch
@@ -73,7 +76,7 @@ def test_mixing_there_and_back_changes_nothing(layers):
 @pytest.mark.parametrize("num_ws", [9, 10, 14, 18])
 def test_coarse_middle_and_fine_are_all_layers(num_ws):
     parts = [layer_range(name, num_ws) for name in ("coarse", "middle", "fine")]
-    assert sum(parts, []) == list(range(num_ws))
+    assert functools.reduce(operator.iadd, parts, []) == list(range(num_ws))
     assert [len(part) for part in parts] == [4, 4, num_ws - 8]
 
 

@@ -88,7 +88,7 @@ def test_each_seed_takes_its_class():
     assert not torch.equal(made[0], made[1])
     c = torch.tensor([[0.0, 0.0, 1.0]])
     expected = G.ws(seeds_to_z([9], 8), c)[0]
-    assert torch.equal(list(seeds_to_ws(G, [9], [2]))[0], expected)
+    assert torch.equal(next(iter(seeds_to_ws(G, [9], [2]))), expected)
 
 
 @pytest.mark.parametrize("label", [3, -1])
@@ -105,7 +105,7 @@ def test_classes_must_be_given_where_there_are_some_and_only_there(G):
         next(seeds_to_ws(G, [0], [0]))
 
 
-@pytest.mark.parametrize("size", [dict(height=12, width=20), dict(channels=1), dict(channels=4)])
+@pytest.mark.parametrize("size", [{"height": 12, "width": 20}, {"channels": 1}, {"channels": 4}])
 def test_every_size_and_kind_of_picture(size):
     G = tiny_generator(**size)
     (picture,) = _pictures(G, [0])
