@@ -3,7 +3,7 @@
 Every operator here is differentiable any number of times and works on any device.
 """
 
-from custom_ops.bias_act import ACTIVATIONS, bias_act
+from custom_ops.bias_act import ACTIVATIONS, bias_act, scale_bias_act
 from custom_ops.conv2d_resample import conv2d_resample
 from custom_ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 
@@ -13,6 +13,7 @@ __all__ = [
     "conv2d_resample",
     "downsample2d",
     "filter2d",
+    "scale_bias_act",
     "setup_filter",
     "upfirdn2d",
     "upsample2d",

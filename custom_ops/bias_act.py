@@ -1,6 +1,7 @@
-"""Bias, activation, gain and clamp as one operation.
+"""Bias, activation, gain and clamp as one operation; with scale and noise before them, what follows a convolution.
 
-    y = clamp(gain * act(x + b), -clamp, +clamp)
+    bias_act:        y = clamp(gain * act(x + b), -clamp, +clamp)
+    scale_bias_act:  y = clamp(gain * act(x * scale + noise + b), -clamp, +clamp)
 
 The default gain of an activation keeps the variance of a standard normal input near one (He et al. 2015), so that
 a layer with equalised learning rate (Karras et al. 2018, section 4.1) neither grows nor shrinks its signal.
@@ -64,26 +65,83 @@ def bias_act(
     Raises:
         ValueError: for an activation that is not in the table, or a bias or limit that does not fit.
     """
-    if act not in ACTIVATIONS:
-        raise ValueError(f"activation {act!r} is not one of {', '.join(ACTIVATIONS)}")
     if b is not None and (b.ndim != 1 or b.shape[0] != x.shape[dim]):
         raise ValueError(f"a bias of shape {tuple(b.shape)} does not fit dimension {dim} of an input {tuple(x.shape)}")
+    if b is not None:
+        b = b.reshape([-1 if d == dim % x.ndim else 1 for d in range(x.ndim)])
+    return _activate(lambda factor: _scaled_sum(x, b, factor), act, alpha, gain, clamp)
+
+
+def scale_bias_act(
+    x: Tensor,
+    scale: Tensor | None = None,
+    noise: Tensor | None = None,
+    b: Tensor | None = None,
+    act: str = "linear",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
+) -> Tensor:
+    """Scales every channel of every sample, adds noise and bias, then does as `bias_act`.
+
+    Args:
+        x: input [N, C, H, W].
+        scale: factors [N, C] in any floating type; None scales nothing.
+        noise: [H, W] or [N, 1, H, W] in any floating type; None adds none.
+        b: bias [C]; None adds none.
+        act, alpha, gain, clamp: as for `bias_act`.
+
+    Returns:
+        A tensor of the shape, type and memory format of x.
+
+    Raises:
+        ValueError: as `bias_act`.
+    """
+    N, C, H, W = x.shape
+    if scale is not None and scale.shape != (N, C) or b is not None and b.shape != (C,):
+        shapes = [None if t is None else tuple(t.shape) for t in (scale, b)]
+        raise ValueError(f"a scale {shapes[0]} and a bias {shapes[1]} do not fit an input {tuple(x.shape)}")
+    if noise is not None and noise.shape not in ((H, W), (N, 1, H, W)):
+        raise ValueError(f"noise {tuple(noise.shape)} does not fit an input {tuple(x.shape)}")
+    b = None if b is None else b[:, None, None]
+
+    def before(factor: float) -> Tensor:
+        y = _scaled_sum(x, b, factor) if scale is None else _scaled_product(x, scale[:, :, None, None], b, factor)
+        return y if noise is None else y + (noise * factor).to(x.dtype)
+
+    return _activate(before, act, alpha, gain, clamp)
+
+
+def _activate(
+    before: Callable[[float], Tensor], act: str, alpha: float | None, gain: float | None, clamp: float | None
+) -> Tensor:
+    """clamp(gain * act(before)), where `before(k)` gives k times the activation's input.
+
+    Where the activation lets it, the gain rides on the additions before it: one pass over memory less.
+    """
+    if act not in ACTIVATIONS:
+        raise ValueError(f"activation {act!r} is not one of {', '.join(ACTIVATIONS)}")
     if clamp is not None and clamp < 0:
         raise ValueError(f"clamp is {clamp}, but a limit of absolute values is 0 or more")
     row = ACTIVATIONS[act]
     slope = row.alpha if alpha is None else float(alpha)
-    scale = row.gain if gain is None else float(gain)
-    if row.homogeneous and scale >= 0:
-        y = row.function(_scaled_sum(x, b, dim, scale), slope)  # the gain rides on the addition: one pass less
+    factor = row.gain if gain is None else float(gain)
+    if row.homogeneous and factor >= 0:
+        y = row.function(before(factor), slope)
     else:
-        y = row.function(_scaled_sum(x, b, dim, 1.0), slope)
-        y = y if scale == 1 else y * scale
+        y = row.function(before(1.0), slope)
+        y = y if factor == 1 else y * factor
     return y if clamp is None else y.clamp(-clamp, clamp)
 
 
-def _scaled_sum(x: Tensor, b: Tensor | None, dim: int, scale: float) -> Tensor:
-    """scale * (x + b) in one pass over x."""
+def _scaled_sum(x: Tensor, b: Tensor | None, factor: float) -> Tensor:
+    """factor * (x + b) in one pass over x."""
     if b is None:
-        return x if scale == 1 else x * scale
-    b = b.to(x.dtype).reshape([-1 if d == dim % x.ndim else 1 for d in range(x.ndim)])
-    return torch.add(b if scale == 1 else b * scale, x, alpha=scale)
+        return x if factor == 1 else x * factor
+    return torch.add((b if factor == 1 else b * factor).to(x.dtype), x, alpha=factor)
+
+
+def _scaled_product(x: Tensor, scale: Tensor, b: Tensor | None, factor: float) -> Tensor:
+    """factor * (x * scale + b) in one pass over x."""
+    scale = (scale if factor == 1 else scale * factor).to(x.dtype)
+    return x * scale if b is None else torch.addcmul((b * factor).to(x.dtype), x, scale)

@@ -1,9 +1,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image, ImageChops
+from PIL import Image
 
 import generate
 import style_mixing
@@ -65,13 +66,12 @@ def test_complementary_layers_swap_row_and_column():
 def test_the_grid_is_the_figure_of_the_paper():
     run("--rows", "1,2", "--cols", "5,6,7")
     grid = Image.open("out/grid.png")
-    names = [[None, "5-5", "6-6", "7-7"], ["1-1", "1-5", "1-6", "1-7"], ["2-2", "2-5", "2-6", "2-7"]]
+    names = [["", "5-5", "6-6", "7-7"], ["1-1", "1-5", "1-6", "1-7"], ["2-2", "2-5", "2-6", "2-7"]]
     assert grid.size == (4 * 16, 3 * 16)
-    for j, row in enumerate(names):
-        for i, name in enumerate(row):
-            tile = grid.crop((16 * i, 16 * j, 16 * i + 16, 16 * j + 16))
-            expected = Image.open(f"out/{name}.png") if name else Image.new("RGB", (16, 16), "white")
-            assert ImageChops.difference(tile, expected).getbbox() is None, name
+    for (j, i), name in np.ndenumerate(np.array(names)):
+        tile = grid.crop((16 * i, 16 * j, 16 * i + 16, 16 * j + 16))
+        expected = Image.open(f"out/{name}.png") if name else Image.new("RGB", (16, 16), "white")
+        assert tile.tobytes() == expected.tobytes(), name
 
 
 def test_a_seed_may_be_row_and_column_and_come_twice():
@@ -114,4 +114,4 @@ def test_layers_that_do_not_fit_are_refused(styles, told):
 @pytest.mark.parametrize("flag", ["--seeds", "--psis", "--grid"])
 def test_options_of_other_scripts_are_refused(flag):
     result = run(flag, "0")
-    assert result.exit_code == 2 and f"No such option: {flag}" in result.output.replace("'", "")
+    assert result.exit_code == 2 and flag in result.output.splitlines()[-1]

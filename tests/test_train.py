@@ -110,7 +110,15 @@ def test_the_help_groups_options_and_shows_examples():
 
 def test_transfer_takes_the_weights_and_starts_anew(finished, tmp_path):
     network = finished / "network-000000.1.safetensors"
-    arguments = ["--data", "demo:16", "--outdir", str(tmp_path), "--transfer", str(network), *tiny_sets(pace__kimg=0.004)]
+    arguments = [
+        "--data",
+        "demo:16",
+        "--outdir",
+        str(tmp_path),
+        "--transfer",
+        str(network),
+        *tiny_sets(pace__kimg=0.004),
+    ]
     result = run(*arguments, "--set=optimizer.g_lr=1e-12", "--set=optimizer.d_lr=1e-12")
     assert result.exit_code == 0, result.output
     assert f"took G_ema, G, D from {network}" in result.output
@@ -125,10 +133,22 @@ def test_transfer_takes_the_weights_and_starts_anew(finished, tmp_path):
 @pytest.mark.parametrize(
     "change, blame",
     [
-        (["--data", "demo:32"], "generator.height 16, but this run has 32: convert the data with dataset_tool.py --resolution 16x16"),
-        (["--data", "demo:16", "--labels", "none"], "generator.classes 5, but this run has 0: give data with 5 classes, see --labels"),
-        (["--data", "demo:16", "--set=generator.w_dim=4"], "generator.w_dim 8, but this run has 4: use --set generator.w_dim=8"),
-        (["--data", "demo:16", "--set=discriminator.channel_base=64"], "discriminator.channel_base 128, but this run has 64"),
+        (
+            ["--data", "demo:32"],
+            "generator.height 16, but this run has 32: convert the data with dataset_tool.py --resolution 16x16",
+        ),
+        (
+            ["--data", "demo:16", "--labels", "none"],
+            "generator.classes 5, but this run has 0: give data with 5 classes, see --labels",
+        ),
+        (
+            ["--data", "demo:16", "--set=generator.w_dim=4"],
+            "generator.w_dim 8, but this run has 4: use --set generator.w_dim=8",
+        ),
+        (
+            ["--data", "demo:16", "--set=discriminator.channel_base=64"],
+            "discriminator.channel_base 128, but this run has 64",
+        ),
     ],
 )
 def test_transfer_says_which_option_is_to_blame(finished, tmp_path, change, blame):
@@ -191,7 +211,10 @@ def test_bad_data_is_refused_before_anything_is_written(case, tmp_path):
         (["--gamma", "nan"], "--gamma"),
         (["--gamma", "-1"], "--gamma"),
         (["--kimg", "many"], "--kimg"),
-        (["--precision", "fp16", "--device", "cpu"], "--precision fp16: a CPU computes float16 hundreds of times slower"),
+        (
+            ["--precision", "fp16", "--device", "cpu"],
+            "--precision fp16: a CPU computes float16 hundreds of times slower",
+        ),
         (["--precision", "tf32", "--device", "cpu"], "--precision tf32: only CUDA devices know it"),
         (["--preset", "paper64"], "--preset"),
         (["--set", "loss.gama=3"], "loss.gamma"),

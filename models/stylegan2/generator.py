@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from custom_ops import bias_act, upsample2d
+from custom_ops import upsample2d
 from models.stylegan2.config import GeneratorConfig, block_dtypes
 from models.stylegan2.latents import truncate
 from models.stylegan2.layers import Conv2DMod, FullyConnected, Noise, blur, memory_format
@@ -32,10 +32,8 @@ class GeneratorLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor:
         """[N, I, H, W] and w [N, D] -> [N, O, H * up, W * up]."""
-        x = self.conv(x, self.affine(w))
-        if noise_mode != "none":
-            x = x + self.noise(x, noise_mode, generator).to(x.dtype)
-        return bias_act(x, self.bias, act="lrelu", clamp=self.clamp)
+        noise = self.noise(x.shape[0], noise_mode, generator)
+        return self.conv(x, self.affine(w), noise, self.bias, act="lrelu", clamp=self.clamp)
 
 
 class RGBBlock(nn.Module):
@@ -50,7 +48,7 @@ class RGBBlock(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Features [N, C, H, W] and w [N, D] -> image [N, channels, H, W] in float32."""
-        return bias_act(self.conv(x, self.affine(w)), self.bias, clamp=self.clamp).float()
+        return self.conv(x, self.affine(w), bias=self.bias, clamp=self.clamp).float()
 
 
 class GeneratorBlock(nn.Module):

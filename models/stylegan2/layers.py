@@ -10,7 +10,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from custom_ops import bias_act, conv2d_resample, setup_filter
+from custom_ops import bias_act, conv2d_resample, scale_bias_act, setup_filter
 
 DEMODULATION_EPSILON = 1e-8
 
@@ -110,9 +110,29 @@ class Conv2DMod(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.weight_gain = 1 / sqrt(inputs * kernel**2)
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """Images [N, I, H, W] in any type, styles [N, I] in float32 -> [N, O, H * up, W * up] in the images' type."""
-        return self.grouped(x, style) if self.prefers_grouped(x) else self.scaled(x, style)
+    def forward(
+        self,
+        x: Tensor,
+        style: Tensor,
+        noise: Tensor | None = None,
+        bias: Tensor | None = None,
+        act: str = "linear",
+        clamp: float | None = None,
+    ) -> Tensor:
+        """Convolves, then adds noise and bias, activates and clamps in the same pass as the demodulation.
+
+        Args:
+            x: features [N, I, H, W] in any type.
+            style: [N, I] in float32.
+            noise: [N, 1, H * up, W * up] or [H * up, W * up].
+            bias: [O].
+            act, clamp: as for `bias_act`.
+
+        Returns:
+            [N, O, H * up, W * up] in the type of x.
+        """
+        x, scale = self.grouped(x, style) if self.prefers_grouped(x) else self.scaled(x, style)
+        return scale_bias_act(x, scale, noise, bias, act=act, clamp=clamp)
 
     def prefers_grouped(self, x: Tensor) -> bool:
         """One sample needs one set of weights; scaling that is cheaper when it is smaller than the activations."""
@@ -125,15 +145,15 @@ class Conv2DMod(nn.Module):
         energy = w.square().sum(dim=[2, 3])  # [O, I]
         return torch.addmm(energy.new_full([1], DEMODULATION_EPSILON), style.square(), energy.t()).rsqrt()
 
-    def scaled(self, x: Tensor, style: Tensor) -> Tensor:
-        """Style on the input channels, one convolution for the whole batch, demodulation on the output channels."""
+    def scaled(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Style on the input channels, one convolution for the whole batch; and the scale [N, O] still to apply."""
         w, style = self._prepared(x.dtype, style)
-        x = x * _per_channel(style, x)
+        x = x * style.to(x.dtype)[:, :, None, None]
         x = self._convolve(x, w.to(x.dtype), groups=1)
-        return x * _per_channel(self.demodulation(w, style), x) if self.demodulate else x
+        return x, self.demodulation(w, style) if self.demodulate else None
 
-    def grouped(self, x: Tensor, style: Tensor) -> Tensor:
-        """The definition: every sample is a group that is convolved with weights of its own."""
+    def grouped(self, x: Tensor, style: Tensor) -> tuple[Tensor, None]:
+        """The definition: every sample is a group that is convolved with weights of its own; no scale is left."""
         w, style = self._prepared(x.dtype, style)
         O, I, k, _ = w.shape
         N, _, H, W = x.shape
@@ -142,7 +162,7 @@ class Conv2DMod(nn.Module):
             w_n = w_n * (w_n.square().sum(dim=[2, 3, 4], keepdim=True) + DEMODULATION_EPSILON).rsqrt()
         w_n = w_n.reshape(N * O, I, k, k).to(x.dtype)
         x = self._convolve(x.reshape(1, N * I, H, W) if N > 1 else x, w_n, groups=N)
-        return x.reshape(N, O, H * self.up, W * self.up) if N > 1 else x
+        return x.reshape(N, O, H * self.up, W * self.up) if N > 1 else x, None
 
     def _prepared(self, dtype: torch.dtype, style: Tensor) -> tuple[Tensor, Tensor]:
         """Weights and styles in float32, with the gain of layers that demodulation does not normalise.
@@ -166,10 +186,6 @@ class Conv2DMod(nn.Module):
         return conv2d_resample(x, w, f, up=self.up, padding=padding, groups=groups, flip_weight=self.up == 1)
 
 
-def _per_channel(scale: Tensor, x: Tensor) -> Tensor:
-    return scale.to(x.dtype)[:, :, None, None]
-
-
 class Noise(nn.Module):
     """One picture of noise for all channels, scaled by a learned strength (Karras et al. 2020, section 2.1)."""
 
@@ -180,14 +196,13 @@ class Noise(nn.Module):
         self.strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("fixed", torch.randn(height, width))
 
-    def forward(self, x: Tensor, mode: str, generator: torch.Generator | None) -> Tensor:
-        """Noise for features x [N, C, H, W]: [N, 1, H, W] with mode `random`, [H, W] with `const`; zero for `none`."""
+    def forward(self, batch: int, mode: str, generator: torch.Generator | None) -> Tensor | None:
+        """Noise for a batch: [N, 1, H, W] with mode `random`, [H, W] with `const`, None with `none`."""
         if mode == "none":
-            return self.strength.new_zeros([])
+            return None
         if mode == "const":
-            noise = self.fixed
-        else:
-            noise = torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device, generator=generator)
+            return self.fixed * self.strength
+        noise = torch.randn(batch, 1, *self.fixed.shape, device=self.fixed.device, generator=generator)
         return noise * self.strength
 
 
