@@ -28,7 +28,7 @@ demo: install
 	@echo "The pictures:"
 	@echo "  samples     out/demo/samples/grid.png"
 	@echo "  mixing      out/demo/mixing/grid.png"
-	@echo "  truncation  out/demo/truncation/grid.png"
+	@echo "  truncation  out/demo/truncation/truncation.png"
 	@echo "  training    $$(ls -d runs/*/ | tail -n 1)fakes-*.png"
 
 check: install-dev

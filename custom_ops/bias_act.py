@@ -98,7 +98,7 @@ def scale_bias_act(
         ValueError: as `bias_act`.
     """
     N, C, H, W = x.shape
-    if scale is not None and scale.shape != (N, C) or b is not None and b.shape != (C,):
+    if (scale is not None and scale.shape != (N, C)) or (b is not None and b.shape != (C,)):
         shapes = [None if t is None else tuple(t.shape) for t in (scale, b)]
         raise ValueError(f"a scale {shapes[0]} and a bias {shapes[1]} do not fit an input {tuple(x.shape)}")
     if noise is not None and noise.shape not in ((H, W), (N, 1, H, W)):

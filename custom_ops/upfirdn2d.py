@@ -156,8 +156,8 @@ class _Resample(torch.autograd.Function):
     """A correlation filter [rows, columns] between up- and downsampling, differentiable any number of times.
 
     The operation is linear in x, and its adjoint is one of its own kind: up- and downsampling exchanged, the filter
-    turned around, the padding completed. PyTorch itself would go through a depthwise convolution channel by channel when
-    it differentiates a second time.
+    turned around, the padding completed. PyTorch itself would go through a depthwise convolution channel by channel
+    when it differentiates a second time.
     """
 
     @staticmethod

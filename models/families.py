@@ -110,8 +110,8 @@ def read_network(path: Path | str) -> NetworkFile:
         raise ValueError(f"{path} is no network of this project: give a network-….safetensors file of a run")
     if metadata["version"] > VERSION or metadata["family"] not in FAMILIES:
         raise ValueError(
-            f"{path} is a {metadata['family']} network of format {metadata['version']}, which is newer than this program: "
-            f"update the program"
+            f"{path} is a {metadata['family']} network of format {metadata['version']}, which this program is too old "
+            f"for: update the program"
         )
     return NetworkFile(path, metadata, tensors)
 

@@ -1,5 +1,6 @@
 """Where to compute, in which number format, and how much memory that takes."""
 
+import ctypes
 import resource
 import sys
 from typing import Literal
@@ -7,6 +8,9 @@ from typing import Literal
 import torch
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+
+# Parameters of mallopt, as malloc.h of the GNU C library numbers them.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def resolve_device(name: str) -> torch.device:
@@ -49,6 +53,20 @@ def set_precision(precision: Precision) -> None:
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.benchmark = True
+
+
+def keep_freed_memory() -> None:
+    """Makes this process keep the memory it frees, for its next tensors of the same size.
+
+    The C library of Linux hands large blocks back to the system at once and gets each anew, zeroed page by page, which
+    costs a training step on a CPU a tenth of its time. Elsewhere nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        for parameter, size in ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**26)):
+            library.mallopt(parameter, size)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -11,7 +11,6 @@ from training.draws import Draws
 from training.recipe import Recipe
 from training.run import Run
 
-
 Batch = tuple[Tensor, Tensor]  # uint8 pixels [n, C, H, W] and class numbers [n] of this process
 Evaluate = Callable[[Recipe, Run], None]  # judges the networks at a snapshot
 

@@ -17,7 +17,7 @@ from models.stylegan2.generator import Generator
 from models.summary import summary
 from torch_utils import config as configs
 from torch_utils import distributed, runs
-from torch_utils.device import is_out_of_memory, resolve_device, resolve_precision, set_precision
+from torch_utils.device import is_out_of_memory, keep_freed_memory, resolve_device, resolve_precision, set_precision
 from training import presets
 from training.config import TrainConfig
 from training.loop import fit
@@ -149,6 +149,7 @@ def train(plan: Plan, command: str = "") -> Path | None:
 def _train(plan: Plan, folder: Path | None, command: str) -> Path | None:
     config, dataset, device, state = plan.config, plan.dataset, plan.device, plan.state
     set_precision(config.arithmetic)
+    keep_freed_memory()
     torch.manual_seed(config.seed)  # of the initial weights; training itself draws statelessly
     recipe = StyleGAN2(config, torch.as_tensor(dataset.label_counts), device)
     samples = Samples(dataset, config.generator.z_dim, config.seed, config.pace.batch_gpu)
@@ -207,9 +208,8 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
         say(note)
     if plan.state is not None:
         say(f"resumed at kimg {run.clock.seen / 1000:.3f}")
-    say(
-        f"training to kimg {plan.config.pace.kimg:g} on {run.device} in {plan.config.precision}; files go to {run.folder}"
-    )
+    say(f"training to kimg {plan.config.pace.kimg:g} on {run.device} in {plan.config.precision}")
+    say(f"files go to {run.folder}")
 
 
 def _more_memory(config: TrainConfig) -> str:

@@ -46,7 +46,7 @@ class ImageConfig(BaseModel):
         return self.base[0] << k, self.base[1] << k
 
     def channels_at(self, k: int) -> int:
-        """Feature maps after k doublings. Base 4 x 4 is meant, so that every size has the widths of its power of two."""
+        """Feature maps after k doublings. A base of 4 x 4 is meant, so that every base has the same widths."""
         return max(1, min(self.channel_base // (4 << k), self.channel_max))
 
 

@@ -1,5 +1,6 @@
 """The way of a latent: seed -> z -> w -> one w for every layer; truncation, mixing and interpolation on it."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -61,10 +62,10 @@ def layer_range(name: str, num_ws: int) -> list[int]:
         return layers
     layers = []
     for part in name.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        found = re.fullmatch(r"\s*([0-9]{1,4})(?:-([0-9]{1,4}))?\s*", part)
+        if not found or int(found[1]) > int(found[2] or found[1]):
             raise ValueError(f"layers {name!r} are not coarse, middle, fine or a list such as 0-6 or 0,2,5-7")
-        layers += range(int(first), int(last if dash else first) + 1)
-    if not layers or max(layers) >= num_ws:
+        layers += range(int(found[1]), int(found[2] or found[1]) + 1)
+    if max(layers) >= num_ws:
         raise ValueError(f"layers {name!r} do not fit a network whose layers of w are 0-{num_ws - 1}")
     return sorted(set(layers))

@@ -1,4 +1,4 @@
-"""upfirdn2d against a literal transcription in numpy and scipy's own, and its derivatives against finite differences."""
+"""upfirdn2d against a literal transcription and scipy's own, and its derivatives against finite differences."""
 
 import numpy as np
 import pytest

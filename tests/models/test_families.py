@@ -106,8 +106,8 @@ def test_families_and_versions_to_come_are_refused(tmp_path, change):
     with pytest.raises(ValueError) as error:
         read_network(path)
     assert str(error.value) == (
-        f"{path} is a {metadata['family']} network of format {metadata['version']}, which is newer than this program: "
-        f"update the program"
+        f"{path} is a {metadata['family']} network of format {metadata['version']}, which this program is too old "
+        f"for: update the program"
     )
 
 

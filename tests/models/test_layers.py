@@ -45,7 +45,7 @@ def literal_modulated_convolution(x, w, style, demodulate, up):
     from scipy.signal import convolve2d
 
     N, I, H, W = x.shape
-    O, _, k, _ = w.shape
+    O = len(w)
     y = np.zeros([N, O, H * up, W * up])
     line = np.array([1.0, 3, 3, 1])
     blur = np.outer(line, line) / line.sum() ** 2 * up**2
@@ -108,7 +108,7 @@ def test_the_form_is_chosen_by_shape():
 
 
 def test_float16_does_not_overflow():
-    """Styles and weights beyond the range of float16 cancel in demodulation; brought to one first, nothing overflows."""
+    """Demodulation undoes a large style; brought to one first, it does not overflow on the way."""
     torch.manual_seed(0)
     layer = Conv2DMod(16, 8, 3)
     x, style = torch.randn(2, 16, 8, 8), torch.randn(2, 16) * 1e5

@@ -59,14 +59,14 @@ def load_case(name: str) -> Case:
     """The case `rgb16` or `labels32`, its networks freshly filled."""
     about = json.loads((DATA / f"{name}.json").read_text())
     o = about["options"]
-    shared = dict(
-        height=o["res"],
-        width=o["res"],
-        channels=o["channels"],
-        classes=o["c_dim"],
-        channel_base=o["channel_base"],
-        channel_max=o["channel_max"],
-    )
+    shared = {
+        "height": o["res"],
+        "width": o["res"],
+        "channels": o["channels"],
+        "classes": o["c_dim"],
+        "channel_base": o["channel_base"],
+        "channel_max": o["channel_max"],
+    }
     d_layers = sum(key.startswith("mapping.fc") and key.endswith("weight") for key in about["D"]) or 8
     g_config = GeneratorConfig(**shared, z_dim=o["z_dim"], w_dim=o["z_dim"], mapping_layers=o["map_layers"])
     d_config = DiscriminatorConfig(**shared, mapping_layers=d_layers, mbstd_group=4)

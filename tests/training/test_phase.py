@@ -10,7 +10,7 @@ from torch_utils.stats import Collector
 from training.phase import Phase, adam
 
 
-def make_phase(interval: int = 1) -> Phase:
+def make_phase(interval=1):
     torch.manual_seed(0)
     network = nn.Linear(3, 1).requires_grad_(False)
     return Phase("test", network, adam(network, 0.01, (0.0, 0.99), 1e-8, 0), interval)
@@ -119,5 +119,5 @@ def test_ten_skips_in_a_row_stop_the_run():
     assert phase.check() == 18
     for x in [bad] * 10:
         phase.step([loss_of(phase, x)], 1, Collector())
-    with pytest.raises(FloatingPointError, match="^the gradients of test were infinite or nan 1[0-9] times in a row"):
+    with pytest.raises(FloatingPointError, match=r"^the gradients of test were infinite or nan 1[0-9] times in a row"):
         phase.check()

@@ -51,7 +51,7 @@ def test_two_processes_equal_one(alone, tmp_path):
     assert state_a.keys() == state_b.keys()
     compared = 0
     for key, a in state_a.items():
-        if key.startswith("recipe.") and "networks" not in key or key.endswith("w_average"):
+        if (key.startswith("recipe.") and "networks" not in key) or key.endswith("w_average"):
             torch.testing.assert_close(a, state_b[key], atol=1e-5 * float(a.abs().max() + 1e-12), rtol=1e-4, msg=key)
             compared += "exp_avg_sq" in key and bool(a.any())
     assert compared > 40

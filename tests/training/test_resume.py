@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from torch_utils import checkpoint, runs
 from training import session
 from training.run import read_state
 
-LENGTH = {"pace__kimg": 0.16}  # 40 iterations: 10 of path length, 3 of R1, 8 ticks, 3 snapshots
+LENGTH: dict[str, Any] = {"pace__kimg": 0.16}  # 40 iterations: 10 of path length, 3 of R1, 8 ticks, 3 snapshots
 STOPS = [3, 18, 31]  # no multiples of 4 or 16, nor ends of a tick (5 iterations)
 
 
@@ -128,7 +129,7 @@ def test_options_that_contradict_the_run_are_refused(uninterrupted, given, messa
 
 
 def test_options_given_again_are_accepted(uninterrupted):
-    given = {name: value for name, value in tiny().items()} | {"device": "auto", "workers": 3}
+    given = tiny() | {"device": "auto", "workers": 3}
     plan = session.resume(str(uninterrupted), given, uninterrupted.parent)
     assert plan.config.workers == 3 and plan.config.device == "cpu"
 
