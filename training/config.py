@@ -57,7 +57,7 @@ class PaceConfig(Section):
     """How long, in which steps, and how often something is written. An image shown is the only clock."""
 
     kimg: float = Field(
-        25000.0, ge=0, description="length in thousands of images", json_schema_extra=_flag("--kimg", "Training", True)
+        25000.0, gt=0, description="length in thousands of images", json_schema_extra=_flag("--kimg", "Training", True)
     )
     batch: int = Field(
         32,
@@ -88,7 +88,7 @@ class TrainConfig(Section):
 
     preset: Literal["auto", "demo", "stylegan2", "paper256", "paper512", "paper1024", "cifar"] = Field(
         "auto",
-        description="a named configuration; demo is taken where no --data is given",
+        description="a named configuration; without it auto, or demo for the demo set",
         json_schema_extra=_flag("--preset", "Training"),
     )
     seed: int = Field(

@@ -72,7 +72,8 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -
     Raises:
         ValueError, FileNotFoundError: for data or options that do not fit; nothing has been written then.
     """
-    preset = given.get("preset") or ("auto" if "data.path" in given else "demo")
+    path = given.get("data.path", "demo")
+    preset = given.get("preset") or ("demo" if _is_demo(path) else "auto")
     data = {name: value for name, value in given.items() if name.startswith("data.")}
     data["data.path"] = _absolute(data.get("data.path", "demo:32" if preset == "demo" else "demo"))
     dataset = open_dataset(DataConfig(**{name.removeprefix("data."): value for name, value in data.items()}))
@@ -229,4 +230,8 @@ def _meta_networks(config: TrainConfig) -> tuple[Generator, Discriminator]:
 
 def _absolute(path: str) -> str:
     """A path that still holds when a run is resumed from another folder."""
-    return path if path == "demo" or path.startswith("demo:") else str(Path(path).expanduser().resolve())
+    return path if _is_demo(path) else str(Path(path).expanduser().resolve())
+
+
+def _is_demo(path: str) -> bool:
+    return path == "demo" or path.startswith("demo:")
