@@ -1,7 +1,6 @@
 """Where to compute, in which number format, and how much memory that takes."""
 
 import ctypes
-import resource
 import sys
 from typing import Literal
 
@@ -73,6 +72,10 @@ def peak_memory(device: torch.device) -> int:
     """Most bytes held so far: of the device on CUDA, of this process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource  # which Windows does not have
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
 

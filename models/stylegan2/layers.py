@@ -10,7 +10,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from custom_ops import bias_act, conv2d_resample, scale_bias_act, setup_filter
+from custom_ops import ACTIVATIONS, bias_act, conv2d_resample, scale_bias_act, setup_filter
 
 DEMODULATION_EPSILON = 1e-8
 
@@ -83,12 +83,10 @@ class Conv2D(nn.Module):
         w = (self.weight * self.weight_gain).to(x.dtype)
         f = blur(x.device) if self.down > 1 else None
         x = conv2d_resample(x, w, f, down=self.down, padding=w.shape[2] // 2)
-        clamp = self.clamp * (1.0 if gain is None else gain / _default_gain(self.act)) if self.clamp else None
+        usual = ACTIVATIONS[self.act].gain
+        gain = usual if gain is None else gain
+        clamp = self.clamp * gain / usual if self.clamp else None  # a branch at half its power is limited to half, too
         return bias_act(x, self.bias, act=self.act, gain=gain, clamp=clamp)
-
-
-def _default_gain(act: str) -> float:
-    return sqrt(2) if act == "lrelu" else 1.0
 
 
 class Conv2DMod(nn.Module):

@@ -86,5 +86,5 @@ def test_memory_stays_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_evaluation_happens_at_snapshots(monkeypatch):
     monkeypatch.setattr(loop, "step", lambda *arguments: None)
     diary, judged = Diary(), []
-    fit(NoRecipe(), iter(()), diary, PACE, lambda recipe, run: judged.append(run.clock.seen))  # type: ignore[arg-type]
+    fit(NoRecipe(), iter(()), diary, PACE, lambda recipe, run: judged.append(run.clock.seen))
     assert judged == [20, 40, 52]
