@@ -7,8 +7,8 @@ import torch
 
 from imaging.grid import save_image, tile
 from imaging.pixels import to_pil
-from models.options import sampling_options, write_record
-from models.sampler import Sampler
+from sampling.options import sampling_options, write_record
+from sampling.sampler import Sampler
 from torch_utils.cli import Command, option, progress, say
 
 EXAMPLES = """

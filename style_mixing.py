@@ -6,9 +6,9 @@ from torch import Tensor
 
 from imaging.grid import save_image, tile
 from imaging.pixels import to_pil
-from models.options import sampling_options, write_record
-from models.sampler import Sampler
 from models.stylegan2.latents import layer_range, mix
+from sampling.options import sampling_options, write_record
+from sampling.sampler import Sampler
 from torch_utils.cli import Command, SeedList, option, progress, say
 
 EXAMPLES = """

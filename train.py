@@ -9,6 +9,7 @@ import click
 
 from torch_utils.cli import Command, option
 from torch_utils.flags import flags, given
+from training import plan as plans
 from training import session
 from training.config import TrainConfig
 
@@ -46,7 +47,7 @@ def main(
     values = given(TrainConfig, params, sets)
     if resume and transfer:
         raise ValueError("--resume goes on with a run and --transfer starts a new one: give one of them")
-    plan = session.resume(resume, values, outdir) if resume else session.begin(values, outdir, transfer)
+    plan = plans.resume(resume, values, outdir) if resume else plans.begin(values, outdir, transfer)
     if dry_run:
         click.echo(plan.describe())
         return

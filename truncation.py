@@ -5,8 +5,8 @@ from PIL import Image
 
 from imaging.grid import save_image, sheet
 from imaging.pixels import to_pil
-from models.options import sampling_options, write_record
-from models.sampler import Sampler
+from sampling.options import sampling_options, write_record
+from sampling.sampler import Sampler
 from torch_utils.cli import Command, FloatList, option, progress, say
 
 EXAMPLES = """

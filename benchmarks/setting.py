@@ -6,6 +6,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from imaging.sizes import parse_size
+from models.stylegan2.config import FP16_CLAMP
 from torch_utils.config import build
 from torch_utils.device import resolve_device, resolve_precision
 from training.config import TrainConfig
@@ -77,7 +78,7 @@ class Setting(BaseModel):
             "channel_base": self.channel_base,
             "channel_max": self.channel_max,
             "mapping_layers": self.mapping_layers,
-            "clamp": 256.0 if self.precision == "fp16" else 0.0,
+            "clamp": FP16_CLAMP if self.precision == "fp16" else 0.0,
         }
         values: dict[str, Any] = {f"generator.{name}": value for name, value in shared.items()}
         values |= {f"discriminator.{name}": value for name, value in shared.items()}

@@ -56,7 +56,7 @@ def bias_act(
         dim: the dimension of x that the bias runs along.
         act: a name in `ACTIVATIONS`.
         alpha: slope of `lrelu` below zero; None takes the table's.
-        gain: factor after the activation, >= 0; None takes the table's.
+        gain: factor after the activation; None takes the table's.
         clamp: limit of the absolute output, >= 0; None sets no limit.
 
     Returns:

@@ -89,4 +89,5 @@ def _as_is(outcome: Any) -> Any:
 
 def _leave_interrupts_to_parent(worker: int) -> None:
     """Ctrl-C reaches the whole process group; only the parent may decide what it means."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -17,7 +17,7 @@ from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from torch_utils import checkpoint, config
-from torch_utils.device import Precision
+from torch_utils.device import Precision, resolve_precision, set_precision
 
 FORMAT = "stylegan2-network"
 VERSION = 1
@@ -124,8 +124,13 @@ def load_network(
         G = load_network("network-000200.0.safetensors")
         images = G(z, c, truncation_psi=0.7, noise_mode="const")
 
+    Sets PyTorch's switches for TF32 to what `precision` says.
+
     Raises:
-        FileNotFoundError, ValueError: as `read_network`, or when the file lacks that network.
+        FileNotFoundError, ValueError: as `read_network`, or when the file lacks that network, or the device cannot
+            compute in that precision.
     """
+    device = torch.device(device)
+    set_precision(resolve_precision(precision, device))
     network = read_network(path).part(which)
     return network.set_precision(precision).to(device)  # type: ignore[operator]

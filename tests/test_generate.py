@@ -12,8 +12,8 @@ from PIL import Image
 
 import generate
 from imaging.pixels import from_pil
-from models import sampler
 from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
+from sampling import sampler
 from tests.networks import save_tiny, tiny_generator
 
 ROOT = Path(__file__).parents[1]
@@ -175,7 +175,7 @@ def test_without_runs_the_bundled_network_is_taken(tmp_path, monkeypatch):
 
 
 def test_the_bundled_network_lies_beside_the_scripts():
-    code = "from models.sampler import BUNDLED; print(BUNDLED)"
+    code = "from sampling.sampler import BUNDLED; print(BUNDLED)"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert told.strip() == str(ROOT / "assets" / "faces64.safetensors")
 

@@ -156,6 +156,7 @@ def test_transfer_says_which_option_is_to_blame(finished, tmp_path, change, blam
     sets = [text for text in tiny_sets() if text.removeprefix("--set=").split("=")[0] not in given]
     network = finished / "network-000000.1.safetensors"
     assert blame in refused(run("--outdir", str(tmp_path), "--transfer", str(network), *sets, *change))
+    assert not list(tmp_path.iterdir())
 
 
 def train_on(path: Path, tmp_path: Path, *more: str) -> Result:

@@ -27,14 +27,16 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def resolve_precision(name: str, device: torch.device) -> Precision:
-    """`auto` -> bf16 or else fp16 on CUDA, fp32 elsewhere; any other name is checked against the device.
+def resolve_precision(name: str, device: torch.device, training: bool = False) -> Precision:
+    """`auto` -> bf16 or else fp16 to train on CUDA, fp32 otherwise; any other name is checked against the device.
+
+    Pictures are made in fp32 unless asked otherwise, so that a published seed gives its published picture.
 
     Raises:
         ValueError: for a format that the device cannot compute in, or only uselessly slowly.
     """
     if name == "auto":
-        if device.type != "cuda":
+        if not training or device.type != "cuda":
             return "fp32"
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if name == "fp16" and device.type == "cpu":
@@ -62,10 +64,11 @@ def keep_freed_memory() -> None:
     """
     if not sys.platform.startswith("linux"):
         return
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        for parameter, size in ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**26)):
-            library.mallopt(parameter, size)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda parameter, size: 0)
+    # Older libraries take no threshold above 32 MiB and refuse the first.
+    if mallopt(_M_MMAP_THRESHOLD, 2**30) or mallopt(_M_MMAP_THRESHOLD, 2**25):
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_TOP_PAD, 2**26)
 
 
 def peak_memory(device: torch.device) -> int:
@@ -85,4 +88,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    signs = ("out of memory", "can't allocate memory", "cublas_status_alloc_failed", "cudnn_status_alloc_failed")
+    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)

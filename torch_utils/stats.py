@@ -70,16 +70,6 @@ class Collector:
         self._clear()
         return {name: _moments(*rows[name]) for name in sorted(rows) if rows[name][0] or rows[name][3]}
 
-    def pool_(self, sum_: Callable[[torch.Tensor], object], first: bool) -> None:
-        """Moves the open sums of all processes to the first one, so that what it saves is the whole.
-
-        Called before each saving, a run that goes on and a run that resumes hold the same sums to the last bit.
-        """
-        names, table = self._table()
-        if names:
-            sum_(table)
-        self._rows = dict(zip(names, table if first else torch.zeros_like(table), strict=True))
-
     def state_dict(self) -> dict[str, Any]:
         """The open sums: names, a tensor [names, 4] on the CPU, and the host's sums by name."""
         names, table = self._table()

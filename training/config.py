@@ -82,6 +82,11 @@ class PaceConfig(Section):
     )
     state_minutes: float = Field(10.0, ge=0, description="minutes between states saved between snapshots; 0 for none")
 
+    @property
+    def images(self) -> int:
+        """Real images that training shows in all."""
+        return round(self.kimg * 1000)
+
 
 class TrainConfig(Section):
     """One training run."""

@@ -8,6 +8,7 @@ from imaging.pixels import to_images
 from torch_utils import distributed
 from training.config import PaceConfig
 from training.draws import Draws
+from training.phase import Phase, Term
 from training.recipe import Recipe
 from training.run import Run
 
@@ -25,7 +26,7 @@ def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, ev
     Raises:
         FloatingPointError: when training has diverged.
     """
-    end, tick = round(pace.kimg * 1000), max(round(pace.tick * 1000), 1)
+    end, tick = pace.images, max(round(pace.tick * 1000), 1)
     clock = run.clock
     if clock.seen == 0:
         run.snapshot(recipe)
@@ -54,26 +55,27 @@ def step(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig) -
     """One iteration: every phase that is due, on one batch of real images dealt out in rounds."""
     with run.watch.measure("data"):
         pixels, labels = (tensor.to(run.device, non_blocking=True) for tensor in next(batches))
-    share = pace.batch // distributed.world()
-    first = distributed.rank() * share
-    parts = [slice(i, i + pace.batch_gpu) for i in range(0, share, pace.batch_gpu)]
     for phase in recipe.phases:
         if phase.due(run.clock.iteration):
             with run.watch.measure(phase.name):
-                rounds = (
-                    recipe.losses(
-                        phase,
-                        recipe.reals(to_images(pixels[part]), labels[part]) if phase.reads_images else None,
-                        Draws(
-                            run.seed,
-                            run.clock.iteration,
-                            phase.name,
-                            pace.batch,
-                            first + part.start,
-                            first + part.stop,
-                            run.device,
-                        ),
-                    )
-                    for part in parts
-                )
-                phase.step(rounds, len(parts), run.collector)
+                rounds = _rounds(recipe, phase, pixels, labels, run, pace)
+                phase.step(rounds, len(_parts(pace)), run.collector)
+
+
+def _rounds(
+    recipe: Recipe, phase: Phase, pixels: Tensor, labels: Tensor, run: Run, pace: PaceConfig
+) -> Iterator[Iterator[Term]]:
+    """The losses of one round after another, each on its part of this process's share of the batch."""
+    first = distributed.rank() * len(pixels)
+    for part in _parts(pace):
+        reals = recipe.reals(to_images(pixels[part]), labels[part]) if phase.reads_images else None
+        where = (pace.batch, first + part.start, first + part.stop)
+        draws = Draws(run.seed, run.clock.iteration, phase.name, *where, run.device)
+        yield recipe.losses(phase, reals, draws)
+
+
+def _parts(pace: PaceConfig) -> list[slice]:
+    """A process's share of the batch, in equal parts of `batch_gpu` images."""
+    share = pace.batch // distributed.world()
+    assert share % pace.batch_gpu == 0, "the parts of a batch are equal"
+    return [slice(i, i + pace.batch_gpu) for i in range(0, share, pace.batch_gpu)]

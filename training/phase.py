@@ -23,8 +23,7 @@ def adam(network: nn.Module, lr: float, betas: tuple[float, float], epsilon: flo
     """
     r = interval / (interval + 1) if interval else 1.0
     parameters = list(network.parameters())
-    fused = all(p.device.type in ("cpu", "cuda", "mps") for p in parameters)
-    return torch.optim.Adam(parameters, lr=lr * r, betas=(betas[0] ** r, betas[1] ** r), eps=epsilon, fused=fused)
+    return torch.optim.Adam(parameters, lr=lr * r, betas=(betas[0] ** r, betas[1] ** r), eps=epsilon, fused=True)
 
 
 @dataclass
@@ -68,25 +67,32 @@ class Phase:
     def _step_if_finite(self, norm: Tensor) -> None:
         """Steps unless a gradient is infinite or nan. The device decides, so that the host need not wait for it."""
         bad = ~norm.isfinite()
-        self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # honoured by the fused Adam
-        self.optimizer.step()
+        if bad.device.type != "mps":
+            self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # honoured by the fused Adam
+            self.optimizer.step()
+        elif not bad.item():  # where the fused Adam takes no such hint, the host has to wait
+            self.optimizer.step()
         total, row, longest = self.skips.unbind()
         row = (row + 1) * bad
         self.skips = torch.stack([total + bad, row, torch.maximum(longest, row)])
 
-    def check(self) -> int:
-        """How many steps have been skipped so far; waits for the device.
+    def skipped(self) -> int:
+        """How many steps have been skipped so far; waits for the device."""
+        return int(self.skips[0])
+
+    def check(self) -> None:
+        """Looks for rows of skipped steps since the last look; waits for the device.
 
         Raises:
-            FloatingPointError: when ten in a row were.
+            FloatingPointError: when ten in a row were skipped.
         """
-        total, _, longest = self.skips.tolist()
+        longest = int(self.skips[2])
+        self.skips[2] = self.skips[1] if longest < SKIPS_TO_STOP else 0
         if longest >= SKIPS_TO_STOP:
             raise FloatingPointError(
                 f"the gradients of {self.name} were infinite or nan {longest} times in a row, so training has "
                 f"diverged: go on from an earlier network with --transfer, and try a larger --gamma or --precision fp32"
             )
-        return total
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

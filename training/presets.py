@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from models.stylegan2.config import FP16_CLAMP
 from torch_utils.config import build
 from training.config import TrainConfig
 
@@ -24,6 +25,7 @@ class Row:
     gamma: float
     ema: float  # kimg
     ramp: float
+    class_layers: int = 8  # of the discriminator's mapping of classes
     more: tuple[tuple[str, Any], ...] = ()
 
 
@@ -35,7 +37,7 @@ ROWS: dict[str, Row] = {
     "paper512":  Row(  8,  25000,   64,   8,  32768,   512,   512,   8,   .0025,    0.5,  20,   0.0),
     "paper1024": Row(  8,  25000,   32,   4,  32768,   512,   512,   8,    .002,    2.0,  10,   0.0),
     "cifar":     Row(  2, 100000,   64,  32,  32768,   512,   512,   2,   .0025,   0.01, 500,  0.05,
-                     (("loss.path_weight", 0.0), ("loss.mixing", 0.0), ("discriminator.architecture", "plain"))),
+                     more=(("loss.path_weight", 0.0), ("loss.mixing", 0.0), ("discriminator.architecture", "plain"))),
 }
 # fmt: on
 
@@ -49,7 +51,7 @@ def auto_row(height: int, width: int, world: int, batch: int = 0) -> Row:
         batch: images in an iteration; 0 chooses it.
     """
     side = max(height, width)
-    batch = batch or max(min(world * min(4096 // side, 32), 64), world)
+    batch = batch or max(min(world * min(4096 // side, 32), 64) // world, 1) * world
     return Row(
         processes=world,
         kimg=25000,
@@ -85,6 +87,7 @@ def demo_row(height: int, width: int) -> Row:
         gamma=10.0,
         ema=2.5,
         ramp=0.05,
+        class_layers=2,
         more=(("loss.noise", "none"), ("pace.tick", 1.0), ("pace.snap", 5)),
     )
 
@@ -110,7 +113,7 @@ def resolve(preset: str, data: Mapping[str, Any], given: Mapping[str, Any], worl
     values = _of_row(row, given, world)
     values |= {f"{network}.{key}": value for network in ("generator", "discriminator") for key, value in data.items()}
     if given.get("precision") == "fp16":
-        values |= {f"{network}.clamp": 256.0 for network in ("generator", "discriminator")}
+        values |= {f"{network}.clamp": FP16_CLAMP for network in ("generator", "discriminator")}
     return build(TrainConfig, values | {"preset": preset} | dict(given))
 
 
@@ -120,12 +123,12 @@ def _of_row(row: Row, given: Mapping[str, Any], world: int) -> dict[str, Any]:
         raise ValueError(f"--batch {batch} is not a multiple of the {world} processes: give each the same share")
     share = batch // world
     batch_gpu = given.get("pace.batch_gpu") or (
-        share if "pace.batch" in given else _divisor(share, max(row.batch // row.processes, 1))
+        share if "pace.batch" in given else largest_divisor(share, max(row.batch // row.processes, 1))
     )
     if share % batch_gpu:
         raise ValueError(
             f"--batch-gpu {batch_gpu} does not divide the {share} images that a process has of --batch {batch}: "
-            f"take {_divisor(share, batch_gpu)}"
+            f"take {largest_divisor(share, batch_gpu)}"
         )
     values: dict[str, Any] = {
         "pace.kimg": row.kimg,
@@ -134,8 +137,8 @@ def _of_row(row: Row, given: Mapping[str, Any], world: int) -> dict[str, Any]:
         "generator.z_dim": row.width,
         "generator.w_dim": row.width,
         "generator.mapping_layers": row.layers,
-        "discriminator.mapping_layers": row.layers,
-        "discriminator.mbstd_group": _divisor(batch_gpu, row.group),
+        "discriminator.mapping_layers": row.class_layers,
+        "discriminator.mbstd_group": largest_divisor(batch_gpu, row.group),
         "optimizer.g_lr": row.lr,
         "optimizer.d_lr": row.lr,
         "loss.gamma": row.gamma,
@@ -147,6 +150,6 @@ def _of_row(row: Row, given: Mapping[str, Any], world: int) -> dict[str, Any]:
     return values | dict(row.more)
 
 
-def _divisor(number: int, most: int) -> int:
+def largest_divisor(number: int, most: int) -> int:
     """The largest divisor of `number` up to `most`."""
     return next(d for d in range(min(number, most), 0, -1) if number % d == 0)

@@ -22,7 +22,7 @@ from training.samples import Samples
 
 FORMAT = "training-state"
 VERSION = 1
-CONSULT_EVERY = 16  # iterations between the exchanges by which several processes agree to stop or to save
+CONSULT_EVERY = 16  # iterations between the exchanges by which several GPUs agree to stop: each makes the host wait
 
 
 @dataclass
@@ -81,16 +81,18 @@ class Run:
         """Whether the run was asked to stop; processes agree on it."""
         if distributed.world() == 1:
             return self._stop
-        return self.clock.iteration % CONSULT_EVERY == 0 and self._any_process(self._stop)
+        return self._any_process(self._stop)
 
     def state_is_due(self, minutes: float) -> bool:
         """Whether that much time has passed since a state was saved; processes agree on it."""
         due = bool(minutes) and time.monotonic() - self._saved_at >= minutes * 60
         if distributed.world() == 1:
             return due
-        return self.clock.iteration % CONSULT_EVERY == 0 and self._any_process(due)
+        return self._any_process(due)
 
     def _any_process(self, wish: bool) -> bool:
+        if self.device.type == "cuda" and self.clock.iteration % CONSULT_EVERY:
+            return False
         return bool(distributed.sum_(torch.tensor(float(wish), device=self.device)).item())
 
     def show_progress(self, seen: int, end: int) -> None:
@@ -102,10 +104,12 @@ class Run:
         facts: dict[str, float] = {
             "time/seconds": self._seconds(),
             "memory/peak bytes": peak_memory(self.device),
-            "steps skipped": sum(phase.check() for phase in phases),
+            "steps skipped": sum(phase.skipped() for phase in phases),
         }
         facts |= {f"learning rate/{phase.name}": phase.optimizer.param_groups[0]["lr"] for phase in phases}
         self.report.tick(self.clock.seen, end, moments, self.watch.read(), facts)
+        for phase in phases:
+            phase.check()
 
     def snapshot(self, recipe: Recipe) -> None:
         """Writes what people look at: the sample sheet and the networks."""
@@ -124,23 +128,44 @@ class Run:
 
     def save_state(self, recipe: Recipe) -> None:
         """Writes all that the run needs to go on exactly. The state before is kept beside it."""
-        if distributed.world() > 1:
-            self.collector.pool_(distributed.sum_, distributed.is_first())
+        stats = self._statistics()
         self._saved_at = time.monotonic()
         self.clock.seconds = self._seconds()
         if self.folder is None:
             return
-        tree = {"recipe": recipe.state_dict(), "clock": asdict(self.clock), "stats": self.collector.state_dict()}
+        tree = {"recipe": recipe.state_dict(), "clock": asdict(self.clock), "stats": stats}
         tensors, skeleton = checkpoint.pack(tree)
         metadata = {"format": FORMAT, "version": VERSION, "tree": skeleton, "world": distributed.world(), **self.facts}
         path = runs.state_path(self.folder)
         checkpoint.save(path, tensors, metadata, previous=runs.previous_state_path(self.folder))
+
+    def _statistics(self) -> dict[str, Any]:
+        """The open statistics, with the sums of every process: [processes, names, 4]."""
+        stats = self.collector.state_dict()
+        sums = torch.zeros(distributed.world(), *stats["sums"].shape, dtype=stats["sums"].dtype)
+        sums[distributed.rank()] = stats["sums"]
+        return stats | {"sums": distributed.sum_(sums.to(self.device)).cpu()}
+
+    def resume_statistics(self, stats: dict[str, Any]) -> None:
+        """Takes up this process's open statistics; if there are more or fewer processes now, the first takes all."""
+        sums, rank = stats["sums"], distributed.rank()
+        if len(sums) != distributed.world():
+            sums = torch.stack([sums.sum(dim=0)] + [torch.zeros_like(sums[0])] * (distributed.world() - 1))
+        host = stats["host"] if distributed.is_first() else {}
+        self.collector.load_state_dict(stats | {"sums": sums[rank], "host": host})
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._resumed_at
 
     def close(self) -> None:
         self.report.close()
+
+
+def set_damaged_state_aside(run: Path) -> None:
+    """Keeps the next save from moving a damaged state over the whole one that training goes on from."""
+    path = runs.state_path(run)
+    if path.exists():
+        path.replace(path.with_name("state-damaged.safetensors"))
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,8 @@ class StyleGAN2:
         lengths = gan_losses.path_lengths(images, ws, draws.normal("path", images.shape))
         mean = gan_losses.path_length_mean(self.path_mean, distributed.mean(lengths.mean()), loss.path_decay)
         penalty = gan_losses.path_penalty(lengths, mean)
-        self.path_mean = mean.detach()
+        # A length that overflowed costs one step; it must not stay in the mean and cost all.
+        self.path_mean = torch.where(mean.isfinite(), mean, self.path_mean).detach()
         reports = {"path/penalty": penalty, "path/length": lengths, "loss/G path": penalty * loss.path_weight}
         return penalty.mean() * loss.path_weight, reports
 

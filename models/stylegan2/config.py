@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import nn
 
 from imaging.sizes import base_size
 from torch_utils.device import Precision
@@ -67,6 +68,13 @@ class DiscriminatorConfig(ImageConfig):
 
     architecture: Literal["residual", "plain"] = Field("residual", description="with or without residual branches")
     mbstd_group: int = Field(4, ge=1, description="samples that share a minibatch standard deviation")
+
+
+def limit_float16(network: nn.Module) -> None:
+    """Gives the layers that have no limit the one that float16 needs."""
+    for module in network.modules():
+        if getattr(module, "clamp", None) == 0.0:
+            setattr(module, "clamp", FP16_CLAMP)  # noqa: B010 (a module's attributes have no declared types)
 
 
 def block_dtypes(doublings: int, precision: Precision) -> list[torch.dtype]:

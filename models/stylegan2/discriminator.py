@@ -8,7 +8,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from models.stylegan2.config import DiscriminatorConfig, block_dtypes
+from models.stylegan2.config import DiscriminatorConfig, block_dtypes, limit_float16
 from models.stylegan2.layers import Conv2D, FullyConnected, memory_format, minibatch_std
 from models.stylegan2.mapping import MappingNetwork
 from torch_utils.device import Precision
@@ -101,4 +101,6 @@ class Discriminator(nn.Module):
         for block, dtype in zip(self.blocks, reversed(dtypes[1:]), strict=True):
             assert isinstance(block, DiscriminatorBlock)
             block.dtype = dtype
+        if precision == "fp16":
+            limit_float16(self)
         return self

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from custom_ops import upsample2d
-from models.stylegan2.config import GeneratorConfig, block_dtypes
+from models.stylegan2.config import GeneratorConfig, block_dtypes, limit_float16
 from models.stylegan2.latents import truncate
 from models.stylegan2.layers import Conv2DMod, FullyConnected, Noise, blur, memory_format
 from models.stylegan2.mapping import MappingNetwork
@@ -24,7 +24,7 @@ class GeneratorLayer(nn.Module):
 
     def __init__(self, config: GeneratorConfig, inputs: int, outputs: int, size: tuple[int, int], up: int = 1) -> None:
         super().__init__()
-        self.clamp = config.clamp or None
+        self.clamp = config.clamp
         self.affine = FullyConnected(config.w_dim, inputs, bias_init=1)
         self.conv = Conv2DMod(inputs, outputs, kernel=3, up=up)
         self.noise = Noise(*size)
@@ -33,7 +33,7 @@ class GeneratorLayer(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor:
         """[N, I, H, W] and w [N, D] -> [N, O, H * up, W * up]."""
         noise = self.noise(x.shape[0], noise_mode, generator)
-        return self.conv(x, self.affine(w), noise, self.bias, act="lrelu", clamp=self.clamp)
+        return self.conv(x, self.affine(w), noise, self.bias, act="lrelu", clamp=self.clamp or None)
 
 
 class RGBBlock(nn.Module):
@@ -41,14 +41,14 @@ class RGBBlock(nn.Module):
 
     def __init__(self, config: GeneratorConfig, inputs: int) -> None:
         super().__init__()
-        self.clamp = config.clamp or None
+        self.clamp = config.clamp
         self.affine = FullyConnected(config.w_dim, inputs, bias_init=1)
         self.conv = Conv2DMod(inputs, config.channels, kernel=1, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(config.channels))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Features [N, C, H, W] and w [N, D] -> image [N, channels, H, W] in float32."""
-        return self.conv(x, self.affine(w), bias=self.bias, clamp=self.clamp).float()
+        return self.conv(x, self.affine(w), bias=self.bias, clamp=self.clamp or None).float()
 
 
 class GeneratorBlock(nn.Module):
@@ -154,4 +154,6 @@ class Generator(nn.Module):
         for block, dtype in zip(self.synthesis.blocks, dtypes, strict=True):
             assert isinstance(block, GeneratorBlock)
             block.dtype = dtype
+        if precision == "fp16":
+            limit_float16(self)
         return self

@@ -18,7 +18,8 @@ DEMODULATION_EPSILON = 1e-8
 @cache
 def blur(device: torch.device) -> Tensor:
     """The low-pass filter of every resampling layer, [4, 4] with sum 1 (Karras et al. 2019, appendix C)."""
-    return setup_filter((1, 3, 3, 1), device=device)
+    with torch.inference_mode(False):  # it will serve training too
+        return setup_filter((1, 3, 3, 1), device=device)
 
 
 def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
@@ -46,7 +47,7 @@ class FullyConnected(nn.Module):
         super().__init__()
         self.act = act
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
-        self.bias = nn.Parameter(torch.full([outputs], float(bias_init)))
+        self.bias = nn.Parameter(torch.full([outputs], bias_init / lr_multiplier))
         self.weight_gain = lr_multiplier / sqrt(inputs)
         self.bias_gain = lr_multiplier
 

@@ -56,5 +56,9 @@ class MappingNetwork(nn.Module):
 
     @torch.no_grad()
     def update_average(self, w: Tensor, beta: float) -> None:
-        """Moves the average of w towards the mean of w [N, w_dim]: average = beta * average + (1 - beta) * mean."""
-        self.w_average.lerp_(w.detach().mean(dim=0), 1 - beta)
+        """Moves the average of w towards the mean of w [N, w_dim]: average = beta * average + (1 - beta) * mean.
+
+        A mean that is infinite or nan moves nothing.
+        """
+        mean = w.detach().mean(dim=0)
+        self.w_average.lerp_(torch.where(mean.isfinite(), mean, self.w_average), 1 - beta)

@@ -81,7 +81,6 @@ def _check_broadcast(rank):
 def _check_collector(rank):
     collector = Collector()
     collector.add("score", torch.tensor([1.0, 2.0]) + 2 * rank)
-    collector.pool_(distributed.sum_, distributed.is_first())
     collector.add("score", torch.tensor([5.0]))
     moments = collector.read(distributed.sum_)["score"]
     assert (moments.count, moments.mean) == (6, 20 / 6)

@@ -104,17 +104,6 @@ def test_sums_of_several_processes_make_one_reading():
     assert first.read(lambda table: table.add_(theirs)) == both.read()
 
 
-def test_pooling_moves_all_sums_to_the_first_process():
-    first, second = Collector(), Collector()
-    first.add("a", torch.tensor([1.0, 2.0]))
-    second.add("a", torch.tensor([6.0]))
-    ours, theirs = first.state_dict()["sums"], second.state_dict()["sums"]
-    first.pool_(lambda table: table.add_(theirs), first=True)
-    second.pool_(lambda table: table.add_(ours), first=False)
-    assert first.read()["a"].mean == 3.0
-    assert second.read() == {}
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_adding_never_waits_for_the_device():

@@ -1,9 +1,11 @@
-"""Tiny runs for tests."""
+"""Tiny runs for tests. As a program, `runs.py OUTDIR [STOP]` begins the run in OUTDIR, or resumes the one there."""
 
+import sys
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from training import plan as plans
 from training import session
 from training.run import Run
 
@@ -30,16 +32,16 @@ def tiny(**more: Any) -> dict[str, Any]:
 
 def train(outdir: Path, stop_at: int | None = None, **more: Any) -> Path:
     """Trains a new tiny run; asks it to stop after `stop_at` iterations."""
-    return finish(session.begin(tiny(**more), outdir), stop_at)
+    return finish(plans.begin(tiny(**more), outdir), stop_at)
 
 
 def resume(folder: Path, stop_at: int | None = None, **more: Any) -> Path:
     """Goes on with a run."""
     given = {name.replace("__", "."): value for name, value in more.items()}
-    return finish(session.resume(str(folder), given, folder.parent), stop_at)
+    return finish(plans.resume(str(folder), given, folder.parent), stop_at)
 
 
-def finish(plan: session.Plan, stop_at: int | None = None) -> Path:
+def finish(plan: plans.Plan, stop_at: int | None = None) -> Path:
     honest = Run.stopping
 
     def stopping(self: Run) -> bool:
@@ -47,5 +49,13 @@ def finish(plan: session.Plan, stop_at: int | None = None) -> Path:
 
     with patch.object(Run, "stopping", stopping):
         folder = session.train(plan)
-    assert folder is not None
-    return folder
+    return folder or plan.outdir
+
+
+if __name__ == "__main__":
+    outdir, stop = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
+    begun = sorted(outdir.glob("00000-*"))
+    if begun:
+        resume(begun[0], stop)
+    else:
+        train(outdir, stop, pace__kimg=0.1)

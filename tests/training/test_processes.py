@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.training.runs import tiny
+from tests.training.test_resume import assert_equal_runs
 from torch_utils import checkpoint
 
 # Noise is drawn by each process for itself, and groups of the minibatch statistics do not span processes.
@@ -24,16 +25,20 @@ COMPARABLE = {
 }
 
 
-def train(outdir: Path, processes: int, *more: str) -> Path:
+def launch(processes: int, *program: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={port}"]
-    sets = [f"--set={name}={value}" for name, value in tiny(**COMPARABLE).items()]
-    command = [sys.executable, *(launcher if processes > 1 else []), "train.py", "--outdir", str(outdir), *sets, *more]
+    command = [sys.executable, *(launcher if processes > 1 else []), *program]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def train(outdir: Path, processes: int) -> Path:
+    sets = [f"--set={name}={value}" for name, value in tiny(**COMPARABLE).items()]
+    launch(processes, "train.py", "--outdir", str(outdir), *sets)
     (folder,) = outdir.iterdir()
     return folder
 
@@ -59,3 +64,11 @@ def test_two_processes_equal_one(alone, tmp_path):
     assert len((alone / "stats.jsonl").read_text().splitlines()) == len(
         (together / "stats.jsonl").read_text().splitlines()
     )
+
+
+def test_two_processes_resume_exactly(tmp_path):
+    """Stopped in the middle of a tick, where the statistics of both are open."""
+    for outdir, *stop in ((tmp_path / "whole",), (tmp_path / "parts", "13"), (tmp_path / "parts",)):
+        launch(2, "-m", "tests.training.runs", str(outdir), *stop)
+    whole, parts = (next((tmp_path / name).iterdir()) for name in ("whole", "parts"))
+    assert_equal_runs(whole, parts)

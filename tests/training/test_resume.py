@@ -15,7 +15,7 @@ import torch
 
 from tests.training.runs import resume, tiny, train
 from torch_utils import checkpoint, runs
-from training import session
+from training import plan as plans
 from training.run import read_state
 
 LENGTH: dict[str, Any] = {"pace__kimg": 0.16}  # 40 iterations: 10 of path length, 3 of R1, 8 ticks, 3 snapshots
@@ -97,10 +97,13 @@ def test_a_damaged_state_is_noticed_and_the_one_before_taken(uninterrupted, tmp_
     data = bytearray(state.read_bytes())
     data[-100] ^= 1
     state.write_bytes(data)
-    plan = session.resume(str(folder), {}, tmp_path)
+    plan = plans.resume(str(folder), {}, tmp_path)
     assert plan.state is not None and plan.state.clock.iteration == 30  # that of the snapshot
     assert "took state-previous.safetensors instead" in plan.notes[0]
     assert_equal_runs(uninterrupted, resume(folder))
+    # the damaged one never took the place of the whole one
+    assert read_state(runs.Resumable(folder, folder / "state-previous.safetensors", None)).clock.iteration == 30
+    assert (folder / "state-damaged.safetensors").exists()
 
 
 def test_more_kimg_goes_on(uninterrupted, tmp_path):
@@ -120,30 +123,39 @@ def assert_equal_networks(a: Path, b: Path) -> None:
         ({"loss.gamma": 3.0}, "--gamma is 3, but this run has 10: leave the option out to resume"),
         ({"pace.batch": 8}, "--batch is 8, but this run has 4"),
         ({"generator.w_dim": 16}, "--set generator.w_dim is 16, but this run has 8"),
+        ({"preset": "auto"}, "--preset is auto, but this run has demo"),
+        ({"data.labels": "none"}, "--labels is none, but this run has auto"),
     ],
 )
 def test_options_that_contradict_the_run_are_refused(uninterrupted, given, message):
     with pytest.raises(ValueError) as error:
-        session.resume(str(uninterrupted), given, uninterrupted.parent)
+        plans.resume(str(uninterrupted), given, uninterrupted.parent)
     assert message in str(error.value)
 
 
 def test_options_given_again_are_accepted(uninterrupted):
     given = tiny() | {"device": "auto", "workers": 3}
-    plan = session.resume(str(uninterrupted), given, uninterrupted.parent)
+    plan = plans.resume(str(uninterrupted), given, uninterrupted.parent)
     assert plan.config.workers == 3 and plan.config.device == "cpu"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_finishes_the_step_saves_and_names_the_command(tmp_path, number):
-    sets = [f"--set={name}={value}" for name, value in tiny(pace__kimg=100).items() if name not in ("preset",)]
-    command = [sys.executable, "train.py", "--preset", "demo", "--outdir", str(tmp_path), *sets]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+@pytest.mark.parametrize("number, workers", [(signal.SIGINT, 0), (signal.SIGTERM, 1)])
+def test_a_signal_finishes_the_step_saves_and_names_the_command(tmp_path, number, workers):
+    """Sent to the whole group, as a terminal and a job scheduler do: workers that read images get it, too."""
+    sets = [f"--set={name}={value}" for name, value in tiny(pace__kimg=100, workers=workers).items()]
+    command = [sys.executable, "train.py", "--outdir", str(tmp_path), *sets]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 100
     while not any("kimg 0." in log.read_text() for log in tmp_path.glob("*/log.txt")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(number)
+    os.killpg(process.pid, number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     (folder,) = tmp_path.iterdir()

@@ -1,6 +1,6 @@
 import pytest
 
-from models.classes import class_names, find_class, listed
+from sampling.classes import class_names, find_class, listed
 
 NAMES = ["happy", "sad", "sleepy"]
 

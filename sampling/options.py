@@ -13,7 +13,7 @@ from typing import Any
 import click
 import torch
 
-from models.sampler import Sampler, open_sampler
+from sampling.sampler import Sampler, open_sampler
 from torch_utils.atomic import replacing
 from torch_utils.cli import SeedList, option
 from torch_utils.device import is_out_of_memory
@@ -124,7 +124,7 @@ _OTHER_OPTIONS = [
         type=click.Choice(["auto", "fp32", "tf32", "bf16", "fp16"]),
         default="auto",
         group="Device",
-        help="number format of the convolutions; auto is fp32 on a CPU, bf16 or fp16 on a GPU",
+        help="number format of the convolutions; auto is fp32",
     ),
     option(
         "--batch",

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from imaging.pixels import MODES
 from imaging.sizes import spell
-from models.classes import class_names, find_class, listed, titled
 from models.families import NetworkFile, read_network
 from models.stylegan2.generator import Generator, NoiseMode
 from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
+from sampling.classes import class_names, find_class, listed, titled
 from torch_utils.cli import say
 from torch_utils.device import Precision, resolve_device, resolve_precision, set_precision
 from torch_utils.runs import newest_network

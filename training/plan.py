@@ -1,0 +1,143 @@
+"""What a run will be, settled before anything is built: begun anew, resumed, or started from another's weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imaging import loader
+from imaging.dataset import DataConfig, open_dataset
+from imaging.imageset import ImageSet
+from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.generator import Generator
+from models.summary import summary
+from torch_utils import config as configs
+from torch_utils import distributed, runs
+from torch_utils.device import resolve_device, resolve_precision
+from training import presets
+from training.config import TrainConfig
+from training.run import State, read_state
+from training.transfer import check_transfer
+
+# What may change when a run is resumed: nothing that decides a single number of it.
+CHANGEABLE = {"pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes", "workers"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is settled before anything is built."""
+
+    config: TrainConfig
+    dataset: ImageSet
+    device: torch.device  # of this process
+    outdir: Path
+    folder: Path | None = None  # of the run that is resumed
+    state: State | None = None
+    network: Path | None = None  # whose weights a new run takes over
+    notes: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the files of the run say about it."""
+        d = self.dataset
+        data = {"name": d.name, "fingerprint": d.fingerprint, "images": len(d), "class_names": list(d.class_names)}
+        return {"training": configs.to_dict(self.config), "data": data, "torch": torch.__version__}
+
+    def describe(self) -> str:
+        """The resolved configuration and the networks, as tables."""
+        G, D = _meta_networks(self.config)
+        z, c = torch.zeros(1, G.config.z_dim, device="meta"), torch.zeros(1, G.config.classes, device="meta")
+        image = torch.zeros(1, G.config.channels, G.config.height, G.config.width, device="meta")
+        return "\n\n".join(
+            [
+                configs.table(self.config),
+                summary("Generator", G, lambda network: network(z, c, noise_mode="none")),
+                summary("Discriminator", D, lambda network: network(image, c)),
+            ]
+        )
+
+
+def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -> Plan:
+    """Plans a new run from what the user gave, by dotted name.
+
+    Raises:
+        ValueError, FileNotFoundError: for data or options that do not fit; nothing has been written then.
+    """
+    path = given.get("data.path", "demo")
+    preset = given.get("preset") or ("demo" if _is_demo(path) else "auto")
+    data = {name: value for name, value in given.items() if name.startswith("data.")}
+    data["data.path"] = _absolute(data.get("data.path", "demo:32" if preset == "demo" else "demo"))
+    dataset = open_dataset(DataConfig(**{name.removeprefix("data."): value for name, value in data.items()}))
+    device = distributed.start(resolve_device(given.get("device", "auto")))
+    machine = {
+        "device": device.type,
+        "precision": resolve_precision(given.get("precision", "auto"), device, training=True),
+        "workers": given.get("workers", loader.default_workers(dataset)),
+    }
+    if network is not None:
+        machine["average.ramp"] = given.get("average.ramp", 0.0)  # the average starts from a trained network
+    image = {name: getattr(dataset, name) for name in ("height", "width", "channels", "classes")}
+    config = presets.resolve(preset, image, {**given, **data, **machine}, distributed.world())
+    if network is not None:
+        check_transfer(network, config)
+    return Plan(config, dataset, device, outdir, network=network, notes=(dataset.labels_note, *dataset.notes))
+
+
+def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
+    """Plans to go on with a run: its folder, its state file, or `latest`.
+
+    Raises:
+        ValueError, FileNotFoundError: when there is no whole state, when an option contradicts it, or when the data
+            are not those it was trained on.
+    """
+    where = runs.resolve(text, outdir)
+    state = read_state(where)
+    config = configs.from_dict(TrainConfig, state.metadata["training"])
+    values = configs.flatten(config)
+    for name, value in given.items():
+        value = _absolute(value) if name == "data.path" else value
+        value = values[name] if value == "auto" and name in ("device", "precision") else value
+        if value != values[name] and name not in CHANGEABLE:
+            raise ValueError(
+                f"{configs.flag_of(TrainConfig, name)} is {configs.spell(value)}, but this run has "
+                f"{configs.spell(values[name])}: leave the option out to resume, or start a new run without --resume"
+            )
+        values[name] = value
+    device = distributed.start(resolve_device(values["device"]))
+    notes = [state.note] if state.note else []
+    if state.metadata["world"] != distributed.world():
+        notes.append(_deal_anew(values, state.metadata["world"]))
+    config = configs.build(TrainConfig, values)
+    dataset = open_dataset(config.data)
+    known = state.metadata["data"]["fingerprint"]
+    if dataset.fingerprint != known:
+        raise ValueError(
+            f"{config.data.path} has changed since this run was stopped (fingerprint {dataset.fingerprint}, it was "
+            f"{known}): bring the old data back, or start a new run with --transfer"
+        )
+    return Plan(config, dataset, device, outdir, where.run, state, notes=tuple(notes))
+
+
+def _deal_anew(values: dict[str, Any], before: int) -> str:
+    """Deals the batch of a resumed run to another number of processes; returns the sentence to say about it."""
+    batch, world = values["pace.batch"], distributed.world()
+    if batch % world:
+        raise ValueError(f"the {batch} images of this run's batch cannot be dealt to {world} processes: take a divisor")
+    values["pace.batch_gpu"] = presets.largest_divisor(batch // world, values["pace.batch_gpu"])
+    return f"this run had {before} processes and goes on with {world}: it will not be the same to the last bit"
+
+
+def _meta_networks(config: TrainConfig) -> tuple[Generator, Discriminator]:
+    with torch.device("meta"):
+        return Generator(config.generator).eval(), Discriminator(config.discriminator).eval()
+
+
+def _absolute(path: str) -> str:
+    """A path that still holds when a run is resumed from another folder."""
+    return path if _is_demo(path) else str(Path(path).expanduser().resolve())
+
+
+def _is_demo(path: str) -> bool:
+    return path == "demo" or path.startswith("demo:")
