@@ -25,8 +25,18 @@ Examples:
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option("--resume", metavar="RUN|latest", group="Data", help="Go on with a run: its folder, or the latest in --outdir.")
-@option("--transfer", type=click.Path(path_type=Path), group="Data", help="Start from the weights of this network.")
+@option(
+    "--resume",
+    metavar="RUN|latest",
+    group="Data",
+    help="Go on with a run: its folder, or the latest in --outdir. --kimg, --tick, --snap, --workers may change.",
+)
+@option(
+    "--transfer",
+    type=click.Path(path_type=Path),
+    group="Data",
+    help="Start from the weights of this network, which must have the same shape.",
+)
 @option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Where runs are kept.")
 @option("--dry-run", is_flag=True, group="Output", help="Print the configuration and the networks, and stop.")
 @option(
@@ -35,7 +45,7 @@ Examples:
     multiple=True,
     metavar="NAME=VALUE",
     group="Training",
-    help="Any other setting of --dry-run's table.",
+    help="Any other setting of --dry-run's table, such as loss.mixing=0.5.",
 )
 def main(
     resume: str | None, transfer: Path | None, outdir: Path, dry_run: bool, sets: tuple[str, ...], **params: Any
@@ -45,11 +55,11 @@ def main(
     Without --data it learns the embedded set of cartoon faces.
     """
     values = given(TrainConfig, params, sets)
-    if resume and transfer:
+    if resume is not None and transfer is not None:
         raise ValueError("--resume goes on with a run and --transfer starts a new one: give one of them")
-    plan = plans.resume(resume, values, outdir) if resume else plans.begin(values, outdir, transfer)
+    plan = plans.resume(resume, values, outdir) if resume is not None else plans.begin(values, outdir, transfer)
     if dry_run:
-        click.echo(plan.describe())
+        click.echo("\n\n".join([plan.describe(), *plan.notes]))
         return
     session.train(plan, command=shlex.join(["python", "train.py", *sys.argv[1:]]))
 

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Self
 from PIL import Image
 
 from imaging.atomic import replacing, replacing_folder
-from imaging.picture import TRAINING_SUFFIXES
+from imaging.picture import SOURCE_SUFFIXES, TRAINING_SUFFIXES
 
 INDEX = "dataset.json"
 LARGEST_FILE = 2**29  # bytes: nothing that unpacks to more is a picture for training
@@ -46,7 +46,8 @@ class Archive(ABC):
         self._index_name = min(indexes, key=lambda name: name.count("/"), default=None)
         if not self.names:
             kinds = ", ".join(suffix.lstrip(".") for suffix in suffixes)
-            raise ValueError(f"{path} holds no images ({kinds})")
+            other = "" if suffixes == SOURCE_SUFFIXES else ", or make a set of other kinds with dataset_tool.py"
+            raise ValueError(f"{path} holds no images ({kinds}): give a ZIP or folder that does{other}")
 
     @abstractmethod
     def _open(self, name: str) -> BinaryIO: ...
@@ -135,11 +136,12 @@ class ZipArchive(Archive):
 
 
 class FolderArchive(Archive):
-    """Pictures in a folder and its sub-folders."""
+    """Pictures in a folder and its sub-folders, of which those that training runs made are passed over."""
 
     def __init__(self, path: Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> None:
         sizes = {}
-        for folder, _, names in os.walk(path, onerror=_raise):
+        for folder, below, names in os.walk(path, onerror=_raise):
+            below[:] = [name for name in below if not _is_run(Path(folder, name))]
             for name in names:
                 file = Path(folder, name)
                 with suppress(FileNotFoundError):  # a link that leads nowhere
@@ -231,6 +233,11 @@ class ArchiveWriter:
 def _is_hidden(name: str) -> bool:
     """Whether a file is not meant to be seen: `.DS_Store`, `__MACOSX/._a.png` and the like."""
     return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether training made the folder: its sheets of samples are PNGs, but no pictures to learn from."""
+    return (folder / "config.json").is_file() and any((folder / n).is_file() for n in ("log.txt", "stats.jsonl"))
 
 
 def _raise(error: OSError) -> None:

@@ -48,13 +48,12 @@ def convert(
         base_size(*size)  # before the pictures are looked at, which may take minutes
     archive = open_archive(source, SOURCE_SUFFIXES)
     taken = take_labels(archive, labels)
-    headers, broken = _read_headers(archive, choose(len(archive.names), max_images).tolist(), track)
+    chosen = choose(len(archive.names), max_images)
+    headers, broken = _read_headers(archive, chosen.tolist(), track)
     if not headers:
-        raise ValueError(
-            f"none of the {len(broken)} images of {archive.path} can be read: {next(iter(broken.values()))}"
-        )
+        raise _nothing_left(archive, broken)
     height, width = _target_size(archive, headers, size)
-    report = Report(height, width, _target_mode(archive, headers), taken.note, broken=broken)
+    report = Report(height, width, _target_mode(archive, headers), taken.of(chosen).note, broken=broken)
     with ArchiveWriter(dest) as writer:
         for i in track(headers, len(headers), "writing"):
             image = _decode_or_note(archive, i, report)
@@ -64,10 +63,20 @@ def convert(
             writer.add(center_crop_resize(image, width, height), int(taken.values[i]) if taken.class_names else None)
             report.written += 1
         if not report.written:
-            raise ValueError(f"none of the images of {archive.path} can be decoded: {next(iter(broken.values()))}")
+            raise _nothing_left(archive, broken)
         if taken.class_names:
             writer.about["class_names"] = taken.class_names
     return report
+
+
+def _nothing_left(archive: Archive, broken: dict[str, str]) -> ValueError:
+    reason = next(iter(broken.values()))
+    which = (
+        f"none of the {len(broken)} images of {archive.path} can"
+        if len(broken) > 1
+        else f"the one image of {archive.path} cannot"
+    )
+    return ValueError(f"{which} be used ({reason}): give other images")
 
 
 def _read_headers(archive: Archive, chosen: list[int], track: Track) -> tuple[dict[int, Header], dict[str, str]]:

@@ -4,8 +4,11 @@ import hashlib
 import io
 import json
 import re
+import shlex
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -90,23 +93,47 @@ class ArchiveSet(ImageSet):
         summary = [identity, labels.values.tolist(), labels.class_names, height, width, channels, mirror]
         fingerprint = hashlib.sha256(json.dumps(summary).encode()).hexdigest()
         super().__init__(_run_name(archive.path), height, width, channels, labels, mirror, fingerprint)
-        if len(modes) > 1:
-            mixture = " and ".join(f"{count} {NAMES[mode]}" for mode, count in sorted(modes.items()))
-            self.notes = (f"the set mixes {mixture} images: all are read as {NAMES[self._mode]}",)
+        self.notes = tuple(_notes_on_modes(archive.path, modes))
 
     def read(self, index: int) -> np.ndarray:
         name = self.names[index]
-        image = decode(io.BytesIO(self.archive.read(name)), f"{name} in {self.archive.path}", self._mode)
+        with _mending(self.archive.path):
+            image = decode(io.BytesIO(self.archive.read(name)), f"{name} in {self.archive.path}", self._mode)
         if image.size != (self.width, self.height):
-            raise ValueError(f"{name} in {self.archive.path} has changed its size since the set was opened")
+            raise ValueError(
+                f"{name} in {self.archive.path} has changed its size since the set was opened: "
+                f"leave the images alone while they are read"
+            )
         return from_pil(image)
+
+
+def _notes_on_modes(path: Path, modes: Counter[str]) -> Iterator[str]:
+    mode = richest(set(modes))
+    if len(modes) > 1:
+        mixture = " and ".join(f"{count} {NAMES[mode]}" for mode, count in sorted(modes.items()))
+        yield f"the set mixes {mixture} images: all are read as {NAMES[mode]}"
+    if mode == "RGBA":
+        yield (
+            f"transparency is learned as a fourth channel; if no image makes use of it, "
+            f"`{_conversion(path, 'clean')}` leaves it out"
+        )
+
+
+@contextmanager
+def _mending(path: Path) -> Iterator[None]:
+    """Says of a picture that cannot be read what to do."""
+    try:
+        yield
+    except ValueError as error:
+        remedy = f"remove it, or leave out all broken ones with `{_conversion(path, 'clean')}`"
+        raise ValueError(f"{error}; {remedy}") from error
 
 
 def _read_headers(archive: Archive, names: tuple[str, ...]) -> list[Header]:
     quiet = len(names) <= 2000 or not sys.stderr.isatty()
     headers = []
     for name in tqdm(names, desc=f"checking {archive.path.name}", unit=" images", leave=False, disable=quiet):
-        with archive.open(name) as file:
+        with _mending(archive.path), archive.open(name) as file:
             headers.append(read_header(file, f"{name} in {archive.path}"))
     return headers
 
@@ -133,14 +160,22 @@ def _one_size(path: Path, names: tuple[str, ...], headers: list[Header]) -> tupl
 def mending_command(path: Path, height: int, width: int) -> str:
     """What makes a set of the nearest valid size from the one at `path`."""
     size = spell(*nearest_size(height, width))
-    dest = path.with_name(f"{path.resolve().stem}-{size}.zip")
-    return f"make them one size with `python dataset_tool.py --source {path} --dest {dest} --resolution {size}`"
+    return f"make them one size with `{_conversion(path, size)} --resolution {size}`"
+
+
+def _conversion(path: Path, mark: str) -> str:
+    """The command that makes another set of the one at `path`, beside it and with `mark` at the end of its name."""
+    dest = path.resolve().parent / f"{_stem(path)}-{mark}.zip"
+    return f"python dataset_tool.py --source {shlex.quote(str(path))} --dest {shlex.quote(str(dest))}"
+
+
+def _stem(path: Path) -> str:
+    return path.resolve().stem if path.is_file() else path.resolve().name
 
 
 def _run_name(path: Path) -> str:
     """A short name for folders: letters, digits and dashes of the file's own name."""
-    stem = path.resolve().stem if path.is_file() else path.resolve().name
-    return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:40] or "images"
+    return re.sub(r"[^A-Za-z0-9]+", "-", _stem(path)).strip("-")[:40] or "images"
 
 
 def _open_demo(config: DataConfig) -> DemoSet:

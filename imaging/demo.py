@@ -99,9 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         demo = DemoSet(*parse_size(options.resolution), count=options.count, seed=options.seed)
         write_demo(demo, options.dest)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         parser.error(str(error))
-    print(f"wrote {len(demo)} faces of {spell(demo.height, demo.width)} to {options.dest}")
+    except OSError as error:
+        parser.error(f"--dest {options.dest} cannot be written ({error.strerror or error}): choose another path")
+    print(f"wrote {len(demo)} face{'s' if len(demo) > 1 else ''} of {spell(demo.height, demo.width)} to {options.dest}")
 
 
 if __name__ == "__main__":

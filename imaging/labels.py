@@ -18,26 +18,40 @@ class Labels:
 
     values: np.ndarray
     class_names: tuple[str, ...]  # empty when unlabelled
-    note: str  # one sentence: which labels were taken
+    origin: str  # in words: where the labels are from, or why there are none
 
     def of(self, chosen: np.ndarray) -> "Labels":
         """The labels of some of the pictures; the classes stay as they are."""
-        return Labels(self.values[chosen], self.class_names, self.note)
+        return Labels(self.values[chosen], self.class_names, self.origin)
+
+    @property
+    def note(self) -> str:
+        """One sentence: which labels were taken, and what is strange about them."""
+        classes = len(self.class_names)
+        if not classes:
+            return self.origin
+        empty = classes - len(np.unique(self.values))
+        if classes == 1:
+            return f"{self.origin}: 1 class, so that all images are alike; --labels none leaves it out"
+        return f"{self.origin}: {classes} classes" + (f", {empty} of them without images" if empty else "")
 
 
 def take_labels(archive: Archive, choice: Literal["auto", "none", "folders"]) -> Labels:
     """The labels of `archive.names`, in that order.
 
     "auto" takes those of dataset.json where it has some; "folders" makes every sub-folder a class. ValueError says
-    which picture's label is wrong, and how.
+    which picture's label is wrong, how, and what to do.
     """
     if choice == "folders":
         return _from_folders(archive)
     if choice == "none":
         return _without(archive, "labels are not used")
-    labels = archive.labels
-    if labels is not None:
-        return _from_index(archive, labels)
+    try:
+        labels = archive.labels
+        if labels is not None:
+            return _from_index(archive, labels)
+    except ValueError as error:
+        raise ValueError(f"{error}: correct it, or use --labels none") from error
     reason = "has no labels in its dataset.json" if archive.index else "has no dataset.json"
     folders = _folders(archive.names)
     if folders and not all(re.fullmatch(r"\d{5}", folder) for folder in folders):  # 00000, 00001: just the layout
@@ -55,7 +69,7 @@ def _from_index(archive: Archive, labels: dict[str, Any]) -> Labels:
     if unknown := [name for name in labels if name not in known]:
         raise ValueError(f"{where} labels {_some(unknown)}, which the archive does not hold")
     if missing := [name for name in archive.names if name not in labels]:
-        raise ValueError(f"{where} has no label for {_some(missing)}: label every image, or use --labels none")
+        raise ValueError(f"{where} has no label for {_some(missing)}")
     for name, label in labels.items():
         _check(label, f"the label of {name} in {where}")
     values = np.array([labels[name] for name in archive.names], dtype=np.int64)
@@ -63,7 +77,7 @@ def _from_index(archive: Archive, labels: dict[str, Any]) -> Labels:
     names = archive.class_names
     if len(names) < classes:
         names = tuple(map(str, range(classes)))
-    return Labels(values, names, f"labels from dataset.json: {_count(len(names))}")
+    return Labels(values, names, "labels from dataset.json")
 
 
 def _check(label: Any, what: str) -> None:
@@ -84,7 +98,7 @@ def _from_folders(archive: Archive) -> Labels:
     class_names = tuple(sorted(set(found)))
     number = {name: i for i, name in enumerate(class_names)}
     values = np.array([number[name] for name in found], dtype=np.int64)
-    return Labels(values, class_names, f"labels from sub-folders: {_count(len(class_names))}")
+    return Labels(values, class_names, "labels from sub-folders")
 
 
 def _folders(names: Sequence[str]) -> list[str]:
@@ -102,7 +116,3 @@ def _folders(names: Sequence[str]) -> list[str]:
 def _some(names: Iterable[str]) -> str:
     first, *others = sorted(names)
     return f"{first} and {len(others)} more" if others else first
-
-
-def _count(classes: int) -> str:
-    return f"{classes} class{'es' if classes != 1 else ''}"

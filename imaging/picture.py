@@ -7,12 +7,12 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
+from imaging.sizes import LARGEST_PICTURE, spell
 from imaging.transforms import mode_of, to_mode, upright, upright_size
 
 TRAINING_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 SOURCE_SUFFIXES = (*TRAINING_SUFFIXES, ".bmp", ".tif", ".tiff", ".gif")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow knows dozens more, some of them hazardous
-LARGEST = 50_000_000  # pixels
 
 
 class Header(NamedTuple):
@@ -40,17 +40,21 @@ def _open(file: BinaryIO, name: str) -> Image.Image:
     try:
         image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError:
-        raise _RefusedError(f"{name} has far more than the {LARGEST // 10**6} megapixels that are accepted") from None
-    if image.width * image.height > LARGEST:
-        raise _RefusedError(
-            f"{name} has {image.width}x{image.height} = {image.width * image.height / 1e6:.0f} megapixels; "
-            f"at most {LARGEST // 10**6} are accepted"
-        )
+        raise _too_large(name, "far more") from None
+    if image.width * image.height > LARGEST_PICTURE:
+        size = f"{spell(image.height, image.width)} = {image.width * image.height / 1e6:.0f} megapixels,"
+        raise _too_large(name, f"{size} more")
     return image
 
 
 class _RefusedError(ValueError):
     """Already says which file and why."""
+
+
+def _too_large(name: str, size: str) -> _RefusedError:
+    return _RefusedError(
+        f"{name} has {size} than the {LARGEST_PICTURE // 10**6} megapixels that are accepted: make it smaller"
+    )
 
 
 @contextmanager

@@ -21,6 +21,9 @@ from torch_utils.device import Precision, resolve_precision, set_precision
 
 FORMAT = "stylegan2-network"
 VERSION = 1
+STATE_FORMAT = "training-state"  # of the files that a run is resumed from
+
+_WANTED = "give a network-….safetensors file of a run"
 
 
 @dataclass(frozen=True)
@@ -98,22 +101,47 @@ def save_network(
 
 
 def read_network(path: Path | str) -> NetworkFile:
-    """Reads a network file whole.
+    """Reads a network file whole; of a run folder its newest one.
 
     Raises:
         FileNotFoundError: when there is none.
         ValueError: when it is damaged, is not a network, or is of a version or family that is not known here.
     """
-    path = Path(path)
-    tensors, metadata = checkpoint.load(path)
+    path = _newest_in(Path(path)) if Path(path).is_dir() else Path(path)
+    tensors, metadata = _load(path)
+    if metadata.get("format") == STATE_FORMAT:
+        raise ValueError(f"{path} is the state of a training run and no network: {_WANTED}")
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path} is no network of this project: give a network-….safetensors file of a run")
+        raise ValueError(f"{path} is no network of this project: {_WANTED}")
     if metadata["version"] > VERSION or metadata["family"] not in FAMILIES:
         raise ValueError(
             f"{path} is a {metadata['family']} network of format {metadata['version']}, which this program is too old "
             f"for: update the program"
         )
     return NetworkFile(path, metadata, tensors)
+
+
+def _newest_in(folder: Path) -> Path:
+    networks = sorted(folder.glob("network-*.safetensors"), key=lambda path: (len(path.name), path.name))
+    if not networks:
+        raise FileNotFoundError(
+            f"{folder} is a folder without networks: {_WANTED}, or the folder of a run that has one"
+        )
+    return networks[-1]
+
+
+def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """As `checkpoint.load`, but files of other programs are not called damaged."""
+    try:
+        return checkpoint.load(path)
+    except checkpoint.ForeignError as error:
+        raise ValueError(f"{path} is no network of this project: {_WANTED}") from error
+    except checkpoint.DamagedError as error:
+        if path.suffix.lower() == ".safetensors":
+            raise
+        raise ValueError(
+            f"{path} is not a safetensors file: {_WANTED} (files of other programs cannot be opened)"
+        ) from error
 
 
 def load_network(

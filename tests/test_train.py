@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from filelock import FileLock
 from PIL import Image
 
 import train
 from models.families import load_network, read_network
 from tests.training import runs
 from tests.training.runs import tiny
+from torch_utils import runs as folders
 from training.run import Run
 
 
@@ -41,9 +43,9 @@ def zipped(path: Path, count: int = 8, labels: list | None = None, broken: int |
     with zipfile.ZipFile(path, "w") as archive:
         for i in range(count):
             buffer = io.BytesIO()
-            picture(value=i * 20, **more).save(buffer, "PNG")
+            picture(value=i * 20 % 256, **more).save(buffer, "PNG")
             data = buffer.getvalue()
-            archive.writestr(f"00000/img{i:08d}.png", data[:40] if i == broken else data)
+            archive.writestr(f"00000/img{i:08d}.png", data[:50] if i == broken else data)
         if labels is not None:
             archive.writestr("dataset.json", json.dumps({"labels": labels}))
     return path
@@ -159,8 +161,9 @@ def test_transfer_says_which_option_is_to_blame(finished, tmp_path, change, blam
     assert not list(tmp_path.iterdir())
 
 
-def train_on(path: Path, tmp_path: Path, *more: str) -> Result:
-    return run("--data", str(path), "--outdir", str(tmp_path / "runs"), *tiny_sets(pace__kimg=0.02), *more)
+def train_on(path: Path, tmp_path: Path, *more: str, **settings) -> Result:
+    sets = tiny_sets(**{"pace__kimg": 0.02, **settings})
+    return run("--data", str(path), "--outdir", str(tmp_path / "runs"), *sets, *more)
 
 
 def test_a_labelled_zip_trains_by_class_and_says_so(tmp_path):
@@ -221,6 +224,9 @@ def test_bad_data_is_refused_before_anything_is_written(case, tmp_path):
         (["--set", "loss.gama=3"], "loss.gamma"),
         (["--set", "loss.gamma"], "--set got 'loss.gamma', wanted NAME=VALUE"),
         (["--set", "generator.w_dim=wide"], "--set generator.w_dim"),
+        (["--resume", ""], "--resume is empty"),
+        (["--set", "generator.height=64"], "--set generator.height comes from the data, where it is 32: leave it out"),
+        (["--set", "generator.channel_max=100000000000"], "generator.channel_max"),
         (["--labels", "folders"], "the demo set has no sub-folders"),
         (["--resume", "latest"], "there is no run in"),
         (["--resume", "x", "--transfer", "y"], "--resume goes on with a run and --transfer starts a new one"),
@@ -272,9 +278,7 @@ def test_a_full_disk_ends_the_run_and_spares_the_state(tmp_path, monkeypatch):
     sentence = refused(run("--outdir", str(tmp_path), *tiny_sets(pace__kimg=0.2)))
     assert sentence.startswith("no space left to write")
     (folder,) = tmp_path.iterdir()
-    assert not list(folder.glob("*.tmp*")) and not list(folder.glob(".*"))
-    from torch_utils import runs as folders
-
+    assert not list(folder.glob("*.tmp")) and not list(folder.glob(".*.tmp"))
     assert read_state(folders.resolve(str(folder), tmp_path)).clock.seen == states[0]
 
 
@@ -284,3 +288,48 @@ def test_resume_refuses_other_data(tmp_path):
     zipped(path, count=9)
     sentence = refused(run("--resume", "latest", "--outdir", str(tmp_path / "runs"), "--kimg", "1"))
     assert "faces.zip has changed since this run was stopped" in sentence
+
+
+def test_resume_finds_data_that_were_moved(tmp_path):
+    path = zipped(tmp_path / "faces.zip")
+    assert train_on(path, tmp_path).exit_code == 0
+    moved = path.rename(tmp_path / "moved.zip")
+    again = ["--resume", "latest", "--outdir", str(tmp_path / "runs"), "--kimg", "0.04"]
+    assert refused(run(*again)).endswith("faces.zip: say where with --data")
+    result = run(*again, "--data", str(moved))
+    assert result.exit_code == 0, result.output
+    assert "resumed at kimg 0.020" in result.output
+
+
+def test_resume_latest_passes_over_starts_that_failed(tmp_path):
+    path = zipped(tmp_path / "faces.zip")
+    assert train_on(path, tmp_path).exit_code == 0
+    failed = train_on(zipped(tmp_path / "broken.zip", broken=2), tmp_path)
+    sentence = refused(failed)
+    assert sentence in (tmp_path / "runs" / "00001-broken-demo" / "log.txt").read_text()
+    result = run("--resume", "latest", "--outdir", str(tmp_path / "runs"), "--kimg", "0.04")
+    assert result.exit_code == 0 and "00000-faces-demo" in result.output
+
+
+def test_a_broken_image_costs_nothing_of_what_was_learned(tmp_path):
+    """Met in the middle of a run, it ends the run after the state was saved."""
+    from training.run import read_state
+
+    path = zipped(tmp_path / "faces.zip", count=400, broken=390)  # not among the first that are shown as reals
+    sentence = refused(train_on(path, tmp_path, pace__kimg=1, pace__snap=100))
+    assert "img00000390.png" in sentence
+    (folder,) = (tmp_path / "runs").iterdir()
+    clock = read_state(folders.resolve(str(folder), tmp_path)).clock
+    assert clock.seen == 4 * clock.iteration > 0
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(finished):
+    with FileLock(finished / ".lock"):
+        sentence = refused(run("--resume", str(finished), "--kimg", "1"))
+    assert sentence.endswith("is being trained by another process: wait for it, or start another run")
+
+
+def test_the_end_of_a_finished_run_is_said(finished):
+    result = run("--resume", str(finished))
+    assert result.exit_code == 0
+    assert "that is the end that --kimg 0.1 sets: give a larger one to go on" in result.output

@@ -16,8 +16,8 @@ def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
     """Gives the path of a temporary file to write; when the block ends well it becomes `path`.
 
     A file that was at `path` is moved to `previous` first, if that is given. When the block or the move fails, the
-    temporary is removed and the error goes on; the files that were there stay as they were. Temporaries that dead
-    processes left for this path are removed.
+    temporary is removed and the error goes on, an OSError with the name of `path`; the files that were there stay as
+    they were. Temporaries that dead processes left for this path are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
@@ -29,6 +29,10 @@ def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
             path.replace(previous)
         temporary.replace(path)
         _sync(path.parent)
+    except OSError as error:
+        if error.errno is None or error.filename is not None and Path(error.filename) != temporary:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # the user knows nothing of the temporary
     finally:
         temporary.unlink(missing_ok=True)
 

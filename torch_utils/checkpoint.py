@@ -28,6 +28,10 @@ class DamagedError(ValueError):
         self.path, self.why = path, why
 
 
+class ForeignError(DamagedError):
+    """A safetensors file of another program."""
+
+
 class Loaded(NamedTuple):
     """What `load_newest` found."""
 
@@ -64,7 +68,8 @@ def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: give the path of a .safetensors file")
+        problem = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
+        raise FileNotFoundError(f"{problem}: give the path of a .safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
             header: dict[str, str] = file.metadata() or {}
@@ -75,7 +80,7 @@ def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]
     except Exception as error:  # whatever a damaged header leads to
         raise DamagedError(path, "it is cut short, or not a safetensors file") from error
     if check and "sha256" not in header:
-        raise DamagedError(path, "it carries no digest, so it was not written by this project, or was altered")
+        raise ForeignError(path, "it carries no digest, so it was not written by this project, or was altered")
     if check and header["sha256"] != _digest(tensors, header.get("metadata", "")):
         raise DamagedError(path, "its contents do not match its digest")
     return tensors, metadata

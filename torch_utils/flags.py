@@ -132,7 +132,7 @@ def _range(setting: Setting) -> dict[str, Any]:
 
 def _shown(setting: Setting) -> str | None:
     if setting.mark.get("by_preset"):
-        return "set by the preset"
+        return "set by the preset, see --dry-run"
     if setting.default is UNSET:
         return "required"
     if setting.field.annotation is bool:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -90,10 +91,9 @@ def resolve(text: str, outdir: Path | str) -> Resumable:
     Raises FileNotFoundError when there is no such thing, and ValueError when a run cannot go on from it.
     """
     if text == "latest":
-        run = latest(outdir)
-        if run is None:
-            raise FileNotFoundError(f"there is no run in {outdir} to resume: give its folder, or another --outdir")
-        return _of_folder(run)
+        return _newest_of(Path(outdir))
+    if not text:
+        raise ValueError('--resume is empty: give a run folder or "latest"')
     path = Path(text)
     if path.is_dir():
         return _of_folder(path)
@@ -146,12 +146,24 @@ class Log:
         """`terminal` is standard output unless given."""
         self._file = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
         self._terminal = terminal
+        self._heard = True
 
     def __call__(self, text: str = "") -> None:
-        # Looked up at each line: whoever captures standard output later shall have the line too.
-        for stream in (self._terminal or sys.stdout, self._file):
-            stream.write(text + "\n")
-            stream.flush()
+        self.keep(text)
+        if self._heard:
+            # Looked up at each line: whoever captures standard output later shall have the line too.
+            terminal = self._terminal or sys.stdout
+            try:
+                terminal.write(text + "\n")
+                terminal.flush()
+            except BrokenPipeError:  # `train.py | head`: the reader has gone, the run goes on
+                self._heard = False
+                sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (what is left in the old one cannot be written)
+
+    def keep(self, text: str) -> None:
+        """A line for the file alone."""
+        self._file.write(text + "\n")
+        self._file.flush()
 
     def close(self) -> None:
         self._file.close()
@@ -167,6 +179,17 @@ def _numbered(outdir: Path) -> list[tuple[int, Path]]:
 def _kimg(seen: int) -> str:
     tenths = seen // 100  # whole numbers: a float would round some names up, some down
     return f"{tenths // 10:06d}.{tenths % 10}"
+
+
+def _newest_of(outdir: Path) -> Resumable:
+    """The highest-numbered run that can be resumed; a start that failed leaves a folder without a state."""
+    numbered = sorted(_numbered(outdir), reverse=True)
+    for _, run in numbered:
+        if state_path(run).exists() or previous_state_path(run).exists():
+            return _of_folder(run)
+    if numbered:
+        raise FileNotFoundError(f"no run in {outdir} came as far as its first saved state: start anew")
+    raise FileNotFoundError(f"there is no run in {outdir} to resume: give its folder, or another --outdir")
 
 
 def _of_folder(run: Path) -> Resumable:

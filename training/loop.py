@@ -54,12 +54,22 @@ def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, ev
 def step(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig) -> None:
     """One iteration: every phase that is due, on one batch of real images dealt out in rounds."""
     with run.watch.measure("data"):
-        pixels, labels = (tensor.to(run.device, non_blocking=True) for tensor in next(batches))
+        pixels, labels = (tensor.to(run.device, non_blocking=True) for tensor in _read(batches, recipe, run))
     for phase in recipe.phases:
         if phase.due(run.clock.iteration):
             with run.watch.measure(phase.name):
                 rounds = _rounds(recipe, phase, pixels, labels, run, pace)
                 phase.step(rounds, len(_parts(pace)), run.collector)
+
+
+def _read(batches: Iterator[Batch], recipe: Recipe, run: Run) -> Batch:
+    """The next batch. If it cannot be read, what has been learned is saved before the run ends."""
+    try:
+        return next(batches)
+    except (ValueError, RuntimeError):
+        if run.clock.seen and distributed.world() == 1:
+            run.save_state(recipe)
+        raise
 
 
 def _rounds(

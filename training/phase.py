@@ -90,8 +90,8 @@ class Phase:
         self.skips[2] = self.skips[1] if longest < SKIPS_TO_STOP else 0
         if longest >= SKIPS_TO_STOP:
             raise FloatingPointError(
-                f"the gradients of {self.name} were infinite or nan {longest} times in a row, so training has "
-                f"diverged: go on from an earlier network with --transfer, and try a larger --gamma or --precision fp32"
+                f"the gradients of {self.name} were infinite or nan {longest} times in a row: training has diverged; "
+                f"go on from an earlier network with --transfer and a larger --gamma or a smaller learning rate"
             )
 
 

@@ -1,5 +1,6 @@
 """What a run will be, settled before anything is built: begun anew, resumed, or started from another's weights."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,9 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -
     if network is not None:
         machine["average.ramp"] = given.get("average.ramp", 0.0)  # the average starts from a trained network
     image = {name: getattr(dataset, name) for name in ("height", "width", "channels", "classes")}
+    for part, (name, value) in itertools.product(("generator", "discriminator"), image.items()):
+        if given.get(f"{part}.{name}", value) != value:
+            raise ValueError(f"--set {part}.{name} comes from the data, where it is {value}: leave it out")
     config = presets.resolve(preset, image, {**given, **data, **machine}, distributed.world())
     if network is not None:
         check_transfer(network, config)
@@ -97,7 +101,9 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
     config = configs.from_dict(TrainConfig, state.metadata["training"])
     values = configs.flatten(config)
     for name, value in given.items():
-        value = _absolute(value) if name == "data.path" else value
+        if name == "data.path":
+            values[name] = _absolute(value)  # it may have been moved; whether it is the same is found out below
+            continue
         value = values[name] if value == "auto" and name in ("device", "precision") else value
         if value != values[name] and name not in CHANGEABLE:
             raise ValueError(
@@ -105,19 +111,39 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
                 f"{configs.spell(values[name])}: leave the option out to resume, or start a new run without --resume"
             )
         values[name] = value
-    device = distributed.start(resolve_device(values["device"]))
+    device = distributed.start(_same_device(values["device"]))
     notes = [state.note] if state.note else []
     if state.metadata["world"] != distributed.world():
         notes.append(_deal_anew(values, state.metadata["world"]))
     config = configs.build(TrainConfig, values)
-    dataset = open_dataset(config.data)
-    known = state.metadata["data"]["fingerprint"]
-    if dataset.fingerprint != known:
-        raise ValueError(
-            f"{config.data.path} has changed since this run was stopped (fingerprint {dataset.fingerprint}, it was "
-            f"{known}): bring the old data back, or start a new run with --transfer"
-        )
+    dataset = _same_dataset(config.data, state.metadata["data"]["fingerprint"])
     return Plan(config, dataset, device, outdir, where.run, state, notes=tuple(notes))
+
+
+def _same_device(name: str) -> torch.device:
+    try:
+        return resolve_device(name)
+    except ValueError as error:
+        raise ValueError(
+            f"this run was trained on {name}, which this machine does not have: "
+            f"resume it where there is one, or start a new run with --transfer"
+        ) from error
+
+
+def _same_dataset(config: DataConfig, fingerprint: str) -> ImageSet:
+    """The data of a resumed run, wherever they are now."""
+    try:
+        dataset = open_dataset(config)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"the data of this run are no longer at {config.path}: say where with --data"
+        ) from error
+    if dataset.fingerprint != fingerprint:
+        raise ValueError(
+            f"{config.path} has changed since this run was stopped, or is another set: "
+            f"bring the old data back, or start a new run with --transfer"
+        )
+    return dataset
 
 
 def _deal_anew(values: dict[str, Any], before: int) -> str:

@@ -44,6 +44,11 @@ class Report:
             with tqdm.external_write_mode(file=sys.stdout):
                 self.log(text)
 
+    def keep(self, text: str) -> None:
+        """A line for `log.txt` alone."""
+        if self.folder is not None:
+            self.log.keep(text)
+
     def show_progress(self, seen: int, end: int) -> None:
         """Moves the progress bar, where there is a terminal to draw it on."""
         if self.folder is None or not sys.stderr.isatty():
@@ -100,7 +105,7 @@ class Report:
 
 def _status_line(seen: int, end: int, speed: float, moments: Mapping[str, Moments], facts: Mapping[str, float]) -> str:
     parts = [
-        f"kimg {seen / 1000:<8.1f}",
+        f"kimg {seen / 1000:<8.{1 if end >= 10_000 else 3}f}",
         f"time {_duration(facts['time/seconds']):<11}",
         f"sec/kimg {1000 / max(speed, 1e-9):<8.2f}",
         f"img/s {speed:<7.1f}",

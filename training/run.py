@@ -1,5 +1,7 @@
 """A run: its place in time, its folder, and what is saved there."""
 
+import contextlib
+import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +24,7 @@ from training.samples import Samples
 
 FORMAT = "training-state"
 VERSION = 1
+STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 CONSULT_EVERY = 16  # iterations between the exchanges by which several GPUs agree to stop: each makes the host wait
 
 
@@ -69,13 +72,18 @@ class Run:
         self._saved_at = time.monotonic()
 
     def stop_on_signals(self) -> None:
-        """Makes Ctrl-C and SIGTERM finish the current step first; a second one ends the process at once."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Makes Ctrl-C, SIGTERM and a closed terminal finish the current step first; a second one ends at once."""
+        for number in STOPPING:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop = True
-        signal.signal(number, signal.SIG_DFL)
+        for other in STOPPING:
+            signal.signal(other, signal.SIG_DFL)
+        if self.folder is not None:
+            # not by print: what was interrupted may be printing
+            with contextlib.suppress(OSError):
+                os.write(2, b"\nfinishing this step, then saving; a second time stops at once and saves nothing\n")
 
     def stopping(self) -> bool:
         """Whether the run was asked to stop; processes agree on it."""

@@ -1,10 +1,12 @@
 """A plan carried out: the networks, the data and the run folder brought together, and training."""
 
 import shlex
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from imaging import loader
 from imaging.sizes import spell
@@ -31,10 +33,16 @@ def train(plan: Plan, command: str = "") -> Path | None:
     """
     folder = _folder(plan)
     try:
-        return _train(plan, folder, command)
+        with _alone_in(folder):
+            _prepare(plan, folder)
+            return _train(plan, folder, command)
     except FloatingPointError as error:
         raise ValueError(str(error)) from error
     except (RuntimeError, MemoryError) as error:
+        if "DataLoader worker" in str(error):
+            raise ValueError(
+                "a process that reads images was killed, probably for want of memory: try a smaller --workers"
+            ) from error
         if not is_out_of_memory(error):
             raise
         raise ValueError(_more_memory(plan)) from error
@@ -43,14 +51,27 @@ def train(plan: Plan, command: str = "") -> Path | None:
 
 
 def _train(plan: Plan, folder: Path | None, command: str) -> Path | None:
-    config, dataset, device, state = plan.config, plan.dataset, plan.device, plan.state
+    config, dataset, device = plan.config, plan.dataset, plan.device
     set_precision(config.arithmetic)
     keep_freed_memory()
     torch.manual_seed(config.seed)  # of the initial weights; training itself draws statelessly
     recipe = StyleGAN2(config, torch.as_tensor(dataset.label_counts), device)
     samples = Samples(dataset, config.generator.z_dim, config.seed, config.pace.batch_gpu)
-    clock = state.clock if state else None
+    clock = plan.state.clock if plan.state else None
     run = Run(folder, config.seed, device, FAMILY, plan.facts, samples, clock)
+    try:
+        _learn(plan, recipe, run, command)
+    except Exception as error:
+        run.report.keep(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        run.close()
+    distributed.barrier()  # the first process may still have been writing
+    return folder
+
+
+def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str) -> None:
+    config, state = plan.config, plan.state
     run.stop_on_signals()
     if plan.network is not None:
         run.report.say(transfer(plan.network, recipe))
@@ -58,37 +79,47 @@ def _train(plan: Plan, folder: Path | None, command: str) -> Path | None:
         recipe.load_state_dict(state.tree["recipe"])
         run.resume_statistics(state.tree["stats"])
     _announce(plan, run, command)
-    pace = config.pace
     batches = loader.batches(
-        dataset,
-        pace.batch,
+        plan.dataset,
+        config.pace.batch,
         config.seed,
         run.clock.seen,
         distributed.rank(),
         distributed.world(),
         config.workers,
-        pin=device.type == "cuda",
+        pin=plan.device.type == "cuda",
     )
-    try:
-        with closing(batches):
-            fit(recipe, batches, run, pace)
-        if run.clock.seen < pace.images:
-            run.report.say(f"stopped at kimg {run.clock.seen / 1000:.3f}; go on with: {_resuming_command(folder)}")
-    finally:
-        run.close()
-    distributed.barrier()  # the first process may still have been writing
-    return folder
+    with closing(batches):
+        fit(recipe, batches, run, config.pace)
+    _conclude(run, config.pace.images)
 
 
 def _folder(plan: Plan) -> Path | None:
     if not distributed.is_first():
         return None
-    folder = plan.folder or runs.create(plan.outdir, f"{plan.dataset.name}-{plan.config.preset}")
+    return plan.folder or runs.create(plan.outdir, f"{plan.dataset.name}-{plan.config.preset}")
+
+
+def _prepare(plan: Plan, folder: Path | None) -> None:
+    if folder is None:
+        return
     if plan.state is not None and plan.state.note:
         set_damaged_state_aside(folder)
     with replacing(folder / "config.json") as file:
         file.write_text(configs.to_json(plan.config), encoding="utf-8")
-    return folder
+
+
+@contextmanager
+def _alone_in(folder: Path | None) -> Iterator[None]:
+    """Keeps a second program from training in the same run folder. The lock goes with the process, however it ends."""
+    if folder is None:
+        yield
+        return
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise ValueError(f"{folder} is being trained by another process: wait for it, or start another run") from error
 
 
 def _resuming_command(folder: Path | None) -> str:
@@ -116,6 +147,16 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
             say(f"that is the end that --kimg {plan.config.pace.kimg:g} sets: give a larger one to go on")
     say(f"training to kimg {plan.config.pace.kimg:g} on {run.device} in {plan.config.precision}")
     say(f"files go to {run.folder}")
+
+
+def _conclude(run: Run, end: int) -> None:
+    """Says how to go on."""
+    seen = run.clock.seen
+    if seen < end:
+        run.report.say(f"stopped at kimg {seen / 1000:.3f}; go on with: {_resuming_command(run.folder)}")
+    elif run.folder is not None:
+        network = shlex.quote(str(runs.network_path(run.folder, seen)))
+        run.report.say(f"done; make pictures with: python generate.py --network {network}")
 
 
 def _more_memory(plan: Plan) -> str:

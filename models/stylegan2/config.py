@@ -22,8 +22,8 @@ class ImageConfig(BaseModel):
     width: int = Field(1024, ge=6, description="image width in pixels")
     channels: Literal[1, 3, 4] = Field(3, description="image channels: 1 grey, 3 RGB, 4 RGBA")
     classes: int = Field(0, ge=0, description="number of classes; 0 is unconditional")
-    channel_base: int = Field(32768, ge=4, description="feature maps times resolution, up to channel_max")
-    channel_max: int = Field(512, ge=1, description="most feature maps of a layer")
+    channel_base: int = Field(32768, ge=4, le=2**26, description="feature maps times resolution, up to channel_max")
+    channel_max: int = Field(512, ge=1, le=2**16, description="most feature maps of a layer")
     mapping_layers: int = Field(8, ge=1, le=32, description="fully connected layers of the mapping network")
     clamp: float = Field(0.0, ge=0, description="limit of a convolution's absolute output; 0 sets none")
 

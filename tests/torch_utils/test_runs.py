@@ -78,7 +78,7 @@ def test_resolve_says_what_is_wrong(tmp_path):
     _refused("latest", tmp_path, f"there is no run in {tmp_path} to resume: give its folder, or another --outdir")
     run = runs.create(tmp_path, "a")
     message = f"{run} holds no state.safetensors: the run stopped before it was first saved; start it anew"
-    _refused("latest", tmp_path, message)
+    _refused("latest", tmp_path, f"no run in {tmp_path} came as far as its first saved state: start anew")
     _refused(str(run), tmp_path, message)
     _refused("nowhere", tmp_path, 'there is no nowhere to resume: give a run folder, a state file in it, or "latest"')
     network = runs.network_path(run, 1000)
