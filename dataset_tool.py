@@ -8,7 +8,8 @@ import click
 from imaging.conversion import Report, convert
 from imaging.sizes import spell
 from imaging.transforms import NAMES
-from torch_utils.cli import Command, Size, option, progress, say
+from torch_utils.cli import Command, Size, counted, option, progress, say, terminable
+from torch_utils.paths import check_folder
 
 EXAMPLES = """
 Examples:
@@ -19,7 +20,7 @@ NAMED_AT_MOST = 20
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option("--source", required=True, type=str, group="Input", help="folder or ZIP of images, nested as you like")
+@option("--source", required=True, type=click.Path(), group="Input", help="folder or ZIP of images, nested as you like")
 @option("--max-images", type=click.IntRange(min=0), default=0, group="Input", help="use only this many; 0 uses all")
 @option(
     "--labels",
@@ -28,7 +29,9 @@ NAMED_AT_MOST = 20
     group="Input",
     help="classes: from dataset.json where there is one (auto), not at all, or one for each sub-folder",
 )
-@option("--dest", required=True, type=str, group="Output", help="ZIP to write; without .zip at its end, a folder")
+@option(
+    "--dest", required=True, type=click.Path(), group="Output", help="ZIP to write; without .zip at its end, a folder"
+)
 @option(
     "--resolution", type=Size(), group="Output", help="size in pixels; not needed if all images have one valid size"
 )
@@ -46,19 +49,39 @@ def main(
     Images are turned upright, cropped at their centre to the aspect of the resolution and resized without aliasing.
     Broken ones are named and left out.
     """
-    if Path(dest).is_file() and not overwrite:
-        raise ValueError(f"--dest {dest} is there already: name another file, or add --overwrite")
-    tell(convert(source, dest, resolution, labels, max_images, progress), dest)
+    check_dest(Path(source), Path(dest), overwrite)
+    with terminable():
+        tell(convert(source, dest, resolution, labels, max_images, progress), dest)
+
+
+def check_dest(source: Path, dest: Path, overwrite: bool) -> None:
+    """Makes sure that `dest` can be written, before the pictures are looked at. ValueError says why it cannot."""
+    if dest.name in ("", ".."):
+        raise ValueError(f"--dest {dest} says where, but gives no name: add the name of a ZIP or folder")
+    if source.is_dir() and source.resolve() in (dest.resolve(), *dest.resolve().parents):
+        raise ValueError(f"--dest {dest} lies in --source {source}: name a place outside of it")
+    if dest.suffix.lower() == ".zip":
+        if dest.is_dir():
+            raise ValueError(f"--dest {dest} is a folder, and only files end in .zip: name another")
+        if dest.exists() and not overwrite:
+            raise ValueError(f"--dest {dest} is there already: name another file, or add --overwrite")
+    elif dest.exists() and not (dest.is_dir() and not any(dest.iterdir())):
+        why = ", and --overwrite replaces only files that end in .zip" if overwrite else ""
+        raise ValueError(f"--dest {dest} is there already and is not an empty folder{why}: name another")
+    check_folder(dest.parent, f"--dest {dest}")
 
 
 def tell(report: Report, dest: str) -> None:
     """What was done, in a few lines."""
-    say(f"wrote {report.written} {NAMES[report.mode]} images of {spell(report.height, report.width)} to {dest}")
+    images = counted(report.written, f"{NAMES[report.mode]} image")
+    say(f"wrote {images} of {spell(report.height, report.width)} to {dest}")
     say(report.labels_note)
     if report.enlarged:
-        say(f"{report.enlarged} images were smaller than that and had to be enlarged")
+        were = "was" if report.enlarged == 1 else "were"
+        say(f"{counted(report.enlarged, 'image')} {were} smaller than that and had to be enlarged")
     if report.broken:
-        say(f"{len(report.broken)} broken images were left out:")
+        were = "was" if len(report.broken) == 1 else "were"
+        say(f"{counted(len(report.broken), 'broken image')} {were} left out:")
         for reason in list(report.broken.values())[:NAMED_AT_MOST]:
             say(f"  {reason}")
         if len(report.broken) > NAMED_AT_MOST:

@@ -5,11 +5,11 @@ from math import ceil, sqrt
 import click
 import torch
 
-from imaging.grid import save_image, tile
+from imaging.grid import LARGEST_SHEET, save_image, tile
 from imaging.pixels import to_pil
 from sampling.options import sampling_options, write_record
 from sampling.sampler import Sampler
-from torch_utils.cli import Command, option, progress, say
+from torch_utils.cli import Command, counted, option, progress, say
 
 EXAMPLES = """
 Examples:
@@ -19,7 +19,6 @@ Examples:
   python generate.py --class happy --seeds 0-9 --outdir happy
 """
 GRID = "grid.png"
-LARGEST_GRID = 2**28  # pixels; larger ones hardly any program can open
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -31,8 +30,8 @@ LARGEST_GRID = 2**28  # pixels; larger ones hardly any program can open
 def main(sampler: Sampler, seeds: list[int], grid: bool, ending: str) -> None:
     """Make pictures, seed0000.png and so on: the same seed gives the same picture every time."""
     height, width = sampler.G.config.height, sampler.G.config.width
-    if grid and len(seeds) * height * width > LARGEST_GRID:
-        most = LARGEST_GRID // (height * width)
+    if grid and len(seeds) * height * width > LARGEST_SHEET:
+        most = LARGEST_SHEET // (height * width)
         raise ValueError(f"--grid takes at most {most} pictures of this size, and --seeds asks for {len(seeds)}")
     tiles = []
     pictures = zip(seeds, sampler.pixels(sampler.ws(seeds), seeds), strict=True)
@@ -43,7 +42,8 @@ def main(sampler: Sampler, seeds: list[int], grid: bool, ending: str) -> None:
         columns = ceil(sqrt(len(seeds) * height / width))  # about as wide as high
         save_image(tile(torch.stack(tiles), min(columns, len(seeds))), sampler.outdir / GRID)
     write_record("generate", sampler)
-    say(f"wrote {len(set(seeds))} {ending} files{f', {GRID}' if grid else ''} and generate.json to {sampler.outdir}")
+    files = counted(len(set(seeds)), f"{ending} file") + (f", {GRID}" if grid else "")
+    say(f"wrote {files} and generate.json to {sampler.outdir}")
 
 
 if __name__ == "__main__":

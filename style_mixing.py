@@ -1,15 +1,17 @@
 """Mix the styles of two pictures: the coarse, middle or fine ones of one in place of the other's."""
 
+from math import isqrt
+
 import click
 import torch
 from torch import Tensor
 
-from imaging.grid import save_image, tile
+from imaging.grid import LARGEST_SHEET, save_image, tile
 from imaging.pixels import to_pil
 from models.stylegan2.latents import layer_range, mix
 from sampling.options import sampling_options, write_record
 from sampling.sampler import Sampler
-from torch_utils.cli import Command, SeedList, option, progress, say
+from torch_utils.cli import Command, SeedList, counted, option, progress, say
 
 EXAMPLES = """
 Examples:
@@ -34,7 +36,8 @@ def main(sampler: Sampler, rows: list[int], cols: list[int], styles: str) -> Non
     ROW-ROW.png and COL-COL.png are the pictures themselves; grid.png shows all, with the columns' in its first row and
     the rows' in its first column.
     """
-    layers = layer_range(styles, sampler.G.config.num_ws)
+    _check_grid(sampler, len(rows), len(cols))
+    layers = _layers(styles, sampler.G.config.num_ws)
     seeds = list(dict.fromkeys(rows + cols))
     ws = dict(zip(seeds, sampler.ws(seeds), strict=True))
     pairs = list(dict.fromkeys([(seed, seed) for seed in seeds] + [(row, col) for row in rows for col in cols]))
@@ -46,7 +49,25 @@ def main(sampler: Sampler, rows: list[int], cols: list[int], styles: str) -> Non
         pictures[pair] = pixels
     save_image(tile(_grid(pictures, rows, cols), len(cols) + 1), sampler.outdir / GRID)
     write_record("style_mixing", sampler)
-    say(f"wrote {len(pairs)} pictures, {GRID} and style_mixing.json to {sampler.outdir}")
+    say(f"wrote {counted(len(pairs), 'picture')}, {GRID} and style_mixing.json to {sampler.outdir}")
+
+
+def _check_grid(sampler: Sampler, rows: int, cols: int) -> None:
+    most = LARGEST_SHEET // (sampler.G.config.height * sampler.G.config.width)
+    tiles = (rows + 1) * (cols + 1)
+    if tiles > most:
+        side = isqrt(most) - 1
+        raise ValueError(
+            f"--rows and --cols ask for a grid of {tiles} pictures, and at most {most} of this size fit on one: "
+            f"take fewer seeds, such as {side} rows and {side} columns"
+        )
+
+
+def _layers(styles: str, num_ws: int) -> list[int]:
+    try:
+        return layer_range(styles, num_ws)
+    except ValueError as error:
+        raise ValueError(f"--styles: {error}") from error
 
 
 def _grid(pictures: dict[Pair, Tensor], rows: list[int], cols: list[int]) -> Tensor:

@@ -1,13 +1,15 @@
 """Show what truncation does: the same seeds at several values of psi."""
 
+from collections.abc import Sequence
+
 import click
 from PIL import Image
 
-from imaging.grid import save_image, sheet
+from imaging.grid import LARGEST_SHEET, save_image, sheet
 from imaging.pixels import to_pil
 from sampling.options import sampling_options, write_record
 from sampling.sampler import Sampler
-from torch_utils.cli import Command, FloatList, option, progress, say
+from torch_utils.cli import Command, FloatList, counted, option, progress, say
 
 EXAMPLES = """
 Examples:
@@ -16,6 +18,7 @@ Examples:
   python truncation.py --seeds 85,265 --psis 0.5,0.7,1 --psi-cutoff 8
 """
 SHEET = "truncation.png"
+LABEL = (20, 64)  # about the least height and width of a picture on a sheet with labels
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -32,6 +35,7 @@ def main(sampler: Sampler, seeds: list[int], psis: list[float]) -> None:
 
     Writes seed0000-psi+0.5.png and so on, and all on one sheet, truncation.png.
     """
+    _check_sheet(sampler, len(seeds), len(psis))
     pairs = [(seed, psi) for seed in seeds for psi in psis]
     ws = (w for seed, psi in pairs for w in sampler.ws([seed], psi))
     made = sampler.pixels(ws, [seed for seed, _ in pairs])
@@ -40,10 +44,27 @@ def main(sampler: Sampler, seeds: list[int], psis: list[float]) -> None:
         pictures.append(to_pil(pixels))
         save_image(pictures[-1], sampler.outdir / f"seed{seed:04d}-psi{psi:+}.png")
     rows = [pictures[start : start + len(psis)] for start in range(0, len(pictures), len(psis))]
-    labelled = sheet(rows, [f"seed {seed}" for seed in seeds], [f"psi {psi:g}" for psi in psis])
+    labelled = sheet(rows, [f"seed {seed}" for seed in seeds], _psi_labels(psis))
     save_image(labelled, sampler.outdir / SHEET)
     write_record("truncation", sampler)
-    say(f"wrote {len(set(pairs))} pictures, {SHEET} and truncation.json to {sampler.outdir}")
+    say(f"wrote {counted(len(set(pairs)), 'picture')}, {SHEET} and truncation.json to {sampler.outdir}")
+
+
+def _check_sheet(sampler: Sampler, seeds: int, psis: int) -> None:
+    height, width = max(sampler.G.config.height, LABEL[0]), max(sampler.G.config.width, LABEL[1])
+    most = LARGEST_SHEET // (height * width)
+    if seeds * psis > most:
+        raise ValueError(
+            f"--seeds and --psis ask for {seeds} x {psis} = {seeds * psis} pictures, and at most {most} of this size "
+            f"fit on a sheet: take fewer seeds or values of psi"
+        )
+
+
+def _psi_labels(psis: Sequence[float]) -> list[str]:
+    """The values with six digits, or with as many as it takes to tell them apart."""
+    values = list(dict.fromkeys(psis))
+    digits = next(n for n in range(6, 18) if len({f"{psi:.{n}g}" for psi in values}) == len(values))
+    return [f"psi {psi:.{digits}g}" for psi in psis]
 
 
 if __name__ == "__main__":

@@ -71,7 +71,8 @@ class NetworkFile:
         try:
             network.load_state_dict(own, assign=True)
         except RuntimeError as error:
-            raise ValueError(f"{self.path} is damaged (the tensors of {name} do not fit its configuration)") from error
+            misfit = f"the tensors of {name} do not fit its configuration"
+            raise checkpoint.DamagedError(self.path, misfit) from error
         return network.requires_grad_(False).eval()
 
 

@@ -3,7 +3,6 @@
 import functools
 import inspect
 import json
-import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ import torch
 
 from sampling.sampler import Sampler, open_sampler
 from torch_utils.atomic import replacing
-from torch_utils.cli import SeedList, option
+from torch_utils.cli import Number, SeedList, option
 from torch_utils.device import is_out_of_memory
 
 
@@ -63,12 +62,6 @@ def write_record(script: str, sampler: Sampler) -> None:
         file.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
-def _finite(context: click.Context, param: click.Parameter, value: float) -> float:
-    if not math.isfinite(value):
-        raise click.BadParameter(f"got {value}, wanted a number such as 0.7")
-    return value
-
-
 def _seeds_option(default: str) -> Callable[..., Any]:
     return option("--seeds", type=SeedList(), default=default, group="Pictures", help="one picture for each")
 
@@ -76,9 +69,8 @@ def _seeds_option(default: str) -> Callable[..., Any]:
 _PSI_OPTION = option(
     "--psi",
     "--trunc",
-    type=float,
+    type=Number(),
     default=1.0,
-    callback=_finite,
     group="Pictures",
     help="truncation: 1 full variety, towards 0 the average image",
 )
@@ -87,7 +79,7 @@ _NETWORK_OPTIONS = [
         "--network",
         type=click.Path(path_type=Path),
         group="Network",
-        help="network-….safetensors file; without it the newest one in runs, else the bundled one",
+        help="network-….safetensors file, or a run folder; without it the newest one in runs, else the bundled one",
     ),
     option(
         "--class",

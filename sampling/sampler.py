@@ -9,12 +9,14 @@ from torch import Tensor
 
 from imaging.pixels import MODES
 from imaging.sizes import spell
+from imaging.transforms import NAMES
 from models.families import NetworkFile, read_network
 from models.stylegan2.generator import Generator, NoiseMode
 from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
 from sampling.classes import class_names, find_class, listed, titled
 from torch_utils.cli import say
 from torch_utils.device import Precision, resolve_device, resolve_precision, set_precision
+from torch_utils.paths import check_folder
 from torch_utils.runs import newest_network
 
 RUNS = Path("runs")
@@ -67,12 +69,13 @@ def open_sampler(
     batch: int,
     psi: float = 1.0,
 ) -> Sampler:
-    """Loads the network, checks the options against it, and says which network and classes they mean.
+    """Checks that the folder can be written, loads the network, checks the options against it, and says which network and classes they mean.
 
     Raises:
         FileNotFoundError: when there is no such network, or none was named and none is found.
         ValueError: when the file is no network, or an option does not fit it or this machine.
     """
+    check_folder(outdir, f"--outdir {outdir}")
     where = resolve_device(device)
     number_format = resolve_precision(precision, where)
     file = read_network(network or _default_network())
@@ -120,7 +123,7 @@ def _introduce(file: NetworkFile, G: Generator, label: int | None) -> None:
     """Says which network it is and which classes it is asked for."""
     config, kimg = G.config, file.metadata.get("kimg")
     age = "" if kimg is None else f", {kimg:g} kimg"
-    say(f"network {file.path}: {spell(config.height, config.width)} {MODES[config.channels]}{age}")
+    say(f"network {file.path}: {spell(config.height, config.width)} {NAMES[MODES[config.channels]]}{age}")
     names = class_names(file.metadata, config.classes)
     if label is not None:
         say(f"class of all pictures: {titled(label, names)}")

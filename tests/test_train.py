@@ -1,54 +1,17 @@
-"""train.py as a person meets it: its files, its help, and its sentences when something is wrong."""
+"""train.py as a person meets it: its files, its help, transfer, and finding the way back to a run."""
 
-import io
 import json
-import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from filelock import FileLock
 from PIL import Image
 
-import train
 from models.families import load_network, read_network
+from tests.commands import refused, run, tiny_sets, train_on, zipped
 from tests.training import runs
-from tests.training.runs import tiny
 from torch_utils import runs as folders
-from training.run import Run
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(train.main, arguments, prog_name="train.py")
-
-
-def tiny_sets(**more) -> list[str]:
-    return [f"--set={name}={value}" for name, value in tiny(**more).items() if not name.startswith("data.")]
-
-
-def refused(result: Result) -> str:
-    """The sentence of a refusal: exit code 2, no traceback."""
-    assert result.exit_code == 2, result.output
-    assert "Traceback" not in result.output
-    return result.output.split("Error: ", 1)[1].strip()
-
-
-def picture(size: int = 16, value: int = 0, mode: str = "RGB") -> Image.Image:
-    return Image.fromarray(np.full([size, size, 3], value, np.uint8)).convert(mode)
-
-
-def zipped(path: Path, count: int = 8, labels: list | None = None, broken: int | None = None, **more) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for i in range(count):
-            buffer = io.BytesIO()
-            picture(value=i * 20 % 256, **more).save(buffer, "PNG")
-            data = buffer.getvalue()
-            archive.writestr(f"00000/img{i:08d}.png", data[:50] if i == broken else data)
-        if labels is not None:
-            archive.writestr("dataset.json", json.dumps({"labels": labels}))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -161,11 +124,6 @@ def test_transfer_says_which_option_is_to_blame(finished, tmp_path, change, blam
     assert not list(tmp_path.iterdir())
 
 
-def train_on(path: Path, tmp_path: Path, *more: str, **settings) -> Result:
-    sets = tiny_sets(**{"pace__kimg": 0.02, **settings})
-    return run("--data", str(path), "--outdir", str(tmp_path / "runs"), *sets, *more)
-
-
 def test_a_labelled_zip_trains_by_class_and_says_so(tmp_path):
     labels = [[f"00000/img{i:08d}.png", i % 2] for i in range(8)]
     result = train_on(zipped(tmp_path / "faces.zip", labels=labels), tmp_path, "--mirror", "--workers", "1")
@@ -180,114 +138,6 @@ def test_grey_and_transparent_images(tmp_path, mode, channels):
     assert f"{channels} channels, no classes" in result.output
     (folder,) = (tmp_path / "runs").iterdir()
     assert Image.open(folder / "fakes-000000.0.png").mode == mode
-
-
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_broken_image_stops_the_run_and_is_named(tmp_path, workers):
-    """Its header is whole, so it is met when it is decoded."""
-    path = zipped(tmp_path / "faces.zip", broken=5)
-    assert "img00000005.png" in refused(train_on(path, tmp_path, "--workers", workers))
-
-
-BAD_DATA = {
-    "missing": (lambda p: p / "nowhere.zip", "nowhere.zip"),
-    "empty folder": (lambda p: (p / "empty").mkdir() or p / "empty", "no images"),
-    "not a zip": (lambda p: (p / "a.zip").write_text("hello") and p / "a.zip", "a.zip"),
-    "size 7": (lambda p: zipped(p / "seven.zip", size=7), "7x7"),
-    "wrong label": (lambda p: zipped(p / "l.zip", labels=[["00000/nobody.png", 0]]), "dataset.json"),
-    "demo size": (lambda p: "demo:7", "7x7"),
-    "demo word": (lambda p: "demo:big", "'big' is not a size"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_DATA)
-def test_bad_data_is_refused_before_anything_is_written(case, tmp_path):
-    make, named = BAD_DATA[case]
-    assert named in refused(train_on(make(tmp_path), tmp_path))
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments, sentence",
-    [
-        (["--batch", "10", "--batch-gpu", "4"], "--batch-gpu 4 does not divide"),
-        (["--batch", "0"], "--batch"),
-        (["--gamma", "nan"], "--gamma"),
-        (["--gamma", "-1"], "--gamma"),
-        (["--kimg", "many"], "--kimg"),
-        (
-            ["--precision", "fp16", "--device", "cpu"],
-            "--precision fp16: a CPU computes float16 hundreds of times slower",
-        ),
-        (["--precision", "tf32", "--device", "cpu"], "--precision tf32: only CUDA devices know it"),
-        (["--preset", "paper64"], "--preset"),
-        (["--set", "loss.gama=3"], "loss.gamma"),
-        (["--set", "loss.gamma"], "--set got 'loss.gamma', wanted NAME=VALUE"),
-        (["--set", "generator.w_dim=wide"], "--set generator.w_dim"),
-        (["--resume", ""], "--resume is empty"),
-        (["--set", "generator.height=64"], "--set generator.height comes from the data, where it is 32: leave it out"),
-        (["--set", "generator.channel_max=100000000000"], "generator.channel_max"),
-        (["--labels", "folders"], "the demo set has no sub-folders"),
-        (["--resume", "latest"], "there is no run in"),
-        (["--resume", "x", "--transfer", "y"], "--resume goes on with a run and --transfer starts a new one"),
-        (["--transfer", "nothing.safetensors"], "there is no file nothing.safetensors"),
-        (["--max-images", "-3"], "--max-images"),
-    ],
-)
-def test_options_that_make_no_sense(tmp_path, arguments, sentence):
-    assert sentence in refused(run("--outdir", str(tmp_path), *arguments))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-def test_a_device_that_is_not_there():
-    assert "--device cuda: this PyTorch" in refused(run("--device", "cuda"))
-
-
-def test_out_of_memory_names_the_next_batch_gpu(tmp_path, monkeypatch):
-    def fail(*arguments):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-
-    monkeypatch.setattr("training.session.fit", fail)
-    sentence = refused(run("--outdir", str(tmp_path), *tiny_sets(pace__batch=16, discriminator__mbstd_group=4)))
-    assert sentence == "out of memory with --batch-gpu 16: try --batch-gpu 8"
-
-
-def test_divergence_ends_the_run_with_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.gan_losses.generator_loss", lambda scores: scores * float("nan"))
-    sentence = refused(run("--outdir", str(tmp_path), *tiny_sets(pace__kimg=0.2, pace__tick=0.05)))
-    assert sentence.startswith("the gradients of Gmain were infinite or nan")
-
-
-def test_a_full_disk_ends_the_run_and_spares_the_state(tmp_path, monkeypatch):
-    """The second state does not fit: the first is still there, whole."""
-    from training.run import read_state
-
-    honest, states = Run.save_state, []
-
-    def save_state(self, recipe):
-        if states:
-            monkeypatch.setattr("torch_utils.checkpoint.save_file", no_space)
-        states.append(self.clock.seen)
-        honest(self, recipe)
-
-    def no_space(tensors, path, metadata):
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device", str(path))
-
-    monkeypatch.setattr(Run, "save_state", save_state)
-    sentence = refused(run("--outdir", str(tmp_path), *tiny_sets(pace__kimg=0.2)))
-    assert sentence.startswith("no space left to write")
-    (folder,) = tmp_path.iterdir()
-    assert not list(folder.glob("*.tmp")) and not list(folder.glob(".*.tmp"))
-    assert read_state(folders.resolve(str(folder), tmp_path)).clock.seen == states[0]
-
-
-def test_resume_refuses_other_data(tmp_path):
-    path = zipped(tmp_path / "faces.zip")
-    assert train_on(path, tmp_path).exit_code == 0
-    zipped(path, count=9)
-    sentence = refused(run("--resume", "latest", "--outdir", str(tmp_path / "runs"), "--kimg", "1"))
-    assert "faces.zip has changed since this run was stopped" in sentence
 
 
 def test_resume_finds_data_that_were_moved(tmp_path):

@@ -1,17 +1,35 @@
 """What every script's command line shares: grouped help, errors in one sentence, progress on a terminal or in a log."""
 
 import errno
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 import click
 from tqdm import tqdm
 
 from torch_utils.flags import Option
-from torch_utils.ranges import FloatList, SeedList, Size
+from torch_utils.ranges import FloatList, Number, SeedList, Size
 
-__all__ = ["Command", "FloatList", "Option", "RefusalError", "SeedList", "Size", "option", "progress", "say"]
+__all__ = [
+    "Command",
+    "FloatList",
+    "Number",
+    "Option",
+    "RefusalError",
+    "SeedList",
+    "Size",
+    "counted",
+    "option",
+    "progress",
+    "say",
+    "terminable",
+]
+
+QUIET_BELOW = 100  # items: so few pass without lines of progress in a log
 
 Item = TypeVar("Item")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -36,6 +54,16 @@ class Command(click.Command):
             "max_content_width": 110,
         } | (kwargs.get("context_settings") or {})
         super().__init__(*args, **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Before any conversion: an empty text would become the path of the current folder.
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        for param in self.params:
+            is_path = isinstance(param.type, click.Path) or getattr(param, "metavar", None) == "TEXT"
+            if is_path and given.get(param.name or "") == "":
+                mend = "name a file or folder" + ("" if param.required else ", or leave it out")
+                raise click.UsageError(f"{param.opts[0]} is empty: {mend}", ctx)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -77,8 +105,29 @@ def say(text: str = "") -> None:
     sys.stdout.flush()
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within the block SIGTERM ends the program as an interrupt does: what is half made is removed on the way out."""
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
 def progress(iterable: Iterable[Item], total: int, label: str) -> Iterator[Item]:
     """The items, with a bar on a terminal, or a plain line at each tenth where the output goes to a log.
+
+    A log gets no lines about fewer than 100 items.
 
     Both are written to standard error, which leaves standard output to the results.
     """
@@ -87,8 +136,17 @@ def progress(iterable: Iterable[Item], total: int, label: str) -> Iterator[Item]
         return
     for done, item in enumerate(iterable, start=1):
         yield item
-        if done * 10 // max(total, 1) > (done - 1) * 10 // max(total, 1):
+        if total >= QUIET_BELOW and done * 10 // total > (done - 1) * 10 // total:
             print(f"{label}: {done} of {total}", file=sys.stderr, flush=True)
+
+
+_REASONS = {
+    errno.EEXIST: "is there already and is not a folder",
+    errno.ENOTDIR: "cannot be there, for what should be a folder in its path is a file",
+    errno.EISDIR: "is a folder where a file is wanted",
+    errno.EROFS: "lies on a disk that is read-only",
+    errno.ENAMETOOLONG: "has too long a name",
+}
 
 
 def _told(error: OSError) -> str:
@@ -102,4 +160,5 @@ def _told(error: OSError) -> str:
         return f"there is no{place or ' such file'}: check the path"
     if isinstance(error, PermissionError):
         return f"no permission for{place or ' a file'}: choose another path, or change its permissions"
-    return f"cannot use{place or ' a file'}: {error.strerror}"
+    reason = _REASONS.get(error.errno, f"cannot be used ({error.strerror})")
+    return f"{place.strip() or 'a file'} {reason}: choose another path"

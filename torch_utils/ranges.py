@@ -10,6 +10,7 @@ import click
 MAX_ITEMS = 1_000_000
 MAX_SEED = 2**32 - 1  # numpy's RandomState takes no larger one
 MAX_SIDE = 65_536
+MAX_NUMBER = 1000  # far beyond any truncation that shows something, far below what overflows
 
 
 class _Spelled(click.ParamType):
@@ -35,7 +36,7 @@ class SeedList(_Spelled):
     def read(self, text: str) -> list[int]:
         seeds: list[int] = []
         for part in text.split(","):
-            found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part.strip())
+            found = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part.strip())
             if found is None:
                 raise ValueError(f"got {part.strip()!r}, wanted seeds such as 0-9,15")
             first, last = int(found[1]), int(found[2] or found[1])
@@ -48,17 +49,30 @@ class SeedList(_Spelled):
         return seeds
 
 
+class Number(_Spelled):
+    """`0.7` -> 0.7: a number of -1000 .. 1000."""
+
+    name = "number"
+
+    def read(self, text: str) -> float:
+        return _float(_decimal(text, f"a number from -{MAX_NUMBER} to {MAX_NUMBER} such as 0.7"))
+
+
 class FloatList(_Spelled):
-    """`0.5,0.7` -> [0.5, 0.7], and `-1:1:0.5` -> [-1.0, -0.5, 0.0, 0.5, 1.0]: from, to (included), step."""
+    """`0.5,0.7` -> [0.5, 0.7], and `-1:1:0.5` -> [-1.0, -0.5, 0.0, 0.5, 1.0]: from, to (included), step.
+
+    All are numbers of -1000 .. 1000.
+    """
 
     name = "numbers"
 
     def read(self, text: str) -> list[float]:
         numbers: list[float] = []
+        wanted = f"numbers from -{MAX_NUMBER} to {MAX_NUMBER} such as 0.5,0.7 or -1:1:0.5"
         for part in text.split(","):
-            terms = [_decimal(term) for term in part.split(":")]
+            terms = [_decimal(term, wanted) for term in part.split(":")]
             if len(terms) == 1:
-                numbers.append(float(terms[0]) + 0.0)  # + 0.0 turns -0 into 0
+                numbers.append(_float(terms[0]))
             elif len(terms) == 3:
                 start, stop, step = terms
                 numbers += _steps(start, stop, step, len(numbers))
@@ -86,18 +100,24 @@ def _steps(start: Decimal, stop: Decimal, step: Decimal, already: int) -> list[f
     # In decimals, as they are written: 0.1 added ten times in binary is not 1.
     if step == 0 or (stop - start) * step < 0:
         raise ValueError(f"got the step {step}, wanted one that leads from {start} to {stop}")
+    if abs(stop - start) > MAX_ITEMS * abs(step):
+        raise ValueError(f"got the step {step}, wanted one that makes at most {MAX_ITEMS} numbers")
     count = math.floor((stop - start) / step) + 1
     _check_count(already + count, "numbers")
-    return [float(start + k * step) + 0.0 for k in range(count)]
+    return [_float(start + k * step) for k in range(count)]
 
 
-def _decimal(text: str) -> Decimal:
+def _float(number: Decimal) -> float:
+    return float(number) + 0.0  # which turns -0 into 0
+
+
+def _decimal(text: str, wanted: str) -> Decimal:
     try:
         number = Decimal(text.strip())
     except InvalidOperation:
         number = Decimal("nan")
-    if not number.is_finite() or not math.isfinite(float(number)):
-        raise ValueError(f"got {text.strip()!r}, wanted numbers such as 0.5,0.7 or -1:1:0.5")
+    if not number.is_finite() or abs(number) > MAX_NUMBER:
+        raise ValueError(f"got {text.strip()!r}, wanted {wanted}")
     return number
 
 
