@@ -81,13 +81,14 @@ class Conv2D(nn.Module):
 
     def forward(self, x: Tensor, gain: float | None = None) -> Tensor:
         """[N, I, H, W] -> [N, O, H / down, W / down], times `gain` (the activation's own where it is None)."""
-        w = (self.weight * self.weight_gain).to(x.dtype)
-        f = blur(x.device) if self.down > 1 else None
-        x = conv2d_resample(x, w, f, down=self.down, padding=w.shape[2] // 2)
         usual = ACTIVATIONS[self.act].gain
         gain = usual if gain is None else gain
+        linear = self.act == "linear" and self.bias is None  # then the gain can ride on the weights
+        w = (self.weight * (self.weight_gain * gain if linear else self.weight_gain)).to(x.dtype)
+        f = blur(x.device) if self.down > 1 else None
+        x = conv2d_resample(x, w, f, down=self.down, padding=w.shape[2] // 2)
         clamp = self.clamp * gain / usual if self.clamp else None  # a branch at half its power is limited to half, too
-        return bias_act(x, self.bias, act=self.act, gain=gain, clamp=clamp)
+        return bias_act(x, self.bias, act=self.act, gain=1.0 if linear else gain, clamp=clamp)
 
 
 class Conv2DMod(nn.Module):
