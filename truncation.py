@@ -1,7 +1,5 @@
 """Show what truncation does: the same seeds at several values of psi."""
 
-from collections.abc import Sequence
-
 import click
 from PIL import Image
 
@@ -44,7 +42,7 @@ def main(sampler: Sampler, seeds: list[int], psis: list[float]) -> None:
         pictures.append(to_pil(pixels))
         save_image(pictures[-1], sampler.outdir / f"seed{seed:04d}-psi{psi:+}.png")
     rows = [pictures[start : start + len(psis)] for start in range(0, len(pictures), len(psis))]
-    labelled = sheet(rows, [f"seed {seed}" for seed in seeds], _psi_labels(psis))
+    labelled = sheet(rows, [f"seed {seed}" for seed in seeds], [_psi_label(psi) for psi in psis])
     save_image(labelled, sampler.outdir / SHEET)
     write_record("truncation", sampler)
     say(f"wrote {counted(len(set(pairs)), 'picture')}, {SHEET} and truncation.json to {sampler.outdir}")
@@ -60,11 +58,9 @@ def _check_sheet(sampler: Sampler, seeds: int, psis: int) -> None:
         )
 
 
-def _psi_labels(psis: Sequence[float]) -> list[str]:
-    """The values with six digits, or with as many as it takes to tell them apart."""
-    values = list(dict.fromkeys(psis))
-    digits = next(n for n in range(6, 18) if len({f"{psi:.{n}g}" for psi in values}) == len(values))
-    return [f"psi {psi:.{digits}g}" for psi in psis]
+def _psi_label(psi: float) -> str:
+    """The value as short as it can be said exactly, so that no two look alike."""
+    return f"psi {psi:g}" if float(f"{psi:g}") == psi else f"psi {psi}"
 
 
 if __name__ == "__main__":

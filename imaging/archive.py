@@ -163,7 +163,9 @@ def open_archive(path: str | Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES
     try:
         return FolderArchive(path, suffixes) if path.is_dir() else ZipArchive(path, suffixes)
     except PermissionError as error:
-        raise ValueError(f"{error.filename or path} may not be read: {error.strerror}") from error
+        raise ValueError(
+            f"{error.filename or path} may not be read: change its permissions, or give another"
+        ) from error
 
 
 class ArchiveWriter:

@@ -125,6 +125,8 @@ def _mending(path: Path) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise ValueError(f"{error}; bring it back") from error
         remedy = f"remove it, or leave out all broken ones with `{_conversion(path, 'clean')}`"
         raise ValueError(f"{error}; {remedy}") from error
 

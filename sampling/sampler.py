@@ -69,7 +69,9 @@ def open_sampler(
     batch: int,
     psi: float = 1.0,
 ) -> Sampler:
-    """Checks that the folder can be written, loads the network, checks the options against it, and says which network and classes they mean.
+    """Loads the network, checks the options against it, and says which network and classes they mean.
+
+    Whether there can be a folder for the pictures is found out first.
 
     Raises:
         FileNotFoundError: when there is no such network, or none was named and none is found.

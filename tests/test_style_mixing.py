@@ -107,8 +107,24 @@ def test_grey_and_transparent_networks(tmp_path, channels):
 )
 def test_layers_that_do_not_fit_are_refused(styles, told):
     result = run("--styles", styles)
-    assert result.exit_code == 2 and result.output.splitlines()[-1] == f"Error: {told}"
+    assert result.exit_code == 2 and result.output.splitlines()[-1] == f"Error: --styles: {told}"
     assert not Path("out").exists()
+
+
+def test_a_grid_that_no_program_could_open(monkeypatch):
+    result = run("--rows", "0-99999", "--cols", "0-99999")
+    assert result.exit_code == 2 and not Path("out").exists()
+    assert result.output.splitlines()[-1] == (
+        "Error: --rows and --cols ask for a grid of 10000200001 pictures, and at most 1048576 of this size fit on one: "
+        "take fewer seeds, such as 1023 rows and 1023 columns"
+    )
+    monkeypatch.setattr(style_mixing, "LARGEST_SHEET", 9 * 256)
+    assert run("--rows", "0-1", "--cols", "0-2").exit_code == 2
+    assert run("--rows", "0-1", "--cols", "0-1").exit_code == 0
+
+
+def test_one_picture_is_singular():
+    assert "wrote 1 picture, grid.png" in run("--rows", "3", "--cols", "3").stdout
 
 
 @pytest.mark.parametrize("flag", ["--seeds", "--psis", "--grid"])

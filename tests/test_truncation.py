@@ -9,6 +9,7 @@ from PIL import Image
 import generate
 import truncation
 from tests.networks import save_tiny
+from torch_utils.ranges import FloatList
 
 
 @pytest.fixture(autouse=True)
@@ -93,16 +94,43 @@ def test_grey_and_transparent_networks(tmp_path, channels):
 @pytest.mark.parametrize(
     ("psis", "told"),
     [
-        ("nan", "got 'nan', wanted numbers such as 0.5,0.7 or -1:1:0.5"),
+        ("nan", "got 'nan', wanted numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
         ("-1:1", "got '-1:1', wanted FROM:TO:STEP such as -1:1:0.5"),
         ("-1:1:0", "got the step 0, wanted one that leads from -1 to 1"),
-        ("", "got '', wanted numbers such as 0.5,0.7 or -1:1:0.5"),
+        ("", "got '', wanted numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
     ],
 )
 def test_values_that_mean_nothing_are_refused(psis, told):
     result = run("--psis", psis)
     assert result.exit_code == 2 and not Path("out").exists()
     assert result.output.splitlines()[-1] == f"Error: Invalid value for '--psis': {told}"
+
+
+def test_a_sheet_that_no_program_could_open():
+    result = run("--seeds", "0-999999", "--psis", "-1000:1000:0.01")
+    assert result.exit_code == 2 and not Path("out").exists()
+    assert result.output.splitlines()[-1] == (
+        "Error: --seeds and --psis ask for 1000000 x 200001 = 200001000000 pictures, and at most 209715 of this size "
+        "fit on a sheet: take fewer seeds or values of psi"
+    )
+
+
+def test_one_picture_is_singular():
+    assert "wrote 1 picture, truncation.png" in run("--seeds", "3", "--psis", "-0").stdout
+    assert Path("out/seed0003-psi+0.0.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("psis", "labels"),
+    [
+        ("0.5,1,-0", ["psi 0.5", "psi 1", "psi 0"]),
+        ("0.1234567,0.1234568", ["psi 0.1234567", "psi 0.1234568"]),
+        ("0.5,0.5,0.50000001", ["psi 0.5", "psi 0.5", "psi 0.50000001"]),
+        ("0.3,0.30000000000000004", ["psi 0.3", "psi 0.30000000000000004"]),
+    ],
+)
+def test_labels_tell_values_apart(psis, labels):
+    assert [truncation._psi_label(psi) for psi in FloatList().read(psis)] == labels
 
 
 def test_psi_does_not_apply():

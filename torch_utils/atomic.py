@@ -30,7 +30,7 @@ def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
-        if error.errno is None or error.filename is not None and Path(error.filename) != temporary:
+        if error.errno is None or (error.filename is not None and Path(error.filename) != temporary):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error  # the user knows nothing of the temporary
     finally:

@@ -78,7 +78,23 @@ def test_missing_paths(tmp_path):
 
 def test_empty_folders_and_zips(write):
     path = write({"notes.txt": b"x"})
-    assert failure(open_archive, path) == f"{path} holds no images (png, jpg, jpeg, webp)"
+    assert failure(open_archive, path) == (
+        f"{path} holds no images (png, jpg, jpeg, webp): give a ZIP or folder that does, "
+        f"or make a set of other kinds with dataset_tool.py"
+    )
+
+
+@pytest.mark.parametrize("sign", ["log.txt", "stats.jsonl"])
+def test_run_folders_in_a_folder_of_pictures_are_passed_over(tmp_path, sign):
+    run = {"config.json": b"{}", sign: b"", "reals.png": picture(), "deep/fakes.png": picture()}
+    other = {"config.json": b"{}", "a.png": picture()}
+    files = FILES | {f"runs/00000-a/{name}": content for name, content in run.items()}
+    files |= {f"mine/{name}": content for name, content in other.items()}
+    folder = write_folder(tmp_path / "set", files)
+    assert open_archive(folder).names == ("3.PNG", "a/1.png", "b/2.png", "mine/a.png")
+    assert open_archive(folder / "runs" / "00000-a").names == ("deep/fakes.png", "reals.png"), (
+        "when asked for, they are"
+    )
 
 
 def test_what_is_no_zip(tmp_path):
@@ -131,7 +147,7 @@ def test_unreadable_folders(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "scandir", deny)
-    assert failure(open_archive, folder) == f"{folder} may not be read: Permission denied"
+    assert failure(open_archive, folder) == f"{folder} may not be read: change its permissions, or give another"
 
 
 def test_dangling_links_are_ignored(tmp_path):

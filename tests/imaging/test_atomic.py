@@ -1,3 +1,8 @@
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 
 from imaging.atomic import replacing, replacing_folder
@@ -38,3 +43,36 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
         (folder / "a").touch()
         assert not path.exists()
     assert [p.name for p in path.iterdir()] == ["a"] and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_dead_processes_left_is_swept(tmp_path):
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    host = socket.gethostname()
+    stale = [tmp_path / f".a.{host}-{int(dead.stdout)}.tmp", tmp_path / ".a.elsewhere-7.tmp"]
+    alive = [
+        tmp_path / f".a.{host}-{os.getppid()}.tmp",  # its process lives
+        tmp_path / ".a.elsewhere-8.tmp",  # another machine's, and young
+        tmp_path / f".b.{host}-{int(dead.stdout)}.tmp",  # another file's
+    ]
+    for path in stale[1:] + alive:
+        path.touch()
+    stale[0].mkdir()
+    (stale[0] / "half.png").touch()
+    os.utime(stale[1], (0, 0))
+    with replacing(tmp_path / "a"):
+        pass
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a", *alive])
+
+
+def test_errors_of_the_system_name_what_was_to_be_written(tmp_path):
+    path = tmp_path / "a"
+    for inside in (None, "img.png"):
+        with pytest.raises(OSError) as error, replacing_folder(path) as folder:
+            raise OSError(28, "No space left on device", str(folder / inside) if inside else None)
+        assert (error.value.errno, error.value.filename) == (28, str(path))
+    with pytest.raises(OSError) as error, replacing(tmp_path / ("long" * 70)):
+        pass
+    assert error.value.filename == str(tmp_path / ("long" * 70))
+    with pytest.raises(FileNotFoundError) as error, replacing(path):
+        (tmp_path / "other").read_bytes()
+    assert error.value.filename == str(tmp_path / "other")

@@ -1,3 +1,5 @@
+import shlex
+
 import numpy as np
 import pydantic
 import pytest
@@ -76,9 +78,7 @@ def test_equal_fingerprints_mean_equal_items(tmp_path):
     ("modes", "channels", "note"),
     [
         (["L"], 1, None),
-        (["RGBA"], 4, None),
         (["L", "RGB", "RGB"], 3, "the set mixes 1 grey and 2 RGB images: all are read as RGB"),
-        (["L", "RGBA"], 4, "the set mixes 1 grey and 1 RGBA images: all are read as RGBA"),
     ],
 )
 def test_the_richest_mode_is_taken_for_all(tmp_path, modes, channels, note):
@@ -86,6 +86,17 @@ def test_the_richest_mode_is_taken_for_all(tmp_path, modes, channels, note):
     dataset = opened(write_zip(tmp_path / "a.zip", files))
     assert dataset.channels == channels and dataset.notes == ((note,) if note else ())
     assert all(dataset[i][0].shape == (channels, 16, 16) for i in range(len(dataset)))
+
+
+def test_transparency_comes_with_the_command_that_drops_it(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"a.png": picture(mode="RGBA"), "b.png": picture(mode="L")})
+    dataset = opened(path)
+    assert dataset.channels == 4 and dataset[1][0].shape == (4, 16, 16)
+    assert dataset.notes == (
+        "the set mixes 1 grey and 1 RGBA images: all are read as RGBA",
+        f"transparency is learned as a fourth channel; if no image makes use of it, "
+        f"`python dataset_tool.py --source {path} --dest {tmp_path / 'a-clean.zip'}` leaves it out",
+    )
 
 
 def test_unusual_modes_are_read(tmp_path):
@@ -110,23 +121,42 @@ def test_differing_sizes_come_with_the_command_that_mends_them(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["my pets; 2", "v1.2", "it's"])
+def test_the_command_can_be_pasted_whatever_the_path_is(tmp_path, monkeypatch, name):
+    path = write_folder(tmp_path / name, FILES | {"9.png": picture(100, 90)})
+    command = shlex.split(failure(path).split("`")[1])
+    dest = str(tmp_path / f"{name}-32x16.zip")
+    assert command[2:] == ["--source", str(path), "--dest", dest, "--resolution", "32x16"]
+    monkeypatch.chdir(path)
+    assert shlex.split(failure(".").split("`")[1])[2:6] == ["--source", ".", "--dest", dest]
+
+
 def test_sizes_that_no_network_has_come_with_the_command_too(tmp_path):
     path = write_folder(tmp_path / "set", {"a.png": picture(7, 7)})
     assert failure(path) == (
-        f"{path}: a network cannot have the size 7x7: both sides must come from a base of at least 3 and together at "
-        f"most 256 pixels by doubling; the nearest size that works is 8x8: make them one size with "
+        f"{path}: a network cannot have the size 7x7: a size must come from a small one (3x3 to 16x16, or as many "
+        f"pixels) by doubling both sides, as 512x384 comes from 4x3; the nearest size that works is 8x8: make them one "
+        f"size with "
         f"`python dataset_tool.py --source {path} --dest {tmp_path / 'set-8x8.zip'} --resolution 8x8`"
     )
 
 
+def remedy(path):
+    dest = path.with_name("a-clean.zip")
+    return f"remove it, or leave out all broken ones with `python dataset_tool.py --source {path} --dest {dest}`"
+
+
 def test_bombs_are_refused_when_the_set_is_opened(tmp_path):
     path = write_zip(tmp_path / "a.zip", FILES | {"bomb.png": png_header(10000, 10000)})
-    assert failure(path) == f"bomb.png in {path} has 10000x10000 = 100 megapixels; at most 50 are accepted"
+    assert failure(path) == (
+        f"bomb.png in {path} has 10000x10000 = 100 megapixels, more than the 50 megapixels that are accepted: "
+        f"make it smaller; {remedy(path)}"
+    )
 
 
 def test_a_broken_header_is_named_when_the_set_is_opened(tmp_path):
     path = write_zip(tmp_path / "a.zip", FILES | {"3.png": b"nothing"})
-    assert failure(path) == f"3.png in {path} cannot be decoded: it is not a picture of a known format"
+    assert failure(path) == f"3.png in {path} cannot be decoded: it is not a picture of a known format; {remedy(path)}"
 
 
 def test_a_picture_broken_in_its_middle_is_named_when_it_is_read(tmp_path):
@@ -136,7 +166,7 @@ def test_a_picture_broken_in_its_middle_is_named_when_it_is_read(tmp_path):
     assert dataset[2][0].shape == dataset[4][0].shape == (3, 16, 32)
     with pytest.raises(ValueError) as error:
         dataset[3]
-    assert str(error.value) == f"3.png in {path} cannot be decoded: image file is truncated"
+    assert str(error.value) == f"3.png in {path} cannot be decoded: image file is truncated; {remedy(path)}"
 
 
 def test_a_picture_that_changed_its_size_since(tmp_path):

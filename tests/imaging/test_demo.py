@@ -121,7 +121,7 @@ def test_a_copy_for_a_worker_is_small_and_equal():
 def test_the_demo_set_by_name(path, size, name):
     dataset = open_dataset(DataConfig(path=path))
     assert (dataset.height, dataset.width) == size and dataset.name == name and len(dataset) == 8192
-    assert dataset.labels_note == "the class of a demo face is its expression"
+    assert dataset.labels_note == "the class of a demo face is its expression: 5 classes"
 
 
 def test_the_demo_set_heeds_the_other_options():
@@ -137,8 +137,12 @@ def test_the_demo_set_heeds_the_other_options():
         ({"path": "demo", "labels": "folders"}, "the demo set has no sub-folders: use --labels auto or --labels none"),
         (
             {"path": "demo:7"},
-            "a network cannot have the size 7x7: both sides must come from a base of at least 3 and together at most "
-            "256 pixels by doubling; the nearest size that works is 8x8",
+            "a network cannot have the size 7x7: a size must come from a small one (3x3 to 16x16, or as many pixels) "
+            "by doubling both sides, as 512x384 comes from 4x3; the nearest size that works is 8x8",
+        ),
+        (
+            {"path": "demo:999999x500"},
+            "999999x500 are 500 megapixels, and at most 50 are accepted: take a smaller size, such as 32256x1536",
         ),
     ],
 )
@@ -171,4 +175,16 @@ def test_bad_sizes_end_the_program_in_one_line(tmp_path, capsys):
         main(["--dest", str(tmp_path / "a.zip"), "--resolution", "7"])
     assert ended.value.code == 2
     assert "the nearest size that works is 8x8" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--dest", str(tmp_path / "a.zip"), "--resolution", "65536"])
+    assert "65536x65536 are 4295 megapixels, and at most 50 are accepted" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_ends_the_program_in_one_line(tmp_path, capsys):
+    (tmp_path / "taken").touch()
+    with pytest.raises(SystemExit) as ended:
+        main(["--dest", str(tmp_path / "taken" / "a.zip"), "--resolution", "16"])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert f"--dest {tmp_path / 'taken' / 'a.zip'} cannot be written (" in told and "choose another path" in told

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from imaging.archive import open_archive
@@ -29,6 +30,21 @@ def test_labels_of_the_index_in_the_order_of_the_pictures(tmp_path):
 def test_gaps_in_the_class_numbers_are_classes_without_pictures(tmp_path):
     labels = take_labels(archive_of(tmp_path, ["a.png", "b.png"], [["a.png", 0], ["b.png", 3]]), "auto")
     assert len(labels.class_names) == 4
+    assert labels.note == "labels from dataset.json: 4 classes, 2 of them without images"
+
+
+def test_a_part_of_the_pictures_may_leave_classes_empty(tmp_path):
+    labels = take_labels(archive_of(tmp_path, ["a.png", "b.png"], [["a.png", 0], ["b.png", 1]]), "auto")
+    part = labels.of(np.array([1]))
+    assert part.values.tolist() == [1] and part.note == "labels from dataset.json: 2 classes, 1 of them without images"
+
+
+def test_a_single_class_is_told(tmp_path):
+    labels = take_labels(archive_of(tmp_path, ["a.png", "b.png"], [["a.png", 0], ["b.png", 0]]), "auto")
+    assert labels.class_names == ("0",)
+    assert labels.note == (
+        "labels from dataset.json: 1 class, so that all images are alike; --labels none leaves it out"
+    )
 
 
 def test_class_names_come_along(tmp_path):
@@ -84,8 +100,8 @@ VALUES = "labels must be class numbers 0, 1, 2, ..."
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([["a.png", 0]], "dataset.json of {} has no label for b.png: label every image, or use --labels none"),
-        ([], "dataset.json of {} has no label for a.png and 1 more: label every image, or use --labels none"),
+        ([["a.png", 0]], "dataset.json of {} has no label for b.png"),
+        ([], "dataset.json of {} has no label for a.png and 1 more"),
         (
             [["a.png", 0], ["b.png", 0], ["z.png", 0], ["y.png", 0]],
             "dataset.json of {} labels y.png and 1 more, which the archive does not hold",
@@ -115,5 +131,14 @@ VALUES = "labels must be class numbers 0, 1, 2, ..."
 )
 def test_wrong_labels(tmp_path, labels, message):
     archive = archive_of(tmp_path, ["a.png", "b.png"], labels)
-    assert failure(archive) == message.format(archive.path)
+    assert failure(archive) == message.format(archive.path) + ": correct it, or use --labels none"
     assert take_labels(archive, "none").class_names == ()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"labels": 3}', b'{"labels": [["a.png", 0], ["a.png", 0]]}'])
+def test_every_fault_of_the_index_says_what_to_do(tmp_path, content):
+    archive = archive_of(tmp_path, ["a.png"])
+    (archive.path / "dataset.json").write_bytes(content)
+    archive = open_archive(archive.path)
+    assert failure(archive).endswith(": correct it, or use --labels none")
+    assert take_labels(archive, "none").note == "labels are not used"

@@ -77,7 +77,7 @@ def test_a_picture_that_vanished(tmp_path):
     (good / "2.png").unlink()
     with pytest.raises(ValueError) as error:
         first(1, dataset, 4, 0)
-    assert str(error.value) == f"2.png in {good} cannot be read: No such file or directory"
+    assert str(error.value) == f"2.png in {good} cannot be read: No such file or directory; bring it back"
 
 
 def test_the_global_random_stream_is_left_alone(archive):

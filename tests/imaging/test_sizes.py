@@ -67,8 +67,27 @@ def test_the_message_spells_width_first_and_names_the_nearest_size():
     with pytest.raises(ValueError) as error:
         base_size(7, 15)
     assert str(error.value) == (
-        "a network cannot have the size 15x7: both sides must come from a base of at least 3 and together at most 256 "
-        "pixels by doubling; the nearest size that works is 16x8"
+        "a network cannot have the size 15x7: a size must come from a small one (3x3 to 16x16, or as many pixels) by "
+        "doubling both sides, as 512x384 comes from 4x3; the nearest size that works is 16x8"
+    )
+
+
+@pytest.mark.parametrize("size", [(65536, 65536), (999999, 999999), (8192, 6145), (999999, 51), (7071, 7071)])
+def test_sizes_that_would_eat_all_memory_come_with_one_that_does_not(size):
+    with pytest.raises(ValueError) as error:
+        base_size(*size)
+    assert size[0] * size[1] < 50e6 or "megapixels, and at most 50 are accepted: take a smaller size" in str(
+        error.value
+    )
+    height, width = nearest_size(*size)
+    assert base_size(height, width) and height * width <= 50e6
+
+
+def test_the_message_about_too_large_a_size():
+    with pytest.raises(ValueError) as error:
+        base_size(65536, 65536)
+    assert str(error.value) == (
+        "65536x65536 are 4295 megapixels, and at most 50 are accepted: take a smaller size, such as 4096x4096"
     )
 
 

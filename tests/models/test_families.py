@@ -1,7 +1,9 @@
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from models.families import load_network, read_network, save_network
+import training.run
+from models.families import STATE_FORMAT, load_network, read_network, save_network
 from tests.networks import save_tiny, tiny_discriminator, tiny_generator
 from torch_utils import checkpoint
 
@@ -94,7 +96,54 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     checkpoint.save(path, {"a": torch.zeros(1)}, {"format": "training-state", "version": 1})
     with pytest.raises(ValueError) as error:
         read_network(path)
-    assert str(error.value) == (f"{path} is no network of this project: give a network-….safetensors file of a run")
+    assert str(error.value) == (
+        f"{path} is the state of a training run and no network: give a network-….safetensors file of a run"
+    )
+
+
+def test_the_format_of_states_is_that_of_training():
+    assert STATE_FORMAT == training.run.FORMAT
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_safetensors_of_other_programs_are_no_networks_rather_than_damaged(tmp_path, metadata):
+    path = tmp_path / "a.safetensors"
+    save_file({"a": torch.zeros(1)}, path, metadata)
+    with pytest.raises(ValueError) as error:
+        read_network(path)
+    assert str(error.value) == f"{path} is no network of this project: give a network-….safetensors file of a run"
+    checkpoint.save(path, {"a": torch.zeros(1)}, {"format": "something else"})
+    with pytest.raises(ValueError, match="is no network of this project"):
+        read_network(path)
+
+
+@pytest.mark.parametrize("name", ["a.pkl", "a.pt", "generate.py", "network"])
+def test_files_of_other_kinds_are_not_called_damaged(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"something else altogether")
+    with pytest.raises(ValueError) as error:
+        read_network(path)
+    assert str(error.value) == (
+        f"{path} is not a safetensors file: give a network-….safetensors file of a run "
+        f"(files of other programs cannot be opened)"
+    )
+
+
+def test_of_a_run_folder_the_newest_network_is_taken(tmp_path):
+    for name in ("network-000009.0", "network-000010.0", "network-000002.0"):
+        save_tiny(tmp_path / f"{name}.safetensors")
+    assert read_network(tmp_path).path == tmp_path / "network-000010.0.safetensors"
+    save_tiny(tmp_path / "network-1000000.0.safetensors")
+    assert read_network(tmp_path).path == tmp_path / "network-1000000.0.safetensors"
+
+
+def test_a_folder_without_networks_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        read_network(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path} is a folder without networks: give a network-….safetensors file of a run, "
+        f"or the folder of a run that has one"
+    )
 
 
 @pytest.mark.parametrize("change", [{"family": "stylegan9"}, {"version": 2}])
@@ -125,7 +174,9 @@ def test_tensors_that_do_not_fit_the_configuration_are_refused(tmp_path, what):
     checkpoint.save(path, tensors, metadata)
     with pytest.raises(ValueError) as error:
         load_network(path)
-    assert str(error.value) == f"{path} is damaged (the tensors of G_ema do not fit its configuration)"
+    assert str(error.value) == (
+        f"{path} is damaged (the tensors of G_ema do not fit its configuration): use an older file, or make it anew"
+    )
 
 
 def test_unknown_settings_of_a_network_are_refused(tmp_path):

@@ -78,3 +78,18 @@ def test_temporaries_of_dead_processes_are_swept(tmp_path):
     os.utime(stale[1], (0, 0))
     _write(tmp_path / "a", "text")
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a", *alive])
+
+
+def test_errors_of_the_system_name_what_was_to_be_written(tmp_path):
+    path = tmp_path / "a"
+    with pytest.raises(OSError) as error, replacing(path) as temporary:
+        raise OSError(28, "No space left on device", str(temporary))
+    assert (error.value.errno, error.value.filename) == (28, str(path))
+    with pytest.raises(OSError) as error, replacing(path) as temporary:
+        raise OSError(28, "No space left on device")
+    assert error.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as error, replacing(path):
+        (tmp_path / "other").read_bytes()
+    assert error.value.filename == str(tmp_path / "other")
+    with pytest.raises(OSError, match=r"^mine$"), replacing(path):
+        raise OSError("mine")

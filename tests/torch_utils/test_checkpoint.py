@@ -162,6 +162,8 @@ def test_messages(tmp_path):
     path = tmp_path / "a.safetensors"
     with pytest.raises(FileNotFoundError, match=re.escape(f"there is no file {path}: give the path of")):
         checkpoint.load(path)
+    with pytest.raises(FileNotFoundError, match=re.escape(f"{tmp_path} is a folder: give the path of")):
+        checkpoint.load(tmp_path)
     path.write_bytes(b"PK\x03\x04 not this")
     _refused(
         path, f"{path} is damaged (it is cut short, or not a safetensors file): use an older file, or make it anew"

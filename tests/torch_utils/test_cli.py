@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from pydantic import BaseModel, Field
 
 from torch_utils import cli
+from torch_utils.flags import flags
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +39,24 @@ def _run(error):
             "no space left to write runs/a: free some, then start again",
         ),
         (OSError(errno.ENOSPC, "No space left on device"), "no space left to write: free some, then start again"),
-        (IsADirectoryError(errno.EISDIR, "Is a directory", "runs"), "cannot use runs: Is a directory"),
+        (
+            IsADirectoryError(errno.EISDIR, "Is a directory", "runs"),
+            "runs is a folder where a file is wanted: choose another path",
+        ),
+        (
+            FileExistsError(errno.EEXIST, "File exists", "out"),
+            "out is there already and is not a folder: choose another path",
+        ),
+        (
+            NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"),
+            "a/b cannot be there, for what should be a folder in its path is a file: choose another path",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "/mnt/a"),
+            "/mnt/a lies on a disk that is read-only: choose another path",
+        ),
+        (OSError(errno.EIO, "Input/output error", "a"), "a cannot be used (Input/output error): choose another path"),
+        (OSError(errno.EIO, "Input/output error"), "a file cannot be used (Input/output error): choose another path"),
     ],
 )
 def test_errors_are_one_sentence_and_status_2(error, sentence):
@@ -136,12 +155,18 @@ def test_refused_values_name_their_option():
     assert result.output.endswith("Error: Invalid value for '--seeds': got '9-3', wanted the smaller seed first: 3-9\n")
 
 
-@pytest.mark.parametrize("total", [3, 10, 25])
+@pytest.mark.parametrize("total", [100, 107, 2500])
 def test_progress_in_a_log_is_a_few_plain_lines(capsys, total):
     assert list(cli.progress(iter(range(total)), total, "images")) == list(range(total))
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == min(total, 10)
+    assert len(lines) == 10
     assert lines[-1] == f"images: {total} of {total}"
+
+
+@pytest.mark.parametrize("total", [0, 1, 10, 99])
+def test_a_log_hears_nothing_of_a_few_items(capsys, total):
+    assert list(cli.progress(iter(range(total)), total, "images")) == list(range(total))
+    assert capsys.readouterr().err == ""
 
 
 def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
@@ -150,6 +175,50 @@ def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
     told = capsys.readouterr()
     assert told.out == ""
     assert "images: 100%" in told.err
+
+
+@pytest.mark.parametrize("arguments", [["--to", ""], ["--to="], ["--data", ""], ["--data="]])
+def test_empty_paths_are_refused(arguments):
+    class Data(BaseModel):
+        path: str = Field("demo", json_schema_extra={"flag": "--data"})
+
+    @click.command(cls=cli.Command)
+    @cli.option("--to", type=click.Path(path_type=Path), group="Output")
+    def main(**params):
+        raise AssertionError("never called")
+
+    main.params += flags(Data)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    flag = arguments[0].rstrip("=")
+    assert result.output.splitlines()[-1] == f"Error: {flag} is empty: name a file or folder, or leave it out"
+
+
+def test_a_path_that_is_needed_cannot_be_left_out():
+    @click.command(cls=cli.Command)
+    @cli.option("--source", type=click.Path(), required=True, group="Input")
+    def main(source):
+        raise AssertionError("never called")
+
+    told = CliRunner().invoke(main, ["--source", ""]).output
+    assert told.splitlines()[-1] == "Error: --source is empty: name a file or folder"
+    assert "Missing option" in CliRunner().invoke(main, []).output
+    assert CliRunner().invoke(main, ["--help"]).exit_code == 0
+
+
+def test_a_program_that_is_terminated_tidies_up():
+    before = signal.getsignal(signal.SIGTERM)
+    tidied = False
+    with pytest.raises(SystemExit) as ended, cli.terminable():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            tidied = True
+    assert tidied and ended.value.code == 143 and signal.getsignal(signal.SIGTERM) == before
+
+
+def test_one_and_many():
+    assert [cli.counted(n, "picture") for n in (0, 1, 2)] == ["0 pictures", "1 picture", "2 pictures"]
 
 
 def test_say_prints_a_line(capsys):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torch_utils.ranges import FloatList, SeedList, Size
+from torch_utils.ranges import FloatList, Number, SeedList, Size
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,7 @@ def test_seeds(text, seeds):
         ("-1", "got '-1', wanted seeds such as 0-9,15"),
         ("1.5", "got '1.5', wanted seeds such as 0-9,15"),
         ("٣", "got '٣', wanted seeds such as 0-9,15"),
+        ("9" * 5000, f"got '{'9' * 5000}', wanted seeds such as 0-9,15"),
         ("9-3", "got '9-3', wanted the smaller seed first: 3-9"),
         ("4294967296", "got the seed 4294967296, wanted seeds from 0 to 4294967295"),
         ("0-1000000", "got 1000001 seeds, wanted at most 1000000"),
@@ -58,22 +59,36 @@ def test_numbers(text, numbers):
     assert FloatList().read(text) == numbers
 
 
+@pytest.mark.parametrize(("text", "number"), [("0.7", 0.7), (" -1000 ", -1000.0), ("1e-2", 0.01), ("1", 1.0)])
+def test_a_number(text, number):
+    assert Number().read(text) == number
+
+
+@pytest.mark.parametrize("text", ["abc", "nan", "inf", "-inf", "1e300", "-1001", "", "0.5,0.7"])
+def test_a_wrong_number_is_refused(text):
+    _refused(Number(), text, f"got {text!r}, wanted a number from -1000 to 1000 such as 0.7")
+
+
 def test_zero_has_no_sign():
+    assert str(Number().read("-0")) == str(Number().read("-1e-9999")) == "0.0"
     assert [str(number) for number in FloatList().read("-0,-1:-0:1")] == ["0.0", "-1.0", "0.0"]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nan", "got 'nan', wanted numbers such as 0.5,0.7 or -1:1:0.5"),
-        ("inf", "got 'inf', wanted numbers such as 0.5,0.7 or -1:1:0.5"),
-        ("1e999", "got '1e999', wanted numbers such as 0.5,0.7 or -1:1:0.5"),
-        ("", "got '', wanted numbers such as 0.5,0.7 or -1:1:0.5"),
-        ("0:x:1", "got 'x', wanted numbers such as 0.5,0.7 or -1:1:0.5"),
+        ("nan", "got 'nan', wanted numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
+        ("inf", "got 'inf', wanted numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
+        ("1e999", "got '1e999', wanted numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
+        ("", "got '', wanted numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
+        ("0:x:1", "got 'x', wanted numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
         ("0:1", "got '0:1', wanted FROM:TO:STEP such as -1:1:0.5"),
         ("0:1:0", "got the step 0, wanted one that leads from 0 to 1"),
         ("0:1:-0.5", "got the step -0.5, wanted one that leads from 0 to 1"),
-        ("0:1:1e-7", "got 10000001 numbers, wanted at most 1000000"),
+        ("1000.001", "got '1000.001', wanted numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
+        ("0:1:1e-6", "got 1000001 numbers, wanted at most 1000000"),
+        ("0:1:1e-7", "got the step 1E-7, wanted one that makes at most 1000000 numbers"),
+        ("0:1:1e-999999", "got the step 1E-999999, wanted one that makes at most 1000000 numbers"),
     ],
 )
 def test_wrong_numbers_are_refused(text, message):
@@ -96,7 +111,7 @@ def test_sizes_have_limits(text):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from([SeedList, FloatList, Size]), st.text("0123456789-+:,.xeEnaif_ ²", max_size=12))
+@given(st.sampled_from([SeedList, FloatList, Number, Size]), st.text("0123456789-+:,.xeEnaif_ ²", max_size=12))
 def test_any_text_is_read_or_refused(kind, text):
     try:
         kind().read(text)

@@ -1,0 +1,200 @@
+"""dataset_tool.py when something is wrong: one sentence with the mend, exit code 2, and nothing damaged."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import dataset_tool
+from imaging.dataset import DataConfig, open_dataset
+from tests.imaging.pictures import encoded, index, picture, write_folder
+
+ROOT = Path(__file__).parents[1]
+SIZES = (
+    "a size must come from a small one (3x3 to 16x16, or as many pixels) by doubling both sides, as 512x384 comes "
+    "from 4x3"
+)
+
+
+def run(*arguments):
+    return CliRunner().invoke(dataset_tool.main, [str(each) for each in arguments])
+
+
+def refusal(*arguments):
+    """The sentence that a run ends with; there must be no traceback behind it."""
+    result = run(*arguments)
+    assert result.exit_code == 2 and isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    return result.output.strip().splitlines()[-1]
+
+
+def test_a_file_that_is_there_is_replaced_only_when_asked(tmp_path):
+    source, dest = write_folder(tmp_path / "in", {"a.png": picture()}), tmp_path / "out.zip"
+    dest.write_bytes(b"precious")
+    assert refusal("--source", source, "--dest", dest) == (
+        f"Error: --dest {dest} is there already: name another file, or add --overwrite"
+    )
+    assert dest.read_bytes() == b"precious"
+    assert run("--source", source, "--dest", dest, "--overwrite").exit_code == 0
+    assert len(open_dataset(DataConfig(path=str(dest)))) == 1
+
+
+def test_a_failed_run_damages_nothing(tmp_path, monkeypatch):
+    source, dest = write_folder(tmp_path / "in", {f"{i}.png": picture(seed=i) for i in range(3)}), tmp_path / "out.zip"
+    dest.write_bytes(b"precious")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert refusal("--source", source, "--dest", dest, "--overwrite") == (
+        f"Error: no space left to write {dest}: free some, then start again"
+    )
+    assert dest.read_bytes() == b"precious"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out.zip"]
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        (
+            {"x.txt": b"x"},
+            [],
+            "Error: {source} holds no images (png, jpg, jpeg, webp, bmp, tif, tiff, gif): "
+            "give a ZIP or folder that does",
+        ),
+        (
+            {"a.png": b"x"},
+            [],
+            "Error: the one image of {source} cannot be used "
+            "(a.png cannot be decoded: it is not a picture of a known format): give other images",
+        ),
+        (
+            {"a.png": b"x", "b.png": b"y"},
+            [],
+            "Error: none of the 2 images of {source} can be used "
+            "(a.png cannot be decoded: it is not a picture of a known format): give other images",
+        ),
+        (
+            {"a.png": picture()},
+            ["--resolution", "65536x65536"],
+            "Error: 65536x65536 are 4295 megapixels, and at most 50 are accepted: "
+            "take a smaller size, such as 4096x4096",
+        ),
+        (
+            {"a.png": picture(16, 16), "b.png": picture(40, 30)},
+            [],
+            "Error: the images have different sizes, such as 16x16 (a.png) and 40x30 (b.png): "
+            "give --resolution, such as 16x16",
+        ),
+        (
+            {"a.png": picture()},
+            ["--resolution", "7"],
+            f"Error: a network cannot have the size 7x7: {SIZES}; the nearest size that works is 8x8",
+        ),
+        (
+            {"a.png": picture(9, 9)},
+            [],
+            f"Error: a network cannot have the size 9x9: {SIZES}; the nearest size that works is 10x10",
+        ),
+        (
+            {"a.png": picture(), "dataset.json": index([["a.png", "x"]])},
+            [],
+            "Error: the label of a.png in dataset.json of {source} is 'x': "
+            "labels must be class numbers 0, 1, 2, ... below 100000: correct it, or use --labels none",
+        ),
+    ],
+)
+def test_refusals(tmp_path, files, options, message):
+    source = write_folder(tmp_path / "in", files)
+    assert refusal("--source", source, "--dest", tmp_path / "out.zip", *options) == message.format(source=source)
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize(
+    ("dest", "options", "message"),
+    [
+        ("{in}/out.zip", [], "--dest {in}/out.zip lies in --source {in}: name a place outside of it"),
+        ("{in}", ["--overwrite"], "--dest {in} lies in --source {in}: name a place outside of it"),
+        ("{in}/../in/x", [], "--dest {in}/../in/x lies in --source {in}: name a place outside of it"),
+        ("{set}", [], "--dest {set} is there already and is not an empty folder: name another"),
+        (
+            "{set}",
+            ["--overwrite"],
+            "--dest {set} is there already and is not an empty folder, and --overwrite replaces only files that end in "
+            ".zip: name another",
+        ),
+        ("{file}", [], "--dest {file} is there already and is not an empty folder: name another"),
+        ("{folder.zip}", ["--overwrite"], "--dest {folder.zip} is a folder, and only files end in .zip: name another"),
+        ("{file}/a.zip", [], "--dest {file}/a.zip needs a folder, and {file} is a file: choose another path"),
+        ("{file}/b/a", [], "--dest {file}/b/a needs a folder, and {file} is a file: choose another path"),
+        ("..", [], "--dest .. says where, but gives no name: add the name of a ZIP or folder"),
+    ],
+)
+def test_places_that_do_not_fit_are_refused_before_anything_is_read(tmp_path, monkeypatch, dest, options, message):
+    places = {name: str(tmp_path / name) for name in ("in", "set", "file", "folder.zip")}
+    for name in ("in", "set", "folder.zip"):
+        write_folder(tmp_path / name, {"a.png": picture()})
+    (tmp_path / "file").touch()
+
+    def spelled(text):
+        for name, path in places.items():
+            text = text.replace(f"{{{name}}}", path)
+        return text
+
+    monkeypatch.setattr(dataset_tool, "convert", None)
+    assert refusal("--source", places["in"], "--dest", spelled(dest), *options) == f"Error: {spelled(message)}"
+
+
+@pytest.mark.parametrize("flag", ["--source", "--dest"])
+def test_empty_paths(tmp_path, flag):
+    arguments = {"--source": str(tmp_path), "--dest": "x.zip"} | {flag: ""}
+    told = refusal(*(text for pair in arguments.items() for text in pair))
+    assert told == f"Error: {flag} is empty: name a file or folder"
+
+
+def test_a_program_that_is_terminated_leaves_nothing(tmp_path):
+    source = write_folder(tmp_path / "in", {f"{i}.png": picture(seed=i) for i in range(3)})
+    code = (
+        "import sys, time, dataset_tool, imaging.conversion as conversion\n"
+        "def slow(image, width, height):\n"
+        "    print('writing', flush=True)\n"
+        "    time.sleep(60)\n"
+        "conversion.center_crop_resize = slow\n"
+        "dataset_tool.main()"
+    )
+    arguments = ["--source", source, "--dest", tmp_path / "out.zip"]
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert program.stdout is not None and program.stdout.readline() == "writing\n"
+    assert len(list(tmp_path.iterdir())) == 2
+    program.terminate()
+    assert program.communicate(timeout=30)[0] == "" and program.returncode == 143
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_all_broken_after_their_headers(tmp_path):
+    whole = encoded(picture())
+    source = write_folder(tmp_path / "in", {"a.png": whole[: len(whole) // 2]})
+    message = refusal("--source", source, "--dest", tmp_path / "out.zip")
+    assert message == (
+        f"Error: the one image of {source} cannot be used (a.png cannot be decoded: image file is truncated): "
+        f"give other images"
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_sources_that_are_not_there_or_no_zip(tmp_path):
+    missing = tmp_path / "no"
+    assert refusal("--source", missing, "--dest", "x.zip") == (
+        f"Error: {missing} does not exist: give a ZIP or a folder of images"
+    )
+    text = tmp_path / "a.zip"
+    text.write_bytes(b"text")
+    assert refusal("--source", text, "--dest", tmp_path / "x.zip").startswith(
+        f"Error: {text} is not a complete ZIP file ("
+    )

@@ -1,0 +1,135 @@
+"""generate.py when something is wrong: one sentence with the mend, exit code 2, and nothing written."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import generate
+from sampling import sampler
+from tests.networks import save_tiny
+
+
+@pytest.fixture
+def network(tmp_path):
+    return save_tiny(tmp_path / "network.safetensors")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """A working directory without runs, and no bundled network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sampler, "BUNDLED", tmp_path / "assets" / "none.safetensors")
+
+
+def run(*arguments):
+    return CliRunner().invoke(generate.main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def refusal(*arguments):
+    result = run(*arguments)
+    assert result.exit_code == 2 and not Path("out").exists()
+    return result.output.splitlines()[-1]
+
+
+def test_no_network_at_all():
+    assert refusal() == (
+        "Error: no --network was given, and neither runs nor assets holds one: "
+        "train one with train.py, or name a network-….safetensors file"
+    )
+
+
+def test_a_missing_network():
+    assert refusal("--network", "a.safetensors") == (
+        "Error: there is no file a.safetensors: give the path of a .safetensors file"
+    )
+
+
+def test_a_folder_without_networks():
+    Path("empty").mkdir()
+    assert refusal("--network", "empty") == (
+        "Error: empty is a folder without networks: give a network-….safetensors file of a run, "
+        "or the folder of a run that has one"
+    )
+
+
+def test_a_damaged_network(network):
+    network.write_bytes(network.read_bytes()[:-1])
+    assert refusal("--network", network).startswith(f"Error: {network} is damaged (it is cut short")
+
+
+def test_a_class_for_a_network_without_classes(network):
+    assert refusal("--network", network, "--class", "1") == (
+        f"Error: --class 1 does not apply, for {network} has no classes: leave it out"
+    )
+
+
+@pytest.mark.parametrize("label", ["2", "bird", "-1"])
+def test_a_class_that_is_not_there(tmp_path, label):
+    network = save_tiny(tmp_path / "a.safetensors", classes=2, class_names=("cat", "dog"))
+    assert refusal("--network", network, "--class", label) == (
+        f"Error: --class {label} is none of the network's 2 classes: 0 cat, 1 dog"
+    )
+
+
+@pytest.mark.parametrize("psi", ["nan", "inf", "-inf", "abc", "1e300", "-1001", ""])
+def test_psi_is_a_number_that_makes_sense(network, psi):
+    assert refusal("--network", network, "--psi", psi) == (
+        f"Error: Invalid value for '--psi' / '--trunc': got {psi!r}, wanted a number from -1000 to 1000 such as 0.7"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--psi", "much"], ["--seeds", "9-3"], ["--seeds", "-1"], ["--psi-cutoff", "-1"], ["--batch", "0"]]
+)
+def test_values_that_mean_nothing_name_their_option(network, arguments):
+    told = refusal("--network", network, *arguments)
+    assert told.startswith("Error: Invalid value for ") and arguments[0] in told
+
+
+def test_a_cutoff_beyond_the_last_layer(network):
+    assert refusal("--network", network, "--psi-cutoff", "7") == (
+        "Error: --psi-cutoff 7: this network has 6 layers of w, wanted 0 to 6"
+    )
+
+
+def test_precisions_that_a_cpu_lacks(network):
+    told = refusal("--network", network, "--device", "cpu", "--precision", "fp16")
+    assert told.startswith("Error: --precision fp16: a CPU computes float16")
+
+
+def test_a_grid_that_no_program_could_open(network, monkeypatch):
+    monkeypatch.setattr(generate, "LARGEST_SHEET", 1000)  # pixels
+    assert refusal("--network", network, "--grid", "--seeds", "0-3") == (
+        "Error: --grid takes at most 3 pictures of this size, and --seeds asks for 4"
+    )
+
+
+def test_memory_that_runs_out_is_no_traceback(network, monkeypatch):
+    def exhausted(*arguments):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(sampler, "ws_to_pixels", exhausted)
+    arguments = ["--network", network, "--device", "cpu"]
+    assert refusal(*arguments) == "Error: the memory of this cpu device ran out: stop other programs"
+    assert refusal(*arguments, "--batch", "8") == (
+        "Error: the memory of this cpu device ran out: take a --batch smaller than 8"
+    )
+
+
+def test_an_output_folder_that_is_a_file(network):
+    Path("taken").write_text("")
+    for outdir in ("taken", "taken/deep"):
+        # before the network is looked for
+        assert refusal("--network", "none.safetensors", "--outdir", outdir, "--seeds", "0") == (
+            f"Error: --outdir {outdir} needs a folder, and taken is a file: choose another path"
+        )
+
+
+@pytest.mark.parametrize("flag", ["--network", "--outdir"])
+def test_empty_paths(network, flag):
+    arguments = {"--network": network, "--outdir": "out"} | {flag: ""}
+    assert refusal(*(text for pair in arguments.items() for text in pair)) == (
+        f"Error: {flag} is empty: name a file or folder, or leave it out"
+    )
