@@ -12,6 +12,7 @@ from models.families import load_network, read_network
 from tests.commands import refused, run, tiny_sets, train_on, zipped
 from tests.training import runs
 from torch_utils import runs as folders
+from torch_utils.cli import counted
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def test_a_labelled_zip_trains_by_class_and_says_so(tmp_path):
 def test_grey_and_transparent_images(tmp_path, mode, channels):
     result = train_on(zipped(tmp_path / "x.zip", mode=mode), tmp_path)
     assert result.exit_code == 0, result.output
-    assert f"{channels} channels, no classes" in result.output
+    assert f"{counted(channels, 'channel')}, no classes" in result.output
     (folder,) = (tmp_path / "runs").iterdir()
     assert Image.open(folder / "fakes-000000.0.png").mode == mode
 

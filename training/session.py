@@ -13,6 +13,7 @@ from imaging.sizes import spell
 from torch_utils import config as configs
 from torch_utils import distributed, runs
 from torch_utils.atomic import replacing
+from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, keep_freed_memory, set_precision
 from training.loop import fit
 from training.plan import Plan
@@ -136,7 +137,9 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
     if plan.state is None:
         say(plan.describe())
         say()
-        say(f"{len(d)} images {spell(d.height, d.width)}, {d.channels} channels, {d.classes or 'no'} classes: {d.name}")
+        classes = f"{d.classes or 'no'} classes"
+        size, channels = spell(d.height, d.width), counted(d.channels, "channel")
+        say(f"{counted(len(d), 'image')} {size}, {channels}, {classes}: {d.name}")
         if run.folder is not None and run.samples is not None:
             run.samples.save(run.samples.reals(d), run.folder / "reals.png")
     for note in plan.notes:
