@@ -34,7 +34,7 @@ class DataConfig(BaseModel):
     path: str = Field(
         "demo",
         description="ZIP or folder of PNG, JPEG or WebP images of one size; `demo`, `demo:64` or `demo:96x64` "
-        "is the embedded set of cartoon faces",
+        "is the embedded set of cartoon faces, at 32x32 or the size named",
         json_schema_extra={"flag": "--data", "group": "Data"},
     )
     labels: Literal["auto", "none", "folders"] = Field(
@@ -183,6 +183,6 @@ def _run_name(path: Path) -> str:
 def _open_demo(config: DataConfig) -> DemoSet:
     if config.labels == "folders":
         raise ValueError("the demo set has no sub-folders: use --labels auto or --labels none")
-    height, width = parse_size(config.path.removeprefix("demo").removeprefix(":") or "64")
+    height, width = parse_size(config.path.removeprefix("demo").removeprefix(":") or "32")
     count = min(config.max_images or COUNT, COUNT)
     return DemoSet(height, width, count=count, mirror=config.mirror, labelled=config.labels == "auto")

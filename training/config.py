@@ -104,7 +104,7 @@ class TrainConfig(Section):
     )
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
         "auto",
-        description="number format of the convolutions; auto is the fastest that is safe on the device",
+        description="number format of the convolutions; auto is bf16 or else fp16 on CUDA, fp32 elsewhere",
         json_schema_extra=_flag("--precision", "Machine"),
     )
     workers: int = Field(

@@ -69,7 +69,7 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -
     path = given.get("data.path", "demo")
     preset = given.get("preset") or ("demo" if _is_demo(path) else "auto")
     data = {name: value for name, value in given.items() if name.startswith("data.")}
-    data["data.path"] = _absolute(data.get("data.path", "demo:32" if preset == "demo" else "demo"))
+    data["data.path"] = _absolute(path)
     dataset = open_dataset(DataConfig(**{name.removeprefix("data."): value for name, value in data.items()}))
     device = distributed.start(resolve_device(given.get("device", "auto")))
     machine = {

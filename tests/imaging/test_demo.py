@@ -116,7 +116,7 @@ def test_a_copy_for_a_worker_is_small_and_equal():
 
 @pytest.mark.parametrize(
     ("path", "size", "name"),
-    [("demo", (64, 64), "demo64"), ("demo:32", (32, 32), "demo32"), ("demo:96x64", (64, 96), "demo96x64")],
+    [("demo", (32, 32), "demo32"), ("demo:64", (64, 64), "demo64"), ("demo:96x64", (64, 96), "demo96x64")],
 )
 def test_the_demo_set_by_name(path, size, name):
     dataset = open_dataset(DataConfig(path=path))
