@@ -1,6 +1,7 @@
 """Pad, upsample, filter with a finite impulse response (FIR) and downsample a batch of images.
 
-The four steps, in this order (Karras et al. 2019, section 4; the classical `upfirdn` of signal processing):
+The four steps, in this order, are the classical `upfirdn` of signal processing, which resamples without aliases (Zhang
+2019, "Making Convolutional Networks Shift-Invariant Again"):
 
     1. insert `up - 1` zeros after every sample, in both directions;
     2. pad with zeros on the four sides (negative padding crops);

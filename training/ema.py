@@ -5,7 +5,7 @@ from torch import nn
 
 
 def ema_beta(batch: int, seen: int, half_life: float, ramp: float) -> float:
-    """Share of the old average that is kept in one iteration (Karras et al. 2018, section 4.1, by half-life).
+    """Share of the old average that is kept in one iteration (Karras et al. 2018, appendix A; here by half-life).
 
     Args:
         batch: images in this iteration.

@@ -17,7 +17,7 @@ DEMODULATION_EPSILON = 1e-8
 
 @cache
 def blur(device: torch.device) -> Tensor:
-    """The low-pass filter of every resampling layer, [4, 4] with sum 1 (Karras et al. 2019, appendix C)."""
+    """The low-pass filter of every resampling layer, [4, 4] with sum 1: a binomial, as Zhang (2019) advises."""
     with torch.inference_mode(False):  # it will serve training too
         return setup_filter((1, 3, 3, 1), device=device)
 
