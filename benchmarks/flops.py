@@ -8,6 +8,7 @@ call PyTorch's convolutions.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -16,10 +17,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.timing import fastest
-from models.stylegan2.layers import memory_format
 
 PEAK_CHANNELS = (64, 128, 256, 512)
 PEAK_SIZES = (8, 16, 32, 64)
+PEAK_BATCHES = (1, 4, 16)
+PEAK_OPERATIONS = 5e10  # of one convolution at the most: larger ones are no faster and take long
 PEAK_SECONDS = 0.1  # for each shape
 
 
@@ -88,22 +90,29 @@ class Peak:
     flops: float  # a second
 
 
-def convolution_peak(batch: int, device: torch.device, dtype: torch.dtype) -> Peak:
-    """The fastest 3x3 convolution of `batch` images with as many channels out as in, of 64 to 512.
+def convolution_peak(device: torch.device, dtype: torch.dtype) -> Peak:
+    """The fastest 3x3 convolution of 64 to 512 channels, as many out as in, over batches, sizes and memory layouts.
 
-    Measured in this process with its threads, in the memory layout that the networks use.
+    Measured in this process with its threads.
     """
-    found = [_speed(batch, channels, size, device, dtype) for channels in PEAK_CHANNELS for size in PEAK_SIZES]
+    cases = product(PEAK_BATCHES, PEAK_CHANNELS, PEAK_SIZES, (torch.contiguous_format, torch.channels_last))
+    found = [_speed(*case, device, dtype) for case in cases if _operations(*case[:3]) <= PEAK_OPERATIONS]
     return max(found, key=lambda peak: peak.flops)
 
 
 @torch.no_grad()
-def _speed(batch: int, channels: int, size: int, device: torch.device, dtype: torch.dtype) -> Peak:
-    layout = memory_format(device, dtype)
+def _speed(
+    batch: int, channels: int, size: int, layout: torch.memory_format, device: torch.device, dtype: torch.dtype
+) -> Peak:
     x = torch.randn(batch, channels, size, size, device=device, dtype=dtype).to(memory_format=layout)
     w = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=layout)
     best = fastest(lambda: torch.conv2d(x, w, padding=1), PEAK_SECONDS, device)
-    operations = 2 * 9 * channels**2 * batch * size**2
+    kind = "channels last" if layout == torch.channels_last else "channels first"
+    name = str(dtype).removeprefix("torch.")
     return Peak(
-        f"{batch} images of {channels} x {size} x {size}, {str(dtype).removeprefix('torch.')}", operations / best
+        f"{batch} images of {channels} x {size} x {size}, {name}, {kind}", _operations(batch, channels, size) / best
     )
+
+
+def _operations(batch: int, channels: int, size: int) -> int:
+    return 2 * 9 * channels**2 * batch * size**2

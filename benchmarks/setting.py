@@ -63,7 +63,8 @@ class Setting(BaseModel):
             ValueError: when it lacks those that were asked for.
         """
         device = resolve_device(self.device)
-        return self.model_copy(update={"device": device.type, "precision": resolve_precision(self.precision, device)})
+        precision = resolve_precision(self.precision, device, training=True)
+        return self.model_copy(update={"device": device.type, "precision": precision})
 
     def train_config(self) -> TrainConfig:
         """The configuration of a training run with these networks, without classes.

@@ -21,7 +21,7 @@ from benchmarks.timing import Times, timed
 from models.stylegan2.generator import GeneratorBlock
 from torch_utils.cli import Command, option, say
 from torch_utils.config import build, to_dict
-from torch_utils.device import peak_memory, set_precision
+from torch_utils.device import keep_freed_memory, peak_memory, set_precision
 from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
 from training.draws import Draws
@@ -71,6 +71,7 @@ def measure(setting: Setting) -> Speed:
     torch.set_num_threads(setting.threads)
     device, recipe = torch.device(setting.device), setting.recipe()
     set_precision(recipe.config.arithmetic)
+    keep_freed_memory()  # as training does
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     calls: dict[str, Callable[[int], Any]] = {p.name: partial(take, recipe, p) for p in recipe.phases}
@@ -79,7 +80,7 @@ def measure(setting: Setting) -> Speed:
     seconds |= timings({"sampling": calls["sampling"]}, setting.iterations, device)
     peak = peak_memory(device)  # read before the operations are counted, which takes memory of its own
     operations = {name: flops.count(partial(call, setting.iterations + 1)) for name, call in calls.items()}
-    convolution = flops.convolution_peak(setting.batch, device, highest_dtype(recipe))
+    convolution = flops.convolution_peak(device, highest_dtype(recipe))
     names = {phase.name: phase.interval for phase in recipe.phases}
     return Speed(
         setting=to_dict(setting),

@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -26,13 +26,15 @@ from imaging.atomic import replacing, replacing_folder
 from imaging.picture import SOURCE_SUFFIXES, TRAINING_SUFFIXES
 
 INDEX = "dataset.json"
+CHECKED_BYTES = 4096  # at either end of a picture in a folder
 LARGEST_FILE = 2**29  # bytes: nothing that unpacks to more is a picture for training
 
 
 class Archive(ABC):
     """Read access to the pictures of a ZIP or folder. Nothing is ever extracted, so names cannot do harm.
 
-    `names` are the pictures, sorted; `sizes` their bytes; `checksums` their CRC-32 where the container keeps one.
+    `names` are the pictures, sorted; `sizes` their bytes; `checksums` their CRC-32, in a ZIP of all their bytes, in a
+    folder of the first and the last.
     Instances can be pickled and forked: every process opens its own file.
     """
 
@@ -139,17 +141,34 @@ class FolderArchive(Archive):
     """Pictures in a folder and its sub-folders, of which those that training runs made are passed over."""
 
     def __init__(self, path: Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> None:
-        sizes = {}
-        for folder, below, names in os.walk(path, onerror=_raise):
-            below[:] = [name for name in below if not _is_run(Path(folder, name))]
+        sizes, checksums = {}, {}
+        for folder, below, names in os.walk(path, onerror=_raise, followlinks=True):
+            below[:] = [name for name in below if not _is_run(Path(folder, name)) and not _leads_up(folder, name)]
             for name in names:
                 file = Path(folder, name)
-                with suppress(FileNotFoundError):  # a link that leads nowhere
-                    sizes[file.relative_to(path).as_posix()] = file.stat().st_size
-        super().__init__(path, sizes, {}, suffixes)
+                key = file.relative_to(path).as_posix()
+                if file.is_file():  # and no link that leads nowhere
+                    sizes[key] = file.stat().st_size
+                    if file.suffix.lower() in suffixes:
+                        checksums[key] = _checksum(file)
+        super().__init__(path, sizes, checksums, suffixes)
 
     def _open(self, name: str) -> BinaryIO:
         return (self.path / name).open("rb")
+
+
+def _leads_up(folder: str, name: str) -> bool:
+    """Whether a sub-folder is a link to a folder that it lies in, where walking would never end."""
+    link = Path(folder, name)
+    return link.is_symlink() and Path(folder).resolve().is_relative_to(link.resolve())
+
+
+def _checksum(file: Path) -> int:
+    """Of a picture's first and last bytes, which tells pictures of equal length apart without reading them whole."""
+    with file.open("rb") as stream:
+        found = zlib.crc32(stream.read(CHECKED_BYTES))
+        stream.seek(-min(CHECKED_BYTES, file.stat().st_size), os.SEEK_END)
+        return zlib.crc32(stream.read(), found)
 
 
 def open_archive(path: str | Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> Archive:

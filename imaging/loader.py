@@ -1,5 +1,6 @@
 """From a data set to the endless sequence of batches that training reads."""
 
+import atexit
 import os
 import signal
 from collections.abc import Generator
@@ -57,6 +58,10 @@ def default_workers(dataset: ImageSet) -> int:
 
 def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:
     stream = iter(loader)
+    # Workers ignore SIGTERM, by which Python would end them at exit: a stream that nobody closed must be ended before.
+    end = getattr(stream, "_shutdown_workers", None)
+    if end is not None:
+        atexit.register(end)
     try:
         while True:
             outcome = next(stream)
@@ -65,7 +70,9 @@ def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:
             pixels, labels = outcome
             yield pixels, labels
     finally:
-        del stream  # stops the workers now, and not when some traceback happens to be collected
+        if end is not None:
+            atexit.unregister(end)
+        del stream, end  # stops the workers now, and not when some traceback happens to be collected
 
 
 class _WholeBatches(Dataset):

@@ -18,6 +18,7 @@ from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from torch_utils import checkpoint, config
 from torch_utils.device import Precision, resolve_precision, set_precision
+from torch_utils.runs import newest_in
 
 FORMAT = "stylegan2-network"
 VERSION = 1
@@ -64,8 +65,13 @@ class NetworkFile:
         if name not in self.parts:
             raise ValueError(f"{self.path} has no {name}, only {', '.join(self.parts)}: take another network file")
         part = FAMILIES[self.metadata["family"]][name]
+        settings = self.metadata.get(part.config_name)
+        try:
+            settings = config.from_dict(part.config, settings if isinstance(settings, dict) else {"": settings})
+        except ValueError as error:
+            raise checkpoint.DamagedError(self.path, f"the configuration of {name} is not one") from error
         with torch.device("meta"):
-            network = part.build(config.from_dict(part.config, self.metadata[part.config_name]))
+            network = part.build(settings)
         prefix = name + "."
         own = {key.removeprefix(prefix): t.float() for key, t in self.tensors.items() if key.startswith(prefix)}
         try:
@@ -114,21 +120,23 @@ def read_network(path: Path | str) -> NetworkFile:
         raise ValueError(f"{path} is the state of a training run and no network: {_WANTED}")
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} is no network of this project: {_WANTED}")
-    if metadata["version"] > VERSION or metadata["family"] not in FAMILIES:
+    version, family = metadata.get("version"), metadata.get("family")
+    if not isinstance(version, int) or not isinstance(family, str):
+        raise checkpoint.DamagedError(path, "it does not say which version and family it is of")
+    if version > VERSION or family not in FAMILIES:
         raise ValueError(
-            f"{path} is a {metadata['family']} network of format {metadata['version']}, which this program is too old "
-            f"for: update the program"
+            f"{path} is a {family} network of format {version}, which this program is too old for: update the program"
         )
     return NetworkFile(path, metadata, tensors)
 
 
 def _newest_in(folder: Path) -> Path:
-    networks = sorted(folder.glob("network-*.safetensors"), key=lambda path: (len(path.name), path.name))
-    if not networks:
+    newest = newest_in(folder)
+    if newest is None:
         raise FileNotFoundError(
             f"{folder} is a folder without networks: {_WANTED}, or the folder of a run that has one"
         )
-    return networks[-1]
+    return newest
 
 
 def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -12,6 +12,8 @@ from models.stylegan2.generator import Generator
 
 SIZES: dict[str, Any] = {"height": 16, "width": 16, "channel_base": 256, "channel_max": 16, "mapping_layers": 1}
 
+ON_CPU = ["--device", "cpu"]  # where a picture is the same to the last byte in any company
+
 
 def tiny_generator(**settings: Any) -> Generator:
     """A generator of random weights, always the same ones, that makes use of noise and of an average w."""

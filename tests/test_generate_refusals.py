@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import generate
 from sampling import sampler
-from tests.networks import save_tiny
+from tests.networks import ON_CPU, save_tiny
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    return CliRunner().invoke(generate.main, [str(argument) for argument in arguments], catch_exceptions=False)
+    return CliRunner().invoke(generate.main, [*map(str, arguments), *ON_CPU], catch_exceptions=False)
 
 
 def refusal(*arguments):

@@ -8,7 +8,7 @@ from PIL import Image
 
 import generate
 import truncation
-from tests.networks import save_tiny
+from tests.networks import ON_CPU, save_tiny
 from torch_utils.ranges import FloatList
 
 
@@ -19,7 +19,7 @@ def network(tmp_path, monkeypatch):
 
 
 def run(*arguments, script=truncation.main):
-    return CliRunner().invoke(script, [str(argument) for argument in arguments], catch_exceptions=False)
+    return CliRunner().invoke(script, [*map(str, arguments), *ON_CPU], catch_exceptions=False)
 
 
 def picture(name, folder="out"):

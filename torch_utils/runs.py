@@ -58,11 +58,14 @@ def latest(outdir: Path | str) -> Path | None:
 
 def newest_network(outdir: Path | str) -> Path | None:
     """The last network of the highest-numbered run that has one, or None."""
-    for _, run in sorted(_numbered(Path(outdir)), reverse=True):
-        networks = [(float(found[1]), path) for path in run.iterdir() if (found := _NETWORK.fullmatch(path.name))]
-        if networks:
-            return max(networks)[1]
-    return None
+    newest = (newest_in(run) for _, run in sorted(_numbered(Path(outdir)), reverse=True))
+    return next(filter(None, newest), None)
+
+
+def newest_in(run: Path) -> Path | None:
+    """The network of a run that has seen most images, or None."""
+    networks = [(float(found[1]), path) for path in run.iterdir() if (found := _NETWORK.fullmatch(path.name))]
+    return max(networks)[1] if networks else None
 
 
 def network_path(run: Path, seen: int) -> Path:

@@ -49,12 +49,13 @@ def layer_range(name: str, num_ws: int) -> list[int]:
     """The layers that a word or a range names.
 
     `coarse` are the layers of the first two resolutions (pose, shape), `middle` of the next two (features), `fine` the
-    rest (colours); `0-6` and `0,2,5-7` count layers from 0.
+    rest (colours) (Karras et al. 2019, section 3.1); `0-6` and `0,2,5-7` count layers from 0.
 
     Raises:
         ValueError: for words that mean nothing or layers that the network does not have.
     """
-    words = {"coarse": range(4), "middle": range(4, 8), "fine": range(8, num_ws)}
+    # The first resolution has one convolution, each further one has two; an RGB layer follows the next convolution's w.
+    words = {"coarse": range(3), "middle": range(3, 7), "fine": range(7, num_ws)}
     if name in words:
         layers = [i for i in words[name] if i < num_ws]
         if not layers:

@@ -69,6 +69,6 @@ def test_the_peak_is_the_fastest_shape(monkeypatch):
     monkeypatch.setattr(flops, "PEAK_CHANNELS", (4, 8))
     monkeypatch.setattr(flops, "PEAK_SIZES", (4,))
     monkeypatch.setattr(flops, "fastest", lambda call, budget, device: call().shape[1] / 100)
-    peak = flops.convolution_peak(2, torch.device("cpu"), torch.float32)
+    peak = flops.convolution_peak(torch.device("cpu"), torch.float32)
     assert peak.shape == "2 images of 8 x 4 x 4, float32"
     assert peak.flops == pytest.approx(2 * 9 * 64 * 2 * 16 / 0.08)

@@ -146,6 +146,24 @@ def test_a_folder_without_networks_is_refused(tmp_path):
     )
 
 
+@pytest.mark.parametrize("change", [{"version": "1"}, {"version": None}, {"family": 3}])
+def test_files_that_do_not_say_what_they_are_are_refused(tmp_path, change):
+    path = save_tiny(tmp_path / "a.safetensors")
+    tensors, metadata = checkpoint.load(path)
+    checkpoint.save(path, tensors, metadata | change)
+    with pytest.raises(ValueError, match="it does not say which version and family it is of"):
+        read_network(path)
+
+
+@pytest.mark.parametrize("settings", [None, [], {"height": 16, "colour": 3}, {"height": 7, "width": 7}])
+def test_configurations_that_are_none_are_refused(tmp_path, settings):
+    path = save_tiny(tmp_path / "a.safetensors")
+    tensors, metadata = checkpoint.load(path)
+    checkpoint.save(path, tensors, metadata | {"generator": settings})
+    with pytest.raises(ValueError, match="the configuration of G_ema is not one"):
+        read_network(path).part("G_ema")
+
+
 @pytest.mark.parametrize("change", [{"family": "stylegan9"}, {"version": 2}])
 def test_families_and_versions_to_come_are_refused(tmp_path, change):
     path = save_tiny(tmp_path / "a.safetensors")
