@@ -84,7 +84,7 @@ def demo_row(height: int, width: int) -> Row:
         width=128,
         layers=2,
         lr=0.0025,
-        gamma=10.0 * height * width / 64**2,
+        gamma=10.0,
         ema=2.5,
         ramp=0.05,
         class_layers=2,
