@@ -58,6 +58,7 @@ def save(
             save_file(whole, temporary, {"metadata": text, "sha256": _digest(whole, text)})
         except SafetensorError as error:
             raise _os_error(error, path) from error
+        temporary.chmod(0o666 & ~_umask())  # safetensors makes files that their owner alone may read
 
 
 def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]:
@@ -192,6 +193,13 @@ def _digest(tensors: Tensors, text: str) -> str:
 def _bytes(tensor: torch.Tensor) -> Iterator[memoryview]:
     if tensor.numel():
         yield tensor.reshape(-1).view(torch.uint8).numpy().data
+
+
+def _umask() -> int:
+    """Which permissions new files are not given."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _os_error(error: SafetensorError, path: Path) -> OSError:

@@ -269,3 +269,9 @@ def _assert_equal(a, b):
             _assert_equal(ours, theirs)
     else:
         assert repr(a) == repr(b)
+
+
+def test_a_checkpoint_has_the_permissions_of_any_new_file(tmp_path):
+    checkpoint.save(tmp_path / "a.safetensors", {"x": torch.zeros(2)}, {})
+    (tmp_path / "b").touch()
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "b").stat().st_mode
