@@ -69,7 +69,7 @@ class NetworkFile:
         try:
             settings = config.from_dict(part.config, settings if isinstance(settings, dict) else {"": settings})
         except ValueError as error:
-            raise checkpoint.DamagedError(self.path, f"the configuration of {name} is not one") from error
+            raise checkpoint.DamagedError(self.path, f"the configuration of {name} is not one: {error}") from error
         with torch.device("meta"):
             network = part.build(settings)
         prefix = name + "."

@@ -68,7 +68,22 @@ def test_filters_cost_nothing_however_often_they_are_differentiated():
 def test_the_peak_is_the_fastest_shape(monkeypatch):
     monkeypatch.setattr(flops, "PEAK_CHANNELS", (4, 8))
     monkeypatch.setattr(flops, "PEAK_SIZES", (4,))
-    monkeypatch.setattr(flops, "fastest", lambda call, budget, device: call().shape[1] / 100)
+    monkeypatch.setattr(flops, "PEAK_BATCHES", (1, 2))
+
+    def seconds(call, budget, device):
+        y = call()
+        return y.shape[1] / (100 if y.is_contiguous() else 200)  # whatever the batch: so the larger one is faster
+
+    monkeypatch.setattr(flops, "fastest", seconds)
     peak = flops.convolution_peak(torch.device("cpu"), torch.float32)
-    assert peak.shape == "2 images of 8 x 4 x 4, float32"
-    assert peak.flops == pytest.approx(2 * 9 * 64 * 2 * 16 / 0.08)
+    assert peak.shape == "2 images of 8 x 4 x 4, float32, channels last"
+    assert peak.flops == pytest.approx(2 * 9 * 64 * 2 * 16 / 0.04)
+
+
+def test_convolutions_that_would_take_long_are_left_out(monkeypatch):
+    monkeypatch.setattr(flops, "PEAK_OPERATIONS", 0)
+    tried = []
+    monkeypatch.setattr(flops, "_speed", lambda *case: tried.append(case) or flops.Peak("", 0.0))
+    with pytest.raises(ValueError):
+        flops.convolution_peak(torch.device("cpu"), torch.float32)
+    assert tried == []
