@@ -44,7 +44,12 @@ class Plan:
         """What the files of the run say about it."""
         d = self.dataset
         data = {"name": d.name, "fingerprint": d.fingerprint, "images": len(d), "class_names": list(d.class_names)}
-        return {"training": configs.to_dict(self.config), "data": data, "torch": torch.__version__}
+        return {
+            "training": configs.to_dict(self.config),
+            "data": data,
+            "torch": torch.__version__,
+            "operators": "pytorch",
+        }
 
     def describe(self) -> str:
         """The resolved configuration and the networks, as tables."""

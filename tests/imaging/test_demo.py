@@ -188,3 +188,21 @@ def test_a_place_that_cannot_be_written_ends_the_program_in_one_line(tmp_path, c
     assert ended.value.code == 2
     told = capsys.readouterr().err
     assert f"--dest {tmp_path / 'taken' / 'a.zip'} cannot be written (" in told and "choose another path" in told
+
+
+# Mean of each quarter of a face at 32x32: red, green, blue; top left, top right, bottom left, bottom right.
+QUARTERS = {
+    0: [177, 188, 195, 191, 116, 125, 132, 133, 148, 166, 155, 153],
+    1: [151, 146, 162, 151, 165, 170, 131, 131, 121, 125, 107, 107],
+    2: [134, 152, 166, 178, 141, 161, 141, 175, 102, 112, 112, 128],
+    3: [143, 128, 207, 200, 127, 108, 186, 186, 93, 81, 154, 140],
+    4: [136, 151, 157, 174, 167, 177, 170, 156, 126, 135, 136, 134],
+}
+
+
+@pytest.mark.parametrize("index", QUARTERS)
+def test_the_drawing_is_the_one_that_its_version_names(index):
+    """Runs resume on faces of this version: whoever changes the drawing raises VERSION in imaging/demo.py and these."""
+    pixels = DemoSet(32, 32)[index][0].astype(float)
+    quarters = pixels.reshape(3, 2, 16, 2, 16).mean(axis=(2, 4)).reshape(-1)
+    np.testing.assert_allclose(quarters, QUARTERS[index], atol=1.5)
