@@ -18,11 +18,10 @@ from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from torch_utils import checkpoint, config
 from torch_utils.device import Precision, resolve_precision, set_precision
-from torch_utils.runs import newest_in
+from torch_utils.runs import STATE_FORMAT, newest_in
 
 FORMAT = "stylegan2-network"
 VERSION = 1
-STATE_FORMAT = "training-state"  # of the files that a run is resumed from
 
 _WANTED = "give a network-….safetensors file of a run"
 

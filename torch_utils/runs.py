@@ -13,6 +13,7 @@ from torch_utils.atomic import replacing
 
 STATE = "state.safetensors"
 PREVIOUS_STATE = "state-previous.safetensors"
+STATE_FORMAT = "training-state"  # what a state's metadata call it
 
 _RUN = re.compile(r"(\d{5,})(-.*)?")
 _NETWORK = re.compile(r"network-(\d{6,}\.\d)\.safetensors")

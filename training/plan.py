@@ -11,6 +11,7 @@ import torch
 from imaging import loader
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
+from models.families import NetworkFile
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from models.summary import summary
@@ -20,7 +21,7 @@ from torch_utils.device import resolve_device, resolve_precision
 from training import presets
 from training.config import TrainConfig
 from training.run import State, read_state
-from training.transfer import check_transfer
+from training.transfer import open_transfer
 
 # What may change when a run is resumed: nothing that decides a single number of it.
 CHANGEABLE = {"pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes", "workers"}
@@ -36,7 +37,7 @@ class Plan:
     outdir: Path
     folder: Path | None = None  # of the run that is resumed
     state: State | None = None
-    network: Path | None = None  # whose weights a new run takes over
+    network: NetworkFile | None = None  # whose weights a new run takes over
     notes: tuple[str, ...] = ()
 
     @property
@@ -89,9 +90,8 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -
         if given.get(f"{part}.{name}", value) != value:
             raise ValueError(f"--set {part}.{name} comes from the data, where it is {value}: leave it out")
     config = presets.resolve(preset, image, {**given, **data, **machine}, distributed.world())
-    if network is not None:
-        check_transfer(network, config)
-    return Plan(config, dataset, device, outdir, network=network, notes=(dataset.labels_note, *dataset.notes))
+    file = None if network is None else open_transfer(network, config)
+    return Plan(config, dataset, device, outdir, network=file, notes=(dataset.labels_note, *dataset.notes))
 
 
 def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:

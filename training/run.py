@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from imaging.grid import save_image
 from models.families import save_network
 from torch_utils import checkpoint, distributed, runs
 from torch_utils.device import peak_memory
@@ -22,7 +23,6 @@ from training.recipe import Recipe
 from training.report import Report
 from training.samples import Samples
 
-FORMAT = "training-state"
 VERSION = 1
 STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 CONSULT_EVERY = 16  # iterations between the exchanges by which several GPUs agree to stop: each makes the host wait
@@ -126,7 +126,7 @@ class Run:
         seen = self.clock.seen
         if self.samples is not None:
             sheet = self.samples.draw(recipe.sampler, self.device)
-            self.samples.save(sheet, runs.fakes_path(self.folder, seen))
+            save_image(sheet, runs.fakes_path(self.folder, seen))
             self.report.picture("fakes", sheet, seen)
         if seen:
             self._save_networks(recipe, runs.network_path(self.folder, seen))
@@ -143,7 +143,13 @@ class Run:
             return
         tree = {"recipe": recipe.state_dict(), "clock": asdict(self.clock), "stats": stats}
         tensors, skeleton = checkpoint.pack(tree)
-        metadata = {"format": FORMAT, "version": VERSION, "tree": skeleton, "world": distributed.world(), **self.facts}
+        metadata = {
+            "format": runs.STATE_FORMAT,
+            "version": VERSION,
+            "tree": skeleton,
+            "world": distributed.world(),
+            **self.facts,
+        }
         path = runs.state_path(self.folder)
         checkpoint.save(path, tensors, metadata, previous=runs.previous_state_path(self.folder))
 
@@ -200,6 +206,6 @@ def read_state(where: runs.Resumable) -> State:
         note = ""
     else:
         tensors, metadata, _, note = checkpoint.load_newest(where.state, where.previous)
-    if metadata.get("format") != FORMAT or metadata.get("version", 0) > VERSION:
+    if metadata.get("format") != runs.STATE_FORMAT or metadata.get("version", 0) > VERSION:
         raise ValueError(f"{where.state} is not a training state that this program knows: update the program")
     return State(checkpoint.unpack(tensors, metadata.pop("tree")), metadata, note)

@@ -1,13 +1,12 @@
 """The sample sheets of a run: the same latents at every snapshot, one class to a row."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from imaging.grid import save_image, tile
+from imaging.grid import tile
 from imaging.imageset import ImageSet
 from imaging.pixels import to_pixels
 from torch_utils import seeds
@@ -56,7 +55,3 @@ class Samples:
                 used[wanted] += 1
                 pictures.append(torch.from_numpy(dataset[index][0]))
         return tile(torch.stack(pictures), self.columns)
-
-    @staticmethod
-    def save(sheet: Image.Image, path: Path) -> None:
-        save_image(sheet, path)

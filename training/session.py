@@ -9,6 +9,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from imaging import loader
+from imaging.grid import save_image
 from imaging.sizes import spell
 from torch_utils import config as configs
 from torch_utils import distributed, runs
@@ -141,7 +142,7 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
         size, channels = spell(d.height, d.width), counted(d.channels, "channel")
         say(f"{counted(len(d), 'image')} {size}, {channels}, {classes}: {d.name}")
         if run.folder is not None and run.samples is not None:
-            run.samples.save(run.samples.reals(d), run.folder / "reals.png")
+            save_image(run.samples.reals(d), run.folder / "reals.png")
     for note in plan.notes:
         say(note)
     if plan.state is not None:

@@ -44,7 +44,6 @@ class StyleGAN2:
         distributed.broadcast_([*self.G.state_dict().values(), *self.D.state_dict().values()])
         self.G_ema = copy.deepcopy(self.G).eval()
         self.path_mean = torch.zeros([], device=device)
-        self.ramp = config.average.ramp
         self.phases = self._phases()
 
     def _phases(self) -> list[Phase]:
@@ -149,7 +148,7 @@ class StyleGAN2:
     def after_step(self, seen: int) -> None:
         """Moves the average of G. `seen` counts the images before this iteration."""
         batch, average = self.config.pace.batch, self.config.average
-        beta = ema_beta(batch, seen, average.kimg * 1000, self.ramp)
+        beta = ema_beta(batch, seen, average.kimg * 1000, average.ramp)
         update_average(self.G_ema, self.G, beta)
 
     def state_dict(self) -> dict[str, Any]:

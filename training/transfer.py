@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from models.families import read_network
+from models.families import NetworkFile, read_network
 from training.config import TrainConfig
 from training.stylegan2 import StyleGAN2
 
@@ -19,8 +19,8 @@ MENDS = {
 }
 
 
-def check_transfer(path: Path, config: TrainConfig) -> None:
-    """Makes sure that `transfer` will work, before anything is written.
+def open_transfer(path: Path, config: TrainConfig) -> NetworkFile:
+    """Reads the network file and makes sure that `transfer` will work, before anything is written.
 
     Raises:
         FileNotFoundError, ValueError: when the file is not usable, or its networks are of another shape.
@@ -29,14 +29,14 @@ def check_transfer(path: Path, config: TrainConfig) -> None:
     for name in file.parts:
         kind = "discriminator" if name == "D" else "generator"
         _compare(path, kind, _shape_settings(file.part(name).config), _shape_settings(getattr(config, kind)))
+    return file
 
 
-def transfer(path: Path, recipe: StyleGAN2) -> str:
-    """Loads the weights of a network file into a fresh recipe and returns a sentence that says what was taken.
+def transfer(file: NetworkFile, recipe: StyleGAN2) -> str:
+    """Loads the weights of a checked network file into a fresh recipe and returns a sentence that says what was taken.
 
     A file that holds only the averaged generator gives G too; D then starts anew.
     """
-    file = read_network(path)
     taken = []
     for name, network in recipe.networks.items():
         source = name if name in file.parts else "G_ema"
@@ -45,7 +45,7 @@ def transfer(path: Path, recipe: StyleGAN2) -> str:
         network.load_state_dict(file.part(source).state_dict())
         taken.append(name if source == name else f"{name} (from {source})")
     missing = "" if "D" in file.parts else "; it has no D, which starts anew"
-    return f"took {', '.join(taken)} from {path}{missing}"
+    return f"took {', '.join(taken)} from {file.path}{missing}"
 
 
 def _compare(path: Path, kind: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

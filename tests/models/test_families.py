@@ -2,8 +2,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import training.run
-from models.families import STATE_FORMAT, load_network, read_network, save_network
+from models.families import load_network, read_network, save_network
 from tests.networks import save_tiny, tiny_discriminator, tiny_generator
 from torch_utils import checkpoint
 
@@ -99,10 +98,6 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     assert str(error.value) == (
         f"{path} is the state of a training run and no network: give a network-….safetensors file of a run"
     )
-
-
-def test_the_format_of_states_is_that_of_training():
-    assert STATE_FORMAT == training.run.FORMAT
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
