@@ -26,6 +26,19 @@ def adam(network: nn.Module, lr: float, betas: tuple[float, float], epsilon: flo
     return torch.optim.Adam(parameters, lr=lr * r, betas=(betas[0] ** r, betas[1] ** r), eps=epsilon, fused=True)
 
 
+def load_moments(optimizer: torch.optim.Adam, saved: dict[int, dict[str, Tensor]]) -> None:
+    """Takes up the moments of each parameter, by its number, in the memory layout of the parameter.
+
+    Files keep the plain layout, and the fused Adam pairs numbers by their place in memory without looking at strides.
+    """
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": saved, "param_groups": groups})
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if moment.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter).copy_(moment)
+
+
 @dataclass
 class Phase:
     """A named step: `network` learns with `optimizer` once every `interval` iterations."""

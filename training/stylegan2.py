@@ -16,7 +16,7 @@ from training import gan_losses
 from training.config import TrainConfig
 from training.draws import Draws
 from training.ema import ema_beta, update_average
-from training.phase import Phase, Term, adam
+from training.phase import Phase, Term, adam, load_moments
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,7 @@ class StyleGAN2:
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, phase in {"G": self.phases[0], "D": self.phases[-1]}.items():
-            saved = {int(i): moments for i, moments in state["optimizers"][name].items()}
-            groups = phase.optimizer.state_dict()["param_groups"]
-            phase.optimizer.load_state_dict({"state": saved, "param_groups": groups})
+            load_moments(phase.optimizer, {int(i): moments for i, moments in state["optimizers"][name].items()})
         device = self.path_mean.device
         self.path_mean = state["path_mean"].to(device)
         for phase in self.phases:

@@ -33,6 +33,12 @@ def memory_format(device: torch.device, dtype: torch.dtype) -> torch.memory_form
     return torch.channels_last if fast else torch.contiguous_format
 
 
+def _convolution_weights(outputs: int, inputs: int, kernel: int) -> nn.Parameter:
+    """[O, I, k, k], in the memory layout that convolutions read with the least rearranging."""
+    w = torch.randn(outputs, inputs, kernel, kernel)
+    return nn.Parameter(w.contiguous(memory_format=torch.channels_last))
+
+
 class FullyConnected(nn.Module):
     """Fully connected layer with equalised learning rate: act(x W^T + b).
 
@@ -53,11 +59,11 @@ class FullyConnected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs] -> [N, outputs]."""
-        w = (self.weight * self.weight_gain).to(x.dtype)
+        x = x * self.weight_gain  # as good as scaling the weights, and smaller
         b = self.bias if self.bias_gain == 1 else self.bias * self.bias_gain
         if self.act == "linear":
-            return torch.addmm(b.to(x.dtype), x, w.t())
-        return bias_act(x @ w.t(), b, act=self.act)
+            return torch.addmm(b, x, self.weight.t())
+        return bias_act(x @ self.weight.t(), b, act=self.act)
 
 
 class Conv2D(nn.Module):
@@ -75,20 +81,25 @@ class Conv2D(nn.Module):
     ) -> None:
         super().__init__()
         self.act, self.down, self.clamp = act, down, clamp
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.weight = _convolution_weights(outputs, inputs, kernel)
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.weight_gain = 1 / sqrt(inputs * kernel**2)
 
     def forward(self, x: Tensor, gain: float | None = None) -> Tensor:
         """[N, I, H, W] -> [N, O, H / down, W / down], times `gain` (the activation's own where it is None)."""
-        usual = ACTIVATIONS[self.act].gain
-        gain = usual if gain is None else gain
-        linear = self.act == "linear" and self.bias is None  # then the gain can ride on the weights
-        w = (self.weight * (self.weight_gain * gain if linear else self.weight_gain)).to(x.dtype)
+        usual = ACTIVATIONS[self.act]
+        gain = usual.gain if gain is None else gain
+        clamp = self.clamp * gain / usual.gain if self.clamp else None  # a branch at half its power is limited to half
+        linear = self.act == "linear" and self.bias is None  # then both gains can ride on the weights, ...
+        late = usual.homogeneous and not linear and x.dtype != torch.float16  # ... or else on what follows
+        early = self.weight_gain * gain if linear else 1.0 if late else self.weight_gain
+        w = (self.weight if early == 1 else self.weight * early).to(x.dtype)
         f = blur(x.device) if self.down > 1 else None
         x = conv2d_resample(x, w, f, down=self.down, padding=w.shape[2] // 2)
-        clamp = self.clamp * gain / usual if self.clamp else None  # a branch at half its power is limited to half, too
-        return bias_act(x, self.bias, act=self.act, gain=1.0 if linear else gain, clamp=clamp)
+        b = self.bias
+        if late:  # act(k u + b) = k act(u + b / k); a float16 convolution of weights that large could overflow
+            b, gain = b if b is None else b / self.weight_gain, gain * self.weight_gain
+        return bias_act(x, b, act=self.act, gain=1.0 if linear else gain, clamp=clamp)
 
 
 class Conv2DMod(nn.Module):
@@ -107,7 +118,7 @@ class Conv2DMod(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, demodulate: bool = True, up: int = 1) -> None:
         super().__init__()
         self.demodulate, self.up = demodulate, up
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.weight = _convolution_weights(outputs, inputs, kernel)
         self.weight_gain = 1 / sqrt(inputs * kernel**2)
 
     def forward(
@@ -135,9 +146,16 @@ class Conv2DMod(nn.Module):
         return scale_bias_act(x, scale, noise, bias, act=act, clamp=clamp)
 
     def prefers_grouped(self, x: Tensor) -> bool:
-        """One sample needs one set of weights; scaling that is cheaper when it is smaller than the activations."""
+        """Whether weights per sample cost less than scaled activations.
+
+        A 1x1 convolution of weights per sample is a batch of matrix products, of which the weights are the smallest
+        part. Else one sample needs one set of weights, and scaling that is cheaper when it is smaller than the
+        activations.
+        """
         O, I, k, _ = self.weight.shape
         N, _, H, W = x.shape
+        if k == self.up == 1:
+            return True
         return N == 1 and O * I * k * k < (I + O * self.up**2) * H * W
 
     def demodulation(self, w: Tensor, style: Tensor) -> Tensor:
@@ -160,8 +178,10 @@ class Conv2DMod(nn.Module):
         w_n = w[None] * style[:, None, :, None, None]  # [N, O, I, k, k]
         if self.demodulate:
             w_n = w_n * (w_n.square().sum(dim=[2, 3, 4], keepdim=True) + DEMODULATION_EPSILON).rsqrt()
-        w_n = w_n.reshape(N * O, I, k, k).to(x.dtype)
-        x = self._convolve(x.reshape(1, N * I, H, W) if N > 1 else x, w_n, groups=N)
+        w_n = w_n.to(x.dtype)
+        if k == self.up == 1:
+            return _multiply(x, w_n.flatten(2)), None
+        x = self._convolve(x.reshape(1, N * I, H, W) if N > 1 else x, w_n.reshape(N * O, I, k, k), groups=N)
         return x.reshape(N, O, H * self.up, W * self.up) if N > 1 else x, None
 
     def _prepared(self, dtype: torch.dtype, style: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,6 +204,15 @@ class Conv2DMod(nn.Module):
         f = blur(x.device) if self.up > 1 else None
         padding = w.shape[2] // 2
         return conv2d_resample(x, w, f, up=self.up, padding=padding, groups=groups, flip_weight=self.up == 1)
+
+
+def _multiply(x: Tensor, w: Tensor) -> Tensor:
+    """Every pixel of x [N, I, H, W] times the matrix of its sample w [N, O, I] -> [N, O, H, W], in the layout of x."""
+    N, _, H, W = x.shape
+    if x.is_contiguous(memory_format=torch.channels_last):
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # [N, H W, I]
+        return torch.bmm(pixels, w.mT).reshape(N, H, W, -1).permute(0, 3, 1, 2)
+    return torch.bmm(w, x.flatten(2)).reshape(N, -1, H, W)
 
 
 class Noise(nn.Module):
@@ -223,7 +252,7 @@ def minibatch_std(x: Tensor, group: int, epsilon: float = 1e-8) -> Tensor:
     N, C, H, W = x.shape
     G = next(g for g in range(min(group, max(N, 1)), 0, -1) if N % g == 0)
     y = x.reshape(G, -1, C, H, W)  # [G, N / G, C, H, W]
-    y = y.var(dim=0, correction=0)  # [N / G, C, H, W]
+    y = (y - y.mean(dim=0)).square().mean(dim=0)  # [N / G, C, H, W]; several times as fast as `var`
     y = (y + epsilon).sqrt().mean(dim=[1, 2, 3])  # [N / G]
     y = y.repeat(G).reshape(N, 1, 1, 1).expand(N, 1, H, W)
     return torch.cat([x, y], dim=1)

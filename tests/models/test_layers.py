@@ -105,6 +105,18 @@ def test_the_form_is_chosen_by_shape():
     assert layer.prefers_grouped(torch.zeros(1, 8, 32, 32))
     assert not layer.prefers_grouped(torch.zeros(2, 8, 32, 32))
     assert not layer.prefers_grouped(torch.zeros(1, 8, 4, 4))
+    assert Conv2DMod(8, 3, 1, demodulate=False).prefers_grouped(torch.zeros(4, 8, 4, 4))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_1x1_weights_of_each_sample_are_a_matrix_product(layout):
+    torch.manual_seed(0)
+    layer = Conv2DMod(5, 3, 1, demodulate=False).double()
+    x = torch.randn(2, 5, 4, 6, dtype=torch.float64).contiguous(memory_format=layout)
+    style = torch.randn(2, 5, dtype=torch.float64)
+    y = applied(layer, "grouped", x, style)
+    assert y.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(y, applied(layer, "scaled", x, style))
 
 
 def test_float16_does_not_overflow():

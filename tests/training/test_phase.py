@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from torch_utils.stats import Collector
-from training.phase import Phase, adam
+from training.phase import Phase, adam, load_moments
 
 
 def make_phase(interval=1):
@@ -122,3 +122,29 @@ def test_ten_skips_in_a_row_stop_the_run():
         phase.step([loss_of(phase, x)], 1, Collector())
     with pytest.raises(FloatingPointError, match=r"^the gradients of test were infinite or nan 1[0-9] times in a row"):
         phase.check()
+
+
+def test_moments_are_taken_up_in_the_layout_of_the_weights():
+    """The fused Adam walks through memory; moments from a file are laid out otherwise than channels-last weights."""
+    torch.manual_seed(0)
+    start, gradients = torch.randn(4, 3, 3, 3), torch.randn(3, 4, 3, 3, 3)
+
+    def learner() -> tuple[nn.Conv2d, torch.optim.Adam]:
+        conv = nn.Conv2d(3, 4, 3, bias=False).to(memory_format=torch.channels_last)
+        conv.weight.data.copy_(start)
+        return conv, adam(conv, 0.1, (0.5, 0.9), 1e-8, 0)
+
+    def take(conv: nn.Conv2d, optimizer: torch.optim.Adam, gradient: torch.Tensor) -> None:
+        conv.weight.grad = torch.empty_like(conv.weight).copy_(gradient)
+        optimizer.step()
+
+    conv, optimizer = learner()
+    for gradient in gradients[:2]:
+        take(conv, optimizer, gradient)
+    saved = {i: {k: m.clone().contiguous() for k, m in s.items()} for i, s in enumerate(optimizer.state.values())}
+    again, other = learner()
+    again.weight.data.copy_(conv.weight)
+    load_moments(other, saved)
+    for which in ((conv, optimizer), (again, other)):
+        take(*which, gradients[2])
+    assert torch.equal(conv.weight, again.weight)
