@@ -105,7 +105,7 @@ def _generator(file: NetworkFile, device: torch.device, precision: Precision) ->
     set_precision(precision)
     # Trying which algorithm is fastest may end differently each time, and with it the rounding of a picture.
     torch.backends.cudnn.benchmark = False
-    return G.set_precision(precision).to(device)
+    return G.set_precision(precision).to(device).fold()
 
 
 def _class(text: str | None, file: NetworkFile, classes: int) -> int | None:

@@ -12,6 +12,7 @@ from models.stylegan2.config import DiscriminatorConfig, block_dtypes, limit_flo
 from models.stylegan2.layers import Conv2D, FullyConnected, memory_format, minibatch_std
 from models.stylegan2.mapping import MappingNetwork
 from torch_utils.device import Precision
+from torch_utils.recompute import call
 
 
 class DiscriminatorBlock(nn.Module):
@@ -65,6 +66,8 @@ class Discriminator(nn.Module):
     With classes, the output vector is projected on the mapped class (Miyato and Koyama 2018).
     """
 
+    recompute: bool = False  # training keeps what goes into a block, and computes what is inside once more
+
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
@@ -87,13 +90,15 @@ class Discriminator(nn.Module):
         for i, block in enumerate(self.blocks):
             assert isinstance(block, DiscriminatorBlock)
             x = x.to(dtype=block.dtype, memory_format=memory_format(x.device, block.dtype))
-            x = self.from_rgb(x) if i == 0 else x
-            x = block(x)
+            x = call(block if i else self._first, x, recompute=self.recompute)
         x = self.tail(x)
         if self.mapping is None:
             return x
         class_vector = self.mapping(None, c)
         return (x * class_vector).sum(dim=1, keepdim=True) / sqrt(class_vector.shape[1])
+
+    def _first(self, x: Tensor) -> Tensor:
+        return self.blocks[0](self.from_rgb(x))
 
     def set_precision(self, precision: Precision) -> "Discriminator":
         """Chooses the type each block computes in; parameters and the last layers stay float32. Returns the network."""

@@ -15,6 +15,7 @@ from models.stylegan2.latents import truncate
 from models.stylegan2.layers import Conv2DMod, FullyConnected, Noise, blur, memory_format
 from models.stylegan2.mapping import MappingNetwork
 from torch_utils.device import Precision
+from torch_utils.recompute import call
 
 NoiseMode = Literal["random", "const", "none"]
 
@@ -30,9 +31,8 @@ class GeneratorLayer(nn.Module):
         self.noise = Noise(*size)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, x: Tensor, w: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None) -> Tensor:
-        """[N, I, H, W] and w [N, D] -> [N, O, H * up, W * up]."""
-        noise = self.noise(x.shape[0], noise_mode, generator)
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """[N, I, H, W], w [N, D] and noise as `Noise` gives it -> [N, O, H * up, W * up]."""
         return self.conv(x, self.affine(w), noise, self.bias, act="lrelu", clamp=self.clamp or None)
 
 
@@ -63,26 +63,36 @@ class GeneratorBlock(nn.Module):
         self.conv1 = GeneratorLayer(config, outputs, outputs, size)
         self.rgb = RGBBlock(config, outputs)
 
-    def forward(
-        self,
-        x: Tensor,
-        image: Tensor | None,
-        ws: Tensor,
-        noise_mode: NoiseMode,
-        generator: torch.Generator | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Features, the image so far and this block's w [N, 3 or 2, D] -> features and image at twice the size."""
+    @property
+    def layers(self) -> list[GeneratorLayer]:
+        return [self.conv1] if self.conv0 is None else [self.conv0, self.conv1]
+
+    def forward(self, x: Tensor, image: Tensor | None, ws: Tensor, *noises: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Features, the image so far, w [N, 3 or 2, D] and noise of the layers -> features and image at twice the size."""
         x = x.to(dtype=self.dtype, memory_format=memory_format(x.device, self.dtype))
         *w_convs, w_rgb = ws.unbind(dim=1)
-        layers = [self.conv1] if self.conv0 is None else [self.conv0, self.conv1]
-        for layer, w in zip(layers, w_convs, strict=True):
-            x = layer(x, w, noise_mode, generator)  # [N, C, H, W]
+        for layer, w, noise in zip(self.layers, w_convs, noises, strict=True):
+            x = layer(x, w, noise)  # [N, C, H, W]
         rgb = self.rgb(x, w_rgb)  # [N, channels, H, W]
         return x, rgb if image is None else rgb + upsample2d(image, blur(image.device))
+
+    def fold(self) -> None:
+        """Prepares the weights of the convolutions for inference in the block's type."""
+        for module in self.modules():
+            if isinstance(module, Conv2DMod):
+                module.fold(self.dtype)
+
+    def unfold(self) -> None:
+        """Undoes `fold`."""
+        for module in self.modules():
+            if isinstance(module, Conv2DMod):
+                module.unfold()
 
 
 class Synthesis(nn.Module):
     """g: w -> image. Each convolution takes a w of its own; an RGB layer shares that of the convolution after it."""
+
+    recompute: bool = False  # training keeps what goes into a block, and computes what is inside once more
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -102,11 +112,20 @@ class Synthesis(nn.Module):
             raise ValueError(f"ws must be [N, {self.num_ws}, {self.w_dim}], but is {tuple(ws.shape)}")
         if noise_mode not in ("random", "const", "none"):
             raise ValueError(f"noise mode {noise_mode!r} is not one of random, const, none")
-        ws = ws.float()
+        return self.render(ws.float(), self.noises(ws.shape[0], noise_mode, generator))
+
+    def noises(self, batch: int, mode: NoiseMode, generator: torch.Generator | None) -> list[Tensor | None]:
+        """The noise of each convolution."""
+        blocks = [block for block in self.blocks if isinstance(block, GeneratorBlock)]
+        return [layer.noise(batch, mode, generator) for block in blocks for layer in block.layers]
+
+    def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
+        """The image as a function of tensors alone, which can be computed a second time, or compiled."""
         x, image = self.const.expand(ws.shape[0], -1, -1, -1), None
         for k, block in enumerate(self.blocks):
             first = max(2 * k - 1, 0)
-            x, image = block(x, image, ws[:, first : 2 * k + 2], noise_mode, generator)
+            inputs = (x, image, ws[:, first : 2 * k + 2], *noises[first : 2 * k + 1])
+            x, image = call(block, *inputs, recompute=self.recompute)
         assert image is not None
         return image
 
@@ -154,6 +173,25 @@ class Generator(nn.Module):
         for block, dtype in zip(self.synthesis.blocks, dtypes, strict=True):
             assert isinstance(block, GeneratorBlock)
             block.dtype = dtype
+            block.unfold()
         if precision == "fp16":
             limit_float16(self)
         return self
+
+    def fold(self) -> "Generator":
+        """Prepares what does not depend on w once, for inference: from here on the weights must not change.
+
+        `set_precision` and `train` undo it. Returns the network.
+        """
+        self.eval()
+        for block in self.synthesis.blocks:
+            assert isinstance(block, GeneratorBlock)
+            block.fold()
+        return self
+
+    def train(self, mode: bool = True) -> "Generator":
+        """As every module's; networks in training are not folded."""
+        for block in self.synthesis.blocks if mode else []:
+            assert isinstance(block, GeneratorBlock)
+            block.unfold()
+        return super().train(mode)

@@ -6,6 +6,7 @@ Equalised learning rate (Karras et al. 2018, section 4.1): weights are stored wi
 
 from functools import cache
 from math import sqrt
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,14 @@ class Conv2D(nn.Module):
         return bias_act(x, b, act=self.act, gain=1.0 if linear else gain, clamp=clamp)
 
 
+class Weights(NamedTuple):
+    """What a modulated convolution makes of its weights before it looks at any style."""
+
+    w: Tensor  # [O, I, k, k] as they are stored
+    low: Tensor  # the same in the type of the activations
+    energy: Tensor | None  # sum over k of w^2, [O, I]; None without demodulation
+
+
 class Conv2DMod(nn.Module):
     """Convolution whose weights are modulated by a style and demodulated (Karras et al. 2020, section 2.2).
 
@@ -120,6 +129,7 @@ class Conv2DMod(nn.Module):
         self.demodulate, self.up = demodulate, up
         self.weight = _convolution_weights(outputs, inputs, kernel)
         self.weight_gain = 1 / sqrt(inputs * kernel**2)
+        self.folded: Weights | None = None
 
     def forward(
         self,
@@ -158,45 +168,58 @@ class Conv2DMod(nn.Module):
             return True
         return N == 1 and O * I * k * k < (I + O * self.up**2) * H * W
 
-    def demodulation(self, w: Tensor, style: Tensor) -> Tensor:
-        """1 / standard deviation of each output [N, O], from weights [O, I, k, k] and styles [N, I]."""
-        energy = w.square().sum(dim=[2, 3])  # [O, I]
-        return torch.addmm(energy.new_full([1], DEMODULATION_EPSILON), style.square(), energy.t()).rsqrt()
+    def demodulation(self, energy: Tensor, style: Tensor) -> Tensor:
+        """1 / standard deviation of each output [N, O], from the energy of the weights [O, I] and styles [N, I].
+
+        The sums of equation 3 are taken over k first, so that no weights per sample come into being.
+        """
+        return (style.square() @ energy.t() + DEMODULATION_EPSILON).rsqrt()
 
     def scaled(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor | None]:
         """Style on the input channels, one convolution for the whole batch; and the scale [N, O] still to apply."""
-        w, style = self._prepared(x.dtype, style)
-        x = x * style.to(x.dtype)[:, :, None, None]
-        x = self._convolve(x, w.to(x.dtype), groups=1)
-        return x, self.demodulation(w, style) if self.demodulate else None
+        _, w, energy = self.folded or self._weights(x.dtype)
+        style = self._style(x.dtype, style)
+        x = self._convolve(scale_bias_act(x, style), w, groups=1)
+        return x, self.demodulation(energy, style) if energy is not None else None
 
     def grouped(self, x: Tensor, style: Tensor) -> tuple[Tensor, None]:
         """The definition: every sample is a group that is convolved with weights of its own; no scale is left."""
-        w, style = self._prepared(x.dtype, style)
+        w, _, energy = self.folded or self._weights(x.dtype)
+        style = self._style(x.dtype, style)
         O, I, k, _ = w.shape
         N, _, H, W = x.shape
-        w_n = w[None] * style[:, None, :, None, None]  # [N, O, I, k, k]
-        if self.demodulate:
-            w_n = w_n * (w_n.square().sum(dim=[2, 3, 4], keepdim=True) + DEMODULATION_EPSILON).rsqrt()
-        w_n = w_n.to(x.dtype)
+        factors = style[:, None, :]  # [N, 1 or O, I]
+        if energy is not None:
+            factors = factors * self.demodulation(energy, style)[:, :, None]
+        w_n = (w * factors[..., None, None]).to(x.dtype)  # [N, O, I, k, k]
         if k == self.up == 1:
             return _multiply(x, w_n.flatten(2)), None
         x = self._convolve(x.reshape(1, N * I, H, W) if N > 1 else x, w_n.reshape(N * O, I, k, k), groups=N)
         return x.reshape(N, O, H * self.up, W * self.up) if N > 1 else x, None
 
-    def _prepared(self, dtype: torch.dtype, style: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights and styles in float32, with the gain of layers that demodulation does not normalise.
+    def fold(self, dtype: torch.dtype) -> None:
+        """Prepares the weights once, for inference in this type; until `unfold` they must not change."""
+        with torch.no_grad():
+            self.folded = self._weights(dtype)
 
-        In float16 the largest weight and the largest style are brought to one, which demodulation undoes, so that no
-        product overflows (StyleGAN2-ADA, appendix D.1).
+    def unfold(self) -> None:
+        """Forgets what `fold` prepared."""
+        self.folded = None
+
+    def _weights(self, dtype: torch.dtype) -> "Weights":
+        """In float16 the largest weight of each output is brought to one, which demodulation undoes, so that no product overflows
+        (StyleGAN2-ADA, appendix D.1).
         """
         w: Tensor = self.weight
-        if not self.demodulate:
-            return w, style * self.weight_gain
-        if dtype == torch.float16:
+        if self.demodulate and dtype == torch.float16:
             w = w * (self.weight_gain / w.abs().amax(dim=[1, 2, 3], keepdim=True))
-            style = style / style.abs().amax(dim=1, keepdim=True)
-        return w, style
+        return Weights(w, w.to(dtype), w.square().sum(dim=[2, 3]) if self.demodulate else None)
+
+    def _style(self, dtype: torch.dtype, style: Tensor) -> Tensor:
+        """Styles [N, I] with the gain of layers that demodulation does not normalise; in float16 at most one."""
+        if not self.demodulate:
+            return style * self.weight_gain
+        return style / style.abs().amax(dim=1, keepdim=True) if dtype == torch.float16 else style
 
     def _convolve(self, x: Tensor, w: Tensor, groups: int) -> Tensor:
         # The enlarging layer is a transposed convolution with the stored weights as they are, which in terms of

@@ -119,3 +119,10 @@ def test_refuses_a_folder_that_is_no_checkout(tmp_path):
     result = CliRunner().invoke(compare.main, ["--official", str(tmp_path)])
     assert result.exit_code == 2
     assert "is no checkout of the official code (it has no training/networks.py): clone" in result.output
+
+
+@pytest.mark.parametrize(
+    "device, precision, official", [("cpu", "bf16", "fp32"), ("cuda", "bf16", "fp16"), ("cuda", "tf32", "tf32")]
+)
+def test_the_official_code_computes_in_its_fastest_format(device, precision, official):
+    assert compare.official_precision(Setting(device=device, precision=precision)) == official

@@ -166,3 +166,24 @@ def test_the_summary_adds_up():
     G = generator()
     text = summary("Generator", G, lambda network: network(torch.zeros(1, 8)))
     assert f"{parameter_count(G):,}" in text.splitlines()[-1] and "1x3x16x16" in text.splitlines()[-1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_folded_weights_give_the_same_images(precision, batch):
+    G = generator().set_precision(precision).eval().requires_grad_(False)
+    ws = G.ws(torch.randn(batch, 8))
+    with torch.inference_mode():
+        expected = G.synthesis(ws, "const")
+        assert torch.equal(G.fold().synthesis(ws, "const"), expected)
+
+
+@pytest.mark.parametrize("undo", [lambda G: G.train(), lambda G: G.set_precision("fp32")])
+def test_folded_weights_are_forgotten_when_they_may_change(undo):
+    G = generator().requires_grad_(False)
+    ws = G.ws(torch.randn(2, 8))
+    G.fold()
+    G.synthesis.blocks[1].conv1.conv.weight.mul_(2)  # which demodulation undoes, but not with the old energy
+    folded = G.synthesis(ws, "const")
+    undo(G)
+    assert not torch.equal(G.synthesis(ws, "const"), folded)
