@@ -79,7 +79,8 @@ class NetworkFile:
             misfit = f"the tensors of {name} do not fit its configuration"
             raise checkpoint.DamagedError(self.path, misfit) from error
         # Files keep the plain layout; weights of convolutions are built in the one that is read fastest.
-        return network.to(memory_format=torch.channels_last).requires_grad_(False).eval()
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in PyTorch's declarations
+        return network.requires_grad_(False).eval()
 
 
 def save_network(

@@ -97,7 +97,7 @@ class Conv2D(nn.Module):
         w = (self.weight if early == 1 else self.weight * early).to(x.dtype)
         f = blur(x.device) if self.down > 1 else None
         x = conv2d_resample(x, w, f, down=self.down, padding=w.shape[2] // 2)
-        b = self.bias
+        b: Tensor | None = self.bias
         if late:  # act(k u + b) = k act(u + b / k); a float16 convolution of weights that large could overflow
             b, gain = b if b is None else b / self.weight_gain, gain * self.weight_gain
         return bias_act(x, b, act=self.act, gain=1.0 if linear else gain, clamp=clamp)
@@ -206,9 +206,11 @@ class Conv2DMod(nn.Module):
         """Forgets what `fold` prepared."""
         self.folded = None
 
-    def _weights(self, dtype: torch.dtype) -> "Weights":
-        """In float16 the largest weight of each output is brought to one, which demodulation undoes, so that no product overflows
-        (StyleGAN2-ADA, appendix D.1).
+    def _weights(self, dtype: torch.dtype) -> Weights:
+        """What the convolutions of any style need.
+
+        In float16 the largest weight of each output is brought to one, which demodulation undoes, so that no product
+        overflows (StyleGAN2-ADA, appendix D.1).
         """
         w: Tensor = self.weight
         if self.demodulate and dtype == torch.float16:
