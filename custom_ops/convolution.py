@@ -1,0 +1,125 @@
+"""Convolutions that may be differentiated twice, as R1 and the path length are, without detours.
+
+PyTorch differentiates the gradient of a convolution through convolutions whose kernel is a whole image, after copying
+both to another memory layout. But a convolution y = x * w is linear in x and in w, and so are its two gradients
+
+    gx(gy, w)  of the input,    gw(gy, x)  of the weights,
+
+in both of their arguments. Each derivative of these three is again one of the three, which libraries compute at full
+speed. And where only images are asked for their gradient, none of weights is computed.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_aten = torch.ops.aten
+
+
+class Geometry(NamedTuple):
+    """What PyTorch wants to know of a convolution, pairs being (vertical, horizontal)."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    transposed: bool
+    groups: int
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """As `aten.convolution` takes them after the bias: without dilation and output padding."""
+        return self.stride, self.padding, (1, 1), self.transposed, (0, 0), self.groups
+
+
+def convolve(x: Tensor, w: Tensor, stride: int = 1, padding: tuple[int, int] = (0, 0), groups: int = 1) -> Tensor:
+    """`F.conv2d(x, w, stride=stride, padding=padding, groups=groups)`."""
+    return _convolution(x, w, Geometry((stride, stride), padding, False, groups))
+
+
+def convolve_transposed(x: Tensor, w: Tensor, stride: int = 1, groups: int = 1) -> Tensor:
+    """`F.conv_transpose2d(x, w, stride=stride, groups=groups)`."""
+    return _convolution(x, w, Geometry((stride, stride), (0, 0), True, groups))
+
+
+def _convolution(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        f = F.conv_transpose2d if geometry.transposed else F.conv2d
+        return f(x, w, stride=geometry.stride, padding=geometry.padding, groups=geometry.groups)
+    if w.is_leaf and w.requires_grad:
+        w = w.view_as(w)  # of a leaf itself, PyTorch does not tell whether its gradient is wanted
+    return _Convolution.apply(x, w, geometry)
+
+
+def _wanted(ctx: Any, i: int) -> bool:
+    """Whether the pass under way has a use for the gradient of argument i: when in doubt, yes."""
+    node = ctx.next_functions[i][0] if ctx.needs_input_grad[i] else None
+    if node is None:
+        return False
+    try:
+        return torch._C._will_engine_execute_node(node)
+    except (RuntimeError, AttributeError):  # not told of leaves; perhaps not by another PyTorch
+        return True
+
+
+class _Convolution(torch.autograd.Function):
+    """y(x, w)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
+        ctx.save_for_backward(x, w)
+        ctx.geometry = geometry
+        return _aten.convolution(x, w, None, *geometry.arguments)
+
+    @staticmethod
+    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, w = ctx.saved_tensors
+        for_x, for_w = _wanted(ctx, 0), _wanted(ctx, 1)
+        if for_x and for_w and not torch.is_grad_enabled():
+            return *_gradients(gy, x, w, ctx.geometry, True, True), None
+        gx = _InputGradient.apply(gy, w, x, ctx.geometry) if for_x else None
+        gw = _WeightGradient.apply(gy, x, w, ctx.geometry) if for_w else None
+        return gx, gw, None
+
+
+class _InputGradient(torch.autograd.Function):
+    """gx(gy, w). Of x, only the shape matters."""
+
+    @staticmethod
+    def forward(ctx: Any, gy: Tensor, w: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
+        ctx.save_for_backward(gy, w)
+        ctx.geometry = geometry
+        return _gradients(gy, x, w, geometry, True, False)[0]
+
+    @staticmethod
+    def backward(ctx: Any, ggx: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        gy, w = ctx.saved_tensors
+        to_gy = _Convolution.apply(ggx, w, ctx.geometry) if _wanted(ctx, 0) else None
+        to_w = _WeightGradient.apply(gy, ggx, w, ctx.geometry) if _wanted(ctx, 1) else None
+        return to_gy, to_w, None, None
+
+
+class _WeightGradient(torch.autograd.Function):
+    """gw(gy, x). Of w, only the shape matters."""
+
+    @staticmethod
+    def forward(ctx: Any, gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
+        ctx.save_for_backward(gy, x)
+        ctx.geometry = geometry
+        return _gradients(gy, x, w, geometry, False, True)[1]
+
+    @staticmethod
+    def backward(ctx: Any, ggw: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        gy, x = ctx.saved_tensors
+        to_gy = _Convolution.apply(x, ggw, ctx.geometry) if _wanted(ctx, 0) else None
+        to_x = _InputGradient.apply(gy, ggw, x, ctx.geometry) if _wanted(ctx, 1) else None
+        return to_gy, to_x, None, None
+
+
+def _gradients(
+    gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, for_x: bool, for_w: bool
+) -> tuple[Tensor, Tensor]:
+    """gx and gw in one call; what was not asked for is undefined."""
+    mask = (for_x, for_w, False)
+    gx, gw, _ = _aten.convolution_backward(gy, x, w, None, *geometry.arguments, mask)
+    return gx, gw
