@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test install install-dev check clean
+.PHONY: demo test install install-dev check check-cuda clean
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
@@ -44,8 +44,14 @@ check: install-dev
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 
+# The native operators are compiled anew, whatever lies in the cache.
 test: check
-	$(BIN)/python -m pytest -n 2
+	@cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT INT TERM && \
+	TORCH_EXTENSIONS_DIR="$$cache" $(BIN)/python -m pytest -n 2
+
+# Compiles the CUDA files for every GPU, where nvcc is installed; the tests do so for the oldest and the latest.
+check-cuda: install
+	$(BIN)/python -m custom_ops.build --check-cuda
 
 clean:
 	rm -rf $(VENV) runs out

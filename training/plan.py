@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from custom_ops import build
 from imaging import loader
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
@@ -25,6 +26,8 @@ from training.transfer import open_transfer
 
 # What may change when a run is resumed: nothing that decides a single number of it.
 CHANGEABLE = {"pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes", "workers"}
+
+INEXACT = "it will not be the same to the last bit"
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Plan:
             "training": configs.to_dict(self.config),
             "data": data,
             "torch": torch.__version__,
-            "operators": "pytorch",
+            "operators": build.implementation(self.device),
         }
 
     def describe(self) -> str:
@@ -120,6 +123,9 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
     notes = [state.note] if state.note else []
     if state.metadata["world"] != distributed.world():
         notes.append(_deal_anew(values, state.metadata["world"]))
+    before, now = state.metadata["operators"], build.implementation(device)
+    if before != now:
+        notes.append(f"this run had {before} operators and goes on with {now}: {INEXACT}")
     config = configs.build(TrainConfig, values)
     dataset = _same_dataset(config.data, state.metadata["data"]["fingerprint"])
     return Plan(config, dataset, device, outdir, where.run, state, notes=tuple(notes))
@@ -157,7 +163,7 @@ def _deal_anew(values: dict[str, Any], before: int) -> str:
     if batch % world:
         raise ValueError(f"the {batch} images of this run's batch cannot be dealt to {world} processes: take a divisor")
     values["pace.batch_gpu"] = presets.largest_divisor(batch // world, values["pace.batch_gpu"])
-    return f"this run had {before} processes and goes on with {world}: it will not be the same to the last bit"
+    return f"this run had {before} processes and goes on with {world}: {INEXACT}"
 
 
 def _meta_networks(config: TrainConfig) -> tuple[Generator, Discriminator]:

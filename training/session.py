@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from custom_ops import build
 from imaging import loader
 from imaging.grid import save_image
 from imaging.sizes import spell
@@ -149,7 +150,10 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
         say(f"resumed at kimg {run.clock.seen / 1000:.3f}")
         if run.clock.seen >= plan.config.pace.images:
             say(f"that is the end that --kimg {plan.config.pace.kimg:g} sets: give a larger one to go on")
-    say(f"training to kimg {plan.config.pace.kimg:g} on {run.device} in {plan.config.precision}")
+    operators = run.facts["operators"]
+    say(f"training to kimg {plan.config.pace.kimg:g} on {run.device} in {plan.config.precision}, {operators} operators")
+    if why := build.shortfall(run.device):
+        run.report.keep(f"native operators are off: {why}")  # the terminal has heard it
     say(f"files go to {run.folder}")
 
 

@@ -68,7 +68,7 @@ class GeneratorBlock(nn.Module):
         return [self.conv1] if self.conv0 is None else [self.conv0, self.conv1]
 
     def forward(self, x: Tensor, image: Tensor | None, ws: Tensor, *noises: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Features, the image so far, w [N, 3 or 2, D] and noise of the layers -> features and image at twice the size."""
+        """Features, the image so far, w [N, 3 or 2, D] and noise of this block -> features and image, enlarged."""
         x = x.to(dtype=self.dtype, memory_format=memory_format(x.device, self.dtype))
         *w_convs, w_rgb = ws.unbind(dim=1)
         for layer, w, noise in zip(self.layers, w_convs, noises, strict=True):

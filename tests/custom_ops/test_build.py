@@ -1,0 +1,298 @@
+"""The native operators serve where they can; where they cannot, everything starts all the same, and says why."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from custom_ops import build
+from custom_ops.build import __main__ as command
+from custom_ops.build import compilation, toolchain
+from custom_ops.build.toolchain import UnavailableError
+from tests.custom_ops import trial
+
+needs_compiler = pytest.mark.skipif(trial.COMPILER is None, reason="needs a C++ compiler")
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """As if nothing had been loaded in this process yet."""
+    monkeypatch.setattr(build, "_serving", {})
+    monkeypatch.setattr(build, "_shortfalls", {})
+    monkeypatch.delenv("CUSTOM_OPS", raising=False)
+
+
+@pytest.fixture
+def fast(monkeypatch, tmp_path):
+    """A library of one line in place of the operators."""
+    recipe = trial.recipe(tmp_path / "sources")
+    monkeypatch.setattr(toolchain, "cpu_recipe", lambda: recipe)
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "root"))
+
+
+@pytest.mark.parametrize(
+    "device", [pytest.param("cpu", marks=needs_compiler), pytest.param("cuda", marks=[pytest.mark.gpu, needs_nvcc])]
+)
+def test_where_there_is_a_compiler_the_native_operators_serve(device):
+    assert os.environ.get("CUSTOM_OPS", "native") == "native"
+    assert build.load(device), build.shortfall(device)
+    assert build.implementation(device) == build.implementation(torch.device(device)) == "native"
+
+
+def test_other_devices_are_not_spoken_of(fresh, caplog):
+    assert not build.load("meta") and not build.load("mps")
+    assert build.implementation("mps") == "pytorch" and build.shortfall("mps") == "" and not caplog.records
+
+
+def test_a_folder_without_sources_is_none_of_our_business(fresh, monkeypatch, tmp_path, caplog):
+    assert toolchain.cpu_recipe(tmp_path) is None and toolchain.cuda_recipe(tmp_path) is None
+    monkeypatch.setitem(toolchain.RECIPES, "cpu", lambda: None)
+    assert not build.load("cpu") and not caplog.records
+
+
+def failing(error: Exception):
+    def make(*_):
+        raise error
+
+    return make
+
+
+def test_one_warning_a_process_and_no_exception(fresh, monkeypatch, caplog):
+    monkeypatch.setitem(toolchain.RECIPES, "cpu", failing(UnavailableError("the moon is full", "wait")))
+    monkeypatch.setitem(toolchain.RECIPES, "cuda", failing(ZeroDivisionError("by zero")))
+    for _ in range(2):
+        assert not build.load("cpu") and not build.load("cuda")
+    assert build.shortfall("cpu") == "the moon is full: wait"
+    assert build.shortfall("cuda:0") == "they could not be made ready (ZeroDivisionError: by zero)"
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        "native CPU operators are off, which makes training and sampling slower "
+        "but changes no result beyond rounding: the moon is full: wait; "
+        "or do without them, by CUSTOM_OPS=pytorch in the environment"
+    )
+
+
+def test_the_environment_chooses(fresh, monkeypatch, caplog):
+    monkeypatch.setenv("CUSTOM_OPS", "pytorch")
+    assert build.implementation("cpu") == "pytorch" and build.shortfall("cpu") == "" and not caplog.records
+    build._serving.clear()
+    monkeypatch.setenv("CUSTOM_OPS", "fast")
+    assert build.implementation("cpu") == "pytorch"
+    assert build.shortfall("cpu") == "CUSTOM_OPS is fast, which is neither native nor pytorch: set one of them"
+
+
+def test_a_person_without_a_compiler_reads_one_line(tmp_path):
+    program = "from custom_ops import build; print([build.load('cpu') for _ in range(2)])"
+    environment = os.environ | {"PATH": str(tmp_path), "TORCH_EXTENSIONS_DIR": str(tmp_path), "CXX": ""}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, "[False, False]\n")
+    assert done.stderr.startswith("native CPU operators are off") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("how", ["none", "missing", "broken"])
+def test_no_compiler(monkeypatch, tmp_path, how):
+    """None on the search path, one that is named but not there, and one that is there but does not run."""
+    (tmp_path / "x.cpp").write_text("")
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.delenv("CXX", raising=False)
+    if how == "missing":
+        monkeypatch.setenv("CXX", "g++-99")
+    if how == "broken":
+        (tmp_path / "bin" / "c++").symlink_to("/bin/false")
+    with pytest.raises(UnavailableError) as error:
+        toolchain.cpu_recipe(tmp_path)
+    name = "g++-99" if how == "missing" else "c++"
+    assert str(error.value) == (
+        f"there is no C++ compiler that works ({name}): install one, such as g++ "
+        f"(Debian, Ubuntu: apt install g++; conda: conda install gxx)"
+    )
+
+
+@needs_compiler
+def test_ninja_is_found_beside_python_or_missed(monkeypatch, tmp_path):
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    (bin / "c++").symlink_to(str(trial.COMPILER))
+    monkeypatch.setenv("PATH", str(bin))
+    monkeypatch.delenv("CXX", raising=False)
+    environment = tmp_path / "environment"
+    environment.mkdir()
+    monkeypatch.setattr(sys, "executable", str(environment / "python"))
+    monkeypatch.setattr(toolchain.sysconfig, "get_path", lambda name: str(environment))
+    with pytest.raises(UnavailableError) as error:
+        trial.recipe(tmp_path / "sources")
+    assert str(error.value) == f"there is no ninja: {environment}/python -m pip install ninja"
+    (environment / "ninja").write_text("")
+    (environment / "ninja").chmod(0o755)
+    assert trial.recipe(tmp_path / "sources").environment["PATH"] == f"{bin}{os.pathsep}{environment}"
+
+
+@pytest.fixture
+def gpu(monkeypatch, tmp_path):
+    """A machine with two GPUs, and a folder with a CUDA file."""
+    (tmp_path / "x.cu").write_text("")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: [(9, 0), (7, 5)][i])
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
+    return tmp_path
+
+
+def toolkit(folder: Path, release: str) -> Path:
+    nvcc = folder / "cuda" / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    known = " ".join(f"compute_{number}" for number in (75, 80, 86))
+    nvcc.write_text(
+        f'#!/bin/sh\ncase $1 in --list*) echo {known};; *) echo "release {release}, V{release}.88";; esac\n'
+    )
+    nvcc.chmod(0o755)
+    return nvcc
+
+
+def test_no_cuda_compiler(gpu):
+    with pytest.raises(UnavailableError) as error:
+        toolchain.cuda_recipe(gpu)
+    assert str(error.value) == (
+        f"there is no CUDA compiler ({gpu}/cuda/bin/nvcc): "
+        f"install the CUDA toolkit 13.0, and set CUDA_HOME to its folder"
+    )
+
+
+@needs_compiler
+def test_a_cuda_compiler_of_another_version(gpu):
+    nvcc = toolkit(gpu, "12.8")
+    with pytest.raises(UnavailableError) as error:
+        toolchain.cuda_recipe(gpu)
+    assert str(error.value) == (
+        f"{nvcc} is of CUDA 12.8, and PyTorch of CUDA 13.0: "
+        f"install the CUDA toolkit 13.0, and set CUDA_HOME to its folder"
+    )
+
+
+@needs_compiler
+def test_the_cuda_library_is_for_the_gpus_of_the_machine(gpu):
+    toolkit(gpu, "13.1")  # another minor version serves
+    recipe = toolchain.cuda_recipe(gpu)
+    assert recipe is not None and recipe.environment["CUDA_HOME"] == str(gpu / "cuda")
+    assert [flag for flag in recipe.flags if "arch" in flag] == [
+        "-gencode=arch=compute_75,code=sm_75",
+        "-gencode=arch=compute_86,code=sm_86",  # the latest that this compiler knows before 90
+        "-gencode=arch=compute_86,code=compute_86",
+    ]
+    ahead = toolchain.cuda_recipe(gpu, ["86"])
+    assert ahead is not None and ahead.key != recipe.key
+    with pytest.raises(UnavailableError, match="knows no GPUs of number 70"):
+        toolchain.cuda_recipe(gpu, ["70"])
+
+
+def test_cuda_operators_need_a_pytorch_with_cuda(gpu, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    with pytest.raises(UnavailableError, match="they are for NVIDIA GPUs, and this PyTorch is not: install a CUDA"):
+        toolchain.cuda_recipe(gpu)
+
+
+@needs_compiler
+def test_whatever_decides_the_library_decides_the_key(monkeypatch, tmp_path):
+    keys = [trial.recipe(tmp_path).key]
+
+    def differs() -> bool:
+        keys.append(trial.recipe(tmp_path).key)
+        return len(set(keys)) == len(keys)
+
+    assert trial.recipe(tmp_path).key == keys[0]
+    flags = toolchain._processor()
+    assert flags
+    monkeypatch.setattr(toolchain, "_processor", lambda: [*flags, "avx1024"])
+    assert differs()
+    monkeypatch.setattr(toolchain, "_tuning", lambda cxx: (["-march=z80"], "macros"))
+    assert differs()
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    assert differs()
+    monkeypatch.setattr(toolchain, "CPU_FLAGS", ("-O1",))
+    assert differs()
+    monkeypatch.setenv("CXX", trial.compiler(tmp_path / "other", ":"))
+    assert differs()
+    (tmp_path / "shared.h").write_text("// a header")
+    assert differs()
+    (tmp_path / "trial.cpp").write_text("int more;")
+    assert differs()
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(command.main, arguments)
+
+
+@needs_compiler
+def test_the_command_builds_ahead_and_says_what(fast, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = run()
+    (library,) = tmp_path.glob("root/custom_ops/cpu-*/*.so")
+    first, second = result.output.splitlines()
+    assert first.startswith(f"cpu: {library} built from trial.cpp in ") and first.endswith(toolchain._cxx()[1])
+    assert second == "cuda: PyTorch finds no GPU" and result.exit_code == 0
+    monkeypatch.setattr(compilation, "compile_library", failing(UnavailableError("no", "no")))
+    again = run("--device", "cpu")
+    assert again.output == f"cpu: {library} was there already\n" and again.exit_code == 0
+    forced = run("--device", "cpu", "--force")
+    assert forced.output == "cpu: not built, for no: no\n" and forced.exit_code == 1
+    assert library.exists()
+    absent = run("--device", "cuda")
+    assert (
+        absent.output.startswith("cuda: not built, for PyTorch finds no GPU: name the GPUs") and absent.exit_code == 1
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--arch", "ninety"], "ninety is not a list of numbers of GPUs: give one such as 80,90"),
+        (["--arch", "90", "--device", "cpu"], "--arch is for CUDA: leave it out, or take --device cuda"),
+        (["--check-cuda", "--force"], "--check-cuda is for CUDA and keeps nothing: leave out --device cpu and --force"),
+    ],
+)
+def test_the_command_refuses(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2 and message in result.output
+
+
+def test_the_command_as_from_a_shell():
+    done = subprocess.run([sys.executable, "-m", "custom_ops.build", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "" and "--check-cuda" in done.stdout
+
+
+def test_without_nvcc_cuda_files_are_not_checked(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    result = run("--check-cuda")
+    assert result.exit_code == 0
+    assert result.output.startswith(
+        f"the CUDA files are not checked, for there is no CUDA compiler ({tmp_path}/bin/nvcc)"
+    )
+
+
+@needs_nvcc
+def test_cuda_files_are_checked(tmp_path, capsys):
+    (tmp_path / "right.cu").write_text("__global__ void kernel(float* x) { x[threadIdx.x] *= 2; }\n")
+    assert command.check(["75", "90"], tmp_path)
+    assert "right.cu: compiles" in capsys.readouterr().out
+    (tmp_path / "wrong.cu").write_text("__global__ void kernel(float* x) { x[threadIdx.x] *= two; }\n")
+    assert not command.check(["75"], tmp_path)
+    out = capsys.readouterr().out
+    assert "right.cu: compiles" in out and 'identifier "two" is undefined' in out
+
+
+@needs_nvcc
+@pytest.mark.parametrize("source", sorted(toolchain.SOURCES.glob("*.cu")), ids=lambda path: path.name)
+def test_every_cuda_file_compiles(source, tmp_path):
+    """For the oldest and the latest GPUs; `make check-cuda` compiles for all."""
+    assert compilation.compile_kernels(source, ["75", "120"], tmp_path) == ""
+    assert list(tmp_path.glob("*.o"))
