@@ -1,1 +1,1 @@
-"""How fast the networks are, beside whom, and how good on pictures whose every cause is known."""
+"""How fast networks, operators, loader and loop are, beside whom; and how good, on pictures whose causes are known."""

@@ -3,8 +3,10 @@
 Every operator here is differentiable any number of times and works on any device.
 """
 
-from custom_ops.bias_act import ACTIVATIONS, bias_act, scale_bias_act
+from custom_ops.activations import ACTIVATIONS
+from custom_ops.bias_act import bias_act
 from custom_ops.conv2d_resample import conv2d_resample
+from custom_ops.scale_bias_act import scale_bias_act
 from custom_ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 
 __all__ = [

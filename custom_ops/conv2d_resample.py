@@ -5,9 +5,9 @@ convolutions commute, the common cases are computed at the lower of the two reso
 same result at a fraction of the cost.
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 
+from custom_ops.convolution import convolve, convolve_transposed
 from custom_ops.upfirdn2d import (
     Padding,
     add_sides,
@@ -73,7 +73,7 @@ def conv2d_resample(
         return _convolve(x, w, down, (0, 0, 0, 0), groups, flip_weight)
 
     # A transposed convolution yields every output that a sample can reach; the filter's padding crops the superfluous.
-    x = F.conv_transpose2d(x, _transposed(w, groups, flip_weight), stride=up, groups=groups)
+    x = convolve_transposed(x, _transposed(w, groups, flip_weight), stride=up, groups=groups)
     left, right, top, bottom = sides
     sides = (left - columns + 1, right - columns + up, top - rows + 1, bottom - rows + up)
     x = upfirdn2d(x, f, padding=sides, flip_filter=flip_filter, gain=up**2)
@@ -85,7 +85,7 @@ def _convolve(
 ) -> Tensor:
     x, implicit = split_padding(x, sides)
     w = w if flip_weight or w.shape[2] == w.shape[3] == 1 else w.flip([2, 3])
-    return F.conv2d(x, w, stride=stride, padding=implicit, groups=groups)
+    return convolve(x, w, stride=stride, padding=implicit, groups=groups)
 
 
 def _transposed(w: Tensor, groups: int, flip_weight: bool) -> Tensor:

@@ -116,10 +116,10 @@ class _WeightGradient(torch.autograd.Function):
         return to_gy, to_x, None, None
 
 
-def _gradients(
-    gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, for_x: bool, for_w: bool
-) -> tuple[Tensor, Tensor]:
+def _gradients(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, for_x: bool, for_w: bool) -> tuple[Tensor, Tensor]:
     """gx and gw in one call; what was not asked for is undefined."""
+    if geometry.groups > 1:  # PyTorch 2.13 has a wrong gradient of float64 weights where all lies channels last
+        x = x.contiguous()
     mask = (for_x, for_w, False)
     gx, gw, _ = _aten.convolution_backward(gy, x, w, None, *geometry.arguments, mask)
     return gx, gw

@@ -9,6 +9,9 @@ The four steps, in this order, are the classical `upfirdn` of signal processing,
     4. keep every `down`-th sample, the first one included.
 
 Pairs are (horizontal, vertical) and paddings (left, right, top, bottom), as in `torch.nn.functional.pad`.
+
+The operator `custom_ops::upfirdn2d` does all four. Native kernels (`upfirdn2d.cpp`, `upfirdn2d.cu`) need one pass over
+memory; `_reference` serves where there are none.
 """
 
 from collections.abc import Sequence
@@ -17,6 +20,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from custom_ops import build
 
 Pair = tuple[int, int]  # horizontal, vertical
 Sides = tuple[int, int, int, int]  # left, right, top, bottom
@@ -83,13 +88,14 @@ def upfirdn2d(
     left, right, top, bottom = four_sides(padding)
     if min(up_x, up_y, down_x, down_y) < 1:
         raise ValueError(f"resampling factors are whole numbers from 1, but up is {up} and down is {down}")
-    f = x.new_ones([1, 1]) if f is None else f.detach().to(x.dtype)
-    f = f if flip_filter else f.flip(list(range(f.ndim)))  # PyTorch's convolutions correlate
-    f = f if gain == 1 else f * gain ** (f.ndim / 2)
-    if f.ndim == 1:
-        x = _Resample.apply(x, f[None, :], (up_x, 1), (down_x, 1), (left, right, 0, 0))
-        return _Resample.apply(x, f[:, None], (1, up_y), (1, down_y), (0, 0, top, bottom))
-    return _Resample.apply(x, f, (up_x, up_y), (down_x, down_y), (left, right, top, bottom))
+    f = x.new_ones([1, 1], dtype=torch.float32) if f is None else constant(f)
+    columns, rows = filter_size(f)
+    height, width = x.shape[2] * up_y + top + bottom, x.shape[3] * up_x + left + right
+    if height < rows or width < columns:
+        raise ValueError(f"a filter of {columns}x{rows} taps does not fit into a padded image of {width}x{height}")
+    if not torch.compiler.is_compiling():
+        build.load(x.device.type)
+    return _resample(x, f, up_x, up_y, down_x, down_y, left, right, top, bottom, float(gain), flip_filter)
 
 
 def filter2d(x: Tensor, f: Tensor, padding: Padding = 0, flip_filter: bool = False, gain: float = 1.0) -> Tensor:
@@ -153,48 +159,106 @@ def add_sides(a: Sides, b: Sides) -> Sides:
     return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
 
 
-class _Resample(torch.autograd.Function):
-    """A correlation filter [rows, columns] between up- and downsampling, differentiable any number of times.
+def constant(f: Tensor) -> Tensor:
+    """f without its history, in a type that kernels read."""
+    f = f.detach() if f.requires_grad else f
+    return f if f.dtype in (torch.float32, torch.float64) else f.float()
 
-    The operation is linear in x, and its adjoint is one of its own kind: up- and downsampling exchanged, the filter
-    turned around, the padding completed. PyTorch itself would go through a depthwise convolution channel by channel
-    when it differentiates a second time.
+
+torch.library.define(
+    "custom_ops::upfirdn2d",
+    "(Tensor x, Tensor f, int up_x, int up_y, int down_x, int down_y, SymInt left, SymInt right, SymInt top,"
+    " SymInt bottom, float gain, bool flip) -> Tensor",
+)
+_resample = torch.ops.custom_ops.upfirdn2d.default
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, f, *ctx.arguments = inputs
+    ctx.sizes = (x.shape[2:], output.shape[2:])
+    ctx.save_for_backward(f)
+
+
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    """The adjoint is an operator of the same kind, and so differentiable in its turn.
+
+    Up- and downsampling change places, the filter is turned around, and the padding is what completes the sizes.
     """
-
-    @staticmethod
-    def forward(x: Tensor, f: Tensor, up: Pair, down: Pair, sides: Sides) -> Tensor:
-        return _resample(x, f, up, down, sides)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Pair, Pair, Sides], output: Tensor) -> None:
-        x, f, ctx.up, ctx.down, ctx.sides = inputs
-        ctx.sizes = (x.shape[2:], output.shape[2:])
-        ctx.save_for_backward(f)
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, None, None, None]:
-        (f,) = ctx.saved_tensors
-        (rows, columns), (left, _, top, _) = f.shape, ctx.sides
-        (height, width), (out_height, out_width) = ctx.sizes
-        (up_x, up_y), (down_x, down_y) = ctx.up, ctx.down
-        sides = (
-            columns - 1 - left,
-            (width - 1) * up_x - out_width * down_x + left + 1,
-            rows - 1 - top,
-            (height - 1) * up_y - out_height * down_y + top + 1,
-        )
-        return _Resample.apply(dy, f.flip([0, 1]), ctx.down, ctx.up, sides), None, None, None, None
+    (f,) = ctx.saved_tensors
+    up_x, up_y, down_x, down_y, left, _, top, _, gain, flip = ctx.arguments
+    (height, width), (out_height, out_width) = ctx.sizes
+    columns, rows = filter_size(f)
+    sides = (
+        columns - 1 - left,
+        (width - 1) * up_x - out_width * down_x + left + 1,
+        rows - 1 - top,
+        (height - 1) * up_y - out_height * down_y + top + 1,
+    )
+    return _resample(dy, f, down_x, down_y, up_x, up_y, *sides, gain, not flip), *[None] * 11
 
 
-def _resample(x: Tensor, f: Tensor, up: Pair, down: Pair, sides: Sides) -> Tensor:
-    """The four steps for a correlation filter [rows, columns], one convolution of each channel by itself."""
+def _shape_only(
+    x: Tensor,
+    f: Tensor,
+    up_x: int,
+    up_y: int,
+    down_x: int,
+    down_y: int,
+    left: int,
+    right: int,
+    top: int,
+    bottom: int,
+    gain: float,
+    flip: bool,
+) -> Tensor:
+    (columns, rows), (N, C, H, W) = filter_size(f), x.shape
+    height = (H * up_y + top + bottom - rows + down_y) // down_y
+    width = (W * up_x + left + right - columns + down_x) // down_x
+    return torch.empty([N, C, height, width], dtype=x.dtype, device=x.device, memory_format=_format(x))
+
+
+def _reference(
+    x: Tensor,
+    f: Tensor,
+    up_x: int,
+    up_y: int,
+    down_x: int,
+    down_y: int,
+    left: int,
+    right: int,
+    top: int,
+    bottom: int,
+    gain: float,
+    flip: bool,
+) -> Tensor:
+    """The operator in terms of PyTorch's convolutions of each channel by itself, summing in no less than float32."""
+    y = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    f = (f if flip else f.flip(list(range(f.ndim)))).to(y.dtype)  # convolutions correlate
+    if f.ndim == 1:
+        y = _correlate(y, f[None, :] * gain, (up_x, 1), (down_x, 1), (left, right, 0, 0))
+        y = _correlate(y, f[:, None], (1, up_y), (1, down_y), (0, 0, top, bottom))
+    else:
+        y = _correlate(y, f * gain, (up_x, up_y), (down_x, down_y), (left, right, top, bottom))
+    return y.to(x.dtype).contiguous(memory_format=_format(x))
+
+
+torch.library.register_autograd("custom_ops::upfirdn2d", _backward, setup_context=_keep_for_backward)
+torch.library.register_fake("custom_ops::upfirdn2d", _shape_only)
+torch.library.impl("custom_ops::upfirdn2d", "CompositeExplicitAutograd", _reference)
+
+
+def _format(x: Tensor) -> torch.memory_format:
+    """The memory format of x; in doubt [N, C, H, W]."""
+    last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _correlate(x: Tensor, f: Tensor, up: Pair, down: Pair, sides: Sides) -> Tensor:
+    """The four steps for a correlation filter [rows, columns]."""
     (rows, columns), (left, right, top, bottom) = f.shape, sides
     C, height, width = x.shape[1], x.shape[2] * up[1] + top + bottom, x.shape[3] * up[0] + left + right
-    if height < rows or width < columns:
-        raise ValueError(f"a filter of {columns}x{rows} taps does not fit into a padded image of {width}x{height}")
     if x.numel() == 0:  # PyTorch's convolutions refuse some empty batches
-        shape = (x.shape[0], C, -(-(height - rows + 1) // down[1]), -(-(width - columns + 1) // down[0]))
-        return x.new_zeros(shape)
+        return x.new_zeros(x.shape[0], C, (height - rows) // down[1] + 1, (width - columns) // down[0] + 1)
     if up == (1, 1):
         x, implicit = split_padding(x, sides)
         stride = (down[1], down[0])
@@ -208,7 +272,7 @@ def _resample(x: Tensor, f: Tensor, up: Pair, down: Pair, sides: Sides) -> Tenso
     f = f.flip([0, 1]).expand(C, 1, rows, columns)
     x = F.conv_transpose2d(x, f, stride=(up[1], up[0]), padding=implicit, groups=C)
     if not alike:
-        x = F.pad(x, [-c for c in (*crop_x, *crop_y)])
+        x = _pad(x, (-crop_x[0], -crop_x[1], -crop_y[0], -crop_y[1]))
     return x if down == (1, 1) else x[:, :, :: down[1], :: down[0]]
 
 
@@ -217,4 +281,11 @@ def split_padding(x: Tensor, sides: Sides) -> tuple[Tensor, Pair]:
     left, right, top, bottom = sides
     if left == right >= 0 and top == bottom >= 0:
         return x, (top, left)
-    return F.pad(x, sides), (0, 0)
+    return _pad(x, sides), (0, 0)
+
+
+def _pad(x: Tensor, sides: Sides) -> Tensor:
+    """As `F.pad`, which crops first, though, and so cannot crop more than there was before it pads."""
+    x = F.pad(x, [max(side, 0) for side in sides]) if max(sides) > 0 else x
+    left, right, top, bottom = (max(-side, 0) for side in sides)
+    return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]

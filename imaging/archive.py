@@ -7,7 +7,6 @@
 `labels` may be null or absent, `class_names` is optional, other keys are kept for whoever knows them.
 """
 
-import io
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ from typing import Any, BinaryIO, Self
 
 from PIL import Image
 
+from imaging import png
 from imaging.atomic import replacing, replacing_folder
 from imaging.picture import SOURCE_SUFFIXES, TRAINING_SUFFIXES
 
@@ -191,7 +191,7 @@ class ArchiveWriter:
     """Writes an archive, in a `with` block: what stands at `dest` is replaced at its end, or not at all.
 
     `dest` ending in .zip becomes a ZIP; anything else a folder, which must not exist or be empty. Pictures are PNGs
-    without compression: quick to read, and the same bytes on every machine.
+    without compression and filter: quick to read, and the same bytes on every machine.
     """
 
     def __init__(self, dest: str | Path) -> None:
@@ -216,9 +216,7 @@ class ArchiveWriter:
     def add(self, image: Image.Image, label: int | None = None) -> str:
         """Append a picture, and return the name it got. Label all pictures or none."""
         name = f"{self._count // 1000:05d}/img{self._count:08d}.png"
-        buffer = io.BytesIO()
-        image.save(buffer, format="PNG", compress_level=0)
-        self._write(name, buffer.getvalue())
+        self._write(name, png.encode(image))
         self._count += 1
         if label is not None:
             self._labels.append([name, int(label)])

@@ -16,6 +16,10 @@ EYES = ((84, 52, 34), (78, 122, 62), (52, 124, 176))
 INK, WHITE, FRAME = (44, 34, 44), (255, 255, 255), (60, 52, 72)
 LIPS, TONGUE, BLUSH, TEAR = (146, 28, 56), (236, 108, 116), (240, 96, 96), (96, 180, 244)
 
+CHIN = np.maximum(CIRCLE[:, 1], 0) ** 1.5  # how far down the head, at each point of a circle
+ACROSS = np.linspace(1, -1, 24)  # the hairline, from the right to the left
+SIDE_LOCKS = 0.22 * np.maximum(np.abs(ACROSS) - 0.72, 0) / 0.28
+
 
 def draw_face(face: Face, height: int, width: int) -> Image.Image:
     """An RGB picture of `height` x `width` pixels, smooth at its edges."""
@@ -41,7 +45,8 @@ def _ramp(stops: Sequence[Colour], place: float) -> Colour:
 
 
 def _mix(a: Colour, b: Colour, share: float) -> Colour:
-    return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
+    (r, g, b_), (to_r, to_g, to_b) = a, b
+    return round(r + (to_r - r) * share), round(g + (to_g - g) * share), round(b_ + (to_b - b_) * share)
 
 
 def _hue(hue: float, saturation: float, value: float) -> Colour:
@@ -77,8 +82,9 @@ def _draw_head(pen: Pen, face: Face) -> None:
 
 def _head(rx: float, ry: float, jaw: float) -> Points:
     """An egg that narrows towards the chin."""
-    narrowing = 1 - (0.1 + 0.2 * jaw) * np.maximum(CIRCLE[:, 1], 0) ** 1.5
-    return CIRCLE * (rx, ry) * np.stack([narrowing, np.ones_like(narrowing)], axis=1)
+    egg = CIRCLE * (rx, ry)
+    egg[:, 0] *= 1 - (0.1 + 0.2 * jaw) * CHIN
+    return egg
 
 
 def _draw_hair_behind(pen: Pen, face: Face) -> None:
@@ -107,11 +113,9 @@ def _draw_hair_before(pen: Pen, face: Face) -> None:
     rx, ry = _head_radii(face)
     colour = _ramp(HAIR, face.hair_colour)
     outer = arc(0, -0.06, rx + 0.06, ry, 172, 368)
-    u = np.linspace(1, -1, 24)
     parting = 0.45 * face.parting + 0.15 * face.turn
-    opening = 0.26 * np.exp(-(((u - parting) / 0.5) ** 2))
-    side_locks = 0.22 * np.maximum(np.abs(u) - 0.72, 0) / 0.28
-    hairline = np.stack([u * (rx + 0.03), -0.3 - opening + side_locks], axis=1)
+    opening = 0.26 * np.exp(-(((ACROSS - parting) / 0.5) ** 2))
+    hairline = np.stack([ACROSS * (rx + 0.03), -0.3 - opening + SIDE_LOCKS], axis=1)
     pen.shape(np.concatenate([outer, hairline]), colour)
     pen.stroke(arc(-0.05 + 0.1 * face.turn, -0.1, rx - 0.14, ry - 0.14, 222, 262), 0.055, _mix(colour, WHITE, 0.28))
 

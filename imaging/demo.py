@@ -22,6 +22,7 @@ from imaging.sizes import base_size, parse_size, spell
 VERSION = "faces 1"  # part of the fingerprint: changes whenever a face would look different
 COUNT = 8192  # faces in the set unless another number is asked for
 MEMORY = 512 * 2**20  # bytes of drawn pixels that are kept
+TOGETHER = 2**14  # pixels: small faces are drawn some at a time, as the first takes longest after a step of training
 
 
 class DemoSet(ImageSet):
@@ -49,6 +50,7 @@ class DemoSet(ImageSet):
         self.seed = seed
         self._drawn: np.ndarray | None = None  # uint8 [kept, 3, H, W], reserved at the first picture
         self._known = np.zeros(min(count, MEMORY // (3 * height * width)), dtype=bool)
+        self._together = max(TOGETHER // (height * width), 1)
 
     def face(self, index: int) -> Face:
         """What picture `index` was drawn from."""
@@ -65,8 +67,10 @@ class DemoSet(ImageSet):
         if self._drawn is None:
             self._drawn = np.empty((len(self._known), 3, self.height, self.width), dtype=np.uint8)
         if not self._known[index]:
-            self._drawn[index] = self._draw(index)
-            self._known[index] = True
+            start = index - index % self._together
+            for i in range(start, min(start + self._together, len(self._known))):
+                self._drawn[i] = self._draw(i)
+                self._known[i] = True
         return self._drawn[index].copy()
 
     def _draw(self, index: int) -> np.ndarray:

@@ -6,15 +6,16 @@ import signal
 from collections.abc import Generator
 from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from imaging.demo import DemoSet
 from imaging.imageset import ImageSet
 from imaging.order import EndlessBatches
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+
+AHEAD = 4  # batches that each worker reads before they are wanted
 
 
 def batches(
@@ -41,16 +42,20 @@ def batches(
             collate_fn=_as_is,
             num_workers=workers,
             pin_memory=pin,
-            prefetch_factor=4 if workers else None,
+            prefetch_factor=AHEAD if workers else None,
             worker_init_fn=_leave_interrupts_to_parent,
             generator=torch.Generator(),  # so that PyTorch's global random stream stays untouched
         )
     )
 
 
-def default_workers(dataset: ImageSet) -> int:
-    """Worker processes that suit the set: none when its pixels lie in memory anyway, else up to four."""
-    if isinstance(dataset, DemoSet):
+def default_workers(dataset: ImageSet, on_cpu: bool = False) -> int:
+    """Worker processes that suit the set, and training `on_cpu` or elsewhere: up to four.
+
+    None where its pixels lie in memory anyway, or where the CPU itself trains: it has no time to spare then, and taking
+    a batch over from another process takes as long as reading some twenty small images.
+    """
+    if on_cpu or isinstance(dataset, DemoSet):
         return 0
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(4, allowed)
@@ -86,7 +91,8 @@ class _WholeBatches(Dataset):
             items = [self.dataset[i] for i in indices]
         except (ValueError, OSError) as error:
             return str(error)
-        pixels = torch.from_numpy(np.stack([pixels for pixels, _ in items]))  # [n, C, H, W]
+        # A worker's batch is put together in the memory that it shares with the parent, which spares a copy.
+        pixels = default_collate([torch.from_numpy(pixels) for pixels, _ in items])  # [n, C, H, W]
         return pixels, torch.tensor([label for _, label in items], dtype=torch.int64)
 
 

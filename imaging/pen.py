@@ -1,6 +1,7 @@
 """Drawing in unit coordinates: the shorter side of the picture spans -1..1, x runs to the right and y down."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -24,6 +25,7 @@ class Pen:
         self.origin = self.middle + np.array([x, y]) * self.scale
         self.turned = np.array([[cos, sin], [-sin, cos]]) * (self.scale * size)
         self.thickness = self.scale * size
+        self.turned_rows, self.origin_xy = self.turned.tolist(), self.origin.tolist()
 
     def shape(self, points: Points, colour: Colour) -> None:
         """A filled polygon."""
@@ -31,7 +33,11 @@ class Pen:
 
     def blob(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
         """A filled ellipse."""
-        self.shape(ellipse(x, y, rx, ry), colour)
+        # A face is mostly ellipses: radii, centre and place in the picture become one small matrix.
+        (a, b), (c, d) = self.turned_rows
+        to_x, to_y = self.origin_xy
+        frame = ((rx * a, rx * b), (ry * c, ry * d), (x * a + y * c + to_x, x * b + y * d + to_y))
+        self.draw.polygon(_CIRCLE_1.dot(frame).ravel().tolist(), fill=colour)
 
     def stroke(self, points: Points, thickness: float, colour: Colour) -> None:
         """A line with round ends and corners."""
@@ -48,17 +54,18 @@ class Pen:
 
 _ANGLES = np.linspace(0, 2 * math.pi, 48, endpoint=False)
 CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
-
-
-def ellipse(x: float, y: float, rx: float, ry: float) -> Points:
-    """Points of an ellipse round (x, y)."""
-    return CIRCLE * (rx, ry) + (x, y)
+_CIRCLE_1 = np.concatenate([CIRCLE, np.ones([len(CIRCLE), 1])], axis=1)
 
 
 def arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> Points:
     """Points of an ellipse between two angles in degrees: 0 is right, 90 is down, 270 is up."""
+    return _unit_arc(start, end) * (rx, ry) + (x, y)
+
+
+@lru_cache
+def _unit_arc(start: float, end: float) -> Points:
     angles = np.radians(np.linspace(start, end, 20))
-    return np.stack([x + rx * np.cos(angles), y + ry * np.sin(angles)], axis=1)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def line(*points: tuple[float, float]) -> Points:

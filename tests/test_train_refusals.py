@@ -77,7 +77,8 @@ def test_out_of_memory_names_the_next_batch_gpu(tmp_path, monkeypatch):
 
     monkeypatch.setattr("training.session.fit", fail)
     sentence = refused(run("--outdir", str(tmp_path), *tiny_sets(pace__batch=16, discriminator__mbstd_group=4)))
-    assert sentence == "out of memory with --batch-gpu 16: try --batch-gpu 8"
+    mend = "try --batch-gpu auto, or 8, or --checkpoint-activations"
+    assert sentence == f"out of memory with --batch-gpu 16: {mend}"
 
 
 def test_divergence_ends_the_run_with_a_sentence(tmp_path, monkeypatch):

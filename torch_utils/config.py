@@ -4,7 +4,8 @@ The models stand beside what they configure. A field that deserves an option of 
 
     gamma: float = Field(10, ge=0, description="...", json_schema_extra={"flag": "--gamma", "group": "Training"})
 
-and any other is reached by its dotted name, through `--set`. `"by_preset": True` marks one that a preset decides.
+and any other is reached by its dotted name, through `--set`. `"by_preset": True` marks one that a preset decides, and
+`"word": "auto"` one for which the user may say that word; whoever resolves the configuration puts a value in its place.
 """
 
 import difflib
@@ -52,10 +53,17 @@ class Setting:
     @property
     def wanted(self) -> str:
         """In words, what it takes: "a number of at least 0"."""
-        return wanted(self.field.annotation, self.field.metadata)
+        return wanted(self.field.annotation, self.field.metadata) + (f" or {self.word}" if self.word else "")
+
+    @property
+    def word(self) -> str:
+        """What a user may give instead of a value."""
+        return self.mark.get("word", "")
 
     def parse(self, text: str) -> Any:
-        """The value that `text` spells. Raises ValueError ("got ..., wanted ...") when it spells none."""
+        """The value that `text` spells, or its word. Raises ValueError ("got ..., wanted ...") when it spells none."""
+        if text == self.word != "":
+            return text
         try:
             value: Any = TypeAdapter(self.type).validate_python(said(text, self.field.annotation))
         except ValidationError as error:

@@ -1,7 +1,10 @@
 """Where to compute, in which number format, and how much memory that takes."""
 
+import contextlib
 import ctypes
+import os
 import sys
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -49,11 +52,21 @@ def resolve_precision(name: str, device: torch.device, training: bool = False) -
     raise ValueError(f"--precision {name}: it is one of auto, fp32, tf32, bf16, fp16")
 
 
-def set_precision(precision: Precision) -> None:
-    """Sets PyTorch's own switches: TF32 only where it was asked for, and cuDNN's choice of algorithms by trial."""
+def set_precision(precision: Precision, deterministic: bool = False) -> None:
+    """Sets PyTorch's own switches: TF32 only where it was asked for, and which algorithms may serve.
+
+    Usually cuDNN finds out the fastest by trial. With `deterministic` it is confined to those that give the same bits
+    each time, and so is everything else: an operation that has none raises RuntimeError. To be called before anything
+    is computed on a CUDA device, for cuBLAS looks at its environment only once.
+    """
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.deterministic = deterministic
+    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # ours are written
 
 
 def keep_freed_memory() -> None:
@@ -81,6 +94,36 @@ def peak_memory(device: torch.device) -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes that are free: of the device on CUDA, elsewhere of the system, or of what this process may have of it.
+
+    Raises:
+        ValueError: when the system does not tell.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if Path("/proc/meminfo").exists():
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        own = Path("/proc/self/cgroup").read_text().rpartition("::")[2].strip()
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+        return max(min([free, *_left_to_container(Path("/sys/fs/cgroup"), own)]), 0)
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2  # macOS tells only how much there is
+    raise ValueError("this system does not tell how much memory is free")
+
+
+def _left_to_container(root: Path, own: str) -> list[int]:
+    """What the limits of the process's control group (version 2) and of the groups above it leave."""
+    group, left = root / own.lstrip("/"), []
+    for folder in [group, *group.parents]:
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number
+            most = int((folder / "memory.max").read_text())
+            rows = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            files = int(rows["inactive_file"])  # which the system forgets when memory is asked for
+            left.append(most - int((folder / "memory.current").read_text()) + files)
+    return left
 
 
 def is_out_of_memory(error: BaseException) -> bool:

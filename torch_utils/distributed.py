@@ -1,11 +1,14 @@
 """One process per device, as `torchrun` starts them. With one process every function here does nothing."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+_alone = False
 
 
 def start(device: torch.device | str) -> torch.device:
@@ -38,6 +41,17 @@ def stop() -> None:
         dist.destroy_process_group()
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within the block this process acts as if there were no others: it exchanges nothing and waits for nobody."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
+
+
 def rank() -> int:
     """The number of this process, 0 .. world() - 1."""
     return dist.get_rank() if _grouped() else 0
@@ -46,6 +60,11 @@ def rank() -> int:
 def world() -> int:
     """How many processes there are."""
     return dist.get_world_size() if _grouped() else 1
+
+
+def neighbours() -> int:
+    """How many processes share this machine, this one included."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", world())) if _grouped() else 1
 
 
 def is_first() -> bool:
@@ -64,6 +83,16 @@ def sum_(tensor: torch.Tensor) -> torch.Tensor:
     if _grouped():
         dist.all_reduce(tensor)
     return tensor
+
+
+def least(number: int) -> int:
+    """The smallest of the numbers that the processes give."""
+    if not _grouped():
+        return number
+    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+    tensor = torch.tensor(number, device=device)
+    dist.all_reduce(tensor, dist.ReduceOp.MIN)
+    return int(tensor)
 
 
 def mean(tensor: torch.Tensor) -> torch.Tensor:
@@ -103,7 +132,7 @@ class _Mean(torch.autograd.Function):
 
 
 def _grouped() -> bool:
-    return dist.is_available() and dist.is_initialized()
+    return not _alone and dist.is_available() and dist.is_initialized()
 
 
 @torch.no_grad()
@@ -113,5 +142,5 @@ def _exchange(tensors: Sequence[torch.Tensor], act: Callable[[torch.Tensor], obj
         alike = [t for t in tensors if (t.dtype, t.device) == kind]
         flat = torch.cat([t.detach().reshape(-1) for t in alike])
         act(flat)
-        for tensor, part in zip(alike, flat.split([t.numel() for t in alike]), strict=True):
-            tensor.copy_(part.view(tensor.shape))
+        parts = flat.split([t.numel() for t in alike])
+        torch._foreach_copy_(alike, [part.view(t.shape) for t, part in zip(alike, parts, strict=True)])

@@ -100,11 +100,16 @@ def _option(setting: Setting) -> Option:
         [f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag, _parameter(setting)],
         type=kind,
         default=None,
-        metavar=_METAVARS.get(setting.field.annotation),
+        metavar=_metavar(setting),
         help=setting.field.description,
         group=setting.mark.get("group", "Options"),
         shown=_shown(setting),
     )
+
+
+def _metavar(setting: Setting) -> str | None:
+    metavar = _METAVARS.get(setting.field.annotation)
+    return f"{metavar}|{setting.word}" if metavar and setting.word else metavar
 
 
 def _type(setting: Setting) -> click.ParamType:

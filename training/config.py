@@ -68,8 +68,8 @@ class PaceConfig(Section):
     batch_gpu: int = Field(
         32,
         ge=1,
-        description="images at once in one process; smaller takes less memory",
-        json_schema_extra=_flag("--batch-gpu", "Training", True),
+        description="images at once in one process; smaller takes less memory, and auto finds the most that fit",
+        json_schema_extra=_flag("--batch-gpu", "Training", True) | {"word": "auto"},
     )
     tick: float = Field(
         4.0, gt=0, description="kimg between status lines", json_schema_extra=_flag("--tick", "Output", True)
@@ -86,6 +86,11 @@ class PaceConfig(Section):
     def images(self) -> int:
         """Real images that training shows in all."""
         return round(self.kimg * 1000)
+
+
+def suits_group(batch_gpu: int, group: int) -> bool:
+    """Whether the images that are computed at once make whole groups of the minibatch standard deviation, or one."""
+    return batch_gpu % min(group, batch_gpu) == 0
 
 
 class TrainConfig(Section):
@@ -109,6 +114,21 @@ class TrainConfig(Section):
     )
     workers: int = Field(
         0, ge=0, le=256, description="processes that read images", json_schema_extra=_flag("--workers", "Machine", True)
+    )
+    checkpoint_activations: bool = Field(
+        False,
+        description="compute activations twice instead of keeping them: less memory, slower, the same result",
+        json_schema_extra=_flag("--checkpoint-activations", "Machine"),
+    )
+    compile: bool = Field(
+        False,
+        description="compile the networks with torch.compile, where that works and gives the same",
+        json_schema_extra=_flag("--compile", "Machine"),
+    )
+    deterministic: bool = Field(
+        False,
+        description="only algorithms that give the same bits each time, on CUDA too, where that is slower",
+        json_schema_extra=_flag("--deterministic", "Machine"),
     )
     data: DataConfig = DataConfig()
     generator: GeneratorConfig = GeneratorConfig()
@@ -135,9 +155,13 @@ class TrainConfig(Section):
                 )
         if pace.batch % pace.batch_gpu:
             raise ValueError(f"--batch {pace.batch} is not a multiple of --batch-gpu {pace.batch_gpu}")
-        if pace.batch_gpu % min(D.mbstd_group, pace.batch_gpu):
+        if not suits_group(pace.batch_gpu, D.mbstd_group):
             raise ValueError(
                 f"--batch-gpu {pace.batch_gpu} is not a multiple of the minibatch-std group: "
                 f"choose another or --set discriminator.mbstd_group={pace.batch_gpu}"
+            )
+        if self.compile and self.checkpoint_activations:
+            raise ValueError(
+                "--compile is for speed, --checkpoint-activations for memory, and they do not go together: give one"
             )
         return self

@@ -30,12 +30,11 @@ class Draws:
         whole = torch.randn(self.batch, dim, device=self.device, generator=self._generator(purpose))
         return whole[self.start : self.stop]
 
-    def classes(self, purpose: str, frequencies: Tensor) -> Tensor:
-        """Class numbers [stop - start], drawn with the given frequencies [classes] (any positive scale)."""
+    def classes(self, purpose: str, thresholds: Tensor) -> Tensor:
+        """Class numbers [stop - start], drawn with frequencies whose running sums are given, float32 [classes]."""
         u = torch.rand(self.batch, device=self.device, generator=self._generator(purpose), dtype=torch.float32)
-        thresholds = frequencies.to(torch.float32).cumsum(0)
         whole = torch.searchsorted(thresholds, u * thresholds[-1], right=True)
-        return whole[self.start : self.stop].clamp(max=len(frequencies) - 1)
+        return whole[self.start : self.stop].clamp(max=len(thresholds) - 1)
 
     def uniform(self, purpose: str) -> float:
         """One number in [0, 1) for the whole batch, on the host."""

@@ -58,8 +58,8 @@ def step(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig) -
     for phase in recipe.phases:
         if phase.due(run.clock.iteration):
             with run.watch.measure(phase.name):
-                rounds = _rounds(recipe, phase, pixels, labels, run, pace)
-                phase.step(rounds, len(_parts(pace)), run.collector)
+                losses = rounds(recipe, phase, pixels, labels, pace, run.seed, run.clock.iteration)
+                phase.step(losses, len(_parts(pace)), run.collector)
 
 
 def _read(batches: Iterator[Batch], recipe: Recipe, run: Run) -> Batch:
@@ -72,15 +72,15 @@ def _read(batches: Iterator[Batch], recipe: Recipe, run: Run) -> Batch:
         raise
 
 
-def _rounds(
-    recipe: Recipe, phase: Phase, pixels: Tensor, labels: Tensor, run: Run, pace: PaceConfig
+def rounds(
+    recipe: Recipe, phase: Phase, pixels: Tensor, labels: Tensor, pace: PaceConfig, seed: int, iteration: int
 ) -> Iterator[Iterator[Term]]:
     """The losses of one round after another, each on its part of this process's share of the batch."""
     first = distributed.rank() * len(pixels)
     for part in _parts(pace):
         reals = recipe.reals(to_images(pixels[part]), labels[part]) if phase.reads_images else None
         where = (pace.batch, first + part.start, first + part.stop)
-        draws = Draws(run.seed, run.clock.iteration, phase.name, *where, run.device)
+        draws = Draws(seed, iteration, phase.name, *where, pixels.device)
         yield recipe.losses(phase, reals, draws)
 
 

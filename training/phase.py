@@ -48,6 +48,7 @@ class Phase:
     optimizer: torch.optim.Adam
     interval: int = 1
     reads_images: bool = False  # whether its losses look at real images
+    owns_gradients: bool = False  # adds gradients to zeros, where a CUDA graph's own memory would not last
     skips: Tensor = field(init=False)  # [steps skipped, skipped in a row, longest such row]
 
     def __post_init__(self) -> None:
@@ -63,19 +64,26 @@ class Phase:
         Every term is differentiated before the next is asked for, so that only one term's activations are alive. Losses
         count `interval` times, since they are looked at so much more rarely.
         """
-        self.optimizer.zero_grad(set_to_none=True)
-        self.network.requires_grad_(True)
-        for terms in rounds:
-            for loss, reports in terms:
-                (loss * (self.interval / count)).backward()
-                for name, values in reports.items():
-                    collector.add(name, values)
-        self.network.requires_grad_(False)
+        self.differentiate(rounds, count, collector)
         gradients = [_gradient(p) for p in self.network.parameters()]
         distributed.mean_(gradients)
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         collector.add(f"gradients/{self.name}", norm)
         self._step_if_finite(norm)
+
+    def differentiate(self, rounds: Iterable[Iterator[Term]], count: int, collector: Collector | None = None) -> None:
+        """Gives the network's parameters the gradients of the terms of `count` rounds, averaged over the rounds."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.owns_gradients:
+            for parameter in self.network.parameters():
+                _gradient(parameter)
+        self.network.requires_grad_(True)
+        for terms in rounds:
+            for loss, reports in terms:
+                (loss * (self.interval / count)).backward()
+                if collector is not None:
+                    collector.add_all(reports)
+        self.network.requires_grad_(False)
 
     def _step_if_finite(self, norm: Tensor) -> None:
         """Steps unless a gradient is infinite or nan. The device decides, so that the host need not wait for it."""

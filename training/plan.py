@@ -18,14 +18,17 @@ from models.stylegan2.generator import Generator
 from models.summary import summary
 from torch_utils import config as configs
 from torch_utils import distributed, runs
+from torch_utils.cli import counted
 from torch_utils.device import resolve_device, resolve_precision
-from training import presets
+from training import batch_gpu, presets
 from training.config import TrainConfig
 from training.run import State, read_state
 from training.transfer import open_transfer
 
 # What may change when a run is resumed: nothing that decides a single number of it.
-CHANGEABLE = {"pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes", "workers"}
+CHANGEABLE = {"pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes", "workers", "checkpoint_activations"}
+# These decide how numbers are rounded, at most.
+ROUNDING = {"compile", "deterministic"}
 
 INEXACT = "it will not be the same to the last bit"
 
@@ -92,9 +95,16 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -
     for part, (name, value) in itertools.product(("generator", "discriminator"), image.items()):
         if given.get(f"{part}.{name}", value) != value:
             raise ValueError(f"--set {part}.{name} comes from the data, where it is {value}: leave it out")
-    config = presets.resolve(preset, image, {**given, **data, **machine}, distributed.world())
+    values = {**given, **data, **machine}
+    notes = [dataset.labels_note, *dataset.notes]
+    if values.get("pace.batch_gpu") == "auto":
+        config = batch_gpu.largest(presets.by_batch_gpu(preset, image, values, distributed.world()), device)
+        share = config.pace.batch // distributed.world()
+        notes.append(f"--batch-gpu auto: {config.pace.batch_gpu} of {counted(share, 'image')} at once")
+    else:
+        config = presets.resolve(preset, image, values, distributed.world())
     file = None if network is None else open_transfer(network, config)
-    return Plan(config, dataset, device, outdir, network=file, notes=(dataset.labels_note, *dataset.notes))
+    return Plan(config, dataset, device, outdir, network=file, notes=tuple(notes))
 
 
 def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
@@ -112,8 +122,8 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
         if name == "data.path":
             values[name] = _absolute(value)  # it may have been moved; whether it is the same is found out below
             continue
-        value = values[name] if value == "auto" and name in ("device", "precision") else value
-        if value != values[name] and name not in CHANGEABLE:
+        value = values[name] if value == "auto" and name in ("device", "precision", "pace.batch_gpu") else value
+        if value != values[name] and name not in CHANGEABLE | ROUNDING:
             raise ValueError(
                 f"{configs.flag_of(TrainConfig, name)} is {configs.spell(value)}, but this run has "
                 f"{configs.spell(values[name])}: leave the option out to resume, or start a new run without --resume"
@@ -121,6 +131,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
         values[name] = value
     device = distributed.start(_same_device(values["device"]))
     notes = [state.note] if state.note else []
+    notes += _rounded_otherwise(configs.flatten(config), values, device)
     if state.metadata["world"] != distributed.world():
         notes.append(_deal_anew(values, state.metadata["world"]))
     before, now = state.metadata["operators"], build.implementation(device)
@@ -164,6 +175,15 @@ def _deal_anew(values: dict[str, Any], before: int) -> str:
         raise ValueError(f"the {batch} images of this run's batch cannot be dealt to {world} processes: take a divisor")
     values["pace.batch_gpu"] = presets.largest_divisor(batch // world, values["pace.batch_gpu"])
     return f"this run had {before} processes and goes on with {world}: {INEXACT}"
+
+
+def _rounded_otherwise(before: Mapping[str, Any], now: Mapping[str, Any], device: torch.device) -> list[str]:
+    """What to say of options that may change, but not without a trace."""
+    changed = [name for name in sorted(ROUNDING) if before[name] != now[name]]
+    if device.type != "cuda":
+        changed = [name for name in changed if name != "deterministic"]  # elsewhere everything is
+    words = {name: f"{'with' if now[name] else 'without'} {configs.flag_of(TrainConfig, name)}" for name in changed}
+    return [f"this run goes on {words[name]}: {INEXACT}" for name in changed]
 
 
 def _meta_networks(config: TrainConfig) -> tuple[Generator, Discriminator]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from models.stylegan2.config import FP16_CLAMP
 from torch_utils.config import build
-from training.config import TrainConfig
+from training.config import TrainConfig, suits_group
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,7 @@ def resolve(preset: str, data: Mapping[str, Any], given: Mapping[str, Any], worl
     Raises:
         ValueError: for values that do not fit.
     """
-    batch = given.get("pace.batch", 0)
-    size = (data["height"], data["width"])
-    if preset == "auto":
-        row = auto_row(*size, world, batch)
-    else:
-        row = demo_row(*size) if preset == "demo" else ROWS[preset]
+    row = _row(preset, data, given, world)
     values = _of_row(row, given, world)
     values |= {f"{network}.{key}": value for network in ("generator", "discriminator") for key, value in data.items()}
     if given.get("precision") == "fp16":
@@ -117,11 +112,32 @@ def resolve(preset: str, data: Mapping[str, Any], given: Mapping[str, Any], worl
     return build(TrainConfig, values | {"preset": preset} | dict(given))
 
 
-def _of_row(row: Row, given: Mapping[str, Any], world: int) -> dict[str, Any]:
+def by_batch_gpu(preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int) -> list[TrainConfig]:
+    """What `resolve` gives for every number of images at once that divides a process's share, the largest first."""
+    _, share = _batch(_row(preset, data, given, world), given, world)
+    numbers = [number for number in range(share, 0, -1) if share % number == 0]
+    group = given.get("discriminator.mbstd_group", 1)
+    fitting = [number for number in numbers if suits_group(number, group)]
+    return [resolve(preset, data, {**given, "pace.batch_gpu": number}, world) for number in fitting]
+
+
+def _row(preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int) -> Row:
+    size = (data["height"], data["width"])
+    if preset == "auto":
+        return auto_row(*size, world, given.get("pace.batch", 0))
+    return demo_row(*size) if preset == "demo" else ROWS[preset]
+
+
+def _batch(row: Row, given: Mapping[str, Any], world: int) -> tuple[int, int]:
+    """Images in an iteration, of all processes and of one."""
     batch = given.get("pace.batch", row.batch)
     if batch % world:
         raise ValueError(f"--batch {batch} is not a multiple of the {world} processes: give each the same share")
-    share = batch // world
+    return batch, batch // world
+
+
+def _of_row(row: Row, given: Mapping[str, Any], world: int) -> dict[str, Any]:
+    batch, share = _batch(row, given, world)
     batch_gpu = given.get("pace.batch_gpu") or (
         share if "pace.batch" in given else largest_divisor(share, max(row.batch // row.processes, 1))
     )

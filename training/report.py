@@ -5,8 +5,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -90,10 +90,14 @@ class Report:
             self.board.add_scalar(name, value, seen)
         self.board.flush()
 
-    def picture(self, name: str, image: Image.Image, seen: int) -> None:
-        """A grid of images for TensorBoard."""
-        if self.folder is not None:
-            self.board.add_image(name, np.asarray(image), seen, dataformats="HWC" if image.mode != "L" else "HW")
+    def picture(self, name: str, path: Path, seen: int) -> None:
+        """A picture file for TensorBoard, its bytes as they are: encoding it anew would take twice as long."""
+        if self.folder is None or self.board.file_writer is None:
+            return
+        with Image.open(path) as image:
+            size = {"width": image.width, "height": image.height, "colorspace": len(image.getbands())}
+        shown = Summary.Image(encoded_image_string=path.read_bytes(), **size)
+        self.board.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=shown)]), seen)
 
     def close(self) -> None:
         if self.bar is not None:

@@ -126,8 +126,9 @@ class Run:
         seen = self.clock.seen
         if self.samples is not None:
             sheet = self.samples.draw(recipe.sampler, self.device)
-            save_image(sheet, runs.fakes_path(self.folder, seen))
-            self.report.picture("fakes", sheet, seen)
+            path = runs.fakes_path(self.folder, seen)
+            save_image(sheet, path)
+            self.report.picture("fakes", path, seen)
         if seen:
             self._save_networks(recipe, runs.network_path(self.folder, seen))
 

@@ -12,6 +12,7 @@ from imaging.pixels import to_pixels
 from torch_utils import seeds
 
 SHEET_WIDTH, SHEET_HEIGHT = 1280, 720  # pixels, about; no dimension has fewer than 4 or more than 16 tiles
+AT_ONCE = 2**16  # pixels: small images are quickest made many at once, in no more memory than a few large ones
 
 
 class Samples:
@@ -21,11 +22,11 @@ class Samples:
         dataset: gives the size of the images and the classes.
         z_dim: dimensions of the latents.
         seed: of the latents.
-        batch: images made at once.
+        batch: images made at once, at the least; those of a training step suit the memory.
     """
 
     def __init__(self, dataset: ImageSet, z_dim: int, seed: int, batch: int) -> None:
-        self.batch = batch
+        self.batch = max(batch, AT_ONCE // (dataset.height * dataset.width))
         self.columns = min(max(SHEET_WIDTH // dataset.width, 4), 16)
         rows = min(max(SHEET_HEIGHT // dataset.height, 4), 16)
         count = self.columns * rows

@@ -1,6 +1,7 @@
 """A plan carried out: the networks, the data and the run folder brought together, and training."""
 
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch_utils import distributed, runs
 from torch_utils.atomic import replacing
 from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, keep_freed_memory, set_precision
+from training.compilation import compile_passes
 from training.loop import fit
 from training.plan import Plan
 from training.presets import largest_divisor
@@ -55,7 +57,7 @@ def train(plan: Plan, command: str = "") -> Path | None:
 
 def _train(plan: Plan, folder: Path | None, command: str) -> Path | None:
     config, dataset, device = plan.config, plan.dataset, plan.device
-    set_precision(config.arithmetic)
+    set_precision(config.arithmetic, config.deterministic)
     keep_freed_memory()
     torch.manual_seed(config.seed)  # of the initial weights; training itself draws statelessly
     recipe = StyleGAN2(config, torch.as_tensor(dataset.label_counts), device)
@@ -82,6 +84,10 @@ def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str) -> None:
         recipe.load_state_dict(state.tree["recipe"])
         run.resume_statistics(state.tree["stats"])
     _announce(plan, run, command)
+    if config.compile:
+        run.report.say("compiling the networks, which takes minutes")
+        run.report.say(compile_passes(recipe))
+        run.report.tick_began = time.monotonic()  # the first tick's speed is that of training
     batches = loader.batches(
         plan.dataset,
         config.pace.batch,
@@ -168,9 +174,16 @@ def _conclude(run: Run, end: int) -> None:
 
 
 def _more_memory(plan: Plan) -> str:
-    now = plan.config.pace.batch_gpu
+    now, new = plan.config.pace.batch_gpu, plan.state is None
+    checkpointing = plan.config.checkpoint_activations or plan.config.compile  # with which it does not go together
+    smaller = largest_divisor(now, max(now - 1, 1))
+    if not new and not checkpointing:
+        return f"out of memory with --batch-gpu {now}: resume with --checkpoint-activations"
     if now == 1:
-        return "out of memory with one image at a time: take smaller networks: --set generator.channel_base=8192"
-    smaller = largest_divisor(now, now - 1)
-    how = "start anew, with --transfer from this run's network and" if plan.state is not None else "try"
-    return f"out of memory with --batch-gpu {now}: {how} --batch-gpu {smaller}"
+        mend = "" if checkpointing else "--checkpoint-activations, or "
+        return f"out of memory with one image at a time: try {mend}smaller networks: --set generator.channel_base=8192"
+    if not new:
+        mend = f"start anew, with --transfer from this run's network and --batch-gpu {smaller}"
+    else:
+        mend = f"try --batch-gpu auto, or {smaller}" + ("" if checkpointing else ", or --checkpoint-activations")
+    return f"out of memory with --batch-gpu {now}: {mend}"

@@ -1,12 +1,11 @@
 """WHAT StyleGAN2 learns: its networks, phases and losses. The loop that drives them knows none of this."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.stylegan2.discriminator import Discriminator
@@ -18,6 +17,8 @@ from training.draws import Draws
 from training.ema import ema_beta, update_average
 from training.phase import Phase, Term, adam, load_moments
 
+Network = TypeVar("Network", bound=nn.Module)
+
 
 @dataclass(frozen=True)
 class Reals:
@@ -25,6 +26,16 @@ class Reals:
 
     images: Tensor
     c: Tensor | None
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The passes that the losses are made of, as the networks have them or compiled."""
+
+    map: Callable[[Tensor, Tensor | None], Tensor]  # z [N, z_dim], c -> w [N, w_dim]
+    render: Callable[[Tensor, list[Tensor | None]], Tensor]  # ws [N, L, w_dim], noises -> images
+    score: Callable[[Tensor, Tensor | None], Tensor]  # images, c -> scores [N, 1]
+    begin: Callable[[], None] = lambda: None  # before each term: what the passes gave for the last is needed no more
 
 
 class StyleGAN2:
@@ -38,11 +49,16 @@ class StyleGAN2:
 
     def __init__(self, config: TrainConfig, frequencies: Tensor, device: torch.device) -> None:
         self.config = config
-        self.frequencies = frequencies.to(device)
-        self.G = Generator(config.generator).set_precision(config.arithmetic).to(device).requires_grad_(False)
-        self.D = Discriminator(config.discriminator).set_precision(config.arithmetic).to(device).requires_grad_(False)
+        # Class numbers are drawn between these; added up here, since a CUDA device does that in no settled order.
+        self.classes = torch.arange(len(frequencies), device=device)
+        self.thresholds = frequencies.cpu().to(torch.float32).cumsum(0).to(device)
+        self.G = _placed(Generator(config.generator).set_precision(config.arithmetic), device)
+        self.D = _placed(Discriminator(config.discriminator).set_precision(config.arithmetic), device)
+        self.G.synthesis.recompute = self.D.recompute = config.checkpoint_activations
         distributed.broadcast_([*self.G.state_dict().values(), *self.D.state_dict().values()])
         self.G_ema = copy.deepcopy(self.G).eval()
+        self.plain = Passes(self.G.mapping, self.G.synthesis.render, self.D)
+        self.passes = self.plain  # of the phases that need first derivatives only
         self.path_mean = torch.zeros([], device=device)
         self.phases = self._phases()
 
@@ -87,16 +103,17 @@ class StyleGAN2:
             raise ValueError(f"StyleGAN2 has no phase {phase.name} for this batch")
 
     def _generator_term(self, draws: Draws) -> Term:
-        ws, c = self._ws(draws)
-        scores = self.D(self._synthesize(ws, draws), c)
+        self.passes.begin()
+        ws, c = self._ws(self.passes, draws)
+        scores = self.passes.score(self._synthesize(self.passes, ws, draws), c)
         loss = gan_losses.generator_loss(scores).mean()
         return loss, {"scores/fake G": scores, "signs/fake G": scores.sign(), "loss/G": loss}
 
     def _path_term(self, draws: Draws) -> Term:
         loss = self.config.loss
         count = max((draws.stop - draws.start) // loss.path_shrink, 1)
-        ws, _ = self._ws(draws, count)
-        images = self._synthesize(ws, draws)
+        ws, _ = self._ws(self.plain, draws, count)
+        images = self._synthesize(self.plain, ws, draws)
         lengths = gan_losses.path_lengths(images, ws, draws.normal("path", images.shape))
         mean = gan_losses.path_length_mean(self.path_mean, distributed.mean(lengths.mean()), loss.path_decay)
         penalty = gan_losses.path_penalty(lengths, mean)
@@ -106,44 +123,46 @@ class StyleGAN2:
         return penalty.mean() * loss.path_weight, reports
 
     def _fake_term(self, draws: Draws) -> Term:
+        self.passes.begin()
         with torch.no_grad():
-            ws, c = self._ws(draws)
-            images = self._synthesize(ws, draws)
-        scores = self.D(images, c)
+            ws, c = self._ws(self.passes, draws)
+            images = self._synthesize(self.passes, ws, draws)
+        scores = self.passes.score(images, c)
         loss = gan_losses.discriminator_fake_loss(scores).mean()
         return loss, {"scores/fake": scores, "signs/fake": scores.sign(), "loss/D fake": loss}
 
     def _real_term(self, reals: Reals) -> Term:
-        scores = self.D(reals.images, reals.c)
+        self.passes.begin()
+        scores = self.passes.score(reals.images, reals.c)
         loss = gan_losses.discriminator_real_loss(scores).mean()
         return loss, {"scores/real": scores, "signs/real": scores.sign(), "loss/D real": loss}
 
     def _r1_term(self, reals: Reals) -> Term:
         images = reals.images.detach().requires_grad_(True)
-        penalty = gan_losses.r1_penalty(images, self.D(images, reals.c))
+        penalty = gan_losses.r1_penalty(images, self.plain.score(images, reals.c))
         loss = penalty.mean() * (self.config.loss.gamma / 2)
         return loss, {"r1/penalty": penalty, "loss/D r1": loss}
 
-    def _ws(self, draws: Draws, count: int | None = None) -> tuple[Tensor, Tensor | None]:
+    def _ws(self, passes: Passes, draws: Draws, count: int | None = None) -> tuple[Tensor, Tensor | None]:
         """w for every layer [n, L, D] of the first `count` latents of this part, with style mixing, and their c."""
         mapping, num_ws = self.G.mapping, self.G.synthesis.num_ws
-        c = self._one_hot(draws.classes("class", self.frequencies)[:count]) if len(self.frequencies) else None
-        w = mapping(draws.latents("z", mapping.z_dim)[:count], c)
+        c = self._one_hot(draws.classes("class", self.thresholds)[:count]) if len(self.classes) else None
+        w = passes.map(draws.latents("z", mapping.z_dim)[:count], c)
         mapping.update_average(distributed.mean(w.detach().mean(dim=0, keepdim=True)), self.config.average.w_beta)
         ws = w[:, None].expand(-1, num_ws, -1)
         if draws.uniform("mix") < self.config.loss.mixing:
             # One crossover point for the whole batch (Karras et al. 2019, section 3.1).
             cut = 1 + int(draws.uniform("crossover") * (num_ws - 1))
-            other = mapping(draws.latents("z mixed", mapping.z_dim)[:count], c)
+            other = passes.map(draws.latents("z mixed", mapping.z_dim)[:count], c)
             ws = torch.cat([ws[:, :cut], other[:, None].expand(-1, num_ws - cut, -1)], dim=1)
         return ws, c
 
-    def _synthesize(self, ws: Tensor, draws: Draws) -> Tensor:
-        return self.G.synthesis(ws, self.config.loss.noise, draws.generator("noise"))
+    def _synthesize(self, passes: Passes, ws: Tensor, draws: Draws) -> Tensor:
+        noises = self.G.synthesis.noises(ws.shape[0], self.config.loss.noise, draws.generator("noise"))
+        return passes.render(ws.contiguous(), noises)
 
     def _one_hot(self, labels: Tensor) -> Tensor | None:
-        classes = len(self.frequencies)
-        return F.one_hot(labels, classes).float() if classes else None
+        return (labels[:, None] == self.classes).float() if len(self.classes) else None
 
     def after_step(self, seen: int) -> None:
         """Moves the average of G. `seen` counts the images before this iteration."""
@@ -171,3 +190,10 @@ class StyleGAN2:
         self.path_mean = state["path_mean"].to(device)
         for phase in self.phases:
             phase.skips = state["skips"][phase.name].to(device)
+
+
+def _placed(network: Network, device: torch.device) -> Network:
+    """The network on the device, at rest."""
+    if any(parameter.device != device for parameter in network.parameters()):
+        network = network.to(device)  # fake tensors could not be exchanged for themselves
+    return network.requires_grad_(False)

@@ -6,7 +6,9 @@ from benchmarks import modulation
 from benchmarks.setting import Setting
 from models.stylegan2.layers import Conv2DMod
 
-FLAGS = "--resolution 16x8 --channel-base 64 --channel-max 8 --mapping-layers 2 --batches 1,2 --iterations 1 --threads 1"
+FLAGS = (
+    "--resolution 16x8 --channel-base 64 --channel-max 8 --mapping-layers 2 --batches 1,2 --iterations 1 --threads 1"
+)
 
 
 @pytest.fixture(autouse=True)

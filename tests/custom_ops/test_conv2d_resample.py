@@ -62,3 +62,14 @@ def test_refuses_weights_that_do_not_fit():
         conv2d_resample(torch.zeros(1, 4, 8, 8), torch.zeros(6, 3, 3, 3), groups=2)
     with pytest.raises(ValueError, match=r"^resampling factors are whole numbers from 1, but up is 0 and down is 1$"):
         conv2d_resample(torch.zeros(1, 4, 8, 8), torch.zeros(6, 4, 3, 3), up=0)
+
+
+@pytest.mark.parametrize("up, down", [(1, 1), (2, 1), (1, 2), (2, 2)])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_neighbours_in_memory_stay_neighbours(up, down, kernel):
+    """A change of the memory format within a network costs passes over memory that show in no formula."""
+    x = torch.randn(2, 16, 8, 6).contiguous(memory_format=torch.channels_last).requires_grad_()
+    w, f = torch.randn(8, 16, kernel, kernel), setup_filter((1, 3, 3, 1))
+    y = conv2d_resample(x, w, f, up=up, down=down, padding=kernel // 2)
+    (gradient,) = torch.autograd.grad(y, x, torch.ones_like(y))
+    assert all(t.is_contiguous(memory_format=torch.channels_last) for t in (y, gradient))

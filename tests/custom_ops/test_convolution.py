@@ -15,15 +15,21 @@ CASES = [
 ]
 
 
-def inputs(weights):
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+def inputs(weights, layout=torch.contiguous_format, batch=2):
     torch.manual_seed(0)
-    x = torch.randn(2, 3, 5, 6, dtype=torch.float64, requires_grad=True)
-    return x, torch.randn(weights, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(batch, 3, 5, 6, dtype=torch.float64).contiguous(memory_format=layout)
+    w = torch.randn(weights, dtype=torch.float64).contiguous(memory_format=layout)
+    return x.requires_grad_(), w.requires_grad_()
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("ours, theirs, settings, weights", CASES)
-def test_first_and_second_derivatives(ours, theirs, settings, weights):
-    x, w = inputs(weights)
+def test_first_and_second_derivatives(ours, theirs, settings, weights, layout, batch):
+    x, w = inputs(weights, layout, batch)
     found = []
     for f in (ours, theirs):
         y = f(x, w, **settings)
@@ -62,7 +68,7 @@ def test_a_penalty_on_image_gradients_wastes_no_weight_gradients():
     assert w.grad is not None and v.grad is not None
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_keeps_the_layout(layout):
     x = torch.randn(2, 8, 6, 6).contiguous(memory_format=layout).requires_grad_()
     w = torch.randn(4, 8, 3, 3).contiguous(memory_format=layout).requires_grad_()

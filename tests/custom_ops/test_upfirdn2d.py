@@ -1,11 +1,18 @@
-"""upfirdn2d against a literal transcription and scipy's own, and its derivatives against finite differences."""
+"""upfirdn2d against a literal transcription and scipy's own, and its derivatives against finite differences.
+
+Where a C++ compiler exists, the native kernel is what all of these tests try; the reference is tried beside it.
+"""
 
 import numpy as np
 import pytest
 import scipy.signal
 import torch
+from hypothesis import given, settings
+from torch.profiler import ProfilerActivity, profile
 
-from custom_ops import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+from custom_ops import build, downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+from tests.custom_ops import trial
+from tests.custom_ops.resamplings import LAYOUTS, OPERATOR, ROUNDING, check, operations
 
 CASES = [  # up, down, padding, taps (rows, columns)
     (1, 1, 0, (4, 4)),
@@ -57,7 +64,7 @@ def test_equals_the_definition(up, down, padding, taps, flip, layout):
     np.testing.assert_allclose(y.numpy(), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize(("up", "down", "padding", "taps"), CASES)
+@pytest.mark.parametrize(("up", "down", "padding", "taps"), [*CASES, (2, 1, (2, 1, 2, 1), (4,)), (1, 2, 1, (4,))])
 def test_is_differentiable_twice(up, down, padding, taps):
     x = torch.randn(2, 2, 5, 6, dtype=torch.float64, requires_grad=True)
     f = torch.randn(*taps, dtype=torch.float64)
@@ -97,6 +104,84 @@ def test_empty_batches_pass_through():
     assert y.shape == (0, 3, 16, 16)
     y.sum().backward()
     assert x.grad is not None and x.grad.shape == x.shape
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@settings(max_examples=60)
+@given(operation=operations())
+def test_sums_in_wide_numbers_and_rounds_once(operation, dtype, layout):
+    build.load("cpu")
+    check(operation, dtype, layout)
+
+
+@pytest.mark.skipif(trial.COMPILER is None, reason="needs a C++ compiler")
+def test_where_there_is_a_compiler_the_native_kernel_runs():
+    x = torch.randn(1, 16, 8, 8, requires_grad=True)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        torch.autograd.grad(upsample2d(x, setup_filter((1, 3, 3, 1))).sum(), x)
+    names = [event.key for event in profiled.key_averages()]
+    assert "custom_ops::upfirdn2d" in names
+    assert not [name for name in names if "conv" in name], "the reference ran"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("taps", [(4,), (3, 4)])
+def test_is_a_well_behaved_operator(layout, dtype, taps):
+    build.load("cpu")
+    x = torch.randn(2, 3, 5, 6, dtype=dtype).contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
+    torch.library.opcheck(OPERATOR, (x, torch.randn(taps), 2, 1, 1, 2, 2, -1, 3, 1, 1.5, False))
+
+
+def test_can_be_compiled_and_exported():
+    f = setup_filter((1, 3, 3, 1))
+    x = torch.randn(2, 3, 8, 6, requires_grad=True)
+    compiled = torch.compile(upsample2d, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, f), upsample2d(x, f))
+    gradients = [torch.autograd.grad(g(x, f).square().sum(), x)[0] for g in (compiled, upsample2d)]
+    torch.testing.assert_close(*gradients)
+
+    class Enlarge(torch.nn.Module):
+        def forward(self, x):
+            return upsample2d(x, f)
+
+    dynamic = {"x": {0: torch.export.Dim("batch"), 2: torch.export.Dim("height", min=4)}}
+    exported = torch.export.export(Enlarge(), (x.detach(),), dynamic_shapes=dynamic)
+    assert [n for n in exported.graph.nodes if n.target is OPERATOR]
+    other = torch.randn(5, 3, 10, 6)
+    torch.testing.assert_close(exported.module()(other), upsample2d(other, f))
+
+
+def test_the_number_of_threads_changes_nothing():
+    x, f = torch.randn(3, 32, 33, 35), setup_filter((1, 3, 3, 1))
+    threads = torch.get_num_threads()
+    results = []
+    for n in (1, 2, 5):
+        torch.set_num_threads(n)
+        results.append([upfirdn2d(x, f, padding=2), upfirdn2d(x, f, up=2), upfirdn2d(x, f, down=2)])
+    torch.set_num_threads(threads)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_what_is_not_a_number_stays_where_its_taps_reach():
+    x = torch.ones(1, 16, 12, 12).contiguous(memory_format=torch.channels_last)
+    x[0, 3, 5, 6] = torch.nan
+    y = upfirdn2d(x.bfloat16(), setup_filter((1, 3, 3, 1)))  # [1, 16, 9, 9]
+    reached = torch.zeros(9, 9, dtype=torch.bool)
+    reached[2:6, 3:7] = True
+    assert torch.equal(y[0, 3].isnan(), reached) and not y[0, 4].isnan().any()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ROUNDING, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@settings(max_examples=60, deadline=None)
+@given(operation=operations())
+def test_the_gpu_kernels_sum_in_wide_numbers_and_round_once(operation, dtype, layout):
+    assert build.load("cuda"), build.shortfall("cuda")
+    check(operation, dtype, layout, lambda x, f, *rest: OPERATOR(x.cuda(), f.cuda(), *rest).cpu())
 
 
 def test_setup_filter():

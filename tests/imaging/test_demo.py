@@ -11,6 +11,7 @@ from imaging.cartoon import draw_face
 from imaging.dataset import DataConfig, open_dataset
 from imaging.demo import DemoSet, main
 from imaging.faces import EXPRESSIONS, FACTORS, GLASSES, HAIR_STYLES, factors_of, sample_face
+from imaging.pixels import from_pil
 
 RECORDED_STYLES = (2, 0, 2)
 RECORDED_TURN = 0.5318497467185028
@@ -98,6 +99,18 @@ def test_memory_is_limited(monkeypatch):
     for i in (0, 3, 4, 7, 7):
         assert np.array_equal(dataset[i][0], DemoSet(16, 16, count=8)[i][0])
     assert dataset._drawn is not None and len(dataset._drawn) == 4
+
+
+def test_small_faces_are_drawn_with_their_neighbours(monkeypatch):
+    monkeypatch.setattr("imaging.demo.TOGETHER", 16 * 16 * 4)
+    dataset = DemoSet(16, 16, count=10)
+    for asked, known in ((5, {4, 5, 6, 7}), (6, {4, 5, 6, 7}), (9, {4, 5, 6, 7, 8, 9})):
+        dataset[asked]
+        assert set(dataset._known.nonzero()[0]) == known
+    assert all(np.array_equal(dataset[i][0], from_pil(draw_face(dataset.face(i), 16, 16))) for i in range(10))
+    large = DemoSet(64, 64, count=10)
+    large[5]
+    assert set(large._known.nonzero()[0]) == {5}
 
 
 def test_fingerprints_tell_sets_apart():

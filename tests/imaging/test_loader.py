@@ -91,3 +91,4 @@ def test_the_global_random_stream_is_left_alone(archive):
 def test_default_workers(archive):
     assert default_workers(DemoSet(16, 16, count=5)) == 0
     assert 1 <= default_workers(archive) <= 4
+    assert default_workers(archive, on_cpu=True) == 0

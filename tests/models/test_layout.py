@@ -17,7 +17,9 @@ class Watch(TorchDispatchMode):
 
     def __init__(self, batch: int, smallest: int) -> None:
         super().__init__()
-        self.batch, self.smallest, self.copies, self.turned = batch, smallest, [], []
+        self.batch, self.smallest = batch, smallest
+        self.copies: list[tuple[str, tuple[int, ...]]] = []
+        self.turned: list[tuple[str, tuple[int, ...]]] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))

@@ -29,7 +29,7 @@ class RecordedDraws(Draws):
         assert purpose == "z", "there is no style mixing in the recordings"
         return self.z
 
-    def classes(self, purpose: str, frequencies: Tensor) -> Tensor:
+    def classes(self, purpose: str, thresholds: Tensor) -> Tensor:
         assert self.labels is not None
         return self.labels
 

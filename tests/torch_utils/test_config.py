@@ -148,6 +148,7 @@ TABLE = """
   kimg          1         --kimg
   mirror        true      --mirror
   clip          none      --clip
+  rounds        4         --rounds
   batch         auto      --set batch
   outdir        runs      --set outdir
 

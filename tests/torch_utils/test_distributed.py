@@ -13,6 +13,7 @@ def test_alone_everything_is_a_no_op(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert distributed.start("cpu") == torch.device("cpu")
     assert (distributed.rank(), distributed.world(), distributed.is_first()) == (0, 1, True)
+    assert (distributed.least(4), distributed.neighbours()) == (4, 1)
     tensor = torch.arange(3.0)
     distributed.mean_([tensor])
     distributed.broadcast_([tensor])
@@ -40,13 +41,15 @@ def test_two_processes_agree():
 def _process(rank, world, port):
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     assert distributed.start("cpu") == torch.device("cpu")
     assert (distributed.rank(), distributed.world(), distributed.is_first()) == (rank, 2, rank == 0)
     _check_sum(rank)
     _check_mean(rank)
     _check_broadcast(rank)
     _check_collector(rank)
+    _check_least(rank)
+    _check_alone(rank)
     distributed.barrier()
     distributed.stop()
     assert distributed.world() == 1
@@ -84,6 +87,21 @@ def _check_collector(rank):
     collector.add("score", torch.tensor([5.0]))
     moments = collector.read(distributed.sum_)["score"]
     assert (moments.count, moments.mean) == (6, 20 / 6)
+
+
+def _check_least(rank):
+    assert distributed.least(7 - rank) == 6
+    assert distributed.neighbours() == 1  # what torchrun says, whatever the number of processes elsewhere
+
+
+def _check_alone(rank):
+    """One process by itself may exchange as it likes: nobody is asked."""
+    if rank == 0:
+        with distributed.alone():
+            assert (distributed.rank(), distributed.world(), distributed.neighbours()) == (0, 1, 1)
+            assert distributed.sum_(torch.tensor([5.0])).item() == distributed.least(5) == 5
+            distributed.barrier()
+    assert distributed.world() == 2
 
 
 def _free_port():

@@ -4,6 +4,7 @@ from click.testing import CliRunner
 
 from tests.torch_utils.toy import Train
 from torch_utils.cli import Command, option
+from torch_utils.config import build
 from torch_utils.flags import flags, given
 
 
@@ -29,6 +30,13 @@ def test_only_what_was_given_is_given():
     }  # fmt: skip
 
 
+def test_a_word_may_stand_for_a_value_that_is_found_later():
+    assert _given("--rounds", "auto") == _given("--set", "rounds=auto") == {"rounds": "auto"}
+    assert _given("--rounds", "3") == {"rounds": 3}
+    with pytest.raises(ValueError, match=r"^--rounds: got 'auto', wanted a whole number of at least 1"):
+        build(Train, {"kimg": 1.0, "rounds": "auto"})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -41,6 +49,10 @@ def test_only_what_was_given_is_given():
         (["--kimg", "0"], "Error: Invalid value for '--kimg': got '0', wanted a number above 0"),
         (["--clip", "0"], "Error: Invalid value for '--clip': got '0', wanted a number above 0 or none"),
         (["--loss", "x"], "Error: Invalid value for '--loss': 'x' is not one of 'logistic', 'hinge'."),
+        (
+            ["--rounds", "0"],
+            "Error: Invalid value for '--rounds': got '0', wanted a whole number of at least 1 or auto",
+        ),
         (
             ["--seed", "1", "--set", "seed=1"],
             "Error: --seed and --set seed are the same setting: give one of them",
@@ -61,4 +73,5 @@ def test_help_shows_description_default_limits_and_group():
         ("Training", "--kimg FLOAT", "Length.  [default: required; x>0]"),
         ("Data", "--mirror / --no-mirror", "Mirror.  [default: mirror]"),
         ("Data", "--clip VALUE", "Clip.  [default: none]"),
+        ("Run", "--rounds INT|auto", "Parts of a step.  [default: 4; x>=1]"),
     ]

@@ -45,6 +45,12 @@ class Train(Frozen):
     clip: float | None = Field(
         default=None, gt=0, description="Clip.", json_schema_extra={"flag": "--clip", "group": "Data"}
     )
+    rounds: int = Field(
+        default=4,
+        ge=1,
+        description="Parts of a step.",
+        json_schema_extra={"flag": "--rounds", "group": "Run", "word": "auto"},
+    )
     batch: int | Literal["auto"] = "auto"
     outdir: Path = Path("runs")
 

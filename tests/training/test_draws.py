@@ -17,15 +17,15 @@ def part(start, stop):
 
 @pytest.mark.parametrize("cuts", [[0, 8], [0, 4, 8], [0, 2, 4, 6, 8], [0, 1, 8]])
 def test_the_parts_of_a_batch_make_the_whole(cuts):
-    frequencies = torch.tensor([1.0, 5.0, 2.0])
+    thresholds = torch.tensor([1.0, 5.0, 2.0]).cumsum(0)
     spans = list(itertools.pairwise(cuts))
     z = torch.cat([part(a, b).latents("z", 5) for a, b in spans])
     shape = [torch.Size([b - a, 2, 3]) for a, b in spans]
     noise = torch.cat([part(a, b).normal("path", s) for (a, b), s in zip(spans, shape, strict=True)])
     assert torch.equal(noise, WHOLE.normal("path", torch.Size([8, 2, 3])))
-    classes = torch.cat([part(a, b).classes("class", frequencies) for a, b in spans])
+    classes = torch.cat([part(a, b).classes("class", thresholds) for a, b in spans])
     assert torch.equal(z, WHOLE.latents("z", 5))
-    assert torch.equal(classes, WHOLE.classes("class", frequencies))
+    assert torch.equal(classes, WHOLE.classes("class", thresholds))
     assert {part(a, b).uniform("mix") for a, b in spans} == {WHOLE.uniform("mix")}
 
 
@@ -48,7 +48,7 @@ def test_draws_have_their_distributions():
     many = dataclasses.replace(WHOLE, batch=200_000, stop=200_000)
     z = many.latents("z", 1)
     assert abs(z.mean().item()) < 0.01 and abs(z.std().item() - 1) < 0.01
-    shares = many.classes("class", torch.tensor([1, 0, 6, 3])).bincount(minlength=4) / 200_000
+    shares = many.classes("class", torch.tensor([1.0, 0.0, 6.0, 3.0]).cumsum(0)).bincount(minlength=4) / 200_000
     torch.testing.assert_close(shares, torch.tensor([0.1, 0.0, 0.6, 0.3]), atol=0.005, rtol=0)
     uniform = torch.tensor([dataclasses.replace(WHOLE, iteration=i).uniform("mix") for i in range(4000)])
     assert uniform.min() >= 0 and uniform.max() < 1

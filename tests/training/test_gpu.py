@@ -6,10 +6,16 @@ import torch
 from models.stylegan2.config import FP16_CLAMP
 from models.stylegan2.layers import Conv2D
 from tests.training.runs import resume, train
+from tests.training.test_resume import assert_equal_networks
 from torch_utils import runs
+from torch_utils.device import set_precision
 from torch_utils.stats import Collector
+from training.batch_gpu import largest
+from training.compilation import compile_passes
 from training.draws import Draws
-from training.presets import resolve
+from training.footprint import footprint
+from training.presets import by_batch_gpu, resolve
+from training.rehearsal import rehearse
 from training.run import read_state
 from training.stylegan2 import StyleGAN2
 
@@ -82,3 +88,59 @@ def test_the_device_computes_what_the_processor_computes():
 def test_a_run_resumes_on_the_device(tmp_path):
     folder = resume(train(tmp_path, device="cuda", pace__kimg=0.1, stop_at=13))
     assert read_state(runs.resolve(str(folder), tmp_path)).clock.seen == 100
+
+
+def test_with_deterministic_algorithms_a_run_resumes_to_the_last_bit(tmp_path):
+    options = {"device": "cuda", "precision": "bf16", "deterministic": True, "pace__kimg": 0.1}
+    try:
+        whole = train(tmp_path / "whole", **options)
+        assert_equal_networks(whole, resume(train(tmp_path / "parts", stop_at=13, **options)))
+    finally:
+        set_precision("fp32")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_compiled_passes_and_cuda_graphs_learn_the_same(precision):
+    compiled, plain = recipe(precision), recipe(precision)
+    assert compile_passes(compiled) == "Gmain and Dmain run compiled"
+    collectors = Collector("cuda"), Collector("cuda")
+    for iteration in range(5):
+        for r, collector in zip((compiled, plain), collectors, strict=True):
+            step(r, collector, iteration)
+    a, b = (collector.read() for collector in collectors)
+    assert a["loss/D real"].mean == pytest.approx(b["loss/D real"].mean, rel=0.05)
+    assert a["gradients/Gmain"].mean == pytest.approx(b["gradients/Gmain"].mean, rel=0.1)
+
+
+def test_the_number_of_images_at_once_is_found_by_trial():
+    """With a part of the device's memory fewer fit; nothing stays behind."""
+    data = {"height": 64, "width": 64, "channels": 3, "classes": 0}
+    configs = by_batch_gpu("auto", data, SMALL | {"precision": "bf16", "pace.batch": 1024}, 1)
+    device, before = torch.device("cuda", 0), torch.cuda.memory_allocated()
+    torch.cuda.manual_seed(1)
+    state = torch.cuda.get_rng_state()
+    whole = largest(configs, device).pace.batch_gpu
+    reserve = torch.cuda.get_device_properties(0).total_memory * 0.05
+    some = next(c for c in configs if c.pace.batch_gpu == 64)
+    share = (footprint(some, 1024, device).peak * 1.3 + reserve) / torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(share)
+    try:
+        part = largest(configs, device).pace.batch_gpu
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert 16 <= part <= 128 and part < whole
+    assert torch.cuda.memory_allocated() == before
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+
+
+def test_what_is_computed_is_what_the_device_holds():
+    """The most that tensors hold, against the allocator's own count."""
+    data = {"height": 64, "width": 64, "channels": 3, "classes": 0}
+    config = resolve("auto", data, {"precision": "bf16", "pace.batch": 8}, 1)
+    rehearse(config, 8, torch.device("cuda", 0))
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    rehearse(config, 8, torch.device("cuda", 0))
+    held = torch.cuda.max_memory_allocated() - before
+    assert footprint(config, 8, torch.device("cuda", 0)).peak == pytest.approx(held, rel=0.2)  # cuDNN's workspaces

@@ -130,8 +130,8 @@ def test_moments_are_taken_up_in_the_layout_of_the_weights():
     start, gradients = torch.randn(4, 3, 3, 3), torch.randn(3, 4, 3, 3, 3)
 
     def learner() -> tuple[nn.Conv2d, torch.optim.Adam]:
-        conv = nn.Conv2d(3, 4, 3, bias=False).to(memory_format=torch.channels_last)
-        conv.weight.data.copy_(start)
+        conv = nn.Conv2d(3, 4, 3, bias=False)
+        conv.weight.data = start.contiguous(memory_format=torch.channels_last)
         return conv, adam(conv, 0.1, (0.5, 0.9), 1e-8, 0)
 
     def take(conv: nn.Conv2d, optimizer: torch.optim.Adam, gradient: torch.Tensor) -> None:

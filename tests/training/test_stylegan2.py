@@ -103,20 +103,21 @@ def test_style_mixing_takes_one_crossover_for_the_batch():
     r = recipe(**{"loss.mixing": 1.0})
     cuts = set()
     for iteration in range(40):
-        ws, _ = r._ws(draws(iteration=iteration))
+        ws, _ = r._ws(r.plain, draws(iteration=iteration))
         same = (ws[:, 1:] == ws[:, :-1]).all(dim=2)  # [N, L - 1]
         assert (same.sum(dim=1) == ws.shape[1] - 2).all()  # exactly one change
         assert (same == same[:1]).all()  # at the same place
         cuts.add(int((~same[0]).nonzero().item()) + 1)
     assert cuts == set(range(1, r.G.synthesis.num_ws))
-    unmixed, _ = recipe(**{"loss.mixing": 0.0})._ws(draws())
+    r = recipe(**{"loss.mixing": 0.0})
+    unmixed, _ = r._ws(r.plain, draws())
     assert (unmixed == unmixed[:, :1]).all()
 
 
 def test_classes_are_drawn_with_the_frequencies_of_the_data():
     r = recipe(classes=3)
-    r.frequencies = torch.tensor([0.0, 9.0, 0.0])
-    _, c = r._ws(draws())
+    r.thresholds = torch.tensor([0.0, 9.0, 0.0]).cumsum(0)
+    _, c = r._ws(r.plain, draws())
     assert torch.equal(c, torch.tensor([[0.0, 1.0, 0.0]]).expand(4, 3))
 
 

@@ -1,0 +1,81 @@
+// What kernels for GPUs share: how they are launched and how they read and write memory.
+#pragma once
+
+#include <cuda_runtime.h>
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <torch/csrc/stable/accelerator.h>
+
+#include "tensor.h"
+
+namespace custom_ops {
+
+constexpr int THREADS = 256;  // of a block
+constexpr int WARP = 32;
+
+// Numbers in the widest access, 16 bytes.
+template <typename T>
+constexpr int WIDTH = 16 / sizeof(T);
+
+// V numbers that are read or written at once.
+template <typename T, int V>
+struct alignas(sizeof(T) * V) Pack {
+  T at[V];
+};
+
+template <int BYTES>
+struct Bytes;
+template <> struct Bytes<2> { using type = unsigned short; };
+template <> struct Bytes<4> { using type = unsigned int; };
+template <> struct Bytes<8> { using type = uint2; };
+template <> struct Bytes<16> { using type = uint4; };
+
+// From memory that nobody writes while the kernel runs, which lets loads overtake stores.
+template <int V, typename T>
+__device__ __forceinline__ Pack<T, V> read(const T* from) {
+  using B = typename Bytes<sizeof(T) * V>::type;
+  const B bytes = __ldg(reinterpret_cast<const B*>(from));
+  Pack<T, V> pack;
+  memcpy(&pack, &bytes, sizeof pack);
+  return pack;
+}
+
+template <int V, typename T>
+__device__ __forceinline__ void write(T* to, const Pack<T, V>& pack) {
+  *reinterpret_cast<Pack<T, V>*>(to) = pack;
+}
+
+// V numbers from a place on, all `absent` where there is none. A place of more than 16 bytes is on a multiple of 16.
+template <int V, typename S>
+__device__ __forceinline__ void fill(S (&to)[V], const S* from, S absent) {
+  constexpr int STEP = V < WIDTH<S> ? 1 : WIDTH<S>;
+#pragma unroll
+  for (int v = 0; v < V; v += STEP) {
+    Pack<S, STEP> pack;
+#pragma unroll
+    for (int i = 0; i < STEP; ++i) pack.at[i] = absent;
+    if (from) pack = read<STEP>(from + v);
+#pragma unroll
+    for (int i = 0; i < STEP; ++i) to[v + i] = pack.at[i];
+  }
+}
+
+// Whether rows of a length, from each of these places on (null is none), can be accessed 16 bytes at a time.
+template <typename T, typename... P>
+bool is_wide(int64_t length, const P*... places) {
+  const auto fits = [](const void* place) { return reinterpret_cast<uintptr_t>(place) % 16 == 0; };
+  return length % WIDTH<T> == 0 && (fits(places) && ...);
+}
+
+// Starts a kernel on the current stream of a tensor's device. It does not wait for it.
+template <typename... P, typename... A>
+void launch(void (*kernel)(P...), int64_t blocks, const Tensor& on, const A&... arguments) {
+  STD_TORCH_CHECK(blocks > 0 && blocks <= INT32_MAX, "too large for one kernel: ", blocks, " blocks");
+  const torch::stable::accelerator::DeviceGuard guard(on.get_device_index());
+  void* stream = nullptr;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(on.get_device_index(), &stream));
+  kernel<<<static_cast<unsigned>(blocks), THREADS, 0, static_cast<cudaStream_t>(stream)>>>(arguments...);
+  const cudaError_t status = cudaGetLastError();
+  STD_TORCH_CHECK(status == cudaSuccess, "a kernel did not start: ", cudaGetErrorString(status));
+}
+
+}  // namespace custom_ops

@@ -1,0 +1,165 @@
+// scale_bias_act between the dispatcher and the kernels: the same for CPU and CUDA.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <tuple>
+
+#include "activations.h"
+#include "tensor.h"
+
+namespace custom_ops {
+
+using Optional = std::optional<Tensor>;
+
+// u = x * scale + x2 * scale2 + noise + b, of which any part may be missing (a missing factor is one), for a kernel
+// that writes `out`. x, x2, y and out lie in memory as `layout` says.
+template <typename T>
+struct Sum {
+  const T *x, *x2;
+  const Wide<T> *scale, *scale2;  // [N, C]
+  const Wide<T>* noise;           // [N, pixels], or [pixels] for all samples
+  bool one_noise;
+  const Wide<T>* b;  // [C]
+  const T* y;        // the output of the forward pass, of which a derivative asks
+  T* out;
+  Layout layout;
+};
+
+// d = dy * slope(y); dx = d * scale; and the sums that are wanted: dscale = sum of d * x over pixels, dnoise = sum of d
+// over channels, db = sum of d over samples and pixels.
+template <typename T>
+struct Sums {
+  const T *dy, *y, *x;
+  const Wide<T>* scale;
+  T* dx;
+  Wide<T>*dscale, *dnoise, *db;  // [N, C], [N, pixels], [C]; null where not wanted
+  Layout layout;
+};
+
+// A tensor that goes with `like` number by number, laid out in this format.
+inline Tensor matching(const Tensor& t, const Tensor& like, MemoryFormat format) {
+  const auto size = t.sizes(), wanted = like.sizes();
+  STD_TORCH_CHECK(
+      std::equal(size.begin(), size.end(), wanted.begin(), wanted.end()) && t.device() == like.device() &&
+          t.scalar_type() == like.scalar_type(),
+      "inputs, outputs and their derivatives must be of one size, type and device");
+  return dense(t, format);
+}
+
+inline Optional matching(const Optional& t, const Tensor& like, MemoryFormat format) {
+  return t ? Optional(matching(*t, like, format)) : std::nullopt;
+}
+
+template <typename T>
+const T* data(const Optional& t) {
+  return t ? t->const_data_ptr<T>() : nullptr;
+}
+
+// A vector or map that belongs to x: dense, on its device, in the type that x is computed in.
+inline Optional belonging(const Optional& t, const Tensor& x, int64_t numel) {
+  if (!t) return t;
+  STD_TORCH_CHECK(
+      t->scalar_type() == wide_type(x.scalar_type()) && t->device() == x.device() && t->numel() == numel,
+      "scale, noise and bias must have the device of x, float32 numbers (float64 with such x) and a fitting size");
+  return dense(*t, MemoryFormat::Contiguous);
+}
+
+// Noise for each sample, or one for all.
+inline Optional noise_of(const Optional& noise, const Tensor& x, const Layout& l) {
+  if (!noise) return noise;
+  return belonging(noise, x, (noise->size(0) == 1 ? 1 : l.samples) * l.pixels);
+}
+
+// The kernels, in the .cpp for a CPU and in the .cu for a GPU. `like` gives them memory of its kind.
+template <typename T>
+void forward_kernel(const Sum<T>& sum, const Tensor& like, const Curve& curve);
+template <typename T>
+void jvp_kernel(const Sum<T>& sum, const Tensor& like, const Curve& curve);
+template <typename T>
+void backward_kernel(const Sums<T>& sums, const Tensor& like, const Curve& curve);
+
+#define INSTANTIATE_SCALE_BIAS_ACT(T)                                             \
+  template void forward_kernel(const Sum<T>&, const Tensor&, const Curve&);       \
+  template void jvp_kernel(const Sum<T>&, const Tensor&, const Curve&);           \
+  template void backward_kernel(const Sums<T>&, const Tensor&, const Curve&);
+
+inline Tensor scale_bias_act(
+    const Tensor& x_, const Optional& scale_, const Optional& noise_, const Optional& b_, const std::string& act,
+    double alpha, double gain, std::optional<double> clamp) {
+  const Curve curve{act, alpha, gain, clamp};
+  const MemoryFormat format = format_of(x_);
+  const Tensor x = dense(x_, format), out = empty(size_of(x), x, format);
+  const Layout l = layout_of(x, format);
+  const Optional scale = belonging(scale_, x, l.samples * l.channels), b = belonging(b_, x, l.channels);
+  const Optional noise = noise_of(noise_, x, l);
+  if (l.numel() == 0) return out;
+  with_floating(x.scalar_type(), "scale_bias_act", [&]<typename T>() {
+    using S = Wide<T>;
+    const T* p = x.const_data_ptr<T>();
+    const Sum<T> sum{p, nullptr, data<S>(scale), nullptr, data<S>(noise), noise && noise->size(0) == 1,
+                            data<S>(b), p, out.mutable_data_ptr<T>(), l};
+    forward_kernel(sum, x, curve);
+  });
+  return out;
+}
+
+// slope(y) * (dx * scale + x * dscale + dnoise + db)
+inline Tensor scale_bias_act_jvp(
+    const Tensor& y_, const Optional& dx_, const Optional& x_, const Optional& scale_, const Optional& dscale_,
+    const Optional& dnoise_, const Optional& db_, const std::string& act, double alpha, double gain,
+    std::optional<double> clamp) {
+  const Curve curve{act, alpha, gain, clamp};
+  const MemoryFormat format = format_of(y_);
+  const Tensor y = dense(y_, format), out = empty(size_of(y), y, format);
+  const Layout l = layout_of(y, format);
+  STD_TORCH_CHECK(x_ || !dscale_, "the derivative by the scale needs x");
+  const Optional dx = matching(dx_, y, format), x = dscale_ ? matching(x_, y, format) : std::nullopt;
+  const Optional scale = belonging(scale_, y, l.samples * l.channels), db = belonging(db_, y, l.channels);
+  const Optional dscale = belonging(dscale_, y, l.samples * l.channels);
+  const Optional dnoise = noise_of(dnoise_, y, l);
+  if (l.numel() == 0) return out;
+  with_floating(y.scalar_type(), "scale_bias_act_jvp", [&]<typename T>() {
+    using S = Wide<T>;
+    const Sum<T> sum{data<T>(dx), data<T>(x), data<S>(scale), data<S>(dscale),
+                            data<S>(dnoise), dnoise && dnoise->size(0) == 1, data<S>(db),
+                            y.const_data_ptr<T>(), out.mutable_data_ptr<T>(), l};
+    jvp_kernel(sum, y, curve);
+  });
+  return out;
+}
+
+inline std::tuple<Tensor, Tensor, Tensor, Tensor> scale_bias_act_backward(
+    const Tensor& dy_, const Tensor& y_, const Optional& x_, const Optional& scale_, const std::string& act,
+    double alpha, double gain, std::optional<double> clamp, bool wants_dscale, bool wants_dnoise, bool wants_db) {
+  const Curve curve{act, alpha, gain, clamp};
+  const MemoryFormat format = format_of(y_);
+  STD_TORCH_CHECK(x_ || !wants_dscale, "the derivative by the scale needs x");
+  const Tensor y = dense(y_, format), dy = matching(dy_, y, format), dx = empty(size_of(y), y, format);
+  const Layout l = layout_of(y, format);
+  const Optional x = wants_dscale ? matching(x_, y, format) : std::nullopt;
+  const Optional scale = belonging(scale_, y, l.samples * l.channels);
+  const auto room = [&](bool wanted, std::vector<int64_t> size) {
+    return empty(wanted ? size : std::vector<int64_t>{0}, y, MemoryFormat::Contiguous, wide_type(y.scalar_type()));
+  };
+  std::vector<int64_t> map = size_of(y);
+  map[1] = 1;
+  Tensor dscale = room(wants_dscale, {l.samples, l.channels}), dnoise = room(wants_dnoise, map);
+  Tensor db = room(wants_db, {l.channels});
+  if (l.numel() == 0) {
+    for (Tensor* t : {&dscale, &dnoise, &db}) torch::stable::zero_(*t);
+    return {dx, dscale, dnoise, db};
+  }
+  with_floating(y.scalar_type(), "scale_bias_act_backward", [&]<typename T>() {
+    using S = Wide<T>;
+    const auto place = [](bool wanted, const Tensor& t) { return wanted ? t.mutable_data_ptr<S>() : nullptr; };
+    const Sums<T> sums{
+        dy.const_data_ptr<T>(), y.const_data_ptr<T>(), data<T>(x), data<S>(scale),
+        dx.mutable_data_ptr<T>(), place(wants_dscale, dscale), place(wants_dnoise, dnoise),
+        place(wants_db, db), l};
+    backward_kernel(sums, y, curve);
+  });
+  return {dx, dscale, dnoise, db};
+}
+
+}  // namespace custom_ops

@@ -1,0 +1,245 @@
+"""What follows a modulated convolution in one pass over memory: demodulation, noise, bias, activation, gain and clamp.
+
+    y = clamp(gain * act(x * scale + noise * strength + b), -clamp, +clamp)
+
+For an activation of two straight lines, with d = dy * slope(y):
+
+    dx = d * scale   dscale = sum of d * x over pixels   dnoise = sum of d over channels   db = sum of d over the rest
+
+all in one pass: `scale_bias_act_backward`. It is linear in dy, and its adjoint is how y changes with all inputs:
+
+    dy = slope(y) * (dx * scale + x * dscale + dnoise + db)
+
+`scale_bias_act_jvp`, the Jacobian times a vector. The derivatives of either are made of the two again: there are
+derivatives of any order. Of noise and strength the first product is left to PyTorch: it has one channel.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from custom_ops.activations import Curve, computing_type, is_straight, resolve, slope_from_output, tells_slope, value
+from custom_ops.bias_act import along_channels, bias_act, layout, load, output, sum_to_channels
+
+_CURVE = "str act, float alpha, float gain, float? clamp"
+
+# x [N, C, H, W]; scale [N, C], noise [N or 1, 1, H, W] and b [C] in the type that computes with x.
+torch.library.define(
+    "custom_ops::scale_bias_act", f"(Tensor x, Tensor? scale, Tensor? noise, Tensor? b, {_CURVE}) -> Tensor"
+)
+# y: the output, or any tensor like it where the slope is the same everywhere. x: for dscale only.
+torch.library.define(
+    "custom_ops::scale_bias_act_backward",
+    f"(Tensor dy, Tensor y, Tensor? x, Tensor? scale, {_CURVE}, bool wants_dscale, bool wants_dnoise, bool wants_db)"
+    " -> (Tensor dx, Tensor dscale, Tensor dnoise, Tensor db)",
+)
+torch.library.define(
+    "custom_ops::scale_bias_act_jvp",
+    f"(Tensor y, Tensor? dx, Tensor? x, Tensor? scale, Tensor? dscale, Tensor? dnoise, Tensor? db, {_CURVE}) -> Tensor",
+)
+
+
+def scale_bias_act(
+    x: Tensor,
+    scale: Tensor | None = None,
+    noise: Tensor | None = None,
+    b: Tensor | None = None,
+    act: str = "linear",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
+    strength: Tensor | None = None,
+) -> Tensor:
+    """Scales every channel of every sample, adds noise and bias, then does as `bias_act`.
+
+    Scale, noise, strength and bias may have any floating type; with a low-precision x they are not rounded to it.
+
+    Args:
+        x: input [N, C, H, W].
+        scale: factors [N, C]; None scales nothing.
+        noise: [H, W] or [N, 1, H, W]; None adds none.
+        b: bias [C]; None adds none.
+        act, alpha, gain, clamp: as for `bias_act`.
+        strength: factor of the noise, a tensor without dimensions; None is one.
+
+    Returns:
+        A tensor of the shape, type and memory format of x. Where the output is at the limit its derivative is zero.
+
+    Raises:
+        ValueError: as `bias_act`.
+    """
+    N, C, H, W = x.shape
+    if (scale is not None and scale.shape != (N, C)) or (b is not None and b.shape != (C,)):
+        shapes = [None if t is None else tuple(t.shape) for t in (scale, b)]
+        raise ValueError(f"a scale {shapes[0]} and a bias {shapes[1]} do not fit an input {tuple(x.shape)}")
+    if noise is not None and noise.shape != (H, W) and noise.shape != (N, 1, H, W):
+        raise ValueError(f"noise {tuple(noise.shape)} does not fit an input {tuple(x.shape)}")
+    curve = resolve(act, alpha, gain, clamp)
+    if scale is None and noise is None:
+        return bias_act(x, b, act=act, alpha=alpha, gain=gain, clamp=clamp)
+    load(x)
+    wide = computing_type(x.dtype)
+    if noise is not None:
+        noise = noise.to(wide) if noise.ndim == 4 else noise.to(wide)[None, None]
+        noise = noise if strength is None else noise * strength.to(wide)
+    scale, b = (None if t is None else t.to(wide) for t in (scale, b))
+    op = torch.ops.custom_ops.scale_bias_act.default
+    if tells_slope(curve):
+        return op(x, scale, noise, b, *curve)
+    return bias_act(op(x, scale, noise, b, "linear", 0.0, 1.0, None), None, 1, *curve)
+
+
+def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
+    """x * scale in the type that computes with x."""
+    if scale is None:
+        return x.to(computing_type(x.dtype))
+    return x * scale[:, :, None, None]
+
+
+def reference(x: Tensor, scale: Tensor | None, noise: Tensor | None, b: Tensor | None, *curve: Any) -> Tensor:
+    u = _scaled(x, scale)
+    u = u if noise is None else u + noise
+    u = u if b is None else u + along_channels(b, x)
+    return output(value(u, curve), x)
+
+
+def reference_backward(
+    dy: Tensor, y: Tensor, x: Tensor | None, scale: Tensor | None, *curve_and_wants: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    *curve, wants_dscale, wants_dnoise, wants_db = curve_and_wants
+    d = dy * slope_from_output(y, tuple(curve))
+    dscale = (d * x).sum([2, 3]) if wants_dscale and x is not None else d.new_empty([0])
+    dnoise = d.sum(1, keepdim=True) if wants_dnoise else d.new_empty([0])
+    db = sum_to_channels(d) if wants_db else d.new_empty([0])
+    return output(_scaled(d, scale), y), dscale, dnoise.contiguous(), db
+
+
+def reference_jvp(
+    y: Tensor,
+    dx: Tensor | None,
+    x: Tensor | None,
+    scale: Tensor | None,
+    dscale: Tensor | None,
+    dnoise: Tensor | None,
+    db: Tensor | None,
+    *curve: Any,
+) -> Tensor:
+    change = torch.zeros([], dtype=computing_type(y.dtype), device=y.device)
+    if dx is not None:
+        change = change + _scaled(dx, scale)
+    if x is not None and dscale is not None:
+        change = change + _scaled(x, dscale)
+    if dnoise is not None:
+        change = change + dnoise
+    if db is not None:
+        change = change + along_channels(db, y)
+    return output(slope_from_output(y, curve) * change, y)
+
+
+@torch.library.register_fake("custom_ops::scale_bias_act")
+def _(x: Tensor, *rest: Any) -> Tensor:
+    return torch.empty_like(x, memory_format=layout(x))
+
+
+@torch.library.register_fake("custom_ops::scale_bias_act_backward")
+def _(dy: Tensor, y: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    N, C, H, W = y.shape
+    shapes = zip([(N, C), (N, 1, H, W), (C,)], rest[-3:], strict=True)
+    wide = computing_type(y.dtype)
+    dscale, dnoise, db = (y.new_empty(shape if wanted else [0], dtype=wide) for shape, wanted in shapes)
+    return torch.empty_like(y, memory_format=layout(y)), dscale, dnoise, db
+
+
+@torch.library.register_fake("custom_ops::scale_bias_act_jvp")
+def _(y: Tensor, *rest: Any) -> Tensor:
+    return torch.empty_like(y, memory_format=layout(y))
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, scale, noise, _, *ctx.curve = inputs
+    ctx.one_noise = noise is not None and noise.shape[0] == 1
+    straight, wants_dscale = is_straight(ctx.curve), ctx.needs_input_grad[1]
+    ctx.save_for_backward(None if straight else output, x if wants_dscale else None, scale)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
+    if dy is None:
+        return (None,) * 8
+    y, x, scale = ctx.saved_tensors
+    wants = ctx.needs_input_grad[:4]
+    # Detached, as nothing flows through y: a second derivative shall not walk the graph behind it with zeros.
+    y = (dy if y is None else y).detach()
+    grads = torch.ops.custom_ops.scale_bias_act_backward.default(dy, y, x, scale, *ctx.curve, *wants[1:])
+    dx, dscale, dnoise, db = (grad if wanted else None for grad, wanted in zip(grads, wants, strict=True))
+    dnoise = dnoise.sum(0, keepdim=True) if dnoise is not None and ctx.one_noise else dnoise
+    return dx, dscale, dnoise, db, None, None, None, None
+
+
+def _keep_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    dy, y, x, scale, *ctx.curve = inputs[:-3]
+    ctx.mark_non_differentiable(*(t for t, wanted in zip(output[1:], inputs[-3:], strict=True) if not wanted))
+    ctx.save_for_backward(dy if any(ctx.needs_input_grad[2:4]) else None, y, x, scale)
+    ctx.set_materialize_grads(False)
+
+
+def _backward_of_backward(
+    ctx: Any, ddx: Tensor | None, ddscale: Tensor | None, ddnoise: Tensor | None, ddb: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    if ddx is ddscale is ddnoise is ddb is None:
+        return (None,) * 11
+    dy, y, x, scale = ctx.saved_tensors
+    wants_ddy, _, wants_dx, wants_dscale = ctx.needs_input_grad[:4]
+    ddy = None
+    if is_straight(ctx.curve) and ddx is not None:
+        y = ddx.detach()  # which is read anyway
+    if wants_ddy:
+        ddy = torch.ops.custom_ops.scale_bias_act_jvp.default(y, ddx, x, scale, ddscale, ddnoise, ddb, *ctx.curve)
+    dx, dscale = _by_factors(dy, y, ddx, ddscale, ctx.curve, wants_dx, wants_dscale)
+    return ddy, None, dx, dscale, *[None] * 7
+
+
+def _keep_jvp(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    y, dx, x, scale, dscale, dnoise, _, *ctx.curve = inputs
+    ctx.one_noise = dnoise is not None and dnoise.shape[0] == 1
+    ctx.save_for_backward(y, dx, x, scale, dscale)
+    ctx.set_materialize_grads(False)
+
+
+def _backward_of_jvp(ctx: Any, ddy: Tensor | None) -> tuple[Tensor | None, ...]:
+    if ddy is None:
+        return (None,) * 11
+    y, dx, x, scale, dscale = ctx.saved_tensors
+    _, wants_ddx, wants_dx, wants_dscale, *wants = ctx.needs_input_grad[:7]
+    ddx = ddscale = ddnoise = ddb = None
+    if wants_ddx or any(wants):
+        grads = torch.ops.custom_ops.scale_bias_act_backward.default(ddy, y, x, scale, *ctx.curve, *wants)
+        wants = [wants_ddx, *wants]
+        ddx, ddscale, ddnoise, ddb = (grad if wanted else None for grad, wanted in zip(grads, wants, strict=True))
+        ddnoise = ddnoise.sum(0, keepdim=True) if ddnoise is not None and ctx.one_noise else ddnoise
+    by_x, by_scale = _by_factors(ddy, y, dx, dscale, ctx.curve, wants_dx, wants_dscale)
+    return None, ddx, by_x, by_scale, ddscale, ddnoise, ddb, None, None, None, None
+
+
+def _by_factors(
+    dy: Tensor, y: Tensor, dx: Tensor | None, dscale: Tensor | None, curve: Curve, wants_x: bool, wants_scale: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """The derivatives of sum(dy * jvp) by x and by scale, which are factors of dscale and of dx."""
+    wants_x, wants_scale = wants_x and dscale is not None, wants_scale and dx is not None
+    if not wants_x and not wants_scale:
+        return None, None
+    by_x, by_scale, _, _ = torch.ops.custom_ops.scale_bias_act_backward.default(
+        dy, y, dx, dscale, *curve, wants_scale, False, False
+    )
+    return by_x if wants_x else None, by_scale if wants_scale else None
+
+
+torch.library.impl("custom_ops::scale_bias_act", "CompositeExplicitAutograd", reference)
+torch.library.impl("custom_ops::scale_bias_act_backward", "CompositeExplicitAutograd", reference_backward)
+torch.library.impl("custom_ops::scale_bias_act_jvp", "CompositeExplicitAutograd", reference_jvp)
+torch.library.register_autograd("custom_ops::scale_bias_act", _backward, setup_context=_keep)
+torch.library.register_autograd(
+    "custom_ops::scale_bias_act_backward", _backward_of_backward, setup_context=_keep_backward
+)
+torch.library.register_autograd("custom_ops::scale_bias_act_jvp", _backward_of_jvp, setup_context=_keep_jvp)

@@ -1,0 +1,95 @@
+// What every kernel asks of a tensor: its layout, its type, a place for the result. Stable ABI only.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <type_traits>
+#include <vector>
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/Dispatch_v2.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include "scalar.h"
+
+namespace custom_ops {
+
+using Tensor = torch::stable::Tensor;
+using ScalarType = torch::headeronly::ScalarType;
+using MemoryFormat = torch::headeronly::MemoryFormat;
+
+// Every kernel sees [samples, channels, pixels]; `last` says that channels are neighbours in memory.
+struct Layout {
+  int64_t samples, channels, pixels;
+  bool last;
+
+  int64_t numel() const { return samples * channels * pixels; }
+};
+
+// True if a 4-D tensor lies in memory as [N, H, W, C] without gaps, and not also as [N, C, H, W].
+inline bool is_channels_last(const Tensor& x) {
+  if (x.dim() != 4 || x.is_contiguous()) return false;
+  const int64_t C = x.size(1), H = x.size(2), W = x.size(3);
+  return (C == 1 || x.stride(1) == 1) && (W == 1 || x.stride(3) == C) && (H == 1 || x.stride(2) == W * C) &&
+         (x.size(0) == 1 || x.stride(0) == H * W * C);
+}
+
+inline MemoryFormat format_of(const Tensor& x) {
+  return is_channels_last(x) ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
+}
+
+// The layout of a dense tensor [N, C, ...].
+inline Layout layout_of(const Tensor& x, MemoryFormat format) {
+  int64_t pixels = 1;
+  for (int64_t d = 2; d < x.dim(); ++d) pixels *= x.size(d);
+  return {x.size(0), x.size(1), pixels, format == MemoryFormat::ChannelsLast || pixels == 1};
+}
+
+// x itself where it is dense in this format, a copy elsewhere.
+inline Tensor dense(const Tensor& x, MemoryFormat format) {
+  const bool fits = format == MemoryFormat::ChannelsLast ? is_channels_last(x) : x.is_contiguous();
+  return fits ? x : torch::stable::contiguous(x, format);
+}
+
+// Uninitialised, on the device of `like` and with its type unless another is given.
+inline Tensor empty(
+    const std::vector<int64_t>& size,
+    const Tensor& like,
+    MemoryFormat format = MemoryFormat::Contiguous,
+    std::optional<ScalarType> type = std::nullopt) {
+  return torch::stable::empty(
+      size, type.value_or(like.scalar_type()), std::nullopt, like.device(), std::nullopt, format);
+}
+
+// What numbers of this type are computed in, `Wide` of scalar.h.
+inline ScalarType wide_type(ScalarType type) {
+  return type == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+inline std::vector<int64_t> size_of(const Tensor& x) {
+  const auto sizes = x.sizes();
+  return {sizes.begin(), sizes.end()};
+}
+
+// Makes a condition a constant of the code that depends on it: f(std::true_type or std::false_type).
+template <typename F>
+void with_constant(bool condition, const F& f) {
+  condition ? f(std::true_type{}) : f(std::false_type{});
+}
+
+// Calls f<T>() with the floating type of a tensor.
+template <typename F>
+void with_floating(ScalarType type, const char* name, const F& f) {
+  switch (type) {
+    case ScalarType::Float: return f.template operator()<float>();
+    case ScalarType::Double: return f.template operator()<double>();
+    case ScalarType::BFloat16: return f.template operator()<BFloat16>();
+    case ScalarType::Half: return f.template operator()<Half>();
+    default: STD_TORCH_CHECK(false, name, " computes with floating numbers only");
+  }
+}
+
+}  // namespace custom_ops

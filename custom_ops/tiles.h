@@ -1,0 +1,62 @@
+// How a tensor [samples, channels, pixels] is dealt to the threads of a GPU.
+//
+// `fast` counts along memory in packs of V numbers: pixels of a channel, or channels of a pixel where channels are
+// neighbours; `slow` counts the other of the two. A block has a tile of `lanes` packs and THREADS / lanes rows, which
+// it moves along the slow direction `steps` times. All this hangs on sizes alone, not on the GPU: so do sums.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "tensor.h"
+
+namespace custom_ops {
+
+// Where a thread begins: its sample, its pack in the fast direction, its first row in the slow one, and where its rows
+// end.
+struct Place {
+  int64_t sample, pack, row, end;
+  int chunk, tile;
+};
+
+struct Tiles {
+  static constexpr int64_t THREADS = 256, BLOCKS = 1024;  // of a block; as many keep every GPU busy
+
+  int64_t slow, fast, samples;
+  int64_t chunks, tiles;  // in the slow and in the fast direction of a sample
+  int lanes, rows, steps;
+
+  Tiles(int64_t samples, int64_t slow, int64_t fast, int64_t most_steps) : slow(slow), fast(fast), samples(samples) {
+    for (lanes = 1; lanes < fast && lanes < 32;) lanes *= 2;
+    rows = THREADS / lanes;
+    tiles = (fast + lanes - 1) / lanes;
+    const int64_t once = samples * tiles * ((slow + rows - 1) / rows);  // blocks of one step
+    steps = static_cast<int>(std::clamp<int64_t>(once / BLOCKS, 1, most_steps));
+    chunks = (slow + rows * steps - 1) / (rows * steps);
+  }
+
+  int64_t blocks() const { return samples * chunks * tiles; }
+
+  HOST_DEVICE Place place(uint32_t block, int thread) const {
+    // In 32 bits, as a division in 64 takes as long as some numbers do.
+    const uint32_t across = static_cast<uint32_t>(tiles), down = static_cast<uint32_t>(chunks), above = block / across;
+    Place p;
+    p.sample = above / down;
+    p.chunk = static_cast<int>(above % down);
+    p.tile = static_cast<int>(block % across);
+    const int64_t first = static_cast<int64_t>(p.chunk) * steps * rows, beyond = first + static_cast<int64_t>(steps) * rows;
+    p.pack = static_cast<int64_t>(p.tile) * lanes + thread % lanes;
+    p.row = first + thread / lanes;
+    p.end = beyond < slow ? beyond : slow;
+    return p;
+  }
+};
+
+// For packs of V numbers.
+template <int V>
+Tiles tiles_of(const Layout& l, int64_t most_steps) {
+  return l.last ? Tiles(l.samples, l.pixels, l.channels / V, most_steps)
+                : Tiles(l.samples, l.channels, l.pixels / V, most_steps);
+}
+
+}  // namespace custom_ops

@@ -1,0 +1,176 @@
+// CPU kernel of upfirdn2d: a few lines of the output at a time, first down the columns, then along the rows.
+//
+// Both directions are weighted sums of lines of numbers, in which channels (where those are few: columns and channels
+// together) run along the vector registers. Which lines take part follows from bounds computed once a line, never from
+// a test within a loop over numbers. A tensor [N, C, H, W] in that order is taken as N * C samples of one channel.
+#include "row_filter.h"
+
+namespace custom_ops {
+namespace {
+
+constexpr int64_t NEAR = 1 << 15;   // bytes of the input that are worked on at a time, to stay in a near cache
+constexpr int64_t GRAIN = 1 << 15;  // outputs that are worth a thread
+
+// The filter turned so that it correlates, with the gain. A filter of one line serves both directions.
+template <typename W>
+struct Taps {
+  bool separable;
+  std::vector<W> columns;  // [taps_x], or [taps_y, taps_x] where it is not separable
+  std::vector<W> rows;     // [taps_y], separable filters only
+};
+
+template <typename T>
+class Worker {
+  using W = Wide<T>;
+  using BlockSum = void (*)(W*, int64_t, const T* const*, const W*, int64_t);
+
+ public:
+  Worker(const Images<T>& images, const Taps<W>& taps)
+      : images_(images), taps_(taps), C_(images.channels), along_(images.horizontal, images.channels) {
+    const Axis &down = images.vertical, &across = images.horizontal;
+    if (taps.separable && down.taps == 4) {
+      if (down.up == 1 && down.down == 1) take<1, 1>();
+      if (down.up == 1 && down.down == 2) take<1, 2>();
+      if (down.up == 2 && down.down == 1) take<2, 1>();
+    }
+    lines_ = taps.separable ? block_out_ : down.taps;
+    const int64_t most = std::max<int64_t>(8, NEAR / sizeof(T) / lines_ / C_) * across.up / across.down + 1;
+    tile_ = ceil_divide(across.out, ceil_divide(across.out, most));
+  }
+
+  // Strips are counted over all samples. How lines fall into them hangs on sizes alone, so that results are the same
+  // whatever the number of threads.
+  void operator()(int64_t begin, int64_t end) {
+    const Strips strips = this->strips();
+    const int64_t height = images_.vertical.out, width = images_.horizontal.out;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t n = i / strips.count, first = strips.first(i % strips.count), last = first + strips.rows;
+      const int64_t row = std::max<int64_t>(first, 0), rows = std::min(last, height) - row;
+      for (int64_t start = 0; start < width; start += tile_) {
+        along_.aim(start, std::min(start + tile_, width), lines_);
+        T* y = images_.y + ((n * height + row) * width + start) * C_;
+        if (block_sum_ && rows == strips.rows) block(y, n, row);
+        else for (int64_t r = 0; r < rows; ++r) line(y + r * width * C_, n, row + r);
+      }
+    }
+  }
+
+  Strips strips() const { return {images_.vertical, block_out_}; }
+
+ private:
+  template <int UP, int DOWN>
+  void take() {
+    block_in_ = Block<UP, DOWN>::IN, block_out_ = Block<UP, DOWN>::OUT;
+    block_sum_ = &Block<UP, DOWN>::template sum<T>;
+  }
+
+  const T* input(int64_t n, int64_t row) const {
+    return images_.x + ((n * images_.vertical.in + row) * images_.horizontal.in + along_.column()) * C_;
+  }
+
+  void line(T* y, int64_t n, int64_t row) {
+    taps_.separable ? separable(y, n, row) : full(y, n, row);
+  }
+
+  void separable(T* y, int64_t n, int64_t row) {
+    const Reach r = reach(images_.vertical, row);
+    down_.clear();
+    for (int64_t m = 0; m < r.count; ++m)
+      down_.add(input(n, r.first + m), taps_.rows[r.tap + m * images_.vertical.up]);
+    down_.into(along_.line(0), Runs::one(along_.numbers()), spare_);
+    along_.run(y, 0, 1, 1, taps_.columns.data(), 0);
+  }
+
+  void block(T* y, int64_t n, int64_t row) {
+    nothing_.reserve(along_.numbers(), T(0));
+    const int64_t first = unbounded_reach(images_.vertical, row).first;
+    const T* x[16];
+    for (int64_t i = 0; i < block_in_; ++i) {
+      const bool exists = first + i >= 0 && first + i < images_.vertical.in;
+      x[i] = exists ? input(n, first + i) : nothing_.data();
+    }
+    block_sum_(along_.line(0), along_.step(), x, taps_.rows.data(), along_.numbers());
+    along_.run(y, images_.horizontal.out * C_, block_out_, 1, taps_.columns.data(), 0);
+  }
+
+  void full(T* y, int64_t n, int64_t row) {
+    const Reach r = reach(images_.vertical, row);
+    for (int64_t m = 0; m < r.count; ++m) {
+      down_.clear();
+      down_.add(input(n, r.first + m), W(1));
+      down_.into(along_.line(m), Runs::one(along_.numbers()), spare_);
+    }
+    const int64_t step = images_.horizontal.taps;
+    along_.run(y, 0, 1, r.count, taps_.columns.data() + r.tap * step, images_.vertical.up * step);
+  }
+
+  const Images<T>& images_;
+  const Taps<W>& taps_;
+  const int64_t C_;
+  RowFilter<T> along_;
+  int64_t block_in_ = 1, block_out_ = 1, lines_ = 1;
+  BlockSum block_sum_ = nullptr;
+  int64_t tile_ = 0;  // columns of the output that are computed at once
+  WeightedSum<T> down_;
+  Buffer<W> spare_;
+  Buffer<T> nothing_;
+};
+
+template <typename T, typename F>
+void turn(const F* f, int64_t n, double gain, bool flip, std::vector<T>& taps) {
+  taps.resize(n);
+  for (int64_t k = 0; k < n; ++k) taps[k] = static_cast<T>(f[flip ? k : n - 1 - k] * gain);
+}
+
+// A matrix that is an outer product is as good as its two factors.
+template <typename W>
+void factorise(Taps<W>& taps, int64_t rows, int64_t columns) {
+  const std::vector<W>& f = taps.columns;
+  const auto largest = std::max_element(f.begin(), f.end(), [](W a, W b) { return std::abs(a) < std::abs(b); });
+  const int64_t row = (largest - f.begin()) / columns, column = (largest - f.begin()) % columns;
+  if (*largest == 0) return;
+  std::vector<W> across(columns), down(rows);
+  for (int64_t j = 0; j < columns; ++j) across[j] = f[row * columns + j];
+  for (int64_t i = 0; i < rows; ++i) down[i] = f[i * columns + column] / *largest;
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j)
+      if (down[i] * across[j] != f[i * columns + j]) return;
+  taps = {true, across, down};
+}
+
+// flip: the filter correlates as it is. The gain goes with one of the two directions.
+template <typename W>
+Taps<W> taps_of(const Tensor& f_, double gain, bool flip) {
+  const Tensor f = dense(f_, MemoryFormat::Contiguous);
+  Taps<W> taps{f.dim() == 1, {}, {}};
+  with_constant(f.scalar_type() == ScalarType::Double, [&](auto is_double) {
+    const auto* p = f.const_data_ptr<std::conditional_t<is_double.value, double, float>>();
+    turn(p, f.numel(), gain, flip, taps.columns);
+    if (taps.separable) turn(p, f.numel(), 1.0, flip, taps.rows);
+  });
+  if (!taps.separable) factorise(taps, f.size(0), f.size(1));
+  return taps;
+}
+
+template <typename T>
+void run(const Images<T>& images, const Taps<Wide<T>>& taps) {
+  const Strips strips = Worker<T>(images, taps).strips();
+  const int64_t outputs = strips.rows * images.horizontal.out * images.channels;
+  const int64_t grain = std::max<int64_t>(1, GRAIN / outputs);
+  torch::stable::parallel_for(0, images.samples * strips.count, grain, [&](int64_t begin, int64_t end) {
+    Worker<T>(images, taps)(begin, end);
+  });
+}
+
+Tensor upfirdn2d(
+    const Tensor& x, const Tensor& f, int64_t up_x, int64_t up_y, int64_t down_x, int64_t down_y, int64_t left,
+    int64_t right, int64_t top, int64_t bottom, double gain, bool flip) {
+  return resample(x, f, up_x, up_y, down_x, down_y, left, right, top, bottom, [&]<typename T>(const Images<T>& images) {
+    run(images, taps_of<Wide<T>>(f, gain, flip));
+  });
+}
+
+}  // namespace
+}  // namespace custom_ops
+
+STABLE_TORCH_LIBRARY_IMPL(custom_ops, CPU, m) { m.impl("upfirdn2d", TORCH_BOX(&custom_ops::upfirdn2d)); }

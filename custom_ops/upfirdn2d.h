@@ -1,0 +1,99 @@
+// The geometry of resampling, and what lies between the dispatcher and the kernels. The same for CPU and CUDA.
+//
+// Output o stands on the upsampled, padded axis with its first tap at position o * down - before. Only positions that
+// `up` divides hold samples, so every up-th tap meets one: sample (position + tap) / up.
+#pragma once
+
+#include "tensor.h"
+
+namespace custom_ops {
+
+struct Axis {
+  int64_t in, out;   // samples before and after
+  int64_t up, down;  // factors
+  int64_t before;    // zeros in front of the first sample; negative crops
+  int64_t taps;
+};
+
+// a / b for b > 0, rounded towards minus infinity.
+HOST_DEVICE int64_t floor_divide(int64_t a, int64_t b) {
+  const int64_t q = a / b;
+  return a % b < 0 ? q - 1 : q;
+}
+
+HOST_DEVICE int64_t ceil_divide(int64_t a, int64_t b) {
+  return -floor_divide(-a, b);
+}
+
+// What one output sees: samples first, first + 1, ... `count` of them, weighed by taps tap, tap + up, ...
+struct Reach {
+  int64_t first, count, tap;
+};
+
+// As if the axis had zeros on both sides without end.
+HOST_DEVICE Reach unbounded_reach(const Axis& axis, int64_t o) {
+  const int64_t position = o * axis.down - axis.before;
+  const int64_t first = ceil_divide(position, axis.up);
+  const int64_t tap = first * axis.up - position;  // in [0, up)
+  return {first, tap < axis.taps ? (axis.taps - 1 - tap) / axis.up + 1 : 0, tap};
+}
+
+// The samples that exist.
+HOST_DEVICE Reach reach(const Axis& axis, int64_t o) {
+  Reach r = unbounded_reach(axis, o);
+  const int64_t missing = r.first < 0 ? -r.first : 0;
+  const int64_t end = r.first + r.count < axis.in ? r.first + r.count : axis.in;
+  r.first += missing;
+  r.tap += missing * axis.up;
+  r.count = end > r.first ? end - r.first : 0;
+  return r;
+}
+
+// Outputs that are computed together, `rows` of them, an even number. For up = 2 the first of them meets odd taps, so
+// that outputs 2 n and 2 n + 1 of a strip see the same samples; what of a strip lies outside the image is not computed.
+struct Strips {
+  int64_t rows, offset, count;
+
+  HOST_DEVICE Strips(const Axis& axis, int64_t rows)
+      : rows(rows), offset(axis.up == 2 && axis.before % 2 == 0), count(ceil_divide(axis.out + offset, rows)) {}
+  HOST_DEVICE int64_t first(int64_t strip) const { return strip * rows - offset; }
+};
+
+// [samples, height, width, channels] in this order in memory; a tensor [N, C, H, W] in that order is N * C samples of
+// one channel.
+template <typename T>
+struct Images {
+  const T* x;
+  T* y;
+  int64_t samples, channels;
+  Axis vertical, horizontal;
+};
+
+// Checks the arguments of the operator, makes a place for its result and calls compute(Images<T>).
+template <typename Compute>
+Tensor resample(
+    const Tensor& x_, const Tensor& f, int64_t up_x, int64_t up_y, int64_t down_x, int64_t down_y, int64_t left,
+    int64_t right, int64_t top, int64_t bottom, const Compute& compute) {
+  STD_TORCH_CHECK(x_.dim() == 4, "upfirdn2d takes images [N, C, H, W]");
+  STD_TORCH_CHECK((f.dim() == 1 || f.dim() == 2) && f.numel() > 0, "a filter is [taps] or [rows, columns]");
+  STD_TORCH_CHECK(x_.device() == f.device(), "upfirdn2d takes images and a filter on the same device");
+  STD_TORCH_CHECK(up_x > 0 && up_y > 0 && down_x > 0 && down_y > 0, "resampling factors are whole numbers from 1");
+  const MemoryFormat format = format_of(x_);
+  const Tensor x = dense(x_, format);
+  const int64_t N = x.size(0), C = x.size(1);
+  Axis vertical{x.size(2), 0, up_y, down_y, top, f.size(0)};
+  Axis horizontal{x.size(3), 0, up_x, down_x, left, f.size(f.dim() - 1)};
+  vertical.out = ceil_divide(vertical.in * up_y + top + bottom - vertical.taps + 1, down_y);
+  horizontal.out = ceil_divide(horizontal.in * up_x + left + right - horizontal.taps + 1, down_x);
+  STD_TORCH_CHECK(vertical.out > 0 && horizontal.out > 0, "the filter does not fit into the padded image");
+  const Tensor y = empty({N, C, vertical.out, horizontal.out}, x, format);
+  if (y.numel() == 0) return y;
+  const bool last = format == MemoryFormat::ChannelsLast;
+  with_floating(x.scalar_type(), "upfirdn2d", [&]<typename T>() {
+    const int64_t samples = last ? N : N * C, channels = last ? C : 1;
+    compute(Images<T>{x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), samples, channels, vertical, horizontal});
+  });
+  return y;
+}
+
+}  // namespace custom_ops

@@ -1,0 +1,102 @@
+// As much of CUDA as lets a C++ compiler take kernels, and a CPU run them, one block after the other, in grids and blocks
+// of one dimension. The threads of a block take turns, from one __syncthreads() to the next, each with its own stack.
+#pragma once
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __shared__ static
+#define __launch_bounds__(...)
+
+using std::max;
+using std::min;
+
+struct Extent {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+inline Extent threadIdx, blockIdx, blockDim, gridDim;
+
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+
+template <typename T>
+T __ldg(const T* from) {
+  return *from;
+}
+
+template <typename T>
+void __stwb(T* to, T it) {
+  *to = it;
+}
+
+namespace emulation {
+
+struct Thread {
+  ucontext_t context;
+  std::vector<char> stack = std::vector<char>(1 << 16);
+  bool finished = true;
+};
+
+inline std::vector<Thread> threads;
+inline Thread* running = nullptr;
+inline ucontext_t scheduler;
+inline std::function<void()> kernel;
+
+inline void give_way() {
+  swapcontext(&running->context, &scheduler);
+}
+
+inline void live() {
+  kernel();
+  running->finished = true;
+  give_way();
+}
+
+inline void run_block() {
+  threads.resize(std::max<size_t>(threads.size(), blockDim.x));
+  for (unsigned i = 0; i < blockDim.x; ++i) {
+    Thread& thread = threads[i];
+    getcontext(&thread.context);
+    thread.context.uc_stack.ss_sp = thread.stack.data();
+    thread.context.uc_stack.ss_size = thread.stack.size();
+    thread.finished = false;
+    makecontext(&thread.context, live, 0);
+  }
+  for (bool any = true; any;) {
+    any = false;
+    for (unsigned i = 0; i < blockDim.x; ++i) {
+      running = &threads[i];
+      if (running->finished) continue;
+      threadIdx.x = i;
+      swapcontext(&scheduler, &running->context);
+      any = true;
+    }
+  }
+}
+
+template <typename... P, typename... A>
+void launch(void (*started)(P...), long blocks, int threads, const A&... arguments) {
+  kernel = [&] { started(arguments...); };
+  gridDim.x = static_cast<unsigned>(blocks), blockDim.x = threads;
+  for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x) run_block();
+}
+
+}  // namespace emulation
+
+inline void __syncthreads() {
+  emulation::give_way();
+}

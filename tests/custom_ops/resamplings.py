@@ -1,0 +1,52 @@
+"""Arguments of the operator upfirdn2d of every kind, and the reference in float64 to hold its kernels against."""
+
+import sys
+
+import torch
+from hypothesis import assume
+from hypothesis import strategies as st
+
+import custom_ops
+
+OPERATOR = torch.ops.custom_ops.upfirdn2d.default
+REFERENCE = sys.modules[f"{custom_ops.__name__}.upfirdn2d"]._reference
+LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
+ROUNDING = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+
+
+@st.composite
+def operations(draw):
+    """Shape of the images, shape of the filter, factors, paddings, flip; half of them such as the networks have.
+
+    Some images are wide, so that kernels that take an image to pieces have several pieces to take.
+    """
+    usual, wide = draw(st.booleans()), draw(st.booleans())
+    left, right, top, bottom = sides = draw(st.tuples(*[st.integers(-3, 6)] * 4))
+    if usual:
+        up, down = draw(st.sampled_from([(1, 1), (2, 1), (1, 2)]))
+        factors, taps = (up, up, down, down), draw(st.sampled_from([(4,), (4, 4)]))
+    else:
+        factors = draw(st.tuples(*[st.integers(1, 4)] * 4))
+        taps = draw(st.one_of(st.tuples(st.integers(1, 9)), st.tuples(st.integers(1, 7), st.integers(1, 7))))
+    H, W = draw(st.tuples(st.integers(30, 80), st.integers(60, 150)) if wide else st.tuples(*[st.integers(1, 24)] * 2))
+    assume(H * factors[1] + top + bottom >= taps[0] and W * factors[0] + left + right >= taps[-1])
+    shape = (draw(st.integers(0, 2)), draw(st.sampled_from([1, 3] if wide else [1, 2, 3, 8, 16, 33])), H, W)
+    return shape, taps, factors, sides, draw(st.booleans())
+
+
+def check(operation, dtype, layout, operator=OPERATOR):
+    """Sums in wide numbers and one rounding at the end: half a unit in the last place, but for the sum's own error."""
+    shape, taps, factors, sides, flip = operation
+    torch.manual_seed(sum(shape))
+    x, f = torch.randn(shape).to(dtype).contiguous(memory_format=LAYOUTS[layout]), torch.randn(taps)
+    if shape[2] % 2 and len(taps) == 2:
+        f = torch.outer(f[:, 0], f[0])  # which kernels may take apart
+    y = operator(x, f, *factors, *sides, 1.3, flip)
+    expected = REFERENCE(x.double(), f.double(), *factors, *sides, 1.3, flip)
+    magnitude = REFERENCE(x.double().abs(), f.double().abs(), *factors, *sides, 1.3, flip)
+    error = 1e-14 if dtype == torch.float64 else 1e-6
+    assert y.dtype == dtype and y.shape == expected.shape
+    ambiguous = all(x.is_contiguous(memory_format=each) for each in LAYOUTS.values())
+    assert ambiguous or y.numel() == 0 or y.is_contiguous(memory_format=LAYOUTS[layout])
+    rounding = ROUNDING[dtype] * expected.abs().clamp(min=torch.finfo(dtype).tiny)
+    assert ((y.double() - expected).abs() <= rounding + error * magnitude).all()

@@ -1,0 +1,27 @@
+"""The CUDA kernels of upfirdn2d, without a GPU."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+
+from tests.custom_ops import emulation
+from tests.custom_ops.resamplings import LAYOUTS, ROUNDING, check, operations
+
+pytestmark = pytest.mark.skipif(not emulation.POSSIBLE, reason="needs a C++ compiler, and Linux")
+
+
+@pytest.fixture(scope="module")
+def emulated(tmp_path_factory):
+    emulation.load("upfirdn2d", tmp_path_factory.mktemp("emulated"))
+    return torch.ops.emulated_ops.upfirdn2d.default
+
+
+@pytest.mark.parametrize("dtype", ROUNDING, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sums_in_wide_numbers_and_rounds_once(emulated, dtype, layout):
+    @settings(max_examples=80, deadline=None)
+    @given(operations())
+    def every(operation):
+        check(operation, dtype, layout, emulated)
+
+    every()

@@ -1,0 +1,116 @@
+"""The memory of a step, computed on fake tensors, against that of real ones."""
+
+import gc
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
+from torch.profiler import ProfilerActivity, profile
+
+from models.stylegan2.layers import blur
+from training.config import TrainConfig
+from training.footprint import Footprint, Ledger, OverLimitError, footprint
+from training.presets import resolve
+from training.rehearsal import rehearse
+
+CPU = torch.device("cpu")
+
+
+def config(classes=0, batch_gpu=8, **given) -> TrainConfig:
+    data = {"height": 16, "width": 16, "channels": 3, "classes": classes}
+    small: dict[str, Any] = {f"{network}.channel_base": 1024 for network in ("generator", "discriminator")}
+    small |= {"generator.w_dim": 64, "precision": "fp32", "pace.batch": 16, "pace.batch_gpu": batch_gpu}
+    return resolve("auto", data, small | given, 1)
+
+
+@cache
+def usual() -> Footprint:
+    return footprint(config(), 16, CPU)
+
+
+def held_by_real_tensors(c: TrainConfig) -> dict[str, int]:
+    phases: dict[str, int] = {}
+    with Ledger() as ledger:
+
+        def note(name: str) -> None:
+            phases[name] = max(ledger.peak, phases.get(name, 0))
+            ledger.peak = ledger.held
+
+        rehearse(c, 16, CPU, note)
+    return phases
+
+
+@pytest.mark.parametrize(
+    "given", [{"precision": "bf16", "classes": 3}, {"batch_gpu": 16}, {"checkpoint_activations": True}]
+)
+def test_fake_tensors_take_what_real_ones_take(given):
+    c = config(**given)
+    computed, real = footprint(c, 16, CPU), held_by_real_tensors(c)
+    assert computed.phases.keys() == real.keys() == {"Gmain", "Gpath", "Dmain", "Dr1"}
+    for name, most in real.items():
+        assert computed.phases[name] == pytest.approx(most, abs=2**16), name  # the seeds of real generators
+
+
+def test_the_allocator_agrees():
+    """PyTorch's profiler sees each block that the CPU's allocator hands out and takes back."""
+    c = config()
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        rehearse(c, 16, CPU)
+    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    assert usual().peak == pytest.approx(peak, rel=0.05)
+
+
+def test_networks_gradients_and_adam_are_what_parameters_make_them():
+    c = config(classes=3)
+    recipe = rehearse(c, 16, CPU)
+    G, D = (sum(p.numel() for p in network.parameters()) for network in (recipe.G, recipe.D))
+    buffers = sum(b.numel() for b in recipe.G.buffers())
+    found = footprint(c, 16, CPU)
+    assert found.networks == 4 * (2 * G + D + 2 * buffers)
+    assert (found.gradients, found.adam) == (4 * (G + D), 8 * (G + D))
+    assert found.peak > found.networks + found.gradients + found.adam
+
+
+def test_it_gives_up_at_the_limit():
+    peak = usual().peak
+    assert footprint(config(), 16, CPU, limit=peak).peak == peak
+    with pytest.raises(OverLimitError):
+        footprint(config(), 16, CPU, limit=peak - 1)
+
+
+def fake_tensors() -> list[FakeTensor]:
+    gc.collect()
+    return [o for o in gc.get_objects() if type(o) is FakeTensor]
+
+
+def test_it_leaves_no_trace():
+    """Neither in random states nor in constants that are kept: none of them becomes a fake tensor."""
+    blur.cache_clear()
+    torch.manual_seed(5)
+    before, fake_before = torch.random.get_rng_state(), set(map(id, fake_tensors()))
+    footprint(config(classes=3, precision="bf16"), 16, CPU)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert not set(map(id, fake_tensors())) - fake_before
+    assert type(blur(CPU)) is torch.Tensor and blur(CPU).sum().item() == pytest.approx(1)
+
+
+def test_a_step_reads_nothing_back_from_the_device():
+    """What the host would have to wait for, a number or a shape that hangs on contents, fake tensors do not have."""
+    footprint(config(classes=3), 16, CPU)
+    with pytest.raises(DataDependentOutputException), FakeTensorMode():
+        torch.zeros(3).sum().item()
+
+
+def test_1024_pixels_with_the_widths_of_the_paper_fit_into_12_gib():
+    """Four at once, as on each of the paper's eight GPUs, with room for the context of CUDA and cuDNN's workspaces."""
+    data = {"height": 1024, "width": 1024, "channels": 3, "classes": 0}
+    c = resolve("stylegan2", data, {"precision": "bf16"}, 8)
+    assert (c.generator.channel_base, c.generator.channel_max, c.pace.batch_gpu) == (32768, 512, 4)
+    assert footprint(c, 4, torch.device("cuda")).peak < 10 * 2**30

@@ -1,0 +1,96 @@
+"""Options that say how a machine computes: they may change when a run is resumed, and what that means is said."""
+
+import pytest
+import torch
+
+from tests.training.runs import finish, resume, train
+from tests.training.test_resume import assert_equal_networks
+from torch_utils import runs
+from torch_utils.device import set_precision
+from training import plan as plans
+from training.run import read_state
+
+SMALLER = "smaller networks: --set generator.channel_base=8192"
+LENGTH = {"pace__kimg": 0.08}  # 20 iterations: 5 of path length, 2 of R1
+
+
+@pytest.fixture(autouse=True)
+def _usual_switches():
+    yield
+    set_precision("fp32")
+    torch.utils.deterministic.fill_uninitialized_memory = True
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("whole"), **LENGTH)
+
+
+def test_deterministic_algorithms_serve_every_phase(uninterrupted, tmp_path):
+    """PyTorch refuses operations that have none; on a CPU nothing else changes."""
+    folder = train(tmp_path, deterministic=True, **LENGTH)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert_equal_networks(uninterrupted, folder)
+    assert read_state(runs.resolve(str(folder), tmp_path)).metadata["training"]["deterministic"] is True
+
+
+def test_checkpointing_may_change_without_a_trace(uninterrupted, tmp_path):
+    folder = train(tmp_path, stop_at=9, **LENGTH)
+    plan = plans.resume(str(folder), {"checkpoint_activations": True, "deterministic": True}, tmp_path)
+    assert plan.notes == () and plan.config.checkpoint_activations
+    assert_equal_networks(uninterrupted, finish(plan))
+
+
+@pytest.mark.parametrize("first, then, word", [(False, True, "with"), (True, False, "without")])
+def test_compiling_may_change_but_not_without_a_word(tmp_path, monkeypatch, first, then, word):
+    monkeypatch.setattr("training.session.compile_passes", lambda recipe: "")
+    folder = train(tmp_path, stop_at=3, compile=first, **LENGTH)
+    plan = plans.resume(str(folder), {"compile": then}, tmp_path)
+    assert plan.notes == (f"this run goes on {word} --compile: it will not be the same to the last bit",)
+    assert plan.config.compile is then
+
+
+def test_on_cuda_so_may_deterministic_algorithms():
+    values = {"compile": False, "deterministic": False}
+    notes = plans._rounded_otherwise(values, values | {"deterministic": True}, torch.device("cuda"))
+    assert notes == ["this run goes on with --deterministic: it will not be the same to the last bit"]
+
+
+def test_the_number_of_images_at_once_may_not(uninterrupted):
+    with pytest.raises(ValueError) as error:
+        plans.resume(str(uninterrupted), {"pace.batch_gpu": 2}, uninterrupted.parent)
+    assert str(error.value) == (
+        "--batch-gpu is 2, but this run has 4: leave the option out to resume, or start a new run without --resume"
+    )
+
+
+def test_compiling_and_checkpointing_do_not_go_together(tmp_path):
+    with pytest.raises(ValueError) as error:
+        plans.begin({"compile": True, "checkpoint_activations": True, "device": "cpu"}, tmp_path)
+    assert str(error.value) == (
+        "--compile is for speed, --checkpoint-activations for memory, and they do not go together: give one"
+    )
+
+
+@pytest.mark.parametrize(
+    "batch_gpu, checkpointing, resumed, sentence",
+    [
+        (4, False, False, "with --batch-gpu 4: try --batch-gpu auto, or 2, or --checkpoint-activations"),
+        (4, True, False, "with --batch-gpu 4: try --batch-gpu auto, or 2"),
+        (4, False, True, "with --batch-gpu 4: resume with --checkpoint-activations"),
+        (4, True, True, "with --batch-gpu 4: start anew, with --transfer from this run's network and --batch-gpu 2"),
+        (1, False, False, f"with one image at a time: try --checkpoint-activations, or {SMALLER}"),
+        (1, True, False, f"with one image at a time: try {SMALLER}"),
+    ],
+)
+def test_out_of_memory_says_what_may_help(tmp_path, monkeypatch, batch_gpu, checkpointing, resumed, sentence):
+    options = {"checkpoint_activations": checkpointing, "pace__batch_gpu": batch_gpu, **LENGTH}
+    folder = train(tmp_path, stop_at=1, **options) if resumed else None
+
+    def fail(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr("training.session.fit", fail)
+    with pytest.raises(ValueError) as error:
+        resume(folder) if folder else train(tmp_path, **options)
+    assert str(error.value) == f"out of memory {sentence}"

@@ -1,0 +1,86 @@
+"""`--batch-gpu auto`: the most images that a process can compute at once."""
+
+import gc
+from collections.abc import Sequence
+
+import torch
+
+from torch_utils import distributed
+from torch_utils.cli import counted
+from torch_utils.device import available_memory, is_out_of_memory, set_precision
+from training.config import TrainConfig
+from training.footprint import OverLimitError, footprint
+from training.rehearsal import rehearse
+
+RESERVE = 0.05  # of the memory of a CUDA device: for gaps that form as training goes on, and for sample sheets
+OVERHEAD = 1.5  # of a process on a CPU: by workspaces and gaps it holds up to 1.46 times what its tensors hold
+
+
+def largest(configs: Sequence[TrainConfig], device: torch.device) -> TrainConfig:
+    """The first of the configurations whose training step fits into memory; processes agree on it.
+
+    On CUDA every one is tried, in networks of its own that are gone afterwards; elsewhere its memory is computed and
+    compared with what is free, since a system without enough of it does not refuse, but slows down to a crawl.
+
+    Args:
+        configs: resolved, from many images at once to few.
+        device: of this process.
+
+    Raises:
+        ValueError: when not even the last one fits.
+    """
+    fits = _works if device.type == "cuda" else _has_room
+    free, share = _free(device), configs[0].pace.batch // distributed.world()
+    mine = next((config.pace.batch_gpu for config in configs if fits(config, share, device, free)), 0)
+    agreed = distributed.least(mine)
+    if not agreed:
+        least = configs[-1]
+        mend = "" if least.checkpoint_activations or least.compile else "give --checkpoint-activations, or "
+        raise ValueError(
+            f"--batch-gpu auto: {free / 2**30:.1f} GiB are free on {device}, too little for "
+            f"{counted(least.pace.batch_gpu, 'image')} at once: {mend}take smaller networks: "
+            f"--set generator.channel_base=8192"
+        )
+    return next(config for config in configs if config.pace.batch_gpu == agreed)
+
+
+def _free(device: torch.device) -> int:
+    """Bytes that this process may count on."""
+    try:
+        free = available_memory(device)
+    except ValueError as error:
+        raise ValueError(f"--batch-gpu auto: {error}: give a number of images") from error
+    return free if device.type == "cuda" else free // distributed.neighbours()
+
+
+def _works(config: TrainConfig, share: int, device: torch.device, free: int) -> bool:
+    """Whether a CUDA device can take the step, found out by taking it."""
+    set_precision(config.arithmetic, config.deterministic)
+    worked = _attempt(config, share, device)
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    return worked
+
+
+def _attempt(config: TrainConfig, share: int, device: torch.device) -> bool:
+    try:
+        reserve = torch.empty(int(RESERVE * torch.cuda.mem_get_info(device)[1]), dtype=torch.uint8, device=device)
+        with torch.random.fork_rng(devices=[device]):
+            rehearse(config, share, device)
+        torch.cuda.synchronize(device)
+        del reserve
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def _has_room(config: TrainConfig, share: int, device: torch.device, free: int) -> bool:
+    """Whether the memory that is free does for the step, by what its tensors will hold."""
+    try:
+        footprint(config, share, device, limit=int(free / OVERHEAD))
+    except OverLimitError:
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""Training steps that nobody keeps, by which a run finds out before it begins what they take."""
+
+from collections.abc import Callable
+from itertools import islice
+
+import torch
+
+from torch_utils import distributed
+from torch_utils.stats import Collector
+from training.config import TrainConfig
+from training.loop import rounds
+from training.stylegan2 import StyleGAN2
+
+ITERATIONS = 2  # Adam's memory comes into being in the first, and is there from the beginning in the second
+ROUNDS = 2  # gradients come into being in the first of several rounds
+
+
+def rehearse(
+    config: TrainConfig, share: int, device: torch.device, after: Callable[[str], None] = lambda phase: None
+) -> StyleGAN2:
+    """Takes every phase in its turn, as training does, with networks of its own and black pictures.
+
+    It draws from PyTorch's own random numbers, and other processes take no part.
+
+    Args:
+        config: resolved.
+        share: what this process has of the batch.
+        device: where to compute.
+        after: is called after every phase, with its name.
+
+    Returns:
+        The recipe, for a look at what it holds.
+    """
+    pace, G = config.pace.model_copy(update={"batch": share}), config.generator
+    with distributed.alone(), device:
+        recipe, collector = StyleGAN2(config, torch.ones(G.classes), device), Collector(device)
+        pixels = torch.zeros(share, G.channels, G.height, G.width, dtype=torch.uint8)
+        labels = torch.zeros(share, dtype=torch.int64)
+        for iteration in range(ITERATIONS):
+            count = min(share // pace.batch_gpu, ROUNDS if iteration else 1)
+            for phase in recipe.phases:
+                losses = rounds(recipe, phase, pixels, labels, pace, config.seed, iteration)
+                phase.step(islice(losses, count), count, collector)
+                after(phase.name)
+            recipe.after_step(seen=0)
+    return recipe
