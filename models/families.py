@@ -73,13 +73,15 @@ class NetworkFile:
             network = part.build(settings)
         prefix = name + "."
         own = {key.removeprefix(prefix): t.float() for key, t in self.tensors.items() if key.startswith(prefix)}
+        for key, built in network.state_dict().items():
+            if key in own and own[key].shape == built.shape:
+                # Files keep the plain memory layout; networks are built in the one that is read fastest.
+                own[key] = torch.empty_strided(built.shape, built.stride()).copy_(own[key])
         try:
             network.load_state_dict(own, assign=True)
         except RuntimeError as error:
             misfit = f"the tensors of {name} do not fit its configuration"
             raise checkpoint.DamagedError(self.path, misfit) from error
-        # Files keep the plain layout; weights of convolutions are built in the one that is read fastest.
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in PyTorch's declarations
         return network.requires_grad_(False).eval()
 
 

@@ -87,7 +87,7 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -
     machine = {
         "device": device.type,
         "precision": resolve_precision(given.get("precision", "auto"), device, training=True),
-        "workers": given.get("workers", loader.default_workers(dataset)),
+        "workers": given.get("workers", loader.default_workers(dataset, on_cpu=device.type == "cpu")),
     }
     if network is not None:
         machine["average.ramp"] = given.get("average.ramp", 0.0)  # the average starts from a trained network

@@ -34,9 +34,14 @@ def memory_format(device: torch.device, dtype: torch.dtype) -> torch.memory_form
     return torch.channels_last if fast else torch.contiguous_format
 
 
-def _convolution_weights(outputs: int, inputs: int, kernel: int) -> nn.Parameter:
-    """[O, I, k, k], in the memory layout that convolutions read with the least rearranging."""
+def _convolution_weights(outputs: int, inputs: int, kernel: int, transposed: bool = False) -> nn.Parameter:
+    """[O, I, k, k], in the memory layout that convolutions read with the least rearranging.
+
+    That is channels last; for a transposed convolution, which takes [I, O, k, k], channels last of that.
+    """
     w = torch.randn(outputs, inputs, kernel, kernel)
+    if transposed:
+        return nn.Parameter(w.transpose(0, 1).contiguous(memory_format=torch.channels_last).transpose(0, 1))
     return nn.Parameter(w.contiguous(memory_format=torch.channels_last))
 
 
@@ -127,7 +132,7 @@ class Conv2DMod(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, demodulate: bool = True, up: int = 1) -> None:
         super().__init__()
         self.demodulate, self.up = demodulate, up
-        self.weight = _convolution_weights(outputs, inputs, kernel)
+        self.weight = _convolution_weights(outputs, inputs, kernel, transposed=up > 1)
         self.weight_gain = 1 / sqrt(inputs * kernel**2)
         self.folded: Weights | None = None
 
