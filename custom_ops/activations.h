@@ -45,8 +45,8 @@ HOST_DEVICE Exponential<float> exponential(float x) {
   const float shift = 12582912.0f;  // 1.5 * 2^23 leaves no place for a fraction
   const float k = (x * 1.44269504f + shift) - shift;
   const float r = (x - k * 0.693359375f) + k * 2.12194440e-4f;  // ln 2 in two parts
-  const float p =
-      r + r * r * (0.5f + r * (1.66666667e-1f + r * (4.16666667e-2f + r * (8.33333333e-3f + r * (1.38888889e-3f + r * 1.98412698e-4f)))));
+  const float tail = 4.16666667e-2f + r * (8.33333333e-3f + r * (1.38888889e-3f + r * 1.98412698e-4f));
+  const float p = r + r * r * (0.5f + r * (1.66666667e-1f + r * tail));
   const int32_t bits = (static_cast<int32_t>(k) + 127) << 23;
   float power;  // 2^k
   std::memcpy(&power, &bits, sizeof power);
@@ -61,8 +61,8 @@ HOST_DEVICE double log_of_one_plus(double z) {
 // As 2 artanh(t), t = z / (2 + z) <= 1/3.
 HOST_DEVICE float log_of_one_plus(float z) {
   const float t = z / (2.0f + z), q = t * t;
-  return 2.0f * t *
-      (1.0f + q * (1.0f / 3 + q * (1.0f / 5 + q * (1.0f / 7 + q * (1.0f / 9 + q * (1.0f / 11 + q * (1.0f / 13 + q * (1.0f / 15))))))));
+  const float tail = 1.0f / 9 + q * (1.0f / 11 + q * (1.0f / 13 + q * (1.0f / 15)));
+  return 2.0f * t * (1.0f + q * (1.0f / 3 + q * (1.0f / 5 + q * (1.0f / 7 + q * tail))));
 }
 
 // s = 1 / (1 + e^-u) and its complement 1 - s, both to full relative precision.

@@ -50,7 +50,9 @@ void store(const Wide<T>* u, T* out, int64_t n) {
 
 // Numbers [begin, end) of the whole, row by row: a pixel's channels, or a channel's pixels.
 template <typename T>
-void run(const Product<T>& in, int64_t begin, int64_t end, Derivative<Wide<T>> derive, const Constants<Wide<T>>& constants) {
+void run(
+    const Product<T>& in, int64_t begin, int64_t end, Derivative<Wide<T>> derive,
+    const Constants<Wide<T>>& constants) {
   const int64_t C = in.layout.channels, length = in.layout.last ? C : in.layout.pixels;
   Wide<T> u[BLOCK];
   for (int64_t i = begin; i < end;) {

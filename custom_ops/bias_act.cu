@@ -1,7 +1,6 @@
 // CUDA kernel of bias_act for activations that are more than two straight lines.
 #include "bias_act.h"
 
-#include "cuda.h"
 #include "tiles.h"
 
 namespace custom_ops {
@@ -27,6 +26,7 @@ product_pass(const Product<T> in, const Tiles tiles, int act, int order, const C
   S b[V];
   if constexpr (LAST) fill<V>(b, in.b ? in.b + p.pack * V : nullptr, S(0));
   int64_t at = ((p.sample * tiles.slow + p.row) * tiles.fast + p.pack) * V;
+#pragma unroll 1  // unrolled, the compiler splits wide stores
   for (int64_t row = p.row; row < p.end; row += tiles.rows, at += tiles.rows * tiles.fast * V) {
     const S one = !LAST && in.b ? __ldg(in.b + row) : S(0);
     const Pack<T, V> x = read<V>(in.x + at);

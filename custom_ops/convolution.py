@@ -77,13 +77,13 @@ class _Convolution(torch.autograd.Function):
         for_x, for_w = _wanted(ctx, 0), _wanted(ctx, 1)
         if for_x and for_w and not torch.is_grad_enabled():
             return *_gradients(gy, x, w, ctx.geometry, True, True), None
-        gx = _InputGradient.apply(gy, w, x, ctx.geometry) if for_x else None
-        gw = _WeightGradient.apply(gy, x, w, ctx.geometry) if for_w else None
+        gx = _InputGradient.apply(gy, w, x.detach(), ctx.geometry) if for_x else None
+        gw = _WeightGradient.apply(gy, x, w.detach(), ctx.geometry) if for_w else None
         return gx, gw, None
 
 
 class _InputGradient(torch.autograd.Function):
-    """gx(gy, w). Of x, only the shape matters."""
+    """gx(gy, w). Of x, only the shape matters: it comes detached, lest PyTorch walk back through it for nothing."""
 
     @staticmethod
     def forward(ctx: Any, gy: Tensor, w: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
@@ -95,12 +95,12 @@ class _InputGradient(torch.autograd.Function):
     def backward(ctx: Any, ggx: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         gy, w = ctx.saved_tensors
         to_gy = _Convolution.apply(ggx, w, ctx.geometry) if _wanted(ctx, 0) else None
-        to_w = _WeightGradient.apply(gy, ggx, w, ctx.geometry) if _wanted(ctx, 1) else None
+        to_w = _WeightGradient.apply(gy, ggx, w.detach(), ctx.geometry) if _wanted(ctx, 1) else None
         return to_gy, to_w, None, None
 
 
 class _WeightGradient(torch.autograd.Function):
-    """gw(gy, x). Of w, only the shape matters."""
+    """gw(gy, x). Of w, only the shape matters: it comes detached."""
 
     @staticmethod
     def forward(ctx: Any, gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
@@ -112,7 +112,7 @@ class _WeightGradient(torch.autograd.Function):
     def backward(ctx: Any, ggw: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         gy, x = ctx.saved_tensors
         to_gy = _Convolution.apply(x, ggw, ctx.geometry) if _wanted(ctx, 0) else None
-        to_x = _InputGradient.apply(gy, ggw, x, ctx.geometry) if _wanted(ctx, 1) else None
+        to_x = _InputGradient.apply(gy, ggw, x.detach(), ctx.geometry) if _wanted(ctx, 1) else None
         return to_gy, to_x, None, None
 
 

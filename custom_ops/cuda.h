@@ -41,7 +41,9 @@ __device__ __forceinline__ Pack<T, V> read(const T* from) {
 
 template <int V, typename T>
 __device__ __forceinline__ void write(T* to, const Pack<T, V>& pack) {
-  *reinterpret_cast<Pack<T, V>*>(to) = pack;
+  typename Bytes<sizeof(T) * V>::type bytes;
+  memcpy(&bytes, &pack, sizeof pack);
+  *reinterpret_cast<decltype(bytes)*>(to) = bytes;
 }
 
 // V numbers from a place on, all `absent` where there is none. A place of more than 16 bytes is on a multiple of 16.

@@ -11,19 +11,6 @@ namespace {
 constexpr int64_t GRAIN = 1 << 15;  // numbers that are worth a thread
 constexpr int64_t FEW = 32;         // channels, fewer of which do not fill vectors
 
-// y from the sum u, and what the derivative makes of it.
-template <typename A, typename T>
-struct Value {
-  Constants<Wide<T>> constants;
-  HOST_DEVICE Wide<T> operator()(Wide<T> u, T) const { return value_at<A>(u, constants); }
-};
-
-template <typename T>
-struct Tangent {
-  Slopes<Wide<T>> slope;
-  HOST_DEVICE Wide<T> operator()(Wide<T> u, T y) const { return u * slope(widen(y)); }
-};
-
 // Few channels of a few pixels are like many channels of one, as long as no number belongs to a pixel.
 int64_t pixels_at_once(const Layout& l, bool by_pixel) {
   int64_t k = 1;
@@ -98,7 +85,8 @@ void run(Sum<T> in, const Finish& finish) {
   in.scale = scale.data(), in.scale2 = scale2.data(), in.b = b.data();
   const Layout l = in.layout = folded(in.layout, k);
   if (l.last) {
-    torch::stable::parallel_for(0, N * l.pixels, std::max<int64_t>(1, GRAIN / l.channels), [&](int64_t begin, int64_t end) {
+    const int64_t grain = std::max<int64_t>(1, GRAIN / l.channels);
+    torch::stable::parallel_for(0, N * l.pixels, grain, [&](int64_t begin, int64_t end) {
       along_channels<T, FIRST, SECOND>(in, begin, end, finish);
     });
   } else {
@@ -153,7 +141,7 @@ void backward_along_pixels(
     Wide<T>* sums) {
   using S = Wide<T>;
   const int64_t C = in.layout.channels, P = in.layout.pixels;
-  S* map = in.dnoise + n * P + begin;
+  S* map = MAP ? in.dnoise + n * P + begin : nullptr;
   const int64_t count = end - begin;
   if constexpr (MAP) std::fill_n(map, count, S(0));
   for (int64_t c = 0; c < C; ++c) {
@@ -203,12 +191,14 @@ void run_backward(Sums<T> in, const Slopes<Wide<T>>& slope) {
   const int64_t size = tasks.step * l.channels;
   torch::stable::parallel_for(0, N * tasks.each, std::max<int64_t>(1, GRAIN / size), [&](int64_t first, int64_t last) {
     for (int64_t task = first; task < last; ++task) {
-      const int64_t begin = task % tasks.each * tasks.step, end = std::min(begin + tasks.step, l.pixels);
+      const int64_t n = task / tasks.each, begin = task % tasks.each * tasks.step;
+      const int64_t end = std::min(begin + tasks.step, l.pixels);
       S* products = parts.data() + (parts.empty() ? 0 : task * 2 * l.channels);
+      S* sums = products + (parts.empty() ? 0 : l.channels);
       if (l.last) {
-        backward_along_channels<PRODUCTS, SUMS, MAP>(in, slope, task / tasks.each, begin, end, products, products + l.channels);
+        backward_along_channels<PRODUCTS, SUMS, MAP>(in, slope, n, begin, end, products, sums);
       } else {
-        backward_along_pixels<PRODUCTS, SUMS, MAP>(in, slope, task / tasks.each, begin, end, products, products + l.channels);
+        backward_along_pixels<PRODUCTS, SUMS, MAP>(in, slope, n, begin, end, products, sums);
       }
     }
   });

@@ -2,30 +2,15 @@
 // blocks by a second kernel, in an order that sizes alone decide: no atomics.
 #include "scale_bias_act.h"
 
-#include "cuda.h"
 #include "tiles.h"
 
 namespace custom_ops {
 namespace {
 
-// y from the sum u, and what the derivative makes of it.
-template <typename A, typename T>
-struct Value {
-  Constants<Wide<T>> constants;
-  static constexpr bool TANGENT = false;
-  __device__ Wide<T> operator()(Wide<T> u, T) const { return value_at<A>(u, constants); }
-};
-
-template <typename T>
-struct Tangent {
-  Slopes<Wide<T>> slope;
-  static constexpr bool TANGENT = true;
-  __device__ Wide<T> operator()(Wide<T> u, T y) const { return u * slope(widen(y)); }
-};
-
-// What a row along the fast direction shares, and what each of its numbers has of its own.
+// Forward and tangent. LAST: channels are neighbours in memory, so that scale and b belong to a thread for all its rows
+// and noise to a row; otherwise it is the other way round.
 template <int V, bool LAST, typename T, typename Finish>
-__global__ void __launch_bounds__(THREADS) sum_kernel(const Sum<T> in, const Tiles tiles, const Finish finish) {
+__global__ void __launch_bounds__(THREADS) sum_pass(const Sum<T> in, const Tiles tiles, const Finish finish) {
   using S = Wide<T>;
   const Place p = tiles.place(blockIdx.x, threadIdx.x);
   if (p.pack >= tiles.fast) return;
@@ -40,7 +25,7 @@ __global__ void __launch_bounds__(THREADS) sum_kernel(const Sum<T> in, const Til
     if constexpr (Finish::TANGENT) fill<V>(scale2, scales2 ? scales2 + begin : nullptr, S(1));
   }
   int64_t at = ((p.sample * tiles.slow + p.row) * tiles.fast + p.pack) * V;
-#pragma unroll 2
+#pragma unroll 1  // unrolled, the compiler splits wide stores
   for (int64_t row = p.row; row < p.end; row += tiles.rows, at += tiles.rows * tiles.fast * V) {
     const S offset = shared ? __ldg(shared + row) : S(0);
     const S one = !LAST && scales ? __ldg(scales + row) : S(1);
@@ -66,8 +51,8 @@ __global__ void __launch_bounds__(THREADS) sum_kernel(const Sum<T> in, const Til
   }
 }
 
-// Sums of each block: of d * x and of d, and what of them is added up along pixels; in the other direction, of d.
-// [samples, chunks or tiles, channels or pixels].
+// Where blocks put their sums, [samples, chunks or tiles, channels or pixels]: of d * x and of d by channel, of d by
+// pixel. Null where not wanted.
 template <typename S>
 struct Parts {
   S *products, *sums, *map;
@@ -93,6 +78,7 @@ __device__ __forceinline__ S over_lanes(S value, int lanes) {
   return value;
 }
 
+// What a thread adds up along its rows is by channel if LAST, by pixel otherwise; what lanes add up, the other.
 template <int V, bool LAST, bool SUMMING, typename T>
 __global__ void __launch_bounds__(THREADS)
 backward_pass(const Sums<T> in, const Tiles tiles, const Slopes<Wide<T>> slope, const Parts<Wide<T>> parts) {
@@ -106,6 +92,7 @@ backward_pass(const Sums<T> in, const Tiles tiles, const Slopes<Wide<T>> slope, 
   int64_t at = ((p.sample * tiles.slow + p.row) * tiles.fast + p.pack) * V;
   int64_t to = (p.sample * tiles.tiles + p.tile) * tiles.slow + p.row;
   // Every thread takes every step, as lanes add up together.
+#pragma unroll 1
   for (int64_t row = p.row, step = 0; step < tiles.steps; ++step) {
     S row_product = 0, row_sum = 0;
     if (inside && row < p.end) {
@@ -152,14 +139,16 @@ backward_pass(const Sums<T> in, const Tiles tiles, const Slopes<Wide<T>> slope, 
 
 // out [outer, inner] = sum over the middle of parts [outer, middle, inner].
 template <typename S>
-__global__ void __launch_bounds__(THREADS) join(const S* parts, S* out, int64_t middle, int64_t inner) {
+__global__ void __launch_bounds__(THREADS) join_pass(const S* parts, S* out, int64_t middle, int64_t inner) {
   __shared__ S shared[THREADS];
   const int64_t across = (inner + WARP - 1) / WARP, outer = blockIdx.x / across;
   const int64_t i = blockIdx.x % across * WARP + threadIdx.x % WARP;
   S sum = 0;
   if (i < inner) {
 #pragma unroll 4
-    for (int64_t m = threadIdx.x / WARP; m < middle; m += THREADS / WARP) sum += parts[(outer * middle + m) * inner + i];
+    for (int64_t m = threadIdx.x / WARP; m < middle; m += THREADS / WARP) {
+      sum += parts[(outer * middle + m) * inner + i];
+    }
   }
   sum = over_rows(sum, shared, WARP);
   if (threadIdx.x < WARP && i < inner) out[outer * inner + i] = sum;
@@ -179,7 +168,7 @@ class Joint {
   S* parts() const { return room_ ? room_->mutable_data_ptr<S>() : out_; }
 
   void finish() const {
-    if (room_) launch(join<S>, outer_ * ((inner_ + WARP - 1) / WARP), like_, parts(), out_, middle_, inner_);
+    if (room_) launch(join_pass<S>, outer_ * ((inner_ + WARP - 1) / WARP), like_, parts(), out_, middle_, inner_);
   }
 
  private:
@@ -192,7 +181,7 @@ class Joint {
 template <int V, typename T, typename Finish>
 void launch_sum(const Sum<T>& sum, const Tensor& like, const Finish& finish) {
   const Tiles tiles = tiles_of<V>(sum.layout, 16);
-  launch(sum.layout.last ? sum_kernel<V, true, T, Finish> : sum_kernel<V, false, T, Finish>, tiles.blocks(), like, sum,
+  launch(sum.layout.last ? sum_pass<V, true, T, Finish> : sum_pass<V, false, T, Finish>, tiles.blocks(), like, sum,
          tiles, finish);
 }
 

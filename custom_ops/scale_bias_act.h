@@ -37,6 +37,21 @@ struct Sums {
   Layout layout;
 };
 
+// What is made of the sum u: y, or the change of y.
+template <typename A, typename T>
+struct Value {
+  static constexpr bool TANGENT = false;
+  Constants<Wide<T>> constants;
+  HOST_DEVICE Wide<T> operator()(Wide<T> u, T) const { return value_at<A>(u, constants); }
+};
+
+template <typename T>
+struct Tangent {
+  static constexpr bool TANGENT = true;
+  Slopes<Wide<T>> slope;
+  HOST_DEVICE Wide<T> operator()(Wide<T> u, T y) const { return u * slope(widen(y)); }
+};
+
 // A tensor that goes with `like` number by number, laid out in this format.
 inline Tensor matching(const Tensor& t, const Tensor& like, MemoryFormat format) {
   const auto size = t.sizes(), wanted = like.sizes();
@@ -79,9 +94,9 @@ void jvp_kernel(const Sum<T>& sum, const Tensor& like, const Curve& curve);
 template <typename T>
 void backward_kernel(const Sums<T>& sums, const Tensor& like, const Curve& curve);
 
-#define INSTANTIATE_SCALE_BIAS_ACT(T)                                             \
-  template void forward_kernel(const Sum<T>&, const Tensor&, const Curve&);       \
-  template void jvp_kernel(const Sum<T>&, const Tensor&, const Curve&);           \
+#define INSTANTIATE_SCALE_BIAS_ACT(T)                                       \
+  template void forward_kernel(const Sum<T>&, const Tensor&, const Curve&); \
+  template void jvp_kernel(const Sum<T>&, const Tensor&, const Curve&);     \
   template void backward_kernel(const Sums<T>&, const Tensor&, const Curve&);
 
 inline Tensor scale_bias_act(
@@ -97,8 +112,8 @@ inline Tensor scale_bias_act(
   with_floating(x.scalar_type(), "scale_bias_act", [&]<typename T>() {
     using S = Wide<T>;
     const T* p = x.const_data_ptr<T>();
-    const Sum<T> sum{p, nullptr, data<S>(scale), nullptr, data<S>(noise), noise && noise->size(0) == 1,
-                            data<S>(b), p, out.mutable_data_ptr<T>(), l};
+    const Sum<T> sum{p, nullptr, data<S>(scale), nullptr, data<S>(noise), noise && noise->size(0) == 1, data<S>(b), p,
+                     out.mutable_data_ptr<T>(), l};
     forward_kernel(sum, x, curve);
   });
   return out;
@@ -121,9 +136,8 @@ inline Tensor scale_bias_act_jvp(
   if (l.numel() == 0) return out;
   with_floating(y.scalar_type(), "scale_bias_act_jvp", [&]<typename T>() {
     using S = Wide<T>;
-    const Sum<T> sum{data<T>(dx), data<T>(x), data<S>(scale), data<S>(dscale),
-                            data<S>(dnoise), dnoise && dnoise->size(0) == 1, data<S>(db),
-                            y.const_data_ptr<T>(), out.mutable_data_ptr<T>(), l};
+    const Sum<T> sum{data<T>(dx), data<T>(x), data<S>(scale), data<S>(dscale), data<S>(dnoise),
+                     dnoise && dnoise->size(0) == 1, data<S>(db), y.const_data_ptr<T>(), out.mutable_data_ptr<T>(), l};
     jvp_kernel(sum, y, curve);
   });
   return out;

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "tensor.h"
+#include "cuda.h"
 
 namespace custom_ops {
 
@@ -20,7 +20,7 @@ struct Place {
 };
 
 struct Tiles {
-  static constexpr int64_t THREADS = 256, BLOCKS = 1024;  // of a block; as many keep every GPU busy
+  static constexpr int64_t BLOCKS = 1024;  // as many keep every GPU busy
 
   int64_t slow, fast, samples;
   int64_t chunks, tiles;  // in the slow and in the fast direction of a sample
@@ -44,7 +44,7 @@ struct Tiles {
     p.sample = above / down;
     p.chunk = static_cast<int>(above % down);
     p.tile = static_cast<int>(block % across);
-    const int64_t first = static_cast<int64_t>(p.chunk) * steps * rows, beyond = first + static_cast<int64_t>(steps) * rows;
+    const int64_t height = static_cast<int64_t>(steps) * rows, first = p.chunk * height, beyond = first + height;
     p.pack = static_cast<int64_t>(p.tile) * lanes + thread % lanes;
     p.row = first + thread / lanes;
     p.end = beyond < slow ? beyond : slow;

@@ -13,7 +13,7 @@ from training.footprint import OverLimitError, footprint
 from training.rehearsal import rehearse
 
 RESERVE = 0.05  # of the memory of a CUDA device: for gaps that form as training goes on, and for sample sheets
-OVERHEAD = 1.5  # of a process on a CPU: by workspaces and gaps it holds up to 1.46 times what its tensors hold
+OVERHEAD = 2.0  # of a process on a CPU: by workspaces and gaps it holds up to 1.8 times what its tensors hold
 
 
 def largest(configs: Sequence[TrainConfig], device: torch.device) -> TrainConfig:
