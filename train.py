@@ -29,7 +29,8 @@ Examples:
     "--resume",
     metavar="RUN|latest",
     group="Data",
-    help="Go on with a run: its folder, or the latest in --outdir. --kimg, --tick, --snap, --workers may change.",
+    help="Go on with a run: its folder, or the latest in --outdir. --kimg, --tick, --snap, --workers, "
+    "--checkpoint-activations, --compile and --deterministic may change.",
 )
 @option(
     "--transfer",

@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks import flops
 from benchmarks.setting import Setting
 from benchmarks.timing import Times, timed
-from models.stylegan2.generator import GeneratorBlock
+from models.stylegan2.generator import Generator, GeneratorBlock
 from torch_utils.cli import Command, option, say
 from torch_utils.config import build, to_dict
 from torch_utils.device import keep_freed_memory, peak_memory, set_precision
@@ -76,7 +76,7 @@ def measure(setting: Setting) -> Speed:
         torch.cuda.reset_peak_memory_stats(device)
     calls: dict[str, Callable[[int], Any]] = {p.name: partial(take, recipe, p) for p in recipe.phases}
     seconds = timings(calls, setting.iterations, device)
-    calls["sampling"] = partial(sample, recipe)
+    calls["sampling"] = partial(sample, recipe.sampler.fold(), setting.batch)
     seconds |= timings({"sampling": calls["sampling"]}, setting.iterations, device)
     peak = peak_memory(device)  # read before the operations are counted, which takes memory of its own
     operations = {name: flops.count(partial(call, setting.iterations + 1)) for name, call in calls.items()}
@@ -123,13 +123,10 @@ def take(recipe: StyleGAN2, phase: Phase, iteration: int) -> None:
 
 
 @torch.no_grad()
-def sample(recipe: StyleGAN2, iteration: int) -> Tensor:
-    """A batch of images, constant noise."""
-    config, device = recipe.config, recipe.path_mean.device
-    z = Draws(config.seed, iteration, "sampling", config.pace.batch, 0, config.pace.batch, device).latents(
-        "z", config.generator.z_dim
-    )
-    return recipe.sampler(z, noise_mode="const")
+def sample(G: Generator, batch: int, iteration: int) -> Tensor:
+    """A batch of images, constant noise, as generate.py makes them: by a folded generator."""
+    draws = Draws(0, iteration, "sampling", batch, 0, batch, G.mapping.w_average.device)
+    return G(draws.latents("z", G.config.z_dim), noise_mode="const")
 
 
 def table(found: Speed) -> str:

@@ -113,7 +113,7 @@ def _status_line(seen: int, end: int, speed: float, moments: Mapping[str, Moment
         f"time {_duration(facts['time/seconds']):<11}",
         f"sec/kimg {1000 / max(speed, 1e-9):<8.2f}",
         f"img/s {speed:<7.1f}",
-        f"ETA {_duration((end - seen) / max(speed, 1e-9)):<11}",
+        f"ETA {_duration(max(end - seen, 0) / max(speed, 1e-9)):<11}",
         f"mem {facts['memory/peak bytes'] / 2**30:.1f}G ",
     ]
     parts += [f"{short} {moments[name].mean:<7.3f}" for name, short in SHOWN.items() if name in moments]
