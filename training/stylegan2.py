@@ -14,7 +14,7 @@ from torch_utils import distributed
 from training import gan_losses
 from training.config import TrainConfig
 from training.draws import Draws
-from training.ema import ema_beta, update_average
+from training.ema import Average, ema_beta
 from training.phase import Phase, Term, adam, load_moments
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -57,6 +57,7 @@ class StyleGAN2:
         self.G.synthesis.recompute = self.D.recompute = config.checkpoint_activations
         distributed.broadcast_([*self.G.state_dict().values(), *self.D.state_dict().values()])
         self.G_ema = copy.deepcopy(self.G).eval()
+        self.average = Average(self.G_ema, self.G)
         self.plain = Passes(self.G.mapping, self.G.synthesis.render, self.D)
         self.passes = self.plain  # of the phases that need first derivatives only
         self.path_mean = torch.zeros([], device=device)
@@ -168,7 +169,7 @@ class StyleGAN2:
         """Moves the average of G. `seen` counts the images before this iteration."""
         batch, average = self.config.pace.batch, self.config.average
         beta = ema_beta(batch, seen, average.kimg * 1000, average.ramp)
-        update_average(self.G_ema, self.G, beta)
+        self.average.update(beta)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that learning changes: networks, optimisers, the path-length mean, skipped steps."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.ema import ema_beta, update_average
+from training.ema import Average, ema_beta
 
 
 def test_a_weight_halves_in_its_half_life():
@@ -27,6 +27,6 @@ def test_parameters_are_averaged_and_buffers_copied():
     with torch.no_grad():
         network.weight.fill_(5.0)
     network.running_mean.fill_(7.0)
-    update_average(average, network, beta=0.75)
+    Average(average, network).update(beta=0.75)
     torch.testing.assert_close(average.weight.data, torch.full([3], 0.75 * 1 + 0.25 * 5))
     torch.testing.assert_close(average.running_mean, torch.full([3], 7.0))
