@@ -20,10 +20,15 @@ class Section(BaseModel):
 class LossConfig(Section):
     """What the networks are asked for."""
 
+    kind: Literal["logistic", "rpgan"] = Field(
+        "logistic",
+        description="logistic as in the papers, or R3GAN's: relativistic pairs, penalised on reals and fakes",
+        json_schema_extra=_flag("--loss", "Training"),
+    )
     gamma: float = Field(
         10.0,
         ge=0,
-        description="weight of the R1 penalty; 0 goes without",
+        description="weight of the R1 penalty, and with rpgan of R2; 0 goes without",
         json_schema_extra=_flag("--gamma", "Training", True),
     )
     path_weight: float = Field(2.0, ge=0, description="weight of the path-length penalty; 0 goes without")
@@ -43,6 +48,12 @@ class OptimizerConfig(Section):
     epsilon: float = Field(1e-8, gt=0, description="Adam's epsilon")
     g_interval: int = Field(4, ge=1, description="iterations between path-length steps")
     d_interval: int = Field(16, ge=1, description="iterations between R1 steps")
+    freeze_d: int = Field(
+        0,
+        ge=0,
+        description="with --transfer: leave this many layers of D as they are, counted from the image",
+        json_schema_extra=_flag("--freeze-d", "Training"),
+    )
 
 
 class AverageConfig(Section):

@@ -22,8 +22,20 @@ def discriminator_real_loss(real_scores: Tensor) -> Tensor:
     return F.softplus(-real_scores)
 
 
-def r1_penalty(images: Tensor, scores: Tensor) -> Tensor:
-    """Squared norm of the gradient of each image's score, [N] (Mescheder et al. 2018, equation 9, without gamma / 2).
+def relativistic_loss(winner_scores: Tensor, loser_scores: Tensor) -> Tensor:
+    """-log(sigmoid(D(winner) - D(loser))) of each pair (RpGAN; Jolicoeur-Martineau 2019; Huang et al. 2024, section 2).
+
+    D is to place every real above its fake, so reals win for D; G is to turn that round, so fakes win for G. Since
+    only differences count, a G that shows one thing alone cannot satisfy all pairs.
+    """
+    return F.softplus(loser_scores - winner_scores)
+
+
+def gradient_penalty(images: Tensor, scores: Tensor) -> Tensor:
+    """Squared norm of the gradient of each image's score, [N].
+
+    Of real images it is R1, of generated ones R2, both without gamma / 2 (Mescheder et al. 2018, equations 9 and 10;
+    Huang et al. 2024, section 2).
 
     Args:
         images: [N, C, H, W], requiring gradients.

@@ -14,16 +14,17 @@ Term = tuple[Tensor, Mapping[str, Tensor]]  # a scalar to differentiate, and wha
 SKIPS_TO_STOP = 10
 
 
-def adam(network: nn.Module, lr: float, betas: tuple[float, float], epsilon: float, interval: int) -> torch.optim.Adam:
-    """Adam for a network that is regularised in a step of its own every `interval` iterations.
+def adam(
+    parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], epsilon: float, interval: int
+) -> torch.optim.Adam:
+    """Adam for parameters that are regularised in a step of their own every `interval` iterations.
 
-    Such a network takes interval + 1 steps in `interval` iterations. With r = interval / (interval + 1), the learning
+    They take interval + 1 steps in `interval` iterations. With r = interval / (interval + 1), the learning
     rate is multiplied by r and each beta raised to the power r, so that the optimiser's memory in iterations is that
     of one step an iteration (lazy regularisation, Karras et al. 2020, appendix B). An interval of 0 corrects nothing.
     """
     r = interval / (interval + 1) if interval else 1.0
-    parameters = list(network.parameters())
-    return torch.optim.Adam(parameters, lr=lr * r, betas=(betas[0] ** r, betas[1] ** r), eps=epsilon, fused=True)
+    return torch.optim.Adam(list(parameters), lr=lr * r, betas=(betas[0] ** r, betas[1] ** r), eps=epsilon, fused=True)
 
 
 def load_moments(optimizer: torch.optim.Adam, saved: dict[int, dict[str, Tensor]]) -> None:
@@ -41,7 +42,7 @@ def load_moments(optimizer: torch.optim.Adam, saved: dict[int, dict[str, Tensor]
 
 @dataclass
 class Phase:
-    """A named step: `network` learns with `optimizer` once every `interval` iterations."""
+    """A named step: what `optimizer` holds of `network` learns once every `interval` iterations."""
 
     name: str
     network: nn.Module
@@ -55,6 +56,11 @@ class Phase:
         device = next(self.network.parameters()).device
         self.skips = torch.zeros(3, dtype=torch.int32, device=device)
 
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Those that learn; the others of the network are frozen."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
     def due(self, iteration: int) -> bool:
         return iteration % self.interval == 0
 
@@ -65,19 +71,20 @@ class Phase:
         count `interval` times, since they are looked at so much more rarely.
         """
         self.differentiate(rounds, count, collector)
-        gradients = [_gradient(p) for p in self.network.parameters()]
+        gradients = [_gradient(p) for p in self.parameters]
         distributed.mean_(gradients)
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         collector.add(f"gradients/{self.name}", norm)
         self._step_if_finite(norm)
 
     def differentiate(self, rounds: Iterable[Iterator[Term]], count: int, collector: Collector | None = None) -> None:
-        """Gives the network's parameters the gradients of the terms of `count` rounds, averaged over the rounds."""
+        """Gives the parameters that learn the gradients of the terms of `count` rounds, averaged over the rounds."""
         self.optimizer.zero_grad(set_to_none=True)
         if self.owns_gradients:
-            for parameter in self.network.parameters():
+            for parameter in self.parameters:
                 _gradient(parameter)
-        self.network.requires_grad_(True)
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
         for terms in rounds:
             for loss, reports in terms:
                 (loss * (self.interval / count)).backward()

@@ -49,6 +49,7 @@ class StyleGAN2:
 
     def __init__(self, config: TrainConfig, frequencies: Tensor, device: torch.device) -> None:
         self.config = config
+        self.relativistic = config.loss.kind == "rpgan"
         # Class numbers are drawn between these; added up here, since a CUDA device does that in no settled order.
         self.classes = torch.arange(len(frequencies), device=device)
         self.thresholds = frequencies.cpu().to(torch.float32).cumsum(0).to(device)
@@ -66,14 +67,17 @@ class StyleGAN2:
     def _phases(self) -> list[Phase]:
         o, loss = self.config.optimizer, self.config.loss
         betas = (o.beta1, o.beta2)
-        adam_G = adam(self.G, o.g_lr, betas, o.epsilon, o.g_interval)
-        adam_D = adam(self.D, o.d_lr, betas, o.epsilon, o.d_interval)
-        phases = [Phase("Gmain", self.G, adam_G)]
+        frozen = {id(p) for layer in self.D.layers[: o.freeze_d] for p in layer.parameters()}  # Mo et al. 2020
+        learning = [p for p in self.D.parameters() if id(p) not in frozen]
+        adam_G = adam(self.G.parameters(), o.g_lr, betas, o.epsilon, o.g_interval)
+        adam_D = adam(learning, o.d_lr, betas, o.epsilon, o.d_interval)
+        phases = [Phase("Gmain", self.G, adam_G, reads_images=self.relativistic)]
         if loss.path_weight:
             phases.append(Phase("Gpath", self.G, adam_G, interval=o.g_interval))
         phases.append(Phase("Dmain", self.D, adam_D, reads_images=True))
         if loss.gamma:
-            phases.append(Phase("Dr1", self.D, adam_D, interval=o.d_interval, reads_images=True))
+            name = "Dr1r2" if self.relativistic else "Dr1"
+            phases.append(Phase(name, self.D, adam_D, interval=o.d_interval, reads_images=True))
         return phases
 
     @property
@@ -90,18 +94,26 @@ class StyleGAN2:
         return Reals(images, self._one_hot(labels))
 
     def losses(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
-        """The terms of one phase: Gmain, Gpath, Dmain or Dr1."""
-        if phase.name == "Gmain":
-            yield self._generator_term(draws)
-        elif phase.name == "Gpath":
-            yield self._path_term(draws)
-        elif reals is not None and phase.name == "Dmain":
-            yield self._fake_term(draws)
-            yield self._real_term(reals)
-        elif reals is not None and phase.name == "Dr1":
-            yield self._r1_term(reals)
-        else:
-            raise ValueError(f"StyleGAN2 has no phase {phase.name} for this batch")
+        """The terms of one phase: Gmain, Gpath, Dmain, and Dr1 or, with relativistic pairs, Dr1r2."""
+        match phase.name, reals:
+            case "Gmain", _ if not self.relativistic:
+                yield self._generator_term(draws)
+            case "Gmain", Reals():
+                yield self._generator_pair_term(reals, draws)
+            case "Gpath", _:
+                yield self._path_term(draws)
+            case "Dmain", Reals() if self.relativistic:
+                yield self._discriminator_pair_term(reals, draws)
+            case "Dmain", Reals():
+                yield self._fake_term(draws)
+                yield self._real_term(reals)
+            case "Dr1", Reals():
+                yield self._r1_term(reals)
+            case "Dr1r2", Reals():
+                yield self._r1_term(reals)
+                yield self._r2_term(reals, draws)
+            case name, _:
+                raise ValueError(f"StyleGAN2 has no phase {name} for this batch")
 
     def _generator_term(self, draws: Draws) -> Term:
         self.passes.begin()
@@ -109,6 +121,15 @@ class StyleGAN2:
         scores = self.passes.score(self._synthesize(self.passes, ws, draws), c)
         loss = gan_losses.generator_loss(scores).mean()
         return loss, {"scores/fake G": scores, "signs/fake G": scores.sign(), "loss/G": loss}
+
+    def _generator_pair_term(self, reals: Reals, draws: Draws) -> Term:
+        self.passes.begin()
+        ws, _ = self._ws(self.passes, draws, c=reals.c)
+        fake = self.passes.score(self._synthesize(self.passes, ws, draws), reals.c)
+        with torch.no_grad():
+            real = self.passes.score(reals.images, reals.c)
+        loss = gan_losses.relativistic_loss(fake, real).mean()
+        return loss, {"scores/fake G": fake, "signs/fake G": fake.sign(), "loss/G": loss}
 
     def _path_term(self, draws: Draws) -> Term:
         loss = self.config.loss
@@ -138,16 +159,44 @@ class StyleGAN2:
         loss = gan_losses.discriminator_real_loss(scores).mean()
         return loss, {"scores/real": scores, "signs/real": scores.sign(), "loss/D real": loss}
 
+    def _discriminator_pair_term(self, reals: Reals, draws: Draws) -> Term:
+        self.passes.begin()
+        fake = self.passes.score(self._fakes(self.passes, reals, draws), reals.c)
+        real = self.passes.score(reals.images, reals.c)
+        loss = gan_losses.relativistic_loss(real, fake).mean()
+        reports = {"scores/fake": fake, "signs/fake": fake.sign(), "scores/real": real, "signs/real": real.sign()}
+        return loss, reports | {"margin": real - fake, "loss/D pair": loss}
+
     def _r1_term(self, reals: Reals) -> Term:
-        images = reals.images.detach().requires_grad_(True)
-        penalty = gan_losses.r1_penalty(images, self.plain.score(images, reals.c))
-        loss = penalty.mean() * (self.config.loss.gamma / 2)
+        loss, penalty = self._penalty(reals.images, reals.c)
         return loss, {"r1/penalty": penalty, "loss/D r1": loss}
 
-    def _ws(self, passes: Passes, draws: Draws, count: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """w for every layer [n, L, D] of the first `count` latents of this part, with style mixing, and their c."""
+    def _r2_term(self, reals: Reals, draws: Draws) -> Term:
+        loss, penalty = self._penalty(self._fakes(self.plain, reals, draws), reals.c)
+        return loss, {"r2/penalty": penalty, "loss/D r2": loss}
+
+    def _penalty(self, images: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        """gamma / 2 times the mean gradient penalty, and the penalty of each image."""
+        images = images.detach().requires_grad_(True)
+        penalty = gan_losses.gradient_penalty(images, self.plain.score(images, c))
+        return penalty.mean() * (self.config.loss.gamma / 2), penalty
+
+    @torch.no_grad()
+    def _fakes(self, passes: Passes, reals: Reals, draws: Draws) -> Tensor:
+        """Images that D learns from, of the classes of the reals that they are paired with."""
+        ws, _ = self._ws(passes, draws, c=reals.c)
+        return self._synthesize(passes, ws, draws)
+
+    def _ws(
+        self, passes: Passes, draws: Draws, count: int | None = None, c: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """w for every layer [n, L, D] of the first `count` latents of this part, with style mixing, and their c.
+
+        Classes that are not given are drawn as often as they occur in the data.
+        """
         mapping, num_ws = self.G.mapping, self.G.synthesis.num_ws
-        c = self._one_hot(draws.classes("class", self.thresholds)[:count]) if len(self.classes) else None
+        if c is None and len(self.classes):
+            c = self._one_hot(draws.classes("class", self.thresholds)[:count])
         w = passes.map(draws.latents("z", mapping.z_dim)[:count], c)
         mapping.update_average(distributed.mean(w.detach().mean(dim=0, keepdim=True)), self.config.average.w_beta)
         ws = w[:, None].expand(-1, num_ws, -1)

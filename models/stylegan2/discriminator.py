@@ -81,6 +81,11 @@ class Discriminator(nn.Module):
             else None
         )
 
+    @property
+    def layers(self) -> list[Conv2D]:
+        """The convolutions from the image to the base size: RGB layer, then conv0, conv1 and skip of each block."""
+        return [self.from_rgb, *(m for block in self.blocks for m in block.children() if isinstance(m, Conv2D))]
+
     def forward(self, images: Tensor, c: Tensor | None = None) -> Tensor:
         """Images [N, channels, height, width] in [-1, 1] and one-hot classes [N, classes] -> scores [N, 1]."""
         size = (self.config.channels, self.config.height, self.config.width)

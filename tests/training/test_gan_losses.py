@@ -18,13 +18,31 @@ def test_logistic_losses():
     assert gan_losses.generator_loss(s)[1].item() == pytest.approx(log(2))
 
 
+def test_relativistic_loss():
+    """-log sigmoid of the difference of a pair, written out; equal scores give log 2, and a common shift nothing."""
+    winner, loser = torch.tensor([[1.5, -2.0, 0.3], [0.5, 3.0, 0.3]], dtype=torch.float64)
+    p = 1 / (1 + torch.exp(loser - winner))
+    loss = gan_losses.relativistic_loss(winner, loser)
+    torch.testing.assert_close(loss, -torch.log(p))
+    torch.testing.assert_close(gan_losses.relativistic_loss(winner + 100, loser + 100), loss)
+    assert loss[2].item() == pytest.approx(log(2))
+
+
+def test_a_relativistic_pair_pulls_both_scores_alike():
+    """With p = sigmoid(winner - loser) the gradient is p - 1 by the winner and 1 - p by the loser."""
+    scores = torch.tensor([0.7, -0.4], dtype=torch.float64, requires_grad=True)
+    gan_losses.relativistic_loss(scores[0], scores[1]).backward()
+    p = 1 / (1 + torch.exp(torch.tensor(-1.1, dtype=torch.float64)))
+    torch.testing.assert_close(scores.grad, torch.stack([p - 1, 1 - p]))
+
+
 def test_r1_of_a_quadratic():
     """D(x) = a |x|^2 / 2 + b x has the gradient a x + b, and d/da of the mean penalty is 2 mean((a x + b) x)."""
     a = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     x = torch.randn(3, 2, 4, 5, dtype=torch.float64, requires_grad=True)
     b = torch.randn(2, 4, 5, dtype=torch.float64)
     scores = (a * x.square() / 2 + b * x).sum(dim=[1, 2, 3])
-    penalty = gan_losses.r1_penalty(x, scores)
+    penalty = gan_losses.gradient_penalty(x, scores)
     gradient = (a * x + b).detach()
     torch.testing.assert_close(penalty, gradient.square().sum(dim=[1, 2, 3]))
     penalty.mean().backward()

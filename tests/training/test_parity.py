@@ -167,9 +167,9 @@ def detached_path_mean() -> Iterator[None]:
 
 @contextmanager
 def uncorrected_betas() -> Iterator[None]:
-    def adam(network, lr, betas, epsilon, interval):
+    def adam(parameters, lr, betas, epsilon, interval):
         r = interval / (interval + 1)
-        return phase.adam(network, lr * r, betas, epsilon, interval=0)
+        return phase.adam(parameters, lr * r, betas, epsilon, interval=0)
 
     with patch("training.stylegan2.adam", adam):
         yield

@@ -13,7 +13,7 @@ from training.phase import Phase, adam, load_moments
 def make_phase(interval=1):
     torch.manual_seed(0)
     network = nn.Linear(3, 1).requires_grad_(False)
-    return Phase("test", network, adam(network, 0.01, (0.0, 0.99), 1e-8, 0), interval)
+    return Phase("test", network, adam(network.parameters(), 0.01, (0.0, 0.99), 1e-8, 0), interval)
 
 
 def loss_of(phase: Phase, x: torch.Tensor):
@@ -22,13 +22,13 @@ def loss_of(phase: Phase, x: torch.Tensor):
 
 def test_lazy_regularisation_corrects_adam():
     """r = k / (k + 1): G with k = 4 has lr x 0.8 and beta2 0.991992, D with k = 16 lr x 16/17 and 0.990585."""
-    group = adam(nn.Linear(1, 1), 0.002, (0.0, 0.99), 1e-8, 4).param_groups[0]
+    group = adam(nn.Linear(1, 1).parameters(), 0.002, (0.0, 0.99), 1e-8, 4).param_groups[0]
     assert group["lr"] == pytest.approx(0.0016)
     assert group["betas"] == (0.0, pytest.approx(0.991992, abs=1e-6))
-    group = adam(nn.Linear(1, 1), 0.002, (0.0, 0.99), 1e-8, 16).param_groups[0]
+    group = adam(nn.Linear(1, 1).parameters(), 0.002, (0.0, 0.99), 1e-8, 16).param_groups[0]
     assert group["lr"] == pytest.approx(0.002 * 16 / 17)
     assert group["betas"] == (0.0, pytest.approx(0.990585, abs=1e-6))
-    assert adam(nn.Linear(1, 1), 0.002, (0.0, 0.99), 1e-8, 0).param_groups[0]["lr"] == 0.002
+    assert adam(nn.Linear(1, 1).parameters(), 0.002, (0.0, 0.99), 1e-8, 0).param_groups[0]["lr"] == 0.002
 
 
 def test_adam_is_adam():
@@ -132,7 +132,7 @@ def test_moments_are_taken_up_in_the_layout_of_the_weights():
     def learner() -> tuple[nn.Conv2d, torch.optim.Adam]:
         conv = nn.Conv2d(3, 4, 3, bias=False)
         conv.weight.data = start.contiguous(memory_format=torch.channels_last)
-        return conv, adam(conv, 0.1, (0.5, 0.9), 1e-8, 0)
+        return conv, adam(conv.parameters(), 0.1, (0.5, 0.9), 1e-8, 0)
 
     def take(conv: nn.Conv2d, optimizer: torch.optim.Adam, gradient: torch.Tensor) -> None:
         conv.weight.grad = torch.empty_like(conv.weight).copy_(gradient)

@@ -49,6 +49,71 @@ def test_phases_and_their_order():
     assert [(p.name, p.interval) for p in recipe().phases] == [("Gmain", 1), ("Gpath", 4), ("Dmain", 1), ("Dr1", 16)]
     assert [p.name for p in recipe(preset="cifar").phases] == ["Gmain", "Dmain", "Dr1"]
     assert [p.name for p in recipe(**{"loss.gamma": 0.0}).phases] == ["Gmain", "Gpath", "Dmain"]
+    assert [len(recipe(preset=p).D.layers) for p in ("auto", "cifar")] == [1 + 2 * 3, 1 + 2 * 2]
+
+
+def linear_scores(r: StyleGAN2) -> None:
+    """D(x) = <a, x>, so that every loss of pairs has a closed form."""
+    a = torch.linspace(-0.01, 0.01, 3 * 16 * 16).reshape(3, 16, 16)
+    r.plain = r.passes = dataclasses.replace(r.plain, score=lambda x, c: (x * a).sum(dim=[1, 2, 3])[:, None])
+
+
+def test_relativistic_terms_in_closed_form():
+    """With D(x) = <a, x> the pairs' losses are softplus of the difference of two sums, and R1 = R2 = |a|^2."""
+    r = recipe(classes=3, **{"loss.kind": "rpgan", "loss.gamma": 4.0})
+    linear_scores(r)
+    real = r.reals(torch.rand(4, 3, 16, 16) * 2 - 1, torch.tensor([2, 0, 0, 1]))
+    a = torch.linspace(-0.01, 0.01, 3 * 16 * 16).reshape(3, 16, 16)
+    phases = {p.name: p for p in r.phases}
+    assert [(p.name, p.interval, p.reads_images) for p in r.phases] == [
+        ("Gmain", 1, True),
+        ("Gpath", 4, False),
+        ("Dmain", 1, True),
+        ("Dr1r2", 16, True),
+    ]
+    with torch.no_grad():
+        for name, sign in (("Gmain", 1), ("Dmain", -1)):
+            ws, _ = r._ws(r.plain, draws(name), c=real.c)
+            fake = r._synthesize(r.plain, ws, draws(name))
+            margin = ((real.images - fake) * a).sum(dim=[1, 2, 3])
+            ((loss, reports),) = list(r.losses(phases[name], real, draws(name)))
+            torch.testing.assert_close(loss, torch.nn.functional.softplus(sign * margin).mean())
+    terms = list(r.losses(phases["Dr1r2"], real, draws("Dr1r2")))
+    assert [next(iter(reports)) for _, reports in terms] == ["r1/penalty", "r2/penalty"]
+    for loss, _ in terms:
+        torch.testing.assert_close(loss, 4.0 / 2 * a.square().sum())
+
+
+def test_fakes_of_a_pair_have_the_class_of_their_real():
+    r = recipe(classes=3, **{"loss.kind": "rpgan"})
+    real = r.reals(torch.zeros(4, 3, 16, 16), torch.tensor([2, 0, 0, 1]))
+    seen = []
+    r.plain = r.passes = dataclasses.replace(r.plain, map=lambda z, c: seen.append(c) or r.G.mapping(z, c))
+    for phase in (p for p in r.phases if p.name != "Gpath"):
+        list(r.losses(phase, real, draws(phase.name)))
+    assert len(seen) >= 3 and all(torch.equal(c, real.c) for c in seen)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_every_relativistic_phase_teaches_its_network(classes):
+    r = recipe(classes, **{"loss.kind": "rpgan"})
+    for phase in r.phases:
+        before = [p.clone() for p in phase.network.parameters()]
+        phase.step([r.losses(phase, reals(r) if phase.reads_images else None, draws(phase.name))], 1, Collector())
+        assert phase.skipped() == 0
+        moved = [not torch.equal(a, b) for a, b in zip(before, phase.network.parameters(), strict=True)]
+        assert sum(moved) > len(moved) / 2
+
+
+def test_frozen_layers_of_d_stay_as_they_are():
+    """Five layers from the image: the RGB layer, three convolutions of the first block, one of the second."""
+    r = recipe(**{"optimizer.freeze_d": 5})
+    before = {name: p.clone() for name, p in r.D.named_parameters()}
+    for phase in r.phases:
+        phase.step([r.losses(phase, reals(r) if phase.reads_images else None, draws(phase.name))], 1, Collector())
+    same = {name for name, p in r.D.named_parameters() if torch.equal(p, before[name])}
+    frozen = ("from_rgb.", "blocks.0.", "blocks.1.conv0.")
+    assert same == {name for name in before if name.startswith(frozen)} and len(same) == 2 + 5 + 2
 
 
 def test_main_and_regularisation_share_one_adam():
