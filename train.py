@@ -36,7 +36,7 @@ Examples:
     "--transfer",
     type=click.Path(path_type=Path),
     group="Data",
-    help="Start from the weights of this network, which must have the same shape.",
+    help="Start from the weights of this network. Classes, channels and size of the images may differ.",
 )
 @option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Where runs are kept.")
 @option("--dry-run", is_flag=True, group="Output", help="Print the configuration and the networks, and stop.")

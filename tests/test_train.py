@@ -99,22 +99,17 @@ def test_transfer_takes_the_weights_and_starts_anew(finished, tmp_path):
 @pytest.mark.parametrize(
     "change, blame",
     [
-        (
-            ["--data", "demo:32"],
-            "generator.height 16, but this run has 32: convert the data with dataset_tool.py --resolution 16x16",
-        ),
-        (
-            ["--data", "demo:16", "--labels", "none"],
-            "generator.classes 5, but this run has 0: give data with 5 classes, see --labels",
-        ),
+        (["--data", "demo:24x16"], "doublings of 4x4, and those of 24x16 of 6x4: take images of the same shape"),
         (
             ["--data", "demo:16", "--set=generator.w_dim=4"],
-            "generator.w_dim 8, but this run has 4: use --set generator.w_dim=8",
+            "its generator.w_dim is 8, but this run has 4: use --set generator.w_dim=8",
         ),
         (
-            ["--data", "demo:16", "--set=discriminator.channel_base=64"],
-            "discriminator.channel_base 128, but this run has 64",
+            ["--data", "demo:32", "--set=discriminator.channel_base=64"],
+            "its discriminator.channel_base is 128, but this run has 64",
         ),
+        (["--data", "demo:32", "--freeze-d", "2"], "--freeze-d would freeze layers that start anew"),
+        (["--data", "demo:16", "--freeze-d", "8"], "--freeze-d 8 is more than the 7 layers of D before its last ones"),
     ],
 )
 def test_transfer_says_which_option_is_to_blame(finished, tmp_path, change, blame):
@@ -123,6 +118,28 @@ def test_transfer_says_which_option_is_to_blame(finished, tmp_path, change, blam
     network = finished / "network-000000.1.safetensors"
     assert blame in refused(run("--outdir", str(tmp_path), "--transfer", str(network), *sets, *change))
     assert not list(tmp_path.iterdir())
+
+
+def test_transfer_to_larger_images_without_classes(finished, tmp_path):
+    """The blocks of both sizes are taken, and the log says what starts anew."""
+    network = finished / "network-000000.1.safetensors"
+    sets = tiny_sets(pace__kimg=0.004)
+    options = ["--data", "demo:32", "--labels", "none", "--outdir", str(tmp_path), "--transfer", str(network)]
+    result = run(*options, *sets)
+    assert result.exit_code == 0, result.output
+    what = "images of 32x32 instead of 16x16 and no classes instead of 5"
+    assert f"took G_ema, G, D from {network}; for {what}, what has no counterpart starts anew" in result.output
+
+
+def test_freeze_d_keeps_the_layers_of_the_network_it_starts_from(finished, tmp_path):
+    network = finished / "network-000000.1.safetensors"
+    options = ["--data", "demo:16", "--outdir", str(tmp_path), "--transfer", str(network), "--freeze-d", "4"]
+    result = run(*options, *tiny_sets(pace__kimg=0.016))
+    assert result.exit_code == 0, result.output
+    (folder,) = tmp_path.iterdir()
+    new, old = read_network(next(folder.glob("network-*"))).tensors, read_network(network).tensors
+    same = {key for key in old if key.startswith("D.") and torch.equal(new[key], old[key])}
+    assert same == {key for key in old if key.startswith(("D.from_rgb.", "D.blocks.0."))}
 
 
 def test_a_labelled_zip_trains_by_class_and_says_so(tmp_path):

@@ -171,6 +171,11 @@ class TrainConfig(Section):
                 f"--batch-gpu {pace.batch_gpu} is not a multiple of the minibatch-std group: "
                 f"choose another or --set discriminator.mbstd_group={pace.batch_gpu}"
             )
+        layers = D.doublings * (3 if D.architecture == "residual" else 2) + 1
+        if self.optimizer.freeze_d > layers:
+            raise ValueError(
+                f"--freeze-d {self.optimizer.freeze_d} is more than the {layers} layers of D before its last ones"
+            )
         if self.compile and self.checkpoint_activations:
             raise ValueError(
                 "--compile is for speed, --checkpoint-activations for memory, and they do not go together: give one"

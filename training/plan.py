@@ -89,6 +89,8 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -
         "precision": resolve_precision(given.get("precision", "auto"), device, training=True),
         "workers": given.get("workers", loader.default_workers(dataset, on_cpu=device.type == "cpu")),
     }
+    if network is None and given.get("optimizer.freeze_d"):
+        raise ValueError("--freeze-d leaves layers of a trained D as they are: give --transfer with it")
     if network is not None:
         machine["average.ramp"] = given.get("average.ramp", 0.0)  # the average starts from a trained network
     image = {name: getattr(dataset, name) for name in ("height", "width", "channels", "classes")}

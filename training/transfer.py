@@ -1,35 +1,44 @@
 """Transfer learning: a new run that starts from the weights of a trained network."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel
 
 from models.families import NetworkFile, read_network
+from models.stylegan2 import adaptation
+from models.stylegan2.config import ImageConfig
+from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.generator import Generator
 from training.config import TrainConfig
 from training.stylegan2 import StyleGAN2
-
-# For each setting of a network that must agree: what to do when it does not.
-MENDS = {
-    "height": "convert the data with dataset_tool.py --resolution {size}",
-    "width": "convert the data with dataset_tool.py --resolution {size}",
-    "channels": "give data with {theirs} channels",
-    "classes": "give data with {theirs} classes, see --labels",
-}
 
 
 def open_transfer(path: Path, config: TrainConfig) -> NetworkFile:
     """Reads the network file and makes sure that `transfer` will work, before anything is written.
 
     Raises:
-        FileNotFoundError, ValueError: when the file is not usable, or its networks are of another shape.
+        FileNotFoundError, ValueError: when the file is not usable, or its networks do not fit this run.
     """
     file = read_network(path)
     for name in file.parts:
         kind = "discriminator" if name == "D" else "generator"
-        _compare(path, kind, _shape_settings(file.part(name).config), _shape_settings(getattr(config, kind)))
+        theirs: ImageConfig = file.part(name).config  # type: ignore[assignment]
+        try:
+            adaptation.check(kind, theirs, getattr(config, kind))
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be taken: {error}") from error
+    if config.optimizer.freeze_d:
+        _check_freezing(file, config)
     return file
+
+
+def _check_freezing(file: NetworkFile, config: TrainConfig) -> None:
+    if "D" not in file.parts:
+        raise ValueError(f"{file.path} has no D whose layers --freeze-d could leave as they are: leave --freeze-d out")
+    D: ImageConfig = file.part("D").config  # type: ignore[assignment]
+    if D.doublings != config.discriminator.doublings:
+        raise ValueError(
+            "--freeze-d would freeze layers that start anew, for the images have another size than those of "
+            f"{file.path}: leave --freeze-d out"
+        )
 
 
 def transfer(file: NetworkFile, recipe: StyleGAN2) -> str:
@@ -37,26 +46,22 @@ def transfer(file: NetworkFile, recipe: StyleGAN2) -> str:
 
     A file that holds only the averaged generator gives G too; D then starts anew.
     """
-    taken = []
+    taken: list[str] = []
+    changes: list[str] = []
     for name, network in recipe.networks.items():
         source = name if name in file.parts else "G_ema"
         if name == "D" and "D" not in file.parts:
             continue
-        network.load_state_dict(file.part(source).state_dict())
+        state, changes = _adapted(file.part(source), network)
+        network.load_state_dict(state)
         taken.append(name if source == name else f"{name} (from {source})")
     missing = "" if "D" in file.parts else "; it has no D, which starts anew"
-    return f"took {', '.join(taken)} from {file.path}{missing}"
+    anew = f"; for {' and '.join(changes)}, what has no counterpart starts anew" if changes else ""
+    return f"took {', '.join(taken)} from {file.path}{missing}{anew}"
 
 
-def _compare(path: Path, kind: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    for name, value in theirs.items():
-        if value != ours[name]:
-            mend = MENDS.get(name, f"use --set {kind}.{name}={value}")
-            mend = mend.format(theirs=value, size=f"{theirs['width']}x{theirs['height']}")
-            raise ValueError(f"{path} has {kind}.{name} {value}, but this run has {ours[name]}: {mend}")
-
-
-def _shape_settings(config: Any) -> dict[str, Any]:
-    """The settings of a network that decide the shapes of its tensors."""
-    settings: BaseModel = config
-    return {name: value for name, value in settings.model_dump().items() if name not in ("clamp", "mbstd_group")}
+def _adapted(theirs: object, ours: object) -> adaptation.Adapted:
+    if isinstance(theirs, Generator) and isinstance(ours, Generator):
+        return adaptation.adapt_generator(theirs, ours)
+    assert isinstance(theirs, Discriminator) and isinstance(ours, Discriminator)
+    return adaptation.adapt_discriminator(theirs, ours)

@@ -76,7 +76,7 @@ def test_relativistic_terms_in_closed_form():
             ws, _ = r._ws(r.plain, draws(name), c=real.c)
             fake = r._synthesize(r.plain, ws, draws(name))
             margin = ((real.images - fake) * a).sum(dim=[1, 2, 3])
-            ((loss, reports),) = list(r.losses(phases[name], real, draws(name)))
+            ((loss, _),) = list(r.losses(phases[name], real, draws(name)))
             torch.testing.assert_close(loss, torch.nn.functional.softplus(sign * margin).mean())
     terms = list(r.losses(phases["Dr1r2"], real, draws("Dr1r2")))
     assert [next(iter(reports)) for _, reports in terms] == ["r1/penalty", "r2/penalty"]

@@ -1,0 +1,162 @@
+"""A trained network's tensors for a network of other classes, other image channels, or a larger or smaller image.
+
+What both networks have is taken over, and where that can be, the new network computes at first what the old one did:
+a generator of larger images shows the old ones enlarged, one of grey images the old ones in grey, one with classes the
+same for each. The rest keeps its initial values.
+"""
+
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from imaging.sizes import spell
+from models.stylegan2.config import ImageConfig
+from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.generator import Generator
+from models.stylegan2.layers import pixel_norm
+from models.stylegan2.mapping import MappingNetwork
+
+Adapted = tuple[dict[str, Tensor], list[str]]  # a state_dict, and what differs, in words
+
+# Whether a colour image is opaque is a matter of its fourth channel being 1.
+_GREY = torch.full([1, 3], 1 / 3)
+_TO_RGB = {1: torch.ones(3, 1), 3: torch.eye(3), 4: torch.eye(3, 4)}
+_FROM_RGB = {1: _GREY, 3: torch.eye(3), 4: torch.eye(4, 3)}
+
+
+def conversion(source: int, dest: int) -> tuple[Tensor, Tensor]:
+    """The affine map M x + o of pixels in [-1, 1] between 1, 3 and 4 channels: M [dest, source] and o [dest].
+
+    Grey becomes three equal channels, colour the mean of its three; what had no alpha becomes opaque, and alpha is
+    dropped.
+    """
+    if source == dest:
+        return torch.eye(source), torch.zeros(source)
+    offset = torch.zeros(dest)
+    if dest == 4:
+        offset[3] = 1.0
+    return _FROM_RGB[dest] @ _TO_RGB[source], offset
+
+
+@torch.no_grad()
+def adapt_generator(theirs: Generator, ours: Generator) -> Adapted:
+    """The state of `ours`, with all that `theirs` has for it. The networks must pass `check`."""
+    old, new = theirs.state_dict(), _copied(ours)
+    a, b = theirs.config, ours.config
+    shared = min(a.doublings, b.doublings)
+    _adapt_latents(theirs.mapping, ours.mapping, new)
+    new["synthesis.const"] = old["synthesis.const"]
+    for key in new:
+        if key.startswith("synthesis.blocks.") and int(key.split(".")[2]) <= shared:
+            new[key] = old[key]
+    M, offset = conversion(a.channels, b.channels)
+    for k in range(b.doublings + 1):
+        rgb = f"synthesis.blocks.{k}.rgb"
+        if k <= shared:
+            new[f"{rgb}.conv.weight"] = torch.einsum("oi, ic... -> oc...", M, old[f"{rgb}.conv.weight"])
+            new[f"{rgb}.bias"] = M @ old[f"{rgb}.bias"]
+        else:  # adds nothing yet to the enlarged image
+            new[f"{rgb}.conv.weight"].zero_()
+            new[f"{rgb}.bias"].zero_()
+    new[f"synthesis.blocks.{b.doublings}.rgb.bias"] += offset
+    return new, _changes(a, b)
+
+
+def _adapt_latents(theirs: MappingNetwork, ours: MappingNetwork, state: dict[str, Tensor]) -> None:
+    """The mapping network of a generator. Its first layer reads z, and after it the embedding of the class."""
+    old = {f"mapping.{key}": tensor for key, tensor in theirs.state_dict().items()}
+    first, z_dim = "mapping.layers.0.weight", ours.z_dim
+    for key, tensor in old.items():
+        if key != first and key in state and state[key].shape == tensor.shape:
+            state[key] = tensor
+    # Gains go with the number of inputs, of which a class takes its share.
+    weight = old[first] * sqrt(state[first].shape[1] / old[first].shape[1])
+    state[first][:, :z_dim] = weight[:, :z_dim]
+    if theirs.embed is not None and ours.embed is not None:
+        state[first][:, z_dim:] = weight[:, z_dim:]
+    elif ours.embed is not None:
+        state[first][:, z_dim:] = 0  # every class begins as the network without classes
+    elif theirs.embed is not None:
+        layer = theirs.layers[0]
+        means = pixel_norm(theirs.embed(torch.eye(theirs.classes))).mean(dim=0)  # [w_dim], of all classes
+        reached = old[first][:, z_dim:] @ means * layer.weight_gain
+        state["mapping.layers.0.bias"] = old["mapping.layers.0.bias"] + reached / layer.bias_gain
+
+
+@torch.no_grad()
+def adapt_discriminator(theirs: Discriminator, ours: Discriminator) -> Adapted:
+    """The state of `ours`, with all that `theirs` has for it. The networks must pass `check`."""
+    old, new = theirs.state_dict(), _copied(ours)
+    a, b = theirs.config, ours.config
+    shift = b.doublings - a.doublings  # the first block is that of the largest size
+    for key in old:
+        head, *rest = key.split(".")
+        if head == "blocks" and (number := int(rest[0]) + shift) >= 0:
+            new[".".join([head, str(number), *rest[1:]])] = old[key]
+        elif head == "tail" and new[key].shape == old[key].shape:
+            new[key] = old[key]
+    if shift == 0:
+        M, offset = conversion(b.channels, a.channels)
+        weight = old["from_rgb.weight"]
+        gain = sqrt(b.channels / a.channels)
+        new["from_rgb.weight"] = torch.einsum("oi..., ij -> oj...", weight, M) * gain
+        reached = torch.einsum("oikl, i -> o", weight, offset) * theirs.from_rgb.weight_gain
+        new["from_rgb.bias"] = old["from_rgb.bias"] + reached
+    _adapt_classes(theirs, ours, new)
+    return new, _changes(a, b)
+
+
+def _adapt_classes(theirs: Discriminator, ours: Discriminator, state: dict[str, Tensor]) -> None:
+    """The projection on the class, and the layer before it."""
+    old = theirs.state_dict()
+    if ours.mapping is not None and theirs.mapping is not None:
+        state |= {key: old[key] for key in old if key.startswith("mapping.") and state[key].shape == old[key].shape}
+    elif theirs.mapping is not None:
+        vectors = theirs.mapping(None, torch.eye(theirs.config.classes))  # [classes, width]
+        mean = vectors.mean(dim=0) / sqrt(vectors.shape[1])  # the score is linear in it: this is that of all classes
+        state["tail.out.weight"] = mean[None] @ old["tail.out.weight"]
+        state["tail.out.bias"] = (mean @ old["tail.out.bias"])[None]
+
+
+def check(kind: str, theirs: ImageConfig, ours: ImageConfig) -> None:
+    """Makes sure that what both networks have is of the same shape. `kind` is generator or discriminator.
+
+    Raises:
+        ValueError: naming the first setting that is in the way, its values, and the setting that would do.
+    """
+    if theirs.base != ours.base:
+        sizes = [spell(*config.base) for config in (theirs, ours)]
+        raise ValueError(
+            f"its images of {spell(theirs.height, theirs.width)} are doublings of {sizes[0]}, and those of "
+            f"{spell(ours.height, ours.width)} of {sizes[1]}: take images of the same shape, cropped or padded"
+        )
+    size = ("height", "width", "channels", "classes", "clamp", "mbstd_group", "channel_base", "channel_max")
+    for name, value in theirs.model_dump().items():
+        if name not in size and value != getattr(ours, name):
+            raise ValueError(_differs(f"{kind}.{name}", value, getattr(ours, name)))
+    for k in range(min(theirs.doublings, ours.doublings) + 1):
+        if theirs.channels_at(k) != ours.channels_at(k):
+            name = "channel_base" if theirs.channel_base != ours.channel_base else "channel_max"
+            raise ValueError(_differs(f"{kind}.{name}", getattr(theirs, name), getattr(ours, name)))
+
+
+def _differs(name: str, theirs: object, ours: object) -> str:
+    return f"its {name} is {theirs}, but this run has {ours}: use --set {name}={theirs}"
+
+
+def _copied(network: torch.nn.Module) -> dict[str, Tensor]:
+    return {key: tensor.clone() for key, tensor in network.state_dict().items()}
+
+
+def _changes(theirs: ImageConfig, ours: ImageConfig) -> list[str]:
+    """In words, what differs between two networks that pass `check`."""
+    found = []
+    if theirs.doublings != ours.doublings:
+        sizes = spell(theirs.height, theirs.width), spell(ours.height, ours.width)
+        found.append(f"images of {sizes[1]} instead of {sizes[0]}")
+    if theirs.channels != ours.channels:
+        found.append(f"{ours.channels} channels instead of {theirs.channels}")
+    if theirs.classes != ours.classes:
+        found.append(f"{ours.classes or 'no'} classes instead of {theirs.classes or 'none'}")
+    return found
