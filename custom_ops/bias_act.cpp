@@ -96,7 +96,7 @@ template bool product_kernel(const Product<Half>&, const Tensor&, int, const Cur
 }  // namespace custom_ops
 
 STABLE_TORCH_LIBRARY_IMPL(custom_ops, CPU, m) {
-  m.impl("bias_act", TORCH_BOX(&custom_ops::bias_act));
-  m.impl("bias_act_backward", TORCH_BOX(&custom_ops::bias_act_backward));
-  m.impl("bias_act_curvature", TORCH_BOX(&custom_ops::bias_act_curvature));
+  m.impl("bias_act", ENTRY(bias_act));
+  m.impl("bias_act_backward", ENTRY(bias_act_backward));
+  m.impl("bias_act_curvature", ENTRY(bias_act_curvature));
 }

@@ -246,7 +246,7 @@ INSTANTIATE_SCALE_BIAS_ACT(Half)
 }  // namespace custom_ops
 
 STABLE_TORCH_LIBRARY_IMPL(custom_ops, CUDA, m) {
-  m.impl("scale_bias_act", TORCH_BOX(&custom_ops::scale_bias_act));
-  m.impl("scale_bias_act_backward", TORCH_BOX(&custom_ops::scale_bias_act_backward));
-  m.impl("scale_bias_act_jvp", TORCH_BOX(&custom_ops::scale_bias_act_jvp));
+  m.impl("scale_bias_act", ENTRY(scale_bias_act));
+  m.impl("scale_bias_act_backward", ENTRY(scale_bias_act_backward));
+  m.impl("scale_bias_act_jvp", ENTRY(scale_bias_act_jvp));
 }

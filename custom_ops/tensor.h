@@ -13,6 +13,7 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include "boxing.h"
 #include "scalar.h"
 
 namespace custom_ops {

@@ -173,4 +173,4 @@ Tensor upfirdn2d(
 }  // namespace
 }  // namespace custom_ops
 
-STABLE_TORCH_LIBRARY_IMPL(custom_ops, CPU, m) { m.impl("upfirdn2d", TORCH_BOX(&custom_ops::upfirdn2d)); }
+STABLE_TORCH_LIBRARY_IMPL(custom_ops, CPU, m) { m.impl("upfirdn2d", ENTRY(upfirdn2d)); }
