@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from typing import ClassVar
 
 import pytest
 import torch
@@ -14,21 +15,19 @@ CALLS = 2000
 class Mallinfo(ctypes.Structure):
     """What malloc.h of the GNU C library calls struct mallinfo2."""
 
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in [
-            "arena",
-            "ordblks",
-            "smblks",
-            "hblks",
-            "hblkhd",
-            "usmblks",
-            "fsmblks",
-            "uordblks",
-            "fordblks",
-            "keepcost",
-        ]
+    _names: ClassVar = [
+        "arena",
+        "ordblks",
+        "smblks",
+        "hblks",
+        "hblkhd",
+        "usmblks",
+        "fsmblks",
+        "uordblks",
+        "fordblks",
+        "keepcost",
     ]
+    _fields_: ClassVar = [(name, ctypes.c_size_t) for name in _names]
 
 
 def bytes_in_use() -> int:
