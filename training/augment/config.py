@@ -62,9 +62,13 @@ class AugmentConfig(BaseModel):
     def _does_something(self) -> "AugmentConfig":
         if self.mode == "fixed" and not self.p:
             raise ValueError("--aug fixed with --p 0 augments nothing: give a --p above 0, or --aug none")
-        if self.mode == "none" and self.p:
-            raise ValueError(f"--p {self.p:g} has no use with --aug none: leave it out, or give --aug fixed or ada")
         return self
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """The settings that this mode does not look at."""
+        of_ada = ("target", "ada_kimg", "interval")
+        return {"ada": (), "fixed": of_ada, "none": ("pipe", "p", *of_ada)}[self.mode]
 
     @property
     def transformations(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ COLOR = frozenset(CATEGORIES["color"])
 
 
 class Augmentation:
-    """Transforms each image of a batch at random, in a way that can be differentiated by the images any number of times.
+    """Transforms each image of a batch at random. May be differentiated by the images any number of times.
 
     It works on 1, 3 and 4 channels of any height and width. Geometry, filters and cutout treat all channels alike;
     colours and noise leave the fourth, alpha, as it is, and hue and saturation a grey image.
