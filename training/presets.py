@@ -8,8 +8,8 @@ from models.stylegan2.config import FP16_CLAMP
 from torch_utils.config import build
 from training.config import TrainConfig, suits_group
 
-# So many images D may still learn by heart. In the ADA paper (section 4, figure 7) that holds for the 50 000 of CIFAR-10
-# and for 30 000 of FFHQ and of LSUN cat; with 100 000 cats augmentation cost a little quality.
+# So many images D may still learn by heart. In the ADA paper (section 4, figure 7) it does so with the 50 000 of
+# CIFAR-10, and with 30 000 of FFHQ or LSUN cat; with 100 000 cats augmentation cost a little quality.
 FEW_IMAGES = 50_000
 
 
