@@ -30,7 +30,7 @@ class Strength:
         self._new = torch.zeros(2, device=device)  # in this iteration, of this process
 
     def observe(self, scores: Tensor) -> None:
-        """Takes D's scores of real images into account."""
+        """Takes D's scores of real images into account, any shape; of pairs, those less the scores of the fakes."""
         if self.config.mode == "ada":
             signs = (scores > 0).float() - (scores < 0).float()  # that of nan is 0, lest p become nan for ever
             self._new = self._new + torch.stack([signs.sum(), torch.ones_like(signs).sum()])

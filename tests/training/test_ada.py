@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -122,20 +123,37 @@ def test_r1_goes_through_the_augmentation():
             torch.testing.assert_close(a, e, rtol=1e-3, atol=1e-4 * float(e.abs().max()) + 1e-9)
 
 
-def test_all_that_d_sees_is_augmented(monkeypatch):
-    """Fakes for G, fakes and reals for D, and reals for R1, each with draws of its own."""
-    r = recipe(**{"augment.mode": "fixed", "augment.p": 0.5})
-    seen, honest = [], r.augment
+@pytest.mark.parametrize("loss, looks", [("logistic", 4), ("rpgan", 6)])
+def test_all_that_d_sees_is_augmented(monkeypatch, loss, looks):
+    """Fakes and reals, for G, for D and for their penalties, each with draws of its own."""
+    r = recipe(**{"augment.mode": "fixed", "augment.p": 0.5, "loss.kind": loss})
+    seen, scored, honest = [], [], r.augment
     monkeypatch.setattr(r, "augment", lambda images, p, chances: seen.append(chances) or honest(images, p, chances))
+    r.D.register_forward_hook(lambda *_: scored.append(1))
     for phase in r.phases:
         phase.network.requires_grad_(True)
         list(r.losses(phase, reals(r), draws(phase.name)))
         phase.network.requires_grad_(False)
-    assert len(seen) == 4
-    assert len({float(chances.uniform("hue")[0]) for chances in seen}) == 4
+    assert len(seen) == len(scored) == looks
+    assert len({float(chances.uniform("hue")[0]) for chances in seen}) == looks
 
 
-LENGTH = {"pace__kimg": 0.12, "augment__mode": "ada", "augment__ada_kimg": 0.2, "augment__pipe": "bgcfnc"}
+def test_of_pairs_the_differences_are_watched(monkeypatch):
+    """D's scores themselves may be anywhere then."""
+    r = recipe(**{"augment.mode": "ada", "loss.kind": "rpgan"})
+    phase, watched = next(p for p in r.phases if p.name == "Dmain"), []
+    monkeypatch.setattr(r.strength, "observe", watched.append)
+    phase.network.requires_grad_(True)
+    ((_, reports),) = r.losses(phase, reals(r), draws("Dmain"))
+    assert torch.equal(watched[0], reports["margin"]) and float(reports["augment/p"]) == 0
+
+
+LENGTH: dict[str, Any] = {
+    "pace__kimg": 0.12,
+    "augment__mode": "ada",
+    "augment__ada_kimg": 0.2,
+    "augment__pipe": "bgcfnc",
+}
 
 
 @pytest.fixture(scope="module")

@@ -39,5 +39,6 @@ def drawn(batch: int, start: int = 0, stop: int | None = None, iteration: int = 
 
 
 def augmented(images: Tensor, chances, p: float = 1.0, names: frozenset[str] | set[str] = ALL) -> Tensor:
-    make = Augmentation(frozenset(names), *images.shape[2:], CPU)
+    height, width = images.shape[2:]
+    make = Augmentation(frozenset(names), height, width, CPU)
     return make(images, torch.tensor(p), chances)
