@@ -27,25 +27,16 @@ def recolor(images: Tensor, names: frozenset[str], chances: Chances, p: Tensor) 
 
     def drawn(name: str, values: Tensor) -> Tensor:
         occurs = chances.occurs(name, p) if name in names else torch.zeros_like(values, dtype=torch.bool)
-        return torch.where(occurs, values, 0.0)[:, None, None]
+        return torch.where(occurs, values, 0.0)[:, None, None, None]
 
-    b = drawn("brightness", chances.normal("brightness")) * BRIGHTNESS  # [N, 1, 1], and so on
+    b = drawn("brightness", chances.normal("brightness")) * BRIGHTNESS  # [N, 1, 1, 1], and so on
     c = torch.exp2(drawn("contrast", chances.normal("contrast")) * CONTRAST)
     f = 1 - 2 * drawn("lumaflip", (chances.uniform("lumaflip") * 2).floor())
     theta = drawn("hue", chances.uniform("hue") * 2 - 1) * pi
     s = torch.exp2(drawn("saturation", chances.normal("saturation")) * SATURATION)
 
-    x = images[:, :3].flatten(2)  # [N, C, H W]
-    if images.shape[1] == 1:
-        return (f * c * (x + b)).reshape(images.shape)
-    matrix = _matrix(f * c, c * s * theta.cos(), c * s * theta.sin())
-    colored = torch.baddbmm(f * c * b, matrix, x).reshape(images[:, :3].shape)
+    x = images[:, :3]
+    luma = x.mean(dim=1, keepdim=True)  # V x
+    turned = (x.roll(1, 1) - x.roll(-1, 1)) / sqrt(3)  # K x
+    colored = f * c * (luma + b) + c * s * (theta.cos() * (x - luma) + theta.sin() * turned)
     return torch.cat([colored, images[:, 3:]], dim=1) if images.shape[1] > 3 else colored
-
-
-def _matrix(along: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """along V + cosine (1 - V) + sine K, [N, 3, 3]."""
-    one = torch.eye(3, device=along.device)
-    V = torch.full_like(one, 1 / 3)
-    K = (one.roll(1, 0) - one.roll(1, 1)) / sqrt(3)
-    return along * V + cosine * (one - V) + sine * K

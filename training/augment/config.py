@@ -72,11 +72,7 @@ class AugmentConfig(BaseModel):
 
     @property
     def transformations(self) -> frozenset[str]:
-        """The names of all that `augment` is to do."""
-        names = [self.pipe] if self.pipe in CATEGORIES else _by_letters(self.pipe)
-        return frozenset(transformation for name in names for transformation in CATEGORIES[name])
-
-
-def _by_letters(pipe: str) -> list[str]:
-    """bgcfnc -> blit, geom, color, filter, noise, cutout. The first c is colour, the second cutout."""
-    return list(CATEGORIES)[: len(pipe)]
+        """The names of all that an `Augmentation` is to do."""
+        # bgcfnc is the categories in their order: the first c is colour, the second cutout.
+        categories = [self.pipe] if self.pipe in CATEGORIES else list(CATEGORIES)[: len(self.pipe)]
+        return frozenset(name for category in categories for name in CATEGORIES[category])

@@ -42,14 +42,12 @@ class Filtering:
 
     def __init__(self, device: torch.device) -> None:
         self.bank = torch.tensor(bandpass(), dtype=torch.float32).to(device)  # [BANDS, taps]
-        # What each band in turn changes of its own power: that of the others is but normalised.
         self.power = torch.tensor(POWER).to(device)
-        self.bands = torch.eye(BANDS).to(device)
 
     def __call__(self, images: Tensor, chances: Chances, p: Tensor) -> Tensor:
         """Images [N, C, H, W], mirrored at their edges; all channels alike."""
         N, C, H, W = images.shape
-        taps = self.gains(chances, p) @ self.bank  # [N, taps]
+        taps = (self.gains(chances, p)[:, :, None] * self.bank).sum(dim=1)  # [N, taps]
         count = taps.shape[1]
         f = taps[:, None].expand(-1, C, -1).reshape(N * C, 1, 1, count)
         x = mirrored(mirrored(images, 2, -(count // 2), H + count // 2), 3, -(count // 2), W + count // 2)
@@ -62,6 +60,5 @@ class Filtering:
         names = [f"filter {band}" for band in range(BANDS)]
         t = torch.stack([torch.where(chances.occurs(name, p), chances.normal(name), 0.0) for name in names], dim=1)
         t = torch.exp2(t * GAIN)  # [N, BANDS]
-        power = (t.square() - 1) * self.power + 1  # of the image after the change of one band
-        changed = torch.where(self.bands.bool(), t[:, :, None], 1.0)  # [N, change, BANDS]
-        return (changed * power.rsqrt()[:, :, None]).prod(dim=1)
+        power = (t.square() - 1) * self.power + 1  # of the whole, when this band alone has changed
+        return t * power.rsqrt().prod(dim=1, keepdim=True)

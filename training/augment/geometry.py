@@ -28,7 +28,7 @@ MARGIN = len(SYM6) // 4  # pixels beyond the edge that an enlarged image hangs o
 def inverse(names: frozenset[str], chances: Chances, p: Tensor, height: int, width: int) -> Tensor:
     """The matrices [N, 3, 3] that say where in the originals the places of the augmented images lie."""
     steps = [*_blitting(names, chances, p, height, width), *_general(names, chances, p, height, width)]
-    return reduce(torch.matmul, steps)
+    return reduce(_product, steps)
 
 
 def _blitting(names: frozenset[str], chances: Chances, p: Tensor, height: int, width: int) -> Iterable[Tensor]:
@@ -74,6 +74,11 @@ def _where(occurs: Tensor, value: Tensor) -> Tensor:
     return torch.where(occurs, value, 0.0)
 
 
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a b, without `matmul`, which may round to ten bits where TF32 is allowed: half a pixel of 512."""
+    return (a[:, :, :, None] * b[:, None]).sum(dim=2)
+
+
 def _scaling(x: Tensor, y: Tensor) -> Tensor:
     zero = torch.zeros_like(x)
     return _matrix(x, zero, zero, zero, y, zero)
@@ -117,20 +122,21 @@ class Resampling:
         """Images [N, C, H, W] by matrices [N, 3, 3] from the places in the result to those in the images."""
         for dim, side in ((3, self.width), (2, self.height)):
             images = mirrored(images, dim, -MARGIN, 2 * side - 2 + MARGIN)  # a period, and what its enlargement needs
-        images = upfirdn2d(images, self.wavelet, up=2, gain=4)  # [N, C, 4 H - 3, 4 W - 3]: the first pixel comes again
+        images = upfirdn2d(images, self.wavelet, up=2, gain=4)  # [N, C, 4 H - 3, 4 W - 3]: the first comes again
         images = grid_sample(images, self._grid(matrix))  # [N, C, 2 H + 10, 2 W + 10]
         return upfirdn2d(images, self.wavelet, down=2, flip_filter=True)  # [N, C, H, W]
 
     def _grid(self, matrix: Tensor) -> Tensor:
         """Where the pixels that are to be reduced come from, [N, 2 H + 10, 2 W + 10, 2], as `grid_sample` takes it."""
-        x, y = (self._places(side, matrix.device) for side in (self.width, self.height))
-        found = []
-        for row, side in zip(matrix[:, :2].unbind(1), (self.width, self.height), strict=True):
+        sides = (self.width, self.height)
+        x, y = (self._places(side, matrix.device) for side in sides)
+        coordinates = []
+        for side, row in zip(sides, matrix.unbind(1), strict=False):
             a, b, shift = row[:, :, None].unbind(1)  # [N, 1] each
-            vertical = b * y + (2 * shift + side - 1)  # [N, 2 H + 10]
-            place = (vertical[:, :, None] + (a * x)[:, None, :]) % (4 * side - 4)
-            found.append((2 * place + 1) / (4 * side - 3) - 1)
-        return torch.stack(found, dim=3)
+            by_line = b * y + (2 * shift + side - 1)  # [N, 2 H + 10]
+            place = (by_line[:, :, None] + (a * x)[:, None, :]) % (4 * side - 4)
+            coordinates.append((2 * place + 1) / (4 * side - 3) - 1)
+        return torch.stack(coordinates, dim=3)
 
     @staticmethod
     def _places(side: int, device: torch.device) -> Tensor:
