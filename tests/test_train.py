@@ -91,6 +91,7 @@ def test_transfer_takes_the_weights_and_starts_anew(finished, tmp_path):
     (folder,) = tmp_path.iterdir()
     new, old = read_network(next(folder.glob("network-*"))), read_network(network)
     assert new.metadata["kimg"] == 0.004
+    assert new.metadata["training"]["augment"]["ada_kimg"] == 100  # D may know the images soon
     for key in old.tensors:
         if not key.startswith("G_ema") and "w_average" not in key:
             torch.testing.assert_close(new.tensors[key], old.tensors[key], atol=1e-6, rtol=0)

@@ -6,6 +6,7 @@ So it is tried out before training begins, and given up if anything is amiss.
 """
 
 import warnings
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -70,10 +71,11 @@ def _compiled(recipe: StyleGAN2, backend: str) -> Passes:
 
 def _gradients(recipe: StyleGAN2) -> dict[str, Tensor]:
     """What the phases that may be compiled differentiate, by phase: the gradients of all parameters in a row."""
-    average = recipe.G.mapping.w_average.clone()
+    average, strength = recipe.G.mapping.w_average.clone(), copy(recipe.strength)
     phases = [phase for phase in recipe.phases if phase.name in ("Gmain", "Dmain")]
     gradients = {phase.name: _gradient(recipe, phase) for phase in phases}
     recipe.G.mapping.w_average.copy_(average)
+    recipe.strength = strength
     return gradients
 
 

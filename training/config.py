@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from imaging.dataset import DataConfig
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from torch_utils.device import Precision
+from training.augment.config import AugmentConfig
 
 
 def _flag(name: str, group: str, by_preset: bool = False) -> dict[str, Any]:
@@ -148,6 +149,7 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     average: AverageConfig = AverageConfig()
     pace: PaceConfig = PaceConfig()
+    augment: AugmentConfig = AugmentConfig()
 
     @property
     def arithmetic(self) -> Precision:

@@ -30,6 +30,11 @@ class Draws:
         whole = torch.randn(self.batch, dim, device=self.device, generator=self._generator(purpose))
         return whole[self.start : self.stop]
 
+    def uniforms(self, purpose: str, dim: int) -> Tensor:
+        """Numbers in [0, 1), [stop - start, dim]."""
+        whole = torch.rand(self.batch, dim, device=self.device, generator=self._generator(purpose))
+        return whole[self.start : self.stop]
+
     def classes(self, purpose: str, thresholds: Tensor) -> Tensor:
         """Class numbers [stop - start], drawn with frequencies whose running sums are given, float32 [classes]."""
         u = torch.rand(self.batch, device=self.device, generator=self._generator(purpose), dtype=torch.float32)

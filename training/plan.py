@@ -93,6 +93,7 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -
         raise ValueError("--freeze-d leaves layers of a trained D as they are: give --transfer with it")
     if network is not None:
         machine["average.ramp"] = given.get("average.ramp", 0.0)  # the average starts from a trained network
+        machine["augment.ada_kimg"] = given.get("augment.ada_kimg", 100.0)  # and D may know the images soon
     image = {name: getattr(dataset, name) for name in ("height", "width", "channels", "classes")}
     for part, (name, value) in itertools.product(("generator", "discriminator"), image.items()):
         if given.get(f"{part}.{name}", value) != value:
@@ -100,13 +101,28 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -
     values = {**given, **data, **machine}
     notes = [dataset.labels_note, *dataset.notes]
     if values.get("pace.batch_gpu") == "auto":
-        config = batch_gpu.largest(presets.by_batch_gpu(preset, image, values, distributed.world()), device)
+        config = batch_gpu.largest(
+            presets.by_batch_gpu(preset, image, values, distributed.world(), len(dataset)), device
+        )
         share = config.pace.batch // distributed.world()
         notes.append(f"--batch-gpu auto: {config.pace.batch_gpu} of {counted(share, 'image')} at once")
     else:
-        config = presets.resolve(preset, image, values, distributed.world())
+        config = presets.resolve(preset, image, values, distributed.world(), len(dataset))
+    if config.augment.mode != "none" and "augment.mode" not in given:
+        notes.append(f"--aug {config.augment.mode}: D sees all images augmented, for {len(dataset)} may not be enough")
+    _refuse_idle(given, config)
     file = None if network is None else open_transfer(network, config)
     return Plan(config, dataset, device, outdir, network=file, notes=tuple(notes))
+
+
+def _refuse_idle(given: Mapping[str, Any], config: TrainConfig) -> None:
+    """Refuses settings of augmentations that have no effect."""
+    mode = config.augment.mode
+    for name in (f"augment.{name}" for name in config.augment.idle):
+        if name in given:
+            raise ValueError(
+                f"{configs.flag_of(TrainConfig, name)} has no use with --aug {mode}: leave it out, or give --aug ada"
+            )
 
 
 def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:

@@ -14,7 +14,14 @@ from torch_utils.runs import Log, StatsFile
 from torch_utils.stats import Moments
 
 # What a status line shows: names in the statistics and their short forms.
-SHOWN = {"loss/G": "G", "loss/D fake": "Dfake", "loss/D real": "Dreal", "loss/D r1": "r1", "path/length": "path"}
+SHOWN = {
+    "loss/G": "G",
+    "loss/D fake": "Dfake",
+    "loss/D real": "Dreal",
+    "loss/D r1": "r1",
+    "path/length": "path",
+    "augment/p": "p",
+}
 
 
 class Report:

@@ -12,6 +12,8 @@ from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from torch_utils import distributed
 from training import gan_losses
+from training.ada import Strength
+from training.augment import Augmentation, Drawn
 from training.config import TrainConfig
 from training.draws import Draws
 from training.ema import Average, ema_beta
@@ -62,6 +64,9 @@ class StyleGAN2:
         self.plain = Passes(self.G.mapping, self.G.synthesis.render, self.D)
         self.passes = self.plain  # of the phases that need first derivatives only
         self.path_mean = torch.zeros([], device=device)
+        self.strength = Strength(config.augment, config.pace.batch, device)
+        size = (config.generator.height, config.generator.width)
+        self.augment = Augmentation(config.augment.transformations, *size, device)
         self.phases = self._phases()
 
     def _phases(self) -> list[Phase]:
@@ -106,11 +111,11 @@ class StyleGAN2:
                 yield self._discriminator_pair_term(reals, draws)
             case "Dmain", Reals():
                 yield self._fake_term(draws)
-                yield self._real_term(reals)
+                yield self._real_term(reals, draws)
             case "Dr1", Reals():
-                yield self._r1_term(reals)
+                yield self._r1_term(reals, draws)
             case "Dr1r2", Reals():
-                yield self._r1_term(reals)
+                yield self._r1_term(reals, draws)
                 yield self._r2_term(reals, draws)
             case name, _:
                 raise ValueError(f"StyleGAN2 has no phase {name} for this batch")
@@ -118,16 +123,16 @@ class StyleGAN2:
     def _generator_term(self, draws: Draws) -> Term:
         self.passes.begin()
         ws, c = self._ws(self.passes, draws)
-        scores = self.passes.score(self._synthesize(self.passes, ws, draws), c)
+        scores = self._scored(self.passes, self._synthesize(self.passes, ws, draws), c, draws, "fake")
         loss = gan_losses.generator_loss(scores).mean()
         return loss, {"scores/fake G": scores, "signs/fake G": scores.sign(), "loss/G": loss}
 
     def _generator_pair_term(self, reals: Reals, draws: Draws) -> Term:
         self.passes.begin()
         ws, _ = self._ws(self.passes, draws, c=reals.c)
-        fake = self.passes.score(self._synthesize(self.passes, ws, draws), reals.c)
+        fake = self._scored(self.passes, self._synthesize(self.passes, ws, draws), reals.c, draws, "fake")
         with torch.no_grad():
-            real = self.passes.score(reals.images, reals.c)
+            real = self._scored(self.passes, reals.images, reals.c, draws, "real")
         loss = gan_losses.relativistic_loss(fake, real).mean()
         return loss, {"scores/fake G": fake, "signs/fake G": fake.sign(), "loss/G": loss}
 
@@ -149,36 +154,38 @@ class StyleGAN2:
         with torch.no_grad():
             ws, c = self._ws(self.passes, draws)
             images = self._synthesize(self.passes, ws, draws)
-        scores = self.passes.score(images, c)
+        scores = self._scored(self.passes, images, c, draws, "fake")
         loss = gan_losses.discriminator_fake_loss(scores).mean()
         return loss, {"scores/fake": scores, "signs/fake": scores.sign(), "loss/D fake": loss}
 
-    def _real_term(self, reals: Reals) -> Term:
+    def _real_term(self, reals: Reals, draws: Draws) -> Term:
         self.passes.begin()
-        scores = self.passes.score(reals.images, reals.c)
+        scores = self._scored(self.passes, reals.images, reals.c, draws, "real")
+        self.strength.observe(scores.detach())
         loss = gan_losses.discriminator_real_loss(scores).mean()
-        return loss, {"scores/real": scores, "signs/real": scores.sign(), "loss/D real": loss}
+        return loss, {"scores/real": scores, "signs/real": scores.sign(), "loss/D real": loss, **self._augmented()}
 
     def _discriminator_pair_term(self, reals: Reals, draws: Draws) -> Term:
         self.passes.begin()
-        fake = self.passes.score(self._fakes(self.passes, reals, draws), reals.c)
-        real = self.passes.score(reals.images, reals.c)
+        fake = self._scored(self.passes, self._fakes(self.passes, reals, draws), reals.c, draws, "fake")
+        real = self._scored(self.passes, reals.images, reals.c, draws, "real")
+        self.strength.observe((real - fake).detach())  # of which only the difference means something
         loss = gan_losses.relativistic_loss(real, fake).mean()
         reports = {"scores/fake": fake, "signs/fake": fake.sign(), "scores/real": real, "signs/real": real.sign()}
-        return loss, reports | {"margin": real - fake, "loss/D pair": loss}
+        return loss, reports | {"margin": real - fake, "loss/D pair": loss, **self._augmented()}
 
-    def _r1_term(self, reals: Reals) -> Term:
-        loss, penalty = self._penalty(reals.images, reals.c)
+    def _r1_term(self, reals: Reals, draws: Draws) -> Term:
+        loss, penalty = self._penalty(reals.images, reals.c, draws, "real")
         return loss, {"r1/penalty": penalty, "loss/D r1": loss}
 
     def _r2_term(self, reals: Reals, draws: Draws) -> Term:
-        loss, penalty = self._penalty(self._fakes(self.plain, reals, draws), reals.c)
+        loss, penalty = self._penalty(self._fakes(self.plain, reals, draws), reals.c, draws, "fake")
         return loss, {"r2/penalty": penalty, "loss/D r2": loss}
 
-    def _penalty(self, images: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _penalty(self, images: Tensor, c: Tensor | None, draws: Draws, purpose: str) -> tuple[Tensor, Tensor]:
         """gamma / 2 times the mean gradient penalty, and the penalty of each image."""
         images = images.detach().requires_grad_(True)
-        penalty = gan_losses.gradient_penalty(images, self.plain.score(images, c))
+        penalty = gan_losses.gradient_penalty(images, self._scored(self.plain, images, c, draws, purpose))
         return penalty.mean() * (self.config.loss.gamma / 2), penalty
 
     @torch.no_grad()
@@ -186,6 +193,16 @@ class StyleGAN2:
         """Images that D learns from, of the classes of the reals that they are paired with."""
         ws, _ = self._ws(passes, draws, c=reals.c)
         return self._synthesize(passes, ws, draws)
+
+    def _scored(self, passes: Passes, images: Tensor, c: Tensor | None, draws: Draws, purpose: str) -> Tensor:
+        """D's scores [n, 1] of images, augmented as everything that D sees. `purpose` tells draws of a phase apart."""
+        if self.config.augment.mode != "none":
+            images = self.augment(images, self.strength.p, Drawn(draws, purpose))
+        return passes.score(images, c)
+
+    def _augmented(self) -> dict[str, Tensor]:
+        """What to report of augmentations."""
+        return {"augment/p": self.strength.p} if self.config.augment.mode != "none" else {}
 
     def _ws(
         self, passes: Passes, draws: Draws, count: int | None = None, c: Tensor | None = None
@@ -215,18 +232,20 @@ class StyleGAN2:
         return (labels[:, None] == self.classes).float() if len(self.classes) else None
 
     def after_step(self, seen: int) -> None:
-        """Moves the average of G. `seen` counts the images before this iteration."""
+        """Moves the average of G and the strength of augmentations. `seen` counts the images before this iteration."""
         batch, average = self.config.pace.batch, self.config.average
         beta = ema_beta(batch, seen, average.kimg * 1000, average.ramp)
         self.average.update(beta)
+        self.strength.adjust(seen)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that learning changes: networks, optimisers, the path-length mean, skipped steps."""
+        """Everything that learning changes: networks, optimisers, running means, augmentation, skipped steps."""
         optimizers = {"G": self.phases[0].optimizer, "D": self.phases[-1].optimizer}
         return {
             "networks": {name: dict(network.state_dict()) for name, network in self.networks.items()},
             "optimizers": {name: optimizer.state_dict()["state"] for name, optimizer in optimizers.items()},
             "path_mean": self.path_mean,
+            "strength": self.strength.state_dict(),
             "skips": {phase.name: phase.skips for phase in self.phases},
         }
 
@@ -238,6 +257,8 @@ class StyleGAN2:
             load_moments(phase.optimizer, {int(i): moments for i, moments in state["optimizers"][name].items()})
         device = self.path_mean.device
         self.path_mean = state["path_mean"].to(device)
+        if "strength" in state:  # not in states from before there were augmentations
+            self.strength.load_state_dict(state["strength"])
         for phase in self.phases:
             phase.skips = state["skips"][phase.name].to(device)
 

@@ -25,6 +25,7 @@ def test_the_parts_of_a_batch_make_the_whole(cuts):
     assert torch.equal(noise, WHOLE.normal("path", torch.Size([8, 2, 3])))
     classes = torch.cat([part(a, b).classes("class", thresholds) for a, b in spans])
     assert torch.equal(z, WHOLE.latents("z", 5))
+    assert torch.equal(torch.cat([part(a, b).uniforms("u", 5) for a, b in spans]), WHOLE.uniforms("u", 5))
     assert torch.equal(classes, WHOLE.classes("class", thresholds))
     assert {part(a, b).uniform("mix") for a, b in spans} == {WHOLE.uniform("mix")}
 
@@ -50,6 +51,10 @@ def test_draws_have_their_distributions():
     assert abs(z.mean().item()) < 0.01 and abs(z.std().item() - 1) < 0.01
     shares = many.classes("class", torch.tensor([1.0, 0.0, 6.0, 3.0]).cumsum(0)).bincount(minlength=4) / 200_000
     torch.testing.assert_close(shares, torch.tensor([0.1, 0.0, 0.6, 0.3]), atol=0.005, rtol=0)
+    u = many.uniforms("u", 1)
+    assert (
+        u.min() >= 0 and u.max() < 1 and abs(u.mean().item() - 0.5) < 0.005 and abs(u.std().item() - 12**-0.5) < 0.005
+    )
     uniform = torch.tensor([dataclasses.replace(WHOLE, iteration=i).uniform("mix") for i in range(4000)])
     assert uniform.min() >= 0 and uniform.max() < 1
     assert abs(uniform.mean().item() - 0.5) < 0.02 and abs(uniform.std().item() - 12**-0.5) < 0.01

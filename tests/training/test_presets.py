@@ -5,9 +5,9 @@ import pytest
 from training.presets import resolve
 
 
-def config(preset, size, world=1, classes=0, **given):
+def config(preset, size, world=1, classes=0, images=None, **given):
     data = {"height": size, "width": size, "channels": 3, "classes": classes}
-    return resolve(preset, data, given, world)
+    return resolve(preset, data, given, world, images)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,26 @@ def test_cifar_goes_without_path_lengths_mixing_and_residuals():
     c = config("cifar", 32)
     assert (c.loss.path_weight, c.loss.mixing, c.discriminator.architecture) == (0, 0, "plain")
     assert config("auto", 32).discriminator.architecture == "residual"
+
+
+@pytest.mark.parametrize(
+    "preset, images, given, mode",
+    [
+        ("auto", 1000, {}, "ada"),
+        ("auto", 50_000, {}, "ada"),
+        ("auto", 50_001, {}, "none"),
+        ("auto", None, {}, "none"),
+        ("auto", 1000, {"augment.mode": "none"}, "none"),
+        ("auto", 10**6, {"augment.mode": "ada"}, "ada"),
+        ("cifar", 50_000, {}, "ada"),
+        ("demo", 1000, {}, "none"),
+        *((name, 1000, {}, "none") for name in ("stylegan2", "paper256", "paper512", "paper1024")),
+    ],
+)
+def test_augmentation_by_default(preset, images, given, mode):
+    found = config(preset, 32, images=images, **given).augment
+    assert (found.mode, found.pipe, found.p, found.target, found.ada_kimg) == (mode, "bgc", 0, 0.6, 500)
+    assert found.interval == 4
 
 
 def test_with_another_batch_what_auto_derives_from_it_follows():

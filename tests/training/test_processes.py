@@ -21,6 +21,10 @@ COMPARABLE = {
     "discriminator__mbstd_group": 1,
     "optimizer__g_lr": 1e-12,
     "optimizer__d_lr": 1e-12,
+    "augment__mode": "ada",
+    "augment__p": 0.5,
+    "augment__ada_kimg": 0.2,
+    "augment__pipe": "bgcfnc",
     "pace__kimg": 0.08,
 }
 

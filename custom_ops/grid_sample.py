@@ -1,0 +1,91 @@
+"""Look images up at any places, bilinearly, with second derivatives.
+
+PyTorch's `grid_sample` can be differentiated once, and R1 through an augmentation needs it twice. But looking up is
+linear in the images, y = S(g) x at the places g, so its gradient is the transpose,
+
+    dx = S(g)^T dy,    d dy = S(g) ddx,
+
+which scatters what looking up gathers, and the derivative of that is looking up once more, and so on without end.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_aten = torch.ops.aten
+_PLAIN = (0, 0, False)  # of PyTorch's modes: bilinear, zeros beyond the edges, corners of pixels at -1 and 1
+
+
+def grid_sample(x: Tensor, grid: Tensor) -> Tensor:
+    """`F.grid_sample(x, grid, "bilinear", "zeros", align_corners=False)`, differentiable any number of times.
+
+    Args:
+        x: images [N, C, H, W].
+        grid: places [N, H', W', 2], (horizontal, vertical), from -1 at the outer edge of the first pixel to 1 at that
+            of the last; a constant.
+
+    Returns:
+        Images [N, C, H', W'].
+
+    Raises:
+        ValueError: when the grid wants a gradient, of which there is none here.
+    """
+    if grid.requires_grad:
+        raise ValueError("grid_sample gives no gradient of the places looked up, but they want one: detach the grid")
+    return _Gather.apply(x, grid)
+
+
+class _Gather(torch.autograd.Function):
+    """y = S(g) x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, grid: Tensor) -> Tensor:
+        ctx.save_for_backward(grid)
+        ctx.size = x.shape[2:]
+        return _aten.grid_sampler_2d(x, grid, *_PLAIN)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
+        (grid,) = ctx.saved_tensors
+        return _Scatter.apply(dy, grid, ctx.size), None
+
+
+class _Scatter(torch.autograd.Function):
+    """dx = S(g)^T dy."""
+
+    @staticmethod
+    def forward(ctx: Any, dy: Tensor, grid: Tensor, size: torch.Size) -> Tensor:
+        ctx.save_for_backward(grid)
+        unordered = dy.device.type == "cuda" and torch.are_deterministic_algorithms_enabled()
+        if unordered or dy.device.type == "mps":  # the one adds in no settled order, the other has no such kernel
+            return scatter_by_index(dy, grid, size)
+        x = dy.new_zeros(1).expand(*dy.shape[:2], *size)  # only its shape matters: no images are kept for it
+        return _aten.grid_sampler_2d_backward(dy, x, grid, *_PLAIN, [True, False])[0]
+
+    @staticmethod
+    def backward(ctx: Any, ddx: Tensor) -> tuple[Tensor, None, None]:
+        (grid,) = ctx.saved_tensors
+        return _Gather.apply(ddx, grid), None, None
+
+
+def scatter_by_index(dy: Tensor, grid: Tensor, size: torch.Size) -> Tensor:
+    """S(g)^T dy by adding up at indices, which PyTorch does in a settled order where it is asked to.
+
+    Args:
+        dy: [N, C, H', W'].
+        grid: places [N, H', W', 2].
+        size: H, W of the result.
+    """
+    (N, C), (H, W) = dy.shape[:2], size
+    x, y = ((grid[..., 0] + 1) * W - 1) / 2, ((grid[..., 1] + 1) * H - 1) / 2  # whole at the centres of pixels
+    first = torch.arange(N, device=dy.device)[:, None, None] * (H * W)
+    dx = dy.new_zeros(N * H * W, C)
+    for column in (x.floor(), x.floor() + 1):
+        for row in (y.floor(), y.floor() + 1):
+            inside = (column >= 0) & (column < W) & (row >= 0) & (row < H)
+            weight = torch.where(inside, (1 - (x - column).abs()) * (1 - (y - row).abs()), 0.0)  # [N, H', W']
+            index = first + torch.where(inside, row * W + column, 0.0).long()
+            values = (dy * weight[:, None]).movedim(1, 3).reshape(-1, C)
+            dx.index_put_((index.flatten(),), values, accumulate=True)
+    return dx.reshape(N, H, W, C).movedim(3, 1).contiguous()

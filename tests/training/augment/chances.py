@@ -1,0 +1,44 @@
+"""Chances that are said instead of drawn."""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from training.augment import Augmentation, Drawn
+from training.augment.config import CATEGORIES
+from training.draws import Draws
+
+CPU = torch.device("cpu")
+ALL = frozenset(name for names in CATEGORIES.values() for name in names)
+
+
+@dataclasses.dataclass
+class Said:
+    """Every transformation is made, and every draw is that of the percentile q, save those that `said` names."""
+
+    q: float
+    count: int
+    said: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def occurs(self, transformation: str, p: Tensor) -> Tensor:
+        return torch.ones(self.count, dtype=torch.bool)
+
+    def uniform(self, name: str) -> Tensor:
+        return torch.full([self.count], self.said.get(name, self.q))
+
+    def normal(self, name: str) -> Tensor:
+        return torch.erfinv(2 * self.uniform(name) - 1)
+
+    def grain(self, shape: torch.Size) -> Tensor:
+        return torch.full(shape, self.q)
+
+
+def drawn(batch: int, start: int = 0, stop: int | None = None, iteration: int = 0) -> Drawn:
+    return Drawn(Draws(0, iteration, "Dmain", batch, start, batch if stop is None else stop, CPU), "real")
+
+
+def augmented(images: Tensor, chances, p: float = 1.0, names: frozenset[str] | set[str] = ALL) -> Tensor:
+    height, width = images.shape[2:]
+    make = Augmentation(frozenset(names), height, width, CPU)
+    return make(images, torch.tensor(p), chances)
