@@ -3,7 +3,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from imaging.grid import save_image
 from tests.imaging.pictures import picture
-from training.report import Report
+from training.report.writer import Report
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
