@@ -141,7 +141,7 @@ def far_gamma(config: Mapping[str, Any]) -> str:
     meant = presets.preset_gamma(str(config.get("preset")), height, width, batch)
     if gamma <= 0 or math.isclose(gamma, meant) or rule / FAR <= gamma <= rule * FAR:
         return ""
-    times = f"{gamma / rule:.3g} times" if gamma > rule else f"1/{rule / gamma:.3g} of"
+    times = f"{gamma / rule:,.0f} times" if gamma > rule else f"1/{rule / gamma:,.0f} of"
     return f"--gamma {gamma:g} is {times} the {rule:.3g} that suits {height}x{width} with --batch {batch}"
 
 

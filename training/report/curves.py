@@ -23,8 +23,8 @@ CHARTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("Learning", "Path length", "", ("path/*",)),
     ("Learning", "R1 and R2", "", ("r1/*", "r2/*")),
     ("Learning", "Norms of the gradients", "", ("gradients/*",)),
-    ("Learning", "Diversity of the samples, as shares of the reals'", "", ("samples/diversity", "samples/nearest")),
-    ("Learning", "Diversity by class", "", ("samples/*",)),
+    ("Learning", "Diversity of the samples", "of the reals'", ("samples/diversity", "samples/nearest")),
+    ("Learning", "Diversity by class", "of the reals'", ("samples/*",)),
     ("Machine", "Throughput", "images/s", ("timing/images per second",)),
     ("Machine", "Time of the parts of a step", "s", ("timing/*",)),
     ("Machine", "Memory", "GiB", ("memory/*",)),
@@ -55,7 +55,7 @@ def charts(stats: Sequence[dict[str, Any]], metrics: Sequence[dict[str, Any]] = 
     curves = _series(stats)
     placed = [Chart("Metrics", s.name, "", [s]) for s in metric_series(metrics)]
     for section, title, unit, patterns in CHARTS:
-        fitting = [name for name in curves if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+        fitting = dict.fromkeys(name for pattern in patterns for name in fnmatch.filter(curves, pattern))
         if fitting:
             placed.append(Chart(section, title, unit, [_in_unit(curves.pop(name), unit) for name in fitting]))
     prefixes = dict.fromkeys(name.partition("/")[0] for name in curves)

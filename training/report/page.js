@@ -123,7 +123,7 @@
         button.type = "button";
         button.setAttribute("aria-pressed", true);
         html("i", "", button).style.background = series.colour;
-        html("span", "", button, series.name.replace(/^[^/]*\//, ""));
+        html("span", "", button, series.name.replace(/^[^/]*\/(diversity (?=class))?/, ""));
         series.label = html("b", "", button);
         button.addEventListener("click", () => {
           series.shown = !series.shown;
@@ -173,7 +173,7 @@
         make("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: this.y(tick), y2: this.y(tick) }, this.svg);
         make("text", { x: LEFT - 6, y: this.y(tick) + 4, "text-anchor": "end" }, this.svg, said(tick));
       }
-      for (const tick of first === last ? [first] : ticks(first, last, Math.max(2, width / 90))) {
+      for (const tick of first === last ? [first] : ticks(first, last, Math.max(2, width / 60))) {
         make("text", { x: this.x(tick), y: height - 6, "text-anchor": "middle" }, this.svg, said(tick));
       }
       for (const series of shown) {

@@ -169,7 +169,7 @@ def _curves(run: History) -> str:
     # "<" could end the script; no string needs it as it is.
     data = json.dumps([asdict(chart) for chart in charts], allow_nan=False).replace("<", "\\u003c")
     return (
-        '<section id="curves"><h2>Curves</h2><div class="tools">'
+        '<section id="curves"><h2>Curves <small>over thousands of images</small></h2><div class="tools">'
         '<label>Smoothing <input type="range" id="smooth" min="0" max="0.98" step="0.02" value="0"> '
         '<output id="smoothed" for="smooth">0</output></label>'
         '<label><input type="checkbox" id="log"> logarithmic</label></div><div id="charts"></div>'
