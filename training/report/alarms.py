@@ -4,7 +4,6 @@ An alarm is raised when a run's records have shown the same ill for several tick
 absence for as many. All of it follows from the records in `stats.jsonl`, so a resumed run neither repeats nor forgets.
 """
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,8 +18,11 @@ TICKS = 5  # a tick or two of any ill are chance
 IMAGES = 4000  # one ordinary tick: where ticks are made short, five of them are moments
 # Healthy runs of the demo faces begin with signs of 0.85 and go to 0.5; D's ADA target is 0.6.
 NEAR = 0.95
-# D's loss is 2 ln 2 = 1.39 where it knows nothing and 0 where it knows all. One that moves less than this stands still.
+# D's loss is 2 ln 2 = 1.39 where it knows nothing and 0 where it knows all. One that goes less far than this stands still.
 FLAT = 0.1
+# Of pairs only the difference of scores counts, so signs say nothing. The loss is ln 2 = 0.69 where D knows nothing;
+# this is what it is where every real is placed higher than its fake by 3.
+PAIRS_WON = 0.05
 # p is limited to 1; where it is this near, ADA would go on if it could.
 CEILING = 0.95
 # The least varied sheet of a healthy run of the demo faces, blurred after 10 kimg, has 0.49 of the reals' distances.
@@ -131,15 +133,21 @@ def alarms(records: Iterable[Mapping[str, Any]], config: Mapping[str, Any] | Non
 
 
 def far_gamma(config: Mapping[str, Any]) -> str:
-    """What is to be said of a gamma that was chosen and lies far from the rule of `auto`; "" where nothing is."""
-    image, gamma = part(config, "generator"), part(config, "loss").get("gamma")
+    """What is to be said of a gamma that lies far from the rule of `auto`, and from what the preset means it to be.
+
+    "" where nothing is: 0 goes without on purpose.
+    """
+    image, loss = part(config, "generator"), part(config, "loss")
+    gamma = loss.get("gamma")
     sizes = (image.get("height"), image.get("width"), part(config, "pace").get("batch"))
     if not isinstance(gamma, int | float) or not all(isinstance(size, int) and size > 0 for size in sizes):
         return ""
+    if loss.get("kind", "logistic") != "logistic":
+        return ""  # the rule was found for that loss
     height, width, batch = (int(size) for size in sizes if size)
     rule = presets.gamma_rule(height, width, batch)
     meant = presets.preset_gamma(str(config.get("preset")), height, width, batch)
-    if gamma <= 0 or math.isclose(gamma, meant) or rule / FAR <= gamma <= rule * FAR:
+    if gamma <= 0 or any(value / FAR <= gamma <= value * FAR for value in (rule, meant)):
         return ""
     times = f"{gamma / rule:,.0f} times" if gamma > rule else f"1/{rule / gamma:,.0f} of"
     return f"--gamma {gamma:g} is {times} the {rule:.3g} that suits {height}x{width} with --batch {batch}"
@@ -150,8 +158,12 @@ def d_has_won(recent: Sequence[Means]) -> str:
     now = recent[-1]
     real, fake = now["signs/real"], now["signs/fake"]
     losses = [loss for record in recent if (loss := _loss_of_d(record)) is not None]
-    flat = not losses or max(losses) - min(losses) <= FLAT
-    if real < NEAR or fake > -NEAR or not flat:
+    if losses and abs(losses[-1] - losses[0]) > FLAT:
+        return ""
+    if "loss/D pair" in now:
+        won = now["loss/D pair"] <= PAIRS_WON
+        return f"it places the reals above the fakes, at a loss of {losses[-1]:.2g}" if won else ""
+    if real < NEAR or fake > -NEAR:
         return ""
     at = f", at a loss of {losses[-1]:.2g}" if losses else ""
     return f"it knows {_share(real)} of the reals and {_share(-fake)} of the fakes{at}"
@@ -225,7 +237,7 @@ def _means(record: Mapping[str, Any]) -> Means:
 
 
 def _loss_of_d(record: Means) -> float | None:
-    halves = [record[name] for name in ("loss/D", "loss/D fake", "loss/D real") if name in record]
+    halves = [record[name] for name in ("loss/D fake", "loss/D real", "loss/D pair") if name in record]
     return sum(halves) if halves else None
 
 

@@ -14,9 +14,9 @@ HIDDEN = ("time/seconds", "timing/seconds per kimg")  # told by other numbers of
 # A statistic goes to the first chart that one of its patterns fits; what fits none gets a chart by its prefix.
 #   section, title, unit, patterns
 CHARTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    ("Learning", "Losses", "", ("loss/G", "loss/D", "loss/D fake", "loss/D real")),
+    ("Learning", "Losses", "", ("loss/G", "loss/D fake", "loss/D real", "loss/D pair")),
     ("Learning", "Losses of regularisation", "", ("loss/*",)),
-    ("Learning", "Scores that D gives", "", ("scores/*",)),
+    ("Learning", "Scores that D gives", "", ("scores/*", "margin")),
     ("Learning", "Signs of the scores", "", ("signs/*",)),
     ("Learning", "Augmentation: p", "", ("augment/p",)),
     ("Learning", "Augmentation", "", ("augment/*",)),

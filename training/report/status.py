@@ -9,7 +9,9 @@ SHOWN = {
     "loss/G": "G",
     "loss/D fake": "Dfake",
     "loss/D real": "Dreal",
+    "loss/D pair": "Dpair",
     "loss/D r1": "r1",
+    "loss/D r2": "r2",
     "path/length": "path",
     "augment/p": "p",
 }
