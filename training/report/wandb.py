@@ -47,11 +47,10 @@ class Wandb:
     def __init__(self, folder: Path, project: str, config: Mapping[str, Any]) -> None:
         self._wandb = _package()
         file = folder / FILE
-        name = _known(file, project) or self._wandb.util.generate_id()
         try:
             self._run = self._wandb.init(
                 project=project,
-                id=name,
+                id=_known(file, project),
                 name=folder.resolve().name,
                 config=dict(config),
                 dir=str(folder),
@@ -67,7 +66,7 @@ class Wandb:
         self._run.define_metric("seen")
         self._run.define_metric("*", step_metric="seen")
         with replacing(file) as temporary:
-            temporary.write_text(json.dumps({"project": project, "id": name}) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps({"project": project, "id": self._run.id}) + "\n", encoding="utf-8")
 
     def scalars(self, values: Mapping[str, float], seen: int) -> None:
         self._run.log({"seen": seen, **values})
@@ -86,10 +85,10 @@ class Wandb:
         self._run.finish()
 
 
-def _known(file: Path, project: str) -> str:
-    """The name of this run in that project, if it has one."""
+def _known(file: Path, project: str) -> str | None:
+    """The name of this run in that project; None where it has none yet, and gets one."""
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
-        return str(known["id"]) if known["project"] == project else ""
+        return str(known["id"]) if known["project"] == project else None
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return None
