@@ -123,7 +123,7 @@
         button.type = "button";
         button.setAttribute("aria-pressed", true);
         html("i", "", button).style.background = series.colour;
-        html("span", "", button, series.name.replace(/^[^/]*\/(diversity (?=class))?/, ""));
+        html("span", "", button, series.name.replace(/^[^/]*\/(diversity (?=class))?/, "").replace(/ bytes$/, ""));
         series.label = html("b", "", button);
         button.addEventListener("click", () => {
           series.shown = !series.shown;
