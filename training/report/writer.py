@@ -38,6 +38,7 @@ class Report:
         self.tick_began = time.monotonic()
         self.seen_at_tick = seen
         self._page_failed = False
+        self.boards: list[Board] = []
         if folder is None:
             return
         self.log = Log(folder / "log.txt")
@@ -47,9 +48,8 @@ class Report:
             self.stats.rewind(seen)
             for record in self.stats.read() if self.stats.path.exists() else ():
                 self.alarms.feed(record)
-        self.boards: list[Board] = [TensorBoard(folder, seen)]
+        self.boards.append(TensorBoard(folder, seen))
         self.boards += [Spare(board, name, self.say) for name, board in (boards or {}).items()]
-        self._judged = len(history.lines(folder / history.METRICS))
 
     def say(self, text: str = "") -> None:
         """A line on the terminal, above the progress bar, and in `log.txt`."""
@@ -126,6 +126,11 @@ class Report:
                 board.scalars(measures, seen)
             self._warn(self.alarms.feed({"seen": seen, **measures}), seen)
 
+    def scalar(self, name: str, value: float, seen: int) -> None:
+        """A point of a curve of its own, such as a metric's."""
+        for board in self.boards:
+            board.scalars({name: value}, seen)
+
     def picture(self, name: str, path: Path, seen: int) -> None:
         """A picture file for the boards."""
         if self.folder is not None:
@@ -133,11 +138,10 @@ class Report:
                 board.picture(name, path, seen)
 
     def page(self, state: str) -> None:
-        """Writes `report.html`, and what `metrics.jsonl` has gained on the boards. If it fails, training goes on."""
+        """Writes `report.html`. If that fails, training goes on."""
         if self.folder is None:
             return
         try:
-            self._show_metrics(self.folder / history.METRICS)
             page.write(self.folder, state)
         except Exception as error:  # whatever it is: a page is not worth a run
             if not self._page_failed:
@@ -145,16 +149,6 @@ class Report:
                     f"{page.NAME} cannot be written ({type(error).__name__}: {error}): training goes on without it"
                 )
             self._page_failed = True
-
-    def _show_metrics(self, path: Path) -> None:
-        found = history.lines(path)
-        new, self._judged = found[self._judged :], len(found)
-        for record in new:
-            value = history.mean(record.get("value"))
-            if value is None:
-                continue
-            for board in self.boards:
-                board.scalars({f"metrics/{record.get('metric')}": value}, record["seen"])
 
     def _warn(self, alarms: Sequence[Alarm], seen: int) -> None:
         for alarm in alarms:

@@ -74,6 +74,7 @@ def test_processes_that_write_nothing_show_nothing(tmp_path):
     report.picture("fakes", tmp_path / "never made.png", 0)
     report.snapshot(tmp_path / "never made.png", 0, {"x": 1.0})
     report.begin({"config": "x"})
+    report.scalar("metrics/swd", 1.0, 0)
     report.page("running")
     report.close()
 
@@ -106,15 +107,10 @@ def test_tensorboard_holds_the_same(finished):
     assert "gamma" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
 
 
-def test_metrics_come_to_every_board_once(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"seen": 1000, "metric": "swd", "value": 9.0}\n')
+def test_metrics_come_to_every_board(tmp_path):
     notes = Notes()
-    report = Report(tmp_path, 1000, boards={"notes": notes})
-    report.page("running")
-    with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"seen": 2000, "metric": "swd", "value": 8.0}\n{"seen": 2000, "metric": "fid", "value": null}\n')
-    report.page("running")
-    report.page("finished")
+    report = Report(tmp_path, boards={"notes": notes})
+    report.scalar("metrics/swd", 8.0, 2000)
     report.close()
     assert notes.of("scalars") == [({"metrics/swd": 8.0}, 2000)]
     events = EventAccumulator(str(tmp_path)).Reload()
