@@ -12,6 +12,7 @@ from torch_utils.flags import flags, given
 from training import plan as plans
 from training import session
 from training.config import TrainConfig
+from training.report import wandb as wandb_board
 
 EXAMPLES = """
 Examples:
@@ -30,7 +31,7 @@ Examples:
     metavar="RUN|latest",
     group="Data",
     help="Go on with a run: its folder, or the latest in --outdir. --kimg, --tick, --snap, --workers, "
-    "--checkpoint-activations, --compile and --deterministic may change.",
+    "--checkpoint-activations, --compile, --deterministic and --wandb may change.",
 )
 @option(
     "--transfer",
@@ -39,6 +40,7 @@ Examples:
     help="Start from the weights of this network. Classes, channels and size of the images may differ.",
 )
 @option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Where runs are kept.")
+@option("--wandb", metavar="PROJECT", group="Output", help="Show the run in this project of Weights & Biases, too.")
 @option("--dry-run", is_flag=True, group="Output", help="Print the configuration and the networks, and stop.")
 @option(
     "--set",
@@ -49,7 +51,13 @@ Examples:
     help="Any other setting of --dry-run's table, such as loss.mixing=0.5.",
 )
 def main(
-    resume: str | None, transfer: Path | None, outdir: Path, dry_run: bool, sets: tuple[str, ...], **params: Any
+    resume: str | None,
+    transfer: Path | None,
+    outdir: Path,
+    wandb: str | None,
+    dry_run: bool,
+    sets: tuple[str, ...],
+    **params: Any,
 ) -> None:
     """Train a StyleGAN2 on images of one size.
 
@@ -58,11 +66,13 @@ def main(
     values = given(TrainConfig, params, sets)
     if resume is not None and transfer is not None:
         raise ValueError("--resume goes on with a run and --transfer starts a new one: give one of them")
+    if wandb is not None:
+        wandb_board.check(wandb)
     plan = plans.resume(resume, values, outdir) if resume is not None else plans.begin(values, outdir, transfer)
     if dry_run:
         click.echo("\n\n".join([plan.describe(), *plan.notes]))
         return
-    session.train(plan, command=shlex.join(["python", "train.py", *sys.argv[1:]]))
+    session.train(plan, command=shlex.join(["python", "train.py", *sys.argv[1:]]), wandb=wandb or "")
 
 
 main.params += flags(TrainConfig)

@@ -79,6 +79,11 @@ def fakes_path(run: Path, seen: int) -> Path:
     return run / f"fakes-{_kimg(seen)}.png"
 
 
+def reals_path(run: Path) -> Path:
+    """`reals.png`: a sheet of real images, arranged as the samples are."""
+    return run / "reals.png"
+
+
 def state_path(run: Path) -> Path:
     """`state.safetensors`: all that the run needs to go on."""
     return run / STATE
@@ -124,6 +129,30 @@ class StatsFile:
         line = json.dumps({"seen": seen} | {key: _sayable(value) for key, value in record.items()})
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+    def amend(self, seen: int, record: Mapping[str, Any]) -> None:
+        """Adds what was found out later about the moment of the last line; about another moment, a line of its own."""
+        last, start = self._last()
+        if last.get("seen") != seen:
+            self.append(seen, record)
+            return
+        with self.path.open("r+b") as file:
+            file.truncate(start)
+        self.append(seen, {name: value for name, value in last.items() if name != "seen"} | dict(record))
+
+    def _last(self) -> tuple[dict[str, Any], int]:
+        """The last line and where it starts; empty where it was cut short."""
+        if not self.path.exists():
+            return {}, 0
+        with self.path.open("rb") as file:
+            last, end = b"", 0
+            for line in file:
+                last, end = line, end + len(line)
+        try:
+            found = json.loads(last)
+        except ValueError:
+            found = None
+        return (found, end - len(last)) if isinstance(found, dict) else ({}, end)
 
     def rewind(self, seen: int) -> None:
         """Drops what lies after `seen` images, and a last line that was cut short, so that a resumed run goes on."""

@@ -30,6 +30,7 @@ def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, ev
     clock = run.clock
     if clock.seen == 0:
         run.snapshot(recipe)
+        run.show()
     while clock.seen < end and not run.stopping():
         before = clock.seen
         step(recipe, batches, run, pace)
@@ -45,6 +46,7 @@ def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, ev
             if evaluate is not None:
                 evaluate(recipe, run)
             run.save_state(recipe)
+            run.show()
         elif run.state_is_due(pace.state_minutes):
             run.save_state(recipe)
     if clock.seen < end:

@@ -69,11 +69,23 @@ def auto_row(height: int, width: int, world: int, batch: int = 0, images: int | 
         width=512,
         layers=2,
         lr=0.002 if side >= 1024 else 0.0025,
-        gamma=0.0002 * height * width / batch,
+        gamma=gamma_rule(height, width, batch),
         ema=batch * 10 / 32,
         ramp=0.05,
         aug="none" if images is None or images > FEW_IMAGES else "ada",
     )
+
+
+def gamma_rule(height: int, width: int, batch: int) -> float:
+    """The weight of R1 that suits a resolution and a batch, as a first guess (StyleGAN2-ADA, appendix D)."""
+    return 0.0002 * height * width / batch
+
+
+def preset_gamma(preset: str, height: int, width: int, batch: int) -> float:
+    """The weight of R1 that a preset gives where none is asked for; that of the rule for a name that is unknown."""
+    if preset == "demo":
+        return demo_row(height, width).gamma
+    return ROWS[preset].gamma if preset in ROWS else gamma_rule(height, width, batch)
 
 
 def demo_row(height: int, width: int) -> Row:

@@ -20,7 +20,8 @@ from torch_utils.stats import Collector
 from torch_utils.stopwatch import Stopwatch
 from training.phase import Phase
 from training.recipe import Recipe
-from training.report import Report
+from training.report.boards import Board
+from training.report.writer import Report
 from training.samples import Samples
 
 VERSION = 1
@@ -48,6 +49,7 @@ class Run:
         facts: what states and network files say about the run: its configuration and data.
         samples: what the sample sheets show; None for no sheets.
         clock: where a resumed run stands.
+        boards: where the run is shown besides TensorBoard, by name.
     """
 
     def __init__(
@@ -59,11 +61,12 @@ class Run:
         facts: Mapping[str, Any],
         samples: Samples | None = None,
         clock: Clock | None = None,
+        boards: Mapping[str, Board] | None = None,
     ) -> None:
         self.folder, self.seed, self.device, self.family, self.facts = folder, seed, device, family, facts
         self.samples = samples
         self.clock = clock or Clock()
-        self.report = Report(folder, self.clock.seen)
+        self.report = Report(folder, self.clock.seen, facts.get("training"), boards)
         self.collector = Collector(device)
         self.watch = Stopwatch(device)
         self._stop = False
@@ -128,9 +131,14 @@ class Run:
             sheet = self.samples.draw(recipe.sampler, self.device)
             path = runs.fakes_path(self.folder, seen)
             save_image(sheet, path)
-            self.report.picture("fakes", path, seen)
+            measures = self.samples.measure(sheet, runs.reals_path(self.folder)) if seen else {}  # at 0 it is noise
+            self.report.snapshot(path, seen, measures)
         if seen:
             self._save_networks(recipe, runs.network_path(self.folder, seen))
+
+    def show(self, state: str = "running") -> None:
+        """Writes the page on which people look at the run."""
+        self.report.page(state)
 
     def _save_networks(self, recipe: Recipe, path: Path) -> None:
         save_network(path, self.family, recipe.networks, {**self.facts, "kimg": self.clock.seen / 1000})

@@ -1,5 +1,6 @@
 """The sample sheets of a run: the same latents at every snapshot, one class to a row."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from imaging.grid import tile
 from imaging.imageset import ImageSet
 from imaging.pixels import to_pixels
 from torch_utils import seeds
+from training.diversity import diversity
 
 SHEET_WIDTH, SHEET_HEIGHT = 1280, 720  # pixels, about; no dimension has fewer than 4 or more than 16 tiles
 AT_ONCE = 2**16  # pixels: small images are quickest made many at once, in no more memory than a few large ones
@@ -45,6 +47,14 @@ class Samples:
             images = sampler(self.z[part].to(device), c, noise_mode="const")
             made.append(to_pixels(images, rounding="nearest").cpu())
         return tile(torch.cat(made), self.columns)
+
+    def measure(self, sheet: Image.Image, reals: Path) -> dict[str, float]:
+        """How much the fakes of a sheet differ from one another, compared with the reals in a file, if it is whole."""
+        try:
+            with Image.open(reals) as image:
+                return diversity(sheet, image, self.columns, self.rows_classes)
+        except (OSError, SyntaxError):  # what Pillow raises for damaged files
+            return {}
 
     def reals(self, dataset: ImageSet) -> Image.Image:
         """A sheet of real images in the same arrangement."""

@@ -22,6 +22,7 @@ from training.compilation import compile_passes
 from training.loop import fit
 from training.plan import Plan
 from training.presets import largest_divisor
+from training.report.wandb import Wandb
 from training.run import Run, set_damaged_state_aside
 from training.samples import Samples
 from training.stylegan2 import StyleGAN2
@@ -30,8 +31,13 @@ from training.transfer import transfer
 FAMILY = "stylegan2"
 
 
-def train(plan: Plan, command: str = "") -> Path | None:
+def train(plan: Plan, command: str = "", wandb: str = "") -> Path | None:
     """Carries a plan out, and returns the run folder (None on processes that write nothing).
+
+    Args:
+        plan: what to do.
+        command: that the user gave, for the log.
+        wandb: a project of Weights & Biases, where the run is shown, too; "" for none.
 
     Raises:
         ValueError: when memory does not suffice, or training has diverged.
@@ -40,7 +46,7 @@ def train(plan: Plan, command: str = "") -> Path | None:
     try:
         with _alone_in(folder):
             _prepare(plan, folder)
-            return _train(plan, folder, command)
+            return _train(plan, folder, command, wandb)
     except FloatingPointError as error:
         raise ValueError(str(error)) from error
     except (RuntimeError, MemoryError) as error:
@@ -55,7 +61,7 @@ def train(plan: Plan, command: str = "") -> Path | None:
         distributed.stop()
 
 
-def _train(plan: Plan, folder: Path | None, command: str) -> Path | None:
+def _train(plan: Plan, folder: Path | None, command: str, wandb: str) -> Path | None:
     config, dataset, device = plan.config, plan.dataset, plan.device
     set_precision(config.arithmetic, config.deterministic)
     keep_freed_memory()
@@ -63,11 +69,14 @@ def _train(plan: Plan, folder: Path | None, command: str) -> Path | None:
     recipe = StyleGAN2(config, torch.as_tensor(dataset.label_counts), device)
     samples = Samples(dataset, config.generator.z_dim, config.seed, config.pace.batch_gpu)
     clock = plan.state.clock if plan.state else None
-    run = Run(folder, config.seed, device, FAMILY, plan.facts, samples, clock)
+    facts = plan.facts
+    boards = {"wandb": Wandb(folder, wandb, facts["training"])} if wandb and folder is not None else {}
+    run = Run(folder, config.seed, device, FAMILY, facts, samples, clock, boards)
     try:
         _learn(plan, recipe, run, command)
     except Exception as error:
         run.report.keep(f"{type(error).__name__}: {error}")
+        run.show("stopped")
         raise
     finally:
         run.close()
@@ -149,7 +158,8 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
         size, channels = spell(d.height, d.width), counted(d.channels, "channel")
         say(f"{counted(len(d), 'image')} {size}, {channels}, {classes}: {d.name}")
         if run.folder is not None and run.samples is not None:
-            save_image(run.samples.reals(d), run.folder / "reals.png")
+            save_image(run.samples.reals(d), runs.reals_path(run.folder))
+            run.report.picture("reals", runs.reals_path(run.folder), 0)
     for note in plan.notes:
         say(note)
     if plan.state is not None:
@@ -161,11 +171,17 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
     if why := build.shortfall(run.device):
         run.report.keep(f"native operators are off: {why}")  # the terminal has heard it
     say(f"files go to {run.folder}")
+    run.report.begin({"command": command, "config": configs.table(plan.config)})
 
 
 def _conclude(run: Run, end: int) -> None:
-    """Says how to go on."""
+    """Says how to go on, and shows the end on the page."""
     seen = run.clock.seen
+    _say_how(run, seen, end)
+    run.show("stopped" if seen < end else "finished")
+
+
+def _say_how(run: Run, seen: int, end: int) -> None:
     if seen < end:
         run.report.say(f"stopped at kimg {seen / 1000:.3f}; go on with: {_resuming_command(run.folder)}")
     elif run.folder is not None:

@@ -120,6 +120,21 @@ def test_rewinding_drops_what_a_resumed_run_does_again(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["stats.jsonl"]
 
 
+def test_a_moment_can_be_amended(tmp_path):
+    stats = runs.StatsFile(tmp_path / "stats.jsonl")
+    stats.amend(0, {"diversity": 0.1})  # a moment without a line gets one
+    stats.append(1000, {"loss": 1.0})
+    stats.append(2000, {"loss": 2.0})
+    stats.amend(2000, {"diversity": 0.5, "note": "ü"})
+    stats.amend(3000, {"diversity": 0.6})
+    assert list(stats.read()) == [
+        {"seen": 0, "diversity": 0.1},
+        {"seen": 1000, "loss": 1.0},
+        {"seen": 2000, "loss": 2.0, "diversity": 0.5, "note": "ü"},
+        {"seen": 3000, "diversity": 0.6},
+    ]
+
+
 def test_a_log_speaks_and_keeps(tmp_path, capsys):
     for line in ("one", "zwei ü"):
         log = runs.Log(tmp_path / "log.txt")

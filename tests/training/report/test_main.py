@@ -1,0 +1,49 @@
+"""`python -m training.report` as from a shell."""
+
+from click.testing import CliRunner
+
+from tests.commands import refused
+from tests.training.report.folders import folder
+from training.report import __main__ as program
+from training.report.page import NAME
+
+
+def report(*arguments: object):
+    return CliRunner().invoke(program.main, [str(argument) for argument in arguments])
+
+
+def test_it_writes_the_page_and_prints_where(tmp_path):
+    run = folder(tmp_path)
+    result = report(run)
+    assert result.exit_code == 0 and result.output == f"{run / NAME}\n"
+    assert (run / NAME).read_text().startswith("<!DOCTYPE html>")
+    assert not [path for path in run.iterdir() if path.suffix == ".tmp"]
+
+
+def test_the_latest_run_and_another_place(tmp_path):
+    folder(tmp_path, "00000-a-auto"), folder(tmp_path, "00001-b-auto")
+    result = report("latest", "--outdir", tmp_path, "--out", tmp_path / "x" / "b.html")
+    assert result.output == f"{tmp_path / 'x' / 'b.html'}\n"
+    assert "00001-b-auto" in (tmp_path / "x" / "b.html").read_text()
+    assert not (tmp_path / "00001-b-auto" / NAME).exists()
+
+
+def test_it_can_open_the_page(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(program.webbrowser, "open", opened.append)
+    run = folder(tmp_path)
+    assert report(run).exit_code == 0 and opened == []
+    assert report(run, "--open").exit_code == 0 and opened == [(run / NAME).resolve().as_uri()]
+
+
+def test_refusals(tmp_path):
+    assert (
+        refused(report(tmp_path / "no"))
+        == f"there is no {tmp_path}/no: give the folder of a run, such as runs/00000-ffhq-auto"
+    )
+    assert refused(report(tmp_path)).startswith(f"{tmp_path} is not the folder of a run, which holds config.json")
+    assert refused(report("latest", "--outdir", tmp_path)) == (
+        f"there is no run in {tmp_path}: give its folder, or another --outdir"
+    )
+    (tmp_path / "file").touch()
+    assert refused(report(folder(tmp_path), "--out", tmp_path / "file" / "x.html")).endswith("choose another path")

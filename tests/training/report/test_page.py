@@ -1,0 +1,206 @@
+"""The page of a run: one file that holds everything, for any run, and lets nothing in."""
+
+import base64
+import io
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from PIL import Image
+
+from tests.training.report.folders import COMMAND, Page, folder, record
+from training.report import page
+
+
+def read(run: Path, **options) -> Page:
+    return Page(page.write(run, **options).read_text(encoding="utf-8"))
+
+
+def test_the_curves_are_the_statistics(tmp_path):
+    curves = read(folder(tmp_path)).curves
+    assert set(curves) == {
+        "loss/G", "scores/real", "augment/p", "something/new", "memory/peak bytes", "timing/images per second"
+    }  # fmt: skip
+    for name in ("loss/G", "scores/real", "augment/p"):
+        assert list(curves[name]) == [1, 2, 3, 4, 5, 6, 7, 8]
+        for kimg, value in curves[name].items():
+            assert value == pytest.approx(record(round(1000 * kimg))[name]["mean"], rel=1e-5)
+    assert set(curves["memory/peak bytes"].values()) == {3.0}  # GiB
+    assert set(curves["something/new"].values()) == {7.0}
+
+
+def test_nothing_is_asked_of_the_network(tmp_path):
+    text = page.write(folder(tmp_path)).read_text()
+    found = Page(text)
+    assert found.open == []
+    for _, attributes in found.tags:
+        for name in ("src", "href", "srcset", "action", "poster", "data"):
+            assert (attributes.get(name) or "data:").startswith("data:")
+    assert "@import" not in text and "url(" not in text and "fetch(" not in text
+    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text)
+
+
+def test_every_picture_is_there(tmp_path):
+    run = folder(tmp_path)
+    pictures = read(run).all("img")
+    assert [shown.get("data-kimg") for shown in pictures] == ["0", "1", "2", None]  # fakes, then reals
+    assert [("hidden" in shown) for shown in pictures] == [True, True, False, False]
+    files = [run / f"fakes-00000{i}.0.png" for i in range(3)] + [run / "reals.png"]
+    for shown, file in zip(pictures, files, strict=True):
+        kind, _, data = (shown["src"] or "").partition(",")
+        assert kind == "data:image/webp;base64"
+        decoded = Image.open(io.BytesIO(base64.b64decode(data, validate=True))).convert("RGB")
+        assert decoded.size == (64, 32) == (int(shown["width"] or 0), int(shown["height"] or 0))
+        wanted = Image.open(file).getpixel((9, 9))
+        assert decoded.getpixel((9, 9)) == pytest.approx(wanted, abs=4)
+
+
+def test_the_slider_has_a_place_for_every_sheet(tmp_path):
+    (slider,) = [tag for tag in read(folder(tmp_path)).all("input") if tag.get("id") == "time"]
+    assert (slider["type"], slider["min"], slider["max"], slider["value"]) == ("range", "0", "2", "2")
+    assert slider["aria-label"]
+
+
+def test_what_users_wrote_is_text(tmp_path):
+    evil = "00000-<img src=x onerror=alert(1)>&amp;-auto"
+    run = folder(tmp_path, evil)
+    with (run / "stats.jsonl").open("a") as file:
+        file.write(json.dumps({"seen": 9000, "</script><script>alert(2)//": 1.0}) + "\n")
+    (run / "metrics.jsonl").write_text(json.dumps({"seen": 1000, "metric": "<b>fid</b>", "value": 1.0}) + "\n")
+    found = read(run)
+    assert evil in found.text and COMMAND in found.text and "<b>fid</b>" in found.text
+    assert len(found.all("script")) == 2 and len(found.all("img")) == 4 and not found.all("b")
+    assert "</script><script>alert(2)//" in found.curves
+
+
+def test_the_configuration_is_a_table_that_marks_what_was_chosen(tmp_path):
+    text = page.write(folder(tmp_path)).read_text()
+    rows = re.findall(r"<tr( class=differs)?><th[^>]*>([^<]*)</th><td>(.*?)</td><td><code>([^<]*)</code>", text)
+    values = {name: (bool(marked), value, option) for marked, name, value, option in rows}
+    assert values["gamma"] == (True, "0.003 <small>preset: 0.0016</small>", "--gamma")
+    assert values["kimg"] == (True, "8 <small>preset: 25000</small>", "--kimg")
+    assert values["path"] == (False, "cats.zip", "--data")
+    assert values["mixing"] == (False, "0.9", "--set loss.mixing")
+    assert [name for name, row in values.items() if row[0]] == ["gamma", "kimg"]
+
+
+def test_it_says_how_far_the_run_is(tmp_path):
+    text = read(folder(tmp_path, ticks=4), state="running").text
+    for told in ("running", "4 of 8", "504 images/s", "0m 08s", "3 GiB", "cats.zip", "16 x 16", "auto"):
+        assert told in text
+    assert re.search(r"left\s*0m 08s", text)
+
+
+def test_the_state_follows_from_the_files(tmp_path):
+    stopped, finished = folder(tmp_path, "a", ticks=4), folder(tmp_path, "b")
+    assert [page.state_of(page.history.read(run)) for run in (stopped, finished)] == ["stopped", "finished"]
+    (stopped / ".lock").touch()
+    assert page.state_of(page.history.read(stopped)) == "stopped"
+    with FileLock(stopped / ".lock"):
+        assert page.state_of(page.history.read(stopped)) == "running"
+
+
+def test_the_log_is_kept_in_sentences_and_whole(tmp_path):
+    text = read(folder(tmp_path)).text
+    assert text.count("12 images 16x16, 3 channels, no classes: cats") == 2
+    assert text.count("kimg 8.000") == 1 and "the last 13 lines" in text
+
+
+def test_metrics_have_curves_and_a_table(tmp_path):
+    run = folder(tmp_path)
+    told = [(None, 9.0), (1000, 30.0), (2000, 10.0), (3000, 20.0), (3000, 21.5)]
+    lines = [json.dumps({"seen": seen, "metric": "fid5k_full", "value": value}) for seen, value in told]
+    (run / "metrics.jsonl").write_text("\n".join([*lines, '{"seen": 4000, "metr']))
+    found = read(run)
+    assert found.curves["fid5k_full"] == {1.0: 30.0, 2.0: 10.0, 3.0: 21.5}
+    text = re.sub(r"\s+", " ", found.text)
+    assert "21.510 at kimg 230 at kimg 1" in text  # last, lowest, highest, cell after cell
+
+
+def test_alarms_stand_on_the_page(tmp_path):
+    run = folder(tmp_path)
+    config = json.loads((run / "config.json").read_text())
+    config["loss"]["gamma"] = 100.0
+    (run / "config.json").write_text(json.dumps(config))
+    with (run / "stats.jsonl").open("w") as file:
+        for i in range(1, 20):
+            wins = i < 10
+            signs = {"signs/real": 1.0 if wins else 0.5, "signs/fake": -1.0 if wins else -0.5}
+            file.write(json.dumps({"seen": 4000 * i, **signs}) + "\n")
+    text = re.sub(r"\s+", " ", read(run).text)
+    assert "gamma is far from the rule since the beginning--gamma 100 is 62,500 times the 0.0016" in text
+    assert "D has won kimg 20 to 56it knows 100 % of the reals" in text
+
+
+def test_runs_of_which_little_is_left(tmp_path):
+    run = tmp_path / "00000-x"
+    run.mkdir()
+    (run / "log.txt").write_bytes(b"one two three\xff\n")
+    assert "one two three" in read(run).text
+    (run / "stats.jsonl").write_text('{"seen": 1000, "loss/G": {"mean": 1.5, "std": 0, "count": 1}}\n{"seen": 20')
+    assert read(run).curves == {"loss/G": {1.0: 1.5}}
+    for text in (
+        "{",
+        "[]",
+        '{"loss": 3, "preset": ["x"], "new part": {"new": {"deep": [1, 2]}}, "pace": {"kimg": "long"}}',
+    ):
+        (run / "config.json").write_text(text)
+        (run / "fakes-000001.0.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+        found = read(run)
+        assert found.curves and not found.all("img")
+    assert "deep" in found.text and "1,2" in found.text
+
+
+def test_numbers_that_are_none(tmp_path):
+    run = folder(tmp_path, ticks=1)
+    with (run / "stats.jsonl").open("a") as file:
+        file.write('{"seen": 2000, "loss/G": {"mean": NaN, "std": NaN, "count": 0}, "scores/real": null}\n')
+    curves = read(run).curves
+    assert curves["loss/G"][2.0] is None and curves["scores/real"][2.0] is None
+
+
+def test_a_long_run_makes_a_light_page(tmp_path):
+    run = folder(tmp_path, ticks=0, sheets=0)
+    with (run / "stats.jsonl").open("w") as file:
+        for i in range(1, 5001):
+            file.write(json.dumps({"seen": 4000 * i, "loss/G": {"mean": i, "std": 0, "count": 1}}) + "\n")
+    points = read(run).curves["loss/G"]
+    assert (
+        len(points) == 1667 and points[12.0] == 2.0 and points[20000.0] == 4999.5
+    )  # means of three; of two at the end
+
+
+def test_not_a_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"^there is no .*nowhere: give the folder of a run"):
+        page.write(tmp_path / "nowhere")
+    with pytest.raises(
+        ValueError, match=r"is not the folder of a run, which holds config.json, log.txt or stats.jsonl"
+    ):
+        page.write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_thinned_sheets_stay_among_those_before():
+    from training.report.sheets import MOST, thinned
+
+    kept: list = []
+    for count in range(1, 300):
+        sheets = [(float(i), Path(str(i))) for i in range(count)]
+        before, kept = kept, thinned(sheets)
+        assert kept[0] == sheets[0] and kept[-1] == sheets[-1] and len(kept) <= MOST + 1
+        assert set(kept) <= {*before, sheets[-1]} or math.log2(count - 1).is_integer() or len(before) == 0
+    assert len(kept) > MOST // 2
+    assert thinned([]) == []
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_large_sheets_become_smaller(tmp_path, mode):
+    from training.report.sheets import picture
+
+    path = tmp_path / "fakes.png"
+    Image.new(mode, (3000, 1500), 100 if mode == "L" else (1, 2, 3, 4)).save(path)
+    shown = picture(path)
+    assert shown is not None and (shown.width, shown.height) == (1024, 512) and len(shown.uri) < 20_000

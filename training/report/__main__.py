@@ -1,0 +1,39 @@
+"""Write the page of a run."""
+
+import webbrowser
+from pathlib import Path
+
+import click
+
+from torch_utils import runs
+from torch_utils.cli import Command, option
+from training.report import page
+
+EXAMPLES = """
+Examples:
+  python -m training.report runs/00000-ffhq-auto
+  python -m training.report latest --open
+  python -m training.report /mnt/finished/00003-cats-auto --out cats.html
+"""
+
+
+@click.command(cls=Command, epilog=EXAMPLES)
+@click.argument("run", metavar="RUN|latest")
+@option(
+    "--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Data", help="Where latest looks for runs."
+)
+@option("--out", type=click.Path(path_type=Path), group="Output", help="Write here, not into the run folder.")
+@option("--open", "opened", is_flag=True, group="Output", help="Show the page in the browser.")
+def main(run: str, outdir: Path, out: Path | None, opened: bool) -> None:
+    """Write report.html for any run: one that is over, one that is being trained, one of an older version."""
+    folder = runs.latest(outdir) if run == "latest" else Path(run)
+    if folder is None:
+        raise FileNotFoundError(f"there is no run in {outdir}: give its folder, or another --outdir")
+    path = page.write(folder, path=out)
+    click.echo(path)
+    if opened:
+        webbrowser.open(path.resolve().as_uri())
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m training.report")

@@ -1,0 +1,57 @@
+"""The configuration of a run as rows of a table: every setting, how it is given, where it differs from the preset."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch_utils import config as configs
+from training import presets
+from training.config import TrainConfig
+from training.report.history import part
+
+# These depend on the machine and the data, or are chosen anew for each run: no preset has them.
+NO_PRESET = {"preset", "seed", "device", "precision", "workers", "pace.batch_gpu"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting."""
+
+    name: str  # dotted
+    value: str
+    option: str  # how it is given; "" where this version knows no such setting
+    preset: str = ""  # what its preset says, where that is something else
+
+
+def rows(config: Mapping[str, Any]) -> list[Row]:
+    """The settings of a nested configuration, of whatever version, in its order."""
+    known, usual = configs.settings(TrainConfig), _usual(config)
+    found = []
+    for name, value in _leaves(config, ""):
+        option = known[name].spelling if name in known else ""
+        differs = name in usual and usual[name] != value
+        found.append(Row(name, configs.spell(value), option, configs.spell(usual[name]) if differs else ""))
+    return found
+
+
+def _usual(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the preset gives to images of this size where nothing is asked for; empty where that cannot be told."""
+    image, pace, preset = part(config, "generator"), part(config, "pace"), str(config.get("preset"))
+    data = {name: image.get(name) for name in ("height", "width", "channels", "classes")}
+    given = {f"pace.{name}": pace.get(name) for name in ("batch", "batch_gpu")} | {"precision": config.get("precision")}
+    try:
+        usual = configs.flatten(presets.resolve(preset, data, given, world=1))
+        if preset == "auto":  # a batch that depends on the number of processes
+            usual.pop("pace.batch")
+        else:
+            usual["pace.batch"] = presets.resolve(preset, data, {}, world=1).pace.batch
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {name: value for name, value in usual.items() if name not in NO_PRESET and not name.startswith("data.")}
+
+
+def _leaves(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    groups = {name: value for name, value in nested.items() if isinstance(value, Mapping)}
+    yield from ((f"{prefix}{name}", value) for name, value in nested.items() if name not in groups)
+    for name, value in groups.items():
+        yield from _leaves(value, f"{prefix}{name}.")

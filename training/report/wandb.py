@@ -1,0 +1,94 @@
+"""Weights & Biases, for those who use it: `--wandb PROJECT`."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch_utils.atomic import replacing
+
+FILE = "wandb.json"  # in the run folder: under which name the run goes on there
+
+
+def check(project: str) -> None:
+    """Looks whether a run could be shown in a project, before anything is begun.
+
+    Raises:
+        ValueError: when the project has no name, or the package is not installed.
+    """
+    if not project.strip():
+        raise ValueError("--wandb is empty: name a project, or leave the option out")
+    _package()
+
+
+def _package() -> Any:
+    missing = "--wandb needs a package that is not installed: pip install wandb, or leave the option out"
+    try:
+        import wandb
+    except ImportError as error:
+        raise ValueError(missing) from error
+    if not hasattr(wandb, "init"):  # a folder that an earlier run has left passes for an empty package
+        raise ValueError(missing)
+    return wandb
+
+
+class Wandb:
+    """A run there, which goes on when the run is resumed.
+
+    Args:
+        folder: the run folder, whose name the run gets.
+        project: where it is listed.
+        config: of the run, nested.
+
+    Raises:
+        ValueError: when the package is not installed, or cannot begin.
+    """
+
+    def __init__(self, folder: Path, project: str, config: Mapping[str, Any]) -> None:
+        self._wandb = _package()
+        file = folder / FILE
+        try:
+            self._run = self._wandb.init(
+                project=project,
+                id=_known(file, project),
+                name=folder.resolve().name,
+                config=dict(config),
+                dir=str(folder),
+                resume="allow",
+                settings=self._wandb.Settings(console="off"),  # the log is kept already
+            )
+        except Exception as error:  # its errors have no common root
+            reason = str(error).strip().rstrip(".") or type(error).__name__
+            raise ValueError(
+                f"wandb cannot begin ({reason}): run `wandb login`, set WANDB_MODE=offline, or leave --wandb out"
+            ) from error
+        # Images seen are the clock, which a resumed run may set back a little; wandb's own steps cannot go back.
+        self._run.define_metric("seen")
+        self._run.define_metric("*", step_metric="seen")
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps({"project": project, "id": self._run.id}) + "\n", encoding="utf-8")
+
+    def scalars(self, values: Mapping[str, float], seen: int) -> None:
+        self._run.log({"seen": seen, **values})
+
+    def picture(self, name: str, path: Path, seen: int) -> None:
+        self._run.log({"seen": seen, name: self._wandb.Image(str(path))})
+
+    def text(self, name: str, text: str, seen: int) -> None:
+        self._run.summary[name] = text
+
+    def alarm(self, kind: str, text: str, seen: int) -> None:
+        self._run.alert(title=kind, text=text)
+        self._run.summary[f"alarms/{kind}"] = f"kimg {seen / 1000:g}: {text}"
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _known(file: Path, project: str) -> str | None:
+    """The name of this run in that project; None where it has none yet, and gets one."""
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        return str(known["id"]) if known["project"] == project else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
