@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from benchmarks import precision_recall as pr
+from metrics import precision_recall as pr
 
 
 def _points(*, count=200, dimensions=8, seed=0):
