@@ -1,0 +1,86 @@
+"""Files from the network, fetched once: checked by their digest, kept in the user's cache, shared between processes."""
+
+import hashlib
+import http.client
+import os
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from tqdm import tqdm
+
+from torch_utils.atomic import replacing
+
+FOLDER = "stylegan2"  # of this project, in the cache
+CHUNK = 2**18
+PATIENCE = 30.0  # seconds without a byte
+
+
+def cache_folder() -> Path:
+    """Where this project keeps what can be had again: `~/.cache/stylegan2`, or under XDG_CACHE_HOME."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / FOLDER
+
+
+def fetch(url: str, path: Path, digest: str = "", remedy: str = "") -> Path:
+    """The file at `path`, which is downloaded if it is not there yet. It appears whole or not at all.
+
+    Of several processes that want it at once, one downloads and the others wait.
+
+    Args:
+        url: where it comes from.
+        path: where it is kept.
+        digest: how its SHA-256 begins, or its MD5 of 32 digits; empty where neither is known.
+        remedy: what a user could do instead, "or ..." at the end of the error's sentence.
+
+    Raises:
+        ValueError: when it cannot be had, or is not what it should be: what, from where, and what to do.
+    """
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if not path.is_file():
+            _download(url, path, digest, f"fetch it elsewhere and put it at {path}{remedy and f', {remedy}'}")
+    return path
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(url: str, path: Path, digest: str, mend: str) -> None:
+    known = hashlib.md5(usedforsecurity=False) if len(digest) == 32 else hashlib.sha256()
+    with replacing(path) as temporary:
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer, temporary.open("wb") as file:
+                for chunk in _chunks(answer, path.name):
+                    known.update(chunk)
+                    file.write(chunk)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if isinstance(error, OSError) and error.filename == str(temporary):
+                raise
+            reason = getattr(error, "reason", None) or error
+            raise ValueError(f"cannot download {path.name} from {url} ({reason}): {mend}") from error
+        if not known.hexdigest().startswith(digest):
+            raise ValueError(
+                f"what {url} sends is not {path.name}: its digest begins with {known.hexdigest()[:8]}, "
+                f"not {digest[:8]}; {mend}"
+            )
+
+
+def _chunks(answer: Any, name: str) -> Iterator[bytes]:
+    """The bytes of an answer, with a progress bar. Raises ValueError when it ends too early."""
+    total, done = int(answer.headers.get("Content-Length") or 0), 0
+    quiet = None if sys.stderr.isatty() else True
+    with tqdm(total=total or None, unit="B", unit_scale=True, desc=f"downloading {name}", disable=quiet) as bar:
+        while chunk := answer.read(CHUNK):
+            done += len(chunk)
+            bar.update(len(chunk))
+            yield chunk
+    if done < total:
+        raise ValueError(f"the connection broke after {done} of {total} bytes")
