@@ -7,7 +7,6 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from tqdm import tqdm
@@ -53,19 +52,20 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class _NetworkError(Exception):
+    """What went wrong on the way here, and not on our disk."""
+
+
 def _download(url: str, path: Path, digest: str, mend: str) -> None:
     known = hashlib.md5(usedforsecurity=False) if len(digest) == 32 else hashlib.sha256()
     with replacing(path) as temporary:
         try:
-            with urllib.request.urlopen(url, timeout=PATIENCE) as answer, temporary.open("wb") as file:
-                for chunk in _chunks(answer, path.name):
+            with temporary.open("wb") as file:
+                for chunk in _received(url, path.name):
                     known.update(chunk)
                     file.write(chunk)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            if isinstance(error, OSError) and error.filename == str(temporary):
-                raise
-            reason = getattr(error, "reason", None) or error
-            raise ValueError(f"cannot download {path.name} from {url} ({reason}): {mend}") from error
+        except _NetworkError as error:
+            raise ValueError(f"cannot download {path.name} from {url} ({error}): {mend}") from error
         if not known.hexdigest().startswith(digest):
             raise ValueError(
                 f"what {url} sends is not {path.name}: its digest begins with {known.hexdigest()[:8]}, "
@@ -73,14 +73,18 @@ def _download(url: str, path: Path, digest: str, mend: str) -> None:
             )
 
 
-def _chunks(answer: Any, name: str) -> Iterator[bytes]:
-    """The bytes of an answer, with a progress bar. Raises ValueError when it ends too early."""
-    total, done = int(answer.headers.get("Content-Length") or 0), 0
-    quiet = None if sys.stderr.isatty() else True
-    with tqdm(total=total or None, unit="B", unit_scale=True, desc=f"downloading {name}", disable=quiet) as bar:
-        while chunk := answer.read(CHUNK):
-            done += len(chunk)
-            bar.update(len(chunk))
-            yield chunk
+def _received(url: str, name: str) -> Iterator[bytes]:
+    """What a URL sends, with a progress bar on a terminal."""
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            total, done = int(answer.headers.get("Content-Length") or 0), 0
+            quiet = None if sys.stderr.isatty() else True
+            with tqdm(total=total or None, unit="B", unit_scale=True, desc=f"downloading {name}", disable=quiet) as bar:
+                while chunk := answer.read(CHUNK):
+                    done += len(chunk)
+                    bar.update(len(chunk))
+                    yield chunk
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _NetworkError(str(getattr(error, "reason", None) or error)) from error
     if done < total:
-        raise ValueError(f"the connection broke after {done} of {total} bytes")
+        raise _NetworkError(f"the connection broke after {done} of {total} bytes")

@@ -90,6 +90,12 @@ class Report:
             self.board.add_scalar(name, value, seen)
         self.board.flush()
 
+    def scalar(self, name: str, value: float, seen: int) -> None:
+        """A point of a curve of its own."""
+        if self.folder is not None:
+            self.board.add_scalar(name, value, seen)
+            self.board.flush()
+
     def picture(self, name: str, path: Path, seen: int) -> None:
         """A picture file for TensorBoard, its bytes as they are: encoding it anew would take twice as long."""
         if self.folder is None or self.board.file_writer is None:

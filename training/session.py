@@ -19,7 +19,7 @@ from torch_utils.atomic import replacing
 from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, keep_freed_memory, set_precision
 from training.compilation import compile_passes
-from training.loop import fit
+from training.loop import Evaluate, fit
 from training.plan import Plan
 from training.presets import largest_divisor
 from training.run import Run, set_damaged_state_aside
@@ -30,8 +30,10 @@ from training.transfer import transfer
 FAMILY = "stylegan2"
 
 
-def train(plan: Plan, command: str = "") -> Path | None:
+def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None) -> Path | None:
     """Carries a plan out, and returns the run folder (None on processes that write nothing).
+
+    `evaluate` judges the networks at every snapshot.
 
     Raises:
         ValueError: when memory does not suffice, or training has diverged.
@@ -40,7 +42,7 @@ def train(plan: Plan, command: str = "") -> Path | None:
     try:
         with _alone_in(folder):
             _prepare(plan, folder)
-            return _train(plan, folder, command)
+            return _train(plan, folder, command, evaluate)
     except FloatingPointError as error:
         raise ValueError(str(error)) from error
     except (RuntimeError, MemoryError) as error:
@@ -55,7 +57,7 @@ def train(plan: Plan, command: str = "") -> Path | None:
         distributed.stop()
 
 
-def _train(plan: Plan, folder: Path | None, command: str) -> Path | None:
+def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | None) -> Path | None:
     config, dataset, device = plan.config, plan.dataset, plan.device
     set_precision(config.arithmetic, config.deterministic)
     keep_freed_memory()
@@ -65,7 +67,7 @@ def _train(plan: Plan, folder: Path | None, command: str) -> Path | None:
     clock = plan.state.clock if plan.state else None
     run = Run(folder, config.seed, device, FAMILY, plan.facts, samples, clock)
     try:
-        _learn(plan, recipe, run, command)
+        _learn(plan, recipe, run, command, evaluate)
     except Exception as error:
         run.report.keep(f"{type(error).__name__}: {error}")
         raise
@@ -75,7 +77,7 @@ def _train(plan: Plan, folder: Path | None, command: str) -> Path | None:
     return folder
 
 
-def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str) -> None:
+def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str, evaluate: Evaluate | None) -> None:
     config, state = plan.config, plan.state
     run.stop_on_signals()
     if plan.network is not None:
@@ -99,7 +101,7 @@ def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str) -> None:
         pin=plan.device.type == "cuda",
     )
     with closing(batches):
-        fit(recipe, batches, run, config.pace)
+        fit(recipe, batches, run, config.pace, evaluate)
     _conclude(run, config.pace.images)
 
 

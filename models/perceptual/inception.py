@@ -28,6 +28,14 @@ class Layer(nn.Module):
         return F.relu(self.bn(self.conv(x)))
 
 
+def _row(inputs: int, outputs: int) -> Layer:
+    return Layer(inputs, outputs, (1, 7), padding=(0, 3))
+
+
+def _column(inputs: int, outputs: int) -> Layer:
+    return Layer(inputs, outputs, (7, 1), padding=(3, 0))
+
+
 def _average(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
@@ -71,16 +79,15 @@ class BlockC(nn.Module):
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        row, column = {"kernel": (1, 7), "padding": (0, 3)}, {"kernel": (7, 1), "padding": (3, 0)}
         self.branch1x1 = Layer(inputs, 192, 1)
         self.branch7x7_1 = Layer(inputs, width, 1)
-        self.branch7x7_2 = Layer(width, width, **row)
-        self.branch7x7_3 = Layer(width, 192, **column)
+        self.branch7x7_2 = _row(width, width)
+        self.branch7x7_3 = _column(width, 192)
         self.branch7x7dbl_1 = Layer(inputs, width, 1)
-        self.branch7x7dbl_2 = Layer(width, width, **column)
-        self.branch7x7dbl_3 = Layer(width, width, **row)
-        self.branch7x7dbl_4 = Layer(width, width, **column)
-        self.branch7x7dbl_5 = Layer(width, 192, **row)
+        self.branch7x7dbl_2 = _column(width, width)
+        self.branch7x7dbl_3 = _row(width, width)
+        self.branch7x7dbl_4 = _column(width, width)
+        self.branch7x7dbl_5 = _row(width, 192)
         self.branch_pool = Layer(inputs, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,8 +105,8 @@ class BlockD(nn.Module):
         self.branch3x3_1 = Layer(inputs, 192, 1)
         self.branch3x3_2 = Layer(192, 320, 3, stride=2)
         self.branch7x7x3_1 = Layer(inputs, 192, 1)
-        self.branch7x7x3_2 = Layer(192, 192, (1, 7), padding=(0, 3))
-        self.branch7x7x3_3 = Layer(192, 192, (7, 1), padding=(3, 0))
+        self.branch7x7x3_2 = _row(192, 192)
+        self.branch7x7x3_3 = _column(192, 192)
         self.branch7x7x3_4 = Layer(192, 192, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:

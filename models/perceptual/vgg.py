@@ -48,7 +48,7 @@ class VGG16(nn.Module):
         if min(pixels.shape[2:]) < LEAST:
             raise ValueError(f"LPIPS needs images of at least {LEAST} x {LEAST} pixels, got {list(pixels.shape[2:])}")
         x, found = _normalised(pixels.float()), []
-        for layer in self.features[:-1]:
+        for layer in list(self.features)[:-1]:
             if isinstance(layer, nn.MaxPool2d):
                 found.append(x)
             x = layer(x)
