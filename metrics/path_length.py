@@ -31,7 +31,7 @@ def path_lengths(
         render: w of the first ends and then of the second ones [2 N, ...] -> images [2 N, C, H, W] in [-1, 1].
         embed: images in [-1, 1] -> vectors whose squared distance is the perceptual one.
         z: both ends of the paths, [N, D] each.
-        t: where on its path each step is taken, [N] in 0..1.
+        t: where on its path each step is taken, [N] in 0..1, in float64: float32 would round a step by up to 0.03 %.
         space: in which of z and w the path is straight; in z it runs along the sphere.
         epsilon: length of the step as a share of the path.
     """
@@ -76,4 +76,5 @@ def prepared(images: Tensor, crop: bool) -> Tensor:
 
 
 def _beside(t: Tensor, x: Tensor) -> Tensor:
-    return t.view(-1, *[1] * (x.ndim - 1)).to(x.dtype)
+    """t [N] with as many dimensions as x, and where it is."""
+    return t.view(-1, *[1] * (x.ndim - 1)).to(x)

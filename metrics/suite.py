@@ -136,12 +136,12 @@ class _Steps:
     @torch.no_grad()
     def pixels(self, indices: Sequence[int]) -> Tensor:
         metric, samples = self.metric, self.samples
-        t = samples.uniform(indices, "step").to(samples.device) * float(metric.full)
+        t = samples.uniform(indices, "step") * float(metric.full)
         return paths.path_lengths(
             map_=lambda z: samples.map(z, indices),
             render=lambda ws: samples.render(ws, [*indices, *indices]),
             embed=lambda images: self.lpips(paths.prepared(images, metric.crop)),
             z=(samples.latents(indices, "z"), samples.latents(indices, "other end")),
-            t=t.float(),
+            t=t,
             space=metric.space,
         )
