@@ -40,6 +40,8 @@ class Clock(Protocol):
 class Report(Protocol):
     """Where a run speaks and draws its curves."""
 
+    tick_began: float  # moment on the monotonic clock, from which the speed of training is taken
+
     def say(self, text: str = "") -> None: ...
     def scalar(self, name: str, value: float, seen: int) -> None: ...
 
@@ -87,6 +89,7 @@ class Judge:
             return
         if run.folder is not None:
             self._write(results, run, run.folder, time.monotonic() - start)
+        run.report.tick_began += time.monotonic() - start  # the speed that is told is that of training
 
     def _results(self, recipe: Recipe, run: Run) -> dict[str, float]:
         frequencies = torch.as_tensor(self.reals.dataset.label_counts)

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import os
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,7 @@ def _received(url: str, name: str) -> Iterator[bytes]:
                     bar.update(len(chunk))
                     yield chunk
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _NetworkError(str(getattr(error, "reason", None) or error)) from error
+        told = isinstance(error, urllib.error.HTTPError)  # which speaks of its number, unlike its reason
+        raise _NetworkError(str(error if told else getattr(error, "reason", error))) from error
     if done < total:
         raise _NetworkError(f"the connection broke after {done} of {total} bytes")

@@ -1,13 +1,11 @@
 """Published weights into our own definitions of their networks. Reading them runs no code."""
 
-import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -48,7 +46,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:  # whatever a damaged file leads to
         raise ValueError(f"{path} cannot be read as weights: it is damaged, or another kind of file") from error
     if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise ValueError(f"{path} holds no plain weights (tensors by name): give the published file")
