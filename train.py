@@ -2,11 +2,15 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from imaging.dataset import open_dataset
+from metrics.detectors import parse_files
+from metrics.in_loop import Judge, prepare
 from torch_utils.cli import Command, option
 from torch_utils.flags import flags, given
 from training import plan as plans
@@ -20,6 +24,7 @@ Examples:
   python train.py --data ffhq.zip                        settings that suit the images
   python train.py --data ffhq.zip --gamma 5 --mirror
   python train.py --data ffhq.zip --preset paper256 --dry-run
+  python train.py --data ffhq.zip --metrics fid50k_full,pr50k3_full
   python train.py --resume latest                        go on exactly where the last run stopped
   python train.py --data cats.zip --transfer runs/00000-ffhq-auto/network-000200.0.safetensors
 """
@@ -31,7 +36,7 @@ Examples:
     metavar="RUN|latest",
     group="Data",
     help="Go on with a run: its folder, or the latest in --outdir. --kimg, --tick, --snap, --workers, "
-    "--checkpoint-activations, --compile, --deterministic and --wandb may change.",
+    "--metrics, --checkpoint-activations, --compile, --deterministic and --wandb may change.",
 )
 @option(
     "--transfer",
@@ -41,6 +46,14 @@ Examples:
 )
 @option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Where runs are kept.")
 @option("--wandb", metavar="PROJECT", group="Output", help="Show the run in this project of Weights & Biases, too.")
+@option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    metavar="NAME=PATH",
+    group="Output",
+    help="File of a network that --metrics look with, instead of the published one: inception, vgg16, lpips or dinov2.",
+)
 @option("--dry-run", is_flag=True, group="Output", help="Print the configuration and the networks, and stop.")
 @option(
     "--set",
@@ -55,6 +68,7 @@ def main(
     transfer: Path | None,
     outdir: Path,
     wandb: str | None,
+    detectors: tuple[str, ...],
     dry_run: bool,
     sets: tuple[str, ...],
     **params: Any,
@@ -72,7 +86,16 @@ def main(
     if dry_run:
         click.echo("\n\n".join([plan.describe(), *plan.notes]))
         return
-    session.train(plan, command=shlex.join(["python", "train.py", *sys.argv[1:]]), wandb=wandb or "")
+    command = shlex.join(["python", "train.py", *sys.argv[1:]])
+    session.train(plan, command, _judge(plan, parse_files(detectors), command), wandb or "")
+
+
+def _judge(plan: plans.Plan, detectors: Mapping[str, str], command: str) -> Judge | None:
+    """What judges the networks at snapshots; on all images, also where it learns from some of them."""
+    config = plan.config
+    whole = open_dataset(config.data.model_copy(update={"max_images": 0})) if config.data.max_images else plan.dataset
+    since = plan.state.clock.seen if plan.state else None
+    return prepare(config.metrics, detectors, whole, plan.device, config.pace.batch_gpu, command, since)
 
 
 main.params += flags(TrainConfig)

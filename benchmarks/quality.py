@@ -6,7 +6,7 @@
 import json
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.observer import Observer, Seen, draw, look, train, variance_seen
-from benchmarks.precision_recall import precision_recall
 from imaging.faces import EXPRESSIONS
-from imaging.pixels import to_pixels
+from imaging.pixels import to_images, to_pixels
 from imaging.sizes import spell
+from metrics.frechet import frechet_distance, gaussian
+from metrics.precision_recall import precision_recall
+from metrics.sliced_wasserstein import descriptors, sliced_wasserstein
 from models.families import NetworkFile, read_network
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import seeds_to_z
@@ -46,6 +48,16 @@ class Quality:
     by_class: tuple[float, ...]  # the same for each class, empty without classes
     precision: float
     recall: float
+    frechet: float  # Fréchet distance of the observer's features
+    swd: float  # sliced Wasserstein distance of patches, times 1000
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of one set of pictures: what the observer makes of them, and their patches."""
+
+    seen: Seen
+    patches: Tensor
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -102,20 +114,20 @@ def common_size(files: list[NetworkFile]) -> tuple[int, int]:
 def judge(observer: Observer, files: list[NetworkFile], count: int, height: int, width: int) -> dict[str, Any]:
     """The whole comparison: the observer's own skill, drawn faces as the best that can be had, and each network."""
     held_out, other = (draw(world, count, height, width) for world in (HELD_OUT, OTHER))
-    reference = look(observer, held_out.pixels.split(BATCH))
-    best = quality("drawn faces", None, look(observer, other.pixels.split(BATCH)), other.expressions, reference)
-    rows = [best]
+    reference = look_closely(observer, held_out.pixels.split(BATCH))
+    drawn = look_closely(observer, other.pixels.split(BATCH))
+    rows = [quality("drawn faces", None, drawn, other.expressions, reference)]
     for file in files:
         G = file.part("G_ema").to(next(observer.parameters()).device)
         assert isinstance(G, Generator)
         labels = torch.arange(count) % len(EXPRESSIONS) if G.config.classes else None
-        seen = look(observer, progress(samples(G, labels, count), -(-count // BATCH), file.path.name))
-        rows.append(quality(short_name(file.path), file.metadata.get("kimg"), seen, labels, reference))
+        made = look_closely(observer, progress(samples(G, labels, count), -(-count // BATCH), file.path.name))
+        rows.append(quality(short_name(file.path), file.metadata.get("kimg"), made, labels, reference))
     return {
         "size": spell(height, width),
         "count": count,
-        "observer_accuracy": _share(reference.expressions == held_out.expressions),
-        "observer_variance": variance_seen(held_out.causes, reference.causes),
+        "observer_accuracy": _share(reference.seen.expressions == held_out.expressions),
+        "observer_variance": variance_seen(held_out.causes, reference.seen.causes),
         "class_names": EXPRESSIONS,
         "torch": torch.__version__,
         "machine": platform.machine(),
@@ -139,14 +151,27 @@ def samples(G: Generator, labels: Tensor | None, count: int) -> Iterator[Tensor]
             yield to_pixels(G(z, c, noise_mode="const"))
 
 
-def quality(name: str, kimg: float | None, seen: Seen, labels: Tensor | None, reference: Seen) -> Quality:
-    """One row: pictures with the classes that were asked for [N], against the features of drawn faces."""
-    precision, recall = precision_recall(reference.features, seen.features)
+def look_closely(observer: Observer, batches: Iterable[Tensor]) -> Look:
+    """Features and patches of pictures, given as batches of pixels uint8 [n, 3, H, W]."""
+    pixels = torch.cat([batch.cpu() for batch in batches])
+    indices = torch.arange(len(pixels)).split(BATCH)
+    patches = [descriptors(to_images(pixels[part]), part.tolist()) for part in indices]
+    return Look(look(observer, pixels.split(BATCH)), torch.cat(patches))
+
+
+def quality(name: str, kimg: float | None, made: Look, labels: Tensor | None, reference: Look) -> Quality:
+    """One row: pictures with the classes that were asked for [N], against drawn faces."""
+    real, fake = reference.seen.features, made.seen.features
+    against = (
+        *precision_recall(real, fake),
+        frechet_distance(gaussian(real), gaussian(fake)),
+        sliced_wasserstein(reference.patches, made.patches),
+    )
     if labels is None:
-        return Quality(name, kimg, None, (), precision, recall)
-    right = seen.expressions == labels
+        return Quality(name, kimg, None, (), *against)
+    right = made.seen.expressions == labels
     by_class = tuple(_share(right[labels == c]) for c in range(len(EXPRESSIONS)))
-    return Quality(name, kimg, _share(right), by_class, precision, recall)
+    return Quality(name, kimg, _share(right), by_class, *against)
 
 
 def _share(truths: Tensor) -> float:
@@ -156,7 +181,7 @@ def _share(truths: Tensor) -> float:
 def table(found: dict[str, Any]) -> str:
     """The findings of `judge` as text."""
     width = max(len(row["name"]) for row in found["results"])
-    columns = ["asked-for", *EXPRESSIONS, "precision", "recall"]
+    columns = ["asked-for", *EXPRESSIONS, "precision", "recall", "Fréchet", "swd"]
     lines = [
         f"The observer names the expression of {found['observer_accuracy']:.1%} of {found['count']} held-out drawn "
         f"faces of {found['size']}",
@@ -166,7 +191,8 @@ def table(found: dict[str, Any]) -> str:
     ]
     for row in found["results"]:
         shares = [row["agreement"], *(row["by_class"] or [None] * len(EXPRESSIONS)), row["precision"], row["recall"]]
-        cells = (f"{'-' if share is None else format(share, '.1%'):>9}" for share in shares)
+        cells = [f"{'-' if share is None else format(share, '.1%'):>9}" for share in shares]
+        cells += [f"{row[name]:9.2f}" for name in ("frechet", "swd")]
         lines.append("  ".join([row["name"].ljust(width), *cells]))
     return "\n".join(lines)
 

@@ -142,6 +142,12 @@ class TrainConfig(Section):
         description="only algorithms that give the same bits each time, on CUDA too, where that is slower",
         json_schema_extra=_flag("--deterministic", "Machine"),
     )
+    metrics: str = Field(
+        "swd1k",
+        description="what every snapshot's network is judged by, with commas, such as fid50k_full,swd1k, or none; "
+        "the first decides which is kept as best.safetensors (see docs/metrics.md)",
+        json_schema_extra=_flag("--metrics", "Output", True),
+    )
     data: DataConfig = DataConfig()
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()

@@ -26,7 +26,15 @@ from training.run import State, read_state
 from training.transfer import open_transfer
 
 # What may change when a run is resumed: nothing that decides a single number of it.
-CHANGEABLE = {"pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes", "workers", "checkpoint_activations"}
+CHANGEABLE = {
+    "pace.kimg",
+    "pace.tick",
+    "pace.snap",
+    "pace.state_minutes",
+    "workers",
+    "checkpoint_activations",
+    "metrics",
+}
 # These decide how numbers are rounded, at most.
 ROUNDING = {"compile", "deterministic"}
 

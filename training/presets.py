@@ -108,7 +108,7 @@ def demo_row(height: int, width: int) -> Row:
         ema=2.5,
         ramp=0.05,
         class_layers=2,
-        more=(("loss.noise", "none"), ("pace.tick", 1.0), ("pace.snap", 5)),
+        more=(("loss.noise", "none"), ("pace.tick", 1.0), ("pace.snap", 5), ("metrics", "none")),
     )
 
 

@@ -19,7 +19,7 @@ from torch_utils.atomic import replacing
 from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, keep_freed_memory, set_precision
 from training.compilation import compile_passes
-from training.loop import fit
+from training.loop import Evaluate, fit
 from training.plan import Plan
 from training.presets import largest_divisor
 from training.report.wandb import Wandb
@@ -31,12 +31,13 @@ from training.transfer import transfer
 FAMILY = "stylegan2"
 
 
-def train(plan: Plan, command: str = "", wandb: str = "") -> Path | None:
+def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb: str = "") -> Path | None:
     """Carries a plan out, and returns the run folder (None on processes that write nothing).
 
     Args:
         plan: what to do.
         command: that the user gave, for the log.
+        evaluate: judges the networks at every snapshot.
         wandb: a project of Weights & Biases, where the run is shown, too; "" for none.
 
     Raises:
@@ -46,7 +47,7 @@ def train(plan: Plan, command: str = "", wandb: str = "") -> Path | None:
     try:
         with _alone_in(folder):
             _prepare(plan, folder)
-            return _train(plan, folder, command, wandb)
+            return _train(plan, folder, command, evaluate, wandb)
     except FloatingPointError as error:
         raise ValueError(str(error)) from error
     except (RuntimeError, MemoryError) as error:
@@ -61,7 +62,7 @@ def train(plan: Plan, command: str = "", wandb: str = "") -> Path | None:
         distributed.stop()
 
 
-def _train(plan: Plan, folder: Path | None, command: str, wandb: str) -> Path | None:
+def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | None, wandb: str) -> Path | None:
     config, dataset, device = plan.config, plan.dataset, plan.device
     set_precision(config.arithmetic, config.deterministic)
     keep_freed_memory()
@@ -73,7 +74,7 @@ def _train(plan: Plan, folder: Path | None, command: str, wandb: str) -> Path | 
     boards = {"wandb": Wandb(folder, wandb, facts["training"])} if wandb and folder is not None else {}
     run = Run(folder, config.seed, device, FAMILY, facts, samples, clock, boards)
     try:
-        _learn(plan, recipe, run, command)
+        _learn(plan, recipe, run, command, evaluate)
     except Exception as error:
         run.report.keep(f"{type(error).__name__}: {error}")
         run.show("stopped")
@@ -84,7 +85,7 @@ def _train(plan: Plan, folder: Path | None, command: str, wandb: str) -> Path | 
     return folder
 
 
-def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str) -> None:
+def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str, evaluate: Evaluate | None) -> None:
     config, state = plan.config, plan.state
     run.stop_on_signals()
     if plan.network is not None:
@@ -108,7 +109,7 @@ def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str) -> None:
         pin=plan.device.type == "cuda",
     )
     with closing(batches):
-        fit(recipe, batches, run, config.pace)
+        fit(recipe, batches, run, config.pace, evaluate)
     _conclude(run, config.pace.images)
 
 

@@ -53,7 +53,8 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text, self.open, self.data = "", [], ""
+        self.text, self.data = "", ""
+        self.open: list[str] = []
         self.feed(text)
         self.close()
 

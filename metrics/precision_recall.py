@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 NEIGHBOURS = 3  # k, as in the paper
-ROWS = 1024  # of a distance matrix at once
+BLOCK = 2**24  # numbers of a distance matrix at once
+EXACT = 512  # dimensions up to which distances are taken without products
 
 
 def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> tuple[float, float]:
@@ -49,6 +50,15 @@ def neighbour_distances(points: Tensor, k: int = NEIGHBOURS) -> Tensor:
 
 
 def _distances(rows: Tensor, columns: Tensor) -> Iterator[Tensor]:
-    """The distance matrix in slices of at most ROWS rows; without products, so that equal points are 0 apart."""
-    for part in rows.split(ROWS):
-        yield torch.cdist(part, columns, compute_mode="donot_use_mm_for_euclid_dist")
+    """The distance matrix in slices of some rows.
+
+    Without products, so that equal points are 0 apart; with many dimensions that would take hours, and points are first
+    moved to the middle, which leaves products little to lose.
+    """
+    few = rows.shape[1] <= EXACT
+    if not few:
+        middle = columns.mean(dim=0)
+        rows, columns = rows - middle, columns - middle
+    mode = "donot_use_mm_for_euclid_dist" if few else "use_mm_for_euclid_dist"
+    for part in rows.split(max(BLOCK // len(columns), 1)):
+        yield torch.cdist(part, columns, compute_mode=mode)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from benchmarks import precision_recall as pr
+from metrics import precision_recall as pr
 
 
 def _points(*, count=200, dimensions=8, seed=0):
@@ -59,7 +59,7 @@ def test_agrees_with_the_literal_definition_in_any_slices(k, monkeypatch):
     expected = (_literal(real, fake, k), _literal(fake, real, k))
     assert 0 < expected[0] < 1
     assert pr.precision_recall(real, fake, k) == pytest.approx(expected)
-    monkeypatch.setattr(pr, "ROWS", 7)
+    monkeypatch.setattr(pr, "BLOCK", 280)
     assert pr.precision_recall(real, fake, k) == pytest.approx(expected)
 
 

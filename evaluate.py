@@ -1,0 +1,192 @@
+"""Judge a network, or any pictures, against a data set."""
+
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from imaging.dataset import DataConfig, open_dataset
+from imaging.imageset import ImageSet
+from metrics.detectors import parse_files
+from metrics.in_loop import open_eyes
+from metrics.names import Metric, parse_list
+from metrics.reals import Reals
+from metrics.record import Record
+from metrics.sources import Pictures, Samples
+from metrics.suite import evaluate
+from models.families import NetworkFile, read_network
+from torch_utils import config as configs
+from torch_utils import distributed
+from torch_utils.cli import Command, option, say
+from torch_utils.device import resolve_device, set_precision
+from torch_utils.paths import check_folder
+
+EXAMPLES = """
+Examples:
+  python evaluate.py --network runs/00000-ffhq-auto                        FID of its newest network
+  python evaluate.py --network network-000200.0.safetensors --data ffhq.zip --metrics fid50k_full,pr50k3_full
+  python evaluate.py --network runs/00000-ffhq-auto --metrics swd5k        needs no detector
+  python evaluate.py --images out/ --data ffhq.zip --metrics fid1k_full --detector inception=inception-2015-12-05.pt
+  torchrun --nproc-per-node 8 evaluate.py --network runs/00000-ffhq-auto
+"""
+OUT = Path("out")
+
+
+@click.command(cls=Command, epilog=EXAMPLES)
+@option(
+    "--network",
+    type=click.Path(path_type=Path),
+    group="Pictures",
+    help="A network-….safetensors file, or a run folder.",
+)
+@option(
+    "--images",
+    type=click.Path(path_type=Path),
+    group="Pictures",
+    help="Instead: a folder or ZIP of pictures, of one size.",
+)
+@option(
+    "--data",
+    metavar="DATA",
+    group="Data",
+    help="The real images, as train.py takes them; without it those that the network learnt from.",
+)
+@option(
+    "--mirror/--no-mirror",
+    default=None,
+    show_default="as the network learnt, else no-mirror",
+    group="Data",
+    help="Count every real image also mirrored.",
+)
+@option("--metrics", "names", metavar="NAMES", default="fid50k_full", group="Metrics", help="Names, with commas.")
+@option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    metavar="NAME=PATH",
+    group="Metrics",
+    help="File or URL of what metrics look with, instead of the published one: inception, vgg16, lpips or dinov2.",
+)
+@option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, group="Metrics", help="Of latents and noise.")
+@option(
+    "--outdir",
+    type=click.Path(path_type=Path),
+    show_default=f"the network's run, else {OUT}",
+    group="Output",
+    help="Folder whose metrics.jsonl gets the results.",
+)
+@option("--json", "as_json", is_flag=True, group="Output", help="Print JSON instead of a table.")
+@option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", group="Machine", help="Where.")
+@option("--batch", type=click.IntRange(min=1), default=32, group="Machine", help="Pictures at once in a process.")
+def main(
+    network: Path | None,
+    images: Path | None,
+    data: str | None,
+    mirror: bool | None,
+    names: str,
+    detectors: tuple[str, ...],
+    seed: int,
+    outdir: Path | None,
+    as_json: bool,
+    device: str,
+    batch: int,
+) -> None:
+    """Judge a network's samples (averaged generator, psi 1, random noise), or given pictures, against real images.
+
+    docs/metrics.md says what each metric is, and where the files of the detectors come from.
+    """
+    metrics = parse_list(names)
+    if not metrics:
+        raise ValueError("--metrics none leaves nothing to do: name some, such as fid50k_full or swd")
+    if (network is None) == (images is None):
+        raise ValueError("what is to be judged: give --network or --images, one of them")
+    file = None if network is None else read_network(network)
+    folder = _place(outdir, file)
+    dataset = open_dataset(_data(data, mirror, file))
+    place = distributed.start(resolve_device(device))
+    try:
+        set_precision("fp32")
+        eyes = open_eyes(metrics, parse_files(detectors), place)
+        source = _source(file, images, dataset, seed, place)
+        start = time.monotonic()
+        results = evaluate(metrics, source, Reals(dataset, place, batch), eyes, batch)
+        facts = {
+            "network": file.path.name if file else str(images),
+            "data": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "seed": seed,
+            "command": shlex.join(["python", "evaluate.py", *sys.argv[1:]]),
+            "seconds": round(time.monotonic() - start, 3),
+        }
+        if distributed.is_first():
+            _write(folder, _seen(file), metrics, results, facts)
+            say(json.dumps({"results": results, "folder": str(folder), **facts}) if as_json else _table(results))
+        distributed.barrier()  # the first process may still have been writing
+    finally:
+        distributed.stop()
+
+
+def _place(outdir: Path | None, file: NetworkFile | None) -> Path:
+    """The folder whose metrics.jsonl gets the results; it is made here."""
+    folder = outdir or (file.path.parent if file and _is_run(file.path.parent) else OUT)
+    check_folder(folder, f"--outdir {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and (folder / "stats.jsonl").is_file()
+
+
+def _data(path: str | None, mirror: bool | None, file: NetworkFile | None) -> DataConfig:
+    """The real images, all of them: as the network's file says it learnt, but for what was given."""
+    recorded = (file.metadata.get("training") or {}).get("data") if file else None
+    if path is None and recorded is None:
+        raise ValueError("against which images: give --data, since nothing here says what was learnt from")
+    config = configs.from_dict(DataConfig, recorded) if recorded else DataConfig()
+    changes: dict[str, Any] = {"max_images": 0}
+    changes |= {} if path is None else {"path": path}
+    changes |= {} if mirror is None else {"mirror": mirror}
+    return config.model_copy(update=changes)
+
+
+def _source(
+    file: NetworkFile | None, images: Path | None, dataset: ImageSet, seed: int, device: torch.device
+) -> Samples | Pictures:
+    if file is None:
+        return Pictures(open_dataset(DataConfig(path=str(images), labels="none")), device)
+    G: Any = file.part("G_ema")
+    return Samples(G.to(device).fold(), torch.as_tensor(dataset.label_counts), seed)
+
+
+def _seen(file: NetworkFile | None) -> int | None:
+    kimg = file.metadata.get("kimg") if file else None
+    return None if kimg is None else round(kimg * 1000)
+
+
+def _write(
+    folder: Path, seen: int | None, metrics: list[Metric], results: dict[str, float], facts: dict[str, Any]
+) -> None:
+    """Lines of metrics.jsonl and, in the folder of the network's run, points of TensorBoard's curves."""
+    record = Record(folder)
+    for metric in metrics:
+        record.append({name: results[name] for name in metric.results}, seen, facts | {"count": metric.fakes})
+    if seen is not None and _is_run(folder):
+        with SummaryWriter(str(folder)) as board:
+            for name, value in results.items():
+                board.add_scalar(f"metrics/{name}", value, seen)
+
+
+def _table(results: dict[str, float]) -> str:
+    width = max(map(len, results))
+    return "\n".join(f"{name:<{width}}  {value:.6g}" for name, value in results.items())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""What judges a network while it learns: metrics at every snapshot, and the best network kept.
+
+The loop calls it with the recipe and the run, of which it knows only what stands in the protocols here: training and
+judging are rooms that know nothing of each other.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from imaging.imageset import ImageSet
+from metrics.detectors import Eye, find_files, open_eye
+from metrics.names import Metric, parse_list
+from metrics.reals import Reals
+from metrics.record import Record
+from metrics.sources import Samples
+from metrics.suite import evaluate
+from torch_utils import distributed, runs
+from torch_utils.device import is_out_of_memory
+
+AT_ONCE = 2**16  # pixels: small images are quickest made many at once
+MOST = 64
+
+
+class Recipe(Protocol):
+    """What is learnt: of it the network that samples are made with."""
+
+    @property
+    def sampler(self) -> Any: ...
+
+
+class Clock(Protocol):
+    seen: int
+
+
+class Report(Protocol):
+    """Where a run speaks and draws its curves."""
+
+    tick_began: float  # moment on the monotonic clock, from which the speed of training is taken
+
+    def say(self, text: str = "") -> None: ...
+    def scalar(self, name: str, value: float, seen: int) -> None: ...
+
+
+class Run(Protocol):
+    """A run in progress; `folder` is None on processes that write nothing."""
+
+    folder: Path | None
+    seed: int
+
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def report(self) -> Report: ...
+
+
+@dataclass
+class Judge:
+    """Takes the metrics of a run's network at a snapshot, writes them down, and keeps the best network.
+
+    Results of a resumed run that lie after the place where it goes on are dropped before the first new ones.
+    """
+
+    metrics: list[Metric]
+    eyes: dict[str, Eye]
+    reals: Reals
+    batch: int
+    command: str
+    since: int | None  # images that a resumed run has seen
+
+    def __call__(self, recipe: Recipe, run: Run) -> None:
+        """Every process must call it."""
+        if run.folder is not None and self.since is not None:
+            record = Record(run.folder)
+            record.rewind(self.since)
+            record.keep_best(self.metrics[0])
+        self.since = None
+        start = time.monotonic()
+        try:
+            results = self._results(recipe, run)
+        except (ValueError, OSError, RuntimeError) as error:
+            if distributed.world() > 1 or (isinstance(error, RuntimeError) and not is_out_of_memory(error)):
+                raise
+            run.report.say(f"the metrics could not be taken, training goes on: {str(error).splitlines()[0]}")
+            return
+        if run.folder is not None:
+            self._write(results, run, run.folder, time.monotonic() - start)
+        run.report.tick_began += time.monotonic() - start  # the speed that is told is that of training
+
+    def _results(self, recipe: Recipe, run: Run) -> dict[str, float]:
+        frequencies = torch.as_tensor(self.reals.dataset.label_counts)
+        return evaluate(self.metrics, Samples(recipe.sampler, frequencies, run.seed), self.reals, self.eyes, self.batch)
+
+    def _write(self, results: dict[str, float], run: Run, folder: Path, seconds: float) -> None:
+        seen, dataset = run.clock.seen, self.reals.dataset
+        record = Record(folder)
+        for metric in self.metrics:
+            facts = {
+                "network": runs.network_path(folder, seen).name,
+                "data": dataset.name,
+                "fingerprint": dataset.fingerprint,
+                "count": metric.fakes,
+                "seed": run.seed,
+                "command": self.command,
+                "seconds": round(seconds, 3),
+            }
+            record.append({name: results[name] for name in metric.results}, seen, facts)
+        for name, value in results.items():
+            run.report.scalar(f"metrics/{name}", value, seen)
+        run.report.say("  ".join(f"{name} {value:.4g}" for name, value in results.items()) + f"  ({seconds:.0f} s)")
+        if note := record.keep_best(self.metrics[0]):
+            run.report.say(note)
+
+
+def prepare(
+    names: str,
+    files: Mapping[str, str],
+    dataset: ImageSet,
+    device: torch.device,
+    batch: int,
+    command: str,
+    since: int | None = None,
+) -> Judge | None:
+    """What judges a run, with everything found out that could go wrong before the run begins.
+
+    Args:
+        names: of the metrics, with commas; the first decides which network is the best. "none" for no judge.
+        files: of detectors, by name, as they were given.
+        dataset: whole, as it is judged against.
+        device: of this process.
+        batch: images at once in a training step, which suits the memory.
+        command: that started the run.
+        since: images that a resumed run has seen; None for a new one.
+
+    Raises:
+        FileNotFoundError, ValueError: for unknown names, and files that are not there and cannot be had.
+    """
+    metrics = parse_list(names)
+    if not metrics:
+        if files:
+            raise ValueError("--detector does not apply, since --metrics is none: leave it out")
+        return None
+    eyes = open_eyes(metrics, files, device)
+    at_once = max(batch, min(AT_ONCE // (dataset.height * dataset.width), MOST))
+    return Judge(metrics, eyes, Reals(dataset, device, at_once), at_once, command, since)
+
+
+def open_eyes(metrics: Sequence[Metric], given: Mapping[str, str], device: torch.device) -> dict[str, Eye]:
+    """The eyes that metrics ask for, by name. Raises FileNotFoundError or ValueError as their files do."""
+    names = list(dict.fromkeys(metric.eye for metric in metrics))
+    files = find_files(names, given)
+    return {name: open_eye(name, files, device) for name in names}

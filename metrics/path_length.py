@@ -1,0 +1,80 @@
+"""Perceptual path length (Karras et al. 2019, section 4.1): how far pictures jump while a latent takes a tiny step.
+
+Letters: N pairs, D dimensions.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+EPSILON = 1e-4
+LARGEST = 256  # pixels of a side that LPIPS looks at
+TRIM = (1, 99)  # percentiles: rare jumps and stand-stills do not count
+
+
+def path_lengths(
+    map_: Callable[[Tensor], Tensor],
+    render: Callable[[Tensor], Tensor],
+    embed: Callable[[Tensor], Tensor],
+    z: tuple[Tensor, Tensor],
+    t: Tensor,
+    space: str = "w",
+    epsilon: float = EPSILON,
+) -> Tensor:
+    """Squared perceptual distance of both ends of a step of epsilon, in its square: [N].
+
+    Args:
+        map_: latents z [N, D] -> w [N, ...].
+        render: w of the first ends and then of the second ones [2 N, ...] -> images [2 N, C, H, W] in [-1, 1].
+        embed: images in [-1, 1] -> vectors whose squared distance is the perceptual one.
+        z: both ends of the paths, [N, D] each.
+        t: where on its path each step is taken, [N] in 0..1, in float64: float32 would round a step by up to 0.03 %.
+        space: in which of z and w the path is straight; in z it runs along the sphere.
+        epsilon: length of the step as a share of the path.
+    """
+    if space == "w":
+        a, b = (map_(end) for end in z)
+        start, stop = (torch.lerp(a, b, _beside(s, a)) for s in (t, t + epsilon))
+    else:
+        start, stop = (map_(slerp(*z, _beside(s, z[0]))) for s in (t, t + epsilon))
+    first, second = embed(render(torch.cat([start, stop]))).chunk(2)
+    return (first - second).square().sum(dim=1) / epsilon**2
+
+
+def trimmed_mean(lengths: Tensor) -> float:
+    """The mean of those lengths [N] that lie between the 1st and the 99th percentile, both included."""
+    values = lengths.double().cpu().numpy()
+    low, high = np.percentile(values, TRIM[0], method="lower"), np.percentile(values, TRIM[1], method="higher")
+    return float(values[(values >= low) & (values <= high)].mean())
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """The point at t on the great circle from a to b, of length 1 (Shoemake 1985); a, b [N, D], t [N, 1]."""
+    a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
+    along = (a * b).sum(dim=1, keepdim=True)
+    angle = t * along.clamp(-1, 1).acos()
+    across = F.normalize(b - along * a, dim=1)
+    return F.normalize(a * angle.cos() + across * angle.sin(), dim=1)
+
+
+def prepared(images: Tensor, crop: bool) -> Tensor:
+    """Images [N, C, H, W] in [-1, 1] -> pixels [N, C, h, w] in 0..255, not rounded, as LPIPS looks at them.
+
+    With `crop` only the middle is left, where a face is: from 3/8 to 7/8 of the height, 2/8 to 6/8 of the width. Larger
+    pictures are averaged down to 256 pixels.
+    """
+    if crop:
+        h, w = (side // 8 for side in images.shape[2:])
+        images = images[:, :, 3 * h : 7 * h, 2 * w : 6 * w]
+    factor = max(images.shape[2:]) // LARGEST
+    if factor > 1:
+        images = F.avg_pool2d(images, factor)
+    return (images + 1) * (255 / 2)
+
+
+def _beside(t: Tensor, x: Tensor) -> Tensor:
+    """t [N] with as many dimensions as x, and where it is."""
+    return t.view(-1, *[1] * (x.ndim - 1)).to(x)

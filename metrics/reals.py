@@ -1,0 +1,110 @@
+"""What is known of the real images, kept on the disk for the next time: looking at a whole data set takes long."""
+
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from imaging.dataset import choose
+from imaging.imageset import ImageSet
+from metrics.detectors import Eye
+from metrics.features import look
+from metrics.frechet import Gaussian, Sums
+from metrics.sources import Pictures
+from torch_utils import checkpoint, distributed
+from torch_utils.download import cache_folder
+
+VERSION = 1  # changes when the same images would give other statistics
+
+
+@dataclass
+class Known:
+    """Statistics of one eye on some of the real images; those that were asked for, on the first process."""
+
+    gaussian: Gaussian | None = None
+    features: Tensor | None = None
+
+
+class Reals:
+    """A data set as its images are judged against.
+
+    Args:
+        dataset: whole, mirrored if that is how it is learnt from.
+        device: where eyes look.
+        batch: images that a process looks at at once.
+    """
+
+    def __init__(self, dataset: ImageSet, device: torch.device, batch: int) -> None:
+        self.dataset, self.batch = dataset, batch
+        self.pictures = Pictures(dataset, device)
+        self._kept: dict[tuple[Eye, int], Known] = {}  # what is not kept on the disk
+
+    def count(self, most: int | None) -> int:
+        """How many of the images count when at most so many shall; None is all."""
+        return len(self.dataset) if most is None else min(most, len(self.dataset))
+
+    def known(self, eye: Eye, most: int | None, kinds: Collection[str]) -> Known:
+        """What the eye sees of at most so many images, drawn at random but always the same ones.
+
+        Every process must ask for it. `kinds` are those wanted of `gaussian` and `features`.
+        """
+        count, first = self.count(most), distributed.is_first()
+        path = cache_folder() / "statistics" / f"{self._key(eye, count)}.safetensors"
+        known = self._kept.get((eye, count)) or Known()
+        missing = [kind for kind in sorted(kinds) if first and getattr(known, kind) is None]
+        if eye.identity:
+            missing = [kind for kind in missing if not _read(path, kind, known)]
+        if distributed.least(int(not missing)):
+            return known
+        sums, parts = Sums(), []
+        indices = [int(index) for index in choose(len(self.dataset), count)]
+        for (seen,) in look(self.pictures, [eye], indices, self.batch, f"{eye.name}, real images"):
+            if "gaussian" in missing:
+                sums.add(seen)
+            if "features" in missing:
+                parts.append(seen)
+        if "gaussian" in missing:
+            known.gaussian = sums.gaussian()
+        if "features" in missing:
+            known.features = torch.cat(parts)
+        if eye.identity:
+            _write(path, missing, known)
+        else:
+            self._kept[eye, count] = known
+        return known
+
+    def _key(self, eye: Eye, count: int) -> str:
+        facts = [VERSION, self.dataset.fingerprint, eye.name, eye.identity, count]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def _read(path: Path, kind: str, known: Known) -> bool:
+    """Takes one kind of statistics from the disk; False when it is not there, or damaged."""
+    place = _place(path, kind)
+    if not place.is_file():
+        return False
+    try:
+        tensors, _ = checkpoint.load(place)
+    except ValueError:
+        return False
+    if kind == "gaussian":
+        known.gaussian = Gaussian(tensors["mean"], tensors["covariance"])
+    else:
+        known.features = tensors["features"]
+    return True
+
+
+def _write(path: Path, kinds: Collection[str], known: Known) -> None:
+    if "gaussian" in kinds and known.gaussian is not None:
+        tensors = {"mean": known.gaussian.mean, "covariance": known.gaussian.covariance}
+        checkpoint.save(_place(path, "gaussian"), tensors, {})
+    if "features" in kinds and known.features is not None:
+        checkpoint.save(_place(path, "features"), {"features": known.features}, {})
+
+
+def _place(path: Path, kind: str) -> Path:
+    return path.with_name(f"{path.stem}-{kind}{path.suffix}")

@@ -1,0 +1,147 @@
+"""From the names of metrics to results: which pictures are made, who looks at them, which numbers follow."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from metrics import path_length as paths
+from metrics.detectors import Eye
+from metrics.features import look
+from metrics.frechet import frechet_distance, gaussian
+from metrics.inception_score import inception_score
+from metrics.kernel import kernel_distance
+from metrics.names import Metric
+from metrics.precision_recall import precision_recall
+from metrics.reals import Known, Reals
+from metrics.sliced_wasserstein import sliced_wasserstein
+from metrics.sources import Samples, Source
+from torch_utils import distributed
+
+KINDS = {"fid": "gaussian", "fd": "gaussian", "kid": "features", "pr": "features", "swd": "features"}  # of the reals
+
+
+def evaluate(
+    metrics: Sequence[Metric], source: Source, reals: Reals, eyes: Mapping[str, Eye], batch: int
+) -> dict[str, float]:
+    """The results of the metrics by name, the same on every process, each of which must call it.
+
+    They depend neither on the number of processes nor, beyond rounding, on the batch.
+
+    Args:
+        metrics: which.
+        source: the pictures that are judged.
+        reals: what they are judged against.
+        eyes: that the metrics ask for, by name.
+        batch: images that a process makes and looks at at once.
+
+    Raises:
+        ValueError: when there are too few pictures, or they are not such as the metrics can be taken of.
+    """
+    counts = {metric: _samples(metric, source, reals) for metric in metrics}
+    seen = _look_at_fakes({m: n for m, n in counts.items() if m.of_pictures}, source, eyes, batch)
+    results: dict[str, float] = {}
+    for metric, count in counts.items():
+        if metric.kind == "ppl":
+            assert isinstance(source, Samples), "checked with the count"
+            numbers: tuple[float, ...] = _path_length(metric, source, eyes[metric.eye], batch)
+        else:
+            known = _of_reals(metric, count, metrics, reals, eyes)
+            ready = distributed.is_first()
+            numbers = _numbers(metric, seen[metric.eye][:count], known) if ready else (0.0,) * len(metric.results)
+        results |= dict(zip(metric.results, numbers, strict=True))
+    together = torch.tensor(list(results.values()), dtype=torch.float64, device=reals.pictures.device)
+    distributed.broadcast_([together])
+    return dict(zip(results, together.tolist(), strict=True))
+
+
+def _samples(metric: Metric, source: Source, reals: Reals) -> int:
+    """How many pictures a metric looks at: those it names; for patches no more than there are real images."""
+    if metric.kind == "ppl" and not isinstance(source, Samples):
+        raise ValueError(f"{metric.name} walks through the latents of a network: give one, or leave that metric out")
+    count = min(metric.fakes, reals.count(None)) if metric.kind == "swd" else metric.fakes
+    if source.count is not None and source.count < count:
+        raise ValueError(
+            f"{metric.name} asks for {count} images, and there are {source.count}: "
+            f"take {metric.with_fakes(source.count)}, and compare it only with numbers of as many"
+        )
+    return count
+
+
+def _look_at_fakes(
+    counts: Mapping[Metric, int], source: Source, eyes: Mapping[str, Eye], batch: int
+) -> dict[str, Tensor]:
+    """What each eye sees of as many pictures as its metrics ask for; on the first process. Each is made only once."""
+    wanted: dict[str, int] = {}
+    for metric, count in counts.items():
+        wanted[metric.eye] = max(count, wanted.get(metric.eye, 0))
+    parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
+    for start, stop in pairwise([0, *sorted(set(wanted.values()))]):
+        names = [name for name, count in wanted.items() if count > start]
+        for seen in look(source, [eyes[name] for name in names], range(start, stop), batch, "images to be judged"):
+            if distributed.is_first():
+                for name, features in zip(names, seen, strict=True):
+                    parts[name].append(features)
+    return {name: torch.cat(features) for name, features in parts.items() if features}
+
+
+def _of_reals(metric: Metric, count: int, metrics: Sequence[Metric], reals: Reals, eyes: Mapping[str, Eye]) -> Known:
+    """The statistics of the real images that a metric wants, and what others want of the same ones."""
+    if metric.kind not in KINDS:
+        return Known()
+    most = count if metric.kind == "swd" else metric.reals
+    same = [m for m in metrics if m.eye == metric.eye and m.kind in KINDS and m.reals == metric.reals]
+    return reals.known(eyes[metric.eye], most, {KINDS[m.kind] for m in same})
+
+
+def _numbers(metric: Metric, fake: Tensor, known: Known) -> tuple[float, ...]:
+    if metric.kind == "is":
+        return inception_score(fake)
+    if KINDS[metric.kind] == "gaussian":
+        assert known.gaussian is not None
+        return (frechet_distance(known.gaussian, gaussian(fake)),)
+    assert known.features is not None
+    if metric.kind == "kid":
+        return (kernel_distance(known.features, fake),)
+    if metric.kind == "pr":
+        return precision_recall(known.features, fake, metric.neighbours)
+    if known.features.shape[1:] != fake.shape[1:]:
+        raise ValueError(
+            f"{metric.name} compares images of one size and number of channels, and these differ from the data's: "
+            f"make them alike with dataset_tool.py, or leave that metric out"
+        )
+    return (sliced_wasserstein(known.features, fake),)
+
+
+def _path_length(metric: Metric, samples: Samples, lpips: Eye, batch: int) -> tuple[float]:
+    steps = _Steps(metric, samples, lpips)
+    whole = Eye("steps", "", lambda lengths, indices: lengths)
+    parts = [seen for (seen,) in look(steps, [whole], range(metric.fakes), batch, metric.name)]
+    return (paths.trimmed_mean(torch.cat(parts)),)
+
+
+class _Steps:
+    """Lengths of steps in the place of pictures, so that the work on them is dealt and gathered as on pictures."""
+
+    count = None
+
+    def __init__(self, metric: Metric, samples: Samples, lpips: Eye) -> None:
+        self.metric, self.lpips = metric, lpips
+        # In float32, for a step is smaller than the rounding of the shorter formats.
+        self.samples = copy.copy(samples)
+        self.samples.G = copy.deepcopy(samples.G).set_precision("fp32")
+
+    @torch.no_grad()
+    def pixels(self, indices: Sequence[int]) -> Tensor:
+        metric, samples = self.metric, self.samples
+        t = samples.uniform(indices, "step") * float(metric.full)
+        return paths.path_lengths(
+            map_=lambda z: samples.map(z, indices),
+            render=lambda ws: samples.render(ws, [*indices, *indices]),
+            embed=lambda images: self.lpips(paths.prepared(images, metric.crop)),
+            z=(samples.latents(indices, "z"), samples.latents(indices, "other end")),
+            t=t,
+            space=metric.space,
+        )

@@ -1,0 +1,1 @@
+"""Fixed pretrained eyes: networks that others trained, in our own definitions, loaded from plain weights."""
