@@ -55,6 +55,7 @@ class Wandb:
                 config=dict(config),
                 dir=str(folder),
                 resume="allow",
+                allow_val_change=True,  # such as the length of a run that goes on
                 settings=self._wandb.Settings(console="off"),  # the log is kept already
             )
         except Exception as error:  # its errors have no common root
