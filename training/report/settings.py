@@ -10,7 +10,7 @@ from training.config import TrainConfig
 from training.report.history import part
 
 # These depend on the machine and the data, or are chosen anew for each run: no preset has them.
-NO_PRESET = {"preset", "seed", "device", "precision", "workers", "pace.batch_gpu"}
+NO_PRESET = {"preset", "seed", "device", "precision", "workers", "metrics", "pace.batch_gpu"}
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def _usual(config: Mapping[str, Any]) -> dict[str, Any]:
     given = {f"pace.{name}": pace.get(name) for name in ("batch", "batch_gpu")} | {"precision": config.get("precision")}
     try:
         usual = configs.flatten(presets.resolve(preset, data, given, world=1))
-        if preset == "auto":  # a batch that depends on the number of processes
-            usual.pop("pace.batch")
+        if preset == "auto":  # which looks at the numbers of processes and of images, too
+            usual = {name: value for name, value in usual.items() if name not in ("pace.batch", "augment.mode")}
         else:
             usual["pace.batch"] = presets.resolve(preset, data, {}, world=1).pace.batch
     except (ValueError, KeyError, TypeError):
