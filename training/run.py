@@ -76,10 +76,15 @@ class Run:
 
     def stop_on_signals(self) -> None:
         """Makes Ctrl-C, SIGTERM and a closed terminal finish the current step first; a second one ends at once."""
+        self._process = os.getpid()
         for number in STOPPING:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # one that was forked off since has no run to save
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         self._stop = True
         for other in STOPPING:
             signal.signal(other, signal.SIG_DFL)

@@ -16,7 +16,7 @@ import torch
 from tests.training.runs import resume, tiny, train
 from torch_utils import checkpoint, runs
 from training import plan as plans
-from training.run import read_state
+from training.run import STOPPING, Run, read_state
 
 LENGTH: dict[str, Any] = {"pace__kimg": 0.16}  # 40 iterations: 10 of path length, 3 of R1, 8 ticks, 3 snapshots
 STOPS = [3, 18, 31]  # no multiples of 4 or 16, nor ends of a tick (5 iterations)
@@ -162,3 +162,21 @@ def test_a_signal_finishes_the_step_saves_and_names_the_command(tmp_path, number
     assert f"go on with: python train.py --resume {folder}" in output
     state = read_state(runs.resolve(str(folder), tmp_path))
     assert state.clock.seen == 4 * state.clock.iteration > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_processes_forked_from_a_run_end_at_the_first_signal():
+    """Only the process of the run has anything to finish."""
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    Run(None, 0, torch.device("cpu"), "stylegan2", {}).stop_on_signals()
+    try:
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+        os.kill(child, signal.SIGTERM)
+        _, status = os.waitpid(child, 0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM
