@@ -103,7 +103,7 @@ def test_lpips_takes_both_files(tmp_path, monkeypatch):
 
 
 def test_the_users_cache_is_looked_at_first(tmp_path, monkeypatch):
-    place = tmp_path / "cache" / "stylegan2" / "detectors" / "vgg16-397923af.pth"
+    place = tmp_path / "cache" / "detectors" / "vgg16-397923af.pth"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"weights")
     assert find_files(["vgg16", "patches"], {}) == {"vgg16": place}
@@ -117,7 +117,7 @@ def test_without_the_net_the_sentence_says_where_to_put_the_file(tmp_path, monke
         find_files(["inception"], {})
     words = str(error.value)
     assert words.startswith(f"cannot download {known.file} from http://127.0.0.1:9/gone.pth (")
-    place = tmp_path / "cache" / "stylegan2" / "detectors" / known.file
+    place = tmp_path / "cache" / "detectors" / known.file
     assert words.endswith(
         f"): fetch it elsewhere and put it at {place}, or give --detector inception=PATH, "
         f"or take a metric that needs none, such as swd"

@@ -14,14 +14,15 @@ from metrics.frechet import frechet_distance, gaussian
 from metrics.names import parse
 from metrics.sources import Pictures
 from tests.metrics.judging import CPU, EYES, SEVERAL, Faces, judge, pooled, samples
-from torch_utils import distributed
+from torch_utils import distributed, download
 from torch_utils.download import cache_folder
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    return judge(*SEVERAL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(download, "FOLDER", str(tmp_path_factory.mktemp("cache")))
+        return judge(*SEVERAL)
 
 
 def _assert_close(a, b):
@@ -163,7 +164,8 @@ def test_two_processes_equal_one(results, tmp_path):
 def _process(rank, world, port, folder):
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "XDG_CACHE_HOME": str(folder / "cache")}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    download.FOLDER = str(folder / "cache")
     distributed.start("cpu")
     faces = Faces()
     found = judge(*SEVERAL, dataset=faces, batch=16)
