@@ -15,6 +15,7 @@ from models.perceptual.inception import Inception
 from models.perceptual.vgg import DEVIATION, LPIPS, MEAN, VGG16, Weights
 from models.perceptual.weights import is_torchscript, load_torchscript, load_weights
 from torch_utils import distributed
+from torch_utils.device import is_out_of_memory
 from torch_utils.download import cache_folder, fetch, sha256
 
 DINOV2_SIDE = 224
@@ -190,6 +191,8 @@ def _of_program(name: str, program: Any, path: Path) -> Callable[[Tensor], Tenso
         try:
             seen = calls[name](pixels)
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             raise ValueError(
                 f"{path} does not take the call of {name} (see docs/metrics.md): {str(error).strip().splitlines()[-1]}"
             ) from error

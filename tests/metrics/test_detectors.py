@@ -1,0 +1,158 @@
+import pytest
+import torch
+from torch import Tensor
+
+from metrics import detectors
+from metrics.detectors import find_files, open_eye, parse_files, to_rgb
+from tests.models import published
+
+CPU = torch.device("cpu")
+
+
+class FakeInception(torch.nn.Module):
+    """With the calls of the official TorchScript file."""
+
+    def forward(self, pixels: Tensor, return_features: bool = False, no_output_bias: bool = False) -> Tensor:
+        assert pixels.dtype == torch.uint8
+        means = pixels.float().mean(dim=(2, 3))
+        return means if return_features else torch.softmax(means + (0.0 if no_output_bias else 100.0), dim=1)
+
+
+class FakeVGG(torch.nn.Module):
+    def forward(
+        self, pixels: Tensor, resize_images: bool = True, return_features: bool = False, return_lpips: bool = False
+    ) -> Tensor:
+        if return_lpips:
+            assert not resize_images and pixels.dtype == torch.float32
+            return pixels.flatten(1)
+        assert return_features
+        return pixels.float().mean(dim=(2, 3))
+
+
+class FakeDINO(torch.nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        assert images.shape[1:] == (3, 224, 224)
+        return images.mean(dim=(2, 3))
+
+
+def _program(path, module):
+    torch.jit.script(module).save(path)
+    return path
+
+
+def _pixels(channels=3):
+    return torch.randint(0, 256, (4, channels, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_official_programs_are_called_as_they_are_documented(tmp_path):
+    files = {
+        "inception": _program(tmp_path / "inception.pt", FakeInception()),
+        "vgg16": _program(tmp_path / "vgg16.pt", FakeVGG()),
+    }
+    pixels = _pixels()
+    means = pixels.float().mean(dim=(2, 3))
+    torch.testing.assert_close(open_eye("inception", files, CPU)(pixels), means)
+    torch.testing.assert_close(open_eye("inception classes", files, CPU)(pixels), means.softmax(dim=1))
+    torch.testing.assert_close(open_eye("vgg16", files, CPU)(pixels), means)
+    assert torch.equal(open_eye("lpips", files, CPU)(pixels.float()), pixels.float().flatten(1))
+    assert find_files(["lpips"], {"vgg16": str(files["vgg16"])}) == {"vgg16": files["vgg16"]}  # has LPIPS within
+
+
+def test_dinov2_gets_normalised_images(tmp_path):
+    eye = open_eye("dinov2", {"dinov2": _program(tmp_path / "dino.pt", FakeDINO())}, CPU)
+    grey = torch.full([2, 1, 20, 30], 255, dtype=torch.uint8)
+    expected = (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(eye(grey), expected.expand(2, 3), rtol=1e-4, atol=1e-4)
+
+
+def test_programs_that_take_another_call_are_refused(tmp_path):
+    path = _program(tmp_path / "other.pt", FakeDINO())
+    with pytest.raises(ValueError, match=r"other.pt does not take the call of inception \(see docs/metrics.md\): "):
+        open_eye("inception", {"inception": path}, CPU)(_pixels())
+    path = _program(tmp_path / "relu.pt", torch.nn.ReLU())
+    with pytest.raises(ValueError, match=r"does not give features \[images, dimensions\]: it is another"):
+        open_eye("dinov2", {"dinov2": path}, CPU)(_pixels())
+
+
+def test_plain_weights_become_our_own_networks(tmp_path):
+    torch.save(published.flat(published.INCEPTION), tmp_path / "inception.pth")
+    eye = open_eye("inception classes", {"inception": tmp_path / "inception.pth"}, CPU)
+    seen = eye(_pixels(channels=1))
+    assert seen.shape == (4, 1008)
+    torch.testing.assert_close(seen.sum(dim=1), torch.ones(4))
+    assert eye.identity.startswith("inception classes ") and len(eye.identity.split()[-1]) == 64
+
+
+def test_a_missing_tensor_is_refused(tmp_path):
+    tensors = published.flat(published.VGG16)
+    del tensors["classifier.3.bias"]
+    torch.save(tensors, tmp_path / "vgg.pth")
+    message = r"vgg.pth is not VGG16: it lacks classifier.3.bias; give the published file$"
+    with pytest.raises(ValueError, match=message):
+        open_eye("vgg16", {"vgg16": tmp_path / "vgg.pth"}, CPU)
+    with pytest.raises(ValueError, match=r"vgg.pth is no TorchScript file, and dinov2 has to be one"):
+        open_eye("dinov2", {"dinov2": tmp_path / "vgg.pth"}, CPU)
+
+
+def test_lpips_takes_both_files(tmp_path, monkeypatch):
+    files = {"vgg16": tmp_path / "vgg.pth", "lpips": tmp_path / "lpips.pth"}
+    torch.save(published.flat(published.VGG16), files["vgg16"])
+    torch.save(published.flat(published.LPIPS), files["lpips"])
+    seen = open_eye("lpips", files, CPU)(_pixels().float()[:1])
+    assert seen.shape == (1, sum(width * (16 // 2**k) ** 2 for k, width in enumerate((64, 128, 256, 512, 512))))
+
+
+def test_the_users_cache_is_looked_at_first(tmp_path, monkeypatch):
+    place = tmp_path / "cache" / "detectors" / "vgg16-397923af.pth"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"weights")
+    assert find_files(["vgg16", "patches"], {}) == {"vgg16": place}
+
+
+def test_without_the_net_the_sentence_says_where_to_put_the_file(tmp_path, monkeypatch):
+    known = detectors.PUBLISHED["inception"]
+    gone = detectors.Published(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
+    monkeypatch.setitem(detectors.PUBLISHED, "inception", gone)
+    with pytest.raises(ValueError) as error:
+        find_files(["inception"], {})
+    words = str(error.value)
+    assert words.startswith(f"cannot download {known.file} from http://127.0.0.1:9/gone.pth (")
+    place = tmp_path / "cache" / "detectors" / known.file
+    assert words.endswith(
+        f"): fetch it elsewhere and put it at {place}, or give --detector inception=PATH, "
+        f"or take a metric that needs none, such as swd"
+    )
+
+
+def test_refuses_detectors_that_are_not_there_or_not_asked_for():
+    with pytest.raises(FileNotFoundError, match=r"^--detector vgg16=none.pt: there is no such file; check the path$"):
+        find_files(["vgg16"], {"vgg16": "none.pt"})
+    with pytest.raises(FileNotFoundError, match=r"^the detector dinov2 has to be given: --detector dinov2=PATH"):
+        find_files(["dinov2"], {})
+    with pytest.raises(ValueError, match=r"^--detector vgg16: none of the metrics asks for it; leave it out$"):
+        find_files(["patches"], {"vgg16": "x"})
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["vgg16"], "--detector got 'vgg16', wanted NAME=PATH, such as inception=inception-2015-12-05.pt"),
+        (["vgg=a"], "--detector vgg: there is no such detector; they are inception, vgg16, lpips, dinov2"),
+        (["vgg16=a", "vgg16=b"], "--detector vgg16 was given twice: give it once"),
+    ],
+)
+def test_refuses_what_is_no_detector(texts, words):
+    with pytest.raises(ValueError) as error:
+        parse_files(texts)
+    assert str(error.value) == words
+    assert parse_files(["vgg16=a=b", "lpips=c"]) == {"vgg16": "a=b", "lpips": "c"}
+
+
+def test_all_pictures_become_rgb():
+    grey, rgba = _pixels(1), _pixels(4)
+    assert torch.equal(to_rgb(grey), grey.repeat(1, 3, 1, 1))
+    rgba[:, 3] = 0
+    assert bool((to_rgb(rgba) == 255).all())  # what is transparent shows white, whatever colour hides there
+    rgba[:, 3] = 255
+    assert torch.equal(to_rgb(rgba), rgba[:, :3])
+    assert to_rgb(rgba.float() - 0.25).dtype == torch.float32 and bool((to_rgb(rgba.float() / 3) % 1 != 0).any())

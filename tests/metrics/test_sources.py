@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from imaging.dataset import DataConfig, open_dataset
+from metrics.sources import Pictures
+from tests.commands import zipped
+from tests.metrics.judging import CPU, Faces, samples
+
+
+def test_a_sample_is_the_same_in_any_company():
+    made = samples()
+    whole = made.pixels(range(6))
+    assert whole.dtype == torch.uint8 and whole.shape == (6, 3, 16, 16)
+    for i in range(6):
+        assert (made.pixels([i])[0].int() - whole[i].int()).abs().max() <= 1
+    assert not torch.equal(samples(seed=1).pixels(range(6)), whole)
+
+
+def test_noise_is_new_for_each_sample():
+    made = samples()
+    ws = made.map(made.latents([0], "z"), [0])
+    first, again, other = (made.render(ws, [i]) for i in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.allclose(first, other, atol=1e-3)
+
+
+def test_classes_are_as_frequent_as_in_the_data():
+    made = samples(counts=(300, 100, 0, 0, 0))
+    seen = []
+    made.G.mapping.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1].argmax(dim=1)))
+    made.map(made.latents(range(400), "z"), range(400))
+    counts = torch.bincount(seen[0], minlength=5).tolist()
+    assert abs(counts[0] - 300) < 4 * (400 * 0.75 * 0.25) ** 0.5 and sum(counts[:2]) == 400
+
+
+def test_without_labels_in_the_data_classes_are_even_and_other_classes_are_refused():
+    assert samples(counts=()).thresholds.tolist() == [1, 2, 3, 4, 5]
+    with pytest.raises(ValueError, match=r"^the network has 5 classes, and the data have 3: give the data it learnt"):
+        samples(counts=(1, 2, 3))
+    assert samples(classes=0, counts=(1, 2, 3)).pixels([0]).shape == (1, 3, 16, 16)
+
+
+def test_pictures_come_in_the_order_that_is_asked_for(tmp_path):
+    dataset = open_dataset(DataConfig(path=str(zipped(tmp_path / "set.zip")), mirror=True))
+    pictures = Pictures(dataset, CPU)
+    assert pictures.count == 16 and pictures.threads >= 1
+    assert pictures.pixels([3, 1, 11])[:, 0, 0, 0].tolist() == [60, 20, 60]
+    assert Pictures(Faces(), CPU).threads == 0

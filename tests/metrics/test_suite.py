@@ -1,0 +1,175 @@
+import dataclasses
+import json
+import os
+import socket
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+import torch.multiprocessing as mp
+
+from metrics import suite
+from metrics.frechet import frechet_distance, gaussian
+from metrics.names import parse
+from metrics.sources import Pictures
+from tests.metrics.judging import CPU, EYES, SEVERAL, Faces, judge, pooled, samples
+from torch_utils import distributed, download
+from torch_utils.download import cache_folder
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(download, "FOLDER", str(tmp_path_factory.mktemp("cache")))
+        return judge(*SEVERAL)
+
+
+def _assert_close(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name] == pytest.approx(b[name], rel=1e-3, abs=1e-4), name
+
+
+def test_results_have_the_names_of_their_metrics(results):
+    assert list(results) == [
+        "fid90_full", "kid90", "is60_mean", "is60_std", "swd60", "pr1k3_precision", "pr1k3_recall", "fid50",
+    ]  # fmt: skip
+
+
+def test_a_result_follows_from_features_of_the_named_numbers_of_pictures(results):
+    """FID by hand: 90 samples against all 100 faces, with the square root of scipy."""
+    faces, made = Faces(), samples()
+    real = pooled(torch.stack([torch.from_numpy(faces[i][0]) for i in range(100)]), []).double().numpy()
+    fake = pooled(made.pixels(range(90)), []).double().numpy()
+    root = scipy.linalg.sqrtm(np.cov(real.T, bias=True) @ np.cov(fake.T, bias=True)).real
+    traces = np.trace(np.cov(real.T, bias=True) + np.cov(fake.T, bias=True) - 2 * root)
+    expected = ((real.mean(axis=0) - fake.mean(axis=0)) ** 2).sum() + traces
+    assert results["fid90_full"] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 13, 200])
+def test_nothing_depends_on_the_batch(results, batch):
+    _assert_close(judge(*SEVERAL, batch=batch), results)
+
+
+def test_nothing_depends_on_which_metrics_are_taken_together(results):
+    assert judge("fid90_full")["fid90_full"] == pytest.approx(results["fid90_full"], rel=1e-6)
+    assert judge("swd60")["swd60"] == pytest.approx(results["swd60"], rel=1e-6)
+
+
+def test_another_seed_gives_other_samples(results):
+    assert judge("fid90_full", source=samples(seed=1))["fid90_full"] != results["fid90_full"]
+
+
+def test_pictures_of_the_data_are_perfect():
+    source = Pictures(Faces(), CPU)
+    found = judge("fid100_full", "swd100", "kid100", source=source)
+    assert found["fid100_full"] == pytest.approx(0, abs=1e-8) and found["swd100"] == 0
+    assert found["kid100"] < 0  # which is without bias: of a set and itself a little below 0
+
+
+def test_permuted_halves_of_the_data_are_close_and_a_collapsed_generator_is_not():
+    faces = Faces(count=400)
+    whole = torch.stack([torch.from_numpy(faces[i][0]) for i in range(400)])
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    a, b = (pooled(whole[part], []) for part in order.chunk(2))
+    collapsed = a[:1] + 0.001 * torch.randn(200, 48, generator=torch.Generator().manual_seed(1))
+    known = suite.Known(gaussian(a), a)
+    numbers = {name: [suite._numbers(parse(name), x, known) for x in (b, collapsed)] for name in ("fid200", "pr1k3")}
+    (near,), (far,) = numbers["fid200"]
+    assert near < far / 10
+    (precision, recall), (collapsed_precision, collapsed_recall) = numbers["pr1k3"]
+    assert collapsed_precision == 1 and collapsed_recall < 0.05 < 0.5 < min(precision, recall)
+    assert frechet_distance(gaussian(a), gaussian(collapsed)) == far
+
+
+def test_path_lengths_of_a_network_do_not_depend_on_the_batch():
+    metrics = [dataclasses.replace(parse(name), fakes=60) for name in ("ppl2_wend", "ppl_zfull")]
+    reals = suite.Reals(Faces(), CPU, 8)
+    whole, parts = (suite.evaluate(metrics, samples(), reals, EYES, batch) for batch in (60, 7))
+    assert whole == pytest.approx(parts, rel=0.02)  # a step is small beside the rounding of float32
+    assert min(whole.values()) > 0
+
+
+def test_real_statistics_are_kept_and_serve_again(results):
+    def reads(name, **more):
+        faces = Faces(**more)
+        found = judge(name, dataset=faces)
+        return faces.reads, found[name]
+
+    assert reads("fid90_full")[0] == 100
+    count, value = reads("fid90_full")
+    assert count == 0 and value == pytest.approx(results["fid90_full"], rel=1e-6)
+    assert reads("kid90")[0] == 90  # features, of other pictures
+    assert reads("fid90_full", mirror=True)[0] == 200  # another fingerprint
+    kept = sorted((cache_folder() / "statistics").iterdir())
+    assert len(kept) == 3
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:-5])
+    assert reads("fid90_full")[0] == 100  # a damaged file is as good as none
+    assert reads("fid90_full")[0] == 0
+
+
+def test_subsets_of_the_reals_are_always_the_same_ones():
+    assert judge("fid50")["fid50"] == judge("fid50", dataset=Faces())["fid50"]
+    faces = Faces()
+    judge("fid50", dataset=faces)
+    assert faces.reads == 0
+
+
+def test_patches_are_compared_in_equal_numbers():
+    faces = Faces(count=30)
+    assert judge("swd", dataset=faces, source=Pictures(Faces(count=40, seed=1), CPU))["swd"] > 0
+    assert faces.reads == 30
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "words"),
+    [
+        (
+            "fid50k_full",
+            Pictures(Faces(count=12), CPU),
+            "fid50k_full asks for 50000 images, and there are 12: take fid12_full, "
+            "and compare it only with numbers of as many",
+        ),
+        (
+            "ppl2_wend",
+            Pictures(Faces(count=12), CPU),
+            "ppl2_wend walks through the latents of a network: give one, or leave that metric out",
+        ),
+        (
+            "swd12",
+            samples(channels=1),
+            "swd12 compares images of one size and number of channels, and these differ from the data's: "
+            "make them alike with dataset_tool.py, or leave that metric out",
+        ),
+    ],
+)
+def test_refusals(name, source, words):
+    with pytest.raises(ValueError) as error:
+        judge(name, source=source)
+    assert str(error.value) == words
+
+
+def test_two_processes_equal_one(results, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(_process, args=(2, port, tmp_path), nprocs=2)
+    for rank in range(2):
+        _assert_close(json.loads((tmp_path / f"{rank}.json").read_text()), results)
+
+
+def _process(rank, world, port, folder):
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    download.FOLDER = str(folder / "cache")
+    distributed.start("cpu")
+    faces = Faces()
+    found = judge(*SEVERAL, dataset=faces, batch=16)
+    assert judge(*SEVERAL, dataset=faces, batch=16) == found  # from the disk, as far as it is kept
+    (folder / f"{rank}.json").write_text(json.dumps(found))
+    distributed.barrier()
+    distributed.stop()
