@@ -159,11 +159,11 @@ def test_empty_paths(tmp_path, flag):
 def test_a_program_that_is_terminated_leaves_nothing(tmp_path):
     source = write_folder(tmp_path / "in", {f"{i}.png": picture(seed=i) for i in range(3)})
     code = (
-        "import sys, time, dataset_tool, imaging.conversion as conversion\n"
-        "def slow(image, width, height):\n"
+        "import sys, time, dataset_tool, imaging.fitting as fitting\n"
+        "def slow(image, width, height, resample):\n"
         "    print('writing', flush=True)\n"
         "    time.sleep(60)\n"
-        "conversion.center_crop_resize = slow\n"
+        "fitting.center_crop_resize = slow\n"
         "dataset_tool.main()"
     )
     arguments = ["--source", source, "--dest", tmp_path / "out.zip"]
