@@ -13,7 +13,7 @@ ALONE = 2**10  # bytes: below it lanes do not pay
 
 
 def _table() -> np.ndarray:
-    table = np.arange(256, dtype=np.uint32)
+    table: np.ndarray = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = (table >> 1) ^ np.where(table & 1, np.uint32(POLYNOMIAL), np.uint32(0))
     return table
