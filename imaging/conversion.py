@@ -133,7 +133,7 @@ def take(source: Source, choice: str) -> Labels:
 class _Made(NamedTuple):
     """A picture as it is written, or why there is none."""
 
-    index: int
+    number: int
     data: bytes | None = None
     digest: int | None = None
     enlarged: bool = False
@@ -164,21 +164,21 @@ class _Book:
 
     def judge(self, made: _Made) -> Outcome:
         """What becomes of a picture that was made."""
-        label = int(self.taken.values[made.index]) if self.taken.class_names else None
+        label = int(self.taken.values[made.number]) if self.taken.class_names else None
         if made.reason is not None or made.digest is None:
-            return Outcome(made.index, reason=made.reason)
-        twin = self.seen.first(made.digest, made.index) if self.seen else None
-        return Outcome(made.index, label, made.digest, made.enlarged, twin=twin)
+            return Outcome(made.number, reason=made.reason)
+        twin = self.seen.first(made.digest, made.number) if self.seen else None
+        return Outcome(made.number, label, made.digest, made.enlarged, twin=twin)
 
     def enter(self, outcome: Outcome) -> None:
         """Counts what became of a picture, in this run or an earlier one."""
         self.entered += 1
-        report, name = self.report, self.source.names[outcome.index]
+        report, name = self.report, self.source.names[outcome.number]
         if outcome.reason is not None:
             report.broken[name] = outcome.reason
             return
         if self.seen and outcome.digest is not None:
-            self.seen.first(outcome.digest, outcome.index)
+            self.seen.first(outcome.digest, outcome.number)
         if outcome.twin is not None:
             report.duplicates += 1
             if len(report.twins) < TWINS:

@@ -62,7 +62,7 @@ class Inspection:
 
 
 class _Found(NamedTuple):
-    index: int
+    number: int
     size: tuple[int, int] = (0, 0)
     mode: str = ""
     transparent: bool = False
@@ -112,7 +112,7 @@ def inspect(
 
 
 def _enter(found: Inspection, source: Source, each: _Found, seen: Seen) -> None:
-    name = source.names[each.index]
+    name = source.names[each.number]
     if each.reason is not None:
         found.broken[name] = each.reason
         return
@@ -120,8 +120,8 @@ def _enter(found: Inspection, source: Source, each: _Found, seen: Seen) -> None:
     found.modes[each.mode] += 1
     found.transparent += each.transparent
     if each.tile is not None:
-        found.samples[each.index] = each.tile
-    first = seen.first(each.digest, each.index)
+        found.samples[each.number] = each.tile
+    first = seen.first(each.digest, each.number)
     if first is not None:
         found.duplicates += 1
         if len(found.twins) < TWINS:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Self
 
 
 class Outcome(NamedTuple):
-    """What became of picture `index` of a source. It was left out when `reason` says why, or as `twin` of another."""
+    """What became of picture `number` of a source. It was left out when `reason` says why, or as `twin` of another."""
 
-    index: int
+    number: int
     label: int | None = None
     digest: int | None = None
     enlarged: bool = False

@@ -136,7 +136,7 @@ class _StrictInfo(tarfile.TarInfo):
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (member := tar.next()) is not None:
-        tar.members.clear()  # else it keeps them all
+        tar.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
         yield member
 
 

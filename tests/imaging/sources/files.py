@@ -6,13 +6,14 @@ import pickle
 import struct
 import tarfile
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 
 def tarred(path: Path, files: dict[str, bytes], mode: str) -> Path:
-    with tarfile.open(path, f"w:{mode}") as tar:
+    with tarfile.open(path, f"w:{mode}") as tar:  # type: ignore[call-overload]
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -20,17 +21,17 @@ def tarred(path: Path, files: dict[str, bytes], mode: str) -> Path:
     return path
 
 
-class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]
+class Python2Pickler(pickle._Pickler):
     """Bytes as Python 2 wrote its strings, as in the published CIFAR files."""
 
-    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_string(self, value):
         short = len(value) < 256
         self.write(b"U" + bytes([len(value)]) + value if short else b"T" + struct.pack("<I", len(value)) + value)
         self.memoize(value)
 
-    dispatch[bytes] = save_string
+    dispatch[bytes] = save_string  # type: ignore[assignment]
 
 
 def python2_pickle(content: object) -> bytes:

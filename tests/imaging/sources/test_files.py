@@ -337,13 +337,14 @@ def test_damaged_parquet(tmp_path):
     assert failure(path).startswith(f"{path} is not a complete parquet file (")
 
 
-def video(path, count=10, size=(32, 24), **options):
+def video(path, count=10, size=(32, 24)):
     """Lossless, so that every frame comes back: frame i is grey of level 10 i."""
     import av
 
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=5)
-        stream.width, stream.height, stream.pix_fmt = *size, "bgr0"
+        stream.width, stream.height = size
+        stream.pix_fmt = "bgr0"
         for i in range(count):
             frame = av.VideoFrame.from_image(Image.new("RGB", size, (10 * i, 10 * i, 10 * i)))
             container.mux(stream.encode(frame))
