@@ -1,57 +1,134 @@
-"""Any pictures -> a data set: one ZIP of PNGs of one size that train.py reads quickly."""
+"""Any pictures -> a data set: one ZIP of PNGs of one size that train.py reads quickly. And what is in a data set."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
-from imaging.conversion import Report, convert
+from imaging import labelfile
+from imaging.conversion import Options, Report, convert
+from imaging.fitting import FILTERS, TRANSFORMS, Filter, Transform
+from imaging.grid import FORMATS, save_image
+from imaging.inspection import Inspection, inspect
+from imaging.partial import pending, place_of
 from imaging.sizes import spell
 from imaging.transforms import NAMES
-from torch_utils.cli import Command, Size, counted, option, progress, say, terminable
+from torch_utils.cli import Command, Group, Size, counted, option, progress, say, terminable
 from torch_utils.paths import check_folder
 
 EXAMPLES = """
 Examples:
   python dataset_tool.py --source photos --dest photos-256x256.zip --resolution 256x256
   python dataset_tool.py --source animals.zip --dest animals.zip --resolution 128x96 --labels folders --overwrite
+  python dataset_tool.py --source cifar-10-python.tar.gz --dest cifar10.zip
+  python dataset_tool.py --source clip.mp4 --every 10 --dest clip.zip --resolution 512x288 --transform pad
+  python dataset_tool.py inspect photos --sheet photos.png
+
+docs/data.md has a command for each format.
+"""
+INSPECT_EXAMPLES = """
+Examples:
+  python dataset_tool.py inspect photos
+  python dataset_tool.py inspect cifar-10-python.tar.gz --sheet cifar.png
 """
 NAMED_AT_MOST = 20
+BAR = 40  # characters of the longest bar
 
 
-@click.command(cls=Command, epilog=EXAMPLES)
-@option("--source", required=True, type=click.Path(), group="Input", help="folder or ZIP of images, nested as you like")
-@option("--max-images", type=click.IntRange(min=0), default=0, group="Input", help="use only this many; 0 uses all")
-@option(
+class Choice(click.ParamType):
+    """`auto`, `none`, `folders`, or the path of a file of labels."""
+
+    name = "auto|none|folders|FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in ("auto", "none", "folders") and not value.lower().endswith(labelfile.SUFFIXES):
+            endings = ", ".join(labelfile.SUFFIXES)
+            self.fail(f"got {value!r}, wanted auto, none, folders or a file that ends in {endings}", param, ctx)
+        return str(value)
+
+
+LABELS = option(
     "--labels",
-    type=click.Choice(["auto", "none", "folders"]),
+    type=Choice(),
     default="auto",
     group="Input",
-    help="classes: from dataset.json where there is one (auto), not at all, or one for each sub-folder",
+    help="classes: from dataset.json or the format itself (auto), not at all, one for each sub-folder, or from a CSV "
+    "or JSON file",
 )
+EVERY = option(
+    "--every", type=click.IntRange(min=1), default=1, group="Input", help="of a video every n-th frame", metavar="N"
+)
+WORKERS = option(
+    "--workers", type=click.IntRange(min=0), default=0, group="Other", help="processes at work; 0 takes all cores"
+)
+
+
+@click.group(cls=Group, default="convert")
+def main() -> None:
+    """Data sets: `convert` makes one, and is meant where no command is named; `inspect` looks at one."""
+
+
+@main.command("convert", cls=Command, epilog=EXAMPLES)
+@option("--source", required=True, type=click.Path(), group="Input", help="folder, ZIP, tar, CIFAR, MNIST, LSUN, ...")
+@option("--max-images", type=click.IntRange(min=0), default=0, group="Input", help="use only this many; 0 uses all")
+@LABELS
+@EVERY
 @option(
     "--dest", required=True, type=click.Path(), group="Output", help="ZIP to write; without .zip at its end, a folder"
 )
 @option(
     "--resolution", type=Size(), group="Output", help="size in pixels; not needed if all images have one valid size"
 )
+@option(
+    "--transform",
+    type=click.Choice(TRANSFORMS),
+    default="center-crop",
+    group="Output",
+    help="how images get their size: cropped, also onto a black square (-wide, -tall), whole on black, or stretched",
+)
+@option("--resize-filter", type=click.Choice(FILTERS), default="lanczos", group="Output", help="how they are resized")
+@option(
+    "--duplicates",
+    type=click.Choice(["report", "drop", "keep"]),
+    default="report",
+    group="Output",
+    help="images with equal pixels: count them, leave them out, or do not look",
+)
 @option("--overwrite", is_flag=True, group="Output", help="replace a ZIP that is there already")
-def main(
+@option("--restart", is_flag=True, group="Output", help="do not go on where an interrupted run of this --dest stopped")
+@WORKERS
+def convert_command(
     source: str,
     max_images: int,
-    labels: Literal["auto", "none", "folders"],
+    labels: str,
+    every: int,
     dest: str,
     resolution: tuple[int, int] | None,
+    transform: Transform,
+    resize_filter: Filter,
+    duplicates: Literal["report", "drop", "keep"],
     overwrite: bool,
+    restart: bool,
+    workers: int,
 ) -> None:
-    """Make a data set of one size from any PNG, JPEG, WebP, BMP, TIFF or GIF images.
+    """Make a data set of one size from images of any size: files in a folder, ZIP or tar, or a known data set.
 
     Images are turned upright, cropped at their centre to the aspect of the resolution and resized without aliasing.
-    Broken ones are named and left out.
+    Broken ones are named and left out. When it is interrupted, the same command goes on. `inspect` looks at a set.
     """
     check_dest(Path(source), Path(dest), overwrite)
-    with terminable():
-        tell(convert(source, dest, resolution, labels, max_images, progress), dest)
+    options = Options(resolution, transform, resize_filter, labels, max_images, duplicates, every)
+    before = pending(Path(dest))
+    try:
+        with terminable():
+            report = convert(source, dest, options, workers, restart, progress, say)
+    except BaseException as error:
+        done = pending(Path(dest))
+        if done and (done > before or not isinstance(error, Exception)):
+            kept = f"{counted(done, 'image')} {'is' if done == 1 else 'are'} done and kept in {place_of(Path(dest))}"
+            click.echo(f"{kept}: the same command goes on from there", err=True)
+        raise
+    tell(report, dest)
 
 
 def check_dest(source: Path, dest: Path, overwrite: bool) -> None:
@@ -76,16 +153,86 @@ def tell(report: Report, dest: str) -> None:
     images = counted(report.written, f"{NAMES[report.mode]} image")
     say(f"wrote {images} of {spell(report.height, report.width)} to {dest}")
     say(report.labels_note)
+    for note in report.notes:
+        say(note)
     if report.enlarged:
         were = "was" if report.enlarged == 1 else "were"
         say(f"{counted(report.enlarged, 'image')} {were} smaller than that and had to be enlarged")
+    _tell_duplicates(report)
     if report.broken:
         were = "was" if len(report.broken) == 1 else "were"
         say(f"{counted(len(report.broken), 'broken image')} {were} left out:")
-        for reason in list(report.broken.values())[:NAMED_AT_MOST]:
-            say(f"  {reason}")
-        if len(report.broken) > NAMED_AT_MOST:
-            say(f"  ... and {len(report.broken) - NAMED_AT_MOST} more")
+        _some(list(report.broken.values()), len(report.broken))
+
+
+def _tell_duplicates(report: Report) -> None:
+    count = report.duplicates
+    if not count:
+        return
+    one = count == 1
+    fate = f"{'was' if one else 'were'} left out" if report.dropped else "stayed in; --duplicates drop leaves them out"
+    say(f"{counted(count, 'image')} {'has' if one else 'have'} the pixels of an earlier one and {fate}:")
+    _some([f"{name} = {first}" for name, first in report.twins], count)
+    if report.conflicting:
+        say(f"{report.conflicting} of them {'has' if report.conflicting == 1 else 'have'} another label than that one")
+
+
+def _some(lines: list[str], count: int) -> None:
+    for line in lines[:NAMED_AT_MOST]:
+        say(f"  {line}")
+    if count > NAMED_AT_MOST:
+        say(f"  ... and {count - NAMED_AT_MOST} more")
+
+
+@main.command("inspect", cls=Command, epilog=INSPECT_EXAMPLES)
+@click.argument("source", type=click.Path())
+@LABELS
+@EVERY
+@option("--sheet", type=click.Path(), group="Output", help="picture of samples to write: .png, .webp or .jpg")
+@WORKERS
+def inspect_command(source: str, labels: str, every: int, sheet: str | None, workers: int) -> None:
+    """Say what is in a data set or any source of images: sizes, modes, classes, duplicates, broken files."""
+    if sheet is not None:
+        if Path(sheet).suffix.lower() not in FORMATS:
+            raise ValueError(f"--sheet {sheet} cannot be a picture: its name must end in .png, .webp or .jpg")
+        check_folder(Path(sheet).parent, f"--sheet {sheet}")
+    with terminable():
+        found = inspect(source, labels, every, workers, progress)
+    describe(found, source)
+    if sheet is not None:
+        save_image(found.sheet(), sheet)
+        say(f"samples: {sheet}")
+
+
+def describe(found: Inspection, source: str) -> None:
+    """The numbers, in lines."""
+    say(f"{source} is {found.kind} of {counted(found.count, 'image')}")
+    for note in found.notes:
+        say(note)
+    say("sizes:")
+    _bars({spell(*size): count for size, count in found.sizes.most_common()})
+    say("modes:")
+    _bars({NAMES[mode]: count for mode, count in found.modes.most_common()})
+    if "RGBA" in found.modes:
+        say(f"transparency is used by {counted(found.transparent, 'image')}")
+    say(found.labels.note)
+    if found.labels.class_names:
+        _bars(dict(zip(found.labels.class_names, found.class_counts(), strict=False)))
+    say(f"duplicates: {found.duplicates or 'none'}")
+    _some([f"{name} = {first}" for name, first in found.twins], found.duplicates)
+    say(f"broken: {len(found.broken) or 'none'}")
+    _some(list(found.broken.values()), len(found.broken))
+    say(f"fingerprint: {found.fingerprint}" if found.fingerprint else f"no training set yet: {found.unfit}")
+
+
+def _bars(counts: dict[str, int]) -> None:
+    wide = max(map(len, counts), default=0)
+    most = max(counts.values(), default=0) or 1
+    for name, count in list(counts.items())[:NAMED_AT_MOST]:
+        say(f"  {name:<{wide}}  {count:>8}  {'#' * -(-BAR * count // most)}".rstrip())
+    if len(counts) > NAMED_AT_MOST:
+        rest = list(counts.values())[NAMED_AT_MOST:]
+        say(f"  ... and {len(rest)} more with {counted(sum(rest), 'image')}")
 
 
 if __name__ == "__main__":

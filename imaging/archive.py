@@ -24,6 +24,7 @@ from PIL import Image
 from imaging import png
 from imaging.atomic import replacing, replacing_folder
 from imaging.picture import SOURCE_SUFFIXES, TRAINING_SUFFIXES
+from imaging.storedzip import Entry, header, write_directory
 
 INDEX = "dataset.json"
 CHECKED_BYTES = 4096  # at either end of a picture in a folder
@@ -199,23 +200,22 @@ class ArchiveWriter:
         self.about: dict[str, Any] = {}  # further keys of dataset.json
         self._labels: list[list[Any]] = []
         self._end = ExitStack()
-        self._zip: zipfile.ZipFile | None = None
+        self._zip: BinaryIO | None = None
+        self._entries: list[Entry] = []
         self._folder: Path | None = None
         self._count = 0
 
     def __enter__(self) -> Self:
-        if self.dest.suffix.lower() == ".zip":
-            if self.dest.is_dir():
-                raise ValueError(f"{self.dest} is a folder: name a ZIP file that does not exist yet")
-            file = self._end.enter_context(replacing(self.dest))
-            self._zip = self._end.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_STORED))
+        if is_zip_name(self.dest):
+            check_no_folder(self.dest)
+            self._zip = self._end.enter_context(replacing(self.dest))
         else:
             self._folder = self._end.enter_context(replacing_folder(self.dest))
         return self
 
     def add(self, image: Image.Image, label: int | None = None) -> str:
         """Append a picture, and return the name it got. Label all pictures or none."""
-        name = f"{self._count // 1000:05d}/img{self._count:08d}.png"
+        name = picture_name(self._count)
         self._write(name, png.encode(image))
         self._count += 1
         if label is not None:
@@ -238,15 +238,33 @@ class ArchiveWriter:
             raise ValueError(f"only {len(self._labels)} of the {self._count} images for {self.dest} have a label")
         index = {"labels": self._labels or None, **self.about}
         self._write(INDEX, json.dumps(index).encode())
+        if self._zip is not None:
+            write_directory(self._zip, self._entries, self._entries[-1].end)
 
     def _write(self, name: str, data: bytes) -> None:
         if self._zip is not None:
-            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))  # no clock: equal input gives equal files
-            entry.create_system, entry.external_attr = 3, 0o644 << 16
-            self._zip.writestr(entry, data)
+            entry = Entry.of(name, data, self._entries[-1].end if self._entries else 0)
+            self._zip.write(header(entry) + data)
+            self._entries.append(entry)
         elif self._folder is not None:
             (self._folder / name).parent.mkdir(exist_ok=True)
             (self._folder / name).write_bytes(data)
+
+
+def picture_name(number: int) -> str:
+    """Where picture `number` of a set lies."""
+    return f"{number // 1000:05d}/img{number:08d}.png"
+
+
+def is_zip_name(dest: Path) -> bool:
+    """Whether what is written to `dest` is a ZIP; else it is a folder."""
+    return dest.suffix.lower() == ".zip"
+
+
+def check_no_folder(dest: Path) -> None:
+    """ValueError when a folder lies where a ZIP is to be."""
+    if dest.is_dir():
+        raise ValueError(f"{dest} is a folder: name a ZIP file that does not exist yet")
 
 
 def _is_hidden(name: str) -> bool:

@@ -23,7 +23,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
-    with _naming(path, temporary):
+    with naming(path, temporary):
         try:
             with temporary.open("wb") as file:
                 yield file
@@ -41,11 +41,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
     ValueError when `path` is there already and is not an empty folder; otherwise as `replacing`.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"{path} is there already and is not an empty folder: name another one")
+    check_vacant(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
-    with _naming(path, temporary):
+    with naming(path, temporary):
         try:
             temporary.mkdir()
             yield temporary
@@ -55,8 +54,14 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             raise
 
 
+def check_vacant(path: Path) -> None:
+    """ValueError when `path` is there already and is not an empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} is there already and is not an empty folder: name another one")
+
+
 @contextmanager
-def _naming(path: Path, temporary: Path) -> Iterator[None]:
+def naming(path: Path, temporary: Path) -> Iterator[None]:
     """Makes the system's errors speak of `path`, which the user knows, and not of the temporary."""
     try:
         yield

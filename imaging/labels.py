@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from imaging.archive import INDEX, Archive
 
 MOST_CLASSES = 100_000
+UNUSED = "labels are not used"
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ def take_labels(archive: Archive, choice: Literal["auto", "none", "folders"]) ->
     which picture's label is wrong, how, and what to do.
     """
     if choice == "folders":
-        return _from_folders(archive)
+        return from_folders(archive.path, archive.names)
     if choice == "none":
-        return _without(archive, "labels are not used")
+        return without(len(archive.names), UNUSED)
     try:
         labels = archive.labels
         if labels is not None:
@@ -56,22 +58,23 @@ def take_labels(archive: Archive, choice: Literal["auto", "none", "folders"]) ->
     folders = _folders(archive.names)
     if folders and not all(re.fullmatch(r"\d{5}", folder) for folder in folders):  # 00000, 00001: just the layout
         reason += " (--labels folders would make each sub-folder a class)"
-    return _without(archive, f"the set is unlabelled, for it {reason}")
+    return without(len(archive.names), f"the set is unlabelled, for it {reason}")
 
 
-def _without(archive: Archive, note: str) -> Labels:
-    return Labels(np.zeros(len(archive.names), dtype=np.int64), (), note)
+def without(count: int, note: str) -> Labels:
+    """No labels for `count` pictures, and in words why."""
+    return Labels(np.zeros(count, dtype=np.int64), (), note)
 
 
 def _from_index(archive: Archive, labels: dict[str, Any]) -> Labels:
     where = f"{INDEX} of {archive.path}"
     known = set(archive.names)
     if unknown := [name for name in labels if name not in known]:
-        raise ValueError(f"{where} labels {_some(unknown)}, which the archive does not hold")
+        raise ValueError(f"{where} labels {some(unknown)}, which the archive does not hold")
     if missing := [name for name in archive.names if name not in labels]:
-        raise ValueError(f"{where} has no label for {_some(missing)}")
+        raise ValueError(f"{where} has no label for {some(missing)}")
     for name, label in labels.items():
-        _check(label, f"the label of {name} in {where}")
+        check(label, f"the label of {name} in {where}")
     values = np.array([labels[name] for name in archive.names], dtype=np.int64)
     classes = int(values.max()) + 1
     names = archive.class_names
@@ -80,19 +83,21 @@ def _from_index(archive: Archive, labels: dict[str, Any]) -> Labels:
     return Labels(values, names, "labels from dataset.json")
 
 
-def _check(label: Any, what: str) -> None:
+def check(label: Any, what: str) -> None:
+    """ValueError, in which `what` says whose label it is, unless it is a class number."""
     if isinstance(label, list):
         raise ValueError(f"{what} is a vector: labels must be class numbers 0, 1, 2, ..., one for each image")
     if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < MOST_CLASSES:
         raise ValueError(f"{what} is {label!r}: labels must be class numbers 0, 1, 2, ... below {MOST_CLASSES}")
 
 
-def _from_folders(archive: Archive) -> Labels:
-    found = _folders(archive.names)
+def from_folders(path: Path, names: Sequence[str]) -> Labels:
+    """Each sub-folder a class. `names` are those of the pictures at `path`; ValueError when some lie in none."""
+    found = _folders(names)
     if not found:
-        loose = next((name for name in archive.names if "/" not in name), archive.names[0])
+        loose = next((name for name in names if "/" not in name), names[0])
         raise ValueError(
-            f"{archive.path} has no sub-folder for each class ({loose} lies in none): put every image into a "
+            f"{path} has no sub-folder for each class ({loose} lies in none): put every image into a "
             f"sub-folder named after its class, or use --labels auto"
         )
     class_names = tuple(sorted(set(found)))
@@ -113,6 +118,7 @@ def _folders(names: Sequence[str]) -> list[str]:
     return []
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
+    """The first name, and how many more there are."""
     first, *others = sorted(names)
     return f"{first} and {len(others)} more" if others else first

@@ -74,8 +74,10 @@ def is_opaque(image: Image.Image) -> bool:
     return image.getchannel("A").getextrema()[0] == 255
 
 
-def center_crop_resize(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The middle of the picture in the aspect width:height, resized without aliasing (Lanczos over the full support).
+def center_crop_resize(
+    image: Image.Image, width: int, height: int, resample: Image.Resampling = Image.Resampling.LANCZOS
+) -> Image.Image:
+    """The middle of the picture in the aspect width:height, resized without aliasing (over the filter's full support).
 
     Transparent pixels do not bleed into their neighbours. A picture that has the size already comes back unchanged.
     """
@@ -84,4 +86,29 @@ def center_crop_resize(image: Image.Image, width: int, height: int) -> Image.Ima
     scale = min(image.width / width, image.height / height)
     left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
     box = (left, top, min(left + width * scale, image.width), min(top + height * scale, image.height))
-    return image.resize((width, height), Image.Resampling.LANCZOS, box=box)
+    return image.resize((width, height), resample, box=box)
+
+
+def pad(
+    image: Image.Image, width: int, height: int, resample: Image.Resampling = Image.Resampling.LANCZOS
+) -> Image.Image:
+    """The whole picture, as large as it fits into width x height, in the middle of black."""
+    scale = min(width / image.width, height / image.height)
+    inner = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+    return on_black(image.resize(inner, resample) if image.size != inner else image, width, height)
+
+
+def squash(
+    image: Image.Image, width: int, height: int, resample: Image.Resampling = Image.Resampling.LANCZOS
+) -> Image.Image:
+    """The whole picture, stretched to width x height whatever its aspect."""
+    return image if image.size == (width, height) else image.resize((width, height), resample)
+
+
+def on_black(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The picture in the middle of black (opaque) of width x height; of an odd rest the larger half is below, right."""
+    if image.size == (width, height):
+        return image
+    canvas = Image.new(image.mode, (width, height), (0, 0, 0, 255) if image.mode == "RGBA" else 0)
+    canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return canvas

@@ -1,3 +1,4 @@
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import dataset_tool
 from dataset_tool import main
 from imaging.dataset import DataConfig, open_dataset
 from tests.imaging.pictures import Files, encoded, index, picture, png_header, write_folder, write_zip
@@ -138,3 +140,118 @@ def test_a_set_can_be_remade_in_place(tmp_path):
     path = write_zip(tmp_path / "set.zip", {"a.png": picture(40, 40)})
     assert run("--source", path, "--dest", path, "--resolution", "16", "--overwrite").exit_code == 0
     assert opened(path).width == 16
+
+
+def test_the_command_may_be_named(tmp_path):
+    source = write_folder(tmp_path / "in", {"a.png": picture()})
+    assert run("convert", "--source", source, "--dest", tmp_path / "out.zip").exit_code == 0
+    assert "inspect" in run("--help").output and "--resize-filter" in run("--help").output
+    result = run("inspekt", source)
+    assert result.exit_code == 2 and "No such command 'inspekt'" in result.output
+
+
+def test_labels_from_a_file_of_their_own(tmp_path):
+    source = write_folder(tmp_path / "in", {f"{i}.png": picture(seed=i) for i in range(3)})
+    (tmp_path / "labels.csv").write_text("file,label\n2.png,dog\n0.png,cat\n1.png,dog\n")
+    result = run("--source", source, "--dest", tmp_path / "out.zip", "--labels", tmp_path / "labels.csv")
+    assert "labels from labels.csv: 2 classes" in result.output
+    dataset = opened(tmp_path / "out.zip")
+    assert dataset.class_names == ("cat", "dog") and dataset.labels.tolist() == [0, 1, 1]
+
+
+def test_bars_for_wide_pictures(tmp_path):
+    source = write_folder(tmp_path / "in", {"a.png": Image.new("RGB", (64, 48), (9, 9, 9))})
+    result = run(
+        "--source", source, "--dest", tmp_path / "out.zip", "--resolution", "32x24", "--transform", "center-crop-wide"
+    )
+    assert "wrote 1 RGB image of 32x32" in result.output
+    pixels, _ = opened(tmp_path / "out.zip")[0]
+    assert pixels[0].any(axis=1).tolist() == [False] * 4 + [True] * 24 + [False] * 4
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        (
+            "report",
+            "1 image has the pixels of an earlier one and stayed in; --duplicates drop leaves them out:\n"
+            "  b.png = a.png\n",
+        ),
+        ("drop", "1 image has the pixels of an earlier one and was left out:\n  b.png = a.png\n"),
+        ("keep", ""),
+    ],
+)
+def test_duplicates_are_told(tmp_path, choice, told):
+    files: Files = {"a.png": picture(), "b.png": picture(), "c.png": picture(seed=1)}
+    files["dataset.json"] = index([["a.png", 0], ["b.png", 1], ["c.png", 0]])
+    result = run(
+        "--source", write_folder(tmp_path / "in", files), "--dest", tmp_path / "out.zip", "--duplicates", choice
+    )
+    assert told in result.output and ("the pixels of" in result.output) == bool(told)
+    assert ("1 of them has another label than that one" in result.output) == bool(told)
+
+
+def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
+    source = write_folder(tmp_path / "in", {f"{i}.png": picture(seed=i) for i in range(9)})
+    dest, arguments = tmp_path / "out.zip", ["--source", source, "--dest", tmp_path / "out.zip", "--workers", 1]
+
+    def interrupted(items, total, label):
+        for done, item in enumerate(items):
+            if label == "writing" and done == 5:
+                signal.raise_signal(signal.SIGINT)
+            yield item
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dataset_tool, "progress", interrupted)
+        result = run(*arguments)
+    assert result.exit_code == 130
+    assert result.output == (
+        f"5 images are done and kept in {tmp_path / '.out.zip.partial'}: the same command goes on from there\n"
+    )
+    told = run(*arguments).output
+    assert "going on after 5 of 9 images, which an interrupted run has dealt with\n" in told
+    assert f"wrote 9 RGB images of 16x16 to {dest}" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.zip"]
+
+
+def test_what_inspect_says(tmp_path):
+    files: Files = {f"cat/{i}.png": picture(seed=i) for i in range(6)}
+    files |= {"dog/a.png": picture(32, 16, "L", seed=7), "dog/b.png": picture(seed=2), "dog/c.png": b"broken"}
+    source = write_folder(tmp_path / "in", files)
+    result = run("inspect", source, "--labels", "folders", "--sheet", tmp_path / "sheet.png")
+    assert result.exit_code == 0, result.output
+    assert result.output == (
+        f"{source} is a folder of 9 images\n"
+        f"sizes:\n"
+        f"  16x16         7  ########################################\n"
+        f"  32x16         1  ######\n"
+        f"modes:\n"
+        f"  RGB          7  ########################################\n"
+        f"  grey         1  ######\n"
+        f"labels from sub-folders: 2 classes\n"
+        f"  cat         6  ########################################\n"
+        f"  dog         3  ####################\n"
+        f"duplicates: 1\n"
+        f"  dog/b.png = cat/2.png\n"
+        f"broken: 1\n"
+        f"  dog/c.png cannot be decoded: it is not a picture of a known format\n"
+        f"no training set yet: dog/c.png in {source} cannot be decoded: it is not a picture of a known format; remove "
+        f"it, or leave out all broken ones with `python dataset_tool.py --source {source} --dest "
+        f"{tmp_path / 'in-clean.zip'}`\n"
+        f"samples: {tmp_path / 'sheet.png'}\n"
+    )
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 6 * 96 and sheet.height > 2 * 96
+
+
+def test_inspect_knows_a_training_set_by_its_fingerprint(tmp_path):
+    source = write_folder(tmp_path / "in", {"a.png": picture(mode="RGBA"), "b.png": picture(seed=1)})
+    told = run("inspect", source).output
+    assert f"\nfingerprint: {opened(source).fingerprint}\n" in told
+    assert "transparency is used by 1 image\n" in told and "duplicates: none\nbroken: none\n" in told
+
+
+def test_every_number_of_workers_sees_the_same(tmp_path):
+    source = write_folder(tmp_path / "in", {f"{i}.png": picture(seed=i % 50) for i in range(60)})
+    one, many = (run("inspect", source, "--workers", n).output for n in (1, 3))
+    assert one == many and "duplicates: 10\n" in one

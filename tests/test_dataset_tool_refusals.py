@@ -159,11 +159,11 @@ def test_empty_paths(tmp_path, flag):
 def test_a_program_that_is_terminated_leaves_nothing(tmp_path):
     source = write_folder(tmp_path / "in", {f"{i}.png": picture(seed=i) for i in range(3)})
     code = (
-        "import sys, time, dataset_tool, imaging.conversion as conversion\n"
-        "def slow(image, width, height):\n"
+        "import sys, time, dataset_tool, imaging.fitting as fitting\n"
+        "def slow(image, width, height, resample):\n"
         "    print('writing', flush=True)\n"
         "    time.sleep(60)\n"
-        "conversion.center_crop_resize = slow\n"
+        "fitting.center_crop_resize = slow\n"
         "dataset_tool.main()"
     )
     arguments = ["--source", source, "--dest", tmp_path / "out.zip"]
@@ -197,4 +197,40 @@ def test_sources_that_are_not_there_or_no_zip(tmp_path):
     text.write_bytes(b"text")
     assert refusal("--source", text, "--dest", tmp_path / "x.zip").startswith(
         f"Error: {text} is not a complete ZIP file ("
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--labels", "classes"],
+            "Error: Invalid value for '--labels': got 'classes', wanted auto, none, folders or a file that ends in "
+            ".csv, .tsv, .json",
+        ),
+        (["--labels", "no.csv"], "Error: there is no no.csv: check the path"),
+        (
+            ["--transform", "squash"],
+            "Error: --transform squash needs a size to aim at: add --resolution, such as 256x256",
+        ),
+        (
+            ["--transform", "center-crop-wide", "--resolution", "16x32"],
+            "Error: --transform center-crop-wide takes a size that is wide, and 16x32 is not: use center-crop-tall",
+        ),
+        (["--every", "2"], "Error: --every picks frames of a video, and {source} is a folder: leave it out"),
+    ],
+)
+def test_options_that_do_not_fit(tmp_path, options, message):
+    source = write_folder(tmp_path / "in", {"a.png": picture()})
+    assert refusal("--source", source, "--dest", tmp_path / "out.zip", *options) == message.format(source=source)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_sheet_that_is_no_picture(tmp_path):
+    source = write_folder(tmp_path / "in", {"a.png": picture()})
+    assert refusal("inspect", source, "--sheet", "sheet.txt") == (
+        "Error: --sheet sheet.txt cannot be a picture: its name must end in .png, .webp or .jpg"
+    )
+    assert refusal("inspect", tmp_path / "no") == (
+        f"Error: {tmp_path / 'no'} does not exist: give a ZIP or a folder of images"
     )

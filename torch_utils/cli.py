@@ -17,6 +17,7 @@ from torch_utils.ranges import FloatList, Number, SeedList, Size
 __all__ = [
     "Command",
     "FloatList",
+    "Group",
     "Number",
     "Option",
     "RefusalError",
@@ -92,6 +93,19 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.epilog:
             formatter.write("\n" + self.epilog.strip("\n") + "\n")
+
+
+class Group(click.Group):
+    """Several commands under one name, of which `default` is meant when the first argument is an option."""
+
+    def __init__(self, *args: Any, default: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.default = default
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0].startswith("-"):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
 
 
 def option(*names: str, group: str, **kwargs: Any) -> Callable[[Decorated], Decorated]:

@@ -1,0 +1,61 @@
+"""The ways in which pictures of any size become pictures of one size, by the names of the command line."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from PIL import Image
+
+from imaging.sizes import base_size, spell
+from imaging.transforms import center_crop_resize, on_black, pad, squash
+
+Transform = Literal["center-crop", "center-crop-wide", "center-crop-tall", "pad", "squash"]
+Filter = Literal["lanczos", "box", "bicubic"]
+TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
+FILTERS: tuple[Filter, ...] = get_args(Filter)
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """Makes pictures of `size` = (height, width). Raises ValueError when the transform has no meaning for the size.
+
+    "center-crop" cuts the middle out in the aspect of the size. "center-crop-wide" does so too and lays the result on a
+    black square of side `width` (bars above and below: the official way for LSUN cars, 512x384 on 512x512);
+    "center-crop-tall" on one of side `height` (bars left and right). "pad" shows the whole picture on black, "squash"
+    stretches it.
+    """
+
+    size: tuple[int, int]
+    transform: Transform = "center-crop"
+    filter: Filter = "lanczos"
+
+    def __post_init__(self) -> None:
+        height, width = self.size
+        for name, long, short, other in (("wide", width, height, "tall"), ("tall", height, width, "wide")):
+            if self.transform == f"center-crop-{name}" and long < short:
+                raise ValueError(
+                    f"--transform center-crop-{name} takes a size that is {name}, and {spell(height, width)} is not: "
+                    f"use center-crop-{other}"
+                )
+        base_size(*self.canvas)
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """(height, width) of what comes out."""
+        if self.transform in ("center-crop-wide", "center-crop-tall"):
+            return max(self.size), max(self.size)
+        return self.size
+
+    def enlarges(self, width: int, height: int) -> bool:
+        """Whether a picture of this size gets more pixels than it had."""
+        smaller = (width < self.size[1], height < self.size[0])
+        return all(smaller) if self.transform == "pad" else any(smaller)
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        height, width = self.size
+        resample = Image.Resampling[self.filter.upper()]
+        if self.transform == "pad":
+            return pad(image, width, height, resample)
+        if self.transform == "squash":
+            return squash(image, width, height, resample)
+        cropped = center_crop_resize(image, width, height, resample)
+        return on_black(cropped, *reversed(self.canvas))

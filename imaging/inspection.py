@@ -1,0 +1,172 @@
+"""What is in a source of pictures: sizes, modes, classes, duplicates, broken files, and a sheet of samples."""
+
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple, cast
+
+import numpy as np
+from PIL import Image
+
+from imaging.conversion import TWINS, take
+from imaging.dataset import DataConfig, open_dataset
+from imaging.duplicates import Seen, digest
+from imaging.grid import PAPER, sheet
+from imaging.labels import Labels
+from imaging.parallel import cores, ordered
+from imaging.sources.archives import open_pictures
+from imaging.sources.jobs import Job, Work, content_of, jobs
+from imaging.sources.recognition import open_source
+from imaging.sources.source import Source, header, picture
+from imaging.survey import Track
+from imaging.transforms import is_opaque
+
+TOGETHER = 16  # pictures that a process looks at in one go
+TILE, COLUMNS, ROWS = 96, 10, 10  # of the sheet; with as many classes or fewer, each has a row
+
+
+@dataclass
+class Inspection:
+    """What was found. `sizes` counts (height, width), `modes` L, RGB and RGBA; `transparent` are those pictures whose
+    alpha channel is used. `fingerprint` is that of the training set, or `unfit` says why it is none."""
+
+    kind: str
+    count: int
+    labels: Labels
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    transparent: int = 0
+    broken: dict[str, str] = field(default_factory=dict)
+    duplicates: int = 0
+    twins: list[tuple[str, str]] = field(default_factory=list)
+    fingerprint: str | None = None
+    unfit: str = ""
+    notes: tuple[str, ...] = ()
+    samples: dict[int, Image.Image] = field(default_factory=dict)
+    rows: list[list[int]] = field(default_factory=list)  # numbers of the pictures on the sheet
+
+    def class_counts(self) -> list[int]:
+        """Pictures of each class."""
+        return np.bincount(self.labels.values, minlength=len(self.labels.class_names)).tolist()
+
+    def sheet(self) -> Image.Image:
+        """Pictures from the whole set; of few classes a row for each."""
+        blank = Image.new("RGB", (TILE, TILE), PAPER)
+        tiles = [[self.samples.get(i, blank) for i in row] for row in self.rows]
+        names = self.labels.class_names if self._by_class() else ()
+        return sheet(tiles, [name[:24] for name in names], [])
+
+    def _by_class(self) -> bool:
+        return 1 < len(self.labels.class_names) <= ROWS
+
+
+class _Found(NamedTuple):
+    number: int
+    size: tuple[int, int] = (0, 0)
+    mode: str = ""
+    transparent: bool = False
+    digest: int = 0
+    tile: Image.Image | None = None
+    reason: str | None = None
+
+
+class _Looking(Work):
+    def __init__(self, source: Source, sampled: frozenset[int]) -> None:
+        super().__init__(source)
+        self.sampled = sampled
+
+    def __call__(self, job: Job) -> _Found:
+        index, name, _ = job
+        try:
+            content = content_of(self.source, job)
+            mode = header(content, name).mode
+            image = picture(content, name, mode)
+        except ValueError as error:
+            return _Found(index, reason=str(error))
+        transparent = mode == "RGBA" and not is_opaque(image)
+        tile = _tile(image) if index in self.sampled else None
+        return _Found(index, (image.height, image.width), mode, transparent, digest(image), tile)
+
+
+def inspect(
+    path: str | Path,
+    labels: str = "auto",
+    every: int = 1,
+    workers: int = 0,
+    track: Track = lambda items, total, label: items,
+) -> Inspection:
+    """Look at every picture of a source, once. ValueError or FileNotFoundError when it cannot be opened."""
+    source = open_source(path, every)
+    taken = take(source, labels)
+    found = Inspection(source.kind, len(source.names), taken, notes=tuple(source.notes))
+    found.rows = _sampled(taken, len(source.names))
+    seen = Seen()
+    looking = _Looking(source, frozenset(i for row in found.rows for i in row))
+    everything = jobs(source, range(len(source.names)))
+    with closing(ordered(looking, everything, workers or cores(), TOGETHER)) as looked:
+        for each in track(looked, len(source.names), "looking"):
+            _enter(found, source, each, seen)
+    found.fingerprint, found.unfit = _as_training_set(Path(path), labels)
+    return found
+
+
+def _enter(found: Inspection, source: Source, each: _Found, seen: Seen) -> None:
+    name = source.names[each.number]
+    if each.reason is not None:
+        found.broken[name] = each.reason
+        return
+    found.sizes[each.size] += 1
+    found.modes[each.mode] += 1
+    found.transparent += each.transparent
+    if each.tile is not None:
+        found.samples[each.number] = each.tile
+    first = seen.first(each.digest, each.number)
+    if first is not None:
+        found.duplicates += 1
+        if len(found.twins) < TWINS:
+            found.twins.append((name, source.names[first]))
+
+
+def _sampled(labels: Labels, count: int) -> list[list[int]]:
+    """Which pictures the sheet shows: spread over the set, or over each class."""
+    classes = len(labels.class_names)
+    if 1 < classes <= ROWS:
+        rows = [_spread(np.flatnonzero(labels.values == i), COLUMNS) for i in range(classes)]
+    else:
+        spread = _spread(np.arange(count), COLUMNS * ROWS)
+        rows = [spread[start : start + COLUMNS] for start in range(0, len(spread), COLUMNS)]
+    return rows
+
+
+def _spread(indices: np.ndarray, most: int) -> list[int]:
+    places = np.linspace(0, max(len(indices) - 1, 0), min(most, len(indices))).round().astype(int)
+    return [int(i) for i in indices[places]]
+
+
+def _tile(image: Image.Image) -> Image.Image:
+    """The picture as it fits on a square, on white."""
+    image = image.copy()
+    image.thumbnail((TILE, TILE))
+    if max(image.size) < TILE:
+        scale = max(TILE // max(image.size), 1)  # small pictures in whole steps, so that their pixels show
+        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    tile = Image.new("RGB", (TILE, TILE), PAPER)
+    corner = ((TILE - image.width) // 2, (TILE - image.height) // 2)
+    tile.paste(image, corner, image.getchannel("A") if image.mode == "RGBA" else None)
+    return tile
+
+
+def _as_training_set(path: Path, labels: str) -> tuple[str | None, str]:
+    """The fingerprint under which train.py knows the set; or why it does not take it."""
+    if labels not in ("auto", "none", "folders"):
+        return None, "its labels are in a file of their own: convert it"
+    try:
+        open_pictures(path)
+    except ValueError:
+        return None, "train.py reads folders and ZIPs: convert it"
+    try:
+        choice = cast(Literal["auto", "none", "folders"], labels)
+        return open_dataset(DataConfig(path=str(path), labels=choice)).fingerprint, ""
+    except ValueError as error:
+        return None, str(error)

@@ -1,0 +1,132 @@
+"""Labels that a user gives in a file of their own: CSV, or JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from imaging.labels import Labels, check, some
+
+SUFFIXES = (".csv", ".tsv", ".json")
+FILE_COLUMNS = ("file", "filename", "file_name", "name", "image", "path", "id", "image_id")
+LABEL_COLUMNS = ("label", "labels", "class", "category", "target")
+
+
+def read_label_file(path: Path, names: Sequence[str]) -> Labels:
+    """The labels of the pictures `names` from a file.
+
+    A CSV has the columns file and label (a header is optional, separators are commas, semicolons or tabs). A JSON is a
+    mapping {name: label}, or what `dataset.json` holds. Labels are class numbers, or names of classes, which are
+    numbered in alphabetical order. A file may be named without its folder, where that is unambiguous, and without its
+    ending. ValueError says which entry is wrong and how.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason}): save it as that") from error
+    entries, class_names = _from_json(path, text) if path.suffix.lower() == ".json" else (_from_csv(path, text), ())
+    if not entries:
+        raise ValueError(f"{path} holds no labels: write a line for each image")
+    found = _matched(path, entries, names)
+    return _numbered(path, found, class_names)
+
+
+def _from_csv(path: Path, text: str) -> dict[str, Any]:
+    first = text.partition("\n")[0]
+    separator = next((mark for mark in "\t;," if mark in first), ",")
+    file_column, label_column = 0, 1
+    entries: dict[str, Any] = {}
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            lowered = [cell.lower() for cell in cells]
+            if reader.line_num == 1 and set(lowered) & set(FILE_COLUMNS) and set(lowered) & set(LABEL_COLUMNS):
+                file_column = next(i for i, cell in enumerate(lowered) if cell in FILE_COLUMNS)
+                label_column = next(i for i, cell in enumerate(lowered) if cell in LABEL_COLUMNS)
+                continue
+            if len(cells) <= max(file_column, label_column):
+                raise ValueError(f"line {reader.line_num} of {path} has no label: write file{separator}label")
+            _enter(path, entries, cells[file_column], cells[label_column])
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num} of {path} cannot be read ({error}): write file,label") from error
+    if all(label.isdecimal() and label.isascii() and len(label) < 10 for label in entries.values()):
+        return {name: int(label) for name, label in entries.items()}
+    return entries
+
+
+def _from_json(path: Path, text: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    form = 'write {"file": label, ...} or {"labels": [["file", label], ...]}'
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold an object: {form}")
+    if not isinstance(content.get("labels"), list):
+        return {_plain(name): label for name, label in content.items()}, ()
+    entries: dict[str, Any] = {}
+    for pair in content["labels"]:
+        if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise ValueError(f"the labels of {path} must be a list of [name, class] pairs: {form}")
+        _enter(path, entries, *pair)
+    names = content.get("class_names")
+    return entries, tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+def _enter(path: Path, entries: dict[str, Any], name: str, label: Any) -> None:
+    name = _plain(name)
+    if name in entries:
+        raise ValueError(f"{path} labels {name} twice: leave one")
+    entries[name] = label
+
+
+def _plain(name: str) -> str:
+    return name.replace("\\", "/").removeprefix("./")
+
+
+def _matched(path: Path, entries: dict[str, Any], names: Iterable[str]) -> list[tuple[str, Any]]:
+    """Each picture's name and label. Every entry must have its picture, and only one."""
+    taken: dict[str, str] = {}
+    found, missing = [], []
+    for name in names:
+        bare = name.rpartition("/")[2]
+        ways = (name, str(PurePosixPath(name).with_suffix("")), bare, bare.rpartition(".")[0])
+        key = next((way for way in ways if way in entries), None)
+        if key is None:
+            missing.append(name)
+            continue
+        if key in taken:
+            raise ValueError(f"{path} labels {key}, which may be {taken[key]} or {name}: write the whole name")
+        taken[key] = name
+        found.append((name, entries[key]))
+    if missing:
+        raise ValueError(f"{path} has no label for {some(missing)}: add what is missing")
+    if unknown := entries.keys() - taken.keys():
+        raise ValueError(f"{path} labels {some(unknown)}, which the source does not hold: take that out")
+    return found
+
+
+def _numbered(path: Path, found: list[tuple[str, Any]], class_names: tuple[str, ...]) -> Labels:
+    origin = f"labels from {path.name}"
+    if all(isinstance(label, str) and label for _, label in found):
+        classes = class_names or tuple(sorted({label for _, label in found}))
+        numbers = {name: i for i, name in enumerate(classes)}
+        if strange := [name for name, label in found if label not in numbers]:
+            raise ValueError(f"the label of {strange[0]} in {path} is none of its class_names: add it there")
+        return Labels(np.array([numbers[label] for _, label in found], dtype=np.int64), classes, origin)
+    for name, label in found:
+        try:
+            check(label, f"the label of {name} in {path}")
+        except ValueError as error:
+            raise ValueError(f"{error}: correct it, or write names of classes throughout") from None
+    values = np.array([label for _, label in found], dtype=np.int64)
+    count = int(values.max()) + 1
+    names = class_names if len(class_names) >= count else tuple(map(str, range(count)))
+    return Labels(values, names, origin)

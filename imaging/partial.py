@@ -1,0 +1,264 @@
+"""An archive in the making, which survives the death of its program.
+
+Beside `dest`, in `.NAME.partial`, lie the pictures so far and a journal with a line for each that was dealt with.
+
+The journal's first two lines are the plan, by which a later run knows whether it is the same one, and what was settled
+before the first picture. Pictures are forced to the disk before the journal speaks of them.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Self
+
+from filelock import FileLock, Timeout
+
+from imaging.archive import INDEX, check_no_folder, is_zip_name, picture_name
+from imaging.atomic import check_vacant, naming
+from imaging.storedzip import Entry, header, write_directory
+from imaging.writing import Outcome, Writer
+
+SYNC_SECONDS = 5.0  # as much work as a power cut may cost
+HEAD_LINES = 2
+
+
+class _Line(NamedTuple):
+    """A line of the journal: checksum and size of what was written, if anything was, and the outcome."""
+
+    crc: int | None
+    size: int | None
+    outcome: Outcome
+
+    @classmethod
+    def read(cls, text: str) -> "_Line":
+        crc, size, *outcome = json.loads(text)
+        return cls(crc, size, Outcome(*outcome))
+
+    def __str__(self) -> str:
+        return json.dumps([self.crc, self.size, *self.outcome]) + "\n"
+
+
+class PartialArchive(Writer):
+    """Writes a ZIP or a folder. An interrupted run leaves its part, where there is any, for the next one."""
+
+    def __init__(self, dest: Path, plan: Mapping[str, Any], restart: bool = False) -> None:
+        super().__init__(dest)
+        self.plan = json.loads(json.dumps(plan))
+        self.place = place_of(dest)
+        self._pictures = self.place / ("pictures.zip" if is_zip_name(dest) else "pictures")
+        self._journal_path = self.place / "journal.jsonl"
+        self._written = self._end = 0  # pictures; bytes of the ZIP
+        self._lines: list[str] = []  # not yet in the journal
+        self._synced = time.monotonic()
+        self._exit = ExitStack()
+        self._zip: BinaryIO | None = None
+        if not restart:
+            self._find()
+        self._goes_on = self.settled is not None
+
+    def _find(self) -> None:
+        """Sets `settled` when there is something to go on with. ValueError when it was made by another plan."""
+        try:
+            with self._journal_path.open() as journal:
+                plan, settled = (json.loads(line) for line in islice(journal, HEAD_LINES))
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return
+        if not self._pictures.exists():
+            return
+        if self.plan != plan:
+            raise ValueError(
+                f"{self.dest} was begun by an interrupted run {_difference(plan, self.plan)}: give the same as then to "
+                f"go on, or --restart to begin anew"
+            )
+        self.settled = settled
+
+    def earlier(self) -> Iterator[Outcome]:
+        return (line.outcome for line in self._journal_lines())
+
+    def __enter__(self) -> Self:
+        if is_zip_name(self.dest):
+            check_no_folder(self.dest)
+        else:
+            check_vacant(self.dest)
+        self._exit.enter_context(naming(self.dest, self.place))
+        self.place.mkdir(parents=True, exist_ok=True)
+        try:
+            self._exit.enter_context(FileLock(self.place / "lock", timeout=0))
+        except Timeout:
+            self._exit.close()
+            raise ValueError(f"{self.dest} is being written by another process: wait for it to end") from None
+        try:
+            self._begin()
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def _begin(self) -> None:
+        if not self._goes_on:
+            for path in self.place.iterdir():
+                if path.name != "lock":
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            self._journal_path.write_text(json.dumps(self.plan) + "\n" + json.dumps(self.settled) + "\n")
+            self._pictures.touch() if is_zip_name(self.dest) else self._pictures.mkdir()
+        self._cut()
+        if is_zip_name(self.dest):
+            self._zip = self._exit.enter_context(self._pictures.open("r+b"))
+            self._zip.truncate(self._end)
+            self._zip.seek(self._end)
+
+    def _cut(self) -> None:
+        """Cuts the journal after the last line whose picture is there."""
+        good = 0
+        with self._journal_path.open("rb+") as journal:
+            for number, line in enumerate(journal):
+                if not line.endswith(b"\n"):
+                    break
+                if number >= HEAD_LINES and not self._take(line):
+                    break
+                good += len(line)
+            journal.truncate(good)
+
+    def _take(self, line: bytes) -> bool:
+        try:
+            found = _Line.read(line.decode())
+        except (ValueError, TypeError):
+            return False
+        if found.crc is None or found.size is None:
+            return True
+        entry = Entry(picture_name(self._written), found.crc, found.size, self._end)
+        there = self._pictures if is_zip_name(self.dest) else self._pictures / entry.name
+        wanted = entry.end if is_zip_name(self.dest) else entry.size
+        if not there.exists() or there.stat().st_size < wanted:
+            return False
+        self._written, self._end = self._written + 1, entry.end
+        return True
+
+    def note(self, outcome: Outcome, data: bytes | None) -> None:
+        crc = size = None
+        if data is not None:
+            crc, size = zlib.crc32(data), len(data)
+            self._write(picture_name(self._written), data)
+            self._written += 1
+        self._lines.append(str(_Line(crc, size, outcome)))
+        if time.monotonic() - self._synced >= SYNC_SECONDS:
+            self._sync()
+
+    def _write(self, name: str, data: bytes) -> None:
+        if self._zip is not None:
+            entry = Entry.of(name, data, self._end)
+            self._zip.write(header(entry) + data)
+            self._end = entry.end
+        else:
+            (self._pictures / name).parent.mkdir(exist_ok=True)
+            (self._pictures / name).write_bytes(data)
+
+    def _sync(self) -> None:
+        if self._zip is not None:
+            self._zip.flush()
+            os.fsync(self._zip.fileno())
+        with self._journal_path.open("a") as journal:
+            journal.writelines(self._lines)
+            journal.flush()
+            os.fsync(journal.fileno())
+        self._lines, self._synced = [], time.monotonic()
+
+    def __exit__(self, *failure: Any) -> None:
+        try:
+            if failure[0] is None:
+                self._finish()
+            elif self._written:
+                self._sync()
+        except BaseException:
+            self._leave(*sys.exc_info())
+            raise
+        self._leave(*failure)
+
+    def _leave(self, *failure: Any) -> None:
+        done = failure[0] is None
+        if done or pending(self.dest) == 0:
+            shutil.rmtree(self.place, ignore_errors=True)
+        self._exit.__exit__(*failure)
+
+    def _finish(self) -> None:
+        if not self._written:
+            raise ValueError(f"{self.dest} would hold no images and was not written")
+        self._sync()
+        if self._zip is None:
+            with (self._pictures / INDEX).open("w") as file:
+                file.writelines(self._index())
+        else:
+            self._finish_zip(self._zip)
+        self._pictures.replace(self.dest)
+
+    def _finish_zip(self, file: BinaryIO) -> None:
+        crc = size = 0
+        for text in self._index():
+            crc, size = zlib.crc32(text.encode(), crc), size + len(text)
+        index = Entry(INDEX, crc, size, self._end)
+        file.write(header(index))
+        for text in self._index():
+            file.write(text.encode())
+        write_directory(file, self._entries(index), index.end)
+        file.flush()
+        os.fsync(file.fileno())
+
+    def _entries(self, index: Entry) -> Iterator[Entry]:
+        place = 0
+        for number, line in enumerate(self._written_lines()):
+            entry = Entry(picture_name(number), line.crc or 0, line.size or 0, place)
+            place = entry.end
+            yield entry
+        yield index
+
+    def _index(self) -> Iterator[str]:
+        """dataset.json in pieces (ASCII), as json.dumps writes it."""
+        labelled = ([picture_name(n), line.outcome.label] for n, line in enumerate(self._written_lines()))
+        yield '{"labels": '
+        opened = False
+        for name, label in labelled:
+            if label is None:
+                break
+            yield ("[" if not opened else ", ") + json.dumps([name, label])
+            opened = True
+        yield "]" if opened else "null"
+        about = json.dumps(self.about)
+        yield f", {about[1:]}" if self.about else "}"
+
+    def _written_lines(self) -> Iterator[_Line]:
+        return (line for line in self._journal_lines() if line.crc is not None)
+
+    def _journal_lines(self) -> Iterator[_Line]:
+        with self._journal_path.open() as journal:
+            yield from map(_Line.read, islice(journal, HEAD_LINES, None))
+
+
+def place_of(dest: Path) -> Path:
+    """Where the unfinished part of `dest` lies."""
+    return dest.with_name(f".{dest.name}.partial")
+
+
+def pending(dest: Path) -> int:
+    """How many pictures of an unfinished conversion to `dest` are dealt with; 0 when there is nothing to go on with."""
+    try:
+        with (place_of(dest) / "journal.jsonl").open("rb") as journal:
+            return max(sum(line.endswith(b"\n") for line in journal) - HEAD_LINES, 0)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """In words, what a run did otherwise."""
+    options, changed = before.get("options", {}), now.get("options", {})
+    for name in [*options, *(name for name in changed if name not in options)]:
+        if options.get(name) != changed.get(name):
+            return f"with {name} {options.get(name)}, and now it is {changed.get(name)}"
+    name = next(name for name in now if before.get(name) != now[name])
+    return f"whose {name} differed"

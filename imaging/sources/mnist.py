@@ -1,0 +1,77 @@
+"""MNIST, Fashion-MNIST and their kin: idx files (http://yann.lecun.com/exdb/mnist), plain or gzip."""
+
+import gzip
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from imaging.labels import Labels, without
+from imaging.sizes import LARGEST_PICTURE
+from imaging.sources.source import ArraySource
+
+IMAGES, LABELS = b"\0\0\x08\x03", b"\0\0\x08\x01"  # unsigned bytes of 3 dimensions, of 1
+NAME = re.compile(r"(.*)images([-.])idx3([-.])ubyte(\.gz)?", re.IGNORECASE)
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+
+def images_in(folder: Path) -> Path | None:
+    """The file of training pictures in a folder, or of its only pictures; None where there is none."""
+    found = sorted(file for file in folder.iterdir() if NAME.fullmatch(file.name) and file.is_file())
+    training = [file for file in found if "train" in file.name.lower()]
+    return next(iter(training or found), None)
+
+
+def open_mnist(path: Path) -> ArraySource:
+    """A folder (its training pictures are read) or a file of pictures; labels lie beside under the usual name."""
+    file = images_in(path) if path.is_dir() else path
+    if file is None:
+        raise ValueError(f"{path} has no file such as train-images-idx3-ubyte.gz: give its name")
+    pixels = _read(file, IMAGES)
+    labels = _labels_beside(file, len(pixels))
+    part = "train" if "train" in file.name.lower() else "t10k" if "t10k" in file.name.lower() else "image"
+    return ArraySource(path, "MNIST", part + "/{:05d}", [pixels], labels)
+
+
+def _labels_beside(images: Path, count: int) -> Labels:
+    found = NAME.fullmatch(images.name)
+    stem = f"{found[1]}labels{found[2]}idx1{found[3]}ubyte" if found else ""
+    beside = [images.with_name(stem + ending) for ending in ("", ".gz") if stem]
+    file = next((each for each in beside if each.is_file()), None)
+    if file is None:
+        wanted = f"{stem}.gz lies" if stem else "file of labels lies"
+        return without(count, f"the set is unlabelled, for no {wanted} beside {images.name}")
+    values = _read(file, LABELS).astype(np.int64)
+    if len(values) != count:
+        raise ValueError(f"{file} has {len(values)} labels for {count} pictures: get both again, or use --labels none")
+    classes = int(values.max(initial=0)) + 1
+    clothes = "fashion" in str(images.resolve()).lower() and classes <= len(FASHION)
+    return Labels(values, FASHION if clothes else tuple(map(str, range(max(classes, 10)))), f"labels of {file.name}")
+
+
+def _read(file: Path, magic: bytes) -> np.ndarray:
+    """uint8 [N, H, W] of pictures, [N] of labels."""
+    dimensions = magic[3]
+    try:
+        with gzip.open(file) if is_gzip(file) else file.open("rb") as stream:
+            if stream.read(4) != magic:
+                what = "pictures" if magic == IMAGES else "labels"
+                raise ValueError(f"{file} is no idx file of {what}: get it again, or give another")
+            shape = struct.unpack(f">{dimensions}I", stream.read(4 * dimensions))
+            wanted = int(np.prod(shape, dtype=np.float64))
+            if int(np.prod(shape[1:], dtype=np.float64)) > LARGEST_PICTURE or wanted > 2**34:
+                raise ValueError(f"{file} claims to hold {wanted} bytes, too many to be read at once: give another")
+            data = stream.read(wanted)
+    except (EOFError, zlib.error, gzip.BadGzipFile, struct.error) as error:
+        raise ValueError(f"{file} is not complete ({error}): get it again") from error
+    if len(data) != wanted or not wanted:
+        raise ValueError(f"{file} is not complete ({len(data)} of {wanted} bytes): get it again")
+    return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+
+
+def is_gzip(file: Path) -> bool:
+    """Whether the file is compressed so."""
+    with file.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"

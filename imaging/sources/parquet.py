@@ -1,0 +1,157 @@
+"""Hugging Face data sets as parquet: pictures in a column of {bytes, path}, class names in the schema's metadata."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imaging.labels import Labels, check
+from imaging.sources.source import Content, Numbered, SequentialSource, identity_of, needing
+
+TOGETHER = 16  # rows: as many pictures are in memory at once
+
+
+class ParquetSource(SequentialSource):
+    """The pictures of parquet files, file by file and row by row."""
+
+    kind = "Hugging Face parquet"
+
+    def __init__(self, path: Path, files: Sequence[Path]) -> None:
+        self.files = tuple(files)
+        opened = [_open(file) for file in self.files]
+        self._rows = [file.metadata.num_rows for file in opened]
+        schema = opened[0].schema_arrow
+        self._features = _features(schema.metadata)
+        self._image = _image_column(schema, self._features, self.files[0])
+        self._label = _label_column(schema, self._features)
+        super().__init__(path, Numbered("row{:08d}", sum(self._rows)))
+
+    def stream(self, indices: Iterable[int]) -> Iterator[tuple[int, Content | ValueError]]:
+        wanted = iter(indices)
+        i, start = next(wanted, None), 0
+        for file, rows in zip(self.files, self._rows, strict=True):
+            if i is None:
+                return
+            if i < start + rows:
+                for row, cell in _cells(file, self._image, start):
+                    if row == i:
+                        yield i, _content(cell, self.names[i])
+                        i = next(wanted, None)
+                    if i is None:
+                        return
+            start += rows
+
+    def labels(self) -> Labels:
+        if self._label is None:
+            return super().labels()
+        cells = [cell for file in self.files for cell in _column(file, self._label)]
+        origin = f"labels of the column {self._label}"
+        names = self._features.get(self._label, {}).get("names")
+        if all(isinstance(cell, str) for cell in cells):
+            classes = sorted(set(cells))
+            numbers = {name: i for i, name in enumerate(classes)}
+            return Labels(np.array([numbers[cell] for cell in cells], dtype=np.int64), tuple(classes), origin)
+        for row, cell in enumerate(cells):
+            try:
+                check(cell, f"the label in row {row} of {self.path}")
+            except ValueError as error:
+                raise ValueError(f"{error}: use --labels none") from error
+        values = np.array(cells, dtype=np.int64)
+        classes_count = int(values.max(initial=0)) + 1
+        known = names if isinstance(names, list) and len(names) >= classes_count else range(classes_count)
+        return Labels(values, tuple(map(str, known)), origin)
+
+    def identity(self) -> str:
+        return identity_of(self.files)
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """Those of a folder, or of `data` in it: of the training part where there is one."""
+    for place in (folder, folder / "data"):
+        files = sorted(place.glob("*.parquet"))
+        if files:
+            return [file for file in files if file.name.startswith("train")] or files
+    return []
+
+
+def open_parquet(path: Path) -> ParquetSource:
+    """A file, or the training part in a folder."""
+    files = parquet_files(path) if path.is_dir() else [path]
+    source = ParquetSource(path, files)
+    if len(files) > 1:
+        source.notes.append(f"{len(files)} files are read, {files[0].name} first")
+    return source
+
+
+def _open(file: Path) -> Any:
+    with needing("pyarrow", "parquet files"):
+        import pyarrow as arrow
+        from pyarrow.parquet import ParquetFile
+    try:
+        return ParquetFile(file)
+    except (arrow.ArrowException, OSError) as error:
+        raise ValueError(f"{file} is not a complete parquet file ({_line(error)}): get it again") from error
+
+
+def _cells(file: Path, column: str, start: int) -> Iterator[tuple[int, Any]]:
+    """The cells of a column and the numbers of their rows. A damaged file ends in a ValueError."""
+    opened = _open(file)
+    try:
+        for batch in opened.iter_batches(batch_size=TOGETHER, columns=[column]):
+            for cell in batch.column(0):
+                yield start, cell.as_py()
+                start += 1
+    except OSError as error:  # arrow's errors of reading and decoding are such, or ValueErrors
+        raise ValueError(f"{file} is damaged at row {start} ({_line(error)}): get it again") from error
+
+
+def _column(file: Path, column: str) -> Iterator[Any]:
+    opened = _open(file)
+    if column not in opened.schema_arrow.names:
+        raise ValueError(f"{file} has no column {column}, which the first file has: use --labels none")
+    for batch in opened.iter_batches(columns=[column]):
+        yield from batch.column(0).to_pylist()
+
+
+def _content(cell: Any, name: str) -> bytes | ValueError:
+    data = cell.get("bytes") if isinstance(cell, dict) else cell
+    if isinstance(data, bytes):
+        return data
+    where = cell.get("path") if isinstance(cell, dict) else None
+    reason = f"only its path {where} is there" if where else "it is empty"
+    return ValueError(f"{name} cannot be read: {reason}")
+
+
+def _features(metadata: dict[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
+    """What the library `datasets` wrote of each column; empty when it did not."""
+    try:
+        features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    if not isinstance(features, dict):
+        return {}
+    return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+
+
+def _image_column(schema: Any, features: dict[str, dict[str, Any]], file: Path) -> str:
+    import pyarrow.types as types
+
+    marked = [name for name in schema.names if features.get(name, {}).get("_type") == "Image"]
+    pictures = [f.name for f in schema if types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
+    plain = [f.name for f in schema if types.is_binary(f.type) or types.is_large_binary(f.type)]
+    for found in (marked, pictures, plain):
+        if found:
+            return str(found[0])
+    raise ValueError(f"{file} has no column of images (its columns are {', '.join(schema.names)}): give another")
+
+
+def _label_column(schema: Any, features: dict[str, dict[str, Any]]) -> str | None:
+    marked = [name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"]
+    usual = [name for name in ("label", "labels", "fine_label", "class") if name in schema.names]
+    return next(iter([name for name in usual if name in marked] or marked or usual), None)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

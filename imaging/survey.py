@@ -1,0 +1,116 @@
+"""A look at all pictures of a source before the first is converted: which size and mode they have together."""
+
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from imaging.parallel import ordered
+from imaging.picture import Header
+from imaging.sizes import nearest_size, spell
+from imaging.sources.jobs import Job, Work, content_of, jobs
+from imaging.sources.source import SequentialSource, Source, header, picture
+from imaging.transforms import is_opaque, richest
+
+Track = Callable[[Iterable[Any], int, str], Iterable[Any]]  # (items, how many, label) -> the same, showing progress
+HEADERS, PICTURES = 64, 16  # a process works on so many of them at a time
+
+
+@dataclass
+class Survey:
+    """What the headers say together. Of single pictures it keeps the numbers of those with an alpha channel, and why
+    those without a header are `broken`."""
+
+    modes: set[str] = field(default_factory=set)
+    sizes: dict[tuple[int, int], str] = field(default_factory=dict)  # the first two, and the least
+    alphas: "array[int]" = field(default_factory=lambda: array("q"))
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def enter(self, index: int, name: str, header: Header) -> None:
+        """Takes note of a picture."""
+        size = (header.height, header.width)
+        self.modes.add(header.mode)
+        if header.mode == "RGBA":
+            self.alphas.append(index)
+        if len(self.sizes) < 2 or size < min(self.sizes):
+            self.sizes.setdefault(size, name)
+
+    def one_size(self) -> tuple[int, int]:
+        """The (height, width) that all share. ValueError names two when there are more."""
+        if len(self.sizes) > 1:
+            examples = " and ".join(f"{spell(*each)} ({name})" for each, name in list(self.sizes.items())[:2])
+            advice = spell(*nearest_size(*min(self.sizes)))
+            raise ValueError(
+                f"the images have different sizes, such as {examples}: give --resolution, such as {advice}"
+            )
+        return next(iter(self.sizes))
+
+
+class _Heading(Work):
+    """Reads the header of a picture, or says why there is none."""
+
+    def __call__(self, job: Job) -> tuple[int, Header | str]:
+        index, name, content = job
+        try:
+            if content is None and self.source is not None:
+                return index, self.source.header_of(index)
+            return index, header(content_of(self.source, job), name)
+        except ValueError as error:
+            return index, str(error)
+
+
+class _Transparency(Work):
+    def __call__(self, job: Job) -> bool:
+        try:
+            return not is_opaque(picture(content_of(self.source, job), job[1], "RGBA"))
+        except ValueError:
+            return False  # reported when it is its turn to be written
+
+
+def survey(source: Source, chosen: np.ndarray, workers: int, track: Track) -> Survey:
+    """Looks at the headers of the `chosen` pictures, where the format does not say the same of all."""
+    found = Survey()
+    if source.header is not None:
+        found.enter(int(chosen[0]), source.names[int(chosen[0])], source.header)
+        found.alphas = array("q", chosen.tolist() if source.header.mode == "RGBA" else [])
+        return found
+    for index, said in track(_headers(source, chosen, workers), len(chosen), "checking"):
+        if isinstance(said, str):
+            found.broken[source.names[index]] = said
+        else:
+            found.enter(index, source.names[index], said)
+    if not found.modes:
+        raise nothing_left(source, found.broken)
+    return found
+
+
+def _headers(source: Source, chosen: np.ndarray, workers: int) -> Iterable[tuple[int, Header | str]]:
+    heading = _Heading(source)
+    if isinstance(source, SequentialSource) and source.knows_headers:
+        heading.source = source
+        return (heading((int(i), source.names[i], None)) for i in chosen)
+    together = PICTURES if isinstance(source, SequentialSource) else HEADERS
+    return ordered(heading, jobs(source, chosen), workers, together)
+
+
+def common_mode(source: Source, found: Survey, workers: int, track: Track) -> str:
+    """The richest mode of all. Transparency counts only where some pixel uses it: many tools write it unasked."""
+    modes = found.modes
+    if "RGBA" in modes:
+        seen = ordered(_Transparency(source), jobs(source, found.alphas), workers, PICTURES)
+        if not any(track(seen, len(found.alphas), "looking for transparency")):
+            modes = modes - {"RGBA"} | {"RGB"}
+    return richest(modes)
+
+
+def nothing_left(source: Source, broken: dict[str, str]) -> ValueError:
+    """The error of a source without a single picture that can be used."""
+    reason = next(iter(broken.values()))
+    which = (
+        f"none of the {len(broken)} images of {source.path} can"
+        if len(broken) > 1
+        else f"the one image of {source.path} cannot"
+    )
+    return ValueError(f"{which} be used ({reason}): give other images")

@@ -1,0 +1,54 @@
+"""What a conversion writes to: the interface of writers, and which one a destination asks for."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+
+class Outcome(NamedTuple):
+    """What became of picture `number` of a source. It was left out when `reason` says why, or as `twin` of another."""
+
+    number: int
+    label: int | None = None
+    digest: int | None = None
+    enlarged: bool = False
+    reason: str | None = None
+    twin: int | None = None  # the picture with the same pixels that came first
+
+
+class Writer(ABC):
+    """Takes the outcome of every picture in order, in a `with` block that ends well or leaves `dest` as it was.
+
+    A writer that can go on after an interruption has `settled`, what the earlier run had found out before it wrote,
+    and `earlier`, its outcomes. `about` are further keys of dataset.json.
+    """
+
+    def __init__(self, dest: Path) -> None:
+        self.dest = dest
+        self.settled: dict[str, Any] | None = None
+        self.about: dict[str, Any] = {}
+
+    def earlier(self) -> Iterator[Outcome]:
+        """What an interrupted run of the same plan has dealt with already."""
+        return iter(())
+
+    @abstractmethod
+    def note(self, outcome: Outcome, data: bytes | None) -> None:
+        """Append a picture, `data` being a PNG file; None where it is left out."""
+
+    @abstractmethod
+    def __enter__(self) -> Self: ...
+
+    @abstractmethod
+    def __exit__(self, *failure: Any) -> None: ...
+
+
+def open_writer(dest: Path, plan: Mapping[str, Any], restart: bool = False) -> Writer:
+    """The writer for the form of `dest`: a ZIP or a folder. Nothing is written before its `with` block.
+
+    `plan` is all that the result depends on; ValueError when an interrupted run had another, unless `restart`.
+    """
+    from imaging.partial import PartialArchive
+
+    return PartialArchive(dest, plan, restart)

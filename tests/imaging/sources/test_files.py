@@ -1,0 +1,411 @@
+"""Every format: a small true file, read back with its exact pixels and labels."""
+
+import gzip
+import json
+import pickle
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imaging.sources.recognition import FORMATS, open_source
+from imaging.sources.source import SequentialSource, picture
+from tests.imaging.pictures import encoded, index, write_folder, write_zip
+from tests.imaging.pictures import picture as noise
+from tests.imaging.sources.files import cifar_files, example, idx, python2_pickle, record, tarred
+
+RGB = [noise(16, 12, seed=i) for i in range(6)]
+
+
+def pixels(source, mode="RGB", indices=None):
+    """All pictures as arrays, however the source is read."""
+    wanted = range(len(source.names)) if indices is None else indices
+    if isinstance(source, SequentialSource):
+        contents = dict(source.stream(wanted))
+    else:
+        contents = {i: source.read(i) for i in wanted}
+    assert list(contents) == list(wanted)
+    return [np.asarray(picture(contents[i], "x", mode)) for i in wanted]
+
+
+def equal(found, images):
+    return len(found) == len(images) and all(
+        np.array_equal(a, np.asarray(b)) for a, b in zip(found, images, strict=True)
+    )
+
+
+def failure(path, **more):
+    with pytest.raises(ValueError) as error:
+        open_source(path, **more)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("write", [write_folder, write_zip])
+def test_folders_and_zips(tmp_path, write):
+    source = open_source(write(tmp_path / "set.zip", {f"{i}.png": image for i, image in enumerate(RGB)}))
+    assert equal(pixels(source), RGB) and source.names[5] == "5.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("a.tar", ""), ("a.tar.gz", "gz"), ("a.tgz", "gz"), ("a.tar.xz", "xz"), ("a.tar.bz2", "bz2")]
+)
+def test_tar_files(tmp_path, name, mode):
+    files = {f"./set/{9 - i}.png": encoded(image) for i, image in enumerate(RGB)}
+    files |= {
+        "set/notes.txt": b"x",
+        "set/.hidden.png": b"x",
+        "set/dataset.json": index([[f"{9 - i}.png", i % 3] for i in range(6)]),
+    }
+    source = open_source(tarred(tmp_path / name, files, mode))
+    assert equal(pixels(source), RGB) and source.names[0] == "set/9.png", "the order of the file"
+    assert source.labels().values.tolist() == [0, 1, 2, 0, 1, 2]
+    assert equal(pixels(source, indices=[1, 4]), [RGB[1], RGB[4]])
+    assert [source.header_of(i) for i in range(6)] == [(16, 12, "RGB")] * 6
+    assert isinstance(source, SequentialSource) == bool(mode)
+
+
+@pytest.mark.parametrize("mode", ["", "gz"])
+def test_a_name_that_comes_twice_in_a_tar_means_the_later_file(tmp_path, mode):
+    import io
+    import tarfile
+
+    with tarfile.open(tmp_path / "a.tar", f"w:{mode}") as tar:
+        for name, image in (("a.png", RGB[0]), ("b.png", RGB[1]), ("a.png", RGB[2])):
+            info = tarfile.TarInfo(name)
+            info.size = len(encoded(image))
+            tar.addfile(info, io.BytesIO(encoded(image)))
+    source = open_source(tmp_path / "a.tar")
+    assert source.names == ("b.png", "a.png") and equal(pixels(source), [RGB[1], RGB[2]])
+
+
+@pytest.mark.parametrize("mode", ["", "gz", "xz", "bz2"])
+def test_damaged_tar_files(tmp_path, mode):
+    path = tarred(tmp_path / "a.tar", {f"{i}.png": encoded(image) for i, image in enumerate(RGB)}, mode)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert failure(path).startswith(
+        (f"{path} is not a complete tar file (", f"{path} is not a complete compressed file (")
+    )
+    if not mode:  # the header of the second file: all after it would be lost without a word
+        second = whole.index(b"1.png")
+        path.write_bytes(whole[:second] + b"\xff" * 100 + whole[second + 100 :])
+        assert failure(path) == f"{path} is not a complete tar file (bad checksum): copy or make it again"
+
+
+def cifar(tmp_path):
+    data = np.random.RandomState(0).randint(0, 256, (10, 3, 32, 32), dtype=np.uint8)
+    return data, cifar_files(data, [i % 3 for i in range(10)])
+
+
+@pytest.mark.parametrize("form", ["tar.gz", "tar", "folder"])
+def test_cifar_10(tmp_path, form):
+    data, files = cifar(tmp_path)
+    if form == "folder":
+        path = write_folder(tmp_path / "in", files) / "cifar-10-batches-py"
+    else:
+        path = tarred(tmp_path / f"cifar-10-python.{form}", files, "gz" if form == "tar.gz" else "")
+    source = open_source(path)
+    assert source.kind == "CIFAR-10" and source.header == (32, 32, "RGB")
+    assert equal(pixels(source), list(data.transpose(0, 2, 3, 1)))
+    assert equal(pixels(source, indices=[3, 9]), list(data.transpose(0, 2, 3, 1)[[3, 9]]))
+    labels = source.labels()
+    assert labels.values.tolist() == [i % 3 for i in range(10)]
+    assert labels.class_names == ("airplane", "automobile", "bird") and labels.note == "labels of CIFAR-10: 3 classes"
+
+
+def test_cifar_100_has_its_fine_classes(tmp_path):
+    data = np.random.RandomState(0).randint(0, 256, (4, 3, 32, 32), dtype=np.uint8)
+    train = {b"data": data.reshape(4, -1), b"fine_labels": [0, 1, 1, 0], b"coarse_labels": [5, 5, 5, 5]}
+    meta = {b"fine_label_names": [b"apple", b"bear"], b"coarse_label_names": [b"x"]}
+    files = {"cifar-100-python/train": python2_pickle(train), "cifar-100-python/meta": pickle.dumps(meta, 4)}
+    source = open_source(tarred(tmp_path / "c.tar.gz", files, "gz"))
+    assert source.kind == "CIFAR-100" and equal(pixels(source), list(data.transpose(0, 2, 3, 1)))
+    assert source.labels().class_names == ("apple", "bear") and source.labels().values.tolist() == [0, 1, 1, 0]
+
+
+class Hostile:
+    def __reduce__(self):
+        import os
+
+        return os.system, ("touch /tmp/never",)
+
+
+class Sly:
+    def __reduce__(self):
+        return getattr, ("", "join")
+
+
+@pytest.mark.parametrize(
+    ("content", "asked"),
+    [(Hostile(), "posix.system"), (Sly(), "builtins.getattr"), (np.float64(1), "numpy._core.multiarray.scalar")],
+)
+def test_pickles_that_ask_for_more_than_arrays_are_refused(tmp_path, content, asked):
+    _, files = cifar(tmp_path)
+    files["cifar-10-batches-py/data_batch_2"] = pickle.dumps({b"data": content}, 4)
+    path = tarred(tmp_path / "c.tar.gz", files, "gz")
+    assert failure(path) == (
+        f"data_batch_2 in {path} cannot be read: it asks for {asked}, which no picture needs: it is not from the "
+        f"official site"
+    )
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (b"", "data_batch_1 in {} cannot be read: Ran out of input"),
+        (pickle.dumps([1]), "data_batch_1 in {} must hold a dictionary, as CIFAR does, but holds a list"),
+        (
+            pickle.dumps({b"data": np.zeros((2, 5), np.uint8), b"labels": [0, 1]}),
+            "the data of data_batch_1 in {} must be bytes [N, 3072]: get it again from the official site",
+        ),
+        (
+            pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [0, "x"]}, 4),
+            "the labels of data_batch_1 in {} must be 2 class numbers: get it again from the official site",
+        ),
+    ],
+)
+def test_damaged_cifar(tmp_path, batch, message):
+    _, files = cifar(tmp_path)
+    path = tarred(tmp_path / "c.tar.gz", files | {"cifar-10-batches-py/data_batch_1": batch}, "gz")
+    assert failure(path).startswith(message.format(path)) or "numeric._frombuffer" in failure(path)
+
+
+def test_cifar_without_a_part(tmp_path):
+    _, files = cifar(tmp_path)
+    del files["cifar-10-batches-py/data_batch_3"]
+    path = tarred(tmp_path / "c.tar.gz", files, "gz")
+    assert failure(path) == f"{path} looks like CIFAR, but has no data_batch_3: get it again from the official site"
+
+
+GREY = np.random.RandomState(1).randint(0, 256, (5, 28, 28), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("single", [True, False])
+def test_mnist(tmp_path, packed, single):
+    ending = ".gz" if packed else ""
+    (tmp_path / f"train-images-idx3-ubyte{ending}").write_bytes(idx(GREY, packed))
+    (tmp_path / f"train-labels-idx1-ubyte{ending}").write_bytes(idx(np.array([3, 1, 4, 1, 5], np.uint8), packed))
+    (tmp_path / f"t10k-images-idx3-ubyte{ending}").write_bytes(idx(GREY[:1], packed))
+    source = open_source(tmp_path / f"train-images-idx3-ubyte{ending}" if single else tmp_path)
+    assert source.header == (28, 28, "L") and equal(pixels(source, "L"), list(GREY))
+    assert source.labels().values.tolist() == [3, 1, 4, 1, 5] and source.labels().class_names == tuple("0123456789")
+    test = open_source(tmp_path / f"t10k-images-idx3-ubyte{ending}")
+    assert len(test.names) == 1 and test.labels().note == (
+        f"the set is unlabelled, for no t10k-labels-idx1-ubyte.gz lies beside t10k-images-idx3-ubyte{ending}"
+    )
+
+
+def test_fashion_mnist_has_names(tmp_path):
+    folder = tmp_path / "Fashion-MNIST"
+    folder.mkdir()
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(idx(GREY[:2]))
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(idx(np.array([9, 0], np.uint8)))
+    names = open_source(folder).labels().class_names
+    assert names[0] == "T-shirt/top" and names[9] == "Ankle boot"
+
+
+def test_damaged_mnist(tmp_path):
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(idx(GREY, False)[:-7])
+    assert failure(path) == f"{path} is not complete (3913 of 3920 bytes): get it again"
+    path.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**31, 28, 28))
+    assert failure(path) == f"{path} claims to hold 1683627180032 bytes, too many to be read at once: give another"
+    path.write_bytes(idx(GREY)[:-20])
+    assert failure(path).startswith(f"{path} is not complete (Compressed file ended before")
+    path.write_bytes(idx(GREY))
+    labels = tmp_path / "train-labels-idx1-ubyte"
+    labels.write_bytes(idx(np.zeros(4, np.uint8)))
+    assert failure(path) == f"{labels} has 4 labels for 5 pictures: get both again, or use --labels none"
+
+
+def test_lsun(tmp_path):
+    lmdb = pytest.importorskip("lmdb")
+    images = {b"b7": RGB[0], b"a3": RGB[1], b"ff": RGB[2]}
+    with lmdb.open(str(tmp_path / "cat_lmdb"), map_size=2**24) as environment, environment.begin(write=True) as txn:
+        for key, image in images.items():
+            txn.put(key, encoded(image, "WEBP", lossless=True))
+    before = sorted(file.name for file in (tmp_path / "cat_lmdb").iterdir())
+    source = open_source(tmp_path / "cat_lmdb")
+    assert source.names == ("a3", "b7", "ff") and equal(pixels(source), [RGB[1], RGB[0], RGB[2]])
+    assert source.labels().note == "the set is unlabelled, for an LSUN database has no labels"
+    copy = pickle.loads(pickle.dumps(source))
+    assert equal(pixels(copy), [RGB[1], RGB[0], RGB[2]])
+    assert equal(pixels(open_source(tmp_path / "cat_lmdb" / "data.mdb")), [RGB[1], RGB[0], RGB[2]])
+    assert sorted(file.name for file in (tmp_path / "cat_lmdb").iterdir()) == before, "nothing is written"
+    (tmp_path / "cat_lmdb" / "data.mdb").write_bytes(b"x" * 10000)
+    assert failure(tmp_path / "cat_lmdb").startswith(f"{tmp_path / 'cat_lmdb'} is not a complete LMDB database (")
+
+
+def records(path, images, **more):
+    path.write_bytes(b"".join(record(example(np.asarray(image).transpose(2, 0, 1), **more)) for image in images))
+    return path
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_tfrecords(tmp_path, packed):
+    records(tmp_path / "ffhq-r03.tfrecords", [image.resize((8, 6)) for image in RGB], packed=packed)
+    records(tmp_path / "ffhq-r04.tfrecords", RGB, packed=packed)
+    np.save(tmp_path / "ffhq-rxx.labels", np.eye(3, dtype=np.float32)[[2, 0, 1, 1, 0, 2]])
+    (tmp_path / "ffhq-rxx.labels.npy").rename(tmp_path / "ffhq-rxx.labels")
+    source = open_source(tmp_path)
+    assert source.header == (16, 12, "RGB") and equal(pixels(source), RGB)
+    assert source.notes == ["ffhq-r04.tfrecords is read, the largest resolution of 2"]
+    assert source.labels().values.tolist() == [2, 0, 1, 1, 0, 2]
+    assert open_source(tmp_path / "ffhq-r03.tfrecords").header == (8, 6, "RGB")
+
+
+def test_damaged_tfrecords(tmp_path):
+    path = records(tmp_path / "a-r04.tfrecords", RGB)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3])
+    last = whole.rindex(record(example(np.asarray(RGB[5]).transpose(2, 0, 1))))
+    assert failure(path) == f"{path} ends in the middle of a record, at byte {last}: copy it again"
+    path.write_bytes(b"\1" + whole[1:])
+    assert failure(path) == f"{path} is damaged at byte 0: copy it again"
+    path.write_bytes(whole[:-100] + b"\0" + whole[-99:])
+    source = open_source(path)
+    with pytest.raises(ValueError, match=r"^record00000005 in .* is damaged: its checksum is wrong$"):
+        source.read(5)
+    path.write_bytes(record(b"\x0a\x00"))
+    assert failure(path) == (
+        f"record00000000 in {path} has no 'shape' (it has nothing): only the official data sets are read"
+    )
+    path.write_bytes(record(b"\xff" * 9))
+    assert failure(path) == f"record00000000 in {path} cannot be read: it is no protocol buffer"
+
+
+def test_labels_of_tfrecords_that_are_no_classes(tmp_path):
+    records(tmp_path / "a-r04.tfrecords", RGB)
+    np.save(tmp_path / "x.npy", np.full((6, 2), 0.5))
+    (tmp_path / "x.npy").rename(tmp_path / "a-rxx.labels")
+    with pytest.raises(
+        ValueError, match=r"has vectors for labels, and an image can only have one class: use --labels none"
+    ):
+        open_source(tmp_path).labels()
+
+
+def parquet(path, images, labels, **metadata):
+    import pyarrow as arrow
+    import pyarrow.parquet
+
+    cells = [
+        {"bytes": encoded(image) if isinstance(image, Image.Image) else image, "path": "a.png"} for image in images
+    ]
+    table = arrow.table({"image": cells, "label": labels})
+    if metadata:
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": metadata}})})
+    pyarrow.parquet.write_table(table, path, row_group_size=2)
+
+
+def test_parquet(tmp_path):
+    pytest.importorskip("pyarrow")
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
+    (tmp_path / "data").mkdir()
+    parquet(tmp_path / "data/train-00000-of-00002.parquet", RGB[:4], [0, 1, 1, 0], **features)
+    parquet(tmp_path / "data/train-00001-of-00002.parquet", RGB[4:], [1, 1], **features)
+    parquet(tmp_path / "data/test-00000-of-00001.parquet", RGB[:1], [1], **features)
+    source = open_source(tmp_path)
+    assert equal(pixels(source), RGB) and equal(pixels(source, indices=[0, 3, 5]), [RGB[0], RGB[3], RGB[5]])
+    labels = source.labels()
+    assert labels.values.tolist() == [0, 1, 1, 0, 1, 1] and labels.class_names == ("cat", "dog")
+    assert source.notes == ["2 files are read, train-00000-of-00002.parquet first"]
+    assert len(open_source(tmp_path / "data/test-00000-of-00001.parquet").names) == 1
+
+
+def test_parquet_with_gaps_and_words(tmp_path):
+    pytest.importorskip("pyarrow")
+    parquet(tmp_path / "a.parquet", [RGB[0], None, RGB[2]], ["b", "a", "b"])
+    source = open_source(tmp_path / "a.parquet")
+    assert source.labels().class_names == ("a", "b") and source.labels().values.tolist() == [1, 0, 1]
+    found = dict(source.stream([0, 1, 2]))
+    assert str(found[1]) == "row00000001 cannot be read: only its path a.png is there"
+    parquet(tmp_path / "b.parquet", RGB[:2], [0, -1])
+    with pytest.raises(
+        ValueError, match=r"^the label in row 1 of .*b.parquet is -1: labels must be .*: use --labels none$"
+    ):
+        open_source(tmp_path / "b.parquet").labels()
+
+
+def test_damaged_parquet(tmp_path):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "a.parquet"
+    parquet(path, RGB, [0] * 6)
+    path.write_bytes(path.read_bytes()[:-10])
+    assert failure(path).startswith(f"{path} is not a complete parquet file (")
+
+
+def video(path, count=10, size=(32, 24)):
+    """Lossless, so that every frame comes back: frame i is grey of level 10 i."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=5)
+        stream.width, stream.height = size
+        stream.pix_fmt = "bgr0"
+        for i in range(count):
+            frame = av.VideoFrame.from_image(Image.new("RGB", size, (10 * i, 10 * i, 10 * i)))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_video(tmp_path, every):
+    pytest.importorskip("av")
+    source = open_source(video(tmp_path / "a.mkv"), every)
+    assert source.header == (32, 24, "RGB") and source.names[1] == f"a.mkv/frame{every:08d}"
+    found = pixels(source)
+    assert [int(frame.mean()) for frame in found] == [10 * i for i in range(0, 10, every)]
+    assert all(frame.shape == (24, 32, 3) for frame in found)
+    assert [int(frame.mean()) for frame in pixels(source, indices=[1, 2])] == [10 * every, 20 * every]
+
+
+def test_a_folder_of_videos(tmp_path):
+    pytest.importorskip("av")
+    (tmp_path / "in").mkdir()
+    video(tmp_path / "in/a.avi", 2)
+    video(tmp_path / "in/b.mkv", 3)
+    source = open_source(tmp_path / "in", 2)
+    assert [source.names[i] for i in range(3)] == ["a.avi/frame00000000", "b.mkv/frame00000000", "b.mkv/frame00000002"]
+    assert [int(frame.mean()) for frame in pixels(source)] == [0, 0, 20]
+
+
+def test_damaged_videos(tmp_path):
+    pytest.importorskip("av")
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"\0\0\0\x18ftypmp42" + b"x" * 500)
+    assert failure(path).startswith(f"{path} is no video that can be read (")
+    whole = video(tmp_path / "b.mkv").read_bytes()
+    (tmp_path / "b.mkv").write_bytes(whole[: len(whole) * 2 // 3])
+    source = open_source(tmp_path / "b.mkv")
+    assert 0 < len(list(source.stream(range(len(source.names))))) < 10
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "what"),
+    [("lmdb", "a.mdb", "LSUN databases"), ("pyarrow", "a.parquet", "parquet files"), ("av", "a.mp4", "videos")],
+)
+def test_packages_that_are_missing(tmp_path, monkeypatch, package, name, what):
+    import sys
+
+    monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / name).write_bytes(b"PAR1" if name.endswith("parquet") else b"x")
+    assert failure(tmp_path / name) == (
+        f"to read {what} takes the package {package}, which is not installed: pip install {package}"
+    )
+
+
+def test_what_is_in_no_known_format(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"hello")
+    assert failure(path) == f"{path} is in no format that is known: give {FORMATS}"
+    path.write_bytes(gzip.compress(b"hello"))
+    assert failure(path) == f"{path} is in no format that is known: give {FORMATS}"
+    (tmp_path / "a.png").write_bytes(encoded(RGB[0]))
+    assert failure(tmp_path / "a.png") == (
+        f"{tmp_path / 'a.png'} is a single file, and a set takes many: give the folder that it lies in"
+    )
+    assert failure(tmp_path, every=2) == (f"--every picks frames of a video, and {tmp_path} is a folder: leave it out")

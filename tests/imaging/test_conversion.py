@@ -1,0 +1,246 @@
+"""Conversions by several processes, interrupted and resumed: always the same bytes."""
+
+import json
+import multiprocessing
+import os
+import time
+import zipfile
+
+import numpy as np
+import pytest
+
+from imaging import partial, png
+from imaging.archive import ArchiveWriter
+from imaging.conversion import Options, convert
+from imaging.dataset import DataConfig, open_dataset
+from imaging.partial import pending, place_of
+from imaging.pixels import to_pil
+from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
+from tests.imaging.sources.files import idx, tarred
+
+COUNT = 150
+SIZE = Options((16, 16), duplicates="drop")
+
+
+def images(count=COUNT):
+    """Pictures of several sizes, broken ones and duplicates among them, with labels."""
+    files = {f"{i:03d}.png": encoded(picture(16 + i % 5, 20, seed=i)) for i in range(count)}
+    files |= {"010.png": b"broken", "020.png": files["021.png"][:-300], "031.png": files["030.png"]}
+    return files | {"dataset.json": index([[f"{i:03d}.png", i % 3] for i in range(count)])}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return write_zip(tmp_path_factory.mktemp("source") / "in.zip", images())
+
+
+@pytest.fixture(scope="module")
+def reference(source, tmp_path_factory):
+    dest = tmp_path_factory.mktemp("reference") / "out.zip"
+    convert(source, dest, SIZE, workers=1)
+    return dest.read_bytes()
+
+
+class StopError(Exception):
+    pass
+
+
+def stopping(after):
+    """Track that fails when `after` pictures are written."""
+
+    def track(items, total, label):
+        for done, item in enumerate(items):
+            if label == "writing" and done == after:
+                raise StopError
+            yield item
+
+    return track
+
+
+def contents(dest):
+    if dest.is_file():
+        return dest.read_bytes()
+    return {path.relative_to(dest).as_posix(): path.read_bytes() for path in dest.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_any_number_of_workers_writes_the_same_bytes(tmp_path, source, reference, workers):
+    report = convert(source, tmp_path / "out.zip", SIZE, workers=workers)
+    assert (tmp_path / "out.zip").read_bytes() == reference
+    assert (report.written, report.duplicates, report.twins) == (COUNT - 3, 1, [("031.png", "030.png")])
+    assert sorted(report.broken) == ["010.png", "020.png"] and report.conflicting == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
+
+
+def test_the_zip_is_whole_and_its_index_is_what_json_would_write(reference, tmp_path):
+    (tmp_path / "out.zip").write_bytes(reference)
+    with zipfile.ZipFile(tmp_path / "out.zip") as container:
+        assert container.testzip() is None
+        text = container.read("dataset.json").decode()
+    assert json.dumps(json.loads(text)) == text
+    dataset = open_dataset(DataConfig(path=str(tmp_path / "out.zip")))
+    with ArchiveWriter(tmp_path / "same.zip") as writer:
+        for pixels, label in (dataset[i] for i in range(len(dataset))):
+            writer.add(to_pil(pixels), label)
+        writer.about["class_names"] = ("0", "1", "2")
+    assert (tmp_path / "same.zip").read_bytes() == reference
+
+
+@pytest.mark.parametrize("name", ["out.zip", "out"])
+@pytest.mark.parametrize("after", [1, 45, COUNT - 4])
+def test_an_interrupted_conversion_goes_on(tmp_path, source, name, after):
+    convert(source, tmp_path / "whole" / name, SIZE, workers=1)
+    dest, told = tmp_path / name, []
+    with pytest.raises(StopError):
+        convert(source, dest, SIZE, workers=1, track=stopping(after))
+    assert not dest.exists() and pending(dest) == after
+    report = convert(source, dest, SIZE, workers=1, tell=told.append)
+    assert contents(dest) == contents(tmp_path / "whole" / name)
+    assert told == [f"going on after {after} of {COUNT - 1} images, which an interrupted run has dealt with"]
+    assert (report.written, report.duplicates, len(report.broken), report.resumed) == (COUNT - 3, 1, 2, after)
+    assert not place_of(dest).exists()
+
+
+def test_what_was_half_written_is_cut_off(tmp_path, source, reference):
+    dest = tmp_path / "out.zip"
+    with pytest.raises(StopError):
+        convert(source, dest, SIZE, workers=1, track=stopping(50))
+    journal, pictures = place_of(dest) / "journal.jsonl", place_of(dest) / "pictures.zip"
+    journal.write_bytes(journal.read_bytes() + b"[123, 45")
+    pictures.write_bytes(pictures.read_bytes()[:-100])  # as if the last picture had not reached the disk
+    assert convert(source, dest, SIZE, workers=1).resumed == 49
+    assert dest.read_bytes() == reference
+
+
+def test_nothing_remains_of_a_run_that_was_interrupted_before_the_first_picture(tmp_path, source):
+    with pytest.raises(StopError):
+        convert(source, tmp_path / "out.zip", SIZE, workers=1, track=stopping(0))
+    assert not list(tmp_path.iterdir())
+
+
+def interrupted(tmp_path, source):
+    dest = tmp_path / "out.zip"
+    with pytest.raises(StopError):
+        convert(source, dest, SIZE, workers=1, track=stopping(50))
+    return dest
+
+
+def test_other_options_do_not_mix(tmp_path, source, reference):
+    dest = interrupted(tmp_path, source)
+    with pytest.raises(ValueError) as error:
+        convert(source, dest, Options((32, 16), duplicates="drop"), workers=1)
+    assert str(error.value) == (
+        f"{dest} was begun by an interrupted run with --resolution 16x16, and now it is 16x32: give the same as then "
+        f"to go on, or --restart to begin anew"
+    )
+    assert pending(dest) == 50
+    convert(source, dest, SIZE, workers=1, restart=True)
+    assert dest.read_bytes() == reference
+
+
+def test_a_source_that_has_changed_is_refused(tmp_path):
+    folder = write_folder(tmp_path / "in", images(60))
+    dest = interrupted(tmp_path, folder)
+    (folder / "000.png").write_bytes(encoded(picture(20, 20, seed=99)))
+    with pytest.raises(
+        ValueError, match=r"out\.zip was begun by an interrupted run whose source differed: give the same"
+    ):
+        convert(folder, dest, SIZE, workers=1)
+
+
+def test_two_processes_do_not_write_the_same_file(tmp_path, source):
+    dest = tmp_path / "out.zip"
+
+    def meanwhile(items, total, label):
+        if label == "writing":
+            with pytest.raises(ValueError) as error:
+                convert(source, dest, SIZE, workers=1)
+            assert str(error.value) == f"{dest} is being written by another process: wait for it to end"
+        yield from items
+
+    convert(source, dest, SIZE, workers=1, track=meanwhile)
+
+
+def convert_slowly(source, dest, workers):
+    """What the doomed process does: each picture is in the journal before the next."""
+    encode = png.encode
+
+    def slow(image):
+        time.sleep(0.01)
+        return encode(image)
+
+    partial.SYNC_SECONDS, png.encode = 0, slow
+    convert(source, dest, SIZE, workers=workers)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_program_that_is_killed_goes_on(tmp_path, source, reference, workers):
+    dest = tmp_path / "out.zip"
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    program = context.Process(target=convert_slowly, args=(source, dest, workers))
+    program.start()
+    theirs.close()
+    deadline = time.monotonic() + 60
+    while pending(dest) < 40 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    program.kill()
+    program.join()
+    assert ours.poll(30), "the end of the pipe, which every process that it had started holds open"
+    assert 40 <= pending(dest) < COUNT - 1 and not dest.exists()
+    assert convert(source, dest, SIZE, workers=1).resumed >= 40
+    assert dest.read_bytes() == reference
+
+
+def test_a_full_disk_costs_nothing_that_was_done(tmp_path, source, reference, monkeypatch):
+    dest = tmp_path / "out.zip"
+    monkeypatch.setattr(partial, "SYNC_SECONDS", 0)
+    left = [40]
+
+    def full(handle):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError) as error:
+        convert(source, dest, SIZE, workers=1)
+    assert error.value.filename == str(dest) and pending(dest) == 20
+    monkeypatch.undo()
+    assert convert(source, dest, SIZE, workers=1).resumed == 20
+    assert dest.read_bytes() == reference
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sequential_sources_go_on_too(tmp_path, workers):
+    path = tarred(tmp_path / "in.tar.gz", {k: v for k, v in images(80).items() if k != "dataset.json"}, "gz")
+    convert(path, tmp_path / "whole.zip", SIZE, workers=workers)
+    with pytest.raises(StopError):
+        convert(path, tmp_path / "out.zip", SIZE, workers=workers, track=stopping(33))
+    assert convert(path, tmp_path / "out.zip", SIZE, workers=workers).resumed == 33
+    assert (tmp_path / "out.zip").read_bytes() == (tmp_path / "whole.zip").read_bytes()
+
+
+def test_labels_and_pixels_of_a_format_arrive(tmp_path):
+    pixels = np.random.RandomState(0).randint(0, 256, (30, 28, 28), dtype=np.uint8)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(idx(pixels))
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(idx((np.arange(30) % 10).astype(np.uint8)))
+    report = convert(tmp_path, tmp_path.parent / f"{tmp_path.name}-mnist.zip", workers=2)
+    assert report.mode == "L" and report.labels_note == "labels of train-labels-idx1-ubyte.gz: 10 classes"
+    dataset = open_dataset(DataConfig(path=f"{tmp_path}-mnist.zip"))
+    assert all(np.array_equal(dataset[i][0][0], pixels[i]) and dataset[i][1] == i % 10 for i in range(30))
+
+
+@pytest.mark.parametrize(("choice", "written"), [("report", 4), ("keep", 4), ("drop", 3)])
+def test_duplicates(tmp_path, choice, written):
+    same = picture(seed=1)
+    files = {"a.png": same, "b.png": picture(seed=2), "c.bmp": encoded(same, "BMP"), "d.png": picture(seed=3)}
+    report = convert(write_folder(tmp_path / "in", files), tmp_path / "out.zip", Options(duplicates=choice))
+    assert report.written == len(open_dataset(DataConfig(path=str(tmp_path / "out.zip")))) == written
+    assert report.twins == ([] if choice == "keep" else [("c.bmp", "a.png")])
+
+
+def test_a_transform_needs_a_size():
+    with pytest.raises(ValueError) as error:
+        convert("nowhere", "out.zip", Options(transform="pad"))
+    assert str(error.value) == "--transform pad needs a size to aim at: add --resolution, such as 256x256"

@@ -1,0 +1,53 @@
+import os
+import signal
+
+import pytest
+
+from imaging.parallel import AHEAD, cores, ordered
+
+
+def square(number):
+    return number * number
+
+
+def fall(number):
+    if number == 40:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def refuse(number):
+    raise OSError(5, f"no {number}")
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("count", [0, 1, 7, 50])
+def test_results_come_in_order(workers, count):
+    assert list(ordered(square, range(count), workers, 4)) == [n * n for n in range(count)]
+
+
+def test_jobs_are_asked_for_only_shortly_before_their_turn():
+    asked = []
+    results = ordered(square, (asked.append(i) or i for i in range(1000)), 2, 5)
+    for done in range(1, 200):
+        next(results)
+        assert len(asked) <= done + 5 * (2 * AHEAD + 1)
+    results.close()
+
+
+def test_a_process_that_is_killed():
+    with pytest.raises(ValueError) as error:
+        list(ordered(fall, range(100), 2, 4))
+    assert str(error.value) == (
+        "a process that makes images was killed, probably for want of memory: try a smaller --workers"
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_errors_go_on(workers):
+    with pytest.raises(OSError, match="no 0"):
+        list(ordered(refuse, range(20), workers, 4))
+
+
+def test_cores():
+    assert 1 <= cores() <= (os.cpu_count() or 1)
