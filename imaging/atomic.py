@@ -56,6 +56,22 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """An empty folder next to `path`, to prepare files in. It is gone when the block ends.
+
+    Missing folders above it are made. An OSError names `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    with _naming(path, temporary):
+        try:
+            temporary.mkdir()
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def _naming(path: Path, temporary: Path) -> Iterator[None]:
     """Makes the system's errors speak of `path`, which the user knows, and not of the temporary."""
     try:
