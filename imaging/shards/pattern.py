@@ -1,5 +1,7 @@
 """Which shards `--data` means: `faces-{0000..0999}.tar`, `faces-*.tar`, `faces.tar`, or URLs of that kind."""
 
+import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -83,15 +85,15 @@ def expand(pattern: str) -> list[str]:
 
     ValueError when braces hold neither, or stand for more than a million names.
     """
-    found = re.search(r"\{([^{}]*)\}", pattern)
-    if not found:
-        return [pattern]
-    names: list[str] = []
-    for choice in _choices(found[1], pattern):
-        names += expand(pattern[: found.start()] + choice + pattern[found.end() :])
-        if len(names) > MOST_SHARDS:
-            raise _too_many(pattern)
-    return names
+    around = re.split(r"\{([^{}]*)\}", pattern)  # text, what was in braces, text, what was in braces, ..., text
+    if any("{" in text or "}" in text for text in around[::2]):
+        raise ValueError(f"the braces of {pattern} are not closed, or lie in one another: write them one after another")
+    choices = [_choices(inner, pattern) for inner in around[1::2]]
+    if math.prod(map(len, choices)) > MOST_SHARDS:
+        raise _too_many(pattern)
+    texts = [[text] for text in around[::2]]
+    alternating = [each for pair in zip(texts, [*choices, [""]], strict=True) for each in pair]
+    return ["".join(parts) for parts in itertools.product(*alternating)]
 
 
 def prefix(pattern: str) -> str:

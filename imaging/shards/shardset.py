@@ -52,7 +52,9 @@ class ShardSet(ImageSet):
         self._window = (-1, -1)
         self._labelled = labels == "auto" and are_labelled(index.shards)
         height, width = one_size(pattern, self.shards, self.rows, self._store)
-        modes = sum((Counter(row.modes) for row in self.rows), Counter[str]())
+        modes = Counter[str]()
+        for row in self.rows:
+            modes.update({str(mode): count for mode, count in row.modes.items()})
         self._mode = richest(set(modes))
         channels = {mode: channels for channels, mode in MODES.items()}[self._mode]
         classes = self._classes(index, labels)

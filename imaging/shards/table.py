@@ -107,12 +107,17 @@ def _members(file: BinaryIO, shard: str, digest: "blake2b") -> Iterator[Member]:
             continue
         if not info.isreg() or info.issparse():
             raise ValueError(
-                f"{info.name} in {shard} is no plain file: make the shard again from files, and not from links"
+                f"{_printable(info.name)} in {shard} is no plain file: make the shard again, of files and not of links"
             )
         digest.update(fingerprint_line(info.name, info.size, _ends(file, info.offset_data, info.size)))
-        start = len(info.name) - len(base)
+        folder = info.name.removesuffix(base)
         stem, _, kind = base.partition(".")
-        yield Member(info.name[:start] + stem, kind, info.offset_data, info.size)
+        yield Member(_printable(folder + stem), _printable(kind), info.offset_data, info.size)
+
+
+def _printable(name: str) -> str:
+    """A name as it can be said in one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _headers(file: BinaryIO, shard: str) -> Iterator[tarfile.TarInfo]:
@@ -129,7 +134,7 @@ def _headers(file: BinaryIO, shard: str) -> Iterator[tarfile.TarInfo]:
                 if tar.offset <= reached or info.size < 0 or info.offset_data < 0:
                     raise tarfile.ReadError("a header leads back")  # and reading would never end
                 reached = tar.offset
-                tar.members = []  # which would grow with every header
+                tar.members = []  # type: ignore[attr-defined]  # it would grow with every header
                 yield info
             file.seek(tar.offset)
             end = file.read(BLOCK)
@@ -166,7 +171,9 @@ def _parts(files: list[Member], shard: str) -> tuple[Member, dict[str, Member]]:
             f"leave it out, or make the shard with `tar --sort=name`, which brings the files of a sample together"
         )
     if found[0].size > LARGEST_FILE:
-        raise ValueError(f"{found[0].name} in {shard} has {found[0].size} bytes; at most {LARGEST_FILE} are accepted")
+        raise ValueError(
+            f"{found[0].name} in {shard} has {found[0].size} bytes, more than the {LARGEST_FILE} accepted: leave it out"
+        )
     return found[0], {member.kind.lower(): member for member in files if member is not found[0]}
 
 
