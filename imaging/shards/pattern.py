@@ -126,10 +126,21 @@ def reaching(url: str) -> Iterator[None]:
     """Makes one sentence of whatever a server, or the library that speaks to it, raises; FileNotFoundError stays."""
     try:
         yield
-    except (FileNotFoundError, ValueError):
+    except ValueError:
         raise
     except Exception as error:
-        raise ValueError(f"{url} cannot be read ({reason(error)}): check the address and the connection") from error
+        cause: BaseException = error
+        if isinstance(error, FileNotFoundError):
+            if error.__cause__ is None or not _is_failure(error.__cause__):
+                raise
+            cause = error.__cause__
+        raise ValueError(f"{url} cannot be read ({reason(cause)}): check the address and the connection") from error
+
+
+def _is_failure(cause: BaseException) -> bool:
+    """Whether a server could not be asked, or refused; fsspec says of all of that that there is no such file."""
+    refused = getattr(cause, "status", 404) not in (404, 410)
+    return refused or (isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError))
 
 
 def _choices(inner: str, pattern: str) -> list[str]:

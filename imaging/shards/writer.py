@@ -1,5 +1,6 @@
 """Writes pictures as shards, and beside them the index by which they are opened without being read first."""
 
+import io
 import os
 import re
 import tarfile
@@ -13,6 +14,7 @@ from PIL import Image
 
 from imaging import png
 from imaging.atomic import beside
+from imaging.picture import read_header
 from imaging.shards.index import Index, Row
 from imaging.shards.pattern import expand, prefix
 from imaging.shards.table import BLOCK, checksum_of_ends, fingerprint_line
@@ -64,18 +66,23 @@ class ShardWriter:
 
     def add(self, image: Image.Image, label: int | None = None) -> str:
         """Append a picture, and return the name it got. Label all pictures or none."""
+        return self.append(png.encode(image), label)
+
+    def append(self, data: bytes, label: int | None = None) -> str:
+        """The same with a picture that is a PNG file already."""
         number = self._count % len(self._names) if self._names else self._count // self.shard_size
         if number == len(self._rows):
             self._rows.append(_Row(Path(self._names[number] if self._names else self.dest % number)))
         row, key = self._rows[number], f"{self._count:08d}"
         files = {} if label is None else {f"{key}.cls": str(int(label)).encode()}
-        files[f"{key}.png"] = png.encode(image)
+        files[f"{key}.png"] = data
         with (self._folder / f"{number}").open("ab") as shard:  # thousands of shards cannot all be kept open
-            for name, data in files.items():
-                shard.write(_entry(name, data))
-                row.digest.update(fingerprint_line(name, len(data), checksum_of_ends(data)))
-        row.sizes[spell(image.height, image.width)] += 1
-        row.modes[image.mode] += 1
+            for name, content in files.items():
+                shard.write(_entry(name, content))
+                row.digest.update(fingerprint_line(name, len(content), checksum_of_ends(content)))
+        header = read_header(io.BytesIO(data), key)
+        row.sizes[spell(header.height, header.width)] += 1
+        row.modes[header.mode] += 1
         if label is not None:
             row.labels[int(label)] += 1
             self._labelled += 1
