@@ -8,6 +8,7 @@ import io
 import json
 import multiprocessing
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from tqdm import tqdm
 
 from imaging.atomic import replacing
 from imaging.picture import Header, read_header
+from imaging.shards.opening import open_file
 from imaging.shards.pattern import Shard, filesystem, prefix, reaching, reason
 from imaging.shards.store import THREADS, Store
 from imaging.shards.table import UNLABELLED, Member, read_table
@@ -155,7 +157,8 @@ def _pool(total: int) -> Executor:
     if total < WORTH_PROCESSES:
         return ThreadPoolExecutor(THREADS)
     # Not forked: this process may have threads.
-    return ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(os.cpu_count(), context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
 
 
 def scan_shard(shard: Shard, labelled: bool, store: Store) -> Row:
@@ -168,7 +171,7 @@ def scan_shard(shard: Shard, labelled: bool, store: Store) -> Row:
         sizes[spell(header.height, header.width)] += 1
         modes[header.mode] += 1
 
-    with opened(store.path(shard), shard.url) as file:
+    with open_file(store.path(shard), shard.url) as file:
         table = read_table(file, shard.url, labelled, partial(look, file))
     labels = Counter(table.labels.tolist())
     if 0 < labels[UNLABELLED] < len(table.labels):
@@ -192,11 +195,3 @@ def header_of(file: BinaryIO, picture: Member, shard: str) -> Header:
         if len(start) == picture.size:
             raise
     return read_header(io.BytesIO(start + file.read(picture.size - len(start))), what)
-
-
-def opened(path: Path, shard: str) -> BinaryIO:
-    """The file of a shard; ValueError names the shard when the system does not give it."""
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise ValueError(f"{shard} cannot be read: {reason(error)}; bring it back") from error

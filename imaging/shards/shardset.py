@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,18 +14,14 @@ from imaging.imageset import Classes, ImageSet
 from imaging.labels import note_on
 from imaging.picture import decode
 from imaging.pixels import MODES, from_pil
-from imaging.shards.index import Index, opened, read_index
+from imaging.shards.index import Index, read_index
+from imaging.shards.opening import ChangedError, Opened, open_shard
 from imaging.shards.order import WINDOW, ShardOrder
 from imaging.shards.pattern import find_shards, prefix
 from imaging.shards.store import Store
 from imaging.shards.survey import are_labelled, notes_on_modes, one_size, run_name
-from imaging.shards.table import Table, name_at, read_table
+from imaging.shards.table import name_at
 from imaging.transforms import richest
-
-
-class _Opened(NamedTuple):
-    file: BinaryIO
-    table: Table
 
 
 class ShardSet(ImageSet):
@@ -46,7 +42,7 @@ class ShardSet(ImageSet):
         self.rows = [index.shards[i] for i in taken]
         self.samples = np.array(list(taken.values()), dtype=np.int64)  # [shards], taken of each
         self._starts = np.cumsum(self.samples) - self.samples
-        self._open: OrderedDict[int, _Opened] = OrderedDict()
+        self._open: OrderedDict[int, Opened] = OrderedDict()
         self._owner = os.getpid()
         self._order: ShardOrder | None = None
         self._window = (-1, -1)
@@ -117,20 +113,18 @@ class ShardSet(ImageSet):
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         return number, index - int(self._starts[number])
 
-    def _opened(self, number: int) -> _Opened:
+    def _opened(self, number: int) -> Opened:
         """A shard, open, and its table. Those that were not used for the longest time are closed."""
         if self._owner != os.getpid():  # a file inherited over a fork would share its place with the parent's
             self._open, self._owner = OrderedDict(), os.getpid()
         if number not in self._open:
             while len(self._open) >= 2 * WINDOW:
                 self._open.popitem(last=False)[1].file.close()
-            shard = self.shards[number]
-            file = opened(self._store.path(shard), shard.url)
-            table = read_table(file, shard.url, self._labelled)
-            if table.digest != self.rows[number].digest:
-                file.close()
-                raise self._changed(number)
-            self._open[number] = _Opened(file, table)
+            try:
+                shard, digest = self.shards[number], self.rows[number].digest
+                self._open[number] = open_shard(shard, digest, self._labelled, self._store)
+            except ChangedError as error:
+                raise self._changed(number) from error
         self._open.move_to_end(number)
         return self._open[number]
 

@@ -5,7 +5,8 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from imaging.shards.index import Row, header_of, opened
+from imaging.shards.index import Row, header_of
+from imaging.shards.opening import open_file
 from imaging.shards.pattern import Shard, prefix
 from imaging.shards.store import Store
 from imaging.shards.table import pictures
@@ -45,7 +46,7 @@ def one_size(pattern: str, shards: Sequence[Shard], rows: Sequence[Row], store: 
 
 def _name_of(size: str, shard: Shard, store: Store) -> str:
     """The first picture of a size in a shard, by name."""
-    with opened(store.path(shard), shard.url) as file:
+    with open_file(store.path(shard), shard.url) as file:
         for picture in pictures(file, shard.url):
             header = header_of(file, picture, shard.url)
             if spell(header.height, header.width) == size:

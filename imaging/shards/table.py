@@ -45,7 +45,7 @@ class Member(NamedTuple):
 class Table:
     """The samples of a shard, in its order; all that is kept of each are three numbers.
 
-    offsets, sizes: int64 [samples], of the picture in the shard, in bytes. labels: int32 [samples], -1 without one.
+    offsets, sizes: int64 [samples], of the picture in the shard, in bytes. labels: int64 [samples], -1 without one.
     digest: of every file's name, size, first and last bytes; equal digests mean equal shards.
     """
 
@@ -71,7 +71,7 @@ def read_table(file: BinaryIO, shard: str, labelled: bool, look: Look = lambda p
     if not rows:
         raise ValueError(f"{shard} holds no samples: remove it, or make it again")
     offsets, sizes, labels = np.array(rows, dtype=np.int64).T
-    return Table(offsets.copy(), sizes.copy(), labels.astype(np.int32), digest.hexdigest())
+    return Table(offsets.copy(), sizes.copy(), labels.copy(), digest.hexdigest())
 
 
 def pictures(file: BinaryIO, shard: str) -> Iterator[Member]:

@@ -1,3 +1,5 @@
+import multiprocessing
+import os
 import shutil
 import tracemalloc
 from itertools import pairwise
@@ -153,6 +155,17 @@ def test_the_sequence_does_not_depend_on_the_workers(pattern, workers):
     assert same(first(12, dataset, 4, 9), first(12, dataset, 4, 9, workers=workers))
 
 
+def test_a_fork_does_not_move_the_parents_place_in_a_file(pattern):
+    dataset = opened(pattern)
+    file = dataset._opened(2).file
+    file.seek(0)
+    before = os.lseek(file.fileno(), 0, os.SEEK_CUR)
+    child = multiprocessing.get_context("fork").Process(target=dataset.read, args=(15,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0 and os.lseek(file.fileno(), 0, os.SEEK_CUR) == before
+
+
 def test_ranks_and_positions(pattern):
     dataset = opened(pattern)
     whole = first(12, dataset, 4, 9)
@@ -208,6 +221,22 @@ def test_a_shard_that_changes_or_vanishes_while_it_is_used(tmp_path, pattern):
         dataset[8]
     assert str(error.value) == (f"{tmp_path}/set/x-0002.tar cannot be read: No such file or directory; bring it back")
     assert dataset[0][1] == 0
+
+
+def test_headers_are_read_once_for_all_processes(tmp_path, pattern, monkeypatch):
+    first_one = opened(pattern)
+    items = [first_one[i] for i in range(20)]
+    with monkeypatch.context() as patch:
+        patch.setattr("imaging.shards.opening.read_table", None)
+        again = opened(pattern)
+        assert all(np.array_equal(again[i][0], items[i][0]) and again[i][1] == items[i][1] for i in range(20))
+    for damage in (b"", b"\x93NUMPY\x01", b"nothing"):
+        for path in (tmp_path / "cache").glob("table-*.npy"):
+            path.write_bytes(damage)
+        again = opened(pattern)
+        assert [again[i][1] for i in range(20)] == [label for _, label in items]
+    (tmp_path / "set" / "x-0001.tar").touch()  # another time, the same content
+    assert again[5][1] == 2
 
 
 def test_memory_does_not_grow_with_the_samples(monkeypatch):

@@ -35,7 +35,7 @@ def test_samples_are_read_from_their_places(tmp_path):
     found = table(tmp_path, {"0.png": A, "0.cls": b"7\n", "1.JPG": B, "1.json": b'{"label": 2, "text": "a cat"}'})
     data = (tmp_path / "x.tar").read_bytes()
     assert [data[o : o + s] for o, s in zip(found.offsets, found.sizes, strict=True)] == [A, B]
-    assert found.labels.tolist() == [7, 2] and found.labels.dtype == np.int32
+    assert found.labels.tolist() == [7, 2] and found.labels.dtype == np.int64
     assert table(tmp_path, {"0.png": A, "0.cls": b"?"}, labelled=False).labels.tolist() == [-1]
 
 

@@ -69,6 +69,17 @@ def test_the_index_says_what_reading_the_shards_would_say(tmp_path, monkeypatch)
     assert opened(tmp_path / "x-*.tar", mirror=True).fingerprint == known.fingerprint
 
 
+def test_a_large_set_is_read_by_several_processes(tmp_path, monkeypatch):
+    write(tmp_path / "x-%d.tar", shard_size=6)
+    known = opened(tmp_path / "x-*.tar").fingerprint
+    (tmp_path / "x-index.json").unlink()
+    monkeypatch.setattr("imaging.shards.index.WORTH_PROCESSES", 0)
+    assert opened(tmp_path / "x-*.tar").fingerprint == known
+    (tmp_path / "x-2.tar").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"x-2\.tar is not a whole tar file"):
+        opened(tmp_path / "x-*.tar")
+
+
 def test_a_part_of_the_shards_has_its_part_of_the_index(tmp_path, monkeypatch):
     write(tmp_path / "x-%d.tar", shard_size=6)
     monkeypatch.setattr("imaging.shards.index.scan_shard", None)
