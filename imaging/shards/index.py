@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from imaging.atomic import replacing
 from imaging.picture import Header, read_header
-from imaging.shards.opening import open_file
+from imaging.shards.opening import keep_table, open_file
 from imaging.shards.pattern import Shard, filesystem, prefix, reaching, reason
 from imaging.shards.store import THREADS, Store
 from imaging.shards.table import UNLABELLED, Member, read_table
@@ -173,6 +173,7 @@ def scan_shard(shard: Shard, labelled: bool, store: Store) -> Row:
 
     with open_file(store.path(shard), shard.url) as file:
         table = read_table(file, shard.url, labelled, partial(look, file))
+    keep_table(shard, table, labelled, store)
     labels = Counter(table.labels.tolist())
     if 0 < labels[UNLABELLED] < len(table.labels):
         raise ValueError(

@@ -35,21 +35,23 @@ def open_shard(shard: Shard, digest: str, labelled: bool, store: Store) -> Opene
     """
     path = store.path(shard)
     file = open_file(path, shard.url)
-    kept = (
-        store.folder / f"table-{sha256(f'{shard.url} {shard.mark} {digest} {labelled}'.encode()).hexdigest()[:32]}.npy"
-    )
     try:
-        table = _read_kept(kept, digest) if _is_as_seen(file, shard) else None
+        table = _read_kept(_place(shard, digest, labelled, store), digest) if _is_as_seen(file, shard) else None
         if table is None:
             table = read_table(file, shard.url, labelled)
             if table.digest != digest:
                 raise ChangedError(shard.url)
-            with contextlib.suppress(OSError):  # it will have to be read again, that is all
-                _keep(kept, table)
+            keep_table(shard, table, labelled, store)
     except BaseException:
         file.close()
         raise
     return Opened(file, table)
+
+
+def keep_table(shard: Shard, table: Table, labelled: bool, store: Store) -> None:
+    """Leaves a table for others. Where that cannot be done, they will read the headers themselves."""
+    with contextlib.suppress(OSError), replacing(_place(shard, table.digest, labelled, store)) as file:
+        np.save(file, np.stack([table.offsets, table.sizes, table.labels]), allow_pickle=False)
 
 
 def open_file(path: Path, shard: str) -> BinaryIO:
@@ -77,6 +79,6 @@ def _read_kept(path: Path, digest: str) -> Table | None:
     return Table(offsets, sizes, labels, digest)
 
 
-def _keep(path: Path, table: Table) -> None:
-    with replacing(path) as file:
-        np.save(file, np.stack([table.offsets, table.sizes, table.labels]), allow_pickle=False)
+def _place(shard: Shard, digest: str, labelled: bool, store: Store) -> Path:
+    identity = sha256(f"{shard.url} {shard.mark} {digest} {labelled}".encode()).hexdigest()
+    return store.folder / f"table-{identity[:32]}.npy"
