@@ -27,7 +27,7 @@ from imaging.picture import Header, read_header
 from imaging.shards.opening import keep_table, open_file
 from imaging.shards.pattern import Shard, filesystem, prefix, reaching, reason
 from imaging.shards.store import THREADS, Store
-from imaging.shards.table import UNLABELLED, Member, read_table
+from imaging.shards.table import UNLABELLED, Member, Table, read_table
 from imaging.sizes import spell
 
 WORTH_PROCESSES = 2**28  # bytes of shards that one process reads in about the time that others take to start
@@ -63,7 +63,7 @@ def read_index(pattern: str, shards: Sequence[Shard], labelled: bool, store: Sto
 
     ValueError says which shard or sample is wrong, and what to do.
     """
-    index, note = _read_beside(pattern, shards)
+    index, note = read_beside(pattern, shards)
     if index is not None:
         return index, note
     kept = store.folder / f"index-{_identity(shards, labelled)}.json"
@@ -78,7 +78,7 @@ def read_index(pattern: str, shards: Sequence[Shard], labelled: bool, store: Sto
     return index, note
 
 
-def _read_beside(pattern: str, shards: Sequence[Shard]) -> tuple[Index | None, str]:
+def read_beside(pattern: str, shards: Sequence[Shard]) -> tuple[Index | None, str]:
     """The index that the writer left, where it has all shards and fits them."""
     url = f"{prefix(pattern)}-index.json"
     if "/" not in url and not url.removesuffix("-index.json"):
@@ -163,17 +163,23 @@ def _pool(total: int) -> Executor:
 
 def scan_shard(shard: Shard, labelled: bool, store: Store) -> Row:
     """Finds out what is in a shard: every header is read, of the tar and of each picture."""
+    with open_file(store.path(shard), shard.url) as file:
+        row, table = describe(file, shard, labelled)
+    keep_table(shard, table, labelled, store)
+    return row
+
+
+def describe(file: BinaryIO, shard: Shard, labelled: bool) -> tuple[Row, Table]:
+    """What is in the file of a shard."""
     sizes: Counter[str] = Counter()
     modes: Counter[str] = Counter()
 
-    def look(file: BinaryIO, picture: Member) -> None:
+    def look(picture: Member) -> None:
         header = header_of(file, picture, shard.url)
         sizes[spell(header.height, header.width)] += 1
         modes[header.mode] += 1
 
-    with open_file(store.path(shard), shard.url) as file:
-        table = read_table(file, shard.url, labelled, partial(look, file))
-    keep_table(shard, table, labelled, store)
+    table = read_table(file, shard.url, labelled, look)
     labels = Counter(table.labels.tolist())
     if 0 < labels[UNLABELLED] < len(table.labels):
         raise ValueError(
@@ -182,7 +188,7 @@ def scan_shard(shard: Shard, labelled: bool, store: Store) -> Row:
         )
     classes = None if labels[UNLABELLED] else dict(sorted(labels.items()))
     values: dict[str, Any] = {"labels": classes, "sizes": sizes, "modes": modes, "digest": table.digest}
-    return Row(name=shard.name, bytes=shard.bytes, samples=len(table.labels), **values)
+    return Row(name=shard.name, bytes=shard.bytes, samples=len(table.labels), **values), table
 
 
 def header_of(file: BinaryIO, picture: Member, shard: str) -> Header:

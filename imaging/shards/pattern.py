@@ -47,9 +47,13 @@ class Shard:
 
 def is_shards(path: str) -> bool:
     """Whether `path` means shards, and not a ZIP or a folder (which may be called as it likes)."""
-    if "://" in path or re.search(r"\.(tar(\.\w+)?|tgz)$", path.lower()):
-        return not Path(path).is_dir()
-    return bool(_has_wildcards(path) or re.search(r"\{.*\}", path)) and not Path(path).exists()
+    packed_or_not = re.search(r"\.(tar(\.\w+)?|tgz)$", path.lower())
+    return is_pattern(path) or bool(packed_or_not and not Path(path).is_dir())
+
+
+def is_pattern(path: str) -> bool:
+    """Whether `path` is a URL, or stands for several files."""
+    return "://" in path or (bool(_has_wildcards(path) or re.search(r"\{.*\}", path)) and not Path(path).exists())
 
 
 def find_shards(pattern: str) -> list[Shard]:

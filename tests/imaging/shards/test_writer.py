@@ -5,7 +5,8 @@ import pytest
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.shards.index import Index
-from imaging.shards.writer import ShardWriter, is_shard_dest
+from imaging.shards.layout import is_shard_dest
+from imaging.shards.writer import ShardWriter
 from tests.imaging.pictures import picture
 
 
