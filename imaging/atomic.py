@@ -61,6 +61,22 @@ def check_vacant(path: Path) -> None:
 
 
 @contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """An empty folder next to `path`, to prepare files in. It is gone when the block ends.
+
+    Missing folders above it are made. An OSError names `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    with naming(path, temporary):
+        try:
+            temporary.mkdir()
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def naming(path: Path, temporary: Path) -> Iterator[None]:
     """Makes the system's errors speak of `path`, which the user knows, and not of the temporary."""
     try:

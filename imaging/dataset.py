@@ -1,4 +1,4 @@
-"""A data set for training, from the path a user gave: an archive, a folder, or the embedded demo set."""
+"""A data set for training, from the path a user gave: an archive, a folder, shards, or the embedded demo set."""
 
 import hashlib
 import io
@@ -18,10 +18,12 @@ from tqdm import tqdm
 
 from imaging.archive import Archive, open_archive
 from imaging.demo import COUNT, DemoSet
-from imaging.imageset import ImageSet
+from imaging.imageset import ImageSet, ListedSet
 from imaging.labels import Labels, take_labels
 from imaging.picture import Header, decode, read_header
 from imaging.pixels import MODES, from_pil
+from imaging.shards.pattern import is_shards
+from imaging.shards.shardset import ShardSet
 from imaging.sizes import base_size, nearest_size, parse_size, spell
 from imaging.transforms import NAMES, richest
 
@@ -33,8 +35,9 @@ class DataConfig(BaseModel):
 
     path: str = Field(
         "demo",
-        description="ZIP or folder of PNG, JPEG or WebP images of one size; `demo`, `demo:64` or `demo:96x64` "
-        "is the embedded set of cartoon faces, at 32x32 or the size named",
+        description="ZIP or folder of PNG, JPEG or WebP images of one size; WebDataset shards such as "
+        "x-{0000..0999}.tar, here or behind a URL; `demo`, `demo:64` or `demo:96x64` is the embedded set of cartoon "
+        "faces, at 32x32 or the size named",
         json_schema_extra={"flag": "--data", "group": "Data"},
     )
     labels: Literal["auto", "none", "folders"] = Field(
@@ -62,6 +65,8 @@ def open_dataset(config: DataConfig) -> ImageSet:
     """
     if re.fullmatch("demo(:.*)?", config.path):
         return _open_demo(config)
+    if is_shards(config.path):
+        return _open_shards(config)
     archive = open_archive(config.path)
     chosen = choose(len(archive.names), config.max_images)
     labels = take_labels(archive, config.labels).of(chosen)
@@ -77,7 +82,7 @@ def choose(count: int, most: int) -> np.ndarray:
     return indices
 
 
-class ArchiveSet(ImageSet):
+class ArchiveSet(ListedSet):
     """The named pictures of an archive. Pictures of different modes are all read in the richest mode among them."""
 
     def __init__(self, archive: Archive, names: tuple[str, ...], labels: Labels, mirror: bool) -> None:
@@ -178,6 +183,15 @@ def _stem(path: Path) -> str:
 def _run_name(path: Path) -> str:
     """A short name for folders: letters, digits and dashes of the file's own name."""
     return re.sub(r"[^A-Za-z0-9]+", "-", _stem(path)).strip("-")[:40] or "images"
+
+
+def _open_shards(config: DataConfig) -> ShardSet:
+    if config.labels == "folders":
+        raise ValueError(
+            "shards have no sub-folders: use --labels auto, which reads the class of a sample from its .cls or .json "
+            "file, or --labels none"
+        )
+    return ShardSet(config.path, config.labels, config.mirror, config.max_images)
 
 
 def _open_demo(config: DataConfig) -> DemoSet:

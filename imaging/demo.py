@@ -14,7 +14,7 @@ import numpy as np
 from imaging.archive import ArchiveWriter
 from imaging.cartoon import draw_face
 from imaging.faces import EXPRESSIONS, FACTORS, Face, factors_of, sample_face
-from imaging.imageset import ImageSet
+from imaging.imageset import ListedSet
 from imaging.labels import Labels
 from imaging.pixels import from_pil, to_pil
 from imaging.sizes import base_size, parse_size, spell
@@ -25,7 +25,7 @@ MEMORY = 512 * 2**20  # bytes of drawn pixels that are kept
 TOGETHER = 2**14  # pixels: small faces are drawn some at a time, as the first takes longest after a step of training
 
 
-class DemoSet(ImageSet):
+class DemoSet(ListedSet):
     """`count` cartoon faces of `height` x `width`; the class is the expression. Nothing is read from disk."""
 
     factor_names = FACTORS

@@ -29,13 +29,17 @@ class Labels:
     @property
     def note(self) -> str:
         """One sentence: which labels were taken, and what is strange about them."""
-        classes = len(self.class_names)
-        if not classes:
+        if not self.class_names:
             return self.origin
-        empty = classes - len(np.unique(self.values))
-        if classes == 1:
-            return f"{self.origin}: 1 class, so that all images are alike; --labels none leaves it out"
-        return f"{self.origin}: {classes} classes" + (f", {empty} of them without images" if empty else "")
+        return note_on(self.origin, np.bincount(self.values, minlength=len(self.class_names)))
+
+
+def note_on(origin: str, counts: np.ndarray) -> str:
+    """One sentence on classes of so many pictures each."""
+    classes, empty = len(counts), int((counts == 0).sum())
+    if classes == 1:
+        return f"{origin}: 1 class, so that all images are alike; --labels none leaves it out"
+    return f"{origin}: {classes} classes" + (f", {empty} of them without images" if empty else "")
 
 
 def take_labels(archive: Archive, choice: Literal["auto", "none", "folders"]) -> Labels:

@@ -28,13 +28,13 @@ def batches(
     workers: int = 0,
     pin: bool = False,
 ) -> Generator[Batch, None, None]:
-    """Endless (pixels uint8 [n, C, H, W], labels int64 [n]) with n = batch / world, in the order of `EndlessBatches`.
+    """Endless (pixels uint8 [n, C, H, W], labels int64 [n]) with n = batch / world, in the set's own order.
 
     The sequence depends on (seed, position, batch, rank, world) and not on the number of worker processes. A picture
     that cannot be read raises the data set's own one-sentence ValueError, also when a worker met it. Workers start with
     the first batch and stop when the generator is closed or dropped.
     """
-    order = EndlessBatches(len(dataset), batch, seed, position, rank, world)
+    order = EndlessBatches(len(dataset), batch, seed, position, rank, world, dataset.index_at)
     return _unwrapped(
         DataLoader(
             _WholeBatches(dataset),

@@ -4,11 +4,13 @@ The picture at position p is a pure function of (seed, p, count), so a run is re
 permutations come from numpy's RandomState, whose stream is frozen: the order is the same on every machine and version.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
 from torch.utils.data import Sampler
+
+Order = Callable[[int, int], int]  # (seed, position) -> index
 
 
 def index_at(seed: int, position: int, count: int) -> int:
@@ -30,9 +32,19 @@ class EndlessBatches(Sampler[list[int]]):
     equal slices. So the union over ranks does not depend on the number of ranks.
     """
 
-    def __init__(self, count: int, batch: int, seed: int, position: int = 0, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        count: int,
+        batch: int,
+        seed: int,
+        position: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        order: Order | None = None,
+    ) -> None:
         """count: pictures in the set; batch: pictures per step over all ranks; position: where the shuffle starts.
 
+        order: of a set that has its own; index = order(seed, position).
         Raises ValueError when the set is empty or the batch cannot be shared out evenly.
         """
         if count < 1:
@@ -40,11 +52,12 @@ class EndlessBatches(Sampler[list[int]]):
         if batch < 1 or batch % world:
             raise ValueError(f"a batch of {batch} cannot be shared evenly by {world} processes")
         self.count, self.batch, self.seed, self.position = count, batch, seed, position
+        self.order = order or (lambda seed, position: index_at(seed, position, count))
         self.share = batch // world
         self.offset = rank * self.share
 
     def __iter__(self) -> Iterator[list[int]]:
         start = self.position + self.offset
         while True:
-            yield [index_at(self.seed, start + i, self.count) for i in range(self.share)]
+            yield [self.order(self.seed, start + i) for i in range(self.share)]
             start += self.batch

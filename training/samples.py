@@ -60,7 +60,7 @@ class Samples:
         """A sheet of real images in the same arrangement."""
         pictures, used = [], dict.fromkeys(self.rows_classes, 0)
         for wanted in self.rows_classes:
-            of_class = (dataset.labels == wanted).nonzero()[0]
+            of_class = dataset.examples(wanted)
             for _ in range(self.columns):
                 index = int(of_class[used[wanted] % len(of_class)]) if len(of_class) else 0
                 used[wanted] += 1

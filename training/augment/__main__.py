@@ -38,7 +38,7 @@ def main(data: str, count: int, p: float, seed: int, out: Path) -> None:
 
 def contact_sheet(dataset: ImageSet, count: int, p: float, seed: int) -> Image.Image:
     """The first `count` pictures of a set as they are, and a row of them for each of `ROWS`."""
-    pixels = torch.stack([torch.as_tensor(dataset.read(i)) for i in range(min(count, len(dataset.labels)))])
+    pixels = torch.stack([torch.as_tensor(dataset.read(i)) for i in range(min(count, dataset.count))])
     images, height, width = to_images(pixels), dataset.height, dataset.width
     draws = Draws(seed, 0, "sheet", len(images), 0, len(images), images.device)
     rows = [images]

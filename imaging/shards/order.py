@@ -1,0 +1,104 @@
+"""The endless shuffle of sharded samples, any place of which can be named by one number.
+
+Every epoch puts the shards in a random order, and the samples of each in another, which is cut into W = 16 parts (as
+many as there are shards, if they are fewer). An epoch is a row of windows, as many as there are shards: the t-th holds
+part k of shard t - k, for k = 0 .. W - 1, counted around the end, in one more random order.
+
+    window   0     1     2     3    ...       (W = 3, S shards)
+             0.0   1.0   2.0   3.0            shard.part
+             S-1.1 0.1   1.1   2.1
+             S-2.2 S-1.2 0.2   1.2
+
+What that guarantees: an epoch shows every sample once. Within a window, which holds about as many samples as a shard,
+all orders are equally likely; so a batch is drawn from W shards that chance brought together, and where there are no
+more than W, from all of them. One shard enters and one leaves from window to window: shards are read at an even pace.
+What is held in memory are the orders of W shards and of a window, and three numbers for every shard.
+
+The sample at position p is a pure function of (seed, p, samples in each shard). The permutations come from numpy's
+RandomState, whose stream is frozen: the order is the same on every machine and version.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+WINDOW = 16  # shards; part of what a run is: with another number it would go on with other samples
+
+OF_SHARDS, OF_SAMPLES, OF_WINDOWS = 1, 2, 3  # purposes of the random orders
+
+
+class Place(NamedTuple):
+    """Where a position of the shuffle lies."""
+
+    epoch: int
+    window: int
+    shard: int
+    sample: int  # in the shard
+
+
+class ShardOrder:
+    """The order of all samples of some shards.
+
+    Args:
+        counts: samples in each shard, all at least 1.
+        seed: of the orders.
+    """
+
+    def __init__(self, counts: Sequence[int] | np.ndarray, seed: int) -> None:
+        self.counts = np.asarray(counts, dtype=np.int64)
+        self.seed = seed
+        self.total = int(self.counts.sum())
+        self.width = min(WINDOW, len(self.counts))
+        self._epoch, self._ends, self._row = -1, self.counts, self.counts  # of the epoch asked for last
+
+    def at(self, position: int) -> Place:
+        """The sample shown at `position` (0, 1, 2, ...)."""
+        epoch, place = divmod(position, self.total)
+        self._enter(epoch)
+        window = int(np.searchsorted(self._ends, place, side="right"))
+        begin = int(self._ends[window - 1]) if window else 0
+        size = int(self._ends[window]) - begin
+        rest = int(_permutation((self.seed, epoch, OF_WINDOWS, window), size)[place - begin])
+        for part in range(self.width):
+            shard = self._shard(window, part)
+            first, last = self._cut(shard, part)
+            if rest < last - first:
+                order = _permutation((self.seed, epoch, OF_SAMPLES, shard), int(self.counts[shard]))
+                return Place(epoch, window, shard, int(order[first + rest]))
+            rest -= last - first
+        raise AssertionError("a window is the sum of its parts")
+
+    def shards_of(self, epoch: int, window: int) -> list[int]:
+        """The shards that a window draws from, the one that enters with it first. Windows go on in the next epoch."""
+        epoch, window = epoch + window // len(self.counts), window % len(self.counts)
+        self._enter(epoch)
+        return [self._shard(window, part) for part in range(self.width)]
+
+    def _enter(self, epoch: int) -> None:
+        """Lays out an epoch: the order of its shards, and where its windows end."""
+        if epoch == self._epoch:
+            return
+        row = _permuted((self.seed, epoch, OF_SHARDS), len(self.counts))
+        counts = self.counts[row]
+        sizes = np.zeros_like(counts)
+        for part in range(self.width):
+            first, last = counts * part // self.width, counts * (part + 1) // self.width
+            sizes += np.roll(last - first, part)
+        self._epoch, self._row, self._ends = epoch, row, np.cumsum(sizes)
+
+    def _shard(self, window: int, part: int) -> int:
+        return int(self._row[(window - part) % len(self._row)])
+
+    def _cut(self, shard: int, part: int) -> tuple[int, int]:
+        count = int(self.counts[shard])
+        return count * part // self.width, count * (part + 1) // self.width
+
+
+def _permuted(key: tuple[int, ...], count: int) -> np.ndarray:
+    words = [half for number in key for half in (number & 0xFFFFFFFF, number >> 32)]
+    return np.random.RandomState(words).permutation(count)
+
+
+_permutation = lru_cache(maxsize=2 * WINDOW + 2)(_permuted)  # a batch may reach from one epoch into the next

@@ -1,0 +1,80 @@
+"""What the shards of a set have in common, or should have: one size, one mode, labels for all or for none."""
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from imaging.shards.index import Row, header_of
+from imaging.shards.opening import open_file
+from imaging.shards.pattern import Shard, prefix
+from imaging.shards.store import Store
+from imaging.shards.table import pictures
+from imaging.sizes import base_size, nearest_size, parse_size, spell
+from imaging.transforms import NAMES, richest
+
+
+def are_labelled(rows: Sequence[Row]) -> bool:
+    """Whether the shards have labels. ValueError when some have them and some do not."""
+    with_labels = [row.name for row in rows if row.labels is not None]
+    if 0 < len(with_labels) < len(rows):
+        without = next(row.name for row in rows if row.labels is None)
+        raise ValueError(
+            f"{with_labels[0]} has labels and {without} has none: label the samples of all shards, or use --labels none"
+        )
+    return bool(with_labels)
+
+
+def one_size(pattern: str, shards: Sequence[Shard], rows: Sequence[Row], store: Store) -> tuple[int, int]:
+    """(height, width) of all pictures; ValueError with the command that mends the set when it has no valid one."""
+    sizes = sum((Counter(row.sizes) for row in rows), Counter[str]())
+    common = sizes.most_common(1)[0][0]
+    height, width = parse_size(common)
+    if len(sizes) > 1:
+        number = next(i for i, row in enumerate(rows) if set(row.sizes) != {common})
+        odd = next(size for size in rows[number].sizes if size != common)
+        raise ValueError(
+            f"{pattern} holds pictures of different sizes, mostly {common}, but {_name_of(odd, shards[number], store)} "
+            f"has {odd}: {mending_command(pattern, height, width)}"
+        )
+    try:
+        base_size(height, width)
+    except ValueError as error:
+        raise ValueError(f"{pattern}: {error}: {mending_command(pattern, height, width)}") from None
+    return height, width
+
+
+def _name_of(size: str, shard: Shard, store: Store) -> str:
+    """The first picture of a size in a shard, by name."""
+    with open_file(store.path(shard), shard.url) as file:
+        for picture in pictures(file, shard.url):
+            header = header_of(file, picture, shard.url)
+            if spell(header.height, header.width) == size:
+                return f"{picture.name} in {shard.name}"
+    return f"a picture in {shard.name}"
+
+
+def mending_command(pattern: str, height: int, width: int) -> str:
+    """What makes a set of the nearest valid size from the one that `pattern` names."""
+    size = spell(*nearest_size(height, width))
+    start = prefix(pattern)
+    dest = f"{start.rpartition('/')[2] if '://' in start else start}-{size}-%06d.tar"
+    return (
+        f"make them one size with `python dataset_tool.py --source {shlex.quote(pattern)} --dest {shlex.quote(dest)} "
+        f"--resolution {size}`"
+    )
+
+
+def notes_on_modes(modes: Counter[str]) -> Iterator[str]:
+    """What a user should know of the modes of a set's pictures: mode -> how many."""
+    mode = richest(set(modes))
+    if len(modes) > 1:
+        mixture = " and ".join(f"{count} {NAMES[mode]}" for mode, count in sorted(modes.items()))
+        yield f"the set mixes {mixture} images: all are read as {NAMES[mode]}"
+    if mode == "RGBA":
+        yield "transparency is learned as a fourth channel"
+
+
+def run_name(pattern: str) -> str:
+    """A short name for folders: letters, digits and dashes of what the shards' own names begin with."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", prefix(pattern).rpartition("/")[2]).strip("-")[:40] or "shards"

@@ -1,0 +1,215 @@
+"""What lies where in one shard: its tar headers, read once, after which any sample can be read by itself.
+
+A sample is what WebDataset takes for one: files that lie next to each other and share their name up to the first dot of
+its last part. One of them is a picture; `.cls` (a class number as text) or "label" in `.json` is its class.
+"""
+
+import json
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import groupby
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from imaging.archive import LARGEST_FILE
+from imaging.labels import MOST_CLASSES
+from imaging.picture import TRAINING_SUFFIXES
+from imaging.shards.pattern import reason
+
+CHECKED_BYTES = 4096  # at either end of a file
+LARGEST_LABEL = 2**24  # bytes
+BLOCK = 512  # bytes: tar's unit
+UNLABELLED = -1
+PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+class Member(NamedTuple):
+    """A file in a shard. `key` and `kind` are its name before and after the first dot of its last part."""
+
+    key: str
+    kind: str
+    offset: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.key}.{self.kind}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The samples of a shard, in its order; all that is kept of each are three numbers.
+
+    offsets, sizes: int64 [samples], of the picture in the shard, in bytes. labels: int64 [samples], -1 without one.
+    digest: of every file's name, size, first and last bytes; equal digests mean equal shards.
+    """
+
+    offsets: np.ndarray
+    sizes: np.ndarray
+    labels: np.ndarray
+    digest: str
+
+
+Look = Callable[[Member], None]  # is shown every picture
+
+
+def read_table(file: BinaryIO, shard: str, labelled: bool, look: Look = lambda picture: None) -> Table:
+    """Reads all headers of the tar `file`, which is called `shard` in errors.
+
+    labelled: whether classes are read. ValueError says which sample or shard is wrong, how, and what to do.
+    """
+    digest = blake2b(digest_size=16)
+    rows = []
+    for picture, about in _samples(file, shard, digest):
+        rows.append((picture.offset, picture.size, _label(file, about, shard) if labelled else UNLABELLED))
+        look(picture)
+    if not rows:
+        raise ValueError(f"{shard} holds no samples: remove it, or make it again")
+    offsets, sizes, labels = np.array(rows, dtype=np.int64).T
+    return Table(offsets.copy(), sizes.copy(), labels.copy(), digest.hexdigest())
+
+
+def pictures(file: BinaryIO, shard: str) -> Iterator[Member]:
+    """The picture of every sample."""
+    return (picture for picture, _ in _samples(file, shard, blake2b()))
+
+
+def name_at(file: BinaryIO, shard: str, offset: int) -> str:
+    """The name of the file that begins at `offset`. Tables do not keep names: they would be most of it."""
+    return next((m.name for m in _members(file, shard, blake2b()) if m.offset == offset), f"the file at byte {offset}")
+
+
+def fingerprint_line(name: str, size: int, ends: int) -> bytes:
+    """What a digest takes in of each file."""
+    return f"{name}\0{size}\0{ends}\n".encode(errors="surrogateescape")
+
+
+def checksum_of_ends(data: bytes) -> int:
+    """CRC-32 of the first and last bytes of a file's content."""
+    return zlib.crc32(data[-CHECKED_BYTES:], zlib.crc32(data[:CHECKED_BYTES]))
+
+
+def _samples(file: BinaryIO, shard: str, digest: "blake2b") -> Iterator[tuple[Member, dict[str, Member]]]:
+    for _, files in groupby(_members(file, shard, digest), key=lambda member: member.key):
+        yield _parts(list(files), shard)
+
+
+def _members(file: BinaryIO, shard: str, digest: "blake2b") -> Iterator[Member]:
+    """The files of a tar, hidden ones left out. Each goes into the digest."""
+    for info in _headers(file, shard):
+        base = info.name.rpartition("/")[2]
+        if info.isdir() or base.startswith(".") or "__MACOSX" in info.name:
+            continue
+        if not info.isreg() or info.issparse():
+            raise ValueError(
+                f"{_printable(info.name)} in {shard} is no plain file: make the shard again, of files and not of links"
+            )
+        digest.update(fingerprint_line(info.name, info.size, _ends(file, info.offset_data, info.size)))
+        folder = info.name.removesuffix(base)
+        stem, _, kind = base.partition(".")
+        yield Member(_printable(folder + stem), _printable(kind), info.offset_data, info.size)
+
+
+def _printable(name: str) -> str:
+    """A name as it can be said in one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def _headers(file: BinaryIO, shard: str) -> Iterator[tarfile.TarInfo]:
+    """Every header up to the mark that ends a tar, without which the shard is not whole."""
+    file.seek(0)
+    magic = file.read(6)
+    if packed := next((kind for start, kind in PACKED.items() if magic.startswith(start)), None):
+        raise ValueError(f"{shard} is packed with {packed}, where no sample can be read by itself: unpack it")
+    file.seek(0)
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            reached = -1
+            while (info := tar.next()) is not None:
+                if tar.offset <= reached or info.size < 0 or info.offset_data < 0:
+                    raise tarfile.ReadError("a header leads back")  # and reading would never end
+                reached = tar.offset
+                tar.members = []  # type: ignore[attr-defined]  # it would grow with every header
+                yield info
+            file.seek(tar.offset)
+            end = file.read(BLOCK)
+    except Exception as error:  # headers may hold anything, and tarfile raises nearly anything
+        raise _broken(shard, reason(error)) from error
+    if end != bytes(BLOCK):  # tarfile takes a header that it cannot read for the end
+        raise _broken(shard, "a header is damaged" if end else "its end is missing")
+
+
+def _broken(shard: str, why: str) -> ValueError:
+    return ValueError(f"{shard} is not a whole tar file ({why}): copy or make it again, or leave it out of --data")
+
+
+def _ends(file: BinaryIO, offset: int, size: int) -> int:
+    file.seek(offset)
+    first = file.read(min(size, CHECKED_BYTES))
+    if size <= CHECKED_BYTES:
+        return zlib.crc32(first, zlib.crc32(first))
+    file.seek(offset + size - CHECKED_BYTES)
+    return zlib.crc32(file.read(CHECKED_BYTES), zlib.crc32(first))
+
+
+def _parts(files: list[Member], shard: str) -> tuple[Member, dict[str, Member]]:
+    """The picture of a sample, and its other files by their kind."""
+    found = [member for member in files if f".{member.kind}".lower().endswith(TRAINING_SUFFIXES)]
+    if len(found) > 1:
+        raise ValueError(
+            f"{files[0].key} in {shard} has several pictures ({found[0].kind} and {found[1].kind}): leave one of "
+            f"them in the shard, for a sample is one picture"
+        )
+    if not found:
+        raise ValueError(
+            f"{files[0].key} in {shard} has no picture (png, jpg, jpeg, webp) next to its {files[0].kind or 'file'}: "
+            f"leave it out, or make the shard with `tar --sort=name`, which brings the files of a sample together"
+        )
+    if found[0].size > LARGEST_FILE:
+        raise ValueError(
+            f"{found[0].name} in {shard} has {found[0].size} bytes, more than the {LARGEST_FILE} accepted: leave it out"
+        )
+    return found[0], {member.kind.lower(): member for member in files if member is not found[0]}
+
+
+def _label(file: BinaryIO, about: dict[str, Member], shard: str) -> int:
+    member = about.get("cls") or about.get("json")
+    if member is None:
+        return UNLABELLED
+    what = f"the label in {member.name} of {shard}"
+    if member.size > LARGEST_LABEL:
+        raise _wrong_label(f"{what} has {member.size} bytes")
+    file.seek(member.offset)
+    data = file.read(member.size)
+    found = _from_json(data, what) if member.kind.lower() == "json" else _from_text(data)
+    if found is None:
+        return UNLABELLED
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < MOST_CLASSES:
+        raise _wrong_label(f"{what} is {str(found)[:20]!r}")
+    return found
+
+
+def _from_text(data: bytes) -> int | str:
+    text = data.decode(errors="replace").strip()
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else text
+
+
+def _from_json(data: bytes, what: str) -> Any:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _wrong_label(f"{what} is not valid JSON") from error
+    if not isinstance(found, dict):
+        raise _wrong_label(f'{what} is no object such as {{"label": 3}}')
+    return found.get("label")
+
+
+def _wrong_label(what: str) -> ValueError:
+    return ValueError(
+        f"{what}: labels must be class numbers 0, 1, 2, ... below {MOST_CLASSES}; correct it, or use --labels none"
+    )
