@@ -20,7 +20,8 @@ LAUNCHER = [sys.executable, "-m", "torch.distributed.run"]
 
 
 def settings(**more: object) -> list[str]:
-    return [f"--set={name}={value}" for name, value in tiny(metrics="none", **more).items() if name != "device"] + ["--device", "cpu"]
+    sets = {name: value for name, value in tiny(metrics="none", **more).items() if name != "device"}
+    return [*(f"--set={name}={value}" for name, value in sets.items()), "--device", "cpu"]
 
 
 def start(command: Sequence[str]) -> subprocess.Popen:

@@ -14,8 +14,13 @@ from torch_utils import checkpoint
 
 # With a learning rate of next to nothing the weights stay, and Adam's memory holds the gradients themselves.
 STILL = {
-    **{"optimizer__g_lr": 1e-12, "optimizer__d_lr": 1e-12, "pace__kimg": 0.08},
-    **{"augment__mode": "ada", "augment__p": 0.5, "augment__ada_kimg": 0.2, "augment__pipe": "bgcfnc"},
+    "optimizer__g_lr": 1e-12,
+    "optimizer__d_lr": 1e-12,
+    "pace__kimg": 0.08,
+    "augment__mode": "ada",
+    "augment__p": 0.5,
+    "augment__ada_kimg": 0.2,
+    "augment__pipe": "bgcfnc",
 }
 # One process that computes the batch at once: groups of the minibatch statistics and streams of noise do not span
 # processes.
