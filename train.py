@@ -11,6 +11,7 @@ import click
 from imaging.dataset import open_dataset
 from metrics.detectors import parse_files
 from metrics.in_loop import Judge, prepare
+from torch_utils import launch
 from torch_utils.cli import Command, option
 from torch_utils.flags import flags, given
 from training import plan as plans
@@ -26,6 +27,7 @@ Examples:
   python train.py --data ffhq.zip --preset paper256 --dry-run
   python train.py --data ffhq.zip --metrics fid50k_full,pr50k3_full
   python train.py --resume latest                        go on exactly where the last run stopped
+  python train.py --data ffhq.zip --gpus 8               as torchrun --nproc-per-node=8 train.py --data ffhq.zip
   python train.py --data cats.zip --transfer runs/00000-ffhq-auto/network-000200.0.safetensors
 """
 
@@ -43,6 +45,19 @@ Examples:
     type=click.Path(path_type=Path),
     group="Data",
     help="Start from the weights of this network. Classes, channels and size of the images may differ.",
+)
+@option(
+    "--changed-data",
+    is_flag=True,
+    group="Data",
+    help="With --resume: go on although the images have changed. Size, channels and classes must be the same.",
+)
+@option(
+    "--gpus",
+    type=click.IntRange(1),
+    metavar="N",
+    group="Machine",
+    help="Train in N processes, each on a GPU of its own; with --device cpu, on the CPU. torchrun does it, too.",
 )
 @option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Where runs are kept.")
 @option("--wandb", metavar="PROJECT", group="Output", help="Show the run in this project of Weights & Biases, too.")
@@ -66,6 +81,8 @@ Examples:
 def main(
     resume: str | None,
     transfer: Path | None,
+    changed_data: bool,
+    gpus: int | None,
     outdir: Path,
     wandb: str | None,
     detectors: tuple[str, ...],
@@ -80,9 +97,20 @@ def main(
     values = given(TrainConfig, params, sets)
     if resume is not None and transfer is not None:
         raise ValueError("--resume goes on with a run and --transfer starts a new one: give one of them")
+    if changed_data and resume is None:
+        raise ValueError("--changed-data goes with --resume: leave it out to start a new run")
     if wandb is not None:
         wandb_board.check(wandb)
-    plan = plans.resume(resume, values, outdir) if resume is not None else plans.begin(values, outdir, transfer)
+    if gpus is not None:
+        launch.check(gpus, values.get("device", "auto"))
+        if gpus > 1 and not launch.started_here():
+            raise SystemExit(launch.start(gpus, sys.argv))
+    if (before := plans.interrupted()) is not None:
+        plan = plans.again(before, values, changed_data)
+    elif resume is not None:
+        plan = plans.resume(resume, values, outdir, changed_data)
+    else:
+        plan = plans.begin(values, outdir, transfer)
     if dry_run:
         click.echo("\n\n".join([plan.describe(), *plan.notes]))
         return

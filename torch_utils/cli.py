@@ -1,16 +1,21 @@
 """What every script's command line shares: grouped help, errors in one sentence, progress on a terminal or in a log."""
 
 import errno
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 import click
 from tqdm import tqdm
 
+from torch_utils import launch, notices
+from torch_utils.distributed import EndedError, LostError
 from torch_utils.flags import Option
 from torch_utils.ranges import FloatList, Number, SeedList, Size
 
@@ -46,6 +51,7 @@ class Command(click.Command):
     """A command with options in groups, an epilog (examples) kept as written, and errors in one sentence.
 
     ValueError and OSError of the callback end with exit status 2 and no traceback, an interrupt quietly with 130.
+    Of several processes the first alone speaks, until one fails: then it is the one that failed first.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -55,6 +61,18 @@ class Command(click.Command):
             "max_content_width": 110,
         } | (kwargs.get("context_settings") or {})
         super().__init__(*args, **kwargs)
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode or not notices.together():
+            return super().main(*args, standalone_mode=standalone_mode, **extra)
+        if notices.number():
+            sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (until the end)
+        try:
+            status = super().main(*args, standalone_mode=False, **extra)
+        except Exception as error:
+            # At once: others may wait for an answer, and what is left of the group would be waited for at a proper end.
+            os._exit(_tell(error))
+        sys.exit(status if isinstance(status, int) else 0)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Before any conversion: an empty text would become the path of the current folder.
@@ -106,6 +124,24 @@ class Group(click.Group):
         if not args or args[0].startswith("-"):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
+
+
+def _tell(error: Exception) -> int:
+    """Tells of the error that ended a process of several, unless another failed before; returns the exit status."""
+    refusal = error if isinstance(error, click.ClickException) else None
+    first = notices.first_error(error if refusal is None else ValueError(refusal.format_message()))
+    if first.process != notices.number():
+        return first.status
+    terminal = sys.__stderr__ or sys.stderr
+    if refusal is not None:
+        refusal.show(terminal)
+    elif not isinstance(error, LostError):
+        print(f"process {first.process} failed:", file=terminal)
+        traceback.print_exception(error, file=terminal)
+    elif not (isinstance(error, EndedError) and launch.started_here()):  # which tells which process was killed
+        print(f"Error: {error}", file=terminal)
+    terminal.flush()
+    return first.status
 
 
 def option(*names: str, group: str, **kwargs: Any) -> Callable[[Decorated], Decorated]:

@@ -1,28 +1,54 @@
 """One process per device, as `torchrun` starts them. With one process every function here does nothing."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from torch_utils import notices
+
 _alone = False
 
+PATIENCE = 30.0  # minutes that processes wait for one another
+# What the back ends say, in errors of no kind of their own, when another process is gone or does not answer.
+_GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "connection refused", "remote error")
+_SILENT = ("timed out", "timeout")
 
-def start(device: torch.device | str) -> torch.device:
+
+class LostError(RuntimeError):
+    """Another process has ended, or does not answer: this one cannot go on, and is not to blame."""
+
+
+class EndedError(LostError):
+    """Another process has ended, of which its starter knows more."""
+
+
+def start(device: torch.device | str, patience: float = PATIENCE) -> torch.device:
     """Joins the processes that `torchrun` started and returns the device of this one.
 
     On CUDA that is the device of the local rank, over nccl; elsewhere `device` itself, over gloo. Started without
-    `torchrun`, or alone, it only returns `device`. Raises ValueError when the machine has too few CUDA devices.
+    `torchrun`, or alone, it only returns `device`.
+
+    Args:
+        device: its kind.
+        patience: minutes that a process waits for the others before it takes them for lost.
+
+    Raises:
+        ValueError: when the machine has too few CUDA devices, or its devices cannot work together.
     """
     device = torch.device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return device
-    if device.type != "cuda":
-        dist.init_process_group("gloo")
+    if device.type == "cpu":
+        _join("gloo", patience)
         return device
+    if device.type != "cuda":
+        raise ValueError(f"several processes cannot share {device.type}: give --device cpu, or start one process")
     local, present = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if local >= present:
         raise ValueError(
@@ -31,8 +57,30 @@ def start(device: torch.device | str) -> torch.device:
         )
     device = torch.device("cuda", local)
     torch.cuda.set_device(device)
-    dist.init_process_group("nccl", device_id=device)
+    _join("nccl" if dist.is_nccl_available() else "gloo", patience, device)  # Windows has no nccl
     return device
+
+
+def _join(backend: str, patience: float, device: torch.device | None = None) -> None:
+    _stay_inside()
+    timeout = timedelta(minutes=patience)
+    place: dict[str, Any] = {}
+    if notices.outlasting():
+        place = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
+        place["store"] = notices.meet(timeout)
+    dist.init_process_group(backend, timeout=timeout, device_id=device if backend == "nccl" else None, **place)
+
+
+def lost(error: BaseException) -> LostError | None:
+    """The error in words, if an exception says that another process is gone or silent."""
+    if not _grouped() or not isinstance(error, RuntimeError):
+        return None
+    text = str(error).lower()
+    if any(sign in text for sign in _GONE):
+        return EndedError("the connection to another process broke, for it has ended: this one cannot go on without it")
+    if any(sign in text for sign in _SILENT):
+        return LostError("another process has not answered in time: this one cannot go on without it")
+    return LostError(str(error)) if isinstance(error, dist.DistError) else None
 
 
 def stop() -> None:
@@ -95,6 +143,11 @@ def least(number: int) -> int:
     return int(tensor)
 
 
+def agree(number: int) -> bool:
+    """Whether all processes give the same number."""
+    return least(number) == -least(-number)
+
+
 def mean(tensor: torch.Tensor) -> torch.Tensor:
     """The mean over all processes, as part of the graph.
 
@@ -129,6 +182,13 @@ class _Mean(torch.autograd.Function):
         gradient = gradient.clone()
         mean_([gradient])
         return gradient
+
+
+def _stay_inside() -> None:
+    """Where all processes share this machine, lets gloo talk to itself: a machine's name need not lead back to it."""
+    inside = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")] if os.name == "posix" else []
+    if inside and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", inside[0])
 
 
 def _grouped() -> bool:

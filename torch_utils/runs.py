@@ -94,6 +94,11 @@ def previous_state_path(run: Path) -> Path:
     return run / PREVIOUS_STATE
 
 
+def has_state(run: Path) -> bool:
+    """Whether a run folder holds a state, whole or not."""
+    return state_path(run).exists() or previous_state_path(run).exists()
+
+
 def resolve(text: str, outdir: Path | str) -> Resumable:
     """What `--resume` means: "latest" (in `outdir`), a run folder, or a state file in one.
 
@@ -218,7 +223,7 @@ def _newest_of(outdir: Path) -> Resumable:
     """The highest-numbered run that can be resumed; a start that failed leaves a folder without a state."""
     numbered = sorted(_numbered(outdir), reverse=True)
     for _, run in numbered:
-        if state_path(run).exists() or previous_state_path(run).exists():
+        if has_state(run):
             return _of_folder(run)
     if numbered:
         raise FileNotFoundError(f"no run in {outdir} came as far as its first saved state: start anew")
@@ -226,10 +231,9 @@ def _newest_of(outdir: Path) -> Resumable:
 
 
 def _of_folder(run: Path) -> Resumable:
-    state, previous = state_path(run), previous_state_path(run)
-    if not state.exists() and not previous.exists():
+    if not has_state(run):
         raise FileNotFoundError(f"{run} holds no {STATE}: the run stopped before it was first saved; start it anew")
-    return Resumable(run, state, previous)
+    return Resumable(run, state_path(run), previous_state_path(run))
 
 
 def _sayable(value: Any) -> Any:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from imaging.dataset import DataConfig
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from torch_utils.device import Precision
+from torch_utils.distributed import PATIENCE
 from training.augment.config import AugmentConfig
 
 
@@ -126,6 +127,9 @@ class TrainConfig(Section):
     )
     workers: int = Field(
         0, ge=0, le=256, description="processes that read images", json_schema_extra=_flag("--workers", "Machine", True)
+    )
+    patience: float = Field(
+        PATIENCE, gt=0, description="minutes that processes wait for one another before they take one for lost"
     )
     checkpoint_activations: bool = Field(
         False,

@@ -17,9 +17,10 @@ from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from models.summary import summary
 from torch_utils import config as configs
-from torch_utils import distributed, runs
+from torch_utils import distributed, notices, runs
 from torch_utils.cli import counted
 from torch_utils.device import resolve_device, resolve_precision
+from torch_utils.distributed import PATIENCE
 from training import batch_gpu, presets
 from training.config import TrainConfig
 from training.run import State, read_state
@@ -27,18 +28,14 @@ from training.transfer import open_transfer
 
 # What may change when a run is resumed: nothing that decides a single number of it.
 CHANGEABLE = {
-    "pace.kimg",
-    "pace.tick",
-    "pace.snap",
-    "pace.state_minutes",
-    "workers",
-    "checkpoint_activations",
-    "metrics",
+    *("pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes"),
+    *("workers", "patience", "checkpoint_activations", "metrics"),
 }
 # These decide how numbers are rounded, at most.
 ROUNDING = {"compile", "deterministic"}
 
 INEXACT = "it will not be the same to the last bit"
+FOLDER_NOTICE = "run folder"  # by which the processes that torchrun starts again know what they were at
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,8 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -
     data = {name: value for name, value in given.items() if name.startswith("data.")}
     data["data.path"] = _absolute(path)
     dataset = open_dataset(DataConfig(**{name.removeprefix("data."): value for name, value in data.items()}))
-    device = distributed.start(resolve_device(given.get("device", "auto")))
+    device = distributed.start(resolve_device(given.get("device", "auto")), given.get("patience", PATIENCE))
+    _see_the_same(dataset)
     machine = {
         "device": device.type,
         "precision": resolve_precision(given.get("precision", "auto"), device, training=True),
@@ -133,8 +131,26 @@ def _refuse_idle(given: Mapping[str, Any], config: TrainConfig) -> None:
             )
 
 
-def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
+def interrupted() -> Path | None:
+    """The run that this launch was at, where `torchrun` has started the processes again, and a state was saved."""
+    folder = notices.read(FOLDER_NOTICE)
+    return Path(folder) if folder is not None and runs.has_state(Path(folder)) else None
+
+
+def again(folder: Path, given: Mapping[str, Any], changed_data: bool = False) -> Plan:
+    """Plans to go on with an interrupted run, begun or resumed with the options that are given here again."""
+    changes = {name: value for name, value in given.items() if name in CHANGEABLE | ROUNDING | {"data.path"}}
+    return resume(str(folder), changes, folder.parent, changed_data)
+
+
+def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool = False) -> Plan:
     """Plans to go on with a run: its folder, its state file, or `latest`.
+
+    Args:
+        text: the run.
+        given: options by dotted name.
+        outdir: where `latest` is looked for.
+        changed_data: goes on although the images are not those the run has learned from, if they fit its networks.
 
     Raises:
         ValueError, FileNotFoundError: when there is no whole state, when an option contradicts it, or when the data
@@ -155,7 +171,9 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
                 f"{configs.spell(values[name])}: leave the option out to resume, or start a new run without --resume"
             )
         values[name] = value
-    device = distributed.start(_same_device(values["device"]))
+    device = distributed.start(_same_device(values["device"]), values["patience"])
+    if not distributed.agree(state.clock.iteration):
+        raise ValueError(f"the processes found different states in {where.run}: give all machines the same folder")
     notes = [state.note] if state.note else []
     notes += _rounded_otherwise(configs.flatten(config), values, device)
     if state.metadata["world"] != distributed.world():
@@ -164,7 +182,9 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path) -> Plan:
     if before != now:
         notes.append(f"this run had {before} operators and goes on with {now}: {INEXACT}")
     config = configs.build(TrainConfig, values)
-    dataset = _same_dataset(config.data, state.metadata["data"]["fingerprint"])
+    dataset, changes = _same_dataset(config, state.metadata["data"], changed_data)
+    notes += changes
+    _see_the_same(dataset)
     return Plan(config, dataset, device, outdir, where.run, state, notes=tuple(notes))
 
 
@@ -178,20 +198,41 @@ def _same_device(name: str) -> torch.device:
         ) from error
 
 
-def _same_dataset(config: DataConfig, fingerprint: str) -> ImageSet:
-    """The data of a resumed run, wherever they are now."""
+def _same_dataset(config: TrainConfig, before: Mapping[str, Any], changed: bool) -> tuple[ImageSet, list[str]]:
+    """The data of a resumed run, wherever they are now, and what to say if they are others and may be."""
+    path = config.data.path
     try:
-        dataset = open_dataset(config)
+        dataset = open_dataset(config.data)
     except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"the data of this run are no longer at {config.path}: say where with --data"
-        ) from error
-    if dataset.fingerprint != fingerprint:
+        raise FileNotFoundError(f"the data of this run are no longer at {path}: say where with --data") from error
+    if dataset.fingerprint == before["fingerprint"]:
+        if changed and interrupted() is None:  # else the state of this launch may be of the changed data already
+            raise ValueError(f"{path} has not changed since this run was stopped: leave --changed-data out")
+        return dataset, []
+    if not changed:
         raise ValueError(
-            f"{config.path} has changed since this run was stopped, or is another set: "
-            f"bring the old data back, or start a new run with --transfer"
+            f"{path} has changed since this run was stopped, or is another set: bring the old data back, "
+            f"start a new run with --transfer, or insist with --changed-data"
         )
-    return dataset
+    for name in ("height", "width", "channels", "classes"):
+        now, then = getattr(dataset, name), getattr(config.generator, name)
+        if now != then:
+            raise ValueError(
+                f"{path} has {name} {now}, but this run learned with {then}, which --changed-data cannot change: "
+                f"start a new run with --transfer"
+            )
+    if list(dataset.class_names) != before["class_names"]:
+        raise ValueError(
+            f"the classes of {path} are not those this run learned, which --changed-data cannot change: "
+            f"start a new run with --transfer"
+        )
+    counts = f"{counted(before['images'], 'image')} before, {len(dataset)} now"
+    return dataset, [f"the data have changed ({counts}), and the run goes on with them: from here it is another run"]
+
+
+def _see_the_same(dataset: ImageSet) -> None:
+    if not distributed.agree(int(dataset.fingerprint[:15], 16)):
+        raise ValueError("the data are not the same on all machines: copy one set to all of them")
 
 
 def _deal_anew(values: dict[str, Any], before: int) -> str:

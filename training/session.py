@@ -14,13 +14,13 @@ from imaging import loader
 from imaging.grid import save_image
 from imaging.sizes import spell
 from torch_utils import config as configs
-from torch_utils import distributed, runs
+from torch_utils import distributed, launch, notices, runs
 from torch_utils.atomic import replacing
 from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, keep_freed_memory, set_precision
 from training.compilation import compile_passes
 from training.loop import Evaluate, fit
-from training.plan import Plan
+from training.plan import FOLDER_NOTICE, Plan
 from training.presets import largest_divisor
 from training.report.wandb import Wandb
 from training.run import Run, set_damaged_state_aside
@@ -47,22 +47,30 @@ def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb
     try:
         with _alone_in(folder):
             _prepare(plan, folder)
-            return _train(plan, folder, command, evaluate, wandb)
-    except FloatingPointError as error:
-        raise ValueError(str(error)) from error
-    except (RuntimeError, MemoryError) as error:
-        if "DataLoader worker" in str(error):
-            raise ValueError(
-                "a process that reads images was killed, probably for want of memory: try a smaller --workers"
-            ) from error
-        if not is_out_of_memory(error):
+            _train(plan, folder, command, evaluate, wandb)
+        distributed.stop()  # not after an error: others would be waited for
+        return folder
+    except Exception as error:
+        told = _in_words(error, plan)
+        if told is error:
             raise
-        raise ValueError(_more_memory(plan)) from error
-    finally:
-        distributed.stop()
+        raise told from error
 
 
-def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | None, wandb: str) -> Path | None:
+def _in_words(error: Exception, plan: Plan) -> Exception:
+    """The error as the user shall hear of it."""
+    if isinstance(error, FloatingPointError):
+        return ValueError(str(error))
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        return ValueError(
+            "a process that reads images was killed, probably for want of memory: try a smaller --workers"
+        )
+    if is_out_of_memory(error):
+        return ValueError(_more_memory(plan))
+    return distributed.lost(error) or error
+
+
+def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | None, wandb: str) -> None:
     config, dataset, device = plan.config, plan.dataset, plan.device
     set_precision(config.arithmetic, config.deterministic)
     keep_freed_memory()
@@ -76,13 +84,13 @@ def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | N
     try:
         _learn(plan, recipe, run, command, evaluate)
     except Exception as error:
-        run.report.keep(f"{type(error).__name__}: {error}")
+        first = notices.first_error(_in_words(error, plan))
+        run.report.keep(f"process {first.process}: {first.text}" if notices.together() else first.text)
         run.show("stopped")
         raise
     finally:
         run.close()
     distributed.barrier()  # the first process may still have been writing
-    return folder
 
 
 def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str, evaluate: Evaluate | None) -> None:
@@ -116,7 +124,10 @@ def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str, evaluate: Eval
 def _folder(plan: Plan) -> Path | None:
     if not distributed.is_first():
         return None
-    return plan.folder or runs.create(plan.outdir, f"{plan.dataset.name}-{plan.config.preset}")
+    folder = plan.folder or runs.create(plan.outdir, f"{plan.dataset.name}-{plan.config.preset}")
+    if notices.together():
+        notices.leave(FOLDER_NOTICE, str(folder.resolve()))
+    return folder
 
 
 def _prepare(plan: Plan, folder: Path | None) -> None:
@@ -142,9 +153,14 @@ def _alone_in(folder: Path | None) -> Iterator[None]:
 
 
 def _resuming_command(folder: Path | None) -> str:
-    world = distributed.world()
-    start = "python" if world == 1 else f"torchrun --nproc-per-node={world}"
-    return f"{start} train.py --resume {shlex.quote(str(folder))}"
+    world, here = distributed.world(), distributed.neighbours()
+    program = f"train.py --resume {shlex.quote(str(folder))}"
+    if world == 1:
+        return f"python {program}"
+    if launch.started_here():
+        return f"python {program} --gpus {world}{'' if torch.cuda.is_available() else ' --device cpu'}"
+    several = "" if here == world else f"--nnodes={world // here} "
+    return f"torchrun {several}--nproc-per-node={here} {program}"
 
 
 def _announce(plan: Plan, run: Run, command: str) -> None:

@@ -1,0 +1,170 @@
+"""kill -9 at any moment: the run, resumed, ends in the same networks, bit for bit, as if nothing had happened."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from safetensors.torch import save_file
+
+from tests.proofs.children import status_of
+from tests.training.runs import resume, train
+from tests.training.test_resume import assert_equal_runs
+from torch_utils import atomic, checkpoint, runs
+from training import loop
+from training.run import Run
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+LENGTH: dict[str, Any] = {"pace__kimg": 0.112}  # 28 iterations: ticks every 5, snapshots every 15
+# Between snapshots, states are saved by the clock on the wall. Here after these iterations: none is round, that is, the
+# end of a tick (5), or due for path lengths (4) or R1 (16).
+SAVES = (3, 7, 11, 13, 18, 23, 26)
+IN_SAVE = ("half written", "written", "synced", "old one moved", "renamed")
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A moment to die: in the save after an iteration, or as long after its start as a share of a step takes."""
+
+    iteration: int
+    moment: str | float
+
+
+def kills(count: int) -> list[Kill]:
+    """Two in five of them in a save."""
+    chance = random.Random(5)
+    steps = [i for i in range(4, 28) if i % 4 and i % 5]
+    saves = [Kill(save, moment) for save in SAVES[1:] for moment in IN_SAVE]
+    in_save = chance.sample(saves, round(count * 0.4))
+    return in_save + [Kill(chance.choice(steps), chance.random()) for _ in range(count - len(in_save))]
+
+
+def die(*ignored: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def saving(stack: ExitStack) -> None:
+    stack.enter_context(patch.object(Run, "state_is_due", lambda run, minutes: run.clock.iteration in SAVES))
+
+
+def die_in_save(stack: ExitStack, kill: Kill) -> None:
+    """Makes one step of the save deadly: the file is written, synced, the old one moved aside, the new one moved in."""
+    honest_save = Run.save_state
+
+    def deadly(run: Run, recipe: Any) -> None:
+        if run.clock.iteration == kill.iteration:
+            arm()
+        honest_save(run, recipe)
+
+    def arm() -> None:
+        if kill.moment == "half written":
+            stack.enter_context(patch.object(checkpoint, "save_file", half))
+        elif kill.moment == "written":
+            stack.enter_context(patch.object(atomic, "_sync", die))
+        else:
+            count = {"synced": 1, "old one moved": 2, "renamed": 3}[kill.moment]
+            stack.enter_context(patch.object(Path, "replace", dying_at(count, Path.replace)))
+            stack.enter_context(patch.object(atomic, "_sync", after_renames(count, atomic._sync)))
+
+    stack.enter_context(patch.object(Run, "save_state", deadly))
+
+
+def half(tensors: Any, path: Path, metadata: Any) -> None:
+    save_file(tensors, path, metadata)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    die()
+
+
+def dying_at(count: int, honest: Callable[..., Any]) -> Callable[..., Any]:
+    """The first renaming is that of the old state, the second that of the new one; each is preceded by a sync."""
+    calls = iter(range(1, 1000))
+
+    def replace(path: Path, target: Path) -> Any:
+        if next(calls) == count:
+            die()
+        return honest(path, target)
+
+    return replace
+
+
+def after_renames(count: int, honest: Callable[..., Any]) -> Callable[..., Any]:
+    def sync(path: Path) -> None:
+        if count == 3 and path.is_dir():
+            die()  # renamed, but the folder is not yet on the disk
+        honest(path)
+
+    return sync
+
+
+def die_in_step(stack: ExitStack, kill: Kill) -> None:
+    """Dies somewhere in an iteration, wherever that may be: in Python, in an operator, in a backward pass."""
+    honest, took = loop.step, []
+
+    def step(*arguments: Any) -> None:
+        began = time.monotonic()
+        if arguments[2].clock.iteration == kill.iteration:
+            assert isinstance(kill.moment, float)
+            threading.Timer(kill.moment * min(took), die).start()
+        honest(*arguments)
+        took.append(time.monotonic() - began)
+
+    stack.enter_context(patch.object(loop, "step", step))
+
+
+def run_until(kill: Kill, outdir: Path) -> None:
+    with ExitStack() as stack:
+        saving(stack)
+        (die_in_step if isinstance(kill.moment, float) else die_in_save)(stack, kill)
+        train(outdir, **LENGTH)
+
+
+def go_on(folder: Path) -> None:
+    with ExitStack() as stack:
+        saving(stack)
+        resume(folder)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    outdir = tmp_path_factory.mktemp("whole")
+    with ExitStack() as stack:
+        saving(stack)
+        return train(outdir, **LENGTH)
+
+
+def test_a_killed_run_ends_as_if_nothing_had_been(uninterrupted, tmp_path, ledger):
+    planned = kills(ledger.of(sample=3, whole=50))
+    for number, kill in enumerate(planned):
+        outdir, output = tmp_path / str(number), tmp_path / f"{number}.txt"
+        assert status_of(lambda kill=kill, outdir=outdir: run_until(kill, outdir), output) == -signal.SIGKILL, kill
+        (folder,) = outdir.iterdir()
+        assert runs.has_state(folder)
+        if kill.moment in ("half written", "written", "synced"):
+            assert list(folder.glob(".state*.tmp")), kill  # it was in the middle
+        assert (folder / "state.safetensors").exists() == (kill.moment != "old one moved"), kill
+        assert status_of(lambda folder=folder: go_on(folder), output) == 0, output.read_text()
+        assert_equal_runs(uninterrupted, folder, log=False)
+        assert not list(folder.glob(".*.tmp")), "what the dead process left is swept away"
+    in_save = sum(isinstance(kill.moment, str) for kill in planned)
+    assert not any(kill.iteration % 4 == 0 or kill.iteration % 5 == 0 for kill in planned)
+    result = "resumed: state, networks, sheets and statistics equal those of the uninterrupted run, bit for bit"
+    ledger.add("kill -9 between writing, syncing and renaming a state", in_save, result)
+    ledger.add("kill -9 somewhere within an iteration", len(planned) - in_save, result)
+
+
+def test_killed_before_the_first_state(tmp_path):
+    """There is nothing to go on from, and the user is told so."""
+    kill = Kill(SAVES[0], "synced")
+    assert status_of(lambda: run_until(kill, tmp_path), tmp_path.with_suffix(".txt")) == -signal.SIGKILL
+    with pytest.raises(FileNotFoundError, match=r"the run stopped before it was first saved; start it anew"):
+        resume(next(tmp_path.iterdir()))
