@@ -11,6 +11,7 @@ from imaging.fitting import FILTERS, TRANSFORMS, Filter, Transform
 from imaging.grid import FORMATS, save_image
 from imaging.inspection import Inspection, inspect
 from imaging.partial import pending, place_of
+from imaging.shards.layout import Layout, is_shard_dest
 from imaging.sizes import spell
 from imaging.transforms import NAMES
 from torch_utils.cli import Command, Group, Size, counted, option, progress, say, terminable
@@ -21,6 +22,7 @@ Examples:
   python dataset_tool.py --source photos --dest photos-256x256.zip --resolution 256x256
   python dataset_tool.py --source animals.zip --dest animals.zip --resolution 128x96 --labels folders --overwrite
   python dataset_tool.py --source cifar-10-python.tar.gz --dest cifar10.zip
+  python dataset_tool.py --source photos --dest 'photos-%06d.tar' --shard-size 5000 --resolution 256x256
   python dataset_tool.py --source clip.mp4 --every 10 --dest clip.zip --resolution 512x288 --transform pad
   python dataset_tool.py inspect photos --sheet photos.png
 
@@ -74,7 +76,18 @@ def main() -> None:
 @LABELS
 @EVERY
 @option(
-    "--dest", required=True, type=click.Path(), group="Output", help="ZIP to write; without .zip at its end, a folder"
+    "--dest",
+    required=True,
+    type=click.Path(),
+    group="Output",
+    help="ZIP to write, or shards such as x-{0000..0009}.tar or x-%06d.tar; with another end, a folder",
+)
+@option(
+    "--shard-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    group="Output",
+    help="images in each shard of x-%06d.tar (1000 unless given)",
 )
 @option(
     "--resolution", type=Size(), group="Output", help="size in pixels; not needed if all images have one valid size"
@@ -103,6 +116,7 @@ def convert_command(
     labels: str,
     every: int,
     dest: str,
+    shard_size: int | None,
     resolution: tuple[int, int] | None,
     transform: Transform,
     resize_filter: Filter,
@@ -117,7 +131,11 @@ def convert_command(
     Broken ones are named and left out. When it is interrupted, the same command goes on. `inspect` looks at a set.
     """
     check_dest(Path(source), Path(dest), overwrite)
-    options = Options(resolution, transform, resize_filter, labels, max_images, duplicates, every)
+    if is_shard_dest(dest):
+        Layout(dest, shard_size or 0).check_vacant()
+    elif shard_size:
+        raise ValueError(f"--shard-size is of shards, and --dest {dest} is none: leave it out, or write x-%06d.tar")
+    options = Options(resolution, transform, resize_filter, labels, max_images, duplicates, every, shard_size or 0)
     before = pending(Path(dest))
     try:
         with terminable():

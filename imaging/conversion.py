@@ -17,12 +17,15 @@ from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import read_label_file
 from imaging.labels import UNUSED, Labels, from_folders, without
 from imaging.parallel import cores, ordered
+from imaging.partial import PartialArchive
+from imaging.shards.layout import is_shard_dest
+from imaging.shards.partial import PartialShards
 from imaging.sizes import spell
 from imaging.sources.jobs import Job, Work, content_of, jobs
 from imaging.sources.recognition import open_source
 from imaging.sources.source import Source, picture
 from imaging.survey import Track, common_mode, nothing_left, survey
-from imaging.writing import Outcome, open_writer
+from imaging.writing import Outcome, Writer
 
 TWINS = 20  # pairs of equal pictures that are named
 FORMAT = 1  # of what an interrupted run leaves
@@ -35,7 +38,8 @@ class Options:
 
     `size` is (height, width); without it they must share a valid one already. `labels` is "auto" (those of the format,
     or of dataset.json), "none", "folders" or the path of a CSV or JSON file. `duplicates`: pictures with the pixels of
-    an earlier one are counted ("report"), left out ("drop") or not looked for ("keep").
+    an earlier one are counted ("report"), left out ("drop") or not looked for ("keep"). `shard_size`: pictures
+    in each shard that is written, where `dest` leaves that open; 0 takes the usual number.
     """
 
     size: tuple[int, int] | None = None
@@ -45,6 +49,7 @@ class Options:
     max_images: int = 0
     duplicates: Literal["report", "drop", "keep"] = "report"
     every: int = 1
+    shard_size: int = 0
 
 
 @dataclass
@@ -92,7 +97,7 @@ def convert(
     opened = open_source(source, options.every)
     taken = take(opened, options.labels)
     chosen = choose(len(opened.names), options.max_images)
-    writer = open_writer(Path(dest), _plan(opened, taken, options), restart)
+    writer = _open_writer(Path(dest), _plan(opened, taken, options), options, restart)
     resumes = writer.settled is not None
     workers = workers or cores()
     if writer.settled is None:
@@ -117,6 +122,13 @@ def convert(
         if taken.class_names:
             writer.about["class_names"] = taken.class_names
     return report
+
+
+def _open_writer(dest: Path, plan: dict[str, Any], options: Options, restart: bool) -> Writer:
+    """The writer for the form of `dest`. Nothing is written before its `with` block."""
+    if is_shard_dest(str(dest)):
+        return PartialShards(dest, plan, options.shard_size, restart)
+    return PartialArchive(dest, plan, restart)
 
 
 def take(source: Source, choice: str) -> Labels:
@@ -205,6 +217,7 @@ def _plan(source: Source, taken: Labels, options: Options) -> dict[str, Any]:
             "--max-images": options.max_images,
             "--duplicates": options.duplicates,
             "--every": options.every,
+            "--shard-size": options.shard_size,
         },
         "source": source.identity(),
         "labels": labels,

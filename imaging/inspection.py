@@ -15,6 +15,7 @@ from imaging.duplicates import Seen, digest
 from imaging.grid import PAPER, sheet
 from imaging.labels import Labels
 from imaging.parallel import cores, ordered
+from imaging.shards.pattern import is_shards
 from imaging.sources.archives import open_pictures
 from imaging.sources.jobs import Job, Work, content_of, jobs
 from imaging.sources.recognition import open_source
@@ -107,7 +108,7 @@ def inspect(
     with closing(ordered(looking, everything, workers or cores(), TOGETHER)) as looked:
         for each in track(looked, len(source.names), "looking"):
             _enter(found, source, each, seen)
-    found.fingerprint, found.unfit = _as_training_set(Path(path), labels)
+    found.fingerprint, found.unfit = _as_training_set(str(path), labels)
     return found
 
 
@@ -157,16 +158,17 @@ def _tile(image: Image.Image) -> Image.Image:
     return tile
 
 
-def _as_training_set(path: Path, labels: str) -> tuple[str | None, str]:
+def _as_training_set(path: str, labels: str) -> tuple[str | None, str]:
     """The fingerprint under which train.py knows the set; or why it does not take it."""
     if labels not in ("auto", "none", "folders"):
         return None, "its labels are in a file of their own: convert it"
     try:
-        open_pictures(path)
+        if not is_shards(path):
+            open_pictures(Path(path))
     except ValueError:
-        return None, "train.py reads folders and ZIPs: convert it"
+        return None, "train.py reads folders, ZIPs and shards: convert it"
     try:
         choice = cast(Literal["auto", "none", "folders"], labels)
-        return open_dataset(DataConfig(path=str(path), labels=choice)).fingerprint, ""
+        return open_dataset(DataConfig(path=path, labels=choice)).fingerprint, ""
     except ValueError as error:
         return None, str(error)

@@ -133,7 +133,11 @@ class PartialArchive(Writer):
             return False
         if found.crc is None or found.size is None:
             return True
-        entry = Entry(picture_name(self._written), found.crc, found.size, self._end)
+        return self._holds(found.crc, found.size, found.outcome)
+
+    def _holds(self, crc: int, size: int, outcome: Outcome) -> bool:
+        """Whether the next picture, of which the journal says this, is there; if so, the one after it is the next."""
+        entry = Entry(picture_name(self._written), crc, size, self._end)
         there = self._pictures if is_zip_name(self.dest) else self._pictures / entry.name
         wanted = entry.end if is_zip_name(self.dest) else entry.size
         if not there.exists() or there.stat().st_size < wanted:

@@ -1,7 +1,7 @@
-"""What a conversion writes to: the interface of writers, and which one a destination asks for."""
+"""What a conversion writes to: the interface of writers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -42,13 +42,3 @@ class Writer(ABC):
 
     @abstractmethod
     def __exit__(self, *failure: Any) -> None: ...
-
-
-def open_writer(dest: Path, plan: Mapping[str, Any], restart: bool = False) -> Writer:
-    """The writer for the form of `dest`: a ZIP or a folder. Nothing is written before its `with` block.
-
-    `plan` is all that the result depends on; ValueError when an interrupted run had another, unless `restart`.
-    """
-    from imaging.partial import PartialArchive
-
-    return PartialArchive(dest, plan, restart)

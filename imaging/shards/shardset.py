@@ -19,7 +19,7 @@ from imaging.shards.opening import ChangedError, Opened, open_shard
 from imaging.shards.order import WINDOW, ShardOrder
 from imaging.shards.pattern import find_shards, prefix
 from imaging.shards.store import Store
-from imaging.shards.survey import are_labelled, notes_on_modes, one_size, run_name
+from imaging.shards.survey import are_labelled, names_of_classes, notes_on_modes, one_size, run_name
 from imaging.shards.table import name_at
 from imaging.transforms import richest
 
@@ -145,8 +145,7 @@ class ShardSet(ImageSet):
             else:
                 counts.update(self._opened(number).table.labels[: self.samples[number]].tolist())
         count = 1 + max(max(row.labels or [0]) for row in index.shards)  # of the whole set
-        names = index.class_names or ()
-        names = names if len(names) >= count else tuple(map(str, range(count)))
+        names = names_of_classes(index, count)
         values = np.array([counts[i] for i in range(len(names))], dtype=np.int64)
         return Classes(names, values, note_on("labels from the shards", values))
 

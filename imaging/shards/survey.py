@@ -5,7 +5,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from imaging.shards.index import Row, header_of
+from imaging.shards.index import Index, Row, header_of
 from imaging.shards.opening import open_file
 from imaging.shards.pattern import Shard, prefix
 from imaging.shards.store import Store
@@ -23,6 +23,12 @@ def are_labelled(rows: Sequence[Row]) -> bool:
             f"{with_labels[0]} has labels and {without} has none: label the samples of all shards, or use --labels none"
         )
     return bool(with_labels)
+
+
+def names_of_classes(index: Index | None, count: int) -> tuple[str, ...]:
+    """Those that the index gives, if they are enough for so many classes, or else their numbers."""
+    given = index.class_names if index is not None else None
+    return given if given is not None and len(given) >= count else tuple(map(str, range(count)))
 
 
 def one_size(pattern: str, shards: Sequence[Shard], rows: Sequence[Row], store: Store) -> tuple[int, int]:

@@ -9,15 +9,17 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from imaging.picture import SOURCE_SUFFIXES
+from imaging.shards.pattern import is_pattern
 from imaging.sources import lsun, mnist, parquet, tfrecords, video
 from imaging.sources.archives import open_pictures
 from imaging.sources.cifar import is_cifar, open_cifar
+from imaging.sources.shards import ShardSource, has_labels_beside
 from imaging.sources.source import Source
-from imaging.sources.tar import DAMAGE, TAR_MAGIC, open_tar
+from imaging.sources.tar import DAMAGE, TAR_MAGIC, is_plain_tar, open_tar
 
 FORMATS = (
-    "a folder, ZIP or tar file of images, CIFAR, MNIST (idx), LSUN (lmdb), TFRecords of the official data sets, "
-    "Hugging Face parquet or a video"
+    "a folder, ZIP or tar file of images, WebDataset shards, CIFAR, MNIST (idx), LSUN (lmdb), TFRecords of the "
+    "official data sets, Hugging Face parquet or a video"
 )
 PACKERS: dict[bytes, Callable[[Path], object]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 MOST_BEFORE_CIFAR = 3  # members of a tar that are looked at
@@ -29,6 +31,8 @@ def open_source(path: str | Path, every: int = 1) -> Source:
     FileNotFoundError when nothing is there; ValueError when the format is none of `FORMATS`, when `every` does not
     apply, or when what is there is damaged.
     """
+    if is_pattern(str(path)):
+        return _only_videos(ShardSource(str(path)), every)
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: give a ZIP or a folder of images")
@@ -38,8 +42,12 @@ def open_source(path: str | Path, every: int = 1) -> Source:
         raise ValueError(
             f"{error.filename or path} may not be read: change its permissions, or give another"
         ) from error
+    return _only_videos(source, every)
+
+
+def _only_videos(source: Source, every: int) -> Source:
     if every != 1 and not isinstance(source, video.VideoSource):
-        raise ValueError(f"--every picks frames of a video, and {path} is {source.kind}: leave it out")
+        raise ValueError(f"--every picks frames of a video, and {source.path} is {source.kind}: leave it out")
     return source
 
 
@@ -72,6 +80,8 @@ def _file(path: Path, every: int) -> Source:
     if start.startswith(mnist.IMAGES):
         return mnist.open_mnist(path)
     if start[257:].startswith(TAR_MAGIC):
+        if is_plain_tar(path) and has_labels_beside(path):
+            return ShardSource(str(path))
         return open_cifar(path) if _packs_cifar(path) else open_tar(path)
     if start.startswith(b"PAR1"):
         return parquet.open_parquet(path)

@@ -11,6 +11,7 @@ from imaging.pixels import to_pil
 from imaging.shards.writer import ShardWriter
 from tests.commands import refused, run, tiny_sets
 from tests.training import runs
+from tests.training.test_processes import AT_ONCE, assert_same_learning, together
 from tests.training.test_resume import assert_equal_runs
 from torch_utils import checkpoint
 
@@ -117,18 +118,7 @@ def test_what_is_refused(tmp_path, arguments, sentence):
 
 
 def test_two_processes_share_the_batch_of_one(tmp_path, settings):
-    from tests.training.test_processes import COMPARABLE, launch
-
-    comparable = {name.replace("__", "."): value for name, value in COMPARABLE.items()}
-    sets = [f"--set={name}={value}" for name, value in runs.tiny(**(comparable | settings)).items()]
-    folders = []
-    for processes in (1, 2):
-        launch(processes, "train.py", "--outdir", str(tmp_path / f"runs{processes}"), *sets)
-        folders += (tmp_path / f"runs{processes}").iterdir()
-    (a, about_a), (b, about_b) = (checkpoint.load(folder / "state.safetensors") for folder in folders)
-    assert (about_a["world"], about_b["world"]) == (1, 2) and about_a["data"] == about_b["data"]
-    moments = [key for key in a if "exp_avg_sq" in key and bool(a[key].any())]
-    assert len(moments) > 20
-    for key in moments:
-        difference = (a[key] - b[key]).abs().max()
-        assert difference <= 1e-4 * a[key].abs().max(), "gradients of other images would differ"
+    options = {name.replace("__", "."): value for name, value in AT_ONCE.items()} | settings
+    one, two = runs.train(tmp_path / "alone", **options), together(tmp_path, 2, **options)
+    assert_same_learning(one, two)
+    assert (one / "reals.png").read_bytes() == (two / "reals.png").read_bytes()

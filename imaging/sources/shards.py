@@ -1,0 +1,85 @@
+"""WebDataset shards, here or behind a URL: `x-{0000..0009}.tar`, `x-*.tar`, or one tar with a .cls for each picture."""
+
+import hashlib
+import tarfile
+from pathlib import Path
+
+import numpy as np
+
+from imaging.labels import Labels, without
+from imaging.picture import Header
+from imaging.shards.index import header_of, read_beside
+from imaging.shards.opening import open_file
+from imaging.shards.pattern import Shard, find_shards
+from imaging.shards.store import Store
+from imaging.shards.survey import names_of_classes
+from imaging.shards.table import UNLABELLED, Member, Table, read_table
+from imaging.sources.source import Source
+from imaging.sources.tar import DAMAGE
+
+LOOKED_AT = 4  # members of a tar, among which a label would lie
+
+
+class ShardSource(Source):
+    """The pictures of some shards; .cls and .json files give the labels."""
+
+    kind = "shards"
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.shards = find_shards(pattern)
+        self.store = Store(self.shards, 1)
+        names: list[str] = []
+        tables = [self._table(shard, labelled=False, names=names) for shard in self.shards]
+        self._starts = np.cumsum([0] + [len(table.sizes) for table in tables[:-1]])
+        self._offsets = np.concatenate([table.offsets for table in tables])
+        self._sizes = np.concatenate([table.sizes for table in tables])
+        super().__init__(Path(pattern), names)
+
+    def read(self, index: int) -> bytes:
+        shard = self._shard(index)
+        with open_file(self.store.path(shard), shard.url) as file:
+            file.seek(int(self._offsets[index]))
+            return file.read(int(self._sizes[index]))
+
+    def header_of(self, index: int) -> Header:
+        shard, (key, _, kind) = self._shard(index), self.names[index].rpartition(".")
+        with open_file(self.store.path(shard), shard.url) as file:
+            return header_of(file, Member(key, kind, int(self._offsets[index]), int(self._sizes[index])), shard.url)
+
+    def labels(self) -> Labels:
+        values = np.concatenate([self._table(shard, labelled=True).labels for shard in self.shards])
+        unlabelled = (values == UNLABELLED).nonzero()[0]
+        if len(unlabelled) == len(values):
+            return without(len(values), "the set is unlabelled, for it has no .cls files")
+        if len(unlabelled):
+            raise ValueError(
+                f"{self.names[unlabelled[0]]} has no label, and others have: label all pictures, or use --labels none"
+            )
+        index, _ = read_beside(self.pattern, self.shards)
+        return Labels(values, names_of_classes(index, int(values.max()) + 1), "labels from the shards")
+
+    def identity(self) -> str:
+        return hashlib.sha256(repr(self.shards).encode()).hexdigest()
+
+    def _shard(self, index: int) -> Shard:
+        return self.shards[int(np.searchsorted(self._starts, index, side="right")) - 1]
+
+    def _table(self, shard: Shard, labelled: bool, names: list[str] | None = None) -> Table:
+        with open_file(self.store.path(shard), shard.url) as file:
+
+            def look(picture: Member) -> None:
+                if names is not None:
+                    names.append(f"{shard.name}/{picture.name}")
+
+            return read_table(file, shard.url, labelled, look)
+
+
+def has_labels_beside(path: Path) -> bool:
+    """Whether a plain tar begins like a shard: with a picture and its .cls."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            members = [member for _ in range(LOOKED_AT) if (member := tar.next()) is not None]
+    except DAMAGE:
+        return False  # whoever opens it will say what is wrong
+    return any(member.name.endswith(".cls") for member in members)

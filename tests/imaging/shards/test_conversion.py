@@ -1,0 +1,144 @@
+"""Shards made by dataset_tool.py, and of shards."""
+
+import shlex
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import dataset_tool
+from imaging.conversion import Options, convert
+from imaging.dataset import DataConfig, open_dataset
+from imaging.partial import place_of
+from imaging.shards.writer import ShardWriter
+from tests.commands import refused
+from tests.imaging.pictures import picture, write_folder
+from tests.imaging.shards.tars import write_shards, write_tar
+
+COUNT = 20
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Of 2 classes; one picture is broken, and one comes twice."""
+    files = {f"{'ab'[i % 2]}/{i:02d}.png": picture(20, 18, seed=i % 19) for i in range(COUNT)}
+    return write_folder(tmp_path / "photos", files | {"a/04.png": b"nothing"})
+
+
+OPTIONS = Options((16, 16), labels="folders", shard_size=4)
+
+
+def opened(path, **options):
+    return open_dataset(DataConfig(path=str(path), **options))
+
+
+def tool(*arguments):
+    return CliRunner().invoke(dataset_tool.main, list(map(str, arguments)), prog_name="dataset_tool.py")
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def same_items(a, b):
+    assert len(a) == len(b) and a.class_names == b.class_names
+    return all(np.array_equal(a[i][0], b[i][0]) and a[i][1] == b[i][1] for i in range(len(a)))
+
+
+@pytest.mark.parametrize("dest", ["x-%04d.tar", "x-{0..4}.tar", "x.tar"])
+def test_shards_hold_what_a_zip_holds(tmp_path, folder, dest):
+    size = ["--shard-size", "4"] if "%" in dest else []
+    common = ["--source", folder, "--resolution", "16x16", "--labels", "folders"]
+    for each in (["--dest", tmp_path / "x.zip"], ["--dest", tmp_path / "s" / dest, *size]):
+        done = tool(*common, *each)
+        assert done.exit_code == 0, done.output
+        assert f"wrote {COUNT - 1} RGB images of 16x16" in done.output
+    shards = opened(tmp_path / "s" / (dest if "%" not in dest else "x-{0000..0004}.tar"))
+    archive = opened(tmp_path / "x.zip")
+    if dest == "x-{0..4}.tar":  # dealt in turn
+        order = [i for shard in range(5) for i in range(shard, COUNT - 1, 5)]
+        assert all(np.array_equal(shards[k][0], archive[i][0]) for k, i in enumerate(order))
+        assert shards.label_counts.tolist() == archive.label_counts.tolist()
+    else:
+        assert same_items(shards, archive)
+    assert shards.class_names == ("a", "b") and not place_of(tmp_path / "s" / dest).exists()
+
+
+@pytest.mark.parametrize("dest", ["x-%04d.tar", "x-{0..4}.tar"])
+def test_an_interrupted_conversion_goes_on(tmp_path, folder, dest, monkeypatch):
+    """Killed at every picture in turn, it ends with the same bytes, the index included."""
+    options = OPTIONS if "%" in dest else Options((16, 16), labels="folders")
+    convert(folder, tmp_path / "whole" / dest, options, workers=1)
+    monkeypatch.setattr("imaging.partial.SYNC_SECONDS", 0.0)
+
+    def stopping(items, total, label):
+        for done, item in enumerate(items):
+            if label == "writing" and done == 3:
+                raise KeyboardInterrupt
+            yield item
+
+    resumed = []
+    for _ in range(COUNT):
+        try:
+            report = convert(folder, tmp_path / "parts" / dest, options, workers=1, track=stopping)
+            break
+        except KeyboardInterrupt:
+            (place,) = (tmp_path / "parts").iterdir()
+            for shard in (place / "pictures").iterdir():  # what was being written when the power went
+                with shard.open("ab") as file:
+                    file.write(b"half a sample")
+            resumed.append(1)
+    assert len(resumed) > 3 and report.resumed > 10
+    assert files(tmp_path / "whole") == files(tmp_path / "parts")
+    assert len(files(tmp_path / "whole")) == 6
+
+
+def test_the_index_is_that_of_the_writer(tmp_path, folder):
+    convert(folder, tmp_path / "a.zip", OPTIONS.__class__((16, 16), labels="folders"), workers=1)
+    archive = opened(tmp_path / "a.zip")
+    convert(folder, tmp_path / "tool" / "x-%d.tar", OPTIONS, workers=1)
+    from imaging.pixels import to_pil
+
+    with ShardWriter(tmp_path / "writer" / "x-%d.tar", 4) as writer:
+        for pixels, label in (archive[i] for i in range(len(archive))):
+            writer.add(to_pil(pixels), label)
+        writer.about["class_names"] = archive.class_names
+    assert files(tmp_path / "tool") == files(tmp_path / "writer")
+
+
+def test_shards_are_a_source(tmp_path):
+    pattern = write_shards(tmp_path / "set", [3, 4, 5])
+    done = tool("--source", pattern, "--dest", tmp_path / "x.zip")
+    assert done.exit_code == 0, done.output
+    assert same_items(opened(pattern), opened(tmp_path / "x.zip"))
+    done = tool("--source", tmp_path / "set" / "x-0001.tar", "--dest", tmp_path / "one.zip")
+    assert done.exit_code == 0, done.output
+    assert opened(tmp_path / "one.zip").label_counts.tolist() == [2, 1, 1], "its .cls files are its labels"
+    seen = tool("inspect", pattern).output
+    assert "is shards of 12 images" in seen and opened(pattern).fingerprint in seen
+
+
+def test_the_mending_command_mends(tmp_path):
+    write_tar(tmp_path / "x-0.tar", {"0.png": picture(32, 16), "0.cls": b"1", "1.png": picture(32, 16), "1.cls": b"0"})
+    write_tar(tmp_path / "x-1.tar", {"2.png": picture(100, 90), "2.cls": b"1"})
+    with pytest.raises(ValueError) as error:
+        opened(tmp_path / "x-{0..1}.tar")
+    command = shlex.split(str(error.value).split("`")[1])
+    assert command[:2] == ["python", "dataset_tool.py"]
+    done = tool(*command[2:])
+    assert done.exit_code == 0, done.output
+    mended = opened(tmp_path / "x-32x16-*.tar")
+    assert len(mended) == 3 and mended.label_counts.tolist() == [1, 2]
+
+
+def test_what_is_refused(tmp_path, folder):
+    common = ["--source", folder, "--resolution", "16x16"]
+    shards = tmp_path / "s" / "x-%d.tar"
+    assert "--shard-size is of shards, and --dest" in refused(tool(*common, "--dest", "x.zip", "--shard-size", 5))
+    assert "leave --shard-size out" in refused(tool(*common, "--dest", "x-{0..3}.tar", "--shard-size", 5))
+    assert tool(*common, "--dest", shards).exit_code == 0
+    assert "is there already: remove the old shards and their index" in refused(tool(*common, "--dest", shards))
+    assert "fewer than the 51 shards" in refused(tool(*common, "--dest", tmp_path / "y-{0..50}.tar"))
+    assert "--every picks frames of a video" in refused(
+        tool("--source", tmp_path / "s" / "x-*.tar", "--dest", tmp_path / "z.zip", "--every", 2)
+    )
