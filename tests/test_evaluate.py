@@ -1,0 +1,144 @@
+"""evaluate.py, and --metrics of train.py, called as from a shell."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+
+import evaluate
+from imaging.dataset import DataConfig, open_dataset
+from metrics import detectors
+from tests.commands import refused, run, tiny_sets, train_on, zipped
+from tests.networks import save_tiny
+from torch_utils import download
+
+
+class Eye(torch.nn.Module):
+    """With the calls of the official Inception."""
+
+    def forward(self, pixels: Tensor, return_features: bool = False, no_output_bias: bool = False) -> Tensor:
+        means = pixels.float().mean(dim=(2, 3))
+        return means if return_features else torch.softmax(means, dim=1)
+
+
+@pytest.fixture(autouse=True)
+def _own_places(monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "FOLDER", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def eye(tmp_path):
+    torch.jit.script(Eye()).save(tmp_path / "eye.pt")
+    return f"inception={tmp_path / 'eye.pt'}"
+
+
+def _evaluate(*arguments):
+    return CliRunner().invoke(evaluate.main, [*map(str, arguments), "--device", "cpu"], prog_name="evaluate.py")
+
+
+def _lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_judges_the_newest_network_of_a_run_against_what_it_learnt_from(tmp_path, eye):
+    data = zipped(tmp_path / "set.zip", count=12)
+    trained = train_on(data, tmp_path, "--max-images", "6", "--mirror", "--metrics", "swd20")
+    assert trained.exit_code == 0, trained.output
+    (folder,) = (tmp_path / "runs").iterdir()
+    before = _lines(folder)
+    result = _evaluate("--network", folder, "--metrics", "fid20_full,is20,swd20", "--detector", eye, "--seed", 3)
+    assert result.exit_code == 0, result.output
+    lines = _lines(folder)
+    assert lines[: len(before)] == before
+    names = ["fid20_full", "is20_mean", "is20_std", "swd20"]
+    assert [line["metric"] for line in lines[len(before) :]] == names
+    whole = open_dataset(DataConfig(path=str(data), mirror=True))  # all images, mirrored as it learnt
+    assert lines[-1]["fingerprint"] == whole.fingerprint == before[0]["fingerprint"]
+    assert lines[-1]["seen"] == 20 and lines[-1]["seed"] == 3 and lines[-1]["count"] == 20
+    assert lines[-1]["network"].startswith("network-") and lines[-1]["command"].startswith("python evaluate.py")
+    assert [line.split()[0] for line in result.stdout.splitlines()[-4:]] == names
+    events = EventAccumulator(str(folder)).Reload()
+    curve = events.Scalars("metrics/fid20_full")
+    assert [point.step for point in curve] == [20] and curve[0].value == pytest.approx(lines[-4]["value"])
+    assert {"metrics/swd20", "metrics/is20_std"} <= set(events.Tags()["scalars"])
+
+
+def test_judges_pictures_and_prints_json(tmp_path):
+    data, images = zipped(tmp_path / "set.zip", count=12), zipped(tmp_path / "made.zip", count=12)
+    result = _evaluate("--images", images, "--data", data, "--metrics", "swd12", "--json", "--outdir", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert found["results"] == {"swd12": 0} and found["folder"] == str(tmp_path / "out")
+    (line,) = _lines(tmp_path / "out")
+    assert line["seen"] is None and line["network"] == str(images) and line["value"] == 0
+
+
+def test_a_network_by_itself_writes_to_out(tmp_path):
+    network = save_tiny(tmp_path / "network.safetensors", classes=5)
+    result = _evaluate("--network", network, "--data", "demo:16", "--metrics", "swd20")
+    assert result.exit_code == 0, result.output
+    assert _lines(tmp_path / "out")[0]["seen"] == 1500
+
+
+def test_says_what_is_missing(tmp_path, monkeypatch):
+    network = save_tiny(tmp_path / "network.safetensors")
+    said = {
+        "what is to be judged: give --network or --images, one of them": ["--data", "demo:16"],
+        "against which images: give --data, since nothing here says what was learnt from": ["--network", network],
+        "--metrics none leaves nothing to do: name some, such as fid50k_full or swd": ["--metrics", "none"],
+        "--detector vgg16: none of the metrics asks for it; leave it out": [
+            "--network", network, "--data", "demo:16", "--metrics", "swd20", "--detector", "vgg16=x",
+        ],
+    }  # fmt: skip
+    for words, arguments in said.items():
+        assert refused(_evaluate(*arguments)) == words
+    both = refused(_evaluate("--network", network, "--images", tmp_path, "--data", "demo:16"))
+    assert both == "what is to be judged: give --network or --images, one of them"
+
+
+def test_offline_the_file_and_its_place_are_named(tmp_path, monkeypatch):
+    known = detectors.PUBLISHED["inception"]
+    gone = detectors.Published(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
+    monkeypatch.setitem(detectors.PUBLISHED, "inception", gone)
+    network = save_tiny(tmp_path / "network.safetensors")
+    words = " ".join(refused(_evaluate("--network", network, "--data", "demo:16")).split())
+    assert words.startswith(f"cannot download {known.file} from http://127.0.0.1:9/gone.pth (")
+    assert "fetch it elsewhere and put it at " in words and words.endswith(
+        "or take a metric that needs none, such as swd"
+    )
+
+
+def test_training_with_metrics_that_cannot_be_taken_does_not_begin(tmp_path, monkeypatch):
+    known = detectors.PUBLISHED["inception"]
+    gone = detectors.Published(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
+    monkeypatch.setitem(detectors.PUBLISHED, "inception", gone)
+    data = zipped(tmp_path / "set.zip")
+    assert refused(train_on(data, tmp_path, "--metrics", "fid5k_full")).startswith("cannot download ")
+    assert refused(train_on(data, tmp_path, "--metrics", "swd,best")).startswith(
+        "there is no metric 'best': take some of"
+    )
+    assert refused(train_on(data, tmp_path, "--metrics", "none", "--detector", "vgg16=x")) == (
+        "--detector does not apply, since --metrics is none: leave it out"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_metrics_may_change_when_a_run_is_resumed(tmp_path):
+    data = zipped(tmp_path / "set.zip")
+    assert train_on(data, tmp_path, "--metrics", "none").exit_code == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert not (folder / "metrics.jsonl").exists()
+    result = run("--resume", str(folder), "--kimg", "0.04", "--metrics", "swd20")
+    assert result.exit_code == 0, result.output
+    assert [line["metric"] for line in _lines(folder)] == ["swd20"] and (folder / "best.safetensors").is_file()
+
+
+def test_real_data_sets_are_judged_without_being_asked_and_the_demo_is_not(tmp_path):
+    shown = run("--data", str(zipped(tmp_path / "set.zip")), "--dry-run", *tiny_sets(preset="auto"))
+    assert "swd1k" in shown.output
+    shown = run("--dry-run", "--data", "demo:16")
+    assert any(line.split()[:2] == ["metrics", "none"] for line in shown.output.splitlines())
