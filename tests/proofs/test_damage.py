@@ -1,0 +1,164 @@
+"""Damaged files of every format that is read: one sentence, and neither a traceback nor a hang."""
+
+import io
+import json
+import random
+import signal
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imaging.dataset import DataConfig, open_dataset
+from models.families import read_network
+from tests.proofs.damage import damaged, odd_text
+from tests.training.runs import train
+from torch_utils import runs
+from training.run import read_state
+
+SECONDS = 20  # after which a file counts as a hang
+COUNT = 8
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file: how a whole one is damaged, what still passes for one, and what reads it to the last byte."""
+
+    name: str
+    damage: Callable[[random.Random], bytes]
+    passes: Callable[[Path], bool]
+    read: Callable[[Path], Any]
+    suffix: str
+
+
+def picture(index: int, kind: str) -> bytes:
+    pixels = np.random.RandomState(index).randint(0, 256, (16, 16, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def contents() -> dict[str, bytes]:
+    kinds = ["PNG", "JPEG", "WEBP"]
+    files = {f"00000/img{i:08d}.{kinds[i % 3].lower()}": picture(i, kinds[i % 3]) for i in range(COUNT)}
+    return files | {"dataset.json": json.dumps(index_of(files)).encode()}
+
+
+def index_of(names: Any) -> dict[str, Any]:
+    return {"labels": [[name, i % 3] for i, name in enumerate(names)], "class_names": ["a", "b", "c"]}
+
+
+def zipped(files: dict[str, bytes], packed: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return buffer.getvalue()
+
+
+def damaged_zip(chance: random.Random) -> bytes:
+    """Half of them in their frame, half in the files within, whose sums are right."""
+    files = contents()
+    if chance.random() < 0.5:
+        return damaged(zipped(files, chance.random() < 0.5), chance, first=4)
+    name = chance.choice(list(files))
+    return zipped(files | {name: damaged(files[name], chance, first=chance.choice([0, 16]))})
+
+
+def damaged_labels(chance: random.Random) -> bytes:
+    """Valid JSON in a whole ZIP, with something strange in it; now and then no JSON at all."""
+    files = contents()
+    index = index_of([name for name in files if name != "dataset.json"])
+    text = odd_text(index, chance) if chance.random() < 0.8 else damaged(json.dumps(index).encode(), chance)
+    return zipped(files | {"dataset.json": text})
+
+
+def is_labelled(path: Path) -> bool:
+    try:
+        json.loads(zipfile.ZipFile(path).read("dataset.json"))
+    except ValueError:
+        return False
+    return True
+
+
+def is_tensors(path: Path) -> bool:
+    """Whether the list of tensors is whole, with which the file begins."""
+    data = path.read_bytes()
+    try:
+        return bool(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]))
+    except ValueError:
+        return False
+
+
+def read_set(path: Path) -> None:
+    dataset = open_dataset(DataConfig(path=str(path)))
+    for index in range(len(dataset)):
+        pixels, label = dataset[index]
+        assert pixels.shape == (dataset.channels, dataset.height, dataset.width) and label < max(dataset.classes, 1)
+
+
+def read_tensors(path: Path) -> None:
+    if "network" in path.name:
+        for part in ("G_ema", "D"):
+            read_network(path).part(part)
+    else:
+        read_state(runs.Resumable(path.parent, path, None))
+
+
+@pytest.fixture(scope="module")
+def formats(tmp_path_factory) -> list[Format]:
+    run = train(tmp_path_factory.mktemp("run"), pace__kimg=0.02)
+    state, network = (run / "state.safetensors").read_bytes(), next(run.glob("network-*0.safetensors")).read_bytes()
+
+    def within(data: bytes) -> Callable[[random.Random], bytes]:
+        head = 8 + int.from_bytes(data[:8], "little")  # of the list of tensors
+        return lambda chance: damaged(data, chance, first=head if chance.random() < 0.7 else 0)
+
+    return [
+        Format("ZIP of images", damaged_zip, zipfile.is_zipfile, read_set, ".zip"),
+        Format("labels", damaged_labels, is_labelled, read_set, "-labels.zip"),
+        Format("state of a run", within(state), is_tensors, read_tensors, "-state.safetensors"),
+        Format("network", within(network), is_tensors, read_tensors, "-network.safetensors"),
+    ]
+
+
+@contextmanager
+def limited(what: str) -> Iterator[None]:
+    def late(*ignored: object) -> None:
+        raise AssertionError(f"{what} hangs")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs alarms")
+def test_damaged_files_get_a_sentence(formats, tmp_path, ledger):
+    for kind in formats:
+        count, recognised, refused = ledger.of(sample=500, whole=10_000) // len(formats), 0, 0
+        for number in range(count):
+            path = tmp_path / f"{number}{kind.suffix}"
+            path.write_bytes(kind.damage(random.Random(f"{kind.name} {number}")))
+            recognised += kind.passes(path)
+            with limited(f"{kind.name} {number}"):
+                try:
+                    kind.read(path)
+                except (ValueError, OSError) as error:  # of which every program makes one sentence, and ends with 2
+                    refused += 1
+                    text = str(error)
+                    assert "\n" not in text and path.stem in text and 20 < len(text) < 600, (number, text)
+            path.unlink()
+        assert recognised >= count / 2, f"{kind.name}: {recognised} of {count} are damaged past the header"
+        assert refused >= count / 3, "most wounds are found"
+        proved = f"no traceback, no hang; {refused:,} refused in a sentence, the others are whole where it matters"
+        ledger.add(f"damaged {kind.name}, {recognised:,} of them past the header", count, proved)
