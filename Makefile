@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test install install-dev check check-cuda clean
+.PHONY: demo test proof install install-dev check check-cuda clean
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
@@ -48,6 +48,10 @@ check: install-dev
 test: check
 	@cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT INT TERM && \
 	TORCH_EXTENSIONS_DIR="$$cache" $(BIN)/python -m pytest -n 2
+
+# The long proofs, whole, and their summary in docs/faults.md; the tests run a sample of them.
+proof: install-dev
+	WRITE_PROOF=1 $(BIN)/python -m pytest --proof tests/proofs tests/training/test_processes.py
 
 # Compiles the CUDA files for every GPU, where nvcc is installed; the tests do so for the oldest and the latest.
 check-cuda: install

@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -85,7 +85,8 @@ def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | N
         _learn(plan, recipe, run, command, evaluate)
     except Exception as error:
         first = notices.first_error(_in_words(error, plan))
-        run.report.keep(f"process {first.process}: {first.text}" if notices.together() else first.text)
+        with suppress(OSError):  # the disk may be full: that is no news then
+            run.report.keep(f"process {first.process}: {first.text}" if notices.together() else first.text)
         run.show("stopped")
         raise
     finally:

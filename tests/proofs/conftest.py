@@ -47,7 +47,7 @@ def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Only a proof that held, and was asked for whole, is written down."""
-    if exitstatus == 0 and os.environ.get("WRITE_PROOF") and _ledgers:
+    if exitstatus == 0 and os.environ.get("WRITE_PROOF") and _ledgers and _ledgers[0].whole:
         text = PAGE.read_text(encoding="utf-8")
         before, _, rest = text.partition(BEGIN)
         PAGE.write_text(f"{before}{BEGIN}\n{_ledgers[0].table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")

@@ -49,7 +49,7 @@ def train(*launcher: str, outdir: Path, **more: object) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
-def test_gpus_names_the_process_that_was_killed(tmp_path):
+def test_gpus_names_the_process_that_was_killed(tmp_path, ledger):
     launcher = start([*train(outdir=tmp_path, pace__kimg=100), "--gpus", "2"])
     wait_for_ticks(tmp_path)
     os.kill(workers_of(launcher)[1], signal.SIGKILL)
@@ -58,6 +58,7 @@ def test_gpus_names_the_process_that_was_killed(tmp_path):
     told = output.partition("files go to")[2].splitlines()[1:]
     errors = [line for line in told if not line.startswith("kimg ")]
     assert errors == ["Error: process 1 was ended by SIGKILL, perhaps for want of memory: go on with --resume"]
+    ledger.add("kill -9 of one of 2 processes, `--gpus 2`", 1, "the run ends at once, with one sentence that names it")
 
 
 def test_gpus_stops_and_saves_on_an_interrupt(tmp_path):
@@ -81,7 +82,7 @@ def test_gpus_tells_a_mistake_once_and_ends_with_2(tmp_path):
 
 
 @pytest.mark.parametrize("processes", [2, 4])
-def test_torchrun_starts_killed_processes_again(tmp_path, processes):
+def test_torchrun_starts_killed_processes_again(tmp_path, ledger, processes):
     length = {"pace__kimg": 0.4, "pace__snap": 1, "pace__batch": 8}
     launcher = (*LAUNCHER, "--standalone", f"--nproc-per-node={processes}", "--max-restarts=1")
     whole = start(train(*launcher, outdir=tmp_path / "whole", **length))
@@ -94,6 +95,11 @@ def test_torchrun_starts_killed_processes_again(tmp_path, processes):
     assert killed.returncode == 0 and "resumed at kimg" in output, output
     (a,), (b,) = (tmp_path / "whole").iterdir(), (tmp_path / "killed").iterdir()
     assert_equal_runs(a, b, log=False)
+    ledger.add(
+        f"kill -9 of one of {processes} processes, `torchrun --max-restarts 1`",
+        1,
+        "started again, from the last state: equal to the uninterrupted run, bit for bit",
+    )
 
 
 def ip(*words: str) -> None:
@@ -125,7 +131,7 @@ def two_hosts() -> Iterator[list[list[str]]]:
 
 
 @pytest.mark.skipif(shutil.which("ip") is None, reason="needs iproute2")
-def test_two_hosts_learn_what_one_learns(tmp_path, two_hosts):
+def test_two_hosts_learn_what_one_learns(tmp_path, two_hosts, ledger):
     """Two machines of two processes, joined by nothing but a network and the disk, against four on one machine."""
     length = {"pace__kimg": 0.16, "pace__batch": 8}
 
@@ -146,3 +152,4 @@ def test_two_hosts_learn_what_one_learns(tmp_path, two_hosts):
     (a,), (b,) = (tmp_path / "one").iterdir(), (tmp_path / "two").iterdir()
     assert_equal_runs(a, b)
     assert json.loads((b / "stats.jsonl").read_text().splitlines()[-1])["seen"] == 160
+    ledger.add("two hosts of two processes, as network namespaces", 1, "equal to four processes on one, bit for bit")
