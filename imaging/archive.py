@@ -71,8 +71,10 @@ class Archive(ABC):
     def _blaming(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (OSError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            reason = getattr(error, "strerror", None) or (error.args or [type(error).__name__])[0]
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever damage leads to, in whichever decompressor
+            reason = _printable(getattr(error, "strerror", None) or str((error.args or [type(error).__name__])[0]))
             raise ValueError(f"{name} in {self.path} cannot be read: {reason}") from error
 
     @cached_property
@@ -120,10 +122,13 @@ class ZipArchive(Archive):
         self._owner = 0
         try:
             with zipfile.ZipFile(path) as container:
-                entries = [entry for entry in container.infolist() if not entry.is_dir()]
-        except (zipfile.BadZipFile, EOFError, UnicodeDecodeError, NotImplementedError) as error:
+                entries = [entry for entry in container.infolist() if entry.filename and not entry.is_dir()]
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # whatever a damaged directory leads to
             raise ValueError(
-                f"{path} is not a complete ZIP file ({error}): copy or make it again, or give a folder of images"
+                f"{path} is not a complete ZIP file ({_printable(str(error))}): "
+                f"copy or make it again, or give a folder of images"
             ) from error
         sizes = {entry.filename: entry.file_size for entry in entries}
         super().__init__(path, sizes, {entry.filename: entry.CRC for entry in entries}, suffixes)
@@ -275,6 +280,12 @@ def _is_hidden(name: str) -> bool:
 def _is_run(folder: Path) -> bool:
     """Whether training made the folder: its sheets of samples are PNGs, but no pictures to learn from."""
     return (folder / "config.json").is_file() and any((folder / n).is_file() for n in ("log.txt", "stats.jsonl"))
+
+
+def _printable(reason: str) -> str:
+    """What can be shown of a reason: some quote the bytes they stumbled on."""
+    line = (reason.splitlines() or [""])[0]
+    return line if len(line) <= 120 else f"{line[:120]}..."
 
 
 def _raise(error: OSError) -> None:

@@ -62,13 +62,13 @@ class Command(click.Command):
         } | (kwargs.get("context_settings") or {})
         super().__init__(*args, **kwargs)
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        if not standalone_mode or not notices.together():
-            return super().main(*args, standalone_mode=standalone_mode, **extra)
+    def main(self, *args: Any, **extra: Any) -> Any:
+        if not extra.get("standalone_mode", True) or not notices.together():
+            return super().main(*args, **extra)
         if notices.number():
             sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (until the end)
         try:
-            status = super().main(*args, standalone_mode=False, **extra)
+            status = super().main(*args, **extra | {"standalone_mode": False})
         except Exception as error:
             # At once: others may wait for an answer, and what is left of the group would be waited for at a proper end.
             os._exit(_tell(error))

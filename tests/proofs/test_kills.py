@@ -71,7 +71,7 @@ def die_in_save(stack: ExitStack, kill: Kill) -> None:
         elif kill.moment == "written":
             stack.enter_context(patch.object(atomic, "_sync", die))
         else:
-            count = {"synced": 1, "old one moved": 2, "renamed": 3}[kill.moment]
+            count = IN_SAVE.index(str(kill.moment)) - 1  # 1 for synced, 2 for moved, 3 for renamed
             stack.enter_context(patch.object(Path, "replace", dying_at(count, Path.replace)))
             stack.enter_context(patch.object(atomic, "_sync", after_renames(count, atomic._sync)))
 
@@ -108,7 +108,8 @@ def after_renames(count: int, honest: Callable[..., Any]) -> Callable[..., Any]:
 
 def die_in_step(stack: ExitStack, kill: Kill) -> None:
     """Dies somewhere in an iteration, wherever that may be: in Python, in an operator, in a backward pass."""
-    honest, took = loop.step, []
+    honest = loop.step
+    took: list[float] = []
 
     def step(*arguments: Any) -> None:
         began = time.monotonic()
