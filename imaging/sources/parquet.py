@@ -35,7 +35,7 @@ class ParquetSource(SequentialSource):
             if i is None:
                 return
             if i < start + rows:
-                for row, cell in _cells(file, self._image, start):
+                for row, cell in enumerate(_cells(file, self._image, TOGETHER), start):
                     if row == i:
                         yield i, _content(cell, self.names[i])
                         i = next(wanted, None)
@@ -46,7 +46,7 @@ class ParquetSource(SequentialSource):
     def labels(self) -> Labels:
         if self._label is None:
             return super().labels()
-        cells = [cell for file in self.files for cell in _column(file, self._label)]
+        cells = [cell for file in self.files for cell in _cells(file, self._label)]
         origin = f"labels of the column {self._label}"
         names = self._features.get(self._label, {}).get("names")
         if all(isinstance(cell, str) for cell in cells):
@@ -87,32 +87,28 @@ def open_parquet(path: Path) -> ParquetSource:
 
 def _open(file: Path) -> Any:
     with needing("pyarrow", "parquet files"):
-        import pyarrow as arrow
+        import pyarrow
         from pyarrow.parquet import ParquetFile
     try:
         return ParquetFile(file)
-    except (arrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{file} is not a complete parquet file ({_line(error)}): get it again") from error
 
 
-def _cells(file: Path, column: str, start: int) -> Iterator[tuple[int, Any]]:
-    """The cells of a column and the numbers of their rows. A damaged file ends in a ValueError."""
-    opened = _open(file)
-    try:
-        for batch in opened.iter_batches(batch_size=TOGETHER, columns=[column]):
-            for cell in batch.column(0):
-                yield start, cell.as_py()
-                start += 1
-    except OSError as error:  # arrow's errors of reading and decoding are such, or ValueErrors
-        raise ValueError(f"{file} is damaged at row {start} ({_line(error)}): get it again") from error
+def _cells(file: Path, column: str, together: int = 2**16) -> Iterator[Any]:
+    """The cells of a column, of which `together` are in memory. A damaged file ends in a ValueError."""
+    import pyarrow
 
-
-def _column(file: Path, column: str) -> Iterator[Any]:
-    opened = _open(file)
+    opened, row = _open(file), 0
     if column not in opened.schema_arrow.names:
-        raise ValueError(f"{file} has no column {column}, which the first file has: use --labels none")
-    for batch in opened.iter_batches(columns=[column]):
-        yield from batch.column(0).to_pylist()
+        raise ValueError(f"{file} has no column {column}, which the first file has: give the files one by one")
+    try:
+        for batch in opened.iter_batches(batch_size=together, columns=[column]):
+            for cell in batch.column(0):
+                yield cell.as_py()
+                row += 1
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{file} is damaged at row {row} ({_line(error)}): get it again") from error
 
 
 def _content(cell: Any, name: str) -> bytes | ValueError:

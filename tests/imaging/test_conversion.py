@@ -16,7 +16,7 @@ from imaging.dataset import DataConfig, open_dataset
 from imaging.partial import pending, place_of
 from imaging.pixels import to_pil
 from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
-from tests.imaging.sources.files import idx, tarred
+from tests.imaging.sources.files import example, idx, record, tarred
 
 COUNT = 150
 SIZE = Options((16, 16), duplicates="drop")
@@ -101,14 +101,15 @@ def test_an_interrupted_conversion_goes_on(tmp_path, source, name, after):
     assert not place_of(dest).exists()
 
 
-def test_what_was_half_written_is_cut_off(tmp_path, source, reference):
-    dest = tmp_path / "out.zip"
-    with pytest.raises(StopError):
-        convert(source, dest, SIZE, workers=1, track=stopping(50))
+@pytest.mark.parametrize(
+    ("damage", "resumed"), [(lambda data: data[:-100], 49), (lambda data: data + bytes(10**6), 50)]
+)
+def test_what_was_half_written_is_cut_off(tmp_path, source, reference, damage, resumed):
+    dest = interrupted(tmp_path, source)
     journal, pictures = place_of(dest) / "journal.jsonl", place_of(dest) / "pictures.zip"
     journal.write_bytes(journal.read_bytes() + b"[123, 45")
-    pictures.write_bytes(pictures.read_bytes()[:-100])  # as if the last picture had not reached the disk
-    assert convert(source, dest, SIZE, workers=1).resumed == 49
+    pictures.write_bytes(damage(pictures.read_bytes()))  # as if the last picture were not whole, or one more begun
+    assert convert(source, dest, SIZE, workers=1).resumed == resumed
     assert dest.read_bytes() == reference
 
 
@@ -229,6 +230,45 @@ def test_labels_and_pixels_of_a_format_arrive(tmp_path):
     assert report.mode == "L" and report.labels_note == "labels of train-labels-idx1-ubyte.gz: 10 classes"
     dataset = open_dataset(DataConfig(path=f"{tmp_path}-mnist.zip"))
     assert all(np.array_equal(dataset[i][0][0], pixels[i]) and dataset[i][1] == i % 10 for i in range(30))
+
+
+def write_lsun(path, frames):
+    import lmdb
+
+    with lmdb.open(str(path), map_size=2**24) as environment, environment.begin(write=True) as transaction:
+        for i, frame in enumerate(frames):
+            transaction.put(f"{i:04d}".encode(), encoded(frame, "WEBP", lossless=True))
+    return path
+
+
+def write_tfrecords(path, frames):
+    path.mkdir()
+    data = b"".join(record(example(np.asarray(frame).transpose(2, 0, 1))) for frame in frames)
+    (path / "a-r04.tfrecords").write_bytes(data)
+    return path
+
+
+def write_parquet(path, frames):
+    import pyarrow
+    import pyarrow.parquet
+
+    cells = [{"bytes": encoded(frame), "path": None} for frame in frames]
+    pyarrow.parquet.write_table(pyarrow.table({"image": cells}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("package", "write"), [("lmdb", write_lsun), ("PIL", write_tfrecords), ("pyarrow", write_parquet)]
+)
+def test_formats_by_several_processes(tmp_path, package, write):
+    pytest.importorskip(package)
+    frames = [picture(seed=i) for i in range(70)]
+    path = write(tmp_path / "in.parquet", frames)
+    for workers in (1, 3):
+        convert(path, tmp_path / f"{workers}.zip", workers=workers)
+    assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "3.zip").read_bytes()
+    dataset = open_dataset(DataConfig(path=str(tmp_path / "3.zip")))
+    assert all(np.array_equal(to_pil(dataset[i][0]), frame) for i, frame in enumerate(frames)) and len(dataset) == 70
 
 
 @pytest.mark.parametrize(("choice", "written"), [("report", 4), ("keep", 4), ("drop", 3)])

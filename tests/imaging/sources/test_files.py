@@ -333,8 +333,13 @@ def test_damaged_parquet(tmp_path):
     pytest.importorskip("pyarrow")
     path = tmp_path / "a.parquet"
     parquet(path, RGB, [0] * 6)
-    path.write_bytes(path.read_bytes()[:-10])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
     assert failure(path).startswith(f"{path} is not a complete parquet file (")
+    path.write_bytes(whole[:4] + b"\xff" * 5000 + whole[5004:])  # past the header, which lies at the end
+    source = open_source(path)
+    with pytest.raises(ValueError, match=r" is damaged at row 0 \(.*\): get it again$"):
+        list(source.stream(range(6)))
 
 
 def video(path, count=10, size=(32, 24)):
