@@ -19,7 +19,7 @@ from metrics.names import Metric, parse_list
 from metrics.reals import Reals
 from metrics.record import Record
 from metrics.sources import Pictures, Samples
-from metrics.suite import evaluate
+from metrics.suite import count_of, evaluate
 from models.families import NetworkFile, read_network
 from torch_utils import config as configs
 from torch_utils import distributed
@@ -115,7 +115,8 @@ def main(
         eyes = open_eyes(metrics, parse_files(detectors), place)
         source = _source(file, images, dataset, seed, place)
         start = time.monotonic()
-        results = evaluate(metrics, source, Reals(dataset, place, batch), eyes, batch)
+        reals = Reals(dataset, place, batch)
+        results = evaluate(metrics, source, reals, eyes, batch)
         facts = {
             "network": file.path.name if file else str(images),
             "data": dataset.name,
@@ -125,7 +126,8 @@ def main(
             "seconds": round(time.monotonic() - start, 3),
         }
         if distributed.is_first():
-            _write(folder, _seen(file), metrics, results, facts)
+            counts = {metric: count_of(metric, source, reals) for metric in metrics}
+            _write(folder, _seen(file), counts, results, facts)
             say(json.dumps({"results": results, "folder": str(folder), **facts}) if as_json else _table(results))
         distributed.barrier()  # the first process may still have been writing
     finally:
@@ -171,12 +173,12 @@ def _seen(file: NetworkFile | None) -> int | None:
 
 
 def _write(
-    folder: Path, seen: int | None, metrics: list[Metric], results: dict[str, float], facts: dict[str, Any]
+    folder: Path, seen: int | None, counts: dict[Metric, int], results: dict[str, float], facts: dict[str, Any]
 ) -> None:
     """Lines of metrics.jsonl and, in the folder of the network's run, points of TensorBoard's curves."""
     record = Record(folder)
-    for metric in metrics:
-        record.append({name: results[name] for name in metric.results}, seen, facts | {"count": metric.fakes})
+    for metric, count in counts.items():
+        record.append({name: results[name] for name in metric.results}, seen, facts | {"count": count})
     if seen is not None and _is_run(folder):
         with SummaryWriter(str(folder)) as board:
             for name, value in results.items():

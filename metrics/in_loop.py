@@ -18,7 +18,7 @@ from metrics.names import Metric, parse_list
 from metrics.reals import Reals
 from metrics.record import Record
 from metrics.sources import Samples
-from metrics.suite import evaluate
+from metrics.suite import count_of, evaluate
 from torch_utils import distributed, runs
 from torch_utils.device import is_out_of_memory
 
@@ -88,22 +88,24 @@ class Judge:
             run.report.say(f"the metrics could not be taken, training goes on: {str(error).splitlines()[0]}")
             return
         if run.folder is not None:
-            self._write(results, run, run.folder, time.monotonic() - start)
+            self._write(results, recipe, run, run.folder, time.monotonic() - start)
         run.report.tick_began += time.monotonic() - start  # the speed that is told is that of training
 
     def _results(self, recipe: Recipe, run: Run) -> dict[str, float]:
-        frequencies = torch.as_tensor(self.reals.dataset.label_counts)
-        return evaluate(self.metrics, Samples(recipe.sampler, frequencies, run.seed), self.reals, self.eyes, self.batch)
+        return evaluate(self.metrics, self._samples(recipe, run), self.reals, self.eyes, self.batch)
 
-    def _write(self, results: dict[str, float], run: Run, folder: Path, seconds: float) -> None:
+    def _samples(self, recipe: Recipe, run: Run) -> Samples:
+        return Samples(recipe.sampler, torch.as_tensor(self.reals.dataset.label_counts), run.seed)
+
+    def _write(self, results: dict[str, float], recipe: Recipe, run: Run, folder: Path, seconds: float) -> None:
         seen, dataset = run.clock.seen, self.reals.dataset
-        record = Record(folder)
+        record, samples = Record(folder), self._samples(recipe, run)
         for metric in self.metrics:
             facts = {
                 "network": runs.network_path(folder, seen).name,
                 "data": dataset.name,
                 "fingerprint": dataset.fingerprint,
-                "count": metric.fakes,
+                "count": count_of(metric, samples, self.reals),
                 "seed": run.seed,
                 "command": self.command,
                 "seconds": round(seconds, 3),

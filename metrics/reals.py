@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from imaging.dataset import choose
 from imaging.imageset import ImageSet
 from metrics.detectors import Eye
 from metrics.features import look
@@ -18,7 +17,7 @@ from metrics.sources import Pictures
 from torch_utils import checkpoint, distributed
 from torch_utils.download import cache_folder
 
-VERSION = 1  # changes when the same images would give other statistics
+VERSION = 2  # changes when the same images would give other statistics
 
 
 @dataclass
@@ -50,7 +49,8 @@ class Reals:
     def known(self, eye: Eye, most: int | None, kinds: Collection[str]) -> Known:
         """What the eye sees of at most so many images, drawn at random but always the same ones.
 
-        Every process must ask for it. `kinds` are those wanted of `gaussian` and `features`.
+        They are the first that the set's own shuffle shows, which of shards opens no more than it must. Every process
+        must ask for it. `kinds` are those wanted of `gaussian` and `features`.
         """
         count, first = self.count(most), distributed.is_first()
         path = cache_folder() / "statistics" / f"{self._key(eye, count)}.safetensors"
@@ -61,7 +61,8 @@ class Reals:
         if distributed.least(int(not missing)):
             return known
         sums, parts = Sums(), []
-        indices = [int(index) for index in choose(len(self.dataset), count)]
+        whole = count == len(self.dataset)
+        indices = range(count) if whole else sorted(self.dataset.index_at(0, place) for place in range(count))
         for (seen,) in look(self.pictures, [eye], indices, self.batch, f"{eye.name}, real images"):
             if "gaussian" in missing:
                 sums.add(seen)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from imaging.dataset import ArchiveSet
 from imaging.imageset import ImageSet
 from imaging.loader import default_workers
 from imaging.pixels import to_pixels
@@ -32,7 +33,8 @@ class Pictures:
 
     def __init__(self, dataset: ImageSet, device: torch.device) -> None:
         self.dataset, self.device = dataset, device
-        self.threads = default_workers(dataset)  # decoding leaves Python alone, so threads suffice
+        # Decoding leaves Python alone, so threads suffice; but shards are read from one place at a time.
+        self.threads = default_workers(dataset) if isinstance(dataset, ArchiveSet) else 0
 
     @property
     def count(self) -> int:

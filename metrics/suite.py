@@ -40,7 +40,7 @@ def evaluate(
     Raises:
         ValueError: when there are too few pictures, or they are not such as the metrics can be taken of.
     """
-    counts = {metric: _samples(metric, source, reals) for metric in metrics}
+    counts = {metric: count_of(metric, source, reals) for metric in metrics}
     seen = _look_at_fakes({m: n for m, n in counts.items() if m.of_pictures}, source, eyes, batch)
     results: dict[str, float] = {}
     for metric, count in counts.items():
@@ -57,8 +57,12 @@ def evaluate(
     return dict(zip(results, together.tolist(), strict=True))
 
 
-def _samples(metric: Metric, source: Source, reals: Reals) -> int:
-    """How many pictures a metric looks at: those it names; for patches no more than there are real images."""
+def count_of(metric: Metric, source: Source, reals: Reals) -> int:
+    """How many pictures a metric looks at: those it names; for patches no more than there are real images.
+
+    Raises:
+        ValueError: when there are fewer, or it is not pictures that it looks at.
+    """
     if metric.kind == "ppl" and not isinstance(source, Samples):
         raise ValueError(f"{metric.name} walks through the latents of a network: give one, or leave that metric out")
     count = min(metric.fakes, reals.count(None)) if metric.kind == "swd" else metric.fakes

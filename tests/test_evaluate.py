@@ -58,7 +58,8 @@ def test_judges_the_newest_network_of_a_run_against_what_it_learnt_from(tmp_path
     assert [line["metric"] for line in lines[len(before) :]] == names
     whole = open_dataset(DataConfig(path=str(data), mirror=True))  # all images, mirrored as it learnt
     assert lines[-1]["fingerprint"] == whole.fingerprint == before[0]["fingerprint"]
-    assert lines[-1]["seen"] == 20 and lines[-1]["seed"] == 3 and lines[-1]["count"] == 20
+    assert lines[-1]["seen"] == 20 and lines[-1]["seed"] == 3
+    assert [line["count"] for line in lines[-4:]] == [20, 20, 20, 20]
     assert lines[-1]["network"].startswith("network-") and lines[-1]["command"].startswith("python evaluate.py")
     assert [line.split()[0] for line in result.stdout.splitlines()[-4:]] == names
     events = EventAccumulator(str(folder)).Reload()
@@ -73,6 +74,8 @@ def test_judges_pictures_and_prints_json(tmp_path):
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout.splitlines()[-1])
     assert found["results"] == {"swd12": 0} and found["folder"] == str(tmp_path / "out")
+    assert _evaluate("--images", images, "--data", data, "--metrics", "swd", "--outdir", "whole").exit_code == 0
+    assert _lines(tmp_path / "whole")[0]["count"] == 12  # as many as there are, and not those that the name says
     (line,) = _lines(tmp_path / "out")
     assert line["seen"] is None and line["network"] == str(images) and line["value"] == 0
 
