@@ -1,10 +1,15 @@
 """Damaged files of every format that is read: one sentence, and neither a traceback nor a hang."""
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import random
 import signal
+import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +21,9 @@ import pytest
 from PIL import Image
 
 from imaging.dataset import DataConfig, open_dataset
+from imaging.sources import source as sources
+from imaging.sources.recognition import open_source
+from imaging.sources.source import SequentialSource, header
 from models.families import read_network
 from tests.proofs.damage import damaged, odd_text
 from tests.training.runs import train
@@ -71,6 +79,45 @@ def damaged_zip(chance: random.Random) -> bytes:
     return zipped(files | {name: damaged(files[name], chance, first=chance.choice([0, 16]))})
 
 
+def tarred(files: dict[str, bytes], mode: str = "w") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def damaged_tar(chance: random.Random) -> bytes:
+    files = contents()
+    if chance.random() < 0.5:
+        return damaged(tarred(files), chance, first=512)
+    name = chance.choice(list(files))
+    return tarred(files | {name: damaged(files[name], chance)})
+
+
+def damaged_packed_tar(chance: random.Random) -> bytes:
+    """Damaged after packing, or before, so that what is unpacked is whole as far as the packer knows."""
+    kind = chance.choice(["gz", "bz2", "xz"])
+    if chance.random() < 0.5:
+        return damaged(tarred(contents(), f"w:{kind}"), chance, first=20)
+    return {"gz": gzip, "bz2": bz2, "xz": lzma}[kind].compress(damaged_tar(chance))
+
+
+def damaged_shard(chance: random.Random) -> bytes:
+    """Pictures and classes in turn; some classes are what nobody would write."""
+    pictures = [data for name, data in contents().items() if name != "dataset.json"]
+    files = {}
+    for i, data in enumerate(pictures):
+        files[f"{i:06d}.{['png', 'jpg', 'webp'][i % 3]}"] = data
+        files[f"{i:06d}.cls"] = str(i % 3).encode()
+    if chance.random() < 0.5:
+        return damaged(tarred(files), chance, first=512)
+    name = chance.choice(list(files))
+    return tarred(files | {name: damaged(files[name], chance)})
+
+
 def damaged_labels(chance: random.Random) -> bytes:
     """Valid JSON in a whole ZIP, with something strange in it; now and then no JSON at all."""
     files = contents()
@@ -103,6 +150,33 @@ def read_set(path: Path) -> None:
         assert pixels.shape == (dataset.channels, dataset.height, dataset.width) and label < max(dataset.classes, 1)
 
 
+def is_tar(path: Path) -> bool:
+    """Whether the first header is whole."""
+    try:
+        with tarfile.open(path) as archive:
+            return archive.next() is not None
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError):
+        return False
+
+
+def read_source(path: Path) -> None:
+    """As dataset_tool.py does, which goes on after a picture that it cannot read."""
+    source = open_source(path)
+    source.labels()
+    for index, name in enumerate(source.names):
+        if not isinstance(source, SequentialSource):
+            decoded(source.read(index), f"{name} in {path}")
+    if isinstance(source, SequentialSource):
+        for index, content in source.stream(range(len(source.names))):
+            decoded(content, f"{source.names[index]} in {path}")
+
+
+def decoded(content: Any, name: str) -> None:
+    if isinstance(content, ValueError):
+        raise content
+    assert header(content, name).width and sources.picture(content, name, "RGB")
+
+
 def read_tensors(path: Path) -> None:
     if "network" in path.name:
         for part in ("G_ema", "D"):
@@ -122,6 +196,9 @@ def formats(tmp_path_factory) -> list[Format]:
 
     return [
         Format("ZIP of images", damaged_zip, zipfile.is_zipfile, read_set, ".zip"),
+        Format("tar of images", damaged_tar, is_tar, read_source, ".tar"),
+        Format("packed tar of images", damaged_packed_tar, is_tar, read_source, "-packed.tar.gz"),
+        Format("WebDataset shard", damaged_shard, is_tar, read_set, "-shard.tar"),
         Format("labels", damaged_labels, is_labelled, read_set, "-labels.zip"),
         Format("state of a run", within(state), is_tensors, read_tensors, "-state.safetensors"),
         Format("network", within(network), is_tensors, read_tensors, "-network.safetensors"),
@@ -143,7 +220,8 @@ def limited(what: str) -> Iterator[None]:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs alarms")
-def test_damaged_files_get_a_sentence(formats, tmp_path, ledger):
+def test_damaged_files_get_a_sentence(formats, tmp_path, monkeypatch, ledger):
+    monkeypatch.setenv("SHARD_CACHE", str(tmp_path / "cache"))
     for kind in formats:
         count, recognised, refused = ledger.of(sample=500, whole=10_000) // len(formats), 0, 0
         for number in range(count):
