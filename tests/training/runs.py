@@ -13,6 +13,7 @@ TINY = {
     "data.path": "demo:16",
     "data.max_images": 40,
     "preset": "demo",
+    "loss.kind": "logistic",
     "device": "cpu",
     "precision": "fp32",
     "pace.batch": 4,
