@@ -70,6 +70,7 @@ class Run:
         self.collector = Collector(device)
         self.watch = Stopwatch(device)
         self._stop = False
+        self._handlers: dict[signal.Signals, Any] = {}  # what signals did before this run
         self._resumed_at = time.monotonic()
         self._seconds_before = self.clock.seconds
         self._saved_at = time.monotonic()
@@ -77,8 +78,7 @@ class Run:
     def stop_on_signals(self) -> None:
         """Makes Ctrl-C, SIGTERM and a closed terminal finish the current step first; a second one ends at once."""
         self._process = os.getpid()
-        for number in STOPPING:
-            signal.signal(number, self._on_signal)
+        self._handlers = {number: signal.signal(number, self._on_signal) for number in STOPPING}
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # one that was forked off since has no run to save
@@ -186,7 +186,10 @@ class Run:
         return self._seconds_before + time.monotonic() - self._resumed_at
 
     def close(self) -> None:
+        """Ends the report, and gives signals their former meaning."""
         self.report.close()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
 
 def set_damaged_state_aside(run: Path) -> None:

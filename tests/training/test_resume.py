@@ -168,8 +168,8 @@ def test_a_signal_finishes_the_step_saves_and_names_the_command(tmp_path, number
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_processes_forked_from_a_run_end_at_the_first_signal():
     """Only the process of the run has anything to finish."""
-    before = {number: signal.getsignal(number) for number in STOPPING}
-    Run(None, 0, torch.device("cpu"), "stylegan2", {}).stop_on_signals()
+    run = Run(None, 0, torch.device("cpu"), "stylegan2", {})
+    run.stop_on_signals()
     ready, say = os.pipe()
     try:
         child = os.fork()
@@ -181,6 +181,14 @@ def test_processes_forked_from_a_run_end_at_the_first_signal():
         os.kill(child, signal.SIGTERM)
         _, status = os.waitpid(child, 0)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        run.close()
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM
+
+
+def test_signals_mean_what_they_did_when_a_run_is_over():
+    before = [signal.getsignal(number) for number in STOPPING]
+    run = Run(None, 0, torch.device("cpu"), "stylegan2", {})
+    run.stop_on_signals()
+    assert all(signal.getsignal(number) == run._on_signal for number in STOPPING)
+    run.close()
+    assert [signal.getsignal(number) for number in STOPPING] == before
