@@ -92,8 +92,8 @@ def demo_row(height: int, width: int) -> Row:
     """The row for the embedded cartoon faces: a small network that shows faces after minutes on a CPU.
 
     The faces are flat and few, so D finds out fakes quickly: a strong R1 penalty holds it back. They have no grain,
-    which is what noise inputs are for, so those stay away. Relativistic pairs and a short average show more different
-    faces sooner (docs/training.md).
+    which is what noise inputs are for, so those stay away. Relativistic pairs, large steps and a short average show
+    more different faces sooner (docs/training.md).
     """
     return Row(
         processes=1,
@@ -104,7 +104,7 @@ def demo_row(height: int, width: int) -> Row:
         maximum=128,
         width=128,
         layers=2,
-        lr=0.0025,
+        lr=0.005,
         gamma=10.0,
         ema=1.0,
         ramp=0.05,
