@@ -42,16 +42,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     ValueError when `path` is there already and is not an empty folder; otherwise as `replacing`.
     """
     check_vacant(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    with naming(path, temporary):
-        try:
-            temporary.mkdir()
-            yield temporary
-            temporary.replace(path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    with beside(path) as temporary:
+        yield temporary
+        temporary.replace(path)
 
 
 def check_vacant(path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from metrics.names import Metric
 from torch_utils.atomic import replacing
+from torch_utils.runs import json_lines
 
 FILE = "metrics.jsonl"
 BEST = "best.safetensors"
@@ -40,15 +41,8 @@ class Record:
 
     def read(self) -> Iterator[dict[str, Any]]:
         """The lines that are whole, in order."""
-        if not self.path.is_file():
-            return
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                found = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(found, dict) and isinstance(found.get("metric"), str):
-                yield found
+        found = json_lines(self.path) if self.path.is_file() else iter(())
+        return (line for line in found if isinstance(line.get("metric"), str))
 
     def rewind(self, seen: int) -> None:
         """Drops the results after `seen` images, and a line cut short, since a resumed run will come by there again."""

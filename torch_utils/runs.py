@@ -168,13 +168,18 @@ class StatsFile:
 
     def read(self) -> Iterator[dict[str, Any]]:
         """The records that are whole, in order."""
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(record, dict) and isinstance(record.get("seen"), int):
-                yield record
+        return (record for record in json_lines(self.path) if isinstance(record.get("seen"), int))
+
+
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file of one JSON object a line, in order; lines that are none, or cut short, are passed over."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            found = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(found, dict):
+            yield found
 
 
 class Log:
