@@ -186,10 +186,11 @@ class Run:
         return self._seconds_before + time.monotonic() - self._resumed_at
 
     def close(self) -> None:
-        """Ends the report, and gives signals their former meaning."""
-        self.report.close()
+        """Gives signals their former meaning, and ends the report, which a full disk may forbid."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        self._handlers = {}
+        self.report.close()
 
 
 def set_damaged_state_aside(run: Path) -> None:

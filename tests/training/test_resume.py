@@ -192,3 +192,13 @@ def test_signals_mean_what_they_did_when_a_run_is_over():
     assert all(signal.getsignal(number) == run._on_signal for number in STOPPING)
     run.close()
     assert [signal.getsignal(number) for number in STOPPING] == before
+
+
+def test_signals_mean_what_they_did_when_the_report_cannot_be_ended():
+    before = [signal.getsignal(number) for number in STOPPING]
+    run = Run(None, 0, torch.device("cpu"), "stylegan2", {})
+    run.stop_on_signals()
+    run.report.close = lambda: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    with pytest.raises(OSError, match="No space"):
+        run.close()
+    assert [signal.getsignal(number) for number in STOPPING] == before
