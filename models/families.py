@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.foreign.opening import is_foreign, open_foreign
 from models.stylegan2.generator import Generator
 from torch_utils import checkpoint, config
 from torch_utils.device import Precision, resolve_precision, set_precision
@@ -118,6 +119,9 @@ def read_network(path: Path | str) -> NetworkFile:
         ValueError: when it is damaged, is not a network, or is of a version or family that is not known here.
     """
     path = _newest_in(Path(path)) if Path(path).is_dir() else Path(path)
+    if is_foreign(path):
+        metadata, tensors = open_foreign(path)
+        return NetworkFile(path, {"format": FORMAT, "version": VERSION, "family": "stylegan2"} | metadata, tensors)
     tensors, metadata = _load(path)
     if metadata.get("format") == STATE_FORMAT:
         raise ValueError(f"{path} is the state of a training run and no network: {_WANTED}")

@@ -2,18 +2,14 @@
 
 import functools
 import inspect
-import json
-import shlex
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
+from sampling import record
 from sampling.sampler import Sampler, open_sampler
-from torch_utils.atomic import replacing
 from torch_utils.cli import Number, SeedList, option
 from torch_utils.device import is_out_of_memory
 
@@ -46,20 +42,11 @@ def sampling_options(seeds: str | None = None, psi: bool = True) -> Callable[[Ca
     return decorate
 
 
-def write_record(script: str, sampler: Sampler) -> None:
-    """Writes `SCRIPT.json` beside the pictures: the command, the network and every option."""
-    context = click.get_current_context()
-    given = {param.opts[0].lstrip("-"): context.params[param.name or ""] for param in context.command.params}
+def write_record(script: str, sampler: Sampler, **facts: Any) -> None:
+    """Writes `SCRIPT.json` beside the pictures: the command, the network and every option, and `facts`."""
     resolved = {"network": sampler.path, "device": sampler.device.type, "precision": sampler.precision}
-    facts = {
-        "command": shlex.join(["python", f"{script}.py", *sys.argv[1:]]),
-        "network": str(sampler.path),
-        "kimg": sampler.kimg,
-        "options": {name: _plain(value) for name, value in (given | resolved).items()},
-        "torch": torch.__version__,
-    }
-    with replacing(sampler.outdir / f"{script}.json") as file:
-        file.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    about = {"network": str(sampler.path), "kimg": sampler.kimg, **facts}
+    record.write_record(script, sampler.outdir / f"{script}.json", about, resolved)
 
 
 def _seeds_option(default: str) -> Callable[..., Any]:
@@ -139,22 +126,3 @@ def _with_memory_explained(run: Callable[[], Any], sampler: Sampler) -> Any:
         remedies += ["choose --device cpu"] if device != "cpu" else []
         remedy = " or ".join(remedies or ["stop other programs"])
         raise ValueError(f"the memory of this {device} device ran out: {remedy}") from error
-
-
-def _plain(value: Any) -> Any:
-    """An option's value as JSON says it; lists of seeds short, as they are spelled on the command line."""
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
-        return _spell_seeds(value)
-    return value
-
-
-def _spell_seeds(seeds: Sequence[int]) -> str:
-    ranges: list[list[int]] = []
-    for seed in seeds:
-        if ranges and seed == ranges[-1][1] + 1:
-            ranges[-1][1] = seed
-        else:
-            ranges.append([seed, seed])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
