@@ -1,6 +1,7 @@
 """What PyTorch lacks: bias with activation, FIR resampling, and convolution with resampling.
 
-Every operator here is differentiable any number of times and works on any device.
+Every operator here is differentiable any number of times and works on any device. What `torch.export` records is made
+of PyTorch's own operators, so that its graphs run where this project is not.
 """
 
 from custom_ops.activations import ACTIVATIONS

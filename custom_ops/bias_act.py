@@ -75,12 +75,13 @@ def bias_act(
     load(x)
     if b is not None and b.dtype != computing_type(x.dtype):
         b = b.to(computing_type(x.dtype))
+    op = reference if torch.compiler.is_exporting() else torch.ops.custom_ops.bias_act.default
     if x.ndim >= 2 and (b is None or dim == 1):
-        return torch.ops.custom_ops.bias_act.default(x, b, *curve)
+        return op(x, b, *curve)
     before = x.shape[: dim % x.ndim].numel() if b is not None else 1
     channels = x.shape[dim] if b is not None else 1
     after = x.shape[dim % x.ndim + 1 :].numel() if b is not None else x.numel()
-    return torch.ops.custom_ops.bias_act.default(x.reshape(before, channels, after), b, *curve).reshape(x.shape)
+    return op(x.reshape(before, channels, after), b, *curve).reshape(x.shape)
 
 
 def load(x: Tensor) -> None:

@@ -73,7 +73,7 @@ def scale_bias_act(
     if (scale is not None and scale.shape != (N, C)) or (b is not None and b.shape != (C,)):
         shapes = [None if t is None else tuple(t.shape) for t in (scale, b)]
         raise ValueError(f"a scale {shapes[0]} and a bias {shapes[1]} do not fit an input {tuple(x.shape)}")
-    if noise is not None and noise.shape != (H, W) and noise.shape != (N, 1, H, W):
+    if noise is not None and noise.shape != ((H, W) if noise.ndim == 2 else (N, 1, H, W)):
         raise ValueError(f"noise {tuple(noise.shape)} does not fit an input {tuple(x.shape)}")
     curve = resolve(act, alpha, gain, clamp)
     if scale is None and noise is None:
@@ -84,7 +84,7 @@ def scale_bias_act(
         noise = noise.to(wide) if noise.ndim == 4 else noise.to(wide)[None, None]
         noise = noise if strength is None else noise * strength.to(wide)
     scale, b = (None if t is None else t.to(wide) for t in (scale, b))
-    op = torch.ops.custom_ops.scale_bias_act.default
+    op = reference if torch.compiler.is_exporting() else torch.ops.custom_ops.scale_bias_act.default
     if tells_slope(curve):
         return op(x, scale, noise, b, *curve)
     return bias_act(op(x, scale, noise, b, "linear", 0.0, 1.0, None), None, 1, *curve)

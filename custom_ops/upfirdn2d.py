@@ -11,7 +11,7 @@ The four steps, in this order, are the classical `upfirdn` of signal processing,
 Pairs are (horizontal, vertical) and paddings (left, right, top, bottom), as in `torch.nn.functional.pad`.
 
 The operator `custom_ops::upfirdn2d` does all four. Native kernels (`upfirdn2d.cpp`, `upfirdn2d.cu`) need one pass over
-memory; `_reference` serves where there are none.
+memory; `reference` serves where there are none.
 """
 
 from collections.abc import Sequence
@@ -95,7 +95,8 @@ def upfirdn2d(
         raise ValueError(f"a filter of {columns}x{rows} taps does not fit into a padded image of {width}x{height}")
     if not torch.compiler.is_compiling():
         build.load(x.device.type)
-    return _resample(x, f, up_x, up_y, down_x, down_y, left, right, top, bottom, float(gain), flip_filter)
+    op = reference if torch.compiler.is_exporting() else _resample
+    return op(x, f, up_x, up_y, down_x, down_y, left, right, top, bottom, float(gain), flip_filter)
 
 
 def filter2d(x: Tensor, f: Tensor, padding: Padding = 0, flip_filter: bool = False, gain: float = 1.0) -> Tensor:
@@ -217,7 +218,7 @@ def _shape_only(
     return torch.empty([N, C, height, width], dtype=x.dtype, device=x.device, memory_format=_format(x))
 
 
-def _reference(
+def reference(
     x: Tensor,
     f: Tensor,
     up_x: int,
@@ -244,7 +245,7 @@ def _reference(
 
 torch.library.register_autograd("custom_ops::upfirdn2d", _backward, setup_context=_keep_for_backward)
 torch.library.register_fake("custom_ops::upfirdn2d", _shape_only)
-torch.library.impl("custom_ops::upfirdn2d", "CompositeExplicitAutograd", _reference)
+torch.library.impl("custom_ops::upfirdn2d", "CompositeExplicitAutograd", reference)
 
 
 def _format(x: Tensor) -> torch.memory_format:

@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from models import hubfolder
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign.opening import is_foreign, open_foreign
@@ -112,7 +113,7 @@ def save_network(
 
 
 def read_network(path: Path | str) -> NetworkFile:
-    """Reads a network file whole; of a run folder its newest one.
+    """Reads a network file whole; of a run folder its newest one, of a folder of the Hugging Face Hub its model.
 
     Raises:
         FileNotFoundError: when there is none.
@@ -138,7 +139,7 @@ def read_network(path: Path | str) -> NetworkFile:
 
 
 def _newest_in(folder: Path) -> Path:
-    newest = newest_in(folder)
+    newest = newest_in(folder) or hubfolder.find_model(folder)
     if newest is None:
         raise FileNotFoundError(
             f"{folder} is a folder without networks: {_WANTED}, or the folder of a run that has one"
@@ -147,9 +148,9 @@ def _newest_in(folder: Path) -> Path:
 
 
 def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """As `checkpoint.load`, but files of other programs are not called damaged."""
+    """As `checkpoint.load`, or as the folder of the Hub says; but files of other programs are not called damaged."""
     try:
-        return checkpoint.load(path)
+        return hubfolder.load(path) if hubfolder.is_model(path) else checkpoint.load(path)
     except checkpoint.ForeignError as error:
         raise ValueError(f"{path} is no network of this project: {_WANTED}") from error
     except checkpoint.DamagedError as error:

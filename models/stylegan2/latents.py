@@ -17,16 +17,17 @@ def seeds_to_z(seeds: Sequence[int], z_dim: int) -> Tensor:
     return torch.from_numpy(np.concatenate(rows) if rows else np.zeros([0, z_dim])).float()
 
 
-def truncate(ws: Tensor, w_average: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
+def truncate(ws: Tensor, w_average: Tensor, psi: float | Tensor, cutoff: int | None = None) -> Tensor:
     """Pulls w towards its average: w' = average + psi * (w - average) (Karras et al. 2019, section B).
 
     Args:
         ws: [N, L, D].
         w_average: [D].
-        psi: 1 changes nothing, 0 gives the average, negative values its opposite.
+        psi: 1 changes nothing, 0 gives the average, negative values its opposite. A tensor [] where it is an input of a
+            graph.
         cutoff: how many of the first w are truncated; None means all.
     """
-    if psi == 1 or cutoff == 0:
+    if cutoff == 0 or (not isinstance(psi, Tensor) and psi == 1):
         return ws
     count = ws.shape[1] if cutoff is None else cutoff
     head = w_average.to(ws.dtype).lerp(ws[:, :count], psi)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import custom_ops
 
 OPERATOR = torch.ops.custom_ops.upfirdn2d.default
-REFERENCE = sys.modules[f"{custom_ops.__name__}.upfirdn2d"]._reference
+REFERENCE = sys.modules[f"{custom_ops.__name__}.upfirdn2d"].reference
 LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 ROUNDING = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 

@@ -233,7 +233,7 @@ def test_compiles_and_exports():
             return step(x, b)
 
     exported = torch.export.export(Step(), (x, b))
-    assert "custom_ops.bias_act" in exported.graph_module.code
+    assert "custom_ops" not in exported.graph_module.code  # so that it runs where this project is not
     torch.testing.assert_close(exported.module()(x, b), step(x, b))
 
 

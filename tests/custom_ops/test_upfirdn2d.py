@@ -148,7 +148,7 @@ def test_can_be_compiled_and_exported():
 
     dynamic = {"x": {0: torch.export.Dim("batch"), 2: torch.export.Dim("height", min=4)}}
     exported = torch.export.export(Enlarge(), (x.detach(),), dynamic_shapes=dynamic)
-    assert [n for n in exported.graph.nodes if n.target is OPERATOR]
+    assert "custom_ops" not in exported.graph_module.code  # so that it runs where this project is not
     other = torch.randn(5, 3, 10, 6)
     torch.testing.assert_close(exported.module()(other), upsample2d(other, f))
 

@@ -1,0 +1,64 @@
+"""A network as the Hugging Face Hub keeps it: a folder with `config.json`, `model.safetensors`, a card and samples.
+
+`model.safetensors` is a network file like any other, and complete in itself. Where another program wrote it, with the
+same tensors and none of our metadata, `config.json` says what they are.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from torch_utils import checkpoint
+
+MODEL = "model.safetensors"
+CONFIG = "config.json"
+CARD = "README.md"
+SAMPLES = "samples.png"
+
+LARGEST_CONFIG = 2**24  # bytes
+
+_DEFINING = ("family", "generator", "discriminator")  # keys of the metadata that a network is built from
+
+
+def find_model(folder: Path) -> Path | None:
+    """The network file of such a folder, or None where it is none."""
+    path = folder / MODEL
+    return path if path.is_file() else None
+
+
+def is_model(path: Path) -> bool:
+    """Whether a file is that of such a folder, with a configuration beside it."""
+    return path.name == MODEL and path.is_file() and path.with_name(CONFIG).is_file()
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the metadata of a file for which `is_model` holds.
+
+    Raises:
+        ValueError: when either file is damaged, or each tells of another network.
+    """
+    config = _config(path.with_name(CONFIG))
+    try:
+        tensors, metadata = checkpoint.load(path)
+    except checkpoint.ForeignError:
+        return checkpoint.load(path, check=False)[0], config
+    for key in _DEFINING:
+        if key in config and config[key] != metadata.get(key):
+            raise ValueError(
+                f"{path} and the {CONFIG} beside it disagree about {key}: take both from one place, or remove {CONFIG}"
+            )
+    return tensors, metadata
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > LARGEST_CONFIG:
+        raise ValueError(f"{path} is too large for a configuration: take the one that came with the network")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise checkpoint.DamagedError(path, "it is no JSON") from error
+    if not isinstance(config, dict):
+        raise checkpoint.DamagedError(path, "it is no configuration")
+    return config

@@ -1,0 +1,76 @@
+"""Graphs of PyTorch's own operators: `torch.export` programs, `.pt2` files."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from models.stylegan2.exports.graphs import Graph
+from models.stylegan2.layers import blur
+from torch_utils.atomic import replacing
+
+ABOUT = "stylegan2.json"  # what the file says of itself, among the extra files of a .pt2
+
+_TRACES = ("stack_trace", "torch_fn", "source_fn_stack", "from_node")  # paths and lines of this machine's files
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A graph, and the operators of PyTorch's own that compute it for any batch."""
+
+    graph: Graph
+    program: ExportedProgram
+
+
+def record(graph: Graph) -> Recording:
+    """Records what the module of a graph does."""
+    blur(torch.device("cpu"))  # once made while a graph is recorded, it would be no numbers but a node
+    inputs = graph.example(2, 1.0)
+    batch = Dim("batch", min=1)
+    shapes = {name: {0: batch} if tensor.ndim else None for name, tensor in inputs.items()}
+    with torch.no_grad(), quiet():
+        program = torch.export.export(graph.module.eval(), (), inputs, dynamic_shapes=shapes)
+    for node in program.graph.nodes:
+        for key in _TRACES:
+            node.meta.pop(key, None)
+        space = getattr(node.target, "namespace", "aten")
+        assert space == "aten", f"{node.target} would not run without this project"
+    return Recording(graph, program)
+
+
+def save_program(path: Path, recording: Recording) -> float:
+    """Writes a `.pt2`, reads it back, and returns the largest difference between its outputs and the module's.
+
+        program = torch.export.load("G.pt2").module()
+        images = program(z=z, psi=torch.tensor(0.7))
+
+    Raises:
+        ValueError: when it computes anything else; then nothing is written.
+    """
+    graph = recording.graph
+    with replacing(path) as temporary, quiet():
+        with temporary.open("wb") as file:
+            torch.export.save(recording.program, file, extra_files={ABOUT: json.dumps(graph.described())})
+        with temporary.open("rb") as file:
+            loaded = torch.export.load(file).module()
+        return graph.check(path, lambda inputs: loaded(**inputs))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps to themselves what exporters have to say of packages they miss and of functions of their own."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
