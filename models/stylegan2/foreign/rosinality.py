@@ -1,0 +1,218 @@
+"""Files of rosinality/stylegan2-pytorch, read and written. Its graph computes what ours does; names and shapes differ.
+
+Files of its training hold `g`, `d`, `g_ema`, both optimisers, the options and the probability of augmentation; files
+converted from official ones `g_ema`, `latent_avg` and sometimes `g` and `d`. Weights carry the same gains as ours, so
+a tensor goes over as it is, with axes of length 1 in front or behind.
+
+What its graph has not: classes, images that are grey, transparent or not square, a plain discriminator, groups of
+other than 4 samples in the minibatch statistics, and a limit of a convolution's output. The last matters to float16
+alone and is left behind; networks that need one of the others are refused.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, ImageConfig
+from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.foreign.average import SAMPLES, average_w
+from models.stylegan2.foreign.converted import Converted
+from models.stylegan2.foreign.rosinality_names import Place, filters, places
+from models.stylegan2.foreign.widths import find_rule
+from models.stylegan2.generator import Generator
+from models.stylegan2.mapping import MappingNetwork
+from torch_utils import config as configs
+from torch_utils.atomic import replacing
+from torch_utils.torchfile import plain_tensors
+
+KEY = "g_ema"  # by which a file is known to be of this program
+AVERAGE = "latent_avg"
+CHANNELS = 3
+GROUP = 4  # samples that share a minibatch standard deviation
+WIDEST_W = 2048  # dimensions of latents, of which the average is not computed in no time
+WIDEST = 512  # feature maps up to 32 x 32
+PER_MULTIPLIER = 16384  # feature maps times resolution beyond, for each unit of its channel_multiplier
+
+_OURS = {"g_ema": "G_ema", "g": "G", "d": "D"}
+
+
+def read_rosinality(path: Path, contents: Mapping[str, Any]) -> Converted:
+    """The networks of a file, in our names.
+
+    Args:
+        path: the file, for the sentence of an error.
+        contents: what `torchfile.read` gave of it.
+
+    Raises:
+        ValueError: when a tensor is missing, left over or of another shape; it names the first such.
+    """
+    states = {ours: plain_tensors(path, contents[key], key) for key, ours in _OURS.items() if key in contents}
+    known = plain_tensors(path, {key: contents[key] for key in (AVERAGE,) if key in contents}, "contents")
+    try:
+        config = _generator_config(states["G_ema"])
+        parts = {name: _ours(state, _build(name, config)) for name, state in states.items()}
+        average, origin = _average(known.get(AVERAGE), parts["G_ema"], config)
+    except ValueError as error:
+        raise ValueError(f"{path} holds no StyleGAN2 as rosinality's program writes it: {error}") from error
+    for name in parts.keys() - {"D"}:
+        parts[name]["mapping.w_average"] = average.clone()
+    kind = "training" if "g_optim" in contents else "converted"
+    metadata: dict[str, Any] = {
+        "source": {"format": f"rosinality .pt ({kind})", "w_average": origin},
+        "generator": configs.to_dict(config),
+    }
+    if "D" in parts:
+        metadata["discriminator"] = configs.to_dict(_discriminator_config(config))
+    return Converted(metadata, {f"{name}.{key}": t for name, part in parts.items() for key, t in part.items()})
+
+
+def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """Our networks as the contents of one of its converted files, which its `Generator` and `Discriminator` load.
+
+    Args:
+        networks: of G_ema, G and D those to go over; G_ema must be among them.
+
+    Raises:
+        ValueError: when its graph cannot hold a network, with the reason.
+    """
+    if "G_ema" not in networks:
+        raise ValueError("a file of rosinality's program holds an averaged generator, and here is no G_ema")
+    contents: dict[str, Any] = {}
+    for theirs, ours in _OURS.items():
+        if ours in networks:
+            network = networks[ours]
+            _check(ours, network)
+            contents[theirs] = _theirs(network)
+    contents[AVERAGE] = networks["G_ema"].mapping.w_average.detach().float().cpu().clone()  # type: ignore[union-attr]
+    return contents
+
+
+def write_rosinality(path: Path, networks: Mapping[str, nn.Module]) -> None:
+    """Writes `to_rosinality` of the networks; the file appears whole or not at all.
+
+    Raises:
+        ValueError: as `to_rosinality`.
+    """
+    contents = to_rosinality(networks)
+    with replacing(path) as temporary:
+        torch.save(contents, temporary)
+
+
+def _ours(state: Mapping[str, Tensor], built: nn.Module) -> dict[str, Tensor]:
+    """Their tensors under our names; every name and shape is checked against the network that they are for."""
+    where, shapes = places(built), {name: tuple(t.shape) for name, t in built.state_dict().items()}
+    rest, tensors = dict(state), {}
+    if isinstance(built, Generator) and not any(name.startswith("noises.") for name in state):
+        rest |= _drawn_noises(where, shapes)
+    for name, place in where.items():
+        found = rest.pop(place.name, None)
+        if found is None:
+            raise ValueError(f"{place.name} is missing")
+        if tuple(found.shape) != place.shape(shapes[name]):
+            wanted = list(place.shape(shapes[name]))
+            raise ValueError(f"{place.name} has the shape {list(found.shape)}, and wanted is {wanted}")
+        tensors[name] = found.reshape(shapes[name])
+    for name, filter_ in filters(built).items():
+        found = rest.pop(name, filter_)
+        if found.shape != filter_.shape or not torch.allclose(found.float(), filter_, atol=1e-6):
+            raise ValueError(f"{name} is another filter than 1 3 3 1")
+    if rest:
+        raise ValueError(f"{len(rest)} tensors have no place in it, the first is {min(rest)[:80]}")
+    return tensors
+
+
+def _drawn_noises(where: Mapping[str, Place], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Noise to be kept, for files of its first versions, which kept none: always the same."""
+    source = torch.Generator().manual_seed(0)
+    fixed = {place.name: place.shape(shapes[name]) for name, place in where.items() if name.endswith("noise.fixed")}
+    return {name: torch.randn(shape, generator=source) for name, shape in fixed.items()}
+
+
+def _check(name: str, network: nn.Module) -> None:
+    """Refuses what its graph cannot hold."""
+    config = network.config
+    assert isinstance(config, ImageConfig)
+    reasons = {
+        f"it has {config.classes} classes": config.classes > 0,
+        f"its images have {config.channels} channels, and RGB alone is known there": config.channels != CHANNELS,
+        f"its images of {config.height} x {config.width} are no power of two a side": (
+            config.height != config.width or config.base != (4, 4)
+        ),
+        f"its widths are not {WIDEST} up to 32 x 32, and then a multiple of {PER_MULTIPLIER} / size": (
+            _multiplier(config) is None
+        ),
+    }
+    if isinstance(config, GeneratorConfig):
+        reasons["its z and w are not of one width"] = config.z_dim != config.w_dim
+    if isinstance(config, DiscriminatorConfig):
+        reasons["it is of the plain architecture"] = config.architecture != "residual"
+        reasons[f"its minibatch statistics are over {config.mbstd_group} samples, not {GROUP}"] = (
+            config.mbstd_group != GROUP
+        )
+    for reason, applies in reasons.items():
+        if applies:
+            raise ValueError(f"{name} has no place in a file of rosinality's program: {reason}")
+
+
+def _multiplier(config: ImageConfig) -> int | None:
+    """Its channel_multiplier that gives the widths of a network; None where none does. Small ones have all."""
+    widths = [config.channels_at(k) for k in range(config.doublings + 1)]
+    beyond = [width * (4 << k) / PER_MULTIPLIER for k, width in enumerate(widths) if k > 3]
+    multiplier = beyond[-1] if beyond else 2
+    fits = set(widths[:4]) == {WIDEST} and set(beyond) <= {multiplier} and multiplier == int(multiplier)
+    return int(multiplier) if fits else None
+
+
+def _theirs(network: nn.Module) -> dict[str, Tensor]:
+    own = {name: t.detach().float().cpu() for name, t in network.state_dict().items()}
+    moved = {p.name: own[name].reshape(p.shape(own[name].shape)).clone() for name, p in places(network).items()}
+    return moved | filters(network)
+
+
+def _generator_config(state: Mapping[str, Tensor]) -> GeneratorConfig:
+    """The sizes of a generator, by its tensors."""
+    layers = sum(1 for name in state if re.fullmatch(r"style\.\d+\.weight", name))
+    doublings = sum(1 for name in state if re.fullmatch(r"to_rgbs\.\d+\.bias", name))
+    if not 1 <= layers <= 32 or not 1 <= doublings <= 12:
+        raise ValueError(f"it has {layers} layers style.… and {doublings} to_rgbs.…")
+    convs = ["conv1", *(f"convs.{2 * i + 1}" for i in range(doublings))]
+    widths = [_length(state, f"{conv}.activate.bias", 0) for conv in convs]
+    base, most = find_rule(widths)
+    z_dim, w_dim = _length(state, "style.1.weight", 1), _length(state, "style.1.weight", 0)
+    if max(z_dim, w_dim) > WIDEST_W:
+        raise ValueError(f"its latents have {max(z_dim, w_dim)} dimensions, and at most {WIDEST_W} are read")
+    sizes = {"channel_base": base, "channel_max": most, "mapping_layers": layers, "z_dim": z_dim, "w_dim": w_dim}
+    return configs.from_dict(
+        GeneratorConfig, {"height": 4 << doublings, "width": 4 << doublings, "channels": CHANNELS} | sizes
+    )
+
+
+def _length(state: Mapping[str, Tensor], name: str, axis: int) -> int:
+    if name not in state or state[name].ndim <= axis or not state[name].numel():
+        raise ValueError(f"{name} is missing")
+    return state[name].shape[axis]
+
+
+def _discriminator_config(config: GeneratorConfig) -> DiscriminatorConfig:
+    shared = {name: getattr(config, name) for name in ImageConfig.model_fields}
+    return DiscriminatorConfig(**shared, architecture="residual", mbstd_group=GROUP)
+
+
+def _build(name: str, config: GeneratorConfig) -> nn.Module:
+    with torch.device("meta"):
+        return Discriminator(_discriminator_config(config)) if name == "D" else Generator(config)
+
+
+def _average(known: Tensor | None, own: Mapping[str, Tensor], config: GeneratorConfig) -> tuple[Tensor, str]:
+    """The average w, and where it comes from."""
+    if known is not None:
+        if known.numel() != config.w_dim:
+            raise ValueError(f"{AVERAGE} has {known.numel()} numbers, and a w has {config.w_dim}")
+        return known.reshape(config.w_dim), AVERAGE
+    mapping = MappingNetwork(config.z_dim, 0, config.w_dim, config.mapping_layers, track_average=False)
+    mapping.load_state_dict({name: own[f"mapping.{name}"] for name in mapping.state_dict()})
+    return average_w(mapping, config.z_dim), f"mean of {SAMPLES} mapped latents"
