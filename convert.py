@@ -24,7 +24,14 @@ Examples:
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option("--source", required=True, metavar="NETWORK", group="Networks", help="what the scripts take as --network")
+@option(
+    "--source",
+    type=click.Path(),
+    metavar="PLACE",
+    required=True,
+    group="Networks",
+    help="whatever the scripts take as --network",
+)
 @option(
     "--dest",
     type=click.Path(path_type=Path),
@@ -87,12 +94,13 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, **options:
     check_dest(dest, file)
     names = choose(file, only, form)
     given = {name: value for name, value in options.items() if value is not None}
-    notes = form.write(Job(file, {name: networks[name] for name in names}, dest, **given))
+    job = Job(file, {name: networks[name] for name in names}, dest, **given)
+    notes = form.write(job)
     for path, note in notes.items():
         say(f"wrote {path}: {note}")
     beside = dest.with_name(f"{dest.name}.json")
     facts = {"network": str(file.path), "networks": names, "files": {str(path): note for path, note in notes.items()}}
-    write_record("convert", beside, facts)
+    write_record("convert", beside, facts, job.resolved(form.options))
 
 
 if __name__ == "__main__":

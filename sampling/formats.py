@@ -1,6 +1,6 @@
 """The formats that a network can be written in, each with the options that apply to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,12 @@ class Job:
         G = next(self.networks[name] for name in GENERATORS if name in self.networks)
         assert isinstance(G, Generator)
         return G
+
+    def resolved(self, options: Iterable[str]) -> dict[str, Any]:
+        """What options came to mean, by their names on the command line."""
+        values = {name: getattr(self, name) for name in options}
+        values |= {"dtype": str(self.stored).removeprefix("torch.")} if "dtype" in values else {}
+        return {name.replace("_", "-"): value for name, value in values.items()}
 
     @property
     def facts(self) -> dict[str, Any]:

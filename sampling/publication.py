@@ -51,10 +51,8 @@ def plan_samples(config: GeneratorConfig, metadata: Mapping[str, Any]) -> Plan:
         return Plan(rows, [], [], f"Seeds 0-{rows[-1][-1]}, {how}.")
     classes = list(range(min(MOST_CLASSES, fitting, config.classes)))
     labels = class_names(metadata, config.classes)[: len(classes)]
-    shown = (
-        "a class" if len(classes) == config.classes else f"one of the first {len(classes)} of {config.classes} classes"
-    )
-    caption = f"Every row is {shown}; seeds 0-{columns - 1}, {how}."
+    some = "" if len(classes) == config.classes else f" (the first {len(classes)} of {config.classes})"
+    caption = f"Every row is a class{some}; seeds 0-{columns - 1}, {how}."
     return Plan([list(range(columns)) for _ in classes], classes, labels, caption)
 
 

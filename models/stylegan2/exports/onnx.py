@@ -32,7 +32,7 @@ def save_onnx(path: Path, recording: Recording) -> float:
     """Writes an `.onnx`, runs it, and returns the largest difference between its outputs and the module's.
 
         session = onnxruntime.InferenceSession("G.onnx")
-        (images,) = session.run(None, {"z": z, "psi": np.float32(0.7)})
+        (images,) = session.run(None, {"z": z, "psi": np.array(0.7, np.float32)})
 
     Raises:
         ValueError: when packages are missing, the network is too large for the format, or the file computes anything
