@@ -40,24 +40,21 @@ PER_MULTIPLIER = 16384  # feature maps times resolution beyond, for each unit of
 _OURS = {"g_ema": "G_ema", "g": "G", "d": "D"}
 
 
-def read_rosinality(path: Path, contents: Mapping[str, Any]) -> Converted:
+def from_rosinality(contents: Mapping[str, Any], size: int) -> Converted:
     """The networks of a file, in our names.
 
     Args:
-        path: the file, for the sentence of an error.
         contents: what `torchfile.read` gave of it.
+        size: of the file, in bytes.
 
     Raises:
         ValueError: when a tensor is missing, left over or of another shape; it names the first such.
     """
-    states = {ours: plain_tensors(path, contents[key], key) for key, ours in _OURS.items() if key in contents}
-    known = plain_tensors(path, {key: contents[key] for key in (AVERAGE,) if key in contents}, "contents")
-    try:
-        config = _generator_config(states["G_ema"])
-        parts = {name: _ours(state, _build(name, config)) for name, state in states.items()}
-        average, origin = _average(known.get(AVERAGE), parts["G_ema"], config)
-    except ValueError as error:
-        raise ValueError(f"{path} holds no StyleGAN2 as rosinality's program writes it: {error}") from error
+    states = {ours: plain_tensors(contents[key], key, size) for key, ours in _OURS.items() if key in contents}
+    known = plain_tensors({key: contents[key] for key in (AVERAGE,) if key in contents}, "contents", size)
+    config = _generator_config(states["G_ema"])
+    parts = {name: _ours(state, _build(name, config)) for name, state in states.items()}
+    average, origin = _average(known.get(AVERAGE), parts["G_ema"], config)
     for name in parts.keys() - {"D"}:
         parts[name]["mapping.w_average"] = average.clone()
     kind = "training" if "g_optim" in contents else "converted"
