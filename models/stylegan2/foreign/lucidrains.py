@@ -30,7 +30,7 @@ class LucidrainsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    doublings: int = Field(5, ge=1, le=12, description="how often 4 x 4 is doubled to give the image")
+    doublings: int = Field(5, ge=1, le=9, description="how often 4 x 4 is doubled to give the image")
     channels: Literal[3, 4] = Field(3, description="image channels: 3 RGB, 4 RGBA")
     capacity: int = Field(16, ge=1, le=2**16, description="half the feature maps of the last block")
     channel_max: int = Field(512, ge=1, le=2**16, description="most feature maps of a layer")
@@ -162,9 +162,10 @@ class Synthesis(nn.Module):
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ValueError(f"ws must be [N, {self.num_ws}, {self.w_dim}], but is {tuple(ws.shape)}")
         noise = self._noise(ws.shape[0], noise_mode, generator)
-        x, image = self.first(self.const.expand(ws.shape[0], -1, -1, -1)), None
-        for k, (block, w) in enumerate(zip(self.blocks, ws.float().unbind(dim=1), strict=True)):
-            if k:
+        x: Tensor = self.first(self.const.expand(ws.shape[0], -1, -1, -1))  # [N, C, H, W]
+        image: Tensor | None = None
+        for block, w in zip(self.blocks, ws.float().unbind(dim=1), strict=True):
+            if image is not None:
                 x, image = enlarge(x), soften(enlarge(image))
             x, image = block(x, image, w, noise)
         assert image is not None

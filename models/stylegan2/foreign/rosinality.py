@@ -32,6 +32,7 @@ from torch_utils.torchfile import plain_tensors
 KEY = "g_ema"  # by which a file is known to be of this program
 AVERAGE = "latent_avg"
 CHANNELS = 3
+MOST_DOUBLINGS = 9  # of 4 x 4: images of 2048 x 2048
 GROUP = 4  # samples that share a minibatch standard deviation
 WIDEST_W = 2048  # dimensions of latents, of which the average is not computed in no time
 WIDEST = 512  # feature maps up to 32 x 32
@@ -84,7 +85,7 @@ def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
             network = networks[ours]
             _check(ours, network)
             contents[theirs] = _theirs(network)
-    contents[AVERAGE] = networks["G_ema"].mapping.w_average.detach().float().cpu().clone()  # type: ignore[union-attr]
+    contents[AVERAGE] = networks["G_ema"].get_buffer("mapping.w_average").float().cpu().clone()
     return contents
 
 
@@ -174,7 +175,7 @@ def _generator_config(state: Mapping[str, Tensor]) -> GeneratorConfig:
     """The sizes of a generator, by its tensors."""
     layers = sum(1 for name in state if re.fullmatch(r"style\.\d+\.weight", name))
     doublings = sum(1 for name in state if re.fullmatch(r"to_rgbs\.\d+\.bias", name))
-    if not 1 <= layers <= 32 or not 1 <= doublings <= 12:
+    if not 1 <= layers <= 32 or not 1 <= doublings <= MOST_DOUBLINGS:
         raise ValueError(f"it has {layers} layers style.… and {doublings} to_rgbs.…")
     convs = ["conv1", *(f"convs.{2 * i + 1}" for i in range(doublings))]
     widths = [_length(state, f"{conv}.activate.bias", 0) for conv in convs]
