@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,8 @@ def from_hub(place: str) -> Path:
         file = _only(place, repository.files())
         found = repository.fetch(file)
     elif file is None:
-        repository.fetch(CONFIG)
+        with suppress(ValueError):  # offline, with the model in the cache, it may never have been there
+            repository.fetch(CONFIG)
     if found is None:
         raise ValueError(f"{place}: the repository has no file {file}")
     return found

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 LARGEST = 2**33  # bytes of a file: ten times a training checkpoint of 1024 x 1024
-LONGEST = 2**22  # bytes of its pickle, which names the tensors but does not hold them: ten times the same
+LONGEST = 2**21  # bytes of its pickle, which names the tensors but does not hold them: five times the same
 MOST_RECORDS = 2**16  # files in the archive
 SHARING = 4  # how many times the file's size its tensors may take in all: some stand under two names
 

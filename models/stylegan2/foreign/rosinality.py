@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, ImageConfig
 from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.foreign.architecture import Settings, width_rule
 from models.stylegan2.foreign.average import SAMPLES, average_w
 from models.stylegan2.foreign.converted import Converted
 from models.stylegan2.foreign.rosinality_names import Place, filters, places
-from models.stylegan2.foreign.widths import find_rule
 from models.stylegan2.generator import Generator
 from models.stylegan2.mapping import MappingNetwork
 from torch_utils import config as configs
@@ -179,7 +179,7 @@ def _generator_config(state: Mapping[str, Tensor]) -> GeneratorConfig:
         raise ValueError(f"it has {layers} layers style.… and {doublings} to_rgbs.…")
     convs = ["conv1", *(f"convs.{2 * i + 1}" for i in range(doublings))]
     widths = [_length(state, f"{conv}.activate.bias", 0) for conv in convs]
-    base, most = find_rule(widths)
+    base, most = width_rule([4 << k for k in range(doublings + 1)], widths, Settings())
     z_dim, w_dim = _length(state, "style.1.weight", 1), _length(state, "style.1.weight", 0)
     if max(z_dim, w_dim) > WIDEST_W:
         raise ValueError(f"its latents have {max(z_dim, w_dim)} dimensions, and at most {WIDEST_W} are read")
