@@ -91,7 +91,7 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, **options:
     say(describe(file, networks))
     if not dest or not form:
         return
-    check_dest(dest, file)
+    check_dest(dest, file, form)
     names = choose(file, only, form)
     given = {name: value for name, value in options.items() if value is not None}
     job = Job(file, {name: networks[name] for name in names}, dest, **given)
@@ -99,7 +99,7 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, **options:
     for path, note in notes.items():
         say(f"wrote {path}: {note}")
     beside = dest.with_name(f"{dest.name}.json")
-    facts = {"network": str(file.path), "networks": names, "files": {str(path): note for path, note in notes.items()}}
+    facts = {"network": str(file), "networks": names, "files": {str(path): note for path, note in notes.items()}}
     write_record("convert", beside, facts, job.resolved(form.options))
 
 

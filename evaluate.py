@@ -41,9 +41,11 @@ OUT = Path("out")
 @click.command(cls=Command, epilog=EXAMPLES)
 @option(
     "--network",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
+    metavar="PLACE",
     group="Pictures",
-    help="A network-….safetensors file, or a run folder.",
+    help="A network-….safetensors, a run folder, a file of another program, a URL, hf://USER/NAME, or a published name "
+    "such as ffhq256.",
 )
 @option(
     "--images",
@@ -85,7 +87,7 @@ OUT = Path("out")
 @option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", group="Machine", help="Where.")
 @option("--batch", type=click.IntRange(min=1), default=32, group="Machine", help="Pictures at once in a process.")
 def main(
-    network: Path | None,
+    network: str | None,
     images: Path | None,
     data: str | None,
     mirror: bool | None,
@@ -118,7 +120,7 @@ def main(
         reals = Reals(dataset, place, batch)
         results = evaluate(metrics, source, reals, eyes, batch)
         facts = {
-            "network": file.path.name if file else str(images),
+            "network": (file.place or file.path.name) if file else str(images),
             "data": dataset.name,
             "fingerprint": dataset.fingerprint,
             "seed": seed,

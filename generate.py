@@ -16,6 +16,8 @@ Examples:
   python generate.py                                     16 pictures of the newest network, in out
   python generate.py --seeds 0-35 --psi 0.7 --grid
   python generate.py --network runs/00000-ffhq-auto/network-000200.0.safetensors --seeds 85,265,297 --format webp
+  python generate.py --network ffhq256 --psi 0.7         a published network, downloaded once
+  python generate.py --network stylegan2.pt              of rosinality's or lucidrains' program
   python generate.py --class happy --seeds 0-9 --outdir happy
 """
 GRID = "grid.png"

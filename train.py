@@ -29,6 +29,7 @@ Examples:
   python train.py --resume latest                        go on exactly where the last run stopped
   python train.py --data ffhq.zip --gpus 8               as torchrun --nproc-per-node=8 train.py --data ffhq.zip
   python train.py --data cats.zip --transfer runs/00000-ffhq-auto/network-000200.0.safetensors
+  python train.py --data cats.zip --transfer ffhq256     the published network of that name
 """
 
 
@@ -42,9 +43,11 @@ Examples:
 )
 @option(
     "--transfer",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
+    metavar="PLACE",
     group="Data",
-    help="Start from the weights of this network. Classes, channels and size of the images may differ.",
+    help="Start from the weights of this network: a file, also of another program, a run folder, a URL, "
+    "hf://USER/NAME, or a published name such as ffhq256. Classes, channels and size of the images may differ.",
 )
 @option(
     "--changed-data",
@@ -80,7 +83,7 @@ Examples:
 )
 def main(
     resume: str | None,
-    transfer: Path | None,
+    transfer: str | None,
     changed_data: bool,
     gpus: int | None,
     outdir: Path,

@@ -14,8 +14,10 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from models import hubfolder
+from models.places import locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.foreign.opening import is_foreign, open_foreign
 from models.stylegan2.generator import Generator
 from torch_utils import checkpoint, config
@@ -39,7 +41,10 @@ class Part:
 
 _G = Part("generator", GeneratorConfig, Generator)
 _D = Part("discriminator", DiscriminatorConfig, Discriminator)
-FAMILIES: dict[str, dict[str, Part]] = {"stylegan2": {"G_ema": _G, "G": _G, "D": _D}}
+FAMILIES: dict[str, dict[str, Part]] = {
+    "stylegan2": {"G_ema": _G, "G": _G, "D": _D},
+    "lucidrains": {"G_ema": Part("generator", LucidrainsConfig, LucidrainsGenerator)},
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,20 @@ class NetworkFile:
     path: Path
     metadata: dict[str, Any]
     tensors: dict[str, Tensor]
+    place: str = ""  # where it comes from, when that is no path here: a URL, or a name
+
+    def __str__(self) -> str:
+        """What it is called in sentences and records."""
+        return self.place or str(self.path)
+
+    def check_stylegan2(self, option: str) -> None:
+        """Makes sure that the networks are StyleGAN2's, for an `option` of which that is wanted.
+
+        Raises:
+            ValueError: when they are of a family that can be sampled from, and nothing else.
+        """
+        if (family := self.metadata["family"]) != "stylegan2":
+            raise ValueError(f"{option} takes a StyleGAN2, and {self} is a network of {family}: it makes samples alone")
 
     @property
     def parts(self) -> list[str]:
@@ -64,7 +83,7 @@ class NetworkFile:
             ValueError: when the file lacks it, or its tensors do not fit its configuration.
         """
         if name not in self.parts:
-            raise ValueError(f"{self.path} has no {name}, only {', '.join(self.parts)}: take another network file")
+            raise ValueError(f"{self} has no {name}, only {', '.join(self.parts)}: take another network file")
         part = FAMILIES[self.metadata["family"]][name]
         settings = self.metadata.get(part.config_name)
         try:
@@ -112,17 +131,29 @@ def save_network(
     checkpoint.save(path, tensors, metadata | dict(facts))
 
 
-def read_network(path: Path | str) -> NetworkFile:
-    """Reads a network file whole; of a run folder its newest one, of a folder of the Hugging Face Hub its model.
+def read_network(place: Path | str) -> NetworkFile:
+    """Reads a network file whole; of a run folder its newest one, of a folder as the Hub keeps it its model.
+
+    Args:
+        place: a path, or what else `locate` takes: a URL, a repository of the Hub, the name of a published network.
 
     Raises:
         FileNotFoundError: when there is none.
-        ValueError: when it is damaged, is not a network, or is of a version or family that is not known here.
+        ValueError: when it cannot be had, is damaged, is not a network, is refused, or is of a version or family that
+            is not known here.
     """
-    path = _newest_in(Path(path)) if Path(path).is_dir() else Path(path)
+    path = locate(place)
+    elsewhere = "" if path == Path(place) else str(place)
+    path = _newest_in(path) if path.is_dir() else path
+    metadata, tensors = _contents(path)
+    return NetworkFile(path, metadata, tensors, elsewhere)
+
+
+def _contents(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The metadata, checked to be of a network that is known here, and the tensors."""
     if is_foreign(path):
         metadata, tensors = open_foreign(path)
-        return NetworkFile(path, {"format": FORMAT, "version": VERSION, "family": "stylegan2"} | metadata, tensors)
+        return {"format": FORMAT, "version": VERSION, "family": "stylegan2"} | metadata, tensors
     tensors, metadata = _load(path)
     if metadata.get("format") == STATE_FORMAT:
         raise ValueError(f"{path} is the state of a training run and no network: {_WANTED}")
@@ -135,7 +166,7 @@ def read_network(path: Path | str) -> NetworkFile:
         raise ValueError(
             f"{path} is a {family} network of format {version}, which this program is too old for: update the program"
         )
-    return NetworkFile(path, metadata, tensors)
+    return metadata, tensors
 
 
 def _newest_in(folder: Path) -> Path:
@@ -162,7 +193,7 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_network(
-    path: Path | str, device: torch.device | str = "cpu", precision: Precision = "fp32", which: str = "G_ema"
+    place: Path | str, device: torch.device | str = "cpu", precision: Precision = "fp32", which: str = "G_ema"
 ) -> Any:
     """Loads one network, by default the averaged generator, ready to be called.
 
@@ -172,10 +203,10 @@ def load_network(
     Sets PyTorch's switches for TF32 to what `precision` says.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_network`, or when the file lacks that network, or the device cannot
-            compute in that precision.
+        FileNotFoundError, ValueError: as `read_network`, which says what a place is; or when the file lacks that
+            network, or the device cannot compute in that precision.
     """
     device = torch.device(device)
     set_precision(resolve_precision(precision, device))
-    network = read_network(path).part(which)
+    network = read_network(place).part(which)
     return network.set_precision(precision).to(device)  # type: ignore[operator]

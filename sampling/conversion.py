@@ -43,12 +43,14 @@ def check_options(form: Format | None, options: Mapping[str, Any]) -> None:
         raise ValueError(f"{flag} does not apply to {form.name}, only to {' and '.join(takers)}: leave it out")
 
 
-def check_dest(dest: Path, file: NetworkFile) -> None:
+def check_dest(dest: Path, file: NetworkFile, form: Format) -> None:
     """Makes sure that a network can be written there, and is not what it is read from.
 
     Raises:
-        ValueError: when it is, or the folder above is a file or read-only.
+        ValueError: when it is, the folder above is a file or read-only, or the format holds no networks of its family.
     """
+    if form.stylegan2:
+        file.check_stylegan2(f"--dest {dest}")
     check_folder(dest.parent, f"--dest {dest}")
     source = file.path.resolve()
     if source in (dest.resolve(), dest.resolve() / MODEL):
@@ -65,13 +67,13 @@ def choose(file: NetworkFile, only: str | None, form: Format) -> list[str]:
     names = [name.strip() for name in only.split(",")] if only is not None else file.parts
     for name in names:
         if name not in file.parts:
-            raise ValueError(f"--only {only}: {file.path} has no network {name!r}, only {held}")
+            raise ValueError(f"--only {only}: {file} has no network {name!r}, only {held}")
     generators = [name for name in GENERATORS if name in names]
     if form.one:
         if only is not None and (len(names) > 1 or not generators):
             raise ValueError(f"--only {only}: {form.name} holds one generator, so name G_ema or G")
         names = generators[:1]
     if form.shows and not generators:
-        found = f"--only names {only}" if only is not None else f"{file.path} has only {held}"
+        found = f"--only names {only}" if only is not None else f"{file} has only {held}"
         raise ValueError(f"{form.name} needs a generator, and {found}")
     return [name for name in file.parts if name in names]

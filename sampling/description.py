@@ -33,7 +33,7 @@ def describe(file: NetworkFile, networks: Mapping[str, nn.Module]) -> str:
         "training": _training(file.metadata),
         **{name: _part(file, name, network) for name, network in networks.items()},
     }
-    return "\n".join([f"network {file.path}", *(f"  {name:<8}  {fact}" for name, fact in facts.items() if fact)])
+    return "\n".join([f"network {file}", *(f"  {name:<8}  {fact}" for name, fact in facts.items() if fact)])
 
 
 def _format(metadata: Mapping[str, Any]) -> str:

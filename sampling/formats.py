@@ -13,9 +13,10 @@ from models.stylegan2.exports.graphs import Graph, mapping_graph, synthesis_grap
 from models.stylegan2.exports.onnx import check_packages, save_onnx
 from models.stylegan2.exports.program import Recording, record, save_program
 from models.stylegan2.foreign.rosinality import write_rosinality
-from models.stylegan2.generator import Generator, NoiseMode
+from models.stylegan2.generator import NoiseMode
 from sampling.classes import class_names
 from sampling.publication import check_publishable, draw_samples, plan_samples, publish
+from sampling.sampler import check_cutoff
 from torch_utils import config as configs
 from torch_utils.cli import progress
 
@@ -43,11 +44,9 @@ class Job:
     split: bool = False
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> Any:
         """G_ema, or G where there is none."""
-        G = next(self.networks[name] for name in GENERATORS if name in self.networks)
-        assert isinstance(G, Generator)
-        return G
+        return next(self.networks[name] for name in GENERATORS if name in self.networks)
 
     def resolved(self, options: Iterable[str]) -> dict[str, Any]:
         """What options came to mean, by their names on the command line."""
@@ -87,6 +86,7 @@ class Format:
     write: Callable[[Job], Notes]
     one: bool = False  # holds one generator
     shows: bool = False  # cannot do without a generator
+    stylegan2: bool = False  # holds networks of no other family
     check: Callable[[Path], None] = lambda dest: None  # before anything is read
 
 
@@ -103,8 +103,9 @@ def _write_rosinality(job: Job) -> Notes:
 def _write_hub(job: Job) -> Notes:
     plan = plan_samples(job.generator.config, job.facts)
     pictures = list(progress(draw_samples(job.generator, plan), plan.count, "samples"))
-    names = publish(job.dest, job.networks, job.facts, job.stored, pictures, plan, job.license)
-    return {job.dest: f"{', '.join(names)}"}
+    family = job.file.metadata["family"]
+    names = publish(job.dest, family, job.networks, job.facts, job.stored, pictures, plan, job.license)
+    return {job.dest: ", ".join(names)}
 
 
 def _write_onnx(job: Job) -> Notes:
@@ -118,6 +119,7 @@ def _write_program(job: Job) -> Notes:
 def _write_graphs(job: Job, save: Callable[[Path, Recording], float]) -> Notes:
     """One graph, or with `split` one of the mapping and one of the synthesis beside it."""
     G, about = job.generator, _about(job)
+    check_cutoff(job.psi_cutoff, G.config.num_ws)
     graphs: dict[Path, Graph] = {job.dest: whole_graph(G, job.noise_mode, job.psi_cutoff, about)}
     if job.split:
         graphs = {
@@ -135,7 +137,7 @@ def _about(job: Job) -> dict[str, Any]:
     """What a graph says of itself, beside its inputs."""
     config = job.generator.config
     return {
-        "source": job.file.path.name,
+        "source": job.file.place or job.file.path.name,
         "generator": configs.to_dict(config),
         "class_names": class_names(job.file.metadata, config.classes),
         "noise_mode": job.noise_mode,
@@ -151,8 +153,8 @@ def _half(dest: Path, half: str) -> Path:
 _GRAPH = ("noise_mode", "psi_cutoff", "split")
 FORMATS: dict[str, Format] = {
     ".safetensors": Format("a .safetensors", ("dtype",), _write_network),
-    ".pt": Format("a .pt", (), _write_rosinality),
-    ".onnx": Format("an .onnx", _GRAPH, _write_onnx, one=True, shows=True, check=lambda dest: check_packages()),
-    ".pt2": Format("a .pt2", _GRAPH, _write_program, one=True, shows=True),
+    ".pt": Format("a .pt", (), _write_rosinality, stylegan2=True),
+    ".onnx": Format("an .onnx", _GRAPH, _write_onnx, True, True, True, check=lambda dest: check_packages()),
+    ".pt2": Format("a .pt2", _GRAPH, _write_program, True, True, True),
     HUB: Format("a folder of the Hub", ("dtype", "license"), _write_hub, shows=True, check=check_publishable),
 }

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.stylegan2.generator import Generator
+from models.stylegan2.sampling import Samplable
 from torch_utils.atomic import replacing
 
 KEY = "w"
@@ -22,7 +22,7 @@ def save_ws(path: Path, ws: Tensor) -> None:
         np.savez(file, w=ws.detach().float().cpu().numpy())
 
 
-def load_ws(path: Path, G: Generator) -> Tensor:
+def load_ws(path: Path, G: Samplable) -> Tensor:
     """The w of a file for this network: [N, L, D] on its device; a single w [N, D] serves every layer.
 
     Raises:

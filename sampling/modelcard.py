@@ -8,15 +8,17 @@ from imaging.pixels import MODES
 from imaging.sizes import spell
 from imaging.transforms import NAMES
 from models.hubfolder import CONFIG, MODEL, SAMPLES
-from models.stylegan2.config import GeneratorConfig
+from models.stylegan2.sampling import Sizes
 from sampling.classes import class_names, listed
+from sampling.description import ROLES
 
+FAMILIES = {"stylegan2": "StyleGAN2"}  # as it is written; others as they are called
 TAGS = ("stylegan2", "gan", "image-generation", "safetensors")
 
 
 def model_card(
     name: str,
-    config: GeneratorConfig,
+    config: Sizes,
     metadata: Mapping[str, Any],
     parts: Sequence[str],
     caption: str,
@@ -38,7 +40,7 @@ def model_card(
     sections = [
         _front_matter(licence),
         f"# {name}",
-        f"A StyleGAN2 generator of {kind} images{classes}.",
+        f"A {FAMILIES.get(metadata['family'], metadata['family'])} generator of {kind} images{classes}.",
         f"![Samples]({SAMPLES})\n\n*{caption}*",
         _use(name, bool(names)),
         _training(metadata),
@@ -98,8 +100,7 @@ def _training(metadata: Mapping[str, Any]) -> str:
 
 
 def _files(parts: Sequence[str]) -> str:
-    words = {"G_ema": "the averaged generator", "G": "the generator as trained", "D": "the discriminator"}
-    held = ", ".join(f"`{part}.…` {words[part]}" for part in parts)
+    held = ", ".join(f"`{part}.…` {ROLES[part]}" for part in parts)
     return f"## Files\n\n- `{MODEL}`: {held}\n- `{CONFIG}`: sizes of the networks, and how they were trained"
 
 

@@ -44,8 +44,8 @@ def sampling_options(seeds: str | None = None, psi: bool = True) -> Callable[[Ca
 
 def write_record(script: str, sampler: Sampler, **facts: Any) -> None:
     """Writes `SCRIPT.json` beside the pictures: the command, the network and every option, and `facts`."""
-    resolved = {"network": sampler.path, "device": sampler.device.type, "precision": sampler.precision}
-    about = {"network": str(sampler.path), "kimg": sampler.kimg, **facts}
+    resolved = {"network": str(sampler.file), "device": sampler.device.type, "precision": sampler.precision}
+    about = {"network": str(sampler.file), "kimg": sampler.kimg, **facts}
     record.write_record(script, sampler.outdir / f"{script}.json", about, resolved)
 
 
@@ -64,9 +64,11 @@ _PSI_OPTION = option(
 _NETWORK_OPTIONS = [
     option(
         "--network",
-        type=click.Path(path_type=Path),
+        type=click.Path(),
+        metavar="PLACE",
         group="Network",
-        help="network-….safetensors file, or a run folder; without it the newest one in runs, else the bundled one",
+        help="network-….safetensors, a run folder, a file of another program, a URL, hf://USER/NAME, or a published "
+        "name such as ffhq256; without it the newest one in runs, else the bundled one",
     ),
     option(
         "--class",

@@ -13,9 +13,7 @@ from imaging.grid import save_image, sheet
 from imaging.pixels import to_pil
 from models import hubfolder
 from models.families import save_network
-from models.stylegan2.config import GeneratorConfig
-from models.stylegan2.generator import Generator
-from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
+from models.stylegan2.sampling import Samplable, Sizes, seeds_to_ws, ws_to_pixels
 from sampling.classes import class_names
 from sampling.modelcard import model_card
 from torch_utils import checkpoint
@@ -41,7 +39,7 @@ class Plan(NamedTuple):
         return sum(map(len, self.rows))
 
 
-def plan_samples(config: GeneratorConfig, metadata: Mapping[str, Any]) -> Plan:
+def plan_samples(config: Sizes, metadata: Mapping[str, Any]) -> Plan:
     """A row for every class, up to eight; without classes four rows. Fewer where pictures are large."""
     columns = min(COLUMNS, max(2, SIDE // config.width))
     fitting = max(1, SIDE // config.height)
@@ -56,7 +54,7 @@ def plan_samples(config: GeneratorConfig, metadata: Mapping[str, Any]) -> Plan:
     return Plan([list(range(columns)) for _ in classes], classes, labels, caption)
 
 
-def draw_samples(G: Generator, plan: Plan) -> Iterator[Image.Image]:
+def draw_samples(G: Samplable, plan: Plan) -> Iterator[Image.Image]:
     """The pictures of a plan, row by row."""
     seeds = [seed for row in plan.rows for seed in row]
     classes = [k for k, row in zip(plan.classes, plan.rows, strict=True) for _ in row] if plan.classes else None
@@ -82,6 +80,7 @@ def check_publishable(folder: Path) -> None:
 
 def publish(
     folder: Path,
+    family: str,
     networks: Mapping[str, nn.Module],
     metadata: Mapping[str, Any],
     dtype: torch.dtype,
@@ -93,16 +92,16 @@ def publish(
 
     Args:
         folder: where; other files in it stay.
-        networks: of G_ema, G and D those to publish.
+        family, networks: of G_ema, G and D those to publish.
         metadata: of the network file, but for what `save_network` writes itself.
         dtype: of the stored tensors.
         pictures, plan: the samples.
         licence: as of `model_card`.
     """
-    G = next(network for network in networks.values() if isinstance(network, Generator))
+    config: Any = next(network for name, network in networks.items() if name != "D").config
     model = folder / hubfolder.MODEL
     (folder / hubfolder.CONFIG).unlink(missing_ok=True)  # it may be of another network than the one to come
-    save_network(model, "stylegan2", networks, metadata, dtype)
+    save_network(model, family, networks, metadata, dtype)
     _, written = checkpoint.load(model)
     _write(folder / hubfolder.CONFIG, json.dumps(written, indent=2) + "\n")
     columns = len(plan.rows[0])
@@ -110,7 +109,7 @@ def publish(
     save_image(sheet(rows, plan.labels, []), folder / hubfolder.SAMPLES)
     if (folder / hubfolder.CARD).exists():
         return [name for name in OURS if name != hubfolder.CARD]
-    card = model_card(folder.resolve().name, G.config, written, list(networks), plan.caption, licence)
+    card = model_card(folder.resolve().name, config, written, list(networks), plan.caption, licence)
     _write(folder / hubfolder.CARD, card)
     return list(OURS)
 

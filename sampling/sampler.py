@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from imaging.sizes import spell
 from imaging.transforms import NAMES
 from models.families import NetworkFile, read_network
 from models.stylegan2.generator import Generator, NoiseMode
-from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
+from models.stylegan2.sampling import Samplable, seeds_to_ws, ws_to_pixels
 from sampling.classes import class_names, find_class, listed, titled
 from torch_utils.cli import say
 from torch_utils.device import Precision, resolve_device, resolve_precision, set_precision
@@ -27,9 +28,8 @@ BUNDLED = Path(__file__).parents[1] / "assets" / "faces64.safetensors"
 class Sampler:
     """A generator on its device, and how pictures are made with it."""
 
-    path: Path
-    kimg: float | None  # thousands of real images that its training saw; None when the file does not say
-    G: Generator
+    file: NetworkFile
+    G: Samplable
     precision: Precision
     label: int | None  # the class of all pictures; None takes seed mod classes
     psi: float
@@ -37,6 +37,26 @@ class Sampler:
     noise_mode: NoiseMode
     batch: int
     outdir: Path
+
+    @property
+    def path(self) -> Path:
+        """The network's file."""
+        return self.file.path
+
+    @property
+    def kimg(self) -> float | None:
+        """Thousands of real images that its training saw; None when the file does not say."""
+        return self.file.metadata.get("kimg")
+
+    def stylegan2(self, option: str) -> Generator:
+        """The generator, for an `option` or a script that works on its inside.
+
+        Raises:
+            ValueError: when it is of another family, which can be sampled from alone.
+        """
+        self.file.check_stylegan2(option)
+        assert isinstance(self.G, Generator)
+        return self.G
 
     def ws(self, seeds: Sequence[int], psi: float | None = None) -> Iterator[Tensor]:
         """The truncated w of each seed and its class, [L, D]; `psi` takes the place of the option's."""
@@ -59,7 +79,7 @@ class Sampler:
 
 
 def open_sampler(
-    network: Path | None,
+    network: Path | str | None,
     label: str | None,
     psi_cutoff: int | None,
     noise_mode: NoiseMode,
@@ -83,10 +103,9 @@ def open_sampler(
     file = read_network(network or _default_network())
     G = _generator(file, where, number_format)
     chosen = _class(label, file, G.config.classes)
-    _check_cutoff(psi_cutoff, G.config.num_ws)
+    check_cutoff(psi_cutoff, G.config.num_ws)
     _introduce(file, G, chosen)
-    kimg = file.metadata.get("kimg")
-    return Sampler(file.path, kimg, G, number_format, chosen, psi, psi_cutoff, noise_mode, batch, outdir)
+    return Sampler(file, G, number_format, chosen, psi, psi_cutoff, noise_mode, batch, outdir)
 
 
 def _default_network() -> Path:
@@ -99,9 +118,8 @@ def _default_network() -> Path:
     return found
 
 
-def _generator(file: NetworkFile, device: torch.device, precision: Precision) -> Generator:
-    G = file.part("G_ema")
-    assert isinstance(G, Generator)
+def _generator(file: NetworkFile, device: torch.device, precision: Precision) -> Samplable:
+    G: Any = file.part("G_ema")
     set_precision(precision)
     # Trying which algorithm is fastest may end differently each time, and with it the rounding of a picture.
     torch.backends.cudnn.benchmark = False
@@ -112,20 +130,20 @@ def _class(text: str | None, file: NetworkFile, classes: int) -> int | None:
     if text is None:
         return None
     if not classes:
-        raise ValueError(f"--class {text} does not apply, for {file.path} has no classes: leave it out")
+        raise ValueError(f"--class {text} does not apply, for {file} has no classes: leave it out")
     return find_class(text, class_names(file.metadata, classes))
 
 
-def _check_cutoff(cutoff: int | None, num_ws: int) -> None:
+def check_cutoff(cutoff: int | None, num_ws: int) -> None:
     if cutoff is not None and cutoff > num_ws:
         raise ValueError(f"--psi-cutoff {cutoff}: this network has {num_ws} layers of w, wanted 0 to {num_ws}")
 
 
-def _introduce(file: NetworkFile, G: Generator, label: int | None) -> None:
+def _introduce(file: NetworkFile, G: Samplable, label: int | None) -> None:
     """Says which network it is and which classes it is asked for."""
     config, kimg = G.config, file.metadata.get("kimg")
     age = "" if kimg is None else f", {kimg:g} kimg"
-    say(f"network {file.path}: {spell(config.height, config.width)} {NAMES[MODES[config.channels]]}{age}")
+    say(f"network {file}: {spell(config.height, config.width)} {NAMES[MODES[config.channels]]}{age}")
     names = class_names(file.metadata, config.classes)
     if label is not None:
         say(f"class of all pictures: {titled(label, names)}")

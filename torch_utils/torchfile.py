@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 LARGEST = 2**33  # bytes of a file: ten times a training checkpoint of 1024 x 1024
-LONGEST = 2**22  # bytes of its pickle, which names the tensors but does not hold them: ten times the same
+LONGEST = 2**21  # bytes of its pickle, which names the tensors but does not hold them: five times the same
 MOST_RECORDS = 2**16  # files in the archive
 SHARING = 4  # how many times the file's size its tensors may take in all: some stand under two names
 
+_ARCHIVE = b"PK\x03\x04"
 _LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # how files of the format before 1.6 begin
 _LEGACY_PICKLES = 5  # magic number, version, system, the contents, the order of the storages
 
@@ -41,24 +42,20 @@ class _Options:
     """Stands for `argparse.Namespace`, in which training scripts keep their options: they are not looked at."""
 
 
-def is_torch_file(path: Path) -> bool:
-    """Whether a file begins as those of `torch.save` do. False for what is no file."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        start = file.read(len(_LEGACY))
-        return start == _LEGACY or (start.startswith(b"PK\x03\x04") and _pickle_name(file) is not None)
+def begins_so(head: bytes) -> bool:
+    """Whether a file that begins with these bytes can be one: an archive, or the pickles of the format before 1.6."""
+    return head.startswith((_ARCHIVE, _LEGACY))
 
 
 def read(path: Path) -> Any:
     """What `torch.save` wrote to a file: its nest of dicts, with tensors on the CPU.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when something in it is refused, by its name; or it is damaged, or no such file.
+        ValueError: when something in it is refused, by its name, or it is damaged: the reason alone, without the path.
     """
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path} has {path.stat().st_size / 2**30:.0f} GiB, and at most {LARGEST >> 30} are read")
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise ValueError(f"it has {size / 2**30:.1f} GiB, and at most {LARGEST >> 30} are read")
     with path.open("rb") as file:
         try:
             for pickle in _pickles(file):
@@ -68,34 +65,34 @@ def read(path: Path) -> Any:
                 warnings.simplefilter("ignore")  # of protocols; what is not understood is an error
                 return torch.load(file, map_location="cpu", weights_only=True)
         except _RefusedError as error:
-            raise ValueError(f"{path} is refused: {error}") from error
+            raise ValueError(str(error)) from error
         except Exception as error:  # whatever damage leads to
-            raise ValueError(f"{path} is damaged, or no file of torch.save: fetch it anew") from error
+            raise ValueError("it is damaged, or not of torch.save: fetch it anew") from error
 
 
-def plain_tensors(path: Path, found: Any, what: str) -> dict[str, Tensor]:
+def plain_tensors(found: Any, what: str, most: int) -> dict[str, Tensor]:
     """The tensors of a state dict that `read` gave, each checked to be a plain one.
 
     Args:
-        path: the file, for the sentence of an error, and for the most memory that they may take.
         found: what may be a dict of tensors.
         what: its name in the file.
+        most: the size of the file; the tensors may not take much more.
 
     Raises:
         ValueError: when it is no dict of plain tensors, or they would take more memory than the file can hold.
     """
     if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
-        raise ValueError(f"{path} is damaged: its {what} is no table of tensors")
+        raise ValueError(f"its {what} is no table of tensors")
     for name, tensor in found.items():
         if not _is_plain(tensor):
-            raise ValueError(f"{path} is refused: {name[:80]!r} in its {what} is no plain tensor")
-    if sum(tensor.nbytes for tensor in found.values()) > SHARING * path.stat().st_size:
-        raise ValueError(f"{path} is refused: the tensors of its {what} are larger than the file")
+            raise ValueError(f"{name[:80]!r} in its {what} is no plain tensor")
+    if sum(tensor.nbytes for tensor in found.values()) > SHARING * most:
+        raise ValueError(f"the tensors of its {what} are larger than the file")
     return {name: tensor.detach() for name, tensor in found.items()}
 
 
 class _RefusedError(Exception):
-    """What is refused, in words."""
+    """The reason, in words."""
 
 
 def _is_plain(value: Any) -> bool:
@@ -125,32 +122,20 @@ def _pickles(file: IO[bytes]) -> Iterator[IO[bytes]]:
 def _checked(archive: zipfile.ZipFile, file: IO[bytes]) -> zipfile.ZipInfo:
     """The record of an archive that holds the pickle, when no record is more than it seems."""
     records = archive.infolist()
-    if len(records) > MOST_RECORDS or len({record.filename for record in records}) < len(records):
-        raise _RefusedError("its archive has too many files, or two of one name")
+    found = [record for record in records if record.filename.count("/") == 1 and record.filename.endswith("/data.pkl")]
+    if len(found) != 1:
+        raise _RefusedError("it is an archive without the one data.pkl of torch.save")
     if any(record.filename.endswith("/constants.pkl") for record in records):
         raise _RefusedError("it is a TorchScript program, and wanted are weights")
+    if len(records) > MOST_RECORDS or len({record.filename for record in records}) < len(records):
+        raise _RefusedError("its archive has too many files, or two of one name")
     if any(record.compress_type != zipfile.ZIP_STORED for record in records):
         raise _RefusedError("its archive is compressed, as those of torch.save never are")
     if sum(record.file_size for record in records) > file.seek(0, io.SEEK_END):
         raise _RefusedError("its archive unpacks to more than it is")
-    found = [record for record in records if _is_pickle(record.filename)]
-    if len(found) != 1:
-        raise _RefusedError("its archive has not one data.pkl")
     if found[0].file_size > LONGEST:
         raise _RefusedError(f"its data.pkl is longer than {LONGEST >> 20} MiB")
     return found[0]
-
-
-def _pickle_name(file: IO[bytes]) -> str | None:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return next(filter(_is_pickle, archive.namelist()), None)
-    except Exception:  # no archive, or a damaged one
-        return None
-
-
-def _is_pickle(name: str) -> bool:
-    return name.count("/") == 1 and name.endswith("/data.pkl")
 
 
 def _look_over(pickle: IO[bytes]) -> None:

@@ -77,7 +77,7 @@ class Plan:
         )
 
 
-def begin(given: Mapping[str, Any], outdir: Path, network: Path | None = None) -> Plan:
+def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = None) -> Plan:
     """Plans a new run from what the user gave, by dotted name.
 
     Raises:

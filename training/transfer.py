@@ -11,20 +11,21 @@ from training.config import TrainConfig
 from training.stylegan2 import StyleGAN2
 
 
-def open_transfer(path: Path, config: TrainConfig) -> NetworkFile:
+def open_transfer(place: Path | str, config: TrainConfig) -> NetworkFile:
     """Reads the network file and makes sure that `transfer` will work, before anything is written.
 
     Raises:
         FileNotFoundError, ValueError: when the file is not usable, or its networks do not fit this run.
     """
-    file = read_network(path)
+    file = read_network(place)
+    file.check_stylegan2("--transfer")
     for name in file.parts:
         kind = "discriminator" if name == "D" else "generator"
         theirs: ImageConfig = file.part(name).config  # type: ignore[assignment]
         try:
             adaptation.check(kind, theirs, getattr(config, kind))
         except ValueError as error:
-            raise ValueError(f"{path} cannot be taken: {error}") from error
+            raise ValueError(f"{file} cannot be taken: {error}") from error
     if config.optimizer.freeze_d:
         _check_freezing(file, config)
     return file
@@ -32,12 +33,12 @@ def open_transfer(path: Path, config: TrainConfig) -> NetworkFile:
 
 def _check_freezing(file: NetworkFile, config: TrainConfig) -> None:
     if "D" not in file.parts:
-        raise ValueError(f"{file.path} has no D whose layers --freeze-d could leave as they are: leave --freeze-d out")
+        raise ValueError(f"{file} has no D whose layers --freeze-d could leave as they are: leave --freeze-d out")
     D: ImageConfig = file.part("D").config  # type: ignore[assignment]
     if D.doublings != config.discriminator.doublings:
         raise ValueError(
             "--freeze-d would freeze layers that start anew, for the images have another size than those of "
-            f"{file.path}: leave --freeze-d out"
+            f"{file}: leave --freeze-d out"
         )
 
 
@@ -57,7 +58,7 @@ def transfer(file: NetworkFile, recipe: StyleGAN2) -> str:
         taken.append(name if source == name else f"{name} (from {source})")
     missing = "" if "D" in file.parts else "; it has no D, which starts anew"
     anew = f"; for {' and '.join(changes)}, what has no counterpart starts anew" if changes else ""
-    return f"took {', '.join(taken)} from {file.path}{missing}{anew}"
+    return f"took {', '.join(taken)} from {file}{missing}{anew}"
 
 
 def _adapted(theirs: object, ours: object) -> adaptation.Adapted:

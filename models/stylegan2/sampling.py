@@ -8,19 +8,61 @@ Letters: C H W a picture, L number of w, D width of w.
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from imaging.pixels import to_pixels
-from models.stylegan2.generator import Generator, NoiseMode
+from models.stylegan2.generator import NoiseMode
 from models.stylegan2.latents import seeds_to_z
 from torch_utils.seeds import generator
 
 
+class Sizes(Protocol):
+    """What sampling must know of a generator."""
+
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def classes(self) -> int: ...
+    @property
+    def z_dim(self) -> int: ...
+    @property
+    def w_dim(self) -> int: ...
+    @property
+    def num_ws(self) -> int: ...
+
+
+class Mapping(Protocol):
+    """f: z -> w, with the average w."""
+
+    @property
+    def w_average(self) -> Tensor: ...
+
+
+class Samplable(Protocol):
+    """A generator of any family, as far as pictures are made with it."""
+
+    @property
+    def config(self) -> Sizes: ...
+    @property
+    def mapping(self) -> Mapping: ...
+    def ws(
+        self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
+    ) -> Tensor: ...
+    def synthesis(
+        self, ws: Tensor, noise_mode: NoiseMode = "random", generator: torch.Generator | None = None
+    ) -> Tensor: ...
+
+
 def seeds_to_ws(
-    G: Generator,
+    G: Samplable,
     seeds: Sequence[int],
     classes: Sequence[int] | None = None,
     psi: float = 1.0,
@@ -44,7 +86,7 @@ def seeds_to_ws(
 
 
 def ws_to_pixels(
-    G: Generator, ws: Iterable[Tensor], seeds: Iterable[int], noise_mode: NoiseMode = "const", batch: int = 1
+    G: Samplable, ws: Iterable[Tensor], seeds: Iterable[int], noise_mode: NoiseMode = "const", batch: int = 1
 ) -> Iterator[Tensor]:
     """The picture of each w [L, D]: uint8 pixels [C, H, W] on the CPU, one after another.
 
@@ -65,16 +107,16 @@ def ws_to_pixels(
 
 
 @torch.inference_mode()
-def _ws(G: Generator, z: Tensor, c: Tensor | None, psi: float, cutoff: int | None) -> Tensor:
+def _ws(G: Samplable, z: Tensor, c: Tensor | None, psi: float, cutoff: int | None) -> Tensor:
     return G.ws(z, c, psi, cutoff)[0]
 
 
 @torch.inference_mode()
-def _pixels(G: Generator, ws: Tensor, noise_mode: NoiseMode, noise: torch.Generator | None) -> Tensor:
+def _pixels(G: Samplable, ws: Tensor, noise_mode: NoiseMode, noise: torch.Generator | None) -> Tensor:
     return to_pixels(G.synthesis(ws, noise_mode, noise), rounding="truncate").cpu()  # [N, C, H, W]
 
 
-def _one_hot(G: Generator, label: int | None) -> Tensor | None:
+def _one_hot(G: Samplable, label: int | None) -> Tensor | None:
     if label is None:
         return None  # the mapping says so if it wants one
     if not 0 <= label < G.config.classes:
@@ -82,5 +124,5 @@ def _one_hot(G: Generator, label: int | None) -> Tensor | None:
     return F.one_hot(torch.tensor([label], device=_device(G)), G.config.classes).float()
 
 
-def _device(G: Generator) -> torch.device:
+def _device(G: Samplable) -> torch.device:
     return G.mapping.w_average.device

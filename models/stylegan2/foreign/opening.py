@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from models.stylegan2.foreign import official, pickles
+from models.stylegan2.foreign import official, pickles, torchfiles
 from models.stylegan2.foreign.converted import Converted
+from torch_utils import torchfile
 
 _HEAD = 512  # bytes, in which every format can be told
 
@@ -17,7 +18,10 @@ class Format(NamedTuple):
     read: Callable[[Path], Converted]  # raises ValueError with the reason alone, which goes well after "it is refused:"
 
 
-FORMATS = (Format(pickles.is_pickle, official.read),)  # asked in this order
+FORMATS = (  # asked in this order
+    Format(pickles.is_pickle, official.read),
+    Format(torchfile.begins_so, torchfiles.read),
+)
 
 
 def is_foreign(path: Path) -> bool:

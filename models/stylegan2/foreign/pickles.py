@@ -1,6 +1,23 @@
-"""Reads pickles without running anything that they ask for."""
+"""Reads pickles without running anything that they ask for.
 
+A pickle is a program for a small stack machine, and Python's own machine imports and calls whatever the program names.
+This one carries out the few instructions that pickles of networks are made of. Where the program names something, the
+name is looked up in a table of the caller's (`Makers`), and what is "called" is a function of ours that looks at its
+arguments and gives back plain data. A name that is not in the table, and an instruction that networks do not need, end
+the reading with a sentence that names it. The program never holds anything that can be called, imported or altered.
+"""
+
+import io
+import pickletools
 import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+Makers = Mapping[tuple[str, str], Callable[..., Any]]  # (module, name) -> what it makes of its arguments
+
+MOST_INSTRUCTIONS = 1_000_000  # the largest official file has 50,000
+MOST_OPEN = 10_000  # things that wait on the stack to be put into others, which bounds nesting too
+_LARGEST_KEY = 2**31
 
 LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the first of the pickles in a torch.save file of old
 _TEXT = re.compile(rb"\(*(c[A-Za-z_][\w.]*\n[A-Za-z_]|[dl]p?\d*[\n(]|[}\]]q)")  # protocols 0 and 1
@@ -16,3 +33,223 @@ def is_pickle(head: bytes) -> bool:
 def is_legacy_torch(head: bytes) -> bool:
     """Whether a file that begins so was written by `torch.save` before PyTorch 1.6."""
     return head.startswith(LEGACY_TORCH)
+
+
+class Name(NamedTuple):
+    """A class or function that a pickle names, and what stands in for it."""
+
+    module: str
+    name: str
+    make: Callable[..., Any]
+
+
+class Built:
+    """What a pickle may give a state to, after it was made."""
+
+    def build(self, state: Any) -> None:
+        """Takes the state. Raises ValueError when it is not of the form that is known."""
+        raise NotImplementedError
+
+
+def read_pickle(
+    stream: io.BytesIO,
+    makers: Makers,
+    persistent: Callable[[Any], Any] | None = None,
+    most: int = MOST_INSTRUCTIONS,
+) -> Any:
+    """What the pickle at the stream's position says; the stream stands behind it then.
+
+    Args:
+        stream: the bytes, in memory, where no claimed length can be larger than what there is.
+        makers: every name that may occur, and what it makes of the arguments.
+        persistent: gives what a persistent identifier stands for; without it they are refused.
+        most: how many instructions there may be.
+
+    Raises:
+        ValueError: when the pickle is damaged, or asks for anything else; it names what.
+    """
+    machine = _Machine(makers, persistent)
+    instructions = pickletools.genops(stream)
+    for count in range(most):
+        try:
+            opcode, argument, _ = next(instructions)
+        except StopIteration:
+            raise ValueError("it is damaged (its pickle has no end)") from None
+        except ValueError as error:
+            raise ValueError(f"it is cut short or damaged (after {count} instructions of its pickle)") from error
+        if opcode.name == "STOP":
+            return machine.result()
+        machine.step(opcode.name, argument)
+    raise ValueError(f"its pickle has more than {most:,} instructions, and no network needs as many")
+
+
+def shown(value: Any) -> str:
+    """A value from a file as a sentence can show it, however large or strange it is."""
+    if isinstance(value, str):
+        return repr(value[:60])
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)[:60]
+    if isinstance(value, list | tuple) and len(value) <= 6 and all(isinstance(v, bool | int | float) for v in value):
+        return repr(value)[:60]
+    return f"a {type(value).__name__}"
+
+
+class _Machine:
+    def __init__(self, makers: Makers, persistent: Callable[[Any], Any] | None) -> None:
+        self.makers, self.persistent = makers, persistent
+        self.stack: list[Any] = []
+        self.marks: list[int] = []  # heights of the stack
+        self.memo: dict[int, Any] = {}
+
+    def step(self, opcode: str, argument: Any) -> None:
+        if opcode in _CONSTANTS:
+            self.stack.append(argument)
+        elif opcode in _FRESH:
+            self.stack.append(_FRESH[opcode]())
+        elif opcode in _STEPS:
+            _STEPS[opcode](self, argument)
+        else:
+            raise ValueError(f"its pickle has the instruction {opcode}, which those of networks do not")
+        if len(self.stack) + len(self.marks) > MOST_OPEN:
+            raise ValueError(f"its pickle has more than {MOST_OPEN:,} things open at once, which no network needs")
+
+    def result(self) -> Any:
+        value = self.pop()
+        if self.stack or self.marks:
+            raise ValueError("it is damaged (something is left over at the end of its pickle)")
+        return value
+
+    def pop(self) -> Any:
+        self.top()
+        return self.stack.pop()
+
+    def top(self) -> Any:
+        """The last value after the last mark."""
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
+            raise ValueError("it is damaged (its pickle takes more than it has)")
+        return self.stack[-1]
+
+    def mark(self, _: Any) -> None:
+        self.marks.append(len(self.stack))
+
+    def marked(self) -> list[Any]:
+        """Takes what stands after the last mark."""
+        if not self.marks:
+            raise ValueError("it is damaged (its pickle takes more than it has)")
+        height = self.marks.pop()
+        taken = self.stack[height:]
+        del self.stack[height:]
+        return taken
+
+    def tuple_of(self, count: int) -> None:
+        items = [self.pop() for _ in range(count)]
+        self.stack.append(tuple(reversed(items)))
+
+    def put(self, index: int) -> None:
+        self.memo[index] = self.top()
+
+    def get(self, index: int) -> None:
+        if index not in self.memo:
+            raise ValueError("it is damaged (its pickle takes what it has not kept)")
+        self.stack.append(self.memo[index])
+
+    def append(self, values: list[Any]) -> None:
+        _of(list, self.top()).extend(values)
+
+    def set_items(self, flat: list[Any]) -> None:
+        if len(flat) % 2:
+            raise ValueError("it is damaged (a key of its pickle has no value)")
+        target = _of(dict, self.top())
+        for name, value in zip(flat[::2], flat[1::2], strict=True):
+            target[key(name)] = value
+
+    def add_items(self, values: list[Any]) -> None:
+        _of(set, self.top()).update(key(value) for value in values)
+
+    def set_item(self, _: Any) -> None:
+        value, name = self.pop(), self.pop()
+        self.set_items([name, value])
+
+    def name(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in self.makers:
+            spelled = ".".join(part if isinstance(part, str) else shown(part) for part in (module, name))
+            spelled = "".join(c if c.isprintable() else "?" for c in spelled[:100])
+            raise ValueError(
+                f"it asks for {spelled}, which is no part of a network that is known; nothing of it was run"
+            )
+        self.stack.append(Name(module, name, self.makers[module, name]))
+
+    def stack_name(self, _: Any) -> None:
+        name, module = self.pop(), self.pop()
+        self.name(module, name)
+
+    def make(self, _: Any) -> None:
+        arguments, called = _of(tuple, self.pop()), _of(Name, self.pop())
+        try:
+            self.stack.append(called.make(*arguments))
+        except TypeError as error:  # too many arguments or too few
+            raise ValueError(f"it is damaged ({called.name} is called with something else)") from error
+
+    def build(self, _: Any) -> None:
+        state = self.pop()
+        _of(Built, self.top()).build(state)
+
+    def persist(self, _: Any) -> None:
+        if self.persistent is None:
+            raise ValueError("its pickle has the instruction BINPERSID, which those of networks do not")
+        self.stack.append(self.persistent(self.pop()))
+
+
+def _of(kind: type, value: Any) -> Any:
+    if type(value) is not kind and not (kind is Built and isinstance(value, Built)):
+        raise ValueError(f"it is damaged (its pickle has {shown(value)} where it needs a {kind.__name__.lower()})")
+    return value
+
+
+def key(value: Any) -> Any:
+    """What may be a key of a dict or a member of a set: texts and small numbers, of which no choice makes them slow."""
+    if value is None or isinstance(value, bool | str) or (isinstance(value, int) and abs(value) < _LARGEST_KEY):
+        return value
+    raise ValueError(f"its pickle uses {shown(value)} as a key, which those of networks do not")
+
+
+_CONSTANTS = {
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+}
+_FRESH: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_SET": set,
+}
+_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
+    "PROTO": lambda machine, _: None,
+    "FRAME": lambda machine, _: None,
+    "MARK": _Machine.mark,
+    "POP": lambda machine, _: None if machine.pop() else None,
+    "POP_MARK": lambda machine, _: None if machine.marked() else None,
+    "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.marked())),
+    "TUPLE1": lambda machine, _: machine.tuple_of(1),
+    "TUPLE2": lambda machine, _: machine.tuple_of(2),
+    "TUPLE3": lambda machine, _: machine.tuple_of(3),
+    "APPEND": lambda machine, _: machine.append([machine.pop()]),
+    "APPENDS": lambda machine, _: machine.append(machine.marked()),
+    "SETITEM": _Machine.set_item,
+    "SETITEMS": lambda machine, _: machine.set_items(machine.marked()),
+    "ADDITEMS": lambda machine, _: machine.add_items(machine.marked()),
+    "BINPUT": _Machine.put,
+    "LONG_BINPUT": _Machine.put,
+    "MEMOIZE": lambda machine, _: machine.put(len(machine.memo)),
+    "BINGET": _Machine.get,
+    "LONG_BINGET": _Machine.get,
+    "GLOBAL": lambda machine, argument: machine.name(*argument.split(" ", 1)),
+    "STACK_GLOBAL": _Machine.stack_name,
+    "REDUCE": _Machine.make,
+    "NEWOBJ": _Machine.make,
+    "BUILD": _Machine.build,
+    "BINPERSID": _Machine.persist,
+}

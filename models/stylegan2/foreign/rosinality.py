@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, ImageConfig
 from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.foreign.architecture import Settings, width_rule
 from models.stylegan2.foreign.average import SAMPLES, average_w
 from models.stylegan2.foreign.converted import Converted
 from models.stylegan2.foreign.rosinality_names import Place, filters, places
-from models.stylegan2.foreign.widths import find_rule
 from models.stylegan2.generator import Generator
 from models.stylegan2.mapping import MappingNetwork
 from torch_utils import config as configs
@@ -32,6 +32,7 @@ from torch_utils.torchfile import plain_tensors
 KEY = "g_ema"  # by which a file is known to be of this program
 AVERAGE = "latent_avg"
 CHANNELS = 3
+MOST_DOUBLINGS = 9  # of 4 x 4: images of 2048 x 2048
 GROUP = 4  # samples that share a minibatch standard deviation
 WIDEST_W = 2048  # dimensions of latents, of which the average is not computed in no time
 WIDEST = 512  # feature maps up to 32 x 32
@@ -40,24 +41,21 @@ PER_MULTIPLIER = 16384  # feature maps times resolution beyond, for each unit of
 _OURS = {"g_ema": "G_ema", "g": "G", "d": "D"}
 
 
-def read_rosinality(path: Path, contents: Mapping[str, Any]) -> Converted:
+def from_rosinality(contents: Mapping[str, Any], size: int) -> Converted:
     """The networks of a file, in our names.
 
     Args:
-        path: the file, for the sentence of an error.
         contents: what `torchfile.read` gave of it.
+        size: of the file, in bytes.
 
     Raises:
         ValueError: when a tensor is missing, left over or of another shape; it names the first such.
     """
-    states = {ours: plain_tensors(path, contents[key], key) for key, ours in _OURS.items() if key in contents}
-    known = plain_tensors(path, {key: contents[key] for key in (AVERAGE,) if key in contents}, "contents")
-    try:
-        config = _generator_config(states["G_ema"])
-        parts = {name: _ours(state, _build(name, config)) for name, state in states.items()}
-        average, origin = _average(known.get(AVERAGE), parts["G_ema"], config)
-    except ValueError as error:
-        raise ValueError(f"{path} holds no StyleGAN2 as rosinality's program writes it: {error}") from error
+    states = {ours: plain_tensors(contents[key], key, size) for key, ours in _OURS.items() if key in contents}
+    known = plain_tensors({key: contents[key] for key in (AVERAGE,) if key in contents}, "contents", size)
+    config = _generator_config(states["G_ema"])
+    parts = {name: _ours(state, _build(name, config)) for name, state in states.items()}
+    average, origin = _average(known.get(AVERAGE), parts["G_ema"], config)
     for name in parts.keys() - {"D"}:
         parts[name]["mapping.w_average"] = average.clone()
     kind = "training" if "g_optim" in contents else "converted"
@@ -87,7 +85,7 @@ def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
             network = networks[ours]
             _check(ours, network)
             contents[theirs] = _theirs(network)
-    contents[AVERAGE] = networks["G_ema"].mapping.w_average.detach().float().cpu().clone()  # type: ignore[union-attr]
+    contents[AVERAGE] = networks["G_ema"].get_buffer("mapping.w_average").float().cpu().clone()
     return contents
 
 
@@ -177,11 +175,11 @@ def _generator_config(state: Mapping[str, Tensor]) -> GeneratorConfig:
     """The sizes of a generator, by its tensors."""
     layers = sum(1 for name in state if re.fullmatch(r"style\.\d+\.weight", name))
     doublings = sum(1 for name in state if re.fullmatch(r"to_rgbs\.\d+\.bias", name))
-    if not 1 <= layers <= 32 or not 1 <= doublings <= 12:
+    if not 1 <= layers <= 32 or not 1 <= doublings <= MOST_DOUBLINGS:
         raise ValueError(f"it has {layers} layers style.… and {doublings} to_rgbs.…")
     convs = ["conv1", *(f"convs.{2 * i + 1}" for i in range(doublings))]
     widths = [_length(state, f"{conv}.activate.bias", 0) for conv in convs]
-    base, most = find_rule(widths)
+    base, most = width_rule([4 << k for k in range(doublings + 1)], widths, Settings())
     z_dim, w_dim = _length(state, "style.1.weight", 1), _length(state, "style.1.weight", 0)
     if max(z_dim, w_dim) > WIDEST_W:
         raise ValueError(f"its latents have {max(z_dim, w_dim)} dimensions, and at most {WIDEST_W} are read")

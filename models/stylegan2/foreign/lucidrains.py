@@ -1,0 +1,231 @@
+"""The generator of lucidrains/stylegan2-pytorch: another graph than StyleGAN2's, for sampling alone.
+
+What makes it another function, which no weights of ours compute: it enlarges features bilinearly before a convolution,
+where StyleGAN2 has a transposed convolution and a filter, so that the two differ along the borders; it blurs the
+enlarged image once more; a plain convolution follows the constant; noise has a gain for every channel, and is one
+uniform picture of which each layer sees a corner; and a block has one w. The whole of it is small, hence a module of
+its own; its discriminator and its way of training are left where they are, for they would go on with nothing of ours.
+
+Letters: N batch, C channels, H W size, D width of w, L blocks.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from models.stylegan2.generator import NoiseMode
+from models.stylegan2.latents import truncate
+from torch_utils.device import Precision
+
+EPSILON = 1e-8
+SLOPE = 0.2  # of the leaky ReLU, whose gain is left at 1
+AVERAGE_NOISE = 0.5  # noise is uniform from 0 to 1, so that none of it is not 0
+
+
+class LucidrainsConfig(BaseModel):
+    """Sizes of the generator, by the names of ours."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    doublings: int = Field(5, ge=1, le=9, description="how often 4 x 4 is doubled to give the image")
+    channels: Literal[3, 4] = Field(3, description="image channels: 3 RGB, 4 RGBA")
+    capacity: int = Field(16, ge=1, le=2**16, description="half the feature maps of the last block")
+    channel_max: int = Field(512, ge=1, le=2**16, description="most feature maps of a layer")
+    mapping_layers: int = Field(8, ge=1, le=32, description="fully connected layers of the mapping network")
+    w_dim: int = Field(512, ge=1, le=2048, description="dimensions of z and of w")
+
+    @property
+    def height(self) -> int:
+        """Image height in pixels."""
+        return 4 << self.doublings
+
+    @property
+    def width(self) -> int:
+        """Image width in pixels."""
+        return self.height
+
+    @property
+    def classes(self) -> int:
+        """It knows no classes."""
+        return 0
+
+    @property
+    def z_dim(self) -> int:
+        """Dimensions of the latent z."""
+        return self.w_dim
+
+    @property
+    def num_ws(self) -> int:
+        """One w for every block."""
+        return self.doublings + 1
+
+    def channels_at(self, k: int) -> int:
+        """Feature maps of the block after k doublings."""
+        return min(self.capacity << (self.doublings + 1 - k), self.channel_max)
+
+
+class Mapping(nn.Module):
+    """f: z -> w, fully connected layers with leaky ReLU; z is scaled to length 1."""
+
+    w_average: Tensor
+
+    def __init__(self, config: LucidrainsConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(config.w_dim, config.w_dim) for _ in range(config.mapping_layers))
+        self.register_buffer("w_average", torch.zeros(config.w_dim))
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """Latents [N, D] -> w [N, D]."""
+        x = F.normalize(z.float(), dim=1)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), SLOPE)
+        return x
+
+
+class Modulated(nn.Module):
+    """A convolution whose input channels a style scales by s + 1; its outputs are scaled back with `demodulate`."""
+
+    def __init__(self, w_dim: int, inputs: int, outputs: int, kernel: int, demodulate: bool) -> None:
+        super().__init__()
+        self.demodulate = demodulate
+        self.affine = nn.Linear(w_dim, inputs)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """[N, I, H, W] and w [N, D] -> [N, O, H, W]."""
+        style = self.affine(w) + 1  # [N, I]
+        x = F.conv2d(x * style[:, :, None, None], self.weight, padding=self.weight.shape[2] // 2)
+        if not self.demodulate:
+            return x
+        energy = self.weight.square().sum(dim=[2, 3])  # [O, I]
+        return x * (style.square() @ energy.t() + EPSILON).rsqrt()[:, :, None, None]
+
+
+class Layer(nn.Module):
+    """Modulated convolution, noise with a gain for every channel, bias and leaky ReLU."""
+
+    def __init__(self, w_dim: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = Modulated(w_dim, inputs, outputs, kernel=3, demodulate=True)
+        self.noise_gain = nn.Parameter(torch.zeros(outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
+        """[N, I, H, W], w [N, D] and noise [N, 1, H, W] -> [N, O, H, W]."""
+        noise = noise * self.noise_gain[:, None, None] + self.bias[:, None, None]
+        return F.leaky_relu(self.conv(x, w) + noise, SLOPE)
+
+
+class Block(nn.Module):
+    """One resolution: two layers, and an image added to that of the blocks before."""
+
+    def __init__(self, config: LucidrainsConfig, k: int) -> None:
+        super().__init__()
+        inputs, outputs = config.channels_at(max(k - 1, 0)), config.channels_at(k)
+        self.conv0 = Layer(config.w_dim, inputs, outputs)
+        self.conv1 = Layer(config.w_dim, outputs, outputs)
+        self.rgb = Modulated(config.w_dim, outputs, config.channels, kernel=1, demodulate=False)
+
+    def forward(self, x: Tensor, image: Tensor | None, w: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and image of this size, w [N, D] and the whole noise -> features and image."""
+        noise = noise[:, :, : x.shape[2], : x.shape[3]]
+        x = self.conv1(self.conv0(x, w, noise), w, noise)
+        rgb = self.rgb(x, w)
+        return x, rgb if image is None else image + rgb
+
+
+class Synthesis(nn.Module):
+    """g: w -> image."""
+
+    noise: Tensor
+
+    def __init__(self, config: LucidrainsConfig) -> None:
+        super().__init__()
+        self.num_ws, self.w_dim = config.num_ws, config.w_dim
+        C = config.channels_at(0)
+        self.const = nn.Parameter(torch.randn(C, 4, 4))
+        self.first = nn.Conv2d(C, C, 3, padding=1)
+        self.blocks = nn.ModuleList(Block(config, k) for k in range(config.num_ws))
+        self.register_buffer("noise", torch.rand(config.height, config.width))  # theirs with its axes swapped
+
+    def forward(self, ws: Tensor, noise_mode: NoiseMode = "random", generator: torch.Generator | None = None) -> Tensor:
+        """ws [N, L, D] -> images [N, channels, height, width], float32, about [-1, 1], not clamped.
+
+        Args:
+            ws: one w for each block.
+            noise_mode: `random` draws noise anew, `const` takes the stored noise, `none` its average.
+            generator: source of random noise; PyTorch's own where it is None.
+        """
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(f"ws must be [N, {self.num_ws}, {self.w_dim}], but is {tuple(ws.shape)}")
+        noise = self._noise(ws.shape[0], noise_mode, generator)
+        x: Tensor = self.first(self.const.expand(ws.shape[0], -1, -1, -1))  # [N, C, H, W]
+        image: Tensor | None = None
+        for block, w in zip(self.blocks, ws.float().unbind(dim=1), strict=True):
+            if image is not None:
+                x, image = enlarge(x), soften(enlarge(image))
+            x, image = block(x, image, w, noise)
+        assert image is not None
+        return 2 * image - 1  # theirs is about [0, 1]
+
+    def _noise(self, batch: int, mode: NoiseMode, generator: torch.Generator | None) -> Tensor:
+        if mode not in ("random", "const", "none"):
+            raise ValueError(f"noise mode {mode!r} is not one of random, const, none")
+        if mode == "random":
+            return torch.rand(batch, 1, *self.noise.shape, device=self.noise.device, generator=generator)
+        noise = self.noise if mode == "const" else torch.full_like(self.noise, AVERAGE_NOISE)
+        return noise.expand(batch, 1, -1, -1)
+
+
+class LucidrainsGenerator(nn.Module):
+    """Mapping and synthesis: z -> images, called as `models.stylegan2.generator.Generator` is."""
+
+    def __init__(self, config: LucidrainsConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = Mapping(config)
+        self.synthesis = Synthesis(config)
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+        noise_mode: NoiseMode = "random",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Latents [N, D] -> images [N, channels, height, width], about [-1, 1]. Arguments as of `Generator`."""
+        return self.synthesis(self.ws(z, c, truncation_psi, truncation_cutoff), noise_mode, generator)
+
+    def ws(
+        self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
+    ) -> Tensor:
+        """Latents -> truncated w for every block [N, L, D]."""
+        ws = self.mapping(z, c)[:, None, :].expand(-1, self.config.num_ws, -1)
+        return truncate(ws, self.mapping.w_average, truncation_psi, truncation_cutoff)
+
+    def set_precision(self, precision: Precision) -> "LucidrainsGenerator":
+        """Refuses what it does not compute in. Returns the network."""
+        if precision in ("bf16", "fp16"):
+            raise ValueError(f"--precision {precision}: networks of lucidrains' program compute in fp32 or tf32")
+        return self
+
+    def fold(self) -> "LucidrainsGenerator":
+        """Nothing is prepared here. Returns the network."""
+        return self.eval()
+
+
+def enlarge(x: Tensor) -> Tensor:
+    """[N, C, H, W] -> [N, C, 2 H, 2 W], bilinearly."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def soften(x: Tensor) -> Tensor:
+    """A binomial blur over 3 x 3 pixels of [N, C, H, W], which is mirrored at its borders."""
+    f = x.new_tensor([1, 2, 1]) / 4
+    kernel = (f[:, None] * f)[None, None].expand(x.shape[1], 1, -1, -1)
+    return F.conv2d(F.pad(x, [1, 1, 1, 1], mode="reflect"), kernel, groups=x.shape[1])

@@ -1,0 +1,165 @@
+"""Files of lucidrains/stylegan2-pytorch: `model_N.pt`, and `.config.json` in the same folder."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.stylegan2.foreign.average import SAMPLES, average_w
+from models.stylegan2.foreign.converted import Converted
+from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
+from torch_utils import config as configs
+from torch_utils.torchfile import plain_tensors
+
+KEY = "GAN"  # by which a file is known to be of this program
+OPTIONS = ".config.json"
+LARGEST_OPTIONS = 2**20  # bytes
+USUAL_RATE = 0.1  # learning rate multiplier of the mapping: which no tensor tells, and hardly anyone changes
+
+_REFUSED = {
+    "attns.": "it has attention layers, which are not computed here",
+    "to_initial_block.": "its first features come from w and not from a constant, which is not computed here",
+}
+_LAYER = {
+    "to_style{}.weight": "conv.affine.weight",
+    "to_style{}.bias": "conv.affine.bias",
+    "conv{}.weight": "conv.weight",
+    "to_noise{}.weight": "noise_gain",
+    "to_noise{}.bias": "bias",
+}
+_RGB = {"to_style.weight": "affine.weight", "to_style.bias": "affine.bias", "conv.weight": "weight"}
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """What the file beside a network says of it; empty where there is none.
+
+    Raises:
+        ValueError: when it is damaged.
+    """
+    beside = path.with_name(OPTIONS)
+    if not beside.is_file():
+        return {}
+    try:
+        found = json.loads(beside.read_text(encoding="utf-8")) if beside.stat().st_size <= LARGEST_OPTIONS else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"the {OPTIONS} beside it is damaged: put there the one that came with it, or remove it")
+    return found
+
+
+def from_lucidrains(contents: Mapping[str, Any], size: int, options: Mapping[str, Any]) -> Converted:
+    """The averaged generator of a file, in our names.
+
+    Args:
+        contents: what `torchfile.read` gave of it.
+        size: of the file, in bytes.
+        options: what `read_options` found.
+
+    Raises:
+        ValueError: when it has parts that are not computed here, or a tensor is missing, left over or of another shape.
+    """
+    state = plain_tensors(contents[KEY], KEY, size)
+    mapping = {name.removeprefix("SE."): t for name, t in state.items() if name.startswith("SE.")}
+    synthesis = {name.removeprefix("GE."): t for name, t in state.items() if name.startswith("GE.")}
+    for start, reason in _REFUSED.items():
+        if any(name.startswith(start) for name in synthesis):
+            raise ValueError(f"{reason}: sample from it with the program that trained it")
+    config = _config(mapping, synthesis)
+    rate = _rate(options, config)
+    own = _ours(mapping, synthesis, config)
+    own |= {name: t * rate for name, t in own.items() if name.startswith("mapping.")}
+    own["synthesis.noise"] = torch.rand(config.height, config.width, generator=torch.Generator().manual_seed(0))
+    own["mapping.w_average"] = torch.zeros(config.w_dim)
+    G = LucidrainsGenerator(config)
+    G.load_state_dict(own)
+    own["mapping.w_average"] = average_w(G.mapping, config.z_dim)
+    source = {
+        "format": "lucidrains .pt",
+        "version": str(contents.get("version", ""))[:40],
+        "w_average": f"mean of {SAMPLES} mapped latents",
+        "lr_mlp": rate,
+    }
+    metadata = {"family": "lucidrains", "generator": configs.to_dict(config), "source": source}
+    return Converted(metadata, {f"G_ema.{name}": tensor for name, tensor in own.items()})
+
+
+def names(config: LucidrainsConfig) -> dict[str, str]:
+    """Our name -> theirs, with S for the mapping and G for the synthesis, for every tensor of a generator."""
+    found = {
+        f"mapping.layers.{i}.{part}": f"S.net.{2 * i}.{part}"
+        for i in range(config.mapping_layers)
+        for part in ("weight", "bias")
+    }
+    found["synthesis.const"] = "G.initial_block"
+    found |= {f"synthesis.first.{part}": f"G.initial_conv.{part}" for part in ("weight", "bias")}
+    for k in range(config.num_ws):
+        ours, theirs = f"synthesis.blocks.{k}", f"G.blocks.{k}"
+        for i in range(2):
+            found |= {f"{ours}.conv{i}.{b}": f"{theirs}.{a.format(i + 1)}" for a, b in _LAYER.items()}
+        found |= {f"{ours}.rgb.{b}": f"{theirs}.to_rgb.{a}" for a, b in _RGB.items()}
+    return found
+
+
+def _ours(
+    mapping: Mapping[str, Tensor], synthesis: Mapping[str, Tensor], config: LucidrainsConfig
+) -> dict[str, Tensor]:
+    """Their tensors under our names; every name and shape is checked."""
+    with torch.device("meta"):
+        shapes = {name: t.shape for name, t in LucidrainsGenerator(config).state_dict().items()}
+    rest = {f"S.{name}": t for name, t in mapping.items()} | {f"G.{name}": t for name, t in synthesis.items()}
+    tensors = {}
+    for ours, theirs in names(config).items():
+        found, wanted = rest.pop(theirs, None), list(shapes[ours])
+        wanted = [1, *wanted] if ours == "synthesis.const" else wanted
+        wanted = [*wanted, 1] if ours.endswith("noise_gain") else wanted
+        if found is None:
+            raise ValueError(f"{theirs} is missing")
+        if list(found.shape) != wanted:
+            raise ValueError(f"{theirs} has the shape {list(found.shape)}, and wanted is {wanted}")
+        tensors[ours] = found.float().reshape(shapes[ours])
+    rest = {name: t for name, t in rest.items() if not re.fullmatch(r"G\.blocks\.\d+\.to_rgb\.upsample\.1\.f", name)}
+    if rest:
+        raise ValueError(f"{len(rest)} tensors have no place in it, the first is {min(rest)[:80]}")
+    return tensors
+
+
+def _config(mapping: Mapping[str, Tensor], synthesis: Mapping[str, Tensor]) -> LucidrainsConfig:
+    """The sizes of a generator, by its tensors."""
+    blocks = sum(1 for name in synthesis if re.fullmatch(r"blocks\.\d+\.conv2\.weight", name))
+    layers = sum(1 for name in mapping if re.fullmatch(r"net\.\d+\.weight", name))
+    if blocks < 2 or not layers:
+        raise ValueError(f"it has {blocks} blocks GE.blocks.… and {layers} layers SE.net.…")
+    widths = [_length(synthesis, f"blocks.{k}.conv2.weight", 0) for k in range(blocks)]
+    sizes = {
+        "doublings": blocks - 1,
+        "channels": _length(synthesis, "blocks.0.to_rgb.conv.weight", 0),
+        "capacity": max(widths[-1] // 2, 1),
+        "channel_max": max(widths),
+        "mapping_layers": layers,
+        "w_dim": _length(mapping, "net.0.weight", 0),
+    }
+    return configs.from_dict(LucidrainsConfig, sizes)
+
+
+def _length(state: Mapping[str, Tensor], name: str, axis: int) -> int:
+    if name not in state or state[name].ndim <= axis or not state[name].numel():
+        raise ValueError(f"{name} is missing")
+    return state[name].shape[axis]
+
+
+def _rate(options: Mapping[str, Any], config: LucidrainsConfig) -> float:
+    """The learning rate multiplier of the mapping, by which its weights are multiplied when they are used."""
+    size, rate = options.get("image_size", config.height), options.get("lr_mlp", USUAL_RATE)
+    if size != config.height:
+        raise ValueError(
+            f"the {OPTIONS} beside it is of another network, for it says {size!r} pixels and the tensors make "
+            f"{config.height}: put there the one that came with it, or remove it"
+        )
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 100:
+        raise ValueError(f"the {OPTIONS} beside it says lr_mlp {rate!r}, and wanted is a number above 0")
+    return float(rate)

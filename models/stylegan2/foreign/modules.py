@@ -1,0 +1,181 @@
+"""The modules of an official PyTorch network, as its pickle tells them: tensors by name, and what else each one held."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from models.stylegan2.foreign.architecture import (
+    Built,
+    Settings,
+    build_discriminator,
+    build_generator,
+    check_filters,
+    check_layers,
+    clamp_of,
+    expect,
+    group_of,
+    settle,
+)
+from models.stylegan2.foreign.pickles import shown
+from models.stylegan2.foreign.records import Persistent
+
+MOST_MODULES = 2000  # the largest official network has 150
+_DEEPEST = 20
+
+_CLASSES = {
+    *("Generator", "MappingNetwork", "SynthesisNetwork", "SynthesisBlock", "SynthesisLayer", "ToRGBLayer"),
+    *("Discriminator", "DiscriminatorBlock", "DiscriminatorEpilogue", "MinibatchStdLayer"),
+    *("Conv2dLayer", "FullyConnectedLayer"),
+}
+_CLAMPED = ("SynthesisLayer", "ToRGBLayer", "Conv2dLayer")
+_OPTIONS = {
+    *("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", "num_layers", "w_avg_beta", "num_ws"),
+    *("channel_base", "channel_max", "num_fp16_res", "conv_clamp", "architecture", "fused_modconv_default"),
+    *("embed_features", "layer_features", "activation", "lr_multiplier", "resample_filter", "use_noise", "kernel_size"),
+    *("cmap_dim", "freeze_layers", "mbstd_group_size", "mbstd_num_channels", "fp16_channels_last"),
+}
+_NESTED = ("mapping_kwargs", "synthesis_kwargs", "block_kwargs", "epilogue_kwargs")
+_KNOWN = {  # what modules may say of themselves
+    "SynthesisBlock": {"architecture": "skip"},
+    "SynthesisLayer": {"use_noise": True, "padding": 1},
+    "MinibatchStdLayer": {"num_channels": 1},
+}
+
+
+class Modules(NamedTuple):
+    """A network taken apart, by dotted names; the network itself is `""`."""
+
+    tensors: dict[str, Tensor]
+    classes: dict[str, str]
+    fields: dict[str, Mapping[Any, Any]]  # all that a module held
+    options: dict[str, Any]  # what the network was made with, whether the file nests it or not
+    sources: list[str]  # SHA-256 of the sources that the modules came with
+
+
+def take_apart(record: Persistent) -> Modules:
+    """Walks through parameters, buffers (frozen weights are among them) and modules.
+
+    Raises:
+        ValueError: for modules of other networks, by their names, and for what is too deep or too much.
+    """
+    found = Modules({}, {}, {}, {}, [])
+    for name, module in _walk("", record):
+        found.classes[name], found.fields[name] = module.class_name, module.state
+        if module.source_sha256 not in found.sources:
+            found.sources.append(module.source_sha256)
+        for group in ("_parameters", "_buffers"):
+            for own, tensor in _dict(module.state.get(group), f"{name} {group}").items():
+                if isinstance(tensor, Tensor):
+                    found.tensors[_below(name, own)] = tensor
+                elif tensor is not None:
+                    raise ValueError(f"it is damaged (its tensor {shown(_below(name, own))} is {shown(tensor)})")
+    _refuse_others(found.classes, found.tensors)
+    found.options.update(_options(_dict(record.state.get("_init_kwargs"), "_init_kwargs")))
+    return found
+
+
+def generator(modules: Modules) -> Built:
+    """Our generator for theirs. Raises ValueError for what is none, or computes something else."""
+    built = build_generator(modules.tensors, _settings(modules))
+    config = built.config
+    sizes = {"z_dim": config.z_dim, "w_dim": config.w_dim, "num_ws": config.num_ws}
+    _check("generator", modules, built, sizes)
+    return built
+
+
+def discriminator(modules: Modules) -> Built:
+    """Our discriminator for theirs. Raises ValueError for what is none, or computes something else."""
+    group = group_of(modules.fields.get("b4.mbstd", {}).get("group_size", 4))
+    built = build_discriminator(modules.tensors, _settings(modules)._replace(mbstd_group=group))
+    architecture = "resnet" if built.config.architecture == "residual" else "orig"
+    for name, kind in modules.classes.items():
+        if kind.startswith("Discriminator") and name:
+            expect(name, modules.fields[name], architecture=architecture)
+    _check("discriminator", modules, built, {})
+    return built
+
+
+def _check(what: str, modules: Modules, built: Built, sizes: dict[str, int]) -> None:
+    """Holds what the file says against what its tensors are."""
+    config = built.config
+    sizes |= {"c_dim": config.classes, "img_resolution": config.height, "img_channels": config.channels}
+    for said in (modules.options, modules.fields[""]):
+        settle(what, said, **sizes)
+    for name, kind in modules.classes.items():
+        expect(name, modules.fields[name], **_KNOWN.get(kind, {}))
+    check_layers(built, modules.fields)
+    check_filters(modules.tensors)
+
+
+def _settings(modules: Modules) -> Settings:
+    clamps = {
+        clamp_of(modules.fields[name].get("conv_clamp"))
+        for name, kind in modules.classes.items()
+        if kind in _CLAMPED and not name.endswith("skip")
+    }
+    if len(clamps) > 1:
+        spelled = " and ".join(f"{value:g}" for value in sorted(clamps)[:2])
+        raise ValueError(f"its layers are limited differently (conv_clamp {spelled}), and only one limit is known here")
+    widths = (modules.options.get(name) for name in ("channel_base", "channel_max"))
+    base, most = (width if type(width) is int else None for width in widths)
+    return Settings(clamp=clamps.pop() if clamps else 0.0, channel_base=base, channel_max=most)
+
+
+def _options(kwargs: dict[Any, Any]) -> dict[str, Any]:
+    """What the network was made with; an option that is not known, and is not off, is refused by its name."""
+    flat: dict[str, Any] = {}
+    for name, value in kwargs.items():
+        if name in _NESTED:
+            flat |= _options(_dict(value, name))
+        elif name in _OPTIONS:
+            flat[name] = value
+        elif value is not None and value is not False:
+            raise ValueError(f"its network was made with the option {shown(name)}, which StyleGAN2 does not have")
+    return flat
+
+
+def _walk(name: str, record: Persistent) -> Iterator[tuple[str, Persistent]]:
+    waiting = [(name, record, 0)]
+    for count in range(MOST_MODULES + 1):
+        if not waiting:
+            return
+        name, record, depth = waiting.pop()
+        if depth > _DEEPEST or count == MOST_MODULES:
+            raise ValueError("its modules contain one another more deeply, or are more, than in any StyleGAN2")
+        yield name, record
+        for own, module in _dict(record.state.get("_modules"), f"{name} _modules").items():
+            if isinstance(module, Persistent):
+                waiting.append((_below(name, own), module, depth + 1))
+            elif module is not None:
+                raise ValueError(
+                    f"its module {shown(_below(name, own))} is {shown(module)}, which StyleGAN2 does not have"
+                )
+
+
+def _refuse_others(classes: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+    if any(kind == "SynthesisInput" for kind in classes.values()):
+        kernels = {
+            t.shape[-1] for name, t in tensors.items() if re.match(r"synthesis\.L\d+_\d+_\d+\.weight", name) and t.ndim
+        }
+        kind = "stylegan3-t" if 3 in kernels else "stylegan3-r"
+        raise ValueError(
+            f"it is a StyleGAN3 network of the configuration {kind}: only its configuration stylegan2 is read"
+        )
+    for name, kind in classes.items():
+        if kind not in _CLASSES:
+            what = f"its module {shown(name)}" if name else "its network"
+            raise ValueError(f"{what} is of the class {shown(kind)}, which StyleGAN2 does not have")
+
+
+def _dict(value: Any, what: str) -> dict[Any, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"it is damaged (its {shown(what.strip())} is {shown(value)})")
+    return value
+
+
+def _below(name: str, own: str) -> str:
+    return f"{name}.{own}" if name else own

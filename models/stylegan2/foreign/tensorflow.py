@@ -1,0 +1,230 @@
+"""Networks of the official TensorFlow implementations of StyleGAN2 and StyleGAN2-ADA.
+
+Their layers compute what the PyTorch ones do, with other names and other orders of the same numbers: dense weights are
+[in, out], convolutions [height, width, in, out]; an enlarging convolution is stored turned around; and the 1 of a style's
+bias is added when it is used.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.stylegan2.foreign.architecture import (
+    Built,
+    Settings,
+    build_discriminator,
+    build_generator,
+    clamp_of,
+    expect,
+    group_of,
+    settle,
+)
+from models.stylegan2.foreign.pickles import shown
+from models.stylegan2.foreign.records import Array, TensorFlowNetwork
+
+_OLDEST = 4  # format of the first StyleGAN2
+_DEEPEST = 4
+_MOST_VARIABLES = 2000  # the largest official network has 160
+
+_IGNORED = {  # options of what surrounds a network
+    *("randomize_noise", "truncation_psi", "truncation_cutoff", "dlatent_avg_beta", "style_mixing_prob"),
+    *("num_fp16_res", "conditioning", "fused_modconv", "mapping_layers", "mapping_fmaps", "dtype", "structure"),
+}
+_KNOWN = {
+    "fmap_decay": 1,
+    "fmap_min": 1,
+    "mapping_lrmul": 0.01,
+    "mapping_nonlinearity": "lrelu",
+    "nonlinearity": "lrelu",
+    "normalize_latents": True,
+    "use_noise": True,
+    "mbstd_num_features": 1,
+}
+_SETTINGS = {"fmap_base", "fmap_max", "conv_clamp", "mbstd_group_size", "architecture", "resample_kernel"}
+_SIZES = {"resolution", "num_channels", "label_size", "latent_size", "dlatent_size"}
+
+_Change = Callable[[np.ndarray], np.ndarray]
+
+
+def networks(value: tuple[Any, ...]) -> dict[str, Built]:
+    """The three networks of an official TensorFlow pickle.
+
+    Raises:
+        ValueError: when it holds something else, or networks that compute something else than ours.
+    """
+    if len(value) != 3 or not all(isinstance(part, TensorFlowNetwork) for part in value):
+        kinds = ", ".join(shown(part) for part in value[:3])
+        raise ValueError(f"it holds {kinds or 'nothing'}, and not the three networks of a TensorFlow pickle")
+    names = ("G", "D", "G_ema")
+    return {name: _network(name, part.state) for name, part in zip(names, value, strict=True)}
+
+
+def _network(name: str, state: dict[Any, Any]) -> Built:
+    version = state.get("version")
+    if type(version) is not int or version < _OLDEST:
+        raise ValueError(
+            f"its {name} is of version {shown(version)}, and those of StyleGAN2 begin with {_OLDEST}: "
+            "networks of the first StyleGAN are not read"
+        )
+    kwargs = _dict(state.get("static_kwargs"), "static_kwargs")
+    _refuse_unknown(kwargs)
+    tensors = _tensors(_D if name == "D" else _G, _variables("", state, 0))
+    widths = {"fmap_base": 2, "fmap_max": 1}
+    base, most = (
+        int(kwargs[key] * factor) if isinstance(kwargs.get(key), int | float) else None
+        for key, factor in widths.items()
+    )
+    settings = Settings(clamp_of(kwargs.get("conv_clamp")), group_of(kwargs.get("mbstd_group_size", 4)), base, most)
+    if name == "D":
+        built = build_discriminator(tensors, settings)
+        architecture = "resnet" if built.config.architecture == "residual" else "orig"
+    else:
+        built, architecture = build_generator(tensors, settings), "skip"
+    _check(name, kwargs, built, architecture)
+    return built
+
+
+def _check(name: str, kwargs: dict[Any, Any], built: Built, architecture: str) -> None:
+    expect(name, kwargs, **_KNOWN, architecture=architecture)
+    kernel = kwargs.get("resample_kernel")
+    if kernel is not None and kernel != [1, 3, 3, 1]:
+        raise ValueError(f"its {name} has the resample_kernel {shown(kernel)}, and only [1, 3, 3, 1] is known here")
+    config = built.config
+    sizes = {"resolution": config.height, "num_channels": config.channels, "label_size": config.classes}
+    if name != "D":
+        sizes |= {"latent_size": config.z_dim, "dlatent_size": config.w_dim}
+    settle(name, kwargs, **sizes)
+
+
+def _refuse_unknown(kwargs: dict[Any, Any]) -> None:
+    known = _IGNORED | _KNOWN.keys() | _SETTINGS | _SIZES
+    for name, value in kwargs.items():
+        if name not in known and value is not None and value is not False:
+            raise ValueError(f"its network was made with the option {shown(name)}, which StyleGAN2 does not have")
+
+
+def _variables(prefix: str, state: dict[Any, Any], depth: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Variables of a network, and of those it is made of."""
+    if depth > _DEEPEST:
+        raise ValueError("its networks contain one another more deeply than in any StyleGAN2")
+    for item in state.get("variables") or []:
+        if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], Array)):
+            raise ValueError(f"it is damaged (a variable of its network is {shown(item)})")
+        yield prefix + item[0], item[1].values
+    for name, part in _dict(state.get("components"), "components").items():
+        if not isinstance(part, TensorFlowNetwork):
+            raise ValueError(f"it is damaged (its component {shown(name)} is {shown(part)})")
+        yield from _variables(f"{prefix}{name}/", part.state, depth + 1)
+
+
+def _tensors(
+    rules: Mapping[str, tuple[str, _Change]], variables: Iterator[tuple[str, np.ndarray]]
+) -> dict[str, Tensor]:
+    """Variables as tensors of official PyTorch names."""
+    tensors: dict[str, Tensor] = {}
+    for count, (name, values) in enumerate(variables):
+        if count == _MOST_VARIABLES:
+            raise ValueError(f"its network has more than {_MOST_VARIABLES:,} variables, and no StyleGAN2 has as many")
+        if re.search(r"(^|/)lod$", name):
+            continue  # of progressive growing, which is over
+        if "ToRGB_lod" in name:
+            raise ValueError("its generator is of the architecture 'orig', and only 'skip' is known here")
+        theirs, change = _place(rules, name)
+        if theirs in tensors:
+            raise ValueError(f"it is damaged (two of its variables are {theirs})")
+        try:
+            changed = np.ascontiguousarray(change(values), np.float32)
+        except (ValueError, IndexError, TypeError) as error:
+            shape = shown(values.shape)
+            raise ValueError(f"its {shown(name)} has the shape {shape}, which is none of such a variable") from error
+        tensors[theirs] = torch.from_numpy(changed.reshape(change(values).shape))
+    return tensors
+
+
+def _place(rules: Mapping[str, tuple[str, _Change]], name: str) -> tuple[str, _Change]:
+    for pattern, (theirs, change) in rules.items():
+        if found := re.fullmatch(pattern, name):
+            if theirs == _NOISE:
+                return _noise(int(found[1])), change
+            return found.expand(theirs), change
+    raise ValueError(f"its variable {shown(name)} has no place in StyleGAN2")
+
+
+def _noise(number: int) -> str:
+    """Whose noise this is: 0 of the 4x4 layer, then two for each size."""
+    if number == 0:
+        return "synthesis.b4.conv1.noise_const"
+    return f"synthesis.b{8 << (number - 1) // 2}.conv{(number - 1) % 2}.noise_const"
+
+
+def _dict(value: Any, what: str) -> dict[Any, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"it is damaged (its {what} is {shown(value)})")
+    return value
+
+
+def _same(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _dense(x: np.ndarray) -> np.ndarray:
+    return x.transpose(1, 0)
+
+
+def _convolution(x: np.ndarray) -> np.ndarray:
+    return x.transpose(3, 2, 0, 1)
+
+
+def _turned(x: np.ndarray) -> np.ndarray:
+    return _convolution(x)[:, :, ::-1, ::-1]
+
+
+def _plus_one(x: np.ndarray) -> np.ndarray:
+    return x + np.float32(1)
+
+
+def _layer(theirs: str, ours: str, weight: _Change) -> dict[str, tuple[str, _Change]]:
+    return {f"{theirs}/weight": (f"{ours}.weight", weight), f"{theirs}/bias": (f"{ours}.bias", _same)}
+
+
+def _styled(theirs: str, ours: str, weight: _Change) -> dict[str, tuple[str, _Change]]:
+    return _layer(theirs, ours, weight) | {
+        f"{theirs}/mod_weight": (f"{ours}.affine.weight", _dense),
+        f"{theirs}/mod_bias": (f"{ours}.affine.bias", _plus_one),
+        f"{theirs}/noise_strength": (f"{ours}.noise_strength", _same),
+    }
+
+
+# Pattern of a variable's name -> name in the official PyTorch networks, and how the numbers change.
+_SIZE = r"(\d+)x\1"
+_NOISE = "noise"
+_MAPPING = _layer(r"mapping/Dense(\d+)", r"mapping.fc\1", _dense) | _layer(
+    "mapping/LabelEmbed", "mapping.embed", _dense
+)
+_G = {
+    **_MAPPING,
+    "dlatent_avg": ("mapping.w_avg", _same),
+    "synthesis/4x4/Const/const": ("synthesis.b4.const", lambda x: x[0]),
+    r"synthesis/noise(\d{1,3})": (_NOISE, lambda x: x[0, 0]),
+    **_styled("synthesis/4x4/Conv", "synthesis.b4.conv1", _convolution),
+    **_styled(f"synthesis/{_SIZE}/Conv0_up", r"synthesis.b\1.conv0", _turned),
+    **_styled(f"synthesis/{_SIZE}/Conv1", r"synthesis.b\1.conv1", _convolution),
+    **_styled(f"synthesis/{_SIZE}/ToRGB", r"synthesis.b\1.torgb", _convolution),
+    f"synthesis/{_SIZE}/Skip/weight": (r"synthesis.b\1.skip.weight", _turned),
+}
+_D = {
+    **_MAPPING,
+    **_layer(f"{_SIZE}/FromRGB", r"b\1.fromrgb", _convolution),
+    **_layer(f"{_SIZE}/Conv0", r"b\1.conv0", _convolution),
+    **_layer(f"{_SIZE}/Conv1_down", r"b\1.conv1", _convolution),
+    f"{_SIZE}/Skip/weight": (r"b\1.skip.weight", _convolution),
+    **_layer("4x4/Conv", "b4.conv", _convolution),
+    **_layer("4x4/Dense0", "b4.fc", _dense),
+    **_layer("Output", "b4.out", _dense),
+}

@@ -1,0 +1,179 @@
+import argparse
+import io
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+
+from torch_utils.torchfile import begins_so, plain_tensors, read
+
+STATE = OrderedDict(a=torch.arange(6.0).reshape(2, 3), b=torch.ones(4, dtype=torch.float16))
+BOTH = pytest.mark.parametrize("zipped", [True, False], ids=["archive", "before 1.6"])
+
+
+def saved(path: Path, value: object, zipped: bool = True) -> Path:
+    torch.save(value, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ValueError) as error:
+        read(path)
+    return str(error.value)
+
+
+class Mark:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, call, *arguments):
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self):
+        return self.call, self.arguments
+
+
+@BOTH
+def test_a_training_file_is_read_in_both_formats(tmp_path, zipped):
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))])
+    value = {"g": STATE, "args": argparse.Namespace(size=16), "g_optim": optimizer.state_dict(), "p": 0.5, "n": [1, "x"]}
+    path = saved(tmp_path / "a.pt", value, zipped)
+    assert begins_so(path.read_bytes()[:512])
+    found = read(path)
+    assert found["g_optim"] == value["g_optim"] and found["p"] == 0.5 and found["n"] == [1, "x"]
+    assert type(found["args"]).__name__ == "_Options"  # and nothing that has any methods
+    tensors = plain_tensors(found["g"], "g", path.stat().st_size)
+    assert tensors.keys() == STATE.keys() and all(torch.equal(tensors[name], t) for name, t in STATE.items())
+    assert tensors["b"].dtype == torch.float16
+
+
+CALLS = {
+    "posix.system": os.system,
+    "__builtin__.exec": exec,
+    "__builtin__.bytearray": bytearray,  # which PyTorch would allow, of any size
+    "torch.serialization.load": torch.load,
+    "torch._utils._rebuild_meta_tensor_no_storage": torch._utils._rebuild_meta_tensor_no_storage,
+}
+
+
+@BOTH
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_that_no_weights_need_is_refused_by_its_name_and_not_made(tmp_path, name, zipped):
+    mark = tmp_path / "mark"
+    path = saved(tmp_path / "a.pt", {"g_ema": STATE, "x": Mark(CALLS[name], f"touch {mark}")}, zipped)
+    assert refusal(path) == f"it calls '{name}', which no file of weights needs"
+    assert not mark.exists()
+
+
+def test_an_instruction_that_torch_never_writes_is_refused(tmp_path):
+    contents = io.BytesIO()
+    with zipfile.ZipFile(contents, "w") as archive:
+        archive.writestr("a/data.pkl", pickle.dumps({"x": os.system}, protocol=4))
+        archive.writestr("a/version", b"3\n")
+    (tmp_path / "a.pt").write_bytes(contents.getvalue())
+    assert refusal(tmp_path / "a.pt") == (
+        "its pickle has the instruction STACK_GLOBAL, which torch.save never writes"
+    )
+
+
+def repacked(path: Path, **changes) -> None:
+    """Writes an archive anew: `compress`, `twice` a record, `more` records."""
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    kind = zipfile.ZIP_DEFLATED if changes.get("compress") else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for name, data in (records | changes.get("more", {})).items():
+            archive.writestr(name, data)
+        if changes.get("twice"):
+            archive.writestr(changes["twice"], b"other")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"compress": True}, "its archive is compressed, as those of torch.save never are"),
+        ({"twice": "a/version"}, "its archive has too many files, or two of one name"),
+        ({"more": {"a/constants.pkl": b""}}, "it is a TorchScript program, and wanted are weights"),
+        ({"more": {"b/data.pkl": b""}}, "it is an archive without the one data.pkl of torch.save"),
+        ({"more": {"a/data.pkl": bytes(2**21 + 1)}}, "its data.pkl is longer than 2 MiB"),
+    ],
+)
+def test_archives_that_are_more_than_they_seem(tmp_path, changes, reason):
+    path = saved(tmp_path / "a.pt", STATE)
+    repacked(path, **changes)
+    assert refusal(path) == reason
+
+
+def test_an_archive_whose_records_overlap_is_refused(tmp_path):
+    path = saved(tmp_path / "a.pt", {"a": torch.zeros(1000)})
+    repacked(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        for record in list(archive.infolist()):
+            for i in range(30):  # the same bytes again under other names
+                archive.filelist.append(again := zipfile.ZipInfo(f"{record.filename}{i}"))
+                again.header_offset, again.CRC = record.header_offset, record.CRC
+                again.compress_size = again.file_size = record.file_size
+        archive._didModify = True
+    assert refusal(path) == "its archive unpacks to more than it is"
+
+
+def test_other_archives_are_told(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("00000/img00000000.png", b"")
+    assert begins_so((tmp_path / "a.zip").read_bytes())
+    assert refusal(tmp_path / "a.zip") == "it is an archive without the one data.pkl of torch.save"
+
+
+@BOTH
+@pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_file_that_was_cut_short_is_damaged(tmp_path, keep, zipped):
+    path = saved(tmp_path / "a.pt", {"g_ema": {f"t{i}": torch.ones(50) for i in range(9)}}, zipped)
+    path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+    assert refusal(path) == "it is damaged, or not of torch.save: fetch it anew"
+
+
+def test_a_file_that_is_too_large_is_not_opened(tmp_path):
+    with (tmp_path / "a.pt").open("wb") as file:
+        file.truncate(2**33 + 2**30)  # which takes no room on the disk
+    assert refusal(tmp_path / "a.pt") == "it has 9.0 GiB, and at most 8 are read"
+
+
+def test_a_pickle_that_goes_on_and_on_is_damaged(tmp_path):
+    path = saved(tmp_path / "a.pt", ["x" * 1000] * 10, zipped=False)
+    whole = path.read_bytes()
+    end = whole.index(b"]")  # of the list, in the fourth pickle
+    path.write_bytes(whole[:end] + b"N0" * 2**20 + whole[end:])  # pushes None and pops it
+    assert refusal(path) == "it is damaged, or not of torch.save: fetch it anew"
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(1).expand(10**12),
+        torch.zeros(3, device="meta"),
+        torch.eye(3).to_sparse(),
+        torch.zeros(3, dtype=torch.complex64),
+        "text",
+    ],
+    ids=["expanded", "meta", "sparse", "complex", "text"],
+)
+def test_what_is_no_plain_tensor_is_refused(tensor):
+    with pytest.raises(ValueError, match=r"^'x' in its g_ema is no plain tensor$"):
+        plain_tensors({"a": torch.ones(2), "x": tensor}, "g_ema", 1000)
+
+
+def test_many_names_for_one_tensor_are_refused(tmp_path):
+    tensor = torch.zeros(1000)
+    found = read(path := saved(tmp_path / "a.pt", {str(i): tensor for i in range(200)}))
+    with pytest.raises(ValueError, match=r"^the tensors of its g_ema are larger than the file$"):
+        plain_tensors(found, "g_ema", path.stat().st_size)
+
+
+@pytest.mark.parametrize("found", [[torch.ones(2)], {3: torch.ones(2)}, None])
+def test_what_is_no_table_of_tensors_is_refused(found):
+    with pytest.raises(ValueError, match=r"^its g_ema is no table of tensors$"):
+        plain_tensors(found, "g_ema", 1000)
