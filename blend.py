@@ -1,0 +1,219 @@
+"""Blend two networks into a new one: the shapes of one, the textures of the other."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from PIL import Image
+
+from imaging.grid import LARGEST_SHEET, save_image, sheet
+from imaging.pixels import to_pil
+from models.families import NetworkFile, read_network, save_network
+from models.stylegan2 import blending
+from models.stylegan2.config import GeneratorConfig
+from models.stylegan2.generator import Generator
+from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
+from sampling.classes import class_names
+from sampling.record import write_record
+from torch_utils.cli import Command, Number, SeedList, option, progress, say
+from torch_utils.device import resolve_device
+from torch_utils.paths import check_folder
+
+EXAMPLES = """
+Examples:
+  python blend.py --network faces.safetensors --with cartoons.safetensors --at 32
+                                      shapes of faces up to 16x16, textures and colours of cartoons from 32x32 up
+  python blend.py --network cartoons.safetensors --with faces.safetensors --at 16 --width 2 --out out/toons.safetensors
+                                      the other way round, little by little over two doublings
+  python blend.py --network faces.safetensors --with cartoons.safetensors --weight 0.5
+                                      half of each in every layer
+"""
+ENDING = ".safetensors"
+MAPPINGS = {"a": 0.0, "b": 1.0, "mean": 0.5}
+ROWS = ("A", "blend", "B")
+
+
+@click.command(cls=Command, epilog=EXAMPLES)
+@option(
+    "--network",
+    type=click.Path(path_type=Path),
+    required=True,
+    group="Networks",
+    help="A, which gives the low resolutions: a network-….safetensors file, or a run folder",
+)
+@option(
+    "--with",
+    "other",
+    type=click.Path(path_type=Path),
+    required=True,
+    group="Networks",
+    help="B, which gives the high resolutions",
+)
+@option("--at", type=click.IntRange(min=1), group="Blend", help="resolution (longer side) from which on B takes over")
+@option("--layer", type=click.IntRange(min=0), group="Blend", help="instead: the layer, as style_mixing.py counts them")
+@option("--weight", type=Number(), group="Blend", help="instead: share of B in all layers, from 0 to 1")
+@option(
+    "--width",
+    type=Number(),
+    show_default="0, at once",
+    group="Blend",
+    help="doublings over which B takes over little by little, half of them before --at or --layer",
+)
+@option(
+    "--mapping",
+    type=click.Choice(list(MAPPINGS)),
+    show_default="a; with --weight the same share",
+    group="Blend",
+    help="whose mapping network turns z and class into w",
+)
+@option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path(f"out/blend{ENDING}"),
+    group="Output",
+    help="the new network; pictures and a record of the same name, .png and .json, lie beside it",
+)
+@option("--seeds", type=SeedList(), default="0-7", group="Output", help="pictures of A, the blend and B for each")
+@option("--psi", type=Number(), default=1.0, group="Output", help="truncation of the pictures")
+@option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    group="Output",
+    help="where the pictures are computed",
+)
+def main(network: Path, other: Path, out: Path, seeds: list[int], psi: float, device: str, **how: Any) -> None:
+    """Blend two networks, of which one was trained from the other, by resolution (Pinkney and Adler 2020).
+
+    A gives what low resolutions decide, pose and shapes, and B what high ones do, textures and colours. The averaged
+    generators are blended; the new file has no G and no D, and every script takes it.
+    """
+    _check_options(how)
+    _check_out(out)
+    where = resolve_device(device)
+    a, b = read_network(network), read_network(other)
+    _check_parents(out, a, b)
+    A, B = _generator(a), _generator(b)
+    shares = _shares(A.config, how)
+    _check_fit(A.config, B.config, shares.mapping)
+    _check_sheet(A.config, len(seeds))
+    likeness = blending.likeness(A, B)
+    _introduce(a, b, likeness)
+    blended = blending.blend(A, B, shares)
+    facts = {"a": _about(a), "b": _about(b), "likeness": round(likeness, 4), "share of b": shares._asdict()}
+    names = class_names((b if shares.mapping == 1 else a).metadata, blended.config.classes)
+    save_network(out, "stylegan2", {"G_ema": blended}, {"data": {"class_names": names}, "blend": facts})
+    picture, record = out.with_suffix(".png"), out.with_suffix(".json")
+    save_image(_pictures([G.to(where) for G in (A, blended, B)], seeds, psi), picture)
+    write_record("blend", record, facts, {"device": where.type})
+    say(f"wrote {out.name}, {picture.name} and {record.name} to {out.parent}")
+
+
+def _check_options(how: dict[str, Any]) -> None:
+    """Makes sure that the blend is asked for in one way, by options that belong together."""
+    ways = [f"--{name}" for name in ("at", "layer", "weight") if how[name] is not None]
+    if len(ways) != 1:
+        got = " and ".join(ways) or "none of them"
+        raise ValueError(f"a blend is asked for by one of --at, --layer and --weight, and this one by {got}: give one")
+    weight, width = how["weight"], how["width"]
+    if weight is not None and not 0 <= weight <= 1:
+        raise ValueError(f"--weight {weight:g} is no share: give a number from 0, all of A, to 1, all of B")
+    if weight is not None and width is not None:
+        raise ValueError("--width does not apply with --weight, which is the same in all layers: leave it out")
+    if width is not None and width < 0:
+        raise ValueError(f"--width {width:g}: give the doublings over which B takes over, 0 or more")
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix.lower() != ENDING:
+        raise ValueError(f"--out {out}: the name of a network file ends in {ENDING}")
+    if out.is_dir():
+        raise ValueError(f"--out {out} is a folder: name a file, such as {out / f'blend{ENDING}'}")
+    check_folder(out.parent, f"--out {out}")
+
+
+def _check_parents(out: Path, a: NetworkFile, b: NetworkFile) -> None:
+    if a.path.samefile(b.path):
+        raise ValueError(f"--network and --with are the same network, {a.path}: name another one")
+    for flag, file in (("--network", a), ("--with", b)):
+        if out.exists() and out.samefile(file.path):
+            raise ValueError(f"--out {out} is the file of {flag}, which would be lost: choose another name")
+
+
+def _generator(file: NetworkFile) -> Generator:
+    G = file.part("G_ema")
+    assert isinstance(G, Generator)
+    return G
+
+
+def _shares(config: GeneratorConfig, how: dict[str, Any]) -> blending.Shares:
+    """What the options mean for a network; `--at` and `--layer` must be its own."""
+    layers, weight = config.num_ws - 1, how["weight"]
+    if weight is not None:
+        return blending.Shares([weight] * layers, weight if how["mapping"] is None else MAPPINGS[how["mapping"]])
+    first = how["layer"]
+    if first is None:
+        try:
+            first = blending.first_layer(config, how["at"])
+        except ValueError as error:
+            raise ValueError(f"--at {error}") from error
+    elif first >= layers:
+        raise ValueError(f"--layer {first}: this network's layers are 0 to {layers - 1}")
+    return blending.Shares(blending.ramp(layers, first, how["width"] or 0.0), MAPPINGS[how["mapping"] or "a"])
+
+
+def _check_fit(a: GeneratorConfig, b: GeneratorConfig, mapping: float) -> None:
+    try:
+        blending.check(a, b, mixed_mapping=0 < mapping < 1)
+    except blending.MappingError as error:
+        raise ValueError(f"{error}, so take that of A or B whole, --mapping a or b") from error
+    except ValueError as error:
+        raise ValueError(f"{error}: blend networks of which one was trained from the other") from error
+
+
+def _check_sheet(config: GeneratorConfig, seeds: int) -> None:
+    most = LARGEST_SHEET // (len(ROWS) * config.height * config.width)
+    if seeds > most:
+        raise ValueError(f"--seeds asks for {seeds} pictures in a row, and at most {most} of this size fit on a sheet")
+
+
+def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
+    """Says which networks they are, what is left out, and whether they look as if they had anything in common."""
+    for name, file in (("A", a), ("B", b)):
+        others = [part for part in file.parts if part != "G_ema"]
+        left = f"; its {' and '.join(others)} are left out" if others else ""
+        say(f"{name}: G_ema of {file.path}{left}")
+    if likeness < blending.STRANGERS:
+        say(
+            f"warning: as it seems, neither of them was trained from the other (likeness {likeness:.2f}), and such "
+            "networks blend into nothing: train one from the other with train.py --transfer"
+        )
+
+
+def _about(file: NetworkFile) -> dict[str, Any]:
+    """What identifies a network file."""
+    with file.path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return {"path": str(file.path), "sha256": digest, "kimg": file.metadata.get("kimg")}
+
+
+def _pictures(networks: list[Generator], seeds: list[int], psi: float) -> Image.Image:
+    """A row for each network, a column for each seed."""
+    made = progress(_each(networks, seeds, psi), len(networks) * len(seeds), "pictures")
+    pictures = [to_pil(pixels) for pixels in made]
+    rows = [pictures[start : start + len(seeds)] for start in range(0, len(pictures), len(seeds))]
+    return sheet(rows, ROWS, [str(seed) for seed in seeds])
+
+
+def _each(networks: list[Generator], seeds: list[int], psi: float) -> Iterator[torch.Tensor]:
+    for G in networks:
+        number = G.config.classes
+        classes = [seed % number for seed in seeds] if number else None
+        yield from ws_to_pixels(G, seeds_to_ws(G, seeds, classes, psi), seeds)
+
+
+if __name__ == "__main__":
+    main()
