@@ -20,7 +20,7 @@ def emulated(tmp_path_factory):
 @pytest.mark.parametrize("dtype", ROUNDING, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_sums_in_wide_numbers_and_rounds_once(emulated, dtype, layout):
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=80)
     @given(operations())
     def every(operation):
         check(operation, dtype, layout, emulated)
