@@ -37,16 +37,16 @@ def main(augpipe: Pipe, **params: Any) -> None:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of each phase, and how often it is due."""
+    """Seconds of each phase without something and with it, and how often the phase is due."""
 
-    plain: dict[str, float]
-    augmented: dict[str, float]
+    without: dict[str, float]
+    with_it: dict[str, float]
     intervals: dict[str, int]
 
     @property
     def share(self) -> float:
         """What is added to a mean iteration, as a share of it."""
-        steps = [sum(s[name] / every for name, every in self.intervals.items()) for s in (self.plain, self.augmented)]
+        steps = [sum(s[name] / every for name, every in self.intervals.items()) for s in (self.without, self.with_it)]
         return steps[1] / steps[0] - 1
 
 
@@ -57,20 +57,26 @@ def measure(setting: Setting, pipe: Pipe) -> Cost:
     set_precision(config.arithmetic)
     keep_freed_memory()
     augmented = config.model_copy(update={"augment": AugmentConfig(mode="fixed", p=0.5, pipe=pipe)})
-    recipes = [StyleGAN2(c, torch.zeros(0), device) for c in (config, augmented)]
-    calls = {(k, phase.name): partial(take, recipes[k], phase) for k in (0, 1) for phase in recipes[k].phases}
-    by_turns = sorted(calls, key=lambda key: list(calls).index((0, key[1])))
-    seconds = timings({f"{k} {name}": calls[k, name] for k, name in by_turns}, setting.iterations, device)
-    intervals = {phase.name: phase.interval for phase in recipes[0].phases}
-    plain, with_it = ({name: seconds[f"{k} {name}"] for name in intervals} for k in (0, 1))
-    return Cost(plain, with_it, intervals)
+    plain, other = (StyleGAN2(c, torch.zeros(0), device) for c in (config, augmented))
+    return beside(plain, other, setting.iterations, device)
+
+
+def beside(plain: StyleGAN2, other: StyleGAN2, iterations: int, device: torch.device) -> Cost:
+    """Each phase of the two by turns: medians over so many turns, after one that is not counted."""
+    intervals = {phase.name: phase.interval for phase in plain.phases}
+    recipes = {"without": plain, "with": other}
+    phases = {(who, phase.name): phase for who, recipe in recipes.items() for phase in recipe.phases}
+    calls = {f"{who} {name}": partial(take, recipes[who], phases[who, name]) for name in intervals for who in recipes}
+    seconds = timings(calls, iterations, device)
+    without, with_it = ({name: seconds[f"{who} {name}"] for name in intervals} for who in recipes)
+    return Cost(without, with_it, intervals)
 
 
 def table(cost: Cost) -> str:
     """A measurement as text."""
     lines = [f"{'':<6}  {'every':>5}  {'without, ms':>11}  {'with, ms':>9}  {'added':>6}"]
     for name, every in cost.intervals.items():
-        without, with_it = cost.plain[name], cost.augmented[name]
+        without, with_it = cost.without[name], cost.with_it[name]
         lines.append(f"{name:<6}  {every:5}  {without * 1e3:11.1f}  {with_it * 1e3:9.1f}  {with_it / without - 1:6.1%}")
     return "\n".join([*lines, "", f"added to a mean iteration: {cost.share:.1%}"])
 

@@ -233,8 +233,6 @@ def main(
 ) -> None:
     """Time the operators: native kernels, their reference and copies of the same bytes, by turns."""
     where = resolve_device(device)
-    if where.type == "cpu" and "float16" in some["dtypes"]:
-        raise ValueError("--dtype float16: the native operators of a CPU compute in float32, float64 and bfloat16")
     torch.set_num_threads(threads)
     keep_freed_memory()
     chosen = cases(shapes=[parse_shape(shape, batch) for shape in shapes], **some)

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import hypothesis
 import pytest
 import torch
 
@@ -10,6 +11,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)  # tests run side by side
+    hypothesis.settings.register_profile("untimed", deadline=None)  # on a busy machine any example may take its time
+    hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -52,6 +52,19 @@ def resolve_precision(name: str, device: torch.device, training: bool = False) -
     raise ValueError(f"--precision {name}: it is one of auto, fp32, tf32, bf16, fp16")
 
 
+def slow_precision(precision: Precision, device: torch.device) -> str:
+    """A sentence for a format that this device computes in, but more slowly than in fp32; empty for any other."""
+    if precision != "bf16" or device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return ""
+    # oneDNN's own word, which PyTorch's convolutions go by: without it they fall back to plain loops.
+    if getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)():
+        return ""
+    return (
+        "--precision bf16: this processor has no instructions for it (AVX-512), "
+        "and convolutions take several times as long as in fp32"
+    )
+
+
 def set_precision(precision: Precision, deterministic: bool = False) -> None:
     """Sets PyTorch's own switches: TF32 only where it was asked for, and which algorithms may serve.
 

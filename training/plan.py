@@ -19,7 +19,7 @@ from models.summary import summary
 from torch_utils import config as configs
 from torch_utils import distributed, notices, runs
 from torch_utils.cli import counted
-from torch_utils.device import resolve_device, resolve_precision
+from torch_utils.device import resolve_device, resolve_precision, slow_precision
 from torch_utils.distributed import PATIENCE
 from training import batch_gpu, presets
 from training.config import TrainConfig
@@ -116,6 +116,8 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
         config = presets.resolve(preset, image, values, distributed.world(), len(dataset))
     if config.augment.mode != "none" and "augment.mode" not in given:
         notes.append(f"--aug {config.augment.mode}: D sees all images augmented, for {len(dataset)} may not be enough")
+    if slow := slow_precision(config.arithmetic, device):
+        notes.append(slow)
     _refuse_idle(given, config)
     file = None if network is None else open_transfer(network, config)
     return Plan(config, dataset, device, outdir, network=file, notes=tuple(notes))

@@ -17,7 +17,7 @@ EVERY_GPU = ("75", "80", "86", "89", "90", "100", "120")  # Turing to Blackwell
 EXAMPLES = """\b
 Examples:
   python -m custom_ops.build                             for this machine's CPU and, where there is one, its GPU
-  python -m custom_ops.build --device cuda --arch 80,90  without a GPU, for machines that share this one's cache
+  python -m custom_ops.build --device cuda --arch 80,90  without a GPU, for two kinds of machines that share the cache
   python -m custom_ops.build --check-cuda                see whether the CUDA files compile for every GPU
 """
 
@@ -33,7 +33,10 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Compile for this one only.")
 @click.option(
-    "--arch", metavar="LIST", callback=_numbers, help="GPUs to compile for, such as 80,90.  [default: this machine's]"
+    "--arch",
+    metavar="LIST",
+    callback=_numbers,
+    help="GPUs to compile for, such as 80,90: a library for each kind.  [default: one for all of this machine]",
 )
 @click.option("--force", is_flag=True, help="Compile even what is there already.")
 @click.option("--check-cuda", is_flag=True, help="Compile the CUDA files and keep nothing: needs nvcc, but no GPU.")
@@ -51,19 +54,26 @@ def main(device: str | None, arch: tuple[str, ...], force: bool, check_cuda: boo
 
 
 def build(device: str | None, numbers: Sequence[str], anew: bool) -> bool:
-    """Builds for one type of device, or for all; says what came of it, and returns whether all is well."""
+    """Builds for one type of device, or for all; says what came of it, and returns whether all is well.
+
+    Each of the GPUs that are named gets a library of its own, which is what a machine of such GPUs looks for.
+    """
     well = True
-    for name in [device] if device else ["cpu", "cuda"]:
+    kinds: list[tuple[str, ...]] = [("cpu",), *([("cuda", number) for number in numbers] or [("cuda",)])]
+    for name, *number in kinds:
+        if device not in (None, name):
+            continue
+        label = " ".join([name, *number])
         try:
-            recipe = toolchain.cuda_recipe(numbers=numbers) if name == "cuda" else toolchain.cpu_recipe()
+            recipe = toolchain.cuda_recipe(numbers=number) if name == "cuda" else toolchain.cpu_recipe()
             if recipe is not None:
-                click.echo(f"{name}: {_build(recipe, anew)}")
+                click.echo(f"{label}: {_build(recipe, anew)}")
             elif device or name == "cpu":
                 raise UnavailableError("PyTorch finds no GPU", "name the GPUs to compile for with --arch")
             else:
-                click.echo(f"{name}: PyTorch finds no GPU")
+                click.echo(f"{label}: PyTorch finds no GPU")
         except UnavailableError as error:
-            click.echo(f"{name}: not built, for {error}")
+            click.echo(f"{label}: not built, for {error}")
             well = False
     return well
 

@@ -8,8 +8,8 @@ from benchmarks import augment
 
 
 def test_the_share_weighs_phases_by_how_often_they_are_due():
-    plain, augmented = {"Gmain": 1.0, "Dr1": 4.0}, {"Gmain": 1.5, "Dr1": 6.0}
-    assert augment.Cost(plain, augmented, {"Gmain": 1, "Dr1": 16}).share == pytest.approx((1.5 + 6 / 16) / 1.25 - 1)
+    without, with_it = {"Gmain": 1.0, "Dr1": 4.0}, {"Gmain": 1.5, "Dr1": 6.0}
+    assert augment.Cost(without, with_it, {"Gmain": 1, "Dr1": 16}).share == pytest.approx((1.5 + 6 / 16) / 1.25 - 1)
 
 
 def test_measures_every_phase_with_and_without():

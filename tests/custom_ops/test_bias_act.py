@@ -49,12 +49,23 @@ def assert_same(results, expected):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
-def compare_backward(dy, saved, b, *rest):
-    results, expected = OPS.bias_act_backward(dy, saved, b, *rest), reference_backward(dy, saved, b, *rest)
+def compare(x, dy, ddx, b, curve, ops=OPS, wanted=(False, True)):
+    """All three operators on these inputs; `wanted` says whether the derivative by b is."""
+    y = reference(x, b, *curve)
+    assert_same([ops.bias_act(x, b, *curve)], [y])
+    saved = y if tells_slope(curve) else x
+    for wants_db in wanted:
+        compare_backward(ops, dy, saved, b, *curve, wants_db)
+    second = (dy, ddx, x, b, *curve)
+    assert_same([ops.bias_act_curvature(*second)], [reference_curvature(*second)])
+
+
+def compare_backward(ops, dy, saved, b, *rest):
+    results, expected = ops.bias_act_backward(dy, saved, b, *rest), reference_backward(dy, saved, b, *rest)
     if not tells_slope(rest[:4]) and rest[4]:  # the sum is of rounded numbers, which differ
         expected = (expected[0], results[0].sum([d for d in range(dy.ndim) if d != 1], dtype=expected[1].dtype))
     assert_same(results, expected)
-    assert all(torch.equal(a, b) for a, b in zip(results, OPS.bias_act_backward(dy, saved, b, *rest), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(results, ops.bias_act_backward(dy, saved, b, *rest), strict=True))
 
 
 def test_the_table_is_whole():
@@ -152,14 +163,7 @@ def test_compiled_and_plain_agree(act, dtype, layout):
         x, dy, ddx = (normal(shape, dtype, layout) for _ in range(3))
         bias = torch.randn(shape[1], dtype=computing_type(dtype))
         for b, alpha, gain, clamp in ((bias, 0.2, 1.4, None), (None, 0.3, -1.5, 0.9), (bias, -0.3, 0.7, 2.0)):
-            curve = (act, alpha, gain, clamp)
-            y = reference(x, b, *curve)
-            assert_same([OPS.bias_act(x, b, *curve)], [y])
-            saved = y if tells_slope(curve) else x
-            for wants_db in (False, True):
-                compare_backward(dy, saved, b, *curve, wants_db)
-            second = (dy, ddx, x, b, *curve)
-            assert_same([OPS.bias_act_curvature(*second)], [reference_curvature(*second)])
+            compare(x, dy, ddx, b, (act, alpha, gain, clamp))
 
 
 @pytest.mark.usefixtures("native")
@@ -258,10 +262,4 @@ def test_on_a_gpu(act, dtype, layout):
         x, dy, ddx = (normal(shape, dtype, layout).cuda() for _ in range(3))
         bias = torch.randn(shape[1], dtype=computing_type(dtype), device="cuda")
         for b, alpha, gain, clamp in ((bias, 0.2, 1.4, None), (None, 0.3, -1.5, 0.9), (bias, -0.3, 0.7, 2.0)):
-            curve = (act, alpha, gain, clamp)
-            y = reference(x, b, *curve)
-            assert_same([OPS.bias_act(x, b, *curve)], [y])
-            saved = y if tells_slope(curve) else x
-            compare_backward(dy, saved, b, *curve, True)
-            second = (dy, ddx, x, b, *curve)
-            assert_same([OPS.bias_act_curvature(*second)], [reference_curvature(*second)])
+            compare(x, dy, ddx, b, (act, alpha, gain, clamp), wanted=[True])

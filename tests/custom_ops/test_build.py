@@ -5,15 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from custom_ops import build
-from custom_ops.build import __main__ as command
-from custom_ops.build import compilation, toolchain
+from custom_ops.build import toolchain
 from custom_ops.build.toolchain import UnavailableError
 from tests.custom_ops import trial
 
@@ -27,14 +24,6 @@ def fresh(monkeypatch):
     monkeypatch.setattr(build, "_serving", {})
     monkeypatch.setattr(build, "_shortfalls", {})
     monkeypatch.delenv("CUSTOM_OPS", raising=False)
-
-
-@pytest.fixture
-def fast(monkeypatch, tmp_path):
-    """A library of one line in place of the operators."""
-    recipe = trial.recipe(tmp_path / "sources")
-    monkeypatch.setattr(toolchain, "cpu_recipe", lambda: recipe)
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "root"))
 
 
 @pytest.mark.parametrize(
@@ -57,16 +46,9 @@ def test_a_folder_without_sources_is_none_of_our_business(fresh, monkeypatch, tm
     assert not build.load("cpu") and not caplog.records
 
 
-def failing(error: Exception):
-    def make(*_):
-        raise error
-
-    return make
-
-
 def test_one_warning_a_process_and_no_exception(fresh, monkeypatch, caplog):
-    monkeypatch.setitem(toolchain.RECIPES, "cpu", failing(UnavailableError("the moon is full", "wait")))
-    monkeypatch.setitem(toolchain.RECIPES, "cuda", failing(ZeroDivisionError("by zero")))
+    monkeypatch.setitem(toolchain.RECIPES, "cpu", trial.failing(UnavailableError("the moon is full", "wait")))
+    monkeypatch.setitem(toolchain.RECIPES, "cuda", trial.failing(ZeroDivisionError("by zero")))
     for _ in range(2):
         assert not build.load("cpu") and not build.load("cuda")
     assert build.shortfall("cpu") == "the moon is full: wait"
@@ -136,29 +118,6 @@ def test_ninja_is_found_beside_python_or_missed(monkeypatch, tmp_path):
     assert trial.recipe(tmp_path / "sources").environment["PATH"] == f"{bin}{os.pathsep}{environment}"
 
 
-@pytest.fixture
-def gpu(monkeypatch, tmp_path):
-    """A machine with two GPUs, and a folder with a CUDA file."""
-    (tmp_path / "x.cu").write_text("")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: [(9, 0), (7, 5)][i])
-    monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
-    return tmp_path
-
-
-def toolkit(folder: Path, release: str) -> Path:
-    nvcc = folder / "cuda" / "bin" / "nvcc"
-    nvcc.parent.mkdir(parents=True)
-    known = " ".join(f"compute_{number}" for number in (75, 80, 86))
-    nvcc.write_text(
-        f'#!/bin/sh\ncase $1 in --list*) echo {known};; *) echo "release {release}, V{release}.88";; esac\n'
-    )
-    nvcc.chmod(0o755)
-    return nvcc
-
-
 def test_no_cuda_compiler(gpu):
     with pytest.raises(UnavailableError) as error:
         toolchain.cuda_recipe(gpu)
@@ -170,7 +129,7 @@ def test_no_cuda_compiler(gpu):
 
 @needs_compiler
 def test_a_cuda_compiler_of_another_version(gpu):
-    nvcc = toolkit(gpu, "12.8")
+    nvcc = trial.toolkit(gpu, "12.8")
     with pytest.raises(UnavailableError) as error:
         toolchain.cuda_recipe(gpu)
     assert str(error.value) == (
@@ -181,7 +140,7 @@ def test_a_cuda_compiler_of_another_version(gpu):
 
 @needs_compiler
 def test_the_cuda_library_is_for_the_gpus_of_the_machine(gpu):
-    toolkit(gpu, "13.1")  # another minor version serves
+    trial.toolkit(gpu, "13.1")  # another minor version serves
     recipe = toolchain.cuda_recipe(gpu)
     assert recipe is not None and recipe.environment["CUDA_HOME"] == str(gpu / "cuda")
     assert [flag for flag in recipe.flags if "arch" in flag] == [
@@ -226,73 +185,3 @@ def test_whatever_decides_the_library_decides_the_key(monkeypatch, tmp_path):
     assert differs()
     (tmp_path / "trial.cpp").write_text("int more;")
     assert differs()
-
-
-def run(*arguments: str):
-    return CliRunner().invoke(command.main, arguments)
-
-
-@needs_compiler
-def test_the_command_builds_ahead_and_says_what(fast, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    result = run()
-    (library,) = tmp_path.glob("root/custom_ops/cpu-*/*.so")
-    first, second = result.output.splitlines()
-    assert first.startswith(f"cpu: {library} built from trial.cpp in ") and first.endswith(toolchain._cxx()[1])
-    assert second == "cuda: PyTorch finds no GPU" and result.exit_code == 0
-    monkeypatch.setattr(compilation, "compile_library", failing(UnavailableError("no", "no")))
-    again = run("--device", "cpu")
-    assert again.output == f"cpu: {library} was there already\n" and again.exit_code == 0
-    forced = run("--device", "cpu", "--force")
-    assert forced.output == "cpu: not built, for no: no\n" and forced.exit_code == 1
-    assert library.exists()
-    absent = run("--device", "cuda")
-    assert (
-        absent.output.startswith("cuda: not built, for PyTorch finds no GPU: name the GPUs") and absent.exit_code == 1
-    )
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (["--arch", "ninety"], "ninety is not a list of numbers of GPUs: give one such as 80,90"),
-        (["--arch", "90", "--device", "cpu"], "--arch is for CUDA: leave it out, or take --device cuda"),
-        (["--check-cuda", "--force"], "--check-cuda is for CUDA and keeps nothing: leave out --device cpu and --force"),
-    ],
-)
-def test_the_command_refuses(arguments, message):
-    result = run(*arguments)
-    assert result.exit_code == 2 and message in result.output
-
-
-def test_the_command_as_from_a_shell():
-    done = subprocess.run([sys.executable, "-m", "custom_ops.build", "--help"], capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr == "" and "--check-cuda" in done.stdout
-
-
-def test_without_nvcc_cuda_files_are_not_checked(monkeypatch, tmp_path):
-    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    result = run("--check-cuda")
-    assert result.exit_code == 0
-    assert result.output.startswith(
-        f"the CUDA files are not checked, for there is no CUDA compiler ({tmp_path}/bin/nvcc)"
-    )
-
-
-@needs_nvcc
-def test_cuda_files_are_checked(tmp_path, capsys):
-    (tmp_path / "right.cu").write_text("__global__ void kernel(float* x) { x[threadIdx.x] *= 2; }\n")
-    assert command.check(["75", "90"], tmp_path)
-    assert "right.cu: compiles" in capsys.readouterr().out
-    (tmp_path / "wrong.cu").write_text("__global__ void kernel(float* x) { x[threadIdx.x] *= two; }\n")
-    assert not command.check(["75"], tmp_path)
-    out = capsys.readouterr().out
-    assert "right.cu: compiles" in out and 'identifier "two" is undefined' in out
-
-
-@needs_nvcc
-@pytest.mark.parametrize("source", sorted(toolchain.SOURCES.glob("*.cu")), ids=lambda path: path.name)
-def test_every_cuda_file_compiles(source, tmp_path):
-    """For the oldest and the latest GPUs; `make check-cuda` compiles for all."""
-    assert compilation.compile_kernels(source, ["75", "120"], tmp_path) == ""
-    assert list(tmp_path.glob("*.o"))

@@ -17,6 +17,7 @@ LAYOUTS = [torch.contiguous_format, torch.channels_last]
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 TWO_LINES = ["linear", "relu", "lrelu"]
 PARTS = ["", "s", "n", "b", "sb", "snb", "nb", "mb", "sm"]  # scale, noise for each sample, one noise for all, bias
+WANTS = list(product([False, True], repeat=3))  # the derivatives by scale, noise and bias
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_only_what_derivatives_need_is_kept(act, wants_dscale, kept):
     assert [i for i, t in enumerate(y.grad_fn.saved_tensors) if t is not None] == kept
 
 
-def compare(x, dy, ddx, act, parts, gain, clamp):
+def compare(x, dy, ddx, act, parts, gain, clamp, ops=OPS, wanted=WANTS):
     """All three operators on these inputs."""
     N, C, H, W = x.shape
     wide = computing_type(x.dtype)
@@ -136,15 +137,15 @@ def compare(x, dy, ddx, act, parts, gain, clamp):
     b = random(C) if "b" in parts else None
     curve = (act, 0.3, gain, clamp)
     y = reference(x, scale, noise, b, *curve)
-    assert_same([OPS.scale_bias_act(x, scale, noise, b, *curve)], [y])
-    for wants in product([False, True], repeat=3):
+    assert_same([ops.scale_bias_act(x, scale, noise, b, *curve)], [y])
+    for wants in wanted:
         backward = (dy, y, x, scale, *curve, *wants)
-        results = OPS.scale_bias_act_backward(*backward)
+        results = ops.scale_bias_act_backward(*backward)
         assert_same(results, reference_backward(*backward))
-        assert all(torch.equal(a, b) for a, b in zip(results, OPS.scale_bias_act_backward(*backward), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(results, ops.scale_bias_act_backward(*backward), strict=True))
     for dx in (None, ddx):
         jvp = (y, dx, x, scale, dscale, noise, b, *curve)
-        assert_same([OPS.scale_bias_act_jvp(*jvp)], [reference_jvp(*jvp)])
+        assert_same([ops.scale_bias_act_jvp(*jvp)], [reference_jvp(*jvp)])
 
 
 def assert_same(results, expected):

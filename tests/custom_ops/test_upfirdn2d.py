@@ -177,7 +177,7 @@ def test_what_is_not_a_number_stays_where_its_taps_reach():
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ROUNDING, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(operation=operations())
 def test_the_gpu_kernels_sum_in_wide_numbers_and_round_once(operation, dtype, layout):
     assert build.load("cuda"), build.shortfall("cuda")

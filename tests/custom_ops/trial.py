@@ -31,3 +31,21 @@ def compiler(path: Path, while_compiling: str) -> str:
     )
     path.chmod(0o755)
     return str(path)
+
+
+def toolkit(folder: Path, release: str) -> Path:
+    nvcc = folder / "cuda" / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    known = " ".join(f"compute_{number}" for number in (75, 80, 86))
+    nvcc.write_text(
+        f'#!/bin/sh\ncase $1 in --list*) echo {known};; *) echo "release {release}, V{release}.88";; esac\n'
+    )
+    nvcc.chmod(0o755)
+    return nvcc
+
+
+def failing(error: Exception):
+    def make(*_):
+        raise error
+
+    return make

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from torch_utils import device
-from torch_utils.device import available_memory, set_precision
+from torch_utils.device import available_memory, set_precision, slow_precision
 
 CPU = torch.device("cpu")
 
@@ -67,3 +67,21 @@ def test_usually_the_fastest_serve(switches):
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.backends.cudnn.benchmark and not torch.backends.cudnn.deterministic
     assert torch.backends.cudnn.allow_tf32 and "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+
+
+@pytest.mark.parametrize("supported", [False, True])
+def test_a_processor_without_bfloat16_is_told_of(monkeypatch, supported):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported, raising=False)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    words = (
+        "--precision bf16: this processor has no instructions for it (AVX-512), "
+        "and convolutions take several times as long as in fp32"
+    )
+    cpu = torch.device("cpu")
+    assert slow_precision("bf16", cpu) == ("" if supported else words)
+    assert slow_precision("fp32", cpu) == slow_precision("bf16", torch.device("cuda")) == ""
+
+
+def test_where_nothing_is_known_of_bfloat16_nothing_is_said(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert slow_precision("bf16", torch.device("cpu")) == ""

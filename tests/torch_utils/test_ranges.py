@@ -110,7 +110,7 @@ def test_sizes_have_limits(text):
     _refused(Size(), text, f"got {text!r}, wanted sides from 1 to 65536")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([SeedList, FloatList, Number, Size]), st.text("0123456789-+:,.xeEnaif_ ²", max_size=12))
 def test_any_text_is_read_or_refused(kind, text):
     try:

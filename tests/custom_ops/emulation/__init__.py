@@ -3,7 +3,9 @@
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -15,25 +17,35 @@ HERE = Path(__file__).parent
 POSSIBLE = trial.COMPILER is not None and sys.platform == "linux"
 
 
-def load(name: str, folder: Path) -> None:
-    """Compiles custom_ops/NAME.cu and gives its kernels to operators of the same schemas in `emulated_ops`."""
-    source, launcher = (SOURCES / f"{name}.cu").read_text(), (SOURCES / "cuda.h").read_text()
-    source = _replace(source, r"\(custom_ops, CUDA, m\)", "(emulated_ops, CPU, m)")
+def load(names: Sequence[str], folder: Path, changes: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Compiles custom_ops/NAME.cu of every name; gives the kernels to operators of the same schemas in `emulated_ops`.
+
+    Args:
+        names: of files.
+        folder: an empty one, to compile in.
+        changes: what stands in the place of what, by a pattern that must be met: constants, for instance, with which
+            small tensors would leave most of a kernel untried.
+    """
+    launcher = (SOURCES / "cuda.h").read_text()
     launcher = _replace(launcher, r"const torch::stable::accelerator::DeviceGuard guard.*", "")
     launcher = _replace(launcher, r"void\* stream = nullptr;\s*TORCH_ERROR_CODE_CHECK.*", "")
     launcher = _replace(launcher, r"kernel<<<.*>>>\((.*)\);", r"emulation::launch(kernel, blocks, THREADS, \1);")
     launcher = _replace(launcher, r"const cudaError_t status.*\s*STD_TORCH_CHECK\(status.*", "")
-    (folder / f"{name}.cpp").write_text(
-        _replace(source, "MOST_BLOCKS = .*;", "MOST_BLOCKS = 3;")
-    )  # much to do for each
-    (folder / "cuda.h").write_text(launcher)
-    package, library = Path(torch.__file__).parent, folder / f"{name}.so"
+    texts = {f"{name}.cpp": (SOURCES / f"{name}.cu").read_text() for name in names}
+    texts = {name: _replace(text, r"\(custom_ops, CUDA, m\)", "(emulated_ops, CPU, m)") for name, text in texts.items()}
+    texts |= {header.name: header.read_text() for header in SOURCES.glob("*.h")} | {"cuda.h": launcher}
+    for pattern, by in changes.items():
+        assert any(re.search(pattern, text) for text in texts.values()), f"nothing is like {pattern}"
+        texts = {name: re.sub(pattern, by, text) for name, text in texts.items()}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    package, library = Path(torch.__file__).parent, folder / "emulated.so"
     command = [str(trial.COMPILER), "-O1", "-w", "-std=c++20", "-fPIC", "-shared", "-fvisibility=hidden"]
     command += ["-fsanitize=bounds", "-fsanitize-undefined-trap-on-error"]  # for arrays in shared memory
-    command += ["-DTORCH_TARGET_VERSION=0x020a000000000000", f"-I{HERE}", f"-I{SOURCES}", "-isystem"]
-    command += [str(package / "include"), str(folder / f"{name}.cpp"), "-o", str(library)]
+    command += ["-DTORCH_TARGET_VERSION=0x020a000000000000", f"-I{HERE}", "-isystem", str(package / "include")]
+    command += [*(str(folder / f"{name}.cpp") for name in names), "-o", str(library)]
     subprocess.run([*command, f"-L{package / 'lib'}", "-lc10", "-ltorch_cpu"], check=True)
-    for operator in re.findall(r'm\.impl\("(\w+)"', source):
+    for operator in re.findall(r'm\.impl\("(\w+)"', "".join(texts.values())):
         schema = str(getattr(torch.ops.custom_ops, operator).default._schema)
         torch.library.define(f"emulated_ops::{operator}", schema.partition(operator)[2])
     torch.ops.load_library(library)

@@ -100,3 +100,14 @@ void launch(void (*started)(P...), long blocks, int threads, const A&... argumen
 inline void __syncthreads() {
   emulation::give_way();
 }
+
+// All threads of a block come here together, which is more than CUDA asks for: a warp would do.
+template <typename T>
+T __shfl_xor_sync(unsigned, T value, int other) {
+  static T offered[1024];
+  offered[threadIdx.x] = value;
+  __syncthreads();
+  const T taken = offered[threadIdx.x ^ other];
+  __syncthreads();
+  return taken;
+}

@@ -1,0 +1,16 @@
+"""A machine with GPUs, for tests that need none."""
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def gpu(monkeypatch, tmp_path):
+    """A machine with two GPUs, and a folder with a CUDA file."""
+    (tmp_path / "x.cu").write_text("")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: [(9, 0), (7, 5)][i])
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
+    return tmp_path
