@@ -86,11 +86,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
                 continue
             if len(cells) != len(header):
                 raise ValueError(f"{place} has {len(cells)} cells, and the first line {len(header)}: make them equal")
-            yield (
-                place,
-                cells[column],
-                {n: c for i, (n, c) in enumerate(zip(header, cells, strict=True)) if i != column},
-            )
+            yield place, cells.pop(column), dict(zip(names, cells, strict=True))
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num} of {path} cannot be read ({error}): correct it") from error
 

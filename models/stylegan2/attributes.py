@@ -17,8 +17,10 @@ from torch import Tensor
 
 from models.stylegan2.factorisation import centre
 
-PENALTY = 1e-3  # of the squared normal, with w scaled to a mean square of 1 within groups; chosen by measurement
-ROUNDS, TOLERANCE = 100, 1e-9  # of Newton's method
+PENALTY = 0.1  # of the squared normal, with w scaled to a mean square of 1 within groups; chosen by measurement
+ROUNDS = 100  # of Newton's method, at most
+DECREMENT = 1e-13  # of the loss, below which nothing more is to be gained
+SMALLEST_STEP = 1e-6  # share of a Newton step that is still tried
 HELD_OUT = 5  # one sample in so many judges a normal that is fitted to the others
 REMAINDER = 1e-6  # of a normal's length: what is shorter lies in the plane of the others but for rounding
 
@@ -128,12 +130,12 @@ def _newton(X: Tensor, y: Tensor, penalties: Tensor) -> Tensor:
         gradient = X.T @ (p - y) / len(X) + penalties * b
         hessian = (X * (p * (1 - p))[:, None]).T @ X / len(X) + penalties.diag()
         step = torch.linalg.solve(hessian, gradient)
+        if float(gradient @ step) < DECREMENT:
+            break
         size = 1.0
-        while (lower := _loss(X, y, penalties, b - size * step)) > loss and size > TOLERANCE:
+        while (lower := _loss(X, y, penalties, b - size * step)) > loss and size > SMALLEST_STEP:
             size /= 2
         b, loss = b - size * step, lower
-        if float(gradient @ step) < TOLERANCE**2:
-            break
     return b
 
 
