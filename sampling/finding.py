@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.stylegan2.attributes import apart, held_out_skill, logistic, ridge
 from models.stylegan2.directions import Directions, check_names, fingerprint
-from models.stylegan2.factorisation import principal_components, sefa, spread, style_matrix
+from models.stylegan2.factorisation import centre, principal_components, sefa, spread, style_matrix
 from sampling.attributefile import Attributes
 from sampling.sampler import Sampler
 from torch_utils.cli import progress
@@ -100,6 +100,8 @@ def _fit(samples: Samples, values: Tensor) -> tuple[Tensor, dict[str, Any]]:
     levels = y.unique()
     if len(levels) == 1:
         raise ValueError(f"all {count} pictures have the value {float(y[0]):g}: label some that differ")
+    if not bool(centre(y, groups).any()):
+        raise ValueError("the class of a picture alone decides it: add --across-classes")
     binary = len(levels) == 2
     y = (y == levels[1]).double() if binary else y
     fit = logistic if binary else ridge

@@ -132,6 +132,5 @@ def swing(low: float, high: float, count: int) -> list[float]:
 
 
 def signed(strength: float) -> str:
-    """A strength as it stands on sheets and in names of files: `+2`, `-0.5`, `0`."""
-    short = f"{strength:+g}" if float(f"{strength:g}") == strength else f"{strength:+}"
-    return short if strength else "0"
+    """A strength as it stands on sheets and in names of files, as short as it can be said exactly: `+2`, `-0.5`."""
+    return f"{strength:+g}" if float(f"{strength:g}") == strength else f"{strength:+}"

@@ -45,7 +45,7 @@ def ridge(w: Tensor, values: Tensor, groups: Tensor, penalty: float = PENALTY) -
     """
     x, y = _scaled(centre(w, groups)), centre(values, groups)
     if not bool((y != 0).any()):
-        raise ValueError("the attribute does not vary within any class")
+        raise ValueError("the values do not vary within any group")
     gram = x.T @ x / len(x) + penalty * torch.eye(x.shape[1], dtype=x.dtype)
     return _unit(torch.linalg.solve(gram, x.T @ y / len(x)))
 
@@ -64,7 +64,7 @@ def logistic(w: Tensor, labels: Tensor, groups: Tensor, penalty: float = PENALTY
     """
     mixed = centre(labels, groups) != 0
     if not bool(mixed.any()):
-        raise ValueError("no class has samples with and without the attribute")
+        raise ValueError("no group has samples of both labels")
     w, labels, groups = w[mixed], labels[mixed].double(), groups[mixed]
     x = _scaled(centre(w, groups))
     intercepts = F.one_hot(groups.unique(return_inverse=True)[1]).to(x)

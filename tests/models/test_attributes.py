@@ -83,10 +83,10 @@ def test_what_does_not_vary_within_a_class_has_no_direction():
     w, groups = normal(20, 3), torch.arange(20) % 2
     with pytest.raises(ValueError) as error:
         logistic(w, groups.double(), groups)
-    assert str(error.value) == "no class has samples with and without the attribute"
+    assert str(error.value) == "no group has samples of both labels"
     with pytest.raises(ValueError) as error:
         ridge(w, 3.5 * groups, groups)
-    assert str(error.value) == "the attribute does not vary within any class"
+    assert str(error.value) == "the values do not vary within any group"
     assert logistic(w, groups.double(), one_group(w)).norm() == pytest.approx(1)
 
 
