@@ -112,7 +112,7 @@ def main(
 
 def attributes(scene: Scene, count: int, choosing: range, judging: range) -> tuple[Directions, list[Moved]]:
     """A direction for each target, fitted to the first `count` samples, with the layers that suit it best."""
-    w, groups = scene.ws[:count, 0].double().cpu(), scene.groups[:count]
+    w, groups = scene.ws[:count, 0].cpu().double(), scene.groups[:count]
     vectors, layers, rows = [], [], []
     for name, cause in progress(TARGETS.items(), len(TARGETS), "directions"):
         k = cause_names().index(cause)
@@ -146,7 +146,7 @@ def labels(scene: Scene, cause: str) -> Tensor:
 
 def unnamed(scene: Scene, method: str, count: int, first: int, judging: range) -> Iterator[Moved]:
     """The first directions of SeFa or PCA in all layers, and the factors that they move most."""
-    w, groups = scene.ws[:count, 0].double().cpu(), scene.groups[:count]
+    w, groups = scene.ws[:count, 0].cpu().double(), scene.groups[:count]
     if method == "sefa":
         vectors = sefa(style_matrix(scene.G, range(scene.G.config.num_ws)), first)
     else:

@@ -39,9 +39,9 @@ class Found:
 def draw_samples(sampler: Sampler, seeds: Sequence[int], across_classes: bool = False) -> Samples:
     """The w of seeds. With `across_classes` those of all classes are one group."""
     ws = progress(sampler.ws(seeds, psi=1.0), len(seeds), "latents")
-    w = torch.stack([each[0] for each in ws]).double().cpu()
-    classes = None if across_classes else sampler.classes(seeds)
-    return Samples(w, torch.tensor(classes) if classes else torch.zeros(len(w), dtype=torch.long))
+    w = torch.stack([each[0] for each in ws]).cpu().double()
+    by_class = bool(sampler.G.config.classes) and not across_classes
+    return Samples(w, torch.tensor(sampler.labels(seeds)) if by_class else torch.zeros(len(w), dtype=torch.long))
 
 
 def find_sefa(sampler: Sampler, samples: Samples, count: int, layers: Sequence[int]) -> Found:

@@ -22,7 +22,7 @@ def style_matrix(G: Generator, layers: Sequence[int]) -> Tensor:
     A step n of w changes the styles, all of them together, by A n.
     """
     affines = [affine for layer, affine in _affines(G) if layer in set(layers)]
-    return torch.cat([affine.weight.detach().double().cpu() * affine.weight_gain for affine in affines])
+    return torch.cat([affine.weight.detach().cpu().double() * affine.weight_gain for affine in affines])
 
 
 def _affines(G: Generator) -> Iterator[tuple[int, FullyConnected]]:
