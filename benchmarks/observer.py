@@ -108,6 +108,12 @@ def causes(factors: Tensor) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
+def cause_names() -> list[str]:
+    """What the numbers of `causes` are called, in their order: `turn`, `glasses round`, `background sin`, ..."""
+    choices = {"hair_style": HAIR_STYLES, "glasses": GLASSES, "background": ("sin", "cos"), "expression": ()}
+    return [f"{name} {choice}".strip() for name in FACTORS for choice in choices.get(name, [""])]
+
+
 def train(height: int, width: int, device: torch.device, faces: int = FACES, rounds: int = ROUNDS) -> Observer:
     """An observer of faces of one size that has looked `rounds` times at each of `faces` drawn faces."""
     drawn = draw(WORLD, faces, height, width)

@@ -60,7 +60,8 @@ class Sampler:
 
     def ws(self, seeds: Sequence[int], psi: float | None = None) -> Iterator[Tensor]:
         """The truncated w of each seed and its class, [L, D]; `psi` takes the place of the option's."""
-        return seeds_to_ws(self.G, seeds, self._classes(seeds), self.psi if psi is None else psi, self.cutoff)
+        labels = self.labels(seeds) if self.G.config.classes else None
+        return seeds_to_ws(self.G, seeds, labels, self.psi if psi is None else psi, self.cutoff)
 
     def pixels(self, ws: Iterable[Tensor], seeds: Iterable[int]) -> Iterator[Tensor]:
         """The picture of each w, uint8 [C, H, W]; `seeds` are those of random noise."""
@@ -71,10 +72,11 @@ class Sampler:
         """Where the generator is."""
         return self.G.mapping.w_average.device
 
-    def _classes(self, seeds: Sequence[int]) -> list[int] | None:
+    def labels(self, seeds: Sequence[int]) -> list[Any]:
+        """The class of each seed; None for each where there are no classes."""
         classes = self.G.config.classes
         if not classes:
-            return None
+            return [None] * len(seeds)
         return [seed % classes if self.label is None else self.label for seed in seeds]
 
 

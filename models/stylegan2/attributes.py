@@ -1,0 +1,157 @@
+"""Directions from labelled samples: how w differs with an attribute (Shen et al. 2020, "InterFaceGAN").
+
+Letters: N samples, K attributes, D width of w. All is computed in float64 on the CPU. An attribute with two values is
+fitted by logistic regression, one of real numbers by ridge regression. Both fit a plane: its normal is the direction in
+which the attribute grows fastest.
+
+A network with classes has a mean of w for each, and an attribute may be more frequent in one than in another. So every
+class, here called a group, gets an intercept of its own: the normal tells how the attribute varies within a class, and
+does not lead from class to class.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.stylegan2.factorisation import centre
+
+PENALTY = 0.1  # of the squared normal, with w scaled to a mean square of 1 within groups; chosen by measurement
+ROUNDS = 100  # of Newton's method, at most
+DECREMENT = 1e-13  # of the loss, below which nothing more is to be gained
+SMALLEST_STEP = 1e-6  # share of a Newton step that is still tried
+HELD_OUT = 5  # one sample in so many judges a normal that is fitted to the others
+REMAINDER = 1e-6  # of a normal's length: what is shorter lies in the plane of the others but for rounding
+
+
+def ridge(w: Tensor, values: Tensor, groups: Tensor, penalty: float = PENALTY) -> Tensor:
+    """The normal n of values that are real numbers: minimises mean (y - n x - b_g)^2 + penalty |n|^2.
+
+    x is w scaled to a mean square of 1 within groups, and b_g the intercept of group g; centring x and y within groups
+    takes it out.
+
+    Args:
+        w: [N, D].
+        values: y, [N].
+        groups: the class of each sample, [N]; all 0 where there are none.
+        penalty: of the squared normal.
+
+    Returns:
+        [D], of length 1.
+
+    Raises:
+        ValueError: when the values do not vary within any group.
+    """
+    x, y = _scaled(centre(w, groups)), centre(values, groups)
+    if not bool((y != 0).any()):
+        raise ValueError("the values do not vary within any group")
+    gram = x.T @ x / len(x) + penalty * torch.eye(x.shape[1], dtype=x.dtype)
+    return _unit(torch.linalg.solve(gram, x.T @ y / len(x)))
+
+
+def logistic(w: Tensor, labels: Tensor, groups: Tensor, penalty: float = PENALTY) -> Tensor:
+    """The normal n of labels that are 0 or 1: P(label = 1) = 1 / (1 + exp(-n x - b_g)).
+
+    The mean negative log likelihood plus penalty / 2 |n|^2 is convex and has one minimum, which Newton's method finds.
+    x is w scaled to a mean square of 1 within groups, and b_g the intercept of group g. Groups whose samples all have
+    one label say nothing of what varies within them, and are left out.
+
+    Args, Returns: as for `ridge`.
+
+    Raises:
+        ValueError: when no group has samples of both labels.
+    """
+    mixed = centre(labels, groups) != 0
+    if not bool(mixed.any()):
+        raise ValueError("no group has samples of both labels")
+    w, labels, groups = w[mixed], labels[mixed].double(), groups[mixed]
+    x = _scaled(centre(w, groups))
+    intercepts = F.one_hot(groups.unique(return_inverse=True)[1]).to(x)
+    return _unit(_newton(torch.cat([x, intercepts], dim=1), labels, _penalties(x, intercepts, penalty))[: x.shape[1]])
+
+
+def apart(normals: Tensor) -> Tensor:
+    """Each normal without what it shares with the others (InterFaceGAN's conditional manipulation).
+
+    n_k' = n_k - P n_k, with P the projection onto the span of the others: a step along n_k' leaves every other
+    attribute's plane where it was.
+
+    Args:
+        normals: [K, D] of length 1.
+
+    Returns:
+        [K, D], of length 1.
+
+    Raises:
+        ValueError: when nothing of one is left; it names its place.
+    """
+    normals = normals.double()
+    result = []
+    for k, n in enumerate(normals):
+        others = torch.cat([normals[:k], normals[k + 1 :]])
+        rest = n - torch.linalg.pinv(others) @ (others @ n) if len(others) else n
+        if rest.norm() < REMAINDER:
+            raise ValueError(f"direction {k} is a mixture of the others: leave one of them out")
+        result.append(_unit(rest))
+    return torch.stack(result)
+
+
+def held_out_skill(
+    fit: Callable[[Tensor, Tensor, Tensor], Tensor], w: Tensor, values: Tensor, groups: Tensor
+) -> float | None:
+    """How well a normal tells the attribute of samples that it was not fitted to.
+
+    A fifth of the samples is held out, always the same ones.
+
+    Args:
+        fit: `ridge` or `logistic`.
+        w, values, groups: as for those.
+
+    Returns:
+        The correlation of n w with the values within groups, -1 .. 1; None where too few vary to say.
+    """
+    held = torch.randperm(len(w), generator=torch.Generator().manual_seed(0)) % HELD_OUT == 0
+    try:
+        n = fit(w[~held], values[~held], groups[~held])
+        along, true = centre(w[held] @ n, groups[held]), centre(values[held], groups[held])
+    except ValueError:
+        return None
+    product = float(along.norm() * true.norm())
+    return float(along @ true) / product if product else None
+
+
+def _newton(X: Tensor, y: Tensor, penalties: Tensor) -> Tensor:
+    """The minimum over b of mean log(1 + exp(X b)) - y X b, plus half the penalised squares, [D + groups]."""
+    b = X.new_zeros(X.shape[1])
+    loss = _loss(X, y, penalties, b)
+    for _ in range(ROUNDS):
+        p = (X @ b).sigmoid()
+        gradient = X.T @ (p - y) / len(X) + penalties * b
+        hessian = (X * (p * (1 - p))[:, None]).T @ X / len(X) + penalties.diag()
+        step = torch.linalg.solve(hessian, gradient)
+        if float(gradient @ step) < DECREMENT:
+            break
+        size = 1.0
+        while (lower := _loss(X, y, penalties, b - size * step)) > loss and size > SMALLEST_STEP:
+            size /= 2
+        b, loss = b - size * step, lower
+    return b
+
+
+def _loss(X: Tensor, y: Tensor, penalties: Tensor, b: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(X @ b, y) + (penalties * b.square()).sum() / 2
+
+
+def _penalties(x: Tensor, intercepts: Tensor, penalty: float) -> Tensor:
+    """The normal's, and none for the intercepts."""
+    return torch.cat([x.new_full([x.shape[1]], penalty), x.new_zeros(intercepts.shape[1])])
+
+
+def _scaled(x: Tensor) -> Tensor:
+    """Samples [N, D] with a mean square of 1, all numbers together, so that a penalty means the same in any network."""
+    return x / x.square().mean().sqrt()
+
+
+def _unit(n: Tensor) -> Tensor:
+    return n / n.norm()

@@ -1,0 +1,147 @@
+"""Attributes of pictures that `generate.py` made, told by somebody who looked at them: CSV, TSV or JSON.
+
+    seed,smile,age                  {"0": {"smile": 1, "age": 31.5},
+    0,yes,31.5                       "seed0001.png": {"smile": 0}}
+    seed0001.png,no,
+                                    [{"seed": 0, "smile": true, "age": 31.5}, ...]
+
+A line is a picture, named by its seed or its file, and a column an attribute: numbers, or yes and no. What is left
+empty is unknown.
+"""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_utils.ranges import MAX_SEED
+
+PLACES = ("seed", "picture", "file", "image", "name")  # what the column of pictures may be called
+WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}
+SUFFIXES = (".csv", ".tsv", ".json")
+
+Row = tuple[str, str, Mapping[str, Any]]  # where it stands, the picture, and its attributes
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What is known of pictures: their seeds, and values [N, K] of the attributes, nan where they are unknown."""
+
+    names: tuple[str, ...]
+    seeds: tuple[int, ...]
+    values: Tensor
+
+
+def read_attributes(path: Path) -> Attributes:
+    """The attributes that a file gives pictures.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is none; the sentence says which line is wrong and how.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: give a CSV or JSON of seeds and their attributes")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path} is no file of labels: its name must end in {', '.join(SUFFIXES)}")
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason}): save it as that") from error
+    rows = list(_json_rows(path, text) if path.suffix.lower() == ".json" else _csv_rows(path, text))
+    names = tuple(dict.fromkeys(name for _, _, row in rows for name in row))
+    if not rows or not names:
+        raise ValueError(f"{path} holds no labels: write a line for each picture, and a column for each attribute")
+    lines: dict[int, list[float]] = {}
+    for place, picture, row in rows:
+        seed = _seed(place, picture)
+        if seed in lines:
+            raise ValueError(f"{place} labels seed {seed} once more: leave one")
+        lines[seed] = [_number(place, name, row.get(name)) for name in names]
+    return Attributes(names, tuple(lines), torch.tensor(list(lines.values()), dtype=torch.float64))
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[Row]:
+    separator = next((mark for mark in "\t;," if mark in text.partition("\n")[0]), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    header: list[str] = []
+    names: list[str] = []
+    column = 0
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            place = f"line {reader.line_num} of {path}"
+            if not any(cells):
+                continue
+            if not header:
+                header, column = cells, _column(path, cells)
+                names = header[:column] + header[column + 1 :]
+                continue
+            if len(cells) != len(header):
+                raise ValueError(f"{place} has {len(cells)} cells, and the first line {len(header)}: make them equal")
+            yield place, cells.pop(column), dict(zip(names, cells, strict=True))
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num} of {path} cannot be read ({error}): correct it") from error
+
+
+def _column(path: Path, header: Sequence[str]) -> int:
+    """Which column names the pictures."""
+    lowered = [cell.lower() for cell in header]
+    found = next((name for name in PLACES if name in lowered), None)
+    if found is None:
+        raise ValueError(f"the first line of {path} names no column of pictures: call one of its columns seed")
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"the first line of {path} has two columns {twice!r}: give each a name of its own")
+    return lowered.index(found)
+
+
+def _json_rows(path: Path, text: str) -> Iterator[Row]:
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    form = f'{path} must hold {{"SEED": {{"ATTRIBUTE": value, ...}}, ...}} or a list of objects with a seed each'
+    if isinstance(content, dict) and all(isinstance(row, dict) for row in content.values()):
+        for picture, row in content.items():
+            yield f"entry {picture} of {path}", picture, row
+    elif isinstance(content, list) and all(isinstance(row, dict) for row in content):
+        for number, row in enumerate(content, start=1):
+            place = f"entry {number} of {path}"
+            key = next((name for name in PLACES if name in row), None)
+            picture = "" if key is None else str(row[key])
+            yield place, picture, {name: value for name, value in row.items() if name != key}
+    else:
+        raise ValueError(form)
+
+
+def _seed(place: str, picture: str) -> int:
+    """The seed of a picture that is named by it, or by the file that generate.py wrote."""
+    found = re.fullmatch(r"(?:.*[/\\])?(?:seed)?([0-9]{1,10})(?:\.(?:png|webp|jpg))?", picture)
+    if found is None or int(found[1]) > MAX_SEED:
+        given = f"got {picture!r} for" if picture else "lacks"
+        raise ValueError(f"{place} {given} the seed of its picture: write a number or a name such as seed0004.png")
+    return int(found[1])
+
+
+def _number(place: str, name: str, cell: Any) -> float:
+    """A cell as a number; nan for one that is empty."""
+    if cell is None or cell == "":
+        return math.nan
+    try:
+        value = WORDS[cell.lower()] if isinstance(cell, str) and cell.lower() in WORDS else float(cell)
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(
+            f"{place} gives {name} the value {cell!r}: write numbers, or yes and no; "
+            f"of a choice of several, a column for each"
+        )
+    return value
