@@ -40,7 +40,7 @@ def seeds_to_ws(
     """
     for seed, label in zip(seeds, classes if classes is not None else [None] * len(seeds), strict=True):
         z = seeds_to_z([seed], G.config.z_dim).to(_device(G))
-        yield _ws(G, z, _one_hot(G, label), psi, cutoff)
+        yield z_to_ws(G, z, _one_hot(G, label), psi, cutoff)[0]
 
 
 def ws_to_pixels(
@@ -65,13 +65,9 @@ def ws_to_pixels(
 
 
 @torch.inference_mode()
-def _ws(G: Generator, z: Tensor, c: Tensor | None, psi: float, cutoff: int | None) -> Tensor:
-    return G.ws(z, c, psi, cutoff)[0]
-
-
-@torch.inference_mode()
-def _pixels(G: Generator, ws: Tensor, noise_mode: NoiseMode, noise: torch.Generator | None) -> Tensor:
-    return to_pixels(G.synthesis(ws, noise_mode, noise), rounding="truncate").cpu()  # [N, C, H, W]
+def z_to_ws(G: Generator, z: Tensor, c: Tensor | None, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
+    """Latents [N, z_dim] and classes [N, classes], one-hot or between them -> w of all layers [N, L, D]."""
+    return G.ws(z, c, psi, cutoff)
 
 
 def _one_hot(G: Generator, label: int | None) -> Tensor | None:
@@ -80,6 +76,11 @@ def _one_hot(G: Generator, label: int | None) -> Tensor | None:
     if not 0 <= label < G.config.classes:
         raise ValueError(f"class {label} is none of this network's {G.config.classes} classes, counted from 0")
     return F.one_hot(torch.tensor([label], device=_device(G)), G.config.classes).float()
+
+
+@torch.inference_mode()
+def _pixels(G: Generator, ws: Tensor, noise_mode: NoiseMode, noise: torch.Generator | None) -> Tensor:
+    return to_pixels(G.synthesis(ws, noise_mode, noise), rounding="truncate").cpu()  # [N, C, H, W]
 
 
 def _device(G: Generator) -> torch.device:
