@@ -20,7 +20,7 @@ AT_ONCE = 1000  # latents through the mapping
 
 @torch.inference_mode()
 def draw_ws(G: Generator, label: int | None, count: int) -> Tensor:
-    """The w of random latents of one class (None for a network without classes), always the same: [count, D], on the CPU."""
+    """The w of random latents of one class (None without classes), always the same ones: [count, D], on the CPU."""
     device = G.mapping.w_average.device
     z = torch.randn(count, G.config.z_dim, generator=generator("cpu", "centers"))
     c = None if label is None else F.one_hot(torch.tensor(label), G.config.classes).float().to(device)
@@ -32,7 +32,7 @@ def find_centers(ws: Tensor, count: int) -> Tensor:
     """The centres [count, D] of as many clusters of w [M, D], by k-means (Lloyd 1982); both on the CPU.
 
     They begin as k-means++ draws them (Arthur and Vassilvitskii 2007), always alike, and move until no w changes its
-    cluster, for 100 rounds at most. A cluster that loses all its w begins anew at the w that is farthest from its centre.
+    cluster, for 100 rounds at most. A cluster that loses all its w begins anew at one that is farthest from its centre.
 
     Raises:
         ValueError: when there are fewer w than centres.
@@ -56,9 +56,8 @@ def nearest(ws: Tensor, centers: Tensor) -> Tensor:
 
     Nearest to all layers together (the sum of squares) is what is nearest to their mean.
     """
-    distances = torch.cdist(
-        ws.cpu().double().mean(dim=1), centers.cpu().double()
-    )  # [N, K]; not every device has double
+    # On the CPU: not every device knows double.
+    distances = torch.cdist(ws.cpu().double().mean(dim=1), centers.cpu().double())  # [N, K]
     return centers.cpu()[distances.argmin(dim=1)].to(ws)
 
 
