@@ -18,13 +18,14 @@ Examples:
   python generate.py --network runs/00000-ffhq-auto/network-000200.0.safetensors --seeds 85,265,297 --format webp
   python generate.py --network ffhq256 --psi 0.7         a published network, downloaded once
   python generate.py --network stylegan2.pt              of rosinality's or lucidrains' program
+  python generate.py --seeds 0-35 --psi 0.5 --centers 32 --grid    each towards the nearest of 32 centres of w
   python generate.py --class happy --seeds 0-9 --outdir happy
 """
 GRID = "grid.png"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@sampling_options(seeds="0-15")
+@sampling_options(seeds="0-15", centers=True)
 @option("--grid", is_flag=True, group="Output", help=f"also all of them on one picture, {GRID}")
 @option(
     "--format", "ending", type=click.Choice(["png", "webp", "jpg"]), default="png", group="Output", help="kind of files"

@@ -9,23 +9,28 @@ from typing import Any
 import click
 
 from sampling import record
+from sampling.anchors import MOST
 from sampling.sampler import Sampler, open_sampler
 from torch_utils.cli import Number, SeedList, option
 from torch_utils.device import is_out_of_memory
 
 
-def sampling_options(seeds: str | None = None, psi: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def sampling_options(
+    seeds: str | None = None, psi: bool = True, centers: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives a script the common options. Its function gets a `Sampler`, then its own options by name.
 
     Args:
         seeds: default of `--seeds`, which the function gets as `seeds`; None leaves the option out.
         psi: False leaves `--psi` out.
+        centers: True adds `--centers`.
     """
     common = inspect.signature(open_sampler).parameters
     options = [
         *_NETWORK_OPTIONS,
         *([_seeds_option(seeds)] if seeds else []),
         *([_PSI_OPTION] if psi else []),
+        *([_CENTERS_OPTION] if centers else []),
         *_OTHER_OPTIONS,
     ]
 
@@ -60,6 +65,12 @@ _PSI_OPTION = option(
     default=1.0,
     group="Pictures",
     help="truncation: 1 full variety, towards 0 the average image",
+)
+_CENTERS_OPTION = option(
+    "--centers",
+    type=click.IntRange(1, MOST),
+    group="Pictures",
+    help="psi pulls towards the nearest of so many centres of w, of its class, in place of the one average",
 )
 _NETWORK_OPTIONS = [
     option(

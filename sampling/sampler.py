@@ -13,7 +13,9 @@ from imaging.sizes import spell
 from imaging.transforms import NAMES
 from models.families import NetworkFile, read_network
 from models.stylegan2.generator import Generator, NoiseMode
+from models.stylegan2.latents import truncate
 from models.stylegan2.sampling import Samplable, seeds_to_ws, ws_to_pixels
+from sampling.anchors import Anchors
 from sampling.classes import class_names, find_class, listed, titled
 from torch_utils.cli import say
 from torch_utils.device import Precision, resolve_device, resolve_precision, set_precision
@@ -34,6 +36,7 @@ class Sampler:
     label: int | None  # the class of all pictures; None takes seed mod classes
     psi: float
     cutoff: int | None
+    anchors: Anchors  # what psi pulls towards
     noise_mode: NoiseMode
     batch: int
     outdir: Path
@@ -60,8 +63,15 @@ class Sampler:
 
     def ws(self, seeds: Sequence[int], psi: float | None = None) -> Iterator[Tensor]:
         """The truncated w of each seed and its class, [L, D]; `psi` takes the place of the option's."""
-        labels = self.labels(seeds) if self.G.config.classes else None
-        return seeds_to_ws(self.G, seeds, labels, self.psi if psi is None else psi, self.cutoff)
+        labels = self.labels(seeds)
+        of_network = labels if self.G.config.classes else None
+        for w, label in zip(seeds_to_ws(self.G, seeds, of_network), labels, strict=True):
+            yield self.truncated(w[None], [label], psi)[0]
+
+    def truncated(self, ws: Tensor, labels: Sequence[int | None], psi: float | None = None) -> Tensor:
+        """Whole w [N, L, D] of the classes `labels`, truncated as the options say."""
+        psi = self.psi if psi is None else psi
+        return truncate(ws, self.anchors.of(ws, labels)[:, None], psi, self.cutoff)
 
     def pixels(self, ws: Iterable[Tensor], seeds: Iterable[int]) -> Iterator[Tensor]:
         """The picture of each w, uint8 [C, H, W]; `seeds` are those of random noise."""
@@ -90,6 +100,7 @@ def open_sampler(
     precision: str,
     batch: int,
     psi: float = 1.0,
+    centers: int | None = None,
 ) -> Sampler:
     """Loads the network, checks the options against it, and says which network and classes they mean.
 
@@ -100,6 +111,7 @@ def open_sampler(
         ValueError: when the file is no network, or an option does not fit it or this machine.
     """
     check_folder(outdir, f"--outdir {outdir}")
+    _check_centers(centers, psi)
     where = resolve_device(device)
     number_format = resolve_precision(precision, where)
     file = read_network(network or _default_network())
@@ -107,7 +119,8 @@ def open_sampler(
     chosen = _class(label, file, G.config.classes)
     check_cutoff(psi_cutoff, G.config.num_ws)
     _introduce(file, G, chosen)
-    return Sampler(file, G, number_format, chosen, psi, psi_cutoff, noise_mode, batch, outdir)
+    anchors = Anchors(G, centers)
+    return Sampler(file, G, number_format, chosen, psi, psi_cutoff, anchors, noise_mode, batch, outdir)
 
 
 def _default_network() -> Path:
@@ -139,6 +152,14 @@ def _class(text: str | None, file: NetworkFile, classes: int) -> int | None:
 def check_cutoff(cutoff: int | None, num_ws: int) -> None:
     if cutoff is not None and cutoff > num_ws:
         raise ValueError(f"--psi-cutoff {cutoff}: this network has {num_ws} layers of w, wanted 0 to {num_ws}")
+
+
+def _check_centers(centers: int | None, psi: float) -> None:
+    if centers is not None and psi == 1:
+        raise ValueError(
+            f"--centers {centers} says what --psi pulls towards, and --psi 1 does not pull: "
+            f"give it as well, such as --psi 0.5, or leave --centers out"
+        )
 
 
 def _introduce(file: NetworkFile, G: Samplable, label: int | None) -> None:

@@ -65,6 +65,7 @@ def test_the_record_says_what_was_done(network):
         "class": None,
         "seeds": "0-2,7-8",
         "psi": 0.5,
+        "centers": None,
         "psi-cutoff": None,
         "noise-mode": "none",
         "outdir": "out",

@@ -22,7 +22,7 @@ def truncate(ws: Tensor, w_average: Tensor, psi: float | Tensor, cutoff: int | N
 
     Args:
         ws: [N, L, D].
-        w_average: [D].
+        w_average: [D], or for each w one of its own, [N, 1, D].
         psi: 1 changes nothing, 0 gives the average, negative values its opposite. A tensor [] where it is an input of a
             graph.
         cutoff: how many of the first w are truncated; None means all.

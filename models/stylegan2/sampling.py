@@ -82,7 +82,7 @@ def seeds_to_ws(
     """
     for seed, label in zip(seeds, classes if classes is not None else [None] * len(seeds), strict=True):
         z = seeds_to_z([seed], G.config.z_dim).to(_device(G))
-        yield _ws(G, z, _one_hot(G, label), psi, cutoff)
+        yield z_to_ws(G, z, _one_hot(G, label), psi, cutoff)[0]
 
 
 def ws_to_pixels(
@@ -107,8 +107,9 @@ def ws_to_pixels(
 
 
 @torch.inference_mode()
-def _ws(G: Samplable, z: Tensor, c: Tensor | None, psi: float, cutoff: int | None) -> Tensor:
-    return G.ws(z, c, psi, cutoff)[0]
+def z_to_ws(G: Samplable, z: Tensor, c: Tensor | None, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
+    """Latents [N, z_dim] and classes [N, classes], one-hot or between them -> w of all layers [N, L, D]."""
+    return G.ws(z, c, psi, cutoff)
 
 
 @torch.inference_mode()
