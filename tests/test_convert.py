@@ -10,6 +10,8 @@ from PIL import Image
 
 import convert
 from models.families import read_network, save_network
+from models.stylegan2.exports import onnx as onnx_export
+from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from tests.networks import tiny_discriminator, tiny_generator
 from torch_utils import checkpoint
 
@@ -101,7 +103,9 @@ def test_one_network_in_half_the_bytes_and_back(network):
     assert file.parts == ["G_ema"] and {t.dtype for t in file.tensors.values()} == {torch.float16}
     assert "discriminator" not in file.metadata
     converted("--source", "half.safetensors", "--dest", "again.safetensors")
-    assert Path("again.safetensors").read_bytes() == Path("half.safetensors").read_bytes()
+    again = read_network("again.safetensors")  # float16, without being asked
+    assert again.metadata == file.metadata and again.tensors.keys() == file.tensors.keys()
+    assert all(t.dtype == torch.float16 and torch.equal(t, again.tensors[key]) for key, t in file.tensors.items())
 
 
 def test_what_is_there_is_replaced_whole(network, monkeypatch):
@@ -233,7 +237,43 @@ def test_a_missing_source():
     assert refusal("--source", "") == "Error: --source is empty: name a file or folder"
 
 
-def test_to_rosinality_and_its_refusal(network):
+def test_to_rosinality_and_back():
+    config = {"height": 8, "width": 8, "channel_base": 32768, "channel_max": 512, "z_dim": 8, "mapping_layers": 1}
+    save_network(Path("a.safetensors"), "stylegan2", {"G_ema": tiny_generator(**config)}, {})
+    assert converted("--source", "a.safetensors", "--dest", "b.pt")[-1] == "wrote b.pt: G_ema"
+    theirs = read_network("b.pt").part("G_ema").state_dict()
+    assert theirs.keys() == tiny_generator(**config).state_dict().keys()
+    assert all(torch.equal(t, theirs[key]) for key, t in tiny_generator(**config).state_dict().items())
+
+
+def test_what_rosinality_cannot_hold(network):
     assert refusal("--source", network, "--dest", "b.pt").startswith(
         "Error: G_ema has no place in a file of rosinality's program: it has 2 classes"
+    )
+
+
+def test_networks_of_another_family():
+    network = LucidrainsGenerator(LucidrainsConfig(doublings=1, capacity=2, mapping_layers=1, w_dim=4))
+    save_network(Path("a.safetensors"), "lucidrains", {"G_ema": network}, {})
+    for dest in ("b.pt", "b.onnx", "b.pt2"):
+        assert refusal("--source", "a.safetensors", "--dest", dest) == (
+            f"Error: --dest {dest} takes a StyleGAN2, and a.safetensors is a network of lucidrains: "
+            f"it makes samples alone"
+        )
+    for dest in ("b.safetensors", "my-model"):
+        converted("--source", "a.safetensors", "--dest", dest)
+        same_networks("a.safetensors", dest, ["G_ema"])
+    assert "A lucidrains generator of 8x8 RGB images." in Path("my-model/README.md").read_text()
+
+
+def test_a_cutoff_beyond_the_last_layer(network):
+    assert refusal("--source", network, "--dest", "b.pt2", "--psi-cutoff", "7") == (
+        "Error: --psi-cutoff 7: this network has 6 layers of w, wanted 0 to 6"
+    )
+
+
+def test_onnx_without_its_packages_is_refused_before_the_source_is_read(monkeypatch):
+    monkeypatch.setattr(onnx_export, "PACKAGES", ("onnx_runtime_x",))
+    assert refusal("--source", "none.safetensors", "--dest", "b.onnx") == (
+        "Error: ONNX needs packages that are not installed: pip install onnx_runtime_x"
     )
