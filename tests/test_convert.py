@@ -10,8 +10,10 @@ from PIL import Image
 
 import convert
 from models.families import read_network, save_network
+from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.exports import onnx as onnx_export
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
+from sampling.publication import plan_samples
 from tests.networks import tiny_discriminator, tiny_generator
 from torch_utils import checkpoint
 
@@ -154,7 +156,25 @@ def test_weights_are_written_anew_and_the_card_is_kept(network):
         assert lines[-1] == "wrote my-model: model.safetensors, config.json, samples.png"
         same_networks(network, folder, only.split(","))
     assert (folder / "README.md").read_text() == "my own words"
+    assert refusal("--source", network, "--dest", folder, "--license", "mit") == (
+        "Error: --license goes into a new card, and my-model/README.md is there: leave it out, or remove the card"
+    )
     assert (folder / ".gitattributes").is_file()
+
+
+def test_samples_of_large_networks_and_of_many_classes():
+    def plan(**config):
+        plan = plan_samples(GeneratorConfig(**{"height": 16, "width": 16} | config), {})
+        return [len(row) for row in plan.rows], plan.classes, plan.caption.split(",")[0]
+
+    assert plan() == ([8] * 4, [], "Seeds 0-31")
+    assert plan(height=1024, width=768) == ([2, 2], [], "Seeds 0-3")
+    assert plan(classes=3) == ([8] * 3, [0, 1, 2], "Every row is a class; seeds 0-7")
+    assert plan(classes=100, height=512, width=512) == (
+        [4] * 4,
+        [0, 1, 2, 3],
+        "Every row is a class (the first 4 of 100); seeds 0-3",
+    )
 
 
 def test_refusals_of_what_does_not_apply(network):
