@@ -105,7 +105,7 @@ def _write_hub(job: Job) -> Notes:
     if job.license is not None and (card := job.dest / CARD).exists():
         raise ValueError(f"--license goes into a new card, and {card} is there: leave it out, or remove the card")
     plan = plan_samples(job.generator.config, job.facts)
-    pictures = list(progress(draw_samples(job.generator, plan), plan.count, "samples"))
+    pictures = list(progress(draw_samples(job.generator, plan), plan.total, "samples"))
     family = job.file.metadata["family"]
     names = publish(job.dest, family, job.networks, job.facts, job.stored, pictures, plan, job.license)
     return {job.dest: ", ".join(names)}

@@ -33,7 +33,7 @@ class Plan(NamedTuple):
     caption: str
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """How many pictures."""
         return sum(map(len, self.rows))
 
