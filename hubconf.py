@@ -8,7 +8,7 @@ import sys as _sys
 from pathlib import Path as _Path
 from typing import Any as _Any
 
-dependencies = ["torch", "numpy", "pydantic", "safetensors", "filelock", "click", "tqdm"]
+dependencies = ["torch", "numpy", "pydantic", "safetensors", "filelock", "tqdm"]
 
 _ROOT = _Path(__file__).resolve().parent
 

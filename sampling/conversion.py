@@ -73,7 +73,7 @@ def choose(file: NetworkFile, only: str | None, form: Format) -> list[str]:
         if only is not None and (len(names) > 1 or not generators):
             raise ValueError(f"--only {only}: {form.name} holds one generator, so name G_ema or G")
         names = generators[:1]
-    if form.shows and not generators:
+    if (form.one or form.shows) and not generators:
         found = f"--only names {only}" if only is not None else f"{file} has only {held}"
         raise ValueError(f"{form.name} needs a generator, and {found}")
     return [name for name in file.parts if name in names]

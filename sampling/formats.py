@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from models.families import NetworkFile, save_network
+from models.hubfolder import CARD
 from models.stylegan2.exports.graphs import Graph, mapping_graph, synthesis_graph, whole_graph
 from models.stylegan2.exports.onnx import check_packages, save_onnx
 from models.stylegan2.exports.program import Recording, record, save_program
@@ -84,8 +85,8 @@ class Format:
     name: str
     options: tuple[str, ...]
     write: Callable[[Job], Notes]
-    one: bool = False  # holds one generator
-    shows: bool = False  # cannot do without a generator
+    one: bool = False  # holds one generator, and nothing else
+    shows: bool = False  # shows what a generator makes, and so holds one at least
     stylegan2: bool = False  # holds networks of no other family
     check: Callable[[Path], None] = lambda dest: None  # before anything is read
 
@@ -101,8 +102,10 @@ def _write_rosinality(job: Job) -> Notes:
 
 
 def _write_hub(job: Job) -> Notes:
+    if job.license is not None and (card := job.dest / CARD).exists():
+        raise ValueError(f"--license goes into a new card, and {card} is there: leave it out, or remove the card")
     plan = plan_samples(job.generator.config, job.facts)
-    pictures = list(progress(draw_samples(job.generator, plan), plan.count, "samples"))
+    pictures = list(progress(draw_samples(job.generator, plan), plan.total, "samples"))
     family = job.file.metadata["family"]
     names = publish(job.dest, family, job.networks, job.facts, job.stored, pictures, plan, job.license)
     return {job.dest: ", ".join(names)}
@@ -154,7 +157,7 @@ _GRAPH = ("noise_mode", "psi_cutoff", "split")
 FORMATS: dict[str, Format] = {
     ".safetensors": Format("a .safetensors", ("dtype",), _write_network),
     ".pt": Format("a .pt", (), _write_rosinality, stylegan2=True),
-    ".onnx": Format("an .onnx", _GRAPH, _write_onnx, True, True, True, check=lambda dest: check_packages()),
-    ".pt2": Format("a .pt2", _GRAPH, _write_program, True, True, True),
+    ".onnx": Format("an .onnx", _GRAPH, _write_onnx, one=True, stylegan2=True, check=lambda dest: check_packages()),
+    ".pt2": Format("a .pt2", _GRAPH, _write_program, one=True, stylegan2=True),
     HUB: Format("a folder of the Hub", ("dtype", "license"), _write_hub, shows=True, check=check_publishable),
 }

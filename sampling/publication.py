@@ -25,16 +25,15 @@ COLUMNS, ROWS, MOST_CLASSES = 8, 4, 8  # of it, where pictures are small
 
 
 class Plan(NamedTuple):
-    """Which pictures a sheet of samples has: seeds of a row, and a class and a label for each row of a network with
-    classes; without, the seeds of all rows, and no labels."""
+    """Which pictures a sheet of samples has."""
 
-    rows: list[list[int]]  # of seeds
-    classes: list[int]  # of the rows; none where the network has none
-    labels: list[str]
+    rows: list[list[int]]  # seeds
+    classes: list[int]  # of the rows; empty where the network has none
+    labels: list[str]  # of the rows, likewise
     caption: str
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """How many pictures."""
         return sum(map(len, self.rows))
 

@@ -10,6 +10,10 @@ from PIL import Image
 
 import convert
 from models.families import read_network, save_network
+from models.stylegan2.config import GeneratorConfig
+from models.stylegan2.exports import onnx as onnx_export
+from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
+from sampling.publication import plan_samples
 from tests.networks import tiny_discriminator, tiny_generator
 from torch_utils import checkpoint
 
@@ -101,7 +105,9 @@ def test_one_network_in_half_the_bytes_and_back(network):
     assert file.parts == ["G_ema"] and {t.dtype for t in file.tensors.values()} == {torch.float16}
     assert "discriminator" not in file.metadata
     converted("--source", "half.safetensors", "--dest", "again.safetensors")
-    assert Path("again.safetensors").read_bytes() == Path("half.safetensors").read_bytes()
+    again = read_network("again.safetensors")  # float16, without being asked
+    assert again.metadata == file.metadata and again.tensors.keys() == file.tensors.keys()
+    assert all(t.dtype == torch.float16 and torch.equal(t, again.tensors[key]) for key, t in file.tensors.items())
 
 
 def test_what_is_there_is_replaced_whole(network, monkeypatch):
@@ -150,7 +156,25 @@ def test_weights_are_written_anew_and_the_card_is_kept(network):
         assert lines[-1] == "wrote my-model: model.safetensors, config.json, samples.png"
         same_networks(network, folder, only.split(","))
     assert (folder / "README.md").read_text() == "my own words"
+    assert refusal("--source", network, "--dest", folder, "--license", "mit") == (
+        "Error: --license goes into a new card, and my-model/README.md is there: leave it out, or remove the card"
+    )
     assert (folder / ".gitattributes").is_file()
+
+
+def test_samples_of_large_networks_and_of_many_classes():
+    def plan(**config):
+        plan = plan_samples(GeneratorConfig(**{"height": 16, "width": 16} | config), {})
+        return [len(row) for row in plan.rows], plan.classes, plan.caption.split(",")[0]
+
+    assert plan() == ([8] * 4, [], "Seeds 0-31")
+    assert plan(height=1024, width=768) == ([2, 2], [], "Seeds 0-3")
+    assert plan(classes=3) == ([8] * 3, [0, 1, 2], "Every row is a class; seeds 0-7")
+    assert plan(classes=100, height=512, width=512) == (
+        [4] * 4,
+        [0, 1, 2, 3],
+        "Every row is a class (the first 4 of 100); seeds 0-3",
+    )
 
 
 def test_refusals_of_what_does_not_apply(network):
@@ -233,7 +257,43 @@ def test_a_missing_source():
     assert refusal("--source", "") == "Error: --source is empty: name a file or folder"
 
 
-def test_to_rosinality_and_its_refusal(network):
+def test_to_rosinality_and_back():
+    config = {"height": 8, "width": 8, "channel_base": 32768, "channel_max": 512, "z_dim": 8, "mapping_layers": 1}
+    save_network(Path("a.safetensors"), "stylegan2", {"G_ema": tiny_generator(**config)}, {})
+    assert converted("--source", "a.safetensors", "--dest", "b.pt")[-1] == "wrote b.pt: G_ema"
+    theirs = read_network("b.pt").part("G_ema").state_dict()
+    assert theirs.keys() == tiny_generator(**config).state_dict().keys()
+    assert all(torch.equal(t, theirs[key]) for key, t in tiny_generator(**config).state_dict().items())
+
+
+def test_what_rosinality_cannot_hold(network):
     assert refusal("--source", network, "--dest", "b.pt").startswith(
         "Error: G_ema has no place in a file of rosinality's program: it has 2 classes"
+    )
+
+
+def test_networks_of_another_family():
+    network = LucidrainsGenerator(LucidrainsConfig(doublings=1, capacity=2, mapping_layers=1, w_dim=4))
+    save_network(Path("a.safetensors"), "lucidrains", {"G_ema": network}, {})
+    for dest in ("b.pt", "b.onnx", "b.pt2"):
+        assert refusal("--source", "a.safetensors", "--dest", dest) == (
+            f"Error: --dest {dest} takes a StyleGAN2, and a.safetensors is a network of lucidrains: "
+            f"it makes samples alone"
+        )
+    for dest in ("b.safetensors", "my-model"):
+        converted("--source", "a.safetensors", "--dest", dest)
+        same_networks("a.safetensors", dest, ["G_ema"])
+    assert "A lucidrains generator of 8x8 RGB images." in Path("my-model/README.md").read_text()
+
+
+def test_a_cutoff_beyond_the_last_layer(network):
+    assert refusal("--source", network, "--dest", "b.pt2", "--psi-cutoff", "7") == (
+        "Error: --psi-cutoff 7: this network has 6 layers of w, wanted 0 to 6"
+    )
+
+
+def test_onnx_without_its_packages_is_refused_before_the_source_is_read(monkeypatch):
+    monkeypatch.setattr(onnx_export, "PACKAGES", ("onnx_runtime_x",))
+    assert refusal("--source", "none.safetensors", "--dest", "b.onnx") == (
+        "Error: ONNX needs packages that are not installed: pip install onnx_runtime_x"
     )

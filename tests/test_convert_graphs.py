@@ -18,7 +18,6 @@ import convert
 from models.families import load_network
 from models.stylegan2.exports.onnx import save_onnx
 from models.stylegan2.exports.program import save_program
-from models.stylegan2.generator import Generator
 from sampling import formats
 from tests.networks import save_tiny
 
@@ -61,7 +60,7 @@ def equal(found, wanted):
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
 
 
-def with_noise(G: Generator, z, c, psi, noise):
+def with_noise(G, z, c, psi, noise):
     """The images of G, with each one's noise in the place of the network's own."""
     layers = [layer for block in G.synthesis.blocks for layer in block.layers]
     images = []
