@@ -137,10 +137,9 @@ def main(
 
 
 def _place(outdir: Path | None, file: NetworkFile | None) -> Path:
-    """The folder whose metrics.jsonl gets the results; it is made here."""
+    """The folder whose metrics.jsonl gets the results."""
     folder = outdir or (file.path.parent if file and _is_run(file.path.parent) else OUT)
     check_folder(folder, f"--outdir {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -178,6 +177,7 @@ def _write(
     folder: Path, seen: int | None, counts: dict[Metric, int], results: dict[str, float], facts: dict[str, Any]
 ) -> None:
     """Lines of metrics.jsonl and, in the folder of the network's run, points of TensorBoard's curves."""
+    folder.mkdir(parents=True, exist_ok=True)
     record = Record(folder)
     for metric, count in counts.items():
         record.append({name: results[name] for name in metric.results}, seen, facts | {"count": count})

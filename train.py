@@ -11,6 +11,7 @@ import click
 from imaging.dataset import open_dataset
 from metrics.detectors import parse_files
 from metrics.in_loop import Judge, prepare
+from metrics.names import parse_list
 from torch_utils import launch
 from torch_utils.cli import Command, option
 from torch_utils.flags import flags, given
@@ -114,6 +115,7 @@ def main(
         plan = plans.resume(resume, values, outdir, changed_data)
     else:
         plan = plans.begin(values, outdir, transfer)
+    parse_list(plan.config.metrics)
     if dry_run:
         click.echo("\n\n".join([plan.describe(), *plan.notes]))
         return

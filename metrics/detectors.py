@@ -138,7 +138,13 @@ def _file(name: str, place: str) -> Path:
         )
     known = PUBLISHED[name]
     remedy = f"or give --detector {name}=PATH, or take a metric that needs none, such as swd"
-    return fetch(known.url, folder / known.file, known.digest, remedy)
+    path = fetch(known.url, folder / known.file, known.digest, remedy)
+    if not (found := sha256(path)).startswith(known.digest):  # which somebody may have put there
+        raise ValueError(
+            f"{path} is not {known.what}: its digest begins with {found[:8]}, not {known.digest[:8]}; "
+            f"delete it, so that it is downloaded anew, or give --detector {name}=PATH"
+        )
+    return path
 
 
 def open_eye(name: str, files: Mapping[str, Path], device: torch.device) -> Eye:

@@ -28,6 +28,17 @@ BAD_DATA = {
 }
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [("fidd", "there is no metric 'fidd': "), ("swd5k,swd5k", "the metric swd5k is asked for twice: name it once")],
+)
+def test_metrics_that_there_are_not(names, told, dry, tmp_path):
+    outdir = tmp_path / "runs"
+    assert refused(run("--data", "demo:16", "--metrics", names, "--outdir", str(outdir), *dry)).startswith(told)
+    assert not outdir.exists()
+
+
 @pytest.mark.parametrize("case", BAD_DATA)
 def test_bad_data_is_refused_before_anything_is_written(case, tmp_path):
     make, named = BAD_DATA[case]

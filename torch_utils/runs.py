@@ -236,6 +236,8 @@ def _newest_of(outdir: Path) -> Resumable:
 
 
 def _of_folder(run: Path) -> Resumable:
+    if not has_state(run) and _numbered(run):
+        raise FileNotFoundError(f"{run} is a folder of runs: give one of them, or --resume latest --outdir {run}")
     if not has_state(run):
         raise FileNotFoundError(f"{run} holds no {STATE}: the run stopped before it was first saved; start it anew")
     return Resumable(run, state_path(run), previous_state_path(run))

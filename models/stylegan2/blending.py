@@ -19,8 +19,8 @@ from imaging.sizes import spell
 from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.generator import Generator
 
-# Networks that do not come from one another have a likeness of 0, give or take one over the root of the number of
-# their weights: a thousandth. Those that do keep one of 0.5 and more, however long they were trained.
+# Networks that have nothing to do with each other have a likeness of 0, give or take one over the root of the number of
+# their weights; one that was trained from the other begins at 1, and learns in small steps.
 STRANGERS = 0.1
 
 

@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 import torch
 from torch import Tensor
@@ -106,7 +108,22 @@ def test_the_users_cache_is_looked_at_first(tmp_path, monkeypatch):
     place = tmp_path / "cache" / "detectors" / "vgg16-397923af.pth"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"weights")
+    known = detectors.PUBLISHED["vgg16"]
+    ours = detectors.Published(known.file, known.url, hashlib.sha256(b"weights").hexdigest()[:8], known.what)
+    monkeypatch.setitem(detectors.PUBLISHED, "vgg16", ours)
     assert find_files(["vgg16", "patches"], {}) == {"vgg16": place}
+
+
+def test_another_file_in_the_place_of_a_published_one_is_not_taken(tmp_path):
+    place = tmp_path / "cache" / "detectors" / "vgg16-397923af.pth"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"weights")
+    with pytest.raises(ValueError) as error:
+        find_files(["vgg16"], {})
+    assert str(error.value) == (
+        f"{place} is not VGG16: its digest begins with {hashlib.sha256(b'weights').hexdigest()[:8]}, not 397923af; "
+        "delete it, so that it is downloaded anew, or give --detector vgg16=PATH"
+    )
 
 
 def test_without_the_net_the_sentence_says_where_to_put_the_file(tmp_path, monkeypatch):

@@ -80,6 +80,8 @@ def test_resolve_says_what_is_wrong(tmp_path):
     message = f"{run} holds no state.safetensors: the run stopped before it was first saved; start it anew"
     _refused("latest", tmp_path, f"no run in {tmp_path} came as far as its first saved state: start anew")
     _refused(str(run), tmp_path, message)
+    several = f"{tmp_path} is a folder of runs: give one of them, or --resume latest --outdir {tmp_path}"
+    _refused(str(tmp_path), tmp_path, several)
     _refused("nowhere", tmp_path, 'there is no nowhere to resume: give a run folder, a state file in it, or "latest"')
     network = runs.network_path(run, 1000)
     network.touch()
