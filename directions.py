@@ -204,7 +204,7 @@ def _apply(
     **_: Any,
 ) -> None:
     if film is not None:
-        check_film(film, "--film")
+        check_film(sampler.outdir / film, "--film")
     directions = load_directions(file)
     if warning := check_fit(directions, sampler.G, file):
         say(f"note: {warning}")

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from models.stylegan2.attributes import apart, held_out_skill, logistic, ridge
+from models.stylegan2.attributes import apart, held_out_skill, logistic, ridge, varies
 from models.stylegan2.directions import Directions, check_names, fingerprint
-from models.stylegan2.factorisation import centre, principal_components, sefa, spread, style_matrix
+from models.stylegan2.factorisation import principal_components, sefa, spread, style_matrix
+from models.stylegan2.latents import seeds_to_z
 from sampling.attributefile import Attributes
 from sampling.sampler import Sampler
 from torch_utils.cli import progress
 
+AT_ONCE = 1000  # seeds
 FEWEST_LABELS = 20  # of one attribute: fewer say nothing about a w of hundreds of numbers
 
 
@@ -38,10 +41,19 @@ class Found:
 
 def draw_samples(sampler: Sampler, seeds: Sequence[int], across_classes: bool = False) -> Samples:
     """The w of seeds. With `across_classes` those of all classes are one group."""
-    ws = progress(sampler.ws(seeds, psi=1.0), len(seeds), "latents")
-    w = torch.stack([each[0] for each in ws]).cpu().double()
+    chunks = [seeds[first : first + AT_ONCE] for first in range(0, len(seeds), AT_ONCE)]
+    w = torch.cat([_w(sampler, chunk) for chunk in progress(chunks, len(chunks), "thousand latents")])
     by_class = bool(sampler.G.config.classes) and not across_classes
     return Samples(w, torch.tensor(sampler.labels(seeds)) if by_class else torch.zeros(len(w), dtype=torch.long))
+
+
+@torch.inference_mode()
+def _w(sampler: Sampler, seeds: Sequence[int]) -> Tensor:
+    """[N, D] in float64 on the CPU, computed together, as statistics do not mind the last bit."""
+    config = sampler.G.config
+    z = seeds_to_z(seeds, config.z_dim).to(sampler.device)
+    c = F.one_hot(torch.tensor(sampler.labels(seeds)), config.classes).to(z) if config.classes else None
+    return sampler.G.mapping(z, c).cpu().double()
 
 
 def find_sefa(sampler: Sampler, samples: Samples, count: int, layers: Sequence[int]) -> Found:
@@ -84,10 +96,8 @@ def find_attributes(
             raise ValueError(f"the attribute {name}: {error}") from error
         normals.append(normal)
         facts.append(about)
-    vectors = torch.stack(normals)
-    return _found(
-        sampler, samples, "labels", attributes.names, apart(vectors) if orthogonal else vectors, layers, facts
-    )
+    vectors = apart(torch.stack(normals)) if orthogonal else torch.stack(normals)
+    return _found(sampler, samples, "labels", attributes.names, vectors, layers, facts)
 
 
 def _fit(samples: Samples, values: Tensor) -> tuple[Tensor, dict[str, Any]]:
@@ -100,7 +110,7 @@ def _fit(samples: Samples, values: Tensor) -> tuple[Tensor, dict[str, Any]]:
     levels = y.unique()
     if len(levels) == 1:
         raise ValueError(f"all {count} pictures have the value {float(y[0]):g}: label some that differ")
-    if not bool(centre(y, groups).any()):
+    if not varies(y, groups):
         raise ValueError("the class of a picture alone decides it: add --across-classes")
     binary = len(levels) == 2
     y = (y == levels[1]).double() if binary else y

@@ -42,7 +42,7 @@ def found(*arguments):
     return load_directions(Path("out/directions.safetensors"))
 
 
-def labelled(path, count=60, smile=lambda w, k: w[k, 0] > 0):
+def labelled(path, count=60):
     """Labels of which one is decided by the first number of w, and the other by its second."""
     G = load_network(next(Path("runs").rglob("*.safetensors")))
     z = torch.from_numpy(np.concatenate([np.random.RandomState(k).randn(1, 8) for k in range(count)])).float()

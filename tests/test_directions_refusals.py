@@ -211,7 +211,7 @@ def test_directions_of_a_w_of_another_width(found, tmp_path):
 
 
 def test_films_that_cannot_be(found):
-    assert refusal(*found, "--film", "a.avi").startswith("--film a.avi: a film ends in .mp4, .gif, .webp, or is")
+    assert refusal(*found, "--film", "a.avi").startswith("--film out/a.avi: a film ends in .mp4, .gif, .webp")
 
 
 def test_sheets_and_frames_that_no_program_could_open(found, monkeypatch):

@@ -22,6 +22,7 @@ ROUNDS = 100  # of Newton's method, at most
 DECREMENT = 1e-13  # of the loss, below which nothing more is to be gained
 SMALLEST_STEP = 1e-6  # share of a Newton step that is still tried
 HELD_OUT = 5  # one sample in so many judges a normal that is fitted to the others
+ROUNDING = 1e-9  # of the largest value
 REMAINDER = 1e-6  # of a normal's length: what is shorter lies in the plane of the others but for rounding
 
 
@@ -43,9 +44,9 @@ def ridge(w: Tensor, values: Tensor, groups: Tensor, penalty: float = PENALTY) -
     Raises:
         ValueError: when the values do not vary within any group.
     """
-    x, y = _scaled(centre(w, groups)), centre(values, groups)
-    if not bool((y != 0).any()):
+    if not varies(values, groups):
         raise ValueError("the values do not vary within any group")
+    x, y = _scaled(centre(w, groups)), centre(values, groups)
     gram = x.T @ x / len(x) + penalty * torch.eye(x.shape[1], dtype=x.dtype)
     return _unit(torch.linalg.solve(gram, x.T @ y / len(x)))
 
@@ -117,8 +118,14 @@ def held_out_skill(
         along, true = centre(w[held] @ n, groups[held]), centre(values[held], groups[held])
     except ValueError:
         return None
-    product = float(along.norm() * true.norm())
-    return float(along @ true) / product if product else None
+    if not varies(values[held], groups[held]):
+        return None
+    return float(along @ true / (along.norm() * true.norm()))
+
+
+def varies(values: Tensor, groups: Tensor) -> bool:
+    """Whether values [N] vary within any group, by more than rounding makes them."""
+    return bool((centre(values, groups).abs() > ROUNDING * values.abs().max()).any())
 
 
 def _newton(X: Tensor, y: Tensor, penalties: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def test_no_direction_changes_the_styles_of_a_network_more_than_the_first():
 
 def test_components_are_those_of_a_singular_value_decomposition():
     w = normal(40, 5) * torch.tensor([3.0, 1.0, 0.2, 2.0, 0.5]) @ normal(5, 5, seed=1) + 7
-    components, scales = principal_components(w, one_group(w), 3), None
+    components = principal_components(w, one_group(w), 3)
     scales = spread(w, one_group(w), components)
     _, singular, rows = np.linalg.svd(w.numpy() - w.numpy().mean(axis=0))
     np.testing.assert_allclose(np.abs(np.sum(components.numpy() * rows[:3], axis=1)), 1)
