@@ -96,8 +96,8 @@ def _check_frames(
     height, width = (cells * side * scale for cells, side in zip(grid, _size(sampler), strict=True))
     if height * width > LARGEST_SHEET:
         raise ValueError(
-            f"--grid {grid[1]}x{grid[0]} makes frames of {width}x{height} pixels, which hardly any program can open: "
-            f"take fewer cells"
+            f"--grid {grid[1]}x{grid[0]} and --scale {scale} make frames of {width}x{height} pixels, which hardly any "
+            f"program can open: take fewer cells or a smaller scale"
         )
     check_film(film, "--format", (width, height), fps)
 

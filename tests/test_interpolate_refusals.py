@@ -79,7 +79,8 @@ def test_keys_that_cannot_be_dealt_out():
 
 def test_a_grid_that_no_program_could_open():
     assert refusal("--grid", "2000x1000") == (
-        "--grid 2000x1000 makes frames of 32000x16000 pixels, which hardly any program can open: take fewer cells"
+        "--grid 2000x1000 and --scale 1 make frames of 32000x16000 pixels, which hardly any program can open: "
+        "take fewer cells or a smaller scale"
     )
 
 
