@@ -24,6 +24,7 @@ Examples:
   python interpolate.py --latents a/projected-w.npz,b/projected-w.npz --path linear --no-loop
 """
 NAME = "interpolation"  # of the film, or the folder of frames
+FORMATS = ["mp4", "gif", "webp", "frames"]
 KEYS = 8  # of each cell, without --seeds
 LANCZOS = "lanczos"
 
@@ -31,14 +32,8 @@ LANCZOS = "lanczos"
 @click.command(cls=Command, epilog=EXAMPLES)
 @sampling_options(centers=True)
 @option("--seeds", type=SeedList(), group="Keys", shown="0-7", help="the film comes by the picture of each")
-@option("--latents", metavar="FILES", group="Keys", help="comes by the w of projected-w.npz files, joined by commas")
-@option(
-    "--space",
-    type=click.Choice(["z", "w"]),
-    group="Way",
-    shown="z for spherical, else w",
-    help="where the way leads: through w it is the shortest to the eye",
-)
+@option("--latents", metavar="FILES", group="Keys", help="or by the w of projected-w.npz files, joined by commas")
+@option("--space", type=click.Choice(["z", "w"]), group="Way", shown="w; z for spherical", help="where the way leads")
 @option(
     "--path",
     "kind",
@@ -47,25 +42,14 @@ LANCZOS = "lanczos"
     group="Way",
     help="spline turns smoothly, linear takes straight lines, spherical (in z) great circles",
 )
-@option(
-    "--frames", "between", type=click.IntRange(1, 100_000), default=60, group="Way", help="from one key to the next"
-)
+@option("--frames", "between", type=click.IntRange(1, 100_000), default=60, group="Way", help="from a key to the next")
 @option("--loop/--no-loop", default=True, group="Way", help="lead from the last key back to the first, without a seam")
-@option(
-    "--easing", type=click.Choice(["none", "smooth"]), default="none", group="Way", help="smooth rests at every key"
-)
-@option("--grid", type=Size(), default="1x1", group="Output", help="films side by side; the keys are dealt out in turn")
+@option("--easing", type=click.Choice(["none", "smooth"]), default="none", group="Way", help="smooth rests at each key")
+@option("--grid", type=Size(), default="1x1", group="Output", help="films side by side, each with keys of its own")
 @option("--scale", type=click.IntRange(1, 16), default=1, group="Output", help="enlarge so many times")
 @option("--resample", type=click.Choice(list(RESAMPLING)), group="Output", shown=LANCZOS, help="how --scale enlarges")
 @option("--fps", type=Number(), default=30.0, group="Output", help="frames a second; a gif shows at most 50")
-@option(
-    "--format",
-    "ending",
-    type=click.Choice(["mp4", "gif", "webp", "frames"]),
-    default="mp4",
-    group="Output",
-    help="kind",
-)
+@option("--format", "ending", type=click.Choice(FORMATS), default="mp4", group="Output", help="kind of film")
 def main(
     sampler: Sampler,
     seeds: list[int] | None,
@@ -83,8 +67,8 @@ def main(
 ) -> None:
     """Make a film that leads from picture to picture: interpolation.mp4, or a folder of frames.
 
-    The frame at a key is the picture that generate.py makes of its seed. Noise stands still: the network's own, or, where
-    it is random, that of a cell's first seed.
+    The frame at a key is the picture that generate.py makes of its seed. Noise stands still: the network's own, or,
+    where it is random, that of the film's first seed.
     """
     film = sampler.outdir / (NAME if ending == "frames" else f"{NAME}.{ending}")
     _check_frames(sampler, film, grid, scale, resample, fps)
@@ -98,7 +82,8 @@ def main(
     eased = [ease(t) for t in moments] if easing == "smooth" else moments
     shown = frames(sampler, cells, eased, grid[1], scale, resample or LANCZOS)
     count = write_film(film, progress(shown, len(moments), "frames"), fps)
-    write_record("interpolate", sampler, film=film.name, space=space, count=count)
+    resolved = {"seeds": seeds if latents is None else None, "space": space, "grid": f"{grid[1]}x{grid[0]}"}
+    write_record("interpolate", sampler, resolved, film=film.name, count=count)
     seconds = f"{counted(count, 'frame')}, {count / fps:.1f} s"
     say(f"wrote {film.name} ({seconds}) and interpolate.json to {sampler.outdir}")
 
@@ -107,14 +92,12 @@ def _check_frames(
     sampler: Sampler, film: Path, grid: tuple[int, int], scale: int, resample: str | None, fps: float
 ) -> None:
     if resample and scale == 1:
-        raise ValueError(
-            f"--resample {resample} does not apply, for nothing is enlarged: give --scale, or leave it out"
-        )
+        raise ValueError(f"--resample {resample} does not apply, for nothing is enlarged: give --scale as well")
     height, width = (cells * side * scale for cells, side in zip(grid, _size(sampler), strict=True))
     if height * width > LARGEST_SHEET:
         raise ValueError(
-            f"--grid {grid[1]}x{grid[0]} makes frames of {width}x{height} pixels, which hardly any program can open: "
-            f"take fewer cells"
+            f"--grid {grid[1]}x{grid[0]} and --scale {scale} make frames of {width}x{height} pixels, which hardly any "
+            f"program can open: take fewer cells or a smaller scale"
         )
     check_film(film, "--format", (width, height), fps)
 

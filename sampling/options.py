@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,14 @@ def sampling_options(
     return decorate
 
 
-def write_record(script: str, sampler: Sampler, **facts: Any) -> None:
-    """Writes `SCRIPT.json` beside the pictures: the command, the network and every option, and `facts`."""
-    resolved = {"network": str(sampler.file), "device": sampler.device.type, "precision": sampler.precision}
+def write_record(script: str, sampler: Sampler, resolved: Mapping[str, Any] | None = None, **facts: Any) -> None:
+    """Writes `SCRIPT.json` beside the pictures: the command, the network and every option, and `facts`.
+
+    Options that came to mean something else than was given are said as they are `resolved`.
+    """
+    meant = {"network": str(sampler.file), "device": sampler.device.type, "precision": sampler.precision}
     about = {"network": str(sampler.file), "kimg": sampler.kimg, **facts}
-    record.write_record(script, sampler.outdir / f"{script}.json", about, resolved)
+    record.write_record(script, sampler.outdir / f"{script}.json", about, meant | dict(resolved or {}))
 
 
 def _seeds_option(default: str) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ import generate
 from imaging.pixels import from_pil
 from models.families import read_network
 from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
-from sampling import sampler
+from sampling import anchors, sampler
 from tests.networks import ON_CPU, save_tiny, tiny_generator
 
 ROOT = Path(__file__).parents[1]
@@ -155,6 +155,21 @@ def test_a_cutoff_truncates_the_first_layers_only(network):
     made = {outdir: files(outdir)["seed0000.png"] for outdir in ("plain", "none", "some", "all", "full")}
     assert made["plain"] == made["none"] and made["all"] == made["full"]
     assert len(set(made.values())) == 3
+
+
+def test_centers_are_what_psi_pulls_towards(network, monkeypatch):
+    """At psi 0 there are as many pictures as centres, and none is the average's."""
+    monkeypatch.setattr(anchors, "SAMPLES", 500)
+    common = ["--network", network, "--seeds", "0-19"]
+    for outdir, options in {"average": ["--psi", "0"], "centers": ["--psi", "0", "--centers", "3"]}.items():
+        result = run(*common, *options, "--outdir", outdir)
+        assert result.exit_code == 0
+    assert "found 3 centres of 500 w" in result.stdout.splitlines()
+    average, centers = (
+        {data for name, data in files(folder).items() if name.endswith("png")} for folder in ("average", "centers")
+    )
+    assert len(average) == 1 and len(centers) == 3 and not average & centers
+    assert json.loads(Path("centers/generate.json").read_text())["options"]["centers"] == 3
 
 
 def test_without_a_network_the_newest_of_runs_is_taken(tmp_path):

@@ -1,6 +1,5 @@
 """Films, read back by programs that know nothing of how they were written."""
 
-import sys
 from itertools import accumulate
 
 import av
@@ -9,7 +8,7 @@ import pytest
 from PIL import Image
 
 from imaging import film
-from imaging.film import check_film, write_film
+from imaging.film import write_film
 from imaging.reel import reeled
 
 ENDINGS = ["mp4", "gif", "webp"]
@@ -228,88 +227,6 @@ def test_a_reel_gives_back_what_was_laid_on_it_and_leaves_no_file(tmp_path):
         assert reel[3].tobytes() == list(gradients(5))[3].tobytes()
         with pytest.raises(IndexError):
             reel[5]
-
-
-@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a.webp", "frames"])
-def test_frames_of_other_sizes_are_refused(tmp_path, name):
-    path = tmp_path / name
-    with pytest.raises(ValueError) as error:
-        write_film(path, [plain("red"), plain("red"), plain("red", (24, 32))])
-    assert str(error.value) == (
-        f"{path}: frame 2 has 24x32 pixels and the first one 32x24: a film's frames are of one size"
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
-def refusal(path, *more, flag="--out", **known):
-    with pytest.raises(ValueError) as error:
-        check_film(path, flag, *more, **known)
-    return str(error.value)
-
-
-def test_a_film_without_frames_is_refused(tmp_path):
-    with pytest.raises(ValueError) as error:
-        write_film(tmp_path / "a.gif", [])
-    assert str(error.value) == f"{tmp_path}/a.gif: a film needs at least one frame"
-
-
-def test_other_endings_are_refused(tmp_path):
-    assert refusal(tmp_path / "a.avi") == (
-        f"--out {tmp_path}/a.avi: a film ends in .mp4, .gif, .webp, or is a folder of frames whose name has no ending"
-    )
-
-
-def test_mp4_without_pyav_is_refused_and_the_others_are_not(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "av", None)
-    assert refusal(tmp_path / "a.mp4") == (
-        f"--out {tmp_path}/a.mp4: writing mp4 needs PyAV: pip install av, or take .gif or .webp"
-    )
-    for name in ("a.gif", "a.webp", "frames"):
-        check_film(tmp_path / name, "--out")
-        assert write_film(tmp_path / name, [plain("red")]) == 1
-
-
-def test_a_folder_that_holds_something_else_is_refused(tmp_path):
-    folder = tmp_path / "frames"
-    write_film(folder, [plain("red")])
-    check_film(folder, "--out")
-    (folder / "mine.txt").write_text("mine")
-    told = refusal(folder)
-    assert told == (
-        f"--out {folder}: a folder of frames goes there, and it holds something else (mine.txt), "
-        "which is not for us to remove: choose another path"
-    )
-    with pytest.raises(ValueError, match="which is not for us to remove"):
-        write_film(folder, [plain("red")])
-    assert (folder / "mine.txt").read_text() == "mine"
-
-
-def test_a_file_where_the_folder_should_be_is_refused(tmp_path):
-    (tmp_path / "frames").write_text("")
-    assert refusal(tmp_path / "frames") == (
-        f"--out {tmp_path}/frames: a folder of frames has to go there, and it is a file: choose another path"
-    )
-
-
-@pytest.mark.parametrize(("name", "most"), [("a.mp4", 16384), ("a.gif", 65535), ("a.webp", 16383)])
-def test_sides_that_a_format_cannot_hold_are_refused(tmp_path, name, most):
-    check_film(tmp_path / name, "--out", (most, 10))
-    assert refusal(tmp_path / name, (10, most + 1)) == (
-        f"--out {tmp_path}/{name}: {name[2:]} takes frames of at most {most} pixels a side, and these have "
-        f"10x{most + 1}: make them smaller, or write a folder of frames"
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "most"),
-    [("a.mp4", "mp4", 240), ("a.gif", "gif", 50), ("a.webp", "webp", 240), ("a", "a film", 240)],
-)
-def test_rates_that_a_format_cannot_show_are_refused(tmp_path, name, kind, most):
-    check_film(tmp_path / name, "--out", fps=most)
-    for fps in (most + 1, 0, -1):
-        assert refusal(tmp_path / name, fps=fps) == (
-            f"--out {tmp_path}/{name}: {kind} takes up to {most} frames a second, got {fps}"
-        )
 
 
 def test_the_longest_side_of_an_mp4_is_written(tmp_path):
