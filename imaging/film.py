@@ -15,6 +15,7 @@ from PIL import Image
 
 from imaging.atomic import replacing
 from imaging.grid import save_image
+from imaging.transforms import on_white
 
 ENDINGS = (".mp4", ".gif", ".webp")
 QUALITY = 16  # constant rate factor of x264: near what the eye cannot tell from the original
@@ -110,8 +111,4 @@ def _write_animation(file: IO[bytes], frames: Iterable[Image.Image], ending: str
 
 
 def _opaque(frame: Image.Image) -> Image.Image:
-    if frame.mode != "RGBA":
-        return frame.convert("RGB")
-    paper = Image.new("RGB", frame.size, (255, 255, 255))
-    paper.paste(frame, (0, 0), frame.getchannel("A"))
-    return paper
+    return on_white(frame) if frame.mode == "RGBA" else frame.convert("RGB")

@@ -1,8 +1,9 @@
 """A network opened for sampling, as the scripts' common options ask for it, and how it makes pictures."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +13,10 @@ from imaging.sizes import spell
 from imaging.transforms import NAMES
 from models.families import NetworkFile, read_network
 from models.stylegan2.generator import Generator, NoiseMode
+from models.stylegan2.latents import truncate
 from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
 from sampling.classes import class_names, find_class, listed, titled
+from sampling.latentfile import Latents
 from torch_utils.cli import say
 from torch_utils.device import Precision, resolve_device, resolve_precision, set_precision
 from torch_utils.paths import check_folder
@@ -37,6 +40,7 @@ class Sampler:
     noise_mode: NoiseMode
     batch: int
     outdir: Path
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # what the network's file says besides
 
     def ws(self, seeds: Sequence[int], psi: float | None = None) -> Iterator[Tensor]:
         """The truncated w of each seed and its class, [L, D]; `psi` takes the place of the option's."""
@@ -45,6 +49,12 @@ class Sampler:
     def pixels(self, ws: Iterable[Tensor], seeds: Iterable[int]) -> Iterator[Tensor]:
         """The picture of each w, uint8 [C, H, W]; `seeds` are those of random noise."""
         return ws_to_pixels(self.G, ws, seeds, self.noise_mode, self.batch)
+
+    def latent_pixels(self, latents: Latents) -> Iterator[Tensor]:
+        """The picture of each latent of a file, truncated as seeds are; its noise, if any, is used as constant."""
+        ws = truncate(latents.ws, self.G.mapping.w_average, self.psi, self.cutoff)
+        maps = latents.maps if self.noise_mode == "const" else None
+        return ws_to_pixels(self.G, ws, range(len(ws)), self.noise_mode, self.batch, maps)
 
     @property
     def device(self) -> torch.device:
@@ -61,17 +71,19 @@ class Sampler:
 def open_sampler(
     network: Path | None,
     label: str | None,
-    psi_cutoff: int | None,
-    noise_mode: NoiseMode,
     outdir: Path,
     device: str,
     precision: str,
     batch: int,
     psi: float = 1.0,
+    psi_cutoff: int | None = None,
+    noise_mode: NoiseMode = "const",
+    seeded: bool = True,
 ) -> Sampler:
     """Loads the network, checks the options against it, and says which network and classes they mean.
 
-    Whether there can be a folder for the pictures is found out first.
+    Whether there can be a folder for the pictures is found out first. `seeded` is False where no picture comes from a
+    seed, whose classes would be worth telling.
 
     Raises:
         FileNotFoundError: when there is no such network, or none was named and none is found.
@@ -84,9 +96,9 @@ def open_sampler(
     G = _generator(file, where, number_format)
     chosen = _class(label, file, G.config.classes)
     _check_cutoff(psi_cutoff, G.config.num_ws)
-    _introduce(file, G, chosen)
+    _introduce(file, G, chosen, seeded)
     kimg = file.metadata.get("kimg")
-    return Sampler(file.path, kimg, G, number_format, chosen, psi, psi_cutoff, noise_mode, batch, outdir)
+    return Sampler(file.path, kimg, G, number_format, chosen, psi, psi_cutoff, noise_mode, batch, outdir, file.metadata)
 
 
 def _default_network() -> Path:
@@ -121,7 +133,7 @@ def _check_cutoff(cutoff: int | None, num_ws: int) -> None:
         raise ValueError(f"--psi-cutoff {cutoff}: this network has {num_ws} layers of w, wanted 0 to {num_ws}")
 
 
-def _introduce(file: NetworkFile, G: Generator, label: int | None) -> None:
+def _introduce(file: NetworkFile, G: Generator, label: int | None, seeded: bool) -> None:
     """Says which network it is and which classes it is asked for."""
     config, kimg = G.config, file.metadata.get("kimg")
     age = "" if kimg is None else f", {kimg:g} kimg"
@@ -129,5 +141,5 @@ def _introduce(file: NetworkFile, G: Generator, label: int | None) -> None:
     names = class_names(file.metadata, config.classes)
     if label is not None:
         say(f"class of all pictures: {titled(label, names)}")
-    elif names:
+    elif names and seeded:
         say(f"class of each picture: seed mod {len(names)} ({listed(names)})")
