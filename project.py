@@ -34,7 +34,6 @@ KEPT = ("kimg", "data")  # of what the network's file says, for the tuned one
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@projection_options()
 @option(
     "--target",
     "places",
@@ -44,11 +43,14 @@ KEPT = ("kimg", "data")  # of what the network's file says, for the tuned one
     group="Pictures",
     help="pictures of any size, or a folder or ZIP of them; give the option again for more",
 )
+@projection_options()
 @option(
     "--space", type=click.Choice(["w", "w+"]), default="w+", group="Projection", help="one w, or one for each layer"
 )
 @option("--steps", type=click.IntRange(1), default=1000, group="Projection", help="of the optimisation")
-@option("--rate", type=click.FloatRange(0, 10, min_open=True), default=0.1, group="Projection", help="of learning")
+@option(
+    "--rate", type=click.FloatRange(0, 10, min_open=True), default=0.1, group="Projection", help="of learning, at most"
+)
 @option(
     "--noise-mode",
     "noise",
@@ -76,7 +78,11 @@ KEPT = ("kimg", "data")  # of what the network's file says, for the tuned one
 @option("--pti", is_flag=True, group="Tuning", help=f"tune the network to the pictures, too: {TUNED}")
 @option("--pti-steps", type=click.IntRange(1), default=350, group="Tuning", help="of the tuning")
 @option(
-    "--locality", type=click.FloatRange(0, 100), default=0.0, group="Tuning", help="weight of what limits its reach"
+    "--locality",
+    type=click.FloatRange(0, 100),
+    default=0.0,
+    group="Tuning",
+    help="weight of locality regularisation, 0.1 in the paper: other pictures change less",
 )
 @option(
     "--film",
@@ -142,7 +148,7 @@ def _check(pti: bool, film: str, outdir: Path) -> None:
         if not pti and context.get_parameter_source(flag) is ParameterSource.COMMANDLINE:
             raise ValueError(f"--{flag.replace('_', '-')} does not apply without --pti: add it, or leave this out")
     if film != "none":
-        if Path(film).name != film:
+        if Path(film).name != film or film == "..":
             raise ValueError(f"--film {film}: it lies in --outdir, so give its name alone")
         check_film(Path(film), "--film")
 
@@ -151,7 +157,7 @@ def _check_sheet(targets: int, columns: int, size: tuple[int, int]) -> None:
     most = LARGEST_SHEET // (columns * size[0] * size[1])
     if targets > most:
         raise ValueError(
-            f"--target names {targets} pictures, and at most {most} of this size fit on a sheet: give fewer"
+            f"--target names {targets} pictures, and at most {most} of this size fit on {SHEET}: give fewer"
         )
 
 
