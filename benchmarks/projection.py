@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.quality import HELD_OUT
+from benchmarks.quality import HELD_OUT, common_size
 from imaging.demo import DemoSet
 from imaging.grid import save_image, sheet
 from imaging.likeness import psnr
@@ -70,7 +70,9 @@ def main(
     projection does not know.
     """
     set_precision("fp32")
-    G = read_network(network).part("G_ema")
+    file = read_network(network)
+    common_size([file])  # which refuses what is no network of the demo set
+    G = file.part("G_ema")
     assert isinstance(G, Generator)
     G = G.to(resolve_device(device)).fold()
     results: list[Result] = []
@@ -83,7 +85,8 @@ def main(
             columns.append((way, pictures, values))
             found = (float(values.median()), float(values.min()), round(seconds, 1))
             results.append(Result(name, way, len(pixels), *found))
-            say(_row(results[-1])) if not as_json else None
+            if not as_json:
+                say(_row(results[-1]))
         if name == "drawn" and picture is not None:
             save_image(_sheet(pixels, columns), picture)
     if as_json:

