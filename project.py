@@ -110,7 +110,7 @@ def main(
     Writes projected-w.npz, projected0000.png and so on, all beside their targets on projection.png, and the film of
     the search. With --pti the network is tuned to the pictures besides (Roich et al. 2021): tuned0000.png and so on.
     """
-    _check(pti, film, sampler.outdir)
+    _check(pti, film)
     sampler = replace(sampler, noise_mode="none" if noise == "none" else "const")
     size = (sampler.G.config.height, sampler.G.config.width)
     targets = read_targets(places, sampler.G.config)
@@ -138,11 +138,11 @@ def main(
     save_image(compare(pixels, made), sampler.outdir / SHEET)
     if film != "none":
         write_film(sampler.outdir / film, watched.frames())
-    write_record("project", sampler, loss=loss, targets=facts(targets, run.starts, made))
+    write_record("project", sampler, loss=loss, targets=facts(targets, run.classes, made))
     _tell(sampler, targets, made, film)
 
 
-def _check(pti: bool, film: str, outdir: Path) -> None:
+def _check(pti: bool, film: str) -> None:
     context = click.get_current_context()
     for flag in ("pti_steps", "locality"):
         if not pti and context.get_parameter_source(flag) is ParameterSource.COMMANDLINE:
@@ -171,15 +171,13 @@ def _introduce(targets: list[Target], loss: str) -> None:
 def _tune(sampler: Sampler, latents: Latents, tuning: Tuning, pixels: Tensor) -> Made:
     """Tunes a copy of the network, and writes it."""
     steps = tuning.settings.steps
-    for _ in progress(
-        (tuning.step() for _ in range(steps)), steps, "tuning", lambda: f"loss {tuning.losses.mean():.4f}"
-    ):
-        pass
+    for _ in progress(range(steps), steps, "tuning", lambda: f"loss {tuning.losses.mean():.4f}"):
+        tuning.step()
+    G = tuning.finish().fold()
     facts = {name: sampler.metadata[name] for name in KEPT if name in sampler.metadata}
     facts["tuned"] = {"from": str(sampler.path), "steps": steps, "targets": len(pixels)}
-    save_network(sampler.outdir / TUNED, "stylegan2", {"G_ema": tuning.G}, facts)
-    tuned = replace(sampler, G=tuning.finish())
-    return Made("tuned", tuning.losses, tuned.latent_pixels(latents), pixels)
+    save_network(sampler.outdir / TUNED, "stylegan2", {"G_ema": G}, facts)
+    return Made("tuned", tuning.losses, replace(sampler, G=G).latent_pixels(latents), pixels)
 
 
 def _tell(sampler: Sampler, targets: list[Target], made: list[Made], film: str) -> None:

@@ -4,7 +4,7 @@ Letters: N targets, C H W a picture, L number of w, D width of w.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from math import ceil, isinf, sqrt
+from math import ceil, isfinite, isinf, sqrt
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ class Run:
 
     Attributes:
         scale: of w.
-        starts: number of the class that each target starts from; all 0 without classes.
+        classes: number of the class that each target starts from; None where it starts from the mean of all w.
         loss: mean of the targets in work, at the last step.
     """
 
@@ -41,8 +41,10 @@ class Run:
         self.settings, self.loss = settings, 0.0
         means, self.scale = centres(G, settings.seed, label)
         parts = targets.split(batch)
-        self.starts = torch.cat([nearest(G, means, part, embed) for part in parts])
-        w = means[self.starts].split(batch)
+        starts = torch.cat([nearest(G, means, part, embed) for part in parts])  # [N]
+        by_class = len(means) == G.config.classes
+        self.classes = [int(start) if by_class else label for start in starts]
+        w = means[starts].split(batch)
         self.parts = [
             Projection(G, part, embed, settings, start, self.scale) for part, start in zip(parts, w, strict=True)
         ]
@@ -56,6 +58,8 @@ class Run:
         for part in self.parts:
             for step in range(self.settings.steps):
                 self.loss = float(part.step().mean())
+                if not isfinite(self.loss):
+                    raise ValueError(f"the loss is no number any more at step {step + 1}: take a smaller --rate")
                 yield step, first, part.images
             first += len(part.images)
 
@@ -123,14 +127,14 @@ def compare(targets: Tensor, made: Sequence[Made]) -> Image.Image:
     return sheet(rows, labels, ["target", *(result.name for result in made)])
 
 
-def facts(targets: Sequence[Target], starts: Tensor, made: Sequence[Made]) -> list[dict[str, Any]]:
-    """What is worth recording of each target: where it came from, what was done to it, losses and PSNR.
+def facts(targets: Sequence[Target], classes: Sequence[int | None], made: Sequence[Made]) -> list[dict[str, Any]]:
+    """What is worth recording of each target: where it came from, what was done to it, start, losses and PSNR.
 
     PSNR is in dB with two decimals, and None where the pictures are equal.
     """
     found: list[dict[str, Any]] = []
     for n, target in enumerate(targets):
-        found.append({"target": target.name, "changes": list(target.changes), "start": int(starts[n])})
+        found.append({"target": target.name, "changes": list(target.changes), "class": classes[n]})
         for result in made:
             value = float(result.psnr[n])
             found[-1] |= {f"{result.name}_loss": float(result.losses[n])}

@@ -140,6 +140,6 @@ def _introduce(file: NetworkFile, G: Generator, label: int | None, seeded: bool)
     say(f"network {file.path}: {spell(config.height, config.width)} {NAMES[MODES[config.channels]]}{age}")
     names = class_names(file.metadata, config.classes)
     if label is not None:
-        say(f"class of all pictures: {titled(label, names)}")
+        say(f"class {'of all pictures' if seeded else 'to start from'}: {titled(label, names)}")
     elif names and seeded:
         say(f"class of each picture: seed mod {len(names)} ({listed(names)})")

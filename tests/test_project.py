@@ -104,8 +104,8 @@ def test_the_record_says_what_was_found(network, photos):
         "film": "none",
     }
     first, second = record["targets"]
-    assert set(first) == {"target", "changes", "start", "projected_loss", "projected_psnr"}
-    assert (first["target"], first["changes"], first["start"]) == ("photos/a.png", [], 0)
+    assert set(first) == {"target", "changes", "class", "projected_loss", "projected_psnr"}
+    assert (first["target"], first["changes"], first["class"]) == ("photos/a.png", [], None)
     assert second["changes"] == ["grey made RGB", "its middle cut out and reduced from 32x40 to 16x16"]
     expected = float(psnr(pixels("out/projected0000.png")[None], pixels("photos/a.png")[None]))
     assert first["projected_psnr"] == round(expected, 2)
@@ -188,9 +188,10 @@ def test_classes_to_start_from(tmp_path, photos):
     told = run("--network", network, "--target", photos, *SHORT, "--outdir", "any").stdout
     assert "seed mod" not in told
     record = json.loads(Path("any/project.json").read_text())
-    assert {target["start"] for target in record["targets"]} <= {0, 1}
+    assert {target["class"] for target in record["targets"]} <= {0, 1}
     told = run("--network", network, "--target", photos, *SHORT, "--class", "dog").stdout
-    assert "class of all pictures: 1 dog" in told.splitlines()
+    assert "class to start from: 1 dog" in told.splitlines()
+    assert [target["class"] for target in json.loads(Path("out/project.json").read_text())["targets"]] == [1, 1]
     run("--network", network, "--latents", "out/projected-w.npz", "--outdir", "again", script=generate)
     assert files("again")["latent0000.png"] == files()["projected0000.png"]
 

@@ -24,10 +24,10 @@ class TuningSettings:
     """How a network is tuned.
 
     steps: of the optimisation.
-    rate: of Adam (section 3.2 and its code take 3e-4, as is here).
+    rate: of Adam, the paper's.
     locality: weight of the locality regularisation; 0 does without, section 3.3 takes 0.1.
     noise: of the layers, as the projection had it.
-    batch: targets that are computed at once; more steps of accumulation give the same gradients.
+    batch: targets that are computed at once; the gradients of more are added up.
     seed: of the latents that the regularisation looks at.
     """
 

@@ -46,7 +46,7 @@ def noise_correlation(noise: Tensor) -> Tensor:
 
         L_ij = (mean of n(x, y) n(x - 1, y))^2 + (mean of n(x, y) n(x, y - 1))^2
 
-    summed over the map and its halves, each of 2 x 2 averages times 2 (which keeps the variance), down to 8 pixels.
+    summed over the map and its halves down to 8 pixels: averages of 2 x 2 times 2, so white noise keeps its variance.
     """
     total = noise.new_zeros(len(noise))
     while True:
