@@ -163,16 +163,11 @@ def test_a_tuned_network_comes_nearer_and_is_a_network(network, photos):
 def test_the_same_command_writes_the_same_bytes(network, photos):
     common = ["--network", network, "--target", photos, "--steps", 3, "--film", "film.webp"]
     common += ["--pti", "--pti-steps", 2, "--locality", 1]
-    made, networks = [], []
+    made = []
     for _ in range(2):
         run(*common)
         made.append(files())
-        networks.append(read_network(Path("out", project.TUNED)))
-        made[-1].pop(project.TUNED)  # whose header may name its facts in another order
-    assert made[0] == made[1] and len(made[0]) == 8
-    one, two = networks
-    assert one.metadata == two.metadata and one.tensors.keys() == two.tensors.keys()
-    assert all(torch.equal(tensor, two.tensors[name]) for name, tensor in one.tensors.items())
+    assert made[0] == made[1] and len(made[0]) == 9
 
 
 def test_batches_change_nothing_but_rounding(network, photos):
