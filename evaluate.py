@@ -13,7 +13,6 @@ from torch.utils.tensorboard import SummaryWriter
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
-from metrics.detectors import parse_files
 from metrics.in_loop import open_eyes
 from metrics.names import Metric, parse_list
 from metrics.reals import Reals
@@ -21,6 +20,7 @@ from metrics.record import Record
 from metrics.sources import Pictures, Samples
 from metrics.suite import count_of, evaluate
 from models.families import NetworkFile, read_network
+from models.perceptual.published import parse_files
 from torch_utils import config as configs
 from torch_utils import distributed
 from torch_utils.cli import Command, option, say

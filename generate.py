@@ -1,4 +1,4 @@
-"""Make pictures: one for each seed."""
+"""Make pictures: one for each seed, or for each latent of a file."""
 
 from math import ceil, sqrt
 
@@ -7,6 +7,7 @@ import torch
 
 from imaging.grid import LARGEST_SHEET, save_image, tile
 from imaging.pixels import to_pil
+from sampling.latentfile import Latents
 from sampling.options import sampling_options, write_record
 from sampling.sampler import Sampler
 from torch_utils.cli import Command, counted, option, progress, say
@@ -20,32 +21,39 @@ Examples:
   python generate.py --network stylegan2.pt              of rosinality's or lucidrains' program
   python generate.py --seeds 0-35 --psi 0.5 --centers 32 --grid    each towards the nearest of 32 centres of w
   python generate.py --class happy --seeds 0-9 --outdir happy
+  python generate.py --latents out/projected-w.npz       pictures of the latents that project.py found
 """
 GRID = "grid.png"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@sampling_options(seeds="0-15", centers=True)
+@sampling_options(seeds="0-15", centers=True, latents=True)
 @option("--grid", is_flag=True, group="Output", help=f"also all of them on one picture, {GRID}")
 @option(
     "--format", "ending", type=click.Choice(["png", "webp", "jpg"]), default="png", group="Output", help="kind of files"
 )
-def main(sampler: Sampler, seeds: list[int], grid: bool, ending: str) -> None:
-    """Make pictures, seed0000.png and so on: the same seed gives the same picture every time."""
+def main(sampler: Sampler, seeds: list[int], latents: Latents | None, grid: bool, ending: str) -> None:
+    """Make pictures, seed0000.png and so on: the same seed gives the same picture every time.
+
+    Of a file of latents they are latent0000.png and so on, with --psi truncated as seeds are.
+    """
+    if latents is None:
+        names, made = [f"seed{seed:04d}" for seed in seeds], sampler.pixels(sampler.ws(seeds), seeds)
+    else:
+        names, made = [f"latent{n:04d}" for n in range(len(latents.ws))], sampler.latent_pixels(latents)
     height, width = sampler.G.config.height, sampler.G.config.width
-    if grid and len(seeds) * height * width > LARGEST_SHEET:
-        most = LARGEST_SHEET // (height * width)
-        raise ValueError(f"--grid takes at most {most} pictures of this size, and --seeds asks for {len(seeds)}")
+    if grid and len(names) * height * width > LARGEST_SHEET:
+        most, flag = LARGEST_SHEET // (height * width), "--latents" if latents else "--seeds"
+        raise ValueError(f"--grid takes at most {most} pictures of this size, and {flag} asks for {len(names)}")
     tiles = []
-    pictures = zip(seeds, sampler.pixels(sampler.ws(seeds), seeds), strict=True)
-    for seed, pixels in progress(pictures, len(seeds), "pictures"):
-        save_image(to_pil(pixels), sampler.outdir / f"seed{seed:04d}.{ending}")
+    for name, pixels in progress(zip(names, made, strict=True), len(names), "pictures"):
+        save_image(to_pil(pixels), sampler.outdir / f"{name}.{ending}")
         tiles += [pixels] if grid else []
     if grid:
-        columns = ceil(sqrt(len(seeds) * height / width))  # about as wide as high
-        save_image(tile(torch.stack(tiles), min(columns, len(seeds))), sampler.outdir / GRID)
+        columns = ceil(sqrt(len(names) * height / width))  # about as wide as high
+        save_image(tile(torch.stack(tiles), min(columns, len(names))), sampler.outdir / GRID)
     write_record("generate", sampler)
-    files = counted(len(set(seeds)), f"{ending} file") + (f", {GRID}" if grid else "")
+    files = counted(len(set(names)), f"{ending} file") + (f", {GRID}" if grid else "")
     say(f"wrote {files} and generate.json to {sampler.outdir}")
 
 

@@ -126,19 +126,10 @@ def _keys(
         return seeds, torch.stack(list(sampler.ws(seeds)))
     if seeds is not None:
         raise ValueError("--seeds and --latents both say what the film comes by: leave one of them out")
-    _check_class(sampler)
+    sampler.check_latents()
     ws = torch.cat([load_ws(Path(file.strip()), sampler.G) for file in latents.split(",")])
     _check_count(len(ws), "--latents", grid)
-    return list(range(len(ws))), sampler.truncated(ws, [sampler.label] * len(ws))
-
-
-def _check_class(sampler: Sampler) -> None:
-    """Of latents a class counts for the centres only."""
-    centered = sampler.anchors.count is not None
-    if sampler.label is not None and not centered:
-        raise ValueError("--class does not apply, for --latents have theirs in them: leave it out")
-    if centered and sampler.label is None and sampler.G.config.classes:
-        raise ValueError("--centers are those of a class, and --latents do not say theirs: name it by --class")
+    return list(range(len(ws))), sampler.latent_ws(ws)
 
 
 def _check_count(keys: int, flag: str, grid: tuple[int, int]) -> None:

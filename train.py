@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from imaging.dataset import open_dataset
-from metrics.detectors import parse_files
 from metrics.in_loop import Judge, prepare
 from metrics.names import parse_list
+from models.perceptual.published import parse_files
 from torch_utils import launch
 from torch_utils.cli import Command, option
 from torch_utils.flags import flags, given

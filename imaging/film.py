@@ -16,8 +16,9 @@ from PIL import Image
 
 from imaging.atomic import beside, replacing
 from imaging.gif import write_gif
-from imaging.grid import PAPER, save_image
+from imaging.grid import save_image
 from imaging.reel import Reel, reeled
+from imaging.transforms import on_white
 
 ENDINGS = (".mp4", ".gif", ".webp")
 LONGEST_SIDE = {".mp4": 16384, ".gif": 65535, ".webp": 16383, "": 2**31 - 1}  # pixels; of x264 and of the formats
@@ -199,8 +200,4 @@ class _Following:
 
 
 def _opaque(frame: Image.Image) -> Image.Image:
-    if frame.mode != "RGBA":
-        return frame.convert("RGB")
-    paper = Image.new("RGB", frame.size, PAPER)
-    paper.paste(frame, (0, 0), frame.getchannel("A"))
-    return paper
+    return on_white(frame) if frame.mode == "RGBA" else frame.convert("RGB")

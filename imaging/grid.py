@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from imaging.atomic import replacing
 from imaging.pixels import to_pil
+from imaging.transforms import on_white
 
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -80,9 +81,7 @@ def save_image(image: Image.Image, path: str | Path) -> None:
         raise ValueError(f"{path} cannot be written as a picture: the name must end in .png, .webp or .jpg")
     kind = FORMATS[path.suffix.lower()]
     if kind == "JPEG" and image.mode == "RGBA":
-        paper = Image.new("RGB", image.size, PAPER)
-        _paste(paper, image, (0, 0))
-        image = paper
+        image = on_white(image)
     with replacing(path) as file:
         image.save(file, format=kind, **OPTIONS[kind])
 

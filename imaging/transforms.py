@@ -112,3 +112,10 @@ def on_black(image: Image.Image, width: int, height: int) -> Image.Image:
     canvas = Image.new(image.mode, (width, height), (0, 0, 0, 255) if image.mode == "RGBA" else 0)
     canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
     return canvas
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """An RGBA picture as it looks on white paper, in RGB."""
+    paper = Image.new("RGB", image.size, (255, 255, 255))
+    paper.paste(image, (0, 0), image.getchannel("A"))
+    return paper

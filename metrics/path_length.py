@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.perceptual.likeness import for_lpips
+
 EPSILON = 1e-4
-LARGEST = 256  # pixels of a side that LPIPS looks at
 TRIM = (1, 99)  # percentiles: rare jumps and stand-stills do not count
 
 
@@ -69,10 +70,7 @@ def prepared(images: Tensor, crop: bool) -> Tensor:
     if crop:
         h, w = (side // 8 for side in images.shape[2:])
         images = images[:, :, 3 * h : 7 * h, 2 * w : 6 * w]
-    factor = max(images.shape[2:]) // LARGEST
-    if factor > 1:
-        images = F.avg_pool2d(images, factor)
-    return (images + 1) * (255 / 2)
+    return for_lpips(images)
 
 
 def _beside(t: Tensor, x: Tensor) -> Tensor:

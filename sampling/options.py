@@ -2,21 +2,23 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from sampling import record
 from sampling.anchors import MOST
+from sampling.latentfile import Latents, load_latents
 from sampling.sampler import Sampler, open_sampler
 from torch_utils.cli import Number, SeedList, option
 from torch_utils.device import is_out_of_memory
 
 
 def sampling_options(
-    seeds: str | None = None, psi: bool = True, centers: bool = False
+    seeds: str | None = None, psi: bool = True, centers: bool = False, latents: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives a script the common options. Its function gets a `Sampler`, then its own options by name.
 
@@ -24,20 +26,41 @@ def sampling_options(
         seeds: default of `--seeds`, which the function gets as `seeds`; None leaves the option out.
         psi: False leaves `--psi` out.
         centers: True adds `--centers`.
+        latents: adds `--latents`, which takes the place of seeds; the function gets it as `latents`, a `Latents` of
+            the network or None.
     """
-    common = inspect.signature(open_sampler).parameters
     options = [
-        *_NETWORK_OPTIONS,
         *([_seeds_option(seeds)] if seeds else []),
+        *([_LATENTS_OPTION] if latents else []),
         *([_PSI_OPTION] if psi else []),
         *([_CENTERS_OPTION] if centers else []),
-        *_OTHER_OPTIONS,
+        *_TRUNCATION_AND_NOISE_OPTIONS,
     ]
+    options = [NETWORK_OPTION, _CLASS_OPTION, *options, OUTDIR_OPTION, *DEVICE_OPTIONS, _BATCH_OPTION]
+    return _opening(options, latents=latents)
+
+
+def projection_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives `project.py` the common options, as far as they apply. Its function gets a `Sampler`, then its own."""
+    return _opening([NETWORK_OPTION, _START_OPTION, OUTDIR_OPTION, *DEVICE_OPTIONS, _TARGETS_OPTION], seeded=False)
+
+
+def _opening(
+    options: Sequence[Callable[..., Any]], seeded: bool = True, latents: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a script these options, of which those that `open_sampler` takes become the `Sampler`.
+
+    With `latents` the file of `--latents` becomes the `Latents` in it.
+    """
+    common = inspect.signature(open_sampler).parameters
 
     def decorate(script: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(script)
         def resolved(**params: Any) -> Any:
-            sampler = open_sampler(**{name: params.pop(name) for name in common if name in params})
+            opened = {name: params.pop(name) for name in common if name in params}
+            sampler = open_sampler(**opened, seeded=seeded and params.get("latents") is None)
+            if latents and params["latents"] is not None:
+                params["latents"] = _load_latents(params["latents"], sampler)
             return _with_memory_explained(lambda: script(sampler, **params), sampler)
 
         for add in reversed(options):
@@ -47,12 +70,22 @@ def sampling_options(
     return decorate
 
 
+def _load_latents(path: Path, sampler: Sampler) -> Latents:
+    """The latents of a file; refuses beside them what would have no effect."""
+    if click.get_current_context().get_parameter_source("seeds") is ParameterSource.COMMANDLINE:
+        raise ValueError("--latents takes the place of --seeds: give one of them")
+    sampler.check_latents()
+    return load_latents(path, sampler.G)
+
+
 def write_record(script: str, sampler: Sampler, resolved: Mapping[str, Any] | None = None, **facts: Any) -> None:
     """Writes `SCRIPT.json` beside the pictures: the command, the network and every option, and `facts`.
 
     Options that came to mean something else than was given are said as they are `resolved`.
     """
     meant = {"network": str(sampler.file), "device": sampler.device.type, "precision": sampler.precision}
+    if click.get_current_context().params.get("latents") is not None:
+        meant["seeds"] = None
     about = {"network": str(sampler.file), "kimg": sampler.kimg, **facts}
     record.write_record(script, sampler.outdir / f"{script}.json", about, meant | dict(resolved or {}))
 
@@ -75,24 +108,38 @@ _CENTERS_OPTION = option(
     group="Pictures",
     help="psi pulls towards the nearest of so many centres of w, of its class, in place of the one average",
 )
-_NETWORK_OPTIONS = [
-    option(
-        "--network",
-        type=click.Path(),
-        metavar="PLACE",
-        group="Network",
-        help="network-….safetensors, a run folder, a file of another program, a URL, hf://USER/NAME, or a published "
-        "name such as ffhq256; without it the newest one in runs, else the bundled one",
-    ),
-    option(
-        "--class",
-        "label",
-        metavar="CLASS",
-        group="Network",
-        help="number or name of the class of all pictures; without it a seed's class is seed mod classes",
-    ),
-]
-_OTHER_OPTIONS = [
+_LATENTS_OPTION = option(
+    "--latents",
+    "--projected-w",
+    "--projected_w",
+    "latents",
+    type=click.Path(path_type=Path),
+    group="Pictures",
+    help="instead of seeds: the w of a projected-w.npz of project.py, with the noise fitted to them",
+)
+NETWORK_OPTION = option(
+    "--network",
+    type=click.Path(),
+    metavar="PLACE",
+    group="Network",
+    help="network-….safetensors, a run folder, a file of another program, a URL, hf://USER/NAME, or a published "
+    "name such as ffhq256; without it the newest one in runs, else the bundled one",
+)
+_CLASS_OPTION = option(
+    "--class",
+    "label",
+    metavar="CLASS",
+    group="Network",
+    help="number or name of the class of all pictures; without it a seed's class is seed mod classes",
+)
+_START_OPTION = option(
+    "--class",
+    "label",
+    metavar="CLASS",
+    group="Network",
+    help="number or name of the class to start from; without it that whose average image is nearest to the target",
+)
+_TRUNCATION_AND_NOISE_OPTIONS = [
     option(
         "--psi-cutoff",
         type=click.IntRange(min=0),
@@ -106,7 +153,11 @@ _OTHER_OPTIONS = [
         group="Pictures",
         help="noise of the synthesis: the network's own, drawn from the seed, or none",
     ),
-    option("--outdir", type=click.Path(path_type=Path), default=Path("out"), group="Output", help="folder to write to"),
+]
+OUTDIR_OPTION = option(
+    "--outdir", type=click.Path(path_type=Path), default=Path("out"), group="Output", help="folder to write to"
+)
+DEVICE_OPTIONS = [
     option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda", "mps"]),
@@ -121,14 +172,21 @@ _OTHER_OPTIONS = [
         group="Device",
         help="number format of the convolutions; auto is fp32",
     ),
-    option(
-        "--batch",
-        type=click.IntRange(min=1),
-        default=1,
-        group="Device",
-        help="pictures that a GPU computes at once: more is faster, and may change pixels by a grey level",
-    ),
 ]
+_BATCH_OPTION = option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=1,
+    group="Device",
+    help="pictures that a GPU computes at once: more is faster, and may change pixels by a grey level",
+)
+_TARGETS_OPTION = option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=8,
+    group="Device",
+    help="targets that are optimised at once: more is faster and takes more memory",
+)
 
 
 def _with_memory_explained(run: Callable[[], Any], sampler: Sampler) -> Any:

@@ -1,7 +1,7 @@
 """A network opened for sampling, as the scripts' common options ask for it, and how it makes pictures."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from models.stylegan2.latents import truncate
 from models.stylegan2.sampling import Samplable, seeds_to_ws, ws_to_pixels
 from sampling.anchors import Anchors
 from sampling.classes import class_names, find_class, listed, titled
+from sampling.latentfile import Latents
 from torch_utils.cli import say
 from torch_utils.device import Precision, resolve_device, resolve_precision, set_precision
 from torch_utils.paths import check_folder
@@ -77,6 +78,29 @@ class Sampler:
         """The picture of each w, uint8 [C, H, W]; `seeds` are those of random noise."""
         return ws_to_pixels(self.G, ws, seeds, self.noise_mode, self.batch)
 
+    def latent_ws(self, ws: Tensor) -> Tensor:
+        """The w [N, L, D] of a file, truncated as those of seeds are."""
+        return self.truncated(ws, [self.label] * len(ws))
+
+    def latent_pixels(self, latents: Latents) -> Iterator[Tensor]:
+        """The picture of each latent of a file, truncated; its noise, if any, is used as constant."""
+        maps = latents.maps if self.noise_mode == "const" else None
+        return ws_to_pixels(
+            self.G, self.latent_ws(latents.ws), range(len(latents.ws)), self.noise_mode, self.batch, maps
+        )
+
+    def check_latents(self) -> None:
+        """Makes sure that --class is given where it counts for latents of a file: for the centres, and nothing else.
+
+        Raises:
+            ValueError: when it is given and does not count, or counts and is not given.
+        """
+        centered = self.anchors.count is not None
+        if self.label is not None and not centered:
+            raise ValueError("--class does not apply, for --latents have theirs in them: leave it out")
+        if centered and self.label is None and self.G.config.classes:
+            raise ValueError("--centers are those of a class, and --latents do not say theirs: name it by --class")
+
     @property
     def device(self) -> torch.device:
         """Where the generator is."""
@@ -93,18 +117,20 @@ class Sampler:
 def open_sampler(
     network: Path | str | None,
     label: str | None,
-    psi_cutoff: int | None,
-    noise_mode: NoiseMode,
     outdir: Path,
     device: str,
     precision: str,
     batch: int,
     psi: float = 1.0,
     centers: int | None = None,
+    psi_cutoff: int | None = None,
+    noise_mode: NoiseMode = "const",
+    seeded: bool = True,
 ) -> Sampler:
     """Loads the network, checks the options against it, and says which network and classes they mean.
 
-    Whether there can be a folder for the pictures is found out first.
+    Whether there can be a folder for the pictures is found out first. `seeded` is False where no picture comes from a
+    seed, whose classes would be worth telling.
 
     Raises:
         FileNotFoundError: when there is no such network, or none was named and none is found.
@@ -118,7 +144,7 @@ def open_sampler(
     G = _generator(file, where, number_format)
     chosen = _class(label, file, G.config.classes)
     check_cutoff(psi_cutoff, G.config.num_ws)
-    _introduce(file, G, chosen)
+    _introduce(file, G, chosen, seeded)
     anchors = Anchors(G, centers)
     return Sampler(file, G, number_format, chosen, psi, psi_cutoff, anchors, noise_mode, batch, outdir)
 
@@ -162,13 +188,13 @@ def _check_centers(centers: int | None, psi: float) -> None:
         )
 
 
-def _introduce(file: NetworkFile, G: Samplable, label: int | None) -> None:
+def _introduce(file: NetworkFile, G: Samplable, label: int | None, seeded: bool) -> None:
     """Says which network it is and which classes it is asked for."""
     config, kimg = G.config, file.metadata.get("kimg")
     age = "" if kimg is None else f", {kimg:g} kimg"
     say(f"network {file}: {spell(config.height, config.width)} {NAMES[MODES[config.channels]]}{age}")
     names = class_names(file.metadata, config.classes)
     if label is not None:
-        say(f"class of all pictures: {titled(label, names)}")
-    elif names:
+        say(f"class {'of all pictures' if seeded else 'to start from'}: {titled(label, names)}")
+    elif names and seeded:
         say(f"class of each picture: seed mod {len(names)} ({listed(names)})")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import evaluate
 from imaging.dataset import DataConfig, open_dataset
-from metrics import detectors
+from models.perceptual.published import PUBLISHED, Published
 from tests.commands import refused, run, tiny_sets, train_on, zipped
 from tests.networks import save_tiny
 from torch_utils import download
@@ -104,9 +104,9 @@ def test_says_what_is_missing(tmp_path, monkeypatch):
 
 
 def test_offline_the_file_and_its_place_are_named(tmp_path, monkeypatch):
-    known = detectors.PUBLISHED["inception"]
-    gone = detectors.Published(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
-    monkeypatch.setitem(detectors.PUBLISHED, "inception", gone)
+    known = PUBLISHED["inception"]
+    gone = Published(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
+    monkeypatch.setitem(PUBLISHED, "inception", gone)
     network = save_tiny(tmp_path / "network.safetensors")
     outdir = tmp_path / "results"
     words = " ".join(refused(_evaluate("--network", network, "--data", "demo:16", "--outdir", outdir)).split())
@@ -118,9 +118,9 @@ def test_offline_the_file_and_its_place_are_named(tmp_path, monkeypatch):
 
 
 def test_training_with_metrics_that_cannot_be_taken_does_not_begin(tmp_path, monkeypatch):
-    known = detectors.PUBLISHED["inception"]
-    gone = detectors.Published(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
-    monkeypatch.setitem(detectors.PUBLISHED, "inception", gone)
+    known = PUBLISHED["inception"]
+    gone = Published(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
+    monkeypatch.setitem(PUBLISHED, "inception", gone)
     data = zipped(tmp_path / "set.zip")
     assert refused(train_on(data, tmp_path, "--metrics", "fid5k_full")).startswith("cannot download ")
     assert refused(train_on(data, tmp_path, "--metrics", "swd,best")).startswith(

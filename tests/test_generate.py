@@ -64,6 +64,7 @@ def test_the_record_says_what_was_done(network):
         "network": str(network),
         "class": None,
         "seeds": "0-2,7-8",
+        "latents": None,
         "psi": 0.5,
         "centers": None,
         "psi-cutoff": None,

@@ -58,6 +58,7 @@ def save(
             save_file(whole, temporary, {"metadata": text, "sha256": _digest(whole, text)})
         except SafetensorError as error:
             raise _os_error(error, path) from error
+        _order_header(temporary)
         temporary.chmod(0o666 & ~_umask())  # safetensors makes files that their owner alone may read
 
 
@@ -177,6 +178,21 @@ def _contiguous(tensors: Mapping[str, torch.Tensor]) -> Tensors:
         seen.add(dense.untyped_storage().data_ptr())
         whole[name] = dense
     return whole
+
+
+def _order_header(path: Path) -> None:
+    """Brings the metadata in a file's header, which safetensors writes in any order, into that of its names.
+
+    So equal contents are equal files. A header whose length would change by it stays as it is.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        if len(ordered) == length:
+            file.seek(8)
+            file.write(ordered)
 
 
 def _digest(tensors: Tensors, text: str) -> str:

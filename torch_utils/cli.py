@@ -174,20 +174,23 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def progress(iterable: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[], str] = lambda: "") -> Iterator[Item]:
     """The items, with a bar on a terminal, or a plain line at each tenth where the output goes to a log.
 
-    A log gets no lines about fewer than 100 items.
+    A log gets no lines about fewer than 100 items. `note` says after each item what stands behind the bar or line.
 
     Both are written to standard error, which leaves standard output to the results.
     """
     if sys.stderr.isatty():
-        yield from tqdm(iterable, total=total, desc=label, dynamic_ncols=True)
+        bar = tqdm(iterable, total=total, desc=label, dynamic_ncols=True)
+        for item in bar:
+            yield item
+            bar.set_postfix_str(note(), refresh=False)
         return
     for done, item in enumerate(iterable, start=1):
         yield item
         if total >= QUIET_BELOW and done * 10 // total > (done - 1) * 10 // total:
-            print(f"{label}: {done} of {total}", file=sys.stderr, flush=True)
+            print(", ".join(filter(None, [f"{label}: {done} of {total}", note()])), file=sys.stderr, flush=True)
 
 
 _REASONS = {

@@ -4,6 +4,7 @@ Every block adds its RGB image to the enlarged image of the block before ("outpu
 4.1), so no progressive growing is needed. Letters: N batch, C channels, H W size, D width of w, L number of w.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -114,10 +115,19 @@ class Synthesis(nn.Module):
             raise ValueError(f"noise mode {noise_mode!r} is not one of random, const, none")
         return self.render(ws.float(), self.noises(ws.shape[0], noise_mode, generator))
 
+    def with_noise(self, ws: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """The images of `forward`, with noise that is given: for each of `layers` [N, 1, H, W] or [H, W]."""
+        noises = [noise * layer.noise.strength for noise, layer in zip(maps, self.layers, strict=True)]
+        return self.render(ws.float(), list(noises))
+
+    @property
+    def layers(self) -> list[GeneratorLayer]:
+        """Every convolution that takes noise, from the smallest size to the largest."""
+        return [layer for block in self.blocks if isinstance(block, GeneratorBlock) for layer in block.layers]
+
     def noises(self, batch: int, mode: NoiseMode, generator: torch.Generator | None) -> list[Tensor | None]:
         """The noise of each convolution."""
-        blocks = [block for block in self.blocks if isinstance(block, GeneratorBlock)]
-        return [layer.noise(batch, mode, generator) for block in blocks for layer in block.layers]
+        return [layer.noise(batch, mode, generator) for layer in self.layers]
 
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
         """The image as a function of tensors alone, which can be computed a second time, or compiled."""

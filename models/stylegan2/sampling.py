@@ -86,7 +86,12 @@ def seeds_to_ws(
 
 
 def ws_to_pixels(
-    G: Samplable, ws: Iterable[Tensor], seeds: Iterable[int], noise_mode: NoiseMode = "const", batch: int = 1
+    G: Samplable,
+    ws: Iterable[Tensor],
+    seeds: Iterable[int],
+    noise_mode: NoiseMode = "const",
+    batch: int = 1,
+    maps: Sequence[Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """The picture of each w [L, D]: uint8 pixels [C, H, W] on the CPU, one after another.
 
@@ -97,13 +102,19 @@ def ws_to_pixels(
         noise_mode: `const`, `random` or `none`.
         batch: how many are computed at once on a GPU; more than 1 is faster, but rounds otherwise. A CPU, and random
             noise, take one at a time whatever is said here.
+        maps: noise of each picture in the place of the network's own: [pictures, 1, H, W] for each layer.
     """
     device = _device(G)
     at_once = 1 if device.type == "cpu" or noise_mode == "random" else batch
-    pairs = zip(ws, seeds, strict=True)
+    pairs, done = zip(ws, seeds, strict=True), 0
     while chunk := list(islice(pairs, at_once)):
-        noise = generator(device, chunk[0][1], "noise") if noise_mode == "random" else None
-        yield from _pixels(G, torch.stack([w for w, _ in chunk]), noise_mode, noise)
+        stacked = torch.stack([w for w, _ in chunk])  # [n, L, D]
+        if maps is not None:
+            yield from _pixels_with_noise(G, stacked, [noise[done : done + len(chunk)] for noise in maps])
+        else:
+            noise = generator(device, chunk[0][1], "noise") if noise_mode == "random" else None
+            yield from _pixels(G, stacked, noise_mode, noise)
+        done += len(chunk)
 
 
 @torch.inference_mode()
@@ -115,6 +126,11 @@ def z_to_ws(G: Samplable, z: Tensor, c: Tensor | None, psi: float = 1.0, cutoff:
 @torch.inference_mode()
 def _pixels(G: Samplable, ws: Tensor, noise_mode: NoiseMode, noise: torch.Generator | None) -> Tensor:
     return to_pixels(G.synthesis(ws, noise_mode, noise), rounding="truncate").cpu()  # [N, C, H, W]
+
+
+@torch.inference_mode()
+def _pixels_with_noise(G: Generator, ws: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    return to_pixels(G.synthesis.with_noise(ws, maps), rounding="truncate").cpu()  # [N, C, H, W]
 
 
 def _one_hot(G: Samplable, label: int | None) -> Tensor | None:

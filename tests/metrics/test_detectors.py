@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from metrics import detectors
-from metrics.detectors import find_files, open_eye, parse_files, to_rgb
+from metrics.detectors import find_files, open_eye
+from models.perceptual.opening import to_rgb
+from models.perceptual.published import PUBLISHED, Published, parse_files
 from tests.models import published
 
 CPU = torch.device("cpu")
@@ -127,9 +128,9 @@ def test_another_file_in_the_place_of_a_published_one_is_not_taken(tmp_path):
 
 
 def test_without_the_net_the_sentence_says_where_to_put_the_file(tmp_path, monkeypatch):
-    known = detectors.PUBLISHED["inception"]
-    gone = detectors.Published(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
-    monkeypatch.setitem(detectors.PUBLISHED, "inception", gone)
+    known = PUBLISHED["inception"]
+    gone = Published(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
+    monkeypatch.setitem(PUBLISHED, "inception", gone)
     with pytest.raises(ValueError) as error:
         find_files(["inception"], {})
     words = str(error.value)

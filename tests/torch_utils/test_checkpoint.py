@@ -275,3 +275,13 @@ def test_a_checkpoint_has_the_permissions_of_any_new_file(tmp_path):
     checkpoint.save(tmp_path / "a.safetensors", {"x": torch.zeros(2)}, {})
     (tmp_path / "b").touch()
     assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_equal_contents_are_equal_files(tmp_path):
+    tensors = {f"layer{k}": torch.arange(k + 1.0) for k in range(4)}
+    made = set()
+    for k in range(12):
+        checkpoint.save(tmp_path / f"{k}.safetensors", tensors, {"name": "Zoë", "kimg": 1.5})
+        made.add((tmp_path / f"{k}.safetensors").read_bytes())
+    assert len(made) == 1
+    assert checkpoint.load(tmp_path / "0.safetensors")[1] == {"name": "Zoë", "kimg": 1.5}

@@ -169,6 +169,17 @@ def test_a_log_hears_nothing_of_a_few_items(capsys, total):
     assert capsys.readouterr().err == ""
 
 
+def test_progress_says_its_note_after_each_line(capsys, monkeypatch):
+    done = []
+    for item in cli.progress(range(100), 100, "steps", lambda: f"loss {sum(done)}"):
+        done.append(item)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["steps: 10 of 100, loss 45", "steps: 20 of 100, loss 190"] and len(lines) == 10
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert list(cli.progress(range(3), 3, "steps", lambda: "loss 7")) == [0, 1, 2]
+    assert "loss 7" in capsys.readouterr().err
+
+
 def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert list(cli.progress(range(3), 3, "images")) == [0, 1, 2]

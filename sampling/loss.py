@@ -1,0 +1,51 @@
+"""By what a projection is judged, as --loss and --detector say it."""
+
+from collections.abc import Sequence
+
+import torch
+
+from imaging.sizes import spell
+from models.perceptual.likeness import Embed, lpips_size, perceptual_likeness, pixel_likeness
+from models.perceptual.opening import open_network
+from models.perceptual.published import find_networks, has_lpips, parse_files
+from models.perceptual.vgg import LEAST
+
+LOOKED_WITH = ("vgg16", "lpips")
+LOSSES = {
+    "lpips": "LPIPS and the mean squared error of the pixels",
+    "pixels": "pixels and gradients at several sizes",
+}
+
+
+def open_loss(loss: str, detectors: Sequence[str], size: tuple[int, int], device: torch.device) -> tuple[str, Embed]:
+    """The loss's name in `LOSSES`, and what gives the vectors whose squared distance it is.
+
+    Args:
+        loss: `lpips`, `pixels`, or `auto`: LPIPS where a detector is given.
+        detectors: NAME=PATH, as they were given.
+        size: (height, width) of the network's images.
+        device: where they are.
+
+    Raises:
+        FileNotFoundError, ValueError: when a detector does not apply, cannot be had, or images are too small for it.
+    """
+    given = parse_files(detectors)
+    for name in given:
+        if name not in LOOKED_WITH:
+            raise ValueError(
+                f"--detector {name}: projection looks with {' and '.join(LOOKED_WITH)} alone; leave it out"
+            )
+    if loss == "pixels" and given:
+        raise ValueError("--detector does not apply, since --loss is pixels: leave it out")
+    if loss == "pixels" or (loss == "auto" and not given):
+        return "pixels", pixel_likeness()
+    if min(lpips_size(*size)) < LEAST:
+        raise ValueError(
+            f"LPIPS needs images of at least {spell(LEAST, LEAST)} pixels, and this network's are {spell(*size)}: "
+            f"take --loss pixels"
+        )
+    wanted = ["vgg16"] if has_lpips(given) else ["vgg16", "lpips"]
+    if len(wanted) == 1 and "lpips" in given:
+        raise ValueError("--detector lpips does not apply, since the file of vgg16 has LPIPS within it: leave it out")
+    files = find_networks(wanted, given, "or take --loss pixels")
+    return "lpips", perceptual_likeness(open_network("lpips", [files[name] for name in wanted], device))

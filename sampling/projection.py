@@ -1,0 +1,142 @@
+"""Targets to latents, so many at a time, and what there is to see of it: the film and the sheet.
+
+Letters: N targets, C H W a picture, L number of w, D width of w.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import ceil, isfinite, isinf, sqrt
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from imaging.grid import sheet, tile
+from imaging.likeness import psnr
+from imaging.pixels import to_images, to_pil, to_pixels
+from models.perceptual.likeness import Embed
+from models.stylegan2.generator import Generator
+from models.stylegan2.projector import Projection, Settings, centres, nearest
+from sampling.latentfile import Latents
+from sampling.targets import Target
+
+FRAMES = 120  # of the film, at most
+SHOWN, SIDE = 16, 256  # targets on the film at most, and the longest side of each
+
+
+class Run:
+    """The projection of all targets, `batch` at a time. To iterate over it is to compute it, step by step.
+
+    Attributes:
+        scale: of w.
+        classes: number of the class that each target starts from; None where it starts from the mean of all w.
+        loss: mean of the targets in work, at the last step.
+    """
+
+    def __init__(
+        self, G: Generator, targets: Tensor, embed: Embed, settings: Settings, batch: int, label: int | None
+    ) -> None:
+        """Args: targets are images [N, C, H, W] in [-1, 1], `label` the class to start from; None for the nearest."""
+        self.settings, self.loss = settings, 0.0
+        means, self.scale = centres(G, settings.seed, label)
+        parts = targets.split(batch)
+        starts = torch.cat([nearest(G, means, part, embed) for part in parts])  # [N]
+        by_class = len(means) == G.config.classes
+        self.classes = [int(start) if by_class else label for start in starts]
+        w = means[starts].split(batch)
+        self.parts = [
+            Projection(G, part, embed, settings, start, self.scale) for part, start in zip(parts, w, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.parts) * self.settings.steps
+
+    def __iter__(self) -> Iterator[tuple[int, int, Tensor]]:
+        """After each step: its number, the number of the first target in work, and images [n, C, H, W]."""
+        first = 0
+        for part in self.parts:
+            for step in range(self.settings.steps):
+                self.loss = float(part.step().mean())
+                if not isfinite(self.loss):
+                    raise ValueError(f"the loss is no number any more at step {step + 1}: take a smaller --rate")
+                yield step, first, part.images
+            first += len(part.images)
+
+    @property
+    def losses(self) -> Tensor:
+        """Of each target at its last step, [N]."""
+        return torch.cat([part.losses for part in self.parts])
+
+    @property
+    def latents(self) -> Latents:
+        """What was found, of all targets."""
+        ws = torch.cat([part.ws for part in self.parts])
+        if self.parts[0].maps is None:
+            return Latents(ws, None)
+        layers = zip(*(part.maps or [] for part in self.parts), strict=True)
+        return Latents(ws, [torch.cat(maps).detach() for maps in layers])
+
+
+class Film:
+    """Keeps small pictures of an optimisation's steps, and makes frames of them: each target with its projection."""
+
+    def __init__(self, targets: Tensor, steps: int) -> None:
+        """Args: targets are pixels uint8 [N, C, H, W]; the number of steps of all."""
+        self._targets = _small(targets[:SHOWN])
+        count = min(steps, FRAMES)
+        self._kept = {(k + 1) * steps // count - 1: k for k in range(count)}  # step -> frame; the last is always there
+        self._seen = torch.zeros(count, *self._targets.shape, dtype=torch.uint8)
+
+    def add(self, step: int, first: int, images: Tensor) -> None:
+        """What a step made of the targets from `first` on: images [n, C, H, W] in [-1, 1]."""
+        frame, room = self._kept.get(step), len(self._targets) - first
+        if frame is not None and room > 0:
+            small = _small(to_pixels(images[:room]))
+            self._seen[frame, first : first + len(small)] = small
+
+    def frames(self) -> Iterator[Image.Image]:
+        """One after another."""
+        count, _, height, width = self._targets.shape
+        pairs_in_row = min(ceil(sqrt(count * height / (2 * width))), count)  # about as wide as high
+        for seen in self._seen:
+            yield tile(torch.stack([self._targets, seen], dim=1).flatten(0, 1), 2 * pairs_in_row)
+
+
+def _small(pixels: Tensor) -> Tensor:
+    """Pixels [N, C, H, W], averaged to sides of at most `SIDE`, on the CPU."""
+    factor = ceil(max(pixels.shape[2:]) / SIDE)
+    return (to_pixels(F.avg_pool2d(to_images(pixels), factor), "nearest") if factor > 1 else pixels).cpu()
+
+
+class Made:
+    """What was made of all targets in one way: its name, losses [N], pixels uint8 [N, C, H, W] and PSNR [N]."""
+
+    def __init__(self, name: str, losses: Tensor, pictures: Iterable[Tensor], targets: Tensor) -> None:
+        """Args: pictures and targets are pixels uint8, one [C, H, W] for each target."""
+        self.name, self.losses = name, losses
+        self.pixels = torch.stack(list(pictures))
+        self.psnr = psnr(self.pixels, targets)
+
+
+def compare(targets: Tensor, made: Sequence[Made]) -> Image.Image:
+    """A sheet: each target uint8 [N, C, H, W] in a row, and beside it what was made of it."""
+    columns = [targets, *(result.pixels for result in made)]
+    rows = [[to_pil(pixels) for pixels in row] for row in zip(*columns, strict=True)]
+    labels = [" / ".join(f"{result.psnr[n]:.1f}" for result in made) + " dB" for n in range(len(targets))]
+    return sheet(rows, labels, ["target", *(result.name for result in made)])
+
+
+def facts(targets: Sequence[Target], classes: Sequence[int | None], made: Sequence[Made]) -> list[dict[str, Any]]:
+    """What is worth recording of each target: where it came from, what was done to it, start, losses and PSNR.
+
+    PSNR is in dB with two decimals, and None where the pictures are equal.
+    """
+    found: list[dict[str, Any]] = []
+    for n, target in enumerate(targets):
+        found.append({"target": target.name, "changes": list(target.changes), "class": classes[n]})
+        for result in made:
+            value = float(result.psnr[n])
+            found[-1] |= {f"{result.name}_loss": float(result.losses[n])}
+            found[-1] |= {f"{result.name}_psnr": None if isinf(value) else round(value, 2)}
+    return found

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import torch
+
+from models.stylegan2.sampling import ws_to_pixels
+from sampling.latentfile import load_latents, load_ws, save_ws
+from tests.networks import tiny_generator
+
+GIVE = "give a projected-w.npz of project.py"
+
+
+@pytest.fixture(scope="module", name="G")
+def tiny():
+    return tiny_generator()
+
+
+def _maps(G, count, seed=0):
+    draws = torch.Generator().manual_seed(seed)
+    return [torch.randn(count, 1, *layer.noise.fixed.shape, generator=draws) for layer in G.synthesis.layers]
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path, G):
+    ws = torch.randn(2, 6, 8)
+    save_ws(tmp_path / "a.npz", ws)
+    assert torch.equal(load_ws(tmp_path / "a.npz", G), ws) and load_latents(tmp_path / "a.npz", G).maps is None
+    maps = _maps(G, 2)
+    save_ws(tmp_path / "b.npz", ws, maps)
+    found = load_latents(tmp_path / "b.npz", G)
+    assert torch.equal(found.ws, ws) and torch.equal(load_ws(tmp_path / "b.npz", G), ws)
+    assert all(torch.equal(a, b) for a, b in zip(found.maps, maps, strict=True))
+    assert sorted(np.load(tmp_path / "b.npz").files) == ["noise0", "noise1", "noise2", "noise3", "noise4", "w"]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(("shape", "count"), [((3, 6, 8), 3), ((6, 8), 1), ((2, 8), 2)])
+def test_shapes_and_types_of_other_programs(tmp_path, G, shape, count, dtype):
+    values = np.arange(np.prod(shape)).reshape(shape).astype(dtype) / 8
+    np.savez(tmp_path / "w.npz", w=values)
+    found = load_ws(tmp_path / "w.npz", G)
+    assert found.shape == (count, 6, 8) and found.dtype == torch.float32
+    expected = values if values.ndim == 3 else values[None] if shape == (6, 8) else values[:, None].repeat(6, axis=1)
+    assert np.array_equal(found.numpy(), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"z": np.zeros([1, 6, 8])}, f"has no numbers under the key 'w': {GIVE}"),
+        ({"w": np.zeros([1, 6, 8], dtype=int)}, f"has no numbers under the key 'w': {GIVE}"),
+        ({"w": np.array([{}], dtype=object)}, f"is not a NumPy archive of latents: {GIVE}"),
+        ({"w": np.zeros([1, 5, 8])}, "holds w of the shape [1, 5, 8], and this network takes [N, 6, 8]"),
+        ({"w": np.zeros([0, 6, 8])}, "holds w of the shape [0, 6, 8], and this network takes [N, 6, 8]"),
+        (
+            {"w": np.full([1, 6, 8], np.nan)},
+            "holds latents that are infinite or not numbers: project the picture anew",
+        ),
+        (
+            {"w": np.zeros([1, 6, 8]), "noise0": np.zeros([2, 1, 4, 4])},
+            "holds one of the shape [2, 1, 4, 4] as noise0, and with its w this network takes [1, 1, 4, 4]: "
+            "give the network that it was projected with",
+        ),
+        (
+            {"w": np.zeros([1, 6, 8]), "noise0": np.zeros([1, 1, 4, 4])},
+            "holds none as noise1, and with its w this network takes [1, 1, 8, 8]: "
+            "give the network that it was projected with",
+        ),
+        (
+            {"w": np.zeros([1, 6, 8]), "noise0": np.full([1, 1, 4, 4], np.inf)},
+            "holds noise that is infinite or not a number: project the picture anew",
+        ),
+    ],
+)
+def test_files_that_are_refused(tmp_path, G, arrays, words):
+    np.savez(tmp_path / "w.npz", **arrays)
+    with pytest.raises(ValueError) as error:
+        load_latents(tmp_path / "w.npz", G)
+    assert str(error.value) == f"{tmp_path / 'w.npz'} {words}"
+
+
+def test_no_file_and_no_archive(tmp_path, G):
+    path = tmp_path / "w.npz"
+    with pytest.raises(FileNotFoundError) as error:
+        load_ws(path, G)
+    assert str(error.value) == f"there is no file {path}: give a projected-w.npz that project.py wrote"
+    save_ws(path, torch.zeros(1, 6, 8))
+    whole = path.read_bytes()
+    for damaged in (b"", b"something", whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError) as error:
+            load_ws(path, G)
+        assert str(error.value) == f"{path} is not a NumPy archive of latents: {GIVE}"
+
+
+def test_noise_of_its_own_for_each_picture(G):
+    ws, maps = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(1)), _maps(G, 3)
+    made = list(ws_to_pixels(G, ws, range(3), maps=maps))
+    own = list(ws_to_pixels(G, ws, range(3)))
+    for n in range(3):
+        assert not torch.equal(made[n], own[n])
+        alone = ws_to_pixels(G, ws[n : n + 1], [0], maps=[noise[n : n + 1] for noise in maps])
+        assert torch.equal(made[n], next(alone))
+    fixed = [layer.noise.fixed.expand(3, 1, -1, -1) for layer in G.synthesis.layers]
+    assert all(torch.equal(a, b) for a, b in zip(ws_to_pixels(G, ws, range(3), maps=fixed), own, strict=True))
