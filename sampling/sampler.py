@@ -1,7 +1,7 @@
 """A network opened for sampling, as the scripts' common options ask for it, and how it makes pictures."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 

@@ -109,7 +109,11 @@ def check_layers(built: Built, fields: Mapping[str, Mapping[str, Any]]) -> None:
         expect(layer, said, activation=activation)
         for gain in ("weight_gain", "bias_gain"):
             mine, value = getattr(module, gain, None), said.get(gain)
-            if mine is not None and value is not None and not (_is_number(value) and isclose(value, mine, rel_tol=1e-5)):
+            if (
+                mine is not None
+                and value is not None
+                and not (_is_number(value) and isclose(value, mine, rel_tol=1e-5))
+            ):
                 raise ValueError(f"its {layer} has the {gain} {shown(value)}, and only {mine:.6g} is known here")
 
 
@@ -142,7 +146,9 @@ def settle(what: str, said: Mapping[str, Any], **found: int) -> None:
     """Makes sure that a network's sizes are said to be what its tensors have. Raises ValueError, naming both."""
     for name, value in found.items():
         if said.get(name) is not None and not _equal(said[name], value):
-            raise ValueError(f"the {name} of its {what} is said to be {shown(said[name])}, but its tensors have {value}")
+            raise ValueError(
+                f"the {name} of its {what} is said to be {shown(said[name])}, but its tensors have {value}"
+            )
 
 
 def check_filters(tensors: Mapping[str, Tensor]) -> None:

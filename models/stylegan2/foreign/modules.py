@@ -149,14 +149,20 @@ def _walk(name: str, record: Persistent) -> Iterator[tuple[str, Persistent]]:
             if isinstance(module, Persistent):
                 waiting.append((_below(name, own), module, depth + 1))
             elif module is not None:
-                raise ValueError(f"its module {shown(_below(name, own))} is {shown(module)}, which StyleGAN2 does not have")
+                raise ValueError(
+                    f"its module {shown(_below(name, own))} is {shown(module)}, which StyleGAN2 does not have"
+                )
 
 
 def _refuse_others(classes: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
     if any(kind == "SynthesisInput" for kind in classes.values()):
-        kernels = {t.shape[-1] for name, t in tensors.items() if re.match(r"synthesis\.L\d+_\d+_\d+\.weight", name) and t.ndim}
+        kernels = {
+            t.shape[-1] for name, t in tensors.items() if re.match(r"synthesis\.L\d+_\d+_\d+\.weight", name) and t.ndim
+        }
         kind = "stylegan3-t" if 3 in kernels else "stylegan3-r"
-        raise ValueError(f"it is a StyleGAN3 network of the configuration {kind}: only its configuration stylegan2 is read")
+        raise ValueError(
+            f"it is a StyleGAN3 network of the configuration {kind}: only its configuration stylegan2 is read"
+        )
     for name, kind in classes.items():
         if kind not in _CLASSES:
             what = f"its module {shown(name)}" if name else "its network"

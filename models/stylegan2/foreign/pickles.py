@@ -174,7 +174,9 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in self.makers:
             spelled = ".".join(part if isinstance(part, str) else shown(part) for part in (module, name))
             spelled = "".join(c if c.isprintable() else "?" for c in spelled[:100])
-            raise ValueError(f"it asks for {spelled}, which is no part of a network that is known; nothing of it was run")
+            raise ValueError(
+                f"it asks for {spelled}, which is no part of a network that is known; nothing of it was run"
+            )
         self.stack.append(Name(module, name, self.makers[module, name]))
 
     def stack_name(self, _: Any) -> None:

@@ -173,10 +173,17 @@ def _look_through(stream: io.BytesIO, size: int) -> tuple[torch.dtype, int]:
 
 def tensor(numbers: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
     """A tensor of some of the numbers, each of which it holds once."""
-    if not isinstance(numbers, Storage) or not _are_counts(size) or not _are_counts(stride) or not _are_counts((offset,)):
+    if (
+        not isinstance(numbers, Storage)
+        or not _are_counts(size)
+        or not _are_counts(stride)
+        or not _are_counts((offset,))
+    ):
         raise ValueError("it is damaged (a tensor is not made of numbers)")
     if len(size) != len(stride) or not _is_dense(size, stride):
-        raise ValueError(f"it has a tensor of shape {shown(size)} that uses its numbers more than once, or leaves some out")
+        raise ValueError(
+            f"it has a tensor of shape {shown(size)} that uses its numbers more than once, or leaves some out"
+        )
     if offset + prod(size) > len(numbers.tensor):
         raise ValueError(f"it is damaged (a tensor of shape {shown(size)} has only {len(numbers.tensor):,} numbers)")
     return numbers.tensor.as_strided(size, stride, offset)

@@ -78,9 +78,7 @@ def _network(name: str, state: dict[Any, Any]) -> Built:
         int(kwargs[key] * factor) if isinstance(kwargs.get(key), int | float) else None
         for key, factor in widths.items()
     )
-    settings = Settings(
-        clamp_of(kwargs.get("conv_clamp")), group_of(kwargs.get("mbstd_group_size", 4)), base, most
-    )
+    settings = Settings(clamp_of(kwargs.get("conv_clamp")), group_of(kwargs.get("mbstd_group_size", 4)), base, most)
     if name == "D":
         built = build_discriminator(tensors, settings)
         architecture = "resnet" if built.config.architecture == "residual" else "orig"
@@ -123,7 +121,9 @@ def _variables(prefix: str, state: dict[Any, Any], depth: int) -> Iterator[tuple
         yield from _variables(f"{prefix}{name}/", part.state, depth + 1)
 
 
-def _tensors(rules: Mapping[str, tuple[str, _Change]], variables: Iterator[tuple[str, np.ndarray]]) -> dict[str, Tensor]:
+def _tensors(
+    rules: Mapping[str, tuple[str, _Change]], variables: Iterator[tuple[str, np.ndarray]]
+) -> dict[str, Tensor]:
     """Variables as tensors of official PyTorch names."""
     tensors: dict[str, Tensor] = {}
     for count, (name, values) in enumerate(variables):
