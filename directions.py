@@ -206,7 +206,7 @@ def _apply(
     if film is not None:
         check_film(sampler.outdir / film, "--film")
     directions = load_directions(file)
-    if warning := check_fit(directions, sampler.G, file):
+    if warning := check_fit(directions, sampler.stylegan2("directions.py"), file):
         say(f"note: {warning}")
     walk = Walk(directions, _chosen(directions, direction), layers)
     check_sheet(sampler, len(walk.chosen), len(strengths))

@@ -111,16 +111,17 @@ def main(
     the search. With --pti the network is tuned to the pictures besides (Roich et al. 2021): tuned0000.png and so on.
     """
     _check(pti, film)
+    G = sampler.stylegan2("project.py")
     sampler = replace(sampler, noise_mode="none" if noise == "none" else "const")
-    size = (sampler.G.config.height, sampler.G.config.width)
-    targets = read_targets(places, sampler.G.config)
+    size = (G.config.height, G.config.width)
+    targets = read_targets(places, G.config)
     _check_sheet(len(targets), 3 if pti else 2, size)
     loss, embed = open_loss(loss, detectors, size, sampler.device)
     _introduce(targets, loss)
     pixels = torch.stack([target.pixels for target in targets])
     images = to_images(pixels).to(sampler.device)
 
-    run = Run(sampler.G, images, embed, Settings(space, steps, rate, noise, seed), sampler.batch, sampler.label)
+    run = Run(G, images, embed, Settings(space, steps, rate, noise, seed), sampler.batch, sampler.label)
     watched = Film(pixels, steps)
     for seen in progress(run, len(run), "steps", lambda: f"loss {run.loss:.4f}"):
         watched.add(*seen)
@@ -129,7 +130,7 @@ def main(
     made = [Made("projected", run.losses, sampler.latent_pixels(latents), pixels)]
     if pti:
         settings = TuningSettings(pti_steps, locality=locality, noise=noise, batch=sampler.batch, seed=seed)
-        tuning = Tuning(sampler.G, *latents, images, embed, settings, run.scale)
+        tuning = Tuning(G, *latents, images, embed, settings, run.scale)
         made.append(_tune(sampler, latents, tuning, pixels))
 
     for result in made:
@@ -175,7 +176,7 @@ def _tune(sampler: Sampler, latents: Latents, tuning: Tuning, pixels: Tensor) ->
         tuning.step()
     G = tuning.finish().fold()
     facts = {name: sampler.file.metadata[name] for name in KEPT if name in sampler.file.metadata}
-    facts["tuned"] = {"from": str(sampler.path), "steps": steps, "targets": len(pixels)}
+    facts["tuned"] = {"from": str(sampler.file), "steps": steps, "targets": len(pixels)}
     save_network(sampler.outdir / TUNED, "stylegan2", {"G_ema": G}, facts)
     return Made("tuned", tuning.losses, replace(sampler, G=G).latent_pixels(latents), pixels)
 

@@ -3,6 +3,7 @@
 `python -m benchmarks.augment --resolution 64 --augpipe bgc`
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
@@ -66,7 +67,9 @@ def beside(plain: StyleGAN2, other: StyleGAN2, iterations: int, device: torch.de
     intervals = {phase.name: phase.interval for phase in plain.phases}
     recipes = {"without": plain, "with": other}
     phases = {(who, phase.name): phase for who, recipe in recipes.items() for phase in recipe.phases}
-    calls = {f"{who} {name}": partial(take, recipes[who], phases[who, name]) for name in intervals for who in recipes}
+    calls: dict[str, Callable[[int], Any]] = {
+        f"{who} {name}": partial(take, recipes[who], phases[who, name]) for name in intervals for who in recipes
+    }
     seconds = timings(calls, iterations, device)
     without, with_it = ({name: seconds[f"{who} {name}"] for name in intervals} for who in recipes)
     return Cost(without, with_it, intervals)

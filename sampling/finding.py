@@ -20,6 +20,7 @@ from sampling.sampler import Sampler
 from torch_utils.cli import progress
 
 AT_ONCE = 1000  # seeds
+SCRIPT = "directions.py"  # which works on the inside of a StyleGAN2
 FEWEST_LABELS = 20  # of one attribute: fewer say nothing about a w of hundreds of numbers
 
 
@@ -58,7 +59,7 @@ def _w(sampler: Sampler, seeds: Sequence[int]) -> Tensor:
 
 def find_sefa(sampler: Sampler, samples: Samples, count: int, layers: Sequence[int]) -> Found:
     """The `count` directions that change the styles of these layers most; the samples say how far a step goes."""
-    A = style_matrix(sampler.G, layers)
+    A = style_matrix(sampler.stylegan2(SCRIPT), layers)
     vectors = sefa(A, count)
     changes = (A @ vectors.T).norm(dim=0)
     return _found(sampler, samples, "sefa", None, vectors, layers, [{"style_change": float(c)} for c in changes])
@@ -137,7 +138,7 @@ def _found(
         layers=(tuple(layers),) * len(names),
         method=method,
         num_ws=sampler.G.config.num_ws,
-        network=fingerprint(sampler.G),
+        network=fingerprint(sampler.stylegan2(SCRIPT)),
     )
     about = [{"name": n, "scale": float(s)} | f for n, s, f in zip(names, scales, facts, strict=True)]
     return Found(directions, about)

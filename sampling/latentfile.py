@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.stylegan2.generator import Generator
 from models.stylegan2.sampling import Samplable
 from torch_utils.atomic import replacing
 
@@ -52,6 +53,8 @@ def load_latents(path: Path, G: Samplable) -> Latents:
     ws = _ws(path, arrays, G.config.num_ws, G.config.w_dim).to(device)
     if not any(name.startswith(NOISE) for name in arrays):
         return Latents(ws, None)
+    if not isinstance(G, Generator):
+        raise ValueError(f"{path} holds noise of a StyleGAN2's layers: give the network that it was projected with")
     shapes = [[len(ws), 1, *layer.noise.fixed.shape] for layer in G.synthesis.layers]
     return Latents(ws, [_map(path, arrays, k, shape).to(device) for k, shape in enumerate(shapes)])
 

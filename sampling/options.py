@@ -83,7 +83,11 @@ def write_record(script: str, sampler: Sampler, resolved: Mapping[str, Any] | No
 
     Options that came to mean something else than was given are said as they are `resolved`.
     """
-    meant = {"network": str(sampler.file), "device": sampler.device.type, "precision": sampler.precision}
+    meant: dict[str, Any] = {
+        "network": str(sampler.file),
+        "device": sampler.device.type,
+        "precision": sampler.precision,
+    }
     if click.get_current_context().params.get("latents") is not None:
         meant["seeds"] = None
     about = {"network": str(sampler.file), "kimg": sampler.kimg, **facts}

@@ -59,8 +59,8 @@ def build(device: str | None, numbers: Sequence[str], anew: bool) -> bool:
     Each of the GPUs that are named gets a library of its own, which is what a machine of such GPUs looks for.
     """
     well = True
-    kinds: list[tuple[str, ...]] = [("cpu",), *([("cuda", number) for number in numbers] or [("cuda",)])]
-    for name, *number in kinds:
+    of_gpus: list[tuple[str, ...]] = [("cuda", number) for number in numbers] or [("cuda",)]
+    for name, *number in [("cpu",), *of_gpus]:
         if device not in (None, name):
             continue
         label = " ".join([name, *number])

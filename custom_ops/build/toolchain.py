@@ -21,8 +21,8 @@ SOURCES = Path(__file__).resolve().parent.parent
 
 # The level of the stable interface of PyTorch that the sources keep to: 2.10.
 STABLE = "-DTORCH_TARGET_VERSION=0x020a000000000000"
-# Nobody looks at floating-point exceptions. Where they count, compilers for AVX2, whose instructions have no masks, leave
-# every loop with a choice in it, such as a leaky ReLU, to one number at a time.
+# Nobody looks at floating-point exceptions. Where they count, compilers for AVX2, whose instructions have no masks,
+# leave every loop with a choice in it, such as a leaky ReLU, to one number at a time.
 CPU_FLAGS = ("-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", STABLE)
 CUDA_FLAGS = ("-O3", "-DUSE_CUDA", STABLE)
 

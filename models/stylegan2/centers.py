@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.stylegan2.generator import Generator
 from models.stylegan2.latents import truncate
+from models.stylegan2.sampling import Samplable
 from torch_utils.seeds import generator
 
 ROUNDS = 100  # of k-means at most
@@ -19,7 +19,7 @@ AT_ONCE = 1000  # latents through the mapping
 
 
 @torch.inference_mode()
-def draw_ws(G: Generator, label: int | None, count: int) -> Tensor:
+def draw_ws(G: Samplable, label: int | None, count: int) -> Tensor:
     """The w of random latents of one class (None without classes), always the same ones: [count, D], on the CPU."""
     device = G.mapping.w_average.device
     z = torch.randn(count, G.config.z_dim, generator=generator("cpu", "centers"))

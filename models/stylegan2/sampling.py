@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from imaging.pixels import to_pixels
-from models.stylegan2.generator import NoiseMode
+from models.stylegan2.generator import Generator, NoiseMode
 from models.stylegan2.latents import seeds_to_z
 from torch_utils.seeds import generator
 
@@ -44,6 +44,7 @@ class Mapping(Protocol):
 
     @property
     def w_average(self) -> Tensor: ...
+    def __call__(self, z: Tensor, c: Tensor | None = None) -> Tensor: ...
 
 
 class Samplable(Protocol):
@@ -110,6 +111,7 @@ def ws_to_pixels(
     while chunk := list(islice(pairs, at_once)):
         stacked = torch.stack([w for w, _ in chunk])  # [n, L, D]
         if maps is not None:
+            assert isinstance(G, Generator)  # others take no noise of ours
             yield from _pixels_with_noise(G, stacked, [noise[done : done + len(chunk)] for noise in maps])
         else:
             noise = generator(device, chunk[0][1], "noise") if noise_mode == "random" else None

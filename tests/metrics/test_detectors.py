@@ -109,9 +109,9 @@ def test_the_users_cache_is_looked_at_first(tmp_path, monkeypatch):
     place = tmp_path / "cache" / "detectors" / "vgg16-397923af.pth"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"weights")
-    known = detectors.PUBLISHED["vgg16"]
-    ours = detectors.Published(known.file, known.url, hashlib.sha256(b"weights").hexdigest()[:8], known.what)
-    monkeypatch.setitem(detectors.PUBLISHED, "vgg16", ours)
+    known = PUBLISHED["vgg16"]
+    ours = Published(known.file, known.url, hashlib.sha256(b"weights").hexdigest()[:8], known.what)
+    monkeypatch.setitem(PUBLISHED, "vgg16", ours)
     assert find_files(["vgg16", "patches"], {}) == {"vgg16": place}
 
 
