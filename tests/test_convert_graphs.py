@@ -46,14 +46,18 @@ def alone(program):
     assert done.returncode == 0, done.stderr
 
 
-def run_onnx(path, inputs):
+def opened_onnx(path):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (output,) = session.run(None, {name: t.numpy() for name, t in inputs.items()})
-    return torch.from_numpy(output)
+
+    def run(**inputs):
+        (output,) = session.run(None, {name: t.numpy() for name, t in inputs.items()})
+        return torch.from_numpy(output)
+
+    return run
 
 
-def run_program(path, inputs):
-    return torch.export.load(path).module()(**inputs)
+def opened_program(path, extra=None):
+    return torch.export.load(path, extra_files=extra).module()
 
 
 def equal(found, wanted):
@@ -87,18 +91,18 @@ def test_a_whole_generator(tmp_path, monkeypatch):
     assert sorted(path.name for path in Path().iterdir()) == ["a.safetensors", "g.onnx", "g.onnx.json"]
     assert save_program(Path("g.pt2"), *seen) < 1e-5
 
-    G = load_network(network)
+    G, extra = load_network(network), {"stylegan2.json": ""}
+    graphs = [opened_onnx("g.onnx"), opened_program("g.pt2", extra)]
     for batch, psi in CASES:
         z, noise = torch.randn(batch, 8), torch.randn(batch, NOISE)
         c = torch.eye(2)[torch.arange(batch) % 2]
         wanted = with_noise(G, z, c, psi, noise)
-        inputs = {"z": z, "c": c, "psi": torch.tensor(psi), "noise": noise}
-        equal(run_onnx("g.onnx", inputs), wanted)
-        equal(run_program("g.pt2", inputs), wanted)
+        for graph in graphs:
+            equal(graph(z=z, c=c, psi=torch.tensor(psi), noise=noise), wanted)
 
     for path in (Path("g.onnx"), Path("g.pt2")):
         holds_nothing_of(path, b"custom_ops", b"models/stylegan2", b"def forward", str(tmp_path).encode())
-    check_what_they_say()
+    check_what_they_say(json.loads(extra["stylegan2.json"]))
     alone(
         """
 import numpy as np, onnxruntime, sys
@@ -110,13 +114,10 @@ assert images.shape == (2, 3, 8, 12) and "torch" not in sys.modules
     )
 
 
-def check_what_they_say():
-    extra = {"stylegan2.json": ""}
-    torch.export.load("g.pt2", extra_files=extra)
+def check_what_they_say(said):
     model = onnx.load("g.onnx")
     (about,) = (entry.value for entry in model.metadata_props if entry.key == "stylegan2")
-    assert json.loads(about) == json.loads(extra["stylegan2.json"])
-    said = json.loads(about)
+    assert json.loads(about) == said
     assert said["inputs"] == {"z": ["N", 8], "c": ["N", 2], "psi": [], "noise": ["N", NOISE]}
     assert said["output"] == {"images": ["N", 3, 8, 12]}
     assert (said["class_names"], said["kimg"], said["source"]) == (["cat", "dog"], 1.5, "a.safetensors")
@@ -139,12 +140,13 @@ def test_mapping_and_synthesis(tmp_path, monkeypatch):
         assert save_onnx(Path(f"g-{half}.onnx"), recording) < 1e-5
 
     G = load_network(network)
-    for run, ending in ((run_program, "pt2"), (run_onnx, "onnx")):
+    for opened, ending in ((opened_program, "pt2"), (opened_onnx, "onnx")):
+        mapping, synthesis = (opened(f"g-{half}.{ending}") for half in ("mapping", "synthesis"))
         for batch, psi in CASES:
             z = torch.randn(batch, 8)
-            ws = run(f"g-mapping.{ending}", {"z": z, "psi": torch.tensor(psi)})
+            ws = mapping(z=z, psi=torch.tensor(psi))
             equal(ws, G.ws(z, None, psi))
-            equal(run(f"g-synthesis.{ending}", {"ws": ws}), G(z, None, psi, noise_mode="const"))
+            equal(synthesis(ws=ws), G(z, None, psi, noise_mode="const"))
 
     np.save("z.npy", z.numpy())
     alone(
