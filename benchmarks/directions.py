@@ -19,7 +19,7 @@ from benchmarks.drift import Moved, Scene, best_layers, layers_of, look_at_sampl
 from benchmarks.observer import cause_names, train
 from benchmarks.quality import common_size
 from models.families import read_network
-from models.stylegan2.attributes import held_out_skill, logistic, ridge
+from models.stylegan2.attributes import apart, held_out_skill, logistic, ridge
 from models.stylegan2.directions import Directions, fingerprint, save_directions
 from models.stylegan2.factorisation import principal_components, sefa, spread, style_matrix
 from models.stylegan2.generator import Generator
@@ -94,6 +94,7 @@ def main(
     choosing = range(count, count + held_out // 3)
     judging = range(choosing.stop, count + held_out)
     directions, rows = attributes(scene, count, choosing, judging)
+    orthogonal = freed(scene, directions, rows, count, judging)
     unlabelled = [row for method in ("sefa", "pca") for row in unnamed(scene, method, count, first, judging)]
     if outdir is not None:
         save_directions(outdir / "directions.safetensors", directions)
@@ -105,6 +106,7 @@ def main(
         "strength": strength,
         "factors": [name for name, visible in zip(cause_names(), scene.visible.tolist(), strict=True) if visible],
         "labels": [asdict(row) for row in rows],
+        "orthogonal": [asdict(row) for row in orthogonal],
         "unlabelled": [asdict(row) for row in unlabelled],
     }
     say(json.dumps(found) if as_json else table(found))
@@ -113,7 +115,7 @@ def main(
 def attributes(scene: Scene, count: int, choosing: range, judging: range) -> tuple[Directions, list[Moved]]:
     """A direction for each target, fitted to the first `count` samples, with the layers that suit it best."""
     w, groups = scene.ws[:count, 0].cpu().double(), scene.groups[:count]
-    vectors, layers, rows = [], [], []
+    vectors, words, rows = [], [], []
     for name, cause in progress(TARGETS.items(), len(TARGETS), "directions"):
         k = cause_names().index(cause)
         values = labels(scene, cause)[:count].double()
@@ -122,20 +124,28 @@ def attributes(scene: Scene, count: int, choosing: range, judging: range) -> tup
         step = n.float() * spread(w, groups, n[None]).float()
         trials = {word: measure(scene, name, k, step, word, choosing) for word in ranges(scene.G)}
         word = best_layers(trials)
-        row = measure(scene, name, k, step, word, judging, held_out_skill(fit, w, values, groups))
+        rows.append(measure(scene, name, k, step, word, judging, held_out_skill(fit, w, values, groups)))
         vectors.append(n)
-        layers.append(tuple(layers_of(word, scene.G)))
-        rows.append(row)
+        words.append(word)
     directions = Directions(
         names=tuple(TARGETS),
         vectors=torch.stack(vectors).float(),
         scales=spread(w, groups, torch.stack(vectors)).float(),
-        layers=tuple(layers),
+        layers=tuple(tuple(layers_of(word, scene.G)) for word in words),
         method="labels",
         num_ws=scene.G.config.num_ws,
         network=fingerprint(scene.G),
     )
     return directions, rows
+
+
+def freed(scene: Scene, directions: Directions, rows: list[Moved], count: int, judging: range) -> list[Moved]:
+    """The same directions, each without what it shares with the others, as `directions.py --orthogonal` makes them."""
+    vectors = apart(directions.vectors)
+    scales = spread(scene.ws[:count, 0].cpu().double(), scene.groups[:count], vectors)
+    steps = (vectors * scales[:, None]).float()
+    causes = [cause_names().index(cause) for cause in TARGETS.values()]
+    return [measure(scene, r.name, k, n, r.layers, judging) for r, k, n in zip(rows, causes, steps, strict=True)]
 
 
 def labels(scene: Scene, cause: str) -> Tensor:
@@ -185,6 +195,14 @@ def table(found: dict[str, Any]) -> str:
             f"| {row['name']} | {row['layers']} | {row['skill']:.2f} | {values} | {row['change']:.2f} | "
             f"{row['drift']:.2f} | {_spelled(row['most'], 1)} | {row['kept']:.0%} |"
         )
+    lines += [
+        "",
+        "| orthogonal | change | drift of the others | most of them | expression kept |",
+        "|---|---|---|---|---|",
+    ]
+    for row in found["orthogonal"]:
+        most = _spelled(row["most"], 1)
+        lines.append(f"| {row['name']} | {row['change']:.2f} | {row['drift']:.2f} | {most} | {row['kept']:.0%} |")
     lines += ["", "| without labels | moves most | mean of all | expression kept |", "|---|---|---|---|"]
     for row in found["unlabelled"]:
         lines.append(f"| {row['name']} | {_spelled(row['most'], 3)} | {row['drift']:.2f} | {row['kept']:.0%} |")

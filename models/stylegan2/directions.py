@@ -135,7 +135,9 @@ def load_directions(path: Path) -> Directions:
         raise FileNotFoundError(f"there is no file {path}: {_WANTED}")
     try:
         tensors, metadata = checkpoint.load(path)
-    except checkpoint.ForeignError as error:
+    except checkpoint.DamagedError as error:
+        if path.suffix.lower() == ".safetensors" and not isinstance(error, checkpoint.ForeignError):
+            raise
         raise ValueError(f"{path} is no file of directions: {_WANTED}") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} is no file of directions: {_WANTED}")

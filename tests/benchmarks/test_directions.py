@@ -86,17 +86,24 @@ def test_layers_are_those_of_little_drift_among_those_of_enough_change():
     assert drift.best_layers({"coarse": _moved(-0.1, 0.1), "all": _moved(-1.0, 0.5)}) == "all"
 
 
+def _labels(scene, cause):
+    """Labels that have nothing to do with the pictures, but vary in every class."""
+    place = list(directions.TARGETS.values()).index(cause)
+    draws = torch.randn(len(directions.TARGETS), len(scene.ws), generator=torch.Generator().manual_seed(0))
+    return (draws[place] > 0).float()
+
+
 @pytest.fixture
 def _quickly(monkeypatch, trained):
     monkeypatch.setattr(directions, "train", lambda height, width, device: trained)
-    monkeypatch.setattr(directions, "labels", lambda scene, cause: (torch.arange(len(scene.ws)) // 5 % 2).float())
+    monkeypatch.setattr(directions, "labels", _labels)
     monkeypatch.setattr(drift, "SEEN_WELL", -10.0)
     monkeypatch.setattr(drift, "DRAWN", 20)
 
 
 @pytest.mark.usefixtures("_quickly")
 def test_the_command_measures_and_writes_what_directions_py_takes(tmp_path):
-    network = save_tiny(tmp_path / "a.safetensors", classes=5)
+    network = save_tiny(tmp_path / "a.safetensors", classes=5, w_dim=16)
     flags = ["--network", str(network), "--count", "100", "--held-out", "10", "--first", "2"]
     result = CliRunner().invoke(directions.main, [*flags, "--outdir", str(tmp_path / "out"), "--json"])
     assert result.exit_code == 0, result.output
@@ -106,14 +113,14 @@ def test_the_command_measures_and_writes_what_directions_py_takes(tmp_path):
     assert all(len(row["values"]) == 3 and row["layers"] in ("all", "coarse", "middle") for row in found["labels"])
     saved = load_directions(tmp_path / "out" / "directions.safetensors")
     assert saved.names == tuple(directions.TARGETS)
-    assert saved.network == fingerprint(tiny_generator(classes=5))
+    assert saved.network == fingerprint(tiny_generator(classes=5, w_dim=16))
     labels = read_attributes(tmp_path / "out" / "labels.csv")
     assert labels.names == saved.names and labels.seeds == tuple(range(100))
     with (tmp_path / "out" / "labels.csv").open() as file:
         assert next(csv.reader(file)) == ["seed", *directions.TARGETS]
     lines = directions.table(found).splitlines()
     assert lines[0].startswith("100 labelled samples, 7 held-out ones; strengths -3 and 3;")
-    assert sum(line.startswith("| ") for line in lines) == 2 + len(directions.TARGETS) + 4
+    assert sum(line.startswith("| ") for line in lines) == 3 + 2 * len(directions.TARGETS) + 4
 
 
 def test_networks_of_other_data_are_refused(tmp_path):

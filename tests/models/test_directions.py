@@ -117,6 +117,10 @@ def test_files_that_are_none(tmp_path):
     path.write_bytes(b"seed,smile")
     with pytest.raises(checkpoint.DamagedError):
         load_directions(path)
+    table = path.rename(tmp_path / "labels.csv")
+    with pytest.raises(ValueError) as other:
+        load_directions(table)
+    assert str(other.value) == f"{table} is no file of directions: {WANTED}"
 
 
 def _rewritten(path, tensors=None, **metadata):
