@@ -1,4 +1,4 @@
-"""The modules of an official PyTorch network, as its pickle tells them: tensors by name, and what else each one held."""
+"""The modules of an official PyTorch network as its pickle tells them: tensors by name, and what else each held."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -143,20 +143,25 @@ def _walk(name: str, record: Persistent) -> Iterator[tuple[str, Persistent]]:
             return
         name, record, depth = waiting.pop()
         if depth > _DEEPEST or count == MOST_MODULES:
-            raise ValueError("its modules contain one another more deeply, or are more, than in any StyleGAN2")
+            raise ValueError("its modules are more, or contain one another more deeply, than those of any StyleGAN2")
         yield name, record
         for own, module in _dict(record.state.get("_modules"), f"{name} _modules").items():
             if isinstance(module, Persistent):
                 waiting.append((_below(name, own), module, depth + 1))
             elif module is not None:
-                raise ValueError(f"its module {shown(_below(name, own))} is {shown(module)}, which StyleGAN2 does not have")
+                raise ValueError(
+                    f"its module {shown(_below(name, own))} is {shown(module)}, which StyleGAN2 does not have"
+                )
 
 
 def _refuse_others(classes: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
     if any(kind == "SynthesisInput" for kind in classes.values()):
-        kernels = {t.shape[-1] for name, t in tensors.items() if re.match(r"synthesis\.L\d+_\d+_\d+\.weight", name) and t.ndim}
-        kind = "stylegan3-t" if 3 in kernels else "stylegan3-r"
-        raise ValueError(f"it is a StyleGAN3 network of the configuration {kind}: only its configuration stylegan2 is read")
+        layers = (t for name, t in tensors.items() if re.fullmatch(r"synthesis\.L\d+_\d+_\d+\.weight", name))
+        kind = "stylegan3-t" if any(tensor.shape[-1:] == (3,) for tensor in layers) else "stylegan3-r"
+        raise ValueError(
+            f"it is a StyleGAN3 network of the configuration {kind}: only StyleGAN3 networks of the configuration "
+            "stylegan2 can be read here"
+        )
     for name, kind in classes.items():
         if kind not in _CLASSES:
             what = f"its module {shown(name)}" if name else "its network"

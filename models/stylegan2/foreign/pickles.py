@@ -11,11 +11,12 @@ import io
 import pickletools
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 Makers = Mapping[tuple[str, str], Callable[..., Any]]  # (module, name) -> what it makes of its arguments
 
-MOST_INSTRUCTIONS = 1_000_000  # the largest official file has 50,000
+MOST_INSTRUCTIONS = 1_000_000  # the largest official files have about 40,000
 MOST_OPEN = 10_000  # things that wait on the stack to be put into others, which bounds nesting too
 _LARGEST_KEY = 2**31
 
@@ -35,7 +36,8 @@ def is_legacy_torch(head: bytes) -> bool:
     return head.startswith(LEGACY_TORCH)
 
 
-class Name(NamedTuple):
+@dataclass(frozen=True)
+class Name:
     """A class or function that a pickle names, and what stands in for it."""
 
     module: str
@@ -123,6 +125,9 @@ class _Machine:
         self.top()
         return self.stack.pop()
 
+    def drop(self, value: Any) -> None:
+        """Forgets it."""
+
     def top(self) -> Any:
         """The last value after the last mark."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
@@ -174,7 +179,7 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in self.makers:
             spelled = ".".join(part if isinstance(part, str) else shown(part) for part in (module, name))
             spelled = "".join(c if c.isprintable() else "?" for c in spelled[:100])
-            raise ValueError(f"it asks for {spelled}, which is no part of a network that is known; nothing of it was run")
+            raise ValueError(f"it asks for {spelled}, which is no part of a known network; nothing of it was run")
         self.stack.append(Name(module, name, self.makers[module, name]))
 
     def stack_name(self, _: Any) -> None:
@@ -228,8 +233,8 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "PROTO": lambda machine, _: None,
     "FRAME": lambda machine, _: None,
     "MARK": _Machine.mark,
-    "POP": lambda machine, _: None if machine.pop() else None,
-    "POP_MARK": lambda machine, _: None if machine.marked() else None,
+    "POP": lambda machine, _: machine.drop(machine.pop()),
+    "POP_MARK": lambda machine, _: machine.drop(machine.marked()),
     "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.marked())),
     "TUPLE1": lambda machine, _: machine.tuple_of(1),
     "TUPLE2": lambda machine, _: machine.tuple_of(2),

@@ -7,8 +7,9 @@ This is the whole list of names that are accepted (`makers`). Tensors lie in pic
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ STORAGES = {
 _NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 
 
-class Persistent(NamedTuple):
+@dataclass(frozen=True)
+class Persistent:
     """A module of an official PyTorch network: what it was called and what it held, but not its source."""
 
     class_name: str
@@ -40,7 +42,8 @@ class Persistent(NamedTuple):
     source_sha256: str  # of the source that the file carries, which nobody looks at
 
 
-class Storage(NamedTuple):
+@dataclass(frozen=True)
+class Storage:
     """Numbers in a row."""
 
     tensor: Tensor
@@ -173,10 +176,15 @@ def _look_through(stream: io.BytesIO, size: int) -> tuple[torch.dtype, int]:
 
 def tensor(numbers: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
     """A tensor of some of the numbers, each of which it holds once."""
-    if not isinstance(numbers, Storage) or not _are_counts(size) or not _are_counts(stride) or not _are_counts((offset,)):
+    if (
+        not isinstance(numbers, Storage)
+        or not _are_counts(size)
+        or not _are_counts(stride)
+        or not _are_counts((offset,))
+    ):
         raise ValueError("it is damaged (a tensor is not made of numbers)")
     if len(size) != len(stride) or not _is_dense(size, stride):
-        raise ValueError(f"it has a tensor of shape {shown(size)} that uses its numbers more than once, or leaves some out")
+        raise ValueError(f"it has a tensor of shape {shown(size)} that uses numbers more than once, or leaves some out")
     if offset + prod(size) > len(numbers.tensor):
         raise ValueError(f"it is damaged (a tensor of shape {shown(size)} has only {len(numbers.tensor):,} numbers)")
     return numbers.tensor.as_strided(size, stride, offset)
