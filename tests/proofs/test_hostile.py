@@ -22,12 +22,19 @@ from tests.networks import tiny_discriminator, tiny_generator
 from tests.proofs.damage import damaged, odd, odd_text
 from tests.proofs.mutation import is_pickle, mutated_pickle
 from tests.proofs.test_damage import limited
+from tests.proofs.torchmutation import change, lucidrains_contents, passes, rosinality_contents
 from torch_utils import checkpoint
 
 RUN = re.compile(
     r"exec|compile|import|os\.(system|exec|fork|posix_spawn|spawn|startfile)|subprocess|socket|pickle|ctypes"
 )
-MACHINE = ("cut short", "its pickle takes", "its pickle has no end", "follow the end of its pickle")  # before any check
+MACHINE = (
+    "cut short",
+    "its pickle takes",
+    "its pickle has no end",
+    "follow the end of its pickle",
+    "not of torch.save",
+)  # before any check
 MEMORY = 2**30  # bytes that no small file may take
 
 
@@ -207,6 +214,8 @@ def formats(ours) -> list[Format]:
         Format("StyleGAN2-ADA pickle", change_pytorch(flat=False), is_pickle, ".pkl"),
         Format("StyleGAN3 pickle", change_pytorch(flat=True), is_pickle, "-3.pkl"),
         Format("TensorFlow pickle", change_tensorflow, is_pickle, "-tf.pkl"),
+        Format("rosinality file", change(rosinality_contents), passes, "-r.pt"),
+        Format("lucidrains file", change(lucidrains_contents), passes, "-l.pt"),
         ours,
     ]
 

@@ -178,7 +178,7 @@ def test_many_names_for_one_tensor_are_refused(tmp_path):
         plain_tensors(found, "g_ema", path.stat().st_size)
 
 
-@pytest.mark.parametrize("found", [[torch.ones(2)], {3: torch.ones(2)}, None])
+@pytest.mark.parametrize("found", [[torch.ones(2)], {3: torch.ones(2)}, {"a\n": torch.ones(2)}, None])
 def test_what_is_no_table_of_tensors_is_refused(found):
     with pytest.raises(ValueError, match=r"^its g_ema is no table of tensors$"):
         plain_tensors(found, "g_ema", 1000)

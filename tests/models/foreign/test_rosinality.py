@@ -254,7 +254,7 @@ def test_files_of_torch_save_of_other_programs_are_told(tmp_path):
         read_network(tmp_path / "a.pt")
     assert str(error.value) == (
         f"{tmp_path / 'a.pt'} is refused: a file of torch.save is read where it holds g_ema, as rosinality's, or GAN, "
-        "as lucidrains', and this one holds state_dict, epoch"
+        "as lucidrains', and this one holds 'state_dict', 'epoch'"
     )
 
 
