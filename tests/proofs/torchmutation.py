@@ -39,7 +39,7 @@ def change(contents: Callable[[], Nest]) -> Callable[[random.Random], bytes]:
         zipped = chance.random() < 0.7
         if chance.random() < 0.4:
             return _saved(_changed_nest(contents(), chance), zipped)
-        data = _whole(contents, zipped)
+        data = whole(contents, zipped)
         if chance.random() < 0.2:
             return damaged(data, chance)
         if not zipped:
@@ -71,7 +71,8 @@ def passes(data: bytes) -> bool:
 
 
 @cache
-def _whole(contents: Callable[[], Nest], zipped: bool) -> bytes:
+def whole(contents: Callable[[], Nest], zipped: bool) -> bytes:
+    """The file unchanged."""
     return _saved(contents(), zipped)
 
 

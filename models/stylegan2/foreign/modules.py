@@ -123,12 +123,14 @@ def _settings(modules: Modules) -> Settings:
     return Settings(clamp=clamps.pop() if clamps else 0.0, channel_base=base, channel_max=most)
 
 
-def _options(kwargs: dict[Any, Any]) -> dict[str, Any]:
+def _options(kwargs: dict[Any, Any], depth: int = 0) -> dict[str, Any]:
     """What the network was made with; an option that is not known, and is not off, is refused by its name."""
+    if depth > 1:
+        raise ValueError("its options contain one another more deeply than those of any StyleGAN2")
     flat: dict[str, Any] = {}
     for name, value in kwargs.items():
         if name in _NESTED:
-            flat |= _options(_dict(value, name))
+            flat |= _options(_dict(value, name), depth + 1)
         elif name in _OPTIONS:
             flat[name] = value
         elif value is not None and value is not False:

@@ -205,7 +205,7 @@ class _Machine:
 
 def _of(kind: type, value: Any) -> Any:
     if type(value) is not kind and not (kind is Built and isinstance(value, Built)):
-        raise ValueError(f"it is damaged (its pickle has {shown(value)} where it needs a {kind.__name__.lower()})")
+        raise ValueError(f"it is damaged (its pickle has {shown(value)} where it needs {_KINDS[kind]})")
     return value
 
 
@@ -216,6 +216,14 @@ def key(value: Any) -> Any:
     raise ValueError(f"its pickle uses {shown(value)} as a key, which those of networks do not")
 
 
+_KINDS: dict[type, str] = {
+    list: "a list",
+    dict: "a dict",
+    set: "a set",
+    tuple: "a tuple",
+    Name: "a class or a function",
+    Built: "something that can be given a state",
+}
 _CONSTANTS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),

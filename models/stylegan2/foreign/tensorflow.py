@@ -74,12 +74,13 @@ def _network(name: str, state: dict[Any, Any]) -> Built:
     kwargs = _dict(state.get("static_kwargs"), "static_kwargs")
     _refuse_unknown(kwargs)
     tensors = _tensors(_D if name == "D" else _G, _variables("", state, 0))
-    widths = {"fmap_base": 2, "fmap_max": 1}
-    base, most = (
-        int(kwargs[key] * factor) if isinstance(kwargs.get(key), int | float) else None
-        for key, factor in widths.items()
+    base, most = (kwargs.get(name) if type(kwargs.get(name)) is int else None for name in ("fmap_base", "fmap_max"))
+    settings = Settings(
+        clamp=clamp_of(kwargs.get("conv_clamp")),
+        mbstd_group=group_of(kwargs.get("mbstd_group_size", 4)),
+        channel_base=base and base * 2,
+        channel_max=most,
     )
-    settings = Settings(clamp_of(kwargs.get("conv_clamp")), group_of(kwargs.get("mbstd_group_size", 4)), base, most)
     if name == "D":
         built = build_discriminator(tensors, settings)
         architecture = "resnet" if built.config.architecture == "residual" else "orig"
@@ -112,7 +113,10 @@ def _variables(prefix: str, state: dict[Any, Any], depth: int) -> Iterator[tuple
     """Variables of a network, and of those it is made of."""
     if depth > _DEEPEST:
         raise ValueError("its networks contain one another more deeply than those of any StyleGAN2")
-    for item in state.get("variables") or []:
+    variables = state.get("variables")
+    if not isinstance(variables, list):
+        raise ValueError(f"it is damaged (its variables are {shown(variables)})")
+    for item in variables:
         name, value = item if isinstance(item, tuple) and len(item) == 2 else (None, None)
         if not isinstance(name, str) or not isinstance(value, Array | float):
             raise ValueError(f"it is damaged (its variable {shown(name)} is {shown(value)})")
