@@ -1,5 +1,6 @@
 """Files of `torch.save` that are nearly right: their pickle changed, or the tensors and names that it holds."""
 
+import encodings.cp437  # noqa: F401 (of names in archives: Python imports it when it meets the first)
 import io
 import random
 import zipfile
