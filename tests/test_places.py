@@ -13,10 +13,11 @@ from models.families import read_network
 from models.places import PUBLISHED, Published, locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign import rosinality
+from models.stylegan2.foreign import nvlabs, rosinality
 from models.stylegan2.generator import Generator
 from tests.commands import refused, tiny_sets
 from tests.commands import run as train
+from tests.models.foreign import pickled
 from tests.networks import ON_CPU, save_tiny
 from tests.training.runs import TINY
 
@@ -96,6 +97,22 @@ def test_a_run_starts_from_a_network_of_another_program():
     for key, tensor in theirs.tensors.items():
         if not key.startswith("G_ema") and "w_average" not in key:
             torch.testing.assert_close(ours.tensors[key], tensor, atol=1e-6, rtol=0)
+
+
+def test_a_run_starts_from_an_official_pickle():
+    theirs = read_network(trained_elsewhere(Path("010000.pt")))
+    G, D = theirs.part("G"), theirs.part("D")
+    tensors = [
+        {name: network.state_dict()[ours].contiguous() for name, ours in names.items()}
+        for network, names in ((G, nvlabs.generator_names(G.config)), (D, nvlabs.discriminator_names(D.config)))
+    ]
+    networks = [pickled.generator(tensors[0]), pickled.discriminator(tensors[1]), pickled.generator(tensors[0])]
+    path = Path("network-snapshot-000200.pkl")
+    path.write_bytes(pickled.pickled(pickled.training_file(*networks), 4))
+    words = ["--data", "demo:16", "--labels", "none", "--outdir", "runs", "--transfer", str(path)]
+    result = train(*words, *tiny_sets(pace__kimg=0.004))
+    assert result.exit_code == 0, result.output
+    assert f"took G_ema, G, D from {path}" in result.output
 
 
 def test_the_sizes_of_the_other_program_must_be_those_of_the_run():

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from click.testing import CliRunner
 from PIL import Image
 
+import evaluate
 import generate
 import style_mixing
 import truncation
@@ -126,7 +127,7 @@ def test_it_computes_the_function_of_its_tables(tmp_path):
 
 def test_noise_is_uniform_and_drawn_from_the_generator(tmp_path):
     G = load_network(network(tmp_path))
-    draw = lambda seed: G.synthesis._noise(2, "random", torch.Generator().manual_seed(seed))  # noqa: E731
+    draw = lambda seed: G.synthesis.noises(2, "random", torch.Generator().manual_seed(seed))[0]  # noqa: E731
     assert torch.equal(draw(1), draw(1)) and not torch.equal(draw(1), draw(2))
     assert draw(1).shape == (2, 1, SIZE, SIZE) and draw(1).min() >= 0 and 0.9 < draw(1).max() <= 1
     assert torch.equal(G.synthesis.noise, load_network(tmp_path / "model_3.pt").synthesis.noise)
@@ -182,6 +183,13 @@ def test_scripts_that_sample_take_it(tmp_path, monkeypatch, script):
     assert f"network {tmp_path / 'luc' / 'model_3.pt'}: 16x16 RGB\n" in result.output
     pictures = [Image.open(path).convert("RGB") for path in sorted(Path("out").glob("*[0-9].png"))]
     assert len({picture.tobytes() for picture in pictures}) > 1 and pictures[0].size == (SIZE, SIZE)
+
+
+def test_it_is_judged_as_any_network(tmp_path):
+    options = ["--data", "demo:16", "--metrics", "swd64", "--device", "cpu", "--json", "--outdir", str(tmp_path)]
+    result = CliRunner().invoke(evaluate.main, ["--network", str(network(tmp_path)), *options])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["results"]["swd64"] > 0
 
 
 def test_precisions_that_it_does_not_compute_in_are_refused(tmp_path):
