@@ -37,7 +37,7 @@ _OPTIONS = {
     *("cmap_dim", "freeze_layers", "mbstd_group_size", "mbstd_num_channels", "fp16_channels_last"),
 }
 _NESTED = ("mapping_kwargs", "synthesis_kwargs", "block_kwargs", "epilogue_kwargs")
-_KNOWN = {  # what modules may say of themselves
+_KNOWN: dict[str, dict[str, Any]] = {  # what modules may say of themselves
     "SynthesisBlock": {"architecture": "skip"},
     "SynthesisLayer": {"use_noise": True, "padding": 1},
     "MinibatchStdLayer": {"num_channels": 1},

@@ -18,6 +18,7 @@ Makers = Mapping[tuple[str, str], Callable[..., Any]]  # (module, name) -> what 
 
 MOST_INSTRUCTIONS = 1_000_000  # the largest official files have about 40,000
 MOST_OPEN = 10_000  # things that wait on the stack to be put into others, which bounds nesting too
+_PROTOCOLS = range(2, 6)
 _LARGEST_KEY = 2**31
 
 LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the first of the pickles in a torch.save file of old
@@ -134,6 +135,10 @@ class _Machine:
             raise ValueError("it is damaged (its pickle takes more than it has)")
         return self.stack[-1]
 
+    def protocol(self, version: int) -> None:
+        if version not in _PROTOCOLS:
+            raise ValueError(f"its pickle is of protocol {version}, and those of networks are of 2 to 5")
+
     def mark(self, _: Any) -> None:
         self.marks.append(len(self.stack))
 
@@ -238,7 +243,7 @@ _FRESH: dict[str, Callable[[], Any]] = {
     "EMPTY_SET": set,
 }
 _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": lambda machine, _: None,
+    "PROTO": _Machine.protocol,
     "FRAME": lambda machine, _: None,
     "MARK": _Machine.mark,
     "POP": lambda machine, _: machine.drop(machine.pop()),

@@ -85,7 +85,8 @@ class Array(Built):
 
     def build(self, state: Any) -> None:
         """Takes (version, shape, type, whether in Fortran's order, bytes)."""
-        _, shape, kind, fortran, data = state if isinstance(state, tuple) and len(state) == 5 else (None,) * 5
+        parts: tuple[Any, ...] = state if isinstance(state, tuple) and len(state) == 5 else (None,) * 5
+        _, shape, kind, fortran, data = parts
         if not (isinstance(kind, NumberType) and isinstance(data, bytes) and _are_counts(shape)):
             raise ValueError("it is damaged (an array is not of numbers)")
         if prod(shape) * kind.dtype.itemsize != len(data):
@@ -215,8 +216,13 @@ def _persistent(meta: Any, sources: dict[str, str]) -> Persistent:
     if not isinstance(source, str):
         raise ValueError("it is damaged (one of its modules has no source)")
     if source not in sources:
-        sources[source] = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+        sources[source] = sha256_of(source)
     return Persistent(name, state, sources[source])
+
+
+def sha256_of(source: str) -> str:
+    """The digest of a text, whatever characters are in it."""
+    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _parameter(data: Any, *rest: Any) -> Tensor:

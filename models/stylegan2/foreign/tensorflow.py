@@ -24,7 +24,7 @@ from models.stylegan2.foreign.architecture import (
     settle,
 )
 from models.stylegan2.foreign.pickles import shown
-from models.stylegan2.foreign.records import Array, TensorFlowNetwork
+from models.stylegan2.foreign.records import Array, TensorFlowNetwork, sha256_of
 
 _OLDEST = 4  # format of the first StyleGAN2
 _DEEPEST = 4
@@ -62,6 +62,13 @@ def networks(value: tuple[Any, ...]) -> dict[str, Built]:
         raise ValueError(f"it holds {kinds or 'nothing'}, and not the three networks of a TensorFlow pickle")
     names = ("G", "D", "G_ema")
     return {name: _network(name, part.state) for name, part in zip(names, value, strict=True)}
+
+
+def sources(value: tuple[Any, ...]) -> list[str]:
+    """SHA-256 of the sources that the networks came with, which nobody looks at."""
+    found = [part.state.get("build_module_src") for part in value]
+    texts = dict.fromkeys(source for source in found if isinstance(source, str))
+    return [sha256_of(source) for source in texts]
 
 
 def _network(name: str, state: dict[Any, Any]) -> Built:

@@ -21,7 +21,7 @@ def _reconstruct_persistent_obj(meta: Any) -> Any:
     raise AssertionError("nothing in a file is run")
 
 
-class EasyDict(dict):  # type: ignore[type-arg]
+class EasyDict(dict[str, Any]):
     """As kwargs of official training are."""
 
 
@@ -60,7 +60,7 @@ class Module:
 @contextmanager
 def stand_ins() -> Iterator[None]:
     """For the time of writing, the official modules seem to be there, with what pickles name in them."""
-    homes = {
+    homes: dict[str, Any] = {
         "torch_utils.persistence": _reconstruct_persistent_obj,
         "dnnlib.util": EasyDict,
         "dnnlib.tflib.network": Network,
@@ -219,7 +219,7 @@ def tensorflow_networks(G: dict[str, Tensor], D: dict[str, Tensor], **kwargs: An
 
 def _network(name: str, tensors: dict[str, Tensor], **kwargs: Any) -> Network:
     """Variables of `mapping/` and `synthesis/` belong to networks of these names within a generator."""
-    variables = dict(_variable(theirs, tensor.numpy()) for theirs, tensor in tensors.items())
+    variables: dict[str, Any] = dict(_variable(theirs, tensor.numpy()) for theirs, tensor in tensors.items())
     variables["lod"] = np.float32(0)
     parts = {}
     for part in ("mapping", "synthesis") if name != "D" else ():

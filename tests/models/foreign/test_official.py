@@ -278,6 +278,11 @@ def shape(G, D):
     parameters(G, "synthesis.b8.conv0.affine")["bias"] = torch.zeros(3)
 
 
+@refused(f"1 tensors have no place in this network, the first is b8.a??b{325 * 'x'}")
+def strange_name(G, D):
+    parameters(D, "b8")["a\n\x1bb" + 2000 * "x"] = torch.zeros(4)
+
+
 @refused("its synthesis.b8.conv1.weight has the shape (4,), and not 4 dimensions")
 def dimensions(G, D):
     parameters(G, "synthesis.b8.conv1")["weight"] = torch.zeros(4)

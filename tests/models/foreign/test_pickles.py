@@ -254,6 +254,7 @@ def test_the_same_bytes_over_and_over(tmp_path):
         (b"\x80\3cnumpy\nndarray\n)R.", "it is damaged (it calls what it should only name)"),
         (b"\x80\3cnumpy\ndtype\nX\2\0\0\0O8\x85R.", "it has numbers of the type 'O8', which networks do not"),
         (b"\x80\3X\1\0\0\0\xff.", "it is cut short or damaged (after 1 instructions of its pickle)"),
+        (b"\x80\3\x80\7N.", "its pickle is of protocol 7, and those of networks are of 2 to 5"),
         (b"\x80\3\xff.", "it is cut short or damaged (after 1 instructions of its pickle)"),
     ],
 )

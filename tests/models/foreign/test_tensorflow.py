@@ -1,5 +1,6 @@
 """Official TensorFlow pickles: equal to the recorded numbers once their orders are undone, and refused otherwise."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +77,11 @@ def test_what_is_known_of_the_file(tmp_path):
     }
     kwargs |= {"randomize_noise": True, "label_size": 0, "unheard_of": None}
     metadata, _ = open_foreign(pickled.write(tmp_path / "a.pkl", official(**kwargs)))
-    assert metadata["source"] == {"format": "TensorFlow pickle", "file": "a.pkl"}
+    assert metadata["source"] == {
+        "format": "TensorFlow pickle",
+        "file": "a.pkl",
+        "source_sha256": [hashlib.sha256(Module.source.encode()).hexdigest()],
+    }
     for name in ("generator", "discriminator"):
         assert metadata[name]["channel_base"] == 512 and metadata[name]["channel_max"] == 32
         assert metadata[name]["clamp"] == 256
