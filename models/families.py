@@ -187,7 +187,8 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if path.suffix.lower() == ".safetensors":
             raise
         raise ValueError(
-            f"{path} is not a safetensors file: {_WANTED} (files of other programs cannot be opened)"
+            f"{path} is not a safetensors file: {_WANTED} "
+            "(of other programs, official pickles and files of rosinality's and lucidrains' are read)"
         ) from error
 
 

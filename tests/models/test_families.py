@@ -120,7 +120,7 @@ def test_files_of_other_kinds_are_not_called_damaged(tmp_path, name):
         read_network(path)
     assert str(error.value) == (
         f"{path} is not a safetensors file: give a network-….safetensors file of a run "
-        f"(files of other programs cannot be opened)"
+        f"(of other programs, official pickles and files of rosinality's and lucidrains' are read)"
     )
 
 

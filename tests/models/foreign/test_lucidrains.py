@@ -13,7 +13,7 @@ import style_mixing
 import truncation
 from models.families import load_network, read_network, save_network
 from models.stylegan2.foreign.lucidrains import soften
-from tests.commands import refused, tiny_sets
+from tests.commands import refused, tiny_sets, zipped
 from tests.commands import run as train
 from tests.networks import ON_CPU
 
@@ -186,10 +186,12 @@ def test_scripts_that_sample_take_it(tmp_path, monkeypatch, script):
 
 
 def test_it_is_judged_as_any_network(tmp_path):
-    options = ["--data", "demo:16", "--metrics", "swd64", "--device", "cpu", "--json", "--outdir", str(tmp_path)]
-    result = CliRunner().invoke(evaluate.main, ["--network", str(network(tmp_path)), *options])
+    options = ["--data", str(zipped(tmp_path / "a.zip")), "--metrics", "swd8", "--device", "cpu", "--json"]
+    result = CliRunner().invoke(
+        evaluate.main, ["--network", str(network(tmp_path)), "--outdir", str(tmp_path), *options]
+    )
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["results"]["swd64"] > 0
+    assert json.loads(result.stdout)["results"]["swd8"] > 0
 
 
 def test_precisions_that_it_does_not_compute_in_are_refused(tmp_path):
