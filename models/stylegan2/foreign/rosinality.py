@@ -133,7 +133,8 @@ def _drawn_noises(where: Mapping[str, Place], shapes: Mapping[str, tuple[int, ..
 def _check(name: str, network: nn.Module) -> None:
     """Refuses what its graph cannot hold."""
     config = network.config
-    assert isinstance(config, ImageConfig)
+    if not isinstance(config, ImageConfig):
+        raise ValueError(f"{name} has no place in a file of rosinality's program: it is no StyleGAN2")
     reasons = {
         f"it has {config.classes} classes": config.classes > 0,
         f"its images have {config.channels} channels, and RGB alone is known there": config.channels != CHANNELS,

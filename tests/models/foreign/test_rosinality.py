@@ -7,6 +7,7 @@ from models.families import read_network
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign import rosinality
+from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.foreign.rosinality import to_rosinality, write_rosinality
 from models.stylegan2.generator import Generator
 
@@ -148,6 +149,7 @@ def sized(kind=GeneratorConfig, **settings):
 
 
 UNFIT = {
+    "family": (LucidrainsGenerator(LucidrainsConfig(doublings=1, w_dim=4)), "it is no StyleGAN2"),
     "classes": (sized(classes=3), "it has 3 classes"),
     "grey": (sized(channels=1), "its images have 1 channels, and RGB alone is known there"),
     "RGBA": (sized(channels=4), "its images have 4 channels, and RGB alone is known there"),
