@@ -89,8 +89,11 @@ class NetworkFile:
             settings = config.from_dict(part.config, settings if isinstance(settings, dict) else {"": settings})
         except ValueError as error:
             raise checkpoint.DamagedError(self.path, f"the configuration of {name} is not one: {error}") from error
-        with torch.device("meta"):
-            network = part.build(settings)
+        try:
+            with torch.device("meta"):
+                network = part.build(settings)
+        except (RuntimeError, TypeError) as error:  # sizes beyond what PyTorch can count
+            raise checkpoint.DamagedError(self.path, f"no network has the sizes of its {name}") from error
         prefix = name + "."
         own = {key.removeprefix(prefix): t.float() for key, t in self.tensors.items() if key.startswith(prefix)}
         for key, built in network.state_dict().items():

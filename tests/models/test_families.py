@@ -159,6 +159,18 @@ def test_configurations_that_are_none_are_refused(tmp_path, settings):
         read_network(path).part("G_ema")
 
 
+@pytest.mark.parametrize("sizes", [{"z_dim": 2**70}, {"z_dim": 2**40, "w_dim": 2**40}])
+def test_sizes_that_cannot_be_counted_are_refused(tmp_path, sizes):
+    path = save_tiny(tmp_path / "a.safetensors")
+    tensors, metadata = checkpoint.load(path)
+    checkpoint.save(path, tensors, metadata | {"generator": metadata["generator"] | sizes})
+    with pytest.raises(ValueError) as error:
+        load_network(path)
+    assert str(error.value) == (
+        f"{path} is damaged (no network has the sizes of its G_ema): use an older file, or make it anew"
+    )
+
+
 @pytest.mark.parametrize("change", [{"family": "stylegan9"}, {"version": 2}])
 def test_families_and_versions_to_come_are_refused(tmp_path, change):
     path = save_tiny(tmp_path / "a.safetensors")

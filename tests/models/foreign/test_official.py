@@ -278,7 +278,7 @@ def shape(G, D):
     parameters(G, "synthesis.b8.conv0.affine")["bias"] = torch.zeros(3)
 
 
-@refused(f"1 tensors have no place in this network, the first is b8.a??b{325 * 'x'}")
+@refused(f"1 tensors have no place in this network, the first is b8.a??b{339 * 'x'}")
 def strange_name(G, D):
     parameters(D, "b8")["a\n\x1bb" + 2000 * "x"] = torch.zeros(4)
 
