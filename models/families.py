@@ -90,8 +90,11 @@ class NetworkFile:
             settings = config.from_dict(part.config, settings if isinstance(settings, dict) else {"": settings})
         except ValueError as error:
             raise checkpoint.DamagedError(self.path, f"the configuration of {name} is not one: {error}") from error
-        with torch.device("meta"):
-            network = part.build(settings)
+        try:
+            with torch.device("meta"):
+                network = part.build(settings)
+        except (RuntimeError, TypeError) as error:  # sizes beyond what PyTorch can count
+            raise checkpoint.DamagedError(self.path, f"no network has the sizes of its {name}") from error
         prefix = name + "."
         own = {key.removeprefix(prefix): t.float() for key, t in self.tensors.items() if key.startswith(prefix)}
         for key, built in network.state_dict().items():
@@ -188,7 +191,8 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if path.suffix.lower() == ".safetensors":
             raise
         raise ValueError(
-            f"{path} is not a safetensors file: {_WANTED} (files of other programs cannot be opened)"
+            f"{path} is not a safetensors file: {_WANTED} "
+            "(of other programs, official pickles and files of rosinality's and lucidrains' are read)"
         ) from error
 
 

@@ -81,7 +81,7 @@ def plain_tensors(found: Any, what: str, most: int) -> dict[str, Tensor]:
     Raises:
         ValueError: when it is no dict of plain tensors, or they would take more memory than the file can hold.
     """
-    if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+    if not isinstance(found, Mapping) or not all(map(_is_name, found)):
         raise ValueError(f"its {what} is no table of tensors")
     for name, tensor in found.items():
         if not _is_plain(tensor):
@@ -93,6 +93,10 @@ def plain_tensors(found: Any, what: str, most: int) -> dict[str, Tensor]:
 
 class _RefusedError(Exception):
     """The reason, in words."""
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
 
 
 def _is_plain(value: Any) -> bool:

@@ -132,8 +132,10 @@ def check(kind: str, theirs: ImageConfig, ours: ImageConfig) -> None:
             f"{spell(ours.height, ours.width)} of {sizes[1]}: take images of the same shape, cropped or padded"
         )
     size = ("height", "width", "channels", "classes", "clamp", "mbstd_group", "channel_base", "channel_max")
+    # Without classes a discriminator maps nothing, whatever its configuration says.
+    idle = ("mapping_layers",) if kind == "discriminator" and not (theirs.classes and ours.classes) else ()
     for name, value in theirs.model_dump().items():
-        if name not in size and value != getattr(ours, name):
+        if name not in size + idle and value != getattr(ours, name):
             raise ValueError(_differs(f"{kind}.{name}", value, getattr(ours, name)))
     for k in range(min(theirs.doublings, ours.doublings) + 1):
         if theirs.channels_at(k) != ours.channels_at(k):

@@ -154,3 +154,16 @@ def test_what_does_not_fit_is_refused_by_name(change, message):
 def test_widths_count_where_blocks_are_shared():
     """A channel_max that no shared block reaches does no harm."""
     check("generator", GeneratorConfig(**SIZES, channel_max=16), GeneratorConfig(**SIZES, channel_max=512))
+
+
+@pytest.mark.parametrize("theirs, ours, fits", [(0, 0, True), (0, 2, True), (2, 0, True), (2, 2, False)])
+def test_a_discriminator_without_classes_maps_nothing_so_that_its_layers_do_not_matter(theirs, ours, fits):
+    a = DiscriminatorConfig(**SIZES | {"mapping_layers": 8, "classes": theirs})
+    b = DiscriminatorConfig(**SIZES | {"classes": ours})
+    if not fits:
+        with pytest.raises(ValueError, match=r"^its discriminator\.mapping_layers is 8, but this run has 2: "):
+            check("discriminator", a, b)
+        return
+    check("discriminator", a, b)
+    new = Discriminator(b)
+    new.load_state_dict(adapt_discriminator(Discriminator(a), new)[0])

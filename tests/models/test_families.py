@@ -120,7 +120,7 @@ def test_files_of_other_kinds_are_not_called_damaged(tmp_path, name):
         read_network(path)
     assert str(error.value) == (
         f"{path} is not a safetensors file: give a network-….safetensors file of a run "
-        f"(files of other programs cannot be opened)"
+        f"(of other programs, official pickles and files of rosinality's and lucidrains' are read)"
     )
 
 
@@ -157,6 +157,18 @@ def test_configurations_that_are_none_are_refused(tmp_path, settings):
     checkpoint.save(path, tensors, metadata | {"generator": settings})
     with pytest.raises(ValueError, match="the configuration of G_ema is not one"):
         read_network(path).part("G_ema")
+
+
+@pytest.mark.parametrize("sizes", [{"z_dim": 2**70}, {"z_dim": 2**40, "w_dim": 2**40}])
+def test_sizes_that_cannot_be_counted_are_refused(tmp_path, sizes):
+    path = save_tiny(tmp_path / "a.safetensors")
+    tensors, metadata = checkpoint.load(path)
+    checkpoint.save(path, tensors, metadata | {"generator": metadata["generator"] | sizes})
+    with pytest.raises(ValueError) as error:
+        load_network(path)
+    assert str(error.value) == (
+        f"{path} is damaged (no network has the sizes of its G_ema): use an older file, or make it anew"
+    )
 
 
 @pytest.mark.parametrize("change", [{"family": "stylegan9"}, {"version": 2}])

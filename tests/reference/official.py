@@ -78,3 +78,13 @@ def load_case(name: str) -> Case:
     with np.load(DATA / f"{name}.npz") as file:
         numbers = {key: file[key] for key in file.files}
     return Case(numbers, about["r1_gamma"], G, D, g_names, d_names)
+
+
+def official_tensors(name: str, letter: str) -> dict[str, Tensor]:
+    """The tensors of G or D of a recorded case by their official names, but for the constant filters."""
+    shapes = json.loads((DATA / f"{name}.json").read_text())[letter]
+    return {
+        key: torch.as_tensor(fill(f"{letter}.{key}", tuple(shape)))
+        for key, shape in shapes.items()
+        if not key.endswith("resample_filter")
+    }

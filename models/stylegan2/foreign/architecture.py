@@ -66,7 +66,7 @@ def build_discriminator(tensors: Mapping[str, Tensor], settings: Settings) -> Bu
     if any(f"b{size}.fromrgb.weight" in tensors for size in sizes[:-1]):
         raise ValueError(
             "its discriminator is of the architecture 'skip', and only 'resnet' and 'orig' are known here: "
-            "take the generator alone, from a file without D"
+            "use a file of the generator alone"
         )
     width, features, *_ = _shape(tensors, "b4.conv.weight", 4)
     if features - width != 1:
@@ -109,11 +109,7 @@ def check_layers(built: Built, fields: Mapping[str, Mapping[str, Any]]) -> None:
         expect(layer, said, activation=activation)
         for gain in ("weight_gain", "bias_gain"):
             mine, value = getattr(module, gain, None), said.get(gain)
-            if (
-                mine is not None
-                and value is not None
-                and not (_is_number(value) and isclose(value, mine, rel_tol=1e-5))
-            ):
+            if mine is not None and value is not None and not _is_close(value, mine):
                 raise ValueError(f"its {layer} has the {gain} {shown(value)}, and only {mine:.6g} is known here")
 
 
@@ -158,7 +154,7 @@ def check_filters(tensors: Mapping[str, Tensor]) -> None:
         if name.split(".")[-1] == "resample_filter" and not (
             tensor.shape == ours.shape and torch.allclose(tensor.float(), ours, atol=1e-6)
         ):
-            raise ValueError(f"its {name} is another than the one of (1, 3, 3, 1), and only that is known here")
+            raise ValueError(f"its {name} is another than that of (1, 3, 3, 1), and only that is known here")
 
 
 def _built(found: Any, network: nn.Module, names: dict[str, str], tensors: Mapping[str, Tensor]) -> Built:
@@ -180,7 +176,7 @@ def _config(kind: type[BaseModel], **values: Any) -> Any:
         first = error.errors()[0]
         what = " ".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"its network cannot be built here: {what}{' is ' if what else ''}{reason}") from error
+        raise ValueError(f"its network cannot be built here: {what}{': ' if what else ''}{reason}") from error
 
 
 def _shared(
@@ -197,8 +193,9 @@ def width_rule(sizes: list[int], widths: list[int], settings: Settings) -> tuple
     Raises:
         ValueError: when none do.
     """
-    told = (settings.channel_base, settings.channel_max)
-    for base, most in (told, (sizes[-1] * widths[-1], max(widths))):
+    largest = max(widths)
+    smallest_base = max([4, *(size * width for size, width in zip(sizes, widths, strict=True) if width > 1)])
+    for base, most in ((settings.channel_base, settings.channel_max), (smallest_base, largest)):
         if base and most and widths == [max(1, min(base // size, most)) for size in sizes]:
             return base, most
     raise ValueError(
@@ -244,7 +241,7 @@ def _shape(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[i
         raise ValueError(f"it has no tensor {name}, which every StyleGAN2 has")
     shape = tuple(tensors[name].shape)
     if len(shape) != dimensions or 0 in shape:
-        raise ValueError(f"its {name} has the shape {shown(shape)}, and none of {dimensions} dimensions")
+        raise ValueError(f"its {name} has the shape {shown(shape)}, and not {dimensions} dimensions")
     return shape
 
 
@@ -252,5 +249,5 @@ def _equal(theirs: Any, ours: Any) -> bool:
     return isinstance(theirs, bool | int | float | str) and theirs == ours
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
+def _is_close(theirs: Any, ours: float) -> bool:
+    return isinstance(theirs, int | float) and isclose(theirs, ours, rel_tol=1e-5)

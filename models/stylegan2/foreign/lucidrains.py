@@ -161,23 +161,28 @@ class Synthesis(nn.Module):
         """
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ValueError(f"ws must be [N, {self.num_ws}, {self.w_dim}], but is {tuple(ws.shape)}")
-        noise = self._noise(ws.shape[0], noise_mode, generator)
+        if noise_mode not in ("random", "const", "none"):
+            raise ValueError(f"noise mode {noise_mode!r} is not one of random, const, none")
+        return self.render(ws.float(), self.noises(ws.shape[0], noise_mode, generator))
+
+    def noises(self, batch: int, mode: NoiseMode, generator: torch.Generator | None) -> list[Tensor | None]:
+        """The one picture of noise [N, 1, height, width] that all layers see corners of."""
+        if mode == "random":
+            return [torch.rand(batch, 1, *self.noise.shape, device=self.noise.device, generator=generator)]
+        noise = self.noise if mode == "const" else torch.full_like(self.noise, AVERAGE_NOISE)
+        return [noise.expand(batch, 1, -1, -1)]
+
+    def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
+        """The image as a function of tensors alone."""
+        (noise,) = noises
         x: Tensor = self.first(self.const.expand(ws.shape[0], -1, -1, -1))  # [N, C, H, W]
         image: Tensor | None = None
-        for block, w in zip(self.blocks, ws.float().unbind(dim=1), strict=True):
+        for block, w in zip(self.blocks, ws.unbind(dim=1), strict=True):
             if image is not None:
                 x, image = enlarge(x), soften(enlarge(image))
             x, image = block(x, image, w, noise)
         assert image is not None
         return 2 * image - 1  # theirs is about [0, 1]
-
-    def _noise(self, batch: int, mode: NoiseMode, generator: torch.Generator | None) -> Tensor:
-        if mode not in ("random", "const", "none"):
-            raise ValueError(f"noise mode {mode!r} is not one of random, const, none")
-        if mode == "random":
-            return torch.rand(batch, 1, *self.noise.shape, device=self.noise.device, generator=generator)
-        noise = self.noise if mode == "const" else torch.full_like(self.noise, AVERAGE_NOISE)
-        return noise.expand(batch, 1, -1, -1)
 
 
 class LucidrainsGenerator(nn.Module):

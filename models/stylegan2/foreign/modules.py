@@ -1,4 +1,4 @@
-"""The modules of an official PyTorch network, as its pickle tells them: tensors by name, and what else each one held."""
+"""The modules of an official PyTorch network as its pickle tells them: tensors by name, and what else each held."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ _OPTIONS = {
     *("cmap_dim", "freeze_layers", "mbstd_group_size", "mbstd_num_channels", "fp16_channels_last"),
 }
 _NESTED = ("mapping_kwargs", "synthesis_kwargs", "block_kwargs", "epilogue_kwargs")
-_KNOWN = {  # what modules may say of themselves
+_KNOWN: dict[str, dict[str, Any]] = {  # what modules may say of themselves
     "SynthesisBlock": {"architecture": "skip"},
     "SynthesisLayer": {"use_noise": True, "padding": 1},
     "MinibatchStdLayer": {"num_channels": 1},
@@ -123,12 +123,14 @@ def _settings(modules: Modules) -> Settings:
     return Settings(clamp=clamps.pop() if clamps else 0.0, channel_base=base, channel_max=most)
 
 
-def _options(kwargs: dict[Any, Any]) -> dict[str, Any]:
+def _options(kwargs: dict[Any, Any], depth: int = 0) -> dict[str, Any]:
     """What the network was made with; an option that is not known, and is not off, is refused by its name."""
+    if depth > 1:
+        raise ValueError("its options contain one another more deeply than those of any StyleGAN2")
     flat: dict[str, Any] = {}
     for name, value in kwargs.items():
         if name in _NESTED:
-            flat |= _options(_dict(value, name))
+            flat |= _options(_dict(value, name), depth + 1)
         elif name in _OPTIONS:
             flat[name] = value
         elif value is not None and value is not False:
@@ -143,7 +145,7 @@ def _walk(name: str, record: Persistent) -> Iterator[tuple[str, Persistent]]:
             return
         name, record, depth = waiting.pop()
         if depth > _DEEPEST or count == MOST_MODULES:
-            raise ValueError("its modules contain one another more deeply, or are more, than in any StyleGAN2")
+            raise ValueError("its modules are more, or contain one another more deeply, than those of any StyleGAN2")
         yield name, record
         for own, module in _dict(record.state.get("_modules"), f"{name} _modules").items():
             if isinstance(module, Persistent):
@@ -156,12 +158,11 @@ def _walk(name: str, record: Persistent) -> Iterator[tuple[str, Persistent]]:
 
 def _refuse_others(classes: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
     if any(kind == "SynthesisInput" for kind in classes.values()):
-        kernels = {
-            t.shape[-1] for name, t in tensors.items() if re.match(r"synthesis\.L\d+_\d+_\d+\.weight", name) and t.ndim
-        }
-        kind = "stylegan3-t" if 3 in kernels else "stylegan3-r"
+        layers = (t for name, t in tensors.items() if re.fullmatch(r"synthesis\.L\d+_\d+_\d+\.weight", name))
+        kind = "stylegan3-t" if any(tensor.shape[-1:] == (3,) for tensor in layers) else "stylegan3-r"
         raise ValueError(
-            f"it is a StyleGAN3 network of the configuration {kind}: only its configuration stylegan2 is read"
+            f"it is a StyleGAN3 network of the configuration {kind}: only StyleGAN3 networks of the configuration "
+            "stylegan2 can be read here"
         )
     for name, kind in classes.items():
         if kind not in _CLASSES:

@@ -32,23 +32,23 @@ def read(path: Path) -> Converted:
     if left := size - stream.tell():
         raise ValueError(f"it is damaged ({left:,} bytes follow the end of its pickle)")
     if isinstance(value, tuple):
-        name, parts = "TensorFlow pickle", tensorflow.networks(value)
-        about: dict[str, Any] = {}
+        name, parts, sources = "TensorFlow pickle", tensorflow.networks(value), tensorflow.sources(value)
     else:
-        name, parts, about = _modules(value)
+        name, parts, sources = _modules(value)
     for part, built in parts.items():
         taken = sum(tensor.nbytes for tensor in built.tensors.values())
         if taken > size:
             raise ValueError(f"its {part} has tensors of {taken:,} bytes, more than the file, by using some many times")
-    return _converted(parts, {"format": name, "file": path.name} | about)
+    return _converted(parts, {"format": name, "file": path.name, "source_sha256": sources})
 
 
-def _modules(value: Any) -> tuple[str, dict[str, Built], dict[str, Any]]:
-    """What the file is, its networks, and what else is known of them."""
+def _modules(value: Any) -> tuple[str, dict[str, Built], list[str]]:
+    """What a PyTorch file is, its networks, and the SHA-256 of the sources that it carries."""
     records = {"G_ema": value} if isinstance(value, Persistent) else value
     if not isinstance(records, dict) or not any(isinstance(records.get(name), Persistent) for name in _NETWORKS):
         raise ValueError(f"it holds {shown(value)} without any of the networks G, D and G_ema")
-    parts, sources = {}, []
+    parts: dict[str, Built] = {}
+    sources: list[str] = []
     later = False
     for name in _NETWORKS:
         if records.get(name) is None:
@@ -60,7 +60,7 @@ def _modules(value: Any) -> tuple[str, dict[str, Built], dict[str, Any]]:
         sources += [source for source in found.sources if source not in sources]
         later = later or any("fused_modconv_default" in fields for fields in found.fields.values())
     kind = "StyleGAN3 pickle, configuration stylegan2" if later else "StyleGAN2-ADA pickle"
-    return kind, parts, {"source_sha256": sources}
+    return kind, parts, sources
 
 
 def _converted(parts: dict[str, Built], source: dict[str, Any]) -> Converted:

@@ -9,6 +9,7 @@ from models.stylegan2.foreign.converted import Converted
 from torch_utils import torchfile
 
 _HEAD = 512  # bytes, in which every format can be told
+_LONGEST = 400  # letters of a reason
 
 
 class Format(NamedTuple):
@@ -41,7 +42,12 @@ def open_foreign(path: Path) -> Converted:
     try:
         return found.read(path)
     except ValueError as error:
-        raise ValueError(f"{path} is refused: {error}") from error
+        raise ValueError(f"{path} is refused: {_one_line(str(error))}") from error
+
+
+def _one_line(text: str) -> str:
+    """A sentence in which names from a file may stand, as a terminal can show it."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST])
 
 
 def _format(path: Path) -> Format | None:

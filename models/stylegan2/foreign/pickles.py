@@ -11,12 +11,14 @@ import io
 import pickletools
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 Makers = Mapping[tuple[str, str], Callable[..., Any]]  # (module, name) -> what it makes of its arguments
 
-MOST_INSTRUCTIONS = 1_000_000  # the largest official file has 50,000
+MOST_INSTRUCTIONS = 1_000_000  # the largest official files have about 40,000
 MOST_OPEN = 10_000  # things that wait on the stack to be put into others, which bounds nesting too
+_PROTOCOLS = range(2, 6)
 _LARGEST_KEY = 2**31
 
 LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the first of the pickles in a torch.save file of old
@@ -35,7 +37,8 @@ def is_legacy_torch(head: bytes) -> bool:
     return head.startswith(LEGACY_TORCH)
 
 
-class Name(NamedTuple):
+@dataclass(frozen=True)
+class Name:
     """A class or function that a pickle names, and what stands in for it."""
 
     module: str
@@ -123,11 +126,18 @@ class _Machine:
         self.top()
         return self.stack.pop()
 
+    def drop(self, value: Any) -> None:
+        """Forgets it."""
+
     def top(self) -> Any:
         """The last value after the last mark."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise ValueError("it is damaged (its pickle takes more than it has)")
         return self.stack[-1]
+
+    def protocol(self, version: int) -> None:
+        if version not in _PROTOCOLS:
+            raise ValueError(f"its pickle is of protocol {version}, and those of networks are of 2 to 5")
 
     def mark(self, _: Any) -> None:
         self.marks.append(len(self.stack))
@@ -174,9 +184,7 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in self.makers:
             spelled = ".".join(part if isinstance(part, str) else shown(part) for part in (module, name))
             spelled = "".join(c if c.isprintable() else "?" for c in spelled[:100])
-            raise ValueError(
-                f"it asks for {spelled}, which is no part of a network that is known; nothing of it was run"
-            )
+            raise ValueError(f"it asks for {spelled}, which is no part of a known network; nothing of it was run")
         self.stack.append(Name(module, name, self.makers[module, name]))
 
     def stack_name(self, _: Any) -> None:
@@ -202,7 +210,7 @@ class _Machine:
 
 def _of(kind: type, value: Any) -> Any:
     if type(value) is not kind and not (kind is Built and isinstance(value, Built)):
-        raise ValueError(f"it is damaged (its pickle has {shown(value)} where it needs a {kind.__name__.lower()})")
+        raise ValueError(f"it is damaged (its pickle has {shown(value)} where it needs {_KINDS[kind]})")
     return value
 
 
@@ -213,6 +221,14 @@ def key(value: Any) -> Any:
     raise ValueError(f"its pickle uses {shown(value)} as a key, which those of networks do not")
 
 
+_KINDS: dict[type, str] = {
+    list: "a list",
+    dict: "a dict",
+    set: "a set",
+    tuple: "a tuple",
+    Name: "a class or a function",
+    Built: "something that can be given a state",
+}
 _CONSTANTS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
@@ -227,11 +243,11 @@ _FRESH: dict[str, Callable[[], Any]] = {
     "EMPTY_SET": set,
 }
 _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": lambda machine, _: None,
+    "PROTO": _Machine.protocol,
     "FRAME": lambda machine, _: None,
     "MARK": _Machine.mark,
-    "POP": lambda machine, _: None if machine.pop() else None,
-    "POP_MARK": lambda machine, _: None if machine.marked() else None,
+    "POP": lambda machine, _: machine.drop(machine.pop()),
+    "POP_MARK": lambda machine, _: machine.drop(machine.marked()),
     "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.marked())),
     "TUPLE1": lambda machine, _: machine.tuple_of(1),
     "TUPLE2": lambda machine, _: machine.tuple_of(2),

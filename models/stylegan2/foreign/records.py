@@ -7,8 +7,9 @@ This is the whole list of names that are accepted (`makers`). Tensors lie in pic
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ STORAGES = {
 _NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 
 
-class Persistent(NamedTuple):
+@dataclass(frozen=True)
+class Persistent:
     """A module of an official PyTorch network: what it was called and what it held, but not its source."""
 
     class_name: str
@@ -40,7 +42,8 @@ class Persistent(NamedTuple):
     source_sha256: str  # of the source that the file carries, which nobody looks at
 
 
-class Storage(NamedTuple):
+@dataclass(frozen=True)
+class Storage:
     """Numbers in a row."""
 
     tensor: Tensor
@@ -82,7 +85,8 @@ class Array(Built):
 
     def build(self, state: Any) -> None:
         """Takes (version, shape, type, whether in Fortran's order, bytes)."""
-        _, shape, kind, fortran, data = state if isinstance(state, tuple) and len(state) == 5 else (None,) * 5
+        parts: tuple[Any, ...] = state if isinstance(state, tuple) and len(state) == 5 else (None,) * 5
+        _, shape, kind, fortran, data = parts
         if not (isinstance(kind, NumberType) and isinstance(data, bytes) and _are_counts(shape)):
             raise ValueError("it is damaged (an array is not of numbers)")
         if prod(shape) * kind.dtype.itemsize != len(data):
@@ -181,9 +185,7 @@ def tensor(numbers: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Ten
     ):
         raise ValueError("it is damaged (a tensor is not made of numbers)")
     if len(size) != len(stride) or not _is_dense(size, stride):
-        raise ValueError(
-            f"it has a tensor of shape {shown(size)} that uses its numbers more than once, or leaves some out"
-        )
+        raise ValueError(f"it has a tensor of shape {shown(size)} that uses numbers more than once, or leaves some out")
     if offset + prod(size) > len(numbers.tensor):
         raise ValueError(f"it is damaged (a tensor of shape {shown(size)} has only {len(numbers.tensor):,} numbers)")
     return numbers.tensor.as_strided(size, stride, offset)
@@ -214,8 +216,13 @@ def _persistent(meta: Any, sources: dict[str, str]) -> Persistent:
     if not isinstance(source, str):
         raise ValueError("it is damaged (one of its modules has no source)")
     if source not in sources:
-        sources[source] = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+        sources[source] = sha256_of(source)
     return Persistent(name, state, sources[source])
+
+
+def sha256_of(source: str) -> str:
+    """The digest of a text, whatever characters are in it."""
+    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _parameter(data: Any, *rest: Any) -> Tensor:

@@ -78,7 +78,7 @@ def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
         ValueError: when its graph cannot hold a network, with the reason.
     """
     if "G_ema" not in networks:
-        raise ValueError("a file of rosinality's program holds an averaged generator, and here is no G_ema")
+        raise ValueError("a file of rosinality's program holds an averaged generator, and here is no G_ema: add it")
     contents: dict[str, Any] = {}
     for theirs, ours in _OURS.items():
         if ours in networks:
@@ -133,7 +133,8 @@ def _drawn_noises(where: Mapping[str, Place], shapes: Mapping[str, tuple[int, ..
 def _check(name: str, network: nn.Module) -> None:
     """Refuses what its graph cannot hold."""
     config = network.config
-    assert isinstance(config, ImageConfig)
+    if not isinstance(config, ImageConfig):
+        raise ValueError(f"{name} has no place in a file of rosinality's program: it is no StyleGAN2")
     reasons = {
         f"it has {config.classes} classes": config.classes > 0,
         f"its images have {config.channels} channels, and RGB alone is known there": config.channels != CHANNELS,
@@ -166,8 +167,9 @@ def _multiplier(config: ImageConfig) -> int | None:
 
 
 def _theirs(network: nn.Module) -> dict[str, Tensor]:
-    own = {name: t.detach().float().cpu() for name, t in network.state_dict().items()}
-    moved = {p.name: own[name].reshape(p.shape(own[name].shape)).clone() for name, p in places(network).items()}
+    plain = torch.contiguous_format  # ours are kept as convolutions read them
+    own = {name: t.float().cpu().clone(memory_format=plain) for name, t in network.state_dict().items()}
+    moved = {place.name: own[name].reshape(place.shape(own[name].shape)) for name, place in places(network).items()}
     return moved | filters(network)
 
 

@@ -1,12 +1,12 @@
 """Networks of the official TensorFlow implementations of StyleGAN2 and StyleGAN2-ADA.
 
 Their layers compute what the PyTorch ones do, with other names and other orders of the same numbers: dense weights are
-[in, out], convolutions [height, width, in, out]; an enlarging convolution is stored turned around; and the 1 of a style's
-bias is added when it is used.
+[in, out], convolutions [height, width, in, out]; an enlarging convolution is stored turned around; and the 1 of a
+style's bias is added when it is used.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from models.stylegan2.foreign.architecture import (
     settle,
 )
 from models.stylegan2.foreign.pickles import shown
-from models.stylegan2.foreign.records import Array, TensorFlowNetwork
+from models.stylegan2.foreign.records import Array, TensorFlowNetwork, sha256_of
 
 _OLDEST = 4  # format of the first StyleGAN2
 _DEEPEST = 4
@@ -48,6 +48,7 @@ _SETTINGS = {"fmap_base", "fmap_max", "conv_clamp", "mbstd_group_size", "archite
 _SIZES = {"resolution", "num_channels", "label_size", "latent_size", "dlatent_size"}
 
 _Change = Callable[[np.ndarray], np.ndarray]
+_Rules = dict[str, tuple[str, _Change]]
 
 
 def networks(value: tuple[Any, ...]) -> dict[str, Built]:
@@ -63,6 +64,13 @@ def networks(value: tuple[Any, ...]) -> dict[str, Built]:
     return {name: _network(name, part.state) for name, part in zip(names, value, strict=True)}
 
 
+def sources(value: tuple[Any, ...]) -> list[str]:
+    """SHA-256 of the sources that the networks came with, which nobody looks at."""
+    found = [part.state.get("build_module_src") for part in value]
+    texts = dict.fromkeys(source for source in found if isinstance(source, str))
+    return [sha256_of(source) for source in texts]
+
+
 def _network(name: str, state: dict[Any, Any]) -> Built:
     version = state.get("version")
     if type(version) is not int or version < _OLDEST:
@@ -73,12 +81,13 @@ def _network(name: str, state: dict[Any, Any]) -> Built:
     kwargs = _dict(state.get("static_kwargs"), "static_kwargs")
     _refuse_unknown(kwargs)
     tensors = _tensors(_D if name == "D" else _G, _variables("", state, 0))
-    widths = {"fmap_base": 2, "fmap_max": 1}
-    base, most = (
-        int(kwargs[key] * factor) if isinstance(kwargs.get(key), int | float) else None
-        for key, factor in widths.items()
+    base, most = (kwargs.get(name) if type(kwargs.get(name)) is int else None for name in ("fmap_base", "fmap_max"))
+    settings = Settings(
+        clamp=clamp_of(kwargs.get("conv_clamp")),
+        mbstd_group=group_of(kwargs.get("mbstd_group_size", 4)),
+        channel_base=base and base * 2,
+        channel_max=most,
     )
-    settings = Settings(clamp_of(kwargs.get("conv_clamp")), group_of(kwargs.get("mbstd_group_size", 4)), base, most)
     if name == "D":
         built = build_discriminator(tensors, settings)
         architecture = "resnet" if built.config.architecture == "residual" else "orig"
@@ -110,20 +119,22 @@ def _refuse_unknown(kwargs: dict[Any, Any]) -> None:
 def _variables(prefix: str, state: dict[Any, Any], depth: int) -> Iterator[tuple[str, np.ndarray]]:
     """Variables of a network, and of those it is made of."""
     if depth > _DEEPEST:
-        raise ValueError("its networks contain one another more deeply than in any StyleGAN2")
-    for item in state.get("variables") or []:
-        if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], Array)):
-            raise ValueError(f"it is damaged (a variable of its network is {shown(item)})")
-        yield prefix + item[0], item[1].values
+        raise ValueError("its networks contain one another more deeply than those of any StyleGAN2")
+    variables = state.get("variables")
+    if not isinstance(variables, list):
+        raise ValueError(f"it is damaged (its variables are {shown(variables)})")
+    for item in variables:
+        name, value = item if isinstance(item, tuple) and len(item) == 2 else (None, None)
+        if not isinstance(name, str) or not isinstance(value, Array | float):
+            raise ValueError(f"it is damaged (its variable {shown(name)} is {shown(value)})")
+        yield prefix + name, value.values if isinstance(value, Array) else np.array(value, np.float32)
     for name, part in _dict(state.get("components"), "components").items():
         if not isinstance(part, TensorFlowNetwork):
             raise ValueError(f"it is damaged (its component {shown(name)} is {shown(part)})")
         yield from _variables(f"{prefix}{name}/", part.state, depth + 1)
 
 
-def _tensors(
-    rules: Mapping[str, tuple[str, _Change]], variables: Iterator[tuple[str, np.ndarray]]
-) -> dict[str, Tensor]:
+def _tensors(rules: _Rules, variables: Iterator[tuple[str, np.ndarray]]) -> dict[str, Tensor]:
     """Variables as tensors of official PyTorch names."""
     tensors: dict[str, Tensor] = {}
     for count, (name, values) in enumerate(variables):
@@ -137,15 +148,15 @@ def _tensors(
         if theirs in tensors:
             raise ValueError(f"it is damaged (two of its variables are {theirs})")
         try:
-            changed = np.ascontiguousarray(change(values), np.float32)
+            changed = np.array(change(values), np.float32, order="C")
         except (ValueError, IndexError, TypeError) as error:
             shape = shown(values.shape)
             raise ValueError(f"its {shown(name)} has the shape {shape}, which is none of such a variable") from error
-        tensors[theirs] = torch.from_numpy(changed.reshape(change(values).shape))
+        tensors[theirs] = torch.from_numpy(changed)
     return tensors
 
 
-def _place(rules: Mapping[str, tuple[str, _Change]], name: str) -> tuple[str, _Change]:
+def _place(rules: _Rules, name: str) -> tuple[str, _Change]:
     for pattern, (theirs, change) in rules.items():
         if found := re.fullmatch(pattern, name):
             if theirs == _NOISE:
@@ -189,11 +200,11 @@ def _plus_one(x: np.ndarray) -> np.ndarray:
     return x + np.float32(1)
 
 
-def _layer(theirs: str, ours: str, weight: _Change) -> dict[str, tuple[str, _Change]]:
+def _layer(theirs: str, ours: str, weight: _Change) -> _Rules:
     return {f"{theirs}/weight": (f"{ours}.weight", weight), f"{theirs}/bias": (f"{ours}.bias", _same)}
 
 
-def _styled(theirs: str, ours: str, weight: _Change) -> dict[str, tuple[str, _Change]]:
+def _styled(theirs: str, ours: str, weight: _Change) -> _Rules:
     return _layer(theirs, ours, weight) | {
         f"{theirs}/mod_weight": (f"{ours}.affine.weight", _dense),
         f"{theirs}/mod_bias": (f"{ours}.affine.bias", _plus_one),

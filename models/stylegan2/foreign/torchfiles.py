@@ -21,7 +21,7 @@ def read(path: Path) -> Converted:
         return rosinality.from_rosinality(contents, size)
     if isinstance(contents, Mapping) and lucidrains_file.KEY in contents:
         return lucidrains_file.from_lucidrains(contents, size, lucidrains_file.read_options(path))
-    names = [str(name)[:40] for name in contents] if isinstance(contents, Mapping) else [type(contents).__name__]
+    names = [repr(name)[:40] for name in contents] if isinstance(contents, Mapping) else [type(contents).__name__]
     more = ", ..." if len(names) > LISTED_AT_MOST else ""
     raise ValueError(
         f"a file of torch.save is read where it holds {rosinality.KEY}, as rosinality's, or {lucidrains_file.KEY}, as "

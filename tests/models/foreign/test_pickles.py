@@ -1,0 +1,291 @@
+"""The reader of pickles against those who write them with intent: every refusal names what was asked for."""
+
+import io
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.stylegan2.foreign.opening import is_foreign, open_foreign
+from models.stylegan2.foreign.pickles import read_pickle, shown
+from models.stylegan2.foreign.records import makers
+from tests.models.foreign import pickled
+from tests.models.foreign.networks import official
+from tests.proofs.damage import damaged  # noqa: F401
+from tests.proofs.mutation import text
+from tests.proofs.watch import nothing_runs
+
+NONE = "which is no part of a known network; nothing of it was run"
+
+
+class Evil:
+    """Calls something when it is read in the usual way."""
+
+    def __init__(self, called: Callable[..., Any] = os.system, *arguments: Any) -> None:
+        self.called, self.arguments = called, arguments or ("touch mark",)
+
+    def __reduce__(self) -> Any:
+        return self.called, self.arguments
+
+
+def call(module: str, name: str, *arguments: bytes) -> bytes:
+    """Instructions that call something with some values."""
+    return f"c{module}\n{name}\n".encode() + b"(" + b"".join(arguments) + b"tR"
+
+
+def program(*parts: bytes) -> bytes:
+    return b"\x80\3" + b"".join(parts) + b"."
+
+
+def refusal(tmp_path: Path, data: bytes) -> str:
+    """The sentence with which a file is refused, while nothing runs."""
+    path = tmp_path / "a.pkl"
+    path.write_bytes(data)
+    assert is_foreign(path)
+    os.chdir(tmp_path)  # where a command would leave its mark
+    with pytest.raises(ValueError) as error, nothing_runs():
+        open_foreign(path)
+    assert sorted(tmp_path.iterdir()) == [path]
+    return str(error.value).removeprefix(f"{path} is refused: ")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def warm(tmp_path_factory):
+    """What our own program imports on the way is imported before anyone watches."""
+    path = pickled.write(tmp_path_factory.mktemp("warm") / "a.pkl", official())
+    open_foreign(path)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_attack_is_one(tmp_path):
+    """Read in the usual way, it leaves its mark."""
+    pickle.loads(pickle.dumps(Evil()))
+    assert Path("mark").exists()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_command_in_place_of_a_network(tmp_path, protocol):
+    assert refusal(tmp_path, pickle.dumps(Evil(), protocol)) == f"it asks for {os.name}.system, {NONE}"
+
+
+def test_a_command_deep_within_a_network(tmp_path):
+    value = official()
+    value["D"]["b8.conv0"].state["padding"] = Evil()
+    assert refusal(tmp_path, pickled.pickled(value)) == f"it asks for {os.name}.system, {NONE}"
+
+
+def second(data: bytes) -> bytes:
+    """A pickle that has another one where the numbers of a tensor are."""
+    return program(call("torch.storage", "_load_from_bytes", b"B" + len(data).to_bytes(4, "little") + data))
+
+
+def test_a_command_in_the_pickle_of_a_tensor(tmp_path):
+    stream = io.BytesIO()
+    torch.save(Evil(), stream, _use_new_zipfile_serialization=False)
+    for data in (stream.getvalue(), pickle.dumps(Evil())):
+        assert refusal(tmp_path, second(data)) == f"it asks for {os.name}.system, {NONE}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["builtins eval", "builtins getattr", "torch load", "dill._dill _create_code", "numpy load", "os system", "a b.c"],
+)
+def test_names_that_are_unknown(tmp_path, name):
+    module, attribute = name.split()
+    data = program(call(module, attribute, text("1 + 1")))
+    assert refusal(tmp_path, data) == f"it asks for {module}.{attribute}, {NONE}"
+    data = b"\x80\4" + text(module) + text(attribute) + b"\x93)R."
+    assert refusal(tmp_path, data) == f"it asks for {module}.{attribute}, {NONE}"
+
+
+def test_names_that_are_no_names(tmp_path):
+    assert refusal(tmp_path, b"\x80\4K\5K\6\x93.") == f"it asks for 5.6, {NONE}"
+    data = b"\x80\4" + text("os\n\x1b[2J" + 200 * "x") + text("system") + b"\x93."
+    assert refusal(tmp_path, data) == f"it asks for os??[2J{93 * 'x'}, {NONE}"
+
+
+@pytest.mark.parametrize(
+    "instruction, code",
+    [
+        ("PERSID", b"Pabc\n"),
+        ("BINPERSID", b"K\1Q"),
+        ("EXT1", b"\x82\1"),
+        ("INST", b"(ios\nsystem\n"),
+        ("OBJ", b"(cnumpy\ndtype\no"),
+        ("NEWOBJ_EX", b"cnumpy\ndtype\n)}\x92"),
+        ("DUP", b"N2"),
+        ("LONG4", b"\x8b\4\0\0\0aaaa"),
+        ("BYTEARRAY8", b"\x96" + bytes(8)),
+        ("NEXT_BUFFER", b"\x97"),
+    ],
+)
+def test_instructions_that_networks_do_not_have(tmp_path, instruction, code):
+    assert refusal(tmp_path, program(code)) == (
+        f"its pickle has the instruction {instruction}, which those of networks do not"
+    )
+
+
+def test_what_is_named_cannot_be_altered(tmp_path):
+    """As `set.update = os.system` would be."""
+    data = program(b"cbuiltins\nset\n", b"}", text("make"), b"K\1s", b"b")
+    assert refusal(tmp_path, data) == (
+        "it is damaged (its pickle has a Name where it needs something that can be given a state)"
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"\x8e" + (2**62).to_bytes(8, "little") + b"abc",  # bytes, of that length
+        b"\x8d" + (2**62).to_bytes(8, "little") + b"abc",  # text
+        b"\x8b" + (2**31 - 1).to_bytes(4, "little") + b"abc",  # a number
+        b"B\xff\xff\xff\xffabc",
+        b"X\xff\xff\xff\xffabc",
+    ],
+)
+def test_lengths_that_are_not_there(tmp_path, code):
+    assert refusal(tmp_path, program(code)) == "it is cut short or damaged (after 1 instructions of its pickle)"
+
+
+def test_places_that_are_far_away_cost_nothing(tmp_path):
+    data = program(b"]r\xff\xff\xff\xff", b"0j\xff\xff\xff\xff")
+    assert refusal(tmp_path, data) == "it holds [] without any of the networks G, D and G_ema"
+    assert refusal(tmp_path, b"\x80\4\x95" + 8 * b"\xff" + b"N.") == (
+        "it holds None without any of the networks G, D and G_ema"
+    )
+
+
+def test_depth_and_number(tmp_path):
+    deep = "its pickle has more than 10,000 things open at once, which no network needs"
+    assert refusal(tmp_path, program(b"]" * 20_000 + b"a" * 19_999)) == deep
+    assert refusal(tmp_path, program(b"(" * 20_000)) == deep
+    with pytest.raises(ValueError, match="its pickle has more than 1,000 instructions, and no network needs as many"):
+        read_pickle(io.BytesIO(program(b"N0" * 1000)), {}, most=1000)
+
+
+def test_something_that_contains_itself(tmp_path):
+    data = program(b"}q\0", text("G_ema"), b"h\0s")
+    assert refusal(tmp_path, data) == "it holds a dict without any of the networks G, D and G_ema"
+    value = official()
+    value["G_ema"].state["_init_kwargs"]["mapping_kwargs"] = kwargs = pickled.EasyDict()
+    kwargs["mapping_kwargs"] = kwargs
+    assert refusal(tmp_path, pickled.pickled({"G_ema": value["G_ema"]})) == (
+        "its options contain one another more deeply than those of any StyleGAN2"
+    )
+
+
+@pytest.mark.parametrize("key", [2**61 - 1, -(2**31), 1.5, (1, 2), b"x"])
+def test_keys_that_would_make_a_dict_slow(tmp_path, key):
+    assert refusal(tmp_path, pickle.dumps({"G": {key: 1}}, 4)) == (
+        f"its pickle uses {shown(key)} as a key, which those of networks do not"
+    )
+    assert "as a key" in refusal(tmp_path, pickle.dumps({"G": {key}}, 2))
+
+
+def tensor(count: int, size: bytes, stride: bytes, claimed: int | None = None) -> bytes:
+    """A pickle of a tensor of some numbers."""
+    stream = io.BytesIO()
+    torch.save(torch.zeros(count).storage(), stream, _use_new_zipfile_serialization=False)
+    data = stream.getvalue()
+    if claimed is not None:
+        number, other = (pickle.dumps(value, 2)[2:-1] for value in (count, claimed))
+        assert data.count(b"cpu" + b"q\3" + number) == 1
+        data = data.replace(b"cpu" + b"q\3" + number, b"cpu" + b"q\3" + other)
+    numbers = call("torch.storage", "_load_from_bytes", b"B" + len(data).to_bytes(4, "little") + data)
+    return program(call("torch._utils", "_rebuild_tensor_v2", numbers, b"K\0", size, stride, b"\x89", b"N"))
+
+
+def number(value: int) -> bytes:
+    return pickle.dumps(value, 2)[2:-1]
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
+def test_gigantic_tensors(tmp_path):
+    huge = number(2**40)
+    assert refusal(tmp_path, tensor(300, huge + b"\x85", b"K\0\x85")) == (
+        "it has a tensor of shape (1099511627776,) that uses numbers more than once, or leaves some out"
+    )
+    assert refusal(tmp_path, tensor(300, huge + b"\x85", b"K\1\x85")) == (
+        "it is damaged (a tensor of shape (1099511627776,) has only 300 numbers)"
+    )
+    assert refusal(tmp_path, tensor(300, huge + huge + b"\x86", huge + b"K\1\x86")) == (
+        "it is damaged (a tensor of shape (1099511627776, 1099511627776) has only 300 numbers)"
+    )
+    assert refusal(tmp_path, tensor(300, number(2**70) + b"\x85", b"K\1\x85")) == (
+        "it is damaged (a tensor is not made of numbers)"
+    )
+    assert refusal(tmp_path, tensor(300, b"K\5\x85", b"K\1\x85", claimed=2**50)) == (
+        "it is damaged (a tensor claims 1,125,899,906,842,624 numbers, which are not there)"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
+def test_the_same_bytes_over_and_over(tmp_path):
+    """Ten thousand tensors of one string of bytes would need more memory than there is."""
+    sentence = "it makes more of its bytes than there are, by using some many times"
+    stream = io.BytesIO()
+    torch.save(torch.zeros(10_000).storage(), stream, _use_new_zipfile_serialization=False)
+    data = stream.getvalue()
+    again = call("torch.storage", "_load_from_bytes", b"h\0") + b"0"
+    once = b"B" + len(data).to_bytes(4, "little") + data + b"q\0"
+    assert refusal(tmp_path, program(once, again * 10_000)) == sentence
+    again = call("_codecs", "encode", b"h\0", text("latin1")) + b"0"
+    assert refusal(tmp_path, program(text("x" * 100_000), b"q\0", again * 10_000)) == sentence
+
+
+@pytest.mark.parametrize(
+    "data, sentence",
+    [
+        (b"\x80\3.", "it is damaged (its pickle takes more than it has)"),
+        (b"\x80\3e.", "it is damaged (its pickle takes more than it has)"),
+        (b"\x80\3NN.", "it is damaged (something is left over at the end of its pickle)"),
+        (b"\x80\3h\1.", "it is damaged (its pickle takes what it has not kept)"),
+        (b"\x80\3NNa.", "it is damaged (its pickle has None where it needs a list)"),
+        (b"\x80\3}(Nu.", "it is damaged (a key of its pickle has no value)"),
+        (b"\x80\3ccollections\nOrderedDict\nK\1\x85R.", "it is damaged (OrderedDict is called with something else)"),
+        (b"\x80\3cnumpy\nndarray\n)R.", "it is damaged (it calls what it should only name)"),
+        (b"\x80\3cnumpy\ndtype\nX\2\0\0\0O8\x85R.", "it has numbers of the type 'O8', which networks do not"),
+        (b"\x80\3X\1\0\0\0\xff.", "it is cut short or damaged (after 1 instructions of its pickle)"),
+        (b"\x80\3\x80\7N.", "its pickle is of protocol 7, and those of networks are of 2 to 5"),
+        (b"\x80\3\xff.", "it is cut short or damaged (after 1 instructions of its pickle)"),
+    ],
+)
+def test_damaged_pickles(tmp_path, data, sentence):
+    assert refusal(tmp_path, data) == sentence
+
+
+def test_files_that_are_cut_short(tmp_path):
+    data = pickled.pickled(official())
+    for length in range(2, len(data), len(data) // 15):
+        sentence = refusal(tmp_path, data[:length])
+        assert sentence.startswith(("it is cut short or damaged (after ", "it is damaged (its pickle has no end")), (
+            length
+        )
+
+
+def test_every_name_that_is_accepted_makes_plain_data():
+    """None of them is a class or a function of a library, which a pickle could go on from."""
+    for (module, name), make in makers(100).items():
+        assert make.__module__.startswith("models.stylegan2.foreign"), (module, name)
+
+
+def test_files_that_are_none_of_this(tmp_path):
+    for data in (b"", b"\x80", b"GIF89a", b"PK\3\4", b"{}", b"\x80\x09.", b"hello world", b"(hello)"):
+        path = tmp_path / "a.pkl"
+        path.write_bytes(data)
+        assert not is_foreign(path) or data.startswith(b"PK")
+    assert not is_foreign(tmp_path) and not is_foreign(tmp_path / "missing.pkl")
+    (tmp_path / "a.pkl").write_bytes(b"hello")
+    with pytest.raises(ValueError) as error:
+        open_foreign(tmp_path / "a.pkl")
+    assert str(error.value) == (
+        f"{tmp_path / 'a.pkl'} is of no program that is read here: give a network-….safetensors file"
+    )

@@ -1,0 +1,156 @@
+"""Official TensorFlow pickles: equal to the recorded numbers once their orders are undone, and refused otherwise."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.families import read_network
+from models.stylegan2.foreign.opening import open_foreign
+from tests.models.foreign import pickled
+from tests.models.foreign.pickled import Module, Network
+from tests.reference.comparison import FORWARD, compare_forward
+from tests.reference.official import load_case, official_tensors
+
+
+def official(case: str = "rgb16", **kwargs: Any) -> tuple[Network, Network, Network]:
+    return pickled.tensorflow_networks(official_tensors(case, "G"), official_tensors(case, "D"), **kwargs)
+
+
+@pytest.mark.parametrize("case, protocol", [("rgb16", 2), ("rgb16", 4), ("labels32", 3)])
+def test_equality_with_recorded_numbers(tmp_path, monkeypatch, case, protocol):
+    mark = tmp_path / "mark"
+    monkeypatch.setattr(Module, "source", f"open({str(mark)!r}, 'w').close()")
+    kwargs = {"resolution": 32 if case == "labels32" else 16, "fmap_base": 8192, "mbstd_group_size": 4}
+    path = pickled.write(tmp_path / "a.pkl", official(case, **kwargs), protocol)
+    file = read_network(path)
+    recorded = load_case(case)
+    recorded.G, recorded.D = file.part("G_ema"), file.part("D")
+    made = compare_forward(recorded)
+    assert len(made.errors) == 8 and made.worst()[0] < FORWARD, made.worst()
+    assert file.parts == ["G_ema", "G", "D"] and not mark.exists()
+    for name, tensor in file.part("G").state_dict().items():
+        assert torch.equal(tensor, recorded.G.state_dict()[name]), name
+
+
+def test_names_are_those_of_the_format():
+    """A few of them, spelled out, so that reader and writer are not wrong in the same way."""
+    tensors = {
+        "synthesis.b4.conv1.affine.bias": "synthesis/4x4/Conv/mod_bias",
+        "synthesis.b8.conv0.weight": "synthesis/8x8/Conv0_up/weight",
+        "synthesis.b8.conv1.affine.weight": "synthesis/8x8/Conv1/mod_weight",
+        "synthesis.b16.torgb.weight": "synthesis/16x16/ToRGB/weight",
+        "synthesis.b4.conv1.noise_const": "synthesis/noise0",
+        "synthesis.b8.conv0.noise_const": "synthesis/noise1",
+        "synthesis.b8.conv1.noise_const": "synthesis/noise2",
+        "synthesis.b16.conv0.noise_const": "synthesis/noise3",
+        "mapping.fc1.weight": "mapping/Dense1/weight",
+        "mapping.w_avg": "dlatent_avg",
+    }
+    G = official_tensors("rgb16", "G")
+    for theirs, name in tensors.items():
+        assert pickled._variable(theirs, G[theirs].numpy())[0] == name
+    D = official_tensors("rgb16", "D")
+    for theirs, name in {
+        "b16.fromrgb.weight": "16x16/FromRGB/weight",
+        "b16.conv1.bias": "16x16/Conv1_down/bias",
+        "b8.skip.weight": "8x8/Skip/weight",
+        "b4.conv.weight": "4x4/Conv/weight",
+        "b4.fc.weight": "4x4/Dense0/weight",
+        "b4.out.bias": "Output/bias",
+    }.items():
+        assert pickled._variable(theirs, D[theirs].numpy())[0] == name
+    name, x = pickled._variable("synthesis.b8.conv0.weight", np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3))
+    assert x.shape == (3, 3, 1, 1) and x.flatten().tolist() == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+
+
+def test_what_is_known_of_the_file(tmp_path):
+    kwargs = {
+        "fmap_base": 256,
+        "fmap_max": 32,
+        "conv_clamp": 256,
+        "mbstd_group_size": 8,
+        "resample_kernel": [1, 3, 3, 1],
+    }
+    kwargs |= {"randomize_noise": True, "label_size": 0, "unheard_of": None}
+    metadata, _ = open_foreign(pickled.write(tmp_path / "a.pkl", official(**kwargs)))
+    assert metadata["source"] == {
+        "format": "TensorFlow pickle",
+        "file": "a.pkl",
+        "source_sha256": [hashlib.sha256(Module.source.encode()).hexdigest()],
+    }
+    for name in ("generator", "discriminator"):
+        assert metadata[name]["channel_base"] == 512 and metadata[name]["channel_max"] == 32
+        assert metadata[name]["clamp"] == 256
+    assert metadata["discriminator"]["mbstd_group"] == 8 and metadata["generator"]["z_dim"] == 32
+
+
+def set_kwarg(name: str, value: Any) -> Callable[[Any], None]:
+    return lambda networks: networks[2].state["static_kwargs"].update({name: value})
+
+
+def set_variable(name: str, value: Any) -> Callable[[Any], None]:
+    def change(networks: Any) -> None:
+        variables = dict(networks[1].state["variables"]) | {name: value}
+        networks[1].state["variables"] = list(variables.items())
+
+    return change
+
+
+def circle() -> Network:
+    network = Network(variables=[], components={})
+    network.state["components"]["x"] = network
+    return network
+
+
+NUMBERS = np.zeros([2, 2], np.float32)
+REFUSED: list[tuple[Callable[[Any], Any], str]] = [
+    (
+        lambda networks: networks[2].state.update(version=3),
+        "its G_ema is of version 3, and those of StyleGAN2 begin with 4: networks of the first StyleGAN are not read",
+    ),
+    (set_kwarg("use_wings", True), "its network was made with the option 'use_wings', which StyleGAN2 does not have"),
+    (set_kwarg("mapping_lrmul", 1), "its G_ema has the mapping_lrmul 1, and only 0.01 is known here"),
+    (set_kwarg("architecture", "orig"), "its G_ema has the architecture 'orig', and only 'skip' is known here"),
+    (
+        set_kwarg("resample_kernel", [1, 1]),
+        "its G_ema has the resample_kernel [1, 1], and only [1, 3, 3, 1] is known here",
+    ),
+    (set_kwarg("resolution", 99), "the resolution of its G_ema is said to be 99, but its tensors have 16"),
+    (set_variable("16x16/Eye/weight", NUMBERS), "its variable '16x16/Eye/weight' has no place in StyleGAN2"),
+    (
+        set_variable("16x16/Conv0/weight", NUMBERS),
+        "its '16x16/Conv0/weight' has the shape (2, 2), which is none of such a variable",
+    ),
+    (set_variable("16x16/Conv0/bias", "3"), "it is damaged (its variable '16x16/Conv0/bias' is '3')"),
+    (
+        set_variable("16x16/ToRGB_lod2/weight", NUMBERS),
+        "its generator is of the architecture 'orig', and only 'skip' is known here",
+    ),
+    (
+        lambda networks: networks[1].state["variables"].append(("16x16/Conv0/bias", NUMBERS)),
+        "it is damaged (two of its variables are b16.conv0.bias)",
+    ),
+    (
+        lambda networks: networks[2].state["components"].update(mapping=3),
+        "it is damaged (its component 'mapping' is 3)",
+    ),
+    (
+        lambda networks: networks[2].state["components"].update(mapping=circle()),
+        "its networks contain one another more deeply than those of any StyleGAN2",
+    ),
+    (lambda networks: networks[2].state.update(static_kwargs=3), "it is damaged (its static_kwargs is 3)"),
+]
+
+
+@pytest.mark.parametrize("damage, sentence", REFUSED, ids=str)
+def test_refusals(tmp_path, damage, sentence):
+    networks = official()
+    damage(networks)
+    path = pickled.write(tmp_path / "a.pkl", networks)
+    with pytest.raises(ValueError) as error:
+        open_foreign(path)
+    assert str(error.value) == f"{path} is refused: {sentence}"
