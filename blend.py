@@ -39,15 +39,17 @@ ROWS = ("A", "blend", "B")
 @click.command(cls=Command, epilog=EXAMPLES)
 @option(
     "--network",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
+    metavar="PLACE",
     required=True,
     group="Networks",
-    help="A, which gives the low resolutions: a network-….safetensors file, or a run folder",
+    help="A, which gives the low resolutions: whatever the other scripts take as --network",
 )
 @option(
     "--with",
     "other",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
+    metavar="PLACE",
     required=True,
     group="Networks",
     help="B, which gives the high resolutions",
@@ -85,7 +87,7 @@ ROWS = ("A", "blend", "B")
     group="Output",
     help="where the pictures are computed",
 )
-def main(network: Path, other: Path, out: Path, seeds: list[int], psi: float, device: str, **how: Any) -> None:
+def main(network: str, other: str, out: Path, seeds: list[int], psi: float, device: str, **how: Any) -> None:
     """Blend two networks, of which one was trained from the other, by resolution (Pinkney and Adler 2020).
 
     A gives what low resolutions decide, pose and shapes, and B what high ones do, textures and colours. The averaged
@@ -95,6 +97,8 @@ def main(network: Path, other: Path, out: Path, seeds: list[int], psi: float, de
     _check_out(out)
     where = resolve_device(device)
     a, b = read_network(network), read_network(other)
+    a.check_stylegan2("--network")
+    b.check_stylegan2("--with")
     _check_parents(out, a, b)
     A, B = _generator(a), _generator(b)
     shares = _shares(A.config, how)
@@ -137,7 +141,7 @@ def _check_out(out: Path) -> None:
 
 def _check_parents(out: Path, a: NetworkFile, b: NetworkFile) -> None:
     if a.path.samefile(b.path):
-        raise ValueError(f"--network and --with are the same network, {a.path}: name another one")
+        raise ValueError(f"--network and --with are the same network, {a}: name another one")
     for flag, file in (("--network", a), ("--with", b)):
         if out.exists() and out.samefile(file.path):
             raise ValueError(f"--out {out} is the file of {flag}, which would be lost: choose another name")
@@ -185,7 +189,7 @@ def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
     for name, file in (("A", a), ("B", b)):
         others = [part for part in file.parts if part != "G_ema"]
         left = f"; its {' and '.join(others)} are left out" if others else ""
-        say(f"{name}: G_ema of {file.path}{left}")
+        say(f"{name}: G_ema of {file}{left}")
     if likeness < blending.STRANGERS:
         say(
             f"warning: as it seems, neither of them was trained from the other (likeness {likeness:.2f}), and such "
@@ -197,7 +201,7 @@ def _about(file: NetworkFile) -> dict[str, Any]:
     """What identifies a network file."""
     with file.path.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return {"path": str(file.path), "sha256": digest, "kimg": file.metadata.get("kimg")}
+    return {"path": str(file), "sha256": digest, "kimg": file.metadata.get("kimg")}
 
 
 def _pictures(networks: list[Generator], seeds: list[int], psi: float) -> Image.Image:
