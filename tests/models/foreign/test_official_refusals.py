@@ -1,0 +1,262 @@
+"""Official PyTorch pickles that hold something else than networks that can be built here: what differs is named."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.families import read_network
+from models.stylegan2.foreign.opening import open_foreign
+from tests.models.foreign import pickled
+from tests.models.foreign.networks import generator_tensors, official
+from tests.models.foreign.pickled import Module
+
+Damage = Callable[[Module, Module], object]  # what to do to G_ema and D
+
+REFUSED: dict[str, tuple[Damage, str]] = {}
+
+
+def refused(sentence: str) -> Callable[[Damage], Damage]:
+    def keep(damage: Damage) -> Damage:
+        REFUSED[damage.__name__] = damage, sentence
+        return damage
+
+    return keep
+
+
+def parameters(module: Module, path: str) -> dict[str, Any]:
+    return module[path].state["_parameters"]
+
+
+@refused("its generator is of the architecture 'resnet', and only 'skip' is known here")
+def resnet(G, D):
+    G["synthesis.b8"].state["_modules"]["skip"] = skip = Module("Conv2dLayer", {})
+    skip.state["_parameters"]["weight"] = torch.nn.Parameter(torch.zeros(4, 8, 1, 1))
+
+
+@refused("its generator is of the architecture 'orig', and only 'skip' is known here")
+def orig(G, D):
+    del G["synthesis.b4"].state["_modules"]["torgb"]
+
+
+@refused(
+    "its discriminator is of the architecture 'skip', and only 'resnet' and 'orig' are known here: "
+    "use a file of the generator alone"
+)
+def skip(G, D):
+    D["b4"].state["_modules"]["fromrgb"] = D["b8.fromrgb"]
+
+
+@refused("its b4 has the architecture 'skip', and only 'resnet' is known here")
+def architecture(G, D):
+    D["b4"].state["architecture"] = "skip"
+
+
+@refused("its discriminator has 2 maps of the minibatch's standard deviation, and only one is known here")
+def features(G, D):
+    parameters(D, "b4.conv")["weight"] = torch.zeros(8, 10, 3, 3)
+
+
+@refused("its b4.mbstd has the num_channels 2, and only 1 is known here")
+def channels(G, D):
+    D["b4.mbstd"].state["num_channels"] = 2
+
+
+@refused("it is damaged (its mbstd_group_size is 'all')")
+def group(G, D):
+    D["b4.mbstd"].state["group_size"] = "all"
+
+
+@refused(
+    "it is a StyleGAN3 network of the configuration stylegan3-t: only StyleGAN3 networks of the configuration "
+    "stylegan2 can be read here"
+)
+def stylegan3(G, D):
+    layers = G["synthesis"].state["_modules"]
+    layers["input"] = Module("SynthesisInput", {})
+    layers["L0_36_8"] = Module("SynthesisLayer", {})
+    layers["L0_36_8"].state["_parameters"]["weight"] = torch.zeros(8, 8, 3, 3)
+
+
+@refused("its module 'synthesis.stem' is of the class 'SuperresGenerator', which StyleGAN2 does not have")
+def another_class(G, D):
+    G["synthesis"].state["_modules"]["stem"] = Module("SuperresGenerator", {})
+
+
+@refused("its module 'mapping.fc0' is a dict, which StyleGAN2 does not have")
+def no_module(G, D):
+    G["mapping"].state["_modules"]["fc0"] = {}
+
+
+@refused("its network was made with the option 'cbase', which StyleGAN2 does not have")
+def option(G, D):
+    G.state["_init_kwargs"]["cbase"] = 2
+
+
+@refused("its layers are limited differently (conv_clamp 0 and 256), and only one limit is known here")
+def clamps(G, D):
+    G["synthesis.b8.conv0"].state["conv_clamp"] = 256
+
+
+@refused("it is damaged (its conv_clamp is -1)")
+def clamp(G, D):
+    G["synthesis.b8.conv0"].state["conv_clamp"] = -1
+
+
+@refused("the num_ws of its generator is said to be 14, but its tensors have 4")
+def number_of_w(G, D):
+    G.state["num_ws"] = 14
+
+
+@refused("the img_resolution of its discriminator is said to be 16, but its tensors have 8")
+def resolution(G, D):
+    D.state["_init_kwargs"]["img_resolution"] = 16
+
+
+@refused("its synthesis.b8.conv1 has the activation 'relu', and only 'lrelu' is known here")
+def activation(G, D):
+    G["synthesis.b8.conv1"].state["activation"] = "relu"
+
+
+@refused("its synthesis.b8.conv1 has the use_noise False, and only True is known here")
+def no_noise(G, D):
+    G["synthesis.b8.conv1"].state["use_noise"] = False
+
+
+@refused("its mapping.fc0 has the bias_gain 1, and only 0.01 is known here")
+def rate(G, D):
+    G["mapping.fc0"].state["bias_gain"] = 1
+
+
+@refused("its b8.conv0 has the weight_gain 'x', and only 0.166667 is known here")
+def gain(G, D):
+    D["b8.conv0"].state["weight_gain"] = "x"
+
+
+@refused("its synthesis.b8.conv0.resample_filter is another than that of (1, 3, 3, 1), and only that is known here")
+def another_filter(G, D):
+    G["synthesis.b8.conv0"].state["_buffers"]["resample_filter"] = torch.ones(4, 4) / 16
+
+
+@refused("1 tensors are missing, the first is synthesis.b8.conv0.affine.bias")
+def missing(G, D):
+    del parameters(G, "synthesis.b8.conv0.affine")["bias"]
+
+
+@refused("1 tensors have no place in this network, the first is synthesis.b8.conv0.scale")
+def left_over(G, D):
+    parameters(G, "synthesis.b8.conv0")["scale"] = torch.zeros(4)
+
+
+@refused("its synthesis.b8.conv0.affine.bias has the shape (3,), and the other tensors ask for (8,)")
+def shape(G, D):
+    parameters(G, "synthesis.b8.conv0.affine")["bias"] = torch.zeros(3)
+
+
+@refused(f"1 tensors have no place in this network, the first is b8.a??b{339 * 'x'}")
+def strange_name(G, D):
+    parameters(D, "b8")["a\n\x1bb" + 2000 * "x"] = torch.zeros(4)
+
+
+@refused("its synthesis.b8.conv1.weight has the shape (4,), and not 4 dimensions")
+def dimensions(G, D):
+    parameters(G, "synthesis.b8.conv1")["weight"] = torch.zeros(4)
+
+
+@refused("it has no tensor mapping.w_avg, which every StyleGAN2 has")
+def no_average(G, D):
+    del G["mapping"].state["_buffers"]["w_avg"]
+
+
+@refused("its mapping.fc0.bias is of torch.int64, and networks are of floating-point numbers")
+def whole_numbers(G, D):
+    parameters(G, "mapping.fc0")["bias"] = torch.zeros(4, dtype=torch.int64)
+
+
+@refused("it is damaged (its tensor 'mapping.fc0.bias' is 3)")
+def no_tensor(G, D):
+    parameters(G, "mapping.fc0")["bias"] = 3
+
+
+@refused("it has blocks for 4, 8, 32, and those of StyleGAN2 are for 4, 8, 16, ... pixels")
+def sizes(G, D):
+    G["synthesis"].state["_modules"]["b32"] = G["synthesis.b8"]
+
+
+@refused(
+    "its layers are 8, 9 wide at 4, 8 pixels, and only widths that halve as the size doubles, up to a largest one, "
+    "are known here"
+)
+def widths(G, D):
+    parameters(G, "synthesis.b8.conv1")["weight"] = torch.zeros(9, 9, 3, 3)
+
+
+@refused("its modules are more, or contain one another more deeply, than those of any StyleGAN2")
+def circle(G, D):
+    G["mapping"].state["_modules"]["fc0"] = G
+
+
+@refused("it is damaged (its 'mapping _modules' is 5)")
+def modules(G, D):
+    G["mapping"].state["_modules"] = 5
+
+
+@refused("its network cannot be built here: mapping_layers: Input should be less than or equal to 32")
+def too_many_layers(G, D):
+    for i in range(1, 33):
+        G["mapping"].state["_modules"][f"fc{i}"] = G["mapping.fc0"]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusals(tmp_path, name):
+    value = official()
+    damage, sentence = REFUSED[name]
+    damage(value["G_ema"], value["D"])
+    path = pickled.write(tmp_path / "a.pkl", {"D": value["D"], "G_ema": value["G_ema"]})
+    with pytest.raises(ValueError) as error:
+        read_network(path)
+    assert str(error.value) == f"{path} is refused: {sentence}"
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ValueError) as error:
+        open_foreign(path)
+    return str(error.value).removeprefix(f"{path} is refused: ")
+
+
+def test_files_without_networks(tmp_path):
+    path = tmp_path / "a.pkl"
+    for value, what in (({"a": 1}, "a dict"), ([], "[]"), (5, "5")):
+        pickled.write(path, value)
+        assert refusal(path) == f"it holds {what} without any of the networks G, D and G_ema"
+    pickled.write(path, {"G_ema": official()["G_ema"], "D": 3})
+    assert refusal(path) == "its D is 3 and no network"
+    pickled.write(path, (1, 2, 3))
+    assert refusal(path) == "it holds 1, 2, 3, and not the three networks of a TensorFlow pickle"
+    path.write_bytes(path.read_bytes() + b"more")
+    assert refusal(path) == "it is damaged (4 bytes follow the end of its pickle)"
+
+
+def test_numbers_used_many_times_over(tmp_path):
+    """All convolutions share one tensor, so that the network is larger than the file."""
+    tensors = generator_tensors(height=64, width=64, channel_base=2048, channel_max=32)
+    shared = torch.nn.Parameter(torch.zeros(32, 32, 3, 3))
+    G = pickled.generator(tensors)
+    for name, tensor in tensors.items():
+        if tensor.shape == shared.shape:
+            parameters(G, name.removesuffix(".weight"))["weight"] = shared
+    path = pickled.write(tmp_path / "a.pkl", G)
+    assert re.fullmatch(
+        r"its G_ema has tensors of [\d,]+ bytes, more than the file, by using some many times", refusal(path)
+    )
+
+
+def test_too_large_a_file_is_refused_unread(tmp_path):
+    path = tmp_path / "a.pkl"
+    with path.open("wb") as file:
+        file.write(b"\x80\4")
+        file.truncate(5 * 2**30)  # takes no room
+    assert refusal(path) == "it has 5.0 GiB, and files of networks have at most 4"
