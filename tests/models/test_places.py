@@ -129,7 +129,10 @@ class Hub(types.ModuleType):
         self.errors.LocalEntryNotFoundError = type("LocalEntryNotFoundError", (self.errors.EntryNotFoundError,), {})
         for file in files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            save_tiny(folder / file)
+            if file.endswith(".json"):
+                (folder / file).write_text("{}")
+            else:
+                save_tiny(folder / file)
 
     def hf_hub_download(self, repository: str, file: str, revision: str | None = None) -> str:
         self.asked.append((repository, file, revision))

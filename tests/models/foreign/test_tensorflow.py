@@ -146,7 +146,7 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize("damage, sentence", REFUSED, ids=str)
+@pytest.mark.parametrize("damage, sentence", REFUSED, ids=[sentence for _, sentence in REFUSED])
 def test_refusals(tmp_path, damage, sentence):
     networks = official()
     damage(networks)
