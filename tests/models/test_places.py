@@ -2,6 +2,7 @@ import hashlib
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,8 +124,9 @@ class Hub(types.ModuleType):
 
     def __init__(self, folder: Path, *files: str, online: bool = True) -> None:
         super().__init__("huggingface_hub")
-        self.folder, self.online, self.asked = folder, online, []
-        self.errors = types.ModuleType("huggingface_hub.errors")
+        self.folder, self.online = folder, online
+        self.asked: list[tuple[str, str, str | None]] = []
+        self.errors: Any = types.ModuleType("huggingface_hub.errors")
         self.errors.EntryNotFoundError = type("EntryNotFoundError", (Exception,), {})
         self.errors.LocalEntryNotFoundError = type("LocalEntryNotFoundError", (self.errors.EntryNotFoundError,), {})
         for file in files:
