@@ -1,6 +1,6 @@
 """convert.py to graphs: they compute what the network computes, for any batch, and where this project is not.
 
-Recording a graph takes seconds: each is recorded once, and written both as ONNX and as a program of torch.
+Recording a graph takes seconds, so there are two: the halves of a generator in ONNX, and a whole one for torch.
 """
 
 import json
@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnxruntime
 import torch
@@ -16,21 +15,11 @@ from click.testing import CliRunner
 
 import convert
 from models.families import load_network
-from models.stylegan2.exports.onnx import save_onnx
-from models.stylegan2.exports.program import save_program
-from sampling import formats
 from tests.networks import save_tiny
 
 SIZE = {"height": 8, "width": 12, "channel_max": 8}  # one doubling, of 4 x 6
 NOISE = 4 * 6 + 2 * 8 * 12  # pixels of all layers
 CASES = ((1, 1.0), (3, 0.5), (4, -0.3))  # batch and psi
-
-
-def recordings(monkeypatch, name):
-    """What goes through `save_onnx` or `save_program` from now on."""
-    seen, save = [], getattr(formats, name)
-    monkeypatch.setattr(formats, name, lambda path, recording: [seen.append(recording), save(path, recording)][1])
-    return seen
 
 
 def converted(*arguments):
@@ -56,10 +45,6 @@ def opened_onnx(path):
     return run
 
 
-def opened_program(path, extra=None):
-    return torch.export.load(path, extra_files=extra).module()
-
-
 def equal(found, wanted):
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
 
@@ -75,86 +60,84 @@ def with_noise(G, z, c, psi, noise):
     return torch.cat(images)
 
 
-def holds_nothing_of(path, *words):
+def holds_nothing_of_this_machine(path):
     contents = path.read_bytes()
+    words = (b"custom_ops", b"models/stylegan2", b"def forward", str(Path.cwd()).encode())
     assert not [word for word in words if word in contents]
 
 
-def test_a_whole_generator(tmp_path, monkeypatch):
-    """RGB with classes, noise as an input, of which psi truncates two layers: as ONNX, then as a program of torch."""
+def test_mapping_and_synthesis_in_onnx(tmp_path, monkeypatch):
+    """RGB with classes, noise as an input, of which psi truncates two layers."""
     monkeypatch.chdir(tmp_path)
-    seen = recordings(monkeypatch, "save_onnx")
     network = save_tiny(Path("a.safetensors"), **SIZE, classes=2, class_names=("cat", "dog"))
-    lines = converted("--source", network, "--dest", "g.onnx", "--noise-mode", "random", "--psi-cutoff", 2)
-    difference = float(lines[-1].removeprefix("wrote g.onnx: z, c, psi, noise -> images, ").split()[0])
-    assert len(lines) == 1 and difference < 1e-5
-    assert sorted(path.name for path in Path().iterdir()) == ["a.safetensors", "g.onnx", "g.onnx.json"]
-    assert save_program(Path("g.pt2"), *seen) < 1e-5
+    asked = ["--split", "--noise-mode", "random", "--psi-cutoff", 2]
+    lines = converted("--source", network, "--dest", "g.onnx", *asked)
+    starts = ("wrote g-mapping.onnx: z, c, psi -> ws, ", "wrote g-synthesis.onnx: ws, noise -> images, ")
+    for line, start in zip(lines, starts, strict=True):
+        assert float(line.removeprefix(start).split()[0]) < 1e-5
+    files = ["a.safetensors", "g-mapping.onnx", "g-synthesis.onnx", "g.onnx.json"]
+    assert sorted(path.name for path in Path().iterdir()) == files
 
-    G, extra = load_network(network), {"stylegan2.json": ""}
-    graphs = [opened_onnx("g.onnx"), opened_program("g.pt2", extra)]
+    G = load_network(network)
+    mapping, synthesis = opened_onnx("g-mapping.onnx"), opened_onnx("g-synthesis.onnx")
     for batch, psi in CASES:
         z, noise = torch.randn(batch, 8), torch.randn(batch, NOISE)
         c = torch.eye(2)[torch.arange(batch) % 2]
-        wanted = with_noise(G, z, c, psi, noise)
-        for graph in graphs:
-            equal(graph(z=z, c=c, psi=torch.tensor(psi), noise=noise), wanted)
+        ws = mapping(z=z, c=c, psi=torch.tensor(psi))
+        equal(ws, G.ws(z, c, psi, 2))
+        equal(synthesis(ws=ws, noise=noise), with_noise(G, z, c, psi, noise))
 
-    for path in (Path("g.onnx"), Path("g.pt2")):
-        holds_nothing_of(path, b"custom_ops", b"models/stylegan2", b"def forward", str(tmp_path).encode())
-    check_what_they_say(json.loads(extra["stylegan2.json"]))
+    inputs = {"z": ["N", 8], "c": ["N", 2], "psi": []}
+    check_what_it_says("g-mapping.onnx", inputs, {"ws": ["N", 4, 8]})
+    check_what_it_says("g-synthesis.onnx", {"ws": ["N", 4, 8], "noise": ["N", NOISE]}, {"images": ["N", 3, 8, 12]})
     alone(
         """
 import numpy as np, onnxruntime, sys
-session = onnxruntime.InferenceSession("g.onnx")
+mapping, synthesis = (onnxruntime.InferenceSession(f"g-{half}.onnx") for half in ("mapping", "synthesis"))
 z, c, noise = np.zeros((2, 8), np.float32), np.eye(2, dtype=np.float32), np.zeros((2, 216), np.float32)
-(images,) = session.run(None, {"z": z, "c": c, "psi": np.array(0.5, np.float32), "noise": noise})
+(ws,) = mapping.run(None, {"z": z, "c": c, "psi": np.array(0.5, np.float32)})
+(images,) = synthesis.run(None, {"ws": ws, "noise": noise})
 assert images.shape == (2, 3, 8, 12) and "torch" not in sys.modules
 """
     )
 
 
-def check_what_they_say(said):
-    model = onnx.load("g.onnx")
+def check_what_it_says(path, inputs, output):
+    holds_nothing_of_this_machine(Path(path))
+    model = onnx.load(path)
     (about,) = (entry.value for entry in model.metadata_props if entry.key == "stylegan2")
-    assert json.loads(about) == said
-    assert said["inputs"] == {"z": ["N", 8], "c": ["N", 2], "psi": [], "noise": ["N", NOISE]}
-    assert said["output"] == {"images": ["N", 3, 8, 12]}
+    said = json.loads(about)
+    assert (said["inputs"], said["output"]) == (inputs, output)
     assert (said["class_names"], said["kimg"], said["source"]) == (["cat", "dog"], 1.5, "a.safetensors")
     assert (said["noise_mode"], said["psi_cutoff"], said["generator"]["w_dim"]) == ("random", 2, 8)
-    shape = [dim.dim_param or dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim]
-    assert shape == ["batch", 3, 8, 12]
+    for value, shape in zip((*model.graph.input, *model.graph.output), (inputs | output).values(), strict=True):
+        found = [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        assert found == ["batch" if size == "N" else size for size in shape]
 
 
-def test_mapping_and_synthesis(tmp_path, monkeypatch):
-    """Grey without classes, with the network's noise: as programs of torch, then as ONNX."""
+def test_a_whole_generator_for_torch(tmp_path, monkeypatch):
+    """Grey without classes, with the network's noise."""
     monkeypatch.chdir(tmp_path)
-    seen = recordings(monkeypatch, "save_program")
     network = save_tiny(Path("a.safetensors"), **SIZE, channels=1, clamp=256.0)
-    lines = converted("--source", network, "--dest", "g.pt2", "--split")
-    assert lines[0].startswith("wrote g-mapping.pt2: z, psi -> ws, ")
-    assert lines[1].startswith("wrote g-synthesis.pt2: ws -> images, ") and len(lines) == 2
-    files = ["a.safetensors", "g-mapping.pt2", "g-synthesis.pt2", "g.pt2.json"]
-    assert sorted(path.name for path in Path().iterdir()) == files
-    for half, recording in zip(("mapping", "synthesis"), seen, strict=True):
-        assert save_onnx(Path(f"g-{half}.onnx"), recording) < 1e-5
+    (line,) = converted("--source", network, "--dest", "g.pt2")
+    assert float(line.removeprefix("wrote g.pt2: z, psi -> images, ").split()[0]) < 1e-5
+    assert sorted(path.name for path in Path().iterdir()) == ["a.safetensors", "g.pt2", "g.pt2.json"]
 
-    G = load_network(network)
-    for opened, ending in ((opened_program, "pt2"), (opened_onnx, "onnx")):
-        mapping, synthesis = (opened(f"g-{half}.{ending}") for half in ("mapping", "synthesis"))
-        for batch, psi in CASES:
-            z = torch.randn(batch, 8)
-            ws = mapping(z=z, psi=torch.tensor(psi))
-            equal(ws, G.ws(z, None, psi))
-            equal(synthesis(ws=ws), G(z, None, psi, noise_mode="const"))
-
-    np.save("z.npy", z.numpy())
     alone(
         """
-import numpy as np, torch
-mapping, synthesis = (torch.export.load(f"g-{half}.pt2").module() for half in ("mapping", "synthesis"))
-ws = mapping(z=torch.from_numpy(np.load("z.npy")), psi=torch.tensor(0.5))
-np.save("images.npy", synthesis(ws=ws).numpy(force=True))
+import torch
+extra = {"stylegan2.json": ""}
+run = torch.export.load("g.pt2", extra_files=extra).module()
+z = torch.randn(4, 8)
+images = [run(z=z[:batch], psi=torch.tensor(psi)) for batch, psi in ((1, 1.0), (3, 0.5), (4, -0.3))]
+torch.save((z, images, extra), "seen.pt")
 """
     )
-    equal(torch.from_numpy(np.load("images.npy")), G(z, None, 0.5, noise_mode="const"))
+    z, images, extra = torch.load("seen.pt")
+    G = load_network(network)
+    for (batch, psi), found in zip(CASES, images, strict=True):
+        equal(found, G(z[:batch], None, psi, noise_mode="const"))
+    said = json.loads(extra["stylegan2.json"])
+    assert (said["inputs"], said["output"]) == ({"z": ["N", 8], "psi": []}, {"images": ["N", 1, 8, 12]})
+    assert (said["class_names"], said["noise_mode"], said["psi_cutoff"]) == ([], "const", None)
+    holds_nothing_of_this_machine(Path("g.pt2"))
