@@ -17,6 +17,7 @@ from models import hubfolder
 from models.places import locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.foreign.converted import one_line
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.foreign.opening import is_foreign, open_foreign
 from models.stylegan2.generator import Generator
@@ -27,7 +28,7 @@ from torch_utils.runs import STATE_FORMAT, newest_in
 FORMAT = "stylegan2-network"
 VERSION = 1
 
-_WANTED = "give a network-….safetensors file of a run"
+_WANTED = "give a network-….safetensors of a run, or a file of the official programs, rosinality's or lucidrains'"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,14 @@ class NetworkFile:
             name for name in FAMILIES[self.metadata["family"]] if any(t.startswith(name + ".") for t in self.tensors)
         ]
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Which networks a file of another program had that could not be read here, each with the reason."""
+        source = self.metadata.get("source")
+        found = source.get("left_out") if isinstance(source, dict) else None
+        items = found.items() if isinstance(found, dict) else ()
+        return {name: one_line(reason) for name, reason in items if name == "D" and isinstance(reason, str)}
+
     def part(self, name: str) -> nn.Module:
         """Builds one network, in float32 on the CPU, ready for use.
 
@@ -83,7 +92,8 @@ class NetworkFile:
             ValueError: when the file lacks it, or its tensors do not fit its configuration.
         """
         if name not in self.parts:
-            raise ValueError(f"{self} has no {name}, only {', '.join(self.parts)}: take another network file")
+            reason = f" ({self.left_out[name]})" if name in self.left_out else ""
+            raise ValueError(f"{self} has no {name}{reason}, only {', '.join(self.parts)}: take another network file")
         part = FAMILIES[self.metadata["family"]][name]
         settings = self.metadata.get(part.config_name)
         try:
@@ -167,7 +177,8 @@ def _contents(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise checkpoint.DamagedError(path, "it does not say which version and family it is of")
     if version > VERSION or family not in FAMILIES:
         raise ValueError(
-            f"{path} is a {family} network of format {version}, which this program is too old for: update the program"
+            f"{path} holds networks of the family {family[:40]!r} in format {version}, for which this program is too "
+            f"old: update it"
         )
     return metadata, tensors
 
@@ -176,7 +187,8 @@ def _newest_in(folder: Path) -> Path:
     newest = newest_in(folder) or hubfolder.find_model(folder)
     if newest is None:
         raise FileNotFoundError(
-            f"{folder} is a folder without networks: {_WANTED}, or the folder of a run that has one"
+            f"{folder} is a folder without networks: give the folder of a run that has one, a folder of the Hub with "
+            f"its {hubfolder.MODEL}, or a file"
         )
     return newest
 
@@ -190,10 +202,7 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except checkpoint.DamagedError as error:
         if path.suffix.lower() == ".safetensors":
             raise
-        raise ValueError(
-            f"{path} is not a safetensors file: {_WANTED} "
-            "(of other programs, official pickles and files of rosinality's and lucidrains' are read)"
-        ) from error
+        raise ValueError(f"{path} is no file of a network: {_WANTED}") from error
 
 
 def load_network(

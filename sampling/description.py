@@ -32,6 +32,7 @@ def describe(file: NetworkFile, networks: Mapping[str, nn.Module]) -> str:
         "latents": _latents(networks),
         "training": _training(file.metadata),
         **{name: _part(file, name, network) for name, network in networks.items()},
+        **{name: f"left out: {reason}" for name, reason in file.left_out.items() if name not in networks},
     }
     return "\n".join([f"network {file}", *(f"  {name:<8}  {fact}" for name, fact in facts.items() if fact)])
 

@@ -49,8 +49,8 @@ def test_a_missing_network():
 def test_a_folder_without_networks():
     Path("empty").mkdir()
     assert refusal("--network", "empty") == (
-        "Error: empty is a folder without networks: give a network-….safetensors file of a run, "
-        "or the folder of a run that has one"
+        "Error: empty is a folder without networks: give the folder of a run that has one, a folder of the Hub with its "
+        "model.safetensors, or a file"
     )
 
 

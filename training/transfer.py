@@ -56,7 +56,8 @@ def transfer(file: NetworkFile, recipe: StyleGAN2) -> str:
         state, changes = _adapted(file.part(source), network)
         network.load_state_dict(state)
         taken.append(name if source == name else f"{name} (from {source})")
-    missing = "" if "D" in file.parts else "; it has no D, which starts anew"
+    reason = f" that can be taken ({file.left_out['D']})" if "D" in file.left_out else ""
+    missing = "" if "D" in file.parts else f"; it has no D{reason}, which starts anew"
     anew = f"; for {' and '.join(changes)}, what has no counterpart starts anew" if changes else ""
     return f"took {', '.join(taken)} from {file}{missing}{anew}"
 

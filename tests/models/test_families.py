@@ -96,7 +96,8 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     with pytest.raises(ValueError) as error:
         read_network(path)
     assert str(error.value) == (
-        f"{path} is the state of a training run and no network: give a network-….safetensors file of a run"
+        f"{path} is the state of a training run and no network: give a network-….safetensors of a run, or a file of "
+        f"the official programs, rosinality's or lucidrains'"
     )
 
 
@@ -106,7 +107,10 @@ def test_safetensors_of_other_programs_are_no_networks_rather_than_damaged(tmp_p
     save_file({"a": torch.zeros(1)}, path, metadata)
     with pytest.raises(ValueError) as error:
         read_network(path)
-    assert str(error.value) == f"{path} is no network of this project: give a network-….safetensors file of a run"
+    assert str(error.value) == (
+        f"{path} is no network of this project: give a network-….safetensors of a run, or a file of the official "
+        f"programs, rosinality's or lucidrains'"
+    )
     checkpoint.save(path, {"a": torch.zeros(1)}, {"format": "something else"})
     with pytest.raises(ValueError, match="is no network of this project"):
         read_network(path)
@@ -119,8 +123,8 @@ def test_files_of_other_kinds_are_not_called_damaged(tmp_path, name):
     with pytest.raises(ValueError) as error:
         read_network(path)
     assert str(error.value) == (
-        f"{path} is not a safetensors file: give a network-….safetensors file of a run "
-        f"(of other programs, official pickles and files of rosinality's and lucidrains' are read)"
+        f"{path} is no file of a network: give a network-….safetensors of a run, or a file of the official programs, "
+        f"rosinality's or lucidrains'"
     )
 
 
@@ -136,8 +140,8 @@ def test_a_folder_without_networks_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         read_network(tmp_path)
     assert str(error.value) == (
-        f"{tmp_path} is a folder without networks: give a network-….safetensors file of a run, "
-        f"or the folder of a run that has one"
+        f"{tmp_path} is a folder without networks: give the folder of a run that has one, a folder of the Hub with its "
+        f"model.safetensors, or a file"
     )
 
 
@@ -180,8 +184,8 @@ def test_families_and_versions_to_come_are_refused(tmp_path, change):
     with pytest.raises(ValueError) as error:
         read_network(path)
     assert str(error.value) == (
-        f"{path} is a {metadata['family']} network of format {metadata['version']}, which this program is too old "
-        f"for: update the program"
+        f"{path} holds networks of the family '{metadata['family']}' in format {metadata['version']}, for which this "
+        f"program is too old: update it"
     )
 
 

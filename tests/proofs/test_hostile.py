@@ -194,6 +194,7 @@ def formats(ours) -> list[Format]:
 
 def test_changed_files_get_a_sentence_and_run_nothing(formats, tmp_path, monkeypatch, ledger):
     monkeypatch.chdir(tmp_path)  # where commands in the files would leave their marks
+    torchmutation.warm()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     for kind in formats:
         count, reached, refused = ledger.of(sample=300, whole=10_000) // len(formats), 0, 0

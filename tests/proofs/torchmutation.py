@@ -5,10 +5,12 @@ import io
 import random
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import torch
+from torch.nested._internal.nested_tensor import NestedTensor
 
 from models.stylegan2.foreign import rosinality
 from tests.models.foreign import test_lucidrains
@@ -31,6 +33,12 @@ def rosinality_contents() -> Nest:
 def lucidrains_contents() -> Nest:
     """A training file, with the averaged generator alone."""
     return {"GAN": test_lucidrains.state(), "version": "1.9.0"}
+
+
+def warm() -> None:
+    """Has PyTorch import what it imports where a file calls a tensor: it holds that against a list with this class."""
+    with suppress(Exception):
+        _ = torch.zeros(1) == NestedTensor
 
 
 def change(contents: Callable[[], Nest]) -> Callable[[random.Random], bytes]:

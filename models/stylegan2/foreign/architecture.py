@@ -64,10 +64,7 @@ def build_discriminator(tensors: Mapping[str, Tensor], settings: Settings) -> Bu
     sizes = _sizes(tensors, "b")
     top = sizes[-1]
     if any(f"b{size}.fromrgb.weight" in tensors for size in sizes[:-1]):
-        raise ValueError(
-            "its discriminator is of the architecture 'skip', and only 'resnet' and 'orig' are known here: "
-            "use a file of the generator alone"
-        )
+        raise ValueError("its discriminator is of the architecture 'skip', and only 'resnet' and 'orig' are known here")
     width, features, *_ = _shape(tensors, "b4.conv.weight", 4)
     if features - width != 1:
         raise ValueError(

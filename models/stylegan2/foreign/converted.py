@@ -1,16 +1,52 @@
 """Networks of another program in our names: what every reader of foreign files gives."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
+
+_LONGEST = 400  # letters of a reason
+
+_Read = TypeVar("_Read")
 
 
 class Converted(NamedTuple):
     """Metadata and tensors as a network file of ours holds them.
 
     `metadata` has the configurations under `generator` and `discriminator`, and under `source` what is known of the
-    file: at least `format`, in words such as `StyleGAN2-ADA pickle`. `tensors` are named `G_ema.…`, `G.…`, `D.…`.
+    file: at least `format`, in words such as `StyleGAN2-ADA pickle`, and `left_out` where `read_networks` left out
+    something. `tensors` are named `G_ema.…`, `G.…`, `D.…`.
     """
 
     metadata: dict[str, Any]
     tensors: dict[str, Tensor]
+
+
+def read_networks(names: Sequence[str], read: Callable[[str], _Read]) -> tuple[dict[str, _Read], dict[str, Any]]:
+    """The networks of a file, and what its `source` is to say of those left out.
+
+    A discriminator that is none of ours is left out where there is a generator: most people want that alone, and
+    programs that kept the one and changed the other are many.
+
+    Args:
+        names: of G_ema, G and D those that the file has.
+        read: of a name; raises ValueError with the reason where the network cannot be built here.
+
+    Raises:
+        ValueError: that of `read`, of a generator or of a lone discriminator.
+    """
+    parts: dict[str, _Read] = {}
+    left_out: dict[str, str] = {}
+    for name in names:
+        try:
+            parts[name] = read(name)
+        except ValueError as error:
+            if name != "D" or len(names) == 1:
+                raise
+            left_out[name] = one_line(str(error))
+    return parts, {"left_out": left_out} if left_out else {}
+
+
+def one_line(text: str) -> str:
+    """A sentence in which names from a file may stand, as a terminal can show it."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST])

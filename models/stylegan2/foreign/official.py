@@ -7,7 +7,7 @@ from typing import Any
 
 from models.stylegan2.foreign import modules, tensorflow
 from models.stylegan2.foreign.architecture import Built
-from models.stylegan2.foreign.converted import Converted
+from models.stylegan2.foreign.converted import Converted, read_networks
 from models.stylegan2.foreign.pickles import read_pickle, shown
 from models.stylegan2.foreign.records import Persistent, makers
 from torch_utils.config import to_dict
@@ -32,35 +32,35 @@ def read(path: Path) -> Converted:
     if left := size - stream.tell():
         raise ValueError(f"it is damaged ({left:,} bytes follow the end of its pickle)")
     if isinstance(value, tuple):
-        name, parts, sources = "TensorFlow pickle", tensorflow.networks(value), tensorflow.sources(value)
+        parts, left_out = tensorflow.networks(value)
+        source = {"format": "TensorFlow pickle", "source_sha256": tensorflow.sources(value)}
     else:
-        name, parts, sources = _modules(value)
+        parts, left_out, source = _modules(value)
     for part, built in parts.items():
         taken = sum(tensor.nbytes for tensor in built.tensors.values())
         if taken > size:
             raise ValueError(f"its {part} has tensors of {taken:,} bytes, more than the file, by using some many times")
-    return _converted(parts, {"format": name, "file": path.name, "source_sha256": sources})
+    return _converted(parts, source | left_out | {"file": path.name})
 
 
-def _modules(value: Any) -> tuple[str, dict[str, Built], list[str]]:
-    """What a PyTorch file is, its networks, and the SHA-256 of the sources that it carries."""
+def _modules(value: Any) -> tuple[dict[str, Built], dict[str, Any], dict[str, Any]]:
+    """The networks of a PyTorch file, what is left out, what the file is, and the SHA-256 of the sources in it."""
     records = {"G_ema": value} if isinstance(value, Persistent) else value
     if not isinstance(records, dict) or not any(isinstance(records.get(name), Persistent) for name in _NETWORKS):
         raise ValueError(f"it holds {shown(value)} without any of the networks G, D and G_ema")
-    parts: dict[str, Built] = {}
-    sources: list[str] = []
-    later = False
-    for name in _NETWORKS:
-        if records.get(name) is None:
-            continue
+    taken: list[modules.Modules] = []
+
+    def read_one(name: str) -> Built:
         if not isinstance(records[name], Persistent):
             raise ValueError(f"its {name} is {shown(records[name])} and no network")
-        found = modules.take_apart(records[name])
-        parts[name] = modules.discriminator(found) if name == "D" else modules.generator(found)
-        sources += [source for source in found.sources if source not in sources]
-        later = later or any("fused_modconv_default" in fields for fields in found.fields.values())
+        taken.append(modules.take_apart(records[name]))
+        return modules.discriminator(taken[-1]) if name == "D" else modules.generator(taken[-1])
+
+    parts, left_out = read_networks([name for name in _NETWORKS if records.get(name) is not None], read_one)
+    later = any("fused_modconv_default" in fields for found in taken for fields in found.fields.values())
     kind = "StyleGAN3 pickle, configuration stylegan2" if later else "StyleGAN2-ADA pickle"
-    return kind, parts, sources
+    sources = list(dict.fromkeys(source for found in taken for source in found.sources))
+    return parts, left_out, {"format": kind, "source_sha256": sources}
 
 
 def _converted(parts: dict[str, Built], source: dict[str, Any]) -> Converted:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.stylegan2.foreign import official, pickles, torchfiles
-from models.stylegan2.foreign.converted import Converted
+from models.stylegan2.foreign.converted import Converted, one_line
 from torch_utils import torchfile
 
 _HEAD = 512  # bytes, in which every format can be told
-_LONGEST = 400  # letters of a reason
 
 
 class Format(NamedTuple):
@@ -38,16 +37,11 @@ def open_foreign(path: Path) -> Converted:
     """
     found = _format(path)
     if found is None:
-        raise ValueError(f"{path} is of no program that is read here: give a network-….safetensors file")
+        raise ValueError(f"{path} is of no program that is read here: give a file of a network")
     try:
         return found.read(path)
     except ValueError as error:
-        raise ValueError(f"{path} is refused: {_one_line(str(error))}") from error
-
-
-def _one_line(text: str) -> str:
-    """A sentence in which names from a file may stand, as a terminal can show it."""
-    return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST])
+        raise ValueError(f"{path} is refused: {one_line(str(error))}") from error
 
 
 def _format(path: Path) -> Format | None:

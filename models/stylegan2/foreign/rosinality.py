@@ -21,7 +21,7 @@ from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, ImageC
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign.architecture import Settings, width_rule
 from models.stylegan2.foreign.average import SAMPLES, average_w
-from models.stylegan2.foreign.converted import Converted
+from models.stylegan2.foreign.converted import Converted, read_networks
 from models.stylegan2.foreign.rosinality_names import Place, filters, places
 from models.stylegan2.generator import Generator
 from models.stylegan2.mapping import MappingNetwork
@@ -54,13 +54,13 @@ def from_rosinality(contents: Mapping[str, Any], size: int) -> Converted:
     states = {ours: plain_tensors(contents[key], key, size) for key, ours in _OURS.items() if key in contents}
     known = plain_tensors({key: contents[key] for key in (AVERAGE,) if key in contents}, "contents", size)
     config = _generator_config(states["G_ema"])
-    parts = {name: _ours(state, _build(name, config)) for name, state in states.items()}
+    parts, left_out = read_networks(list(states), lambda name: _ours(states[name], _build(name, config)))
     average, origin = _average(known.get(AVERAGE), parts["G_ema"], config)
     for name in parts.keys() - {"D"}:
         parts[name]["mapping.w_average"] = average.clone()
     kind = "training" if "g_optim" in contents else "converted"
     metadata: dict[str, Any] = {
-        "source": {"format": f"rosinality .pt ({kind})", "w_average": origin},
+        "source": {"format": f"rosinality .pt ({kind})", "w_average": origin, **left_out},
         "generator": configs.to_dict(config),
     }
     if "D" in parts:

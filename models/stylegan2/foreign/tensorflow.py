@@ -23,6 +23,7 @@ from models.stylegan2.foreign.architecture import (
     group_of,
     settle,
 )
+from models.stylegan2.foreign.converted import read_networks
 from models.stylegan2.foreign.pickles import shown
 from models.stylegan2.foreign.records import Array, TensorFlowNetwork, sha256_of
 
@@ -51,8 +52,8 @@ _Change = Callable[[np.ndarray], np.ndarray]
 _Rules = dict[str, tuple[str, _Change]]
 
 
-def networks(value: tuple[Any, ...]) -> dict[str, Built]:
-    """The three networks of an official TensorFlow pickle.
+def networks(value: tuple[Any, ...]) -> tuple[dict[str, Built], dict[str, Any]]:
+    """The three networks of an official TensorFlow pickle, and what is left out, as of `read_networks`.
 
     Raises:
         ValueError: when it holds something else, or networks that compute something else than ours.
@@ -60,8 +61,8 @@ def networks(value: tuple[Any, ...]) -> dict[str, Built]:
     if len(value) != 3 or not all(isinstance(part, TensorFlowNetwork) for part in value):
         kinds = ", ".join(shown(part) for part in value[:3])
         raise ValueError(f"it holds {kinds or 'nothing'}, and not the three networks of a TensorFlow pickle")
-    names = ("G", "D", "G_ema")
-    return {name: _network(name, part.state) for name, part in zip(names, value, strict=True)}
+    networks = dict(zip(("G", "D", "G_ema"), value, strict=True))
+    return read_networks(list(networks), lambda name: _network(name, networks[name].state))
 
 
 def sources(value: tuple[Any, ...]) -> list[str]:

@@ -42,10 +42,7 @@ def orig(G, D):
     del G["synthesis.b4"].state["_modules"]["torgb"]
 
 
-@refused(
-    "its discriminator is of the architecture 'skip', and only 'resnet' and 'orig' are known here: "
-    "use a file of the generator alone"
-)
+@refused("its discriminator is of the architecture 'skip', and only 'resnet' and 'orig' are known here")
 def skip(G, D):
     D["b4"].state["_modules"]["fromrgb"] = D["b8.fromrgb"]
 
@@ -210,15 +207,32 @@ def too_many_layers(G, D):
         G["mapping"].state["_modules"][f"fc{i}"] = G["mapping.fc0"]
 
 
+OF_D = ("skip", "architecture", "features", "channels", "group", "resolution", "gain", "strange_name")
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals(tmp_path, name):
     value = official()
     damage, sentence = REFUSED[name]
     damage(value["G_ema"], value["D"])
-    path = pickled.write(tmp_path / "a.pkl", {"D": value["D"], "G_ema": value["G_ema"]})
+    kept = {"D": value["D"]} if name in OF_D else {"D": value["D"], "G_ema": value["G_ema"]}
+    path = pickled.write(tmp_path / "a.pkl", kept)
     with pytest.raises(ValueError) as error:
         read_network(path)
     assert str(error.value) == f"{path} is refused: {sentence}"
+
+
+@pytest.mark.parametrize("name", OF_D)
+def test_a_discriminator_that_is_none_of_ours_is_left_out_where_there_is_a_generator(tmp_path, name):
+    value = official()
+    damage, sentence = REFUSED[name]
+    damage(value["G_ema"], value["D"])
+    file = read_network(pickled.write(tmp_path / "a.pkl", value))
+    assert file.parts == ["G_ema", "G"] and file.part("G_ema") and "discriminator" not in file.metadata
+    assert file.left_out == {"D": sentence} == file.metadata["source"]["left_out"]
+    with pytest.raises(ValueError) as error:
+        file.part("D")
+    assert str(error.value) == f"{file} has no D ({sentence}), only G_ema, G: take another network file"
 
 
 def refusal(path: Path) -> str:
@@ -232,8 +246,8 @@ def test_files_without_networks(tmp_path):
     for value, what in (({"a": 1}, "a dict"), ([], "[]"), (5, "5")):
         pickled.write(path, value)
         assert refusal(path) == f"it holds {what} without any of the networks G, D and G_ema"
-    pickled.write(path, {"G_ema": official()["G_ema"], "D": 3})
-    assert refusal(path) == "its D is 3 and no network"
+    pickled.write(path, {"G_ema": official()["G_ema"], "G": 3})
+    assert refusal(path) == "its G is 3 and no network"
     pickled.write(path, (1, 2, 3))
     assert refusal(path) == "it holds 1, 2, 3, and not the three networks of a TensorFlow pickle"
     path.write_bytes(path.read_bytes() + b"more")

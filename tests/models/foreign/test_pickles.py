@@ -286,6 +286,4 @@ def test_files_that_are_none_of_this(tmp_path):
     (tmp_path / "a.pkl").write_bytes(b"hello")
     with pytest.raises(ValueError) as error:
         open_foreign(tmp_path / "a.pkl")
-    assert str(error.value) == (
-        f"{tmp_path / 'a.pkl'} is of no program that is read here: give a network-….safetensors file"
-    )
+    assert str(error.value) == (f"{tmp_path / 'a.pkl'} is of no program that is read here: give a file of a network")

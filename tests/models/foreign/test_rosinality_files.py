@@ -107,6 +107,16 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, case):
     assert str(error.value) == f"{path} is refused: {reason}"
 
 
+def test_a_discriminator_that_does_not_fit_is_left_out(tmp_path):
+    states = {
+        name: rosinality._theirs(network) for name, network in (("g", tiny_generator()), ("d", tiny_discriminator()))
+    }
+    path = tmp_path / "a.pt"
+    torch.save({"g_ema": states["g"], "d": _without(states["d"], "final_conv.0.weight")}, path)
+    file = read_network(path)
+    assert file.parts == ["G_ema"] and file.left_out == {"D": "final_conv.0.weight is missing"}
+
+
 def test_an_average_of_another_length_is_refused(tmp_path):
     path, _ = tiny_file(tmp_path / "a.pt", latent_avg=torch.zeros(9))
     with pytest.raises(ValueError) as error:

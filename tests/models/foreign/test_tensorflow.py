@@ -120,6 +120,19 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
         "its G_ema has the resample_kernel [1, 1], and only [1, 3, 3, 1] is known here",
     ),
     (set_kwarg("resolution", 99), "the resolution of its G_ema is said to be 99, but its tensors have 16"),
+    (
+        lambda networks: networks[2].state["components"].update(mapping=3),
+        "it is damaged (its component 'mapping' is 3)",
+    ),
+    (
+        lambda networks: networks[2].state["components"].update(mapping=circle()),
+        "its networks contain one another more deeply than those of any StyleGAN2",
+    ),
+    (lambda networks: networks[2].state.update(static_kwargs=3), "it is damaged (its static_kwargs is 3)"),
+]
+
+
+OF_D: list[tuple[Callable[[Any], Any], str]] = [
     (set_variable("16x16/Eye/weight", NUMBERS), "its variable '16x16/Eye/weight' has no place in StyleGAN2"),
     (
         set_variable("16x16/Conv0/weight", NUMBERS),
@@ -134,15 +147,6 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
         lambda networks: networks[1].state["variables"].append(("16x16/Conv0/bias", NUMBERS)),
         "it is damaged (two of its variables are b16.conv0.bias)",
     ),
-    (
-        lambda networks: networks[2].state["components"].update(mapping=3),
-        "it is damaged (its component 'mapping' is 3)",
-    ),
-    (
-        lambda networks: networks[2].state["components"].update(mapping=circle()),
-        "its networks contain one another more deeply than those of any StyleGAN2",
-    ),
-    (lambda networks: networks[2].state.update(static_kwargs=3), "it is damaged (its static_kwargs is 3)"),
 ]
 
 
@@ -154,3 +158,11 @@ def test_refusals(tmp_path, damage, sentence):
     with pytest.raises(ValueError) as error:
         open_foreign(path)
     assert str(error.value) == f"{path} is refused: {sentence}"
+
+
+@pytest.mark.parametrize("damage, sentence", OF_D, ids=[sentence for _, sentence in OF_D])
+def test_a_discriminator_that_is_none_of_ours_is_left_out(tmp_path, damage, sentence):
+    networks = official()
+    damage(networks)
+    file = read_network(pickled.write(tmp_path / "a.pkl", networks))
+    assert file.parts == ["G_ema", "G"] and file.left_out == {"D": sentence}
