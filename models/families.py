@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from models import hubfolder
-from models.places import locate
+from models.places import KINDS, locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign.converted import one_line
@@ -156,6 +156,8 @@ def read_network(place: Path | str) -> NetworkFile:
             is not known here.
     """
     path = locate(place)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file or folder {place}: give {KINDS}")
     elsewhere = "" if path == Path(place) else str(place)
     path = _newest_in(path) if path.is_dir() else path
     metadata, tensors = _contents(path)

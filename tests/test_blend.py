@@ -245,7 +245,8 @@ def test_networks_that_do_not_fit_are_refused(settings, options, told):
 
 def test_files_that_are_no_networks_are_refused():
     assert refused("--at", "8", other="c.safetensors") == (
-        "there is no file c.safetensors: give the path of a .safetensors file"
+        "there is no file or folder c.safetensors: give a file, a run folder, a URL, hf://USER/NAME, or the name of a "
+        "published network"
     )
     save_network(Path("d.safetensors"), "stylegan2", {"D": tiny_discriminator()}, {})
     assert refused("--at", "8", network="d.safetensors") == (

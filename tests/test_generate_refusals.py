@@ -42,15 +42,16 @@ def test_no_network_at_all():
 
 def test_a_missing_network():
     assert refusal("--network", "a.safetensors") == (
-        "Error: there is no file a.safetensors: give the path of a .safetensors file"
+        "Error: there is no file or folder a.safetensors: give a file, a run folder, a URL, hf://USER/NAME, or the "
+        "name of a published network"
     )
 
 
 def test_a_folder_without_networks():
     Path("empty").mkdir()
     assert refusal("--network", "empty") == (
-        "Error: empty is a folder without networks: give the folder of a run that has one, a folder of the Hub with its "
-        "model.safetensors, or a file"
+        "Error: empty is a folder without networks: give the folder of a run that has one, a folder of the Hub with "
+        "its model.safetensors, or a file"
     )
 
 

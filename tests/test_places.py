@@ -73,6 +73,19 @@ def test_an_empty_place_is_refused(script):
     assert refused(run(script, "--network", "")) == "--network is empty: name a file or folder, or leave it out"
 
 
+# So small a step that the weights stay what they were.
+ONE_STEP = [*tiny_sets(pace__kimg=0.004), "--set=optimizer.g_lr=1e-12", "--set=optimizer.d_lr=1e-12"]
+
+
+def check_taken(theirs):
+    """The run's networks are those that it started from."""
+    (folder,) = Path("runs").iterdir()
+    ours = read_network(folder)
+    for key, tensor in theirs.tensors.items():
+        if not key.startswith("G_ema") and "w_average" not in key:
+            torch.testing.assert_close(ours.tensors[key], tensor, atol=1e-6, rtol=0)
+
+
 def trained_elsewhere(path: Path, layers: int = 2) -> Path:
     """A rosinality file of networks with the sizes of a tiny run, without classes."""
     torch.manual_seed(0)
@@ -87,16 +100,10 @@ def trained_elsewhere(path: Path, layers: int = 2) -> Path:
 def test_a_run_starts_from_a_network_of_another_program():
     path = trained_elsewhere(Path("010000.pt"))
     theirs = read_network(path)
-    still = ["--set=optimizer.g_lr=1e-12", "--set=optimizer.d_lr=1e-12"]
-    sets = tiny_sets(pace__kimg=0.004)
-    result = train("--data", "demo:16", "--labels", "none", "--outdir", "runs", "--transfer", str(path), *sets, *still)
+    result = train("--data", "demo:16", "--labels", "none", "--outdir", "runs", "--transfer", str(path), *ONE_STEP)
     assert result.exit_code == 0, result.output
     assert "took G_ema, G, D from 010000.pt" in result.output
-    (folder,) = Path("runs").iterdir()
-    ours = read_network(folder)
-    for key, tensor in theirs.tensors.items():
-        if not key.startswith("G_ema") and "w_average" not in key:
-            torch.testing.assert_close(ours.tensors[key], tensor, atol=1e-6, rtol=0)
+    check_taken(theirs)
 
 
 def test_a_run_starts_from_an_official_pickle():
@@ -110,8 +117,10 @@ def test_a_run_starts_from_an_official_pickle():
     path = Path("network-snapshot-000200.pkl")
     path.write_bytes(pickled.pickled(pickled.training_file(*networks), 4))
     words = ["--data", "demo:16", "--labels", "none", "--outdir", "runs", "--transfer", str(path)]
-    result = train(*words, *tiny_sets(), "--dry-run")  # what it takes is checked all the same
+    result = train(*words, *ONE_STEP)
     assert result.exit_code == 0, result.output
+    assert f"took G_ema, G, D from {path}" in result.output
+    check_taken(theirs)
     words = refused(train(*words, *tiny_sets(generator__w_dim=4), "--dry-run"))
     assert words.startswith(f"{path} cannot be taken: its generator.w_dim is 8, but this run has 4: ")
 

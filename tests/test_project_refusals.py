@@ -52,7 +52,11 @@ def refusal(*arguments, script=project):
             "--detector does not apply, since --loss is pixels: leave it out",
         ),
         (["--detector", "vgg16=none.pt"], "--detector vgg16=none.pt: there is no such file; check the path"),
-        (["--network", "b.safetensors"], "there is no file b.safetensors: give the path of a .safetensors file"),
+        (
+            ["--network", "b.safetensors"],
+            "there is no file or folder b.safetensors: give a file, a run folder, a URL, hf://USER/NAME, or the name "
+            "of a published network",
+        ),
         (["--outdir", "a.png"], "--outdir a.png needs a folder, and a.png is a file: choose another path"),
     ],
 )

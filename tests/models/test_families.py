@@ -63,7 +63,10 @@ def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "a.safetensors"
     with pytest.raises(FileNotFoundError) as error:
         load_network(path)
-    assert str(error.value) == f"there is no file {path}: give the path of a .safetensors file"
+    assert str(error.value) == (
+        f"there is no file or folder {path}: give a file, a run folder, a URL, hf://USER/NAME, or the name of a "
+        f"published network"
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, 0.5, -1])
