@@ -119,6 +119,10 @@ def test_a_network_from_elsewhere_is_called_by_its_place(server, cache, tmp_path
         file.part("D")
 
 
+def _module(name: str) -> Any:
+    return types.ModuleType(name)
+
+
 class Hub(types.ModuleType):
     """Stands for huggingface_hub: one repository, and what it was asked for."""
 
@@ -126,7 +130,7 @@ class Hub(types.ModuleType):
         super().__init__("huggingface_hub")
         self.folder, self.online = folder, online
         self.asked: list[tuple[str, str, str | None]] = []
-        self.errors: Any = types.ModuleType("huggingface_hub.errors")
+        self.errors = _module("huggingface_hub.errors")
         self.errors.EntryNotFoundError = type("EntryNotFoundError", (Exception,), {})
         self.errors.LocalEntryNotFoundError = type("LocalEntryNotFoundError", (self.errors.EntryNotFoundError,), {})
         for file in files:
