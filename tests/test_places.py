@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,8 +19,10 @@ from models.stylegan2.generator import Generator
 from tests.commands import refused, tiny_sets, zipped
 from tests.commands import run as train
 from tests.models.foreign import pickled
-from tests.networks import ON_CPU, save_tiny
+from tests.models.foreign.networks import official
+from tests.networks import ON_CPU, save_tiny, tiny_discriminator
 from tests.training.runs import TINY
+from training.transfer import transfer
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +126,17 @@ def test_a_run_starts_from_an_official_pickle():
     check_taken(theirs)
     words = refused(train(*words, *tiny_sets(generator__w_dim=4), "--dry-run"))
     assert words.startswith(f"{path} cannot be taken: its generator.w_dim is 8, but this run has 4: ")
+
+
+def test_a_discriminator_that_cannot_be_read_starts_anew_with_the_reason():
+    networks = official()
+    networks["D"].state["_modules"]["b8"].class_name = "ProjectedBlock"
+    file = read_network(pickled.write(Path("a.pkl"), networks))
+    recipe = SimpleNamespace(networks={"G": file.part("G"), "D": tiny_discriminator(), "G_ema": file.part("G_ema")})
+    assert transfer(file, recipe) == (
+        "took G, G_ema from a.pkl; it has no D that can be taken (its module 'b8' is of the class 'ProjectedBlock', "
+        "which StyleGAN2 does not have), which starts anew"
+    )
 
 
 def test_the_sizes_of_the_other_program_must_be_those_of_the_run():
