@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 import torch
-from click.core import ParameterSource
 from torch import Tensor
 
 from imaging.film import check_film, write_film
@@ -18,6 +17,7 @@ from sampling.latentfile import Latents, save_ws
 from sampling.loss import LOSSES, open_loss
 from sampling.options import projection_options, write_record
 from sampling.projection import Film, Made, Run, compare, facts
+from sampling.refusals import refuse
 from sampling.sampler import Sampler
 from sampling.targets import Target, read_targets
 from torch_utils.cli import Command, counted, option, progress, say
@@ -144,10 +144,8 @@ def main(
 
 
 def _check(pti: bool, film: str) -> None:
-    context = click.get_current_context()
-    for flag in ("pti_steps", "locality"):
-        if not pti and context.get_parameter_source(flag) is ParameterSource.COMMANDLINE:
-            raise ValueError(f"--{flag.replace('_', '-')} does not apply without --pti: add it, or leave this out")
+    if not pti:
+        refuse(["pti_steps", "locality"], "without --pti")
     if film != "none":
         if Path(film).name != film or film == "..":
             raise ValueError(f"--film {film}: it lies in --outdir, so give its name alone")

@@ -27,6 +27,11 @@ class Latents(NamedTuple):
     ws: Tensor
     maps: list[Tensor] | None
 
+    @property
+    def noises(self) -> list[tuple[Tensor, ...]] | None:
+        """The noise of each latent: [1, H, W] for each layer."""
+        return None if self.maps is None else list(zip(*self.maps, strict=True))
+
 
 def save_ws(path: Path, ws: Tensor, maps: Sequence[Tensor] | None = None) -> None:
     """Writes w [N, L, D] and, if there are any, maps of noise as float32; the file appears whole or not at all."""

@@ -153,6 +153,28 @@ def test_latents_of_a_file_are_moved_too(network):
         assert np.abs(shown.astype(int) - pixels).max() <= 1
 
 
+def test_latents_at_strength_0_are_the_pictures_of_generate_with_their_noise(network):
+    run("--method", "sefa", *FEW)
+    draws = torch.Generator().manual_seed(0)
+    shapes = [layer.noise.fixed.shape for layer in load_network(network).synthesis.layers]
+    maps = [torch.randn(2, 1, *shape, generator=draws) for shape in shapes]
+    save_ws(Path("plain.npz"), torch.randn(2, 6, 8, generator=draws))
+    save_ws(Path("noisy.npz"), torch.from_numpy(np.load("plain.npz")["w"]), maps)
+    apply = ["--apply", "out/directions.safetensors", "--direction", "0", "--strengths", "0,1"]
+    shown = {}
+    for name, mode in (("plain", "const"), ("noisy", "const"), ("noisy", "none")):
+        options = ["--latents", f"{name}.npz", "--psi", "0.7", "--noise-mode", mode]
+        run(*apply, *options, "--outdir", "moved", "--film", "film", "--frames", "2")
+        run(*options, "--outdir", "plain", script=generate.main)
+        for n in (0, 1):
+            shown[name, mode, n] = picture(f"latent000{n}-sefa0+0", "moved")
+            assert shown[name, mode, n] == picture(f"latent000{n}", "plain")
+        frame = Image.open("moved/film/frame000000.png").crop((16, 0, 32, 16))
+        assert frame.tobytes() == Image.open("moved/latent0001-sefa0+0.png").tobytes()
+    assert len(set(shown.values())) == 6
+    assert json.loads(Path("moved/directions.json").read_text())["options"]["seeds"] is None
+
+
 def test_a_film_goes_there_and_back():
     run("--method", "sefa", *FEW)
     common = ["--apply", "out/directions.safetensors", "--direction", "0,1", "--strengths", "-1,2", "--seeds", "1,5,6"]

@@ -218,6 +218,20 @@ def test_films_of_latents():
     assert record["options"]["latents"] == "a.npz, b.npz" and record["options"]["seeds"] is None
 
 
+def test_noise_of_latents_is_left_out_with_a_note(conditional):
+    G = tiny_generator(classes=3)
+    save_ws(
+        Path("a.npz"), torch.zeros(2, 6, 8), [layer.noise.fixed.expand(2, 1, -1, -1) for layer in G.synthesis.layers]
+    )
+    save_ws(Path("b.npz"), torch.zeros(2, 6, 8))
+    common = ["--network", conditional, "--frames", "1"]
+    note = "note: the noise that was fitted to the latents is left out, for a film's noise stands still"
+    told = made("--latents", "b.npz,a.npz", *common)
+    assert told[1] == note and not any("class" in line for line in told)
+    for options in (["b.npz"], ["a.npz", "--noise-mode", "none"]):
+        assert note not in made("--latents", *options, *common)
+
+
 def test_latents_are_drawn_to_centers_of_the_class_that_is_named(conditional):
     G = tiny_generator(classes=3)
     save_ws(Path("a.npz"), torch.stack(list(seeds_to_ws(G, [1, 4], [1, 1]))))

@@ -185,7 +185,7 @@ def test_classes_to_start_from(tmp_path, photos):
     record = json.loads(Path("any/project.json").read_text())
     assert {target["class"] for target in record["targets"]} <= {0, 1}
     told = run("--network", network, "--target", photos, *SHORT, "--class", "dog").stdout
-    assert "class to start from: 1 dog" in told.splitlines()
+    assert "class: 1 dog" in told.splitlines()
     assert [target["class"] for target in json.loads(Path("out/project.json").read_text())["targets"]] == [1, 1]
     run("--network", network, "--latents", "out/projected-w.npz", "--outdir", "again", script=generate)
     assert files("again")["latent0000.png"] == files()["projected0000.png"]

@@ -38,8 +38,8 @@ def refusal(*arguments, script=project):
     ("arguments", "words"),
     [
         (["--target", "b.png"], "--target b.png: there is no such picture or folder; check the path"),
-        (["--pti-steps", 9], "--pti-steps does not apply without --pti: add it, or leave this out"),
-        (["--locality", 1], "--locality does not apply without --pti: add it, or leave this out"),
+        (["--pti-steps", 9], "--pti-steps does not apply without --pti: leave it out"),
+        (["--locality", 1], "--locality does not apply without --pti: leave it out"),
         (
             ["--film", "film.avi"],
             "--film film.avi: a film ends in .mp4, .gif, .webp, or is a folder of frames whose name has no ending",
@@ -93,10 +93,6 @@ def test_more_targets_than_fit_on_a_sheet(network, monkeypatch):
     ("arguments", "words"),
     [
         (["--latents", "w.npz", "--seeds", "1"], "--latents takes the place of --seeds: give one of them"),
-        (
-            ["--latents", "w.npz", "--class", "1"],
-            "--class 1 does not apply to --latents, which already come from the mapping of a class: leave it out",
-        ),
         (["--latents", "none.npz"], "there is no file none.npz: give a projected-w.npz that project.py wrote"),
         (["--projected_w", "a.png"], "a.png is not a NumPy archive of latents: give a projected-w.npz of project.py"),
     ],

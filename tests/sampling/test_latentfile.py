@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from models.stylegan2.sampling import ws_to_pixels
-from sampling.latentfile import load_latents, load_ws, save_ws
+from sampling.latentfile import Latents, load_latents, load_ws, save_ws
 from tests.networks import tiny_generator
 
 GIVE = "give a projected-w.npz of project.py"
@@ -93,11 +93,12 @@ def test_no_file_and_no_archive(tmp_path, G):
 
 def test_noise_of_its_own_for_each_picture(G):
     ws, maps = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(1)), _maps(G, 3)
-    made = list(ws_to_pixels(G, ws, range(3), maps=maps))
+    latents = Latents(ws, maps)
+    made = list(ws_to_pixels(G, ws, range(3), maps=latents.noises))
     own = list(ws_to_pixels(G, ws, range(3)))
     for n in range(3):
         assert not torch.equal(made[n], own[n])
-        alone = ws_to_pixels(G, ws[n : n + 1], [0], maps=[noise[n : n + 1] for noise in maps])
+        alone = ws_to_pixels(G, ws[n : n + 1], [0], maps=[[noise[n] for noise in maps]])
         assert torch.equal(made[n], next(alone))
-    fixed = [layer.noise.fixed.expand(3, 1, -1, -1) for layer in G.synthesis.layers]
+    fixed = [[layer.noise.fixed[None] for layer in G.synthesis.layers]] * 3
     assert all(torch.equal(a, b) for a, b in zip(ws_to_pixels(G, ws, range(3), maps=fixed), own, strict=True))
