@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from imaging.film import check_film, write_film
+from imaging.film import write_film
 from models.stylegan2.directions import Directions, check_fit, load_directions, save_directions
 from models.stylegan2.latents import layer_range
 from sampling.attributefile import read_attributes
 from sampling.finding import draw_samples, find_attributes, find_components, find_sefa
 from sampling.latentfile import Latents
 from sampling.options import sampling_options, write_record
-from sampling.refusals import given, refuse
+from sampling.refusals import check_film_name, given, refuse
 from sampling.sampler import Sampler
 from sampling.steps import Walk, check_frames, check_sheet, frames, starts_of_latents, starts_of_seeds, write_sheets
 from torch_utils.cli import Command, FloatList, counted, option, progress, say
@@ -87,9 +87,8 @@ OF_FILM = ("fps", "frame_count")
 )
 @option(
     "--film",
-    type=click.Path(path_type=Path),
     group="Apply directions",
-    help="also a film, there and back: .mp4, .gif, .webp or a folder of frames, in --outdir",
+    help="also a film, there and back; its name: .mp4, .gif or .webp, without an ending a folder of frames",
 )
 @option(
     "--fps", type=click.FloatRange(1, 120), default=30.0, group="Apply directions", help="pictures a second of the film"
@@ -190,13 +189,13 @@ def _apply(
     file: Path,
     direction: str | None,
     latents: Latents | None,
-    film: Path | None,
+    film: str | None,
     fps: float,
     frame_count: int,
     **_: Any,
 ) -> None:
     if film is not None:
-        check_film(sampler.outdir / film, "--film")
+        check_film_name(film, sampler.outdir)
     directions = load_directions(file)
     if warning := check_fit(directions, sampler.stylegan2("directions.py"), file):
         say(f"note: {warning}")

@@ -219,6 +219,7 @@ def test_directions_of_a_w_of_another_width(found, tmp_path):
 
 
 def test_films_that_cannot_be(found):
+    assert refusal(*found, "--film", "../a.gif") == "--film ../a.gif: it lies in --outdir, so give its name alone"
     assert refusal(*found, "--film", "a.avi").startswith("--film out/a.avi: a film ends in .mp4, .gif, .webp")
 
 
