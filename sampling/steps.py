@@ -50,7 +50,7 @@ def starts_of_seeds(sampler: Sampler, seeds: Sequence[int]) -> list[Start]:
 def starts_of_latents(sampler: Sampler, latents: Latents) -> list[Start]:
     """The latents of a file, named and truncated as generate.py does it, with the noise that was fitted to them."""
     ws = sampler.latent_ws(latents.ws)
-    noises = latents.noises or [None] * len(ws)
+    noises: Sequence[Sequence[Tensor] | None] = latents.noises or [None] * len(ws)
     return [Start(f"latent{n:04d}", w, n, maps) for n, (w, maps) in enumerate(zip(ws, noises, strict=True))]
 
 

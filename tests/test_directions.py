@@ -177,14 +177,14 @@ def test_latents_at_strength_0_are_the_pictures_of_generate_with_their_noise(net
 
 def test_a_film_goes_there_and_back():
     run("--method", "sefa", *FEW)
-    common = ["--apply", "out/directions.safetensors", "--direction", "0,1", "--strengths", "-1,2", "--seeds", "1,5,6"]
+    common = ["--apply", "out/directions.safetensors", "--direction", "0,1", "--strengths", "-1,2", "--seeds", "1,5"]
     result = run(*common, "--film", "film", "--frames", "4")
-    assert result.stdout.splitlines()[-1] == "wrote 12 pictures, 3 sheets, film and directions.json to out"
+    assert result.stdout.splitlines()[-1] == "wrote 8 pictures, 2 sheets, film and directions.json to out"
     frames = [Image.open(path) for path in sorted(Path("out/film").iterdir())]
-    assert [frame.size for frame in frames] == [(3 * 16, 2 * 16)] * 4
+    assert [frame.size for frame in frames] == [(2 * 16, 2 * 16)] * 4
     assert frames[1].tobytes() == frames[3].tobytes() != frames[0].tobytes()
     for frame, text in ((frames[0], "-1"), (frames[2], "+2")):
-        for i, seed in enumerate((1, 5, 6)):
+        for i, seed in enumerate((1, 5)):
             for j in range(2):
                 tile = frame.crop((16 * i, 16 * j, 16 * i + 16, 16 * j + 16))
                 assert tile.tobytes() == Image.open(f"out/seed000{seed}-sefa{j}{text}.png").tobytes()
@@ -246,7 +246,9 @@ def test_grey_and_transparent_networks(tmp_path, channels):
         "--frames",
         "2",
         "--strengths",
-        "0,1",
+        "1",
+        "--seeds",
+        "0",
     )
     assert len(Image.open("out/seed0000-sefa0+1.png").getbands()) == channels
 
