@@ -41,11 +41,6 @@ def save_ws(path: Path, ws: Tensor, maps: Sequence[Tensor] | None = None) -> Non
         np.savez(file, **arrays)
 
 
-def load_ws(path: Path, G: Samplable) -> Tensor:
-    """The w of a file for this network, without its noise: [N, L, D] on its device. Errors as `load_latents`."""
-    return load_latents(path, G).ws
-
-
 def load_latents(path: Path, G: Samplable) -> Latents:
     """The latents of a file for this network, on its device; a single w [N, D] serves every layer.
 
