@@ -5,15 +5,16 @@ from typing import Any
 
 import click
 
-from imaging.film import check_film, write_film
+from imaging.film import write_film
 from models.stylegan2.directions import Directions, check_fit, load_directions, save_directions
 from models.stylegan2.latents import layer_range
 from sampling.attributefile import read_attributes
 from sampling.finding import draw_samples, find_attributes, find_components, find_sefa
+from sampling.latentfile import Latents
 from sampling.options import sampling_options, write_record
-from sampling.refusals import given, refuse
+from sampling.refusals import check_film_name, given, refuse
 from sampling.sampler import Sampler
-from sampling.steps import Walk, check_frames, check_sheet, frames, starts_of_file, starts_of_seeds, write_sheets
+from sampling.steps import Walk, check_frames, check_sheet, frames, starts_of_latents, starts_of_seeds, write_sheets
 from torch_utils.cli import Command, FloatList, counted, option, progress, say
 
 EXAMPLES = """
@@ -29,12 +30,11 @@ FILE = "directions.safetensors"
 FIND = ("method", "count", "labels", "orthogonal", "samples", "across_classes")
 APPLY = ("file", "direction", "latents", "film", "fps", "frame_count")
 OF_METHODS = {"count": ("sefa", "pca"), "samples": ("sefa", "pca"), "labels": ("labels",), "orthogonal": ("labels",)}
-OF_SEEDS = ("seeds", "label", "psi", "psi_cutoff")
 OF_FILM = ("fps", "frame_count")
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@sampling_options(seeds="0-3")
+@sampling_options(seeds="0-3", latents=True)
 @option("--strengths", type=FloatList(), default="-3:3:1", group="Pictures", help="steps, in standard deviations of w")
 @option(
     "--layers",
@@ -86,16 +86,9 @@ OF_FILM = ("fps", "frame_count")
     help="which of them: numbers or names, such as 0,smile; without it all",
 )
 @option(
-    "--latents",
-    type=click.Path(path_type=Path),
-    group="Apply directions",
-    help="projected-w.npz to set out from, in the place of --seeds",
-)
-@option(
     "--film",
-    type=click.Path(path_type=Path),
     group="Apply directions",
-    help="also a film, there and back: .mp4, .gif, .webp or a folder of frames, in --outdir",
+    help="also a film, there and back; its name: .mp4, .gif or .webp, without an ending a folder of frames",
 )
 @option(
     "--fps", type=click.FloatRange(1, 120), default=30.0, group="Apply directions", help="pictures a second of the film"
@@ -147,8 +140,6 @@ def _check_options(sampler: Sampler, method: str | None, file: Path | None) -> N
         refuse(["across_classes"], f"for {sampler.path} has no classes")
     if sampler.label is not None:
         refuse(["across_classes"], "with --class, as there is but one then")
-    if "latents" in given():
-        refuse(OF_SEEDS, "with --latents, which are taken as they are")
     if "film" not in given():
         refuse(OF_FILM, "without --film")
 
@@ -197,20 +188,20 @@ def _apply(
     layers: list[int] | None,
     file: Path,
     direction: str | None,
-    latents: Path | None,
-    film: Path | None,
+    latents: Latents | None,
+    film: str | None,
     fps: float,
     frame_count: int,
     **_: Any,
 ) -> None:
     if film is not None:
-        check_film(sampler.outdir / film, "--film")
+        check_film_name(film, sampler.outdir)
     directions = load_directions(file)
     if warning := check_fit(directions, sampler.stylegan2("directions.py"), file):
         say(f"note: {warning}")
     walk = Walk(directions, _chosen(directions, direction), layers)
     check_sheet(sampler, len(walk.chosen), len(strengths))
-    starts = starts_of_seeds(sampler, seeds) if latents is None else starts_of_file(sampler, latents)
+    starts = starts_of_seeds(sampler, seeds) if latents is None else starts_of_latents(sampler, latents)
     if film is not None:
         check_frames(sampler, len(walk.chosen), len(starts))
     written = write_sheets(sampler, walk, starts, strengths, singly=True)

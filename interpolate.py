@@ -10,8 +10,9 @@ from imaging.film import check_film, write_film
 from imaging.grid import LARGEST_SHEET
 from models.stylegan2.paths import ease, times
 from sampling.interpolation import KINDS, RESAMPLING, Kind, Space, cells_in_w, cells_in_z, frames
-from sampling.latentfile import load_ws
+from sampling.latentfile import load_latents
 from sampling.options import sampling_options, write_record
+from sampling.refusals import refuse
 from sampling.sampler import Sampler
 from torch_utils.cli import Command, Number, SeedList, Size, counted, option, progress, say
 
@@ -26,7 +27,6 @@ Examples:
 NAME = "interpolation"  # of the film, or the folder of frames
 FORMATS = ["mp4", "gif", "webp", "frames"]
 KEYS = 8  # of each cell, without --seeds
-LANCZOS = "lanczos"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -47,7 +47,9 @@ LANCZOS = "lanczos"
 @option("--easing", type=click.Choice(["none", "smooth"]), default="none", group="Way", help="smooth rests at each key")
 @option("--grid", type=Size(), default="1x1", group="Output", help="films side by side, each with keys of its own")
 @option("--scale", type=click.IntRange(1, 16), default=1, group="Output", help="enlarge so many times")
-@option("--resample", type=click.Choice(list(RESAMPLING)), group="Output", shown=LANCZOS, help="how --scale enlarges")
+@option(
+    "--resample", type=click.Choice(list(RESAMPLING)), default="lanczos", group="Output", help="how --scale enlarges"
+)
 @option("--fps", type=Number(), default=30.0, group="Output", help="frames a second; a gif shows at most 50")
 @option("--format", "ending", type=click.Choice(FORMATS), default="mp4", group="Output", help="kind of film")
 def main(
@@ -61,7 +63,7 @@ def main(
     easing: str,
     grid: tuple[int, int],
     scale: int,
-    resample: str | None,
+    resample: str,
     fps: float,
     ending: str,
 ) -> None:
@@ -71,7 +73,7 @@ def main(
     where it is random, that of the film's first seed.
     """
     film = sampler.outdir / (NAME if ending == "frames" else f"{NAME}.{ending}")
-    _check_frames(sampler, film, grid, scale, resample, fps)
+    _check_frames(sampler, film, grid, scale, fps)
     space = _space(space, kind, latents)
     seeds, ws = _keys(sampler, seeds, latents, grid)
     if space == "z":
@@ -80,7 +82,7 @@ def main(
         cells = cells_in_w(ws, seeds, grid, kind, loop)
     moments = times(len(seeds) // len(cells), between, loop)
     eased = [ease(t) for t in moments] if easing == "smooth" else moments
-    shown = frames(sampler, cells, eased, grid[1], scale, resample or LANCZOS)
+    shown = frames(sampler, cells, eased, grid[1], scale, resample)
     count = write_film(film, progress(shown, len(moments), "frames"), fps)
     resolved = {"seeds": seeds if latents is None else None, "space": space, "grid": f"{grid[1]}x{grid[0]}"}
     write_record("interpolate", sampler, resolved, film=film.name, count=count)
@@ -88,11 +90,9 @@ def main(
     say(f"wrote {film.name} ({seconds}) and interpolate.json to {sampler.outdir}")
 
 
-def _check_frames(
-    sampler: Sampler, film: Path, grid: tuple[int, int], scale: int, resample: str | None, fps: float
-) -> None:
-    if resample and scale == 1:
-        raise ValueError(f"--resample {resample} does not apply, for nothing is enlarged: give --scale as well")
+def _check_frames(sampler: Sampler, film: Path, grid: tuple[int, int], scale: int, fps: float) -> None:
+    if scale == 1:
+        refuse(["resample"], "where --scale enlarges nothing")
     height, width = (cells * side * scale for cells, side in zip(grid, _size(sampler), strict=True))
     if height * width > LARGEST_SHEET:
         raise ValueError(
@@ -127,8 +127,11 @@ def _keys(
     if seeds is not None:
         raise ValueError("--seeds and --latents both say what the film comes by: leave one of them out")
     sampler.check_latents()
-    ws = torch.cat([load_ws(Path(file.strip()), sampler.G) for file in latents.split(",")])
+    files = [load_latents(Path(file.strip()), sampler.G) for file in latents.split(",")]
+    ws = torch.cat([file.ws for file in files])
     _check_count(len(ws), "--latents", grid)
+    if sampler.noise_mode == "const" and any(file.maps is not None for file in files):
+        say("note: the noise that was fitted to the latents is left out, for a film's noise stands still")
     return list(range(len(ws))), sampler.latent_ws(ws)
 
 

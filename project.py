@@ -5,10 +5,9 @@ from pathlib import Path
 
 import click
 import torch
-from click.core import ParameterSource
 from torch import Tensor
 
-from imaging.film import check_film, write_film
+from imaging.film import write_film
 from imaging.grid import LARGEST_SHEET, save_image
 from imaging.pixels import to_images, to_pil
 from models.families import save_network
@@ -18,6 +17,7 @@ from sampling.latentfile import Latents, save_ws
 from sampling.loss import LOSSES, open_loss
 from sampling.options import projection_options, write_record
 from sampling.projection import Film, Made, Run, compare, facts
+from sampling.refusals import check_film_name, refuse
 from sampling.sampler import Sampler
 from sampling.targets import Target, read_targets
 from torch_utils.cli import Command, counted, option, progress, say
@@ -110,7 +110,7 @@ def main(
     Writes projected-w.npz, projected0000.png and so on, all beside their targets on projection.png, and the film of
     the search. With --pti the network is tuned to the pictures besides (Roich et al. 2021): tuned0000.png and so on.
     """
-    _check(pti, film)
+    _check(pti, film, sampler.outdir)
     G = sampler.stylegan2("project.py")
     sampler = replace(sampler, noise_mode="none" if noise == "none" else "const")
     size = (G.config.height, G.config.width)
@@ -143,15 +143,11 @@ def main(
     _tell(sampler, targets, made, film)
 
 
-def _check(pti: bool, film: str) -> None:
-    context = click.get_current_context()
-    for flag in ("pti_steps", "locality"):
-        if not pti and context.get_parameter_source(flag) is ParameterSource.COMMANDLINE:
-            raise ValueError(f"--{flag.replace('_', '-')} does not apply without --pti: add it, or leave this out")
+def _check(pti: bool, film: str, outdir: Path) -> None:
+    if not pti:
+        refuse(["pti_steps", "locality"], "without --pti")
     if film != "none":
-        if Path(film).name != film or film == "..":
-            raise ValueError(f"--film {film}: it lies in --outdir, so give its name alone")
-        check_film(Path(film), "--film")
+        check_film_name(film, outdir)
 
 
 def _check_sheet(targets: int, columns: int, size: tuple[int, int]) -> None:

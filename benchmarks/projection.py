@@ -128,7 +128,7 @@ def _project(G: Generator, pixels: Tensor, steps: int, pti_steps: int) -> Iterat
 
 
 def _pictures(G: Generator, latents: Latents) -> Tensor:
-    return torch.stack(list(ws_to_pixels(G, latents.ws, range(len(latents.ws)), maps=latents.maps)))
+    return torch.stack(list(ws_to_pixels(G, latents.ws, range(len(latents.ws)), maps=latents.noises)))
 
 
 def _row(result: Result) -> str:

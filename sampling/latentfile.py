@@ -27,6 +27,11 @@ class Latents(NamedTuple):
     ws: Tensor
     maps: list[Tensor] | None
 
+    @property
+    def noises(self) -> list[tuple[Tensor, ...]] | None:
+        """The noise of each latent: [1, H, W] for each layer."""
+        return None if self.maps is None else list(zip(*self.maps, strict=True))
+
 
 def save_ws(path: Path, ws: Tensor, maps: Sequence[Tensor] | None = None) -> None:
     """Writes w [N, L, D] and, if there are any, maps of noise as float32; the file appears whole or not at all."""
@@ -34,11 +39,6 @@ def save_ws(path: Path, ws: Tensor, maps: Sequence[Tensor] | None = None) -> Non
     with replacing(path) as temporary, temporary.open("wb") as file:
         arrays: dict[str, Any] = {name: tensor.detach().float().cpu().numpy() for name, tensor in named.items()}
         np.savez(file, **arrays)
-
-
-def load_ws(path: Path, G: Samplable) -> Tensor:
-    """The w of a file for this network, without its noise: [N, L, D] on its device. Errors as `load_latents`."""
-    return load_latents(path, G).ws
 
 
 def load_latents(path: Path, G: Samplable) -> Latents:

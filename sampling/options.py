@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from sampling import record
 from sampling.anchors import MOST
 from sampling.latentfile import Latents, load_latents
+from sampling.refusals import given
 from sampling.sampler import Sampler, open_sampler
 from torch_utils.cli import Number, SeedList, option
 from torch_utils.device import is_out_of_memory
@@ -72,7 +72,7 @@ def _opening(
 
 def _load_latents(path: Path, sampler: Sampler) -> Latents:
     """The latents of a file; refuses beside them what would have no effect."""
-    if click.get_current_context().get_parameter_source("seeds") is ParameterSource.COMMANDLINE:
+    if "seeds" in given():
         raise ValueError("--latents takes the place of --seeds: give one of them")
     sampler.check_latents()
     return load_latents(path, sampler.G)

@@ -1,9 +1,12 @@
-"""Options that do not apply are refused, never ignored."""
+"""What scripts refuse alike: options that do not apply, which are never ignored, and films that cannot be."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
+
+from imaging.film import check_film
 
 
 def given() -> dict[str, str]:
@@ -19,3 +22,10 @@ def refuse(names: Iterable[str], why: str) -> None:
     for name in names:
         if name in flags:
             raise ValueError(f"{flags[name]} does not apply {why}: leave it out")
+
+
+def check_film_name(film: str, outdir: Path) -> None:
+    """Raises ValueError when --film is no name alone, or no film can be written so in --outdir."""
+    if Path(film).name != film or film == "..":
+        raise ValueError(f"--film {film}: it lies in --outdir, so give its name alone")
+    check_film(outdir / film, "--film")

@@ -19,7 +19,7 @@ from sampling.anchors import Anchors
 from sampling.classes import class_names, find_class, listed, titled
 from sampling.latentfile import Latents
 from torch_utils.cli import say
-from torch_utils.device import Precision, resolve_device, resolve_precision, set_precision
+from torch_utils.device import Precision, resolve_device, resolve_precision, set_precision, slow_precision
 from torch_utils.paths import check_folder
 from torch_utils.runs import newest_network
 
@@ -74,9 +74,15 @@ class Sampler:
         psi = self.psi if psi is None else psi
         return truncate(ws, self.anchors.of(ws, labels)[:, None], psi, self.cutoff)
 
-    def pixels(self, ws: Iterable[Tensor], seeds: Iterable[int]) -> Iterator[Tensor]:
-        """The picture of each w, uint8 [C, H, W]; `seeds` are those of random noise."""
-        return ws_to_pixels(self.G, ws, seeds, self.noise_mode, self.batch)
+    def pixels(
+        self, ws: Iterable[Tensor], seeds: Iterable[int], maps: Iterable[Sequence[Tensor]] | None = None
+    ) -> Iterator[Tensor]:
+        """The picture of each w, uint8 [C, H, W].
+
+        `seeds` are those of random noise; `maps` of each picture is its constant noise, in the place of the network's.
+        """
+        maps = maps if self.noise_mode == "const" else None
+        return ws_to_pixels(self.G, ws, seeds, self.noise_mode, self.batch, maps)
 
     def latent_ws(self, ws: Tensor) -> Tensor:
         """The w [N, L, D] of a file, truncated as those of seeds are."""
@@ -84,10 +90,7 @@ class Sampler:
 
     def latent_pixels(self, latents: Latents) -> Iterator[Tensor]:
         """The picture of each latent of a file, truncated; its noise, if any, is used as constant."""
-        maps = latents.maps if self.noise_mode == "const" else None
-        return ws_to_pixels(
-            self.G, self.latent_ws(latents.ws), range(len(latents.ws)), self.noise_mode, self.batch, maps
-        )
+        return self.pixels(self.latent_ws(latents.ws), range(len(latents.ws)), latents.noises)
 
     def check_latents(self) -> None:
         """Makes sure that --class is given where it counts for latents of a file: for the centres, and nothing else.
@@ -130,7 +133,7 @@ def open_sampler(
     """Loads the network, checks the options against it, and says which network and classes they mean.
 
     Whether there can be a folder for the pictures is found out first. `seeded` is False where no picture comes from a
-    seed, whose classes would be worth telling.
+    seed, whose class would be worth telling.
 
     Raises:
         FileNotFoundError: when there is no such network, or none was named and none is found.
@@ -140,6 +143,8 @@ def open_sampler(
     _check_centers(centers, psi)
     where = resolve_device(device)
     number_format = resolve_precision(precision, where)
+    if slow := slow_precision(number_format, where):
+        say(f"note: {slow}")
     file = read_network(network or _default_network())
     G = _generator(file, where, number_format)
     chosen = _class(label, file, G.config.classes)
@@ -195,6 +200,6 @@ def _introduce(file: NetworkFile, G: Samplable, label: int | None, seeded: bool)
     say(f"network {file}: {spell(config.height, config.width)} {NAMES[MODES[config.channels]]}{age}")
     names = class_names(file.metadata, config.classes)
     if label is not None:
-        say(f"class {'of all pictures' if seeded else 'to start from'}: {titled(label, names)}")
+        say(f"class{' of all pictures' if seeded else ''}: {titled(label, names)}")
     elif names and seeded:
         say(f"class of each picture: seed mod {len(names)} ({listed(names)})")

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from PIL import Image
@@ -12,7 +11,7 @@ from torch import Tensor
 from imaging.grid import LARGEST_SHEET, save_image, sheet, tile
 from imaging.pixels import to_pil
 from models.stylegan2.directions import Directions
-from sampling.latentfile import load_ws
+from sampling.latentfile import Latents
 from sampling.sampler import Sampler
 from torch_utils.cli import counted, progress
 
@@ -21,11 +20,12 @@ LABEL = (20, 64)  # about the least height and width of a picture on a sheet wit
 
 @dataclass(frozen=True)
 class Start:
-    """Where steps set out from: its name, its w for every layer [L, D], and the seed of random noise."""
+    """Where steps set out from."""
 
     name: str
-    ws: Tensor
-    seed: int
+    ws: Tensor  # for every layer, [L, D]
+    seed: int  # of random noise
+    maps: Sequence[Tensor] | None = None  # constant noise in the place of the network's: [1, H, W] for each layer
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,11 @@ def starts_of_seeds(sampler: Sampler, seeds: Sequence[int]) -> list[Start]:
     return [Start(f"seed{seed:04d}", ws, seed) for seed, ws in zip(seeds, sampler.ws(seeds), strict=True)]
 
 
-def starts_of_file(sampler: Sampler, path: Path) -> list[Start]:
-    """The w of a file of latents, as they are; errors as those of `load_ws`."""
-    return [Start(f"latent{n:04d}", ws, n) for n, ws in enumerate(load_ws(path, sampler.G))]
+def starts_of_latents(sampler: Sampler, latents: Latents) -> list[Start]:
+    """The latents of a file, named and truncated as generate.py does it, with the noise that was fitted to them."""
+    ws = sampler.latent_ws(latents.ws)
+    noises: Sequence[Sequence[Tensor] | None] = latents.noises or [None] * len(ws)
+    return [Start(f"latent{n:04d}", w, n, maps) for n, (w, maps) in enumerate(zip(ws, noises, strict=True))]
 
 
 def check_sheet(sampler: Sampler, rows: int, columns: int) -> None:
@@ -78,9 +80,15 @@ def pictures(
 ) -> Iterator[tuple[Start, int, float, Tensor]]:
     """Each start, direction and strength, in this order, with its picture: uint8 pixels [C, H, W]."""
     steps = [(start, k, strength) for start in starts for k in walk.chosen for strength in strengths]
-    made = sampler.pixels((walk.ws(*step) for step in steps), [start.seed for start, _, _ in steps])
+    made = _shown(sampler, (walk.ws(*step) for step in steps), [start for start, _, _ in steps])
     for step, pixels in zip(steps, made, strict=True):
         yield *step, pixels
+
+
+def _shown(sampler: Sampler, ws: Iterable[Tensor], starts: Sequence[Start]) -> Iterator[Tensor]:
+    """The picture of each w, uint8 [C, H, W], with the noise of its start; all starts have some or none has."""
+    maps = [start.maps for start in starts if start.maps is not None]
+    return sampler.pixels(ws, [start.seed for start in starts], maps or None)
 
 
 def _sheet(walk: Walk, strengths: Sequence[float], tiles: Sequence[Tensor]) -> Image.Image:
@@ -120,7 +128,7 @@ def frames(
     cells = [(start, k) for k in walk.chosen for start in starts]
     path = swing(min(strengths), max(strengths), count)
     ws = (walk.ws(start, k, strength) for strength in path for start, k in cells)
-    made = sampler.pixels(ws, (start.seed for _ in path for start, _ in cells))
+    made = _shown(sampler, ws, [start for _ in path for start, _ in cells])
     for _ in path:
         yield tile(torch.stack([next(made) for _ in cells]), len(starts))
 

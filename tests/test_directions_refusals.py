@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 import directions
 from sampling import steps
+from sampling.latentfile import save_ws
 from tests.networks import ON_CPU, save_tiny
 
 FILE = "found/directions.safetensors"
@@ -15,6 +17,7 @@ FILE = "found/directions.safetensors"
 @pytest.fixture(autouse=True)
 def network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    save_ws(Path("a.npz"), torch.zeros(1, 6, 8))
     return save_tiny(Path("runs/00000-a/network-000001.5.safetensors"))
 
 
@@ -113,10 +116,15 @@ def test_classes_that_are_not_there(tmp_path):
     )
 
 
-@pytest.mark.parametrize("options", [["--seeds", "1"], ["--psi", "1"], ["--psi-cutoff", "2"]])
-def test_latents_of_a_file_have_no_seeds_and_no_truncation(found, options):
-    assert refusal(*found, "--latents", "a.npz", *options) == (
-        f"{options[0]} does not apply with --latents, which are taken as they are: leave it out"
+def test_latents_of_a_file(found, tmp_path):
+    told = "there is no file b.npz: give a projected-w.npz that project.py wrote"
+    assert refusal(*found, "--latents", "b.npz") == told
+    assert refusal(*found, "--latents", "a.npz", "--seeds", "1") == (
+        "--latents takes the place of --seeds: give one of them"
+    )
+    conditional = save_tiny(tmp_path / "a.safetensors", classes=2)
+    assert refusal(*found, "--network", conditional, "--latents", "a.npz", "--class", "1") == (
+        "--class does not apply, for --latents have theirs in them: leave it out"
     )
 
 
@@ -211,6 +219,7 @@ def test_directions_of_a_w_of_another_width(found, tmp_path):
 
 
 def test_films_that_cannot_be(found):
+    assert refusal(*found, "--film", "../a.gif") == "--film ../a.gif: it lies in --outdir, so give its name alone"
     assert refusal(*found, "--film", "a.avi").startswith("--film out/a.avi: a film ends in .mp4, .gif, .webp")
 
 

@@ -245,3 +245,8 @@ def test_the_script_itself_starts_without_what_it_does_not_need(network):
     assert told.stderr == ""
     command = json.loads((out / "generate.json").read_text())["command"]
     assert shlex.split(command) == ["python", "generate.py", *map(str, arguments)]
+
+
+def test_a_format_that_this_processor_is_slow_in_is_said(network, monkeypatch):
+    monkeypatch.setattr(sampler, "slow_precision", lambda precision, device: f"{precision} is slow on a {device}")
+    assert run("--network", network, "--seeds", "0").stdout.splitlines()[0] == "note: fp32 is slow on a cpu"

@@ -105,9 +105,7 @@ def test_mp4_without_pyav(monkeypatch):
 
 
 def test_resampling_without_scale():
-    assert refusal("--resample", "nearest") == (
-        "--resample nearest does not apply, for nothing is enlarged: give --scale as well"
-    )
+    assert refusal("--resample", "nearest") == "--resample does not apply where --scale enlarges nothing: leave it out"
 
 
 def test_centers_without_psi():

@@ -38,11 +38,11 @@ def refusal(*arguments, script=project):
     ("arguments", "words"),
     [
         (["--target", "b.png"], "--target b.png: there is no such picture or folder; check the path"),
-        (["--pti-steps", 9], "--pti-steps does not apply without --pti: add it, or leave this out"),
-        (["--locality", 1], "--locality does not apply without --pti: add it, or leave this out"),
+        (["--pti-steps", 9], "--pti-steps does not apply without --pti: leave it out"),
+        (["--locality", 1], "--locality does not apply without --pti: leave it out"),
         (
             ["--film", "film.avi"],
-            "--film film.avi: a film ends in .mp4, .gif, .webp, or is a folder of frames whose name has no ending",
+            "--film out/film.avi: a film ends in .mp4, .gif, .webp, or is a folder of frames whose name has no ending",
         ),
         (["--film", "deep/film.gif"], "--film deep/film.gif: it lies in --outdir, so give its name alone"),
         (["--film", ".."], "--film ..: it lies in --outdir, so give its name alone"),
@@ -62,6 +62,18 @@ def refusal(*arguments, script=project):
 )
 def test_options_that_mean_nothing(network, arguments, words):
     assert refusal("--network", network, "--target", "a.png", *arguments) == f"Error: {words}"
+
+
+def test_a_folder_of_something_else_in_the_place_of_the_film(network, tmp_path):
+    keep = tmp_path / "kept" / "frames" / "a.txt"
+    keep.parent.mkdir(parents=True)
+    keep.touch()
+    told = refusal("--network", network, "--target", "a.png", "--outdir", "kept", "--film", "frames")
+    assert told == (
+        "Error: --film kept/frames: a folder of frames goes there, and it holds something else (a.txt), "
+        "which is not for us to remove: choose another path"
+    )
+    assert [path.name for path in Path("kept").iterdir()] == ["frames"] and keep.exists()
 
 
 def test_a_class_for_a_network_without_classes(network):
@@ -97,10 +109,6 @@ def test_more_targets_than_fit_on_a_sheet(network, monkeypatch):
     ("arguments", "words"),
     [
         (["--latents", "w.npz", "--seeds", "1"], "--latents takes the place of --seeds: give one of them"),
-        (
-            ["--latents", "w.npz", "--class", "1"],
-            "--class 1 does not apply to --latents, which already come from the mapping of a class: leave it out",
-        ),
         (["--latents", "none.npz"], "there is no file none.npz: give a projected-w.npz that project.py wrote"),
         (["--projected_w", "a.png"], "a.png is not a NumPy archive of latents: give a projected-w.npz of project.py"),
     ],

@@ -7,7 +7,7 @@ Letters: C H W a picture, L number of w, D width of w.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import Protocol
 
 import torch
@@ -92,7 +92,7 @@ def ws_to_pixels(
     seeds: Iterable[int],
     noise_mode: NoiseMode = "const",
     batch: int = 1,
-    maps: Sequence[Tensor] | None = None,
+    maps: Iterable[Sequence[Tensor]] | None = None,
 ) -> Iterator[Tensor]:
     """The picture of each w [L, D]: uint8 pixels [C, H, W] on the CPU, one after another.
 
@@ -103,20 +103,20 @@ def ws_to_pixels(
         noise_mode: `const`, `random` or `none`.
         batch: how many are computed at once on a GPU; more than 1 is faster, but rounds otherwise. A CPU, and random
             noise, take one at a time whatever is said here.
-        maps: noise of each picture in the place of the network's own: [pictures, 1, H, W] for each layer.
+        maps: of each picture, noise in the place of the network's own: [1, H, W] for each layer.
     """
     device = _device(G)
     at_once = 1 if device.type == "cpu" or noise_mode == "random" else batch
-    pairs, done = zip(ws, seeds, strict=True), 0
+    pairs, own = zip(ws, seeds, strict=True), iter(maps) if maps is not None else repeat(())
     while chunk := list(islice(pairs, at_once)):
         stacked = torch.stack([w for w, _ in chunk])  # [n, L, D]
+        layers = [torch.stack(noise) for noise in zip(*islice(own, len(chunk)), strict=True)]  # [n, 1, H, W] each
         if maps is not None:
             assert isinstance(G, Generator)  # others take no noise of ours
-            yield from _pixels_with_noise(G, stacked, [noise[done : done + len(chunk)] for noise in maps])
+            yield from _pixels_with_noise(G, stacked, layers)
         else:
             noise = generator(device, chunk[0][1], "noise") if noise_mode == "random" else None
             yield from _pixels(G, stacked, noise_mode, noise)
-        done += len(chunk)
 
 
 @torch.inference_mode()

@@ -101,9 +101,9 @@ def test_pictures_of_the_network_itself_are_recovered(G, targets, space, least):
 
 @pytest.mark.parametrize("noise", ["const", "fit"])
 def test_targets_do_not_influence_one_another(G, targets, noise):
-    together = _projected(G, targets, noise=noise, steps=8)
+    together = _projected(G, targets, noise=noise, steps=5)
     for n in range(len(targets)):
-        alone = _projected(G, targets[n : n + 1], noise=noise, steps=8)
+        alone = _projected(G, targets[n : n + 1], noise=noise, steps=5)
         torch.testing.assert_close(alone.ws[0], together.ws[n], rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(alone.losses[0], together.losses[n], rtol=1e-3, atol=1e-4)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from models.stylegan2.sampling import ws_to_pixels
-from sampling.latentfile import load_latents, load_ws, save_ws
+from sampling.latentfile import Latents, load_latents, save_ws
 from tests.networks import tiny_generator
 
 GIVE = "give a projected-w.npz of project.py"
@@ -22,11 +22,12 @@ def _maps(G, count, seed=0):
 def test_what_is_saved_is_what_is_loaded(tmp_path, G):
     ws = torch.randn(2, 6, 8)
     save_ws(tmp_path / "a.npz", ws)
-    assert torch.equal(load_ws(tmp_path / "a.npz", G), ws) and load_latents(tmp_path / "a.npz", G).maps is None
+    plain = load_latents(tmp_path / "a.npz", G)
+    assert torch.equal(plain.ws, ws) and plain.maps is None and plain.noises is None
     maps = _maps(G, 2)
     save_ws(tmp_path / "b.npz", ws, maps)
     found = load_latents(tmp_path / "b.npz", G)
-    assert torch.equal(found.ws, ws) and torch.equal(load_ws(tmp_path / "b.npz", G), ws)
+    assert torch.equal(found.ws, ws)
     assert all(torch.equal(a, b) for a, b in zip(found.maps, maps, strict=True))
     assert sorted(np.load(tmp_path / "b.npz").files) == ["noise0", "noise1", "noise2", "noise3", "noise4", "w"]
 
@@ -36,7 +37,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path, G):
 def test_shapes_and_types_of_other_programs(tmp_path, G, shape, count, dtype):
     values = np.arange(np.prod(shape)).reshape(shape).astype(dtype) / 8
     np.savez(tmp_path / "w.npz", w=values)
-    found = load_ws(tmp_path / "w.npz", G)
+    found = load_latents(tmp_path / "w.npz", G).ws
     assert found.shape == (count, 6, 8) and found.dtype == torch.float32
     expected = values if values.ndim == 3 else values[None] if shape == (6, 8) else values[:, None].repeat(6, axis=1)
     assert np.array_equal(found.numpy(), expected.astype(np.float32))
@@ -80,24 +81,25 @@ def test_files_that_are_refused(tmp_path, G, arrays, words):
 def test_no_file_and_no_archive(tmp_path, G):
     path = tmp_path / "w.npz"
     with pytest.raises(FileNotFoundError) as error:
-        load_ws(path, G)
+        load_latents(path, G)
     assert str(error.value) == f"there is no file {path}: give a projected-w.npz that project.py wrote"
     save_ws(path, torch.zeros(1, 6, 8))
     whole = path.read_bytes()
     for damaged in (b"", b"something", whole[: len(whole) // 2]):
         path.write_bytes(damaged)
         with pytest.raises(ValueError) as error:
-            load_ws(path, G)
+            load_latents(path, G)
         assert str(error.value) == f"{path} is not a NumPy archive of latents: {GIVE}"
 
 
 def test_noise_of_its_own_for_each_picture(G):
     ws, maps = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(1)), _maps(G, 3)
-    made = list(ws_to_pixels(G, ws, range(3), maps=maps))
+    latents = Latents(ws, maps)
+    made = list(ws_to_pixels(G, ws, range(3), maps=latents.noises))
     own = list(ws_to_pixels(G, ws, range(3)))
     for n in range(3):
         assert not torch.equal(made[n], own[n])
-        alone = ws_to_pixels(G, ws[n : n + 1], [0], maps=[noise[n : n + 1] for noise in maps])
+        alone = ws_to_pixels(G, ws[n : n + 1], [0], maps=[[noise[n] for noise in maps]])
         assert torch.equal(made[n], next(alone))
-    fixed = [layer.noise.fixed.expand(3, 1, -1, -1) for layer in G.synthesis.layers]
+    fixed = [[layer.noise.fixed[None] for layer in G.synthesis.layers]] * 3
     assert all(torch.equal(a, b) for a, b in zip(ws_to_pixels(G, ws, range(3), maps=fixed), own, strict=True))
