@@ -14,8 +14,6 @@ from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.exports import onnx as onnx_export
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from sampling.publication import plan_samples
-from tests.models.foreign import pickled
-from tests.models.foreign.networks import official
 from tests.networks import tiny_discriminator, tiny_generator
 from torch_utils import checkpoint
 
@@ -87,14 +85,6 @@ def test_sources_of_other_programs_are_named(monkeypatch, network):
     file.metadata["source"] = {"format": "StyleGAN2-ADA pickle"}
     monkeypatch.setattr(convert, "read_network", lambda source: file)
     assert converted("--source", "ffhq256")[1] == "  format    StyleGAN2-ADA pickle"
-
-
-def test_what_was_left_out_of_a_source_is_said():
-    networks = official()
-    networks["D"].state["_modules"]["b8"].class_name = "ProjectedBlock"
-    lines = converted("--source", pickled.write(Path("a.pkl"), networks))
-    reason = "its module 'b8' is of the class 'ProjectedBlock', which StyleGAN2 does not have"
-    assert lines[-1] == f"  D         left out: {reason}"
 
 
 def test_to_a_network_file(network):

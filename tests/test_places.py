@@ -16,6 +16,7 @@ from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign import nvlabs, rosinality
 from models.stylegan2.generator import Generator
+from sampling.description import describe
 from tests.commands import refused, tiny_sets, zipped
 from tests.commands import run as train
 from tests.models.foreign import pickled
@@ -132,6 +133,10 @@ def test_a_discriminator_that_cannot_be_read_starts_anew_with_the_reason():
     networks = official()
     networks["D"].state["_modules"]["b8"].class_name = "ProjectedBlock"
     file = read_network(pickled.write(Path("a.pkl"), networks))
+    words = describe(file, {name: file.part(name) for name in file.parts}).splitlines()[-1]
+    assert (
+        words == "  D         left out: its module 'b8' is of the class 'ProjectedBlock', which StyleGAN2 does not have"
+    )
     recipe = SimpleNamespace(networks={"G": file.part("G"), "D": tiny_discriminator(), "G_ema": file.part("G_ema")})
     assert transfer(file, recipe) == (
         "took G, G_ema from a.pkl; it has no D that can be taken (its module 'b8' is of the class 'ProjectedBlock', "
