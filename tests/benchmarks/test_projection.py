@@ -25,7 +25,7 @@ def test_every_way_of_both_kinds_of_targets(tmp_path):
     ]
     for row in found["results"]:
         assert row["count"] == (2 if row["targets"] == "made" else 1)
-        assert 0 < row["minimum"] <= row["median"] < 100 and row["seconds"] > 0
+        assert 0 < row["minimum"] <= row["median"] < 100
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.height >= 4 * 32
 
