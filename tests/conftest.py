@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import signal
+
 import hypothesis
 import pytest
 import torch
@@ -11,6 +13,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)  # tests run side by side
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start what runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     hypothesis.settings.register_profile("untimed", deadline=None)  # on a busy machine any example may take its time
     hypothesis.settings.load_profile("untimed")
 
