@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.nested._internal.nested_tensor import NestedTensor
 
+from custom_ops import bias_act
 from models.stylegan2.foreign import rosinality
 from tests.models.foreign import test_lucidrains
 from tests.networks import tiny_discriminator, tiny_generator
@@ -36,7 +37,11 @@ def lucidrains_contents() -> Nest:
 
 
 def warm() -> None:
-    """Has PyTorch import what it imports where a file calls a tensor, which it compares with this class and prints."""
+    """Has PyTorch import what it imports where a file calls a tensor, which it compares with this class and prints.
+
+    And has our own operators loaded, which compute the average w of a file that lacks it.
+    """
+    bias_act(torch.zeros(1, 1))
     with suppress(Exception):
         _ = torch.zeros(1) == NestedTensor
     repr(torch.zeros(1))
