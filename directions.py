@@ -177,8 +177,8 @@ def _find(
     save_directions(sampler.outdir / FILE, found.directions, found=found.facts, network_file=str(sampler.path))
     walk = Walk(found.directions, range(len(found.directions)))
     sheets = write_sheets(sampler, walk, starts_of_seeds(sampler, seeds), strengths, singly=False)
-    write_record("directions", sampler, directions=found.facts)
-    say(f"wrote {FILE} of {counted(len(found.facts), 'direction')}, {sheets} and directions.json to {sampler.outdir}")
+    write_record("directions", sampler, of=FILE, directions=found.facts)
+    say(f"wrote {FILE} of {counted(len(found.facts), 'direction')}, {sheets} and {FILE}.json to {sampler.outdir}")
 
 
 def _apply(

@@ -78,10 +78,13 @@ def _load_latents(path: Path, sampler: Sampler) -> Latents:
     return load_latents(path, sampler.G)
 
 
-def write_record(script: str, sampler: Sampler, resolved: Mapping[str, Any] | None = None, **facts: Any) -> None:
+def write_record(
+    script: str, sampler: Sampler, resolved: Mapping[str, Any] | None = None, of: str = "", **facts: Any
+) -> None:
     """Writes `SCRIPT.json` beside the pictures: the command, the network and every option, and `facts`.
 
-    Options that came to mean something else than was given are said as they are `resolved`.
+    Options that came to mean something else than was given are said as they are `resolved`. The record `of` a file that
+    outlives the pictures bears its name.
     """
     meant: dict[str, Any] = {
         "network": str(sampler.file),
@@ -91,7 +94,7 @@ def write_record(script: str, sampler: Sampler, resolved: Mapping[str, Any] | No
     if click.get_current_context().params.get("latents") is not None:
         meant["seeds"] = None
     about = {"network": str(sampler.file), "kimg": sampler.kimg, **facts}
-    record.write_record(script, sampler.outdir / f"{script}.json", about, meant | dict(resolved or {}))
+    record.write_record(script, sampler.outdir / f"{of or script}.json", about, meant | dict(resolved or {}))
 
 
 def _seeds_option(default: str) -> Callable[..., Any]:

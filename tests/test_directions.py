@@ -53,18 +53,18 @@ def labelled(path, count=60):
 
 def test_sefa_finds_what_changes_the_styles_and_shows_it(network):
     result = run("--method", "sefa", *FEW, "--seeds", "0,7", "--layers", "2-3")
-    said = "wrote directions.safetensors of 3 directions, 2 sheets and directions.json to out"
+    said = "wrote directions.safetensors of 3 directions, 2 sheets and directions.safetensors.json to out"
     assert result.stdout.splitlines()[-1] == said
     saved = load_directions(Path("out/directions.safetensors"))
     A = style_matrix(load_network(network), [2, 3])
     torch.testing.assert_close(saved.vectors, sefa(A, 3).float())
     assert saved.names == ("sefa0", "sefa1", "sefa2") and saved.layers == ((2, 3),) * 3 and saved.method == "sefa"
-    record = json.loads(Path("out/directions.json").read_text())
+    record = json.loads(Path("out/directions.safetensors.json").read_text())
     assert [row["name"] for row in record["directions"]] == ["sefa0", "sefa1", "sefa2"]
     changes = torch.tensor([row["style_change"] for row in record["directions"]])
     torch.testing.assert_close(changes, (A @ saved.vectors.double().T).norm(dim=0).float())
     assert {path.name for path in Path("out").iterdir()} == {
-        "directions-seed0000.png", "directions-seed0007.png", "directions.json", "directions.safetensors",
+        "directions-seed0000.png", "directions-seed0007.png", "directions.safetensors.json", "directions.safetensors",
     }  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def test_pca_is_that_of_the_w_of_the_seeds(network):
     torch.testing.assert_close(saved.vectors, expected.float(), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(saved.scales, (w @ expected.T).std(dim=0).float(), atol=1e-4, rtol=1e-4)
     assert saved.layers == (tuple(range(6)),) * 3
-    shares = [row["variance"] for row in json.loads(Path("out/directions.json").read_text())["directions"]]
+    shares = [row["variance"] for row in json.loads(Path("out/directions.safetensors.json").read_text())["directions"]]
     assert shares == sorted(shares, reverse=True) and 0 < sum(shares) < 1
 
 
@@ -86,7 +86,7 @@ def test_labels_give_a_direction_for_each_attribute():
     saved = found("--method", "labels", "--labels", "labels.csv")
     assert saved.names == ("smile", "age")
     assert saved.vectors[0, 0] > 0.8 and saved.vectors[1, 1] > 0.8
-    smile, age = json.loads(Path("out/directions.json").read_text())["directions"]
+    smile, age = json.loads(Path("out/directions.safetensors.json").read_text())["directions"]
     assert (smile["fit"], age["fit"]) == ("logistic", "ridge") and smile["labels"] == 60
     assert smile["held_out_correlation"] > 0.5 and age["held_out_correlation"] > 0.8
     free = found("--method", "labels", "--labels", "labels.csv", "--orthogonal")
