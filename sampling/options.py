@@ -36,13 +36,14 @@ def sampling_options(
         *([_CENTERS_OPTION] if centers else []),
         *_TRUNCATION_AND_NOISE_OPTIONS,
     ]
-    options = [NETWORK_OPTION, _CLASS_OPTION, *options, OUTDIR_OPTION, *DEVICE_OPTIONS, _BATCH_OPTION]
+    options = [_NETWORK_OPTION, _CLASS_OPTION, *options, _OUTDIR_OPTION, *_DEVICE_OPTIONS, _BATCH_OPTION]
     return _opening(options, latents=latents)
 
 
 def projection_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives `project.py` the common options, as far as they apply. Its function gets a `Sampler`, then its own."""
-    return _opening([NETWORK_OPTION, _START_OPTION, OUTDIR_OPTION, *DEVICE_OPTIONS, _TARGETS_OPTION], seeded=False)
+    options = [_NETWORK_OPTION, _START_OPTION, _OUTDIR_OPTION, *_DEVICE_OPTIONS, _TARGETS_OPTION]
+    return _opening(options, seeded=False)
 
 
 def _opening(
@@ -124,7 +125,7 @@ _LATENTS_OPTION = option(
     group="Pictures",
     help="instead of seeds: the w of a projected-w.npz of project.py, with the noise fitted to them",
 )
-NETWORK_OPTION = option(
+_NETWORK_OPTION = option(
     "--network",
     type=click.Path(),
     metavar="PLACE",
@@ -161,10 +162,10 @@ _TRUNCATION_AND_NOISE_OPTIONS = [
         help="noise of the synthesis: the network's own, drawn from the seed, or none",
     ),
 ]
-OUTDIR_OPTION = option(
+_OUTDIR_OPTION = option(
     "--outdir", type=click.Path(path_type=Path), default=Path("out"), group="Output", help="folder to write to"
 )
-DEVICE_OPTIONS = [
+_DEVICE_OPTIONS = [
     option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda", "mps"]),

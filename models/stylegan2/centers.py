@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.stylegan2.latents import truncate
 from models.stylegan2.sampling import Samplable
 from torch_utils.seeds import generator
 
@@ -58,22 +57,14 @@ def find_centers(ws: Tensor, count: int) -> Tensor:
 def nearest(ws: Tensor, centers: Tensor) -> Tensor:
     """Of each of ws [N, L, D] the centre [N, D] that is nearest to it, of centers [K, D], on the device of `ws`.
 
+    Multi-modal truncation is `truncate` with it in the place of the average (Mokady et al. 2022, section 4):
+    w' = centre + psi * (w - centre).
+
     Nearest to all layers together (the sum of squares) is what is nearest to their mean.
     """
     # On the CPU: not every device knows double.
     distances = torch.cdist(ws.cpu().double().mean(dim=1), centers.cpu().double())  # [N, K]
     return centers.cpu()[distances.argmin(dim=1)].to(ws)
-
-
-def truncate_towards(ws: Tensor, centers: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
-    """Pulls w towards its nearest centre: w' = centre + psi * (w - centre) (Mokady et al. 2022, section 4).
-
-    Args:
-        ws: [N, L, D].
-        centers: [K, D].
-        psi, cutoff: as in `truncate`.
-    """
-    return truncate(ws, nearest(ws, centers)[:, None], psi, cutoff)
 
 
 def _spread_out(points: Tensor, count: int) -> Tensor:

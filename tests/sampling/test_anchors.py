@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.stylegan2.centers import draw_ws, find_centers, truncate_towards
+from models.stylegan2.centers import draw_ws, find_centers, nearest
 from models.stylegan2.latents import truncate
 from models.stylegan2.sampling import seeds_to_ws
 from sampling import anchors
@@ -28,7 +28,9 @@ def test_each_w_has_the_nearest_centre_of_its_class():
     found = Anchors(G, 4).of(ws, labels)
     for w, label, anchor in zip(ws, labels, found, strict=True):
         centers = find_centers(draw_ws(G, label, 300), 4)
-        assert torch.equal(truncate(w[None], anchor[None, None], 0.3), truncate_towards(w[None], centers, 0.3))
+        assert torch.equal(
+            truncate(w[None], anchor[None, None], 0.3), truncate(w[None], nearest(w[None], centers)[:, None], 0.3)
+        )
 
 
 def test_centres_are_found_once_and_for_the_classes_that_are_asked_for(capsys):
