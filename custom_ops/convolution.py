@@ -7,6 +7,9 @@ both to another memory layout. But a convolution y = x * w is linear in x and in
 
 in both of their arguments. Each derivative of these three is again one of the three, which libraries compute at full
 speed. And where only images are asked for their gradient, none of weights is computed.
+
+On a CPU without instructions for bfloat16, PyTorch convolves it by plain loops, twelve times as slowly as float32.
+There bfloat16 is convolved in float32 and rounded once at the end, which is what those instructions do.
 """
 
 from typing import Any, NamedTuple
@@ -16,6 +19,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _aten = torch.ops.aten
+
+
+def _convolves_bfloat16() -> bool:
+    """Whether the CPU's convolutions of bfloat16 are oneDNN's: by its own word, which PyTorch goes by."""
+    return getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)()
+
+
+_BFLOAT16_BY_LOOPS = not _convolves_bfloat16()
 
 
 class Geometry(NamedTuple):
@@ -45,10 +56,21 @@ def convolve_transposed(x: Tensor, w: Tensor, stride: int = 1, groups: int = 1) 
 def _convolution(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         f = F.conv_transpose2d if geometry.transposed else F.conv2d
-        return f(x, w, stride=geometry.stride, padding=geometry.padding, groups=geometry.groups)
+        y = f(_wide(x), _wide(w), stride=geometry.stride, padding=geometry.padding, groups=geometry.groups)
+        return _rounded(y, x)
     if w.is_leaf and w.requires_grad:
         w = w.view_as(w)  # of a leaf itself, PyTorch does not tell whether its gradient is wanted
     return _Convolution.apply(x, w, geometry)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """What to convolve in place of x. A graph that is exported will be run by who knows what CPU: it keeps x."""
+    by_loops = _BFLOAT16_BY_LOOPS and x.dtype == torch.bfloat16 and x.device.type == "cpu"
+    return x.float() if by_loops and not torch.compiler.is_exporting() else x
+
+
+def _rounded(y: Tensor, like: Tensor) -> Tensor:
+    return y if y.dtype == like.dtype else y.to(like.dtype)  # a graph that is exported would record the no-op
 
 
 def _wanted(ctx: Any, i: int) -> bool:
@@ -69,7 +91,7 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(x, w)
         ctx.geometry = geometry
-        return _aten.convolution(x, w, None, *geometry.arguments)
+        return _rounded(_aten.convolution(_wide(x), _wide(w), None, *geometry.arguments), x)
 
     @staticmethod
     def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -121,5 +143,5 @@ def _gradients(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, for_x: bool
     if geometry.groups > 1:  # PyTorch 2.13 has a wrong gradient of float64 weights where all lies channels last
         x = x.contiguous()
     mask = (for_x, for_w, False)
-    gx, gw, _ = _aten.convolution_backward(gy, x, w, None, *geometry.arguments, mask)
-    return gx, gw
+    gx, gw, _ = _aten.convolution_backward(_wide(gy), _wide(x), _wide(w), None, *geometry.arguments, mask)
+    return _rounded(gx, x) if for_x else gx, _rounded(gw, w) if for_w else gw

@@ -53,15 +53,15 @@ def resolve_precision(name: str, device: torch.device, training: bool = False) -
 
 
 def slow_precision(precision: Precision, device: torch.device) -> str:
-    """A sentence for a format that this device computes in, but more slowly than in fp32; empty for any other."""
+    """A sentence for a format that this device computes in, but no faster than in fp32; empty for any other."""
     if precision != "bf16" or device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return ""
-    # oneDNN's own word, which PyTorch's convolutions go by: without it they fall back to plain loops.
+    # oneDNN's own word, which PyTorch's convolutions go by: without it ours are computed in float32 and rounded.
     if getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)():
         return ""
     return (
         "--precision bf16: this processor has no instructions for it (AVX-512), "
-        "and convolutions take several times as long as in fp32"
+        "and convolutions take as long as in fp32"
     )
 
 

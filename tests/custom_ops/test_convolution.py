@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from custom_ops import convolution
 from custom_ops.convolution import convolve, convolve_transposed
 
 CASES = [
@@ -85,3 +86,53 @@ def test_works_under_compile():
     for f in (compiled, lambda x, w: F.conv2d(x, w, padding=1)):
         f(x, w).sin().sum().backward()
     assert torch.equal(compiled(x, w), F.conv2d(x, w, padding=1))
+
+
+@pytest.mark.parametrize("ours, theirs, settings, weights", CASES)
+def test_without_instructions_for_bfloat16_it_is_convolved_in_float32(ours, theirs, settings, weights, monkeypatch):
+    """Every result is that of float32 on the same numbers, rounded once: also of the gradients and theirs."""
+    monkeypatch.setattr(convolution, "_BFLOAT16_BY_LOOPS", True)
+    x, w = (t.detach().bfloat16().requires_grad_() for t in inputs(weights))
+    wide_x, wide_w = (t.detach().float().requires_grad_() for t in (x, w))
+
+    y, wide = ours(x, w, **settings), theirs(wide_x, wide_w, **settings)
+    assert y.dtype == torch.bfloat16 and torch.equal(y, wide.bfloat16())
+    with torch.no_grad():
+        assert torch.equal(ours(x, w, **settings), y)
+
+    gy = torch.randn_like(y).requires_grad_()
+    ggx, ggw = torch.randn_like(x), torch.randn_like(w)
+    first = torch.autograd.grad(y, (x, w), gy, create_graph=True)
+    assert [g.dtype for g in first] == [torch.bfloat16] * 2
+    wide_gy = gy.detach().float().requires_grad_()
+    wide_first = torch.autograd.grad(wide, (wide_x, wide_w), wide_gy, create_graph=True)
+    for g, wide_g in zip(first, wide_first, strict=True):
+        assert torch.equal(g, wide_g.bfloat16())
+    for of, along in ((0, ggx), (1, ggw)):  # each gradient's gradients alone, as sums would be rounded between
+        wanted = (gy, w) if of == 0 else (gy, x)
+        wide_wanted = (wide_gy, wide_w) if of == 0 else (wide_gy, wide_x)
+        second = torch.autograd.grad(first[of], wanted, along, retain_graph=True)
+        wide_second = torch.autograd.grad(wide_first[of], wide_wanted, along.float(), retain_graph=True)
+        for g, wide_g in zip(second, wide_second, strict=True):
+            torch.testing.assert_close(g, wide_g.bfloat16(), rtol=2**-8, atol=1e-3)  # sums in another order
+
+
+def test_without_instructions_for_bfloat16_no_plain_loops_run(monkeypatch):
+    monkeypatch.setattr(convolution, "_BFLOAT16_BY_LOOPS", True)
+    x, w = torch.randn(2, 16, 8, 8).bfloat16(), torch.randn(16, 16, 3, 3).bfloat16().requires_grad_()
+    with profile(activities=[ProfilerActivity.CPU]) as p:
+        convolve(x, w, padding=(1, 1)).sum().backward()
+    names = {event.name for event in p.events()}
+    assert "aten::mkldnn_convolution" in names and not any("slow_conv" in name for name in names)
+
+
+def test_an_exported_graph_leaves_bfloat16_to_the_machine_that_runs_it(monkeypatch):
+    monkeypatch.setattr(convolution, "_BFLOAT16_BY_LOOPS", True)
+
+    class Layer(torch.nn.Module):
+        def forward(self, x, w):
+            return convolve(x, w, padding=(1, 1))
+
+    x, w = torch.randn(1, 2, 4, 4).bfloat16(), torch.randn(2, 2, 3, 3).bfloat16()
+    nodes = torch.export.export(Layer(), (x, w)).graph.nodes
+    assert [str(node.target) for node in nodes if node.op == "call_function"] == ["aten.conv2d.default"]

@@ -75,7 +75,7 @@ def test_a_processor_without_bfloat16_is_told_of(monkeypatch, supported):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     words = (
         "--precision bf16: this processor has no instructions for it (AVX-512), "
-        "and convolutions take several times as long as in fp32"
+        "and convolutions take as long as in fp32"
     )
     cpu = torch.device("cpu")
     assert slow_precision("bf16", cpu) == ("" if supported else words)
