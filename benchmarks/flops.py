@@ -3,7 +3,7 @@
 A multiply-add counts as two. A transposed convolution counts its taps once for each input pixel, so an enlarging 3x3
 layer has 9 of them. Low-pass filters, which convolve each channel by itself, are not counted: they are means, and an
 implementation that needs fewer of them shall not look slower. Kernels of our own are not counted either, unless they
-call PyTorch's convolutions.
+call PyTorch's convolutions or serve in their place.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import custom_ops  # noqa: F401  # whose operators are counted by name
 from benchmarks.timing import fastest
 
 PEAK_CHANNELS = (64, 128, 256, 512)
@@ -60,6 +61,12 @@ def _backward(args: Any, out: Any) -> int:
     return sum(wanted[:2]) * _convolution(w, groups, x if transposed else gradient)
 
 
+def _weight_gradient(args: Any, out: Tensor) -> int:
+    """As of the convolution itself, however it is computed."""
+    gy = args[0]
+    return _convolution(out, 1, gy)
+
+
 def _convolution(w: Tensor, groups: int, at: Tensor) -> int:
     """Every weight once for each pixel of `at` [N, C, H, W]; nothing where each channel is a group of its own."""
     depthwise = groups > 1 and w.shape[1] == 1
@@ -75,6 +82,7 @@ _aten = torch.ops.aten
 FORMULAS: dict[Any, Callable[[Any, Any], int]] = {
     _aten.convolution: _forward,
     _aten.convolution_backward: _backward,
+    torch.ops.custom_ops.weight_gradient: _weight_gradient,
     _aten.mm: lambda args, out: _product(*args[:2]),
     _aten.bmm: lambda args, out: _product(*args[:2]),
     _aten.addmm: lambda args, out: _product(*args[1:3]),

@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import flops
-from custom_ops import setup_filter, upfirdn2d
+from custom_ops import convolution, setup_filter, upfirdn2d
+from custom_ops.convolution import convolve, convolve_transposed
 
 X = torch.randn(2, 8, 6, 10)
 
@@ -39,6 +40,18 @@ def test_each_gradient_costs_as_much_as_the_convolution(transposed, of_x, of_w):
     call = F.conv_transpose2d if transposed else F.conv2d
     forward = flops.count(lambda: call(x, w, stride=2))
     assert flops.count(lambda: call(x, w, stride=2).sum().backward()) == forward * (1 + of_x + of_w)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_gradient_by_products_costs_as_much_as_by_convolution(transposed, monkeypatch):
+    """However many rows of zeros the products have."""
+    w = torch.randn(8, 8, 3, 3, requires_grad=True)
+    call = convolve_transposed if transposed else convolve
+    counts = []
+    for preferred in (True, False):
+        monkeypatch.setattr(convolution, "prefers_products", lambda *_, answer=preferred: answer)
+        counts.append(flops.count(lambda: call(X, w, stride=2).sum().backward()))
+    assert counts[0] == counts[1] > 0
 
 
 def test_counts_the_gradient_of_a_gradient():

@@ -27,12 +27,6 @@ def test_every_convolution_is_looked_at_once():
     assert found[-1][0] == ((8, 16), torch.float32)
 
 
-def test_regret_is_what_the_choice_loses():
-    layer = Conv2DMod(4, 4, 3)
-    assert modulation.Found(1, layer, (4, 4), {"grouped": 2.0, "scaled": 3.0}, "scaled").regret == pytest.approx(0.5)
-    assert modulation.Found(1, layer, (4, 4), {"grouped": 2.0, "scaled": 3.0}, "grouped").regret == 0
-
-
 @pytest.mark.parametrize("learning", [[], ["--learning"]])
 def test_judges_the_rule(learning):
     run = CliRunner().invoke(modulation.main, FLAGS.split() + learning)
