@@ -106,9 +106,16 @@ class Discriminator(nn.Module):
         return self.blocks[0](self.from_rgb(x))
 
     def set_precision(self, precision: Precision) -> "Discriminator":
-        """Chooses the type each block computes in; parameters and the last layers stay float32. Returns the network."""
-        dtypes = block_dtypes(self.config.doublings, precision)
-        for block, dtype in zip(self.blocks, reversed(dtypes[1:]), strict=True):
+        """Chooses the type each block computes in; parameters and the last layers stay float32. Returns the network.
+
+        With bfloat16 the smallest block stays float32, too. A trained network's features have a large part in common,
+        and rounding to eight bits leaves little of the small part in which samples differ, which is what the minibatch
+        statistics are of. The gradients of R1 were wrong by 16 to 63 % in rpgan runs; this way it is 2 to 4 %.
+        """
+        dtypes = block_dtypes(self.config.doublings, precision)[1:]
+        if precision == "bf16":
+            dtypes[0] = torch.float32
+        for block, dtype in zip(self.blocks, reversed(dtypes), strict=True):
             assert isinstance(block, DiscriminatorBlock)
             block.dtype = dtype
         if precision == "fp16":
