@@ -1,0 +1,101 @@
+"""How far a shorter number format leads the gradients of a trained network astray, phase by phase.
+
+`python -m benchmarks.rounding --network runs/00000-demo32-demo/network-000020.0.safetensors --preset demo`
+"""
+
+from collections import defaultdict
+from math import sqrt
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import click
+import torch
+from torch import Tensor
+
+from imaging.pixels import to_images
+from torch_utils.cli import Command, option, progress, say
+from torch_utils.flags import flags, given
+from torch_utils.stats import Collector
+from training import plan as plans
+from training.config import TrainConfig
+from training.draws import Draws
+from training.phase import Phase
+from training.stylegan2 import StyleGAN2
+from training.transfer import open_transfer, transfer
+
+EXAMPLES = """
+Examples:
+  python -m benchmarks.rounding --network runs/00000-demo32-demo/network-000020.0.safetensors --preset demo
+"""
+
+
+class Error(NamedTuple):
+    """Distances of gradients from those in float32, each divided by the length of the latter."""
+
+    whole: float  # of all parameters together
+    typical: float  # the median over the parameters, each by itself: Adam steps as far for a small gradient as a large
+
+
+@click.command(cls=Command, epilog=EXAMPLES)
+@option("--network", required=True, group="Measurement", help="A network with its discriminator, of this data set.")
+@option("--batches", type=click.IntRange(1), default=4, group="Measurement", help="How many batches to look at.")
+@option("--set", "sets", multiple=True, metavar="NAME=VALUE", group="Training", help="Any other setting of train.py.")
+def main(network: str, batches: int, sets: tuple[str, ...], **params: Any) -> None:
+    """Differentiate every phase of a trained network in float32 and in --precision (bf16 unless named), on a CPU.
+
+    Both see the same images, latents and weights. Path lengths are held against their mean in this very batch.
+    """
+    values = given(TrainConfig, params, sets) | {"device": "cpu", "loss.path_decay": 1.0}
+    values.setdefault("precision", "bf16")
+    low, exact = (_recipe(network, values | {"precision": name}) for name in (values["precision"], "fp32"))
+    dataset = plans.begin(values, Path("runs")).dataset
+    squares: dict[tuple[str, str], Tensor] = defaultdict(lambda: torch.zeros(2, dtype=torch.float64))
+    for k in progress(range(batches), batches, "batches"):
+        batch = low.config.pace.batch
+        read = [dataset[(k * batch + i) % len(dataset)] for i in range(batch)]
+        images = to_images(torch.stack([torch.as_tensor(pixels) for pixels, _ in read]))
+        labels = torch.tensor([label for _, label in read])
+        for phases in zip(low.phases, exact.phases, strict=True):
+            found, wanted = (
+                _gradients(r, phase, images, labels, k) for r, phase in zip((low, exact), phases, strict=True)
+            )
+            for name, g in wanted.items():
+                difference = (found[name] - g).double().square().sum()
+                squares[phases[0].name, name] += torch.stack([difference, g.double().square().sum()])
+    say(table({phase.name: error(phase.name, squares) for phase in low.phases}, values["precision"]))
+
+
+def _recipe(network: str, values: dict[str, Any]) -> StyleGAN2:
+    plan = plans.begin(values, Path("runs"))
+    recipe = StyleGAN2(plan.config, torch.as_tensor(plan.dataset.label_counts), torch.device("cpu"))
+    transfer(open_transfer(network, plan.config), recipe)
+    return recipe
+
+
+def _gradients(recipe: StyleGAN2, phase: Phase, images: Tensor, labels: Tensor, k: int) -> dict[str, Tensor]:
+    """Of everything that the phase teaches, by name."""
+    batch = len(images)
+    reals = recipe.reals(images, labels) if phase.reads_images else None
+    draws = Draws(recipe.config.seed, k, phase.name, batch, 0, batch, images.device)
+    phase.differentiate([recipe.losses(phase, reals, draws)], 1, Collector(images.device))
+    return {name: p.grad.clone() for name, p in phase.network.named_parameters() if p.grad is not None}
+
+
+def error(phase: str, squares: dict[tuple[str, str], Tensor]) -> Error:
+    """From the squared distance and the squared length of every parameter's gradients, by phase and name."""
+    own = [s.tolist() for (of, _), s in squares.items() if of == phase and s[1] > 0]
+    return Error(sqrt(sum(d for d, _ in own) / sum(n for _, n in own)), median(sqrt(d / n) for d, n in own))
+
+
+def table(errors: dict[str, Error], precision: str) -> str:
+    """One line a phase."""
+    lines = [f"{precision + ' beside fp32':<16}  {'whole':>7}  {'typical':>8}"]
+    lines += [f"{name:<16}  {e.whole:7.1%}  {e.typical:8.1%}" for name, e in errors.items()]
+    return "\n".join(lines)
+
+
+main.params += flags(TrainConfig)
+
+if __name__ == "__main__":
+    main()
