@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from functools import partial
 from typing import Any
 
 import torch
 
-from benchmarks.timing import timed
+from benchmarks.step import timings
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,11 @@ class Found:
 
 def by_turns(calls: Mapping[str, Callable[[], Any]], iterations: int, device: torch.device) -> dict[str, float]:
     """Median seconds of each form over so many turns, after one that is not counted."""
-    seconds: dict[str, list[float]] = {form: [] for form in calls}
-    for i in range(iterations + 1):
-        for form, call in calls.items():
-            duration = timed(call, device)
-            if i:
-                seconds[form].append(duration)
-    return {form: median(durations) for form, durations in seconds.items()}
+    return timings({form: partial(_again, call) for form, call in calls.items()}, iterations, device)
+
+
+def _again(call: Callable[[], Any], _: int) -> Any:
+    return call()
 
 
 def table(found: Sequence[Found]) -> str:
