@@ -1,7 +1,6 @@
 """Both ways to the gradients of the weights, as a step computes them."""
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from benchmarks import gradient
@@ -9,13 +8,6 @@ from benchmarks.setting import Setting
 from custom_ops import weight_gradient as module
 
 FLAGS = "--resolution 16 --channel-base 512 --channel-max 32 --mapping-layers 2 --batch 4 --iterations 1 --threads 1"
-
-
-@pytest.fixture(autouse=True)
-def _same_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("large", [2**17, 0])

@@ -11,13 +11,6 @@ FLAGS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _same_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_every_convolution_is_looked_at_once():
     setting = Setting(resolution="16x8", channel_base=64, channel_max=8, mapping_layers=2).resolved()
     G = setting.recipe().G

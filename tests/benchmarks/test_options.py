@@ -1,19 +1,10 @@
 """What an option of train.py changes in the time of a step."""
 
-import pytest
-import torch
 from click.testing import CliRunner
 
 from benchmarks import options
 
 TINY = "--resolution 16x8 --channel-base 64 --mapping-layers 2 --batch 2 --iterations 1 --threads 1"
-
-
-@pytest.fixture(autouse=True)
-def _threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def run(*arguments: str):
