@@ -49,18 +49,29 @@ def _load(device_type: str) -> bool:
     try:
         if wanted != "native":
             raise UnavailableError(f"CUSTOM_OPS is {wanted}, which is neither native nor pytorch", "set one of them")
-        recipe = toolchain.RECIPES[device_type]()
-        if recipe is None:
-            return False
-        cache.obtain(recipe, cache.roots())
-        return True
+        return _make_ready(device_type)
     except UnavailableError as error:
-        _shortfalls[device_type] = str(error)
+        why = str(error)
     except Exception as error:  # never a reason not to start
-        _shortfalls[device_type] = f"they could not be made ready ({type(error).__name__}: {error})"
-    if len(_shortfalls) == 1:
-        _warn(device_type, _shortfalls[device_type])
+        why = f"they could not be made ready ({type(error).__name__}: {error})"
+    if why not in _shortfalls.values():  # a compiler that is missed for all devices is spoken of once
+        _warn(device_type, why)
+    _shortfalls[device_type] = why
     return False
+
+
+def _make_ready(device_type: str) -> bool:
+    """Loads the library, or builds it. Where it cannot be built, one that was built with another compiler serves."""
+    target = toolchain.TARGETS[device_type]()
+    if target is None:
+        return False
+    roots = list(cache.roots())
+    try:
+        cache.obtain(toolchain.RECIPES[device_type](target), roots)
+    except UnavailableError:
+        if cache.borrow(target, roots) is None:
+            raise
+    return True
 
 
 def _warn(device_type: str, why: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from custom_ops.build import cache, compilation, toolchain
-from custom_ops.build.toolchain import Recipe, UnavailableError
+from custom_ops.build.toolchain import Target, UnavailableError
 
 EVERY_GPU = ("75", "80", "86", "89", "90", "100", "120")  # Turing to Blackwell
 
@@ -65,9 +65,9 @@ def build(device: str | None, numbers: Sequence[str], anew: bool) -> bool:
             continue
         label = " ".join([name, *number])
         try:
-            recipe = toolchain.cuda_recipe(numbers=number) if name == "cuda" else toolchain.cpu_recipe()
-            if recipe is not None:
-                click.echo(f"{label}: {_build(recipe, anew)}")
+            target = toolchain.cuda_target(numbers=number) if name == "cuda" else toolchain.cpu_target()
+            if target is not None:
+                click.echo(f"{label}: {_build(target, anew)}")
             elif device or name == "cpu":
                 raise UnavailableError("PyTorch finds no GPU", "name the GPUs to compile for with --arch")
             else:
@@ -78,13 +78,20 @@ def build(device: str | None, numbers: Sequence[str], anew: bool) -> bool:
     return well
 
 
-def _build(recipe: Recipe, anew: bool) -> str:
+def _build(target: Target, anew: bool) -> str:
     roots, began = list(cache.roots()), time.monotonic()
-    known = None if anew else cache.find(recipe, roots)
-    library = cache.obtain(recipe, roots, anew=anew)
+    try:
+        recipe = toolchain.RECIPES[target.name](target)
+        known = None if anew else cache.find(recipe, roots)
+        library = cache.obtain(recipe, roots, anew=anew)
+    except UnavailableError as error:
+        borrowed = None if anew else cache.borrow(target, roots)
+        if borrowed is None:
+            raise
+        return f"{borrowed} was there already and serves; it could not be built here, for {error}"
     if library == known:
         return f"{library} was there already"
-    names = ", ".join(source.name for source in recipe.sources)
+    names = ", ".join(source.name for source in target.sources)
     return f"{library} built from {names} in {time.monotonic() - began:.1f} s with {recipe.compiler}"
 
 

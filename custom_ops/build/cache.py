@@ -1,6 +1,7 @@
 """Where compiled libraries are kept: a folder for each recipe, built by one process at a time, published whole.
 
-ROOT/cpu-KEY/lock            held while a library is built; the system frees it when its holder ends, however that is
+ROOT/cpu-TARGET-TOOLS/       sources, PyTorch and processor of the library; compilers and flags that made it
+             lock            held while a library is built; the system frees it when its holder ends, however that is
              build-XXXX/     what is being compiled; one that is there while the lock is free was left by the dead
              CHECKSUM.so     the library; its name vouches for it, since loading half a file can kill the process
              build.log       what the compilers said when they last failed
@@ -20,7 +21,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from custom_ops.build import compilation
-from custom_ops.build.toolchain import Recipe, UnavailableError
+from custom_ops.build.toolchain import Recipe, Target, UnavailableError
 
 PATIENCE = 600.0  # seconds that a build may take, and that others wait for it
 
@@ -70,6 +71,15 @@ def obtain(
     )
 
 
+def borrow(target: Target, roots: Iterable[Path], load: Load = torch.ops.load_library) -> Path | None:
+    """Loads a library of the same sources for the same machine, by whatever compiler, where there is one; its path."""
+    for root in roots:
+        for entry in sorted(root.glob(f"{target.name}-{target.key}-*")):
+            if library := _published(entry, load):
+                return library
+    return None
+
+
 def find(recipe: Recipe, roots: Iterable[Path]) -> Path | None:
     """The library of a recipe, where it is there already."""
     return next((library for root in roots for library in _whole(_entry(recipe, root))), None)
@@ -92,7 +102,7 @@ def _whole(entry: Path) -> Iterator[Path]:
 
 
 def _entry(recipe: Recipe, root: Path) -> Path:
-    return root / f"{recipe.name}-{recipe.key}"
+    return root / f"{recipe.target.name}-{recipe.key}"
 
 
 def _build(recipe: Recipe, entry: Path, load: Load, patience: float, anew: bool) -> Path:
@@ -105,7 +115,7 @@ def _build(recipe: Recipe, entry: Path, load: Load, patience: float, anew: bool)
         _sweep(entry)
         folder = Path(tempfile.mkdtemp(prefix="build-", dir=entry))
         try:
-            _say(f"Compiling the {recipe.name.upper()} operators, once: this can take a minute ...")
+            _say(f"Compiling the {recipe.target.name.upper()} operators, once: this can take a minute ...")
             built = compilation.compile_library(recipe, folder, patience)
             if entry != _entry(recipe, entry.parent):
                 raise UnavailableError("the sources changed while they were being compiled", "start again")
@@ -129,7 +139,7 @@ def _alone_in(entry: Path, recipe: Recipe, patience: float) -> Iterator[None]:
     try:
         lock.acquire(timeout=min(2, patience))
     except Timeout:
-        _say(f"Waiting for another process that compiles the {recipe.name.upper()} operators ...")
+        _say(f"Waiting for another process that compiles the {recipe.target.name.upper()} operators ...")
         try:
             lock.acquire(timeout=patience)
         except Timeout as error:
@@ -166,5 +176,5 @@ def _private() -> Path:
 
 
 def _say(text: str) -> None:
-    if sys.stderr.isatty() and os.environ.get("LOCAL_RANK", "0") == "0":
+    if os.environ.get("LOCAL_RANK", "0") == "0":
         print(text, file=sys.stderr, flush=True)

@@ -32,10 +32,10 @@ def compile_library(recipe: Recipe, folder: Path, patience: float) -> Path:
         UnavailableError: when the compilers refuse.
         OSError: when the folder does not serve.
     """
-    name, cuda = f"custom_ops_{recipe.name}", recipe.name == "cuda"
+    name, cuda = f"custom_ops_{recipe.target.name}", recipe.target.name == "cuda"
     arguments = {
         "name": name,
-        "sources": [str(source) for source in recipe.sources],
+        "sources": [str(source) for source in recipe.target.sources],
         "extra_cuda_cflags" if cuda else "extra_cflags": list(recipe.flags),
         "build_directory": str(folder),
         "is_python_module": False,

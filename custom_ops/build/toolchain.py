@@ -1,4 +1,4 @@
-"""What a library of operators is made from: sources, compilers, flags; and the key that tells one from another."""
+"""What a library of operators is made of and for, and by what; and the keys that tell one from another."""
 
 import hashlib
 import json
@@ -35,54 +35,79 @@ class UnavailableError(Exception):
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """All that decides what a compiled library will be."""
+class Target:
+    """What a library is made of, and for: whoever compiles it, it serves the same machines."""
 
     name: str  # "cpu" or "cuda"
     sources: tuple[Path, ...]
     headers: tuple[Path, ...]
-    flags: tuple[str, ...]
-    compiler: str  # with its version, for people
-    environment: dict[str, str] = field(repr=False)  # what the build needs beyond this process's own
-    machine: dict[str, Any] = field(repr=False)  # compilers, PyTorch, and processors that the library is for
+    machine: dict[str, Any] = field(repr=False)  # PyTorch, and processors that the library is for
 
     @property
     def key(self) -> str:
-        """Two recipes of one key make the same library."""
+        """Libraries of one key can stand in for one another."""
         files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (*self.sources, *self.headers)}
-        text = json.dumps([self.name, files, self.flags, self.machine], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest([self.name, files, self.machine])
 
 
-def cpu_recipe(folder: Path = SOURCES) -> Recipe | None:
-    """The library of all C++ files of a folder for this machine's processor; None where there are none.
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what a compiled library will be."""
+
+    target: Target
+    flags: tuple[str, ...]
+    compiler: str  # with its version, for people
+    environment: dict[str, str] = field(repr=False)  # what the build needs beyond this process's own
+    tools: dict[str, Any] = field(repr=False)  # compilers, and what they make of their flags
+
+    @property
+    def key(self) -> str:
+        """Two recipes of one key make the same library; the key of the target comes first."""
+        return f"{self.target.key}-{_digest([self.flags, self.tools])}"
+
+
+def _digest(facts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def cpu_target(folder: Path = SOURCES) -> Target | None:
+    """All C++ files of a folder for this machine's processor; None where there are none."""
+    sources = tuple(sorted(folder.glob("*.cpp")))
+    return Target("cpu", sources, _headers(folder), _pytorch() | {"processor": _processor()}) if sources else None
+
+
+def cpu_recipe(target: Target) -> Recipe:
+    """How this machine's compiler makes a library of C++ files.
 
     Raises:
         UnavailableError: when no compiler can be used.
     """
-    sources = tuple(sorted(folder.glob("*.cpp")))
-    if not sources:
-        return None
     cxx, version = _cxx()
     tuning, macros = _tuning(cxx)
-    machine = _pytorch() | {"cxx": [cxx, version], "processor": _processor(), "macros": macros}
     environment = {"CXX": shlex.join(cxx)} | _with_ninja()
-    return Recipe("cpu", sources, _headers(folder), (*CPU_FLAGS, *tuning), version, environment, machine)
+    return Recipe(target, (*CPU_FLAGS, *tuning), version, environment, {"cxx": [cxx, version], "macros": macros})
 
 
-def cuda_recipe(folder: Path = SOURCES, numbers: Sequence[str] = ()) -> Recipe | None:
-    """The library of all CUDA files of a folder; None where there are no files, or no GPU to run them.
+def cuda_target(folder: Path = SOURCES, numbers: Sequence[str] = ()) -> Target | None:
+    """All CUDA files of a folder; None where there are no files, or no GPU to run them.
 
     Args:
         folder: of the files.
         numbers: of the GPUs that the library is for, such as ["75", "90"]; by default those of this machine.
-
-    Raises:
-        UnavailableError: when no compiler can be used.
     """
     sources = tuple(sorted(folder.glob("*.cu")))
     if not sources or not (numbers or torch.cuda.is_available()):
         return None
+    gpus = sorted(numbers or _gpus(), key=int)
+    return Target("cuda", sources, _headers(folder), _pytorch() | {"gpus": gpus})
+
+
+def cuda_recipe(target: Target) -> Recipe:
+    """How this machine's compilers make a library of CUDA files.
+
+    Raises:
+        UnavailableError: when no compiler can be used.
+    """
     if torch.version.cuda is None:
         raise UnavailableError("they are for NVIDIA GPUs, and this PyTorch is not", "install a CUDA build of PyTorch")
     cxx, version = _cxx()
@@ -92,15 +117,15 @@ def cuda_recipe(folder: Path = SOURCES, numbers: Sequence[str] = ()) -> Recipe |
             f"{nvcc} is of CUDA {release}, and PyTorch of CUDA {torch.version.cuda}",
             f"install the CUDA toolkit {torch.version.cuda}, and set CUDA_HOME to its folder",
         )
-    compilers = {"cxx": [cxx, version], "nvcc": [str(nvcc), _told([str(nvcc), "--version"])]}
     choices = {name: os.environ.get(name) for name in ("CC", "NVCC_CCBIN", "NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS")}
+    tools = {"cxx": [cxx, version], "nvcc": [str(nvcc), _told([str(nvcc), "--version"])], "choices": choices}
     environment = {"CXX": shlex.join(cxx), "CUDA_HOME": str(nvcc.parent.parent)} | _with_ninja()
-    flags = (*CUDA_FLAGS, *architectures(_known(numbers or _gpus(), nvcc)))
-    machine = _pytorch() | compilers | {"choices": choices}
-    return Recipe("cuda", sources, _headers(folder), flags, f"nvcc {release}, {version}", environment, machine)
+    flags = (*CUDA_FLAGS, *architectures(_known(target.machine["gpus"], nvcc)))
+    return Recipe(target, flags, f"nvcc {release}, {version}", environment, tools)
 
 
-RECIPES: dict[str, Callable[[], Recipe | None]] = {"cpu": cpu_recipe, "cuda": cuda_recipe}
+TARGETS: dict[str, Callable[[], Target | None]] = {"cpu": cpu_target, "cuda": cuda_target}
+RECIPES: dict[str, Callable[[Target], Recipe]] = {"cpu": cpu_recipe, "cuda": cuda_recipe}
 
 
 def find_nvcc() -> tuple[Path, str]:

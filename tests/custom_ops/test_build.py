@@ -41,25 +41,54 @@ def test_other_devices_are_not_spoken_of(fresh, caplog):
 
 
 def test_a_folder_without_sources_is_none_of_our_business(fresh, monkeypatch, tmp_path, caplog):
-    assert toolchain.cpu_recipe(tmp_path) is None and toolchain.cuda_recipe(tmp_path) is None
-    monkeypatch.setitem(toolchain.RECIPES, "cpu", lambda: None)
+    assert toolchain.cpu_target(tmp_path) is None and toolchain.cuda_target(tmp_path) is None
+    monkeypatch.setitem(toolchain.TARGETS, "cpu", lambda: None)
     assert not build.load("cpu") and not caplog.records
 
 
-def test_one_warning_a_process_and_no_exception(fresh, monkeypatch, caplog):
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """A cache without a library in it."""
+    monkeypatch.setattr(build.cache, "roots", lambda: iter([tmp_path / "nowhere"]))
+
+
+def test_every_reason_is_told_once_and_raises_nothing(fresh, nowhere, monkeypatch, caplog):
     monkeypatch.setitem(toolchain.RECIPES, "cpu", trial.failing(UnavailableError("the moon is full", "wait")))
-    monkeypatch.setitem(toolchain.RECIPES, "cuda", trial.failing(ZeroDivisionError("by zero")))
+    monkeypatch.setitem(toolchain.TARGETS, "cuda", trial.failing(ZeroDivisionError("by zero")))
     for _ in range(2):
         assert not build.load("cpu") and not build.load("cuda")
     assert build.shortfall("cpu") == "the moon is full: wait"
     assert build.shortfall("cuda:0") == "they could not be made ready (ZeroDivisionError: by zero)"
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
+    record, other = caplog.records
+    assert record.levelno == other.levelno == logging.WARNING
+    assert other.getMessage().startswith("native CUDA operators are off") and "by zero" in other.getMessage()
     assert record.getMessage() == (
         "native CPU operators are off, which makes training and sampling slower "
         "but changes no result beyond rounding: the moon is full: wait; "
         "or do without them, by CUSTOM_OPS=pytorch in the environment"
     )
+
+
+def test_a_compiler_that_all_devices_miss_is_spoken_of_once(fresh, nowhere, monkeypatch, caplog):
+    for device in ("cpu", "cuda"):
+        monkeypatch.setitem(toolchain.TARGETS, device, trial.failing(UnavailableError("there is none", "install one")))
+        assert not build.load(device) and build.shortfall(device) == "there is none: install one"
+    assert len(caplog.records) == 1
+
+
+@needs_compiler
+def test_where_nothing_can_be_compiled_a_library_of_another_compiler_serves(fresh, monkeypatch, caplog, tmp_path):
+    """As on a machine without a compiler, in an image that was made on one with it."""
+    recipe = trial.recipe(tmp_path / "sources")
+    monkeypatch.setattr(build.cache, "roots", lambda: iter([tmp_path / "root"]))
+    library = build.cache.obtain(recipe, [tmp_path / "root"])
+    monkeypatch.setitem(toolchain.TARGETS, "cpu", lambda: toolchain.cpu_target(tmp_path / "sources"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert build.load("cpu") and build.shortfall("cpu") == "" and not caplog.records
+    build._serving.clear()
+    library.write_bytes(b"")
+    assert not build.load("cpu") and "there is no C++ compiler" in build.shortfall("cpu")
 
 
 def test_the_environment_chooses(fresh, monkeypatch, caplog):
@@ -90,8 +119,10 @@ def test_no_compiler(monkeypatch, tmp_path, how):
         monkeypatch.setenv("CXX", "g++-99")
     if how == "broken":
         (tmp_path / "bin" / "c++").symlink_to("/bin/false")
+    target = toolchain.cpu_target(tmp_path)
+    assert target is not None
     with pytest.raises(UnavailableError) as error:
-        toolchain.cpu_recipe(tmp_path)
+        toolchain.cpu_recipe(target)
     name = "g++-99" if how == "missing" else "c++"
     assert str(error.value) == (
         f"there is no C++ compiler that works ({name}): install one, such as g++ "
@@ -118,9 +149,15 @@ def test_ninja_is_found_beside_python_or_missed(monkeypatch, tmp_path):
     assert trial.recipe(tmp_path / "sources").environment["PATH"] == f"{bin}{os.pathsep}{environment}"
 
 
+def cuda_recipe(folder, numbers=()):
+    target = toolchain.cuda_target(folder, numbers)
+    assert target is not None
+    return toolchain.cuda_recipe(target)
+
+
 def test_no_cuda_compiler(gpu):
     with pytest.raises(UnavailableError) as error:
-        toolchain.cuda_recipe(gpu)
+        cuda_recipe(gpu)
     assert str(error.value) == (
         f"there is no CUDA compiler ({gpu}/cuda/bin/nvcc): "
         f"install the CUDA toolkit 13.0, and set CUDA_HOME to its folder"
@@ -131,7 +168,7 @@ def test_no_cuda_compiler(gpu):
 def test_a_cuda_compiler_of_another_version(gpu):
     nvcc = trial.toolkit(gpu, "12.8")
     with pytest.raises(UnavailableError) as error:
-        toolchain.cuda_recipe(gpu)
+        cuda_recipe(gpu)
     assert str(error.value) == (
         f"{nvcc} is of CUDA 12.8, and PyTorch of CUDA 13.0: "
         f"install the CUDA toolkit 13.0, and set CUDA_HOME to its folder"
@@ -141,32 +178,34 @@ def test_a_cuda_compiler_of_another_version(gpu):
 @needs_compiler
 def test_the_cuda_library_is_for_the_gpus_of_the_machine(gpu):
     trial.toolkit(gpu, "13.1")  # another minor version serves
-    recipe = toolchain.cuda_recipe(gpu)
-    assert recipe is not None and recipe.environment["CUDA_HOME"] == str(gpu / "cuda")
+    recipe = cuda_recipe(gpu)
+    assert recipe.environment["CUDA_HOME"] == str(gpu / "cuda")
     assert [flag for flag in recipe.flags if "arch" in flag] == [
         "-gencode=arch=compute_75,code=sm_75",
         "-gencode=arch=compute_86,code=sm_86",  # the latest that this compiler knows before 90
         "-gencode=arch=compute_86,code=compute_86",
     ]
-    ahead = toolchain.cuda_recipe(gpu, ["86"])
-    assert ahead is not None and ahead.key != recipe.key
+    ahead = cuda_recipe(gpu, ["86"])
+    assert ahead.target.key != recipe.target.key
     with pytest.raises(UnavailableError, match="knows no GPUs of number 70"):
-        toolchain.cuda_recipe(gpu, ["70"])
+        cuda_recipe(gpu, ["70"])
 
 
 def test_cuda_operators_need_a_pytorch_with_cuda(gpu, monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", None)
     with pytest.raises(UnavailableError, match="they are for NVIDIA GPUs, and this PyTorch is not: install a CUDA"):
-        toolchain.cuda_recipe(gpu)
+        cuda_recipe(gpu)
 
 
 @needs_compiler
 def test_whatever_decides_the_library_decides_the_key(monkeypatch, tmp_path):
+    """And for whom it serves, the key of the target, which does not know who compiles."""
     keys = [trial.recipe(tmp_path).key]
 
-    def differs() -> bool:
+    def differs(target: bool = True) -> bool:
         keys.append(trial.recipe(tmp_path).key)
-        return len(set(keys)) == len(keys)
+        before, now = (key.split("-")[0] for key in keys[-2:])
+        return len(set(keys)) == len(keys) and (before != now) == target
 
     assert trial.recipe(tmp_path).key == keys[0]
     flags = toolchain._processor()
@@ -174,13 +213,13 @@ def test_whatever_decides_the_library_decides_the_key(monkeypatch, tmp_path):
     monkeypatch.setattr(toolchain, "_processor", lambda: [*flags, "avx1024"])
     assert differs()
     monkeypatch.setattr(toolchain, "_tuning", lambda cxx: (["-march=z80"], "macros"))
-    assert differs()
+    assert differs(target=False)
     monkeypatch.setattr(torch, "__version__", "9.9")
     assert differs()
     monkeypatch.setattr(toolchain, "CPU_FLAGS", ("-O1",))
-    assert differs()
+    assert differs(target=False)
     monkeypatch.setenv("CXX", trial.compiler(tmp_path / "other", ":"))
-    assert differs()
+    assert differs(target=False)
     (tmp_path / "shared.h").write_text("// a header")
     assert differs()
     (tmp_path / "trial.cpp").write_text("int more;")

@@ -21,7 +21,7 @@ needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc
 def fast(monkeypatch, tmp_path):
     """A library of one line in place of the operators."""
     recipe = trial.recipe(tmp_path / "sources")
-    monkeypatch.setattr(toolchain, "cpu_recipe", lambda: recipe)
+    monkeypatch.setattr(toolchain, "cpu_target", lambda: recipe.target)
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "root"))
 
 
@@ -34,14 +34,21 @@ def test_the_command_builds_ahead_and_says_what(fast, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     result = run()
     (library,) = tmp_path.glob("root/custom_ops/cpu-*/*.so")
-    first, second = result.output.splitlines()
+    first, second = result.stdout.splitlines()
     assert first.startswith(f"cpu: {library} built from trial.cpp in ") and first.endswith(toolchain._cxx()[1])
     assert second == "cuda: PyTorch finds no GPU" and result.exit_code == 0
     monkeypatch.setattr(compilation, "compile_library", trial.failing(UnavailableError("no", "no")))
     again = run("--device", "cpu")
     assert again.output == f"cpu: {library} was there already\n" and again.exit_code == 0
+    with monkeypatch.context() as without:
+        without.setitem(toolchain.RECIPES, "cpu", trial.failing(UnavailableError("there is none", "install one")))
+        found = run("--device", "cpu")
+        assert found.output == (
+            f"cpu: {library} was there already and serves; it could not be built here, for there is none: install one\n"
+        )
+        assert found.exit_code == 0 and run("--device", "cpu", "--force").exit_code == 1
     forced = run("--device", "cpu", "--force")
-    assert forced.output == "cpu: not built, for no: no\n" and forced.exit_code == 1
+    assert forced.stdout == "cpu: not built, for no: no\n" and forced.exit_code == 1
     assert library.exists()
     absent = run("--device", "cuda")
     assert (
@@ -57,14 +64,14 @@ def test_what_is_built_ahead_for_gpus_is_what_machines_with_them_look_for(gpu, t
     copy = lambda recipe, folder, patience: shutil.copy2(whole, folder / "library")  # noqa: E731
     monkeypatch.setattr(compilation, "compile_library", copy)
     result = run("--device", "cuda", "--arch", "80,75")
-    first, second = result.output.splitlines()
+    first, second = result.stdout.splitlines()
     assert first.startswith("cuda 80: ") and second.startswith("cuda 75: ") and result.exit_code == 0
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: (8, 0))
-    recipe = toolchain.cuda_recipe()
-    assert recipe is not None
-    library = cache.find(recipe, cache.roots())
+    target = toolchain.cuda_target()
+    assert target is not None
+    library = cache.find(toolchain.cuda_recipe(target), cache.roots())
     assert library is not None and f"cuda 80: {library} built from " in first
-    first, second = run("--device", "cuda", "--arch", "70,80").output.splitlines()  # one that is refused hinders none
+    first, second = run("--device", "cuda", "--arch", "70,80").stdout.splitlines()  # one that is refused hinders none
     assert first.startswith("cuda 70: not built, for ") and second == f"cuda 80: {library} was there already"
 
 

@@ -15,9 +15,9 @@ def recipe(folder: Path, answer: int = 42) -> Recipe:
     folder.mkdir(parents=True, exist_ok=True)
     if not list(folder.glob("*.cpp")):
         (folder / "trial.cpp").write_text(f'extern "C" int answer() {{ return {answer}; }}\n')
-    made = toolchain.cpu_recipe(folder)
-    assert made is not None
-    return made
+    target = toolchain.cpu_target(folder)
+    assert target is not None
+    return toolchain.cpu_recipe(target)
 
 
 def answer(library: Path) -> int:
