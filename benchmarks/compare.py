@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 OFFICIAL = Path(__file__).with_name("official.py")
 OFFICIAL_PHASES = {"Gmain": "Gmain", "Gpath": "Greg", "Dmain": "Dmain", "Dr1": "Dreg"}  # ours -> theirs
 OFFICIAL_PRECISIONS = {"fp32": "fp32", "tf32": "tf32", "bf16": "fp16", "fp16": "fp16"}  # it knows no bfloat16
+# What a run of it imports, which fails at once where something that it requires is not installed.
+STARTS = "import sys; sys.path.insert(0, sys.argv[1]); import training.networks, training.loss"
 EXAMPLES = """
 Examples:
   git clone https://github.com/NVlabs/stylegan2-ada-pytorch
@@ -70,6 +72,11 @@ def check(setting: Setting, checkout: Path) -> None:
         )
     if setting.device == "mps":
         raise ValueError("--device mps: the official code knows cpu and cuda only")
+    start = [sys.executable, "-c", STARTS, str(checkout.resolve())]
+    if (run := subprocess.run(start, capture_output=True, text=True)).returncode:
+        raise ValueError(
+            f"--official {checkout} does not start ({last_words(run)}): install what it requires beside PyTorch"
+        )
 
 
 def compare(setting: Setting, checkout: Path, rounds: int) -> dict[str, Any]:
@@ -130,9 +137,13 @@ def run_json(command: list[str]) -> dict[str, Any]:
     """
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if run.returncode:
-        last = (run.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ValueError(f"{Path(command[1]).name} failed ({last}); see for yourself: {' '.join(command)}")
+        raise ValueError(f"{Path(command[1]).name} failed ({last_words(run)}); see for yourself: {' '.join(command)}")
     return json.loads(run.stdout.strip().splitlines()[-1])
+
+
+def last_words(run: subprocess.CompletedProcess[str]) -> str:
+    """The last line that a program wrote of its errors."""
+    return (run.stderr.strip().splitlines() or ["no message"])[-1]
 
 
 def table(setting: Setting, found: dict[str, Any]) -> str:

@@ -77,6 +77,10 @@ OPERATORS = {
     "bias_act": Operator(
         partial(bias_act, act="lrelu"), _bias, {"forward": (1, 1), "backward": (1, 2), "double": (1, 2)}
     ),
+    # A curved activation keeps x instead. Backward: dy, x and dx. Double: ddx, x and ddy.
+    "bias_act swish": Operator(
+        partial(bias_act, act="swish"), _bias, {"forward": (1, 1), "backward": (2, 1), "double": (2, 1)}
+    ),
     # Backward: dy, y, x (for the gradient of the scale) and dx. Double: ddx, dy (for the scale, likewise), y and ddy.
     "scale_bias_act": Operator(
         partial(scale_bias_act, act="lrelu"),

@@ -102,6 +102,14 @@ def test_tells_the_last_words_of_what_failed(checkout):
         compare.theirs(Setting(resolution="16"), checkout)
 
 
+def test_misses_what_the_official_code_requires_before_anything_is_timed(checkout, monkeypatch):
+    (checkout / "training" / "loss.py").write_text("import no_such_thing")
+    monkeypatch.setattr(compare, "compare", lambda *_: pytest.fail("something was timed"))
+    result = CliRunner().invoke(compare.main, ["--official", str(checkout)])
+    assert result.exit_code == 2
+    assert f"--official {checkout} does not start (ModuleNotFoundError: No module named 'no_such" in result.output
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

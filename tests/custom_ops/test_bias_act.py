@@ -210,10 +210,18 @@ def test_the_compiled_operator_is_the_one_that_runs():
         assert not {name for name in names if name.startswith("aten::")} - {"aten::empty", "aten::detach"}
 
 
-@pytest.mark.parametrize("act", ["lrelu", "tanh"])
-def test_fits_into_the_machinery_of_pytorch(act):
-    x, dy, ddx = (torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last).requires_grad_() for _ in range(3))
-    b, curve = torch.randn(3, requires_grad=True), (act, 0.2, 1.4, 0.9)
+@pytest.mark.parametrize(
+    ("act", "dtype", "layout", "size"),
+    [
+        *((act, torch.float32, torch.channels_last, (2, 3, 4, 4)) for act in ACTIVATIONS),
+        *((act, torch.bfloat16, torch.contiguous_format, (2, 3, 4, 5)) for act in ("linear", "lrelu", "swish")),
+        *((act, torch.float64, torch.channels_last, (1, 3, 1, 7)) for act in ("relu", "softplus")),
+        *((act, torch.float32, torch.contiguous_format, (0, 3, 4, 4)) for act in ("lrelu", "tanh")),
+    ],
+)
+def test_fits_into_the_machinery_of_pytorch(act, dtype, layout, size):
+    x, dy, ddx = (torch.randn(size, dtype=dtype).to(memory_format=layout).requires_grad_() for _ in range(3))
+    b, curve = torch.randn(3, dtype=computing_type(dtype), requires_grad=True), (act, 0.2, 1.4, 0.9)
     torch.library.opcheck(OPS.bias_act.default, (x, b, *curve))
     torch.library.opcheck(OPS.bias_act.default, (x, None, *curve))
     torch.library.opcheck(OPS.bias_act_backward.default, (dy, x, b, *curve, True))

@@ -214,10 +214,22 @@ def test_a_second_derivative_does_not_walk_the_graph_behind_the_output():
         assert before.grad_fn not in nodes and len(nodes) == 2  # the derivative and dy
 
 
-def test_fits_into_the_machinery_of_pytorch():
-    x, dy = (torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last).requires_grad_() for _ in range(2))
-    scale, noise, b = (torch.randn(size, requires_grad=True) for size in ([2, 3], [1, 1, 4, 4], [3]))
-    curve = ("lrelu", 0.2, 1.4, 0.9)
+@pytest.mark.parametrize("act", ["linear", "relu", "lrelu"])
+@pytest.mark.parametrize(
+    ("dtype", "layout", "size"),
+    [
+        (torch.float32, torch.channels_last, (2, 3, 4, 4)),
+        (torch.bfloat16, torch.contiguous_format, (2, 3, 4, 5)),
+        (torch.float64, torch.channels_last, (1, 3, 1, 7)),
+        (torch.float32, torch.contiguous_format, (0, 3, 4, 4)),
+    ],
+)
+def test_fits_into_the_machinery_of_pytorch(act, dtype, layout, size):
+    N, C, H, W = size
+    x, dy = (torch.randn(size, dtype=dtype).to(memory_format=layout).requires_grad_() for _ in range(2))
+    parts = ([N, C], [1, 1, H, W], [C])
+    scale, noise, b = (torch.randn(part, dtype=computing_type(dtype), requires_grad=True) for part in parts)
+    curve = (act, 0.2, 1.4, 0.9)
     torch.library.opcheck(OPS.scale_bias_act.default, (x, scale, noise, b, *curve))
     torch.library.opcheck(OPS.scale_bias_act.default, (x, None, None, None, *curve))
     torch.library.opcheck(OPS.scale_bias_act_backward.default, (dy, x.detach(), x, scale, *curve, True, True, True))
