@@ -1,6 +1,6 @@
 """Make pictures: one for each seed, or for each latent of a file."""
 
-from math import ceil, sqrt
+from math import ceil, isqrt, sqrt
 
 import click
 import torch
@@ -50,11 +50,17 @@ def main(sampler: Sampler, seeds: list[int], latents: Latents | None, grid: bool
         save_image(to_pil(pixels), sampler.outdir / f"{name}.{ending}")
         tiles += [pixels] if grid else []
     if grid:
-        columns = ceil(sqrt(len(names) * height / width))  # about as wide as high
-        save_image(tile(torch.stack(tiles), min(columns, len(names))), sampler.outdir / GRID)
+        save_image(tile(torch.stack(tiles), _columns(len(names), height, width)), sampler.outdir / GRID)
     write_record("generate", sampler)
     files = counted(len(set(names)), f"{ending} file") + (f", {GRID}" if grid else "")
     say(f"wrote {files} and generate.json to {sampler.outdir}")
+
+
+def _columns(count: int, height: int, width: int) -> int:
+    """Of a sheet that is about as wide as high, and up to twice as wide where all its rows are full then."""
+    squares = count * height / width
+    least = min(ceil(sqrt(squares)), count)
+    return next((columns for columns in range(least, isqrt(int(2 * squares)) + 1) if count % columns == 0), least)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import click
 import torch
 from torch import Tensor
 
-from imaging.film import check_film, write_film
+from imaging.film import check_film, check_rate, write_film
 from imaging.grid import LARGEST_SHEET
 from models.stylegan2.paths import ease, times
 from sampling.interpolation import KINDS, RESAMPLING, Kind, Space, cells_in_w, cells_in_z, frames
@@ -99,7 +99,8 @@ def _check_frames(sampler: Sampler, film: Path, grid: tuple[int, int], scale: in
             f"--grid {grid[1]}x{grid[0]} and --scale {scale} make frames of {width}x{height} pixels, which hardly any "
             f"program can open: take fewer cells or a smaller scale"
         )
-    check_film(film, "--format", (width, height), fps)
+    check_film(film, "--format", (width, height))
+    check_rate(film, "--fps", fps)
 
 
 def _space(space: Space | None, kind: Kind, latents: str | None) -> Space:

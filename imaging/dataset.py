@@ -70,7 +70,7 @@ def open_dataset(config: DataConfig) -> ImageSet:
     archive = open_archive(config.path)
     chosen = choose(len(archive.names), config.max_images)
     labels = take_labels(archive, config.labels).of(chosen)
-    return ArchiveSet(archive, tuple(archive.names[i] for i in chosen), labels, config.mirror)
+    return ArchiveSet(archive, tuple(archive.names[i] for i in chosen), labels, config.mirror, config.labels)
 
 
 def choose(count: int, most: int) -> np.ndarray:
@@ -85,12 +85,18 @@ def choose(count: int, most: int) -> np.ndarray:
 class ArchiveSet(ListedSet):
     """The named pictures of an archive. Pictures of different modes are all read in the richest mode among them."""
 
-    def __init__(self, archive: Archive, names: tuple[str, ...], labels: Labels, mirror: bool) -> None:
-        """Raises ValueError when a header cannot be read, sizes differ, or no network can have the size."""
+    def __init__(
+        self, archive: Archive, names: tuple[str, ...], labels: Labels, mirror: bool, labels_from: str = "auto"
+    ) -> None:
+        """Raises ValueError when a header cannot be read, sizes differ, or no network can have the size.
+
+        `labels_from` is what --labels says, which commands that mend the set have to say again.
+        """
         self.archive = archive
         self.names = names
-        headers = _read_headers(archive, names)
-        height, width = _one_size(archive.path, names, headers)
+        self.labels_from = labels_from
+        headers = self._read_headers()
+        height, width = self._one_size(headers)
         modes = Counter(header.mode for header in headers)
         self._mode = richest(set(modes))
         channels = {mode: channels for channels, mode in MODES.items()}[self._mode]
@@ -98,11 +104,11 @@ class ArchiveSet(ListedSet):
         summary = [identity, labels.values.tolist(), labels.class_names, height, width, channels, mirror]
         fingerprint = hashlib.sha256(json.dumps(summary).encode()).hexdigest()
         super().__init__(_run_name(archive.path), height, width, channels, labels, mirror, fingerprint)
-        self.notes = tuple(_notes_on_modes(archive.path, modes))
+        self.notes = tuple(self._notes_on_modes(modes))
 
     def read(self, index: int) -> np.ndarray:
         name = self.names[index]
-        with _mending(self.archive.path):
+        with self._mending():
             image = decode(io.BytesIO(self.archive.read(name)), f"{name} in {self.archive.path}", self._mode)
         if image.size != (self.width, self.height):
             raise ValueError(
@@ -111,69 +117,67 @@ class ArchiveSet(ListedSet):
             )
         return from_pil(image)
 
+    def _notes_on_modes(self, modes: Counter[str]) -> Iterator[str]:
+        mode = richest(set(modes))
+        if len(modes) > 1:
+            mixture = " and ".join(f"{count} {NAMES[mode]}" for mode, count in sorted(modes.items()))
+            yield f"the set mixes {mixture} images: all are read as {NAMES[mode]}"
+        if mode == "RGBA":
+            yield (
+                f"transparency is learned as a fourth channel; if no image makes use of it, "
+                f"`{self._conversion('clean')}` leaves it out"
+            )
 
-def _notes_on_modes(path: Path, modes: Counter[str]) -> Iterator[str]:
-    mode = richest(set(modes))
-    if len(modes) > 1:
-        mixture = " and ".join(f"{count} {NAMES[mode]}" for mode, count in sorted(modes.items()))
-        yield f"the set mixes {mixture} images: all are read as {NAMES[mode]}"
-    if mode == "RGBA":
-        yield (
-            f"transparency is learned as a fourth channel; if no image makes use of it, "
-            f"`{_conversion(path, 'clean')}` leaves it out"
-        )
+    @contextmanager
+    def _mending(self) -> Iterator[None]:
+        """Says of a picture that cannot be read what to do."""
+        try:
+            yield
+        except ValueError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise ValueError(f"{error}; bring it back") from error
+            remedy = f"remove it, or leave out all broken ones with `{self._conversion('clean')}`"
+            raise ValueError(f"{error}; {remedy}") from error
 
+    def _read_headers(self) -> list[Header]:
+        archive, names = self.archive, self.names
+        quiet = len(names) <= 2000 or not sys.stderr.isatty()
+        headers = []
+        for name in tqdm(names, desc=f"checking {archive.path.name}", unit=" images", leave=False, disable=quiet):
+            with self._mending(), archive.open(name) as file:
+                headers.append(read_header(file, f"{name} in {archive.path}"))
+        return headers
 
-@contextmanager
-def _mending(path: Path) -> Iterator[None]:
-    """Says of a picture that cannot be read what to do."""
-    try:
-        yield
-    except ValueError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise ValueError(f"{error}; bring it back") from error
-        remedy = f"remove it, or leave out all broken ones with `{_conversion(path, 'clean')}`"
-        raise ValueError(f"{error}; {remedy}") from error
+    def _one_size(self, headers: list[Header]) -> tuple[int, int]:
+        """(height, width) of all pictures; ValueError with the command that mends the set when it has no valid one."""
+        path, names = self.archive.path, self.names
+        sizes = Counter((header.height, header.width) for header in headers)
+        most_common = sizes.most_common(1)[0][0]
+        if len(sizes) > 1:
+            first = (headers[0].height, headers[0].width)
+            other = next(i for i, header in enumerate(headers) if (header.height, header.width) != first)
+            odd = (headers[other].height, headers[other].width)
+            raise ValueError(
+                f"{path} holds images of different sizes, such as {spell(*first)} ({names[0]}) and {spell(*odd)} "
+                f"({names[other]}): {self._mending_command(*most_common)}"
+            )
+        try:
+            base_size(*most_common)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}: {self._mending_command(*most_common)}") from None
+        return most_common
 
+    def _mending_command(self, height: int, width: int) -> str:
+        """What makes a set of the nearest valid size."""
+        size = spell(*nearest_size(height, width))
+        return f"make them one size with `{self._conversion(size)} --resolution {size}`"
 
-def _read_headers(archive: Archive, names: tuple[str, ...]) -> list[Header]:
-    quiet = len(names) <= 2000 or not sys.stderr.isatty()
-    headers = []
-    for name in tqdm(names, desc=f"checking {archive.path.name}", unit=" images", leave=False, disable=quiet):
-        with _mending(archive.path), archive.open(name) as file:
-            headers.append(read_header(file, f"{name} in {archive.path}"))
-    return headers
-
-
-def _one_size(path: Path, names: tuple[str, ...], headers: list[Header]) -> tuple[int, int]:
-    """(height, width) of all pictures; ValueError with the command that mends the set when it has no valid one."""
-    sizes = Counter((header.height, header.width) for header in headers)
-    most_common = sizes.most_common(1)[0][0]
-    if len(sizes) > 1:
-        first = (headers[0].height, headers[0].width)
-        other = next(i for i, header in enumerate(headers) if (header.height, header.width) != first)
-        odd = (headers[other].height, headers[other].width)
-        raise ValueError(
-            f"{path} holds images of different sizes, such as {spell(*first)} ({names[0]}) and {spell(*odd)} "
-            f"({names[other]}): {mending_command(path, *most_common)}"
-        )
-    try:
-        base_size(*most_common)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}: {mending_command(path, *most_common)}") from None
-    return most_common
-
-
-def mending_command(path: Path, height: int, width: int) -> str:
-    """What makes a set of the nearest valid size from the one at `path`."""
-    size = spell(*nearest_size(height, width))
-    return f"make them one size with `{_conversion(path, size)} --resolution {size}`"
-
-
-def _conversion(path: Path, mark: str) -> str:
-    """The command that makes another set of the one at `path`, beside it and with `mark` at the end of its name."""
-    dest = path.resolve().parent / f"{_stem(path)}-{mark}.zip"
-    return f"python dataset_tool.py --source {shlex.quote(str(path))} --dest {shlex.quote(str(dest))}"
+    def _conversion(self, mark: str) -> str:
+        """The command that makes another set beside this one, with `mark` at the end of its name."""
+        path = self.archive.path
+        dest = path.resolve().parent / f"{_stem(path)}-{mark}.zip"
+        labels = " --labels folders" if self.labels_from == "folders" else ""
+        return f"python dataset_tool.py --source {shlex.quote(str(path))} --dest {shlex.quote(str(dest))}{labels}"
 
 
 def _stem(path: Path) -> str:

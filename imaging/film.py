@@ -29,18 +29,17 @@ FRAME = "frame{:06d}.png"
 BT709 = 1  # in FFmpeg's lists of primaries, transfer curves and matrices
 
 
-def check_film(path: Path, flag: str, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
+def check_film(path: Path, flag: str, size: tuple[int, int] | None = None) -> None:
     """Makes sure, before anything is computed, that `path` can be written as a film.
 
     Args:
         path: as in `write_film`.
         flag: the option to name in an error.
         size: (width, height) of the frames, if it is known.
-        fps: pictures a second, if they are known.
 
     Raises:
         ValueError: when its ending is none of a film, its folder has other files than frames, nothing here writes mp4,
-            or the format takes no frames so large or so fast.
+            or the format takes no frames so large.
     """
     ending = path.suffix.lower()
     if ending not in ("", *ENDINGS):
@@ -59,9 +58,14 @@ def check_film(path: Path, flag: str, size: tuple[int, int] | None = None, fps: 
             f"{flag} {path}: {ending[1:]} takes frames of at most {LONGEST_SIDE[ending]} pixels a side, and these have "
             f"{size[0]}x{size[1]}: make them smaller, or write a folder of frames"
         )
-    if fps is not None and not 0 < fps <= HIGHEST_FPS[ending]:
+
+
+def check_rate(path: Path, flag: str, fps: float) -> None:
+    """Raises ValueError when a film at `path` cannot show so many pictures a second; `flag` is the option to name."""
+    ending = path.suffix.lower()
+    if not 0 < fps <= HIGHEST_FPS[ending]:
         kind = ending[1:] or "a film"
-        raise ValueError(f"{flag} {path}: {kind} takes up to {HIGHEST_FPS[ending]} frames a second, got {fps:g}")
+        raise ValueError(f"{flag} {fps:g}: {kind} takes more than 0 and up to {HIGHEST_FPS[ending]} frames a second")
 
 
 def write_film(path: Path, frames: Iterable[Image.Image], fps: float = 30.0) -> int:
@@ -80,7 +84,8 @@ def write_film(path: Path, frames: Iterable[Image.Image], fps: float = 30.0) -> 
     first = next(pictures, None)
     if first is None:
         raise ValueError(f"{path}: a film needs at least one frame")
-    check_film(path, "film", first.size, fps)
+    check_film(path, "film", first.size)
+    check_rate(path, "fps", fps)
     film = _Film(chain([first], pictures), first, path)
     if not path.suffix:
         _write_frames(path, film)

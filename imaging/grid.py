@@ -23,10 +23,10 @@ INK, PAPER = (32, 32, 32), (255, 255, 255)
 
 
 def tile(pixels: torch.Tensor, columns: int) -> Image.Image:
-    """uint8 pixels [N, C, H, W] -> one picture with `columns` tiles in a row, filled row by row; gaps stay black."""
+    """uint8 pixels [N, C, H, W] -> one picture with `columns` tiles in a row, filled row by row; gaps stay white."""
     count, channels, height, width = pixels.shape
     rows = -(-count // columns)
-    canvas = pixels.new_zeros(rows * columns, channels, height, width)
+    canvas = pixels.new_full((rows * columns, channels, height, width), 255)
     canvas[:count] = pixels
     canvas = canvas.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)  # [C, rows, H, columns, W]
     return to_pil(canvas.reshape(channels, rows * height, columns * width))

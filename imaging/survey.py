@@ -1,6 +1,7 @@
 """A look at all pictures of a source before the first is converted: which size and mode they have together."""
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +21,12 @@ HEADERS, PICTURES = 64, 16  # a process works on so many of them at a time
 
 @dataclass
 class Survey:
-    """What the headers say together. Of single pictures it keeps the numbers of those with an alpha channel, and why
-    those without a header are `broken`."""
+    """What the headers say together. Of single pictures it keeps the numbers of those with an alpha channel, the first
+    of each size, and why those without a header are `broken`."""
 
     modes: set[str] = field(default_factory=set)
-    sizes: dict[tuple[int, int], str] = field(default_factory=dict)  # the first two, and the least
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    first: dict[tuple[int, int], str] = field(default_factory=dict)
     alphas: "array[int]" = field(default_factory=lambda: array("q"))
     broken: dict[str, str] = field(default_factory=dict)
 
@@ -34,14 +36,14 @@ class Survey:
         self.modes.add(header.mode)
         if header.mode == "RGBA":
             self.alphas.append(index)
-        if len(self.sizes) < 2 or size < min(self.sizes):
-            self.sizes.setdefault(size, name)
+        self.sizes[size] += 1
+        self.first.setdefault(size, name)
 
     def one_size(self) -> tuple[int, int]:
         """The (height, width) that all share. ValueError names two when there are more."""
         if len(self.sizes) > 1:
-            examples = " and ".join(f"{spell(*each)} ({name})" for each, name in list(self.sizes.items())[:2])
-            advice = spell(*nearest_size(*min(self.sizes)))
+            examples = " and ".join(f"{spell(*each)} ({name})" for each, name in list(self.first.items())[:2])
+            advice = spell(*nearest_size(*self.sizes.most_common(1)[0][0]))
             raise ValueError(
                 f"the images have different sizes, such as {examples}: give --resolution, such as {advice}"
             )

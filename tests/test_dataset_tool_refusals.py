@@ -91,6 +91,12 @@ def test_a_failed_run_damages_nothing(tmp_path, monkeypatch):
             "give --resolution, such as 16x16",
         ),
         (
+            {"a.png": picture(12, 8), "b.png": picture(40, 30), "c.png": picture(32, 32), "d.png": picture(32, 32)},
+            [],
+            "Error: the images have different sizes, such as 12x8 (a.png) and 40x30 (b.png): "
+            "give --resolution, such as 32x32",
+        ),
+        (
             {"a.png": picture()},
             ["--resolution", "7"],
             f"Error: a network cannot have the size 7x7: {SIZES}; the nearest size that works is 8x8",

@@ -93,7 +93,14 @@ def test_the_bytes_of_a_picture_depend_on_its_seed_alone(network, noise_mode):
 
 @pytest.mark.parametrize(
     ("count", "shape", "size"),
-    [(16, (16, 16), (64, 64)), (5, (16, 16), (48, 32)), (3, (24, 12), (36, 24)), (1, (16, 16), (16, 16))],
+    [
+        (16, (16, 16), (64, 64)),
+        (5, (16, 16), (48, 32)),
+        (3, (24, 12), (36, 24)),
+        (1, (16, 16), (16, 16)),
+        (8, (16, 16), (64, 32)),  # two full rows rather than three that are not
+        (7, (16, 16), (48, 48)),
+    ],
 )
 def test_a_grid_is_about_as_wide_as_high(tmp_path, count, shape, size):
     network = save_tiny(tmp_path / "a.safetensors", height=shape[0], width=shape[1])

@@ -92,9 +92,8 @@ def test_a_grid_that_a_format_cannot_hold():
 
 
 def test_a_rate_that_a_gif_cannot_show():
-    assert refusal("--format", "gif", "--fps", "60") == (
-        "--format out/interpolation.gif: gif takes up to 50 frames a second, got 60"
-    )
+    assert refusal("--format", "gif", "--fps", "60") == "--fps 60: gif takes more than 0 and up to 50 frames a second"
+    assert refusal("--fps", "0") == "--fps 0: mp4 takes more than 0 and up to 240 frames a second"
 
 
 def test_mp4_without_pyav(monkeypatch):

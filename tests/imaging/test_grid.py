@@ -13,7 +13,7 @@ def test_tiles_stand_row_by_row():
     assert image.size == (12, 4)
     array = np.asarray(image)[:, :, 0]
     assert array[0].tolist() == [1] * 4 + [2] * 4 + [3] * 4
-    assert array[3].tolist() == [4] * 4 + [5] * 4 + [0] * 4
+    assert array[3].tolist() == [4] * 4 + [5] * 4 + [255] * 4
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])

@@ -8,7 +8,15 @@ ODD: list[Any] = [None, -1, 0, 1, 2**31, 2**70, 1.5, 1e400, "", "a", "\0", "0", 
 
 
 def damaged(data: bytes, chance: random.Random, first: int = 0) -> bytes:
-    """One to three wounds, none before the byte `first`."""
+    """One to three wounds, none before the byte `first`. Two bytes from there on will do to change it."""
+    while len(data) > first + 1:
+        wounded = _wounded(data, chance, first)
+        if wounded != data:  # zeros that are blanked are no wound
+            return wounded
+    return data
+
+
+def _wounded(data: bytes, chance: random.Random, first: int) -> bytes:
     for _ in range(chance.choice([1, 1, 1, 2, 3])):
         if len(data) <= first + 1:
             break

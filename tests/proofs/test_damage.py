@@ -43,6 +43,7 @@ class Format:
     passes: Callable[[Path], bool]
     read: Callable[[Path], Any]
     suffix: str
+    summed: bool = False  # every byte is vouched for, so that no damage passes
 
 
 def picture(index: int, kind: str) -> bytes:
@@ -200,8 +201,8 @@ def formats(tmp_path_factory) -> list[Format]:
         Format("packed tar of images", damaged_packed_tar, is_tar, read_source, "-packed.tar.gz"),
         Format("WebDataset shard", damaged_shard, is_tar, read_set, "-shard.tar"),
         Format("labels", damaged_labels, is_labelled, read_set, "-labels.zip"),
-        Format("state of a run", within(state), is_tensors, read_tensors, "-state.safetensors"),
-        Format("network", within(network), is_tensors, read_tensors, "-network.safetensors"),
+        Format("state of a run", within(state), is_tensors, read_tensors, "-state.safetensors", True),
+        Format("network", within(network), is_tensors, read_tensors, "-network.safetensors", True),
     ]
 
 
@@ -237,6 +238,7 @@ def test_damaged_files_get_a_sentence(formats, tmp_path, monkeypatch, ledger):
                     assert "\n" not in text and path.stem in text and 20 < len(text) < 600, (number, text)
             path.unlink()
         assert recognised >= count / 2, f"{kind.name}: {recognised} of {count} are damaged past the header"
-        assert refused >= count / 3, "most wounds are found"
-        proved = f"no traceback, no hang; {refused:,} refused in a sentence, the others could be read to the end"
+        assert refused == count if kind.summed else refused >= count / 3, "wounds are found"
+        others = "" if kind.summed else ", the others could be read to the end"
+        proved = f"no traceback, no hang; {refused:,} refused in a sentence{others}"
         ledger.add(f"damaged {kind.name}, {recognised:,} of them past the header", count, proved)

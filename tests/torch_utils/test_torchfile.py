@@ -125,6 +125,13 @@ def test_an_archive_whose_records_overlap_is_refused(tmp_path):
     assert refusal(path) == "its archive unpacks to more than it is"
 
 
+def test_an_exported_graph_is_told(tmp_path):
+    torch.export.save(torch.export.export(torch.nn.Linear(2, 3), (torch.zeros(1, 2),)), tmp_path / "a.pt2")
+    assert refusal(tmp_path / "a.pt2") == (
+        "it is a graph of torch.export, and wanted are weights: give the network that it was made of"
+    )
+
+
 def test_other_archives_are_told(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("00000/img00000000.png", b"")
