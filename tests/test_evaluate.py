@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
@@ -85,6 +86,22 @@ def test_a_network_by_itself_writes_to_out(tmp_path):
     result = _evaluate("--network", network, "--data", "demo:16", "--metrics", "swd20")
     assert result.exit_code == 0, result.output
     assert _lines(tmp_path / "out")[0]["seen"] == 1500
+
+
+def test_a_sheet_of_the_samples_is_no_sample(tmp_path):
+    made = tmp_path / "made"
+    made.mkdir()
+    for name in ("seed0000.png", "seed0001.png", "grid.png"):
+        Image.new("RGB", (16, 16)).save(made / name)
+    asked = ("--images", made, "--data", "demo:16", "--metrics", "swd2")
+    assert _evaluate(*asked).exit_code == 0  # somebody's own grid, of the same size
+    (made / "generate.json").write_text("{}")
+    assert refused(_evaluate(*asked)) == (
+        f"--images {made} holds grid.png, the sheet that generate.py --grid makes of all the others, which is no "
+        f"sample: move it elsewhere"
+    )
+    (made / "grid.png").unlink()
+    assert _evaluate(*asked).exit_code == 0
 
 
 def test_says_what_is_missing(tmp_path, monkeypatch):
