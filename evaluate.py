@@ -12,6 +12,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from imaging.dataset import DataConfig, open_dataset
+from imaging.grid import GRID
 from imaging.imageset import ImageSet
 from metrics.in_loop import open_eyes
 from metrics.names import Metric, parse_list
@@ -27,7 +28,6 @@ from torch_utils.cli import Command, option, say
 from torch_utils.device import resolve_device, set_precision
 from torch_utils.paths import check_folder
 
-SHEET = "grid.png"
 EXAMPLES = """
 Examples:
   python evaluate.py --network runs/00000-ffhq-auto                        FID of its newest network
@@ -164,7 +164,8 @@ def _source(
     file: NetworkFile | None, images: Path | None, dataset: ImageSet, seed: int, device: torch.device
 ) -> Samples | Pictures:
     if file is None:
-        _refuse_sheet(Path(str(images)))
+        assert images is not None, "one of the two is judged"
+        _refuse_sheet(images)
         return Pictures(open_dataset(DataConfig(path=str(images), labels="none")), device)
     G: Any = file.part("G_ema")
     return Samples(G.to(device).fold(), torch.as_tensor(dataset.label_counts), seed)
@@ -172,7 +173,7 @@ def _source(
 
 def _refuse_sheet(images: Path) -> None:
     """A sheet of all pictures, as generate.py makes beside them, would be judged as one more of them."""
-    sheet = images / SHEET
+    sheet = images / GRID
     if sheet.exists() and (images / "generate.json").exists():
         raise ValueError(
             f"--images {images} holds {sheet.name}, the sheet that generate.py --grid makes of all the others, "

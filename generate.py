@@ -5,7 +5,7 @@ from math import ceil, isqrt, sqrt
 import click
 import torch
 
-from imaging.grid import LARGEST_SHEET, save_image, tile
+from imaging.grid import GRID, LARGEST_SHEET, save_image, tile
 from imaging.pixels import to_pil
 from sampling.latentfile import Latents
 from sampling.options import sampling_options, write_record
@@ -23,7 +23,6 @@ Examples:
   python generate.py --class happy --seeds 0-9 --outdir happy
   python generate.py --latents out/projected-w.npz       pictures of the latents that project.py found
 """
-GRID = "grid.png"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)

@@ -6,7 +6,7 @@ import click
 import torch
 from torch import Tensor
 
-from imaging.grid import LARGEST_SHEET, save_image, tile
+from imaging.grid import GRID, LARGEST_SHEET, save_image, tile
 from imaging.pixels import to_pil
 from models.stylegan2.latents import layer_range, mix
 from sampling.options import sampling_options, write_record
@@ -19,7 +19,6 @@ Examples:
   python style_mixing.py --rows 85,100,75 --cols 55,821 --styles middle --psi 0.7
   python style_mixing.py --rows 0-3 --cols 10-15 --styles 0-2,5
 """
-GRID = "grid.png"
 WHITE = 255  # of the grid's corner, which belongs to no seed
 
 Pair = tuple[int, int]  # row's seed, column's seed; of a picture by itself twice its own

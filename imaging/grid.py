@@ -18,6 +18,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True},
     "JPEG": {"quality": 95},
 }
+GRID = "grid.png"  # the sheet of all pictures that a script makes, beside them
 LARGEST_SHEET = 2**28  # pixels; larger ones hardly any program can open
 INK, PAPER = (32, 32, 32), (255, 255, 255)
 

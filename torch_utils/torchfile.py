@@ -127,11 +127,11 @@ def _checked(archive: zipfile.ZipFile, file: IO[bytes]) -> zipfile.ZipInfo:
     """The record of an archive that holds the pickle, when no record is more than it seems."""
     records = archive.infolist()
     found = [record for record in records if record.filename.count("/") == 1 and record.filename.endswith("/data.pkl")]
-    if any(record.filename.endswith("archive_format") for record in records):
-        raise _RefusedError(
-            "it is a graph of torch.export, and wanted are weights: give the network that it was made of"
-        )
     if len(found) != 1:
+        if any(record.filename.endswith("/archive_format") for record in records):
+            raise _RefusedError(
+                "it is a graph of torch.export, and wanted are weights: give the network that it was made of"
+            )
         raise _RefusedError("it is an archive without the one data.pkl of torch.save")
     if any(record.filename.endswith("/constants.pkl") for record in records):
         raise _RefusedError("it is a TorchScript program, and wanted are weights")

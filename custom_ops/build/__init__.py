@@ -65,11 +65,10 @@ def _make_ready(device_type: str) -> bool:
     target = toolchain.TARGETS[device_type]()
     if target is None:
         return False
-    roots = list(cache.roots())
     try:
-        cache.obtain(toolchain.RECIPES[device_type](target), roots)
+        cache.obtain(toolchain.RECIPES[device_type](target), cache.roots())
     except UnavailableError:
-        if cache.borrow(target, roots) is None:
+        if cache.borrow(target, cache.roots()) is None:
             raise
     return True
 
