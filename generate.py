@@ -1,5 +1,7 @@
 """Make pictures: one for each seed, or for each latent of a file."""
 
+import system.start  # noqa: F401 (first)
+
 from math import ceil, isqrt, sqrt
 
 import click

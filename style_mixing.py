@@ -1,5 +1,7 @@
 """Mix the styles of two pictures: the coarse, middle or fine ones of one in place of the other's."""
 
+import system.start  # noqa: F401 (first)
+
 from math import isqrt
 
 import click

@@ -1,5 +1,7 @@
 """Show what truncation does: the same seeds at several values of psi."""
 
+import system.start  # noqa: F401 (first)
+
 import click
 from PIL import Image
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 from tqdm import tqdm
 
+from system import start
 from torch_utils import launch, notices
 from torch_utils.distributed import EndedError, LostError
 from torch_utils.flags import Option
@@ -85,6 +86,7 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        start.begin()
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
