@@ -17,7 +17,7 @@ def _network(folder, name):
 def record(tmp_path):
     record = Record(tmp_path)
     for seen, value in ((1000, 30.0), (2000, 10.0), (3000, 20.0)):
-        record.append({"fid5k": value}, seen, _network(tmp_path, f"network-{seen}.safetensors"))
+        record.append({"fid5k": value}, seen, _network(tmp_path, f"network-{seen:08.1f}.safetensors"))
     return record
 
 
