@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metrics.names import Metric
-from torch_utils.atomic import replacing
+from system.files import replacing
 from torch_utils.journal import appending, is_count, json_lines, rewrite
 from torch_utils.runs import is_network_name
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from torch_utils.atomic import replacing
+from system.files import replacing
 
 LONGEST_LINE = 2**22  # bytes; a tick of thousands of statistics takes a few hundred thousand
 LARGEST_WHOLE = 2**63 - 1
