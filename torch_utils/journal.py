@@ -83,7 +83,11 @@ class Log:
             terminal = self._terminal or sys.stdout
             try:
                 _say(text + "\n", terminal)
-            except (OSError, ValueError, AttributeError):  # the reader has gone, the disk is full, it is closed, or none
+            except (
+                OSError,
+                ValueError,
+                AttributeError,
+            ):  # the reader has gone, the disk is full, it is closed, or none
                 self._heard = False
                 sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (what is left in the old one cannot be written)
 

@@ -157,4 +157,3 @@ def _of_folder(run: Path) -> Resumable:
         raise FileNotFoundError(f"{run} holds no {STATE}: the run stopped before it was first saved; start it anew")
     check_plain(run)
     return Resumable(run, state_path(run), previous_state_path(run))
-
