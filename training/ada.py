@@ -54,4 +54,4 @@ class Strength:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up a `state_dict`, exactly."""
-        self.p, self.signs = (state[name].to(self.p.device) for name in ("p", "signs"))
+        self.p, self.signs = (state[name].to(self.p.device, copy=True) for name in ("p", "signs"))

@@ -16,7 +16,7 @@ from training.draws import Draws
 from training.footprint import footprint
 from training.presets import by_batch_gpu, resolve
 from training.rehearsal import rehearse
-from training.run import read_state
+from training.state import read_state
 from training.stylegan2 import StyleGAN2
 
 pytestmark = pytest.mark.gpu
