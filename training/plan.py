@@ -32,7 +32,7 @@ CHANGEABLE = {
     *("workers", "patience", "checkpoint_activations", "metrics"),
 }
 # These decide how numbers are rounded, at most.
-ROUNDING = {"compile", "deterministic"}
+ROUNDING = {"compile", "cuda_graphs", "deterministic"}
 
 INEXACT = "it will not be the same to the last bit"
 FOLDER_NOTICE = "run folder"  # by which the processes that torchrun starts again know what they were at

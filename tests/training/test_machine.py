@@ -51,7 +51,7 @@ def test_compiling_may_change_but_not_without_a_word(tmp_path, monkeypatch, firs
 
 
 def test_on_cuda_so_may_deterministic_algorithms():
-    values = {"compile": False, "deterministic": False}
+    values = {"compile": False, "cuda_graphs": False, "deterministic": False}
     notes = plans._rounded_otherwise(values, values | {"deterministic": True}, torch.device("cuda"))
     assert notes == ["this run goes on with --deterministic: it will not be the same to the last bit"]
 
