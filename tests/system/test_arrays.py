@@ -31,7 +31,9 @@ def failure(path, read=load_arrays):
     return message
 
 
-@pytest.mark.parametrize("array", [W, W[:, ::2].T, np.asfortranarray(W), W.astype(">f8"), np.array(7), np.zeros((0, 3))])
+@pytest.mark.parametrize(
+    "array", [W, W[:, ::2].T, np.asfortranarray(W), W.astype(">f8"), np.array(7), np.zeros((0, 3))]
+)
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "x"])
 def test_an_array_and_archives_of_some_whatever_they_are_called(tmp_path, array, name):
     path = tmp_path / name
@@ -54,7 +56,7 @@ def test_an_array_and_archives_of_some_whatever_they_are_called(tmp_path, array,
         (b"nothing at all", "the magic string is not correct"),
         (saved(W)[:-1], "its size is not the one that its shape takes"),
         (saved(W) + b"\0", "its size is not the one that its shape takes"),
-        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (%d,)}" % 2**70, bytes(8)), "its size is not the one"),
+        (npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({2**70},)}}", bytes(8)), "its size is not the one"),
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -2)}", bytes(8)), "its size is not the one"),
         (npy("{'descr': '(9,)<f4', 'fortran_order': False, 'shape': (1,)}", bytes(36)), "other things than numbers"),
         (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", bytes(8)), "other things than numbers"),
