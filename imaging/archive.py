@@ -22,9 +22,9 @@ from typing import Any, BinaryIO, Self
 from PIL import Image
 
 from imaging import png
-from imaging.atomic import replacing, replacing_folder
 from imaging.picture import SOURCE_SUFFIXES, TRAINING_SUFFIXES
 from imaging.storedzip import Entry, header, write_directory
+from system.files import open_replacing, replacing_folder
 
 INDEX = "dataset.json"
 CHECKED_BYTES = 4096  # at either end of a picture in a folder
@@ -213,7 +213,7 @@ class ArchiveWriter:
     def __enter__(self) -> Self:
         if is_zip_name(self.dest):
             check_no_folder(self.dest)
-            self._zip = self._end.enter_context(replacing(self.dest))
+            self._zip = self._end.enter_context(open_replacing(self.dest))
         else:
             self._folder = self._end.enter_context(replacing_folder(self.dest))
         return self

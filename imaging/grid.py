@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from imaging.atomic import replacing
 from imaging.pixels import to_pil
 from imaging.transforms import on_white
+from system.files import open_replacing
 
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -83,7 +83,7 @@ def save_image(image: Image.Image, path: str | Path) -> None:
     kind = FORMATS[path.suffix.lower()]
     if kind == "JPEG" and image.mode == "RGBA":
         image = on_white(image)
-    with replacing(path) as file:
+    with open_replacing(path) as file:
         image.save(file, format=kind, **OPTIONS[kind])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metrics.names import Metric
-from torch_utils.atomic import replacing
+from system.files import replacing
 from torch_utils.runs import json_lines
 
 FILE = "metrics.jsonl"

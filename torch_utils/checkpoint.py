@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from torch_utils.atomic import replacing
+from system.files import replacing
 
 Tensors = dict[str, torch.Tensor]
 
@@ -54,12 +54,14 @@ def save(
     whole = _contiguous(tensors)
     text = json.dumps(dict(metadata))
     with replacing(path, previous) as temporary:
+        temporary.touch()
+        usual = temporary.stat().st_mode
         try:
             save_file(whole, temporary, {"metadata": text, "sha256": _digest(whole, text)})
         except SafetensorError as error:
             raise _os_error(error, path) from error
         _order_header(temporary)
-        temporary.chmod(0o666 & ~_umask())  # safetensors makes files that their owner alone may read
+        temporary.chmod(usual)  # safetensors makes files that their owner alone may read
 
 
 def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]:
@@ -209,13 +211,6 @@ def _digest(tensors: Tensors, text: str) -> str:
 def _bytes(tensor: torch.Tensor) -> Iterator[memoryview]:
     if tensor.numel():
         yield tensor.reshape(-1).view(torch.uint8).numpy().data
-
-
-def _umask() -> int:
-    """Which permissions new files are not given."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _os_error(error: SafetensorError, path: Path) -> OSError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from torch_utils.atomic import replacing
+from system.files import replacing
 
 FOLDER = "stylegan2"  # of this project, in the cache
 CHUNK = 2**18

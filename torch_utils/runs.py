@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from torch_utils.atomic import replacing
+from system.files import replacing
 
 STATE = "state.safetensors"
 PREVIOUS_STATE = "state-previous.safetensors"

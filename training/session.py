@@ -13,9 +13,9 @@ from custom_ops import build
 from imaging import loader
 from imaging.grid import save_image
 from imaging.sizes import spell
+from system.files import replacing
 from torch_utils import config as configs
 from torch_utils import distributed, launch, notices, runs
-from torch_utils.atomic import replacing
 from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, keep_freed_memory, set_precision
 from training.compilation import compile_passes

@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 
 from models.stylegan2.exports.graphs import Graph
 from models.stylegan2.layers import blur
-from torch_utils.atomic import replacing
+from system.files import replacing
 
 ABOUT = "stylegan2.json"  # what the file says of itself, among the extra files of a .pt2
 

@@ -25,8 +25,8 @@ from models.stylegan2.foreign.converted import Converted, read_networks
 from models.stylegan2.foreign.rosinality_names import Place, filters, places
 from models.stylegan2.generator import Generator
 from models.stylegan2.mapping import MappingNetwork
+from system.files import replacing
 from torch_utils import config as configs
-from torch_utils.atomic import replacing
 from torch_utils.torchfile import plain_tensors
 
 KEY = "g_ema"  # by which a file is known to be of this program
