@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from system.files import replacing
+from system.text import harmless
+from torch_utils.terminal import put
 
 STATE = "state.safetensors"
 PREVIOUS_STATE = "state-previous.safetensors"
@@ -189,23 +190,16 @@ class Log:
         """`terminal` is standard output unless given."""
         self._file = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
         self._terminal = terminal
-        self._heard = True
 
     def __call__(self, text: str = "") -> None:
         self.keep(text)
-        if self._heard:
-            # Looked up at each line: whoever captures standard output later shall have the line too.
-            terminal = self._terminal or sys.stdout
-            try:
-                terminal.write(text + "\n")
-                terminal.flush()
-            except BrokenPipeError:  # `train.py | head`: the reader has gone, the run goes on
-                self._heard = False
-                sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (what is left in the old one cannot be written)
+        # Looked up at each line: whoever captures standard output later shall have the line too. When its reader has
+        # gone, or its disk is full, the run goes on.
+        put(f"{text}\n", self._terminal or sys.stdout)
 
     def keep(self, text: str) -> None:
-        """A line for the file alone."""
-        self._file.write(text + "\n")
+        """A line for the file alone. Control characters are spelled out."""
+        self._file.write(f"{harmless(text)}\n")
         self._file.flush()
 
     def close(self) -> None:
