@@ -2,39 +2,17 @@
 
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from torch_utils import habits
+from torch_utils.commandline import Word, read, spellings
 from torch_utils.ranges import FloatList, SeedList
 
 EXAMPLE = re.compile(r"\{([^}]*)\}")
-OPTION = re.compile(r"--?[A-Za-z]")
-
-
-@dataclass
-class Word:
-    """A part of a command line, as the script reads it.
-
-    Attributes:
-        kind: `option` with its value, `flag`, `unknown` (an option that is none), or `plain`.
-        texts: the arguments it is made of, one or two.
-        name: of the option, as it was typed.
-        value: of the option; of a plain word itself. None where there is none.
-        param: the option that this is.
-        follows: of a plain word: the word that it stands behind, with nothing but plain ones between.
-    """
-
-    kind: str
-    texts: list[str]
-    name: str = ""
-    value: str | None = None
-    param: click.Option | None = None
-    follows: "Word | None" = None
 
 
 def mend(command: click.Command, program: str, args: Sequence[str]) -> str:
@@ -45,7 +23,7 @@ def mend(command: click.Command, program: str, args: Sequence[str]) -> str:
         program: how the script is called, `train.py`.
         args: what was typed after it.
     """
-    words = list(_read(command, args))
+    words = list(read(command, args))
     program = program if program.startswith("python") else f"python {program}"
     room = sum(1 if param.nargs == 1 else len(args) for param in command.params if isinstance(param, click.Argument))
     plain = [word for word in words if word.kind == "plain"]
@@ -69,43 +47,6 @@ def spelled(value: Any, choices: Sequence[Any]) -> Any:
     return same[0] if len(same) == 1 else other if other in choices else value
 
 
-def _read(command: click.Command, args: Sequence[str]) -> Iterator[Word]:
-    """The words of a command line, told apart as click does it."""
-    known = {name: param for param in command.params if isinstance(param, click.Option) for name in _names(param)}
-    rest, before = list(args), None
-    while rest:
-        text = rest.pop(0)
-        if text == "--":
-            yield from (Word("plain", [word], value=word) for word in rest)
-            return
-        if text[:1] != "-" or len(text) == 1:
-            word = Word("plain", [text], value=text, follows=before)
-            yield word
-            before = before or word
-            continue
-        name, equals, value = text.partition("=")
-        word = Word("unknown", [text], name, value if equals else None, known.get(name))
-        if word.param is None and text[:2] in ("-h", "--") and name in ("-h", "--help"):
-            word.kind = "flag"
-        elif word.param is None:
-            if not equals and rest and rest[0][:1] != "-":
-                word.value = rest[0]  # perhaps: it is a plain word, too
-        elif word.param.is_flag or word.param.count:
-            word.kind = "flag"
-        else:
-            word.kind = "option"
-            optional = getattr(word.param, "_flag_needs_value", False) and (not rest or rest[0][:1] == "-")
-            if not equals and rest and not optional:
-                word.value = rest.pop(0)
-                word.texts.append(word.value)
-        yield word
-        before = word
-
-
-def _names(param: click.Option) -> list[str]:
-    return [*param.opts, *param.secondary_opts]
-
-
 def _unknown(command: click.Command, words: Sequence[Word]) -> str:
     """Options that are none, and what the script has in their place."""
     offers = {word.name: offer(command, word.name, word.value) for word in words}
@@ -123,7 +64,7 @@ def offer(command: click.Command, name: str, value: str | None = None) -> str:
         name: of the option, with or without its dashes.
         value: what it was given; None for none.
     """
-    params = {name: param for param in command.params if isinstance(param, click.Option) for name in _names(param)}
+    params = {name: param for param in command.params if isinstance(param, click.Option) for name in spellings(param)}
     plain = name.lstrip("-").lower().replace("_", "-")
     if f"--{plain}" in params and f"--{plain}" != name:
         return f"here it is --{plain}"
@@ -163,7 +104,7 @@ def _takes(param: click.Option, text: str, value: str) -> bool:
 
 def _swallowed(command: click.Command, words: Sequence[Word]) -> str:
     """An option that was taken for the value of the one before it."""
-    names = {name for param in command.params if isinstance(param, click.Option) for name in _names(param)}
+    names = {name for param in command.params if isinstance(param, click.Option) for name in spellings(param)}
     for word in words:
         if word.kind == "option" and len(word.texts) == 2 and word.value in names and word.value.startswith("--"):
             return f"{word.name} is followed by {word.value} and not by a value: give it one, or leave it out."
@@ -293,9 +234,9 @@ def _meant(value: str) -> tuple[str, ...]:
         is_run = any((path / name).is_file() for name in ("config.json", "stats.jsonl"))
         return habits.RUN if is_run else habits.FOLDER
     ending = path.suffix.lower()
-    for endings, names in habits.ENDINGS:
+    for endings, options in habits.ENDINGS:
         if ending and ending in endings.split():
-            return names
+            return options
     if re.fullmatch(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*", value):
         return habits.SEEDS
     return ()
