@@ -19,7 +19,7 @@ from models.summary import summary
 from torch_utils import config as configs
 from torch_utils import distributed, notices, runs
 from torch_utils.cli import counted
-from torch_utils.device import resolve_device, resolve_precision, slow_precision
+from torch_utils.device import reserve_workspace, resolve_device, resolve_precision, slow_precision
 from torch_utils.distributed import PATIENCE
 from training import batch_gpu, presets
 from training.config import TrainConfig
@@ -88,6 +88,8 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     data = {name: value for name, value in given.items() if name.startswith("data.")}
     data["data.path"] = _absolute(path)
     dataset = open_dataset(DataConfig(**{name.removeprefix("data."): value for name, value in data.items()}))
+    if given.get("deterministic"):
+        reserve_workspace()  # before anything is computed on a GPU
     device = distributed.start(resolve_device(given.get("device", "auto")), given.get("patience", PATIENCE))
     _see_the_same(dataset)
     machine = {
@@ -173,6 +175,8 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
                 f"{configs.spell(values[name])}: leave the option out to resume, or start a new run without --resume"
             )
         values[name] = value
+    if values["deterministic"]:
+        reserve_workspace()
     device = distributed.start(_same_device(values["device"]), values["patience"])
     if not distributed.agree(state.clock.iteration):
         raise ValueError(f"the processes found different states in {where.run}: give all machines the same folder")
