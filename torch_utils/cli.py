@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 from tqdm import tqdm
 
+from system import start
 from system.text import harmless
 from torch_utils import launch, notices, terminal
 from torch_utils.distributed import EndedError, LostError
@@ -95,6 +96,7 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        start.begin()
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
