@@ -39,7 +39,13 @@ def ordered(
         return
     team = _Team()
     try:
-        team.start(work, workers)
+        try:
+            team.start(work, workers)
+        except OSError as error:
+            raise ValueError(
+                f"{workers} processes cannot be started ({error.strerror}): try a smaller --workers, or raise the "
+                f"system's limits (ulimit -n, ulimit -u)"
+            ) from error
         for results in team.ordered(chain(first, chunks)):
             yield from results
     finally:
