@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from system.text import harmless
 from torch_utils.runs import Log, StatsFile
 from torch_utils.stats import Moments
 from training.report import history, page
@@ -63,12 +64,15 @@ class Report:
             self.log.keep(text)
 
     def begin(self, texts: Mapping[str, str]) -> None:
-        """Gives the boards what there is to read, by name; warns of what is known before a new run begins."""
+        """Gives the boards what there is to read, by name; warns of what is known before a new run begins.
+
+        What no text file could hold, such as a byte of a file name that is not UTF-8, is spelled out.
+        """
         if self.folder is None:
             return
         for board in self.boards:
             for name, text in texts.items():
-                board.text(name, text, self.seen_at_tick)
+                board.text(name, harmless(text), self.seen_at_tick)
         if not self.seen_at_tick:
             self._warn(self.alarms.open, 0)
 
