@@ -3,6 +3,7 @@
     00000/img00000000.png
     00000/img00000001.png
     dataset.json            {"labels": [["00000/img00000000.png", 3], ...], "class_names": ["cat", ...]}
+    sources.csv             file,source: what each picture was called before; for people, and not read
 
 `labels` may be null or absent, `class_names` is optional, other keys are kept for whoever knows them.
 """
@@ -27,6 +28,7 @@ from imaging.storedzip import Entry, header, write_directory
 from system.files import open_replacing, replacing_folder
 
 INDEX = "dataset.json"
+SOURCES = "sources.csv"
 CHECKED_BYTES = 4096  # at either end of a picture in a folder
 LARGEST_FILE = 2**29  # bytes: nothing that unpacks to more is a picture for training
 

@@ -5,9 +5,10 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from imaging.shards.index import Index, Row, header_of
+from imaging.shards.index import header_of
 from imaging.shards.opening import open_file
 from imaging.shards.pattern import Shard, prefix
+from imaging.shards.row import Index, Row
 from imaging.shards.store import Store
 from imaging.shards.table import pictures
 from imaging.sizes import base_size, nearest_size, parse_size, spell
@@ -52,9 +53,9 @@ def one_size(pattern: str, shards: Sequence[Shard], rows: Sequence[Row], store: 
 
 def _name_of(size: str, shard: Shard, store: Store) -> str:
     """The first picture of a size in a shard, by name."""
-    with open_file(store.path(shard), shard.url) as file:
-        for picture in pictures(file, shard.url):
-            header = header_of(file, picture, shard.url)
+    with open_file(store.path(shard), shard.shown) as file:
+        for picture in pictures(file, shard.shown):
+            header = header_of(file, picture, shard.shown)
             if spell(header.height, header.width) == size:
                 return f"{picture.name} in {shard.name}"
     return f"a picture in {shard.name}"

@@ -9,9 +9,9 @@ import pytest
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.loader import batches
-from imaging.shards.index import Index, Row
 from imaging.shards.order import _permutation
 from imaging.shards.pattern import Shard
+from imaging.shards.row import Index, Row
 from imaging.shards.shardset import ShardSet, draw_shards
 from tests.imaging.pictures import encoded, picture, png_header
 from tests.imaging.shards.tars import write_shards, write_tar
