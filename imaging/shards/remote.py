@@ -13,6 +13,7 @@ import fsspec
 from fsspec.callbacks import Callback
 
 from system.text import printable
+from system.urls import public
 
 PACKAGES = {  # the protocols that are taken, and what fsspec wants installed for each
     "https": "aiohttp",
@@ -110,14 +111,14 @@ class _Limit(Callback):
 
 
 def shown(url: str) -> str:
-    """A URL or path as messages name it."""
-    return printable(url)
+    """A URL or path as messages name it: in one line, and without a password."""
+    return printable(public(url))
 
 
 def reason(error: BaseException) -> str:
     """What went wrong, in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return printable(" ".join(str(text).split()), 200)
+    return printable(public(" ".join(str(text).split())), 200)
 
 
 @contextmanager
