@@ -207,7 +207,7 @@ def _same_dataset(config: TrainConfig, before: Data, changed: bool) -> tuple[Ima
         dataset = open_dataset(config.data)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"the data of this run are no longer at {path}: say where with --data") from error
-    if dataset.fingerprint == before.fingerprint:
+    if dataset.is_known_as(before.fingerprint):
         if changed and interrupted() is None:  # else the state of this launch may be of the changed data already
             raise ValueError(f"{path} has not changed since this run was stopped: leave --changed-data out")
         return dataset, []

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from imaging.archive import LARGEST_FILE
+from imaging.opening import LARGEST_FILE
 from imaging.labels import MOST_CLASSES, check
 from imaging.picture import TRAINING_SUFFIXES
 from imaging.shards.remote import reason
