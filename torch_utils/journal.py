@@ -165,7 +165,6 @@ def _not_plain(path: Path, mode: int) -> ValueError:
     return ValueError(f"{path} is a {kind}, where a run keeps a plain file: remove it, or put the file in its place")
 
 
-
 def _whole(text: str) -> int | None:
     number = int(text) if len(text) <= len(str(-LARGEST_WHOLE)) else LARGEST_WHOLE + 1  # many digits take long
     return number if abs(number) <= LARGEST_WHOLE else None
