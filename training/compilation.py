@@ -5,7 +5,6 @@ Compilation fails on machines without a compiler, and now and then gives wrong n
 So it is tried out before training begins, and given up if anything is amiss.
 """
 
-import warnings
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -36,8 +35,7 @@ def compile_passes(recipe: StyleGAN2, backend: str = "inductor") -> str:
     """
     reason = ""
     try:
-        with distributed.alone(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`", UserWarning)
+        with distributed.alone():
             wanted = _gradients(recipe)
             recipe.passes = _compiled(recipe, backend)
             _compare(_gradients(recipe), wanted, TOLERANCES[recipe.config.arithmetic])

@@ -8,9 +8,10 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from models.stylegan2.config import DiscriminatorConfig, block_dtypes, limit_float16
+from models.stylegan2.config import DiscriminatorConfig, block_dtypes, set_low_clamp
 from models.stylegan2.layers import Conv2D, FullyConnected, memory_format, minibatch_std
 from models.stylegan2.mapping import MappingNetwork
+from torch_utils.autocast import own_precision
 from torch_utils.device import Precision
 from torch_utils.recompute import call
 
@@ -86,6 +87,7 @@ class Discriminator(nn.Module):
         """The convolutions from the image to the base size: RGB layer, then conv0, conv1 and skip of each block."""
         return [self.from_rgb, *(m for block in self.blocks for m in block.children() if isinstance(m, Conv2D))]
 
+    @own_precision
     def forward(self, images: Tensor, c: Tensor | None = None) -> Tensor:
         """Images [N, channels, height, width] in [-1, 1] and one-hot classes [N, classes] -> scores [N, 1]."""
         size = (self.config.channels, self.config.height, self.config.width)
@@ -94,7 +96,7 @@ class Discriminator(nn.Module):
         x = images
         for i, block in enumerate(self.blocks):
             assert isinstance(block, DiscriminatorBlock)
-            x = x.to(dtype=block.dtype, memory_format=memory_format(x.device, block.dtype))
+            x = x.to(dtype=block.dtype, memory_format=memory_format(x.device))
             x = call(block if i else self._first, x, recompute=self.recompute)
         x = self.tail(x)
         if self.mapping is None:
@@ -119,6 +121,5 @@ class Discriminator(nn.Module):
         for block, dtype in zip(self.blocks, reversed(dtypes), strict=True):
             assert isinstance(block, DiscriminatorBlock)
             block.dtype = dtype
-        if precision == "fp16":
-            limit_float16(self)
+        set_low_clamp(self, precision)
         return self
