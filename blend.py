@@ -1,5 +1,7 @@
 """Blend two networks into a new one: the shapes of one, the textures of the other."""
 
+import system.start  # noqa: F401 (first)
+
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path

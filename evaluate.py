@@ -1,5 +1,7 @@
 """Judge a network, or any pictures, against a data set."""
 
+import system.start  # noqa: F401 (first)
+
 import json
 import shlex
 import sys

@@ -1,5 +1,7 @@
 """Train a StyleGAN2."""
 
+import system.start  # noqa: F401 (first)
+
 import shlex
 import sys
 from collections.abc import Mapping
@@ -109,7 +111,8 @@ def main(
         launch.check(gpus, values.get("device", "auto"))
         if gpus > 1 and not launch.started_here():
             raise SystemExit(launch.start(gpus, sys.argv))
-    if (before := plans.interrupted()) is not None:
+    before = plans.interrupted()
+    if before is not None:
         plan = plans.again(before, values, changed_data)
     elif resume is not None:
         plan = plans.resume(resume, values, outdir, changed_data)

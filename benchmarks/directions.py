@@ -23,7 +23,7 @@ from models.stylegan2.attributes import apart, held_out_skill, logistic, ridge
 from models.stylegan2.directions import Directions, fingerprint, save_directions
 from models.stylegan2.factorisation import principal_components, sefa, spread, style_matrix
 from models.stylegan2.generator import Generator
-from torch_utils.atomic import replacing
+from system.files import replacing
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.device import resolve_device, set_precision
 

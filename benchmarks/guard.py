@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.kernels import DIRECTIONS, LAYOUTS, OPERATORS, Case, cases, described, measure
 from custom_ops import build
-from torch_utils.atomic import replacing
+from system.files import replacing
 from torch_utils.cli import Command, counted, option, progress, say
 from torch_utils.device import keep_freed_memory, resolve_device
 

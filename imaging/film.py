@@ -14,11 +14,11 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from imaging.atomic import beside, replacing
 from imaging.gif import write_gif
 from imaging.grid import save_image
 from imaging.reel import Reel, reeled
 from imaging.transforms import on_white
+from system.files import beside, open_replacing
 
 ENDINGS = (".mp4", ".gif", ".webp")
 LONGEST_SIDE = {".mp4": 16384, ".gif": 65535, ".webp": 16383, "": 2**31 - 1}  # pixels; of x264 and of the formats
@@ -91,7 +91,7 @@ def write_film(path: Path, frames: Iterable[Image.Image], fps: float = 30.0) -> 
         _write_frames(path, film)
         return film.count
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
+    with open_replacing(path) as file:
         if path.suffix.lower() == ".mp4":
             _write_mp4(file, film, first.size, fps)
         else:

@@ -20,10 +20,11 @@ from typing import Any, BinaryIO, NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
-from imaging.archive import INDEX, check_no_folder, is_zip_name, picture_name
-from imaging.atomic import check_vacant, naming
+from imaging.archive import INDEX
+from imaging.archivewriter import check_no_folder, is_zip_name, picture_name
 from imaging.storedzip import Entry, header, write_directory
 from imaging.writing import Outcome, Writer
+from system.files import check_vacant, naming
 
 SYNC_SECONDS = 5.0  # as much work as a power cut may cost
 HEAD_LINES = 2

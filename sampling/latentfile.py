@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.stylegan2.generator import Generator
 from models.stylegan2.sampling import Samplable
-from torch_utils.atomic import replacing
+from system.files import replacing
 
 KEY, NOISE = "w", "noise"
 

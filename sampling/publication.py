@@ -16,8 +16,8 @@ from models.families import save_network
 from models.stylegan2.sampling import Samplable, Sizes, seeds_to_ws, ws_to_pixels
 from sampling.classes import class_names
 from sampling.modelcard import model_card
+from system.files import replacing
 from torch_utils import checkpoint
-from torch_utils.atomic import replacing
 
 OURS = (hubfolder.MODEL, hubfolder.CONFIG, hubfolder.CARD, hubfolder.SAMPLES)
 SIDE = 2048  # pixels, about the most of a sheet of samples

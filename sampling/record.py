@@ -10,7 +10,7 @@ from typing import Any
 import click
 import torch
 
-from torch_utils.atomic import replacing
+from system.files import replacing
 
 
 def write_record(

@@ -13,12 +13,13 @@ from custom_ops import build
 from imaging import loader
 from imaging.grid import save_image
 from imaging.sizes import spell
+from system.files import replacing
 from torch_utils import config as configs
 from torch_utils import distributed, launch, notices, runs
-from torch_utils.atomic import replacing
 from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, keep_freed_memory, set_precision
 from training.compilation import compile_passes
+from training.graphs import capture_phases
 from training.loop import Evaluate, fit
 from training.plan import FOLDER_NOTICE, Plan
 from training.presets import largest_divisor
@@ -106,7 +107,9 @@ def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str, evaluate: Eval
     if config.compile:
         run.report.say("compiling the networks, which takes minutes")
         run.report.say(compile_passes(recipe))
-        run.report.tick_began = time.monotonic()  # the first tick's speed is that of training
+    if config.cuda_graphs:
+        run.report.say(capture_phases(recipe))
+    run.report.tick_began = time.monotonic()  # the first tick's speed is that of training
     batches = loader.batches(
         plan.dataset,
         config.pace.batch,

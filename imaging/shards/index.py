@@ -22,13 +22,13 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tqdm import tqdm
 
-from imaging.atomic import replacing
 from imaging.picture import Header, read_header
 from imaging.shards.opening import keep_table, open_file
 from imaging.shards.pattern import Shard, filesystem, prefix, reaching, reason
 from imaging.shards.store import THREADS, Store
 from imaging.shards.table import UNLABELLED, Member, Table, read_table
 from imaging.sizes import spell
+from system.files import open_replacing
 
 WORTH_PROCESSES = 2**28  # bytes of shards that one process reads in about the time that others take to start
 ENOUGH = 2**16  # bytes of a picture in which its header nearly always lies
@@ -130,7 +130,7 @@ def _read_kept(path: Path) -> Index | None:
 
 def _scan_and_keep(shards: Sequence[Shard], labelled: bool, store: Store, path: Path) -> Index:
     index = _scan(shards, labelled, store)
-    with replacing(path) as file:
+    with open_replacing(path) as file:
         file.write(index.model_dump_json().encode())
     return index
 

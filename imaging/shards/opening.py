@@ -11,10 +11,10 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from imaging.atomic import replacing
 from imaging.shards.pattern import Shard, reason
 from imaging.shards.store import Store
 from imaging.shards.table import Table, read_table
+from system.files import open_replacing
 
 COLUMNS = 3  # of a kept table: offset, size, label
 
@@ -50,7 +50,7 @@ def open_shard(shard: Shard, digest: str, labelled: bool, store: Store) -> Opene
 
 def keep_table(shard: Shard, table: Table, labelled: bool, store: Store) -> None:
     """Leaves a table for others. Where that cannot be done, they will read the headers themselves."""
-    with contextlib.suppress(OSError), replacing(_place(shard, table.digest, labelled, store)) as file:
+    with contextlib.suppress(OSError), open_replacing(_place(shard, table.digest, labelled, store)) as file:
         np.save(file, np.stack([table.offsets, table.sizes, table.labels]), allow_pickle=False)
 
 

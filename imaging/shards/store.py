@@ -18,8 +18,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from imaging.atomic import replacing
 from imaging.shards.pattern import Shard, filesystem, reaching, reason
+from system.files import replacing
 
 DEFAULT_GB = 50.0
 THREADS = 4  # that fetch ahead
@@ -138,10 +138,10 @@ class Store:
 
     def _fetch_once(self, shard: Shard, copy: Path) -> None:
         fs, path = filesystem(shard.url)
-        with replacing(copy) as file:
+        with replacing(copy) as temporary:
             with reaching(shard.url):
-                fs.get_file(path, file.name)
-            size = Path(file.name).stat().st_size
+                fs.get_file(path, str(temporary))
+            size = temporary.stat().st_size
             if size != shard.bytes:
                 raise ValueError(
                     f"{shard.url} came with {size} of its {shard.bytes} bytes: check the connection, and whether the "

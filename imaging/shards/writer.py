@@ -8,9 +8,9 @@ from typing import Any, Self
 from PIL import Image
 
 from imaging import png
-from imaging.atomic import beside
 from imaging.shards.index import Index, Row
 from imaging.shards.layout import Growing, Layout, complete
+from system.files import beside
 
 
 class ShardWriter:

@@ -330,6 +330,6 @@ def test_the_filter_is_no_part_of_files_and_always_right():
     empty[1].load_state_dict(state)
     for G in (*empty, copy.deepcopy(empty[0]), generator().half().float(), pickle.loads(pickle.dumps(empty[0]))):
         filters = [taps for name, taps in G.named_buffers() if name.endswith("low_pass.taps")]
-        assert len(filters) == 2 * 2 and all(torch.equal(taps, wanted) for taps in filters)
+        assert len(filters) == 2 + 3 and all(torch.equal(taps, wanted) for taps in filters)
     images = [G.requires_grad_(False)(torch.ones(1, 8), noise_mode="const") for G in (generator(), *empty)]
     assert torch.equal(images[0], images[1]) and torch.equal(images[0], images[2])

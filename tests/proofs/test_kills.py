@@ -15,10 +15,11 @@ from unittest.mock import patch
 import pytest
 from safetensors.torch import save_file
 
+from system import files
 from tests.proofs.children import status_of
 from tests.training.runs import resume, train
 from tests.training.test_resume import assert_equal_runs
-from torch_utils import atomic, checkpoint, runs
+from torch_utils import checkpoint, runs
 from training import loop
 from training.run import Run
 
@@ -69,11 +70,11 @@ def die_in_save(stack: ExitStack, kill: Kill) -> None:
         if kill.moment == "half written":
             stack.enter_context(patch.object(checkpoint, "save_file", half))
         elif kill.moment == "written":
-            stack.enter_context(patch.object(atomic, "_sync", die))
+            stack.enter_context(patch.object(files, "_sync", die))
         else:
             count = IN_SAVE.index(str(kill.moment)) - 1  # 1 for synced, 2 for moved, 3 for renamed
             stack.enter_context(patch.object(Path, "replace", dying_at(count, Path.replace)))
-            stack.enter_context(patch.object(atomic, "_sync", after_renames(count, atomic._sync)))
+            stack.enter_context(patch.object(files, "_sync", after_renames(count, files._sync)))
 
     stack.enter_context(patch.object(Run, "save_state", deadly))
 

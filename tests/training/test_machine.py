@@ -8,7 +8,7 @@ from tests.training.test_resume import assert_equal_networks
 from torch_utils import runs
 from torch_utils.device import set_precision
 from training import plan as plans
-from training.run import read_state
+from training.state import read_state
 
 SMALLER = "smaller networks: --set generator.channel_base=8192"
 LENGTH = {"pace__kimg": 0.08}  # 20 iterations: 5 of path length, 2 of R1
@@ -31,7 +31,7 @@ def test_deterministic_algorithms_serve_every_phase(uninterrupted, tmp_path):
     folder = train(tmp_path, deterministic=True, **LENGTH)
     assert torch.are_deterministic_algorithms_enabled()
     assert_equal_networks(uninterrupted, folder)
-    assert read_state(runs.resolve(str(folder), tmp_path)).metadata["training"]["deterministic"] is True
+    assert read_state(runs.resolve(str(folder), tmp_path)).config.deterministic is True
 
 
 def test_checkpointing_may_change_without_a_trace(uninterrupted, tmp_path):
@@ -51,7 +51,7 @@ def test_compiling_may_change_but_not_without_a_word(tmp_path, monkeypatch, firs
 
 
 def test_on_cuda_so_may_deterministic_algorithms():
-    values = {"compile": False, "deterministic": False}
+    values = {"compile": False, "cuda_graphs": False, "deterministic": False}
     notes = plans._rounded_otherwise(values, values | {"deterministic": True}, torch.device("cuda"))
     assert notes == ["this run goes on with --deterministic: it will not be the same to the last bit"]
 

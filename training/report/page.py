@@ -10,7 +10,7 @@ from string import Template
 
 from filelock import FileLock, Timeout
 
-from torch_utils.atomic import replacing
+from system.files import replacing
 from training.report import alarms as watched
 from training.report import curves, history, settings, sheets
 from training.report.history import History, mean, part

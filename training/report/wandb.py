@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch_utils.atomic import replacing
+from system.files import replacing
 
 FILE = "wandb.json"  # in the run folder: under which name the run goes on there
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.stylegan2.exports.graphs import Inputs
 from models.stylegan2.exports.program import Recording, quiet
-from torch_utils.atomic import replacing
+from system.files import replacing
 
 ABOUT = "stylegan2"  # key of what the file says of itself, among the metadata of an ONNX model
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")

@@ -12,7 +12,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from models.stylegan2.exports.graphs import Graph
-from torch_utils.atomic import replacing
+from system.files import replacing
 
 ABOUT = "stylegan2.json"  # what the file says of itself, among the extra files of a .pt2
 
@@ -49,6 +49,8 @@ def _tidy(program: ExportedProgram) -> None:
     aten, nodes = torch.ops.aten, program.graph
     for node in list(nodes.nodes):
         rest = node.args[1:]
+        if any(user.op == "output" for user in node.users):
+            continue  # the program knows its output by the node's name
         if node.target is aten._assert_tensor_metadata.default:
             nodes.erase_node(node)
         elif (node.target is aten.to.dtype and rest == (node.args[0].meta["val"].dtype,)) or (
