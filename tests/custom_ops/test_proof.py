@@ -164,7 +164,7 @@ def served(fresh, monkeypatch, library):  # noqa: F811
 
 
 def test_a_proof_that_fails_is_no_reason_not_to_start(served, library, caplog):
-    how, asked = counting(error=RuntimeError("out of something"))
+    how, _ = counting(error=RuntimeError("out of something"))
     overruled = served(how)
     assert build.load(CPU) and build.load(CPU) and build.implementation(CPU) == "native" and overruled == []
     assert build.shortfall(CPU) == "" and not list(library.parent.glob("*.json"))
@@ -258,7 +258,7 @@ else:
 
 @needs_compiler
 def test_a_library_with_a_changed_constant_is_refused_and_the_log_of_a_run_says_so(tmp_path):
-    """All of it in earnest: compiled, loaded, compared, refused; plain PyTorch gives its bits, in a second process too."""
+    """In earnest: compiled, loaded, compared, refused; plain PyTorch gives its bits, and in a second process again."""
     folder = tmp_path / "sources"
     folder.mkdir()
     sources = Path(proof.__file__).parent
