@@ -1,5 +1,7 @@
 """Find the latents of pictures: photographs, or what a network made."""
 
+import system.start  # noqa: F401 (first)
+
 from dataclasses import replace
 from pathlib import Path
 

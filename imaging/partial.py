@@ -20,7 +20,8 @@ from typing import Any, BinaryIO, NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
-from imaging.archive import INDEX, check_no_folder, is_zip_name, picture_name
+from imaging.archive import INDEX
+from imaging.archivewriter import check_no_folder, is_zip_name, picture_name
 from imaging.storedzip import Entry, header, write_directory
 from imaging.writing import Outcome, Writer
 from system.files import check_vacant, naming

@@ -182,7 +182,7 @@ def test_resume_latest_passes_over_starts_that_failed(tmp_path):
 
 def test_a_broken_image_costs_nothing_of_what_was_learned(tmp_path):
     """Met in the middle of a run, it ends the run after the state was saved."""
-    from training.run import read_state
+    from training.state import read_state
 
     path = zipped(tmp_path / "faces.zip", count=400, broken=390)  # not among the first that are shown as reals
     sentence = refused(train_on(path, tmp_path, pace__kimg=1, pace__snap=100))

@@ -61,4 +61,4 @@ class Strength:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up a `state_dict`, exactly."""
         self.p.copy_(state["p"])
-        self.signs = state["signs"].to(self.p.device)
+        self.signs = state["signs"].to(self.p.device, copy=True)

@@ -190,7 +190,7 @@ class TrainConfig(Section):
                 f"--batch-gpu {pace.batch_gpu} is not a multiple of the minibatch-std group: "
                 f"choose another or --set discriminator.mbstd_group={pace.batch_gpu}"
             )
-        layers = D.doublings * (3 if D.architecture == "residual" else 2) + 1
+        layers = D.doublings * 2 + 1 + {"residual": D.doublings, "skip": D.doublings - 1, "plain": 0}[D.architecture]
         if self.optimizer.freeze_d > layers:
             raise ValueError(
                 f"--freeze-d {self.optimizer.freeze_d} is more than the {layers} layers of D before its last ones"

@@ -19,11 +19,11 @@ from models.summary import summary
 from torch_utils import config as configs
 from torch_utils import distributed, notices, runs
 from torch_utils.cli import counted
-from torch_utils.device import resolve_device, resolve_precision, slow_precision
+from torch_utils.device import reserve_workspace, resolve_device, resolve_precision, slow_precision
 from torch_utils.distributed import PATIENCE
 from training import batch_gpu, presets
 from training.config import TrainConfig
-from training.run import State, read_state
+from training.state import Data, State, read_state
 from training.transfer import open_transfer
 
 # What may change when a run is resumed: nothing that decides a single number of it.
@@ -88,6 +88,8 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     data = {name: value for name, value in given.items() if name.startswith("data.")}
     data["data.path"] = _absolute(path)
     dataset = open_dataset(DataConfig(**{name.removeprefix("data."): value for name, value in data.items()}))
+    if given.get("deterministic"):
+        reserve_workspace()  # before anything is computed on a GPU
     device = distributed.start(resolve_device(given.get("device", "auto")), given.get("patience", PATIENCE))
     _see_the_same(dataset)
     machine = {
@@ -160,7 +162,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
     """
     where = runs.resolve(text, outdir)
     state = read_state(where)
-    config = configs.from_dict(TrainConfig, state.metadata["training"])
+    config = state.config
     values = configs.flatten(config)
     for name, value in given.items():
         if name == "data.path":
@@ -173,18 +175,20 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
                 f"{configs.spell(values[name])}: leave the option out to resume, or start a new run without --resume"
             )
         values[name] = value
+    if values["deterministic"]:
+        reserve_workspace()
     device = distributed.start(_same_device(values["device"]), values["patience"])
-    if not distributed.agree(state.clock.iteration):
+    if not distributed.agree(int(state.digest[:15], 16)):
         raise ValueError(f"the processes found different states in {where.run}: give all machines the same folder")
     notes = [state.note] if state.note else []
     notes += _rounded_otherwise(configs.flatten(config), values, device)
-    if state.metadata["world"] != distributed.world():
-        notes.append(_deal_anew(values, state.metadata["world"]))
-    before, now = state.metadata["operators"], build.implementation(device)
+    if state.facts.world != distributed.world():
+        notes.append(_deal_anew(values, state.facts.world))
+    before, now = state.facts.operators, build.implementation(device)
     if before != now:
         notes.append(f"this run had {before} operators and goes on with {now}: {INEXACT}")
     config = configs.build(TrainConfig, values)
-    dataset, changes = _same_dataset(config, state.metadata["data"], changed_data)
+    dataset, changes = _same_dataset(config, state.facts.data, changed_data)
     notes += changes
     _see_the_same(dataset)
     return Plan(config, dataset, device, outdir, where.run, state, notes=tuple(notes))
@@ -200,14 +204,14 @@ def _same_device(name: str) -> torch.device:
         ) from error
 
 
-def _same_dataset(config: TrainConfig, before: Mapping[str, Any], changed: bool) -> tuple[ImageSet, list[str]]:
+def _same_dataset(config: TrainConfig, before: Data, changed: bool) -> tuple[ImageSet, list[str]]:
     """The data of a resumed run, wherever they are now, and what to say if they are others and may be."""
     path = config.data.path
     try:
         dataset = open_dataset(config.data)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"the data of this run are no longer at {path}: say where with --data") from error
-    if dataset.fingerprint == before["fingerprint"]:
+    if dataset.is_known_as(before.fingerprint):
         if changed and interrupted() is None:  # else the state of this launch may be of the changed data already
             raise ValueError(f"{path} has not changed since this run was stopped: leave --changed-data out")
         return dataset, []
@@ -223,12 +227,12 @@ def _same_dataset(config: TrainConfig, before: Mapping[str, Any], changed: bool)
                 f"{path} has {name} {now}, but this run learned with {then}, which --changed-data cannot change: "
                 f"start a new run with --transfer"
             )
-    if list(dataset.class_names) != before["class_names"]:
+    if list(dataset.class_names) != before.class_names:
         raise ValueError(
             f"the classes of {path} are not those this run learned, which --changed-data cannot change: "
             f"start a new run with --transfer"
         )
-    counts = f"{counted(before['images'], 'image')} before, {len(dataset)} now"
+    counts = f"{counted(before.images, 'image')} before, {len(dataset)} now"
     return dataset, [f"the data have changed ({counts}), and the run goes on with them: from here it is another run"]
 
 

@@ -24,7 +24,7 @@ from training.report.boards import Board
 from training.report.writer import Report
 from training.samples import Samples
 
-VERSION = 1
+VERSION = 1  # of states
 STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 CONSULT_EVERY = 16  # iterations between the exchanges by which several GPUs agree to stop: each makes the host wait
 
@@ -198,32 +198,3 @@ def set_damaged_state_aside(run: Path) -> None:
     path = runs.state_path(run)
     if path.exists():
         path.replace(path.with_name("state-damaged.safetensors"))
-
-
-@dataclass(frozen=True)
-class State:
-    """A state as read from its file."""
-
-    tree: dict[str, Any]
-    metadata: dict[str, Any]
-    note: str  # one sentence where the newest file could not be used
-
-    @property
-    def clock(self) -> Clock:
-        return Clock(**self.tree["clock"])
-
-
-def read_state(where: runs.Resumable) -> State:
-    """Reads the newest state that is whole.
-
-    Raises:
-        FileNotFoundError, ValueError: when there is none, or it is not a training state that is known here.
-    """
-    if where.previous is None:
-        tensors, metadata = checkpoint.load(where.state)
-        note = ""
-    else:
-        tensors, metadata, _, note = checkpoint.load_newest(where.state, where.previous)
-    if metadata.get("format") != runs.STATE_FORMAT or metadata.get("version", 0) > VERSION:
-        raise ValueError(f"{where.state} is not a training state that this program knows: update the program")
-    return State(checkpoint.unpack(tensors, metadata.pop("tree")), metadata, note)

@@ -17,7 +17,7 @@ from system.files import replacing
 from torch_utils import config as configs
 from torch_utils import distributed, launch, notices, runs
 from torch_utils.cli import counted
-from torch_utils.device import is_out_of_memory, keep_freed_memory, set_precision
+from torch_utils.device import is_out_of_memory, switches
 from training.compilation import compile_passes
 from training.graphs import capture_phases
 from training.loop import Evaluate, fit
@@ -46,7 +46,7 @@ def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb
     """
     folder = _folder(plan)
     try:
-        with _alone_in(folder):
+        with _alone_in(folder), switches(plan.config.arithmetic, plan.config.deterministic):
             _prepare(plan, folder)
             _train(plan, folder, command, evaluate, wandb)
         distributed.stop()  # not after an error: others would be waited for
@@ -73,10 +73,9 @@ def _in_words(error: Exception, plan: Plan) -> Exception:
 
 def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | None, wandb: str) -> None:
     config, dataset, device = plan.config, plan.dataset, plan.device
-    set_precision(config.arithmetic, config.deterministic)
-    keep_freed_memory()
-    torch.manual_seed(config.seed)  # of the initial weights; training itself draws statelessly
-    recipe = StyleGAN2(config, torch.as_tensor(dataset.label_counts), device)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)  # of the initial weights; training itself draws statelessly
+        recipe = StyleGAN2(config, torch.as_tensor(dataset.label_counts), device)
     samples = Samples(dataset, config.generator.z_dim, config.seed, config.pace.batch_gpu)
     clock = plan.state.clock if plan.state else None
     facts = plan.facts

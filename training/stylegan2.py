@@ -88,6 +88,11 @@ class StyleGAN2:
         return phases
 
     @property
+    def optimizers(self) -> dict[str, torch.optim.Adam]:
+        """Of each network that learns. The phases of a network share one."""
+        return {"G": self.phases[0].optimizer, "D": self.phases[-1].optimizer}
+
+    @property
     def networks(self) -> dict[str, nn.Module]:
         return {"G_ema": self.G_ema, "G": self.G, "D": self.D}
 
@@ -253,27 +258,26 @@ class StyleGAN2:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that learning changes: networks, optimisers, running means, augmentation, skipped steps."""
-        optimizers = {"G": self.phases[0].optimizer, "D": self.phases[-1].optimizer}
         return {
             "networks": {name: dict(network.state_dict()) for name, network in self.networks.items()},
-            "optimizers": {name: optimizer.state_dict()["state"] for name, optimizer in optimizers.items()},
+            "optimizers": {name: optimizer.state_dict()["state"] for name, optimizer in self.optimizers.items()},
             "path_mean": self.path_mean,
             "strength": self.strength.state_dict(),
             "skips": {phase.name: phase.skips for phase in self.phases},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a `state_dict`, exactly."""
+        """Takes up a `state_dict`, exactly. Nothing that is taken up shares memory with it."""
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
-        for name, phase in {"G": self.phases[0], "D": self.phases[-1]}.items():
-            load_moments(phase.optimizer, {int(i): moments for i, moments in state["optimizers"][name].items()})
+        for name, optimizer in self.optimizers.items():
+            load_moments(optimizer, state["optimizers"][name])
         device = self.path_mean.device
-        self.path_mean = state["path_mean"].to(device)
-        if "strength" in state:  # not in states from before there were augmentations
+        self.path_mean = state["path_mean"].to(device, copy=True)
+        if "strength" in state:
             self.strength.load_state_dict(state["strength"])
         for phase in self.phases:
-            phase.skips = state["skips"][phase.name].to(device)
+            phase.skips = state["skips"][phase.name].to(device, copy=True)
 
 
 def _placed(network: Network, device: torch.device) -> Network:

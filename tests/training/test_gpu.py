@@ -17,7 +17,7 @@ from training.footprint import footprint
 from training.graphs import capture_phases
 from training.presets import by_batch_gpu, resolve
 from training.rehearsal import rehearse
-from training.run import read_state
+from training.state import read_state
 from training.stylegan2 import StyleGAN2
 
 pytestmark = pytest.mark.gpu
