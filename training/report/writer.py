@@ -49,7 +49,10 @@ class Report:
             self.stats.rewind(seen)
             for record in self.stats.read() if self.stats.path.exists() else ():
                 self.alarms.feed(record)
-        self.boards.append(TensorBoard(folder, seen))
+        try:
+            self.boards.append(TensorBoard(folder, seen))
+        except UnicodeError:
+            self.say("the folder has a name that is not UTF-8, as TensorBoard needs it: training goes on without it")
         self.boards += [Spare(board, name, self.say) for name, board in (boards or {}).items()]
 
     def say(self, text: str = "") -> None:
