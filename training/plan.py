@@ -24,6 +24,7 @@ from torch_utils.distributed import PATIENCE
 from training import batch_gpu, presets
 from training.agreement import agree_on, see_the_same
 from training.config import TrainConfig
+from training.machine import INEXACT, keep_threads, rounds_otherwise
 from training.state import Data, State, read_state
 from training.transfer import open_transfer
 
@@ -35,7 +36,6 @@ CHANGEABLE = {
 # These decide how numbers are rounded, at most.
 ROUNDING = {"compile", "deterministic"}
 
-INEXACT = "it will not be the same to the last bit"
 FOLDER_NOTICE = "run folder"  # by which the processes that torchrun starts again know what they were at
 
 
@@ -191,9 +191,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
     notes += _rounded_otherwise(configs.flatten(config), values, device)
     if state.facts.world != distributed.world():
         notes.append(_deal_anew(values, state.facts.world))
-    before, now = state.facts.operators, build.implementation(device)
-    if before != now:
-        notes.append(f"this run had {before} operators and goes on with {now}: {INEXACT}")
+    notes += keep_threads(state.facts.threads, device) + rounds_otherwise(state.facts, device)
     config = configs.build(TrainConfig, values)
     agree_on(configs.flatten(config))
     dataset, changes = _same_dataset(config, state.facts.data, changed_data)

@@ -18,6 +18,7 @@ from torch_utils import checkpoint, distributed, runs
 from torch_utils.device import peak_memory
 from torch_utils.stats import Collector
 from torch_utils.stopwatch import Stopwatch
+from training.machine import machine
 from training.phase import Phase
 from training.recipe import Recipe
 from training.report.boards import Board
@@ -162,6 +163,7 @@ class Run:
             "version": VERSION,
             "tree": skeleton,
             "world": distributed.world(),
+            **machine(self.device),
             **self.facts,
         }
         path = runs.state_path(self.folder)
