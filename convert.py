@@ -1,5 +1,7 @@
 """A network from one format to another; or what a file holds."""
 
+import system.start  # noqa: F401 (first)
+
 from pathlib import Path
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Any pictures -> a data set: one ZIP of PNGs of one size that train.py reads quickly. And what is in a data set."""
 
+import system.start  # noqa: F401 (first)
+
 from pathlib import Path
 from typing import Any, Literal
 

@@ -1,5 +1,7 @@
 """Find directions of w that mean something, and move pictures along them."""
 
+import system.start  # noqa: F401 (first)
+
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +199,8 @@ def _apply(
     if film is not None:
         check_film_name(film, sampler.outdir)
     directions = load_directions(file)
-    if warning := check_fit(directions, sampler.stylegan2("directions.py"), file):
+    warning = check_fit(directions, sampler.stylegan2("directions.py"), file)
+    if warning:
         say(f"note: {warning}")
     walk = Walk(directions, _chosen(directions, direction), layers)
     check_sheet(sampler, len(walk.chosen), len(strengths))

@@ -1,5 +1,7 @@
 """Make pictures: one for each seed, or for each latent of a file."""
 
+import system.start  # noqa: F401 (first)
+
 from math import ceil, isqrt, sqrt
 
 import click
@@ -49,7 +51,8 @@ def main(sampler: Sampler, seeds: list[int], latents: Latents | None, grid: bool
         save_image(to_pil(pixels), sampler.outdir / f"{name}.{ending}")
         tiles += [pixels] if grid else []
     if grid:
-        save_image(tile(torch.stack(tiles), _columns(len(names), height, width)), sampler.outdir / GRID)
+        columns = _columns(len(names), height, width)
+        save_image(tile(torch.stack(tiles), columns, enlarged=True), sampler.outdir / GRID)
     write_record("generate", sampler)
     files = counted(len(set(names)), f"{ending} file") + (f", {GRID}" if grid else "")
     say(f"wrote {files} and generate.json to {sampler.outdir}")

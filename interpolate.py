@@ -1,5 +1,7 @@
 """Make films between pictures: through seeds or files of latents, seamless, one film or a grid of them."""
 
+import system.start  # noqa: F401 (first)
+
 from pathlib import Path
 
 import click

@@ -1,12 +1,13 @@
 """Mix the styles of two pictures: the coarse, middle or fine ones of one in place of the other's."""
 
+import system.start  # noqa: F401 (first)
+
 from math import isqrt
 
 import click
-import torch
-from torch import Tensor
+from PIL import Image
 
-from imaging.grid import GRID, LARGEST_SHEET, save_image, tile
+from imaging.grid import GRID, LABELLED, LARGEST_SHEET, PAPER, save_image, sheet
 from imaging.pixels import to_pil
 from models.stylegan2.latents import layer_range, mix
 from sampling.options import sampling_options, write_record
@@ -19,7 +20,6 @@ Examples:
   python style_mixing.py --rows 85,100,75 --cols 55,821 --styles middle --psi 0.7
   python style_mixing.py --rows 0-3 --cols 10-15 --styles 0-2,5
 """
-WHITE = 255  # of the grid's corner, which belongs to no seed
 
 Pair = tuple[int, int]  # row's seed, column's seed; of a picture by itself twice its own
 
@@ -42,17 +42,18 @@ def main(sampler: Sampler, rows: list[int], cols: list[int], styles: str) -> Non
     pairs = list(dict.fromkeys([(seed, seed) for seed in seeds] + [(row, col) for row in rows for col in cols]))
     mixed = (mix(ws[row][None], ws[col][None], layers)[0] for row, col in pairs)
     made = sampler.pixels(mixed, [row for row, _ in pairs])
-    pictures: dict[Pair, Tensor] = {}
+    pictures: dict[Pair, Image.Image] = {}
     for pair, pixels in progress(zip(pairs, made, strict=True), len(pairs), "pictures"):
-        save_image(to_pil(pixels), sampler.outdir / f"{pair[0]}-{pair[1]}.png")
-        pictures[pair] = pixels
-    save_image(tile(_grid(pictures, rows, cols), len(cols) + 1), sampler.outdir / GRID)
+        pictures[pair] = to_pil(pixels)
+        save_image(pictures[pair], sampler.outdir / f"{pair[0]}-{pair[1]}.png")
+    save_image(_grid(pictures, rows, cols), sampler.outdir / GRID)
     write_record("style_mixing", sampler)
     say(f"wrote {counted(len(pairs), 'picture')}, {GRID} and style_mixing.json to {sampler.outdir}")
 
 
 def _check_grid(sampler: Sampler, rows: int, cols: int) -> None:
-    most = LARGEST_SHEET // (sampler.G.config.height * sampler.G.config.width)
+    height, width = max(sampler.G.config.height, LABELLED[0]), max(sampler.G.config.width, LABELLED[1])
+    most = LARGEST_SHEET // (height * width)
     tiles = (rows + 1) * (cols + 1)
     if tiles > most:
         side = isqrt(most) - 1
@@ -69,13 +70,12 @@ def _layers(styles: str, num_ws: int) -> list[int]:
         raise ValueError(f"--styles: {error}") from error
 
 
-def _grid(pictures: dict[Pair, Tensor], rows: list[int], cols: list[int]) -> Tensor:
-    """The tiles, row by row, uint8 [(rows + 1) * (cols + 1), C, H, W]."""
-    corner = torch.full_like(pictures[rows[0], rows[0]], WHITE)
-    tiles = [corner, *(pictures[col, col] for col in cols)]
-    for row in rows:
-        tiles += [pictures[row, row], *(pictures[row, col] for col in cols)]
-    return torch.stack(tiles)
+def _grid(pictures: dict[Pair, Image.Image], rows: list[int], cols: list[int]) -> Image.Image:
+    """The sheet: the columns' pictures in its first row, the rows' in its first column, each with its seed."""
+    corner = Image.new("RGB", pictures[rows[0], rows[0]].size, PAPER)  # belongs to no seed
+    tiles = [[corner, *(pictures[col, col] for col in cols)]]
+    tiles += [[pictures[row, row], *(pictures[row, col] for col in cols)] for row in rows]
+    return sheet(tiles, ["", *(f"seed {row}" for row in rows)], ["", *(f"seed {col}" for col in cols)])
 
 
 if __name__ == "__main__":

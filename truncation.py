@@ -1,9 +1,11 @@
 """Show what truncation does: the same seeds at several values of psi."""
 
+import system.start  # noqa: F401 (first)
+
 import click
 from PIL import Image
 
-from imaging.grid import LARGEST_SHEET, save_image, sheet
+from imaging.grid import LABELLED, LARGEST_SHEET, save_image, sheet
 from imaging.pixels import to_pil
 from sampling.options import sampling_options, write_record
 from sampling.sampler import Sampler
@@ -16,7 +18,6 @@ Examples:
   python truncation.py --seeds 85,265 --psis 0.5,0.7,1 --psi-cutoff 8
 """
 SHEET = "truncation.png"
-LABEL = (20, 64)  # about the least height and width of a picture on a sheet with labels
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -49,7 +50,7 @@ def main(sampler: Sampler, seeds: list[int], psis: list[float]) -> None:
 
 
 def _check_sheet(sampler: Sampler, seeds: int, psis: int) -> None:
-    height, width = max(sampler.G.config.height, LABEL[0]), max(sampler.G.config.width, LABEL[1])
+    height, width = max(sampler.G.config.height, LABELLED[0]), max(sampler.G.config.width, LABELLED[1])
     most = LARGEST_SHEET // (height * width)
     if seeds * psis > most:
         raise ValueError(

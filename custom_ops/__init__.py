@@ -4,6 +4,8 @@ Every operator here is differentiable any number of times and works on any devic
 of PyTorch's own operators, so that its graphs run where this project is not.
 """
 
+import system.start  # noqa: F401 (first)
+
 from custom_ops.activations import ACTIVATIONS
 from custom_ops.bias_act import bias_act
 from custom_ops.conv2d_resample import conv2d_resample

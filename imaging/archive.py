@@ -1,4 +1,4 @@
-"""The data set format: a ZIP or folder of pictures, with the labels in `dataset.json`. Reader and writer.
+"""The data set format: a ZIP or folder of pictures, with the labels in `dataset.json`.
 
     00000/img00000000.png
     00000/img00000001.png
@@ -7,85 +7,118 @@
 `labels` may be null or absent, `class_names` is optional, other keys are kept for whoever knows them.
 """
 
+import io
 import json
 import os
-import sys
 import zipfile
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NamedTuple
 
-from PIL import Image
-
-from imaging import png
-from imaging.picture import SOURCE_SUFFIXES, TRAINING_SUFFIXES
-from imaging.storedzip import Entry, header, write_directory
-from system.files import open_replacing, replacing_folder
+from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, TRAINING_SUFFIXES, passed_over
+from imaging.names import by_any_case, in_utf8, is_hidden, plain
+from imaging.opening import LARGEST_FILE, open_file, parsing, reason
+from imaging.walking import walk
+from system.text import printable
 
 INDEX = "dataset.json"
-CHECKED_BYTES = 4096  # at either end of a picture in a folder
-LARGEST_FILE = 2**29  # bytes: nothing that unpacks to more is a picture for training
+SOURCES = "sources.csv"
+INDEX_BYTES, INDEX_BYTES_EACH = 2**24, 2**10  # of dataset.json: so many, and so many more for each picture
+PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # ways that unpack no more at a time than is asked for
+UTF8 = 0x800  # flag of a name in a ZIP
+SEEKING = (b"II", b"MM")  # beginnings of TIFFs, whose header may lie anywhere
+
+
+class Entry(NamedTuple):
+    """A file in an archive: its name as it is written there and as it is shown, and what changes when the file does.
+
+    `checksum` is the CRC-32 of the content that a ZIP states, `changed` the times of change (ns) of a file in a folder.
+    """
+
+    raw: str
+    name: str
+    size: int
+    checksum: int = 0
+    changed: tuple[int, int] = (0, 0)
 
 
 class Archive(ABC):
     """Read access to the pictures of a ZIP or folder. Nothing is ever extracted, so names cannot do harm.
 
-    `names` are the pictures, sorted; `sizes` their bytes; `checksums` their CRC-32, in a ZIP of all their bytes, in a
-    folder of the first and the last.
-    Instances can be pickled and forked: every process opens its own file.
+    `names` are the pictures, in the order of their names in the archive; `entries` what is known of each; `passed` says
+    in sentences which files are left out. Instances can be pickled and forked: every process opens its own file.
     """
 
-    def __init__(self, path: Path, sizes: dict[str, int], checksums: dict[str, int], suffixes: tuple[str, ...]) -> None:
-        visible = sorted(name for name in sizes if not _is_hidden(name))
+    def __init__(self, path: Path, entries: Iterable[Entry], suffixes: tuple[str, ...], passed: list[str]) -> None:
         self.path = path
-        self.names = tuple(name for name in visible if name.lower().endswith(suffixes))
-        self.sizes = {name: sizes[name] for name in self.names}
-        self.checksums = {name: checksums.get(name, 0) for name in self.names}
-        indexes = [name for name in visible if name.rpartition("/")[2] == INDEX]
+        known: dict[str, Entry] = {}
+        twice = []
+        for entry in sorted(entries, key=lambda entry: entry.raw):
+            if entry.name and not is_hidden(entry.name):
+                twice += [entry.name] if entry.name in known else []
+                known[entry.name] = entry
+        self.names = tuple(name for name in known if name.lower().endswith(suffixes))
+        self.entries = {name: known[name] for name in self.names}
+        self.sizes = {name: known[name].size for name in self.names}
+        indexes = [name for name in known if name.rpartition("/")[2] == INDEX]
         self._index_name = min(indexes, key=lambda name: name.count("/"), default=None)
+        self._index_entry = known[self._index_name] if self._index_name else None
+        ours = (self._index_name, SOURCES)
+        others = (name for name in known if name not in self.entries and name not in ours)
+        self.passed = [*passed_over(others, suffixes), *passed]
+        if twice:
+            others_ = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+            self.passed.append(f"two files are called {twice[0]}{others_}: the later one is read")
         if not self.names:
-            kinds = ", ".join(suffix.lstrip(".") for suffix in suffixes)
+            kinds = SOURCE_KINDS if suffixes == SOURCE_SUFFIXES else ", ".join(end.lstrip(".") for end in suffixes)
             other = "" if suffixes == SOURCE_SUFFIXES else ", or make a set of other kinds with dataset_tool.py"
-            raise ValueError(f"{path} holds no images ({kinds}): give a ZIP or folder that does{other}")
+            left = "".join(f"; {sentence}" for sentence in self.passed)
+            raise ValueError(f"{path} holds no images ({kinds}): give a ZIP or folder that does{other}{left}")
 
     @abstractmethod
-    def _open(self, name: str) -> BinaryIO: ...
+    def _open(self, entry: Entry) -> BinaryIO:
+        """A file of the archive. What it raises is turned into one sentence."""
 
     def open(self, name: str) -> BinaryIO:
-        """The named file, for reading. ValueError when the container cannot give it."""
+        """The named picture, for reading. ValueError when it is too large, or the container cannot give it."""
+        self._check_size(name, self.entries[name].size, LARGEST_FILE)
         with self._blaming(name):
-            return self._open(name)
+            return self._open(self.entries[name])
 
     def read(self, name: str) -> bytes:
-        """All bytes of the named file. ValueError when it is too large, damaged, or gone."""
-        if self.sizes.get(name, 0) > LARGEST_FILE:
-            raise ValueError(f"{name} in {self.path} has {self.sizes[name]} bytes; at most {LARGEST_FILE} are accepted")
-        with self._blaming(name), self._open(name) as file:
-            return file.read(LARGEST_FILE)
+        """All bytes of the named picture. ValueError when it is too large, damaged, or gone."""
+        return self._read(name, self.entries[name], LARGEST_FILE)
+
+    def _read(self, name: str, entry: Entry, most: int) -> bytes:
+        self._check_size(name, entry.size, most)
+        with self._blaming(name), self._open(entry) as file:
+            return file.read(entry.size + 1)  # never by what a decompressor finds behind it
+
+    def _check_size(self, name: str, size: int, most: int) -> None:
+        if size > most:
+            raise ValueError(f"{name} in {self.path} has {size} bytes; at most {most} are accepted")
 
     @contextmanager
     def _blaming(self, name: str) -> Iterator[None]:
         try:
             yield
-        except MemoryError:
-            raise
         except Exception as error:  # whatever damage leads to, in whichever decompressor
-            reason = _printable(getattr(error, "strerror", None) or str((error.args or [type(error).__name__])[0]))
-            raise ValueError(f"{name} in {self.path} cannot be read: {reason}") from error
+            raise ValueError(f"{name} in {self.path} cannot be read: {reason(error)}") from error
 
     @cached_property
     def index(self) -> dict[str, Any]:
         """What `dataset.json` says; empty when there is none. ValueError when it is not a JSON object."""
-        if self._index_name is None:
+        if self._index_name is None or self._index_entry is None:
             return {}
+        most = min(LARGEST_FILE, INDEX_BYTES + INDEX_BYTES_EACH * len(self.names))
+        data = self._read(self._index_name, self._index_entry, most)
         try:
-            index = json.loads(self.read(self._index_name))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"{self._index_name} in {self.path} is not valid JSON: {error}") from error
+            index = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{self._index_name} in {self.path} is not valid JSON: {reason(error)}") from error
         if not isinstance(index, dict):
             raise ValueError(f'{self._index_name} in {self.path} must hold an object such as {{"labels": ...}}')
         return index
@@ -97,11 +130,13 @@ class Archive(ABC):
         if pairs is None:
             return None
         folder = self._index_name.rpartition("/")[0] if self._index_name else ""
+        spelled = {by_any_case(name): name for name in self.names}
         labels: dict[str, Any] = {}
         for pair in pairs if isinstance(pairs, list) else [None]:
             if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
                 raise ValueError(f"the labels in {INDEX} of {self.path} must be a list of [name, class] pairs")
-            name = "/".join(filter(None, (folder, pair[0].replace("\\", "/"))))
+            name = "/".join(filter(None, (folder, plain(pair[0]))))
+            name = name if name in self.entries else spelled.get(by_any_case(name), name)
             if name in labels:
                 raise ValueError(f"{INDEX} of {self.path} labels {name} twice")
             labels[name] = pair[1]
@@ -111,74 +146,59 @@ class Archive(ABC):
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, or empty when `dataset.json` gives none."""
         names = self.index.get("class_names")
-        return tuple(map(str, names)) if isinstance(names, list) else ()
+        return tuple(printable(str(n) if isinstance(n, int) else n) for n in names) if isinstance(names, list) else ()
 
 
 class ZipArchive(Archive):
-    """Pictures in a ZIP."""
+    """Pictures in a ZIP. `checksums` are of all bytes of a picture."""
 
     def __init__(self, path: Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> None:
         self._zip: zipfile.ZipFile | None = None
         self._owner = 0
-        try:
-            with zipfile.ZipFile(path) as container:
-                entries = [entry for entry in container.infolist() if entry.filename and not entry.is_dir()]
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:  # whatever a damaged directory leads to
-            raise ValueError(
-                f"{path} is not a complete ZIP file ({_printable(str(error))}): "
-                f"copy or make it again, or give a folder of images"
-            ) from error
-        sizes = {entry.filename: entry.file_size for entry in entries}
-        super().__init__(path, sizes, {entry.filename: entry.CRC for entry in entries}, suffixes)
+        copy = "copy or make it again, or give a folder of images"
+        with parsing(path, "a complete ZIP file", copy), open_file(path) as file, zipfile.ZipFile(file) as container:
+            members = [info for info in container.infolist() if info.filename and not info.is_dir()]
+        entries = [Entry(info.filename, _name(info), info.file_size, info.CRC) for info in members]
+        super().__init__(path, entries, suffixes, [])
 
-    def _open(self, name: str) -> BinaryIO:
+    def _open(self, entry: Entry) -> BinaryIO:
         # A handle inherited over a fork would share its place in the file with the parent.
         if self._zip is None or self._owner != os.getpid():
-            self._zip, self._owner = zipfile.ZipFile(self.path), os.getpid()
-        return self._zip.open(name)  # type: ignore[return-value]
+            self._zip, self._owner = zipfile.ZipFile(open_file(self.path)), os.getpid()
+        info = self._zip.getinfo(entry.raw)
+        if info.compress_type not in PACKED:
+            method = zipfile.compressor_names.get(info.compress_type, "unknown")  # type: ignore[attr-defined]
+            raise ValueError(f"it is packed by the method {method}: make the ZIP again with the usual one (deflate)")
+        file = self._zip.open(info)
+        if info.compress_type != zipfile.ZIP_STORED and file.peek(2)[:2] in SEEKING:  # going back unpacks all again
+            return io.BytesIO(file.read(entry.size + 1))
+        return file  # type: ignore[return-value]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_zip": None}
 
 
 class FolderArchive(Archive):
-    """Pictures in a folder and its sub-folders, of which those that training runs made are passed over."""
+    """Pictures in a folder and its sub-folders, without checksums."""
 
     def __init__(self, path: Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> None:
-        sizes, checksums = {}, {}
-        for folder, below, names in os.walk(path, onerror=_raise, followlinks=True):
-            below[:] = [name for name in below if not _is_run(Path(folder, name)) and not _leads_up(folder, name)]
-            for name in names:
-                file = Path(folder, name)
-                key = file.relative_to(path).as_posix()
-                if file.is_file():  # and no link that leads nowhere
-                    sizes[key] = file.stat().st_size
-                    if file.suffix.lower() in suffixes:
-                        checksums[key] = _checksum(file)
-        super().__init__(path, sizes, checksums, suffixes)
+        entries, passed = [], list[str]()
+        for raw, state in walk(path, passed):
+            changed = (state.st_mtime_ns, state.st_ctime_ns)
+            entries.append(Entry(raw, plain(raw), state.st_size, changed=changed))
+        super().__init__(path, entries, suffixes, passed)
 
-    def _open(self, name: str) -> BinaryIO:
-        return (self.path / name).open("rb")
+    def _open(self, entry: Entry) -> BinaryIO:
+        return open_file(self.path / entry.raw)
 
 
-def _leads_up(folder: str, name: str) -> bool:
-    """Whether a sub-folder is a link to a folder that it lies in, where walking would never end."""
-    link = Path(folder, name)
-    return link.is_symlink() and Path(folder).resolve().is_relative_to(link.resolve())
-
-
-def _checksum(file: Path) -> int:
-    """Of a picture's first and last bytes, which tells pictures of equal length apart without reading them whole."""
-    with file.open("rb") as stream:
-        found = zlib.crc32(stream.read(CHECKED_BYTES))
-        stream.seek(-min(CHECKED_BYTES, file.stat().st_size), os.SEEK_END)
-        return zlib.crc32(stream.read(), found)
+def _name(info: zipfile.ZipInfo) -> str:
+    """What a file in a ZIP is called. Many programs forget the mark for UTF-8, and Python takes cp437 then."""
+    return plain(info.filename if info.flag_bits & UTF8 else in_utf8(info.filename))
 
 
 def open_archive(path: str | Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> Archive:
-    """The ZIP or folder at `path`. Files with other endings, hidden ones and `__MACOSX` are ignored.
+    """The ZIP or folder at `path`. Files with other endings, hidden ones and `__MACOSX` are passed over.
 
     FileNotFoundError when nothing is there; ValueError when it cannot be read or holds no pictures.
     """
@@ -191,102 +211,3 @@ def open_archive(path: str | Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES
         raise ValueError(
             f"{error.filename or path} may not be read: change its permissions, or give another"
         ) from error
-
-
-class ArchiveWriter:
-    """Writes an archive, in a `with` block: what stands at `dest` is replaced at its end, or not at all.
-
-    `dest` ending in .zip becomes a ZIP; anything else a folder, which must not exist or be empty. Pictures are PNGs
-    without compression and filter: quick to read, and the same bytes on every machine.
-    """
-
-    def __init__(self, dest: str | Path) -> None:
-        self.dest = Path(dest)
-        self.about: dict[str, Any] = {}  # further keys of dataset.json
-        self._labels: list[list[Any]] = []
-        self._end = ExitStack()
-        self._zip: BinaryIO | None = None
-        self._entries: list[Entry] = []
-        self._folder: Path | None = None
-        self._count = 0
-
-    def __enter__(self) -> Self:
-        if is_zip_name(self.dest):
-            check_no_folder(self.dest)
-            self._zip = self._end.enter_context(open_replacing(self.dest))
-        else:
-            self._folder = self._end.enter_context(replacing_folder(self.dest))
-        return self
-
-    def add(self, image: Image.Image, label: int | None = None) -> str:
-        """Append a picture, and return the name it got. Label all pictures or none."""
-        name = picture_name(self._count)
-        self._write(name, png.encode(image))
-        self._count += 1
-        if label is not None:
-            self._labels.append([name, int(label)])
-        return name
-
-    def __exit__(self, *failure: Any) -> None:
-        try:
-            if failure[0] is None:
-                self._finish()
-        except BaseException:
-            self._end.__exit__(*sys.exc_info())
-            raise
-        self._end.__exit__(*failure)
-
-    def _finish(self) -> None:
-        if not self._count:
-            raise ValueError(f"{self.dest} would hold no images and was not written")
-        if self._labels and len(self._labels) != self._count:
-            raise ValueError(f"only {len(self._labels)} of the {self._count} images for {self.dest} have a label")
-        index = {"labels": self._labels or None, **self.about}
-        self._write(INDEX, json.dumps(index).encode())
-        if self._zip is not None:
-            write_directory(self._zip, self._entries, self._entries[-1].end)
-
-    def _write(self, name: str, data: bytes) -> None:
-        if self._zip is not None:
-            entry = Entry.of(name, data, self._entries[-1].end if self._entries else 0)
-            self._zip.write(header(entry) + data)
-            self._entries.append(entry)
-        elif self._folder is not None:
-            (self._folder / name).parent.mkdir(exist_ok=True)
-            (self._folder / name).write_bytes(data)
-
-
-def picture_name(number: int) -> str:
-    """Where picture `number` of a set lies."""
-    return f"{number // 1000:05d}/img{number:08d}.png"
-
-
-def is_zip_name(dest: Path) -> bool:
-    """Whether what is written to `dest` is a ZIP; else it is a folder."""
-    return dest.suffix.lower() == ".zip"
-
-
-def check_no_folder(dest: Path) -> None:
-    """ValueError when a folder lies where a ZIP is to be."""
-    if dest.is_dir():
-        raise ValueError(f"{dest} is a folder: name a ZIP file that does not exist yet")
-
-
-def _is_hidden(name: str) -> bool:
-    """Whether a file is not meant to be seen: `.DS_Store`, `__MACOSX/._a.png` and the like."""
-    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether training made the folder: its sheets of samples are PNGs, but no pictures to learn from."""
-    return (folder / "config.json").is_file() and any((folder / n).is_file() for n in ("log.txt", "stats.jsonl"))
-
-
-def _printable(reason: str) -> str:
-    """What can be shown of a reason: some quote the bytes they stumbled on."""
-    line = (reason.splitlines() or [""])[0]
-    return line if len(line) <= 120 else f"{line[:120]}..."
-
-
-def _raise(error: OSError) -> None:
-    raise error

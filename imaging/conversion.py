@@ -12,6 +12,7 @@ from PIL import __version__ as pillow_version
 
 from imaging import png
 from imaging.dataset import choose
+from imaging.deep import Span
 from imaging.duplicates import Seen, digest
 from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import read_label_file
@@ -24,7 +25,7 @@ from imaging.sizes import spell
 from imaging.sources.jobs import Job, Work, content_of, jobs
 from imaging.sources.recognition import open_source
 from imaging.sources.source import Source, picture
-from imaging.survey import Track, common_mode, nothing_left, survey
+from imaging.survey import Track, common_mode, common_span, nothing_left, survey
 from imaging.writing import Outcome, Writer
 
 TWINS = 20  # pairs of equal pictures that are named
@@ -104,7 +105,8 @@ def convert(
         writer.settled = _settle(opened, chosen, options, workers, track)
     report = _begun(opened, writer.settled, taken.of(chosen).note, options)
     usable = _without_broken(chosen, opened, report.broken)
-    making = _Making(opened, Fitting(tuple(writer.settled["fit"]), options.transform, options.filter), report.mode)
+    fitting = Fitting(tuple(writer.settled["fit"]), options.transform, options.filter)
+    making = _Making(opened, fitting, report.mode, _span_in(writer.settled))
     with writer:
         book = _Book(opened, taken, report, options.duplicates)
         for outcome in writer.earlier() if resumes else ():
@@ -153,13 +155,13 @@ class _Made(NamedTuple):
 
 
 class _Making(Work):
-    def __init__(self, source: Source, fitting: Fitting, mode: str) -> None:
+    def __init__(self, source: Source, fitting: Fitting, mode: str, span: Span | None) -> None:
         super().__init__(source)
-        self.fitting, self.mode = fitting, mode
+        self.fitting, self.mode, self.span = fitting, mode, span
 
     def __call__(self, job: Job) -> _Made:
         try:
-            image = picture(content_of(self.source, job), job[1], self.mode)
+            image = picture(content_of(self.source, job), job[1], self.mode, self.fitting.size, self.span)
         except ValueError as error:
             return _Made(job[0], reason=str(error))
         enlarged = self.fitting.enlarges(*image.size)
@@ -229,7 +231,8 @@ def _plan(source: Source, taken: Labels, options: Options) -> dict[str, Any]:
 def _begun(source: Source, settled: dict[str, Any], note: str, options: Options) -> Report:
     height, width = settled["canvas"]
     dropped = options.duplicates == "drop"
-    notes = tuple(source.notes)
+    span = _span_in(settled)
+    notes = (*source.notes, *filter(None, [note(span, many=True) if span else ""]))
     return Report(height, width, settled["mode"], note, broken=dict(settled["broken"]), dropped=dropped, notes=notes)
 
 
@@ -238,7 +241,13 @@ def _settle(source: Source, chosen: np.ndarray, options: Options, workers: int, 
     found = survey(source, chosen, workers, track)
     fitting = Fitting(options.size or found.one_size(), options.transform, options.filter)
     mode = common_mode(source, found, workers, track)
-    return {"fit": fitting.size, "canvas": fitting.canvas, "mode": mode, "broken": found.broken}
+    span = common_span(source, found, workers, track)
+    return {"fit": fitting.size, "canvas": fitting.canvas, "mode": mode, "broken": found.broken, "span": span}
+
+
+def _span_in(settled: dict[str, Any]) -> Span | None:
+    """What is black and white in pictures of more than 8 bits; None when there are none."""
+    return Span(*settled["span"]) if settled.get("span") else None
 
 
 def _without_broken(chosen: np.ndarray, source: Source, broken: dict[str, str]) -> np.ndarray:

@@ -5,27 +5,31 @@ import io
 import json
 import re
 import shlex
-import sys
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from tqdm import tqdm
 
 from imaging.archive import Archive, open_archive
+from imaging.deep import Span, note, span_of
 from imaging.demo import COUNT, DemoSet
+from imaging.headers import read_facts
 from imaging.imageset import ImageSet, ListedSet
 from imaging.labels import Labels, take_labels
-from imaging.picture import Header, decode, read_header
+from imaging.picture import Header, decode, read_range
 from imaging.pixels import MODES, from_pil
 from imaging.shards.pattern import is_shards
 from imaging.shards.shardset import ShardSet
 from imaging.sizes import base_size, nearest_size, parse_size, spell
+from imaging.sources.recognition import unfit_for_training
 from imaging.transforms import NAMES, richest
+
+MOST_LOOKED_AT = 200  # pictures of more than 8 bits, to find out which values they use
 
 
 class DataConfig(BaseModel):
@@ -67,10 +71,20 @@ def open_dataset(config: DataConfig) -> ImageSet:
         return _open_demo(config)
     if is_shards(config.path):
         return _open_shards(config)
-    archive = open_archive(config.path)
+    archive = _open_archive(Path(config.path))
     chosen = choose(len(archive.names), config.max_images)
     labels = take_labels(archive, config.labels).of(chosen)
     return ArchiveSet(archive, tuple(archive.names[i] for i in chosen), labels, config.mirror, config.labels)
+
+
+def _open_archive(path: Path) -> Archive:
+    """A ZIP or folder. Of anything else the error says what it is."""
+    if path.is_file() and (foreign := unfit_for_training(path)):
+        raise ValueError(foreign)
+    try:
+        return open_archive(path)
+    except ValueError as error:
+        raise ValueError((path.is_dir() and unfit_for_training(path)) or str(error)) from error
 
 
 def choose(count: int, most: int) -> np.ndarray:
@@ -95,21 +109,33 @@ class ArchiveSet(ListedSet):
         self.archive = archive
         self.names = names
         self.labels_from = labels_from
-        headers = self._read_headers()
+        facts = read_facts(archive, names, self._mending)
+        headers = [each.header for each in facts]
         height, width = self._one_size(headers)
         modes = Counter(header.mode for header in headers)
         self._mode = richest(set(modes))
         channels = {mode: channels for channels, mode in MODES.items()}[self._mode]
-        identity = [(name, archive.sizes[name], archive.checksums[name]) for name in names]
-        summary = [identity, labels.values.tolist(), labels.class_names, height, width, channels, mirror]
-        fingerprint = hashlib.sha256(json.dumps(summary).encode()).hexdigest()
-        super().__init__(_run_name(archive.path), height, width, channels, labels, mirror, fingerprint)
-        self.notes = tuple(self._notes_on_modes(modes))
+        self._span = self._common_span(headers)
+
+        def fingerprint(sums: Sequence[int], class_names: tuple[str, ...]) -> str:
+            entries = [archive.entries[name] for name in names]
+            identity = [(entry.raw, entry.size, sum_) for entry, sum_ in zip(entries, sums, strict=True)]
+            summary = [identity, labels.values.tolist(), class_names, height, width, channels, mirror]
+            return hashlib.sha256(json.dumps(summary).encode()).hexdigest()
+
+        content, ends = [each.content for each in facts], [each.ends for each in facts]
+        now = fingerprint(content, labels.class_names)
+        super().__init__(_run_name(archive.path), height, width, channels, labels, mirror, now)
+        # Earlier versions looked at the ends of files only, and took names of classes as folders spell them.
+        decomposed = tuple(unicodedata.normalize("NFD", name) for name in labels.class_names)
+        self.former_fingerprints = (fingerprint(ends, labels.class_names), fingerprint(ends, decomposed))
+        self.notes = (*archive.passed, *self._notes_on_modes(modes), *filter(None, [self._note_on_span()]))
 
     def read(self, index: int) -> np.ndarray:
         name = self.names[index]
         with self._mending():
-            image = decode(io.BytesIO(self.archive.read(name)), f"{name} in {self.archive.path}", self._mode)
+            data = io.BytesIO(self.archive.read(name))
+            image = decode(data, f"{name} in {self.archive.path}", self._mode, span=self._span)
         if image.size != (self.width, self.height):
             raise ValueError(
                 f"{name} in {self.archive.path} has changed its size since the set was opened: "
@@ -139,14 +165,18 @@ class ArchiveSet(ListedSet):
             remedy = f"remove it, or leave out all broken ones with `{self._conversion('clean')}`"
             raise ValueError(f"{error}; {remedy}") from error
 
-    def _read_headers(self) -> list[Header]:
-        archive, names = self.archive, self.names
-        quiet = len(names) <= 2000 or not sys.stderr.isatty()
-        headers = []
-        for name in tqdm(names, desc=f"checking {archive.path.name}", unit=" images", leave=False, disable=quiet):
-            with self._mending(), archive.open(name) as file:
-                headers.append(read_header(file, f"{name} in {archive.path}"))
-        return headers
+    def _common_span(self, headers: list[Header]) -> Span | None:
+        """What is black and white in pictures of more than 8 bits; None when there are none. Looks at some of them."""
+        found = [name for name, header in zip(self.names, headers, strict=True) if header.deep]
+        if not found:
+            return None
+        looked = found[:: -(-len(found) // MOST_LOOKED_AT)]
+        with self._mending():
+            what = f"in {self.archive.path}"
+            return span_of(read_range(io.BytesIO(self.archive.read(name)), f"{name} {what}") for name in looked)
+
+    def _note_on_span(self) -> str:
+        return note(self._span, many=True) if self._span else ""
 
     def _one_size(self, headers: list[Header]) -> tuple[int, int]:
         """(height, width) of all pictures; ValueError with the command that mends the set when it has no valid one."""

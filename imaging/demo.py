@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from imaging.archive import ArchiveWriter
+from imaging.archivewriter import ArchiveWriter
 from imaging.cartoon import draw_face
 from imaging.faces import EXPRESSIONS, FACTORS, Face, factors_of, sample_face
 from imaging.imageset import ListedSet

@@ -1,13 +1,13 @@
 """Many pictures on one: plain grids, labelled sheets, and saving without ever leaving half a file."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from imaging.lettering import Lettering
 from imaging.pixels import to_pil
 from imaging.transforms import on_white
 from system.files import open_replacing
@@ -20,17 +20,33 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 GRID = "grid.png"  # the sheet of all pictures that a script makes, beside them
 LARGEST_SHEET = 2**28  # pixels; larger ones hardly any program can open
-INK, PAPER = (32, 32, 32), (255, 255, 255)
+PAPER = (255, 255, 255)
+LABELLED = (20, 64)  # about the least height and width that a picture takes on a sheet with labels
+# Small pictures are enlarged by a whole factor as long as the sheet and each of its tiles stay within these sides.
+SHEET_SIDE, TILE_SIDE = 1024, 256
 
 
-def tile(pixels: torch.Tensor, columns: int) -> Image.Image:
-    """uint8 pixels [N, C, H, W] -> one picture with `columns` tiles in a row, filled row by row; gaps stay white."""
+def tile(pixels: torch.Tensor, columns: int, enlarged: bool = False) -> Image.Image:
+    """uint8 pixels [N, C, H, W] -> one picture with `columns` tiles in a row, filled row by row; gaps stay white.
+
+    Args:
+        pixels: the pictures.
+        columns: pictures in a row.
+        enlarged: enlarge small pictures by a whole factor, as `sheet` does.
+    """
     count, channels, height, width = pixels.shape
     rows = -(-count // columns)
     canvas = pixels.new_full((rows * columns, channels, height, width), 255)
     canvas[:count] = pixels
     canvas = canvas.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)  # [C, rows, H, columns, W]
-    return to_pil(canvas.reshape(channels, rows * height, columns * width))
+    image = to_pil(canvas.reshape(channels, rows * height, columns * width))
+    return _scaled(image, enlargement((height, width), rows, columns)) if enlarged else image
+
+
+def enlargement(size: tuple[int, int], rows: int, columns: int) -> int:
+    """The whole factor by which a sheet shows pictures of a size (height, width): 1 if they are large, or many."""
+    height, width = size
+    return max(1, min(SHEET_SIDE // (rows * height), SHEET_SIDE // (columns * width), TILE_SIDE // max(size)))
 
 
 def sheet(
@@ -38,7 +54,8 @@ def sheet(
 ) -> Image.Image:
     """Rows of equally large pictures with a label before each row and above each column.
 
-    Tiles narrower than their column's label are set wider apart, so the labels stay legible at any tile size.
+    Small pictures are enlarged by a whole factor, so that one can see what is on them. Tiles narrower than their
+    column's label are set wider apart, so that labels stay legible.
     Empty sequences leave the labels out; a wrong number of labels raises ValueError.
     """
     columns = max(len(row) for row in rows)
@@ -47,28 +64,42 @@ def sheet(
             f"a sheet of {len(rows)} rows and {columns} columns got {len(row_labels)} row labels "
             f"and {len(column_labels)} column labels"
         )
-    tile_width, tile_height = rows[0][0].size
-    font = ImageFont.load_default(size=max(11, min(tile_height // 8, 28)))
+    first = rows[0][0]
+    factor = enlargement((first.height, first.width), len(rows), columns)
+    tile_width, tile_height = first.width * factor, first.height * factor
+    letters = _lettering(tile_height)
     gap = max(2, tile_width // 64)
-    text_height = math.ceil(font.getbbox("Ag")[3]) + 6
-    left = max((_text_width(font, label) + 8 for label in row_labels), default=0)
-    top = text_height if column_labels else 0
-    step_x = max([tile_width, *(_text_width(font, label) + 4 for label in column_labels)]) + gap
-    step_y = max(tile_height, text_height if row_labels else 0) + gap
+    left = max((letters.width(label) + 8 for label in row_labels), default=0)
+    top = letters.height + 6 if column_labels else 0
+    step_x = max([tile_width, *(letters.width(label) + 8 for label in column_labels)]) + gap
+    step_y = max(tile_height, letters.height + 6 if row_labels else 0) + gap
 
     canvas = Image.new("RGB", (left + columns * step_x - gap, top + len(rows) * step_y - gap), PAPER)
-    draw = ImageDraw.Draw(canvas)
     for i, label in enumerate(column_labels):
-        centre = left + i * step_x + (step_x - gap) // 2
-        draw.text((centre, top // 2), label, fill=INK, font=font, anchor="mm")
+        middle = left + i * step_x + (step_x - gap) // 2
+        letters.write(canvas, middle - letters.width(label) // 2, top // 2, label)
     for j, label in enumerate(row_labels):
-        middle = top + j * step_y + (step_y - gap) // 2
-        draw.text((left - 4, middle), label, fill=INK, font=font, anchor="rm")
+        letters.write(canvas, left - 4 - letters.width(label), top + j * step_y + (step_y - gap) // 2, label)
     for j, row in enumerate(rows):
         for i, picture in enumerate(row):
             x = left + i * step_x + (step_x - gap - tile_width) // 2
             y = top + j * step_y + (step_y - gap - tile_height) // 2
-            _paste(canvas, picture, (x, y))
+            _paste(canvas, _scaled(picture, factor), (x, y))
+    return canvas
+
+
+def captioned(image: Image.Image, labels: Sequence[str]) -> Image.Image:
+    """A picture of as many equally high rows as there are labels, with a label before each.
+
+    The picture itself stays as it is, at the right end of the new one.
+    """
+    step = image.height // len(labels)
+    letters = _lettering(step)
+    left = max(letters.width(label) for label in labels) + 8
+    canvas = Image.new(image.mode, (left + image.width, image.height), (255,) * len(image.getbands()))
+    for j, label in enumerate(labels):
+        letters.write(canvas, left - 4 - letters.width(label), j * step + step // 2, label)
+    canvas.paste(image, (left, 0))
     return canvas
 
 
@@ -91,5 +122,10 @@ def _paste(canvas: Image.Image, picture: Image.Image, corner: tuple[int, int]) -
     canvas.paste(picture, corner, picture.getchannel("A") if picture.mode == "RGBA" else None)
 
 
-def _text_width(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> int:
-    return math.ceil(font.getlength(text))
+def _scaled(image: Image.Image, factor: int) -> Image.Image:
+    size = (image.width * factor, image.height * factor)
+    return image if factor == 1 else image.resize(size, Image.Resampling.NEAREST)
+
+
+def _lettering(tile_height: int) -> Lettering:
+    return Lettering(max(11, min(tile_height // 8, 28)))

@@ -43,8 +43,13 @@ class ImageSet(Dataset[tuple[np.ndarray, int]], ABC):
         self.labels_note = classes.note
         self.mirror = mirror
         self.fingerprint = fingerprint
+        self.former_fingerprints: tuple[str, ...] = ()  # of the same items, by earlier versions of this program
         self.notes: tuple[str, ...] = ()  # what else a user should know, one sentence each
         self._class_counts = classes.counts
+
+    def is_known_as(self, fingerprint: str) -> bool:
+        """Whether a fingerprint, perhaps recorded by an earlier version, is of these items."""
+        return fingerprint in (self.fingerprint, *self.former_fingerprints)
 
     @property
     def classes(self) -> int:

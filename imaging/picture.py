@@ -7,33 +7,77 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
+from imaging import deep
+from imaging.kinds import SOURCE_SUFFIXES, TRAINING_SUFFIXES, by_content
+from imaging.opening import LARGEST_FILE, Bounded, reason
 from imaging.sizes import LARGEST_PICTURE, spell
 from imaging.transforms import mode_of, to_mode, upright, upright_size
 
-TRAINING_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-SOURCE_SUFFIXES = (*TRAINING_SUFFIXES, ".bmp", ".tif", ".tiff", ".gif")
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow knows dozens more, some of them hazardous
+__all__ = ["SOURCE_SUFFIXES", "TRAINING_SUFFIXES", "Header", "decode", "read_header"]
+
+# Pillow knows dozens more, some of them hazardous.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
+LARGEST_SOURCE = 500_000_000  # pixels: the largest cameras have 200 million
+LARGEST_HEADER = 2**26  # bytes before the pixels
+HEAD = 32  # bytes by which kinds of files are told
+WHOLE = (b"II", b"MM", b"RIFF")  # beginnings of TIFF and WebP, whose headers take the whole file
+
+Image.MAX_IMAGE_PIXELS = LARGEST_SOURCE  # Pillow's own limit is below what cameras make
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what Pillow mends it may mend quietly
 
 
 class Header(NamedTuple):
-    """What a picture says of itself before its pixels are read."""
+    """What a picture says of itself before its pixels are read. `deep`: it has more than 8 bits for each value."""
 
     width: int
     height: int
     mode: str  # L, RGB or RGBA
+    deep: bool = False
 
 
 def read_header(file: BinaryIO, name: str) -> Header:
     """Size and mode of the picture in `file`, without decoding it."""
-    with _naming(name), _open(file, name) as image:
-        return Header(*upright_size(image), mode_of(image))
+    with _naming(name, file):
+        start = file.read(HEAD)
+        file.seek(0)
+        whole = start.startswith(WHOLE) or start[4:8] == b"ftyp"
+        with _open(Bounded(file, LARGEST_FILE if whole else LARGEST_HEADER), name) as image:  # type: ignore[arg-type]
+            mode = "L" if image.mode == "F" else mode_of(image)
+            return Header(*upright_size(image), mode, deep.is_deep(image))
 
 
-def decode(file: BinaryIO, name: str, mode: str) -> Image.Image:
-    """The picture in `file` (the first frame where there are several), upright, in mode L, RGB or RGBA."""
-    with _naming(name), _open(file, name) as image:
+def decode(
+    file: BinaryIO, name: str, mode: str, enough: tuple[int, int] | None = None, span: deep.Span | None = None
+) -> Image.Image:
+    """The picture in `file` (the first frame where there are several), upright, in mode L, RGB or RGBA.
+
+    Args:
+        file: the picture file.
+        name: what errors call it.
+        mode: L, RGB or RGBA.
+        enough: (height, width) that the caller is going to make of it. A JPEG of more than 50 megapixels is then read
+            at a half, a quarter or an eighth of its sides, where that is enough.
+        span: which values of pictures with more than 8 bits become black and white; None looks at the picture.
+    """
+    with _naming(name, file), _open(file, name) as image:
+        if enough is not None and image.width * image.height > LARGEST_PICTURE:
+            sides = enough[::-1] if upright_size(image) == image.size else enough
+            image.draft(None, sides)  # only JPEGs can
+        if deep.is_deep(image):
+            image = deep.shallow(image, lambda: _reopened(file, name), span)
         image.load()
         return to_mode(upright(image), mode)
+
+
+def read_range(file: BinaryIO, name: str) -> tuple[float, float]:
+    """(smallest, largest) value of the picture of more than 8 bits in `file`."""
+    with _naming(name, file), _open(file, name) as image:
+        return deep.range_of(image, lambda: _reopened(file, name))
+
+
+def _reopened(file: BinaryIO, name: str) -> Image.Image:
+    file.seek(0)
+    return _open(file, name)
 
 
 def _open(file: BinaryIO, name: str) -> Image.Image:
@@ -41,7 +85,7 @@ def _open(file: BinaryIO, name: str) -> Image.Image:
         image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError:
         raise _too_large(name, "far more") from None
-    if image.width * image.height > LARGEST_PICTURE:
+    if image.width * image.height > LARGEST_SOURCE:
         size = f"{spell(image.height, image.width)} = {image.width * image.height / 1e6:.0f} megapixels,"
         raise _too_large(name, f"{size} more")
     return image
@@ -53,18 +97,26 @@ class _RefusedError(ValueError):
 
 def _too_large(name: str, size: str) -> _RefusedError:
     return _RefusedError(
-        f"{name} has {size} than the {LARGEST_PICTURE // 10**6} megapixels that are accepted: make it smaller"
+        f"{name} has {size} than the {LARGEST_SOURCE // 10**6} megapixels that are accepted: make it smaller"
     )
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def _naming(name: str, file: BinaryIO) -> Iterator[None]:
     try:
-        with warnings.catch_warnings():  # what Pillow mends it may mend quietly; our limit on size is the stricter one
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except _RefusedError as error:
         raise ValueError(str(error)) from None
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
-        reason = "it is not a picture of a known format" if "cannot identify" in str(error) else str(error)
-        raise ValueError(f"{name} cannot be decoded: {reason or type(error).__name__}") from error
+        why = reason(error)
+        if "cannot identify" in str(error):
+            why = by_content(_head(file)) or "it is not a picture of a known format"
+        raise ValueError(f"{name} cannot be decoded: {why}") from error
+
+
+def _head(file: BinaryIO) -> bytes:
+    try:
+        file.seek(0)
+        return file.read(HEAD)
+    except Exception:
+        return b""

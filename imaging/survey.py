@@ -1,5 +1,6 @@
 """A look at all pictures of a source before the first is converted: which size and mode they have together."""
 
+import io
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -8,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from imaging.deep import Span, span_of
 from imaging.parallel import ordered
-from imaging.picture import Header
+from imaging.picture import Header, read_range
 from imaging.sizes import nearest_size, spell
 from imaging.sources.jobs import Job, Work, content_of, jobs
 from imaging.sources.source import SequentialSource, Source, header, picture
@@ -21,13 +23,14 @@ HEADERS, PICTURES = 64, 16  # a process works on so many of them at a time
 
 @dataclass
 class Survey:
-    """What the headers say together. Of single pictures it keeps the numbers of those with an alpha channel, the first
-    of each size, and why those without a header are `broken`."""
+    """What the headers say together. Of single pictures it keeps the numbers of those with an alpha channel, of those
+    with more than 8 bits, the first of each size, and why those without a header are `broken`."""
 
     modes: set[str] = field(default_factory=set)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     first: dict[tuple[int, int], str] = field(default_factory=dict)
     alphas: "array[int]" = field(default_factory=lambda: array("q"))
+    deeps: "array[int]" = field(default_factory=lambda: array("q"))
     broken: dict[str, str] = field(default_factory=dict)
 
     def enter(self, index: int, name: str, header: Header) -> None:
@@ -36,6 +39,8 @@ class Survey:
         self.modes.add(header.mode)
         if header.mode == "RGBA":
             self.alphas.append(index)
+        if header.deep:
+            self.deeps.append(index)
         self.sizes[size] += 1
         self.first.setdefault(size, name)
 
@@ -69,6 +74,15 @@ class _Transparency(Work):
             return not is_opaque(picture(content_of(self.source, job), job[1], "RGBA"))
         except ValueError:
             return False  # reported when it is its turn to be written
+
+
+class _Range(Work):
+    def __call__(self, job: Job) -> tuple[float, float] | None:
+        try:
+            content = content_of(self.source, job)
+            return read_range(io.BytesIO(content), job[1]) if isinstance(content, bytes) else None
+        except ValueError:
+            return None  # reported when it is its turn to be written
 
 
 def survey(source: Source, chosen: np.ndarray, workers: int, track: Track) -> Survey:
@@ -105,6 +119,13 @@ def common_mode(source: Source, found: Survey, workers: int, track: Track) -> st
         if not any(track(seen, len(found.alphas), "looking for transparency")):
             modes = modes - {"RGBA"} | {"RGB"}
     return richest(modes)
+
+
+def common_span(source: Source, found: Survey, workers: int, track: Track) -> Span | None:
+    """What is black and white in all pictures of more than 8 bits; None when there are none."""
+    seen = ordered(_Range(source), jobs(source, found.deeps), workers, PICTURES)
+    ranges = [each for each in track(seen, len(found.deeps), "looking for black and white") if each is not None]
+    return span_of(ranges) if ranges else None
 
 
 def nothing_left(source: Source, broken: dict[str, str]) -> ValueError:

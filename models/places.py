@@ -1,13 +1,11 @@
 """Where networks are: files and run folders, URLs, the Hugging Face Hub, and published networks by their names."""
 
-import hashlib
 import re
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from models.hub import from_hub
-from torch_utils.download import cache_folder, fetch
+from torch_utils.download import cache_folder, fetch, kept
 
 KINDS = "a file, a run folder, a URL, hf://USER/NAME, or the name of a published network"
 
@@ -87,6 +85,6 @@ def locate(place: str | Path) -> Path:
 
 def _kept(url: str) -> Path:
     """Where in the cache the file of a URL is kept; other URLs may have files of the same name."""
-    name = re.sub(r"[^\w.-]", "_", Path(urlsplit(url).path).name)[-80:]
-    known = any(url == published.url for published in PUBLISHED.values())
-    return cache_folder() / "networks" / (name if known else f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}")
+    if any(url == published.url for published in PUBLISHED.values()):
+        return cache_folder() / "networks" / url.rpartition("/")[2]
+    return kept(url, "networks")

@@ -8,14 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from imaging.grid import LARGEST_SHEET, save_image, sheet, tile
+from imaging.grid import LABELLED, LARGEST_SHEET, save_image, sheet, tile
 from imaging.pixels import to_pil
 from models.stylegan2.directions import Directions
 from sampling.latentfile import Latents
 from sampling.sampler import Sampler
 from torch_utils.cli import counted, progress
-
-LABEL = (20, 64)  # about the least height and width of a picture on a sheet with labels
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def starts_of_latents(sampler: Sampler, latents: Latents) -> list[Start]:
 
 def check_sheet(sampler: Sampler, rows: int, columns: int) -> None:
     """Raises ValueError when pictures in so many rows and columns make a sheet that hardly any program can open."""
-    height, width = max(sampler.G.config.height, LABEL[0]), max(sampler.G.config.width, LABEL[1])
+    height, width = max(sampler.G.config.height, LABELLED[0]), max(sampler.G.config.width, LABELLED[1])
     most = LARGEST_SHEET // (height * width)
     if rows * columns > most:
         raise ValueError(

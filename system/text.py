@@ -1,6 +1,21 @@
 """Text of strangers: names and values out of files and servers, made fit for a terminal, a log or a page."""
 
+import re
+
 LONGEST = 400  # letters that a message quotes
+
+# Control characters but for tabs and line ends, other ends of lines, marks that turn the direction of writing, and
+# halves of surrogate pairs, which stand for bytes of file names that are not UTF-8.
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def harmless(text: str) -> str:
+    r"""Return a text of any number of lines that a terminal and a log in UTF-8 can show.
+
+    What could do harm there is spelled out, ESC as `\x1b`: control characters other than tabs and line ends, marks that
+    turn the direction of writing, halves of surrogate pairs.
+    """
+    return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def printable(text: object, most: int = LONGEST) -> str:

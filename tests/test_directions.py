@@ -16,6 +16,7 @@ from models.stylegan2.directions import load_directions
 from models.stylegan2.factorisation import principal_components, sefa, style_matrix
 from sampling.latentfile import save_ws
 from sampling.steps import signed, swing
+from tests.imaging.pictures import places
 from tests.networks import ON_CPU, save_tiny
 
 FEW = ["--samples", "50", "--count", "3", "--strengths", "0"]
@@ -116,13 +117,7 @@ def test_a_sheet_has_directions_in_rows_and_strengths_in_columns():
     run("--apply", "out/directions.safetensors", "--direction", "1,0", "--strengths", "-2,2", "--seeds", "5")
     sheet = Image.open("out/directions-seed0005.png").convert("RGB")
     tiles = [Image.open(f"out/seed0005-sefa{k}{s}.png") for k in (1, 0) for s in ("-2", "+2")]
-    pixels = np.asarray(sheet)
-    places = []
-    for tile in tiles:
-        small = np.asarray(tile)
-        windows = np.lib.stride_tricks.sliding_window_view(pixels, small.shape)[:, :, 0]
-        places += [tuple(place) for place in np.argwhere((windows == small).all(axis=(2, 3, 4)))]
-    (y0, x0), (y1, x1), (y2, x2), (y3, x3) = places
+    (((x0, y0),), ((x1, y1),), ((x2, y2),), ((x3, y3),)) = (places(sheet, tile, 2, 2) for tile in tiles)
     assert y0 == y1 < y2 == y3 and x0 == x2 < x1 == x3
 
 

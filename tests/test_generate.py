@@ -11,10 +11,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 import generate
+from imaging.grid import enlargement
 from imaging.pixels import from_pil
 from models.families import read_network
 from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
 from sampling import anchors, sampler
+from tests.imaging.pictures import places
 from tests.networks import ON_CPU, save_tiny, tiny_generator
 
 ROOT = Path(__file__).parents[1]
@@ -94,21 +96,22 @@ def test_the_bytes_of_a_picture_depend_on_its_seed_alone(network, noise_mode):
 @pytest.mark.parametrize(
     ("count", "shape", "size"),
     [
-        (16, (16, 16), (64, 64)),
-        (5, (16, 16), (48, 32)),
-        (3, (24, 12), (36, 24)),
-        (1, (16, 16), (16, 16)),
-        (8, (16, 16), (64, 32)),  # two full rows rather than three that are not
-        (7, (16, 16), (48, 48)),
+        (16, (16, 16), (4, 4)),
+        (5, (16, 16), (3, 2)),
+        (3, (24, 12), (3, 1)),
+        (1, (16, 16), (1, 1)),
+        (8, (16, 16), (4, 2)),  # two full rows rather than three that are not
+        (7, (16, 16), (3, 3)),
     ],
 )
 def test_a_grid_is_about_as_wide_as_high(tmp_path, count, shape, size):
     network = save_tiny(tmp_path / "a.safetensors", height=shape[0], width=shape[1])
     assert run("--network", network, "--seeds", f"0-{count - 1}", "--grid").exit_code == 0
     grid = Image.open("out/grid.png")
-    assert grid.size == size
-    tile = grid.crop((0, 0, shape[1], shape[0]))
-    assert tile.tobytes() == Image.open("out/seed0000.png").tobytes()
+    columns, rows = size
+    factor = enlargement(shape, rows, columns)
+    assert factor > 1 and grid.size == (columns * shape[1] * factor, rows * shape[0] * factor)
+    assert places(grid, Image.open("out/seed0000.png"), rows, columns) == [(0, 0)]
 
 
 @pytest.mark.parametrize("ending", ["png", "webp", "jpg"])

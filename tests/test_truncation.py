@@ -8,6 +8,7 @@ from PIL import Image
 
 import generate
 import truncation
+from tests.imaging.pictures import places
 from tests.networks import ON_CPU, save_tiny
 from torch_utils.ranges import FloatList
 
@@ -64,23 +65,14 @@ def test_psi_0_is_one_picture_for_all_classes_too(tmp_path):
 
 def test_the_sheet_shows_every_picture_in_its_place_and_labels():
     run("--seeds", "0-1", "--psis", "-1,0.5,1")
-    sheet = np.asarray(Image.open("out/truncation.png"))
-    places = []
-    for seed in ("0000", "0001"):
-        for psi in ("-1.0", "+0.5", "+1.0"):
-            tile = np.asarray(Image.open(f"out/seed{seed}-psi{psi}.png"))
-            places.append(_place(sheet, tile))
-    ys, xs = [y for y, _ in places], [x for _, x in places]
+    sheet = Image.open("out/truncation.png")
+    names = [f"seed{seed}-psi{psi}" for seed in ("0000", "0001") for psi in ("-1.0", "+0.5", "+1.0")]
+    found = [places(sheet, Image.open(f"out/{name}.png"), 2, 3) for name in names]
+    xs, ys = zip(*(place for (place,) in found), strict=True)
     assert len(set(ys[:3])) == 1 and len(set(ys[3:])) == 1 and ys[0] < ys[3]
     assert xs[:3] == xs[3:] and xs[0] < xs[1] < xs[2]
-    assert (sheet[: ys[0], xs[0] :] < 128).any() and (sheet[ys[0] :, : xs[0]] < 128).any()
-
-
-def _place(sheet, tile):
-    height, width = tile.shape[:2]
-    windows = np.lib.stride_tricks.sliding_window_view(sheet, (height, width), axis=(0, 1))
-    (found,) = np.argwhere((windows == tile.transpose(2, 0, 1)).all(axis=(2, 3, 4)))
-    return tuple(int(n) for n in found)
+    pixels = np.asarray(sheet)
+    assert (pixels[: ys[0], xs[0] :] < 128).any() and (pixels[ys[0] :, : xs[0]] < 128).any()
 
 
 @pytest.mark.parametrize("channels", [1, 4])

@@ -7,16 +7,18 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 import click
 from tqdm import tqdm
 
-from torch_utils import launch, notices
+from system import start
+from system.text import harmless
+from torch_utils import launch, notices, terminal
 from torch_utils.distributed import EndedError, LostError
 from torch_utils.flags import Option
+from torch_utils.paths import expand_home
 from torch_utils.ranges import FloatList, Number, SeedList, Size
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "RefusalError",
     "SeedList",
     "Size",
+    "above_bars",
     "counted",
     "option",
     "progress",
@@ -46,12 +49,16 @@ class RefusalError(click.ClickException):
 
     exit_code = 2
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(harmless(message).splitlines()))
+
 
 class Command(click.Command):
     """A command with options in groups, an epilog (examples) kept as written, and errors in one sentence.
 
     ValueError and OSError of the callback end with exit status 2 and no traceback, an interrupt quietly with 130.
-    Of several processes the first alone speaks, until one fails: then it is the one that failed first.
+    Of several processes only rank 0 writes to standard output. When processes fail, only the one that failed first
+    prints its error. What cannot be printed does not stop the work. A `~` at the beginning of a path is expanded.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,19 +70,23 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        if not extra.get("standalone_mode", True) or not notices.together():
+        if not extra.get("standalone_mode", True):
             return super().main(*args, **extra)
-        if notices.number():
-            sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (until the end)
-        try:
-            status = super().main(*args, **extra | {"standalone_mode": False})
-        except Exception as error:
-            # At once: others may wait for an answer, and what is left of the group would be waited for at a proper end.
-            os._exit(_tell(error))
-        sys.exit(status if isinstance(status, int) else 0)
+        if not notices.together():
+            with terminal.steady():
+                return super().main(*args, **extra)
+        with terminal.steady(notices.number()):
+            try:
+                status = super().main(*args, **extra | {"standalone_mode": False})
+            except Exception as error:
+                # At once: others may wait for an answer, and what is left of the group would be waited for at a proper
+                # end.
+                os._exit(_tell(error))
+            sys.exit(status if isinstance(status, int) else 0)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Before any conversion: an empty text would become the path of the current folder.
+        args = list(map(expand_home, args))
         given, _, _ = self.make_parser(ctx).parse_args(list(args))
         for param in self.params:
             is_path = isinstance(param.type, click.Path) or getattr(param, "metavar", None) == "TEXT"
@@ -85,6 +96,7 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        start.begin()
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -120,6 +132,12 @@ class Group(click.Group):
         super().__init__(*args, **kwargs)
         self.default = default
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        if not extra.get("standalone_mode", True):
+            return super().main(*args, **extra)
+        with terminal.steady():
+            return super().main(*args, **extra)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or args[0].startswith("-"):
             args = [self.default, *args]
@@ -132,15 +150,13 @@ def _tell(error: Exception) -> int:
     first = notices.first_error(error if refusal is None else ValueError(refusal.format_message()))
     if first.process != notices.number():
         return first.status
-    terminal = sys.__stderr__ or sys.stderr
+    where = terminal.bare(sys.stderr)
     if refusal is not None:
-        refusal.show(terminal)
+        terminal.put(f"Error: {refusal.format_message()}\n", where)
     elif not isinstance(error, LostError):
-        print(f"process {first.process} failed:", file=terminal)
-        traceback.print_exception(error, file=terminal)
+        terminal.put(f"process {first.process} failed:\n{''.join(traceback.format_exception(error))}", where)
     elif not (isinstance(error, EndedError) and launch.started_here()):  # which tells which process was killed
-        print(f"Error: {error}", file=terminal)
-    terminal.flush()
+        terminal.put(f"Error: {error}\n", where)
     return first.status
 
 
@@ -150,9 +166,22 @@ def option(*names: str, group: str, **kwargs: Any) -> Callable[[Decorated], Deco
 
 
 def say(text: str = "") -> None:
-    """Prints a line on standard output, above a progress bar if one is being drawn."""
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
+    """Print a line on standard output, above a progress bar if one is being drawn.
+
+    Control characters are spelled out. Output that is closed or full is passed over.
+    """
+    with above_bars():
+        terminal.put(f"{text}\n", sys.stdout)
+
+
+@contextmanager
+def above_bars() -> Iterator[None]:
+    """Within the block progress bars are taken off the terminal, so that lines are written above them."""
+    if not terminal.is_terminal(sys.stderr):
+        yield
+        return
+    with tqdm.external_write_mode(file=sys.stdout):
+        yield
 
 
 def counted(number: int, thing: str) -> str:
@@ -181,16 +210,20 @@ def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[]
 
     Both are written to standard error, which leaves standard output to the results.
     """
-    if sys.stderr.isatty():
-        bar = tqdm(iterable, total=total, desc=label, dynamic_ncols=True)
+    if terminal.is_terminal(sys.stderr):
+        bar = tqdm(iterable, total=total, desc=harmless(label), dynamic_ncols=True)
         for item in bar:
             yield item
-            bar.set_postfix_str(note(), refresh=False)
+            bar.set_postfix_str(harmless(note()), refresh=False)
+        return
+    if notices.together() and notices.number():
+        yield from iterable
         return
     for done, item in enumerate(iterable, start=1):
         yield item
         if total >= QUIET_BELOW and done * 10 // total > (done - 1) * 10 // total:
-            print(", ".join(filter(None, [f"{label}: {done} of {total}", note()])), file=sys.stderr, flush=True)
+            line = ", ".join(filter(None, [f"{label}: {done} of {total}", note()]))
+            terminal.put(f"{line}\n", sys.stderr)
 
 
 _REASONS = {

@@ -3,11 +3,13 @@
 import hashlib
 import http.client
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 from tqdm import tqdm
@@ -22,6 +24,17 @@ PATIENCE = 30.0  # seconds without a byte
 def cache_folder() -> Path:
     """Where this project keeps what can be had again: `~/.cache/stylegan2`, or under XDG_CACHE_HOME."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / FOLDER
+
+
+def kept(url: str, room: str) -> Path:
+    """Where the file of a URL is kept in a room of the cache, such as "networks"; each URL has a path of its own.
+
+    Args:
+        url: any URL, without a `#sha256=`.
+        room: a folder of the cache.
+    """
+    name = re.sub(r"[^\w.-]", "_", Path(urlsplit(url).path).name)[-80:]
+    return cache_folder() / room / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{name}"
 
 
 def fetch(url: str, path: Path, digest: str = "", remedy: str = "") -> Path:

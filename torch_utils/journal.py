@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from system.files import replacing
+from system.text import harmless
+from torch_utils.terminal import put
 
 LONGEST_LINE = 2**22  # bytes; a tick of thousands of statistics takes a few hundred thousand
 LARGEST_WHOLE = 2**63 - 1
@@ -74,26 +76,16 @@ class Log:
         """`terminal` is standard output unless given."""
         self._file = appending(Path(path))
         self._terminal = terminal
-        self._heard = True
 
     def __call__(self, text: str = "") -> None:
         self.keep(text)
-        if self._heard:
-            # Looked up at each line: whoever captures standard output later shall have the line too.
-            terminal = self._terminal or sys.stdout
-            try:
-                _say(text + "\n", terminal)
-            except (
-                OSError,
-                ValueError,
-                AttributeError,
-            ):  # the reader has gone, the disk is full, it is closed, or none
-                self._heard = False
-                sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (what is left in the old one cannot be written)
+        # Looked up at each line: whoever captures standard output later shall have the line too. When its reader has
+        # gone, or its disk is full, the run goes on.
+        put(f"{text}\n", self._terminal or sys.stdout)
 
     def keep(self, text: str) -> None:
-        """A line for the file alone."""
-        self._file.write(text + "\n")
+        """A line for the file alone. Control characters are spelled out."""
+        self._file.write(f"{harmless(text)}\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -171,14 +163,6 @@ def _not_plain(path: Path, mode: int) -> ValueError:
     kinds = {stat.S_IFLNK: "symbolic link", stat.S_IFIFO: "FIFO", stat.S_IFDIR: "folder"}
     kind = kinds.get(stat.S_IFMT(mode), "special file")
     return ValueError(f"{path} is a {kind}, where a run keeps a plain file: remove it, or put the file in its place")
-
-
-def _say(text: str, terminal: IO[str]) -> None:
-    try:
-        terminal.write(text)
-    except UnicodeEncodeError:  # a terminal that knows few letters, or a file name that is no text
-        terminal.write(text.encode("ascii", "backslashreplace").decode())
-    terminal.flush()
 
 
 def _whole(text: str) -> int | None:

@@ -1,7 +1,26 @@
 """Early looks at the paths that users give, so that nobody waits an hour to learn that the result has no place."""
 
 import os
+import re
 from pathlib import Path
+
+# ~ or ~user at the beginning of an argument, after a comma, or after the = of --option=, NAME= and both.
+_HOME = re.compile(r"(?:^|(?<=[=,]))~[^/\\,=]*(?=[/\\,]|$)")
+_IN_URL = re.compile(r"://[^,]*$")
+
+
+def expand_home(argument: str) -> str:
+    """An argument of the command line with each `~` at the beginning of a path replaced by the home folder.
+
+    A shell does so only at the beginning of an argument: not in `--outdir=~/x`, `inception=~/a.pt` and `~/a,~/b`.
+    `./~` is a folder of that name. Without a home folder, or for an unknown user, the text stays.
+    """
+
+    def expanded(found: re.Match[str]) -> str:
+        in_url = _IN_URL.search(argument[: found.start()])
+        return found[0] if in_url else os.path.expanduser(found[0])  # noqa: PTH111 (a ~ that stays is no error)
+
+    return _HOME.sub(expanded, argument)
 
 
 def check_folder(folder: Path, option: str) -> None:

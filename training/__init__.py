@@ -1,1 +1,3 @@
 """How a network learns."""
+
+import system.start  # noqa: F401 (first)

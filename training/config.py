@@ -10,6 +10,8 @@ from torch_utils.device import Precision
 from torch_utils.distributed import PATIENCE
 from training.augment.config import AugmentConfig
 
+GRAPH_DEVICES = ("auto", "cuda")  # that --cuda-graphs is for
+
 
 def _flag(name: str, group: str, by_preset: bool = False) -> dict[str, Any]:
     return {"flag": name, "group": group, "by_preset": by_preset}
@@ -141,6 +143,11 @@ class TrainConfig(Section):
         description="compile the networks with torch.compile, where that works and gives the same",
         json_schema_extra=_flag("--compile", "Machine"),
     )
+    cuda_graphs: bool = Field(
+        False,
+        description="capture Gmain and Dmain as CUDA graphs, where that works and gives the same; takes more memory",
+        json_schema_extra=_flag("--cuda-graphs", "Machine"),
+    )
     deterministic: bool = Field(
         False,
         description="only algorithms that give the same bits each time, on CUDA too, where that is slower",
@@ -185,7 +192,7 @@ class TrainConfig(Section):
                 f"--batch-gpu {pace.batch_gpu} is not a multiple of the minibatch-std group: "
                 f"choose another or --set discriminator.mbstd_group={pace.batch_gpu}"
             )
-        layers = D.doublings * (3 if D.architecture == "residual" else 2) + 1
+        layers = D.doublings * 2 + 1 + {"residual": D.doublings, "skip": D.doublings - 1, "plain": 0}[D.architecture]
         if self.optimizer.freeze_d > layers:
             raise ValueError(
                 f"--freeze-d {self.optimizer.freeze_d} is more than the {layers} layers of D before its last ones"
@@ -194,4 +201,8 @@ class TrainConfig(Section):
             raise ValueError(
                 "--compile is for speed, --checkpoint-activations for memory, and they do not go together: give one"
             )
+        if self.cuda_graphs and self.compile:
+            raise ValueError("--cuda-graphs and --compile both replace the passes of Gmain and Dmain: give one")
+        if self.cuda_graphs and self.device not in GRAPH_DEVICES:
+            raise ValueError(f"--cuda-graphs needs a CUDA device, and the device is {self.device}: leave it out")
         return self

@@ -76,7 +76,8 @@ class Phase:
     optimizer: torch.optim.Adam
     interval: int = 1
     reads_images: bool = False  # whether its losses look at real images
-    owns_gradients: bool = False  # adds gradients to zeros, where a CUDA graph's own memory would not last
+    owns_gradients: bool = False  # adds gradients to memory that stays: CUDA graphs overwrite their own, and add to it
+    replays: bool = False  # the terms are those of a replayed CUDA graph, which has differentiated them
     skips: Tensor = field(init=False)  # [steps skipped, skipped in a row, longest such row]
 
     def __post_init__(self) -> None:
@@ -106,7 +107,7 @@ class Phase:
 
     def differentiate(self, rounds: Iterable[Iterator[Term]], count: int, collector: Collector | None = None) -> None:
         """Gives the parameters that learn the gradients of the terms of `count` rounds, averaged over the rounds."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=not self.owns_gradients)
         if self.owns_gradients:
             for parameter in self.parameters:
                 _gradient(parameter)
@@ -114,7 +115,8 @@ class Phase:
             parameter.requires_grad_(True)
         for terms in rounds:
             for loss, reports in terms:
-                (loss * (self.interval / count)).backward()
+                if not self.replays:
+                    (loss * (self.interval / count)).backward()
                 if collector is not None:
                     collector.add_all(reports)
         self.network.requires_grad_(False)

@@ -19,7 +19,7 @@ from models.summary import summary
 from torch_utils import config as configs
 from torch_utils import distributed, notices, runs
 from torch_utils.cli import counted
-from torch_utils.device import resolve_device, resolve_precision, slow_precision
+from torch_utils.device import reserve_workspace, resolve_device, resolve_precision, slow_precision
 from torch_utils.distributed import PATIENCE
 from training import batch_gpu, presets
 from training.agreement import agree_on, see_the_same
@@ -34,7 +34,7 @@ CHANGEABLE = {
     *("workers", "patience", "checkpoint_activations", "metrics"),
 }
 # These decide how numbers are rounded, at most.
-ROUNDING = {"compile", "deterministic"}
+ROUNDING = {"compile", "cuda_graphs", "deterministic"}
 
 FOLDER_NOTICE = "run folder"  # by which the processes that torchrun starts again know what they were at
 
@@ -96,6 +96,8 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     data = {name: value for name, value in given.items() if name.startswith("data.")}
     data["data.path"] = _absolute(path)
     dataset = open_dataset(DataConfig(**{name.removeprefix("data."): value for name, value in data.items()}))
+    if given.get("deterministic"):
+        reserve_workspace()  # before anything is computed on a GPU
     device = distributed.start(resolve_device(given.get("device", "auto")), given.get("patience", PATIENCE))
     agree_on({**given, "--resume": "none", "--transfer": "none" if network is None else "given"})
     see_the_same(dataset)
@@ -183,6 +185,8 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
                 f"{configs.spell(values[name])}: leave the option out to resume, or start a new run without --resume"
             )
         values[name] = value
+    if values["deterministic"]:
+        reserve_workspace()
     device = distributed.start(_same_device(values["device"]), values["patience"])
     agree_on({**given, "--resume": "given", "--transfer": "none"})
     if not distributed.agree(int(state.digest[:15], 16)):
@@ -217,7 +221,7 @@ def _same_dataset(config: TrainConfig, before: Data, changed: bool) -> tuple[Ima
         dataset = open_dataset(config.data)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"the data of this run are no longer at {path}: say where with --data") from error
-    if dataset.fingerprint == before.fingerprint:
+    if dataset.is_known_as(before.fingerprint):
         if changed and interrupted() is None:  # else the state of this launch may be of the changed data already
             raise ValueError(f"{path} has not changed since this run was stopped: leave --changed-data out")
         return dataset, []

@@ -17,8 +17,9 @@ from system.locks import BusyError, locked
 from torch_utils import config as configs
 from torch_utils import distributed, launch, notices, runs
 from torch_utils.cli import counted
-from torch_utils.device import is_out_of_memory, keep_freed_memory, set_precision
+from torch_utils.device import is_out_of_memory, switches
 from training.compilation import compile_passes
+from training.graphs import capture_phases
 from training.loop import Evaluate, fit
 from training.plan import FOLDER_NOTICE, Plan
 from training.presets import largest_divisor
@@ -45,7 +46,7 @@ def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb
     """
     folder = _folder(plan)
     try:
-        with _alone_in(folder) as note:
+        with _alone_in(folder) as note, switches(plan.config.arithmetic, plan.config.deterministic):
             plan.notes += (note,) if note else ()
             _prepare(plan, folder)
             _train(plan, folder, command, evaluate, wandb)
@@ -73,11 +74,9 @@ def _in_words(error: Exception, plan: Plan) -> Exception:
 
 def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | None, wandb: str) -> None:
     config, dataset, device = plan.config, plan.dataset, plan.device
-    set_precision(config.arithmetic, config.deterministic)
-    if device.type == "cpu":
-        keep_freed_memory()
-    torch.manual_seed(config.seed)  # of the initial weights; training itself draws statelessly
-    recipe = StyleGAN2(config, torch.as_tensor(dataset.label_counts), device)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)  # of the initial weights; training itself draws statelessly
+        recipe = StyleGAN2(config, torch.as_tensor(dataset.label_counts), device)
     samples = Samples(dataset, config.generator.z_dim, config.seed, config.pace.batch_gpu)
     clock = plan.state.clock if plan.state is not None else None
     facts = plan.facts
@@ -110,7 +109,9 @@ def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str, evaluate: Eval
     if config.compile:
         run.report.say("compiling the networks, which takes minutes")
         run.report.say(compile_passes(recipe))
-        run.report.tick_began = time.monotonic()  # the first tick's speed is that of training
+    if config.cuda_graphs:
+        run.report.say(capture_phases(recipe))
+    run.report.tick_began = time.monotonic()  # the first tick's speed is that of training
     batches = loader.batches(
         plan.dataset,
         config.pace.batch,

@@ -63,6 +63,8 @@ class StyleGAN2:
         self.average = Average(self.G_ema, self.G)
         self.plain = Passes(self.G.mapping, self.G.synthesis.render, self.D)
         self.passes = self.plain  # of the phases that need first derivatives only
+        self.captured: dict[str, Callable[[Reals | None, Draws], Iterator[Term]]] = {}  # phases that are replayed
+        self.layers = torch.arange(self.G.synthesis.num_ws, device=device)
         self.path_mean = torch.zeros([], device=device)
         self.strength = Strength(config.augment, config.pace.batch, device)
         size = (config.generator.height, config.generator.width)
@@ -104,6 +106,11 @@ class StyleGAN2:
         return Reals(images, self._one_hot(labels))
 
     def losses(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
+        """The terms of one phase; of a captured phase, whose gradients its replay has added, only to report them."""
+        captured = self.captured.get(phase.name)
+        return captured(reals, draws) if captured else self.terms(phase, reals, draws)
+
+    def terms(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
         """The terms of one phase: Gmain, Gpath, Dmain, and Dr1 or, with relativistic pairs, Dr1r2."""
         match phase.name, reals:
             case "Gmain", _ if not self.relativistic:
@@ -222,16 +229,22 @@ class StyleGAN2:
         w = passes.map(draws.latents("z", mapping.z_dim)[:count], c)
         mapping.update_average(distributed.mean(w.detach().mean(dim=0, keepdim=True)), self.config.average.w_beta)
         ws = w[:, None].expand(-1, num_ws, -1)
-        if draws.uniform("mix") < self.config.loss.mixing:
-            # One crossover point for the whole batch (Karras et al. 2019, section 3.1).
-            cut = 1 + int(draws.uniform("crossover") * (num_ws - 1))
-            other = passes.map(draws.latents("z mixed", mapping.z_dim)[:count], c)
-            ws = torch.cat([ws[:, :cut], other[:, None].expand(-1, num_ws - cut, -1)], dim=1)
-        return ws, c
+        cut = draws.crossover(num_ws, self.config.loss.mixing)
+        if isinstance(cut, int) and cut == num_ws:
+            return ws, c
+        other = passes.map(draws.latents("z mixed", mapping.z_dim)[:count], c)
+        if isinstance(cut, int):
+            return torch.cat([ws[:, :cut], other[:, None].expand(-1, num_ws - cut, -1)], dim=1), c
+        return torch.where(self.layers[None, :, None] < cut, ws, other[:, None]), c
 
     def _synthesize(self, passes: Passes, ws: Tensor, draws: Draws) -> Tensor:
-        noises = self.G.synthesis.noises(ws.shape[0], self.config.loss.noise, draws.generator("noise"))
-        return passes.render(ws.contiguous(), noises)
+        synthesis, mode = self.G.synthesis, self.config.loss.noise
+        if mode == "random":
+            shapes = [(ws.shape[0], 1, *layer.noise.fixed.shape) for layer in synthesis.layers]
+            maps = draws.pictures("noise", shapes)
+            noises = [noise * layer.noise.strength for noise, layer in zip(maps, synthesis.layers, strict=True)]
+            return passes.render(ws.contiguous(), [*noises])
+        return passes.render(ws.contiguous(), synthesis.noises(ws.shape[0], mode, None))
 
     def _one_hot(self, labels: Tensor) -> Tensor | None:
         return (labels[:, None] == self.classes).float() if len(self.classes) else None

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 from imaging.archive import Archive, FolderArchive, open_archive
+from imaging.kinds import SOURCE_SUFFIXES
 from imaging.labels import Labels, take_labels
-from imaging.picture import SOURCE_SUFFIXES, Header, read_header
+from imaging.picture import Header, read_header
 from imaging.sources.source import Source
 
 
@@ -17,6 +18,7 @@ class ArchiveSource(Source):
         self.kind = kind
         self.archive = archive
         super().__init__(archive.path, archive.names)
+        self.notes += archive.passed
 
     def read(self, index: int) -> bytes:
         return self.archive.read(self.names[index])
@@ -30,9 +32,8 @@ class ArchiveSource(Source):
 
     def identity(self) -> str:
         digest = hashlib.sha256()
-        for name in self.names:
-            facts = [name, self.archive.sizes[name], self.archive.checksums[name]]
-            digest.update(json.dumps(facts).encode())
+        for entry in self.archive.entries.values():
+            digest.update(json.dumps([entry.raw, entry.size, entry.checksum, entry.changed[0]]).encode())
         return digest.hexdigest()
 
 

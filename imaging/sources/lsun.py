@@ -1,12 +1,22 @@
-"""LSUN: an LMDB database whose values are WebP or JPEG files."""
+"""LSUN: an LMDB database whose values are WebP or JPEG files.
+
+The library maps a database into memory and trusts every number in it, so that a damaged or hostile one can end the
+process. Hence another process reads it (`lmdbreader.py`), whose death is an error like any other.
+"""
 
 import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from imaging.opening import LARGEST_FILE, RefusedError, check_file
+from imaging.sources.lmdbreader import ANSWER, FAILED, KEY, LENGTH, MISSING
 from imaging.sources.source import Source, identity_of, needing
+from system.text import printable
 
-_opened: dict[Path, tuple[int, Any]] = {}  # the library allows a process to open a database once, and only for itself
+READER = Path(__file__).with_name("lmdbreader.py")
 
 
 class LsunSource(Source):
@@ -16,46 +26,69 @@ class LsunSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.file = path / "data.mdb" if path.is_dir() else path
-        _close(self.file)  # it may be another one since
-        super().__init__(path, self._keys(path))
-
-    def _keys(self, path: Path) -> tuple[str, ...]:
-        try:
-            with _environment(self.file).begin() as transaction, transaction.cursor() as cursor:
-                return tuple(bytes(key).decode("latin-1") for key in cursor.iternext(values=False))
-        except ValueError:
-            raise
-        except Exception as error:  # lmdb's errors have no common parent but this
-            raise ValueError(f"{path} is not a complete LMDB database ({error}): copy it again") from error
+        check_file(self.file)
+        with needing("lmdb", "LSUN databases"):
+            import lmdb  # noqa: F401
+        self._reader: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+        self._keys: list[bytes] = []
+        while keys := self._ask(b"k", b""):
+            self._keys += _cut(keys)
+        super().__init__(path, tuple(printable(key.decode("latin-1")) for key in self._keys))
 
     def read(self, index: int) -> bytes:
-        name = self.names[index]
         try:
-            with _environment(self.file).begin() as transaction:
-                value = transaction.get(name.encode("latin-1"))
-        except Exception as error:
-            raise ValueError(f"{name} in {self.path} cannot be read: {error}") from error
-        if value is None:
-            raise ValueError(f"{name} in {self.path} cannot be read: it is not there any more")
-        return bytes(value)
+            return self._ask(b"v", self._keys[index])
+        except ValueError as error:
+            raise ValueError(f"{self.names[index]} cannot be read: {error}") from error
 
     def identity(self) -> str:
         return identity_of([self.file])
 
+    def _ask(self, question: bytes, key: bytes) -> bytes:
+        """What the reader answers: the next keys, none at the end, or a value. ValueError when it dies or refuses."""
+        reader = self._running()
+        assert reader.stdin is not None and reader.stdout is not None
+        try:
+            reader.stdin.write(question + struct.pack(LENGTH, len(key)) + key)
+            reader.stdin.flush()
+            status, size = struct.unpack(ANSWER, reader.stdout.read(struct.calcsize(ANSWER)))
+            answer = reader.stdout.read(size)
+        except (OSError, struct.error) as error:
+            self._reader = None
+            reader.kill()
+            reader.wait()
+            raise self._damaged("reading it ends the process that reads") from error
+        if status == MISSING:
+            raise RefusedError(f"it is not in {self.file} any more")
+        if status == FAILED:
+            raise self._damaged(printable(answer.decode("utf-8", "replace"), 120))
+        return answer
 
-def _environment(file: Path) -> Any:
-    """The open database; what a process inherited over a fork is opened anew."""
-    owner, environment = _opened.get(file, (0, None))
-    if owner != os.getpid():
-        with needing("lmdb", "LSUN databases"):
-            import lmdb
-        _close(file)
-        # Nothing is written to the folder, not even a lock: data sets lie on disks that are read-only.
-        environment = lmdb.open(str(file), subdir=False, readonly=True, lock=False, readahead=False, create=False)
-        _opened[file] = (os.getpid(), environment)
-    return environment
+    def _running(self) -> "subprocess.Popen[bytes]":
+        """The process that reads. One inherited over a fork belongs to the parent."""
+        if self._reader is None or self._owner != os.getpid():
+            command = [sys.executable, "-P", str(READER), str(self.file.absolute()), str(LARGEST_FILE)]
+            pipe, null = subprocess.PIPE, subprocess.DEVNULL
+            self._reader = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, start_new_session=True)
+            self._owner = os.getpid()
+        return self._reader
+
+    def _damaged(self, why: str) -> RefusedError:
+        return RefusedError(f"{printable(str(self.file))} is not a complete LMDB database ({why}): copy it again")
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_reader": None}
+
+    def __del__(self) -> None:
+        if getattr(self, "_reader", None) is not None and self._owner == os.getpid():
+            self._reader.kill()
+            self._reader.wait()
 
 
-def _close(file: Path) -> None:
-    if file in _opened:
-        _opened.pop(file)[1].close()
+def _cut(keys: bytes) -> Iterator[bytes]:
+    place = 0
+    while place < len(keys):
+        begin = place + struct.calcsize(KEY)
+        place = begin + struct.unpack(KEY, keys[place:begin])[0]
+        yield keys[begin:place]

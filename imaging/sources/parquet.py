@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imaging.labels import Labels, check
+from imaging.opening import LARGEST_FILE, RefusedError, check_file, parsing
 from imaging.sources.source import Content, Numbered, SequentialSource, identity_of, needing
+from system.text import printable
 
+LARGEST_METADATA = 2**24  # bytes of a text in a file's metadata
 TOGETHER = 16  # rows: as many pictures are in memory at once
 
 
@@ -22,10 +26,11 @@ class ParquetSource(SequentialSource):
         self.files = tuple(files)
         opened = [_open(file) for file in self.files]
         self._rows = [file.metadata.num_rows for file in opened]
-        schema = opened[0].schema_arrow
-        self._features = _features(schema.metadata)
-        self._image = _image_column(schema, self._features, self.files[0])
-        self._label = _label_column(schema, self._features)
+        with _parsing(self.files[0]):
+            schema = opened[0].schema_arrow
+            self._features = _features(schema.metadata)
+            self._image = _image_column(schema, self._features, self.files[0])
+            self._label = _label_column(schema, self._features)
         super().__init__(path, Numbered("row{:08d}", sum(self._rows)))
 
     def stream(self, indices: Iterable[int]) -> Iterator[tuple[int, Content | ValueError]]:
@@ -47,12 +52,13 @@ class ParquetSource(SequentialSource):
         if self._label is None:
             return super().labels()
         cells = [cell for file in self.files for cell in _cells(file, self._label)]
-        origin = f"labels of the column {self._label}"
+        origin = f"labels of the column {printable(self._label, 60)}"
         names = self._features.get(self._label, {}).get("names")
         if all(isinstance(cell, str) for cell in cells):
             classes = sorted(set(cells))
             numbers = {name: i for i, name in enumerate(classes)}
-            return Labels(np.array([numbers[cell] for cell in cells], dtype=np.int64), tuple(classes), origin)
+            values = np.array([numbers[cell] for cell in cells], dtype=np.int64)
+            return Labels(values, tuple(map(printable, classes)), origin)
         for row, cell in enumerate(cells):
             try:
                 check(cell, f"the label in row {row} of {self.path}")
@@ -61,7 +67,7 @@ class ParquetSource(SequentialSource):
         values = np.array(cells, dtype=np.int64)
         classes_count = int(values.max(initial=0)) + 1
         known = names if isinstance(names, list) and len(names) >= classes_count else range(classes_count)
-        return Labels(values, tuple(map(str, known)), origin)
+        return Labels(values, tuple(printable(str(n) if isinstance(n, int) else n) for n in known), origin)
 
     def identity(self) -> str:
         return identity_of(self.files)
@@ -70,7 +76,7 @@ class ParquetSource(SequentialSource):
 def parquet_files(folder: Path) -> list[Path]:
     """Those of a folder, or of `data` in it: of the training part where there is one."""
     for place in (folder, folder / "data"):
-        files = sorted(place.glob("*.parquet"))
+        files = sorted(file for file in place.glob("*.parquet") if file.is_file() and file.name[0] != ".")
         if files:
             return [file for file in files if file.name.startswith("train")] or files
     return []
@@ -87,44 +93,43 @@ def open_parquet(path: Path) -> ParquetSource:
 
 def _open(file: Path) -> Any:
     with needing("pyarrow", "parquet files"):
-        import pyarrow
+        import pyarrow  # noqa: F401
         from pyarrow.parquet import ParquetFile
-    try:
-        return ParquetFile(file)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{file} is not a complete parquet file ({_line(error)}): get it again") from error
+    with _parsing(file):
+        check_file(file)
+        return ParquetFile(file.absolute(), thrift_string_size_limit=LARGEST_METADATA)
+
+
+def _parsing(file: Path) -> AbstractContextManager[None]:
+    return parsing(file, "a complete parquet file", "get it again")
 
 
 def _cells(file: Path, column: str, together: int = 2**16) -> Iterator[Any]:
     """The cells of a column, of which `together` are in memory. A damaged file ends in a ValueError."""
-    import pyarrow
-
-    opened, row = _open(file), 0
-    if column not in opened.schema_arrow.names:
-        raise ValueError(f"{file} has no column {column}, which the first file has: give the files one by one")
-    try:
+    opened = _open(file)
+    with _parsing(file):
+        if column not in opened.schema_arrow.names:
+            wanted = f"column {printable(column, 60)}, which the first file has"
+            raise RefusedError(f"{file} has no {wanted}: give the files one by one")
         for batch in opened.iter_batches(batch_size=together, columns=[column]):
             for cell in batch.column(0):
                 yield cell.as_py()
-                row += 1
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{file} is damaged at row {row} ({_line(error)}): get it again") from error
 
 
 def _content(cell: Any, name: str) -> bytes | ValueError:
     data = cell.get("bytes") if isinstance(cell, dict) else cell
-    if isinstance(data, bytes):
+    if isinstance(data, bytes) and 0 < len(data) <= LARGEST_FILE:
         return data
     where = cell.get("path") if isinstance(cell, dict) else None
-    reason = f"only its path {where} is there" if where else "it is empty"
-    return ValueError(f"{name} cannot be read: {reason}")
+    why = f"only its path {printable(where, 100)} is there" if where else "it is empty"
+    return ValueError(f"{name} cannot be read: {why}")
 
 
 def _features(metadata: dict[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
     """What the library `datasets` wrote of each column; empty when it did not."""
     try:
         features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     if not isinstance(features, dict):
         return {}
@@ -140,14 +145,11 @@ def _image_column(schema: Any, features: dict[str, dict[str, Any]], file: Path) 
     for found in (marked, pictures, plain):
         if found:
             return str(found[0])
-    raise ValueError(f"{file} has no column of images (its columns are {', '.join(schema.names)}): give another")
+    columns = printable(", ".join(schema.names), 200)
+    raise RefusedError(f"{file} has no column of images (its columns are {columns}): give another")
 
 
 def _label_column(schema: Any, features: dict[str, dict[str, Any]]) -> str | None:
     marked = [name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"]
     usual = [name for name in ("label", "labels", "fine_label", "class") if name in schema.names]
     return next(iter([name for name in usual if name in marked] or marked or usual), None)
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

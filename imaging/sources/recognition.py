@@ -1,28 +1,36 @@
 """Which format a path has: by what the file begins with, or by the names in the folder."""
 
-import bz2
-import gzip
-import lzma
-import tarfile
-import zlib
+import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from imaging.picture import SOURCE_SUFFIXES
+from imaging.kinds import SOURCE_SUFFIXES, UNREAD, by_content
+from imaging.opening import RefusedError, open_file, parsing
 from imaging.shards.pattern import is_pattern
 from imaging.sources import lsun, mnist, parquet, tfrecords, video
 from imaging.sources.archives import open_pictures
 from imaging.sources.cifar import is_cifar, open_cifar
+from imaging.sources.packing import is_packed, unpacking
 from imaging.sources.shards import ShardSource, has_labels_beside
 from imaging.sources.source import Source
-from imaging.sources.tar import DAMAGE, TAR_MAGIC, is_plain_tar, open_tar
+from imaging.sources.tar import TAR_MAGIC, members, open_tar, opened
 
 FORMATS = (
     "a folder, ZIP or tar file of images, WebDataset shards, CIFAR, MNIST (idx), LSUN (lmdb), TFRecords of the "
     "official data sets, Hugging Face parquet or a video"
 )
-PACKERS: dict[bytes, Callable[[Path], object]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 MOST_BEFORE_CIFAR = 3  # members of a tar that are looked at
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".txt", ".xlsx")
+
+
+class Format(NamedTuple):
+    """What lies at a path, in words, and what opens it; nothing does where the `advice` is what to give instead."""
+
+    words: str
+    open: Callable[[], Source] | None
+    advice: str = ""
 
 
 def open_source(path: str | Path, every: int = 1) -> Source:
@@ -37,12 +45,38 @@ def open_source(path: str | Path, every: int = 1) -> Source:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: give a ZIP or a folder of images")
     try:
-        source = _folder(path, every) if path.is_dir() else _file(path, every)
+        found = recognize(path, every)
+        if found.open is None:
+            raise ValueError(f"{path} is {found.words}: {found.advice}")
+        source = found.open()
     except PermissionError as error:
         raise ValueError(
             f"{error.filename or path} may not be read: change its permissions, or give another"
         ) from error
     return _only_videos(source, every)
+
+
+def unfit_for_training(path: Path) -> str:
+    """One sentence on a path that is neither a ZIP nor a folder of images: what it is, and what makes a set of it.
+
+    Empty where only the path itself can tell more.
+    """
+    found = recognize(path)
+    if found.open is None:
+        return f"{path} is {found.words}: {found.advice}"
+    if found.words in ("a ZIP", "a folder"):
+        return ""
+    dest = path.resolve().parent / f"{path.resolve().name.partition('.')[0]}-256x256.zip"
+    command = f"python dataset_tool.py --source {shlex.quote(str(path))} --dest {shlex.quote(str(dest))}"
+    return (
+        f"{path} is {found.words}, and training reads folders, ZIPs and shards: make a set of it with "
+        f"`{command} --resolution 256x256`"
+    )
+
+
+def recognize(path: Path, every: int = 1) -> Format:
+    """The format of what is at `path`, by its names or its beginning. RefusedError for pipes and devices."""
+    return _folder(path, every) if path.is_dir() else _file(path, every)
 
 
 def _only_videos(source: Source, every: int) -> Source:
@@ -51,74 +85,73 @@ def _only_videos(source: Source, every: int) -> Source:
     return source
 
 
-def _folder(path: Path, every: int) -> Source:
+def _folder(path: Path, every: int) -> Format:
     names = {entry.name for entry in path.iterdir()}
     endings = {PurePosixPath(name).suffix.lower() for name in names}
     if "data.mdb" in names:
-        return lsun.LsunSource(path)
+        return Format("an LSUN database", partial(lsun.LsunSource, path))
     if ".tfrecords" in endings:
-        return tfrecords.open_tfrecords(path)
+        return Format("a folder of TFRecords", partial(tfrecords.open_tfrecords, path))
     if is_cifar(names) and not (path / "train").is_dir():
-        return open_cifar(path)
+        return Format("CIFAR", partial(open_cifar, path))
     if any(mnist.NAME.fullmatch(name) for name in names):
-        return mnist.open_mnist(path)
+        return Format("MNIST", partial(mnist.open_mnist, path))
     if endings.isdisjoint(SOURCE_SUFFIXES):
         if parquet.parquet_files(path):
-            return parquet.open_parquet(path)
+            return Format("Hugging Face parquet", partial(parquet.open_parquet, path))
         if video.video_files(path):
-            return video.open_video(path, every)
-    return open_pictures(path)
+            return Format("a folder of videos", partial(video.open_video, path, every))
+    return Format("a folder", partial(open_pictures, path))
 
 
-def _file(path: Path, every: int) -> Source:
-    with path.open("rb") as file:
+def _file(path: Path, every: int) -> Format:
+    ending = path.suffix.lower()
+    with open_file(path) as file:
         start = file.read(512)
-    if start.startswith(b"PK") or path.suffix.lower() == ".zip":
-        return open_pictures(path)
-    if any(start.startswith(magic) for magic in PACKERS):
-        start = _unpacked(path, start)
+    if start.startswith(b"PK") or ending == ".zip":
+        return Format("a ZIP", partial(open_pictures, path))
+    if packed := is_packed(path):
+        with parsing(path, "a complete compressed file", "copy or make it again"), unpacking(path) as file:
+            start = file.read(512)
     if start.startswith(mnist.IMAGES):
-        return mnist.open_mnist(path)
+        return Format("MNIST", partial(mnist.open_mnist, path))
     if start[257:].startswith(TAR_MAGIC):
-        if is_plain_tar(path) and has_labels_beside(path):
-            return ShardSource(str(path))
-        return open_cifar(path) if _packs_cifar(path) else open_tar(path)
+        if not packed and has_labels_beside(path):
+            return Format("a tar of WebDataset", lambda: ShardSource(str(path)))
+        cifar = _packs_cifar(path)
+        return Format("CIFAR", partial(open_cifar, path)) if cifar else Format("a tar file", partial(open_tar, path))
     if start.startswith(b"PAR1"):
-        return parquet.open_parquet(path)
-    if path.suffix.lower() == ".tfrecords":
-        return tfrecords.open_tfrecords(path)
-    if path.suffix.lower() == ".mdb":
-        return lsun.LsunSource(path)
-    if path.suffix.lower() in video.SUFFIXES or _looks_like_video(start):
-        return video.open_video(path, every)
-    if path.suffix.lower() in SOURCE_SUFFIXES:
-        raise ValueError(f"{path} is a single file, and a set takes many: give the folder that it lies in")
-    raise ValueError(f"{path} is in no format that is known: give {FORMATS}")
+        return Format("Hugging Face parquet", partial(parquet.open_parquet, path))
+    if ending == ".tfrecords":
+        return Format("a TFRecords file", partial(tfrecords.open_tfrecords, path))
+    if ending == ".mdb":
+        return Format("an LSUN database", partial(lsun.LsunSource, path))
+    if ending in SOURCE_SUFFIXES:
+        return Format("a single image", None, "give the folder that it lies in, since a set takes many")
+    if kind := UNREAD.get(ending):
+        return Format(f"a single image ({kind.name})", None, f"give a folder of images; {kind.advice}")
+    if video.is_video(path) or _looks_like_video(start):
+        return Format("a video", partial(video.open_video, path, every))
+    if why := by_content(start):
+        return Format("no set of images", None, why)
+    if ending in TABLES:
+        advice = "give the folder of the images to dataset_tool.py, and labels in a CSV or JSON file to its --labels"
+        return Format("a table or text", None, advice)
+    return Format("in no format that is known", None, f"give {FORMATS}")
 
 
 def _looks_like_video(start: bytes) -> bool:
     """MP4 and QuickTime, Matroska and WebM, AVI."""
-    return (
-        start[4:8] == b"ftyp" or start[:4] == b"\x1a\x45\xdf\xa3" or (start[:4] == b"RIFF" and start[8:12] == b"AVI ")
-    )
-
-
-def _unpacked(path: Path, start: bytes) -> bytes:
-    opened = next(opener for magic, opener in PACKERS.items() if start.startswith(magic))
-    try:
-        with opened(path) as file:  # type: ignore[attr-defined]
-            return bytes(file.read(512))
-    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{path} is not a complete compressed file ({error}): copy or make it again") from error
+    is_mp4 = start[4:8] == b"ftyp" and by_content(start) == "it is a video"
+    return is_mp4 or start[:4] == b"\x1a\x45\xdf\xa3" or (start[:4] == b"RIFF" and start[8:12] == b"AVI ")
 
 
 def _packs_cifar(path: Path) -> bool:
     names: set[str] = set()
     try:
-        with tarfile.open(path, "r|*") as tar:
-            for _ in range(MOST_BEFORE_CIFAR):
-                member = tar.next()
-                names |= set(PurePosixPath(member.name).parts) if member else set()
-    except DAMAGE:
+        with opened(path) as tar:
+            for member, _ in zip(members(tar), range(MOST_BEFORE_CIFAR), strict=False):
+                names |= set(PurePosixPath(member.name).parts)
+    except RefusedError:
         return False  # whoever opens it will say what is wrong
     return bool(names & {"cifar-10-batches-py", "cifar-100-python"})

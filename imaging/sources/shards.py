@@ -1,12 +1,13 @@
 """WebDataset shards, here or behind a URL: `x-{0000..0009}.tar`, `x-*.tar`, or one tar with a .cls for each picture."""
 
 import hashlib
-import tarfile
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from imaging.labels import Labels, without
+from imaging.opening import RefusedError
 from imaging.picture import Header
 from imaging.shards.index import header_of, read_beside
 from imaging.shards.opening import open_file
@@ -15,7 +16,7 @@ from imaging.shards.store import Store
 from imaging.shards.survey import names_of_classes
 from imaging.shards.table import UNLABELLED, Member, Table, read_table
 from imaging.sources.source import Source
-from imaging.sources.tar import DAMAGE
+from imaging.sources.tar import members, opened
 
 LOOKED_AT = 4  # members of a tar, among which a label would lie
 
@@ -78,8 +79,7 @@ class ShardSource(Source):
 def has_labels_beside(path: Path) -> bool:
     """Whether a plain tar begins like a shard: with a picture and its .cls."""
     try:
-        with tarfile.open(path, "r:") as tar:
-            members = [member for _ in range(LOOKED_AT) if (member := tar.next()) is not None]
-    except DAMAGE:
+        with opened(path) as tar:
+            return any(member.name.endswith(".cls") for member in islice(members(tar), LOOKED_AT))
+    except RefusedError:
         return False  # whoever opens it will say what is wrong
-    return any(member.name.endswith(".cls") for member in members)

@@ -11,6 +11,7 @@ from typing import overload
 import numpy as np
 from PIL import Image
 
+from imaging.deep import Span
 from imaging.labels import Labels, without
 from imaging.picture import Header, decode, read_header
 from imaging.transforms import mode_of, to_mode
@@ -115,10 +116,12 @@ def header(content: Content, name: str) -> Header:
     return Header(content.width, content.height, mode_of(content))
 
 
-def picture(content: Content, name: str, mode: str) -> Image.Image:
-    """A picture upright and in mode L, RGB or RGBA. ValueError, with its name, when it is none."""
+def picture(
+    content: Content, name: str, mode: str, enough: tuple[int, int] | None = None, span: Span | None = None
+) -> Image.Image:
+    """A picture upright and in mode L, RGB or RGBA; else as `decode`. ValueError, with its name, when it is none."""
     if isinstance(content, bytes):
-        return decode(io.BytesIO(content), name, mode)
+        return decode(io.BytesIO(content), name, mode, enough, span)
     return to_mode(content, mode)
 
 

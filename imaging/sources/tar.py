@@ -1,22 +1,32 @@
 """Tar files of picture files, plain or compressed (gzip, bzip2, xz). Nothing is ever extracted."""
 
 import io
-import lzma
 import tarfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from imaging.archive import INDEX, LARGEST_FILE, Archive
+from imaging.archive import INDEX, INDEX_BYTES, INDEX_BYTES_EACH, Archive, Entry
+from imaging.kinds import SOURCE_SUFFIXES
 from imaging.labels import Labels, take_labels
-from imaging.picture import SOURCE_SUFFIXES, Header, read_header
+from imaging.names import is_hidden, plain
+from imaging.opening import LARGEST_FILE, RefusedError, open_file, parsing
+from imaging.picture import Header, read_header
 from imaging.sources.archives import ArchiveSource
+from imaging.sources.packing import unpacking
 from imaging.sources.source import Content, SequentialSource, Source, identity_of
 
 TAR_MAGIC = b"ustar"  # at byte 257
-DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
+MOST_FILES = 10_000_000
+LARGEST_HEADER = 2**20  # bytes of a long name, or of further facts about a file
+HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 
 
 class TarArchive(Archive):
@@ -25,19 +35,19 @@ class TarArchive(Archive):
     A name that comes twice means the later file, as when a tar is unpacked.
     """
 
-    def __init__(self, path: Path, members: dict[str, tuple[int, int]], index: bytes | None) -> None:
+    def __init__(self, path: Path, members: dict[str, tuple[int, int]], index: bytes | None, passed: list[str]) -> None:
         self._index_bytes = index
-        super().__init__(path, {name: size for name, (_, size) in members.items()}, {}, SOURCE_SUFFIXES)
-        wanted = set(self.names)
-        self.names = tuple(name for name in members if name in wanted)
+        entries = [Entry(name, name, size) for name, (_, size) in members.items()]
+        super().__init__(path, entries, SOURCE_SUFFIXES, passed)
+        self.names = tuple(name for name in members if name in self.entries)
         self.places = {name: members[name][0] for name in self.names}
 
-    def _open(self, name: str) -> BinaryIO:
-        if name == self._index_name and self._index_bytes is not None:
-            return io.BytesIO(self._index_bytes)
-        with self.path.open("rb") as file:
-            file.seek(self.places[name])
-            return io.BytesIO(file.read(self.sizes[name]))
+    def _open(self, entry: Entry) -> BinaryIO:
+        if entry.name == self._index_name:
+            return io.BytesIO(self._index_bytes or b"")
+        with open_file(self.path) as file:
+            file.seek(self.places[entry.name])
+            return io.BytesIO(file.read(entry.size))
 
 
 class TarSource(ArchiveSource):
@@ -59,6 +69,7 @@ class TarStream(SequentialSource):
     def __init__(self, archive: TarArchive, headers: dict[str, Header | str]) -> None:
         super().__init__(archive.path, archive.names)
         self.archive = archive
+        self.notes += archive.passed
         self._headers = headers
 
     def header_of(self, index: int) -> Header:
@@ -73,85 +84,113 @@ class TarStream(SequentialSource):
     def stream(self, indices: Iterable[int]) -> Iterator[tuple[int, Content | ValueError]]:
         wanted = iter(indices)
         i = next(wanted, None)
-        with _opened(self.path) as tar:
-            for ordinal, member in enumerate(_members(tar)):
+        with opened(self.path) as tar:
+            for ordinal, member in enumerate(members(tar)):
                 if i is None:
                     return
                 if ordinal != self.archive.places[self.names[i]]:
                     continue
-                yield i, _content(tar, member, self.path)
+                yield i, _content(tar, member, f"{self.names[i]} in {self.path}", LARGEST_FILE)
                 i = next(wanted, None)
 
 
 def open_tar(path: Path) -> Source:
     """A tar file of pictures. ValueError when it is damaged or holds none."""
-    members: dict[str, tuple[int, int]] = {}  # name -> its place (a byte, or in a compressed file its turn), size
+    found: dict[str, tuple[int, int]] = {}  # name -> its place (a byte, or in a compressed file its turn), size
     headers: dict[str, Header | str] = {}
     known: dict[Header, Header] = {}
     index: tuple[int, bytes] | None = None
+    odd: list[str] = []
     compressed = not is_plain_tar(path)
-    with _opened(path) as tar:
-        for ordinal, member in enumerate(_members(tar)):
-            if not member.isreg():
+    with opened(path) as tar:
+        for ordinal, member in enumerate(members(tar)):
+            name = plain(member.name)
+            if member.isdir() or not name or is_hidden(name):
                 continue
-            name = member.name.removeprefix("./")
-            members.pop(name, None)  # its later place is the one that counts
-            members[name] = (ordinal if compressed else member.offset_data, member.size)
+            if not member.isreg() or member.issparse():
+                odd.append(name)
+                continue
+            found.pop(name, None)  # its later place is the one that counts
+            found[name] = (ordinal if compressed else member.offset_data, member.size)
+            if len(found) > MOST_FILES:
+                raise RefusedError(f"{path} has more than {MOST_FILES:,} files: split it")
             if name.rpartition("/")[2] == INDEX and (index is None or name.count("/") < index[0]):
-                content = _content(tar, member, path)
+                content = _content(tar, member, name, INDEX_BYTES + INDEX_BYTES_EACH * len(found))
                 index = (name.count("/"), content) if isinstance(content, bytes) else index
             elif compressed and name.lower().endswith(SOURCE_SUFFIXES):
-                found = _header(tar, member, path)
-                headers[name] = found if isinstance(found, str) else known.setdefault(found, found)
-    archive = TarArchive(path, members, index[1] if index else None)
+                header = _header(tar, member, name, path)
+                headers[name] = header if isinstance(header, str) else known.setdefault(header, header)
+    passed = []
+    if odd:
+        others = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+        passed.append(f"passed over, links and files with holes: {odd[0]}{others}; pack the files themselves")
+    archive = TarArchive(path, found, index[1] if index else None, passed)
     return TarStream(archive, headers) if compressed else TarSource(archive)
 
 
 def is_plain_tar(path: Path) -> bool:
     """Whether the file is a tar without compression."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(257)
         return file.read(len(TAR_MAGIC)) == TAR_MAGIC
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tarfile.TarFile]:
-    try:
-        with tarfile.open(path, "r:" if is_plain_tar(path) else "r|*", tarinfo=_StrictInfo) as tar:
+def opened(path: Path) -> Iterator[tarfile.TarFile]:
+    """A tar file, packed or not, to be read from front to back. Its damage, in the block too, is one ValueError."""
+    with parsing(path, "a complete tar file", "copy or make it again"), unpacking(path) as file:
+        mode = "r:" if is_plain_tar(path) else "r|"
+        with tarfile.open(fileobj=file, mode=mode, tarinfo=_strict_info()) as tar:  # type: ignore[call-overload]
             yield tar
-    except DAMAGE as error:
-        raise ValueError(f"{path} is not a complete tar file ({error}): copy or make it again") from error
 
 
-class _StrictInfo(tarfile.TarInfo):
-    """By itself the library takes a damaged header for the end of the file, and says nothing of all that follows."""
-
-    @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
-        try:
-            return super().fromtarfile(tarfile_)
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
-            raise tarfile.ReadError(str(error)) from error
-
-
-def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """What is in a tar file, one by one, in memory that does not grow."""
     while (member := tar.next()) is not None:
-        tar.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
+        tar.members = []  # type: ignore[attr-defined]  # else it keeps them all
         yield member
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes | ValueError:
-    if member.size > LARGEST_FILE:
-        return ValueError(f"{member.name} in {path} has {member.size} bytes; at most {LARGEST_FILE} are accepted")
+def _strict_info() -> type[tarfile.TarInfo]:
+    """How the headers of one tar file are read: they have a limit, and a damaged one is an error.
+
+    By itself the library takes a damaged header for the end of the file, and says nothing of all that follows.
+    """
+
+    class StrictInfo(tarfile.TarInfo):
+        shared = 0  # bytes of headers that hold for all files, which the library keeps
+
+        @classmethod
+        def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Self:
+            info = super().frombuf(buf, encoding, errors)
+            if info.type == tarfile.XGLTYPE:
+                StrictInfo.shared += info.size
+            if info.type in HEADERS and max(info.size, StrictInfo.shared) > LARGEST_HEADER:
+                raise tarfile.ReadError(f"a header of {info.size} bytes")
+            return info
+
+        @classmethod
+        def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
+            try:
+                return super().fromtarfile(tarfile_)
+            except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+                raise tarfile.ReadError(str(error)) from error
+
+    return StrictInfo
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, most: int) -> bytes | ValueError:
+    if member.size > most:
+        return ValueError(f"{name} has {member.size} bytes; at most {most} are accepted")
     file = tar.extractfile(member)
-    return file.read() if file else ValueError(f"{member.name} in {path} is no file")
+    return file.read() if file else ValueError(f"{name} is no file")
 
 
-def _header(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> Header | str:
-    content = _content(tar, member, path)
+def _header(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, path: Path) -> Header | str:
+    content = _content(tar, member, f"{name} in {path}", LARGEST_FILE)
     if isinstance(content, ValueError):
         return str(content)
     try:
-        return read_header(io.BytesIO(content), member.name.removeprefix("./"))
+        return read_header(io.BytesIO(content), name)
     except ValueError as error:
         return str(error)

@@ -4,22 +4,28 @@ A record is a length (8 bytes), its checksum (4), the data, its checksum (4). Th
 `Example`, whose features are `shape` (channels, height, width) and `data` (uint8 of that shape).
 """
 
+import glob
 import re
 import struct
 from array import array
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from imaging.archive import LARGEST_FILE
 from imaging.labels import MOST_CLASSES, Labels
+from imaging.npy import read_numbers
+from imaging.opening import open_file, reason
 from imaging.sources.crc32c import crc32c, masked
 from imaging.sources.source import Numbered, Source, header, identity_of
+from system.text import printable
 
 HEAD, TAIL = 12, 4  # bytes around the data of a record
+LARGEST_RECORD = 2**28  # bytes
+MOST_NUMBERS = 10_000  # in a list: a shape has three, a label at most as many as there are classes
 NAME = re.compile(r"(.*-r)(\d+)\.tfrecords", re.IGNORECASE)
 
 
@@ -35,17 +41,18 @@ class RecordSource(Source):
         self.header = header(self.read(0), self.names[0])  # of all: a file has one resolution
 
     def read(self, index: int) -> Image.Image:
-        name = f"{self.names[index]} in {self.file}"
-        with self.file.open("rb") as file:
+        name = f"{self.names[index]} in {printable(str(self.file))}"
+        with open_file(self.file) as file:
             file.seek(int(self._starts[index]))
-            length = struct.unpack("<Q", file.read(HEAD)[:8])[0]
-            data, sum_ = file.read(length), file.read(TAIL)
+            head = file.read(HEAD)
+            length = int.from_bytes(head[:8], "little")
+            data, sum_ = file.read(min(length, LARGEST_RECORD)), file.read(TAIL)
         if len(sum_) < TAIL or masked(crc32c(data)) != struct.unpack("<I", sum_)[0]:
             raise ValueError(f"{name} is damaged: its checksum is wrong")
         return _picture(data, name)
 
     def labels(self) -> Labels:
-        file = next(iter(sorted(self.file.parent.glob(f"{_stem(self.file)}*.labels"))), None)
+        file = next(iter(sorted(self.file.parent.glob(f"{glob.escape(_stem(self.file))}*.labels"))), None)
         return _labels(file, len(self.names)) if file else super().labels()
 
     def identity(self) -> str:
@@ -75,14 +82,14 @@ def _stem(file: Path) -> str:
 
 def _starts(path: Path) -> np.ndarray:
     starts, place, size = array("q"), 0, path.stat().st_size
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while place < size:
             file.seek(place)
             head = file.read(HEAD)
             if len(head) < HEAD or masked(crc32c(head[:8])) != struct.unpack("<I", head[8:])[0]:
                 raise ValueError(f"{path} is damaged at byte {place}: copy it again")
             length = struct.unpack("<Q", head[:8])[0]
-            if length > LARGEST_FILE or place + HEAD + length + TAIL > size:
+            if length > LARGEST_RECORD or place + HEAD + length + TAIL > size:
                 raise ValueError(f"{path} ends in the middle of a record, at byte {place}: copy it again")
             starts.append(place)
             place += HEAD + length + TAIL
@@ -95,12 +102,12 @@ def _picture(data: bytes, name: str) -> Image.Image:
         shape, values = [int(n) for n in features["shape"]], features["data"][0]
         pixels = np.frombuffer(values, dtype=np.uint8).reshape(shape)
     except KeyError as error:
-        known = ", ".join(sorted(features)) or "nothing"
+        known = printable(", ".join(sorted(features)) or "nothing", 200)
         raise ValueError(f"{name} has no {error} (it has {known}): only the official data sets are read") from error
-    except (ValueError, IndexError, TypeError, struct.error) as error:
-        raise ValueError(f"{name} cannot be read: {error}") from error
+    except Exception as error:
+        raise ValueError(f"{name} cannot be read: {reason(error)}") from error
     if pixels.ndim != 3 or pixels.shape[0] not in (1, 3, 4) or 0 in pixels.shape:
-        raise ValueError(f"{name} has the shape {list(shape)}, and a picture [1, 3 or 4 channels, height, width]")
+        raise ValueError(f"{name} has the shape {list(shape)[:4]}, and a picture [1, 3 or 4 channels, height, width]")
     return Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
 
 
@@ -117,7 +124,8 @@ def example(data: bytes) -> dict[str, list[Any]]:
             values: list[Any] = []
             for feature in _of(entry, 2):
                 values += [bytes(value) for texts in _of(feature, 1) for value in _of(texts, 1)]
-                values += [number for numbers in _of(feature, 3) for number in _integers(numbers)]
+                for numbers in _of(feature, 3):
+                    values += islice(_integers(numbers), MOST_NUMBERS)
             found[name] = values
     return found
 
@@ -173,16 +181,14 @@ def _varint(data: memoryview, place: int) -> tuple[int, int]:
 
 def _labels(file: Path, count: int) -> Labels:
     """Class numbers [N], or one-hot rows [N, classes], as the official tools write them with numpy."""
-    try:
-        stored = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{file} is no array of labels ({error}): get it again, or use --labels none") from error
+    stored = read_numbers(file, "get it again, or use --labels none")
     if len(stored.shape) == 0 or len(stored) != count:
-        raise ValueError(f"{file} has the shape {list(stored.shape)} for {count} pictures: use --labels none")
+        raise ValueError(f"{file} has the shape {list(stored.shape)[:4]} for {count} pictures: use --labels none")
     one_hot = stored.ndim == 2 and stored.shape[1] > 0
     if one_hot and not (((stored == 0) | (stored == 1)).all() and (stored.sum(axis=1) == 1).all()):
         raise ValueError(f"{file} has vectors for labels, and an image can only have one class: use --labels none")
-    values = (stored.argmax(axis=1) if one_hot else stored.reshape(count, -1)[:, 0]).astype(np.int64)
+    single = stored.argmax(axis=1) if one_hot else stored.reshape(count, -1)[:, 0]
+    values = np.nan_to_num(single, nan=-1, posinf=-1, neginf=-1).clip(-1, MOST_CLASSES).astype(np.int64)
     classes = stored.shape[1] if one_hot else int(values.max(initial=0)) + 1
     if values.min(initial=0) < 0 or classes > MOST_CLASSES:
         raise ValueError(f"{file} has labels other than 0, 1, 2, ... below {MOST_CLASSES}: use --labels none")

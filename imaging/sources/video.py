@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imaging.picture import Header
-from imaging.sizes import LARGEST_PICTURE
+from imaging.opening import RefusedError, check_file, parsing, reason
+from imaging.picture import LARGEST_SOURCE, Header
 from imaging.sources.source import Content, SequentialSource, identity_of, needing
+from system.text import printable
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".mts", ".3gp")
 TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
@@ -79,7 +80,7 @@ class _Frames(Sequence[str]):
         index %= len(self)
         place = int(np.searchsorted(self.ends, index, side="right"))
         first = self.ends[place - 1] if place else 0
-        return f"{self.files[place].name}/frame{(index - first) * self.every:08d}"
+        return f"{printable(self.files[place].name)}/frame{(index - first) * self.every:08d}"
 
 
 def open_video(path: Path, every: int = 1) -> VideoSource:
@@ -90,21 +91,24 @@ def open_video(path: Path, every: int = 1) -> VideoSource:
 
 def video_files(folder: Path) -> list[Path]:
     """The videos that lie in a folder, not in its sub-folders."""
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
+    return sorted(file for file in folder.iterdir() if is_video(file) and file.is_file() and file.name[0] != ".")
+
+
+def is_video(file: Path) -> bool:
+    """Whether a file is called like a video."""
+    return file.suffix.lower() in SUFFIXES
 
 
 def _opened(file: Path) -> Any:
     with needing("av", "videos"):
         import av
-    try:
-        container = av.open(str(file))
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise ValueError(
-            f"{file} is no video that can be read ({_line(error)}): convert it, or give another"
-        ) from error
-    if not container.streams.video:
-        container.close()
-        raise ValueError(f"{file} has no pictures in it, only sound: give another")
+    with parsing(file, "a video that can be read", "convert it, or give another"):
+        check_file(file)
+        # FFmpeg takes a name with a colon for the address of a server, and a playlist may hold such addresses.
+        container = av.open(f"file:{file.absolute()}", options={"protocol_whitelist": "file"})
+        if not container.streams.video:
+            container.close()
+            raise RefusedError(f"{printable(str(file))} has no pictures in it, only sound: give another")
     container.streams.video[0].thread_type = "AUTO"
     return container
 
@@ -118,7 +122,7 @@ def _size(file: Path) -> tuple[int, int]:
     """(width, height) of the first frame, upright."""
     for frame in _decoded(file):
         return _upright(frame).size
-    raise ValueError(f"{file} has no frame that can be decoded: give another")
+    raise RefusedError(f"{printable(str(file))} has no frame that can be decoded: give another")
 
 
 def _decoded(file: Path) -> Iterator[Any]:
@@ -128,8 +132,8 @@ def _decoded(file: Path) -> Iterator[Any]:
 
 
 def _upright(frame: Any) -> Image.Image:
-    if frame.width * frame.height > LARGEST_PICTURE:
-        raise ValueError(f"frames of {frame.width}x{frame.height} are too large: make them smaller")
+    if frame.width * frame.height > LARGEST_SOURCE:
+        raise RefusedError(f"frames of {frame.width}x{frame.height} are too large: make them smaller")
     image: Image.Image = frame.to_image()
     turn = round(getattr(frame, "rotation", 0) or 0) % 360
     return image.transpose(TURNS[turn]) if turn in TURNS else image
@@ -146,13 +150,9 @@ def _made(content: Any) -> Content | ValueError:
 @contextmanager
 def _damage() -> Iterator[None]:
     """Turns the library's errors into a ValueError in one sentence."""
-    import av
-
     try:
         yield
-    except av.error.FFmpegError as error:
-        raise ValueError(_line(error)) from error
-
-
-def _line(error: Exception) -> str:
-    return getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    except RefusedError:
+        raise
+    except Exception as error:
+        raise ValueError(reason(error)) from error

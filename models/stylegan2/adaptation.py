@@ -53,6 +53,8 @@ def adapt_generator(theirs: Generator, ours: Generator) -> Adapted:
     M, offset = conversion(a.channels, b.channels)
     for k in range(b.doublings + 1):
         rgb = f"synthesis.blocks.{k}.rgb"
+        if f"{rgb}.bias" not in new:
+            continue
         if k <= shared:
             new[f"{rgb}.conv.weight"] = torch.einsum("oi, ic... -> oc...", M, old[f"{rgb}.conv.weight"])
             new[f"{rgb}.bias"] = M @ old[f"{rgb}.bias"]
@@ -98,11 +100,12 @@ def adapt_discriminator(theirs: Discriminator, ours: Discriminator) -> Adapted:
             new[key] = old[key]
     if shift == 0:
         M, offset = conversion(b.channels, a.channels)
-        weight = old["from_rgb.weight"]
         gain = sqrt(b.channels / a.channels)
-        new["from_rgb.weight"] = torch.einsum("oi..., ij -> oj...", weight, M) * gain
-        reached = torch.einsum("oikl, i -> o", weight, offset) * theirs.from_rgb.weight_gain
-        new["from_rgb.bias"] = old["from_rgb.bias"] + reached
+        for name in [key.removesuffix(".weight") for key in old if key.endswith("from_rgb.weight")]:
+            weight = old[f"{name}.weight"]
+            new[f"{name}.weight"] = torch.einsum("oi..., ij -> oj...", weight, M) * gain
+            reached = torch.einsum("oikl, i -> o", weight, offset) * theirs.from_rgb.weight_gain
+            new[f"{name}.bias"] = old[f"{name}.bias"] + reached
     _adapt_classes(theirs, ours, new)
     return new, _changes(a, b)
 
@@ -137,6 +140,14 @@ def check(kind: str, theirs: ImageConfig, ours: ImageConfig) -> None:
     for name, value in theirs.model_dump().items():
         if name not in size + idle and value != getattr(ours, name):
             raise ValueError(_differs(f"{kind}.{name}", value, getattr(ours, name)))
+    grows = {"generator": ("skip",), "discriminator": ("residual", "plain")}[kind]
+    architecture = getattr(theirs, "architecture", grows[0])
+    if theirs.doublings != ours.doublings and architecture not in grows:
+        sizes = [spell(config.height, config.width) for config in (theirs, ours)]
+        raise ValueError(
+            f"a {kind} of the {architecture} architecture cannot change its size from {sizes[0]} to {sizes[1]}: "
+            f"take images of {sizes[0]}"
+        )
     for k in range(min(theirs.doublings, ours.doublings) + 1):
         if theirs.channels_at(k) != ours.channels_at(k):
             name = "channel_base" if theirs.channel_base != ours.channel_base else "channel_max"

@@ -100,6 +100,7 @@ def check(a: GeneratorConfig, b: GeneratorConfig, mixed_mapping: bool) -> None:
         "the size of their images": (spell(a.height, a.width), spell(b.height, b.width)),
         "generator.channels": (a.channels, b.channels),
         "generator.w_dim": (a.w_dim, b.w_dim),
+        "generator.architecture": (a.architecture, b.architecture),
     }
     for k in range(min(a.doublings, b.doublings) + 1):
         values[f"feature maps at {resolutions(a)[k]}"] = a.channels_at(k), b.channels_at(k)
@@ -145,7 +146,7 @@ def layer_of(key: str) -> int | None:
     if rest[0] == "const":
         return 0
     _, k, name, *_ = rest
-    return 2 * int(k) - 1 if name == "conv0" else 2 * int(k)
+    return 2 * int(k) - 1 if name in ("conv0", "skip") else 2 * int(k)
 
 
 def _between(a: dict[str, Tensor], b: dict[str, Tensor], key: str, t: float) -> Tensor:

@@ -56,6 +56,9 @@ class GeneratorConfig(ImageConfig):
 
     z_dim: int = Field(512, ge=1, description="dimensions of the latent z")
     w_dim: int = Field(512, ge=1, description="dimensions of the intermediate latent w")
+    architecture: Literal["skip", "residual", "plain"] = Field(
+        "skip", description="every block adds an RGB image; or only the last makes one, with or without residual blocks"
+    )
 
     @property
     def num_ws(self) -> int:
@@ -64,9 +67,11 @@ class GeneratorConfig(ImageConfig):
 
 
 class DiscriminatorConfig(ImageConfig):
-    """Residual (or plain) discriminator."""
+    """Sizes of the discriminator, and how its blocks are joined."""
 
-    architecture: Literal["residual", "plain"] = Field("residual", description="with or without residual branches")
+    architecture: Literal["residual", "plain", "skip"] = Field(
+        "residual", description="with or without residual branches; or every block adds what it reads from the image"
+    )
     mbstd_group: int = Field(4, ge=1, description="samples that share a minibatch standard deviation")
 
 

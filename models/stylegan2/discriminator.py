@@ -1,4 +1,7 @@
-"""The discriminator: image and class to one score, by residual blocks that halve the size.
+"""The discriminator: image and class to one score, by blocks that halve the size.
+
+Blocks are `residual`, or `plain`, without shortcuts; or every block adds to its features what it reads from the image
+at its own size, `skip` ("input skips", Karras et al. 2020, section 4.1).
 
 Letters: N batch, C channels, H W size.
 """
@@ -8,18 +11,24 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
+from custom_ops import downsample2d
 from models.stylegan2.config import DiscriminatorConfig, block_dtypes, limit_float16
-from models.stylegan2.layers import Conv2D, FullyConnected, memory_format, minibatch_std
+from models.stylegan2.layers import Conv2D, FullyConnected, blur, memory_format, minibatch_std
 from models.stylegan2.mapping import MappingNetwork
 from torch_utils.device import Precision
 from torch_utils.recompute import call
+
+
+def _from_rgb(config: DiscriminatorConfig, k: int) -> Conv2D:
+    """Image to features of the size after k doublings."""
+    return Conv2D(config.channels, config.channels_at(k), kernel=1, act="lrelu", clamp=config.clamp)
 
 
 class DiscriminatorBlock(nn.Module):
     """Two convolutions, the second halving the size; with `residual`, a 1x1 shortcut beside them.
 
     Both branches are scaled by sqrt(1/2), so that their sum has the variance of the input (Karras et al. 2020,
-    section 4.1).
+    section 4.1). With `skip`, the image of this size is read, too; the first block's image is read before it.
     """
 
     dtype: torch.dtype = torch.float32  # of the convolutions; set_precision changes it
@@ -27,13 +36,17 @@ class DiscriminatorBlock(nn.Module):
     def __init__(self, config: DiscriminatorConfig, k: int) -> None:
         super().__init__()
         inputs, outputs = config.channels_at(k), config.channels_at(k - 1)
+        reads = config.architecture == "skip" and k < config.doublings
+        self.from_rgb = _from_rgb(config, k) if reads else None
         self.conv0 = Conv2D(inputs, inputs, kernel=3, act="lrelu", clamp=config.clamp)
         self.conv1 = Conv2D(inputs, outputs, kernel=3, act="lrelu", down=2, clamp=config.clamp)
         residual = config.architecture == "residual"
         self.skip = Conv2D(inputs, outputs, kernel=1, bias=False, down=2) if residual else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, C', H / 2, W / 2]."""
+    def forward(self, x: Tensor, image: Tensor | None = None) -> Tensor:
+        """[N, C, H, W], and with `skip` the image of that size -> [N, C', H / 2, W / 2]."""
+        if self.from_rgb is not None and image is not None:
+            x = x + self.from_rgb(image.to(x.dtype))
         if self.skip is None:
             return self.conv1(self.conv0(x))
         y = self.skip(x, gain=sqrt(0.5))
@@ -48,13 +61,17 @@ class DiscriminatorTail(nn.Module):
         super().__init__()
         self.mbstd_group = config.mbstd_group
         C, (H, W) = config.channels_at(0), config.base
+        self.from_rgb = _from_rgb(config, 0) if config.architecture == "skip" else None
         self.conv = Conv2D(C + 1, C, kernel=3, act="lrelu", clamp=config.clamp)
         self.fc = FullyConnected(C * H * W, C, act="lrelu")
         self.out = FullyConnected(C, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, outputs] in float32."""
-        x = minibatch_std(x.float(), self.mbstd_group)  # [N, C + 1, H, W]
+    def forward(self, x: Tensor, image: Tensor | None = None) -> Tensor:
+        """[N, C, H, W], and with `skip` the image of that size -> [N, outputs] in float32."""
+        x = x.float()
+        if self.from_rgb is not None and image is not None:
+            x = x + self.from_rgb(image.float())
+        x = minibatch_std(x, self.mbstd_group)  # [N, C + 1, H, W]
         x = self.conv(x)  # [N, C, H, W]
         x = self.fc(x.flatten(1))  # [N, C]
         return self.out(x)
@@ -72,7 +89,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.config = config
         top, width = config.doublings, config.channels_at(0)
-        self.from_rgb = Conv2D(config.channels, config.channels_at(top), kernel=1, act="lrelu", clamp=config.clamp)
+        self.from_rgb = _from_rgb(config, top)
         self.blocks = nn.ModuleList(DiscriminatorBlock(config, k) for k in range(top, 0, -1))
         self.tail = DiscriminatorTail(config, width if config.classes else 1)
         self.mapping = (
@@ -83,7 +100,7 @@ class Discriminator(nn.Module):
 
     @property
     def layers(self) -> list[Conv2D]:
-        """The convolutions from the image to the base size: RGB layer, then conv0, conv1 and skip of each block."""
+        """The convolutions from the image to the base size: RGB layer, then those of each block in their order."""
         return [self.from_rgb, *(m for block in self.blocks for m in block.children() if isinstance(m, Conv2D))]
 
     def forward(self, images: Tensor, c: Tensor | None = None) -> Tensor:
@@ -91,19 +108,21 @@ class Discriminator(nn.Module):
         size = (self.config.channels, self.config.height, self.config.width)
         if images.ndim != 4 or tuple(images.shape[1:]) != size:
             raise ValueError(f"images must be [N, {size[0]}, {size[1]}, {size[2]}], but are {tuple(images.shape)}")
-        x = images
+        x, image = images, images if self.config.architecture == "skip" else None
         for i, block in enumerate(self.blocks):
             assert isinstance(block, DiscriminatorBlock)
             x = x.to(dtype=block.dtype, memory_format=memory_format(x.device, block.dtype))
-            x = call(block if i else self._first, x, recompute=self.recompute)
-        x = self.tail(x)
+            x = call(block if i else self._first, x, image, recompute=self.recompute)
+            if image is not None:
+                image = downsample2d(image, blur(image.device))
+        x = self.tail(x, image)
         if self.mapping is None:
             return x
         class_vector = self.mapping(None, c)
         return (x * class_vector).sum(dim=1, keepdim=True) / sqrt(class_vector.shape[1])
 
-    def _first(self, x: Tensor) -> Tensor:
-        return self.blocks[0](self.from_rgb(x))
+    def _first(self, x: Tensor, image: Tensor | None) -> Tensor:
+        return self.blocks[0](self.from_rgb(x), image)
 
     def set_precision(self, precision: Precision) -> "Discriminator":
         """Chooses the type each block computes in; parameters and the last layers stay float32. Returns the network.

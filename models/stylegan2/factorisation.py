@@ -33,7 +33,8 @@ def _affines(G: Generator) -> Iterator[tuple[int, FullyConnected]]:
         for convolution in block.layers:
             yield layer, convolution.affine
             layer += 1
-        yield layer, block.rgb.affine
+        if block.rgb is not None:
+            yield layer, block.rgb.affine
 
 
 def sefa(A: Tensor, count: int) -> Tensor:

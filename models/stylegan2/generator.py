@@ -1,10 +1,13 @@
 """The generator: w modulates a stack of convolutions that doubles the size block by block.
 
 Every block adds its RGB image to the enlarged image of the block before ("output skips", Karras et al. 2020, section
-4.1), so no progressive growing is needed. Letters: N batch, C channels, H W size, D width of w, L number of w.
+4.1), so no progressive growing is needed. The paper's two other architectures make one image, in the last block:
+`residual` adds a 1x1 shortcut to the features of every block, `plain` has neither.
+Letters: N batch, C channels, H W size, D width of w, L number of w.
 """
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import Literal
 
 import torch
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 from custom_ops import upsample2d
 from models.stylegan2.config import GeneratorConfig, block_dtypes, limit_float16
 from models.stylegan2.latents import truncate
-from models.stylegan2.layers import Conv2DMod, FullyConnected, Noise, blur, memory_format
+from models.stylegan2.layers import Conv2D, Conv2DMod, FullyConnected, Noise, blur, memory_format
 from models.stylegan2.mapping import MappingNetwork
 from torch_utils.device import Precision
 from torch_utils.recompute import call
@@ -53,7 +56,10 @@ class RGBBlock(nn.Module):
 
 
 class GeneratorBlock(nn.Module):
-    """One resolution: an enlarging layer (not in the first block), a second layer, and the block's RGB image."""
+    """One resolution: an enlarging layer (not in the first block), a second layer, and the block's RGB image.
+
+    A residual block scales its two branches by sqrt(1/2), so that their sum has the variance of the input.
+    """
 
     dtype: torch.dtype = torch.float32  # of the convolutions; set_precision changes it
 
@@ -62,18 +68,27 @@ class GeneratorBlock(nn.Module):
         outputs, size = config.channels_at(k), config.size_at(k)
         self.conv0 = GeneratorLayer(config, config.channels_at(k - 1), outputs, size, up=2) if k else None
         self.conv1 = GeneratorLayer(config, outputs, outputs, size)
-        self.rgb = RGBBlock(config, outputs)
+        self.rgb = RGBBlock(config, outputs) if config.architecture == "skip" or k == config.doublings else None
+        residual = config.architecture == "residual" and k
+        self.skip = Conv2D(config.channels_at(k - 1), outputs, kernel=1, bias=False) if residual else None
 
     @property
     def layers(self) -> list[GeneratorLayer]:
         return [self.conv1] if self.conv0 is None else [self.conv0, self.conv1]
 
-    def forward(self, x: Tensor, image: Tensor | None, ws: Tensor, *noises: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, image: Tensor | None, ws: Tensor, *noises: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """Features, the image so far, w [N, 3 or 2, D] and noise of this block -> features and image, enlarged."""
         x = x.to(dtype=self.dtype, memory_format=memory_format(x.device, self.dtype))
+        shortcut = upsample2d(self.skip(x), blur(x.device)) if self.skip is not None else None  # [N, C, H, W]
         *w_convs, w_rgb = ws.unbind(dim=1)
         for layer, w, noise in zip(self.layers, w_convs, noises, strict=True):
             x = layer(x, w, noise)  # [N, C, H, W]
+        if shortcut is not None:
+            x = (x + shortcut) * sqrt(0.5)
+        if self.rgb is None:
+            return x, image
         rgb = self.rgb(x, w_rgb)  # [N, channels, H, W]
         return x, rgb if image is None else rgb + upsample2d(image, blur(image.device))
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from imaging.grid import enlargement
+
 Files = dict[str, bytes | Image.Image]  # name -> content
 
 
@@ -57,3 +59,14 @@ def write_zip(path: Path, files: Mapping[str, bytes | Image.Image]) -> Path:
 
 def index(labels: Any) -> bytes:
     return json.dumps({"labels": labels}).encode()
+
+
+def places(sheet: Image.Image, tile: Image.Image, rows: int, columns: int) -> list[tuple[int, int]]:
+    """Where a sheet of so many rows and columns shows a picture, enlarged as such a sheet does: (x, y)."""
+    factor = enlargement((tile.height, tile.width), rows, columns)
+    large = tile.resize((tile.width * factor, tile.height * factor), Image.Resampling.NEAREST)
+    array, wanted = np.asarray(sheet.convert("RGB")), np.asarray(large.convert("RGB"))
+    height, width = wanted.shape[:2]
+    ys, xs = np.where((array[: len(array) - height + 1, : array.shape[1] - width + 1] == wanted[0, 0]).all(axis=2))
+    same = (np.array_equal(array[y : y + height, x : x + width], wanted) for y, x in zip(ys, xs, strict=True))
+    return [(int(x), int(y)) for x, y, equal in zip(xs, ys, same, strict=True) if equal]

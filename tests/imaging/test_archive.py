@@ -6,7 +6,8 @@ import zipfile
 import pytest
 
 from imaging import png
-from imaging.archive import ArchiveWriter, open_archive
+from imaging.archive import open_archive
+from imaging.archivewriter import ArchiveWriter
 from imaging.picture import SOURCE_SUFFIXES
 from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
 
@@ -81,7 +82,7 @@ def test_empty_folders_and_zips(write):
     path = write({"notes.txt": b"x"})
     assert failure(open_archive, path) == (
         f"{path} holds no images (png, jpg, jpeg, webp): give a ZIP or folder that does, "
-        f"or make a set of other kinds with dataset_tool.py"
+        f"or make a set of other kinds with dataset_tool.py; 1 other file was passed over (1 .txt)"
     )
 
 
@@ -136,8 +137,8 @@ def test_names_that_point_outside_do_no_harm(tmp_path):
     inside = tmp_path / "deep" / "er"
     inside.mkdir(parents=True)
     archive = open_archive(write_zip(inside / "a.zip", {"../up.png": picture(), "/root.png": picture(seed=1)}))
-    assert archive.names == ("../up.png", "/root.png")
-    assert archive.read("../up.png") == encoded(picture())
+    assert archive.names == ("up.png", "root.png")
+    assert archive.read("up.png") == encoded(picture())
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["er"]
 
 

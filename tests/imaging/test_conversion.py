@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imaging import partial, png
-from imaging.archive import ArchiveWriter
+from imaging.archivewriter import ArchiveWriter
 from imaging.conversion import Options, convert
 from imaging.dataset import DataConfig, open_dataset
 from imaging.partial import pending, place_of

@@ -147,9 +147,9 @@ def remedy(path):
 
 
 def test_bombs_are_refused_when_the_set_is_opened(tmp_path):
-    path = write_zip(tmp_path / "a.zip", FILES | {"bomb.png": png_header(10000, 10000)})
+    path = write_zip(tmp_path / "a.zip", FILES | {"bomb.png": png_header(30000, 30000)})
     assert failure(path) == (
-        f"bomb.png in {path} has 10000x10000 = 100 megapixels, more than the 50 megapixels that are accepted: "
+        f"bomb.png in {path} has 30000x30000 = 900 megapixels, more than the 500 megapixels that are accepted: "
         f"make it smaller; {remedy(path)}"
     )
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from imaging.grid import save_image, sheet, tile
-from tests.imaging.pictures import picture
+from imaging.grid import captioned, enlargement, save_image, sheet, tile
+from tests.imaging.pictures import picture, places
 
 
 def test_tiles_stand_row_by_row():
@@ -54,27 +54,55 @@ def test_unknown_endings_are_refused(tmp_path):
         save_image(picture(), tmp_path / "a.gif")
 
 
-@pytest.mark.parametrize("size", [8, 64])
+@pytest.mark.parametrize("size", [8, 64, 300])
 def test_sheets_show_every_tile_and_room_for_the_labels(size):
     rows = [[picture(size, size, seed=10 * j + i) for i in range(3)] for j in range(2)]
     image = sheet(rows, ["psi 0.5", "psi 1.0"], ["seed 1000", "seed 1001", "seed 1002"])
+    found = [places(image, each, 2, 3) for row in rows for each in row]
+    assert all(len(place) == 1 for place in found)
+    xs, ys = {place[0][0] for place in found}, {place[0][1] for place in found}
+    assert len(xs) == 3 and len(ys) == 2
     array = np.asarray(image)
-    tiles = [np.asarray(each) for row in rows for each in row]
-    places = [place for tile_ in tiles for place in _find(array, tile_)]
-    assert len(places) == 6
-    assert len({x for x, _ in places}) == 3 and len({y for _, y in places}) == 2
-    left, top = min(x for x, _ in places), min(y for _, y in places)
-    assert (array[top:, :left] < 128).any() and (array[:top, left:] < 128).any(), "labels are written"
-
-
-def _find(array, tile_):
-    height, width = tile_.shape[:2]
-    ys, xs = np.where((array == tile_[0, 0]).all(axis=2))
-    return [(x, y) for y, x in zip(ys, xs, strict=True) if np.array_equal(array[y : y + height, x : x + width], tile_)]
+    assert (array[min(ys) :, : min(xs)] < 128).any() and (array[: min(ys), min(xs) :] < 128).any(), "labels are written"
 
 
 def test_labels_are_optional_and_counted():
-    rows = [[picture()] * 2]
-    assert sheet(rows, [], []).size == (34, 16)
+    rows = [[picture(600, 500)] * 2]
+    assert sheet(rows, [], []).size == (600 + 9 + 600, 500)
     with pytest.raises(ValueError, match="a sheet of 1 rows and 2 columns got 0 row labels and 1 column labels"):
         sheet(rows, [], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "columns", "factor"),
+    [
+        ((32, 32), 1, 1, 8),  # as large as a tile gets
+        ((64, 64), 1, 2, 4),
+        ((32, 32), 10, 10, 3),
+        ((64, 64), 6, 5, 2),
+        ((48, 96), 2, 3, 2),
+        ((64, 64), 10, 10, 1),  # fills the sheet as it is
+        ((1024, 1024), 1, 1, 1),
+        ((16, 16), 1, 2000, 1),
+    ],
+)
+def test_small_pictures_are_enlarged_by_whole_factors(size, rows, columns, factor):
+    assert enlargement(size, rows, columns) == factor
+
+
+def test_enlarged_tiles_keep_their_pixels():
+    pixels = torch.randint(0, 256, (3, 4, 16, 8), dtype=torch.uint8)
+    plain, large = tile(pixels, 2), tile(pixels, 2, enlarged=True)
+    assert plain.size == (16, 32) and large.size == (16 * 16, 32 * 16) and large.mode == plain.mode == "RGBA"
+    assert large.resize(plain.size, Image.Resampling.NEAREST).tobytes() == plain.tobytes()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_rows_get_their_names_and_the_picture_stays_as_it_is(mode):
+    image = picture(64, 32, mode)
+    named = captioned(image, ["cat", "a dog"])
+    left = named.width - image.width
+    assert named.mode == mode and named.height == 32 and left > 20
+    assert named.crop((left, 0, named.width, 32)).tobytes() == image.tobytes()
+    margin = np.asarray(named.crop((0, 0, left, 32)).convert("L"))
+    assert margin[:16].min() < 128 and margin[16:].min() < 128 and margin[0].min() == 255

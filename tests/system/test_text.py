@@ -1,6 +1,6 @@
 import pytest
 
-from system.text import printable
+from system.text import harmless, printable
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,10 @@ def test_other_values_are_not_spelled():
         nested = [nested, nested]  # its text would have 2 ** 60 brackets
     assert printable(nested) == "a value of type list"
     assert printable(10**5000) == "a value of type int"
+
+
+def test_lines_and_letters_stay_and_what_could_do_harm_is_spelled_out():
+    assert harmless("cats & 猫,\n\tnaïve \u200d") == "cats & 猫,\n\tnaïve \u200d"
+    assert harmless("\x1b]0;x\x07\r\x9b31m\x7f\x00") == r"\x1b]0;x\x07\r\x9b31m\x7f\x00"
+    assert harmless("\u202eevil\u2066\u2028\ufeff") == r"\u202eevil\u2066\u2028\ufeff"
+    assert harmless("\udce9t\\x") == r"\udce9t\x"

@@ -1,9 +1,12 @@
 import os
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
-from torch_utils.paths import check_folder
+from torch_utils.cli import Command, option
+from torch_utils.paths import check_folder, expand_home
 
 
 def test_folders_that_are_there_or_can_be_made(tmp_path, monkeypatch):
@@ -29,3 +32,57 @@ def test_folders_that_are_read_only(tmp_path, monkeypatch):
     assert str(error.value) == (
         f"--outdir new needs a folder to write to, and {tmp_path} is read-only: choose another path"
     )
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("argument", "meant"),
+    [
+        ("~/x", "HOME/x"),
+        ("~", "HOME"),
+        ("--outdir=~/x", "--outdir=HOME/x"),
+        ("--outdir=~", "--outdir=HOME"),
+        ("inception=~/a.pt", "inception=HOME/a.pt"),
+        ("--detector=inception=~/a.pt", "--detector=inception=HOME/a.pt"),
+        ("~/a.png,b.png,~/c.png", "HOME/a.png,b.png,HOME/c.png"),
+        ("data.path=~/x-{0..9}.tar", "data.path=HOME/x-{0..9}.tar"),
+        ("./~", "./~"),
+        ("a~/b", "a~/b"),
+        ("~nobody-of-this-name/x", "~nobody-of-this-name/x"),
+        ("~~", "~~"),
+        ("https://host/?a=~/b", "https://host/?a=~/b"),
+        ("https://host/a,~/b", "https://host/a,HOME/b"),
+    ],
+)
+def test_the_home_folder_may_be_meant_wherever_a_path_begins(home, argument, meant):
+    assert expand_home(argument) == meant.replace("HOME", str(home))
+
+
+def test_without_a_home_folder_the_text_stays(monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda number: (_ for _ in ()).throw(KeyError(number)))
+    assert expand_home("--outdir=~/x") == "--outdir=~/x"
+
+
+@pytest.mark.parametrize("arguments", [["--outdir=~/x"], ["--outdir", "~/x"], ["--set", "data.path=~/x", "~/y"]])
+def test_every_script_takes_it(home, arguments):
+    found = {}
+
+    @click.command(cls=Command)
+    @option("--outdir", type=click.Path(path_type=Path), group="Output")
+    @option("--set", "sets", multiple=True, group="Output")
+    @click.argument("place", required=False)
+    def main(**params):
+        found.update(params)
+
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert found["outdir"] in (None, home / "x")
+    assert found["sets"] in ((), (f"data.path={home}/x",))
+    assert found["place"] in (None, f"{home}/y")
+    assert any(found.values())

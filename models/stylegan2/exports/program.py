@@ -51,6 +51,8 @@ def _tidy(program: ExportedProgram) -> None:
     aten, nodes = torch.ops.aten, program.graph
     for node in list(nodes.nodes):
         rest = node.args[1:]
+        if any(user.op == "output" for user in node.users):
+            continue  # the program knows its output by the node's name
         if node.target is aten._assert_tensor_metadata.default:
             nodes.erase_node(node)
         elif (node.target is aten.to.dtype and rest == (node.args[0].meta["val"].dtype,)) or (

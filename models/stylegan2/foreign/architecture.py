@@ -42,7 +42,6 @@ class Built(NamedTuple):
 def build_generator(tensors: Mapping[str, Tensor], settings: Settings) -> Built:
     """The generator whose tensors, by official names, these are. Raises ValueError where there is none."""
     sizes = _sizes(tensors, "synthesis.b")
-    _refuse_other_generators(tensors, sizes)
     widths = [_shape(tensors, f"synthesis.b{size}.conv1.weight", 4)[0] for size in sizes]
     (w_dim,) = _shape(tensors, "mapping.w_avg", 1)
     embedding, classes = _embedding(tensors)
@@ -53,6 +52,7 @@ def build_generator(tensors: Mapping[str, Tensor], settings: Settings) -> Built:
         mapping_layers=_layers(tensors),
         z_dim=_shape(tensors, "mapping.fc0.weight", 2)[1] - embedding,
         w_dim=w_dim,
+        architecture=_architecture(tensors, "synthesis.", "torgb", sizes),
     )
     with torch.device("meta"):
         network = Generator(found)
@@ -63,8 +63,6 @@ def build_discriminator(tensors: Mapping[str, Tensor], settings: Settings) -> Bu
     """The discriminator whose tensors, by official names, these are. Raises ValueError where there is none."""
     sizes = _sizes(tensors, "b")
     top = sizes[-1]
-    if any(f"b{size}.fromrgb.weight" in tensors for size in sizes[:-1]):
-        raise ValueError("its discriminator is of the architecture 'skip', and only 'resnet' and 'orig' are known here")
     width, features, *_ = _shape(tensors, "b4.conv.weight", 4)
     if features - width != 1:
         raise ValueError(
@@ -72,14 +70,13 @@ def build_discriminator(tensors: Mapping[str, Tensor], settings: Settings) -> Bu
             "and only one is known here"
         )
     widths = [width, *(_shape(tensors, f"b{size}.conv0.weight", 4)[0] for size in sizes[1:])]
-    residual = f"b{top}.skip.weight" in tensors
     found = _config(
         DiscriminatorConfig,
         **_shared(tensors, sizes, widths, _embedding(tensors)[1], settings),
         channels=_shape(tensors, f"b{top}.fromrgb.weight", 4)[1],
         mapping_layers=_layers(tensors) or DiscriminatorConfig().mapping_layers,
         mbstd_group=settings.mbstd_group,
-        architecture="residual" if residual else "plain",
+        architecture=_architecture(tensors, "", "fromrgb", sizes),
     )
     with torch.device("meta"):
         network = Discriminator(found)
@@ -201,14 +198,11 @@ def width_rule(sizes: list[int], widths: list[int], settings: Settings) -> tuple
     )
 
 
-def _refuse_other_generators(tensors: Mapping[str, Tensor], sizes: list[int]) -> None:
-    architecture = ""
-    if any(f"synthesis.b{size}.skip.weight" in tensors for size in sizes):
-        architecture = "resnet"
-    elif "synthesis.b4.torgb.weight" not in tensors and f"synthesis.b{sizes[-1]}.torgb.weight" in tensors:
-        architecture = "orig"
-    if architecture:
-        raise ValueError(f"its generator is of the architecture '{architecture}', and only 'skip' is known here")
+def _architecture(tensors: Mapping[str, Tensor], prefix: str, rgb: str, sizes: list[int]) -> str:
+    """Ours: told by 1x1 shortcuts, or by RGB layers that other sizes have than the largest one."""
+    if any(f"{prefix}b{size}.skip.weight" in tensors for size in sizes):
+        return "residual"
+    return "skip" if any(f"{prefix}b{size}.{rgb}.weight" in tensors for size in sizes[:-1]) else "plain"
 
 
 def _sizes(tensors: Mapping[str, Tensor], prefix: str) -> list[int]:

@@ -18,6 +18,7 @@ from models.stylegan2.foreign.architecture import (
     group_of,
     settle,
 )
+from models.stylegan2.foreign.nvlabs import ARCHITECTURES
 from models.stylegan2.foreign.pickles import shown
 from models.stylegan2.foreign.records import Persistent
 
@@ -29,6 +30,7 @@ _CLASSES = {
     *("Discriminator", "DiscriminatorBlock", "DiscriminatorEpilogue", "MinibatchStdLayer"),
     *("Conv2dLayer", "FullyConnectedLayer"),
 }
+_BLOCKS = ("SynthesisBlock", "DiscriminatorBlock", "DiscriminatorEpilogue")
 _CLAMPED = ("SynthesisLayer", "ToRGBLayer", "Conv2dLayer")
 _OPTIONS = {
     *("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", "num_layers", "w_avg_beta", "num_ws"),
@@ -38,7 +40,6 @@ _OPTIONS = {
 }
 _NESTED = ("mapping_kwargs", "synthesis_kwargs", "block_kwargs", "epilogue_kwargs")
 _KNOWN: dict[str, dict[str, Any]] = {  # what modules may say of themselves
-    "SynthesisBlock": {"architecture": "skip"},
     "SynthesisLayer": {"use_noise": True, "padding": 1},
     "MinibatchStdLayer": {"num_channels": 1},
 }
@@ -89,10 +90,6 @@ def discriminator(modules: Modules) -> Built:
     """Our discriminator for theirs. Raises ValueError for what is none, or computes something else."""
     group = group_of(modules.fields.get("b4.mbstd", {}).get("group_size", 4))
     built = build_discriminator(modules.tensors, _settings(modules)._replace(mbstd_group=group))
-    architecture = "resnet" if built.config.architecture == "residual" else "orig"
-    for name, kind in modules.classes.items():
-        if kind.startswith("Discriminator") and name:
-            expect(name, modules.fields[name], architecture=architecture)
     _check("discriminator", modules, built, {})
     return built
 
@@ -104,7 +101,10 @@ def _check(what: str, modules: Modules, built: Built, sizes: dict[str, int]) -> 
     for said in (modules.options, modules.fields[""]):
         settle(what, said, **sizes)
     for name, kind in modules.classes.items():
-        expect(name, modules.fields[name], **_KNOWN.get(kind, {}))
+        known = _KNOWN.get(kind, {})
+        if kind in _BLOCKS:
+            known = {"architecture": ARCHITECTURES[config.architecture]}
+        expect(name, modules.fields[name], **known)
     check_layers(built, modules.fields)
     check_filters(modules.tensors)
 

@@ -16,6 +16,7 @@ _LAYER = {
     "noise_strength": "noise.strength",
     "noise_const": "noise.fixed",
 }
+ARCHITECTURES = {"skip": "skip", "residual": "resnet", "plain": "orig"}  # ours -> the official name
 _RGB = {name: ours for name, ours in _LAYER.items() if not name.startswith("noise")}
 
 
@@ -28,7 +29,10 @@ def generator_names(config: GeneratorConfig) -> dict[str, str]:
         theirs, ours = f"synthesis.b{4 << k}", f"synthesis.blocks.{k}"
         for conv in ("conv0", "conv1") if k else ("conv1",):
             names |= {f"{theirs}.{conv}.{a}": f"{ours}.{conv}.{b}" for a, b in _LAYER.items()}
-        names |= {f"{theirs}.torgb.{a}": f"{ours}.rgb.{b}" for a, b in _RGB.items()}
+        if config.architecture == "skip" or k == config.doublings:
+            names |= {f"{theirs}.torgb.{a}": f"{ours}.rgb.{b}" for a, b in _RGB.items()}
+        if config.architecture == "residual" and k:
+            names[f"{theirs}.skip.weight"] = f"{ours}.skip.weight"
     return names
 
 
@@ -42,6 +46,10 @@ def discriminator_names(config: DiscriminatorConfig) -> dict[str, str]:
             names |= {f"b{top >> i}.{conv}.{part}": f"blocks.{i}.{conv}.{part}" for part in ("weight", "bias")}
         if config.architecture == "residual":
             names[f"b{top >> i}.skip.weight"] = f"blocks.{i}.skip.weight"
+        if config.architecture == "skip" and i:
+            names |= {f"b{top >> i}.fromrgb.{part}": f"blocks.{i}.from_rgb.{part}" for part in ("weight", "bias")}
+    if config.architecture == "skip":
+        names |= {f"b4.fromrgb.{part}": f"tail.from_rgb.{part}" for part in ("weight", "bias")}
     for layer in ("conv", "fc", "out"):
         names |= {f"b4.{layer}.{part}": f"tail.{layer}.{part}" for part in ("weight", "bias")}
     return names

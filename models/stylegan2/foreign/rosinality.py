@@ -4,9 +4,10 @@ Files of its training hold `g`, `d`, `g_ema`, both optimisers, the options and t
 converted from official ones `g_ema`, `latent_avg` and sometimes `g` and `d`. Weights carry the same gains as ours, so
 a tensor goes over as it is, with axes of length 1 in front or behind.
 
-What its graph has not: classes, images that are grey, transparent or not square, a plain discriminator, groups of
-other than 4 samples in the minibatch statistics, and a limit of a convolution's output. The last matters to float16
-alone and is left behind; networks that need one of the others are refused.
+What its graph has not: classes, images that are grey, transparent or not square, other architectures than output
+skips in the generator and residual blocks in the discriminator, groups of other than 4 samples in the minibatch
+statistics, and a limit of a convolution's output. The last matters to float16 alone and is left behind; networks that
+need one of the others are refused.
 """
 
 import re
@@ -146,9 +147,10 @@ def _check(name: str, network: nn.Module) -> None:
         ),
     }
     if isinstance(config, GeneratorConfig):
+        reasons[f"it is of the {config.architecture} architecture"] = config.architecture != "skip"
         reasons["its z and w are not of one width"] = config.z_dim != config.w_dim
     if isinstance(config, DiscriminatorConfig):
-        reasons["it is of the plain architecture"] = config.architecture != "residual"
+        reasons[f"it is of the {config.architecture} architecture"] = config.architecture != "residual"
         reasons[f"its minibatch statistics are over {config.mbstd_group} samples, not {GROUP}"] = (
             config.mbstd_group != GROUP
         )

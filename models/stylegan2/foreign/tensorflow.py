@@ -24,6 +24,7 @@ from models.stylegan2.foreign.architecture import (
     settle,
 )
 from models.stylegan2.foreign.converted import read_networks
+from models.stylegan2.foreign.nvlabs import ARCHITECTURES
 from models.stylegan2.foreign.pickles import shown
 from models.stylegan2.foreign.records import Array, TensorFlowNetwork, sha256_of
 
@@ -89,17 +90,13 @@ def _network(name: str, state: dict[Any, Any]) -> Built:
         channel_base=base and base * 2,
         channel_max=most,
     )
-    if name == "D":
-        built = build_discriminator(tensors, settings)
-        architecture = "resnet" if built.config.architecture == "residual" else "orig"
-    else:
-        built, architecture = build_generator(tensors, settings), "skip"
-    _check(name, kwargs, built, architecture)
+    built = (build_discriminator if name == "D" else build_generator)(tensors, settings)
+    _check(name, kwargs, built)
     return built
 
 
-def _check(name: str, kwargs: dict[Any, Any], built: Built, architecture: str) -> None:
-    expect(name, kwargs, **_KNOWN, architecture=architecture)
+def _check(name: str, kwargs: dict[Any, Any], built: Built) -> None:
+    expect(name, kwargs, **_KNOWN, architecture=ARCHITECTURES[built.config.architecture])
     kernel = kwargs.get("resample_kernel")
     if kernel is not None and kernel != [1, 3, 3, 1]:
         raise ValueError(f"its {name} has the resample_kernel {shown(kernel)}, and only [1, 3, 3, 1] is known here")

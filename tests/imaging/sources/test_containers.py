@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imaging.picture import Header
 from imaging.sources.recognition import FORMATS, open_source
 from tests.imaging.pictures import encoded
 from tests.imaging.sources.files import example, record
@@ -29,7 +30,9 @@ def test_lsun(tmp_path):
     assert equal(pixels(open_source(tmp_path / "cat_lmdb" / "data.mdb")), [RGB[1], RGB[0], RGB[2]])
     assert sorted(file.name for file in (tmp_path / "cat_lmdb").iterdir()) == before, "nothing is written"
     (tmp_path / "cat_lmdb" / "data.mdb").write_bytes(b"x" * 10000)
-    assert failure(tmp_path / "cat_lmdb").startswith(f"{tmp_path / 'cat_lmdb'} is not a complete LMDB database (")
+    assert failure(tmp_path / "cat_lmdb").startswith(
+        f"{tmp_path / 'cat_lmdb' / 'data.mdb'} is not a complete LMDB database (MDB_INVALID"
+    )
 
 
 def records(path, images, **more):
@@ -44,10 +47,10 @@ def test_tfrecords(tmp_path, packed):
     np.save(tmp_path / "ffhq-rxx.labels", np.eye(3, dtype=np.float32)[[2, 0, 1, 1, 0, 2]])
     (tmp_path / "ffhq-rxx.labels.npy").rename(tmp_path / "ffhq-rxx.labels")
     source = open_source(tmp_path)
-    assert source.header == (16, 12, "RGB") and equal(pixels(source), RGB)
+    assert source.header == Header(16, 12, "RGB") and equal(pixels(source), RGB)
     assert source.notes == ["ffhq-r04.tfrecords is read, the largest resolution of 2"]
     assert source.labels().values.tolist() == [2, 0, 1, 1, 0, 2]
-    assert open_source(tmp_path / "ffhq-r03.tfrecords").header == (8, 6, "RGB")
+    assert open_source(tmp_path / "ffhq-r03.tfrecords").header == Header(8, 6, "RGB")
 
 
 def test_damaged_tfrecords(tmp_path):
@@ -131,7 +134,7 @@ def test_damaged_parquet(tmp_path):
     assert failure(path).startswith(f"{path} is not a complete parquet file (")
     path.write_bytes(whole[:4] + b"\xff" * 5000 + whole[5004:])  # past the header, which lies at the end
     source = open_source(path)
-    with pytest.raises(ValueError, match=r" is damaged at row 0 \(.*\): get it again$"):
+    with pytest.raises(ValueError, match=r"^/.*a.parquet is not a complete parquet file \(.*\): get it again$"):
         list(source.stream(range(6)))
 
 
@@ -154,7 +157,7 @@ def video(path, count=10, size=(32, 24)):
 def test_video(tmp_path, every):
     pytest.importorskip("av")
     source = open_source(video(tmp_path / "a.mkv"), every)
-    assert source.header == (32, 24, "RGB") and source.names[1] == f"a.mkv/frame{every:08d}"
+    assert source.header == Header(32, 24, "RGB") and source.names[1] == f"a.mkv/frame{every:08d}"
     found = pixels(source)
     assert [int(frame.mean()) for frame in found] == [10 * i for i in range(0, 10, every)]
     assert all(frame.shape == (24, 32, 3) for frame in found)
@@ -175,7 +178,7 @@ def test_damaged_videos(tmp_path):
     pytest.importorskip("av")
     path = tmp_path / "a.mp4"
     path.write_bytes(b"\0\0\0\x18ftypmp42" + b"x" * 500)
-    assert failure(path).startswith(f"{path} is no video that can be read (")
+    assert failure(path).startswith(f"{path} is not a video that can be read (")
     whole = video(tmp_path / "b.mkv").read_bytes()
     (tmp_path / "b.mkv").write_bytes(whole[: len(whole) * 2 // 3])
     source = open_source(tmp_path / "b.mkv")
@@ -199,11 +202,15 @@ def test_packages_that_are_missing(tmp_path, monkeypatch, package, name, what):
 def test_what_is_in_no_known_format(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_bytes(b"hello")
-    assert failure(path) == f"{path} is in no format that is known: give {FORMATS}"
+    assert failure(path) == (
+        f"{path} is a table or text: give the folder of the images to dataset_tool.py, and labels in a CSV or JSON "
+        f"file to its --labels"
+    )
+    path = tmp_path / "notes.xyz"
     path.write_bytes(gzip.compress(b"hello"))
     assert failure(path) == f"{path} is in no format that is known: give {FORMATS}"
     (tmp_path / "a.png").write_bytes(encoded(RGB[0]))
     assert failure(tmp_path / "a.png") == (
-        f"{tmp_path / 'a.png'} is a single file, and a set takes many: give the folder that it lies in"
+        f"{tmp_path / 'a.png'} is a single image: give the folder that it lies in, since a set takes many"
     )
     assert failure(tmp_path, every=2) == (f"--every picks frames of a video, and {tmp_path} is a folder: leave it out")

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 
+from imaging.picture import Header
 from imaging.sources.recognition import open_source
 from imaging.sources.source import SequentialSource
 from tests.imaging.pictures import encoded, index, write_folder, write_zip
@@ -33,7 +34,7 @@ def test_tar_files(tmp_path, name, mode):
     assert equal(pixels(source), RGB) and source.names[0] == "set/9.png", "the order of the file"
     assert source.labels().values.tolist() == [0, 1, 2, 0, 1, 2]
     assert equal(pixels(source, indices=[1, 4]), [RGB[1], RGB[4]])
-    assert [source.header_of(i) for i in range(6)] == [(16, 12, "RGB")] * 6
+    assert [source.header_of(i) for i in range(6)] == [Header(16, 12, "RGB")] * 6
     assert isinstance(source, SequentialSource) == bool(mode)
 
 
@@ -78,7 +79,7 @@ def test_cifar_10(tmp_path, form):
     else:
         path = tarred(tmp_path / f"cifar-10-python.{form}", files, "gz" if form == "tar.gz" else "")
     source = open_source(path)
-    assert source.kind == "CIFAR-10" and source.header == (32, 32, "RGB")
+    assert source.kind == "CIFAR-10" and source.header == Header(32, 32, "RGB")
     assert equal(pixels(source), list(data.transpose(0, 2, 3, 1)))
     assert equal(pixels(source, indices=[3, 9]), list(data.transpose(0, 2, 3, 1)[[3, 9]]))
     labels = source.labels()
@@ -117,16 +118,19 @@ def test_pickles_that_ask_for_more_than_arrays_are_refused(tmp_path, content, as
     files["cifar-10-batches-py/data_batch_2"] = pickle.dumps({b"data": content}, 4)
     path = tarred(tmp_path / "c.tar.gz", files, "gz")
     assert failure(path) == (
-        f"data_batch_2 in {path} cannot be read: it asks for {asked}, which no picture needs: it is not from the "
-        f"official site"
+        f"data_batch_2 in {path} is not a file of CIFAR (it asks for {asked}, which no picture needs): get it again "
+        f"from the official site"
     )
 
 
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        (b"", "data_batch_1 in {} cannot be read: Ran out of input"),
-        (pickle.dumps([1]), "data_batch_1 in {} must hold a dictionary, as CIFAR does, but holds a list"),
+        (b"", "data_batch_1 in {} is not a file of CIFAR (pickle exhausted before seeing STOP): get it again"),
+        (
+            pickle.dumps([1]),
+            "data_batch_1 in {} is not a file of CIFAR (it holds a list, and a dictionary was expected): get it again",
+        ),
         (
             pickle.dumps({b"data": np.zeros((2, 5), np.uint8), b"labels": [0, 1]}),
             "the data of data_batch_1 in {} must be bytes [N, 3072]: get it again from the official site",
@@ -161,7 +165,7 @@ def test_mnist(tmp_path, packed, single):
     (tmp_path / f"train-labels-idx1-ubyte{ending}").write_bytes(idx(np.array([3, 1, 4, 1, 5], np.uint8), packed))
     (tmp_path / f"t10k-images-idx3-ubyte{ending}").write_bytes(idx(GREY[:1], packed))
     source = open_source(tmp_path / f"train-images-idx3-ubyte{ending}" if single else tmp_path)
-    assert source.header == (28, 28, "L") and equal(pixels(source, "L"), list(GREY))
+    assert source.header == Header(28, 28, "L") and equal(pixels(source, "L"), list(GREY))
     assert source.labels().values.tolist() == [3, 1, 4, 1, 5] and source.labels().class_names == tuple("0123456789")
     test = open_source(tmp_path / f"t10k-images-idx3-ubyte{ending}")
     assert len(test.names) == 1 and test.labels().note == (
@@ -183,7 +187,7 @@ def test_damaged_mnist(tmp_path):
     path.write_bytes(idx(GREY, False)[:-7])
     assert failure(path) == f"{path} is not complete (3913 of 3920 bytes): get it again"
     path.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**31, 28, 28))
-    assert failure(path) == f"{path} claims to hold 1683627180032 bytes, too many to be read at once: give another"
+    assert failure(path) == f"{path} claims to hold 1683627180032 bytes, and at most 1073741824 are read: give another"
     path.write_bytes(idx(GREY)[:-20])
     assert failure(path).startswith(f"{path} is not complete (Compressed file ended before")
     path.write_bytes(idx(GREY))

@@ -115,8 +115,9 @@ def generator(tensors: dict[str, Tensor], flat: bool = False, **settings: Any) -
     )
     num_ws = 2 * len(sizes)
     G = Module("Generator", facts | {"num_ws": num_ws, "_init_args": (), "_init_kwargs": EasyDict(kwargs)})
+    architecture = _architecture(tensors, "torgb", f"synthesis.b{top}.")
     for name, tensor in tensors.items():
-        _place(G, name, tensor, lambda path: _generator_module(path, flat, **settings))
+        _place(G, name, tensor, lambda path: _generator_module(path, flat, architecture, **settings))
     G["synthesis"].state["num_ws"] = num_ws
     for path in [f"synthesis.b{size}{layer}" for size in sizes for layer in ("", ".conv0", ".conv1")]:
         if path != "synthesis.b4.conv0":
@@ -141,8 +142,7 @@ def discriminator(
     }
     kwargs["epilogue_kwargs"] = EasyDict(mbstd_group_size=group)
     D = Module("Discriminator", facts | {"_init_args": (), "_init_kwargs": EasyDict(kwargs)})
-    residual = any(name.endswith("skip.weight") for name in tensors)
-    architecture = "resnet" if residual else "orig"
+    architecture = _architecture(tensors, "fromrgb", f"b{top}.")
     for name, tensor in tensors.items():
         _place(D, name, tensor, lambda path: _discriminator_module(path, architecture, conv_clamp), frozen(name))
     mbstd = Module("MinibatchStdLayer", {"group_size": group, "num_channels": 1})
@@ -157,6 +157,12 @@ def training_file(G: Module | None, D: Module | None, G_ema: Module | None) -> d
     """What official training pickles."""
     about = EasyDict(class_name="training.dataset.ImageFolderDataset", path="/data/faces.zip", max_size=np.int64(7))
     return {"training_set_kwargs": about, "G": G, "D": D, "G_ema": G_ema, "augment_pipe": None}
+
+
+def _architecture(tensors: dict[str, Tensor], rgb: str, top: str) -> str:
+    if any(name.endswith("skip.weight") for name in tensors):
+        return "resnet"
+    return "skip" if any(f".{rgb}." in f".{name}" and not name.startswith(top) for name in tensors) else "orig"
 
 
 def _place(root: Module, name: str, tensor: Tensor, module: Callable[[str], Module], frozen: bool = False) -> None:
@@ -179,19 +185,25 @@ def _place(root: Module, name: str, tensor: Tensor, module: Callable[[str], Modu
             here.state["bias_gain"] = rate
 
 
-def _generator_module(path: str, flat: bool, conv_clamp: float | None = None) -> Module:
+def _generator_module(path: str, flat: bool, architecture: str, conv_clamp: float | None = None) -> Module:
     last = path.rpartition(".")[2]
     if path in ("mapping", "synthesis"):
         return Module("MappingNetwork" if path == "mapping" else "SynthesisNetwork", {})
     if re.fullmatch(r"b\d+", last):
-        block = {"architecture": "skip", "use_fp16": False} | ({"fused_modconv_default": True} if flat else {})
+        block = {"architecture": architecture, "use_fp16": False} | ({"fused_modconv_default": True} if flat else {})
         return Module("SynthesisBlock", block)
     if last in ("conv0", "conv1"):
         layer = {"use_noise": True, "padding": 1, "activation": "lrelu", "conv_clamp": conv_clamp}
         return Module("SynthesisLayer", layer | {"act_gain": np.sqrt(2)})
     if last == "torgb":
         return Module("ToRGBLayer", {"conv_clamp": conv_clamp})
+    if last == "skip":
+        return _shortcut()
     return _dense(last)
+
+
+def _shortcut() -> Module:
+    return Module("Conv2dLayer", {"activation": "linear", "conv_clamp": None, "bias": None})
 
 
 def _discriminator_module(path: str, architecture: str, conv_clamp: float | None) -> Module:
@@ -202,7 +214,7 @@ def _discriminator_module(path: str, architecture: str, conv_clamp: float | None
         kind = "DiscriminatorEpilogue" if path == "b4" else "DiscriminatorBlock"
         return Module(kind, {"architecture": architecture})
     if last == "skip":
-        return Module("Conv2dLayer", {"activation": "linear", "conv_clamp": None, "bias": None})
+        return _shortcut()
     if last.startswith(("conv", "fromrgb")):
         return Module("Conv2dLayer", {"activation": "lrelu", "conv_clamp": conv_clamp})
     return _dense(last)

@@ -8,13 +8,16 @@ import torch
 
 from models.families import read_network, save_network
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
+from models.stylegan2.foreign.nvlabs import ARCHITECTURES
 from models.stylegan2.foreign.opening import is_foreign, open_foreign
 from tests.models.foreign import pickled
 from tests.models.foreign.networks import discriminator_tensors, generator_tensors, official
 from tests.models.foreign.pickled import Module
+from tests.reference.architectures import generated, judged
 from tests.reference.comparison import FORWARD, compare_forward
 from tests.reference.official import load_case, official_tensors
 
+WIDE = {"height": 16, "width": 16, "channel_base": 128}
 SHARED = {"b16.fromrgb.weight", "b16.conv0.bias", "b8.skip.weight", "b16.conv1.weight"}  # some that freeze-D freezes
 
 
@@ -82,6 +85,23 @@ def test_one_network_alone_is_taken_for_the_averaged_generator(tmp_path):
     for value in (official()["G_ema"], {"G_ema": official()["G_ema"], "G": None}):
         path = pickled.write(tmp_path / "a.pkl", value)
         assert read_network(path).parts == ["G_ema"]
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("G, D", [("skip", "skip"), ("residual", "residual"), ("plain", "plain")])
+def test_architectures(tmp_path, G, D, flat):
+    """The pictures and scores are those of the equations written out, from the tensors of the file."""
+    g, d = generator_tensors(architecture=G, **WIDE), discriminator_tensors(architecture=D, **WIDE)
+    d["b4.fc.weight"] *= 10  # so that the scores of noise differ
+    value = {"G_ema": pickled.generator(g, flat), "D": pickled.discriminator(d)}
+    file = read_network(pickled.write(tmp_path / "a.pkl", value))
+    assert file.metadata["generator"]["architecture"] == G and file.metadata["discriminator"]["architecture"] == D
+    G_ema, ws = file.part("G_ema"), torch.randn(2, 6, 4)
+    wanted = generated(g, ws, ARCHITECTURES[G], 16)
+    torch.testing.assert_close(G_ema.synthesis(ws, "const").double(), wanted, rtol=0, atol=1e-5)
+    images = torch.rand(4, 3, 16, 16) * 2 - 1
+    scores = judged(d, images, ARCHITECTURES[D], 4)
+    torch.testing.assert_close(file.part("D")(images).double(), scores, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -31,18 +31,28 @@ def parameters(module: Module, path: str) -> dict[str, Any]:
     return module[path].state["_parameters"]
 
 
-@refused("its generator is of the architecture 'resnet', and only 'skip' is known here")
+@refused("its synthesis.b8 has the architecture 'skip', and only 'resnet' is known here")
 def resnet(G, D):
+    for name in ("weight", "bias"):
+        del parameters(G, "synthesis.b4.torgb")[name]
+    for name in ("weight", "bias"):
+        del parameters(G, "synthesis.b4.torgb.affine")[name]
     G["synthesis.b8"].state["_modules"]["skip"] = skip = Module("Conv2dLayer", {})
     skip.state["_parameters"]["weight"] = torch.nn.Parameter(torch.zeros(4, 8, 1, 1))
 
 
-@refused("its generator is of the architecture 'orig', and only 'skip' is known here")
+@refused("4 tensors have no place in this network, the first is synthesis.b4.torgb.affine.bias")
+def both(G, D):
+    G["synthesis.b8"].state["_modules"]["skip"] = skip = Module("Conv2dLayer", {})
+    skip.state["_parameters"]["weight"] = torch.nn.Parameter(torch.zeros(4, 8, 1, 1))
+
+
+@refused("its synthesis.b8 has the architecture 'skip', and only 'orig' is known here")
 def orig(G, D):
     del G["synthesis.b4"].state["_modules"]["torgb"]
 
 
-@refused("its discriminator is of the architecture 'skip', and only 'resnet' and 'orig' are known here")
+@refused("2 tensors have no place in this network, the first is b4.fromrgb.bias")
 def skip(G, D):
     D["b4"].state["_modules"]["fromrgb"] = D["b8.fromrgb"]
 

@@ -1,0 +1,131 @@
+"""Pictures with more than 8 bits for each value: which of their values are black and white.
+
+16 bits often hold 8, 10 or 12, and numbers of 32 bits have no fixed range at all. Taken for 16 full bits they would
+come out black. So the range that a picture, or a set of them, really uses is looked at.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+DEPTHS = (8, 10, 12, 14, 16)
+FULL = 2**16 - 1
+# How Pillow names the order of bytes in 16-bit colors. It keeps the high byte; by the other name it keeps the low one.
+OTHER = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B" if sys.byteorder == "little" else ";16L"}
+IS_FULL = 2**6  # of the high byte: no depth below 16 reaches it
+
+
+class Span(NamedTuple):
+    """The values that become black (0) and white (255)."""
+
+    black: float
+    white: float
+
+
+FULL_SPAN = Span(0, FULL)
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether a picture, of which only the header was read, has more than 8 bits for each value."""
+    return image.mode in GREY or _order(image) is not None
+
+
+def shallow(image: Image.Image, reopen: Callable[[], Image.Image], span: Span | None = None) -> Image.Image:
+    """The picture with 8 bits. `reopen` opens it again; without `span` its own range counts. ValueError as `levels`."""
+    values = levels(image, reopen)
+    if values is None:
+        return image  # the high bytes, which are loaded
+    span = span or span_of([extremes(values)])
+    if image.mode in GREY:
+        return Image.fromarray(_scaled(values, span))
+    pixels = np.asarray(image).copy()
+    if span != FULL_SPAN:
+        pixels[..., :3] = _scaled(values, span)
+    return Image.fromarray(pixels)
+
+
+def range_of(image: Image.Image, reopen: Callable[[], Image.Image]) -> tuple[float, float]:
+    """(smallest, largest) value of a picture of more than 8 bits."""
+    values = levels(image, reopen)
+    return (0.0, float(FULL)) if values is None else extremes(values)
+
+
+def span_of(ranges: Iterable[tuple[float, float]]) -> Span:
+    """What is black and white in pictures of these ranges, together.
+
+    Values from 0 fill the smallest of 8, 10, 12, 14 and 16 bits that holds them, and numbers up to 1 that are not whole
+    fill 0..1. Of all others the smallest is black and the largest white.
+    """
+    lows, highs = zip(*ranges, strict=True)
+    low, high = min(lows), max(highs)
+    if low >= 0 and high <= 1 and high != round(high):
+        return Span(0, 1)
+    if low >= 0:
+        depth = next((bits for bits in DEPTHS if high < 2**bits), None)
+        return Span(0, 2**depth - 1 if depth else high)
+    return Span(low, max(high, low + 1))
+
+
+def note(span: Span, many: bool) -> str:
+    """What to say of it; "" where all 16 bits are used."""
+    if span == FULL_SPAN:
+        return ""
+    which = "images of more than 8 bits use" if many else "its more than 8 bits use"
+    return f"{which} values from {span.black:g} to {span.white:g} at most: these are read as black and white"
+
+
+def levels(image: Image.Image, reopen: Callable[[], Image.Image]) -> np.ndarray | None:
+    """The values [H, W], or of 16-bit colors [H, W, 3]; None for colors that use 16 bits. Loads the image.
+
+    ValueError for 16-bit grey with transparency in which nearly everything would be lost: Pillow gives its high bytes.
+    """
+    order = _order(image)
+    image.load()
+    if image.mode in GREY:
+        return np.asarray(image)
+    pixels = np.asarray(image)[..., : -1 if image.mode in ("LA", "RGBA") else None]
+    if order is None or pixels.max(initial=0) >= IS_FULL:
+        return None
+    if image.mode not in ("RGB", "RGBA"):
+        raise ValueError(
+            f"its 16-bit {image.mode} values are all dark, and would be lost: save it without transparency"
+        )
+    with reopen() as second:
+        second.tile = [each._replace(args=_replaced(each.args, order)) for each in second.tile]
+        second.load()
+        return pixels.astype(np.uint16) << 8 | np.asarray(second)[..., :3]
+
+
+def extremes(values: np.ndarray) -> tuple[float, float]:
+    """(smallest, largest), of those that are numbers."""
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def _scaled(values: np.ndarray, span: Span) -> np.ndarray:
+    """uint8, rounded."""
+    if span.black == 0 and 0 < span.white <= FULL and float(span.white).is_integer() and values.dtype.kind != "f":
+        white = int(span.white)
+        return ((values.clip(0, white).astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
+    share = (np.nan_to_num(values.astype(np.float32)) - span.black) / max(span.white - span.black, 1e-30)
+    return (share.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _order(image: Image.Image) -> str | None:
+    """The order of bytes in 16-bit colors; None for other pictures."""
+    for each in image.tile:
+        args = each.args if isinstance(each.args, str) else (each.args or ("",))[0]
+        if isinstance(args, str) and args[-4:] in OTHER and image.mode not in GREY:
+            return args[-4:]
+    return None
+
+
+def _replaced(args: object, order: str) -> object:
+    if isinstance(args, str):
+        return args.replace(order, OTHER[order])
+    assert isinstance(args, tuple)
+    return (args[0].replace(order, OTHER[order]), *args[1:])

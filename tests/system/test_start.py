@@ -1,0 +1,154 @@
+"""Without its packages, or with an old Python, every program says what to type; Ctrl-C while it starts is quiet."""
+
+import ast
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if path.name != "hubconf.py")
+ROOMS = sorted(path.parent for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests")
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
+    for room in ROOMS
+    for path in room.rglob("*.py")
+    if 'if __name__ == "__main__":' in path.read_text()
+)
+BARE = [sys.executable, "-S"]  # without the folder of installed packages
+
+
+def run(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+def refused(*words: str, cwd: Path = ROOT) -> str:
+    """The sentence and the commands of a program that cannot start."""
+    done = run(*words, cwd=cwd)
+    assert done.returncode == 2 and not done.stdout and "Traceback" not in done.stderr, done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """A checkout in which `generate.py` comes as far as it needs the first package."""
+    shutil.copytree(ROOT / "system", tmp_path / "system")
+    for name in ("generate.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def environment(checkout) -> Path:
+    """Such a checkout with a virtual environment."""
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").touch()
+    return checkout
+
+
+def test_there_are_programs():
+    assert "generate.py" in SCRIPTS and {"training.report", "custom_ops.build", "benchmarks.step"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("program", [[script] for script in SCRIPTS] + [["-m", module] for module in MODULES], ids=str)
+def test_every_program_says_what_to_type_where_packages_are_missing(program):
+    text = refused(*BARE, *program, "--help")
+    assert text.startswith("Error: torch>=2.11 and ") and " more packages are missing or too old" in text
+    assert text.rstrip().splitlines()[1:]  # commands
+    assert f"python -S {shlex.join(program)} --help" in text or "pip install -r" in text
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, "system/start.py", *(f"{room.name}/__init__.py" for room in ROOMS)])
+def test_an_old_python_can_read_what_it_meets(script):
+    ast.parse((ROOT / script).read_text(), feature_version=(3, 6))
+
+
+def test_the_very_command_in_the_virtual_environment(environment):
+    text = refused(*BARE, "generate.py", "--seeds", "0-9", "--outdir", "my pictures", cwd=environment)
+    assert text.splitlines()[1:] == [
+        "    .venv/bin/python -S generate.py --seeds 0-9 --outdir 'my pictures'",
+        "or, once in each terminal:",
+        "    source .venv/bin/activate",
+    ]
+
+
+def test_without_an_environment_one_is_made(checkout):
+    text = refused(*BARE, "generate.py", cwd=checkout)
+    assert text.splitlines()[1:] == ["    make install", "    .venv/bin/python -S generate.py"]
+
+
+def test_from_another_folder_paths_lead_there(environment, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    text = refused(*BARE, str(environment / "generate.py"), cwd=elsewhere)
+    python = shlex.split(text.splitlines()[1])[0]
+    assert (elsewhere / python).samefile(environment / ".venv" / "bin" / "python")
+
+
+def pretend(version: tuple[int, int], checkout: Path) -> str:
+    """What `generate.py --seeds 1` says where Python is another one."""
+    old = (*version, 0, "final", 0)
+    code = f"import sys, runpy; sys.version_info = {old}; runpy.run_path('generate.py', run_name='__main__')"
+    return refused(*BARE, "-c", code, cwd=checkout)
+
+
+def test_an_old_python_says_so(checkout, environment):
+    text = pretend((3, 9), environment)
+    assert text.startswith("Error: Python 3.11 or later is needed. This is Python 3.9.0")
+    assert "    .venv/bin/python " in text
+    shutil.rmtree(environment / ".venv")
+    assert "    make install PYTHON=python3." in pretend((3, 10), checkout)
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9", "3.10"])
+def test_old_pythons_themselves(version, environment):
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "-c", ""], capture_output=True).returncode:
+        pytest.skip(f"no Python {version} here")
+    assert f"This is Python {version}." in refused(python, "generate.py", cwd=environment)
+
+
+def test_one_package_is_named(checkout):
+    """All are there but one: it is `click`, which raises what a missing package does."""
+    (checkout / "click.py").write_text("raise ModuleNotFoundError(\"No module named 'click'\", name='click')\n")
+    needs = checkout / "pyproject.toml"
+    needs.write_text(needs.read_text().replace('"click>=8.2"', '"click>=99"'))
+    assert refused(sys.executable, "generate.py", cwd=checkout).startswith("Error: click>=99 is missing or too old. ")
+
+
+def test_other_errors_keep_their_traceback(checkout):
+    (checkout / "click.py").write_text("1 / 0\n")
+    done = run(sys.executable, "generate.py", cwd=checkout)
+    assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
+
+
+INTERRUPTS = {
+    "plain": "import os, signal; os.kill(os.getpid(), signal.SIGINT)",
+    "swallowed": "class A:\n    def __del__(self):\n        os.kill(os.getpid(), signal.SIGINT)\n"
+    "import os, signal\nA()\nimport time; time.sleep(9)",
+    "turned into another error": "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n"
+    "except KeyboardInterrupt as e:\n    raise ImportError('initialization failed') from e",
+}
+
+
+@pytest.mark.parametrize("how", INTERRUPTS)
+def test_an_interrupt_while_packages_are_imported_is_quiet(checkout, how):
+    (checkout / "click.py").write_text(INTERRUPTS[how] + "\n")
+    done = run(sys.executable, "generate.py", cwd=checkout)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_whoever_imports_a_script_keeps_what_it_has():
+    code = "import sys; before = sys.excepthook; import generate; assert sys.excepthook is before"
+    done = run(sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_comes_as_ever():
+    done = subprocess.run(
+        [sys.executable, "generate.py", "--help"], cwd=ROOT, capture_output=True, text=True, env=os.environ
+    )
+    assert done.returncode == 0 and done.stdout.startswith("Usage: generate.py")
