@@ -36,6 +36,9 @@ CHANGEABLE = {
 # These decide how numbers are rounded, at most.
 ROUNDING = {"compile", "cuda_graphs", "deterministic"}
 
+# Below so many images a run teaches nothing but these. StyleGAN2-ADA still worked with some thousand, and from trained
+# networks with some hundred.
+TOO_FEW, TOO_FEW_AFTER_TRANSFER = 500, 100
 FOLDER_NOTICE = "run folder"  # by which the processes that torchrun starts again know what they were at
 
 
@@ -125,14 +128,32 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
         notes.append(f"--batch-gpu auto: {config.pace.batch_gpu} of {counted(share, 'image')} at once")
     else:
         config = presets.resolve(preset, image, values, distributed.world(), len(dataset))
-    if config.augment.mode != "none" and "augment.mode" not in given:
-        notes.append(f"--aug {config.augment.mode}: D sees all images augmented, for {len(dataset)} may not be enough")
+    notes += _on_few_images(config, dataset.count, "augment.mode" in given, network is not None)
     if slow := slow_precision(config.arithmetic, device):
         notes.append(slow)
     _refuse_idle(given, config)
     agree_on(configs.flatten(config))
     file = None if network is None else open_transfer(network, config)
     return Plan(config, dataset, device, outdir, network=file, notes=tuple(notes))
+
+
+def _on_few_images(config: TrainConfig, count: int, given: bool, transferred: bool) -> list[str]:
+    """What to say of a set of few images. `given`: the user chose --aug; `transferred`: G and D begin trained."""
+    notes, mode = [], config.augment.mode
+    if mode != "none" and not given:
+        notes.append(
+            f"--aug {mode} is on: with only {counted(count, 'image')} D would soon learn them by heart, so it sees "
+            f"augmented ones (--aug none turns this off)"
+        )
+    if count < (TOO_FEW_AFTER_TRANSFER if transferred else TOO_FEW):
+        ways = ["more images, some hundred at least"]
+        ways += [] if transferred else ["--transfer from a network trained on similar images"]
+        ways += [] if config.data.mirror else ["--mirror"]
+        notes.append(
+            f"{counted(count, 'image')} will hardly do: D learns so few by heart, also when they are augmented, and G "
+            f"can only repeat them; what helps: {', '.join(ways)}"
+        )
+    return notes
 
 
 def _refuse_idle(given: Mapping[str, Any], config: TrainConfig) -> None:

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from system import locks
 from tests.commands import refused, run, tiny_sets
 from tests.training.runs import resume, tiny, train
-from torch_utils import device as devices
 from torch_utils import runs
 from training import loop, session
 from training import plan as plans
@@ -75,26 +73,6 @@ def test_transfer_lets_go_of_the_network(tmp_path, monkeypatch):
     watched(monkeypatch, lambda: seen.append(held() is None))
     session.train(plan)
     assert seen == [True]
-
-
-@pytest.mark.parametrize("kind, times", [("cpu", 1), ("cuda", 0)])
-def test_freed_memory_is_kept_where_a_cpu_trains(tmp_path, monkeypatch, kind, times):
-    calls: list[int] = []
-    monkeypatch.setattr(session, "keep_freed_memory", lambda: calls.append(1))
-    plan = plans.begin(tiny(), tmp_path)
-    plan.device = torch.device(kind)
-
-    class EnoughError(Exception):
-        pass
-
-    def stop(*arguments: Any) -> None:
-        raise EnoughError
-
-    monkeypatch.setattr(session, "StyleGAN2", stop)
-    with pytest.raises(EnoughError):
-        session.train(plan)
-    assert len(calls) == times
-    assert devices.keep_freed_memory
 
 
 def test_less_than_an_image_is_refused(tmp_path):
