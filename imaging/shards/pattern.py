@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -172,9 +173,9 @@ def _has_wildcards(text: str) -> bool:
 
 def _matching(url: str) -> list[str]:
     if not _has_wildcards(url):
-        return [url if "://" in url else str(Path(url).expanduser())]
+        return [url if "://" in url else os.path.expanduser(url)]  # noqa: PTH111
     if "://" not in url:
-        return sorted(fsspec.filesystem("file").glob(str(Path(url).expanduser())))
+        return sorted(fsspec.filesystem("file").glob(os.path.expanduser(url)))  # noqa: PTH111
     fs, path = filesystem(url)
     with reaching(url):
         return sorted(map(fs.unstrip_protocol, fs.glob(path)))

@@ -19,6 +19,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from imaging.shards.pattern import Shard, filesystem, reaching, reason
+from system import cache
 from system.files import replacing
 
 DEFAULT_GB = 50.0
@@ -30,8 +31,8 @@ ABANDONED_SECONDS = 24 * 3600.0
 def cache_folder() -> Path:
     """Where copies of shards, and what was found out about them, are kept."""
     if chosen := os.environ.get("SHARD_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "stylegan2" / "shards"
+        return Path(os.path.expanduser(chosen))  # noqa: PTH111 (a ~ that stays is no error)
+    return cache.cache_folder("stylegan2") / "shards"
 
 
 def cache_limit() -> int:
