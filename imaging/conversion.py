@@ -12,7 +12,7 @@ from PIL import __version__ as pillow_version
 
 from imaging import png
 from imaging.dataset import choose
-from imaging.deep import Span, note
+from imaging.deep import Span
 from imaging.duplicates import Seen, digest
 from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import read_label_file

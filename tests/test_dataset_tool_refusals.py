@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 import dataset_tool
 from imaging.dataset import DataConfig, open_dataset
+from imaging.kinds import SOURCE_KINDS
 from tests.imaging.pictures import encoded, index, picture, write_folder
 
 ROOT = Path(__file__).parents[1]
@@ -63,8 +64,8 @@ def test_a_failed_run_damages_nothing(tmp_path, monkeypatch):
         (
             {"x.txt": b"x"},
             [],
-            "Error: {source} holds no images (png, jpg, jpeg, webp, bmp, tif, tiff, gif): "
-            "give a ZIP or folder that does",
+            f"Error: {{source}} holds no images ({SOURCE_KINDS}): give a ZIP or folder that does; 1 other file was "
+            f"passed over (1 .txt)",
         ),
         (
             {"a.png": b"x"},

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from imaging.opening import LARGEST_FILE
 from imaging.labels import MOST_CLASSES, check
+from imaging.opening import LARGEST_FILE
 from imaging.picture import TRAINING_SUFFIXES
 from imaging.shards.remote import reason
 from system.text import printable

@@ -205,8 +205,8 @@ def test_a_broken_picture_is_named_when_it_is_read(tmp_path, workers):
 def test_broken_headers_and_bombs_are_named_when_the_set_is_opened(tmp_path):
     path = write_tar(tmp_path / "x.tar", {"0.png": picture(), "1.png": b"nothing"})
     assert failure(path).startswith(f"1.png in {path} cannot be decoded: it is not a picture of a known format")
-    write_tar(path, {"0.png": png_header(10000, 10000)})
-    assert "100 megapixels, more than the 50 megapixels that are accepted" in failure(path)
+    write_tar(path, {"0.png": png_header(30000, 30000)})
+    assert "900 megapixels, more than the 500 megapixels that are accepted" in failure(path)
 
 
 def test_a_shard_that_changes_or_vanishes_while_it_is_used(tmp_path, pattern):
