@@ -268,7 +268,8 @@ def _bars(counts: dict[str, int]) -> None:
     most = max(counts.values(), default=0) or 1
     for name, count in rows[:NAMED_AT_MOST]:
         say(f"  {name:<{wide}}  {count:>8}  {'#' * -(-BAR * count // most)}".rstrip())
-    if rest := [count for _, count in rows[NAMED_AT_MOST:]]:
+    rest = [count for _, count in rows[NAMED_AT_MOST:]]
+    if rest:
         say(f"  ... and {len(rest)} more with {counted(sum(rest), 'image')}")
 
 
