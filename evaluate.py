@@ -27,7 +27,7 @@ from models.perceptual.published import parse_files
 from torch_utils import config as configs
 from torch_utils import distributed
 from torch_utils.cli import Command, option, say
-from torch_utils.device import resolve_device, set_precision
+from torch_utils.device import resolve_device, switches
 from torch_utils.paths import check_folder
 
 EXAMPLES = """
@@ -89,6 +89,7 @@ OUT = Path("out")
 @option("--json", "as_json", is_flag=True, group="Output", help="Print JSON instead of a table.")
 @option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", group="Machine", help="Where.")
 @option("--batch", type=click.IntRange(min=1), default=32, group="Machine", help="Pictures at once in a process.")
+@switches("fp32")
 def main(
     network: str | None,
     images: Path | None,
@@ -116,7 +117,6 @@ def main(
     dataset = open_dataset(_data(data, mirror, file))
     place = distributed.start(resolve_device(device))
     try:
-        set_precision("fp32")
         eyes = open_eyes(metrics, parse_files(detectors), place)
         source = _source(file, images, dataset, seed, place)
         start = time.monotonic()

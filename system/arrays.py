@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from system.text import printable
+
 LARGEST_UNPACKED = 2**30  # bytes that all wanted arrays of an archive may take together, if the file itself is smaller
 KINDS = "iuf"  # of dtypes: whole numbers and floating point
 ONLY = ""  # the name of the array of a .npy file
@@ -101,5 +103,5 @@ def _array(file: BinaryIO, size: int) -> np.ndarray:
 
 
 def _broken(path: Path, error: Exception) -> ValueError:
-    why = " ".join(str(error).split())[:120] or type(error).__name__
-    return ValueError(f"{path} is not a whole NumPy file of numbers ({why if why.isprintable() else 'it is damaged'})")
+    why = printable(" ".join(str(error).split()), 120) or type(error).__name__
+    return ValueError(f"{path} is not a whole NumPy file of numbers ({why})")
