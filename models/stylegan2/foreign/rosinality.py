@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, ImageConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign.architecture import Settings, width_rule
-from models.stylegan2.foreign.average import SAMPLES, average_w
+from models.stylegan2.foreign.average import average_w
 from models.stylegan2.foreign.converted import Converted, read_networks
 from models.stylegan2.foreign.rosinality_names import Place, filters, places
 from models.stylegan2.generator import Generator
 from models.stylegan2.mapping import MappingNetwork
 from system.files import replacing
+from system.text import printable
 from torch_utils import config as configs
 from torch_utils.torchfile import plain_tensors
 
@@ -113,14 +114,14 @@ def _ours(state: Mapping[str, Tensor], built: nn.Module) -> dict[str, Tensor]:
             raise ValueError(f"{place.name} is missing")
         if tuple(found.shape) != place.shape(shapes[name]):
             wanted = list(place.shape(shapes[name]))
-            raise ValueError(f"{place.name} has the shape {list(found.shape)}, and wanted is {wanted}")
+            raise ValueError(f"{place.name} has shape {list(found.shape)}, expected {wanted}")
         tensors[name] = found.reshape(shapes[name])
     for name, filter_ in filters(built).items():
         found = rest.pop(name, filter_)
         if found.shape != filter_.shape or not torch.allclose(found.float(), filter_, atol=1e-6):
             raise ValueError(f"{name} is another filter than 1 3 3 1")
     if rest:
-        raise ValueError(f"{len(rest)} tensors have no place in it, the first is {min(rest)[:80]}")
+        raise ValueError(f"{len(rest)} tensors have no place in it, the first is {printable(min(rest), 80)}")
     return tensors
 
 
@@ -217,4 +218,5 @@ def _average(known: Tensor | None, own: Mapping[str, Tensor], config: GeneratorC
         return known.reshape(config.w_dim), AVERAGE
     mapping = MappingNetwork(config.z_dim, 0, config.w_dim, config.mapping_layers, track_average=False)
     mapping.load_state_dict({name: own[f"mapping.{name}"] for name in mapping.state_dict()})
-    return average_w(mapping, config.z_dim), f"mean of {SAMPLES} mapped latents"
+    weights = sum(t.numel() for t in mapping.parameters())
+    return average_w(mapping, config.z_dim, weights)

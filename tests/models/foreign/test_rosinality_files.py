@@ -72,7 +72,7 @@ SPOILED = {
     "left over": (lambda s: s | {"zoo": torch.ones(1)}, "1 tensors have no place in it, the first is zoo"),
     "shape": (
         lambda s: s | {"conv1.noise.weight": torch.ones(2)},
-        "conv1.noise.weight has the shape [2], and wanted is [1]",
+        "conv1.noise.weight has shape [2], expected [1]",
     ),
     "filter": (
         lambda s: s | {"convs.0.conv.blur.kernel": torch.ones(4, 4) / 4},
