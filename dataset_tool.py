@@ -46,6 +46,7 @@ class Choice(click.ParamType):
     name = "auto|none|folders|FILE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        value = value.lower() if value.lower() in ("auto", "none", "folders") else value
         if value not in ("auto", "none", "folders") and not value.lower().endswith(labelfile.SUFFIXES):
             endings = ", ".join(labelfile.SUFFIXES)
             self.fail(f"got {value!r}, wanted auto, none, folders or a file that ends in {endings}", param, ctx)

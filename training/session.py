@@ -194,7 +194,8 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
     operators = run.facts["operators"]
     say(f"training to kimg {plan.config.pace.kimg:g} on {run.device} in {plan.config.precision}, {operators} operators")
     if why := build.shortfall(run.device):
-        run.report.keep(f"native operators are off: {why}")  # the terminal has heard it
+        some = build.implementation(run.device) != "pytorch"
+        run.report.keep(f"native operators are {'partly ' if some else ''}off: {why}")  # the terminal has heard it
     say(f"files go to {run.folder}; its log.txt lists all settings and layers")
     run.report.begin({"command": command, "config": configs.table(plan.config)})
 

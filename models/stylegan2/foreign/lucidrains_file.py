@@ -18,6 +18,7 @@ from torch_utils import config as configs
 from torch_utils.torchfile import plain_tensors
 
 KEY = "GAN"  # by which a file is known to be of this program
+SIGN = "SE.net.0.weight"  # by which its state dict is known
 OPTIONS = ".config.json"
 LARGEST_OPTIONS = 2**20  # bytes
 USUAL_RATE = 0.1  # learning rate multiplier of the mapping: which no tensor tells, and hardly anyone changes

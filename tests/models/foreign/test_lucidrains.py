@@ -272,6 +272,14 @@ def test_a_rate_of_its_own_is_taken_from_the_file_beside_it(tmp_path):
     assert torch.equal(other.mapping.layers[0].weight, 2 * usual.mapping.layers[0].weight)
 
 
+def test_a_state_dict_alone(tmp_path):
+    usual = load_network(network(tmp_path))
+    for number, value in enumerate((state(), [None, state()])):
+        torch.save(value, tmp_path / f"{number}.pt")
+        G = load_network(tmp_path / f"{number}.pt")
+        assert all(torch.equal(t, G.state_dict()[name]) for name, t in usual.state_dict().items())
+
+
 def test_images_with_transparency(tmp_path):
     G = load_network(network(tmp_path, state(colours=4)))
     assert G(torch.randn(1, D)).shape == (1, 4, SIZE, SIZE)
