@@ -19,6 +19,7 @@ from metrics.reals import Reals
 from metrics.record import Record
 from metrics.sources import Samples
 from metrics.suite import count_of, evaluate
+from models.perceptual.published import check_trust
 from torch_utils import distributed, runs
 from torch_utils.device import is_out_of_memory
 
@@ -126,6 +127,7 @@ def prepare(
     batch: int,
     command: str,
     since: int | None = None,
+    trust: bool = False,
 ) -> Judge | None:
     """What judges a run, with everything found out that could go wrong before the run begins.
 
@@ -137,6 +139,7 @@ def prepare(
         batch: images at once in a training step, which suits the memory.
         command: that started the run.
         since: images that a resumed run has seen; None for a new one.
+        trust: whether files of detectors may be programs.
 
     Raises:
         FileNotFoundError, ValueError: for unknown names, and files that are not there and cannot be had.
@@ -146,13 +149,16 @@ def prepare(
         if files:
             raise ValueError("--detector does not apply, since --metrics is none: leave it out")
         return None
-    eyes = open_eyes(metrics, files, device)
+    eyes = open_eyes(metrics, files, device, trust)
     at_once = max(batch, min(AT_ONCE // (dataset.height * dataset.width), MOST))
     return Judge(metrics, eyes, Reals(dataset, device, at_once), at_once, command, since)
 
 
-def open_eyes(metrics: Sequence[Metric], given: Mapping[str, str], device: torch.device) -> dict[str, Eye]:
+def open_eyes(
+    metrics: Sequence[Metric], given: Mapping[str, str], device: torch.device, trust: bool = False
+) -> dict[str, Eye]:
     """The eyes that metrics ask for, by name. Raises FileNotFoundError or ValueError as their files do."""
     names = list(dict.fromkeys(metric.eye for metric in metrics))
-    files = find_files(names, given)
+    check_trust(trust, given)
+    files = find_files(names, given, trust)
     return {name: open_eye(name, files, device) for name in names}
