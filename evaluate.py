@@ -28,7 +28,7 @@ from system.urls import public, public_command
 from torch_utils import config as configs
 from torch_utils import distributed
 from torch_utils.cli import Command, option, say
-from torch_utils.device import resolve_device, set_precision
+from torch_utils.device import resolve_device, switches
 from torch_utils.paths import check_folder
 
 EXAMPLES = """
@@ -92,6 +92,7 @@ OUT = Path("out")
 @option("--json", "as_json", is_flag=True, group="Output", help="Print JSON instead of a table.")
 @option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", group="Machine", help="Where.")
 @option("--batch", type=click.IntRange(min=1), default=32, group="Machine", help="Pictures at once in a process.")
+@switches("fp32")
 def main(
     network: str | None,
     images: Path | None,
@@ -120,7 +121,6 @@ def main(
     dataset = _open_data(data, mirror, file)
     place = distributed.start(resolve_device(device))
     try:
-        set_precision("fp32")
         eyes = open_eyes(metrics, parse_files(detectors), place, trust)
         source = _source(file, images, dataset, seed, place)
         start = time.monotonic()

@@ -2,7 +2,6 @@
 
 import system.start  # noqa: F401 (first)
 
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,10 @@ from imaging.dataset import open_dataset
 from metrics.in_loop import Judge, prepare
 from metrics.names import parse_list
 from models.perceptual.published import parse_files
+from system.urls import public_command
 from torch_utils import launch
 from torch_utils.cli import Command, option
+from torch_utils.device import keep_freed_memory
 from torch_utils.flags import flags, given
 from training import plan as plans
 from training import session
@@ -39,10 +40,12 @@ Examples:
 @click.command(cls=Command, epilog=EXAMPLES)
 @option(
     "--resume",
+    is_flag=False,
+    flag_value="latest",
     metavar="RUN|latest",
     group="Data",
-    help="Go on with a run: its folder, or the latest in --outdir. --kimg, --tick, --snap, --workers, "
-    "--metrics, --checkpoint-activations, --compile, --deterministic and --wandb may change.",
+    help="Go on with a run: its folder, or the latest in --outdir (also without a value). --kimg, --tick, --snap, "
+    "--workers, --metrics, --checkpoint-activations, --compile, --deterministic and --wandb may change.",
 )
 @option(
     "--transfer",
@@ -125,7 +128,9 @@ def main(
     if dry_run:
         click.echo("\n\n".join([plan.describe(), *plan.notes]))
         return
-    command = shlex.join(["python", "train.py", *sys.argv[1:]])
+    if plan.device.type == "cpu":
+        keep_freed_memory()
+    command = public_command("train.py", sys.argv[1:])
     session.train(plan, command, _judge(plan, parse_files(detectors), trust, command), wandb or "")
 
 

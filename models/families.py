@@ -24,7 +24,7 @@ from models.stylegan2.generator import Generator
 from system.text import printable
 from system.urls import public
 from torch_utils import checkpoint, config
-from torch_utils.device import Precision, resolve_precision, set_precision
+from torch_utils.device import Precision, resolve_precision
 from torch_utils.runs import STATE_FORMAT, newest_in
 
 FORMAT = "stylegan2-network"
@@ -103,11 +103,8 @@ class NetworkFile:
         except ValueError as error:
             reason = f"the configuration of {name} is not one: {printable(str(error))}"
             raise checkpoint.DamagedError(self.path, reason) from error
-        try:
-            with torch.device("meta"):
-                network = part.build(settings)
-        except (RuntimeError, TypeError) as error:  # sizes beyond what PyTorch can count
-            raise checkpoint.DamagedError(self.path, f"no network has the sizes of its {name}") from error
+        with torch.device("meta"):
+            network = part.build(settings)
         prefix = name + "."
         own = {key.removeprefix(prefix): t.float() for key, t in self.tensors.items() if key.startswith(prefix)}
         for key, built in network.state_dict().items():
@@ -218,13 +215,14 @@ def load_network(
         G = load_network("network-000200.0.safetensors")
         images = G(z, c, truncation_psi=0.7, noise_mode="const")
 
-    Sets PyTorch's switches for TF32 to what `precision` says.
+    PyTorch's switches stay as they are: "tf32" computes in TF32 within `torch_utils.device.switches("tf32")` or where
+    the program has allowed it, else in float32.
 
     Raises:
         FileNotFoundError, ValueError: as `read_network`, which says what a place is; or when the file lacks that
             network, or the device cannot compute in that precision.
     """
     device = torch.device(device)
-    set_precision(resolve_precision(precision, device))
+    resolve_precision(precision, device)
     network = read_network(place).part(which)
     return network.set_precision(precision).to(device)  # type: ignore[operator]

@@ -19,7 +19,7 @@ from sampling.anchors import Anchors
 from sampling.classes import class_names, find_class, listed, titled
 from sampling.latentfile import Latents
 from torch_utils.cli import say
-from torch_utils.device import Precision, resolve_device, resolve_precision, set_precision, slow_precision
+from torch_utils.device import Precision, resolve_device, resolve_precision, slow_precision
 from torch_utils.paths import check_folder
 from torch_utils.runs import newest_network
 
@@ -166,9 +166,6 @@ def _default_network() -> Path:
 
 def _generator(file: NetworkFile, device: torch.device, precision: Precision) -> Samplable:
     G: Any = file.part("G_ema")
-    set_precision(precision)
-    # Trying which algorithm is fastest may end differently each time, and with it the rounding of a picture.
-    torch.backends.cudnn.benchmark = False
     return G.set_precision(precision).to(device).fold()
 
 

@@ -19,9 +19,10 @@ from models.summary import summary
 from torch_utils import config as configs
 from torch_utils import distributed, notices, runs
 from torch_utils.cli import counted
-from torch_utils.device import resolve_device, resolve_precision, slow_precision
+from torch_utils.device import reserve_workspace, resolve_device, resolve_precision, slow_precision
 from torch_utils.distributed import PATIENCE
 from training import batch_gpu, presets
+from training.agreement import agree_on, see_the_same
 from training.config import TrainConfig
 from training.state import Data, State, read_state
 from training.transfer import open_transfer
@@ -38,9 +39,9 @@ INEXACT = "it will not be the same to the last bit"
 FOLDER_NOTICE = "run folder"  # by which the processes that torchrun starts again know what they were at
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
-    """Everything that is settled before anything is built."""
+    """Everything that is settled before anything is built. The session drops `state` and `network` once loaded."""
 
     config: TrainConfig
     dataset: ImageSet
@@ -52,10 +53,17 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     @property
+    def resumed(self) -> bool:
+        """Whether the run goes on, and does not begin."""
+        return self.folder is not None
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What the files of the run say about it."""
         d = self.dataset
         data = {"name": d.name, "fingerprint": d.fingerprint, "images": len(d), "class_names": list(d.class_names)}
+        if d.classes:
+            data["class_counts"] = (d.label_counts // (2 if d.mirror else 1)).tolist()  # pictures of each
         return {
             "training": configs.to_dict(self.config),
             "data": data,
@@ -88,8 +96,11 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     data = {name: value for name, value in given.items() if name.startswith("data.")}
     data["data.path"] = _absolute(path)
     dataset = open_dataset(DataConfig(**{name.removeprefix("data."): value for name, value in data.items()}))
+    if given.get("deterministic"):
+        reserve_workspace()  # before anything is computed on a GPU
     device = distributed.start(resolve_device(given.get("device", "auto")), given.get("patience", PATIENCE))
-    _see_the_same(dataset)
+    agree_on({**given, "--resume": "none", "--transfer": "none" if network is None else "given"})
+    see_the_same(dataset)
     machine = {
         "device": device.type,
         "precision": resolve_precision(given.get("precision", "auto"), device, training=True),
@@ -119,6 +130,7 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     if slow := slow_precision(config.arithmetic, device):
         notes.append(slow)
     _refuse_idle(given, config)
+    agree_on(configs.flatten(config))
     file = None if network is None else open_transfer(network, config)
     return Plan(config, dataset, device, outdir, network=file, notes=tuple(notes))
 
@@ -173,7 +185,10 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
                 f"{configs.spell(values[name])}: leave the option out to resume, or start a new run without --resume"
             )
         values[name] = value
+    if values["deterministic"]:
+        reserve_workspace()
     device = distributed.start(_same_device(values["device"]), values["patience"])
+    agree_on({**given, "--resume": "given", "--transfer": "none"})
     if not distributed.agree(int(state.digest[:15], 16)):
         raise ValueError(f"the processes found different states in {where.run}: give all machines the same folder")
     notes = [state.note] if state.note else []
@@ -184,9 +199,10 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
     if before != now:
         notes.append(f"this run had {before} operators and goes on with {now}: {INEXACT}")
     config = configs.build(TrainConfig, values)
+    agree_on(configs.flatten(config))
     dataset, changes = _same_dataset(config, state.facts.data, changed_data)
     notes += changes
-    _see_the_same(dataset)
+    see_the_same(dataset)
     return Plan(config, dataset, device, outdir, where.run, state, notes=tuple(notes))
 
 
@@ -230,11 +246,6 @@ def _same_dataset(config: TrainConfig, before: Data, changed: bool) -> tuple[Ima
         )
     counts = f"{counted(before.images, 'image')} before, {len(dataset)} now"
     return dataset, [f"the data have changed ({counts}), and the run goes on with them: from here it is another run"]
-
-
-def _see_the_same(dataset: ImageSet) -> None:
-    if not distributed.agree(int(dataset.fingerprint[:15], 16)):
-        raise ValueError("the data are not the same on all machines: copy one set to all of them")
 
 
 def _deal_anew(values: dict[str, Any], before: int) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_utils import distributed
-from torch_utils.device import Precision
+from torch_utils.device import Precision, switches
 from training.draws import Draws
 from training.phase import Phase
 from training.stylegan2 import Reals, StyleGAN2
@@ -74,19 +74,14 @@ def _exact_gradients(recipe: StyleGAN2) -> dict[str, Tensor]:
     arithmetic, networks = recipe.config.arithmetic, (recipe.G, recipe.D)
     if arithmetic == "fp32":
         return {}
-    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [switch.allow_tf32 for switch in switches]
     try:
-        for switch in switches:
-            switch.allow_tf32 = False
         for network in networks:
             network.set_precision("fp32")
-        return gradients(recipe)
+        with switches("fp32", recipe.config.deterministic):
+            return gradients(recipe)
     finally:
         for network in networks:
             network.set_precision(arithmetic)
-        for switch, allowed in zip(switches, before, strict=True):
-            switch.allow_tf32 = allowed
 
 
 def inputs(recipe: StyleGAN2, phase: Phase, number: int) -> tuple[Reals, Draws]:

@@ -107,7 +107,7 @@ def test_what_only_looks_like_a_program_is_read_as_weights(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
         archive.writestr("x/CODE/__torch__.py", "")
         archive.writestr("x/data.pkl", b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(ValueError, match=r"x.pt cannot be read as weights: it calls 'os.system'"):
+    with pytest.raises(ValueError, match=r"x.pt cannot be read as weights: .*os.system"):
         open_eye("vgg16", {"vgg16": tmp_path / "x.pt"}, CPU)
 
 

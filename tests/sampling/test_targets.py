@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imaging.picture import SOURCE_SUFFIXES
+from imaging.kinds import SOURCE_KINDS
 from imaging.pixels import from_pil
 from models.stylegan2.config import GeneratorConfig
 from sampling.targets import read_targets
@@ -110,7 +110,7 @@ def test_what_is_no_picture_is_refused(tmp_path, monkeypatch):
         (
             "notes.txt",
             ValueError,
-            f"--target notes.txt: a picture ends in {', '.join(SOURCE_SUFFIXES)}; or give a folder or ZIP",
+            f"--target notes.txt is no picture: give one ({SOURCE_KINDS}), or a folder or ZIP of them",
         ),
         ("bad.png", ValueError, "bad.png cannot be decoded: it is not a picture of a known format"),
         (" , ", ValueError, "--target names no picture: give a file, a folder or a ZIP"),

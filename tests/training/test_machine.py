@@ -6,19 +6,12 @@ import torch
 from tests.training.runs import finish, resume, train
 from tests.training.test_resume import assert_equal_networks
 from torch_utils import runs
-from torch_utils.device import set_precision
 from training import plan as plans
+from training import session
 from training.state import read_state
 
 SMALLER = "smaller networks: --set generator.channel_base=8192"
 LENGTH = {"pace__kimg": 0.08}  # 20 iterations: 5 of path length, 2 of R1
-
-
-@pytest.fixture(autouse=True)
-def _usual_switches():
-    yield
-    set_precision("fp32")
-    torch.utils.deterministic.fill_uninitialized_memory = True
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +19,16 @@ def uninterrupted(tmp_path_factory):
     return train(tmp_path_factory.mktemp("whole"), **LENGTH)
 
 
-def test_deterministic_algorithms_serve_every_phase(uninterrupted, tmp_path):
-    """PyTorch refuses operations that have none; on a CPU nothing else changes."""
+def test_deterministic_algorithms_serve_every_phase(uninterrupted, tmp_path, monkeypatch):
+    """PyTorch refuses operations that have none; on a CPU nothing else changes. Then its switches are as before."""
+    enabled = []
+    honest = session.fit
+    monkeypatch.setattr(
+        session, "fit", lambda *args: (enabled.append(torch.are_deterministic_algorithms_enabled()), honest(*args))
+    )
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     folder = train(tmp_path, deterministic=True, **LENGTH)
-    assert torch.are_deterministic_algorithms_enabled()
+    assert enabled == [True] and not torch.are_deterministic_algorithms_enabled()
     assert_equal_networks(uninterrupted, folder)
     assert read_state(runs.resolve(str(folder), tmp_path)).config.deterministic is True
 
