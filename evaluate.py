@@ -20,7 +20,7 @@ from metrics.names import Metric, parse_list
 from metrics.reals import Reals
 from metrics.record import Record
 from metrics.sources import Pictures, Samples
-from metrics.suite import count_of, evaluate
+from metrics.suite import beside, between_halves, count_of, evaluate, halves_fact
 from models.families import NetworkFile, read_network
 from models.perceptual.published import parse_files
 from system.text import printable
@@ -126,6 +126,7 @@ def main(
         start = time.monotonic()
         reals = Reals(dataset, place, batch)
         results = evaluate(metrics, source, reals, eyes, batch)
+        halves = between_halves(metrics, source, reals, eyes)
         facts = {
             "network": (public(file.place) or file.path.name) if file else str(images),
             "data": dataset.name,
@@ -136,8 +137,9 @@ def main(
         }
         if distributed.is_first():
             counts = {metric: count_of(metric, source, reals) for metric in metrics}
-            _write(folder, _seen(file), counts, results, facts)
-            say(json.dumps({"results": results, "folder": str(folder), **facts}) if as_json else _table(results))
+            _write(folder, _seen(file), counts, results, halves, facts)
+            told = {"results": results, "between_halves": halves, "folder": str(folder), **facts}
+            say(json.dumps(told) if as_json else _table(results, halves))
         distributed.barrier()  # the first process may still have been writing
     finally:
         distributed.stop()
@@ -214,22 +216,28 @@ def _seen(file: NetworkFile | None) -> int | None:
 
 
 def _write(
-    folder: Path, seen: int | None, counts: dict[Metric, int], results: dict[str, float], facts: dict[str, Any]
+    folder: Path,
+    seen: int | None,
+    counts: dict[Metric, int],
+    results: dict[str, float],
+    halves: dict[str, float],
+    facts: dict[str, Any],
 ) -> None:
     """Lines of metrics.jsonl and, in the folder of the network's run, points of TensorBoard's curves."""
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(folder)
     for metric, count in counts.items():
-        record.append({name: results[name] for name in metric.results}, seen, facts | {"count": count})
+        own = facts | {"count": count} | halves_fact(metric, halves)
+        record.append({name: results[name] for name in metric.results}, seen, own)
     if seen is not None and _is_run(folder):
         with SummaryWriter(str(folder)) as board:
             for name, value in results.items():
                 board.add_scalar(f"metrics/{name}", value, seen)
 
 
-def _table(results: dict[str, float]) -> str:
+def _table(results: dict[str, float], halves: dict[str, float]) -> str:
     width = max(map(len, results))
-    return "\n".join(f"{name:<{width}}  {value:.6g}" for name, value in results.items())
+    return "\n".join(f"{name:<{width}}  {value:.6g}{beside(name, halves)}" for name, value in results.items())
 
 
 if __name__ == "__main__":
