@@ -292,7 +292,7 @@ def _meta_networks(config: TrainConfig) -> tuple[Generator, Discriminator]:
 
 def _absolute(path: str) -> str:
     """A path that still holds when a run is resumed from another folder."""
-    return path if _is_demo(path) or "://" in path else str(Path(path).expanduser().resolve())
+    return path if _is_demo(path) or "://" in path else str(Path(path).resolve())
 
 
 def _is_demo(path: str) -> bool:
