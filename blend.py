@@ -21,7 +21,7 @@ from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
 from sampling.classes import class_names
 from sampling.record import write_record
 from torch_utils.cli import Command, Number, SeedList, option, progress, say
-from torch_utils.device import resolve_device
+from torch_utils.device import resolve_device, switches
 from torch_utils.paths import check_folder
 
 EXAMPLES = """
@@ -113,7 +113,8 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     names = class_names((b if shares.mapping == 1 else a).metadata, blended.config.classes)
     save_network(out, "stylegan2", {"G_ema": blended}, {"data": {"class_names": names}, "blend": facts})
     picture, record = out.with_suffix(".png"), out.with_suffix(".json")
-    save_image(_pictures([G.to(where) for G in (A, blended, B)], seeds, psi), picture)
+    with switches("fp32", trial=False):
+        save_image(_pictures([G.to(where) for G in (A, blended, B)], seeds, psi), picture)
     write_record("blend", record, facts, {"device": where.type})
     say(f"wrote {out.name}, {picture.name} and {record.name} to {out.parent}")
 

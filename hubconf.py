@@ -20,7 +20,7 @@ def generator(network: str, which: str = "G_ema", device: str = "cpu", precision
         network: whatever the scripts take as `--network`, such as a file, a run folder, or one of the Hugging Face Hub.
         which: G_ema, the averaged generator, or G.
         device: where it computes.
-        precision: fp32, tf32, bf16 or fp16.
+        precision: fp32, tf32, bf16 or fp16. tf32 is float32 unless the program allows PyTorch to compute in TF32.
     """
     if which not in ("G_ema", "G"):
         raise ValueError(f"which is {which!r}, but a generator is G_ema or G")

@@ -2,7 +2,6 @@
 
 import system.start  # noqa: F401 (first)
 
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,10 @@ from imaging.dataset import open_dataset
 from metrics.in_loop import Judge, prepare
 from metrics.names import parse_list
 from models.perceptual.published import parse_files
+from system.urls import public_command
 from torch_utils import launch
 from torch_utils.cli import Command, option
+from torch_utils.device import keep_freed_memory
 from torch_utils.flags import flags, given
 from training import plan as plans
 from training import session
@@ -39,10 +40,12 @@ Examples:
 @click.command(cls=Command, epilog=EXAMPLES)
 @option(
     "--resume",
+    is_flag=False,
+    flag_value="latest",
     metavar="RUN|latest",
     group="Data",
-    help="Go on with a run: its folder, or the latest in --outdir. --kimg, --tick, --snap, --workers, "
-    "--metrics, --checkpoint-activations, --compile, --deterministic and --wandb may change.",
+    help="Go on with a run: its folder, or the latest in --outdir (also without a value). --kimg, --tick, --snap, "
+    "--workers, --metrics, --checkpoint-activations, --compile, --deterministic and --wandb may change.",
 )
 @option(
     "--transfer",
@@ -73,8 +76,10 @@ Examples:
     multiple=True,
     metavar="NAME=PATH",
     group="Output",
-    help="File of a network that --metrics look with, instead of the published one: inception, vgg16, lpips or dinov2.",
+    help="File or URL of what --metrics look with, instead of the published one: inception, vgg16, lpips or dinov2; "
+    "#sha256=DIGEST after it names the content.",
 )
+@option("--trust", is_flag=True, group="Output", help="Run files of --detector that are programs (TorchScript).")
 @option("--dry-run", is_flag=True, group="Output", help="Print the configuration and the networks, and stop.")
 @option(
     "--set",
@@ -92,6 +97,7 @@ def main(
     outdir: Path,
     wandb: str | None,
     detectors: tuple[str, ...],
+    trust: bool,
     dry_run: bool,
     sets: tuple[str, ...],
     **params: Any,
@@ -122,16 +128,18 @@ def main(
     if dry_run:
         click.echo("\n\n".join([plan.describe(), *plan.notes]))
         return
-    command = shlex.join(["python", "train.py", *sys.argv[1:]])
-    session.train(plan, command, _judge(plan, parse_files(detectors), command), wandb or "")
+    if plan.device.type == "cpu":
+        keep_freed_memory()
+    command = public_command("train.py", sys.argv[1:])
+    session.train(plan, command, _judge(plan, parse_files(detectors), trust, command), wandb or "")
 
 
-def _judge(plan: plans.Plan, detectors: Mapping[str, str], command: str) -> Judge | None:
+def _judge(plan: plans.Plan, detectors: Mapping[str, str], trust: bool, command: str) -> Judge | None:
     """What judges the networks at snapshots; on all images, also where it learns from some of them."""
     config = plan.config
     whole = open_dataset(config.data.model_copy(update={"max_images": 0})) if config.data.max_images else plan.dataset
     since = plan.state.clock.seen if plan.state else None
-    return prepare(config.metrics, detectors, whole, plan.device, config.pace.batch_gpu, command, since)
+    return prepare(config.metrics, detectors, whole, plan.device, config.pace.batch_gpu, command, since, trust)
 
 
 main.params += flags(TrainConfig)

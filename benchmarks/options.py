@@ -16,13 +16,15 @@ from torch_utils.config import build
 from torch_utils.device import keep_freed_memory, set_precision
 from torch_utils.flags import flags, given
 from training.compilation import compile_passes
+from training.graphs import capture_phases
 from training.stylegan2 import StyleGAN2
 
-OPTIONS = ("checkpoint-activations", "compile")
+OPTIONS = ("checkpoint-activations", "compile", "cuda-graphs")
 EXAMPLES = """
 Examples:
   python -m benchmarks.options --option checkpoint-activations --channel-base 8192
   python -m benchmarks.options --option compile --channel-base 1024 --iterations 9
+  python -m benchmarks.options --option cuda-graphs --device cuda --precision bf16 --batch 8 --iterations 20
 """
 
 
@@ -38,7 +40,7 @@ def measure(setting: Setting, name: str) -> Cost:
     """Medians over `setting.iterations` turns, after one that is not counted. Changes the number of threads.
 
     Raises:
-        ValueError: when the networks cannot be compiled, so that there is nothing to measure.
+        ValueError: when the networks cannot be compiled or captured, so that there is nothing to measure.
     """
     torch.set_num_threads(setting.threads)
     config, device = setting.train_config(), torch.device(setting.device)
@@ -50,6 +52,10 @@ def measure(setting: Setting, name: str) -> Cost:
         print("compiling, which takes minutes", file=sys.stderr)
         told = compile_passes(other)
         if other.passes is other.plain:
+            raise ValueError(told)
+    if with_it.cuda_graphs:
+        told = capture_phases(other)
+        if not other.captured:
             raise ValueError(told)
     return beside(plain, other, setting.iterations, device)
 

@@ -2,7 +2,8 @@
 //
 // `fast` counts along memory in packs of V numbers: pixels of a channel, or channels of a pixel where channels are
 // neighbours; `slow` counts the other of the two. A block has a tile of `lanes` packs and THREADS / lanes rows, which
-// it moves along the slow direction `steps` times. All this hangs on sizes alone, not on the GPU: so do sums.
+// it moves along the slow direction `steps` times: more often where there is much to do, but never beyond the end of a
+// sample, as some kernels take every step. All this depends on sizes alone, not on the GPU: so do sums.
 #pragma once
 
 #include <algorithm>
@@ -30,8 +31,9 @@ struct Tiles {
     for (lanes = 1; lanes < fast && lanes < 32;) lanes *= 2;
     rows = THREADS / lanes;
     tiles = (fast + lanes - 1) / lanes;
-    const int64_t once = samples * tiles * ((slow + rows - 1) / rows);  // blocks of one step
-    steps = static_cast<int>(std::clamp<int64_t>(once / BLOCKS, 1, most_steps));
+    const int64_t useful = (slow + rows - 1) / rows;  // steps that reach from one end of a sample to the other
+    const int64_t once = samples * tiles * useful;    // blocks of one step
+    steps = static_cast<int>(std::clamp<int64_t>(std::min(once / BLOCKS, useful), 1, most_steps));
     chunks = (slow + rows * steps - 1) / (rows * steps);
   }
 

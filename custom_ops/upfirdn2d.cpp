@@ -119,7 +119,7 @@ class Worker {
 template <typename T, typename F>
 void turn(const F* f, int64_t n, double gain, bool flip, std::vector<T>& taps) {
   taps.resize(n);
-  for (int64_t k = 0; k < n; ++k) taps[k] = static_cast<T>(f[flip ? k : n - 1 - k] * gain);
+  for (int64_t k = 0; k < n; ++k) taps[k] = turned_tap<T>(f, k, n, gain, flip);
 }
 
 // A matrix that is an outer product is as good as its two factors.

@@ -49,6 +49,13 @@ HOST_DEVICE Reach reach(const Axis& axis, int64_t o) {
   return r;
 }
 
+// Tap k of a line of n taps as a filter that correlates has it: turned around, unless `flip` says that it correlates
+// already. The product with the gain is rounded once.
+template <typename W, typename F>
+HOST_DEVICE W turned_tap(const F* taps, int64_t k, int64_t n, double gain, bool flip) {
+  return static_cast<W>(taps[flip ? k : n - 1 - k] * gain);
+}
+
 // Outputs that are computed together, `rows` of them, an even number. For up = 2 the first of them meets odd taps, so
 // that outputs 2 n and 2 n + 1 of a strip see the same samples; what of a strip lies outside the image is not computed.
 struct Strips {

@@ -10,7 +10,8 @@ from typing import Any
 
 from metrics.names import Metric
 from system.files import replacing
-from torch_utils.runs import json_lines
+from torch_utils.journal import appending, is_count, json_lines, rewrite
+from torch_utils.runs import is_network_name
 
 FILE = "metrics.jsonl"
 BEST = "best.safetensors"
@@ -36,25 +37,27 @@ class Record:
             json.dumps({"seen": seen, "metric": name, "value": value, "results": said, **facts})
             for name, value in said.items()
         ]
-        with self.path.open("a", encoding="utf-8") as file:
+        with appending(self.path) as file:
             file.write("".join(line + "\n" for line in lines))
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """The lines that are whole, in order."""
-        found = json_lines(self.path) if self.path.is_file() else iter(())
-        return (line for line in found if isinstance(line.get("metric"), str))
+        """The lines that are whole, in order. In each, `seen` is a count of images, or None."""
+        found = json_lines(self.path) if self.path.exists() else iter(())
+        return (line for line in found if isinstance(line.get("metric"), str) and _is_count_or_none(line.get("seen")))
 
     def rewind(self, seen: int) -> None:
         """Drops the results after `seen` images, and a line cut short, since a resumed run will come by there again."""
-        if self.path.is_file():
-            kept = [json.dumps(line) + "\n" for line in self.read() if (line.get("seen") or 0) <= seen]
-            with replacing(self.path) as temporary:
-                temporary.write_text("".join(kept), encoding="utf-8")
+        if self.path.exists():
+            rewrite(self.path, (line for line in self.read() if (line.get("seen") or 0) <= seen))
 
     def best(self, metric: Metric) -> dict[str, Any] | None:
-        """The line of the best value of a metric, of equal ones the earliest; None without any."""
+        """The line of the best value of a metric, of equal ones the earliest; None without any.
+
+        Only lines whose `network` is the name of a network in a run folder count: a file may have been edited.
+        """
         sign = 1 if metric.lower_is_better else -1
         lines = [line for line in self.read() if line["metric"] == metric.results[0] and _is_number(line.get("value"))]
+        lines = [line for line in lines if is_network_name(line.get("network"))]
         return min(lines, key=lambda line: sign * line["value"], default=None)
 
     def keep_best(self, metric: Metric) -> str:
@@ -66,8 +69,8 @@ class Record:
         if line is None:
             best.unlink(missing_ok=True)
             return ""
-        network = self.folder / str(line.get("network"))
-        if not network.is_file() or (best.is_file() and best.samefile(network)):
+        network = self.folder / line["network"]
+        if network.is_symlink() or not network.is_file() or (best.is_file() and best.samefile(network)):
             return ""
         with replacing(best) as temporary:
             try:
@@ -75,6 +78,10 @@ class Record:
             except OSError:
                 shutil.copyfile(network, temporary)
         return f"{BEST} is {network.name} now: {metric.results[0]} {line['value']:.4g}"
+
+
+def _is_count_or_none(value: Any) -> bool:
+    return value is None or is_count(value)
 
 
 def _is_number(value: Any) -> bool:

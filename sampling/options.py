@@ -14,7 +14,7 @@ from sampling.latentfile import Latents, load_latents
 from sampling.refusals import given
 from sampling.sampler import Sampler, open_sampler
 from torch_utils.cli import Number, SeedList, option
-from torch_utils.device import is_out_of_memory
+from torch_utils.device import is_out_of_memory, switches
 
 
 def sampling_options(
@@ -62,7 +62,9 @@ def _opening(
             sampler = open_sampler(**opened, seeded=seeded and params.get("latents") is None)
             if latents and params["latents"] is not None:
                 params["latents"] = _load_latents(params["latents"], sampler)
-            return _with_memory_explained(lambda: script(sampler, **params), sampler)
+            # Trying which algorithm is fastest may end differently each time, and with it the rounding of a picture.
+            with switches(sampler.precision, trial=False):
+                return _with_memory_explained(lambda: script(sampler, **params), sampler)
 
         for add in reversed(options):
             resolved = add(resolved)

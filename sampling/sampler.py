@@ -19,7 +19,7 @@ from sampling.anchors import Anchors
 from sampling.classes import class_names, find_class, listed, titled
 from sampling.latentfile import Latents
 from torch_utils.cli import say
-from torch_utils.device import Precision, resolve_device, resolve_precision, set_precision, slow_precision
+from torch_utils.device import Precision, resolve_device, resolve_precision, slow_precision
 from torch_utils.paths import check_folder
 from torch_utils.runs import newest_network
 
@@ -166,9 +166,6 @@ def _default_network() -> Path:
 
 def _generator(file: NetworkFile, device: torch.device, precision: Precision) -> Samplable:
     G: Any = file.part("G_ema")
-    set_precision(precision)
-    # Trying which algorithm is fastest may end differently each time, and with it the rounding of a picture.
-    torch.backends.cudnn.benchmark = False
     return G.set_precision(precision).to(device).fold()
 
 
@@ -195,8 +192,8 @@ def _check_centers(centers: int | None, psi: float) -> None:
 
 def _introduce(file: NetworkFile, G: Samplable, label: int | None, seeded: bool) -> None:
     """Says which network it is and which classes it is asked for."""
-    config, kimg = G.config, file.metadata.get("kimg")
-    age = "" if kimg is None else f", {kimg:g} kimg"
+    config = G.config
+    age = f", {file.metadata['kimg']:g} kimg" if "kimg" in file.metadata else ""
     say(f"network {file}: {spell(config.height, config.width)} {NAMES[MODES[config.channels]]}{age}")
     names = class_names(file.metadata, config.classes)
     if label is not None:

@@ -121,6 +121,23 @@ def test_transfer_says_which_option_is_to_blame(finished, tmp_path, change, blam
     assert not list(tmp_path.iterdir())
 
 
+def test_transfer_says_all_that_differs_as_one_line_to_paste(finished, tmp_path):
+    words = [
+        "--outdir",
+        str(tmp_path),
+        "--data",
+        "demo:16",
+        "--transfer",
+        str(finished),
+        "--kimg",
+        "0.004",
+        "--dry-run",
+    ]
+    said, flags = refused(run(*words)).split(": use ")
+    assert said.endswith(" more settings differ") and len(flags.split("--set ")) > 4
+    assert run(*words, *flags.split()).exit_code == 0
+
+
 def test_transfer_to_larger_images_without_classes(finished, tmp_path):
     """The blocks of both sizes are taken, and the log says what starts anew."""
     network = finished / "network-000000.1.safetensors"
@@ -182,7 +199,7 @@ def test_resume_latest_passes_over_starts_that_failed(tmp_path):
 
 def test_a_broken_image_costs_nothing_of_what_was_learned(tmp_path):
     """Met in the middle of a run, it ends the run after the state was saved."""
-    from training.run import read_state
+    from training.state import read_state
 
     path = zipped(tmp_path / "faces.zip", count=400, broken=390)  # not among the first that are shown as reals
     sentence = refused(train_on(path, tmp_path, pace__kimg=1, pace__snap=100))

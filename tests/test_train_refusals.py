@@ -101,7 +101,7 @@ def test_divergence_ends_the_run_with_a_sentence(tmp_path, monkeypatch):
 
 def test_a_full_disk_ends_the_run_and_spares_the_state(tmp_path, monkeypatch):
     """The second state does not fit: the first is still there, whole."""
-    from training.run import read_state
+    from training.state import read_state
 
     honest, states = Run.save_state, []
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from system.files import replacing
+from system.text import printable
 
 Tensors = dict[str, torch.Tensor]
 
@@ -90,6 +91,12 @@ def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]
     return tensors, metadata
 
 
+def digest(path: Path) -> str:
+    """The digest that a checkpoint carries, in 64 hexadecimal digits."""
+    with safe_open(path, framework="pt") as file:
+        return str(file.metadata()["sha256"])
+
+
 def load_newest(path: Path, previous: Path) -> Loaded:
     """Loads `path`, or `previous` when `path` is damaged or missing, and says which.
 
@@ -126,18 +133,58 @@ def pack(tree: Any) -> tuple[Tensors, Any]:
 
 
 def unpack(tensors: Mapping[str, torch.Tensor], skeleton: Any) -> Any:
-    """Puts the nest together again that `pack` parted. Raises KeyError when a tensor of it is missing."""
+    """Puts the nest together again that `pack` parted.
+
+    Raises ValueError when the skeleton is not one that `pack` makes, or names a tensor that is missing, and
+    RecursionError when it is nested deeper than Python can follow.
+    """
     if isinstance(skeleton, list):
         return [unpack(tensors, node) for node in skeleton]
     if not isinstance(skeleton, dict):
         return skeleton
-    ((kind, content),) = skeleton.items()
-    if kind == "tensor":
-        return tensors[content]
-    if kind == "tuple":
-        return tuple(unpack(tensors, node) for node in content)
-    assert kind == "dict", f"unknown kind of node {kind!r}"
-    return {key: unpack(tensors, node) for key, node in content}
+    match skeleton:
+        case {"tensor": str(name)} if len(skeleton) == 1 and name in tensors:
+            return tensors[name]
+        case {"tuple": list(nodes)} if len(skeleton) == 1:
+            return tuple(unpack(tensors, node) for node in nodes)
+        case {"dict": list(entries)} if len(skeleton) == 1 and all(map(_is_entry, entries)):
+            return {key: unpack(tensors, node) for key, node in entries}
+    raise ValueError("its tree of names is not one that this program writes, or names a tensor that is missing")
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, list) and len(entry) == 2 and type(entry[0]) in (str, int)
+
+
+def check_keys(found: Any, expected: Collection[str | int], name: str) -> None:
+    """Makes sure that a value out of a file is a dict of just these keys; ValueError calls it `name`."""
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} is {printable(found, 40)}, expected a group of {len(expected)} values")
+    missing, unknown = [key for key in expected if key not in found], [key for key in found if key not in expected]
+    if missing:
+        raise ValueError(f"{name} lacks {printable(str(sorted(missing, key=str)[0]), 80)}")
+    if unknown:
+        raise ValueError(f"{name} has the unknown key {printable(str(unknown[0]), 80)}")
+
+
+def check_alike(found: Any, model: Any, name: str) -> None:
+    """Makes sure that a nest out of a file has the keys of a model and, for each tensor, its shape and dtype.
+
+    Args:
+        found: what was read.
+        model: dicts and tensors, which may be of the meta device.
+        name: of the nest, for ValueError.
+    """
+    if isinstance(model, torch.Tensor):
+        if not isinstance(found, torch.Tensor):
+            raise ValueError(f"{name} is {printable(found, 40)}, expected a tensor")
+        if found.shape != model.shape or found.dtype != model.dtype:
+            kinds = [f"{str(t.dtype).removeprefix('torch.')} of shape {list(t.shape)}" for t in (found, model)]
+            raise ValueError(f"{name} is {kinds[0]}, expected {kinds[1]}")
+        return
+    check_keys(found, model, name)
+    for key, inner in model.items():
+        check_alike(found[key], inner, f"{name}.{key}")
 
 
 def _skeleton(tree: Any, name: str, tensors: Tensors) -> Any:

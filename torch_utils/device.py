@@ -4,12 +4,16 @@ import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+_reserved = False  # whether this process has set it in time
 
 # Parameters of mallopt, as malloc.h of the GNU C library numbers them.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -65,21 +69,109 @@ def slow_precision(precision: Precision, device: torch.device) -> str:
     )
 
 
-def set_precision(precision: Precision, deterministic: bool = False) -> None:
-    """Sets PyTorch's own switches: TF32 only where it was asked for, and which algorithms may serve.
+def set_precision(precision: Precision, deterministic: bool = False, trial: bool = True) -> None:
+    """Set PyTorch's own switches for the whole process, as only a script may. A library uses `switches`.
 
-    Usually cuDNN finds out the fastest by trial. With `deterministic` it is confined to those that give the same bits
-    each time, and so is everything else: an operation that has none raises RuntimeError. To be called before anything
-    is computed on a CUDA device, for cuBLAS looks at its environment only once.
+    Args:
+        precision: TF32 is allowed for "tf32" alone.
+        deterministic: only algorithms that give the same bits each time. An operation without one raises RuntimeError.
+        trial: cuDNN finds the fastest algorithms by trying them. Ignored with `deterministic`.
+
+    Raises:
+        ValueError: as `reserve_workspace` does.
     """
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.benchmark = not deterministic
+    _allow_tf32(precision == "tf32")
+    torch.backends.cudnn.benchmark = trial and not deterministic
     torch.backends.cudnn.deterministic = deterministic
     torch.use_deterministic_algorithms(deterministic)
     if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        reserve_workspace()
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # ours are written
+
+
+@contextlib.contextmanager
+def switches(precision: Precision, deterministic: bool = False, trial: bool = True) -> Iterator[None]:
+    """Within the block PyTorch's switches are as `set_precision` sets them. Then they are as before.
+
+    For a program that computes in TF32 with a network of `load_network`, which leaves the switches alone:
+
+        with switches("tf32"):
+            images = G(z)
+    """
+    tf32, variable = _tf32(), os.environ.get(_WORKSPACE)
+    benchmark, reproducible = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    enabled, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    try:
+        set_precision(precision, deterministic, trial)
+        yield
+    finally:
+        _restore_tf32(tf32)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = benchmark, reproducible
+        torch.use_deterministic_algorithms(enabled, warn_only=warns)
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+        if variable is None:
+            os.environ.pop(_WORKSPACE, None)
+
+
+def reserve_workspace() -> None:
+    """Make cuBLAS deterministic, by its variable in the environment. cuBLAS looks there once, when it is first used.
+
+    Raises:
+        ValueError: when the variable is not set and CUDA memory has been used, so that it may be too late.
+    """
+    global _reserved
+    if _WORKSPACE not in os.environ and not _reserved and _has_used_cuda():
+        raise ValueError(
+            f"deterministic algorithms were asked for after the GPU was used, and cuBLAS may not notice: set "
+            f"{_WORKSPACE}=:4096:8 in the environment before the program starts"
+        )
+    os.environ.setdefault(_WORKSPACE, ":4096:8")
+    _reserved = True
+
+
+def _has_used_cuda() -> bool:
+    # PyTorch takes memory for cuBLAS from its own allocator: where nothing was ever allocated, cuBLAS was not used.
+    return torch.cuda.is_initialized() and any(
+        torch.cuda.memory_stats(device).get("allocation.all.allocated", 0)
+        for device in range(torch.cuda.device_count())
+    )
+
+
+class _Tf32(NamedTuple):
+    """PyTorch's switches for TF32. Reading an old one raises once a program has set the new ones otherwise."""
+
+    old: tuple[bool, bool] | None  # matmul, cudnn; None where the program uses the new ones
+    new: tuple[str, ...]  # of _backends()
+
+
+def _backends() -> tuple[Any, ...]:
+    return torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn  # type: ignore[attr-defined]
+
+
+def _tf32() -> _Tf32:
+    try:
+        old = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        torch.get_float32_matmul_precision()
+    except RuntimeError:
+        old = None
+    return _Tf32(old, tuple(backend.fp32_precision for backend in _backends()))
+
+
+def _allow_tf32(allowed: bool) -> None:
+    if _tf32().old is None:
+        for backend in _backends():
+            backend.fp32_precision = "tf32" if allowed else "ieee"
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+
+
+def _restore_tf32(before: _Tf32) -> None:
+    if before.old is not None:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before.old
+    for backend, precision in zip(_backends(), before.new, strict=True):
+        if backend.fp32_precision != precision:
+            backend.fp32_precision = precision
 
 
 def keep_freed_memory() -> None:
@@ -119,23 +211,49 @@ def available_memory(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0]
     if Path("/proc/meminfo").exists():
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        own = Path("/proc/self/cgroup").read_text().rpartition("::")[2].strip()
         free = int(lines["MemAvailable"].split()[0]) * 1024
-        return max(min([free, *_left_to_container(Path("/sys/fs/cgroup"), own)]), 0)
+        groups = _control_groups(Path("/proc/self/cgroup").read_text()) if Path("/proc/self/cgroup").exists() else []
+        return max(min([free, *_left_to_container(Path("/sys/fs/cgroup"), groups)]), 0)
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2  # macOS tells only how much there is
     raise ValueError("this system does not tell how much memory is free")
 
 
-def _left_to_container(root: Path, own: str) -> list[int]:
-    """What the limits of the process's control group (version 2) and of the groups above it leave."""
-    group, left = root / own.lstrip("/"), []
-    for folder in [group, *group.parents]:
-        with contextlib.suppress(OSError, ValueError):  # "max" is no number
-            most = int((folder / "memory.max").read_text())
-            rows = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            files = int(rows["inactive_file"])  # which the system forgets when memory is asked for
-            left.append(most - int((folder / "memory.current").read_text()) + files)
+class _Group(NamedTuple):
+    """A control group that limits the memory of this process, and what its version calls the limit and its use."""
+
+    path: str  # below the folder of all groups
+    limit: str
+    used: str
+    files: str  # in memory.stat: files in memory that the system forgets when memory is asked for
+
+
+def _control_groups(text: str) -> list[_Group]:
+    """The groups of /proc/self/cgroup, a line `NUMBER:CONTROLLERS:PATH` each: version 2 has the number 0."""
+    groups = []
+    for line in text.splitlines():
+        number, controllers, path = (*line.split(":", 2), "", "")[:3]
+        path = path.strip("/")
+        if number == "0":
+            groups += [
+                _Group(f"{mount}{path}", "memory.max", "memory.current", "inactive_file") for mount in ("", "unified/")
+            ]
+        elif "memory" in controllers.split(","):
+            names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+            groups.append(_Group(f"{controllers}/{path}", *names))
+    return groups
+
+
+def _left_to_container(root: Path, groups: Sequence[_Group]) -> list[int]:
+    """What the limits of the process's control groups and of the groups above them leave."""
+    left = []
+    for group in groups:
+        folder = root / group.path
+        for place in [folder, *folder.parents]:
+            with contextlib.suppress(OSError, ValueError, KeyError):  # "max" is no number
+                most = int((place / group.limit).read_text())
+                rows = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
+                left.append(most - int((place / group.used).read_text()) + int(rows[group.files]))
     return left
 
 

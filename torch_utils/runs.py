@@ -1,23 +1,19 @@
 """Run folders: `runs/00000-ffhq-auto` and the names of what lies in them."""
 
-import json
-import math
 import re
-import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import NamedTuple
 
-from system.files import replacing
-from system.text import harmless
-from torch_utils.terminal import put
+from torch_utils.journal import Log, StatsFile, check_plain, is_count, json_lines, json_object, rewrite
+
+__all__ = ["Log", "StatsFile", "check_plain", "is_count", "json_lines", "json_object", "rewrite"]  # and what is below
 
 STATE = "state.safetensors"
 PREVIOUS_STATE = "state-previous.safetensors"
 STATE_FORMAT = "training-state"  # what a state's metadata call it
 
-_RUN = re.compile(r"(\d{5,})(-.*)?")
-_NETWORK = re.compile(r"network-(\d{6,}\.\d)\.safetensors")
+_RUN = re.compile(r"([0-9]{5,18})(-.*)?")
+_NETWORK = re.compile(r"network-([0-9]{6,18}\.[0-9])\.safetensors")
 
 
 class Resumable(NamedTuple):
@@ -75,6 +71,11 @@ def network_path(run: Path, seen: int) -> Path:
     return run / f"network-{_kimg(seen)}.safetensors"
 
 
+def is_network_name(name: object) -> bool:
+    """Whether a value out of a file is what `network_path` calls a network: a name in the run folder, and no path."""
+    return isinstance(name, str) and _NETWORK.fullmatch(name) is not None
+
+
 def fakes_path(run: Path, seen: int) -> Path:
     """`fakes-000200.0.png`: the sample sheet after `seen` images, in thousands with one decimal."""
     return run / f"fakes-{_kimg(seen)}.png"
@@ -103,9 +104,10 @@ def has_state(run: Path) -> bool:
 def resolve(text: str, outdir: Path | str) -> Resumable:
     """What `--resume` means: "latest" (in `outdir`), a run folder, or a state file in one.
 
-    Raises FileNotFoundError when there is no such thing, and ValueError when a run cannot go on from it.
+    Raises FileNotFoundError when there is no such thing, and ValueError when a run cannot go on from it, or when its
+    folder holds a link or anything else that is no plain file.
     """
-    if text == "latest":
+    if text == "latest" or (text.lower() == "latest" and not Path(text).exists()):
         return _newest_of(Path(outdir))
     if not text:
         raise ValueError('--resume is empty: give a run folder or "latest"')
@@ -113,97 +115,19 @@ def resolve(text: str, outdir: Path | str) -> Resumable:
     if path.is_dir():
         return _of_folder(path)
     if not path.exists():
-        raise FileNotFoundError(f'there is no {path} to resume: give a run folder, a state file in it, or "latest"')
+        raise FileNotFoundError(
+            f'there is no {path} to resume: give a run folder, a state file in it, or "latest"; '
+            f"a network starts a new run, with --transfer {path}"
+        )
     if path.name == STATE:
         return _of_folder(path.parent)
     if path.name == PREVIOUS_STATE:
+        check_plain(path.parent)
         return Resumable(path.parent, path, None)
     raise ValueError(
         f"{path} is not the state of a run: resume from a run folder or its {STATE} "
         "(a network alone can start a new run with --transfer)"
     )
-
-
-class StatsFile:
-    """`stats.jsonl`: one JSON object a line, each with `seen`, the number of real images shown."""
-
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-
-    def append(self, seen: int, record: Mapping[str, Any]) -> None:
-        """Adds one line. JSON has no nan and no infinity: they are written as null."""
-        line = json.dumps({"seen": seen} | {key: _sayable(value) for key, value in record.items()})
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
-    def amend(self, seen: int, record: Mapping[str, Any]) -> None:
-        """Adds what was found out later about the moment of the last line; about another moment, a line of its own."""
-        last, start = self._last()
-        if last.get("seen") != seen:
-            self.append(seen, record)
-            return
-        with self.path.open("r+b") as file:
-            file.truncate(start)
-        self.append(seen, {name: value for name, value in last.items() if name != "seen"} | dict(record))
-
-    def _last(self) -> tuple[dict[str, Any], int]:
-        """The last line and where it starts; empty where it was cut short."""
-        if not self.path.exists():
-            return {}, 0
-        with self.path.open("rb") as file:
-            last, end = b"", 0
-            for line in file:
-                last, end = line, end + len(line)
-        try:
-            found = json.loads(last)
-        except ValueError:
-            found = None
-        return (found, end - len(last)) if isinstance(found, dict) else ({}, end)
-
-    def rewind(self, seen: int) -> None:
-        """Drops what lies after `seen` images, and a last line that was cut short, so that a resumed run goes on."""
-        if self.path.exists():
-            kept = [json.dumps(record) + "\n" for record in self.read() if record["seen"] <= seen]
-            with replacing(self.path) as temporary:
-                temporary.write_text("".join(kept), encoding="utf-8")
-
-    def read(self) -> Iterator[dict[str, Any]]:
-        """The records that are whole, in order."""
-        return (record for record in json_lines(self.path) if isinstance(record.get("seen"), int))
-
-
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file of one JSON object a line, in order; lines that are none, or cut short, are passed over."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            found = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(found, dict):
-            yield found
-
-
-class Log:
-    """Says lines on the terminal and keeps them in a file (`log.txt`), after those of earlier sessions."""
-
-    def __init__(self, path: Path | str, terminal: IO[str] | None = None) -> None:
-        """`terminal` is standard output unless given."""
-        self._file = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
-        self._terminal = terminal
-
-    def __call__(self, text: str = "") -> None:
-        self.keep(text)
-        # Looked up at each line: whoever captures standard output later shall have the line too. When its reader has
-        # gone, or its disk is full, the run goes on.
-        put(f"{text}\n", self._terminal or sys.stdout)
-
-    def keep(self, text: str) -> None:
-        """A line for the file alone. Control characters are spelled out."""
-        self._file.write(f"{harmless(text)}\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def _numbered(outdir: Path) -> list[tuple[int, Path]]:
@@ -234,8 +158,5 @@ def _of_folder(run: Path) -> Resumable:
         raise FileNotFoundError(f"{run} is a folder of runs: give one of them, or --resume latest --outdir {run}")
     if not has_state(run):
         raise FileNotFoundError(f"{run} holds no {STATE}: the run stopped before it was first saved; start it anew")
+    check_plain(run)
     return Resumable(run, state_path(run), previous_state_path(run))
-
-
-def _sayable(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,7 +7,7 @@ import torch
 
 from torch_utils import distributed
 from torch_utils.cli import counted
-from torch_utils.device import available_memory, is_out_of_memory, set_precision
+from torch_utils.device import available_memory, is_out_of_memory, switches
 from training.config import TrainConfig
 from training.footprint import OverLimitError, footprint
 from training.rehearsal import rehearse
@@ -55,8 +55,8 @@ def _free(device: torch.device) -> int:
 
 def _works(config: TrainConfig, share: int, device: torch.device, free: int) -> bool:
     """Whether a CUDA device can take the step, found out by taking it."""
-    set_precision(config.arithmetic, config.deterministic)
-    worked = _attempt(config, share, device)
+    with switches(config.arithmetic, config.deterministic):
+        worked = _attempt(config, share, device)
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)

@@ -10,6 +10,8 @@ from torch_utils.device import Precision
 from torch_utils.distributed import PATIENCE
 from training.augment.config import AugmentConfig
 
+GRAPH_DEVICES = ("auto", "cuda")  # that --cuda-graphs is for
+
 
 def _flag(name: str, group: str, by_preset: bool = False) -> dict[str, Any]:
     return {"flag": name, "group": group, "by_preset": by_preset}
@@ -141,6 +143,11 @@ class TrainConfig(Section):
         description="compile the networks with torch.compile, where that works and gives the same",
         json_schema_extra=_flag("--compile", "Machine"),
     )
+    cuda_graphs: bool = Field(
+        False,
+        description="capture Gmain and Dmain as CUDA graphs, where that works and gives the same; takes more memory",
+        json_schema_extra=_flag("--cuda-graphs", "Machine"),
+    )
     deterministic: bool = Field(
         False,
         description="only algorithms that give the same bits each time, on CUDA too, where that is slower",
@@ -176,6 +183,8 @@ class TrainConfig(Section):
                 raise ValueError(
                     f"generator.{name} is {getattr(G, name)}, but discriminator.{name} is {getattr(D, name)}"
                 )
+        if not pace.images:
+            raise ValueError(f"--kimg {pace.kimg:g} is less than one image: give 0.001 or more")
         if pace.batch % pace.batch_gpu:
             raise ValueError(f"--batch {pace.batch} is not a multiple of --batch-gpu {pace.batch_gpu}")
         if not suits_group(pace.batch_gpu, D.mbstd_group):
@@ -192,4 +201,8 @@ class TrainConfig(Section):
             raise ValueError(
                 "--compile is for speed, --checkpoint-activations for memory, and they do not go together: give one"
             )
+        if self.cuda_graphs and self.compile:
+            raise ValueError("--cuda-graphs and --compile both replace the passes of Gmain and Dmain: give one")
+        if self.cuda_graphs and self.device not in GRAPH_DEVICES:
+            raise ValueError(f"--cuda-graphs needs a CUDA device, and the device is {self.device}: leave it out")
         return self

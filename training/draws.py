@@ -1,5 +1,6 @@
 """Every random number of a training step, a function of (seed, iteration, phase, purpose) and nothing else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +14,8 @@ class Draws:
     """The draws for one part of a batch: the samples start ... stop - 1 of it, on one process and in one round.
 
     Latents and classes are drawn for the whole batch and cut, and pictures of noise sample by sample, so that none
-    depends on how the batch is dealt to processes and rounds. Only `generator`, which feeds the noise inputs of
-    layers, belongs to the part.
+    depends on how the batch is dealt to processes and rounds. Only `pictures`, the noise inputs of layers, belong to
+    the part.
     """
 
     seed: int
@@ -52,9 +53,19 @@ class Draws:
             [torch.randn(shape[1:], device=self.device, generator=self._generator(purpose, i)) for i in samples]
         )
 
-    def generator(self, purpose: str) -> torch.Generator:
-        """A source of random numbers for this part alone."""
-        return self._generator(purpose, self.start)
+    def pictures(self, purpose: str, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Standard normal numbers of several shapes, one after the other from a stream that this part alone has."""
+        generator = self._generator(purpose, self.start)
+        return [torch.randn(*shape, device=self.device, generator=generator) for shape in shapes]
+
+    def crossover(self, layers: int, probability: float) -> int | Tensor:
+        """How many of the first layers keep their own style: all `layers`, or with `probability` 1 to `layers` - 1.
+
+        One crossover point for the whole batch (Karras et al. 2019, section 3.1).
+        """
+        if self.uniform("mix") >= probability:
+            return layers
+        return 1 + int(self.uniform("crossover") * (layers - 1))
 
     def _generator(self, purpose: str, *more: int) -> torch.Generator:
         return seeds.generator(self.device, self.seed, self.iteration, self.phase, purpose, *more)

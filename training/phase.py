@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torch_utils import distributed
+from torch_utils.checkpoint import check_alike
 from torch_utils.stats import Collector
 
 Term = tuple[Tensor, Mapping[str, Tensor]]  # a scalar to differentiate, and what to report of it
@@ -24,20 +26,45 @@ def adam(
     of one step an iteration (lazy regularisation, Karras et al. 2020, appendix B). An interval of 0 corrects nothing.
     """
     r = interval / (interval + 1) if interval else 1.0
-    return torch.optim.Adam(list(parameters), lr=lr * r, betas=(betas[0] ** r, betas[1] ** r), eps=epsilon, fused=True)
+    learning = list(parameters)
+    fused = not learning[0].is_meta  # parameters without memory are never stepped
+    return torch.optim.Adam(learning, lr=lr * r, betas=(betas[0] ** r, betas[1] ** r), eps=epsilon, fused=fused)
+
+
+def check_moments(optimizer: torch.optim.Adam, saved: Any, name: str) -> None:
+    """Makes sure that moments out of a file are those of an optimizer's parameters: the fused Adam trusts their shapes.
+
+    Raises:
+        ValueError: for a number, shape or type that differs, a step that is not a whole number of at least 0, or a
+            second moment below 0.
+    """
+    learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    step = torch.zeros([], device="cpu")
+    model = {i: {"step": step, "exp_avg": p, "exp_avg_sq": p} for i, p in enumerate(learning)}
+    check_alike(saved, model, name)
+    for i, moments in saved.items():
+        steps = float(moments["step"])
+        if not (steps >= 0 and steps.is_integer()):
+            raise ValueError(f"{name}.{i}.step is {steps:g}, expected a whole number of at least 0")
+        if not bool((moments["exp_avg_sq"] >= 0).all()):
+            raise ValueError(f"{name}.{i}.exp_avg_sq has a number that is not at least 0")
 
 
 def load_moments(optimizer: torch.optim.Adam, saved: dict[int, dict[str, Tensor]]) -> None:
     """Takes up the moments of each parameter, by its number, in the memory layout of the parameter.
 
     Files keep the plain layout, and the fused Adam pairs numbers by their place in memory without looking at strides.
+    Nothing that is taken up shares memory with what is saved. Raises ValueError as `check_moments` does; of an
+    optimizer that has not stepped yet there are none.
     """
+    if saved:
+        check_moments(optimizer, saved, "moments")
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": saved, "param_groups": groups})
     for parameter, moments in optimizer.state.items():
         for name, moment in moments.items():
-            if moment.shape == parameter.shape:
-                moments[name] = torch.empty_like(parameter).copy_(moment)
+            fitting = moment.shape == parameter.shape
+            moments[name] = torch.empty_like(parameter).copy_(moment) if fitting else moment.clone()
 
 
 @dataclass
@@ -49,7 +76,8 @@ class Phase:
     optimizer: torch.optim.Adam
     interval: int = 1
     reads_images: bool = False  # whether its losses look at real images
-    owns_gradients: bool = False  # adds gradients to zeros, where a CUDA graph's own memory would not last
+    owns_gradients: bool = False  # adds gradients to memory that stays: CUDA graphs overwrite their own, and add to it
+    replays: bool = False  # the terms are those of a replayed CUDA graph, which has differentiated them
     skips: Tensor = field(init=False)  # [steps skipped, skipped in a row, longest such row]
 
     def __post_init__(self) -> None:
@@ -79,7 +107,7 @@ class Phase:
 
     def differentiate(self, rounds: Iterable[Iterator[Term]], count: int, collector: Collector | None = None) -> None:
         """Gives the parameters that learn the gradients of the terms of `count` rounds, averaged over the rounds."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=not self.owns_gradients)
         if self.owns_gradients:
             for parameter in self.parameters:
                 _gradient(parameter)
@@ -87,7 +115,8 @@ class Phase:
             parameter.requires_grad_(True)
         for terms in rounds:
             for loss, reports in terms:
-                (loss * (self.interval / count)).backward()
+                if not self.replays:
+                    (loss * (self.interval / count)).backward()
                 if collector is not None:
                     collector.add_all(reports)
         self.network.requires_grad_(False)

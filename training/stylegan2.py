@@ -63,6 +63,8 @@ class StyleGAN2:
         self.average = Average(self.G_ema, self.G)
         self.plain = Passes(self.G.mapping, self.G.synthesis.render, self.D)
         self.passes = self.plain  # of the phases that need first derivatives only
+        self.captured: dict[str, Callable[[Reals | None, Draws], Iterator[Term]]] = {}  # phases that are replayed
+        self.layers = torch.arange(self.G.synthesis.num_ws, device=device)
         self.path_mean = torch.zeros([], device=device)
         self.strength = Strength(config.augment, config.pace.batch, device)
         size = (config.generator.height, config.generator.width)
@@ -86,6 +88,11 @@ class StyleGAN2:
         return phases
 
     @property
+    def optimizers(self) -> dict[str, torch.optim.Adam]:
+        """Of each network that learns. The phases of a network share one."""
+        return {"G": self.phases[0].optimizer, "D": self.phases[-1].optimizer}
+
+    @property
     def networks(self) -> dict[str, nn.Module]:
         return {"G_ema": self.G_ema, "G": self.G, "D": self.D}
 
@@ -99,6 +106,11 @@ class StyleGAN2:
         return Reals(images, self._one_hot(labels))
 
     def losses(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
+        """The terms of one phase; of a captured phase, whose gradients its replay has added, only to report them."""
+        captured = self.captured.get(phase.name)
+        return captured(reals, draws) if captured else self.terms(phase, reals, draws)
+
+    def terms(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
         """The terms of one phase: Gmain, Gpath, Dmain, and Dr1 or, with relativistic pairs, Dr1r2."""
         match phase.name, reals:
             case "Gmain", _ if not self.relativistic:
@@ -217,16 +229,22 @@ class StyleGAN2:
         w = passes.map(draws.latents("z", mapping.z_dim)[:count], c)
         mapping.update_average(distributed.mean(w.detach().mean(dim=0, keepdim=True)), self.config.average.w_beta)
         ws = w[:, None].expand(-1, num_ws, -1)
-        if draws.uniform("mix") < self.config.loss.mixing:
-            # One crossover point for the whole batch (Karras et al. 2019, section 3.1).
-            cut = 1 + int(draws.uniform("crossover") * (num_ws - 1))
-            other = passes.map(draws.latents("z mixed", mapping.z_dim)[:count], c)
-            ws = torch.cat([ws[:, :cut], other[:, None].expand(-1, num_ws - cut, -1)], dim=1)
-        return ws, c
+        cut = draws.crossover(num_ws, self.config.loss.mixing)
+        if isinstance(cut, int) and cut == num_ws:
+            return ws, c
+        other = passes.map(draws.latents("z mixed", mapping.z_dim)[:count], c)
+        if isinstance(cut, int):
+            return torch.cat([ws[:, :cut], other[:, None].expand(-1, num_ws - cut, -1)], dim=1), c
+        return torch.where(self.layers[None, :, None] < cut, ws, other[:, None]), c
 
     def _synthesize(self, passes: Passes, ws: Tensor, draws: Draws) -> Tensor:
-        noises = self.G.synthesis.noises(ws.shape[0], self.config.loss.noise, draws.generator("noise"))
-        return passes.render(ws.contiguous(), noises)
+        synthesis, mode = self.G.synthesis, self.config.loss.noise
+        if mode == "random":
+            shapes = [(ws.shape[0], 1, *layer.noise.fixed.shape) for layer in synthesis.layers]
+            maps = draws.pictures("noise", shapes)
+            noises = [noise * layer.noise.strength for noise, layer in zip(maps, synthesis.layers, strict=True)]
+            return passes.render(ws.contiguous(), [*noises])
+        return passes.render(ws.contiguous(), synthesis.noises(ws.shape[0], mode, None))
 
     def _one_hot(self, labels: Tensor) -> Tensor | None:
         return (labels[:, None] == self.classes).float() if len(self.classes) else None
@@ -240,27 +258,26 @@ class StyleGAN2:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that learning changes: networks, optimisers, running means, augmentation, skipped steps."""
-        optimizers = {"G": self.phases[0].optimizer, "D": self.phases[-1].optimizer}
         return {
             "networks": {name: dict(network.state_dict()) for name, network in self.networks.items()},
-            "optimizers": {name: optimizer.state_dict()["state"] for name, optimizer in optimizers.items()},
+            "optimizers": {name: optimizer.state_dict()["state"] for name, optimizer in self.optimizers.items()},
             "path_mean": self.path_mean,
             "strength": self.strength.state_dict(),
             "skips": {phase.name: phase.skips for phase in self.phases},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a `state_dict`, exactly."""
+        """Takes up a `state_dict`, exactly. Nothing that is taken up shares memory with it."""
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
-        for name, phase in {"G": self.phases[0], "D": self.phases[-1]}.items():
-            load_moments(phase.optimizer, {int(i): moments for i, moments in state["optimizers"][name].items()})
+        for name, optimizer in self.optimizers.items():
+            load_moments(optimizer, state["optimizers"][name])
         device = self.path_mean.device
-        self.path_mean = state["path_mean"].to(device)
-        if "strength" in state:  # not in states from before there were augmentations
+        self.path_mean = state["path_mean"].to(device, copy=True)
+        if "strength" in state:
             self.strength.load_state_dict(state["strength"])
         for phase in self.phases:
-            phase.skips = state["skips"][phase.name].to(device)
+            phase.skips = state["skips"][phase.name].to(device, copy=True)
 
 
 def _placed(network: Network, device: torch.device) -> Network:

@@ -4,11 +4,11 @@ ROOT/cpu-TARGET-TOOLS/       sources, PyTorch and processor of the library; comp
              lock            held while a library is built; the system frees it when its holder ends, however that is
              build-XXXX/     what is being compiled; one that is there while the lock is free was left by the dead
              CHECKSUM.so     the library; its name vouches for it, since loading half a file can kill the process
+             CHECKSUM-MODEL.json  what a comparison with plain PyTorch on a model of device found
              build.log       what the compilers said when they last failed
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 import shutil
@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from custom_ops.build import compilation
 from custom_ops.build.toolchain import Recipe, Target, UnavailableError
+from system.cache import private_folder
 
 PATIENCE = 600.0  # seconds that a build may take, and that others wait for it
 
@@ -35,7 +36,7 @@ def roots() -> Iterator[Path]:
     with contextlib.suppress(RuntimeError):  # there is no home
         yield Path(given or Path(caches) / "torch_extensions").expanduser() / "custom_ops"
     with contextlib.suppress(OSError):
-        yield _private()
+        yield private_folder("custom_ops")
 
 
 def obtain(
@@ -121,8 +122,8 @@ def _build(recipe: Recipe, entry: Path, load: Load, patience: float, anew: bool)
                 raise UnavailableError("the sources changed while they were being compiled", "start again")
             library = entry / f"{_checksum(built)}.so"
             built.replace(library)
-            for other in set(entry.glob("*.so")) - {library}:
-                other.unlink()  # it was broken, or the user wanted another
+            for other in {*entry.glob("*.so"), *entry.glob("*.json")} - {library}:
+                other.unlink()  # it was broken, or the user wanted another; and is compared anew
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -163,16 +164,6 @@ def _sweep(entry: Path) -> None:
 
 def _checksum(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-
-
-def _private() -> Path:
-    """A folder for temporary files that no other user can write into; OSError where someone was there before us."""
-    folder = Path(tempfile.gettempdir()) / f"custom_ops-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(folder))
-    return folder
 
 
 def _say(text: str) -> None:

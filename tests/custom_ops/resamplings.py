@@ -24,7 +24,7 @@ def operations(draw):
     left, right, top, bottom = sides = draw(st.tuples(*[st.integers(-3, 6)] * 4))
     if usual:
         up, down = draw(st.sampled_from([(1, 1), (2, 1), (1, 2)]))
-        factors, taps = (up, up, down, down), draw(st.sampled_from([(4,), (4, 4)]))
+        factors, taps = (up, up, down, down), draw(st.sampled_from([(4,), (4, 4), (12,)]))
     else:
         factors = draw(st.tuples(*[st.integers(1, 4)] * 4))
         taps = draw(st.one_of(st.tuples(st.integers(1, 9)), st.tuples(st.integers(1, 7), st.integers(1, 7))))

@@ -1,5 +1,6 @@
 """The CUDA kernels of scale_bias_act and bias_act, without a GPU: every path of a launch, on tensors that are small."""
 
+import ctypes
 from itertools import product
 
 import pytest
@@ -26,6 +27,7 @@ WANTS = [(False, False, False), (True, True, True), (True, False, False), (False
 def emulated(tmp_path_factory):
     changes = {
         "BLOCKS = 1024": "BLOCKS = 2",  # few for all, so that each takes several steps
+        "SPAN = 256": "SPAN = 2",  # parts that a block joins: sums take several passes
         "case ScalarType::(Double|Half): .*": "",  # what is not tried here takes half the time to compile
         r"INSTANTIATE_SCALE_BIAS_ACT\((double|Half)\)": "",
         "template bool product_kernel.*<(double|Half)>.*": "",
@@ -52,3 +54,36 @@ def test_bias_act(emulated, act):
         x, dy, ddx = (plain.normal(shape, dtype, layout) for _ in range(3))
         plain.compare(x, dy, ddx, torch.randn(shape[1]), (act, -0.3, 0.7, 2.0), emulated)
         plain.compare(x, dy, ddx, None, (act, 0.3, -1.5, None), emulated)
+
+
+TILES = """
+#include "tiles.h"
+extern "C" __attribute__((visibility("default")))
+void tiles(long samples, long slow, long fast, long most, long* found) {
+  const custom_ops::Tiles t(samples, slow, fast, most);
+  found[0] = t.steps, found[1] = t.rows, found[2] = t.chunks;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "shape, pack, useful",
+    [
+        ((8, 32, 1024, 1024), 4, 4),  # float32, and bfloat16 ...
+        ((8, 32, 1024, 1024), 8, 4),
+        ((8, 128, 256, 256), 4, 16),
+        ((1, 3, 2, 2), 1, 1),
+    ],
+)
+def test_no_thread_steps_beyond_the_last_channel(tmp_path, shape, pack, useful):
+    """In tensors [N, C, H, W] in that order, where the slow direction is that of the channels."""
+    emulation.prepare(tmp_path)
+    (tmp_path / "tried.cpp").write_text(TILES)
+    library = ctypes.CDLL(str(emulation.compiled([tmp_path / "tried.cpp"], tmp_path / "tried.so")))
+    N, C, H, W = shape
+    found = (ctypes.c_long * 3)()
+    library.tiles(*(ctypes.c_long(n) for n in (N, C, H * W // pack, 64)), found)
+    steps, rows, chunks = found
+    assert steps <= useful and (chunks - 1) * steps * rows < C <= chunks * steps * rows
+    if C * H * W > 2**20:
+        assert steps == useful and chunks == 1

@@ -28,7 +28,7 @@ from models.families import read_network
 from tests.proofs.damage import damaged, odd_text
 from tests.training.runs import train
 from torch_utils import runs
-from training.run import read_state
+from training.state import read_state
 
 SECONDS = 20  # after which a file counts as a hang
 COUNT = 8

@@ -19,7 +19,8 @@ from tests.training.runs import resume, tiny, train
 from torch_utils import checkpoint, runs
 from training import gan_losses, loop, session
 from training import plan as plans
-from training.run import Run, read_state
+from training.run import Run
+from training.state import read_state
 
 QUIET = {"metrics": "none"}
 

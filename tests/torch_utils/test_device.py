@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from torch_utils import device
-from torch_utils.device import available_memory, set_precision, slow_precision
+from torch_utils.device import available_memory, slow_precision, switches
 
 CPU = torch.device("cpu")
 
@@ -19,9 +19,30 @@ def group(folder: Path, most: str, used: int, files: int) -> None:
     (folder / "memory.stat").write_text(f"anon 5\ninactive_file {files}\nactive_file 1\n")
 
 
-def test_the_memory_of_the_system():
-    free = available_memory(CPU)
-    assert 2**20 < free < 2**50
+def old_group(folder: Path, most: int, used: int, files: int) -> None:
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / "memory.limit_in_bytes").write_text(f"{most}\n")
+    (folder / "memory.usage_in_bytes").write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"inactive_file 3\ntotal_inactive_file {files}\n")
+
+
+def left(root: Path, *lines: str) -> list[int]:
+    return device._left_to_container(root, device._control_groups("".join(f"{line}\n" for line in lines)))
+
+
+def test_the_memory_of_the_system_is_what_it_says_itself(monkeypatch):
+    """Without a limit of its own, a process may have what the system calls available, within what is there."""
+    monkeypatch.setattr(device, "_left_to_container", lambda *args: [])
+    free, total = available_memory(CPU), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    rows = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    assert free == pytest.approx(int(rows["MemAvailable"].split()[0]) * 1024, abs=total * 0.2)
+    taken = 2**29
+    filled = torch.ones(taken, dtype=torch.uint8)
+    assert available_memory(CPU) < total - taken and len(filled) == taken
+    monkeypatch.setattr(device, "_left_to_container", lambda *args: [12345, -1])
+    assert available_memory(CPU) == 0
+    monkeypatch.setattr(device, "_left_to_container", lambda *args: [12345])
+    assert available_memory(CPU) == 12345
 
 
 def test_a_container_has_what_its_group_and_those_above_leave(tmp_path):
@@ -29,9 +50,33 @@ def test_a_container_has_what_its_group_and_those_above_leave(tmp_path):
     group(tmp_path, "max", 50, 0)
     group(tmp_path / "job", "1000", 700, 100)
     group(tmp_path / "job" / "step", "900", 750, 60)
-    assert device._left_to_container(tmp_path, "/job/step") == [900 - 750 + 60, 1000 - 700 + 100]
-    assert device._left_to_container(tmp_path, "/") == []
-    assert device._left_to_container(tmp_path / "nothing", "/job") == []
+    assert left(tmp_path, "0::/job/step") == [900 - 750 + 60, 1000 - 700 + 100]
+    assert left(tmp_path, "0::/") == []
+    assert left(tmp_path / "nothing", "0::/job") == []
+
+
+UNLIMITED = 2**63 - 4096  # as version 1 spells it
+
+
+def test_control_groups_of_version_1_count_too(tmp_path):
+    """A container sees its own group at the root of the mount, and its path on the host in /proc/self/cgroup."""
+    lines = ["12:cpu,cpuacct:/docker/ab", "5:memory:/docker/ab", "1:name=systemd:/docker/ab"]
+    old_group(tmp_path / "memory", 2000, 500, 100)
+    assert left(tmp_path, *lines) == [1600]
+    old_group(tmp_path / "memory" / "docker", UNLIMITED, 500, 100)
+    old_group(tmp_path / "memory" / "docker" / "ab", 1000, 400, 50)
+    assert left(tmp_path, *lines) == [650, UNLIMITED - 400, 1600]
+    assert left(tmp_path, "4:memory,hugetlb:/docker/ab") == []  # mounted under that name
+    (tmp_path / "memory").rename(tmp_path / "memory,hugetlb")
+    assert left(tmp_path, "4:memory,hugetlb:/docker/ab") == [650, UNLIMITED - 400, 1600]
+
+
+def test_both_versions_may_be_mounted_at_once(tmp_path):
+    (tmp_path / "unified").mkdir()
+    group(tmp_path / "unified" / "job", "900", 100, 0)
+    old_group(tmp_path / "memory" / "job", 1000, 400, 50)
+    assert left(tmp_path, "5:memory:/job", "0::/job") == [650, 800]
+    assert left(tmp_path, "nonsense", "", "0:") == []
 
 
 def test_a_system_that_does_not_tell(monkeypatch):
@@ -46,27 +91,106 @@ def test_a_system_that_tells_only_how_much_there_is(monkeypatch):
     assert available_memory(CPU) == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-@pytest.fixture
-def switches(monkeypatch):
+def standing() -> dict[str, object]:
+    """Every switch that `set_precision` may touch. Reading an old one raises where the new ones say otherwise."""
+
+    def old(read):
+        try:
+            return read()
+        except RuntimeError:
+            return "mixed"
+
+    b = torch.backends
+    return {
+        "matmul": old(lambda: b.cuda.matmul.allow_tf32),
+        "cudnn": old(lambda: b.cudnn.allow_tf32),
+        "float32": old(torch.get_float32_matmul_precision),
+        "new": [b.cuda.matmul.fp32_precision, b.cudnn.conv.fp32_precision, b.cudnn.rnn.fp32_precision],
+        "benchmark": (b.cudnn.benchmark, b.cudnn.deterministic),
+        "algorithms": (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ),
+        "filled": torch.utils.deterministic.fill_uninitialized_memory,
+        "cublas": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+    }
+
+
+def new_api() -> None:
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+
+
+def old_api() -> None:
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+@pytest.fixture(params=[lambda: None, old_api, new_api], ids=["fresh", "old", "new"])
+def host(request, monkeypatch):
+    """A program that has set PyTorch's switches in its own way. Afterwards they are as at the start of a process."""
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    yield
-    set_precision("fp32")
-    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    monkeypatch.setattr(device, "_reserved", False)
+    before = standing()
+    request.param()
+    yield standing()
+    for backend, precision in zip(device._backends(), before["new"], strict=True):
+        backend.fp32_precision = "none" if precision == "none" else precision
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before["matmul"], before["cudnn"]
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(False)
 
 
-def test_deterministic_algorithms_are_asked_of_everybody(switches):
-    set_precision("fp32", deterministic=True)
-    assert torch.are_deterministic_algorithms_enabled()
-    assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+def test_deterministic_algorithms_are_asked_of_everybody(host):
+    with switches("fp32", deterministic=True):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert standing() == host
 
 
-def test_usually_the_fastest_serve(switches):
-    set_precision("tf32")
-    assert not torch.are_deterministic_algorithms_enabled()
-    assert torch.backends.cudnn.benchmark and not torch.backends.cudnn.deterministic
-    assert torch.backends.cudnn.allow_tf32 and "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+@pytest.mark.parametrize(("precision", "new"), [("tf32", "tf32"), ("fp32", "ieee"), ("bf16", "ieee")])
+def test_tf32_is_allowed_only_where_it_was_asked_for(host, precision, new):
+    with switches(precision):
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.backends.cudnn.benchmark and not torch.backends.cudnn.deterministic
+        found = standing()
+        assert found["new"] == [new] * 3 or found["cudnn"] is found["matmul"] is (precision == "tf32")
+        assert found["cublas"] is None
+    assert standing() == host
+
+
+def test_the_switches_are_restored_when_the_block_fails(host):
+    with pytest.raises(KeyError), switches("tf32", deterministic=True):
+        raise KeyError
+    assert standing() == host
+
+
+def test_pictures_are_not_made_by_whatever_algorithm_is_fastest(host):
+    with switches("fp32", trial=False):
+        assert not torch.backends.cudnn.benchmark
+
+
+def test_cublas_is_told_in_time_or_the_run_is_refused(monkeypatch):
+    """What is in the environment counts only when cuBLAS is first used."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(device, "_reserved", False)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    used = {"allocation.all.allocated": 0}
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda number: used if number else {})
+    device.reserve_workspace()
+    assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG") == ":4096:8"
+    used["allocation.all.allocated"] = 1
+    device.reserve_workspace()  # it was told before
+    del os.environ["CUBLAS_WORKSPACE_CONFIG"]
+    monkeypatch.setattr(device, "_reserved", False)
+    with pytest.raises(ValueError, match=r"set CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment before the program"):
+        device.reserve_workspace()
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    device.reserve_workspace()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
 
 
 @pytest.mark.parametrize("supported", [False, True])

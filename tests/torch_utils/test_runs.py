@@ -1,6 +1,8 @@
 import json
 import math
+import os
 import re
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,7 +68,7 @@ def test_resolve_finds_the_state(tmp_path):
     run = runs.create(tmp_path, "a")
     state, previous = runs.state_path(run), runs.previous_state_path(run)
     state.touch()
-    for text in ("latest", str(run), str(state)):
+    for text in ("latest", "Latest", str(run), str(state)):
         assert runs.resolve(text, tmp_path) == (run, state, previous)
     previous.touch()
     assert runs.resolve(str(previous), tmp_path) == (run, previous, None)
@@ -82,7 +84,8 @@ def test_resolve_says_what_is_wrong(tmp_path):
     _refused(str(run), tmp_path, message)
     several = f"{tmp_path} is a folder of runs: give one of them, or --resume latest --outdir {tmp_path}"
     _refused(str(tmp_path), tmp_path, several)
-    _refused("nowhere", tmp_path, 'there is no nowhere to resume: give a run folder, a state file in it, or "latest"')
+    told = 'there is no nowhere to resume: give a run folder, a state file in it, or "latest"; '
+    _refused("nowhere", tmp_path, told + "a network starts a new run, with --transfer nowhere")
     network = runs.network_path(run, 1000)
     network.touch()
     _refused(
@@ -145,3 +148,38 @@ def test_a_log_speaks_and_keeps(tmp_path, capsys):
         log.close()
     assert capsys.readouterr().out == "one\n\nzwei ü\n\n"
     assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "one\n\nzwei ü\n\n"
+
+
+@pytest.mark.parametrize("name", ["log.txt", "stats.jsonl", "fakes-000000.1.png", ".lock", "anything"])
+@pytest.mark.parametrize("kind", ["symbolic link", "FIFO", "special file"])
+def test_a_run_with_anything_but_plain_files_is_not_resumed(tmp_path, monkeypatch, name, kind):
+    run = runs.create(tmp_path, "a")
+    runs.state_path(run).touch()
+    runs.previous_state_path(run).touch()
+    (run / "wandb").mkdir()
+    (run / "wandb" / "latest").symlink_to("nowhere")  # what is in folders of other programs is theirs
+    runs.resolve(str(run), tmp_path)
+    if kind == "symbolic link":
+        (run / name).symlink_to("/etc/hosts")
+    elif kind == "FIFO":
+        os.mkfifo(run / name)
+    else:
+        monkeypatch.chdir(run)  # names of sockets are short
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(name)
+    message = f"{run / name} is a {kind}, where a run keeps a plain file: remove it, or put the file in its place"
+    for text in ("latest", str(run), str(runs.state_path(run)), str(runs.previous_state_path(run))):
+        _refused(text, tmp_path, message, ValueError)
+
+
+def test_a_state_that_is_a_link_is_not_resumed_from(tmp_path):
+    run = runs.create(tmp_path, "a")
+    (tmp_path / "elsewhere").touch()
+    runs.state_path(run).symlink_to(tmp_path / "elsewhere")
+    _refused(
+        str(runs.state_path(run)),
+        tmp_path,
+        f"{run / 'state.safetensors'} is a symbolic link, where a run keeps a plain file: remove it, or put the file "
+        "in its place",
+        ValueError,
+    )

@@ -1,6 +1,7 @@
 """--compile: the same gradients, or none of it."""
 
 import re
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -10,7 +11,7 @@ from torch._dynamo.utils import counters
 from tests.training.runs import train
 from tests.training.test_resume import assert_equal_networks
 from tests.training.test_stylegan2 import draws, reals, recipe
-from training import compilation
+from training import compilation, trial
 from training.compilation import compile_passes
 from training.stylegan2 import StyleGAN2
 
@@ -57,25 +58,54 @@ def wrong(graph, inputs):
     return lambda *values: [value * 1.1 if value.is_floating_point() else value for value in graph(*values)]
 
 
+GIVEN_UP = ": training goes on without it"
+
+
 @pytest.mark.parametrize(
-    "backend, sentence",
+    "backend, precision, reason",
     [
-        (broken, r"--compile does not work here \(no compiler was found\): training goes on without it"),
-        (wrong, r"--compile gives gradients of Gmain that are [0-9.]+% off: training goes on without it"),
+        (broken, "fp32", r"does not work here \(no compiler was found\)"),
+        (wrong, "fp32", r"gives gradients of Gmain that are [0-9.]+% off"),
+        (wrong, "bf16", r"gives gradients of Gmain that are [0-9.]+% off \(without it [0-9.]+%\)"),
     ],
 )
-def test_what_fails_or_errs_is_given_up(backend, sentence):
-    r, plain = recipe(), recipe()
+def test_what_fails_or_errs_is_given_up(backend, precision, reason):
+    r, plain = recipe(precision=precision), recipe(precision=precision)
+    sentence = f"--compile {reason}{GIVEN_UP}"
     said = compile_passes(r, backend)
     assert re.fullmatch(sentence, said), said
     assert r.passes is r.plain
     assert all(torch.equal(a, b) for a, b in zip(gradients(r, "Gmain", 0), gradients(plain, "Gmain", 0), strict=True))
 
 
+@pytest.mark.parametrize(
+    "usual, found, good",
+    [(0.04, 0.03, True), (0.04, 0.06, True), (0.04, 0.08, False), (0.04, float("nan"), False)],
+)
+def test_rounding_of_the_same_size_passes_and_more_does_not(usual, found, good):
+    """Relative distances to gradients in fp32; the two errors point in directions of their own."""
+    exact = torch.tensor([1.0, 0, 0])
+    gradients = [{"Gmain": exact + torch.tensor(error)} for error in ([0, usual, 0], [0, 0, found])]
+    with nullcontext() if good else pytest.raises(trial.TrialError, match=r"% off \(without it 4\.0%\)$"):
+        trial._compare(gradients[1], gradients[0], {"Gmain": exact}, slack=5e-3)
+
+
+def test_what_fp32_would_give_is_found_without_a_trace():
+    """Of networks in bf16, whose types and gradients come back as they were."""
+    r, fp32 = recipe(precision="bf16"), recipe(precision="fp32")
+    types = [block.dtype for network in (r.G.synthesis, r.D) for block in network.blocks]
+    usual = trial.gradients(r)
+    for name, exact in trial._exact_gradients(r).items():
+        assert torch.equal(exact, trial.gradients(fp32)[name])
+        assert 1e-4 < (usual[name] - exact).norm() / exact.norm() < 0.2
+    assert types == [block.dtype for network in (r.G.synthesis, r.D) for block in network.blocks]
+    assert all(torch.equal(usual[name], again) for name, again in trial.gradients(r).items())
+
+
 def test_processes_agree_to_give_it_up(monkeypatch):
     r = recipe()
     monkeypatch.setattr(compilation, "_compiled", lambda recipe, backend: recipe.plain)
-    monkeypatch.setattr(compilation.distributed, "least", lambda number: 0)
+    monkeypatch.setattr(trial.distributed, "least", lambda number: 0)
     assert compile_passes(r) == "--compile does not work for another process: training goes on without it"
 
 

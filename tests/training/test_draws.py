@@ -35,8 +35,8 @@ def test_every_part_of_the_key_counts():
     for change in ({"seed": 8}, {"iteration": 13}, {"phase": "Dmain"}):
         assert not torch.equal(first, dataclasses.replace(WHOLE, **change).latents("z", 5))
     assert not torch.equal(first, WHOLE.latents("z mixed", 5))
-    a, b = (torch.randn(9, generator=part(i, i + 4).generator("noise")) for i in (0, 4))
-    assert not torch.equal(a, b)
+    (a, other), (b, _) = (part(i, i + 4).pictures("noise", [[9], [9]]) for i in (0, 4))
+    assert not torch.equal(a, b) and not torch.equal(a, other)
 
 
 def test_the_same_key_draws_the_same():
@@ -58,3 +58,9 @@ def test_draws_have_their_distributions():
     uniform = torch.tensor([dataclasses.replace(WHOLE, iteration=i).uniform("mix") for i in range(4000)])
     assert uniform.min() >= 0 and uniform.max() < 1
     assert abs(uniform.mean().item() - 0.5) < 0.02 and abs(uniform.std().item() - 12**-0.5) < 0.01
+
+
+def test_styles_cross_over_behind_each_layer_as_often_or_not_at_all():
+    cuts = torch.tensor([dataclasses.replace(WHOLE, iteration=i).crossover(5, 0.8) for i in range(4000)])
+    shares = cuts.bincount(minlength=6) / 4000
+    torch.testing.assert_close(shares, torch.tensor([0, 0.2, 0.2, 0.2, 0.2, 0.2]), atol=0.03, rtol=0)

@@ -12,7 +12,7 @@ from tests.training.runs import train
 from training import loop
 from training.config import PaceConfig
 from training.loop import fit
-from training.run import Clock
+from training.state import Clock
 
 
 class Diary:

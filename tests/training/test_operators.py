@@ -9,7 +9,7 @@ from models.families import read_network
 from tests.training.runs import resume, train
 from torch_utils import runs
 from training import plan as plans
-from training.run import read_state
+from training.state import read_state
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def finished(tmp_path_factory) -> Path:
 
 
 def operators(folder: Path) -> str:
-    return read_state(runs.resolve(str(folder), folder.parent)).metadata["operators"]
+    return read_state(runs.resolve(str(folder), folder.parent)).facts.operators
 
 
 def test_the_files_of_a_run_and_its_log_say_it(finished):

@@ -16,7 +16,8 @@ import torch
 from tests.training.runs import resume, tiny, train
 from torch_utils import checkpoint, runs
 from training import plan as plans
-from training.run import STOPPING, Run, read_state
+from training.run import STOPPING, Run
+from training.state import read_state
 
 LENGTH: dict[str, Any] = {"pace__kimg": 0.16}  # 40 iterations: 10 of path length, 3 of R1, 8 ticks, 3 snapshots
 STOPS = [3, 18, 31]  # no multiples of 4 or 16, nor ends of a tick (5 iterations)

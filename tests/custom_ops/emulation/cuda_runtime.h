@@ -1,5 +1,8 @@
 // As much of CUDA as lets a C++ compiler take kernels, and a CPU run them, one block after the other, in grids and blocks
 // of one dimension. The threads of a block take turns, from one __syncthreads() to the next, each with its own stack.
+//
+// Harder than a GPU where a GPU would be lucky: threads take turns in an order that is shuffled for each stretch between
+// barriers (seeded, so a failure comes again), and shared arrays are full of NaN (integers: -1) when a block begins.
 #pragma once
 
 #include <ucontext.h>
@@ -8,13 +11,13 @@
 #include <cstddef>
 #include <cstring>
 #include <functional>
+#include <random>
 #include <vector>
 
 #define __global__
 #define __device__
 #define __host__
 #define __forceinline__ inline
-#define __shared__ static
 #define __launch_bounds__(...)
 
 using std::max;
@@ -56,6 +59,16 @@ inline Thread* running = nullptr;
 inline ucontext_t scheduler;
 inline std::function<void()> kernel;
 
+inline std::mt19937 dice(0);
+inline std::vector<const void*> shared;  // arrays that this block has met already
+
+// Called where a thread meets the declaration of a shared array: the first thread of the block fills it.
+inline void share(void* array, size_t size) {
+  if (std::find(shared.begin(), shared.end(), array) != shared.end()) return;
+  shared.push_back(array);
+  std::memset(array, 0xff, size);
+}
+
 inline void give_way() {
   swapcontext(&running->context, &scheduler);
 }
@@ -68,6 +81,9 @@ inline void live() {
 
 inline void run_block() {
   threads.resize(std::max<size_t>(threads.size(), blockDim.x));
+  shared.clear();
+  std::vector<unsigned> turns(blockDim.x);
+  for (unsigned i = 0; i < blockDim.x; ++i) turns[i] = i;
   for (unsigned i = 0; i < blockDim.x; ++i) {
     Thread& thread = threads[i];
     getcontext(&thread.context);
@@ -78,7 +94,8 @@ inline void run_block() {
   }
   for (bool any = true; any;) {
     any = false;
-    for (unsigned i = 0; i < blockDim.x; ++i) {
+    std::shuffle(turns.begin(), turns.end(), dice);
+    for (const unsigned i : turns) {
       running = &threads[i];
       if (running->finished) continue;
       threadIdx.x = i;
@@ -105,6 +122,7 @@ inline void __syncthreads() {
 template <typename T>
 T __shfl_xor_sync(unsigned, T value, int other) {
   static T offered[1024];
+  emulation::share(offered, sizeof offered);
   offered[threadIdx.x] = value;
   __syncthreads();
   const T taken = offered[threadIdx.x ^ other];

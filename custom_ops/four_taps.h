@@ -1,0 +1,174 @@
+// CUDA kernels of filters of 4 x 4 taps that enlarge or reduce twice or keep the size: those of the networks.
+//
+// A thread computes a few outputs one below the other from samples that it reads once for all of them: in `strips` with
+// 16 bytes of channels at a time, and for wide images [N, C, H, W] in `tiles`, by way of shared memory.
+#pragma once
+
+#include "fir.h"
+
+namespace custom_ops {
+
+constexpr int ROWS = 4;  // outputs of a thread, one below the other
+
+// 4 x 4 taps as the outputs of one thread meet them, a strip of ROWS rows. Coordinates have 32 bits, addresses 64.
+template <int UP, int DOWN>
+struct Strip {
+  static constexpr int SEEN = 4 / UP;                                           // samples an output sees, each way
+  static constexpr int IN = UP == 2 ? ROWS / 2 + 1 : (ROWS - 1) * DOWN + SEEN;  // rows all of them see
+
+  // load(i, j) reads V numbers of sample j of row i. All rows are asked for before the first is needed.
+  template <int V, typename W, typename Load>
+  static __device__ void sum(W (&sums)[ROWS][V], const W (*taps)[4], int first_tap, const Load& load) {
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r)
+#pragma unroll
+      for (int v = 0; v < V; ++v) sums[r][v] = 0;
+#pragma unroll
+    for (int j = 0; j < SEEN; ++j) {
+      decltype(load(0, 0)) seen[IN];
+#pragma unroll
+      for (int i = 0; i < IN; ++i) seen[i] = load(i, j);
+#pragma unroll
+      for (int i = 0; i < IN; ++i)
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r) {
+          // The tap of output r that meets row i.
+          const int k = UP == 1 ? i - r * DOWN : (r % 2 ? 0 : 1) + 2 * (i - r / 2);
+          if (k < 0 || k >= 4) continue;
+          const W tap = taps[k][first_tap + j * UP];
+#pragma unroll
+          for (int v = 0; v < V; ++v) sums[r][v] += tap * widen(seen[i].at[v]);
+        }
+    }
+  }
+};
+
+template <typename W>
+__device__ void share_taps(W (*taps)[4], const Filter& f) {
+  if (threadIdx.x < 16) taps[threadIdx.x / 4][threadIdx.x % 4] = f.at<W>(threadIdx.x / 4, threadIdx.x % 4);
+  __syncthreads();
+}
+
+// As `write`, but that the compiler cannot take it apart and store the numbers one by one.
+template <typename T, int V>
+__device__ void write_at_once(T* to, const Pack<T, V>& pack) {
+  typename Bytes<sizeof pack>::type bytes;
+  memcpy(&bytes, &pack, sizeof bytes);
+  __stwb(reinterpret_cast<decltype(bytes)*>(to), bytes);
+}
+
+template <typename T, int V, int UP, int DOWN>
+__global__ void __launch_bounds__(THREADS) strips(Images<T> images, Filter f) {
+  using W = Wide<T>;
+  using S = Strip<UP, DOWN>;
+  __shared__ W taps[4][4];
+  share_taps(taps, f);
+  const Axis vertical = images.vertical, horizontal = images.horizontal;
+  const Strips rows(vertical, ROWS);
+  const int64_t C = images.channels, line = horizontal.in * C, out_line = horizontal.out * C;
+  const int64_t total = images.samples * rows.count * horizontal.out * (C / V);
+  for (int64_t n = blockIdx.x * int64_t(THREADS) + threadIdx.x; n < total; n += gridDim.x * int64_t(THREADS)) {
+    int64_t sample = n;
+    const int64_t c = divide(sample, C / V) * V;
+    const int column = static_cast<int>(divide(sample, horizontal.out));
+    const int row = static_cast<int>(rows.first(divide(sample, rows.count)));
+    const Meeting x = meeting<UP, DOWN>(horizontal, column);
+    const int top = meeting<UP, DOWN>(vertical, row).first;
+    const T* from = images.x + (sample * vertical.in + top) * line + x.first * C + c;
+    W sums[ROWS][V];
+    if (is_on(top, vertical.in, S::IN) && is_on(x.first, horizontal.in, S::SEEN)) {
+      S::template sum<V>(sums, taps, x.tap, [&](int i, int j) { return read<V>(from + i * line + j * C); });
+    } else {
+      S::template sum<V>(sums, taps, x.tap, [&](int i, int j) {
+        Pack<T, V> pack{};
+        if (is_on(top + i, vertical.in) && is_on(x.first + j, horizontal.in)) pack = read<V>(from + i * line + j * C);
+        return pack;
+      });
+    }
+    T* to = images.y + (sample * vertical.out + row) * out_line + column * C + c;
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) {
+      if (!is_on(row + r, vertical.out)) continue;
+      Pack<T, V> pack;
+#pragma unroll
+      for (int v = 0; v < V; ++v) pack.at[v] = narrow<T>(sums[r][v]);
+      write_at_once(to + r * out_line, pack);
+    }
+  }
+}
+
+// The piece of an image that a block of `tiles` computes, and what it keeps of the input for that.
+template <int UP, int DOWN>
+struct Tile {
+  using S = Strip<UP, DOWN>;
+  static constexpr int LINES = THREADS / WARP;
+  static constexpr int COLUMNS = DOWN == 2 ? 32 : 64;  // of the output
+  static constexpr int IN_X = (COLUMNS - 1) * DOWN / UP + S::SEEN + (UP == 2 ? 1 : 0);
+  static constexpr int IN_Y = UP == 2 ? LINES * ROWS / 2 + 1 : (LINES * ROWS - 1) * DOWN + S::SEEN;
+  static constexpr int HALF = (IN_X + 1) / 2 + 1;
+  static constexpr int PITCH = DOWN == 2 ? 2 * HALF : IN_X;
+
+  // Neighbouring threads read neighbouring numbers: for DOWN = 2, even columns stand before odd ones.
+  static HOST_DEVICE int place(int column) { return DOWN == 2 ? column % 2 * HALF + column / 2 : column; }
+};
+
+template <typename T, int UP, int DOWN>
+__global__ void __launch_bounds__(THREADS) tiles(Images<T> images, Filter f) {
+  using W = Wide<T>;
+  using S = Strip<UP, DOWN>;
+  using Piece = Tile<UP, DOWN>;
+  __shared__ W taps[4][4];
+  __shared__ W input[Piece::IN_Y][Piece::PITCH];
+  share_taps(taps, f);
+  const Axis vertical = images.vertical, horizontal = images.horizontal;
+  const Strips rows(vertical, ROWS);
+  const int64_t across = ceil_divide(horizontal.out, Piece::COLUMNS), along = ceil_divide(rows.count, Piece::LINES);
+  const int lane = threadIdx.x % WARP, line = threadIdx.x / WARP;
+  for (int64_t n = blockIdx.x; n < images.samples * along * across; n += gridDim.x) {
+    int64_t sample = n;
+    const int left = static_cast<int>(divide(sample, across)) * Piece::COLUMNS;
+    const int64_t strip = divide(sample, along) * Piece::LINES;
+    const int x0 = meeting<UP, DOWN>(horizontal, left).first;
+    const int y0 = meeting<UP, DOWN>(vertical, static_cast<int>(rows.first(strip))).first;
+    const T* from = images.x + (sample * vertical.in + y0) * horizontal.in + x0;
+    for (int y = threadIdx.x / Piece::IN_X, x = threadIdx.x % Piece::IN_X; y < Piece::IN_Y;) {
+      const bool exists = is_on(y0 + y, vertical.in) && is_on(x0 + x, horizontal.in);
+      input[y][Piece::place(x)] = exists ? widen(from[y * horizontal.in + x]) : W(0);
+      x += THREADS % Piece::IN_X, y += THREADS / Piece::IN_X;
+      if (x >= Piece::IN_X) x -= Piece::IN_X, ++y;
+    }
+    __syncthreads();
+    const int row = static_cast<int>(rows.first(strip + line)), top = meeting<UP, DOWN>(vertical, row).first - y0;
+    for (int column = left + lane; column < left + Piece::COLUMNS && column < horizontal.out; column += WARP) {
+      const Meeting x = meeting<UP, DOWN>(horizontal, column);
+      W sums[ROWS][1];
+      S::template sum<1>(sums, taps, x.tap, [&](int i, int j) {
+        return Pack<W, 1>{input[top + i][Piece::place(x.first - x0 + j)]};
+      });
+      T* to = images.y + (sample * vertical.out + row) * horizontal.out + column;
+#pragma unroll
+      for (int r = 0; r < ROWS; ++r)
+        if (is_on(row + r, vertical.out)) to[r * horizontal.out] = narrow<T>(sums[r][0]);
+    }
+    __syncthreads();  // before the next tile takes the place of this one
+  }
+}
+
+template <int UP, int DOWN, typename T>
+void four_taps(const Tensor& on, const Images<T>& images, const Filter& f) {
+  using Piece = Tile<UP, DOWN>;
+  const Axis &vertical = images.vertical, &horizontal = images.horizontal;
+  const int64_t C = images.channels, each = Strips(vertical, ROWS).count;
+  const int64_t threads = images.samples * each * horizontal.out * C;
+  if constexpr (!std::is_same_v<T, double>) {  // whose tiles are too large for shared memory
+    if (C == 1 && horizontal.out >= WARP && vertical.out >= Piece::LINES) {
+      const int64_t blocks = ceil_divide(horizontal.out, Piece::COLUMNS) * ceil_divide(each, Piece::LINES);
+      return start(tiles<T, UP, DOWN>, images.samples * blocks, on, images, f);
+    }
+  }
+  if (is_wide<T>(C, images.x, images.y))
+    return start(strips<T, WIDTH<T>, UP, DOWN>, ceil_divide(threads / WIDTH<T>, THREADS), on, images, f);
+  start(strips<T, 1, UP, DOWN>, ceil_divide(threads, THREADS), on, images, f);
+}
+
+}  // namespace custom_ops

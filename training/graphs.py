@@ -1,0 +1,166 @@
+"""`--cuda-graphs`: Gmain and Dmain captured whole, forward and backward, and replayed with new inputs.
+
+A phase is some thousand kernels, and the host needs longer to start them one by one than a fast GPU needs to run them.
+A CUDA graph starts all of them at once. It reads and writes the same memory each time. So latents, noise and all other
+draws, real images and classes are drawn outside the graph and copied into memory that stays; gradients are added to
+memory that stays, and what a phase reports is read after each replay.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from torch_utils import distributed
+from training.draws import Draws
+from training.phase import Phase, Term
+from training.stylegan2 import Reals, StyleGAN2
+from training.trial import PHASES, inputs, try_out
+
+WARM_UPS = 3  # runs before the capture, in which libraries choose their algorithms and allocate
+
+
+class Graph(Protocol):
+    """A function that was captured, whose outputs keep their memory."""
+
+    def replay(self) -> list[Term]:
+        """Compute the outputs anew from what is in the memory of the inputs."""
+
+
+class CudaGraph:
+    """A function captured by CUDA. What it captures must neither wait for the device nor draw random numbers.
+
+    Args:
+        function: takes its inputs from memory that stays.
+        pool: memory of graphs that are never replayed at the same time.
+    """
+
+    def __init__(self, function: Callable[[], list[Term]], pool: Any) -> None:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                function()
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool, stream=stream):
+            self._outputs = function()
+
+    def replay(self) -> list[Term]:
+        self._graph.replay()
+        return self._outputs
+
+
+class HeldDraws(Draws):
+    """Draws that keep their memory: `renew` draws the next part's numbers into the tensors that were handed out."""
+
+    def __init__(self, draws: Draws) -> None:
+        super().__init__(**vars(draws))
+        self._source = draws
+        self._held: dict[tuple[Any, ...], list[Tensor]] = {}
+
+    def renew(self, draws: Draws) -> None:
+        """Take the numbers of other draws of the same shapes."""
+        self._source = draws
+        for key, held in self._held.items():
+            for tensor, new in zip(held, self._draw(*key), strict=True):
+                tensor.copy_(new) if isinstance(new, Tensor) else tensor.fill_(new)
+
+    def _hold(self, *key: Any) -> list[Tensor]:
+        if key not in self._held:
+            self._held[key] = [torch.as_tensor(drawn, device=self.device) for drawn in self._draw(*key)]
+        return self._held[key]
+
+    def _draw(self, method: str, *arguments: Any) -> list[Tensor | int]:
+        drawn = getattr(self._source, method)(*arguments)
+        return drawn if isinstance(drawn, list) else [drawn]
+
+    def latents(self, purpose: str, dim: int) -> Tensor:
+        return self._hold("latents", purpose, dim)[0]
+
+    def uniforms(self, purpose: str, dim: int) -> Tensor:
+        return self._hold("uniforms", purpose, dim)[0]
+
+    def classes(self, purpose: str, thresholds: Tensor) -> Tensor:
+        return self._hold("classes", purpose, thresholds)[0]
+
+    def normal(self, purpose: str, shape: torch.Size) -> Tensor:
+        return self._hold("normal", purpose, shape)[0]
+
+    def pictures(self, purpose: str, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+        return self._hold("pictures", purpose, tuple(map(tuple, shapes)))
+
+    def crossover(self, layers: int, probability: float) -> Tensor:
+        return self._hold("crossover", layers, probability)[0]
+
+    def uniform(self, purpose: str) -> float:
+        raise RuntimeError(f"a captured phase draws {purpose!r} on the host, where a graph cannot draw it anew")
+
+
+class Captured:
+    """One phase on one part of a batch, differentiated: captured at the first call, replayed at each."""
+
+    def __init__(
+        self, recipe: StyleGAN2, phase: Phase, scale: float, capture: Callable[[Callable[[], list[Term]]], Graph]
+    ) -> None:
+        self._recipe, self._phase, self._scale, self._capture = recipe, phase, scale, capture
+        self._graph: Graph | None = None
+
+    def __call__(self, reals: Reals | None, draws: Draws) -> Iterator[Term]:
+        """The terms of `StyleGAN2.losses`, whose gradients have been added already."""
+        if self._graph is None:
+            self._reals = _held(reals)
+            self._draws = HeldDraws(draws)
+            self._graph = self._capture(self._differentiate)
+        if self._reals is not None and reals is not None:
+            self._reals.images.copy_(reals.images)
+            if self._reals.c is not None and reals.c is not None:
+                self._reals.c.copy_(reals.c)
+        self._draws.renew(draws)
+        return iter(self._graph.replay())
+
+    def _differentiate(self) -> list[Term]:
+        terms: list[Term] = []
+        for loss, reports in self._recipe.terms(self._phase, self._reals, self._draws):
+            (loss * self._scale).backward()
+            terms.append((loss.detach(), {name: values.detach() for name, values in reports.items()}))
+        return terms
+
+
+def _held(reals: Reals | None) -> Reals | None:
+    return reals and Reals(reals.images.clone(), None if reals.c is None else reals.c.clone())
+
+
+def capture_phases(recipe: StyleGAN2, capture: Callable[..., Graph] = CudaGraph) -> str:
+    """Let the recipe replay captured phases, if that works and gives the same; returns a sentence that says so.
+
+    Learns nothing: networks, averages and gradients are afterwards what they were.
+
+    Args:
+        recipe: with its networks on a CUDA device.
+        capture: makes a graph of a function and a pool.
+    """
+    if distributed.world() > 1:
+        return "--cuda-graphs serves one process only: training goes on without it"
+    pace = recipe.config.pace
+    count = pace.batch // pace.batch_gpu  # rounds, over which gradients are averaged
+
+    def change() -> None:
+        pool = torch.cuda.graph_pool_handle() if capture is CudaGraph else None
+        for phase in recipe.phases:
+            phase.owns_gradients = True
+        for phase in (phase for phase in recipe.phases if phase.name in PHASES):
+            captured = Captured(recipe, phase, phase.interval / count, lambda run: capture(run, pool))
+            recipe.captured[phase.name], phase.replays = captured, True
+            # Captured within `differentiate`, where parameters want gradients; what is added to them is forgotten.
+            rounds = (captured(*inputs(recipe, phase, 0)) for _ in range(1))
+            phase.differentiate(rounds, count)
+
+    def undo() -> None:
+        recipe.captured.clear()
+        for phase in recipe.phases:
+            phase.owns_gradients = phase.replays = False
+            phase.network.zero_grad(set_to_none=True)
+
+    return try_out(recipe, "--cuda-graphs", change, undo, "Gmain and Dmain run as CUDA graphs")
