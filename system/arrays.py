@@ -30,7 +30,7 @@ def load_arrays(
     Args:
         path: the file.
         wanted: which arrays of an archive are read, by their names; all by default.
-        most: bytes that the wanted arrays of an archive may take together, if the file itself is smaller; 1 GiB by default.
+        most: bytes that the wanted arrays of an archive may take together, if the file is smaller; 1 GiB by default.
 
     Returns:
         name -> array, in native byte order and writable. A file of a single array (.npy) gives {"": array}.
