@@ -3,7 +3,6 @@
 import system.start  # noqa: F401 (first)
 
 import json
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from metrics.sources import Pictures, Samples
 from metrics.suite import count_of, evaluate
 from models.families import NetworkFile, read_network
 from models.perceptual.published import parse_files
+from system.urls import public_command
 from torch_utils import config as configs
 from torch_utils import distributed
 from torch_utils.cli import Command, option, say
@@ -127,7 +127,7 @@ def main(
             "data": dataset.name,
             "fingerprint": dataset.fingerprint,
             "seed": seed,
-            "command": shlex.join(["python", "evaluate.py", *sys.argv[1:]]),
+            "command": public_command("evaluate.py", sys.argv[1:]),
             "seconds": round(time.monotonic() - start, 3),
         }
         if distributed.is_first():

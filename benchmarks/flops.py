@@ -21,8 +21,9 @@ from benchmarks.timing import fastest
 
 PEAK_CHANNELS = (64, 128, 256, 512)
 PEAK_SIZES = (8, 16, 32, 64)
-PEAK_BATCHES = (1, 4, 16)
-PEAK_OPERATIONS = 5e10  # of one convolution at the most: larger ones are no faster and take long
+PEAK_BATCHES = {"cpu": (1, 4, 16), "cuda": (16, 64, 256)}
+PEAK_OPERATIONS = {"cpu": 5e10, "cuda": 5e12}  # of one convolution at the most: larger ones only take longer
+PEAK_SHARE = 1e-2  # of that, at the least on CUDA: smaller ones end before the device is busy
 PEAK_SECONDS = 0.1  # for each shape
 
 
@@ -103,8 +104,11 @@ def convolution_peak(device: torch.device, dtype: torch.dtype) -> Peak:
 
     Measured in this process with its threads.
     """
-    cases = product(PEAK_BATCHES, PEAK_CHANNELS, PEAK_SIZES, (torch.contiguous_format, torch.channels_last))
-    found = [_speed(*case, device, dtype) for case in cases if _operations(*case[:3]) <= PEAK_OPERATIONS]
+    kind = "cuda" if device.type == "cuda" else "cpu"
+    most = PEAK_OPERATIONS[kind]
+    least = most * PEAK_SHARE if kind == "cuda" else 0
+    cases = product(PEAK_BATCHES[kind], PEAK_CHANNELS, PEAK_SIZES, (torch.contiguous_format, torch.channels_last))
+    found = [_speed(*case, device, dtype) for case in cases if least <= _operations(*case[:3]) <= most]
     return max(found, key=lambda peak: peak.flops)
 
 

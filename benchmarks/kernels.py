@@ -6,6 +6,9 @@ Every operator is timed forward, backward (the gradients of its inputs from that
 gradient of its output's gradient from that of x's, as R1 and path lengths need it), on features of a 256x256 network.
 Native kernels, reference and a plain copy take turns in one process.
 
+On CUDA every call is captured in a CUDA graph and timed by events, so the host's time is not in it, and the cache is
+emptied before each call.
+
 The share of the copy says how near a kernel comes to the limit: the time in which `y.copy_(x)` moves as many bytes as
 the operator cannot but read and write, divided by its own.
 """
@@ -25,11 +28,13 @@ import click
 import torch
 from torch import Tensor
 
+from benchmarks.device import own_stream, seconds
 from benchmarks.reference import reference
 from benchmarks.timing import timed
 from custom_ops import bias_act, build, downsample2d, filter2d, scale_bias_act, setup_filter, upsample2d
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.device import keep_freed_memory, resolve_device
+from training.augment.wavelets import SYM6
 
 Direction = Literal["forward", "backward", "double"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "backward", "double")
@@ -71,6 +76,10 @@ def _blur(x: Tensor) -> tuple[Tensor, ...]:
     return (setup_filter((1, 3, 3, 1), device=x.device),)
 
 
+def _wavelet(x: Tensor) -> tuple[Tensor, ...]:
+    return (setup_filter(SYM6, separable=True, device=x.device),)
+
+
 _RESAMPLING: dict[Direction, tuple[int, int]] = dict.fromkeys(DIRECTIONS, (1, 1))
 OPERATORS = {
     # Backward: dy, y and dx. Double: ddx, y and ddy.
@@ -90,6 +99,9 @@ OPERATORS = {
     "filter2d": Operator(filter2d, _blur, _RESAMPLING),
     "upsample2d": Operator(upsample2d, _blur, _RESAMPLING),
     "downsample2d": Operator(downsample2d, _blur, _RESAMPLING),
+    # The wavelet of augmentations, 12 taps in each direction.
+    "upsample2d wavelet": Operator(partial(upsample2d, up=2), _wavelet, _RESAMPLING),
+    "downsample2d wavelet": Operator(partial(downsample2d, down=2, flip_filter=True), _wavelet, _RESAMPLING),
 }
 
 
@@ -130,6 +142,11 @@ class Timing:
 
 def measure(case: Case, device: torch.device, rounds: int) -> Timing:
     """Medians of rounds in which native kernel, reference and copy take their turn, after one that is not counted."""
+    with own_stream(device):
+        return _measure(case, device, rounds)
+
+
+def _measure(case: Case, device: torch.device, rounds: int) -> Timing:
     N, C, H, W = case.shape
     dtype, layout = DTYPES[case.dtype], LAYOUTS[case.layout]
     x = torch.randn(N, C, H, W, device=device).to(dtype).contiguous(memory_format=layout).requires_grad_()
@@ -144,14 +161,14 @@ def measure(case: Case, device: torch.device, rounds: int) -> Timing:
     }
     with reference(device.type):
         calls["reference"] = prepared(operator, case.direction, x, parameters)
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    durations: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():
             with reference(device.type) if name == "reference" else nullcontext():
                 duration = mean_duration(call, device)
             if turn:
-                seconds[name].append(duration)
-    return Timing(case, **{name: median(durations) for name, durations in seconds.items()}, bytes=size)
+                durations[name].append(duration)
+    return Timing(case, **{name: median(each) for name, each in durations.items()}, bytes=size)
 
 
 def prepared(operator: Operator, direction: Direction, x: Tensor, parameters: tuple[Tensor, ...]) -> Callable[[], Any]:
@@ -172,7 +189,9 @@ def _copy(target: Tensor, source: Tensor) -> None:
 
 
 def mean_duration(call: Callable[[], Any], device: torch.device) -> float:
-    """Seconds of a call, of as many one after the other as fill a block."""
+    """Seconds of a call, of as many one after the other as fill a block; on CUDA without the host's time."""
+    if device.type == "cuda":
+        return seconds(call, device)
     count = max(math.ceil(BLOCK / max(timed(call, device), 1e-6)), 1)
     return timed(partial(_repeat, call, count), device) / count
 

@@ -87,7 +87,7 @@ def bias_act(
 def load(x: Tensor) -> None:
     """Sees to it that native operators serve a tensor, where they can."""
     if not torch.compiler.is_compiling():
-        build.load(x.device.type)
+        build.load(x.device)
 
 
 def layout(x: Tensor) -> torch.memory_format:

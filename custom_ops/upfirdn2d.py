@@ -94,7 +94,7 @@ def upfirdn2d(
     if height < rows or width < columns:
         raise ValueError(f"a filter of {columns}x{rows} taps does not fit into a padded image of {width}x{height}")
     if not torch.compiler.is_compiling():
-        build.load(x.device.type)
+        build.load(x.device)
     op = reference if torch.compiler.is_exporting() else _resample
     return op(x, f, up_x, up_y, down_x, down_y, left, right, top, bottom, float(gain), flip_filter)
 

@@ -3,6 +3,7 @@
     00000/img00000000.png
     00000/img00000001.png
     dataset.json            {"labels": [["00000/img00000000.png", 3], ...], "class_names": ["cat", ...]}
+    sources.csv             file,source: what each picture was called before; for people, and not read
 
 `labels` may be null or absent, `class_names` is optional, other keys are kept for whoever knows them.
 """

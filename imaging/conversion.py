@@ -99,6 +99,7 @@ def convert(
     taken = take(opened, options.labels)
     chosen = choose(len(opened.names), options.max_images)
     writer = _open_writer(Path(dest), _plan(opened, taken, options), options, restart)
+    writer.names = opened.names
     resumes = writer.settled is not None
     workers = workers or cores()
     if writer.settled is None:

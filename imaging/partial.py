@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
@@ -20,11 +20,11 @@ from typing import Any, BinaryIO, NamedTuple, Self
 from filelock import FileLock, Timeout
 
 from imaging import partialfolder
-from imaging.archive import INDEX
+from imaging.archive import INDEX, SOURCES
 from imaging.archivewriter import check_no_folder, is_zip_name, picture_name
 from imaging.partialfolder import place_of
 from imaging.storedzip import Entry, header, write_directory
-from imaging.writing import Outcome, Writer
+from imaging.writing import Outcome, Writer, source_table
 from system.files import check_vacant, naming
 
 SYNC_SECONDS = 5.0  # as much work as a power cut may cost
@@ -206,31 +206,43 @@ class PartialArchive(Writer):
             raise ValueError(f"{self.dest} would hold no images and was not written")
         self._sync()
         if self._zip is None:
-            with (self._pictures / INDEX).open("w") as file:
-                file.writelines(self._index())
+            for name, pieces in self._tables():
+                with (self._pictures / name).open("wb") as file:
+                    file.writelines(pieces())
         else:
             self._finish_zip(self._zip)
         self._pictures.replace(self.dest)
 
     def _finish_zip(self, file: BinaryIO) -> None:
-        crc = size = 0
-        for text in self._index():
-            crc, size = zlib.crc32(text.encode(), crc), size + len(text)
-        index = Entry(INDEX, crc, size, self._end)
-        file.write(header(index))
-        for text in self._index():
-            file.write(text.encode())
-        write_directory(file, self._entries(index), index.end)
+        tables = []
+        for name, pieces in self._tables():
+            crc = size = 0
+            for piece in pieces():
+                crc, size = zlib.crc32(piece, crc), size + len(piece)
+            tables.append(Entry(name, crc, size, tables[-1].end if tables else self._end))
+            file.write(header(tables[-1]))
+            file.writelines(pieces())
+        write_directory(file, self._entries(tables), tables[-1].end)
         file.flush()
         os.fsync(file.fileno())
 
-    def _entries(self, index: Entry) -> Iterator[Entry]:
+    def _entries(self, tables: Sequence[Entry]) -> Iterator[Entry]:
         place = 0
         for number, line in enumerate(self._written_lines()):
             entry = Entry(picture_name(number), line.crc or 0, line.size or 0, place)
             place = entry.end
             yield entry
-        yield index
+        yield from tables
+
+    def _tables(self) -> Iterator[tuple[str, Callable[[], Iterable[bytes]]]]:
+        """The files beside the pictures: name, and what gives their content in pieces."""
+        yield INDEX, lambda: (text.encode() for text in self._index())
+        if self.names:
+            yield SOURCES, lambda: source_table(self._sources(picture_name))
+
+    def _sources(self, name: Callable[[int], str]) -> Iterator[tuple[str, str]]:
+        """(file in the set, name in the source) of every picture written."""
+        return ((name(n), self.names[line.outcome.number]) for n, line in enumerate(self._written_lines()))
 
     def _index(self) -> Iterator[str]:
         """dataset.json in pieces (ASCII), as json.dumps writes it."""

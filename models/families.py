@@ -17,12 +17,12 @@ from models import hubfolder
 from models.places import KINDS, locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign.converted import one_line
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.foreign.opening import is_foreign, open_foreign
 from models.stylegan2.generator import Generator
 from system.content import mistaken
-from system.urls import public
+from system.text import printable
+from system.urls import public, public_values
 from torch_utils import checkpoint, config
 from torch_utils.device import Precision, resolve_precision
 from torch_utils.runs import STATE_FORMAT, newest_in
@@ -85,7 +85,7 @@ class NetworkFile:
         source = self.metadata.get("source")
         found = source.get("left_out") if isinstance(source, dict) else None
         items = found.items() if isinstance(found, dict) else ()
-        return {name: one_line(reason) for name, reason in items if name == "D" and isinstance(reason, str)}
+        return {name: printable(reason) for name, reason in items if name == "D" and isinstance(reason, str)}
 
     def part(self, name: str) -> nn.Module:
         """Builds one network, in float32 on the CPU, ready for use.
@@ -134,7 +134,7 @@ def save_network(
         path: where; the file appears whole or not at all.
         family: a name in `FAMILIES`.
         networks: of G_ema, G and D those to keep.
-        facts: what else is worth knowing, as JSON: kimg, data, how it was trained.
+        facts: what else is worth knowing, as JSON: kimg, data, how it was trained. Secrets of URLs are left out.
         dtype: type of the stored tensors; float16 halves the file.
     """
     parts = FAMILIES[family]
@@ -143,7 +143,7 @@ def save_network(
     tensors = {
         f"{name}.{key}": t.to(dtype) for name, network in networks.items() for key, t in network.state_dict().items()
     }
-    checkpoint.save(path, tensors, metadata | dict(facts))
+    checkpoint.save(path, tensors, metadata | public_values(dict(facts)))
 
 
 def read_network(place: Path | str) -> NetworkFile:

@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
+import torch
 
-from custom_ops.build import cache, compilation, toolchain
+import custom_ops.build
+from custom_ops.build import cache, compilation, toolchain, verdict
 from custom_ops.build.toolchain import Target, UnavailableError
 
 EVERY_GPU = ("75", "80", "86", "89", "90", "100", "120")  # Turing to Blackwell
@@ -43,7 +45,8 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 def main(device: str | None, arch: tuple[str, ...], force: bool, check_cuda: bool) -> None:
     """Compiles the native operators ahead of their first use, which would compile them otherwise.
 
-    The exit status is 1 when something that was asked for did not compile.
+    The exit status is 1 when something that was asked for did not compile, or differs from plain PyTorch
+    on this machine.
     """
     if check_cuda and (device == "cpu" or force):
         raise click.UsageError("--check-cuda is for CUDA and keeps nothing: leave out --device cpu and --force")
@@ -67,7 +70,10 @@ def build(device: str | None, numbers: Sequence[str], anew: bool) -> bool:
         try:
             target = toolchain.cuda_target(numbers=number) if name == "cuda" else toolchain.cpu_target()
             if target is not None:
-                click.echo(f"{label}: {_build(target, anew)}")
+                library, said = _build(target, anew)
+                click.echo(f"{label}: {said}")
+                if not number:
+                    well &= _compare(library, torch.device(name))
             elif device or name == "cpu":
                 raise UnavailableError("PyTorch finds no GPU", "name the GPUs to compile for with --arch")
             else:
@@ -78,7 +84,23 @@ def build(device: str | None, numbers: Sequence[str], anew: bool) -> bool:
     return well
 
 
-def _build(target: Target, anew: bool) -> str:
+def _compare(library: Path, device: torch.device) -> bool:
+    """Says how the operators of this machine's library compare with plain PyTorch; returns whether they agree."""
+    assert custom_ops.build.proof is not None, "the package sets it"
+    beside = f"{device.type}: on {verdict.model(device)}, PyTorch {torch.__version__},"
+    try:
+        found = verdict.reach(custom_ops.build.proof, library, device)
+    except Exception as error:
+        click.echo(f"{beside} not compared with plain PyTorch ({type(error).__name__}: {error})")
+        return False
+    if not found:
+        click.echo(f"{beside} all operators agree with plain PyTorch")
+    for group, why in found.items():
+        click.echo(f"{beside} {group} differs from plain PyTorch, which serves in its place: {why}")
+    return not found
+
+
+def _build(target: Target, anew: bool) -> tuple[Path, str]:
     roots, began = list(cache.roots()), time.monotonic()
     try:
         recipe = toolchain.RECIPES[target.name](target)
@@ -88,11 +110,11 @@ def _build(target: Target, anew: bool) -> str:
         borrowed = None if anew else cache.borrow(target, roots)
         if borrowed is None:
             raise
-        return f"{borrowed} was there already and serves; it could not be built here, for {error}"
+        return borrowed, f"{borrowed} was there already and serves; it could not be built here, for {error}"
     if library == known:
-        return f"{library} was there already"
+        return library, f"{library} was there already"
     names = ", ".join(source.name for source in target.sources)
-    return f"{library} built from {names} in {time.monotonic() - began:.1f} s with {recipe.compiler}"
+    return library, f"{library} built from {names} in {time.monotonic() - began:.1f} s with {recipe.compiler}"
 
 
 def check(numbers: Sequence[str], folder: Path = toolchain.SOURCES) -> bool:

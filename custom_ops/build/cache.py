@@ -4,6 +4,7 @@ ROOT/cpu-TARGET-TOOLS/       sources, PyTorch and processor of the library; comp
              lock            held while a library is built; the system frees it when its holder ends, however that is
              build-XXXX/     what is being compiled; one that is there while the lock is free was left by the dead
              CHECKSUM.so     the library; its name vouches for it, since loading half a file can kill the process
+             CHECKSUM-MODEL.json  what a comparison with plain PyTorch on a model of device found
              build.log       what the compilers said when they last failed
 """
 
@@ -121,8 +122,8 @@ def _build(recipe: Recipe, entry: Path, load: Load, patience: float, anew: bool)
                 raise UnavailableError("the sources changed while they were being compiled", "start again")
             library = entry / f"{_checksum(built)}.so"
             built.replace(library)
-            for other in set(entry.glob("*.so")) - {library}:
-                other.unlink()  # it was broken, or the user wanted another
+            for other in {*entry.glob("*.so"), *entry.glob("*.json")} - {library}:
+                other.unlink()  # it was broken, or the user wanted another; and is compared anew
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     try:

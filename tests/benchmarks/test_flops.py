@@ -81,7 +81,7 @@ def test_filters_cost_nothing_however_often_they_are_differentiated():
 def test_the_peak_is_the_fastest_shape(monkeypatch):
     monkeypatch.setattr(flops, "PEAK_CHANNELS", (4, 8))
     monkeypatch.setattr(flops, "PEAK_SIZES", (4,))
-    monkeypatch.setattr(flops, "PEAK_BATCHES", (1, 2))
+    monkeypatch.setitem(flops.PEAK_BATCHES, "cpu", (1, 2))
 
     def seconds(call, budget, device):
         y = call()
@@ -94,9 +94,18 @@ def test_the_peak_is_the_fastest_shape(monkeypatch):
 
 
 def test_convolutions_that_would_take_long_are_left_out(monkeypatch):
-    monkeypatch.setattr(flops, "PEAK_OPERATIONS", 0)
+    monkeypatch.setitem(flops.PEAK_OPERATIONS, "cpu", 0)
     tried = []
     monkeypatch.setattr(flops, "_speed", lambda *case: tried.append(case) or flops.Peak("", 0.0))
     with pytest.raises(ValueError):
         flops.convolution_peak(torch.device("cpu"), torch.float32)
     assert tried == []
+
+
+def test_a_gpu_is_given_convolutions_that_keep_it_busy(monkeypatch):
+    tried = []
+    monkeypatch.setattr(
+        flops, "_speed", lambda *case: tried.append(flops._operations(*case[:3])) or flops.Peak("", 0.0)
+    )
+    flops.convolution_peak(torch.device("cuda"), torch.bfloat16)
+    assert min(tried) >= 5e10 and 1e12 < max(tried) <= 5e12

@@ -105,6 +105,8 @@ def test_traffic_is_what_must_be_read_and_written():
         "filter2d": 128,
         "upsample2d": 512,
         "downsample2d": 32,
+        "upsample2d wavelet": 512,
+        "downsample2d wavelet": 32,
     }
     for name, operator in OPERATORS.items():
         case = Case(name, "forward", (1, 2, 8, 8), "float32", "NCHW")

@@ -20,7 +20,7 @@ def _same_threads(monkeypatch):
     threads = torch.get_num_threads()
     monkeypatch.setattr(flops, "PEAK_CHANNELS", (8,))
     monkeypatch.setattr(flops, "PEAK_SIZES", (4,))
-    monkeypatch.setattr(flops, "PEAK_BATCHES", (4,))
+    monkeypatch.setitem(flops.PEAK_BATCHES, "cpu", (4,))
     monkeypatch.setattr(flops, "PEAK_SECONDS", 0.0)
     yield
     torch.set_num_threads(threads)

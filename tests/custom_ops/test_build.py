@@ -21,8 +21,8 @@ needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc
 @pytest.fixture
 def fresh(monkeypatch):
     """As if nothing had been loaded in this process yet."""
-    monkeypatch.setattr(build, "_serving", {})
-    monkeypatch.setattr(build, "_shortfalls", {})
+    for memory in ("_serving", "_libraries", "_refused", "_shortfalls"):
+        monkeypatch.setattr(build, memory, {})
     monkeypatch.delenv("CUSTOM_OPS", raising=False)
 
 
@@ -86,7 +86,7 @@ def test_where_nothing_can_be_compiled_a_library_of_another_compiler_serves(fres
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     assert build.load("cpu") and build.shortfall("cpu") == "" and not caplog.records
-    build._serving.clear()
+    build._serving.clear(), build._libraries.clear()
     library.write_bytes(b"")
     assert not build.load("cpu") and "there is no C++ compiler" in build.shortfall("cpu")
 
@@ -94,7 +94,7 @@ def test_where_nothing_can_be_compiled_a_library_of_another_compiler_serves(fres
 def test_the_environment_chooses(fresh, monkeypatch, caplog):
     monkeypatch.setenv("CUSTOM_OPS", "pytorch")
     assert build.implementation("cpu") == "pytorch" and build.shortfall("cpu") == "" and not caplog.records
-    build._serving.clear()
+    build._serving.clear(), build._libraries.clear()
     monkeypatch.setenv("CUSTOM_OPS", "fast")
     assert build.implementation("cpu") == "pytorch"
     assert build.shortfall("cpu") == "CUSTOM_OPS is fast, which is neither native nor pytorch: set one of them"

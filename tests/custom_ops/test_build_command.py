@@ -23,6 +23,7 @@ def fast(monkeypatch, tmp_path):
     recipe = trial.recipe(tmp_path / "sources")
     monkeypatch.setattr(toolchain, "cpu_target", lambda: recipe.target)
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "root"))
+    monkeypatch.setattr(command, "_compare", lambda library, device: True)
 
 
 def run(*arguments: str):
@@ -54,6 +55,36 @@ def test_the_command_builds_ahead_and_says_what(fast, tmp_path, monkeypatch):
     assert (
         absent.output.startswith("cuda: not built, for PyTorch finds no GPU: name the GPUs") and absent.exit_code == 1
     )
+
+
+@pytest.mark.parametrize(
+    "found, status, words",
+    [
+        ({}, 0, "all operators agree with plain PyTorch"),
+        (
+            {"upfirdn2d": "upfirdn2d of float32 is off"},
+            1,
+            "upfirdn2d differs from plain PyTorch, which serves in its place: upfirdn2d of float32 is off",
+        ),
+        (OSError("no"), 1, "not compared with plain PyTorch (OSError: no)"),
+    ],
+)
+def test_the_command_says_whether_the_operators_agree(monkeypatch, tmp_path, found, status, words):
+    def reach(proof, library, device):
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(toolchain, "cpu_target", lambda: toolchain.Target("cpu", (), (), {}))
+    monkeypatch.setattr(command, "_build", lambda target, anew: (tmp_path / "x.so", "x.so was there already"))
+    monkeypatch.setattr(command.verdict, "model", lambda device: "EPYC")
+    monkeypatch.setattr(command.verdict, "reach", reach)
+    done = run("--device", "cpu")
+    assert done.output.splitlines() == [
+        "cpu: x.so was there already",
+        f"cpu: on EPYC, PyTorch {torch.__version__}, {words}",
+    ]
+    assert done.exit_code == status
 
 
 @needs_compiler

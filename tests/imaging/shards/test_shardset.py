@@ -9,9 +9,9 @@ import pytest
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.loader import batches
-from imaging.shards.index import Index, Row
 from imaging.shards.order import _permutation
 from imaging.shards.pattern import Shard
+from imaging.shards.row import Index, Row
 from imaging.shards.shardset import ShardSet, draw_shards
 from tests.imaging.pictures import encoded, picture, png_header
 from tests.imaging.shards.tars import write_shards, write_tar
@@ -142,10 +142,11 @@ def test_differing_sizes_come_with_the_command_that_mends_them(tmp_path):
     pattern = tmp_path / "x-{0..1}.tar"
     assert failure(pattern) == (
         f"{pattern} holds pictures of different sizes, mostly 32x16, but b.png in x-1.tar has 100x90: make them one "
-        f"size with `python dataset_tool.py --source '{pattern}' --dest {tmp_path}/x-32x16-%06d.tar --resolution 32x16`"
+        f"size with `python dataset_tool.py --source '{pattern}' --dest x-32x16-%06d.tar --resolution 32x16` (5 of 5 "
+        f"are at least 32x16)"
     )
     write_tar(tmp_path / "y.tar", {"a.png": picture(7, 7)})
-    assert "the nearest size that works is 8x8: make them one size with" in failure(tmp_path / "y.tar")
+    assert "a size near it that works is 8x8: make them one size with" in failure(tmp_path / "y.tar")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
