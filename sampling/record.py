@@ -28,12 +28,12 @@ def write_record(
     given = {param.opts[0].lstrip("-"): context.params[param.name or ""] for param in context.command.params}
     record = {
         "command": public_command(f"{script}.py", sys.argv[1:]),
-        **(facts or {}),
-        "options": {name: _plain(value) for name, value in (given | dict(resolved or {})).items()},
+        **public_values(dict(facts or {})),
+        "options": public_values({name: _plain(value) for name, value in (given | dict(resolved or {})).items()}),
         "torch": torch.__version__,
     }
     with replacing(path) as file:
-        file.write_text(json.dumps(public_values(record), indent=2) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:
