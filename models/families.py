@@ -21,6 +21,7 @@ from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.foreign.opening import is_foreign, open_foreign
 from models.stylegan2.generator import Generator
+from system.content import mistaken
 from system.text import printable
 from system.urls import public
 from torch_utils import checkpoint, config
@@ -57,7 +58,7 @@ class NetworkFile:
     path: Path
     metadata: dict[str, Any]  # as `models.metadata.checked` leaves it
     tensors: dict[str, Tensor]
-    place: str = ""  # where it comes from, when that is no path here: a URL, or a name
+    place: str = ""  # where it comes from, when that is no path here: a URL without its secrets, or a name
 
     def __str__(self) -> str:
         """What it is called in sentences and records."""
@@ -155,17 +156,24 @@ def read_network(place: Path | str) -> NetworkFile:
         ValueError: when it cannot be had, is damaged, is not a network, is refused, or is of a version or family that
             is not known here.
     """
-    path = locate(place)
+    read: dict[Path, tuple[dict[str, Any], dict[str, Tensor]]] = {}
+
+    def check(path: Path) -> None:  # of what was downloaded: what it has read is not read twice
+        read[path] = _contents(path)
+
+    path = locate(place, check)
     if not path.exists():
-        raise FileNotFoundError(f"there is no file or folder {place}: give {KINDS}")
-    elsewhere = "" if path == Path(place) else str(place)
+        raise FileNotFoundError(f"there is no file or folder {public(str(place))}: give {KINDS}")
+    elsewhere = "" if path == Path(place) else public(str(place))
     path = _newest_in(path) if path.is_dir() else path
-    metadata, tensors = _contents(path)
+    metadata, tensors = read[path] if path in read else _contents(path)
     return NetworkFile(path, checked(metadata), tensors, elsewhere)
 
 
 def _contents(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The metadata, checked to be of a network that is known here, and the tensors."""
+    if path.is_file() and (what := mistaken(path)):
+        raise ValueError(f"{path} is {what}: {_WANTED}")
     if is_foreign(path):
         metadata, tensors = open_foreign(path)
         return {"format": FORMAT, "version": VERSION, "family": "stylegan2"} | metadata, tensors

@@ -74,6 +74,7 @@ class Command(click.Command):
     def main(self, *args: Any, **extra: Any) -> Any:
         if not extra.get("standalone_mode", True):
             return super().main(*args, **extra)
+        launch.follow()
         if not notices.together():
             with terminal.steady():
                 return super().main(*args, **extra)

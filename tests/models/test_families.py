@@ -69,7 +69,15 @@ def test_a_missing_file_is_named(tmp_path):
     )
 
 
-@pytest.mark.parametrize("keep", [0, 4, 100, 0.5, -1])
+def test_files_that_are_something_else_are_called_what_they_are(tmp_path):
+    for name, what in (("", "an empty file"), ("<!doctype html>", "a web page")):
+        (tmp_path / "a.pkl").write_text(name)
+        with pytest.raises(ValueError) as error:
+            load_network(tmp_path / "a.pkl")
+        assert str(error.value).startswith(f"{tmp_path / 'a.pkl'} is {what}: give a network-….safetensors of a run")
+
+
+@pytest.mark.parametrize("keep", [4, 100, 0.5, -1])
 def test_a_file_that_was_cut_short_is_refused(tmp_path, keep):
     path = save_tiny(tmp_path / "a.safetensors")
     whole = path.read_bytes()
