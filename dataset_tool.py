@@ -14,6 +14,7 @@ from imaging.grid import FORMATS, save_image
 from imaging.inspection import Inspection, inspect
 from imaging.partial import pending, place_of
 from imaging.shards.layout import Layout, is_shard_dest
+from imaging.shards.partial import check_vacant
 from imaging.sizes import spell
 from imaging.transforms import NAMES
 from torch_utils.cli import Command, Group, Size, counted, option, progress, say, terminable
@@ -45,6 +46,7 @@ class Choice(click.ParamType):
     name = "auto|none|folders|FILE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        value = value.lower() if value.lower() in ("auto", "none", "folders") else value
         if value not in ("auto", "none", "folders") and not value.lower().endswith(labelfile.SUFFIXES):
             endings = ", ".join(labelfile.SUFFIXES)
             self.fail(f"got {value!r}, wanted auto, none, folders or a file that ends in {endings}", param, ctx)
@@ -134,7 +136,7 @@ def convert_command(
     """
     check_dest(Path(source), Path(dest), overwrite)
     if is_shard_dest(dest):
-        Layout(dest, shard_size or 0).check_vacant()
+        check_vacant(Layout(dest, shard_size or 0))
     elif shard_size:
         raise ValueError(f"--shard-size is of shards, and --dest {dest} is none: leave it out, or write x-%06d.tar")
     options = Options(resolution, transform, resize_filter, labels, max_images, duplicates, every, shard_size or 0)

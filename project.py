@@ -116,7 +116,7 @@ def main(
     G = sampler.stylegan2("project.py")
     sampler = replace(sampler, noise_mode="none" if noise == "none" else "const")
     size = (G.config.height, G.config.width)
-    targets = read_targets(places, G.config)
+    targets = read_targets(places, G.config, say)
     _check_sheet(len(targets), 3 if pti else 2, size)
     loss, embed = open_loss(loss, detectors, size, sampler.device)
     _introduce(targets, loss)

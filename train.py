@@ -40,10 +40,12 @@ Examples:
 @click.command(cls=Command, epilog=EXAMPLES)
 @option(
     "--resume",
+    is_flag=False,
+    flag_value="latest",
     metavar="RUN|latest",
     group="Data",
-    help="Go on with a run: its folder, or the latest in --outdir. --kimg, --tick, --snap, --workers, "
-    "--metrics, --checkpoint-activations, --compile, --deterministic and --wandb may change.",
+    help="Go on with a run: its folder, or the latest in --outdir (also without a value). --kimg, --tick, --snap, "
+    "--workers, --metrics, --checkpoint-activations, --compile, --deterministic and --wandb may change.",
 )
 @option(
     "--transfer",

@@ -70,7 +70,7 @@ def compare(setting: Setting, size: tuple[int, int], dtype: torch.dtype, layer: 
     """One layer whose input has that size."""
     device, N = torch.device(setting.device), setting.batch
     O, I, rows, columns = layer.weight.shape
-    layout = memory_format(device, dtype)
+    layout = memory_format(device)
     x = torch.randn(N, I, *size, device=device, dtype=dtype).to(memory_format=layout).requires_grad_()
     style = torch.randn(N, I, device=device, requires_grad=True)
     layer.weight.requires_grad_()

@@ -64,7 +64,7 @@ def compare(
     """Both forms of one layer, for a batch of N with an input of that size."""
     device = torch.device(setting.device)
     O, I, k, _ = layer.weight.shape
-    x = torch.randn(N, I, *size, device=device, dtype=dtype).to(memory_format=memory_format(device, dtype))
+    x = torch.randn(N, I, *size, device=device, dtype=dtype).to(memory_format=memory_format(device))
     style = torch.randn(N, I, device=device)
     for t in (x, style, layer.weight):
         t.requires_grad_(learning)

@@ -3,6 +3,7 @@
     00000/img00000000.png
     00000/img00000001.png
     dataset.json            {"labels": [["00000/img00000000.png", 3], ...], "class_names": ["cat", ...]}
+    sources.csv             file,source: what each picture was called before; for people, and not read
 
 `labels` may be null or absent, `class_names` is optional, other keys are kept for whoever knows them.
 """
@@ -18,13 +19,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from imaging.kinds import SOURCE_SUFFIXES, TRAINING_SUFFIXES, passed_over
+from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, TRAINING_SUFFIXES, passed_over
 from imaging.names import by_any_case, in_utf8, is_hidden, plain
 from imaging.opening import LARGEST_FILE, open_file, parsing, reason
 from imaging.walking import walk
 from system.text import printable
 
 INDEX = "dataset.json"
+SOURCES = "sources.csv"
 INDEX_BYTES, INDEX_BYTES_EACH = 2**24, 2**10  # of dataset.json: so many, and so many more for each picture
 PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # ways that unpack no more at a time than is asked for
 UTF8 = 0x800  # flag of a name in a ZIP
@@ -65,13 +67,14 @@ class Archive(ABC):
         indexes = [name for name in known if name.rpartition("/")[2] == INDEX]
         self._index_name = min(indexes, key=lambda name: name.count("/"), default=None)
         self._index_entry = known[self._index_name] if self._index_name else None
-        others = (name for name in known if name not in self.entries and name != self._index_name)
+        ours = (self._index_name, SOURCES)
+        others = (name for name in known if name not in self.entries and name not in ours)
         self.passed = [*passed_over(others, suffixes), *passed]
         if twice:
             others_ = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
             self.passed.append(f"two files are called {twice[0]}{others_}: the later one is read")
         if not self.names:
-            kinds = ", ".join(suffix.lstrip(".") for suffix in suffixes)
+            kinds = SOURCE_KINDS if suffixes == SOURCE_SUFFIXES else ", ".join(end.lstrip(".") for end in suffixes)
             other = "" if suffixes == SOURCE_SUFFIXES else ", or make a set of other kinds with dataset_tool.py"
             left = "".join(f"; {sentence}" for sentence in self.passed)
             raise ValueError(f"{path} holds no images ({kinds}): give a ZIP or folder that does{other}{left}")

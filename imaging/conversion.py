@@ -12,7 +12,7 @@ from PIL import __version__ as pillow_version
 
 from imaging import png
 from imaging.dataset import choose
-from imaging.deep import Span, note
+from imaging.deep import Span
 from imaging.duplicates import Seen, digest
 from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import read_label_file
@@ -99,6 +99,7 @@ def convert(
     taken = take(opened, options.labels)
     chosen = choose(len(opened.names), options.max_images)
     writer = _open_writer(Path(dest), _plan(opened, taken, options), options, restart)
+    writer.names = opened.names
     resumes = writer.settled is not None
     workers = workers or cores()
     if writer.settled is None:

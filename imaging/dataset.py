@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import re
-import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from imaging import mending
 from imaging.archive import Archive, open_archive
 from imaging.deep import Span, note, span_of
 from imaging.demo import COUNT, DemoSet
@@ -25,7 +25,7 @@ from imaging.picture import Header, decode, read_range
 from imaging.pixels import MODES, from_pil
 from imaging.shards.pattern import is_shards
 from imaging.shards.shardset import ShardSet
-from imaging.sizes import base_size, nearest_size, parse_size, spell
+from imaging.sizes import base_size, parse_size, spell
 from imaging.sources.recognition import unfit_for_training
 from imaging.transforms import NAMES, richest
 
@@ -189,25 +189,20 @@ class ArchiveSet(ListedSet):
             odd = (headers[other].height, headers[other].width)
             raise ValueError(
                 f"{path} holds images of different sizes, such as {spell(*first)} ({names[0]}) and {spell(*odd)} "
-                f"({names[other]}): {self._mending_command(*most_common)}"
+                f"({names[other]}): {self._one_size_command(sizes)}"
             )
         try:
             base_size(*most_common)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}: {self._mending_command(*most_common)}") from None
+            raise ValueError(f"{path}: {error}: {self._one_size_command(sizes)}") from None
         return most_common
 
-    def _mending_command(self, height: int, width: int) -> str:
-        """What makes a set of the nearest valid size."""
-        size = spell(*nearest_size(height, width))
-        return f"make them one size with `{self._conversion(size)} --resolution {size}`"
+    def _one_size_command(self, sizes: Counter[tuple[int, int]]) -> str:
+        return mending.one_size(str(self.archive.path), sizes, labels=self.labels_from)
 
     def _conversion(self, mark: str) -> str:
-        """The command that makes another set beside this one, with `mark` at the end of its name."""
-        path = self.archive.path
-        dest = path.resolve().parent / f"{_stem(path)}-{mark}.zip"
-        labels = " --labels folders" if self.labels_from == "folders" else ""
-        return f"python dataset_tool.py --source {shlex.quote(str(path))} --dest {shlex.quote(str(dest))}{labels}"
+        """The command that makes another set of this one, with `mark` at the end of its name."""
+        return mending.conversion(str(self.archive.path), mark, labels=self.labels_from)
 
 
 def _stem(path: Path) -> str:

@@ -19,6 +19,9 @@ SOURCE_SUFFIXES = (
     *(*TRAINING_SUFFIXES, ".jfif", ".jpe", ".jif", ".apng", ".bmp", ".dib", ".tif", ".tiff", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", *_WITH_AVIF, *_WITH_JPEG2000),
 )
+SOURCE_KINDS = (
+    "PNG, JPEG, WebP, GIF, BMP, TIFF, PPM" + ", AVIF" * bool(_WITH_AVIF) + ", JPEG 2000" * bool(_WITH_JPEG2000)
+)
 OTHERS_NAMED = 4  # endings of other files that are listed
 
 

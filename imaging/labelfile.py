@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from imaging.labels import Labels, check, some
+from imaging.labels import MOST_CLASSES, Labels, classes_of, number_of, some
+from system.text import printable
 
 SUFFIXES = (".csv", ".tsv", ".json")
 FILE_COLUMNS = ("file", "filename", "file_name", "name", "image", "path", "id", "image_id")
@@ -20,9 +21,9 @@ def read_label_file(path: Path, names: Sequence[str]) -> Labels:
     """The labels of the pictures `names` from a file.
 
     A CSV has the columns file and label (a header is optional, separators are commas, semicolons or tabs). A JSON is a
-    mapping {name: label}, or what `dataset.json` holds. Labels are class numbers, or names of classes, which are
-    numbered in alphabetical order. A file may be named without its folder, where that is unambiguous, and without its
-    ending. ValueError says which entry is wrong and how.
+    mapping {name: label}, or what `dataset.json` holds. Labels are class numbers in any spelling (10, 10.0, 010), or
+    names of classes, which are numbered in alphabetical order, numbers in them by their value. A file may be named
+    without its folder, where that is unambiguous, and without its ending. ValueError says which entry is wrong and how.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -56,16 +57,14 @@ def _from_csv(path: Path, text: str) -> dict[str, Any]:
             _enter(path, entries, cells[file_column], cells[label_column])
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num} of {path} cannot be read ({error}): write file,label") from error
-    if all(label.isdecimal() and label.isascii() and len(label) < 10 for label in entries.values()):
-        return {name: int(label) for name, label in entries.items()}
     return entries
 
 
 def _from_json(path: Path, text: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     try:
         content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON: {printable(str(error), 120)}") from error
     form = 'write {"file": label, ...} or {"labels": [["file", label], ...]}'
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold an object: {form}")
@@ -76,14 +75,16 @@ def _from_json(path: Path, text: str) -> tuple[dict[str, Any], tuple[str, ...]]:
         if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
             raise ValueError(f"the labels of {path} must be a list of [name, class] pairs: {form}")
         _enter(path, entries, *pair)
-    names = content.get("class_names")
-    return entries, tuple(map(str, names)) if isinstance(names, list) else ()
+    names = content.get("class_names") or []
+    if not isinstance(names, list) or len(names) > MOST_CLASSES or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"the class_names of {path} must be a list of at most {MOST_CLASSES} names: correct it")
+    return entries, tuple(names)
 
 
 def _enter(path: Path, entries: dict[str, Any], name: str, label: Any) -> None:
     name = _plain(name)
     if name in entries:
-        raise ValueError(f"{path} labels {name} twice: leave one")
+        raise ValueError(f"{path} labels {printable(name)} twice: leave one")
     entries[name] = label
 
 
@@ -103,7 +104,8 @@ def _matched(path: Path, entries: dict[str, Any], names: Iterable[str]) -> list[
             missing.append(name)
             continue
         if key in taken:
-            raise ValueError(f"{path} labels {key}, which may be {taken[key]} or {name}: write the whole name")
+            may_be = f"{printable(taken[key])} or {printable(name)}"
+            raise ValueError(f"{path} labels {printable(key)}, which may be {may_be}: write the whole name")
         taken[key] = name
         found.append((name, entries[key]))
     if missing:
@@ -115,18 +117,19 @@ def _matched(path: Path, entries: dict[str, Any], names: Iterable[str]) -> list[
 
 def _numbered(path: Path, found: list[tuple[str, Any]], class_names: tuple[str, ...]) -> Labels:
     origin = f"labels from {path.name}"
-    if all(isinstance(label, str) and label for _, label in found):
-        classes = class_names or tuple(sorted({label for _, label in found}))
-        numbers = {name: i for i, name in enumerate(classes)}
-        if strange := [name for name, label in found if label not in numbers]:
-            raise ValueError(f"the label of {strange[0]} in {path} is none of its class_names: add it there")
-        return Labels(np.array([numbers[label] for _, label in found], dtype=np.int64), classes, origin)
-    for name, label in found:
-        try:
-            check(label, f"the label of {name} in {path}")
-        except ValueError as error:
-            raise ValueError(f"{error}: correct it, or write names of classes throughout") from None
-    values = np.array([label for _, label in found], dtype=np.int64)
-    count = int(values.max()) + 1
-    names = class_names if len(class_names) >= count else tuple(map(str, range(count)))
-    return Labels(values, names, origin)
+
+    def what(i: int) -> str:
+        return f"the label of {printable(found[i][0])} in {path}"
+
+    if class_names and all(isinstance(label, str) for _, label in found):
+        numbers = {name: i for i, name in enumerate(class_names)}
+        strange = next((i for i, (_, label) in enumerate(found) if label not in numbers), None)
+        if strange is None:
+            return Labels(np.array([numbers[label] for _, label in found], dtype=np.int64), class_names, origin)
+        if number_of(found[strange][1]) is None:
+            raise ValueError(f"{what(strange)} is none of its class_names: add it there")
+    try:
+        values, names = classes_of([label for _, label in found], what)
+    except ValueError as error:
+        raise ValueError(f"{error}: correct it, or write names of classes throughout") from None
+    return Labels(values, class_names if len(class_names) >= len(names) else names, origin)

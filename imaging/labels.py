@@ -1,17 +1,23 @@
 """Which class each picture has: from `dataset.json`, from the sub-folders, or none."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from imaging.archive import INDEX, Archive
+from system.text import printable
 
 MOST_CLASSES = 100_000
 UNUSED = "labels are not used"
+CODES_FROM = 10**9  # such numbers are names (of products, of people), and not class numbers
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+LONGEST_NUMBER = 40  # letters
+THOUSAND = 1000  # images in each folder, as tools lay them out
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,11 @@ class Labels:
     values: np.ndarray
     class_names: tuple[str, ...]  # empty when unlabelled
     origin: str  # in words: where the labels are from, or why there are none
+
+    def __post_init__(self) -> None:
+        """Names of classes become text that any file can hold: those of folders may be no UTF-8."""
+        names = tuple(name.encode("utf-8", "backslashreplace").decode() for name in self.class_names)
+        object.__setattr__(self, "class_names", names)
 
     def of(self, chosen: np.ndarray) -> "Labels":
         """The labels of some of the pictures; the classes stay as they are."""
@@ -49,7 +60,9 @@ def take_labels(archive: Archive, choice: Literal["auto", "none", "folders"]) ->
     which picture's label is wrong, how, and what to do.
     """
     if choice == "folders":
-        return from_folders(archive.path, archive.names)
+        found = from_folders(archive.path, archive.names)
+        unused = ", and not from its dataset.json" if archive.index.get("labels") else ""
+        return replace(found, origin=f"{found.origin}{unused}")
     if choice == "none":
         return without(len(archive.names), UNUSED)
     try:
@@ -60,7 +73,7 @@ def take_labels(archive: Archive, choice: Literal["auto", "none", "folders"]) ->
         raise ValueError(f"{error}: correct it, or use --labels none") from error
     reason = "has no labels in its dataset.json" if archive.index else "has no dataset.json"
     folders = _folders(archive.names)
-    if folders and not all(re.fullmatch(r"\d{5}", folder) for folder in folders):  # 00000, 00001: just the layout
+    if folders and not _only_number(archive.names, folders):
         reason += " (--labels folders would make each sub-folder a class)"
     return without(len(archive.names), f"the set is unlabelled, for it {reason}")
 
@@ -77,9 +90,8 @@ def _from_index(archive: Archive, labels: dict[str, Any]) -> Labels:
         raise ValueError(f"{where} labels {some(unknown)}, which the archive does not hold")
     if missing := [name for name in archive.names if name not in labels]:
         raise ValueError(f"{where} has no label for {some(missing)}")
-    for name, label in labels.items():
-        check(label, f"the label of {name} in {where}")
-    values = np.array([labels[name] for name in archive.names], dtype=np.int64)
+    numbers = {name: check(label, f"the label of {printable(name)} in {where}") for name, label in labels.items()}
+    values = np.array([numbers[name] for name in archive.names], dtype=np.int64)
     classes = int(values.max()) + 1
     names = archive.class_names
     if len(names) < classes:
@@ -87,12 +99,76 @@ def _from_index(archive: Archive, labels: dict[str, Any]) -> Labels:
     return Labels(values, names, "labels from dataset.json")
 
 
-def check(label: Any, what: str) -> None:
-    """ValueError, in which `what` says whose label it is, unless it is a class number."""
+def check(label: Any, what: str) -> int:
+    """The class number that a label is, in any spelling: 3, 3.0, "03". ValueError, with `what` it is, if it is none."""
     if isinstance(label, list):
         raise ValueError(f"{what} is a vector: labels must be class numbers 0, 1, 2, ..., one for each image")
-    if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < MOST_CLASSES:
-        raise ValueError(f"{what} is {label!r}: labels must be class numbers 0, 1, 2, ... below {MOST_CLASSES}")
+    found = number_of(label)
+    if not isinstance(found, int) or not 0 <= found < MOST_CLASSES:
+        plain = label is None or isinstance(label, bool | int | float | str)
+        shown = printable(repr(label), LONGEST_NUMBER) if plain else printable(label)
+        raise ValueError(f"{what} is {shown}: labels must be class numbers 0, 1, 2, ... below {MOST_CLASSES}")
+    return found
+
+
+def number_of(label: Any) -> int | float | None:
+    """The number that a label is, an int if it is whole: 10 for 10.0, "10", " 10", "010" and "1e1". None for others."""
+    if isinstance(label, str):
+        text = label.strip()
+        if len(text) > LONGEST_NUMBER or not NUMBER.fullmatch(text):
+            return None
+        label = float(text) if re.search("[.eE]", text) else int(text)
+    if isinstance(label, bool) or not isinstance(label, int | float) or label - label != 0:  # infinite, or no number
+        return None
+    return int(label) if label == int(label) else label
+
+
+def classes_of(labels: Sequence[Any], what: Callable[[int], str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The class numbers and names that labels of one kind mean.
+
+    Numbers 0, 1, 2, ... in any spelling are class numbers. Texts are names of classes, which are numbered in the order
+    of `in_order`. So are numbers that cannot be class numbers, such as -1 and 1, or 0.5 and 1.5.
+
+    Args:
+        labels: one for each picture, at least one.
+        what: gives the name of label i for an error, such as "the label of a.png in labels.csv".
+
+    Returns:
+        int64 [pictures], and the names of all classes.
+
+    Raises:
+        ValueError: when a label is neither, or numbers and names are mixed in one file.
+    """
+    blank = next((i for i, label in enumerate(labels) if isinstance(label, str) and not label.strip()), None)
+    if blank is not None:
+        raise ValueError(f"{what(blank)} is empty: labels must be class numbers 0, 1, 2, ... or names of classes")
+    numbers = [number_of(label) for label in labels]
+    if None in numbers:
+        names = [label.strip() for label in labels if isinstance(label, str)]
+    else:
+        are_classes = all(isinstance(number, int) and 0 <= number < CODES_FROM for number in numbers)
+        names = [] if are_classes else list(map(str, numbers))
+    if len(names) < len(labels):
+        values = np.array([check(label, what(i)) for i, label in enumerate(labels)], dtype=np.int64)
+        return values, tuple(map(str, range(int(values.max()) + 1)))
+    classes = in_order(set(names))
+    position = {name: i for i, name in enumerate(classes)}
+    return np.array([position[name] for name in names], dtype=np.int64), classes
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names as people count: 2 before 10, and `img2` before `img10`; -1, 0.5, 1 by their value."""
+    names = list(names)
+    values = {name: number_of(name) for name in names}
+    if None in values.values():
+        return tuple(sorted(names, key=_natural))
+    return tuple(sorted(names, key=lambda name: (values[name], name)))
+
+
+def _natural(name: str) -> tuple[Any, ...]:
+    parts = re.split(r"([0-9]+)", name)  # text, digits, text, ...
+    digits = [(len(part.lstrip("0")), part.lstrip("0")) for part in parts[1::2]]
+    return tuple(each for pair in zip_longest(parts[::2], digits, fillvalue=(0, "")) for each in pair), name
 
 
 def from_folders(path: Path, names: Sequence[str]) -> Labels:
@@ -101,13 +177,29 @@ def from_folders(path: Path, names: Sequence[str]) -> Labels:
     if not found:
         loose = next((name for name in names if "/" not in name), names[0])
         raise ValueError(
-            f"{path} has no sub-folder for each class ({loose} lies in none): put every image into a "
+            f"{path} has no sub-folder for each class ({printable(loose)} lies in none): put every image into a "
             f"sub-folder named after its class, or use --labels auto"
         )
-    class_names = tuple(sorted(set(found)))
+    class_names = in_order(set(found))
+    if _only_number(names, found):
+        raise ValueError(
+            f"the sub-folders of {path} ({class_names[0]}, {class_names[1]}, ...) are no classes, they only hold "
+            f"{THOUSAND} images each: use --labels auto, which takes the classes of dataset.json if it has some, or "
+            f"--labels none"
+        )
     number = {name: i for i, name in enumerate(class_names)}
     values = np.array([number[name] for name in found], dtype=np.int64)
     return Labels(values, class_names, "labels from sub-folders")
+
+
+def _only_number(names: Sequence[str], folders: Sequence[str]) -> bool:
+    """Whether folders just part the images by thousands, as tools do: 00012/img00012345.png, 12000/12345.png."""
+    for name, folder in zip(names, folders, strict=True):
+        digits = re.search(r"([0-9]{1,18})\.\w+$", name)
+        thousands = int(digits[1]) // THOUSAND if digits else -1
+        if not re.fullmatch("[0-9]{5}", folder) or int(folder) not in (thousands, thousands * THOUSAND):
+            return False
+    return True
 
 
 def _folders(names: Sequence[str]) -> list[str]:
@@ -125,4 +217,4 @@ def _folders(names: Sequence[str]) -> list[str]:
 def some(names: Iterable[str]) -> str:
     """The first name, and how many more there are."""
     first, *others = sorted(names)
-    return f"{first} and {len(others)} more" if others else first
+    return f"{printable(first)} and {len(others)} more" if others else printable(first)

@@ -3,7 +3,8 @@
 import atexit
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from imaging.order import EndlessBatches
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 AHEAD = 4  # batches that each worker reads before they are wanted
+LOST_WORKER = ("DataLoader worker", "shared memory")  # what PyTorch says when a worker is killed, or cannot share
 
 
 def batches(
@@ -63,21 +65,41 @@ def default_workers(dataset: ImageSet, on_cpu: bool = False) -> int:
 
 def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:
     stream = iter(loader)
-    # Workers ignore SIGTERM, by which Python would end them at exit: a stream that nobody closed must be ended before.
-    end = getattr(stream, "_shutdown_workers", None)
-    if end is not None:
-        atexit.register(end)
+    end = partial(_end, stream)
+    atexit.register(end)  # Python would wait for workers of a stream that nobody closed, and they ignore SIGTERM
     try:
         while True:
-            outcome = next(stream)
+            outcome = _next(stream)
             if isinstance(outcome, str):
                 raise ValueError(outcome)
             pixels, labels = outcome
             yield pixels, labels
     finally:
-        if end is not None:
-            atexit.unregister(end)
-        del stream, end  # stops the workers now, and not when some traceback happens to be collected
+        atexit.unregister(end)
+        end()
+
+
+def _next(stream: Iterator[Any]) -> Any:
+    try:
+        return next(stream)
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in LOST_WORKER):
+            raise
+        raise ValueError(
+            "a process that reads images was killed, probably for want of memory: try a smaller --workers. In a "
+            "container shared memory may be too small (64 MB of /dev/shm are usual): start it with --shm-size=8g or "
+            "--ipc=host, or use --workers 0"
+        ) from error
+
+
+def _end(stream: Iterator[Any]) -> None:
+    """Stops the workers. One that waits for what a killed one holds would never end by itself."""
+    workers = list(getattr(stream, "_workers", ()))
+    getattr(stream, "_shutdown_workers", lambda: None)()
+    for worker in workers:
+        if worker.is_alive():
+            worker.kill()
+        worker.join()
 
 
 class _WholeBatches(Dataset):

@@ -5,19 +5,16 @@ import os
 import signal
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain, islice
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+_Answer = tuple[list[Any], Exception | None]  # the results of a chunk, or what went wrong
 
-AHEAD = 2  # chunks for each process: done or waiting, never more
-_work: Callable[[Any], Any] | None = None  # of this process, when it is one of the workers
+AHEAD = 2  # chunks for each process: at work or done, never more
 
 
 def cores() -> int:
@@ -40,31 +37,108 @@ def ordered(
         for jobs_ in chain(first, chunks):
             yield from map(work, jobs_)
         return
-    # With fork the pictures' names need not be sent; elsewhere it is not safe.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    pool = ProcessPoolExecutor(workers, context, _begin, (work,))
-    waiting: deque[Future[list[Result]]] = deque()
+    team = _Team()
     try:
-        for jobs_ in chain(first, chunks):
-            waiting.append(pool.submit(_do, jobs_))
-            if len(waiting) >= AHEAD * workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise ValueError(
-            "a process that makes images was killed, probably for want of memory: try a smaller --workers"
-        ) from error
+        try:
+            team.start(work, workers)
+        except OSError as error:
+            raise ValueError(
+                f"{workers} processes cannot be started ({error.strerror}): try a smaller --workers, or raise the "
+                f"system's limits (ulimit -n, ulimit -u)"
+            ) from error
+        for results in team.ordered(chain(first, chunks)):
+            yield from results
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        team.kill()
 
 
-def _begin(work: Callable[[Any], Any]) -> None:
-    global _work
-    _work = work
+class _Team:
+    """Processes with a pipe to each. A process has one chunk at a time, so neither side waits for the other to read."""
+
+    def __init__(self) -> None:
+        self.processes: list[Any] = []
+        self.pipes: list[Connection] = []
+
+    def start(self, work: Callable[[Any], Any], workers: int) -> None:
+        # Forked, the pictures' names need not be sent, and PyTorch, which this process has imported and never used, is
+        # not imported again, which takes seconds. PyTorch starts threads when it first computes; the threads of FFmpeg
+        # and of progress bars hold no lock that the work needs. Elsewhere forking is not safe.
+        context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+        for _ in range(workers):
+            ours, theirs = context.Pipe()
+            self.pipes.append(ours)
+            process = context.Process(target=_serve, args=(work, theirs), daemon=True)
+            process.start()
+            self.processes.append(process)
+            theirs.close()
+
+    def ordered(self, chunks: Iterable[list[Any]]) -> Iterator[list[Any]]:
+        """The results of each chunk, in order; those that come early wait."""
+        chunks = iter(chunks)
+        free, busy = list(self.pipes), dict[Connection, int]()
+        done: dict[int, _Answer] = {}
+        given = told = 0
+        while True:
+            while free and given - told < AHEAD * len(self.pipes) and (jobs := next(chunks, None)):
+                pipe = free.pop()
+                self._send(pipe, jobs)
+                busy[pipe], given = given, given + 1
+            if told in done:
+                results, error = done.pop(told)
+                if error is not None:
+                    raise error
+                yield results
+                told += 1
+            elif busy:
+                for ready in wait(list(busy)):
+                    assert isinstance(ready, Connection)
+                    done[busy.pop(ready)] = self._received(ready)
+                    free.append(ready)
+            else:
+                return
+
+    def _send(self, pipe: Connection, jobs: list[Any]) -> None:
+        try:
+            pipe.send(jobs)
+        except OSError as error:
+            raise _killed() from error
+
+    def _received(self, pipe: Connection) -> _Answer:
+        try:
+            answer: _Answer = pipe.recv()
+        except (EOFError, OSError) as error:
+            raise _killed() from error
+        return answer
+
+    def kill(self) -> None:
+        """Ends the processes whatever they do."""
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            process.join()
+        for pipe in self.pipes:
+            pipe.close()
+
+
+def _killed() -> ValueError:
+    return ValueError("a process that makes images was killed, probably for want of memory: try a smaller --workers")
+
+
+def _serve(work: Callable[[Any], Any], pipe: Connection) -> None:
+    """What a process of the team does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it too, and ends the others
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_follow, daemon=True).start()
+    while True:
+        try:
+            jobs = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            answer: _Answer = [work(job) for job in jobs], None
+        except Exception as error:
+            answer = [], error
+        pipe.send(answer)
 
 
 def _follow() -> None:
@@ -73,8 +147,3 @@ def _follow() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
-
-
-def _do(jobs: list[Any]) -> list[Any]:
-    assert _work is not None
-    return [_work(job) for job in jobs]

@@ -8,22 +8,23 @@ before the first picture. Pictures are forced to the disk before the journal spe
 
 import json
 import os
-import shutil
 import sys
 import time
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
-from imaging.archive import INDEX
+from imaging import partialfolder
+from imaging.archive import INDEX, SOURCES
 from imaging.archivewriter import check_no_folder, is_zip_name, picture_name
+from imaging.partialfolder import place_of
 from imaging.storedzip import Entry, header, write_directory
-from imaging.writing import Outcome, Writer
+from imaging.writing import Outcome, Writer, source_table
 from system.files import check_vacant, naming
 
 SYNC_SECONDS = 5.0  # as much work as a power cut may cost
@@ -53,8 +54,8 @@ class PartialArchive(Writer):
         super().__init__(dest)
         self.plan = json.loads(json.dumps(plan))
         self.place = place_of(dest)
-        self._pictures = self.place / ("pictures.zip" if is_zip_name(dest) else "pictures")
-        self._journal_path = self.place / "journal.jsonl"
+        self._pictures = self.place / (partialfolder.PICTURES_ZIP if is_zip_name(dest) else partialfolder.PICTURES)
+        self._journal_path = self.place / partialfolder.JOURNAL
         self._written = self._end = 0  # pictures; bytes of the ZIP
         self._lines: list[str] = []  # not yet in the journal
         self._synced = time.monotonic()
@@ -66,6 +67,7 @@ class PartialArchive(Writer):
 
     def _find(self) -> None:
         """Sets `settled` when there is something to go on with. ValueError when it was made by another plan."""
+        partialfolder.check(self.place)
         try:
             with self._journal_path.open() as journal:
                 plan, settled = (json.loads(line) for line in islice(journal, HEAD_LINES))
@@ -89,9 +91,10 @@ class PartialArchive(Writer):
         else:
             check_vacant(self.dest)
         self._exit.enter_context(naming(self.dest, self.place))
+        partialfolder.check(self.place)
         self.place.mkdir(parents=True, exist_ok=True)
         try:
-            self._exit.enter_context(FileLock(self.place / "lock", timeout=0))
+            self._exit.enter_context(FileLock(self.place / partialfolder.LOCK, timeout=0))
         except Timeout:
             self._exit.close()
             raise ValueError(f"{self.dest} is being written by another process: wait for it to end") from None
@@ -104,21 +107,23 @@ class PartialArchive(Writer):
 
     def _begin(self) -> None:
         if not self._goes_on:
-            for path in self.place.iterdir():
-                if path.name != "lock":
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-            self._journal_path.write_text(json.dumps(self.plan) + "\n" + json.dumps(self.settled) + "\n")
+            partialfolder.clear(self.place, keep_lock=True)
+            if self._pictures.exists():
+                other = next(self._pictures.rglob("*"), self._pictures)
+                raise ValueError(f"{other} is not of an interrupted run: move it elsewhere, or name another --dest")
+            with self._journal_path.open("x") as journal:
+                journal.write(json.dumps(self.plan) + "\n" + json.dumps(self.settled) + "\n")
             self._pictures.touch() if is_zip_name(self.dest) else self._pictures.mkdir()
         self._cut()
         if is_zip_name(self.dest):
-            self._zip = self._exit.enter_context(self._pictures.open("r+b"))
+            self._zip = self._exit.enter_context(partialfolder.opened(self._pictures, "r+b"))
             self._zip.truncate(self._end)
             self._zip.seek(self._end)
 
     def _cut(self) -> None:
         """Cuts the journal after the last line whose picture is there."""
         good = 0
-        with self._journal_path.open("rb+") as journal:
+        with partialfolder.opened(self._journal_path, "rb+") as journal:
             for number, line in enumerate(journal):
                 if not line.endswith(b"\n"):
                     break
@@ -162,14 +167,17 @@ class PartialArchive(Writer):
             self._zip.write(header(entry) + data)
             self._end = entry.end
         else:
-            (self._pictures / name).parent.mkdir(exist_ok=True)
-            (self._pictures / name).write_bytes(data)
+            path = self._pictures / name
+            path.parent.mkdir(exist_ok=True)
+            path.unlink(missing_ok=True)  # what was half-written
+            with path.open("xb") as file:
+                file.write(data)
 
     def _sync(self) -> None:
         if self._zip is not None:
             self._zip.flush()
             os.fsync(self._zip.fileno())
-        with self._journal_path.open("a") as journal:
+        with partialfolder.opened(self._journal_path, "a") as journal:
             journal.writelines(self._lines)
             journal.flush()
             os.fsync(journal.fileno())
@@ -189,7 +197,8 @@ class PartialArchive(Writer):
     def _leave(self, *failure: Any) -> None:
         done = failure[0] is None
         if done or pending(self.dest) == 0:
-            shutil.rmtree(self.place, ignore_errors=True)
+            with suppress(OSError):
+                partialfolder.clear(self.place)
         self._exit.__exit__(*failure)
 
     def _finish(self) -> None:
@@ -197,31 +206,43 @@ class PartialArchive(Writer):
             raise ValueError(f"{self.dest} would hold no images and was not written")
         self._sync()
         if self._zip is None:
-            with (self._pictures / INDEX).open("w") as file:
-                file.writelines(self._index())
+            for name, pieces in self._tables():
+                with (self._pictures / name).open("wb") as file:
+                    file.writelines(pieces())
         else:
             self._finish_zip(self._zip)
         self._pictures.replace(self.dest)
 
     def _finish_zip(self, file: BinaryIO) -> None:
-        crc = size = 0
-        for text in self._index():
-            crc, size = zlib.crc32(text.encode(), crc), size + len(text)
-        index = Entry(INDEX, crc, size, self._end)
-        file.write(header(index))
-        for text in self._index():
-            file.write(text.encode())
-        write_directory(file, self._entries(index), index.end)
+        tables = []
+        for name, pieces in self._tables():
+            crc = size = 0
+            for piece in pieces():
+                crc, size = zlib.crc32(piece, crc), size + len(piece)
+            tables.append(Entry(name, crc, size, tables[-1].end if tables else self._end))
+            file.write(header(tables[-1]))
+            file.writelines(pieces())
+        write_directory(file, self._entries(tables), tables[-1].end)
         file.flush()
         os.fsync(file.fileno())
 
-    def _entries(self, index: Entry) -> Iterator[Entry]:
+    def _entries(self, tables: Sequence[Entry]) -> Iterator[Entry]:
         place = 0
         for number, line in enumerate(self._written_lines()):
             entry = Entry(picture_name(number), line.crc or 0, line.size or 0, place)
             place = entry.end
             yield entry
-        yield index
+        yield from tables
+
+    def _tables(self) -> Iterator[tuple[str, Callable[[], Iterable[bytes]]]]:
+        """The files beside the pictures: name, and what gives their content in pieces."""
+        yield INDEX, lambda: (text.encode() for text in self._index())
+        if self.names:
+            yield SOURCES, lambda: source_table(self._sources(picture_name))
+
+    def _sources(self, name: Callable[[int], str]) -> Iterator[tuple[str, str]]:
+        """(file in the set, name in the source) of every picture written."""
+        return ((name(n), self.names[line.outcome.number]) for n, line in enumerate(self._written_lines()))
 
     def _index(self) -> Iterator[str]:
         """dataset.json in pieces (ASCII), as json.dumps writes it."""
@@ -245,17 +266,14 @@ class PartialArchive(Writer):
             yield from map(_Line.read, islice(journal, HEAD_LINES, None))
 
 
-def place_of(dest: Path) -> Path:
-    """Where the unfinished part of `dest` lies."""
-    return dest.with_name(f".{dest.name}.partial")
-
-
 def pending(dest: Path) -> int:
     """How many pictures of an unfinished conversion to `dest` are dealt with; 0 when there is nothing to go on with."""
     try:
-        with (place_of(dest) / "journal.jsonl").open("rb") as journal:
+        if place_of(dest).is_symlink():
+            return 0
+        with partialfolder.opened(place_of(dest) / partialfolder.JOURNAL, "rb") as journal:
             return max(sum(line.endswith(b"\n") for line in journal) - HEAD_LINES, 0)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return 0
 
 

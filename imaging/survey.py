@@ -12,7 +12,7 @@ import numpy as np
 from imaging.deep import Span, span_of
 from imaging.parallel import ordered
 from imaging.picture import Header, read_range
-from imaging.sizes import nearest_size, spell
+from imaging.sizes import advise, spell
 from imaging.sources.jobs import Job, Work, content_of, jobs
 from imaging.sources.source import SequentialSource, Source, header, picture
 from imaging.transforms import is_opaque, richest
@@ -48,10 +48,9 @@ class Survey:
         """The (height, width) that all share. ValueError names two when there are more."""
         if len(self.sizes) > 1:
             examples = " and ".join(f"{spell(*each)} ({name})" for each, name in list(self.first.items())[:2])
-            advice = spell(*nearest_size(*self.sizes.most_common(1)[0][0]))
-            raise ValueError(
-                f"the images have different sizes, such as {examples}: give --resolution, such as {advice}"
-            )
+            advice = advise(self.sizes)
+            flag = f"--resolution, such as {advice} {advice.note}"
+            raise ValueError(f"the images have different sizes, such as {examples}: give {flag}")
         return next(iter(self.sizes))
 
 

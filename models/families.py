@@ -17,10 +17,10 @@ from models import hubfolder
 from models.places import KINDS, locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign.converted import one_line
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.foreign.opening import is_foreign, open_foreign
 from models.stylegan2.generator import Generator
+from system.text import printable
 from torch_utils import checkpoint, config
 from torch_utils.device import Precision, resolve_precision
 from torch_utils.runs import STATE_FORMAT, newest_in
@@ -83,7 +83,7 @@ class NetworkFile:
         source = self.metadata.get("source")
         found = source.get("left_out") if isinstance(source, dict) else None
         items = found.items() if isinstance(found, dict) else ()
-        return {name: one_line(reason) for name, reason in items if name == "D" and isinstance(reason, str)}
+        return {name: printable(reason) for name, reason in items if name == "D" and isinstance(reason, str)}
 
     def part(self, name: str) -> nn.Module:
         """Builds one network, in float32 on the CPU, ready for use.

@@ -15,13 +15,17 @@ def class_names(metadata: Mapping[str, Any], classes: int) -> list[str]:
 def find_class(text: str, names: Sequence[str]) -> int:
     """The number of the class that a name or a number means.
 
-    A name goes before a number, so that every class can be reached where names are numbers themselves: 1, 10, 2.
+    A name goes before a number, so that every class can be reached where names are numbers themselves: 1, 10, 2. Upper
+    and lower case do not matter where only one class can be meant.
 
     Raises:
         ValueError: when no class is called so, naming those there are.
     """
     if text in names:
         return list(names).index(text)
+    alike = [number for number, name in enumerate(names) if name.casefold() == text.casefold()]
+    if len(alike) == 1:
+        return alike[0]
     if text.isascii() and text.isdigit() and int(text) < len(names):
         return int(text)
     raise ValueError(f"--class {text} is none of the network's {len(names)} classes: {listed(names)}")

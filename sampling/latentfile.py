@@ -1,11 +1,10 @@
 """Files of latents: NumPy archives whose array `w` is a w for every layer, as `project.py` writes them.
 
 The key and the shape are those of the official projector, so files go both ways. Where the noise was fitted with the
-w, its maps are there too, as `noise0`, `noise1`, ... by layer. Reading one runs no code. Letters: N number of latents,
-L number of w, D width of w.
+w, its maps are there too, as `noise0`, `noise1`, ... by layer. A `.npy` file of the same array is read too. Reading
+one runs no code. Letters: N number of latents, L number of w, D width of w.
 """
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +15,11 @@ from torch import Tensor
 
 from models.stylegan2.generator import Generator
 from models.stylegan2.sampling import Samplable
+from system.arrays import load_arrays
 from system.files import replacing
 
 KEY, NOISE = "w", "noise"
+MOST_UNPACKED = 2**27  # bytes of a packed file: 3,600 latents of a network of 1024 x 1024
 
 
 class Latents(NamedTuple):
@@ -42,7 +43,12 @@ def save_ws(path: Path, ws: Tensor, maps: Sequence[Tensor] | None = None) -> Non
 
 
 def load_latents(path: Path, G: Samplable) -> Latents:
-    """The latents of a file for this network, on its device; a single w [N, D] serves every layer.
+    """The latents of a file for this network, on its device.
+
+    Args:
+        path: .npz with an array `w`, or .npy; floating-point numbers [N, L, D], [L, D], or [N, D], where one w serves
+            every layer.
+        G: the network.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -64,19 +70,27 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: give a projected-w.npz that project.py wrote")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = [name for name in archive.files if name == KEY or name.startswith(NOISE)]
-            arrays = {name: np.asarray(archive[name]) for name in names}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a NumPy archive of latents: give a projected-w.npz of project.py") from error
+        arrays = load_arrays(path, lambda name: name == KEY or name.startswith(NOISE), MOST_UNPACKED)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not a NumPy file of latents (.npz or .npy): give a projected-w.npz of project.py"
+        ) from error
+    arrays = {name or KEY: array for name, array in arrays.items()}  # the one of a .npy has no name
     return {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    with np.errstate(over="ignore"):  # to infinity, which is refused
+        return torch.from_numpy(array.astype(np.float32, copy=False))
 
 
 def _ws(path: Path, arrays: dict[str, np.ndarray], L: int, D: int) -> Tensor:
     if KEY not in arrays:
-        raise ValueError(f"{path} has no numbers under the key {KEY!r}: give a projected-w.npz of project.py")
+        raise ValueError(
+            f"{path} has no floating-point numbers under the key {KEY!r}: give a projected-w.npz of project.py"
+        )
     found = arrays[KEY]
-    ws = torch.from_numpy(found.astype(np.float32))
+    ws = _tensor(found)
     ws = ws[None] if ws.shape == (L, D) else ws
     if ws.ndim == 2 and ws.shape[1] == D:
         ws = ws[:, None].expand(-1, L, -1)
@@ -95,7 +109,7 @@ def _map(path: Path, arrays: dict[str, np.ndarray], k: int, shape: list[int]) ->
             f"{path} holds {held} as {NOISE}{k}, and with its w this network takes {shape}: "
             f"give the network that it was projected with"
         )
-    noise = torch.from_numpy(found.astype(np.float32))
+    noise = _tensor(found)
     if not bool(noise.isfinite().all()):
         raise ValueError(f"{path} holds noise that is infinite or not a number: project the picture anew")
     return noise

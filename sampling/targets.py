@@ -1,14 +1,17 @@
 """Pictures of any size and kind made ready for projection: of the size and the channels of a network."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from imaging.picture import SOURCE_SUFFIXES, decode, read_header
+from imaging.deep import note, span_of
+from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, UNREAD, ending
+from imaging.opening import LARGEST_FILE, open_file
+from imaging.picture import decode, read_header, read_range
 from imaging.pixels import MODES, from_pil
 from imaging.sizes import spell
 from imaging.sources.archives import open_pictures
@@ -25,12 +28,15 @@ class Target:
     changes: tuple[str, ...]
 
 
-def read_targets(places: Sequence[str], config: GeneratorConfig) -> list[Target]:
+def read_targets(
+    places: Sequence[str], config: GeneratorConfig, tell: Callable[[str], None] = lambda text: None
+) -> list[Target]:
     """The pictures that --target names, in its order; of a folder or ZIP in the order of names.
 
     Args:
         places: each a file, a folder, a ZIP, or several with commas.
         config: of the network whose size and channels they shall have.
+        tell: is given a sentence about files in a folder or ZIP that are no targets.
 
     Raises:
         FileNotFoundError, ValueError: when one is not there or is no picture.
@@ -38,7 +44,7 @@ def read_targets(places: Sequence[str], config: GeneratorConfig) -> list[Target]
     paths = [path for place in places for path in _split(place)]
     if not paths:
         raise ValueError("--target names no picture: give a file, a folder or a ZIP")
-    return [_fit(content, name, config) for path in paths for name, content in _contents(path)]
+    return [_fit(content, name, config) for path in paths for name, content in _contents(path, tell)]
 
 
 def _split(place: str) -> list[Path]:
@@ -48,22 +54,31 @@ def _split(place: str) -> list[Path]:
     return [Path(part.strip()) for part in place.split(",") if part.strip()]
 
 
-def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
+def _contents(path: Path, tell: Callable[[str], None]) -> Iterator[tuple[str, bytes]]:
     if not path.exists():
         raise FileNotFoundError(f"--target {path}: there is no such picture or folder; check the path")
     if path.is_dir() or path.suffix.lower() == ".zip":
         source = open_pictures(path)
+        for note in source.notes:
+            tell(f"--target {path}: {note}")
         yield from ((str(path / name), source.read(i)) for i, name in enumerate(source.names))
-    elif path.suffix.lower() in SOURCE_SUFFIXES:
-        yield str(path), path.read_bytes()
+    elif ending(path.name) in SOURCE_SUFFIXES:
+        with open_file(path) as file:
+            yield str(path), file.read(LARGEST_FILE)
+    elif kind := UNREAD.get(ending(path.name)):
+        raise ValueError(f"--target {path} is a picture of a kind that is not read ({kind.name}): {kind.advice}")
     else:
-        raise ValueError(f"--target {path}: a picture ends in {', '.join(SOURCE_SUFFIXES)}; or give a folder or ZIP")
+        raise ValueError(f"--target {path} is no picture: give one ({SOURCE_KINDS}), or a folder or ZIP of them")
 
 
 def _fit(content: bytes, name: str, config: GeneratorConfig) -> Target:
     """The middle of the picture, in the network's size and kind."""
     header = read_header(io.BytesIO(content), name)
-    image, wanted, changes = decode(io.BytesIO(content), name, header.mode), MODES[config.channels], []
+    wanted, changes = MODES[config.channels], []
+    span = span_of([read_range(io.BytesIO(content), name)]) if header.deep else None
+    if span and (looked := note(span, many=False)):
+        changes.append(looked)
+    image = decode(io.BytesIO(content), name, header.mode, (config.height, config.width), span)
     if image.mode == "RGBA" and wanted != "RGBA":
         if not is_opaque(image):
             changes.append("laid on white where it is transparent")
@@ -72,9 +87,9 @@ def _fit(content: bytes, name: str, config: GeneratorConfig) -> Target:
         changes.append(f"{NAMES[image.mode]} made {NAMES[wanted]}")
     size = (config.width, config.height)
     if image.size != size:
-        cut = image.width * size[1] != image.height * size[0]
-        done = "its middle cut out and " if cut else ""
-        way = "enlarged" if image.width < size[0] or image.height < size[1] else "reduced"
-        changes.append(f"{done}{way} from {spell(image.height, image.width)} to {spell(*reversed(size))}")
+        width, height = header.width, header.height  # a large JPEG comes smaller than it is
+        done = "its middle cut out and " if width * size[1] != height * size[0] else ""
+        way = "enlarged" if width < size[0] or height < size[1] else "reduced"
+        changes.append(f"{done}{way} from {spell(height, width)} to {spell(*reversed(size))}")
     image = center_crop_resize(to_mode(image, wanted), *size)
     return Target(name, torch.from_numpy(from_pil(image)), tuple(changes))

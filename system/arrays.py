@@ -14,18 +14,23 @@ from typing import BinaryIO
 
 import numpy as np
 
+from system.text import printable
+
 LARGEST_UNPACKED = 2**30  # bytes that all wanted arrays of an archive may take together, if the file itself is smaller
 KINDS = "iuf"  # of dtypes: whole numbers and floating point
 ONLY = ""  # the name of the array of a .npy file
 ZIP_MAGIC = b"PK"
 
 
-def load_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
+def load_arrays(
+    path: Path, wanted: Callable[[str], bool] = lambda name: True, most: int | None = None
+) -> dict[str, np.ndarray]:
     """Read a NumPy file, of whatever ending.
 
     Args:
         path: the file.
         wanted: which arrays of an archive are read, by their names; all by default.
+        most: bytes that the wanted arrays of an archive may take together, if the file is smaller; 1 GiB by default.
 
     Returns:
         name -> array, in native byte order and writable. A file of a single array (.npy) gives {"": array}.
@@ -42,7 +47,7 @@ def load_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True) -
         file.seek(0)
         try:
             if start == ZIP_MAGIC:
-                return _archive(file, wanted, max(size, LARGEST_UNPACKED))
+                return _archive(file, wanted, max(size, LARGEST_UNPACKED if most is None else most))
             return {ONLY: _array(file, size)}
         except OSError as error:
             if error.errno not in (None, errno.EINVAL):  # zipfile seeks to wherever a damaged directory leads
@@ -62,6 +67,7 @@ def load_array(path: Path) -> np.ndarray:
 
 def _archive(file: BinaryIO, wanted: Callable[[str], bool], most: int) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
+    largest = most
     with zipfile.ZipFile(file) as archive:
         for entry in archive.infolist():
             name = entry.filename.removesuffix(".npy")
@@ -71,7 +77,7 @@ def _archive(file: BinaryIO, wanted: Callable[[str], bool], most: int) -> dict[s
                 raise ValueError("it holds two arrays of one name")
             most -= entry.file_size
             if most < 0:
-                raise ValueError(f"its arrays take more than {LARGEST_UNPACKED} bytes")
+                raise ValueError(f"its arrays take more than {largest} bytes")
             with archive.open(entry) as member:
                 arrays[name] = _array(member, entry.file_size)  # type: ignore[arg-type]
     return arrays
@@ -96,5 +102,5 @@ def _array(file: BinaryIO, size: int) -> np.ndarray:
 
 
 def _broken(path: Path, error: Exception) -> ValueError:
-    why = " ".join(str(error).split())[:120] or type(error).__name__
-    return ValueError(f"{path} is not a whole NumPy file of numbers ({why if why.isprintable() else 'it is damaged'})")
+    why = printable(" ".join(str(error).split()), 120) or type(error).__name__
+    return ValueError(f"{path} is not a whole NumPy file of numbers ({why})")

@@ -32,3 +32,21 @@ def printable(text: object, most: int = LONGEST) -> str:
         return f"a value of type {type(text).__name__}"
     line = "".join(letter if letter.isprintable() else "?" for letter in text[: most + 1])
     return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def shown(value: object) -> str:
+    """Spell a value out of a foreign file, shortly, whatever it is.
+
+    Texts are quoted and cut, numbers are written out, as are lists of a few numbers; of anything else the type is
+    named, since spelling what a stranger has nested may take forever.
+    """
+    if isinstance(value, str):
+        return repr(value[:60])
+    parts = value if type(value) in (list, tuple) and len(value) <= 6 else [value]  # type: ignore[arg-type]
+    if all(_is_short_number(part) for part in parts):  # type: ignore[attr-defined]
+        return repr(value)
+    return "a very large number" if isinstance(value, int) else f"a {type(value).__name__}"
+
+
+def _is_short_number(value: object) -> bool:
+    return value is None or isinstance(value, bool | float) or (isinstance(value, int) and value.bit_length() <= 64)

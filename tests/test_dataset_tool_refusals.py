@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 import dataset_tool
 from imaging.dataset import DataConfig, open_dataset
+from imaging.kinds import SOURCE_KINDS
 from tests.imaging.pictures import encoded, index, picture, write_folder
 
 ROOT = Path(__file__).parents[1]
@@ -63,8 +64,8 @@ def test_a_failed_run_damages_nothing(tmp_path, monkeypatch):
         (
             {"x.txt": b"x"},
             [],
-            "Error: {source} holds no images (png, jpg, jpeg, webp, bmp, tif, tiff, gif): "
-            "give a ZIP or folder that does",
+            f"Error: {{source}} holds no images ({SOURCE_KINDS}): give a ZIP or folder that does; 1 other file was "
+            f"passed over (1 .txt)",
         ),
         (
             {"a.png": b"x"},
@@ -82,29 +83,29 @@ def test_a_failed_run_damages_nothing(tmp_path, monkeypatch):
             {"a.png": picture()},
             ["--resolution", "65536x65536"],
             "Error: 65536x65536 are 4295 megapixels, and at most 50 are accepted: "
-            "take a smaller size, such as 4096x4096",
+            "take a smaller size, such as 1024x1024",
         ),
         (
             {"a.png": picture(16, 16), "b.png": picture(40, 30)},
             [],
             "Error: the images have different sizes, such as 16x16 (a.png) and 40x30 (b.png): "
-            "give --resolution, such as 16x16",
+            "give --resolution, such as 16x16 (2 of 2 are at least 16x16)",
         ),
         (
             {"a.png": picture(12, 8), "b.png": picture(40, 30), "c.png": picture(32, 32), "d.png": picture(32, 32)},
             [],
             "Error: the images have different sizes, such as 12x8 (a.png) and 40x30 (b.png): "
-            "give --resolution, such as 32x32",
+            "give --resolution, such as 32x32 (2 of 4 are at least 32x32)",
         ),
         (
             {"a.png": picture()},
             ["--resolution", "7"],
-            f"Error: a network cannot have the size 7x7: {SIZES}; the nearest size that works is 8x8",
+            f"Error: a network cannot have the size 7x7: {SIZES}; a size near it that works is 8x8",
         ),
         (
             {"a.png": picture(9, 9)},
             [],
-            f"Error: a network cannot have the size 9x9: {SIZES}; the nearest size that works is 10x10",
+            f"Error: a network cannot have the size 9x9: {SIZES}; a size near it that works is 10x10",
         ),
         (
             {"a.png": picture(), "dataset.json": index([["a.png", "x"]])},

@@ -1,5 +1,6 @@
 """What every script's command line shares: grouped help, errors in one sentence, progress on a terminal or in a log."""
 
+import difflib
 import errno
 import os
 import signal
@@ -7,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -15,7 +17,7 @@ from tqdm import tqdm
 
 from system import start
 from system.text import harmless
-from torch_utils import launch, notices, terminal
+from torch_utils import launch, mending, notices, terminal
 from torch_utils.distributed import EndedError, LostError
 from torch_utils.flags import Option
 from torch_utils.paths import expand_home
@@ -85,6 +87,9 @@ class Command(click.Command):
             sys.exit(status if isinstance(status, int) else 0)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        wrong = "" if ctx.resilient_parsing else mending.mend(self, _program(ctx), args)
+        if wrong:
+            raise click.UsageError(wrong, ctx)
         # Before any conversion: an empty text would become the path of the current folder.
         args = list(map(expand_home, args))
         given, _, _ = self.make_parser(ctx).parse_args(list(args))
@@ -126,7 +131,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """Several commands under one name, of which `default` is meant when the first argument is an option."""
+    """Several commands under one name, of which `default` is meant when the first argument names none."""
 
     def __init__(self, *args: Any, default: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -139,9 +144,21 @@ class Group(click.Group):
             return super().main(*args, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0].startswith("-"):
+        if not args or not (args[0] in self.commands or self._misspelled(args[0])):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
+
+    def _misspelled(self, word: str) -> bool:
+        """Whether a word is meant for a command, rather than for an argument of the default one."""
+        return not Path(word).exists() and bool(difflib.get_close_matches(word, self.commands))
+
+
+def _program(ctx: click.Context) -> str:
+    """How the command is called: `train.py`, `dataset_tool.py inspect`; a group's default command as the group."""
+    group = ctx.parent.command if ctx.parent else None
+    if isinstance(group, Group) and ctx.parent and ctx.info_name == group.default:
+        return ctx.parent.command_path
+    return ctx.command_path
 
 
 def _tell(error: Exception) -> int:

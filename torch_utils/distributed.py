@@ -137,8 +137,7 @@ def least(number: int) -> int:
     """The smallest of the numbers that the processes give."""
     if not _grouped():
         return number
-    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
-    tensor = torch.tensor(number, device=device)
+    tensor = torch.tensor(number, device=_meeting_place())
     dist.all_reduce(tensor, dist.ReduceOp.MIN)
     return int(tensor)
 
@@ -146,6 +145,23 @@ def least(number: int) -> int:
 def agree(number: int) -> bool:
     """Whether all processes give the same number."""
     return least(number) == -least(-number)
+
+
+def texts(text: str) -> list[str]:
+    """The texts that the processes give, by rank."""
+    if not _grouped():
+        return [text]
+    data = text.encode()
+    longest = -least(-len(data))
+    rows = torch.zeros(world(), longest, dtype=torch.uint8)
+    rows[rank(), : len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    rows = sum_(rows.to(_meeting_place())).cpu()
+    return [bytes(row.tolist()).rstrip(b"\0").decode() for row in rows]
+
+
+def _meeting_place() -> torch.device:
+    """Where tensors must be that the back end exchanges."""
+    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
 
 
 def mean(tensor: torch.Tensor) -> torch.Tensor:

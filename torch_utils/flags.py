@@ -8,6 +8,8 @@ import click
 from pydantic import BaseModel
 
 from torch_utils.config import UNSET, Setting, parse_set, settings, spell
+from torch_utils.mending import spelled
+from torch_utils.ranges import without_separators
 from torch_utils.wanted import limits
 
 _METAVARS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
@@ -20,6 +22,17 @@ class Option(click.Option):
         super().__init__(*args, **kwargs)
         self.group = group
         self.shown = shown
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """Choices are taken in upper and lower case and as other programs call them, numbers with separators."""
+        return super().type_cast_value(ctx, tuple(map(self._read, value)) if self.multiple else self._read(value))
+
+    def _read(self, value: Any) -> Any:
+        if isinstance(self.type, click.Choice):
+            return spelled(value, self.type.choices)
+        if isinstance(value, str) and isinstance(self.type, click.types.IntParamType | click.types.FloatParamType):
+            return without_separators(value)
+        return value
 
     def get_help_extra(self, ctx: click.Context) -> Any:
         extra = super().get_help_extra(ctx)

@@ -13,6 +13,12 @@ MAX_SIDE = 65_536
 MAX_NUMBER = 1000  # far beyond any truncation that shows something, far below what overflows
 
 
+def without_separators(text: str) -> str:
+    """A number without the separators of its thousands: `5,000` and `5_000` -> `5000`; any other text as it is."""
+    grouped = re.fullmatch(r"\s*([+-]?[0-9]{1,3}(?:([,_' ])[0-9]{3})(?:\2[0-9]{3})*(?:\.[0-9]*)?)\s*", text)
+    return grouped[1].replace(grouped[2], "") if grouped else text
+
+
 class _Spelled(click.ParamType):
     """A type that `read` makes from a text; values that are no text (defaults) pass as they are."""
 
@@ -55,7 +61,7 @@ class Number(_Spelled):
     name = "number"
 
     def read(self, text: str) -> float:
-        return _float(_decimal(text, f"a number from -{MAX_NUMBER} to {MAX_NUMBER} such as 0.7"))
+        return _float(_decimal(without_separators(text), f"a number from -{MAX_NUMBER} to {MAX_NUMBER} such as 0.7"))
 
 
 class FloatList(_Spelled):

@@ -107,7 +107,7 @@ def resolve(text: str, outdir: Path | str) -> Resumable:
     Raises FileNotFoundError when there is no such thing, and ValueError when a run cannot go on from it, or when its
     folder holds a link or anything else that is no plain file.
     """
-    if text == "latest":
+    if text == "latest" or (text.lower() == "latest" and not Path(text).exists()):
         return _newest_of(Path(outdir))
     if not text:
         raise ValueError('--resume is empty: give a run folder or "latest"')
@@ -115,7 +115,10 @@ def resolve(text: str, outdir: Path | str) -> Resumable:
     if path.is_dir():
         return _of_folder(path)
     if not path.exists():
-        raise FileNotFoundError(f'there is no {path} to resume: give a run folder, a state file in it, or "latest"')
+        raise FileNotFoundError(
+            f'there is no {path} to resume: give a run folder, a state file in it, or "latest"; '
+            f"a network starts a new run, with --transfer {path}"
+        )
     if path.name == STATE:
         return _of_folder(path.parent)
     if path.name == PREVIOUS_STATE:

@@ -7,6 +7,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from torch_utils.mending import spelled
+from torch_utils.ranges import without_separators
+
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 _LIMITS = {"gt": "above {}", "ge": "of at least {}", "lt": "below {}", "le": "of at most {}"}
 
@@ -38,8 +41,15 @@ def limits(metadata: Sequence[Any]) -> dict[str, Any]:
 
 
 def said(text: str, annotation: Any) -> Any:
-    """What pydantic should check for `text`: itself, or None, or the parts between commas, as the type allows."""
+    """What pydantic should check for `text`: itself, or None, or the parts between commas, as the type allows.
+
+    Choices may be in upper or lower case, and thousands of numbers may be separated: `5,000`.
+    """
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return spelled(text, arguments)
+    if annotation in (int, float):
+        return without_separators(text)
     if origin in (Union, types.UnionType):
         if types.NoneType in arguments and text.lower() == "none":
             return None

@@ -3,7 +3,6 @@
 `torch.compile` does not support double backward, so the phases that need it, Gpath and Dr1, stay eager.
 """
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -27,9 +26,7 @@ def compile_passes(recipe: StyleGAN2, backend: str = "inductor") -> str:
         for phase in recipe.phases:
             phase.owns_gradients = False
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`", UserWarning)
-        return try_out(recipe, "--compile", change, undo, "Gmain and Dmain run compiled")
+    return try_out(recipe, "--compile", change, undo, "Gmain and Dmain run compiled")
 
 
 def _compiled(recipe: StyleGAN2, backend: str) -> Passes:

@@ -183,6 +183,8 @@ class TrainConfig(Section):
                 raise ValueError(
                     f"generator.{name} is {getattr(G, name)}, but discriminator.{name} is {getattr(D, name)}"
                 )
+        if not pace.images:
+            raise ValueError(f"--kimg {pace.kimg:g} is less than one image: give 0.001 or more")
         if pace.batch % pace.batch_gpu:
             raise ValueError(f"--batch {pace.batch} is not a multiple of --batch-gpu {pace.batch_gpu}")
         if not suits_group(pace.batch_gpu, D.mbstd_group):

@@ -22,7 +22,9 @@ from torch_utils.cli import counted
 from torch_utils.device import reserve_workspace, resolve_device, resolve_precision, slow_precision
 from torch_utils.distributed import PATIENCE
 from training import batch_gpu, presets
+from training.agreement import agree_on, see_the_same
 from training.config import TrainConfig
+from training.machine import INEXACT, keep_threads, rounds_otherwise
 from training.state import Data, State, read_state
 from training.transfer import open_transfer
 
@@ -34,13 +36,15 @@ CHANGEABLE = {
 # These decide how numbers are rounded, at most.
 ROUNDING = {"compile", "cuda_graphs", "deterministic"}
 
-INEXACT = "it will not be the same to the last bit"
+# Below so many images a run teaches nothing but these. StyleGAN2-ADA still worked with some thousand, and from trained
+# networks with some hundred.
+TOO_FEW, TOO_FEW_AFTER_TRANSFER = 500, 100
 FOLDER_NOTICE = "run folder"  # by which the processes that torchrun starts again know what they were at
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
-    """Everything that is settled before anything is built."""
+    """Everything that is settled before anything is built. The session drops `state` and `network` once loaded."""
 
     config: TrainConfig
     dataset: ImageSet
@@ -52,10 +56,17 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     @property
+    def resumed(self) -> bool:
+        """Whether the run goes on, and does not begin."""
+        return self.folder is not None
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What the files of the run say about it."""
         d = self.dataset
         data = {"name": d.name, "fingerprint": d.fingerprint, "images": len(d), "class_names": list(d.class_names)}
+        if d.classes:
+            data["class_counts"] = (d.label_counts // (2 if d.mirror else 1)).tolist()  # pictures of each
         return {
             "training": configs.to_dict(self.config),
             "data": data,
@@ -91,7 +102,8 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     if given.get("deterministic"):
         reserve_workspace()  # before anything is computed on a GPU
     device = distributed.start(resolve_device(given.get("device", "auto")), given.get("patience", PATIENCE))
-    _see_the_same(dataset)
+    agree_on({**given, "--resume": "none", "--transfer": "none" if network is None else "given"})
+    see_the_same(dataset)
     machine = {
         "device": device.type,
         "precision": resolve_precision(given.get("precision", "auto"), device, training=True),
@@ -116,13 +128,32 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
         notes.append(f"--batch-gpu auto: {config.pace.batch_gpu} of {counted(share, 'image')} at once")
     else:
         config = presets.resolve(preset, image, values, distributed.world(), len(dataset))
-    if config.augment.mode != "none" and "augment.mode" not in given:
-        notes.append(f"--aug {config.augment.mode}: D sees all images augmented, for {len(dataset)} may not be enough")
+    notes += _on_few_images(config, dataset.count, "augment.mode" in given, network is not None)
     if slow := slow_precision(config.arithmetic, device):
         notes.append(slow)
     _refuse_idle(given, config)
+    agree_on(configs.flatten(config))
     file = None if network is None else open_transfer(network, config)
     return Plan(config, dataset, device, outdir, network=file, notes=tuple(notes))
+
+
+def _on_few_images(config: TrainConfig, count: int, given: bool, transferred: bool) -> list[str]:
+    """What to say of a set of few images. `given`: the user chose --aug; `transferred`: G and D begin trained."""
+    notes, mode = [], config.augment.mode
+    if mode != "none" and not given:
+        notes.append(
+            f"--aug {mode} is on: with only {counted(count, 'image')} D would soon learn them by heart, so it sees "
+            f"augmented ones (--aug none turns this off)"
+        )
+    if count < (TOO_FEW_AFTER_TRANSFER if transferred else TOO_FEW):
+        ways = ["more images, some hundred at least"]
+        ways += [] if transferred else ["--transfer from a network trained on similar images"]
+        ways += [] if config.data.mirror else ["--mirror"]
+        notes.append(
+            f"{counted(count, 'image')} will hardly do: D learns so few by heart, also when they are augmented, and G "
+            f"can only repeat them; what helps: {', '.join(ways)}"
+        )
+    return notes
 
 
 def _refuse_idle(given: Mapping[str, Any], config: TrainConfig) -> None:
@@ -178,19 +209,19 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
     if values["deterministic"]:
         reserve_workspace()
     device = distributed.start(_same_device(values["device"]), values["patience"])
+    agree_on({**given, "--resume": "given", "--transfer": "none"})
     if not distributed.agree(int(state.digest[:15], 16)):
         raise ValueError(f"the processes found different states in {where.run}: give all machines the same folder")
     notes = [state.note] if state.note else []
     notes += _rounded_otherwise(configs.flatten(config), values, device)
     if state.facts.world != distributed.world():
         notes.append(_deal_anew(values, state.facts.world))
-    before, now = state.facts.operators, build.implementation(device)
-    if before != now:
-        notes.append(f"this run had {before} operators and goes on with {now}: {INEXACT}")
+    notes += keep_threads(state.facts.threads, device) + rounds_otherwise(state.facts, device)
     config = configs.build(TrainConfig, values)
+    agree_on(configs.flatten(config))
     dataset, changes = _same_dataset(config, state.facts.data, changed_data)
     notes += changes
-    _see_the_same(dataset)
+    see_the_same(dataset)
     return Plan(config, dataset, device, outdir, where.run, state, notes=tuple(notes))
 
 
@@ -234,11 +265,6 @@ def _same_dataset(config: TrainConfig, before: Data, changed: bool) -> tuple[Ima
         )
     counts = f"{counted(before.images, 'image')} before, {len(dataset)} now"
     return dataset, [f"the data have changed ({counts}), and the run goes on with them: from here it is another run"]
-
-
-def _see_the_same(dataset: ImageSet) -> None:
-    if not distributed.agree(int(dataset.fingerprint[:15], 16)):
-        raise ValueError("the data are not the same on all machines: copy one set to all of them")
 
 
 def _deal_anew(values: dict[str, Any], before: int) -> str:

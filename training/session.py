@@ -3,17 +3,17 @@
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
 from custom_ops import build
 from imaging import loader
 from imaging.grid import save_image
 from imaging.sizes import spell
 from system.files import replacing
+from system.locks import BusyError, locked
 from torch_utils import config as configs
 from torch_utils import distributed, launch, notices, runs
 from torch_utils.cli import counted
@@ -46,7 +46,8 @@ def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb
     """
     folder = _folder(plan)
     try:
-        with _alone_in(folder), switches(plan.config.arithmetic, plan.config.deterministic):
+        with _alone_in(folder) as note, switches(plan.config.arithmetic, plan.config.deterministic):
+            plan.notes += (note,) if note else ()
             _prepare(plan, folder)
             _train(plan, folder, command, evaluate, wandb)
         distributed.stop()  # not after an error: others would be waited for
@@ -77,7 +78,7 @@ def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | N
         torch.default_generator.manual_seed(config.seed)  # of the initial weights; training itself draws statelessly
         recipe = StyleGAN2(config, torch.as_tensor(dataset.label_counts), device)
     samples = Samples(dataset, config.generator.z_dim, config.seed, config.pace.batch_gpu)
-    clock = plan.state.clock if plan.state else None
+    clock = plan.state.clock if plan.state is not None else None
     facts = plan.facts
     boards = {"wandb": Wandb(folder, wandb, facts["training"])} if wandb and folder is not None else {}
     run = Run(folder, config.seed, device, FAMILY, facts, samples, clock, boards)
@@ -95,13 +96,15 @@ def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | N
 
 
 def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str, evaluate: Evaluate | None) -> None:
-    config, state = plan.config, plan.state
+    config = plan.config
     run.stop_on_signals()
     if plan.network is not None:
         run.report.say(transfer(plan.network, recipe))
-    if state is not None:
-        recipe.load_state_dict(state.tree["recipe"])
-        run.resume_statistics(state.tree["stats"])
+    if plan.state is not None:
+        recipe.load_state_dict(plan.state.tree["recipe"])
+        run.resume_statistics(plan.state.tree["stats"])
+    # What was loaded is as large as the run's own, and is a view of a file that the next save replaces.
+    plan.network = plan.state = None
     _announce(plan, run, command)
     if config.compile:
         run.report.say("compiling the networks, which takes minutes")
@@ -143,16 +146,19 @@ def _prepare(plan: Plan, folder: Path | None) -> None:
 
 
 @contextmanager
-def _alone_in(folder: Path | None) -> Iterator[None]:
-    """Keeps a second program from training in the same run folder. The lock goes with the process, however it ends."""
+def _alone_in(folder: Path | None) -> Iterator[str]:
+    """Keeps a second program from training in the same run folder; gives a note where that cannot be done."""
     if folder is None:
-        yield
+        yield ""
         return
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise ValueError(f"{folder} is being trained by another process: wait for it, or start another run") from error
+    with ExitStack() as held:
+        try:
+            locks = held.enter_context(locked(folder / ".lock"))
+        except BusyError as error:
+            raise ValueError(
+                f"{folder} is being trained by another process: wait for it, or start another run"
+            ) from error
+        yield "" if locks else f"the disk of {folder} has no locks: make sure that no other process trains there"
 
 
 def _resuming_command(folder: Path | None) -> str:
@@ -171,9 +177,8 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
     d, say = plan.dataset, run.report.say
     if command:
         say(command)
-    if plan.state is None:
-        say(plan.describe())
-        say()
+    if not plan.resumed:
+        run.report.keep(plan.describe())
         classes = f"{d.classes or 'no'} classes"
         size, channels = spell(d.height, d.width), counted(d.channels, "channel")
         say(f"{counted(len(d), 'image')} {size}, {channels}, {classes}: {d.name}")
@@ -182,7 +187,7 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
             run.report.picture("reals", runs.reals_path(run.folder), 0)
     for note in plan.notes:
         say(note)
-    if plan.state is not None:
+    if plan.resumed:
         say(f"resumed at kimg {run.clock.seen / 1000:.3f}")
         if run.clock.seen >= plan.config.pace.images:
             say(f"that is the end that --kimg {plan.config.pace.kimg:g} sets: give a larger one to go on")
@@ -191,7 +196,7 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
     if why := build.shortfall(run.device):
         some = build.implementation(run.device) != "pytorch"
         run.report.keep(f"native operators are {'partly ' if some else ''}off: {why}")  # the terminal has heard it
-    say(f"files go to {run.folder}")
+    say(f"files go to {run.folder}; its log.txt lists all settings and layers")
     run.report.begin({"command": command, "config": configs.table(plan.config)})
 
 
@@ -206,12 +211,14 @@ def _say_how(run: Run, seen: int, end: int) -> None:
     if seen < end:
         run.report.say(f"stopped at kimg {seen / 1000:.3f}; go on with: {_resuming_command(run.folder)}")
     elif run.folder is not None:
-        network = shlex.quote(str(runs.network_path(run.folder, seen)))
-        run.report.say(f"done; make pictures with: python generate.py --network {network}")
+        network = runs.network_path(run.folder, seen)
+        newest = network if network.is_file() else runs.newest_in(run.folder)
+        how = f"; make pictures with: python generate.py --network {shlex.quote(str(newest))}" if newest else ""
+        run.report.say(f"done{how}")
 
 
 def _more_memory(plan: Plan) -> str:
-    now, new = plan.config.pace.batch_gpu, plan.state is None
+    now, new = plan.config.pace.batch_gpu, not plan.resumed
     checkpointing = plan.config.checkpoint_activations or plan.config.compile  # with which it does not go together
     smaller = largest_divisor(now, max(now - 1, 1))
     if not new and not checkpointing:

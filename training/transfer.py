@@ -7,6 +7,7 @@ from models.stylegan2 import adaptation
 from models.stylegan2.config import ImageConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
+from torch_utils import distributed
 from training.config import TrainConfig
 from training.stylegan2 import StyleGAN2
 
@@ -19,13 +20,16 @@ def open_transfer(place: Path | str, config: TrainConfig) -> NetworkFile:
     """
     file = read_network(place)
     file.check_stylegan2("--transfer")
-    for name in file.parts:
-        kind = "discriminator" if name == "D" else "generator"
-        theirs: ImageConfig = file.part(name).config  # type: ignore[assignment]
-        try:
-            adaptation.check(kind, theirs, getattr(config, kind))
-        except ValueError as error:
-            raise ValueError(f"{file} cannot be taken: {error}") from error
+    found: adaptation.Misfits = {}
+    try:
+        for name in file.parts:
+            kind = "discriminator" if name == "D" else "generator"
+            theirs: ImageConfig = file.part(name).config  # type: ignore[assignment]
+            found |= adaptation.misfits(kind, theirs, getattr(config, kind))
+        if found:
+            raise ValueError(adaptation.differing(found))
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be taken: {error}") from error
     if config.optimizer.freeze_d:
         _check_freezing(file, config)
     return file
@@ -55,6 +59,7 @@ def transfer(file: NetworkFile, recipe: StyleGAN2) -> str:
             continue
         state, changes = _adapted(file.part(source), network)
         network.load_state_dict(state)
+        distributed.broadcast_(list(network.state_dict().values()))  # the file need not be the same on all machines
         taken.append(name if source == name else f"{name} (from {source})")
     reason = f" that can be taken ({file.left_out['D']})" if "D" in file.left_out else ""
     missing = "" if "D" in file.parts else f"; it has no D{reason}, which starts anew"

@@ -11,51 +11,34 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
+from fnmatch import fnmatchcase
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from tqdm import tqdm
 
 from imaging.picture import Header, read_header
 from imaging.shards.opening import keep_table, open_file
-from imaging.shards.pattern import Shard, filesystem, prefix, reaching, reason
+from imaging.shards.pattern import Shard, expand, has_wildcards, listed, prefix
+from imaging.shards.remote import facts, fetch, is_remote, on_this_machine, reason, shown
+from imaging.shards.row import Index, Row
 from imaging.shards.store import THREADS, Store
 from imaging.shards.table import UNLABELLED, Member, Table, read_table
 from imaging.sizes import spell
 from system.files import open_replacing
+from system.text import printable
 
+LARGEST_INDEX = 2**28  # bytes
 WORTH_PROCESSES = 2**28  # bytes of shards that one process reads in about the time that others take to start
 ENOUGH = 2**16  # bytes of a picture in which its header nearly always lies
-
-
-class Row(BaseModel):
-    """A shard. `labels`: class -> samples, None when unlabelled or not asked; `sizes`: "96x64" -> samples; `modes`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    bytes: int = Field(ge=0)
-    samples: int = Field(ge=1)
-    digest: str
-    labels: dict[int, int] | None
-    sizes: dict[str, int] = Field(min_length=1)
-    modes: dict[Literal["L", "RGB", "RGBA"], int] = Field(min_length=1)
-
-
-class Index(BaseModel):
-    """The shards of a set, in its order. Keys that are not known here are kept for whoever knows them."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    format: Literal["shards 1"] = "shards 1"
-    class_names: tuple[str, ...] | None = None
-    shards: tuple[Row, ...]
 
 
 def read_index(pattern: str, shards: Sequence[Shard], labelled: bool, store: Store) -> tuple[Index, str]:
@@ -71,7 +54,7 @@ def read_index(pattern: str, shards: Sequence[Shard], labelled: bool, store: Sto
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(kept.with_suffix(".lock")):  # of several processes one does the work
             index = _read_kept(kept) or _scan_and_keep(shards, labelled, store, kept)
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter where files cannot be locked
         problem = f"{store.folder} cannot be written to ({reason(error)})"
         note = f"{problem}: what the shards hold has to be found out every time; SHARD_CACHE names another folder"
         index = _scan(shards, labelled, store)
@@ -79,40 +62,78 @@ def read_index(pattern: str, shards: Sequence[Shard], labelled: bool, store: Sto
 
 
 def read_beside(pattern: str, shards: Sequence[Shard]) -> tuple[Index | None, str]:
-    """The index that the writer left, where it has all shards and fits them."""
-    url = f"{prefix(pattern)}-index.json"
+    """The index that the writer left, where it has all shards and fits them; else None, and a note why not.
+
+    ValueError when it lists shards that the wildcards of `pattern` mean and that are not there: the set is incomplete.
+    """
+    url = on_this_machine(f"{prefix(pattern)}-index.json")
     if "/" not in url and not url.removesuffix("-index.json"):
         return None, ""
-    data = _contents(url)
+    try:
+        data = _contents(url)
+    except ValueError as error:
+        return None, f"{shown(url.rpartition('/')[2])} was passed over ({error})"
     if data is None:
         return None, ""
-    name = url.rpartition("/")[2]
+    name = shown(url.rpartition("/")[2])
     try:
-        index = Index.model_validate_json(data)
+        index = Index.read(data)
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"])) or "it"
-        return None, f"{name} was passed over, as it is no index of shards ({where}: {error.errors()[0]['msg']})"
+        where, what = (printable(str(part), 80) for part in _first_fault(error))
+        return None, f"{name} was passed over, as it is no index of shards ({where}: {what})"
     rows = {row.name: row for row in index.shards}
+    _check_complete(pattern, name, rows, shards)
     for shard in shards:
         if shard.name not in rows or rows[shard.name].bytes != shard.bytes:
-            return None, f"{name} was passed over, as it does not fit {shard.name}"
+            return None, f"{name} was passed over, as it does not fit {shown(shard.name)}"
     if len({shard.name for shard in shards}) < len(shards):
         return None, f"{name} was passed over, as several of the shards have one name"
     return index.model_copy(update={"shards": tuple(rows[shard.name] for shard in shards)}), ""
 
 
+def _first_fault(error: ValidationError) -> tuple[str, str]:
+    """Where the first fault is, and which."""
+    first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+    return ".".join(map(str, first["loc"])) or "it", first["msg"]
+
+
+def _check_complete(pattern: str, name: str, rows: Iterable[str], shards: Sequence[Shard]) -> None:
+    folder, _, last = pattern.rpartition("/")
+    if not has_wildcards(last) or has_wildcards(folder) or "{" in folder:
+        return
+    there, meant = {shard.name for shard in shards}, expand(listed(last))
+    missing = [row for row in rows if row not in there and any(fnmatchcase(row, each) for each in meant)]
+    if missing:
+        raise ValueError(
+            f"{shown(missing[0])} is missing ({len(missing)} of the {len(missing) + len(there)} shards that {name} "
+            f"lists are): bring it back, or give the command that was writing them once more; for a part of the set "
+            f"name its shards, as in x-{{0000..0007}}.tar"
+        )
+
+
 def _contents(url: str) -> bytes | None:
-    """A small file, here or elsewhere; None where there is none."""
+    """A small file, here or elsewhere; None where there is none. ValueError when it is too large, or no file."""
     try:
-        if "://" not in url:
-            return Path(url).read_bytes()
-        fs, path = filesystem(url)
-        with reaching(url):
-            return fs.cat_file(path)
+        if not is_remote(url):
+            if Path(url).exists() and not Path(url).is_file():
+                raise ValueError("it is not a file")
+            with Path(url).open("rb") as file:
+                return _bounded(file)
+        with TemporaryDirectory() as folder, suppress(ValueError):
+            # Servers refuse what is not there in many ways, and shards tell what they hold themselves.
+            if (found := facts(url)) is not None and found[0] <= LARGEST_INDEX:
+                fetch(url, Path(folder) / "index", found[0])
+                return (Path(folder) / "index").read_bytes()
+        return None
     except FileNotFoundError:
         return None
-    except ValueError:
-        return None  # servers refuse what is not there in many ways, and the shards tell what they hold themselves
+
+
+def _bounded(file: BinaryIO) -> bytes:
+    data = file.read(LARGEST_INDEX + 1)
+    if len(data) > LARGEST_INDEX:
+        raise ValueError(f"it has more than {LARGEST_INDEX} bytes")
+    return data
 
 
 def _identity(shards: Sequence[Shard], labelled: bool) -> str:
@@ -123,7 +144,7 @@ def _identity(shards: Sequence[Shard], labelled: bool) -> str:
 
 def _read_kept(path: Path) -> Index | None:
     try:
-        return Index.model_validate_json(path.read_bytes())
+        return Index.read(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
 
@@ -131,7 +152,7 @@ def _read_kept(path: Path) -> Index | None:
 def _scan_and_keep(shards: Sequence[Shard], labelled: bool, store: Store, path: Path) -> Index:
     index = _scan(shards, labelled, store)
     with open_replacing(path) as file:
-        file.write(index.model_dump_json().encode())
+        file.write(index.to_json())
     return index
 
 
@@ -163,7 +184,7 @@ def _pool(total: int) -> Executor:
 
 def scan_shard(shard: Shard, labelled: bool, store: Store) -> Row:
     """Finds out what is in a shard: every header is read, of the tar and of each picture."""
-    with open_file(store.path(shard), shard.url) as file:
+    with open_file(store.path(shard), shard.shown) as file:
         row, table = describe(file, shard, labelled)
     keep_table(shard, table, labelled, store)
     return row
@@ -175,16 +196,17 @@ def describe(file: BinaryIO, shard: Shard, labelled: bool) -> tuple[Row, Table]:
     modes: Counter[str] = Counter()
 
     def look(picture: Member) -> None:
-        header = header_of(file, picture, shard.url)
+        header = header_of(file, picture, shard.shown)
         sizes[spell(header.height, header.width)] += 1
         modes[header.mode] += 1
 
-    table = read_table(file, shard.url, labelled, look)
+    table = read_table(file, shard.shown, labelled, look)
     labels = Counter(table.labels.tolist())
     if 0 < labels[UNLABELLED] < len(table.labels):
+        labelled_ones = len(table.labels) - labels[UNLABELLED]
         raise ValueError(
-            f"{shard.url} has labels for {len(table.labels) - labels[UNLABELLED]} of its {len(table.labels)} samples: "
-            f"label all of them, or use --labels none"
+            f"{shard.shown} has labels for {labelled_ones} of its {len(table.labels)} samples: label all of them, or "
+            f"use --labels none"
         )
     classes = None if labels[UNLABELLED] else dict(sorted(labels.items()))
     values: dict[str, Any] = {"labels": classes, "sizes": sizes, "modes": modes, "digest": table.digest}

@@ -5,13 +5,14 @@ import os
 import re
 import tarfile
 from collections import Counter
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from imaging.picture import read_header
-from imaging.shards.index import Row
-from imaging.shards.pattern import expand, prefix
+from imaging.shards.pattern import expand, listed, prefix
+from imaging.shards.row import Row
 from imaging.shards.table import BLOCK, checksum_of_ends, fingerprint_line
 from imaging.sizes import spell
 
@@ -46,6 +47,7 @@ class Layout:
             raise ValueError(f"{dest} says how many shards there are: leave --shard-size out, or write x-%06d.tar")
         self.shard_size = shard_size or SHARD_SIZE
         self.index = Path(f"{prefix(self.dest)}-index.json")
+        self.sources = Path(f"{prefix(self.dest)}-sources.csv")
 
     def number(self, picture: int) -> int:
         """Which shard the picture of this number goes to."""
@@ -55,16 +57,17 @@ class Layout:
         """Where a shard will be."""
         return Path(self.fixed[number] if self.fixed else self.dest % number)
 
-    def check_vacant(self) -> None:
-        """ValueError when a file is there already that the shards would replace, or be taken for."""
+    def check_vacant(self, own: Iterable[Path] = ()) -> None:
+        """ValueError when a file is there, other than our `own`, that the shards would replace, or be taken for."""
+        own = set(own)
         there = [Path(name) for name in self.fixed]
         if not there:
             start, end = map(re.escape, re.split(r"%0?\d*d", Path(self.dest).name))
             there = sorted(
                 path for path in Path(self.dest).parent.glob("*") if re.fullmatch(f"{start}\\d+{end}", path.name)
             )
-        for path in [self.index, *there]:
-            if path.exists():
+        for path in [self.index, self.sources, *there]:
+            if path.exists() and path not in own:
                 raise ValueError(f"{path} is there already: remove the old shards and their index, or name others")
 
     def check_count(self, pictures: int) -> None:
@@ -102,13 +105,19 @@ class Growing:
 
     def finish(self) -> None:
         """Writes the mark that ends a tar."""
-        complete(self.path, bytes(2 * BLOCK))
+        complete(self.path, [bytes(2 * BLOCK)])
 
     def row(self, name: str) -> Row:
         """What the index says of the shard under its later name, when it is finished."""
+        name = listed(name)
         values: dict[str, Any] = {"labels": dict(sorted(self.labels.items())) or None}
         values |= {"sizes": self.sizes, "modes": self.modes, "samples": self.samples}
         return Row(name=name, bytes=self.path.stat().st_size, digest=self.digest.hexdigest(), **values)
+
+
+def sample_key(number: int) -> str:
+    """What a sample is called that we write."""
+    return f"{number:08d}"
 
 
 def sample_files(key: str, data: bytes, label: int | None) -> dict[str, bytes]:
@@ -117,10 +126,10 @@ def sample_files(key: str, data: bytes, label: int | None) -> dict[str, bytes]:
     return labelled | {f"{key}.png": data}
 
 
-def complete(path: Path, end: bytes) -> None:
-    """Adds the end of a file, and makes sure that the disk has all of it."""
+def complete(path: Path, end: Iterable[bytes]) -> None:
+    """Adds the end of a file, in pieces, and makes sure that the disk has all of it."""
     with path.open("ab") as file:
-        file.write(end)
+        file.writelines(end)
         file.flush()
         os.fsync(file.fileno())
 

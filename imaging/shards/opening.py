@@ -5,15 +5,20 @@ A thousand processes that each read all headers would be busy with nothing else.
 
 import contextlib
 import os
+import zlib
+from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from imaging.shards.pattern import Shard, reason
+from imaging.shards.pattern import Shard
+from imaging.shards.remote import reason
+from imaging.shards.row import Row
 from imaging.shards.store import Store
 from imaging.shards.table import Table, read_table
+from system.arrays import load_array
 from system.files import open_replacing
 
 COLUMNS = 3  # of a kept table: offset, size, label
@@ -28,19 +33,19 @@ class ChangedError(ValueError):
     """The shard is another one than its index describes."""
 
 
-def open_shard(shard: Shard, digest: str, labelled: bool, store: Store) -> Opened:
-    """The file of a shard and its table; `digest` is the one that it has in the index.
+def open_shard(shard: Shard, row: Row, labelled: bool, store: Store) -> Opened:
+    """The file of a shard and its table; `row` is what its index says of it.
 
     ValueError says why it cannot be had; ChangedError that it is not the shard that was meant.
     """
     path = store.path(shard)
-    file = open_file(path, shard.url)
+    file = open_file(path, shard.shown)
     try:
-        table = _read_kept(_place(shard, digest, labelled, store), digest) if _is_as_seen(file, shard) else None
+        table = _read_kept(shard, row, labelled, store) if _is_as_seen(file, shard) else None
         if table is None:
-            table = read_table(file, shard.url, labelled)
-            if table.digest != digest:
-                raise ChangedError(shard.url)
+            table = read_table(file, shard.shown, labelled)
+            if not _fits(table, row, labelled):
+                raise ChangedError(shard.shown)
             keep_table(shard, table, labelled, store)
     except BaseException:
         file.close()
@@ -50,8 +55,10 @@ def open_shard(shard: Shard, digest: str, labelled: bool, store: Store) -> Opene
 
 def keep_table(shard: Shard, table: Table, labelled: bool, store: Store) -> None:
     """Leaves a table for others. Where that cannot be done, they will read the headers themselves."""
+    columns = np.stack([table.offsets, table.sizes, table.labels])
+    sealed = np.concatenate([columns, np.full([COLUMNS, 1], zlib.crc32(columns.tobytes()))], axis=1)
     with contextlib.suppress(OSError), open_replacing(_place(shard, table.digest, labelled, store)) as file:
-        np.save(file, np.stack([table.offsets, table.sizes, table.labels]), allow_pickle=False)
+        np.save(file, sealed, allow_pickle=False)
 
 
 def open_file(path: Path, shard: str) -> BinaryIO:
@@ -68,17 +75,27 @@ def _is_as_seen(file: BinaryIO, shard: Shard) -> bool:
     return not shard.is_local or (state.st_size, str(state.st_mtime_ns)) == (shard.bytes, shard.mark)
 
 
-def _read_kept(path: Path, digest: str) -> Table | None:
+def _fits(table: Table, row: Row, labelled: bool) -> bool:
+    """Whether a table is that of the shard that the index describes."""
+    labels = dict(Counter(table.labels.tolist())) if labelled and row.labels is not None else row.labels
+    return table.digest == row.digest and len(table.labels) == row.samples and labels == row.labels
+
+
+def _read_kept(shard: Shard, row: Row, labelled: bool, store: Store) -> Table | None:
+    """A table that was kept; None where there is none, or a disk has damaged it."""
     try:
-        columns = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        sealed = load_array(_place(shard, row.digest, labelled, store))
+    except (OSError, ValueError):
         return None
-    if columns.dtype != np.int64 or columns.ndim != 2 or len(columns) != COLUMNS:
+    if sealed.dtype != np.int64 or sealed.ndim != 2 or len(sealed) != COLUMNS:
         return None
-    offsets, sizes, labels = columns
-    return Table(offsets, sizes, labels, digest)
+    columns, seal = np.ascontiguousarray(sealed[:, :-1]), sealed[:, -1:]
+    if not (seal == zlib.crc32(columns.tobytes())).all():
+        return None
+    table = Table(*columns, row.digest)
+    return table if _fits(table, row, labelled) else None
 
 
 def _place(shard: Shard, digest: str, labelled: bool, store: Store) -> Path:
-    identity = sha256(f"{shard.url} {shard.mark} {digest} {labelled}".encode()).hexdigest()
+    identity = sha256(f"{shard.url} {shard.mark} {digest} {labelled}".encode(errors="backslashreplace")).hexdigest()
     return store.folder / f"table-{identity[:32]}.npy"

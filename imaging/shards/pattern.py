@@ -6,26 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import fsspec
 
+from imaging.shards.remote import check_protocol, facts, is_remote, matches, on_this_machine, shown
+
 MOST_SHARDS = 1_000_000
 AT_ONCE = 16  # requests to a server
-PACKAGES = {  # what fsspec wants installed, for each kind of URL
-    "s3": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "hf": "huggingface_hub",
-    "http": "aiohttp",
-    "https": "aiohttp",
-    "az": "adlfs",
-    "abfs": "adlfs",
-}
-MARKS = ("ETag", "etag", "Last-Modified", "LastModified", "last_modified", "last_commit", "mtime", "updated", "created")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +27,17 @@ class Shard:
 
     @property
     def name(self) -> str:
-        return self.url.rpartition("/")[2]
+        """The last part of its address, as an index has it."""
+        return listed(self.url.rpartition("/")[2])
+
+    @property
+    def shown(self) -> str:
+        """Its address as messages name it."""
+        return shown(self.url)
 
     @property
     def is_local(self) -> bool:
-        return "://" not in self.url
+        return not is_remote(self.url)
 
 
 def is_shards(path: str) -> bool:
@@ -53,7 +48,7 @@ def is_shards(path: str) -> bool:
 
 def is_pattern(path: str) -> bool:
     """Whether `path` is a URL, or stands for several files."""
-    return "://" in path or (bool(_has_wildcards(path) or re.search(r"\{.*\}", path)) and not Path(path).exists())
+    return is_remote(path) or (bool(has_wildcards(path) or re.search(r"\{.*\}", path)) and not Path(path).exists())
 
 
 def find_shards(pattern: str) -> list[Shard]:
@@ -61,25 +56,25 @@ def find_shards(pattern: str) -> list[Shard]:
 
     FileNotFoundError when there is none of them; ValueError when some are missing, or the pattern has no meaning.
     """
-    pattern = pattern.removeprefix("file://")
-    if not re.search(r"\.tar$|[*\]}]$", pattern):
+    if not re.search(r"\.tar$|[*\]}]$", pattern, re.IGNORECASE):
         raise ValueError(
-            f"{pattern} is no shard: shards are plain .tar files (unpack .tar.gz and .tgz), and other sets than shards "
-            f"are read from this machine only"
+            f"{shown(pattern)} is no shard: shards are plain .tar files (unpack .tar.gz and .tgz), and other sets than "
+            f"shards are read from this machine only"
         )
     urls = [url for each in expand(pattern) for url in _matching(each)]
     if not urls:
-        raise FileNotFoundError(f"no file fits {pattern}: correct the pattern, or bring the shards back")
+        raise FileNotFoundError(f"no file fits {shown(pattern)}: correct the pattern, or bring the shards back")
     if len(set(urls)) < len(urls):
         twice = Counter(urls).most_common(1)[0][0]
-        raise ValueError(f"{pattern} names {twice} twice: correct the pattern")
+        raise ValueError(f"{shown(pattern)} names {shown(twice)} twice: correct the pattern")
     shards = list(_look_at(urls))
     missing = [url for url, shard in zip(urls, shards, strict=True) if shard is None]
     if len(missing) == len(urls):
-        raise FileNotFoundError(f"{missing[0]} does not exist: correct the pattern, or bring the shards back")
+        raise FileNotFoundError(f"{shown(missing[0])} does not exist: correct the pattern, or bring the shards back")
     if missing:
         raise ValueError(
-            f"{missing[0]} is missing ({len(missing)} of {len(urls)} shards are): bring it back, or correct the pattern"
+            f"{shown(missing[0])} is missing ({len(missing)} of {len(urls)} shards are): bring it back, or correct the "
+            f"pattern"
         )
     return [shard for shard in shards if shard is not None]
 
@@ -102,49 +97,8 @@ def expand(pattern: str) -> list[str]:
 
 def prefix(pattern: str) -> str:
     """What the names of all shards begin with, without the separator: `a/faces` of `a/faces-{00..99}.tar`."""
-    start = re.split(r"[*\[{%]", pattern.removesuffix(".tar"))[0]
+    start = re.split(r"[*\[{%]" if is_remote(pattern) else r"[*\[{%?]", pattern.removesuffix(".tar"))[0]
     return re.sub(r"[-_.]\d*$", "", start)
-
-
-def filesystem(url: str) -> tuple[Any, str]:
-    """What fsspec opens a URL with, and the path therein. ValueError says which package is missing."""
-    kind = url.partition("://")[0]
-    try:
-        return fsspec.core.url_to_fs(url)
-    except ImportError as error:
-        package = PACKAGES.get(kind)
-        advice = f"pip install {package}" if package else str(error)
-        raise ValueError(f"{url} needs a package that is not installed: {advice}") from error
-    except Exception as error:  # protocols check their arguments as they please
-        raise ValueError(f"{url} cannot be opened ({reason(error)}): correct the address") from error
-
-
-def reason(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
-
-
-@contextmanager
-def reaching(url: str) -> Iterator[None]:
-    """Makes one sentence of whatever a server, or the library that speaks to it, raises; FileNotFoundError stays."""
-    try:
-        yield
-    except ValueError:
-        raise
-    except Exception as error:
-        cause: BaseException = error
-        if isinstance(error, FileNotFoundError):
-            if error.__cause__ is None or not _is_failure(error.__cause__):
-                raise
-            cause = error.__cause__
-        raise ValueError(f"{url} cannot be read ({reason(cause)}): check the address and the connection") from error
-
-
-def _is_failure(cause: BaseException) -> bool:
-    """Whether a server could not be asked, or refused; fsspec says of all of that that there is no such file."""
-    refused = getattr(cause, "status", 404) not in (404, 410)
-    return refused or (isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError))
 
 
 def _choices(inner: str, pattern: str) -> list[str]:
@@ -166,27 +120,32 @@ def _too_many(pattern: str) -> ValueError:
     return ValueError(f"{pattern} names more than {MOST_SHARDS} shards: correct the pattern")
 
 
-def _has_wildcards(text: str) -> bool:
-    return "*" in text or "[" in text or ("?" in text and "://" not in text)  # in a URL it begins a query
+def listed(name: str) -> str:
+    """The name of a file as UTF-8 text can hold it, whatever bytes it has."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def has_wildcards(text: str) -> bool:
+    """Whether a path or URL has wildcards: `*`, `[...]`, and `?` where it does not begin a query."""
+    return "*" in text or "[" in text or ("?" in text and "://" not in text)
 
 
 def _matching(url: str) -> list[str]:
-    if not _has_wildcards(url):
-        return [url if "://" in url else str(Path(url).expanduser())]
-    if "://" not in url:
-        return sorted(fsspec.filesystem("file").glob(str(Path(url).expanduser())))
-    fs, path = filesystem(url)
-    with reaching(url):
-        return sorted(map(fs.unstrip_protocol, fs.glob(path)))
+    url = on_this_machine(url)
+    if is_remote(url):
+        check_protocol(url)  # of all of them, before a server is asked for any
+        return matches(url) if has_wildcards(url) else [url]
+    path = str(Path(url).expanduser())
+    return sorted(fsspec.filesystem("file").glob(path)) if has_wildcards(url) else [path]
 
 
 def _look_at(urls: list[str]) -> Iterator[Shard | None]:
     """Every shard, or None where there is no such file."""
-    if all("://" not in url for url in urls):
+    if not any(map(is_remote, urls)):
         yield from map(_look_at_file, urls)
         return
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(lambda url: _look_at_url(url) if "://" in url else _look_at_file(url), urls)
+        yield from pool.map(lambda url: _look_at_url(url) if is_remote(url) else _look_at_file(url), urls)
 
 
 def _look_at_file(path: str) -> Shard | None:
@@ -195,17 +154,11 @@ def _look_at_file(path: str) -> Shard | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not Path(path).is_file():
-        raise ValueError(f"{path} is a folder, and shards are .tar files: correct the pattern")
+        what = "a folder" if Path(path).is_dir() else "not a file"
+        raise ValueError(f"{shown(path)} is {what}, and shards are .tar files: correct the pattern")
     return Shard(path, state.st_size, str(state.st_mtime_ns))
 
 
 def _look_at_url(url: str) -> Shard | None:
-    fs, path = filesystem(url)
-    try:
-        with reaching(url):
-            facts = fs.info(path)
-    except FileNotFoundError:
-        return None
-    if not isinstance(facts.get("size"), int):
-        raise ValueError(f"the server of {url} does not tell its size: copy the shards to this machine")
-    return Shard(url, facts["size"], next((str(facts[mark]) for mark in MARKS if facts.get(mark)), ""))
+    found = facts(url)
+    return None if found is None else Shard(url, *found)

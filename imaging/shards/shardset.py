@@ -14,10 +14,12 @@ from imaging.imageset import Classes, ImageSet
 from imaging.labels import note_on
 from imaging.picture import decode
 from imaging.pixels import MODES, from_pil
-from imaging.shards.index import Index, read_index
+from imaging.shards.index import read_index
 from imaging.shards.opening import ChangedError, Opened, open_shard
 from imaging.shards.order import WINDOW, ShardOrder
 from imaging.shards.pattern import find_shards, prefix
+from imaging.shards.remote import shown
+from imaging.shards.row import Index
 from imaging.shards.store import Store
 from imaging.shards.survey import are_labelled, names_of_classes, notes_on_modes, one_size, run_name
 from imaging.shards.table import name_at
@@ -77,7 +79,7 @@ class ShardSet(ImageSet):
         number, sample = self._place(index)
         file, table = self._opened(number)
         offset, size = int(table.offsets[sample]), int(table.sizes[sample])
-        shard = self.shards[number].url
+        shard = self.shards[number].shown
         try:
             file.seek(offset)
             image = decode(io.BytesIO(file.read(size)), "the picture", self._mode)
@@ -121,8 +123,8 @@ class ShardSet(ImageSet):
             while len(self._open) >= 2 * WINDOW:
                 self._open.popitem(last=False)[1].file.close()
             try:
-                shard, digest = self.shards[number], self.rows[number].digest
-                self._open[number] = open_shard(shard, digest, self._labelled, self._store)
+                shard, row = self.shards[number], self.rows[number]
+                self._open[number] = open_shard(shard, row, self._labelled, self._store)
             except ChangedError as error:
                 raise self._changed(number) from error
         self._open.move_to_end(number)
@@ -130,8 +132,8 @@ class ShardSet(ImageSet):
 
     def _changed(self, number: int) -> ValueError:
         return ValueError(
-            f"{self.shards[number].url} has changed since its contents were listed: bring the old shard back, or "
-            f"remove {prefix(self.pattern)}-index.json, if there is one, and start a new run"
+            f"{self.shards[number].shown} has changed since its contents were listed: bring the old shard back, or "
+            f"remove {shown(prefix(self.pattern))}-index.json, if there is one, and start a new run"
         )
 
     def _classes(self, index: Index, choice: str) -> Classes:

@@ -1,16 +1,18 @@
 """What the shards of a set have in common, or should have: one size, one mode, labels for all or for none."""
 
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from imaging.shards.index import Index, Row, header_of
+from imaging import mending
+from imaging.shards.index import header_of
 from imaging.shards.opening import open_file
 from imaging.shards.pattern import Shard, prefix
+from imaging.shards.remote import shown
+from imaging.shards.row import Index, Row
 from imaging.shards.store import Store
 from imaging.shards.table import pictures
-from imaging.sizes import base_size, nearest_size, parse_size, spell
+from imaging.sizes import base_size, parse_size, spell
 from imaging.transforms import NAMES, richest
 
 
@@ -36,39 +38,30 @@ def one_size(pattern: str, shards: Sequence[Shard], rows: Sequence[Row], store: 
     sizes = sum((Counter(row.sizes) for row in rows), Counter[str]())
     common = sizes.most_common(1)[0][0]
     height, width = parse_size(common)
+    counts = Counter({parse_size(size): count for size, count in sizes.items()})
+    command = mending.one_size(pattern, counts, "-%06d.tar")
     if len(sizes) > 1:
         number = next(i for i, row in enumerate(rows) if set(row.sizes) != {common})
         odd = next(size for size in rows[number].sizes if size != common)
+        name = _name_of(odd, shards[number], store)
         raise ValueError(
-            f"{pattern} holds pictures of different sizes, mostly {common}, but {_name_of(odd, shards[number], store)} "
-            f"has {odd}: {mending_command(pattern, height, width)}"
+            f"{shown(pattern)} holds pictures of different sizes, mostly {common}, but {name} has {odd}: {command}"
         )
     try:
         base_size(height, width)
     except ValueError as error:
-        raise ValueError(f"{pattern}: {error}: {mending_command(pattern, height, width)}") from None
+        raise ValueError(f"{shown(pattern)}: {error}: {command}") from None
     return height, width
 
 
 def _name_of(size: str, shard: Shard, store: Store) -> str:
     """The first picture of a size in a shard, by name."""
-    with open_file(store.path(shard), shard.url) as file:
-        for picture in pictures(file, shard.url):
-            header = header_of(file, picture, shard.url)
+    with open_file(store.path(shard), shard.shown) as file:
+        for picture in pictures(file, shard.shown):
+            header = header_of(file, picture, shard.shown)
             if spell(header.height, header.width) == size:
                 return f"{picture.name} in {shard.name}"
     return f"a picture in {shard.name}"
-
-
-def mending_command(pattern: str, height: int, width: int) -> str:
-    """What makes a set of the nearest valid size from the one that `pattern` names."""
-    size = spell(*nearest_size(height, width))
-    start = prefix(pattern)
-    dest = f"{start.rpartition('/')[2] if '://' in start else start}-{size}-%06d.tar"
-    return (
-        f"make them one size with `python dataset_tool.py --source {shlex.quote(pattern)} --dest {shlex.quote(dest)} "
-        f"--resolution {size}`"
-    )
 
 
 def notes_on_modes(modes: Counter[str]) -> Iterator[str]:

@@ -5,7 +5,6 @@ its last part. One of them is a picture; `.cls` (a class number as text) or "lab
 """
 
 import json
-import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -16,13 +15,15 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from imaging.archive import LARGEST_FILE
-from imaging.labels import MOST_CLASSES
+from imaging.labels import MOST_CLASSES, check
+from imaging.opening import LARGEST_FILE
 from imaging.picture import TRAINING_SUFFIXES
-from imaging.shards.pattern import reason
+from imaging.shards.remote import reason
+from system.text import printable
 
 CHECKED_BYTES = 4096  # at either end of a file
 LARGEST_LABEL = 2**24  # bytes
+LARGEST_HEADER = 2**20  # bytes: of a long name, or of the further keys of a file
 BLOCK = 512  # bytes: tar's unit
 UNLABELLED = -1
 PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -38,7 +39,8 @@ class Member(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.key}.{self.kind}"
+        """As messages name it."""
+        return printable(f"{self.key}.{self.kind}")
 
 
 @dataclass(frozen=True)
@@ -107,17 +109,12 @@ def _members(file: BinaryIO, shard: str, digest: "blake2b") -> Iterator[Member]:
             continue
         if not info.isreg() or info.issparse():
             raise ValueError(
-                f"{_printable(info.name)} in {shard} is no plain file: make the shard again, of files and not of links"
+                f"{printable(info.name)} in {shard} is no plain file: make the shard again, of files and not of links"
             )
         digest.update(fingerprint_line(info.name, info.size, _ends(file, info.offset_data, info.size)))
         folder = info.name.removesuffix(base)
         stem, _, kind = base.partition(".")
-        yield Member(_printable(folder + stem), _printable(kind), info.offset_data, info.size)
-
-
-def _printable(name: str) -> str:
-    """A name as it can be said in one line."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
+        yield Member(folder + stem, kind, info.offset_data, info.size)
 
 
 def _headers(file: BinaryIO, shard: str) -> Iterator[tarfile.TarInfo]:
@@ -126,22 +123,38 @@ def _headers(file: BinaryIO, shard: str) -> Iterator[tarfile.TarInfo]:
     magic = file.read(6)
     if packed := next((kind for start, kind in PACKED.items() if magic.startswith(start)), None):
         raise ValueError(f"{shard} is packed with {packed}, where no sample can be read by itself: unpack it")
-    file.seek(0)
+    place = 0
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            reached = -1
-            while (info := tar.next()) is not None:
-                if tar.offset <= reached or info.size < 0 or info.offset_data < 0:
+        with tarfile.open(fileobj=_Short(file), mode="r:") as tar:
+            while True:
+                file.seek(place)
+                try:
+                    info = tarfile.TarInfo.fromtarfile(tar)
+                except tarfile.HeaderError as error:
+                    file.seek(place)
+                    end = file.read(BLOCK)
+                    if end == bytes(BLOCK):
+                        return
+                    raise tarfile.ReadError("a header is damaged" if end else "its end is missing") from error
+                alone = info.isdir() or info.issym() or info.islnk() or info.isdev()  # no content follows
+                place = info.offset_data + (0 if alone else info.size + -info.size % BLOCK)
+                if info.size < 0 or place <= info.offset:
                     raise tarfile.ReadError("a header leads back")  # and reading would never end
-                reached = tar.offset
-                tar.members = []  # type: ignore[attr-defined]  # it would grow with every header
                 yield info
-            file.seek(tar.offset)
-            end = file.read(BLOCK)
     except Exception as error:  # headers may hold anything, and tarfile raises nearly anything
         raise _broken(shard, reason(error)) from error
-    if end != bytes(BLOCK):  # tarfile takes a header that it cannot read for the end
-        raise _broken(shard, "a header is damaged" if end else "its end is missing")
+
+
+class _Short:
+    """A file that gives no more at a time than any header has, whatever a header says: the rest would fill memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header has {size} bytes")
+        return self._file.read(size)
 
 
 def _broken(shard: str, why: str) -> ValueError:
@@ -162,12 +175,14 @@ def _parts(files: list[Member], shard: str) -> tuple[Member, dict[str, Member]]:
     found = [member for member in files if f".{member.kind}".lower().endswith(TRAINING_SUFFIXES)]
     if len(found) > 1:
         raise ValueError(
-            f"{files[0].key} in {shard} has several pictures ({found[0].kind} and {found[1].kind}): leave one of "
+            f"{printable(files[0].key)} in {shard} has several pictures ({printable(found[0].kind)} and "
+            f"{printable(found[1].kind)}): leave one of "
             f"them in the shard, for a sample is one picture"
         )
     if not found:
         raise ValueError(
-            f"{files[0].key} in {shard} has no picture (png, jpg, jpeg, webp) next to its {files[0].kind or 'file'}: "
+            f"{printable(files[0].key)} in {shard} has no picture (png, jpg, jpeg, webp) next to its "
+            f"{printable(files[0].kind) or 'file'}: "
             f"leave it out, or make the shard with `tar --sort=name`, which brings the files of a sample together"
         )
     if found[0].size > LARGEST_FILE:
@@ -186,17 +201,13 @@ def _label(file: BinaryIO, about: dict[str, Member], shard: str) -> int:
         raise _wrong_label(f"{what} has {member.size} bytes")
     file.seek(member.offset)
     data = file.read(member.size)
-    found = _from_json(data, what) if member.kind.lower() == "json" else _from_text(data)
+    found = _from_json(data, what) if member.kind.lower() == "json" else data.decode(errors="replace").strip()
     if found is None:
         return UNLABELLED
-    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < MOST_CLASSES:
-        raise _wrong_label(f"{what} is {str(found)[:20]!r}")
-    return found
-
-
-def _from_text(data: bytes) -> int | str:
-    text = data.decode(errors="replace").strip()
-    return int(text) if re.fullmatch("[0-9]{1,9}", text) else text
+    try:
+        return check(found, what)
+    except ValueError as error:
+        raise ValueError(f"{error}; correct it, or use --labels none") from None
 
 
 def _from_json(data: bytes, what: str) -> Any:

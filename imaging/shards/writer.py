@@ -1,6 +1,5 @@
 """Writes pictures as shards, and beside them the index by which they are opened without being read first."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -8,8 +7,8 @@ from typing import Any, Self
 from PIL import Image
 
 from imaging import png
-from imaging.shards.index import Index, Row
-from imaging.shards.layout import Growing, Layout, complete
+from imaging.shards import publication
+from imaging.shards.layout import Growing, Layout, sample_key
 from system.files import beside
 
 
@@ -35,7 +34,7 @@ class ShardWriter:
 
     def add(self, image: Image.Image, label: int | None = None) -> str:
         """Append a picture, and return the name it got. Label all pictures or none."""
-        number, key = self.layout.number(self._count), f"{self._count:08d}"
+        number, key = self.layout.number(self._count), sample_key(self._count)
         if number == len(self._shards):
             self._shards.append(Growing(self._folder / f"{number}"))
         self._shards[number].append(key, png.encode(image), None if label is None else int(label))
@@ -55,13 +54,6 @@ class ShardWriter:
         for shard in self._shards:
             shard.finish()
         rows = [shard.row(self.layout.path(number).name) for number, shard in enumerate(self._shards)]
-        publish(self._folder, self.layout, rows, self.about)
-
-
-def publish(folder: Path, layout: Layout, rows: Sequence[Row], about: dict[str, Any]) -> None:
-    """Brings finished shards, which lie in `folder` under their numbers, to their places; the index comes last."""
-    index = Index(shards=tuple(rows), **about)
-    complete(folder / "index", index.model_dump_json(exclude_none=True).encode())
-    for number in range(len(rows)):
-        (folder / f"{number}").replace(layout.path(number))
-    (folder / "index").replace(layout.index)
+        publication.begin(self._folder, self.layout, rows, self.about, ())
+        self.layout.check_vacant()
+        publication.finish(self._folder, self.layout)

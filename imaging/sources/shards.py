@@ -27,8 +27,8 @@ class ShardSource(Source):
     kind = "shards"
 
     def __init__(self, pattern: str) -> None:
-        self.pattern = pattern
         self.shards = find_shards(pattern)
+        self._index, note = read_beside(pattern, self.shards)
         self.store = Store(self.shards, 1)
         names: list[str] = []
         tables = [self._table(shard, labelled=False, names=names) for shard in self.shards]
@@ -36,17 +36,18 @@ class ShardSource(Source):
         self._offsets = np.concatenate([table.offsets for table in tables])
         self._sizes = np.concatenate([table.sizes for table in tables])
         super().__init__(Path(pattern), names)
+        self.notes += filter(None, [note])
 
     def read(self, index: int) -> bytes:
         shard = self._shard(index)
-        with open_file(self.store.path(shard), shard.url) as file:
+        with open_file(self.store.path(shard), shard.shown) as file:
             file.seek(int(self._offsets[index]))
             return file.read(int(self._sizes[index]))
 
     def header_of(self, index: int) -> Header:
         shard, (key, _, kind) = self._shard(index), self.names[index].rpartition(".")
-        with open_file(self.store.path(shard), shard.url) as file:
-            return header_of(file, Member(key, kind, int(self._offsets[index]), int(self._sizes[index])), shard.url)
+        with open_file(self.store.path(shard), shard.shown) as file:
+            return header_of(file, Member(key, kind, int(self._offsets[index]), int(self._sizes[index])), shard.shown)
 
     def labels(self) -> Labels:
         values = np.concatenate([self._table(shard, labelled=True).labels for shard in self.shards])
@@ -57,8 +58,7 @@ class ShardSource(Source):
             raise ValueError(
                 f"{self.names[unlabelled[0]]} has no label, and others have: label all pictures, or use --labels none"
             )
-        index, _ = read_beside(self.pattern, self.shards)
-        return Labels(values, names_of_classes(index, int(values.max()) + 1), "labels from the shards")
+        return Labels(values, names_of_classes(self._index, int(values.max()) + 1), "labels from the shards")
 
     def identity(self) -> str:
         return hashlib.sha256(repr(self.shards).encode()).hexdigest()
@@ -67,13 +67,13 @@ class ShardSource(Source):
         return self.shards[int(np.searchsorted(self._starts, index, side="right")) - 1]
 
     def _table(self, shard: Shard, labelled: bool, names: list[str] | None = None) -> Table:
-        with open_file(self.store.path(shard), shard.url) as file:
+        with open_file(self.store.path(shard), shard.shown) as file:
 
             def look(picture: Member) -> None:
                 if names is not None:
                     names.append(f"{shard.name}/{picture.name}")
 
-            return read_table(file, shard.url, labelled, look)
+            return read_table(file, shard.shown, labelled, look)
 
 
 def has_labels_beside(path: Path) -> bool:

@@ -75,11 +75,14 @@ class DiscriminatorConfig(ImageConfig):
     mbstd_group: int = Field(4, ge=1, description="samples that share a minibatch standard deviation")
 
 
-def limit_float16(network: nn.Module) -> None:
-    """Gives the layers that have no limit the one that float16 needs."""
+def set_low_clamp(network: nn.Module, precision: Precision) -> None:
+    """Tells the layers of a network the limit that the number format needs, for those whose own `clamp` sets none.
+
+    float16 limits all layers, also those that compute in float32; the other formats none.
+    """
     for module in network.modules():
-        if getattr(module, "clamp", None) == 0.0:
-            setattr(module, "clamp", FP16_CLAMP)  # noqa: B010 (a module's attributes have no declared types)
+        if hasattr(module, "low_clamp"):
+            module.low_clamp = FP16_CLAMP if precision == "fp16" else 0.0  # type: ignore[assignment]
 
 
 def block_dtypes(doublings: int, precision: Precision) -> list[torch.dtype]:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from custom_ops import downsample2d
-from models.stylegan2.config import DiscriminatorConfig, block_dtypes, limit_float16
-from models.stylegan2.layers import Conv2D, FullyConnected, blur, memory_format, minibatch_std
+from models.stylegan2.config import DiscriminatorConfig, block_dtypes, set_low_clamp
+from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, memory_format, minibatch_std
 from models.stylegan2.mapping import MappingNetwork
+from torch_utils.autocast import own_precision
 from torch_utils.device import Precision
 from torch_utils.recompute import call
 
@@ -91,6 +92,7 @@ class Discriminator(nn.Module):
         top, width = config.doublings, config.channels_at(0)
         self.from_rgb = _from_rgb(config, top)
         self.blocks = nn.ModuleList(DiscriminatorBlock(config, k) for k in range(top, 0, -1))
+        self.low_pass = LowPass()
         self.tail = DiscriminatorTail(config, width if config.classes else 1)
         self.mapping = (
             MappingNetwork(0, config.classes, width, config.mapping_layers, track_average=False)
@@ -103,6 +105,7 @@ class Discriminator(nn.Module):
         """The convolutions from the image to the base size: RGB layer, then those of each block in their order."""
         return [self.from_rgb, *(m for block in self.blocks for m in block.children() if isinstance(m, Conv2D))]
 
+    @own_precision
     def forward(self, images: Tensor, c: Tensor | None = None) -> Tensor:
         """Images [N, channels, height, width] in [-1, 1] and one-hot classes [N, classes] -> scores [N, 1]."""
         size = (self.config.channels, self.config.height, self.config.width)
@@ -111,10 +114,10 @@ class Discriminator(nn.Module):
         x, image = images, images if self.config.architecture == "skip" else None
         for i, block in enumerate(self.blocks):
             assert isinstance(block, DiscriminatorBlock)
-            x = x.to(dtype=block.dtype, memory_format=memory_format(x.device, block.dtype))
+            x = x.to(dtype=block.dtype, memory_format=memory_format(x.device))
             x = call(block if i else self._first, x, image, recompute=self.recompute)
             if image is not None:
-                image = downsample2d(image, blur(image.device))
+                image = downsample2d(image, self.low_pass(image))
         x = self.tail(x, image)
         if self.mapping is None:
             return x
@@ -138,6 +141,5 @@ class Discriminator(nn.Module):
         for block, dtype in zip(self.blocks, reversed(dtypes), strict=True):
             assert isinstance(block, DiscriminatorBlock)
             block.dtype = dtype
-        if precision == "fp16":
-            limit_float16(self)
+        set_low_clamp(self, precision)
         return self

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from custom_ops import upsample2d
-from models.stylegan2.config import GeneratorConfig, block_dtypes, limit_float16
+from models.stylegan2.config import GeneratorConfig, block_dtypes, set_low_clamp
 from models.stylegan2.latents import truncate
-from models.stylegan2.layers import Conv2D, Conv2DMod, FullyConnected, Noise, blur, memory_format
+from models.stylegan2.layers import Conv2D, Conv2DMod, FullyConnected, LowPass, Noise, memory_format
 from models.stylegan2.mapping import MappingNetwork
+from torch_utils.autocast import own_precision
 from torch_utils.device import Precision
 from torch_utils.recompute import call
 
@@ -26,6 +27,8 @@ NoiseMode = Literal["random", "const", "none"]
 
 class GeneratorLayer(nn.Module):
     """Style, modulated convolution, noise, bias and leaky ReLU."""
+
+    low_clamp: float = 0.0  # the limit that the number format needs where `clamp` sets none; set_precision changes it
 
     def __init__(self, config: GeneratorConfig, inputs: int, outputs: int, size: tuple[int, int], up: int = 1) -> None:
         super().__init__()
@@ -37,11 +40,13 @@ class GeneratorLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """[N, I, H, W], w [N, D] and noise as `Noise` gives it -> [N, O, H * up, W * up]."""
-        return self.conv(x, self.affine(w), noise, self.bias, act="lrelu", clamp=self.clamp or None)
+        return self.conv(x, self.affine(w), noise, self.bias, act="lrelu", clamp=self.clamp or self.low_clamp or None)
 
 
 class RGBBlock(nn.Module):
     """Features to an image by a modulated 1x1 convolution without demodulation."""
+
+    low_clamp: float = 0.0  # as of `GeneratorLayer`
 
     def __init__(self, config: GeneratorConfig, inputs: int) -> None:
         super().__init__()
@@ -52,7 +57,7 @@ class RGBBlock(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Features [N, C, H, W] and w [N, D] -> image [N, channels, H, W] in float32."""
-        return self.conv(x, self.affine(w), bias=self.bias, clamp=self.clamp or None).float()
+        return self.conv(x, self.affine(w), bias=self.bias, clamp=self.clamp or self.low_clamp or None).float()
 
 
 class GeneratorBlock(nn.Module):
@@ -71,6 +76,7 @@ class GeneratorBlock(nn.Module):
         self.rgb = RGBBlock(config, outputs) if config.architecture == "skip" or k == config.doublings else None
         residual = config.architecture == "residual" and k
         self.skip = Conv2D(config.channels_at(k - 1), outputs, kernel=1, bias=False) if residual else None
+        self.low_pass = LowPass()
 
     @property
     def layers(self) -> list[GeneratorLayer]:
@@ -80,8 +86,8 @@ class GeneratorBlock(nn.Module):
         self, x: Tensor, image: Tensor | None, ws: Tensor, *noises: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Features, the image so far, w [N, 3 or 2, D] and noise of this block -> features and image, enlarged."""
-        x = x.to(dtype=self.dtype, memory_format=memory_format(x.device, self.dtype))
-        shortcut = upsample2d(self.skip(x), blur(x.device)) if self.skip is not None else None  # [N, C, H, W]
+        x = x.to(dtype=self.dtype, memory_format=memory_format(x.device))
+        shortcut = upsample2d(self.skip(x), self.low_pass(x)) if self.skip is not None else None  # [N, C, H, W]
         *w_convs, w_rgb = ws.unbind(dim=1)
         for layer, w, noise in zip(self.layers, w_convs, noises, strict=True):
             x = layer(x, w, noise)  # [N, C, H, W]
@@ -90,7 +96,7 @@ class GeneratorBlock(nn.Module):
         if self.rgb is None:
             return x, image
         rgb = self.rgb(x, w_rgb)  # [N, channels, H, W]
-        return x, rgb if image is None else rgb + upsample2d(image, blur(image.device))
+        return x, rgb if image is None else rgb + upsample2d(image, self.low_pass(image))
 
     def fold(self) -> None:
         """Prepares the weights of the convolutions for inference in the block's type."""
@@ -144,6 +150,7 @@ class Synthesis(nn.Module):
         """The noise of each convolution."""
         return [layer.noise(batch, mode, generator) for layer in self.layers]
 
+    @own_precision
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
         """The image as a function of tensors alone, which can be computed a second time, or compiled."""
         x, image = self.const.expand(ws.shape[0], -1, -1, -1), None
@@ -199,8 +206,7 @@ class Generator(nn.Module):
             assert isinstance(block, GeneratorBlock)
             block.dtype = dtype
             block.unfold()
-        if precision == "fp16":
-            limit_float16(self)
+        set_low_clamp(self, precision)
         return self
 
     def fold(self) -> "Generator":

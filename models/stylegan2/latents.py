@@ -57,8 +57,8 @@ def layer_range(name: str, num_ws: int) -> list[int]:
     """
     # The first resolution has one convolution, each further one has two; an RGB layer follows the next convolution's w.
     words = {"coarse": range(3), "middle": range(3, 7), "fine": range(7, num_ws)}
-    if name in words:
-        layers = [i for i in words[name] if i < num_ws]
+    if name.lower() in words:
+        layers = [i for i in words[name.lower()] if i < num_ws]
         if not layers:
             raise ValueError(f"a network with {num_ws} layers of w has none that count as {name}")
         return layers

@@ -4,11 +4,11 @@ Equalised learning rate (Karras et al. 2018, section 4.1): weights are stored wi
 1 / sqrt(fan_in) when used, so that one learning rate fits every layer.
 """
 
-from functools import cache
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from custom_ops import ACTIVATIONS, bias_act, conv2d_resample, scale_bias_act, setup_filter
@@ -16,11 +16,32 @@ from custom_ops import ACTIVATIONS, bias_act, conv2d_resample, scale_bias_act, s
 DEMODULATION_EPSILON = 1e-8
 
 
-@cache
-def blur(device: torch.device) -> Tensor:
+def blur(device: torch.device | str = "cpu") -> Tensor:
     """The low-pass filter of every resampling layer, [4, 4] with sum 1: a binomial, as Zhang (2019) advises."""
     with torch.inference_mode(False):  # it will serve training too
         return setup_filter((1, 3, 3, 1), device=device)
+
+
+class LowPass(nn.Module):
+    """Holds `blur` as a buffer that moves with the network and that no file keeps."""
+
+    taps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("taps", blur(_real(torch.empty([]).device)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The filter, on the device of x: a network whose tensors were assigned may be on another one."""
+        return self.taps if self.taps.device == x.device else self.taps.to(x.device)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.taps = blur(_real(self.taps.device))  # `to_empty` leaves any numbers, and no file has the right ones
+
+
+def _real(device: torch.device) -> torch.device:
+    """The device, or the CPU in the place of the one that has no numbers."""
+    return torch.device("cpu") if device.type == "meta" else device
 
 
 def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
@@ -28,10 +49,13 @@ def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + epsilon).rsqrt()
 
 
-def memory_format(device: torch.device, dtype: torch.dtype) -> torch.memory_format:
-    """The layout in which convolutions of this type run fastest on this device."""
-    fast = device.type == "cpu" or (device.type == "cuda" and dtype in (torch.float16, torch.bfloat16))
-    return torch.channels_last if fast else torch.contiguous_format
+def memory_format(device: torch.device) -> torch.memory_format:
+    """The layout in which convolutions run fastest on this device, whatever their type.
+
+    On CUDA that must be the layout of the weights: cuDNN takes channels last when either operand has it, and would copy
+    the other.
+    """
+    return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
 
 
 def _convolution_weights(outputs: int, inputs: int, kernel: int, transposed: bool = False) -> nn.Parameter:
@@ -75,6 +99,8 @@ class FullyConnected(nn.Module):
 class Conv2D(nn.Module):
     """Convolution with equalised learning rate, optional halving of the size, bias and activation."""
 
+    low_clamp: float = 0.0  # the limit that the number format needs where `clamp` sets none; set_precision changes it
+
     def __init__(
         self,
         inputs: int,
@@ -87,6 +113,7 @@ class Conv2D(nn.Module):
     ) -> None:
         super().__init__()
         self.act, self.down, self.clamp = act, down, clamp
+        self.low_pass = LowPass() if down > 1 else None
         self.weight = _convolution_weights(outputs, inputs, kernel)
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.weight_gain = 1 / sqrt(inputs * kernel**2)
@@ -95,12 +122,13 @@ class Conv2D(nn.Module):
         """[N, I, H, W] -> [N, O, H / down, W / down], times `gain` (the activation's own where it is None)."""
         usual = ACTIVATIONS[self.act]
         gain = usual.gain if gain is None else gain
-        clamp = self.clamp * gain / usual.gain if self.clamp else None  # a branch at half its power is limited to half
+        limit = self.clamp or self.low_clamp
+        clamp = limit * gain / usual.gain if limit else None  # a branch at half its power is limited to half
         linear = self.act == "linear" and self.bias is None  # then both gains can ride on the weights, ...
         late = usual.homogeneous and not linear and x.dtype != torch.float16  # ... or else on what follows
         early = self.weight_gain * gain if linear else 1.0 if late else self.weight_gain
         w = (self.weight if early == 1 else self.weight * early).to(x.dtype)
-        f = blur(x.device) if self.down > 1 else None
+        f = None if self.low_pass is None else self.low_pass(x)
         x = conv2d_resample(x, w, f, down=self.down, padding=w.shape[2] // 2)
         b: Tensor | None = self.bias
         if late:  # act(k u + b) = k act(u + b / k); a float16 convolution of weights that large could overflow
@@ -132,9 +160,11 @@ class Conv2DMod(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, demodulate: bool = True, up: int = 1) -> None:
         super().__init__()
         self.demodulate, self.up = demodulate, up
+        self.low_pass = LowPass() if up > 1 else None
         self.weight = _convolution_weights(outputs, inputs, kernel, transposed=up > 1)
         self.weight_gain = 1 / sqrt(inputs * kernel**2)
         self.folded: Weights | None = None
+        self._folded_for = torch.float32  # the type of the activations, if it is
 
     def forward(
         self,
@@ -207,11 +237,22 @@ class Conv2DMod(nn.Module):
     def fold(self, dtype: torch.dtype) -> None:
         """Prepares the weights once, for inference in this type; until `unfold` they must not change."""
         with torch.no_grad():
-            self.folded = self._weights(dtype)
+            self.folded, self._folded_for = self._weights(dtype), dtype
 
     def unfold(self) -> None:
         """Forgets what `fold` prepared."""
         self.folded = None
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Conv2DMod":
+        """As every module's, for `to`, `half` and the like: what is folded is prepared anew from the moved weights."""
+        super()._apply(fn, recurse)
+        if self.folded is not None:
+            self.fold(self._folded_for)
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.unfold()
+        super()._load_from_state_dict(*args, **kwargs)
 
     def _weights(self, dtype: torch.dtype) -> Weights:
         """What the convolutions of any style need.
@@ -233,18 +274,31 @@ class Conv2DMod(nn.Module):
     def _convolve(self, x: Tensor, w: Tensor, groups: int) -> Tensor:
         # The enlarging layer is a transposed convolution with the stored weights as they are, which in terms of
         # convolution over the enlarged image turns them around.
-        f = blur(x.device) if self.up > 1 else None
+        f = None if self.low_pass is None else self.low_pass(x)
         padding = w.shape[2] // 2
         return conv2d_resample(x, w, f, up=self.up, padding=padding, groups=groups, flip_weight=self.up == 1)
 
 
 def _multiply(x: Tensor, w: Tensor) -> Tensor:
     """Every pixel of x [N, I, H, W] times the matrix of its sample w [N, O, I] -> [N, O, H, W], in the layout of x."""
-    N, _, H, W = x.shape
+    (N, _, H, W), O = x.shape, w.shape[1]
     if x.is_contiguous(memory_format=torch.channels_last):
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # [N, H W, I]
-        return torch.bmm(pixels, w.mT).reshape(N, H, W, -1).permute(0, 3, 1, 2)
-    return torch.bmm(w, x.flatten(2)).reshape(N, -1, H, W)
+        if missing := -O % _columns(x.device, x.dtype):
+            y = torch.bmm(pixels, F.pad(w, [0, 0, 0, missing]).mT)[:, :, :O]
+        else:
+            y = torch.bmm(pixels, w.mT)
+        return y.reshape(N, H, W, O).permute(0, 3, 1, 2)
+    return torch.bmm(w, x.flatten(2)).reshape(N, O, H, W)
+
+
+def _columns(device: torch.device, dtype: torch.dtype) -> int:
+    """Of what number the columns of a product should be a multiple.
+
+    cuBLAS uses tensor cores for half precision only where rows begin at multiples of 16 bytes, which three channels are
+    not.
+    """
+    return 8 if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16) else 1
 
 
 class Noise(nn.Module):

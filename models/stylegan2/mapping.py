@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.stylegan2.layers import FullyConnected, pixel_norm
+from torch_utils.autocast import own_precision
 
 LEARNING_RATE_MULTIPLIER = 0.01  # Karras et al. 2019, appendix C
 
@@ -37,6 +38,7 @@ class MappingNetwork(nn.Module):
         if track_average:
             self.register_buffer("w_average", torch.zeros(w_dim))
 
+    @own_precision
     def forward(self, z: Tensor | None, c: Tensor | None = None) -> Tensor:
         """Latents [N, z_dim] and classes [N, classes] (one-hot; None without classes) -> w [N, w_dim], float32."""
         parts = []

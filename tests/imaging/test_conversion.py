@@ -1,5 +1,6 @@
 """Conversions by several processes, interrupted and resumed: always the same bytes."""
 
+import csv
 import json
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from imaging import partial, png
 from imaging.archivewriter import ArchiveWriter
@@ -83,7 +85,38 @@ def test_the_zip_is_whole_and_its_index_is_what_json_would_write(reference, tmp_
         for pixels, label in (dataset[i] for i in range(len(dataset))):
             writer.add(to_pil(pixels), label)
         writer.about["class_names"] = ("0", "1", "2")
-    assert (tmp_path / "same.zip").read_bytes() == reference
+    made, same = (members(tmp_path / name) for name in ("out.zip", "same.zip"))
+    made.pop("sources.csv")
+    assert made == same
+
+
+def members(path):
+    with zipfile.ZipFile(path) as container:
+        return {name: container.read(name) for name in container.namelist()}
+
+
+@pytest.mark.parametrize("dest", ["out.zip", "out", "out-%d.tar", "out-{0..2}.tar"])
+def test_the_set_keeps_the_names_of_its_sources(tmp_path, dest):
+    odd = os.fsdecode(b'r\xe9sum\xe9, "new".png')
+    files = {"b/2.png": picture(seed=2), odd: picture(seed=1), "a,1.png": picture(seed=0), "c.png": picture(seed=1)}
+    source = write_folder(tmp_path / "in", files | {"d.png": b"broken", "e.png": picture(seed=4)})
+    size = 3 if "%" in dest else 0
+    convert(source, tmp_path / dest, Options((16, 16), duplicates="drop", shard_size=size), workers=1)
+    if dest == "out.zip":
+        table = members(tmp_path / dest)["sources.csv"]
+    else:
+        table = (tmp_path / ("out-sources.csv" if ".tar" in dest else "out/sources.csv")).read_bytes()
+    header, *rows = csv.reader(table.decode(errors="surrogateescape").splitlines())
+    assert header == ["file", "source"]
+    names = [f"out-{i // 3 if size else i % 3}.tar/{i:08d}.png" for i in range(4)]
+    if ".tar" not in dest:
+        names = [f"00000/img{i:08d}.png" for i in range(4)]
+    assert [name for name, _ in rows] == names
+    dataset = open_dataset(DataConfig(path=str(tmp_path / dest.replace("%d", "*"))))
+    for name, origin in rows:
+        with Image.open(source / origin) as image:
+            expected = np.asarray(image).transpose(2, 0, 1)
+        assert np.array_equal(dataset[sorted(names).index(name)][0], expected)
 
 
 @pytest.mark.parametrize("name", ["out.zip", "out"])

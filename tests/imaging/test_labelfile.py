@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from imaging.labelfile import read_label_file
@@ -41,6 +43,33 @@ def test_csv_with_class_numbers(tmp_path):
     assert labels.note == "labels from labels.csv: 3 classes, 1 of them without images"
 
 
+@pytest.mark.parametrize("ending", ["csv", "json"])
+@pytest.mark.parametrize(
+    ("spelled", "values", "names"),
+    [
+        (["10.0", "2.0", "0.0"], [10, 2, 0], tuple(map(str, range(11)))),
+        (["10", "2.0", "1e1"], [10, 2, 10], tuple(map(str, range(11)))),
+        (["010", "02", "+10"], [10, 2, 10], tuple(map(str, range(11)))),
+        ([" 10", "2 ", "10."], [10, 2, 10], tuple(map(str, range(11)))),
+        (["-1", "1", "-1.0"], [0, 1, 0], ("-1", "1")),
+        (["10.5", "9.25", "-3"], [2, 1, 0], ("-3", "9.25", "10.5")),
+        (["4006381333931", "20000000000", "4006381333931"], [1, 0, 1], ("20000000000", "4006381333931")),
+        (["class10", "class9", "class10"], [1, 0, 1], ("class9", "class10")),
+        (["10.0", "cat", "9"], [1, 2, 0], ("9", "10.0", "cat")),
+    ],
+)
+def test_numbers_in_another_spelling_are_numbers(tmp_path, ending, spelled, values, names):
+    pairs = dict(zip(NAMES, spelled, strict=True))
+    csv = "file,label\n" + "".join(f'{name},"{label}"\n' for name, label in pairs.items())
+    labels = read(tmp_path, csv if ending == "csv" else json.dumps(pairs), f"labels.{ending}")
+    assert labels.values.tolist() == values and labels.class_names == names
+
+
+def test_numbers_of_json_may_have_a_point(tmp_path):
+    labels = read(tmp_path, '{"a/1.png": 10.0, "a/2.png": 2, "b/3.png": "1e1"}', "labels.json")
+    assert labels.values.tolist() == [10, 2, 10] and len(labels.class_names) == 11
+
+
 @pytest.mark.parametrize(
     ("text", "values", "names"),
     [
@@ -71,12 +100,12 @@ def test_json(tmp_path, text, values, names):
         ),
         (
             "a/1.png,0\na/2.png,\nb/3.png,0\n",
-            "the label of a/1.png in FILE is '0': labels must be class numbers 0, 1, 2, ... below 100000: correct it, "
-            "or write names of classes throughout",
+            "the label of a/2.png in FILE is empty: labels must be class numbers 0, 1, 2, ... or names of classes: "
+            "correct it, or write names of classes throughout",
         ),
         (
             "a/1.png,0\na/2.png,100000\nb/3.png,0\n",
-            "the label of a/2.png in FILE is 100000: labels must be class numbers 0, 1, 2, ... below 100000: correct "
+            "the label of a/2.png in FILE is '100000': labels must be class numbers 0, 1, 2, ... below 100000: correct "
             "it, or write names of classes throughout",
         ),
         (b"\xff\xfea", "FILE is not UTF-8 text (invalid start byte): save it as that"),
@@ -102,6 +131,11 @@ def test_wrong_csv(tmp_path, text, message):
             '{"labels": [["1.png", "x"], ["2.png", "y"], ["3.png", "y"]], "class_names": ["y"]}',
             "the label of a/1.png in FILE is none of its class_names: add it there",
         ),
+        ('{"labels": [], "class_names": [[1]]}', "the class_names of FILE must be a list of at most 100000 names"),
+        ('{"a/1.png": ' + "9" * 5000 + "}", "FILE is not valid JSON: Exceeds the limit"),
+        ('{"a/1.png": ' + "[" * 10**5 + "]" * 10**5 + "}", "FILE is not valid JSON: "),
+        ('{"a/1.png": {"\\u001b": 1}, "a/2.png": 0, "b/3.png": 0}', "the label of a/1.png in FILE is a value of type"),
+        ('{"a\\u001b[2J": 1, "a/1.png": 0, "a/2.png": 0, "b/3.png": 0}', "FILE labels a?[2J, which the source does"),
     ],
 )
 def test_wrong_json(tmp_path, text, message):

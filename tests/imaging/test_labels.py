@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from imaging.archive import open_archive
-from imaging.labels import take_labels
+from imaging.labels import in_order, take_labels
 from tests.imaging.pictures import Files, index, picture, write_folder
 
 
@@ -75,9 +75,59 @@ def test_sub_folders_are_classes_only_when_asked(tmp_path):
     assert folders.note == "labels from sub-folders: 2 classes"
 
 
-def test_the_usual_layout_is_not_mistaken_for_classes(tmp_path):
-    archive = archive_of(tmp_path, ["00000/img00000000.png", "00001/img00001000.png"])
-    assert take_labels(archive, "auto").note == "the set is unlabelled, for it has no dataset.json"
+@pytest.mark.parametrize("spelling", [3, 3.0, "3", " 3", "03", "3.0", "3e0", "+3"])
+def test_a_class_number_in_any_spelling(tmp_path, spelling):
+    labels = take_labels(archive_of(tmp_path, ["a.png", "b.png"], [["a.png", 10], ["b.png", spelling]]), "auto")
+    assert labels.values.tolist() == [10, 3] and len(labels.class_names) == 11
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["00000/img00000000.png", "00001/img00001000.png"],  # of this tool and the official one
+        ["00000/00007.png", "01000/01999.png"],  # of FFHQ
+        ["set/00000/img00000000.png", "set/00012/img00012999.png"],
+    ],
+)
+@pytest.mark.parametrize("labels", [None, [["a", 0]]])
+def test_the_usual_layout_is_not_mistaken_for_classes(tmp_path, names, labels):
+    archive = archive_of(tmp_path, names, labels and [[name, i] for i, name in enumerate(names)])
+    if labels is None:
+        assert take_labels(archive, "auto").note == "the set is unlabelled, for it has no dataset.json"
+    first, second = sorted(name.split("/")[-2] for name in names)
+    assert failure(archive, "folders") == (
+        f"the sub-folders of {archive.path} ({first}, {second}, ...) are no classes, they only hold 1000 images each: "
+        f"use --labels auto, which takes the classes of dataset.json if it has some, or --labels none"
+    )
+
+
+def test_classes_that_are_called_by_five_digits(tmp_path):
+    archive = archive_of(tmp_path, ["00000/1.png", "00001/1.png", "00001/2.png"])
+    assert take_labels(archive, "folders").values.tolist() == [0, 1, 1]
+
+
+def test_folders_are_taken_beside_an_index_when_asked_and_that_is_told(tmp_path):
+    archive = archive_of(tmp_path, ["cat/1.png", "dog/1.png"], [["cat/1.png", 5], ["dog/1.png", 5]])
+    labels = take_labels(archive, "folders")
+    assert labels.class_names == ("cat", "dog")
+    assert labels.note == "labels from sub-folders, and not from its dataset.json: 2 classes"
+
+
+@pytest.mark.parametrize(
+    ("folders", "order"),
+    [
+        (["10", "2", "1"], ("1", "2", "10")),
+        (["img10", "img9", "img09"], ("img09", "img9", "img10")),
+        (["1.0", "10.0", "2.0"], ("1.0", "2.0", "10.0")),
+        (["0.5", "0.25", "-1"], ("-1", "0.25", "0.5")),
+        (["b", "a", "B"], ("B", "a", "b")),
+        (["a10b2", "a10b11", "a9"], ("a9", "a10b2", "a10b11")),
+        (["x", "3", "20"], ("3", "20", "x")),
+        (["1" * 5000 + "x", "2x"], ("2x", "1" * 5000 + "x")),
+    ],
+)
+def test_names_of_classes_are_in_the_order_that_people_count(folders, order):
+    assert in_order(folders) == in_order(folders[::-1]) == order
 
 
 def test_folders_common_to_all_are_passed_over(tmp_path):
@@ -108,8 +158,12 @@ VALUES = "labels must be class numbers 0, 1, 2, ..."
         ),
         ([["a.png", 0], ["b.png", -1]], "the label of b.png in dataset.json of {} is -1: " + VALUES + " below 100000"),
         (
-            [["a.png", 0], ["b.png", "1"]],
-            "the label of b.png in dataset.json of {} is '1': " + VALUES + " below 100000",
+            [["a.png", 0], ["b.png", "cat"]],
+            "the label of b.png in dataset.json of {} is 'cat': " + VALUES + " below 100000",
+        ),
+        (
+            [["a.png", 0], ["b.png", {"cat": "\u001b[2J"}]],
+            "the label of b.png in dataset.json of {} is a value of type dict: " + VALUES + " below 100000",
         ),
         (
             [["a.png", 0], ["b.png", 0.5]],

@@ -1,6 +1,8 @@
+from collections import Counter
+
 import pytest
 
-from imaging.sizes import base_size, nearest_size, parse_size, spell
+from imaging.sizes import advise, base_size, near_size, nearest_size, parse_size, spell
 
 VALID = {
     (base_height * 2**n, base_width * 2**n)
@@ -26,7 +28,7 @@ def test_known_sizes(height, width, expected):
 
 
 def test_a_base_that_would_be_too_large_is_refused():
-    with pytest.raises(ValueError, match="the nearest size that works is 1280x704"):  # 1280x720: base 80x45
+    with pytest.raises(ValueError, match="a size near it that works is 1024x576"):  # 1280x720: base 80x45
         base_size(720, 1280)
 
 
@@ -68,7 +70,7 @@ def test_the_message_spells_width_first_and_names_the_nearest_size():
         base_size(7, 15)
     assert str(error.value) == (
         "a network cannot have the size 15x7: a size must come from a small one (3x3 to 16x16, or as many pixels) by "
-        "doubling both sides, as 512x384 comes from 4x3; the nearest size that works is 16x8"
+        "doubling both sides, as 512x384 comes from 4x3; a size near it that works is 16x8"
     )
 
 
@@ -87,7 +89,7 @@ def test_the_message_about_too_large_a_size():
     with pytest.raises(ValueError) as error:
         base_size(65536, 65536)
     assert str(error.value) == (
-        "65536x65536 are 4295 megapixels, and at most 50 are accepted: take a smaller size, such as 4096x4096"
+        "65536x65536 are 4295 megapixels, and at most 50 are accepted: take a smaller size, such as 1024x1024"
     )
 
 
@@ -98,3 +100,47 @@ def test_spelling_and_reading():
     for text in ("", "x", "64x", "0", "-4", "64x64x64", "64 x 64", "1e3"):
         with pytest.raises(ValueError, match="is not a size: write WIDTHxHEIGHT such as 96x64"):
             parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "advised"),
+    [
+        ("136x128", "128x128"),  # not 144x128, from a base of 9x8
+        ("1000x1000", "1024x1024"),
+        ("250x250", "256x256"),
+        ("178x218", "128x128"),
+        ("1280x720", "1024x576"),
+        ("640x480", "512x384"),
+        ("480x640", "384x512"),
+        ("6000x4000", "768x512"),
+        ("100x100", "96x96"),
+        ("7x7", "8x8"),
+        ("28x28", "28x28"),
+        ("512x384", "512x384"),
+        ("4096x4096", "1024x1024"),
+        ("5000x2", "24x8"),
+    ],
+)
+def test_sizes_that_a_person_would_train(given, advised):
+    found = near_size(*parse_size(given))
+    assert spell(*found) == advised and base_size(*found)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "advised"),
+    [
+        ({"4096x4096": 3, "256x256": 3}, "256x256 (6 of 6 are at least 256x256)"),
+        ({"4096x4096": 9, "256x256": 1}, "512x512 (9 of 10 are at least 512x512)"),
+        ({"4000x3000": 5, "3000x4000": 5}, "512x512 (10 of 10 are at least 512x512)"),
+        ({"4000x3000": 9, "3000x4000": 1}, "512x384 (10 of 10 are at least 512x384)"),
+        ({"64x64": 1203, "20x20": 229}, "64x64 (1,203 of 1,432 are at least 64x64)"),
+        ({"70x64": 600, "65x80": 603, "20x20": 229}, "64x64 (1,203 of 1,432 are at least 64x64)"),
+        ({"136x128": 4}, "128x128 (4 of 4 are at least 128x128)"),
+        ({"12x8": 1, "40x30": 1, "32x32": 2}, "32x32 (2 of 4 are at least 32x32)"),
+        ({"1024x1024": 9, "5000x4000": 1}, "1024x1024 (10 of 10 are at least 1024x1024)"),
+        ({"2x5000": 1, "5000x2": 1, "3x3": 1}, "6x6 (0 of 3 are at least 6x6)"),
+    ],
+)
+def test_the_advice_for_a_set_is_a_size_that_most_of_its_images_reach(sizes, advised):
+    advice = advise(Counter({parse_size(size): count for size, count in sizes.items()}))
+    assert f"{advice} {advice.note}" == advised and base_size(advice.height, advice.width)

@@ -88,12 +88,16 @@ def test_layers_are_spelled_as_numbers_and_ranges(text, layers):
     assert layer_range(text, L) == layers
 
 
+def test_words_may_be_in_upper_case():
+    assert layer_range("Coarse", L) == layer_range("coarse", L) != layer_range("FINE", L)
+
+
 @given(st.sets(st.integers(0, L - 1), min_size=1))
 def test_any_list_of_layers_is_read_back(layers):
     assert layer_range(",".join(map(str, layers)), L) == sorted(layers)
 
 
-@pytest.mark.parametrize("text", ["", "rough", "Coarse", "-1", "1-", "-", "0,,1", "1.5", "0-1-2"])
+@pytest.mark.parametrize("text", ["", "rough", "Coarsely", "-1", "1-", "-", "0,,1", "1.5", "0-1-2"])
 def test_layers_that_mean_nothing_are_refused(text):
     with pytest.raises(ValueError) as error:
         layer_range(text, L)

@@ -5,9 +5,20 @@ from math import sqrt
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from custom_ops import scale_bias_act
-from models.stylegan2.layers import Conv2D, Conv2DMod, FullyConnected, Noise, minibatch_std, pixel_norm
+from models.stylegan2 import layers
+from models.stylegan2.layers import (
+    Conv2D,
+    Conv2DMod,
+    FullyConnected,
+    Noise,
+    blur,
+    memory_format,
+    minibatch_std,
+    pixel_norm,
+)
 
 
 def test_pixel_norm_gives_unit_mean_square():
@@ -31,13 +42,26 @@ def test_fully_connected_starts_with_unit_variance_and_learns_at_its_rate(multip
 
 @pytest.mark.parametrize("kernel, down", [(1, 1), (3, 1), (1, 2), (3, 2)])
 def test_convolution_starts_with_unit_variance(kernel, down):
+    """Halving filters first: of white noise the filter leaves its energy, the sum of its squared taps.
+
+    A 3x3 convolution reads white noise that is filtered and decimated afterwards, so its outputs keep that energy, too.
+    """
     torch.manual_seed(0)
     layer = Conv2D(64, 48, kernel, down=down)
-    x = torch.randn(4, 64, 32, 32)
+    x = torch.randn(8, 64, 64, 64)
     y = layer(x)
-    assert y.shape == (4, 48, 32 // down, 32 // down)
-    if down == 1:
-        assert y[:, :, 2:-2, 2:-2].std().item() == pytest.approx(1, abs=0.05)
+    assert y.shape == (8, 48, 64 // down, 64 // down)
+    energy = 1.0 if down == 1 else float(blur().square().sum())
+    inner = y[:, :, 4:-4, 4:-4]
+    # Over channels, whose weights have their own norms: the mean square is that of unit weights.
+    assert inner.square().mean().item() == pytest.approx(energy, rel=0.1)
+    # What one variable of a picture becomes, exactly: the convolution and the filter, one after the other.
+    w = layer.weight / sqrt(64 * kernel**2)
+    full = F.conv2d(x[:1], w, padding=kernel // 2)
+    expected = (
+        F.conv2d(F.pad(full, [1, 1, 1, 1]), blur().expand(48, 1, 4, 4), stride=2, groups=48) if down == 2 else full
+    )
+    torch.testing.assert_close(y[:1, :, 2:-2, 2:-2], expected[:, :, 2:-2, 2:-2], atol=1e-4, rtol=1e-4)
 
 
 def literal_modulated_convolution(x, w, style, demodulate, up):
@@ -117,6 +141,30 @@ def test_1x1_weights_of_each_sample_are_a_matrix_product(layout):
     y = applied(layer, "grouped", x, style)
     assert y.is_contiguous(memory_format=layout)
     torch.testing.assert_close(y, applied(layer, "scaled", x, style))
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 4, 8])
+def test_columns_that_pad_a_product_change_nothing(outputs, monkeypatch):
+    """CUDA multiplies half precision in multiples of eight columns; tried here in float64, to the last bit."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 4, 6, dtype=torch.float64).contiguous(memory_format=torch.channels_last).requires_grad_()
+    w = torch.randn(2, outputs, 5, dtype=torch.float64, requires_grad=True)
+    results = []
+    for columns in (1, 8):
+        monkeypatch.setattr(layers, "_columns", lambda device, dtype, columns=columns: columns)
+        y = layers._multiply(x, w)
+        assert y.shape == (2, outputs, 4, 6)
+        results.append([y, *torch.autograd.grad(y.sin().sum(), (x, w))])
+    torch.testing.assert_close(*results)
+
+
+def test_where_products_are_padded_and_features_lie_channels_last():
+    cuda, cpu, mps = (torch.device(name) for name in ("cuda", "cpu", "mps"))
+    half, full = (torch.float16, torch.bfloat16), (torch.float32, torch.float64)
+    assert [layers._columns(cuda, dtype) for dtype in (*half, *full)] == [8, 8, 1, 1]
+    assert {layers._columns(place, dtype) for place in (cpu, mps) for dtype in (*half, *full)} == {1}
+    assert memory_format(cuda) == memory_format(cpu) == torch.channels_last
+    assert memory_format(mps) == torch.contiguous_format
 
 
 def test_float16_does_not_overflow():

@@ -1,5 +1,8 @@
 """Sizes, initial values and behaviour of the networks, against the published numbers."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +10,7 @@ import torch.nn.functional as F
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, block_dtypes
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
+from models.stylegan2.layers import Conv2DMod, blur
 from models.summary import parameter_count, summary
 
 SMALL = {"channel_base": 128, "channel_max": 32, "mapping_layers": 2}
@@ -196,9 +200,27 @@ def test_refuses(call, message):
 
 
 def test_the_summary_adds_up():
+    """A line for every part, with its own parameters and output; the parts of the first level are all there is."""
     G = generator()
-    text = summary("Generator", G, lambda network: network(torch.zeros(1, 8)))
-    assert f"{parameter_count(G):,}" in text.splitlines()[-1] and "1x3x16x16" in text.splitlines()[-1]
+    title, *rows = summary("Generator", G, lambda network: network(torch.zeros(1, 8)), depth=1).splitlines()
+    assert title.split() == ["Generator", "parameters", "output"]
+    cells = [row.split() for row in rows]
+    assert cells == [
+        ["mapping", f"{parameter_count(G.mapping):,}", "1x8"],
+        ["synthesis", f"{parameter_count(G.synthesis):,}", "1x3x16x16"],
+        ["total", f"{parameter_count(G):,}", "1x3x16x16"],
+    ]
+    assert parameter_count(G.mapping) + parameter_count(G.synthesis) == parameter_count(G)
+    deep = summary("Generator", G, lambda network: network(torch.zeros(1, 8)), depth=3)
+    row = next(line.split() for line in deep.splitlines() if line.split()[0] == "synthesis.blocks.1")
+    assert row == ["synthesis.blocks.1", f"{parameter_count(G.synthesis.blocks[1]):,}", "1x16x8x8", "and", "1x3x8x8"]
+
+
+def test_a_summary_needs_no_memory():
+    with torch.device("meta"):
+        G = generator()
+        text = summary("Generator", G, lambda network: network(torch.zeros(1, 8)))
+    assert text == summary("Generator", generator(), lambda network: network(torch.zeros(1, 8)))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -220,3 +242,94 @@ def test_folded_weights_are_forgotten_when_they_may_change(undo):
     folded = G.synthesis(ws, "const")
     undo(G)
     assert not torch.equal(G.synthesis(ws, "const"), folded)
+
+
+def other_weights(G: Generator) -> Generator:
+    """The same network with other weights, noise and average."""
+    torch.manual_seed(1)
+    other = copy.deepcopy(G)
+    for tensor in other.state_dict().values():
+        tensor.copy_(torch.randn_like(tensor))
+    return other
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda G: G.to(torch.float64).to(torch.float32),
+        lambda G: G.half().float(),
+        lambda G: G.to(torch.bfloat16).to(torch.float32),
+        copy.deepcopy,
+        lambda G: copy.deepcopy(G).half().float(),
+        lambda G: [G.load_state_dict(other_weights(G).state_dict()), G][1],
+        lambda G: [G.load_state_dict(other_weights(G).state_dict(), assign=True), G][1],
+        lambda G: [G.synthesis.load_state_dict(other_weights(G).synthesis.state_dict()), G][1],
+        lambda G: [G.to_empty(device="cpu").load_state_dict(other_weights(generator()).state_dict()), G][1],
+        lambda G: pickle.loads(pickle.dumps(G)),
+    ],
+)
+def test_a_folded_network_computes_with_the_weights_that_it_has(change):
+    """However it was moved, converted, copied or filled after `fold`."""
+    folded = change(generator().requires_grad_(False).eval().fold())
+    plain = change(generator().requires_grad_(False).eval())
+    ws = plain.ws(torch.randn(2, 8))
+    assert torch.equal(folded.synthesis(ws, "none"), plain.synthesis(ws, "none"))
+    assert plain.synthesis(ws, "none").std() > 0
+
+
+def test_a_folded_network_that_moves_stays_folded():
+    G = generator().requires_grad_(False).fold().to(torch.float64)
+    folded = [module.folded for module in G.modules() if isinstance(module, Conv2DMod)]
+    assert all(weights is not None and weights.w.dtype == torch.float64 for weights in folded)
+
+
+def loud(network):
+    """Features far beyond the limit of float16 in every layer."""
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias") and "affine" not in name and "mapping" not in name:
+            parameter.data.fill_(1000.0)
+    return network.requires_grad_(False).eval()
+
+
+def test_float16_and_back_gives_the_same_pictures():
+    """The limit belongs to the number format: it goes with it, and a limit of the configuration stays."""
+    z, images = torch.randn(2, 8), torch.randn(4, 3, 16, 16)
+    for clamp in (0.0, 300.0):
+        G, D = loud(generator(clamp=clamp)), loud(discriminator(clamp=clamp))
+        before = G(z, noise_mode="none"), D(images)
+        limits = {module.low_clamp for module in G.set_precision("fp16").modules() if hasattr(module, "low_clamp")}
+        assert limits == {256.0}
+        D.set_precision("fp16")
+        for precision in ("bf16", "fp32"):
+            after = G.set_precision(precision)(z, noise_mode="none"), D.set_precision(precision)(images)
+        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_float16_limits_every_layer():
+    """Also those that compute in float32, as the official networks do: nothing exceeds 256 in any block."""
+    found = {}
+    G = loud(generator())
+    for precision in ("fp32", "fp16"):
+        G.set_precision(precision)
+        first = G.synthesis.blocks[0]
+        assert first.dtype == torch.float32
+        found[precision] = first(G.synthesis.const.expand(1, -1, -1, -1), None, torch.randn(1, 2, 8), None)[0].max()
+    assert found["fp32"] > 1000 and found["fp16"] == 256
+
+
+def test_the_filter_is_no_part_of_files_and_always_right():
+    """Wherever a network was built and however it was filled, its low-pass filters are the binomial one."""
+    state, wanted = generator().state_dict(), blur()
+    assert not any("taps" in key or "low_pass" in key for key in state)
+    with torch.device("meta"):
+        empty = [generator() for _ in range(2)]
+    empty[0].load_state_dict(state, assign=True)
+    empty[1].to_empty(device="cpu")
+    for _, taps in empty[1].named_buffers():
+        taps.fill_(7)
+    empty[1].load_state_dict(state)
+    for G in (*empty, copy.deepcopy(empty[0]), generator().half().float(), pickle.loads(pickle.dumps(empty[0]))):
+        filters = [taps for name, taps in G.named_buffers() if name.endswith("low_pass.taps")]
+        assert len(filters) == 2 + 3 and all(torch.equal(taps, wanted) for taps in filters)
+    images = [G.requires_grad_(False)(torch.ones(1, 8), noise_mode="const") for G in (generator(), *empty)]
+    assert torch.equal(images[0], images[1]) and torch.equal(images[0], images[2])

@@ -17,7 +17,9 @@ def test_classes_without_fitting_names_are_called_by_their_numbers(metadata):
     assert class_names(metadata, 3) == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize(("text", "number"), [("happy", 0), ("sleepy", 2), ("1", 1), ("01", 1)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("happy", 0), ("sleepy", 2), ("1", 1), ("01", 1), ("Happy", 0), ("SAD", 1)]
+)
 def test_a_class_is_found_by_name_and_by_number(text, number):
     assert find_class(text, NAMES) == number
 
@@ -26,7 +28,11 @@ def test_a_name_goes_before_a_number():
     assert [find_class(text, ["1", "10", "2"]) for text in ("1", "10", "2", "0")] == [0, 1, 2, 0]
 
 
-@pytest.mark.parametrize("text", ["3", "-1", "", "Happy", "1.0", "²"])
+def test_names_that_differ_in_case_alone_stay_apart():
+    assert [find_class(text, ["a", "A", "b"]) for text in ("a", "A", "B")] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("text", ["3", "-1", "", "Happy ", "1.0", "²"])
 def test_other_texts_are_refused_with_the_classes_there_are(text):
     with pytest.raises(ValueError) as error:
         find_class(text, NAMES)

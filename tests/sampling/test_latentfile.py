@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -37,7 +39,11 @@ def test_what_is_saved_is_what_is_loaded(tmp_path, G):
 def test_shapes_and_types_of_other_programs(tmp_path, G, shape, count, dtype):
     values = np.arange(np.prod(shape)).reshape(shape).astype(dtype) / 8
     np.savez(tmp_path / "w.npz", w=values)
+    np.savez_compressed(tmp_path / "packed.npz", w=values)
+    np.save(tmp_path / "w.npy", np.asfortranarray(values.astype(np.dtype(dtype).newbyteorder(">"))))
     found = load_latents(tmp_path / "w.npz", G).ws
+    for name in ("packed.npz", "w.npy"):
+        assert torch.equal(load_latents(tmp_path / name, G).ws, found)
     assert found.shape == (count, 6, 8) and found.dtype == torch.float32
     expected = values if values.ndim == 3 else values[None] if shape == (6, 8) else values[:, None].repeat(6, axis=1)
     assert np.array_equal(found.numpy(), expected.astype(np.float32))
@@ -46,9 +52,9 @@ def test_shapes_and_types_of_other_programs(tmp_path, G, shape, count, dtype):
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"z": np.zeros([1, 6, 8])}, f"has no numbers under the key 'w': {GIVE}"),
-        ({"w": np.zeros([1, 6, 8], dtype=int)}, f"has no numbers under the key 'w': {GIVE}"),
-        ({"w": np.array([{}], dtype=object)}, f"is not a NumPy archive of latents: {GIVE}"),
+        ({"z": np.zeros([1, 6, 8])}, f"has no floating-point numbers under the key 'w': {GIVE}"),
+        ({"w": np.zeros([1, 6, 8], dtype=int)}, f"has no floating-point numbers under the key 'w': {GIVE}"),
+        ({"w": np.array([{}], dtype=object)}, f"is not a NumPy file of latents (.npz or .npy): {GIVE}"),
         ({"w": np.zeros([1, 5, 8])}, "holds w of the shape [1, 5, 8], and this network takes [N, 6, 8]"),
         ({"w": np.zeros([0, 6, 8])}, "holds w of the shape [0, 6, 8], and this network takes [N, 6, 8]"),
         (
@@ -89,7 +95,47 @@ def test_no_file_and_no_archive(tmp_path, G):
         path.write_bytes(damaged)
         with pytest.raises(ValueError) as error:
             load_latents(path, G)
-        assert str(error.value) == f"{path} is not a NumPy archive of latents: {GIVE}"
+        assert str(error.value) == f"{path} is not a NumPy file of latents (.npz or .npy): {GIVE}"
+
+
+def oversized(path):
+    """144 MiB of zeros in little."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("w.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f4", "fortran_order": False, "shape": (2**18 * 3, 6, 8)}
+        )
+        for _ in range(2**8 * 9):
+            file.write(bytes(2**16))
+
+
+def claiming(path):
+    np.save(path, np.zeros([1, 6, 8], np.float32))
+    path.write_bytes(path.read_bytes().replace(b"(1, 6, 8), ", b"(10**9, 6, 8)")[:200])
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        oversized,
+        claiming,
+        lambda path: np.save(path, np.array([{"a": 1}]), allow_pickle=True),
+        lambda path: path.write_bytes(b"\x93NUMPY\1\0\x76\0" + b"(" * 118),
+        lambda path: path.write_bytes(b"\x93NUMPY\1\0\x76\0" + b"{'descr': '<f4', 'shape': (-1, 6, 8)".ljust(118)),
+        lambda path: np.savez(path.open("wb"), w=np.array("text")),
+    ],
+    ids=["bomb", "claim", "pickle", "nested", "negative", "text"],
+)
+def test_files_that_are_more_or_less_than_they_seem(tmp_path, G, write):
+    write(path := tmp_path / "w.npy")
+    with pytest.raises(ValueError) as error:
+        load_latents(path, G)
+    assert str(error.value) == f"{path} is not a NumPy file of latents (.npz or .npy): {GIVE}"
+
+
+def test_numbers_beyond_float32_are_infinite(tmp_path, G):
+    np.save(tmp_path / "w.npy", np.full([6, 8], 1e300))
+    with pytest.raises(ValueError, match="infinite or not numbers"):
+        load_latents(tmp_path / "w.npy", G)
 
 
 def test_noise_of_its_own_for_each_picture(G):

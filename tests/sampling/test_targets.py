@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from imaging.kinds import SOURCE_KINDS
 from imaging.pixels import from_pil
 from models.stylegan2.config import GeneratorConfig
 from sampling.targets import read_targets
@@ -109,8 +110,7 @@ def test_what_is_no_picture_is_refused(tmp_path, monkeypatch):
         (
             "notes.txt",
             ValueError,
-            "--target notes.txt: a picture ends in .png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff, .gif; "
-            "or give a folder or ZIP",
+            f"--target notes.txt is no picture: give one ({SOURCE_KINDS}), or a folder or ZIP of them",
         ),
         ("bad.png", ValueError, "bad.png cannot be decoded: it is not a picture of a known format"),
         (" , ", ValueError, "--target names no picture: give a file, a folder or a ZIP"),

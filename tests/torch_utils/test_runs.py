@@ -68,7 +68,7 @@ def test_resolve_finds_the_state(tmp_path):
     run = runs.create(tmp_path, "a")
     state, previous = runs.state_path(run), runs.previous_state_path(run)
     state.touch()
-    for text in ("latest", str(run), str(state)):
+    for text in ("latest", "Latest", str(run), str(state)):
         assert runs.resolve(text, tmp_path) == (run, state, previous)
     previous.touch()
     assert runs.resolve(str(previous), tmp_path) == (run, previous, None)
@@ -84,7 +84,8 @@ def test_resolve_says_what_is_wrong(tmp_path):
     _refused(str(run), tmp_path, message)
     several = f"{tmp_path} is a folder of runs: give one of them, or --resume latest --outdir {tmp_path}"
     _refused(str(tmp_path), tmp_path, several)
-    _refused("nowhere", tmp_path, 'there is no nowhere to resume: give a run folder, a state file in it, or "latest"')
+    told = 'there is no nowhere to resume: give a run folder, a state file in it, or "latest"; '
+    _refused("nowhere", tmp_path, told + "a network starts a new run, with --transfer nowhere")
     network = runs.network_path(run, 1000)
     network.touch()
     _refused(

@@ -2,6 +2,7 @@ import argparse
 import io
 import os
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_a_training_file_is_read_in_both_formats(tmp_path, zipped):
     assert begins_so(path.read_bytes()[:512])
     found = read(path)
     assert found["g_optim"] == value["g_optim"] and found["p"] == 0.5 and found["n"] == [1, "x"]
-    assert type(found["args"]).__name__ == "_Options"  # and nothing that has any methods
+    assert type(found["args"]).__name__ == "Options"  # and nothing that has any methods
     tensors = plain_tensors(found["g"], "g", path.stat().st_size)
     assert tensors.keys() == STATE.keys() and all(torch.equal(tensors[name], t) for name, t in STATE.items())
     assert tensors["b"].dtype == torch.float16
@@ -70,17 +71,17 @@ CALLS = {
 def test_a_call_that_no_weights_need_is_refused_by_its_name_and_not_made(tmp_path, name, zipped):
     mark = tmp_path / "mark"
     path = saved(tmp_path / "a.pt", {"g_ema": STATE, "x": Mark(CALLS[name], f"touch {mark}")}, zipped)
-    assert refusal(path) == f"it calls '{name}', which no file of weights needs"
+    assert refusal(path) == f"it asks for {name}, which is not allowed here; nothing of it was run"
     assert not mark.exists()
 
 
-def test_an_instruction_that_torch_never_writes_is_refused(tmp_path):
+def test_a_call_in_a_later_protocol_is_refused_too(tmp_path):
     contents = io.BytesIO()
     with zipfile.ZipFile(contents, "w") as archive:
         archive.writestr("a/data.pkl", pickle.dumps({"x": os.system}, protocol=4))
         archive.writestr("a/version", b"3\n")
     (tmp_path / "a.pt").write_bytes(contents.getvalue())
-    assert refusal(tmp_path / "a.pt") == ("its pickle has the instruction STACK_GLOBAL, which torch.save never writes")
+    assert refusal(tmp_path / "a.pt") == "it asks for posix.system, which is not allowed here; nothing of it was run"
 
 
 def repacked(path: Path, **changes) -> None:
@@ -100,7 +101,7 @@ def repacked(path: Path, **changes) -> None:
     "changes, reason",
     [
         ({"compress": True}, "its archive is compressed, as those of torch.save never are"),
-        ({"twice": "a/version"}, "its archive has too many files, or two of one name"),
+        ({"twice": "a/version"}, "its archive has two files of one name"),
         ({"more": {"a/constants.pkl": b""}}, "it is a TorchScript program, and wanted are weights"),
         ({"more": {"b/data.pkl": b""}}, "it is an archive without the one data.pkl of torch.save"),
         ({"more": {"a/data.pkl": bytes(2**21 + 1)}}, "its data.pkl is longer than 2 MiB"),
@@ -144,7 +145,7 @@ def test_other_archives_are_told(tmp_path):
 def test_a_file_that_was_cut_short_is_damaged(tmp_path, keep, zipped):
     path = saved(tmp_path / "a.pt", {"g_ema": {f"t{i}": torch.ones(50) for i in range(9)}}, zipped)
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
-    assert refusal(path) == "it is damaged, or not of torch.save: fetch it anew"
+    assert re.match("it is (cut short or )?damaged", refusal(path))
 
 
 def test_a_file_that_is_too_large_is_not_opened(tmp_path):
@@ -153,13 +154,12 @@ def test_a_file_that_is_too_large_is_not_opened(tmp_path):
     assert refusal(tmp_path / "a.pt") == "it has 9.0 GiB, and at most 8 are read"
 
 
-def test_a_pickle_that_goes_on_and_on_is_damaged(tmp_path, monkeypatch):
-    monkeypatch.setattr("torch_utils.torchfile.LONGEST", 2**14)
+def test_a_pickle_that_goes_on_and_on_is_refused(tmp_path):
     path = saved(tmp_path / "a.pt", ["x" * 1000] * 10, zipped=False)
     whole = path.read_bytes()
     end = whole.index(b"]")  # of the list, in the fourth pickle
-    path.write_bytes(whole[:end] + b"N0" * 2**13 + whole[end:])  # pushes None and pops it
-    assert refusal(path) == "it is damaged, or not of torch.save: fetch it anew"
+    path.write_bytes(whole[:end] + b"N0" * 500_000 + whole[end:])  # pushes None and pops it
+    assert refusal(path) == "its pickle has more than 1,000,000 instructions, which is too many to read"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ Examples:
 @option("--open", "opened", is_flag=True, group="Output", help="Show the page in the browser.")
 def main(run: str, outdir: Path, out: Path | None, opened: bool) -> None:
     """Write report.html for any run: one that is over, one that is being trained, one of an older version."""
-    folder = runs.latest(outdir) if run == "latest" else Path(run)
+    folder = runs.latest(outdir) if run.lower() == "latest" else Path(run)
     if folder is None:
         raise FileNotFoundError(f"there is no run in {outdir}: give its folder, or another --outdir")
     path = page.write(folder, path=out)

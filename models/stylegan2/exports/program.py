@@ -12,7 +12,6 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from models.stylegan2.exports.graphs import Graph
-from models.stylegan2.layers import blur
 from system.files import replacing
 
 ABOUT = "stylegan2.json"  # what the file says of itself, among the extra files of a .pt2
@@ -31,7 +30,6 @@ class Recording:
 
 def record(graph: Graph) -> Recording:
     """Records what the module of a graph does."""
-    blur(torch.device("cpu"))  # once made while a graph is recorded, it would be no numbers but a node
     inputs = graph.example(2, 1.0)
     batch = Dim("batch", min=1)
     shapes = {name: {0: batch} if tensor.ndim else None for name, tensor in inputs.items()}

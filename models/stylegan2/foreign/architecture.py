@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from math import inf, isclose
+from math import isclose
 from typing import Any, NamedTuple
 
 import torch
@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign import nvlabs
-from models.stylegan2.foreign.pickles import shown
 from models.stylegan2.generator import Generator
 from models.stylegan2.layers import blur
+from system.text import shown
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _WHOLE_BATCH = 2**16  # a group of which no batch has more
+_LARGEST_CLAMP = 1e30
+_BASES, _WIDTHS = range(4, 2**26 + 1), range(1, 2**16 + 1)  # what a configuration may have
 _MOST_SIZES = 12  # 4 to 8192 pixels
 
 
@@ -111,7 +113,7 @@ def clamp_of(value: Any) -> float:
     """Our limit for their `conv_clamp`, which is None for none."""
     if value is None:
         return 0.0
-    if not isinstance(value, int | float) or not 0 < value < inf:
+    if not isinstance(value, int | float) or not 0 < value < _LARGEST_CLAMP:
         raise ValueError(f"it is damaged (its conv_clamp is {shown(value)})")
     return float(value)
 
@@ -122,7 +124,7 @@ def group_of(value: Any) -> int:
         return _WHOLE_BATCH
     if type(value) is not int or value < 1:
         raise ValueError(f"it is damaged (its mbstd_group_size is {shown(value)})")
-    return value
+    return min(value, _WHOLE_BATCH)
 
 
 def expect(what: str, said: Mapping[str, Any], **known: Any) -> None:
@@ -190,7 +192,8 @@ def width_rule(sizes: list[int], widths: list[int], settings: Settings) -> tuple
     largest = max(widths)
     smallest_base = max([4, *(size * width for size, width in zip(sizes, widths, strict=True) if width > 1)])
     for base, most in ((settings.channel_base, settings.channel_max), (smallest_base, largest)):
-        if base and most and widths == [max(1, min(base // size, most)) for size in sizes]:
+        known = base is not None and base in _BASES and most is not None and most in _WIDTHS
+        if known and widths == [max(1, min(base // size, most)) for size in sizes]:
             return base, most
     raise ValueError(
         f"its layers are {', '.join(map(str, widths))} wide at {', '.join(map(str, sizes))} pixels, "
@@ -241,4 +244,4 @@ def _equal(theirs: Any, ours: Any) -> bool:
 
 
 def _is_close(theirs: Any, ours: float) -> bool:
-    return isinstance(theirs, int | float) and isclose(theirs, ours, rel_tol=1e-5)
+    return isinstance(theirs, int | float) and -1e30 < theirs < 1e30 and isclose(theirs, ours, rel_tol=1e-5)

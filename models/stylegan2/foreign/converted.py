@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
-_LONGEST = 400  # letters of a reason
+from system.text import printable
 
 _Read = TypeVar("_Read")
 
@@ -43,10 +43,5 @@ def read_networks(names: Sequence[str], read: Callable[[str], _Read]) -> tuple[d
         except ValueError as error:
             if name != "D" or len(names) == 1:
                 raise
-            left_out[name] = one_line(str(error))
+            left_out[name] = printable(str(error))
     return parts, {"left_out": left_out} if left_out else {}
-
-
-def one_line(text: str) -> str:
-    """A sentence in which names from a file may stand, as a terminal can show it."""
-    return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST])

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from models.stylegan2.generator import NoiseMode
 from models.stylegan2.latents import truncate
+from torch_utils.autocast import own_precision
 from torch_utils.device import Precision
 
 EPSILON = 1e-8
@@ -77,6 +78,7 @@ class Mapping(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(config.w_dim, config.w_dim) for _ in range(config.mapping_layers))
         self.register_buffer("w_average", torch.zeros(config.w_dim))
 
+    @own_precision
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Latents [N, D] -> w [N, D]."""
         x = F.normalize(z.float(), dim=1)
@@ -172,6 +174,7 @@ class Synthesis(nn.Module):
         noise = self.noise if mode == "const" else torch.full_like(self.noise, AVERAGE_NOISE)
         return [noise.expand(batch, 1, -1, -1)]
 
+    @own_precision
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
         """The image as a function of tensors alone."""
         (noise,) = noises

@@ -19,10 +19,13 @@ from models.stylegan2.foreign.architecture import (
     settle,
 )
 from models.stylegan2.foreign.nvlabs import ARCHITECTURES
-from models.stylegan2.foreign.pickles import shown
+from models.stylegan2.foreign.options import check_option
 from models.stylegan2.foreign.records import Persistent
+from system.text import shown
 
 MOST_MODULES = 2000  # the largest official network has 150
+MOST_ENTRIES = 20_000  # of all their tables of tensors and modules, of which the largest official network has 1,000
+LONGEST_NAME = 4096
 _DEEPEST = 20
 
 _CLASSES = {
@@ -52,6 +55,7 @@ class Modules(NamedTuple):
     classes: dict[str, str]
     fields: dict[str, Mapping[Any, Any]]  # all that a module held
     options: dict[str, Any]  # what the network was made with, whether the file nests it or not
+    unknown: dict[str, Any]  # the same, by names that are not known here
     sources: list[str]  # SHA-256 of the sources that the modules came with
 
 
@@ -61,19 +65,19 @@ def take_apart(record: Persistent) -> Modules:
     Raises:
         ValueError: for modules of other networks, by their names, and for what is too deep or too much.
     """
-    found = Modules({}, {}, {}, {}, [])
-    for name, module in _walk("", record):
+    found, count = Modules({}, {}, {}, {}, {}, []), _Count()
+    for name, module in _walk("", record, count):
         found.classes[name], found.fields[name] = module.class_name, module.state
         if module.source_sha256 not in found.sources:
             found.sources.append(module.source_sha256)
         for group in ("_parameters", "_buffers"):
-            for own, tensor in _dict(module.state.get(group), f"{name} {group}").items():
+            for own, tensor in count.table(module.state.get(group), f"{name} {group}").items():
                 if isinstance(tensor, Tensor):
                     found.tensors[_below(name, own)] = tensor
                 elif tensor is not None:
                     raise ValueError(f"it is damaged (its tensor {shown(_below(name, own))} is {shown(tensor)})")
     _refuse_others(found.classes, found.tensors)
-    found.options.update(_options(_dict(record.state.get("_init_kwargs"), "_init_kwargs")))
+    _options(_dict(record.state.get("_init_kwargs"), "_init_kwargs"), found)
     return found
 
 
@@ -105,6 +109,8 @@ def _check(what: str, modules: Modules, built: Built, sizes: dict[str, int]) -> 
         if kind in _BLOCKS:
             known = {"architecture": ARCHITECTURES[config.architecture]}
         expect(name, modules.fields[name], **known)
+    for name, value in modules.unknown.items():
+        check_option(name, value, config)
     check_layers(built, modules.fields)
     check_filters(modules.tensors)
 
@@ -123,31 +129,41 @@ def _settings(modules: Modules) -> Settings:
     return Settings(clamp=clamps.pop() if clamps else 0.0, channel_base=base, channel_max=most)
 
 
-def _options(kwargs: dict[Any, Any], depth: int = 0) -> dict[str, Any]:
-    """What the network was made with; an option that is not known, and is not off, is refused by its name."""
+def _options(kwargs: dict[Any, Any], found: Modules, depth: int = 0) -> None:
+    """Parts what the network was made with into what is known here and what is not."""
     if depth > 1:
         raise ValueError("its options contain one another more deeply than those of any StyleGAN2")
-    flat: dict[str, Any] = {}
     for name, value in kwargs.items():
         if name in _NESTED:
-            flat |= _options(_dict(value, name), depth + 1)
-        elif name in _OPTIONS:
-            flat[name] = value
-        elif value is not None and value is not False:
-            raise ValueError(f"its network was made with the option {shown(name)}, which StyleGAN2 does not have")
-    return flat
+            _options(_dict(value, name), found, depth + 1)
+        else:
+            (found.options if name in _OPTIONS else found.unknown)[name] = value
 
 
-def _walk(name: str, record: Persistent) -> Iterator[tuple[str, Persistent]]:
+class _Count:
+    """How many entries there are in all the tables that were looked at; tables may be shared by many modules."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+
+    def table(self, value: Any, what: str) -> dict[Any, Any]:
+        """A table, once it is counted."""
+        self.entries += len(value) if isinstance(value, dict) else 0
+        if self.entries > MOST_ENTRIES:
+            raise ValueError(f"it has more than {MOST_ENTRIES:,} tensors and modules, and no StyleGAN2 has as many")
+        return _dict(value, what)
+
+
+def _walk(name: str, record: Persistent, count: _Count) -> Iterator[tuple[str, Persistent]]:
     waiting = [(name, record, 0)]
-    for count in range(MOST_MODULES + 1):
+    for visited in range(MOST_MODULES + 1):
         if not waiting:
             return
         name, record, depth = waiting.pop()
-        if depth > _DEEPEST or count == MOST_MODULES:
+        if depth > _DEEPEST or visited == MOST_MODULES:
             raise ValueError("its modules are more, or contain one another more deeply, than those of any StyleGAN2")
         yield name, record
-        for own, module in _dict(record.state.get("_modules"), f"{name} _modules").items():
+        for own, module in count.table(record.state.get("_modules"), f"{name} _modules").items():
             if isinstance(module, Persistent):
                 waiting.append((_below(name, own), module, depth + 1))
             elif module is not None:
@@ -173,10 +189,14 @@ def _refuse_others(classes: Mapping[str, str], tensors: Mapping[str, Tensor]) ->
 def _dict(value: Any, what: str) -> dict[Any, Any]:
     if value is None:
         return {}
+    if isinstance(value, dict) and len(value) > MOST_ENTRIES:
+        raise ValueError(f"its {shown(what.strip())} has {len(value):,} entries, and at most {MOST_ENTRIES:,} are read")
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise ValueError(f"it is damaged (its {shown(what.strip())} is {shown(value)})")
     return value
 
 
 def _below(name: str, own: str) -> str:
+    if len(name) + len(own) > LONGEST_NAME:
+        raise ValueError(f"it has names of more than {LONGEST_NAME:,} letters, which no StyleGAN2 has")
     return f"{name}.{own}" if name else own

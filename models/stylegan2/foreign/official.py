@@ -1,6 +1,9 @@
-"""Official pickles: those of StyleGAN2-ADA and of StyleGAN3's configuration `stylegan2`, and TensorFlow ones."""
+"""Official pickles: those of StyleGAN2-ADA and of StyleGAN3's configuration `stylegan2`, and TensorFlow ones.
 
-import io
+The PyTorch programs pickle a dict of G, D and G_ema, the TensorFlow ones a tuple of G, D and Gs. People also pickle one
+network alone, lists, and files in which some are None: any of these is read, of whichever program.
+"""
+
 import re
 from pathlib import Path
 from typing import Any
@@ -8,13 +11,19 @@ from typing import Any
 from models.stylegan2.foreign import modules, tensorflow
 from models.stylegan2.foreign.architecture import Built
 from models.stylegan2.foreign.converted import Converted, read_networks
-from models.stylegan2.foreign.pickles import read_pickle, shown
-from models.stylegan2.foreign.records import Persistent, makers
+from models.stylegan2.foreign.records import Persistent, TensorFlowNetwork, makers
+from system.pickles import read_pickle
+from system.text import shown
+from system.windows import Window
 from torch_utils.config import to_dict
+from torch_utils.torchpickles import Budget
 
 MOST_BYTES = 4 * 2**30  # the largest official file has 0.4
-_NETWORKS = ("G", "D", "G_ema")
+_NAMES = {"G": "G", "D": "D", "Gs": "G_ema", "G_ema": "G_ema"}  # in dicts
+_MOST_IN_A_ROW = 16
 _SNAPSHOT = re.compile(r"network-snapshot-(\d{6})\b")  # as official training names its files, by thousands of images
+
+Network = Persistent | TensorFlowNetwork
 
 
 def read(path: Path) -> Converted:
@@ -27,47 +36,81 @@ def read(path: Path) -> Converted:
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise ValueError(f"it has {size / 2**30:.1f} GiB, and files of networks have at most {MOST_BYTES // 2**30}")
-    stream = io.BytesIO(path.read_bytes())
-    value = read_pickle(stream, makers(size))
-    if left := size - stream.tell():
-        raise ValueError(f"it is damaged ({left:,} bytes follow the end of its pickle)")
-    if isinstance(value, tuple):
-        parts, left_out = tensorflow.networks(value)
-        source = {"format": "TensorFlow pickle", "source_sha256": tensorflow.sources(value)}
+    with path.open("rb") as file:  # to the end: numbers are read when they are needed
+        window = Window(file, 0, size)
+        value = read_pickle(window, makers(size))
+        if window.left:
+            raise ValueError(f"it is damaged ({window.left:,} bytes follow the end of its pickle)")
+        return _converted(_networks(value), size, path.name)
+
+
+def _networks(value: Any) -> dict[str, Any]:
+    """What a pickle holds as G, D and G_ema."""
+    if isinstance(value, Network):
+        value = [value]
+    if isinstance(value, dict):
+        found = {name: value[theirs] for theirs, name in _NAMES.items() if value.get(theirs) is not None}
     else:
-        parts, left_out, source = _modules(value)
-    for part, built in parts.items():
-        taken = sum(tensor.nbytes for tensor in built.tensors.values())
-        if taken > size:
-            raise ValueError(f"its {part} has tensors of {taken:,} bytes, more than the file, by using some many times")
-    return _converted(parts, source | left_out | {"file": path.name})
-
-
-def _modules(value: Any) -> tuple[dict[str, Built], dict[str, Any], dict[str, Any]]:
-    """The networks of a PyTorch file, what is left out, what the file is, and the SHA-256 of the sources in it."""
-    records = {"G_ema": value} if isinstance(value, Persistent) else value
-    if not isinstance(records, dict) or not any(isinstance(records.get(name), Persistent) for name in _NETWORKS):
+        found = _told_apart(value) if isinstance(value, list | tuple) else {}
+    if not any(isinstance(network, Network) for network in found.values()):
         raise ValueError(f"it holds {shown(value)} without any of the networks G, D and G_ema")
-    taken: list[modules.Modules] = []
+    for name, network in found.items():
+        if not isinstance(network, Network):
+            raise ValueError(f"its {name} is {shown(network)} and no network")
+    return {name: found[name] for name in ("G", "D", "G_ema") if name in found}
+
+
+def _told_apart(values: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
+    """Networks in a row, by what they are. Of two generators the one called Gs, or the last, is the averaged one."""
+    networks = [value for value in values[:_MOST_IN_A_ROW] if value is not None]
+    if len(values) > _MOST_IN_A_ROW or not all(isinstance(network, Network) for network in networks):
+        return {}
+    judges = [network for network in networks if _is_discriminator(network)]
+    generators = [network for network in networks if not _is_discriminator(network)]
+    if len(judges) > 1 or len(generators) > 2:
+        raise ValueError(f"it holds {len(judges)} discriminators and {len(generators)} generators in a row")
+    generators.sort(key=lambda network: isinstance(network, TensorFlowNetwork) and network.name == "Gs")
+    return dict(zip(("D",), judges, strict=False)) | dict(zip(("G_ema", "G"), reversed(generators), strict=False))
+
+
+def _is_discriminator(network: Network) -> bool:
+    if isinstance(network, TensorFlowNetwork):
+        return tensorflow.is_discriminator(network)
+    return "iscriminator" in network.class_name
+
+
+def _converted(networks: dict[str, Network], size: int, file: str) -> Converted:
+    budget = Budget(size, "its numbers take more bytes than the file, by being used many times")
+    sources: list[str] = []
+    kinds: list[str] = []
 
     def read_one(name: str) -> Built:
-        if not isinstance(records[name], Persistent):
-            raise ValueError(f"its {name} is {shown(records[name])} and no network")
-        taken.append(modules.take_apart(records[name]))
-        return modules.discriminator(taken[-1]) if name == "D" else modules.generator(taken[-1])
+        network = networks[name]
+        if isinstance(network, TensorFlowNetwork):
+            built, found, kind = tensorflow.network(name, network, budget), network.sources, "TensorFlow pickle"
+        else:
+            taken = modules.take_apart(network)
+            built = modules.discriminator(taken) if name == "D" else modules.generator(taken)
+            later = any("fused_modconv_default" in fields for fields in taken.fields.values())
+            found, kind = (
+                taken.sources,
+                "StyleGAN3 pickle, configuration stylegan2" if later else "StyleGAN2-ADA pickle",
+            )
+        sources.extend(found)
+        kinds.append(kind)
+        numbers = sum(tensor.nbytes for tensor in built.tensors.values())
+        if numbers > size:
+            raise ValueError(
+                f"its {name} has tensors of {numbers:,} bytes, more than the file, by using some many times"
+            )
+        return built
 
-    parts, left_out = read_networks([name for name in _NETWORKS if records.get(name) is not None], read_one)
-    later = any("fused_modconv_default" in fields for found in taken for fields in found.fields.values())
-    kind = "StyleGAN3 pickle, configuration stylegan2" if later else "StyleGAN2-ADA pickle"
-    sources = list(dict.fromkeys(source for found in taken for source in found.sources))
-    return parts, left_out, {"format": kind, "source_sha256": sources}
-
-
-def _converted(parts: dict[str, Built], source: dict[str, Any]) -> Converted:
+    parts, left_out = read_networks(list(networks), read_one)
+    source = {"format": max(kinds), "source_sha256": list(dict.fromkeys(sources)), **left_out, "file": file}
     metadata: dict[str, Any] = {"source": source}
     for name, built in parts.items():
         metadata["discriminator" if name == "D" else "generator"] = to_dict(built.config)
-    if found := _SNAPSHOT.search(source["file"]):
+    if found := _SNAPSHOT.search(file):
         metadata["kimg"] = float(found[1])
     tensors = {f"{part}.{name}": tensor for part, built in parts.items() for name, tensor in built.tensors.items()}
     return Converted(metadata, tensors)

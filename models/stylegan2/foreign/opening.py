@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from models.stylegan2.foreign import official, pickles, torchfiles
-from models.stylegan2.foreign.converted import Converted, one_line
+from models.stylegan2.foreign import official, torchfiles
+from models.stylegan2.foreign.converted import Converted
+from system import pickles
+from system.text import printable
 from torch_utils import torchfile
 
 _HEAD = 512  # bytes, in which every format can be told
@@ -41,7 +43,7 @@ def open_foreign(path: Path) -> Converted:
     try:
         return found.read(path)
     except ValueError as error:
-        raise ValueError(f"{path} is refused: {one_line(str(error))}") from error
+        raise ValueError(f"{path} is refused: {printable(str(error))}") from error
 
 
 def _format(path: Path) -> Format | None:

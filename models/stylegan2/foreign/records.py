@@ -1,36 +1,37 @@
 """What the names in official pickles stand for: tensors, arrays and records that do nothing.
 
-This is the whole list of names that are accepted (`makers`). Tensors lie in pickles of their own within the pickle, as
-`torch.save` once wrote them; those are looked through here before `torch.load` is given them.
+This is the whole list of names that are accepted (`makers`). Tensors are in pickles of their own within the pickle, as
+`torch.save` once wrote them.
 """
 
 import hashlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from models.stylegan2.foreign.pickles import Built, Makers, Name, key, read_pickle, shown
+from system.pickles import Built, Makers, key
+from system.text import shown
+from system.windows import Window
+from torch_utils.torchpickles import (
+    Budget,
+    Storage,
+    are_counts,
+    empty_dict,
+    never,
+    parameter,
+    read_legacy,
+    storage_names,
+    tensor,
+)
 
-_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # with which files of torch.save began
-_MOST_DIMENSIONS = 8
-
-STORAGES = {
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "DoubleStorage": torch.float64,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
+MOST_ENCODED = 2**27  # bytes that may come from texts, as in protocol 2
+_MOST_MEMBERS = 2**20  # of sets
 _NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
+_ORDERS = ("<", ">", "|", "=")
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,6 @@ class Persistent:
     class_name: str
     state: dict[Any, Any]
     source_sha256: str  # of the source that the file carries, which nobody looks at
-
-
-@dataclass(frozen=True)
-class Storage:
-    """Numbers in a row."""
-
-    tensor: Tensor
 
 
 class TensorFlowNetwork(Built):
@@ -61,42 +55,69 @@ class TensorFlowNetwork(Built):
             raise ValueError(f"it is damaged (a network holds {shown(state)})")
         self.state = state
 
+    @property
+    def name(self) -> str:
+        """What its program called it: G, D or Gs; "" where it did not."""
+        name = self.state.get("name")
+        return name if isinstance(name, str) else ""
+
+    @property
+    def sources(self) -> list[str]:
+        """SHA-256 of the source that it came with, which nobody looks at."""
+        source = self.state.get("build_module_src")
+        return [sha256_of(source)] if isinstance(source, str) else []
+
 
 class NumberType(Built):
     """A NumPy type, whose byte order comes as its state."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = True) -> None:
-        if code not in _NUMBERS:
+        if not isinstance(code, str) or code not in _NUMBERS:
             raise ValueError(f"it has numbers of the type {shown(code)}, which networks do not")
         self.dtype = np.dtype(code)
 
     def build(self, state: Any) -> None:
         """Takes (version, byte order, None, None, None, -1, -1, 0)."""
-        if not isinstance(state, tuple) or len(state) < 5 or state[1] not in ("<", ">", "|", "=") or any(state[2:5]):
+        parts = state if isinstance(state, tuple) and len(state) >= 5 else (None,) * 5
+        order, *others = parts[1:5]
+        if not isinstance(order, str) or order not in _ORDERS or any(other is not None for other in others):
             raise ValueError("it has numbers of a composed type, which networks do not")
-        self.dtype = self.dtype.newbyteorder(state[1])
+        self.dtype = self.dtype.newbyteorder(order)  # type: ignore[arg-type]
 
 
 class Array(Built):
-    """A NumPy array, which is made empty and gets its contents as its state."""
+    """A NumPy array, which is made empty and gets its contents as its state. They stay in the file until asked for."""
 
     def __init__(self, kind: Any, shape: Any, code: Any) -> None:
-        self.values: np.ndarray = np.zeros(0, np.float32)
+        self.shape: tuple[int, ...] = (0,)
+        self._dtype, self._data, self._order = np.dtype(np.float32), Window.of(b""), "C"
 
     def build(self, state: Any) -> None:
         """Takes (version, shape, type, whether in Fortran's order, bytes)."""
         parts: tuple[Any, ...] = state if isinstance(state, tuple) and len(state) == 5 else (None,) * 5
         _, shape, kind, fortran, data = parts
-        if not (isinstance(kind, NumberType) and isinstance(data, bytes) and _are_counts(shape)):
+        if not (isinstance(kind, NumberType) and isinstance(data, bytes | Window) and are_counts(shape)):
             raise ValueError("it is damaged (an array is not of numbers)")
         if prod(shape) * kind.dtype.itemsize != len(data):
             raise ValueError(f"it is damaged (an array of shape {shown(shape)} comes with {len(data):,} bytes)")
-        self.values = np.frombuffer(data, kind.dtype).reshape(shape, order="F" if fortran else "C")
+        self.shape, self._dtype, self._order = shape, kind.dtype, "F" if fortran is True else "C"
+        self._data = Window.of(data) if isinstance(data, bytes) else data
+
+    @property
+    def values(self) -> np.ndarray:
+        """The numbers, read anew each time."""
+        values = np.empty(prod(self.shape), self._dtype)
+        self._data.again().read_into(memoryview(values.view(np.uint8)))
+        return values.reshape(self.shape, order=self._order)  # type: ignore[call-overload]
 
 
 def makers(size: int) -> Makers:
     """All names that an official pickle of `size` bytes may contain, and what they make. For one reading each."""
-    budget = _Budget(2 * size)  # bytes come from texts (protocol 2), and tensors from bytes, each once
+    numbers = Budget(size)
+    encoded = Budget(
+        MOST_ENCODED, f"it has more than {MOST_ENCODED >> 20} MiB of numbers as texts: save it with protocol 4"
+    )
+    members = Budget(_MOST_MEMBERS, "it has sets with more members than any network needs")
     sources: dict[str, str] = {}  # hashed once each, however often they are named
 
     def persistent(meta: Any) -> Persistent:
@@ -104,91 +125,40 @@ def makers(size: int) -> Makers:
 
     table: dict[tuple[str, str], Callable[..., Any]] = {
         ("torch_utils.persistence", "_reconstruct_persistent_obj"): persistent,
-        ("torch._utils", "_rebuild_tensor_v2"): tensor,
-        ("torch._utils", "_rebuild_parameter"): _parameter,
-        ("torch.storage", "_load_from_bytes"): lambda data: storage(data, budget.spend),
-        ("collections", "OrderedDict"): _empty_dict,
-        ("dnnlib.util", "EasyDict"): _empty_dict,
+        ("torch._utils", "_rebuild_tensor_v2"): dense_tensor,
+        ("torch._utils", "_rebuild_parameter"): parameter,
+        ("torch.storage", "_load_from_bytes"): lambda data: storage(data, numbers),
+        ("collections", "OrderedDict"): empty_dict,
+        ("dnnlib.util", "EasyDict"): empty_dict,
         ("dnnlib.tflib.network", "Network"): TensorFlowNetwork,
         ("numpy", "dtype"): NumberType,
-        ("numpy", "ndarray"): _never,
-        ("_codecs", "encode"): lambda text, code: _encode(text, code, budget.spend),
+        ("numpy", "ndarray"): never,
+        ("_codecs", "encode"): lambda text, code: _encode(text, code, encoded),
     }
     for builtins in ("builtins", "__builtin__"):
-        table |= {(builtins, "set"): _set, (builtins, "bytes"): _empty_bytes}
+        table |= {(builtins, "set"): lambda values: _set(values, members), (builtins, "bytes"): _empty_bytes}
     for numpy in ("numpy.core.multiarray", "numpy._core.multiarray"):
         table |= {(numpy, "_reconstruct"): Array, (numpy, "scalar"): _scalar}
     return table
 
 
-class _Budget:
-    """How many bytes may still be made. A file that makes more than it holds uses some many times over."""
-
-    def __init__(self, size: int) -> None:
-        self.left = size
-
-    def spend(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
-            raise ValueError("it makes more of its bytes than there are, by using some many times")
-
-
-def storage(data: Any, spend: Callable[[int], None]) -> Storage:
-    """The numbers in what `torch.save` once made of a storage: five pickles, their count and they themselves."""
-    if not isinstance(data, bytes):
+def storage(data: Any, budget: Budget) -> Storage:
+    """The numbers in what `torch.save` once made of a storage."""
+    if not isinstance(data, bytes | Window):
         raise ValueError(f"it is damaged (a tensor's numbers are {shown(data)})")
-    spend(len(data))
-    dtype, count = _look_through(io.BytesIO(data), len(data))
-    try:
-        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever remains that it finds wrong
-        raise ValueError("it is damaged (a tensor's numbers cannot be read)") from error
-    numbers = torch.empty(0, dtype=dtype)
-    numbers.set_(loaded)
-    assert len(numbers) == count, "as was found when looking through"
-    return Storage(numbers)
-
-
-def _look_through(stream: io.BytesIO, size: int) -> tuple[torch.dtype, int]:
-    """Type and count of the numbers of a storage, of which nothing more is claimed than there is."""
-
-    def persistent(identifier: Any) -> Any:
-        if not isinstance(identifier, tuple) or len(identifier) != 6 or identifier[0] != "storage":
-            raise ValueError("it is damaged (a tensor's numbers are somewhere else)")
-        _, kind, _, _, count, view = identifier
-        if not isinstance(kind, Name) or type(count) is not int or count < 0 or view is not None:
-            raise ValueError("it is damaged (a tensor's numbers are somewhere else)")
-        return STORAGES[kind.name], count
-
-    names = {("torch", name): _never for name in STORAGES}
-    start = [read_pickle(stream, {}, most=100) for _ in range(3)]
-    if start[:2] != [_MAGIC, _PROTOCOL] or not isinstance(start[2], dict) or start[2].get("little_endian") is not True:
-        raise ValueError("it has a tensor's numbers in a form that is not known")
-    found = read_pickle(stream, names, persistent, most=100)
-    read_pickle(stream, {}, most=100)  # the list of what comes
-    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], torch.dtype):
+    window = Window.of(data) if isinstance(data, bytes) else data.again()
+    found = read_legacy(window, dict.fromkeys(storage_names(), never), budget)
+    if not isinstance(found, Storage):
         raise ValueError("it is damaged (a tensor has no numbers)")
-    dtype, count = found
-    here = int.from_bytes(stream.read(8), "little")
-    if here != count or size - stream.tell() != count * dtype.itemsize:
-        raise ValueError(f"it is damaged (a tensor claims {count:,} numbers, which are not there)")
-    return dtype, count
+    return found
 
 
-def tensor(numbers: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
+def dense_tensor(numbers: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
     """A tensor of some of the numbers, each of which it holds once."""
-    if (
-        not isinstance(numbers, Storage)
-        or not _are_counts(size)
-        or not _are_counts(stride)
-        or not _are_counts((offset,))
-    ):
-        raise ValueError("it is damaged (a tensor is not made of numbers)")
-    if len(size) != len(stride) or not _is_dense(size, stride):
+    found = tensor(numbers, offset, size, stride)
+    if not _is_dense(size, stride):
         raise ValueError(f"it has a tensor of shape {shown(size)} that uses numbers more than once, or leaves some out")
-    if offset + prod(size) > len(numbers.tensor):
-        raise ValueError(f"it is damaged (a tensor of shape {shown(size)} has only {len(numbers.tensor):,} numbers)")
-    return numbers.tensor.as_strided(size, stride, offset)
+    return found
 
 
 def _is_dense(size: tuple[int, ...], stride: tuple[int, ...]) -> bool:
@@ -200,19 +170,12 @@ def _is_dense(size: tuple[int, ...], stride: tuple[int, ...]) -> bool:
     return True
 
 
-def _are_counts(values: Any) -> bool:
-    return (
-        isinstance(values, tuple)
-        and len(values) <= _MOST_DIMENSIONS
-        and all(type(value) is int and 0 <= value < 2**48 for value in values)
-    )
-
-
 def _persistent(meta: Any, sources: dict[str, str]) -> Persistent:
     meta = meta if isinstance(meta, dict) else {}
     name, state, source = meta.get("class_name"), meta.get("state"), meta.get("module_src")
-    if meta.get("type") != "class" or not isinstance(name, str) or not isinstance(state, dict):
-        raise ValueError("it is damaged (one of its modules is none)")
+    kind = meta.get("type")
+    if not (isinstance(kind, str) and kind == "class" and isinstance(name, str) and isinstance(state, dict)):
+        raise ValueError("it is damaged (one of its modules is not a module)")
     if not isinstance(source, str):
         raise ValueError("it is damaged (one of its modules has no source)")
     if source not in sources:
@@ -225,41 +188,28 @@ def sha256_of(source: str) -> str:
     return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _parameter(data: Any, *rest: Any) -> Tensor:
-    if not isinstance(data, Tensor):
-        raise ValueError(f"it is damaged (a parameter is {shown(data)})")
-    return data
-
-
 def _scalar(kind: Any, data: Any) -> Any:
     if not isinstance(kind, NumberType) or not isinstance(data, bytes) or len(data) != kind.dtype.itemsize:
-        raise ValueError("it is damaged (a number is none)")
+        raise ValueError("it is damaged (one of its numbers is not a number)")
     return np.frombuffer(data, kind.dtype)[0].item()
 
 
-def _encode(text: Any, code: Any, spend: Callable[[int], None]) -> bytes:
-    if not isinstance(text, str) or code not in ("latin1", "latin-1"):
+def _encode(text: Any, code: Any, budget: Budget) -> bytes:
+    if not isinstance(text, str) or not isinstance(code, str) or code not in ("latin1", "latin-1"):
         raise ValueError(f"it is damaged (bytes are {shown(text)} in {shown(code)})")
-    spend(len(text))
+    budget.spend(len(text))
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError as error:
-        raise ValueError("it is damaged (bytes are written with characters that are none)") from error
+        raise ValueError("it is damaged (bytes are written with characters that are not bytes)") from error
 
 
-def _set(values: Any) -> set[Any]:
+def _set(values: Any, budget: Budget) -> set[Any]:
     if not isinstance(values, list):
         raise ValueError(f"it is damaged (a set is made of {shown(values)})")
+    budget.spend(len(values))
     return {key(value) for value in values}
-
-
-def _empty_dict() -> dict[Any, Any]:
-    return {}
 
 
 def _empty_bytes() -> bytes:
     return b""
-
-
-def _never(*arguments: Any) -> Any:
-    raise ValueError("it is damaged (it calls what it should only name)")

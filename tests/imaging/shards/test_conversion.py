@@ -1,6 +1,11 @@
 """Shards made by dataset_tool.py, and of shards."""
 
+import json
+import multiprocessing
+import os
 import shlex
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +15,9 @@ import dataset_tool
 from imaging.conversion import Options, convert
 from imaging.dataset import DataConfig, open_dataset
 from imaging.partial import place_of
+from imaging.shards import publication
 from imaging.shards.writer import ShardWriter
+from imaging.sources.recognition import open_source
 from tests.commands import refused
 from tests.imaging.pictures import picture, write_folder
 from tests.imaging.shards.tars import write_shards, write_tar
@@ -90,7 +97,7 @@ def test_an_interrupted_conversion_goes_on(tmp_path, folder, dest, monkeypatch):
             resumed.append(1)
     assert len(resumed) > 3 and report.resumed > 10
     assert files(tmp_path / "whole") == files(tmp_path / "parts")
-    assert len(files(tmp_path / "whole")) == 6
+    assert len(files(tmp_path / "whole")) == 7
 
 
 def test_the_index_is_that_of_the_writer(tmp_path, folder):
@@ -103,7 +110,93 @@ def test_the_index_is_that_of_the_writer(tmp_path, folder):
         for pixels, label in (archive[i] for i in range(len(archive))):
             writer.add(to_pil(pixels), label)
         writer.about["class_names"] = archive.class_names
-    assert files(tmp_path / "tool") == files(tmp_path / "writer")
+    made = files(tmp_path / "tool")
+    made.pop("x-sources.csv")
+    assert made == files(tmp_path / "writer")
+
+
+def killed(after, action, *arguments):
+    """Runs `action` in a process that is killed by SIGKILL after so many files have been moved to their places."""
+    left, replace, unlink = [after], Path.replace, Path.unlink
+
+    def moving(path, to):
+        if path.name != publication.RECORD + ".new":
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+        return replace(path, to)
+
+    def removing(path, **options):
+        if path.name == "journal.jsonl" and not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        unlink(path, **options)
+
+    def run():
+        Path.replace, Path.unlink = moving, removing
+        action(*arguments)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+ARGUMENTS = ("--resolution", "16x16", "--labels", "folders", "--workers", 1)
+
+
+@pytest.mark.parametrize("dest", ["x-%04d.tar", "x-{0..4}.tar"])
+@pytest.mark.parametrize("restart", [False, True])
+def test_killed_while_shards_are_published(tmp_path, folder, dest, restart):
+    """Killed between any two moves, the same command goes on, and until then training refuses the set."""
+    size = ["--shard-size", 4] if "%" in dest else []
+    command = ["--source", folder, *ARGUMENTS, *size, "--dest"]
+    assert tool(*command, tmp_path / "whole" / dest).exit_code == 0
+    whole = files(tmp_path / "whole")
+    assert len(whole) == 7
+    for after in range(8):
+        place = tmp_path / f"parts-{after}"
+        assert killed(after, tool, *command, place / dest)
+        assert len([name for name in files_in(place) if name.startswith("x")]) == after
+        if 2 < after < 7:  # before, there is no shard
+            with pytest.raises(ValueError, match=r"is missing \(. of the 5 shards that x-index\.json lists are\)"):
+                opened(place / "x-*.tar")
+            with pytest.raises(ValueError, match=r"that x-index\.json lists are"):
+                open_source(str(place / "x-*.tar"))
+        if 2 < after < 6:  # killed once more
+            assert killed(1, tool, *command, place / dest)
+        done = tool(*command, place / dest, *(["--restart"] if restart else []))
+        assert done.exit_code == 0, done.output
+        assert restart == ("going on after" not in done.output)
+        assert files(place) == whole, "with nothing beside"
+        assert "is there already" in refused(tool(*command, place / dest))
+
+
+def files_in(folder):
+    return [path.name for path in folder.iterdir()]
+
+
+def test_what_another_put_there_is_not_replaced_nor_removed(tmp_path, folder):
+    command = ["--source", folder, *ARGUMENTS, "--shard-size", 4, "--dest", tmp_path / "x-%d.tar"]
+    assert killed(4, tool, *command)
+    for name in ("x-1.tar", "x-3.tar"):
+        (tmp_path / name).write_bytes(b"precious")
+    for more in ([], ["--restart"]):
+        assert "x-1.tar is there already" in refused(tool(*command, *more))
+    (tmp_path / "x-1.tar").unlink()
+    assert "x-3.tar is there already" in refused(tool(*command))
+    assert (tmp_path / "x-3.tar").read_bytes() == b"precious"
+
+
+def test_a_record_that_another_wrote_leads_nowhere_else(tmp_path, folder):
+    command = ["--source", folder, *ARGUMENTS, "--shard-size", 4, "--dest", tmp_path / "s" / "x-%d.tar"]
+    assert killed(4, tool, *command)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    record = tmp_path / "s" / ".x-%d.tar.partial" / "pictures" / publication.RECORD
+    state = victim.stat()
+    record.write_text(json.dumps([["../../victim", state.st_size, state.st_mtime_ns]]))
+    assert "is there already" in refused(tool(*command, "--restart"))
+    assert victim.read_bytes() == b"precious"
 
 
 def test_shards_are_a_source(tmp_path):
@@ -118,13 +211,14 @@ def test_shards_are_a_source(tmp_path):
     assert "is shards of 12 images" in seen and opened(pattern).fingerprint in seen
 
 
-def test_the_mending_command_mends(tmp_path):
+def test_the_mending_command_mends(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     write_tar(tmp_path / "x-0.tar", {"0.png": picture(32, 16), "0.cls": b"1", "1.png": picture(32, 16), "1.cls": b"0"})
     write_tar(tmp_path / "x-1.tar", {"2.png": picture(100, 90), "2.cls": b"1"})
     with pytest.raises(ValueError) as error:
         opened(tmp_path / "x-{0..1}.tar")
     command = shlex.split(str(error.value).split("`")[1])
-    assert command[:2] == ["python", "dataset_tool.py"]
+    assert command[0] == "python" and Path(command[1]).resolve() == Path(dataset_tool.__file__)
     done = tool(*command[2:])
     assert done.exit_code == 0, done.output
     mended = opened(tmp_path / "x-32x16-*.tar")

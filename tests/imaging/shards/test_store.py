@@ -1,15 +1,19 @@
+import contextlib
 import functools
 import http.server
 import os
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import fsspec
 import numpy as np
 import pytest
 
 from imaging.dataset import DataConfig, open_dataset
+from imaging.shards import remote
 from imaging.shards.pattern import Shard, find_shards
 from imaging.shards.store import Store, cache_folder
 from tests.imaging.pictures import picture
@@ -37,7 +41,8 @@ def served(tmp_path, request):
 
 
 @pytest.fixture
-def memory():
+def memory(monkeypatch):
+    monkeypatch.setitem(remote.PACKAGES, "memory", "nothing")
     fs = fsspec.filesystem("memory")
     yield fs
     fs.rm("/", recursive=True)
@@ -147,7 +152,7 @@ def test_a_fetch_is_tried_again(memory, tmp_path, monkeypatch):
         f"{shard.url} came with 100 of its {shard.bytes} bytes: check the connection, and whether the shard is being "
         f"changed"
     )
-    assert [path.suffix for path in cache_folder().iterdir()] == [".lock"], "nothing half is left"
+    assert {path.suffix for path in cache_folder().iterdir()} == {".lock"}, "nothing half is left"
 
 
 def test_the_cache_is_bounded_and_keeps_what_was_used_last(memory, tmp_path, monkeypatch):
@@ -235,3 +240,150 @@ def test_a_shard_that_changes_on_its_server(served):
     write_shards(folder, [3, 3], classes=2)
     os.utime(folder / "x-0001.tar", (10**9, 10**9))
     assert opened(url).fingerprint != before
+
+
+class Growing(Quiet):
+    """Announces a small file, and sends one that does not end."""
+
+    sent = 0
+    announces = False  # whether GET says how much comes
+
+    def do_GET(self):
+        self.send_response(200)
+        if self.announces:
+            self.send_header("Content-Length", str(2**31))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(2**31 // 2**16):
+                self.wfile.write(bytes(2**16))
+                type(self).sent += 2**16
+
+
+class GrowingAnnounced(Growing):
+    sent = 0
+    announces = True
+
+
+@pytest.mark.parametrize("served", [Growing, GrowingAnnounced], indirect=True)
+def test_a_server_that_sends_more_than_it_announced_is_stopped(served, request):
+    folder, address = served
+    write_shards(folder, [3])
+    url = f"{address}/x-0000.tar"
+    with pytest.raises(ValueError) as error:
+        opened(url)
+    size = (folder / "x-0000.tar").stat().st_size
+    assert str(error.value) == (
+        f"{url} sends more than the {size} bytes that were announced: check the server, and whether the file is being "
+        f"changed"
+    )
+    assert sum(path.stat().st_size for path in cache_folder().rglob("*")) < 2**20, "nothing of it is kept"
+    handler = request.node.callspec.params["served"]
+    assert handler.sent < 2**26, "three tries, a few megabytes each"
+
+
+class LongIndex(Growing):
+    sent = 0
+
+    def do_GET(self):
+        if self.path.endswith("index.json"):
+            super().do_GET()
+        else:
+            Quiet.do_GET(self)
+
+
+@pytest.mark.parametrize("served", [LongIndex], indirect=True)
+def test_an_index_that_does_not_end_is_passed_over(served):
+    folder, address = served
+    write_shards(folder, [3])
+    (folder / "x-index.json").write_bytes(b"{}")
+    assert len(opened(f"{address}/x-{{0000..0000}}.tar")) == 3 and LongIndex.sent < 2**26
+
+
+@pytest.mark.parametrize("length", ["-5", str(2**70), "much", None])
+def test_sizes_that_cannot_be(served, length, monkeypatch):
+    def send_header(self, name, value):
+        if name != "Content-Length" or length is not None:
+            honest(self, name, length if name == "Content-Length" else value)
+
+    honest = http.server.SimpleHTTPRequestHandler.send_header
+    monkeypatch.setattr(Quiet, "send_header", send_header)
+    folder, address = served
+    write_shards(folder, [3])
+    with pytest.raises(ValueError) as error:
+        opened(f"{address}/x-0000.tar")
+    assert str(error.value).startswith((f"the server of {address}/x-0000.tar does not", f"{address}/x-0000.tar cannot"))
+
+
+def test_a_disk_without_room_is_told_before_anything_is_fetched(memory, tmp_path, monkeypatch):
+    put(memory, "set", write_shards(tmp_path / "set", [3]))
+    (shard,) = find_shards("memory://set/x-0000.tar")
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=100))
+    monkeypatch.setattr(type(memory), "get_file", None)
+    with pytest.raises(ValueError) as error:
+        Store([shard], 1).path(shard)
+    assert str(error.value) == (
+        f"{shard.url} has {shard.bytes} bytes, and the disk of {cache_folder()} has room for 100: make room, or name "
+        f"another folder with SHARD_CACHE"
+    )
+
+
+def test_shards_on_their_way_count_before_they_have_come(memory, tmp_path, monkeypatch):
+    """Eight shards are wanted at once, and there is room for three: no more than three are there or on their way."""
+    put(memory, "set", write_shards(tmp_path / "set", [2] * 8))
+    shards = find_shards("memory://set/x-*.tar")
+    monkeypatch.setenv("SHARD_CACHE_GB", str(3.5 * shards[0].bytes / 1e9))
+    honest, lock, coming, most = type(memory).get_file, threading.Lock(), [0], [0]
+
+    def slow(self, path, dest, **options):
+        with lock:
+            coming[0] += shards[0].bytes
+            most[0] = max(most[0], coming[0] + sum(path.stat().st_size for path in copies()))
+        time.sleep(0.05)
+        honest(self, path, dest, **options)
+        with lock:
+            coming[0] -= shards[0].bytes
+
+    monkeypatch.setattr(type(memory), "get_file", slow)
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda shard: Store(shards, 3).path(shard), shards))
+    assert len(set(paths)) == 8 and most[0] <= 3.5 * shards[0].bytes
+    assert not list(cache_folder().glob("*.claim"))
+
+
+def test_room_that_a_killed_process_claimed_is_free_again(memory, tmp_path, monkeypatch):
+    put(memory, "set", write_shards(tmp_path / "set", [2] * 2))
+    shards = find_shards("memory://set/x-*.tar")
+    monkeypatch.setenv("SHARD_CACHE_GB", str(1.5 * shards[0].bytes / 1e9))
+    cache_folder().mkdir()
+    with (cache_folder() / "0123.claim").open("wb") as claim:
+        claim.truncate(shards[0].bytes)
+    assert Store(shards, 1).path(shards[0]).exists() and not list(cache_folder().glob("*.claim"))
+
+
+def test_a_copy_that_was_cut_is_fetched_again(memory, tmp_path):
+    put(memory, "set", write_shards(tmp_path / "set", [3]))
+    (shard,) = find_shards("memory://set/x-0000.tar")
+    store = Store([shard], 1)
+    os.truncate(store.path(shard), 100)
+    assert store.path(shard).stat().st_size == shard.bytes
+
+
+def test_folders_whose_files_cannot_be_locked(memory, tmp_path, monkeypatch):
+    put(memory, "set", write_shards(tmp_path / "set", [3]))
+
+    def fail(self, *arguments, **options):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", fail)
+    with pytest.raises(ValueError) as error:
+        opened("memory://set/x-0000.tar")
+    assert str(error.value).startswith("memory://set/x-0000.tar cannot be kept in ")
+    assert "cannot be written to" in opened(tmp_path / "set" / "x-0000.tar").notes[0]
+
+
+def test_the_browser_of_a_server_says_nothing_that_a_terminal_obeys(served):
+    folder, address = served
+    write_shards(folder, [2])
+    with pytest.raises(FileNotFoundError) as error:
+        opened(f"{address}/\x1b[2J.tar")
+    assert str(error.value).isprintable()

@@ -1,5 +1,7 @@
 import io
+import json
 import tarfile
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -95,9 +97,9 @@ REFUSED = {
     "word": ({"a.png": A, "a.cls": b"cat"}, "the label in a.cls of x.tar is 'cat': labels must be class numbers 0, 1"),
     "negative": ({"a.png": A, "a.cls": b"-1"}, "is '-1': labels must be class numbers"),
     "far too large": ({"a.png": A, "a.cls": b"9" * 100}, "labels must be class numbers"),
-    "too large": ({"a.png": A, "a.json": b'{"label": 100000}'}, "is '100000': labels must be class numbers"),
-    "vector": ({"a.png": A, "a.json": b'{"label": [1, 0]}'}, "is '[1, 0]': labels must be class numbers"),
-    "truth": ({"a.png": A, "a.json": b'{"label": true}'}, "is 'True': labels must be class numbers"),
+    "too large": ({"a.png": A, "a.json": b'{"label": 100000}'}, "is 100000: labels must be class numbers"),
+    "vector": ({"a.png": A, "a.json": b'{"label": [1, 0]}'}, "is a vector: labels must be class numbers"),
+    "truth": ({"a.png": A, "a.json": b'{"label": true}'}, "is True: labels must be class numbers"),
     "no JSON": ({"a.png": A, "a.json": b"{"}, "the label in a.json of x.tar is not valid JSON"),
     "no object": ({"a.png": A, "a.json": b"3"}, 'is no object such as {"label": 3}'),
     "a line break": ({"a\nb.png": A, "a\nb.x.png": A}, "a?b in x.tar has several pictures"),
@@ -189,3 +191,50 @@ def test_damage_anywhere_is_one_sentence(tmp_path):
             assert "x.tar" in str(error) and "\n" not in str(error)
             outcomes[False] += 1
     assert min(outcomes.values()) > 20
+
+
+def test_names_of_a_stranger_are_told_in_one_line_and_kept_apart(tmp_path):
+    escape = "\x1b]0;owned\x07\n"
+    message = refusal(tmp_path, {f"{escape}0.cls": b"1", "1.png": A})
+    assert message.startswith("?]0;owned??0 in x.tar has no picture") and message.isprintable()
+    assert refusal(tmp_path, {"a.png": A, f"a.{escape}.jpg": B}).isprintable()
+    assert refusal(tmp_path, {f"{escape}.png": A, f"{escape}.cls": b"x"}).isprintable()
+    found = table(tmp_path, {"a\x01.png": A, "a\x01.cls": b"1", "a\x02.png": B, "a\x02.cls": b"2"})
+    assert found.labels.tolist() == [1, 2], "two samples, though a terminal shows them alike"
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_headers_that_would_fill_memory(tmp_path, kind):
+    info = tarfile.TarInfo("x")
+    info.size, info.type = 4 * 2**30, kind
+    path = tmp_path / "x.tar"
+    with path.open("wb") as file:
+        file.write(info.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(5 * 2**30)  # a hole, which takes no room
+    tracemalloc.start()
+    assert "is not a whole tar file (a header has 4294967296 bytes)" in failure(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("text", [b"10", b"10.0", b" 10\n", b"010", b"1e1"])
+def test_a_class_in_any_spelling(tmp_path, text):
+    assert table(tmp_path, {"0.png": A, "0.cls": text}).labels.tolist() == [10]
+    assert table(tmp_path, {"0.png": A, "0.json": json.dumps({"label": text.decode()}).encode()}).labels.tolist() == [
+        10
+    ]
+
+
+def test_long_names_and_every_format_of_tar(tmp_path):
+    long = "folder/" * 20 + "é" * 90
+    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        path = tmp_path / "x.tar"
+        with tarfile.open(path, "w", format=form) as tar:
+            for name, data in ((f"{long if form != tarfile.USTAR_FORMAT else 'a'}.png", A), ("b.png", B)):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+            folder = tarfile.TarInfo("somewhere")
+            folder.type = tarfile.DIRTYPE
+            tar.addfile(folder)
+        assert read(path, False).sizes.tolist() == [len(A), len(B)]

@@ -126,7 +126,7 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
     ),
     (
         lambda networks: networks[2].state["components"].update(mapping=circle()),
-        "its networks contain one another more deeply than those of any StyleGAN2",
+        "its networks contain one another more often or more deeply than those of any StyleGAN2",
     ),
     (lambda networks: networks[2].state.update(static_kwargs=3), "it is damaged (its static_kwargs is 3)"),
 ]
@@ -141,7 +141,7 @@ OF_D: list[tuple[Callable[[Any], Any], str]] = [
     (set_variable("16x16/Conv0/bias", "3"), "it is damaged (its variable '16x16/Conv0/bias' is '3')"),
     (
         set_variable("16x16/ToRGB_lod2/weight", NUMBERS),
-        "its generator is of the architecture 'orig', and only 'skip' is known here",
+        "its variable '16x16/ToRGB_lod2/weight' has no place in StyleGAN2",
     ),
     (
         lambda networks: networks[1].state["variables"].append(("16x16/Conv0/bias", NUMBERS)),

@@ -1,23 +1,29 @@
 """Reads pickles without running anything that they ask for.
 
 A pickle is a program for a small stack machine, and Python's own machine imports and calls whatever the program names.
-This one carries out the few instructions that pickles of networks are made of. Where the program names something, the
+This one carries out the few instructions that plain data are made of. Where the program names something, the
 name is looked up in a table of the caller's (`Makers`), and what is "called" is a function of ours that looks at its
-arguments and gives back plain data. A name that is not in the table, and an instruction that networks do not need, end
+arguments and gives back plain data. A name that is not in the table, and an instruction that is not known here, end
 the reading with a sentence that names it. The program never holds anything that can be called, imported or altered.
+
+Time and memory are bounded: by the number of instructions, by the size of the file, and by leaving long strings of
+bytes where they are (`Window`) until somebody wants them.
 """
 
-import io
-import pickletools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from system.opcodes import ARGUMENTS, CONSTANTS, NAMES, TEXTS
+from system.text import printable, shown
+from system.windows import CutError, Window
+
 Makers = Mapping[tuple[str, str], Callable[..., Any]]  # (module, name) -> what it makes of its arguments
 
 MOST_INSTRUCTIONS = 1_000_000  # the largest official files have about 40,000
 MOST_OPEN = 10_000  # things that wait on the stack to be put into others, which bounds nesting too
+MOST_TEXT = 192 * 2**20  # bytes of texts in all, which take four times as much at worst
 _PROTOCOLS = range(2, 6)
 _LARGEST_KEY = 2**31
 
@@ -55,15 +61,17 @@ class Built:
 
 
 def read_pickle(
-    stream: io.BytesIO,
+    window: Window,
     makers: Makers,
     persistent: Callable[[Any], Any] | None = None,
     most: int = MOST_INSTRUCTIONS,
 ) -> Any:
-    """What the pickle at the stream's position says; the stream stands behind it then.
+    """What the pickle at the window's place says; the place is behind it then.
+
+    Strings of bytes from `LONG` on are given as windows, whatever the pickle puts them into.
 
     Args:
-        stream: the bytes, in memory, where no claimed length can be larger than what there is.
+        window: where the pickle is.
         makers: every name that may occur, and what it makes of the arguments.
         persistent: gives what a persistent identifier stands for; without it they are refused.
         most: how many instructions there may be.
@@ -71,50 +79,50 @@ def read_pickle(
     Raises:
         ValueError: when the pickle is damaged, or asks for anything else; it names what.
     """
-    machine = _Machine(makers, persistent)
-    instructions = pickletools.genops(stream)
+    machine = _Machine(window, makers, persistent)
     for count in range(most):
         try:
-            opcode, argument, _ = next(instructions)
-        except StopIteration:
-            raise ValueError("it is damaged (its pickle has no end)") from None
-        except ValueError as error:
+            code = window.read(1)[0]
+            name = NAMES.get(code, "")
+            argument = ARGUMENTS[name](window) if name in ARGUMENTS else None
+        except CutError as error:
             raise ValueError(f"it is cut short or damaged (after {count} instructions of its pickle)") from error
-        if opcode.name == "STOP":
+        if name == "STOP":
             return machine.result()
-        machine.step(opcode.name, argument)
-    raise ValueError(f"its pickle has more than {most:,} instructions, and no network needs as many")
-
-
-def shown(value: Any) -> str:
-    """A value from a file as a sentence can show it, however large or strange it is."""
-    if isinstance(value, str):
-        return repr(value[:60])
-    if value is None or isinstance(value, bool | int | float):
-        return repr(value)[:60]
-    if isinstance(value, list | tuple) and len(value) <= 6 and all(isinstance(v, bool | int | float) for v in value):
-        return repr(value)[:60]
-    return f"a {type(value).__name__}"
+        machine.step(name or f"{code:#04x}", argument)
+    raise ValueError(f"its pickle has more than {most:,} instructions, which is too many to read")
 
 
 class _Machine:
-    def __init__(self, makers: Makers, persistent: Callable[[Any], Any] | None) -> None:
+    def __init__(self, window: Window, makers: Makers, persistent: Callable[[Any], Any] | None) -> None:
         self.makers, self.persistent = makers, persistent
+        self.text_left = MOST_TEXT
         self.stack: list[Any] = []
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, Any] = {}
 
     def step(self, opcode: str, argument: Any) -> None:
-        if opcode in _CONSTANTS:
+        if opcode in CONSTANTS:
             self.stack.append(argument)
+        elif opcode in TEXTS:
+            self.stack.append(self.text(argument))
         elif opcode in _FRESH:
             self.stack.append(_FRESH[opcode]())
         elif opcode in _STEPS:
             _STEPS[opcode](self, argument)
         else:
-            raise ValueError(f"its pickle has the instruction {opcode}, which those of networks do not")
+            raise ValueError(f"its pickle has the instruction {opcode}, which is not known here")
         if len(self.stack) + len(self.marks) > MOST_OPEN:
-            raise ValueError(f"its pickle has more than {MOST_OPEN:,} things open at once, which no network needs")
+            raise ValueError(f"its pickle has more than {MOST_OPEN:,} things open at once, which is too many to read")
+
+    def text(self, data: bytes | Window) -> str:
+        self.text_left -= len(data)
+        if self.text_left < 0:
+            raise ValueError(f"its pickle has more than {MOST_TEXT >> 20} MiB of texts, which is too much to read")
+        try:
+            return str(data if isinstance(data, bytes) else data.read(len(data)), "utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise ValueError("it is damaged (one of its texts is not one)") from error
 
     def result(self) -> Any:
         value = self.pop()
@@ -126,9 +134,6 @@ class _Machine:
         self.top()
         return self.stack.pop()
 
-    def drop(self, value: Any) -> None:
-        """Forgets it."""
-
     def top(self) -> Any:
         """The last value after the last mark."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
@@ -137,7 +142,7 @@ class _Machine:
 
     def protocol(self, version: int) -> None:
         if version not in _PROTOCOLS:
-            raise ValueError(f"its pickle is of protocol {version}, and those of networks are of 2 to 5")
+            raise ValueError(f"its pickle is of protocol {version}, and only 2 to 5 are known here")
 
     def mark(self, _: Any) -> None:
         self.marks.append(len(self.stack))
@@ -181,11 +186,16 @@ class _Machine:
         self.set_items([name, value])
 
     def name(self, module: Any, name: Any) -> None:
-        if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in self.makers:
-            spelled = ".".join(part if isinstance(part, str) else shown(part) for part in (module, name))
-            spelled = "".join(c if c.isprintable() else "?" for c in spelled[:100])
-            raise ValueError(f"it asks for {spelled}, which is no part of a known network; nothing of it was run")
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ValueError(f"it is damaged (it asks for {shown(module)} of {shown(name)})")
+        if (module, name) not in self.makers:
+            spelled = printable(f"{module[:100]}.{name[:100]}", 100)
+            raise ValueError(f"it asks for {spelled}, which is not allowed here; nothing of it was run")
         self.stack.append(Name(module, name, self.makers[module, name]))
+
+    def global_name(self, lines: tuple[bytes, bytes]) -> None:
+        module, name = (line.decode("utf-8", "replace") for line in lines)
+        self.name(module, name)
 
     def stack_name(self, _: Any) -> None:
         name, module = self.pop(), self.pop()
@@ -200,11 +210,12 @@ class _Machine:
 
     def build(self, _: Any) -> None:
         state = self.pop()
-        _of(Built, self.top()).build(state)
+        if type(self.top()) is not dict:  # what a dict has besides its items is dropped
+            _of(Built, self.top()).build(state)
 
     def persist(self, _: Any) -> None:
         if self.persistent is None:
-            raise ValueError("its pickle has the instruction BINPERSID, which those of networks do not")
+            raise ValueError("its pickle has the instruction BINPERSID, which is not known here")
         self.stack.append(self.persistent(self.pop()))
 
 
@@ -215,10 +226,10 @@ def _of(kind: type, value: Any) -> Any:
 
 
 def key(value: Any) -> Any:
-    """What may be a key of a dict or a member of a set: texts and small numbers, of which no choice makes them slow."""
-    if value is None or isinstance(value, bool | str) or (isinstance(value, int) and abs(value) < _LARGEST_KEY):
+    """What may be a key of a dict or a member of a set: texts and small numbers, which are hashed at once."""
+    if value is None or isinstance(value, bool | str | bytes) or (isinstance(value, int) and abs(value) < _LARGEST_KEY):
         return value
-    raise ValueError(f"its pickle uses {shown(value)} as a key, which those of networks do not")
+    raise ValueError(f"its pickle uses {shown(value)} as a key, which is not known here")
 
 
 _KINDS: dict[type, str] = {
@@ -229,10 +240,6 @@ _KINDS: dict[type, str] = {
     Name: "a class or a function",
     Built: "something that can be given a state",
 }
-_CONSTANTS = {
-    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
-    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
-}
 _FRESH: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
@@ -242,12 +249,12 @@ _FRESH: dict[str, Callable[[], Any]] = {
     "EMPTY_DICT": dict,
     "EMPTY_SET": set,
 }
-_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
+_STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
     "PROTO": _Machine.protocol,
     "FRAME": lambda machine, _: None,
     "MARK": _Machine.mark,
-    "POP": lambda machine, _: machine.drop(machine.pop()),
-    "POP_MARK": lambda machine, _: machine.drop(machine.marked()),
+    "POP": lambda machine, _: machine.pop(),
+    "POP_MARK": lambda machine, _: machine.marked(),
     "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.marked())),
     "TUPLE1": lambda machine, _: machine.tuple_of(1),
     "TUPLE2": lambda machine, _: machine.tuple_of(2),
@@ -262,7 +269,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "MEMOIZE": lambda machine, _: machine.put(len(machine.memo)),
     "BINGET": _Machine.get,
     "LONG_BINGET": _Machine.get,
-    "GLOBAL": lambda machine, argument: machine.name(*argument.split(" ", 1)),
+    "GLOBAL": _Machine.global_name,
     "STACK_GLOBAL": _Machine.stack_name,
     "REDUCE": _Machine.make,
     "NEWOBJ": _Machine.make,

@@ -1,0 +1,67 @@
+"""What the index of a set of shards says of each, as JSON."""
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from imaging.labels import MOST_CLASSES
+from imaging.shards.pattern import listed
+from imaging.shards.remote import LARGEST
+from imaging.shards.table import BLOCK
+from imaging.sizes import parse_size
+
+SMALLEST_SAMPLE = 2 * BLOCK  # bytes: a header and a picture
+
+Count = Annotated[int, Field(ge=1)]
+ClassNumber = Annotated[int, Field(ge=0, lt=MOST_CLASSES)]
+
+
+class Row(BaseModel):
+    """A shard. `labels`: class -> samples, None when unlabelled or not asked; `sizes`: "96x64" -> samples; `modes`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    bytes: int = Field(ge=0, le=LARGEST)
+    samples: Count
+    digest: str
+    labels: dict[ClassNumber, Count] | None = None
+    sizes: dict[str, Count] = Field(min_length=1)
+    modes: dict[Literal["L", "RGB", "RGBA"], Count] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.samples > self.bytes // SMALLEST_SAMPLE:
+            raise ValueError("its bytes cannot hold so many samples")
+        for name, counts in (("labels", self.labels), ("sizes", self.sizes), ("modes", self.modes)):
+            if counts is not None and sum(counts.values()) != self.samples:
+                raise ValueError(f"its {name} are not those of all its samples")
+        for size in self.sizes:
+            parse_size(size)
+        return self
+
+
+class Index(BaseModel):
+    """The shards of a set, in its order. Keys that are not known here are kept for whoever knows them."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    format: Literal["shards 1"] = "shards 1"
+    class_names: Annotated[tuple[str, ...], Field(max_length=MOST_CLASSES)] | None = None
+    shards: tuple[Row, ...]
+
+    @field_validator("class_names", mode="before")
+    @classmethod
+    def _as_text(cls, names: Any) -> Any:
+        plain = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+        return tuple(map(listed, names)) if plain else names
+
+    def to_json(self) -> bytes:
+        """What the file of an index holds: plain ASCII, whatever letters the names have."""
+        return json.dumps(self.model_dump(exclude_none=True), separators=(",", ":")).encode()
+
+    @classmethod
+    def read(cls, data: bytes) -> Self:
+        """The index that a file holds. ValidationError, which is a ValueError, says what is wrong with it."""
+        return cls.model_validate_json(data)

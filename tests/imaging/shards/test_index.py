@@ -1,0 +1,184 @@
+"""The index beside shards: its reader wants nothing that its writer leaves out, and believes no stranger."""
+
+import itertools
+import json
+import os
+
+import numpy as np
+import pytest
+
+from imaging.conversion import Options, convert
+from imaging.dataset import DataConfig, open_dataset
+from imaging.shards.index import read_beside
+from imaging.shards.pattern import find_shards
+from imaging.shards.row import Index, Row
+from tests.imaging.pictures import picture, write_folder
+from tests.imaging.shards.tars import write_shards
+from tests.imaging.shards.test_writer import write
+
+
+def opened(path, **options):
+    return open_dataset(DataConfig(path=str(path), **options))
+
+
+@pytest.mark.parametrize("labels", [None, {0: 1, 7: 2}])
+@pytest.mark.parametrize("class_names", [None, ("cat", "é \x1b[2J", "")])
+@pytest.mark.parametrize("more", [{}, {"sources": ["a"], "nothing": None}])
+def test_an_index_is_read_as_it_was_written(labels, class_names, more):
+    values = {"bytes": 10240, "samples": 3, "digest": "d", "labels": labels, "sizes": {"96x64": 3}, "modes": {"RGB": 3}}
+    rows = tuple(Row(name=name, **values) for name in ("x-0.tar", "é\\udce9.tar"))
+    index = Index(class_names=class_names, shards=rows, **more)
+    again = Index.read(index.to_json())
+    assert again.shards == rows and again.class_names == class_names
+    assert {name: value for name, value in more.items() if value is not None}.items() <= again.model_extra.items()
+
+
+@pytest.mark.parametrize("labels", ["none", "folders"])
+@pytest.mark.parametrize("dest", ["x-%d.tar", "x-{0..3}.tar", "x.tar"])
+def test_the_index_of_every_writer_is_read(tmp_path, monkeypatch, labels, dest):
+    folder = write_folder(tmp_path / "in", {f"{'ab'[i % 2]}/{i}.png": picture(seed=i) for i in range(9)})
+    convert(folder, tmp_path / "tool" / dest, Options((16, 16), labels=labels), workers=1)
+    write(tmp_path / "writer" / dest, 9, label=lambda i: None if labels == "none" else i % 2)
+    monkeypatch.setattr("imaging.shards.index.scan_shard", None)  # not needed
+    for made in ("tool", "writer"):
+        dataset = opened(tmp_path / made / "x*.tar")
+        assert len(dataset) == 9 and dataset.notes == () and dataset.classes == (0 if labels == "none" else 2)
+
+
+def test_a_set_whose_name_is_not_utf_8(tmp_path, monkeypatch):
+    name = os.fsdecode(b"r\xe9sum\xe9")
+    write(tmp_path / f"{name}-%d.tar", shard_size=8)
+    with monkeypatch.context() as patched:
+        patched.setattr("imaging.shards.index.scan_shard", None)
+        known = opened(tmp_path / f"{name}-*.tar")
+    assert known.notes == () and known[19][1] == 1
+    (tmp_path / f"{name}-index.json").unlink()
+    found = opened(tmp_path / f"{name}-*.tar")
+    assert found.fingerprint == known.fingerprint and found[19][1] == 1
+
+
+DEEP = "[" * 10**5 + "]" * 10**5
+HOSTILE = {
+    "samples": ({"samples": 2**70}, "shards.0: Value error, its bytes cannot hold so many samples"),
+    "negative": ({"samples": -1}, "shards.0.samples: "),
+    "bytes": ({"bytes": 2**70}, "shards.0.bytes: "),
+    "sum": ({"samples": 6}, "shards.0: Value error, its labels are not those of all its samples"),
+    "sizes": ({"sizes": {"16x16": 2}}, "shards.0: Value error, its sizes are not those of all its samples"),
+    "size": ({"sizes": {"\x1b[2J": 7}}, "shards.0: Value error, '?[2J' is not a size"),
+    "class": ({"labels": {str(2**70): 7}}, "shards.0.labels."),
+    "mode": ({"modes": {"CMYK": 7}}, "shards.0.modes.CMYK."),
+    "number": ({"samples": 10**4000}, "shards.0"),
+    "infinity": ({"samples": float("inf")}, "shards.0.samples: "),
+    "text": ({"samples": "\x1b[2J"}, "shards.0.samples: "),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_index_is_passed_over_in_a_sentence(tmp_path, case):
+    write(tmp_path / "x-%d.tar", shard_size=7)
+    path = tmp_path / "x-index.json"
+    honest = opened(tmp_path / "x-*.tar").fingerprint
+    index = json.loads(path.read_bytes())
+    index["shards"][0] |= HOSTILE[case][0]
+    path.write_text(json.dumps(index))
+    dataset = opened(tmp_path / "x-*.tar")
+    (note,) = dataset.notes
+    assert note.startswith(f"x-index.json was passed over, as it is no index of shards ({HOSTILE[case][1]}")
+    assert note.isprintable() and len(note) < 300 and dataset.fingerprint == honest
+
+
+@pytest.mark.parametrize(
+    "content",
+    [DEEP, f'{{"shards": {DEEP}}}', f'{{"shards": [], "x": {DEEP}}}', "[" * 10**6, "9" * 5000, "\ufeff{}", '"'],
+)
+def test_any_json_is_passed_over_in_a_sentence(tmp_path, content):
+    write(tmp_path / "x-%d.tar", shard_size=7)
+    (tmp_path / "x-index.json").write_text(content)
+    (note,) = opened(tmp_path / "x-{0..2}.tar").notes
+    assert note.startswith("x-index.json was passed over, as ") and note.isprintable() and len(note) < 300
+
+
+def test_an_index_too_large_and_one_that_is_a_pipe(tmp_path, monkeypatch):
+    write(tmp_path / "x-%d.tar", shard_size=7)
+    with monkeypatch.context() as patched:
+        patched.setattr("imaging.shards.index.LARGEST_INDEX", 100)
+        assert opened(tmp_path / "x-*.tar").notes == ("x-index.json was passed over (it has more than 100 bytes)",)
+    (tmp_path / "x-index.json").unlink()
+    os.mkfifo(tmp_path / "x-index.json")
+    assert opened(tmp_path / "x-*.tar").notes == ("x-index.json was passed over (it is not a file)",)
+
+
+@pytest.mark.parametrize(
+    "lie", [{"samples": 8, "sizes": {"16x16": 8}, "modes": {"RGB": 8}, "labels": {"0": 8}}, {"labels": {"0": 7}}]
+)
+def test_an_index_that_lies_about_a_shard_is_noticed_when_it_is_opened(tmp_path, lie):
+    write(tmp_path / "x-%d.tar", shard_size=7)
+    opened(tmp_path / "x-*.tar")[0]  # its table is kept
+    index = json.loads((tmp_path / "x-index.json").read_bytes())
+    index["shards"][0] |= lie
+    (tmp_path / "x-index.json").write_text(json.dumps(index))
+    dataset = opened(tmp_path / "x-*.tar")
+    with pytest.raises(ValueError, match=r"x-0\.tar has changed since its contents were listed"):
+        dataset[0]
+
+
+def test_names_of_classes_that_are_no_text(tmp_path):
+    write(tmp_path / "x-%d.tar", names=("\ud800", "b", "c"))
+    dataset = opened(tmp_path / "x-*.tar")
+    assert dataset.class_names == ("\\ud800", "b", "c") and dataset.notes == ()
+
+
+def test_shards_that_the_index_lists_and_that_are_not_there(tmp_path):
+    write(tmp_path / "x-%d.tar", shard_size=4)
+    for number in (1, 3):
+        (tmp_path / f"x-{number}.tar").rename(tmp_path / f"away-{number}")
+    for pattern in ("x-*.tar", "x-?.tar"):
+        with pytest.raises(ValueError) as error:
+            opened(tmp_path / pattern)
+        assert str(error.value) == (
+            "x-1.tar is missing (2 of the 5 shards that x-index.json lists are): bring it back, or give the command "
+            "that was writing them once more; for a part of the set name its shards, as in x-{0000..0007}.tar"
+        )
+    assert len(opened(tmp_path / "x-{0,2}.tar")) == 8, "a part that was named is a part that was meant"
+    assert len(opened(tmp_path / "x-[24].tar")) == 8
+
+
+def test_damage_of_any_kind(tmp_path):
+    """An index with wrong bytes is passed over, or says the same; it never leads to anything else than a sentence."""
+    write(tmp_path / "x-%d.tar", shard_size=7, names=("a", "b", "c"))
+    path, random = tmp_path / "x-index.json", np.random.RandomState(0)
+    shards, whole = find_shards(f"{tmp_path}/x-*.tar"), path.read_bytes()
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(random.randint(1, 4)):
+            data[random.randint(len(data))] = random.choice(list(b'09{}[]",:-.eE \x00\xff'))
+        path.write_bytes(data)
+        try:
+            index, note = read_beside(f"{tmp_path}/x-*.tar", shards)
+        except ValueError as error:
+            assert "that x-index.json lists are" in str(error)
+            continue
+        assert (index is None) == bool(note) and note.isprintable()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "zip", "claims"])
+def test_kept_tables_that_a_disk_has_damaged_are_made_anew(tmp_path, damage):
+    pattern = write_shards(tmp_path / "set", [5])
+    labels = [opened(pattern)[i][1] for i in range(5)]
+    (kept,) = (tmp_path / "cache").glob("table-*.npy")
+    whole = kept.read_bytes()
+    if damage == "zip":
+        with kept.open("wb") as file:
+            np.savez(file, np.zeros([3, 6], np.int64))
+    elif damage == "claims":
+        kept.write_bytes(whole.replace(b"(3, 6)", b"(3, 9)"))
+    places = range(128, len(whole), 8) if damage == "flip" else [len(whole) - 5]
+    for place in itertools.islice(places, 20):
+        if damage == "flip":
+            kept.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        elif damage == "cut":
+            kept.write_bytes(whole[:place])
+        again = opened(pattern)
+        assert [again[i][1] for i in range(5)] == labels
+        assert all(np.array_equal(again[i][0], np.asarray(picture(seed=i)).transpose(2, 0, 1)) for i in range(5))
+        assert kept.read_bytes() == whole

@@ -1,0 +1,75 @@
+"""Commands in messages: run as they are printed, in the working folder, by a shell."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imaging.dataset import DataConfig, open_dataset
+from imaging.mending import conversion, quoted
+from tests.imaging.pictures import picture, write_folder, write_zip
+from tests.imaging.shards.tars import write_tar
+
+FILES = {"0.png": picture(32, 16), "1.png": picture(100, 90)}
+NAMES = [
+    *("photos", "my pets; 2", 'it\'s $HOME `x` "y"', "-n", "~", "a\\b", "a\nb\x1b[2J", "猫 100%"),
+    os.fsdecode(b"r\xe9sum\xe9"),
+]
+PRINT = "import os, sys; sys.stdout.buffer.write(os.fsencode(sys.argv[1]))"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shell_reads_what_was_meant(name):
+    script = f"{quoted(sys.executable)} -c {quoted(PRINT)} {quoted(name)}"
+    read = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout
+    assert os.fsdecode(read) == name and quoted(name).isprintable()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_command_makes_a_set_that_can_be_trained_on(tmp_path, monkeypatch, name, inside):
+    folder = write_folder(tmp_path / "there" / name, FILES)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(folder if inside else tmp_path / "here")
+    source = "." if inside else os.path.relpath(folder)
+    before = sorted(folder.iterdir())
+    with pytest.raises(ValueError) as error:
+        open_dataset(DataConfig(path=source))
+    command = str(error.value).partition("make them one size with `")[2].rpartition("`")[0]
+    words = command.replace("python ", f"{quoted(sys.executable)} ", 1)
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    made = list((tmp_path / "there" if inside else tmp_path / "here").glob("*.zip"))
+    assert len(made) == 1 and len(open_dataset(DataConfig(path=str(made[0])))) == 2
+    assert sorted(folder.iterdir()) == before, "nothing is written into the source"
+
+
+def test_places_that_are_taken_are_not_offered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write_zip(tmp_path / "sub.zip", FILES)
+    assert conversion(str(path), "8x8").endswith(" --dest sub-8x8.zip")
+    (tmp_path / "sub-8x8.zip").touch()
+    assert conversion(str(path), "8x8").endswith(" --dest sub-8x8-2.zip")
+    (tmp_path / "sub-8x8-000004.tar").touch()
+    assert conversion(str(path), "8x8", "-%06d.tar").endswith(" --dest sub-8x8-2-%06d.tar")
+
+
+def test_the_tool_is_found_from_anywhere(tmp_path, monkeypatch):
+    root = Path(conversion.__code__.co_filename).parents[1]
+    monkeypatch.chdir(root)
+    assert conversion("x.zip", "8x8").startswith("python dataset_tool.py --source x.zip ")
+    monkeypatch.chdir(root / "docs")
+    assert conversion("x.zip", "8x8").startswith("python ../dataset_tool.py --source x.zip ")
+
+
+def test_passwords_are_not_printed():
+    told = conversion("https://me:secret@host/faces-{00..99}.tar", "8x8", "-%06d.tar")
+    assert "secret" not in told and " --dest faces-8x8-%06d.tar" in told
+
+
+def test_shards_of_odd_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tar(tmp_path / "100% [x]-0.tar", {"0.png": picture(32, 16), "1.png": picture(100, 90)})
+    assert "--dest '100- -x--0-8x8-%06d.tar'" in conversion("100% [x]-0.tar", "8x8", "-%06d.tar")
