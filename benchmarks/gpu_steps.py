@@ -131,8 +131,8 @@ def _operators(device: str, small: bool) -> list[Step]:
 
 def _speed(device: str, small: bool, official: str | None) -> list[Step]:
     size = ("--resolution", "16", "--channel-base", "64", "--mapping-layers", "2") if small else ("--resolution", "256")
-    how = ("--device", device, "--precision", "fp32" if small else "bf16", "--iterations", "2" if small else "10")
-    how = (*how, "--threads", "1" if small else "8")
+    precision, iterations, threads = ("fp32", "2", "1") if small else ("bf16", "10", "8")
+    how = ("--device", device, "--precision", precision, "--iterations", iterations, "--threads", threads)
     kernels = (
         *("--shape", "8x16x16", "--batch", "2", "--operator", "bias_act", "--operator", "upsample2d wavelet"),
         *("--threads", "1", "--dtype", "float32", "--layout", "NCHW"),
