@@ -10,8 +10,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import __version__ as pillow_version
 
-from imaging import deep, png
+from imaging import png
 from imaging.dataset import choose
+from imaging.deep import Span
+from imaging.deep import note as note_on_span
 from imaging.duplicates import Seen, digest
 from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import read_label_file
@@ -155,7 +157,7 @@ class _Made(NamedTuple):
 
 
 class _Making(Work):
-    def __init__(self, source: Source, fitting: Fitting, mode: str, span: deep.Span | None) -> None:
+    def __init__(self, source: Source, fitting: Fitting, mode: str, span: Span | None) -> None:
         super().__init__(source)
         self.fitting, self.mode, self.span = fitting, mode, span
 
@@ -228,12 +230,14 @@ def _plan(source: Source, taken: Labels, options: Options) -> dict[str, Any]:
     }
 
 
-def _begun(source: Source, settled: dict[str, Any], note: str, options: Options) -> Report:
+def _begun(source: Source, settled: dict[str, Any], labels_note: str, options: Options) -> Report:
     height, width = settled["canvas"]
     dropped = options.duplicates == "drop"
     span = _span_in(settled)
-    notes = (*source.notes, *filter(None, [deep.note(span, many=True) if span else ""]))
-    return Report(height, width, settled["mode"], note, broken=dict(settled["broken"]), dropped=dropped, notes=notes)
+    notes = (*source.notes, *filter(None, [note_on_span(span, many=True) if span else ""]))
+    return Report(
+        height, width, settled["mode"], labels_note, broken=dict(settled["broken"]), dropped=dropped, notes=notes
+    )
 
 
 def _settle(source: Source, chosen: np.ndarray, options: Options, workers: int, track: Track) -> dict[str, Any]:
@@ -245,9 +249,9 @@ def _settle(source: Source, chosen: np.ndarray, options: Options, workers: int, 
     return {"fit": fitting.size, "canvas": fitting.canvas, "mode": mode, "broken": found.broken, "span": span}
 
 
-def _span_in(settled: dict[str, Any]) -> deep.Span | None:
+def _span_in(settled: dict[str, Any]) -> Span | None:
     """What is black and white in pictures of more than 8 bits; None when there are none."""
-    return deep.Span(*settled["span"]) if settled.get("span") else None
+    return Span(*settled["span"]) if settled.get("span") else None
 
 
 def _without_broken(chosen: np.ndarray, source: Source, broken: dict[str, str]) -> np.ndarray:

@@ -29,6 +29,7 @@ from imaging.shards.shardset import ShardSet
 from imaging.sizes import base_size, parse_size, spell
 from imaging.sources.recognition import unfit_for_training
 from imaging.transforms import NAMES, richest
+from system.urls import is_cut
 
 MOST_LOOKED_AT = 200  # pictures of more than 8 bits, to find out which values they use
 
@@ -71,6 +72,8 @@ def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
     """
     if re.fullmatch("demo(:.*)?", config.path):
         return _open_demo(config)
+    if is_cut(config.path):
+        raise ValueError(f"{config.path} was recorded without its user name and password: give --data with them")
     if is_shards(config.path):
         return _open_shards(config)
     archive = _open_archive(Path(config.path))
