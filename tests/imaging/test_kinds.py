@@ -6,6 +6,7 @@ from PIL import features
 from imaging.archive import open_archive
 from imaging.conversion import convert
 from imaging.dataset import DataConfig, open_dataset
+from imaging.inspection import inspect
 from imaging.kinds import TRAINING_SUFFIXES, by_content, passed_over
 from imaging.sources.recognition import open_source
 from tests.imaging.pictures import encoded, picture, write_folder, write_zip
@@ -90,3 +91,10 @@ def test_files_that_are_called_pictures_are_called_what_they_are(tmp_path, start
         source = open_source(write_folder(tmp_path / "in", {"a.png": picture(), "b.png": start}))
         with pytest.raises(ValueError, match=f"^b.png cannot be decoded: {kind}"):
             source.header_of(1)
+
+
+def test_inspect_does_not_call_a_part_of_the_images_the_set(tmp_path):
+    found = inspect(write_folder(tmp_path / "in", {"a.png": picture(), "b.bmp": encoded(picture(), "BMP")}), workers=1)
+    assert found.fingerprint is None and found.unfit == (
+        "train.py reads 1 of its 2 images, and passes over the other formats: convert it"
+    )
