@@ -35,7 +35,7 @@ def conversion(source: str, mark: str, ending: str = ".zip", labels: str = "auto
     `sized` makes the images of the size that `mark` is.
     """
     words = ["python", _tool(), "--source", public(source), "--dest", _dest(source, mark, ending)]
-    words += ["--labels", labels] if labels == "folders" else []
+    words += ["--labels", labels] if labels not in ("auto", "none") else []
     words += ["--resolution", mark] if sized else []
     return " ".join(map(quoted, words))
 
