@@ -152,6 +152,8 @@ def classes_of(labels: Sequence[Any], what: Callable[[int], str]) -> tuple[np.nd
         values = np.array([check(label, what(i)) for i, label in enumerate(labels)], dtype=np.int64)
         return values, tuple(map(str, range(int(values.max()) + 1)))
     classes = in_order(set(names))
+    if len(classes) > MOST_CLASSES:
+        raise ValueError(f"{what(0)} and the others name {len(classes)} classes, at most {MOST_CLASSES} are possible")
     position = {name: i for i, name in enumerate(classes)}
     return np.array([position[name] for name in names], dtype=np.int64), classes
 
@@ -181,6 +183,11 @@ def from_folders(path: Path, names: Sequence[str]) -> Labels:
             f"sub-folder named after its class, or use --labels auto"
         )
     class_names = in_order(set(found))
+    if len(class_names) > MOST_CLASSES:
+        raise ValueError(
+            f"{path} has {len(class_names)} sub-folders, and at most {MOST_CLASSES} classes are possible: use --labels "
+            f"none, or a file of labels"
+        )
     if _only_number(names, found):
         raise ValueError(
             f"the sub-folders of {path} ({class_names[0]}, {class_names[1]}, ...) are no classes, they only hold "
