@@ -176,6 +176,14 @@ def _natural(name: str) -> tuple[Any, ...]:
 def from_folders(path: Path, names: Sequence[str]) -> Labels:
     """Each sub-folder a class. `names` are those of the pictures at `path`; ValueError when some lie in none."""
     found = _folders(names)
+    lowest = found or [name.rpartition("/")[0].rpartition("/")[2] for name in names]
+    if _only_number(names, lowest):
+        folders = sorted(set(lowest))
+        more = ", ..." if len(folders) > 1 else ""
+        raise ValueError(
+            f"the sub-folders of {path} ({folders[0]}{more}) are no classes, they only hold {THOUSAND} images each: use "
+            f"--labels auto, which takes the classes of dataset.json if it has some, or --labels none"
+        )
     if not found:
         loose = next((name for name in names if "/" not in name), names[0])
         raise ValueError(
@@ -187,12 +195,6 @@ def from_folders(path: Path, names: Sequence[str]) -> Labels:
         raise ValueError(
             f"{path} has {len(class_names)} sub-folders, and at most {MOST_CLASSES} classes are possible: use --labels "
             f"none, or a file of labels"
-        )
-    if _only_number(names, found):
-        raise ValueError(
-            f"the sub-folders of {path} ({class_names[0]}, {class_names[1]}, ...) are no classes, they only hold "
-            f"{THOUSAND} images each: use --labels auto, which takes the classes of dataset.json if it has some, or "
-            f"--labels none"
         )
     number = {name: i for i, name in enumerate(class_names)}
     values = np.array([number[name] for name in found], dtype=np.int64)
