@@ -181,8 +181,8 @@ def from_folders(path: Path, names: Sequence[str]) -> Labels:
         folders = sorted(set(lowest))
         more = ", ..." if len(folders) > 1 else ""
         raise ValueError(
-            f"the sub-folders of {path} ({folders[0]}{more}) are no classes, they only hold {THOUSAND} images each: use "
-            f"--labels auto, which takes the classes of dataset.json if it has some, or --labels none"
+            f"the sub-folders of {path} ({folders[0]}{more}) are no classes, they only hold {THOUSAND} images each: "
+            f"use --labels auto, which takes the classes of dataset.json if it has some, or --labels none"
         )
     if not found:
         loose = next((name for name in names if "/" not in name), names[0])
