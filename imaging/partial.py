@@ -213,7 +213,7 @@ class PartialArchive(Writer):
         self._pictures.replace(self.dest)
 
     def _finish_zip(self, file: BinaryIO) -> None:
-        tables = []
+        tables: list[Entry] = []
         for name, pieces in self._tables():
             crc = size = 0
             for piece in pieces():
