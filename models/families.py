@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from models import hubfolder
+from models.metadata import checked
 from models.places import KINDS, locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
@@ -55,13 +56,13 @@ class NetworkFile:
     """What a network file holds, as checked tensors and metadata."""
 
     path: Path
-    metadata: dict[str, Any]
+    metadata: dict[str, Any]  # as `models.metadata.checked` leaves it
     tensors: dict[str, Tensor]
     place: str = ""  # where it comes from, when that is no path here: a URL without its secrets, or a name
 
     def __str__(self) -> str:
         """What it is called in sentences and records."""
-        return self.place or str(self.path)
+        return public(self.place) or str(self.path)
 
     def check_stylegan2(self, option: str) -> None:
         """Makes sure that the networks are StyleGAN2's, for an `option` of which that is wanted.
@@ -101,12 +102,10 @@ class NetworkFile:
         try:
             settings = config.from_dict(part.config, settings if isinstance(settings, dict) else {"": settings})
         except ValueError as error:
-            raise checkpoint.DamagedError(self.path, f"the configuration of {name} is not one: {error}") from error
-        try:
-            with torch.device("meta"):
-                network = part.build(settings)
-        except (RuntimeError, TypeError) as error:  # sizes beyond what PyTorch can count
-            raise checkpoint.DamagedError(self.path, f"no network has the sizes of its {name}") from error
+            reason = f"the configuration of {name} is not one: {printable(str(error))}"
+            raise checkpoint.DamagedError(self.path, reason) from error
+        with torch.device("meta"):
+            network = part.build(settings)
         prefix = name + "."
         own = {key.removeprefix(prefix): t.float() for key, t in self.tensors.items() if key.startswith(prefix)}
         for key, built in network.state_dict().items():
@@ -168,7 +167,7 @@ def read_network(place: Path | str) -> NetworkFile:
     elsewhere = "" if path == Path(place) else public(str(place))
     path = _newest_in(path) if path.is_dir() else path
     metadata, tensors = read[path] if path in read else _contents(path)
-    return NetworkFile(path, metadata, tensors, elsewhere)
+    return NetworkFile(path, checked(metadata), tensors, elsewhere)
 
 
 def _contents(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -184,12 +183,12 @@ def _contents(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} is no network of this project: {_WANTED}")
     version, family = metadata.get("version"), metadata.get("family")
-    if not isinstance(version, int) or not isinstance(family, str):
+    if type(version) is not int or not isinstance(family, str):
         raise checkpoint.DamagedError(path, "it does not say which version and family it is of")
     if version > VERSION or family not in FAMILIES:
         raise ValueError(
-            f"{path} holds networks of the family {family[:40]!r} in format {version}, for which this program is too "
-            f"old: update it"
+            f"{path} holds networks of the family {printable(family, 40)!r} in format {printable(str(version), 20)}, "
+            f"for which this program is too old: update it"
         )
     return metadata, tensors
 

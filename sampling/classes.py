@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from system.text import printable
+
 LISTED_AT_MOST = 20  # classes in a sentence
+LONGEST = 80  # letters of a name in it
 
 
 def class_names(metadata: Mapping[str, Any], classes: int) -> list[str]:
-    """The names that a network file's metadata gives its classes; their numbers where it has none that fit."""
-    names = (metadata.get("data") or {}).get("class_names") or []
-    return [str(name) for name in names] if len(names) == classes else [str(k) for k in range(classes)]
+    """The names that a network file's checked metadata give its classes; their numbers where there are none."""
+    names = metadata.get("data", {}).get("class_names", [])
+    return list(names) if len(names) == classes else [str(k) for k in range(classes)]
 
 
 def find_class(text: str, names: Sequence[str]) -> int:
@@ -28,7 +31,7 @@ def find_class(text: str, names: Sequence[str]) -> int:
         return alike[0]
     if text.isascii() and text.isdigit() and int(text) < len(names):
         return int(text)
-    raise ValueError(f"--class {text} is none of the network's {len(names)} classes: {listed(names)}")
+    raise ValueError(f"--class {printable(text)} is none of the network's {len(names)} classes: {listed(names)}")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -38,6 +41,6 @@ def listed(names: Sequence[str]) -> str:
 
 
 def titled(number: int, names: Sequence[str]) -> str:
-    """`1 sad`; the number alone where it is the name as well."""
-    name = names[number]
+    """`1 sad`, which any terminal can show; the number alone where it is the name as well."""
+    name = printable(names[number], LONGEST)
     return name if name == str(number) else f"{number} {name}"

@@ -192,8 +192,8 @@ def _check_centers(centers: int | None, psi: float) -> None:
 
 def _introduce(file: NetworkFile, G: Samplable, label: int | None, seeded: bool) -> None:
     """Says which network it is and which classes it is asked for."""
-    config, kimg = G.config, file.metadata.get("kimg")
-    age = "" if kimg is None else f", {kimg:g} kimg"
+    config = G.config
+    age = f", {file.metadata['kimg']:g} kimg" if "kimg" in file.metadata else ""
     say(f"network {file}: {spell(config.height, config.width)} {NAMES[MODES[config.channels]]}{age}")
     names = class_names(file.metadata, config.classes)
     if label is not None:

@@ -121,6 +121,23 @@ def test_transfer_says_which_option_is_to_blame(finished, tmp_path, change, blam
     assert not list(tmp_path.iterdir())
 
 
+def test_transfer_says_all_that_differs_as_one_line_to_paste(finished, tmp_path):
+    words = [
+        "--outdir",
+        str(tmp_path),
+        "--data",
+        "demo:16",
+        "--transfer",
+        str(finished),
+        "--kimg",
+        "0.004",
+        "--dry-run",
+    ]
+    said, flags = refused(run(*words)).split(": use ")
+    assert said.endswith(" more settings differ") and len(flags.split("--set ")) > 4
+    assert run(*words, *flags.split()).exit_code == 0
+
+
 def test_transfer_to_larger_images_without_classes(finished, tmp_path):
     """The blocks of both sizes are taken, and the log says what starts anew."""
     network = finished / "network-000000.1.safetensors"

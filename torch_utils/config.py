@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from system.text import printable
 from system.urls import public, public_values
 from torch_utils.wanted import said, wanted
 
@@ -89,10 +90,11 @@ def parse_set(model: type[BaseModel], texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, spelled = text.partition("=")
         name = name.strip()
+        if name not in known and (equals or not _alike(name, known)):
+            raise ValueError(f"--set {printable(name, 80)}: {_unknown(name, known)}")
         if not equals:
-            raise ValueError(f"--set got {text!r}, wanted NAME=VALUE, such as {next(iter(known))}=...")
-        if name not in known:
-            raise ValueError(f"--set {name}: {_unknown(name, known)}")
+            setting = known[name if name in known else _alike(name, known)[0]]
+            raise ValueError(f"--set got {printable(text, 80)!r}, wanted NAME=VALUE, such as {_example(setting)}")
         if name in values:
             raise ValueError(f"--set {name} was given twice: give it once")
         try:
@@ -236,11 +238,29 @@ def _unknown(name: str, known: Mapping[str, Setting]) -> str:
     below = [other for other in known if other.startswith(f"{name}.")]
     if below:
         return f"this is a group of settings: name one of {', '.join(below)}"
+    near = _alike(name, known) or difflib.get_close_matches(name, known, n=1)
+    guess = f": did you mean {' or '.join(near)}?" if near else ""
+    return f"there is no such setting{guess} (--dry-run lists all)"
+
+
+def _alike(name: str, known: Mapping[str, Setting]) -> list[str]:
+    """Settings that may be meant: spelled nearly so, of that last name, or with that word in it, as lr in g_lr."""
     leaf = name.rpartition(".")[2]
     alike = difflib.get_close_matches(name, known, n=3, cutoff=0.85)
-    alike += [other for other in known if other.rpartition(".")[2] == leaf and other not in alike]
-    near = alike or difflib.get_close_matches(name, known, n=1)
-    return "there is no such setting" + (f": did you mean {' or '.join(near)}?" if near else "")
+    alike += [other for other in known if other.rpartition(".")[2] == leaf]
+    if not alike:
+        alike = [other for other in known if leaf in other.rpartition(".")[2].split("_")]
+    return list(dict.fromkeys(alike))
+
+
+def _example(setting: Setting) -> str:
+    """`loss.gamma=10 (or --gamma 10)`: how a setting is given, by its default."""
+    value = "..." if setting.default is UNSET or setting.default == "" else spell(setting.default)
+    if "flag" not in setting.mark:
+        return f"{setting.name}={value}"
+    if isinstance(setting.default, bool):
+        return f"{setting.name}=true (or {setting.spelling})"
+    return f"{setting.name}={value} (or {setting.spelling} {value})"
 
 
 def _sentence(error: ValidationError, known: Mapping[str, Setting]) -> str:

@@ -51,6 +51,7 @@ def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, ev
             run.save_state(recipe)
     if clock.seen < end:
         run.save_state(recipe)
+    run.wait_for_state()
 
 
 def step(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig) -> None:
@@ -71,6 +72,7 @@ def _read(batches: Iterator[Batch], recipe: Recipe, run: Run) -> Batch:
     except (ValueError, RuntimeError):
         if run.clock.seen and distributed.world() == 1:
             run.save_state(recipe)
+            run.wait_for_state()
         raise
 
 

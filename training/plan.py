@@ -24,6 +24,7 @@ from torch_utils.distributed import PATIENCE
 from training import batch_gpu, presets
 from training.agreement import agree_on, see_the_same
 from training.config import TrainConfig
+from training.machine import INEXACT, keep_threads, rounds_otherwise
 from training.state import Data, State, read_state
 from training.transfer import open_transfer
 
@@ -35,7 +36,9 @@ CHANGEABLE = {
 # These decide how numbers are rounded, at most.
 ROUNDING = {"compile", "cuda_graphs", "deterministic"}
 
-INEXACT = "it will not be the same to the last bit"
+# Below so many images a run teaches nothing but these. StyleGAN2-ADA still worked with some thousand, and from trained
+# networks with some hundred.
+TOO_FEW, TOO_FEW_AFTER_TRANSFER = 500, 100
 FOLDER_NOTICE = "run folder"  # by which the processes that torchrun starts again know what they were at
 
 
@@ -125,14 +128,32 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
         notes.append(f"--batch-gpu auto: {config.pace.batch_gpu} of {counted(share, 'image')} at once")
     else:
         config = presets.resolve(preset, image, values, distributed.world(), len(dataset))
-    if config.augment.mode != "none" and "augment.mode" not in given:
-        notes.append(f"--aug {config.augment.mode}: D sees all images augmented, for {len(dataset)} may not be enough")
+    notes += _on_few_images(config, dataset.count, "augment.mode" in given, network is not None)
     if slow := slow_precision(config.arithmetic, device):
         notes.append(slow)
     _refuse_idle(given, config)
     agree_on(configs.flatten(config))
     file = None if network is None else open_transfer(network, config)
     return Plan(config, dataset, device, outdir, network=file, notes=tuple(notes))
+
+
+def _on_few_images(config: TrainConfig, count: int, given: bool, transferred: bool) -> list[str]:
+    """What to say of a set of few images. `given`: the user chose --aug; `transferred`: G and D begin trained."""
+    notes, mode = [], config.augment.mode
+    if mode != "none" and not given:
+        notes.append(
+            f"--aug {mode} is on: with only {counted(count, 'image')} D would soon learn them by heart, so it sees "
+            f"augmented ones (--aug none turns this off)"
+        )
+    if count < (TOO_FEW_AFTER_TRANSFER if transferred else TOO_FEW):
+        ways = ["more images, some hundred at least"]
+        ways += [] if transferred else ["--transfer from a network trained on similar images"]
+        ways += [] if config.data.mirror else ["--mirror"]
+        notes.append(
+            f"{counted(count, 'image')} will hardly do: D learns so few by heart, also when they are augmented, and G "
+            f"can only repeat them; what helps: {', '.join(ways)}"
+        )
+    return notes
 
 
 def _refuse_idle(given: Mapping[str, Any], config: TrainConfig) -> None:
@@ -195,9 +216,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
     notes += _rounded_otherwise(configs.flatten(config), values, device)
     if state.facts.world != distributed.world():
         notes.append(_deal_anew(values, state.facts.world))
-    before, now = state.facts.operators, build.implementation(device)
-    if before != now:
-        notes.append(f"this run had {before} operators and goes on with {now}: {INEXACT}")
+    notes += keep_threads(state.facts.threads, device) + rounds_otherwise(state.facts, device)
     config = configs.build(TrainConfig, values)
     agree_on(configs.flatten(config))
     dataset, changes = _same_dataset(config, state.facts.data, changed_data)

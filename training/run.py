@@ -18,11 +18,14 @@ from torch_utils import checkpoint, distributed, runs
 from torch_utils.device import peak_memory
 from torch_utils.stats import Collector
 from torch_utils.stopwatch import Stopwatch
+from training.forecast import Forecast
+from training.machine import machine
 from training.phase import Phase
 from training.recipe import Recipe
 from training.report.boards import Board
 from training.report.writer import Report
 from training.samples import Samples
+from training.saving import Saver
 
 VERSION = 1  # of states
 STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
@@ -69,6 +72,8 @@ class Run:
         self.report = Report(folder, self.clock.seen, facts.get("training"), boards)
         self.collector = Collector(device)
         self.watch = Stopwatch(device)
+        self.saver = Saver(device)
+        self.forecast = Forecast(device, facts.get("training") or {}, self.report.say)
         self._stop = False
         self._handlers: dict[signal.Signals, Any] = {}  # what signals did before this run
         self._resumed_at = time.monotonic()
@@ -112,7 +117,10 @@ class Run:
         return bool(distributed.sum_(torch.tensor(float(wish), device=self.device)).item())
 
     def show_progress(self, seen: int, end: int) -> None:
+        """Moves the progress bar, foretells the end once, and raises the error of a save that has failed meanwhile."""
         self.report.show_progress(seen, end)
+        self.forecast.step(seen, end)
+        self.saver.look()
 
     def tick(self, phases: Sequence[Phase], end: int) -> None:
         """Reads what the device has collected, and reports it. The only place where training waits for the device."""
@@ -149,7 +157,10 @@ class Run:
         save_network(path, self.family, recipe.networks, {**self.facts, "kimg": self.clock.seen / 1000})
 
     def save_state(self, recipe: Recipe) -> None:
-        """Writes all that the run needs to go on exactly. The state before is kept beside it."""
+        """Saves all that the run needs to go on exactly. The state before is kept beside it.
+
+        On CUDA the file is written while training goes on: `wait_for_state` returns when it is on the disk.
+        """
         stats = self._statistics()
         self._saved_at = time.monotonic()
         self.clock.seconds = self._seconds()
@@ -162,10 +173,15 @@ class Run:
             "version": VERSION,
             "tree": skeleton,
             "world": distributed.world(),
+            **machine(self.device),
             **self.facts,
         }
         path = runs.state_path(self.folder)
-        checkpoint.save(path, tensors, metadata, previous=runs.previous_state_path(self.folder))
+        self.saver.save(path, tensors, metadata, previous=runs.previous_state_path(self.folder))
+
+    def wait_for_state(self) -> None:
+        """Returns when the last state is on the disk. Raises OSError when it could not be written."""
+        self.saver.wait()
 
     def _statistics(self) -> dict[str, Any]:
         """The open statistics, with the sums of every process: [processes, names, 4]."""
@@ -186,10 +202,11 @@ class Run:
         return self._seconds_before + time.monotonic() - self._resumed_at
 
     def close(self) -> None:
-        """Gives signals their former meaning, and ends the report, which a full disk may forbid."""
+        """Gives signals their former meaning, and ends the last save and the report, which a full disk may forbid."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
+        self.saver.close()
         self.report.close()
 
 

@@ -39,7 +39,9 @@ class Facts(BaseModel):
     version: Annotated[StrictInt, Field(ge=1)]
     world: Annotated[StrictInt, Field(ge=1, le=2**20)]
     operators: StrictStr
-    threads: Annotated[StrictInt, Field(ge=1, le=2**16)] | None = None  # of PyTorch, where a CPU trained
+    torch: Annotated[StrictStr, Field(max_length=200)]
+    processor: Annotated[StrictStr, Field(max_length=200)] | None = None  # older states do not say, nor the next
+    threads: Annotated[StrictInt, Field(ge=1, le=4096)] | None = None  # where a CPU trained
     training: dict[str, Any]
     data: Data
 

@@ -20,13 +20,16 @@ def open_transfer(place: Path | str, config: TrainConfig) -> NetworkFile:
     """
     file = read_network(place)
     file.check_stylegan2("--transfer")
-    for name in file.parts:
-        kind = "discriminator" if name == "D" else "generator"
-        theirs: ImageConfig = file.part(name).config  # type: ignore[assignment]
-        try:
-            adaptation.check(kind, theirs, getattr(config, kind))
-        except ValueError as error:
-            raise ValueError(f"{file} cannot be taken: {error}") from error
+    found: adaptation.Misfits = {}
+    try:
+        for name in file.parts:
+            kind = "discriminator" if name == "D" else "generator"
+            theirs: ImageConfig = file.part(name).config  # type: ignore[assignment]
+            found |= adaptation.misfits(kind, theirs, getattr(config, kind))
+        if found:
+            raise ValueError(adaptation.differing(found))
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be taken: {error}") from error
     if config.optimizer.freeze_d:
         _check_freezing(file, config)
     return file

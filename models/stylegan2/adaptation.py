@@ -122,11 +122,24 @@ def _adapt_classes(theirs: Discriminator, ours: Discriminator, state: dict[str, 
         state["tail.out.bias"] = (mean @ old["tail.out.bias"])[None]
 
 
+Misfits = dict[str, tuple[object, object]]  # settings by dotted name: their value, and ours
+
+
 def check(kind: str, theirs: ImageConfig, ours: ImageConfig) -> None:
     """Makes sure that what both networks have is of the same shape. `kind` is generator or discriminator.
 
     Raises:
-        ValueError: naming the first setting that is in the way, its values, and the setting that would do.
+        ValueError: naming all settings that are in the way, and those that would do as flags in one line.
+    """
+    if found := misfits(kind, theirs, ours):
+        raise ValueError(differing(found))
+
+
+def misfits(kind: str, theirs: ImageConfig, ours: ImageConfig) -> Misfits:
+    """All settings in which `ours` has to follow `theirs` for what both networks have to be of the same shape.
+
+    Raises:
+        ValueError: when no setting helps, for the images are of another shape or size.
     """
     if theirs.base != ours.base:
         sizes = [spell(*config.base) for config in (theirs, ours)]
@@ -137,25 +150,37 @@ def check(kind: str, theirs: ImageConfig, ours: ImageConfig) -> None:
     size = ("height", "width", "channels", "classes", "clamp", "mbstd_group", "channel_base", "channel_max")
     # Without classes a discriminator maps nothing, whatever its configuration says.
     idle = ("mapping_layers",) if kind == "discriminator" and not (theirs.classes and ours.classes) else ()
-    for name, value in theirs.model_dump().items():
-        if name not in size + idle and value != getattr(ours, name):
-            raise ValueError(_differs(f"{kind}.{name}", value, getattr(ours, name)))
+    names = [name for name in type(theirs).model_fields if name not in size + idle]
+    names = [name for name in names if getattr(theirs, name) != getattr(ours, name)]
     grows = {"generator": ("skip",), "discriminator": ("residual", "plain")}[kind]
     architecture = getattr(theirs, "architecture", grows[0])
-    if theirs.doublings != ours.doublings and architecture not in grows:
+    if "architecture" not in names and theirs.doublings != ours.doublings and architecture not in grows:
         sizes = [spell(config.height, config.width) for config in (theirs, ours)]
         raise ValueError(
             f"a {kind} of the {architecture} architecture cannot change its size from {sizes[0]} to {sizes[1]}: "
             f"take images of {sizes[0]}"
         )
-    for k in range(min(theirs.doublings, ours.doublings) + 1):
-        if theirs.channels_at(k) != ours.channels_at(k):
-            name = "channel_base" if theirs.channel_base != ours.channel_base else "channel_max"
-            raise ValueError(_differs(f"{kind}.{name}", getattr(theirs, name), getattr(ours, name)))
+    names += _misfitting_widths(theirs, ours)
+    return {f"{kind}.{name}": (getattr(theirs, name), getattr(ours, name)) for name in names}
 
 
-def _differs(name: str, theirs: object, ours: object) -> str:
-    return f"its {name} is {theirs}, but this run has {ours}: use --set {name}={theirs}"
+def _misfitting_widths(theirs: ImageConfig, ours: ImageConfig) -> tuple[str, ...]:
+    """The fewest of channel_base and channel_max that have to change for shared blocks to be equally wide."""
+    shared = range(min(theirs.doublings, ours.doublings) + 1)
+    for names in ((), ("channel_base",), ("channel_max",)):
+        changed = ours.model_copy(update={name: getattr(theirs, name) for name in names})
+        if all(theirs.channels_at(k) == changed.channels_at(k) for k in shared):
+            return names
+    return ("channel_base", "channel_max")
+
+
+def differing(found: Misfits) -> str:
+    """`its generator.w_dim is 8, but this run has 4, and 2 more settings differ: use --set generator.w_dim=8 ...`."""
+    name, (theirs, ours) = next(iter(found.items()))
+    rest = len(found) - 1
+    more = f", and {rest} more setting{' differs' if rest == 1 else 's differ'}" if rest else ""
+    flags = " ".join(f"--set {name}={value}" for name, (value, _) in found.items())
+    return f"its {name} is {theirs}, but this run has {ours}{more}: use {flags}"
 
 
 def _copied(network: torch.nn.Module) -> dict[str, Tensor]:

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from system import files
@@ -22,6 +24,7 @@ from tests.training.test_resume import assert_equal_runs
 from torch_utils import checkpoint, runs
 from training import loop
 from training.run import Run
+from training.saving import Saver
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -123,9 +126,22 @@ def die_in_step(stack: ExitStack, kill: Kill) -> None:
     stack.enter_context(patch.object(loop, "step", step))
 
 
-def run_until(kill: Kill, outdir: Path) -> None:
+def behind(stack: ExitStack) -> None:
+    """States are written by a thread while training goes on, as on CUDA."""
+    honest = Saver.__init__
+
+    def init(saver: Saver, device: torch.device) -> None:
+        honest(saver, device)
+        saver.in_background = True
+
+    stack.enter_context(patch.object(Saver, "__init__", init))
+
+
+def run_until(kill: Kill, outdir: Path, in_background: bool = False) -> None:
     with ExitStack() as stack:
         saving(stack)
+        if in_background:
+            behind(stack)
         (die_in_step if isinstance(kill.moment, float) else die_in_save)(stack, kill)
         train(outdir, **LENGTH)
 
@@ -144,24 +160,38 @@ def uninterrupted(tmp_path_factory) -> Path:
         return train(outdir, **LENGTH)
 
 
-def test_a_killed_run_ends_as_if_nothing_had_been(uninterrupted, tmp_path, ledger):
-    planned = kills(ledger.of(sample=3, whole=50))
+RESULT = "resumed: state, networks, sheets and statistics equal those of the uninterrupted run, bit for bit"
+
+
+def survive(planned: list[Kill], uninterrupted: Path, tmp_path: Path, in_background: bool = False) -> None:
     for number, kill in enumerate(planned):
         outdir, output = tmp_path / str(number), tmp_path / f"{number}.txt"
-        assert status_of(lambda kill=kill, outdir=outdir: run_until(kill, outdir), output) == -signal.SIGKILL, kill
+        until = partial(run_until, kill, outdir, in_background)
+        assert status_of(until, output) == -signal.SIGKILL, kill
         (folder,) = outdir.iterdir()
         assert runs.has_state(folder)
         if kill.moment in ("half written", "written", "synced"):
-            assert list(folder.glob(".state*.tmp")), kill  # it was in the middle
-        assert (folder / "state.safetensors").exists() == (kill.moment != "old one moved"), kill
-        assert status_of(lambda folder=folder: go_on(folder), output) == 0, output.read_text()
+            assert list(folder.glob(".*.tmp")), kill  # it was in the middle
+        if isinstance(kill.moment, str):
+            assert (folder / "state.safetensors").exists() == (kill.moment != "old one moved"), kill
+        assert status_of(partial(go_on, folder), output) == 0, output.read_text()
         assert_equal_runs(uninterrupted, folder, log=False)
         assert not list(folder.glob(".*.tmp")), "what the dead process left is swept away"
+
+
+def test_a_killed_run_ends_as_if_nothing_had_been(uninterrupted, tmp_path, ledger):
+    planned = kills(ledger.of(sample=3, whole=50))
+    survive(planned, uninterrupted, tmp_path)
     in_save = sum(isinstance(kill.moment, str) for kill in planned)
     assert not any(kill.iteration % 4 == 0 or kill.iteration % 5 == 0 for kill in planned)
-    result = "resumed: state, networks, sheets and statistics equal those of the uninterrupted run, bit for bit"
-    ledger.add("kill -9 between writing, syncing and renaming a state", in_save, result)
-    ledger.add("kill -9 somewhere within an iteration", len(planned) - in_save, result)
+    ledger.add("kill -9 between writing, syncing and renaming a state", in_save, RESULT)
+    ledger.add("kill -9 somewhere within an iteration", len(planned) - in_save, RESULT)
+
+
+def test_a_run_killed_while_a_thread_saves_it(uninterrupted, tmp_path, ledger):
+    planned = kills(ledger.of(sample=3, whole=20))
+    survive(planned, uninterrupted, tmp_path, in_background=True)
+    ledger.add("kill -9 while a state is written in the background, as on CUDA", len(planned), RESULT)
 
 
 def test_killed_before_the_first_state(tmp_path):

@@ -11,7 +11,7 @@ def test_names_come_from_the_file_when_they_fit():
 
 @pytest.mark.parametrize(
     "metadata",
-    [{}, {"data": None}, {"data": {}}, {"data": {"class_names": None}}, {"data": {"class_names": ["happy"]}}],
+    [{}, {"data": {}}, {"data": {"class_names": []}}, {"data": {"class_names": ["happy"]}}],
 )
 def test_classes_without_fitting_names_are_called_by_their_numbers(metadata):
     assert class_names(metadata, 3) == ["0", "1", "2"]

@@ -71,11 +71,17 @@ def test_set_reads_values_of_the_field(text, value):
 
 
 SET_ERRORS = {
-    "generator.chanel_base=1": "generator.chanel_base: there is no such setting: did you mean generator.channel_base?",
-    "gamma=1": "gamma: there is no such setting: did you mean loss.gamma?",
-    "qqq=1": "qqq: there is no such setting",
+    "generator.chanel_base=1": "generator.chanel_base: there is no such setting: did you mean generator.channel_base? "
+    "(--dry-run lists all)",
+    "gamma=1": "gamma: there is no such setting: did you mean loss.gamma? (--dry-run lists all)",
+    "base=1": "base: there is no such setting: did you mean generator.channel_base? (--dry-run lists all)",
+    "qqq=1": "qqq: there is no such setting (--dry-run lists all)",
+    "qqq": "qqq: there is no such setting (--dry-run lists all)",
+    "base": "got 'base', wanted NAME=VALUE, such as generator.channel_base=32768",
+    "gamma": "got 'gamma', wanted NAME=VALUE, such as loss.gamma=5 (or --gamma 5)",
+    "mirror": "got 'mirror', wanted NAME=VALUE, such as mirror=true (or --mirror)",
     "loss=1": "loss: this is a group of settings: name one of loss.gamma, loss.betas, loss.mode, loss.decay",
-    "loss.gamma": "got 'loss.gamma', wanted NAME=VALUE, such as loss.gamma=...",
+    "loss.gamma": "got 'loss.gamma', wanted NAME=VALUE, such as loss.gamma=5 (or --gamma 5)",
     "generator.channel_base=big": "generator.channel_base: got 'big', wanted a whole number of at least 1",
     "generator.channel_base=1.5": "generator.channel_base: got '1.5', wanted a whole number of at least 1",
     "generator.layers=0": "generator.layers: got '0', wanted a list, with commas, each a whole number of at least 1",

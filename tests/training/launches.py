@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -41,12 +41,20 @@ class Ended:
 
 
 def launch(
-    processes: int, logs: Path, *arguments: str, accident: Accident | None = None, restarts: int = 0, **settings: object
+    processes: int,
+    logs: Path,
+    *arguments: str,
+    accident: Accident | None = None,
+    restarts: int = 0,
+    own: Mapping[int, Sequence[str]] | None = None,
+    **settings: object,
 ) -> Ended:
-    """Trains a tiny run in so many processes; `logs` is for what they write."""
+    """Trains a tiny run in so many processes; `logs` is for what they write. `own` are arguments of single ones."""
     sets = [f"--set={name}={value}" for name, value in tiny(metrics="none", **settings).items()]
     fork, queue = multiprocessing.get_context("fork"), multiprocessing.get_context("fork").SimpleQueue()
-    agent = fork.Process(target=_agent, args=(queue, processes, logs, [*arguments, *sets], accident, restarts))
+    agent = fork.Process(
+        target=_agent, args=(queue, processes, logs, [*arguments, *sets], accident, restarts, own or {})
+    )
     agent.start()
     agent.join(120)
     assert agent.exitcode == 0, "the launch has not ended"
@@ -55,7 +63,13 @@ def launch(
 
 
 def _agent(
-    queue, processes: int, logs: Path, arguments: Sequence[str], accident: Accident | None, restarts: int
+    queue,
+    processes: int,
+    logs: Path,
+    arguments: Sequence[str],
+    accident: Accident | None,
+    restarts: int,
+    own: Mapping[int, Sequence[str]],
 ) -> None:
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # what is redirected now are the process's own
     config = LaunchConfig(
@@ -71,13 +85,13 @@ def _agent(
         logs_specs=DefaultLogsSpecs(log_dir=str(logs), redirects=Std.ALL),
     )
     try:
-        elastic_launch(config, _process)(arguments, accident)
+        elastic_launch(config, _process)(arguments, accident, own)
         queue.put({})
     except ChildFailedError as error:
         queue.put({number: failure.exitcode for number, failure in error.failures.items()})
 
 
-def _process(arguments: Sequence[str], accident: Accident | None) -> None:
+def _process(arguments: Sequence[str], accident: Accident | None, own: Mapping[int, Sequence[str]]) -> None:
     torch.set_num_threads(1)
     honest = loop.step
 
@@ -88,7 +102,7 @@ def _process(arguments: Sequence[str], accident: Accident | None) -> None:
         honest(recipe, batches, run, pace)
 
     with patch.object(loop, "step", step):
-        train.main(list(arguments), prog_name="train.py")
+        train.main([*arguments, *own.get(int(os.environ["RANK"]), [])], prog_name="train.py")
 
 
 def _meet(what: str) -> None:

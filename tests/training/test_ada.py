@@ -11,7 +11,7 @@ from tests.processes import together
 from tests.training.runs import resume, tiny, train
 from tests.training.test_resume import assert_equal_runs
 from tests.training.test_stylegan2 import draws, reals, recipe
-from torch_utils import distributed
+from torch_utils import distributed, runs
 from training import plan as plans
 from training.ada import Strength
 from training.augment import AugmentConfig, Drawn
@@ -209,5 +209,31 @@ def test_what_has_no_effect_is_refused(given, message, tmp_path):
 def test_auto_says_why_it_augments(tmp_path):
     plan = plans.begin(tiny(preset="auto"), tmp_path)
     assert plan.config.augment.mode == "ada"
-    assert "--aug ada: D sees all images augmented, for 40 may not be enough" in plan.notes
+    on = "--aug ada is on: with only 40 images D would soon learn them by heart, so it sees augmented ones"
+    assert f"{on} (--aug none turns this off)" in plan.notes
+
+
+@pytest.mark.parametrize(
+    "count, more, ways",
+    [
+        (1, {}, "more images, some hundred at least, --transfer from a network trained on similar images, --mirror"),
+        (8, {"data__mirror": True, "augment__mode": "none"}, "more images, some hundred at least, --transfer from"),
+        (499, {"augment__mode": "ada"}, "more images, some hundred at least, --transfer from"),
+        (500, {}, ""),
+    ],
+)
+def test_a_hopeless_number_of_images_is_told(tmp_path, count, more, ways):
+    plan = plans.begin(tiny(data__max_images=count, preset="auto", pace__batch=4, **more), tmp_path)
+    told = [note for note in plan.notes if "will hardly do" in note]
+    assert len(told) == bool(ways)
+    if ways:
+        assert told[0].startswith(f"{count} image{'s' if count > 1 else ''} will hardly do: D learns so few by heart")
+        assert f"what helps: {ways}" in told[0] and told[0].count("--mirror") == (not more.get("data__mirror"))
+
+
+def test_a_hundred_images_do_for_transfer(tmp_path):
+    network = runs.newest_in(train(tmp_path, pace__kimg=0.004))
+    for count, few in ((99, True), (100, False)):
+        notes = plans.begin(tiny(data__max_images=count, pace__kimg=0.004), tmp_path, network).notes
+        assert any(f"{count} images will hardly do" in note and "--transfer" not in note for note in notes) == few
     assert not any("--aug" in note for note in plans.begin(tiny(augment__mode="ada"), tmp_path).notes)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.training.runs import finish, resume, train
-from tests.training.test_resume import assert_equal_networks
+from tests.training.test_resume import assert_equal_networks, assert_equal_runs
 from torch_utils import runs
 from training import plan as plans
 from training import session
@@ -93,3 +93,52 @@ def test_out_of_memory_says_what_may_help(tmp_path, monkeypatch, batch_gpu, chec
     with pytest.raises(ValueError) as error:
         resume(folder) if folder else train(tmp_path, **options)
     assert str(error.value) == f"out of memory {sentence}"
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_a_run_resumed_where_there_are_more_cores_keeps_its_threads_and_its_bits(tmp_path, monkeypatch, threads):
+    """With another number of threads sums are cut elsewhere, and rounded otherwise."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    threads(1)
+    whole = train(tmp_path / "whole", pace__kimg=0.08)
+    folder = train(tmp_path / "parts", stop_at=7, pace__kimg=0.08)
+    threads(2)
+    plan = plans.resume(str(folder), {}, folder.parent)
+    assert torch.get_num_threads() == 1
+    assert plan.notes == (
+        "this run goes on with 1 thread, as it began, which keeps every bit; "
+        "OMP_NUM_THREADS=2 uses all 2 of this machine, which does not",
+    )
+    finish(plan)
+    assert_equal_runs(whole, folder)
+
+
+def test_a_number_of_threads_that_was_asked_for_is_noted(tmp_path, monkeypatch, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    threads(1)
+    folder = train(tmp_path, stop_at=2)
+    threads(2)
+    (note,) = plans.resume(str(folder), {}, tmp_path).notes
+    assert note == (
+        "this run had 1 thread and goes on with 2, as OMP_NUM_THREADS says: it will not be the same to the last bit"
+    )
+    assert torch.get_num_threads() == 2
+
+
+def test_another_processor_or_pytorch_is_noted(tmp_path, monkeypatch):
+    folder = train(tmp_path, stop_at=2)
+    here = torch.backends.cpu.get_cpu_capability()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "MMX")
+    monkeypatch.setattr(torch, "__version__", "9.9.9")
+    notes = plans.resume(str(folder), {}, tmp_path).notes
+    assert (
+        f"this run had a CPU with {here} and goes on with a CPU with MMX: it will not be the same to the last bit"
+        in notes
+    )
+    assert any("and goes on with 9.9.9: it will not be" in note for note in notes) and len(notes) == 2

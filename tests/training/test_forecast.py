@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from tests.training.runs import train
+from training import forecast
+from training.forecast import Forecast
+from training.presets import resolve
+
+CPU = torch.device("cpu")
+CONFIG = {"preset": "auto", "generator": {"channel_base": 16384}}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(forecast.time, "monotonic", lambda: now[0])
+    return now
+
+
+def told(clock: list[float], seconds: float, end: int, steps: int = 40, config=CONFIG, first=100.0) -> list[str]:
+    """What is said in steps of 32 images of so many seconds; the first takes longer."""
+    said: list[str] = []
+    forecaster = Forecast(CPU, config, said.append)
+    for step in range(steps):
+        clock[0] += seconds if step else first
+        forecaster.step(32 * (step + 1), end)
+    return said
+
+
+def test_it_is_said_once_without_the_first_step(clock):
+    assert told(clock, 0.1, 3_200_000, steps=16) == []
+    assert told(clock, 0.1, 3_200_000) == ["about 2h 46m 38s to kimg 3200, at 320 images a second"]
+
+
+def test_slow_steps_are_not_waited_for(clock):
+    """Seconds that a step of the usual settings takes on a CPU."""
+    (speed, ways) = told(clock, 50, 25_000_000, steps=2)
+    assert speed == "about 452d 02h 40m to kimg 25000, at 0.64 images a second"
+    assert ways == (
+        "a CPU is too slow for this run: stop it with Ctrl-C, and take a GPU, or a smaller network for a shorter time "
+        "(--preset demo), or a narrower network (--set generator.channel_base=4096 --set "
+        "discriminator.channel_base=4096), or an earlier end (--kimg 55 takes a day)"
+    )
+
+
+def test_a_small_network_has_fewer_ways_out(clock):
+    config = {"preset": "demo", "generator": {"channel_base": 1000}}
+    (_, ways) = told(clock, 1, 90_000_000, steps=20, config=config)
+    assert ways.endswith("take a GPU, or an earlier end (--kimg 2800 takes a day)")
+
+
+def test_the_options_that_are_named_are_real():
+    given = {"preset": "demo", "generator.channel_base": 4096, "discriminator.channel_base": 4096, "pace.kimg": 55.0}
+    data = {"height": 64, "width": 64, "channels": 3, "classes": 0}
+    assert resolve("demo", data, given, 1).generator.channel_base == 4096
+
+
+def test_nothing_is_said_of_what_ends_in_a_minute(clock):
+    assert told(clock, 1, 32 * 60) == []
+
+
+def test_a_gpu_is_told_the_time_alone(clock, monkeypatch):
+    said: list[str] = []
+    forecaster = Forecast(torch.device("mps"), CONFIG, said.append)
+    for step in range(20):
+        clock[0] += 50
+        forecaster.step(32 * (step + 1), 25_000_000)
+    assert len(said) == 1
+
+
+def test_a_run_says_it_before_its_first_tick(tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast, "SHORT", 0.0)
+    monkeypatch.setattr(forecast, "STEPS", 3)
+    folder = train(tmp_path, stop_at=6, pace__kimg=1)
+    lines = (folder / "log.txt").read_text().splitlines()
+    (said,) = [number for number, line in enumerate(lines) if line.startswith("about ")]
+    assert said < next(number for number, line in enumerate(lines) if line.startswith("kimg "))
