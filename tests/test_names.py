@@ -15,6 +15,7 @@ import generate
 import train
 from tests.commands import picture, tiny_sets
 from tests.networks import ON_CPU
+from training import session
 
 NAMES = {
     "not UTF-8": os.fsdecode(b"r\xe9sum\xe9"),
@@ -57,6 +58,24 @@ def test_a_run_is_trained_resumed_and_judged(name, charset):
     assert (folder / "report.html").read_text(encoding="utf-8") and list(folder.glob("events*"))
     said = run(evaluate, "--network", str(folder), "--metrics", "swd8", *ON_CPU[:2], charset=charset)
     assert "swd8" in said and "swd8" in (folder / "metrics.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_run_that_fails_before_its_first_step_leaves_no_folder(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    arguments = ["--data", "demo:16", "--outdir", str(tmp_path / "runs"), *tiny_sets(pace__kimg=0.004)]
+    monkeypatch.setattr(session, "save_image", full)
+    result = CliRunner().invoke(train.main, arguments)
+    assert result.exit_code == 2 and result.output.endswith(
+        "Error: no space left to write: free some, then start again\n"
+    )
+    assert not list((tmp_path / "runs").iterdir())
+    monkeypatch.undo()
+    monkeypatch.setattr(session, "fit", full)
+    assert CliRunner().invoke(train.main, arguments).exit_code == 2
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert "No space left on device" in (folder / "log.txt").read_text()
 
 
 def test_pictures_and_networks_are_written(name):
