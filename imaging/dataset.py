@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -18,19 +18,20 @@ from imaging import mending
 from imaging.archive import Archive, open_archive
 from imaging.deep import Span, note, span_of
 from imaging.demo import COUNT, DemoSet
+from imaging.grid import GRID
 from imaging.headers import read_facts
 from imaging.imageset import ImageSet, ListedSet
 from imaging.labels import Labels, take_labels
-from imaging.picture import Header, decode, read_range
+from imaging.picture import Header, decode, is_sheet, read_range
 from imaging.pixels import MODES, from_pil
 from imaging.shards.pattern import is_shards
 from imaging.shards.shardset import ShardSet
 from imaging.sizes import base_size, parse_size, spell
 from imaging.sources.recognition import unfit_for_training
-from imaging.transforms import NAMES, richest
+from imaging.transforms import NAMES, is_opaque, richest
 from system.urls import is_cut
 
-MOST_LOOKED_AT = 200  # pictures of more than 8 bits, to find out which values they use
+MOST_LOOKED_AT = 200  # pictures, to find out which values those of more than 8 bits use, and whether any is transparent
 
 
 class DataConfig(BaseModel):
@@ -63,9 +64,10 @@ class DataConfig(BaseModel):
     )
 
 
-def open_dataset(config: DataConfig) -> ImageSet:
+def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
     """The images that `config` names, every header checked.
 
+    Without `with_sheets`, sheets of samples that this project's programs wrote among samples are passed over.
     ValueError or FileNotFoundError say in one sentence what is wrong with them and what to do.
     """
     if re.fullmatch("demo(:.*)?", config.path):
@@ -76,6 +78,8 @@ def open_dataset(config: DataConfig) -> ImageSet:
         return _open_shards(config)
     archive = _open_archive(Path(config.path))
     chosen = choose(len(archive.names), config.max_images)
+    if not with_sheets:
+        chosen = _without_sheets(archive, chosen)
     labels = take_labels(archive, config.labels).of(chosen)
     return ArchiveSet(archive, tuple(archive.names[i] for i in chosen), labels, config.mirror, config.labels)
 
@@ -88,6 +92,25 @@ def _open_archive(path: Path) -> Archive:
         return open_archive(path)
     except ValueError as error:
         raise ValueError((path.is_dir() and unfit_for_training(path)) or str(error)) from error
+
+
+def _without_sheets(archive: Archive, chosen: np.ndarray) -> np.ndarray:
+    """The chosen pictures but those that are sheets: of another size than most, and marked so or called `grid.png`."""
+    names = [archive.names[i] for i in chosen]
+    try:
+        sizes = [facts.header[:2] for facts in read_facts(archive, names, nullcontext)]
+    except ValueError:
+        return chosen  # the set itself says which picture is broken, and what to do
+    common = Counter(sizes).most_common(1)[0][0]
+    found = []
+    for name in (name for name, size in zip(names, sizes, strict=True) if size != common):
+        with archive.open(name) as file:
+            if is_sheet(file, name) or name.rpartition("/")[2] == GRID:
+                found.append(name)
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        archive.passed.append(f"sheets of several images are passed over: {found[0]}{more}")
+    return np.array([i for i, name in zip(chosen, names, strict=True) if name not in found], dtype=np.int64)
 
 
 def choose(count: int, most: int) -> np.ndarray:
@@ -132,7 +155,7 @@ class ArchiveSet(ListedSet):
         # Earlier versions looked at the ends of files only, and took names of classes as folders spell them.
         decomposed = tuple(unicodedata.normalize("NFD", name) for name in labels.class_names)
         self.former_fingerprints = (fingerprint(ends, labels.class_names), fingerprint(ends, decomposed))
-        self.notes = (*archive.passed, *self._notes_on_modes(modes), *filter(None, [self._note_on_span()]))
+        self.notes = (*archive.passed, *self._notes_on_modes(modes, headers), *filter(None, [self._note_on_span()]))
 
     def read(self, index: int) -> np.ndarray:
         name = self.names[index]
@@ -146,16 +169,15 @@ class ArchiveSet(ListedSet):
             )
         return from_pil(image)
 
-    def _notes_on_modes(self, modes: Counter[str]) -> Iterator[str]:
+    def _notes_on_modes(self, modes: Counter[str], headers: list[Header]) -> Iterator[str]:
         mode = richest(set(modes))
         if len(modes) > 1:
             mixture = " and ".join(f"{count} {NAMES[mode]}" for mode, count in sorted(modes.items()))
             yield f"the set mixes {mixture} images: all are read as {NAMES[mode]}"
         if mode == "RGBA":
-            yield (
-                f"transparency is learned as a fourth channel; if no image makes use of it, "
-                f"`{self._conversion('clean')}` leaves it out"
-            )
+            opaque = self._all_opaque(headers)
+            mend = f", but no image looked at ({opaque}) makes use of it: `{self._conversion('clean')}` leaves it out"
+            yield f"transparency is learned as a fourth channel{mend if opaque else ''}"
 
     @contextmanager
     def _mending(self) -> Iterator[None]:
@@ -177,6 +199,17 @@ class ArchiveSet(ListedSet):
         with self._mending():
             what = f"in {self.archive.path}"
             return span_of(read_range(io.BytesIO(self.archive.read(name)), f"{name} {what}") for name in looked)
+
+    def _all_opaque(self, headers: list[Header]) -> int:
+        """How many of the RGBA pictures were looked at, from all over the set, if none of them is transparent; or 0."""
+        found = [name for name, header in zip(self.names, headers, strict=True) if header.mode == "RGBA"]
+        looked = found[:: -(-len(found) // MOST_LOOKED_AT)]
+        for name in looked:
+            with suppress(ValueError):  # a broken picture is told when it is met
+                what = f"{name} in {self.archive.path}"
+                if not is_opaque(decode(io.BytesIO(self.archive.read(name)), what, "RGBA", span=self._span)):
+                    return 0
+        return len(looked)
 
     def _note_on_span(self) -> str:
         return note(self._span, many=True) if self._span else ""

@@ -108,7 +108,7 @@ def inspect(
     with closing(ordered(looking, everything, workers or cores(), TOGETHER)) as looked:
         for each in track(looked, len(source.names), "looking"):
             _enter(found, source, each, seen)
-    found.fingerprint, found.unfit = _as_training_set(str(path), labels)
+    found.fingerprint, found.unfit = _as_training_set(str(path), labels, found.count)
     return found
 
 
@@ -158,7 +158,7 @@ def _tile(image: Image.Image) -> Image.Image:
     return tile
 
 
-def _as_training_set(path: str, labels: str) -> tuple[str | None, str]:
+def _as_training_set(path: str, labels: str, count: int) -> tuple[str | None, str]:
     """The fingerprint under which train.py knows the set; or why it does not take it."""
     if labels not in ("auto", "none", "folders"):
         return None, "its labels are in a file of their own: convert it"
@@ -169,6 +169,12 @@ def _as_training_set(path: str, labels: str) -> tuple[str | None, str]:
         return None, "train.py reads folders, ZIPs and shards: convert it"
     try:
         choice = cast(Literal["auto", "none", "folders"], labels)
-        return open_dataset(DataConfig(path=path, labels=choice)).fingerprint, ""
+        dataset = open_dataset(DataConfig(path=path, labels=choice))
     except ValueError as error:
         return None, str(error)
+    if dataset.count != count:
+        return (
+            None,
+            f"train.py reads {dataset.count} of its {count} images, and passes over the other formats: convert it",
+        )
+    return dataset.fingerprint, ""

@@ -17,8 +17,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self
 
-from filelock import FileLock, Timeout
-
 from imaging import partialfolder
 from imaging.archive import INDEX, SOURCES
 from imaging.archivewriter import check_no_folder, is_zip_name, picture_name
@@ -26,6 +24,7 @@ from imaging.partialfolder import place_of
 from imaging.storedzip import Entry, header, write_directory
 from imaging.writing import Outcome, Writer, source_table
 from system.files import check_vacant, naming
+from system.locks import BusyError, locked
 
 SYNC_SECONDS = 5.0  # as much work as a power cut may cost
 HEAD_LINES = 2
@@ -94,8 +93,8 @@ class PartialArchive(Writer):
         partialfolder.check(self.place)
         self.place.mkdir(parents=True, exist_ok=True)
         try:
-            self._exit.enter_context(FileLock(self.place / partialfolder.LOCK, timeout=0))
-        except Timeout:
+            self._exit.enter_context(locked(self.place / partialfolder.LOCK))
+        except BusyError:
             self._exit.close()
             raise ValueError(f"{self.dest} is being written by another process: wait for it to end") from None
         try:
