@@ -60,7 +60,7 @@ class Storage:
     def fill(self, read_into: Callable[[memoryview], None], order: str = "little") -> None:
         """Reads the numbers, which are in the byte order `little` or `big`."""
         numbers = self.tensor.view(torch.uint8).numpy()
-        read_into(memoryview(numbers))
+        read_into(numbers.data)
         if order != sys.byteorder and self.tensor.element_size() > 1:
             numbers.view(f"u{self.tensor.element_size()}").byteswap(inplace=True)
         if self.tensor.dtype == torch.bool:
