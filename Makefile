@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test proof install install-dev check check-cuda clean
+.PHONY: demo test proof install install-dev check check-cuda gpu-proof clean
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
@@ -36,7 +36,14 @@ demo: install
 	@echo "  samples     out/demo/samples/grid.png"
 	@echo "  mixing      out/demo/mixing/grid.png"
 	@echo "  truncation  out/demo/truncation/truncation.png"
-	@echo "  training    $$(ls -d runs/*/ | tail -n 1)fakes-*.png"
+	@echo "  training    $$(ls -d runs/*/ | tail -n 1)report.html"
+	@echo
+	@echo "What to type next:"
+	@echo "  source $(BIN)/activate                        once in each terminal; or $(BIN)/python in the place of python"
+	@echo "  python generate.py --network assets/faces64.safetensors --seeds 0-99 --grid      the pictures of README.md"
+	@echo "  python dataset_tool.py --source my_pictures --dest my.zip --resolution 64x64     a data set of your own pictures"
+	@echo "  python train.py --data my.zip                                                    training on it"
+	@echo "  python train.py --resume latest --kimg 60                                        this training, three times as long"
 
 check: install-dev
 	$(BIN)/ruff check .
@@ -56,6 +63,10 @@ proof: install-dev
 # Compiles the CUDA files for every GPU, where nvcc is installed; the tests do so for the oldest and the latest.
 check-cuda: install
 	$(BIN)/python -m custom_ops.build --check-cuda
+
+# What only a GPU can show, in 12 minutes, written to docs/gpu.md. Installs nothing: without .venv it takes $(PYTHON).
+gpu-proof:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu $(if $(OFFICIAL),--official $(OFFICIAL))
 
 clean:
 	rm -rf $(VENV) runs out
