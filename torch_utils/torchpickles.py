@@ -162,7 +162,8 @@ def tensor(numbers: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Ten
     if not (isinstance(numbers, Storage) and are_counts(size) and are_counts(stride) and are_counts((offset,))):
         raise ValueError("it is damaged (a tensor is not made of numbers)")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=False)) if prod(size) else 0
-    if len(size) != len(stride) or last >= max(len(numbers.tensor), 1) or prod(size) >= _LARGEST:
+    largest = prod(max(n, 1) for n in size)  # as even empty tensors are counted
+    if len(size) != len(stride) or last >= max(len(numbers.tensor), 1) or largest >= _LARGEST:
         raise ValueError(f"it is damaged (a tensor of shape {shown(size)} has only {len(numbers.tensor):,} numbers)")
     return numbers.tensor.as_strided(size, stride, offset if prod(size) else 0)
 

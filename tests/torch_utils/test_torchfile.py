@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from torch_utils.torchfile import begins_so, plain_tensors, read
+from torch_utils.torchpickles import Storage
+from torch_utils.torchpickles import tensor as rebuilt
 
 NO_PICKLE = "it is an archive without the one data.pkl of torch.save"
 STATE = OrderedDict(a=torch.arange(6.0).reshape(2, 3), b=torch.ones(4, dtype=torch.float16))
@@ -389,3 +391,20 @@ def test_many_names_for_one_tensor_are_refused(tmp_path):
 def test_what_is_no_table_of_tensors_is_refused(found):
     with pytest.raises(ValueError, match=r"^its g_ema is no table of tensors$"):
         plain_tensors(found, "g_ema", 1000)
+
+
+@pytest.mark.parametrize("size", [(2**47, 2**47, 0), (0, *[2**47] * 7), (2**48 - 1, 1)], ids=str)
+def test_sizes_beyond_what_can_be_counted(size):
+    with pytest.raises(ValueError, match="it is damaged"):
+        rebuilt(Storage(torch.zeros(5)), 0, size, (1,) * len(size))
+
+
+@pytest.mark.parametrize(
+    "offset, size, stride",
+    [(0, (3,), (2**40,)), (4, (2,), (1,)), (-1, (2,), (1,)), (0, (2,), (1, 1)), (2.0, (1,), (1,))],
+)
+def test_tensors_beyond_their_numbers(offset, size, stride):
+    with pytest.raises(ValueError, match="it is damaged"):
+        rebuilt(Storage(torch.zeros(5)), offset, size, stride)
+    with pytest.raises(ValueError, match="it is damaged"):
+        rebuilt(torch.zeros(5), offset, size, stride)
