@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from system.pickles import Built, Makers, Name, read_pickle
+from system.pickles import key as checked_key
 from system.text import shown
 from system.windows import Window
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # with which files of the format before 1.6 begin
 _MOST_DIMENSIONS = 8
 _LARGEST = 2**48
+_MOST_ITEMS = 2**20  # of dicts that are made of lists
 _FEW = 100  # instructions that pickles around the contents have at most
 
 STORAGES = {
@@ -139,9 +141,10 @@ def read_legacy(window: Window, makers: Makers, budget: Budget) -> Any:
 
 
 def torch_makers() -> Makers:
-    """All names that a file of `torch.save` may contain, and what they make."""
+    """All names that a file of `torch.save` may contain, and what they make. For one reading each."""
+    items = Budget(_MOST_ITEMS, "it has dicts with more items than any file of weights needs")
     table: dict[tuple[str, str], Callable[..., Any]] = {
-        ("collections", "OrderedDict"): empty_dict,
+        ("collections", "OrderedDict"): lambda *arguments: _ordered_dict(items, *arguments),
         ("argparse", "Namespace"): Options,
         ("torch._utils", "_rebuild_tensor"): tensor,
         ("torch._utils", "_rebuild_tensor_v2"): tensor,
@@ -182,6 +185,15 @@ def are_counts(values: Any) -> bool:
         and len(values) <= _MOST_DIMENSIONS
         and all(type(value) is int and 0 <= value < _LARGEST for value in values)
     )
+
+
+def _ordered_dict(budget: Budget, pairs: Any = ()) -> dict[Any, Any]:
+    """A dict, which Python 2 made of a list of its items."""
+    pairs = pairs if isinstance(pairs, list | tuple) else [None]
+    budget.spend(len(pairs))
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise ValueError("it is damaged (a dict is not made of items)")
+    return {checked_key(name): value for name, value in pairs}
 
 
 def empty_dict() -> dict[Any, Any]:

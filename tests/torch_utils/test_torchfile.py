@@ -8,6 +8,7 @@ import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -408,3 +409,24 @@ def test_tensors_beyond_their_numbers(offset, size, stride):
         rebuilt(Storage(torch.zeros(5)), offset, size, stride)
     with pytest.raises(ValueError, match="it is damaged"):
         rebuilt(torch.zeros(5), offset, size, stride)
+
+
+def of_python_2(items: bytes) -> bytes:
+    """A file of the first PyTorch: texts are byte strings, and a dict is made of a list of its items."""
+    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}
+    start = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, system))
+    contents = b"\x80\2ccollections\nOrderedDict\n](" + items + b"e\x85R."
+    return start + contents + pickle.dumps(["7"], 2) + (2).to_bytes(8, "little") + np.float32([1.5, 2.5]).tobytes()
+
+
+def test_a_file_of_python_2(tmp_path):
+    tensor = b"ctorch._utils\n_rebuild_tensor\n((U\7storagectorch\nFloatStorage\nU\0017U\3cpuK\2NtQK\0K\2\x85K\1\x85tR"
+    (tmp_path / "a.pth").write_bytes(of_python_2(b"](U\6weight" + tensor + b"e"))
+    found = read(tmp_path / "a.pth")
+    assert list(found) == ["weight"] and found["weight"].tolist() == [1.5, 2.5]
+    for wrong in (b"](U\6weighte", b"N", b"U\2ab"):
+        (tmp_path / "a.pth").write_bytes(of_python_2(wrong))
+        assert refusal(tmp_path / "a.pth") == "it is damaged (a dict is not made of items)"
+    nested = b"]" + b"q\0(" + b"U\1aU\1b\x86" * 5_000 + b"e0" + b"ccollections\nOrderedDict\nh\0\x85R0" * 1_000 + b"]"
+    (tmp_path / "a.pth").write_bytes(of_python_2(nested))
+    assert refusal(tmp_path / "a.pth") == "it has dicts with more items than any file of weights needs"
