@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test proof install install-dev check check-cuda clean
+.PHONY: demo test proof install install-dev check check-cuda gpu-proof clean
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
@@ -63,6 +63,10 @@ proof: install-dev
 # Compiles the CUDA files for every GPU, where nvcc is installed; the tests do so for the oldest and the latest.
 check-cuda: install
 	$(BIN)/python -m custom_ops.build --check-cuda
+
+# What only a GPU can show, in 12 minutes, written to docs/gpu.md. Installs nothing: without .venv it takes $(PYTHON).
+gpu-proof:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu $(if $(OFFICIAL),--official $(OFFICIAL))
 
 clean:
 	rm -rf $(VENV) runs out

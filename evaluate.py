@@ -13,7 +13,6 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from imaging.dataset import DataConfig, open_dataset
-from imaging.grid import GRID
 from imaging.imageset import ImageSet
 from metrics.in_loop import open_eyes
 from metrics.names import Metric, parse_list
@@ -195,20 +194,13 @@ def _source(
 ) -> Samples | Pictures:
     if file is None:
         assert images is not None, "one of the two is judged"
-        _refuse_sheet(images)
-        return Pictures(open_dataset(DataConfig(path=str(images), labels="none")), device)
+        judged = open_dataset(DataConfig(path=str(images), labels="none"), with_sheets=False)
+        if distributed.is_first():
+            for note in judged.notes:
+                click.echo(f"--images {images}: {note}", err=True)
+        return Pictures(judged, device)
     G: Any = file.part("G_ema")
     return Samples(G.to(device).fold(), torch.as_tensor(dataset.label_counts), seed)
-
-
-def _refuse_sheet(images: Path) -> None:
-    """A sheet of all pictures, as generate.py makes beside them, would be judged as one more of them."""
-    sheet = images / GRID
-    if sheet.exists() and (images / "generate.json").exists():
-        raise ValueError(
-            f"--images {images} holds {sheet.name}, the sheet that generate.py --grid makes of all the others, "
-            f"which is no sample: move it elsewhere"
-        )
 
 
 def _seen(file: NetworkFile | None) -> int | None:

@@ -54,7 +54,9 @@ def convolutions(G: Generator) -> list[tuple[tuple[tuple[int, int], torch.dtype]
         size = G.config.size_at(k)
         if block.conv0 is not None:
             found.append(((G.config.size_at(k - 1), block.dtype), block.conv0.conv))
-        found += [((size, block.dtype), block.conv1.conv), ((size, block.dtype), block.rgb.conv)]
+        found.append(((size, block.dtype), block.conv1.conv))
+        if block.rgb is not None:
+            found.append(((size, block.dtype), block.rgb.conv))
     return found
 
 

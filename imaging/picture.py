@@ -6,7 +6,7 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
-from imaging import deep
+from imaging import deep, png
 from imaging.kinds import SOURCE_SUFFIXES, TRAINING_SUFFIXES, by_content
 from imaging.opening import LARGEST_FILE, Bounded, reason
 from imaging.quiet import pillow
@@ -64,6 +64,12 @@ def decode(
             image = deep.shallow(image, lambda: _reopened(file, name), span)
         image.load()
         return to_mode(upright(image), mode)
+
+
+def is_sheet(file: BinaryIO, name: str) -> bool:
+    """Whether one of this project's programs wrote the picture in `file` as a sheet of several."""
+    with _naming(name, file), _open(file, name) as image:
+        return png.SHEET.encode() in image.info.get("exif", b"")
 
 
 def read_range(file: BinaryIO, name: str) -> tuple[float, float]:

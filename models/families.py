@@ -23,7 +23,7 @@ from models.stylegan2.foreign.opening import is_foreign, open_foreign
 from models.stylegan2.generator import Generator
 from system.content import mistaken
 from system.text import printable
-from system.urls import public
+from system.urls import public, public_values
 from torch_utils import checkpoint, config
 from torch_utils.device import Precision, resolve_precision
 from torch_utils.runs import STATE_FORMAT, newest_in
@@ -133,7 +133,7 @@ def save_network(
         path: where; the file appears whole or not at all.
         family: a name in `FAMILIES`.
         networks: of G_ema, G and D those to keep.
-        facts: what else is worth knowing, as JSON: kimg, data, how it was trained.
+        facts: what else is worth knowing, as JSON: kimg, data, how it was trained. Secrets of URLs are left out.
         dtype: type of the stored tensors; float16 halves the file.
     """
     parts = FAMILIES[family]
@@ -142,7 +142,7 @@ def save_network(
     tensors = {
         f"{name}.{key}": t.to(dtype) for name, network in networks.items() for key, t in network.state_dict().items()
     }
-    checkpoint.save(path, tensors, metadata | dict(facts))
+    checkpoint.save(path, tensors, metadata | public_values(dict(facts)))
 
 
 def read_network(place: Path | str) -> NetworkFile:

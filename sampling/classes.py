@@ -15,6 +15,34 @@ def class_names(metadata: Mapping[str, Any], classes: int) -> list[str]:
     return list(names) if len(names) == classes else [str(k) for k in range(classes)]
 
 
+def class_facts(metadata: Mapping[str, Any], classes: int) -> dict[str, Any]:
+    """What another network file of the same classes says of its data: their names, and which were learned."""
+    learned = set(learned_classes(metadata, classes))
+    facts: dict[str, Any] = {"class_names": class_names(metadata, classes)}
+    if len(learned) < classes:
+        facts["class_counts"] = [metadata["data"]["class_counts"][k] for k in range(classes)]
+    return facts
+
+
+def learned_classes(metadata: Mapping[str, Any], classes: int) -> list[int]:
+    """The numbers of the classes that a network was trained on, ascending.
+
+    A set may have empty classes, whose pictures are noise. All `classes` where the network file's metadata do not
+    count the pictures of each, or what they say does not fit.
+    """
+    data = metadata.get("data")
+    counts = data.get("class_counts") if isinstance(data, dict) else None
+    if not isinstance(counts, list) or len(counts) != classes or not all(isinstance(n, int) for n in counts):
+        return list(range(classes))
+    return [k for k, count in enumerate(counts) if count > 0] or list(range(classes))
+
+
+def classes_of_seeds(seeds: Sequence[int], metadata: Mapping[str, Any], classes: int) -> list[int]:
+    """The class of each seed where no class is asked for: seed mod classes, among those that were learned."""
+    learned = learned_classes(metadata, classes)
+    return [learned[seed % len(learned)] for seed in seeds]
+
+
 def find_class(text: str, names: Sequence[str]) -> int:
     """The number of the class that a name or a number means.
 
@@ -34,10 +62,11 @@ def find_class(text: str, names: Sequence[str]) -> int:
     raise ValueError(f"--class {printable(text)} is none of the network's {len(names)} classes: {listed(names)}")
 
 
-def listed(names: Sequence[str]) -> str:
-    """`0 happy, 1 sad, 2 sleepy`; of many classes the first and how far they go."""
-    more = f", ... up to {titled(len(names) - 1, names)}" if len(names) > LISTED_AT_MOST else ""
-    return ", ".join(titled(k, names) for k in range(min(len(names), LISTED_AT_MOST))) + more
+def listed(names: Sequence[str], numbers: Sequence[int] | None = None) -> str:
+    """`0 happy, 1 sad, 2 sleepy`; of many classes the first and how far they go. `numbers` are those listed, or all."""
+    numbers = range(len(names)) if numbers is None else numbers
+    more = f", ... up to {titled(numbers[-1], names)}" if len(numbers) > LISTED_AT_MOST else ""
+    return ", ".join(titled(k, names) for k in numbers[:LISTED_AT_MOST]) + more
 
 
 def titled(number: int, names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """evaluate.py, and --metrics of train.py, called as from a shell."""
 
 import json
+import shutil
 import socket
 
 import pytest
@@ -12,6 +13,8 @@ from torch import Tensor
 
 import evaluate
 from imaging.dataset import DataConfig, open_dataset
+from imaging.grid import save_image, sheet, tile
+from imaging.pixels import to_pil
 from models.families import save_network
 from models.perceptual.published import PUBLISHED, Published
 from tests.commands import refused, run, tiny_sets, train_on, zipped
@@ -92,20 +95,28 @@ def test_a_network_by_itself_writes_to_out(tmp_path):
     assert _lines(tmp_path / "out")[0]["seen"] == 1500
 
 
-def test_a_sheet_of_the_samples_is_no_sample(tmp_path):
+@pytest.mark.parametrize("ending", ["png", "webp", "jpg"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_sheets_among_the_samples_are_passed_over(tmp_path, ending, packed):
     made = tmp_path / "made"
     made.mkdir()
-    for name in ("seed0000.png", "seed0001.png", "grid.png"):
-        Image.new("RGB", (16, 16)).save(made / name)
-    asked = ("--images", made, "--data", "demo:16", "--metrics", "swd2")
-    assert _evaluate(*asked).exit_code == 0  # somebody's own grid, of the same size
-    (made / "generate.json").write_text("{}")
-    assert refused(_evaluate(*asked)) == (
-        f"--images {made} holds grid.png, the sheet that generate.py --grid makes of all the others, which is no "
-        f"sample: move it elsewhere"
-    )
-    (made / "grid.png").unlink()
-    assert _evaluate(*asked).exit_code == 0
+    pixels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+    for i, each in enumerate(pixels):
+        save_image(to_pil(each), made / f"seed{i:04d}.{ending}")
+    place = shutil.make_archive(str(tmp_path / "made"), "zip", made) if packed else made
+    asked = ("--images", place, "--data", "demo:16", "--metrics", "swd4", "--outdir", tmp_path)
+    alone = _evaluate(*asked)
+    assert alone.exit_code == 0 and "passed over" not in alone.output
+    save_image(tile(pixels, 2), made / f"fakes.{ending}")
+    save_image(sheet([[to_pil(each) for each in pixels]], ["a"], []), made / f"truncation.{ending}")
+    Image.new("RGB", (32, 32)).save(made / "grid.png")  # of an earlier version
+    if packed:
+        shutil.make_archive(str(tmp_path / "made"), "zip", made)
+    result = _evaluate(*asked)
+    assert f"--images {place}: sheets of several images are passed over: fakes.{ending} and 2 more" in result.output
+    assert result.exit_code == 0 and alone.output.strip() in result.output
+    Image.new("RGB", (32, 32)).save(made / "mine.png")
+    assert "holds images of different sizes" in refused(_evaluate("--images", made, *asked[2:]))
 
 
 def test_says_what_is_missing(tmp_path, monkeypatch):

@@ -83,15 +83,22 @@ def _read(file: Path, proof: Proof) -> dict[str, str] | None:
 
 
 def _elsewhere(compare: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
-    """The result of a call in a thread of its own: without the modes, gradients and streams of the one that asks."""
+    """The result of a call in a thread of its own: without the modes, gradients and streams of the one that asks.
+
+    It computes alone: on a busy machine threads that help with small tensors take seconds for what takes milliseconds.
+    """
     found: list[Mapping[str, str]] = []
     errors: list[Exception] = []
 
     def run() -> None:
+        count = torch.get_num_threads()
+        torch.set_num_threads(1)  # of this thread, and of those that begin meanwhile
         try:
             found.append(compare())
         except Exception as error:
             errors.append(error)
+        finally:
+            torch.set_num_threads(count)
 
     thread = threading.Thread(target=run, name="custom_ops proof", daemon=True)
     thread.start()

@@ -208,10 +208,11 @@ def modes():
 @pytest.mark.parametrize("mode", [pytest.param(mode, id=name) for name, mode in modes()])
 def test_whatever_the_caller_is_at_the_proof_is_the_same(library, mode):
     """First use may be within any mode of PyTorch, and leaves its random numbers alone."""
-    before = torch.get_rng_state()
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
     with mode():
         assert verdict.reach(proof.PROOF, library, CPU) == {}
     assert torch.equal(before, torch.get_rng_state())
+    assert [verdict._elsewhere(lambda: [torch.get_num_threads()]), torch.get_num_threads()] == [[1], threads]
 
 
 def _compare_in_a_fork(queue):

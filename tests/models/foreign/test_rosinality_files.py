@@ -169,9 +169,7 @@ def test_networks_alone_and_in_a_row(tmp_path, row):
 @pytest.mark.parametrize("row", [[], [3], [None], 7, "text", [{}], [{"a": 1}]], ids=str)
 def test_rows_of_other_things(tmp_path, row):
     torch.save(row, tmp_path / "a.pt")
-    with pytest.raises(
-        ValueError, match=r"is refused: a file of torch\.save is read where it holds networks, and this"
-    ):
+    with pytest.raises(ValueError, match=r"is refused: a file of torch\.save is read where it holds networks"):
         read_network(tmp_path / "a.pt")
 
 

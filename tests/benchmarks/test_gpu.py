@@ -1,0 +1,127 @@
+"""`python -m benchmarks.gpu`: one step's failure is not another's, time is kept, and the page says what happened."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from benchmarks import gpu, gpu_steps
+from benchmarks.gpu_steps import Step
+from benchmarks.resume import differing
+
+
+def step(title: str, program: str, limit: float = 60, **more) -> Step:
+    return Step(title, f"About {title}.", (sys.executable, "-c", program), limit, **more)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(gpu, "GRACE", 2.0)
+
+
+def test_every_step_is_taken_whatever_becomes_of_the_others(quick, tmp_path):
+    sleep = "import time\nprint('begun', flush=True)\ntime.sleep(100)"
+    stopped = f"try:\n    {sleep.replace(chr(10), chr(10) + '    ')}\nexcept KeyboardInterrupt:\n    print('saved')"
+    found = gpu.run(
+        [
+            step("first", "print('well')"),
+            step("broken", "raise SystemExit('it broke')"),
+            step("slow", sleep, limit=1),
+            step("deaf", f"import signal\nfor n in (2, 15): signal.signal(n, signal.SIG_IGN)\n{sleep}", limit=2),
+            step("stopped", stopped, limit=2, stops=True),
+            step("absent", "", missing="it is not installed"),
+            step("last", "for i in range(99): print(i)", lines=2),
+        ],
+        budget=100,
+        work=tmp_path,
+    )
+    assert [(o.step.title, o.status) for o in found] == [
+        ("first", "ran"),
+        ("broken", "failed"),
+        ("slow", "out of time"),
+        ("deaf", "out of time"),
+        ("stopped", "ran"),
+        ("absent", "not run"),
+        ("last", "ran"),
+    ]
+    texts = {o.step.title: o.text for o in found}
+    assert texts["first"] == "well" and texts["broken"] == "it broke" and texts["last"] == "97\n98"
+    assert texts["absent"] == "it is not installed" and texts["stopped"] == "begun\nsaved"
+
+
+def test_where_no_time_is_left_a_step_is_not_begun(tmp_path):
+    (found,) = gpu.run([step("late", "")], budget=1, work=tmp_path)
+    assert (found.status, found.text) == ("not run", "no time was left")
+
+
+def test_a_page_shows_no_escapes_and_no_places_of_this_machine(tmp_path):
+    text = (
+        f"\x1b[31mred\x1b[0m {gpu.ROOT}/train.py {tmp_path}/runs\x07\n10%\r50%\r100%\r\n{Path.home()}/x /tmp/abc/d.py"
+    )
+    cleaned = gpu.clean(text, tmp_path)
+    assert cleaned == "red ./train.py WORK/runs\n100%\n~/x /tmp/..."
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_page_says_what_ran_and_on_a_cpu_that_no_gpu_did(device):
+    outcomes = [
+        gpu.Outcome(step("Building", "x"), "ran", 1.0, "it was built"),
+        gpu.Outcome(step("Sanitizing", "x"), "not run", 0.0, "it is not installed"),
+    ]
+    page = gpu.written(device, "python -m benchmarks.gpu", "PyTorch 9", outcomes)
+    assert page.startswith("# On a GPU\n") and ("**No GPU has run this yet.**" in page) == (device == "cpu")
+    for words in (
+        "`python -m benchmarks.gpu`:\n\n```\nPyTorch 9\n```",
+        "| Building | ran | 1 |\n| Sanitizing | not run | 0 |\n",
+        "## Building\n\nAbout Building.\n\n```sh\npython -c x\n```\n\n```\nit was built\n```\n",
+        "Not run: it is not installed.\n",
+    ):
+        assert words in page
+
+
+def test_the_command_writes_the_page_and_its_status_says_whether_all_went_well(monkeypatch, tmp_path, capsys):
+    for program, status in (("print(1)", 0), ("raise SystemExit(3)", 1)):
+        every = [step("one", program), step("two", "", missing="no")]
+        monkeypatch.setattr(gpu, "steps", lambda *a, every=every: every)
+        assert gpu.main(["--device", "cpu", "--page", str(tmp_path / "new" / "gpu.md")]) == status
+        assert "`python -m benchmarks.gpu --device cpu --page" in (tmp_path / "new" / "gpu.md").read_text()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so_in_one_sentence(capsys):
+    assert gpu.main([]) == 2
+    out = capsys.readouterr().out
+    assert out.startswith("there is no CUDA device that PyTorch finds (Python 3.") and out.count("\n") == 1
+
+
+def test_what_a_machine_lacks_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(gpu_steps.importlib.util, "find_spec", lambda name: None)
+    every = gpu_steps.steps("cuda", None, tmp_path)
+    assert {s.title: s.missing for s in every if s.missing} == {
+        "Tests that need a GPU": "pytest is not installed",
+        "compute-sanitizer memcheck": "compute-sanitizer is not installed",
+        "compute-sanitizer racecheck": "compute-sanitizer is not installed",
+        "compute-sanitizer initcheck": "compute-sanitizer is not installed",
+        "Beside the official code": "no checkout of the official code was given by --official",
+    }
+    assert every[-1].title == "Training" and every[-1].limit == 300
+    assert all("--device" in s.command or device_of(s) == "cuda" for s in every)
+
+
+def device_of(s: Step) -> str:
+    return "cuda" if s.command[-1] == "cuda" or "gpu" in s.command else ""
+
+
+def test_weights_are_compared_to_the_last_bit(tmp_path):
+    w = {"a": torch.ones(3), "b": torch.zeros(2)}
+    save_file(w, tmp_path / "1.safetensors")
+    save_file(w | {"a": torch.tensor([1, 1, 1 + 2**-23])}, tmp_path / "2.safetensors")
+    save_file(w | {"c": torch.ones(1)}, tmp_path / "3.safetensors")
+    first = tmp_path / "1.safetensors"
+    assert differing(first, first) == ([], 2)
+    assert differing(first, tmp_path / "2.safetensors") == (["a"], 2)
+    assert differing(first, tmp_path / "3.safetensors") == (["c"], 3)
