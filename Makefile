@@ -36,7 +36,14 @@ demo: install
 	@echo "  samples     out/demo/samples/grid.png"
 	@echo "  mixing      out/demo/mixing/grid.png"
 	@echo "  truncation  out/demo/truncation/truncation.png"
-	@echo "  training    $$(ls -d runs/*/ | tail -n 1)fakes-*.png"
+	@echo "  training    $$(ls -d runs/*/ | tail -n 1)report.html"
+	@echo
+	@echo "What to type next:"
+	@echo "  source $(BIN)/activate                        once in each terminal; or $(BIN)/python in the place of python"
+	@echo "  python generate.py --network assets/faces64.safetensors --seeds 0-99 --grid      the pictures of README.md"
+	@echo "  python dataset_tool.py --source my_pictures --dest my.zip --resolution 64x64     a data set of your own pictures"
+	@echo "  python train.py --data my.zip                                                    training on it"
+	@echo "  python train.py --resume latest --kimg 60                                        this training, three times as long"
 
 check: install-dev
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 import system.start  # noqa: F401 (first)
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from models.stylegan2 import blending
 from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.generator import Generator
 from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
-from sampling.classes import class_names
+from sampling.classes import class_facts, classes_of_seeds
 from sampling.record import write_record
 from torch_utils.cli import Command, Number, SeedList, option, progress, say
 from torch_utils.device import resolve_device, switches
@@ -110,11 +110,12 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     _introduce(a, b, likeness)
     blended = blending.blend(A, B, shares)
     facts = {"a": _about(a), "b": _about(b), "likeness": round(likeness, 4), "share of b": shares._asdict()}
-    names = class_names((b if shares.mapping == 1 else a).metadata, blended.config.classes)
-    save_network(out, "stylegan2", {"G_ema": blended}, {"data": {"class_names": names}, "blend": facts})
+    about = (b if shares.mapping == 1 else a).metadata
+    data = class_facts(about, blended.config.classes)
+    save_network(out, "stylegan2", {"G_ema": blended}, {"data": data, "blend": facts})
     picture, record = out.with_suffix(".png"), out.with_suffix(".json")
     with switches("fp32", trial=False):
-        save_image(_pictures([G.to(where) for G in (A, blended, B)], seeds, psi), picture)
+        save_image(_pictures([G.to(where) for G in (A, blended, B)], seeds, psi, about), picture)
     write_record("blend", record, facts, {"device": where.type})
     say(f"wrote {out.name}, {picture.name} and {record.name} to {out.parent}")
 
@@ -207,18 +208,18 @@ def _about(file: NetworkFile) -> dict[str, Any]:
     return {"path": str(file), "sha256": digest, "kimg": file.metadata.get("kimg")}
 
 
-def _pictures(networks: list[Generator], seeds: list[int], psi: float) -> Image.Image:
+def _pictures(networks: list[Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Image.Image:
     """A row for each network, a column for each seed."""
-    made = progress(_each(networks, seeds, psi), len(networks) * len(seeds), "pictures")
+    made = progress(_each(networks, seeds, psi, about), len(networks) * len(seeds), "pictures")
     pictures = [to_pil(pixels) for pixels in made]
     rows = [pictures[start : start + len(seeds)] for start in range(0, len(pictures), len(seeds))]
     return sheet(rows, ROWS, [str(seed) for seed in seeds])
 
 
-def _each(networks: list[Generator], seeds: list[int], psi: float) -> Iterator[torch.Tensor]:
+def _each(networks: list[Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Iterator[torch.Tensor]:
     for G in networks:
         number = G.config.classes
-        classes = [seed % number for seed in seeds] if number else None
+        classes = classes_of_seeds(seeds, about, number) if number else None
         yield from ws_to_pixels(G, seeds_to_ws(G, seeds, classes, psi), seeds)
 
 

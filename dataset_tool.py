@@ -17,13 +17,14 @@ from imaging.shards.layout import Layout, is_shard_dest
 from imaging.shards.partial import check_vacant
 from imaging.sizes import spell
 from imaging.transforms import NAMES
+from system.text import printable
 from torch_utils.cli import Command, Group, Size, counted, option, progress, say, terminable
 from torch_utils.paths import check_folder
 
 EXAMPLES = """
 Examples:
   python dataset_tool.py --source photos --dest photos-256x256.zip --resolution 256x256
-  python dataset_tool.py --source animals.zip --dest animals.zip --resolution 128x96 --labels folders --overwrite
+  python dataset_tool.py --source animals.zip --dest animals-128x96.zip --resolution 128x96 --labels folders
   python dataset_tool.py --source cifar-10-python.tar.gz --dest cifar10.zip
   python dataset_tool.py --source photos --dest 'photos-%06d.tar' --shard-size 5000 --resolution 256x256
   python dataset_tool.py --source clip.mp4 --every 10 --dest clip.zip --resolution 512x288 --transform pad
@@ -37,7 +38,7 @@ Examples:
   python dataset_tool.py inspect cifar-10-python.tar.gz --sheet cifar.png
 """
 NAMED_AT_MOST = 20
-BAR = 40  # characters of the longest bar
+BAR, LONGEST_BAR_NAME = 40, 60  # letters of the longest bar, and of the name before it
 
 
 class Choice(click.ParamType):
@@ -111,7 +112,9 @@ def main() -> None:
     group="Output",
     help="images with equal pixels: count them, leave them out, or do not look",
 )
-@option("--overwrite", is_flag=True, group="Output", help="replace a ZIP that is there already")
+@option(
+    "--overwrite", is_flag=True, group="Output", help="replace a ZIP that is there already, unless it is the source"
+)
 @option("--restart", is_flag=True, group="Output", help="do not go on where an interrupted run of this --dest stopped")
 @WORKERS
 def convert_command(
@@ -157,8 +160,7 @@ def check_dest(source: Path, dest: Path, overwrite: bool) -> None:
     """Makes sure that `dest` can be written, before the pictures are looked at. ValueError says why it cannot."""
     if dest.name in ("", ".."):
         raise ValueError(f"--dest {dest} says where, but gives no name: add the name of a ZIP or folder")
-    if source.is_dir() and source.resolve() in (dest.resolve(), *dest.resolve().parents):
-        raise ValueError(f"--dest {dest} lies in --source {source}: name a place outside of it")
+    check_apart(source, dest, "--dest", f"--source {source}")
     if dest.suffix.lower() == ".zip":
         if dest.is_dir():
             raise ValueError(f"--dest {dest} is a folder, and only files end in .zip: name another")
@@ -168,6 +170,18 @@ def check_dest(source: Path, dest: Path, overwrite: bool) -> None:
         why = ", and --overwrite replaces only files that end in .zip" if overwrite else ""
         raise ValueError(f"--dest {dest} is there already and is not an empty folder{why}: name another")
     check_folder(dest.parent, f"--dest {dest}")
+
+
+def check_apart(source: Path, path: Path, flag: str, named: str) -> None:
+    """Makes sure that what is written to `path` is not the source, nor in it, by whatever links or names of one file.
+
+    Raises:
+        ValueError: which names the option `flag`, and the source as `named`.
+    """
+    if source.is_dir() and source.resolve() in (path.resolve(), *path.resolve().parents):
+        raise ValueError(f"{flag} {path} lies in {named}: name a place outside of it")
+    if path.is_file() and source.is_file() and path.samefile(source):
+        raise ValueError(f"{flag} {path} is {named}, which is never replaced: name another file")
 
 
 def tell(report: Report, dest: str) -> None:
@@ -201,7 +215,7 @@ def _tell_duplicates(report: Report) -> None:
 
 def _some(lines: list[str], count: int) -> None:
     for line in lines[:NAMED_AT_MOST]:
-        say(f"  {line}")
+        say(f"  {printable(line)}")
     if count > NAMED_AT_MOST:
         say(f"  ... and {count - NAMED_AT_MOST} more")
 
@@ -217,6 +231,7 @@ def inspect_command(source: str, labels: str, every: int, sheet: str | None, wor
     if sheet is not None:
         if Path(sheet).suffix.lower() not in FORMATS:
             raise ValueError(f"--sheet {sheet} cannot be a picture: its name must end in .png, .webp or .jpg")
+        check_apart(Path(source), Path(sheet), "--sheet", source)
         check_folder(Path(sheet).parent, f"--sheet {sheet}")
     with terminable():
         found = inspect(source, labels, every, workers, progress)
@@ -248,12 +263,13 @@ def describe(found: Inspection, source: str) -> None:
 
 
 def _bars(counts: dict[str, int]) -> None:
-    wide = max(map(len, counts), default=0)
+    rows = [(printable(name, LONGEST_BAR_NAME), count) for name, count in counts.items()]
+    wide = max((len(name) for name, _ in rows), default=0)
     most = max(counts.values(), default=0) or 1
-    for name, count in list(counts.items())[:NAMED_AT_MOST]:
+    for name, count in rows[:NAMED_AT_MOST]:
         say(f"  {name:<{wide}}  {count:>8}  {'#' * -(-BAR * count // most)}".rstrip())
-    if len(counts) > NAMED_AT_MOST:
-        rest = list(counts.values())[NAMED_AT_MOST:]
+    rest = [count for _, count in rows[NAMED_AT_MOST:]]
+    if rest:
         say(f"  ... and {len(rest)} more with {counted(sum(rest), 'image')}")
 
 

@@ -3,7 +3,6 @@
 import system.start  # noqa: F401 (first)
 
 import json
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -14,16 +13,17 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from imaging.dataset import DataConfig, open_dataset
-from imaging.grid import GRID
 from imaging.imageset import ImageSet
 from metrics.in_loop import open_eyes
 from metrics.names import Metric, parse_list
 from metrics.reals import Reals
 from metrics.record import Record
 from metrics.sources import Pictures, Samples
-from metrics.suite import count_of, evaluate
+from metrics.suite import beside, between_halves, count_of, evaluate, halves_fact
 from models.families import NetworkFile, read_network
 from models.perceptual.published import parse_files
+from system.text import printable
+from system.urls import public, public_command
 from torch_utils import config as configs
 from torch_utils import distributed
 from torch_utils.cli import Command, option, say
@@ -35,7 +35,7 @@ Examples:
   python evaluate.py --network runs/00000-ffhq-auto                        FID of its newest network
   python evaluate.py --network network-000200.0.safetensors --data ffhq.zip --metrics fid50k_full,pr50k3_full
   python evaluate.py --network runs/00000-ffhq-auto --metrics swd5k        needs no detector
-  python evaluate.py --images out/ --data ffhq.zip --metrics fid1k_full --detector inception=inception-2015-12-05.pt
+  python evaluate.py --images out/ --data ffhq.zip --metrics fid1k_full --detector inception=pt_inception.pth
   torchrun --nproc-per-node 8 evaluate.py --network runs/00000-ffhq-auto
 """
 OUT = Path("out")
@@ -76,8 +76,10 @@ OUT = Path("out")
     multiple=True,
     metavar="NAME=PATH",
     group="Metrics",
-    help="File or URL of what metrics look with, instead of the published one: inception, vgg16, lpips or dinov2.",
+    help="File or URL of what metrics look with, instead of the published one: inception, vgg16, lpips or dinov2; "
+    "#sha256=DIGEST after it names the content.",
 )
+@option("--trust", is_flag=True, group="Metrics", help="Run files of --detector that are programs (TorchScript).")
 @option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, group="Metrics", help="Of latents and noise.")
 @option(
     "--outdir",
@@ -97,6 +99,7 @@ def main(
     mirror: bool | None,
     names: str,
     detectors: tuple[str, ...],
+    trust: bool,
     seed: int,
     outdir: Path | None,
     as_json: bool,
@@ -114,26 +117,28 @@ def main(
         raise ValueError("what is to be judged: give --network or --images, one of them")
     file = None if network is None else read_network(network)
     folder = _place(outdir, file)
-    dataset = open_dataset(_data(data, mirror, file))
+    dataset = _open_data(data, mirror, file)
     place = distributed.start(resolve_device(device))
     try:
-        eyes = open_eyes(metrics, parse_files(detectors), place)
+        eyes = open_eyes(metrics, parse_files(detectors), place, trust)
         source = _source(file, images, dataset, seed, place)
         start = time.monotonic()
         reals = Reals(dataset, place, batch)
         results = evaluate(metrics, source, reals, eyes, batch)
+        halves = between_halves(metrics, source, reals, eyes)
         facts = {
-            "network": (file.place or file.path.name) if file else str(images),
+            "network": (public(file.place) or file.path.name) if file else str(images),
             "data": dataset.name,
             "fingerprint": dataset.fingerprint,
             "seed": seed,
-            "command": shlex.join(["python", "evaluate.py", *sys.argv[1:]]),
+            "command": public_command("evaluate.py", sys.argv[1:]),
             "seconds": round(time.monotonic() - start, 3),
         }
         if distributed.is_first():
             counts = {metric: count_of(metric, source, reals) for metric in metrics}
-            _write(folder, _seen(file), counts, results, facts)
-            say(json.dumps({"results": results, "folder": str(folder), **facts}) if as_json else _table(results))
+            _write(folder, _seen(file), counts, results, halves, facts)
+            told = {"results": results, "between_halves": halves, "folder": str(folder), **facts}
+            say(json.dumps(told) if as_json else _table(results, halves))
         distributed.barrier()  # the first process may still have been writing
     finally:
         distributed.stop()
@@ -150,16 +155,38 @@ def _is_run(folder: Path) -> bool:
     return (folder / "config.json").is_file() and (folder / "stats.jsonl").is_file()
 
 
-def _data(path: str | None, mirror: bool | None, file: NetworkFile | None) -> DataConfig:
-    """The real images, all of them: as the network's file says it learnt, but for what was given."""
-    recorded = (file.metadata.get("training") or {}).get("data") if file else None
+def _open_data(path: str | None, mirror: bool | None, file: NetworkFile | None) -> ImageSet:
+    """The real images, all of them: as the network's file says it learned, but for what was given."""
+    recorded = _recorded(file)
     if path is None and recorded is None:
         raise ValueError("against which images: give --data, since nothing here says what was learnt from")
-    config = configs.from_dict(DataConfig, recorded) if recorded else DataConfig()
     changes: dict[str, Any] = {"max_images": 0}
     changes |= {} if path is None else {"path": path}
     changes |= {} if mirror is None else {"mirror": mirror}
-    return config.model_copy(update=changes)
+    config = (recorded or DataConfig()).model_copy(update=changes)
+    if path is not None:
+        return open_dataset(config)
+    learned = f"{file} learned from {printable(public(config.path))}"
+    if (
+        "://" in config.path or "::" in config.path or config.path.startswith(("//", "\\\\"))
+    ):  # the file may be a stranger's, who has no say in what is connected to
+        raise ValueError(f"{learned}, which is not on this machine: give --data, that place again or the images' own")
+    try:
+        return open_dataset(config)
+    except (ValueError, OSError) as error:
+        why = "which is not here" if isinstance(error, FileNotFoundError) else f"which cannot be opened ({error})"
+        raise ValueError(f"{learned}, {why}: give --data, the place of those images on this machine") from error
+
+
+def _recorded(file: NetworkFile | None) -> DataConfig | None:
+    """The real images as the network's file says it learned from them; None where it says nothing that can be used."""
+    recorded = file.metadata.get("training", {}).get("data") if file else None
+    if not isinstance(recorded, dict):
+        return None
+    try:
+        return configs.from_dict(DataConfig, recorded)
+    except ValueError:
+        return None
 
 
 def _source(
@@ -167,44 +194,42 @@ def _source(
 ) -> Samples | Pictures:
     if file is None:
         assert images is not None, "one of the two is judged"
-        _refuse_sheet(images)
-        return Pictures(open_dataset(DataConfig(path=str(images), labels="none")), device)
+        judged = open_dataset(DataConfig(path=str(images), labels="none"), with_sheets=False)
+        if distributed.is_first():
+            for note in judged.notes:
+                click.echo(f"--images {images}: {note}", err=True)
+        return Pictures(judged, device)
     G: Any = file.part("G_ema")
     return Samples(G.to(device).fold(), torch.as_tensor(dataset.label_counts), seed)
 
 
-def _refuse_sheet(images: Path) -> None:
-    """A sheet of all pictures, as generate.py makes beside them, would be judged as one more of them."""
-    sheet = images / GRID
-    if sheet.exists() and (images / "generate.json").exists():
-        raise ValueError(
-            f"--images {images} holds {sheet.name}, the sheet that generate.py --grid makes of all the others, "
-            f"which is no sample: move it elsewhere"
-        )
-
-
 def _seen(file: NetworkFile | None) -> int | None:
-    kimg = file.metadata.get("kimg") if file else None
-    return None if kimg is None else round(kimg * 1000)
+    return round(file.metadata["kimg"] * 1000) if file and "kimg" in file.metadata else None
 
 
 def _write(
-    folder: Path, seen: int | None, counts: dict[Metric, int], results: dict[str, float], facts: dict[str, Any]
+    folder: Path,
+    seen: int | None,
+    counts: dict[Metric, int],
+    results: dict[str, float],
+    halves: dict[str, float],
+    facts: dict[str, Any],
 ) -> None:
     """Lines of metrics.jsonl and, in the folder of the network's run, points of TensorBoard's curves."""
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(folder)
     for metric, count in counts.items():
-        record.append({name: results[name] for name in metric.results}, seen, facts | {"count": count})
+        own = facts | {"count": count} | halves_fact(metric, halves)
+        record.append({name: results[name] for name in metric.results}, seen, own)
     if seen is not None and _is_run(folder):
         with SummaryWriter(str(folder)) as board:
             for name, value in results.items():
                 board.add_scalar(f"metrics/{name}", value, seen)
 
 
-def _table(results: dict[str, float]) -> str:
+def _table(results: dict[str, float], halves: dict[str, float]) -> str:
     width = max(map(len, results))
-    return "\n".join(f"{name:<{width}}  {value:.6g}" for name, value in results.items())
+    return "\n".join(f"{name:<{width}}  {value:.6g}{beside(name, halves)}" for name, value in results.items())
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from torch_utils.cli import Command, counted, option, progress, say
 EXAMPLES = """
 Examples:
   python project.py --target photo.jpg
-  python project.py --target photos/ --network ffhq256.safetensors --detector vgg16=vgg16.pt --pti
+  python project.py --target photos/ --network ffhq256.safetensors --loss lpips --pti
   python project.py --target a.png,b.png --space w --steps 300 --class happy --film none
   python generate.py --latents out/projected-w.npz                pictures of the latents that were found
 """
@@ -74,8 +74,10 @@ KEPT = ("kimg", "data")  # of what the network's file says, for the tuned one
     multiple=True,
     metavar="NAME=PATH",
     group="Projection",
-    help="file or URL of what lpips looks with, instead of the published one: vgg16, lpips",
+    help="file or URL of what lpips looks with, instead of the published one: vgg16, lpips; #sha256=DIGEST after it "
+    "names the content",
 )
+@option("--trust", is_flag=True, group="Projection", help="run files of --detector that are programs (TorchScript)")
 @option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, group="Projection", help="of all that is drawn")
 @option("--pti", is_flag=True, group="Tuning", help=f"tune the network to the pictures, too: {TUNED}")
 @option("--pti-steps", type=click.IntRange(1), default=350, group="Tuning", help="of the tuning")
@@ -101,6 +103,7 @@ def main(
     noise: NoiseFit,
     loss: str,
     detectors: tuple[str, ...],
+    trust: bool,
     seed: int,
     pti: bool,
     pti_steps: int,
@@ -118,7 +121,7 @@ def main(
     size = (G.config.height, G.config.width)
     targets = read_targets(places, G.config, say)
     _check_sheet(len(targets), 3 if pti else 2, size)
-    loss, embed = open_loss(loss, detectors, size, sampler.device)
+    loss, embed = open_loss(loss, detectors, size, sampler.device, trust)
     _introduce(targets, loss)
     pixels = torch.stack([target.pixels for target in targets])
     images = to_images(pixels).to(sampler.device)

@@ -76,8 +76,10 @@ Examples:
     multiple=True,
     metavar="NAME=PATH",
     group="Output",
-    help="File of a network that --metrics look with, instead of the published one: inception, vgg16, lpips or dinov2.",
+    help="File or URL of what --metrics look with, instead of the published one: inception, vgg16, lpips or dinov2; "
+    "#sha256=DIGEST after it names the content.",
 )
+@option("--trust", is_flag=True, group="Output", help="Run files of --detector that are programs (TorchScript).")
 @option("--dry-run", is_flag=True, group="Output", help="Print the configuration and the networks, and stop.")
 @option(
     "--set",
@@ -95,6 +97,7 @@ def main(
     outdir: Path,
     wandb: str | None,
     detectors: tuple[str, ...],
+    trust: bool,
     dry_run: bool,
     sets: tuple[str, ...],
     **params: Any,
@@ -128,15 +131,15 @@ def main(
     if plan.device.type == "cpu":
         keep_freed_memory()
     command = public_command("train.py", sys.argv[1:])
-    session.train(plan, command, _judge(plan, parse_files(detectors), command), wandb or "")
+    session.train(plan, command, _judge(plan, parse_files(detectors), trust, command), wandb or "")
 
 
-def _judge(plan: plans.Plan, detectors: Mapping[str, str], command: str) -> Judge | None:
+def _judge(plan: plans.Plan, detectors: Mapping[str, str], trust: bool, command: str) -> Judge | None:
     """What judges the networks at snapshots; on all images, also where it learns from some of them."""
     config = plan.config
     whole = open_dataset(config.data.model_copy(update={"max_images": 0})) if config.data.max_images else plan.dataset
     since = plan.state.clock.seen if plan.state else None
-    return prepare(config.metrics, detectors, whole, plan.device, config.pace.batch_gpu, command, since)
+    return prepare(config.metrics, detectors, whole, plan.device, config.pace.batch_gpu, command, since, trust)
 
 
 main.params += flags(TrainConfig)

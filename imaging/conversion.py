@@ -13,6 +13,7 @@ from PIL import __version__ as pillow_version
 from imaging import png
 from imaging.dataset import choose
 from imaging.deep import Span
+from imaging.deep import note as note_on_span
 from imaging.duplicates import Seen, digest
 from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import read_label_file
@@ -229,12 +230,14 @@ def _plan(source: Source, taken: Labels, options: Options) -> dict[str, Any]:
     }
 
 
-def _begun(source: Source, settled: dict[str, Any], note: str, options: Options) -> Report:
+def _begun(source: Source, settled: dict[str, Any], labels_note: str, options: Options) -> Report:
     height, width = settled["canvas"]
     dropped = options.duplicates == "drop"
     span = _span_in(settled)
-    notes = (*source.notes, *filter(None, [note(span, many=True) if span else ""]))
-    return Report(height, width, settled["mode"], note, broken=dict(settled["broken"]), dropped=dropped, notes=notes)
+    notes = (*source.notes, *filter(None, [note_on_span(span, many=True) if span else ""]))
+    return Report(
+        height, width, settled["mode"], labels_note, broken=dict(settled["broken"]), dropped=dropped, notes=notes
+    )
 
 
 def _settle(source: Source, chosen: np.ndarray, options: Options, workers: int, track: Track) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -18,16 +18,18 @@ from imaging import mending
 from imaging.archive import Archive, open_archive
 from imaging.deep import Span, note, span_of
 from imaging.demo import COUNT, DemoSet
+from imaging.grid import GRID
 from imaging.headers import read_facts
 from imaging.imageset import ImageSet, ListedSet
 from imaging.labels import Labels, take_labels
-from imaging.picture import Header, decode, read_range
+from imaging.picture import Header, decode, is_sheet, read_range
 from imaging.pixels import MODES, from_pil
 from imaging.shards.pattern import is_shards
 from imaging.shards.shardset import ShardSet
 from imaging.sizes import base_size, parse_size, spell
 from imaging.sources.recognition import unfit_for_training
 from imaging.transforms import NAMES, richest
+from system.urls import is_cut
 
 MOST_LOOKED_AT = 200  # pictures of more than 8 bits, to find out which values they use
 
@@ -62,17 +64,22 @@ class DataConfig(BaseModel):
     )
 
 
-def open_dataset(config: DataConfig) -> ImageSet:
+def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
     """The images that `config` names, every header checked.
 
+    Without `with_sheets`, sheets of samples that this project's programs wrote among samples are passed over.
     ValueError or FileNotFoundError say in one sentence what is wrong with them and what to do.
     """
     if re.fullmatch("demo(:.*)?", config.path):
         return _open_demo(config)
+    if is_cut(config.path):
+        raise ValueError(f"{config.path} was recorded without its user name and password: give --data with them")
     if is_shards(config.path):
         return _open_shards(config)
     archive = _open_archive(Path(config.path))
     chosen = choose(len(archive.names), config.max_images)
+    if not with_sheets:
+        chosen = _without_sheets(archive, chosen)
     labels = take_labels(archive, config.labels).of(chosen)
     return ArchiveSet(archive, tuple(archive.names[i] for i in chosen), labels, config.mirror, config.labels)
 
@@ -85,6 +92,25 @@ def _open_archive(path: Path) -> Archive:
         return open_archive(path)
     except ValueError as error:
         raise ValueError((path.is_dir() and unfit_for_training(path)) or str(error)) from error
+
+
+def _without_sheets(archive: Archive, chosen: np.ndarray) -> np.ndarray:
+    """The chosen pictures but those that are sheets: of another size than most, and marked so or called `grid.png`."""
+    names = [archive.names[i] for i in chosen]
+    try:
+        sizes = [facts.header[:2] for facts in read_facts(archive, names, nullcontext)]
+    except ValueError:
+        return chosen  # the set itself says which picture is broken, and what to do
+    common = Counter(sizes).most_common(1)[0][0]
+    found = []
+    for name in (name for name, size in zip(names, sizes, strict=True) if size != common):
+        with archive.open(name) as file:
+            if is_sheet(file, name) or name.rpartition("/")[2] == GRID:
+                found.append(name)
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        archive.passed.append(f"sheets of several images are passed over: {found[0]}{more}")
+    return np.array([i for i, name in zip(chosen, names, strict=True) if name not in found], dtype=np.int64)
 
 
 def choose(count: int, most: int) -> np.ndarray:

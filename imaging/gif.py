@@ -6,11 +6,12 @@ pattern dithering (Knoll 1999), in which the few colours of the palette that tog
 matrix. Where the palette has the colour itself, they are all that one.
 """
 
+import io
 import struct
 from typing import IO
 
 import numpy as np
-from PIL import GifImagePlugin, Image
+from PIL import Image
 
 from imaging.reel import Reel
 
@@ -33,17 +34,13 @@ def write_gif(file: IO[bytes], reel: Reel, fps: float) -> None:
     clear = reel.mode == "RGBA"
     palette = Palette(_colours(reel, CLEAR if clear else 256))
     file.write(_header(reel.size, palette.colours))
-    # Disposal 2 clears the frame before the next; 1 leaves it to be covered.
-    options = {"disposal": 2, "transparency": CLEAR} if clear else {"disposal": 1}
     for number, frame in enumerate(reel):
         pixels = np.asarray(frame)
         indices = palette.indices(pixels[:, :, :3])
         if clear:
             indices[pixels[:, :, 3] < OPAQUE_FROM] = CLEAR
         hundredths = round((number + 1) * 100 / fps) - round(number * 100 / fps)
-        picture = Image.fromarray(indices)  # an index is a grey to the encoder
-        for block in GifImagePlugin.getdata(picture, (0, 0), duration=hundredths * 10, **options):
-            file.write(block)
+        file.write(_control(hundredths, clear) + _picture(indices))
     file.write(b";")
 
 
@@ -120,3 +117,27 @@ def _header(size: tuple[int, int], colours: np.ndarray) -> bytes:
     screen = struct.pack("<HHBBB", *size, 0b1_111_0_111, 0, 0)  # a table of 2^(7+1) colours of 8 bits
     again = b"!\xff\x0bNETSCAPE2.0" + struct.pack("<BBHB", 3, 1, 0, 0)
     return b"GIF89a" + screen + table + again
+
+
+def _control(hundredths: int, clear: bool) -> bytes:
+    """What stands before a frame: how long it lasts, and what becomes of it.
+
+    Disposal 2 clears a frame before the next; 1 leaves it to be covered.
+    """
+    return b"!\xf9" + struct.pack("<BBHBB", 4, (2 << 2) | 1 if clear else 1 << 2, hundredths, CLEAR if clear else 0, 0)
+
+
+def _picture(indices: np.ndarray) -> bytes:
+    """A frame, uint8 [H, W], as it stands in a GIF: taken out of the file that Pillow writes of it alone."""
+    alone = io.BytesIO()
+    Image.fromarray(indices).save(alone, "GIF", optimize=False, interlace=False)  # an index is a grey to the encoder
+    data = alone.getvalue()
+    place = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)  # behind the header and its colours
+    while data[place : place + 1] == b"!":
+        place += 2
+        while data[place]:
+            place += 1 + data[place]
+        place += 1
+    if data[place : place + 1] != b"," or data[place + 9] & 0xC0:
+        raise RuntimeError("this version of Pillow writes GIFs in another way: colours of their own, or interlaced")
+    return data[place:-1]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from imaging import png
 from imaging.lettering import Lettering
 from imaging.pixels import to_pil
 from imaging.transforms import on_white
@@ -40,7 +41,7 @@ def tile(pixels: torch.Tensor, columns: int, enlarged: bool = False) -> Image.Im
     canvas[:count] = pixels
     canvas = canvas.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)  # [C, rows, H, columns, W]
     image = to_pil(canvas.reshape(channels, rows * height, columns * width))
-    return _scaled(image, enlargement((height, width), rows, columns)) if enlarged else image
+    return _marked(_scaled(image, enlargement((height, width), rows, columns)) if enlarged else image)
 
 
 def enlargement(size: tuple[int, int], rows: int, columns: int) -> int:
@@ -85,7 +86,7 @@ def sheet(
             x = left + i * step_x + (step_x - gap - tile_width) // 2
             y = top + j * step_y + (step_y - gap - tile_height) // 2
             _paste(canvas, _scaled(picture, factor), (x, y))
-    return canvas
+    return _marked(canvas)
 
 
 def captioned(image: Image.Image, labels: Sequence[str]) -> Image.Image:
@@ -112,10 +113,20 @@ def save_image(image: Image.Image, path: str | Path) -> None:
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{path} cannot be written as a picture: the name must end in .png, .webp or .jpg")
     kind = FORMATS[path.suffix.lower()]
+    options, is_sheet = dict(OPTIONS[kind]), png.SHEET in image.info
     if kind == "JPEG" and image.mode == "RGBA":
         image = on_white(image)
+    if is_sheet:
+        options["exif"] = Image.Exif()
+        options["exif"][png.DESCRIPTION] = png.SHEET
     with open_replacing(path) as file:
-        image.save(file, format=kind, **OPTIONS[kind])
+        image.save(file, format=kind, **options)
+
+
+def _marked(image: Image.Image) -> Image.Image:
+    """Notes that a picture is a sheet, which `save_image` writes into the file: sheets are no images to judge."""
+    image.info[png.SHEET] = True
+    return image
 
 
 def _paste(canvas: Image.Image, picture: Image.Image, corner: tuple[int, int]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imaging.shards.layout import Layout, is_shard_dest
 from imaging.shards.pattern import is_pattern, prefix
-from imaging.sizes import Advice, advise
+from imaging.sizes import advise
 from system.urls import public
 
 TOOL = Path(__file__).resolve().parents[1] / "dataset_tool.py"
@@ -26,14 +26,17 @@ def one_size(source: str, sizes: Counter[tuple[int, int]], ending: str = ".zip",
     """
     advice = advise(sizes)
     note = f" {advice.note}" if len(sizes) > 1 else ""
-    return f"make them one size with `{conversion(source, str(advice), ending, labels, advice)}`{note}"
+    return f"make them one size with `{conversion(source, str(advice), ending, labels, sized=True)}`{note}"
 
 
-def conversion(source: str, mark: str, ending: str = ".zip", labels: str = "auto", size: Advice | None = None) -> str:
-    """The command that makes another set of `source` in the working folder, with `mark` in its name."""
+def conversion(source: str, mark: str, ending: str = ".zip", labels: str = "auto", sized: bool = False) -> str:
+    """The command that makes another set of `source` in the working folder, with `mark` in its name.
+
+    `sized` makes the images of the size that `mark` is.
+    """
     words = ["python", _tool(), "--source", public(source), "--dest", _dest(source, mark, ending)]
     words += ["--labels", labels] if labels == "folders" else []
-    words += ["--resolution", str(size)] if size is not None else []
+    words += ["--resolution", mark] if sized else []
     return " ".join(map(quoted, words))
 
 
@@ -57,7 +60,7 @@ def _dest(source: str, mark: str, ending: str) -> str:
         stem, folder = prefix(source).rpartition("/")[2], Path()
     else:
         path = path.resolve()
-        stem = path.name if path.is_dir() else path.stem
+        stem = path.name if path.is_dir() else re.sub(r"(\.tar)?\.\w+$", "", path.name)
         within = path.is_dir() and Path.cwd().resolve().is_relative_to(path)
         folder = Path(os.path.relpath(path.parent)) if within else Path()
     stem = "".join(letter if letter.isprintable() else "-" for letter in stem)

@@ -1,15 +1,15 @@
 """One picture file: its header, its pixels. Whatever is wrong with it becomes a ValueError that names it."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
-from imaging import deep
+from imaging import deep, png
 from imaging.kinds import SOURCE_SUFFIXES, TRAINING_SUFFIXES, by_content
 from imaging.opening import LARGEST_FILE, Bounded, reason
+from imaging.quiet import pillow
 from imaging.sizes import LARGEST_PICTURE, spell
 from imaging.transforms import mode_of, to_mode, upright, upright_size
 
@@ -21,9 +21,6 @@ LARGEST_SOURCE = 500_000_000  # pixels: the largest cameras have 200 million
 LARGEST_HEADER = 2**26  # bytes before the pixels
 HEAD = 32  # bytes by which kinds of files are told
 WHOLE = (b"II", b"MM", b"RIFF")  # beginnings of TIFF and WebP, whose headers take the whole file
-
-Image.MAX_IMAGE_PIXELS = LARGEST_SOURCE  # Pillow's own limit is below what cameras make
-warnings.filterwarnings("ignore", module=r"PIL\.")  # what Pillow mends it may mend quietly
 
 
 class Header(NamedTuple):
@@ -69,6 +66,12 @@ def decode(
         return to_mode(upright(image), mode)
 
 
+def is_sheet(file: BinaryIO, name: str) -> bool:
+    """Whether one of this project's programs wrote the picture in `file` as a sheet of several."""
+    with _naming(name, file), _open(file, name) as image:
+        return png.SHEET.encode() in image.info.get("exif", b"")
+
+
 def read_range(file: BinaryIO, name: str) -> tuple[float, float]:
     """(smallest, largest) value of the picture of more than 8 bits in `file`."""
     with _naming(name, file), _open(file, name) as image:
@@ -104,7 +107,8 @@ def _too_large(name: str, size: str) -> _RefusedError:
 @contextmanager
 def _naming(name: str, file: BinaryIO) -> Iterator[None]:
     try:
-        yield
+        with pillow(LARGEST_SOURCE):  # its own limit is below what cameras make
+            yield
     except _RefusedError as error:
         raise ValueError(str(error)) from None
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything

@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 
 COLOUR_TYPES = {"L": 0, "RGB": 2, "RGBA": 6}
+SHEET = "a sheet of several images"  # in the EXIF description of sheets that this project writes, of any format
+DESCRIPTION = 0x010E  # EXIF tag
 LARGEST_BLOCK = 2**16 - 1  # bytes in an uncompressed block of a zlib stream
 
 

@@ -39,8 +39,13 @@ class Eye:
         return self.look(pixels, indices)
 
 
-def find_files(eyes: Sequence[str], given: Mapping[str, str]) -> dict[str, Path]:
+def find_files(eyes: Sequence[str], given: Mapping[str, str], trust: bool = False) -> dict[str, Path]:
     """The files that these eyes need, downloaded where they are not there yet, by name of the detector.
+
+    Args:
+        eyes: names in `FILES_OF`.
+        given: files or URLs of detectors, as `parse_files` gives them.
+        trust: whether they may be programs.
 
     Raises:
         FileNotFoundError, ValueError: when one is not there and cannot be had, saying where to put it.
@@ -51,7 +56,7 @@ def find_files(eyes: Sequence[str], given: Mapping[str, str]) -> dict[str, Path]
     for name in given:
         if name not in wanted:
             raise ValueError(f"--detector {name}: none of the metrics asks for it; leave it out")
-    return find_networks(wanted, given, "or take a metric that needs none, such as swd")
+    return find_networks(wanted, given, "or take a metric that needs none, such as swd", trust)
 
 
 def open_eye(name: str, files: Mapping[str, Path], device: torch.device) -> Eye:

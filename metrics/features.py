@@ -25,14 +25,13 @@ def look(source: Source, eyes: Sequence[Eye], indices: Sequence[int], batch: int
     """
     each = distributed.world() * batch
     starts = range(0, len(indices), each)
+    firsts = [start + distributed.rank() * batch for start in starts]
+    shares = [indices[first : first + batch] for first in firsts]
+    looked_at = [mine or indices[:1] for mine in shares]  # one without a share looks too, for the shape that it gathers
     shown = progress(starts, len(starts), label) if distributed.is_first() else starts
-    for start in shown:
-        first = start + distributed.rank() * batch
-        mine = indices[first : first + batch]
-        shown_to = mine or indices[:1]  # one without a share looks too, to know the shape of what it gathers
-        pixels = source.pixels(shown_to)
+    for start, mine, looked, pixels in zip(shown, shares, looked_at, source.batches(looked_at), strict=True):
         with torch.no_grad():
-            seen = [eye(pixels, shown_to)[: len(mine)] for eye in eyes]
+            seen = [eye(pixels, looked)[: len(mine)] for eye in eyes]
         yield [_gathered(features, batch, min(each, len(indices) - start)) for features in seen]
 
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+CPU = torch.device("cpu")
+AT_ONCE = 2**14  # features on another device
+
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Mean [D] and covariance [D, D] of features, float64."""
+    """Mean [D] and covariance [D, D] of features, float64, on the CPU."""
 
     mean: Tensor
     covariance: Tensor
@@ -43,13 +46,14 @@ class Sums:
         if self.first is None or self.second is None or self.count < 2:
             raise ValueError(f"a covariance needs at least 2 points, got {self.count}")
         mean = self.first / self.count
-        return Gaussian(mean, self.second / self.count - mean.outer(mean))
+        return Gaussian(mean.cpu(), (self.second / self.count - mean.outer(mean)).cpu())
 
 
-def gaussian(features: Tensor) -> Gaussian:
-    """Mean and covariance of features [N, D]."""
+def gaussian(features: Tensor, device: torch.device = CPU) -> Gaussian:
+    """Mean and covariance of features [N, D]; summed up on `device`, which must know float64."""
     sums = Sums()
-    sums.add(features)
+    for part in features.split(len(features) if device.type == "cpu" else AT_ONCE):
+        sums.add(part.to(device))
     return sums.gaussian()
 
 

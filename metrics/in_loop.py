@@ -18,7 +18,8 @@ from metrics.names import Metric, parse_list
 from metrics.reals import Reals
 from metrics.record import Record
 from metrics.sources import Samples
-from metrics.suite import count_of, evaluate
+from metrics.suite import beside, between_halves, count_of, evaluate, halves_fact
+from models.perceptual.published import check_trust
 from torch_utils import distributed, runs
 from torch_utils.device import is_out_of_memory
 
@@ -81,23 +82,33 @@ class Judge:
         self.since = None
         start = time.monotonic()
         try:
-            results = self._results(recipe, run)
+            results, halves = self._results(recipe, run)
         except (ValueError, OSError, RuntimeError) as error:
             if distributed.world() > 1 or (isinstance(error, RuntimeError) and not is_out_of_memory(error)):
                 raise
             run.report.say(f"the metrics could not be taken, training goes on: {str(error).splitlines()[0]}")
             return
         if run.folder is not None:
-            self._write(results, recipe, run, run.folder, time.monotonic() - start)
+            self._write(results, halves, recipe, run, run.folder, time.monotonic() - start)
         run.report.tick_began += time.monotonic() - start  # the speed that is told is that of training
 
-    def _results(self, recipe: Recipe, run: Run) -> dict[str, float]:
-        return evaluate(self.metrics, self._samples(recipe, run), self.reals, self.eyes, self.batch)
+    def _results(self, recipe: Recipe, run: Run) -> tuple[dict[str, float], dict[str, float]]:
+        samples = self._samples(recipe, run)
+        results = evaluate(self.metrics, samples, self.reals, self.eyes, self.batch)
+        return results, between_halves(self.metrics, samples, self.reals, self.eyes)
 
     def _samples(self, recipe: Recipe, run: Run) -> Samples:
         return Samples(recipe.sampler, torch.as_tensor(self.reals.dataset.label_counts), run.seed)
 
-    def _write(self, results: dict[str, float], recipe: Recipe, run: Run, folder: Path, seconds: float) -> None:
+    def _write(
+        self,
+        results: dict[str, float],
+        halves: dict[str, float],
+        recipe: Recipe,
+        run: Run,
+        folder: Path,
+        seconds: float,
+    ) -> None:
         seen, dataset = run.clock.seen, self.reals.dataset
         record, samples = Record(folder), self._samples(recipe, run)
         for metric in self.metrics:
@@ -109,11 +120,12 @@ class Judge:
                 "seed": run.seed,
                 "command": self.command,
                 "seconds": round(seconds, 3),
-            }
+            } | halves_fact(metric, halves)
             record.append({name: results[name] for name in metric.results}, seen, facts)
         for name, value in results.items():
             run.report.scalar(f"metrics/{name}", value, seen)
-        run.report.say("  ".join(f"{name} {value:.4g}" for name, value in results.items()) + f"  ({seconds:.0f} s)")
+        told = [f"{name} {value:.4g}{beside(name, halves)}" for name, value in results.items()]
+        run.report.say("  ".join(told) + f"  ({seconds:.0f} s)")
         if note := record.keep_best(self.metrics[0]):
             run.report.say(note)
 
@@ -126,6 +138,7 @@ def prepare(
     batch: int,
     command: str,
     since: int | None = None,
+    trust: bool = False,
 ) -> Judge | None:
     """What judges a run, with everything found out that could go wrong before the run begins.
 
@@ -137,6 +150,7 @@ def prepare(
         batch: images at once in a training step, which suits the memory.
         command: that started the run.
         since: images that a resumed run has seen; None for a new one.
+        trust: whether files of detectors may be programs.
 
     Raises:
         FileNotFoundError, ValueError: for unknown names, and files that are not there and cannot be had.
@@ -146,13 +160,16 @@ def prepare(
         if files:
             raise ValueError("--detector does not apply, since --metrics is none: leave it out")
         return None
-    eyes = open_eyes(metrics, files, device)
+    eyes = open_eyes(metrics, files, device, trust)
     at_once = max(batch, min(AT_ONCE // (dataset.height * dataset.width), MOST))
     return Judge(metrics, eyes, Reals(dataset, device, at_once), at_once, command, since)
 
 
-def open_eyes(metrics: Sequence[Metric], given: Mapping[str, str], device: torch.device) -> dict[str, Eye]:
+def open_eyes(
+    metrics: Sequence[Metric], given: Mapping[str, str], device: torch.device, trust: bool = False
+) -> dict[str, Eye]:
     """The eyes that metrics ask for, by name. Raises FileNotFoundError or ValueError as their files do."""
     names = list(dict.fromkeys(metric.eye for metric in metrics))
-    files = find_files(names, given)
+    check_trust(trust, given)
+    files = find_files(names, given, trust)
     return {name: open_eye(name, files, device) for name in names}

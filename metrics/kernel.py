@@ -7,11 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metrics.sharing import dealt
+
 SUBSETS, LARGEST = 100, 1000
 
 
 def kernel_distance(real: Tensor, fake: Tensor, seed: int = 0) -> float:
     """Mean over 100 pairs of random subsets of up to 1000 points; about 0 for equal distributions, and may lie below.
+
+    The pairs are dealt to all processes, each of which must have the same features.
 
     Args:
         real: features of real images, [M, D].
@@ -27,11 +31,15 @@ def kernel_distance(real: Tensor, fake: Tensor, seed: int = 0) -> float:
     if size < 2:
         raise ValueError(f"a kernel distance needs at least 2 points of each set, got {size}")
     draw = np.random.RandomState(seed)
-    found = []
-    for _ in range(SUBSETS):
-        y, x = (part[draw.choice(len(part), size, replace=False)].double() for part in (fake, real))
-        found.append(discrepancy(x, y))
-    return torch.stack(found).mean().item()
+    drawn = [[draw.choice(len(part), size, replace=False) for part in (fake, real)] for _ in range(SUBSETS)]
+
+    def compute(subset: slice) -> Tensor:
+        y, x = (
+            part[torch.from_numpy(own)].double() for part, own in zip((fake, real), drawn[subset.start], strict=True)
+        )
+        return discrepancy(x, y)
+
+    return dealt(SUBSETS, 1, compute, real.new_zeros([], dtype=torch.float64)).mean().item()
 
 
 def discrepancy(x: Tensor, y: Tensor) -> Tensor:

@@ -3,12 +3,17 @@
 A set of features spans a manifold: the union of balls about its points, each as large as the distance to the k-th
 nearest other point. Precision is the share of the samples that lie on the manifold of real images, recall the share of
 real images that lie on the manifold of the samples. Letters: M N points, D dimensions.
+
+Features are computed with where they are, and rows of the distance matrices are dealt to all processes, each of which
+must have the same features.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from metrics.sharing import dealt
 
 NEIGHBOURS = 3  # k, as in the paper
 BLOCK = 2**24  # numbers of a distance matrix at once
@@ -37,8 +42,8 @@ def coverage(reference: Tensor, points: Tensor, k: int = NEIGHBOURS) -> float:
             f"{list(points.shape)}"
         )
     radii = neighbour_distances(reference, k)  # [M]
-    inside = [(distances <= radii).any(dim=1) for distances in _distances(points, reference)]
-    return torch.cat(inside).double().mean().item()
+    inside = _of_rows(points, reference, lambda distances: (distances <= radii).any(dim=1).to(radii.dtype))
+    return inside.cpu().double().mean().item()
 
 
 def neighbour_distances(points: Tensor, k: int = NEIGHBOURS) -> Tensor:
@@ -46,11 +51,11 @@ def neighbour_distances(points: Tensor, k: int = NEIGHBOURS) -> Tensor:
     if len(points) <= k:
         raise ValueError(f"neighbour number {k} needs more than {k} points, got {len(points)}")
     # Each point is its own nearest neighbour, which is not counted.
-    return torch.cat([distances.kthvalue(k + 1, dim=1).values for distances in _distances(points, points)])
+    return _of_rows(points, points, lambda distances: distances.kthvalue(k + 1, dim=1).values)
 
 
-def _distances(rows: Tensor, columns: Tensor) -> Iterator[Tensor]:
-    """The distance matrix in slices of some rows.
+def _of_rows(rows: Tensor, columns: Tensor, measure: Callable[[Tensor], Tensor]) -> Tensor:
+    """A number for each row of the distance matrix, [len(rows)]. `measure` gives them for some of its rows at a time.
 
     Without products, so that equal points are 0 apart; with many dimensions that would take hours, and points are first
     moved to the middle, which leaves products little to lose.
@@ -60,5 +65,5 @@ def _distances(rows: Tensor, columns: Tensor) -> Iterator[Tensor]:
         middle = columns.mean(dim=0)
         rows, columns = rows - middle, columns - middle
     mode = "donot_use_mm_for_euclid_dist" if few else "use_mm_for_euclid_dist"
-    for part in rows.split(max(BLOCK // len(columns), 1)):
-        yield torch.cdist(part, columns, compute_mode=mode)
+    at_once = max(BLOCK // len(columns), 1)
+    return dealt(len(rows), at_once, lambda part: measure(torch.cdist(rows[part], columns, compute_mode=mode)), rows)

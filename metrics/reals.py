@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,12 @@ from imaging.imageset import ImageSet
 from metrics.detectors import Eye
 from metrics.features import look
 from metrics.frechet import Gaussian, Sums
+from metrics.sharing import statistics_device
 from metrics.sources import Pictures
 from torch_utils import checkpoint, distributed
 from torch_utils.download import cache_folder
+
+Distance = Callable[[Tensor | None, Tensor | None, torch.device], float]
 
 VERSION = 2  # changes when the same images would give other statistics
 
@@ -65,7 +68,7 @@ class Reals:
         indices = range(count) if whole else sorted(self.dataset.index_at(0, place) for place in range(count))
         for (seen,) in look(self.pictures, [eye], indices, self.batch, f"{eye.name}, real images"):
             if "gaussian" in missing:
-                sums.add(seen)
+                sums.add(seen.to(statistics_device(self.pictures.device)))
             if "features" in missing:
                 parts.append(seen)
         if "gaussian" in missing:
@@ -78,9 +81,46 @@ class Reals:
             self._kept[eye, count] = known
         return known
 
-    def _key(self, eye: Eye, count: int) -> str:
-        facts = [VERSION, self.dataset.fingerprint, eye.name, eye.identity, count]
+    def between_halves(self, eye: Eye, count: int, distance: Distance) -> float | None:
+        """A distance between two sets of the real images without one in common, kept on the disk.
+
+        Every process must ask for it, and the first one gets the number.
+
+        Args:
+            eye: what looks at the images.
+            count: images in each set; half of all where there are too few.
+            distance: of what the eye sees of both sets on the first process.
+
+        Returns:
+            The distance, or None for fewer than four images.
+        """
+        count = min(count, len(self.dataset) // 2)
+        if count < 2:
+            return None
+        path = cache_folder() / "statistics" / f"{self._key(eye, count, 'halves')}.safetensors"
+        found = _read_number(path) if distributed.is_first() else None
+        if distributed.least(int(found is not None or not distributed.is_first())):
+            return found
+        seen: list[Tensor | None] = []
+        for half in range(2):
+            indices = sorted(self.dataset.index_at(0, place) for place in range(half * count, (half + 1) * count))
+            parts = [part for (part,) in look(self.pictures, [eye], indices, self.batch, f"{eye.name}, real images")]
+            seen.append(torch.cat(parts) if distributed.is_first() else None)
+        found = distance(seen[0], seen[1], statistics_device(self.pictures.device))
+        if distributed.is_first():
+            checkpoint.save(path, {"distance": torch.tensor(found, dtype=torch.float64)}, {})
+        return found
+
+    def _key(self, eye: Eye, count: int, *more: str) -> str:
+        facts = [VERSION, self.dataset.fingerprint, eye.name, eye.identity, count, *more]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def _read_number(path: Path) -> float | None:
+    try:
+        return float(checkpoint.load(path)[0]["distance"]) if path.is_file() else None
+    except (ValueError, KeyError, RuntimeError):  # damaged, or another file
+        return None
 
 
 def _read(path: Path, kind: str, known: Known) -> bool:

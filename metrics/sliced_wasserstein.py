@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metrics.sharing import dealt
 from torch_utils import seeds
 
 LEAST = 16  # pixels of the shorter side of the last level
@@ -37,7 +38,15 @@ def by_level(a: Tensor, b: Tensor) -> list[float]:
         raise ValueError(
             f"two sets of patches are compared that are equally many and large, got {list(a.shape)} and {list(b.shape)}"
         )
-    return [SCALE * _distance(_standardised(a[:, level]), _standardised(b[:, level])) for level in range(a.shape[1])]
+    return [level_distance(a[:, level], b[:, level]) for level in range(a.shape[1])]
+
+
+def level_distance(a: Tensor, b: Tensor) -> float:
+    """1000 times the distance of two sets of patches of one level, [N, P, C, 7, 7] each.
+
+    Directions are dealt to all processes, each of which must have the same patches.
+    """
+    return SCALE * _distance(_standardised(a), _standardised(b))
 
 
 def descriptors(images: Tensor, indices: Sequence[int]) -> Tensor:
@@ -105,9 +114,13 @@ def _standardised(patches: Tensor) -> Tensor:
 def _distance(a: Tensor, b: Tensor) -> float:
     """Mean over directions of the Wasserstein-1 distance of the projected points [F, K]."""
     directions = torch.randn(DIRECTIONS, len(a), generator=seeds.generator("cpu", "directions", len(a)))
-    directions = F.normalize(directions, dim=1).to(a.device)
-    found = [(_sorted(part @ a) - _sorted(part @ b)).abs().double().mean() for part in directions.split(TOGETHER)]
-    return torch.stack(found).mean().item()
+    parts = F.normalize(directions, dim=1).to(a.device).split(TOGETHER)
+
+    def compute(number: slice) -> Tensor:
+        part = parts[number.start]
+        return (_sorted(part @ a) - _sorted(part @ b)).abs().double().mean()
+
+    return dealt(len(parts), 1, compute, a.new_zeros([], dtype=torch.float64)).mean().item()
 
 
 def _sorted(rows: Tensor) -> Tensor:

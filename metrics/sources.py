@@ -1,7 +1,8 @@
 """Where the pictures that are judged come from: a network, or a set of pictures. Both give picture i, whoever asks."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -24,8 +25,8 @@ class Source(Protocol):
     def count(self) -> int | None:
         """How many there are; None without end."""
 
-    def pixels(self, indices: Sequence[int]) -> Tensor:
-        """uint8 pixels [n, C, H, W] of these pictures, wherever they are next used."""
+    def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        """uint8 pixels [n, C, H, W] of pictures with these numbers, batch after batch, on the device of their use."""
 
 
 class Pictures:
@@ -34,19 +35,30 @@ class Pictures:
     def __init__(self, dataset: ImageSet, device: torch.device) -> None:
         self.dataset, self.device = dataset, device
         # Decoding leaves Python alone, so threads suffice; but shards are read from one place at a time.
-        self.threads = default_workers(dataset) if isinstance(dataset, ArchiveSet) else 0
+        self.threads = default_workers(dataset) if isinstance(dataset, ArchiveSet) else 1
 
     @property
     def count(self) -> int:
         return len(self.dataset)
 
-    def pixels(self, indices: Sequence[int]) -> Tensor:
-        if self.threads:
-            with ThreadPoolExecutor(self.threads) as pool:
-                read = list(pool.map(self._read, indices))
-        else:
-            read = [self._read(index) for index in indices]
-        return torch.from_numpy(np.stack(read)).to(self.device)
+    def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        """While one batch is looked at, the next one is decoded."""
+        pool, ahead = ThreadPoolExecutor(self.threads), deque[list[Future[np.ndarray]]]()
+        try:
+            for indices in wanted:
+                ahead.append([pool.submit(self._read, index) for index in indices])
+                if len(ahead) > 1:
+                    yield self._moved(ahead.popleft())
+            while ahead:
+                yield self._moved(ahead.popleft())
+        finally:  # also where nobody asks for the rest
+            pool.shutdown(cancel_futures=True)
+
+    def _moved(self, read: Sequence[Future[np.ndarray]]) -> Tensor:
+        pixels = torch.from_numpy(np.stack([picture.result() for picture in read]))
+        if self.device.type == "cuda":  # from pinned memory the copy waits for nothing
+            return pixels.pin_memory().to(self.device, non_blocking=True)
+        return pixels.to(self.device)
 
     def _read(self, index: int) -> np.ndarray:
         return self.dataset[index][0]
@@ -84,8 +96,12 @@ class Samples:
     def device(self) -> torch.device:
         return self.G.mapping.w_average.device
 
+    def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        return map(self.pixels, wanted)
+
     @torch.no_grad()
     def pixels(self, indices: Sequence[int]) -> Tensor:
+        """uint8 pixels [n, C, H, W] of the samples with these numbers."""
         ws = self.map(self.latents(indices, "z"), indices)
         return to_pixels(self.render(ws, indices))
 
@@ -110,11 +126,20 @@ class Samples:
 
     def render(self, ws: Tensor, indices: Sequence[int]) -> Tensor:
         """Images [n, C, H, W]; those of equal indices have equal noise."""
-        each = [self.G.synthesis.noises(1, "random", self._stream(self.device, "noise", i)) for i in indices]
-        noises: list[Tensor | None] = [
-            torch.cat([noise for noise in layer if noise is not None]) for layer in zip(*each, strict=True)
-        ]
-        return self.G.synthesis.render(ws.float().contiguous(), noises)
+        return self.G.synthesis.render(ws.float().contiguous(), self._noises(indices))
+
+    def _noises(self, indices: Sequence[int]) -> list[Tensor | None]:
+        """The noise of each layer [n, 1, H, W], of every sample from a stream of its own.
+
+        A GPU draws that of all layers at once. A CPU draws layer by layer, on which its numbers have always depended.
+        """
+        streams = [self._stream(self.device, "noise", i) for i in indices]
+        if self.device.type == "cuda" and isinstance(self.G, Generator):
+            size = self.G.synthesis.noise_size
+            drawn = [torch.randn(size, device=self.device, generator=stream) for stream in streams]
+            return self.G.synthesis.parted_noise(torch.stack(drawn))
+        each = [self.G.synthesis.noises(1, "random", stream) for stream in streams]
+        return [torch.cat([noise for noise in layer if noise is not None]) for layer in zip(*each, strict=True)]
 
     def _stream(self, device: torch.device | str, purpose: str, index: int) -> torch.Generator:
         return seeds.generator(device, self.seed, "metrics", purpose, index)

@@ -1,7 +1,7 @@
 """From the names of metrics to results: which pictures are made, who looks at them, which numbers follow."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -16,9 +16,11 @@ from metrics.kernel import kernel_distance
 from metrics.names import Metric
 from metrics.precision_recall import precision_recall
 from metrics.reals import Known, Reals
-from metrics.sliced_wasserstein import sliced_wasserstein
+from metrics.sharing import shared, statistics_device
+from metrics.sliced_wasserstein import level_distance
 from metrics.sources import Samples, Source
 from torch_utils import distributed
+from torch_utils.device import switches
 
 KINDS = {"fid": "gaussian", "fd": "gaussian", "kid": "features", "pr": "features", "swd": "features"}  # of the reals
 
@@ -49,12 +51,41 @@ def evaluate(
             numbers: tuple[float, ...] = _path_length(metric, source, eyes[metric.eye], batch)
         else:
             known = _of_reals(metric, count, metrics, reals, eyes)
-            ready = distributed.is_first()
-            numbers = _numbers(metric, seen[metric.eye][:count], known) if ready else (0.0,) * len(metric.results)
+            fake = seen[metric.eye][:count] if distributed.is_first() else None
+            numbers = _numbers(metric, fake, known, statistics_device(reals.pictures.device))
         results |= dict(zip(metric.results, numbers, strict=True))
-    together = torch.tensor(list(results.values()), dtype=torch.float64, device=reals.pictures.device)
+    # On the CPU but for NCCL, which knows CUDA alone: MPS has no float64.
+    place = statistics_device(reals.pictures.device)
+    together = torch.tensor(list(results.values()), dtype=torch.float64, device=place)
     distributed.broadcast_([together])
     return dict(zip(results, together.tolist(), strict=True))
+
+
+def between_halves(
+    metrics: Sequence[Metric], source: Source, reals: Reals, eyes: Mapping[str, Eye]
+) -> dict[str, float]:
+    """What a distance without a scale of its own, `swd`, is between two halves of the data, by the metric's name.
+
+    A generator whose samples are as good as the data has about that value. Both halves have as many images as the
+    metric compares, or else half of all. Metrics of too few images are left out. Every process must call it; only the
+    first gets numbers. The arguments are those of `evaluate`.
+    """
+    found = {}
+    for metric in metrics:
+        if metric.kind == "swd":
+            value = reals.between_halves(eyes[metric.eye], count_of(metric, source, reals), _sliced)
+            found |= {} if value is None else {metric.name: value}
+    return found
+
+
+def beside(name: str, halves: Mapping[str, float]) -> str:
+    """Words to stand after a number: ` (3.2 between halves of the data)`; empty where that is not known."""
+    return f" ({halves[name]:.4g} between halves of the data)" if name in halves else ""
+
+
+def halves_fact(metric: Metric, halves: Mapping[str, float]) -> dict[str, float]:
+    """The same as a fact of metrics.jsonl."""
+    return {"between_halves": halves[metric.name]} if metric.name in halves else {}
 
 
 def count_of(metric: Metric, source: Source, reals: Reals) -> int:
@@ -100,23 +131,42 @@ def _of_reals(metric: Metric, count: int, metrics: Sequence[Metric], reals: Real
     return reals.known(eyes[metric.eye], most, {KINDS[m.kind] for m in same})
 
 
-def _numbers(metric: Metric, fake: Tensor, known: Known) -> tuple[float, ...]:
-    if metric.kind == "is":
-        return inception_score(fake)
-    if KINDS[metric.kind] == "gaussian":
+def _numbers(metric: Metric, fake: Tensor | None, known: Known, device: torch.device) -> tuple[float, ...]:
+    """The numbers of a metric on the first process; features and statistics are there alone. All must call it."""
+    if metric.kind in ("is", "fid", "fd"):
+        if fake is None:
+            return (0.0,) * len(metric.results)
+        if metric.kind == "is":
+            return inception_score(fake)
         assert known.gaussian is not None
-        return (frechet_distance(known.gaussian, gaussian(fake)),)
-    assert known.features is not None
-    if metric.kind == "kid":
-        return (kernel_distance(known.features, fake),)
-    if metric.kind == "pr":
-        return precision_recall(known.features, fake, metric.neighbours)
-    if known.features.shape[1:] != fake.shape[1:]:
+        return (frechet_distance(known.gaussian, gaussian(fake, device)),)
+    if metric.kind == "swd":
+        _check_alike(metric, known.features, fake)
+        return (_sliced(known.features, fake, device),)
+    # TensorFloat-32, where training allows it, has too few digits for the differences of large numbers.
+    with switches("fp32", torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark):
+        real, made = shared(known.features, device), shared(fake, device)
+        if metric.kind == "kid":
+            return (kernel_distance(real, made),)
+        return precision_recall(real, made, metric.neighbours)
+
+
+def _check_alike(metric: Metric, real: Tensor | None, fake: Tensor | None) -> None:
+    if real is not None and fake is not None and real.shape[1:] != fake.shape[1:]:
         raise ValueError(
             f"{metric.name} compares images of one size and number of channels, and these differ from the data's: "
             f"make them alike with dataset_tool.py, or leave that metric out"
         )
-    return (sliced_wasserstein(known.features, fake),)
+
+
+def _sliced(a: Tensor | None, b: Tensor | None, device: torch.device) -> float:
+    """The sliced Wasserstein distance of patches of the first process, one level at a time on every device."""
+    levels = int(shared(None if a is None else torch.tensor(float(a.shape[1])), device))
+    found = []
+    for level in range(levels):
+        pair = (shared(None if patches is None else patches[:, level], device) for patches in (a, b))
+        found.append(level_distance(*pair))
+    return sum(found) / levels
 
 
 def _path_length(metric: Metric, samples: Samples, lpips: Eye, batch: int) -> tuple[float]:
@@ -137,8 +187,11 @@ class _Steps:
         self.samples = copy.copy(samples)
         self.samples.G = copy.deepcopy(samples.G).set_precision("fp32")
 
+    def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        return map(self.lengths, wanted)
+
     @torch.no_grad()
-    def pixels(self, indices: Sequence[int]) -> Tensor:
+    def lengths(self, indices: Sequence[int]) -> Tensor:
         metric, samples = self.metric, self.samples
         t = samples.uniform(indices, "step") * float(metric.full)
         return paths.path_lengths(

@@ -14,13 +14,16 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from models import hubfolder
+from models.metadata import checked
 from models.places import KINDS, locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.foreign.opening import is_foreign, open_foreign
 from models.stylegan2.generator import Generator
+from system.content import mistaken
 from system.text import printable
+from system.urls import public, public_values
 from torch_utils import checkpoint, config
 from torch_utils.device import Precision, resolve_precision
 from torch_utils.runs import STATE_FORMAT, newest_in
@@ -53,13 +56,13 @@ class NetworkFile:
     """What a network file holds, as checked tensors and metadata."""
 
     path: Path
-    metadata: dict[str, Any]
+    metadata: dict[str, Any]  # as `models.metadata.checked` leaves it
     tensors: dict[str, Tensor]
-    place: str = ""  # where it comes from, when that is no path here: a URL, or a name
+    place: str = ""  # where it comes from, when that is no path here: a URL without its secrets, or a name
 
     def __str__(self) -> str:
         """What it is called in sentences and records."""
-        return self.place or str(self.path)
+        return public(self.place) or str(self.path)
 
     def check_stylegan2(self, option: str) -> None:
         """Makes sure that the networks are StyleGAN2's, for an `option` of which that is wanted.
@@ -99,12 +102,10 @@ class NetworkFile:
         try:
             settings = config.from_dict(part.config, settings if isinstance(settings, dict) else {"": settings})
         except ValueError as error:
-            raise checkpoint.DamagedError(self.path, f"the configuration of {name} is not one: {error}") from error
-        try:
-            with torch.device("meta"):
-                network = part.build(settings)
-        except (RuntimeError, TypeError) as error:  # sizes beyond what PyTorch can count
-            raise checkpoint.DamagedError(self.path, f"no network has the sizes of its {name}") from error
+            reason = f"the configuration of {name} is not one: {printable(str(error))}"
+            raise checkpoint.DamagedError(self.path, reason) from error
+        with torch.device("meta"):
+            network = part.build(settings)
         prefix = name + "."
         own = {key.removeprefix(prefix): t.float() for key, t in self.tensors.items() if key.startswith(prefix)}
         for key, built in network.state_dict().items():
@@ -132,7 +133,7 @@ def save_network(
         path: where; the file appears whole or not at all.
         family: a name in `FAMILIES`.
         networks: of G_ema, G and D those to keep.
-        facts: what else is worth knowing, as JSON: kimg, data, how it was trained.
+        facts: what else is worth knowing, as JSON: kimg, data, how it was trained. Secrets of URLs are left out.
         dtype: type of the stored tensors; float16 halves the file.
     """
     parts = FAMILIES[family]
@@ -141,7 +142,7 @@ def save_network(
     tensors = {
         f"{name}.{key}": t.to(dtype) for name, network in networks.items() for key, t in network.state_dict().items()
     }
-    checkpoint.save(path, tensors, metadata | dict(facts))
+    checkpoint.save(path, tensors, metadata | public_values(dict(facts)))
 
 
 def read_network(place: Path | str) -> NetworkFile:
@@ -155,17 +156,24 @@ def read_network(place: Path | str) -> NetworkFile:
         ValueError: when it cannot be had, is damaged, is not a network, is refused, or is of a version or family that
             is not known here.
     """
-    path = locate(place)
+    read: dict[Path, tuple[dict[str, Any], dict[str, Tensor]]] = {}
+
+    def check(path: Path) -> None:  # of what was downloaded: what it has read is not read twice
+        read[path] = _contents(path)
+
+    path = locate(place, check)
     if not path.exists():
-        raise FileNotFoundError(f"there is no file or folder {place}: give {KINDS}")
-    elsewhere = "" if path == Path(place) else str(place)
+        raise FileNotFoundError(f"there is no file or folder {public(str(place))}: give {KINDS}")
+    elsewhere = "" if path == Path(place) else public(str(place))
     path = _newest_in(path) if path.is_dir() else path
-    metadata, tensors = _contents(path)
-    return NetworkFile(path, metadata, tensors, elsewhere)
+    metadata, tensors = read[path] if path in read else _contents(path)
+    return NetworkFile(path, checked(metadata), tensors, elsewhere)
 
 
 def _contents(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The metadata, checked to be of a network that is known here, and the tensors."""
+    if path.is_file() and (what := mistaken(path)):
+        raise ValueError(f"{path} is {what}: {_WANTED}")
     if is_foreign(path):
         metadata, tensors = open_foreign(path)
         return {"format": FORMAT, "version": VERSION, "family": "stylegan2"} | metadata, tensors
@@ -175,12 +183,12 @@ def _contents(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} is no network of this project: {_WANTED}")
     version, family = metadata.get("version"), metadata.get("family")
-    if not isinstance(version, int) or not isinstance(family, str):
+    if type(version) is not int or not isinstance(family, str):
         raise checkpoint.DamagedError(path, "it does not say which version and family it is of")
     if version > VERSION or family not in FAMILIES:
         raise ValueError(
-            f"{path} holds networks of the family {family[:40]!r} in format {version}, for which this program is too "
-            f"old: update it"
+            f"{path} holds networks of the family {printable(family, 40)!r} in format {printable(str(version), 20)}, "
+            f"for which this program is too old: update it"
         )
     return metadata, tensors
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.hubfolder import CONFIG, MODEL
+from system.text import printable
 
 ENDINGS = (".safetensors", ".pkl", ".pt")  # of files that can be networks
 LISTED_AT_MOST = 20  # files in a sentence
 
-_PLACE = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/(.+))?")
+_PLACE = re.compile(r"(?i:hf)://([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/(.+))?")
 
 
 def from_hub(place: str) -> Path:
@@ -71,7 +72,7 @@ class _Repository:
         except ImportError as error:
             raise ValueError(f"{self.place} needs a package: pip install huggingface_hub") from error
         except Exception as error:
-            told = (str(error).strip() or type(error).__name__).splitlines()[0]
+            told = printable((str(error).strip() or type(error).__name__).splitlines()[0])
             raise ValueError(
                 f"cannot fetch {file} of {self.place} ({told}): fetch it from https://huggingface.co/{self.name} "
                 f"elsewhere, and give its path"
@@ -91,6 +92,8 @@ def _only(place: str, files: list[str]) -> str:
     if not networks:
         raise ValueError(f"{place} has no network, that is no file in {', '.join(ENDINGS)}: give another place")
     if len(networks) > 1:
-        listed = ", ".join(networks[:LISTED_AT_MOST])
-        raise ValueError(f"{place} has no {MODEL}, but {listed}: name one, such as {place}/{networks[0]}")
+        listed = ", ".join(printable(name, 100) for name in networks[:LISTED_AT_MOST])
+        raise ValueError(
+            f"{place} has no {MODEL}, but {listed}: name one, such as {place}/{printable(networks[0], 100)}"
+        )
     return networks[0]

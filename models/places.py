@@ -1,11 +1,13 @@
 """Where networks are: files and run folders, URLs, the Hugging Face Hub, and published networks by their names."""
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 from models.hub import from_hub
-from torch_utils.download import cache_folder, fetch, kept
+from system.urls import is_url, pinned
+from torch_utils.download import Check, cache_folder, check_digest, fetch, kept
 
 KINDS = "a file, a run folder, a URL, hf://USER/NAME, or the name of a published network"
 
@@ -13,7 +15,11 @@ _NAME = re.compile(r"[\w-]+")
 
 
 class Published(NamedTuple):
-    """A network that others published: where it is, and how its SHA-256 begins where that is known."""
+    """A network that others published: where it is, and its SHA-256 where that is known.
+
+    NVIDIA publishes no digests. That of ffhq256 is from a file that was fetched and looked at; the others are checked
+    only for being a StyleGAN2 network.
+    """
 
     url: str
     digest: str = ""
@@ -51,30 +57,31 @@ PUBLISHED["ffhq256"] = PUBLISHED["ffhq256"]._replace(
 )
 
 
-def locate(place: str | Path) -> Path:
+def locate(place: str | Path, check: Check | None = None) -> Path:
     """The file or folder that a place means, downloaded where it is elsewhere and was not downloaded before.
 
     What is there under that path goes before everything else that the text may mean.
 
     Args:
-        place: a path, a URL, `hf://user/name` as `from_hub` takes it, or a name in `PUBLISHED`. A path of which it
-            must be found out whether it is there is returned as it is.
+        place: a path, a URL, `hf://user/name` as `from_hub` takes it, or a name in `PUBLISHED`. A URL may end in
+            `#sha256=DIGEST`, which its file must have. A path is returned unchanged, whether or not it exists.
+        check: reads a file of a URL as what it should be, and raises ValueError when it is not.
 
     Raises:
         FileNotFoundError: when it is a name, and no published network has it.
-        ValueError: when it cannot be had, saying which file to put where.
+        ValueError: when it cannot be had, or is not what it should be, saying which file to put where.
     """
     text = str(place)
     if not text:
         raise ValueError(f"no place of a network was given: give {KINDS}")
-    if Path(text).exists():
+    if os.path.exists(text):  # noqa: PTH110 (a URL may be too long for the name of a file)
         return Path(text)
     if text in PUBLISHED:
-        return fetch(PUBLISHED[text].url, _kept(PUBLISHED[text].url), PUBLISHED[text].digest)
-    if text.startswith(("https://", "http://")):
-        return fetch(text, _kept(text))
-    if text.startswith("hf://"):
-        return from_hub(text)
+        return fetch(PUBLISHED[text].url, _kept(PUBLISHED[text].url), PUBLISHED[text].digest, check=check)
+    if is_url(text):
+        return fetch(text, _kept(text), check=check)
+    if text.lower().startswith("hf://"):
+        return _from_hub(text)
     if _NAME.fullmatch(text):
         raise FileNotFoundError(
             f"there is no file or folder {text}, and no published network of that name: give {KINDS}, which are "
@@ -83,8 +90,20 @@ def locate(place: str | Path) -> Path:
     return Path(text)
 
 
+def _from_hub(text: str) -> Path:
+    place, digest = pinned(text)
+    path = from_hub(place)
+    if digest:
+        try:
+            check_digest(path, digest)
+        except ValueError as error:
+            raise ValueError(f"{place} is another file than #sha256= says: {error}") from error
+    return path
+
+
 def _kept(url: str) -> Path:
     """Where in the cache the file of a URL is kept; other URLs may have files of the same name."""
+    url, _ = pinned(url)
     if any(url == published.url for published in PUBLISHED.values()):
         return cache_folder() / "networks" / url.rpartition("/")[2]
     return kept(url, "networks")

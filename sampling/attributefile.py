@@ -22,11 +22,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from system.text import printable, shown
 from torch_utils.ranges import MAX_SEED
 
 PLACES = ("seed", "picture", "file", "image", "name")  # what the column of pictures may be called
 WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}
 SUFFIXES = (".csv", ".tsv", ".json")
+LARGEST = 2**27  # bytes of a file
+MOST_ATTRIBUTES = 1000
+MOST_CELLS = 20_000_000  # pictures times attributes
 
 Row = tuple[str, str, Mapping[str, Any]]  # where it stands, the picture, and its attributes
 
@@ -51,6 +55,8 @@ def read_attributes(path: Path) -> Attributes:
         raise FileNotFoundError(f"there is no file {path}: give a CSV or JSON of seeds and their attributes")
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} is no file of labels: its name must end in {', '.join(SUFFIXES)}")
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path} is larger than {LARGEST >> 20} MiB: give a file of seeds and their attributes alone")
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -59,6 +65,7 @@ def read_attributes(path: Path) -> Attributes:
     names = tuple(dict.fromkeys(name for _, _, row in rows for name in row))
     if not rows or not names:
         raise ValueError(f"{path} holds no labels: write a line for each picture, and a column for each attribute")
+    _check_count(path, len(names), len(rows))
     lines: dict[int, list[float]] = {}
     for place, picture, row in rows:
         seed = _seed(place, picture)
@@ -66,6 +73,14 @@ def read_attributes(path: Path) -> Attributes:
             raise ValueError(f"{place} labels seed {seed} once more: leave one")
         lines[seed] = [_number(place, name, row.get(name)) for name in names]
     return Attributes(names, tuple(lines), torch.tensor(list(lines.values()), dtype=torch.float64))
+
+
+def _check_count(path: Path, attributes: int, pictures: int = 1) -> None:
+    if attributes > MOST_ATTRIBUTES or attributes * pictures > MOST_CELLS:
+        raise ValueError(
+            f"{path} has {attributes:,} attributes of {pictures:,} pictures, and at most {MOST_ATTRIBUTES:,} "
+            f"attributes and {MOST_CELLS:,} cells are read: leave some out"
+        )
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[Row]:
@@ -81,6 +96,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
             if not any(cells):
                 continue
             if not header:
+                _check_count(path, len(cells) - 1)
                 header, column = cells, _column(path, cells)
                 names = header[:column] + header[column + 1 :]
                 continue
@@ -99,24 +115,25 @@ def _column(path: Path, header: Sequence[str]) -> int:
         raise ValueError(f"the first line of {path} names no column of pictures: call one of its columns seed")
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
-        raise ValueError(f"the first line of {path} has two columns {twice!r}: give each a name of its own")
+        raise ValueError(f"the first line of {path} has two columns {shown(twice)}: give each a name of its own")
     return lowered.index(found)
 
 
 def _json_rows(path: Path, text: str) -> Iterator[Row]:
     try:
         content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    except (ValueError, RecursionError) as error:  # numbers of too many digits are ValueErrors
+        raise ValueError(f"{path} is not valid JSON: {printable(str(error))}") from error
     form = f'{path} must hold {{"SEED": {{"ATTRIBUTE": value, ...}}, ...}} or a list of objects with a seed each'
     if isinstance(content, dict) and all(isinstance(row, dict) for row in content.values()):
         for picture, row in content.items():
-            yield f"entry {picture} of {path}", picture, row
+            yield f"entry {printable(picture, 60)} of {path}", picture, row
     elif isinstance(content, list) and all(isinstance(row, dict) for row in content):
         for number, row in enumerate(content, start=1):
             place = f"entry {number} of {path}"
             key = next((name for name in PLACES if name in row), None)
-            picture = "" if key is None else str(row[key])
+            named = None if key is None else row[key]
+            picture = str(named) if isinstance(named, str) or type(named) is int else ""
             yield place, picture, {name: value for name, value in row.items() if name != key}
     else:
         raise ValueError(form)
@@ -126,7 +143,7 @@ def _seed(place: str, picture: str) -> int:
     """The seed of a picture that is named by it, or by the file that generate.py wrote."""
     found = re.fullmatch(r"(?:.*[/\\])?(?:seed)?([0-9]{1,10})(?:\.(?:png|webp|jpg))?", picture)
     if found is None or int(found[1]) > MAX_SEED:
-        given = f"got {picture!r} for" if picture else "lacks"
+        given = f"got {shown(picture)} for" if picture else "lacks"
         raise ValueError(f"{place} {given} the seed of its picture: write a number or a name such as seed0004.png")
     return int(found[1])
 
@@ -141,7 +158,7 @@ def _number(place: str, name: str, cell: Any) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(
-            f"{place} gives {name} the value {cell!r}: write numbers, or yes and no; "
+            f"{place} gives {printable(name, 60)} the value {shown(cell)}: write numbers, or yes and no; "
             f"of a choice of several, a column for each"
         )
     return value

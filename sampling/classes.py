@@ -3,13 +3,44 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from system.text import printable
+
 LISTED_AT_MOST = 20  # classes in a sentence
+LONGEST = 80  # letters of a name in it
 
 
 def class_names(metadata: Mapping[str, Any], classes: int) -> list[str]:
-    """The names that a network file's metadata gives its classes; their numbers where it has none that fit."""
-    names = (metadata.get("data") or {}).get("class_names") or []
-    return [str(name) for name in names] if len(names) == classes else [str(k) for k in range(classes)]
+    """The names that a network file's checked metadata give its classes; their numbers where there are none."""
+    names = metadata.get("data", {}).get("class_names", [])
+    return list(names) if len(names) == classes else [str(k) for k in range(classes)]
+
+
+def class_facts(metadata: Mapping[str, Any], classes: int) -> dict[str, Any]:
+    """What another network file of the same classes says of its data: their names, and which were learned."""
+    learned = set(learned_classes(metadata, classes))
+    facts: dict[str, Any] = {"class_names": class_names(metadata, classes)}
+    if len(learned) < classes:
+        facts["class_counts"] = [metadata["data"]["class_counts"][k] for k in range(classes)]
+    return facts
+
+
+def learned_classes(metadata: Mapping[str, Any], classes: int) -> list[int]:
+    """The numbers of the classes that a network was trained on, ascending.
+
+    A set may have empty classes, whose pictures are noise. All `classes` where the network file's metadata do not
+    count the pictures of each, or what they say does not fit.
+    """
+    data = metadata.get("data")
+    counts = data.get("class_counts") if isinstance(data, dict) else None
+    if not isinstance(counts, list) or len(counts) != classes or not all(isinstance(n, int) for n in counts):
+        return list(range(classes))
+    return [k for k, count in enumerate(counts) if count > 0] or list(range(classes))
+
+
+def classes_of_seeds(seeds: Sequence[int], metadata: Mapping[str, Any], classes: int) -> list[int]:
+    """The class of each seed where no class is asked for: seed mod classes, among those that were learned."""
+    learned = learned_classes(metadata, classes)
+    return [learned[seed % len(learned)] for seed in seeds]
 
 
 def find_class(text: str, names: Sequence[str]) -> int:
@@ -28,16 +59,17 @@ def find_class(text: str, names: Sequence[str]) -> int:
         return alike[0]
     if text.isascii() and text.isdigit() and int(text) < len(names):
         return int(text)
-    raise ValueError(f"--class {text} is none of the network's {len(names)} classes: {listed(names)}")
+    raise ValueError(f"--class {printable(text)} is none of the network's {len(names)} classes: {listed(names)}")
 
 
-def listed(names: Sequence[str]) -> str:
-    """`0 happy, 1 sad, 2 sleepy`; of many classes the first and how far they go."""
-    more = f", ... up to {titled(len(names) - 1, names)}" if len(names) > LISTED_AT_MOST else ""
-    return ", ".join(titled(k, names) for k in range(min(len(names), LISTED_AT_MOST))) + more
+def listed(names: Sequence[str], numbers: Sequence[int] | None = None) -> str:
+    """`0 happy, 1 sad, 2 sleepy`; of many classes the first and how far they go. `numbers` are those listed, or all."""
+    numbers = range(len(names)) if numbers is None else numbers
+    more = f", ... up to {titled(numbers[-1], names)}" if len(numbers) > LISTED_AT_MOST else ""
+    return ", ".join(titled(k, names) for k in numbers[:LISTED_AT_MOST]) + more
 
 
 def titled(number: int, names: Sequence[str]) -> str:
-    """`1 sad`; the number alone where it is the name as well."""
-    name = names[number]
+    """`1 sad`, which any terminal can show; the number alone where it is the name as well."""
+    name = printable(names[number], LONGEST)
     return name if name == str(number) else f"{number} {name}"

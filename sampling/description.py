@@ -11,6 +11,7 @@ from imaging.transforms import NAMES
 from models.families import NetworkFile
 from models.summary import parameter_count
 from sampling.classes import class_names, listed
+from system.text import printable
 from torch_utils.cli import counted
 
 ROLES = {"G_ema": "the averaged generator", "G": "the generator as trained", "D": "the discriminator"}
@@ -38,10 +39,9 @@ def describe(file: NetworkFile, networks: Mapping[str, nn.Module]) -> str:
 
 
 def _format(metadata: Mapping[str, Any]) -> str:
-    source = metadata.get("source")
-    theirs = source.get("format") if isinstance(source, Mapping) else None
+    source = metadata.get("source", {})
     ours = f"network of this program, version {metadata['version']}"
-    return str(theirs) if theirs else ours
+    return printable(source["format"]) if "format" in source else ours
 
 
 def _latents(networks: Mapping[str, nn.Module]) -> str:
@@ -53,12 +53,12 @@ def _latents(networks: Mapping[str, nn.Module]) -> str:
 
 
 def _training(metadata: Mapping[str, Any]) -> str:
-    kimg, data, training = metadata.get("kimg"), metadata.get("data"), metadata.get("training")
-    facts = [f"{kimg:g} kimg"] if isinstance(kimg, int | float) else []
-    if isinstance(data, Mapping) and data.get("name"):
-        facts.append(f"on {data['name']}" + (f", {data['images']} images" if data.get("images") else ""))
-    if isinstance(training, Mapping) and training.get("preset"):
-        facts.append(f"preset {training['preset']}")
+    data, preset = metadata.get("data", {}), metadata.get("training", {}).get("preset")
+    facts = [f"{metadata['kimg']:g} kimg"] if "kimg" in metadata else []
+    if data.get("name"):
+        facts.append(f"on {printable(data['name'])}" + (f", {data['images']} images" if data.get("images") else ""))
+    if preset:
+        facts.append(f"preset {printable(preset)}")
     return ", ".join(facts)
 
 

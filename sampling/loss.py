@@ -7,7 +7,7 @@ import torch
 from imaging.sizes import spell
 from models.perceptual.likeness import Embed, lpips_size, perceptual_likeness, pixel_likeness
 from models.perceptual.opening import open_network
-from models.perceptual.published import find_networks, has_lpips, parse_files
+from models.perceptual.published import check_trust, find_networks, has_lpips, parse_files
 from models.perceptual.vgg import LEAST
 
 LOOKED_WITH = ("vgg16", "lpips")
@@ -17,7 +17,9 @@ LOSSES = {
 }
 
 
-def open_loss(loss: str, detectors: Sequence[str], size: tuple[int, int], device: torch.device) -> tuple[str, Embed]:
+def open_loss(
+    loss: str, detectors: Sequence[str], size: tuple[int, int], device: torch.device, trust: bool = False
+) -> tuple[str, Embed]:
     """The loss's name in `LOSSES`, and what gives the vectors whose squared distance it is.
 
     Args:
@@ -25,11 +27,13 @@ def open_loss(loss: str, detectors: Sequence[str], size: tuple[int, int], device
         detectors: NAME=PATH, as they were given.
         size: (height, width) of the network's images.
         device: where they are.
+        trust: whether files of detectors may be programs.
 
     Raises:
         FileNotFoundError, ValueError: when a detector does not apply, cannot be had, or images are too small for it.
     """
     given = parse_files(detectors)
+    check_trust(trust, given)
     for name in given:
         if name not in LOOKED_WITH:
             raise ValueError(
@@ -47,5 +51,5 @@ def open_loss(loss: str, detectors: Sequence[str], size: tuple[int, int], device
     wanted = ["vgg16"] if has_lpips(given) else ["vgg16", "lpips"]
     if len(wanted) == 1 and "lpips" in given:
         raise ValueError("--detector lpips does not apply, since the file of vgg16 has LPIPS within it: leave it out")
-    files = find_networks(wanted, given, "or take --loss pixels")
+    files = find_networks(wanted, given, "or take --loss pixels", trust)
     return "lpips", perceptual_likeness(open_network("lpips", [files[name] for name in wanted], device))

@@ -1,6 +1,7 @@
 """The model card of a network: what it makes, how to use it, and how it was trained as far as its file knows."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,17 @@ from models.hubfolder import CONFIG, MODEL, SAMPLES
 from models.stylegan2.sampling import Sizes
 from sampling.classes import class_names, listed
 from sampling.description import ROLES
+from system.text import printable
 
 FAMILIES = {"stylegan2": "StyleGAN2"}  # as it is written; others as they are called
+_ENTITIES = {
+    "<": "&lt;",
+    ">": "&gt;",
+    "&": "&amp;",
+    ":": "&#58;",
+    "@": "&#64;",
+}  # the last two make links by themselves
+_MEANINGFUL = re.compile(r"[\\`*_{}\[\]()#+!|~$<>&:@]")
 TAGS = ("stylegan2", "gan", "image-generation", "safetensors")
 
 
@@ -36,10 +46,10 @@ def model_card(
     """
     names = class_names(metadata, config.classes)
     kind = f"{spell(config.height, config.width)} {NAMES[MODES[config.channels]]}"
-    classes = f" in {len(names)} classes ({listed(names)})" if names else ""
+    classes = f" in {len(names)} classes ({_escaped(listed(names))})" if names else ""
     sections = [
         _front_matter(licence),
-        f"# {name}",
+        f"# {_escaped(name)}",
         f"A {FAMILIES.get(metadata['family'], metadata['family'])} generator of {kind} images{classes}.",
         f"![Samples]({SAMPLES})\n\n*{caption}*",
         _use(name, bool(names)),
@@ -80,9 +90,8 @@ images = G(z, c, truncation_psi=0.7, noise_mode="const")  # [1, channels, height
 def _training(metadata: Mapping[str, Any]) -> str:
     """A table of what is known; nothing where nothing is."""
     training, data, source = (_object(metadata, key) for key in ("training", "data", "source"))
-    kimg = metadata.get("kimg")
     facts = {
-        "images seen": f"{kimg * 1000:,.0f}" if isinstance(kimg, int | float) else None,
+        "images seen": f"{metadata['kimg'] * 1000:,.0f}" if "kimg" in metadata else None,
         "data": data.get("name"),
         "images in the data": data.get("images"),
         "preset": training.get("preset"),
@@ -92,7 +101,7 @@ def _training(metadata: Mapping[str, Any]) -> str:
         "precision": training.get("precision"),
         "converted from": source.get("format"),
     }
-    known = {key: value for key, value in facts.items() if value is not None}
+    known = {key: value for key, value in facts.items() if isinstance(value, str | int | float)}
     if not known:
         return ""
     rows = "\n".join(f"| {key} | {_cell(value)} |" for key, value in known.items())
@@ -110,4 +119,9 @@ def _object(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return _escaped(value) if isinstance(value, str) else str(value)
+
+
+def _escaped(text: str) -> str:
+    """One line in which Markdown and HTML find nothing to follow: names come out of files of strangers."""
+    return _MEANINGFUL.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), printable(text))

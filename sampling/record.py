@@ -1,7 +1,6 @@
 """The record that lies beside what a script made: the command and what it meant."""
 
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +10,13 @@ import click
 import torch
 
 from system.files import replacing
+from system.urls import public_command, public_values
 
 
 def write_record(
     script: str, path: Path, facts: Mapping[str, Any] | None = None, resolved: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes a JSON file that says how the files beside it were made.
+    """Write a JSON file that says how the files beside it were made, without the secrets of URLs.
 
     Args:
         script: name of the script, without its ending.
@@ -27,9 +27,9 @@ def write_record(
     context = click.get_current_context()
     given = {param.opts[0].lstrip("-"): context.params[param.name or ""] for param in context.command.params}
     record = {
-        "command": shlex.join(["python", f"{script}.py", *sys.argv[1:]]),
-        **(facts or {}),
-        "options": {name: _plain(value) for name, value in (given | dict(resolved or {})).items()},
+        "command": public_command(f"{script}.py", sys.argv[1:]),
+        **public_values(dict(facts or {})),
+        "options": public_values({name: _plain(value) for name, value in (given | dict(resolved or {})).items()}),
         "torch": torch.__version__,
     }
     with replacing(path) as file:

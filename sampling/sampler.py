@@ -16,7 +16,7 @@ from models.stylegan2.generator import Generator, NoiseMode
 from models.stylegan2.latents import truncate
 from models.stylegan2.sampling import Samplable, seeds_to_ws, ws_to_pixels
 from sampling.anchors import Anchors
-from sampling.classes import class_names, find_class, listed, titled
+from sampling.classes import class_names, classes_of_seeds, find_class, learned_classes, listed, titled
 from sampling.latentfile import Latents
 from torch_utils.cli import say
 from torch_utils.device import Precision, resolve_device, resolve_precision, slow_precision
@@ -34,7 +34,7 @@ class Sampler:
     file: NetworkFile
     G: Samplable
     precision: Precision
-    label: int | None  # the class of all pictures; None takes seed mod classes
+    label: int | None  # the class of all pictures; None takes seed mod classes learned
     psi: float
     cutoff: int | None
     anchors: Anchors  # what psi pulls towards
@@ -114,7 +114,9 @@ class Sampler:
         classes = self.G.config.classes
         if not classes:
             return [None] * len(seeds)
-        return [seed % classes if self.label is None else self.label for seed in seeds]
+        if self.label is not None:
+            return [self.label] * len(seeds)
+        return list(classes_of_seeds(seeds, self.file.metadata, classes))
 
 
 def open_sampler(
@@ -192,11 +194,13 @@ def _check_centers(centers: int | None, psi: float) -> None:
 
 def _introduce(file: NetworkFile, G: Samplable, label: int | None, seeded: bool) -> None:
     """Says which network it is and which classes it is asked for."""
-    config, kimg = G.config, file.metadata.get("kimg")
-    age = "" if kimg is None else f", {kimg:g} kimg"
+    config = G.config
+    age = f", {file.metadata['kimg']:g} kimg" if "kimg" in file.metadata else ""
     say(f"network {file}: {spell(config.height, config.width)} {NAMES[MODES[config.channels]]}{age}")
     names = class_names(file.metadata, config.classes)
     if label is not None:
         say(f"class{' of all pictures' if seeded else ''}: {titled(label, names)}")
     elif names and seeded:
-        say(f"class of each picture: seed mod {len(names)} ({listed(names)})")
+        learned = learned_classes(file.metadata, config.classes)
+        which = "seed mod" if len(learned) == len(names) else f"of the {len(names)} those that were learned, seed mod"
+        say(f"class of each picture: {which} {len(learned)} ({listed(names, learned)})")

@@ -17,7 +17,7 @@ import numpy as np
 from system.text import printable
 
 LARGEST_UNPACKED = 2**30  # bytes that all wanted arrays of an archive may take together, if the file itself is smaller
-KINDS = "iuf"  # of dtypes: whole numbers and floating point
+KINDS = "biuf"  # of dtypes: truth values, whole numbers and floating point
 ONLY = ""  # the name of the array of a .npy file
 ZIP_MAGIC = b"PK"
 
@@ -97,7 +97,8 @@ def _array(file: BinaryIO, size: int) -> np.ndarray:
     data = bytearray(size - file.tell())
     if file.readinto(data) != len(data) or file.read(1):  # type: ignore[attr-defined]
         raise ValueError("its end is missing")
-    array = np.frombuffer(data, dtype).reshape(shape, order="F" if by_columns else "C")
+    numbers = np.frombuffer(data, np.uint8) != 0 if dtype.kind == "b" else np.frombuffer(data, dtype)
+    array = numbers.reshape(shape, order="F" if by_columns else "C")
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 

@@ -9,6 +9,7 @@ CUT = "..."  # stands in shown URLs for credentials, queries and fragments
 DIGEST = "#sha256="  # URL#sha256=... names the content as well
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://((?:(?!,[a-z][a-z0-9+.-]*://).)*)", re.IGNORECASE | re.DOTALL)
+_WORD = re.compile(r"(\S*://\S*?)([)\]}'\",.;:!?]*)(?=\s|$)")  # and the punctuation after it
 _PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 
 
@@ -36,6 +37,11 @@ def public(text: str) -> str:
     access, and fragments other than `#sha256=`. Other texts are returned unchanged.
     """
     return _URL.sub(_public, text) if "://" in text else text
+
+
+def without_secrets(text: str) -> str:
+    """Apply `public` to every URL in running text."""
+    return _WORD.sub(lambda found: f"{public(found[1])}{found[2]}", text) if "://" in text else text
 
 
 def is_cut(text: str) -> bool:

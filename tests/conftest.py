@@ -6,6 +6,8 @@ import hypothesis
 import pytest
 import torch
 
+from tests.torch_utils.servers import serving
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--proof", action="store_true", help="run the long proofs whole")
@@ -27,3 +29,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for mark, reason in without.items():
             if item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def server():
+    """A web server on this machine."""
+    with serving() as server:
+        yield server

@@ -137,10 +137,42 @@ def test_a_part_of_the_pictures(tmp_path):
     assert len(part) == 4 and all(np.array_equal(part[i][0], same[i][0]) for i in range(4))
 
 
-def test_a_set_can_be_remade_in_place(tmp_path):
+def test_the_source_is_never_replaced(tmp_path, monkeypatch):
     path = write_zip(tmp_path / "set.zip", {"a.png": picture(40, 40)})
-    assert run("--source", path, "--dest", path, "--resolution", "16", "--overwrite").exit_code == 0
-    assert opened(path).width == 16
+    whole = path.read_bytes()
+    (tmp_path / "link.zip").symlink_to("set.zip")
+    (tmp_path / "hard.zip").hardlink_to(path)
+    (tmp_path / "folder").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for source, dest in [
+        *[("set.zip", dest) for dest in ("set.zip", "./folder/set.zip", "link.zip", "hard.zip", path)],
+        *[(source, "set.zip") for source in ("link.zip", "folder/hard.zip")],
+    ]:
+        for more in ([], ["--overwrite"], ["--overwrite", "--restart"]):
+            result = run("--source", source, "--dest", dest, "--resolution", "16", *more)
+            assert result.exit_code == 2
+            assert (
+                f"--dest {Path(dest)} is --source {source}, which is never replaced: name another file" in result.output
+            )
+    assert path.read_bytes() == whole and (tmp_path / "link.zip").is_symlink()
+
+
+def test_a_sheet_does_not_go_into_its_source(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "in", {"a.png": picture(), "b/c.png": picture()})
+    (tmp_path / "there").symlink_to(folder)
+    for sheet in (folder / "a.png", folder / "b" / "new.png", tmp_path / "there" / "new.png"):
+        result = run("inspect", folder, "--sheet", sheet)
+        assert result.exit_code == 2
+        assert f"--sheet {sheet} lies in {folder}: name a place outside of it" in result.output
+    assert len(list(folder.rglob("*.png"))) == 2
+
+
+def test_names_of_a_stranger_stay_in_their_line(tmp_path):
+    odd = "\x1b[2Jcat\r\n"
+    folder = write_folder(tmp_path / "in", {f"{odd}/1.png": picture(), f"{odd}/2.png": b"x", "dog/1.png": picture()})
+    told = run("inspect", folder, "--labels", "folders").output
+    told += run("--source", folder, "--dest", tmp_path / "o.zip", "--labels", "folders").output
+    assert all(line.isprintable() for line in told.splitlines()) and told.count("cat") >= 4
 
 
 def test_the_command_may_be_named(tmp_path):

@@ -1,6 +1,8 @@
 """evaluate.py, and --metrics of train.py, called as from a shell."""
 
 import json
+import shutil
+import socket
 
 import pytest
 import torch
@@ -11,9 +13,12 @@ from torch import Tensor
 
 import evaluate
 from imaging.dataset import DataConfig, open_dataset
+from imaging.grid import save_image, sheet, tile
+from imaging.pixels import to_pil
+from models.families import save_network
 from models.perceptual.published import PUBLISHED, Published
 from tests.commands import refused, run, tiny_sets, train_on, zipped
-from tests.networks import save_tiny
+from tests.networks import save_tiny, tiny_generator
 from torch_utils import download
 
 
@@ -51,7 +56,9 @@ def test_judges_the_newest_network_of_a_run_against_what_it_learnt_from(tmp_path
     assert trained.exit_code == 0, trained.output
     (folder,) = (tmp_path / "runs").iterdir()
     before = _lines(folder)
-    result = _evaluate("--network", folder, "--metrics", "fid20_full,is20,swd20", "--detector", eye, "--seed", 3)
+    FIVE = ("--metrics", "fid20_full,is20,swd20")
+    assert "give --trust" in refused(_evaluate("--network", folder, *FIVE, "--detector", eye))
+    result = _evaluate("--network", folder, *FIVE, "--detector", eye, "--trust", "--seed", 3)
     assert result.exit_code == 0, result.output
     lines = _lines(folder)
     assert lines[: len(before)] == before
@@ -88,20 +95,28 @@ def test_a_network_by_itself_writes_to_out(tmp_path):
     assert _lines(tmp_path / "out")[0]["seen"] == 1500
 
 
-def test_a_sheet_of_the_samples_is_no_sample(tmp_path):
+@pytest.mark.parametrize("ending", ["png", "webp", "jpg"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_sheets_among_the_samples_are_passed_over(tmp_path, ending, packed):
     made = tmp_path / "made"
     made.mkdir()
-    for name in ("seed0000.png", "seed0001.png", "grid.png"):
-        Image.new("RGB", (16, 16)).save(made / name)
-    asked = ("--images", made, "--data", "demo:16", "--metrics", "swd2")
-    assert _evaluate(*asked).exit_code == 0  # somebody's own grid, of the same size
-    (made / "generate.json").write_text("{}")
-    assert refused(_evaluate(*asked)) == (
-        f"--images {made} holds grid.png, the sheet that generate.py --grid makes of all the others, which is no "
-        f"sample: move it elsewhere"
-    )
-    (made / "grid.png").unlink()
-    assert _evaluate(*asked).exit_code == 0
+    pixels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+    for i, each in enumerate(pixels):
+        save_image(to_pil(each), made / f"seed{i:04d}.{ending}")
+    place = shutil.make_archive(str(tmp_path / "made"), "zip", made) if packed else made
+    asked = ("--images", place, "--data", "demo:16", "--metrics", "swd4", "--outdir", tmp_path)
+    alone = _evaluate(*asked)
+    assert alone.exit_code == 0 and "passed over" not in alone.output
+    save_image(tile(pixels, 2), made / f"fakes.{ending}")
+    save_image(sheet([[to_pil(each) for each in pixels]], ["a"], []), made / f"truncation.{ending}")
+    Image.new("RGB", (32, 32)).save(made / "grid.png")  # of an earlier version
+    if packed:
+        shutil.make_archive(str(tmp_path / "made"), "zip", made)
+    result = _evaluate(*asked)
+    assert f"--images {place}: sheets of several images are passed over: fakes.{ending} and 2 more" in result.output
+    assert result.exit_code == 0 and alone.output.strip() in result.output
+    Image.new("RGB", (32, 32)).save(made / "mine.png")
+    assert "holds images of different sizes" in refused(_evaluate("--images", made, *asked[2:]))
 
 
 def test_says_what_is_missing(tmp_path, monkeypatch):
@@ -118,6 +133,65 @@ def test_says_what_is_missing(tmp_path, monkeypatch):
         assert refused(_evaluate(*arguments)) == words
     both = refused(_evaluate("--network", network, "--images", tmp_path, "--data", "demo:16"))
     assert both == "what is to be judged: give --network or --images, one of them"
+
+
+def learned_from(path, /, **data):
+    """A network file that says so."""
+    facts = {"training": {"data": {"labels": "auto", "mirror": False, "max_images": 0} | data}}
+    save_network(path, "stylegan2", {"G_ema": tiny_generator()}, facts)
+    return path
+
+
+def test_data_that_are_not_where_the_network_says_have_to_be_given(tmp_path):
+    network = learned_from(tmp_path / "network.safetensors", path="/their/disk/cats.zip")
+    asked = ("--network", network, "--metrics", "swd20")
+    assert refused(_evaluate(*asked)) == (
+        f"{network} learned from /their/disk/cats.zip, which is not here: give --data, the place of those images on "
+        f"this machine"
+    )
+    (tmp_path / "notes.txt").write_text("no images")
+    learned_from(network, path=str(tmp_path / "notes.txt"))
+    said = refused(_evaluate(*asked))
+    assert said.startswith(f"{network} learned from {tmp_path / 'notes.txt'}, which cannot be opened (")
+    assert said.endswith("): give --data, the place of those images on this machine")
+    assert _evaluate(*asked, "--data", "demo:16").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "http://127.0.0.1:9/x-{0..3}.tar",
+        "https://user:secret@127.0.0.1:9/x.tar",
+        "s3://bucket/x.tar",
+        "simplecache::http://127.0.0.1:9/x.tar",
+        "//127.0.0.1/share/x.zip",
+        "\\\\127.0.0.1\\share\\x.zip",
+    ],
+)
+def test_a_place_that_a_file_names_is_never_connected_to_unasked(tmp_path, place, monkeypatch):
+    asked = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: asked.append(address))
+    network = learned_from(tmp_path / "network.safetensors", path=place)
+    said = refused(_evaluate("--network", network, "--metrics", "swd20"))
+    assert said.startswith(f"{network} learned from ") and "secret" not in said
+    assert said.endswith(", which is not on this machine: give --data, that place again or the images' own")
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        *([1], 7, "x", {"data": [1]}, {"data": 7}, {"data": {"path": 10**400}}, {"data": {"path": 1, "labels": []}}),
+        *({"data": {}, "x": [[]] * 200_000}, {"data": {"color": "red"}}),
+    ],
+)
+def test_records_that_are_none_count_as_missing(tmp_path, training):
+    network = tmp_path / "network.safetensors"
+    save_network(network, "stylegan2", {"G_ema": tiny_generator()}, {"training": training, "kimg": [1]})
+    said = refused(_evaluate("--network", network, "--metrics", "swd20"))
+    assert "give --data" in said and len(said) < 300
+    assert _evaluate("--network", network, "--data", "demo:16", "--metrics", "swd20").exit_code == 0
+    assert _lines(tmp_path / "out")[-1]["seen"] is None
 
 
 def test_offline_the_file_and_its_place_are_named(tmp_path, monkeypatch):

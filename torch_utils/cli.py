@@ -16,7 +16,6 @@ import click
 from tqdm import tqdm
 
 from system import start
-from system.text import harmless
 from torch_utils import launch, mending, notices, terminal
 from torch_utils.distributed import EndedError, LostError
 from torch_utils.flags import Option
@@ -52,7 +51,7 @@ class RefusalError(click.ClickException):
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(harmless(message).splitlines()))
+        super().__init__(" ".join(terminal.shown(message).splitlines()))
 
 
 class Command(click.Command):
@@ -74,6 +73,7 @@ class Command(click.Command):
     def main(self, *args: Any, **extra: Any) -> Any:
         if not extra.get("standalone_mode", True):
             return super().main(*args, **extra)
+        launch.follow()
         if not notices.together():
             with terminal.steady():
                 return super().main(*args, **extra)
@@ -228,10 +228,10 @@ def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[]
     Both are written to standard error, which leaves standard output to the results.
     """
     if terminal.is_terminal(sys.stderr):
-        bar = tqdm(iterable, total=total, desc=harmless(label), dynamic_ncols=True)
+        bar = tqdm(iterable, total=total, desc=terminal.shown(label), dynamic_ncols=True)
         for item in bar:
             yield item
-            bar.set_postfix_str(harmless(note()), refresh=False)
+            bar.set_postfix_str(terminal.shown(note()), refresh=False)
         return
     if notices.together() and notices.number():
         yield from iterable

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from system.text import printable
+from system.urls import public, public_values
 from torch_utils.wanted import said, wanted
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -158,8 +159,8 @@ def flag_of(model: type[BaseModel], name: str) -> str:
 
 
 def to_dict(config: BaseModel) -> dict[str, Any]:
-    """The configuration as nested values that JSON can say, for the metadata of a file."""
-    return config.model_dump(mode="json")
+    """The configuration as nested values that JSON can say, for the metadata of a file, without the secrets of URLs."""
+    return dict(public_values(config.model_dump(mode="json")))
 
 
 def from_dict(model: type[Model], nested: Mapping[str, Any]) -> Model:
@@ -186,7 +187,7 @@ def from_json(model: type[Model], text: str) -> Model:
 def table(config: BaseModel) -> str:
     """The resolved configuration as an aligned table: a head for each part of the tree, then name, value, option."""
     known, values = settings(type(config)), flatten(config)
-    rows = [(*name.rpartition(".")[::2], spell(value), known[name].spelling) for name, value in values.items()]
+    rows = [(*name.rpartition(".")[::2], public(spell(value)), known[name].spelling) for name, value in values.items()]
     rows.sort(key=lambda row: row[0] != "")  # the settings of the root come first; the sort keeps the rest in order
     names, spelled = (max((len(row[column]) for row in rows), default=0) for column in (1, 2))
     lines, head = [], ""

@@ -257,10 +257,23 @@ def _left_to_container(root: Path, groups: Sequence[_Group]) -> list[int]:
     return left
 
 
+# What libraries say when memory runs out, in errors of no kind of their own. cuDNN finds no engine where none of its
+# algorithms can have the workspace that it needs.
+_NO_MEMORY = (
+    *("out of memory", "can't allocate memory", "not enough memory", "cudaerrormemoryallocation"),
+    *("_status_alloc_failed", "_allocation_failed", "cufft_alloc_failed"),
+    "unable to find an engine to execute this computation",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on whatever device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
-    signs = ("out of memory", "can't allocate memory", "cublas_status_alloc_failed", "cudnn_status_alloc_failed")
-    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _NO_MEMORY)
+
+
+def is_library_error(error: BaseException) -> bool:
+    """Whether an exception is one of cuDNN or cuBLAS, which say little where memory is short for their own handles."""
+    return isinstance(error, RuntimeError) and any(name in str(error).lower() for name in ("cudnn", "cublas"))

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from system.files import replacing
-from system.text import harmless
-from torch_utils.terminal import put
+from torch_utils.terminal import put, shown
 
 LONGEST_LINE = 2**22  # bytes; a tick of thousands of statistics takes a few hundred thousand
 LARGEST_WHOLE = 2**63 - 1
@@ -84,8 +83,8 @@ class Log:
         put(f"{text}\n", self._terminal or sys.stdout)
 
     def keep(self, text: str) -> None:
-        """A line for the file alone. Control characters are spelled out."""
-        self._file.write(f"{harmless(text)}\n")
+        """A line for the file alone. Control characters are spelled out, secrets of URLs are left out."""
+        self._file.write(f"{shown(text)}\n")
         self._file.flush()
 
     def close(self) -> None:

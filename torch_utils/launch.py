@@ -1,21 +1,31 @@
-"""Several processes from one command, by PyTorch's own launcher, and their end told in a sentence."""
+"""Several processes from one command, as `torchrun` starts them, and their end told in a sentence.
 
-import logging
+This process keeps the store in which they find one another. They stop when it does.
+"""
+
+import contextlib
 import os
 import signal
+import subprocess
 import sys
+import threading
+import time
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
 
 from torch_utils import notices
 from torch_utils.device import resolve_device
+from torch_utils.terminal import put
 
 # Seconds that processes have to save when they are told to stop, before they are killed.
-GRACE = 60
-_MARK = "LAUNCHED_PROCESSES"  # tells a process that `start` has started it
+GRACE = 60.0
+POLLING, SETTLING, LOOK_EVERY = 0.05, 0.2, 0.5  # seconds between looks
+_MARK = "LAUNCHED_PROCESSES"  # tells a process that `start` has started it, and the number of the process that did
+_ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
 def check(processes: int, device: str) -> None:
@@ -47,49 +57,127 @@ def started_here() -> bool:
 
 
 def start(processes: int, program: Sequence[str]) -> int:
-    """Runs a Python program in so many processes, as `torchrun --standalone` does, and waits for their end.
+    """Run a Python program in so many processes, as `torchrun --standalone` does, and wait for their end.
 
-    Says which of them was killed, if one was; any other error they have told themselves.
+    When one fails, the others are stopped. Says which of them was killed, if one was; any other error they have told
+    themselves. Signals that would end this process are passed on.
+
+    Args:
+        processes: how many.
+        program: a script and its arguments, or `-m`, a module and its arguments.
 
     Returns:
         The exit status: 0, that of the first error, or 128 and the number of the signal that stopped them.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # the system chooses a port
+    shared = {
+        _MARK: str(os.getpid()),
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(store.port),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "GROUP_RANK": "0",
+        "TORCHELASTIC_RUN_ID": str(uuid.uuid4()),
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(_cores() // processes, 1))),
+    }
+    workers: list[subprocess.Popen[bytes]] = []
+    with _passing_on(workers) as stops:
+        try:
+            for number in range(processes):
+                own = {"RANK": str(number), "LOCAL_RANK": str(number)}
+                # In a session of its own, so that Ctrl-C reaches it once, through this process.
+                command, environment = [sys.executable, *program], os.environ | shared | own
+                workers.append(subprocess.Popen(command, env=environment, start_new_session=True))
+            failed = _first_failures(workers, stops)
+        finally:
+            _stop(workers, stops)
+    return 128 + stops[0] if stops else _outcome(failed)
 
-    logging.disable(logging.CRITICAL)  # the launcher's own account of a failure fills a screen
-    os.environ[_MARK] = str(processes)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(_cores() // processes, 1)))
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        run_id=str(uuid.uuid4()),
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        local_addr="localhost",
-        max_restarts=0,
-        shutdown_timeout=GRACE,
-    )
+
+def follow() -> None:
+    """Make this process stop when the one that started it is gone, also by SIGKILL, which nobody can pass on.
+
+    It is told by SIGTERM, upon which training finishes its step and saves, and ends in a minute at the latest.
+    """
+    if started_here() and os.name == "posix":  # Windows does not tell that a parent is gone
+        threading.Thread(target=_watch, args=(int(os.environ[_MARK]),), daemon=True).start()
+
+
+def _watch(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(LOOK_EVERY)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(1)
+
+
+@contextmanager
+def _passing_on(workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Within the block signals go to the workers. Gives the numbers of those that came."""
+    stops: list[int] = []
+
+    def pass_on(number: int, frame: object) -> None:
+        stops.append(number)
+        for worker in workers:
+            _tell(worker, number)
+
+    before = {number: signal.signal(number, pass_on) for number in _ENDING}
     try:
-        elastic_launch(config, sys.executable)(*program)
-    except ChildFailedError as error:
-        return _outcome(error.failures)
-    except SignalException as stop:
-        return 128 + stop.sigval
-    return 0
+        yield stops
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _outcome(failures: Mapping[int, Any]) -> int:
-    """Tells of killed processes; returns the exit status."""
-    codes = {number: failure.exitcode for number, failure in failures.items()}
-    killed = {number: -code for number, code in codes.items() if code < 0}
-    for number, by in sorted(killed.items()):
+def _first_failures(workers: Sequence[subprocess.Popen[bytes]], stops: Sequence[int]) -> dict[int, int]:
+    """Waits for the end of all, the first failure, or a signal; returns the codes of those that failed by then."""
+    while not stops:
+        codes = {number: worker.poll() for number, worker in enumerate(workers)}
+        if any(codes.values()):
+            time.sleep(SETTLING)  # one that was killed may take others along, and be the last to be seen
+            codes = {number: worker.poll() for number, worker in enumerate(workers)}
+            return {number: code for number, code in codes.items() if code}
+        if None not in codes.values():
+            break
+        time.sleep(POLLING)
+    return {}
+
+
+def _stop(workers: Sequence[subprocess.Popen[bytes]], stops: Sequence[int]) -> None:
+    """Asks the workers that are left to end, unless a signal has done so, and kills those that do not."""
+    if not stops:
+        for worker in workers:
+            _tell(worker, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE
+    for worker in workers:
+        try:
+            worker.wait(max(deadline - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+
+
+def _tell(worker: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(OSError, ValueError):  # it has just ended; Windows knows few signals
+        worker.send_signal(number)
+
+
+def _outcome(failed: Mapping[int, int]) -> int:
+    """Tells of killed processes; returns the exit status.
+
+    Args:
+        failed: exit codes of the processes that failed first, by their numbers. What is below 0 is a signal.
+    """
+    killed = sorted(number for number, code in failed.items() if code < 0)
+    if killed:
+        by = -failed[killed[0]]
         perhaps = ", perhaps for want of memory" if by == signal.SIGKILL else ""
-        name = signal.Signals(by).name
-        print(f"Error: process {number} was ended by {name}{perhaps}: go on with --resume", file=sys.stderr)
-    return 1 if killed or 1 in codes.values() else max(codes.values(), default=1)
+        name = signal.Signals(by).name if by in set(signal.Signals) else f"signal {by}"
+        named = f"process {killed[0]} was" if len(killed) == 1 else f"processes {', '.join(map(str, killed))} were"
+        put(f"Error: {named} ended by {name}{perhaps}: go on with --resume\n", sys.stderr)
+    return 1 if killed or 1 in failed.values() else max(failed.values(), default=0)
 
 
 def _cores() -> int:

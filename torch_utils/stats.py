@@ -24,13 +24,13 @@ class Moments:
 class Collector:
     """Adds up values by name. `add` never waits for the device; `read` waits once for all names.
 
-    Sums are float64 (float32 on mps, which has no float64). With several processes all of them must `add` the same
+    Sums are float64, or float32 on devices other than CPU and CUDA: mps has no float64. With several processes all of them must `add` the same
     names, since the sums are put together row by row; values given to `add_scalar` are this process's own.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self.dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        self.dtype = torch.float64 if self.device.type in ("cpu", "cuda") else torch.float32
         self._rows: dict[str, torch.Tensor] = {}
         self._host: dict[str, list[float]] = {}
 

@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import TextIO
 
 from system.text import harmless
+from system.urls import without_secrets
 
 # What progress bars send to a terminal: a carriage return before or after a line, and moves from line to line.
 _BAR = re.compile(r"(\r?)(.*?)(\r?)", re.DOTALL)
 _MOVES = re.compile(r"\n*(?:\x1b\[A)*")
+
+
+def shown(text: str) -> str:
+    """The text as it may be printed and logged: without control characters, and without the secrets of URLs."""
+    return harmless(without_secrets(text))
 
 
 def put(text: str, stream: TextIO | None) -> None:
@@ -23,7 +29,7 @@ def put(text: str, stream: TextIO | None) -> None:
         text: with the ends of its lines.
         stream: such as `sys.stdout`.
     """
-    _write(harmless(text), stream)
+    _write(shown(text), stream)
     if stream is not None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -81,9 +87,9 @@ class Steady(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"a text is wanted, got {type(text).__name__}")
         if not self.isatty():
-            _write(self._prefixed(harmless(text)), self.stream)
+            _write(self._prefixed(shown(text)), self.stream)
         elif not _MOVES.fullmatch(text) and (found := _BAR.fullmatch(text)):
-            _write(found[1] + harmless(found[2]) + found[3], self.stream)
+            _write(found[1] + shown(found[2]) + found[3], self.stream)
         else:
             _write(text, self.stream)
         return len(text)

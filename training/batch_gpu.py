@@ -1,26 +1,33 @@
 """`--batch-gpu auto`: the most images that a process can compute at once."""
 
 import gc
-from collections.abc import Sequence
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import torch
 
 from torch_utils import distributed
 from torch_utils.cli import counted
-from torch_utils.device import available_memory, is_out_of_memory, switches
+from torch_utils.device import available_memory, is_library_error, is_out_of_memory, switches
 from training.config import TrainConfig
 from training.footprint import OverLimitError, footprint
 from training.rehearsal import rehearse
 
 RESERVE = 0.05  # of the memory of a CUDA device: for gaps that form as training goes on, and for sample sheets
+NEARLY_FULL = 0.1  # of the memory of a CUDA device is free: any error of cuDNN or cuBLAS is for want of it then
 OVERHEAD = 2.0  # of a process on a CPU: by workspaces and gaps it holds up to 1.8 times what its tensors hold
 
 
 def largest(configs: Sequence[TrainConfig], device: torch.device) -> TrainConfig:
     """The first of the configurations whose training step fits into memory; processes agree on it.
 
-    On CUDA every one is tried, in networks of its own that are gone afterwards; elsewhere its memory is computed and
-    compared with what is free, since a system without enough of it does not refuse, but slows down to a crawl.
+    On CUDA every one is tried, in a process of its own that is gone afterwards: cuDNN remembers for the life of a
+    process which algorithms it chose, and choices made while memory was nearly full are not for the run. Elsewhere the
+    memory is computed and compared with what is free, since a system without enough of it does not refuse, but slows
+    down to a crawl.
 
     Args:
         configs: resolved, from many images at once to few.
@@ -29,9 +36,11 @@ def largest(configs: Sequence[TrainConfig], device: torch.device) -> TrainConfig
     Raises:
         ValueError: when not even the last one fits.
     """
-    fits = _works if device.type == "cuda" else _has_room
     free, share = _free(device), configs[0].pace.batch // distributed.world()
-    mine = next((config.pace.batch_gpu for config in configs if fits(config, share, device, free)), 0)
+    if device.type == "cuda":
+        mine = elsewhere(_most_that_works, list(configs), share, device)
+    else:
+        mine = next((config.pace.batch_gpu for config in configs if _has_room(config, share, device, free)), 0)
     agreed = distributed.least(mine)
     if not agreed:
         least = configs[-1]
@@ -53,25 +62,40 @@ def _free(device: torch.device) -> int:
     return free if device.type == "cuda" else free // distributed.neighbours()
 
 
-def _works(config: TrainConfig, share: int, device: torch.device, free: int) -> bool:
-    """Whether a CUDA device can take the step, found out by taking it."""
-    with switches(config.arithmetic, config.deterministic):
-        worked = _attempt(config, share, device)
-    gc.collect()
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(device)
-    return worked
+def elsewhere(function: Callable[..., int], *arguments: Any) -> int:
+    """What a function of a module gives for arguments that can be pickled, in a process that is started for it.
+
+    Raises:
+        ValueError: when the process dies. An error of the function is raised as it is.
+    """
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(function, *arguments).result()
+    except BrokenProcessPool as error:
+        raise ValueError("--batch-gpu auto: the process that tried it was killed: give a number of images") from error
+
+
+def _most_that_works(configs: Sequence[TrainConfig], share: int, device: torch.device) -> int:
+    """Images at once in the first configuration whose step a CUDA device can take; 0 if it can take none."""
+    for config in configs:
+        with switches(config.arithmetic, config.deterministic):
+            worked = _attempt(config, share, device)
+        gc.collect()
+        torch.cuda.empty_cache()
+        if worked:
+            return config.pace.batch_gpu
+    return 0
 
 
 def _attempt(config: TrainConfig, share: int, device: torch.device) -> bool:
     try:
         reserve = torch.empty(int(RESERVE * torch.cuda.mem_get_info(device)[1]), dtype=torch.uint8, device=device)
-        with torch.random.fork_rng(devices=[device]):
-            rehearse(config, share, device)
+        rehearse(config, share, device)
         torch.cuda.synchronize(device)
         del reserve
     except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
+        free, total = torch.cuda.mem_get_info(device)
+        if not is_out_of_memory(error) and not (is_library_error(error) and free < NEARLY_FULL * total):
             raise
         return False
     return True

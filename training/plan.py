@@ -1,6 +1,7 @@
 """What a run will be, settled before anything is built: begun anew, resumed, or started from another's weights."""
 
 import itertools
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ from torch_utils.distributed import PATIENCE
 from training import batch_gpu, presets
 from training.agreement import agree_on, see_the_same
 from training.config import TrainConfig
+from training.few import on_few_images
 from training.machine import INEXACT, keep_threads, rounds_otherwise
+from training.report.status import duration
 from training.state import Data, State, read_state
 from training.transfer import open_transfer
 
@@ -36,9 +39,6 @@ CHANGEABLE = {
 # These decide how numbers are rounded, at most.
 ROUNDING = {"compile", "cuda_graphs", "deterministic"}
 
-# Below so many images a run teaches nothing but these. StyleGAN2-ADA still worked with some thousand, and from trained
-# networks with some hundred.
-TOO_FEW, TOO_FEW_AFTER_TRANSFER = 500, 100
 FOLDER_NOTICE = "run folder"  # by which the processes that torchrun starts again know what they were at
 
 
@@ -121,39 +121,22 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     values = {**given, **data, **machine}
     notes = [dataset.labels_note, *dataset.notes]
     if values.get("pace.batch_gpu") == "auto":
+        began = time.monotonic()
         config = batch_gpu.largest(
             presets.by_batch_gpu(preset, image, values, distributed.world(), len(dataset)), device
         )
         share = config.pace.batch // distributed.world()
-        notes.append(f"--batch-gpu auto: {config.pace.batch_gpu} of {counted(share, 'image')} at once")
+        took = f"found in {duration(time.monotonic() - began)}"
+        notes.append(f"--batch-gpu auto: {config.pace.batch_gpu} of {counted(share, 'image')} at once, {took}")
     else:
         config = presets.resolve(preset, image, values, distributed.world(), len(dataset))
-    notes += _on_few_images(config, dataset.count, "augment.mode" in given, network is not None)
+    notes += on_few_images(config, dataset.count, "augment.mode" in given, network is not None)
     if slow := slow_precision(config.arithmetic, device):
         notes.append(slow)
     _refuse_idle(given, config)
     agree_on(configs.flatten(config))
     file = None if network is None else open_transfer(network, config)
     return Plan(config, dataset, device, outdir, network=file, notes=tuple(notes))
-
-
-def _on_few_images(config: TrainConfig, count: int, given: bool, transferred: bool) -> list[str]:
-    """What to say of a set of few images. `given`: the user chose --aug; `transferred`: G and D begin trained."""
-    notes, mode = [], config.augment.mode
-    if mode != "none" and not given:
-        notes.append(
-            f"--aug {mode} is on: with only {counted(count, 'image')} D would soon learn them by heart, so it sees "
-            f"augmented ones (--aug none turns this off)"
-        )
-    if count < (TOO_FEW_AFTER_TRANSFER if transferred else TOO_FEW):
-        ways = ["more images, some hundred at least"]
-        ways += [] if transferred else ["--transfer from a network trained on similar images"]
-        ways += [] if config.data.mirror else ["--mirror"]
-        notes.append(
-            f"{counted(count, 'image')} will hardly do: D learns so few by heart, also when they are augmented, and G "
-            f"can only repeat them; what helps: {', '.join(ways)}"
-        )
-    return notes
 
 
 def _refuse_idle(given: Mapping[str, Any], config: TrainConfig) -> None:
@@ -292,7 +275,7 @@ def _meta_networks(config: TrainConfig) -> tuple[Generator, Discriminator]:
 
 def _absolute(path: str) -> str:
     """A path that still holds when a run is resumed from another folder."""
-    return path if _is_demo(path) or "://" in path else str(Path(path).expanduser().resolve())
+    return path if _is_demo(path) or "://" in path else str(Path(path).resolve())
 
 
 def _is_demo(path: str) -> bool:

@@ -1,8 +1,12 @@
 """The sample sheets of a run: the same latents at every snapshot, one class to a row."""
 
+import itertools
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -14,6 +18,7 @@ from torch_utils import seeds
 from training.diversity import diversity
 
 SHEET_WIDTH, SHEET_HEIGHT = 1280, 720  # pixels, about; no dimension has fewer than 4 or more than 16 tiles
+LOOKED_AT = 16  # times as many pictures as a sheet shows are looked at for their class
 AT_ONCE = 2**16  # pixels: small images are quickest made many at once, in no more memory than a few large ones
 
 
@@ -32,7 +37,9 @@ class Samples:
         self.columns = min(max(SHEET_WIDTH // dataset.width, 4), 16)
         rows = min(max(SHEET_HEIGHT // dataset.height, 4), 16)
         count = self.columns * rows
-        self.rows_classes = [row % dataset.classes for row in range(rows)] if dataset.classes else [0] * rows
+        self.seed = seed
+        shown = [int(k) for k in dataset.label_counts.nonzero()[0]] or [0]  # a set may have empty classes
+        self.rows_classes = [shown[row % len(shown)] for row in range(rows)]
         self.z = torch.randn(count, z_dim, generator=seeds.generator("cpu", seed, "sample sheet"))
         labels = torch.tensor(self.rows_classes).repeat_interleave(self.columns)
         self.c = F.one_hot(labels, dataset.classes).float() if dataset.classes else None
@@ -57,12 +64,28 @@ class Samples:
             return {}
 
     def reals(self, dataset: ImageSet) -> Image.Image:
-        """A sheet of real images in the same arrangement."""
-        pictures, used = [], dict.fromkeys(self.rows_classes, 0)
-        for wanted in self.rows_classes:
-            of_class = dataset.examples(wanted)
-            for _ in range(self.columns):
-                index = int(of_class[used[wanted] % len(of_class)]) if len(of_class) else 0
-                used[wanted] += 1
-                pictures.append(torch.from_numpy(dataset[index][0]))
-        return tile(torch.stack(pictures), self.columns)
+        """A sheet of real images in the same arrangement: a random sample, always the same one."""
+        chosen = self._sample(dataset)
+        indices = [next(chosen[k]) for k in self.rows_classes for _ in range(self.columns)]
+        return tile(torch.stack([torch.from_numpy(dataset[index][0]) for index in indices]), self.columns)
+
+    def _sample(self, dataset: ImageSet) -> dict[int, Iterator[int]]:
+        """Of each class on the sheet an endless row of different pictures, which begins anew when there are no more.
+
+        They are the first that the set's own shuffle shows, which of shards opens those that training opens first. A
+        class that is rare there is filled up from the set's examples of it.
+        """
+        wanted = {k: count * self.columns for k, count in Counter(self.rows_classes).items()}
+        found: dict[int, dict[int, None]] = {k: {} for k in wanted}
+        for position in range(min(len(dataset), LOOKED_AT * sum(wanted.values()))):
+            index = dataset.index_at(self.seed, position) % dataset.count  # not mirrored
+            k = dataset.label(index)
+            if k in wanted and len(found[k]) < wanted[k]:
+                found[k][index] = None
+            if all(len(found[k]) == wanted[k] for k in wanted):
+                break
+        for k, indices in found.items():
+            if len(indices) < wanted[k]:
+                examples = np.random.RandomState(self.seed).permutation(dataset.examples(k))
+                indices.update(dict.fromkeys(int(index) for index in examples[: wanted[k]]))
+        return {k: itertools.cycle(indices or [0]) for k, indices in found.items()}

@@ -18,6 +18,7 @@ from torch_utils import config as configs
 from torch_utils import distributed, launch, notices, runs
 from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, switches
+from torch_utils.terminal import shown
 from training.compilation import compile_passes
 from training.graphs import capture_phases
 from training.loop import Evaluate, fit
@@ -182,9 +183,7 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
         classes = f"{d.classes or 'no'} classes"
         size, channels = spell(d.height, d.width), counted(d.channels, "channel")
         say(f"{counted(len(d), 'image')} {size}, {channels}, {classes}: {d.name}")
-        if run.folder is not None and run.samples is not None:
-            save_image(run.samples.reals(d), runs.reals_path(run.folder))
-            run.report.picture("reals", runs.reals_path(run.folder), 0)
+    _show_reals(plan, run)
     for note in plan.notes:
         say(note)
     if plan.resumed:
@@ -197,7 +196,17 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
         some = build.implementation(run.device) != "pytorch"
         run.report.keep(f"native operators are {'partly ' if some else ''}off: {why}")  # the terminal has heard it
     say(f"files go to {run.folder}; its log.txt lists all settings and layers")
-    run.report.begin({"command": command, "config": configs.table(plan.config)})
+    run.report.begin({"command": shown(command), "config": shown(configs.table(plan.config))})
+
+
+def _show_reals(plan: Plan, run: Run) -> None:
+    """Draws the sheet of reals where a run begins. A resumed run keeps its own, to which its fakes were compared."""
+    if run.folder is None or run.samples is None:
+        return
+    path = runs.reals_path(run.folder)
+    if not path.exists() or 0 in plan.dataset.label_counts:  # older runs gave empty classes rows of their own
+        save_image(run.samples.reals(plan.dataset), path)
+        run.report.picture("reals", path, run.clock.seen)
 
 
 def _conclude(run: Run, end: int) -> None:

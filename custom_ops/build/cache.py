@@ -9,7 +9,6 @@ ROOT/cpu-TARGET-TOOLS/       sources, PyTorch and processor of the library; comp
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 import shutil
@@ -23,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from custom_ops.build import compilation
 from custom_ops.build.toolchain import Recipe, Target, UnavailableError
+from system.cache import private_folder
 
 PATIENCE = 600.0  # seconds that a build may take, and that others wait for it
 
@@ -36,7 +36,7 @@ def roots() -> Iterator[Path]:
     with contextlib.suppress(RuntimeError):  # there is no home
         yield Path(given or Path(caches) / "torch_extensions").expanduser() / "custom_ops"
     with contextlib.suppress(OSError):
-        yield _private()
+        yield private_folder("custom_ops")
 
 
 def obtain(
@@ -164,16 +164,6 @@ def _sweep(entry: Path) -> None:
 
 def _checksum(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-
-
-def _private() -> Path:
-    """A folder for temporary files that no other user can write into; OSError where someone was there before us."""
-    folder = Path(tempfile.gettempdir()) / f"custom_ops-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(folder))
-    return folder
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from imaging.partial import PartialArchive, pending, place_of
+from imaging.partial import PartialArchive, pending
+from imaging.partialfolder import PICTURES, place_of
 from imaging.shards import publication
 from imaging.shards.index import describe
 from imaging.shards.layout import Growing, Layout, sample_key
@@ -112,7 +113,7 @@ class PartialShards(PartialArchive):
 def check_vacant(layout: Layout) -> None:
     """ValueError when a file is where shards are to be that no interrupted run of this destination brought there."""
     dest = Path(layout.dest)
-    layout.check_vacant(publication.done(place_of(dest) / "pictures", layout) if pending(dest) else ())
+    layout.check_vacant(publication.done(place_of(dest) / PICTURES, layout) if pending(dest) else ())
 
 
 def _size(picture: int, label: int | None) -> int:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -135,7 +136,7 @@ def _matching(url: str) -> list[str]:
     if is_remote(url):
         check_protocol(url)  # of all of them, before a server is asked for any
         return matches(url) if has_wildcards(url) else [url]
-    path = str(Path(url).expanduser())
+    path = os.path.expanduser(url)  # noqa: PTH111 (a ~ that stays is no error)
     return sorted(fsspec.filesystem("file").glob(path)) if has_wildcards(url) else [path]
 
 

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from imaging.shards.pattern import Shard
 from imaging.shards.remote import fetch, reason
+from system import cache
 from system.files import replacing
 
 DEFAULT_GB = 50.0
@@ -33,8 +34,8 @@ ABANDONED_SECONDS = 24 * 3600.0
 def cache_folder() -> Path:
     """Where copies of shards, and what was found out about them, are kept."""
     if chosen := os.environ.get("SHARD_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "stylegan2" / "shards"
+        return Path(os.path.expanduser(chosen))  # noqa: PTH111 (a ~ that stays is no error)
+    return cache.cache_folder("stylegan2") / "shards"
 
 
 def cache_limit() -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from imaging.labels import Labels, check
+from imaging.labels import Labels, check, classes_of
 from imaging.opening import LARGEST_FILE, RefusedError, check_file, parsing
 from imaging.sources.source import Content, Numbered, SequentialSource, identity_of, needing
 from system.text import printable
@@ -54,17 +54,15 @@ class ParquetSource(SequentialSource):
         cells = [cell for file in self.files for cell in _cells(file, self._label)]
         origin = f"labels of the column {printable(self._label, 60)}"
         names = self._features.get(self._label, {}).get("names")
-        if all(isinstance(cell, str) for cell in cells):
-            classes = sorted(set(cells))
-            numbers = {name: i for i, name in enumerate(classes)}
-            values = np.array([numbers[cell] for cell in cells], dtype=np.int64)
-            return Labels(values, tuple(map(printable, classes)), origin)
-        for row, cell in enumerate(cells):
-            try:
-                check(cell, f"the label in row {row} of {self.path}")
-            except ValueError as error:
-                raise ValueError(f"{error}: use --labels none") from error
-        values = np.array(cells, dtype=np.int64)
+        texts = all(isinstance(cell, str) for cell in cells)
+        try:
+            if texts:
+                values, classes = classes_of(cells, lambda row: f"the label in row {row} of {self.path}")
+                return Labels(values, tuple(map(printable, classes)), origin)
+            numbers = [check(cell, f"the label in row {row} of {self.path}") for row, cell in enumerate(cells)]
+        except ValueError as error:
+            raise ValueError(f"{error}: use --labels none") from error
+        values = np.array(numbers, dtype=np.int64)
         classes_count = int(values.max(initial=0)) + 1
         known = names if isinstance(names, list) and len(names) >= classes_count else range(classes_count)
         return Labels(values, tuple(printable(str(n) if isinstance(n, int) else n) for n in known), origin)

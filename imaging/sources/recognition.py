@@ -1,12 +1,12 @@
 """Which format a path has: by what the file begins with, or by the names in the folder."""
 
-import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from imaging.kinds import SOURCE_SUFFIXES, UNREAD, by_content
+from imaging.mending import conversion
 from imaging.opening import RefusedError, open_file, parsing
 from imaging.shards.pattern import is_pattern
 from imaging.sources import lsun, mnist, parquet, tfrecords, video
@@ -66,12 +66,8 @@ def unfit_for_training(path: Path) -> str:
         return f"{path} is {found.words}: {found.advice}"
     if found.words in ("a ZIP", "a folder"):
         return ""
-    dest = path.resolve().parent / f"{path.resolve().name.partition('.')[0]}-256x256.zip"
-    command = f"python dataset_tool.py --source {shlex.quote(str(path))} --dest {shlex.quote(str(dest))}"
-    return (
-        f"{path} is {found.words}, and training reads folders, ZIPs and shards: make a set of it with "
-        f"`{command} --resolution 256x256`"
-    )
+    command = conversion(str(path), "256x256", sized=True)
+    return f"{path} is {found.words}, and training reads folders, ZIPs and shards: make a set of it with `{command}`"
 
 
 def recognize(path: Path, every: int = 1) -> Format:

@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image
 
 from imaging.labels import MOST_CLASSES, Labels
-from imaging.npy import read_numbers
 from imaging.opening import open_file, reason
 from imaging.sources.crc32c import crc32c, masked
 from imaging.sources.source import Numbered, Source, header, identity_of
+from system.arrays import load_array
 from system.text import printable
 
 HEAD, TAIL = 12, 4  # bytes around the data of a record
@@ -181,7 +181,10 @@ def _varint(data: memoryview, place: int) -> tuple[int, int]:
 
 def _labels(file: Path, count: int) -> Labels:
     """Class numbers [N], or one-hot rows [N, classes], as the official tools write them with numpy."""
-    stored = read_numbers(file, "get it again, or use --labels none")
+    try:
+        stored = load_array(file)
+    except ValueError as error:
+        raise ValueError(f"{error}: get it again, or use --labels none") from error
     if len(stored.shape) == 0 or len(stored) != count:
         raise ValueError(f"{file} has the shape {list(stored.shape)[:4]} for {count} pictures: use --labels none")
     one_hot = stored.ndim == 2 and stored.shape[1] > 0
@@ -190,6 +193,6 @@ def _labels(file: Path, count: int) -> Labels:
     single = stored.argmax(axis=1) if one_hot else stored.reshape(count, -1)[:, 0]
     values = np.nan_to_num(single, nan=-1, posinf=-1, neginf=-1).clip(-1, MOST_CLASSES).astype(np.int64)
     classes = stored.shape[1] if one_hot else int(values.max(initial=0)) + 1
-    if values.min(initial=0) < 0 or classes > MOST_CLASSES:
+    if values.min(initial=0) < 0 or classes > MOST_CLASSES or (values != single).any():
         raise ValueError(f"{file} has labels other than 0, 1, 2, ... below {MOST_CLASSES}: use --labels none")
     return Labels(values, tuple(map(str, range(classes))), f"labels of {file.name}")

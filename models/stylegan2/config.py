@@ -18,14 +18,14 @@ class ImageConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    height: int = Field(1024, ge=6, description="image height in pixels")
-    width: int = Field(1024, ge=6, description="image width in pixels")
+    height: int = Field(1024, ge=6, le=2**23, description="image height in pixels")
+    width: int = Field(1024, ge=6, le=2**23, description="image width in pixels")
     channels: Literal[1, 3, 4] = Field(3, description="image channels: 1 grey, 3 RGB, 4 RGBA")
-    classes: int = Field(0, ge=0, description="number of classes; 0 is unconditional")
+    classes: int = Field(0, ge=0, le=2**20, description="number of classes; 0 is unconditional")
     channel_base: int = Field(32768, ge=4, le=2**26, description="feature maps times resolution, up to channel_max")
     channel_max: int = Field(512, ge=1, le=2**16, description="most feature maps of a layer")
     mapping_layers: int = Field(8, ge=1, le=32, description="fully connected layers of the mapping network")
-    clamp: float = Field(0.0, ge=0, description="limit of a convolution's absolute output; 0 sets none")
+    clamp: float = Field(0.0, ge=0, le=1e30, description="limit of a convolution's absolute output; 0 sets none")
 
     @model_validator(mode="after")
     def _size_has_the_form(self) -> "ImageConfig":
@@ -54,8 +54,8 @@ class ImageConfig(BaseModel):
 class GeneratorConfig(ImageConfig):
     """Mapping and synthesis network."""
 
-    z_dim: int = Field(512, ge=1, description="dimensions of the latent z")
-    w_dim: int = Field(512, ge=1, description="dimensions of the intermediate latent w")
+    z_dim: int = Field(512, ge=1, le=2**16, description="dimensions of the latent z")
+    w_dim: int = Field(512, ge=1, le=2**16, description="dimensions of the intermediate latent w")
     architecture: Literal["skip", "residual", "plain"] = Field(
         "skip", description="every block adds an RGB image; or only the last makes one, with or without residual blocks"
     )
@@ -72,7 +72,7 @@ class DiscriminatorConfig(ImageConfig):
     architecture: Literal["residual", "plain", "skip"] = Field(
         "residual", description="with or without residual branches; or every block adds what it reads from the image"
     )
-    mbstd_group: int = Field(4, ge=1, description="samples that share a minibatch standard deviation")
+    mbstd_group: int = Field(4, ge=1, le=2**16, description="samples that share a minibatch standard deviation")
 
 
 def set_low_clamp(network: nn.Module, precision: Precision) -> None:

@@ -6,6 +6,7 @@ Letters: K number of directions, N batch, L number of w, D width of w.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models.stylegan2.generator import Generator
+from system.text import printable, shown
 from torch_utils import checkpoint
 
 FORMAT = "stylegan2-directions"
@@ -92,7 +94,7 @@ def check_names(names: Sequence[str]) -> None:
         if name.startswith("."):
             raise ValueError(f"{name!r} cannot name a direction, for files of that name are hidden: drop the dot")
     if len(set(names)) < len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise ValueError(f"two directions are called {twice!r}: give each a name of its own")
 
 
@@ -141,9 +143,9 @@ def load_directions(path: Path) -> Directions:
         raise ValueError(f"{path} is no file of directions: {_WANTED}") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} is no file of directions: {_WANTED}")
-    if metadata.get("version") != VERSION:
+    if type(metadata.get("version")) is not int or metadata["version"] != VERSION:
         raise ValueError(
-            f"{path} holds directions of format {metadata.get('version')}, which this program is too old for: "
+            f"{path} holds directions of format {shown(metadata.get('version'))}, which this program is too old for: "
             f"update the program"
         )
     try:
@@ -155,8 +157,10 @@ def load_directions(path: Path) -> Directions:
 def _checked(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Directions:
     """The directions of a file. Raises KeyError, TypeError or ValueError for whatever no file of ours holds."""
     vectors, scales = tensors["vectors"].float(), tensors["scales"].float()
-    names, num_ws = [str(name) for name in metadata["names"]], int(metadata["num_ws"])
-    layers = tuple(tuple(int(layer) for layer in each) for each in metadata["layers"])
+    names, num_ws, method, network = (metadata[key] for key in ("names", "num_ws", "method", "network"))
+    layers = tuple(_whole_numbers(each) for each in metadata["layers"])
+    if type(num_ws) is not int or not all(isinstance(text, str) for text in (*names, method, network)):
+        raise TypeError("no texts and numbers")
     if vectors.ndim != 2 or scales.shape != vectors.shape[:1] or not len(names) == len(layers) == len(vectors) > 0:
         raise ValueError("counts differ")
     lengths = vectors.norm(dim=1)
@@ -164,7 +168,13 @@ def _checked(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Directions
         raise ValueError("not of length 1, or without a scale")
     if not all(each and min(each) >= 0 and max(each) < num_ws for each in layers):
         raise ValueError("layers that are not there")
-    return Directions(tuple(names), vectors, scales, layers, str(metadata["method"]), num_ws, str(metadata["network"]))
+    return Directions(tuple(names), vectors, scales, layers, printable(method, 80), num_ws, network)
+
+
+def _whole_numbers(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise TypeError("no list of whole numbers")
+    return tuple(values)
 
 
 def check_fit(directions: Directions, G: Generator, path: Path) -> str:

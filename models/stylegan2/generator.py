@@ -150,6 +150,20 @@ class Synthesis(nn.Module):
         """The noise of each convolution."""
         return [layer.noise(batch, mode, generator) for layer in self.layers]
 
+    @property
+    def noise_size(self) -> int:
+        """How many pixels the noise of all layers has, P."""
+        return sum(layer.noise.fixed.numel() for layer in self.layers)
+
+    def parted_noise(self, noise: Tensor) -> list[Tensor | None]:
+        """Normal numbers for all layers at once [N, P] -> the noise of each convolution, as of `noises`."""
+        layers = self.layers
+        parts = noise.split([layer.noise.fixed.numel() for layer in layers], dim=1)
+        return [
+            part.reshape(-1, 1, *layer.noise.fixed.shape) * layer.noise.strength
+            for part, layer in zip(parts, layers, strict=True)
+        ]
+
     @own_precision
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
         """The image as a function of tensors alone, which can be computed a second time, or compiled."""

@@ -43,14 +43,15 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
     The length goes evenly from a's to b's. Vectors of one direction, and opposite ones, between which no great circle
     is nearest, are joined by a straight line.
     """
-    length_a, length_b = a.double().norm(dim=-1, keepdim=True), b.double().norm(dim=-1, keepdim=True)
-    unit_a, unit_b = a.double() / length_a, b.double() / length_b
+    start, end = a.cpu().double(), b.cpu().double()  # on the CPU: not every device knows float64
+    length_a, length_b = start.norm(dim=-1, keepdim=True), end.norm(dim=-1, keepdim=True)
+    unit_a, unit_b = start / length_a, end / length_b
     # More exact than the cosine's inverse, of small angles most of all (Kahan 2006).
     angle = 2 * torch.atan2((unit_a - unit_b).norm(dim=-1, keepdim=True), (unit_a + unit_b).norm(dim=-1, keepdim=True))
     sine = angle.sin()
     turned = (((1 - t) * angle).sin() * unit_a + (t * angle).sin() * unit_b) / sine
     turned = turned * torch.lerp(length_a, length_b, t)
-    return torch.where(sine > 1e-6, turned, torch.lerp(a.double(), b.double(), t)).to(a.dtype)
+    return torch.where(sine > 1e-6, turned, torch.lerp(start, end, t)).to(a)
 
 
 def times(keys: int, frames: int, loop: bool) -> list[float]:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import time
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from imaging.conversion import Options, convert
 from imaging.dataset import DataConfig, open_dataset
 from imaging.partial import pending, place_of
 from imaging.pixels import to_pil
+from imaging.writing import Outcome
 from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
 from tests.imaging.sources.files import example, idx, record, tarred
 
@@ -317,3 +319,58 @@ def test_a_transform_needs_a_size():
     with pytest.raises(ValueError) as error:
         convert("nowhere", "out.zip", Options(transform="pad"))
     assert str(error.value) == "--transform pad needs a size to aim at: add --resolution, such as 256x256"
+
+
+@pytest.mark.parametrize("dest", ["out.zip", "out"])
+@pytest.mark.parametrize("writer", ["tool", "library"])
+@pytest.mark.parametrize("names", [None, (), ("cat", "dog"), ("cat", "dog", "owl")])
+def test_what_every_writer_leaves_out_its_reader_does_not_want(tmp_path, dest, writer, names):
+    """`names`: None for a set without labels, empty for labels without names of classes."""
+    pictures = [picture(seed=i) for i in range(4)]
+    if writer == "library":
+        with ArchiveWriter(tmp_path / dest) as written:
+            for i, image in enumerate(pictures):
+                written.add(image, None if names is None else i % 2)
+            if names:
+                written.about["class_names"] = names
+    else:
+        about = {} if not names else {"class_names": names}
+        labels = None if names is None else [[f"{i}.png", i % 2] for i in range(4)]
+        files = {f"{i}.png": image for i, image in enumerate(pictures)}
+        files["dataset.json"] = json.dumps({"labels": labels, **about}).encode()
+        convert(write_folder(tmp_path / "in", files), tmp_path / dest, Options((16, 16)), workers=1)
+    dataset = open_dataset(DataConfig(path=str(tmp_path / dest)))
+    assert dataset.notes == () and len(dataset) == 4
+    assert dataset.class_names == (() if names is None else names or ("0", "1"))
+    assert [dataset[i][1] for i in range(4)] == ([0] * 4 if names is None else [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(3),
+        Outcome(3, label=0, digest=2**64 - 1, enlarged=True),
+        Outcome(3, reason='it is "\ud800"\n'),
+        Outcome(3, label=1, digest=0, twin=0),
+    ],
+)
+@pytest.mark.parametrize("written", [(None, None), (0, 0), (2**32 - 1, 10**9)])
+def test_a_line_of_the_journal_is_read_as_it_was_written(outcome, written):
+    line = partial._Line(*written, outcome)
+    assert str(line).endswith("\n") and str(line).isascii() and str(line).count("\n") == 1
+    assert partial._Line.read(str(line)) == line
+
+
+@pytest.mark.parametrize("deep", [True, False])
+@pytest.mark.parametrize("size", [None, (16, 16)])
+def test_what_was_settled_before_the_first_picture_holds_after_an_interruption(tmp_path, deep, size):
+    images = [np.asarray(picture(mode="L", seed=i)).astype(np.uint16 if deep else np.uint8) for i in range(6)]
+    files = {f"{i}.png": Image.fromarray(image * (9 if deep else 1)) for i, image in enumerate(images)}
+    source = write_folder(tmp_path / "in", files | {"3.png": b"broken"})
+    options = Options(size)
+    whole = convert(source, tmp_path / "whole.zip", options, workers=1)
+    with pytest.raises(StopError):
+        convert(source, tmp_path / "out.zip", options, workers=1, track=stopping(2))
+    report = convert(source, tmp_path / "out.zip", options, workers=1)
+    assert contents(tmp_path / "out.zip") == contents(tmp_path / "whole.zip") and report.resumed == 2
+    assert replace(report, resumed=0) == whole and len(whole.notes) == deep

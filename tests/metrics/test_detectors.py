@@ -1,10 +1,13 @@
 import hashlib
+import zipfile
 
 import pytest
 import torch
 from torch import Tensor
 
 from metrics.detectors import find_files, open_eye
+from metrics.in_loop import open_eyes
+from metrics.names import parse
 from models.perceptual.opening import to_rgb
 from models.perceptual.published import PUBLISHED, Published, parse_files
 from tests.models import published
@@ -58,7 +61,8 @@ def test_the_official_programs_are_called_as_they_are_documented(tmp_path):
     torch.testing.assert_close(open_eye("inception classes", files, CPU)(pixels), means.softmax(dim=1))
     torch.testing.assert_close(open_eye("vgg16", files, CPU)(pixels), means)
     assert torch.equal(open_eye("lpips", files, CPU)(pixels.float()), pixels.float().flatten(1))
-    assert find_files(["lpips"], {"vgg16": str(files["vgg16"])}) == {"vgg16": files["vgg16"]}  # has LPIPS within
+    found = find_files(["lpips"], {"vgg16": str(files["vgg16"])}, trust=True)
+    assert found == {"vgg16": files["vgg16"]}  # has LPIPS within
 
 
 def test_dinov2_gets_normalised_images(tmp_path):
@@ -75,6 +79,103 @@ def test_programs_that_take_another_call_are_refused(tmp_path):
     path = _program(tmp_path / "relu.pt", torch.nn.ReLU())
     with pytest.raises(ValueError, match=r"does not give features \[images, dimensions\]: it is another"):
         open_eye("dinov2", {"dinov2": path}, CPU)(_pixels())
+
+
+TRUST = (
+    " is a TorchScript file, which is a program and can do whatever you can do on this machine: give --trust if you "
+    "trust those you have it from, or a file of weights (see docs/metrics.md)"
+)
+
+
+def test_a_program_is_not_even_opened_unless_it_is_trusted(tmp_path, monkeypatch):
+    def opened(*args, **kwargs):
+        raise AssertionError("it was opened")
+
+    path = _program(tmp_path / "inception.pt", FakeInception())
+    monkeypatch.setattr(torch.jit, "load", opened)
+    for eye in ("inception", "inception classes"):
+        with pytest.raises(ValueError) as error:
+            find_files([eye], {"inception": str(path)})
+        assert str(error.value) == f"--detector inception={path}{TRUST}"
+    assert find_files(["inception"], {"inception": str(path)}, trust=True) == {"inception": path}
+    with pytest.raises(ValueError, match=r"^--trust is about the files of --detector, and none is given: leave it"):
+        open_eyes([parse("swd60")], {}, CPU, trust=True)
+
+
+def test_what_only_looks_like_a_program_is_read_as_weights(tmp_path):
+    """The program's reader is reached only where the check saw a program."""
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("x/CODE/__torch__.py", "")
+        archive.writestr("x/data.pkl", b"cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises(ValueError, match=r"x.pt cannot be read as weights: .*os.system"):
+        open_eye("vgg16", {"vgg16": tmp_path / "x.pt"}, CPU)
+
+
+def test_a_digest_names_the_content_of_a_file(tmp_path):
+    path = tmp_path / "vgg.pth"
+    path.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert find_files(["vgg16"], {"vgg16": f"{path}#sha256={digest.upper()}"}) == {"vgg16": path}
+    other = hashlib.sha256(b"others").hexdigest()
+    with pytest.raises(ValueError) as error:
+        find_files(["vgg16"], {"vgg16": f"{path}#sha256={other}"})
+    assert str(error.value) == (
+        f"--detector vgg16={path}: the SHA-256 of {path} is {digest}, not {other}: it is another file than you meant"
+    )
+
+
+def _served(monkeypatch, contents):
+    """Answers `fetch`: URL -> content."""
+
+    def fetch(url, path, digest="", remedy=""):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(contents[url])
+        return path
+
+    monkeypatch.setattr("models.perceptual.published.fetch", fetch)
+
+
+def test_files_of_one_name_from_two_urls_are_two_files(monkeypatch):
+    urls = [
+        "https://one.example/vgg.pth",
+        "https://two.example/vgg.pth",
+        "https://two.example/vgg.pth?x=/..",
+        "http://h/",
+    ]
+    _served(monkeypatch, {url: url.encode() for url in urls})
+    found = [find_files(["vgg16"], {"vgg16": url})["vgg16"] for url in urls]
+    assert [path.read_bytes().decode() for path in found] == urls and len(set(found)) == len(urls)
+    assert len({path.parent for path in found}) == 1 and found[0].parent.name == "detectors"
+
+
+def test_a_program_from_a_url_is_named_by_its_content(tmp_path, monkeypatch):
+    content = _program(tmp_path / "x.pt", FakeVGG()).read_bytes()
+    digest, url = hashlib.sha256(content).hexdigest(), "https://user:secret@one.example/vgg16.pt"
+    _served(monkeypatch, {url: content})
+    with pytest.raises(ValueError) as error:
+        find_files(["vgg16"], {"vgg16": url}, trust=True)
+    shown = "--detector vgg16=https://...@one.example/vgg16.pt"
+    assert str(error.value) == (
+        f"{shown} is a program, and a URL may give another one tomorrow: say which one you trust, as in "
+        f"{shown}#sha256={digest}, which is what was sent now"
+    )
+    pinned = {"vgg16": f"{url}#sha256={digest}"}
+    assert find_files(["vgg16"], pinned, trust=True)["vgg16"].read_bytes() == content
+    assert find_files(["lpips"], pinned, trust=True).keys() == {"vgg16"}  # it has LPIPS within
+    with pytest.raises(ValueError) as error:
+        find_files(["vgg16"], pinned)
+    assert str(error.value) == f"{shown}{TRUST}"
+
+
+def test_a_pytorch_without_torchscript_is_told(tmp_path, monkeypatch):
+    path = _program(tmp_path / "inception.pt", FakeInception())
+    monkeypatch.delattr(torch.jit, "load")
+    with pytest.raises(ValueError) as error:
+        open_eye("inception", {"inception": path}, CPU)
+    assert str(error.value) == (
+        f"{path} is a TorchScript file, and this PyTorch ({torch.__version__}) has no TorchScript: take the published "
+        f"weights (see docs/metrics.md), or an older PyTorch"
+    )
 
 
 def test_plain_weights_become_our_own_networks(tmp_path):
@@ -115,16 +216,19 @@ def test_the_users_cache_is_looked_at_first(tmp_path, monkeypatch):
     assert find_files(["vgg16", "patches"], {}) == {"vgg16": place}
 
 
-def test_another_file_in_the_place_of_a_published_one_is_not_taken(tmp_path):
+def test_another_file_in_the_place_of_a_published_one_is_not_taken(tmp_path, monkeypatch):
+    known = PUBLISHED["vgg16"]
+    monkeypatch.setitem(PUBLISHED, "vgg16", Published(known.file, "http://127.0.0.1:9/gone", known.digest, known.what))
     place = tmp_path / "cache" / "detectors" / "vgg16-397923af.pth"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"weights")
     with pytest.raises(ValueError) as error:
         find_files(["vgg16"], {})
-    assert str(error.value) == (
-        f"{place} is not VGG16: its digest begins with {hashlib.sha256(b'weights').hexdigest()[:8]}, not 397923af; "
-        "delete it, so that it is downloaded anew, or give --detector vgg16=PATH"
+    digest = hashlib.sha256(b"weights").hexdigest()[:8]
+    words = (
+        f"what was kept of it is not {known.file}: its digest begins with {digest}, not 397923af, and cannot download "
     )
+    assert str(error.value).startswith(words)
 
 
 def test_without_the_net_the_sentence_says_where_to_put_the_file(tmp_path, monkeypatch):
@@ -154,9 +258,10 @@ def test_refuses_detectors_that_are_not_there_or_not_asked_for():
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        (["vgg16"], "--detector got 'vgg16', wanted NAME=PATH, such as inception=inception-2015-12-05.pt"),
+        (["vgg16"], "--detector got 'vgg16', wanted NAME=PATH, such as inception=pt_inception-2015-12-05-6726825d.pth"),
         (["vgg=a"], "--detector vgg: there is no such detector; they are inception, vgg16, lpips, dinov2"),
         (["vgg16=a", "vgg16=b"], "--detector vgg16 was given twice: give it once"),
+        (["vgg16=a#sha256=12"], "a#sha256=12: #sha256= must be followed by the 64 hexadecimal digits of a SHA-256"),
     ],
 )
 def test_refuses_what_is_no_detector(texts, words):

@@ -43,5 +43,8 @@ def test_pictures_come_in_the_order_that_is_asked_for(tmp_path):
     dataset = open_dataset(DataConfig(path=str(zipped(tmp_path / "set.zip")), mirror=True))
     pictures = Pictures(dataset, CPU)
     assert pictures.count == 16 and pictures.threads >= 1
-    assert pictures.pixels([3, 1, 11])[:, 0, 0, 0].tolist() == [60, 20, 60]
-    assert Pictures(Faces(), CPU).threads == 0
+    first, second, third = pictures.batches([[3, 1, 11], [0], [2, 2]])
+    assert first[:, 0, 0, 0].tolist() == [60, 20, 60]
+    assert [pixels[:, 0, 0, 0].tolist() for pixels in (second, third)] == [[0], [40, 40]]
+    assert list(pictures.batches([])) == []
+    assert Pictures(Faces(), CPU).threads == 1  # of shards and drawn sets only one picture at a time

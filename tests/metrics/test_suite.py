@@ -1,19 +1,17 @@
 import dataclasses
 import json
-import os
-import socket
 
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
-import torch.multiprocessing as mp
 
 from metrics import suite
 from metrics.frechet import frechet_distance, gaussian
 from metrics.names import parse
 from metrics.sources import Pictures
 from tests.metrics.judging import CPU, EYES, SEVERAL, Faces, judge, pooled, samples
+from tests.processes import together
 from torch_utils import distributed, download
 from torch_utils.download import cache_folder
 
@@ -76,7 +74,9 @@ def test_permuted_halves_of_the_data_are_close_and_a_collapsed_generator_is_not(
     a, b = (pooled(whole[part], []) for part in order.chunk(2))
     collapsed = a[:1] + 0.001 * torch.randn(200, 48, generator=torch.Generator().manual_seed(1))
     known = suite.Known(gaussian(a), a)
-    numbers = {name: [suite._numbers(parse(name), x, known) for x in (b, collapsed)] for name in ("fid200", "pr1k3")}
+    numbers = {
+        name: [suite._numbers(parse(name), x, known, CPU) for x in (b, collapsed)] for name in ("fid200", "pr1k3")
+    }
     (near,), (far,) = numbers["fid200"]
     assert near < far / 10
     (precision, recall), (collapsed_precision, collapsed_recall) = numbers["pr1k3"]
@@ -156,18 +156,12 @@ def test_refusals(name, source, words):
 
 
 def test_two_processes_equal_one(results, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(_process, args=(2, port, tmp_path), nprocs=2)
+    together(_process, tmp_path)
     for rank in range(2):
         _assert_close(json.loads((tmp_path / f"{rank}.json").read_text()), results)
 
 
-def _process(rank, world, port, folder):
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def _process(rank, folder):
     download.FOLDER = str(folder / "cache")
     distributed.start("cpu")
     faces = Faces()

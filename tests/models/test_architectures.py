@@ -5,7 +5,8 @@ import torch
 
 from models.families import load_network, save_network
 from models.stylegan2.adaptation import adapt_discriminator, adapt_generator, check
-from models.stylegan2.blending import layer_of
+from models.stylegan2.blending import Shares, blend, layer_of
+from models.stylegan2.blending import check as check_blend
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.exports.graphs import whole_graph
@@ -95,6 +96,32 @@ def test_gradients_of_recomputed_blocks_are_the_same(architecture):
         found.append([p.grad for network in (G.synthesis, D) for p in network.parameters()])
     for a, b in zip(*found, strict=True):
         assert a is not None and torch.equal(a, b)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_second_derivatives(architecture):
+    """As of the regularization of path lengths and of R1."""
+    G, D = generator(architecture).requires_grad_(), discriminator(architecture).requires_grad_()
+    w, images = ws(G).requires_grad_(), pictures().requires_grad_()
+    (slope,) = torch.autograd.grad(G.synthesis(w, "const").sum(), w, create_graph=True)
+    slope.square().sum().backward()
+    (steepness,) = torch.autograd.grad(D(images).sum(), images, create_graph=True)
+    steepness.square().sum().backward()
+    changed = [p for name, p in (*G.synthesis.named_parameters(), *D.named_parameters()) if name.endswith("weight")]
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in changed)
+
+
+@pytest.mark.parametrize("architecture", ["residual", "plain"])
+def test_blends(architecture):
+    a, b = generator(architecture), generator(architecture)
+    for parameter in b.parameters():
+        parameter.data.neg_()
+    G = blend(a, b, Shares([0.0] * 3 + [1.0] * 4, 0.0))
+    for name, tensor in G.state_dict().items():
+        mine = name.startswith(("mapping", "synthesis.const", "synthesis.blocks.0", "synthesis.blocks.1"))
+        assert torch.equal(tensor, (a if mine else b).state_dict()[name]), name
+    with pytest.raises(ValueError, match=r"differ in generator\.architecture"):
+        check_blend(a.config, generator("skip").config, False)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

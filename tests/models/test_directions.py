@@ -142,7 +142,16 @@ def _rewritten(path, tensors=None, **metadata):
         {"layers": [[0], [1], [-1]]},
         {"layers": [[0], [1], []]},
         {"layers": [[0], [1], ["x"]]},
+        {"layers": [[0], [1], [float("inf")]]},  # 1e400
+        {"layers": [[0], [1], [2.5]]},
+        {"layers": [[0], [1], "12"]},
+        {"layers": 3},
         {"num_ws": None},
+        {"num_ws": float("inf")},
+        {"num_ws": True},
+        {"names": ["a", "b", ["c"]]},
+        {"method": ["sefa"]},
+        {"network": 7},
         {"tensors": {"vectors": torch.ones(3, D)}},
         {"tensors": {"vectors": torch.full([3, D], torch.nan)}},
         {"tensors": {"vectors": torch.ones(3)}},
@@ -162,6 +171,8 @@ def test_a_file_of_a_later_version(tmp_path):
     assert _rewritten(path, version=2) == (
         f"{path} holds directions of format 2, which this program is too old for: update the program"
     )
+    told = _rewritten(path, version=[[1] * 1000] * 1000)
+    assert told == f"{path} holds directions of format a list, which this program is too old for: update the program"
 
 
 def test_a_fingerprint_is_of_the_weights_whatever_they_are_stored_in(tmp_path):

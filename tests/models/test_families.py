@@ -69,7 +69,15 @@ def test_a_missing_file_is_named(tmp_path):
     )
 
 
-@pytest.mark.parametrize("keep", [0, 4, 100, 0.5, -1])
+def test_files_that_are_something_else_are_called_what_they_are(tmp_path):
+    for name, what in (("", "an empty file"), ("<!doctype html>", "a web page")):
+        (tmp_path / "a.pkl").write_text(name)
+        with pytest.raises(ValueError) as error:
+            load_network(tmp_path / "a.pkl")
+        assert str(error.value).startswith(f"{tmp_path / 'a.pkl'} is {what}: give a network-….safetensors of a run")
+
+
+@pytest.mark.parametrize("keep", [4, 100, 0.5, -1])
 def test_a_file_that_was_cut_short_is_refused(tmp_path, keep):
     path = save_tiny(tmp_path / "a.safetensors")
     whole = path.read_bytes()
@@ -166,15 +174,15 @@ def test_configurations_that_are_none_are_refused(tmp_path, settings):
         read_network(path).part("G_ema")
 
 
-@pytest.mark.parametrize("sizes", [{"z_dim": 2**70}, {"z_dim": 2**40, "w_dim": 2**40}])
-def test_sizes_that_cannot_be_counted_are_refused(tmp_path, sizes):
+@pytest.mark.parametrize("size", ["height", "width", "classes", "z_dim", "w_dim", "channel_base", "channel_max"])
+def test_sizes_beyond_all_measure_are_refused(tmp_path, size):
     path = save_tiny(tmp_path / "a.safetensors")
     tensors, metadata = checkpoint.load(path)
-    checkpoint.save(path, tensors, metadata | {"generator": metadata["generator"] | sizes})
+    checkpoint.save(path, tensors, metadata | {"generator": metadata["generator"] | {size: 2**70}})
     with pytest.raises(ValueError) as error:
         load_network(path)
-    assert str(error.value) == (
-        f"{path} is damaged (no network has the sizes of its G_ema): use an older file, or make it anew"
+    assert str(error.value).startswith(
+        f"{path} is damaged (the configuration of G_ema is not one: --set {size}: got {2**70}, wanted a whole number "
     )
 
 

@@ -89,7 +89,7 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"^there is no file .*: give the path of the detector's weights$"):
         read_weights(path)
     path.write_bytes(b"something else")
-    with pytest.raises(ValueError, match="cannot be read as weights: it is damaged, or another kind of file"):
+    with pytest.raises(ValueError, match=r"cannot be read as weights: it is damaged, or not of torch\.save"):
         read_weights(path)
     torch.save({"state": {"a": torch.zeros(1)}}, path)
     with pytest.raises(ValueError, match="holds no plain weights"):
@@ -97,6 +97,23 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(ValueError, match="cannot be read as weights"):
         read_weights(path)
+    tensors = published.flat(published.INCEPTION) | {"fc.bias": torch.zeros(1, dtype=torch.float16).expand(10**12)}
+    torch.save(tensors, path)  # claims a million million numbers, and has one
+    with pytest.raises(ValueError, match=r"its fc.bias is \[1000000000000\], not \[1008\]; give the published file$"):
+        load_weights(_meta(Inception), path, "the Inception v3 of the FID")
+    (tmp_path / "weights.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(ValueError, match="cannot be read as weights: it is damaged"):
+        read_weights(tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_weights_are_read_in_both_formats_of_pytorch(tmp_path, zipped):
+    """The published files are of the older one."""
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.BatchNorm2d(2))
+    torch.save(net.state_dict(), tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
+    found = read_weights(tmp_path / "net.pth")
+    assert found.keys() == net.state_dict().keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in net.state_dict().items())
 
 
 def test_tells_torchscript_from_weights(tmp_path, inception_file):

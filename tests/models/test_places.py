@@ -10,7 +10,8 @@ from models import places
 from models.families import read_network
 from models.places import PUBLISHED, Published, locate
 from tests.networks import save_tiny
-from tests.torch_utils.test_download import BODY, SHA, Server, server  # noqa: F401 (a fixture)
+from tests.torch_utils.servers import BODY, SHA, Server, plain
+from torch_utils.download import sha256
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +56,7 @@ def test_names_are_those_of_the_published_files():
     assert len(set(files)) == len(files) == 32  # so that each can have its own name in the cache
 
 
-def test_a_name_is_downloaded_once_and_checked(server, cache, monkeypatch):  # noqa: F811
+def test_a_name_is_downloaded_once_and_checked(server, cache, monkeypatch):
     url = server.url("whole")
     monkeypatch.setitem(PUBLISHED, "ffhq256", Published(url, SHA))
     for _ in range(2):
@@ -63,7 +64,7 @@ def test_a_name_is_downloaded_once_and_checked(server, cache, monkeypatch):  # n
     assert (cache / "whole").read_bytes() == BODY and server.asked == ["/whole"]
 
 
-def test_a_name_whose_file_is_another_is_refused(server, cache, monkeypatch):  # noqa: F811
+def test_a_name_whose_file_is_another_is_refused(server, cache, monkeypatch):
     url = server.url("whole")
     monkeypatch.setitem(PUBLISHED, "ffhq256", Published(url, "12345678"))
     assert refusal("ffhq256") == (
@@ -72,7 +73,7 @@ def test_a_name_whose_file_is_another_is_refused(server, cache, monkeypatch):  #
     )
 
 
-def test_files_of_one_name_from_two_urls_are_kept_apart(server, cache):  # noqa: F811
+def test_files_of_one_name_from_two_urls_are_kept_apart(server, cache):
     url = server.url("whole")
     digest = hashlib.sha256(url.encode()).hexdigest()[:16]
     assert locate(url) == cache / f"{digest}-whole"
@@ -88,7 +89,7 @@ def test_the_name_in_the_cache_is_a_plain_one(cache):
         assert kept.parent == cache and len(kept.name) < 101 and "/" not in kept.name
 
 
-def test_offline_it_says_which_file_to_put_where(server, cache):  # noqa: F811
+def test_offline_it_says_which_file_to_put_where(server, cache):
     url = server.url("whole")
     server.shutdown()
     server.server_close()
@@ -110,7 +111,7 @@ def test_an_unknown_name_gets_the_list_of_them():
     )
 
 
-def test_a_network_from_elsewhere_is_called_by_its_place(server, cache, tmp_path):  # noqa: F811
+def test_a_network_from_elsewhere_is_called_by_its_place(server, cache, tmp_path):
     url = server.url("whole")
     save_tiny(locate(url))  # in the place of what was downloaded
     file = read_network(url)
@@ -220,3 +221,48 @@ def test_without_the_package_it_says_how_to_get_it(monkeypatch):
 @pytest.mark.parametrize("place", ["hf://", "hf://user", "hf://user/name@", "hf:///name", "hf://us er/name"])
 def test_what_is_no_place_on_the_hub_is_refused(place):
     assert refusal(place) == f"{place} is no place on the Hub: give hf://USER/NAME, with @REVISION and /FILE as wanted"
+
+
+def test_a_url_that_once_answered_with_a_page_is_fetched_again(server, tmp_path, capsys):
+    network = save_tiny(tmp_path / "tiny.safetensors").read_bytes()
+    url = server.url("net.safetensors")
+    server.answers["net.safetensors"] = plain(b"<!doctype html><title>come back later</title>")
+    with pytest.raises(ValueError, match=rf"^what {url} sends is a web page; fetch it elsewhere and put it at "):
+        read_network(url)
+    server.answers["net.safetensors"] = plain(network)
+    assert read_network(url).parts == read_network(url).parts == ["G_ema"] and len(server.asked) == 2
+    kept = locate(url)
+    kept.write_bytes(b"<!doctype html>")  # as earlier versions of this program have kept it
+    assert read_network(url).parts == ["G_ema"] and len(server.asked) == 3
+    assert f"what was kept of {url} is a web page: it is fetched anew\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [100, -1])
+def test_half_a_network_is_not_kept(server, cache, tmp_path, size):
+    network = save_tiny(tmp_path / "tiny.safetensors").read_bytes()
+    url = server.url("net.safetensors?signature=secret")
+    server.answers["net.safetensors"] = plain(network[:size])
+    with pytest.raises(ValueError) as error:
+        read_network(url)
+    shown = server.url("net.safetensors?...")
+    assert str(error.value).startswith(f"what {shown} sends cannot be used (it is damaged (it is cut short")
+    assert not [path for path in cache.iterdir() if path.suffix != ".lock"]
+    server.answers["net.safetensors"] = plain(network)
+    assert str(read_network(url)) == shown
+
+
+def test_a_network_may_be_pinned_by_its_digest(server, cache, hub):
+    stand_in = hub("model.safetensors")
+    digest = sha256(stand_in.folder / "model.safetensors")
+    server.answers["a"] = plain((stand_in.folder / "model.safetensors").read_bytes())
+    for place in (server.url("a"), "hf://user/name"):
+        assert read_network(f"{place}#sha256={digest}").parts == ["G_ema"]
+        with pytest.raises(ValueError, match=rf"its digest begins with {digest[:8]}, not 00000000"):
+            read_network(f"{place}#sha256={'0' * 64}")
+
+
+def test_long_urls_and_schemes_in_any_case_are_urls(server, tmp_path):
+    server.answers["a"] = plain(save_tiny(tmp_path / "a.safetensors").read_bytes())
+    assert read_network(server.url("a").replace("http", "HTTP") + f"?signature={'x' * 3000}").parts == ["G_ema"]
+    with pytest.raises(ValueError, match=r"^http://\[ is not a URL: expected one such as https://host/path/file$"):
+        locate("http://[")

@@ -37,6 +37,14 @@ def workers_of(launcher: subprocess.Popen) -> list[int]:
     return [ranked[number] for number in sorted(ranked)]
 
 
+def is_running(process: int) -> bool:
+    """Whether a process is there, and is not merely waiting for its end to be noticed."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def wait_for_ticks(outdir: Path, ticks: int = 2) -> None:
     deadline = time.monotonic() + 100
     while not any(log.read_text().count("\nkimg ") >= ticks for log in outdir.glob("*/log.txt")):
@@ -50,7 +58,7 @@ def train(*launcher: str, outdir: Path, **more: object) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
 def test_gpus_names_the_process_that_was_killed(tmp_path, ledger):
-    launcher = start([*train(outdir=tmp_path, pace__kimg=100), "--gpus", "2"])
+    launcher = start([*train(outdir=tmp_path, pace__kimg=100), "--gpus", "4"])
     wait_for_ticks(tmp_path)
     os.kill(workers_of(launcher)[1], signal.SIGKILL)
     output, _ = launcher.communicate(timeout=60)
@@ -58,7 +66,21 @@ def test_gpus_names_the_process_that_was_killed(tmp_path, ledger):
     told = output.partition("files go to")[2].splitlines()[1:]
     errors = [line for line in told if not line.startswith("kimg ")]
     assert errors == ["Error: process 1 was ended by SIGKILL, perhaps for want of memory: go on with --resume"]
-    ledger.add("kill -9 of one of 2 processes, `--gpus 2`", 1, "the run ends at once, with one sentence that names it")
+    ledger.add("kill -9 of one of 4 processes, `--gpus 4`", 1, "the run ends at once, with one sentence that names it")
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
+def test_gpus_stops_and_saves_when_its_launcher_was_killed(tmp_path, ledger):
+    launcher = start([*train(outdir=tmp_path, pace__kimg=100), "--gpus", "4"])
+    wait_for_ticks(tmp_path)
+    workers = workers_of(launcher)
+    launcher.kill()
+    output, _ = launcher.communicate(timeout=100)  # whose end is that of all who write to it
+    assert "go on with: " in output and "Error" not in output and "Traceback" not in output
+    assert not any(is_running(worker) for worker in workers)
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "state.safetensors").exists()
+    ledger.add("kill -9 of the launcher of 4 processes, `--gpus 4`", 1, "they finish their step, save and end")
 
 
 def test_gpus_stops_and_saves_on_an_interrupt(tmp_path):

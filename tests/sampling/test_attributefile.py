@@ -122,3 +122,20 @@ def test_files_that_cannot_be_read(written, tmp_path):
     assert refusal(latin) == "latin.csv is not UTF-8 text (invalid start byte): save it as that"
     huge = written("seed,a\n1," + "9" * 200_000)
     assert refusal(huge) == "line 2 of labels.csv cannot be read (field larger than field limit (131072)): correct it"
+
+
+def test_tables_that_are_too_large(written):
+    told = "and at most 1,000 attributes and 20,000,000 cells are read: leave some out"
+    wide = written("seed" + ",a" * 1_000_000)
+    assert refusal(wide) == f"labels.csv has 1,000,000 attributes of 1 pictures, {told}"
+    sparse = written({str(seed): {f"a{seed}": 1} for seed in range(30_000)}, "a.json")
+    assert refusal(sparse) == f"a.json has 30,000 attributes of 30,000 pictures, {told}"
+
+
+def test_json_numbers_of_many_digits(written):
+    assert refusal(written('{"1": {"a": ' + "9" * 10_000 + "}}", "a.json")).startswith("a.json is not valid JSON: ")
+    assert refusal(written('{"1": {"a": ' + "9" * 1_000 + "}}", "a.json")) == (
+        "entry 1 of a.json gives a the value a very large number: write numbers, or yes and no; "
+        "of a choice of several, a column for each"
+    )
+    assert refusal(written([{"seed": [[[4]]], "a": 1}], "a.json")).startswith("entry 1 of a.json lacks the seed")

@@ -1,6 +1,6 @@
 import pytest
 
-from sampling.classes import class_names, find_class, listed
+from sampling.classes import class_facts, class_names, classes_of_seeds, find_class, learned_classes, listed
 
 NAMES = ["happy", "sad", "sleepy"]
 
@@ -11,7 +11,7 @@ def test_names_come_from_the_file_when_they_fit():
 
 @pytest.mark.parametrize(
     "metadata",
-    [{}, {"data": None}, {"data": {}}, {"data": {"class_names": None}}, {"data": {"class_names": ["happy"]}}],
+    [{}, {"data": {}}, {"data": {"class_names": []}}, {"data": {"class_names": ["happy"]}}],
 )
 def test_classes_without_fitting_names_are_called_by_their_numbers(metadata):
     assert class_names(metadata, 3) == ["0", "1", "2"]
@@ -44,3 +44,29 @@ def test_of_many_classes_the_first_are_listed():
     assert listed(numbers).endswith("18, 19, ... up to 999")
     assert listed([f"c{k}" for k in range(21)]).endswith("19 c19, ... up to 20 c20")
     assert listed(["0", "1"]) == "0, 1"
+
+
+def counted(counts) -> dict:
+    return {"data": {"class_names": NAMES, "class_counts": counts}}
+
+
+def test_seeds_take_the_classes_that_were_learned():
+    assert learned_classes(counted([0, 4, 2]), 3) == [1, 2]
+    assert classes_of_seeds([0, 1, 2, 7], counted([0, 4, 2]), 3) == [1, 2, 1, 2]
+    assert class_facts(counted([0, 4, 2]), 3) == {"class_names": NAMES, "class_counts": [0, 4, 2]}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"data": None}, {"data": []}, {"data": {}}]
+    + [counted(c) for c in ([1, 2], [0, 0, 0], "abc", {"0": 1}, [1, None, 2], [1.5, 0, 1], [1, 1, 1], None)],
+)
+def test_all_classes_count_where_nothing_else_is_known(metadata):
+    assert learned_classes(metadata, 3) == [0, 1, 2]
+    assert classes_of_seeds([0, 4, 5], metadata, 3) == [0, 1, 2]
+    assert "class_counts" not in class_facts(metadata if isinstance(metadata.get("data"), dict) else {}, 3)
+
+
+def test_only_the_classes_named_are_listed():
+    assert listed(NAMES, [1, 2]) == "1 sad, 2 sleepy"
+    assert listed([str(k) for k in range(100)], range(50, 100)).endswith("69, ... up to 99")

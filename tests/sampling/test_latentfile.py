@@ -101,9 +101,7 @@ def test_no_file_and_no_archive(tmp_path, G):
 def oversized(path):
     """144 MiB of zeros in little."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("w.npy", "w") as file:
-        np.lib.format.write_array_header_1_0(
-            file, {"descr": "<f4", "fortran_order": False, "shape": (2**18 * 3, 6, 8)}
-        )
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (2**18 * 3, 6, 8)})
         for _ in range(2**8 * 9):
             file.write(bytes(2**16))
 

@@ -31,8 +31,8 @@ def official_program(tmp_path):
     return f"vgg16={tmp_path / 'vgg16.pt'}"
 
 
-def _open(loss, *detectors, size=(16, 16)):
-    return open_loss(loss, detectors, size, CPU)
+def _open(loss, *detectors, size=(16, 16), trust=False):
+    return open_loss(loss, detectors, size, CPU, trust)
 
 
 def test_without_a_detector_pixels_are_compared():
@@ -44,7 +44,9 @@ def test_without_a_detector_pixels_are_compared():
 def test_with_the_official_program_lpips_is_compared(vgg):
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for loss in ("auto", "lpips"):
-        name, embed = _open(loss, vgg)
+        with pytest.raises(ValueError, match="is a TorchScript file, which is a program"):
+            _open(loss, vgg)
+        name, embed = _open(loss, vgg, trust=True)
         assert name == "lpips"
         seen = embed(images)
         torch.testing.assert_close(seen[:, :3], ((images + 1) * 127.5).mean(dim=(2, 3)))
@@ -56,7 +58,11 @@ def test_with_the_official_program_lpips_is_compared(vgg):
     [
         ("auto", ["inception=x"], "--detector inception: projection looks with vgg16 and lpips alone; leave it out"),
         ("pixels", ["vgg16=x"], "--detector does not apply, since --loss is pixels: leave it out"),
-        ("auto", ["vgg"], "--detector got 'vgg', wanted NAME=PATH, such as inception=inception-2015-12-05.pt"),
+        (
+            "auto",
+            ["vgg"],
+            "--detector got 'vgg', wanted NAME=PATH, such as inception=pt_inception-2015-12-05-6726825d.pth",
+        ),
     ],
 )
 def test_detectors_that_do_not_apply(loss, detectors, words):
@@ -71,6 +77,13 @@ def test_lpips_is_within_the_official_program(vgg):
     assert str(error.value) == (
         "--detector lpips does not apply, since the file of vgg16 has LPIPS within it: leave it out"
     )
+
+
+def test_trust_is_about_detectors():
+    with pytest.raises(
+        ValueError, match=r"^--trust is about the files of --detector, and none is given: leave it out$"
+    ):
+        _open("auto", trust=True)
 
 
 def test_a_file_that_is_not_there():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from system.urls import is_cut, is_url, pinned, public, public_command, public_values
+from system.urls import is_cut, is_url, pinned, public, public_command, public_values, without_secrets
 
 
 @pytest.mark.parametrize("text", ["https://a/b", "HTTP://a", "hTTps://a?b"])
@@ -69,3 +69,18 @@ def test_a_url_may_be_pinned_to_a_digest():
     assert str(error.value) == (
         "https://...@h/a#sha256=12: #sha256= must be followed by the 64 hexadecimal digits of a SHA-256"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cannot read https://u:p@h/x?sig=a%20b, or (http://h/y?b): see 'https://h/z?a'.", None),
+        ("no URL: a@b?c", "no URL: a@b?c"),
+        ("see https://h/docs.", "see https://h/docs."),
+        ("https://u:p@h/a\nhttps://u:p@h/b", "https://...@h/a\nhttps://...@h/b"),
+    ],
+)
+def test_running_text_keeps_its_punctuation(text, shown):
+    words = "cannot read https://...@h/x?..., or (http://h/y?...): see 'https://h/z?...'."
+    assert without_secrets(text) == (shown or words)
+    assert without_secrets(without_secrets(text)) == without_secrets(text)

@@ -1,10 +1,7 @@
-import os
-import socket
-
 import pytest
 import torch
-import torch.multiprocessing as mp
 
+from tests.processes import together
 from torch_utils import distributed
 from torch_utils.stats import Collector
 
@@ -35,13 +32,10 @@ def test_too_few_devices_are_refused_in_one_sentence(monkeypatch):
 
 
 def test_two_processes_agree():
-    mp.spawn(_process, args=(2, _free_port()), nprocs=2)  # a failing assertion in either is raised here
+    together(_process, here=1)
 
 
-def _process(rank, world, port):
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
-    os.environ |= {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def _process(rank):
     assert distributed.start("cpu") == torch.device("cpu")
     assert (distributed.rank(), distributed.world(), distributed.is_first()) == (rank, 2, rank == 0)
     _check_sum(rank)
@@ -102,9 +96,3 @@ def _check_alone(rank):
             assert distributed.sum_(torch.tensor([5.0])).item() == distributed.least(5) == 5
             distributed.barrier()
     assert distributed.world() == 2
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

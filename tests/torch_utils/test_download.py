@@ -1,52 +1,13 @@
-import hashlib
+import gzip
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
-from torch_utils.download import cache_folder, fetch, sha256
-
-BODY = b"weights " * 100_000
-SHA, MD5 = hashlib.sha256(BODY).hexdigest(), hashlib.md5(BODY).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Sends BODY at /whole, half of what it promises at /broken, and nothing else; counts what it was asked for."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str] = []
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}/{path}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self):
-        self.server.asked.append(self.path)
-        if self.path not in ("/whole", "/broken"):
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(BODY)))
-        self.end_headers()
-        self.wfile.write(BODY if self.path == "/whole" else BODY[: len(BODY) // 2])
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def server():
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+from tests.torch_utils.servers import BODY, MD5, SHA, dripping, plain
+from torch_utils import download
+from torch_utils.download import cache_folder, fetch, kept, sha256
 
 
 def _left(folder: Path) -> list[str]:
@@ -112,15 +73,24 @@ def test_says_when_there_is_no_such_file(server, tmp_path):
         fetch(server.url("none"), tmp_path / "weights.pth")
 
 
-def test_a_disk_that_cannot_be_written_is_no_fault_of_the_net(server, tmp_path, monkeypatch):
-    def full(self, data):
-        raise OSError(28, "No space left on device")
+def refusal(url: str, path: Path, *args, **more) -> str:
+    """The sentence with which it is refused. Nothing is kept."""
+    with pytest.raises(ValueError) as error:
+        fetch(url, path, *args, **more)
+    assert _left(path.parent) == [] if path.parent.exists() else True
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
+
+def test_a_disk_that_cannot_be_written_is_no_fault_of_the_net(server, tmp_path, monkeypatch):
     class Full:
-        __enter__, write = lambda self: self, full
+        __enter__ = lambda self: self  # noqa: E731
 
         def __exit__(self, *error):
             pass
+
+        def write(self, data):
+            raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "open", lambda self, mode="r": Full())
     with pytest.raises(OSError, match="No space left on device"):
@@ -131,4 +101,138 @@ def test_the_cache_is_the_users(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "stylegan2"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "stylegan2"
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    assert cache_folder() == tmp_path / "me" / ".cache" / "stylegan2"
+
+
+PAGE = b"<!DOCTYPE html>\n<html><body>log in</body></html>"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+MISTAKEN = {
+    "page": (PAGE, "a web page"),
+    "shy": (b"\xef\xbb\xbf\n <!-- moved --><HTML lang=en>", "a web page"),
+    "xml": (b"<?xml version='1.0'?>\n<html>", "a web page"),
+    "lfs": (POINTER, "a pointer of Git LFS, not the file itself (git lfs pull fetches it)"),
+    "empty": (b"", "an empty file"),
+    "blank": (b" \n", "an empty file"),
+    "json": (b'{"error": "no such file"}', "an error message of a server"),
+}
+
+
+@pytest.mark.parametrize("path", MISTAKEN)
+def test_what_is_no_file_is_called_what_it_is(server, tmp_path, path):
+    body, what = MISTAKEN[path]
+    server.answers[path] = plain(body)
+    words = refusal(server.url(path), tmp_path / "a.pkl")
+    assert words == f"what {server.url(path)} sends is {what}; fetch it elsewhere and put it at {tmp_path / 'a.pkl'}"
+
+
+def is_weights(path: Path) -> None:
+    if not path.read_bytes().endswith(BODY[-8:]) or len(path.read_bytes()) != len(BODY):
+        raise ValueError(f"{path} is cut short")
+
+
+def test_half_a_file_of_unknown_size_is_not_kept_and_the_next_try_succeeds(server, tmp_path):
+    """A server that closes half-way without Content-Length looks like one that has sent everything."""
+    path, url = tmp_path / "a.pkl", server.url("half")
+    server.answers["half"] = plain(BODY[:100])
+    assert refusal(url, path, check=is_weights) == (
+        f"what {url} sends cannot be used (it is cut short); fetch it elsewhere and put it at {path}"
+    )
+    server.answers["half"] = plain(BODY)
+    assert fetch(url, path, check=is_weights).read_bytes() == BODY
+    assert fetch(url, path, check=is_weights) == path and len(server.asked) == 2
+
+
+def test_chunks_that_break_off_are_noticed(server, tmp_path):
+    def answer(handler):
+        handler.send(b"", Transfer_Encoding="chunked", sent=b"5\r\nhello\r\n99\r\nhalf")
+
+    server.answers["chunks"] = answer
+    assert refusal(server.url("chunks"), tmp_path / "a").startswith(f"cannot download a from {server.url('chunks')} (")
+
+
+@pytest.mark.parametrize("fault", [PAGE, POINTER, b"", BODY[:50]], ids=["page", "pointer", "empty", "half"])
+@pytest.mark.parametrize("digest", ["", SHA, SHA[:8], MD5])
+def test_what_was_kept_is_looked_at_and_fetched_anew(server, tmp_path, capsys, fault, digest):
+    path, url = tmp_path / "a.pkl", server.url("whole")
+    path.write_bytes(fault)
+    assert fetch(url, path, digest, check=is_weights).read_bytes() == BODY
+    told = capsys.readouterr().err
+    assert told.startswith((f"what was kept of {url} is", f"what was kept of {url} cannot be used ("))
+    assert "it is fetched anew\n" in told
+
+
+def test_what_was_kept_stays_until_there_is_better(server, tmp_path):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(PAGE)
+    with pytest.raises(ValueError) as error:
+        fetch(server.url("none"), path)
+    assert str(error.value).startswith("what was kept of it is a web page, and cannot download a.pkl from ")
+    assert path.read_bytes() == PAGE
+
+
+def test_the_digest_is_checked_at_every_use(server, tmp_path):
+    path, url = tmp_path / "a.pkl", server.url("whole")
+    assert fetch(f"{url}#sha256={SHA.upper()}", path) == fetch(url, path, SHA) == path and len(server.asked) == 1
+    path.write_bytes(BODY[:-1] + b"!")
+    assert fetch(f"{url}#sha256={SHA}", path).read_bytes() == BODY and len(server.asked) == 2
+    path.unlink()
+    assert f"its digest begins with {SHA[:8]}, not 00000000" in refusal(f"{url}#sha256={'0' * 64}", path)
+    assert "must be followed by the 64 hexadecimal digits" in refusal(f"{url}#sha256=12", path)
+
+
+def test_an_unchecked_file_can_be_pinned(server, tmp_path, capsys):
+    url = server.url("whole")
+    fetch(url, tmp_path / "a")
+    assert capsys.readouterr().err == (
+        f"fetched {url}, 800 KB, with the SHA-256 {SHA}. No digest of it is known to check that; "
+        f"{url}#sha256={SHA} is checked at each use\n"
+    )
+    fetch(url, tmp_path / "a")
+    fetch(url, tmp_path / "b", SHA)
+    assert capsys.readouterr().err == ""
+
+
+def test_no_file_is_larger_than_its_kind(server, tmp_path, monkeypatch):
+    told = "it is larger than 1 MB, the most that such a file may have"
+    server.answers["endless"] = dripping(0, b"x" * 2**16)
+    bomb = gzip.compress(b"0" * 2**24)
+    server.answers["bomb"] = lambda handler: handler.send(bomb, len(bomb), Content_Encoding="gzip")
+    server.answers["huge"] = lambda handler: handler.send(b"x", 2_000_000)
+    for path in ("endless", "bomb", "huge"):
+        assert told in refusal(server.url(path), tmp_path / "a", largest=1_000_000)
+
+
+@pytest.mark.parametrize("path", ["whole", "endless"])
+def test_the_free_disk_is_looked_at(server, tmp_path, monkeypatch, path):
+    server.answers["endless"] = dripping(0, b"x" * 2**16)
+    usage, looks = namedtuple("Usage", "free"), iter([2**30, 2**26, 0])
+    free = (lambda folder: usage(2**26)) if path == "whole" else (lambda folder: usage(next(looks)))
+    monkeypatch.setattr(download.shutil, "disk_usage", free)
+    words = refusal(server.url(path), tmp_path / "a")
+    assert words.startswith(f"no space left to download to {tmp_path}, where ")
+    assert words.endswith("are needed: free some, or set XDG_CACHE_HOME to a folder on another disk")
+
+
+def test_each_url_has_a_path_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    urls = ["https://a/net.pt", "https://b/net.pt", "https://a/net.pt?x=/..", "https://a/net.pt/", "https://a/CON"]
+    paths = [kept(url, "detectors") for url in urls]
+    assert len(set(paths)) == 5 and {path.parent for path in paths} == {tmp_path / "stylegan2" / "detectors"}
+    assert kept("https://a/net.pt#sha256=" + SHA, "detectors") == paths[0]
+    assert paths[0].name.endswith("-net.pt") and kept("http://[", "networks").name.endswith("-_")
+
+
+def test_a_cache_that_cannot_be_made_is_a_sentence(server, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"cannot be made \(.*\): set XDG_CACHE_HOME to a folder that can be written$"):
+        fetch(server.url("whole"), tmp_path / "file" / "a")
+
+
+def test_a_disk_without_locks_does(server, tmp_path, monkeypatch):
+    class Lockless:
+        def __init__(self, path):
+            raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(download, "FileLock", Lockless)
+    assert fetch(server.url("whole"), tmp_path / "a").read_bytes() == BODY

@@ -3,6 +3,7 @@ import io
 import os
 import pickle
 import re
+import time
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from torch_utils.torchfile import begins_so, plain_tensors, read
 
+NO_PICKLE = "it is an archive without the one data.pkl of torch.save"
 STATE = OrderedDict(a=torch.arange(6.0).reshape(2, 3), b=torch.ones(4, dtype=torch.float16))
 BOTH = pytest.mark.parametrize("zipped", [True, False], ids=["archive", "before 1.6"])
 
@@ -111,6 +113,204 @@ def test_archives_that_are_more_than_they_seem(tmp_path, changes, reason):
     path = saved(tmp_path / "a.pt", STATE)
     repacked(path, **changes)
     assert refusal(path) == reason
+
+
+HARMFUL = pickle.dumps(Mark(os.system, "touch mark"), protocol=2)
+
+
+@pytest.mark.parametrize(
+    "name", ["archive/DATA.PKL", "Archive/data.pkl", "archive\\data.pkl", "archive/data.pkl/", "ARCHIVE/Data.Pkl"]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_second_pickle_for_another_reader_is_refused(tmp_path, monkeypatch, name, first):
+    """Names that PyTorch's reader, or a file system, takes for that of the pickle that was looked at."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "a.pt"
+    with zipfile.ZipFile(saved(tmp_path / "archive.pt", {"g_ema": STATE})) as archive:
+        records = [(record, archive.read(record)) for record in archive.namelist()]
+    records.insert(0 if first else len(records), (name, HARMFUL))
+    with zipfile.ZipFile(path, "w") as archive:
+        for record, data in records:
+            archive.writestr(record, data)
+    assert refusal(path) in ("its archive has two files of one name", NO_PICKLE)
+    assert not Path("mark").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["archive/DATA/0", "archive/data/0/", "archive/Byteorder", "archive\\version", "archive/.FORMAT_VERSION"]
+)
+def test_a_second_of_any_other_record_is_refused(tmp_path, name):
+    path = saved(tmp_path / "archive.pt", STATE)
+    repacked(path, more={name: b"x"})
+    assert refusal(path) == "its archive has two files of one name"
+
+
+def edited(path: Path, change) -> Path:
+    """A file whose bytes are changed, beside it."""
+    data = bytearray(path.read_bytes())
+    changed = change(data)
+    (other := path.with_name("edited.pt")).write_bytes(data if changed is None else changed)
+    return other
+
+
+def headers(data: bytes) -> list[int]:
+    """Where the headers of an archive's records are."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return [record.header_offset for record in archive.infolist()]
+
+
+def rename_header(data):
+    at = headers(data)[1] + 30
+    data[at : at + 1] = b"b"
+
+
+def resize_header(data):
+    at = headers(data)[4]
+    data[at + 6] &= ~8  # that sizes follow
+    data[at + 18 : at + 26] = b"\1\0\0\0" * 2
+
+
+def compress_header(data):
+    data[headers(data)[1] + 8] = 8
+
+
+def flip_a_bit(data):
+    data[headers(data)[4] + 200] ^= 1
+
+
+def move_header(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        at = archive.start_dir
+    data[at + 42 : at + 46] = b"\1\0\0\0"
+
+
+def with_comment(data):
+    data[-2:] = b"\3\0"
+    return bytes(data) + b"PK?"
+
+
+def other_end(data):
+    data[-6:-2] = (3).to_bytes(4, "little")  # where the directory begins, against the record for large files
+
+
+def without_end(data):
+    return data[:-22]
+
+
+def other_count(data):
+    data[-12:-10] = b"\1\0"
+
+
+def two_ends(data):
+    return bytes(data) + bytes(data[-22:])
+
+
+def hidden(data):
+    """A whole archive in front of another."""
+    return bytes(data) + bytes(data)
+
+
+CONTRADICTIONS = "the headers of its archive contradict the directory"
+DAMAGED = "it is damaged, or not of torch.save: fetch it anew"
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (rename_header, CONTRADICTIONS),
+        (resize_header, CONTRADICTIONS),
+        (compress_header, DAMAGED),
+        (flip_a_bit, DAMAGED),
+        (move_header, "its archive has something in front of its files"),
+        (with_comment, DAMAGED),
+        (other_end, DAMAGED),
+        (without_end, DAMAGED),
+        (two_ends, DAMAGED),
+        (hidden, DAMAGED),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_archives_that_two_readers_would_read_differently(tmp_path, change, reason):
+    path = saved(tmp_path / "a.pt", {"a": torch.arange(400.0)})
+    assert refusal(edited(path, change)) == reason
+
+
+def test_something_in_front_of_an_archive(tmp_path):
+    path = saved(tmp_path / "a.pt", STATE)
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    path.write_bytes(b"PK\3\4 something else")
+    with zipfile.ZipFile(path, "a") as archive:  # whose places count from the begin of the file
+        for name, data in records.items():
+            archive.writestr(name, data)
+    assert refusal(path) == "its archive has something in front of its files"
+
+
+def test_an_archive_without_sums_is_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = saved(tmp_path / "a.pt", STATE)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(read(path)["a"], STATE["a"])
+
+
+def test_numbers_of_a_machine_of_the_other_order(tmp_path):
+    path = saved(tmp_path / "a.pt", {"a": torch.tensor([1.5, -2.0])})
+    with zipfile.ZipFile(path) as archive:
+        numbers = archive.read("a/data/0")
+    repacked(path, more={"a/byteorder": b"big", "a/data/0": numbers[3::-1] + numbers[:3:-1]})
+    assert read(path)["a"].tolist() == [1.5, -2.0]
+    repacked(path, more={"a/byteorder": b"middle"})
+    assert refusal(path) == DAMAGED
+
+
+def test_a_file_of_both_formats_is_read_as_what_it_begins_with(tmp_path):
+    old, new = (saved(tmp_path / f"{zipped}.pt", STATE, zipped).read_bytes() for zipped in (False, True))
+    (tmp_path / "a.pt").write_bytes(old + new)
+    assert re.fullmatch(r"it is damaged \([\d,]+ bytes follow its tensors\)", refusal(tmp_path / "a.pt"))
+
+
+def test_tensors_that_claim_more_than_there_is(tmp_path):
+    path = saved(tmp_path / "a.pt", {"a": torch.zeros(300)})
+    with zipfile.ZipFile(path) as archive:
+        contents = archive.read("a/data.pkl")
+    assert contents.count(b"M,\1") == 2  # 300
+    repacked(path, more={"a/data.pkl": contents.replace(b"M,\1", b"J\xff\xff\xff\x7f")})
+    assert refusal(path) == "it is damaged (a tensor claims 2,147,483,647 numbers, which are not there)"
+
+
+@BOTH
+def test_every_type_and_layout_comes_back(tmp_path, zipped):
+    types = [torch.float64, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool, torch.bfloat16]
+    value = {str(dtype): torch.arange(12).to(dtype).reshape(3, 4).t() for dtype in types}
+    value |= {"none": torch.zeros(0, 3), "one": torch.tensor(2.5), "part": torch.arange(10.0)[2:8:2]}
+    found = read(saved(tmp_path / "a.pt", value, zipped))
+    for name, tensor in value.items():
+        assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor), name
+
+
+@BOTH
+def test_keys_that_take_forever_are_refused(tmp_path, zipped):
+    nested = ()
+    for _ in range(59):
+        nested = (nested, nested)
+    path = tmp_path / "a.pt"
+    marker = 123456
+    saved(path, {"g_ema": {marker: 1}}, zipped)
+    program = b")"
+    for i in range(59):
+        program += b"q" + bytes([100 + i]) + b"h" + bytes([100 + i]) + b"\x86"
+    number = pickle.dumps(marker, 2)[2:-1]
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            contents = archive.read("a/data.pkl")
+        repacked(path, more={"a/data.pkl": contents.replace(number, program)})
+    else:
+        path.write_bytes(path.read_bytes().replace(number, program))
+    begun = time.monotonic()
+    assert refusal(path) == "its pickle uses a tuple as a key, which is not known here"
+    assert time.monotonic() - begun < 5
 
 
 def test_an_archive_whose_records_overlap_is_refused(tmp_path):

@@ -1,15 +1,13 @@
 """The strength of augmentations: how it moves, in one process and in several, and what a run makes of it."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
-from tests.torch_utils.test_distributed import _free_port
+from tests.processes import together
 from tests.training.runs import resume, tiny, train
 from tests.training.test_resume import assert_equal_runs
 from tests.training.test_stylegan2 import draws, reals, recipe
@@ -71,14 +69,11 @@ def test_fixed_stays():
 
 
 def test_two_processes_move_as_one():
-    mp.spawn(_process, args=(_free_port(),), nprocs=2)
+    together(_process)
 
 
-def _process(rank, port):
+def _process(rank):
     """Neither process alone would do what both do."""
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     distributed.start("cpu")
     torch.manual_seed(0)
     scores = torch.randn(24, BATCH, 1) + torch.linspace(2, -1, 24)[:, None, None]

@@ -1,6 +1,8 @@
 """--batch-gpu auto: the most images at once that fit into memory."""
 
-import contextlib
+import os
+import re
+import signal
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 
 from tests.commands import refused, run, tiny_sets
 from tests.training.runs import tiny
+from torch_utils.device import is_out_of_memory
 from training import batch_gpu
 from training import plan as plans
 from training.config import TrainConfig
@@ -77,22 +80,47 @@ def test_a_system_that_does_not_tell(monkeypatch):
 
 
 class Device:
-    """Stands in for a CUDA device that has room for so many images at once."""
+    """Stands in for a CUDA device that has room for so many images at once.
 
-    def __init__(self, monkeypatch, room: int, error: Exception | None = None) -> None:
+    Its memory is counted: a step takes a part for each image, and what a failed step leaves is not free before
+    `empty_cache`. Tests say with which error of the real ones a step fails.
+    """
+
+    TOTAL = 2**34
+
+    def __init__(self, monkeypatch, room: int, error: BaseException | None = None, left: float = 0.02) -> None:
         self.tried: list[int] = []
-        self.room, self.error = room, error or torch.OutOfMemoryError("CUDA out of memory")
-        free(monkeypatch, 2**33)
+        self.room, self.error, self.left = room, error or torch.OutOfMemoryError("CUDA out of memory"), left
+        self.held = self.reserved = 0
+        monkeypatch.setattr(batch_gpu, "available_memory", lambda device: self.TOTAL // 2)
         monkeypatch.setattr(batch_gpu, "rehearse", self.rehearse)
-        monkeypatch.setattr(batch_gpu.torch.cuda, "mem_get_info", lambda device: (2**33, 2**34))
-        monkeypatch.setattr(batch_gpu.torch, "empty", lambda *a, **k: None)
-        monkeypatch.setattr(batch_gpu.torch.random, "fork_rng", lambda devices: contextlib.nullcontext())
-        for name in ("synchronize", "empty_cache", "reset_peak_memory_stats"):
-            monkeypatch.setattr(batch_gpu.torch.cuda, name, lambda *a: None)
+        monkeypatch.setattr(batch_gpu, "elsewhere", lambda function, *arguments: function(*arguments))
+        monkeypatch.setattr(batch_gpu.torch, "empty", self.empty)
+        for name in ("mem_get_info", "synchronize", "empty_cache"):
+            monkeypatch.setattr(batch_gpu.torch.cuda, name, getattr(self, name))
+
+    def mem_get_info(self, device: torch.device) -> tuple[int, int]:
+        assert device == CUDA
+        return self.TOTAL - self.held, self.TOTAL
+
+    def empty(self, size: int, dtype: torch.dtype, device: torch.device) -> object:
+        assert device == CUDA and dtype == torch.uint8
+        assert self.held == 0, "the memory of the attempt before is free again"
+        self.reserved = self.held = size
+        return object()
+
+    def synchronize(self, device: torch.device) -> None:
+        assert device == CUDA
+
+    def empty_cache(self) -> None:
+        self.held = 0
 
     def rehearse(self, config: TrainConfig, share: int, device: torch.device) -> None:
+        assert self.reserved == int(batch_gpu.RESERVE * self.TOTAL) and device == CUDA and share == 12
+        assert torch.backends.cudnn.benchmark, "as the run itself computes"
         self.tried.append(config.pace.batch_gpu)
         if config.pace.batch_gpu > self.room:
+            self.held = int(self.TOTAL * (1 - self.left))
             raise self.error
 
 
@@ -102,10 +130,78 @@ def test_on_cuda_numbers_are_tried_until_one_works(monkeypatch):
     assert device.tried == [12, 6, 4]
 
 
-def test_other_errors_are_not_taken_for_want_of_memory(monkeypatch):
-    Device(monkeypatch, room=0, error=RuntimeError("CUDA error: device-side assert triggered"))
-    with pytest.raises(RuntimeError, match="device-side assert"):
+# As PyTorch 1.13 to 2.13 spelled them on full devices.
+NO_ROOM = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 139.80 GiB"),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other call"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+    RuntimeError("FIND was unable to find an engine to execute this computation after trying 8 plans."),
+    MemoryError("std::bad_alloc"),
+]
+# Which say nothing of memory, and mean it where there is little left.
+PERHAPS = [
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+]
+
+
+@pytest.mark.parametrize("error", [*NO_ROOM, *PERHAPS], ids=str)
+def test_whatever_a_full_device_says_fewer_images_are_tried(monkeypatch, error):
+    device = Device(monkeypatch, room=1, error=error)
+    assert batch_gpu.largest(configs(), CUDA).pace.batch_gpu == 1
+    assert device.tried == [12, 6, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("error", NO_ROOM, ids=str)
+def test_a_run_knows_that_memory_ran_out(error):
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", PERHAPS, ids=str)
+def test_errors_that_say_nothing_are_told_where_memory_is_left(monkeypatch, error):
+    assert not is_out_of_memory(error)
+    Device(monkeypatch, room=0, error=error, left=0.3)
+    with pytest.raises(RuntimeError, match=str(error)[:20]):
         batch_gpu.largest(configs(), CUDA)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA error: device-side assert triggered"), RuntimeError("mat1 and mat2 shapes differ")]
+)
+def test_other_errors_are_not_taken_for_want_of_memory(monkeypatch, error):
+    Device(monkeypatch, room=0, error=error)
+    with pytest.raises(RuntimeError, match=str(error)):
+        batch_gpu.largest(configs(), CUDA)
+
+
+def in_a_process_of_its_own(candidates: list[TrainConfig], parent: int, what: str) -> int:
+    assert os.getpid() != parent and candidates == configs()
+    if what == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "error":
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM")
+    torch.backends.cudnn.benchmark = True
+    return candidates[1].pace.batch_gpu
+
+
+def test_trying_leaves_nothing_in_this_process():
+    """cuDNN's choices of algorithms, above all. What a child is given comes over whole, and so do its errors."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        assert batch_gpu.elsewhere(in_a_process_of_its_own, configs(), os.getpid(), "well") == 6
+        assert not torch.backends.cudnn.benchmark
+    finally:
+        torch.backends.cudnn.benchmark = before
+    with pytest.raises(RuntimeError, match="CUDNN_STATUS_BAD_PARAM"):
+        batch_gpu.elsewhere(in_a_process_of_its_own, configs(), os.getpid(), "error")
+    with pytest.raises(ValueError, match="the process that tried it was killed: give a number of images"):
+        batch_gpu.elsewhere(in_a_process_of_its_own, configs(), os.getpid(), "killed")
 
 
 def test_processes_take_what_all_of_them_can(monkeypatch):
@@ -118,7 +214,7 @@ def test_a_run_records_the_number_and_says_it(tmp_path):
     arguments = ["--data", "demo:16", "--outdir", str(tmp_path), "--batch-gpu", "auto", "--max-images", "40"]
     result = run(*arguments, *tiny_sets(pace__kimg=0.004, pace__batch=6))
     assert result.exit_code == 0, result.output
-    assert "--batch-gpu auto: 6 of 6 images at once" in result.output
+    assert re.search(r"--batch-gpu auto: 6 of 6 images at once, found in \d+m \d+s\n", result.output)
     (folder,) = tmp_path.iterdir()
     again = plans.resume(str(folder), {"pace.batch_gpu": "auto"}, tmp_path)  # keeps the number, and decides nothing
     assert again.config.pace.batch_gpu == 6

@@ -232,8 +232,8 @@ def _means(record: Mapping[str, Any]) -> Means:
     """The means of a record, and under `steps` the number of steps that were taken."""
     means = {name: value for name, told in record.items() if (value := mean(told)) is not None}
     told = (value for name, value in record.items() if name.startswith("gradients/"))
-    counts = [value.get("count", 0) for value in told if isinstance(value, Mapping)]
-    return means | {"steps": float(sum(counts))}
+    counts = [mean(value.get("count")) or 0.0 for value in told if isinstance(value, Mapping)]
+    return means | {"steps": sum(counts)}
 
 
 def _loss_of_d(record: Means) -> float | None:

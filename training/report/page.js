@@ -33,6 +33,89 @@
   show();
 })();
 
+// A click on a sheet shows it enlarged by a whole factor, pixel by pixel.
+(() => {
+  const pictures = [...document.querySelectorAll("#samples img")];
+  if (!pictures.length || !window.HTMLDialogElement) return;
+  const zoom = document.createElement("dialog"), bar = document.createElement("p"), room = document.createElement("div");
+  const title = document.createElement("span"), shown = new Image(), slider = document.getElementById("time");
+  let factor = 1, current = null;
+  const button = (text, label, act) => {
+    const node = document.createElement("button");
+    node.type = "button";
+    node.textContent = text;
+    node.setAttribute("aria-label", label);
+    node.addEventListener("click", act);
+    bar.append(node);
+  };
+  const show = (picture) => {
+    current = picture;
+    shown.src = picture.src;
+    shown.alt = picture.alt;
+    shown.style.width = `${picture.naturalWidth * factor}px`;
+    title.textContent = `${picture.alt}, ${factor} times as large`;
+  };
+  const scale = (wanted, x = 0.5, y = 0.5) => {
+    const left = (room.scrollLeft + x * room.clientWidth) / factor, top = (room.scrollTop + y * room.clientHeight) / factor;
+    factor = Math.max(1, Math.min(16, wanted));
+    show(current);
+    room.scrollTo(left * factor - x * room.clientWidth, top * factor - y * room.clientHeight);
+  };
+  const through = (by) => {
+    if (!slider || !current.dataset.kimg) return;
+    slider.value = +slider.value + by;
+    slider.dispatchEvent(new Event("input"));
+    show(pictures.find((picture) => picture.dataset.kimg && !picture.hidden));
+  };
+  const open = (picture, x, y) => {
+    factor = Math.max(2, Math.ceil(1536 / picture.naturalWidth));
+    zoom.showModal();
+    show(picture);
+    room.scrollTo(x * picture.naturalWidth * factor - room.clientWidth / 2, y * picture.naturalHeight * factor - room.clientHeight / 2);
+  };
+  bar.append(title);
+  button("\u2212", "smaller", () => scale(factor - 1));
+  button("+", "larger", () => scale(factor + 1));
+  button("\u00d7", "close", () => zoom.close());
+  room.append(shown);
+  zoom.id = "zoom";
+  zoom.append(bar, room);
+  document.body.append(zoom);
+  shown.addEventListener("click", () => zoom.close());
+  zoom.addEventListener("keydown", (event) => {
+    const act = {
+      ArrowLeft: () => through(-1), ArrowRight: () => through(1), "+": () => scale(factor + 1), "-": () => scale(factor - 1),
+    }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+  for (const picture of pictures) {
+    picture.tabIndex = 0;
+    picture.addEventListener("click", (event) => {
+      const place = picture.getBoundingClientRect();
+      open(picture, (event.clientX - place.left) / place.width, (event.clientY - place.top) / place.height);
+    });
+    picture.addEventListener("keydown", (event) => { if (event.key === "Enter") open(picture, 0.5, 0.5); });
+  }
+})();
+
+// While a run goes on the page is loaded anew each minute. It stops when the run has ended, or is not heard of any more.
+(() => {
+  const { written, patience } = document.body.dataset;
+  if (!written) return;
+  const look = () => {
+    if (Date.now() / 1000 - written > patience) {
+      document.querySelector(".state").textContent = "running? not heard of since this page was written";
+      return;
+    }
+    const zoom = document.getElementById("zoom");
+    if (document.hidden || (zoom && zoom.open)) setTimeout(look, 5000);
+    else location.reload();
+  };
+  setTimeout(look, 60000);
+})();
+
 // Configuration: rows that match what is typed.
 (() => {
   const find = document.getElementById("find");
@@ -123,14 +206,15 @@
         button.type = "button";
         button.setAttribute("aria-pressed", true);
         html("i", "", button).style.background = series.colour;
-        html("span", "", button, series.name.replace(/^[^/]*\/(diversity (?=class))?/, "").replace(/ bytes$/, ""));
-        series.label = html("b", "", button);
+        html("span", "", button, series.label);
+        series.last = html("b", "", button);
         button.addEventListener("click", () => {
           series.shown = !series.shown;
           button.setAttribute("aria-pressed", series.shown);
           this.draw();
         });
       }
+      if (chart.healthy) html("p", "", box, chart.healthy);
       const at = (event) => this.point(event.clientX - this.svg.getBoundingClientRect().left);
       this.svg.addEventListener("pointermove", at);
       this.svg.addEventListener("pointerdown", at);
@@ -207,7 +291,7 @@
       let place = null;
       for (const series of this.series) {
         const i = kimg === null ? series.kimg.length - 1 : nearest(series.kimg, kimg);
-        series.label.textContent = said(series.line[i]);
+        series.last.textContent = said(series.line[i]);
         if (kimg === null || !series.shown) continue;
         place = series.kimg[i];
         const value = series.line[i];
@@ -246,7 +330,12 @@
     drawn.push(new Chart(chart, grid));
   }
   const smooth = document.getElementById("smooth"), log = document.getElementById("log");
+  // What was chosen lasts when the page is loaded anew; a browser may forbid to remember it.
+  const memory = (act) => { try { return act(sessionStorage); } catch { return null; } };
+  const before = memory((storage) => JSON.parse(storage.getItem(document.title)));
+  if (before) [smooth.value, log.checked] = before;
   const changed = () => {
+    memory((storage) => storage.setItem(document.title, JSON.stringify([smooth.value, log.checked])));
     options.smooth = +smooth.value;
     options.log = log.checked;
     document.getElementById("smoothed").textContent = options.smooth;

@@ -4,13 +4,14 @@ import html
 import json
 import re
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from string import Template
 
 from filelock import FileLock, Timeout
 
 from system.files import replacing
+from system.text import harmless
 from training.report import alarms as watched
 from training.report import curves, history, settings, sheets
 from training.report.history import History, mean, part
@@ -37,7 +38,7 @@ def write(folder: Path, state: str = "", path: Path | None = None) -> Path:
     run = history.read(folder)
     path = path or folder / NAME
     with replacing(path) as file:
-        file.write_text(page(run, state or state_of(run)), encoding="utf-8")
+        file.write_text(page(run, state or state_of(run)), encoding="utf-8", errors="backslashreplace")
     return path
 
 
@@ -65,6 +66,7 @@ def page(run: History, state: str) -> str:
         "script": (HERE / "page.js").read_text(encoding="utf-8"),
         "state": _said(state),
         "written": time.strftime("%Y-%m-%d %H:%M"),
+        "renewal": _renewal(run, state),
         "progress": _progress(run),
         "facts": _facts(run, state),
         "alarms": _alarms(run),
@@ -79,7 +81,25 @@ def page(run: History, state: str) -> str:
 
 
 def _said(text: object) -> str:
-    return html.escape(str(text))
+    return html.escape(harmless(str(text)))
+
+
+def _renewal(run: History, state: str) -> str:
+    """When the page was written, and after how many seconds without another the run has gone; "" unless it is running.
+
+    A page is written with each snapshot. Its script loads it anew as long as the run lives.
+    """
+    if state != "running":
+        return ""
+    pace, speed = part(run.config, "pace"), _speed(run)
+    seconds = 1000 * (mean(pace.get("tick")) or 0.0) * (mean(pace.get("snap")) or 0.0) / speed if speed else 0.0
+    patience = 600 + 3 * min(max(seconds, 0.0), 7 * 86400)
+    return f' data-written="{time.time():.0f}" data-patience="{patience:.0f}"'
+
+
+def _speed(run: History) -> float:
+    """Images a second in the last tick; 0 where that is unknown."""
+    return max(mean(run.stats[-1].get("timing/images per second")) or 0.0, 0.0) if run.stats else 0.0
 
 
 def _kimg(seen: float) -> str:
@@ -95,16 +115,16 @@ def _progress(run: History) -> str:
 def _facts(run: History, state: str) -> str:
     """What one wants to know first, as terms and descriptions."""
     last = run.stats[-1] if run.stats else {}
-    speed = mean(last.get("timing/images per second")) or 0.0
+    speed = _speed(run)
     seconds, memory = mean(last.get("time/seconds")), mean(last.get("memory/peak bytes"))
     image = part(run.config, "generator")
     facts = {"kimg": f"{_kimg(run.seen)} of {_kimg(run.end)}" if run.end else _kimg(run.seen)}
     if seconds is not None:
         facts["time"] = duration(seconds)
     if speed:
-        facts["speed"] = f"{speed:.3g} images/s"
+        facts["speed in the last tick"] = f"{speed:.3g} images/s"
     if speed and state == "running" and run.end > run.seen:
-        facts["left"] = duration((run.end - run.seen) / speed)
+        facts["left"] = duration(min((run.end - run.seen) / speed, 1e12))
     if memory:
         facts["memory"] = f"{memory / 2**30:.3g} GiB"
     facts["data"] = str(part(run.config, "data").get("path", ""))
@@ -158,14 +178,21 @@ def _samples(run: History) -> str:
         if reals
         else ""
     )
-    note = f"<p><small>{len(shown)} of {len(run.fakes)} sheets, the same latents in each.</small></p>" if shown else ""
+    note = (
+        f"<p><small>{len(shown)} of {len(run.fakes)} sheets, the same latents in each. A click enlarges a sheet; "
+        "the arrow keys lead through time there.</small></p>"
+        if shown
+        else ""
+    )
     return f'<section id="samples"><h2>Samples</h2><div class="pair">{fakes}{beside}</div>{note}</section>'
 
 
 def _curves(run: History) -> str:
-    charts = curves.charts(run.stats, run.metrics)
+    charts = curves.charts(run.stats, run.metrics, run.class_names)
     if not charts:
         return ""
+    lazy = curves.lazy(run.config)
+    charts = [replace(chart, healthy=lazy) if lazy and chart.title == "Learning rates" else chart for chart in charts]
     # "<" could end the script; no string needs it as it is.
     data = json.dumps([asdict(chart) for chart in charts], allow_nan=False).replace("<", "\\u003c")
     return (
@@ -187,7 +214,7 @@ def _metrics(run: History) -> str:
         points = [(value, kimg) for kimg, value in zip(s.kimg, s.values, strict=True) if value is not None]
         ends = (f"{value:.5g} <small>at kimg {kimg:g}</small>" for value, kimg in (min(points), max(points)))
         cells = [f"{points[-1][0]:.5g}", *ends]
-        rows.append(f'<tr><th scope="row">{_said(s.name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
+        rows.append(f'<tr><th scope="row">{_said(s.label)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
     head = "<tr><th>metric</th><th>last</th><th>lowest</th><th>highest</th></tr>"
     return (
         f'<section id="metrics"><h2>Metrics</h2><div class="wide"><table><thead>{head}</thead>'

@@ -4,10 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from system.text import printable
 from torch_utils import config as configs
 from training import presets
 from training.config import TrainConfig
 from training.report.history import part
+
+MOST = 1000  # settings on the page; a configuration has fewer than 100
 
 # These depend on the machine and the data, or are chosen anew for each run: no preset has them.
 NO_PRESET = {"preset", "seed", "device", "precision", "workers", "metrics", "pace.batch_gpu"}
@@ -30,8 +33,9 @@ def rows(config: Mapping[str, Any]) -> list[Row]:
     for name, value in _leaves(config, ""):
         option = known[name].spelling if name in known else ""
         differs = name in usual and usual[name] != value
-        found.append(Row(name, configs.spell(value), option, configs.spell(usual[name]) if differs else ""))
-    return found
+        preset = configs.spell(usual[name]) if differs else ""
+        found.append(Row(printable(name), printable(configs.spell(value)), option, preset))
+    return found[:MOST]
 
 
 def _usual(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,7 +49,7 @@ def _usual(config: Mapping[str, Any]) -> dict[str, Any]:
             usual = {name: value for name, value in usual.items() if name not in ("pace.batch", "augment.mode")}
         else:
             usual["pace.batch"] = presets.resolve(preset, data, {}, world=1).pace.batch
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, ArithmeticError):  # a batch of 0, say
         return {}
     return {name: value for name, value in usual.items() if name not in NO_PRESET and not name.startswith("data.")}
 

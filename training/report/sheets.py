@@ -12,6 +12,7 @@ from PIL import Image
 MOST = 32  # sheets on the page: what a slider can tell apart
 LONGEST = 1024  # pixels of a sheet's longer side
 QUALITY = 80  # of WebP: about a tenth of the PNG
+SMALL, SMALL_QUALITY = 640, 92  # sides of sheets whose single pixels are looked at
 
 Sheet = tuple[float, Path]  # kimg and file
 
@@ -52,6 +53,7 @@ def _compressed(path: Path, modified: int, size: int) -> Picture:
         shown = image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
         shown.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX)
         buffer = io.BytesIO()
-        shown.save(buffer, "WEBP", quality=QUALITY, method=4)
+        quality = SMALL_QUALITY if max(shown.size) <= SMALL else QUALITY
+        shown.save(buffer, "WEBP", quality=quality, method=4)
     uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
     return Picture(uri, *shown.size)

@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from system.text import harmless
 from torch_utils.runs import Log, StatsFile
 from torch_utils.stats import Moments
 from training.report import history, page
@@ -48,7 +49,10 @@ class Report:
             self.stats.rewind(seen)
             for record in self.stats.read() if self.stats.path.exists() else ():
                 self.alarms.feed(record)
-        self.boards.append(TensorBoard(folder, seen))
+        try:
+            self.boards.append(TensorBoard(folder, seen))
+        except UnicodeError:
+            self.say("the folder has a name that is not UTF-8, as TensorBoard needs it: training goes on without it")
         self.boards += [Spare(board, name, self.say) for name, board in (boards or {}).items()]
 
     def say(self, text: str = "") -> None:
@@ -63,12 +67,15 @@ class Report:
             self.log.keep(text)
 
     def begin(self, texts: Mapping[str, str]) -> None:
-        """Gives the boards what there is to read, by name; warns of what is known before a new run begins."""
+        """Gives the boards what there is to read, by name; warns of what is known before a new run begins.
+
+        What no text file could hold, such as a byte of a file name that is not UTF-8, is spelled out.
+        """
         if self.folder is None:
             return
         for board in self.boards:
             for name, text in texts.items():
-                board.text(name, text, self.seen_at_tick)
+                board.text(name, harmless(text), self.seen_at_tick)
         if not self.seen_at_tick:
             self._warn(self.alarms.open, 0)
 

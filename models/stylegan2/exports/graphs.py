@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.stylegan2.generator import Generator, GeneratorBlock, GeneratorLayer, NoiseMode, Synthesis
+from models.stylegan2.generator import Generator, NoiseMode, Synthesis
 from models.stylegan2.latents import truncate
 from models.stylegan2.mapping import MappingNetwork
 
@@ -47,28 +47,10 @@ class SynthesisGraph(nn.Module):
         super().__init__()
         self.synthesis, self.noise_mode = synthesis, noise_mode
 
-    @property
-    def noise_size(self) -> int:
-        """How many pixels the noise of all layers has."""
-        return sum(layer.noise.fixed.numel() for layer in self._layers())
-
     def forward(self, ws: Tensor, noise: Tensor | None = None) -> Tensor:
         if noise is not None:
-            return self.synthesis.render(ws, self._parted(noise))
+            return self.synthesis.render(ws, self.synthesis.parted_noise(noise))
         return self.synthesis.render(ws, self.synthesis.noises(1, self.noise_mode, None))
-
-    def _parted(self, noise: Tensor) -> list[Tensor | None]:
-        """[N, P] -> the noise of each layer [N, 1, H, W], times its strength."""
-        layers = self._layers()
-        parts = noise.split([layer.noise.fixed.numel() for layer in layers], dim=1)
-        return [
-            part.reshape(-1, 1, *layer.noise.fixed.shape) * layer.noise.strength
-            for part, layer in zip(parts, layers, strict=True)
-        ]
-
-    def _layers(self) -> list[GeneratorLayer]:
-        blocks = [block for block in self.synthesis.blocks if isinstance(block, GeneratorBlock)]
-        return [layer for block in blocks for layer in block.layers]
 
 
 class WholeGraph(nn.Module):
@@ -172,7 +154,7 @@ def _latents(G: Generator, batch: int, psi: float) -> Inputs:
 def _noise(synthesis: SynthesisGraph, batch: int) -> Inputs:
     if synthesis.noise_mode != "random":
         return {}
-    return {"noise": torch.randn(batch, synthesis.noise_size, generator=torch.Generator().manual_seed(batch))}
+    return {"noise": torch.randn(batch, synthesis.synthesis.noise_size, generator=torch.Generator().manual_seed(batch))}
 
 
 def _shape(tensor: Tensor) -> list[int | str]:

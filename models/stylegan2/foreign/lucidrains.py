@@ -3,8 +3,9 @@
 What makes it another function, which no weights of ours compute: it enlarges features bilinearly before a convolution,
 where StyleGAN2 has a transposed convolution and a filter, so that the two differ along the borders; it blurs the
 enlarged image once more; a plain convolution follows the constant; noise has a gain for every channel, and is one
-uniform picture of which each layer sees a corner; and a block has one w. The whole of it is small, hence a module of
-its own; its discriminator and its way of training are left where they are, for they would go on with nothing of ours.
+uniform picture of which each layer sees a corner; and a block has one w. Attention may stand in front of a block, and
+w may make the first features in the place of a constant. The whole of it is small, hence a module of its own; its
+discriminator and its way of training are left where they are, for they would go on with nothing of ours.
 
 Letters: N batch, C channels, H W size, D width of w, L blocks.
 """
@@ -13,9 +14,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
+from models.stylegan2.foreign.lucidrains_attention import Attention, Form
 from models.stylegan2.generator import NoiseMode
 from models.stylegan2.latents import truncate
 from torch_utils.autocast import own_precision
@@ -37,6 +39,15 @@ class LucidrainsConfig(BaseModel):
     channel_max: int = Field(512, ge=1, le=2**16, description="most feature maps of a layer")
     mapping_layers: int = Field(8, ge=1, le=32, description="fully connected layers of the mapping network")
     w_dim: int = Field(512, ge=1, le=2048, description="dimensions of z and of w")
+    constant: bool = Field(True, description="the first features are learned, and not made of w")
+    attention: tuple[int, ...] = Field((), description="blocks with attention in front of them, 0 is the 4 x 4 one")
+    attention_form: Form = Field("1.8.8", description="version of its program that first had this kind of attention")
+
+    @model_validator(mode="after")
+    def _blocks_are_there(self) -> "LucidrainsConfig":
+        if len(set(self.attention)) < len(self.attention) or not set(self.attention) <= set(range(self.num_ws)):
+            raise ValueError(f"attention must name blocks from 0 to {self.doublings}, each once")
+        return self
 
     @property
     def height(self) -> int:
@@ -148,9 +159,13 @@ class Synthesis(nn.Module):
         super().__init__()
         self.num_ws, self.w_dim = config.num_ws, config.w_dim
         C = config.channels_at(0)
-        self.const = nn.Parameter(torch.randn(C, 4, 4))
+        self.const = nn.Parameter(torch.randn(C, 4, 4)) if config.constant else None
+        self.begin = None if config.constant else nn.Linear(config.w_dim, C * 4 * 4, bias=False)
         self.first = nn.Conv2d(C, C, 3, padding=1)
         self.blocks = nn.ModuleList(Block(config, k) for k in range(config.num_ws))
+        self.attention = nn.ModuleDict(
+            {str(k): Attention(config.channels_at(max(k - 1, 0)), config.attention_form) for k in config.attention}
+        )
         self.register_buffer("noise", torch.rand(config.height, config.width))  # theirs with its axes swapped
 
     def forward(self, ws: Tensor, noise_mode: NoiseMode = "random", generator: torch.Generator | None = None) -> Tensor:
@@ -178,14 +193,23 @@ class Synthesis(nn.Module):
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
         """The image as a function of tensors alone."""
         (noise,) = noises
-        x: Tensor = self.first(self.const.expand(ws.shape[0], -1, -1, -1))  # [N, C, H, W]
+        x: Tensor = self.first(self._begun(ws))  # [N, C, H, W]
         image: Tensor | None = None
-        for block, w in zip(self.blocks, ws.unbind(dim=1), strict=True):
+        for k, (block, w) in enumerate(zip(self.blocks, ws.unbind(dim=1), strict=True)):
+            if str(k) in self.attention:
+                x = self.attention[str(k)](x)
             if image is not None:
                 x, image = enlarge(x), soften(enlarge(image))
             x, image = block(x, image, w, noise)
         assert image is not None
         return 2 * image - 1  # theirs is about [0, 1]
+
+    def _begun(self, ws: Tensor) -> Tensor:
+        """ws [N, L, D] -> the first features [N, C, 4, 4]."""
+        if self.begin is not None:
+            return self.begin(ws.mean(dim=1)).unflatten(1, (-1, 4, 4))
+        assert self.const is not None
+        return self.const.expand(ws.shape[0], -1, -1, -1)
 
 
 class LucidrainsGenerator(nn.Module):

@@ -9,27 +9,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.stylegan2.foreign.average import SAMPLES, average_w
+from models.stylegan2.foreign.average import average_w
 from models.stylegan2.foreign.converted import Converted
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
+from models.stylegan2.foreign.lucidrains_attention import Form
+from system.text import printable, shown
 from torch_utils import config as configs
 from torch_utils.torchfile import plain_tensors
 
 KEY = "GAN"  # by which a file is known to be of this program
+SIGN = "SE.net.0.weight"  # by which its state dict is known
 OPTIONS = ".config.json"
 LARGEST_OPTIONS = 2**20  # bytes
 USUAL_RATE = 0.1  # learning rate multiplier of the mapping: which no tensor tells, and hardly anyone changes
 
-_REFUSED = {
-    "attns.": "it has attention layers, which are not computed here",
-    "to_initial_block.": "its first features come from w and not from a constant, which is not computed here",
-}
 _LAYER = {
     "to_style{}.weight": "conv.affine.weight",
     "to_style{}.bias": "conv.affine.bias",
     "conv{}.weight": "conv.weight",
     "to_noise{}.weight": "noise_gain",
     "to_noise{}.bias": "bias",
+}
+_ATTENTION = {
+    "0.fn.fn.to_q.weight": "queries.weight",
+    "0.fn.fn.to_kv.net.0.weight": "surroundings.weight",
+    "0.fn.fn.to_kv.net.1.weight": "keys_values.weight",
+    "0.fn.fn.to_out.weight": "out.weight",
+    "0.fn.fn.to_out.bias": "out.bias",
+    "1.fn.fn.0.weight": "widen.weight",
+    "1.fn.fn.0.bias": "widen.bias",
+    "1.fn.fn.2.weight": "narrow.weight",
+    "1.fn.fn.2.bias": "narrow.bias",
 }
 _RGB = {"to_style.weight": "affine.weight", "to_style.bias": "affine.bias", "conv.weight": "weight"}
 
@@ -66,22 +76,22 @@ def from_lucidrains(contents: Mapping[str, Any], size: int, options: Mapping[str
     state = plain_tensors(contents[KEY], KEY, size)
     mapping = {name.removeprefix("SE."): t for name, t in state.items() if name.startswith("SE.")}
     synthesis = {name.removeprefix("GE."): t for name, t in state.items() if name.startswith("GE.")}
-    for start, reason in _REFUSED.items():
-        if any(name.startswith(start) for name in synthesis):
-            raise ValueError(f"{reason}: sample from it with the program that trained it")
-    config = _config(mapping, synthesis)
+    version = contents.get("version")
+    version = version if isinstance(version, str) else ""
+    config = _config(mapping, synthesis, version)
     rate = _rate(options, config)
     own = _ours(mapping, synthesis, config)
     own |= {name: t * rate for name, t in own.items() if name.startswith("mapping.")}
     own["synthesis.noise"] = torch.rand(config.height, config.width, generator=torch.Generator().manual_seed(0))
     own["mapping.w_average"] = torch.zeros(config.w_dim)
-    G = LucidrainsGenerator(config)
-    G.load_state_dict(own)
-    own["mapping.w_average"] = average_w(G.mapping, config.z_dim)
+    with torch.device("meta"):
+        G = LucidrainsGenerator(config)
+    G.load_state_dict(own, assign=True)
+    own["mapping.w_average"], origin = average_w(G.mapping, config.z_dim, config.mapping_layers * config.w_dim**2)
     source = {
         "format": "lucidrains .pt",
-        "version": str(contents.get("version", ""))[:40],
-        "w_average": f"mean of {SAMPLES} mapped latents",
+        "version": printable(version, 40),
+        "w_average": origin,
         "lr_mlp": rate,
     }
     metadata = {"family": "lucidrains", "generator": configs.to_dict(config), "source": source}
@@ -95,13 +105,21 @@ def names(config: LucidrainsConfig) -> dict[str, str]:
         for i in range(config.mapping_layers)
         for part in ("weight", "bias")
     }
-    found["synthesis.const"] = "G.initial_block"
+    if config.constant:
+        found["synthesis.const"] = "G.initial_block"
+    else:
+        found["synthesis.begin.weight"] = "G.to_initial_block.weight"
     found |= {f"synthesis.first.{part}": f"G.initial_conv.{part}" for part in ("weight", "bias")}
     for k in range(config.num_ws):
         ours, theirs = f"synthesis.blocks.{k}", f"G.blocks.{k}"
         for i in range(2):
             found |= {f"{ours}.conv{i}.{b}": f"{theirs}.{a.format(i + 1)}" for a, b in _LAYER.items()}
         found |= {f"{ours}.rgb.{b}": f"{theirs}.to_rgb.{a}" for a, b in _RGB.items()}
+    scaling = {"g": "gain"} if config.attention_form == "1.6" else {"norm.g": "gain", "norm.b": "bias"}
+    for k in config.attention:
+        ours, theirs = f"synthesis.attention.{k}", f"G.attns.{k}"
+        found |= {f"{ours}.{b}": f"{theirs}.{a}" for a, b in _ATTENTION.items()}
+        found |= {f"{ours}.scaling{i}.{b}": f"{theirs}.{i}.fn.{a}" for a, b in scaling.items() for i in range(2)}
     return found
 
 
@@ -114,21 +132,31 @@ def _ours(
     rest = {f"S.{name}": t for name, t in mapping.items()} | {f"G.{name}": t for name, t in synthesis.items()}
     tensors = {}
     for ours, theirs in names(config).items():
-        found, wanted = rest.pop(theirs, None), list(shapes[ours])
-        wanted = [1, *wanted] if ours == "synthesis.const" else wanted
-        wanted = [*wanted, 1] if ours.endswith("noise_gain") else wanted
+        found, wanted = rest.pop(theirs, None), _their_shape(ours, list(shapes[ours]))
         if found is None:
             raise ValueError(f"{theirs} is missing")
         if list(found.shape) != wanted:
-            raise ValueError(f"{theirs} has the shape {list(found.shape)}, and wanted is {wanted}")
+            raise ValueError(f"{theirs} has shape {list(found.shape)}, expected {wanted}")
+        found = found.flatten(1).t() if ours == "synthesis.begin.weight" else found
         tensors[ours] = found.float().reshape(shapes[ours])
     rest = {name: t for name, t in rest.items() if not re.fullmatch(r"G\.blocks\.\d+\.to_rgb\.upsample\.1\.f", name)}
     if rest:
-        raise ValueError(f"{len(rest)} tensors have no place in it, the first is {min(rest)[:80]}")
+        raise ValueError(f"{len(rest)} tensors have no place in it, the first is {printable(min(rest), 80)}")
     return tensors
 
 
-def _config(mapping: Mapping[str, Tensor], synthesis: Mapping[str, Tensor]) -> LucidrainsConfig:
+def _their_shape(ours: str, shape: list[int]) -> list[int]:
+    """The shape that a tensor of ours has in their file."""
+    if ours == "synthesis.const":
+        return [1, *shape]
+    if ours == "synthesis.begin.weight":
+        return [shape[1], shape[0] // 16, 4, 4]
+    if ".scaling" in ours:
+        return [1, *shape, 1, 1]
+    return [*shape, 1] if ours.endswith("noise_gain") else shape
+
+
+def _config(mapping: Mapping[str, Tensor], synthesis: Mapping[str, Tensor], version: str) -> LucidrainsConfig:
     """The sizes of a generator, by its tensors."""
     blocks = sum(1 for name in synthesis if re.fullmatch(r"blocks\.\d+\.conv2\.weight", name))
     layers = sum(1 for name in mapping if re.fullmatch(r"net\.\d+\.weight", name))
@@ -142,8 +170,19 @@ def _config(mapping: Mapping[str, Tensor], synthesis: Mapping[str, Tensor]) -> L
         "channel_max": max(widths),
         "mapping_layers": layers,
         "w_dim": _length(mapping, "net.0.weight", 0),
+        "constant": "to_initial_block.weight" not in synthesis,
     }
-    return configs.from_dict(LucidrainsConfig, sizes)
+    attention = sorted({int(m[1]) for name in synthesis if (m := re.match(r"attns\.([0-9]{1,3})\.", name))})
+    return configs.from_dict(
+        LucidrainsConfig, sizes | {"attention": attention, "attention_form": _form(synthesis, version)}
+    )
+
+
+def _form(synthesis: Mapping[str, Tensor], version: str) -> Form:
+    """Which kind of attention it is. That of 1.8.0 to 1.8.7 has the names of the later one."""
+    if any(re.fullmatch(r"attns\.[0-9]+\.0\.fn\.g", name) for name in synthesis):
+        return "1.6"
+    return "1.8" if re.fullmatch(r"1\.8\.[0-7]", version) else "1.8.8"
 
 
 def _length(state: Mapping[str, Tensor], name: str, axis: int) -> int:
@@ -155,11 +194,11 @@ def _length(state: Mapping[str, Tensor], name: str, axis: int) -> int:
 def _rate(options: Mapping[str, Any], config: LucidrainsConfig) -> float:
     """The learning rate multiplier of the mapping, by which its weights are multiplied when they are used."""
     size, rate = options.get("image_size", config.height), options.get("lr_mlp", USUAL_RATE)
-    if size != config.height:
+    if type(size) is not int or size != config.height:
         raise ValueError(
-            f"the {OPTIONS} beside it is of another network, for it says {size!r} pixels and the tensors make "
+            f"the {OPTIONS} beside it is of another network, for it says {shown(size)} pixels and the tensors make "
             f"{config.height}: put there the one that came with it, or remove it"
         )
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 100:
-        raise ValueError(f"the {OPTIONS} beside it says lr_mlp {rate!r}, and wanted is a number above 0")
+        raise ValueError(f"the {OPTIONS} beside it says lr_mlp {shown(rate)}, and wanted is a number above 0")
     return float(rate)

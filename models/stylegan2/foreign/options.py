@@ -7,7 +7,7 @@ the tensors have. Any other is refused by its name, for it may change the pictur
 
 import re
 from collections.abc import Collection
-from math import isclose, log2, sqrt
+from math import isclose, sqrt
 from typing import Any
 
 from models.stylegan2.config import GeneratorConfig, ImageConfig
@@ -27,13 +27,30 @@ _IDLE_NAMES = {
     *("batch", "batch_size", "batch_gpu", "minibatch_size", "channels_last", "data", "data_format", "device", "dtype"),
     *("force_clean_graph", "func_name", "name", "init", "init_std", "weight_init", "structure", "conditioning"),
 }
-# Words in the names of options that are sizes.
-_SIZES = re.compile(
-    "base|c|ch|channels|chn|class|classes|colors|depth|dim|dims|dimension|dimensions|dlatent|features|fmap|"
-    "fmaps|h|height|hidden|hw|image|img|in|input|inputs|label|labels|latent|latents|layer|layers|log2|map|"
-    "mapping|max|min|n|num|number|of|out|output|outputs|res|resolution|resolutions|size|sizes|start|style|w|"
-    "wh|width|ws|z"
-)
+# Words in the names of options that are sizes, by what they are the size of; the first line that has a word counts.
+_SIZES = {
+    "latents": "z latent latents dlatent style styles",
+    "classes": "c class classes label labels",
+    "features": "base ch channel channels chn colors features fmap fmaps hidden nc nf",
+    "layers": "depth doublings layer layers map mapping ws",
+    "start": "min start init",
+    "log2": "log2",
+    "dimensions": "dim dims dimension dimensions",
+    "pixels": "h height hw image img res resolution resolutions side size sizes w wh width",
+}
+_FILLING = {
+    "in",
+    "input",
+    "inputs",
+    "max",
+    "n",
+    "num",
+    "number",
+    "of",
+    "out",
+    "output",
+    "outputs",
+}  # tell no size alone
 # What a StyleGAN2 does anyway. An option of such a name changes the picture where it says anything else.
 _USUAL: dict[str, tuple[Any, ...]] = {
     r"(.*_)?(act|activation|act_func|nonlinearity)": ("lrelu",),
@@ -60,11 +77,11 @@ def check_option(name: str, value: Any, config: ImageConfig) -> None:
     Raises:
         ValueError: naming the option.
     """
-    if not _is_idle(name, value, _sizes_of(config), 0):
+    if not _is_idle(name, value, config, 0):
         raise ValueError(f"its network was made with the option {shown(name)}, which StyleGAN2 does not have")
 
 
-def _is_idle(name: str, value: Any, sizes: Collection[float], depth: int) -> bool:
+def _is_idle(name: str, value: Any, config: ImageConfig, depth: int) -> bool:
     name = name[:100].lower()
     for pattern, usual in _USUAL.items():
         if value is not None and re.fullmatch(pattern, name):
@@ -78,9 +95,12 @@ def _is_idle(name: str, value: Any, sizes: Collection[float], depth: int) -> boo
         return (
             depth < _DEEPEST
             and len(value) <= _MOST
-            and all(isinstance(inner, str) and _is_idle(inner, item, sizes, depth + 1) for inner, item in value.items())
+            and all(
+                isinstance(inner, str) and _is_idle(inner, item, config, depth + 1) for inner, item in value.items()
+            )
         )
-    return bool(words) and all(map(_SIZES.fullmatch, words)) and _repeats(value, sizes)
+    sizes = _sizes(set(words), config)
+    return sizes is None or _repeats(value, sizes)
 
 
 def _is_off(value: Any) -> bool:
@@ -98,26 +118,31 @@ def is_same(value: Any, known: Any) -> bool:
     return isinstance(value, int | float) and abs(value) < 1e30 and isclose(value, known, rel_tol=1e-5)
 
 
-def _repeats(value: Any, sizes: Collection[float]) -> bool:
+def _repeats(value: Any, sizes: Collection[int]) -> bool:
     """Whether a number, or each of a few, is one of the sizes."""
     values = value if isinstance(value, list | tuple) and len(value) <= _MOST else [value]
     return all(isinstance(v, int | float) and not isinstance(v, bool) and v in sizes for v in values)
 
 
-def _sizes_of(config: ImageConfig) -> set[float]:
-    counts = [config.height, config.width, config.channels, config.classes, config.mapping_layers, *config.base]
-    counts += [
-        config.doublings,
-        config.doublings + 1,
-        config.channel_base,
-        config.channel_base // 2,
-        config.channel_max,
-    ]
-    counts += [
-        int(log2(max(config.height, config.width))),
-        *(config.channels_at(k) for k in range(config.doublings + 1)),
-    ]
-    counts += [max(config.size_at(k)) for k in range(config.doublings + 1)]
-    if isinstance(config, GeneratorConfig):
-        counts += [config.z_dim, config.w_dim, config.num_ws]
-    return set(counts)
+def _sizes(words: set[str], config: ImageConfig) -> set[int] | None:
+    """The sizes that an option of these words can repeat: none where a word is about something else, and None where
+    the network has no part in them, as a discriminator has not in latents.
+    """
+    kinds = {kind: set(line.split()) for kind, line in _SIZES.items()}
+    kind = next((kind for kind, line in kinds.items() if words & line), "")
+    if not kind or not words <= _FILLING.union(*kinds.values()):
+        return set()
+    steps = range(config.doublings + 1)
+    sides = [max(config.size_at(k)) for k in steps]
+    latents = {config.z_dim, config.w_dim} if isinstance(config, GeneratorConfig) else None
+    found: dict[str, set[int] | None] = {
+        "latents": latents,
+        "classes": {config.classes},
+        "features": {config.channels, config.channel_base, config.channel_max, *map(config.channels_at, steps)},
+        "layers": {config.mapping_layers, config.doublings, 2 * config.doublings + 1, 2 * config.doublings + 2},
+        "start": set(config.base),
+        "log2": {side.bit_length() - 1 for side in sides},
+        "dimensions": latents,
+        "pixels": {config.height, config.width},
+    }
+    return found[kind]

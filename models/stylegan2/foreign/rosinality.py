@@ -21,16 +21,18 @@ from torch import Tensor, nn
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, ImageConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign.architecture import Settings, width_rule
-from models.stylegan2.foreign.average import SAMPLES, average_w
+from models.stylegan2.foreign.average import average_w
 from models.stylegan2.foreign.converted import Converted, read_networks
 from models.stylegan2.foreign.rosinality_names import Place, filters, places
 from models.stylegan2.generator import Generator
 from models.stylegan2.mapping import MappingNetwork
 from system.files import replacing
+from system.text import printable
 from torch_utils import config as configs
 from torch_utils.torchfile import plain_tensors
 
-KEY = "g_ema"  # by which a file is known to be of this program
+KEYS = ("g_ema", "g", "d")  # by which a file is known to be of this program
+SIGNS = {"g_ema": "input.input", "d": "final_conv.0.weight"}  # tensors by which its state dicts are known
 AVERAGE = "latent_avg"
 CHANNELS = 3
 MOST_DOUBLINGS = 9  # of 4 x 4: images of 2048 x 2048
@@ -54,18 +56,26 @@ def from_rosinality(contents: Mapping[str, Any], size: int) -> Converted:
     """
     states = {ours: plain_tensors(contents[key], key, size) for key, ours in _OURS.items() if key in contents}
     known = plain_tensors({key: contents[key] for key in (AVERAGE,) if key in contents}, "contents", size)
-    config = _generator_config(states["G_ema"])
-    parts, left_out = read_networks(list(states), lambda name: _ours(states[name], _build(name, config)))
-    average, origin = _average(known.get(AVERAGE), parts["G_ema"], config)
-    for name in parts.keys() - {"D"}:
-        parts[name]["mapping.w_average"] = average.clone()
+    generator = next((name for name in ("G_ema", "G") if name in states), "")
+    config = _generator_config(states[generator]) if generator else None
+    judge = _discriminator_config(config if config else _image_config(states["D"]))
+
+    def read_one(name: str) -> dict[str, Tensor]:
+        with torch.device("meta"):
+            network = Discriminator(judge) if name == "D" else Generator(config or GeneratorConfig())
+        return _ours(states[name], network)
+
+    parts, left_out = read_networks(list(states), read_one)
     kind = "training" if "g_optim" in contents else "converted"
-    metadata: dict[str, Any] = {
-        "source": {"format": f"rosinality .pt ({kind})", "w_average": origin, **left_out},
-        "generator": configs.to_dict(config),
-    }
+    metadata: dict[str, Any] = {"source": {"format": f"rosinality .pt ({kind})"}}
+    if config:
+        average, metadata["source"]["w_average"] = _average(known.get(AVERAGE), parts[generator], config)
+        metadata["generator"] = configs.to_dict(config)
+        for name in parts.keys() - {"D"}:
+            parts[name]["mapping.w_average"] = average.clone()
+    metadata["source"] |= left_out
     if "D" in parts:
-        metadata["discriminator"] = configs.to_dict(_discriminator_config(config))
+        metadata["discriminator"] = configs.to_dict(judge)
     return Converted(metadata, {f"{name}.{key}": t for name, part in parts.items() for key, t in part.items()})
 
 
@@ -113,14 +123,14 @@ def _ours(state: Mapping[str, Tensor], built: nn.Module) -> dict[str, Tensor]:
             raise ValueError(f"{place.name} is missing")
         if tuple(found.shape) != place.shape(shapes[name]):
             wanted = list(place.shape(shapes[name]))
-            raise ValueError(f"{place.name} has the shape {list(found.shape)}, and wanted is {wanted}")
+            raise ValueError(f"{place.name} has shape {list(found.shape)}, expected {wanted}")
         tensors[name] = found.reshape(shapes[name])
     for name, filter_ in filters(built).items():
         found = rest.pop(name, filter_)
         if found.shape != filter_.shape or not torch.allclose(found.float(), filter_, atol=1e-6):
             raise ValueError(f"{name} is another filter than 1 3 3 1")
     if rest:
-        raise ValueError(f"{len(rest)} tensors have no place in it, the first is {min(rest)[:80]}")
+        raise ValueError(f"{len(rest)} tensors have no place in it, the first is {printable(min(rest), 80)}")
     return tensors
 
 
@@ -199,14 +209,21 @@ def _length(state: Mapping[str, Tensor], name: str, axis: int) -> int:
     return state[name].shape[axis]
 
 
-def _discriminator_config(config: GeneratorConfig) -> DiscriminatorConfig:
+def _image_config(state: Mapping[str, Tensor]) -> ImageConfig:
+    """The sizes of a discriminator, by its tensors."""
+    doublings = sum(1 for name in state if re.fullmatch(r"convs\.[0-9]+\.conv1\.1\.bias", name))
+    if not 1 <= doublings <= MOST_DOUBLINGS:
+        raise ValueError(f"it has {doublings} blocks convs.…")
+    names = ["final_conv.1.bias", *(f"convs.{doublings - k + 1}.conv1.1.bias" for k in range(1, doublings + 1))]
+    widths = [_length(state, name, 0) for name in names]
+    base, most = width_rule([4 << k for k in range(doublings + 1)], widths, Settings())
+    size = {"height": 4 << doublings, "width": 4 << doublings, "channels": CHANNELS}
+    return configs.from_dict(ImageConfig, size | {"channel_base": base, "channel_max": most})
+
+
+def _discriminator_config(config: ImageConfig) -> DiscriminatorConfig:
     shared = {name: getattr(config, name) for name in ImageConfig.model_fields}
     return DiscriminatorConfig(**shared, architecture="residual", mbstd_group=GROUP)
-
-
-def _build(name: str, config: GeneratorConfig) -> nn.Module:
-    with torch.device("meta"):
-        return Discriminator(_discriminator_config(config)) if name == "D" else Generator(config)
 
 
 def _average(known: Tensor | None, own: Mapping[str, Tensor], config: GeneratorConfig) -> tuple[Tensor, str]:
@@ -217,4 +234,5 @@ def _average(known: Tensor | None, own: Mapping[str, Tensor], config: GeneratorC
         return known.reshape(config.w_dim), AVERAGE
     mapping = MappingNetwork(config.z_dim, 0, config.w_dim, config.mapping_layers, track_average=False)
     mapping.load_state_dict({name: own[f"mapping.{name}"] for name in mapping.state_dict()})
-    return average_w(mapping, config.z_dim), f"mean of {SAMPLES} mapped latents"
+    weights = sum(t.numel() for t in mapping.parameters())
+    return average_w(mapping, config.z_dim, weights)

@@ -83,6 +83,15 @@ def test_labels_of_tfrecords_that_are_no_classes(tmp_path):
         open_source(tmp_path).labels()
 
 
+@pytest.mark.parametrize("labels", [[0.5, 1], [-1, 0], [float("nan"), 0], [2e5, 0]])
+def test_numbers_in_the_labels_of_tfrecords_that_are_no_classes(tmp_path, labels):
+    records(tmp_path / "a-r04.tfrecords", RGB[:2])
+    np.save(tmp_path / "x.npy", np.array(labels, np.float32))
+    (tmp_path / "x.npy").rename(tmp_path / "a-rxx.labels")
+    with pytest.raises(ValueError, match=r"has labels other than 0, 1, 2, ... below 100000: use --labels none"):
+        open_source(tmp_path).labels()
+
+
 def parquet(path, images, labels, **metadata):
     import pyarrow as arrow
     import pyarrow.parquet
@@ -118,6 +127,12 @@ def test_parquet_with_gaps_and_words(tmp_path):
     assert source.labels().class_names == ("a", "b") and source.labels().values.tolist() == [1, 0, 1]
     found = dict(source.stream([0, 1, 2]))
     assert str(found[1]) == "row00000001 cannot be read: only its path a.png is there"
+    parquet(tmp_path / "c.parquet", RGB[:3], ["10.0", " 9", "010"])
+    assert open_source(tmp_path / "c.parquet").labels().values.tolist() == [10, 9, 10], "numbers, however spelled"
+    parquet(tmp_path / "d.parquet", RGB[:3], ["x10", "x9", "x10"])
+    assert open_source(tmp_path / "d.parquet").labels().class_names == ("x9", "x10")
+    parquet(tmp_path / "e.parquet", RGB[:3], [10.0, 9.0, 0.0])
+    assert open_source(tmp_path / "e.parquet").labels().values.tolist() == [10, 9, 0]
     parquet(tmp_path / "b.parquet", RGB[:2], [0, -1])
     with pytest.raises(
         ValueError, match=r"^the label in row 1 of .*b.parquet is -1: labels must be .*: use --labels none$"

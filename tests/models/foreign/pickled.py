@@ -262,6 +262,7 @@ def _variable(name: str, x: np.ndarray) -> tuple[str, np.ndarray]:
     where = re.sub(r"\bb(\d+)\.", r"\1x\1/", where.replace("synthesis.", "synthesis/"))
     if where.startswith("synthesis"):
         where = where.replace("conv0", "Conv0_up").replace("conv1", "Conv1").replace("torgb", "ToRGB")
+        where = where.replace("skip", "Skip")
     else:
         where = where.replace("conv0", "Conv0").replace("conv1", "Conv1_down").replace("fromrgb", "FromRGB")
         where = where.replace("skip", "Skip")

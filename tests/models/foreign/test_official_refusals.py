@@ -100,7 +100,7 @@ def no_module(G, D):
 
 @refused("its network was made with the option 'cbase', which StyleGAN2 does not have")
 def option(G, D):
-    G.state["_init_kwargs"]["cbase"] = 2
+    G.state["_init_kwargs"] |= {"resolution_w": 8, "fp32_from": 3, "channel_base": 2**2000, "cbase": 2}
 
 
 @refused("its layers are limited differently (conv_clamp 0 and 256), and only one limit is known here")
@@ -204,6 +204,35 @@ def widths(G, D):
 @refused("its modules are more, or contain one another more deeply, than those of any StyleGAN2")
 def circle(G, D):
     G["mapping"].state["_modules"]["fc0"] = G
+
+
+@refused("it has more than 20,000 tensors and modules, and no StyleGAN2 has as many")
+def shared_table(G, D):
+    table = {f"t{i}": None for i in range(15_000)}
+    for name in ("conv0", "conv1"):
+        G[f"synthesis.b8.{name}"].state["_buffers"] = table
+
+
+@refused("it has more than 20,000 tensors and modules, and no StyleGAN2 has as many")
+def shared_modules(G, D):
+    table = {f"m{i}": None for i in range(15_000)}
+    for name in ("conv0", "conv1"):
+        G[f"synthesis.b8.{name}"].state["_modules"] = table
+
+
+@refused("it has names of more than 4,096 letters, which no StyleGAN2 has")
+def long_names(G, D):
+    parameters(G, "synthesis.b8.conv0")["x" * 5000] = torch.zeros(4)
+
+
+@refused("it is damaged (its conv_clamp is a very large number)")
+def large_clamp(G, D):
+    G["synthesis.b8.conv0"].state["conv_clamp"] = 2**2000
+
+
+@refused("its synthesis.b8.conv0.affine has the weight_gain a very large number, and only 0.5 is known here")
+def large_gain(G, D):
+    G["synthesis.b8.conv0.affine"].state["weight_gain"] = 2**2000
 
 
 @refused("it is damaged (its 'mapping _modules' is 5)")

@@ -72,7 +72,7 @@ SPOILED = {
     "left over": (lambda s: s | {"zoo": torch.ones(1)}, "1 tensors have no place in it, the first is zoo"),
     "shape": (
         lambda s: s | {"conv1.noise.weight": torch.ones(2)},
-        "conv1.noise.weight has the shape [2], and wanted is [1]",
+        "conv1.noise.weight has shape [2], expected [1]",
     ),
     "filter": (
         lambda s: s | {"convs.0.conv.blur.kernel": torch.ones(4, 4) / 4},
@@ -140,3 +140,42 @@ def test_it_can_be_kept_as_a_file_of_ours(tmp_path):
     save_network(tmp_path / "a.safetensors", "stylegan2", {"D": file.part("D")}, {"source": file.metadata["source"]})
     D = read_network(tmp_path / "a.safetensors").part("D")
     assert all(torch.equal(t, D.state_dict()[key]) for key, t in networks["D"].state_dict().items())
+
+
+ROWS = {
+    "G_ema alone": (lambda g, d, g_ema: g_ema, "G_ema"),
+    "D alone": (lambda g, d, g_ema: d, "D"),
+    "a row": (lambda g, d, g_ema: (g, d, g_ema), "G_ema G D"),
+    "a list with None": (lambda g, d, g_ema: [None, g_ema], "G_ema"),
+    "a dict without g_ema": (lambda g, d, g_ema: {"g": g, "d": d, "g_ema": None}, "G D"),
+    "a dict of D": (lambda g, d, g_ema: {"d": d}, "D"),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_networks_alone_and_in_a_row(tmp_path, row):
+    path, networks = tiny_file(tmp_path / "a.pt")
+    make, parts = ROWS[row]
+    torch.save(make(*(rosinality._theirs(networks[name]) for name in ("G", "D", "G_ema"))), path)
+    file = read_network(path)
+    assert " ".join(file.parts) == parts
+    z, images = torch.randn(2, 8), torch.randn(4, 3, 16, 16)
+    for name in file.parts:
+        given = (images,) if name == "D" else (z,)
+        options = {} if name == "D" else {"noise_mode": "const"}
+        assert torch.equal(file.part(name)(*given, **options), networks[name](*given, **options))
+
+
+@pytest.mark.parametrize("row", [[], [3], [None], 7, "text", [{}], [{"a": 1}]], ids=str)
+def test_rows_of_other_things(tmp_path, row):
+    torch.save(row, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"is refused: a file of torch\.save is read where it holds networks"):
+        read_network(tmp_path / "a.pt")
+
+
+def test_too_many_networks_in_a_row(tmp_path):
+    path, networks = tiny_file(tmp_path / "a.pt")
+    D = rosinality._theirs(networks["D"])
+    torch.save([D, D], path)
+    with pytest.raises(ValueError, match="holds one network of each kind, and this one holds more"):
+        read_network(path)

@@ -4,14 +4,18 @@ import base64
 import io
 import json
 import math
+import os
 import re
+import time
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 from PIL import Image
 
 from tests.training.report.folders import COMMAND, Page, folder, record
+from torch_utils.checkpoint import save
 from training.report import page
 
 
@@ -204,3 +208,130 @@ def test_large_sheets_become_smaller(tmp_path, mode):
     Image.new(mode, (3000, 1500), 100 if mode == "L" else (1, 2, 3, 4)).save(path)
     shown = picture(path)
     assert shown is not None and (shown.width, shown.height) == (1024, 512) and len(shown.uri) < 20_000
+
+
+def test_curves_are_told_apart_and_say_what_is_healthy(tmp_path):
+    run = folder(tmp_path)
+    told = {
+        "r1/penalty": 1.0, "r2/penalty": 2.0, "learning rate/Gmain": 0.004,
+        "samples/diversity class 0": 0.5, "samples/diversity class 1": 0.6, "samples/diversity class 7": 0.6,
+    }  # fmt: skip
+    with (run / "stats.jsonl").open("a") as file:
+        file.write(json.dumps({"seen": 9000, **told}) + "\n")
+    network = run / "network-000008.0.safetensors"
+    save(network, {"w": torch.zeros(1)}, {"data": {"class_names": ["cat", "<dog>"]}})
+    charts = {chart["title"]: chart for chart in json.loads(read(run).data)}
+    labels = {title: [series["label"] for series in chart["series"]] for title, chart in charts.items()}
+    assert labels["R1 and R2"] == ["R1", "R2"]
+    assert labels["Diversity by class"] == ["cat", "<dog>", "class 7"]
+    assert labels["Memory"] == ["peak"] and labels["Losses"] == ["G"]
+    for title, chart in charts.items():
+        assert len(set(labels[title])) == len(labels[title])
+        assert chart["healthy"].startswith("Healthy: ") or chart["section"] == "More"
+    rates = charts["Learning rates"]["healthy"]
+    assert "G: 0.0025 was set, and 4/5 of it, 0.002, is used" in rates and "lazy regularization" in rates
+    assert "16/17" in rates
+    network.write_bytes(b"no network")
+    assert "class 0" in [s["label"] for c in json.loads(read(run).data) for s in c["series"]]
+
+
+def test_metrics_say_which_way_is_better(tmp_path):
+    run = folder(tmp_path)
+    names = {"fid50k_full": "Lower", "swd": "Lower", "pr50k3_full_precision": "Higher", "is50k_mean": "Higher"}
+    lines = [json.dumps({"seen": 1000, "metric": name, "value": 1.0}) for name in names]
+    (run / "metrics.jsonl").write_text("\n".join(lines))
+    charts = {chart["title"]: chart["healthy"] for chart in json.loads(read(run).data)}
+    assert {name: charts[name].split()[0] for name in names} == names
+
+
+def test_the_page_of_a_living_run_renews_itself_and_no_other(tmp_path):
+    run = folder(tmp_path, ticks=4)
+    (body,) = read(run, state="running").all("body")
+    assert time.time() - 60 < int(body["data-written"] or 0) <= time.time() + 1
+    # 4 kimg a tick and 50 ticks a snapshot at 504 images/s are 397 s; three times as long without news is too long
+    assert 600 + 3 * 390 < int(body["data-patience"] or 0) < 600 + 3 * 400
+    for state in ("finished", "stopped"):
+        (body,) = read(run, state=state).all("body")
+        assert not body
+    assert 'http-equiv="refresh"' not in page.write(run, "running").read_text()
+
+
+HOSTILE = {
+    "huge numbers": '{"seen": 9000, "loss/G": 1' + "0" * 400 + "}",
+    "5,000 digits": '{"seen": 9000, "loss/G": ' + "9" * 5000 + "}",
+    "huge seen": '{"seen": 1' + "0" * 400 + "}",
+    "nan": '{"seen": 9000, "loss/G": NaN, "loss/D real": Infinity, "x": 1e999}',
+    "deep": '{"seen": 9000, "x": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    "odd types": '{"seen": 9000, "loss/G": {"mean": "x", "count": [1]}, "gradients/G": {"mean": 1, "count": "x"}}',
+    "odd moments": '{"seen": true, "loss/G": 1}\n{"seen": -5}\n{"seen": 1.5}\n'
+    '{"seen": 9000, "timing/images per second": -1}',
+    "odd letters": json.dumps({"seen": 9000, "a\udce9\x1b[31m/b\n": 1.0, "\u202e/x": 2.0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_statistics_that_no_run_writes(tmp_path, what):
+    run = folder(tmp_path)
+    with (run / "stats.jsonl").open("a") as file:
+        file.write(HOSTILE[what] + "\n")
+    (run / "metrics.jsonl").write_text(
+        HOSTILE[what].replace("loss/G", "value").replace('{"seen"', '{"metric": "x", "seen"')
+    )
+    text = page.write(run, "running").read_text(encoding="utf-8")
+    assert Page(text).curves["loss/G"][8.0] and not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", text)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        '{"preset": "auto", "pace": {"batch": 0, "kimg": 1e308}, "generator": {"height": 16, "width": 16}}',
+        '{"preset": "auto", "pace": {"kimg": -1, "tick": 1e308, "snap": 1e308}, "loss": {"gamma": 1e-320}}',
+        '{"pace": {"kimg": 1' + "0" * 400 + "}}",
+        '{"a":' * 100_000 + "1" + "}" * 100_000,
+        json.dumps({f"x{i}": i for i in range(50_000)}),
+        json.dumps({"preset": "\udce9\x1b[31m" * 9999, "data": {"path": ["x"] * 9999}}),
+    ],
+)
+def test_configurations_that_no_run_writes(tmp_path, config):
+    run = folder(tmp_path)
+    (run / "config.json").write_text(config)
+    start = time.monotonic()
+    text = page.write(run, "running").read_text(encoding="utf-8")
+    assert time.monotonic() - start < 10 and Page(text).curves["loss/G"] and "\x1b" not in text
+    assert len(text) < 1_000_000
+
+
+@pytest.mark.parametrize("spread", [True, False], ids=["over the records", "in one record"])
+def test_twenty_thousand_statistics_take_no_quadratic_time(tmp_path, spread):
+    run = folder(tmp_path)
+    with (run / "stats.jsonl").open("a") as file:
+        if spread:
+            file.writelines(json.dumps({"seen": 9000 + i, f"a{i}/b": i}) + "\n" for i in range(20_000))
+        else:
+            file.write(json.dumps({"seen": 9000} | {f"a{i}/b": i for i in range(20_000)}) + "\n")
+    start = time.monotonic()
+    found = read(run)
+    assert time.monotonic() - start < 20 and len(found.curves) == 1000 and "loss/G" in found.curves
+
+
+def test_a_fifo_among_the_sheets_is_not_waited_for(tmp_path):
+    run = folder(tmp_path)
+    for name in ("fakes-000007.1.png", "metrics.jsonl", "network-000008.0.safetensors"):
+        os.mkfifo(run / name)
+    assert len(read(run).all("img")) == 4
+
+
+def test_a_run_folder_of_odd_letters(tmp_path):
+    run = folder(tmp_path, "00000-r\udce9sum\udce9-猫-auto")
+    text = page.write(run).read_text(encoding="utf-8")
+    assert "猫" in text and "r\\udce9sum" in text
+
+
+def test_very_long_files_are_read_in_part(tmp_path, monkeypatch):
+    run = folder(tmp_path)
+    size = (run / "stats.jsonl").stat().st_size
+    monkeypatch.setattr(page.history, "MOST_BYTES", size // 3 + 1)
+    assert list(read(run).curves["loss/G"]) == [1, 4, 7, 8]  # every third, and the last
+    monkeypatch.setattr(page.history, "MOST_TEXT", 100)
+    text = read(run).text
+    assert COMMAND in text and "kimg 8.000" in text and "kimg 2.000" not in text

@@ -198,3 +198,18 @@ def test_a_resumed_run_goes_on_with_its_page(tmp_path):
     resume(folder)
     found = Page((folder / page.NAME).read_text())
     assert "finished" in found.text and list(found.curves["loss/G"]) == [0.02, 0.04, 0.06, 0.08, 0.1]
+
+
+def test_names_of_odd_letters_stop_nothing(tmp_path):
+    folder = tmp_path / "00000-r\udce9sum\udce9-猫"
+    folder.mkdir()
+    notes = Notes()
+    report = Report(folder, boards={"notes": notes})
+    report.begin({"command": "python train.py --data 'r\udce9sum\udce9 \x1b[31m.zip'"})
+    report.say("data: r\udce9sum\udce9")
+    ticks(report, 1, 2, WELL)
+    report.page("running")
+    report.close()
+    assert notes.of("text") == [("command", "python train.py --data 'r\\udce9sum\\udce9 \\x1b[31m.zip'", 0)]
+    assert "r\\udce9sum" in (folder / "log.txt").read_text() and "猫" in (folder / page.NAME).read_text()
+    assert not said(folder, page.NAME)

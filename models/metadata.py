@@ -1,0 +1,106 @@
+"""What a network file tells about its networks: training, data, classes. A stranger may have written it.
+
+Networks can be used without any of it. So a fact that is not of its form is left out, and the file is read all the
+same; only what the networks are built from (`DEFINING`) is refused, where they are built.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from math import isfinite
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+DEFINING = ("format", "version", "family", "generator", "discriminator")
+
+MOST_FACTS = 1000  # about the data
+MOST_VALUES, DEEPEST = 2**17, 32  # of one fact: values in it, and how deeply they are nested
+LONGEST = 2**16  # letters of a text
+LARGEST = 2**63  # numbers are smaller
+
+Name = Annotated[str, Field(max_length=1000)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class DataFacts(BaseModel):
+    """The images that a network learned from."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    name: Name
+    fingerprint: Name
+    images: Count
+    class_names: list[Name]  # as many as the network has classes
+    class_counts: list[Count]  # likewise: how many images each class has
+
+
+class Facts(BaseModel):
+    """What the metadata say beside `DEFINING`; other facts may have any form that JSON can say in a moderate space."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    kimg: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]  # thousands of images that training has seen
+    data: dict[str, Any]  # `DataFacts`
+    training: dict[str, Any]  # the configuration of the run
+    source: dict[str, Any]  # what is known of the file of another program
+
+
+def checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata without the facts that are not of their form, or are too large.
+
+    Args:
+        metadata: as JSON gives it.
+
+    Returns:
+        A new dict. What is in it under `kimg`, `data`, `training` and `source` is as `Facts` and `DataFacts` say, or
+        missing; `class_names` and `class_counts` are as many as the network has classes.
+    """
+    facts = {key: value for key, value in metadata.items() if key in DEFINING or _fits(Facts, key, value)}
+    data, classes = metadata.get("data"), _classes(metadata)
+    if isinstance(data, dict) and len(data) <= MOST_FACTS:
+        fitting = {key: value for key, value in data.items() if _fits(DataFacts, key, value)}
+        each = ("class_names", "class_counts")
+        facts["data"] = {k: value for k, value in fitting.items() if k not in each or len(value) in (0, classes)}
+    return facts
+
+
+def _classes(metadata: Mapping[str, Any]) -> Any:
+    """How many classes the networks have; what else may stand there is equal to no number of names."""
+    tables = [metadata.get(name) for name in ("generator", "discriminator")]
+    return next((table["classes"] for table in tables if isinstance(table, dict) and "classes" in table), 0)
+
+
+def _fits(model: type[BaseModel], key: str, value: Any) -> bool:
+    if not _is_moderate(value):
+        return False
+    try:
+        if key in model.model_fields:
+            _form(model, key).validate_python(value, strict=True)
+    except (ValidationError, OverflowError):
+        return False
+    return True
+
+
+@cache
+def _form(model: type[BaseModel], key: str) -> TypeAdapter[Any]:
+    field = model.model_fields[key]
+    return TypeAdapter(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation)
+
+
+def _is_moderate(value: Any) -> bool:
+    """Whether a value of JSON is small in every way: depth, number of values, lengths of texts, finite numbers."""
+    waiting, seen = [(value, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        inside = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+        seen += 1 + len(inside)
+        if depth > DEEPEST or seen > MOST_VALUES or not _is_small(value):
+            return False
+        waiting += [(inner, depth + 1) for inner in inside]
+    return True
+
+
+def _is_small(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= LONGEST
+    return not isinstance(value, int | float) or (-LARGEST < value < LARGEST and isfinite(value))

@@ -1,0 +1,59 @@
+"""Commands and pictures of the documents, as a reader would copy them."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "assets" / "README.md", *(ROOT / "docs").glob("*.md")])
+PROGRAMS = ("python ", "torchrun ")
+
+
+def blocks(path: Path) -> list[str]:
+    """The commands in blocks of code, a line each, without the comments behind them."""
+    found, fenced = [], False
+    for line in path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        elif (fenced or line.startswith("    ")) and line.strip().startswith(PROGRAMS):
+            found.append(" ".join(shlex.quote(word) for word in shlex.split(line, comments=True)))
+    return found
+
+
+def mentions(path: Path) -> list[str]:
+    """Commands within sentences."""
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.S).replace("\n", " ")
+    return [code for code in re.findall(r"`([^`]+)`", text) if code.startswith(PROGRAMS) and ".py " in code + " "]
+
+
+def program(command: str) -> tuple[click.Command, list[str]]:
+    """The command of click that a command line calls, and its arguments."""
+    words = shlex.split(command)
+    if words[0] == "torchrun":
+        words = ["python", *words[next(i for i, word in enumerate(words) if word.endswith(".py")) :]]
+    if words[1] != "-m":
+        return importlib.import_module(words[1].removesuffix(".py")).main, words[2:]
+    module = importlib.import_module(words[2])
+    if hasattr(module, "__path__"):
+        module = importlib.import_module(f"{words[2]}.__main__")
+    return module.main, words[3:]
+
+
+def check(command: str) -> None:
+    """Raises click's UsageError if a script does not take these options and values; runs nothing."""
+    main, words = program(command)
+    if isinstance(main, click.Group):
+        group = click.Context(main, info_name="program")
+        main.parse_args(group, list(words))
+        name = words[0] if words[:1] and words[0] in main.commands else getattr(main, "default", "")
+        main, words = main.commands[name], words[words[:1] == [name] :]
+    main.make_context("program", list(words))
+
+
+def examples(command: click.Command) -> list[str]:
+    """The commands among the examples of a help text, without the words behind them."""
+    lines = (line.strip() for line in (command.epilog or "").splitlines())
+    return [re.split(r"\s{2,}", line)[0] for line in lines if line.startswith(PROGRAMS)]

@@ -1,0 +1,115 @@
+"""Nothing asks a device for float64 that has none: everything runs on one that refuses it, and comes to the same."""
+
+import dataclasses
+from itertools import islice
+
+import pytest
+import torch
+
+from metrics.names import parse
+from metrics.reals import Reals
+from metrics.suite import between_halves, evaluate
+from models.perceptual.likeness import pixel_likeness
+from models.stylegan2 import sampling
+from models.stylegan2.generator import Generator
+from models.stylegan2.paths import linear, spherical, spline
+from models.stylegan2.pivotal import Tuning, TuningSettings
+from models.stylegan2.projector import Settings
+from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
+from sampling import anchors
+from sampling.projection import Made, Run
+from tests.devices import Single, single_precision
+from tests.metrics.judging import CPU, EYES, Faces, samples
+from tests.networks import tiny_generator
+from tests.training.test_stylegan2 import draws, recipe
+from torch_utils import download
+from torch_utils.stats import Collector
+from training.stylegan2 import StyleGAN2
+
+METRICS = ("fid90_full", "kid90", "is60", "swd40", "pr1k3", "ppl2_wend1k")
+
+
+@pytest.fixture(name="device")
+def without_float64(monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "FOLDER", str(tmp_path / "cache"))
+    # Tensors of Python's own devices know no inference mode.
+    for module, name in (
+        (sampling, "z_to_ws"),
+        (sampling, "_pixels"),
+        (sampling, "_pixels_with_noise"),
+        (anchors, "draw_ws"),
+    ):
+        monkeypatch.setattr(module, name, torch.no_grad()(getattr(module, name).__wrapped__))
+    with single_precision(monkeypatch) as device:
+        yield device
+
+
+def test_the_device_refuses_float64(device):
+    there = torch.randn(3, device=device)
+    assert isinstance(there, Single) and there.device.type == (there * 2).device.type == "single"
+    for ask in (there.double, lambda: torch.zeros(3, dtype=torch.float64, device=device)):
+        with pytest.raises(TypeError, match="doesn't support float64"):
+            ask()
+    assert torch.zeros(3, dtype=torch.float64).to(there).dtype == torch.float32
+
+
+def test_metrics(device, tmp_path):
+    """Every kind, and the value between halves of the data."""
+    fakes = {"pr": 90, "ppl": 12}
+    metrics = [dataclasses.replace(m, fakes=fakes.get(m.kind, m.fakes)) for m in map(parse, METRICS)]
+    found = []
+    for place in (CPU, device):
+        download.FOLDER = str(tmp_path / place.type)
+        source = samples()
+        source.G = source.G.to(place)
+        reals = Reals(Faces(), place, 32)
+        found.append(evaluate(metrics, source, reals, EYES, 32) | between_halves(metrics, source, reals, EYES))
+    assert len(found[0]) == 9 - 1 and found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+def test_pictures_and_films(device):
+    G = tiny_generator(classes=2)
+    expected = list(ws_to_pixels(G, seeds_to_ws(G, [0, 1], [0, 1], 0.7), [0, 1], "random"))
+    G = G.to(device).fold()
+    ws = list(seeds_to_ws(G, [0, 1], [0, 1], 0.7))
+    assert all(isinstance(w, Single) for w in ws)
+    made = list(ws_to_pixels(G, ws, [0, 1], "random"))
+    assert all(torch.equal(a, b) for a, b in zip(made, expected, strict=True))
+    keys = torch.stack(ws)
+    for path in (linear(keys), spherical(keys), spline(keys, loop=True)):
+        assert isinstance(path(0.3), Single) and path(0.3).isfinite().all()
+    assert isinstance(anchors.Anchors(G, 3).of(keys, [0, 1]), Single)
+
+
+@pytest.mark.parametrize("space", ["w", "w+"])
+def test_projection_and_pivotal_tuning(device, space):
+    G, embed = tiny_generator(classes=2).to(device), pixel_likeness()
+    pixels = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    targets = (pixels.float() / 127.5 - 1).to(device)
+    run = Run(G, targets, embed, Settings(space, steps=3), 2, None)
+    assert len(list(run)) == 3
+    latents = run.latents
+    tuning = Tuning(G, *latents, targets, embed, TuningSettings(steps=2, locality=0.1), run.scale)
+    assert tuning.step().shape == (2,) and tuning.step().isfinite().all()
+    tuned = tuning.finish().fold()
+    assert isinstance(tuned, Generator)
+    made = Made("tuned", tuning.losses, ws_to_pixels(tuned, latents.ws, [0, 1], "const"), pixels)
+    assert made.psnr.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["Gmain", "Gpath", "Dmain", "Dr1"])
+def test_a_training_step(device, name):
+    """Augmented, with classes, and with what it reports."""
+    r = recipe(2, **{"augment.mode": "fixed", "augment.p": 0.5, "augment.pipe": "bgcfnc"})
+    moved = StyleGAN2(r.config, torch.ones(2), device)
+    phase = next(p for p in moved.phases if p.name == name)
+    images = torch.zeros(4, 3, 16, 16).to(device)
+    labels = torch.zeros(4, dtype=torch.int64).to(device)
+    collector = Collector(device)
+    phase.step(
+        islice([moved.losses(phase, moved.reals(images, labels), dataclasses.replace(draws(name), device=device))], 1),
+        1,
+        collector,
+    )
+    moved.after_step(seen=0)
+    assert phase.skipped() == 0 and collector.read()

@@ -1,0 +1,138 @@
+"""What sample sheets show: classes that there are, and reals from all over the set."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import generate
+from imaging.dataset import DataConfig, open_dataset
+from imaging.imageset import Classes, ImageSet
+from imaging.shards.shardset import ShardSet
+from imaging.shards.writer import ShardWriter
+from models.families import read_network
+from tests.commands import picture, train_on, zipped
+from tests.training.runs import resume, train
+from torch_utils import runs
+from training.samples import Samples
+
+SIDE = 64  # pixels: sheets have 20 columns at most and 11 rows
+
+
+class Numbered(ImageSet):
+    """Picture i is filled with i; the classes follow one another in the order of the set."""
+
+    def __init__(self, counts: list[int], mirror: bool = False) -> None:
+        self.labels = np.repeat(np.arange(len(counts)), counts)
+        names = tuple(str(k) for k in range(len(counts))) if len(counts) > 1 else ()
+        values = np.array(counts if names else [], dtype=np.int64)
+        super().__init__("numbered", SIDE, SIDE, 3, sum(counts), Classes(names, values, ""), mirror, "f")
+
+    def read(self, index: int) -> np.ndarray:
+        return np.full([3, SIDE, SIDE], index, np.uint8)
+
+    def label(self, index: int) -> int:
+        return int(self.labels[index])
+
+    def examples(self, label: int) -> np.ndarray:
+        return (self.labels == label).nonzero()[0]
+
+
+def shown(dataset: ImageSet, seed: int = 0) -> tuple[Samples, np.ndarray]:
+    """The samples, and which picture stands in each place of the sheet of reals, [rows, columns]."""
+    samples = Samples(dataset, 8, seed, 4)
+    return samples, np.asarray(samples.reals(dataset))[SIDE // 2 :: SIDE, SIDE // 2 :: SIDE, 0]
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_reals_are_a_sample_from_all_over_the_set(mirror):
+    _, numbers = shown(Numbered([250], mirror))
+    assert numbers.size == len(set(numbers.flatten().tolist())), "no picture twice while there are others"
+    assert np.abs(np.sort(numbers.flatten()).mean() - 125) < 15
+    again, other = shown(Numbered([250], mirror))[1], shown(Numbered([250], mirror), seed=1)[1]
+    assert (again == numbers).all() and (other != numbers).any()
+
+
+def test_every_row_shows_a_sample_of_its_class():
+    samples, numbers = shown(Numbered([120, 3, 120]))
+    dataset = Numbered([120, 3, 120])
+    for k, row in zip(samples.rows_classes, numbers, strict=True):
+        assert {dataset.label(int(i)) for i in row} == {k}
+    rare = numbers[np.array(samples.rows_classes) == 1]
+    assert Counter(rare.flatten().tolist()).keys() == {120, 121, 122}, "all three of them, again and again"
+    first = numbers[np.array(samples.rows_classes) == 0]
+    assert first.max() > 100 and len(np.unique(first)) == first.size
+
+
+def test_a_rare_class_is_found_where_the_shuffle_shows_it_late(monkeypatch):
+    monkeypatch.setattr("training.samples.LOOKED_AT", 0)
+    samples, numbers = shown(Numbered([120, 3, 120]))
+    dataset = Numbered([120, 3, 120])
+    assert [{dataset.label(int(i)) for i in row} for row in numbers] == [{k} for k in samples.rows_classes]
+
+
+def test_empty_classes_have_no_row():
+    samples, _ = shown(Numbered([0, 100, 0, 100, 0]))
+    assert samples.rows_classes == [1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1]
+    assert samples.c is not None and samples.c.shape[1] == 5
+    assert samples.c.argmax(dim=1).unique().tolist() == [1, 3]
+
+
+def test_latents_of_the_sheet_are_those_they_were():
+    """The first numbers of seed 0, as published runs have them."""
+    samples = Samples(Numbered([100]), 8, 0, 4)
+    assert torch.equal(samples.z, Samples(Numbered([0, 50, 50]), 8, 0, 4).z)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_reals_of_shards_are_of_the_shards_that_training_opens_first(tmp_path, monkeypatch, labelled):
+    monkeypatch.setenv("SHARD_CACHE", str(tmp_path / "cache"))
+    with ShardWriter(tmp_path / "x-%04d.tar", shard_size=20) as writer:
+        for i in range(400):
+            writer.add(Image.fromarray(np.full([16, 16, 3], i % 200, np.uint8)), i % 2 if labelled else None)
+    dataset = ShardSet(str(tmp_path / "x-{0000..0019}.tar"), "auto", False)
+    opened: list[int] = []
+    honest = ShardSet._opened
+    monkeypatch.setattr(ShardSet, "_opened", lambda self, number: opened.append(number) or honest(self, number))
+    Samples(dataset, 8, 3, 4).reals(dataset)
+    order = ShardSet(str(tmp_path / "x-{0000..0019}.tar"), "auto", False)
+    count = 400 if labelled else 256
+    first = {order._place(order.index_at(3, position))[0] for position in range(count)}
+    assert len(set(opened)) >= 10 and set(opened) <= first
+
+
+def test_a_class_without_images_is_left_out_everywhere(tmp_path):
+    """Classes 1 and 2 have images, class 0 has none."""
+    labels = [[f"00000/img{i:08d}.png", 1 + i % 2] for i in range(8)]
+    result = train_on(zipped(tmp_path / "from1.zip", labels=labels), tmp_path, pace__kimg=0.004)
+    assert result.exit_code == 0, result.output
+    (folder,) = (tmp_path / "runs").iterdir()
+    network = runs.newest_in(folder)
+    assert network is not None and read_network(network).metadata["data"]["class_counts"] == [0, 4, 4]
+    made = []
+    for words in ([], ["--class", "1"]):
+        arguments = ["--network", str(network), "--seeds", "0", "--outdir", str(tmp_path / f"out{len(words)}"), *words]
+        result = CliRunner().invoke(generate.main, arguments)
+        assert result.exit_code == 0, result.output
+        made += [result.output, next((tmp_path / f"out{len(words)}").glob("*.png")).read_bytes()]
+    assert "class of each picture: of the 3 those that were learned, seed mod 2 (1, 2)" in made[0]
+    assert made[1] == made[3]
+
+
+def test_a_resumed_run_keeps_its_reals(tmp_path):
+    """Those of an older program, to which its fakes were compared."""
+    folder = train(tmp_path, stop_at=2, pace__kimg=0.02, data__labels="none")
+    picture(4).save(folder / "reals.png")
+    before = (folder / "reals.png").read_bytes()
+    resume(folder)
+    assert (folder / "reals.png").read_bytes() == before
+
+
+def test_the_set_of_the_demo_has_all_its_classes():
+    dataset = open_dataset(DataConfig(path="demo:32"))
+    samples = Samples(dataset, 8, 0, 4)
+    assert samples.rows_classes == [row % 5 for row in range(16)]
+    assert samples.reals(dataset).size == (16 * 32, 16 * 32)
