@@ -6,10 +6,10 @@ come out black. So the range that a picture, or a set of them, really uses is lo
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 DEPTHS = (8, 10, 12, 14, 16)
@@ -93,6 +93,7 @@ def levels(image: Image.Image, reopen: Callable[[], Image.Image]) -> np.ndarray 
     if raw.startswith("LA"):
         raise ValueError("its 16-bit values of grey are all dark, and would be lost: save it without transparency")
     with reopen() as second:
+        assert isinstance(second, ImageFile.ImageFile)
         second.tile = [each._replace(args=_replaced(each.args, order)) for each in second.tile]
         second.load()
         return pixels.astype(np.uint16) << 8 | np.asarray(second)[..., :3]
@@ -121,12 +122,12 @@ def _order(image: Image.Image) -> str | None:
 
 def _raw(image: Image.Image) -> str:
     """How Pillow calls the values in the file of a picture that is not loaded yet; "" where it does not say."""
-    args = image.tile[0].args if image.tile else ""
+    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
     first = args if isinstance(args, str) else (args or ("",))[0]
     return first if isinstance(first, str) else ""
 
 
-def _replaced(args: object, order: str) -> object:
+def _replaced(args: tuple[Any, ...] | str | None, order: str) -> tuple[Any, ...] | str:
     if isinstance(args, str):
         return args.replace(order, OTHER[order])
     assert isinstance(args, tuple)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 from imaging import partialfolder
 from imaging.archive import INDEX, SOURCES
@@ -59,7 +59,7 @@ class PartialArchive(Writer):
         self._lines: list[str] = []  # not yet in the journal
         self._synced = time.monotonic()
         self._exit = ExitStack()
-        self._zip: BinaryIO | None = None
+        self._zip: IO[bytes] | None = None
         if not restart:
             self._find()
         self._goes_on = self.settled is not None
@@ -115,9 +115,9 @@ class PartialArchive(Writer):
             self._pictures.touch() if is_zip_name(self.dest) else self._pictures.mkdir()
         self._cut()
         if is_zip_name(self.dest):
-            self._zip = self._exit.enter_context(partialfolder.opened(self._pictures, "r+b"))
-            self._zip.truncate(self._end)
-            self._zip.seek(self._end)
+            file = self._zip = self._exit.enter_context(partialfolder.opened(self._pictures, "r+b"))
+            file.truncate(self._end)
+            file.seek(self._end)
 
     def _cut(self) -> None:
         """Cuts the journal after the last line whose picture is there."""
@@ -212,7 +212,7 @@ class PartialArchive(Writer):
             self._finish_zip(self._zip)
         self._pictures.replace(self.dest)
 
-    def _finish_zip(self, file: BinaryIO) -> None:
+    def _finish_zip(self, file: IO[bytes]) -> None:
         tables: list[Entry] = []
         for name, pieces in self._tables():
             crc = size = 0

@@ -481,3 +481,12 @@ def test_names_and_messages_of_files_cannot_steer_a_terminal(tmp_path):
 
     (tmp_path / "a.tfrecords").write_bytes(record(_field(1, _field(1, _field(1, ESCAPE.encode()) + _field(2, b"")))))
     assert failure(tmp_path / "a.tfrecords").isprintable()
+
+
+@pytest.mark.parametrize("size", [2**33, 2**62, 2**70])
+@pytest.mark.parametrize("packer", [gzip.open, bz2.open, open])
+def test_a_size_beyond_the_end_of_a_tar_ends(tmp_path, packer, size):
+    path = tmp_path / ("a.tar" if packer is open else "a.tar.gz")
+    with packer(path, "wb") as file:
+        file.write(header("a.png", size, tarfile.REGTYPE) + bytes(2048))
+    assert failure(path).startswith(f"{path} ")
