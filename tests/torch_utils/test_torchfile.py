@@ -221,7 +221,13 @@ def of_python_2(items: bytes) -> bytes:
     system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}
     start = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, system))
     contents = b"\x80\2ccollections\nOrderedDict\n](" + items + b"e\x85R."
-    return start + contents + pickle.dumps(["7"], 2) + (2).to_bytes(8, "little") + np.float32([1.5, 2.5]).tobytes()
+    return (
+        start
+        + contents
+        + pickle.dumps(["7"], 2)
+        + (2).to_bytes(8, "little")
+        + np.array([1.5, 2.5], np.float32).tobytes()
+    )
 
 
 def test_a_file_of_python_2(tmp_path):
