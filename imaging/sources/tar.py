@@ -151,7 +151,14 @@ def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """What is in a tar file, one by one, in memory that does not grow."""
     while (member := tar.next()) is not None:
         tar.members = []  # type: ignore[attr-defined]  # else it keeps them all
+        _check_size(member)  # which a header before its own may have changed
         yield member
+
+
+def _check_size(member: tarfile.TarInfo) -> None:
+    """Raises ReadError for a size below 0, from which the library would go back, and read for ever."""
+    if member.size < 0:
+        raise tarfile.ReadError(f"a file of {member.size} bytes")
 
 
 def _strict_info() -> type[tarfile.TarInfo]:
@@ -166,6 +173,7 @@ def _strict_info() -> type[tarfile.TarInfo]:
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
             info = super().frombuf(buf, encoding, errors)
+            _check_size(info)
             if info.type == tarfile.XGLTYPE:
                 StrictInfo.shared += info.size
             if info.type in HEADERS and max(info.size, StrictInfo.shared) > LARGEST_HEADER:
