@@ -41,7 +41,9 @@ def tile(pixels: torch.Tensor, columns: int, enlarged: bool = False) -> Image.Im
     canvas[:count] = pixels
     canvas = canvas.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)  # [C, rows, H, columns, W]
     image = to_pil(canvas.reshape(channels, rows * height, columns * width))
-    return _marked(_scaled(image, enlargement((height, width), rows, columns)) if enlarged else image)
+    if enlarged:
+        return _marked(_scaled(image, enlargement((height, width), rows, columns)))
+    return _marked(image) if count > 1 else image  # a film's frame of one picture is that picture
 
 
 def enlargement(size: tuple[int, int], rows: int, columns: int) -> int:
@@ -101,7 +103,7 @@ def captioned(image: Image.Image, labels: Sequence[str]) -> Image.Image:
     for j, label in enumerate(labels):
         letters.write(canvas, left - 4 - letters.width(label), j * step + step // 2, label)
     canvas.paste(image, (left, 0))
-    return canvas
+    return _marked(canvas)
 
 
 def save_image(image: Image.Image, path: str | Path) -> None:

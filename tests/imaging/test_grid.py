@@ -106,3 +106,12 @@ def test_rows_get_their_names_and_the_picture_stays_as_it_is(mode):
     assert named.crop((left, 0, named.width, 32)).tobytes() == image.tobytes()
     margin = np.asarray(named.crop((0, 0, left, 32)).convert("L"))
     assert margin[:16].min() < 128 and margin[16:].min() < 128 and margin[0].min() == 255
+
+
+def test_every_sheet_is_known_as_one_and_a_single_picture_is_none(tmp_path):
+    pixels = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    sheets = [tile(pixels, 2), tile(pixels[:1], 1, enlarged=True), captioned(tile(pixels, 1), ["a", "b"])]
+    for image, is_sheet in [*((each, True) for each in sheets), (tile(pixels[:1], 1), False)]:
+        save_image(image, tmp_path / "a.png")
+        with Image.open(tmp_path / "a.png") as saved:
+            assert bool(saved.getexif()) == is_sheet
