@@ -59,8 +59,9 @@ class Samples:
         """How much the fakes of a sheet differ from one another, compared with the reals in a file, if it is whole."""
         try:
             with Image.open(reals) as image:
-                return diversity(sheet, image, self.columns, self.rows_classes)
-        except (OSError, SyntaxError):  # what Pillow raises for damaged files
+                alike = (image.size, image.mode) == (sheet.size, sheet.mode)
+                return diversity(sheet, image, self.columns, self.rows_classes) if alike else {}
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises for damaged files
             return {}
 
     def reals(self, dataset: ImageSet) -> Image.Image:
