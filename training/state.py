@@ -81,6 +81,8 @@ def read_state(where: runs.Resumable) -> State:
         facts = Facts.model_validate(metadata)
         config = configs.from_dict(TrainConfig, facts.training)
         tree = checkpoint.unpack(loaded.tensors, metadata.get("tree"))
+        if len(checkpoint.pack(tree)[0]) != len(loaded.tensors):
+            raise ValueError("it has tensors that its tree of names does not name, or names twice")
         checkpoint.check_keys(tree, {"recipe", "clock", "stats"}, "the state")
         _check_clock(tree["clock"], config.pace.batch)
         _check_statistics(tree["stats"], facts.world)
