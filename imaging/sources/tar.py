@@ -149,7 +149,11 @@ def opened(path: Path) -> Iterator[tarfile.TarFile]:
 
 def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """What is in a tar file, one by one, in memory that does not grow."""
+    reached = -1
     while (member := tar.next()) is not None:
+        if member.size < 0 or tar.offset <= reached:
+            raise tarfile.ReadError("a header leads back")  # and reading would never end
+        reached = tar.offset
         tar.members = []  # type: ignore[attr-defined]  # else it keeps them all
         yield member
 
