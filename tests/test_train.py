@@ -36,8 +36,9 @@ def test_a_run_writes_its_files(finished):
     assert finished.name == "00000-demo16-demo"
     config = json.loads((finished / "config.json").read_text())
     assert config["loss"]["gamma"] == 10.0 and config["pace"]["batch"] == 4
-    for name in ("reals.png", "fakes-000000.1.png"):
-        assert Image.open(finished / name).size == (16 * 16, 16 * 16)
+    fakes, reals = (Image.open(finished / name) for name in ("fakes-000000.1.png", "reals.png"))
+    assert fakes.size == (16 * 16, 16 * 16)
+    assert reals.height == fakes.height and reals.width > fakes.width, "names of classes before the rows"
 
 
 def test_the_statistics_hold_what_a_person_wants_to_plot(finished):
