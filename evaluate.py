@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
@@ -28,6 +27,7 @@ from torch_utils import config as configs
 from torch_utils import distributed
 from torch_utils.cli import Command, option, say
 from torch_utils.device import resolve_device, switches
+from torch_utils.events import event_writer
 from torch_utils.paths import check_folder
 
 EXAMPLES = """
@@ -60,12 +60,12 @@ OUT = Path("out")
     "--data",
     metavar="DATA",
     group="Data",
-    help="The real images, as train.py takes them; without it those that the network learnt from.",
+    help="The real images, as train.py takes them; without it those that the network learned from.",
 )
 @option(
     "--mirror/--no-mirror",
     default=None,
-    show_default="as the network learnt, else no-mirror",
+    show_default="as the network learned, else no-mirror",
     group="Data",
     help="Count every real image also mirrored.",
 )
@@ -120,6 +120,7 @@ def main(
     dataset = _open_data(data, mirror, file)
     place = distributed.start(resolve_device(device))
     try:
+        _tell(f"--data {dataset.name}", dataset)
         eyes = open_eyes(metrics, parse_files(detectors), place, trust)
         source = _source(file, images, dataset, seed, place)
         start = time.monotonic()
@@ -159,7 +160,7 @@ def _open_data(path: str | None, mirror: bool | None, file: NetworkFile | None) 
     """The real images, all of them: as the network's file says it learned, but for what was given."""
     recorded = _recorded(file)
     if path is None and recorded is None:
-        raise ValueError("against which images: give --data, since nothing here says what was learnt from")
+        raise ValueError("against which images: give --data, since nothing here says what was learned from")
     changes: dict[str, Any] = {"max_images": 0}
     changes |= {} if path is None else {"path": path}
     changes |= {} if mirror is None else {"mirror": mirror}
@@ -167,15 +168,18 @@ def _open_data(path: str | None, mirror: bool | None, file: NetworkFile | None) 
     if path is not None:
         return open_dataset(config)
     learned = f"{file} learned from {printable(public(config.path))}"
-    if (
-        "://" in config.path or "::" in config.path or config.path.startswith(("//", "\\\\"))
-    ):  # the file may be a stranger's, who has no say in what is connected to
+    if _is_elsewhere(config.path):  # the file may be a stranger's, who has no say in what is connected to
         raise ValueError(f"{learned}, which is not on this machine: give --data, that place again or the images' own")
     try:
         return open_dataset(config)
     except (ValueError, OSError) as error:
         why = "which is not here" if isinstance(error, FileNotFoundError) else f"which cannot be opened ({error})"
         raise ValueError(f"{learned}, {why}: give --data, the place of those images on this machine") from error
+
+
+def _is_elsewhere(path: str) -> bool:
+    """Whether opening a path would speak to another machine: a URL, one of fsspec's chains, a share of Windows."""
+    return "://" in path or "::" in path or path.startswith(("//", "\\\\"))
 
 
 def _recorded(file: NetworkFile | None) -> DataConfig | None:
@@ -195,12 +199,16 @@ def _source(
     if file is None:
         assert images is not None, "one of the two is judged"
         judged = open_dataset(DataConfig(path=str(images), labels="none"), with_sheets=False)
-        if distributed.is_first():
-            for note in judged.notes:
-                click.echo(f"--images {images}: {note}", err=True)
+        _tell(f"--images {images}", judged)
         return Pictures(judged, device)
     G: Any = file.part("G_ema")
     return Samples(G.to(device).fold(), torch.as_tensor(dataset.label_counts), seed)
+
+
+def _tell(option: str, images: ImageSet) -> None:
+    """What was passed over, on standard error: --json has standard output."""
+    for note in images.notes if distributed.is_first() else ():
+        click.echo(f"{option}: {note}", err=True)
 
 
 def _seen(file: NetworkFile | None) -> int | None:
@@ -222,7 +230,7 @@ def _write(
         own = facts | {"count": count} | halves_fact(metric, halves)
         record.append({name: results[name] for name in metric.results}, seen, own)
     if seen is not None and _is_run(folder):
-        with SummaryWriter(str(folder)) as board:
+        with event_writer(folder) as board:
             for name, value in results.items():
                 board.add_scalar(f"metrics/{name}", value, seen)
 

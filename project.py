@@ -18,10 +18,11 @@ from models.stylegan2.projector import NoiseFit, Settings, Space
 from sampling.latentfile import Latents, save_ws
 from sampling.loss import LOSSES, open_loss
 from sampling.options import projection_options, write_record
-from sampling.projection import Film, Made, Run, compare, facts
+from sampling.projection import Film, Made, Run, compare, facts, spoken
 from sampling.refusals import check_film_name, refuse
 from sampling.sampler import Sampler
 from sampling.targets import Target, read_targets
+from system.text import printable
 from torch_utils.cli import Command, counted, option, progress, say
 
 EXAMPLES = """
@@ -32,6 +33,7 @@ Examples:
   python generate.py --latents out/projected-w.npz                pictures of the latents that were found
 """
 LATENTS, SHEET, TUNED = "projected-w.npz", "projection.png", "network-tuned.safetensors"
+TOLD = 10  # targets at most that have a line of their own in the terminal
 KEPT = ("kimg", "data")  # of what the network's file says, for the tuned one
 
 
@@ -122,11 +124,13 @@ def main(
     targets = read_targets(places, G.config, say)
     _check_sheet(len(targets), 3 if pti else 2, size)
     loss, embed = open_loss(loss, detectors, size, sampler.device, trust)
-    _introduce(targets, loss)
+    _introduce(targets, loss, sampler.batch)
     pixels = torch.stack([target.pixels for target in targets])
     images = to_images(pixels).to(sampler.device)
 
     run = Run(G, images, embed, Settings(space, steps, rate, noise, seed), sampler.batch, sampler.label)
+    if run.batches > 1:
+        _estimate(run, pti_steps if pti else 0, sampler)
     watched = Film(pixels, steps)
     for seen in progress(run, len(run), "steps", lambda: f"loss {run.loss:.4f}"):
         watched.add(*seen)
@@ -163,11 +167,23 @@ def _check_sheet(targets: int, columns: int, size: tuple[int, int]) -> None:
         )
 
 
-def _introduce(targets: list[Target], loss: str) -> None:
-    for target in targets:
-        if target.changes:
-            say(f"{target.name}: {'; '.join(target.changes)}")
-    say(f"{counted(len(targets), 'target')}; loss {loss}: {LOSSES[loss]}")
+def _introduce(targets: list[Target], loss: str, batch: int) -> None:
+    """How many there are, and what was done to the first of them."""
+    batches = f" in batches of {batch}" if len(targets) > batch else ""
+    say(f"{counted(len(targets), 'target')}{batches}; loss {loss}: {LOSSES[loss]}")
+    changed = [f"{printable(target.name)}: {'; '.join(target.changes)}" for target in targets if target.changes]
+    for line in changed[:TOLD]:
+        say(line)
+    if len(changed) > TOLD:
+        say(f"... and {len(changed) - TOLD} more targets were made to fit likewise; project.json names them all")
+
+
+def _estimate(run: Run, tuning_steps: int, sampler: Sampler) -> None:
+    """How long it will take, which with many targets may be days."""
+    steps = run.batches * (run.settings.steps + tuning_steps)
+    shorter = "fewer targets or --steps" + ("" if sampler.device.type == "cuda" else ", or a GPU,")
+    took = spoken(steps * run.seconds_per_step())
+    say(f"about {took} on this {sampler.device.type} ({steps:,} steps of a batch); {shorter} take less")
 
 
 def _tune(sampler: Sampler, latents: Latents, tuning: Tuning, pixels: Tensor) -> Made:
@@ -183,8 +199,10 @@ def _tune(sampler: Sampler, latents: Latents, tuning: Tuning, pixels: Tensor) ->
 
 
 def _tell(sampler: Sampler, targets: list[Target], made: list[Made], film: str) -> None:
-    for n, target in enumerate(targets):
-        say(f"{target.name}: " + ", ".join(f"{result.name} {result.psnr[n]:.1f} dB" for result in made))
+    for n, target in enumerate(targets[:TOLD]):
+        say(f"{printable(target.name)}: " + ", ".join(f"{result.name} {result.psnr[n]:.1f} dB" for result in made))
+    if len(targets) > TOLD:
+        say(f"... and {len(targets) - TOLD} more, in project.json")
     files = [LATENTS, counted(len(targets) * len(made), "picture"), SHEET]
     files += [TUNED] if len(made) > 1 else []
     files += [film] if film != "none" else []

@@ -35,7 +35,7 @@ class Reals:
     """A data set as its images are judged against.
 
     Args:
-        dataset: whole, mirrored if that is how it is learnt from.
+        dataset: whole, mirrored if that is how it is learned from.
         device: where eyes look.
         batch: images that a process looks at at once.
     """
@@ -107,8 +107,9 @@ class Reals:
             parts = [part for (part,) in look(self.pictures, [eye], indices, self.batch, f"{eye.name}, real images")]
             seen.append(torch.cat(parts) if distributed.is_first() else None)
         found = distance(seen[0], seen[1], statistics_device(self.pictures.device))
-        if distributed.is_first():
-            checkpoint.save(path, {"distance": torch.tensor(found, dtype=torch.float64)}, {})
+        if not distributed.is_first():
+            return None
+        checkpoint.save(path, {"distance": torch.tensor(found, dtype=torch.float64)}, {})
         return found
 
     def _key(self, eye: Eye, count: int, *more: str) -> str:

@@ -3,9 +3,10 @@
 Letters: N targets, C H W a picture, L number of w, D width of w.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from math import ceil, isfinite, isinf, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from models.stylegan2.generator import Generator
 from models.stylegan2.projector import Projection, Settings, centres, nearest
 from sampling.latentfile import Latents
 from sampling.targets import Target
+from torch_utils.cli import counted
 
 FRAMES = 120  # of the film, at most
 SHOWN, SIDE = 16, 256  # targets on the film at most, and the longest side of each
@@ -39,43 +41,79 @@ class Run:
     ) -> None:
         """Args: targets are images [N, C, H, W] in [-1, 1], `label` the class to start from; None for the nearest."""
         self.settings, self.loss = settings, 0.0
+        self._G, self._embed = G, embed
         means, self.scale = centres(G, settings.seed, label)
-        parts = targets.split(batch)
-        starts = torch.cat([nearest(G, means, part, embed) for part in parts])  # [N]
+        self._targets = targets.split(batch)
+        starts = torch.cat([nearest(G, means, part, embed) for part in self._targets])  # [N]
         by_class = len(means) == G.config.classes
         self.classes = [int(start) if by_class else label for start in starts]
-        w = means[starts].split(batch)
-        self.parts = [
-            Projection(G, part, embed, settings, start, self.scale) for part, start in zip(parts, w, strict=True)
-        ]
+        self._starts = means[starts].split(batch)
+        self._found: list[_Found] = []
+
+    @property
+    def batches(self) -> int:
+        """How many batches the targets make, one after another."""
+        return len(self._targets)
 
     def __len__(self) -> int:
-        return len(self.parts) * self.settings.steps
+        return self.batches * self.settings.steps
+
+    def seconds_per_step(self) -> float:
+        """How long a step of the first batch takes here, tried on latents that are thrown away."""
+        trial = self._begin(0)
+        trial.step()  # the first is slower
+        start = time.perf_counter()
+        float(trial.step().sum())  # waits for a GPU
+        return time.perf_counter() - start
 
     def __iter__(self) -> Iterator[tuple[int, int, Tensor]]:
         """After each step: its number, the number of the first target in work, and images [n, C, H, W]."""
         first = 0
-        for part in self.parts:
+        for number in range(self.batches):
+            part = self._begin(number)
             for step in range(self.settings.steps):
                 self.loss = float(part.step().mean())
                 if not isfinite(self.loss):
                     raise ValueError(f"the loss is no number any more at step {step + 1}: take a smaller --rate")
                 yield step, first, part.images
             first += len(part.images)
+            maps = None if part.maps is None else [noise.detach() for noise in part.maps]
+            self._found.append(_Found(part.losses, part.ws, maps))
+
+    def _begin(self, number: int) -> Projection:
+        """The optimisation of one batch, from its start."""
+        targets, starts = self._targets[number], self._starts[number]
+        return Projection(self._G, targets, self._embed, self.settings, starts, self.scale)
 
     @property
     def losses(self) -> Tensor:
         """Of each target at its last step, [N]."""
-        return torch.cat([part.losses for part in self.parts])
+        return torch.cat([part.losses for part in self._found])
 
     @property
     def latents(self) -> Latents:
         """What was found, of all targets."""
-        ws = torch.cat([part.ws for part in self.parts])
-        if self.parts[0].maps is None:
+        ws = torch.cat([part.ws for part in self._found])
+        if self._found[0].maps is None:
             return Latents(ws, None)
-        layers = zip(*(part.maps or [] for part in self.parts), strict=True)
-        return Latents(ws, [torch.cat(maps).detach() for maps in layers])
+        layers = zip(*(part.maps or [] for part in self._found), strict=True)
+        return Latents(ws, [torch.cat(maps) for maps in layers])
+
+
+class _Found(NamedTuple):
+    """What was found for one batch."""
+
+    losses: Tensor
+    ws: Tensor
+    maps: list[Tensor] | None
+
+
+def spoken(seconds: float) -> str:
+    """About how long something takes, in one round number: `40 minutes`."""
+    for name, size, next_size in (("second", 1, 90), ("minute", 60, 90 * 60), ("hour", 3600, 36 * 3600)):
+        if seconds < next_size:
+            return counted(max(round(seconds / size), 1), name)
+    return counted(round(seconds / 86400), "day")
 
 
 class Film:

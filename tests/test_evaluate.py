@@ -15,9 +15,13 @@ import evaluate
 from imaging.dataset import DataConfig, open_dataset
 from imaging.grid import save_image, sheet, tile
 from imaging.pixels import to_pil
+from metrics.frechet import frechet_distance, gaussian
 from models.families import save_network
+from models.perceptual.inception import Inception
 from models.perceptual.published import PUBLISHED, Published
+from models.perceptual.weights import load_weights
 from tests.commands import refused, run, tiny_sets, train_on, zipped
+from tests.models import published as weights
 from tests.networks import save_tiny, tiny_generator
 from torch_utils import download
 
@@ -50,7 +54,7 @@ def _lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_judges_the_newest_network_of_a_run_against_what_it_learnt_from(tmp_path, eye):
+def test_judges_the_newest_network_of_a_run_against_what_it_learned_from(tmp_path, eye):
     data = zipped(tmp_path / "set.zip", count=12)
     trained = train_on(data, tmp_path, "--max-images", "6", "--mirror", "--metrics", "swd20")
     assert trained.exit_code == 0, trained.output
@@ -64,7 +68,7 @@ def test_judges_the_newest_network_of_a_run_against_what_it_learnt_from(tmp_path
     assert lines[: len(before)] == before
     names = ["fid20_full", "is20_mean", "is20_std", "swd20"]
     assert [line["metric"] for line in lines[len(before) :]] == names
-    whole = open_dataset(DataConfig(path=str(data), mirror=True))  # all images, mirrored as it learnt
+    whole = open_dataset(DataConfig(path=str(data), mirror=True))  # all images, mirrored as it learned
     assert lines[-1]["fingerprint"] == whole.fingerprint == before[0]["fingerprint"]
     assert lines[-1]["seen"] == 20 and lines[-1]["seed"] == 3
     assert [line["count"] for line in lines[-4:]] == [20, 20, 20, 20]
@@ -76,16 +80,49 @@ def test_judges_the_newest_network_of_a_run_against_what_it_learnt_from(tmp_path
     assert {"metrics/swd20", "metrics/is20_std"} <= set(events.Tags()["scalars"])
 
 
+def test_the_published_weights_are_what_looks(tmp_path):
+    """From the file of weights to the number: FID by hand with the features of our Inception."""
+    torch.save(weights.drawn(weights.INCEPTION), tmp_path / "inception.pth")
+    data, images = zipped(tmp_path / "set.zip", count=4), zipped(tmp_path / "made.zip", count=5)
+    asked = (
+        "--images",
+        images,
+        "--data",
+        data,
+        "--metrics",
+        "fid4_full",
+        "--detector",
+        f"inception={tmp_path}/inception.pth",
+    )
+    result = _evaluate(*asked, "--json", "--outdir", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    net = load_weights(Inception(), tmp_path / "inception.pth", "it")
+    seen = []
+    for path in (data, images):
+        pixels = torch.stack([torch.from_numpy(open_dataset(DataConfig(path=str(path)))[i][0]) for i in range(4)])
+        seen.append(gaussian(net.features(pixels)))
+    expected = frechet_distance(*seen)
+    assert json.loads(result.stdout.splitlines()[-1])["results"]["fid4_full"] == pytest.approx(expected, abs=1e-6)
+    digest = download.sha256(tmp_path / "inception.pth")
+    assert _evaluate(*asked[:-1], f"{asked[-1]}#sha256={digest}").exit_code == 0
+    said = refused(_evaluate(*asked[:-1], f"{asked[-1]}#sha256={'0' * 64}"))
+    assert f"the SHA-256 of {tmp_path}/inception.pth is {digest}, not {'0' * 64}" in said
+
+
 def test_judges_pictures_and_prints_json(tmp_path):
     data, images = zipped(tmp_path / "set.zip", count=12), zipped(tmp_path / "made.zip", count=12)
     result = _evaluate("--images", images, "--data", data, "--metrics", "swd12", "--json", "--outdir", tmp_path / "out")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout.splitlines()[-1])
     assert found["results"] == {"swd12": 0} and found["folder"] == str(tmp_path / "out")
+    assert found["between_halves"]["swd12"] > 0  # 6 images and the other 6
     assert _evaluate("--images", images, "--data", data, "--metrics", "swd", "--outdir", "whole").exit_code == 0
     assert _lines(tmp_path / "whole")[0]["count"] == 12  # as many as there are, and not those that the name says
     (line,) = _lines(tmp_path / "out")
     assert line["seen"] is None and line["network"] == str(images) and line["value"] == 0
+    assert line["between_halves"] == found["between_halves"]["swd12"]
+    shown = _evaluate("--images", images, "--data", data, "--metrics", "swd12").stdout.splitlines()[-1]
+    assert shown == f"swd12  0 ({line['between_halves']:.4g} between halves of the data)"
 
 
 def test_a_network_by_itself_writes_to_out(tmp_path):
@@ -123,7 +160,7 @@ def test_says_what_is_missing(tmp_path, monkeypatch):
     network = save_tiny(tmp_path / "network.safetensors")
     said = {
         "what is to be judged: give --network or --images, one of them": ["--data", "demo:16"],
-        "against which images: give --data, since nothing here says what was learnt from": ["--network", network],
+        "against which images: give --data, since nothing here says what was learned from": ["--network", network],
         "--metrics none leaves nothing to do: name some, such as fid50k_full or swd": ["--metrics", "none"],
         "--detector vgg16: none of the metrics asks for it; leave it out": [
             "--network", network, "--data", "demo:16", "--metrics", "swd20", "--detector", "vgg16=x",

@@ -13,6 +13,7 @@ from imaging.likeness import psnr
 from imaging.pixels import from_pil
 from models.families import read_network
 from sampling import sampler
+from sampling.projection import Run
 from tests.networks import ON_CPU, save_tiny
 
 SHORT = ["--steps", "4", "--film", "none"]
@@ -60,8 +61,8 @@ def test_all_files_of_a_projection(network, photos):
     told = result.stdout.splitlines()
     assert told[:3] == [
         f"network {network}: 16x16 RGB, 1.5 kimg",
-        "photos/b.png: grey made RGB; its middle cut out and reduced from 32x40 to 16x16",
         "2 targets; loss pixels: pixels and gradients at several sizes",
+        "photos/b.png: grey made RGB; its middle cut out and reduced from 32x40 to 16x16",
     ]
     assert [line.split(" dB")[0].rpartition(" ")[0] for line in told[3:5]] == [
         "photos/a.png: projected",
@@ -76,6 +77,27 @@ def test_all_files_of_a_projection(network, photos):
     with Image.open("out/film.gif") as film:
         assert film.n_frames == 3 and film.size == (32, 32)  # a pair for each target
     assert Image.open("out/projection.png").width > 32
+
+
+def test_of_many_targets_the_count_and_the_time_are_told_first(network, monkeypatch):
+    """A thousand pictures take days: that is said before anything is computed, and in a few lines."""
+    Path("many").mkdir()
+    for n in range(13):
+        Image.new("RGB", (20, 16), (n, 0, 0)).save(f"many/{n:02d}.png")
+    monkeypatch.setattr(Run, "seconds_per_step", lambda self: 50_000.0)
+    result = run("--network", network, "--target", "many", "--steps", 2, "--pti", "--pti-steps", 3, "--batch", 4)
+    told = result.stdout.splitlines()
+    assert told[1] == "13 targets in batches of 4; loss pixels: pixels and gradients at several sizes"
+    assert told[2:13] == [
+        *(f"many/{n:02d}.png: its middle cut out and reduced from 20x16 to 16x16" for n in range(10)),
+        "... and 3 more targets were made to fit likewise; project.json names them all",
+    ]
+    assert told[13] == (
+        "about 12 days on this cpu (20 steps of a batch); fewer targets or --steps, or a GPU, take less"
+    )
+    assert told[-2] == "... and 3 more, in project.json" and len(told) == 14 + 10 + 2
+    targets = json.loads(Path("out/project.json").read_text())["targets"]
+    assert len(targets) == 13 and all(target["changes"] for target in targets)
 
 
 def test_the_record_says_what_was_found(network, photos):
@@ -97,6 +119,7 @@ def test_the_record_says_what_was_found(network, photos):
         "noise-mode": "fit",
         "loss": "auto",
         "detector": [],
+        "trust": False,
         "seed": 3,
         "pti": False,
         "pti-steps": 350,

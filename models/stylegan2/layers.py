@@ -214,14 +214,14 @@ class Conv2DMod(nn.Module):
 
     def scaled(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor | None]:
         """Style on the input channels, one convolution for the whole batch; and the scale [N, O] still to apply."""
-        _, w, energy = self.folded or self._weights(x.dtype)
+        _, w, energy = self._prepared(x.dtype)
         style = self._style(x.dtype, style)
         x = self._convolve(scale_bias_act(x, style), w, groups=1)
         return x, self.demodulation(energy, style) if energy is not None else None
 
     def grouped(self, x: Tensor, style: Tensor) -> tuple[Tensor, None]:
         """The definition: every sample is a group that is convolved with weights of its own; no scale is left."""
-        w, _, energy = self.folded or self._weights(x.dtype)
+        w, _, energy = self._prepared(x.dtype)
         style = self._style(x.dtype, style)
         O, I, k, _ = w.shape
         N, _, H, W = x.shape
@@ -253,6 +253,12 @@ class Conv2DMod(nn.Module):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.unfold()
         super()._load_from_state_dict(*args, **kwargs)
+
+    def _prepared(self, dtype: torch.dtype) -> Weights:
+        """What is folded; or what the weights are now, where nothing is, or where gradients of them are asked for."""
+        if self.folded is None or (torch.is_grad_enabled() and self.weight.requires_grad):
+            return self._weights(dtype)
+        return self.folded
 
     def _weights(self, dtype: torch.dtype) -> Weights:
         """What the convolutions of any style need.

@@ -1,10 +1,15 @@
+import threading
+import time
+
 import pytest
 import torch
 
 from imaging.dataset import DataConfig, open_dataset
-from metrics.sources import Pictures
+from metrics.sources import Pictures, Samples
 from tests.commands import zipped
 from tests.metrics.judging import CPU, Faces, samples
+
+CUDA = torch.device("cuda", 0)
 
 
 def test_a_sample_is_the_same_in_any_company():
@@ -23,6 +28,47 @@ def test_noise_is_new_for_each_sample():
     assert torch.equal(first, again) and not torch.allclose(first, other, atol=1e-3)
 
 
+def test_on_a_gpu_the_noise_of_all_layers_is_one_draw_for_each_sample(monkeypatch):
+    """What CUDA would do, on a CPU: a stream for each sample, cut into the layers' pictures in their order."""
+    made = samples()
+    monkeypatch.setattr(Samples, "device", CUDA)
+    monkeypatch.setattr(made, "_stream", lambda device, purpose, i: (device, purpose, i))
+    drawn, plain = [], torch.randn
+
+    def randn(size, device, generator):
+        drawn.append((size, device, generator))
+        return plain(size, generator=torch.Generator().manual_seed(generator[2]))
+
+    monkeypatch.setattr(torch, "randn", randn)
+    noises = made._noises([4, 7, 4])
+    total = sum(layer.noise.fixed.numel() for layer in made.G.synthesis.layers)
+    assert drawn == [(total, CUDA, (CUDA, "noise", i)) for i in (4, 7, 4)]
+    assert all(torch.equal(noise[0], noise[2]) and not torch.equal(noise[0], noise[1]) for noise in noises)
+    flat = torch.cat([noise[1].flatten() / 0.2 for noise in noises])  # 0.2 is the strength of each
+    torch.testing.assert_close(flat, plain(total, generator=torch.Generator().manual_seed(7)))
+    assert [tuple(noise.shape[1:]) for noise in noises] == [(1, 4, 4), *[(1, 8, 8)] * 2, *[(1, 16, 16)] * 2]
+
+
+def test_the_next_batch_is_read_while_one_is_looked_at():
+    faces = Faces(count=12)
+    pictures = Pictures(faces, CPU)
+    batches = pictures.batches([[0, 1], [2, 3], [4, 5], [6, 7]])
+    next(batches)
+    until = time.monotonic() + 10
+    while faces.reads < 4 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert faces.reads == 4  # the second is there before it is asked for, and no more than that
+    batches.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+    with pytest.raises(ValueError, match="broken"):
+        faces.read = broken
+        list(pictures.batches([[0], [1]]))
+
+
+def broken(index):
+    raise ValueError("broken")
+
+
 def test_classes_are_as_frequent_as_in_the_data():
     made = samples(counts=(300, 100, 0, 0, 0))
     seen = []
@@ -34,7 +80,7 @@ def test_classes_are_as_frequent_as_in_the_data():
 
 def test_without_labels_in_the_data_classes_are_even_and_other_classes_are_refused():
     assert samples(counts=()).thresholds.tolist() == [1, 2, 3, 4, 5]
-    with pytest.raises(ValueError, match=r"^the network has 5 classes, and the data have 3: give the data it learnt"):
+    with pytest.raises(ValueError, match=r"^the network has 5 classes, and the data have 3: give the data it learned"):
         samples(counts=(1, 2, 3))
     assert samples(classes=0, counts=(1, 2, 3)).pixels([0]).shape == (1, 3, 16, 16)
 

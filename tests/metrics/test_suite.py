@@ -9,10 +9,12 @@ import torch
 from metrics import suite
 from metrics.frechet import frechet_distance, gaussian
 from metrics.names import parse
+from metrics.sharing import dealt, shared
+from metrics.sliced_wasserstein import sliced_wasserstein
 from metrics.sources import Pictures
 from tests.metrics.judging import CPU, EYES, SEVERAL, Faces, judge, pooled, samples
 from tests.processes import together
-from torch_utils import distributed, download
+from torch_utils import distributed, download, seeds
 from torch_utils.download import cache_folder
 
 
@@ -92,6 +94,64 @@ def test_path_lengths_of_a_network_do_not_depend_on_the_batch():
     assert min(whole.values()) > 0
 
 
+@pytest.mark.parametrize("name", ["ppl2_wend", "ppl_wfull", "ppl_zend", "ppl_zfull"])
+def test_path_lengths_by_hand(name):
+    """With LPIPS as plain pixels: what the latents, noise, images, steps, crops and percentiles come to."""
+    metric, made = dataclasses.replace(parse(name), fakes=30), samples()
+    found = suite.evaluate([metric], made, suite.Reals(Faces(), CPU, 8), EYES, 8)[name]
+    G, epsilon, lengths = made.G, 1e-4, []
+    for i in range(30):
+        draw = {
+            what: seeds.generator("cpu", 0, "metrics", what, i) for what in ("z", "other end", "step", "class", "noise")
+        }
+        a, b = (torch.randn(1, 8, generator=draw[end]) for end in ("z", "other end"))
+        t = float(torch.rand([], dtype=torch.float64, generator=draw["step"])) if "full" in name else 0.0
+        label = int(torch.rand([], dtype=torch.float64, generator=draw["class"]) * 5)
+        c = torch.eye(5)[[label]]
+        noises = G.synthesis.noises(1, "random", draw["noise"])
+        pictures = []
+        for place in (t, t + epsilon):
+            if "_w" in name:
+                ws = torch.lerp(G.ws(a, c), G.ws(b, c), place)
+            else:
+                unit_a, unit_b = (end.double() / end.double().norm() for end in (a, b))
+                angle = (unit_a * unit_b).sum().acos()
+                z = (((1 - place) * angle).sin() * unit_a + (place * angle).sin() * unit_b) / angle.sin()
+                ws = G.ws(z.float(), c)
+            image = (G.synthesis.render(ws, noises) + 1) * 127.5
+            pictures.append(image[:, :, 6:14, 4:12] if name.startswith("ppl_") else image)
+        lengths.append(float(((pictures[0] - pictures[1]) / 255).double().square().sum()) / epsilon**2)
+    kept = sorted(lengths)  # of 30 numbers the 1st and 99th percentile leave the outermost in
+    assert found == pytest.approx(np.mean(kept), rel=0.05)  # a step is small beside the rounding of float32
+
+
+def test_a_distance_without_a_scale_stands_beside_that_of_two_halves_of_the_data():
+    """As many images in each half as the metric compares, none in both; kept on the disk."""
+    faces, source = Faces(count=100), samples()
+    reals, metrics = suite.Reals(faces, CPU, 16), [parse("swd40"), parse("fid90_full")]
+    found = suite.between_halves(metrics, source, reals, EYES)
+    order = [faces.index_at(0, place) for place in range(80)]
+    halves = [sorted(order[:40]), sorted(order[40:])]
+    assert not set(halves[0]) & set(halves[1])
+    seen = [EYES["patches"](torch.stack([torch.from_numpy(faces[i][0]) for i in half]), half) for half in halves]
+    assert found == {"swd40": pytest.approx(sliced_wasserstein(*seen), rel=1e-5)}
+    faces.reads = 0
+    assert suite.between_halves(metrics, source, suite.Reals(faces, CPU, 16), EYES) == found and faces.reads == 0
+    for path in (cache_folder() / "statistics").iterdir():
+        path.write_bytes(b"damaged")
+    assert suite.between_halves(metrics, source, suite.Reals(faces, CPU, 16), EYES) == found and faces.reads == 80
+    # Real pictures are as good as other real pictures, and samples of an untrained network are not.
+    reals = suite.Reals(faces, CPU, 16)
+    assert suite.evaluate(metrics[:1], source, reals, EYES, 16)["swd40"] > 1.5 * found["swd40"]
+
+
+def test_halves_of_few_images():
+    reals = suite.Reals(Faces(count=30), CPU, 16)
+    (value,) = suite.between_halves([parse("swd")], samples(), reals, EYES).values()
+    assert value > 0  # 15 and 15
+    assert suite.between_halves([parse("swd2")], samples(), suite.Reals(Faces(count=3), CPU, 16), EYES) == {}
+
+
 def test_real_statistics_are_kept_and_serve_again(results):
     def reads(name, **more):
         faces = Faces(**more)
@@ -167,6 +227,16 @@ def _process(rank, folder):
     faces = Faces()
     found = judge(*SEVERAL, dataset=faces, batch=16)
     assert judge(*SEVERAL, dataset=faces, batch=16) == found  # from the disk, as far as it is kept
+    reals = suite.Reals(faces, CPU, 16)
+    halves = suite.between_halves([parse("swd30")], samples(), reals, EYES)
+    assert suite.between_halves([parse("swd30")], samples(), reals, EYES) == halves
+    assert rank or halves["swd30"] > 0
+    shares = []
+    whole = dealt(7, 2, lambda part: shares.append(part.start) or torch.arange(7.0)[part], torch.zeros([]))
+    assert whole.tolist() == [0, 1, 2, 3, 4, 5, 6] and shares == ([0, 4] if rank == 0 else [2, 6])
+    given = torch.arange(12).reshape(3, 4).half()
+    assert torch.equal(shared(given if rank == 0 else None, CPU), given)
+    assert float(shared(torch.tensor(2.5) if rank == 0 else None, CPU)) == 2.5
     (folder / f"{rank}.json").write_text(json.dumps(found))
     distributed.barrier()
     distributed.stop()

@@ -283,6 +283,16 @@ def test_a_folded_network_that_moves_stays_folded():
     assert all(weights is not None and weights.w.dtype == torch.float64 for weights in folded)
 
 
+def test_a_folded_network_has_gradients_of_its_weights():
+    """Those without folding; what is folded serves where no gradient of a weight is asked for."""
+    gradients = []
+    for G in (generator(), generator().fold()):
+        G.requires_grad_(True)
+        G.synthesis(G.ws(torch.ones(2, 8)), "none").square().sum().backward()
+        gradients.append([p.grad for name, p in G.named_parameters() if name.endswith("conv.weight")])
+    assert len(gradients[0]) == 8 and all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
 def loud(network):
     """Features far beyond the limit of float16 in every layer."""
     for name, parameter in network.named_parameters():

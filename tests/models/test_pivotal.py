@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -41,10 +43,21 @@ def test_the_loss_falls_for_each_target_and_the_original_stays(setup):
 
 
 def test_batches_are_accumulated(setup):
+    """The gradients of all batches make one step: each is that of the mean over all targets."""
+    G, pivots, targets = setup
     whole, losses = _tuned(setup, steps=3, batch=3)
     parts, others = _tuned(setup, steps=3, batch=1)
     torch.testing.assert_close(losses, others, rtol=1e-3, atol=1e-5)
-    assert whole.G.synthesis.const.shape == parts.G.synthesis.const.shape
+    # Adam's first steps hardly depend on a gradient's size, so the gradients themselves are compared.
+    for tuning in (whole, parts):
+        tuning.G.load_state_dict(G.state_dict())
+        tuning.step()
+    network = copy.deepcopy(G).requires_grad_(True)
+    distances(EMBED(network.synthesis(pivots, "const")), EMBED(targets)).mean().backward()
+    for a, b, by_hand in zip(*(n.synthesis.named_parameters() for n in (whole.G, parts.G, network)), strict=True):
+        assert a[1].grad is not None and b[1].grad is not None and by_hand[1].grad is not None, a[0]
+        torch.testing.assert_close(a[1].grad, by_hand[1].grad, rtol=1e-3, atol=1e-6, msg=a[0])
+        torch.testing.assert_close(b[1].grad, by_hand[1].grad, rtol=1e-3, atol=1e-6, msg=b[0])
 
 
 def test_locality_keeps_other_pictures_as_they_were(setup):
@@ -70,4 +83,11 @@ def test_networks_with_classes_are_tuned_too():
     G = tiny_generator(classes=2)
     pivots = G.ws(torch.randn(1, 8), torch.tensor([[0.0, 1.0]]))
     tuning = Tuning(G, pivots, None, torch.zeros(1, 3, 16, 16), EMBED, TuningSettings(3, locality=0.1), 2.0)
-    assert bool(torch.stack([tuning.step() for _ in range(3)]).isfinite().all())
+    asked = []
+    tuning.original.mapping.register_forward_pre_hook(lambda module, inputs: asked.append(inputs))
+    losses = torch.stack([tuning.step() for _ in range(12)])
+    assert bool((losses[-1] < losses[0]).all())
+    classes = [c.argmax(dim=1).item() for _, c in asked]
+    assert len(classes) == 12 and set(classes) == {0, 1}  # other latents than the pivots, of every class
+    assert all(c.sum() == 1 and z.shape == (1, 8) for z, c in asked)
+    assert len({z[0, 0].item() for z, _ in asked}) == 12

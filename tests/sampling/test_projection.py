@@ -4,7 +4,7 @@ import torch
 
 from models.perceptual.likeness import pixel_likeness
 from models.stylegan2.projector import Settings
-from sampling.projection import FRAMES, Film, Run
+from sampling.projection import FRAMES, Film, Run, spoken
 from tests.networks import tiny_generator
 
 
@@ -44,6 +44,33 @@ def test_a_film_gets_targets_part_by_part():
 def test_large_pictures_are_averaged_down_for_a_film():
     (frame,) = _frames(_pixels(1, height=520, width=260), 1)
     assert frame.size == (2 * 86, 173)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        *((0.2, "1 second"), (89, "89 seconds"), (100, "2 minutes"), (5000, "83 minutes"), (5400, "2 hours")),
+        *((36 * 3600 - 1, "36 hours"), (36 * 3600, "2 days"), (86400 * 12.4, "12 days")),
+    ],
+)
+def test_durations_are_one_round_number(seconds, words):
+    assert spoken(seconds) == words
+
+
+def test_an_estimate_changes_nothing():
+    targets = torch.linspace(-1, 1, 3 * 3 * 256).reshape(3, 3, 16, 16)
+    runs = [Run(tiny_generator(), targets, pixel_likeness(), Settings(steps=2), 2, None) for _ in range(2)]
+    assert runs[0].seconds_per_step() > 0 and runs[0].batches == 2
+    for run in runs:
+        assert [(step, first, len(images)) for step, first, images in run] == [
+            (0, 0, 2),
+            (1, 0, 2),
+            (0, 2, 1),
+            (1, 2, 1),
+        ]
+    for a, b in zip(*(run.latents for run in runs), strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    assert torch.equal(runs[0].losses, runs[1].losses)
 
 
 def test_a_loss_that_is_no_number_ends_the_run():

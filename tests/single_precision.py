@@ -1,4 +1,7 @@
-"""Nothing asks a device for float64 that has none: everything runs on one that refuses it, and comes to the same."""
+"""Nothing asks a device for float64 that has none: everything runs on one that refuses it, and comes to the same.
+
+`test_devices.py` runs these in a process of their own, since PyTorch takes a new device before its first backward pass.
+"""
 
 import dataclasses
 from itertools import islice
