@@ -114,6 +114,10 @@ def open_tar(path: Path) -> Source:
             found[name] = (ordinal if compressed else member.offset_data, member.size)
             if len(found) > MOST_FILES:
                 raise RefusedError(f"{path} has more than {MOST_FILES:,} files: split it")
+            wanted = name.rpartition("/")[2] == INDEX or name.lower().endswith(SOURCE_SUFFIXES)
+            if compressed and wanted and member.size > LARGEST_FILE:  # to pass over it takes as long as to read it
+                what = f"{name} in {path} has {member.size} bytes"
+                raise RefusedError(f"{what}, and at most {LARGEST_FILE} are accepted: leave it out, or unpack the tar")
             if name.rpartition("/")[2] == INDEX and (index is None or name.count("/") < index[0]):
                 content = _content(tar, member, name, INDEX_BYTES + INDEX_BYTES_EACH * len(found))
                 index = (name.count("/"), content) if isinstance(content, bytes) else index
