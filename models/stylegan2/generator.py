@@ -196,6 +196,8 @@ class Generator(nn.Module):
     ) -> Tensor:
         """Latents [N, z_dim] and classes [N, classes] -> images [N, channels, height, width], about [-1, 1].
 
+        `set_precision` decides in which type it computes. `torch.autocast` around the call changes nothing.
+
         Args:
             z: standard normal latents.
             c: one-hot classes; None for an unconditional network.
