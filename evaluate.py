@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
@@ -28,6 +27,7 @@ from torch_utils import config as configs
 from torch_utils import distributed
 from torch_utils.cli import Command, option, say
 from torch_utils.device import resolve_device, switches
+from torch_utils.events import event_writer
 from torch_utils.paths import check_folder
 
 EXAMPLES = """
@@ -230,7 +230,7 @@ def _write(
         own = facts | {"count": count} | halves_fact(metric, halves)
         record.append({name: results[name] for name in metric.results}, seen, own)
     if seen is not None and _is_run(folder):
-        with SummaryWriter(str(folder)) as board:
+        with event_writer(folder) as board:
             for name, value in results.items():
                 board.add_scalar(f"metrics/{name}", value, seen)
 

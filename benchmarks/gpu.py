@@ -44,8 +44,8 @@ else:
 NOT_YET = """**No GPU has run this yet.** On a machine with one, `make gpu-proof` (or `python -m benchmarks.gpu`) builds
 the CUDA operators, runs every test that needs a GPU, the sanitizers, the benchmarks and a training of 5 minutes, all in
 12 minutes, and writes this page anew. `make gpu-proof OFFICIAL=DIR` also runs a checkout of the official code beside
-ours. Nothing is installed. What follows is a dry run of the same script on a CPU, with everything made small, on a
-machine that was busy with other work: it shows that the script works, and nothing about a GPU."""
+ours. Nothing is installed. What follows is a dry run of the same script on a CPU, with everything made small: it shows
+that the script works, and nothing about a GPU."""
 
 
 @dataclass(frozen=True)

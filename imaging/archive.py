@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, TRAINING_SUFFIXES, passed_over
 from imaging.names import by_any_case, in_utf8, is_hidden, plain
@@ -170,7 +170,7 @@ class ZipArchive(Archive):
         if info.compress_type not in PACKED:
             method = zipfile.compressor_names.get(info.compress_type, "unknown")  # type: ignore[attr-defined]
             raise ValueError(f"it is packed by the method {method}: make the ZIP again with the usual one (deflate)")
-        file = self._zip.open(info)
+        file = cast(zipfile.ZipExtFile, self._zip.open(info))
         if info.compress_type != zipfile.ZIP_STORED and file.peek(2)[:2] in SEEKING:  # going back unpacks all again
             return io.BytesIO(file.read(entry.size + 1))
         return file  # type: ignore[return-value]

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -28,10 +28,10 @@ from imaging.shards.pattern import is_shards
 from imaging.shards.shardset import ShardSet
 from imaging.sizes import base_size, parse_size, spell
 from imaging.sources.recognition import unfit_for_training
-from imaging.transforms import NAMES, richest
+from imaging.transforms import NAMES, is_opaque, richest
 from system.urls import is_cut
 
-MOST_LOOKED_AT = 200  # pictures of more than 8 bits, to find out which values they use
+MOST_LOOKED_AT = 200  # pictures, to find out which values those of more than 8 bits use, and whether any is transparent
 
 
 class DataConfig(BaseModel):
@@ -155,7 +155,7 @@ class ArchiveSet(ListedSet):
         # Earlier versions looked at the ends of files only, and took names of classes as folders spell them.
         decomposed = tuple(unicodedata.normalize("NFD", name) for name in labels.class_names)
         self.former_fingerprints = (fingerprint(ends, labels.class_names), fingerprint(ends, decomposed))
-        self.notes = (*archive.passed, *self._notes_on_modes(modes), *filter(None, [self._note_on_span()]))
+        self.notes = (*archive.passed, *self._notes_on_modes(modes, headers), *filter(None, [self._note_on_span()]))
 
     def read(self, index: int) -> np.ndarray:
         name = self.names[index]
@@ -169,16 +169,15 @@ class ArchiveSet(ListedSet):
             )
         return from_pil(image)
 
-    def _notes_on_modes(self, modes: Counter[str]) -> Iterator[str]:
+    def _notes_on_modes(self, modes: Counter[str], headers: list[Header]) -> Iterator[str]:
         mode = richest(set(modes))
         if len(modes) > 1:
             mixture = " and ".join(f"{count} {NAMES[mode]}" for mode, count in sorted(modes.items()))
             yield f"the set mixes {mixture} images: all are read as {NAMES[mode]}"
         if mode == "RGBA":
-            yield (
-                f"transparency is learned as a fourth channel; if no image makes use of it, "
-                f"`{self._conversion('clean')}` leaves it out"
-            )
+            opaque = self._all_opaque(headers)
+            mend = f", but no image looked at ({opaque}) makes use of it: `{self._conversion('clean')}` leaves it out"
+            yield f"transparency is learned as a fourth channel{mend if opaque else ''}"
 
     @contextmanager
     def _mending(self) -> Iterator[None]:
@@ -200,6 +199,17 @@ class ArchiveSet(ListedSet):
         with self._mending():
             what = f"in {self.archive.path}"
             return span_of(read_range(io.BytesIO(self.archive.read(name)), f"{name} {what}") for name in looked)
+
+    def _all_opaque(self, headers: list[Header]) -> int:
+        """How many of the RGBA pictures were looked at, from all over the set, if none of them is transparent; or 0."""
+        found = [name for name, header in zip(self.names, headers, strict=True) if header.mode == "RGBA"]
+        looked = found[:: -(-len(found) // MOST_LOOKED_AT)]
+        for name in looked:
+            with suppress(ValueError):  # a broken picture is told when it is met
+                what = f"{name} in {self.archive.path}"
+                if not is_opaque(decode(io.BytesIO(self.archive.read(name)), what, "RGBA", span=self._span)):
+                    return 0
+        return len(looked)
 
     def _note_on_span(self) -> str:
         return note(self._span, many=True) if self._span else ""

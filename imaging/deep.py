@@ -6,10 +6,10 @@ come out black. So the range that a picture, or a set of them, really uses is lo
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 DEPTHS = (8, 10, 12, 14, 16)
@@ -83,18 +83,17 @@ def levels(image: Image.Image, reopen: Callable[[], Image.Image]) -> np.ndarray 
 
     ValueError for 16-bit grey with transparency in which nearly everything would be lost: Pillow gives its high bytes.
     """
-    order = _order(image)
+    raw, order = _raw(image), _order(image)
     image.load()
     if image.mode in GREY:
         return np.asarray(image)
     pixels = np.asarray(image)[..., : -1 if image.mode in ("LA", "RGBA") else None]
     if order is None or pixels.max(initial=0) >= IS_FULL:
         return None
-    if image.mode not in ("RGB", "RGBA"):
-        raise ValueError(
-            f"its 16-bit {image.mode} values are all dark, and would be lost: save it without transparency"
-        )
+    if raw.startswith("LA"):
+        raise ValueError("its 16-bit values of grey are all dark, and would be lost: save it without transparency")
     with reopen() as second:
+        assert isinstance(second, ImageFile.ImageFile)
         second.tile = [each._replace(args=_replaced(each.args, order)) for each in second.tile]
         second.load()
         return pixels.astype(np.uint16) << 8 | np.asarray(second)[..., :3]
@@ -117,14 +116,18 @@ def _scaled(values: np.ndarray, span: Span) -> np.ndarray:
 
 def _order(image: Image.Image) -> str | None:
     """The order of bytes in 16-bit colors; None for other pictures."""
-    for each in image.tile:
-        args = each.args if isinstance(each.args, str) else (each.args or ("",))[0]
-        if isinstance(args, str) and args[-4:] in OTHER and image.mode not in GREY:
-            return args[-4:]
-    return None
+    order = _raw(image)[-4:]
+    return order if order in OTHER and image.mode not in GREY else None
 
 
-def _replaced(args: object, order: str) -> object:
+def _raw(image: Image.Image) -> str:
+    """How Pillow calls the values in the file of a picture that is not loaded yet; "" where it does not say."""
+    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    first = args if isinstance(args, str) else (args or ("",))[0]
+    return first if isinstance(first, str) else ""
+
+
+def _replaced(args: tuple[Any, ...] | str | None, order: str) -> tuple[Any, ...] | str:
     if isinstance(args, str):
         return args.replace(order, OTHER[order])
     assert isinstance(args, tuple)

@@ -14,8 +14,10 @@ from imaging.dataset import DataConfig, open_dataset
 from imaging.duplicates import Seen, digest
 from imaging.grid import PAPER, sheet
 from imaging.labels import Labels
+from imaging.mending import conversion
 from imaging.parallel import cores, ordered
 from imaging.shards.pattern import is_shards
+from imaging.sizes import advise
 from imaging.sources.archives import open_pictures
 from imaging.sources.jobs import Job, Work, content_of, jobs
 from imaging.sources.recognition import open_source
@@ -108,7 +110,7 @@ def inspect(
     with closing(ordered(looking, everything, workers or cores(), TOGETHER)) as looked:
         for each in track(looked, len(source.names), "looking"):
             _enter(found, source, each, seen)
-    found.fingerprint, found.unfit = _as_training_set(str(path), labels)
+    found.fingerprint, found.unfit = _as_training_set(str(path), labels, found)
     return found
 
 
@@ -158,17 +160,23 @@ def _tile(image: Image.Image) -> Image.Image:
     return tile
 
 
-def _as_training_set(path: str, labels: str) -> tuple[str | None, str]:
-    """The fingerprint under which train.py knows the set; or why it does not take it."""
+def _as_training_set(path: str, labels: str, found: Inspection) -> tuple[str | None, str]:
+    """The fingerprint under which train.py knows the set; or why it does not take it, with the command that mends."""
+    mark = str(advise(found.sizes)) if found.sizes else "set"
+    command = f"make a set with `{conversion(path, mark, labels=labels, sized=bool(found.sizes))}`"
     if labels not in ("auto", "none", "folders"):
-        return None, "its labels are in a file of their own: convert it"
+        return None, f"its labels are in a file of their own: {command}"
     try:
         if not is_shards(path):
             open_pictures(Path(path))
     except ValueError:
-        return None, "train.py reads folders, ZIPs and shards: convert it"
+        return None, f"train.py reads folders, ZIPs and shards: {command}"
     try:
         choice = cast(Literal["auto", "none", "folders"], labels)
-        return open_dataset(DataConfig(path=path, labels=choice)).fingerprint, ""
+        dataset = open_dataset(DataConfig(path=path, labels=choice))
     except ValueError as error:
         return None, str(error)
+    if dataset.count != found.count:
+        few = f"train.py reads {dataset.count} of its {found.count} images, and passes over the other formats"
+        return None, f"{few}: {command}"
+    return dataset.fingerprint, ""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from imaging.labels import MOST_CLASSES, Labels, classes_of, number_of, some
+from imaging.opening import LARGEST_FILE, open_file
 from system.text import printable
 
 SUFFIXES = (".csv", ".tsv", ".json")
@@ -25,8 +26,12 @@ def read_label_file(path: Path, names: Sequence[str]) -> Labels:
     names of classes, which are numbered in alphabetical order, numbers in them by their value. A file may be named
     without its folder, where that is unambiguous, and without its ending. ValueError says which entry is wrong and how.
     """
+    with open_file(path) as file:
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise ValueError(f"{path} has more than {LARGEST_FILE} bytes: give a file of labels")
     try:
-        text = path.read_text("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason}): save it as that") from error
     entries, class_names = _from_json(path, text) if path.suffix.lower() == ".json" else (_from_csv(path, text), ())

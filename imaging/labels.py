@@ -152,6 +152,8 @@ def classes_of(labels: Sequence[Any], what: Callable[[int], str]) -> tuple[np.nd
         values = np.array([check(label, what(i)) for i, label in enumerate(labels)], dtype=np.int64)
         return values, tuple(map(str, range(int(values.max()) + 1)))
     classes = in_order(set(names))
+    if len(classes) > MOST_CLASSES:
+        raise ValueError(f"{what(0)} and the others name {len(classes)} classes, at most {MOST_CLASSES} are possible")
     position = {name: i for i, name in enumerate(classes)}
     return np.array([position[name] for name in names], dtype=np.int64), classes
 
@@ -174,6 +176,14 @@ def _natural(name: str) -> tuple[Any, ...]:
 def from_folders(path: Path, names: Sequence[str]) -> Labels:
     """Each sub-folder a class. `names` are those of the pictures at `path`; ValueError when some lie in none."""
     found = _folders(names)
+    lowest = found or [name.rpartition("/")[0].rpartition("/")[2] for name in names]
+    if _only_number(names, lowest):
+        folders = sorted(set(lowest))
+        more = ", ..." if len(folders) > 1 else ""
+        raise ValueError(
+            f"the sub-folders of {path} ({folders[0]}{more}) are no classes, they only hold {THOUSAND} images each: "
+            f"use --labels auto, which takes the classes of dataset.json if it has some, or --labels none"
+        )
     if not found:
         loose = next((name for name in names if "/" not in name), names[0])
         raise ValueError(
@@ -181,11 +191,10 @@ def from_folders(path: Path, names: Sequence[str]) -> Labels:
             f"sub-folder named after its class, or use --labels auto"
         )
     class_names = in_order(set(found))
-    if _only_number(names, found):
+    if len(class_names) > MOST_CLASSES:
         raise ValueError(
-            f"the sub-folders of {path} ({class_names[0]}, {class_names[1]}, ...) are no classes, they only hold "
-            f"{THOUSAND} images each: use --labels auto, which takes the classes of dataset.json if it has some, or "
-            f"--labels none"
+            f"{path} has {len(class_names)} sub-folders, and at most {MOST_CLASSES} classes are possible: use --labels "
+            f"none, or a file of labels"
         )
     number = {name: i for i, name in enumerate(class_names)}
     values = np.array([number[name] for name in found], dtype=np.int64)

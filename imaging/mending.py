@@ -1,18 +1,18 @@
 """Commands that mend a set, as messages print them: they can be run as they stand, in the working folder."""
 
+import glob
 import os
 import re
 import shlex
 from collections import Counter
 from pathlib import Path
 
-from imaging.shards.layout import Layout, is_shard_dest
-from imaging.shards.pattern import is_pattern, prefix
 from imaging.sizes import advise
 from system.urls import public
 
 TOOL = Path(__file__).resolve().parents[1] / "dataset_tool.py"
 LONGEST_NAME = 100  # letters of a source's name that go into that of the new set
+MOST_LOOKED_AT = 1000  # names, to find one that is free
 
 
 def one_size(source: str, sizes: Counter[tuple[int, int]], ending: str = ".zip", labels: str = "auto") -> str:
@@ -34,8 +34,8 @@ def conversion(source: str, mark: str, ending: str = ".zip", labels: str = "auto
 
     `sized` makes the images of the size that `mark` is.
     """
-    words = ["python", _tool(), "--source", public(source), "--dest", _dest(source, mark, ending)]
-    words += ["--labels", labels] if labels == "folders" else []
+    words = ["python", _tool(), "--source", public(source), "--dest", str(_dest(source, mark, ending))]
+    words += ["--labels", labels] if labels not in ("auto", "none") else []
     words += ["--resolution", mark] if sized else []
     return " ".join(map(quoted, words))
 
@@ -53,32 +53,20 @@ def _tool() -> str:
     return min(os.path.relpath(TOOL), str(TOOL), key=len)
 
 
-def _dest(source: str, mark: str, ending: str) -> str:
+def _dest(source: str, mark: str, ending: str) -> Path:
     """A place in the working folder that is free; beside the source where the working folder lies in it."""
-    path = Path(source)
-    if is_pattern(source) or not path.exists():
-        stem, folder = prefix(source).rpartition("/")[2], Path()
-    else:
-        path = path.resolve()
-        stem = path.name if path.is_dir() else re.sub(r"(\.tar)?\.\w+$", "", path.name)
-        within = path.is_dir() and Path.cwd().resolve().is_relative_to(path)
-        folder = Path(os.path.relpath(path.parent)) if within else Path()
-    stem = "".join(letter if letter.isprintable() else "-" for letter in stem)
+    path, folder = Path(source), Path()
+    name = re.sub(r"(\.tar)?\.\w+$", "", path.name)
+    if path.is_dir():
+        name = path.resolve().name
+        if Path.cwd().resolve().is_relative_to(path.resolve()):
+            folder = Path(os.path.relpath(path.resolve().parent))
+    elif not path.exists():
+        name = re.sub(r"[-_.]?\d*$", "", re.split(r"[*\[{%?]", name)[0])  # what the names of shards begin with
+    stem = "".join(letter if letter.isprintable() else "-" for letter in name)
     if ending != ".zip":
         stem = re.sub(r"[%{}*?\[\]]", "-", stem)  # which would mean several shards
-    stem = stem[:LONGEST_NAME] or "images"
-    for number in range(1, 1000):
-        again = f"-{number}" if number > 1 else ""
-        dest = folder / f"{stem}-{mark}{again}{ending}"
-        if _is_free(dest):
-            break
-    return str(dest)
-
-
-def _is_free(dest: Path) -> bool:
-    try:
-        if is_shard_dest(str(dest)):
-            Layout(dest).check_vacant()
-    except ValueError:
-        return False
-    return not dest.exists()
+    start = f"{stem[:LONGEST_NAME] or 'images'}-{mark}"
+    starts = [start, *(f"{start}-{number}" for number in range(2, MOST_LOOKED_AT))]
+    free = (each for each in starts if not any(folder.glob(f"{glob.escape(each)}*")))
+    return folder / f"{next(free, start)}{ending}"

@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self
-
-from filelock import FileLock, Timeout
+from typing import IO, Any, NamedTuple, Self
 
 from imaging import partialfolder
 from imaging.archive import INDEX, SOURCES
@@ -26,6 +24,7 @@ from imaging.partialfolder import place_of
 from imaging.storedzip import Entry, header, write_directory
 from imaging.writing import Outcome, Writer, source_table
 from system.files import check_vacant, naming
+from system.locks import BusyError, locked
 
 SYNC_SECONDS = 5.0  # as much work as a power cut may cost
 HEAD_LINES = 2
@@ -60,7 +59,7 @@ class PartialArchive(Writer):
         self._lines: list[str] = []  # not yet in the journal
         self._synced = time.monotonic()
         self._exit = ExitStack()
-        self._zip: BinaryIO | None = None
+        self._zip: IO[bytes] | None = None
         if not restart:
             self._find()
         self._goes_on = self.settled is not None
@@ -94,8 +93,8 @@ class PartialArchive(Writer):
         partialfolder.check(self.place)
         self.place.mkdir(parents=True, exist_ok=True)
         try:
-            self._exit.enter_context(FileLock(self.place / partialfolder.LOCK, timeout=0))
-        except Timeout:
+            self._exit.enter_context(locked(self.place / partialfolder.LOCK))
+        except BusyError:
             self._exit.close()
             raise ValueError(f"{self.dest} is being written by another process: wait for it to end") from None
         try:
@@ -116,9 +115,9 @@ class PartialArchive(Writer):
             self._pictures.touch() if is_zip_name(self.dest) else self._pictures.mkdir()
         self._cut()
         if is_zip_name(self.dest):
-            self._zip = self._exit.enter_context(partialfolder.opened(self._pictures, "r+b"))
-            self._zip.truncate(self._end)
-            self._zip.seek(self._end)
+            file = self._zip = self._exit.enter_context(partialfolder.opened(self._pictures, "r+b"))
+            file.truncate(self._end)
+            file.seek(self._end)
 
     def _cut(self) -> None:
         """Cuts the journal after the last line whose picture is there."""
@@ -213,8 +212,8 @@ class PartialArchive(Writer):
             self._finish_zip(self._zip)
         self._pictures.replace(self.dest)
 
-    def _finish_zip(self, file: BinaryIO) -> None:
-        tables = []
+    def _finish_zip(self, file: IO[bytes]) -> None:
+        tables: list[Entry] = []
         for name, pieces in self._tables():
             crc = size = 0
             for piece in pieces():

@@ -67,7 +67,7 @@ class Advice(NamedTuple):
 
     height: int
     width: int
-    count: int
+    reached: int
     total: int
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ class Advice(NamedTuple):
     @property
     def note(self) -> str:
         """In parentheses, how many images are as large."""
-        return f"({self.count:,} of {self.total:,} are at least {self})"
+        return f"({self.reached:,} of {self.total:,} are at least {self})"
 
 
 def advise(sizes: Counter[tuple[int, int]]) -> Advice:

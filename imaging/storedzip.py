@@ -8,7 +8,7 @@ written as ZIP64 does (APPNOTE 4.3.9, 4.3.14, 4.5.3).
 import struct
 import zlib
 from collections.abc import Iterable
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 DATE = 0x0021  # 1 January 1980: no clock, equal input gives equal files
 FULL = 0xFFFFFFFF
@@ -45,7 +45,7 @@ def header(entry: Entry) -> bytes:
     return fixed + name
 
 
-def write_directory(file: BinaryIO, entries: Iterable[Entry], start: int) -> None:
+def write_directory(file: IO[bytes], entries: Iterable[Entry], start: int) -> None:
     """Writes what ends a ZIP; `start` is where `file` stands."""
     count = size = 0
     for entry in entries:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.stylegan2.generator import Generator
 from models.stylegan2.sampling import Samplable
-from system.arrays import load_arrays
+from system.arrays import ONLY, load_arrays
 from system.files import replacing
 
 KEY, NOISE = "w", "noise"
@@ -75,6 +75,10 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{path} is not a NumPy file of latents (.npz or .npy): give a projected-w.npz of project.py"
         ) from error
+    if ONLY in arrays and arrays[ONLY].dtype.kind != "f":
+        raise ValueError(
+            f"{path} holds numbers of the type {arrays[ONLY].dtype}, and latents are of floating-point ones"
+        )
     arrays = {name or KEY: array for name, array in arrays.items()}  # the one of a .npy has no name
     return {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
 

@@ -100,6 +100,24 @@ def naming(path: Path, temporary: Path) -> Iterator[None]:
 
 
 @contextmanager
+def in_utf8(path: Path) -> Iterator[Path]:
+    """Give a path of a file or folder that exists for libraries that take only names in UTF-8.
+
+    It is `path` itself. Where its name has other bytes, as it may on Linux, it is that of an open descriptor.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            yield Path(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+        return
+    yield path
+
+
+@contextmanager
 def _private_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     start = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"  # short, however long the name is

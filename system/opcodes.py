@@ -24,7 +24,7 @@ def _string(size: int) -> Callable[[Window], bytes | Window]:
 
 
 NAMES = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}
-TEXTS = {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
+TEXTS = {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "SHORT_BINSTRING", "BINSTRING"}  # the last two of Python 2
 ARGUMENTS: dict[str, Callable[[Window], Any]] = {
     "PROTO": _unsigned(1),
     "FRAME": _unsigned(8),
@@ -36,7 +36,7 @@ ARGUMENTS: dict[str, Callable[[Window], Any]] = {
     "SHORT_BINUNICODE": _string(1),
     "BINUNICODE": _string(4),
     "BINUNICODE8": _string(8),
-    "SHORT_BINSTRING": _string(1),  # of Python 2
+    "SHORT_BINSTRING": _string(1),
     "SHORT_BINBYTES": _string(1),
     "BINSTRING": _string(4),
     "BINBYTES": _string(4),
@@ -49,5 +49,5 @@ ARGUMENTS: dict[str, Callable[[Window], Any]] = {
 }
 CONSTANTS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
-    *("SHORT_BINSTRING", "BINSTRING", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
+    *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
 }

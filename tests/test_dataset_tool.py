@@ -11,6 +11,7 @@ import dataset_tool
 from dataset_tool import main
 from imaging.dataset import DataConfig, open_dataset
 from tests.imaging.pictures import Files, encoded, index, picture, png_header, write_folder, write_zip
+from tests.imaging.sources.files import tarred
 
 ROOT = Path(__file__).parents[1]
 FILES: Files = {
@@ -290,6 +291,20 @@ def test_the_command_that_mends_a_set_keeps_the_classes_of_folders(tmp_path, mon
     assert python == "python" and Path(tool).resolve() == ROOT / "dataset_tool.py"
     assert run(*arguments).exit_code == 0
     assert opened(tmp_path / "in-clean.zip").class_names == ("cat", "dog")
+
+
+def test_inspect_tells_the_command_that_makes_a_training_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files: Files = {f"{i}.png": picture(32 + i, 40, seed=i) for i in range(3)}
+    write_folder(tmp_path / "my photos", files)
+    Path("labels.csv").write_text("0,cat\n1,dog\n2,cat\n")
+    tarred(tmp_path / "photos.tar.gz", {name: encoded(picture(20, 20)) for name in files}, "gz")
+    for source, more in (("my photos", ["--labels", "labels.csv"]), ("photos.tar.gz", [])):
+        last = run("inspect", source, *more).output.strip().splitlines()[-1]
+        assert last.startswith("no training set yet: ")
+        _, _, *arguments = shlex.split(last.split("`")[1])
+        assert run(*arguments).exit_code == 0
+    assert opened("my photos-32x32.zip").class_names == ("cat", "dog") and len(opened("photos-20x20.zip")) == 3
 
 
 def test_inspect_knows_a_training_set_by_its_fingerprint(tmp_path):

@@ -187,12 +187,11 @@ def test_resume_finds_data_that_were_moved(tmp_path):
     assert "resumed at kimg 0.020" in result.output
 
 
-def test_resume_latest_passes_over_starts_that_failed(tmp_path):
+def test_a_start_that_failed_leaves_no_folder_and_the_latest_is_that_before(tmp_path):
     path = zipped(tmp_path / "faces.zip")
     assert train_on(path, tmp_path).exit_code == 0
-    failed = train_on(zipped(tmp_path / "broken.zip", broken=2), tmp_path)
-    sentence = refused(failed)
-    assert sentence in (tmp_path / "runs" / "00001-broken-demo" / "log.txt").read_text()
+    assert "img00000002.png" in refused(train_on(zipped(tmp_path / "broken.zip", broken=2), tmp_path))
+    assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["00000-faces-demo"]
     result = run("--resume", "latest", "--outdir", str(tmp_path / "runs"), "--kimg", "0.04")
     assert result.exit_code == 0 and "00000-faces-demo" in result.output
 

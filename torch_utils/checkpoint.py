@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from system.files import replacing
+from system.files import in_utf8, replacing
 from system.text import printable
 
 Tensors = dict[str, torch.Tensor]
@@ -76,7 +76,7 @@ def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]
         problem = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
         raise FileNotFoundError(f"{problem}: give the path of a .safetensors file")
     try:
-        with safe_open(path, framework="pt") as file:
+        with in_utf8(path) as name, safe_open(name, framework="pt") as file:
             header: dict[str, str] = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         metadata = dict(json.loads(header.get("metadata", "{}")))
@@ -93,7 +93,7 @@ def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]
 
 def digest(path: Path) -> str:
     """The digest that a checkpoint carries, in 64 hexadecimal digits."""
-    with safe_open(path, framework="pt") as file:
+    with in_utf8(path) as name, safe_open(name, framework="pt") as file:
         return str(file.metadata()["sha256"])
 
 

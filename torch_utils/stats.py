@@ -25,7 +25,8 @@ class Collector:
     """Adds up values by name. `add` never waits for the device; `read` waits once for all names.
 
     Sums are float64, or float32 on devices other than CPU and CUDA: mps has no float64. With several processes all of
-    them must `add` the same names, since the sums are put together row by row; values given to `add_scalar` are this process's own.
+    them must `add` the same names, since the sums are put together row by row; values given to `add_scalar` are this
+    process's own.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from system.pickles import Built, Makers, Name, read_pickle
+from system.pickles import key as checked_key
 from system.text import shown
 from system.windows import Window
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # with which files of the format before 1.6 begin
 _MOST_DIMENSIONS = 8
 _LARGEST = 2**48
+_MOST_ITEMS = 2**20  # of dicts that are made of lists
 _FEW = 100  # instructions that pickles around the contents have at most
 
 STORAGES = {
@@ -60,7 +62,7 @@ class Storage:
     def fill(self, read_into: Callable[[memoryview], None], order: str = "little") -> None:
         """Reads the numbers, which are in the byte order `little` or `big`."""
         numbers = self.tensor.view(torch.uint8).numpy()
-        read_into(memoryview(numbers))
+        read_into(numbers.data)
         if order != sys.byteorder and self.tensor.element_size() > 1:
             numbers.view(f"u{self.tensor.element_size()}").byteswap(inplace=True)
         if self.tensor.dtype == torch.bool:
@@ -139,9 +141,10 @@ def read_legacy(window: Window, makers: Makers, budget: Budget) -> Any:
 
 
 def torch_makers() -> Makers:
-    """All names that a file of `torch.save` may contain, and what they make."""
+    """All names that a file of `torch.save` may contain, and what they make. For one reading each."""
+    items = Budget(_MOST_ITEMS, "it has dicts with more items than any file of weights needs")
     table: dict[tuple[str, str], Callable[..., Any]] = {
-        ("collections", "OrderedDict"): empty_dict,
+        ("collections", "OrderedDict"): lambda *arguments: _ordered_dict(items, *arguments),
         ("argparse", "Namespace"): Options,
         ("torch._utils", "_rebuild_tensor"): tensor,
         ("torch._utils", "_rebuild_tensor_v2"): tensor,
@@ -162,7 +165,8 @@ def tensor(numbers: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Ten
     if not (isinstance(numbers, Storage) and are_counts(size) and are_counts(stride) and are_counts((offset,))):
         raise ValueError("it is damaged (a tensor is not made of numbers)")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=False)) if prod(size) else 0
-    if len(size) != len(stride) or last >= max(len(numbers.tensor), 1) or prod(size) >= _LARGEST:
+    largest = prod(max(n, 1) for n in size)  # as even empty tensors are counted
+    if len(size) != len(stride) or last >= max(len(numbers.tensor), 1) or largest >= _LARGEST:
         raise ValueError(f"it is damaged (a tensor of shape {shown(size)} has only {len(numbers.tensor):,} numbers)")
     return numbers.tensor.as_strided(size, stride, offset if prod(size) else 0)
 
@@ -181,6 +185,15 @@ def are_counts(values: Any) -> bool:
         and len(values) <= _MOST_DIMENSIONS
         and all(type(value) is int and 0 <= value < _LARGEST for value in values)
     )
+
+
+def _ordered_dict(budget: Budget, pairs: Any = ()) -> dict[Any, Any]:
+    """A dict, which Python 2 made of a list of its items."""
+    pairs = pairs if isinstance(pairs, list | tuple) else [None]
+    budget.spend(len(pairs))
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise ValueError("it is damaged (a dict is not made of items)")
+    return {checked_key(name): value for name, value in pairs}
 
 
 def empty_dict() -> dict[Any, Any]:

@@ -54,6 +54,7 @@ class Plan:
     state: State | None = None
     network: NetworkFile | None = None  # whose weights a new run takes over
     notes: tuple[str, ...] = ()
+    started: bool = False  # whether the first step is about to be taken
 
     @property
     def resumed(self) -> bool:

@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from imaging.grid import tile
+from imaging.grid import captioned, tile
 from imaging.imageset import ImageSet
 from imaging.pixels import to_pixels
 from torch_utils import seeds
 from training.diversity import diversity
 
 SHEET_WIDTH, SHEET_HEIGHT = 1280, 720  # pixels, about; no dimension has fewer than 4 or more than 16 tiles
+NAME = 24  # letters of a class's name beside its row
 LOOKED_AT = 16  # times as many pictures as a sheet shows are looked at for their class
 AT_ONCE = 2**16  # pixels: small images are quickest made many at once, in no more memory than a few large ones
 
@@ -59,15 +60,24 @@ class Samples:
         """How much the fakes of a sheet differ from one another, compared with the reals in a file, if it is whole."""
         try:
             with Image.open(reals) as image:
-                return diversity(sheet, image, self.columns, self.rows_classes)
+                left = image.width - sheet.width  # what is before it are the names of the rows
+                return diversity(
+                    sheet, image.crop((left, 0, image.width, image.height)), self.columns, self.rows_classes
+                )
         except (OSError, SyntaxError):  # what Pillow raises for damaged files
             return {}
 
     def reals(self, dataset: ImageSet) -> Image.Image:
-        """A sheet of real images in the same arrangement: a random sample, always the same one."""
+        """A sheet of real images in the same arrangement: a random sample, always the same one.
+
+        Before each row is the name of its class.
+        """
         chosen = self._sample(dataset)
         indices = [next(chosen[k]) for k in self.rows_classes for _ in range(self.columns)]
-        return tile(torch.stack([torch.from_numpy(dataset[index][0]) for index in indices]), self.columns)
+        image = tile(torch.stack([torch.from_numpy(dataset[index][0]) for index in indices]), self.columns)
+        if not dataset.class_names:
+            return image
+        return captioned(image, [dataset.class_names[k][:NAME] for k in self.rows_classes])
 
     def _sample(self, dataset: ImageSet) -> dict[int, Iterator[int]]:
         """Of each class on the sheet an endless row of different pictures, which begins anew when there are no more.

@@ -1,6 +1,7 @@
 """A plan carried out: the networks, the data and the run folder brought together, and training."""
 
 import shlex
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -54,6 +55,8 @@ def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb
         distributed.stop()  # not after an error: others would be waited for
         return folder
     except Exception as error:
+        if folder is not None and not (plan.resumed or plan.started):
+            shutil.rmtree(folder, ignore_errors=True)  # there is nothing in it to go on from
         told = _in_words(error, plan)
         if told is error:
             raise
@@ -123,6 +126,7 @@ def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str, evaluate: Eval
         config.workers,
         pin=plan.device.type == "cuda",
     )
+    plan.started = True
     with closing(batches):
         fit(recipe, batches, run, config.pace, evaluate)
     _conclude(run, config.pace.images)

@@ -92,7 +92,8 @@ def _read_kept(shard: Shard, row: Row, labelled: bool, store: Store) -> Table | 
     columns, seal = np.ascontiguousarray(sealed[:, :-1]), sealed[:, -1:]
     if not (seal == zlib.crc32(columns.tobytes())).all():
         return None
-    table = Table(*columns, row.digest)
+    offsets, sizes, labels = columns
+    table = Table(offsets, sizes, labels, row.digest)
     return table if _fits(table, row, labelled) else None
 
 

@@ -42,9 +42,11 @@ class Shard:
 
 
 def is_shards(path: str) -> bool:
-    """Whether `path` means shards, and not a ZIP or a folder (which may be called as it likes)."""
-    packed_or_not = re.search(r"\.(tar(\.\w+)?|tgz)$", path.lower())
-    return is_pattern(path) or bool(packed_or_not and not Path(path).is_dir())
+    """Whether `path` means shards, and not a ZIP, a folder (which may be called as it likes), or a packed tar."""
+    if is_pattern(path):
+        return True
+    plain, packed = path.lower().endswith(".tar"), re.search(r"\.(tar\.\w+|tgz)$", path.lower())
+    return (plain and not Path(path).is_dir()) or bool(packed and not Path(path).exists())
 
 
 def is_pattern(path: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -125,7 +125,7 @@ def _headers(file: BinaryIO, shard: str) -> Iterator[tarfile.TarInfo]:
         raise ValueError(f"{shard} is packed with {packed}, where no sample can be read by itself: unpack it")
     place = 0
     try:
-        with tarfile.open(fileobj=_Short(file), mode="r:") as tar:
+        with tarfile.open(fileobj=cast(BinaryIO, _Short(file)), mode="r:") as tar:
             while True:
                 file.seek(place)
                 try:

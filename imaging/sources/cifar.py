@@ -56,8 +56,8 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     with opened(path) as tar:
         for member in members(tar):
             name = PurePosixPath(member.name).name
-            if name in FILES and (file := tar.extractfile(member)) is not None:
-                yield name, _within(file.read(LARGEST + 1), name, path)
+            if name in FILES and (packed := tar.extractfile(member)) is not None:
+                yield name, _within(packed.read(LARGEST + 1), name, path)
 
 
 def _within(data: bytes, name: str, path: Path) -> bytes:

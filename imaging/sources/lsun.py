@@ -81,9 +81,10 @@ class LsunSource(Source):
         return self.__dict__ | {"_reader": None}
 
     def __del__(self) -> None:
-        if getattr(self, "_reader", None) is not None and self._owner == os.getpid():
-            self._reader.kill()
-            self._reader.wait()
+        reader = getattr(self, "_reader", None)
+        if reader is not None and self._owner == os.getpid():
+            reader.kill()
+            reader.wait()
 
 
 def _cut(keys: bytes) -> Iterator[bytes]:

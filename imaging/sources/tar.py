@@ -138,10 +138,13 @@ def is_plain_tar(path: Path) -> bool:
 @contextmanager
 def opened(path: Path) -> Iterator[tarfile.TarFile]:
     """A tar file, packed or not, to be read from front to back. Its damage, in the block too, is one ValueError."""
-    with parsing(path, "a complete tar file", "copy or make it again"), unpacking(path) as file:
-        mode = "r:" if is_plain_tar(path) else "r|"
-        with tarfile.open(fileobj=file, mode=mode, tarinfo=_strict_info()) as tar:  # type: ignore[call-overload]
-            yield tar
+    # Not read as a stream, where the library goes on for ever behind the end: it only seeks forward.
+    with (
+        parsing(path, "a complete tar file", "copy or make it again"),
+        unpacking(path) as file,
+        tarfile.open(fileobj=file, mode="r:", tarinfo=_strict_info()) as tar,
+    ):
+        yield tar
 
 
 def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -161,7 +164,7 @@ def _strict_info() -> type[tarfile.TarInfo]:
         shared = 0  # bytes of headers that hold for all files, which the library keeps
 
         @classmethod
-        def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Self:
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
             info = super().frombuf(buf, encoding, errors)
             if info.type == tarfile.XGLTYPE:
                 StrictInfo.shared += info.size

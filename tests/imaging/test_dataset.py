@@ -88,15 +88,27 @@ def test_the_richest_mode_is_taken_for_all(tmp_path, modes, channels, note):
     assert all(dataset[i][0].shape == (channels, 16, 16) for i in range(len(dataset)))
 
 
-def test_transparency_comes_with_the_command_that_drops_it(tmp_path):
-    path = write_zip(tmp_path / "a.zip", {"a.png": picture(mode="RGBA"), "b.png": picture(mode="L")})
+def test_transparency_that_no_image_uses_comes_with_the_command_that_drops_it(tmp_path):
+    """Of many images some are looked at, from all over the set."""
+    opaque = picture(mode="RGBA")
+    opaque.putalpha(255)
+    path = write_zip(tmp_path / "a.zip", {"a.png": opaque, "b.png": picture(mode="L")})
     dataset = opened(path)
     assert dataset.channels == 4 and dataset[1][0].shape == (4, 16, 16)
     assert dataset.notes == (
         "the set mixes 1 grey and 1 RGBA images: all are read as RGBA",
-        f"transparency is learned as a fourth channel; if no image makes use of it, "
+        f"transparency is learned as a fourth channel, but no image looked at (1) makes use of it: "
         f"`python dataset_tool.py --source {path} --dest a-clean.zip` leaves it out",
     )
+
+
+@pytest.mark.parametrize("at", [0, 5, 9])
+def test_transparency_that_an_image_uses_is_told_without_more(tmp_path, at):
+    pictures = [picture(mode="RGBA") for _ in range(10)]
+    for number, image in enumerate(pictures):
+        image.putalpha(0 if number == at else 255)
+    dataset = opened(write_zip(tmp_path / "a.zip", {f"{i}.png": image for i, image in enumerate(pictures)}))
+    assert dataset.notes == ("transparency is learned as a fourth channel",)
 
 
 def test_unusual_modes_are_read(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -146,3 +147,24 @@ def test_bare_names_that_could_be_several(tmp_path):
     assert failure(tmp_path, "1.png,0\n", names=("a/1.png", "b/1.png")) == (
         "FILE labels 1.png, which may be a/1.png or b/1.png: write the whole name"
     )
+
+
+def test_more_classes_than_there_can_be(tmp_path, monkeypatch):
+    monkeypatch.setattr("imaging.labels.MOST_CLASSES", 2)
+    assert failure(tmp_path, "a/1.png,x\na/2.png,y\nb/3.png,z\n") == (
+        "the label of a/1.png in FILE and the others name 3 classes, at most 2 are possible: correct it, or write "
+        "names of classes throughout"
+    )
+
+
+def test_files_that_are_none_or_too_large(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "labels.csv")
+    with pytest.raises(ValueError, match=r"labels\.csv is no regular file but a folder, a pipe or a device"):
+        read_label_file(tmp_path / "labels.csv", NAMES)
+    monkeypatch.setattr("imaging.labelfile.LARGEST_FILE", 100)
+    assert failure(tmp_path, " " * 101, "b.csv") == "FILE has more than 100 bytes: give a file of labels"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_ends_of_lines_of_every_system(tmp_path, end):
+    assert read(tmp_path, f"file,label{end}1,dog{end}2,cat{end}3,dog{end}").class_names == ("cat", "dog")

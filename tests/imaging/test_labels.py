@@ -87,6 +87,7 @@ def test_a_class_number_in_any_spelling(tmp_path, spelling):
         ["00000/img00000000.png", "00001/img00001000.png"],  # of this tool and the official one
         ["00000/00007.png", "01000/01999.png"],  # of FFHQ
         ["set/00000/img00000000.png", "set/00012/img00012999.png"],
+        ["00000/img00000000.png", "00000/img00000999.png"],
     ],
 )
 @pytest.mark.parametrize("labels", [None, [["a", 0]]])
@@ -94,11 +95,17 @@ def test_the_usual_layout_is_not_mistaken_for_classes(tmp_path, names, labels):
     archive = archive_of(tmp_path, names, labels and [[name, i] for i, name in enumerate(names)])
     if labels is None:
         assert take_labels(archive, "auto").note == "the set is unlabelled, for it has no dataset.json"
-    first, second = sorted(name.split("/")[-2] for name in names)
+    folders = sorted({name.split("/")[-2] for name in names})
+    listed = f"{folders[0]}, ..." if len(folders) > 1 else folders[0]
     assert failure(archive, "folders") == (
-        f"the sub-folders of {archive.path} ({first}, {second}, ...) are no classes, they only hold 1000 images each: "
+        f"the sub-folders of {archive.path} ({listed}) are no classes, they only hold 1000 images each: "
         f"use --labels auto, which takes the classes of dataset.json if it has some, or --labels none"
     )
+
+
+def test_classes_whose_images_are_in_numbered_folders(tmp_path):
+    archive = archive_of(tmp_path, ["cat/00000/img00000000.png", "dog/00000/img00000000.png"])
+    assert take_labels(archive, "folders").class_names == ("cat", "dog")
 
 
 def test_classes_that_are_called_by_five_digits(tmp_path):

@@ -1,4 +1,8 @@
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -88,7 +92,67 @@ def test_the_global_random_stream_is_left_alone(archive):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_default_workers(archive):
-    assert default_workers(DemoSet(16, 16, count=5)) == 0
-    assert 1 <= default_workers(archive) <= 4
-    assert default_workers(archive, on_cpu=True) == 0
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (3, 3), (4, 4), (64, 4)])
+def test_default_workers_are_as_many_as_the_cores_up_to_four(archive, monkeypatch, cores, workers):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    assert default_workers(archive) == workers
+    assert default_workers(archive, on_cpu=True) == default_workers(DemoSet(16, 16, count=5)) == 0
+
+
+KILLED = (
+    "a process that reads images was killed, probably for want of memory: try a smaller --workers. In a container "
+    "shared memory may be too small (64 MB of /dev/shm are usual): start it with --shm-size=8g or --ipc=host, or use "
+    "--workers 0"
+)
+
+
+def test_a_worker_killed_while_it_holds_the_queue_ends_the_run(archive):
+    stream = batches(archive, 4, 9, workers=2)
+    next(stream)
+    inside = stream.gi_frame.f_locals["stream"]
+    workers = list(inside._workers)
+    inside._worker_result_queue._wlock.acquire()  # as the one that is killed had it
+    workers[0].kill()
+    with pytest.raises(ValueError) as error:
+        for _ in range(100):
+            next(stream)
+    assert str(error.value) == KILLED
+    assert not any(worker.is_alive() for worker in workers) and not multiprocessing.active_children()
+
+
+FULL = """
+from imaging.dataset import DataConfig, open_dataset
+from imaging.loader import batches
+import multiprocessing, sys
+stream = batches(open_dataset(DataConfig(path=sys.argv[1])), 64, 0, workers=2)
+try:
+    for _ in range(100):
+        next(stream)
+except ValueError as error:
+    print(error, multiprocessing.active_children())
+"""
+
+
+def test_a_small_shared_memory_ends_the_run(tmp_path):
+    """In a mount namespace of its own, where this process may make one."""
+    path = write_folder(tmp_path / "set", {f"{i}.png": picture(64, 64, seed=i) for i in range(64)})
+    mount = "mount -t tmpfs -o size=64k tmpfs /dev/shm"
+    if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    command = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", sys.executable, "-c", FULL, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout == f"{KILLED} []\n", done.stderr
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_workers_that_wait_for_ever_are_killed(archive, closed):
+    stream = batches(archive, 4, 9, workers=2)
+    next(stream)
+    workers = list(stream.gi_frame.f_locals["stream"]._workers)
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGSTOP)
+    if closed:
+        stream.close()
+    else:
+        del stream
+    assert not any(worker.is_alive() for worker in workers)

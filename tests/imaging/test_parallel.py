@@ -1,5 +1,7 @@
+import multiprocessing
 import os
 import signal
+import time
 
 import pytest
 
@@ -47,6 +49,45 @@ def test_a_process_that_is_killed():
 def test_errors_go_on(workers):
     with pytest.raises(OSError, match="no 0"):
         list(ordered(refuse, range(20), workers, 4))
+
+
+def test_processes_that_cannot_be_started(monkeypatch):
+    fork, left = os.fork, [2]
+
+    def limited():
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(24, "Too many open files")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", limited)
+    with pytest.raises(ValueError) as error:
+        list(ordered(square, range(100), 20, 4))
+    assert str(error.value) == (
+        "20 processes cannot be started (Too many open files): try a smaller --workers, or raise the system's limits "
+        "(ulimit -n, ulimit -u)"
+    )
+    assert not multiprocessing.active_children()
+
+
+def large(number):
+    return bytes(2**21)
+
+
+def test_large_jobs_and_results_do_not_wait_for_each_other():
+    assert sum(map(len, ordered(large, [bytes(2**21)] * 40, 3, 2))) == 40 * 2**21
+
+
+def test_nothing_is_left_when_the_results_are_not_wanted_any_more():
+    results = ordered(wait, range(100), 3, 1)
+    next(results)
+    results.close()
+    assert not multiprocessing.active_children()
+
+
+def wait(number):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(0 if number == 0 else 1000)
 
 
 def test_cores():

@@ -2,8 +2,9 @@ import io
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from imaging.picture import Header, decode, read_header
+from imaging.picture import LARGEST_SOURCE, Header, decode, read_header
 from tests.imaging.pictures import encoded, picture, png_header
 
 
@@ -64,3 +65,27 @@ def test_damage_of_any_kind_is_one_sentence_or_a_picture(kind):
                 attempt(io.BytesIO(bytes(data)), "a")
             except ValueError as error:
                 assert str(error).startswith("a ") and "\n" not in str(error)
+
+
+def test_a_photograph_larger_than_any_result_is_made_smaller():
+    """60 megapixels, as the largest cameras make more: read at a half or a quarter, never below what is wanted."""
+    data = encoded(Image.new("RGB", (9504, 6336), (200, 30, 60)), "JPEG")
+    assert read_header(io.BytesIO(data), "a") == Header(9504, 6336, "RGB")
+    for enough, size in [((64, 64), (1188, 792)), ((900, 900), (2376, 1584)), ((4000, 100), (9504, 6336))]:
+        image = decode(io.BytesIO(data), "a", "RGB", enough)
+        assert image.size == size and np.abs(np.asarray(image)[0, 0].astype(int) - (200, 30, 60)).max() < 4
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned: (height, width) are those of the file's (width, height)
+    turned = encoded(Image.new("RGB", (9504, 6336)), "JPEG", exif=exif)
+    assert decode(io.BytesIO(turned), "a", "RGB", (4000, 2000)).size == (3168, 4752)
+
+
+def test_smaller_photographs_are_read_whole():
+    data = encoded(Image.new("RGB", (4000, 3000)), "JPEG")
+    assert decode(io.BytesIO(data), "a", "RGB", (16, 16)).size == (4000, 3000)
+
+
+def test_the_switches_of_pillow_are_left_as_they_were():
+    before = Image.MAX_IMAGE_PIXELS
+    decode(io.BytesIO(encoded(picture())), "a", "RGB")
+    assert before == Image.MAX_IMAGE_PIXELS < LARGEST_SOURCE

@@ -30,7 +30,7 @@ def read_pictures(path: Path) -> None:
         read_set(path)
 
 
-def pickle_format(name: str, suffix: str, networks) -> Format:  # type: ignore[no-untyped-def]
+def pickle_format(name: str, suffix: str, networks) -> Format:
     def make(chance: random.Random, folder: Path) -> Path:
         path = folder / f"{folder.name}{suffix}"
         path.write_bytes(pickles.grown(pickled.pickled(networks(), chance.choice([2, 3, 4])), chance))
@@ -68,7 +68,7 @@ def introduce(path: Path) -> None:
             raise ValueError(result.output.strip().rpartition("Error: ")[2])
 
 
-def torch_format(name: str, contents) -> Format:  # type: ignore[no-untyped-def]
+def torch_format(name: str, contents) -> Format:
     return Format(name, lambda chance, folder: pickles.torch_zip(contents, chance, folder), read_parts)
 
 

@@ -76,7 +76,7 @@ def test_gpus_stops_and_saves_when_its_launcher_was_killed(tmp_path, ledger):
     workers = workers_of(launcher)
     launcher.kill()
     output, _ = launcher.communicate(timeout=100)  # whose end is that of all who write to it
-    assert "go on with: " in output and "Error" not in output and "Traceback" not in output
+    assert "go on with: " in output and "\nError: " not in output and "Traceback" not in output
     assert not any(is_running(worker) for worker in workers)
     (folder,) = tmp_path.iterdir()
     assert (folder / "state.safetensors").exists()

@@ -130,6 +130,13 @@ def test_files_that_are_more_or_less_than_they_seem(tmp_path, G, write):
     assert str(error.value) == f"{path} is not a NumPy file of latents (.npz or .npy): {GIVE}"
 
 
+def test_whole_numbers_are_no_latents(tmp_path, G):
+    np.save(path := tmp_path / "w.npy", np.zeros([6, 8], int))
+    with pytest.raises(ValueError) as error:
+        load_latents(path, G)
+    assert str(error.value) == f"{path} holds numbers of the type int64, and latents are of floating-point ones"
+
+
 def test_numbers_beyond_float32_are_infinite(tmp_path, G):
     np.save(tmp_path / "w.npy", np.full([6, 8], 1e300))
     with pytest.raises(ValueError, match="infinite or not numbers"):

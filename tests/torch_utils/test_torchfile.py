@@ -8,10 +8,13 @@ import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from torch_utils.torchfile import begins_so, plain_tensors, read
+from torch_utils.torchpickles import Storage
+from torch_utils.torchpickles import tensor as rebuilt
 
 NO_PICKLE = "it is an archive without the one data.pkl of torch.save"
 STATE = OrderedDict(a=torch.arange(6.0).reshape(2, 3), b=torch.ones(4, dtype=torch.float16))
@@ -389,3 +392,41 @@ def test_many_names_for_one_tensor_are_refused(tmp_path):
 def test_what_is_no_table_of_tensors_is_refused(found):
     with pytest.raises(ValueError, match=r"^its g_ema is no table of tensors$"):
         plain_tensors(found, "g_ema", 1000)
+
+
+@pytest.mark.parametrize("size", [(2**47, 2**47, 0), (0, *[2**47] * 7), (2**48 - 1, 1)], ids=str)
+def test_sizes_beyond_what_can_be_counted(size):
+    with pytest.raises(ValueError, match="it is damaged"):
+        rebuilt(Storage(torch.zeros(5)), 0, size, (1,) * len(size))
+
+
+@pytest.mark.parametrize(
+    "offset, size, stride",
+    [(0, (3,), (2**40,)), (4, (2,), (1,)), (-1, (2,), (1,)), (0, (2,), (1, 1)), (2.0, (1,), (1,))],
+)
+def test_tensors_beyond_their_numbers(offset, size, stride):
+    with pytest.raises(ValueError, match="it is damaged"):
+        rebuilt(Storage(torch.zeros(5)), offset, size, stride)
+    with pytest.raises(ValueError, match="it is damaged"):
+        rebuilt(torch.zeros(5), offset, size, stride)
+
+
+def of_python_2(items: bytes) -> bytes:
+    """A file of the first PyTorch: texts are byte strings, and a dict is made of a list of its items."""
+    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}
+    start = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, system))
+    contents = b"\x80\2ccollections\nOrderedDict\n](" + items + b"e\x85R."
+    return start + contents + pickle.dumps(["7"], 2) + (2).to_bytes(8, "little") + np.float32([1.5, 2.5]).tobytes()
+
+
+def test_a_file_of_python_2(tmp_path):
+    tensor = b"ctorch._utils\n_rebuild_tensor\n((U\7storagectorch\nFloatStorage\nU\0017U\3cpuK\2NtQK\0K\2\x85K\1\x85tR"
+    (tmp_path / "a.pth").write_bytes(of_python_2(b"](U\6weight" + tensor + b"e"))
+    found = read(tmp_path / "a.pth")
+    assert list(found) == ["weight"] and found["weight"].tolist() == [1.5, 2.5]
+    for wrong in (b"](U\6weighte", b"N", b"U\2ab"):
+        (tmp_path / "a.pth").write_bytes(of_python_2(wrong))
+        assert refusal(tmp_path / "a.pth") == "it is damaged (a dict is not made of items)"
+    nested = b"]" + b"q\0(" + b"U\1aU\1b\x86" * 5_000 + b"e0" + b"ccollections\nOrderedDict\nh\0\x85R0" * 1_000 + b"]"
+    (tmp_path / "a.pth").write_bytes(of_python_2(nested))
+    assert refusal(tmp_path / "a.pth") == "it has dicts with more items than any file of weights needs"

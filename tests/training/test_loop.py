@@ -1,7 +1,8 @@
 """When things happen: by images seen since the very beginning, whatever the batch and wherever a run was resumed."""
 
 import gc
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,59 @@ from tests.training.runs import train
 from training import loop
 from training.config import PaceConfig
 from training.loop import fit
-from training.state import Clock
+from training.run import Clock, Run
 
 
 class Diary:
-    """Stands in for a run and notes what it is asked to do."""
+    """Stands in for a run and notes what it is asked to do. It takes what a run takes, and nothing else."""
 
     def __init__(self, seen: int = 0, stop_at: int | None = None) -> None:
         self.clock = Clock(iteration=seen // 4, seen=seen)
         self.stop_at = stop_at
         self.events: list[tuple[str, int]] = []
 
-    def __getattr__(self, name: str) -> Any:
-        return lambda *arguments: self.events.append((name, self.clock.seen))
+    def _note(self, name: str) -> None:
+        self.events.append((name, self.clock.seen))
 
     def stopping(self) -> bool:
         return self.clock.seen == self.stop_at
 
     def state_is_due(self, minutes: float) -> bool:
+        assert minutes == PACE.state_minutes
         return self.clock.seen in (12, 44)
+
+    def show_progress(self, seen: int, end: int) -> None:
+        assert seen == self.clock.seen and end == PACE.images
+        self._note("show_progress")
+
+    def tick(self, phases: Sequence[Any], end: int) -> None:
+        assert phases is NoRecipe.phases and end == PACE.images
+        self._note("tick")
+
+    def snapshot(self, recipe: Any) -> None:
+        assert isinstance(recipe, NoRecipe)
+        self._note("snapshot")
+
+    def save_state(self, recipe: Any) -> None:
+        assert isinstance(recipe, NoRecipe)
+        self._note("save_state")
+
+    def wait_for_state(self) -> None:
+        self._note("wait_for_state")
+
+    def show(self, state: str = "running") -> None:
+        assert state == "running"
+        self._note("show")
 
     def of(self, name: str) -> list[int]:
         return [seen for event, seen in self.events if event == name]
+
+
+def test_the_diary_takes_what_a_run_takes():
+    names = {name for name, value in vars(Diary).items() if inspect.isfunction(value) and name not in ("of", "_note")}
+    for name in names - {"__init__"}:
+        ours, theirs = (list(inspect.signature(getattr(kind, name)).parameters.values()) for kind in (Diary, Run))
+        assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in theirs], name
 
 
 class NoRecipe:
@@ -58,13 +90,19 @@ def test_ticks_snapshots_and_states_keep_their_appointments(monkeypatch):
     assert diary.of("tick") == [12, 20, 32, 40, 52]  # the first iteration that reaches 10, 20, 30, 40, and the last
     assert diary.of("snapshot") == [0, 20, 40, 52]
     assert diary.of("save_state") == [12, 20, 40, 44, 52]
+    assert diary.of("show") == [0, 20, 40, 52]  # after what it shows
+    assert diary.of("show_progress") == list(range(4, 56, 4))
+    assert diary.events[-2:] == [("show", 52), ("wait_for_state", 52)]
+    at = [event for event, seen in diary.events if seen == 20]
+    assert at == ["show_progress", "tick", "snapshot", "save_state", "show"]
 
 
 def test_a_resumed_run_keeps_the_same_appointments(monkeypatch):
     first, second = events(monkeypatch, stop_at=24), events(monkeypatch, seen=24)
     assert first.of("tick") + second.of("tick") == [12, 20, 32, 40, 52]
     assert first.of("snapshot") + second.of("snapshot") == [0, 20, 40, 52]
-    assert first.of("save_state")[-1] == 24  # being stopped saves
+    assert first.events[-2:] == [("save_state", 24), ("wait_for_state", 24)]  # being stopped saves
+    assert first.clock.iteration == 6 and second.clock.iteration == 13
 
 
 def test_memory_stays_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -135,4 +135,16 @@ def test_the_set_of_the_demo_has_all_its_classes():
     dataset = open_dataset(DataConfig(path="demo:32"))
     samples = Samples(dataset, 8, 0, 4)
     assert samples.rows_classes == [row % 5 for row in range(16)]
-    assert samples.reals(dataset).size == (16 * 32, 16 * 32)
+    reals = samples.reals(dataset)
+    assert reals.height == 16 * 32 and reals.width > 16 * 32 + 20, "names before the rows"
+
+
+def test_names_before_the_rows_change_no_measure(tmp_path):
+    dataset = open_dataset(DataConfig(path="demo:32", max_images=200))
+    samples = Samples(dataset, 8, 3, 4)
+    named = samples.reals(dataset)
+    plain = named.crop((named.width - 16 * 32, 0, named.width, named.height))
+    named.save(tmp_path / "named.png")
+    plain.save(tmp_path / "plain.png")  # as before there were names
+    found = samples.measure(plain, tmp_path / "named.png")
+    assert found == samples.measure(plain, tmp_path / "plain.png") and 0.9 < found["samples/diversity"] < 1.1

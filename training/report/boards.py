@@ -6,7 +6,8 @@ from typing import Protocol
 
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
-from torch.utils.tensorboard import SummaryWriter
+
+from torch_utils.events import event_writer
 
 
 class Board(Protocol):
@@ -37,7 +38,7 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path, seen: int = 0) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=seen + 1 if seen else None)
+        self._writer = event_writer(folder, purge_step=seen + 1 if seen else None)
 
     def scalars(self, values: Mapping[str, float], seen: int) -> None:
         for name, value in values.items():

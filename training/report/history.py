@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from system.files import in_utf8
 from torch_utils.journal import StatsFile, json_object
 from torch_utils.runs import newest_in, reals_path
 
@@ -129,7 +130,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
         newest = newest_in(folder)
         if newest is None or not newest.is_file():
             return ()
-        with safe_open(newest, framework="pt") as file:
+        with in_utf8(newest) as name, safe_open(name, framework="pt") as file:
             metadata = json_object((file.metadata() or {}).get("metadata", "")) or {}
     except Exception:  # whatever a damaged file leads to: names are not worth a page
         return ()

@@ -192,8 +192,9 @@ def width_rule(sizes: list[int], widths: list[int], settings: Settings) -> tuple
     largest = max(widths)
     smallest_base = max([4, *(size * width for size, width in zip(sizes, widths, strict=True) if width > 1)])
     for base, most in ((settings.channel_base, settings.channel_max), (smallest_base, largest)):
-        known = base is not None and base in _BASES and most is not None and most in _WIDTHS
-        if known and widths == [max(1, min(base // size, most)) for size in sizes]:
+        if base is None or most is None or base not in _BASES or most not in _WIDTHS:
+            continue
+        if widths == [max(1, min(base // size, most)) for size in sizes]:
             return base, most
     raise ValueError(
         f"its layers are {', '.join(map(str, widths))} wide at {', '.join(map(str, sizes))} pixels, "

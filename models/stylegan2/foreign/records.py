@@ -107,7 +107,7 @@ class Array(Built):
     def values(self) -> np.ndarray:
         """The numbers, read anew each time."""
         values = np.empty(prod(self.shape), self._dtype)
-        self._data.again().read_into(memoryview(values.view(np.uint8)))
+        self._data.again().read_into(values.view(np.uint8).data)
         return values.reshape(self.shape, order=self._order)  # type: ignore[call-overload]
 
 
@@ -146,8 +146,9 @@ def storage(data: Any, budget: Budget) -> Storage:
     """The numbers in what `torch.save` once made of a storage."""
     if not isinstance(data, bytes | Window):
         raise ValueError(f"it is damaged (a tensor's numbers are {shown(data)})")
+    budget.spend(len(data))
     window = Window.of(data) if isinstance(data, bytes) else data.again()
-    found = read_legacy(window, dict.fromkeys(storage_names(), never), budget)
+    found = read_legacy(window, dict.fromkeys(storage_names(), never), Budget(len(data)))
     if not isinstance(found, Storage):
         raise ValueError("it is damaged (a tensor has no numbers)")
     return found

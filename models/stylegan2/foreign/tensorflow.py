@@ -156,8 +156,8 @@ def _tensors(rules: _Rules, variables: Iterator[tuple[str, Array | float]], budg
 def _tensor(name: str, value: Array | float, change: _Change, budget: Budget) -> Tensor:
     shape = value.shape if isinstance(value, Array) else ()
     budget.spend(4 * prod(shape))
-    values = value.values if isinstance(value, Array) else np.array(value)
     try:
+        values = value.values if isinstance(value, Array) else np.array(value)
         return torch.from_numpy(np.array(change(values), np.float32, order="C"))
     except (ValueError, IndexError, TypeError) as error:
         reason = f"its {shown(name)} has the shape {shown(shape)}, which is none of such a variable"

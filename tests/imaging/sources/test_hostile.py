@@ -80,8 +80,8 @@ UNSAFE = (3, "|", None, ("x",), {"x": (np.dtype("u1"), 0)}, 8, 1, 63)  # referen
     ("value", "why"),
     [
         (State(ARRAY, (1, (1,), dtype_with(UNSAFE), False, b"A" * 8)), "it has an array of a special type"),
-        (State(ARRAY, (1, (1,), np.dtype("O"), False, b"A" * 8)), "it has an array of O8, and bytes were expected"),
-        (np.zeros(3), "it has an array of f8, and bytes were expected"),
+        (State(ARRAY, (1, (1,), np.dtype("O"), False, b"A" * 8)), "it has an array of O8, expected bytes (u1)"),
+        (np.zeros(3), "it has an array of f8, expected bytes (u1)"),
         (State(ARRAY, (1, (2**62,), np.dtype("u1"), False, b"A")), "it has an array whose shape is damaged"),
         (State(ARRAY, (1, (2**30,), np.dtype("u1"), False, b"A")), "it has an array of shape [1073741824] with 1 byte"),
         (State(ARRAY, (1, (-1, -1), np.dtype("u1"), False, b"A")), "it has an array whose shape is damaged"),
@@ -481,3 +481,12 @@ def test_names_and_messages_of_files_cannot_steer_a_terminal(tmp_path):
 
     (tmp_path / "a.tfrecords").write_bytes(record(_field(1, _field(1, _field(1, ESCAPE.encode()) + _field(2, b"")))))
     assert failure(tmp_path / "a.tfrecords").isprintable()
+
+
+@pytest.mark.parametrize("size", [2**33, 2**62, 2**70])
+@pytest.mark.parametrize("packer", [gzip.open, bz2.open, open])
+def test_a_size_beyond_the_end_of_a_tar_ends(tmp_path, packer, size):
+    path = tmp_path / ("a.tar" if packer is open else "a.tar.gz")
+    with packer(path, "wb") as file:
+        file.write(header("a.png", size, tarfile.REGTYPE) + bytes(2048))
+    assert failure(path).startswith(f"{path} ")

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,12 @@ def test_the_same_bytes_over_and_over(tmp_path):
     again = call("torch.storage", "_load_from_bytes", b"h\0") + b"0"
     once = b"B" + len(data).to_bytes(4, "little") + data + b"q\0"
     assert refusal(tmp_path, program(once, again * 10_000)) == sentence
+    stream = io.BytesIO()
+    torch.save(torch.zeros(1).storage(), stream, _use_new_zipfile_serialization=False)
+    data, begun = stream.getvalue(), time.monotonic()
+    once = b"B" + len(data).to_bytes(4, "little") + data + b"q\0" + b"ctorch.storage\n_load_from_bytes\nq\1"
+    assert refusal(tmp_path, program(once, b"h\1h\0\x85R0" * 150_000)) == sentence  # little of it, but often
+    assert time.monotonic() - begun < 5
     again = call("_codecs", "encode", b"h\0", text("latin1")) + b"0"
     assert refusal(tmp_path, program(text("x" * 100_000), b"q\0", again * 10_000)) == (
         "it has more than 128 MiB of numbers as texts: save it with protocol 4"

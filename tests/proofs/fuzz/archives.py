@@ -10,6 +10,7 @@ import tarfile
 import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from tests.proofs.fuzz import odd
 from tests.proofs.test_damage import contents, picture
@@ -28,7 +29,7 @@ class Member:
     packed_size: int = -1
     offset: int = -1
     extra: bytes = b""
-    local: dict[str, int | bytes] = field(default_factory=dict)  # what the header in front of the data says instead
+    local: dict[str, Any] = field(default_factory=dict)  # what the header in front of the data says instead
 
 
 def zip_of(members: list[Member], chance: random.Random | None = None) -> bytes:
@@ -37,7 +38,12 @@ def zip_of(members: list[Member], chance: random.Random | None = None) -> bytes:
     for member in members:
         packed = len(member.data) if member.packed_size < 0 else member.packed_size
         offset = len(out) if member.offset < 0 else member.offset
-        say = {"name": member.name, "flags": member.flags, "method": member.method, "size": member.size} | member.local
+        say: dict[str, Any] = {
+            "name": member.name,
+            "flags": member.flags,
+            "method": member.method,
+            "size": member.size,
+        } | member.local
         out += struct.pack(
             "<IHHHHHIIIHH", 0x04034B50, 20, say["flags"], say["method"], 0, 33, member.crc % 2**32, packed % 2**32,
             say["size"] % 2**32, len(say["name"]), len(member.extra),
@@ -96,9 +102,10 @@ def _spoil(members: list[Member], chance: random.Random) -> None:
         members[at] = Member(member.name, odd.zeros(mebibytes), size, 8, 0x800)
     elif way == "field":
         name = chance.choice(["size", "packed_size", "crc"])
-        members[at] = replace(member, **{name: odd.number(chance, 32, getattr(member, name) % 2**32)})
+        changed: dict[str, Any] = {name: odd.number(chance, 32, getattr(member, name) % 2**32)}
+        members[at] = replace(member, **changed)
     elif way == "local":
-        said: dict[str, int | bytes] = {"size": odd.number(chance, 32), "name": b"other.png", "method": 8, "flags": 9}
+        said: dict[str, Any] = {"size": odd.number(chance, 32), "name": b"other.png", "method": 8, "flags": 9}
         key = chance.choice(list(said))
         members[at] = replace(member, local={key: said[key]})
     elif way == "index":

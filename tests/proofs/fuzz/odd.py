@@ -147,7 +147,7 @@ def _zlib_bomb() -> bytes:
     return zlib.compress(bytes(2**27), 9)
 
 
-def _chunks(data: bytes):  # type: ignore[no-untyped-def]
+def _chunks(data: bytes):
     place = 0
     while place + 12 <= len(data):
         (length,) = struct.unpack(">I", data[place : place + 4])

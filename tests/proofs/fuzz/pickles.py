@@ -54,7 +54,7 @@ def grown(data: bytes, chance: random.Random) -> bytes:
 _PLAIN = {"BININT", "BININT1", "BININT2", "NONE", "NEWTRUE", "NEWFALSE", "BINUNICODE", "SHORT_BINUNICODE", "BINFLOAT"}
 
 
-def torch_zip(contents, chance: random.Random, folder: Path) -> Path:  # type: ignore[no-untyped-def]
+def torch_zip(contents, chance: random.Random, folder: Path) -> Path:
     """A file of torch.save: its archive is odd, or its pickle grows, or its storages claim what is not there."""
     with zipfile.ZipFile(io.BytesIO(torchmutation.whole(contents, zipped=True))) as archive:
         members = [stored(name, archive.read(name)) for name in archive.namelist()]

@@ -10,6 +10,7 @@ import zlib
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import numpy as np
 
@@ -113,7 +114,7 @@ def _odd_npy(chance: random.Random) -> bytes:
 
 def odd_latents(chance: random.Random, folder: Path) -> Path:
     """A projected-w.npz, or a .npy, of odd arrays in an archive whose sums are true or not."""
-    arrays = {"w": np.zeros([2, 4, 8], np.float32)}
+    arrays: dict[str, Any] = {"w": np.zeros([2, 4, 8], np.float32)}
     way = chance.choice(["npy", "npz", "packed", "damage", "key", "shape", "type", "values"])
     if way == "npy":
         path = folder / f"{folder.name}.npy"
