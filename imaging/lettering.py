@@ -39,7 +39,7 @@ class Lettering:
         """Writes a label from `x` on to the right; `middle` is the height of its line."""
         draw = ImageDraw.Draw(canvas)
         words, font = self._words(label)
-        ink: int | tuple[int, ...] = {"L": INK, "RGBA": (INK, INK, INK, 255)}.get(canvas.mode, (INK, INK, INK))
+        ink = (INK, INK, INK, 255)[: len(canvas.getbands())]
         place = float(x)
         for word in words:
             draw.text((place, middle), word, fill=ink, font=font, anchor="lm")

@@ -64,7 +64,13 @@ def unmet() -> str:
 
 def _explain(kind: "type[BaseException]", error: BaseException, trace: object) -> None:
     """Takes the place of `sys.excepthook`: an exception that nobody caught, on its way to a traceback."""
-    reason = unmet() if isinstance(error, Exception) else ""
+    reason = ""
+    if isinstance(error, Exception):
+        try:
+            reason = unmet()
+        except OSError:  # a copy of the scripts without pyproject.toml
+            name = error.name if isinstance(error, ImportError) else None
+            reason = f"the package {name} is missing" if name and name not in sys.stdlib_module_names else ""
     if reason:
         _end(reason, [])
     sys.__excepthook__(kind, error, trace)  # type: ignore[arg-type]

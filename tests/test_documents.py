@@ -21,11 +21,11 @@ from tests.training.runs import train
 
 # Commands that are only parsed, and why.
 PARSED = {
-    r"benchmarks\.|custom_ops\.build|-m pytest": "takes minutes; has tests of its own that make it small",
+    r"benchmarks\.|custom_ops\.build|-m pytest| -c ": "takes minutes; has tests of its own that make it small",
     r"torchrun|--gpus": "starts processes: tests/training/test_processes.py does so",
     r"ffhq\.pkl|ffhq256|config-f\.pkl|network-snapshot|vgg16|hf://|USER": "needs a published file or a connection",
     r"https?://|s3://": "needs a connection",
-    r"faces-|faces\.tar|%06d": "shards: tests/training/test_shards.py and tests/imaging/shards have them",
+    r"\{0+\.\.|%06d|faces\.tar|faces-": "shards: tests/training/test_shards.py and tests/imaging/shards have them",
     r"cifar|mnist|lmdb|--source (ffhq|hf)\b|\.mp4 --every|pets\.zip": "a format: tests/imaging/sources have each",
     r"\.onnx|\.pt2|\.pt$|my-model": "an export: tests/test_convert_graphs.py and tests/test_convert.py have each",
     r"--images out/|--dest \.\.\.": "stands for the reader's own",

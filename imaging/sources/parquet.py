@@ -42,7 +42,7 @@ class ParquetSource(SequentialSource):
             if i < start + rows:
                 for row, cell in enumerate(_cells(file, self._image, TOGETHER), start):
                     if row == i:
-                        yield i, _content(cell, self.names[i])
+                        yield i, _content(cell, f"{self.names[i]} in {self.path}")
                         i = next(wanted, None)
                     if i is None:
                         return

@@ -149,7 +149,11 @@ def opened(path: Path) -> Iterator[tarfile.TarFile]:
 
 def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """What is in a tar file, one by one, in memory that does not grow."""
+    reached = -1
     while (member := tar.next()) is not None:
+        if member.size < 0 or tar.offset <= reached:
+            raise tarfile.ReadError("a header leads back")  # and reading would never end
+        reached = tar.offset
         tar.members = []  # type: ignore[attr-defined]  # else it keeps them all
         yield member
 
@@ -166,6 +170,10 @@ def _strict_info() -> type[tarfile.TarInfo]:
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
             info = super().frombuf(buf, encoding, errors)
+            if info.size < 0:
+                raise tarfile.ReadError(
+                    f"a header of {info.size} bytes"
+                )  # for which the library reads all that follows
             if info.type == tarfile.XGLTYPE:
                 StrictInfo.shared += info.size
             if info.type in HEADERS and max(info.size, StrictInfo.shared) > LARGEST_HEADER:

@@ -56,7 +56,7 @@ def introduce(path: Path) -> None:
 
     for script, options in (
         (generate, ["--seeds", "0", "--device", "cpu", "--outdir", str(path.parent / "out")]),
-        (convert, ["--info"]),
+        (convert, []),
     ):
         place = "--network" if script is generate else "--source"
         result = CliRunner().invoke(script.main, [place, str(path), *options])

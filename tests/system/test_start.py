@@ -18,6 +18,7 @@ MODULES = sorted(
     for room in ROOMS
     for path in room.rglob("*.py")
     if 'if __name__ == "__main__":' in path.read_text()
+    and path.name != "gpu.py"  # which needs no package: it calls the programs that do
 )
 BARE = [sys.executable, "-S"]  # without the folder of installed packages
 
@@ -117,6 +118,11 @@ def test_one_package_is_named(checkout):
     needs = checkout / "pyproject.toml"
     needs.write_text(needs.read_text().replace('"click>=8.2"', '"click>=99"'))
     assert refused(sys.executable, "generate.py", cwd=checkout).startswith("Error: click>=99 is missing or too old. ")
+
+
+def test_a_copy_without_the_list_of_packages_names_the_first(checkout):
+    (checkout / "pyproject.toml").unlink()
+    assert refused(*BARE, "generate.py", cwd=checkout).startswith("Error: the package click is missing. ")
 
 
 def test_other_errors_keep_their_traceback(checkout):

@@ -76,9 +76,9 @@ def charts(
             series = [_in_unit(curves.pop(name), unit) for name in fitting]
             placed.append(Chart(section, title, unit, series, f"Healthy: {healthy}"))
     rest: dict[str, list[Series]] = {}
-    for name, series in curves.items():
-        rest.setdefault(name.partition("/")[0], []).append(series)
-    return placed + [Chart("More", printable(prefix).capitalize(), "", series) for prefix, series in rest.items()]
+    for name, one in curves.items():
+        rest.setdefault(name.partition("/")[0], []).append(one)
+    return placed + [Chart("More", printable(prefix).capitalize(), "", several) for prefix, several in rest.items()]
 
 
 def lazy(config: Mapping[str, Any]) -> str:

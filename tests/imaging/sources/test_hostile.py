@@ -483,9 +483,9 @@ def test_names_and_messages_of_files_cannot_steer_a_terminal(tmp_path):
     assert failure(tmp_path / "a.tfrecords").isprintable()
 
 
-@pytest.mark.parametrize("size", [2**33, 2**62, 2**70])
+@pytest.mark.parametrize("size", [2**33, 2**62, 2**70, -512, -1024])
 @pytest.mark.parametrize("packer", [gzip.open, bz2.open, open])
-def test_a_size_beyond_the_end_of_a_tar_ends(tmp_path, packer, size):
+def test_odd_sizes_in_a_tar_end(tmp_path, packer, size):
     path = tmp_path / ("a.tar" if packer is open else "a.tar.gz")
     with packer(path, "wb") as file:
         file.write(header("a.png", size, tarfile.REGTYPE) + bytes(2048))

@@ -1,17 +1,14 @@
 """Official PyTorch pickles that hold something else than networks that can be built here: what differs is named."""
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from models.families import read_network
-from models.stylegan2.foreign.opening import open_foreign
 from tests.models.foreign import pickled
-from tests.models.foreign.networks import generator_tensors, official
+from tests.models.foreign.networks import official
 from tests.models.foreign.pickled import Module
 
 Damage = Callable[[Module, Module], object]  # what to do to G_ema and D
@@ -272,44 +269,3 @@ def test_a_discriminator_that_is_none_of_ours_is_left_out_where_there_is_a_gener
     with pytest.raises(ValueError) as error:
         file.part("D")
     assert str(error.value) == f"{file} has no D ({sentence}), only G_ema, G: take another network file"
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(ValueError) as error:
-        open_foreign(path)
-    return str(error.value).removeprefix(f"{path} is refused: ")
-
-
-def test_files_without_networks(tmp_path):
-    path = tmp_path / "a.pkl"
-    for value, what in (({"a": 1}, "a dict"), ([], "[]"), (5, "5")):
-        pickled.write(path, value)
-        assert refusal(path) == f"it holds {what} without any of the networks G, D and G_ema"
-    pickled.write(path, {"G_ema": official()["G_ema"], "G": 3})
-    assert refusal(path) == "its G is 3 and no network"
-    pickled.write(path, (1, 2, 3))
-    assert refusal(path) == "it holds (1, 2, 3) without any of the networks G, D and G_ema"
-    path.write_bytes(path.read_bytes() + b"more")
-    assert refusal(path) == "it is damaged (4 bytes follow the end of its pickle)"
-
-
-def test_numbers_used_many_times_over(tmp_path):
-    """All convolutions share one tensor, so that the network is larger than the file."""
-    tensors = generator_tensors(height=64, width=64, channel_base=2048, channel_max=32)
-    shared = torch.nn.Parameter(torch.zeros(32, 32, 3, 3))
-    G = pickled.generator(tensors)
-    for name, tensor in tensors.items():
-        if tensor.shape == shared.shape:
-            parameters(G, name.removesuffix(".weight"))["weight"] = shared
-    path = pickled.write(tmp_path / "a.pkl", G)
-    assert re.fullmatch(
-        r"its G_ema has tensors of [\d,]+ bytes, more than the file, by using some many times", refusal(path)
-    )
-
-
-def test_too_large_a_file_is_refused_unread(tmp_path):
-    path = tmp_path / "a.pkl"
-    with path.open("wb") as file:
-        file.write(b"\x80\4")
-        file.truncate(5 * 2**30)  # takes no room
-    assert refusal(path) == "it has 5.0 GiB, and files of networks have at most 4"

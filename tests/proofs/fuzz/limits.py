@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SECONDS = 10.0  # that one input may take
+SECONDS = 10.0  # of a core that one input may take
 MEMORY = 2**30  # bytes that reading one input may add
-GRACE = 60.0  # seconds after which a process that says nothing is killed: making an input takes time, too
+GRACE = 60.0  # seconds on the wall after which a silent process is killed: inputs are made and cores shared meanwhile
 MOST_WORDS = 800  # letters of a sentence
 
 
@@ -113,7 +113,7 @@ def _verdict(kind: Format, number: int, folder: Path) -> Verdict:
     place.mkdir()
     chance = random.Random(f"{kind.name} {number}")
     path = kind.make(chance, place)
-    before, started = _memory("VmRSS"), time.monotonic()
+    before, started = _memory("VmRSS"), _spent()
     refused, broken = False, ""
     _reset_peak()
     try:
@@ -126,7 +126,7 @@ def _verdict(kind: Format, number: int, folder: Path) -> Verdict:
             broken = f"names no file: {text!r}"
     except BaseException:
         broken = traceback.format_exc()[-2000:]
-    took, more = time.monotonic() - started, _memory("VmHWM") - before
+    took, more = _spent() - started, _memory("VmHWM") - before
     if took > SECONDS:
         broken = f"took {took:.1f} seconds"
     elif more > MEMORY:
@@ -135,6 +135,11 @@ def _verdict(kind: Format, number: int, folder: Path) -> Verdict:
         broken = "a process that it started took more than its memory"
     shutil.rmtree(place, ignore_errors=True)
     return Verdict(number, refused, broken)
+
+
+def _spent() -> float:
+    """Seconds of a core that this process and those it has started took so far."""
+    return sum(os.times()[:4])
 
 
 def _memory(row: str) -> int:

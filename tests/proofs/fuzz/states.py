@@ -79,7 +79,8 @@ def _spoil_tensors(tensors: dict[str, torch.Tensor], chance: random.Random) -> N
 
 def _spoiled(metadata: dict[str, Any], chance: random.Random) -> dict[str, Any]:
     if chance.random() < 0.3:
-        return odd_nest(metadata, chance) or {}
+        nest = odd_nest(metadata, chance)
+        return nest if isinstance(nest, dict) else {}
     found: Any = json.loads(json.dumps(metadata))
     at = found
     while isinstance(at, dict) and at:
