@@ -60,12 +60,12 @@ OUT = Path("out")
     "--data",
     metavar="DATA",
     group="Data",
-    help="The real images, as train.py takes them; without it those that the network learnt from.",
+    help="The real images, as train.py takes them; without it those that the network learned from.",
 )
 @option(
     "--mirror/--no-mirror",
     default=None,
-    show_default="as the network learnt, else no-mirror",
+    show_default="as the network learned, else no-mirror",
     group="Data",
     help="Count every real image also mirrored.",
 )
@@ -160,7 +160,7 @@ def _open_data(path: str | None, mirror: bool | None, file: NetworkFile | None) 
     """The real images, all of them: as the network's file says it learned, but for what was given."""
     recorded = _recorded(file)
     if path is None and recorded is None:
-        raise ValueError("against which images: give --data, since nothing here says what was learnt from")
+        raise ValueError("against which images: give --data, since nothing here says what was learned from")
     changes: dict[str, Any] = {"max_images": 0}
     changes |= {} if path is None else {"path": path}
     changes |= {} if mirror is None else {"mirror": mirror}

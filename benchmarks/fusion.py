@@ -24,7 +24,8 @@ from benchmarks.forms import by_turns
 from benchmarks.modulation import apply, convolutions
 from benchmarks.setting import Setting
 from custom_ops.convolution import convolve, convolve_transposed
-from models.stylegan2.layers import Conv2DMod, memory_format
+from models.stylegan2.layers import memory_format
+from models.stylegan2.modulation import Conv2DMod
 from torch_utils.cli import Command, progress, say
 from torch_utils.config import build
 from torch_utils.device import keep_freed_memory, set_precision

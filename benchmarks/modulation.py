@@ -14,7 +14,8 @@ from benchmarks.forms import Found, by_turns, table
 from benchmarks.setting import Setting
 from custom_ops import scale_bias_act
 from models.stylegan2.generator import Generator, GeneratorBlock
-from models.stylegan2.layers import Conv2DMod, memory_format
+from models.stylegan2.layers import memory_format
+from models.stylegan2.modulation import Conv2DMod
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.config import build
 from torch_utils.device import keep_freed_memory, set_precision

@@ -28,7 +28,7 @@ MOST = 64
 
 
 class Recipe(Protocol):
-    """What is learnt: of it the network that samples are made with."""
+    """What is learned: of it the network that samples are made with."""
 
     @property
     def sampler(self) -> Any: ...

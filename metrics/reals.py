@@ -35,7 +35,7 @@ class Reals:
     """A data set as its images are judged against.
 
     Args:
-        dataset: whole, mirrored if that is how it is learnt from.
+        dataset: whole, mirrored if that is how it is learned from.
         device: where eyes look.
         batch: images that a process looks at at once.
     """

@@ -87,7 +87,8 @@ class Samples:
             frequencies = torch.ones(classes)
         if len(frequencies) < classes or (classes and len(frequencies) > classes):
             raise ValueError(
-                f"the network has {classes} classes, and the data have {len(frequencies)}: give the data it learnt from"
+                f"the network has {classes} classes, and the data have {len(frequencies)}: "
+                f"give the data it learned from"
             )
         self.G, self.seed = G, seed
         self.thresholds = frequencies.double().cumsum(0)

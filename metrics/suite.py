@@ -70,7 +70,7 @@ def between_halves(
     metric compares, or else half of all. Metrics of too few images are left out. Every process must call it; only the
     first gets numbers. The arguments are those of `evaluate`.
     """
-    found = {}
+    found: dict[str, float] = {}
     for metric in metrics:
         if metric.kind == "swd":
             value = reals.between_halves(eyes[metric.eye], count_of(metric, source, reals), _sliced)

@@ -84,7 +84,8 @@ def _fits(model: type[BaseModel], key: str, value: Any) -> bool:
 @cache
 def _form(model: type[BaseModel], key: str) -> TypeAdapter[Any]:
     field = model.model_fields[key]
-    return TypeAdapter(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation)
+    form: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return TypeAdapter(form)
 
 
 def _is_moderate(value: Any) -> bool:

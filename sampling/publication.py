@@ -14,9 +14,10 @@ from imaging.pixels import to_pil
 from models import hubfolder
 from models.families import save_network
 from models.stylegan2.sampling import Samplable, Sizes, seeds_to_ws, ws_to_pixels
-from sampling.classes import class_names, learned_classes
+from sampling.classes import LONGEST, class_names, learned_classes
 from sampling.modelcard import model_card
 from system.files import replacing
+from system.text import printable
 from torch_utils import checkpoint
 
 OURS = (hubfolder.MODEL, hubfolder.CONFIG, hubfolder.CARD, hubfolder.SAMPLES)
@@ -48,7 +49,7 @@ def plan_samples(config: Sizes, metadata: Mapping[str, Any]) -> Plan:
         return Plan(rows, [], [], f"Seeds 0-{rows[-1][-1]}, {how}.")
     classes = learned_classes(metadata, config.classes)[: min(MOST_CLASSES, fitting)]
     names = class_names(metadata, config.classes)
-    labels = [names[k] for k in classes]
+    labels = [printable(names[k], LONGEST) for k in classes]
     some = "" if len(classes) == config.classes else f" (the first {len(classes)} of {config.classes})"
     caption = f"Every row is a class{some}; seeds 0-{columns - 1}, {how}."
     return Plan([list(range(columns)) for _ in classes], classes, labels, caption)

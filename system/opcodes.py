@@ -24,7 +24,8 @@ def _string(size: int) -> Callable[[Window], bytes | Window]:
 
 
 NAMES = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}
-TEXTS = {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "SHORT_BINSTRING", "BINSTRING"}  # the last two of Python 2
+STRINGS = {"SHORT_BINSTRING", "BINSTRING"}  # of Python 2, where texts and bytes were one
+TEXTS = {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", *STRINGS}
 ARGUMENTS: dict[str, Callable[[Window], Any]] = {
     "PROTO": _unsigned(1),
     "FRAME": _unsigned(8),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from system.opcodes import ARGUMENTS, CONSTANTS, NAMES, TEXTS
+from system.opcodes import ARGUMENTS, CONSTANTS, NAMES, STRINGS, TEXTS
 from system.text import printable, shown
 from system.windows import CutError, Window
 
@@ -65,6 +65,7 @@ def read_pickle(
     makers: Makers,
     persistent: Callable[[Any], Any] | None = None,
     most: int = MOST_INSTRUCTIONS,
+    strings: type[str] | type[bytes] = str,
 ) -> Any:
     """What the pickle at the window's place says; the place is behind it then.
 
@@ -75,11 +76,13 @@ def read_pickle(
         makers: every name that may occur, and what it makes of the arguments.
         persistent: gives what a persistent identifier stands for; without it they are refused.
         most: how many instructions there may be.
+        strings: what the strings of Python 2 become: texts, or bytes as arrays of that time need them.
 
     Raises:
         ValueError: when the pickle is damaged, or asks for anything else; it names what.
     """
     machine = _Machine(window, makers, persistent)
+    machine.plain = CONSTANTS | STRINGS if strings is bytes else CONSTANTS
     for count in range(most):
         try:
             code = window.read(1)[0]
@@ -97,12 +100,13 @@ class _Machine:
     def __init__(self, window: Window, makers: Makers, persistent: Callable[[Any], Any] | None) -> None:
         self.makers, self.persistent = makers, persistent
         self.text_left = MOST_TEXT
+        self.plain = CONSTANTS  # instructions that carry a value as it is
         self.stack: list[Any] = []
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, Any] = {}
 
     def step(self, opcode: str, argument: Any) -> None:
-        if opcode in CONSTANTS:
+        if opcode in self.plain:
             self.stack.append(argument)
         elif opcode in TEXTS:
             self.stack.append(self.text(argument))

@@ -30,7 +30,7 @@ class Single(Tensor):
             raise TypeError(
                 "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
             )
-        made = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made = Tensor._make_wrapper_subclass(
             cls,
             held.size(),
             strides=held.stride(),
@@ -48,7 +48,7 @@ class Single(Tensor):
         return self.held.tolist()
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         return _computed(func, args, kwargs or {})
 
 
@@ -93,8 +93,8 @@ def single_precision(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     """The device, for the block; random numbers are those of the CPU's generators."""
     if torch._C._get_privateuse1_backend_name() != NAME:
         backend_registration._setup_privateuseone_for_python_backend(NAME)
-        for name, kernel in {"empty_strided": _empty_strided, "_copy_from": _copy_from}.items():
-            _KERNELS.impl(name, kernel, "PrivateUse1")
+        _KERNELS.impl("empty_strided", _empty_strided, "PrivateUse1")
+        _KERNELS.impl("_copy_from", _copy_from, "PrivateUse1")
     monkeypatch.setattr(seeds, "torch", SimpleNamespace(Generator=lambda device: torch.Generator()))
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # else parameters would keep their class

@@ -54,7 +54,7 @@ def _lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_judges_the_newest_network_of_a_run_against_what_it_learnt_from(tmp_path, eye):
+def test_judges_the_newest_network_of_a_run_against_what_it_learned_from(tmp_path, eye):
     data = zipped(tmp_path / "set.zip", count=12)
     trained = train_on(data, tmp_path, "--max-images", "6", "--mirror", "--metrics", "swd20")
     assert trained.exit_code == 0, trained.output
@@ -68,7 +68,7 @@ def test_judges_the_newest_network_of_a_run_against_what_it_learnt_from(tmp_path
     assert lines[: len(before)] == before
     names = ["fid20_full", "is20_mean", "is20_std", "swd20"]
     assert [line["metric"] for line in lines[len(before) :]] == names
-    whole = open_dataset(DataConfig(path=str(data), mirror=True))  # all images, mirrored as it learnt
+    whole = open_dataset(DataConfig(path=str(data), mirror=True))  # all images, mirrored as it learned
     assert lines[-1]["fingerprint"] == whole.fingerprint == before[0]["fingerprint"]
     assert lines[-1]["seen"] == 20 and lines[-1]["seed"] == 3
     assert [line["count"] for line in lines[-4:]] == [20, 20, 20, 20]
@@ -160,7 +160,7 @@ def test_says_what_is_missing(tmp_path, monkeypatch):
     network = save_tiny(tmp_path / "network.safetensors")
     said = {
         "what is to be judged: give --network or --images, one of them": ["--data", "demo:16"],
-        "against which images: give --data, since nothing here says what was learnt from": ["--network", network],
+        "against which images: give --data, since nothing here says what was learned from": ["--network", network],
         "--metrics none leaves nothing to do: name some, such as fid50k_full or swd": ["--metrics", "none"],
         "--detector vgg16: none of the metrics asks for it; leave it out": [
             "--network", network, "--data", "demo:16", "--metrics", "swd20", "--detector", "vgg16=x",

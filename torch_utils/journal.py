@@ -12,7 +12,7 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from system.files import replacing
 from torch_utils.terminal import put, shown
@@ -71,7 +71,7 @@ class StatsFile:
 class Log:
     """Says lines on the terminal and keeps them in a file (`log.txt`), after those of earlier sessions."""
 
-    def __init__(self, path: Path | str, terminal: IO[str] | None = None) -> None:
+    def __init__(self, path: Path | str, terminal: TextIO | None = None) -> None:
         """`terminal` is standard output unless given."""
         self._file = appending(Path(path))
         self._terminal = terminal

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 from system.text import harmless
 from system.urls import without_secrets
@@ -22,7 +22,7 @@ def shown(text: str) -> str:
     return harmless(without_secrets(text))
 
 
-def put(text: str, stream: TextIO | None) -> None:
+def put(text: str, stream: IO[str] | None) -> None:
     """Write a text, harmless and in letters that the stream has. A stream that is None, closed or full is passed over.
 
     Args:
@@ -35,7 +35,7 @@ def put(text: str, stream: TextIO | None) -> None:
             stream.flush()
 
 
-def is_terminal(stream: TextIO | None) -> bool:
+def is_terminal(stream: IO[str] | None) -> bool:
     """Whether a stream is there, open, and leads to a terminal."""
     try:
         return stream is not None and stream.isatty()
@@ -71,7 +71,7 @@ class Steady(io.TextIOBase):
         prefix: at the beginning of each line. With one, the stream does not count as a terminal: no bars are drawn.
     """
 
-    def __init__(self, stream: TextIO, prefix: str = "") -> None:
+    def __init__(self, stream: IO[str], prefix: str = "") -> None:
         self.stream, self.prefix = stream, prefix
         self._at_start = True
 
@@ -115,12 +115,12 @@ class Steady(io.TextIOBase):
         return "".join(line if i == 0 and not start else self.prefix + line for i, line in enumerate(lines))
 
 
-def bare(stream: TextIO | None) -> TextIO | None:
+def bare(stream: IO[str] | None) -> IO[str] | None:
     """The stream under one of `steady`, without a prefix; any other as it is."""
     return stream.stream if isinstance(stream, Steady) else stream
 
 
-def _write(text: str, stream: TextIO | None) -> None:
+def _write(text: str, stream: IO[str] | None) -> None:
     if stream is None:
         return
     encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -138,7 +138,7 @@ def _occupy_descriptors() -> None:
                 os.open(os.devnull, os.O_RDWR)  # the lowest that is free
 
 
-def _settle(stream: TextIO | None) -> None:
+def _settle(stream: IO[str] | None) -> None:
     """Sends what cannot be written to nowhere, lest the interpreter complains of it at its end."""
     try:
         if stream is not None:

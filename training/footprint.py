@@ -89,7 +89,7 @@ def footprint(config: TrainConfig, share: int, device: torch.device, limit: int 
     here = torch.device("cuda", 0) if device.type == "cuda" and torch.cuda.is_available() else torch.device("cpu")
     with torch.random.fork_rng(devices=[here] if here.type == "cuda" else []), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor", UserWarning)
-        rehearse(_smallest(config), share, here)  # constants that last as long as the process come about as real ones
+        rehearse(_smallest(config), share, here)  # native operators are loaded and tried with real tensors
         phases: dict[str, int] = {}
         with FakeTensorMode(allow_non_fake_inputs=True), Ledger(limit) as ledger:
 

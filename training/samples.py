@@ -61,10 +61,11 @@ class Samples:
         try:
             with Image.open(reals) as image:
                 left = image.width - sheet.width  # what is before it are the names of the rows
-                return diversity(
-                    sheet, image.crop((left, 0, image.width, image.height)), self.columns, self.rows_classes
-                )
-        except (OSError, SyntaxError):  # what Pillow raises for damaged files
+                if image.height != sheet.height or left < 0:
+                    return {}
+                pictures = image.convert(sheet.mode).crop((left, 0, image.width, image.height))
+                return diversity(sheet, pictures, self.columns, self.rows_classes)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises for damaged files
             return {}
 
     def reals(self, dataset: ImageSet) -> Image.Image:

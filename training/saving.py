@@ -57,9 +57,16 @@ class Saver:
         for name, tensor in tensors.items():
             copy = self._copies.get(name)
             if copy is None or copy.shape != tensor.shape or copy.dtype != tensor.dtype:
-                copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=self._pinned)
+                copy = self._room(tensor)
             copies[name] = copy.copy_(tensor.detach(), non_blocking=self._pinned)
         if self._pinned:
             torch.cuda.synchronize()
         self._copies = copies
         return copies
+
+    def _room(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Memory for a copy of a tensor, pinned as far as the system lets us."""
+        try:
+            return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=self._pinned)
+        except RuntimeError:
+            return torch.empty(tensor.shape, dtype=tensor.dtype)

@@ -82,6 +82,8 @@ def read_state(where: runs.Resumable) -> State:
         config = configs.from_dict(TrainConfig, facts.training)
         tree = checkpoint.unpack(loaded.tensors, metadata.get("tree"))
         checkpoint.check_keys(tree, {"recipe", "clock", "stats"}, "the state")
+        if len(checkpoint.pack(tree)[0]) != len(loaded.tensors):
+            raise ValueError("it has tensors that its tree of names does not name, or names twice")
         _check_clock(tree["clock"], config.pace.batch)
         _check_statistics(tree["stats"], facts.world)
         _check_recipe(tree["recipe"], _recipe(config), begun=tree["clock"]["iteration"] > 0)

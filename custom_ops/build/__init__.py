@@ -121,6 +121,8 @@ def _compare(proof: verdict.Proof, library: Path, device: torch.device) -> None:
 
 
 def _warn(device_type: str, why: str) -> None:
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return  # a machine says it once
     logging.getLogger("custom_ops").warning(
         f"native {device_type.upper()} operators are off, which makes training and sampling slower "
         f"but changes no result beyond rounding: {why}; or do without them, by CUSTOM_OPS=pytorch in the environment"

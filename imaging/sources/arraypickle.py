@@ -23,7 +23,7 @@ def read_arrays(data: bytes) -> dict[str, Any]:
     Python 2's texts are bytes, except in keys. ValueError says what is damaged, or what the pickle asks for beyond
     dictionaries, lists, texts, numbers and byte arrays.
     """
-    content = read_pickle(Window.of(data), MAKERS)
+    content = read_pickle(Window.of(data), MAKERS, strings=bytes)
     if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}, and a dictionary was expected")
     return {_text(key): each.pixels if isinstance(each, _Array) else each for key, each in content.items()}

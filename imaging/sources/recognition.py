@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from imaging.kinds import SOURCE_SUFFIXES, UNREAD, by_content
 from imaging.mending import conversion
-from imaging.opening import RefusedError, open_file, parsing
+from imaging.opening import LARGEST_FILE, RefusedError, open_file, parsing
 from imaging.shards.pattern import is_pattern
 from imaging.sources import lsun, mnist, parquet, tfrecords, video
 from imaging.sources.archives import open_pictures
@@ -148,6 +148,8 @@ def _packs_cifar(path: Path) -> bool:
         with opened(path) as tar:
             for member, _ in zip(members(tar), range(MOST_BEFORE_CIFAR), strict=False):
                 names |= set(PurePosixPath(member.name).parts)
+                if member.size > LARGEST_FILE:
+                    break  # behind which a packed file takes long to read
     except RefusedError:
         return False  # whoever opens it will say what is wrong
     return bool(names & {"cifar-10-batches-py", "cifar-100-python"})

@@ -114,6 +114,10 @@ def open_tar(path: Path) -> Source:
             found[name] = (ordinal if compressed else member.offset_data, member.size)
             if len(found) > MOST_FILES:
                 raise RefusedError(f"{path} has more than {MOST_FILES:,} files: split it")
+            wanted = name.rpartition("/")[2] == INDEX or name.lower().endswith(SOURCE_SUFFIXES)
+            if compressed and wanted and member.size > LARGEST_FILE:  # to pass over it takes as long as to read it
+                what = f"{name} in {path} has {member.size} bytes"
+                raise RefusedError(f"{what}, and at most {LARGEST_FILE} are accepted: leave it out, or unpack the tar")
             if name.rpartition("/")[2] == INDEX and (index is None or name.count("/") < index[0]):
                 content = _content(tar, member, name, INDEX_BYTES + INDEX_BYTES_EACH * len(found))
                 index = (name.count("/"), content) if isinstance(content, bytes) else index
@@ -149,16 +153,13 @@ def opened(path: Path) -> Iterator[tarfile.TarFile]:
 
 def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """What is in a tar file, one by one, in memory that does not grow."""
+    reached = -1
     while (member := tar.next()) is not None:
+        if member.size < 0 or tar.offset <= reached:
+            raise tarfile.ReadError("a header leads back")  # and reading would never end
+        reached = tar.offset
         tar.members = []  # type: ignore[attr-defined]  # else it keeps them all
-        _check_size(member)  # which a header before its own may have changed
         yield member
-
-
-def _check_size(member: tarfile.TarInfo) -> None:
-    """Raises ReadError for a size below 0, from which the library would go back, and read for ever."""
-    if member.size < 0:
-        raise tarfile.ReadError(f"a file of {member.size} bytes")
 
 
 def _strict_info() -> type[tarfile.TarInfo]:
@@ -173,7 +174,10 @@ def _strict_info() -> type[tarfile.TarInfo]:
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
             info = super().frombuf(buf, encoding, errors)
-            _check_size(info)
+            if info.size < 0:
+                raise tarfile.ReadError(
+                    f"a header of {info.size} bytes"
+                )  # for which the library reads all that follows
             if info.type == tarfile.XGLTYPE:
                 StrictInfo.shared += info.size
             if info.type in HEADERS and max(info.size, StrictInfo.shared) > LARGEST_HEADER:

@@ -4,6 +4,7 @@ The published files are plain weights, and reading them runs no code. A TorchScr
 where the user says so with --trust.
 """
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,8 @@ def _given(name: str, text: str, trust: bool) -> Path:
     place, digest = pinned(text)
     option = f"--detector {name}={public(place)}"
     if is_url(place):
-        path = fetch(place, kept(place, "detectors"), digest, f"or give --detector {name}=PATH")
+        remedy = f"or give --detector {name}=PATH"
+        path = fetch(place, kept(place, "detectors"), digest, remedy, check=_check_whole)
     else:
         path = Path(place)
         if not path.is_file():
@@ -118,6 +120,13 @@ def _given(name: str, text: str, trust: bool) -> Path:
     if is_torchscript(path):
         _check_program(option, trust, found if is_url(place) and not digest else "")
     return path
+
+
+def _check_whole(path: Path) -> None:
+    """Raises ValueError for a file of PyTorch that was cut short: its archive ends with the list of its parts."""
+    with path.open("rb") as file:
+        if file.read(2) == b"PK" and not zipfile.is_zipfile(path):
+            raise ValueError(f"{path} is cut short")
 
 
 def _check_program(option: str, trust: bool, unpinned: str) -> None:

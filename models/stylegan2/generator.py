@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from custom_ops import upsample2d
 from models.stylegan2.config import GeneratorConfig, block_dtypes, set_low_clamp
 from models.stylegan2.latents import truncate
-from models.stylegan2.layers import Conv2D, Conv2DMod, FullyConnected, LowPass, Noise, memory_format
+from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, Noise, memory_format
 from models.stylegan2.mapping import MappingNetwork
+from models.stylegan2.modulation import Conv2DMod
 from torch_utils.autocast import own_precision
 from torch_utils.device import Precision
 from torch_utils.recompute import call
@@ -195,6 +196,8 @@ class Generator(nn.Module):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Latents [N, z_dim] and classes [N, classes] -> images [N, channels, height, width], about [-1, 1].
+
+        `set_precision` decides in which type it computes. `torch.autocast` around the call changes nothing.
 
         Args:
             z: standard normal latents.

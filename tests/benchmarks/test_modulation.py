@@ -4,7 +4,7 @@ from click.testing import CliRunner
 
 from benchmarks import modulation
 from benchmarks.setting import Setting
-from models.stylegan2.layers import Conv2DMod
+from models.stylegan2.modulation import Conv2DMod
 
 FLAGS = (
     "--resolution 16x8 --channel-base 64 --channel-max 8 --mapping-layers 2 --batches 1,2 --iterations 1 --threads 1"

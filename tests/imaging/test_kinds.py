@@ -30,7 +30,7 @@ PHONE = {
 }
 if features.check("avif"):
     PHONE["5.avif"] = encoded(picture(seed=5), "AVIF")
-READ = 5 + features.check("avif")
+READ = 5 + bool(features.check("avif"))
 
 
 def as_tar(path, files):

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -5,7 +7,7 @@ from PIL import Image
 from imaging.lettering import Lettering
 
 
-def ink(label: str, size: int = 11) -> np.ndarray:
+def ink(label: str, size: int = 11) -> Any:
     """Whether there is ink in each column of a label."""
     letters = Lettering(size)
     canvas = Image.new("L", (letters.width(label) + 4, letters.height + 6), 255)

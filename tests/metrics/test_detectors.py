@@ -127,7 +127,7 @@ def test_a_digest_names_the_content_of_a_file(tmp_path):
 def _served(monkeypatch, contents):
     """Answers `fetch`: URL -> content."""
 
-    def fetch(url, path, digest="", remedy=""):
+    def fetch(url, path, digest="", remedy="", check=None):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(contents[url])
         return path

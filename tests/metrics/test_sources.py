@@ -80,7 +80,7 @@ def test_classes_are_as_frequent_as_in_the_data():
 
 def test_without_labels_in_the_data_classes_are_even_and_other_classes_are_refused():
     assert samples(counts=()).thresholds.tolist() == [1, 2, 3, 4, 5]
-    with pytest.raises(ValueError, match=r"^the network has 5 classes, and the data have 3: give the data it learnt"):
+    with pytest.raises(ValueError, match=r"^the network has 5 classes, and the data have 3: give the data it learned"):
         samples(counts=(1, 2, 3))
     assert samples(classes=0, counts=(1, 2, 3)).pixels([0]).shape == (1, 3, 16, 16)
 

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from custom_ops import scale_bias_act
-from models.stylegan2 import layers
+from models.stylegan2 import modulation
 from models.stylegan2.layers import (
     Conv2D,
-    Conv2DMod,
     FullyConnected,
     Noise,
     blur,
@@ -19,6 +18,7 @@ from models.stylegan2.layers import (
     minibatch_std,
     pixel_norm,
 )
+from models.stylegan2.modulation import Conv2DMod
 
 
 def test_pixel_norm_gives_unit_mean_square():
@@ -151,8 +151,8 @@ def test_columns_that_pad_a_product_change_nothing(outputs, monkeypatch):
     w = torch.randn(2, outputs, 5, dtype=torch.float64, requires_grad=True)
     results = []
     for columns in (1, 8):
-        monkeypatch.setattr(layers, "_columns", lambda device, dtype, columns=columns: columns)
-        y = layers._multiply(x, w)
+        monkeypatch.setattr(modulation, "_columns", lambda device, dtype, columns=columns: columns)
+        y = modulation._multiply(x, w)
         assert y.shape == (2, outputs, 4, 6)
         results.append([y, *torch.autograd.grad(y.sin().sum(), (x, w))])
     torch.testing.assert_close(*results)
@@ -161,8 +161,8 @@ def test_columns_that_pad_a_product_change_nothing(outputs, monkeypatch):
 def test_where_products_are_padded_and_features_lie_channels_last():
     cuda, cpu, mps = (torch.device(name) for name in ("cuda", "cpu", "mps"))
     half, full = (torch.float16, torch.bfloat16), (torch.float32, torch.float64)
-    assert [layers._columns(cuda, dtype) for dtype in (*half, *full)] == [8, 8, 1, 1]
-    assert {layers._columns(place, dtype) for place in (cpu, mps) for dtype in (*half, *full)} == {1}
+    assert [modulation._columns(cuda, dtype) for dtype in (*half, *full)] == [8, 8, 1, 1]
+    assert {modulation._columns(place, dtype) for place in (cpu, mps) for dtype in (*half, *full)} == {1}
     assert memory_format(cuda) == memory_format(cpu) == torch.channels_last
     assert memory_format(mps) == torch.contiguous_format
 

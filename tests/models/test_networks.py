@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, block_dtypes
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
-from models.stylegan2.layers import Conv2DMod, blur
+from models.stylegan2.layers import blur
+from models.stylegan2.modulation import Conv2DMod
 from models.summary import parameter_count, summary
 
 SMALL = {"channel_base": 128, "channel_max": 32, "mapping_layers": 2}

@@ -64,9 +64,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def plain(body: bytes, **headers: str) -> Answer:
+def plain(body: bytes) -> Answer:
     """An answer of this body, whose size is not told."""
-    return lambda handler: handler.send(body, **headers)
+    return lambda handler: handler.send(body)
 
 
 def moved(place: str, code: int = 302) -> Answer:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ def standing() -> dict[str, object]:
         except RuntimeError:
             return "mixed"
 
-    b = torch.backends
+    b: Any = torch.backends
     return {
         "matmul": old(lambda: b.cuda.matmul.allow_tf32),
         "cudnn": old(lambda: b.cudnn.allow_tf32),
@@ -111,14 +112,14 @@ def standing() -> dict[str, object]:
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
         ),
-        "filled": torch.utils.deterministic.fill_uninitialized_memory,
+        "filled": torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
         "cublas": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
     }
 
 
 def new_api() -> None:
     torch.backends.cuda.matmul.fp32_precision = "tf32"
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
 
 
 def old_api() -> None:

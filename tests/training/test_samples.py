@@ -1,6 +1,9 @@
 """What sample sheets show: classes that there are, and reals from all over the set."""
 
+import struct
+import zlib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,6 +132,32 @@ def test_a_resumed_run_keeps_its_reals(tmp_path):
     before = (folder / "reals.png").read_bytes()
     resume(folder)
     assert (folder / "reals.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["other size", "other height", "bomb", "cut short", "nothing"])
+def test_reals_that_are_not_of_this_run_are_not_compared_with(tmp_path, what):
+    dataset = Numbered([250])
+    samples, path = Samples(dataset, 8, 0, 4), tmp_path / "reals.png"
+    reals = samples.reals(dataset)
+    assert samples.measure(reals, path) == {}
+    if what == "bomb":
+        write_png(path, 60_000, 60_000)
+    elif what == "cut short":
+        reals.save(path)
+        path.write_bytes(path.read_bytes()[:2000])
+    elif what != "nothing":
+        reals.resize((100, reals.height) if what == "other size" else (reals.width, 100)).save(path)
+    assert samples.measure(reals, path) == {}
+    reals.save(path)
+    assert samples.measure(reals, path)["samples/diversity"] == pytest.approx(1)
+
+
+def write_png(path: Path, width: int, height: int) -> None:
+    """A PNG that says it is large."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
 def test_the_set_of_the_demo_has_all_its_classes():

@@ -84,6 +84,23 @@ def test_one_copy_is_held_and_its_memory_used_again(tmp_path):
     assert not saver._copies
 
 
+def test_memory_that_cannot_be_pinned_serves_as_it_is(tmp_path, monkeypatch):
+    saver, honest = Saver(CPU), torch.empty
+
+    def empty(*arguments: Any, pin_memory: bool = False, **named: Any) -> torch.Tensor:
+        if pin_memory:
+            raise RuntimeError("CUDA error: out of memory")
+        return honest(*arguments, **named)
+
+    monkeypatch.setattr("training.saving.torch.empty", empty)
+    monkeypatch.setattr("training.saving.torch.cuda.synchronize", lambda: None)
+    saver.in_background = saver._pinned = True
+    saver.save(tmp_path / "a", {"x": torch.arange(5)}, {}, tmp_path / "b")
+    saver.wait()
+    assert checkpoint.load(tmp_path / "a")[0]["x"].tolist() == [0, 1, 2, 3, 4]
+    saver.close()
+
+
 def full_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """The disk is full after so many states."""
     honest, calls = checkpoint.save, []

@@ -162,7 +162,7 @@ METADATA: list[tuple[Change, str]] = [
     (about("training", "pace", "batch", value=0), "--batch: got 0, wanted"),
     (about("training", "pace", "batch", value="\x1b[0m"), "--batch: got"),
     (about("training", "generator", "w_dim", value=16), "recipe.networks."),
-    (about("training", "generator", "w_dim", value=2**60), "no network has the sizes of its configuration"),
+    (about("training", "generator", "w_dim", value=2**60), "generator.w_dim: got 1152921504606846976"),
     (about("training", "generator", "channel_base", value=2**20), "recipe.networks."),
     (about("training", "augment", "mode", value="x" * 10_000), "--aug"),
     (about("data", value=5), "its data is not what a state has"),
@@ -196,6 +196,15 @@ def test_a_state_without_a_tree(whole, tmp_path):
     del metadata["tree"]
     checkpoint.save(tmp_path / "state.safetensors", tensors, metadata)
     with pytest.raises(ValueError, match=r"state.safetensors is damaged \(the state is a value of type NoneType"):
+        read_state(runs.Resumable(tmp_path, tmp_path / "state.safetensors", None))
+
+
+def test_tensors_that_belong_to_nothing(whole, tmp_path):
+    tensors, metadata = checkpoint.load(whole)
+    checkpoint.save(tmp_path / "state.safetensors", tensors | {"x": torch.ones(1)}, metadata)
+    with pytest.raises(
+        ValueError, match=r"state.safetensors is damaged \(it has tensors that its tree of names does not"
+    ):
         read_state(runs.Resumable(tmp_path, tmp_path / "state.safetensors", None))
 
 

@@ -126,7 +126,8 @@ def test_parquet_with_gaps_and_words(tmp_path):
     source = open_source(tmp_path / "a.parquet")
     assert source.labels().class_names == ("a", "b") and source.labels().values.tolist() == [1, 0, 1]
     found = dict(source.stream([0, 1, 2]))
-    assert str(found[1]) == f"row00000001 in {source.path} cannot be read: only its path a.png is there"
+    where = tmp_path / "a.parquet"
+    assert str(found[1]) == f"row00000001 in {where} cannot be read: only its path a.png is there"
     parquet(tmp_path / "c.parquet", RGB[:3], ["10.0", " 9", "010"])
     assert open_source(tmp_path / "c.parquet").labels().values.tolist() == [10, 9, 10], "numbers, however spelled"
     parquet(tmp_path / "d.parquet", RGB[:3], ["x10", "x9", "x10"])

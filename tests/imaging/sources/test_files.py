@@ -9,6 +9,7 @@ import pytest
 from imaging.picture import Header
 from imaging.sources.recognition import open_source
 from imaging.sources.source import SequentialSource
+from imaging.sources.tar import members, opened
 from tests.imaging.pictures import encoded, index, write_folder, write_zip
 from tests.imaging.sources.files import cifar_files, idx, python2_pickle, tarred
 from tests.imaging.sources.reading import RGB, equal, failure, pixels
@@ -197,3 +198,10 @@ def test_damaged_mnist(tmp_path):
     labels = tmp_path / "train-labels-idx1-ubyte"
     labels.write_bytes(idx(np.zeros(4, np.uint8)))
     assert failure(path) == f"{labels} has 4 labels for 5 pictures: get both again, or use --labels none"
+
+
+def test_a_tar_is_walked_in_memory_that_does_not_grow(tmp_path):
+    """The library keeps every header in an attribute that it does not document: see `members`."""
+    path = tarred(tmp_path / "a.tar", {f"{i}.png": b"x" for i in range(50)}, "")
+    with opened(path) as tar:
+        assert [(member.name, len(tar.members)) for member in members(tar)] == [(f"{i}.png", 0) for i in range(50)]

@@ -206,7 +206,7 @@ def test_a_picture_of_gigabytes_is_named_and_not_read(tmp_path, name):
     if packer is open:
         assert f"image: b.png in {tmp_path / name} has {2**33} bytes; at most {2**30} are accepted" in told
     else:
-        assert told.startswith(f"refused: {tmp_path / name} is not a complete tar file (")
+        assert told.startswith(f"refused: b.png in {tmp_path / name} has {2**33} bytes, and at most {2**30} are acc")
 
 
 def test_holes_and_links_in_a_tar_are_passed_over_and_named(tmp_path):
@@ -483,10 +483,11 @@ def test_names_and_messages_of_files_cannot_steer_a_terminal(tmp_path):
     assert failure(tmp_path / "a.tfrecords").isprintable()
 
 
-@pytest.mark.parametrize("size", [2**33, 2**62, 2**70])
+@pytest.mark.parametrize("name", ["a.png", "a.mp4"])
+@pytest.mark.parametrize("size", [2**33, 2**62, 2**70, -512, -1024])
 @pytest.mark.parametrize("packer", [gzip.open, bz2.open, open])
-def test_a_size_beyond_the_end_of_a_tar_ends(tmp_path, packer, size):
+def test_odd_sizes_in_a_tar_end(tmp_path, packer, size, name):
     path = tmp_path / ("a.tar" if packer is open else "a.tar.gz")
     with packer(path, "wb") as file:
-        file.write(header("a.png", size, tarfile.REGTYPE) + bytes(2048))
-    assert failure(path).startswith(f"{path} ")
+        file.write(header(name, size, tarfile.REGTYPE) + bytes(2048))
+    assert str(path) in failure(path)
