@@ -18,7 +18,7 @@ from imaging.duplicates import Seen, digest
 from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import read_label_file
 from imaging.labels import UNUSED, Labels, from_folders, without
-from imaging.parallel import cores, ordered
+from imaging.parallel import ordered
 from imaging.partial import PartialArchive
 from imaging.shards.layout import is_shard_dest
 from imaging.shards.partial import PartialShards
@@ -28,6 +28,7 @@ from imaging.sources.recognition import open_source
 from imaging.sources.source import Source, picture
 from imaging.survey import Track, common_mode, common_span, nothing_left, survey
 from imaging.writing import Outcome, Writer
+from system.machine import cores
 
 TWINS = 20  # pairs of equal pictures that are named
 FORMAT = 1  # of what an interrupted run leaves

@@ -88,13 +88,12 @@ def fetch(
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return _digest(path, "sha256")
 
 
 def check_digest(path: Path, digest: str) -> None:
     """Raise ValueError unless the SHA-256 of a file begins with `digest`, or its MD5 is `digest`, of 32 digits."""
-    if not (found := _digest(path, digest)).startswith(digest):
+    if not (found := _digest(path, "md5" if len(digest) == 32 else "sha256")).startswith(digest):
         raise ValueError(f"its digest begins with {found[:8]}, not {digest[:8]}")
 
 
@@ -179,13 +178,9 @@ def _tell(wanted: _Wanted, path: Path) -> None:
         )
 
 
-def _digest(path: Path, digest: str) -> str:
+def _digest(path: Path, kind: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, _md5 if len(digest) == 32 else hashlib.sha256).hexdigest()
-
-
-def _md5() -> "hashlib._Hash":
-    return hashlib.md5(usedforsecurity=False)
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
 
 
 def _spelled(size: float) -> str:

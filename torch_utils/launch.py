@@ -17,6 +17,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
+from system.machine import cores
 from torch_utils import notices
 from torch_utils.device import resolve_device
 from torch_utils.terminal import put
@@ -80,7 +81,7 @@ def start(processes: int, program: Sequence[str]) -> int:
         "TORCHELASTIC_RUN_ID": str(uuid.uuid4()),
         "TORCHELASTIC_RESTART_COUNT": "0",
         "TORCHELASTIC_USE_AGENT_STORE": "True",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(_cores() // processes, 1))),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(cores() // processes, 1))),
     }
     workers: list[subprocess.Popen[bytes]] = []
     with _passing_on(workers) as stops:
@@ -178,7 +179,3 @@ def _outcome(failed: Mapping[int, int]) -> int:
         named = f"process {killed[0]} was" if len(killed) == 1 else f"processes {', '.join(map(str, killed))} were"
         put(f"Error: {named} ended by {name}{perhaps}: go on with --resume\n", sys.stderr)
     return 1 if killed or 1 in failed.values() else max(failed.values(), default=0)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

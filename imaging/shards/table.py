@@ -165,7 +165,7 @@ def _ends(file: BinaryIO, offset: int, size: int) -> int:
     file.seek(offset)
     first = file.read(min(size, CHECKED_BYTES))
     if size <= CHECKED_BYTES:
-        return zlib.crc32(first, zlib.crc32(first))
+        return checksum_of_ends(first)
     file.seek(offset + size - CHECKED_BYTES)
     return zlib.crc32(file.read(CHECKED_BYTES), zlib.crc32(first))
 

@@ -10,7 +10,7 @@ from typing import BinaryIO, Self
 from imaging.archive import INDEX, INDEX_BYTES, INDEX_BYTES_EACH, Archive, Entry
 from imaging.kinds import SOURCE_SUFFIXES
 from imaging.labels import Labels, take_labels
-from imaging.names import is_hidden, plain
+from imaging.names import is_hidden, plain, some
 from imaging.opening import LARGEST_FILE, RefusedError, open_file, parsing
 from imaging.picture import Header, read_header
 from imaging.sources.archives import ArchiveSource
@@ -126,8 +126,7 @@ def open_tar(path: Path) -> Source:
                 headers[name] = header if isinstance(header, str) else known.setdefault(header, header)
     passed = []
     if odd:
-        others = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
-        passed.append(f"passed over, links and files with holes: {odd[0]}{others}; pack the files themselves")
+        passed.append(f"passed over, links and files with holes: {some(odd)}; pack the files themselves")
     archive = TarArchive(path, found, index[1] if index else None, passed)
     return TarStream(archive, headers) if compressed else TarSource(archive)
 

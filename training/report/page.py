@@ -8,9 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from string import Template
 
-from filelock import FileLock, Timeout
-
 from system.files import replacing
+from system.locks import BusyError, locked
 from system.text import harmless
 from training.report import alarms as watched
 from training.report import curves, history, settings, sheets
@@ -50,9 +49,9 @@ def state_of(run: History) -> str:
     if not lock.is_file():
         return "stopped"
     try:
-        with FileLock(lock, timeout=0):
+        with locked(lock):
             return "stopped"
-    except Timeout:
+    except BusyError:
         return "running"
     except OSError:  # a folder that may only be read
         return "stopped"

@@ -1,6 +1,6 @@
 """Networks of another program in our names: what every reader of foreign files gives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
@@ -45,3 +45,10 @@ def read_networks(names: Sequence[str], read: Callable[[str], _Read]) -> tuple[d
                 raise
             left_out[name] = printable(str(error))
     return parts, {"left_out": left_out} if left_out else {}
+
+
+def length(tensors: Mapping[str, Tensor], name: str, axis: int) -> int:
+    """The length of an axis of a tensor. Raises ValueError when the file has no such tensor."""
+    if name not in tensors or tensors[name].ndim <= axis or not tensors[name].numel():
+        raise ValueError(f"{name} is missing")
+    return tensors[name].shape[axis]
