@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from imaging.archive import Archive, FolderArchive
 from imaging.picture import Header, read_header
-from imaging.shards.store import cache_folder
+from imaging.shards.store import shard_cache
 from imaging.shards.table import CHECKED_BYTES, checksum_of_ends
 from system.files import open_replacing
 
@@ -58,7 +58,7 @@ def read_facts(archive: Archive, names: Sequence[str], blame: Blame) -> list[Fac
         return list(_read(archive, names, blame))
     key = _key(archive, names)
     place = sha256(os.fsencode(archive.path.resolve())).hexdigest()[:32]
-    kept = cache_folder() / f"headers-{place}.json"
+    kept = shard_cache() / f"headers-{place}.json"
     with ExitStack() as stack:
         # Of several processes one does the work. Where nothing can be kept or locked, each does it.
         with suppress(OSError, NotImplementedError):

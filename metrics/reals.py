@@ -15,8 +15,8 @@ from metrics.features import look
 from metrics.frechet import Gaussian, Sums
 from metrics.sharing import statistics_device
 from metrics.sources import Pictures
+from system.cache import cache_folder
 from torch_utils import checkpoint, distributed
-from torch_utils.download import cache_folder
 
 Distance = Callable[[Tensor | None, Tensor | None, torch.device], float]
 

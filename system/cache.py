@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 
-def cache_folder(name: str) -> Path:
-    """Return the folder of a program in the user's cache. It is not made.
+def cache_folder(name: str = "stylegan2") -> Path:
+    """Return the folder of a program, by default this one, in the user's cache. It is not made.
 
     It is `$XDG_CACHE_HOME/NAME`, or else `~/.cache/NAME`. Where there is no home folder, or nothing can be made there,
     as for a user without a name in a container, it is a private folder for temporary files.

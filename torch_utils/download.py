@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from system import cache
+from system.cache import cache_folder
 from system.content import mistaken
 from system.files import replacing
 from system.text import printable
@@ -24,17 +24,11 @@ from system.urls import pinned, public
 from torch_utils.terminal import is_terminal, put
 from torch_utils.web import WebError, check_url, open_url
 
-FOLDER = "stylegan2"  # of this project, in the cache
 LARGEST = 2**32  # bytes of a file
 SPARED = 2**26  # bytes of a disk that are left free
 LOOK_EVERY = 2**24  # bytes between looks at the free space
 
 Check = Callable[[Path], object]  # reads a file as what it should be; raises ValueError when it is not
-
-
-def cache_folder() -> Path:
-    """Where this project keeps what can be had again: see `system.cache.cache_folder`."""
-    return cache.cache_folder(FOLDER)
 
 
 def kept(url: str, room: str) -> Path:

@@ -26,7 +26,7 @@ from torch_utils.terminal import put
 GRACE = 60.0
 POLLING, SETTLING, LOOK_EVERY = 0.05, 0.2, 0.5  # seconds between looks
 _MARK = "LAUNCHED_PROCESSES"  # tells a process that `start` has started it, and the number of the process that did
-_ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
 def check(processes: int, device: str) -> None:
@@ -124,7 +124,7 @@ def _passing_on(workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int
         for worker in workers:
             _tell(worker, number)
 
-    before = {number: signal.signal(number, pass_on) for number in _ENDING}
+    before = {number: signal.signal(number, pass_on) for number in STOPPING}
     try:
         yield stops
     finally:

@@ -15,9 +15,9 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
+from imaging.kinds import TRAINING_SUFFIXES
 from imaging.labels import MOST_CLASSES, check
 from imaging.opening import LARGEST_FILE
-from imaging.picture import TRAINING_SUFFIXES
 from imaging.shards.remote import reason
 from system.text import printable
 

@@ -12,10 +12,10 @@ from metrics.names import parse
 from metrics.sharing import dealt, shared
 from metrics.sliced_wasserstein import sliced_wasserstein
 from metrics.sources import Pictures
+from system.cache import cache_folder
 from tests.metrics.judging import CPU, EYES, SEVERAL, Faces, judge, pooled, samples
 from tests.processes import together
 from torch_utils import distributed, download, seeds
-from torch_utils.download import cache_folder
 
 
 @pytest.fixture(scope="module")
