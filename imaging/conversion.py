@@ -91,7 +91,7 @@ def convert(
 
     Equal sources and options give equal bytes, however many the workers, and however often the work was interrupted:
     what was done remains beside `dest`, and the next call goes on there. Broken pictures are left out and reported.
-    What stands at `dest` is replaced at the very end. ValueError or FileNotFoundError when there is nothing to write.
+    `dest` is replaced at the very end. ValueError or FileNotFoundError when there is nothing to write.
     """
     if options.size is not None:  # before the pictures are looked at, which may take minutes
         Fitting(options.size, options.transform, options.filter)

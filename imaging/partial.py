@@ -1,4 +1,4 @@
-"""An archive in the making, which survives the death of its program.
+"""A resumable archive writer: an interrupted conversion continues where it stopped.
 
 Beside `dest`, in `.NAME.partial`, lie the pictures so far and a journal with a line for each that was dealt with.
 

@@ -34,7 +34,7 @@ class Metric:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether of two networks that with the lower first number is the better."""
+        """Whether the network with the lower first number is the better one."""
         return self.kind not in ("pr", "is")
 
     @property

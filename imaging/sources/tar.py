@@ -173,10 +173,8 @@ def _strict_info() -> type[tarfile.TarInfo]:
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
             info = super().frombuf(buf, encoding, errors)
-            if info.size < 0:
-                raise tarfile.ReadError(
-                    f"a header of {info.size} bytes"
-                )  # for which the library reads all that follows
+            if info.size < 0:  # the library would read all that follows
+                raise tarfile.ReadError(f"a header of {info.size} bytes")
             if info.type == tarfile.XGLTYPE:
                 StrictInfo.shared += info.size
             if info.type in HEADERS and max(info.size, StrictInfo.shared) > LARGEST_HEADER:

@@ -25,8 +25,8 @@ class Converted(NamedTuple):
 def read_networks(names: Sequence[str], read: Callable[[str], _Read]) -> tuple[dict[str, _Read], dict[str, Any]]:
     """The networks of a file, and what its `source` is to say of those left out.
 
-    A discriminator that is none of ours is left out where there is a generator: most people want that alone, and
-    programs that kept the one and changed the other are many.
+    If the file's discriminator has another architecture, it is skipped as long as there is a generator: most users only
+    want the generator, and many forks changed only D.
 
     Args:
         names: of G_ema, G and D those that the file has.
