@@ -1,6 +1,5 @@
 """Structure-aware fuzzing of every format: whatever comes, one sentence within limits of time and memory."""
 
-import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from imaging.labelfile import read_label_file
-from models.families import read_network
 from sampling.latentfile import load_latents
 from tests.models.foreign import pickled
 from tests.models.foreign.networks import official, tensorflow
@@ -101,7 +99,6 @@ FORMATS = [
 def prepared(tmp_path_factory) -> Iterator[None]:
     """What our own programs load at first use is loaded before memory is counted."""
     torchmutation.warm()
-    read_network  # noqa: B018
     states.run_folder()
     yield
     for folder in states.FOLDERS:
@@ -112,7 +109,6 @@ def prepared(tmp_path_factory) -> Iterator[None]:
 def test_odd_inputs_get_a_sentence_within_limits(kind, sample, whole, tmp_path, monkeypatch, ledger):
     monkeypatch.setenv("SHARD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert os.path.isdir(tmp_path)  # noqa: PTH112
     count = ledger.of(sample, whole)
     found = verdicts(kind, count, tmp_path)
     broken = [(verdict.number, verdict.broken) for verdict in found if verdict.broken]
