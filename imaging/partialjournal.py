@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import IO, Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, StrictBool, StrictInt, TypeAdapter
 
 from imaging.writing import Outcome
 
@@ -12,9 +12,10 @@ HEAD_LINES = 2  # the plan, and what was settled before the first picture
 LONGEST_LINE = 2**28  # bytes; the second line names all broken pictures
 LONGEST_PLAN = 2**20
 
-_Count = Annotated[int, Field(ge=0, lt=2**63)]
-_Side = Annotated[int, Field(ge=1, le=2**16)]
-_Value = int | Annotated[float, Field(allow_inf_nan=False)]
+_Count = Annotated[StrictInt, Field(ge=0, lt=2**63)]
+_Side = Annotated[StrictInt, Field(ge=1, le=2**16)]
+_Value = StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Text = InstanceOf[str]  # names of files have bytes that are not UTF-8
 _DAMAGED = ValueError("the journal of the interrupted run is damaged: begin anew with --restart")
 
 
@@ -29,8 +30,8 @@ class Line(NamedTuple):
     def read(cls, text: bytes, pictures: int) -> "Line":
         """A line as `str` writes it, of a source of so many pictures. ValueError when it is none."""
         try:
-            crc, size, *outcome = _LINE.validate_json(text)
-        except ValidationError:
+            crc, size, *outcome = _LINE.validate_python(_parsed(text))
+        except ValueError:
             raise _DAMAGED from None
         found = cls(crc, size, Outcome(*outcome))
         if max(found.outcome.number, found.outcome.twin or 0) >= pictures:
@@ -42,35 +43,34 @@ class Line(NamedTuple):
 
 
 class _Plan(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
+    model_config = ConfigDict(extra="allow")
 
-    options: dict[str, str | int]
+    options: dict[_Text, _Text | StrictInt]
 
 
 class _Settled(BaseModel):
     """See `imaging.conversion`."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     fit: tuple[_Side, _Side]
     canvas: tuple[_Side, _Side]
     mode: Literal["L", "RGB", "RGBA"]
-    broken: dict[str, str]
+    broken: dict[_Text, _Text]
     span: tuple[_Value, _Value] | None
 
 
 _LINE: TypeAdapter[Any] = TypeAdapter(
     tuple[
-        Annotated[int, Field(ge=0, lt=2**32)] | None,  # crc
+        Annotated[StrictInt, Field(ge=0, lt=2**32)] | None,  # crc
         _Count | None,  # size
         _Count,  # number
         _Count | None,  # label
-        Annotated[int, Field(ge=0, lt=2**64)] | None,  # digest
-        bool,  # enlarged
-        str | None,  # reason
+        Annotated[StrictInt, Field(ge=0, lt=2**64)] | None,  # digest
+        StrictBool,  # enlarged
+        _Text | None,  # reason
         _Count | None,  # twin
-    ],
-    config=ConfigDict(strict=True),
+    ]
 )
 
 
@@ -79,8 +79,15 @@ def read_head(journal: IO[bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
     found = list(whole_lines(journal, HEAD_LINES))
     if len(found) < HEAD_LINES or len(found[0]) > LONGEST_PLAN:
         raise ValueError("the journal has no beginning")
-    plan, settled = _Plan.model_validate_json(found[0]), _Settled.model_validate_json(found[1])
+    plan, settled = _Plan.model_validate(_parsed(found[0])), _Settled.model_validate(_parsed(found[1]))
     return plan.model_dump(), settled.model_dump()
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise _DAMAGED from None
 
 
 def whole_lines(journal: IO[bytes], most: int = -1) -> Iterator[bytes]:
