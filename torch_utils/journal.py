@@ -132,7 +132,7 @@ def rewrite(path: Path, records: Iterator[dict[str, Any]]) -> None:
 
 
 def appending(path: Path) -> IO[str]:
-    """Opens a text file at its end, made where there is none. Raises ValueError when it is a link of either kind or no plain file."""
+    """Opens a text file at its end, made where there is none. ValueError when it is a link or no plain file."""
     descriptor = _descriptor(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK)
     return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 

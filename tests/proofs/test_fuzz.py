@@ -15,7 +15,7 @@ from tests.models.foreign import pickled
 from tests.models.foreign.networks import official, tensorflow
 from tests.networks import tiny_generator
 from tests.proofs import torchmutation
-from tests.proofs.fuzz import archives, pickles, records, servers, states
+from tests.proofs.fuzz import archives, partials, pickles, records, servers, states
 from tests.proofs.fuzz.limits import Format, verdicts
 from tests.proofs.test_damage import read_set, read_source
 from tests.proofs.test_hostile import read as read_parts
@@ -93,6 +93,7 @@ FORMATS = [
     (Format("network with a right digest", states.odd_network, introduce), 20, 500),
     (Format("state with a right digest", states.odd_state, states.read_state), 12, 300),
     (Format("run folder", states.odd_run, states.read_run), 12, 200),
+    (Format("interrupted conversion", partials.odd_journal, partials.go_on), 40, 1000),
     (Format("server", servers.odd_server, servers.read_server, names=False), 30, 500),
 ]
 
