@@ -74,6 +74,14 @@ def test_nothing_is_appended_through_what_is_no_plain_file(tmp_path, kind):
     assert secret.read_text() == "mine" and not (tmp_path / "nowhere").exists()
 
 
+def test_nothing_is_appended_through_a_second_name_of_a_file(tmp_path):
+    (tmp_path / "secret.txt").write_text("mine")
+    (tmp_path / "log.txt").hardlink_to(tmp_path / "secret.txt")
+    with pytest.raises(ValueError, match=r"log.txt is a hard link, so another file would be written as well: put a"):
+        runs.Log(tmp_path / "log.txt")
+    assert (tmp_path / "secret.txt").read_text() == "mine"
+
+
 def test_a_fifo_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "stats.jsonl")
     began = time.monotonic()
