@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -156,9 +157,8 @@ def _descriptor(path: Path, flags: int) -> int:
         if not stat.S_ISREG(state.st_mode):
             raise _not_plain(path, state.st_mode)
         if flags & _NO_LINK and state.st_nlink > 1:
-            raise ValueError(
-                f"{path} is a hard link, so another file would be written as well: put a copy in its place"
-            )
+            with replacing(path) as temporary:  # a file of two names, as in a backup by `cp -al`: the other one stays
+                shutil.copyfile(path, temporary)
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 
