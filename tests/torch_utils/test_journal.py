@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import closing
 
 import pytest
 
