@@ -177,7 +177,7 @@ def from_json(model: type[Model], text: str) -> Model:
     """The configuration of a JSON text. Raises ValueError for unknown names, unfit values, and what is not JSON."""
     try:
         nested = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and deep nesting
         raise ValueError(f"the configuration is not JSON ({error}): write it anew") from error
     if not isinstance(nested, dict):
         raise ValueError(f"the configuration is a JSON object of settings, got {type(nested).__name__}")
