@@ -2,7 +2,6 @@
 
 import system.start  # noqa: F401 (first)
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from sampling.classes import class_facts, classes_of_seeds
 from sampling.record import write_record
 from torch_utils.cli import Command, Number, SeedList, option, progress, say
 from torch_utils.device import resolve_device, switches
+from torch_utils.download import sha256
 from torch_utils.paths import check_folder
 
 EXAMPLES = """
@@ -203,9 +203,7 @@ def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
 
 def _about(file: NetworkFile) -> dict[str, Any]:
     """What identifies a network file."""
-    with file.path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return {"path": str(file), "sha256": digest, "kimg": file.metadata.get("kimg")}
+    return {"path": str(file), "sha256": sha256(file.path), "kimg": file.metadata.get("kimg")}
 
 
 def _pictures(networks: list[Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Image.Image:

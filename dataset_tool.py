@@ -17,6 +17,7 @@ from imaging.shards.layout import Layout, is_shard_dest
 from imaging.shards.partial import check_vacant
 from imaging.sizes import spell
 from imaging.transforms import NAMES
+from system.files import real_path
 from system.text import printable
 from torch_utils.cli import Command, Group, Size, counted, option, progress, say, terminable
 from torch_utils.paths import check_folder
@@ -178,7 +179,7 @@ def check_apart(source: Path, path: Path, flag: str, named: str) -> None:
     Raises:
         ValueError: which names the option `flag`, and the source as `named`.
     """
-    if source.is_dir() and source.resolve() in (path.resolve(), *path.resolve().parents):
+    if source.is_dir() and real_path(source) in (real_path(path), *real_path(path).parents):
         raise ValueError(f"{flag} {path} lies in {named}: name a place outside of it")
     if path.is_file() and source.is_file() and path.samefile(source):
         raise ValueError(f"{flag} {path} is {named}, which is never replaced: name another file")

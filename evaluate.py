@@ -13,6 +13,7 @@ import torch
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
+from imaging.walking import is_run
 from metrics.in_loop import open_eyes
 from metrics.names import Metric, parse_list
 from metrics.reals import Reals
@@ -147,13 +148,9 @@ def main(
 
 def _place(outdir: Path | None, file: NetworkFile | None) -> Path:
     """The folder whose metrics.jsonl gets the results."""
-    folder = outdir or (file.path.parent if file and _is_run(file.path.parent) else OUT)
+    folder = outdir or (file.path.parent if file and is_run(file.path.parent) else OUT)
     check_folder(folder, f"--outdir {folder}")
     return folder
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and (folder / "stats.jsonl").is_file()
 
 
 def _open_data(path: str | None, mirror: bool | None, file: NetworkFile | None) -> ImageSet:
@@ -229,7 +226,7 @@ def _write(
     for metric, count in counts.items():
         own = facts | {"count": count} | halves_fact(metric, halves)
         record.append({name: results[name] for name in metric.results}, seen, own)
-    if seen is not None and _is_run(folder):
+    if seen is not None and is_run(folder):
         with event_writer(folder) as board:
             for name, value in results.items():
                 board.add_scalar(f"metrics/{name}", value, seen)

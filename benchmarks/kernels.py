@@ -59,10 +59,6 @@ class Operator:
     traffic: dict[Direction, tuple[int, int]]  # how often a tensor like x and one like y must be read or written
 
 
-def _no_parameters(x: Tensor) -> tuple[Tensor, ...]:
-    return ()
-
-
 def _bias(x: Tensor) -> tuple[Tensor, ...]:
     return (torch.randn(x.shape[1], device=x.device, requires_grad=True),)
 

@@ -6,8 +6,8 @@ The default gain of an activation keeps the variance of a standard normal input 
 a layer with equalised learning rate (Karras et al. 2018, section 4.1) neither grows nor shrinks its signal.
 
 An activation of two straight lines keeps its output for the derivative, and not its input, whose memory is then free;
-mostly the next layer keeps the output anyway. The derivative of such a derivative is one of the same kind, so that any
-order exists; of the other activations the first two do.
+mostly the next layer keeps the output anyway. Such activations have derivatives of any order, the others of the first
+two orders.
 """
 
 from typing import Any

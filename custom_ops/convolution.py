@@ -66,7 +66,7 @@ def _convolution(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
 
 
 def _wide(x: Tensor) -> Tensor:
-    """What to convolve in place of x. A graph that is exported will be run by who knows what CPU: it keeps x."""
+    """What to convolve in place of x. Exported graphs may run on any CPU, so they keep x."""
     by_loops = _BFLOAT16_BY_LOOPS and x.dtype == torch.bfloat16 and x.device.type == "cpu"
     return x.float() if by_loops and not torch.compiler.is_exporting() else x
 

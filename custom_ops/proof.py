@@ -42,9 +42,8 @@ TYPES = {"cpu": (torch.float32, torch.bfloat16), "cuda": (torch.float32, torch.b
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 SLACK = 2e-5  # of the largest number: for sums in float32, in another order
 
-Call = tuple[
-    str, Tensor, tuple[Any, ...]
-]  # operator, x (whose shape the others of its type and layout have), arguments
+# Operator, x (whose shape the others of its type and layout have), arguments.
+Call = tuple[str, Tensor, tuple[Any, ...]]
 
 
 class DifferenceError(Exception):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, TRAINING_SUFFIXES, passed_over
-from imaging.names import by_any_case, in_utf8, is_hidden, plain
+from imaging.names import by_any_case, in_utf8, is_hidden, plain, some
 from imaging.opening import LARGEST_FILE, open_file, parsing, reason
 from imaging.walking import walk
 from system.content import mistaken
@@ -72,8 +72,7 @@ class Archive(ABC):
         others = (name for name in known if name not in self.entries and name not in ours)
         self.passed = [*passed_over(others, suffixes), *passed]
         if twice:
-            others_ = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
-            self.passed.append(f"two files are called {twice[0]}{others_}: the later one is read")
+            self.passed.append(f"two files are called {some(twice)}: the later one is read")
         if not self.names:
             kinds = SOURCE_KINDS if suffixes == SOURCE_SUFFIXES else ", ".join(end.lstrip(".") for end in suffixes)
             other = "" if suffixes == SOURCE_SUFFIXES else ", or make a set of other kinds with dataset_tool.py"

@@ -15,7 +15,7 @@ from system.files import open_replacing, replacing_folder
 
 
 class ArchiveWriter:
-    """Writes an archive, in a `with` block: what stands at `dest` is replaced at its end, or not at all.
+    """Writes an archive, in a `with` block: replaces `dest` at its end, whole or not at all.
 
     `dest` ending in .zip becomes a ZIP; anything else a folder, which must not exist or be empty. Pictures are PNGs
     without compression and filter: quick to read, and the same bytes on every machine.

@@ -18,7 +18,7 @@ from imaging.duplicates import Seen, digest
 from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import read_label_file
 from imaging.labels import UNUSED, Labels, from_folders, without
-from imaging.parallel import cores, ordered
+from imaging.parallel import ordered
 from imaging.partial import PartialArchive
 from imaging.shards.layout import is_shard_dest
 from imaging.shards.partial import PartialShards
@@ -28,6 +28,7 @@ from imaging.sources.recognition import open_source
 from imaging.sources.source import Source, picture
 from imaging.survey import Track, common_mode, common_span, nothing_left, survey
 from imaging.writing import Outcome, Writer
+from system.machine import cores
 
 TWINS = 20  # pairs of equal pictures that are named
 FORMAT = 1  # of what an interrupted run leaves
@@ -90,7 +91,7 @@ def convert(
 
     Equal sources and options give equal bytes, however many the workers, and however often the work was interrupted:
     what was done remains beside `dest`, and the next call goes on there. Broken pictures are left out and reported.
-    What stands at `dest` is replaced at the very end. ValueError or FileNotFoundError when there is nothing to write.
+    `dest` is replaced at the very end. ValueError or FileNotFoundError when there is nothing to write.
     """
     if options.size is not None:  # before the pictures are looked at, which may take minutes
         Fitting(options.size, options.transform, options.filter)

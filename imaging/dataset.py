@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from imaging import mending
+from imaging import remedies
 from imaging.archive import Archive, open_archive
 from imaging.deep import Span, note, span_of
 from imaging.demo import COUNT, DemoSet
@@ -22,6 +22,7 @@ from imaging.grid import GRID
 from imaging.headers import read_facts
 from imaging.imageset import ImageSet, ListedSet
 from imaging.labels import Labels, take_labels
+from imaging.names import some
 from imaging.picture import Header, decode, is_sheet, read_range
 from imaging.pixels import MODES, from_pil
 from imaging.shards.pattern import is_shards
@@ -108,8 +109,7 @@ def _without_sheets(archive: Archive, chosen: np.ndarray) -> np.ndarray:
             if is_sheet(file, name) or name.rpartition("/")[2] == GRID:
                 found.append(name)
     if found:
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        archive.passed.append(f"sheets of several images are passed over: {found[0]}{more}")
+        archive.passed.append(f"sheets of several images are passed over: {some(found)}")
     return np.array([i for i, name in zip(chosen, names, strict=True) if name not in found], dtype=np.int64)
 
 
@@ -234,11 +234,11 @@ class ArchiveSet(ListedSet):
         return most_common
 
     def _one_size_command(self, sizes: Counter[tuple[int, int]]) -> str:
-        return mending.one_size(str(self.archive.path), sizes, labels=self.labels_from)
+        return remedies.one_size(str(self.archive.path), sizes, labels=self.labels_from)
 
     def _conversion(self, mark: str) -> str:
         """The command that makes another set of this one, with `mark` at the end of its name."""
-        return mending.conversion(str(self.archive.path), mark, labels=self.labels_from)
+        return remedies.conversion(str(self.archive.path), mark, labels=self.labels_from)
 
 
 def _stem(path: Path) -> str:

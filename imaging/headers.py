@@ -22,12 +22,12 @@ from tqdm import tqdm
 
 from imaging.archive import Archive, FolderArchive
 from imaging.picture import Header, read_header
-from imaging.shards.store import cache_folder
+from imaging.shards.store import shard_cache
+from imaging.shards.table import CHECKED_BYTES, checksum_of_ends
 from system.files import open_replacing
 
 VERSION = 1  # of what is kept
 WORTH_KEEPING = 2000  # pictures
-CHECKED_BYTES = 4096  # of a part that is summed
 WHOLE_BYTES = 2**32  # a set of no more is summed whole; of each picture of a larger one, its parts
 PARTS = 16  # of a picture, evenly spread
 THREADS, TOGETHER = 8, 1024  # that read files of a folder; files that are read before Ctrl-C is heard
@@ -58,7 +58,7 @@ def read_facts(archive: Archive, names: Sequence[str], blame: Blame) -> list[Fac
         return list(_read(archive, names, blame))
     key = _key(archive, names)
     place = sha256(os.fsencode(archive.path.resolve())).hexdigest()[:32]
-    kept = cache_folder() / f"headers-{place}.json"
+    kept = shard_cache() / f"headers-{place}.json"
     with ExitStack() as stack:
         # Of several processes one does the work. Where nothing can be kept or locked, each does it.
         with suppress(OSError, NotImplementedError):
@@ -101,8 +101,7 @@ def _facts(archive: Archive, name: str, whole: bool) -> Facts:
             return Facts(read_header(file, what), entry.checksum, entry.checksum)
     if whole:
         data = archive.read(name)
-        ends = zlib.crc32(data[-CHECKED_BYTES:], zlib.crc32(data[:CHECKED_BYTES]))
-        return Facts(read_header(io.BytesIO(data), what), zlib.crc32(data), ends)
+        return Facts(read_header(io.BytesIO(data), what), zlib.crc32(data), checksum_of_ends(data))
     with archive.open(name) as file:
         header = read_header(file, what)
         last = max(entry.size - CHECKED_BYTES, 0)

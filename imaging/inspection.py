@@ -14,8 +14,8 @@ from imaging.dataset import DataConfig, open_dataset
 from imaging.duplicates import Seen, digest
 from imaging.grid import PAPER, sheet
 from imaging.labels import Labels
-from imaging.mending import conversion
-from imaging.parallel import cores, ordered
+from imaging.parallel import ordered
+from imaging.remedies import conversion
 from imaging.shards.pattern import is_shards
 from imaging.sizes import advise
 from imaging.sources.archives import open_pictures
@@ -24,6 +24,7 @@ from imaging.sources.recognition import open_source
 from imaging.sources.source import Source, header, picture
 from imaging.survey import Track
 from imaging.transforms import is_opaque
+from system.machine import cores
 
 TOGETHER = 16  # pictures that a process looks at in one go
 TILE, COLUMNS, ROWS = 96, 10, 10  # of the sheet; with as many classes or fewer, each has a row

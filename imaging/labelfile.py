@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from imaging.labels import MOST_CLASSES, Labels, classes_of, number_of, some
+from imaging.labels import MOST_CLASSES, Labels, classes_of, number_of
+from imaging.names import some
 from imaging.opening import LARGEST_FILE, open_file
 from system.text import printable
 
@@ -115,9 +116,9 @@ def _matched(path: Path, entries: dict[str, Any], names: Iterable[str]) -> list[
         taken[key] = name
         found.append((name, entries[key]))
     if missing:
-        raise ValueError(f"{path} has no label for {some(missing)}: add what is missing")
+        raise ValueError(f"{path} has no label for {some(sorted(missing))}: add what is missing")
     if unknown := entries.keys() - taken.keys():
-        raise ValueError(f"{path} labels {some(unknown)}, which the source does not hold: take that out")
+        raise ValueError(f"{path} labels {some(sorted(unknown))}, which the source does not hold: take that out")
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from imaging.archive import INDEX, Archive
+from imaging.names import some
 from system.text import printable
 
 MOST_CLASSES = 100_000
@@ -87,9 +88,9 @@ def _from_index(archive: Archive, labels: dict[str, Any]) -> Labels:
     where = f"{INDEX} of {archive.path}"
     known = set(archive.names)
     if unknown := [name for name in labels if name not in known]:
-        raise ValueError(f"{where} labels {some(unknown)}, which the archive does not hold")
+        raise ValueError(f"{where} labels {some(sorted(unknown))}, which the archive does not hold")
     if missing := [name for name in archive.names if name not in labels]:
-        raise ValueError(f"{where} has no label for {some(missing)}")
+        raise ValueError(f"{where} has no label for {some(sorted(missing))}")
     numbers = {name: check(label, f"the label of {printable(name)} in {where}") for name, label in labels.items()}
     values = np.array([numbers[name] for name in archive.names], dtype=np.int64)
     classes = int(values.max()) + 1
@@ -221,9 +222,3 @@ def _folders(names: Sequence[str]) -> list[str]:
             return found
         depth += 1
     return []
-
-
-def some(names: Iterable[str]) -> str:
-    """The first name, and how many more there are."""
-    first, *others = sorted(names)
-    return f"{printable(first)} and {len(others)} more" if others else printable(first)

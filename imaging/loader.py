@@ -1,7 +1,6 @@
 """From a data set to the endless sequence of batches that training reads."""
 
 import atexit
-import os
 import signal
 from collections.abc import Generator, Iterator
 from functools import partial
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from imaging.demo import DemoSet
 from imaging.imageset import ImageSet
 from imaging.order import EndlessBatches
+from system.machine import cores
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -59,8 +59,7 @@ def default_workers(dataset: ImageSet, on_cpu: bool = False) -> int:
     """
     if on_cpu or isinstance(dataset, DemoSet):
         return 0
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, allowed)
+    return min(4, cores())
 
 
 def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:

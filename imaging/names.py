@@ -2,6 +2,9 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
+
+from system.text import printable
 
 
 def plain(raw: str) -> str:
@@ -39,6 +42,12 @@ def by_any_case(name: str) -> str:
 def is_hidden(name: str) -> bool:
     """Whether a file is not meant to be seen: `.DS_Store`, `__MACOSX/._a.png` and the like."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def some(names: Iterable[object]) -> str:
+    """The first of some names, and how many more there are."""
+    first, *others = names
+    return printable(str(first)) + (f" and {len(others)} more" if others else "")
 
 
 def _escaped(letter: str) -> str:

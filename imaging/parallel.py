@@ -17,11 +17,6 @@ _Answer = tuple[list[Any], Exception | None]  # the results of a chunk, or what 
 AHEAD = 2  # chunks for each process: at work or done, never more
 
 
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def ordered(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, chunk: int
 ) -> Generator[Result, None, None]:

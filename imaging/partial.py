@@ -1,4 +1,4 @@
-"""An archive in the making, which survives the death of its program.
+"""A resumable archive writer: an interrupted conversion continues where it stopped.
 
 Beside `dest`, in `.NAME.partial`, lie the pictures so far and a journal with a line for each that was dealt with.
 
@@ -15,35 +15,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, Self
 
 from imaging import partialfolder
 from imaging.archive import INDEX, SOURCES
 from imaging.archivewriter import check_no_folder, is_zip_name, picture_name
 from imaging.partialfolder import place_of
+from imaging.partialjournal import HEAD_LINES, Line, difference, read_head, whole_lines
 from imaging.storedzip import Entry, header, write_directory
 from imaging.writing import Outcome, Writer, source_table
 from system.files import check_vacant, naming
 from system.locks import BusyError, locked
 
 SYNC_SECONDS = 5.0  # as much work as a power cut may cost
-HEAD_LINES = 2
-
-
-class _Line(NamedTuple):
-    """A line of the journal: checksum and size of what was written, if anything was, and the outcome."""
-
-    crc: int | None
-    size: int | None
-    outcome: Outcome
-
-    @classmethod
-    def read(cls, text: str) -> "_Line":
-        crc, size, *outcome = json.loads(text)
-        return cls(crc, size, Outcome(*outcome))
-
-    def __str__(self) -> str:
-        return json.dumps([self.crc, self.size, *self.outcome]) + "\n"
 
 
 class PartialArchive(Writer):
@@ -68,15 +52,15 @@ class PartialArchive(Writer):
         """Sets `settled` when there is something to go on with. ValueError when it was made by another plan."""
         partialfolder.check(self.place)
         try:
-            with self._journal_path.open() as journal:
-                plan, settled = (json.loads(line) for line in islice(journal, HEAD_LINES))
+            with partialfolder.opened(self._journal_path, "rb") as journal:
+                plan, settled = read_head(journal)
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return
         if not self._pictures.exists():
             return
         if self.plan != plan:
             raise ValueError(
-                f"{self.dest} was begun by an interrupted run {_difference(plan, self.plan)}: give the same as then to "
+                f"{self.dest} was begun by an interrupted run {difference(plan, self.plan)}: give the same as then to "
                 f"go on, or --restart to begin anew"
             )
         self.settled = settled
@@ -123,9 +107,7 @@ class PartialArchive(Writer):
         """Cuts the journal after the last line whose picture is there."""
         good = 0
         with partialfolder.opened(self._journal_path, "rb+") as journal:
-            for number, line in enumerate(journal):
-                if not line.endswith(b"\n"):
-                    break
+            for number, line in enumerate(whole_lines(journal)):
                 if number >= HEAD_LINES and not self._take(line):
                     break
                 good += len(line)
@@ -133,8 +115,8 @@ class PartialArchive(Writer):
 
     def _take(self, line: bytes) -> bool:
         try:
-            found = _Line.read(line.decode())
-        except (ValueError, TypeError):
+            found = Line.read(line, len(self.names))
+        except ValueError:
             return False
         if found.crc is None or found.size is None:
             return True
@@ -156,7 +138,7 @@ class PartialArchive(Writer):
             crc, size = zlib.crc32(data), len(data)
             self._write(picture_name(self._written), data)
             self._written += 1
-        self._lines.append(str(_Line(crc, size, outcome)))
+        self._lines.append(str(Line(crc, size, outcome)))
         if time.monotonic() - self._synced >= SYNC_SECONDS:
             self._sync()
 
@@ -257,12 +239,13 @@ class PartialArchive(Writer):
         about = json.dumps(self.about)
         yield f", {about[1:]}" if self.about else "}"
 
-    def _written_lines(self) -> Iterator[_Line]:
+    def _written_lines(self) -> Iterator[Line]:
         return (line for line in self._journal_lines() if line.crc is not None)
 
-    def _journal_lines(self) -> Iterator[_Line]:
-        with self._journal_path.open() as journal:
-            yield from map(_Line.read, islice(journal, HEAD_LINES, None))
+    def _journal_lines(self) -> Iterator[Line]:
+        with partialfolder.opened(self._journal_path, "rb") as journal:
+            for line in islice(whole_lines(journal), HEAD_LINES, None):
+                yield Line.read(line, len(self.names))
 
 
 def pending(dest: Path) -> int:
@@ -271,16 +254,6 @@ def pending(dest: Path) -> int:
         if place_of(dest).is_symlink():
             return 0
         with partialfolder.opened(place_of(dest) / partialfolder.JOURNAL, "rb") as journal:
-            return max(sum(line.endswith(b"\n") for line in journal) - HEAD_LINES, 0)
+            return max(sum(1 for _ in whole_lines(journal)) - HEAD_LINES, 0)
     except OSError:
         return 0
-
-
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """In words, what a run did otherwise."""
-    options, changed = before.get("options", {}), now.get("options", {})
-    for name in [*options, *(name for name in changed if name not in options)]:
-        if options.get(name) != changed.get(name):
-            return f"with {name} {options.get(name)}, and now it is {changed.get(name)}"
-    name = next(name for name in now if before.get(name) != now[name])
-    return f"whose {name} differed"

@@ -14,9 +14,7 @@ from typing import IO, Any
 JOURNAL, LOCK, PICTURES, PICTURES_ZIP = "journal.jsonl", "lock", "pictures", "pictures.zip"
 _FOLDER = re.compile(r"\d{5,}")
 _PICTURE = re.compile(r"img\d{8,}\.png")
-_BESIDE = re.compile(
-    r"\d+|dataset\.json|sources\.csv|index|sources|publication\.json(\.new)?"
-)  # in a folder, of shards
+_BESIDE = re.compile(r"\d+|dataset\.json|sources\.csv|index|sources|publication\.json(\.new)?")  # shards, tables
 
 
 def place_of(dest: Path) -> Path:

@@ -7,13 +7,11 @@ from typing import BinaryIO, NamedTuple
 from PIL import Image
 
 from imaging import deep, png
-from imaging.kinds import SOURCE_SUFFIXES, TRAINING_SUFFIXES, by_content
-from imaging.opening import LARGEST_FILE, Bounded, reason
+from imaging.kinds import by_content
+from imaging.opening import LARGEST_FILE, Bounded, RefusedError, reason
 from imaging.quiet import pillow
 from imaging.sizes import LARGEST_PICTURE, spell
 from imaging.transforms import mode_of, to_mode, upright, upright_size
-
-__all__ = ["SOURCE_SUFFIXES", "TRAINING_SUFFIXES", "Header", "decode", "read_header"]
 
 # Pillow knows dozens more, some of them hazardous.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
@@ -94,12 +92,8 @@ def _open(file: BinaryIO, name: str) -> Image.Image:
     return image
 
 
-class _RefusedError(ValueError):
-    """Already says which file and why."""
-
-
-def _too_large(name: str, size: str) -> _RefusedError:
-    return _RefusedError(
+def _too_large(name: str, size: str) -> RefusedError:
+    return RefusedError(
         f"{name} has {size} than the {LARGEST_SOURCE // 10**6} megapixels that are accepted: make it smaller"
     )
 
@@ -109,8 +103,8 @@ def _naming(name: str, file: BinaryIO) -> Iterator[None]:
     try:
         with pillow(LARGEST_SOURCE):  # its own limit is below what cameras make
             yield
-    except _RefusedError as error:
-        raise ValueError(str(error)) from None
+    except RefusedError:
+        raise
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
         why = reason(error)
         if "cannot identify" in str(error):

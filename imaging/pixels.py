@@ -9,9 +9,9 @@ from PIL import Image
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> Pillow's name
 
 
-def to_images(pixels: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+def to_images(pixels: torch.Tensor) -> torch.Tensor:
     """uint8 pixels of any shape -> images of the same shape in [-1, 1]."""
-    return pixels.to(dtype) / 127.5 - 1
+    return pixels.float() / 127.5 - 1
 
 
 def to_pixels(images: torch.Tensor, rounding: Literal["truncate", "nearest"] = "truncate") -> torch.Tensor:

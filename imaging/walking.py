@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from imaging.names import plain
+from imaging.names import plain, some
 
 
 def walk(top: Path, passed: list[str]) -> Iterator[tuple[str, os.stat_result]]:
@@ -46,8 +46,7 @@ def walk(top: Path, passed: list[str]) -> Iterator[tuple[str, os.stat_result]]:
         waiting += reversed(below)
     for found, what in ((runs, "folders of training runs"), (odd, "what is no regular file or leads nowhere")):
         if found:
-            others = f" and {len(found) - 1} more" if len(found) > 1 else ""
-            passed.append(f"passed over, {what}: {plain(str(found[0].relative_to(top)))}{others}")
+            passed.append(f"passed over, {what}: {some(plain(str(path.relative_to(top))) for path in found)}")
 
 
 def is_run(folder: Path) -> bool:

@@ -28,7 +28,8 @@ class Eye:
     """What looks at pictures.
 
     `look` takes uint8 pixels [n, C, H, W] and their numbers, or for LPIPS float RGB in 0..255 instead of pixels, and
-    gives [n, ...]. Equal identities see alike; what an eye with an empty one saw is not kept on the disk.
+    gives [n, ...]. Two eyes with the same `identity` give the same features. Features of an eye whose
+    identity is empty are not cached on disk.
     """
 
     name: str

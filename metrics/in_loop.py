@@ -63,7 +63,7 @@ class Run(Protocol):
 class Judge:
     """Takes the metrics of a run's network at a snapshot, writes them down, and keeps the best network.
 
-    Results of a resumed run that lie after the place where it goes on are dropped before the first new ones.
+    When a run is resumed, results recorded after the resume point are deleted before new ones are appended.
     """
 
     metrics: list[Metric]

@@ -34,7 +34,7 @@ class Metric:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether of two networks that with the lower first number is the better."""
+        """Whether the network with the lower first number is the better one."""
         return self.kind not in ("pr", "is")
 
     @property
@@ -92,10 +92,10 @@ def _number(text: str | None, otherwise: int) -> int:
     return number
 
 
-def _against(found: re.Match[str], eye: str, kind: Kind, most: int | None = None) -> Metric:
-    """A metric of some samples against all real images (at most so many), or as many as there are samples."""
+def _against(found: re.Match[str], eye: str, kind: Kind) -> Metric:
+    """A metric of some samples against all real images, or against as many as there are samples."""
     fakes = _number(found[1], MANY)
-    return Metric(found[0], kind, eye, fakes, most if found["full"] else fakes)
+    return Metric(found[0], kind, eye, fakes, None if found["full"] else fakes)
 
 
 def _precision(name: str, found: re.Match[str]) -> Metric:

@@ -15,8 +15,8 @@ from metrics.features import look
 from metrics.frechet import Gaussian, Sums
 from metrics.sharing import statistics_device
 from metrics.sources import Pictures
+from system.cache import cache_folder
 from torch_utils import checkpoint, distributed
-from torch_utils.download import cache_folder
 
 Distance = Callable[[Tensor | None, Tensor | None, torch.device], float]
 
@@ -52,8 +52,8 @@ class Reals:
     def known(self, eye: Eye, most: int | None, kinds: Collection[str]) -> Known:
         """What the eye sees of at most so many images, drawn at random but always the same ones.
 
-        They are the first that the set's own shuffle shows, which of shards opens no more than it must. Every process
-        must ask for it. `kinds` are those wanted of `gaussian` and `features`.
+        They are the first images of the set's own shuffle; with shards, that order opens as few shards as possible.
+        Every process must ask for it. `kinds` are those wanted of `gaussian` and `features`.
         """
         count, first = self.count(most), distributed.is_first()
         path = cache_folder() / "statistics" / f"{self._key(eye, count)}.safetensors"

@@ -61,7 +61,7 @@ class Record:
         return min(lines, key=lambda line: sign * line["value"], default=None)
 
     def keep_best(self, metric: Metric) -> str:
-        """Makes `best.safetensors` the network of the best line, and says so; "" if it is that already, or none is.
+        """Link the best network as `best.safetensors`. Returns a message, or "" if nothing changed.
 
         A hard link where the disk knows such, else a copy: it stays when the other networks are deleted.
         """

@@ -65,10 +65,10 @@ class NetworkFile:
         return public(self.place) or str(self.path)
 
     def check_stylegan2(self, option: str) -> None:
-        """Makes sure that the networks are StyleGAN2's, for an `option` of which that is wanted.
+        """Make sure that the networks are StyleGAN2's, which `option` needs.
 
         Raises:
-            ValueError: when they are of a family that can be sampled from, and nothing else.
+            ValueError: when they are of another family.
         """
         if (family := self.metadata["family"]) != "stylegan2":
             raise ValueError(f"{option} takes a StyleGAN2, and {self} is a network of {family}: it makes samples alone")

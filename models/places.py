@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.hub import from_hub
+from system.cache import cache_folder
 from system.urls import is_url, pinned
-from torch_utils.download import Check, cache_folder, check_digest, fetch, kept
+from torch_utils.download import Check, check_digest, fetch, kept
 
 KINDS = "a file, a run folder, a URL, hf://USER/NAME, or the name of a published network"
 

@@ -7,6 +7,7 @@ from typing import Any
 from models.families import NetworkFile
 from models.hubfolder import MODEL
 from sampling.formats import FORMATS, GENERATORS, HUB, Format
+from system.files import real_path
 from torch_utils.paths import check_folder
 
 
@@ -52,8 +53,8 @@ def check_dest(dest: Path, file: NetworkFile, form: Format) -> None:
     if form.stylegan2:
         file.check_stylegan2(f"--dest {dest}")
     check_folder(dest.parent, f"--dest {dest}")
-    source = file.path.resolve()
-    if source in (dest.resolve(), dest.resolve() / MODEL):
+    source, target = real_path(file.path), real_path(dest)
+    if source in (target, target / MODEL):
         raise ValueError(f"--dest {dest} is the source itself: name another path")
 
 

@@ -86,8 +86,8 @@ def write_record(
 ) -> None:
     """Writes `SCRIPT.json` beside the pictures: the command, the network and every option, and `facts`.
 
-    Options that came to mean something else than was given are said as they are `resolved`. The record `of` a file that
-    outlives the pictures bears its name.
+    `resolved` replaces the value of an option whose effective value differs from what was typed (`auto`, a default).
+    `of`: name the record after this file instead of after the script.
     """
     meant: dict[str, Any] = {
         "network": str(sampler.file),

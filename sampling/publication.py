@@ -16,7 +16,7 @@ from models.families import save_network
 from models.stylegan2.sampling import Samplable, Sizes, seeds_to_ws, ws_to_pixels
 from sampling.classes import LONGEST, class_names, learned_classes
 from sampling.modelcard import model_card
-from system.files import replacing
+from system.files import real_path, replacing
 from system.text import printable
 from torch_utils import checkpoint
 
@@ -110,7 +110,7 @@ def publish(
     save_image(sheet(rows, plan.labels, []), folder / hubfolder.SAMPLES)
     if (folder / hubfolder.CARD).exists():
         return [name for name in OURS if name != hubfolder.CARD]
-    card = model_card(folder.resolve().name, config, written, list(networks), plan.caption, licence)
+    card = model_card(real_path(folder).name, config, written, list(networks), plan.caption, licence)
     _write(folder / hubfolder.CARD, card)
     return list(OURS)
 

@@ -93,10 +93,10 @@ class Sampler:
         return self.pixels(self.latent_ws(latents.ws), range(len(latents.ws)), latents.noises)
 
     def check_latents(self) -> None:
-        """Makes sure that --class is given where it counts for latents of a file: for the centres, and nothing else.
+        """Make sure that with --latents, --class is given if and only if --centers of a network with classes need it.
 
         Raises:
-            ValueError: when it is given and does not count, or counts and is not given.
+            ValueError: when it is given without --centers, or missing with --centers on a network with classes.
         """
         centered = self.anchors.count is not None
         if self.label is not None and not centered:

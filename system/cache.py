@@ -6,9 +6,11 @@ import os
 import tempfile
 from pathlib import Path
 
+FOLDER = "stylegan2"  # of this program, in the user's cache
 
-def cache_folder(name: str) -> Path:
-    """Return the folder of a program in the user's cache. It is not made.
+
+def cache_folder(name: str = "") -> Path:
+    """Return the folder of a program, by default this one, in the user's cache. It is not made.
 
     It is `$XDG_CACHE_HOME/NAME`, or else `~/.cache/NAME`. Where there is no home folder, or nothing can be made there,
     as for a user without a name in a container, it is a private folder for temporary files.
@@ -16,7 +18,7 @@ def cache_folder(name: str) -> Path:
     Raises:
         ValueError: when there is none of these.
     """
-    given = os.environ.get("XDG_CACHE_HOME", "")
+    name, given = name or FOLDER, os.environ.get("XDG_CACHE_HOME", "")
     folder = Path(os.path.expanduser(given or "~/.cache"), name)  # noqa: PTH111 (a ~ that stays is no error)
     if given or (folder.parts[0] != "~" and (folder.is_dir() or _can_be_made(folder))):
         return folder

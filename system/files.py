@@ -80,6 +80,14 @@ def check_vacant(path: Path) -> None:
         raise ValueError(f"{path} is there already and is not an empty folder: name another one")
 
 
+def real_path(path: Path | str) -> Path:
+    """The absolute path without links, as far as it exists.
+
+    A link that leads to itself stays as it is: `Path.resolve` raises RuntimeError for it before Python 3.13.
+    """
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """Give an empty private folder next to `path` to prepare files in. It is removed when the block ends."""

@@ -8,8 +8,11 @@ from typing import Any
 CUT = "..."  # stands in shown URLs for credentials, queries and fragments
 DIGEST = "#sha256="  # URL#sha256=... names the content as well
 
-_URL = re.compile(r"([a-z][a-z0-9+.-]*)://((?:(?!,[a-z][a-z0-9+.-]*://).)*)", re.IGNORECASE | re.DOTALL)
-_WORD = re.compile(r"(\S*://\S*?)([)\]}'\",.;:!?]*)(?=\s|$)")  # and the punctuation after it
+# A scheme of two letters or more may have one slash alone: `Path` leaves no more of `https://`.
+_URL = re.compile(
+    r"([a-z][a-z0-9+.-]*://|[a-z][a-z0-9+.-]+:/)((?:(?!,[a-z][a-z0-9+.-]*://).)*)", re.IGNORECASE | re.DOTALL
+)
+_WORD = re.compile(r"(\S*:/\S*?)([)\]}'\",.;:!?]*)(?=\s|$)")  # and the punctuation after it
 _PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 
 
@@ -36,17 +39,17 @@ def public(text: str) -> str:
     Secret are user names and passwords (`https://user:password@host`), queries (`?signature=...`), which often grant
     access, and fragments other than `#sha256=`. Other texts are returned unchanged.
     """
-    return _URL.sub(_public, text) if "://" in text else text
+    return _URL.sub(_public, text) if ":/" in text else text
 
 
 def without_secrets(text: str) -> str:
     """Apply `public` to every URL in running text."""
-    return _WORD.sub(lambda found: f"{public(found[1])}{found[2]}", text) if "://" in text else text
+    return _WORD.sub(lambda found: f"{public(found[1])}{found[2]}", text) if ":/" in text else text
 
 
 def is_cut(text: str) -> bool:
     """Whether `public` has removed something from a URL in this text, so that it no longer leads anywhere."""
-    return "://" in text and any(f"{mark}{CUT}" in text for mark in ("//", "?", "#"))
+    return ":/" in text and any(f"{mark}{CUT}" in text for mark in (":/", "://", "?", "#"))
 
 
 def public_command(script: str, arguments: Sequence[str]) -> str:
@@ -71,9 +74,9 @@ def _public(found: re.Match[str]) -> str:
         mark += fragment if digest else CUT if fragment else ""
     rest, query, _ = rest.partition("?")
     authority, slash, path = rest.partition("/")
-    if scheme.lower() != "hf":  # whose @ is a revision
+    if not scheme.lower().startswith("hf:"):  # whose @ is a revision
         if "@" not in authority and "@" in path and not _PORT.fullmatch(authority):
             authority, slash, path = rest, "", ""  # a password with a slash in it
         credentials, at, host = authority.rpartition("@")
         authority = f"{CUT}@{host}" if at and credentials else host
-    return f"{scheme}://{authority}{slash}{path}{query and '?' + CUT}{mark}"
+    return f"{scheme}{authority}{slash}{path}{query and '?' + CUT}{mark}"

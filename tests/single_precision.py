@@ -21,11 +21,11 @@ from models.stylegan2.projector import Settings
 from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
 from sampling import anchors
 from sampling.projection import Made, Run
+from system import cache
 from tests.devices import Single, single_precision
 from tests.metrics.judging import CPU, EYES, Faces, samples
 from tests.networks import tiny_generator
 from tests.training.test_stylegan2 import draws, recipe
-from torch_utils import download
 from torch_utils.stats import Collector
 from training.stylegan2 import StyleGAN2
 
@@ -34,7 +34,7 @@ METRICS = ("fid90_full", "kid90", "is60", "swd40", "pr1k3", "ppl2_wend1k")
 
 @pytest.fixture(name="device")
 def without_float64(monkeypatch, tmp_path):
-    monkeypatch.setattr(download, "FOLDER", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "FOLDER", str(tmp_path / "cache"))
     # Tensors of Python's own devices know no inference mode.
     for module, name in (
         (sampling, "z_to_ws"),
@@ -62,7 +62,7 @@ def test_metrics(device, tmp_path):
     metrics = [dataclasses.replace(m, fakes=fakes.get(m.kind, m.fakes)) for m in map(parse, METRICS)]
     found = []
     for place in (CPU, device):
-        download.FOLDER = str(tmp_path / place.type)
+        cache.FOLDER = str(tmp_path / place.type)
         source = samples()
         source.G = source.G.to(place)
         reals = Reals(Faces(), place, 32)

@@ -23,6 +23,7 @@ BAD_DATA = {
     "not a zip": (lambda p: (p / "a.zip").write_text("hello") and p / "a.zip", "a.zip"),
     "size 7": (lambda p: zipped(p / "seven.zip", size=7), "7x7"),
     "wrong label": (lambda p: zipped(p / "l.zip", labels=[["00000/nobody.png", 0]]), "dataset.json"),
+    "link to itself": (lambda p: (p / "x.zip").symlink_to("x.zip") or p / "x.zip", "x.zip"),
     "demo size": (lambda p: "demo:7", "7x7"),
     "demo word": (lambda p: "demo:big", "'big' is not a size"),
 }

@@ -173,17 +173,6 @@ def to_json(config: BaseModel) -> str:
     return json.dumps(to_dict(config), indent=2) + "\n"
 
 
-def from_json(model: type[Model], text: str) -> Model:
-    """The configuration of a JSON text. Raises ValueError for unknown names, unfit values, and what is not JSON."""
-    try:
-        nested = json.loads(text)
-    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and deep nesting
-        raise ValueError(f"the configuration is not JSON ({error}): write it anew") from error
-    if not isinstance(nested, dict):
-        raise ValueError(f"the configuration is a JSON object of settings, got {type(nested).__name__}")
-    return from_dict(model, nested)
-
-
 def table(config: BaseModel) -> str:
     """The resolved configuration as an aligned table: a head for each part of the tree, then name, value, option."""
     known, values = settings(type(config)), flatten(config)

@@ -25,7 +25,7 @@ class LostError(RuntimeError):
 
 
 class EndedError(LostError):
-    """Another process has ended, of which its starter knows more."""
+    """Another process has died; the launcher reports why."""
 
 
 def start(device: torch.device | str, patience: float = PATIENCE) -> torch.device:

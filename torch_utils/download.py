@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from system import cache
+from system.cache import cache_folder
 from system.content import mistaken
 from system.files import replacing
 from system.text import printable
@@ -24,17 +24,11 @@ from system.urls import pinned, public
 from torch_utils.terminal import is_terminal, put
 from torch_utils.web import WebError, check_url, open_url
 
-FOLDER = "stylegan2"  # of this project, in the cache
 LARGEST = 2**32  # bytes of a file
 SPARED = 2**26  # bytes of a disk that are left free
 LOOK_EVERY = 2**24  # bytes between looks at the free space
 
 Check = Callable[[Path], object]  # reads a file as what it should be; raises ValueError when it is not
-
-
-def cache_folder() -> Path:
-    """Where this project keeps what can be had again: see `system.cache.cache_folder`."""
-    return cache.cache_folder(FOLDER)
 
 
 def kept(url: str, room: str) -> Path:
@@ -88,13 +82,12 @@ def fetch(
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return _digest(path, "sha256")
 
 
 def check_digest(path: Path, digest: str) -> None:
     """Raise ValueError unless the SHA-256 of a file begins with `digest`, or its MD5 is `digest`, of 32 digits."""
-    if not (found := _digest(path, digest)).startswith(digest):
+    if not (found := _digest(path, "md5" if len(digest) == 32 else "sha256")).startswith(digest):
         raise ValueError(f"its digest begins with {found[:8]}, not {digest[:8]}")
 
 
@@ -179,13 +172,9 @@ def _tell(wanted: _Wanted, path: Path) -> None:
         )
 
 
-def _digest(path: Path, digest: str) -> str:
+def _digest(path: Path, kind: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, _md5 if len(digest) == 32 else hashlib.sha256).hexdigest()
-
-
-def _md5() -> "hashlib._Hash":
-    return hashlib.md5(usedforsecurity=False)
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
 
 
 def _spelled(size: float) -> str:

@@ -132,7 +132,7 @@ def rewrite(path: Path, records: Iterator[dict[str, Any]]) -> None:
 
 
 def appending(path: Path) -> IO[str]:
-    """Opens a text file at its end, made where there is none. Raises ValueError when it is a link or no plain file."""
+    """Opens a text file at its end, made where there is none. ValueError when it is a link or no plain file."""
     descriptor = _descriptor(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK)
     return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 
@@ -152,9 +152,13 @@ def check_plain(folder: Path) -> None:
 def _descriptor(path: Path, flags: int) -> int:
     """Opens a file that must be a plain one; a FIFO is not waited for."""
     with contextlib.suppress(FileNotFoundError):
-        mode = (path.lstat() if flags & _NO_LINK else path.stat()).st_mode
-        if not stat.S_ISREG(mode):
-            raise _not_plain(path, mode)
+        state = path.lstat() if flags & _NO_LINK else path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise _not_plain(path, state.st_mode)
+        if flags & _NO_LINK and state.st_nlink > 1:
+            raise ValueError(
+                f"{path} is a hard link, so another file would be written as well: put a copy in its place"
+            )
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
+from system.machine import cores
 from torch_utils import notices
 from torch_utils.device import resolve_device
 from torch_utils.terminal import put
@@ -25,7 +26,7 @@ from torch_utils.terminal import put
 GRACE = 60.0
 POLLING, SETTLING, LOOK_EVERY = 0.05, 0.2, 0.5  # seconds between looks
 _MARK = "LAUNCHED_PROCESSES"  # tells a process that `start` has started it, and the number of the process that did
-_ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
 def check(processes: int, device: str) -> None:
@@ -80,7 +81,7 @@ def start(processes: int, program: Sequence[str]) -> int:
         "TORCHELASTIC_RUN_ID": str(uuid.uuid4()),
         "TORCHELASTIC_RESTART_COUNT": "0",
         "TORCHELASTIC_USE_AGENT_STORE": "True",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(_cores() // processes, 1))),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(cores() // processes, 1))),
     }
     workers: list[subprocess.Popen[bytes]] = []
     with _passing_on(workers) as stops:
@@ -123,7 +124,7 @@ def _passing_on(workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int
         for worker in workers:
             _tell(worker, number)
 
-    before = {number: signal.signal(number, pass_on) for number in _ENDING}
+    before = {number: signal.signal(number, pass_on) for number in STOPPING}
     try:
         yield stops
     finally:
@@ -178,7 +179,3 @@ def _outcome(failed: Mapping[int, int]) -> int:
         named = f"process {killed[0]} was" if len(killed) == 1 else f"processes {', '.join(map(str, killed))} were"
         put(f"Error: {named} ended by {name}{perhaps}: go on with --resume\n", sys.stderr)
     return 1 if killed or 1 in failed.values() else max(failed.values(), default=0)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

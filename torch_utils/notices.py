@@ -1,7 +1,7 @@
 """Notices that the processes of one launch leave for one another, and for those that take their place after a restart.
 
-They hang in the key-value store by which `torchrun` brings its processes together. It is there before they have met,
-and outlives each of them. Where there is no such store, or nobody answers, a notice is read by its writer alone.
+They are in torchrun's TCPStore, which exists before the process group and survives restarts. Where there is no such
+store, or it does not answer, a notice is read by its writer alone.
 """
 
 import os
@@ -79,9 +79,9 @@ def first_error(error: Exception) -> FirstError:
 def meet(patience: timedelta) -> dist.Store:
     """A part of the store that belongs to the processes that live now, once all of them have come.
 
-    Processes that torchrun starts again find in its store what those before them have left. Whoever takes the address
-    of a dead process from there waits for it in vain. So the first process writes a list of those it has seen, and it
-    holds as soon as everybody on it has signed it.
+    After a restart, torchrun's store still holds the addresses of the processes that died, and connecting to one would
+    hang. So rank 0 publishes the list of processes that are alive now, and the list is used only once every process on
+    it has confirmed it.
 
     Raises:
         TimeoutError: when some do not come.

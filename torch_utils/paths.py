@@ -6,6 +6,7 @@ from pathlib import Path
 
 # ~ or ~user at the beginning of an argument, after a comma, or after the = of --option=, NAME= and both.
 _HOME = re.compile(r"(?:^|(?<=[=,]))~[^/\\,=]*(?=[/\\,]|$)")
+_REMOTE = re.compile(r"(https?|ftp|s3|gs|hf):/", re.IGNORECASE)  # a Path has one slash of two
 _IN_URL = re.compile(r"://[^,]*$")
 
 
@@ -31,8 +32,10 @@ def check_folder(folder: Path, option: str) -> None:
         option: and value that it comes from, as the user wrote them, for the sentence of the error.
 
     Raises:
-        ValueError: when it is a file or below one, or may not be written to.
+        ValueError: when it is a file or below one, is a URL, or may not be written to.
     """
+    if _REMOTE.match(str(folder)):
+        raise ValueError(f"{option} is a URL, and files are written to this machine only: choose a path")
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():
         raise ValueError(f"{option} needs a folder, and {nearest} is a file: choose another path")

@@ -4,9 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from torch_utils.journal import Log, StatsFile, check_plain, is_count, json_lines, json_object, rewrite
-
-__all__ = ["Log", "StatsFile", "check_plain", "is_count", "json_lines", "json_object", "rewrite"]  # and what is below
+from torch_utils.journal import check_plain
 
 STATE = "state.safetensors"
 PREVIOUS_STATE = "state-previous.safetensors"

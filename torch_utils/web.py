@@ -198,7 +198,7 @@ def _next(url: str, place: str | None) -> str:
     try:
         check_url(new := urljoin(url, place.strip()))
     except ValueError:
-        shown = printable(public(place), 100)
+        shown = printable(public(f"{url.partition(':')[0]}:{place}" if place.startswith("//") else place), 100)
         raise WebError(f"it redirects to {shown}, which is no address of http or https") from None
     if url[:6].lower() == "https:" and new[:6].lower() != "https:":
         raise WebError("it redirects from https to http, where anybody could change what it sends")

@@ -18,7 +18,7 @@ from training.rehearsal import rehearse
 
 RESERVE = 0.05  # of the memory of a CUDA device: for gaps that form as training goes on, and for sample sheets
 NEARLY_FULL = 0.1  # of the memory of a CUDA device is free: any error of cuDNN or cuBLAS is for want of it then
-OVERHEAD = 2.0  # of a process on a CPU: by workspaces and gaps it holds up to 1.8 times what its tensors hold
+OVERHEAD = 2.0  # a CPU process uses up to 1.8 times the bytes of its tensors: workspaces of libraries, fragmentation
 
 
 def largest(configs: Sequence[TrainConfig], device: torch.device) -> TrainConfig:

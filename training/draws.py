@@ -13,9 +13,9 @@ from torch_utils import seeds
 class Draws:
     """The draws for one part of a batch: the samples start ... stop - 1 of it, on one process and in one round.
 
-    Latents and classes are drawn for the whole batch and cut, and pictures of noise sample by sample, so that none
-    depends on how the batch is dealt to processes and rounds. Only `pictures`, the noise inputs of layers, belong to
-    the part.
+    Every process draws latents and classes for the whole batch and keeps its part, and noise is drawn sample by sample,
+    so results do not depend on the number of processes and rounds. Only `pictures`, the noise inputs of layers, are
+    drawn for the part.
     """
 
     seed: int

@@ -1,7 +1,7 @@
-"""What a training step holds in memory, found without taking it: every tensor is made, none of them has a content.
+"""Estimates the memory of a training step with fake tensors.
 
-The step runs on fake tensors, which have shape, type and life span, and cost nothing. What is not seen is what no
-tensor holds: the workspaces of cuDNN and oneDNN, the allocator's rounding and gaps, the CUDA context.
+Fake tensors have shape, type and life span, and no data. Memory that no tensor holds is not seen: the workspaces of
+cuDNN and oneDNN, the allocator's rounding and gaps, the CUDA context.
 """
 
 import warnings

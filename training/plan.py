@@ -17,6 +17,7 @@ from models.families import NetworkFile
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from models.summary import summary
+from system.files import real_path
 from torch_utils import config as configs
 from torch_utils import distributed, notices, runs
 from torch_utils.cli import counted
@@ -276,7 +277,7 @@ def _meta_networks(config: TrainConfig) -> tuple[Generator, Discriminator]:
 
 def _absolute(path: str) -> str:
     """A path that still holds when a run is resumed from another folder."""
-    return path if _is_demo(path) or "://" in path else str(Path(path).resolve())
+    return path if _is_demo(path) or "://" in path else str(real_path(path))
 
 
 def _is_demo(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Training steps that nobody keeps, by which a run finds out before it begins what they take."""
+"""Dry-run training steps, to measure memory before a run starts. Results are discarded."""
 
 from collections.abc import Callable
 from itertools import islice

@@ -16,6 +16,7 @@ from imaging.grid import save_image
 from models.families import save_network
 from torch_utils import checkpoint, distributed, runs
 from torch_utils.device import peak_memory
+from torch_utils.launch import STOPPING
 from torch_utils.stats import Collector
 from torch_utils.stopwatch import Stopwatch
 from training.forecast import Forecast
@@ -28,7 +29,6 @@ from training.samples import Samples
 from training.saving import Saver
 
 VERSION = 1  # of states
-STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 CONSULT_EVERY = 16  # iterations between the exchanges by which several GPUs agree to stop: each makes the host wait
 
 

@@ -83,8 +83,8 @@ class Samples:
     def _sample(self, dataset: ImageSet) -> dict[int, Iterator[int]]:
         """Of each class on the sheet an endless row of different pictures, which begins anew when there are no more.
 
-        They are the first that the set's own shuffle shows, which of shards opens those that training opens first. A
-        class that is rare there is filled up from the set's examples of it.
+        They are the first images of the set's own shuffle; with shards, that order opens the shards that training opens
+        first. A class that is rare there is filled up from the set's examples of it.
         """
         wanted = {k: count * self.columns for k, count in Counter(self.rows_classes).items()}
         found: dict[int, dict[int, None]] = {k: {} for k in wanted}

@@ -65,7 +65,7 @@ class Saver:
         return copies
 
     def _room(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Memory for a copy of a tensor, pinned as far as the system lets us."""
+        """Memory for a copy of a tensor, pinned where the system allows it."""
         try:
             return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=self._pinned)
         except RuntimeError:

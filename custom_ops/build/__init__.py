@@ -74,7 +74,7 @@ def _load(device_type: str) -> Path | None:
         why = str(error)
     except Exception as error:  # never a reason not to start
         why = f"they could not be made ready ({type(error).__name__}: {error})"
-    if why not in _shortfalls.values():  # a compiler that is missed for all devices is spoken of once
+    if why not in _shortfalls.values():  # warn once if the compiler is missing for several devices
         _warn(device_type, why)
     _shortfalls[device_type] = why
     return None

@@ -21,10 +21,9 @@ import torch
 from filelock import FileLock, Timeout
 
 from custom_ops.build import compilation
+from custom_ops.build.compilation import PATIENCE
 from custom_ops.build.toolchain import Recipe, Target, UnavailableError
 from system.cache import private_folder
-
-PATIENCE = 600.0  # seconds that a build may take, and that others wait for it
 
 Load = Callable[[str], object]
 
@@ -72,11 +71,11 @@ def obtain(
     )
 
 
-def borrow(target: Target, roots: Iterable[Path], load: Load = torch.ops.load_library) -> Path | None:
+def borrow(target: Target, roots: Iterable[Path]) -> Path | None:
     """Loads a library of the same sources for the same machine, by whatever compiler, where there is one; its path."""
     for root in roots:
         for entry in sorted(root.glob(f"{target.name}-{target.key}-*")):
-            if library := _published(entry, load):
+            if library := _published(entry, torch.ops.load_library):
                 return library
     return None
 

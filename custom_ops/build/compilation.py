@@ -13,6 +13,7 @@ from pathlib import Path
 
 from custom_ops.build.toolchain import CUDA_FLAGS, Recipe, UnavailableError, architectures, find_nvcc
 
+PATIENCE = 600.0  # seconds that a build may take, and that others wait for it
 _LOAD = "import json, sys; from torch.utils import cpp_extension; cpp_extension.load(**json.loads(sys.argv[1]))"
 
 # What goes wrong with a place rather than with the sources: the disk is full, or nothing on it may be executed.
@@ -56,7 +57,7 @@ def compile_library(recipe: Recipe, folder: Path, patience: float) -> Path:
     raise UnavailableError(f"they do not compile ({_first_error(output)})", f"see {log}")
 
 
-def compile_kernels(source: Path, numbers: Sequence[str], into: Path, patience: float = 600.0) -> str:
+def compile_kernels(source: Path, numbers: Sequence[str], into: Path) -> str:
     """Compiles a CUDA file for GPUs of some numbers, such as ["75", "90"]. Needs nvcc, but no GPU and no CUDA build.
 
     Returns:
@@ -71,7 +72,7 @@ def compile_kernels(source: Path, numbers: Sequence[str], into: Path, patience: 
     includes = [flag for path in cpp_extension.include_paths() for flag in ("-isystem", path)]
     flags = [*cpp_extension.COMMON_NVCC_FLAGS, *CUDA_FLAGS, "-std=c++20", "--compiler-options", "-fPIC", *includes]
     command = [str(nvcc), *flags, *architectures(numbers), "-c", str(source), "-o", str(into / f"{source.stem}.o")]
-    status, output = _run(command, os.environ | {"TMPDIR": str(into), "LC_ALL": "C"}, patience)
+    status, output = _run(command, os.environ | {"TMPDIR": str(into), "LC_ALL": "C"}, PATIENCE)
     return "" if status == 0 else output or f"nvcc ended with status {status}"
 
 

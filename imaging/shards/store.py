@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from imaging.shards.pattern import Shard
 from imaging.shards.remote import fetch, reason
-from system import cache
+from system.cache import cache_folder
 from system.files import replacing
 
 DEFAULT_GB = 50.0
@@ -31,11 +31,11 @@ WAIT_SECONDS = 0.1  # for room
 ABANDONED_SECONDS = 24 * 3600.0
 
 
-def cache_folder() -> Path:
+def shard_cache() -> Path:
     """Where copies of shards, and what was found out about them, are kept."""
     if chosen := os.environ.get("SHARD_CACHE"):
         return Path(os.path.expanduser(chosen))  # noqa: PTH111 (a ~ that stays is no error)
-    return cache.cache_folder("stylegan2") / "shards"
+    return cache_folder() / "shards"
 
 
 def cache_limit() -> int:
@@ -60,7 +60,7 @@ class Store:
     def __init__(self, shards: Sequence[Shard], together: int) -> None:
         """Raises ValueError when the cache is too small for the shards."""
         remote = sorted((shard.bytes for shard in shards if not shard.is_local), reverse=True)
-        self.folder, self.limit = cache_folder(), cache_limit() if remote else 0
+        self.folder, self.limit = shard_cache(), cache_limit() if remote else 0
         needed = sum(remote[:together])
         if needed > self.limit:
             raise ValueError(

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from imaging import mending
+from imaging import remedies
 from imaging.shards.index import header_of
 from imaging.shards.opening import open_file
 from imaging.shards.pattern import Shard, prefix
@@ -39,7 +39,7 @@ def one_size(pattern: str, shards: Sequence[Shard], rows: Sequence[Row], store: 
     common = sizes.most_common(1)[0][0]
     height, width = parse_size(common)
     counts = Counter({parse_size(size): count for size, count in sizes.items()})
-    command = mending.one_size(pattern, counts, "-%06d.tar")
+    command = remedies.one_size(pattern, counts, "-%06d.tar")
     if len(sizes) > 1:
         number = next(i for i, row in enumerate(rows) if set(row.sizes) != {common})
         odd = next(size for size in rows[number].sizes if size != common)

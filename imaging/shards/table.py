@@ -15,9 +15,9 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
+from imaging.kinds import TRAINING_SUFFIXES
 from imaging.labels import MOST_CLASSES, check
 from imaging.opening import LARGEST_FILE
-from imaging.picture import TRAINING_SUFFIXES
 from imaging.shards.remote import reason
 from system.text import printable
 
@@ -165,7 +165,7 @@ def _ends(file: BinaryIO, offset: int, size: int) -> int:
     file.seek(offset)
     first = file.read(min(size, CHECKED_BYTES))
     if size <= CHECKED_BYTES:
-        return zlib.crc32(first, zlib.crc32(first))
+        return checksum_of_ends(first)
     file.seek(offset + size - CHECKED_BYTES)
     return zlib.crc32(file.read(CHECKED_BYTES), zlib.crc32(first))
 

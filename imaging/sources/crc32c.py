@@ -1,7 +1,8 @@
 """CRC-32C (Castagnoli), the checksum of TFRecords, by numpy: as quick as the reading of a disk.
 
-The checksum is linear in the bits of the data. So the data is cut into lanes that are worked on side by side, and two
-neighbours are joined by what as many zero bytes, as the right one is long, make of the left one's checksum.
+The checksum is linear in the bits of the data. So the data is cut into lanes that are worked on side by side. Two
+neighboring lanes are joined by advancing the left lane's checksum over as many zero bytes as the right lane has, and
+then XOR-ing the right lane's checksum.
 """
 
 import numpy as np

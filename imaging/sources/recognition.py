@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from imaging.kinds import SOURCE_SUFFIXES, UNREAD, by_content
-from imaging.mending import conversion
 from imaging.opening import LARGEST_FILE, RefusedError, open_file, parsing
+from imaging.remedies import conversion
 from imaging.shards.pattern import is_pattern
 from imaging.sources import lsun, mnist, parquet, tfrecords, video
 from imaging.sources.archives import open_pictures

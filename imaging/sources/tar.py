@@ -10,7 +10,7 @@ from typing import BinaryIO, Self
 from imaging.archive import INDEX, INDEX_BYTES, INDEX_BYTES_EACH, Archive, Entry
 from imaging.kinds import SOURCE_SUFFIXES
 from imaging.labels import Labels, take_labels
-from imaging.names import is_hidden, plain
+from imaging.names import is_hidden, plain, some
 from imaging.opening import LARGEST_FILE, RefusedError, open_file, parsing
 from imaging.picture import Header, read_header
 from imaging.sources.archives import ArchiveSource
@@ -126,8 +126,7 @@ def open_tar(path: Path) -> Source:
                 headers[name] = header if isinstance(header, str) else known.setdefault(header, header)
     passed = []
     if odd:
-        others = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
-        passed.append(f"passed over, links and files with holes: {odd[0]}{others}; pack the files themselves")
+        passed.append(f"passed over, links and files with holes: {some(odd)}; pack the files themselves")
     archive = TarArchive(path, found, index[1] if index else None, passed)
     return TarStream(archive, headers) if compressed else TarSource(archive)
 
@@ -174,10 +173,8 @@ def _strict_info() -> type[tarfile.TarInfo]:
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
             info = super().frombuf(buf, encoding, errors)
-            if info.size < 0:
-                raise tarfile.ReadError(
-                    f"a header of {info.size} bytes"
-                )  # for which the library reads all that follows
+            if info.size < 0:  # the library would read all that follows
+                raise tarfile.ReadError(f"a header of {info.size} bytes")
             if info.type == tarfile.XGLTYPE:
                 StrictInfo.shared += info.size
             if info.type in HEADERS and max(info.size, StrictInfo.shared) > LARGEST_HEADER:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.perceptual.weights import is_torchscript
+from system.cache import cache_folder
 from system.urls import is_url, pinned, public
 from torch_utils import distributed
-from torch_utils.download import cache_folder, fetch, kept, sha256
+from torch_utils.download import fetch, kept, sha256
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from imaging.parallel import AHEAD, cores, ordered
+from imaging.parallel import AHEAD, ordered
+from system.machine import cores
 
 
 def square(number):

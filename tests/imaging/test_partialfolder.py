@@ -1,11 +1,12 @@
 """What another put where an interrupted conversion leaves its part: nothing of it is followed or removed."""
 
+import json
 import os
 
 import pytest
 
 from imaging.conversion import Options, convert
-from imaging.partial import pending
+from imaging.partial import PartialArchive, pending
 from imaging.partialfolder import place_of
 from tests.imaging.pictures import picture, write_folder
 
@@ -106,3 +107,58 @@ def test_links_among_the_pictures_of_an_interrupted_run_are_refused(tmp_path, so
     planted.hardlink_to(victim / "deep" / "img00000000.png")
     assert convert(source, dest, SIZE, workers=1).resumed == 2
     assert contents(victim) == before and len(contents(dest)) >= 4 and not place_of(dest).exists()
+
+
+def interrupted(source, dest, monkeypatch):
+    """What a run leaves that was stopped when all pictures were made."""
+
+    def stop(self):
+        self._sync()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(PartialArchive, "_finish", stop)
+        convert(source, dest, SIZE, workers=1)
+    return place_of(dest) / "journal.jsonl"
+
+
+ODD = ["[1]", "7", "null", "{}", '{"options": [1]}', "[" * 100_000 + "]" * 100_000, "1" * 5000, "[1, 2, 3]", "\0"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("line", [0, 1, 2])
+def test_odd_lines_of_a_journal_are_cut_off(tmp_path, source, monkeypatch, line, odd):
+    journal = interrupted(source, tmp_path / "out.zip", monkeypatch)
+    lines = journal.read_text().splitlines()
+    lines[line] = odd
+    journal.write_text("\n".join(lines) + "\n")
+    report = convert(source, tmp_path / "out.zip", SIZE, workers=1)
+    assert (report.written, report.resumed) == (3, 0)
+
+
+@pytest.mark.parametrize("field", range(8))
+@pytest.mark.parametrize("odd", ["-1", "1e999", '"\\u001b[2J"', "{}", "9" * 400])
+def test_odd_fields_of_a_journal_are_cut_off(tmp_path, source, monkeypatch, field, odd):
+    journal = interrupted(source, tmp_path / "out.zip", monkeypatch)
+    *before, last = journal.read_text().splitlines()
+    fields = [json.dumps(value) for value in json.loads(last)]
+    fields[field] = odd
+    journal.write_text("\n".join([*before, f"[{','.join(fields)}]"]) + "\n")
+    report = convert(source, tmp_path / "out.zip", SIZE, workers=1)
+    assert report.written + len(report.broken) == 3
+    assert report.resumed == (3 if field == 6 and odd[0] == '"' else 2)  # the reason is any text
+
+
+def test_a_plan_with_more_in_it_is_another_plan(tmp_path, source, monkeypatch):
+    journal = interrupted(source, tmp_path / "out.zip", monkeypatch)
+    plan, *rest = journal.read_text().splitlines()
+    journal.write_text("\n".join([json.dumps(json.loads(plan) | {"more": 1}), *rest]) + "\n")
+    assert "by an interrupted run whose more differed: " in refused(source, tmp_path / "out.zip", False)
+
+
+def test_a_journal_without_an_end_is_not_read_to_its_end(tmp_path, source, monkeypatch):
+    journal = interrupted(source, tmp_path / "out.zip", monkeypatch)
+    monkeypatch.setattr("imaging.partialjournal.LONGEST_LINE", 2**16)
+    os.truncate(journal, 2**40)  # a hole
+    assert pending(tmp_path / "out.zip") == 3
+    assert convert(source, tmp_path / "out.zip", SIZE, workers=1).resumed == 3

@@ -12,16 +12,17 @@ from metrics.names import parse
 from metrics.sharing import dealt, shared
 from metrics.sliced_wasserstein import sliced_wasserstein
 from metrics.sources import Pictures
+from system import cache
+from system.cache import cache_folder
 from tests.metrics.judging import CPU, EYES, SEVERAL, Faces, judge, pooled, samples
 from tests.processes import together
-from torch_utils import distributed, download, seeds
-from torch_utils.download import cache_folder
+from torch_utils import distributed, seeds
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(download, "FOLDER", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(cache, "FOLDER", str(tmp_path_factory.mktemp("cache")))
         return judge(*SEVERAL)
 
 
@@ -222,7 +223,7 @@ def test_two_processes_equal_one(results, tmp_path):
 
 
 def _process(rank, folder):
-    download.FOLDER = str(folder / "cache")
+    cache.FOLDER = str(folder / "cache")
     distributed.start("cpu")
     faces = Faces()
     found = judge(*SEVERAL, dataset=faces, batch=16)

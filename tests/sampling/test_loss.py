@@ -5,7 +5,7 @@ from torch import Tensor
 from models.perceptual.likeness import pixel_likeness
 from models.perceptual.published import PUBLISHED, Published
 from sampling.loss import open_loss
-from torch_utils import download
+from system import cache
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,7 @@ class FakeVGG(torch.nn.Module):
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(download, "FOLDER", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "FOLDER", str(tmp_path / "cache"))
 
 
 @pytest.fixture(name="vgg")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from system import files
-from system.files import beside, open_replacing, replacing, replacing_folder
+from system.files import beside, open_replacing, real_path, replacing, replacing_folder
 
 
 @pytest.fixture(autouse=True)
@@ -224,3 +224,12 @@ def test_errors_of_the_system_name_what_was_to_be_written(tmp_path):
 def test_the_longest_names_can_be_written(tmp_path):
     _write(tmp_path / ("n" * 255), "text")
     assert [path.name for path in tmp_path.iterdir()] == ["n" * 255]
+
+
+def test_real_paths_have_no_links_but_those_that_lead_to_themselves(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "loop").symlink_to("loop")
+    real = tmp_path.resolve()
+    assert real_path(tmp_path / "link" / "x") == real / "folder" / "x"
+    assert real_path(str(tmp_path / "loop")) == real / "loop"

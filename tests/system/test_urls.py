@@ -37,6 +37,10 @@ def test_other_places_are_no_urls(text):
         ("hf://user/name@v1/a.pkl", "hf://user/name@v1/a.pkl"),
         ("http://user:secret@", "http://...@"),
         ("http://[", "http://["),
+        ("http:/user:secret@host/x.zip?secret", "http:/...@host/x.zip?..."),  # as a Path spells it
+        ("S3:/key:secret@bucket/x", "S3:/...@bucket/x"),
+        ("C:/people/a@b/what?.png", "C:/people/a@b/what?.png"),
+        ("day1:/x/y.png", "day1:/x/y.png"),
         ("what?.png", "what?.png"),
         ("a@b,c#d?e", "a@b,c#d?e"),
     ],
@@ -45,6 +49,10 @@ def test_secrets_of_urls_are_not_shown(text, shown):
     assert public(text) == shown
     assert public(shown) == shown
     assert is_cut(shown) == (shown != text)
+
+
+def test_running_text_loses_the_secrets_of_urls_that_were_paths():
+    assert without_secrets("no http:/u:secret@h/x: check it") == "no http:/...@h/x: check it"
 
 
 def test_a_recorded_command_can_be_pasted_and_has_no_secrets():

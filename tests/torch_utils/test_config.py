@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -31,7 +32,7 @@ def test_flattening_is_undone_by_building():
 
 def test_json_is_undone_exactly():
     built = _build(loss__gamma=0.1 + 0.2, loss__betas=(1e-300, 1 / 3), generator__layers=[1, 2], batch=4)
-    assert config.from_json(Train, config.to_json(built)) == built
+    assert config.from_dict(Train, json.loads(config.to_json(built))) == built
     assert config.from_dict(Train, config.to_dict(built)) == built
 
 
@@ -134,15 +135,11 @@ def test_a_missing_setting_is_named():
         config.build(Train, {})
 
 
-def test_json_of_another_version_is_refused():
+def test_a_configuration_of_another_version_is_refused():
     with pytest.raises(ValueError, match=r"^loss\.gamme: there is no such setting: did you mean loss\.gamma"):
-        config.from_json(Train, '{"kimg": 1, "loss": {"gamme": 1}}')
-    with pytest.raises(ValueError, match=r"^the configuration is not JSON \(.*\): write it anew$"):
-        config.from_json(Train, "{")
-    with pytest.raises(ValueError, match=r"^the configuration is a JSON object of settings, got list$"):
-        config.from_json(Train, "[]")
+        config.from_dict(Train, {"kimg": 1, "loss": {"gamme": 1}})
     with pytest.raises(ValueError, match=r"^--gamma: got 'x', wanted a number of at least 0$"):
-        config.from_json(Train, '{"kimg": 1, "loss": {"gamma": "x"}}')
+        config.from_dict(Train, {"kimg": 1, "loss": {"gamma": "x"}})
 
 
 def test_the_table_is_aligned_and_grouped():
@@ -169,10 +166,3 @@ generator
   layers        3,4       --set generator.layers
   mixed         1,a       --set generator.mixed
 """
-
-
-@pytest.mark.parametrize("text", ["1" * 5000, '{"a": ' + "1" * 5000 + "}", "[" * 200_000, "{"])
-def test_json_that_cannot_be_read_is_one_sentence(text):
-    with pytest.raises(ValueError, match="the configuration is not JSON") as error:
-        config.from_json(Train, text)
-    assert len(str(error.value).splitlines()) == 1 and len(str(error.value)) < 300

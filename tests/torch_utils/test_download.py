@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from system.cache import cache_folder
 from tests.torch_utils.servers import BODY, MD5, SHA, dripping, plain
 from torch_utils import download
-from torch_utils.download import cache_folder, fetch, kept, sha256
+from torch_utils.download import fetch, kept, sha256
 
 
 def _left(folder: Path) -> list[str]:

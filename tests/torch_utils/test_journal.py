@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from torch_utils import journal, runs
+from torch_utils import journal
 
 WHOLE = '{"seen": 1000, "loss": 0.5}'
 
@@ -64,7 +64,7 @@ def test_nothing_is_appended_through_what_is_no_plain_file(tmp_path, kind):
         path.symlink_to(secret if kind == "symbolic link" else tmp_path / "nowhere")
     said = f"{path} is a {kind.removeprefix('dangling ')}, where a run keeps a plain file"
     for write in (
-        lambda: runs.Log(path),
+        lambda: journal.Log(path),
         lambda: journal.StatsFile(path).append(1, {}),
         lambda: journal.appending(path),
     ):
@@ -72,6 +72,14 @@ def test_nothing_is_appended_through_what_is_no_plain_file(tmp_path, kind):
             write()
         assert str(error.value).startswith(said)
     assert secret.read_text() == "mine" and not (tmp_path / "nowhere").exists()
+
+
+def test_nothing_is_appended_through_a_second_name_of_a_file(tmp_path):
+    (tmp_path / "secret.txt").write_text("mine")
+    (tmp_path / "log.txt").hardlink_to(tmp_path / "secret.txt")
+    with pytest.raises(ValueError, match=r"log.txt is a hard link, so another file would be written as well: put a"):
+        runs.Log(tmp_path / "log.txt")
+    assert (tmp_path / "secret.txt").read_text() == "mine"
 
 
 def test_a_fifo_is_not_waited_for(tmp_path):
@@ -102,7 +110,7 @@ class Terminal:
 
 def test_a_terminal_of_few_letters_shows_the_rest_in_escapes(tmp_path):
     terminal = Terminal()
-    log = runs.Log(tmp_path / "log.txt", terminal)
+    log = journal.Log(tmp_path / "log.txt", terminal)
     log("files go to 猫")
     log("r\udce9sum\udce9")
     log.close()
@@ -113,7 +121,7 @@ def test_a_terminal_of_few_letters_shows_the_rest_in_escapes(tmp_path):
 @pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "No space left"), ValueError("I/O on closed file")])
 def test_a_terminal_that_has_gone_ends_nothing(tmp_path, error, monkeypatch):
     monkeypatch.setattr("sys.stdout", Terminal(error))
-    log = runs.Log(tmp_path / "log.txt")
+    log = journal.Log(tmp_path / "log.txt")
     log("one")
     log("two")
     log.close()

@@ -86,3 +86,9 @@ def test_every_script_takes_it(home, arguments):
     assert found["sets"] in ((), (f"data.path={home}/x",))
     assert found["place"] in (None, f"{home}/y")
     assert any(found.values())
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/x", "HTTPS://user:secret@host/a/b", "hf:/user/name"])
+def test_a_url_is_no_folder_to_write_to(place):
+    with pytest.raises(ValueError, match=r"^--outdir x is a URL, and files are written to this machine only: "):
+        check_folder(Path(place), "--outdir x")

@@ -72,6 +72,7 @@ REDIRECTS = {
     "ftp://127.0.0.1/x": "it redirects to ftp://127.0.0.1/x, which is no address of http or https",
     "file:///etc/passwd": "it redirects to file:///etc/passwd, which is no address of http or https",
     "data:,x": "it redirects to data:,x, which is no address of http or https",
+    "//u:secret@[": "it redirects to http://...@[, which is no address of http or https",
     "http://[": "it redirects to http://[, which is no address of http or https",
     "ftp://u:secret@h/x?secret": "it redirects to ftp://...@h/x?..., which is no address of http or https",
     "": "it redirects nowhere",

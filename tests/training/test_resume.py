@@ -15,8 +15,9 @@ import torch
 
 from tests.training.runs import resume, tiny, train
 from torch_utils import checkpoint, runs
+from torch_utils.launch import STOPPING
 from training import plan as plans
-from training.run import STOPPING, Run
+from training.run import Run
 from training.state import read_state
 
 LENGTH: dict[str, Any] = {"pace__kimg": 0.16}  # 40 iterations: 10 of path length, 3 of R1, 8 ticks, 3 snapshots

@@ -18,7 +18,8 @@ def bandpass() -> np.ndarray:
     """Symmetric filters of the bands, [BANDS, taps], that add up to no filter at all.
 
     The autocorrelations L and H of an orthogonal low-pass and its high-pass, halved, pass the lower and the upper half
-    of the frequencies, and L + H = 1. So a band becomes two when L takes over in H(z) + L(z) b(z^2) what is below.
+    of the frequencies, and L + H = 1. Each round moves the present bands b one octave down,
+    to L(z) b(z^2), and adds H(z) above them as the new highest band; their sum stays 1.
     """
     low = np.array(SYM2)
     high = low * [1, -1, 1, -1]

@@ -18,7 +18,8 @@ TICKS = 5  # a tick or two of any ill are chance
 IMAGES = 4000  # one ordinary tick: where ticks are made short, five of them are moments
 # Healthy runs of the demo faces begin with signs of 0.85 and go to 0.5; D's ADA target is 0.6.
 NEAR = 0.95
-# D's loss is 2 ln 2 = 1.39 where it knows nothing, 0 where it knows all. It stands still where it goes less far.
+# D's loss is 2 ln 2 = 1.39 if it cannot tell reals from fakes, and 0 if it always can. A smaller change than this over
+# the watched ticks counts as standing still.
 FLAT = 0.1
 # Of pairs only the difference of scores counts, so signs say nothing. The loss is ln 2 = 0.69 where D knows nothing;
 # this is what it is where every real is placed higher than its fake by 3.

@@ -8,9 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from string import Template
 
-from filelock import FileLock, Timeout
-
 from system.files import replacing
+from system.locks import BusyError, locked
 from system.text import harmless
 from training.report import alarms as watched
 from training.report import curves, history, settings, sheets
@@ -22,6 +21,7 @@ LOG_LINES = 400  # the last ones of a longer log
 COMMAND = re.compile(r"(python|torchrun)\b.* ?train\.py\b")
 STATUS = re.compile(r"kimg +[\d.]+ +time ")
 HERE = Path(__file__).parent
+SCRIPTS = ("page.js", "curves.js")
 
 
 def write(folder: Path, state: str = "", path: Path | None = None) -> Path:
@@ -50,9 +50,9 @@ def state_of(run: History) -> str:
     if not lock.is_file():
         return "stopped"
     try:
-        with FileLock(lock, timeout=0):
+        with locked(lock):
             return "stopped"
-    except Timeout:
+    except BusyError:
         return "running"
     except OSError:  # a folder that may only be read
         return "stopped"
@@ -63,7 +63,7 @@ def page(run: History, state: str) -> str:
     parts = {
         "title": _said(run.folder.resolve().name),
         "style": (HERE / "page.css").read_text(encoding="utf-8"),
-        "script": (HERE / "page.js").read_text(encoding="utf-8"),
+        "script": "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
         "state": _said(state),
         "written": time.strftime("%Y-%m-%d %H:%M"),
         "renewal": _renewal(run, state),

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from system.text import harmless
-from torch_utils.runs import Log, StatsFile
+from torch_utils.journal import Log, StatsFile
 from torch_utils.stats import Moments
 from training.report import history, page
 from training.report.alarms import Alarm, Alarms

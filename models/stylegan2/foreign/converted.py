@@ -1,6 +1,6 @@
 """Networks of another program in our names: what every reader of foreign files gives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
@@ -25,8 +25,8 @@ class Converted(NamedTuple):
 def read_networks(names: Sequence[str], read: Callable[[str], _Read]) -> tuple[dict[str, _Read], dict[str, Any]]:
     """The networks of a file, and what its `source` is to say of those left out.
 
-    A discriminator that is none of ours is left out where there is a generator: most people want that alone, and
-    programs that kept the one and changed the other are many.
+    If the file's discriminator has another architecture, it is skipped as long as there is a generator: most users only
+    want the generator, and many forks changed only D.
 
     Args:
         names: of G_ema, G and D those that the file has.
@@ -45,3 +45,10 @@ def read_networks(names: Sequence[str], read: Callable[[str], _Read]) -> tuple[d
                 raise
             left_out[name] = printable(str(error))
     return parts, {"left_out": left_out} if left_out else {}
+
+
+def length(tensors: Mapping[str, Tensor], name: str, axis: int) -> int:
+    """The length of an axis of a tensor. Raises ValueError when the file has no such tensor."""
+    if name not in tensors or tensors[name].ndim <= axis or not tensors[name].numel():
+        raise ValueError(f"{name} is missing")
+    return tensors[name].shape[axis]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.stylegan2.foreign.average import average_w
-from models.stylegan2.foreign.converted import Converted
+from models.stylegan2.foreign.converted import Converted, length
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.foreign.lucidrains_attention import Form
 from system.text import printable, shown
@@ -162,14 +162,14 @@ def _config(mapping: Mapping[str, Tensor], synthesis: Mapping[str, Tensor], vers
     layers = sum(1 for name in mapping if re.fullmatch(r"net\.\d+\.weight", name))
     if blocks < 2 or not layers:
         raise ValueError(f"it has {blocks} blocks GE.blocks.… and {layers} layers SE.net.…")
-    widths = [_length(synthesis, f"blocks.{k}.conv2.weight", 0) for k in range(blocks)]
+    widths = [length(synthesis, f"blocks.{k}.conv2.weight", 0) for k in range(blocks)]
     sizes = {
         "doublings": blocks - 1,
-        "channels": _length(synthesis, "blocks.0.to_rgb.conv.weight", 0),
+        "channels": length(synthesis, "blocks.0.to_rgb.conv.weight", 0),
         "capacity": max(widths[-1] // 2, 1),
         "channel_max": max(widths),
         "mapping_layers": layers,
-        "w_dim": _length(mapping, "net.0.weight", 0),
+        "w_dim": length(mapping, "net.0.weight", 0),
         "constant": "to_initial_block.weight" not in synthesis,
     }
     attention = sorted({int(m[1]) for name in synthesis if (m := re.match(r"attns\.([0-9]{1,3})\.", name))})
@@ -183,12 +183,6 @@ def _form(synthesis: Mapping[str, Tensor], version: str) -> Form:
     if any(re.fullmatch(r"attns\.[0-9]+\.0\.fn\.g", name) for name in synthesis):
         return "1.6"
     return "1.8" if re.fullmatch(r"1\.8\.[0-7]", version) else "1.8.8"
-
-
-def _length(state: Mapping[str, Tensor], name: str, axis: int) -> int:
-    if name not in state or state[name].ndim <= axis or not state[name].numel():
-        raise ValueError(f"{name} is missing")
-    return state[name].shape[axis]
 
 
 def _rate(options: Mapping[str, Any], config: LucidrainsConfig) -> float:

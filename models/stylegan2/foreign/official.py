@@ -92,10 +92,8 @@ def _converted(networks: dict[str, Network], size: int, file: str) -> Converted:
             taken = modules.take_apart(network)
             built = modules.discriminator(taken) if name == "D" else modules.generator(taken)
             later = any("fused_modconv_default" in fields for fields in taken.fields.values())
-            found, kind = (
-                taken.sources,
-                "StyleGAN3 pickle, configuration stylegan2" if later else "StyleGAN2-ADA pickle",
-            )
+            found = taken.sources
+            kind = "StyleGAN3 pickle, configuration stylegan2" if later else "StyleGAN2-ADA pickle"
         sources.extend(found)
         kinds.append(kind)
         numbers = sum(tensor.nbytes for tensor in built.tensors.values())

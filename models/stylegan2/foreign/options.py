@@ -38,19 +38,7 @@ _SIZES = {
     "dimensions": "dim dims dimension dimensions",
     "pixels": "h height hw image img res resolution resolutions side size sizes w wh width",
 }
-_FILLING = {
-    "in",
-    "input",
-    "inputs",
-    "max",
-    "n",
-    "num",
-    "number",
-    "of",
-    "out",
-    "output",
-    "outputs",
-}  # tell no size alone
+_FILLING = "in input inputs max n num number of out output outputs"  # words that alone name no size
 # What a StyleGAN2 does anyway. An option of such a name changes the picture where it says anything else.
 _USUAL: dict[str, tuple[Any, ...]] = {
     r"(.*_)?(act|activation|act_func|nonlinearity)": ("lrelu",),
@@ -130,7 +118,7 @@ def _sizes(words: set[str], config: ImageConfig) -> set[int] | None:
     """
     kinds = {kind: set(line.split()) for kind, line in _SIZES.items()}
     kind = next((kind for kind, line in kinds.items() if words & line), "")
-    if not kind or not words <= _FILLING.union(*kinds.values()):
+    if not kind or not words <= set(_FILLING.split()).union(*kinds.values()):
         return set()
     steps = range(config.doublings + 1)
     sides = [max(config.size_at(k)) for k in steps]

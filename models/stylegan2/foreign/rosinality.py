@@ -22,7 +22,7 @@ from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, ImageC
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign.architecture import Settings, width_rule
 from models.stylegan2.foreign.average import average_w
-from models.stylegan2.foreign.converted import Converted, read_networks
+from models.stylegan2.foreign.converted import Converted, length, read_networks
 from models.stylegan2.foreign.rosinality_names import Place, filters, places
 from models.stylegan2.generator import Generator
 from models.stylegan2.mapping import MappingNetwork
@@ -192,9 +192,9 @@ def _generator_config(state: Mapping[str, Tensor]) -> GeneratorConfig:
     if not 1 <= layers <= 32 or not 1 <= doublings <= MOST_DOUBLINGS:
         raise ValueError(f"it has {layers} layers style.… and {doublings} to_rgbs.…")
     convs = ["conv1", *(f"convs.{2 * i + 1}" for i in range(doublings))]
-    widths = [_length(state, f"{conv}.activate.bias", 0) for conv in convs]
+    widths = [length(state, f"{conv}.activate.bias", 0) for conv in convs]
     base, most = width_rule([4 << k for k in range(doublings + 1)], widths, Settings())
-    z_dim, w_dim = _length(state, "style.1.weight", 1), _length(state, "style.1.weight", 0)
+    z_dim, w_dim = length(state, "style.1.weight", 1), length(state, "style.1.weight", 0)
     if max(z_dim, w_dim) > WIDEST_W:
         raise ValueError(f"its latents have {max(z_dim, w_dim)} dimensions, and at most {WIDEST_W} are read")
     sizes = {"channel_base": base, "channel_max": most, "mapping_layers": layers, "z_dim": z_dim, "w_dim": w_dim}
@@ -203,19 +203,13 @@ def _generator_config(state: Mapping[str, Tensor]) -> GeneratorConfig:
     )
 
 
-def _length(state: Mapping[str, Tensor], name: str, axis: int) -> int:
-    if name not in state or state[name].ndim <= axis or not state[name].numel():
-        raise ValueError(f"{name} is missing")
-    return state[name].shape[axis]
-
-
 def _image_config(state: Mapping[str, Tensor]) -> ImageConfig:
     """The sizes of a discriminator, by its tensors."""
     doublings = sum(1 for name in state if re.fullmatch(r"convs\.[0-9]+\.conv1\.1\.bias", name))
     if not 1 <= doublings <= MOST_DOUBLINGS:
         raise ValueError(f"it has {doublings} blocks convs.…")
     names = ["final_conv.1.bias", *(f"convs.{doublings - k + 1}.conv1.1.bias" for k in range(1, doublings + 1))]
-    widths = [_length(state, name, 0) for name in names]
+    widths = [length(state, name, 0) for name in names]
     base, most = width_rule([4 << k for k in range(doublings + 1)], widths, Settings())
     size = {"height": 4 << doublings, "width": 4 << doublings, "channels": CHANNELS}
     return configs.from_dict(ImageConfig, size | {"channel_base": base, "channel_max": most})

@@ -15,7 +15,7 @@ import pytest
 from imaging.dataset import DataConfig, open_dataset
 from imaging.shards import remote
 from imaging.shards.pattern import Shard, find_shards
-from imaging.shards.store import Store, cache_folder
+from imaging.shards.store import Store, shard_cache
 from tests.imaging.pictures import picture
 from tests.imaging.shards.tars import write_shards
 from tests.imaging.test_loader import first, same
@@ -53,7 +53,7 @@ def opened(path, **options):
 
 
 def copies():
-    return sorted(cache_folder().glob("*.tar"))
+    return sorted(shard_cache().glob("*.tar"))
 
 
 def put(fs, folder, pattern):
@@ -97,7 +97,7 @@ def test_missing_ones_on_a_server(served):
     with pytest.raises(FileNotFoundError, match=r"y\.tar does not exist"):
         opened(f"{address}/y.tar")
     dataset = opened(f"{address}/x-0000.tar")
-    shutil.rmtree(cache_folder())
+    shutil.rmtree(shard_cache())
     (folder / "x-0000.tar").unlink()
     with pytest.raises(ValueError) as error:
         dataset[0]
@@ -144,7 +144,7 @@ def test_a_fetch_is_tried_again(memory, tmp_path, monkeypatch):
     assert store.path(shard).read_bytes() == (tmp_path / "set" / "x-0000.tar").read_bytes() and len(calls) == 3
     assert store.path(shard) == copies()[0] and len(calls) == 3
     calls.clear()
-    shutil.rmtree(cache_folder())
+    shutil.rmtree(shard_cache())
     monkeypatch.setattr("imaging.shards.store.PAUSES", (0.0,))
     with pytest.raises(ValueError) as error:
         store.path(shard)
@@ -152,7 +152,7 @@ def test_a_fetch_is_tried_again(memory, tmp_path, monkeypatch):
         f"{shard.url} came with 100 of its {shard.bytes} bytes: check the connection, and whether the shard is being "
         f"changed"
     )
-    assert {path.suffix for path in cache_folder().iterdir()} == {".lock"}, "nothing half is left"
+    assert {path.suffix for path in shard_cache().iterdir()} == {".lock"}, "nothing half is left"
 
 
 def test_the_cache_is_bounded_and_keeps_what_was_used_last(memory, tmp_path, monkeypatch):
@@ -276,7 +276,7 @@ def test_a_server_that_sends_more_than_it_announced_is_stopped(served, request):
         f"{url} sends more than the {size} bytes that were announced: check the server, and whether the file is being "
         f"changed"
     )
-    assert sum(path.stat().st_size for path in cache_folder().rglob("*")) < 2**20, "nothing of it is kept"
+    assert sum(path.stat().st_size for path in shard_cache().rglob("*")) < 2**20, "nothing of it is kept"
     handler = request.node.callspec.params["served"]
     assert handler.sent < 2**26, "three tries, a few megabytes each"
 
@@ -322,7 +322,7 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(memory, tmp_path
     with pytest.raises(ValueError) as error:
         Store([shard], 1).path(shard)
     assert str(error.value) == (
-        f"{shard.url} has {shard.bytes} bytes, and the disk of {cache_folder()} has room for 100: make room, or name "
+        f"{shard.url} has {shard.bytes} bytes, and the disk of {shard_cache()} has room for 100: make room, or name "
         f"another folder with SHARD_CACHE"
     )
 
@@ -347,17 +347,17 @@ def test_shards_on_their_way_count_before_they_have_come(memory, tmp_path, monke
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda shard: Store(shards, 3).path(shard), shards))
     assert len(set(paths)) == 8 and most[0] <= 3.5 * shards[0].bytes
-    assert not list(cache_folder().glob("*.claim"))
+    assert not list(shard_cache().glob("*.claim"))
 
 
 def test_room_that_a_killed_process_claimed_is_free_again(memory, tmp_path, monkeypatch):
     put(memory, "set", write_shards(tmp_path / "set", [2] * 2))
     shards = find_shards("memory://set/x-*.tar")
     monkeypatch.setenv("SHARD_CACHE_GB", str(1.5 * shards[0].bytes / 1e9))
-    cache_folder().mkdir()
-    with (cache_folder() / "0123.claim").open("wb") as claim:
+    shard_cache().mkdir()
+    with (shard_cache() / "0123.claim").open("wb") as claim:
         claim.truncate(shards[0].bytes)
-    assert Store(shards, 1).path(shards[0]).exists() and not list(cache_folder().glob("*.claim"))
+    assert Store(shards, 1).path(shards[0]).exists() and not list(shard_cache().glob("*.claim"))
 
 
 def test_a_copy_that_was_cut_is_fetched_again(memory, tmp_path):

@@ -7,8 +7,6 @@ import zipfile
 import zlib
 from pathlib import Path
 
-import torch
-
 from tests.proofs import torchmutation
 from tests.proofs.fuzz import odd
 from tests.proofs.fuzz.archives import Member, stored, zip_of
@@ -110,9 +108,3 @@ def torch_legacy(chance: random.Random, folder: Path) -> Path:
     path = folder / f"{folder.name}.pt"
     path.write_bytes(data)
     return path
-
-
-def shared_tensors(count: int) -> dict[str, torch.Tensor]:
-    """Names of one tensor, so many that whoever copies each has a thousand times the file."""
-    tensor = torch.zeros(2**16)
-    return {f"convs.{i}.weight": tensor for i in range(count)}

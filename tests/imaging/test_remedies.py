@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imaging.dataset import DataConfig, open_dataset
-from imaging.mending import conversion, quoted
+from imaging.remedies import conversion, quoted
 from tests.imaging.pictures import encoded, picture, write_folder, write_zip
 from tests.imaging.shards.tars import write_tar
 from tests.imaging.sources.files import tarred
