@@ -64,7 +64,7 @@ def _size(command: click.Command, words: Sequence[Word]) -> dict[str, str]:
     """One offer for a width and a height: `--width 64 --height 32` is one --resolution."""
     sides = {side: word for word in words for side in ("width", "height") if word.name.lower().endswith(f"-{side}")}
     values = [str(sides[side].value) for side in ("width", "height") if side in sides]
-    resolution = any("--resolution" in spellings(param) for param in command.params)
+    resolution = any("--resolution" in param.opts for param in command.params)
     if not resolution or len(values) < 2 or not all(map(str.isdecimal, values)):
         return {}
     return {word.name: f"here it is --resolution {'x'.join(values)}" for word in sides.values()}
