@@ -23,6 +23,7 @@ from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, TRAINING_SUFFIXES, pass
 from imaging.names import by_any_case, in_utf8, is_hidden, plain, some
 from imaging.opening import LARGEST_FILE, open_file, parsing, reason
 from imaging.walking import walk
+from system.content import mistaken
 from system.text import printable
 
 INDEX = "dataset.json"
@@ -156,8 +157,11 @@ class ZipArchive(Archive):
         self._zip: zipfile.ZipFile | None = None
         self._owner = 0
         copy = "copy or make it again, or give a folder of images"
-        with parsing(path, "a complete ZIP file", copy), open_file(path) as file, zipfile.ZipFile(file) as container:
-            members = [info for info in container.infolist() if info.filename and not info.is_dir()]
+        with parsing(path, "a complete ZIP file", copy), open_file(path) as file:
+            if what := mistaken(path):
+                raise zipfile.BadZipFile(f"it is {what}")
+            with zipfile.ZipFile(file) as container:
+                members = [info for info in container.infolist() if info.filename and not info.is_dir()]
         entries = [Entry(info.filename, _name(info), info.file_size, info.CRC) for info in members]
         super().__init__(path, entries, suffixes, [])
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from models.stylegan2.generator import Generator
 from models.stylegan2.sampling import Samplable
 from system.arrays import ONLY, load_arrays
+from system.content import mistaken
 from system.files import replacing
 
 KEY, NOISE = "w", "noise"
@@ -73,7 +74,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         arrays = load_arrays(path, lambda name: name == KEY or name.startswith(NOISE), MOST_UNPACKED)
     except ValueError as error:
         raise ValueError(
-            f"{path} is not a NumPy file of latents (.npz or .npy): give a projected-w.npz of project.py"
+            f"{path} is {mistaken(path) or 'not a NumPy file of latents (.npz or .npy)'}: "
+            "give a projected-w.npz of project.py"
         ) from error
     if ONLY in arrays and arrays[ONLY].dtype.kind != "f":
         raise ValueError(

@@ -24,6 +24,6 @@ def mistaken(path: Path) -> str:
         return "a web page"
     if head.startswith(_POINTER):
         return "a pointer of Git LFS, not the file itself (git lfs pull fetches it)"
-    if re.match(rb'\s*\{\s*"(?:error|message|detail|errors)"\s*:', head):
+    if re.match(rb'\s*(?:\{\s*"(?:error|message|detail|errors)"\s*:|<\?xml[^>]*>\s*<error\b)', head, re.I):
         return "an error message of a server"
     return ""

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from torch_utils import habits
-from torch_utils.mending import EXAMPLE, offer
+from torch_utils.mending import EXAMPLE, offer, spelled
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py") if path.stem != "hubconf")
@@ -216,3 +216,24 @@ def test_resume_needs_no_value(places):
     )
     assert run("train.py --resume Latest --outdir photos").startswith("there is no run in photos")
     assert "with --transfer ffhq256" in run("train.py --resume ffhq256")
+
+
+@pytest.mark.parametrize(
+    "sides", ["--width 64 --height 32", "--height=32 --width=64", "--image-height 32 --image-width 64"]
+)
+def test_a_width_and_a_height_are_one_resolution(sides):
+    assert run(f"dataset_tool.py --source a --dest b.zip {sides}").count("here it is --resolution 64x32") == 2
+
+
+@pytest.mark.parametrize("text", ["center_crop", "Center-Crop", "CENTER_CROP"])
+def test_choices_are_taken_with_underscores(text):
+    assert spelled(text, ("center-crop", "center-crop-wide")) == "center-crop"
+
+
+@pytest.mark.parametrize("script", ["train.py", "generate.py", "evaluate.py"])
+@pytest.mark.parametrize(("text", "number"), [("cuda:1", 1), ("CUDA:12", 12), ("2", 2)])
+def test_a_numbered_gpu_is_chosen_by_the_environment(script, text, number):
+    said = run(f"{script} --device {text}")
+    assert said.endswith(f"give --device cuda, and choose the GPU with CUDA_VISIBLE_DEVICES={number} before python"), (
+        said
+    )

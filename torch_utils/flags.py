@@ -1,5 +1,6 @@
 """Options of the command line that are made from the fields of a configuration, so that the two cannot drift."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -15,6 +16,9 @@ from torch_utils.wanted import limits
 _METAVARS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 
 
+_GPU = re.compile(r"(?:(?:cuda|gpu):)?(?!(?<=:)0$)([0-9]+)", re.IGNORECASE)  # cuda:0 is cuda
+
+
 class Option(click.Option):
     """An option that belongs to a group of the help text, and may show a default that it does not have itself."""
 
@@ -28,6 +32,9 @@ class Option(click.Option):
         return super().type_cast_value(ctx, tuple(map(self._read, value)) if self.multiple else self._read(value))
 
     def _read(self, value: Any) -> Any:
+        if "--device" in self.opts and (gpu := _GPU.fullmatch(str(value))):
+            mend = f"give --device cuda, and choose the GPU with CUDA_VISIBLE_DEVICES={gpu[1]} before python"
+            raise click.BadParameter(f"got {value!r}: {mend}", param=self)
         if isinstance(self.type, click.Choice):
             return spelled(value, self.type.choices)
         if isinstance(value, str) and isinstance(self.type, click.types.IntParamType | click.types.FloatParamType):

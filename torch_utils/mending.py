@@ -42,18 +42,32 @@ def spelled(value: Any, choices: Sequence[Any]) -> Any:
     if not isinstance(value, str) or value in choices:
         return value
     low = value.lower()
-    same = [choice for choice in choices if str(choice).lower() == low]
+    same = [choice for choice in choices if _plainly(str(choice)) == _plainly(value)]
     other = habits.VALUES.get(low)
     return same[0] if len(same) == 1 else other if other in choices else value
 
 
+def _plainly(text: str) -> str:
+    return text.lower().replace("_", "-")
+
+
 def _unknown(command: click.Command, words: Sequence[Word]) -> str:
     """Options that are none, and what the script has in their place."""
-    offers = {word.name: offer(command, word.name, word.value) for word in words}
+    offers = {word.name: offer(command, word.name, word.value) for word in words} | _size(command, words)
     if not any(offers.values()):
         return ""  # click looks for options that are spelled alike
     said = [f"No such option {name!r}" + (f": {text}" if text else "") for name, text in offers.items()]
     return "; ".join(said) + "."
+
+
+def _size(command: click.Command, words: Sequence[Word]) -> dict[str, str]:
+    """One offer for a width and a height: `--width 64 --height 32` is one --resolution."""
+    sides = {side: word for word in words for side in ("width", "height") if word.name.lower().endswith(f"-{side}")}
+    values = [str(sides[side].value) for side in ("width", "height") if side in sides]
+    resolution = any("--resolution" in param.opts for param in command.params)
+    if not resolution or len(values) < 2 or not all(map(str.isdecimal, values)):
+        return {}
+    return {word.name: f"here it is --resolution {'x'.join(values)}" for word in sides.values()}
 
 
 def offer(command: click.Command, name: str, value: str | None = None) -> str:

@@ -67,10 +67,6 @@ def _in_words(error: Exception, plan: Plan) -> Exception:
     """The error as the user shall hear of it."""
     if isinstance(error, FloatingPointError):
         return ValueError(str(error))
-    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
-        return ValueError(
-            "a process that reads images was killed, probably for want of memory: try a smaller --workers"
-        )
     if is_out_of_memory(error):
         return ValueError(_more_memory(plan))
     return distributed.lost(error) or error

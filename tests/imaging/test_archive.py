@@ -231,3 +231,13 @@ def test_folders_with_something_in_them_are_not_replaced(tmp_path):
     assert failure(write_set, tmp_path / "x.zip") == (
         f"{tmp_path / 'x.zip'} is a folder: name a ZIP file that does not exist yet"
     )
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [(b"<!DOCTYPE html>", "a web page"), (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+     (b"", "an empty file"), (b'<?xml version="1.0"?>\n<Error>', "an error message of a server")],
+)  # fmt: skip
+def test_what_was_downloaded_in_the_place_of_a_zip(tmp_path, start, what):
+    (tmp_path / "a.zip").write_bytes(start)
+    assert f"is not a complete ZIP file (it is {what}" in failure(open_archive, tmp_path / "a.zip")

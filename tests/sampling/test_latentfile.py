@@ -91,7 +91,7 @@ def test_no_file_and_no_archive(tmp_path, G):
     assert str(error.value) == f"there is no file {path}: give a projected-w.npz that project.py wrote"
     save_ws(path, torch.zeros(1, 6, 8))
     whole = path.read_bytes()
-    for damaged in (b"", b"something", whole[: len(whole) // 2]):
+    for damaged in (b"something", whole[: len(whole) // 2]):
         path.write_bytes(damaged)
         with pytest.raises(ValueError) as error:
             load_latents(path, G)
@@ -154,3 +154,11 @@ def test_noise_of_its_own_for_each_picture(G):
         assert torch.equal(made[n], next(alone))
     fixed = [[layer.noise.fixed[None] for layer in G.synthesis.layers]] * 3
     assert all(torch.equal(a, b) for a, b in zip(ws_to_pixels(G, ws, range(3), maps=fixed), own, strict=True))
+
+
+@pytest.mark.parametrize(("start", "what"), [(b"", "an empty file"), (b"<!DOCTYPE html>", "a web page")])
+def test_what_was_downloaded_in_the_place_of_latents(tmp_path, G, start, what):
+    (path := tmp_path / "w.npz").write_bytes(start)
+    with pytest.raises(ValueError) as error:
+        load_latents(path, G)
+    assert str(error.value) == f"{path} is {what}: {GIVE}"
