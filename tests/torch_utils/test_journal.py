@@ -78,7 +78,7 @@ def test_nothing_is_appended_through_a_second_name_of_a_file(tmp_path):
     (tmp_path / "secret.txt").write_text("mine")
     (tmp_path / "log.txt").hardlink_to(tmp_path / "secret.txt")
     with pytest.raises(ValueError, match=r"log.txt is a hard link, so another file would be written as well: put a"):
-        runs.Log(tmp_path / "log.txt")
+        journal.Log(tmp_path / "log.txt")
     assert (tmp_path / "secret.txt").read_text() == "mine"
 
 
