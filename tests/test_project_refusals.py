@@ -110,7 +110,10 @@ def test_more_targets_than_fit_on_a_sheet(network, monkeypatch):
     [
         (["--latents", "w.npz", "--seeds", "1"], "--latents takes the place of --seeds: give one of them"),
         (["--latents", "none.npz"], "there is no file none.npz: give a projected-w.npz that project.py wrote"),
-        (["--projected_w", "a.png"], "a.png is not a NumPy archive of latents: give a projected-w.npz of project.py"),
+        (
+            ["--projected_w", "a.png"],
+            "a.png is not a NumPy file of latents (.npz or .npy): give a projected-w.npz of project.py",
+        ),
     ],
 )
 def test_latents_that_generate_refuses(network, arguments, words):
