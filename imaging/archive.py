@@ -32,6 +32,7 @@ INDEX_BYTES, INDEX_BYTES_EACH = 2**24, 2**10  # of dataset.json: so many, and so
 PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # ways that unpack no more at a time than is asked for
 UTF8 = 0x800  # flag of a name in a ZIP
 SEEKING = (b"II", b"MM")  # beginnings of TIFFs, whose header may lie anywhere
+TOGETHER = 2**20  # bytes that are read at once
 
 
 class Entry(NamedTuple):
@@ -96,7 +97,11 @@ class Archive(ABC):
     def _read(self, name: str, entry: Entry, most: int) -> bytes:
         self._check_size(name, entry.size, most)
         with self._blaming(name), self._open(entry) as file:
-            return file.read(entry.size + 1)  # never by what a decompressor finds behind it
+            content, left = io.BytesIO(), entry.size + 1  # never by what a decompressor finds behind it
+            while part := file.read(min(left, TOGETHER)):  # all at once, decompressors hold it twice
+                content.write(part)
+                left -= len(part)
+            return content.getvalue()
 
     def _check_size(self, name: str, size: int, most: int) -> None:
         if size > most:

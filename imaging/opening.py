@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from system.text import printable
 
-LARGEST_FILE = 2**30  # bytes: no picture is larger, a 200-megapixel TIFF has 600 MB
+LARGEST_FILE = 3 * 2**28  # bytes: no picture is larger, a 200-megapixel TIFF has 600 MB
 QUOTED = 120  # letters of a library's message that are shown
 
 

@@ -19,6 +19,7 @@ from system.files import replacing
 from torch_utils.terminal import put, shown
 
 LONGEST_LINE = 2**22  # bytes; a tick of thousands of statistics takes a few hundred thousand
+LARGEST_LINES = 2**30  # bytes of all lines; a run of 25,000 kimg writes some ten million
 LARGEST_WHOLE = 2**63 - 1
 LARGEST_COUNT = 2**53  # images: up to here a float holds every whole number
 DEEPEST = 16  # levels of a JSON object; those of runs have four
@@ -96,9 +97,14 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a file of one JSON object a line, in order, as `json_object` gives them.
 
     Lines that are none, are cut short, or are longer than 4 MiB are passed over. The file is read as the lines are
-    asked for. Raises FileNotFoundError when it is not there, and ValueError when it is not a plain file.
+    asked for. Raises FileNotFoundError when it is not there, and ValueError when it is not a plain file or is larger
+    than 1 GiB.
     """
     with os.fdopen(_descriptor(path, os.O_RDONLY), "rb") as file:
+        if os.fstat(file.fileno()).st_size > LARGEST_LINES:
+            raise ValueError(
+                f"{path} is larger than 1 GiB, which no run writes: remove it, or put the file in its place"
+            )
         while line := file.readline(LONGEST_LINE):
             if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
                 while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):

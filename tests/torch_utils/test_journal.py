@@ -84,6 +84,13 @@ def test_nothing_is_appended_through_a_second_name_of_a_file(tmp_path):
     assert (tmp_path / "log.txt").read_text() == "minea line\n"
 
 
+def test_a_hole_of_terabytes_is_not_read(tmp_path):
+    with (tmp_path / "stats.jsonl").open("wb") as file:
+        file.truncate(2**42)
+    with pytest.raises(ValueError, match=r"stats.jsonl is larger than 1 GiB, which no run writes: remove it"):
+        list(journal.json_lines(tmp_path / "stats.jsonl"))
+
+
 def test_a_fifo_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "stats.jsonl")
     began = time.monotonic()
