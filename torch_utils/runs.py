@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from system.urls import public
 from torch_utils.journal import check_plain
 
 STATE = "state.safetensors"
@@ -114,8 +115,8 @@ def resolve(text: str, outdir: Path | str) -> Resumable:
         return _of_folder(path)
     if not path.exists():
         raise FileNotFoundError(
-            f'there is no {path} to resume: give a run folder, a state file in it, or "latest"; '
-            f"a network starts a new run, with --transfer {path}"
+            f'there is no {public(text)} to resume: give a run folder, a state file in it, or "latest"; '
+            f"a network starts a new run, with --transfer {public(text)}"
         )
     if path.name == STATE:
         return _of_folder(path.parent)
