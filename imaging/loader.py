@@ -2,6 +2,7 @@
 
 import atexit
 import signal
+import threading
 from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Any
@@ -63,7 +64,7 @@ def default_workers(dataset: ImageSet, on_cpu: bool = False) -> int:
 
 
 def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:
-    stream = iter(loader)
+    stream = _started(loader)
     end = partial(_end, stream)
     atexit.register(end)  # Python would wait for workers of a stream that nobody closed, and they ignore SIGTERM
     try:
@@ -78,11 +79,25 @@ def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:
         end()
 
 
+def _started(loader: DataLoader) -> Iterator[Any]:
+    """PyTorch's iterator without its handler of SIGCHLD, which raises a worker's death in the middle of any statement.
+
+    Without it the next batch that is asked for tells of the death, within seconds.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
+        return iter(loader)
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        return iter(loader)
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL if before is None else before)
+
+
 def _next(stream: Iterator[Any]) -> Any:
     try:
         return next(stream)
-    except RuntimeError as error:
-        if not any(sign in str(error) for sign in LOST_WORKER):
+    except (RuntimeError, EOFError, OSError) as error:  # the last two where a worker dies while it hands a batch over
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in LOST_WORKER):
             raise
         raise ValueError(
             "a process that reads images was killed, probably for want of memory: try a smaller --workers. In a "

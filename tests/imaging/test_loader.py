@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -118,6 +119,31 @@ def test_a_worker_killed_while_it_holds_the_queue_ends_the_run(archive):
             next(stream)
     assert str(error.value) == KILLED
     assert not any(worker.is_alive() for worker in workers) and not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(), FileNotFoundError(2, "No such file")])
+def test_a_worker_that_dies_while_it_hands_a_batch_over(archive, monkeypatch, error):
+    stream = batches(archive, 4, 9, workers=1)
+    next(stream)
+    inside = stream.gi_frame.f_locals["stream"]
+    monkeypatch.setattr(inside, "_next_data", Mock(side_effect=error))
+    with pytest.raises(ValueError) as told:
+        next(stream)
+    assert str(told.value) == KILLED and not multiprocessing.active_children()
+
+
+def test_a_death_interrupts_no_other_statement(archive):
+    """PyTorch's handler of SIGCHLD raises wherever the main thread happens to be."""
+    before = signal.getsignal(signal.SIGCHLD)
+    stream = batches(archive, 4, 9, workers=2)
+    next(stream)
+    assert signal.getsignal(signal.SIGCHLD) is before
+    for worker in stream.gi_frame.f_locals["stream"]._workers:
+        worker.kill()
+        worker.join()
+    with pytest.raises(ValueError, match="was killed"):
+        for _ in range(100):
+            next(stream)
 
 
 FULL = """
