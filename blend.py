@@ -16,7 +16,7 @@ from models.families import NetworkFile, read_network, save_network
 from models.stylegan2 import blending
 from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.generator import Generator
-from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
+from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
 from sampling.classes import class_facts, classes_of_seeds
 from sampling.record import write_record
 from torch_utils.cli import Command, Number, SeedList, option, progress, say

@@ -9,14 +9,22 @@ import click
 
 from imaging.film import write_film
 from models.stylegan2.directions import Directions, check_fit, load_directions, save_directions
+from models.stylegan2.latentfile import Latents
 from models.stylegan2.latents import layer_range
-from sampling.attributefile import read_attributes
-from sampling.finding import draw_samples, find_attributes, find_components, find_sefa
-from sampling.latentfile import Latents
 from sampling.options import sampling_options, write_record
 from sampling.refusals import check_film_name, given, refuse
 from sampling.sampler import Sampler
-from sampling.steps import Walk, check_frames, check_sheet, frames, starts_of_latents, starts_of_seeds, write_sheets
+from sampling.stylegan2.attributefile import read_attributes
+from sampling.stylegan2.finding import draw_samples, find_attributes, find_components, find_sefa
+from sampling.stylegan2.steps import (
+    Walk,
+    check_frames,
+    check_sheet,
+    frames,
+    starts_of_latents,
+    starts_of_seeds,
+    write_sheets,
+)
 from torch_utils.cli import Command, FloatList, counted, option, progress, say
 
 EXAMPLES = """

@@ -9,7 +9,7 @@ import torch
 
 from imaging.grid import GRID, LARGEST_SHEET, save_image, tile
 from imaging.pixels import to_pil
-from sampling.latentfile import Latents
+from models.stylegan2.latentfile import Latents
 from sampling.options import sampling_options, write_record
 from sampling.sampler import Sampler
 from torch_utils.cli import Command, counted, option, progress, say

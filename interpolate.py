@@ -10,12 +10,12 @@ from torch import Tensor
 
 from imaging.film import check_film, check_rate, write_film
 from imaging.grid import LARGEST_SHEET
-from models.stylegan2.paths import ease, times
-from sampling.interpolation import KINDS, RESAMPLING, Kind, Space, cells_in_w, cells_in_z, frames
-from sampling.latentfile import load_latents
+from models.paths import ease, times
+from models.stylegan2.latentfile import load_latents
 from sampling.options import sampling_options, write_record
 from sampling.refusals import refuse
 from sampling.sampler import Sampler
+from sampling.stylegan2.interpolation import KINDS, RESAMPLING, Kind, Space, cells_in_w, cells_in_z, frames
 from torch_utils.cli import Command, Number, SeedList, Size, counted, option, progress, say
 
 EXAMPLES = """

@@ -13,15 +13,15 @@ from imaging.film import write_film
 from imaging.grid import LARGEST_SHEET, save_image
 from imaging.pixels import to_images, to_pil
 from models.families import save_network
+from models.stylegan2.latentfile import Latents, save_ws
 from models.stylegan2.pivotal import Tuning, TuningSettings
 from models.stylegan2.projector import NoiseFit, Settings, Space
-from sampling.latentfile import Latents, save_ws
-from sampling.loss import LOSSES, open_loss
 from sampling.options import projection_options, write_record
-from sampling.projection import Film, Made, Run, compare, facts, spoken
 from sampling.refusals import check_film_name, refuse
 from sampling.sampler import Sampler
-from sampling.targets import Target, read_targets
+from sampling.stylegan2.loss import LOSSES, open_loss
+from sampling.stylegan2.projection import Film, Made, Run, compare, facts, spoken
+from sampling.stylegan2.targets import Target, read_targets
 from system.text import printable
 from torch_utils.cli import Command, counted, option, progress, say
 

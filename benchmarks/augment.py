@@ -19,7 +19,7 @@ from torch_utils.device import keep_freed_memory, set_precision
 from torch_utils.flags import flags, given
 from training.augment import AugmentConfig
 from training.augment.config import Pipe
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.recipe import StyleGAN2
 
 EXAMPLES = """
 Examples:

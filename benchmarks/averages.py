@@ -29,7 +29,7 @@ from training.plan import Plan
 from training.recipe import Recipe
 from training.run import Run
 from training.session import FAMILY
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.recipe import StyleGAN2
 
 EXAMPLES = """
 Examples:

@@ -11,7 +11,7 @@ from benchmarks.quality import HELD_OUT
 from models.stylegan2.directions import move
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import layer_range
-from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
+from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
 from torch_utils.cli import progress
 
 RANGES = ("all", "coarse", "middle", "fine")

@@ -41,9 +41,9 @@ from training.compilation import compile_passes
 from training.config import PaceConfig, TrainConfig
 from training.loop import fit
 from training.plan import Plan
-from training.samples import Samples
 from training.session import FAMILY
-from training.stylegan2 import StyleGAN2
+from training.sheet import Samples
+from training.stylegan2.recipe import StyleGAN2
 
 CYCLES_TO_TICK, TICKS_TO_SNAPSHOT = 2, 2
 EXAMPLES = """

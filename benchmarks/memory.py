@@ -12,9 +12,9 @@ import torch
 
 from torch_utils.cli import Command, Size, option, say
 from torch_utils.flags import given
-from training import presets
 from training.config import TrainConfig
 from training.footprint import Footprint, footprint
+from training.stylegan2 import presets
 
 EXAMPLES = """
 Examples:

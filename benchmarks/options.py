@@ -17,7 +17,7 @@ from torch_utils.device import keep_freed_memory, set_precision
 from torch_utils.flags import flags, given
 from training.compilation import compile_passes
 from training.graphs import capture_phases
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.recipe import StyleGAN2
 
 OPTIONS = ("checkpoint-activations", "compile", "cuda-graphs")
 EXAMPLES = """

@@ -23,12 +23,12 @@ from imaging.pixels import to_images, to_pil
 from models.families import read_network
 from models.perceptual.likeness import pixel_likeness
 from models.stylegan2.generator import Generator
+from models.stylegan2.latentfile import Latents
 from models.stylegan2.pivotal import Tuning, TuningSettings
 from models.stylegan2.projector import Settings, Space
-from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
-from sampling.latentfile import Latents
-from sampling.projection import Run
+from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
 from sampling.sampler import BUNDLED
+from sampling.stylegan2.projection import Run
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.device import resolve_device, set_precision
 

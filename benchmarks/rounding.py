@@ -21,8 +21,8 @@ from training import plan as plans
 from training.config import TrainConfig
 from training.draws import Draws
 from training.phase import Phase
-from training.stylegan2 import StyleGAN2
-from training.transfer import open_transfer, transfer
+from training.stylegan2.recipe import StyleGAN2
+from training.stylegan2.transfer import open_transfer, transfer
 
 EXAMPLES = """
 Examples:

@@ -10,7 +10,7 @@ from models.stylegan2.config import FP16_CLAMP
 from torch_utils.config import build
 from torch_utils.device import resolve_device, resolve_precision
 from training.config import TrainConfig
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.recipe import StyleGAN2
 
 
 def _flag(name: str, group: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
 from training.draws import Draws
 from training.phase import Phase
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.recipe import StyleGAN2
 
 EXAMPLES = """
 Examples:

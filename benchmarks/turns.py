@@ -11,7 +11,7 @@ from training.loop import Batch, rounds
 from training.phase import Phase
 from training.recipe import Recipe
 from training.run import Run
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.recipe import StyleGAN2
 
 
 class TimedRun(Run):

@@ -9,7 +9,7 @@ from imaging.pixels import MODES
 from imaging.sizes import spell
 from imaging.transforms import NAMES
 from models.hubfolder import CONFIG, MODEL, SAMPLES
-from models.stylegan2.sampling import Sizes
+from models.stylegan2.styles import Sizes
 from sampling.classes import class_names, listed
 from sampling.description import ROLES
 from system.text import printable

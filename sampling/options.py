@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from models.stylegan2.anchors import MOST
+from models.stylegan2.latentfile import Latents, load_latents
 from sampling import record
-from sampling.anchors import MOST
-from sampling.latentfile import Latents, load_latents
 from sampling.refusals import given
 from sampling.sampler import Sampler, open_sampler
 from torch_utils.cli import Number, SeedList, option

@@ -13,7 +13,7 @@ from imaging.grid import save_image, sheet
 from imaging.pixels import to_pil
 from models import hubfolder
 from models.families import save_network
-from models.stylegan2.sampling import Samplable, Sizes, seeds_to_ws, ws_to_pixels
+from models.stylegan2.styles import Samplable, Sizes, seeds_to_ws, ws_to_pixels
 from sampling.classes import LONGEST, class_names, learned_classes
 from sampling.modelcard import model_card
 from system.files import real_path, replacing

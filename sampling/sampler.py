@@ -12,12 +12,12 @@ from imaging.pixels import MODES
 from imaging.sizes import spell
 from imaging.transforms import NAMES
 from models.families import NetworkFile, read_network
+from models.stylegan2.anchors import Anchors
 from models.stylegan2.generator import Generator, NoiseMode
+from models.stylegan2.latentfile import Latents
 from models.stylegan2.latents import truncate
-from models.stylegan2.sampling import Samplable, seeds_to_ws, ws_to_pixels
-from sampling.anchors import Anchors
+from models.stylegan2.styles import Samplable, seeds_to_ws, ws_to_pixels
 from sampling.classes import class_names, classes_of_seeds, find_class, learned_classes, listed, titled
-from sampling.latentfile import Latents
 from torch_utils.cli import say
 from torch_utils.device import Precision, resolve_device, resolve_precision, slow_precision
 from torch_utils.paths import check_folder

@@ -12,22 +12,22 @@ import torch
 from metrics.names import parse
 from metrics.reals import Reals
 from metrics.suite import between_halves, evaluate
+from models.paths import linear, spherical, spline
 from models.perceptual.likeness import pixel_likeness
-from models.stylegan2 import sampling
+from models.stylegan2 import anchors
+from models.stylegan2 import styles as sampling
 from models.stylegan2.generator import Generator
-from models.stylegan2.paths import linear, spherical, spline
 from models.stylegan2.pivotal import Tuning, TuningSettings
 from models.stylegan2.projector import Settings
-from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
-from sampling import anchors
-from sampling.projection import Made, Run
+from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
+from sampling.stylegan2.projection import Made, Run
 from system import cache
 from tests.devices import Single, single_precision
 from tests.metrics.judging import CPU, EYES, Faces, samples
 from tests.networks import tiny_generator
-from tests.training.test_stylegan2 import draws, recipe
+from tests.training.stylegan2.test_recipe import draws, recipe
 from torch_utils.stats import Collector
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.recipe import StyleGAN2
 
 METRICS = ("fid90_full", "kid90", "is60", "swd40", "pr1k3", "ppl2_wend1k")
 

@@ -14,8 +14,8 @@ import generate
 from models.families import load_network
 from models.stylegan2.directions import load_directions
 from models.stylegan2.factorisation import principal_components, sefa, style_matrix
-from sampling.latentfile import save_ws
-from sampling.steps import signed, swing
+from models.stylegan2.latentfile import save_ws
+from sampling.stylegan2.steps import signed, swing
 from tests.imaging.pictures import places
 from tests.networks import ON_CPU, save_tiny
 

@@ -7,8 +7,8 @@ import torch
 from click.testing import CliRunner
 
 import directions
-from sampling import steps
-from sampling.latentfile import save_ws
+from models.stylegan2.latentfile import save_ws
+from sampling.stylegan2 import steps
 from tests.networks import ON_CPU, save_tiny
 
 FILE = "found/directions.safetensors"

@@ -14,8 +14,9 @@ import generate
 from imaging.grid import enlargement
 from imaging.pixels import from_pil
 from models.families import read_network
-from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
-from sampling import anchors, sampler
+from models.stylegan2 import anchors
+from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
+from sampling import sampler
 from tests.imaging.pictures import places
 from tests.networks import ON_CPU, save_tiny, tiny_generator
 

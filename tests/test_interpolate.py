@@ -10,9 +10,9 @@ from PIL import Image
 
 import generate
 import interpolate
-from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
-from sampling import anchors
-from sampling.latentfile import save_ws
+from models.stylegan2 import anchors
+from models.stylegan2.latentfile import save_ws
+from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
 from tests.networks import ON_CPU, save_tiny, tiny_generator
 
 
@@ -274,6 +274,6 @@ def test_an_interrupted_film_leaves_nothing(monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sampling.interpolation.tile", interrupted)
+    monkeypatch.setattr("sampling.stylegan2.interpolation.tile", interrupted)
     assert run("--frames", "2").exit_code == 130
     assert not Path("out").exists() or not any(Path("out").iterdir())

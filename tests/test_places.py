@@ -23,7 +23,7 @@ from tests.models.foreign import pickled
 from tests.models.foreign.networks import official
 from tests.networks import ON_CPU, save_tiny, tiny_discriminator
 from tests.training.runs import TINY
-from training.transfer import transfer
+from training.stylegan2.transfer import transfer
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from imaging.likeness import psnr
 from imaging.pixels import from_pil
 from models.families import read_network
 from sampling import sampler
-from sampling.projection import Run
+from sampling.stylegan2.projection import Run
 from tests.networks import ON_CPU, save_tiny
 
 SHORT = ["--steps", "4", "--film", "none"]

@@ -9,8 +9,8 @@ from PIL import Image
 
 import generate
 import project
+from models.stylegan2.latentfile import save_ws
 from sampling import sampler
-from sampling.latentfile import save_ws
 from tests.networks import ON_CPU, save_tiny
 
 

@@ -95,7 +95,7 @@ def test_out_of_memory_names_the_next_batch_gpu(tmp_path, monkeypatch):
 
 
 def test_divergence_ends_the_run_with_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.gan_losses.generator_loss", lambda scores: scores * float("nan"))
+    monkeypatch.setattr("training.stylegan2.losses.generator_loss", lambda scores: scores * float("nan"))
     sentence = refused(run("--outdir", str(tmp_path), *tiny_sets(pace__kimg=0.2, pace__tick=0.05)))
     assert sentence.startswith("the gradients of Gmain were infinite or nan")
 

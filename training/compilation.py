@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from training.stylegan2 import Passes, StyleGAN2
+from training.stylegan2.recipe import Passes, StyleGAN2
 from training.trial import try_out
 
 

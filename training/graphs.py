@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_utils import distributed
 from training.draws import Draws
 from training.phase import Phase, Term
-from training.stylegan2 import Reals, StyleGAN2
+from training.stylegan2.recipe import Reals, StyleGAN2
 from training.trial import PHASES, inputs, try_out
 
 WARM_UPS = 3  # runs before the capture, in which libraries choose their algorithms and allocate

@@ -23,14 +23,15 @@ from torch_utils import distributed, notices, runs
 from torch_utils.cli import counted
 from torch_utils.device import reserve_workspace, resolve_device, resolve_precision, slow_precision
 from torch_utils.distributed import PATIENCE
-from training import batch_gpu, presets
+from training import batch_gpu
 from training.agreement import agree_on, see_the_same
 from training.config import TrainConfig
 from training.few import on_few_images
 from training.machine import INEXACT, keep_threads, rounds_otherwise
 from training.report.status import duration
 from training.state import Data, State, read_state
-from training.transfer import open_transfer
+from training.stylegan2 import presets
+from training.stylegan2.transfer import open_transfer
 
 # What may change when a run is resumed: nothing that decides a single number of it.
 CHANGEABLE = {

@@ -9,7 +9,7 @@ from torch_utils import distributed
 from torch_utils.stats import Collector
 from training.config import TrainConfig
 from training.loop import rounds
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.recipe import StyleGAN2
 
 ITERATIONS = 2  # Adam's memory comes into being in the first, and is there from the beginning in the second
 ROUNDS = 2  # gradients come into being in the first of several rounds

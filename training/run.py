@@ -25,8 +25,8 @@ from training.phase import Phase
 from training.recipe import Recipe
 from training.report.boards import Board
 from training.report.writer import Report
-from training.samples import Samples
 from training.saving import Saver
+from training.sheet import Samples
 
 VERSION = 1  # of states
 CONSULT_EVERY = 16  # iterations between the exchanges by which several GPUs agree to stop: each makes the host wait

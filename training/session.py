@@ -24,12 +24,12 @@ from training.compilation import compile_passes
 from training.graphs import capture_phases
 from training.loop import Evaluate, fit
 from training.plan import FOLDER_NOTICE, Plan
-from training.presets import largest_divisor
 from training.report.wandb import Wandb
 from training.run import Run, set_damaged_state_aside
-from training.samples import Samples
-from training.stylegan2 import StyleGAN2
-from training.transfer import transfer
+from training.sheet import Samples
+from training.stylegan2.presets import largest_divisor
+from training.stylegan2.recipe import StyleGAN2
+from training.stylegan2.transfer import transfer
 
 FAMILY = "stylegan2"
 

@@ -20,7 +20,7 @@ from torch_utils.journal import LARGEST_COUNT, is_count
 from training.config import TrainConfig
 from training.phase import check_moments
 from training.run import VERSION, Clock
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.recipe import StyleGAN2
 
 MOST_NAMES = 10_000  # statistics in a state; a run has about thirty
 

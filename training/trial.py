@@ -13,7 +13,7 @@ from torch_utils import distributed
 from torch_utils.device import Precision, switches
 from training.draws import Draws
 from training.phase import Phase
-from training.stylegan2 import Reals, StyleGAN2
+from training.stylegan2.recipe import Reals, StyleGAN2
 
 # Gradients are compared with those in fp32, as norms of differences relative to the norm of the fp32 gradient. The
 # error of a gradient is the sum of independent roundings of 1e5 numbers or more, so two correct ways of rounding have

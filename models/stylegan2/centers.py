@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.stylegan2.sampling import Samplable
+from models.stylegan2.styles import Samplable
 from torch_utils.seeds import generator
 
 ROUNDS = 100  # of k-means at most

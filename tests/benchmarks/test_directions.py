@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from benchmarks import directions, drift, observer
 from imaging.faces import FACTORS, HAIR_STYLES
 from models.stylegan2.directions import fingerprint, load_directions
-from sampling.attributefile import read_attributes
+from sampling.stylegan2.attributefile import read_attributes
 from tests.networks import save_tiny, tiny_generator
 
 

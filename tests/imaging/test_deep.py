@@ -13,7 +13,7 @@ from imaging.dataset import DataConfig, open_dataset
 from imaging.deep import FULL_SPAN, Span, span_of
 from imaging.picture import decode, read_header
 from models.stylegan2.config import GeneratorConfig
-from sampling.targets import read_targets
+from sampling.stylegan2.targets import read_targets
 from tests.imaging.pictures import encoded, write_folder
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
-from models.stylegan2.sampling import Samplable
+from models.stylegan2.styles import Samplable
 from tests.networks import tiny_discriminator, tiny_generator
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from models.stylegan2.paths import ease, linear, slerp, spherical, spline, times
+from models.paths import ease, linear, slerp, spherical, spline, times
 
 D = 16
 

@@ -17,10 +17,11 @@ from tests.commands import refused, run, tiny_sets, zipped
 from tests.proofs.children import status_of
 from tests.training.runs import resume, tiny, train
 from torch_utils import checkpoint, runs
-from training import gan_losses, loop, session
+from training import loop, session
 from training import plan as plans
 from training.run import Run
 from training.state import read_state
+from training.stylegan2 import losses as gan_losses
 
 QUIET = {"metrics": "none"}
 

@@ -11,7 +11,7 @@ from torch_utils.stats import Collector
 from training.config import AverageConfig, LossConfig, OptimizerConfig, PaceConfig, TrainConfig
 from training.draws import Draws
 from training.phase import _gradient
-from training.stylegan2 import Reals, StyleGAN2
+from training.stylegan2.recipe import Reals, StyleGAN2
 
 PHASES = {"Gmain": "Gmain", "Greg": "Gpath", "Dmain": "Dmain", "Dreg": "Dr1"}  # recorded name -> ours
 NUMBERS = {name: i for i, name in enumerate(PHASES.values())}

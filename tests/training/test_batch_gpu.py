@@ -15,7 +15,7 @@ from training import batch_gpu
 from training import plan as plans
 from training.config import TrainConfig
 from training.footprint import footprint
-from training.presets import by_batch_gpu
+from training.stylegan2.presets import by_batch_gpu
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 DATA = {"height": 16, "width": 16, "channels": 3, "classes": 0}

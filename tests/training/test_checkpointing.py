@@ -6,11 +6,11 @@ import torch
 from models.stylegan2.discriminator import DiscriminatorBlock
 from models.stylegan2.generator import GeneratorBlock
 from tests.training.runs import train
-from tests.training.test_stylegan2 import draws, reals, recipe
+from tests.training.stylegan2.test_recipe import draws, reals, recipe
 from torch_utils import checkpoint
 from training.footprint import footprint
-from training.presets import resolve
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.presets import resolve
+from training.stylegan2.recipe import StyleGAN2
 
 PHASES = ["Gmain", "Gpath", "Dmain", "Dr1"]
 

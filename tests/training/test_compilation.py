@@ -9,11 +9,11 @@ import torch
 from torch._dynamo.utils import counters
 
 from tests.training.runs import train
+from tests.training.stylegan2.test_recipe import draws, reals, recipe
 from tests.training.test_resume import assert_equal_networks
-from tests.training.test_stylegan2 import draws, reals, recipe
 from training import compilation, trial
 from training.compilation import compile_passes
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.recipe import StyleGAN2
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from training.config import TrainConfig
 from training.footprint import Footprint, Ledger, OverLimitError, footprint
-from training.presets import resolve
 from training.rehearsal import rehearse
+from training.stylegan2.presets import resolve
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,7 @@ import torch
 from tests.training.runs import train
 from training import forecast
 from training.forecast import Forecast
-from training.presets import resolve
+from training.stylegan2.presets import resolve
 
 CPU = torch.device("cpu")
 CONFIG = {"preset": "auto", "generator": {"channel_base": 16384}}

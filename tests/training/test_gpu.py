@@ -15,10 +15,10 @@ from training.compilation import compile_passes
 from training.draws import Draws
 from training.footprint import footprint
 from training.graphs import capture_phases
-from training.presets import by_batch_gpu, resolve
 from training.rehearsal import rehearse
 from training.state import read_state
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.presets import by_batch_gpu, resolve
+from training.stylegan2.recipe import StyleGAN2
 
 pytestmark = pytest.mark.gpu
 SMALL = {"generator.channel_base": 256, "discriminator.channel_base": 256, "pace.batch": 4}
@@ -70,7 +70,7 @@ def test_a_step_without_finite_gradients_changes_nothing(monkeypatch):
     r, collector = recipe("fp32"), Collector("cuda")
     step(r, collector)
     before = [p.clone() for p in r.G.parameters()]
-    monkeypatch.setattr("training.gan_losses.generator_loss", lambda scores: scores * float("nan"))
+    monkeypatch.setattr("training.stylegan2.losses.generator_loss", lambda scores: scores * float("nan"))
     r.phases[0].step([r.losses(r.phases[0], None, Draws(0, 1, "Gmain", 4, 0, 4, torch.device("cuda")))], 1, collector)
     assert r.phases[0].skipped() == 1
     assert all(torch.equal(a, b) for a, b in zip(before, r.G.parameters(), strict=True))

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from tests.training.runs import train
-from tests.training.test_stylegan2 import recipe
+from tests.training.stylegan2.test_recipe import recipe
 from torch_utils.stats import Collector
 from training import plan as plans
 from training.draws import Draws
 from training.graphs import HeldDraws, capture_phases
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.recipe import StyleGAN2
 
 AUGMENTED = {"augment.mode": "ada", "augment.p": 0.5, "augment.pipe": "bgcfnc", "augment.interval": 1}
 

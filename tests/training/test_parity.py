@@ -19,8 +19,9 @@ from models.stylegan2.mapping import MappingNetwork
 from tests.reference.comparison import FORWARD, Comparison, compare_forward
 from tests.reference.official import Case, load_case
 from tests.reference.trainer import PHASES, RecordedTraining
-from training import gan_losses, phase
-from training.stylegan2 import StyleGAN2
+from training import phase
+from training.stylegan2 import losses as gan_losses
+from training.stylegan2.recipe import StyleGAN2
 
 GRADIENTS = 3e-6
 TRAJECTORY = {"rgb16": (2e-4, 2e-3), "labels32": (1e-2, 8e-2)}  # weights, images
@@ -140,7 +141,7 @@ def uncorrected_betas() -> Iterator[None]:
         r = interval / (interval + 1)
         return phase.adam(parameters, lr * r, betas, epsilon, interval=0)
 
-    with patch("training.stylegan2.adam", adam):
+    with patch("training.stylegan2.recipe.adam", adam):
         yield
 
 

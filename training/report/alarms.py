@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from training import presets
 from training.report.history import mean, part
+from training.stylegan2 import presets
 
 Means = dict[str, float]  # one record: names and means
 

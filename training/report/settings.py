@@ -6,9 +6,9 @@ from typing import Any
 
 from system.text import printable
 from torch_utils import config as configs
-from training import presets
 from training.config import TrainConfig
 from training.report.history import part
+from training.stylegan2 import presets
 
 MOST = 1000  # settings on the page; a configuration has fewer than 100
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from training.presets import ROWS, gamma_rule, preset_gamma
 from training.report.alarms import Alarms, alarms, far_gamma
+from training.stylegan2.presets import ROWS, gamma_rule, preset_gamma
 
 HEALTHY = Path(__file__).parents[2] / "data" / "healthy_runs.jsonl"  # of the demo faces, samples measured, to the end
 

@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from imaging.grid import tile
+from models.paths import Path, linear, spherical, spline
 from models.stylegan2.latents import seeds_to_z, truncate
-from models.stylegan2.paths import Path, linear, spherical, spline
-from models.stylegan2.sampling import seeds_to_ws, z_to_ws
+from models.stylegan2.styles import seeds_to_ws, z_to_ws
 from sampling.sampler import Sampler
 
 Kind = Literal["linear", "spherical", "spline"]

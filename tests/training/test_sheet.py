@@ -20,7 +20,7 @@ from models.families import read_network
 from tests.commands import picture, train_on, zipped
 from tests.training.runs import resume, train
 from torch_utils import runs
-from training.samples import Samples
+from training.sheet import Samples
 
 SIDE = 64  # pixels: sheets have 20 columns at most and 11 rows
 
@@ -71,7 +71,7 @@ def test_every_row_shows_a_sample_of_its_class():
 
 
 def test_a_rare_class_is_found_where_the_shuffle_shows_it_late(monkeypatch):
-    monkeypatch.setattr("training.samples.LOOKED_AT", 0)
+    monkeypatch.setattr("training.sheet.LOOKED_AT", 0)
     samples, numbers = shown(Numbered([120, 3, 120]))
     dataset = Numbered([120, 3, 120])
     assert [{dataset.label(int(i)) for i in row} for row in numbers] == [{k} for k in samples.rows_classes]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from models.stylegan2.latents import seeds_to_z
-from models.stylegan2.sampling import seeds_to_ws, ws_to_pixels
+from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
 from tests.networks import tiny_generator
 
 SEEDS = [0, 5, 3, 2**32 - 1]

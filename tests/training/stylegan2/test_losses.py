@@ -5,7 +5,7 @@ from math import log, sqrt
 import pytest
 import torch
 
-from training import gan_losses
+from training.stylegan2 import losses as gan_losses
 
 
 def test_logistic_losses():

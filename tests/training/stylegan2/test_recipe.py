@@ -7,10 +7,10 @@ import torch
 
 from torch_utils import checkpoint
 from torch_utils.stats import Collector
-from training import gan_losses
 from training.draws import Draws
-from training.presets import resolve
-from training.stylegan2 import Reals, StyleGAN2
+from training.stylegan2 import losses as gan_losses
+from training.stylegan2.presets import resolve
+from training.stylegan2.recipe import Reals, StyleGAN2
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from models.perceptual.likeness import pixel_likeness
 from models.perceptual.published import PUBLISHED, Published
-from sampling.loss import open_loss
+from sampling.stylegan2.loss import open_loss
 from system import cache
 
 CPU = torch.device("cpu")

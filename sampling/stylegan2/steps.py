@@ -11,7 +11,7 @@ from torch import Tensor
 from imaging.grid import LABELLED, LARGEST_SHEET, save_image, sheet, tile
 from imaging.pixels import to_pil
 from models.stylegan2.directions import Directions
-from sampling.latentfile import Latents
+from models.stylegan2.latentfile import Latents
 from sampling.sampler import Sampler
 from torch_utils.cli import counted, progress
 

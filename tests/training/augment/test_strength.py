@@ -9,12 +9,12 @@ import torch
 
 from tests.processes import together
 from tests.training.runs import resume, tiny, train
+from tests.training.stylegan2.test_recipe import draws, reals, recipe
 from tests.training.test_resume import assert_equal_runs
-from tests.training.test_stylegan2 import draws, reals, recipe
 from torch_utils import distributed, runs
 from training import plan as plans
-from training.ada import Strength
 from training.augment import AugmentConfig, Drawn
+from training.augment.strength import Strength
 
 CPU = torch.device("cpu")
 BATCH = 4

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
+from models.stylegan2 import anchors
+from models.stylegan2.anchors import Anchors
 from models.stylegan2.centers import draw_ws, find_centers, nearest
 from models.stylegan2.latents import truncate
-from models.stylegan2.sampling import seeds_to_ws
-from sampling import anchors
-from sampling.anchors import Anchors
+from models.stylegan2.styles import seeds_to_ws
 from tests.networks import tiny_generator
 
 

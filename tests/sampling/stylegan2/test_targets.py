@@ -9,7 +9,7 @@ from PIL import Image
 from imaging.kinds import SOURCE_KINDS
 from imaging.pixels import from_pil
 from models.stylegan2.config import GeneratorConfig
-from sampling.targets import read_targets
+from sampling.stylegan2.targets import read_targets
 
 
 def _config(channels=3, height=16, width=16):

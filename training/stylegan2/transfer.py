@@ -9,7 +9,7 @@ from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from torch_utils import distributed
 from training.config import TrainConfig
-from training.stylegan2 import StyleGAN2
+from training.stylegan2.recipe import StyleGAN2
 
 
 def open_transfer(place: Path | str, config: TrainConfig) -> NetworkFile:

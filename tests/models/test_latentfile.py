@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.stylegan2.sampling import ws_to_pixels
-from sampling.latentfile import Latents, load_latents, save_ws
+from models.stylegan2.latentfile import Latents, load_latents, save_ws
+from models.stylegan2.styles import ws_to_pixels
 from tests.networks import tiny_generator
 
 GIVE = "give a projected-w.npz of project.py"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from models.stylegan2.generator import Generator
-from models.stylegan2.sampling import Samplable
+from models.stylegan2.styles import Samplable
 from system.arrays import ONLY, load_arrays
 from system.content import mistaken
 from system.files import replacing

@@ -18,9 +18,9 @@ from imaging.likeness import psnr
 from imaging.pixels import to_images, to_pil, to_pixels
 from models.perceptual.likeness import Embed
 from models.stylegan2.generator import Generator
+from models.stylegan2.latentfile import Latents
 from models.stylegan2.projector import Projection, Settings, centres, nearest
-from sampling.latentfile import Latents
-from sampling.targets import Target
+from sampling.stylegan2.targets import Target
 from torch_utils.cli import counted
 
 FRAMES = 120  # of the film, at most

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from sampling.attributefile import read_attributes
+from sampling.stylegan2.attributefile import read_attributes
 
 NAN = float("nan")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.stylegan2.centers import draw_ws, find_centers, nearest
-from models.stylegan2.sampling import Samplable
+from models.stylegan2.styles import Samplable
 from torch_utils.cli import counted, say
 
 SAMPLES = 10_000  # w that the centres are found from, of every class

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from torch_utils import distributed
-from training import gan_losses
-from training.ada import Strength
 from training.augment import Augmentation, Drawn
+from training.augment.strength import Strength
 from training.config import TrainConfig
 from training.draws import Draws
 from training.ema import Average, ema_beta
 from training.phase import Phase, Term, adam, load_moments
+from training.stylegan2 import losses as gan_losses
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -15,8 +15,8 @@ from models.stylegan2.attributes import apart, held_out_skill, logistic, ridge, 
 from models.stylegan2.directions import Directions, check_names, fingerprint
 from models.stylegan2.factorisation import principal_components, sefa, spread, style_matrix
 from models.stylegan2.latents import seeds_to_z
-from sampling.attributefile import Attributes
 from sampling.sampler import Sampler
+from sampling.stylegan2.attributefile import Attributes
 from torch_utils.cli import progress
 
 AT_ONCE = 1000  # seeds

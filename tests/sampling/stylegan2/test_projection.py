@@ -4,7 +4,7 @@ import torch
 
 from models.perceptual.likeness import pixel_likeness
 from models.stylegan2.projector import Settings
-from sampling.projection import FRAMES, Film, Run, spoken
+from sampling.stylegan2.projection import FRAMES, Film, Run, spoken
 from tests.networks import tiny_generator
 
 

@@ -1,0 +1,1 @@
+"""How a StyleGAN2 learns."""
