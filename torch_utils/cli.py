@@ -87,7 +87,9 @@ class Command(click.Command):
             sys.exit(status if isinstance(status, int) else 0)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        wrong = "" if ctx.resilient_parsing else mending.mend(self, _program(ctx), args)
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, list(map(expand_home, args)))
+        wrong = mending.mend(self, _program(ctx), args)
         if wrong:
             raise click.UsageError(wrong, ctx)
         # Before any conversion: an empty text would become the path of the current folder.
@@ -109,7 +111,7 @@ class Command(click.Command):
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # whoever read our output has gone: click ends quietly
-            raise RefusalError(_told(error)) from error
+            raise RefusalError(told(error)) from error
         except ValueError as error:
             raise RefusalError(str(error)) from error
 
@@ -252,7 +254,7 @@ _REASONS = {
 }
 
 
-def _told(error: OSError) -> str:
+def told(error: OSError) -> str:
     """An error of the system in one sentence; one that we raised ourselves speaks for itself."""
     if error.errno is None:
         return str(error)
