@@ -6,6 +6,7 @@ from models.families import NetworkFile, read_network
 from models.stylegan2 import adaptation
 from models.stylegan2.config import ImageConfig
 from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.family import FAMILY
 from models.stylegan2.generator import Generator
 from torch_utils import distributed
 from training.config import TrainConfig
@@ -19,7 +20,7 @@ def open_transfer(place: Path | str, config: TrainConfig) -> NetworkFile:
         FileNotFoundError, ValueError: when the file is not usable, or its networks do not fit this run.
     """
     file = read_network(place)
-    file.check_stylegan2("--transfer")
+    file.require(FAMILY, "--transfer")
     found: adaptation.Misfits = {}
     try:
         for name in file.parts:
