@@ -6,9 +6,9 @@ from typing import Any
 
 from system.text import printable
 from torch_utils import config as configs
-from training.config import TrainConfig
 from training.report.history import part
 from training.stylegan2 import presets
+from training.stylegan2.config import StyleGAN2Config
 
 MOST = 1000  # settings on the page; a configuration has fewer than 100
 
@@ -28,7 +28,7 @@ class Row:
 
 def rows(config: Mapping[str, Any]) -> list[Row]:
     """The settings of a nested configuration, of whatever version, in its order."""
-    known, usual = configs.settings(TrainConfig), _usual(config)
+    known, usual = configs.settings(StyleGAN2Config), _usual(config)
     found = []
     for name, value in _leaves(config, ""):
         option = known[name].spelling if name in known else ""
