@@ -69,8 +69,13 @@ class Report:
 
     def begin(self, texts: Mapping[str, str]) -> None:
         """Show texts on the boards, by name; warn of what is known before a new run begins."""
-        for name, text in texts.items():
-            self._show(lambda board, name=name, text=text: board.text(name, harmless(text), self.seen_at_tick))
+        plain = {name: harmless(text) for name, text in texts.items()}
+
+        def show(board: Board) -> None:
+            for name, text in plain.items():
+                board.text(name, text, self.seen_at_tick)
+
+        self._show(show)
         if self.folder is not None and not self.seen_at_tick:
             self._warn(self.alarms.open, 0)
 
@@ -165,9 +170,11 @@ class Report:
 
     def _warn(self, alarms: Sequence[Alarm], seen: int) -> None:
         for alarm in alarms:
-            if alarm.until is not None:
+            if alarm.until is None:
+                self._raise(alarm.kind, f"{alarm.text}; {alarm.advice}", seen)
+            else:
                 self.say(f"alarm over: {alarm.kind}")
-                continue
-            text = f"{alarm.text}; {alarm.advice}"
-            self.say(f"alarm: {alarm.kind}: {text}")
-            self._show(lambda board, alarm=alarm, text=text: board.alarm(alarm.kind, text, seen))
+
+    def _raise(self, kind: str, text: str, seen: int) -> None:
+        self.say(f"alarm: {kind}: {text}")
+        self._show(lambda board: board.alarm(kind, text, seen))
