@@ -13,9 +13,11 @@ from custom_ops import build
 from imaging import loader
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
+from imaging.sizes import usual_size
 from models.families import NetworkFile
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
+from models.stylegan2.sizes import fits
 from models.summary import summary
 from system.files import real_path
 from torch_utils import config as configs
@@ -103,6 +105,9 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     data = {name: value for name, value in given.items() if name.startswith("data.")}
     data["data.path"] = _absolute(path)
     dataset = open_dataset(DataConfig(**{name.removeprefix("data."): value for name, value in data.items()}))
+    if unfit := fits((dataset.height, dataset.width)):
+        better = dataset.resized(*usual_size(dataset.height, dataset.width))
+        raise ValueError(f"{data['data.path']}: {unfit}: {better}")
     if given.get("deterministic"):
         reserve_workspace()  # before anything is computed on a GPU
     device = distributed.start(resolve_device(given.get("device", "auto")), given.get("patience", PATIENCE))
