@@ -16,7 +16,7 @@ import click
 from tqdm import tqdm
 
 from system import start
-from torch_utils import launch, mending, notices, terminal
+from torch_utils import launch, mistakes, notices, terminal
 from torch_utils.distributed import EndedError, LostError
 from torch_utils.flags import Option
 from torch_utils.paths import expand_home
@@ -67,6 +67,7 @@ class Command(click.Command):
             "help_option_names": ["-h", "--help"],
             "show_default": True,
             "max_content_width": 110,
+            "token_normalize_func": lambda text: text.replace("_", "-").lower(),  # of options and choices
         } | (kwargs.get("context_settings") or {})
         super().__init__(*args, **kwargs)
 
@@ -87,18 +88,28 @@ class Command(click.Command):
             sys.exit(status if isinstance(status, int) else 0)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        wrong = "" if ctx.resilient_parsing else mending.mend(self, _program(ctx), args)
-        if wrong:
-            raise click.UsageError(wrong, ctx)
         # Before any conversion: an empty text would become the path of the current folder.
         args = list(map(expand_home, args))
-        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        if not ctx.resilient_parsing:
+            self._explain_mistakes(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def _explain_mistakes(self, ctx: click.Context, args: list[str]) -> None:
+        try:
+            given, stray, _ = self.make_parser(ctx).parse_args(list(args))
+        except click.NoSuchOption as error:
+            if instead := mistakes.replacement(self, error.option_name):
+                raise click.UsageError(f"No such option {error.option_name!r}: use {instead}.", ctx) from None
+            raise
         for param in self.params:
-            is_path = isinstance(param.type, click.Path) or getattr(param, "metavar", None) == "TEXT"
-            if is_path and given.get(param.name or "") == "":
+            value, is_path = given.get(param.name or ""), isinstance(param.type, click.Path)
+            if swallowed := mistakes.swallowed(self, [value]):
+                raise click.UsageError(f"{param.opts[0]} needs a value, and {swallowed} follows it", ctx)
+            if value == "" and (is_path or getattr(param, "metavar", None) == "TEXT"):
                 mend = "name a file or folder" + ("" if param.required else ", or leave it out")
                 raise click.UsageError(f"{param.opts[0]} is empty: {mend}", ctx)
-        return super().parse_args(ctx, args)
+        if stray:
+            raise click.UsageError(mistakes.stray(self, args, stray[0]), ctx)
 
     def invoke(self, ctx: click.Context) -> Any:
         start.begin()
@@ -151,14 +162,6 @@ class Group(click.Group):
     def _misspelled(self, word: str) -> bool:
         """Whether a word is meant for a command, rather than for an argument of the default one."""
         return not Path(word).exists() and bool(difflib.get_close_matches(word, self.commands))
-
-
-def _program(ctx: click.Context) -> str:
-    """How the command is called: `train.py`, `dataset_tool.py inspect`; a group's default command as the group."""
-    group = ctx.parent.command if ctx.parent else None
-    if isinstance(group, Group) and ctx.parent and ctx.info_name == group.default:
-        return ctx.parent.command_path
-    return ctx.command_path
 
 
 def _tell(error: Exception) -> int:
