@@ -118,15 +118,19 @@ def stray(command: click.Command, arguments: Sequence[str], word: str) -> str:
     return f"unexpected argument {word}: options begin with --, and --help lists them"
 
 
-def swallowed(command: click.Command, values: Sequence[object]) -> str:
-    """Return the first value that is itself an option of the command (`--data --mirror`), or ""."""
-    known = _options(command)
-    return next((value for value in values if isinstance(value, str) and value[:2] == "--" and value in known), "")
+def is_option(command: click.Command, value: object) -> bool:
+    """Whether a value is itself an option of the command, as in `--data --mirror`."""
+    return isinstance(value, str) and value.startswith("--") and value in _options(command)
+
+
+def spellings(param: click.Option) -> list[str]:
+    """Return all spellings of an option, including the ones that switch it off."""
+    return [*param.opts, *param.secondary_opts]
 
 
 def _options(command: click.Command) -> dict[str, click.Option]:
     params = [param for param in command.params if isinstance(param, click.Option)]
-    return {name: param for param in params for name in (*param.opts, *param.secondary_opts)}
+    return {name: param for param in params for name in spellings(param)}
 
 
 def _meant(word: str) -> list[str]:

@@ -26,7 +26,7 @@ def wanted(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if origin is Literal:
         return _either([str(choice) for choice in arguments])
     if origin in (Union, types.UnionType):
-        return _either([wanted(kind, metadata) for kind in arguments])
+        return _either([wanted(kind, metadata if kind in (int, float) else ()) for kind in arguments])
     if hasattr(annotation, "__metadata__"):  # Annotated[int, Ge(1)], as inside a tuple
         return wanted(arguments[0], annotation.__metadata__)
     if origin is list or (origin is tuple and Ellipsis in arguments):
