@@ -229,5 +229,5 @@ def test_it_leaves_random_states_alone(tmp_path):
 
 
 def test_other_words_are_refused():
-    message = "Invalid value for '--batch-gpu': got 'most', wanted a whole number of at least 1 or auto"
+    message = "Invalid value for '--batch-gpu': got 'most', expected a whole number of at least 1 or auto"
     assert refused(run("--batch-gpu", "most")) == message

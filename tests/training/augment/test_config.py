@@ -31,9 +31,9 @@ def test_fixed_needs_a_probability():
 @pytest.mark.parametrize(
     "given, message",
     [
-        ({"augment.p": 1.5}, "--p: got 1.5, wanted a number from 0 to 1"),
-        ({"augment.target": 2.0}, "--target: got 2.0, wanted a number from -1 to 1"),
-        ({"augment.ada_kimg": 0.0}, "--ada-kimg: got 0.0, wanted a number above 0"),
+        ({"augment.p": 1.5}, "--p: got 1.5, expected a number from 0 to 1"),
+        ({"augment.target": 2.0}, "--target: got 2.0, expected a number from -1 to 1"),
+        ({"augment.ada_kimg": 0.0}, "--ada-kimg: got 0.0, expected a number above 0"),
     ],
 )
 def test_limits(given, message):
