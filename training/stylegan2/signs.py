@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch_utils import config as configs
-from training.config import TrainConfig
 from training.signs import Alarm, Chart, Config, Means, Signs, Watch, few_differences, mean, part, skipped_steps
 from training.stylegan2 import presets
+from training.stylegan2.config import StyleGAN2Config
 
 NEAR = 0.95  # healthy runs of the demo faces begin with signs of 0.85 and go to 0.5; the target of ADA is 0.6
 # D's loss is 2 ln 2 = 1.39 if it cannot tell reals from fakes, and 0 if it always can. A smaller change than this over
@@ -143,7 +143,7 @@ SIGNS = Signs(
     watches=WATCHES,
     before=far_gamma,
     diverged="a larger --gamma or a smaller learning rate",
-    settings=TrainConfig,
+    settings=StyleGAN2Config,
     usual=usual,
     images=images,
     cheaper=cheaper,
