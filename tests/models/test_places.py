@@ -8,7 +8,8 @@ import pytest
 
 from models import places
 from models.families import read_network
-from models.places import PUBLISHED, Published, locate
+from models.places import Published
+from models.stylegan2.published import PUBLISHED
 from tests.networks import save_tiny
 from tests.torch_utils.servers import BODY, SHA, Server, plain
 from torch_utils.download import sha256
@@ -18,6 +19,10 @@ from torch_utils.download import sha256
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "stylegan2" / "networks"
+
+
+def locate(place) -> Path:
+    return places.locate(place, PUBLISHED)
 
 
 def refusal(place) -> str:
@@ -79,13 +84,13 @@ def test_files_of_one_name_from_two_urls_are_kept_apart(server, cache):
     assert locate(url) == cache / f"{digest}-whole"
     assert locate(url) == cache / f"{digest}-whole" and server.asked == ["/whole"]
     other = Server()
-    assert places._kept(other.url("whole")) != places._kept(url)
+    assert places._kept(other.url("whole"), {}) != places._kept(url, {})
     other.server_close()
 
 
 def test_the_name_in_the_cache_is_a_plain_one(cache):
     for url in ("https://a.b/../../c%2Fd?e=f", "https://a.b/", "https://a.b/" + 300 * "x" + ".pkl"):
-        kept = places._kept(url)
+        kept = places._kept(url, {})
         assert kept.parent == cache and len(kept.name) < 101 and "/" not in kept.name
 
 
