@@ -1,0 +1,80 @@
+"""A command that learns some of its options from others: from the model that is trained, the network that is opened."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from torch_utils.cli import Command, Option, RefusalError, told
+from torch_utils.mistakes import spellings
+
+
+class More(NamedTuple):
+    """What a command learns from its first options.
+
+    Attributes:
+        subject: the model or network in question, for errors: "dit-s/2", "faces64.safetensors, a StyleGAN2".
+        options: further options of the command.
+        foreign: flags of other models -> their titles, from `foreign_flags`.
+        found: handed to the callback as `click.get_current_context().obj`.
+        note: a sentence at the end of --help.
+    """
+
+    subject: str
+    options: Sequence[Option]
+    foreign: Mapping[str, str] = {}
+    found: Any = None
+    note: str = ""
+
+
+class DependentCommand(Command):
+    """A command with options that depend on others: on the model that is trained, or the network that is opened.
+
+    Args:
+        more: takes the values of the command's own options by parameter name, None for those that are missing or
+            wrong, and "help", whether --help is given. It may raise ValueError or OSError.
+    """
+
+    def __init__(self, *args: Any, more: Callable[[Mapping[str, Any]], More], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.more = more
+        self.learned: More | None = None
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        lenient = extra | {"resilient_parsing": True, "ignore_unknown_options": True, "allow_extra_args": True}
+        early = super().make_context(info_name, list(args), parent, **lenient)
+        asked = not {"-h", "--help"}.isdisjoint(args)
+        try:
+            more = self.more(early.params | {"help": asked})
+        except OSError as error:
+            raise RefusalError(told(error)) from error
+        except ValueError as error:
+            raise RefusalError(str(error)) from error
+        full = copy.copy(self)  # `self` is used again, by tests
+        full.params, full.learned = [*self.params, *more.options], more
+        full.epilog = "\n".join(filter(None, [self.epilog, more.note]))
+        return super(DependentCommand, full).make_context(info_name, args, parent, **{"obj": more.found} | extra)
+
+    def explain_unknown(self, name: str) -> str:
+        owner = self.learned.foreign.get(name) if self.learned is not None else None
+        if self.learned is None or owner is None:
+            return super().explain_unknown(name)
+        return f"{name} does not apply to {self.learned.subject}, only to {owner}: leave it out"
+
+
+def foreign_flags(mine: Sequence[Option], others: Mapping[str, Sequence[Option]]) -> dict[str, str]:
+    """Flags that only others have -> who has them: `{"--gamma": "StyleGAN2", "--steps": "ADM and DiT"}`.
+
+    Args:
+        mine: the options in use.
+        others: title -> options.
+    """
+    own = {name for option in mine for name in spellings(option)}
+    owners: dict[str, list[str]] = {}
+    for title, options in others.items():
+        for name in {name for option in options for name in spellings(option)} - own:
+            owners.setdefault(name, []).append(title)
+    return {name: " and ".join(titles) for name, titles in owners.items()}
