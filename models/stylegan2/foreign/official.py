@@ -4,9 +4,9 @@ The PyTorch programs pickle a dict of G, D and G_ema, the TensorFlow programs a 
 one network alone, lists, and files in which some networks are None. All of these are read.
 """
 
+import mmap
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from models.stylegan2.foreign.architecture import Built, read_networks
 from models.stylegan2.foreign.records import Persistent, TensorFlowNetwork, makers
 from system.pickles import read_pickle
 from system.text import shown
-from system.windows import Window
 from torch_utils.config import to_dict
 from torch_utils.torchpickles import Budget
 
@@ -28,9 +27,8 @@ _SNAPSHOT = re.compile(r"network-snapshot-(\d{6})\b")  # the file names of offic
 Network = Persistent | TensorFlowNetwork
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The value that an official pickle holds. The file stays open, because arrays are read when they are needed.
+def read(path: Path) -> Any:
+    """The value that an official pickle holds.
 
     Raises:
         ValueError: if the file is too large or damaged, or asks for a name that no network needs.
@@ -38,12 +36,11 @@ def opened(path: Path) -> Iterator[Any]:
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise ValueError(f"it has {size / 2**30:.1f} GiB, and files of networks have at most {MOST_BYTES // 2**30}")
-    with path.open("rb") as file:
-        window = Window(file, 0, size)
-        value = read_pickle(window, makers(size))
-        if window.left:
-            raise ValueError(f"it is damaged ({window.left:,} bytes follow the end of its pickle)")
-        yield value
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        value = read_pickle(mapped, makers(size))
+        if mapped.read(1):
+            raise ValueError("it is damaged (bytes follow the end of its pickle)")
+    return value
 
 
 def claims(value: Any) -> bool:
