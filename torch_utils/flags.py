@@ -1,9 +1,10 @@
 """Options of the command line that are made from the fields of a configuration, so that the two cannot drift."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 from pydantic import BaseModel
@@ -81,9 +82,12 @@ class NumberType(SettingType, click.FloatRange):
         self.setting = setting
 
 
-def flags(model: type[BaseModel]) -> list[Option]:
-    """One option for every setting that bears a flag, in order; its value is None when it was not given."""
-    return [_option(setting) for setting in _flagged(model)]
+def flags(model: type[BaseModel], names: Collection[str] | None = None) -> list[Option]:
+    """One option for every setting that bears a flag, in order; its value is None when it was not given.
+
+    `names` restricts them to these settings.
+    """
+    return [_option(setting) for setting in _flagged(model) if names is None or setting.name in names]
 
 
 def given(model: type[BaseModel], params: Mapping[str, Any], sets: Sequence[str] = ()) -> dict[str, Any]:
@@ -117,7 +121,11 @@ def _parameter(setting: Setting) -> str:
 def _option(setting: Setting) -> Option:
     flag, kind = setting.mark["flag"], _type(setting)
     return Option(
-        [f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag, _parameter(setting)],
+        [
+            f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag,
+            *setting.mark.get("also", ()),
+            _parameter(setting),
+        ],
         type=kind,
         default=None,
         metavar=_metavar(setting),
@@ -128,12 +136,12 @@ def _option(setting: Setting) -> Option:
 
 
 def _metavar(setting: Setting) -> str | None:
-    metavar = _METAVARS.get(setting.field.annotation)
+    metavar = _METAVARS.get(_present(setting))
     return f"{metavar}|{setting.word}" if metavar and setting.word else metavar
 
 
 def _type(setting: Setting) -> click.ParamType:
-    annotation, limited = setting.field.annotation, bool(limits(setting.field.metadata))
+    annotation, limited = _present(setting), bool(limits(setting.field.metadata))
     if annotation is bool:
         return click.BOOL
     if get_origin(annotation) is Literal and all(isinstance(choice, str) for choice in get_args(annotation)):
@@ -143,6 +151,13 @@ def _type(setting: Setting) -> click.ParamType:
     if limited and annotation is float:
         return NumberType(setting)
     return SettingType(setting)
+
+
+def _present(setting: Setting) -> Any:
+    """The type of a setting's values other than None: `int` of `int | None`."""
+    annotation = setting.field.annotation
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    return kinds[0] if get_origin(annotation) in (Union, UnionType) and len(kinds) == 1 else annotation
 
 
 def _range(setting: Setting) -> dict[str, Any]:
@@ -160,6 +175,8 @@ def _shown(setting: Setting) -> str | None:
         return "set by the preset, see --dry-run"
     if setting.default is UNSET:
         return "required"
+    if setting.default is None:
+        return None
     if setting.field.annotation is bool:
         flag = setting.mark["flag"]
         return (flag if setting.default else f"--no-{flag.removeprefix('--')}").removeprefix("--")
