@@ -153,7 +153,7 @@ class Made:
     def __init__(self, name: str, losses: Tensor, pictures: Iterable[Tensor], targets: Tensor) -> None:
         """Args: pictures and targets are pixels uint8, one [C, H, W] for each target."""
         self.name, self.losses = name, losses
-        self.pixels = torch.stack(list(pictures))
+        self.pixels = torch.stack([pixels.cpu() for pixels in pictures])
         self.psnr = psnr(self.pixels, targets)
 
 

@@ -182,7 +182,7 @@ def test_sizes_beyond_all_measure_are_refused(tmp_path, size):
     with pytest.raises(ValueError) as error:
         load_network(path)
     assert str(error.value).startswith(
-        f"{path} is damaged (the configuration of G_ema is invalid: --set {size}: got {2**70}, wanted a whole number "
+        f"{path} is damaged (the configuration of G_ema is invalid: --set {size}: got {2**70}, expected a whole number "
     )
 
 
