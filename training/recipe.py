@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from models.sampler import Sampler
 from training.draws import Draws
 from training.phase import Phase, Term
 
@@ -23,6 +24,9 @@ class Recipe(Protocol):
     @property
     def sampler(self) -> Any:
         """The network that samples are made with."""
+
+    def judged(self) -> Sampler | None:
+        """The sampler of the pictures that metrics judge; None if the model makes no pictures."""
 
     def reals(self, images: Tensor, labels: Tensor) -> Any:
         """A batch for `losses` from images [n, C, H, W] in [-1, 1] and class numbers [n]."""

@@ -11,7 +11,7 @@ from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.exports.graphs import whole_graph
 from models.stylegan2.exports.program import record, save_program
-from models.stylegan2.factorisation import style_matrix
+from models.stylegan2.factorization import style_matrix
 from models.stylegan2.foreign import nvlabs, rosinality
 from models.stylegan2.generator import Generator
 from tests.reference.architectures import generated, judged

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
+from models.stylegan2.options import StyleOptions
+from models.stylegan2.sampler import StyleSampler
 from torch_utils import distributed
 from training.augment import Augmentation, Drawn
 from training.augment.strength import Strength
@@ -101,6 +103,10 @@ class StyleGAN2:
     def sampler(self) -> Generator:
         """The generator that samples are made with."""
         return self.G_ema
+
+    def judged(self) -> StyleSampler:
+        """The pictures that metrics judge: of the averaged generator, psi 1, random noise."""
+        return StyleSampler(self.G_ema, StyleOptions(noise_mode="random"))
 
     def reals(self, images: Tensor, labels: Tensor) -> Reals:
         """A batch for `losses` from images in [-1, 1] and class numbers [n]."""
