@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from models.foreign import Foreign
+from models.formats import Format
 from models.places import Published
 from models.sampler import Options, Sampler, Shape
 from torch_utils.device import Precision
@@ -49,14 +50,15 @@ class Family:
     name: str  # in files: "stylegan2"
     title: str  # in sentences: "StyleGAN2"
     parts: Mapping[str, Part]  # by the prefix of their tensors in a file: "G_ema"
-    shown: tuple[str, ...]  # parts that can make pictures; the first that a file has is taken
-    shape: Callable[[Any], Shape] = Shape.of  # from the configuration of such a part
-    facts: Callable[[Any], Mapping[str, str]] = _no_facts  # from the same, what `describe` shows: name -> words
+    shown: tuple[str, ...]  # parts that can make pictures, the preferred one first; empty if the family makes none
+    shape: Callable[[Any], Shape] = Shape.of  # from the configuration of any part
+    facts: Callable[[Any], Mapping[str, str]] = _no_facts  # from the configuration of a shown part, for `describe`
     options: type[Options] = Options  # what a user may choose about its pictures
     judged: Options = field(default_factory=Options)  # the choice that metrics are computed with
     # (networks on their device and in their precision, options, metadata of the file) -> sampler; None: no pictures
     open_sampler: Callable[[Mapping[str, nn.Module], Any, Mapping[str, Any]], Sampler] | None = None
     foreign: tuple[Foreign, ...] = ()  # other programs whose files are read
+    formats: tuple[Format, ...] = ()  # what its networks can be written as, beside the formats of any family
     published: Mapping[str, Published] = field(default_factory=dict)  # networks that others published, by name
     # of a model card:
     tags: tuple[str, ...] = ()
