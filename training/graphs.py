@@ -76,11 +76,11 @@ class HeldDraws(Draws):
         drawn = getattr(self._source, method)(*arguments)
         return drawn if isinstance(drawn, list) else [drawn]
 
-    def latents(self, purpose: str, dim: int) -> Tensor:
-        return self._hold("latents", purpose, dim)[0]
+    def latents(self, purpose: str, *shape: int) -> Tensor:
+        return self._hold("latents", purpose, *shape)[0]
 
-    def uniforms(self, purpose: str, dim: int) -> Tensor:
-        return self._hold("uniforms", purpose, dim)[0]
+    def uniforms(self, purpose: str, *shape: int) -> Tensor:
+        return self._hold("uniforms", purpose, *shape)[0]
 
     def classes(self, purpose: str, thresholds: Tensor) -> Tensor:
         return self._hold("classes", purpose, thresholds)[0]

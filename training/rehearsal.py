@@ -9,6 +9,7 @@ from torch_utils import distributed
 from torch_utils.stats import Collector
 from training.config import TrainConfig
 from training.loop import rounds
+from training.recipe import Pictures
 from training.stylegan2.recipe import StyleGAN2
 
 ITERATIONS = 2  # Adam's memory comes into being in the first, and is there from the beginning in the second
@@ -35,11 +36,11 @@ def rehearse(
     with distributed.alone(), device:
         recipe, collector = StyleGAN2(config, torch.ones(G.classes), device), Collector(device)
         pixels = torch.zeros(share, G.channels, G.height, G.width, dtype=torch.uint8)
-        labels = torch.zeros(share, dtype=torch.int64)
+        sets = [Pictures(pixels, torch.zeros(share, dtype=torch.int64))]
         for iteration in range(ITERATIONS):
             count = min(share // pace.batch_gpu, ROUNDS if iteration else 1)
             for phase in recipe.phases:
-                losses = rounds(recipe, phase, pixels, labels, pace, config.seed, iteration)
+                losses = rounds(recipe, phase, sets, pace, config.seed, iteration)
                 phase.step(islice(losses, count), count, collector)
                 after(phase.name)
             recipe.after_step(seen=0)

@@ -4,13 +4,12 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
 
 from custom_ops import build
-from imaging import loader
 from imaging.grid import save_image
 from imaging.sizes import spell
 from system.files import replacing
@@ -22,16 +21,17 @@ from torch_utils.device import is_out_of_memory, switches
 from torch_utils.terminal import shown
 from training.compilation import compile_passes
 from training.graphs import capture_phases
-from training.loop import Evaluate, fit
+from training.loop import Evaluate, fit, reading
 from training.plan import FOLDER_NOTICE, Plan
 from training.report.wandb import Wandb
 from training.run import Run, set_damaged_state_aside
-from training.sheet import Samples
+from training.sheet import Sheet
 from training.stylegan2.presets import largest_divisor
 from training.stylegan2.recipe import StyleGAN2
 from training.stylegan2.transfer import transfer
 
 FAMILY = "stylegan2"
+ADVICE = "--transfer and a larger --gamma or a smaller learning rate"
 
 
 def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb: str = "") -> Path | None:
@@ -77,11 +77,10 @@ def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | N
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)  # of the initial weights; training itself draws statelessly
         recipe = StyleGAN2(config, torch.as_tensor(dataset.label_counts), device)
-    samples = Samples(dataset, config.generator.z_dim, config.seed, config.pace.batch_gpu)
     clock = plan.state.clock if plan.state is not None else None
     facts = plan.facts
     boards = {"wandb": Wandb(folder, wandb, facts["training"])} if wandb and folder is not None else {}
-    run = Run(folder, config.seed, device, FAMILY, facts, samples, clock, boards)
+    run = Run(folder, config.seed, device, FAMILY, facts, Sheet(dataset, config.seed), clock, boards, advice=ADVICE)
     try:
         _learn(plan, recipe, run, command, evaluate)
     except Exception as error:
@@ -112,18 +111,8 @@ def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str, evaluate: Eval
     if config.cuda_graphs:
         run.report.say(capture_phases(recipe))
     run.report.tick_began = time.monotonic()  # the first tick's speed is that of training
-    batches = loader.batches(
-        plan.dataset,
-        config.pace.batch,
-        config.seed,
-        run.clock.seen,
-        distributed.rank(),
-        distributed.world(),
-        config.workers,
-        pin=plan.device.type == "cuda",
-    )
     plan.started = True
-    with closing(batches):
+    with reading({"data": plan.dataset}, config.pace, run, config.workers) as batches:
         fit(recipe, batches, run, config.pace, evaluate)
     _conclude(run, config.pace.images)
 
@@ -201,11 +190,11 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
 
 def _show_reals(plan: Plan, run: Run) -> None:
     """Draws the sheet of reals where a run begins. A resumed run keeps its own, to which its fakes were compared."""
-    if run.folder is None or run.samples is None:
+    if run.folder is None or run.sheet is None:
         return
     path = runs.reals_path(run.folder)
     if not path.exists() or 0 in plan.dataset.label_counts:  # older runs gave empty classes rows of their own
-        save_image(run.samples.reals(plan.dataset), path)
+        save_image(run.sheet.reals(plan.dataset), path)
         run.report.picture("reals", path, run.clock.seen)
 
 

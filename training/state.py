@@ -18,7 +18,7 @@ from torch_utils import config as configs
 from torch_utils.checkpoint import DamagedError
 from torch_utils.journal import LARGEST_COUNT, is_count
 from training.config import TrainConfig
-from training.phase import check_moments
+from training.moments import check_moments
 from training.run import VERSION, Clock
 from training.stylegan2.recipe import StyleGAN2
 

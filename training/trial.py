@@ -13,6 +13,7 @@ from torch_utils import distributed
 from torch_utils.device import Precision, switches
 from training.draws import Draws
 from training.phase import Phase
+from training.recipe import Pictures
 from training.stylegan2.recipe import Reals, StyleGAN2
 
 # Gradients are compared with those in fp32, as norms of differences relative to the norm of the fp32 gradient. The
@@ -89,8 +90,9 @@ def inputs(recipe: StyleGAN2, phase: Phase, number: int) -> tuple[Reals, Draws]:
     config, device = recipe.config, recipe.path_mean.device
     G, batch = config.generator, config.pace.batch_gpu
     generator = torch.Generator().manual_seed(number)
-    images = torch.rand(batch, G.channels, G.height, G.width, generator=generator).to(device) * 2 - 1
-    reals = recipe.reals(images, torch.zeros(batch, dtype=torch.int64, device=device))
+    size = [batch, G.channels, G.height, G.width]
+    pixels = torch.randint(256, size, dtype=torch.uint8, generator=generator).to(device)
+    reals = recipe.batch(Pictures(pixels, torch.zeros(batch, dtype=torch.int64, device=device)))
     return reals, Draws(config.seed, number, phase.name, batch, 0, batch, device)
 
 
