@@ -4,6 +4,7 @@ The PyTorch programs pickle a dict of G, D and G_ema, the TensorFlow ones a tupl
 network alone, lists, and files in which some are None: any of these is read, of whichever program.
 """
 
+import mmap
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from models.stylegan2.foreign.converted import read_networks
 from models.stylegan2.foreign.records import Persistent, TensorFlowNetwork, makers
 from system.pickles import read_pickle
 from system.text import shown
-from system.windows import Window
 from torch_utils.config import to_dict
 from torch_utils.torchpickles import Budget
 
@@ -39,12 +39,11 @@ def opened(path: Path) -> Iterator[Any]:
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise ValueError(f"it has {size / 2**30:.1f} GiB, and files of networks have at most {MOST_BYTES // 2**30}")
-    with path.open("rb") as file:
-        window = Window(file, 0, size)
-        value = read_pickle(window, makers(size))
-        if window.left:
-            raise ValueError(f"it is damaged ({window.left:,} bytes follow the end of its pickle)")
-        yield value
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        value = read_pickle(mapped, makers(size))
+        if mapped.read(1):
+            raise ValueError("it is damaged (bytes follow the end of its pickle)")
+    yield value
 
 
 def claims(value: Any) -> bool:

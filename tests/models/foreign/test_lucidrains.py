@@ -250,7 +250,7 @@ SPOILED = {
         {name: t for name, t in state().items() if name.startswith("SE")},
         "it has 0 blocks GE.blocks.… and 2 layers SE.net.…",
     ),
-    "text": (_changed(zoo="x"), "'GE.zoo' in its GAN is no plain tensor"),
+    "text": (_changed(zoo="x"), "'GE.zoo' in its GAN is not a plain tensor"),
 }
 
 

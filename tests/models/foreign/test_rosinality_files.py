@@ -92,8 +92,8 @@ SPOILED = {
         "its layers are 16, 15, 16 wide at 4, 8, 16 pixels, and only widths that halve as the size doubles, up to a "
         "largest one, are known here",
     ),
-    "text": (lambda s: s | {"conv1.noise.weight": "x"}, "'conv1.noise.weight' in its g_ema is no plain tensor"),
-    "list": (lambda s: list(s), "its g_ema is no table of tensors"),
+    "text": (lambda s: s | {"conv1.noise.weight": "x"}, "'conv1.noise.weight' in its g_ema is not a plain tensor"),
+    "list": (lambda s: list(s), "its g_ema is not a table of tensors"),
 }
 
 
