@@ -16,21 +16,6 @@ Term = tuple[Tensor, Mapping[str, Tensor]]  # a scalar to differentiate, and wha
 SKIPS_TO_STOP = 10
 
 
-def adam(
-    parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], epsilon: float, interval: int
-) -> torch.optim.Adam:
-    """Adam for parameters that are regularised in a step of their own every `interval` iterations.
-
-    They take interval + 1 steps in `interval` iterations. With r = interval / (interval + 1), the learning
-    rate is multiplied by r and each beta raised to the power r, so that the optimiser's memory in iterations is that
-    of one step an iteration (lazy regularisation, Karras et al. 2020, appendix B). An interval of 0 corrects nothing.
-    """
-    r = interval / (interval + 1) if interval else 1.0
-    learning = list(parameters)
-    fused = not learning[0].is_meta  # parameters without memory are never stepped
-    return torch.optim.Adam(learning, lr=lr * r, betas=(betas[0] ** r, betas[1] ** r), eps=epsilon, fused=fused)
-
-
 def check_moments(optimizer: torch.optim.Adam, saved: Any, name: str) -> None:
     """Makes sure that moments out of a file are those of an optimizer's parameters: the fused Adam trusts their shapes.
 

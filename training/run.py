@@ -69,11 +69,12 @@ class Run:
         self.folder, self.seed, self.device, self.family, self.facts = folder, seed, device, family, facts
         self.samples = samples
         self.clock = clock or Clock()
-        self.report = Report(folder, self.clock.seen, facts.get("training"), boards)
+        config = facts.get("training") or {}
+        self.report = Report(folder, self.clock.seen, config, boards)
         self.collector = Collector(device)
         self.watch = Stopwatch(device)
         self.saver = Saver(device)
-        self.forecast = Forecast(device, facts.get("training") or {}, self.report.say)
+        self.forecast = Forecast(device, self.report.signs.cheaper(config), self.report.say)
         self._stop = False
         self._handlers: dict[signal.Signals, Any] = {}  # what signals did before this run
         self._resumed_at = time.monotonic()
@@ -142,9 +143,10 @@ class Run:
         seen = self.clock.seen
         if self.samples is not None:
             sheet = self.samples.draw(recipe.sampler, self.device)
-            path = runs.fakes_path(self.folder, seen)
+            path = runs.samples_path(self.folder, seen)
             save_image(sheet, path)
-            measures = self.samples.measure(sheet, runs.reals_path(self.folder)) if seen else {}  # at 0 it is noise
+            compared = seen and self.report.signs.diversity  # at 0 it is noise
+            measures = self.samples.measure(sheet, runs.reals_path(self.folder)) if compared else {}
             self.report.snapshot(path, seen, measures)
         if seen:
             self._save_networks(recipe, runs.network_path(self.folder, seen))

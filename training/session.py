@@ -26,8 +26,8 @@ from training.loop import Evaluate, fit
 from training.plan import FOLDER_NOTICE, Plan
 from training.report.wandb import Wandb
 from training.run import Run, set_damaged_state_aside
+from training.shares import largest_divisor
 from training.sheet import Samples
-from training.stylegan2.presets import largest_divisor
 from training.stylegan2.recipe import StyleGAN2
 from training.stylegan2.transfer import transfer
 

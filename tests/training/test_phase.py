@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from torch_utils.stats import Collector
-from training.phase import Phase, adam, load_moments
+from training.phase import Phase, load_moments
+from training.stylegan2.optimizer import adam
 
 
 def make_phase(interval=1):

@@ -5,6 +5,7 @@ This is the whole list of names that are accepted (`makers`). Tensors are in pic
 """
 
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from system.pickles import Built, Makers, key
 from system.text import shown
-from system.windows import Window
 from torch_utils.torchpickles import (
     Budget,
     Storage,
@@ -86,29 +86,27 @@ class NumberType(Built):
 
 
 class Array(Built):
-    """A NumPy array, which is made empty and gets its contents as its state. They stay in the file until asked for."""
+    """A NumPy array, which is made empty and gets its contents as its state."""
 
     def __init__(self, kind: Any, shape: Any, code: Any) -> None:
         self.shape: tuple[int, ...] = (0,)
-        self._dtype, self._data, self._order = np.dtype(np.float32), Window.of(b""), "C"
+        self._dtype, self._data, self._order = np.dtype(np.float32), b"", "C"
 
     def build(self, state: Any) -> None:
         """Takes (version, shape, type, whether in Fortran's order, bytes)."""
         parts: tuple[Any, ...] = state if isinstance(state, tuple) and len(state) == 5 else (None,) * 5
         _, shape, kind, fortran, data = parts
-        if not (isinstance(kind, NumberType) and isinstance(data, bytes | Window) and are_counts(shape)):
+        if not (isinstance(kind, NumberType) and isinstance(data, bytes) and are_counts(shape)):
             raise ValueError("it is damaged (an array is not of numbers)")
         if prod(shape) * kind.dtype.itemsize != len(data):
             raise ValueError(f"it is damaged (an array of shape {shown(shape)} comes with {len(data):,} bytes)")
         self.shape, self._dtype, self._order = shape, kind.dtype, "F" if fortran is True else "C"
-        self._data = Window.of(data) if isinstance(data, bytes) else data
+        self._data = data
 
     @property
     def values(self) -> np.ndarray:
         """The numbers, read anew each time."""
-        values = np.empty(prod(self.shape), self._dtype)
-        self._data.again().read_into(values.view(np.uint8).data)
-        return values.reshape(self.shape, order=self._order)  # type: ignore[call-overload]
+        return np.frombuffer(self._data, self._dtype).copy().reshape(self.shape, order=self._order)  # type: ignore[call-overload]
 
 
 def makers(size: int) -> Makers:
@@ -144,11 +142,10 @@ def makers(size: int) -> Makers:
 
 def storage(data: Any, budget: Budget) -> Storage:
     """The numbers in what `torch.save` once made of a storage."""
-    if not isinstance(data, bytes | Window):
+    if not isinstance(data, bytes):
         raise ValueError(f"it is damaged (a tensor's numbers are {shown(data)})")
     budget.spend(len(data))
-    window = Window.of(data) if isinstance(data, bytes) else data.again()
-    found = read_legacy(window, dict.fromkeys(storage_names(), never), Budget(len(data)))
+    found = read_legacy(io.BytesIO(data), len(data), dict.fromkeys(storage_names(), never), Budget(len(data)))
     if not isinstance(found, Storage):
         raise ValueError("it is damaged (a tensor has no numbers)")
     return found

@@ -118,8 +118,8 @@ def test_pickles_that_ask_for_more_than_arrays_are_refused(tmp_path, content, as
     files["cifar-10-batches-py/data_batch_2"] = pickle.dumps({b"data": content}, 4)
     path = tarred(tmp_path / "c.tar.gz", files, "gz")
     assert failure(path) == (
-        f"data_batch_2 in {path} is not a file of CIFAR (it asks for {asked}, which is not allowed here; nothing of it "
-        f"was run): get it again from the official site"
+        f"data_batch_2 in {path} is not a file of CIFAR (it asks for {asked}, which is not allowed; no code of "
+        f"the file was run): get it again from the official site"
     )
 
 

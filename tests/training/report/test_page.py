@@ -17,10 +17,22 @@ from PIL import Image
 from tests.training.report.folders import COMMAND, Page, folder, record
 from torch_utils.checkpoint import save
 from training.report import page
+from training.report.curves import drawn
+from training.report.sheets import MOST, picture, thinned
+from training.signs import Chart
 
 
 def read(run: Path, **options) -> Page:
     return Page(page.write(run, **options).read_text(encoding="utf-8"))
+
+
+def add(run: Path, *records: dict, file: str = "stats.jsonl") -> None:
+    with (run / file).open("a") as opened:
+        opened.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def charts(found: Page) -> dict[str, dict]:
+    return {chart["title"]: chart for chart in json.loads(found.data)}
 
 
 def test_the_curves_are_the_statistics(tmp_path):
@@ -49,33 +61,28 @@ def test_nothing_is_asked_of_the_network(tmp_path):
 
 def test_every_picture_is_there(tmp_path):
     run = folder(tmp_path)
-    pictures = read(run).all("img")
-    assert [shown.get("data-kimg") for shown in pictures] == ["0", "1", "2", None]  # fakes, then reals
+    found = read(run)
+    pictures = found.all("img")
+    assert [shown.get("data-kimg") for shown in pictures] == ["0", "1", "2", None]  # samples, then reals
     assert [("hidden" in shown) for shown in pictures] == [True, True, False, False]
+    (slider,) = [tag for tag in found.all("input") if tag.get("id") == "time"]
+    assert (slider["min"], slider["max"], slider["value"]) == ("0", "2", "2") and slider["aria-label"]
     files = [run / f"fakes-00000{i}.0.png" for i in range(3)] + [run / "reals.png"]
     for shown, file in zip(pictures, files, strict=True):
         kind, _, data = (shown["src"] or "").partition(",")
         assert kind == "data:image/webp;base64"
         decoded = Image.open(io.BytesIO(base64.b64decode(data, validate=True))).convert("RGB")
         assert decoded.size == (64, 32) == (int(shown["width"] or 0), int(shown["height"] or 0))
-        wanted = Image.open(file).getpixel((9, 9))
-        assert decoded.getpixel((9, 9)) == pytest.approx(wanted, abs=4)
-
-
-def test_the_slider_has_a_place_for_every_sheet(tmp_path):
-    (slider,) = [tag for tag in read(folder(tmp_path)).all("input") if tag.get("id") == "time"]
-    assert (slider["type"], slider["min"], slider["max"], slider["value"]) == ("range", "0", "2", "2")
-    assert slider["aria-label"]
+        assert decoded.getpixel((9, 9)) == pytest.approx(Image.open(file).getpixel((9, 9)), abs=4)
 
 
 def test_what_users_wrote_is_text(tmp_path):
     evil = "00000-<img src=x onerror=alert(1)>&amp;-auto"
     run = folder(tmp_path, evil)
-    with (run / "stats.jsonl").open("a") as file:
-        file.write(json.dumps({"seen": 9000, "</script><script>alert(2)//": 1.0}) + "\n")
-    (run / "metrics.jsonl").write_text(json.dumps({"seen": 1000, "metric": "<b>fid</b>", "value": 1.0}) + "\n")
+    add(run, {"seen": 9000, "</script><script>alert(2)//": 1.0})
+    add(run, {"seen": 1000, "metric": "<b>fid</b>", "value": 1.0}, file="metrics.jsonl")
     found = read(run)
-    assert evil in found.text and COMMAND in found.text and "<b>fid</b>" in found.text
+    assert evil in found.text and COMMAND in found.text and "<b>fid</b>" in found.curves
     assert len(found.all("script")) == 2 and len(found.all("img")) == 4 and not found.all("b")
     assert "</script><script>alert(2)//" in found.curves
 
@@ -83,57 +90,51 @@ def test_what_users_wrote_is_text(tmp_path):
 def test_the_configuration_is_a_table_that_marks_what_was_chosen(tmp_path):
     text = page.write(folder(tmp_path)).read_text()
     rows = re.findall(r"<tr( class=differs)?><th[^>]*>([^<]*)</th><td>(.*?)</td><td><code>([^<]*)</code>", text)
-    values = {name: (bool(marked), value, option) for marked, name, value, option in rows}
+    values = {name: (bool(marked), value, option) for marked, name, value, option in reversed(rows)}
     assert values["gamma"] == (True, "0.003 <small>preset: 0.0016</small>", "--gamma")
-    assert values["kimg"] == (True, "8 <small>preset: 25000</small>", "--kimg")
     assert values["path"] == (False, "cats.zip", "--data")
     assert values["mixing"] == (False, "0.9", "--set loss.mixing")
-    assert [name for name, row in values.items() if row[0]] == ["gamma", "kimg"]
+    assert {name for name, row in values.items() if row[0]} == {"gamma", "kimg"}
 
 
-def test_it_says_how_far_the_run_is(tmp_path):
-    text = read(folder(tmp_path, ticks=4), state="running").text
+def test_it_says_how_far_the_run_is_and_what_it_wrote(tmp_path):
+    found = read(folder(tmp_path, ticks=4), state="running")
     for told in ("running", "4 of 8", "504 images/s", "0m 08s", "3 GiB", "cats.zip", "16 x 16", "auto"):
-        assert told in text
-    assert re.search(r"left\s*0m 08s", text)
+        assert told in found.text
+    assert re.search(r"left\s*0m 08s", found.text)
+    (written,) = [tag["data-written"] for tag in found.all("span") if tag.get("class") == "state running"]
+    assert time.time() - 60 < int(written or 0) <= time.time() + 1
+    assert found.text.count(COMMAND) == 2 and "the last 9 lines" in found.text and "kimg 4.000" in found.text
 
 
 def test_the_state_follows_from_the_files(tmp_path):
     stopped, finished = folder(tmp_path, "a", ticks=4), folder(tmp_path, "b")
     assert [page.state_of(page.history.read(run)) for run in (stopped, finished)] == ["stopped", "finished"]
-    (stopped / ".lock").touch()
-    assert page.state_of(page.history.read(stopped)) == "stopped"
     with FileLock(stopped / ".lock"):
         assert page.state_of(page.history.read(stopped)) == "running"
+    assert page.state_of(page.history.read(stopped)) == "stopped"
 
 
-def test_the_log_is_kept_in_sentences_and_whole(tmp_path):
-    text = read(folder(tmp_path)).text
-    assert text.count("12 images 16x16, 3 channels, no classes: cats") == 2
-    assert text.count("kimg 8.000") == 1 and "the last 13 lines" in text
-
-
-def test_metrics_have_curves_and_a_table(tmp_path):
+def test_metrics_have_curves_and_say_which_way_is_better(tmp_path):
     run = folder(tmp_path)
     told = [(None, 9.0), (1000, 30.0), (2000, 10.0), (3000, 20.0), (3000, 21.5)]
-    lines = [json.dumps({"seen": seen, "metric": "fid5k_full", "value": value}) for seen, value in told]
-    (run / "metrics.jsonl").write_text("\n".join([*lines, '{"seen": 4000, "metr']))
+    add(run, *({"seen": seen, "metric": "fid5k_full", "value": value} for seen, value in told), file="metrics.jsonl")
+    names = {"swd": "Lower", "pr50k3_full_precision": "Higher", "is50k_mean": "Higher"}
+    add(run, *({"seen": 1000, "metric": name, "value": 1.0} for name in names), file="metrics.jsonl")
+    (run / "metrics.jsonl").open("a").write('{"seen": 4000, "metr')
     found = read(run)
     assert found.curves["fid5k_full"] == {1.0: 30.0, 2.0: 10.0, 3.0: 21.5}
-    text = re.sub(r"\s+", " ", found.text)
-    assert "21.510 at kimg 230 at kimg 1" in text  # last, lowest, highest, cell after cell
+    healthy = {title: chart["healthy"].split()[0] for title, chart in charts(found).items() if chart["healthy"]}
+    assert healthy.items() >= (names | {"fid5k_full": "Lower"}).items()
 
 
 def test_alarms_stand_on_the_page(tmp_path):
-    run = folder(tmp_path)
+    run = folder(tmp_path, ticks=0)
     config = json.loads((run / "config.json").read_text())
     config["loss"]["gamma"] = 100.0
     (run / "config.json").write_text(json.dumps(config))
-    with (run / "stats.jsonl").open("w") as file:
-        for i in range(1, 20):
-            wins = i < 10
-            signs = {"signs/real": 1.0 if wins else 0.5, "signs/fake": -1.0 if wins else -0.5}
-            file.write(json.dumps({"seen": 4000 * i, **signs}) + "\n")
+    signs = [1.0 if i < 10 else 0.5 for i in range(1, 20)]
+    add(run, *({"seen": 4000 * i, "signs/real": s, "signs/fake": -s} for i, s in enumerate(signs, start=1)))
     text = re.sub(r"\s+", " ", read(run).text)
     assert "gamma is far from the rule since the beginning--gamma 100 is 62,500 times the 0.0016" in text
     assert "D has won kimg 20 to 56it knows 100 % of the reals" in text
@@ -144,13 +145,11 @@ def test_runs_of_which_little_is_left(tmp_path):
     run.mkdir()
     (run / "log.txt").write_bytes(b"one two three\xff\n")
     assert "one two three" in read(run).text
-    (run / "stats.jsonl").write_text('{"seen": 1000, "loss/G": {"mean": 1.5, "std": 0, "count": 1}}\n{"seen": 20')
-    assert read(run).curves == {"loss/G": {1.0: 1.5}}
-    for text in (
-        "{",
-        "[]",
-        '{"loss": 3, "preset": ["x"], "new part": {"new": {"deep": [1, 2]}}, "pace": {"kimg": "long"}}',
-    ):
+    lines = '{"seen": 1000, "loss/G": {"mean": 1.5, "std": 0, "count": 1}}\n{"seen": 2000, "loss/G": {"mean": NaN}}\n'
+    (run / "stats.jsonl").write_text(lines + '{"seen": 30')
+    assert read(run).curves == {"loss/G": {1.0: 1.5, 2.0: None}}
+    odd = '{"loss": 3, "preset": ["x"], "new part": {"new": {"deep": [1, 2]}}, "pace": {"kimg": "long"}}'
+    for text in ("{", "[]", odd):
         (run / "config.json").write_text(text)
         (run / "fakes-000001.0.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
         found = read(run)
@@ -158,38 +157,14 @@ def test_runs_of_which_little_is_left(tmp_path):
     assert "deep" in found.text and "1,2" in found.text
 
 
-def test_numbers_that_are_none(tmp_path):
-    run = folder(tmp_path, ticks=1)
-    with (run / "stats.jsonl").open("a") as file:
-        file.write('{"seen": 2000, "loss/G": {"mean": NaN, "std": NaN, "count": 0}, "scores/real": null}\n')
-    curves = read(run).curves
-    assert curves["loss/G"][2.0] is None and curves["scores/real"][2.0] is None
-
-
 def test_a_long_run_makes_a_light_page(tmp_path):
     run = folder(tmp_path, ticks=0, sheets=0)
-    with (run / "stats.jsonl").open("w") as file:
-        for i in range(1, 5001):
-            file.write(json.dumps({"seen": 4000 * i, "loss/G": {"mean": i, "std": 0, "count": 1}}) + "\n")
-    points = read(run).curves["loss/G"]
-    assert (
-        len(points) == 1667 and points[12.0] == 2.0 and points[20000.0] == 4999.5
-    )  # means of three; of two at the end
-
-
-def test_not_a_run(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"^there is no .*nowhere: give the folder of a run"):
-        page.write(tmp_path / "nowhere")
-    with pytest.raises(
-        ValueError, match=r"is not the folder of a run, which holds config.json, log.txt or stats.jsonl"
-    ):
-        page.write(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    add(run, *({"seen": 4000 * i, "loss/G": i} for i in range(1, 5001)))
+    points = read(run).curves["loss/G"]  # means of three; of two at the end
+    assert len(points) == 1667 and points[12.0] == 2.0 and points[20000.0] == 4999.5
 
 
 def test_thinned_sheets_stay_among_those_before():
-    from training.report.sheets import MOST, thinned
-
     kept: list = []
     for count in range(1, 300):
         sheets = [(float(i), Path(str(i))) for i in range(count)]
@@ -202,8 +177,6 @@ def test_thinned_sheets_stay_among_those_before():
 
 @pytest.mark.parametrize("mode", ["L", "RGBA"])
 def test_large_sheets_become_smaller(tmp_path, mode):
-    from training.report.sheets import picture
-
     path = tmp_path / "fakes.png"
     Image.new(mode, (3000, 1500), 100 if mode == "L" else (1, 2, 3, 4)).save(path)
     shown = picture(path)
@@ -216,49 +189,41 @@ def test_curves_are_told_apart_and_say_what_is_healthy(tmp_path):
         "r1/penalty": 1.0, "r2/penalty": 2.0, "learning rate/Gmain": 0.004,
         "samples/diversity class 0": 0.5, "samples/diversity class 1": 0.6, "samples/diversity class 7": 0.6,
     }  # fmt: skip
-    with (run / "stats.jsonl").open("a") as file:
-        file.write(json.dumps({"seen": 9000, **told}) + "\n")
+    add(run, {"seen": 9000, **told})
     network = run / "network-000008.0.safetensors"
     save(network, {"w": torch.zeros(1)}, {"data": {"class_names": ["cat", "<dog>"]}})
-    charts = {chart["title"]: chart for chart in json.loads(read(run).data)}
-    labels = {title: [series["label"] for series in chart["series"]] for title, chart in charts.items()}
-    assert labels["R1 and R2"] == ["R1", "R2"]
+    found = charts(read(run))
+    labels = {title: [series["label"] for series in chart["series"]] for title, chart in found.items()}
+    assert labels["R1 and R2"] == ["r1 penalty", "r2 penalty"]
     assert labels["Diversity by class"] == ["cat", "<dog>", "class 7"]
     assert labels["Memory"] == ["peak"] and labels["Losses"] == ["G"]
-    for title, chart in charts.items():
+    for title, chart in found.items():
         assert len(set(labels[title])) == len(labels[title])
         assert chart["healthy"].startswith("Healthy: ") or chart["section"] == "More"
-    rates = charts["Learning rates"]["healthy"]
-    assert "G: 0.0025 was set, and 4/5 of it, 0.002, is used" in rates and "lazy regularization" in rates
-    assert "16/17" in rates
+    assert [*dict.fromkeys(chart["section"] for chart in found.values())] == ["Learning", "Machine", "More"]
+    assert "lazy regularization" in found["Learning rates"]["healthy"]  # StyleGAN2's own words
     network.write_bytes(b"no network")
-    assert "class 0" in [s["label"] for c in json.loads(read(run).data) for s in c["series"]]
+    assert "class 0" in [series["label"] for chart in charts(read(run)).values() for series in chart["series"]]
 
 
-def test_metrics_say_which_way_is_better(tmp_path):
+def test_a_model_that_this_version_does_not_know(tmp_path):
     run = folder(tmp_path)
-    names = {"fid50k_full": "Lower", "swd": "Lower", "pr50k3_full_precision": "Higher", "is50k_mean": "Higher"}
-    lines = [json.dumps({"seen": 1000, "metric": name, "value": 1.0}) for name in names]
-    (run / "metrics.jsonl").write_text("\n".join(lines))
-    charts = {chart["title"]: chart["healthy"] for chart in json.loads(read(run).data)}
-    assert {name: charts[name].split()[0] for name in names} == names
+    (run / "config.json").write_text(json.dumps({"model": "newer", "loss": {"gamma": 1e6}, "pace": {"kimg": 8}}))
+    found = read(run)
+    assert "gamma" in found.text and "Alarms" not in found.text and "newer" in found.text
+    assert {series["name"] for series in charts(found)["Losses"]["series"]} == {"loss/G"}
 
 
-def test_the_page_of_a_living_run_renews_itself_and_no_other(tmp_path):
-    run = folder(tmp_path, ticks=4)
-    (body,) = read(run, state="running").all("body")
-    assert time.time() - 60 < int(body["data-written"] or 0) <= time.time() + 1
-    # 4 kimg a tick and 50 ticks a snapshot at 504 images/s are 397 s; three times as long without news is too long
-    assert 600 + 3 * 390 < int(body["data-patience"] or 0) < 600 + 3 * 400
-    for state in ("finished", "stopped"):
-        (body,) = read(run, state=state).all("body")
-        assert not body
-    assert 'http-equiv="refresh"' not in page.write(run, "running").read_text()
+def test_a_model_brings_its_own_charts():
+    by_noise = Chart("Loss by noise level", ("loss/t *",), "falling.")
+    stats = [{"seen": 1000, "loss/t 0-249": 1.0, "loss/t 250-499": 0.5, "loss/all": 0.7}]
+    own, rest = drawn(stats, [], [by_noise])
+    assert [series.label for series in own.series] == ["t 0-249", "t 250-499"]
+    assert (rest.title, [series.label for series in rest.series]) == ("Losses", ["all"])
 
 
 HOSTILE = {
     "huge numbers": '{"seen": 9000, "loss/G": 1' + "0" * 400 + "}",
-    "5,000 digits": '{"seen": 9000, "loss/G": ' + "9" * 5000 + "}",
     "huge seen": '{"seen": 1' + "0" * 400 + "}",
     "nan": '{"seen": 9000, "loss/G": NaN, "loss/D real": Infinity, "x": 1e999}',
     "deep": '{"seen": 9000, "x": ' + "[" * 100_000 + "]" * 100_000 + "}",
@@ -274,9 +239,8 @@ def test_statistics_that_no_run_writes(tmp_path, what):
     run = folder(tmp_path)
     with (run / "stats.jsonl").open("a") as file:
         file.write(HOSTILE[what] + "\n")
-    (run / "metrics.jsonl").write_text(
-        HOSTILE[what].replace("loss/G", "value").replace('{"seen"', '{"metric": "x", "seen"')
-    )
+    metric = HOSTILE[what].replace("loss/G", "value").replace('{"seen"', '{"metric": "x", "seen"')
+    (run / "metrics.jsonl").write_text(metric)
     text = page.write(run, "running").read_text(encoding="utf-8")
     assert Page(text).curves["loss/G"][8.0] and not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", text)
 
@@ -286,7 +250,6 @@ def test_statistics_that_no_run_writes(tmp_path, what):
     [
         '{"preset": "auto", "pace": {"batch": 0, "kimg": 1e308}, "generator": {"height": 16, "width": 16}}',
         '{"preset": "auto", "pace": {"kimg": -1, "tick": 1e308, "snap": 1e308}, "loss": {"gamma": 1e-320}}',
-        '{"pace": {"kimg": 1' + "0" * 400 + "}}",
         '{"a":' * 100_000 + "1" + "}" * 100_000,
         json.dumps({f"x{i}": i for i in range(50_000)}),
         json.dumps({"preset": "\udce9\x1b[31m" * 9999, "data": {"path": ["x"] * 9999}}),
@@ -304,27 +267,19 @@ def test_configurations_that_no_run_writes(tmp_path, config):
 @pytest.mark.parametrize("spread", [True, False], ids=["over the records", "in one record"])
 def test_twenty_thousand_statistics_take_no_quadratic_time(tmp_path, spread):
     run = folder(tmp_path)
-    with (run / "stats.jsonl").open("a") as file:
-        if spread:
-            file.writelines(json.dumps({"seen": 9000 + i, f"a{i}/b": i}) + "\n" for i in range(20_000))
-        else:
-            file.write(json.dumps({"seen": 9000} | {f"a{i}/b": i for i in range(20_000)}) + "\n")
+    many = {f"a{i}/b": i for i in range(20_000)}
+    add(run, *([{"seen": 9000 + i, name: i} for name, i in many.items()] if spread else [{"seen": 9000} | many]))
     start = time.monotonic()
     found = read(run)
-    assert time.monotonic() - start < 20 and len(found.curves) == 1000 and "loss/G" in found.curves
+    assert time.monotonic() - start < 20 and 990 < len(found.curves) <= 1000 and "loss/G" in found.curves
 
 
-def test_a_fifo_among_the_sheets_is_not_waited_for(tmp_path):
-    run = folder(tmp_path)
-    for name in ("fakes-000007.1.png", "metrics.jsonl", "network-000008.0.safetensors"):
-        os.mkfifo(run / name)
-    assert len(read(run).all("img")) == 4
-
-
-def test_a_run_folder_of_odd_letters(tmp_path):
+def test_odd_names_and_files_that_are_no_files(tmp_path):
     run = folder(tmp_path, "00000-r\udce9sum\udce9-猫-auto")
+    for name in ("fakes-000007.1.png", "metrics.jsonl", "network-000008.0.safetensors"):
+        os.mkfifo(run / name)  # which is not waited for
     text = page.write(run).read_text(encoding="utf-8")
-    assert "猫" in text and "r\\udce9sum" in text
+    assert "猫" in text and "r\\udce9sum" in text and len(Page(text).all("img")) == 4
 
 
 def test_very_long_files_are_read_in_part(tmp_path, monkeypatch):
