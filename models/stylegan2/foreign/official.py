@@ -31,7 +31,7 @@ Network = Persistent | TensorFlowNetwork
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """The value that an official pickle holds, while its file is open: arrays are read when they are needed.
+    """The value of an official pickle.
 
     Raises:
         ValueError: if the file is too large or damaged, or asks for a name that no network needs.
