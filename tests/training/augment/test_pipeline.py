@@ -35,8 +35,7 @@ def test_every_recorded_augmentation(recorded):
     assert len(recorded) == 30 and seen == (ALL - {"noise"}) | {"bgc"}
 
 
-@pytest.mark.parametrize("size", [(16, 16), (12, 24)])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels, size", [(1, (16, 16)), (3, (12, 24)), (4, (12, 24))])
 def test_without_probability_nothing_changes(channels, size):
     """But for the rounding of places, of which a pixel is a 1/93 here and float32 knows 24 bits."""
     torch.manual_seed(0)
@@ -45,8 +44,7 @@ def test_without_probability_nothing_changes(channels, size):
 
 
 @pytest.mark.parametrize("pipe", ["blit", "geom", "color", "filter", "noise", "cutout", "bgcfnc"])
-@pytest.mark.parametrize("size", [(8, 8), (6, 12), (24, 8)])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels, size", [(1, (8, 8)), (3, (6, 12)), (4, (24, 8))])
 def test_any_shape_and_channels(pipe, channels, size):
     torch.manual_seed(0)
     images = torch.rand(8, channels, *size) * 2 - 1
