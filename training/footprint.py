@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from system.private import FakeTensorMode, storage_key
 from training.rehearsal import rehearse
 from training.stylegan2.config import StyleGAN2Config
 
@@ -60,7 +60,7 @@ class Ledger(TorchDispatchMode):
         return out
 
     def _enter(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata  # one for all tensors that look at the same memory
+        key = storage_key(storage)
         if key in self._storages:
             return
         size = -(-storage.nbytes() // ALIGNMENT) * ALIGNMENT
