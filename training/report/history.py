@@ -7,8 +7,9 @@ from typing import Any
 
 from safetensors import safe_open
 
+from system.bounded import json_object
 from system.files import in_utf8
-from torch_utils.journal import StatsFile, json_object
+from torch_utils.journal import StatsFile
 from torch_utils.runs import newest_in, reals_path
 from training.courses import find, name_in
 from training.signs import Config, Signs, mean, part
