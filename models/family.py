@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from pydantic import BaseModel
-from torch import Tensor, nn
+from torch import nn
 
 from models.foreign import Foreign
 from models.formats import Format
@@ -67,7 +67,3 @@ class Family:
     command: str = ""  # options of generate.py in the example
     use: Callable[[Any], str] | None = None  # example in Python, after `network = load_network(...)`
     told: Mapping[str, str] = field(default_factory=dict)  # training settings worth a row: words -> dotted name
-
-    def example(self, name: str, config: Any) -> tuple[Tensor, ...]:
-        """Arguments to call the part `name` with, on the meta device."""
-        return self.parts[name].example(config)

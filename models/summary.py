@@ -1,4 +1,4 @@
-"""A table of a network's parts: parameters and output shape of each."""
+"""A table of a network's modules with their parameters and output shapes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,18 +8,18 @@ from torch import Tensor, nn
 
 
 def parameter_count(network: nn.Module) -> int:
-    """How many numbers the network learns."""
+    """Number of learned parameters."""
     return sum(p.numel() for p in network.parameters())
 
 
 def summary(name: str, network: nn.Module, run: Callable[[nn.Module], Any], depth: int = 3) -> str:
-    """The table of one network.
+    """The table of a network.
 
     Args:
         name: its heading.
-        network: on the meta device, where nothing is computed.
-        run: calls the network on an example.
-        depth: how many levels of modules to show.
+        network: on the meta device, so nothing is computed.
+        run: calls the network with an example.
+        depth: levels of modules to show.
     """
     shapes: dict[str, str] = {}
 

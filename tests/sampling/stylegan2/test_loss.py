@@ -89,7 +89,7 @@ def test_trust_is_about_detectors():
 def test_a_file_that_is_not_there():
     with pytest.raises(FileNotFoundError) as error:
         _open("auto", "vgg16=none.pth")
-    assert str(error.value) == "--detector vgg16=none.pth: there is no such file; check the path"
+    assert str(error.value) == "--detector vgg16=none.pth: there is no such file: check the path"
 
 
 def test_offline_the_sentence_names_the_place_and_the_other_loss(tmp_path, monkeypatch):
