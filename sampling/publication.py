@@ -59,11 +59,10 @@ def plan_samples(config: Sizes, metadata: Mapping[str, Any]) -> Plan:
 def draw_samples(G: Samplable, plan: Plan) -> Iterator[Image.Image]:
     """The pictures of a plan, row by row."""
     seeds = [seed for row in plan.rows for seed in row]
-    classes = [k for k, row in zip(plan.classes, plan.rows, strict=True) for _ in row] if plan.classes else None
+    of_rows: Sequence[int | None] = plan.classes or [None] * len(plan.rows)
+    classes = [k for k, row in zip(of_rows, plan.rows, strict=True) for _ in row]
     sampler = StyleSampler(G)
-    requests = [
-        r._replace(label=k) for r, k in zip(sampler.requests(seeds), classes or [None] * len(seeds), strict=True)
-    ]
+    requests = [r._replace(label=k) for r, k in zip(sampler.requests(seeds), classes, strict=True)]
     yield from map(to_pil, sampler.sample(requests))
 
 

@@ -93,7 +93,7 @@ class Plan:
                 with torch.device("meta"):
                     network = part.build(config).eval()
                 title, example = part.config_name.capitalize(), part.example(config)
-                tables[part.config_name] = summary(title, network, lambda network, example=example: network(*example))
+                tables[part.config_name] = summary(title, network, example)
         return "\n\n".join(tables.values())
 
 
