@@ -21,7 +21,7 @@ from imaging.grid import save_image, sheet
 from imaging.likeness import psnr
 from imaging.pixels import to_images, to_pil
 from models.families import read_network
-from models.perceptual.likeness import pixel_likeness
+from models.perceptual.likeness import pyramid_vectors
 from models.stylegan2.generator import Generator
 from models.stylegan2.latentfile import Latents
 from models.stylegan2.pivotal import Tuning, TuningSettings
@@ -111,7 +111,7 @@ def _drawn(G: Generator, count: int) -> Tensor:
 
 def _project(G: Generator, pixels: Tensor, steps: int, pti_steps: int) -> Iterator[tuple[str, Tensor, float]]:
     """Of each of the `WAYS` its name, pictures uint8 [N, 3, H, W] and seconds."""
-    images, embed = to_images(pixels).to(G.mapping.w_average.device), pixel_likeness()
+    images, embed = to_images(pixels).to(G.mapping.w_average.device), pyramid_vectors
     spaces: tuple[Space, ...] = ("w", "w+")
     for way, space in zip(WAYS, spaces, strict=False):
         start = time.perf_counter()

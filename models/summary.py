@@ -1,4 +1,4 @@
-"""A table of a network's parts: parameters and output shape of each."""
+"""A table of a network's modules with their parameters and output shapes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def parameter_count(network: nn.Module) -> int:
-    """How many numbers the network learns."""
+    """Number of learned parameters."""
     return sum(p.numel() for p in network.parameters())
 
 
