@@ -151,7 +151,7 @@ def test_sheets_among_the_samples_are_passed_over(tmp_path, ending, packed):
     if packed:
         shutil.make_archive(str(tmp_path / "made"), "zip", made)
     result = _evaluate(*asked)
-    assert f"--images {place}: sheets of several images are passed over: fakes.{ending} and 2 more" in result.output
+    assert f"--images {place}: sheets of several images are skipped: fakes.{ending} and 2 more" in result.output
     assert result.exit_code == 0 and alone.output.strip() in result.output
     Image.new("RGB", (32, 32)).save(made / "mine.png")
     assert "holds images of different sizes" in refused(_evaluate("--images", made, *asked[2:]))
