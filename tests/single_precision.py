@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-from itertools import islice
 
 import pytest
 import torch
@@ -27,6 +26,7 @@ from tests.metrics.judging import CPU, EYES, Faces, samples
 from tests.networks import tiny_generator
 from tests.training.stylegan2.test_recipe import draws, recipe
 from torch_utils.stats import Collector
+from training.recipe import Pictures
 from training.stylegan2.recipe import StyleGAN2
 
 METRICS = ("fid90_full", "kid90", "is60", "swd40", "pr1k3", "ppl2_wend1k")
@@ -100,13 +100,10 @@ def test_a_training_step(device, name):
     r = recipe(2, **{"augment.mode": "fixed", "augment.p": 0.5, "augment.pipe": "bgcfnc"})
     moved = StyleGAN2(r.config, torch.ones(2), device)
     phase = next(p for p in moved.phases if p.name == name)
-    images = torch.zeros(4, 3, 16, 16).to(device)
+    pixels = torch.zeros(4, 3, 16, 16, dtype=torch.uint8).to(device)
     labels = torch.zeros(4, dtype=torch.int64).to(device)
     collector = Collector(device)
-    phase.step(
-        islice([moved.losses(phase, moved.reals(images, labels), dataclasses.replace(draws(name), device=device))], 1),
-        1,
-        collector,
-    )
+    batch = moved.batch(Pictures(pixels, labels))
+    phase.step([moved.losses(phase, batch, dataclasses.replace(draws(name), device=device))], 1, collector)
     moved.after_step(seen=0)
     assert phase.skipped() == 0 and collector.read()

@@ -220,7 +220,7 @@ def test_directions_of_a_w_of_another_width(found, tmp_path):
 
 def test_films_that_cannot_be(found):
     assert refusal(*found, "--film", "../a.gif") == "--film ../a.gif: it lies in --outdir, so give its name alone"
-    assert refusal(*found, "--film", "a.avi").startswith("--film out/a.avi: a film ends in .mp4, .gif, .webp")
+    assert refusal(*found, "--film", "a.avi").startswith("--film out/a.avi: expected a film (.mp4, .gif, .webp)")
 
 
 def test_sheets_and_frames_that_no_program_could_open(found, monkeypatch):
