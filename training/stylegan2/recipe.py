@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from imaging.pixels import to_images, to_pixels
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
+from models.stylegan2.options import StyleOptions
+from models.stylegan2.sampler import StyleSampler
 from torch_utils import distributed, seeds
 from training.augment import Augmentation, Drawn
 from training.augment.strength import Strength
@@ -106,9 +108,9 @@ class StyleGAN2:
     def networks(self) -> dict[str, nn.Module]:
         return {"G_ema": self.G_ema, "G": self.G, "D": self.D}
 
-    @property
-    def sampler(self) -> Generator:
-        return self.G_ema
+    def judged(self) -> StyleSampler:
+        """The pictures that metrics judge: of the averaged generator, psi 1, random noise."""
+        return StyleSampler(self.G_ema, StyleOptions(noise_mode="random"))
 
     def batch(self, *sets: Pictures) -> Reals:
         """Images in [-1, 1] and one-hot classes."""
