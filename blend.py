@@ -15,6 +15,7 @@ from imaging.pixels import to_pil
 from models.families import NetworkFile, read_network, save_network
 from models.stylegan2 import blending
 from models.stylegan2.config import GeneratorConfig
+from models.stylegan2.family import FAMILY
 from models.stylegan2.generator import Generator
 from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
 from sampling.classes import class_facts, classes_of_seeds
@@ -99,8 +100,8 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     _check_out(out)
     where = resolve_device(device)
     a, b = read_network(network), read_network(other)
-    a.check_stylegan2("--network")
-    b.check_stylegan2("--with")
+    a.require(FAMILY, "--network")
+    b.require(FAMILY, "--with")
     _check_parents(out, a, b)
     A, B = _generator(a), _generator(b)
     shares = _shares(A.config, how)

@@ -17,6 +17,7 @@ from imaging.shards.layout import Layout, is_shard_dest
 from imaging.shards.partial import check_vacant
 from imaging.sizes import spell
 from imaging.transforms import NAMES
+from models.stylegan2.sizes import fits
 from system.files import real_path
 from system.text import printable
 from torch_utils.cli import Command, Group, Size, counted, option, progress, say, terminable
@@ -189,6 +190,7 @@ def tell(report: Report, dest: str) -> None:
     """What was done, in a few lines."""
     images = counted(report.written, f"{NAMES[report.mode]} image")
     say(f"wrote {images} of {spell(report.height, report.width)} to {dest}")
+    hint(report.height, report.width)
     say(report.labels_note)
     for note in report.notes:
         say(note)
@@ -200,6 +202,12 @@ def tell(report: Report, dest: str) -> None:
         were = "was" if len(report.broken) == 1 else "were"
         say(f"{counted(len(report.broken), 'broken image')} {were} left out:")
         _some(list(report.broken.values()), len(report.broken))
+
+
+def hint(height: int, width: int) -> None:
+    """Say which size is the nearest that a StyleGAN2 can have, if it cannot have this one."""
+    if unfit := fits((height, width)):
+        say(f"note: {unfit}")
 
 
 def _tell_duplicates(report: Report) -> None:
@@ -260,6 +268,8 @@ def describe(found: Inspection, source: str) -> None:
     _some([f"{name} = {first}" for name, first in found.twins], found.duplicates)
     say(f"broken: {len(found.broken) or 'none'}")
     _some(list(found.broken.values()), len(found.broken))
+    if len(found.sizes) == 1:
+        hint(*next(iter(found.sizes)))
     say(f"fingerprint: {found.fingerprint}" if found.fingerprint else f"no training set yet: {found.unfit}")
 
 

@@ -20,8 +20,8 @@ from torch_utils.device import keep_freed_memory
 from torch_utils.flags import flags, given
 from training import plan as plans
 from training import session
-from training.config import TrainConfig
 from training.report import wandb as wandb_board
+from training.stylegan2.config import StyleGAN2Config
 
 EXAMPLES = """
 Examples:
@@ -106,7 +106,7 @@ def main(
 
     Without --data it learns the embedded set of cartoon faces.
     """
-    values = given(TrainConfig, params, sets)
+    values = given(StyleGAN2Config, params, sets)
     if resume is not None and transfer is not None:
         raise ValueError("--resume goes on with a run and --transfer starts a new one: give one of them")
     if changed_data and resume is None:
@@ -142,7 +142,7 @@ def _judge(plan: plans.Plan, detectors: Mapping[str, str], trust: bool, command:
     return prepare(config.metrics, detectors, whole, plan.device, config.pace.batch_gpu, command, since, trust)
 
 
-main.params += flags(TrainConfig)
+main.params += flags(StyleGAN2Config)
 
 if __name__ == "__main__":
     main()

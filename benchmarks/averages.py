@@ -19,13 +19,13 @@ from torch_utils.cli import Command, option, say
 from torch_utils.device import keep_freed_memory, set_precision
 from torch_utils.flags import flags, given
 from training import plan as plans
-from training.config import TrainConfig
 from training.ema import Average
 from training.loop import fit, reading
 from training.plan import Plan
 from training.recipe import Recipe
 from training.run import Run
 from training.session import FAMILY
+from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 
 EXAMPLES = """
@@ -49,7 +49,7 @@ Examples:
 @option("--set", "sets", multiple=True, metavar="NAME=VALUE", group="Training", help="Any other setting of train.py.")
 def main(half_lives: tuple[float, ...], outdir: Path, sets: tuple[str, ...], **params: Any) -> None:
     """Train once on a CPU, as train.py does, and keep an average of the generator for each half-life."""
-    plan = plans.begin(given(TrainConfig, params | {"device": "cpu"}, sets), outdir)
+    plan = plans.begin(given(StyleGAN2Config, params | {"device": "cpu"}, sets), outdir)
     folder = runs.create(outdir, f"{plan.dataset.name}-averages")
     train(plan, folder, half_lives)
     say(f"files lie in {folder}")
@@ -78,7 +78,7 @@ def train(plan: Plan, folder: Path, half_lives: tuple[float, ...]) -> None:
     run.close()
 
 
-main.params += flags(TrainConfig)
+main.params += flags(StyleGAN2Config)
 
 if __name__ == "__main__":
     main()

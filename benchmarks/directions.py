@@ -42,7 +42,7 @@ TARGETS = {
     "no glasses": "glasses none",
     "curly hair": "hair_style curly",
     "skin": "skin",
-    "hair colour": "hair_colour",
+    "hair color": "hair_colour",
 }
 CHOICES = ("glasses", "hair_style")  # labels of these are yes or no
 

@@ -27,7 +27,7 @@ from imaging import loader, png
 from imaging.archive import open_archive
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
-from imaging.sizes import base_size, parse_size, spell
+from imaging.sizes import check_area, parse_size, spell
 from torch_utils.cli import Command, counted, option, say
 from torch_utils.device import keep_freed_memory
 
@@ -145,7 +145,7 @@ def speed_of(dataset: ImageSet, workers: int, seconds: float) -> float:
 
 def generate(folder: Path, height: int, width: int, count: int) -> dict[str, Path]:
     """Writes the same pictures as PNGs of both kinds, into a ZIP and a folder each."""
-    base_size(height, width)
+    check_area(height, width)
     kinds: dict[str, Callable[[Image.Image], bytes]] = {"plain": png.encode, "compressed": _compressed}
     paths = {f"{kind} PNGs, {where}": folder / f"{kind}{end}" for kind in kinds for where, end in PLACES.items()}
     for kind, encode in kinds.items():

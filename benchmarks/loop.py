@@ -37,11 +37,12 @@ from torch_utils.device import keep_freed_memory, set_precision
 from torch_utils.flags import flags, given
 from training import plan as plans
 from training.compilation import compile_passes
-from training.config import PaceConfig, TrainConfig
+from training.config import PaceConfig
 from training.loop import fit, reading
 from training.plan import Plan
 from training.session import FAMILY
 from training.sheet import Sheet
+from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 
 CYCLES_TO_TICK, TICKS_TO_SNAPSHOT = 2, 2
@@ -75,7 +76,7 @@ def main(cycles: int, as_json: bool, sets: tuple[str, ...], **params: Any) -> No
 
     It takes train.py's options. Status lines go to standard error, files to a folder that is removed.
     """
-    plan = plans.begin(given(TrainConfig, params, sets), Path())
+    plan = plans.begin(given(StyleGAN2Config, params, sets), Path())
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         found = measure(plan, cycles, Path(folder))
     say(json.dumps(asdict(found) | {"share": found.share}) if as_json else table(plan, found))
@@ -207,7 +208,7 @@ def table(plan: Plan, found: Overhead) -> str:
     return "\n".join(lines)
 
 
-main.params += flags(TrainConfig)
+main.params += flags(StyleGAN2Config)
 
 if __name__ == "__main__":
     main()

@@ -12,9 +12,9 @@ import torch
 
 from torch_utils.cli import Command, Size, option, say
 from torch_utils.flags import given
-from training.config import TrainConfig
 from training.footprint import Footprint, footprint
 from training.stylegan2 import presets
+from training.stylegan2.config import StyleGAN2Config
 
 EXAMPLES = """
 Examples:
@@ -81,7 +81,7 @@ def measure(
     device: str,
 ) -> list[Row]:
     """A row for each number of images, without and with checkpointing."""
-    values = given(TrainConfig, {}, sets) | {"precision": precision, "device": device}
+    values = given(StyleGAN2Config, {}, sets) | {"precision": precision, "device": device}
     data = {"height": resolution[0], "width": resolution[1], "channels": 3, "classes": classes}
     rows = []
     for checkpoint in (False, True):

@@ -17,10 +17,10 @@ from torch_utils.cli import Command, option, progress, say
 from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
 from training import plan as plans
-from training.config import TrainConfig
 from training.draws import Draws
 from training.phase import Phase
 from training.recipe import Pictures
+from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 from training.stylegan2.transfer import open_transfer, transfer
 
@@ -46,7 +46,7 @@ def main(network: str, batches: int, sets: tuple[str, ...], **params: Any) -> No
 
     Both see the same images, latents and weights. Path lengths are held against their mean in this very batch.
     """
-    values = given(TrainConfig, params, sets) | {"device": "cpu", "loss.path_decay": 1.0}
+    values = given(StyleGAN2Config, params, sets) | {"device": "cpu", "loss.path_decay": 1.0}
     values.setdefault("precision", "bf16")
     low, exact = (_recipe(network, values | {"precision": name}) for name in (values["precision"], "fp32"))
     dataset = plans.begin(values, Path("runs")).dataset
@@ -95,7 +95,7 @@ def table(errors: dict[str, Error], precision: str) -> str:
     return "\n".join(lines)
 
 
-main.params += flags(TrainConfig)
+main.params += flags(StyleGAN2Config)
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,7 @@ from imaging.sizes import parse_size
 from models.stylegan2.config import FP16_CLAMP
 from torch_utils.config import build
 from torch_utils.device import resolve_device, resolve_precision
-from training.config import TrainConfig
+from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 
 
@@ -66,7 +66,7 @@ class Setting(BaseModel):
         precision = resolve_precision(self.precision, device, training=True)
         return self.model_copy(update={"device": device.type, "precision": precision})
 
-    def train_config(self) -> TrainConfig:
+    def train_config(self) -> StyleGAN2Config:
         """The configuration of a training run with these networks, without classes.
 
         Raises:
@@ -84,7 +84,7 @@ class Setting(BaseModel):
         values: dict[str, Any] = {f"generator.{name}": value for name, value in shared.items()}
         values |= {f"discriminator.{name}": value for name, value in shared.items()}
         values |= {"pace.batch": self.batch, "pace.batch_gpu": self.batch}
-        return build(TrainConfig, values | {"device": self.device, "precision": self.precision})
+        return build(StyleGAN2Config, values | {"device": self.device, "precision": self.precision})
 
     def recipe(self) -> StyleGAN2:
         """Networks with random weights and all that trains them."""

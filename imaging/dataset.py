@@ -20,36 +20,36 @@ from imaging.deep import Span, note, span_of
 from imaging.demo import COUNT, DemoSet
 from imaging.grid import GRID
 from imaging.headers import read_facts
-from imaging.imageset import ImageSet, ListedSet
+from imaging.imageset import ImageSet, ListedSet, notes_on_modes, run_name
 from imaging.labels import Labels, take_labels
 from imaging.names import some
 from imaging.picture import Header, decode, is_sheet, read_range
 from imaging.pixels import MODES, from_pil
 from imaging.shards.pattern import is_shards
 from imaging.shards.shardset import ShardSet
-from imaging.sizes import base_size, parse_size, spell
+from imaging.sizes import check_area, parse_size, spell
 from imaging.sources.recognition import unfit_for_training
-from imaging.transforms import NAMES, is_opaque, richest
+from imaging.transforms import is_opaque, richest
 from system.urls import is_cut
 
-MOST_LOOKED_AT = 200  # pictures, to find out which values those of more than 8 bits use, and whether any is transparent
+LOOKED_AT = 200  # images decoded at most to find the range of deep values, or whether transparency is used
 
 
 class DataConfig(BaseModel):
-    """Which pictures are learned from."""
+    """The images to learn from. A second set is a subclass whose fields have flags of their own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str = Field(
         "demo",
         description="ZIP or folder of PNG, JPEG or WebP images of one size; WebDataset shards such as "
-        "x-{0000..0999}.tar, here or behind a URL; `demo`, `demo:64` or `demo:96x64` is the embedded set of cartoon "
+        "x-{0000..0999}.tar, local or behind a URL; `demo`, `demo:64` or `demo:96x64` is the embedded set of cartoon "
         "faces, at 32x32 or the size named",
         json_schema_extra={"flag": "--data", "group": "Data"},
     )
     labels: Literal["auto", "none", "folders"] = Field(
         "auto",
-        description="classes: from dataset.json where there is one (auto), not at all, or one for each sub-folder",
+        description="classes: from dataset.json if it has labels (auto), none, or one for each sub-folder (folders)",
         json_schema_extra={"flag": "--labels", "group": "Data"},
     )
     mirror: bool = Field(
@@ -66,17 +66,22 @@ class DataConfig(BaseModel):
 
 
 def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
-    """The images that `config` names, every header checked.
+    """Open the images that `config` names, and check every header.
 
-    Without `with_sheets`, sheets of samples that this project's programs wrote among samples are passed over.
-    ValueError or FileNotFoundError say in one sentence what is wrong with them and what to do.
+    Without `with_sheets`, sheets of several samples that this project's programs wrote among samples are skipped.
+    ValueError or FileNotFoundError say in one sentence what is wrong with the images and what to do.
     """
     if re.fullmatch("demo(:.*)?", config.path):
         return _open_demo(config)
     if is_cut(config.path):
         raise ValueError(f"{config.path} was recorded without its user name and password: give --data with them")
     if is_shards(config.path):
-        return _open_shards(config)
+        if config.labels == "folders":
+            raise ValueError(
+                "shards have no sub-folders: use --labels auto, which reads the class of a sample from its .cls or "
+                ".json file, or --labels none"
+            )
+        return ShardSet(config.path, config.labels, config.mirror, config.max_images)
     archive = _open_archive(Path(config.path))
     chosen = choose(len(archive.names), config.max_images)
     if not with_sheets:
@@ -85,8 +90,25 @@ def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
     return ArchiveSet(archive, tuple(archive.names[i] for i in chosen), labels, config.mirror, config.labels)
 
 
+def choose(count: int, most: int) -> np.ndarray:
+    """Indices of the images used, ascending: all `count`, or `most` drawn at random, always the same ones."""
+    indices = np.arange(count)
+    if 0 < most < count:
+        np.random.RandomState(0).shuffle(indices)
+        indices = np.sort(indices[:most])
+    return indices
+
+
+def _open_demo(config: DataConfig) -> DemoSet:
+    if config.labels == "folders":
+        raise ValueError("the demo set has no sub-folders: use --labels auto or --labels none")
+    height, width = parse_size(config.path.removeprefix("demo").removeprefix(":") or "32")
+    count = min(config.max_images or COUNT, COUNT)
+    return DemoSet(height, width, count=count, mirror=config.mirror, labelled=config.labels == "auto")
+
+
 def _open_archive(path: Path) -> Archive:
-    """A ZIP or folder. Of anything else the error says what it is."""
+    """A ZIP or folder. For anything else the error says what the path is."""
     if path.is_file() and (foreign := unfit_for_training(path)):
         raise ValueError(foreign)
     try:
@@ -96,41 +118,32 @@ def _open_archive(path: Path) -> Archive:
 
 
 def _without_sheets(archive: Archive, chosen: np.ndarray) -> np.ndarray:
-    """The chosen pictures but those that are sheets: of another size than most, and marked so or called `grid.png`."""
+    """`chosen` without sheets: images of another size than most that are marked as sheets or called `grid.png`."""
     names = [archive.names[i] for i in chosen]
     try:
         sizes = [facts.header[:2] for facts in read_facts(archive, names, nullcontext)]
     except ValueError:
-        return chosen  # the set itself says which picture is broken, and what to do
+        return chosen  # opening the set reports the broken image
     common = Counter(sizes).most_common(1)[0][0]
-    found = []
+    found = set()
     for name in (name for name, size in zip(names, sizes, strict=True) if size != common):
         with archive.open(name) as file:
             if is_sheet(file, name) or name.rpartition("/")[2] == GRID:
-                found.append(name)
+                found.add(name)
     if found:
-        archive.passed.append(f"sheets of several images are passed over: {some(found)}")
+        archive.passed.append(f"sheets of several images are skipped: {some(sorted(found))}")
     return np.array([i for i, name in zip(chosen, names, strict=True) if name not in found], dtype=np.int64)
 
 
-def choose(count: int, most: int) -> np.ndarray:
-    """Indices of the pictures used, ascending: all `count`, or `most` of them drawn at random, always the same ones."""
-    indices = np.arange(count)
-    if 0 < most < count:
-        np.random.RandomState(0).shuffle(indices)
-        indices = np.sort(indices[:most])
-    return indices
-
-
 class ArchiveSet(ListedSet):
-    """The named pictures of an archive. Pictures of different modes are all read in the richest mode among them."""
+    """The named images of an archive. Images of different modes are all read in the richest of these modes."""
 
     def __init__(
         self, archive: Archive, names: tuple[str, ...], labels: Labels, mirror: bool, labels_from: str = "auto"
     ) -> None:
-        """Raises ValueError when a header cannot be read, sizes differ, or no network can have the size.
+        """Raises ValueError if a header cannot be read or sizes differ.
 
-        `labels_from` is what --labels says, which commands that mend the set have to say again.
+        `labels_from` is the value of --labels, which commands in error messages repeat.
         """
         self.archive = archive
         self.names = names
@@ -151,117 +164,84 @@ class ArchiveSet(ListedSet):
 
         content, ends = [each.content for each in facts], [each.ends for each in facts]
         now = fingerprint(content, labels.class_names)
-        super().__init__(_run_name(archive.path), height, width, channels, labels, mirror, now)
-        # Earlier versions looked at the ends of files only, and took names of classes as folders spell them.
+        name = archive.path.resolve()
+        name_of_run = run_name(name.stem if name.is_file() else name.name) or "images"
+        super().__init__(name_of_run, height, width, channels, labels, mirror, now)
+        # Earlier versions summed only the ends of files, and took class names as folders spell them.
         decomposed = tuple(unicodedata.normalize("NFD", name) for name in labels.class_names)
         self.former_fingerprints = (fingerprint(ends, labels.class_names), fingerprint(ends, decomposed))
-        self.notes = (*archive.passed, *self._notes_on_modes(modes, headers), *filter(None, [self._note_on_span()]))
+        self.notes = (*archive.passed, *self._notes(modes, headers))
 
     def read(self, index: int) -> np.ndarray:
         name = self.names[index]
         with self._mending():
-            data = io.BytesIO(self.archive.read(name))
-            image = decode(data, f"{name} in {self.archive.path}", self._mode, span=self._span)
+            image = decode(self._file(name), f"{name} in {self.archive.path}", self._mode, span=self._span)
         if image.size != (self.width, self.height):
             raise ValueError(
-                f"{name} in {self.archive.path} has changed its size since the set was opened: "
-                f"leave the images alone while they are read"
+                f"{name} in {self.archive.path} has changed its size since the set was opened: do not change images "
+                f"while a program reads them"
             )
         return from_pil(image)
 
-    def _notes_on_modes(self, modes: Counter[str], headers: list[Header]) -> Iterator[str]:
-        mode = richest(set(modes))
-        if len(modes) > 1:
-            mixture = " and ".join(f"{count} {NAMES[mode]}" for mode, count in sorted(modes.items()))
-            yield f"the set mixes {mixture} images: all are read as {NAMES[mode]}"
-        if mode == "RGBA":
-            opaque = self._all_opaque(headers)
-            mend = f", but no image looked at ({opaque}) makes use of it: `{self._conversion('clean')}` leaves it out"
-            yield f"transparency is learned as a fourth channel{mend if opaque else ''}"
+    def resized(self, height: int, width: int) -> str:
+        size = spell(height, width)
+        return f"make them {size} with `{self._conversion(size, sized=True)}`"
+
+    def _file(self, name: str) -> io.BytesIO:
+        return io.BytesIO(self.archive.read(name))
+
+    def _notes(self, modes: Counter[str], headers: list[Header]) -> Iterator[str]:
+        notes = list(notes_on_modes(modes))
+        if "RGBA" in modes and (opaque := self._all_opaque(headers)):
+            notes[-1] += f", but none of the {opaque} looked at uses it: `{self._conversion('clean')}` removes it"
+        yield from notes
+        if self._span and (sentence := note(self._span, many=True)):
+            yield sentence
 
     @contextmanager
     def _mending(self) -> Iterator[None]:
-        """Says of a picture that cannot be read what to do."""
+        """Add to the error about an image that cannot be read what to do."""
         try:
             yield
         except ValueError as error:
             if isinstance(error.__cause__, FileNotFoundError):
-                raise ValueError(f"{error}; bring it back") from error
+                raise ValueError(f"{error}; restore it") from error
             remedy = f"remove it, or leave out all broken ones with `{self._conversion('clean')}`"
             raise ValueError(f"{error}; {remedy}") from error
 
     def _common_span(self, headers: list[Header]) -> Span | None:
-        """What is black and white in pictures of more than 8 bits; None when there are none. Looks at some of them."""
+        """Black and white of images with more than 8 bits, from a sample of them; None if there are no such images."""
         found = [name for name, header in zip(self.names, headers, strict=True) if header.deep]
         if not found:
             return None
-        looked = found[:: -(-len(found) // MOST_LOOKED_AT)]
         with self._mending():
-            what = f"in {self.archive.path}"
-            return span_of(read_range(io.BytesIO(self.archive.read(name)), f"{name} {what}") for name in looked)
+            return span_of(
+                read_range(self._file(name), f"{name} in {self.archive.path}")
+                for name in found[:: -(-len(found) // LOOKED_AT)]
+            )
 
     def _all_opaque(self, headers: list[Header]) -> int:
-        """How many of the RGBA pictures were looked at, from all over the set, if none of them is transparent; or 0."""
+        """How many RGBA images were looked at if all of these are opaque; 0 if one is transparent."""
         found = [name for name, header in zip(self.names, headers, strict=True) if header.mode == "RGBA"]
-        looked = found[:: -(-len(found) // MOST_LOOKED_AT)]
+        looked = found[:: -(-len(found) // LOOKED_AT)]
         for name in looked:
-            with suppress(ValueError):  # a broken picture is told when it is met
-                what = f"{name} in {self.archive.path}"
-                if not is_opaque(decode(io.BytesIO(self.archive.read(name)), what, "RGBA", span=self._span)):
+            with suppress(ValueError):  # a broken image is reported when it is read
+                if not is_opaque(decode(self._file(name), name, "RGBA", span=self._span)):
                     return 0
         return len(looked)
 
-    def _note_on_span(self) -> str:
-        return note(self._span, many=True) if self._span else ""
-
     def _one_size(self, headers: list[Header]) -> tuple[int, int]:
-        """(height, width) of all pictures; ValueError with the command that mends the set when it has no valid one."""
-        path, names = self.archive.path, self.names
-        sizes = Counter((header.height, header.width) for header in headers)
-        most_common = sizes.most_common(1)[0][0]
-        if len(sizes) > 1:
-            first = (headers[0].height, headers[0].width)
-            other = next(i for i, header in enumerate(headers) if (header.height, header.width) != first)
-            odd = (headers[other].height, headers[other].width)
+        """(height, width) of all images. ValueError, with the command that makes a set of one size, if they differ."""
+        path, sizes = self.archive.path, [(header.height, header.width) for header in headers]
+        other = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
+        if other is not None:
+            command = remedies.one_size(str(path), Counter(sizes), labels=self.labels_from)
             raise ValueError(
-                f"{path} holds images of different sizes, such as {spell(*first)} ({names[0]}) and {spell(*odd)} "
-                f"({names[other]}): {self._one_size_command(sizes)}"
+                f"{path} holds images of different sizes, such as {spell(*sizes[0])} ({self.names[0]}) and "
+                f"{spell(*sizes[other])} ({self.names[other]}): {command}"
             )
-        try:
-            base_size(*most_common)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}: {self._one_size_command(sizes)}") from None
-        return most_common
+        check_area(*sizes[0])
+        return sizes[0]
 
-    def _one_size_command(self, sizes: Counter[tuple[int, int]]) -> str:
-        return remedies.one_size(str(self.archive.path), sizes, labels=self.labels_from)
-
-    def _conversion(self, mark: str) -> str:
-        """The command that makes another set of this one, with `mark` at the end of its name."""
-        return remedies.conversion(str(self.archive.path), mark, labels=self.labels_from)
-
-
-def _stem(path: Path) -> str:
-    return path.resolve().stem if path.is_file() else path.resolve().name
-
-
-def _run_name(path: Path) -> str:
-    """A short name for folders: letters, digits and dashes of the file's own name."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", _stem(path)).strip("-")[:40] or "images"
-
-
-def _open_shards(config: DataConfig) -> ShardSet:
-    if config.labels == "folders":
-        raise ValueError(
-            "shards have no sub-folders: use --labels auto, which reads the class of a sample from its .cls or .json "
-            "file, or --labels none"
-        )
-    return ShardSet(config.path, config.labels, config.mirror, config.max_images)
-
-
-def _open_demo(config: DataConfig) -> DemoSet:
-    if config.labels == "folders":
-        raise ValueError("the demo set has no sub-folders: use --labels auto or --labels none")
-    height, width = parse_size(config.path.removeprefix("demo").removeprefix(":") or "32")
-    count = min(config.max_images or COUNT, COUNT)
-    return DemoSet(height, width, count=count, mirror=config.mirror, labelled=config.labels == "auto")
+    def _conversion(self, mark: str, sized: bool = False) -> str:
+        return remedies.conversion(str(self.archive.path), mark, labels=self.labels_from, sized=sized)

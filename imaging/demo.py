@@ -17,7 +17,7 @@ from imaging.faces import EXPRESSIONS, FACTORS, Face, factors_of, sample_face
 from imaging.imageset import ListedSet
 from imaging.labels import Labels
 from imaging.pixels import from_pil, to_pil
-from imaging.sizes import base_size, parse_size, spell
+from imaging.sizes import check_area, parse_size, spell
 
 VERSION = "faces 1"  # part of the fingerprint: changes whenever a face would look different
 COUNT = 8192  # faces in the set unless another number is asked for
@@ -34,7 +34,7 @@ class DemoSet(ListedSet):
         self, height: int, width: int, count: int = COUNT, seed: int = 0, mirror: bool = False, labelled: bool = True
     ) -> None:
         """Raises ValueError when no network can have this size or `count` is below 1."""
-        base_size(height, width)
+        check_area(height, width)
         if count < 1:
             raise ValueError(f"the demo set needs at least one face, got {count}")
         if not 0 <= seed < 2**32:
@@ -72,6 +72,9 @@ class DemoSet(ListedSet):
                 self._drawn[i] = self._draw(i)
                 self._known[i] = True
         return self._drawn[index].copy()
+
+    def resized(self, height: int, width: int) -> str:
+        return f"use --data demo:{spell(height, width)}"
 
     def _draw(self, index: int) -> np.ndarray:
         return from_pil(draw_face(self.face(index), self.height, self.width))

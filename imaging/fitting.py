@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from PIL import Image
 
-from imaging.sizes import base_size, spell
+from imaging.sizes import check_area, spell
 from imaging.transforms import center_crop_resize, on_black, pad, squash
 
 Transform = Literal["center-crop", "center-crop-wide", "center-crop-tall", "pad", "squash"]
@@ -36,7 +36,7 @@ class Fitting:
                     f"--transform center-crop-{name} takes a size that is {name}, and {spell(height, width)} is not: "
                     f"use center-crop-{other}"
                 )
-        base_size(*self.canvas)
+        check_area(*self.canvas)
 
     @property
     def canvas(self) -> tuple[int, int]:

@@ -1,6 +1,9 @@
-"""What every set of training pictures offers, wherever its pixels come from."""
+"""What every set of training images offers, wherever its pixels come from."""
 
+import re
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -8,21 +11,23 @@ from torch.utils.data import Dataset
 
 from imaging.labels import Labels
 from imaging.order import index_at
+from imaging.sizes import spell
+from imaging.transforms import NAMES, richest
 
 
 class Classes(NamedTuple):
-    """The classes of a set; none when it is unlabelled."""
+    """The classes of a set; no names if it is unlabeled."""
 
     names: tuple[str, ...]
-    counts: np.ndarray  # int64 [classes]: pictures in each
-    note: str  # one sentence on where they are from
+    counts: np.ndarray  # int64 [classes]: images in each
+    note: str  # one sentence on where the labels come from
 
 
 class ImageSet(Dataset[tuple[np.ndarray, int]], ABC):
-    """Pictures of one size and their classes. Item i is (uint8 pixels [C, H, W], class); unlabelled pictures say 0.
+    """Images of one size and their classes. Item i is (uint8 pixels [C, H, W], class); the class is 0 without labels.
 
-    With `mirror` the set is twice as long: its second half is the first half seen in a mirror. Equal fingerprints mean
-    the same items in the same order.
+    With `mirror` the set is twice as long: its second half is the first half mirrored left to right. Sets with equal
+    fingerprints have the same items in the same order.
     """
 
     def __init__(
@@ -38,43 +43,47 @@ class ImageSet(Dataset[tuple[np.ndarray, int]], ABC):
     ) -> None:
         self.name = name
         self.height, self.width, self.channels = height, width, channels
-        self.count = count  # of pictures; of items there may be twice as many
+        self.count = count  # images, not counting mirrored ones
         self.class_names = classes.names
         self.labels_note = classes.note
         self.mirror = mirror
         self.fingerprint = fingerprint
-        self.former_fingerprints: tuple[str, ...] = ()  # of the same items, by earlier versions of this program
+        self.former_fingerprints: tuple[str, ...] = ()  # that earlier versions of this program gave the same items
         self.notes: tuple[str, ...] = ()  # what else a user should know, one sentence each
         self._class_counts = classes.counts
 
     def is_known_as(self, fingerprint: str) -> bool:
-        """Whether a fingerprint, perhaps recorded by an earlier version, is of these items."""
+        """Whether a fingerprint, perhaps recorded by an earlier version, belongs to these items."""
         return fingerprint in (self.fingerprint, *self.former_fingerprints)
 
     @property
     def classes(self) -> int:
-        """Number of classes; 0 when the set is unlabelled."""
+        """Number of classes; 0 if the set is unlabeled."""
         return len(self.class_names)
 
     @property
     def label_counts(self) -> np.ndarray:
-        """int64 [classes]: how many items (mirrored ones included) each class has."""
+        """int64 [classes]: how many items, mirrored ones included, each class has."""
         return self._class_counts * (2 if self.mirror else 1)
 
     @abstractmethod
     def read(self, index: int) -> np.ndarray:
-        """Pixels uint8 [C, H, W] of picture `index`, not mirrored. ValueError when the picture cannot be decoded."""
+        """Pixels uint8 [C, H, W] of image `index`, not mirrored. ValueError if the image cannot be decoded."""
 
     @abstractmethod
     def label(self, index: int) -> int:
-        """Class of picture `index`."""
+        """Class of image `index`."""
 
     @abstractmethod
     def examples(self, label: int) -> np.ndarray:
-        """Indices of pictures of a class: of all, or of as many as are quickly found; at least one where there is one.
+        """Indices of images of a class: all, or as many as are found quickly; at least one if the class has images.
 
-        In an unlabelled set all pictures are of class 0.
+        In an unlabeled set all images have class 0.
         """
+
+    def resized(self, height: int, width: int) -> str:
+        """How a user gets these images in another size, as the end of an error message."""
+        return f"give images of {spell(height, width)}"
 
     def index_at(self, seed: int, position: int) -> int:
         """Index of the item shown at `position` (0, 1, 2, ...) of the endless shuffle; a pure function."""
@@ -94,7 +103,7 @@ class ImageSet(Dataset[tuple[np.ndarray, int]], ABC):
 
 
 class ListedSet(ImageSet):
-    """A set that knows the class of every picture: `labels`, int64 [pictures]."""
+    """A set that holds the class of every image in memory: `labels`, int64 [images]."""
 
     def __init__(
         self, name: str, height: int, width: int, channels: int, labels: Labels, mirror: bool, fingerprint: str
@@ -109,3 +118,17 @@ class ListedSet(ImageSet):
 
     def examples(self, label: int) -> np.ndarray:
         return (self.labels == label).nonzero()[0]
+
+
+def run_name(text: str) -> str:
+    """A short name for run folders: at most 40 letters, digits and dashes."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:40]
+
+
+def notes_on_modes(modes: Counter[str]) -> Iterator[str]:
+    """Sentences for the user on the modes of a set's images: mode -> number of images."""
+    if len(modes) > 1:
+        mixture = " and ".join(f"{count} {NAMES[mode]}" for mode, count in sorted(modes.items()))
+        yield f"the set mixes {mixture} images: all are read as {NAMES[richest(set(modes))]}"
+    if "RGBA" in modes:
+        yield "transparency is learned as a fourth channel"

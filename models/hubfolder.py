@@ -5,6 +5,7 @@ same tensors and none of our metadata, `config.json` says what they are.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,6 @@ SAMPLES = "samples.png"
 
 LARGEST_CONFIG = 2**24  # bytes
 
-_DEFINING = ("family", "generator", "discriminator")  # keys of the metadata that a network is built from
-
 
 def find_model(folder: Path) -> Path | None:
     """The network file of such a folder, or None where it is none."""
@@ -33,18 +32,22 @@ def is_model(path: Path) -> bool:
     return path.name == MODEL and path.is_file() and path.with_name(CONFIG).is_file()
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the metadata of a file for which `is_model` holds.
+def load(path: Path, defining: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and metadata of a file for which `is_model` is true.
+
+    Args:
+        path: the file.
+        defining: keys of the metadata that a network is built from.
 
     Raises:
-        ValueError: when either file is damaged, or each tells of another network.
+        ValueError: if a file is damaged, or the two files describe different networks.
     """
     config = _config(path.with_name(CONFIG))
     try:
         tensors, metadata = checkpoint.load(path)
     except checkpoint.ForeignError:
         return checkpoint.load(path, check=False)[0], config
-    for key in _DEFINING:
+    for key in defining:
         if key in config and config[key] != metadata.get(key):
             raise ValueError(
                 f"{path} and the {CONFIG} beside it disagree about {key}: take both from one place, or remove {CONFIG}"

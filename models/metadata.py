@@ -4,14 +4,14 @@ Networks can be used without any of it. So a fact that is not of its form is lef
 same; only what the networks are built from (`DEFINING`) is refused, where they are built.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-DEFINING = ("format", "version", "family", "generator", "discriminator")
+DEFINING = ("format", "version", "family")  # and the configuration of each part
 
 MOST_FACTS = 1000  # about the data
 MOST_VALUES, DEEPEST = 2**17, 32  # of one fact: values in it, and how deeply they are nested
@@ -45,18 +45,20 @@ class Facts(BaseModel):
     source: dict[str, Any]  # what is known of the file of another program
 
 
-def checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def checked(metadata: Mapping[str, Any], configs: Collection[str]) -> dict[str, Any]:
     """The metadata without the facts that are not of their form, or are too large.
 
     Args:
         metadata: as JSON gives it.
+        configs: keys of the parts' configurations.
 
     Returns:
         A new dict. What is in it under `kimg`, `data`, `training` and `source` is as `Facts` and `DataFacts` say, or
         missing; `class_names` and `class_counts` are as many as the network has classes.
     """
-    facts = {key: value for key, value in metadata.items() if key in DEFINING or _fits(Facts, key, value)}
-    data, classes = metadata.get("data"), _classes(metadata)
+    defining = {*DEFINING, *configs}
+    facts = {key: value for key, value in metadata.items() if key in defining or _fits(Facts, key, value)}
+    data, classes = metadata.get("data"), _classes(metadata, configs)
     if isinstance(data, dict) and len(data) <= MOST_FACTS:
         fitting = {key: value for key, value in data.items() if _fits(DataFacts, key, value)}
         each = ("class_names", "class_counts")
@@ -64,9 +66,9 @@ def checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _classes(metadata: Mapping[str, Any]) -> Any:
-    """How many classes the networks have; what else may stand there is equal to no number of names."""
-    tables = [metadata.get(name) for name in ("generator", "discriminator")]
+def _classes(metadata: Mapping[str, Any], configs: Collection[str]) -> Any:
+    """The number of classes that the first such configuration states; a value of another type matches no list."""
+    tables = [metadata.get(name) for name in configs]
     return next((table["classes"] for table in tables if isinstance(table, dict) and "classes" in table), 0)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from models.families import NetworkFile
 from models.hubfolder import MODEL
+from models.stylegan2.family import FAMILY
 from sampling.formats import FORMATS, GENERATORS, HUB, Format
 from system.files import real_path
 from torch_utils.paths import check_folder
@@ -51,7 +52,7 @@ def check_dest(dest: Path, file: NetworkFile, form: Format) -> None:
         ValueError: when it is, the folder above is a file or read-only, or the format holds no networks of its family.
     """
     if form.stylegan2:
-        file.check_stylegan2(f"--dest {dest}")
+        file.require(FAMILY, f"--dest {dest}")
     check_folder(dest.parent, f"--dest {dest}")
     source, target = real_path(file.path), real_path(dest)
     if source in (target, target / MODEL):

@@ -13,6 +13,7 @@ from imaging.sizes import spell
 from imaging.transforms import NAMES
 from models.families import NetworkFile, read_network
 from models.stylegan2.anchors import Anchors
+from models.stylegan2.family import FAMILY
 from models.stylegan2.generator import Generator, NoiseMode
 from models.stylegan2.latentfile import Latents
 from models.stylegan2.latents import truncate
@@ -58,7 +59,7 @@ class Sampler:
         Raises:
             ValueError: when it is of another family, which can be sampled from alone.
         """
-        self.file.check_stylegan2(option)
+        self.file.require(FAMILY, option)
         assert isinstance(self.G, Generator)
         return self.G
 

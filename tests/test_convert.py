@@ -277,8 +277,8 @@ def test_networks_of_another_family():
     save_network(Path("a.safetensors"), "lucidrains", {"G_ema": network}, {})
     for dest in ("b.pt", "b.onnx", "b.pt2"):
         assert refusal("--source", "a.safetensors", "--dest", dest) == (
-            f"Error: --dest {dest} takes a StyleGAN2, and a.safetensors is a network of lucidrains: "
-            f"it makes samples alone"
+            f"Error: --dest {dest} needs a network of StyleGAN2, but a.safetensors holds a network of lucidrains' "
+            f"stylegan2-pytorch"
         )
     for dest in ("b.safetensors", "my-model"):
         converted("--source", "a.safetensors", "--dest", dest)

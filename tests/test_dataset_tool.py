@@ -52,6 +52,14 @@ def test_pictures_of_the_right_size_keep_every_pixel(tmp_path):
     assert all(np.array_equal(before[i][0], after[i][0]) for i in range(3))
 
 
+def test_a_size_that_stylegan2_cannot_have_comes_with_a_hint(tmp_path):
+    source = write_folder(tmp_path / "in", {"a.png": picture(33, 33)})
+    for arguments in (["--source", source, "--dest", tmp_path / "out.zip"], ["inspect", source]):
+        told = run(*arguments).output
+        assert "note: StyleGAN2 cannot have the size 33x33: " in told and "a size near it is 32x32\n" in told
+    assert opened(tmp_path / "out.zip").height == 33
+
+
 def test_cameras_held_sideways(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # stored lying on its side

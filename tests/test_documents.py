@@ -206,7 +206,7 @@ PICTURES = {
     "docs/projection.png": ("python -m benchmarks.projection --made 0 --picture docs/projection.png", ""),
     "docs/directions.png": (
         f"python directions.py {FACES} --apply out/directions.safetensors --seeds 9 "
-        "--direction 'turn,shift,head width,no glasses,curly hair,skin,hair colour'",
+        "--direction 'turn,shift,head width,no glasses,curly hair,skin,hair color'",
         "",
     ),
 }

@@ -77,7 +77,7 @@ def test_a_class_that_is_not_there(tmp_path, label):
 @pytest.mark.parametrize("psi", ["nan", "inf", "-inf", "abc", "1e300", "-1001", ""])
 def test_psi_is_a_number_that_makes_sense(network, psi):
     assert refusal("--network", network, "--psi", psi) == (
-        f"Error: Invalid value for '--psi' / '--trunc': got {psi!r}, wanted a number from -1000 to 1000 such as 0.7"
+        f"Error: Invalid value for '--psi' / '--trunc': got {psi!r}, expected a number from -1000 to 1000 such as 0.7"
     )
 
 

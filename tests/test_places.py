@@ -11,11 +11,12 @@ from click.testing import CliRunner
 import evaluate
 import generate
 from models.families import read_network
-from models.places import PUBLISHED, Published, locate
+from models.places import Published, locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign import nvlabs, rosinality
 from models.stylegan2.generator import Generator
+from models.stylegan2.published import PUBLISHED
 from sampling.description import describe
 from tests.commands import refused, tiny_sets, zipped
 from tests.commands import run as train
@@ -46,7 +47,7 @@ def run(script, *arguments):
 
 def test_generate_takes_a_published_name_and_its_record_says_so(monkeypatch):
     kept = published(monkeypatch)
-    assert locate("ffhq256") == kept.absolute()
+    assert locate("ffhq256", PUBLISHED) == kept.absolute()
     result = run(generate, "--network", "ffhq256", "--seeds", "3", *ON_CPU)
     assert result.exit_code == 0 and "network ffhq256: 16x16 RGB, 1.5 kimg\n" in result.output
     record = json.loads(Path("out/generate.json").read_text())

@@ -20,7 +20,7 @@ from tests.networks import ON_CPU, save_tiny, tiny_generator
 from tests.test_places import trained_elsewhere
 from tests.torch_utils.servers import plain
 from torch_utils import config as configs
-from training.config import TrainConfig
+from training.stylegan2.config import StyleGAN2Config
 
 SHOWN = re.compile(r"http://\.\.\.@127\.0\.0\.1:\d+/net\.safetensors\?\.\.\.")
 
@@ -91,7 +91,7 @@ def test_a_run_and_all_that_it_writes(server, secret, monkeypatch):
 
 def test_a_run_does_not_record_the_password_of_its_data():
     path = "http://user:hush@host/x-{0..9}.tar"
-    config = configs.build(TrainConfig, {"data.path": path})
+    config = configs.build(StyleGAN2Config, {"data.path": path})
     assert "hush" not in configs.to_json(config) + configs.table(config)
     assert "http://...@host/x-{0..9}.tar" in configs.table(config)
     recorded = configs.to_dict(config)["data"]["path"]

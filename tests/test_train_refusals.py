@@ -62,7 +62,7 @@ def test_bad_data_is_refused_before_anything_is_written(case, tmp_path):
         (["--precision", "tf32", "--device", "cpu"], "--precision tf32: only CUDA devices know it"),
         (["--preset", "paper64"], "--preset"),
         (["--set", "loss.gama=3"], "loss.gamma"),
-        (["--set", "loss.gamma"], "--set got 'loss.gamma', wanted NAME=VALUE"),
+        (["--set", "loss.gamma"], "--set got 'loss.gamma', expected NAME=VALUE"),
         (["--set", "generator.w_dim=wide"], "--set generator.w_dim"),
         (["--resume", ""], "--resume is empty"),
         (["--set", "generator.height=64"], "--set generator.height comes from the data, where it is 32: leave it out"),

@@ -1,4 +1,4 @@
-"""What every script's command line shares: grouped help, errors in one sentence, progress on a terminal or in a log."""
+"""Commands with grouped help, one-sentence errors and progress bars; options that several scripts share."""
 
 import difflib
 import errno
@@ -16,37 +16,63 @@ import click
 from tqdm import tqdm
 
 from system import start
-from torch_utils import launch, mending, notices, terminal
+from torch_utils import launch, mistakes, notices, terminal
 from torch_utils.distributed import EndedError, LostError
-from torch_utils.flags import Option
+from torch_utils.flags import Option as Option
 from torch_utils.paths import expand_home
-from torch_utils.ranges import FloatList, Number, SeedList, Size
+from torch_utils.ranges import FloatList as FloatList
+from torch_utils.ranges import Number as Number
+from torch_utils.ranges import SeedList as SeedList
+from torch_utils.ranges import Size as Size
 
-__all__ = [
-    "Command",
-    "FloatList",
-    "Group",
-    "Number",
-    "Option",
-    "RefusalError",
-    "SeedList",
-    "Size",
-    "above_bars",
-    "counted",
-    "option",
-    "progress",
-    "say",
-    "terminable",
-]
-
-QUIET_BELOW = 100  # items: so few pass without lines of progress in a log
+QUIET_BELOW = 100  # items: shorter loops write no progress to a log
 
 Item = TypeVar("Item")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
+def option(*names: str, group: str, **kwargs: Any) -> Callable[[Decorated], Decorated]:
+    """Return `click.option` for an option in a group of the help text."""
+    return click.option(*names, cls=Option, group=group, **kwargs)
+
+
+NETWORK = option(
+    "--network",
+    type=click.Path(),
+    metavar="PLACE",
+    group="Network",
+    help="a network file (also of another program), a run folder, a URL, hf://USER/NAME, or a published name such as "
+    "ffhq256  [default: the newest network in runs, else the bundled one]",
+)
+DEVICE = option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    group="Machine",
+    help="compute device; auto takes a GPU if there is one",
+)
+DETECTOR = option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    metavar="NAME=PATH",
+    group="Metrics",
+    help="file or URL of a feature extractor (inception, vgg16, lpips or dinov2) instead of the published one; "
+    "#sha256=DIGEST at its end pins the content",
+)
+TRUST = option("--trust", is_flag=True, group="Metrics", help="run --detector files that are programs (TorchScript)")
+SET = option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="NAME=VALUE",
+    group="Training",
+    help="any other setting of the table that --dry-run prints, such as loss.mixing=0.5",
+)
+
+
 class RefusalError(click.ClickException):
-    """One sentence for the user, and exit status 2."""
+    """An error of one sentence for the user, with exit status 2."""
 
     exit_code = 2
 
@@ -55,11 +81,12 @@ class RefusalError(click.ClickException):
 
 
 class Command(click.Command):
-    """A command with options in groups, an epilog (examples) kept as written, and errors in one sentence.
+    """A command with options in groups, an epilog (examples) that keeps its line breaks, and one-sentence errors.
 
-    ValueError and OSError of the callback end with exit status 2 and no traceback, an interrupt quietly with 130.
-    Of several processes only rank 0 writes to standard output. When processes fail, only the one that failed first
-    prints its error. What cannot be printed does not stop the work. A `~` at the beginning of a path is expanded.
+    ValueError, OSError and MemoryError of the callback end with exit status 2 and no traceback, Ctrl-C quietly with
+    130. With several processes only rank 0 writes to standard output, and when processes fail, only the first to fail
+    prints its error. A failure to write to a stream does not stop the work. A `~` at the beginning of a path is
+    expanded. Options and choices may be typed in upper case and with `_` for `-`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -67,6 +94,7 @@ class Command(click.Command):
             "help_option_names": ["-h", "--help"],
             "show_default": True,
             "max_content_width": 110,
+            "token_normalize_func": lambda text: text.replace("_", "-").lower(),
         } | (kwargs.get("context_settings") or {})
         super().__init__(*args, **kwargs)
 
@@ -81,26 +109,37 @@ class Command(click.Command):
             try:
                 status = super().main(*args, **extra | {"standalone_mode": False})
             except Exception as error:
-                # At once: others may wait for an answer, and what is left of the group would be waited for at a proper
-                # end.
-                os._exit(_tell(error))
+                # At once: a normal exit would wait for the process group, while other processes wait for an answer.
+                os._exit(_report(error))
             sys.exit(status if isinstance(status, int) else 0)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if ctx.resilient_parsing:
-            return super().parse_args(ctx, list(map(expand_home, args)))
-        wrong = mending.mend(self, _program(ctx), args)
-        if wrong:
-            raise click.UsageError(wrong, ctx)
-        # Before any conversion: an empty text would become the path of the current folder.
         args = list(map(expand_home, args))
-        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        if not ctx.resilient_parsing:
+            self._explain_mistakes(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def explain_unknown(self, name: str) -> str:
+        """Return a sentence for an option that the command does not have; "" leaves it to click."""
+        instead = mistakes.replacement(self, name)
+        return f"No such option {name!r}: use {instead}." if instead else ""
+
+    def _explain_mistakes(self, ctx: click.Context, args: list[str]) -> None:
+        try:
+            given, stray, _ = self.make_parser(ctx).parse_args(list(args))
+        except click.NoSuchOption as error:
+            if sentence := self.explain_unknown(error.option_name):
+                raise click.UsageError(sentence, ctx) from None
+            raise
         for param in self.params:
-            is_path = isinstance(param.type, click.Path) or getattr(param, "metavar", None) == "TEXT"
-            if is_path and given.get(param.name or "") == "":
+            value, is_path = given.get(param.name or ""), isinstance(param.type, click.Path)
+            if mistakes.is_option(self, value):
+                raise click.UsageError(f"{param.opts[0]} needs a value, and {value} follows it", ctx)
+            if value == "" and (is_path or getattr(param, "metavar", None) == "TEXT"):  # "" would be the current folder
                 mend = "name a file or folder" + ("" if param.required else ", or leave it out")
                 raise click.UsageError(f"{param.opts[0]} is empty: {mend}", ctx)
-        return super().parse_args(ctx, args)
+        if stray:
+            raise click.UsageError(mistakes.stray(self, args, stray[0]), ctx)
 
     def invoke(self, ctx: click.Context) -> Any:
         start.begin()
@@ -108,9 +147,11 @@ class Command(click.Command):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
+        except MemoryError as error:
+            raise RefusalError(f"out of memory{f' ({error})' if str(error) else ''}: stop other programs") from error
         except OSError as error:
             if error.errno == errno.EPIPE:
-                raise  # whoever read our output has gone: click ends quietly
+                raise  # the reader of our output is gone: click exits quietly
             raise RefusalError(told(error)) from error
         except ValueError as error:
             raise RefusalError(str(error)) from error
@@ -121,11 +162,9 @@ class Command(click.Command):
             record = param.get_help_record(ctx)
             if record is not None:
                 groups.setdefault(getattr(param, "group", "Other"), []).append(record)
-        groups["Other"] = groups.pop("Other", [])  # to the end
-        for group, records in groups.items():
-            if records:
-                with formatter.section(group):
-                    formatter.write_dl(records)
+        for group in sorted(groups, key=lambda group: group == "Other"):  # Other comes last
+            with formatter.section(group):
+                formatter.write_dl(groups[group])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.epilog:
@@ -133,69 +172,49 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """Several commands under one name, of which `default` is meant when the first argument names none."""
+    """Several commands under one name. `default` is the command to run if the first argument does not name one."""
 
     def __init__(self, *args: Any, default: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.default = default
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        if not extra.get("standalone_mode", True):
-            return super().main(*args, **extra)
         with terminal.steady():
             return super().main(*args, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or not (args[0] in self.commands or self._misspelled(args[0])):
+        word = args[0] if args else ""
+        misspelled = not Path(word).exists() and difflib.get_close_matches(word, self.commands)
+        if word not in self.commands and not misspelled:
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 
-    def _misspelled(self, word: str) -> bool:
-        """Whether a word is meant for a command, rather than for an argument of the default one."""
-        return not Path(word).exists() and bool(difflib.get_close_matches(word, self.commands))
 
-
-def _program(ctx: click.Context) -> str:
-    """How the command is called: `train.py`, `dataset_tool.py inspect`; a group's default command as the group."""
-    group = ctx.parent.command if ctx.parent else None
-    if isinstance(group, Group) and ctx.parent and ctx.info_name == group.default:
-        return ctx.parent.command_path
-    return ctx.command_path
-
-
-def _tell(error: Exception) -> int:
-    """Tells of the error that ended a process of several, unless another failed before; returns the exit status."""
+def _report(error: Exception) -> int:
+    """Print the error that ended a process of several, unless another process failed first; return the exit status."""
     refusal = error if isinstance(error, click.ClickException) else None
     first = notices.first_error(error if refusal is None else ValueError(refusal.format_message()))
     if first.process != notices.number():
         return first.status
-    where = terminal.bare(sys.stderr)
+    stream = terminal.bare(sys.stderr)
     if refusal is not None:
-        terminal.put(f"Error: {refusal.format_message()}\n", where)
+        terminal.put(f"Error: {refusal.format_message()}\n", stream)
     elif not isinstance(error, LostError):
-        terminal.put(f"process {first.process} failed:\n{''.join(traceback.format_exception(error))}", where)
-    elif not (isinstance(error, EndedError) and launch.started_here()):  # which tells which process was killed
-        terminal.put(f"Error: {error}\n", where)
+        terminal.put(f"process {first.process} failed:\n{''.join(traceback.format_exception(error))}", stream)
+    elif not (isinstance(error, EndedError) and launch.started_here()):  # the launcher reports a killed process
+        terminal.put(f"Error: {error}\n", stream)
     return first.status
 
 
-def option(*names: str, group: str, **kwargs: Any) -> Callable[[Decorated], Decorated]:
-    """`click.option` with the group of the help text it belongs to."""
-    return click.option(*names, cls=Option, group=group, **kwargs)
-
-
 def say(text: str = "") -> None:
-    """Print a line on standard output, above a progress bar if one is being drawn.
-
-    Control characters are spelled out. Output that is closed or full is passed over.
-    """
+    """Print a line on standard output, above a progress bar. Control characters are escaped, failures ignored."""
     with above_bars():
         terminal.put(f"{text}\n", sys.stdout)
 
 
 @contextmanager
 def above_bars() -> Iterator[None]:
-    """Within the block progress bars are taken off the terminal, so that lines are written above them."""
+    """Take progress bars off the terminal within the block, to print lines above them."""
     if not terminal.is_terminal(sys.stderr):
         yield
         return
@@ -204,13 +223,13 @@ def above_bars() -> Iterator[None]:
 
 
 def counted(number: int, thing: str) -> str:
-    """`1 picture`, `2 pictures`."""
+    """Return `1 picture`, `2 pictures`."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within the block SIGTERM ends the program as an interrupt does: what is half made is removed on the way out."""
+    """Make SIGTERM raise SystemExit within the block, for cleanup on the way out."""
     before = signal.signal(signal.SIGTERM, _leave)
     try:
         yield
@@ -223,11 +242,13 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[], str] = lambda: "") -> Iterator[Item]:
-    """The items, with a bar on a terminal, or a plain line at each tenth where the output goes to a log.
+    """Yield the items while showing progress on standard error: a bar on a terminal, ten lines in a log.
 
-    A log gets no lines about fewer than 100 items. `note` says after each item what stands behind the bar or line.
-
-    Both are written to standard error, which leaves standard output to the results.
+    Args:
+        iterable: the items.
+        total: how many items there are; below 100 a log gets no lines.
+        label: text before the bar.
+        note: called after each item; its text follows the bar or line.
     """
     if terminal.is_terminal(sys.stderr):
         bar = tqdm(iterable, total=total, desc=terminal.shown(label), dynamic_ncols=True)
@@ -235,27 +256,25 @@ def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[]
             yield item
             bar.set_postfix_str(terminal.shown(note()), refresh=False)
         return
-    if notices.together() and notices.number():
-        yield from iterable
-        return
+    quiet = total < QUIET_BELOW or (notices.together() and notices.number())
     for done, item in enumerate(iterable, start=1):
         yield item
-        if total >= QUIET_BELOW and done * 10 // total > (done - 1) * 10 // total:
+        if not quiet and done * 10 // total > (done - 1) * 10 // total:
             line = ", ".join(filter(None, [f"{label}: {done} of {total}", note()]))
             terminal.put(f"{line}\n", sys.stderr)
 
 
 _REASONS = {
-    errno.EEXIST: "is there already and is not a folder",
-    errno.ENOTDIR: "cannot be there, for what should be a folder in its path is a file",
-    errno.EISDIR: "is a folder where a file is wanted",
-    errno.EROFS: "lies on a disk that is read-only",
-    errno.ENAMETOOLONG: "has too long a name",
+    errno.EEXIST: "exists and is not a folder",
+    errno.ENOTDIR: "cannot exist: a file is in the place of a folder of its path",
+    errno.EISDIR: "is a folder, expected a file",
+    errno.EROFS: "is on a read-only disk",
+    errno.ENAMETOOLONG: "has a name that is too long",
 }
 
 
 def told(error: OSError) -> str:
-    """An error of the system in one sentence; one that we raised ourselves speaks for itself."""
+    """Return an error of the system as one sentence; an OSError without a number is a sentence of ours."""
     if error.errno is None:
         return str(error)
     place = f" {error.filename}" if error.filename else ""

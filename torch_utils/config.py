@@ -1,11 +1,6 @@
-"""Configurations: a tree of frozen pydantic models, whose fields bear dotted names such as `loss.gamma`.
+"""Configurations: trees of frozen pydantic models whose leaves, the settings, have dotted names such as `loss.gamma`.
 
-The models stand beside what they configure. A field that deserves an option of its own says so:
-
-    gamma: float = Field(10, ge=0, description="...", json_schema_extra={"flag": "--gamma", "group": "Training"})
-
-and any other is reached by its dotted name, through `--set`. `"by_preset": True` marks one that a preset decides, and
-`"word": "auto"` one for which the user may say that word; whoever resolves the configuration puts a value in its place.
+Every setting can be given as `--set NAME=VALUE`. A field made by `flag` has a command-line option of its own, too.
 """
 
 import difflib
@@ -15,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -24,77 +19,93 @@ from system.urls import public, public_values
 from torch_utils.wanted import said, wanted
 
 Model = TypeVar("Model", bound=BaseModel)
-UNSET = PydanticUndefined  # the default of a setting that has none
+UNSET = PydanticUndefined  # the default of a required setting
+
+
+def flag(
+    default: Any, name: str, group: str, description: str, by_preset: bool = False, word: str = "", **limits: Any
+) -> Any:
+    """Make a pydantic field that has a command-line option.
+
+    Args:
+        default: the default value; `UNSET` for a required setting.
+        name: of the option, such as `--gamma`.
+        group: of the help text.
+        description: the help text.
+        by_preset: True if a preset decides the default.
+        word: a word that users may give instead of a value, such as `auto`. Code that resolves the configuration
+            replaces it by a value.
+        limits: pydantic's `ge`, `gt`, `le`, `lt`.
+    """
+    extra = {"flag": name, "group": group, "by_preset": by_preset, "word": word}
+    return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One leaf of the tree: a field that is no model itself."""
+    """A leaf of the tree: a field that is not a model."""
 
     name: str  # dotted
     field: FieldInfo
-    default: Any  # as its parent has it; UNSET where it must be given
+    default: Any  # of its parent model; UNSET for a required setting
 
     @property
     def mark(self) -> dict[str, Any]:
-        """What the field says of itself: `flag`, `group`, `by_preset`."""
+        """What `flag` stored in the field; empty for other fields."""
         extra = self.field.json_schema_extra
         return dict(extra) if isinstance(extra, dict) else {}
 
     @property
     def spelling(self) -> str:
-        """How a user gives it: `--gamma`, or `--set loss.gamma`."""
+        """How a user gives the setting: `--gamma`, or `--set loss.gamma`."""
         return self.mark.get("flag") or f"--set {self.name}"
 
     @property
-    def type(self) -> Any:
-        """Its type with its limits."""
-        annotation: Any = self.field.annotation
-        return Annotated[(annotation, *self.field.metadata)] if self.field.metadata else annotation
-
-    @property
     def wanted(self) -> str:
-        """In words, what it takes: "a number of at least 0"."""
+        """The values it takes, in words: `a number of at least 0`."""
         return wanted(self.field.annotation, self.field.metadata) + (f" or {self.word}" if self.word else "")
 
     @property
     def word(self) -> str:
-        """What a user may give instead of a value."""
+        """The word that users may give instead of a value; "" if there is none."""
         return self.mark.get("word", "")
 
     def parse(self, text: str) -> Any:
-        """The value that `text` spells, or its word. Raises ValueError ("got ..., wanted ...") when it spells none."""
+        """Return the value of a text, or the word itself. Raises ValueError ("got ..., expected ...")."""
         if text == self.word != "":
             return text
+        annotation: Any = self.field.annotation
+        kind: Any = Annotated[(annotation, *self.field.metadata)] if self.field.metadata else annotation
         try:
-            value: Any = TypeAdapter(self.type).validate_python(said(text, self.field.annotation))
-        except ValidationError as error:
-            raise ValueError(f"got {text!r}, wanted {self.wanted}") from error
+            value = TypeAdapter(kind).validate_python(said(text, annotation))
+        except ValidationError:
+            value = math.nan
         if not _finite(value):
-            raise ValueError(f"got {text!r}, wanted {self.wanted}")
+            raise ValueError(f"got {text!r}, expected {self.wanted}")
         return value
 
 
 def settings(model: type[BaseModel]) -> dict[str, Setting]:
-    """All settings of the tree by dotted name, in the order they are written."""
+    """Return all settings of a tree by dotted name, in the order of the fields."""
     return {setting.name: setting for setting in _walk(model, "", None)}
 
 
 def parse_set(model: type[BaseModel], texts: Sequence[str]) -> dict[str, Any]:
-    """What `--set` was given: `["generator.channel_base=16384"]` -> `{"generator.channel_base": 16384}`.
+    """Parse the values of `--set`: `["generator.channel_base=16384"]` -> `{"generator.channel_base": 16384}`.
 
-    Lists are written with commas, "none" is None. Raises ValueError for an unknown name, with the nearest ones, for
-    a name given twice, and for a text that does not spell a value of the field.
+    Lists are written with commas, None as "none". Raises ValueError for an unknown name, a name that is given twice,
+    and a text that is not a value of the setting.
     """
     known, values = settings(model), {}
     for text in texts:
         name, equals, spelled = text.partition("=")
         name = name.strip()
-        if name not in known and (equals or not _alike(name, known)):
+        if not equals and (near := [name] if name in known else _alike(name, known)):
+            default = known[near[0]].default
+            example = f"{near[0]}={'VALUE' if default in (UNSET, '') else spell(default)}"
+            raise ValueError(f"--set got {printable(text, 80)!r}, expected NAME=VALUE, such as {example}")
+        if name not in known:
             raise ValueError(f"--set {printable(name, 80)}: {_unknown(name, known)}")
-        if not equals:
-            setting = known[name if name in known else _alike(name, known)[0]]
-            raise ValueError(f"--set got {printable(text, 80)!r}, wanted NAME=VALUE, such as {_example(setting)}")
         if name in values:
             raise ValueError(f"--set {name} was given twice: give it once")
         try:
@@ -105,16 +116,16 @@ def parse_set(model: type[BaseModel], texts: Sequence[str]) -> dict[str, Any]:
 
 
 def build(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """The configuration with `values` (by dotted name) in place of the defaults.
+    """Return the configuration with `values`, by dotted name, in place of the defaults.
 
-    Raises ValueError in one sentence that names the flag: what came, what was wanted.
+    Raises ValueError in one sentence: the option, the value, and the values it takes.
     """
     known = settings(model)
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"{name}: {_unknown(name, known)}")
         if not _finite(value):
-            raise ValueError(f"{known[name].spelling}: got {value!r}, wanted {known[name].wanted}")
+            raise ValueError(f"{known[name].spelling}: got {value!r}, expected {known[name].wanted}")
     defaults = {name: setting.default for name, setting in known.items() if setting.default is not UNSET}
     try:
         return model.model_validate(unflatten(defaults | dict(values)))
@@ -123,19 +134,17 @@ def build(model: type[Model], values: Mapping[str, Any]) -> Model:
 
 
 def flatten(config: BaseModel) -> dict[str, Any]:
-    """Every value by its dotted name, in the order the fields are written."""
+    """Return every value by dotted name, in the order of the fields."""
     flat: dict[str, Any] = {}
     for name in type(config).model_fields:
         value = getattr(config, name)
-        if isinstance(value, BaseModel):
-            flat |= {f"{name}.{below}": inner for below, inner in flatten(value).items()}
-        else:
-            flat[name] = value
+        inner = flatten(value) if isinstance(value, BaseModel) else {}
+        flat |= {f"{name}.{below}": leaf for below, leaf in inner.items()} if inner else {name: value}
     return flat
 
 
 def unflatten(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"loss.gamma": 1}` -> `{"loss": {"gamma": 1}}`."""
+    """Nest values by dotted name: `{"loss.gamma": 1}` -> `{"loss": {"gamma": 1}}`."""
     nested: dict[str, Any] = {}
     for name, value in values.items():
         *parents, leaf = name.split(".")
@@ -146,59 +155,51 @@ def unflatten(values: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def differences(old: BaseModel, new: BaseModel) -> list[tuple[str, Any, Any]]:
-    """(dotted name, old value, new value) of every setting in which two configurations of one kind differ."""
-    assert type(old) is type(new), "configurations of two kinds"
-    before, after = flatten(old), flatten(new)
-    return [(name, before[name], after[name]) for name in before if before[name] != after[name]]
-
-
 def flag_of(model: type[BaseModel], name: str) -> str:
-    """How a user gives the setting `name`: `--gamma`, or `--set loss.gamma`."""
+    """Return how a user gives the setting `name`: `--gamma`, or `--set loss.gamma`."""
     return settings(model)[name].spelling
 
 
 def to_dict(config: BaseModel) -> dict[str, Any]:
-    """The configuration as nested values that JSON can say, for the metadata of a file, without the secrets of URLs."""
+    """Return the configuration as nested JSON values for a file's metadata, without the secrets of URLs."""
     return dict(public_values(config.model_dump(mode="json")))
 
 
 def from_dict(model: type[Model], nested: Mapping[str, Any]) -> Model:
-    """The configuration that `to_dict` gave. Raises ValueError for unknown names and unfit values, as `build` does."""
+    """Undo `to_dict`. Raises ValueError for unknown names and unfit values, as `build` does."""
     return build(model, dict(_leaves(nested, "", settings(model))))
 
 
 def to_json(config: BaseModel) -> str:
-    """The configuration as a JSON text for people to read."""
+    """Return the configuration as indented JSON text."""
     return json.dumps(to_dict(config), indent=2) + "\n"
 
 
 def table(config: BaseModel) -> str:
-    """The resolved configuration as an aligned table: a head for each part of the tree, then name, value, option."""
+    """Return an aligned table with a heading for each part of the tree; columns: name, value, option."""
     known, values = settings(type(config)), flatten(config)
     rows = [(*name.rpartition(".")[::2], public(spell(value)), known[name].spelling) for name, value in values.items()]
-    rows.sort(key=lambda row: row[0] != "")  # the settings of the root come first; the sort keeps the rest in order
+    rows.sort(key=lambda row: row[0] != "")  # settings of the root first; the sort is stable
     names, spelled = (max((len(row[column]) for row in rows), default=0) for column in (1, 2))
     lines, head = [], ""
     for part, name, value, spelling in rows:
-        if part != head:
-            lines += ["", part]
-            head = part
+        lines += ["", part] if part != head else []
         lines.append(f"  {name:<{names}}  {value:<{spelled}}  {spelling}")
+        head = part
     return "\n".join(lines)
 
 
 def spell(value: Any) -> str:
-    """A value as a user would type it."""
+    """Return a value as a user would type it."""
     if isinstance(value, list | tuple):
-        return ",".join(spell(item) for item in value)
+        return ",".join(map(spell, value))
     if isinstance(value, bool | None):
         return str(value).lower()
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _walk(model: type[BaseModel], prefix: str, parent: BaseModel | None) -> Iterator[Setting]:
-    # A default of the parent, `loss: Loss = Loss(gamma=5)`, outranks that of the field in Loss.
+    # A default of the parent, `loss: Loss = Loss(gamma=5)`, takes precedence over the default of the field in Loss.
     for name, field in model.model_fields.items():
         default = getattr(parent, name) if parent is not None else field.get_default(call_default_factory=True)
         inner = field.annotation
@@ -219,7 +220,7 @@ def _leaves(nested: Mapping[str, Any], prefix: str, known: Mapping[str, Setting]
 
 def _finite(value: Any) -> bool:
     if isinstance(value, list | tuple):
-        return all(_finite(item) for item in value)
+        return all(map(_finite, value))
     return not isinstance(value, float) or math.isfinite(value)
 
 
@@ -227,33 +228,22 @@ def _unknown(name: str, known: Mapping[str, Setting]) -> str:
     below = [other for other in known if other.startswith(f"{name}.")]
     if below:
         return f"this is a group of settings: name one of {', '.join(below)}"
-    near = _alike(name, known) or difflib.get_close_matches(name, known, n=1)
+    near = _alike(name, known)
     guess = f": did you mean {' or '.join(near)}?" if near else ""
     return f"there is no such setting{guess} (--dry-run lists all)"
 
 
 def _alike(name: str, known: Mapping[str, Setting]) -> list[str]:
-    """Settings that may be meant: spelled nearly so, of that last name, or with that word in it, as lr in g_lr."""
+    """Return settings that may be meant: with that last name, with that word in it (lr in g_lr), or spelled alike."""
     leaf = name.rpartition(".")[2]
-    alike = difflib.get_close_matches(name, known, n=3, cutoff=0.85)
-    alike += [other for other in known if other.rpartition(".")[2] == leaf]
-    if not alike:
-        alike = [other for other in known if leaf in other.rpartition(".")[2].split("_")]
-    return list(dict.fromkeys(alike))
-
-
-def _example(setting: Setting) -> str:
-    """`loss.gamma=10 (or --gamma 10)`: how a setting is given, by its default."""
-    value = "..." if setting.default is UNSET or setting.default == "" else spell(setting.default)
-    if "flag" not in setting.mark:
-        return f"{setting.name}={value}"
-    if isinstance(setting.default, bool):
-        return f"{setting.name}=true (or {setting.spelling})"
-    return f"{setting.name}={value} (or {setting.spelling} {value})"
+    same = [other for other in known if other.rpartition(".")[2] == leaf]
+    near = same or difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+    near = near or [other for other in known if leaf in other.rpartition(".")[2].split("_")]
+    return near or difflib.get_close_matches(name, known, n=1)
 
 
 def _sentence(error: ValidationError, known: Mapping[str, Setting]) -> str:
-    """The first thing that pydantic found wrong, in one sentence."""
+    """Return the first error of pydantic as one sentence."""
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
     # Within a union or a tuple the place goes deeper than the setting.
@@ -265,4 +255,4 @@ def _sentence(error: ValidationError, known: Mapping[str, Setting]) -> str:
         return f"{'.'.join(place)}: {first['msg']}"
     if first["type"] == "missing" and name == ".".join(place):
         return f"{known[name].spelling} is missing: give {known[name].wanted}"
-    return f"{known[name].spelling}: got {first['input']!r}, wanted {known[name].wanted}"
+    return f"{known[name].spelling}: got {first['input']!r}, expected {known[name].wanted}"

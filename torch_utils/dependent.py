@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import click
 
 from torch_utils.cli import Command, Option, RefusalError, told
-from torch_utils.commandline import read, spellings
+from torch_utils.mistakes import spellings
 
 
 class More(NamedTuple):
@@ -58,14 +58,11 @@ class DependentCommand(Command):
         full.epilog = "\n".join(filter(None, [self.epilog, more.note]))
         return super(DependentCommand, full).make_context(info_name, args, parent, **{"obj": more.found} | extra)
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if self.learned is not None:
-            for word in read(self, args):
-                owner = self.learned.foreign.get(word.name) if word.kind == "unknown" else None
-                if owner:
-                    wrong = f"{word.name} does not apply to {self.learned.subject}, only to {owner}: leave it out"
-                    raise click.UsageError(wrong, ctx)
-        return super().parse_args(ctx, args)
+    def explain_unknown(self, name: str) -> str:
+        owner = self.learned.foreign.get(name) if self.learned is not None else None
+        if self.learned is None or owner is None:
+            return super().explain_unknown(name)
+        return f"{name} does not apply to {self.learned.subject}, only to {owner}: leave it out"
 
 
 def foreign_flags(mine: Sequence[Option], others: Mapping[str, Sequence[Option]]) -> dict[str, str]:

@@ -1,16 +1,12 @@
-"""Files from the network, fetched once: looked at before they are kept, shared between processes.
-
-A file enters the cache once its digest is right, or, where none is known, once it was read as what it should be. A
-file in the cache is looked at again at each use, and fetched anew when it is not what it should be.
-"""
+"""Downloads files into a cache, once, checked by digest or by reading them."""
 
 import contextlib
 import hashlib
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
@@ -25,18 +21,16 @@ from torch_utils.terminal import is_terminal, put
 from torch_utils.web import WebError, check_url, open_url
 
 LARGEST = 2**32  # bytes of a file
-SPARED = 2**26  # bytes of a disk that are left free
-LOOK_EVERY = 2**24  # bytes between looks at the free space
 
-Check = Callable[[Path], object]  # reads a file as what it should be; raises ValueError when it is not
+Check = Callable[[Path], object]  # reads a file; raises ValueError if the file is unfit
 
 
 def kept(url: str, room: str) -> Path:
-    """Where the file of a URL is kept in a room of the cache, such as "networks"; each URL has a path of its own.
+    """Return the path of a URL's file in the cache; every URL has its own, whatever its `#sha256=`.
 
     Args:
-        url: any URL; a `#sha256=` at its end does not count.
-        room: a folder of the cache.
+        url: any URL.
+        room: a folder of the cache, such as "networks".
     """
     url = url.partition("#")[0]
     name = re.sub(r"[^\w.-]", "_", url.partition("?")[0].rpartition("/")[2])[-80:]
@@ -44,36 +38,30 @@ def kept(url: str, room: str) -> Path:
 
 
 def fetch(
-    url: str,
-    path: Path,
-    digest: str = "",
-    remedy: str = "",
-    check: Check | None = None,
-    largest: int = LARGEST,
+    url: str, path: Path, digest: str = "", remedy: str = "", check: Check | None = None, largest: int = LARGEST
 ) -> Path:
-    """Return the file at `path`, downloaded if it is not there yet. It appears whole or not at all.
+    """Return the file at `path`, and download it first if it is missing or damaged. It appears whole or not at all.
 
-    Of several processes that want it at once, one downloads and the others wait. The SHA-256 of a file whose digest
-    was not known is printed on standard error.
+    When several processes want a file at once, one downloads and the others wait. The SHA-256 of a file without a
+    known digest is printed on standard error.
 
     Args:
-        url: where it comes from; `URL#sha256=DIGEST` gives the digest as well.
-        path: where it is kept.
-        digest: how its SHA-256 begins, or its MD5 of 32 digits; empty where neither is known.
-        remedy: what a user could do instead, "or ..." at the end of the error's sentence.
-        check: reads the file as what it should be, and raises ValueError when it is not. Called at each use of a file
-            whose digest is not known.
-        largest: bytes that it may have.
+        url: source; `URL#sha256=DIGEST` gives the digest, too.
+        path: destination.
+        digest: the beginning of its SHA-256, or its MD5 of 32 digits; "" if unknown.
+        remedy: what a user could do instead: "or ...", the end of the error's sentence.
+        check: reads the file and raises ValueError if it is unfit. Called at each use of a file without a digest.
+        largest: most bytes of the file.
 
     Raises:
-        ValueError: when it cannot be had, or is not what it should be: what, from where, and what to do.
+        ValueError: if the file cannot be downloaded or is unfit.
     """
     url, pin = pinned(url)
     check_url(url)
-    wanted = _Wanted(url, path, pin or digest.lower(), remedy, check, largest)
+    wanted = _Wanted(url, path, pin or digest.lower(), remedy and f", {remedy}", check, largest)
     if path.is_file() and not wanted.fault(path):
         return path
-    with _alone(path):
+    with _locked(path):
         fault = wanted.fault(path) if path.is_file() else ""
         if not path.is_file() or fault:
             _replace(wanted, fault)
@@ -81,26 +69,37 @@ def fetch(
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file in hexadecimal digits."""
     return _digest(path, "sha256")
 
 
 def check_digest(path: Path, digest: str) -> None:
-    """Raise ValueError unless the SHA-256 of a file begins with `digest`, or its MD5 is `digest`, of 32 digits."""
+    """Raise ValueError unless a file's SHA-256 begins with `digest`, or its MD5 is `digest` (32 digits)."""
     if not (found := _digest(path, "md5" if len(digest) == 32 else "sha256")).startswith(digest):
         raise ValueError(f"its digest begins with {found[:8]}, not {digest[:8]}")
 
 
+@dataclass(frozen=True)
 class _Wanted:
-    """A file that is wanted: from where, and how it is told from others."""
+    """A file to fetch; fields as the arguments of `fetch`."""
 
-    def __init__(self, url: str, path: Path, digest: str, remedy: str, check: Check | None, largest: int) -> None:
-        self.url, self.path, self.digest, self.check, self.largest = url, path, digest, check, largest
-        self.shown = printable(public(url))
-        self.mend = f"fetch it elsewhere and put it at {path}{remedy and f', {remedy}'}"
+    url: str
+    path: Path
+    digest: str
+    remedy: str
+    check: Check | None
+    largest: int
+
+    @property
+    def shown(self) -> str:
+        return printable(public(self.url))
+
+    @property
+    def mend(self) -> str:
+        return f"download it by other means to {self.path}{self.remedy}"
 
     def fault(self, path: Path) -> str:
-        """Why a file is not the one that is wanted, as the rest of a sentence; "" if it is."""
+        """Return why a file is unfit, as the rest of a sentence; "" if it is fit."""
         if what := mistaken(path):
             return f"is {what}"
         try:
@@ -115,17 +114,23 @@ class _Wanted:
 
 
 def _replace(wanted: _Wanted, fault: str) -> None:
-    """Downloads a file in the place of one that has a fault, if one was there."""
+    """Download a file over a faulty or missing one. The faulty file stays until the download succeeds."""
     if fault:
-        put(f"what was kept of {wanted.shown} {fault}: it is fetched anew\n", sys.stderr)
+        put(f"the cached file of {wanted.shown} {fault}: downloading it again\n", sys.stderr)
     try:
         with replacing(wanted.path) as temporary:
             _download(wanted, temporary)
             if found := wanted.fault(temporary):
-                raise ValueError(f"what {wanted.shown} sends {found}; {wanted.mend}")
-            _tell(wanted, temporary)
+                raise ValueError(f"the file from {wanted.shown} {found}; {wanted.mend}")
+            if not wanted.digest:
+                digest = sha256(temporary)
+                put(
+                    f"fetched {wanted.shown}, {_spelled(temporary.stat().st_size)}, SHA-256 {digest}. Its digest is "
+                    f"not known; {wanted.shown}#sha256={digest} is checked at each use\n",
+                    sys.stderr,
+                )
     except WebError as error:
-        before = f"what was kept of it {fault}, and " if fault else ""
+        before = f"the cached file {fault}, and " if fault else ""
         raise ValueError(
             f"{before}cannot download {wanted.path.name} from {wanted.shown} ({error}): {wanted.mend}"
         ) from error
@@ -133,43 +138,16 @@ def _replace(wanted: _Wanted, fault: str) -> None:
 
 def _download(wanted: _Wanted, path: Path) -> None:
     quiet = None if is_terminal(sys.stderr) else True
-    name, done, looked = printable(wanted.path.name, 60), 0, -LOOK_EVERY
+    name, done = printable(wanted.path.name, 60), 0
     with open_url(wanted.url) as answer, path.open("wb") as file:
         bar = tqdm(total=answer.size, unit="B", unit_scale=True, desc=f"downloading {name}", disable=quiet)
-        _check_size(answer.size or 0, wanted)
         with bar:
             for chunk in answer.chunks:
-                if done - looked >= LOOK_EVERY:
-                    looked = done
-                    _check_room(max((answer.size or 0) - done, 0), wanted.path.parent)
                 done += len(chunk)
-                _check_size(done, wanted)
+                if max(done, answer.size or 0) > wanted.largest:
+                    raise WebError(f"it is larger than {_spelled(wanted.largest)}, the limit for such a file")
                 file.write(chunk)
                 bar.update(len(chunk))
-
-
-def _check_size(size: int, wanted: _Wanted) -> None:
-    if size > wanted.largest:
-        raise WebError(f"it is larger than {_spelled(wanted.largest)}, the most that such a file may have")
-
-
-def _check_room(needed: int, folder: Path) -> None:
-    if (free := shutil.disk_usage(folder).free) < needed + SPARED:
-        raise ValueError(
-            f"no space left to download to {folder}, where {_spelled(free)} are free and {_spelled(needed + SPARED)} "
-            f"are needed: free some, or set XDG_CACHE_HOME to a folder on another disk"
-        )
-
-
-def _tell(wanted: _Wanted, path: Path) -> None:
-    """Says what was fetched unchecked, so that it can be pinned."""
-    if not wanted.digest:
-        found = sha256(path)
-        put(
-            f"fetched {wanted.shown}, {_spelled(path.stat().st_size)}, with the SHA-256 {found}. No digest of it is "
-            f"known to check that; {wanted.shown}#sha256={found} is checked at each use\n",
-            sys.stderr,
-        )
 
 
 def _digest(path: Path, kind: str) -> str:
@@ -186,14 +164,13 @@ def _spelled(size: float) -> str:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Holds the lock of a file in the cache; where there are no locks, the last of several downloads stays."""
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file in the cache. Without file locks, the last of several downloads stays."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(
-            f"the cache folder {path.parent} cannot be made ({error.strerror}): set XDG_CACHE_HOME to a folder that "
-            f"can be written"
+            f"the cache folder {path.parent} cannot be made ({error.strerror}): set XDG_CACHE_HOME to a writable folder"
         ) from error
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError, NotImplementedError):

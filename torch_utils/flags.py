@@ -1,4 +1,4 @@
-"""Options of the command line that are made from the fields of a configuration, so that the two cannot drift."""
+"""Command-line options made from the fields of a configuration."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,18 +9,20 @@ import click
 from pydantic import BaseModel
 
 from torch_utils.config import UNSET, Setting, parse_set, settings, spell
-from torch_utils.mending import spelled
 from torch_utils.ranges import without_separators
 from torch_utils.wanted import limits
 
 _METAVARS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
-
-
-_GPU = re.compile(r"(?:(?:cuda|gpu):)?(?!(?<=:)0$)([0-9]+)", re.IGNORECASE)  # cuda:0 is cuda
+_GPU = re.compile(r"(?:(?:cuda|gpu):)?([0-9]+)", re.IGNORECASE)
 
 
 class Option(click.Option):
-    """An option that belongs to a group of the help text, and may show a default that it does not have itself."""
+    """An option in a group of the help text.
+
+    Args:
+        group: heading in the help text.
+        shown: default in the help text, if it differs from the option's own.
+    """
 
     def __init__(self, *args: Any, group: str = "Options", shown: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -28,18 +30,14 @@ class Option(click.Option):
         self.shown = shown
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """Choices are taken in upper and lower case and as other programs call them, numbers with separators."""
-        return super().type_cast_value(ctx, tuple(map(self._read, value)) if self.multiple else self._read(value))
-
-    def _read(self, value: Any) -> Any:
+        """Convert a text. Numbers may have separators (5,000); a numbered GPU is refused with the way to choose it."""
         if "--device" in self.opts and (gpu := _GPU.fullmatch(str(value))):
             mend = f"give --device cuda, and choose the GPU with CUDA_VISIBLE_DEVICES={gpu[1]} before python"
             raise click.BadParameter(f"got {value!r}: {mend}", param=self)
-        if isinstance(self.type, click.Choice):
-            return spelled(value, self.type.choices)
-        if isinstance(value, str) and isinstance(self.type, click.types.IntParamType | click.types.FloatParamType):
-            return without_separators(value)
-        return value
+        is_number = isinstance(self.type, click.types.IntParamType | click.types.FloatParamType)
+        return super().type_cast_value(
+            ctx, without_separators(value) if is_number and isinstance(value, str) else value
+        )
 
     def get_help_extra(self, ctx: click.Context) -> Any:
         extra = super().get_help_extra(ctx)
@@ -49,7 +47,7 @@ class Option(click.Option):
 
 
 class SettingType(click.ParamType):
-    """Reads a setting as `--set` does, so that both take and refuse the same texts in the same words."""
+    """Parses a setting as `--set` does, with the same errors."""
 
     name = "value"
 
@@ -57,50 +55,44 @@ class SettingType(click.ParamType):
         self.setting = setting
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
         try:
-            return self.setting.parse(value)
+            return self.setting.parse(value) if isinstance(value, str) else value
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class WholeType(SettingType, click.IntRange):
-    """A whole number with limits, which click shows in the help text."""
-
-    def __init__(self, setting: Setting) -> None:
-        click.IntRange.__init__(self, **_range(setting))
-        self.setting = setting
-
-
-class NumberType(SettingType, click.FloatRange):
+class _LimitedType(SettingType, click.IntRange):
     """A number with limits, which click shows in the help text."""
 
     def __init__(self, setting: Setting) -> None:
-        click.FloatRange.__init__(self, **_range(setting))
+        bounds = limits(setting.field.metadata)
+        low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+        click.IntRange.__init__(self, low, high, min_open="gt" in bounds, max_open="lt" in bounds)
         self.setting = setting
 
 
 def flags(model: type[BaseModel]) -> list[Option]:
-    """One option for every setting that bears a flag, in order; its value is None when it was not given."""
+    """Return an option for every setting that has a flag, in order. The value of an option not given is None."""
     return [_option(setting) for setting in _flagged(model)]
 
 
 def given(model: type[BaseModel], params: Mapping[str, Any], sets: Sequence[str] = ()) -> dict[str, Any]:
-    """Of click's parameters, and of the texts after `--set`, those settings that were given, by dotted name.
+    """Return the settings that were given, by dotted name.
 
-    Raises ValueError when one came both ways, and as `parse_set` does.
+    Args:
+        model: the configuration.
+        params: click's parameters.
+        sets: the values of `--set`.
+
+    Raises:
+        ValueError: for a setting that is given both ways, and as `parse_set`.
     """
-    values = {
-        setting.name: params[_parameter(setting)]
-        for setting in _flagged(model)
-        if params.get(_parameter(setting)) is not None
-    }
+    values = {setting.name: params.get(_parameter(setting)) for setting in _flagged(model)}
+    values = {name: value for name, value in values.items() if value is not None}
     for name, value in parse_set(model, sets).items():
         if name in values:
-            raise ValueError(
-                f"{settings(model)[name].spelling} and --set {name} are the same setting: give one of them"
-            )
+            flag = settings(model)[name].spelling
+            raise ValueError(f"{flag} and --set {name} are the same setting: give one of them")
         values[name] = value
     return values
 
@@ -110,49 +102,31 @@ def _flagged(model: type[BaseModel]) -> list[Setting]:
 
 
 def _parameter(setting: Setting) -> str:
-    # click hands parameters over as keyword arguments: no dots.
-    return setting.name.replace(".", "__")
+    return setting.name.replace(".", "__")  # click passes parameters as keyword arguments: no dots
 
 
 def _option(setting: Setting) -> Option:
     flag, kind = setting.mark["flag"], _type(setting)
+    metavar = _METAVARS.get(setting.field.annotation)
     return Option(
         [f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag, _parameter(setting)],
         type=kind,
         default=None,
-        metavar=_metavar(setting),
+        metavar=f"{metavar}|{setting.word}" if metavar and setting.word else metavar,
         help=setting.field.description,
         group=setting.mark.get("group", "Options"),
         shown=_shown(setting),
     )
 
 
-def _metavar(setting: Setting) -> str | None:
-    metavar = _METAVARS.get(setting.field.annotation)
-    return f"{metavar}|{setting.word}" if metavar and setting.word else metavar
-
-
 def _type(setting: Setting) -> click.ParamType:
-    annotation, limited = setting.field.annotation, bool(limits(setting.field.metadata))
+    annotation = setting.field.annotation
     if annotation is bool:
         return click.BOOL
     if get_origin(annotation) is Literal and all(isinstance(choice, str) for choice in get_args(annotation)):
         return click.Choice(get_args(annotation))
-    if limited and annotation is int:
-        return WholeType(setting)
-    if limited and annotation is float:
-        return NumberType(setting)
-    return SettingType(setting)
-
-
-def _range(setting: Setting) -> dict[str, Any]:
-    bounds = limits(setting.field.metadata)
-    return {
-        "min": bounds.get("ge", bounds.get("gt")),
-        "max": bounds.get("le", bounds.get("lt")),
-        "min_open": "gt" in bounds,
-        "max_open": "lt" in bounds,
-    }
+    limited = annotation in (int, float) and limits(setting.field.metadata)
+    return _LimitedType(setting) if limited else SettingType(setting)
 
 
 def _shown(setting: Setting) -> str | None:
@@ -161,6 +135,6 @@ def _shown(setting: Setting) -> str | None:
     if setting.default is UNSET:
         return "required"
     if setting.field.annotation is bool:
-        flag = setting.mark["flag"]
-        return (flag if setting.default else f"--no-{flag.removeprefix('--')}").removeprefix("--")
+        flag = setting.mark["flag"].removeprefix("--")
+        return flag if setting.default else f"no-{flag}"
     return spell(setting.default) or None

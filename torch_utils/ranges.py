@@ -1,4 +1,4 @@
-"""What command lines say in short: seeds as `0-9,15`, numbers as `-1:1:0.5`, sizes as `512x384`."""
+"""Short forms on command lines: seeds as `0-9,15`, numbers as `-1:1:0.5`, sizes as `512x384`."""
 
 import math
 import re
@@ -8,25 +8,23 @@ from typing import Any
 import click
 
 MAX_ITEMS = 1_000_000
-MAX_SEED = 2**32 - 1  # numpy's RandomState takes no larger one
+MAX_SEED = 2**32 - 1  # the largest seed of numpy's RandomState
 MAX_SIDE = 65_536
-MAX_NUMBER = 1000  # far beyond any truncation that shows something, far below what overflows
+MAX_NUMBER = 1000  # far beyond useful truncations and strengths, far below overflow
 
 
 def without_separators(text: str) -> str:
-    """A number without the separators of its thousands: `5,000` and `5_000` -> `5000`; any other text as it is."""
+    """Remove the thousands separators of a number: `5,000` and `5_000` -> `5000`. Other texts stay."""
     grouped = re.fullmatch(r"\s*([+-]?[0-9]{1,3}(?:([,_' ])[0-9]{3})(?:\2[0-9]{3})*(?:\.[0-9]*)?)\s*", text)
     return grouped[1].replace(grouped[2], "") if grouped else text
 
 
 class _Spelled(click.ParamType):
-    """A type that `read` makes from a text; values that are no text (defaults) pass as they are."""
+    """A type that parses texts with `read`; other values (defaults) stay."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
         try:
-            return self.read(value)
+            return self.read(value) if isinstance(value, str) else value
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -35,28 +33,29 @@ class _Spelled(click.ParamType):
 
 
 class SeedList(_Spelled):
-    """`0-9,15` -> [0, 1, ..., 9, 15]: seeds of 0 .. 2^32 - 1, in the order they are written."""
+    """`0-9,15` -> [0, 1, ..., 9, 15]: seeds from 0 to 2^32 - 1, in the order they are written."""
 
     name = "seeds"
 
     def read(self, text: str) -> list[int]:
         seeds: list[int] = []
-        for part in text.split(","):
-            found = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part.strip())
+        for part in map(str.strip, text.split(",")):
+            found = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part)
             if found is None:
-                raise ValueError(f"got {part.strip()!r}, wanted seeds such as 0-9,15")
+                raise ValueError(f"got {part!r}, expected seeds such as 0-9,15")
             first, last = int(found[1]), int(found[2] or found[1])
             if first > last:
-                raise ValueError(f"got {part.strip()!r}, wanted the smaller seed first: {last}-{first}")
+                raise ValueError(f"got {part!r}, expected the smaller seed first: {last}-{first}")
             if last > MAX_SEED:
-                raise ValueError(f"got the seed {last}, wanted seeds from 0 to {MAX_SEED}")
-            _check_count(len(seeds) + last - first + 1, "seeds")
+                raise ValueError(f"got the seed {last}, expected seeds from 0 to {MAX_SEED}")
+            if len(seeds) + last - first >= MAX_ITEMS:
+                raise ValueError(f"got more than {MAX_ITEMS} seeds")
             seeds += range(first, last + 1)
         return seeds
 
 
 class Number(_Spelled):
-    """`0.7` -> 0.7: a number of -1000 .. 1000."""
+    """`0.7` -> 0.7: a number from -1000 to 1000."""
 
     name = "number"
 
@@ -65,68 +64,59 @@ class Number(_Spelled):
 
 
 class FloatList(_Spelled):
-    """`0.5,0.7` -> [0.5, 0.7], and `-1:1:0.5` -> [-1.0, -0.5, 0.0, 0.5, 1.0]: from, to (included), step.
+    """`0.5,0.7` -> [0.5, 0.7], and FROM:TO:STEP with TO included: `-1:1:0.5` -> [-1.0, -0.5, 0.0, 0.5, 1.0].
 
-    All are numbers of -1000 .. 1000.
+    All numbers are from -1000 to 1000.
     """
 
     name = "numbers"
 
     def read(self, text: str) -> list[float]:
         numbers: list[float] = []
-        wanted = f"numbers from -{MAX_NUMBER} to {MAX_NUMBER} such as 0.5,0.7 or -1:1:0.5"
+        expected = f"numbers from -{MAX_NUMBER} to {MAX_NUMBER} such as 0.5,0.7 or -1:1:0.5"
         for part in text.split(","):
-            terms = [_decimal(term, wanted) for term in part.split(":")]
-            if len(terms) == 1:
-                numbers.append(_float(terms[0]))
-            elif len(terms) == 3:
-                start, stop, step = terms
-                numbers += _steps(start, stop, step, len(numbers))
-            else:
-                raise ValueError(f"got {part.strip()!r}, wanted FROM:TO:STEP such as -1:1:0.5")
+            terms = [_decimal(term, expected) for term in part.split(":")]
+            if len(terms) not in (1, 3):
+                raise ValueError(f"got {part.strip()!r}, expected FROM:TO:STEP such as -1:1:0.5")
+            numbers += [_float(terms[0])] if len(terms) == 1 else _steps(*terms)
+            if len(numbers) > MAX_ITEMS:
+                raise ValueError(f"got more than {MAX_ITEMS} numbers")
         return numbers
 
 
 class Size(_Spelled):
-    """`512x384` -> (384, 512), and `512` -> (512, 512): width by height in the text, (height, width) as the value."""
+    """WIDTHxHEIGHT or one number for a square, as (height, width): `512x384` -> (384, 512), `512` -> (512, 512)."""
 
     name = "WxH"
 
     def read(self, text: str) -> tuple[int, int]:
         found = re.fullmatch(r"([0-9]{1,9})(?:[xX]([0-9]{1,9}))?", text.strip())
         if found is None:
-            raise ValueError(f"got {text!r}, wanted WIDTHxHEIGHT such as 512x384, or one number for a square")
+            raise ValueError(f"got {text!r}, expected WIDTHxHEIGHT such as 512x384, or one number for a square")
         width, height = int(found[1]), int(found[2] or found[1])
         if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
-            raise ValueError(f"got {text!r}, wanted sides from 1 to {MAX_SIDE}")
+            raise ValueError(f"got {text!r}, expected sides from 1 to {MAX_SIDE}")
         return height, width
 
 
-def _steps(start: Decimal, stop: Decimal, step: Decimal, already: int) -> list[float]:
-    # In decimals, as they are written: 0.1 added ten times in binary is not 1.
+def _steps(start: Decimal, stop: Decimal, step: Decimal) -> list[float]:
+    # Decimals, as written: 0.1 added ten times in binary is not 1.
     if step == 0 or (stop - start) * step < 0:
-        raise ValueError(f"got the step {step}, wanted one that leads from {start} to {stop}")
+        raise ValueError(f"got the step {step}, expected a step that leads from {start} to {stop}")
     if abs(stop - start) > MAX_ITEMS * abs(step):
-        raise ValueError(f"got the step {step}, wanted one that makes at most {MAX_ITEMS} numbers")
-    count = math.floor((stop - start) / step) + 1
-    _check_count(already + count, "numbers")
-    return [_float(start + k * step) for k in range(count)]
+        raise ValueError(f"got the step {step}, which makes more than {MAX_ITEMS} numbers")
+    return [_float(start + k * step) for k in range(math.floor((stop - start) / step) + 1)]
 
 
 def _float(number: Decimal) -> float:
-    return float(number) + 0.0  # which turns -0 into 0
+    return float(number) + 0.0  # turns -0 into 0
 
 
-def _decimal(text: str, wanted: str) -> Decimal:
+def _decimal(text: str, expected: str) -> Decimal:
     try:
         number = Decimal(text.strip())
     except InvalidOperation:
         number = Decimal("nan")
     if not number.is_finite() or abs(number) > MAX_NUMBER:
-        raise ValueError(f"got {text.strip()!r}, wanted {wanted}")
+        raise ValueError(f"got {text.strip()!r}, expected {expected}")
     return number
-
-
-def _check_count(count: int, what: str) -> None:
-    if count > MAX_ITEMS:
-        raise ValueError(f"got {count} {what}, wanted at most {MAX_ITEMS}")

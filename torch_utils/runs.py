@@ -75,8 +75,8 @@ def is_network_name(name: object) -> bool:
     return isinstance(name, str) and _NETWORK.fullmatch(name) is not None
 
 
-def fakes_path(run: Path, seen: int) -> Path:
-    """`fakes-000200.0.png`: the sample sheet after `seen` images, in thousands with one decimal."""
+def samples_path(run: Path, seen: int) -> Path:
+    """`fakes-000200.0.png`: the sample sheet after `seen` images, in thousands with one decimal, of any model."""
     return run / f"fakes-{_kimg(seen)}.png"
 
 

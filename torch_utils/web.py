@@ -1,7 +1,7 @@
-"""What a URL answers over HTTP, received with patience that ends.
+"""Receives files over HTTP.
 
-Redirects lead to HTTP(S) only, never from https to http, and never from the internet into the local network. A user
-name and a password in the URL are sent to its own host alone.
+Redirects lead to http and https only, never from https to http, and never from the internet into the local network.
+User name and password of a URL are sent to its own host only.
 """
 
 import base64
@@ -9,51 +9,41 @@ import contextlib
 import http.client
 import ipaddress
 import re
-import socket
-import ssl
-import threading
 import time
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from system.text import printable
-from system.urls import is_url, public
+from system.urls import is_url, public, without_secrets
 
-CHUNK = 2**18
+CHUNK = 2**18  # bytes
 SILENCE = 30.0  # seconds without a byte
-START = 60.0  # seconds until the answer begins, redirects included
-SLOWEST = 2**14  # bytes a second on average, after `START`
-REDIRECTS = 10
-_MOVED = (301, 302, 303, 307, 308)
+START = 60.0  # seconds until the average speed counts
+SLOWEST = 2**14  # bytes per second on average
 
 
 class WebError(Exception):
-    """Why a URL cannot be received, as a reason within a sentence."""
+    """The reason why a URL cannot be received, as part of a sentence."""
 
 
 class Answer(NamedTuple):
-    """The body that a URL sends."""
+    """The answer of a server."""
 
-    size: int | None  # bytes on the way here; None where the server does not tell
-    chunks: Iterator[bytes]  # of the content, unpacked if the server packed it; raises WebError
+    size: int | None  # bytes; None if the server does not send the size
+    chunks: Iterator[bytes]  # raises WebError
 
 
 def check_url(url: str) -> SplitResult:
-    """The parts of a URL.
-
-    Raises:
-        ValueError: when it is malformed.
-    """
+    """Return the parts of a URL. Raises ValueError if it is malformed."""
     try:
         parts = urlsplit(url)
         fine = is_url(url) and bool(parts.hostname) and parts.port != 0
         (parts.hostname or "").encode("idna")
-    except ValueError:  # brackets that are not closed, a port that is no number, a name that no host can have
+    except ValueError:  # open brackets, a port that is not a number, an impossible host name
         fine = False
     if not fine or re.search(r"[\x00-\x1f\x7f]", url) or re.search(r"\s", parts.netloc):
         raise ValueError(f"{printable(public(url))} is not a URL: expected one such as https://host/path/file")
@@ -62,122 +52,93 @@ def check_url(url: str) -> SplitResult:
 
 @contextmanager
 def open_url(url: str) -> Iterator[Answer]:
-    """Ask a server for a file.
+    """Request a file.
 
     Args:
-        url: of http or https, in any case; with `user:password@` for a server that asks for them.
+        url: of http or https; with `user:password@` for a server that asks for them.
 
     Raises:
-        ValueError: when the URL is malformed.
-        WebError: when there is no answer, or another than the file.
+        ValueError: if the URL is malformed.
+        WebError: if there is no answer, or an answer without a file.
     """
-    check_url(url)
+    parts, route = check_url(url), _Route()
+    route.check(parts.hostname or "")
+    opener = urllib.request.build_opener(_Connections(route), _SafeConnections(route), _Redirects(route))
     with contextlib.ExitStack() as stack:
-        watch = _Watch()
-        stack.callback(watch.end)
-        with _explained(watch):
-            answer = stack.enter_context(contextlib.closing(_follow(url, watch)))
-        yield Answer(_size(answer), _chunks(answer, watch))
+        with _explained():
+            answer = stack.enter_context(contextlib.closing(opener.open(_request(parts), timeout=SILENCE)))
+        packing = (answer.headers.get("Content-Encoding") or "identity").strip().lower()
+        if packing != "identity":
+            raise WebError(f"it is compressed with {printable(packing, 40)}, which was not requested")
+        size = None if answer.chunked else answer.length
+        yield Answer(size, _chunks(answer, size))
 
 
-class _Watch:
-    """Ends connections that take too long altogether, and keeps them out of the local network.
+class _Route:
+    """The hosts of a chain of redirects."""
 
-    A server that sends a byte now and then never lets a single read time out.
-    """
-
-    def __init__(self) -> None:
-        self.began, self.late = time.monotonic(), False
-        self.until = self.began + START
-        self.local: bool | None = None  # whether the first host is in the local network
-        self.by_proxy = False  # which is connected to in the place of the host
-        self._sockets: list[socket.socket] = []
-        self._over = threading.Event()
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def received(self, count: int) -> None:
-        """Moves the end with the bytes that have come so far."""
-        self.until = self.began + START + count / SLOWEST
-
-    def connect(self, address: tuple[str, int], timeout: Any = None, source: Any = None, **options: Any) -> Any:
-        """As `socket.create_connection`, with the other side's address checked before anything is sent."""
-        connection = socket.create_connection(address, timeout, source, **options)
-        self._sockets.append(connection.dup())  # TLS takes the connection itself over
-        if not self.by_proxy:
-            self.check(connection.getpeername()[0])
-        return connection
+    local: bool | None = None  # whether the first host is in the local network
 
     def check(self, host: str) -> None:
-        """Refuses an address of the local network after one of the internet. Names pass until they are connected to."""
+        """Raise WebError for an address of the local network after one of the internet. Names pass."""
         try:
-            address = ipaddress.ip_address(host.partition("%")[0])
+            address: Any = ipaddress.ip_address(host.partition("%")[0])
         except ValueError:
-            return
+            return  # a name: its address is checked after connecting
         address = getattr(address, "ipv4_mapped", None) or address
         if self.local is None:
             self.local = not address.is_global
         if not self.local and not address.is_global:
             raise WebError("it leads into the local network")
 
-    def end(self) -> None:
-        self._over.set()
-        for each in self._sockets:
-            each.close()
+    def connection(self, kind: Any, request: urllib.request.Request) -> Any:
+        """Return a connection class that checks the address before it sends the request."""
+        parts = urlsplit(request.full_url)
+        if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(parts.hostname or ""):
+            return kind  # it connects to the proxy
+        route = self
 
-    def _run(self) -> None:
-        while not self._over.wait(min(max(self.until - time.monotonic(), 0.01), 1.0)):
-            if time.monotonic() > self.until:
-                self.late = True
-                for each in self._sockets:
-                    with contextlib.suppress(OSError):
-                        each.shutdown(socket.SHUT_RDWR)
-                return
+        class Checked(kind):  # type: ignore[misc]
+            def connect(self) -> None:
+                super().connect()
+                route.check(self.sock.getpeername()[0])
 
-
-class _Unmoved(urllib.request.HTTPRedirectHandler):
-    """Gives answers that point elsewhere as they are."""
-
-    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
-        return fp
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+        return Checked
 
 
-def _opener(watch: _Watch) -> urllib.request.OpenerDirector:
-    def watched(kind: type[http.client.HTTPConnection]) -> Any:
-        def make(*args: Any, **more: Any) -> http.client.HTTPConnection:
-            connection = kind(*args, **more)
-            connection._create_connection = watch.connect  # type: ignore[attr-defined]
-            return connection
+class _Connections(urllib.request.HTTPHandler):
+    def __init__(self, route: _Route) -> None:
+        super().__init__()
+        self.route = route
 
-        return make
-
-    class Http(urllib.request.HTTPHandler):
-        def http_open(self, req: urllib.request.Request) -> Any:
-            return self.do_open(watched(http.client.HTTPConnection), req)
-
-    class Https(urllib.request.HTTPSHandler):
-        def https_open(self, req: urllib.request.Request) -> Any:
-            return self.do_open(watched(http.client.HTTPSConnection), req, context=ssl.create_default_context())
-
-    return urllib.request.build_opener(Http, Https, _Unmoved)
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(self.route.connection(http.client.HTTPConnection, req), req)
 
 
-def _follow(url: str, watch: _Watch) -> Any:
-    """The last answer of a chain of redirects."""
-    opener = _opener(watch)
-    for _ in range(REDIRECTS + 1):
-        parts = urlsplit(url)
-        scheme, host = parts.scheme.lower(), parts.hostname or ""
-        watch.by_proxy = scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host)
-        watch.check(host)
-        answer = opener.open(_request(parts), timeout=SILENCE)
-        watch.local = bool(watch.local)
-        if answer.status not in _MOVED:
-            return answer
-        with contextlib.closing(answer):
-            url = _next(url, answer.headers.get("Location"))
-    raise WebError(f"it redirects more than {REDIRECTS} times")
+class _SafeConnections(urllib.request.HTTPSHandler):
+    def __init__(self, route: _Route) -> None:
+        super().__init__()
+        self.route = route
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(self.route.connection(http.client.HTTPSConnection, req), req)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def __init__(self, route: _Route) -> None:
+        self.route = route
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        fp.close()  # its body is not needed, and may be endless
+        try:
+            host = check_url(newurl).hostname or ""
+        except ValueError:
+            raise WebError(f"it redirects to {printable(public(newurl), 100)}, which is not http or https") from None
+        if req.type == "https" and not newurl.lower().startswith("https:"):
+            raise WebError("it redirects from https to http, where anybody could change the file")
+        self.route.local = bool(self.route.local)  # behind a proxy the first host is taken for one of the internet
+        self.route.check(host)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _request(parts: SplitResult) -> urllib.request.Request:
@@ -192,60 +153,32 @@ def _request(parts: SplitResult) -> urllib.request.Request:
     return request
 
 
-def _next(url: str, place: str | None) -> str:
-    if not place:
-        raise WebError("it redirects nowhere")
-    try:
-        check_url(new := urljoin(url, place.strip()))
-    except ValueError:
-        shown = printable(public(f"{url.partition(':')[0]}:{place}" if place.startswith("//") else place), 100)
-        raise WebError(f"it redirects to {shown}, which is no address of http or https") from None
-    if url[:6].lower() == "https:" and new[:6].lower() != "https:":
-        raise WebError("it redirects from https to http, where anybody could change what it sends")
-    return new
-
-
-def _size(answer: Any) -> int | None:
-    text = "" if answer.chunked else answer.headers.get("Content-Length") or ""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else None
-
-
-def _chunks(answer: Any, watch: _Watch) -> Iterator[bytes]:
-    """The content, piece by piece."""
-    size, done = _size(answer), 0
-    packing = (answer.headers.get("Content-Encoding") or "identity").strip().lower()
-    if packing not in ("identity", "gzip", "x-gzip", "deflate"):
-        raise WebError(f"it is packed with {printable(packing, 40)}, which was not asked for")
-    unpack = None if packing == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
-    with _explained(watch):
-        while chunk := answer.read1(CHUNK if size is None else min(size - done, CHUNK)):
+def _chunks(answer: Any, size: int | None) -> Iterator[bytes]:
+    began, done = time.monotonic(), 0
+    with _explained():
+        while chunk := answer.read1(CHUNK):
             done += len(chunk)
-            watch.received(done)
-            if unpack is None:
-                yield chunk
-                continue
-            while chunk:
-                yield unpack.decompress(chunk, CHUNK)
-                chunk = unpack.unconsumed_tail
-        if watch.late:
-            raise OSError
+            yield chunk
+            if time.monotonic() - began > START + done / SLOWEST:
+                raise WebError("it is too slow")
     if size is not None and done < size:
         raise WebError(f"the connection broke after {done} of {size} bytes")
-    if unpack is not None and not unpack.eof:
-        raise WebError(f"the connection broke after {done} bytes, for what it packed has no end")
 
 
 @contextmanager
-def _explained(watch: _Watch) -> Iterator[None]:
+def _explained() -> Iterator[None]:
+    """Turn errors of the network into WebError."""
     try:
         yield
-    except (OSError, http.client.HTTPException, zlib.error, ValueError) as error:
-        if watch.late:
-            raise WebError("it is too slow: it was given up") from error
-        if isinstance(error, urllib.error.HTTPError):  # which speaks of its number, unlike its reason
-            error.close()
-            raise WebError(printable(f"HTTP Error {error.code}: {error.reason}", 100)) from None
-        if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise WebError(_reason(f"HTTP Error {error.code}: {error.reason}")) from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        if isinstance(reason, TimeoutError):
             raise WebError(f"it has sent nothing for {SILENCE:g} seconds") from error
-        told = getattr(error, "reason", None) or error
-        raise WebError(printable(str(told) or type(told).__name__, 200)) from error
+        raise WebError(_reason(str(reason) or type(reason).__name__)) from error
+
+
+def _reason(text: str) -> str:
+    return printable(without_secrets(text), 200)

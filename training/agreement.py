@@ -8,7 +8,7 @@ from typing import Any
 from imaging.imageset import ImageSet
 from torch_utils import config as configs
 from torch_utils import distributed
-from training.config import TrainConfig
+from training.stylegan2.config import StyleGAN2Config
 
 # What may differ from machine to machine: where the images are, who reads them, and how long others are waited for.
 LOCAL = {"data.path", "workers", "patience"}
@@ -31,7 +31,7 @@ def agree_on(values: Mapping[str, Any]) -> None:
     for name in sorted(set().union(*everybody)):
         each = list(dict.fromkeys(values.get(name, "not given") for values in everybody))
         if len(each) > 1:
-            option = name if name.startswith("--") else configs.flag_of(TrainConfig, name)
+            option = name if name.startswith("--") else configs.flag_of(StyleGAN2Config, name)
             found.append(f"{option} ({' and '.join(each)})")
     raise ValueError(
         f"the processes have different settings, {', '.join(found)}: start all of them with the same command"

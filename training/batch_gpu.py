@@ -12,16 +12,16 @@ import torch
 from torch_utils import distributed
 from torch_utils.cli import counted
 from torch_utils.device import available_memory, is_library_error, is_out_of_memory, switches
-from training.config import TrainConfig
 from training.footprint import OverLimitError, footprint
 from training.rehearsal import rehearse
+from training.stylegan2.config import StyleGAN2Config
 
 RESERVE = 0.05  # of the memory of a CUDA device: for gaps that form as training goes on, and for sample sheets
 NEARLY_FULL = 0.1  # of the memory of a CUDA device is free: any error of cuDNN or cuBLAS is for want of it then
 OVERHEAD = 2.0  # a CPU process uses up to 1.8 times the bytes of its tensors: workspaces of libraries, fragmentation
 
 
-def largest(configs: Sequence[TrainConfig], device: torch.device) -> TrainConfig:
+def largest(configs: Sequence[StyleGAN2Config], device: torch.device) -> StyleGAN2Config:
     """The first of the configurations whose training step fits into memory; processes agree on it.
 
     On CUDA every one is tried, in a process of its own that is gone afterwards: cuDNN remembers for the life of a
@@ -75,7 +75,7 @@ def elsewhere(function: Callable[..., int], *arguments: Any) -> int:
         raise ValueError("--batch-gpu auto: the process that tried it was killed: give a number of images") from error
 
 
-def _most_that_works(configs: Sequence[TrainConfig], share: int, device: torch.device) -> int:
+def _most_that_works(configs: Sequence[StyleGAN2Config], share: int, device: torch.device) -> int:
     """Images at once in the first configuration whose step a CUDA device can take; 0 if it can take none."""
     for config in configs:
         with switches(config.arithmetic, config.deterministic):
@@ -87,7 +87,7 @@ def _most_that_works(configs: Sequence[TrainConfig], share: int, device: torch.d
     return 0
 
 
-def _attempt(config: TrainConfig, share: int, device: torch.device) -> bool:
+def _attempt(config: StyleGAN2Config, share: int, device: torch.device) -> bool:
     try:
         reserve = torch.empty(int(RESERVE * torch.cuda.mem_get_info(device)[1]), dtype=torch.uint8, device=device)
         rehearse(config, share, device)
@@ -101,7 +101,7 @@ def _attempt(config: TrainConfig, share: int, device: torch.device) -> bool:
     return True
 
 
-def _has_room(config: TrainConfig, share: int, device: torch.device, free: int) -> bool:
+def _has_room(config: StyleGAN2Config, share: int, device: torch.device, free: int) -> bool:
     """Whether the memory that is free does for the step, by what its tensors will hold."""
     try:
         footprint(config, share, device, limit=int(free / OVERHEAD))

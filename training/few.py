@@ -1,14 +1,14 @@
 """What a set of few images means for a run."""
 
 from torch_utils.cli import counted
-from training.config import TrainConfig
+from training.stylegan2.config import StyleGAN2Config
 
 # Below so many images a run teaches nothing but these. StyleGAN2-ADA still worked with some thousand, and from trained
 # networks with some hundred.
 TOO_FEW, TOO_FEW_AFTER_TRANSFER = 500, 100
 
 
-def on_few_images(config: TrainConfig, count: int, given: bool, transferred: bool) -> list[str]:
+def on_few_images(config: StyleGAN2Config, count: int, given: bool, transferred: bool) -> list[str]:
     """What to say of a set of few images. `given`: the user chose --aug; `transferred`: G and D begin trained."""
     notes, mode = [], config.augment.mode
     if mode != "none" and not given:

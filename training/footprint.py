@@ -15,8 +15,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from training.config import TrainConfig
 from training.rehearsal import rehearse
+from training.stylegan2.config import StyleGAN2Config
 
 ALIGNMENT = 512  # bytes: CUDA's allocator hands out multiples
 
@@ -74,7 +74,7 @@ class Ledger(TorchDispatchMode):
         self.held -= self._storages.pop(key)[1]
 
 
-def footprint(config: TrainConfig, share: int, device: torch.device, limit: int | None = None) -> Footprint:
+def footprint(config: StyleGAN2Config, share: int, device: torch.device, limit: int | None = None) -> Footprint:
     """What a step of a resolved configuration holds.
 
     Args:
@@ -103,7 +103,7 @@ def footprint(config: TrainConfig, share: int, device: torch.device, limit: int 
     return Footprint(networks, gradients, adam=2 * gradients, phases=phases)
 
 
-def _smallest(config: TrainConfig) -> TrainConfig:
+def _smallest(config: StyleGAN2Config) -> StyleGAN2Config:
     """The same configuration with networks of next to nothing."""
     size = {"height": 8, "width": 8, "channel_base": 32, "channel_max": 8, "mapping_layers": 1}
     G = config.generator.model_copy(update=size | {"z_dim": 8, "w_dim": 8})

@@ -1,17 +1,15 @@
-"""How long a run will take, said after its first steps, when there is time to start it otherwise."""
+"""How long a run will take, said after its first steps, when there is time to start it differently."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 
-from training.report.history import part
 from training.report.status import duration
 
-STEPS, SECONDS = 16, 10.0  # 16 iterations hold every phase as often as all do; where they are slow, fewer must do
-SHORT = 60.0  # seconds; of a run that ends so soon nothing is said
-LONG = 86400.0  # seconds that a run on a CPU may take before other ways are named
+STEPS, SECONDS = 16, 10.0  # 16 iterations hold every phase in its usual share; slow steps are measured for 10 seconds
+SHORT = 60.0  # seconds; a shorter run is not worth a forecast
+LONG = 86400.0  # seconds on a CPU after which cheaper ways are named
 
 
 class Forecast:
@@ -19,17 +17,17 @@ class Forecast:
 
     Args:
         device: that trains.
-        config: of the run, nested, as in `config.json`.
-        say: takes a line.
+        cheaper: ways to a cheaper run, as in `Signs`.
+        say: prints a line.
     """
 
-    def __init__(self, device: torch.device, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
-        self.device, self.config, self.say = device, config, say
-        self._start: tuple[float, int] | None = None  # moment and images after the first step, which is slower
+    def __init__(self, device: torch.device, cheaper: Sequence[str], say: Callable[[str], None]) -> None:
+        self.device, self.cheaper, self.say = device, cheaper, say
+        self._start: tuple[float, int] | None = None  # time and images after the first step, which is slower
         self._steps, self._said = 0, False
 
     def step(self, seen: int, end: int) -> None:
-        """To be called after every step. `seen` counts the images so far, `end` those at the end."""
+        """Take note of a step. `seen` counts the images so far, `end` all images of the run."""
         if self._said:
             return
         if self._start is None:
@@ -46,22 +44,11 @@ class Forecast:
             return
         self.say(f"about {duration(left)} to kimg {end / 1000:g}, at {speed:.3g} images a second")
         if self.device.type == "cpu" and left > LONG:
-            self.say(self._ways_out(seen, speed))
+            kimg = float(f"{(seen + speed * LONG) / 1000:.2g}")
+            ways = ["a GPU", *self.cheaper, f"an earlier end (--kimg {kimg:g} takes a day)"]
+            self.say(f"a CPU is too slow for this run: stop it with Ctrl-C, and take {', or '.join(ways)}")
 
     def _now(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.monotonic()
-
-    def _ways_out(self, seen: int, speed: float) -> str:
-        """What makes a run on a CPU bearable, in options that can be pasted."""
-        ways = ["a GPU"]
-        if self.config.get("preset") != "demo":
-            ways.append("a smaller network for a shorter time (--preset demo)")
-        base = part(self.config, "generator").get("channel_base", 0) // 4
-        if base >= 256:
-            flags = " ".join(f"--set {network}.channel_base={base}" for network in ("generator", "discriminator"))
-            ways.append(f"a narrower network ({flags})")
-        kimg = float(f"{(seen + speed * LONG) / 1000:.2g}")
-        ways.append(f"an earlier end (--kimg {kimg:g} takes a day)")
-        return f"a CPU is too slow for this run: stop it with Ctrl-C, and take {', or '.join(ways)}"

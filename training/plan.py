@@ -13,9 +13,11 @@ from custom_ops import build
 from imaging import loader
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
+from imaging.sizes import usual_size
 from models.families import NetworkFile
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
+from models.stylegan2.sizes import fits
 from models.summary import summary
 from system.files import real_path
 from torch_utils import config as configs
@@ -25,12 +27,13 @@ from torch_utils.device import reserve_workspace, resolve_device, resolve_precis
 from torch_utils.distributed import PATIENCE
 from training import batch_gpu
 from training.agreement import agree_on, see_the_same
-from training.config import TrainConfig
 from training.few import on_few_images
 from training.machine import INEXACT, keep_threads, rounds_otherwise
 from training.report.status import duration
+from training.shares import largest_divisor
 from training.state import Data, State, read_state
 from training.stylegan2 import presets
+from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.transfer import open_transfer
 
 # What may change when a run is resumed: nothing that decides a single number of it.
@@ -48,7 +51,7 @@ FOLDER_NOTICE = "run folder"  # by which the processes that torchrun starts agai
 class Plan:
     """Everything that is settled before anything is built. The session drops `state` and `network` once loaded."""
 
-    config: TrainConfig
+    config: StyleGAN2Config
     dataset: ImageSet
     device: torch.device  # of this process
     outdir: Path
@@ -102,6 +105,9 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     data = {name: value for name, value in given.items() if name.startswith("data.")}
     data["data.path"] = _absolute(path)
     dataset = open_dataset(DataConfig(**{name.removeprefix("data."): value for name, value in data.items()}))
+    if unfit := fits((dataset.height, dataset.width)):
+        better = dataset.resized(*usual_size(dataset.height, dataset.width))
+        raise ValueError(f"{data['data.path']}: {unfit}: {better}")
     if given.get("deterministic"):
         reserve_workspace()  # before anything is computed on a GPU
     device = distributed.start(resolve_device(given.get("device", "auto")), given.get("patience", PATIENCE))
@@ -142,14 +148,13 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     return Plan(config, dataset, device, outdir, network=file, notes=tuple(notes))
 
 
-def _refuse_idle(given: Mapping[str, Any], config: TrainConfig) -> None:
+def _refuse_idle(given: Mapping[str, Any], config: StyleGAN2Config) -> None:
     """Refuses settings of augmentations that have no effect."""
     mode = config.augment.mode
     for name in (f"augment.{name}" for name in config.augment.idle):
         if name in given:
-            raise ValueError(
-                f"{configs.flag_of(TrainConfig, name)} has no use with --aug {mode}: leave it out, or give --aug ada"
-            )
+            option = configs.flag_of(StyleGAN2Config, name)
+            raise ValueError(f"{option} has no use with --aug {mode}: leave it out, or give --aug ada")
 
 
 def interrupted() -> Path | None:
@@ -188,7 +193,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
         value = values[name] if value == "auto" and name in ("device", "precision", "pace.batch_gpu") else value
         if value != values[name] and name not in CHANGEABLE | ROUNDING:
             raise ValueError(
-                f"{configs.flag_of(TrainConfig, name)} is {configs.spell(value)}, but this run has "
+                f"{configs.flag_of(StyleGAN2Config, name)} is {configs.spell(value)}, but this run has "
                 f"{configs.spell(values[name])}: leave the option out to resume, or start a new run without --resume"
             )
         values[name] = value
@@ -203,7 +208,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
     if state.facts.world != distributed.world():
         notes.append(_deal_anew(values, state.facts.world))
     notes += keep_threads(state.facts.threads, device) + rounds_otherwise(state.facts, device)
-    config = configs.build(TrainConfig, values)
+    config = configs.build(StyleGAN2Config, values)
     agree_on(configs.flatten(config))
     dataset, changes = _same_dataset(config, state.facts.data, changed_data)
     notes += changes
@@ -221,7 +226,7 @@ def _same_device(name: str) -> torch.device:
         ) from error
 
 
-def _same_dataset(config: TrainConfig, before: Data, changed: bool) -> tuple[ImageSet, list[str]]:
+def _same_dataset(config: StyleGAN2Config, before: Data, changed: bool) -> tuple[ImageSet, list[str]]:
     """The data of a resumed run, wherever they are now, and what to say if they are others and may be."""
     path = config.data.path
     try:
@@ -258,7 +263,7 @@ def _deal_anew(values: dict[str, Any], before: int) -> str:
     batch, world = values["pace.batch"], distributed.world()
     if batch % world:
         raise ValueError(f"the {batch} images of this run's batch cannot be dealt to {world} processes: take a divisor")
-    values["pace.batch_gpu"] = presets.largest_divisor(batch // world, values["pace.batch_gpu"])
+    values["pace.batch_gpu"] = largest_divisor(batch // world, values["pace.batch_gpu"])
     return f"this run had {before} processes and goes on with {world}: {INEXACT}"
 
 
@@ -267,11 +272,11 @@ def _rounded_otherwise(before: Mapping[str, Any], now: Mapping[str, Any], device
     changed = [name for name in sorted(ROUNDING) if before[name] != now[name]]
     if device.type != "cuda":
         changed = [name for name in changed if name != "deterministic"]  # elsewhere everything is
-    words = {name: f"{'with' if now[name] else 'without'} {configs.flag_of(TrainConfig, name)}" for name in changed}
+    words = {name: f"{'with' if now[name] else 'without'} {configs.flag_of(StyleGAN2Config, name)}" for name in changed}
     return [f"this run goes on {words[name]}: {INEXACT}" for name in changed]
 
 
-def _meta_networks(config: TrainConfig) -> tuple[Generator, Discriminator]:
+def _meta_networks(config: StyleGAN2Config) -> tuple[Generator, Discriminator]:
     with torch.device("meta"):
         return Generator(config.generator).eval(), Discriminator(config.discriminator).eval()
 

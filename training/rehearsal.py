@@ -7,9 +7,9 @@ import torch
 
 from torch_utils import distributed
 from torch_utils.stats import Collector
-from training.config import TrainConfig
 from training.loop import rounds
 from training.recipe import Pictures
+from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 
 ITERATIONS = 2  # Adam's memory comes into being in the first, and is there from the beginning in the second
@@ -17,7 +17,7 @@ ROUNDS = 2  # gradients come into being in the first of several rounds
 
 
 def rehearse(
-    config: TrainConfig, share: int, device: torch.device, after: Callable[[str], None] = lambda phase: None
+    config: StyleGAN2Config, share: int, device: torch.device, after: Callable[[str], None] = lambda phase: None
 ) -> StyleGAN2:
     """Takes every phase in its turn, as training does, with networks of its own and black pictures.
 

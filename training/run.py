@@ -53,8 +53,6 @@ class Run:
         sheet: the arrangement of sample sheets; None for no sheets.
         clock: where a resumed run stands.
         boards: where the run is shown besides TensorBoard, by name.
-        diversity: whether samples should differ as much as real images.
-        advice: what to try when training has diverged.
     """
 
     def __init__(
@@ -67,17 +65,16 @@ class Run:
         sheet: Sheet | None = None,
         clock: Clock | None = None,
         boards: Mapping[str, Board] | None = None,
-        diversity: bool = True,
-        advice: str = "a smaller learning rate",
     ) -> None:
         self.folder, self.seed, self.device, self.family, self.facts = folder, seed, device, family, facts
-        self.sheet, self.diversity, self.advice = sheet, diversity, advice
+        self.sheet = sheet
         self.clock = clock or Clock()
-        self.report = Report(folder, self.clock.seen, facts.get("training"), boards)
+        config = facts.get("training") or {}
+        self.report = Report(folder, self.clock.seen, config, boards)
         self.collector = Collector(device)
         self.watch = Stopwatch(device)
         self.saver = Saver(device)
-        self.forecast = Forecast(device, facts.get("training") or {}, self.report.say)
+        self.forecast = Forecast(device, self.report.signs.cheaper(config), self.report.say)
         self._stop = False
         self._handlers: dict[signal.Signals, Any] = {}  # what signals did before this run
         self._resumed_at = time.monotonic()
@@ -137,7 +134,7 @@ class Run:
         facts |= {f"learning rate/{phase.name}": phase.optimizer.param_groups[0]["lr"] for phase in phases}
         self.report.tick(self.clock.seen, end, moments, self.watch.read(), facts)
         for phase in phases:
-            phase.check(self.advice)
+            phase.check(self.report.signs.diverged)
 
     def snapshot(self, recipe: Recipe) -> None:
         """Writes what people look at: the sample sheet and the networks."""
@@ -146,10 +143,10 @@ class Run:
         seen = self.clock.seen
         shown = recipe.show(self.sheet) if self.sheet is not None else None
         if self.sheet is not None and shown is not None:
-            picture, path = self.sheet.arrange(shown), runs.fakes_path(self.folder, seen)
+            picture, path = self.sheet.arrange(shown), runs.samples_path(self.folder, seen)
             save_image(picture, path)
-            reals = runs.reals_path(self.folder)
-            measures = self.sheet.measure(picture, reals) if seen and self.diversity else {}  # at 0 it is noise
+            compared = seen and self.report.signs.diversity  # at 0 it is noise
+            measures = self.sheet.measure(picture, runs.reals_path(self.folder)) if compared else {}
             self.report.snapshot(path, seen, measures)
         if seen:
             self._save_networks(recipe, runs.network_path(self.folder, seen))

@@ -25,13 +25,12 @@ from training.loop import Evaluate, fit, reading
 from training.plan import FOLDER_NOTICE, Plan
 from training.report.wandb import Wandb
 from training.run import Run, set_damaged_state_aside
+from training.shares import largest_divisor
 from training.sheet import Sheet
-from training.stylegan2.presets import largest_divisor
 from training.stylegan2.recipe import StyleGAN2
 from training.stylegan2.transfer import transfer
 
 FAMILY = "stylegan2"
-ADVICE = "--transfer and a larger --gamma or a smaller learning rate"
 
 
 def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb: str = "") -> Path | None:
@@ -80,7 +79,7 @@ def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | N
     clock = plan.state.clock if plan.state is not None else None
     facts = plan.facts
     boards = {"wandb": Wandb(folder, wandb, facts["training"])} if wandb and folder is not None else {}
-    run = Run(folder, config.seed, device, FAMILY, facts, Sheet(dataset, config.seed), clock, boards, advice=ADVICE)
+    run = Run(folder, config.seed, device, FAMILY, facts, Sheet(dataset, config.seed), clock, boards)
     try:
         _learn(plan, recipe, run, command, evaluate)
     except Exception as error:

@@ -17,9 +17,9 @@ from torch_utils import checkpoint, distributed, runs
 from torch_utils import config as configs
 from torch_utils.checkpoint import DamagedError
 from torch_utils.journal import LARGEST_COUNT, is_count
-from training.config import TrainConfig
 from training.moments import check_moments
 from training.run import VERSION, Clock
+from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 
 MOST_NAMES = 10_000  # statistics in a state; a run has about thirty
@@ -53,7 +53,7 @@ class State:
     path: Path
     tree: dict[str, Any]
     facts: Facts
-    config: TrainConfig
+    config: StyleGAN2Config
     digest: str
     note: str  # one sentence where the newest file could not be used
 
@@ -79,7 +79,7 @@ def read_state(where: runs.Resumable) -> State:
         raise ValueError(f"{path} is not a training state that this program knows: update the program")
     try:
         facts = Facts.model_validate(metadata)
-        config = configs.from_dict(TrainConfig, facts.training)
+        config = configs.from_dict(StyleGAN2Config, facts.training)
         tree = checkpoint.unpack(loaded.tensors, metadata.get("tree"))
         checkpoint.check_keys(tree, {"recipe", "clock", "stats"}, "the state")
         if len(checkpoint.pack(tree)[0]) != len(loaded.tensors):
@@ -97,7 +97,7 @@ def read_state(where: runs.Resumable) -> State:
     return State(path, tree, facts, config, checkpoint.digest(path), loaded.note)
 
 
-def _recipe(config: TrainConfig) -> StyleGAN2:
+def _recipe(config: StyleGAN2Config) -> StyleGAN2:
     """The networks and optimizers of a configuration, as shapes without memory."""
     try:
         with distributed.alone(), torch.device("meta"):

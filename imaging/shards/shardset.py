@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from imaging.imageset import Classes, ImageSet
+from imaging import remedies
+from imaging.imageset import Classes, ImageSet, notes_on_modes, run_name
 from imaging.labels import note_on
 from imaging.picture import decode
 from imaging.pixels import MODES, from_pil
@@ -21,8 +22,9 @@ from imaging.shards.pattern import find_shards, prefix
 from imaging.shards.remote import shown
 from imaging.shards.row import Index
 from imaging.shards.store import Store
-from imaging.shards.survey import are_labelled, names_of_classes, notes_on_modes, one_size, run_name
+from imaging.shards.survey import are_labelled, names_of_classes, one_size
 from imaging.shards.table import name_at
+from imaging.sizes import spell
 from imaging.transforms import richest
 
 
@@ -60,7 +62,8 @@ class ShardSet(ImageSet):
         about = [summary, classes.names, classes.counts.tolist(), height, width, channels, mirror]
         fingerprint = hashlib.sha256(json.dumps(about).encode()).hexdigest()
         count = int(self.samples.sum())
-        super().__init__(run_name(pattern), height, width, channels, count, classes, mirror, fingerprint)
+        name = run_name(prefix(pattern).rpartition("/")[2]) or "shards"
+        super().__init__(name, height, width, channels, count, classes, mirror, fingerprint)
         self.notes = tuple(filter(None, [note, *notes_on_modes(modes)]))
 
     def index_at(self, seed: int, position: int) -> int:
@@ -109,6 +112,11 @@ class ShardSet(ImageSet):
                 if len(found := (labels == label).nonzero()[0]):
                     return found + self._starts[number]
         return np.zeros(0, dtype=np.int64)
+
+    def resized(self, height: int, width: int) -> str:
+        size = spell(height, width)
+        command = remedies.conversion(self.pattern, size, "-%06d.tar", sized=True)
+        return f"make them {size} with `{command}`"
 
     def _place(self, index: int) -> tuple[int, int]:
         """(shard, sample in it) of a picture."""

@@ -1,19 +1,17 @@
 """What the shards of a set have in common, or should have: one size, one mode, labels for all or for none."""
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from imaging import remedies
 from imaging.shards.index import header_of
 from imaging.shards.opening import open_file
-from imaging.shards.pattern import Shard, prefix
+from imaging.shards.pattern import Shard
 from imaging.shards.remote import shown
 from imaging.shards.row import Index, Row
 from imaging.shards.store import Store
 from imaging.shards.table import pictures
-from imaging.sizes import base_size, parse_size, spell
-from imaging.transforms import NAMES, richest
+from imaging.sizes import check_area, parse_size, spell
 
 
 def are_labelled(rows: Sequence[Row]) -> bool:
@@ -34,7 +32,7 @@ def names_of_classes(index: Index | None, count: int) -> tuple[str, ...]:
 
 
 def one_size(pattern: str, shards: Sequence[Shard], rows: Sequence[Row], store: Store) -> tuple[int, int]:
-    """(height, width) of all pictures; ValueError with the command that mends the set when it has no valid one."""
+    """(height, width) of all pictures; ValueError with the command that mends the set when they differ."""
     sizes = sum((Counter(row.sizes) for row in rows), Counter[str]())
     common = sizes.most_common(1)[0][0]
     height, width = parse_size(common)
@@ -47,10 +45,7 @@ def one_size(pattern: str, shards: Sequence[Shard], rows: Sequence[Row], store: 
         raise ValueError(
             f"{shown(pattern)} holds pictures of different sizes, mostly {common}, but {name} has {odd}: {command}"
         )
-    try:
-        base_size(height, width)
-    except ValueError as error:
-        raise ValueError(f"{shown(pattern)}: {error}: {command}") from None
+    check_area(height, width)
     return height, width
 
 
@@ -62,18 +57,3 @@ def _name_of(size: str, shard: Shard, store: Store) -> str:
             if spell(header.height, header.width) == size:
                 return f"{picture.name} in {shard.name}"
     return f"a picture in {shard.name}"
-
-
-def notes_on_modes(modes: Counter[str]) -> Iterator[str]:
-    """What a user should know of the modes of a set's pictures: mode -> how many."""
-    mode = richest(set(modes))
-    if len(modes) > 1:
-        mixture = " and ".join(f"{count} {NAMES[mode]}" for mode, count in sorted(modes.items()))
-        yield f"the set mixes {mixture} images: all are read as {NAMES[mode]}"
-    if mode == "RGBA":
-        yield "transparency is learned as a fourth channel"
-
-
-def run_name(pattern: str) -> str:
-    """A short name for folders: letters, digits and dashes of what the shards' own names begin with."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", prefix(pattern).rpartition("/")[2]).strip("-")[:40] or "shards"

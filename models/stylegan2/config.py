@@ -6,7 +6,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
-from imaging.sizes import base_size
+from models.stylegan2.sizes import base_size
 from torch_utils.device import Precision
 
 FP16_RESOLUTIONS = 4  # float16 serves the highest four resolutions only (StyleGAN2-ADA, appendix D.1)

@@ -70,7 +70,7 @@ def test_reads_data_of_ones_own(tmp_path):
     ("flags", "words"),
     [
         ("--data nowhere.zip", "nowhere.zip does not exist: give a ZIP or a folder of images"),
-        ("--resolution 65", "a network cannot have the size 65x65"),
+        ("--resolution 65536", "65536x65536 is 4295 megapixels"),
     ],
 )
 def test_refuses_in_one_sentence(flags, words):

@@ -38,7 +38,7 @@ def test_prints_a_table():
     ("flags", "words"),
     [
         ("--batch-gpu 3", "--batch-gpu 3 does not divide the 32 images that a process has of --batch 32: take 2"),
-        ("--resolution 65", "a network cannot have the size 65x65"),
+        ("--resolution 65", "StyleGAN2 cannot have the size 65x65"),
         ("--set loss.gama=1", "loss.gamma"),
     ],
 )

@@ -98,7 +98,7 @@ def test_prints_a_table_or_json():
     ("flags", "words"),
     [
         ("--batch 6", "--batch-gpu 6 is not a multiple of the minibatch-std group"),
-        ("--resolution 65", "a network cannot have the size 65x65"),
+        ("--resolution 65", "StyleGAN2 cannot have the size 65x65"),
         ("--resolution big", "'big' is not a size"),
         (
             "--precision fp16",

@@ -97,8 +97,8 @@ def test_transparency_that_no_image_uses_comes_with_the_command_that_drops_it(tm
     assert dataset.channels == 4 and dataset[1][0].shape == (4, 16, 16)
     assert dataset.notes == (
         "the set mixes 1 grey and 1 RGBA images: all are read as RGBA",
-        f"transparency is learned as a fourth channel, but no image looked at (1) makes use of it: "
-        f"`python dataset_tool.py --source {path} --dest a-clean.zip` leaves it out",
+        f"transparency is learned as a fourth channel, but none of the 1 looked at uses it: "
+        f"`python dataset_tool.py --source {path} --dest a-clean.zip` removes it",
     )
 
 
@@ -144,14 +144,11 @@ def test_the_command_can_be_pasted_whatever_the_path_is(tmp_path, monkeypatch, n
     assert shlex.split(failure(".").split("`")[1])[2:6] == ["--source", ".", "--dest", f"../{dest}"]
 
 
-def test_sizes_that_no_network_has_come_with_the_command_too(tmp_path):
-    path = write_folder(tmp_path / "set", {"a.png": picture(7, 7)})
-    assert failure(path) == (
-        f"{path}: a network cannot have the size 7x7: a size must come from a small one (3x3 to 16x16, or as many "
-        f"pixels) by doubling both sides, as 512x384 comes from 4x3; a size near it that works is 8x8: make them one "
-        f"size with "
-        f"`python dataset_tool.py --source {path} --dest set-8x8.zip --resolution 8x8`"
-    )
+def test_any_one_size_opens_and_names_the_command_that_makes_another(tmp_path):
+    dataset = open_dataset(DataConfig(path=str(write_folder(tmp_path / "set", {"a.png": picture(7, 5)}))))
+    assert dataset[0][0].shape == (3, 5, 7)
+    command = f"python dataset_tool.py --source {tmp_path / 'set'} --dest set-8x8.zip --resolution 8x8"
+    assert dataset.resized(8, 8) == f"make them 8x8 with `{command}`"
 
 
 def remedy(path):

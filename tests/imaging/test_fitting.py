@@ -91,9 +91,3 @@ def test_sizes_that_have_no_bars(size, transform, message):
     with pytest.raises(ValueError) as error:
         Fitting(size, transform)
     assert str(error.value) == message
-
-
-def test_the_size_of_the_result_must_be_one_of_a_network():
-    Fitting((30, 64), "center-crop-wide")  # 64x64
-    with pytest.raises(ValueError, match="a network cannot have the size 7x7"):
-        Fitting((7, 7))

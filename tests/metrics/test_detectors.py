@@ -225,9 +225,7 @@ def test_another_file_in_the_place_of_a_published_one_is_not_taken(tmp_path, mon
     with pytest.raises(ValueError) as error:
         find_files(["vgg16"], {})
     digest = hashlib.sha256(b"weights").hexdigest()[:8]
-    words = (
-        f"what was kept of it is not {known.file}: its digest begins with {digest}, not 397923af, and cannot download "
-    )
+    words = f"the cached file is not {known.file}: its digest begins with {digest}, not 397923af, and cannot download "
     assert str(error.value).startswith(words)
 
 
@@ -241,7 +239,7 @@ def test_without_the_net_the_sentence_says_where_to_put_the_file(tmp_path, monke
     assert words.startswith(f"cannot download {known.file} from http://127.0.0.1:9/gone.pth (")
     place = tmp_path / "cache" / "detectors" / known.file
     assert words.endswith(
-        f"): fetch it elsewhere and put it at {place}, or give --detector inception=PATH, "
+        f"): download it by other means to {place}, or give --detector inception=PATH, "
         f"or take a metric that needs none, such as swd"
     )
 

@@ -108,7 +108,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
         read_network(path)
     assert str(error.value) == (
         f"{path} is the state of a training run and no network: give a network-….safetensors of a run, or a file of "
-        f"the official programs, rosinality's or lucidrains'"
+        f"NVIDIA's StyleGAN2, rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
     )
 
 
@@ -119,8 +119,8 @@ def test_safetensors_of_other_programs_are_no_networks_rather_than_damaged(tmp_p
     with pytest.raises(ValueError) as error:
         read_network(path)
     assert str(error.value) == (
-        f"{path} is no network of this project: give a network-….safetensors of a run, or a file of the official "
-        f"programs, rosinality's or lucidrains'"
+        f"{path} is no network of this project: give a network-….safetensors of a run, or a file of NVIDIA's "
+        f"StyleGAN2, rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
     )
     checkpoint.save(path, {"a": torch.zeros(1)}, {"format": "something else"})
     with pytest.raises(ValueError, match="is no network of this project"):
@@ -134,8 +134,8 @@ def test_files_of_other_kinds_are_not_called_damaged(tmp_path, name):
     with pytest.raises(ValueError) as error:
         read_network(path)
     assert str(error.value) == (
-        f"{path} is no file of a network: give a network-….safetensors of a run, or a file of the official programs, "
-        f"rosinality's or lucidrains'"
+        f"{path} is no network file: give a network-….safetensors of a run, or a file of NVIDIA's StyleGAN2, "
+        f"rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
     )
 
 
@@ -161,7 +161,7 @@ def test_files_that_do_not_say_what_they_are_are_refused(tmp_path, change):
     path = save_tiny(tmp_path / "a.safetensors")
     tensors, metadata = checkpoint.load(path)
     checkpoint.save(path, tensors, metadata | change)
-    with pytest.raises(ValueError, match="it does not say which version and family it is of"):
+    with pytest.raises(ValueError, match="its metadata lack a version or a family"):
         read_network(path)
 
 
@@ -170,7 +170,7 @@ def test_configurations_that_are_none_are_refused(tmp_path, settings):
     path = save_tiny(tmp_path / "a.safetensors")
     tensors, metadata = checkpoint.load(path)
     checkpoint.save(path, tensors, metadata | {"generator": settings})
-    with pytest.raises(ValueError, match="the configuration of G_ema is not one"):
+    with pytest.raises(ValueError, match="the configuration of G_ema is invalid"):
         read_network(path).part("G_ema")
 
 
@@ -182,7 +182,7 @@ def test_sizes_beyond_all_measure_are_refused(tmp_path, size):
     with pytest.raises(ValueError) as error:
         load_network(path)
     assert str(error.value).startswith(
-        f"{path} is damaged (the configuration of G_ema is not one: --set {size}: got {2**70}, wanted a whole number "
+        f"{path} is damaged (the configuration of G_ema is invalid: --set {size}: got {2**70}, expected a whole number "
     )
 
 
@@ -226,3 +226,11 @@ def test_unknown_settings_of_a_network_are_refused(tmp_path):
     checkpoint.save(path, tensors, metadata)
     with pytest.raises(ValueError, match="wings"):
         load_network(path)
+
+
+def test_files_of_the_time_of_one_family_are_read(tmp_path):
+    path = save_tiny(tmp_path / "a.safetensors")
+    tensors, metadata = checkpoint.load(path)
+    assert metadata["format"] == "network"
+    checkpoint.save(path, tensors, metadata | {"format": "stylegan2-network"})
+    assert load_network(path).config.height == 16

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from models import metadata as facts
 from models.families import read_network, save_network
-from models.metadata import checked
 from sampling.classes import class_names, titled
 from sampling.description import describe
 from sampling.modelcard import model_card
 from tests.networks import tiny_generator
 
+CONFIGS = ("generator", "discriminator")
 HUGE, DEEP = 10**400, "deep"
 GOOD = {
     "kimg": 1.5,
@@ -22,6 +23,10 @@ GOOD = {
 }
 
 
+def checked(metadata) -> dict:
+    return facts.checked(metadata, CONFIGS)
+
+
 def nested(depth: int) -> list:
     found: list = []
     for _ in range(depth):
@@ -29,8 +34,8 @@ def nested(depth: int) -> list:
     return found
 
 
-def saved(path: Path, **facts) -> Path:
-    save_network(path, "stylegan2", {"G_ema": tiny_generator(classes=2)}, facts)
+def saved(path: Path, **known) -> Path:
+    save_network(path, "stylegan2", {"G_ema": tiny_generator(classes=2)}, known)
     return path
 
 

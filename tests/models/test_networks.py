@@ -192,7 +192,7 @@ def test_bfloat16_leaves_the_statistics_of_similar_images_alone(seed):
         ),
         (lambda: generator().synthesis(torch.randn(2, 3, 8)), r"ws must be \[N, 6, 8\], but is \(2, 3, 8\)"),
         (lambda: discriminator()(torch.randn(2, 3, 8, 8)), r"images must be \[N, 3, 16, 16\], but are \(2, 3, 8, 8\)"),
-        (lambda: GeneratorConfig(height=7, width=7), "a network cannot have the size 7x7"),
+        (lambda: GeneratorConfig(height=7, width=7), "StyleGAN2 cannot have the size 7x7"),
     ],
 )
 def test_refuses(call, message):

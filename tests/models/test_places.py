@@ -8,7 +8,8 @@ import pytest
 
 from models import places
 from models.families import read_network
-from models.places import PUBLISHED, Published, locate
+from models.places import Published
+from models.stylegan2.published import PUBLISHED
 from tests.networks import save_tiny
 from tests.torch_utils.servers import BODY, SHA, Server, plain
 from torch_utils.download import sha256
@@ -18,6 +19,10 @@ from torch_utils.download import sha256
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "stylegan2" / "networks"
+
+
+def locate(place) -> Path:
+    return places.locate(place, PUBLISHED)
 
 
 def refusal(place) -> str:
@@ -68,8 +73,8 @@ def test_a_name_whose_file_is_another_is_refused(server, cache, monkeypatch):
     url = server.url("whole")
     monkeypatch.setitem(PUBLISHED, "ffhq256", Published(url, "12345678"))
     assert refusal("ffhq256") == (
-        f"what {url} sends is not whole: its digest begins with {SHA[:8]}, not 12345678; "
-        f"fetch it elsewhere and put it at {cache / 'whole'}"
+        f"the file from {url} is not whole: its digest begins with {SHA[:8]}, not 12345678; "
+        f"download it by other means to {cache / 'whole'}"
     )
 
 
@@ -79,13 +84,13 @@ def test_files_of_one_name_from_two_urls_are_kept_apart(server, cache):
     assert locate(url) == cache / f"{digest}-whole"
     assert locate(url) == cache / f"{digest}-whole" and server.asked == ["/whole"]
     other = Server()
-    assert places._kept(other.url("whole")) != places._kept(url)
+    assert places._kept(other.url("whole"), {}) != places._kept(url, {})
     other.server_close()
 
 
 def test_the_name_in_the_cache_is_a_plain_one(cache):
     for url in ("https://a.b/../../c%2Fd?e=f", "https://a.b/", "https://a.b/" + 300 * "x" + ".pkl"):
-        kept = places._kept(url)
+        kept = places._kept(url, {})
         assert kept.parent == cache and len(kept.name) < 101 and "/" not in kept.name
 
 
@@ -96,7 +101,7 @@ def test_offline_it_says_which_file_to_put_where(server, cache):
     words = refusal(url)
     digest = hashlib.sha256(url.encode()).hexdigest()[:16]
     assert words.startswith(f"cannot download {digest}-whole from {url} (")
-    assert words.endswith(f"): fetch it elsewhere and put it at {cache / f'{digest}-whole'}")
+    assert words.endswith(f"): download it by other means to {cache / f'{digest}-whole'}")
 
 
 def test_an_unknown_name_gets_the_list_of_them():
@@ -227,14 +232,14 @@ def test_a_url_that_once_answered_with_a_page_is_fetched_again(server, tmp_path,
     network = save_tiny(tmp_path / "tiny.safetensors").read_bytes()
     url = server.url("net.safetensors")
     server.answers["net.safetensors"] = plain(b"<!doctype html><title>come back later</title>")
-    with pytest.raises(ValueError, match=rf"^what {url} sends is a web page; fetch it elsewhere and put it at "):
+    with pytest.raises(ValueError, match=rf"^the file from {url} is a web page; download it by other means to "):
         read_network(url)
     server.answers["net.safetensors"] = plain(network)
     assert read_network(url).parts == read_network(url).parts == ["G_ema"] and len(server.asked) == 2
     kept = locate(url)
     kept.write_bytes(b"<!doctype html>")  # as earlier versions of this program have kept it
     assert read_network(url).parts == ["G_ema"] and len(server.asked) == 3
-    assert f"what was kept of {url} is a web page: it is fetched anew\n" in capsys.readouterr().err
+    assert f"the cached file of {url} is a web page: downloading it again\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", [100, -1])
@@ -245,7 +250,7 @@ def test_half_a_network_is_not_kept(server, cache, tmp_path, size):
     with pytest.raises(ValueError) as error:
         read_network(url)
     shown = server.url("net.safetensors?...")
-    assert str(error.value).startswith(f"what {shown} sends cannot be used (it is damaged (it is cut short")
+    assert str(error.value).startswith(f"the file from {shown} cannot be used (it is damaged (it is cut short")
     assert not [path for path in cache.iterdir() if path.suffix != ".lock"]
     server.answers["net.safetensors"] = plain(network)
     assert str(read_network(url)) == shown

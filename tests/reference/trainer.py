@@ -8,9 +8,10 @@ from torch import Tensor
 
 from tests.reference.official import Case
 from torch_utils.stats import Collector
-from training.config import AverageConfig, LossConfig, OptimizerConfig, PaceConfig, TrainConfig
+from training.config import PaceConfig
 from training.draws import Draws
 from training.phase import _gradient
+from training.stylegan2.config import LossConfig, OptimizerConfig, StyleAverageConfig, StyleGAN2Config
 from training.stylegan2.recipe import Reals, StyleGAN2
 
 PHASES = {"Gmain": "Gmain", "Greg": "Gpath", "Dmain": "Dmain", "Dreg": "Dr1"}  # recorded name -> ours
@@ -42,13 +43,13 @@ class RecordedTraining:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        config = TrainConfig(
+        config = StyleGAN2Config(
             precision="fp32",
             generator=case.G.config,
             discriminator=case.D.config,
             loss=LossConfig(gamma=case.r1_gamma, mixing=0.0, noise="none"),
             optimizer=OptimizerConfig(g_lr=0.0025, d_lr=0.0025),
-            average=AverageConfig(kimg=0.05, ramp=0.05),
+            average=StyleAverageConfig(kimg=0.05, ramp=0.05),
             pace=PaceConfig(batch=4, batch_gpu=4),
         )
         classes = case.G.config.classes

@@ -27,7 +27,7 @@ def _run(error):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (ValueError("--gamma: got -1, wanted more"), "--gamma: got -1, wanted more"),
+        (ValueError("--gamma: got -1, expected more"), "--gamma: got -1, expected more"),
         (FileNotFoundError("there is no run in runs: start one"), "there is no run in runs: start one"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.zip"), "there is no a.zip: check the path"),
         (
@@ -41,21 +41,22 @@ def _run(error):
         (OSError(errno.ENOSPC, "No space left on device"), "no space left to write: free some, then start again"),
         (
             IsADirectoryError(errno.EISDIR, "Is a directory", "runs"),
-            "runs is a folder where a file is wanted: choose another path",
+            "runs is a folder, expected a file: choose another path",
         ),
         (
             FileExistsError(errno.EEXIST, "File exists", "out"),
-            "out is there already and is not a folder: choose another path",
+            "out exists and is not a folder: choose another path",
         ),
         (
             NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"),
-            "a/b cannot be there, for what should be a folder in its path is a file: choose another path",
+            "a/b cannot exist: a file is in the place of a folder of its path: choose another path",
         ),
         (
             OSError(errno.EROFS, "Read-only file system", "/mnt/a"),
-            "/mnt/a lies on a disk that is read-only: choose another path",
+            "/mnt/a is on a read-only disk: choose another path",
         ),
         (OSError(errno.EIO, "Input/output error", "a"), "a cannot be used (Input/output error): choose another path"),
+        (MemoryError(), "out of memory: stop other programs"),
         (OSError(errno.EIO, "Input/output error"), "a file cannot be used (Input/output error): choose another path"),
     ],
 )
@@ -152,7 +153,9 @@ def test_refused_values_name_their_option():
 
     result = CliRunner().invoke(main, ["--seeds", "9-3"])
     assert result.exit_code == 2
-    assert result.output.endswith("Error: Invalid value for '--seeds': got '9-3', wanted the smaller seed first: 3-9\n")
+    assert result.output.endswith(
+        "Error: Invalid value for '--seeds': got '9-3', expected the smaller seed first: 3-9\n"
+    )
 
 
 @pytest.mark.parametrize("total", [100, 107, 2500])

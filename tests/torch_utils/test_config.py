@@ -36,12 +36,6 @@ def test_json_is_undone_exactly():
     assert config.from_dict(Train, config.to_dict(built)) == built
 
 
-def test_differences_name_what_differs():
-    old, new = _build(loss__gamma=1.0), _build(loss__gamma=2.0, generator__channel_base=16)
-    assert config.differences(old, new) == [("loss.gamma", 1.0, 2.0), ("generator.channel_base", 32768, 16)]
-    assert config.differences(old, old) == []
-
-
 def test_flag_of():
     assert config.flag_of(Train, "loss.gamma") == "--gamma"
     assert config.flag_of(Train, "loss.betas") == "--set loss.betas"
@@ -78,23 +72,23 @@ SET_ERRORS = {
     "base=1": "base: there is no such setting: did you mean generator.channel_base? (--dry-run lists all)",
     "qqq=1": "qqq: there is no such setting (--dry-run lists all)",
     "qqq": "qqq: there is no such setting (--dry-run lists all)",
-    "base": "got 'base', wanted NAME=VALUE, such as generator.channel_base=32768",
-    "gamma": "got 'gamma', wanted NAME=VALUE, such as loss.gamma=5 (or --gamma 5)",
-    "mirror": "got 'mirror', wanted NAME=VALUE, such as mirror=true (or --mirror)",
+    "base": "got 'base', expected NAME=VALUE, such as generator.channel_base=32768",
+    "gamma": "got 'gamma', expected NAME=VALUE, such as loss.gamma=5",
+    "mirror": "got 'mirror', expected NAME=VALUE, such as mirror=true",
     "loss=1": "loss: this is a group of settings: name one of loss.gamma, loss.betas, loss.mode, loss.decay",
-    "loss.gamma": "got 'loss.gamma', wanted NAME=VALUE, such as loss.gamma=5 (or --gamma 5)",
-    "generator.channel_base=big": "generator.channel_base: got 'big', wanted a whole number of at least 1",
-    "generator.channel_base=1.5": "generator.channel_base: got '1.5', wanted a whole number of at least 1",
-    "generator.layers=0": "generator.layers: got '0', wanted a list, with commas, each a whole number of at least 1",
-    "generator.mixed=1": "generator.mixed: got '1', wanted with commas between them, a whole number, then a text",
-    "loss.gamma=-1": "loss.gamma: got '-1', wanted a number of at least 0",
-    "loss.gamma=inf": "loss.gamma: got 'inf', wanted a number of at least 0",
-    "loss.betas=0,nan": "loss.betas: got '0,nan', wanted 2 values, with a comma between them, each a number",
-    "loss.decay=1": "loss.decay: got '1', wanted a number above 0 and below 1",
-    "loss.mode=mse": "loss.mode: got 'mse', wanted logistic or hinge",
-    "mirror=maybe": "mirror: got 'maybe', wanted true or false",
-    "clip=0": "clip: got '0', wanted a number above 0 or none",
-    "batch=many": "batch: got 'many', wanted a whole number or auto",
+    "loss.gamma": "got 'loss.gamma', expected NAME=VALUE, such as loss.gamma=5",
+    "generator.channel_base=big": "generator.channel_base: got 'big', expected a whole number of at least 1",
+    "generator.channel_base=1.5": "generator.channel_base: got '1.5', expected a whole number of at least 1",
+    "generator.layers=0": "generator.layers: got '0', expected a list with commas, each a whole number of at least 1",
+    "generator.mixed=1": "generator.mixed: got '1', expected with commas between them: a whole number, a text",
+    "loss.gamma=-1": "loss.gamma: got '-1', expected a number of at least 0",
+    "loss.gamma=inf": "loss.gamma: got 'inf', expected a number of at least 0",
+    "loss.betas=0,nan": "loss.betas: got '0,nan', expected with commas between them: a number, a number",
+    "loss.decay=1": "loss.decay: got '1', expected a number above 0 and below 1",
+    "loss.mode=mse": "loss.mode: got 'mse', expected logistic or hinge",
+    "mirror=maybe": "mirror: got 'maybe', expected true or false",
+    "clip=0": "clip: got '0', expected a number above 0 or none",
+    "batch=many": "batch: got 'many', expected a whole number or auto",
 }
 
 
@@ -110,14 +104,17 @@ def test_set_takes_a_name_once():
 
 
 BUILD_ERRORS = [
-    ({"loss.gamma": -1.0}, "--gamma: got -1.0, wanted a number of at least 0"),
-    ({"loss.gamma": float("nan")}, "--gamma: got nan, wanted a number of at least 0"),
-    ({"loss.betas": (0.5,)}, "--set loss.betas: got (0.5,), wanted 2 values, with a comma between them, each a number"),
+    ({"loss.gamma": -1.0}, "--gamma: got -1.0, expected a number of at least 0"),
+    ({"loss.gamma": float("nan")}, "--gamma: got nan, expected a number of at least 0"),
+    (
+        {"loss.betas": (0.5,)},
+        "--set loss.betas: got (0.5,), expected with commas between them: a number, a number",
+    ),
     (
         {"loss.betas": (0.5, "x")},
-        "--set loss.betas: got 'x', wanted 2 values, with a comma between them, each a number",
+        "--set loss.betas: got 'x', expected with commas between them: a number, a number",
     ),
-    ({"batch": 1.5}, "--set batch: got 1.5, wanted a whole number or auto"),
+    ({"batch": 1.5}, "--set batch: got 1.5, expected a whole number or auto"),
     ({"batch": 13}, "--set batch=13 brings bad luck: take another"),
     ({"loss.gama": 1}, "loss.gama: there is no such setting: did you mean loss.gamma?"),
 ]
@@ -138,7 +135,7 @@ def test_a_missing_setting_is_named():
 def test_a_configuration_of_another_version_is_refused():
     with pytest.raises(ValueError, match=r"^loss\.gamme: there is no such setting: did you mean loss\.gamma"):
         config.from_dict(Train, {"kimg": 1, "loss": {"gamme": 1}})
-    with pytest.raises(ValueError, match=r"^--gamma: got 'x', wanted a number of at least 0$"):
+    with pytest.raises(ValueError, match=r"^--gamma: got 'x', expected a number of at least 0$"):
         config.from_dict(Train, {"kimg": 1, "loss": {"gamma": "x"}})
 
 

@@ -1,11 +1,8 @@
-import gzip
 import threading
-from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
-from system.cache import cache_folder
 from tests.torch_utils.servers import BODY, MD5, SHA, dripping, plain
 from torch_utils import download
 from torch_utils.download import fetch, kept, sha256
@@ -41,8 +38,8 @@ def test_a_file_with_another_digest_is_not_kept(server, tmp_path, digest):
     with pytest.raises(ValueError) as error:
         fetch(url, path, digest, "or give --detector inception=PATH")
     assert str(error.value) == (
-        f"what {url} sends is not weights.pth: its digest begins with {found}, not {digest[:8]}; "
-        f"fetch it elsewhere and put it at {path}, or give --detector inception=PATH"
+        f"the file from {url} is not weights.pth: its digest begins with {found}, not {digest[:8]}; "
+        f"download it by other means to {path}, or give --detector inception=PATH"
     )
     assert _left(tmp_path) == []
 
@@ -50,7 +47,7 @@ def test_a_file_with_another_digest_is_not_kept(server, tmp_path, digest):
 def test_a_broken_connection_leaves_nothing_and_the_next_try_succeeds(server, tmp_path):
     path, url = tmp_path / "weights.pth", server.url("broken")
     with pytest.raises(
-        ValueError, match=rf"^cannot download weights.pth from {url} \(.*\): fetch it elsewhere and put"
+        ValueError, match=rf"^cannot download weights.pth from {url} \(.*\): download it by other means"
     ):
         fetch(url, path, SHA)
     assert _left(tmp_path) == []
@@ -65,7 +62,7 @@ def test_offline_the_sentence_names_file_url_and_place(server, tmp_path):
         fetch(url, path, SHA, "or give --detector inception=PATH")
     words = str(error.value)
     assert words.startswith(f"cannot download weights.pth from {url} (")
-    assert words.endswith(f"): fetch it elsewhere and put it at {path}, or give --detector inception=PATH")
+    assert words.endswith(f"): download it by other means to {path}, or give --detector inception=PATH")
     assert "\n" not in words and _left(tmp_path) == []
 
 
@@ -98,14 +95,6 @@ def test_a_disk_that_cannot_be_written_is_no_fault_of_the_net(server, tmp_path, 
         fetch(server.url("whole"), tmp_path / "weights.pth")
 
 
-def test_the_cache_is_the_users(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "stylegan2"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "me"))
-    assert cache_folder() == tmp_path / "me" / ".cache" / "stylegan2"
-
-
 PAGE = b"<!DOCTYPE html>\n<html><body>log in</body></html>"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 MISTAKEN = {
@@ -124,7 +113,7 @@ def test_what_is_no_file_is_called_what_it_is(server, tmp_path, path):
     body, what = MISTAKEN[path]
     server.answers[path] = plain(body)
     words = refusal(server.url(path), tmp_path / "a.pkl")
-    assert words == f"what {server.url(path)} sends is {what}; fetch it elsewhere and put it at {tmp_path / 'a.pkl'}"
+    assert words == f"the file from {server.url(path)} is {what}; download it by other means to {tmp_path / 'a.pkl'}"
 
 
 def is_weights(path: Path) -> None:
@@ -137,7 +126,7 @@ def test_half_a_file_of_unknown_size_is_not_kept_and_the_next_try_succeeds(serve
     path, url = tmp_path / "a.pkl", server.url("half")
     server.answers["half"] = plain(BODY[:100])
     assert refusal(url, path, check=is_weights) == (
-        f"what {url} sends cannot be used (it is cut short); fetch it elsewhere and put it at {path}"
+        f"the file from {url} cannot be used (it is cut short); download it by other means to {path}"
     )
     server.answers["half"] = plain(BODY)
     assert fetch(url, path, check=is_weights).read_bytes() == BODY
@@ -159,8 +148,8 @@ def test_what_was_kept_is_looked_at_and_fetched_anew(server, tmp_path, capsys, f
     path.write_bytes(fault)
     assert fetch(url, path, digest, check=is_weights).read_bytes() == BODY
     told = capsys.readouterr().err
-    assert told.startswith((f"what was kept of {url} is", f"what was kept of {url} cannot be used ("))
-    assert "it is fetched anew\n" in told
+    assert told.startswith((f"the cached file of {url} is", f"the cached file of {url} cannot be used ("))
+    assert "downloading it again\n" in told
 
 
 def test_what_was_kept_stays_until_there_is_better(server, tmp_path):
@@ -168,7 +157,7 @@ def test_what_was_kept_stays_until_there_is_better(server, tmp_path):
     path.write_bytes(PAGE)
     with pytest.raises(ValueError) as error:
         fetch(server.url("none"), path)
-    assert str(error.value).startswith("what was kept of it is a web page, and cannot download a.pkl from ")
+    assert str(error.value).startswith("the cached file is a web page, and cannot download a.pkl from ")
     assert path.read_bytes() == PAGE
 
 
@@ -186,8 +175,7 @@ def test_an_unchecked_file_can_be_pinned(server, tmp_path, capsys):
     url = server.url("whole")
     fetch(url, tmp_path / "a")
     assert capsys.readouterr().err == (
-        f"fetched {url}, 800 KB, with the SHA-256 {SHA}. No digest of it is known to check that; "
-        f"{url}#sha256={SHA} is checked at each use\n"
+        f"fetched {url}, 800 KB, SHA-256 {SHA}. Its digest is not known; {url}#sha256={SHA} is checked at each use\n"
     )
     fetch(url, tmp_path / "a")
     fetch(url, tmp_path / "b", SHA)
@@ -195,24 +183,11 @@ def test_an_unchecked_file_can_be_pinned(server, tmp_path, capsys):
 
 
 def test_no_file_is_larger_than_its_kind(server, tmp_path, monkeypatch):
-    told = "it is larger than 1 MB, the most that such a file may have"
+    told = "it is larger than 1 MB, the limit for such a file"
     server.answers["endless"] = dripping(0, b"x" * 2**16)
-    bomb = gzip.compress(b"0" * 2**24)
-    server.answers["bomb"] = lambda handler: handler.send(bomb, len(bomb), Content_Encoding="gzip")
     server.answers["huge"] = lambda handler: handler.send(b"x", 2_000_000)
-    for path in ("endless", "bomb", "huge"):
+    for path in ("endless", "huge"):
         assert told in refusal(server.url(path), tmp_path / "a", largest=1_000_000)
-
-
-@pytest.mark.parametrize("path", ["whole", "endless"])
-def test_the_free_disk_is_looked_at(server, tmp_path, monkeypatch, path):
-    server.answers["endless"] = dripping(0, b"x" * 2**16)
-    usage, looks = namedtuple("Usage", "free"), iter([2**30, 2**26, 0])
-    free = (lambda folder: usage(2**26)) if path == "whole" else (lambda folder: usage(next(looks)))
-    monkeypatch.setattr(download.shutil, "disk_usage", free)
-    words = refusal(server.url(path), tmp_path / "a")
-    assert words.startswith(f"no space left to download to {tmp_path}, where ")
-    assert words.endswith("are needed: free some, or set XDG_CACHE_HOME to a folder on another disk")
 
 
 def test_each_url_has_a_path_of_its_own(monkeypatch, tmp_path):
@@ -226,7 +201,7 @@ def test_each_url_has_a_path_of_its_own(monkeypatch, tmp_path):
 
 def test_a_cache_that_cannot_be_made_is_a_sentence(server, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=r"cannot be made \(.*\): set XDG_CACHE_HOME to a folder that can be written$"):
+    with pytest.raises(ValueError, match=r"cannot be made \(.*\): set XDG_CACHE_HOME to a writable folder$"):
         fetch(server.url("whole"), tmp_path / "file" / "a")
 
 

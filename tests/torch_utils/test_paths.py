@@ -90,5 +90,5 @@ def test_every_script_takes_it(home, arguments):
 
 @pytest.mark.parametrize("place", ["s3://bucket/x", "HTTPS://user:secret@host/a/b", "hf:/user/name"])
 def test_a_url_is_no_folder_to_write_to(place):
-    with pytest.raises(ValueError, match=r"^--outdir x is a URL, and files are written to this machine only: "):
+    with pytest.raises(ValueError, match=r"^--outdir x is a URL: files are written to this machine only"):
         check_folder(Path(place), "--outdir x")

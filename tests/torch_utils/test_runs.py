@@ -48,7 +48,7 @@ def test_a_run_made_between_listing_and_claiming_is_seen(tmp_path, monkeypatch):
 )
 def test_names_bear_thousands_of_images_with_one_decimal(tmp_path, seen, kimg):
     assert runs.network_path(tmp_path, seen) == tmp_path / f"network-{kimg}.safetensors"
-    assert runs.fakes_path(tmp_path, seen) == tmp_path / f"fakes-{kimg}.png"
+    assert runs.samples_path(tmp_path, seen) == tmp_path / f"fakes-{kimg}.png"
 
 
 def test_latest_and_newest_network(tmp_path):

@@ -13,15 +13,15 @@ from tests.training.runs import tiny
 from torch_utils.device import is_out_of_memory
 from training import batch_gpu
 from training import plan as plans
-from training.config import TrainConfig
 from training.footprint import footprint
+from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.presets import by_batch_gpu
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 DATA = {"height": 16, "width": 16, "channels": 3, "classes": 0}
 
 
-def configs(batch=12, **given) -> list[TrainConfig]:
+def configs(batch=12, **given) -> list[StyleGAN2Config]:
     small: dict[str, Any] = {f"{network}.channel_base": 128 for network in ("generator", "discriminator")}
     small |= {"generator.w_dim": 8, "generator.z_dim": 8, "precision": "fp32", "pace.batch": batch}
     return by_batch_gpu("auto", DATA, small | given, 1)
@@ -115,7 +115,7 @@ class Device:
     def empty_cache(self) -> None:
         self.held = 0
 
-    def rehearse(self, config: TrainConfig, share: int, device: torch.device) -> None:
+    def rehearse(self, config: StyleGAN2Config, share: int, device: torch.device) -> None:
         assert self.reserved == int(batch_gpu.RESERVE * self.TOTAL) and device == CUDA and share == 12
         assert torch.backends.cudnn.benchmark, "as the run itself computes"
         self.tried.append(config.pace.batch_gpu)
@@ -179,7 +179,7 @@ def test_other_errors_are_not_taken_for_want_of_memory(monkeypatch, error):
         batch_gpu.largest(configs(), CUDA)
 
 
-def in_a_process_of_its_own(candidates: list[TrainConfig], parent: int, what: str) -> int:
+def in_a_process_of_its_own(candidates: list[StyleGAN2Config], parent: int, what: str) -> int:
     assert os.getpid() != parent and candidates == configs()
     if what == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -229,5 +229,5 @@ def test_it_leaves_random_states_alone(tmp_path):
 
 
 def test_other_words_are_refused():
-    message = "Invalid value for '--batch-gpu': got 'most', wanted a whole number of at least 1 or auto"
+    message = "Invalid value for '--batch-gpu': got 'most', expected a whole number of at least 1 or auto"
     assert refused(run("--batch-gpu", "most")) == message

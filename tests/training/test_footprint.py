@@ -9,15 +9,15 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
 from torch.profiler import ProfilerActivity, profile
 
-from training.config import TrainConfig
 from training.footprint import Footprint, Ledger, OverLimitError, footprint
 from training.rehearsal import rehearse
+from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.presets import resolve
 
 CPU = torch.device("cpu")
 
 
-def config(classes=0, batch_gpu=8, **given) -> TrainConfig:
+def config(classes=0, batch_gpu=8, **given) -> StyleGAN2Config:
     data = {"height": 16, "width": 16, "channels": 3, "classes": classes}
     small: dict[str, Any] = {f"{network}.channel_base": 1024 for network in ("generator", "discriminator")}
     small |= {"generator.w_dim": 64, "precision": "fp32", "pace.batch": 16, "pace.batch_gpu": batch_gpu}
@@ -29,7 +29,7 @@ def usual() -> Footprint:
     return footprint(config(), 16, CPU)
 
 
-def held_by_real_tensors(c: TrainConfig) -> dict[str, int]:
+def held_by_real_tensors(c: StyleGAN2Config) -> dict[str, int]:
     phases: dict[str, int] = {}
     with Ledger() as ledger:
 

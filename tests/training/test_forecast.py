@@ -5,9 +5,10 @@ from tests.training.runs import train
 from training import forecast
 from training.forecast import Forecast
 from training.stylegan2.presets import resolve
+from training.stylegan2.signs import cheaper
 
 CPU = torch.device("cpu")
-CONFIG = {"preset": "auto", "generator": {"channel_base": 16384}}
+CHEAPER = cheaper({"preset": "auto", "generator": {"channel_base": 16384}})
 
 
 @pytest.fixture
@@ -17,10 +18,10 @@ def clock(monkeypatch):
     return now
 
 
-def told(clock: list[float], seconds: float, end: int, steps: int = 40, config=CONFIG, first=100.0) -> list[str]:
+def told(clock: list[float], seconds: float, end: int, steps: int = 40, ways=CHEAPER, first=100.0) -> list[str]:
     """What is said in steps of 32 images of so many seconds; the first takes longer."""
     said: list[str] = []
-    forecaster = Forecast(CPU, config, said.append)
+    forecaster = Forecast(CPU, ways, said.append)
     for step in range(steps):
         clock[0] += seconds if step else first
         forecaster.step(32 * (step + 1), end)
@@ -44,8 +45,8 @@ def test_slow_steps_are_not_waited_for(clock):
 
 
 def test_a_small_network_has_fewer_ways_out(clock):
-    config = {"preset": "demo", "generator": {"channel_base": 1000}}
-    (_, ways) = told(clock, 1, 90_000_000, steps=20, config=config)
+    few = cheaper({"preset": "demo", "generator": {"channel_base": 1000}})
+    (_, ways) = told(clock, 1, 90_000_000, steps=20, ways=few)
     assert ways.endswith("take a GPU, or an earlier end (--kimg 2800 takes a day)")
 
 
@@ -61,7 +62,7 @@ def test_nothing_is_said_of_what_ends_in_a_minute(clock):
 
 def test_a_gpu_is_told_the_time_alone(clock, monkeypatch):
     said: list[str] = []
-    forecaster = Forecast(torch.device("mps"), CONFIG, said.append)
+    forecaster = Forecast(torch.device("mps"), CHEAPER, said.append)
     for step in range(20):
         clock[0] += 50
         forecaster.step(32 * (step + 1), 25_000_000)

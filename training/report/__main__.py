@@ -1,4 +1,4 @@
-"""Write the page of a run."""
+"""`python -m training.report`: write the page of a run."""
 
 import webbrowser
 from pathlib import Path
@@ -20,12 +20,12 @@ Examples:
 @click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("run", metavar="RUN|latest")
 @option(
-    "--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Data", help="Where latest looks for runs."
+    "--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Data", help="Folder of runs, for latest."
 )
-@option("--out", type=click.Path(path_type=Path), group="Output", help="Write here, not into the run folder.")
+@option("--out", type=click.Path(path_type=Path), group="Output", help="Path of the page, instead of the run folder.")
 @option("--open", "opened", is_flag=True, group="Output", help="Show the page in the browser.")
 def main(run: str, outdir: Path, out: Path | None, opened: bool) -> None:
-    """Write report.html for any run: one that is over, one that is being trained, one of an older version."""
+    """Write report.html for any run: finished, in progress, or of an older version."""
     folder = runs.latest(outdir) if run.lower() == "latest" else Path(run)
     if folder is None:
         raise FileNotFoundError(f"there is no run in {outdir}: give its folder, or another --outdir")

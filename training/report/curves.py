@@ -1,112 +1,102 @@
-"""The curves of a run: which statistics share a chart, and their numbers as the page carries them."""
+"""The curves of a run: which statistics share a chart, and their numbers."""
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from system.text import printable
-from training.report.history import mean, part
+from training.signs import Chart, mean
 
-MOST_POINTS = 2000  # of a curve; a screen shows no more, and a long run has several times as many ticks
-MOST_CURVES = 1000  # on the page; runs have a few dozen, and one more for each class
-DIGITS = 6  # significant ones, of every number
-HIDDEN = ("time/seconds", "timing/seconds per kimg")  # told by other numbers of the page
-
-# A statistic goes to the first chart that one of its patterns fits; what fits none gets a chart by its prefix.
-#   section, title, unit, patterns, what a healthy curve looks like
-CHARTS: tuple[tuple[str, str, str, tuple[str, ...], str], ...] = (
-    ("Learning", "Losses", "", ("loss/G", "loss/D fake", "loss/D real", "loss/D pair"),
-     "they move up and down without end. D fake and D real sum to 1.39, D pair is 0.69, where D can tell nothing; "
-     "near 0 D has won."),
-    ("Learning", "Losses of regularization", "", ("loss/*",), "steady, or slowly falling."),
-    ("Learning", "Scores that D gives", "", ("scores/*", "margin"),
-     "reals lie above fakes, and the distance does not grow for ever."),
-    ("Learning", "Signs of the scores", "", ("signs/*",),
-     "0.3 to 0.8 for reals. Near 1 and -1 D knows everything by heart. With --loss rpgan they mean nothing."),
-    ("Learning", "Augmentation: p", "", ("augment/p",),
-     "it rises, then settles below 0.8. If it climbs to 1, there are too few images."),
-    ("Learning", "Augmentation", "", ("augment/*",), "the mean sign comes to --target, 0.6 unless given."),
-    ("Learning", "Path length", "", ("path/*",), "the length settles, and the penalty falls to near 0."),
-    ("Learning", "R1 and R2", "", ("r1/*", "r2/*"), "steady. If they jump tenfold, a larger --gamma helps."),
-    ("Learning", "Norms of the gradients", "", ("gradients/*",), "each keeps its order of magnitude."),
-    ("Learning", "Diversity of the samples", "relative to reals", ("samples/diversity", "samples/nearest"),
-     "0.5 to 1.1. Below 0.3 nearly all fakes look alike."),
-    ("Learning", "Diversity by class", "relative to reals", ("samples/*",),
-     "all classes about alike. One far below the others has collapsed."),
-    ("Machine", "Throughput", "images/s", ("timing/images per second",), "level."),
-    ("Machine", "Time of the parts of a step", "s", ("timing/*",),
-     "level, and data far below the rest; otherwise more --workers, or a ZIP of the right size, help."),
-    ("Machine", "Memory", "GiB", ("memory/*",), "level after the first ticks."),
-    ("Machine", "Learning rates", "", ("learning rate/*",), "level."),
-    ("Machine", "Steps skipped", "", ("steps skipped",), "0, or a few in float16."),
-)  # fmt: skip
+MOST_POINTS = 2000  # of a curve; a screen shows no more
+MOST_CURVES = 1000
+HIDDEN = ("seen", "time/seconds", "timing/seconds per kimg")  # the page shows these in another way
+SECTIONS = ("Metrics", "Learning", "Machine", "More")
 LOWER, HIGHER = ("fid", "kid", "swd", "ppl", "fd_"), ("is", "pr", "precision", "recall")  # beginnings of metrics' names
+
+# Of any model. They come after the model's own charts; a statistic without a chart gets one by its prefix.
+CHARTS = (
+    Chart("Losses", ("loss/*",), "falling, or steady."),
+    Chart("Norms of the gradients", ("gradients/*",), "each keeps its order of magnitude."),
+    Chart("Diversity of the samples", ("samples/diversity", "samples/nearest"),
+          "0.5 to 1.1. Below 0.3 nearly all samples look alike.", unit="relative to reals"),
+    Chart("Diversity by class", ("samples/*",),
+          "all classes about alike. A class far below the others has collapsed.", unit="relative to reals"),
+    Chart("Throughput", ("timing/images per second",), "level.", "images/s", "Machine"),
+    Chart("Time of the parts of a step", ("timing/*",),
+          "level, and data far below the rest; otherwise use more --workers, or a ZIP of the right size.",
+          "s", "Machine"),
+    Chart("Memory", ("memory/*",), "level after the first ticks.", "GiB", "Machine"),
+    Chart("Learning rates", ("learning rate/*",), "as scheduled.", section="Machine"),
+    Chart("Steps skipped", ("steps skipped",), "0, or a few in float16.", section="Machine"),
+)  # fmt: skip
+
+Points = list[tuple[float, float | None]]  # kimg and value
 
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: thousands of images against values; None where nothing was told."""
+    """One curve: its statistic, its label in the legend, and its points."""
 
-    name: str  # of the statistic
-    label: str  # beside the curve
+    name: str
+    label: str
     kimg: list[float]
     values: list[float | None]
 
 
 @dataclass(frozen=True)
-class Chart:
+class Drawn:
+    """One chart with its curves."""
+
     section: str
     title: str
     unit: str
     series: list[Series]
-    healthy: str = ""  # what a curve of a good run looks like
+    healthy: str
 
 
-def charts(
-    stats: Sequence[dict[str, Any]], metrics: Sequence[dict[str, Any]] = (), class_names: Sequence[str] = ()
-) -> list[Chart]:
-    """Every statistic of a run in its chart, and a chart for each metric, metrics first."""
-    curves = _series(stats, class_names)
-    placed = [Chart("Metrics", s.label, "", [s], _better(s.name)) for s in metric_series(metrics)]
-    for section, title, unit, patterns, healthy in CHARTS:
-        fitting = dict.fromkeys(name for pattern in patterns for name in fnmatch.filter(curves, pattern))
-        if fitting:
-            series = [_in_unit(curves.pop(name), unit) for name in fitting]
-            placed.append(Chart(section, title, unit, series, f"Healthy: {healthy}"))
-    rest: dict[str, list[Series]] = {}
-    for name, one in curves.items():
-        rest.setdefault(name.partition("/")[0], []).append(one)
-    return placed + [Chart("More", printable(prefix).capitalize(), "", several) for prefix, several in rest.items()]
-
-
-def lazy(config: Mapping[str, Any]) -> str:
-    """Why the learning rates on the page are not those that were set; "" where they are.
+def drawn(
+    stats: Sequence[dict[str, Any]], metrics: Sequence[Series], own: Sequence[Chart], class_names: Sequence[str] = ()
+) -> list[Drawn]:
+    """Every statistic of a run in its chart, and a chart for each metric.
 
     Args:
-        config: of the run, nested.
+        stats: records of `stats.jsonl`.
+        metrics: as `metric_series` returns them.
+        own: charts of the model.
+        class_names: of the data set.
     """
-    optimizer, said = part(config, "optimizer"), []
-    for network in ("G", "D"):
-        rate, interval = (mean(optimizer.get(f"{network.lower()}_{name}")) for name in ("lr", "interval"))
-        if rate and interval and interval >= 1:
-            used = rate * interval / (interval + 1)
-            said.append(f"{network}: {rate:.4g} was set, and {interval:g}/{interval + 1:g} of it, {used:.4g}, is used")
-    why = "because regularization adds a step to every so many (lazy regularization: Karras et al. 2020, appendix B)"
-    return f"Healthy: level. {'; '.join(said)}, {why}." if said else ""
+    curves = {name: points for name, points in _points(stats).items() if any(value is not None for _, value in points)}
+    placed = [Drawn("Metrics", series.label, "", [series], _better(series.name)) for series in metrics]
+    for chart in (*own, *CHARTS):
+        fitting = [name for name in curves if any(fnmatch.fnmatchcase(name, pattern) for pattern in chart.patterns)]
+        scale = 2**-30 if chart.unit == "GiB" else 1.0
+        series = [_series(name, label(name, class_names), curves.pop(name), scale) for name in fitting]
+        if series:
+            placed.append(Drawn(chart.section, chart.title, chart.unit, series, f"Healthy: {chart.healthy}"))
+    rest: dict[str, list[Series]] = {}
+    for name, points in curves.items():
+        rest.setdefault(name.partition("/")[0], []).append(_series(name, label(name), points))
+    placed += [Drawn("More", printable(prefix).capitalize(), "", several, "") for prefix, several in rest.items()]
+    return sorted(placed, key=lambda chart: SECTIONS.index(chart.section))
 
 
-def _better(metric: str) -> str:
-    low = metric.lower()
-    return "Lower is better." if low.startswith(LOWER) else "Higher is better." if low.startswith(HIGHER) else ""
+def metric_series(metrics: Sequence[dict[str, Any]]) -> list[Series]:
+    """A curve for each metric of `metrics.jsonl`. If a moment was judged twice, the last value counts."""
+    found: dict[str, dict[float, float | None]] = {}
+    for record in metrics:
+        name, value = record.get("metric"), mean(record.get("value"))
+        if value is not None and isinstance(name, str) and (name in found or len(found) < MOST_CURVES):
+            found.setdefault(name, {})[record["seen"] / 1000] = value
+    return [_series(name, printable(name), sorted(values.items())) for name, values in found.items()]
 
 
 def label(name: str, class_names: Sequence[str] = ()) -> str:
-    """What a curve is called beside its chart: `R1`, `happy`, `D real`."""
+    """The name of a curve in its chart, such as `happy`, `D real`, `r1 penalty`."""
     prefix, _, rest = name.partition("/")
-    if prefix in ("r1", "r2") and rest == "penalty":
-        return prefix.upper()
+    if rest == "penalty":
+        return printable(f"{prefix} penalty", 60)
     of_class = re.fullmatch(r"diversity class ([0-9]{1,9})", rest)
     if of_class:
         number = int(of_class[1])
@@ -114,49 +104,32 @@ def label(name: str, class_names: Sequence[str] = ()) -> str:
     return printable((rest or prefix).removesuffix(" bytes"), 60)
 
 
-def metric_series(metrics: Sequence[dict[str, Any]]) -> list[Series]:
-    """A curve for each metric of `metrics.jsonl`; a moment judged twice counts as judged last."""
-    found: dict[str, dict[int, float]] = {}
-    for record in metrics:
-        name, value = record.get("metric"), mean(record.get("value"))
-        if value is not None and isinstance(name, str) and (name in found or len(found) < MOST_CURVES):
-            found.setdefault(name, {})[record["seen"]] = value
-    return [
-        Series(name, printable(name), [_short(seen / 1000) for seen, _ in points], [_short(v) for _, v in points])
-        for name, points in ((name, sorted(values.items())) for name, values in found.items())
-    ]
+def _better(metric: str) -> str:
+    low = metric.lower()
+    return "Lower is better." if low.startswith(LOWER) else "Higher is better." if low.startswith(HIGHER) else ""
 
 
-def _series(stats: Sequence[dict[str, Any]], class_names: Sequence[str]) -> dict[str, Series]:
-    """All curves, each with the moments whose record tells of it; of more than MOST_CURVES the first."""
-    told = {name for record in stats for name, value in record.items() if mean(value) is not None}
-    points: dict[str, list[tuple[float, float | None]]] = {}
+def _points(stats: Sequence[dict[str, Any]]) -> dict[str, Points]:
+    """The points of the first MOST_CURVES statistics."""
+    points: dict[str, Points] = {}
     for record in stats:
         for name, value in record.items():
-            shown = name in told and name != "seen" and name not in HIDDEN
-            if shown and (name in points or len(points) < MOST_CURVES):
+            if name not in HIDDEN and (name in points or len(points) < MOST_CURVES):
                 points.setdefault(name, []).append((record["seen"] / 1000, mean(value)))
-    return {name: _thin(name, label(name, class_names), values) for name, values in points.items()}
+    return points
 
 
-def _thin(name: str, label: str, points: Sequence[tuple[float, float | None]]) -> Series:
-    """At most MOST_POINTS points: each the mean of so many, at the last of them."""
+def _series(name: str, label: str, points: Points, scale: float = 1.0) -> Series:
+    """At most MOST_POINTS points. Of a longer curve each point is the mean of several, at the last of them."""
     step = -(-len(points) // MOST_POINTS)
     kimg, values = [], []
     for start in range(0, len(points), step):
         bucket = points[start : start + step]
         told = [value for _, value in bucket if value is not None]
         kimg.append(_short(bucket[-1][0]))
-        values.append(_short(sum(told) / len(told)) if told else None)
+        values.append(_short(scale * sum(told) / len(told)) if told else None)
     return Series(name, label, kimg, values)
 
 
-def _in_unit(series: Series, unit: str) -> Series:
-    if unit != "GiB":
-        return series
-    values = [None if value is None else _short(value / 2**30) for value in series.values]
-    return replace(series, values=values)
-
-
 def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+    return float(f"{value:.6g}")

@@ -1,137 +1,76 @@
 "use strict";
-// Samples: a slider through time, which also plays.
+// Samples: a slider through time, which also plays; a click on a sheet shows it enlarged, pixel by pixel.
 (() => {
-  const frames = [...document.querySelectorAll("#frames img")];
-  const slider = document.getElementById("time");
-  if (!slider) return;
-  const play = document.getElementById("play"), kimg = document.getElementById("kimg");
-  let timer = 0;
-  const show = () => {
+  const frames = [...document.querySelectorAll("#frames img")], slider = document.getElementById("time");
+  const play = document.getElementById("play"), zoom = document.getElementById("zoom"), large = new Image();
+  let timer = 0, factor = 1, current = null;
+  const scale = (wanted) => {
+    factor = Math.max(1, Math.min(16, wanted));
+    large.src = current.src;
+    large.alt = zoom.title = `${current.alt}, enlarged ${factor} times`;
+    large.style.width = `${current.naturalWidth * factor}px`;
+  };
+  const show = (at) => {
+    slider.value = at;
     frames.forEach((frame, i) => { frame.hidden = i !== +slider.value; });
-    kimg.textContent = frames[slider.value].dataset.kimg;
-    slider.setAttribute("aria-valuetext", "kimg " + kimg.textContent);
+    document.getElementById("kimg").textContent = frames[slider.value].dataset.kimg;
+    if (zoom.open && current.dataset.kimg) {
+      current = frames[slider.value];
+      scale(factor);
+    }
   };
   const stop = () => {
     clearInterval(timer);
     timer = 0;
-    play.innerHTML = "&#9654;";
-    play.setAttribute("aria-label", "play");
+    play.textContent = "play";
   };
-  const start = () => {
-    if (+slider.value === frames.length - 1) slider.value = 0;
-    show();
-    play.innerHTML = "&#10074;&#10074;";
-    play.setAttribute("aria-label", "pause");
-    timer = setInterval(() => {
-      slider.value = +slider.value + 1;
-      show();
-      if (+slider.value === frames.length - 1) stop();
-    }, 400);
-  };
-  slider.addEventListener("input", () => { stop(); show(); });
-  play.addEventListener("click", () => (timer ? stop() : start()));
-  show();
-})();
-
-// A click on a sheet shows it enlarged by a whole factor, pixel by pixel.
-(() => {
-  const pictures = [...document.querySelectorAll("#samples img")];
-  if (!pictures.length || !window.HTMLDialogElement) return;
-  const zoom = document.createElement("dialog"), bar = document.createElement("p"), room = document.createElement("div");
-  const title = document.createElement("span"), shown = new Image(), slider = document.getElementById("time");
-  let factor = 1, current = null;
-  const button = (text, label, act) => {
-    const node = document.createElement("button");
-    node.type = "button";
-    node.textContent = text;
-    node.setAttribute("aria-label", label);
-    node.addEventListener("click", act);
-    bar.append(node);
-  };
-  const show = (picture) => {
-    current = picture;
-    shown.src = picture.src;
-    shown.alt = picture.alt;
-    shown.style.width = `${picture.naturalWidth * factor}px`;
-    title.textContent = `${picture.alt}, ${factor} times as large`;
-  };
-  const scale = (wanted, x = 0.5, y = 0.5) => {
-    const left = (room.scrollLeft + x * room.clientWidth) / factor, top = (room.scrollTop + y * room.clientHeight) / factor;
-    factor = Math.max(1, Math.min(16, wanted));
-    show(current);
-    room.scrollTo(left * factor - x * room.clientWidth, top * factor - y * room.clientHeight);
-  };
-  const through = (by) => {
-    if (!slider || !current.dataset.kimg) return;
-    slider.value = +slider.value + by;
-    slider.dispatchEvent(new Event("input"));
-    show(pictures.find((picture) => picture.dataset.kimg && !picture.hidden));
-  };
-  const open = (picture, x, y) => {
-    factor = Math.max(2, Math.ceil(1536 / picture.naturalWidth));
-    zoom.showModal();
-    show(picture);
-    room.scrollTo(x * picture.naturalWidth * factor - room.clientWidth / 2, y * picture.naturalHeight * factor - room.clientHeight / 2);
-  };
-  bar.append(title);
-  button("\u2212", "smaller", () => scale(factor - 1));
-  button("+", "larger", () => scale(factor + 1));
-  button("\u00d7", "close", () => zoom.close());
-  room.append(shown);
-  zoom.id = "zoom";
-  zoom.append(bar, room);
-  document.body.append(zoom);
-  shown.addEventListener("click", () => zoom.close());
+  if (slider) {
+    slider.addEventListener("input", () => { stop(); show(slider.value); });
+    play.addEventListener("click", () => {
+      if (timer) return stop();
+      show(+slider.value === frames.length - 1 ? 0 : slider.value);
+      play.textContent = "stop";
+      timer = setInterval(() => {
+        show(+slider.value + 1);
+        if (+slider.value === frames.length - 1) stop();
+      }, 400);
+    });
+  }
+  zoom.append(large);
+  zoom.addEventListener("click", () => zoom.close());
   zoom.addEventListener("keydown", (event) => {
-    const act = {
-      ArrowLeft: () => through(-1), ArrowRight: () => through(1), "+": () => scale(factor + 1), "-": () => scale(factor - 1),
-    }[event.key];
-    if (!act) return;
-    event.preventDefault();
-    act();
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (by && slider) show(+slider.value + by);
+    if (event.key === "+" || event.key === "-") scale(event.key === "+" ? factor + 1 : factor - 1);
   });
-  for (const picture of pictures) {
+  for (const picture of document.querySelectorAll("#samples img")) {
     picture.tabIndex = 0;
+    const open = (x, y) => {
+      current = picture;
+      zoom.showModal();
+      scale(Math.max(2, Math.ceil(1536 / picture.naturalWidth)));
+      zoom.scrollTo(x * zoom.scrollWidth - zoom.clientWidth / 2, y * zoom.scrollHeight - zoom.clientHeight / 2);
+    };
     picture.addEventListener("click", (event) => {
       const place = picture.getBoundingClientRect();
-      open(picture, (event.clientX - place.left) / place.width, (event.clientY - place.top) / place.height);
+      open((event.clientX - place.left) / place.width, (event.clientY - place.top) / place.height);
     });
-    picture.addEventListener("keydown", (event) => { if (event.key === "Enter") open(picture, 0.5, 0.5); });
+    picture.addEventListener("keydown", (event) => { if (event.key === "Enter") open(0.5, 0.5); });
   }
 })();
 
-// While a run goes on the page is loaded anew each minute. It stops when the run has ended, or is not heard of any more.
+// A running run writes its page at each snapshot: load it again each minute, and say how old it is.
 (() => {
-  const { written, patience } = document.body.dataset;
-  if (!written) return;
+  const state = document.querySelector(".state.running");
+  if (!state) return;
   const look = () => {
-    if (Date.now() / 1000 - written > patience) {
-      document.querySelector(".state").textContent = "running? not heard of since this page was written";
-      return;
-    }
-    const zoom = document.getElementById("zoom");
-    if (document.hidden || (zoom && zoom.open)) setTimeout(look, 5000);
+    const minutes = Math.round((Date.now() / 1000 - state.dataset.written) / 60);
+    if (minutes > 1) state.textContent = `running, as of ${minutes < 120 ? `${minutes} minutes` : `${Math.round(minutes / 60)} hours`} ago`;
+  };
+  const reload = () => {
+    if (document.hidden || document.getElementById("zoom").open) setTimeout(reload, 5000);
     else location.reload();
   };
-  setTimeout(look, 60000);
-})();
-
-// Configuration: rows that match what is typed.
-(() => {
-  const find = document.getElementById("find");
-  if (!find) return;
-  const groups = [...document.querySelectorAll("#settings details")].map((group) => ({ group, open: group.open }));
-  find.addEventListener("input", () => {
-    const wanted = find.value.trim().toLowerCase();
-    for (const { group, open } of groups) {
-      let found = 0;
-      for (const row of group.querySelectorAll("tr")) {
-        const text = (group.querySelector("summary").textContent + "." + row.textContent).toLowerCase();
-        row.hidden = !text.includes(wanted);
-        found += !row.hidden;
-      }
-      group.hidden = !found;
-      group.open = wanted ? found > 0 : open;
-    }
-  });
+  look();
+  setTimeout(reload, 60000);
 })();

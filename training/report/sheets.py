@@ -1,25 +1,24 @@
-"""The sample sheets of a run as pictures within a page: fewer, smaller and compressed, so the page stays light."""
+"""The sample sheets of a run as pictures inside a page: fewer, smaller and compressed, to keep the page light."""
 
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
-MOST = 32  # sheets on the page: what a slider can tell apart
-LONGEST = 1024  # pixels of a sheet's longer side
+MOST = 32  # sheets on the page
+LONGEST = 1024  # pixels of the longer side
 QUALITY = 80  # of WebP: about a tenth of the PNG
-SMALL, SMALL_QUALITY = 640, 92  # sides of sheets whose single pixels are looked at
+SMALL, SMALL_QUALITY = 640, 92  # sheets this small are looked at pixel by pixel
 
 Sheet = tuple[float, Path]  # kimg and file
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture that needs no file."""
+class Picture(NamedTuple):
+    """A picture as a data URI."""
 
     uri: str
     width: int
@@ -29,7 +28,7 @@ class Picture:
 def thinned(sheets: Sequence[Sheet]) -> list[Sheet]:
     """At most MOST + 1 of the sheets: the first, every 2nd, 4th, 8th ... after it, and the last.
 
-    As a run grows, those that are kept stay among those that were kept, which need not be compressed again.
+    As a run grows, the sheets that are kept were kept before, so they need not be compressed again.
     """
     step = 1
     while -(-len(sheets) // step) > MOST:
@@ -39,10 +38,10 @@ def thinned(sheets: Sequence[Sheet]) -> list[Sheet]:
 
 
 def picture(path: Path) -> Picture | None:
-    """The picture of a file as the page carries it, or None where the file is damaged or gone."""
+    """The picture in a file; None if the file is damaged or missing."""
     try:
         stamp = path.stat()
-        return _compressed(path, stamp.st_mtime_ns, stamp.st_size)
+        return _compressed(path, stamp.st_mtime_ns, stamp.st_size) if path.is_file() else None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises for damaged files
         return None
 
@@ -55,5 +54,6 @@ def _compressed(path: Path, modified: int, size: int) -> Picture:
         buffer = io.BytesIO()
         quality = SMALL_QUALITY if max(shown.size) <= SMALL else QUALITY
         shown.save(buffer, "WEBP", quality=quality, method=4)
-    uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-    return Picture(uri, *shown.size)
+    return Picture(
+        "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"), shown.width, shown.height
+    )

@@ -1,4 +1,4 @@
-"""Weights & Biases, for those who use it: `--wandb PROJECT`."""
+"""Weights & Biases as a board: `--wandb PROJECT`."""
 
 import json
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from typing import Any
 
 from system.files import replacing
 
-FILE = "wandb.json"  # in the run folder: under which name the run goes on there
+FILE = "wandb.json"  # in the run folder: the id of the run in its project
 
 
 def check(project: str) -> None:
-    """Looks whether a run could be shown in a project, before anything is begun.
+    """Check that a run can be shown in a project, before anything starts.
 
     Raises:
-        ValueError: when the project has no name, or the package is not installed.
+        ValueError: if the project has no name, or the package is not installed.
     """
     if not project.strip():
         raise ValueError("--wandb is empty: name a project, or leave the option out")
@@ -27,21 +27,21 @@ def _package() -> Any:
         import wandb
     except ImportError as error:
         raise ValueError(missing) from error
-    if not hasattr(wandb, "init"):  # a folder that an earlier run has left passes for an empty package
+    if not hasattr(wandb, "init"):  # a folder called wandb, as an earlier run leaves it, imports as an empty package
         raise ValueError(missing)
     return wandb
 
 
 class Wandb:
-    """A run there, which goes on when the run is resumed.
+    """A run in a project. A resumed run continues there.
 
     Args:
         folder: the run folder, whose name the run gets.
-        project: where it is listed.
+        project: where the run is listed.
         config: of the run, nested.
 
     Raises:
-        ValueError: when the package is not installed, or cannot begin.
+        ValueError: if the package is not installed, or cannot begin.
     """
 
     def __init__(self, folder: Path, project: str, config: Mapping[str, Any]) -> None:
@@ -55,15 +55,15 @@ class Wandb:
                 config=dict(config),
                 dir=str(folder),
                 resume="allow",
-                allow_val_change=True,  # such as the length of a run that goes on
-                settings=self._wandb.Settings(console="off"),  # the log is kept already
+                allow_val_change=True,  # a resumed run may be longer
+                settings=self._wandb.Settings(console="off"),  # there is a log already
             )
-        except Exception as error:  # its errors have no common root
+        except Exception as error:  # its errors have no common base class
             reason = str(error).strip().rstrip(".") or type(error).__name__
             raise ValueError(
                 f"wandb cannot begin ({reason}): run `wandb login`, set WANDB_MODE=offline, or leave --wandb out"
             ) from error
-        # Images seen are the clock, which a resumed run may set back a little; wandb's own steps cannot go back.
+        # The x axis is the number of images seen: a resumed run may go back a little, and wandb's own steps may not.
         self._run.define_metric("seen")
         self._run.define_metric("*", step_metric="seen")
         with replacing(file) as temporary:
@@ -87,7 +87,7 @@ class Wandb:
 
 
 def _known(file: Path, project: str) -> str | None:
-    """The name of this run in that project; None where it has none yet, and gets one."""
+    """The id of this run in the project; None if it is new there."""
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
         return str(known["id"]) if known["project"] == project else None

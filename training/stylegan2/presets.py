@@ -6,7 +6,8 @@ from typing import Any
 
 from models.stylegan2.config import FP16_CLAMP
 from torch_utils.config import build
-from training.config import TrainConfig, suits_group
+from training.shares import check_rounds, largest_divisor, share_of
+from training.stylegan2.config import StyleGAN2Config, suits_group
 
 # So many images D may still learn by heart. In the ADA paper (section 4, figure 7) it does so with the 50 000 of
 # CIFAR-10, and with 30 000 of FFHQ or LSUN cat; with 100 000 cats augmentation cost a little quality.
@@ -121,7 +122,7 @@ def demo_row(height: int, width: int) -> Row:
 
 def resolve(
     preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int, images: int | None = None
-) -> TrainConfig:
+) -> StyleGAN2Config:
     """The configuration of a run, with nothing left open.
 
     Args:
@@ -139,12 +140,12 @@ def resolve(
     values |= {f"{network}.{key}": value for network in ("generator", "discriminator") for key, value in data.items()}
     if given.get("precision") == "fp16":
         values |= {f"{network}.clamp": FP16_CLAMP for network in ("generator", "discriminator")}
-    return build(TrainConfig, values | {"preset": preset} | dict(given))
+    return build(StyleGAN2Config, values | {"preset": preset} | dict(given))
 
 
 def by_batch_gpu(
     preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int, images: int | None = None
-) -> list[TrainConfig]:
+) -> list[StyleGAN2Config]:
     """What `resolve` gives for every number of images at once that divides a process's share, the largest first."""
     _, share = _batch(_row(preset, data, given, world), given, world)
     numbers = [number for number in range(share, 0, -1) if share % number == 0]
@@ -163,9 +164,7 @@ def _row(preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: 
 def _batch(row: Row, given: Mapping[str, Any], world: int) -> tuple[int, int]:
     """Images in an iteration, of all processes and of one."""
     batch = given.get("pace.batch", row.batch)
-    if batch % world:
-        raise ValueError(f"--batch {batch} is not a multiple of the {world} processes: give each the same share")
-    return batch, batch // world
+    return batch, share_of(batch, world)
 
 
 def _of_row(row: Row, given: Mapping[str, Any], world: int) -> dict[str, Any]:
@@ -173,11 +172,7 @@ def _of_row(row: Row, given: Mapping[str, Any], world: int) -> dict[str, Any]:
     batch_gpu = given.get("pace.batch_gpu") or (
         share if "pace.batch" in given else largest_divisor(share, max(row.batch // row.processes, 1))
     )
-    if share % batch_gpu:
-        raise ValueError(
-            f"--batch-gpu {batch_gpu} does not divide the {share} images that a process has of --batch {batch}: "
-            f"take {largest_divisor(share, batch_gpu)}"
-        )
+    check_rounds(batch_gpu, share, batch)
     values: dict[str, Any] = {
         "pace.kimg": row.kimg,
         "pace.batch": batch,
@@ -197,8 +192,3 @@ def _of_row(row: Row, given: Mapping[str, Any], world: int) -> dict[str, Any]:
     for network in ("generator", "discriminator"):
         values |= {f"{network}.channel_base": row.base, f"{network}.channel_max": row.maximum}
     return values | dict(row.more)
-
-
-def largest_divisor(number: int, most: int) -> int:
-    """The largest divisor of `number` up to `most`."""
-    return next(d for d in range(min(number, most), 0, -1) if number % d == 0)

@@ -13,7 +13,6 @@ from models.stylegan2.generator import Generator
 from torch_utils import distributed, seeds
 from training.augment import Augmentation, Drawn
 from training.augment.strength import Strength
-from training.config import TrainConfig
 from training.draws import Draws
 from training.ema import Average
 from training.moments import load_moments
@@ -21,6 +20,7 @@ from training.phase import Phase, Term
 from training.recipe import Pictures
 from training.sheet import Sheet
 from training.stylegan2 import losses as gan_losses
+from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.optimizer import adam
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -55,7 +55,7 @@ class StyleGAN2:
         device: where the networks live.
     """
 
-    def __init__(self, config: TrainConfig, frequencies: Tensor, device: torch.device) -> None:
+    def __init__(self, config: StyleGAN2Config, frequencies: Tensor, device: torch.device) -> None:
         self.config = config
         self.relativistic = config.loss.kind == "rpgan"
         # Class numbers are drawn between these; added up here, since a CUDA device does that in no settled order.

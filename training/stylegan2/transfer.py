@@ -6,20 +6,21 @@ from models.families import NetworkFile, read_network
 from models.stylegan2 import adaptation
 from models.stylegan2.config import ImageConfig
 from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.family import FAMILY
 from models.stylegan2.generator import Generator
 from torch_utils import distributed
-from training.config import TrainConfig
+from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 
 
-def open_transfer(place: Path | str, config: TrainConfig) -> NetworkFile:
+def open_transfer(place: Path | str, config: StyleGAN2Config) -> NetworkFile:
     """Reads the network file and makes sure that `transfer` will work, before anything is written.
 
     Raises:
         FileNotFoundError, ValueError: when the file is not usable, or its networks do not fit this run.
     """
     file = read_network(place)
-    file.check_stylegan2("--transfer")
+    file.require(FAMILY, "--transfer")
     found: adaptation.Misfits = {}
     try:
         for name in file.parts:
@@ -35,7 +36,7 @@ def open_transfer(place: Path | str, config: TrainConfig) -> NetworkFile:
     return file
 
 
-def _check_freezing(file: NetworkFile, config: TrainConfig) -> None:
+def _check_freezing(file: NetworkFile, config: StyleGAN2Config) -> None:
     if "D" not in file.parts:
         raise ValueError(f"{file} has no D whose layers --freeze-d could leave as they are: leave --freeze-d out")
     D: ImageConfig = file.part("D").config  # type: ignore[assignment]

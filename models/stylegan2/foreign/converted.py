@@ -1,25 +1,13 @@
-"""Networks of another program in our names: what every reader of foreign files gives."""
+"""Reading the networks of a foreign file one by one."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from system.text import printable
 
 _Read = TypeVar("_Read")
-
-
-class Converted(NamedTuple):
-    """Metadata and tensors as a network file of ours holds them.
-
-    `metadata` has the configurations under `generator` and `discriminator`, and under `source` what is known of the
-    file: at least `format`, in words such as `StyleGAN2-ADA pickle`, and `left_out` where `read_networks` left out
-    something. `tensors` are named `G_ema.…`, `G.…`, `D.…`.
-    """
-
-    metadata: dict[str, Any]
-    tensors: dict[str, Tensor]
 
 
 def read_networks(names: Sequence[str], read: Callable[[str], _Read]) -> tuple[dict[str, _Read], dict[str, Any]]:

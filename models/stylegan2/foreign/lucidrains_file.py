@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.foreign import Converted
 from models.stylegan2.foreign.average import average_w
-from models.stylegan2.foreign.converted import Converted, length
+from models.stylegan2.foreign.converted import length
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.foreign.lucidrains_attention import Form
 from system.text import printable, shown
@@ -62,18 +63,23 @@ def read_options(path: Path) -> dict[str, Any]:
     return found
 
 
-def from_lucidrains(contents: Mapping[str, Any], size: int, options: Mapping[str, Any]) -> Converted:
-    """The averaged generator of a file, in our names.
+def claims(contents: Any) -> bool:
+    """Whether contents are a checkpoint of this program, or the state dict alone."""
+    return isinstance(contents, Mapping) and (KEY in contents or SIGN in contents)
+
+
+def from_lucidrains(contents: Mapping[str, Any], path: Path) -> Converted:
+    """The averaged generator of a file under our names.
 
     Args:
-        contents: what `torchfile.read` gave of it.
-        size: of the file, in bytes.
-        options: what `read_options` found.
+        contents: what `torchfile.read` returned.
+        path: the file.
 
     Raises:
-        ValueError: when it has parts that are not computed here, or a tensor is missing, left over or of another shape.
+        ValueError: if a layer is unknown, or a tensor is missing, left over or of another shape.
     """
-    state = plain_tensors(contents[KEY], KEY, size)
+    contents = contents if KEY in contents else {KEY: contents}
+    state, options = plain_tensors(contents[KEY], KEY, path.stat().st_size), read_options(path)
     mapping = {name.removeprefix("SE."): t for name, t in state.items() if name.startswith("SE.")}
     synthesis = {name.removeprefix("GE."): t for name, t in state.items() if name.startswith("GE.")}
     version = contents.get("version")
@@ -94,8 +100,8 @@ def from_lucidrains(contents: Mapping[str, Any], size: int, options: Mapping[str
         "w_average": origin,
         "lr_mlp": rate,
     }
-    metadata = {"family": "lucidrains", "generator": configs.to_dict(config), "source": source}
-    return Converted(metadata, {f"G_ema.{name}": tensor for name, tensor in own.items()})
+    metadata = {"generator": configs.to_dict(config), "source": source}
+    return Converted("lucidrains", metadata, {f"G_ema.{name}": tensor for name, tensor in own.items()})
 
 
 def names(config: LucidrainsConfig) -> dict[str, str]:

@@ -5,12 +5,15 @@ network alone, lists, and files in which some are None: any of these is read, of
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from models.foreign import Converted
 from models.stylegan2.foreign import modules, tensorflow
 from models.stylegan2.foreign.architecture import Built
-from models.stylegan2.foreign.converted import Converted, read_networks
+from models.stylegan2.foreign.converted import read_networks
 from models.stylegan2.foreign.records import Persistent, TensorFlowNetwork, makers
 from system.pickles import read_pickle
 from system.text import shown
@@ -26,22 +29,36 @@ _SNAPSHOT = re.compile(r"network-snapshot-(\d{6})\b")  # as official training na
 Network = Persistent | TensorFlowNetwork
 
 
-def read(path: Path) -> Converted:
-    """Networks of an official pickle.
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """The value that an official pickle holds, while its file is open: arrays are read when they are needed.
 
     Raises:
-        ValueError: with the reason, when the file is damaged or too large, asks for what no network needs, or holds
-            something else than networks that can be built here.
+        ValueError: if the file is too large or damaged, or asks for a name that no network needs.
     """
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise ValueError(f"it has {size / 2**30:.1f} GiB, and files of networks have at most {MOST_BYTES // 2**30}")
-    with path.open("rb") as file:  # to the end: numbers are read when they are needed
+    with path.open("rb") as file:
         window = Window(file, 0, size)
         value = read_pickle(window, makers(size))
         if window.left:
             raise ValueError(f"it is damaged ({window.left:,} bytes follow the end of its pickle)")
-        return _converted(_networks(value), size, path.name)
+        yield value
+
+
+def claims(value: Any) -> bool:
+    """True: no other program that is read here writes pickles."""
+    return True
+
+
+def from_official(value: Any, path: Path) -> Converted:
+    """The networks of an official pickle under our names.
+
+    Raises:
+        ValueError: if it holds anything but networks that can be built here.
+    """
+    return _converted(_networks(value), path.stat().st_size, path.name)
 
 
 def _networks(value: Any) -> dict[str, Any]:
@@ -111,4 +128,4 @@ def _converted(networks: dict[str, Network], size: int, file: str) -> Converted:
     if found := _SNAPSHOT.search(file):
         metadata["kimg"] = float(found[1])
     tensors = {f"{part}.{name}": tensor for part, built in parts.items() for name, tensor in built.tensors.items()}
-    return Converted(metadata, tensors)
+    return Converted("stylegan2", metadata, tensors)

@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.foreign import Converted
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, ImageConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign.architecture import Settings, width_rule
 from models.stylegan2.foreign.average import average_w
-from models.stylegan2.foreign.converted import Converted, length, read_networks
+from models.stylegan2.foreign.converted import length, read_networks
 from models.stylegan2.foreign.rosinality_names import Place, filters, places
 from models.stylegan2.generator import Generator
 from models.stylegan2.mapping import MappingNetwork
@@ -38,22 +39,50 @@ CHANNELS = 3
 MOST_DOUBLINGS = 9  # of 4 x 4: images of 2048 x 2048
 GROUP = 4  # samples that share a minibatch standard deviation
 WIDEST_W = 2048  # dimensions of latents, of which the average is not computed in no time
+MOST_IN_A_ROW = 16  # state dicts in a list
 WIDEST = 512  # feature maps up to 32 x 32
 PER_MULTIPLIER = 16384  # feature maps times resolution beyond, for each unit of its channel_multiplier
 
 _OURS = {"g_ema": "G_ema", "g": "G", "d": "D"}
 
 
-def from_rosinality(contents: Mapping[str, Any], size: int) -> Converted:
-    """The networks of a file, in our names.
+def claims(contents: Any) -> bool:
+    """Whether contents are a checkpoint of this program, or state dicts of it alone or in a list."""
+    return bool(_arranged(contents))
+
+
+def _arranged(contents: Any) -> dict[str, Any]:
+    """The contents with the keys of a checkpoint; empty for another program's. The last of two generators is g_ema."""
+    if isinstance(contents, Mapping):
+        kind = _kind(contents)
+        known = {key: value for key, value in contents.items() if key not in KEYS or value is not None}
+        return {kind: contents} if kind else known if known.keys() & set(KEYS) else {}
+    if not isinstance(contents, list | tuple) or len(contents) > MOST_IN_A_ROW:
+        return {}
+    states = [state for state in contents if state is not None]
+    kinds = [_kind(state) if isinstance(state, Mapping) else "" for state in states]
+    if "" in kinds or kinds.count("d") > 1 or kinds.count("g_ema") > 2:
+        return {}
+    found = dict(zip(kinds, states, strict=True))
+    return found | ({"g": states[kinds.index("g_ema")]} if kinds.count("g_ema") == 2 else {})
+
+
+def _kind(state: Mapping[Any, Any]) -> str:
+    """The key of a state dict in a checkpoint; "" for another program's."""
+    return next((key for key, sign in SIGNS.items() if sign in state), "")
+
+
+def from_rosinality(contents: Any, path: Path) -> Converted:
+    """The networks of a file under our names.
 
     Args:
-        contents: what `torchfile.read` gave of it.
-        size: of the file, in bytes.
+        contents: what `torchfile.read` returned.
+        path: the file.
 
     Raises:
-        ValueError: when a tensor is missing, left over or of another shape; it names the first such.
+        ValueError: if a tensor is missing, left over or of another shape, with the name of the first.
     """
+    contents, size = _arranged(contents), path.stat().st_size
     states = {ours: plain_tensors(contents[key], key, size) for key, ours in _OURS.items() if key in contents}
     known = plain_tensors({key: contents[key] for key in (AVERAGE,) if key in contents}, "contents", size)
     generator = next((name for name in ("G_ema", "G") if name in states), "")
@@ -76,7 +105,9 @@ def from_rosinality(contents: Mapping[str, Any], size: int) -> Converted:
     metadata["source"] |= left_out
     if "D" in parts:
         metadata["discriminator"] = configs.to_dict(judge)
-    return Converted(metadata, {f"{name}.{key}": t for name, part in parts.items() for key, t in part.items()})
+    return Converted(
+        "stylegan2", metadata, {f"{name}.{key}": t for name, part in parts.items() for key, t in part.items()}
+    )
 
 
 def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:

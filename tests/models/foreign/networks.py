@@ -1,13 +1,15 @@
 """Networks so small that a test reads them in no time, with the names and in the pickles of other programs."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from models import foreign
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign import nvlabs
+from models.stylegan2.foreign import nvlabs, opening
 from models.stylegan2.generator import Generator
 from tests.models.foreign import pickled
 
@@ -41,3 +43,12 @@ def official(flat: bool = False, **settings: Any) -> dict[str, Any]:
 def tensorflow(**kwargs: Any) -> tuple[pickled.Network, ...]:
     """What official TensorFlow training would have pickled."""
     return pickled.tensorflow_networks(generator_tensors(), discriminator_tensors(), **kwargs)
+
+
+READERS = (opening.OFFICIAL, opening.ROSINALITY, opening.LUCIDRAINS)
+
+
+def open_foreign(path: Path) -> foreign.Converted:
+    found = foreign.open_foreign(path, READERS)
+    assert found is not None
+    return found

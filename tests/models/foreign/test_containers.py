@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from models.families import read_network
-from models.stylegan2.foreign.opening import open_foreign
 from tests.models.foreign import pickled
+from tests.models.foreign.networks import open_foreign
 from tests.models.foreign.test_tensorflow import official
 from tests.reference.official import official_tensors
 

@@ -167,10 +167,9 @@ def test_a_rate_of_its_own_is_taken_from_the_file_beside_it(tmp_path):
 
 def test_a_state_dict_alone(tmp_path):
     usual = load_network(network(tmp_path))
-    for number, value in enumerate((state(), [None, state()])):
-        torch.save(value, tmp_path / f"{number}.pt")
-        G = load_network(tmp_path / f"{number}.pt")
-        assert all(torch.equal(t, G.state_dict()[name]) for name, t in usual.state_dict().items())
+    torch.save(state(), tmp_path / "a.pt")
+    G = load_network(tmp_path / "a.pt")
+    assert all(torch.equal(t, G.state_dict()[name]) for name, t in usual.state_dict().items())
 
 
 def test_images_with_transparency(tmp_path):
@@ -216,7 +215,7 @@ def test_precisions_that_it_does_not_compute_in_are_refused(tmp_path):
 def test_it_cannot_be_trained_further(tmp_path):
     path = network(tmp_path)
     assert refused(train("--outdir", str(tmp_path / "runs"), "--transfer", str(path), *tiny_sets())) == (
-        f"--transfer takes a StyleGAN2, and {path} is a network of lucidrains: it makes samples alone"
+        f"--transfer needs a network of StyleGAN2, but {path} holds a network of lucidrains' stylegan2-pytorch"
     )
     assert not (tmp_path / "runs").exists()
 

@@ -9,9 +9,8 @@ import torch
 from models.families import read_network, save_network
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.foreign.nvlabs import ARCHITECTURES
-from models.stylegan2.foreign.opening import is_foreign, open_foreign
 from tests.models.foreign import pickled
-from tests.models.foreign.networks import discriminator_tensors, generator_tensors, official
+from tests.models.foreign.networks import discriminator_tensors, generator_tensors, official, open_foreign
 from tests.models.foreign.pickled import Module
 from tests.reference.architectures import generated, judged
 from tests.reference.comparison import FORWARD, compare_forward
@@ -57,8 +56,7 @@ def test_equality_with_recorded_numbers(tmp_path, monkeypatch, case, protocol, f
 @pytest.mark.parametrize("case, flat", [("rgb16", False), ("labels32", True)])
 def test_configurations_and_what_is_known_of_the_file(tmp_path, case, flat):
     path = pickled.write(tmp_path / "network-snapshot-001200.pkl", recorded_file(case, flat))
-    assert is_foreign(path)
-    metadata, tensors = open_foreign(path)
+    _, metadata, tensors = open_foreign(path)
     recorded = load_case(case)
     assert GeneratorConfig(**metadata["generator"]) == recorded.G.config
     config = recorded.D.config
@@ -76,7 +74,7 @@ def test_a_network_file_of_ours_is_made_of_it(tmp_path):
     networks = {name: file.part(name) for name in file.parts}
     save_network(tmp_path / "a.safetensors", "stylegan2", networks, {"source": file.metadata["source"]})
     ours = read_network(tmp_path / "a.safetensors")
-    assert ours.metadata["source"]["format"] == "StyleGAN2-ADA pickle" and not is_foreign(ours.path)
+    assert ours.metadata["source"]["format"] == "StyleGAN2-ADA pickle"
     for name, tensor in file.tensors.items():
         assert torch.equal(ours.tensors[name], tensor.float()), name
 
@@ -110,7 +108,7 @@ def test_architectures(tmp_path, G, D, flat):
     ids=str,
 )
 def test_channels_classes_sizes_and_widths(tmp_path, settings):
-    metadata, tensors = open_foreign(pickled.write(tmp_path / "a.pkl", official(**settings)))
+    _, metadata, tensors = open_foreign(pickled.write(tmp_path / "a.pkl", official(**settings)))
     for name, value in settings.items():
         assert metadata["generator"][name] == metadata["discriminator"][name] == value
     file = read_network(tmp_path / "a.pkl")
@@ -119,7 +117,7 @@ def test_channels_classes_sizes_and_widths(tmp_path, settings):
 
 def test_latents_and_classes_of_other_widths(tmp_path):
     G = generator_tensors(z_dim=3, w_dim=5, classes=2)
-    metadata, _ = open_foreign(pickled.write(tmp_path / "a.pkl", {"G_ema": pickled.generator(G)}))
+    _, metadata, _ = open_foreign(pickled.write(tmp_path / "a.pkl", {"G_ema": pickled.generator(G)}))
     assert {metadata["generator"][name] for name in ("z_dim", "w_dim", "classes")} == {3, 5, 2}
 
 
@@ -128,7 +126,7 @@ def test_widths_are_those_that_the_file_says_where_they_are_right(tmp_path):
     kwargs = value["G_ema"].state["_init_kwargs"]["synthesis_kwargs"]
     for said, found in ((32768, 32768), (16, 64), (None, 64)):
         kwargs["channel_base"] = said
-        metadata, _ = open_foreign(pickled.write(tmp_path / "a.pkl", {"G_ema": value["G_ema"]}))
+        _, metadata, _ = open_foreign(pickled.write(tmp_path / "a.pkl", {"G_ema": value["G_ema"]}))
         assert metadata["generator"]["channel_base"] == found
 
 
@@ -136,7 +134,7 @@ def test_limits_of_low_precision_and_the_whole_batch(tmp_path):
     G = generator_tensors()
     D = discriminator_tensors(architecture="plain")
     value = {"G_ema": pickled.generator(G, conv_clamp=256), "D": pickled.discriminator(D, group=None, conv_clamp=2.5)}
-    metadata, _ = open_foreign(pickled.write(tmp_path / "a.pkl", value))
+    _, metadata, _ = open_foreign(pickled.write(tmp_path / "a.pkl", value))
     assert metadata["generator"]["clamp"] == 256 and metadata["discriminator"]["clamp"] == 2.5
     assert metadata["discriminator"]["mbstd_group"] == 65536
     assert metadata["discriminator"]["architecture"] == "plain"

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.stylegan2.foreign.opening import open_foreign
 from tests.models.foreign import pickled
-from tests.models.foreign.networks import generator_tensors, official
+from tests.models.foreign.networks import generator_tensors, official, open_foreign
 from tests.models.foreign.test_official_refusals import parameters
 
 

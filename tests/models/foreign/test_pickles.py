@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from models.stylegan2.foreign.opening import is_foreign, open_foreign
+from models import foreign
 from models.stylegan2.foreign.records import makers
 from system.pickles import read_pickle
 from system.text import shown
 from system.windows import Window
 from tests.models.foreign import pickled
-from tests.models.foreign.networks import official
+from tests.models.foreign.networks import READERS, official, open_foreign
 from tests.proofs.damage import damaged  # noqa: F401
 from tests.proofs.mutation import text
 from tests.proofs.watch import nothing_runs
@@ -48,7 +48,6 @@ def refusal(tmp_path: Path, data: bytes) -> str:
     """The sentence with which a file is refused, while nothing runs."""
     path = tmp_path / "a.pkl"
     path.write_bytes(data)
-    assert is_foreign(path)
     os.chdir(tmp_path)  # where a command would leave its mark
     with pytest.raises(ValueError) as error, nothing_runs():
         open_foreign(path)
@@ -287,13 +286,11 @@ def test_every_name_that_is_accepted_makes_plain_data():
         assert make.__module__ in ("models.stylegan2.foreign.records", "torch_utils.torchpickles"), (module, name)
 
 
-def test_files_that_are_none_of_this(tmp_path):
-    for data in (b"", b"\x80", b"GIF89a", b"PK\3\4", b"{}", b"\x80\x09.", b"hello world", b"(hello)"):
-        path = tmp_path / "a.pkl"
-        path.write_bytes(data)
-        assert not is_foreign(path) or data.startswith(b"PK")
-    assert not is_foreign(tmp_path) and not is_foreign(tmp_path / "missing.pkl")
-    (tmp_path / "a.pkl").write_bytes(b"hello")
-    with pytest.raises(ValueError) as error:
-        open_foreign(tmp_path / "a.pkl")
-    assert str(error.value) == (f"{tmp_path / 'a.pkl'} is of no program that is read here: give a file of a network")
+@pytest.mark.parametrize("data", [b"", b"\x80", b"GIF89a", b"{}", b"\x80\x09.", b"hello world", b"(hello)"])
+def test_files_of_other_kinds_are_not_opened(tmp_path, data):
+    (tmp_path / "a.pkl").write_bytes(data)
+    assert foreign.open_foreign(tmp_path / "a.pkl", READERS) is None
+
+
+def test_folders_and_missing_files_are_not_opened(tmp_path):
+    assert foreign.open_foreign(tmp_path, READERS) is foreign.open_foreign(tmp_path / "missing.pkl", READERS) is None

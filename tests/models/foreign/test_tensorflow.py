@@ -10,9 +10,8 @@ import torch
 
 from models.families import read_network
 from models.stylegan2.foreign.nvlabs import ARCHITECTURES
-from models.stylegan2.foreign.opening import open_foreign
 from tests.models.foreign import pickled
-from tests.models.foreign.networks import discriminator_tensors, generator_tensors
+from tests.models.foreign.networks import discriminator_tensors, generator_tensors, open_foreign
 from tests.models.foreign.pickled import Module, Network
 from tests.reference.architectures import generated, judged
 from tests.reference.comparison import FORWARD, compare_forward
@@ -79,7 +78,7 @@ def test_what_is_known_of_the_file(tmp_path):
         "resample_kernel": [1, 3, 3, 1],
     }
     kwargs |= {"randomize_noise": True, "label_size": 0, "unheard_of": None}
-    metadata, _ = open_foreign(pickled.write(tmp_path / "a.pkl", official(**kwargs)))
+    _, metadata, _ = open_foreign(pickled.write(tmp_path / "a.pkl", official(**kwargs)))
     assert metadata["source"] == {
         "format": "TensorFlow pickle",
         "file": "a.pkl",

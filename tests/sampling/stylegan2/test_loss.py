@@ -99,7 +99,7 @@ def test_offline_the_sentence_names_the_place_and_the_other_loss(tmp_path, monke
     with pytest.raises(ValueError) as error:
         _open("lpips")
     assert str(error.value).endswith(
-        f"fetch it elsewhere and put it at {tmp_path / 'cache' / 'detectors' / known.file}, "
+        f"download it by other means to {tmp_path / 'cache' / 'detectors' / known.file}, "
         f"or give --detector vgg16=PATH, or take --loss pixels"
     )
 

@@ -4,7 +4,7 @@ import pytest
 
 from torch_utils.config import build
 from training.augment.config import CATEGORIES, AugmentConfig
-from training.config import TrainConfig
+from training.stylegan2.config import StyleGAN2Config
 
 
 def transformations(pipe: str) -> set[str]:
@@ -23,7 +23,7 @@ def test_pipes_are_made_of_categories():
 
 def test_fixed_needs_a_probability():
     with pytest.raises(ValueError) as error:
-        build(TrainConfig, {"augment.mode": "fixed"})
+        build(StyleGAN2Config, {"augment.mode": "fixed"})
     message = "--aug fixed with --p 0 augments nothing: give a --p above 0, or --aug none"
     assert str(error.value) == message
 
@@ -31,12 +31,12 @@ def test_fixed_needs_a_probability():
 @pytest.mark.parametrize(
     "given, message",
     [
-        ({"augment.p": 1.5}, "--p: got 1.5, wanted a number from 0 to 1"),
-        ({"augment.target": 2.0}, "--target: got 2.0, wanted a number from -1 to 1"),
-        ({"augment.ada_kimg": 0.0}, "--ada-kimg: got 0.0, wanted a number above 0"),
+        ({"augment.p": 1.5}, "--p: got 1.5, expected a number from 0 to 1"),
+        ({"augment.target": 2.0}, "--target: got 2.0, expected a number from -1 to 1"),
+        ({"augment.ada_kimg": 0.0}, "--ada-kimg: got 0.0, expected a number above 0"),
     ],
 )
 def test_limits(given, message):
     with pytest.raises(ValueError) as error:
-        build(TrainConfig, {"augment.mode": "ada"} | given)
+        build(StyleGAN2Config, {"augment.mode": "ada"} | given)
     assert message in str(error.value)

@@ -17,6 +17,9 @@ from PIL import Image
 from tests.training.report.folders import COMMAND, Page, folder, record
 from torch_utils.checkpoint import save
 from training.report import page
+from training.report.curves import drawn
+from training.report.sheets import MOST, picture, thinned
+from training.signs import Chart
 
 
 def read(run: Path, **options) -> Page:
@@ -49,9 +52,12 @@ def test_nothing_is_asked_of_the_network(tmp_path):
 
 def test_every_picture_is_there(tmp_path):
     run = folder(tmp_path)
-    pictures = read(run).all("img")
-    assert [shown.get("data-kimg") for shown in pictures] == ["0", "1", "2", None]  # fakes, then reals
+    found = read(run)
+    pictures = found.all("img")
+    assert [shown.get("data-kimg") for shown in pictures] == ["0", "1", "2", None]  # samples, then reals
     assert [("hidden" in shown) for shown in pictures] == [True, True, False, False]
+    (slider,) = [tag for tag in found.all("input") if tag.get("id") == "time"]
+    assert (slider["min"], slider["max"], slider["value"]) == ("0", "2", "2") and slider["aria-label"]
     files = [run / f"fakes-00000{i}.0.png" for i in range(3)] + [run / "reals.png"]
     for shown, file in zip(pictures, files, strict=True):
         kind, _, data = (shown["src"] or "").partition(",")
@@ -60,12 +66,6 @@ def test_every_picture_is_there(tmp_path):
         assert decoded.size == (64, 32) == (int(shown["width"] or 0), int(shown["height"] or 0))
         wanted = Image.open(file).getpixel((9, 9))
         assert decoded.getpixel((9, 9)) == pytest.approx(wanted, abs=4)
-
-
-def test_the_slider_has_a_place_for_every_sheet(tmp_path):
-    (slider,) = [tag for tag in read(folder(tmp_path)).all("input") if tag.get("id") == "time"]
-    assert (slider["type"], slider["min"], slider["max"], slider["value"]) == ("range", "0", "2", "2")
-    assert slider["aria-label"]
 
 
 def test_what_users_wrote_is_text(tmp_path):
@@ -83,12 +83,12 @@ def test_what_users_wrote_is_text(tmp_path):
 def test_the_configuration_is_a_table_that_marks_what_was_chosen(tmp_path):
     text = page.write(folder(tmp_path)).read_text()
     rows = re.findall(r"<tr( class=differs)?><th[^>]*>([^<]*)</th><td>(.*?)</td><td><code>([^<]*)</code>", text)
-    values = {name: (bool(marked), value, option) for marked, name, value, option in rows}
+    values = {name: (bool(marked), value, option) for marked, name, value, option in reversed(rows)}
     assert values["gamma"] == (True, "0.003 <small>preset: 0.0016</small>", "--gamma")
     assert values["kimg"] == (True, "8 <small>preset: 25000</small>", "--kimg")
     assert values["path"] == (False, "cats.zip", "--data")
     assert values["mixing"] == (False, "0.9", "--set loss.mixing")
-    assert [name for name, row in values.items() if row[0]] == ["gamma", "kimg"]
+    assert {name for name, row in values.items() if row[0]} == {"gamma", "kimg"}
 
 
 def test_it_says_how_far_the_run_is(tmp_path):
@@ -144,8 +144,9 @@ def test_runs_of_which_little_is_left(tmp_path):
     run.mkdir()
     (run / "log.txt").write_bytes(b"one two three\xff\n")
     assert "one two three" in read(run).text
-    (run / "stats.jsonl").write_text('{"seen": 1000, "loss/G": {"mean": 1.5, "std": 0, "count": 1}}\n{"seen": 20')
-    assert read(run).curves == {"loss/G": {1.0: 1.5}}
+    lines = '{"seen": 1000, "loss/G": {"mean": 1.5, "std": 0, "count": 1}}\n{"seen": 2000, "loss/G": {"mean": NaN}}\n'
+    (run / "stats.jsonl").write_text(lines + '{"seen": 30')
+    assert read(run).curves == {"loss/G": {1.0: 1.5, 2.0: None}}
     for text in (
         "{",
         "[]",
@@ -156,14 +157,6 @@ def test_runs_of_which_little_is_left(tmp_path):
         found = read(run)
         assert found.curves and not found.all("img")
     assert "deep" in found.text and "1,2" in found.text
-
-
-def test_numbers_that_are_none(tmp_path):
-    run = folder(tmp_path, ticks=1)
-    with (run / "stats.jsonl").open("a") as file:
-        file.write('{"seen": 2000, "loss/G": {"mean": NaN, "std": NaN, "count": 0}, "scores/real": null}\n')
-    curves = read(run).curves
-    assert curves["loss/G"][2.0] is None and curves["scores/real"][2.0] is None
 
 
 def test_a_long_run_makes_a_light_page(tmp_path):
@@ -188,8 +181,6 @@ def test_not_a_run(tmp_path):
 
 
 def test_thinned_sheets_stay_among_those_before():
-    from training.report.sheets import MOST, thinned
-
     kept: list = []
     for count in range(1, 300):
         sheets = [(float(i), Path(str(i))) for i in range(count)]
@@ -202,12 +193,14 @@ def test_thinned_sheets_stay_among_those_before():
 
 @pytest.mark.parametrize("mode", ["L", "RGBA"])
 def test_large_sheets_become_smaller(tmp_path, mode):
-    from training.report.sheets import picture
-
     path = tmp_path / "fakes.png"
     Image.new(mode, (3000, 1500), 100 if mode == "L" else (1, 2, 3, 4)).save(path)
     shown = picture(path)
     assert shown is not None and (shown.width, shown.height) == (1024, 512) and len(shown.uri) < 20_000
+
+
+def charts(found: Page) -> dict[str, dict]:
+    return {chart["title"]: chart for chart in json.loads(found.data)}
 
 
 def test_curves_are_told_apart_and_say_what_is_healthy(tmp_path):
@@ -220,19 +213,34 @@ def test_curves_are_told_apart_and_say_what_is_healthy(tmp_path):
         file.write(json.dumps({"seen": 9000, **told}) + "\n")
     network = run / "network-000008.0.safetensors"
     save(network, {"w": torch.zeros(1)}, {"data": {"class_names": ["cat", "<dog>"]}})
-    charts = {chart["title"]: chart for chart in json.loads(read(run).data)}
-    labels = {title: [series["label"] for series in chart["series"]] for title, chart in charts.items()}
-    assert labels["R1 and R2"] == ["R1", "R2"]
+    found = charts(read(run))
+    labels = {title: [series["label"] for series in chart["series"]] for title, chart in found.items()}
+    assert labels["R1 and R2"] == ["r1 penalty", "r2 penalty"]
     assert labels["Diversity by class"] == ["cat", "<dog>", "class 7"]
     assert labels["Memory"] == ["peak"] and labels["Losses"] == ["G"]
-    for title, chart in charts.items():
+    for title, chart in found.items():
         assert len(set(labels[title])) == len(labels[title])
         assert chart["healthy"].startswith("Healthy: ") or chart["section"] == "More"
-    rates = charts["Learning rates"]["healthy"]
-    assert "G: 0.0025 was set, and 4/5 of it, 0.002, is used" in rates and "lazy regularization" in rates
-    assert "16/17" in rates
+    assert [*dict.fromkeys(chart["section"] for chart in found.values())] == ["Learning", "Machine", "More"]
+    assert "lazy regularization" in found["Learning rates"]["healthy"]  # StyleGAN2's own words
     network.write_bytes(b"no network")
-    assert "class 0" in [s["label"] for c in json.loads(read(run).data) for s in c["series"]]
+    assert "class 0" in [series["label"] for chart in charts(read(run)).values() for series in chart["series"]]
+
+
+def test_a_model_that_this_version_does_not_know(tmp_path):
+    run = folder(tmp_path)
+    (run / "config.json").write_text(json.dumps({"model": "newer", "loss": {"gamma": 1e6}, "pace": {"kimg": 8}}))
+    found = read(run)
+    assert "gamma" in found.text and "Alarms" not in found.text and "newer" in found.text
+    assert {series["name"] for series in charts(found)["Losses"]["series"]} == {"loss/G"}
+
+
+def test_a_model_brings_its_own_charts(tmp_path):
+    by_noise = Chart("Loss by noise level", ("loss/t *",), "falling.")
+    stats = [{"seen": 1000, "loss/t 0-249": 1.0, "loss/t 250-499": 0.5, "loss/all": 0.7}]
+    own, rest = drawn(stats, [], [by_noise])
+    assert [series.label for series in own.series] == ["t 0-249", "t 250-499"]
+    assert (rest.title, [series.label for series in rest.series]) == ("Losses", ["all"])
 
 
 def test_metrics_say_which_way_is_better(tmp_path):
@@ -240,20 +248,8 @@ def test_metrics_say_which_way_is_better(tmp_path):
     names = {"fid50k_full": "Lower", "swd": "Lower", "pr50k3_full_precision": "Higher", "is50k_mean": "Higher"}
     lines = [json.dumps({"seen": 1000, "metric": name, "value": 1.0}) for name in names]
     (run / "metrics.jsonl").write_text("\n".join(lines))
-    charts = {chart["title"]: chart["healthy"] for chart in json.loads(read(run).data)}
-    assert {name: charts[name].split()[0] for name in names} == names
-
-
-def test_the_page_of_a_living_run_renews_itself_and_no_other(tmp_path):
-    run = folder(tmp_path, ticks=4)
-    (body,) = read(run, state="running").all("body")
-    assert time.time() - 60 < int(body["data-written"] or 0) <= time.time() + 1
-    # 4 kimg a tick and 50 ticks a snapshot at 504 images/s are 397 s; three times as long without news is too long
-    assert 600 + 3 * 390 < int(body["data-patience"] or 0) < 600 + 3 * 400
-    for state in ("finished", "stopped"):
-        (body,) = read(run, state=state).all("body")
-        assert not body
-    assert 'http-equiv="refresh"' not in page.write(run, "running").read_text()
+    found = charts(read(run))
+    assert {name: found[name]["healthy"].split()[0] for name in names} == names
 
 
 HOSTILE = {
@@ -304,14 +300,13 @@ def test_configurations_that_no_run_writes(tmp_path, config):
 @pytest.mark.parametrize("spread", [True, False], ids=["over the records", "in one record"])
 def test_twenty_thousand_statistics_take_no_quadratic_time(tmp_path, spread):
     run = folder(tmp_path)
+    many = {f"a{i}/b": i for i in range(20_000)}
+    records = [{"seen": 9000 + i, name: i} for i, name in enumerate(many)] if spread else [{"seen": 9000} | many]
     with (run / "stats.jsonl").open("a") as file:
-        if spread:
-            file.writelines(json.dumps({"seen": 9000 + i, f"a{i}/b": i}) + "\n" for i in range(20_000))
-        else:
-            file.write(json.dumps({"seen": 9000} | {f"a{i}/b": i for i in range(20_000)}) + "\n")
+        file.writelines(json.dumps(record) + "\n" for record in records)
     start = time.monotonic()
     found = read(run)
-    assert time.monotonic() - start < 20 and len(found.curves) == 1000 and "loss/G" in found.curves
+    assert time.monotonic() - start < 20 and 990 < len(found.curves) <= 1000 and "loss/G" in found.curves
 
 
 def test_a_fifo_among_the_sheets_is_not_waited_for(tmp_path):

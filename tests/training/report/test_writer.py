@@ -13,8 +13,8 @@ from tests.training.report.folders import Page
 from tests.training.runs import resume, train
 from torch_utils.stats import Moments
 from training.report import page
-from training.report.history import mean
 from training.report.writer import Report
+from training.signs import mean
 
 FACTS = {"time/seconds": 60.0, "memory/peak bytes": 2.0**30, "steps skipped": 0.0}
 WON = {"signs/real": Moments(0.99, 0, 500), "signs/fake": Moments(-0.99, 0, 500), "loss/D fake": Moments(0.01, 0, 50)}
@@ -69,14 +69,25 @@ def test_tensorboard_gets_the_very_bytes_of_a_picture(tmp_path, mode):
     assert shown.encoded_image_string == path.read_bytes()
 
 
-def test_processes_that_write_nothing_show_nothing(tmp_path):
-    report = Report(None)
-    report.picture("fakes", tmp_path / "never made.png", 0)
+def test_processes_that_write_nothing_show_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = Report(None, boards={"notes": Notes()})
+    report.picture("reals", tmp_path / "never made.png", 0)
     report.snapshot(tmp_path / "never made.png", 0, {"x": 1.0})
     report.begin({"config": "x"})
     report.scalar("metrics/swd", 1.0, 0)
     report.page("running")
     report.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_noise_level_is_left_out(tmp_path):
+    report = Report(tmp_path)
+    empty = Moments(float("nan"), float("nan"), 0)
+    report.tick(4000, 10**6, {"loss/t 0-249": Moments(1.0, 0, 8), "loss/t 250-499": empty}, {}, FACTS)
+    report.close()
+    (record,) = map(json.loads, (tmp_path / "stats.jsonl").read_text().splitlines())
+    assert "loss/t 0-249" in record and "loss/t 250-499" not in record
 
 
 def test_a_run_ends_with_a_page_that_says_so(finished):
@@ -163,19 +174,16 @@ def test_gamma_is_spoken_of_when_a_run_begins(tmp_path):
     assert len(said(tmp_path)) == 1 and "--gamma 99 is 15,469 times the 0.0064" in said(tmp_path)[0]
 
 
-@pytest.mark.parametrize("blow", ["write", "history"])
-def test_a_page_that_fails_stops_nothing_and_is_said_once(tmp_path, monkeypatch, blow):
+def test_a_page_that_fails_stops_nothing_and_is_said_once(tmp_path, monkeypatch):
     def fail(*arguments: object, **more: object) -> None:
         raise RuntimeError("no ink")
 
-    if blow == "write":
-        monkeypatch.setattr(page, "write", fail)
-    else:
-        monkeypatch.setattr(page.history, "read", fail)
-    folder = train(tmp_path, pace__kimg=0.1)
-    assert (folder / "network-000000.1.safetensors").exists() and not (folder / page.NAME).exists()
-    assert said(folder, "report") == [
-        "report.html cannot be written (RuntimeError: no ink): training goes on without it"
+    monkeypatch.setattr(page, "write", fail)
+    report = Report(tmp_path)
+    report.page("running"), report.page("finished")
+    report.close()
+    assert said(tmp_path, "report") == [
+        "report.html cannot be written (RuntimeError: no ink): training continues without it"
     ]
 
 
@@ -187,7 +195,7 @@ def test_a_board_that_fails_stops_nothing_and_is_said_once(tmp_path):
     report = Report(tmp_path, boards={"wandb": Broken()})
     ticks(report, 1, 3, WELL)
     report.close()
-    assert said(tmp_path, "wandb") == ["wandb failed (ConnectionError: gone): training goes on without it"]
+    assert said(tmp_path, "wandb") == ["wandb failed (ConnectionError: gone): training continues without it"]
     assert len((tmp_path / "stats.jsonl").read_text().splitlines()) == 3
 
 

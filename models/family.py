@@ -1,0 +1,71 @@
+"""What a family of networks offers: its parts, the files it is read from, and how pictures are made with it.
+
+To add a family, write such a row in a room of its own, and name the row in `models/families.py`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from models.foreign import Foreign
+from models.places import Published
+from models.sampler import Options, Sampler, Shape
+from torch_utils.device import Precision
+
+__all__ = ["Family", "Network", "Options", "Part", "Sampler", "Shape"]
+
+
+class Network(Protocol):
+    """What every part of a family has, beside what an nn.Module has."""
+
+    @property
+    def config(self) -> BaseModel: ...
+    def set_precision(self, precision: Precision) -> Self: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network of a family."""
+
+    config_name: str  # key of its configuration in the metadata of a file: "generator"
+    config: type[BaseModel]
+    build: type[nn.Module]  # made from a configuration alone
+    role: str  # in sentences: "the averaged generator"
+    example: Callable[[Any], tuple[Any, ...]]  # arguments to call it with, on the meta device, from its configuration
+    optional: bool = False  # files of other programs are read without it where it does not fit
+
+
+def _no_facts(config: Any) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Everything that the engine has to know of a family."""
+
+    name: str  # in files: "stylegan2"
+    title: str  # in sentences: "StyleGAN2"
+    parts: Mapping[str, Part]  # by the prefix of their tensors in a file: "G_ema"
+    shown: tuple[str, ...]  # parts that can make pictures; the first that a file has is taken
+    shape: Callable[[Any], Shape] = Shape.of  # from the configuration of such a part
+    facts: Callable[[Any], Mapping[str, str]] = _no_facts  # from the same, what `describe` shows: name -> words
+    options: type[Options] = Options  # what a user may choose about its pictures
+    judged: Options = field(default_factory=Options)  # the choice that metrics are computed with
+    # (networks on their device and in their precision, options, metadata of the file) -> sampler; None: no pictures
+    open_sampler: Callable[[Mapping[str, nn.Module], Any, Mapping[str, Any]], Sampler] | None = None
+    foreign: tuple[Foreign, ...] = ()  # other programs whose files are read
+    published: Mapping[str, Published] = field(default_factory=dict)  # networks that others published, by name
+    # of a model card:
+    tags: tuple[str, ...] = ()
+    task: str = "unconditional-image-generation"  # the Hub's pipeline_tag
+    caption: str = ""  # how its samples are made, after "not picked"
+    command: str = ""  # options of generate.py in the example
+    use: Callable[[Any], str] | None = None  # example in Python, after `network = load_network(...)`
+    told: Mapping[str, str] = field(default_factory=dict)  # training settings worth a row: words -> dotted name
+
+    def example(self, name: str, config: Any) -> tuple[Tensor, ...]:
+        """Arguments to call the part `name` with, on the meta device."""
+        return self.parts[name].example(config)

@@ -1,0 +1,197 @@
+"""The file of a network: a safetensors file with tensors named `PART.tensor`, and metadata that rebuild the parts.
+
+Opening a file runs no code in it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import hubfolder
+from models.family import Family
+from models.foreign import open_foreign
+from models.metadata import checked
+from models.places import KINDS, Published, locate
+from system.content import mistaken
+from system.text import printable
+from system.urls import public, public_values
+from torch_utils import checkpoint, config
+from torch_utils.runs import STATE_FORMAT, newest_in
+
+FORMATS = ("network", "stylegan2-network")  # the first is written; the second was, while there was one family
+VERSION = 1
+
+Families = Mapping[str, Family]
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """The contents of a network file: checked tensors and metadata."""
+
+    path: Path
+    family: Family
+    metadata: dict[str, Any]  # as `models.metadata.checked` returns it
+    tensors: dict[str, Tensor]
+    place: str = ""  # where the file came from, if not from a path: a URL without its secrets, or a name
+
+    def __str__(self) -> str:
+        """The name of the file in sentences and records."""
+        return public(self.place) or str(self.path)
+
+    def require(self, family: Family, option: str) -> None:
+        """Check that the networks are of `family`, for an option or a script that works on no other.
+
+        Raises:
+            ValueError: if they are of another family.
+        """
+        if self.family is not family:
+            raise ValueError(
+                f"{option} needs a network of {family.title}, but {self} holds a network of {self.family.title}"
+            )
+
+    @property
+    def parts(self) -> list[str]:
+        """The names of the family's parts that the file holds."""
+        return [name for name in self.family.parts if any(t.startswith(name + ".") for t in self.tensors)]
+
+    @property
+    def shown(self) -> str:
+        """The name of the part that makes pictures; of the first such part of the family if the file has none."""
+        parts = self.parts
+        return next((name for name in self.family.shown if name in parts), self.family.shown[0])
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The parts of another program's file that could not be built here, each with the reason."""
+        source = self.metadata.get("source")
+        found = source.get("left_out") if isinstance(source, dict) else None
+        items = found.items() if isinstance(found, dict) else ()
+        optional = {name for name, part in self.family.parts.items() if part.optional}
+        return {name: printable(reason) for name, reason in items if name in optional and isinstance(reason, str)}
+
+    def part(self, name: str) -> nn.Module:
+        """Build one network, in float32 on the CPU, ready for use.
+
+        Raises:
+            ValueError: if the file lacks the network, or its tensors do not fit its configuration.
+        """
+        if name not in self.parts:
+            reason = f" ({self.left_out[name]})" if name in self.left_out else ""
+            raise ValueError(f"{self} has no {name}{reason}, only {', '.join(self.parts)}: take another network file")
+        part = self.family.parts[name]
+        settings = self.metadata.get(part.config_name)
+        try:
+            settings = config.from_dict(part.config, settings if isinstance(settings, dict) else {"": settings})
+        except ValueError as error:
+            reason = f"the configuration of {name} is invalid: {printable(str(error))}"
+            raise checkpoint.DamagedError(self.path, reason) from error
+        with torch.device("meta"):
+            network = part.build(settings)
+        prefix = name + "."
+        own = {key.removeprefix(prefix): t.float() for key, t in self.tensors.items() if key.startswith(prefix)}
+        for key, built in network.state_dict().items():
+            if key in own and own[key].shape == built.shape:
+                # Files hold contiguous tensors; networks are built in the memory layout that is fastest to read.
+                own[key] = torch.empty_strided(built.shape, built.stride()).copy_(own[key])
+        try:
+            network.load_state_dict(own, assign=True)
+        except RuntimeError as error:
+            misfit = f"the tensors of {name} do not fit its configuration"
+            raise checkpoint.DamagedError(self.path, misfit) from error
+        return network.requires_grad_(False).eval()
+
+
+def save(
+    path: Path, family: Family, networks: Mapping[str, nn.Module], facts: Mapping[str, Any], dtype: torch.dtype
+) -> None:
+    """Write networks of a family to one file. Arguments as of `models.families.save_network`."""
+    metadata: dict[str, Any] = {"format": FORMATS[0], "version": VERSION, "family": family.name}
+    tensors: dict[str, Tensor] = {}
+    for name, network in networks.items():
+        settings: Any = network.config
+        metadata[family.parts[name].config_name] = config.to_dict(settings)
+        tensors |= {f"{name}.{key}": t.to(dtype) for key, t in network.state_dict().items()}
+    checkpoint.save(path, tensors, metadata | public_values(dict(facts)))
+
+
+def read(place: Path | str, families: Families) -> NetworkFile:
+    """Read a network file of one of the families. Arguments and errors as of `models.families.read_network`."""
+    read: dict[Path, tuple[Family, dict[str, Any], dict[str, Tensor]]] = {}
+
+    def check(path: Path) -> None:  # of a download, which is then not read again
+        read[path] = _contents(path, families)
+
+    path = locate(place, _published(families), check)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file or folder {public(str(place))}: give {KINDS}")
+    elsewhere = "" if path == Path(place) else public(str(place))
+    path = _newest_in(path) if path.is_dir() else path
+    family, metadata, tensors = read[path] if path in read else _contents(path, families)
+    configs = [part.config_name for part in family.parts.values()]
+    return NetworkFile(path, family, checked(metadata, configs), tensors, elsewhere)
+
+
+def wanted(families: Families) -> str:
+    """What to give, in a sentence: the kinds of file that are read."""
+    programs = dict.fromkeys(reader.title for family in families.values() for reader in family.foreign)
+    return f"give a network-….safetensors of a run, or a file of {_listed(list(programs))}"
+
+
+def _contents(path: Path, families: Families) -> tuple[Family, dict[str, Any], dict[str, Tensor]]:
+    """The family of a file, its metadata, and its tensors."""
+    readers = [reader for family in families.values() for reader in family.foreign]
+    if path.is_file() and (what := mistaken(path)):
+        raise ValueError(f"{path} is {what}: {wanted(families)}")
+    if found := open_foreign(path, readers):
+        name, metadata, tensors = found
+        return families[name], {"format": FORMATS[0], "version": VERSION, "family": name} | metadata, tensors
+    tensors, metadata = _load(path, families)
+    if metadata.get("format") == STATE_FORMAT:
+        raise ValueError(f"{path} is the state of a training run and no network: {wanted(families)}")
+    if metadata.get("format") not in FORMATS:
+        raise ValueError(f"{path} is no network of this project: {wanted(families)}")
+    version, name = metadata.get("version"), metadata.get("family")
+    if type(version) is not int or not isinstance(name, str):
+        raise checkpoint.DamagedError(path, "its metadata lack a version or a family")
+    if version > VERSION or name not in families:
+        raise ValueError(
+            f"{path} holds networks of the family {printable(name, 40)!r} in format {printable(str(version), 20)}, "
+            f"for which this program is too old: update it"
+        )
+    return families[name], metadata, tensors
+
+
+def _newest_in(folder: Path) -> Path:
+    newest = newest_in(folder) or hubfolder.find_model(folder)
+    if newest is None:
+        raise FileNotFoundError(
+            f"{folder} is a folder without networks: give the folder of a run that has one, a folder of the Hub with "
+            f"its {hubfolder.MODEL}, or a file"
+        )
+    return newest
+
+
+def _load(path: Path, families: Families) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """As `checkpoint.load`, with the configuration beside a model of the Hub; other files are not called damaged."""
+    defining = ["family", *(part.config_name for family in families.values() for part in family.parts.values())]
+    try:
+        return hubfolder.load(path, defining) if hubfolder.is_model(path) else checkpoint.load(path)
+    except checkpoint.ForeignError as error:
+        raise ValueError(f"{path} is no network of this project: {wanted(families)}") from error
+    except checkpoint.DamagedError as error:
+        if path.suffix.lower() == ".safetensors":
+            raise
+        raise ValueError(f"{path} is no network file: {wanted(families)}") from error
+
+
+def _published(families: Families) -> dict[str, Published]:
+    return {name: known for family in families.values() for name, known in family.published.items()}
+
+
+def _listed(titles: list[str]) -> str:
+    *others, last = titles or ["another program"]
+    return f"{', '.join(others)} or {last}" if others else last

@@ -1,0 +1,112 @@
+"""Typing mistakes end with what to type instead, in every script."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from torch_utils.mistakes import ENDINGS, SYNONYMS, spellings
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py") if path.stem != "hubconf")
+
+
+def run(line: str) -> str:
+    """The refusal of a command line: `train.py --cfg auto`."""
+    script, *arguments = shlex.split(line)
+    main = importlib.import_module(script.removesuffix(".py")).main
+    result = CliRunner().invoke(main, arguments, prog_name=script)
+    assert result.exit_code == 2 and "Traceback" not in result.output, result.output
+    return result.output.strip().splitlines()[-1].removeprefix("Error: ")
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch) -> Path:
+    """A working folder with what a beginner has."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "my photos", "runs/00000-a"):
+        Path(folder).mkdir(parents=True)
+    Path("runs/00000-a/config.json").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("train.py --cfg=auto --cond=True", "No such option '--cfg': use --preset."),
+        ("train.py --lr 1", "use --set optimizer.g_lr=0.002 --set optimizer.d_lr=0.002."),
+        ("train.py --dataset cats.zip", "use --data."),
+        ("train.py --resolution 256", "use python dataset_tool.py --resolution to bring the pictures to one size."),
+        ("train.py --ckpt a.pkl", "use --transfer."),
+        ("generate.py --truncation_psi=0.5", "use --psi."),
+        ("generate.py --ckpt a.pkl", "use --network."),
+        ("project.py --lr 0.2", "use --rate."),
+        ("dataset_tool.py --size 64", "use --resolution."),
+        ("dataset_tool.py --output x.zip", "use --dest."),
+        ("generate.py --seedz 3", "No such option '--seedz'. Did you mean '--seeds'?"),
+        ("dataset_tool.py inspekt photos", "No such command 'inspekt'. Did you mean 'inspect'?"),
+        ("train.py flags.zip", "flags.zip has no option before it: give --data flags.zip"),
+        ("train.py --data a.zip net.safetensors", "give --transfer net.safetensors"),
+        ("train.py latest", "give --resume latest"),
+        ("train.py photos", "give --data photos"),
+        ("generate.py runs/00000-a", "give --network runs/00000-a"),
+        ("generate.py 0-9,15", "give --seeds 0-9,15"),
+        ("dataset_tool.py photos photos.zip", "give --source photos"),
+        ("dataset_tool.py --source photos photos.zip", "give --dest photos.zip"),
+        ("train.py data=flags.zip", "data=flags.zip has no dashes before it: give --data=flags.zip"),
+        ("train.py --mirror yes", "--mirror takes no value: leave out yes"),
+        ("train.py --mirror=True", "Option '--mirror' does not take a value."),
+        ("train.py --data my pictures", "--data takes one value: join several with commas (1,2,3), and put quotes "),
+        ("generate.py --seeds 1, 2, 3", "--seeds takes one value: join several with commas (1,2,3)"),
+        ("train.py --data --mirror", "--data needs a value, and --mirror follows it"),
+        ("blend.py x.y", "unexpected argument x.y: options begin with --, and --help lists them"),
+        ("generate.py --device cuda:1", "choose the GPU with CUDA_VISIBLE_DEVICES=1 before python"),
+        ("train.py --device 2", "choose the GPU with CUDA_VISIBLE_DEVICES=2 before python"),
+        ("train.py --kimg 5,00", "Invalid value for '--kimg': got '5,00', expected a number above 0"),
+        ("train.py --resume --outdir photos", "there is no run in photos to resume"),
+    ],
+)
+def test_the_error_says_what_to_type(places, line, sentence):
+    assert sentence in run(line)
+
+
+def test_every_offer_is_an_option_of_some_script():
+    commands = []
+    for name in SCRIPTS:
+        main = importlib.import_module(name).main
+        commands += main.commands.values() if isinstance(main, click.Group) else [main]
+    known = {name for command in commands for param in command.params for name in spellings(param)}
+    offered = {word for _, offers in (*SYNONYMS, *ENDINGS) for word in re.findall(r"--[a-z-]+", offers)}
+    assert offered <= known
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--aug ADA --preset Auto --device CPU --kimg 5,000",
+        "--kimg 5_000 --device cpu --max_images 1,000 --data demo",
+        "--set loss.kind=RPGAN --set pace.kimg=5,000 --set augment.mode=None --device Cpu",
+    ],
+)
+def test_case_underscores_and_separators_are_accepted(line):
+    import train
+
+    result = CliRunner().invoke(train.main, [*shlex.split(line), "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "kimg                    5000 " in result.output
+
+
+def test_choices_are_accepted_in_upper_case_and_with_underscores():
+    import dataset_tool
+    import project
+
+    def value(main: click.Command, name: str, text: str) -> object:
+        param = next(param for param in main.params if param.name == name)
+        return param.type_cast_value(main.make_context("x", [], resilient_parsing=True), text)
+
+    assert value(project.main, "space", "W+") == "w+"
+    assert value(dataset_tool.main.commands["convert"], "transform", "Center_Crop") == "center-crop"
