@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from models.families import save_network
 from torch_utils import runs
@@ -24,9 +23,8 @@ from training.loop import fit, reading
 from training.plan import Plan
 from training.recipe import Recipe
 from training.run import Run
-from training.session import FAMILY
+from training.session import build_recipe
 from training.stylegan2.config import StyleGAN2Config
-from training.stylegan2.recipe import StyleGAN2
 
 EXAMPLES = """
 Examples:
@@ -60,18 +58,17 @@ def train(plan: Plan, folder: Path, half_lives: tuple[float, ...]) -> None:
     config = plan.config
     set_precision(config.arithmetic, config.deterministic)
     keep_freed_memory()
-    torch.manual_seed(config.seed)
-    recipe = StyleGAN2(config, torch.as_tensor(plan.dataset.label_counts), torch.device("cpu"))
+    recipe, family = build_recipe(plan), plan.course.family.name
     averages = {half_life: Average(recipe.G, half_life * 1000) for half_life in half_lives}
     recipe.averages += averages.values()
-    run = Run(folder, config.seed, plan.device, FAMILY, plan.facts)
+    run = Run(folder, config.seed, plan.device, family, plan.facts)
     run.stop_on_signals()
 
     def keep(_: Recipe, run: Run) -> None:
         name = runs.network_path(folder, run.clock.seen).name.removeprefix("network-")
         for half_life, average in averages.items():
             facts = {**plan.facts, "kimg": run.clock.seen / 1000, "half_life": half_life}
-            save_network(folder / f"average-{half_life:g}-{name}", FAMILY, {"G_ema": average.network}, facts)
+            save_network(folder / f"average-{half_life:g}-{name}", family, {"G_ema": average.network}, facts)
 
     with reading({"data": plan.dataset}, config.pace, run, config.workers) as batches:
         fit(recipe, batches, run, config.pace, evaluate=keep)

@@ -40,10 +40,9 @@ from training.compilation import compile_passes
 from training.config import PaceConfig
 from training.loop import fit, reading
 from training.plan import Plan
-from training.session import FAMILY
+from training.session import build_recipe
 from training.sheet import Sheet
 from training.stylegan2.config import StyleGAN2Config
-from training.stylegan2.recipe import StyleGAN2
 
 CYCLES_TO_TICK, TICKS_TO_SNAPSHOT = 2, 2
 EXAMPLES = """
@@ -133,7 +132,7 @@ def measure(plan: Plan, cycles: int, folder: Path) -> Overhead:
         "snap": TICKS_TO_SNAPSHOT,
         "state_minutes": 0.0,
     }
-    run = TimedRun(folder, config.seed, device, FAMILY, plan.facts, Sheet(dataset, config.seed))
+    run = TimedRun(folder, config.seed, device, plan.course.family.name, plan.facts, Sheet(dataset, config.seed))
     batches = reading({"data": dataset}, config.pace, run, config.workers)
     with batches as reader, closing(run), contextlib.redirect_stdout(sys.stderr):
         turns = Turns(reader, run, BareSteps(bare), cycle)
@@ -142,10 +141,9 @@ def measure(plan: Plan, cycles: int, folder: Path) -> Overhead:
     return overhead(plan, turns, run, len(dataset) // images)
 
 
-def beginning(plan: Plan) -> StyleGAN2:
+def beginning(plan: Plan) -> Any:
     """Networks as the run begins with, always the same."""
-    torch.manual_seed(plan.config.seed)
-    recipe = StyleGAN2(plan.config, torch.as_tensor(plan.dataset.label_counts), plan.device)
+    recipe = build_recipe(plan)
     if plan.config.compile:
         print(compile_passes(recipe), file=sys.stderr)
     return recipe

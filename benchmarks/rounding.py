@@ -20,9 +20,10 @@ from training import plan as plans
 from training.draws import Draws
 from training.phase import Phase
 from training.recipe import Pictures
+from training.session import build_recipe
+from training.stylegan2 import transfer
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
-from training.stylegan2.transfer import open_transfer, transfer
 
 EXAMPLES = """
 Examples:
@@ -67,9 +68,10 @@ def main(network: str, batches: int, sets: tuple[str, ...], **params: Any) -> No
 
 
 def _recipe(network: str, values: dict[str, Any]) -> StyleGAN2:
-    plan = plans.begin(values, Path("runs"))
-    recipe = StyleGAN2(plan.config, torch.as_tensor(plan.dataset.label_counts), torch.device("cpu"))
-    transfer(open_transfer(network, plan.config), recipe)
+    plan = plans.begin(values, Path("runs"), network)
+    recipe = build_recipe(plan)
+    assert plan.network is not None
+    transfer.take(plan.network, recipe)
     return recipe
 
 

@@ -1,8 +1,8 @@
 """2-D convolution between an upsampling and a downsampling filter.
 
-The definition is three steps: enlarge `up` times with the filter f, convolve with w, reduce `down` times with f. As
-convolutions commute, the common cases are computed at the lower of the two resolutions, or with strides, with the
-same result at a fraction of the cost.
+The definition is three steps: enlarge `up` times with the filter f, convolve with w, reduce `down` times with f.
+Convolutions commute, so the common cases are computed at the lower resolution, or with strides: the same result at a
+fraction of the cost.
 """
 
 from torch import Tensor
@@ -30,12 +30,12 @@ def conv2d_resample(
     flip_weight: bool = True,
     flip_filter: bool = False,
 ) -> Tensor:
-    """Convolves images, enlarging them before or reducing them after.
+    """Convolve images, after enlarging them or before reducing them.
 
     Args:
         x: images [N, I, H, W].
         w: weights [O, I / groups, rows, columns].
-        f: low-pass filter as made by `setup_filter`; None is the identity.
+        f: low-pass filter of `setup_filter`. None is the identity.
         up: upsampling factor.
         down: downsampling factor.
         padding: zeros around the upsampled image, as for `upfirdn2d`.
@@ -44,10 +44,10 @@ def conv2d_resample(
         flip_filter: False convolves with f, True correlates.
 
     Returns:
-        Images [N, O, H', W'], with H' = H * up / down when the padding is that of a size-keeping convolution.
+        Images [N, O, H', W'], with H' = H * up / down if the padding keeps the size in the convolution.
 
     Raises:
-        ValueError: for weights, groups or factors that do not fit.
+        ValueError: for weights or groups that do not fit, or factors below one.
     """
     if w.ndim != 4 or x.ndim != 4 or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
         raise ValueError(f"weights {tuple(w.shape)} in {groups} groups do not fit an input {tuple(x.shape)}")
@@ -72,7 +72,7 @@ def conv2d_resample(
         x = upfirdn2d(x, f, padding=sides, flip_filter=flip_filter)
         return _convolve(x, w, down, (0, 0, 0, 0), groups, flip_weight)
 
-    # A transposed convolution yields every output that a sample can reach; the filter's padding crops the superfluous.
+    # A transposed convolution computes every output that a sample reaches. The filter's padding crops what is outside.
     x = convolve_transposed(x, _transposed(w, groups, flip_weight), stride=up, groups=groups)
     left, right, top, bottom = sides
     sides = (left - columns + 1, right - columns + up, top - rows + 1, bottom - rows + up)

@@ -1,15 +1,15 @@
-"""Convolutions that may be differentiated twice, as R1 and the path length are, without detours.
+"""Convolutions with fast second derivatives, as R1 and the path length need them.
 
-PyTorch differentiates the gradient of a convolution through convolutions whose kernel is a whole image, after copying
-both to another memory layout. But a convolution y = x * w is linear in x and in w, and so are its two gradients
+PyTorch differentiates the gradient of a convolution by convolutions whose kernel is a whole image, after copying both
+to another memory format. But a convolution y = x * w is linear in x and in w, and so are its two gradients
 
     gx(gy, w)  of the input,    gw(gy, x)  of the weights,
 
 in both of their arguments. Each derivative of these three is again one of the three, which libraries compute at full
-speed. And where only images are asked for their gradient, none of weights is computed.
+speed. The gradient of weights is skipped if only that of images is asked for.
 
-On a CPU without instructions for bfloat16, PyTorch convolves it by plain loops, twelve times as slowly as float32.
-There bfloat16 is convolved in float32 and rounded once at the end, which is what those instructions do.
+On a CPU without bfloat16 instructions, PyTorch convolves bfloat16 by plain loops, twelve times as slowly as float32.
+There bfloat16 is convolved in float32 and rounded once at the end, as those instructions do.
 """
 
 from typing import Any, NamedTuple
@@ -19,20 +19,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from custom_ops.weight_gradient import prefers_products, weight_gradient
+from system.private import cpu_has_bfloat16, needs_gradient
 
 _aten = torch.ops.aten
 
 
-def _convolves_bfloat16() -> bool:
-    """Whether the CPU's convolutions of bfloat16 are oneDNN's: by its own word, which PyTorch goes by."""
-    return getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)()
-
-
-_BFLOAT16_BY_LOOPS = not _convolves_bfloat16()
+_BFLOAT16_BY_LOOPS = not cpu_has_bfloat16()
 
 
 class Geometry(NamedTuple):
-    """What PyTorch wants to know of a convolution, pairs being (vertical, horizontal)."""
+    """The parameters of a convolution. Pairs are (vertical, horizontal)."""
 
     stride: tuple[int, int]
     padding: tuple[int, int]
@@ -41,7 +37,7 @@ class Geometry(NamedTuple):
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """As `aten.convolution` takes them after the bias: without dilation and output padding."""
+        """The arguments of `aten.convolution` after the bias, without dilation and output padding."""
         return self.stride, self.padding, (1, 1), self.transposed, (0, 0), self.groups
 
 
@@ -61,29 +57,24 @@ def _convolution(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
         y = f(_wide(x), _wide(w), stride=geometry.stride, padding=geometry.padding, groups=geometry.groups)
         return _rounded(y, x)
     if w.is_leaf and w.requires_grad:
-        w = w.view_as(w)  # of a leaf itself, PyTorch does not tell whether its gradient is wanted
+        w = w.view_as(w)  # PyTorch cannot tell whether the gradient of a leaf is wanted
     return _Convolution.apply(x, w, geometry)
 
 
 def _wide(x: Tensor) -> Tensor:
-    """What to convolve in place of x. Exported graphs may run on any CPU, so they keep x."""
+    """The tensor to convolve instead of x. Exported graphs may run on any CPU, so they keep the dtype of x."""
     by_loops = _BFLOAT16_BY_LOOPS and x.dtype == torch.bfloat16 and x.device.type == "cpu"
     return x.float() if by_loops and not torch.compiler.is_exporting() else x
 
 
 def _rounded(y: Tensor, like: Tensor) -> Tensor:
-    return y if y.dtype == like.dtype else y.to(like.dtype)  # a graph that is exported would record the no-op
+    return y if y.dtype == like.dtype else y.to(like.dtype)  # an exported graph would record the no-op
 
 
 def _wanted(ctx: Any, i: int) -> bool:
-    """Whether the pass under way has a use for the gradient of argument i: when in doubt, yes."""
+    """Whether the running backward pass needs the gradient of argument i. True if PyTorch does not say."""
     node = ctx.next_functions[i][0] if ctx.needs_input_grad[i] else None
-    if node is None:
-        return False
-    try:
-        return torch._C._will_engine_execute_node(node)
-    except (RuntimeError, AttributeError):  # not told of leaves; perhaps not by another PyTorch
-        return True
+    return node is not None and needs_gradient(node)
 
 
 class _Convolution(torch.autograd.Function):
@@ -107,7 +98,7 @@ class _Convolution(torch.autograd.Function):
 
 
 class _InputGradient(torch.autograd.Function):
-    """gx(gy, w). Of x, only the shape matters: it comes detached, lest PyTorch walk back through it for nothing."""
+    """gx(gy, w). Only the shape of x is used. x is detached so that PyTorch does not differentiate it."""
 
     @staticmethod
     def forward(ctx: Any, gy: Tensor, w: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
@@ -124,7 +115,7 @@ class _InputGradient(torch.autograd.Function):
 
 
 class _WeightGradient(torch.autograd.Function):
-    """gw(gy, x). Of w, only the shape matters: it comes detached."""
+    """gw(gy, x). Only the shape of w is used. w is detached."""
 
     @staticmethod
     def forward(ctx: Any, gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
@@ -141,8 +132,8 @@ class _WeightGradient(torch.autograd.Function):
 
 
 def _gradients(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, for_x: bool, for_w: bool) -> tuple[Tensor, Tensor]:
-    """gx and gw in one call; what was not asked for is undefined."""
-    if geometry.groups > 1:  # PyTorch 2.13 has a wrong gradient of float64 weights where all lies channels last
+    """gx and gw in one call. A gradient that was not asked for is undefined."""
+    if geometry.groups > 1:  # PyTorch 2.13 computes a wrong gradient of float64 weights in channels_last
         x = x.contiguous()
     gy_, x_, w_ = _wide(gy), _wide(x), _wide(w)
     products = _weight_products(gy_, x_, w_, geometry) if for_w else None
@@ -153,8 +144,8 @@ def _gradients(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, for_x: bool
 
 
 def _weight_products(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor | None:
-    """gw as matrix products, where that is faster."""
-    if geometry.transposed:  # the convolution of gy that gives gx has the same weights
+    """gw by matrix products if that is faster, otherwise None."""
+    if geometry.transposed:  # gx is a convolution of gy with the same weights
         gy, x = x, gy
     kernel = (w.shape[2], w.shape[3])
     if geometry.groups > 1 or not prefers_products(gy, x, kernel):

@@ -1,7 +1,6 @@
-// CUDA kernels of filters of 4 x 4 taps that enlarge or reduce twice or keep the size: those of the networks.
+// CUDA kernel of the networks' filters: 4 x 4 taps that double, halve or keep the size.
 //
-// A thread computes a few outputs one below the other from samples that it reads once for all of them: in `strips` with
-// 16 bytes of channels at a time, and for wide images [N, C, H, W] in `tiles`, by way of shared memory.
+// A thread computes a few outputs one below the other, for 16 bytes of channels. It reads each sample once.
 #pragma once
 
 #include "fir.h"
@@ -97,75 +96,10 @@ __global__ void __launch_bounds__(THREADS) strips(Images<T> images, Filter f) {
   }
 }
 
-// The piece of an image that a block of `tiles` computes, and what it keeps of the input for that.
-template <int UP, int DOWN>
-struct Tile {
-  using S = Strip<UP, DOWN>;
-  static constexpr int LINES = THREADS / WARP;
-  static constexpr int COLUMNS = DOWN == 2 ? 32 : 64;  // of the output
-  static constexpr int IN_X = (COLUMNS - 1) * DOWN / UP + S::SEEN + (UP == 2 ? 1 : 0);
-  static constexpr int IN_Y = UP == 2 ? LINES * ROWS / 2 + 1 : (LINES * ROWS - 1) * DOWN + S::SEEN;
-  static constexpr int HALF = (IN_X + 1) / 2 + 1;
-  static constexpr int PITCH = DOWN == 2 ? 2 * HALF : IN_X;
-
-  // Neighbouring threads read neighbouring numbers: for DOWN = 2, even columns stand before odd ones.
-  static HOST_DEVICE int place(int column) { return DOWN == 2 ? column % 2 * HALF + column / 2 : column; }
-};
-
-template <typename T, int UP, int DOWN>
-__global__ void __launch_bounds__(THREADS) tiles(Images<T> images, Filter f) {
-  using W = Wide<T>;
-  using S = Strip<UP, DOWN>;
-  using Piece = Tile<UP, DOWN>;
-  __shared__ W taps[4][4];
-  __shared__ W input[Piece::IN_Y][Piece::PITCH];
-  share_taps(taps, f);
-  const Axis vertical = images.vertical, horizontal = images.horizontal;
-  const Strips rows(vertical, ROWS);
-  const int64_t across = ceil_divide(horizontal.out, Piece::COLUMNS), along = ceil_divide(rows.count, Piece::LINES);
-  const int lane = threadIdx.x % WARP, line = threadIdx.x / WARP;
-  for (int64_t n = blockIdx.x; n < images.samples * along * across; n += gridDim.x) {
-    int64_t sample = n;
-    const int left = static_cast<int>(divide(sample, across)) * Piece::COLUMNS;
-    const int64_t strip = divide(sample, along) * Piece::LINES;
-    const int x0 = meeting<UP, DOWN>(horizontal, left).first;
-    const int y0 = meeting<UP, DOWN>(vertical, static_cast<int>(rows.first(strip))).first;
-    const T* from = images.x + (sample * vertical.in + y0) * horizontal.in + x0;
-    for (int y = threadIdx.x / Piece::IN_X, x = threadIdx.x % Piece::IN_X; y < Piece::IN_Y;) {
-      const bool exists = is_on(y0 + y, vertical.in) && is_on(x0 + x, horizontal.in);
-      input[y][Piece::place(x)] = exists ? widen(from[y * horizontal.in + x]) : W(0);
-      x += THREADS % Piece::IN_X, y += THREADS / Piece::IN_X;
-      if (x >= Piece::IN_X) x -= Piece::IN_X, ++y;
-    }
-    __syncthreads();
-    const int row = static_cast<int>(rows.first(strip + line)), top = meeting<UP, DOWN>(vertical, row).first - y0;
-    for (int column = left + lane; column < left + Piece::COLUMNS && column < horizontal.out; column += WARP) {
-      const Meeting x = meeting<UP, DOWN>(horizontal, column);
-      W sums[ROWS][1];
-      S::template sum<1>(sums, taps, x.tap, [&](int i, int j) {
-        return Pack<W, 1>{input[top + i][Piece::place(x.first - x0 + j)]};
-      });
-      T* to = images.y + (sample * vertical.out + row) * horizontal.out + column;
-#pragma unroll
-      for (int r = 0; r < ROWS; ++r)
-        if (is_on(row + r, vertical.out)) to[r * horizontal.out] = narrow<T>(sums[r][0]);
-    }
-    __syncthreads();  // before the next tile takes the place of this one
-  }
-}
-
 template <int UP, int DOWN, typename T>
 void four_taps(const Tensor& on, const Images<T>& images, const Filter& f) {
-  using Piece = Tile<UP, DOWN>;
-  const Axis &vertical = images.vertical, &horizontal = images.horizontal;
-  const int64_t C = images.channels, each = Strips(vertical, ROWS).count;
-  const int64_t threads = images.samples * each * horizontal.out * C;
-  if constexpr (!std::is_same_v<T, double>) {  // whose tiles are too large for shared memory
-    if (C == 1 && horizontal.out >= WARP && vertical.out >= Piece::LINES) {
-      const int64_t blocks = ceil_divide(horizontal.out, Piece::COLUMNS) * ceil_divide(each, Piece::LINES);
-      return start(tiles<T, UP, DOWN>, images.samples * blocks, on, images, f);
-    }
-  }
+  const int64_t C = images.channels, each = Strips(images.vertical, ROWS).count;
+  const int64_t threads = images.samples * each * images.horizontal.out * C;
   if (is_wide<T>(C, images.x, images.y))
     return start(strips<T, WIDTH<T>, UP, DOWN>, ceil_divide(threads / WIDTH<T>, THREADS), on, images, f);
   start(strips<T, 1, UP, DOWN>, ceil_divide(threads, THREADS), on, images, f);

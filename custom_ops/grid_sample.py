@@ -1,11 +1,10 @@
-"""Look images up at any places, bilinearly, with second derivatives.
+"""Bilinear sampling of images, differentiable any number of times.
 
-PyTorch's `grid_sample` can be differentiated once, and R1 through an augmentation needs it twice. But looking up is
-linear in the images, y = S(g) x at the places g, so its gradient is the transpose,
+PyTorch's `grid_sample` can be differentiated once, but R1 through an augmentation needs two derivatives. Sampling at
+the places g is linear in the images, y = S(g) x, so its gradient is the transpose, and the gradient of the transpose
+is sampling again:
 
-    dx = S(g)^T dy,    d dy = S(g) ddx,
-
-which scatters what looking up gathers, and the derivative of that is looking up once more, and so on without end.
+    dx = S(g)^T dy,    d dy = S(g) ddx
 """
 
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 _aten = torch.ops.aten
-_PLAIN = (0, 0, False)  # of PyTorch's modes: bilinear, zeros beyond the edges, corners of pixels at -1 and 1
+_PLAIN = (0, 0, False)  # bilinear, zeros beyond the edges, align_corners=False
 
 
 def grid_sample(x: Tensor, grid: Tensor) -> Tensor:
@@ -22,17 +21,17 @@ def grid_sample(x: Tensor, grid: Tensor) -> Tensor:
 
     Args:
         x: images [N, C, H, W].
-        grid: places [N, H', W', 2], (horizontal, vertical), from -1 at the outer edge of the first pixel to 1 at that
-            of the last; a constant.
+        grid: places [N, H', W', 2], (horizontal, vertical), without gradient. -1 and 1 are the outer edges of the
+            first and the last pixel.
 
     Returns:
         Images [N, C, H', W'].
 
     Raises:
-        ValueError: when the grid wants a gradient, of which there is none here.
+        ValueError: if the grid requires a gradient.
     """
     if grid.requires_grad:
-        raise ValueError("grid_sample gives no gradient of the places looked up, but they want one: detach the grid")
+        raise ValueError("grid_sample does not differentiate the grid, which requires a gradient: detach the grid")
     return _Gather.apply(x, grid)
 
 
@@ -58,9 +57,9 @@ class _Scatter(torch.autograd.Function):
     def forward(ctx: Any, dy: Tensor, grid: Tensor, size: torch.Size) -> Tensor:
         ctx.save_for_backward(grid)
         unordered = dy.device.type == "cuda" and torch.are_deterministic_algorithms_enabled()
-        if unordered or dy.device.type == "mps":  # the one adds in no settled order, the other has no such kernel
+        if unordered or dy.device.type == "mps":  # CUDA adds in a random order, MPS has no such kernel
             return scatter_by_index(dy, grid, size)
-        x = dy.new_zeros(1).expand(*dy.shape[:2], *size)  # only its shape matters: no images are kept for it
+        x = dy.new_zeros(1).expand(*dy.shape[:2], *size)  # only its shape is used
         return _aten.grid_sampler_2d_backward(dy, x, grid, *_PLAIN, [True, False])[0]
 
     @staticmethod
@@ -70,7 +69,7 @@ class _Scatter(torch.autograd.Function):
 
 
 def scatter_by_index(dy: Tensor, grid: Tensor, size: torch.Size) -> Tensor:
-    """S(g)^T dy by adding up at indices, which PyTorch does in a settled order where it is asked to.
+    """S(g)^T dy by adding at indices, which PyTorch does in a fixed order in its deterministic mode.
 
     Args:
         dy: [N, C, H', W'].
@@ -78,7 +77,7 @@ def scatter_by_index(dy: Tensor, grid: Tensor, size: torch.Size) -> Tensor:
         size: H, W of the result.
     """
     (N, C), (H, W) = dy.shape[:2], size
-    x, y = ((grid[..., 0] + 1) * W - 1) / 2, ((grid[..., 1] + 1) * H - 1) / 2  # whole at the centres of pixels
+    x, y = ((grid[..., 0] + 1) * W - 1) / 2, ((grid[..., 1] + 1) * H - 1) / 2  # whole numbers at the centers of pixels
     first = torch.arange(N, device=dy.device)[:, None, None] * (H * W)
     dx = dy.new_zeros(N * H * W, C)
     for column in (x.floor(), x.floor() + 1):

@@ -209,7 +209,7 @@ void run_backward(Sums<T> in, const Slopes<Wide<T>>& slope) {
 
 template <typename T>
 void forward_kernel(const Sum<T>& sum, const Tensor&, const Curve& curve) {
-  const bool known = with_homogeneous(activation_number(curve.act), [&](auto act) {
+  const bool known = with_activation(curve.act, [&](auto act) {
     run<true, false>(sum, Value<decltype(act), T>{curve.constants<T>()});
   });
   STD_TORCH_CHECK(known, "scale_bias_act knows linear, relu and lrelu, not ", curve.act);

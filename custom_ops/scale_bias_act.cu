@@ -232,7 +232,7 @@ void launch_backward(const Sums<T>& in, const Tensor& like, const Slopes<Wide<T>
 
 template <typename T>
 void forward_kernel(const Sum<T>& sum, const Tensor& like, const Curve& curve) {
-  const bool known = with_homogeneous(activation_number(curve.act), [&](auto act) {
+  const bool known = with_activation(curve.act, [&](auto act) {
     run(sum, like, Value<decltype(act), T>{curve.constants<T>()});
   });
   STD_TORCH_CHECK(known, "scale_bias_act knows linear, relu and lrelu, not ", curve.act);

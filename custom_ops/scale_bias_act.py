@@ -1,17 +1,17 @@
-"""What follows a modulated convolution in one pass over memory: demodulation, noise, bias, activation, gain and clamp.
+"""The operator `custom_ops::scale_bias_act` and its derivatives, for activations of two straight lines.
 
-    y = clamp(gain * act(x * scale + noise * strength + b), -clamp, +clamp)
+    y = clamp(gain * act(x * scale + noise + b), -clamp, clamp)
 
-For an activation of two straight lines, with d = dy * slope(y):
+With d = dy * slope(y), `scale_bias_act_backward` computes
 
     dx = d * scale   dscale = sum of d * x over pixels   dnoise = sum of d over channels   db = sum of d over the rest
 
-all in one pass: `scale_bias_act_backward`. It is linear in dy, and its adjoint is how y changes with all inputs:
+in one pass. It is linear in dy. Its adjoint is the Jacobian-vector product `scale_bias_act_jvp`:
 
     dy = slope(y) * (dx * scale + x * dscale + dnoise + db)
 
-`scale_bias_act_jvp`, the Jacobian times a vector. The derivatives of either are made of the two again: there are
-derivatives of any order. Of noise and strength the first product is left to PyTorch: it has one channel.
+The derivatives of both operators are made of the two, so derivatives of any order exist. The operator saves its output
+for the backward pass instead of its input, whose memory is then free.
 """
 
 from typing import Any
@@ -19,16 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from custom_ops.activations import Curve, computing_type, is_straight, resolve, slope_from_output, tells_slope, value
-from custom_ops.bias_act import along_channels, bias_act, layout, load, output, sum_to_channels
+from custom_ops.activations import Curve, computing_type, is_straight, slope_from_output, value
 
 _CURVE = "str act, float alpha, float gain, float? clamp"
 
-# x [N, C, H, W]; scale [N, C], noise [N or 1, 1, H, W] and b [C] in the type that computes with x.
+# x [N, C, H, W]; scale [N, C], noise [N or 1, 1, H, W] and b [C] in the computing type of x.
 torch.library.define(
     "custom_ops::scale_bias_act", f"(Tensor x, Tensor? scale, Tensor? noise, Tensor? b, {_CURVE}) -> Tensor"
 )
-# y: the output, or any tensor like it where the slope is the same everywhere. x: for dscale only.
+# y: the output, or any tensor like it if the slope is the same everywhere. x: for dscale only.
 torch.library.define(
     "custom_ops::scale_bias_act_backward",
     f"(Tensor dy, Tensor y, Tensor? x, Tensor? scale, {_CURVE}, bool wants_dscale, bool wants_dnoise, bool wants_db)"
@@ -38,60 +37,29 @@ torch.library.define(
     "custom_ops::scale_bias_act_jvp",
     f"(Tensor y, Tensor? dx, Tensor? x, Tensor? scale, Tensor? dscale, Tensor? dnoise, Tensor? db, {_CURVE}) -> Tensor",
 )
+_op_backward = torch.ops.custom_ops.scale_bias_act_backward.default
+_op_jvp = torch.ops.custom_ops.scale_bias_act_jvp.default
 
 
-def scale_bias_act(
-    x: Tensor,
-    scale: Tensor | None = None,
-    noise: Tensor | None = None,
-    b: Tensor | None = None,
-    act: str = "linear",
-    alpha: float | None = None,
-    gain: float | None = None,
-    clamp: float | None = None,
-    strength: Tensor | None = None,
-) -> Tensor:
-    """Scales every channel of every sample, adds noise and bias, then does as `bias_act`.
+def layout(x: Tensor) -> torch.memory_format:
+    """The memory format of outputs: channels_last if x is channels_last and not also contiguous."""
+    last = x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
 
-    Scale, noise, strength and bias may have any floating type; with a low-precision x they are not rounded to it.
 
-    Args:
-        x: input [N, C, H, W].
-        scale: factors [N, C]; None scales nothing.
-        noise: [H, W] or [N, 1, H, W]; None adds none.
-        b: bias [C]; None adds none.
-        act, alpha, gain, clamp: as for `bias_act`.
-        strength: factor of the noise, a tensor without dimensions; None is one.
+def _output(y: Tensor, like: Tensor) -> Tensor:
+    """y in the dtype and memory format of `like`, and never `like` itself."""
+    y = y.to(like.dtype).contiguous(memory_format=layout(like))
+    return y.clone() if y is like else y
 
-    Returns:
-        A tensor of the shape, type and memory format of x. Where the output is at the limit its derivative is zero.
 
-    Raises:
-        ValueError: as `bias_act`.
-    """
-    N, C, H, W = x.shape
-    if (scale is not None and scale.shape != (N, C)) or (b is not None and b.shape != (C,)):
-        shapes = [None if t is None else tuple(t.shape) for t in (scale, b)]
-        raise ValueError(f"a scale {shapes[0]} and a bias {shapes[1]} do not fit an input {tuple(x.shape)}")
-    if noise is not None and noise.shape != ((H, W) if noise.ndim == 2 else (N, 1, H, W)):
-        raise ValueError(f"noise {tuple(noise.shape)} does not fit an input {tuple(x.shape)}")
-    curve = resolve(act, alpha, gain, clamp)
-    if scale is None and noise is None:
-        return bias_act(x, b, act=act, alpha=alpha, gain=gain, clamp=clamp)
-    load(x)
-    wide = computing_type(x.dtype)
-    if noise is not None:
-        noise = noise.to(wide) if noise.ndim == 4 else noise.to(wide)[None, None]
-        noise = noise if strength is None else noise * strength.to(wide)
-    scale, b = (None if t is None else t.to(wide) for t in (scale, b))
-    op = reference if torch.compiler.is_exporting() else torch.ops.custom_ops.scale_bias_act.default
-    if tells_slope(curve):
-        return op(x, scale, noise, b, *curve)
-    return bias_act(op(x, scale, noise, b, "linear", 0.0, 1.0, None), None, 1, *curve)
+def _along_channels(b: Tensor, x: Tensor) -> Tensor:
+    """A vector [C] that broadcasts over x [N, C, ...]."""
+    return b.reshape([-1] + [1] * (x.ndim - 2))
 
 
 def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
-    """x * scale in the type that computes with x."""
+    """x * scale in the computing type of x."""
     if scale is None:
         return x.to(computing_type(x.dtype))
     return x * scale[:, :, None, None]
@@ -100,8 +68,8 @@ def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
 def reference(x: Tensor, scale: Tensor | None, noise: Tensor | None, b: Tensor | None, *curve: Any) -> Tensor:
     u = _scaled(x, scale)
     u = u if noise is None else u + noise
-    u = u if b is None else u + along_channels(b, x)
-    return output(value(u, curve), x)
+    u = u if b is None else u + _along_channels(b, x)
+    return _output(value(u, curve), x)
 
 
 def reference_backward(
@@ -111,8 +79,9 @@ def reference_backward(
     d = dy * slope_from_output(y, tuple(curve))
     dscale = (d * x).sum([2, 3]) if wants_dscale and x is not None else d.new_empty([0])
     dnoise = d.sum(1, keepdim=True) if wants_dnoise else d.new_empty([0])
-    db = sum_to_channels(d) if wants_db else d.new_empty([0])
-    return output(_scaled(d, scale), y), dscale, dnoise.contiguous(), db
+    others = [i for i in range(d.ndim) if i != 1]
+    db = d.sum(others, dtype=computing_type(d.dtype)) if wants_db else d.new_empty([0])
+    return _output(_scaled(d, scale), y), dscale, dnoise.contiguous(), db
 
 
 def reference_jvp(
@@ -133,27 +102,23 @@ def reference_jvp(
     if dnoise is not None:
         change = change + dnoise
     if db is not None:
-        change = change + along_channels(db, y)
-    return output(slope_from_output(y, curve) * change, y)
+        change = change + _along_channels(db, y)
+    return _output(slope_from_output(y, curve) * change, y)
 
 
 @torch.library.register_fake("custom_ops::scale_bias_act")
+@torch.library.register_fake("custom_ops::scale_bias_act_jvp")
 def _(x: Tensor, *rest: Any) -> Tensor:
     return torch.empty_like(x, memory_format=layout(x))
 
 
 @torch.library.register_fake("custom_ops::scale_bias_act_backward")
 def _(dy: Tensor, y: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    N, C, H, W = y.shape
-    shapes = zip([(N, C), (N, 1, H, W), (C,)], rest[-3:], strict=True)
+    N, C, *size = y.shape
+    shapes = zip([(N, C), (N, 1, *size), (C,)], rest[-3:], strict=True)
     wide = computing_type(y.dtype)
     dscale, dnoise, db = (y.new_empty(shape if wanted else [0], dtype=wide) for shape, wanted in shapes)
     return torch.empty_like(y, memory_format=layout(y)), dscale, dnoise, db
-
-
-@torch.library.register_fake("custom_ops::scale_bias_act_jvp")
-def _(y: Tensor, *rest: Any) -> Tensor:
-    return torch.empty_like(y, memory_format=layout(y))
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -169,9 +134,9 @@ def _backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
         return (None,) * 8
     y, x, scale = ctx.saved_tensors
     wants = ctx.needs_input_grad[:4]
-    # Detached, as nothing flows through y: a second derivative shall not walk the graph behind it with zeros.
+    # Detached: no gradient flows through y, so a second derivative must not visit the graph behind y.
     y = (dy if y is None else y).detach()
-    grads = torch.ops.custom_ops.scale_bias_act_backward.default(dy, y, x, scale, *ctx.curve, *wants[1:])
+    grads = _op_backward(dy, y, x, scale, *ctx.curve, *wants[1:])
     dx, dscale, dnoise, db = (grad if wanted else None for grad, wanted in zip(grads, wants, strict=True))
     dnoise = dnoise.sum(0, keepdim=True) if dnoise is not None and ctx.one_noise else dnoise
     return dx, dscale, dnoise, db, None, None, None, None
@@ -193,9 +158,9 @@ def _backward_of_backward(
     wants_ddy, _, wants_dx, wants_dscale = ctx.needs_input_grad[:4]
     ddy = None
     if is_straight(ctx.curve) and ddx is not None:
-        y = ddx.detach()  # which is read anyway
+        y = ddx.detach()  # y is not used; ddx is read anyway
     if wants_ddy:
-        ddy = torch.ops.custom_ops.scale_bias_act_jvp.default(y, ddx, x, scale, ddscale, ddnoise, ddb, *ctx.curve)
+        ddy = _op_jvp(y, ddx, x, scale, ddscale, ddnoise, ddb, *ctx.curve)
     dx, dscale = _by_factors(dy, y, ddx, ddscale, ctx.curve, wants_dx, wants_dscale)
     return ddy, None, dx, dscale, *[None] * 7
 
@@ -214,7 +179,7 @@ def _backward_of_jvp(ctx: Any, ddy: Tensor | None) -> tuple[Tensor | None, ...]:
     _, wants_ddx, wants_dx, wants_dscale, *wants = ctx.needs_input_grad[:7]
     ddx = ddscale = ddnoise = ddb = None
     if wants_ddx or any(wants):
-        grads = torch.ops.custom_ops.scale_bias_act_backward.default(ddy, y, x, scale, *ctx.curve, *wants)
+        grads = _op_backward(ddy, y, x, scale, *ctx.curve, *wants)
         wants = [wants_ddx, *wants]
         ddx, ddscale, ddnoise, ddb = (grad if wanted else None for grad, wanted in zip(grads, wants, strict=True))
         ddnoise = ddnoise.sum(0, keepdim=True) if ddnoise is not None and ctx.one_noise else ddnoise
@@ -229,15 +194,12 @@ def _by_factors(
     wants_x, wants_scale = wants_x and dscale is not None, wants_scale and dx is not None
     if not wants_x and not wants_scale:
         return None, None
-    by_x, by_scale, _, _ = torch.ops.custom_ops.scale_bias_act_backward.default(
-        dy, y, dx, dscale, *curve, wants_scale, False, False
-    )
+    by_x, by_scale, _, _ = _op_backward(dy, y, dx, dscale, *curve, wants_scale, False, False)
     return by_x if wants_x else None, by_scale if wants_scale else None
 
 
-torch.library.impl("custom_ops::scale_bias_act", "CompositeExplicitAutograd", reference)
-torch.library.impl("custom_ops::scale_bias_act_backward", "CompositeExplicitAutograd", reference_backward)
-torch.library.impl("custom_ops::scale_bias_act_jvp", "CompositeExplicitAutograd", reference_jvp)
+for _name, _function in {"": reference, "_backward": reference_backward, "_jvp": reference_jvp}.items():
+    torch.library.impl(f"custom_ops::scale_bias_act{_name}", "CompositeExplicitAutograd", _function)
 torch.library.register_autograd("custom_ops::scale_bias_act", _backward, setup_context=_keep)
 torch.library.register_autograd(
     "custom_ops::scale_bias_act_backward", _backward_of_backward, setup_context=_keep_backward

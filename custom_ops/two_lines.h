@@ -18,7 +18,7 @@ struct Lines {
   static constexpr int PITCH = DOWN == 2 ? 2 * HALF : IN_X;
   static constexpr int64_t MOST_CHANNELS = 4;  // neighbours of more channels had better be computed together
 
-  // As in `Tile`.
+  // Threads side by side read numbers side by side: for DOWN = 2, even columns are stored before odd columns.
   static HOST_DEVICE int place(int column) { return DOWN == 2 ? column % 2 * HALF + column / 2 : column; }
 
   static bool serves(const Axis& axis) { return axis.taps == TAPS && axis.up == UP && axis.down == DOWN; }

@@ -1,17 +1,17 @@
 """Pad, upsample, filter with a finite impulse response (FIR) and downsample a batch of images.
 
-The four steps, in this order, are the classical `upfirdn` of signal processing, which resamples without aliases (Zhang
-2019, "Making Convolutional Networks Shift-Invariant Again"):
+These four steps are the classical `upfirdn` of signal processing, which resamples without aliases (Zhang 2019, "Making
+Convolutional Networks Shift-Invariant Again"):
 
     1. insert `up - 1` zeros after every sample, in both directions;
     2. pad with zeros on the four sides (negative padding crops);
-    3. convolve with the filter, keeping the outputs that see no edge;
-    4. keep every `down`-th sample, the first one included.
+    3. convolve with the filter, without going beyond the padding;
+    4. keep every `down`-th sample, starting with the first.
 
 Pairs are (horizontal, vertical) and paddings (left, right, top, bottom), as in `torch.nn.functional.pad`.
 
-The operator `custom_ops::upfirdn2d` does all four. Native kernels (`upfirdn2d.cpp`, `upfirdn2d.cu`) need one pass over
-memory; `reference` serves where there are none.
+The operator `custom_ops::upfirdn2d` does all four. Its native kernels (`upfirdn2d.cpp`, `upfirdn2d.cu`) need one pass
+over memory. `reference` is the same in plain PyTorch.
 """
 
 from collections.abc import Sequence
@@ -36,14 +36,13 @@ def setup_filter(
     separable: bool = False,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Makes a float32 filter for the functions of this file.
+    """Make a float32 filter for the functions of this file.
 
     Args:
-        taps: one line of taps, or a matrix of them.
+        taps: a line [taps] or a matrix [rows, columns].
         normalize: scale the sum of the taps to one.
         gain: factor of the whole filter's response.
-        separable: keep a line of taps as a line, to be applied once in each direction; otherwise its outer product
-            with itself is returned.
+        separable: return a line as a line, to be applied in both directions, instead of its outer product with itself.
 
     Returns:
         A tensor [taps] or [rows, columns].
@@ -67,11 +66,11 @@ def upfirdn2d(
     flip_filter: bool = False,
     gain: float = 1.0,
 ) -> Tensor:
-    """Pads, upsamples, filters and downsamples images.
+    """Pad, upsample, filter and downsample images.
 
     Args:
         x: images [N, C, H, W].
-        f: filter [taps] (applied in both directions) or [rows, columns], a constant; None is the identity.
+        f: filter [taps] (applied in both directions) or [rows, columns], without gradient. None is the identity.
         up: upsampling factor.
         down: downsampling factor.
         padding: zeros around the upsampled image: one number, (horizontal, vertical) or (left, right, top, bottom).
@@ -79,10 +78,11 @@ def upfirdn2d(
         gain: factor of the output.
 
     Returns:
-        Images [N, C, H', W'] with H' = ceil((H * up + top + bottom - rows + 1) / down), W' likewise, in x's type.
+        Images [N, C, H', W'] in the dtype of x, with H' = ceil((H * up + top + bottom - rows + 1) / down) and W'
+        likewise.
 
     Raises:
-        ValueError: when factors are below one or the padded image is smaller than the filter.
+        ValueError: if a factor is below one or the padded image is smaller than the filter.
     """
     (up_x, up_y), (down_x, down_y) = pair(up), pair(down)
     left, right, top, bottom = four_sides(padding)
@@ -100,7 +100,7 @@ def upfirdn2d(
 
 
 def filter2d(x: Tensor, f: Tensor, padding: Padding = 0, flip_filter: bool = False, gain: float = 1.0) -> Tensor:
-    """Filters images [N, C, H, W] and keeps their size; `padding` is added to what that takes."""
+    """Filter images [N, C, H, W] and keep their size. `padding` adds to the padding needed for that."""
     (width, height), (left, right, top, bottom) = filter_size(f), four_sides(padding)
     sides = (left + width // 2, right + (width - 1) // 2, top + height // 2, bottom + (height - 1) // 2)
     return upfirdn2d(x, f, padding=sides, flip_filter=flip_filter, gain=gain)
@@ -109,7 +109,7 @@ def filter2d(x: Tensor, f: Tensor, padding: Padding = 0, flip_filter: bool = Fal
 def upsample2d(
     x: Tensor, f: Tensor, up: Factor = 2, padding: Padding = 0, flip_filter: bool = False, gain: float = 1.0
 ) -> Tensor:
-    """Enlarges images [N, C, H, W] `up` times; `padding` is added to what that takes. Brightness is kept."""
+    """Enlarge images [N, C, H, W] `up` times. `padding` adds to the padding needed. The brightness stays the same."""
     up_x, up_y = pair(up)
     sides = add_sides(four_sides(padding), upsampling_padding(f, up))
     return upfirdn2d(x, f, up=up, padding=sides, flip_filter=flip_filter, gain=gain * up_x * up_y)
@@ -118,7 +118,7 @@ def upsample2d(
 def downsample2d(
     x: Tensor, f: Tensor, down: Factor = 2, padding: Padding = 0, flip_filter: bool = False, gain: float = 1.0
 ) -> Tensor:
-    """Reduces images [N, C, H, W] `down` times; `padding` is added to what that takes."""
+    """Reduce images [N, C, H, W] `down` times. `padding` adds to the padding needed."""
     sides = add_sides(four_sides(padding), downsampling_padding(f, down))
     return upfirdn2d(x, f, down=down, padding=sides, flip_filter=flip_filter, gain=gain)
 
@@ -131,13 +131,13 @@ def filter_size(f: Tensor | None) -> Pair:
 
 
 def upsampling_padding(f: Tensor | None, up: Factor) -> Sides:
-    """The padding with which the filter stands centred on the upsampled image and `up` times the size results."""
+    """The padding that centers the filter on the upsampled image and gives `up` times the size."""
     (up_x, up_y), (width, height) = pair(up), filter_size(f)
     return (width + up_x - 1) // 2, (width - up_x) // 2, (height + up_y - 1) // 2, (height - up_y) // 2
 
 
 def downsampling_padding(f: Tensor | None, down: Factor) -> Sides:
-    """The padding with which the filter stands centred on every group of `down` samples."""
+    """The padding that centers the filter on every group of `down` samples."""
     (down_x, down_y), (width, height) = pair(down), filter_size(f)
     return (width - down_x + 1) // 2, (width - down_x) // 2, (height - down_y + 1) // 2, (height - down_y) // 2
 
@@ -161,7 +161,7 @@ def add_sides(a: Sides, b: Sides) -> Sides:
 
 
 def constant(f: Tensor) -> Tensor:
-    """f without its history, in a type that kernels read."""
+    """f detached, in a dtype that kernels read."""
     f = f.detach() if f.requires_grad else f
     return f if f.dtype in (torch.float32, torch.float64) else f.float()
 
@@ -181,10 +181,7 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> Non
 
 
 def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    """The adjoint is an operator of the same kind, and so differentiable in its turn.
-
-    Up- and downsampling change places, the filter is turned around, and the padding is what completes the sizes.
-    """
+    """The adjoint is the same operator with exchanged factors and a flipped filter, so it is differentiable, too."""
     (f,) = ctx.saved_tensors
     up_x, up_y, down_x, down_y, left, _, top, _, gain, flip = ctx.arguments
     (height, width), (out_height, out_width) = ctx.sizes
@@ -198,41 +195,17 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     return _resample(dy, f, down_x, down_y, up_x, up_y, *sides, gain, not flip), *[None] * 11
 
 
-def _shape_only(
-    x: Tensor,
-    f: Tensor,
-    up_x: int,
-    up_y: int,
-    down_x: int,
-    down_y: int,
-    left: int,
-    right: int,
-    top: int,
-    bottom: int,
-    gain: float,
-    flip: bool,
-) -> Tensor:
+def _shape_only(x: Tensor, f: Tensor, *arguments: Any) -> Tensor:
+    up_x, up_y, down_x, down_y, left, right, top, bottom, _, _ = arguments
     (columns, rows), (N, C, H, W) = filter_size(f), x.shape
     height = (H * up_y + top + bottom - rows + down_y) // down_y
     width = (W * up_x + left + right - columns + down_x) // down_x
     return torch.empty([N, C, height, width], dtype=x.dtype, device=x.device, memory_format=_format(x))
 
 
-def reference(
-    x: Tensor,
-    f: Tensor,
-    up_x: int,
-    up_y: int,
-    down_x: int,
-    down_y: int,
-    left: int,
-    right: int,
-    top: int,
-    bottom: int,
-    gain: float,
-    flip: bool,
-) -> Tensor:
-    """The operator in terms of PyTorch's convolutions of each channel by itself, summing in no less than float32."""
+def reference(x: Tensor, f: Tensor, *arguments: Any) -> Tensor:
+    """The operator by PyTorch's depthwise convolutions, with sums in float32 or float64."""
+    up_x, up_y, down_x, down_y, left, right, top, bottom, gain, flip = arguments
     y = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
     f = (f if flip else f.flip(list(range(f.ndim)))).to(y.dtype)  # convolutions correlate
     if f.ndim == 1:
@@ -249,7 +222,7 @@ torch.library.impl("custom_ops::upfirdn2d", "CompositeExplicitAutograd", referen
 
 
 def _format(x: Tensor) -> torch.memory_format:
-    """The memory format of x; in doubt [N, C, H, W]."""
+    """channels_last if x is channels_last and not also contiguous."""
     last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format
 
@@ -264,8 +237,8 @@ def _correlate(x: Tensor, f: Tensor, up: Pair, down: Pair, sides: Sides) -> Tens
         x, implicit = split_padding(x, sides)
         stride = (down[1], down[0])
         return F.conv2d(x, f.expand(C, 1, rows, columns), stride=stride, padding=implicit, groups=C)
-    # A transposed convolution never touches the zeros between the samples. It yields every output that a sample can
-    # reach; what lies outside the padding is cropped, by the convolution itself where both sides are alike.
+    # A transposed convolution skips the zeros between the samples. It computes every output that a sample reaches.
+    # Outputs outside the padding are cropped, by the convolution itself if both sides are alike.
     crop_x = (columns - 1 - left, columns - up[0] - right)
     crop_y = (rows - 1 - top, rows - up[1] - bottom)
     alike = crop_x[0] == crop_x[1] >= 0 and crop_y[0] == crop_y[1] >= 0
@@ -278,7 +251,7 @@ def _correlate(x: Tensor, f: Tensor, up: Pair, down: Pair, sides: Sides) -> Tens
 
 
 def split_padding(x: Tensor, sides: Sides) -> tuple[Tensor, Pair]:
-    """Leaves to a convolution (vertical, horizontal) the padding it can do itself and does the rest."""
+    """(padded x, the (vertical, horizontal) padding that is left to a convolution)."""
     left, right, top, bottom = sides
     if left == right >= 0 and top == bottom >= 0:
         return x, (top, left)
@@ -286,7 +259,7 @@ def split_padding(x: Tensor, sides: Sides) -> tuple[Tensor, Pair]:
 
 
 def _pad(x: Tensor, sides: Sides) -> Tensor:
-    """As `F.pad`, which crops first, though, and so cannot crop more than there was before it pads."""
+    """As `F.pad`, which crops first and so cannot crop more than x has before padding."""
     x = F.pad(x, [max(side, 0) for side in sides]) if max(sides) > 0 else x
     left, right, top, bottom = (max(-side, 0) for side in sides)
     return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]

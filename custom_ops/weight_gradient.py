@@ -1,11 +1,11 @@
-"""The gradient of a convolution's weights as matrix products, for CPUs on which libraries are slow at it.
+"""The gradient of a convolution's weights by matrix products, for CPUs whose convolution library is slow at it.
 
 For y = x * w with stride s, and each offset (r, c) of the kernel,
 
     gw[o, i, r, c] = sum over n, h, v of gy[n, o, h, v] x[n, i, s h + r, s v + c]
 
-is the product of two matrices with a row for each position: gy as it is, and x shifted by the offset. In memory that
-lies channels last, with gy given as many columns as x, a shift is another first row, so nothing is copied for it.
+is the product of two matrices with one row per position: gy, and x shifted by the offset. In channels_last, with gy
+padded to as many columns as x, a shift only changes the first row, so nothing is copied.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# One image of the input, or the weights, in numbers: more than half a MiB of float32 for one position of the kernel.
-# From there on oneDNN's kernels for AVX2 wait for memory, and the products are up to 6 times as fast
-# (`python -m benchmarks.gradient`).
+# Numbers in one image of the input, or in the weights of one kernel position: half a MiB of float32. Above that,
+# oneDNN's AVX2 kernels wait for memory, and the products are up to 6 times as fast (`benchmarks.stylegan2.gradient`).
 _LARGE = 2**17
-_FEW_CHANNELS = 32  # with fewer the products are too thin
-_ROWS = 2**14  # of a product, at the least: so many images are taken together
+_FEW_CHANNELS = 32  # with fewer channels the matrices are too thin
+_ROWS = 2**14  # of a matrix, at least: images are computed together
 
 _OF_AVX2 = torch.backends.cpu.get_cpu_capability() == "AVX2" and torch.backends.mkl.is_available()
 
@@ -29,12 +28,12 @@ torch.library.define(
 
 
 def prefers_products(gy: Tensor, x: Tensor, kernel: Sequence[int]) -> bool:
-    """Whether `weight_gradient` is faster than the convolution library, by processor, type and shapes.
+    """Whether `weight_gradient` is faster than the convolution library, by processor, dtype and shapes.
 
     Args:
         gy: gradient of the output [N, O, H, W].
         x: input [N, I, H', W'].
-        kernel: rows and columns.
+        kernel: (rows, columns).
     """
     if not _OF_AVX2 or x.device.type != "cpu" or x.dtype != torch.float32 or min(kernel) < 2:
         return False
@@ -45,12 +44,12 @@ def prefers_products(gy: Tensor, x: Tensor, kernel: Sequence[int]) -> bool:
 def weight_gradient(
     gy: Tensor, x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
 ) -> Tensor:
-    """gw [O, I, rows, columns], channels last, of the convolution of x [N, I, H', W'] that gave y [N, O, H, W].
+    """The gradient [O, I, rows, columns], channels_last, of the weights that made y [N, O, H, W] of x [N, I, H', W'].
 
     Args:
         gy: gradient of y.
         x: input.
-        kernel, stride, padding: of the convolution, vertical and horizontal.
+        kernel, stride, padding: of the convolution, (vertical, horizontal).
     """
     return torch.ops.custom_ops.weight_gradient(gy, x, kernel, stride, padding)
 
@@ -58,7 +57,7 @@ def weight_gradient(
 def _products(gy: Tensor, x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> Tensor:
     (N, O, H, W), I = gy.shape, x.shape[1]
     (rows, columns), (down, across) = kernel, stride
-    # x falls into down * across pictures, of every such row and column; each reaches as far as the kernel does.
+    # x is split into down * across pictures of every down-th row and across-th column.
     height, width = H - 1 + -(-rows // down), W - 1 + -(-columns // across)
     gw = x.new_zeros(O, rows, columns, I)
     together = max(_ROWS // (height * width), 1)
@@ -76,7 +75,7 @@ def _products(gy: Tensor, x: Tensor, kernel: Sequence[int], stride: Sequence[int
 
 
 def _pixels(x: Tensor, before: Sequence[int], size: Sequence[int]) -> Tensor:
-    """[N, C, H, W] -> [N, height, width, C], zeros above and left, and as many, or as few, as make up the size."""
+    """[N, C, H, W] -> [N, height, width, C], with zeros on top and left, then padded or cropped to the size."""
     (top, left), (height, width) = before, size
     return F.pad(x.permute(0, 2, 3, 1), (0, 0, left, width - left - x.shape[3], top, height - top - x.shape[2]))
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from models.sampler import Sampler
 from training.draws import Draws
 from training.phase import Phase, Term
 from training.sheet import Sheet
@@ -30,6 +31,9 @@ class Recipe(Protocol):
 
     def batch(self, *sets: Pictures) -> Any:
         """Convert pictures, one part from each image set, to the form that `losses` takes."""
+
+    def judged(self) -> Sampler | None:
+        """The sampler of the pictures that metrics judge; None if the model makes no pictures."""
 
     def losses(self, phase: Phase, batch: Any, draws: Draws) -> Iterator[Term]:
         """Yield scalars to differentiate one after the other; `batch` is None for a phase that reads no images."""

@@ -134,7 +134,7 @@ class Run:
         facts |= {f"learning rate/{phase.name}": phase.optimizer.param_groups[0]["lr"] for phase in phases}
         self.report.tick(self.clock.seen, end, moments, self.watch.read(), facts)
         for phase in phases:
-            phase.check(self.report.signs.diverged)
+            phase.check(f"--transfer and {self.report.signs.diverged}")
 
     def snapshot(self, recipe: Recipe) -> None:
         """Writes what people look at: the sample sheet and the networks."""

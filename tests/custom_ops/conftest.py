@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from custom_ops import build
+
 
 @pytest.fixture
 def gpu(monkeypatch, tmp_path):
@@ -14,3 +16,11 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
     return tmp_path
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """As if nothing had been loaded in this process yet."""
+    for memory in ("_serving", "_loaded", "_refused", "_shortfalls"):
+        monkeypatch.setattr(build, memory, {})
+    monkeypatch.delenv("CUSTOM_OPS", raising=False)

@@ -127,7 +127,6 @@ FAULTS = {  # in the kernels that are in use: where, what is changed, and into w
         r"(f.at<W>\(threadIdx.x / 4, threadIdx.x % 4\);\s*)__syncthreads\(\);",
         r"\1",
     ),
-    "barrier before the next tile": ("upfirdn2d", r"__syncthreads\(\);  // before the next tile.*", ""),
     "barrier after the input of two lines": (
         "upfirdn2d",
         r"__syncthreads\(\);(\s*for \(int i = [^;]+; i < L::ROWS \* L::IN_X)",

@@ -62,5 +62,5 @@ def test_shapes_are_known_without_contents():
 
 def test_a_grid_that_wants_a_gradient_is_refused():
     x, grid = case()
-    with pytest.raises(ValueError, match="grid_sample gives no gradient of the places looked up"):
+    with pytest.raises(ValueError, match="grid_sample does not differentiate the grid, which requires a gradient"):
         grid_sample(x, grid.requires_grad_())

@@ -16,7 +16,7 @@ DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 TWO_LINES = ["linear", "relu", "lrelu"]
-PARTS = ["", "s", "n", "b", "sb", "snb", "nb", "mb", "sm"]  # scale, noise for each sample, one noise for all, bias
+PARTS = ["s", "n", "snb", "mb", "sm"]  # scale, noise for each sample, one noise for all, bias
 WANTS = list(product([False, True], repeat=3))  # the derivatives by scale, noise and bias
 
 
@@ -69,10 +69,9 @@ def test_nothing_but_the_output_is_rounded(dtype):
     assert (error <= exact.abs() * torch.finfo(dtype).eps / 2 + 1e-5).all()
 
 
-@pytest.mark.parametrize("act", ["linear", "lrelu", "tanh"])
+@pytest.mark.parametrize("act, layout", [("linear", LAYOUTS[0]), ("lrelu", LAYOUTS[1]), ("tanh", LAYOUTS[0])])
 @pytest.mark.parametrize("parts", PARTS)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_is_differentiable_twice(act, parts, layout):
+def test_is_differentiable_twice(act, layout, parts):
     torch.manual_seed(0)
     shape = (2, 3, 2, 2)
     x, given = torch.randn(shape, dtype=torch.float64).contiguous(memory_format=layout), arguments(shape, parts)
@@ -164,7 +163,7 @@ def test_compiled_and_plain_agree(act, dtype, layout):
     torch.manual_seed(0)
     curves = [(1.4, None), (-1.5, 0.9), (0.7, 2.0)]
     shapes = [(2, 5, 7, 9), (3, 40, 5, 4), (2, 3, 16, 16), (0, 3, 2, 2), (2, 0, 2, 2), (2, 3, 0, 2), (2, 70, 1, 1)]
-    for i, (shape, parts) in enumerate(product(shapes, ["", "s", "snb", "mb"])):
+    for i, (shape, parts) in enumerate(product(shapes, ["b", "s", "snb", "mb"])):
         x, dy, ddx = (torch.randn(shape).to(dtype).contiguous(memory_format=layout) for _ in range(3))
         compare(x, dy, ddx, act, parts, *curves[i % 3])
 
@@ -214,14 +213,12 @@ def test_a_second_derivative_does_not_walk_the_graph_behind_the_output():
         assert before.grad_fn not in nodes and len(nodes) == 2  # the derivative and dy
 
 
-@pytest.mark.parametrize("act", ["linear", "relu", "lrelu"])
 @pytest.mark.parametrize(
-    ("dtype", "layout", "size"),
+    ("act", "dtype", "layout", "size"),
     [
-        (torch.float32, torch.channels_last, (2, 3, 4, 4)),
-        (torch.bfloat16, torch.contiguous_format, (2, 3, 4, 5)),
-        (torch.float64, torch.channels_last, (1, 3, 1, 7)),
-        (torch.float32, torch.contiguous_format, (0, 3, 4, 4)),
+        ("lrelu", torch.float32, torch.channels_last, (2, 3, 4, 4)),
+        ("linear", torch.bfloat16, torch.contiguous_format, (2, 3, 4, 5)),
+        ("relu", torch.float32, torch.contiguous_format, (0, 3, 4, 4)),
     ],
 )
 def test_fits_into_the_machinery_of_pytorch(act, dtype, layout, size):
@@ -288,6 +285,6 @@ def test_on_a_gpu(act, dtype, layout):
         (8, 520, 4, 4),
         (2, 64, 300, 200),
     ]
-    for i, (shape, parts) in enumerate(product(shapes, ["", "s", "snb", "mb"])):
+    for i, (shape, parts) in enumerate(product(shapes, ["b", "s", "snb", "mb"])):
         x, dy, ddx = (torch.randn(shape).to(dtype).contiguous(memory_format=layout).cuda() for _ in range(3))
         compare(x, dy, ddx, act, parts, *curves[i % 3])

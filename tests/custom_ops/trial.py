@@ -1,23 +1,23 @@
-"""A library of one line, whose compiling takes no time; and compilers that misbehave."""
+"""A library of one line, which compiles quickly, and compilers that misbehave."""
 
 import ctypes
 import shutil
 from pathlib import Path
 
 from custom_ops.build import toolchain
-from custom_ops.build.toolchain import Recipe
+from custom_ops.build.toolchain import Target
 
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 
-def recipe(folder: Path, answer: int = 42) -> Recipe:
-    """A recipe of a folder of its own, where a source is put if there is none."""
+def target(folder: Path, source: str = 'extern "C" int answer() { return 42; }\n') -> Target:
+    """The target of a folder, which gets a source if it has none."""
     folder.mkdir(parents=True, exist_ok=True)
     if not list(folder.glob("*.cpp")):
-        (folder / "trial.cpp").write_text(f'extern "C" int answer() {{ return {answer}; }}\n')
-    target = toolchain.cpu_target(folder)
-    assert target is not None
-    return toolchain.cpu_recipe(target)
+        (folder / "trial.cpp").write_text(source)
+    found = toolchain.cpu_target(folder)
+    assert found is not None
+    return found
 
 
 def answer(library: Path) -> int:
@@ -25,7 +25,7 @@ def answer(library: Path) -> int:
 
 
 def compiler(path: Path, while_compiling: str) -> str:
-    """A compiler that does something of its own, in the words of a shell, before it compiles or links."""
+    """A compiler that runs a shell command before it compiles or links."""
     path.write_text(
         f'#!/bin/sh\ncase " $* " in *" -c "*|*" -shared "*) {while_compiling};; esac\nexec {COMPILER} "$@"\n'
     )
@@ -34,6 +34,7 @@ def compiler(path: Path, while_compiling: str) -> str:
 
 
 def toolkit(folder: Path, release: str) -> Path:
+    """A folder `cuda` with an nvcc that knows compute capabilities up to 86."""
     nvcc = folder / "cuda" / "bin" / "nvcc"
     nvcc.parent.mkdir(parents=True)
     known = " ".join(f"compute_{number}" for number in (75, 80, 86))
@@ -45,7 +46,7 @@ def toolkit(folder: Path, release: str) -> Path:
 
 
 def failing(error: Exception):
-    def make(*_):
+    def make(*_, **__):
         raise error
 
     return make

@@ -139,14 +139,14 @@ def test_held_draws_keep_their_memory_and_take_new_numbers():
 
 def test_several_processes_do_without(monkeypatch):
     monkeypatch.setattr("training.graphs.distributed.world", lambda: 2)
-    assert capture_phases(recipe(), Again) == "--cuda-graphs serves one process only: training goes on without it"
+    assert capture_phases(recipe(), Again) == "--cuda-graphs works in one process only: training goes on without it"
 
 
 @pytest.mark.parametrize(
     "options, sentence",
     [
         ({"device": "cpu"}, "--cuda-graphs needs a CUDA device, and the device is cpu: leave it out"),
-        ({"compile": True}, "--cuda-graphs and --compile both replace the passes of Gmain and Dmain: give one"),
+        ({"compile": True}, "--cuda-graphs and --compile both replace the passes of a phase: give one"),
     ],
 )
 def test_is_refused_in_one_sentence(tmp_path, options, sentence):

@@ -1,6 +1,7 @@
 """StyleGAN2 in training: its networks, phases and losses."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from imaging.pixels import to_images, to_pixels
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
+from models.stylegan2.options import StyleOptions
+from models.stylegan2.sampler import StyleSampler
 from torch_utils import distributed, seeds
 from training.augment import Augmentation, Drawn
 from training.augment.strength import Strength
@@ -55,6 +58,8 @@ class StyleGAN2:
         device: where the networks live.
     """
 
+    first_order = frozenset({"Gmain", "Dmain"})  # phases that need first derivatives only
+
     def __init__(self, config: StyleGAN2Config, frequencies: Tensor, device: torch.device) -> None:
         self.config = config
         self.relativistic = config.loss.kind == "rpgan"
@@ -95,7 +100,7 @@ class StyleGAN2:
         return phases
 
     @property
-    def optimizers(self) -> dict[str, torch.optim.Adam]:
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Of each network that learns. The phases of a network share one."""
         return {"G": self.phases[0].optimizer, "D": self.phases[-1].optimizer}
 
@@ -103,9 +108,9 @@ class StyleGAN2:
     def networks(self) -> dict[str, nn.Module]:
         return {"G_ema": self.G_ema, "G": self.G, "D": self.D}
 
-    @property
-    def sampler(self) -> Generator:
-        return self.G_ema
+    def judged(self) -> StyleSampler:
+        """The pictures that metrics judge: of the averaged generator, psi 1, random noise."""
+        return StyleSampler(self.G_ema, StyleOptions(noise_mode="random"))
 
     def batch(self, *sets: Pictures) -> Reals:
         """Images in [-1, 1] and one-hot classes."""
@@ -123,6 +128,21 @@ class StyleGAN2:
             part = slice(start, start + at_once)
             images = self.G_ema(z[part].to(device), None if c is None else c[part], noise_mode="const")
             yield from to_pixels(images, rounding="nearest").cpu()
+
+    def use_passes(
+        self, change: Callable[[Callable[..., Any]], Any] | None, begin: Callable[[], None] = lambda: None
+    ) -> None:
+        """Put `change(pass)` in place of each pass, for phases of first order; None restores them."""
+        p = self.plain
+        self.passes = p if change is None else Passes(change(p.map), change(p.render), change(p.score), begin)
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Losses computed within the block leave the average of w and the strength of augmentations unchanged."""
+        average = self.G.mapping.w_average.clone()
+        yield
+        self.G.mapping.w_average.copy_(average)
+        self.strength.forget()
 
     def losses(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
         """The terms of one phase; of a captured phase, whose gradients its replay has added, only to report them."""

@@ -1,0 +1,190 @@
+"""Libraries are built once, whole, and whatever a killed build has left."""
+
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+
+from custom_ops.build import library
+from custom_ops.build.toolchain import UnavailableError
+from tests.custom_ops import trial
+
+pytestmark = pytest.mark.skipif(trial.COMPILER is None, reason="needs a C++ compiler")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A library made by the compiler."""
+    folder = tmp_path_factory.mktemp("whole")
+    target, root = trial.target(folder / "sources"), folder / "root"
+    file = library.obtain(target, [root])
+    assert file == root / f"{target.key}.so" and trial.answer(file) == 42
+    assert {each.suffix for each in root.iterdir()} <= {".so", ".lock"}
+    return file
+
+
+@pytest.fixture
+def builds(whole, monkeypatch) -> list[Path]:
+    """Let `obtain` build by copying that library; the folders that it was built in."""
+    folders = []
+
+    def copy(target, folder, file, patience):
+        folders.append(folder)
+        shutil.copy(whole, folder / "library")
+        (folder / "library").replace(file)
+
+    monkeypatch.setattr(library, "_compile", copy)
+    return folders
+
+
+def test_a_library_that_exists_is_not_built_again(builds, tmp_path):
+    target = trial.target(tmp_path / "sources")
+    first, second = library.obtain(target, [tmp_path]), library.obtain(target, [tmp_path])
+    assert first == second == library.find(target, [tmp_path]) and len(builds) == 1
+    library.obtain(target, [tmp_path], anew=True)
+    assert len(builds) == 2
+
+
+def test_a_library_in_a_folder_that_cannot_be_locked_is_loaded(builds, tmp_path):
+    target = trial.target(tmp_path / "sources")
+    file = library.obtain(target, [tmp_path])
+    file.with_suffix(".lock").unlink(missing_ok=True)
+    file.with_suffix(".lock").mkdir()
+    assert library.obtain(target, [tmp_path]) == file and len(builds) == 1
+
+
+def test_a_library_that_does_not_load_is_built_again_once(builds, tmp_path, monkeypatch):
+    target = trial.target(tmp_path / "sources")
+    file = library.obtain(target, [tmp_path])
+
+    def load(path, times=1):
+        if len(builds) <= times:
+            raise OSError("version `GLIBC_9' not found")
+
+    monkeypatch.setattr(torch.ops, "load_library", load)
+    assert library.obtain(target, [tmp_path]) == file and len(builds) == 2
+    monkeypatch.setattr(torch.ops, "load_library", lambda path: load(path, 9))
+    with pytest.raises(UnavailableError, match=r"cannot be used \(version `GLIBC_9' not found\): free some space"):
+        library.obtain(target, [tmp_path])
+    assert len(builds) == 3
+
+
+def test_a_stale_lock_and_what_a_killed_build_left_do_not_hinder(builds, tmp_path):
+    target = trial.target(tmp_path / "sources")
+    (tmp_path / f"{target.key}.build").mkdir()
+    (tmp_path / f"{target.key}.build" / "trial.o").write_bytes(b"half")
+    (tmp_path / f"{target.key}.lock").write_text("12345")
+    library.obtain(target, [tmp_path])
+    assert not list(tmp_path.glob("*.build"))
+
+
+def test_another_build_that_does_not_end_is_not_waited_for_forever(builds, tmp_path):
+    target = trial.target(tmp_path / "sources")
+    with FileLock(tmp_path / f"{target.key}.lock"), pytest.raises(UnavailableError) as error:
+        library.obtain(target, [tmp_path], patience=0.1)
+    assert str(error.value) == (
+        f"another process has been compiling them in {tmp_path} for 0.1 seconds: "
+        f"end that process if it hangs, then start again"
+    )
+    assert not builds
+
+
+def test_a_cache_that_cannot_be_written_leaves_the_folder_for_temporary_files(builds, tmp_path):
+    """A file in place of the folder stops even the superuser, unlike a read-only folder."""
+    target = trial.target(tmp_path / "sources")
+    (tmp_path / "file").write_text("")
+    file = library.obtain(target, [tmp_path / "file", tmp_path / "second"])
+    assert file.parent == tmp_path / "second"
+    with pytest.raises(UnavailableError) as error:
+        library.obtain(target, [tmp_path / "file", tmp_path / "file" / "below"])
+    assert str(error.value) == (
+        f"{tmp_path}/file cannot be used (File exists) and {tmp_path}/file/below cannot be used (Not a directory): "
+        f"free some space, or set TORCH_EXTENSIONS_DIR to a folder that can be written"
+    )
+
+
+def test_the_compilers_error_is_told_and_kept(tmp_path):
+    target = trial.target(tmp_path / "sources", "int answer() { return wrong; }\n")
+    with pytest.raises(UnavailableError) as error:
+        library.obtain(target, [tmp_path])
+    (log,) = tmp_path.glob("*.log")
+    assert "error: " in str(error.value) and "wrong" in str(error.value) and str(error.value).endswith(f": see {log}")
+    assert "return wrong" in log.read_text() and not list(tmp_path.glob("*.build"))
+
+
+def _answer(arguments) -> int:
+    folder, root = arguments
+    return trial.answer(library.obtain(trial.target(folder), [root]))
+
+
+def test_processes_at_once_build_once(tmp_path, monkeypatch):
+    count = tmp_path / "count"
+    monkeypatch.setenv("CXX", trial.compiler(tmp_path / "c++", f'echo "$@" >> {count}'))
+    trial.target(tmp_path / "sources")
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        answers = pool.map(_answer, [(tmp_path / "sources", tmp_path / "root")] * 4, chunksize=1)
+    assert answers == [42] * 4
+    assert len(count.read_text().splitlines()) == 2  # compiled, linked
+
+
+def test_a_build_that_was_killed_is_built_again(tmp_path, monkeypatch):
+    """By SIGKILL while compiling, which leaves the lock file and half a build."""
+    slow = tmp_path / "slow"
+    slow.touch()
+    monkeypatch.setenv("CXX", trial.compiler(tmp_path / "c++", f"if [ -e {slow} ]; then echo > {slow}; sleep 100; fi"))
+    target = trial.target(tmp_path / "sources")
+    program = (
+        "import sys; from pathlib import Path; from custom_ops.build import library;"
+        "from tests.custom_ops import trial;"
+        "library.obtain(trial.target(Path(sys.argv[1])), [Path(sys.argv[2])])"
+    )
+    builder = subprocess.Popen([sys.executable, "-c", program, tmp_path / "sources", tmp_path / "root"])
+    deadline = time.monotonic() + 100
+    while not slow.stat().st_size:
+        assert builder.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    builder.kill()
+    builder.wait()
+    (abandoned,) = (tmp_path / "root").glob("*.build")
+    slow.unlink()
+    assert trial.answer(library.obtain(target, [tmp_path / "root"])) == 42
+    assert not abandoned.exists()
+
+
+def ended(process: str) -> bool:
+    """Whether a process has ended, or is a zombie."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", process.strip()], capture_output=True, text=True).stdout
+    return state[:1] in ("", "Z")
+
+
+def test_a_compiler_that_hangs_is_ended_with_all_that_it_started(tmp_path):
+    program = f"sleep 100 & echo $! > {tmp_path}/pid; wait"
+    found = library.run(["sh", "-c", program], dict(os.environ), 0.5)
+    assert found == (-1, "error: it took more than 0.5 seconds")
+    deadline = time.monotonic() + 10
+    while not ended((tmp_path / "pid").read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_roots(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("HOME", "/home/someone")
+    for name in ("TORCH_EXTENSIONS_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    private = tmp_path / f"custom_ops-{os.getuid()}"
+    assert list(library.roots()) == [Path("/home/someone/.cache/torch_extensions/custom_ops"), private]
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert next(library.roots()) == Path("/caches/torch_extensions/custom_ops")
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", "/given")
+    assert next(library.roots()) == Path("/given/custom_ops")
+    private.chmod(0o777)  # any user could put a library there
+    assert list(library.roots()) == [Path("/given/custom_ops")]
