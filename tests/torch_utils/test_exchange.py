@@ -65,6 +65,7 @@ def _process(rank, images, expected):
         again = gradients(images[rank * 4 : rank * 4 + 4], rounds)
         assert all(torch.equal(again[name], found[name]) for name in found)
     _check_the_order(images[:2])
+    distributed.barrier()
     distributed.stop()
 
 
