@@ -7,49 +7,30 @@ the folder gets a network file for each of them, `average-2.5-000060.0.safetenso
 `benchmarks.quality` compares.
 """
 
-import copy
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
-from imaging import loader
 from models.families import save_network
 from torch_utils import runs
 from torch_utils.cli import Command, option, say
 from torch_utils.device import keep_freed_memory, set_precision
 from torch_utils.flags import flags, given
 from training import plan as plans
-from training.ema import Average, ema_beta
-from training.loop import fit
+from training.ema import Average
+from training.loop import fit, reading
 from training.plan import Plan
 from training.recipe import Recipe
 from training.run import Run
-from training.session import FAMILY
+from training.session import build_recipe
 from training.stylegan2.config import StyleGAN2Config
-from training.stylegan2.recipe import StyleGAN2
 
 EXAMPLES = """
 Examples:
   python -m benchmarks.averages --preset demo --kimg 60
   python -m benchmarks.averages --preset demo --loss rpgan --half-life 1 --half-life 5
 """
-
-
-class ManyAverages(StyleGAN2):
-    """The recipe, with averages of G beside its own, one for each half-life in kimg."""
-
-    def __init__(self, config: StyleGAN2Config, frequencies: torch.Tensor, half_lives: tuple[float, ...]) -> None:
-        super().__init__(config, frequencies, torch.device("cpu"))
-        self.generators = {half_life: copy.deepcopy(self.G).eval() for half_life in half_lives}
-        self.averages = {half_life: Average(G, self.G) for half_life, G in self.generators.items()}
-
-    def after_step(self, seen: int) -> None:
-        super().after_step(seen)
-        for half_life, average in self.averages.items():
-            average.update(ema_beta(self.config.pace.batch, seen, half_life * 1000, ramp=0.0))
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -77,19 +58,19 @@ def train(plan: Plan, folder: Path, half_lives: tuple[float, ...]) -> None:
     config = plan.config
     set_precision(config.arithmetic, config.deterministic)
     keep_freed_memory()
-    torch.manual_seed(config.seed)
-    recipe = ManyAverages(config, torch.as_tensor(plan.dataset.label_counts), half_lives)
-    run = Run(folder, config.seed, plan.device, FAMILY, plan.facts)
+    recipe, family = build_recipe(plan), plan.course.family.name
+    averages = {half_life: Average(recipe.G, half_life * 1000) for half_life in half_lives}
+    recipe.averages += averages.values()
+    run = Run(folder, config.seed, plan.device, family, plan.facts)
     run.stop_on_signals()
 
     def keep(_: Recipe, run: Run) -> None:
         name = runs.network_path(folder, run.clock.seen).name.removeprefix("network-")
-        for half_life, G in recipe.generators.items():
+        for half_life, average in averages.items():
             facts = {**plan.facts, "kimg": run.clock.seen / 1000, "half_life": half_life}
-            save_network(folder / f"average-{half_life:g}-{name}", FAMILY, {"G_ema": G}, facts)
+            save_network(folder / f"average-{half_life:g}-{name}", family, {"G_ema": average.network}, facts)
 
-    batches = loader.batches(plan.dataset, config.pace.batch, config.seed, workers=config.workers)
-    with closing(batches):
+    with reading({"data": plan.dataset}, config.pace, run, config.workers) as batches:
         fit(recipe, batches, run, config.pace, evaluate=keep)
     run.close()
 

@@ -21,7 +21,7 @@ from benchmarks.quality import common_size
 from models.families import read_network
 from models.stylegan2.attributes import apart, held_out_skill, logistic, ridge
 from models.stylegan2.directions import Directions, fingerprint, save_directions
-from models.stylegan2.factorisation import principal_components, sefa, spread, style_matrix
+from models.stylegan2.factorization import principal_components, sefa, spread, style_matrix
 from models.stylegan2.generator import Generator
 from system.files import replacing
 from torch_utils.cli import Command, option, progress, say

@@ -11,7 +11,7 @@ from benchmarks.quality import HELD_OUT
 from models.stylegan2.directions import move
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import layer_range
-from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
+from models.stylegan2.sampler import StyleSampler
 from torch_utils.cli import progress
 
 RANGES = ("all", "coarse", "middle", "fine")
@@ -56,7 +56,8 @@ class Scene:
 def look_at_samples(G: Generator, observer: Observer, count: int, height: int, width: int, strength: float) -> Scene:
     """The first `count` seeds, classes in turn, and what the observer makes of their pictures."""
     classes = [seed % G.config.classes for seed in range(count)] if G.config.classes else None
-    ws = torch.stack(list(seeds_to_ws(G, range(count), classes)))
+    sampler = StyleSampler(G)
+    ws = sampler.ws(sampler.requests(range(count)))
     drawn = draw(HELD_OUT, DRAWN, height, width)
     guess = look(observer, drawn.pixels.split(BATCH)).causes
     explained = 1 - (drawn.causes - guess).square().mean(dim=0) / drawn.causes.var(dim=0, unbiased=False)
@@ -132,8 +133,9 @@ def _same_factor(a: int, b: int) -> bool:
 
 
 def _see(G: Generator, observer: Observer, ws: Tensor, label: str) -> Seen:
-    pixels = list(progress(ws_to_pixels(G, ws, range(len(ws)), batch=BATCH), len(ws), label))
-    return look(observer, torch.stack(pixels).split(BATCH))
+    sampler = StyleSampler(G)
+    made = sampler.pictures(ws, sampler.requests(range(len(ws))), BATCH)
+    return look(observer, torch.stack([pixels.cpu() for pixels in progress(made, len(ws), label)]).split(BATCH))
 
 
 def ranges(G: Generator) -> Sequence[str]:

@@ -31,7 +31,6 @@ import click
 import torch
 
 from benchmarks.turns import BareSteps, TimedRun, Turns
-from imaging import loader
 from imaging.dataset import open_dataset
 from torch_utils.cli import Command, option, say
 from torch_utils.device import keep_freed_memory, set_precision
@@ -39,12 +38,11 @@ from torch_utils.flags import flags, given
 from training import plan as plans
 from training.compilation import compile_passes
 from training.config import PaceConfig
-from training.loop import fit
+from training.loop import fit, reading
 from training.plan import Plan
-from training.session import FAMILY
-from training.sheet import Samples
+from training.session import build_recipe
+from training.sheet import Sheet
 from training.stylegan2.config import StyleGAN2Config
-from training.stylegan2.recipe import StyleGAN2
 
 CYCLES_TO_TICK, TICKS_TO_SNAPSHOT = 2, 2
 EXAMPLES = """
@@ -134,20 +132,18 @@ def measure(plan: Plan, cycles: int, folder: Path) -> Overhead:
         "snap": TICKS_TO_SNAPSHOT,
         "state_minutes": 0.0,
     }
-    samples = Samples(dataset, config.generator.z_dim, config.seed, config.pace.batch_gpu)
-    run = TimedRun(folder, config.seed, device, FAMILY, plan.facts, samples)
-    reader = loader.batches(dataset, config.pace.batch, config.seed, workers=config.workers, pin=device.type == "cuda")
-    with closing(reader), closing(run), contextlib.redirect_stdout(sys.stderr):
+    run = TimedRun(folder, config.seed, device, plan.course.family.name, plan.facts, Sheet(dataset, config.seed))
+    batches = reading({"data": dataset}, config.pace, run, config.workers)
+    with batches as reader, closing(run), contextlib.redirect_stdout(sys.stderr):
         turns = Turns(reader, run, BareSteps(bare), cycle)
         fit(trained, turns, run, config.pace.model_copy(update=pace))
         turns.take()
     return overhead(plan, turns, run, len(dataset) // images)
 
 
-def beginning(plan: Plan) -> StyleGAN2:
+def beginning(plan: Plan) -> Any:
     """Networks as the run begins with, always the same."""
-    torch.manual_seed(plan.config.seed)
-    recipe = StyleGAN2(plan.config, torch.as_tensor(plan.dataset.label_counts), plan.device)
+    recipe = build_recipe(plan)
     if plan.config.compile:
         print(compile_passes(recipe), file=sys.stderr)
     return recipe

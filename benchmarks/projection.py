@@ -26,9 +26,9 @@ from models.stylegan2.generator import Generator
 from models.stylegan2.latentfile import Latents
 from models.stylegan2.pivotal import Tuning, TuningSettings
 from models.stylegan2.projector import Settings, Space
-from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
-from sampling.sampler import BUNDLED
-from sampling.stylegan2.projection import Run
+from models.stylegan2.sampler import StyleSampler
+from sampling.opening import BUNDLED
+from sampling.stylegan2.projection import Search
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.device import resolve_device, set_precision
 
@@ -96,9 +96,8 @@ def main(
 
 def _made(G: Generator, count: int) -> Tensor:
     """Pictures of the network, uint8 [N, 3, H, W]."""
-    seeds, classes = range(count), G.config.classes
-    labels = [seed % classes for seed in seeds] if classes else None
-    pictures = list(ws_to_pixels(G, seeds_to_ws(G, seeds, labels), seeds))
+    sampler = StyleSampler(G)
+    pictures = [pixels.cpu() for pixels in sampler.sample(sampler.requests(range(count)))]
     return torch.stack(pictures) if pictures else torch.empty(0)
 
 
@@ -116,7 +115,7 @@ def _project(G: Generator, pixels: Tensor, steps: int, pti_steps: int) -> Iterat
     spaces: tuple[Space, ...] = ("w", "w+")
     for way, space in zip(WAYS, spaces, strict=False):
         start = time.perf_counter()
-        run = Run(G, images, embed, Settings(space, steps), len(pixels), None)
+        run = Search(G, images, embed, Settings(space, steps), len(pixels), None)
         for _ in progress(run, len(run), way):
             pass
         yield way, _pictures(G, run.latents), time.perf_counter() - start
@@ -128,7 +127,8 @@ def _project(G: Generator, pixels: Tensor, steps: int, pti_steps: int) -> Iterat
 
 
 def _pictures(G: Generator, latents: Latents) -> Tensor:
-    return torch.stack(list(ws_to_pixels(G, latents.ws, range(len(latents.ws)), maps=latents.noises)))
+    sampler = StyleSampler(G)
+    return torch.stack([pixels.cpu() for pixels in sampler.sample(sampler.fitted(latents))])
 
 
 def _row(result: Result) -> str:

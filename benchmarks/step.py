@@ -26,6 +26,7 @@ from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
 from training.draws import Draws
 from training.phase import Phase
+from training.recipe import Pictures
 from training.stylegan2.recipe import StyleGAN2
 
 EXAMPLES = """
@@ -76,7 +77,7 @@ def measure(setting: Setting) -> Speed:
         torch.cuda.reset_peak_memory_stats(device)
     calls: dict[str, Callable[[int], Any]] = {p.name: partial(take, recipe, p) for p in recipe.phases}
     seconds = timings(calls, setting.iterations, device)
-    calls["sampling"] = partial(sample, recipe.sampler.fold(), setting.batch)
+    calls["sampling"] = partial(sample, recipe.G_ema.fold(), setting.batch)
     seconds |= timings({"sampling": calls["sampling"]}, setting.iterations, device)
     peak = peak_memory(device)  # read before the operations are counted, which takes memory of its own
     operations = {name: flops.count(partial(call, setting.iterations + 1)) for name, call in calls.items()}
@@ -116,8 +117,8 @@ def take(recipe: StyleGAN2, phase: Phase, iteration: int) -> None:
     G, batch = config.generator, config.pace.batch
     reals = None
     if phase.reads_images:
-        images = torch.rand(batch, G.channels, G.height, G.width, device=device) * 2 - 1
-        reals = recipe.reals(images, torch.zeros(batch, dtype=torch.long, device=device))
+        pixels = torch.randint(256, [batch, G.channels, G.height, G.width], dtype=torch.uint8, device=device)
+        reals = recipe.batch(Pictures(pixels, torch.zeros(batch, dtype=torch.long, device=device)))
     draws = Draws(config.seed, iteration, phase.name, batch, 0, batch, device)
     phase.step([recipe.losses(phase, reals, draws)], 1, Collector(device))
 

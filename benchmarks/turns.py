@@ -9,7 +9,7 @@ from benchmarks.timing import synchronize, timed
 from torch_utils.stats import Collector
 from training.loop import Batch, rounds
 from training.phase import Phase
-from training.recipe import Recipe
+from training.recipe import Pictures, Recipe
 from training.run import Run
 from training.stylegan2.recipe import StyleGAN2
 
@@ -97,14 +97,14 @@ class BareSteps:
 
     def take(self, batches: list[Batch]) -> float:
         """One iteration on each batch; returns the seconds of all."""
-        ready = [(pixels.to(self.device), labels.to(self.device)) for pixels, labels in batches]
+        ready = [tuple(Pictures(*(t.to(self.device) for t in part)) for part in batch) for batch in batches]
         return timed(lambda: self._iterate(ready), self.device)
 
     def _iterate(self, batches: list[Batch]) -> None:
         config = self.recipe.config
-        for pixels, labels in batches:
+        for sets in batches:
             for phase in self.recipe.phases:
                 if phase.due(self.iteration):
-                    losses = rounds(self.recipe, phase, pixels, labels, config.pace, config.seed, self.iteration)
+                    losses = rounds(self.recipe, phase, sets, config.pace, config.seed, self.iteration)
                     phase.step(losses, config.pace.batch // config.pace.batch_gpu, self.collector)
             self.iteration += 1
