@@ -241,9 +241,7 @@ def test_offline_the_file_and_its_place_are_named(tmp_path, monkeypatch):
     words = " ".join(refused(_evaluate("--network", network, "--data", "demo:16", "--outdir", outdir)).split())
     assert not outdir.exists()
     assert words.startswith(f"cannot download {known.file} from http://127.0.0.1:9/gone.pth (")
-    assert "download it by other means to " in words and words.endswith(
-        "or take a metric that needs none, such as swd"
-    )
+    assert "download it by other means to " in words and words.endswith("or take a metric that needs none, such as swd")
 
 
 def test_training_with_metrics_that_cannot_be_taken_does_not_begin(tmp_path, monkeypatch):

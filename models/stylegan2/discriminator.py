@@ -133,7 +133,7 @@ class Discriminator(nn.Module):
         With bfloat16 the smallest block stays float32, too. A trained network's features have a large part in common,
         and rounding to eight bits leaves little of the small part in which samples differ, which is what the minibatch
         statistics are of. In runs with relativistic pairs the gradients of R1 and R2 were wrong by 19 to 37 %; this way
-        it is 3 % (`python -m benchmarks.rounding`).
+        it is 3 % (`python -m benchmarks.stylegan2.rounding`).
         """
         dtypes = block_dtypes(self.config.doublings, precision)[1:]
         if precision == "bf16":

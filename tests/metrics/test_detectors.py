@@ -225,9 +225,7 @@ def test_another_file_in_the_place_of_a_published_one_is_not_taken(tmp_path, mon
     with pytest.raises(ValueError) as error:
         find_files(["vgg16"], {})
     digest = hashlib.sha256(b"weights").hexdigest()[:8]
-    words = (
-        f"the cached file is not {known.file}: its digest begins with {digest}, not 397923af, and cannot download "
-    )
+    words = f"the cached file is not {known.file}: its digest begins with {digest}, not 397923af, and cannot download "
     assert str(error.value).startswith(words)
 
 
