@@ -98,7 +98,7 @@ def table(rows: list[Row], resolution: tuple[int, int], preset: str, precision: 
     phases = list(first.phases)
     lines = [
         f"{resolution[1]}x{resolution[0]}, preset {preset}, {precision}, {device}; GiB",
-        f"networks {first.networks / GIB:.2f}, gradients {first.gradients / GIB:.2f}, Adam {first.adam / GIB:.2f}",
+        ", ".join(f"{name} {getattr(first, name) / GIB:.2f}" for name in ("networks", "gradients", "optimizers")),
         "",
         f"{'at once':>7}  {'checkpointing':>13}" + "".join(f"  {name:>6}" for name in phases) + f"  {'most':>6}",
     ]

@@ -35,7 +35,7 @@ def spline(keys: Tensor, loop: bool) -> Path:
     return lambda t: _key(keys, t) if t == int(t) else torch.from_numpy(curve(t)).to(keys)
 
 
-def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
+def slerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
     """The way from a to b [..., D] on a great circle, at constant angular speed (Shoemake 1985, section 3.3):
 
         sin((1 - t) angle) / sin(angle) * a + sin(t angle) / sin(angle) * b    for a, b of length 1
@@ -43,7 +43,8 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
     The length goes evenly from a's to b's. Vectors of one direction, and opposite ones, between which no great circle
     is nearest, are joined by a straight line.
     """
-    start, end = a.cpu().double(), b.cpu().double()  # on the CPU: not every device knows float64
+    start, end = a.cpu().double(), b.cpu().double()  # on the CPU: not every device has float64
+    t = t.cpu().double() if isinstance(t, Tensor) else t
     length_a, length_b = start.norm(dim=-1, keepdim=True), end.norm(dim=-1, keepdim=True)
     unit_a, unit_b = start / length_a, end / length_b
     # More exact than the cosine's inverse, of small angles most of all (Kahan 2006).

@@ -15,9 +15,9 @@ from models.stylegan2.exports.onnx import check_packages, save_onnx
 from models.stylegan2.exports.program import Recording, record, save_program
 from models.stylegan2.foreign.rosinality import write_rosinality
 from models.stylegan2.generator import NoiseMode
+from models.stylegan2.sampler import check_cutoff
 from sampling.classes import class_names
 from sampling.publication import check_publishable, draw_samples, plan_samples, publish
-from sampling.sampler import check_cutoff
 from torch_utils import config as configs
 from torch_utils.cli import progress
 

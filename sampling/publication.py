@@ -13,7 +13,8 @@ from imaging.grid import save_image, sheet
 from imaging.pixels import to_pil
 from models import hubfolder
 from models.families import save_network
-from models.stylegan2.styles import Samplable, Sizes, seeds_to_ws, ws_to_pixels
+from models.stylegan2.sampler import StyleSampler
+from models.stylegan2.styles import Samplable, Sizes
 from sampling.classes import LONGEST, class_names, learned_classes
 from sampling.modelcard import model_card
 from system.files import real_path, replacing
@@ -59,7 +60,11 @@ def draw_samples(G: Samplable, plan: Plan) -> Iterator[Image.Image]:
     """The pictures of a plan, row by row."""
     seeds = [seed for row in plan.rows for seed in row]
     classes = [k for k, row in zip(plan.classes, plan.rows, strict=True) for _ in row] if plan.classes else None
-    yield from map(to_pil, ws_to_pixels(G, seeds_to_ws(G, seeds, classes), seeds))
+    sampler = StyleSampler(G)
+    requests = [
+        r._replace(label=k) for r, k in zip(sampler.requests(seeds), classes or [None] * len(seeds), strict=True)
+    ]
+    yield from map(to_pil, sampler.sample(requests))
 
 
 def check_publishable(folder: Path) -> None:

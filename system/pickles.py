@@ -1,38 +1,43 @@
-"""Reads pickles without running anything that they ask for.
+"""Reads pickles without running any code.
 
-A pickle is a program for a small stack machine, and Python's own machine imports and calls whatever the program names.
-This one carries out the few instructions that plain data are made of. Where the program names something, the
-name is looked up in a table of the caller's (`Makers`), and what is "called" is a function of ours that looks at its
-arguments and gives back plain data. A name that is not in the table, and an instruction that is not known here, end
-the reading with a sentence that names it. The program never holds anything that can be called, imported or altered.
+A pickle is a program for a stack machine. Python's own machine imports and calls whatever the program names. The
+machine here runs only the few instructions that plain data needs (`pickletools` splits the bytes into instructions).
+Names are looked up in a table of the caller (`Makers`), whose functions return plain data. Unknown names and
+instructions end the reading with an error that names them.
 
-Time and memory are bounded: by the number of instructions, by the size of the file, and by leaving long strings of
-bytes where they are (`Window`) until somebody wants them.
+The number of instructions, of open values and of characters is limited. Lengths in the pickle are checked against the
+length of the file.
 """
 
+import pickletools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
-from system.opcodes import ARGUMENTS, CONSTANTS, NAMES, STRINGS, TEXTS
 from system.text import printable, shown
-from system.windows import CutError, Window
 
-Makers = Mapping[tuple[str, str], Callable[..., Any]]  # (module, name) -> what it makes of its arguments
+Makers = Mapping[tuple[str, str], Callable[..., Any]]  # (module, name) -> a function that returns plain data
 
 MOST_INSTRUCTIONS = 1_000_000  # the largest official files have about 40,000
-MOST_OPEN = 10_000  # things that wait on the stack to be put into others, which bounds nesting too
-MOST_TEXT = 192 * 2**20  # bytes of texts in all, which take four times as much at worst
+MOST_OPEN = 10_000  # values on the stack, which limits nesting, too
+MOST_TEXT = 192 * 2**20  # characters of all texts; a character takes four bytes at most
 _PROTOCOLS = range(2, 6)
 _LARGEST_KEY = 2**31
 
-LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # what files of torch.save before PyTorch 1.6 begin with
+_CONSTANTS = {
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+    *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
+}
+_STRINGS = {"SHORT_BINSTRING", "BINSTRING"}  # of Python 2, where texts and bytes were one type
+_TEXTS = {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", *_STRINGS}
+
+LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # start of torch.save files before PyTorch 1.6
 _TEXT = re.compile(rb"\(*(c[A-Za-z_][\w.]*\n[A-Za-z_]|[dl]p?\d*[\n(]|[}\]]q)")  # protocols 0 and 1
 
 
 def is_pickle(head: bytes) -> bool:
-    """Whether a file that begins so is one pickle. A file of `torch.save` is an archive, or several pickles."""
+    """Whether a file that begins with `head` is a single pickle. Files of `torch.save` are not."""
     if head.startswith(LEGACY_TORCH):
         return False
     return (head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")) or bool(_TEXT.match(head))
@@ -40,7 +45,7 @@ def is_pickle(head: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Name:
-    """A class or function that a pickle names, and what stands in for it."""
+    """A class or function that a pickle names, with the function of ours that replaces it."""
 
     module: str
     name: str
@@ -48,85 +53,83 @@ class Name:
 
 
 class Built:
-    """What a pickle may give a state to, after it was made."""
+    """An object that a pickle gives a state after making it."""
 
     def build(self, state: Any) -> None:
-        """Takes the state. Raises ValueError when it is not of the form that is known."""
+        """Take the state. Raises ValueError if it does not have the known form."""
         raise NotImplementedError
 
 
 def read_pickle(
-    window: Window,
+    file: BinaryIO,
     makers: Makers,
     persistent: Callable[[Any], Any] | None = None,
     most: int = MOST_INSTRUCTIONS,
     strings: type[str] | type[bytes] = str,
 ) -> Any:
-    """What the pickle at the window's place says; the place is behind it then.
-
-    Strings of bytes from `LONG` on are given as windows, whatever the pickle puts them into.
+    """Read the pickle at the place of a file; the place is behind the pickle afterwards.
 
     Args:
-        window: where the pickle is.
-        makers: every name that may occur, and what it makes of the arguments.
-        persistent: gives what a persistent identifier stands for; without it they are refused.
-        most: how many instructions there may be.
-        strings: what the strings of Python 2 become: texts, or bytes as arrays of that time need them.
+        file: a `BytesIO` or memory map. Other files may allocate whatever length a pickle claims.
+        makers: all allowed names, with the functions that make values of their arguments.
+        persistent: returns the value of a persistent identifier; None refuses persistent identifiers.
+        most: largest number of instructions.
+        strings: type for the strings of Python 2: texts, or bytes, which arrays of that time need.
 
     Raises:
-        ValueError: when the pickle is damaged, or asks for anything else; it names what.
+        ValueError: if the pickle is damaged, or contains a name or an instruction that is not allowed.
     """
-    machine = _Machine(window, makers, persistent)
-    machine.plain = CONSTANTS | STRINGS if strings is bytes else CONSTANTS
+    machine = _Machine(makers, persistent, strings)
+    instructions = pickletools.genops(file)
     for count in range(most):
         try:
-            code = window.read(1)[0]
-            name = NAMES.get(code, "")
-            argument = ARGUMENTS[name](window) if name in ARGUMENTS else None
-        except CutError as error:
+            opcode, argument, _ = next(instructions)
+        except ValueError as error:
             raise ValueError(f"it is cut short or damaged (after {count} instructions of its pickle)") from error
-        if name == "STOP":
+        if opcode.name == "STOP":
             return machine.result()
-        machine.step(name or f"{code:#04x}", argument)
-    raise ValueError(f"its pickle has more than {most:,} instructions, which is too many to read")
+        machine.step(opcode.name, argument)
+    raise ValueError(f"its pickle has more than {most:,} instructions, the limit")
 
 
 class _Machine:
-    def __init__(self, window: Window, makers: Makers, persistent: Callable[[Any], Any] | None) -> None:
-        self.makers, self.persistent = makers, persistent
+    def __init__(self, makers: Makers, persistent: Callable[[Any], Any] | None, strings: type) -> None:
+        self.makers, self.persistent, self.strings = makers, persistent, strings
         self.text_left = MOST_TEXT
-        self.plain = CONSTANTS  # instructions that carry a value as it is
         self.stack: list[Any] = []
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, Any] = {}
 
     def step(self, opcode: str, argument: Any) -> None:
-        if opcode in self.plain:
+        if opcode in _CONSTANTS:
             self.stack.append(argument)
-        elif opcode in TEXTS:
-            self.stack.append(self.text(argument))
+        elif opcode in _TEXTS:
+            self.stack.append(self.text(argument, opcode in _STRINGS))
         elif opcode in _FRESH:
             self.stack.append(_FRESH[opcode]())
         elif opcode in _STEPS:
             _STEPS[opcode](self, argument)
         else:
-            raise ValueError(f"its pickle has the instruction {opcode}, which is not known here")
+            raise ValueError(f"its pickle has the instruction {opcode}, which is not supported")
         if len(self.stack) + len(self.marks) > MOST_OPEN:
-            raise ValueError(f"its pickle has more than {MOST_OPEN:,} things open at once, which is too many to read")
+            raise ValueError(f"its pickle has more than {MOST_OPEN:,} open values, the limit")
 
-    def text(self, data: bytes | Window) -> str:
-        self.text_left -= len(data)
+    def text(self, text: str, of_python_2: bool) -> str | bytes:
+        self.text_left -= len(text)
         if self.text_left < 0:
-            raise ValueError(f"its pickle has more than {MOST_TEXT >> 20} MiB of texts, which is too much to read")
+            raise ValueError(f"its pickle has more than {MOST_TEXT >> 20} MiB of texts, the limit")
+        if not of_python_2:
+            return text
+        data = text.encode("latin-1")
         try:
-            return str(data if isinstance(data, bytes) else data.read(len(data)), "utf-8", "surrogatepass")
+            return data if self.strings is bytes else data.decode()
         except UnicodeDecodeError as error:
-            raise ValueError("it is damaged (one of its texts is not one)") from error
+            raise ValueError("it is damaged (a text is not UTF-8)") from error
 
     def result(self) -> Any:
         value = self.pop()
         if self.stack or self.marks:
-            raise ValueError("it is damaged (something is left over at the end of its pickle)")
+            raise ValueError("it is damaged (values are left over at the end of its pickle)")
         return value
 
     def pop(self) -> Any:
@@ -134,22 +137,22 @@ class _Machine:
         return self.stack.pop()
 
     def top(self) -> Any:
-        """The last value after the last mark."""
+        """Return the last value after the last mark."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise ValueError("it is damaged (its pickle takes more than it has)")
+            raise ValueError("it is damaged (its pickle takes a value from an empty stack)")
         return self.stack[-1]
 
     def protocol(self, version: int) -> None:
         if version not in _PROTOCOLS:
-            raise ValueError(f"its pickle is of protocol {version}, and only 2 to 5 are known here")
+            raise ValueError(f"its pickle has protocol {version}, expected 2 to 5")
 
     def mark(self, _: Any) -> None:
         self.marks.append(len(self.stack))
 
     def marked(self) -> list[Any]:
-        """Takes what stands after the last mark."""
+        """Take the values after the last mark."""
         if not self.marks:
-            raise ValueError("it is damaged (its pickle takes more than it has)")
+            raise ValueError("it is damaged (its pickle takes a value from an empty stack)")
         height = self.marks.pop()
         taken = self.stack[height:]
         del self.stack[height:]
@@ -164,7 +167,7 @@ class _Machine:
 
     def get(self, index: int) -> None:
         if index not in self.memo:
-            raise ValueError("it is damaged (its pickle takes what it has not kept)")
+            raise ValueError("it is damaged (its pickle reads a memo that it has not written)")
         self.stack.append(self.memo[index])
 
     def append(self, values: list[Any]) -> None:
@@ -189,11 +192,11 @@ class _Machine:
             raise ValueError(f"it is damaged (it asks for {shown(module)} of {shown(name)})")
         if (module, name) not in self.makers:
             spelled = printable(f"{module[:100]}.{name[:100]}", 100)
-            raise ValueError(f"it asks for {spelled}, which is not allowed here; nothing of it was run")
+            raise ValueError(f"it asks for {spelled}, which is not allowed; no code of the file was run")
         self.stack.append(Name(module, name, self.makers[module, name]))
 
-    def global_name(self, lines: tuple[bytes, bytes]) -> None:
-        module, name = (line.decode("utf-8", "replace") for line in lines)
+    def global_name(self, both: str) -> None:
+        module, _, name = both.partition(" ")
         self.name(module, name)
 
     def stack_name(self, _: Any) -> None:
@@ -204,31 +207,31 @@ class _Machine:
         arguments, called = _of(tuple, self.pop()), _of(Name, self.pop())
         try:
             self.stack.append(called.make(*arguments))
-        except TypeError as error:  # too many arguments or too few
-            raise ValueError(f"it is damaged ({called.name} is called with something else)") from error
+        except TypeError as error:  # a wrong number of arguments
+            raise ValueError(f"it is damaged ({called.name} is called with wrong arguments)") from error
 
     def build(self, _: Any) -> None:
         state = self.pop()
-        if type(self.top()) is not dict:  # what a dict has besides its items is dropped
+        if type(self.top()) is not dict:  # attributes of a dict are dropped
             _of(Built, self.top()).build(state)
 
     def persist(self, _: Any) -> None:
         if self.persistent is None:
-            raise ValueError("its pickle has the instruction BINPERSID, which is not known here")
+            raise ValueError("its pickle has the instruction BINPERSID, which is not supported")
         self.stack.append(self.persistent(self.pop()))
 
 
 def _of(kind: type, value: Any) -> Any:
     if type(value) is not kind and not (kind is Built and isinstance(value, Built)):
-        raise ValueError(f"it is damaged (its pickle has {shown(value)} where it needs {_KINDS[kind]})")
+        raise ValueError(f"it is damaged (its pickle has {shown(value)}, expected {_KINDS[kind]})")
     return value
 
 
 def key(value: Any) -> Any:
-    """What may be a key of a dict or a member of a set: texts and small numbers, which are hashed at once."""
+    """Return a key of a dict or member of a set. Raises ValueError unless it hashes fast: a text or a small number."""
     if value is None or isinstance(value, bool | str | bytes) or (isinstance(value, int) and abs(value) < _LARGEST_KEY):
         return value
-    raise ValueError(f"its pickle uses {shown(value)} as a key, which is not known here")
+    raise ValueError(f"its pickle uses {shown(value)} as a key, which is not supported")
 
 
 _KINDS: dict[type, str] = {
@@ -237,7 +240,7 @@ _KINDS: dict[type, str] = {
     set: "a set",
     tuple: "a tuple",
     Name: "a class or a function",
-    Built: "something that can be given a state",
+    Built: "an object that takes a state",
 }
 _FRESH: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,

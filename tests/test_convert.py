@@ -288,7 +288,7 @@ def test_networks_of_another_family():
 
 def test_a_cutoff_beyond_the_last_layer(network):
     assert refusal("--source", network, "--dest", "b.pt2", "--psi-cutoff", "7") == (
-        "Error: --psi-cutoff 7: this network has 6 layers of w, wanted 0 to 6"
+        "Error: --psi-cutoff 7: expected 0 to 6, the number of layers of this network"
     )
 
 

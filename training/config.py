@@ -5,10 +5,11 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from imaging.dataset import DataConfig
+from models.family import Shape
 from torch_utils.device import Precision
 from torch_utils.distributed import PATIENCE
 
-GRAPH_DEVICES = ("auto", "cuda")  # that --cuda-graphs is for
+GRAPH_DEVICES = ("auto", "cuda")  # for --cuda-graphs
 
 
 def flag(name: str, group: str, by_preset: bool = False) -> dict[str, Any]:
@@ -28,7 +29,7 @@ class AverageConfig(Section):
 
 
 class PaceConfig(Section):
-    """How long, in which steps, and how often something is written. An image shown is the only clock."""
+    """Length, batch, and how often something is written. Time is counted in images shown."""
 
     kimg: float = Field(
         25000.0, gt=0, description="length in thousands of images", json_schema_extra=flag("--kimg", "Training", True)
@@ -36,13 +37,13 @@ class PaceConfig(Section):
     batch: int = Field(
         32,
         ge=1,
-        description="images in an iteration, over all processes",
+        description="images in one iteration, over all processes",
         json_schema_extra=flag("--batch", "Training", True),
     )
     batch_gpu: int = Field(
         32,
         ge=1,
-        description="images at once in one process; smaller takes less memory, and auto finds the most that fit",
+        description="images computed at once in one process; fewer need less memory; auto: as many as fit",
         json_schema_extra=flag("--batch-gpu", "Training", True) | {"word": "auto"},
     )
     tick: float = Field(
@@ -54,11 +55,11 @@ class PaceConfig(Section):
         description="ticks between snapshots of samples, networks and state",
         json_schema_extra=flag("--snap", "Output", True),
     )
-    state_minutes: float = Field(10.0, ge=0, description="minutes between states saved between snapshots; 0 for none")
+    state_minutes: float = Field(10.0, ge=0, description="minutes between saved states; 0: only snapshots save one")
 
     @property
     def images(self) -> int:
-        """Real images that training shows in all."""
+        """Images shown over the whole run."""
         return round(self.kimg * 1000)
 
 
@@ -79,47 +80,63 @@ class RunConfig(Section):
     )
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
         "auto",
-        description="number format of the convolutions; auto is bf16 or else fp16 on CUDA, fp32 elsewhere",
+        description="number format of the networks' large products; auto: bf16 or fp16 on CUDA, fp32 elsewhere",
         json_schema_extra=flag("--precision", "Machine"),
     )
     workers: int = Field(
         0, ge=0, le=256, description="processes that read images", json_schema_extra=flag("--workers", "Machine", True)
     )
     patience: float = Field(
-        PATIENCE, gt=0, description="minutes that processes wait for one another before they take one for lost"
+        PATIENCE, gt=0, description="minutes that a process waits for the others before it takes them for lost"
     )
     checkpoint_activations: bool = Field(
         False,
-        description="compute activations twice instead of keeping them: less memory, slower, the same result",
+        description="recompute activations in the backward pass: less memory, slower, the same result",
         json_schema_extra=flag("--checkpoint-activations", "Machine"),
     )
     compile: bool = Field(
         False,
-        description="compile the networks with torch.compile, where that works and gives the same",
+        description="compile the networks with torch.compile, if that works and gives the same gradients",
         json_schema_extra=flag("--compile", "Machine"),
     )
     cuda_graphs: bool = Field(
         False,
-        description="capture Gmain and Dmain as CUDA graphs, where that works and gives the same; takes more memory",
+        description="capture phases as CUDA graphs, if that works and gives the same gradients; takes more memory",
         json_schema_extra=flag("--cuda-graphs", "Machine"),
     )
     deterministic: bool = Field(
         False,
-        description="only algorithms that give the same bits each time, on CUDA too, where that is slower",
+        description="use only deterministic algorithms; slower on CUDA, no change elsewhere",
         json_schema_extra=flag("--deterministic", "Machine"),
     )
     metrics: str = Field(
         "swd1k",
-        description="what every snapshot's network is judged by, with commas, such as fid50k_full,swd1k, or none; "
-        "the first decides which is kept as best.safetensors (see docs/metrics.md)",
+        description="metrics of every snapshot, with commas, such as fid50k_full,swd1k; or none; the first decides "
+        "which network becomes best.safetensors (see docs/metrics.md)",
         json_schema_extra=flag("--metrics", "Output", True),
     )
     data: DataConfig = DataConfig()
     pace: PaceConfig = PaceConfig()
 
     @property
+    def shape(self) -> Shape:
+        """The images that the networks make or judge. Each model's class knows."""
+        raise NotImplementedError
+
+    @property
+    def sets(self) -> dict[str, DataConfig]:
+        """The image sets that training reads, by name; the first is "data"."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in values.items() if isinstance(value, DataConfig)}
+
+    @property
+    def title(self) -> str:
+        """The end of the name of the run folder."""
+        return f"{self.model.replace('/', '-')}-{self.preset}"
+
+    @property
     def arithmetic(self) -> Precision:
-        """The number format, in a resolved configuration."""
+        """The number format of a resolved configuration."""
         if self.precision == "auto":
             raise ValueError("the precision has not been resolved")
         return self.precision

@@ -13,16 +13,17 @@ import click
 import torch
 from torch import Tensor
 
-from imaging.pixels import to_images
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
 from training import plan as plans
 from training.draws import Draws
 from training.phase import Phase
+from training.recipe import Pictures
+from training.session import build_recipe
+from training.stylegan2 import transfer
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
-from training.stylegan2.transfer import open_transfer, transfer
 
 EXAMPLES = """
 Examples:
@@ -54,11 +55,11 @@ def main(network: str, batches: int, sets: tuple[str, ...], **params: Any) -> No
     for k in progress(range(batches), batches, "batches"):
         batch = low.config.pace.batch
         read = [dataset[(k * batch + i) % len(dataset)] for i in range(batch)]
-        images = to_images(torch.stack([torch.as_tensor(pixels) for pixels, _ in read]))
+        pixels = torch.stack([torch.as_tensor(picture) for picture, _ in read])
         labels = torch.tensor([label for _, label in read])
         for phases in zip(low.phases, exact.phases, strict=True):
             found, wanted = (
-                _gradients(r, phase, images, labels, k) for r, phase in zip((low, exact), phases, strict=True)
+                _gradients(r, phase, pixels, labels, k) for r, phase in zip((low, exact), phases, strict=True)
             )
             for name, g in wanted.items():
                 difference = (found[name] - g).double().square().sum()
@@ -67,18 +68,19 @@ def main(network: str, batches: int, sets: tuple[str, ...], **params: Any) -> No
 
 
 def _recipe(network: str, values: dict[str, Any]) -> StyleGAN2:
-    plan = plans.begin(values, Path("runs"))
-    recipe = StyleGAN2(plan.config, torch.as_tensor(plan.dataset.label_counts), torch.device("cpu"))
-    transfer(open_transfer(network, plan.config), recipe)
+    plan = plans.begin(values, Path("runs"), network)
+    recipe = build_recipe(plan)
+    assert plan.network is not None
+    transfer.take(plan.network, recipe)
     return recipe
 
 
-def _gradients(recipe: StyleGAN2, phase: Phase, images: Tensor, labels: Tensor, k: int) -> dict[str, Tensor]:
+def _gradients(recipe: StyleGAN2, phase: Phase, pixels: Tensor, labels: Tensor, k: int) -> dict[str, Tensor]:
     """The gradients of a phase by parameter."""
-    batch = len(images)
-    reals = recipe.reals(images, labels) if phase.reads_images else None
-    draws = Draws(recipe.config.seed, k, phase.name, batch, 0, batch, images.device)
-    phase.differentiate([recipe.losses(phase, reals, draws)], 1, Collector(images.device))
+    batch = len(pixels)
+    reals = recipe.batch(Pictures(pixels, labels)) if phase.reads_images else None
+    draws = Draws(recipe.config.seed, k, phase.name, batch, 0, batch, pixels.device)
+    phase.differentiate([recipe.losses(phase, reals, draws)], 1, Collector(pixels.device))
     return {name: p.grad.clone() for name, p in phase.network.named_parameters() if p.grad is not None}
 
 

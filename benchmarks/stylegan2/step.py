@@ -25,6 +25,7 @@ from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
 from training.draws import Draws
 from training.phase import Phase
+from training.recipe import Pictures
 from training.stylegan2.recipe import StyleGAN2
 
 EXAMPLES = """
@@ -98,7 +99,7 @@ def measure_times(setting: Setting) -> tuple[Times, StyleGAN2, dict[str, Callabl
         torch.cuda.reset_peak_memory_stats(device)
     calls: dict[str, Callable[[int], Any]] = {p.name: partial(take, recipe, p) for p in recipe.phases}
     seconds = timings(calls, setting.iterations, device)
-    calls["sampling"] = partial(sample, recipe.sampler.fold(), setting.batch)
+    calls["sampling"] = partial(sample, recipe.G_ema.fold(), setting.batch)
     seconds |= timings({"sampling": calls["sampling"]}, setting.iterations, device)
     intervals = {phase.name: phase.interval for phase in recipe.phases}
     sampling = seconds.pop("sampling")
@@ -128,8 +129,8 @@ def take(recipe: StyleGAN2, phase: Phase, iteration: int) -> None:
     G, batch = config.generator, config.pace.batch
     reals = None
     if phase.reads_images:
-        images = torch.rand(batch, G.channels, G.height, G.width, device=device) * 2 - 1
-        reals = recipe.reals(images, torch.zeros(batch, dtype=torch.long, device=device))
+        pixels = torch.randint(256, [batch, G.channels, G.height, G.width], dtype=torch.uint8, device=device)
+        reals = recipe.batch(Pictures(pixels, torch.zeros(batch, dtype=torch.long, device=device)))
     draws = Draws(config.seed, iteration, phase.name, batch, 0, batch, device)
     phase.step([recipe.losses(phase, reals, draws)], 1, Collector(device))
 

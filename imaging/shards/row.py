@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from imaging.labels import MOST_CLASSES
 from imaging.shards.pattern import listed
 from imaging.shards.remote import LARGEST
-from imaging.shards.table import BLOCK
 from imaging.sizes import parse_size
+from imaging.tarheaders import BLOCK
 
 SMALLEST_SAMPLE = 2 * BLOCK  # bytes: a header and a picture
 

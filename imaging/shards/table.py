@@ -11,22 +11,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from imaging.kinds import TRAINING_SUFFIXES
 from imaging.labels import MOST_CLASSES, check
 from imaging.opening import LARGEST_FILE
+from imaging.packing import HEAD, packer_of
 from imaging.shards.remote import reason
+from imaging.tarheaders import members
 from system.text import printable
 
 CHECKED_BYTES = 4096  # at either end of a file
 LARGEST_LABEL = 2**24  # bytes
-LARGEST_HEADER = 2**20  # bytes: of a long name, or of the further keys of a file
-BLOCK = 512  # bytes: tar's unit
 UNLABELLED = -1
-PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 class Member(NamedTuple):
@@ -120,45 +119,14 @@ def _members(file: BinaryIO, shard: str, digest: "blake2b") -> Iterator[Member]:
 def _headers(file: BinaryIO, shard: str) -> Iterator[tarfile.TarInfo]:
     """Every header up to the mark that ends a tar, without which the shard is not whole."""
     file.seek(0)
-    magic = file.read(6)
-    if packed := next((kind for start, kind in PACKED.items() if magic.startswith(start)), None):
-        raise ValueError(f"{shard} is packed with {packed}, where no sample can be read by itself: unpack it")
-    place = 0
+    if packer := packer_of(file.read(HEAD)):
+        raise ValueError(f"{shard} is packed with {packer}, so that its samples cannot be read one by one: unpack it")
     try:
-        with tarfile.open(fileobj=cast(BinaryIO, _Short(file)), mode="r:") as tar:
-            while True:
-                file.seek(place)
-                try:
-                    info = tarfile.TarInfo.fromtarfile(tar)
-                except tarfile.HeaderError as error:
-                    file.seek(place)
-                    end = file.read(BLOCK)
-                    if end == bytes(BLOCK):
-                        return
-                    raise tarfile.ReadError("a header is damaged" if end else "its end is missing") from error
-                alone = info.isdir() or info.issym() or info.islnk() or info.isdev()  # no content follows
-                place = info.offset_data + (0 if alone else info.size + -info.size % BLOCK)
-                if info.size < 0 or place <= info.offset:
-                    raise tarfile.ReadError("a header leads back")  # and reading would never end
-                yield info
+        yield from members(file, whole=True)
     except Exception as error:  # headers may hold anything, and tarfile raises nearly anything
-        raise _broken(shard, reason(error)) from error
-
-
-class _Short:
-    """A file that gives no more at a time than any header has, whatever a header says: the rest would fill memory."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self.seek, self.tell = file, file.seek, file.tell
-
-    def read(self, size: int) -> bytes:
-        if not 0 <= size <= LARGEST_HEADER:
-            raise tarfile.ReadError(f"a header has {size} bytes")
-        return self._file.read(size)
-
-
-def _broken(shard: str, why: str) -> ValueError:
-    return ValueError(f"{shard} is not a whole tar file ({why}): copy or make it again, or leave it out of --data")
+        raise ValueError(
+            f"{shard} is not a whole tar file ({reason(error)}): copy or make it again, or leave it out of --data"
+        ) from error
 
 
 def _ends(file: BinaryIO, offset: int, size: int) -> int:

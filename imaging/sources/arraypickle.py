@@ -4,6 +4,7 @@ numpy's own classes trust the state that a pickle gives them, down to addresses 
 by the form that numpy writes, and made from its bytes.
 """
 
+import io
 import math
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 
 from system.pickles import Built, Makers, Name, read_pickle
 from system.text import printable
-from system.windows import Window
 
 BYTE_STATE = (3, "|", None, None, None, -1, -1, 0)  # version, byte order, no fields; sizes as usual, no flags
 MOST_DIMENSIONS, LARGEST_SIDE = 8, 2**40
@@ -23,7 +23,7 @@ def read_arrays(data: bytes) -> dict[str, Any]:
     Python 2's texts are bytes, except in keys. ValueError says what is damaged, or what the pickle asks for beyond
     dictionaries, lists, texts, numbers and byte arrays.
     """
-    content = read_pickle(Window.of(data), MAKERS, strings=bytes)
+    content = read_pickle(io.BytesIO(data), MAKERS, strings=bytes)
     if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}, and a dictionary was expected")
     return {_text(key): each.pixels if isinstance(each, _Array) else each for key, each in content.items()}
@@ -52,7 +52,7 @@ class _Array(Built):
 
     def build(self, state: Any) -> None:
         whole = isinstance(state, tuple) and len(state) == 5
-        if not whole or not isinstance(state[2], _Byte) or not isinstance(state[4], bytes | Window):
+        if not whole or not isinstance(state[2], _Byte) or not isinstance(state[4], bytes):
             raise ValueError("it has an array whose description is damaged")
         shape, content = state[1], state[4]
         sides = shape if isinstance(shape, tuple) and len(shape) <= MOST_DIMENSIONS else ("none",)
@@ -60,8 +60,7 @@ class _Array(Built):
             raise ValueError("it has an array whose shape is damaged")
         if math.prod(shape) != len(content):
             raise ValueError(f"it has an array of shape {list(shape)} with {len(content)} bytes")
-        data = content if isinstance(content, bytes) else content.read(len(content))
-        self.pixels = np.frombuffer(data, dtype=np.uint8).reshape(shape, order="F" if state[3] is True else "C")
+        self.pixels = np.frombuffer(content, dtype=np.uint8).reshape(shape, order="F" if state[3] is True else "C")
 
 
 def _not_called(*how: Any) -> Any:

@@ -16,7 +16,7 @@ from imaging.shards.store import Store
 from imaging.shards.survey import names_of_classes
 from imaging.shards.table import UNLABELLED, Member, Table, read_table
 from imaging.sources.source import Source
-from imaging.sources.tar import members, opened
+from imaging.sources.tar import opened
 
 LOOKED_AT = 4  # members of a tar, among which a label would lie
 
@@ -79,7 +79,7 @@ class ShardSource(Source):
 def has_labels_beside(path: Path) -> bool:
     """Whether a plain tar begins like a shard: with a picture and its .cls."""
     try:
-        with opened(path) as tar:
-            return any(member.name.endswith(".cls") for member in islice(members(tar), LOOKED_AT))
+        with opened(path) as (_, members):
+            return any(member.name.endswith(".cls") for member in islice(members, LOOKED_AT))
     except RefusedError:
         return False  # whoever opens it will say what is wrong

@@ -11,7 +11,9 @@ from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign import opening
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.generator import Generator
+from models.stylegan2.options import StyleOptions
 from models.stylegan2.published import PUBLISHED
+from models.stylegan2.sampler import open_styles
 
 
 def _call(config: Any) -> tuple[Any, ...]:
@@ -41,6 +43,11 @@ images = network(z, c, truncation_psi=0.7, noise_mode="const")  # [1, channels, 
 
 _CAPTION = "psi 1 (no truncation), the network's own noise"
 _TOLD = {"gamma of R1": "loss.gamma", "augmentation": "augment.mode"}
+_PICTURES: dict[str, Any] = {
+    "options": StyleOptions,
+    "judged": StyleOptions(noise_mode="random"),
+    "open_sampler": open_styles,
+}
 
 FAMILY = Family(
     name="stylegan2",
@@ -59,6 +66,7 @@ FAMILY = Family(
     command="--psi 0.7",
     use=_use,
     told=_TOLD,
+    **_PICTURES,
 )
 
 LUCIDRAINS = Family(
@@ -72,4 +80,5 @@ LUCIDRAINS = Family(
     caption=_CAPTION,
     command="--psi 0.7",
     use=_use,
+    **_PICTURES,
 )

@@ -69,7 +69,7 @@ def test_reads_data_of_ones_own(tmp_path):
     ("flags", "words"),
     [
         ("--data nowhere.zip", "nowhere.zip does not exist: give a ZIP or a folder of images"),
-        ("--resolution big", "'big' is not a size"),
+        ("--resolution big", "--resolution"),
     ],
 )
 def test_refuses_in_one_sentence(flags, words):

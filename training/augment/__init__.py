@@ -1,12 +1,12 @@
-"""Augmentations that the discriminator sees all images through (Karras et al. 2020, "Training Generative Adversarial
+"""Augmentations of all images that the discriminator sees (Karras et al. 2020, "Training Generative Adversarial
 Networks with Limited Data", appendix B).
 
-Every transformation is made with probability p, independently of the others, for each image by itself. Nothing waits
-for the device, and no shape depends on what was drawn.
+Each transformation has probability p, for each image and independently of the others. Nothing waits for the device, and
+no shape depends on random numbers.
 """
 
-from training.augment.chances import Chances, Drawn
+from training.augment.chances import Drawn
 from training.augment.config import AugmentConfig
 from training.augment.pipeline import Augmentation
 
-__all__ = ["AugmentConfig", "Augmentation", "Chances", "Drawn"]
+__all__ = ["AugmentConfig", "Augmentation", "Drawn"]

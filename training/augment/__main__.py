@@ -1,4 +1,4 @@
-"""`python -m training.augment`: what the discriminator would see of a data set."""
+"""`python -m training.augment`: show a data set as the discriminator would see it."""
 
 from pathlib import Path
 
@@ -25,26 +25,26 @@ ROWS: tuple[Pipe, ...] = ("blit", "geom", "color", "filter", "noise", "cutout", 
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option("--data", default="demo:64", metavar="TEXT", group="Data", help="As of train.py.")
-@option("--count", type=click.IntRange(1, 100), default=10, group="Data", help="Pictures, from the first on.")
+@option("--data", default="demo:64", metavar="TEXT", group="Data", help="Images, as in train.py.")
+@option("--count", type=click.IntRange(1, 100), default=10, group="Data", help="Number of images, from the first.")
 @option("--p", type=click.FloatRange(0, 1), default=1.0, group="Augmentation", help="Probability of each.")
-@option("--seed", type=click.IntRange(0), default=0, group="Augmentation", help="Of what is drawn.")
-@option("--out", type=click.Path(path_type=Path), default=Path("augmented.png"), group="Output", help="The file.")
+@option("--seed", type=click.IntRange(0), default=0, group="Augmentation", help="Random seed.")
+@option("--out", type=click.Path(path_type=Path), default=Path("augmented.png"), group="Output", help="Picture file.")
 def main(data: str, count: int, p: float, seed: int, out: Path) -> None:
-    """Show pictures as D would see them, a row for each kind of augmentation and for all that --augpipe combines."""
+    """Show images as D would see them, with a row for each kind of augmentation and for two combinations."""
     save_image(contact_sheet(open_dataset(DataConfig(path=data)), count, p, seed), out)
     say(f"wrote {out}")
 
 
 def contact_sheet(dataset: ImageSet, count: int, p: float, seed: int) -> Image.Image:
-    """The first `count` pictures of a set as they are, and a row of them for each of `ROWS`."""
+    """The first `count` images of a set unchanged, and below them one augmented row for each of `ROWS`."""
     pixels = torch.stack([torch.as_tensor(dataset.read(i)) for i in range(min(count, dataset.count))])
-    images, height, width = to_images(pixels), dataset.height, dataset.width
+    images = to_images(pixels)
     draws = Draws(seed, 0, "sheet", len(images), 0, len(images), images.device)
     rows = [images]
     for pipe in ROWS:
         names = AugmentConfig(pipe=pipe).transformations
-        augmentation = Augmentation(names, height, width, images.device)
+        augmentation = Augmentation(names, dataset.height, dataset.width, images.device)
         rows.append(augmentation(images, torch.tensor(p), Drawn(draws, pipe)))
     return sheet([[to_pil(to_pixels(image)) for image in row] for row in rows], ["as it is", *ROWS], [])
 

@@ -1,13 +1,11 @@
-"""The random numbers that augmentations are made of."""
-
-from typing import Protocol
+"""The random numbers of augmentations."""
 
 import torch
 from torch import Tensor
 
 from training.draws import Draws
 
-# Every number by its name. All of them are drawn whatever is done, so that none depends on which augmentations are on.
+# Every number has a name. All are drawn every time, so no number depends on which augmentations are on.
 TRANSFORMATIONS = (
     *("xflip", "rotate90", "xint", "scale", "rotate", "rotate after", "aniso", "xfrac"),
     *("brightness", "contrast", "lumaflip", "hue", "saturation"),
@@ -23,28 +21,12 @@ NORMAL = (
 )
 
 
-class Chances(Protocol):
-    """Where augmentations get their numbers from; each is a tensor with a number for every image, [N]."""
-
-    def occurs(self, transformation: str, p: Tensor) -> Tensor:
-        """Whether a transformation in TRANSFORMATIONS is made, with probability p."""
-
-    def uniform(self, name: str) -> Tensor:
-        """Numbers in [0, 1), of a name in UNIFORM."""
-
-    def normal(self, name: str) -> Tensor:
-        """Standard normal numbers, of a name in NORMAL."""
-
-    def grain(self, shape: torch.Size) -> Tensor:
-        """Standard normal numbers of the images' shape [N, C, H, W]."""
-
-
 class Drawn:
-    """Chances drawn for the whole batch and cut to this part, so that they do not depend on how it is dealt.
+    """Random numbers, drawn for the whole batch and cut to one part, so they do not depend on the number of parts.
 
     Args:
         draws: of this part.
-        purpose: what the images are, where a phase looks at several.
+        purpose: of the images ("real", "fake"), if a phase augments several kinds.
     """
 
     def __init__(self, draws: Draws, purpose: str) -> None:
@@ -55,14 +37,18 @@ class Drawn:
         normal = draws.latents(f"{self._purpose} normal", len(NORMAL)).unbind(1)
         self._normal = dict(zip(NORMAL, normal, strict=True))
 
-    def occurs(self, transformation: str, p: Tensor) -> Tensor:
-        return self._gates[transformation] < p
-
     def uniform(self, name: str) -> Tensor:
+        """A number in [0, 1) for each image, [N]. `name` is one of UNIFORM."""
         return self._uniform[name]
 
     def normal(self, name: str) -> Tensor:
+        """A standard normal number for each image, [N]. `name` is one of NORMAL."""
         return self._normal[name]
 
     def grain(self, shape: torch.Size) -> Tensor:
+        """A standard normal number for each pixel. `shape` is that of the images, [N, C, H, W]."""
         return self._draws.normal(f"{self._purpose} grain", shape)
+
+    def where(self, transformation: str, p: Tensor, values: Tensor) -> Tensor:
+        """The values [N] of images that get a transformation, with probability p; 0 for the others."""
+        return torch.where(self._gates[transformation] < p, values, 0.0)

@@ -1,8 +1,11 @@
 """Which augmentations, and how often."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from torch_utils.config import flag
+from training.config import Section
 
 Pipe = Literal["blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc"]
 
@@ -14,48 +17,24 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     "noise": ("noise",),
     "cutout": ("cutout",),
 }
+GROUP = "Augmentation"
+MODES = "what D sees is augmented: ada as far as D overfits, fixed with probability --p, none never"
+PIPES = (
+    "kinds of augmentation: pixel blitting, geometry, color, filters, noise, cutout, or several by their first letters"
+)
+START = "probability of each augmentation; with ada, at the start"
+TARGET = "with ada: mean sign of D's scores of real images above which augmentation increases"
+SPEED = "with ada: thousands of images in which p can go from 0 to 1; 100 with --transfer"
 
 
-def _flag(name: str) -> dict[str, Any]:
-    return {"flag": name, "group": "Augmentation"}
+class AugmentConfig(Section):
+    """Augmentation of the images that the discriminator sees."""
 
-
-class AugmentConfig(BaseModel):
-    """What is done to the images before the discriminator sees them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mode: Literal["ada", "fixed", "none"] = Field(
-        "none",
-        description="augment what D sees: ada as far as D overfits, fixed with the probability --p, none not at all",
-        json_schema_extra=_flag("--aug") | {"by_preset": True},
-    )
-    pipe: Pipe = Field(
-        "bgc",
-        description="kinds of augmentation: pixel blitting, geometry, colour, filters, noise, cutout, or several by "
-        "their first letters",
-        json_schema_extra=_flag("--augpipe"),
-    )
-    p: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="probability of each augmentation; with ada, the one to begin with",
-        json_schema_extra=_flag("--p"),
-    )
-    target: float = Field(
-        0.6,
-        ge=-1,
-        le=1,
-        description="with ada: mean sign of D's scores of real images above which there is more augmentation",
-        json_schema_extra=_flag("--target"),
-    )
-    ada_kimg: float = Field(
-        500.0,
-        gt=0,
-        description="with ada: thousands of images in which p could go from 0 to 1; 100 with --transfer",
-        json_schema_extra=_flag("--ada-kimg"),
-    )
+    mode: Literal["ada", "fixed", "none"] = flag("none", "--aug", GROUP, MODES, by_preset=True)
+    pipe: Pipe = flag("bgc", "--augpipe", GROUP, PIPES)
+    p: float = flag(0.0, "--p", GROUP, START, ge=0, le=1)
+    target: float = flag(0.6, "--target", GROUP, TARGET, ge=-1, le=1)
+    ada_kimg: float = flag(500.0, "--ada-kimg", GROUP, SPEED, gt=0)
     interval: int = Field(4, ge=1, description="with ada: iterations between changes of p")
 
     @model_validator(mode="after")
@@ -66,13 +45,13 @@ class AugmentConfig(BaseModel):
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """The settings that this mode does not look at."""
+        """Settings that have no effect in this mode."""
         of_ada = ("target", "ada_kimg", "interval")
         return {"ada": (), "fixed": of_ada, "none": ("pipe", "p", *of_ada)}[self.mode]
 
     @property
     def transformations(self) -> frozenset[str]:
-        """The names of all that an `Augmentation` is to do."""
-        # bgcfnc is the categories in their order: the first c is colour, the second cutout.
+        """The names of all transformations of this pipe."""
+        # bgcfnc is the categories in their order: the first c is color, the second cutout.
         categories = [self.pipe] if self.pipe in CATEGORIES else list(CATEGORIES)[: len(self.pipe)]
         return frozenset(name for category in categories for name in CATEGORIES[category])

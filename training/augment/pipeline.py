@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from training.augment.chances import Chances
-from training.augment.color import recolor
+from training.augment.chances import Drawn
+from training.augment.color import add_noise, cut_out, recolor
 from training.augment.config import CATEGORIES
-from training.augment.corruption import add_noise, cut_out
 from training.augment.filtering import Filtering
 from training.augment.geometry import Resampling, inverse
 
@@ -15,15 +14,15 @@ COLOR = frozenset(CATEGORIES["color"])
 
 
 class Augmentation:
-    """Transforms each image of a batch at random. May be differentiated by the images any number of times.
+    """Random transformations of each image of a batch. Differentiable by the images any number of times.
 
-    It works on 1, 3 and 4 channels of any height and width. Geometry, filters and cutout treat all channels alike;
-    colours and noise leave the fourth, alpha, as it is, and hue and saturation a grey image.
+    Images have 1, 3 or 4 channels and any height and width. Geometry, filters and cutout treat all channels alike;
+    color and noise leave alpha, the fourth, unchanged; hue and saturation leave gray images unchanged.
 
     Args:
-        names: of the transformations, as `CATEGORIES` lists them.
+        names: of the transformations, as in `CATEGORIES`.
         height, width: of the images.
-        device: where they are.
+        device: of the images.
     """
 
     def __init__(self, names: frozenset[str], height: int, width: int, device: torch.device) -> None:
@@ -32,13 +31,13 @@ class Augmentation:
         self.resample = Resampling(height, width, device)
         self.filter = Filtering(device)
 
-    def __call__(self, images: Tensor, p: Tensor, chances: Chances) -> Tensor:
-        """Augmented images.
+    def __call__(self, images: Tensor, p: Tensor, chances: Drawn) -> Tensor:
+        """Augment images.
 
         Args:
-            images: [N, C, H, W] in [-1, 1]; the result may go beyond.
-            p: probability of each transformation, a tensor without dimensions.
-            chances: what is drawn.
+            images: [N, C, H, W] in [-1, 1]; the result may exceed this range.
+            p: probability of each transformation, a scalar tensor.
+            chances: random numbers.
         """
         if self.geometric:
             images = self.resample(images, inverse(self.geometric, chances, p, *images.shape[2:]))

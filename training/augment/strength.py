@@ -1,4 +1,4 @@
-"""How much is augmented: fixed, or as much as the discriminator overfits (Karras et al. 2020, ADA, section 3)."""
+"""The probability of augmentations: fixed, or adaptive (Karras et al. 2020, ADA, section 3)."""
 
 from typing import Any
 
@@ -10,42 +10,41 @@ from training.augment import AugmentConfig
 
 
 class Strength:
-    """The probability p of augmentations. All of it stays on the device.
+    """The probability p of augmentations, on the device.
 
-    p and the signs of an iteration are changed in place: a CUDA graph reads and writes their memory.
+    With `ada`, p follows D's scores of real images: the more of them are positive, the more D overfits. Every few
+    iterations p goes up a step if r_t, the mean sign of the scores since the last step, is above the target, and down
+    if it is below (section 3.1, equation 1). The step is such that p takes `ada_kimg` thousand images from 0 to 1.
 
-    With `ada`, D's scores of real images are watched: the more of them are positive, the more D has learned them by
-    heart. Every few iterations p goes up a step if r_t, the mean sign of the scores since the last step, is above the
-    target, and down if it is below (section 3.1, equation 1). The step is such that p takes `ada_kimg` thousand images
-    from 0 to 1. It stays within [0, 1].
+    p and the signs of an iteration are changed in place because a CUDA graph reads and writes their memory.
 
     Args:
         config: of the augmentations.
         batch: images in an iteration, over all processes.
-        device: where the networks are.
+        device: of the networks.
     """
 
     def __init__(self, config: AugmentConfig, batch: int, device: torch.device) -> None:
         self.config, self.batch = config, batch
         self.p = torch.full([], config.p, device=device)
-        self.signs = torch.zeros(2, device=device)  # since the last step, of all processes: their sum and number
+        self.signs = torch.zeros(2, device=device)  # sum and number, since the last step, of all processes
         self._new = torch.zeros(2, device=device)  # in this iteration, of this process
 
     def observe(self, scores: Tensor) -> None:
-        """Takes D's scores of real images into account, any shape; of pairs, those less the scores of the fakes."""
+        """Count the signs of D's scores of real images, any shape; of pairs, of real - fake."""
         if self.config.mode == "ada":
-            signs = (scores > 0).float() - (scores < 0).float()  # that of nan is 0, lest p become nan for ever
+            signs = (scores > 0).float() - (scores < 0).float()  # 0 for nan, so p never becomes nan
             self._new += torch.stack([signs.sum(), torch.ones_like(signs).sum()])
 
     def forget(self) -> None:
-        """Drop what was observed in this iteration: trials before training are no evidence."""
+        """Drop the scores of this iteration, which came from a trial before training."""
         self._new.zero_()
 
     def adjust(self, seen: int) -> None:
-        """Ends an iteration. `seen` counts the images before it."""
+        """End an iteration. `seen` counts the images before it."""
         if self.config.mode != "ada":
             return
-        # Exchanged in every iteration, so that the first process has all of it when it saves a state.
+        # Exchanged in every iteration, so that rank 0 has all signs when it saves a state.
         self.signs = self.signs + distributed.sum_(self._new)
         self._new.zero_()
         if (seen // self.batch + 1) % self.config.interval == 0:
@@ -55,10 +54,10 @@ class Strength:
             self.signs = torch.zeros_like(self.signs)
 
     def state_dict(self) -> dict[str, Any]:
-        """p, and the signs since it was last changed."""
+        """p, and the signs since its last change."""
         return {"p": self.p, "signs": self.signs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a `state_dict`, exactly."""
+        """Restore a `state_dict`."""
         self.p.copy_(state["p"])
         self.signs = state["signs"].to(self.p.device, copy=True)

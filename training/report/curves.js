@@ -107,7 +107,7 @@
         make("text", { x: LEFT - 6, y: this.y(tick) + 4, "text-anchor": "end" }, this.svg, said(tick));
       }
       for (const tick of first === last ? [first] : ticks(first, last, Math.max(2, width / 60))) {
-        make("text", { x: this.x(tick), y: height - 6, "text-anchor": "middle" }, this.svg, said(tick));
+        make("text", { x: Math.min(this.x(tick), width - 16), y: height - 6, "text-anchor": "middle" }, this.svg, said(tick));
       }
       for (const series of shown) {
         if (options.smooth) this.path(series.kimg, series.values, series.color, "raw", log);

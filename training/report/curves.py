@@ -57,18 +57,21 @@ class Drawn:
 
 
 def drawn(
-    stats: Sequence[dict[str, Any]], metrics: Sequence[Series], own: Sequence[Chart], class_names: Sequence[str] = ()
+    stats: Sequence[dict[str, Any]],
+    metrics: Sequence[dict[str, Any]],
+    own: Sequence[Chart],
+    class_names: Sequence[str] = (),
 ) -> list[Drawn]:
     """Every statistic of a run in its chart, and a chart for each metric.
 
     Args:
         stats: records of `stats.jsonl`.
-        metrics: as `metric_series` returns them.
+        metrics: records of `metrics.jsonl`.
         own: charts of the model.
         class_names: of the data set.
     """
     curves = {name: points for name, points in _points(stats).items() if any(value is not None for _, value in points)}
-    placed = [Drawn("Metrics", series.label, "", [series], _better(series.name)) for series in metrics]
+    placed = [Drawn("Metrics", series.label, "", [series], _better(series.name)) for series in _metric_series(metrics)]
     for chart in (*own, *CHARTS):
         fitting = [name for name in curves if any(fnmatch.fnmatchcase(name, pattern) for pattern in chart.patterns)]
         scale = 2**-30 if chart.unit == "GiB" else 1.0
@@ -82,7 +85,7 @@ def drawn(
     return sorted(placed, key=lambda chart: SECTIONS.index(chart.section))
 
 
-def metric_series(metrics: Sequence[dict[str, Any]]) -> list[Series]:
+def _metric_series(metrics: Sequence[dict[str, Any]]) -> list[Series]:
     """A curve for each metric of `metrics.jsonl`. If a moment was judged twice, the last value counts."""
     found: dict[str, dict[float, float | None]] = {}
     for record in metrics:

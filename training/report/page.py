@@ -4,23 +4,27 @@ import html
 import json
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from system.files import replacing
 from system.locks import BusyError, locked
-from system.text import harmless
-from training.report import curves, history, settings, sheets
+from system.text import harmless, printable
+from torch_utils import config as configs
+from training.report import curves, history, sheets
 from training.report.alarms import Alarms
 from training.report.history import History
 from training.report.status import duration
-from training.signs import mean, part
+from training.signs import Config, mean, part
 
 NAME = "report.html"
 LOG_LINES = 400  # the last lines of a longer log
+MOST_SETTINGS = 1000  # a configuration has fewer than 100
 COMMAND = re.compile(r"(python|torchrun)\b.* ?train\.py\b")
-STATUS = re.compile(r"kimg +[\d.]+ +time ")
 HERE = Path(__file__).parent
 
 
@@ -145,20 +149,20 @@ def _samples(run: History) -> str:
         )
         figures += (
             f'<figure><figcaption>Samples at kimg <output id="kimg">{shown[-1][0]:g}</output></figcaption>'
-            f'<div id="frames">{"".join(frames)}</div>{player if last else ""}</figure>'
+            f'<div id="frames" class="sheet">{"".join(frames)}</div>{player if last else ""}</figure>'
         )
         note = (
             f"<p><small>{len(shown)} of {len(run.samples)} sheets, all of {run.signs.same}. "
-            "A click enlarges a sheet; there, the arrow keys move through time, + and - change the size.</small></p>"
+            "A click enlarges a sheet; the arrow keys then move through time.</small></p>"
         )
     if reals:
-        figures += f"<figure><figcaption>Reals</figcaption>{_image(reals, 'real images')}</figure>"
+        image = _image(reals, "real images")
+        figures += f'<figure><figcaption>Reals</figcaption><div class="sheet">{image}</div></figure>'
     return _section("samples", "Samples", f'<div class="pair">{figures}</div>{note}') if figures else ""
 
 
 def _curves(run: History) -> str:
-    metrics = curves.metric_series(run.metrics)
-    charts = curves.drawn(run.stats, metrics, run.signs.charts, run.class_names)
+    charts = curves.drawn(run.stats, run.metrics, run.signs.charts, run.class_names)
     if not charts:
         return ""
     # "<" could end the script
@@ -168,40 +172,40 @@ def _curves(run: History) -> str:
         '<output id="smoothed">0</output></label><label><input type="checkbox" id="log"> logarithmic</label></div>'
     )
     plot = f'<div id="charts"></div><script type="application/json" id="data">{data}</script>'
-    return _section("curves", "Curves <small>over thousands of images</small>", tools + plot) + _metrics(metrics)
-
-
-def _metrics(metrics: list[curves.Series]) -> str:
-    rows = []
-    for series in metrics:
-        points = [(value, kimg) for kimg, value in zip(series.kimg, series.values, strict=True) if value is not None]
-        ends = (f"{value:.5g} <small>at kimg {kimg:g}</small>" for value, kimg in (min(points), max(points)))
-        cells = "".join(f"<td>{cell}</td>" for cell in (f"{points[-1][0]:.5g}", *ends))
-        rows.append(f'<tr><th scope="row">{_said(series.label)}</th>{cells}</tr>')
-    head = "<tr><th>metric</th><th>last</th><th>lowest</th><th>highest</th></tr>"
-    table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
-    return _section("metrics", "Metrics", table) if rows else ""
+    return _section("curves", "Curves <small>over thousands of images</small>", tools + plot)
 
 
 def _settings(run: History) -> str:
     """A table for each part of the configuration, folded unless a setting in it differs from the preset."""
-    rows = settings.rows(run.config, run.signs)
+    known, usual = configs.settings(run.signs.settings), run.signs.usual(run.config)
     groups: dict[str, list[str]] = {}
-    for row in rows:
-        mark = f" <small>preset: {_said(row.preset)}</small>" if row.preset else ""
-        group, _, name = row.name.rpartition(".")
-        groups.setdefault(group or "run", []).append(
-            f'<tr{" class=differs" if row.preset else ""}><th scope="row">{_said(name)}</th>'
-            f"<td>{_said(row.value)}{mark}</td><td><code>{_said(row.option)}</code></td></tr>"
+    differing: list[str] = []
+    for name, value in islice(_leaves(run.config, ""), MOST_SETTINGS):
+        group, _, last = name.rpartition(".")
+        option = known[name].spelling if name in known else ""
+        mark, preset = "", ""
+        if usual.get(name, value) != value:
+            differing.append(group)
+            mark, preset = " class=differs", f" <small>preset: {_said(configs.spell(usual[name]))}</small>"
+        groups.setdefault(group, []).append(
+            f'<tr{mark}><th scope="row">{_said(printable(last))}</th>'
+            f"<td>{_said(printable(configs.spell(value)))}{preset}</td><td><code>{option}</code></td></tr>"
         )
     tables = (
-        f"<details{' open' if any('class=differs' in line for line in lines) else ''}><summary>{_said(group)}</summary>"
+        f"<details{' open' if group in differing else ''}><summary>{_said(printable(group or 'run'))}</summary>"
         f"<table>{''.join(lines)}</table></details>"
         for group, lines in groups.items()
     )
-    differing = sum(bool(row.preset) for row in rows)
-    note = f" <small>{len(rows)} settings, {differing} differ from the preset</small>"
-    return _section("settings", f"Configuration{note}", "".join(tables)) if rows else ""
+    note = f" <small>{len(differing)} settings differ from the preset</small>"
+    return _section("settings", f"Configuration{note}", "".join(tables)) if groups else ""
+
+
+def _leaves(nested: Config, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The settings of a nested configuration by dotted name; those of a section before its sub-sections."""
+    groups = {name: value for name, value in nested.items() if isinstance(value, dict)}
+    yield from ((f"{prefix}{name}", value) for name, value in nested.items() if name not in groups)
+    for name, value in groups.items():
+        yield from _leaves(value, f"{prefix}{name}.")
 
 
 def _commands(run: History) -> str:
@@ -210,12 +214,6 @@ def _commands(run: History) -> str:
 
 
 def _log(run: History) -> str:
-    """The sentences of the log, and its last lines as they are."""
-    if not run.log:
-        return ""
-    # Lines of tables have more than one blank between columns; heads and rules of tables have few words.
-    plain = (line for line in dict.fromkeys(run.log) if "  " not in line and len(line.split()) > 2)
-    listed = (f"<li>{_said(line)}</li>" for line in plain if not STATUS.match(line) and not COMMAND.match(line))
     last = run.log[-LOG_LINES:]
-    end = f"<details><summary>the last {len(last)} lines</summary><pre>{_said(chr(10).join(last))}</pre></details>"
-    return _section("log", "Log", f"<ul>{''.join(listed)}</ul>{end}")
+    text = _said("\n".join(last))
+    return _section("log", "Log", f"<details><summary>the last {len(last)} lines</summary><pre>{text}</pre></details>")

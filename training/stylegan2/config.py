@@ -4,34 +4,35 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from models.family import Shape
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from training.augment.config import AugmentConfig
 from training.config import AverageConfig, RunConfig, Section, flag
 
 
 class LossConfig(Section):
-    """What the networks are asked for."""
+    """The losses of both networks."""
 
     kind: Literal["logistic", "rpgan"] = Field(
         "logistic",
-        description="logistic as in the papers, or R3GAN's: relativistic pairs, penalised on reals and fakes",
+        description="logistic: as in the papers; rpgan: R3GAN's relativistic pairs, with a penalty on reals and fakes",
         json_schema_extra=flag("--loss", "Training"),
     )
     gamma: float = Field(
         10.0,
         ge=0,
-        description="weight of the R1 penalty, and with rpgan of R2; 0 goes without",
+        description="weight of the R1 penalty, with rpgan also of R2; 0 turns it off",
         json_schema_extra=flag("--gamma", "Training", True),
     )
-    path_weight: float = Field(2.0, ge=0, description="weight of the path-length penalty; 0 goes without")
+    path_weight: float = Field(2.0, ge=0, description="weight of the path-length penalty; 0 turns it off")
     path_decay: float = Field(0.01, gt=0, le=1, description="step of the running mean of path lengths")
-    path_shrink: int = Field(2, ge=1, description="path lengths are taken on a batch this many times smaller")
+    path_shrink: int = Field(2, ge=1, description="path lengths are measured on a batch this many times smaller")
     mixing: float = Field(0.9, ge=0, le=1, description="probability of style mixing")
-    noise: Literal["random", "const", "none"] = Field("random", description="noise inputs while training")
+    noise: Literal["random", "const", "none"] = Field("random", description="noise inputs in training")
 
 
 class OptimizerConfig(Section):
-    """Adam for both networks, and how often each is regularised."""
+    """Adam for both networks, and how often each is regularized."""
 
     g_lr: float = Field(0.002, gt=0, description="learning rate of G")
     d_lr: float = Field(0.002, gt=0, description="learning rate of D")
@@ -43,7 +44,7 @@ class OptimizerConfig(Section):
     freeze_d: int = Field(
         0,
         ge=0,
-        description="with --transfer: leave this many layers of D as they are, counted from the image",
+        description="with --transfer: keep this many layers of D unchanged, counted from the image",
         json_schema_extra=flag("--freeze-d", "Training"),
     )
 
@@ -55,7 +56,7 @@ class StyleAverageConfig(AverageConfig):
 
 
 def suits_group(batch_gpu: int, group: int) -> bool:
-    """Whether the images that are computed at once make whole groups of the minibatch standard deviation, or one."""
+    """Whether the images computed at once fill whole groups of the minibatch standard deviation, or less than one."""
     return batch_gpu % min(group, batch_gpu) == 0
 
 
@@ -76,6 +77,14 @@ class StyleGAN2Config(RunConfig):
     optimizer: OptimizerConfig = OptimizerConfig()
     average: StyleAverageConfig = StyleAverageConfig()
     augment: AugmentConfig = AugmentConfig()
+
+    @property
+    def shape(self) -> Shape:
+        return Shape.of(self.generator)
+
+    @property
+    def title(self) -> str:
+        return self.preset
 
     @model_validator(mode="after")
     def _networks_fit(self) -> Self:

@@ -9,8 +9,8 @@ from torch_utils.config import build
 from training.shares import check_rounds, largest_divisor, share_of
 from training.stylegan2.config import StyleGAN2Config, suits_group
 
-# So many images D may still learn by heart. In the ADA paper (section 4, figure 7) it does so with the 50 000 of
-# CIFAR-10, and with 30 000 of FFHQ or LSUN cat; with 100 000 cats augmentation cost a little quality.
+# D may learn so many images by heart. In the ADA paper (section 4, figure 7) it does so with the 50 000 of CIFAR-10,
+# and with 30 000 of FFHQ or LSUN cat; with 100 000 cats augmentation cost a little quality.
 FEW_IMAGES = 50_000
 
 
@@ -60,21 +60,22 @@ def auto_row(height: int, width: int, world: int, batch: int = 0, images: int | 
     """
     side = max(height, width)
     batch = batch or max(min(world * min(4096 // side, 32), 64) // world, 1) * world
-    return Row(
-        processes=world,
-        kimg=25000,
-        batch=batch,
-        group=min(batch // world, 4),
-        base=32768 if side >= 512 else 16384,
-        maximum=512,
-        width=512,
-        layers=2,
-        lr=0.002 if side >= 1024 else 0.0025,
-        gamma=gamma_rule(height, width, batch),
-        ema=batch * 10 / 32,
-        ramp=0.05,
-        aug="none" if images is None or images > FEW_IMAGES else "ada",
-    )
+    base, lr = 32768 if side >= 512 else 16384, 0.002 if side >= 1024 else 0.0025
+    aug = "none" if images is None or images > FEW_IMAGES else "ada"
+    gamma, ema = gamma_rule(height, width, batch), batch * 10 / 32
+    return Row(world, 25000, batch, min(batch // world, 4), base, 512, 512, 2, lr, gamma, ema, 0.05, aug=aug)
+
+
+def demo_row(height: int, width: int) -> Row:
+    """The row for the embedded cartoon faces: a small network that shows faces after minutes on a CPU.
+
+    The faces are flat and few, so D finds out fakes quickly: a strong R1 penalty holds it back. They have no grain, so
+    noise inputs are off. Relativistic pairs, large steps and a short average show more different faces sooner
+    (docs/training.md).
+    """
+    more = {"loss.kind": "rpgan", "loss.noise": "none", "pace.tick": 1.0, "pace.snap": 5, "metrics": "none"}
+    base = 32 * max(height, width)
+    return Row(1, 20, 8, 4, base, 128, 128, 2, 0.005, 10.0, 1.0, 0.05, class_layers=2, more=tuple(more.items()))
 
 
 def gamma_rule(height: int, width: int, batch: int) -> float:
@@ -83,75 +84,65 @@ def gamma_rule(height: int, width: int, batch: int) -> float:
 
 
 def preset_gamma(preset: str, height: int, width: int, batch: int) -> float:
-    """The weight of R1 that a preset gives where none is asked for; that of the rule for a name that is unknown."""
+    """The weight of R1 of a preset; that of the rule for an unknown name."""
     if preset == "demo":
         return demo_row(height, width).gamma
     return ROWS[preset].gamma if preset in ROWS else gamma_rule(height, width, batch)
 
 
-def demo_row(height: int, width: int) -> Row:
-    """The row for the embedded cartoon faces: a small network that shows faces after minutes on a CPU.
-
-    The faces are flat and few, so D finds out fakes quickly: a strong R1 penalty holds it back. They have no grain,
-    which is what noise inputs are for, so those stay away. Relativistic pairs, large steps and a short average show
-    more different faces sooner (docs/training.md).
-    """
-    return Row(
-        processes=1,
-        kimg=20,
-        batch=8,
-        group=4,
-        base=32 * max(height, width),
-        maximum=128,
-        width=128,
-        layers=2,
-        lr=0.005,
-        gamma=10.0,
-        ema=1.0,
-        ramp=0.05,
-        class_layers=2,
-        more=(
-            ("loss.kind", "rpgan"),
-            ("loss.noise", "none"),
-            ("pace.tick", 1.0),
-            ("pace.snap", 5),
-            ("metrics", "none"),
-        ),
-    )
-
-
 def resolve(
     preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int, images: int | None = None
 ) -> StyleGAN2Config:
-    """The configuration of a run, with nothing left open.
+    """The complete configuration of a run.
 
     Args:
-        preset: a name in `ROWS`, or `auto`.
+        preset: a name in `ROWS`, `auto` or `demo`.
         data: `height`, `width`, `channels` and `classes` of the images.
-        given: what the user said, by dotted name; it goes before the preset.
+        given: settings by dotted name; they take precedence over the preset.
         world: processes.
         images: in the data set; None for more than enough.
 
     Raises:
-        ValueError: for values that do not fit.
+        ValueError: values do not fit.
     """
     row = _row(preset, data, given, world, images)
-    values = _of_row(row, given, world)
-    values |= {f"{network}.{key}": value for network in ("generator", "discriminator") for key, value in data.items()}
-    if given.get("precision") == "fp16":
-        values |= {f"{network}.clamp": FP16_CLAMP for network in ("generator", "discriminator")}
-    return build(StyleGAN2Config, values | {"preset": preset} | dict(given))
+    batch = given.get("pace.batch", row.batch)
+    share = share_of(batch, world)
+    at_once = share if "pace.batch" in given else largest_divisor(share, max(row.batch // row.processes, 1))
+    at_once = given.get("pace.batch_gpu") or at_once
+    check_rounds(at_once, share, batch)
+    values: dict[str, Any] = {
+        "preset": preset,
+        "pace.kimg": row.kimg,
+        "pace.batch": batch,
+        "pace.batch_gpu": at_once,
+        "generator.z_dim": row.width,
+        "generator.w_dim": row.width,
+        "generator.mapping_layers": row.layers,
+        "discriminator.mapping_layers": row.class_layers,
+        "discriminator.mbstd_group": largest_divisor(at_once, row.group),
+        "optimizer.g_lr": row.lr,
+        "optimizer.d_lr": row.lr,
+        "loss.gamma": row.gamma,
+        "average.kimg": row.ema,
+        "average.ramp": row.ramp,
+        "augment.mode": row.aug,
+        **dict(row.more),
+    }
+    both = {**data, "channel_base": row.base, "channel_max": row.maximum}
+    both |= {"clamp": FP16_CLAMP} if given.get("precision") == "fp16" else {}
+    values |= {f"{network}.{name}": value for network in ("generator", "discriminator") for name, value in both.items()}
+    return build(StyleGAN2Config, values | dict(given))
 
 
 def by_batch_gpu(
     preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int, images: int | None = None
 ) -> list[StyleGAN2Config]:
-    """What `resolve` gives for every number of images at once that divides a process's share, the largest first."""
-    _, share = _batch(_row(preset, data, given, world), given, world)
-    numbers = [number for number in range(share, 0, -1) if share % number == 0]
+    """What `resolve` returns for every number of images at once that divides a process's share, the largest first."""
+    share = share_of(given.get("pace.batch", _row(preset, data, given, world).batch), world)
     group = given.get("discriminator.mbstd_group", 1)
-    fitting = [number for number in numbers if suits_group(number, group)]
-    return [resolve(preset, data, {**given, "pace.batch_gpu": number}, world, images) for number in fitting]
+    numbers = [n for n in range(share, 0, -1) if share % n == 0 and suits_group(n, group)]
+    return [resolve(preset, data, {**given, "pace.batch_gpu": n}, world, images) for n in numbers]
 
 
 def _row(preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int, images: int | None = None) -> Row:
@@ -159,36 +150,3 @@ def _row(preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: 
     if preset == "auto":
         return auto_row(*size, world, given.get("pace.batch", 0), images)
     return demo_row(*size) if preset == "demo" else ROWS[preset]
-
-
-def _batch(row: Row, given: Mapping[str, Any], world: int) -> tuple[int, int]:
-    """Images in an iteration, of all processes and of one."""
-    batch = given.get("pace.batch", row.batch)
-    return batch, share_of(batch, world)
-
-
-def _of_row(row: Row, given: Mapping[str, Any], world: int) -> dict[str, Any]:
-    batch, share = _batch(row, given, world)
-    batch_gpu = given.get("pace.batch_gpu") or (
-        share if "pace.batch" in given else largest_divisor(share, max(row.batch // row.processes, 1))
-    )
-    check_rounds(batch_gpu, share, batch)
-    values: dict[str, Any] = {
-        "pace.kimg": row.kimg,
-        "pace.batch": batch,
-        "pace.batch_gpu": batch_gpu,
-        "generator.z_dim": row.width,
-        "generator.w_dim": row.width,
-        "generator.mapping_layers": row.layers,
-        "discriminator.mapping_layers": row.class_layers,
-        "discriminator.mbstd_group": largest_divisor(batch_gpu, row.group),
-        "optimizer.g_lr": row.lr,
-        "optimizer.d_lr": row.lr,
-        "loss.gamma": row.gamma,
-        "average.kimg": row.ema,
-        "average.ramp": row.ramp,
-        "augment.mode": row.aug,
-    }
-    for network in ("generator", "discriminator"):
-        values |= {f"{network}.channel_base": row.base, f"{network}.channel_max": row.maximum}
-    return values | dict(row.more)

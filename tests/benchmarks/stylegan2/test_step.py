@@ -47,7 +47,7 @@ def test_operations_follow_from_those_of_the_networks():
     """Gmain: G forward and two gradients, D forward and one; Dmain: G forward, D forward and its gradients, twice."""
     recipe = Setting(resolution="16", channel_base=1024, channel_max=64, mapping_layers=1, batch=4).recipe()
     counted = {phase.name: flops.count(partial(step.take, recipe, phase, 0)) for phase in recipe.phases}
-    G = flops.count(lambda: step.sample(recipe.sampler, TINY.batch, 0))
+    G = flops.count(lambda: step.sample(recipe.G_ema, TINY.batch, 0))
     D = flops.count(lambda: recipe.D(torch.zeros(4, 3, 16, 16)))
     # The first layers need no gradient of their input, and mixing maps a second z: hence the slack.
     assert counted["Gmain"] == pytest.approx(3 * G + 2 * D, rel=0.05)
@@ -89,7 +89,7 @@ def test_prints_a_table_or_json():
         ("--resolution big", "'big' is not a size"),
         (
             "--precision fp16",
-            "--precision fp16: a CPU computes float16 hundreds of times slower than float32; take bf16",
+            "--precision fp16: on a CPU, float16 is hundreds of times slower than float32; choose bf16",
         ),
     ],
 )

@@ -128,7 +128,7 @@ def test_links_are_refused(tmp_path):
 def test_packed_shards_are_refused(tmp_path, mode):
     with tarfile.open(tmp_path / "x.tar", f"w:{mode}") as tar:
         tar.addfile(tarfile.TarInfo("a.png"))
-    assert "where no sample can be read by itself: unpack it" in failure(tmp_path / "x.tar")
+    assert "so that its samples cannot be read one by one: unpack it" in failure(tmp_path / "x.tar")
 
 
 def test_a_shard_cut_anywhere_is_noticed(tmp_path):

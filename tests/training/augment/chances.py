@@ -1,7 +1,5 @@
 """Chances that are said instead of drawn."""
 
-import dataclasses
-
 import torch
 from torch import Tensor
 
@@ -13,16 +11,11 @@ CPU = torch.device("cpu")
 ALL = frozenset(name for names in CATEGORIES.values() for name in names)
 
 
-@dataclasses.dataclass
-class Said:
-    """Every transformation is made, and every draw is that of the percentile q, save those that `said` names."""
+class Said(Drawn):
+    """Every transformation is made, and every number is the percentile q, except those that `said` names."""
 
-    q: float
-    count: int
-    said: dict[str, float] = dataclasses.field(default_factory=dict)
-
-    def occurs(self, transformation: str, p: Tensor) -> Tensor:
-        return torch.ones(self.count, dtype=torch.bool)
+    def __init__(self, q: float, count: int, said: dict[str, float] | None = None) -> None:
+        self.q, self.count, self.said = q, count, said or {}
 
     def uniform(self, name: str) -> Tensor:
         return torch.full([self.count], self.said.get(name, self.q))
@@ -32,6 +25,9 @@ class Said:
 
     def grain(self, shape: torch.Size) -> Tensor:
         return torch.full(shape, self.q)
+
+    def where(self, transformation: str, p: Tensor, values: Tensor) -> Tensor:
+        return values
 
 
 def drawn(batch: int, start: int = 0, stop: int | None = None, iteration: int = 0) -> Drawn:

@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.training.augment.chances import ALL, CPU, Said, augmented, drawn
 from training.augment import Augmentation, AugmentConfig
+from training.augment.config import CATEGORIES
 from training.augment.pipeline import COLOR, GEOMETRY
 
 RECORDED = Path(__file__).parents[2] / "data" / "augment.npz"
@@ -35,8 +36,7 @@ def test_every_recorded_augmentation(recorded):
     assert len(recorded) == 30 and seen == (ALL - {"noise"}) | {"bgc"}
 
 
-@pytest.mark.parametrize("size", [(16, 16), (12, 24)])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels, size", [(1, (16, 16)), (3, (12, 24)), (4, (12, 24))])
 def test_without_probability_nothing_changes(channels, size):
     """But for the rounding of places, of which a pixel is a 1/93 here and float32 knows 24 bits."""
     torch.manual_seed(0)
@@ -45,8 +45,7 @@ def test_without_probability_nothing_changes(channels, size):
 
 
 @pytest.mark.parametrize("pipe", ["blit", "geom", "color", "filter", "noise", "cutout", "bgcfnc"])
-@pytest.mark.parametrize("size", [(8, 8), (6, 12), (24, 8)])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels, size", [(1, (8, 8)), (3, (6, 12)), (4, (24, 8))])
 def test_any_shape_and_channels(pipe, channels, size):
     torch.manual_seed(0)
     images = torch.rand(8, channels, *size) * 2 - 1
@@ -106,3 +105,15 @@ def test_nothing_waits_for_the_device():
         (dx,) = torch.autograd.grad(found.square().sum(), images, create_graph=True)
         dx.square().sum().backward()
         assert images.grad.shape == images.shape
+
+
+def test_pipes_are_made_of_categories():
+    for category, names in CATEGORIES.items():
+        assert set(AugmentConfig(pipe=category).transformations) == set(names)
+    sums = {"bg": "blit geom", "bgc": "blit geom color", "bgcf": "blit geom color filter"}
+    sums |= {"bgcfn": "blit geom color filter noise", "bgcfnc": "blit geom color filter noise cutout"}
+    for pipe, categories in sums.items():
+        assert AugmentConfig(pipe=pipe).transformations == {
+            name for category in categories.split() for name in CATEGORIES[category]
+        }
+    assert sum(len(names) for names in CATEGORIES.values()) == 15

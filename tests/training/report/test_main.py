@@ -12,12 +12,14 @@ def report(*arguments: object):
     return CliRunner().invoke(program.main, [str(argument) for argument in arguments])
 
 
-def test_it_writes_the_page_and_prints_where(tmp_path):
+def test_it_writes_the_page_prints_where_and_can_open_it(tmp_path, monkeypatch):
+    opened: list[str] = []
+    monkeypatch.setattr(program.webbrowser, "open", opened.append)
     run = folder(tmp_path)
-    result = report(run)
-    assert result.exit_code == 0 and result.output == f"{run / NAME}\n"
+    assert report(run).output == f"{run / NAME}\n" and opened == []
     assert (run / NAME).read_text().startswith("<!DOCTYPE html>")
     assert not [path for path in run.iterdir() if path.suffix == ".tmp"]
+    assert report(run, "--open").exit_code == 0 and opened == [(run / NAME).resolve().as_uri()]
 
 
 def test_the_latest_run_and_another_place(tmp_path):
@@ -28,20 +30,11 @@ def test_the_latest_run_and_another_place(tmp_path):
     assert not (tmp_path / "00001-b-auto" / NAME).exists()
 
 
-def test_it_can_open_the_page(tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr(program.webbrowser, "open", opened.append)
-    run = folder(tmp_path)
-    assert report(run).exit_code == 0 and opened == []
-    assert report(run, "--open").exit_code == 0 and opened == [(run / NAME).resolve().as_uri()]
-
-
 def test_refusals(tmp_path):
-    assert (
-        refused(report(tmp_path / "no"))
-        == f"there is no {tmp_path}/no: give the folder of a run, such as runs/00000-ffhq-auto"
-    )
+    missing = f"there is no {tmp_path}/no: give the folder of a run, such as runs/00000-ffhq-auto"
+    assert refused(report(tmp_path / "no")) == missing
     assert refused(report(tmp_path)).startswith(f"{tmp_path} is not the folder of a run, which holds config.json")
+    assert list(tmp_path.iterdir()) == []
     assert refused(report("latest", "--outdir", tmp_path)) == (
         f"there is no run in {tmp_path}: give its folder, or another --outdir"
     )

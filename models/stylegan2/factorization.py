@@ -1,4 +1,4 @@
-"""Directions without labels: factorisation of the style affines (SeFa), and principal components of w (GANSpace).
+"""Directions without labels: factorization of the style affines (SeFa), and principal components of w (GANSpace).
 
 Letters: N samples, K directions, D width of w, S styles. All is computed in float64 on the CPU.
 
@@ -38,7 +38,7 @@ def _affines(G: Generator) -> Iterator[tuple[int, FullyConnected]]:
 
 
 def sefa(A: Tensor, count: int) -> Tensor:
-    """Closed-form factorisation (Shen and Zhou 2021): the directions that change the styles most.
+    """Closed-form factorization (Shen and Zhou 2021): the directions that change the styles most.
 
     n_1 maximises |A n|^2 among n of length 1, n_2 among those orthogonal to n_1, and so on. These are the eigenvectors
     of A^T A with the largest eigenvalues: A^T A n = lambda n, and |A n|^2 = lambda.
@@ -72,18 +72,18 @@ def principal_components(w: Tensor, groups: Tensor, count: int) -> Tensor:
     Raises:
         ValueError: for more directions than w has numbers, or too few samples for any spread.
     """
-    centred = centre(w, groups)
-    return _leading_eigenvectors(centred.T @ centred, count)
+    centered = center(w, groups)
+    return _leading_eigenvectors(centered.T @ centered, count)
 
 
 def spread(w: Tensor, groups: Tensor, directions: Tensor) -> Tensor:
     """Standard deviation of w along each direction [K, D], around the means of the groups: [K] in float64."""
-    along = centre(w, groups) @ directions.double().T  # [N, K]
+    along = center(w, groups) @ directions.double().T  # [N, K]
     freedom = len(w) - len(groups.unique())
     return (along.square().sum(dim=0) / freedom).sqrt()
 
 
-def centre(values: Tensor, groups: Tensor) -> Tensor:
+def center(values: Tensor, groups: Tensor) -> Tensor:
     """Values [N, ...] less the mean of their group [N], in float64.
 
     Raises:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.stylegan2.factorisation import centre, principal_components, sefa, spread, style_matrix
+from models.stylegan2.factorization import center, principal_components, sefa, spread, style_matrix
 from models.stylegan2.layers import FullyConnected
 from tests.networks import tiny_generator
 
@@ -84,8 +84,8 @@ def test_spread_counts_the_means_that_were_taken_off():
 
 def test_centring_takes_off_the_mean_of_each_class():
     values, groups = torch.tensor([1.0, 2.0, 6.0, 4.0]), torch.tensor([3, 0, 3, 0])
-    assert centre(values, groups).tolist() == [-2.5, -1.0, 2.5, 1.0]
-    assert centre(values[:, None], groups).tolist() == [[-2.5], [-1.0], [2.5], [1.0]]
+    assert center(values, groups).tolist() == [-2.5, -1.0, 2.5, 1.0]
+    assert center(values[:, None], groups).tolist() == [[-2.5], [-1.0], [2.5], [1.0]]
 
 
 @pytest.mark.parametrize("count", [0, 4])
