@@ -163,7 +163,7 @@ class Conv2DMod(nn.Module):
 
 
 def _multiply(x: Tensor, w: Tensor) -> Tensor:
-    """Pixels of x [N, I, H, W] times the matrix of their sample, w [N, O, I] -> [N, O, H, W] in the memory format of x."""
+    """Pixels of x [N, I, H, W] times their sample's matrix w [N, O, I] -> [N, O, H, W] in the memory format of x."""
     (N, _, H, W), O = x.shape, w.shape[1]
     if x.is_contiguous(memory_format=torch.channels_last):
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # [N, H W, I]
