@@ -27,6 +27,21 @@ LABELLED = (20, 64)  # about the least height and width that a picture takes on 
 SHEET_SIDE, TILE_SIDE = 1024, 256
 
 
+def check_sheet(count: int, size: tuple[int, int], asked_by: str, labeled: bool = True) -> None:
+    """Raise ValueError if a sheet of `count` pictures of a size (height, width) would be too large to open.
+
+    Args:
+        count: of pictures.
+        size: of each.
+        asked_by: the options that ask for them, for the error: "--rows and --cols".
+        labeled: whether the sheet has labels, next to which a small picture takes more room.
+    """
+    sides = [max(side, least) for side, least in zip(size, LABELLED, strict=True)] if labeled else size
+    most = LARGEST_SHEET // (sides[0] * sides[1])
+    if count > most:
+        raise ValueError(f"{asked_by}: {count} pictures do not fit on one sheet, which holds {most} of this size")
+
+
 def tile(pixels: torch.Tensor, columns: int, enlarged: bool = False) -> Image.Image:
     """uint8 pixels [N, C, H, W] -> one picture with `columns` tiles in a row, filled row by row; gaps stay white.
 

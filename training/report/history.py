@@ -7,11 +7,12 @@ from typing import Any
 
 from safetensors import safe_open
 
+from system.bounded import json_object
 from system.files import in_utf8
-from torch_utils.journal import StatsFile, json_object
+from torch_utils.journal import StatsFile
 from torch_utils.runs import newest_in, reals_path
+from training.courses import find, name_in
 from training.signs import Config, Signs, mean, part
-from training.stylegan2.signs import SIGNS
 
 STATS, METRICS, LOG, CONFIG = "stats.jsonl", "metrics.jsonl", "log.txt", "config.json"
 MOST_BYTES = 2**26  # of a file that are held at once: statistics of 20,000 ticks
@@ -51,7 +52,10 @@ class History:
 
 def signs_of(config: Config) -> Signs:
     """The signs of the model that a run trains. Runs of versions before there were several models have no `model`."""
-    return SIGNS if config.get("model", "stylegan2") == "stylegan2" else Signs()
+    try:
+        return find(name_in(config)).signs
+    except ValueError:  # of a version that knows more models
+        return Signs()
 
 
 def read(folder: Path) -> History:
