@@ -149,8 +149,8 @@ def _contents(path: Path, families: Families) -> tuple[Family, dict[str, Any], d
     if path.is_file() and (what := mistaken(path)):
         raise ValueError(f"{path} is {what}: {wanted(families)}")
     if found := open_foreign(path, readers):
-        name, metadata, tensors = found
-        return families[name], {"format": FORMATS[0], "version": VERSION, "family": name} | metadata, tensors
+        stated = {"format": FORMATS[0], "version": VERSION, "family": found.family}
+        return families[found.family], stated | found.metadata, found.tensors
     tensors, metadata = _load(path, families)
     if metadata.get("format") == STATE_FORMAT:
         raise ValueError(f"{path} is the state of a training run and no network: {wanted(families)}")

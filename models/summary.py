@@ -1,6 +1,6 @@
 """A table of a network's modules with their parameters and output shapes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,14 +12,14 @@ def parameter_count(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def summary(name: str, network: nn.Module, run: Callable[[nn.Module], Any], depth: int = 3) -> str:
-    """The table of a network.
+def summary(name: str, network: nn.Module, example: Sequence[Any], depth: int = 3) -> str:
+    """The table of one network.
 
     Args:
         name: its heading.
-        network: on the meta device, so nothing is computed.
-        run: calls the network with an example.
-        depth: levels of modules to show.
+        network: on the meta device, where nothing is computed.
+        example: arguments to call the network with.
+        depth: how many levels of modules to show.
     """
     shapes: dict[str, str] = {}
 
@@ -29,7 +29,7 @@ def summary(name: str, network: nn.Module, run: Callable[[nn.Module], Any], dept
     shown = [(path, module) for path, module in network.named_modules() if path and path.count(".") < depth]
     handles = [module.register_forward_hook(note(path)) for path, module in shown]
     with torch.no_grad():
-        output = _shape(run(network))
+        output = _shape(network(*example))
     for handle in handles:
         handle.remove()
     rows = [(path, parameter_count(module), shapes.get(path, "")) for path, module in shown]

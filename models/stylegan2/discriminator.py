@@ -133,7 +133,7 @@ class Discriminator(nn.Module):
         With bfloat16 the smallest block stays float32, too: features of a trained network differ little between
         samples, and rounding to eight bits spoils the minibatch statistics of that difference. In runs with
         relativistic pairs the gradients of R1 and R2 were wrong by 19 to 37 %, and are wrong by 3 % this way
-        (`python -m benchmarks.rounding`).
+        (`python -m benchmarks.stylegan2.rounding`).
         """
         dtypes = block_dtypes(self.config.doublings, precision)[1:]
         if precision == "bf16":
