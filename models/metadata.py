@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 DEFINING = ("format", "version", "family")  # and the configuration of each part
 
 MOST_FACTS = 1000  # about the data set
-LONGEST = 2**21  # characters of a fact as JSON
+LONGEST = 2**24  # characters of a fact as JSON
 
 Name = Annotated[str, Field(max_length=1000)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
