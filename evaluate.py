@@ -147,8 +147,8 @@ def main(
             "seconds": round(time.monotonic() - start, 3),
         }
         if file is not None and options is not None and options != file.family.judged:
-            usual = configs.to_dict(file.family.judged)
-            facts["options"] = {name: v for name, v in configs.to_dict(options).items() if v != usual[name]}
+            usual = file.family.judged.model_dump(mode="json")
+            facts["options"] = {n: v for n, v in options.model_dump(mode="json").items() if usual[n] != v}
         if distributed.is_first():
             own = {metric: facts_of(metric, source, reals, halves) for metric in metrics}
             _write(folder, _seen(file), own, results, facts)
