@@ -32,7 +32,7 @@ BAD_DATA = {
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 @pytest.mark.parametrize(
     ("names", "told"),
-    [("fidd", "there is no metric 'fidd': "), ("swd5k,swd5k", "the metric swd5k is asked for twice: name it once")],
+    [("fidd", "there is no metric 'fidd': "), ("swd5k,swd5k", "the metric swd5k is given twice: give it once")],
 )
 def test_metrics_that_there_are_not(names, told, dry, tmp_path):
     outdir = tmp_path / "runs"
