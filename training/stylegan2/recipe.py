@@ -100,7 +100,7 @@ class StyleGAN2:
         return phases
 
     @property
-    def optimizers(self) -> dict[str, torch.optim.Adam]:
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Of each network that learns. The phases of a network share one."""
         return {"G": self.phases[0].optimizer, "D": self.phases[-1].optimizer}
 
