@@ -12,11 +12,9 @@ from imaging.conversion import Options, Report, convert
 from imaging.fitting import FILTERS, TRANSFORMS, Filter, Transform
 from imaging.grid import FORMATS, save_image
 from imaging.inspection import Inspection, inspect
-from imaging.partial import pending, place_of
-from imaging.shards.layout import Layout, is_shard_dest
-from imaging.shards.partial import check_vacant
 from imaging.sizes import spell
 from imaging.transforms import NAMES
+from imaging.workfile import pending, place_of
 from models.stylegan2.sizes import fits
 from system.files import real_path
 from system.text import printable
@@ -140,10 +138,6 @@ def convert_command(
     Broken ones are named and left out. When it is interrupted, the same command goes on. `inspect` looks at a set.
     """
     check_dest(Path(source), Path(dest), overwrite)
-    if is_shard_dest(dest):
-        check_vacant(Layout(dest, shard_size or 0))
-    elif shard_size:
-        raise ValueError(f"--shard-size is of shards, and --dest {dest} is none: leave it out, or write x-%06d.tar")
     options = Options(resolution, transform, resize_filter, labels, max_images, duplicates, every, shard_size or 0)
     before = pending(Path(dest))
     try:

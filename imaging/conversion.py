@@ -1,16 +1,18 @@
-"""Any pictures -> an archive of one size and one mode, which training can read."""
+"""Convert images of any kind to a data set of one size and one mode."""
 
 import hashlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from PIL import __version__ as pillow_version
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf
 
 from imaging import png
+from imaging.archivewriter import ArchiveWriter, is_zip_name
 from imaging.dataset import choose
 from imaging.deep import Span
 from imaging.deep import note as note_on_span
@@ -19,30 +21,38 @@ from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import read_label_file
 from imaging.labels import UNUSED, Labels, from_folders, without
 from imaging.parallel import ordered
-from imaging.partial import PartialArchive
-from imaging.shards.layout import is_shard_dest
-from imaging.shards.partial import PartialShards
+from imaging.shards.layout import Layout, is_shard_dest
+from imaging.shards.writer import ShardWriter
 from imaging.sizes import spell
 from imaging.sources.jobs import Job, Work, content_of, jobs
 from imaging.sources.recognition import open_source
 from imaging.sources.source import Source, picture
 from imaging.survey import Track, common_mode, common_span, nothing_left, survey
-from imaging.writing import Outcome, Writer
+from imaging.workfile import Done, WorkFile, pending, work_file
+from system.files import check_vacant
 from system.machine import cores
 
-TWINS = 20  # pairs of equal pictures that are named
-FORMAT = 1  # of what an interrupted run leaves
-CHUNK_BYTES, LARGEST_CHUNK = 2**22, 32  # what a process works on at a time
+TWINS = 20  # pairs of equal images that are named
+FORMAT = 2  # of a work file
+CHUNK_BYTES, LARGEST_CHUNK = 2**22, 32  # pixels, and images, that a process works on at a time
+
+
+Side = Annotated[int, Field(ge=1, le=2**16)]
 
 
 @dataclass(frozen=True)
 class Options:
-    """What becomes of the pictures.
+    """How images are converted.
 
-    `size` is (height, width); without it they must share a valid one already. `labels` is "auto" (those of the format,
-    or of dataset.json), "none", "folders" or the path of a CSV or JSON file. `duplicates`: pictures with the pixels of
-    an earlier one are counted ("report"), left out ("drop") or not looked for ("keep"). `shard_size`: pictures
-    in each shard that is written, where `dest` leaves that open; 0 takes the usual number.
+    Attributes:
+        size: (height, width) of the result; None if all images have one size already.
+        transform: how images get their size.
+        filter: of the resizing.
+        labels: "auto" (from the format, or dataset.json), "none", "folders", or the path of a CSV or JSON file.
+        max_images: use only this many; 0 uses all.
+        duplicates: count images with the pixels of an earlier one ("report"), drop them, or do not look ("keep").
+        every: use every n-th frame of a video.
+        shard_size: images in each shard of x-%06d.tar; 0 takes the default.
     """
 
     size: tuple[int, int] | None = None
@@ -57,10 +67,10 @@ class Options:
 
 @dataclass
 class Report:
-    """What a conversion did. `broken` maps the pictures left out to the reason; `enlarged` counts those scaled up.
+    """What a conversion did. `broken` maps the images left out to the reason; `enlarged` counts those scaled up.
 
-    `duplicates` counts the pictures with the pixels of an earlier one, `conflicting` those among them with another
-    label; `twins` are the first pairs (picture, earlier one). `resumed`: so many an interrupted run had dealt with.
+    `duplicates` counts the images with the pixels of an earlier one, `conflicting` those of them with another label;
+    `twins` are the first pairs (image, earlier image). `resumed` counts the images that an interrupted run had done.
     """
 
     height: int
@@ -78,6 +88,18 @@ class Report:
     notes: tuple[str, ...] = ()
 
 
+class Settled(BaseModel):
+    """What must be known before the first image is written. Names may have bytes that are not UTF-8."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fit: tuple[Side, Side]  # (height, width) of the images
+    canvas: tuple[Side, Side]  # with the bars around them
+    mode: Literal["L", "RGB", "RGBA"]
+    broken: dict[InstanceOf[str], InstanceOf[str]]  # image -> reason
+    span: Span | None  # black and white of images with more than 8 bits; None if there are no such images
+
+
 def convert(
     source: str | Path,
     dest: str | Path,
@@ -87,57 +109,63 @@ def convert(
     track: Track = lambda items, total, label: items,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Report:
-    """Write the pictures of a source to `dest`, all of one size and mode, by `workers` processes (0: all cores).
+    """Write the images of a source to `dest`, all of one size and mode.
 
-    Equal sources and options give equal bytes, however many the workers, and however often the work was interrupted:
-    what was done remains beside `dest`, and the next call goes on there. Broken pictures are left out and reported.
-    `dest` is replaced at the very end. ValueError or FileNotFoundError when there is nothing to write.
+    The bytes written depend only on the source and the options, not on `workers` or interruptions. An interrupted
+    conversion leaves its work in a file beside `dest`, and the next call continues it. Broken images are left out and
+    reported. `dest` is replaced at the end, atomically.
+
+    Args:
+        source: anything that `open_source` takes.
+        dest: a ZIP, a folder, or shards such as x-%06d.tar.
+        options: size, labels and so on.
+        workers: processes; 0 uses all cores.
+        restart: do not continue an interrupted conversion.
+        track: shows progress.
+        tell: is given a sentence if an interrupted conversion is continued.
+
+    Raises:
+        ValueError, FileNotFoundError: in one sentence, if there is nothing to write or something does not fit.
     """
-    if options.size is not None:  # before the pictures are looked at, which may take minutes
+    dest = Path(dest)
+    if options.size is not None:  # before all headers are read, which may take minutes
         Fitting(options.size, options.transform, options.filter)
     elif options.transform != "center-crop":
-        raise ValueError(f"--transform {options.transform} needs a size to aim at: add --resolution, such as 256x256")
+        raise ValueError(f"--transform {options.transform} needs a target size: add --resolution, such as 256x256")
+    _check_dest(dest, options, restart)
     opened = open_source(source, options.every)
     taken = take(opened, options.labels)
     chosen = choose(len(opened.names), options.max_images)
-    writer = _open_writer(Path(dest), _plan(opened, taken, options), options, restart)
-    writer.names = opened.names
-    resumes = writer.settled is not None
     workers = workers or cores()
-    if writer.settled is None:
-        writer.settled = _settle(opened, chosen, options, workers, track)
-    report = _begun(opened, writer.settled, taken.of(chosen).note, options)
-    usable = _without_broken(chosen, opened, report.broken)
-    fitting = Fitting(tuple(writer.settled["fit"]), options.transform, options.filter)
-    making = _Making(opened, fitting, report.mode, _span_in(writer.settled))
-    with writer:
-        book = _Book(opened, taken, report, options.duplicates)
-        for outcome in writer.earlier() if resumes else ():
-            book.enter(outcome)
+    with work_file(dest, _plan(opened, taken, options), restart) as work:
+        if work.get("settled") is None:
+            work.set("settled", _settle(opened, chosen, options, workers, track).model_dump())
+        with work.reading():
+            settled = Settled.model_validate(work.get("settled"))
+        book = _Book(opened, taken, _begun(opened, settled, taken.of(chosen).note, options), options.duplicates)
+        report = book.report
+        usable = [int(i) for i in chosen if opened.names[i] not in report.broken] if report.broken else chosen
+        for done in work.rows(with_data=False):
+            with work.reading():
+                book.enter(done)
         report.resumed = book.entered
-        if resumes:
-            tell(f"going on after {report.resumed} of {len(usable)} images, which an interrupted run has dealt with")
+        if report.resumed:
+            tell(f"continuing an interrupted run: {report.resumed} of {len(usable)} images are done")
         todo = usable[report.resumed :]
+        fitting = Fitting(settled.fit, options.transform, options.filter)
+        making = _Making(opened, fitting, report.mode, settled.span)
         with closing(ordered(making, jobs(opened, todo), workers, _chunk(report))) as made:
-            for result in track(made, len(todo), "writing"):
-                book.enter(outcome := book.judge(result))
-                writer.note(outcome, None if outcome.twin is not None and report.dropped else result.data)
+            for done in track(made, len(todo), "writing"):
+                work.append(book.enter(done))
         if not report.written:
             raise nothing_left(opened, report.broken)
-        if taken.class_names:
-            writer.about["class_names"] = taken.class_names
+        work.commit()
+        _write(dest, work, opened, taken, options, track, report.written)
     return report
 
 
-def _open_writer(dest: Path, plan: dict[str, Any], options: Options, restart: bool) -> Writer:
-    """The writer for the form of `dest`. Nothing is written before its `with` block."""
-    if is_shard_dest(str(dest)):
-        return PartialShards(dest, plan, options.shard_size, restart)
-    return PartialArchive(dest, plan, restart)
-
-
 def take(source: Source, choice: str) -> Labels:
-    """The labels of all pictures: "auto" their own, "none", "folders", or a file's. ValueError says what is wrong."""
+    """The labels of all images: "auto" their own, "none", "folders", or a file's. ValueError says what is wrong."""
     if choice == "auto":
         return source.labels()
     if choice == "none":
@@ -147,28 +175,48 @@ def take(source: Source, choice: str) -> Labels:
     return read_label_file(Path(choice), source.names)
 
 
-class _Made(NamedTuple):
-    """A picture as it is written, or why there is none."""
+def _check_dest(dest: Path, options: Options, restart: bool) -> None:
+    """ValueError if `dest` cannot be written. What an interrupted run moved there already is looked at in the end."""
+    if is_shard_dest(str(dest)):
+        layout = Layout(dest, options.shard_size)
+        if restart or not pending(dest):
+            layout.check_vacant()
+    elif options.shard_size:
+        raise ValueError(f"--shard-size needs a shard pattern for --dest (e.g. x-%06d.tar), not {dest}")
+    elif is_zip_name(dest):
+        if dest.is_dir():
+            raise ValueError(f"{dest} is a folder: name a ZIP file that does not exist yet")
+    else:
+        check_vacant(dest)
 
-    number: int
-    data: bytes | None = None
-    digest: int | None = None
-    enlarged: bool = False
-    reason: str | None = None
+
+def _write(
+    dest: Path, work: WorkFile, source: Source, taken: Labels, options: Options, track: Track, count: int
+) -> None:
+    """Write the finished images in the form of `dest`."""
+    shards = is_shard_dest(str(dest))
+    with ShardWriter(dest, options.shard_size, continues=True) if shards else ArchiveWriter(dest) as writer:
+        written = (done for done in work.rows(with_data=True) if done.data is not None)
+        for done in track(written, count, "packing"):
+            label = int(taken.values[done.number]) if taken.class_names else None
+            writer.append(done.data, label, source.names[done.number])
+        if taken.class_names:
+            writer.about["class_names"] = taken.class_names
 
 
 class _Making(Work):
+    """Makes the PNG file of an image."""
+
     def __init__(self, source: Source, fitting: Fitting, mode: str, span: Span | None) -> None:
         super().__init__(source)
         self.fitting, self.mode, self.span = fitting, mode, span
 
-    def __call__(self, job: Job) -> _Made:
+    def __call__(self, job: Job) -> Done:
         try:
             image = picture(content_of(self.source, job), job[1], self.mode, self.fitting.size, self.span)
         except ValueError as error:
-            return _Made(job[0], reason=str(error))
-        enlarged = self.fitting.enlarges(*image.size)
-        return _Made(job[0], png.encode(self.fitting(image)), digest(image), enlarged)
+            return Done(job[0], reason=str(error))
+        return Done(job[0], png.encode(self.fitting(image)), digest(image), self.fitting.enlarges(*image.size))
 
 
 class _Book:
@@ -179,39 +227,28 @@ class _Book:
         self.seen = None if duplicates == "keep" else Seen()
         self.entered = 0
 
-    def judge(self, made: _Made) -> Outcome:
-        """What becomes of a picture that was made."""
-        label = int(self.taken.values[made.number]) if self.taken.class_names else None
-        if made.reason is not None or made.digest is None:
-            return Outcome(made.number, reason=made.reason)
-        twin = self.seen.first(made.digest, made.number) if self.seen else None
-        return Outcome(made.number, label, made.digest, made.enlarged, twin=twin)
-
-    def enter(self, outcome: Outcome) -> None:
-        """Counts what became of a picture, in this run or an earlier one."""
+    def enter(self, done: Done) -> Done:
+        """Count an image of this run or an earlier one. Returns it as it is to be kept: without `data` if dropped."""
         self.entered += 1
-        report, name = self.report, self.source.names[outcome.number]
-        if outcome.reason is not None:
-            report.broken[name] = outcome.reason
-            return
-        if self.seen and outcome.digest is not None:
-            self.seen.first(outcome.digest, outcome.number)
-        if outcome.twin is not None:
+        report, name = self.report, self.source.names[done.number]
+        if done.reason is not None:
+            report.broken[name] = done.reason
+            return done
+        twin = self.seen.first(done.digest, done.number) if self.seen else None
+        if twin is not None:
             report.duplicates += 1
+            report.conflicting += int(self.taken.values[done.number] != self.taken.values[twin])
             if len(report.twins) < TWINS:
-                report.twins.append((name, self.source.names[outcome.twin]))
-            report.conflicting += outcome.label != self._label(outcome.twin)
-        if outcome.twin is None or not report.dropped:
-            report.written += 1
-            report.enlarged += outcome.enlarged
-
-    def _label(self, index: int) -> int | None:
-        return int(self.taken.values[index]) if self.taken.class_names else None
+                report.twins.append((name, self.source.names[twin]))
+            if report.dropped:
+                return done._replace(data=None)
+        report.written += 1
+        report.enlarged += done.enlarged
+        return done
 
 
 def _plan(source: Source, taken: Labels, options: Options) -> dict[str, Any]:
     """All that the result depends on."""
-    labels = hashlib.sha256(taken.values.tobytes() + repr(taken.class_names).encode()).hexdigest()
     return {
         "options": {
             "--source": str(source.path.resolve()),
@@ -225,40 +262,25 @@ def _plan(source: Source, taken: Labels, options: Options) -> dict[str, Any]:
             "--shard-size": options.shard_size,
         },
         "source": source.identity(),
-        "labels": labels,
-        "Pillow": pillow_version,
-        "format": FORMAT,
+        "set of labels": hashlib.sha256(taken.values.tobytes() + repr(taken.class_names).encode()).hexdigest(),
+        "version of Pillow": pillow_version,
+        "version of this program": FORMAT,
     }
 
 
-def _begun(source: Source, settled: dict[str, Any], labels_note: str, options: Options) -> Report:
-    height, width = settled["canvas"]
-    dropped = options.duplicates == "drop"
-    span = _span_in(settled)
-    notes = (*source.notes, *filter(None, [note_on_span(span, many=True) if span else ""]))
-    return Report(
-        height, width, settled["mode"], labels_note, broken=dict(settled["broken"]), dropped=dropped, notes=notes
-    )
-
-
-def _settle(source: Source, chosen: np.ndarray, options: Options, workers: int, track: Track) -> dict[str, Any]:
-    """What must be known before the first picture is written, in a form that can be kept as JSON."""
+def _settle(source: Source, chosen: np.ndarray, options: Options, workers: int, track: Track) -> Settled:
     found = survey(source, chosen, workers, track)
     fitting = Fitting(options.size or found.one_size(), options.transform, options.filter)
     mode = common_mode(source, found, workers, track)
     span = common_span(source, found, workers, track)
-    return {"fit": fitting.size, "canvas": fitting.canvas, "mode": mode, "broken": found.broken, "span": span}
+    return Settled(fit=fitting.size, canvas=fitting.canvas, mode=mode, broken=found.broken, span=span)
 
 
-def _span_in(settled: dict[str, Any]) -> Span | None:
-    """What is black and white in pictures of more than 8 bits; None when there are none."""
-    return Span(*settled["span"]) if settled.get("span") else None
-
-
-def _without_broken(chosen: np.ndarray, source: Source, broken: dict[str, str]) -> np.ndarray:
-    if not broken:
-        return chosen
-    return np.array([i for i in chosen if source.names[i] not in broken], dtype=np.int64)
+def _begun(source: Source, settled: Settled, labels_note: str, options: Options) -> Report:
+    """The report before the first image."""
+    notes = (*source.notes, *filter(None, [note_on_span(settled.span, many=True) if settled.span else ""]))
+    broken, dropped = dict(settled.broken), options.duplicates == "drop"
+    return Report(*settled.canvas, settled.mode, labels_note, broken=broken, dropped=dropped, notes=notes)
 
 
 def _chunk(report: Report) -> int:

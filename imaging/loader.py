@@ -14,6 +14,7 @@ from imaging.demo import DemoSet
 from imaging.imageset import ImageSet
 from imaging.order import EndlessBatches
 from system.machine import cores
+from system.private import stop_workers
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -108,9 +109,7 @@ def _next(stream: Iterator[Any]) -> Any:
 
 def _end(stream: Iterator[Any]) -> None:
     """Stops the workers. One that waits for what a killed one holds would never end by itself."""
-    workers = list(getattr(stream, "_workers", ()))
-    getattr(stream, "_shutdown_workers", lambda: None)()
-    for worker in workers:
+    for worker in stop_workers(stream):
         if worker.is_alive():
             worker.kill()
         worker.join()

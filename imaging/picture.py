@@ -1,5 +1,6 @@
 """One picture file: its header, its pixels. Whatever is wrong with it becomes a ValueError that names it."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
@@ -9,7 +10,6 @@ from PIL import Image
 from imaging import deep, png
 from imaging.kinds import by_content
 from imaging.opening import LARGEST_FILE, Bounded, RefusedError, reason
-from imaging.quiet import pillow
 from imaging.sizes import LARGEST_PICTURE, spell
 from imaging.transforms import mode_of, to_mode, upright, upright_size
 
@@ -18,6 +18,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "AVIF", "J
 LARGEST_SOURCE = 500_000_000  # pixels: the largest cameras have 200 million
 LARGEST_HEADER = 2**26  # bytes before the pixels
 HEAD = 32  # bytes by which kinds of files are told
+warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow repairs what it warns about
+Image.MAX_IMAGE_PIXELS = LARGEST_SOURCE  # its own limit is below what cameras make
+
 WHOLE = (b"II", b"MM", b"RIFF")  # beginnings of TIFF and WebP, whose headers take the whole file
 
 
@@ -101,8 +104,7 @@ def _too_large(name: str, size: str) -> RefusedError:
 @contextmanager
 def _naming(name: str, file: BinaryIO) -> Iterator[None]:
     try:
-        with pillow(LARGEST_SOURCE):  # its own limit is below what cameras make
-            yield
+        yield
     except RefusedError:
         raise
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything

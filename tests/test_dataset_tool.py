@@ -251,7 +251,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
         f"5 images are done and kept in {tmp_path / '.out.zip.partial'}: the same command goes on from there\n"
     )
     told = run(*arguments).output
-    assert "going on after 5 of 9 images, which an interrupted run has dealt with\n" in told
+    assert "continuing an interrupted run: 5 of 9 images are done\n" in told
     assert f"wrote 9 RGB images of 16x16 to {dest}" in told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.zip"]
 

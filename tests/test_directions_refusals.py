@@ -109,10 +109,10 @@ def test_options_of_other_methods(method, options):
 def test_classes_that_are_not_there(tmp_path):
     told = "--across-classes does not apply"
     network = Path("runs/00000-a/network-000001.5.safetensors")
-    assert refusal("--method", "pca", "--across-classes") == f"{told} for {network} has no classes: leave it out"
+    assert refusal("--method", "pca", "--across-classes") == f"{told} because {network} has no classes: leave it out"
     other = save_tiny(tmp_path / "a.safetensors", classes=2)
     assert refusal("--network", other, "--method", "pca", "--across-classes", "--class", "1") == (
-        f"{told} with --class, as there is but one then: leave it out"
+        f"{told} with --class, which leaves only one class: leave it out"
     )
 
 
@@ -220,7 +220,7 @@ def test_directions_of_a_w_of_another_width(found, tmp_path):
 
 def test_films_that_cannot_be(found):
     assert refusal(*found, "--film", "../a.gif") == "--film ../a.gif: it lies in --outdir, so give its name alone"
-    assert refusal(*found, "--film", "a.avi").startswith("--film out/a.avi: a film ends in .mp4, .gif, .webp")
+    assert refusal(*found, "--film", "a.avi").startswith("--film out/a.avi: expected a film (.mp4, .gif, .webp)")
 
 
 def test_sheets_and_frames_that_no_program_could_open(found, monkeypatch):

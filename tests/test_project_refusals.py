@@ -43,7 +43,7 @@ def refusal(*arguments, script=project):
         (["--locality", 1], "--locality does not apply without --pti: leave it out"),
         (
             ["--film", "film.avi"],
-            "--film out/film.avi: a film ends in .mp4, .gif, .webp, or is a folder of frames whose name has no ending",
+            "--film out/film.avi: expected a film (.mp4, .gif, .webp), or a folder of frames whose name has no ending",
         ),
         (["--film", "deep/film.gif"], "--film deep/film.gif: it lies in --outdir, so give its name alone"),
         (["--film", ".."], "--film ..: it lies in --outdir, so give its name alone"),
@@ -70,10 +70,7 @@ def test_a_folder_of_something_else_in_the_place_of_the_film(network, tmp_path):
     keep.parent.mkdir(parents=True)
     keep.touch()
     told = refusal("--network", network, "--target", "a.png", "--outdir", "kept", "--film", "frames")
-    assert told == (
-        "Error: --film kept/frames: a folder of frames goes there, and it holds something else (a.txt), "
-        "which is not for us to remove: choose another path"
-    )
+    assert told == ("Error: --film kept/frames holds other files than frames (a.txt): choose another path")
     assert [path.name for path in Path("kept").iterdir()] == ["frames"] and keep.exists()
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from system.private import FakeTensorMode, storage_key
 from training.config import RunConfig
 from training.courses import find
 from training.rehearsal import rehearse
@@ -62,7 +62,7 @@ class Ledger(TorchDispatchMode):
         return out
 
     def _enter(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata  # the same for all tensors that share the memory
+        key = storage_key(storage)
         if key in self._storages:
             return
         size = -(-storage.nbytes() // ALIGNMENT) * ALIGNMENT

@@ -1,14 +1,12 @@
 """What a run will be, settled before anything is built: a new run, a resumed one, or one with trained weights."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from custom_ops import build
 from imaging import loader
@@ -93,9 +91,8 @@ class Plan:
             if config is not None and part.config_name not in tables:
                 with torch.device("meta"):
                     network = part.build(config).eval()
-                tables[part.config_name] = summary(
-                    part.config_name.capitalize(), network, partial(_call, part.example(config))
-                )
+                title, example = part.config_name.capitalize(), part.example(config)
+                tables[part.config_name] = summary(title, network, example)
         return "\n\n".join(tables.values())
 
 
@@ -261,10 +258,6 @@ def _deal_anew(values: dict[str, Any], before: int) -> str:
         raise ValueError(f"the {batch} images of this run's batch cannot be dealt to {world} processes: take a divisor")
     values["pace.batch_gpu"] = largest_divisor(batch // world, values["pace.batch_gpu"])
     return f"this run had {before} processes and goes on with {world}: {INEXACT}"
-
-
-def _call(arguments: Sequence[Any], network: nn.Module) -> Any:
-    return network(*arguments)
 
 
 def _facts(dataset: ImageSet) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch_utils import config as configs
 from torch_utils import distributed, launch, notices, runs
 from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, switches
-from torch_utils.terminal import shown
+from torch_utils.terminal import clean
 from training.compilation import compile_passes
 from training.course import Facts
 from training.graphs import capture_phases
@@ -190,7 +190,7 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
         some = build.implementation(run.device) != "pytorch"
         run.report.keep(f"native operators are {'partly ' if some else ''}off: {why}")  # the terminal showed it already
     say(f"files go to {run.folder}; its log.txt lists all settings and layers")
-    run.report.begin({"command": shown(command), "config": shown(configs.table(plan.config))})
+    run.report.begin({"command": clean(command), "config": clean(configs.table(plan.config))})
 
 
 def _show_reals(plan: Plan, run: Run) -> None:

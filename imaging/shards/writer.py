@@ -1,5 +1,9 @@
-"""Writes pictures as shards, and beside them the index by which they are opened without being read first."""
+"""Writes images as shards, and the index that lets a set open without reading its shards first."""
 
+import filecmp
+import os
+import tarfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -7,39 +11,55 @@ from typing import Any, Self
 from PIL import Image
 
 from imaging import png
-from imaging.shards import publication
-from imaging.shards.layout import Growing, Layout, sample_key
+from imaging.archivewriter import source_table
+from imaging.shards.index import describe
+from imaging.shards.layout import Layout, taken
+from imaging.shards.pattern import Shard
+from imaging.shards.row import Index, Row
+from imaging.tarheaders import BLOCK
 from system.files import beside
 
 
 class ShardWriter:
-    """Writes shards, in a `with` block: they appear at its end, all of them, or not at all.
+    """Writes shards, in a `with` block: they appear when the block ends well.
 
-    `Layout` says what `dest` may be. Pictures are PNGs without compression and filter, labels .cls files: quick to
-    read, and the same bytes on every machine.
+    `Layout` says what `dest` may be. Images are PNGs without compression and filter, labels .cls files: quick to read,
+    and the same bytes on every machine. Label all images or none.
     """
 
-    def __init__(self, dest: str | Path, shard_size: int = 0) -> None:
-        """Raises ValueError when `dest` cannot name shards, or `shard_size` does not apply to it."""
+    def __init__(self, dest: str | Path, shard_size: int = 0, continues: bool = False) -> None:
+        """Raises ValueError if `dest` cannot name shards, or `shard_size` does not apply to it.
+
+        `continues`: a run was perhaps killed while it moved the same shards to their places.
+        """
         self.layout = Layout(dest, shard_size)
+        self.continues = continues
         self.about: dict[str, Any] = {}  # further keys of the index
-        self._shards: list[Growing] = []
-        self._count = self._labelled = 0
+        self._count = self._labelled = self._shards = 0
+        self._sources: list[str] = []
         self._end = ExitStack()
 
     def __enter__(self) -> Self:
-        self.layout.check_vacant()
+        if not self.continues:
+            self.layout.check_vacant()
         self._folder = self._end.enter_context(beside(self.layout.index))
         return self
 
     def add(self, image: Image.Image, label: int | None = None) -> str:
-        """Append a picture, and return the name it got. Label all pictures or none."""
-        number, key = self.layout.number(self._count), sample_key(self._count)
-        if number == len(self._shards):
-            self._shards.append(Growing(self._folder / f"{number}"))
-        self._shards[number].append(key, png.encode(image), None if label is None else int(label))
+        """Append an image, and return the name of its file."""
+        return self.append(png.encode(image), label)
+
+    def append(self, data: bytes, label: int | None = None, source: str | None = None) -> str:
+        """Append a PNG file, and return its name. `source` is what the table of sources calls it."""
+        key, number = f"{self._count:08d}", self.layout.number(self._count)
+        with (self._folder / f"{number}").open("ab") as shard:  # opened anew: thousands cannot be kept open
+            if label is not None:
+                shard.write(_entry(f"{key}.cls", str(int(label)).encode()))
+            shard.write(_entry(f"{key}.png", data))
         self._count += 1
+        self._shards = max(self._shards, number + 1)
         self._labelled += label is not None
+        self._sources += [] if source is None else [source]
         return f"{key}.png"
 
     def __exit__(self, *failure: Any) -> None:
@@ -51,9 +71,46 @@ class ShardWriter:
         self.layout.check_count(self._count)
         if self._labelled not in (0, self._count):
             raise ValueError(f"only {self._labelled} of the {self._count} images for {self.layout.dest} have a label")
-        for shard in self._shards:
-            shard.finish()
-        rows = [shard.row(self.layout.path(number).name) for number, shard in enumerate(self._shards)]
-        publication.begin(self._folder, self.layout, rows, self.about, ())
-        self.layout.check_vacant()
-        publication.finish(self._folder, self.layout)
+        moves = {self._folder / f"{number}": self.layout.path(number) for number in range(self._shards)}
+        rows = tuple(_finished(made, to.name) for made, to in moves.items())
+        (self._folder / "index").write_bytes(Index(shards=rows, **self.about).to_json())
+        # The index comes first: from then on a set without all of its shards is known to be incomplete.
+        first = {self._folder / "index": self.layout.index}
+        if self._sources:
+            with (self._folder / "sources").open("wb") as file:
+                file.writelines(source_table(self._places(), self._sources))
+            first[self._folder / "sources"] = self.layout.sources
+        if not self.continues:
+            self.layout.check_vacant()
+        for made, to in (first | moves).items():
+            _publish(made, to)
+
+    def _places(self) -> Iterator[str]:
+        for number in range(self._count):
+            yield f"{self.layout.path(self.layout.number(number)).name}/{number:08d}.png"
+
+
+def _entry(name: str, data: bytes) -> bytes:
+    """A file as tar has it. No clock and no user: equal input gives equal bytes."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % BLOCK)
+
+
+def _finished(made: Path, name: str) -> Row:
+    """Write the end of a tar, and return its row of the index."""
+    with made.open("ab+") as file:
+        file.write(bytes(2 * BLOCK))
+        file.flush()
+        return describe(file, Shard(str(made.with_name(name)), made.stat().st_size, ""), labelled=True)[0]
+
+
+def _publish(made: Path, to: Path) -> None:
+    """Move a file to its place, unless an interrupted run has moved it there."""
+    if to.exists():
+        if not filecmp.cmp(made, to, shallow=False):
+            raise taken(to)
+        return
+    with made.open("rb+") as file:
+        os.fsync(file.fileno())
+    made.replace(to)

@@ -10,7 +10,7 @@ from imaging.labels import MOST_CLASSES, Labels
 from imaging.opening import RefusedError, open_file, parsing
 from imaging.sources.arraypickle import read_arrays
 from imaging.sources.source import ArraySource
-from imaging.sources.tar import members, opened
+from imaging.sources.tar import opened
 from system.text import printable
 
 TEN = {f"data_batch_{i}" for i in range(1, 6)}
@@ -53,11 +53,12 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
                 with open_file(path / name) as file:
                     yield name, _within(file.read(LARGEST + 1), name, path)
         return
-    with opened(path) as tar:
-        for member in members(tar):
+    with opened(path) as (file, members):
+        for member in members:
             name = PurePosixPath(member.name).name
-            if name in FILES and (packed := tar.extractfile(member)) is not None:
-                yield name, _within(packed.read(LARGEST + 1), name, path)
+            if name in FILES and member.isreg():
+                file.seek(member.offset_data)
+                yield name, _within(file.read(min(member.size, LARGEST + 1)), name, path)
 
 
 def _within(data: bytes, name: str, path: Path) -> bytes:

@@ -9,8 +9,8 @@ import numpy as np
 
 from imaging.labels import Labels, without
 from imaging.opening import RefusedError, parsing
+from imaging.packing import unpacking
 from imaging.sizes import LARGEST_PICTURE
-from imaging.sources.packing import unpacking
 from imaging.sources.source import ArraySource
 
 IMAGES, LABELS = b"\0\0\x08\x03", b"\0\0\x08\x01"  # unsigned bytes of 3 dimensions, of 1
@@ -63,7 +63,7 @@ def _read(file: Path, magic: bytes) -> np.ndarray:
         shape = struct.unpack(f">{dimensions}I", stream.read(4 * dimensions))
         wanted = math.prod(shape)
         if math.prod(shape[1:]) > LARGEST_PICTURE or wanted > LARGEST:
-            raise RefusedError(f"{file} claims to hold {wanted} bytes, and at most {LARGEST} are read: give another")
+            raise RefusedError(f"{file} claims to hold {wanted} bytes, but at most {LARGEST} are read: give another")
         data = bytearray()  # grows with what is there, and not with what is claimed
         while len(data) < wanted and (piece := stream.read(min(wanted - len(data), PIECE))):
             data += piece

@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from imaging.kinds import SOURCE_SUFFIXES, UNREAD, by_content
 from imaging.opening import LARGEST_FILE, RefusedError, open_file, parsing
+from imaging.packing import packer_of, unpacking
 from imaging.remedies import conversion
 from imaging.shards.pattern import is_pattern
 from imaging.sources import lsun, mnist, parquet, tfrecords, video
 from imaging.sources.archives import open_pictures
 from imaging.sources.cifar import is_cifar, open_cifar
-from imaging.sources.packing import is_packed, unpacking
 from imaging.sources.shards import ShardSource, has_labels_beside
 from imaging.sources.source import Source
-from imaging.sources.tar import TAR_MAGIC, members, open_tar, opened
+from imaging.sources.tar import TAR_MAGIC, open_tar, opened
 
 FORMATS = (
     "a folder, ZIP or tar file of images, WebDataset shards, CIFAR, MNIST (idx), LSUN (lmdb), TFRecords of the "
@@ -106,7 +107,7 @@ def _file(path: Path, every: int) -> Format:
         start = file.read(512)
     if start.startswith(b"PK") or ending == ".zip":
         return Format("a ZIP", partial(open_pictures, path))
-    if packed := is_packed(path):
+    if packed := packer_of(start):
         with parsing(path, "a complete compressed file", "copy or make it again"), unpacking(path) as file:
             start = file.read(512)
     if start.startswith(mnist.IMAGES):
@@ -145,8 +146,8 @@ def _looks_like_video(start: bytes) -> bool:
 def _packs_cifar(path: Path) -> bool:
     names: set[str] = set()
     try:
-        with opened(path) as tar:
-            for member, _ in zip(members(tar), range(MOST_BEFORE_CIFAR), strict=False):
+        with opened(path) as (_, members):
+            for member in islice(members, MOST_BEFORE_CIFAR):
                 names |= set(PurePosixPath(member.name).parts)
                 if member.size > LARGEST_FILE:
                     break  # behind which a packed file takes long to read

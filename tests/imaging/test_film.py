@@ -9,7 +9,6 @@ from PIL import Image
 
 from imaging import film
 from imaging.film import write_film
-from imaging.reel import reeled
 
 ENDINGS = ["mp4", "gif", "webp"]
 
@@ -95,14 +94,13 @@ def test_frames_begin_when_they_should(tmp_path, ending, step, fps):
     path = tmp_path / f"a.{ending}"
     write_film(path, (plain((12 * i, 0, 0)) for i in range(20)), fps=fps)
     begins = [0, *accumulate(read(path)[1])]
-    assert np.abs(np.array(begins) - np.arange(21) / fps).max() <= step / 2 + 1e-9
+    assert np.abs(np.array(begins[:-1]) - np.arange(20) / fps).max() <= step / 2 + 1e-9
 
 
-def test_a_gif_shows_every_frame_also_equal_ones(tmp_path):
+def test_equal_frames_of_a_gif_last_as_long_as_they_should(tmp_path):
     path = tmp_path / "a.gif"
     write_film(path, [plain("red"), plain("red"), plain("red"), plain("blue")], fps=20)
-    frames, lasting = read(path)
-    assert len(frames) == 4 and sum(lasting) == pytest.approx(0.2)
+    assert read(path)[1] == pytest.approx([0.15, 0.05])
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp"])
@@ -197,7 +195,7 @@ def test_a_film_that_fails_midway_leaves_what_was_there(tmp_path, name):
     assert contents() == before
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "frames"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.webp", "frames"])
 def test_frames_are_taken_one_by_one(tmp_path, name, monkeypatch):
     """None is asked for before the one before it is dealt with."""
     alive, most = 0, 0
@@ -218,15 +216,6 @@ def test_frames_are_taken_one_by_one(tmp_path, name, monkeypatch):
 
     write_film(tmp_path / name, frames())
     assert most <= 4
-
-
-def test_a_reel_gives_back_what_was_laid_on_it_and_leaves_no_file(tmp_path):
-    with reeled(gradients(5), tmp_path) as reel:
-        assert len(reel) == 5 and list(tmp_path.iterdir()) == []
-        assert [frame.tobytes() for frame in reel] == [frame.tobytes() for frame in gradients(5)]
-        assert reel[3].tobytes() == list(gradients(5))[3].tobytes()
-        with pytest.raises(IndexError):
-            reel[5]
 
 
 def test_the_longest_side_of_an_mp4_is_written(tmp_path):

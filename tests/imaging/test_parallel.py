@@ -42,7 +42,7 @@ def test_a_process_that_is_killed():
     with pytest.raises(ValueError) as error:
         list(ordered(fall, range(100), 2, 4))
     assert str(error.value) == (
-        "a process that makes images was killed, probably for want of memory: try a smaller --workers"
+        "a process that reads images was killed, probably out of memory: try a smaller --workers"
     )
 
 
@@ -65,8 +65,8 @@ def test_processes_that_cannot_be_started(monkeypatch):
     with pytest.raises(ValueError) as error:
         list(ordered(square, range(100), 20, 4))
     assert str(error.value) == (
-        "20 processes cannot be started (Too many open files): try a smaller --workers, or raise the system's limits "
-        "(ulimit -n, ulimit -u)"
+        "20 processes cannot be started (Too many open files): try a smaller --workers, or raise the limits of the "
+        "system (ulimit -n, ulimit -u)"
     )
     assert not multiprocessing.active_children()
 

@@ -91,7 +91,7 @@ FORMATS = [
     (Format("network with a right digest", states.odd_network, introduce), 15, 300),
     (Format("state with a right digest", states.odd_state, states.read_state), 10, 200),
     (Format("run folder", states.odd_run, states.read_run), 8, 100),
-    (Format("interrupted conversion", partials.odd_journal, partials.go_on), 20, 300),
+    (Format("interrupted conversion", partials.odd_work_file, partials.go_on), 20, 300),
     (Format("server", servers.odd_server, servers.read_server, names=False), 20, 200),
 ]
 

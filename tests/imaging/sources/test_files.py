@@ -9,7 +9,6 @@ import pytest
 from imaging.picture import Header
 from imaging.sources.recognition import open_source
 from imaging.sources.source import SequentialSource
-from imaging.sources.tar import members, opened
 from tests.imaging.pictures import encoded, index, write_folder, write_zip
 from tests.imaging.sources.files import cifar_files, idx, python2_pickle, tarred
 from tests.imaging.sources.reading import RGB, equal, failure, pixels
@@ -64,7 +63,7 @@ def test_damaged_tar_files(tmp_path, mode):
     if not mode:  # the header of the second file: all after it would be lost without a word
         second = whole.index(b"1.png")
         path.write_bytes(whole[:second] + b"\xff" * 100 + whole[second + 100 :])
-        assert failure(path) == f"{path} is not a complete tar file (bad checksum): copy or make it again"
+        assert failure(path) == f"{path} is not a complete tar file (a header is damaged): copy or make it again"
 
 
 def cifar(tmp_path):
@@ -198,10 +197,3 @@ def test_damaged_mnist(tmp_path):
     labels = tmp_path / "train-labels-idx1-ubyte"
     labels.write_bytes(idx(np.zeros(4, np.uint8)))
     assert failure(path) == f"{labels} has 4 labels for 5 pictures: get both again, or use --labels none"
-
-
-def test_a_tar_is_walked_in_memory_that_does_not_grow(tmp_path):
-    """The library keeps every header in an attribute that it does not document: see `members`."""
-    path = tarred(tmp_path / "a.tar", {f"{i}.png": b"x" for i in range(50)}, "")
-    with opened(path) as tar:
-        assert [(member.name, len(tar.members)) for member in members(tar)] == [(f"{i}.png", 0) for i in range(50)]

@@ -1,15 +1,14 @@
-"""What an interrupted conversion left, with odd lines and fields in its journal."""
+"""The work file of an interrupted conversion, with odd values."""
 
 import json
 import random
+import sqlite3
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 from imaging.conversion import Options, convert
-from imaging.partial import PartialArchive
-from imaging.partialfolder import JOURNAL, place_of
+from imaging.workfile import place_of
 from tests.imaging.pictures import encoded, picture
 from tests.proofs.fuzz import odd
 
@@ -19,31 +18,33 @@ def _pictures() -> tuple[bytes, ...]:
     return tuple(encoded(picture(seed=i)) for i in range(4))
 
 
-def _stop(writer: Any) -> None:
-    writer._sync()
-    raise EOFError
-
-
-def odd_journal(chance: random.Random, folder: Path) -> Path:
-    """The ZIP that was to be made of the folder `in` beside it, of which a part lies there."""
+def odd_work_file(chance: random.Random, folder: Path) -> Path:
+    """The ZIP that was to be made of the folder `in` beside it; its work file has three of four images."""
     source, dest = folder / "in", folder / f"{folder.name}.zip"
     source.mkdir()
     for number, content in enumerate(_pictures()):
         (source / f"{number}.png").write_bytes(content)
-    try:
-        with patch.object(PartialArchive, "_finish", _stop):
-            convert(source, dest, Options((16, 16)), workers=1)
-    except EOFError:
-        pass
-    journal = place_of(dest) / JOURNAL
-    lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    at = chance.randrange(len(lines))
-    keys = list(lines[at]) if isinstance(lines[at], dict) else list(range(len(lines[at])))
-    lines[at][chance.choice(keys)] = odd.value(chance)
-    texts = [json.dumps(line) for line in lines]
-    if chance.random() < 0.3:
-        texts[at] = odd.nest(chance)
-    journal.write_text("\n".join(texts) + chance.choice(["\n", ""]), encoding="utf-8", errors="surrogatepass")
+
+    def stopping(items, total, label):
+        for done, item in enumerate(items):
+            if label == "writing" and done == 3:
+                raise EOFError
+            yield item
+
+    with suppress(EOFError):
+        convert(source, dest, Options((16, 16)), workers=1, track=stopping)
+    with closing(sqlite3.connect(place_of(dest))) as database, database:
+        if chance.random() < 0.5:
+            key = chance.choice(["plan", "settled"])
+            value = json.loads(database.execute("SELECT value FROM about WHERE key = ?", [key]).fetchone()[0])
+            value[chance.choice(list(value))] = odd.value(chance)
+            text = odd.nest(chance) if chance.random() < 0.3 else json.dumps(value)
+            database.execute("UPDATE about SET value = ?", [text.encode("utf-8", "surrogatepass")])
+        else:
+            column = chance.choice(["number", "data", "digest", "enlarged", "reason"])
+            value = chance.choice([None, -1, 2**40, b"", b"\0" * 99, "x", '"\\u001b[2J"', 1e300, "[" * 9999])
+            with suppress(sqlite3.IntegrityError):
+                database.execute(f"UPDATE done SET {column} = ? WHERE number = 1", [value])
     return dest
 
 

@@ -1,0 +1,211 @@
+"""What a conversion has done so far, in an SQLite file beside the destination: an interrupted one continues from there.
+
+SQLite keeps the file whole through crashes, full disks and power cuts, and lets only one process write.
+"""
+
+import errno
+import json
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from imaging.opening import LARGEST_FILE
+
+COMMIT_SECONDS = 5.0  # work that a power cut may cost
+APPLICATION = 0x496D6757  # marks the SQLite file as one of ours
+HEAD, MAGIC = 72, b"SQLite format 3\0"  # bytes of a header up to that mark, and its beginning
+TABLES = """
+    PRAGMA cache_size = -32768;
+    PRAGMA trusted_schema = OFF;
+    BEGIN IMMEDIATE;
+    CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT);
+    CREATE TABLE IF NOT EXISTS done (number INTEGER PRIMARY KEY, data BLOB, digest BLOB, enlarged INTEGER, reason TEXT);
+"""
+# What SQLite's errors are to the user.
+SYSTEM_ERRORS = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_READONLY: errno.EACCES,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+}
+
+
+class Done(NamedTuple):
+    """What became of image `number` of a source: a PNG file, or the reason it is left out."""
+
+    number: int
+    data: bytes | None = None
+    digest: int = 0  # 64 bits of the source image's pixels
+    enlarged: bool = False
+    reason: str | None = None
+
+
+class WorkFile:
+    """The images that are done, and what was settled before the first. See `work_file`."""
+
+    def __init__(self, place: Path, database: sqlite3.Connection) -> None:
+        self._place, self._database = place, database
+        self._committed = time.monotonic()
+
+    def get(self, key: str) -> Any:
+        """A value that was set; None if there is none."""
+        found = self._database.execute("SELECT value FROM about WHERE key = ?", [key]).fetchone()
+        with self.reading():
+            return json.loads(found[0]) if found else None
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value of JSON."""
+        self._database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", [key, json.dumps(value)])
+
+    def append(self, done: Done) -> None:
+        """Keep an image. At most the last five seconds of work are lost, however the program ends."""
+        digest, reason = done.digest.to_bytes(8, "little"), json.dumps(done.reason)
+        row = (done.number, done.data, digest, done.enlarged, reason)
+        self._database.execute("INSERT INTO done VALUES (?, ?, ?, ?, ?)", row)
+        if time.monotonic() - self._committed >= COMMIT_SECONDS:
+            self.commit()
+            self._database.execute("BEGIN IMMEDIATE")
+
+    def rows(self, with_data: bool) -> Iterator[Done]:
+        """All images in order. Without `with_data` every `data` is None."""
+        data = "data" if with_data else "NULL"
+        for number, content, digest, enlarged, reason in self._database.execute(
+            f"SELECT number, {data}, digest, enlarged, reason FROM done ORDER BY number"
+        ):
+            with self.reading():
+                done = Done(number, content, int.from_bytes(digest, "little"), bool(enlarged), json.loads(reason))
+                if number < 0 or not isinstance(content, bytes | None) or not isinstance(done.reason, str | None):
+                    raise TypeError
+            yield done
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around what looks at values of the file: whatever they lead to is one ValueError."""
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise _damaged(self._place) from error
+
+    def commit(self) -> None:
+        """Make sure that the disk has all of it."""
+        self._database.commit()
+        self._committed = time.monotonic()
+
+
+def place_of(dest: Path) -> Path:
+    """The work file of `dest`."""
+    return dest.with_name(f".{dest.name}.partial")
+
+
+def pending(dest: Path) -> int:
+    """How many images of an interrupted conversion to `dest` are done; 0 without one."""
+    try:
+        if not _is_ours(place_of(dest)):
+            return 0
+        with closing(sqlite3.connect(place_of(dest), timeout=0)) as database:
+            return int(database.execute("SELECT count(*) FROM done").fetchone()[0])
+    except (ValueError, sqlite3.Error):
+        return 0
+
+
+@contextmanager
+def work_file(dest: Path, plan: dict[str, Any], restart: bool) -> Iterator[WorkFile]:
+    """Open the work file of `dest`, or begin one. It is removed if the block ends well, or nothing was done.
+
+    Args:
+        dest: the ZIP, folder or shards to write in the end.
+        plan: all that the result depends on, and under "options" what the user gave, by flag.
+        restart: drop what an interrupted run has done.
+
+    Raises:
+        ValueError: if another process writes to `dest`, an interrupted run had another plan, or the file is not ours.
+        OSError: of the system, with the name of `dest`.
+    """
+    place = place_of(dest)
+    if _is_ours(place) and restart:
+        place.unlink()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    nothing = finished = False
+    try:
+        with closing(sqlite3.connect(place, timeout=0, isolation_level=None)) as database:
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_FILE)
+            database.executescript(f"PRAGMA page_size = 65536; PRAGMA application_id = {APPLICATION}; {TABLES}")
+            database.execute("PRAGMA busy_timeout = 60000")  # others may look how far it is
+            work = WorkFile(place, database)
+            _same_plan(dest, work, json.loads(json.dumps(plan)))
+            try:
+                yield work
+                finished = True
+            finally:
+                nothing = not database.execute("SELECT count(data) FROM done").fetchone()[0]
+                work.commit()
+    except sqlite3.Error as error:
+        raise _told(dest, error) from error
+    finally:
+        if nothing or finished:
+            place.unlink(missing_ok=True)
+
+
+def _same_plan(dest: Path, work: WorkFile, plan: dict[str, Any]) -> None:
+    before = work.get("plan")
+    if before in (None, plan):
+        work.set("plan", plan)
+        return
+    with work.reading():
+        difference = _difference(before, plan)
+    raise ValueError(
+        f"an interrupted run began {dest} {difference}: repeat its options to continue it, or start over with --restart"
+    )
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What a run with the plan `before` did differently."""
+    for name, value in now["options"].items():
+        if before["options"].get(name) != value:
+            return f"with {name} {before['options'].get(name)}, not {value}"
+    name = next((name for name in now if before.get(name) != now[name]), "plan")
+    return f"with another {name}"
+
+
+def _is_ours(place: Path) -> bool:
+    """Whether there is a work file. ValueError if there is something else; links are not followed."""
+    for path in (place, place.with_name(f"{place.name}-journal")):
+        try:
+            state = path.lstat()
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
+            raise _foreign(path)
+    if not place.exists():
+        return False
+    with place.open("rb") as file:
+        head = file.read(HEAD)
+    if head and not (head.startswith(MAGIC) and head[-4:] == APPLICATION.to_bytes(4, "big")):
+        raise _foreign(place)
+    return True
+
+
+def _foreign(path: Path) -> ValueError:
+    return ValueError(
+        f"{path} is not the work file of an interrupted conversion: move it elsewhere, or name another --dest"
+    )
+
+
+def _damaged(place: Path) -> ValueError:
+    return ValueError(f"{place}, the work file of an interrupted run, is damaged: start over with --restart")
+
+
+def _told(dest: Path, error: sqlite3.Error) -> Exception:
+    """An error of SQLite as one that names `dest`."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return ValueError(f"{dest} is being written by another process: wait for it to end")
+    if code in (sqlite3.SQLITE_IOERR, *SYSTEM_ERRORS):
+        number = SYSTEM_ERRORS.get(code, errno.EIO)
+        return OSError(number, os.strerror(number), str(dest))
+    return _damaged(place_of(dest))
