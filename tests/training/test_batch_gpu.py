@@ -8,22 +8,25 @@ from typing import Any
 import pytest
 import torch
 
+from models.family import Shape
 from tests.commands import refused, run, tiny_sets
 from torch_utils.device import is_out_of_memory
 from training import batch_gpu
 from training import plan as plans
+from training.course import Asked
 from training.footprint import footprint
 from training.stylegan2.config import StyleGAN2Config
-from training.stylegan2.presets import by_batch_gpu
+from training.stylegan2.course import settle
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
-DATA = {"height": 16, "width": 16, "channels": 3, "classes": 0}
+SHAPE = Shape(height=16, width=16, channels=3, classes=0)
 
 
 def configs(batch=12, **given) -> list[StyleGAN2Config]:
     small: dict[str, Any] = {f"{network}.channel_base": 128 for network in ("generator", "discriminator")}
     small |= {"generator.w_dim": 8, "generator.z_dim": 8, "precision": "fp32", "pace.batch": batch}
-    return by_batch_gpu("auto", DATA, small | given, 1)
+    small |= {"loss.path_weight": 0.0, "loss.gamma": 0.0}  # two phases are enough
+    return batch_gpu.candidates(settle, Asked("auto", SHAPE, small | given))
 
 
 def free(monkeypatch, memory: float) -> None:
@@ -41,7 +44,7 @@ def free(monkeypatch, memory: float) -> None:
 )
 def test_numbers_that_come_into_question(batch, world, group, numbers):
     given = {"pace.batch": batch, "precision": "fp32"} | ({} if group is None else {"discriminator.mbstd_group": group})
-    found = by_batch_gpu("auto", DATA, given, world)
+    found = batch_gpu.candidates(settle, Asked("auto", SHAPE, given, world))
     assert [config.pace.batch_gpu for config in found] == numbers
     assert {config.pace.batch for config in found} == {batch}
 
