@@ -191,7 +191,7 @@ def _settings(run: History) -> str:
             mark, preset = " class=differs", f" <small>preset: {_said(configs.spell(usual[name]))}</small>"
         groups.setdefault(group, []).append(
             f'<tr{mark}><th scope="row">{_said(printable(last))}</th>'
-            f"<td>{_said(printable(configs.spell(value)))}{preset}</td><td><code>{options.get(name, '')}</code></td></tr>"
+            f"<td>{_said(printable(configs.spell(value)))}{preset}</td><td><code>{option}</code></td></tr>"
         )
     tables = (
         f"<details{' open' if group in differing else ''}><summary>{_said(printable(group or 'run'))}</summary>"
