@@ -55,6 +55,10 @@ class PaceConfig(Section):
         description="ticks between snapshots of samples, networks and state",
         json_schema_extra=flag("--snap", "Output", True),
     )
+    sheet: int = Field(256, ge=1, description="most pictures on a sheet of samples")
+    light_files: bool = Field(
+        False, description="network files keep only the network that makes pictures, in float16; states keep all"
+    )
     state_minutes: float = Field(10.0, ge=0, description="minutes between saved states; 0: only snapshots save one")
 
     @property
