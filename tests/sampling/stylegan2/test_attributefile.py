@@ -119,7 +119,7 @@ def test_files_that_cannot_be_read(written, tmp_path):
     assert refusal(written("{", "a.json")).startswith("a.json is not valid JSON: ")
     latin = tmp_path / "latin.csv"
     latin.write_bytes("seed,größe\n1,2".encode("latin-1"))
-    assert refusal(latin) == "latin.csv is not UTF-8 text (invalid start byte): save it as that"
+    assert refusal(latin) == "latin.csv is not UTF-8 text (invalid start byte): save it as UTF-8"
     huge = written("seed,a\n1," + "9" * 200_000)
     assert refusal(huge) == "line 2 of labels.csv cannot be read (field larger than field limit (131072)): correct it"
 
