@@ -10,15 +10,16 @@ import click
 import torch
 from PIL import Image
 
-from imaging.grid import LARGEST_SHEET, save_image, sheet
+from imaging.grid import check_sheet, save_image, sheet
 from imaging.pixels import to_pil
 from models.families import NetworkFile, read_network, save_network
 from models.stylegan2 import blending
 from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.family import FAMILY
 from models.stylegan2.generator import Generator
-from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
-from sampling.classes import class_facts, classes_of_seeds
+from models.stylegan2.options import StyleOptions
+from models.stylegan2.sampler import StyleSampler
+from sampling.classes import class_facts
 from sampling.record import write_record
 from torch_utils.cli import Command, Number, SeedList, option, progress, say
 from torch_utils.device import resolve_device, switches
@@ -106,7 +107,7 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     A, B = _generator(a), _generator(b)
     shares = _shares(A.config, how)
     _check_fit(A.config, B.config, shares.mapping)
-    _check_sheet(A.config, len(seeds))
+    check_sheet(len(ROWS) * len(seeds), (A.config.height, A.config.width), "--seeds", labeled=False)
     likeness = blending.likeness(A, B)
     _introduce(a, b, likeness)
     blended = blending.blend(A, B, shares)
@@ -183,12 +184,6 @@ def _check_fit(a: GeneratorConfig, b: GeneratorConfig, mapping: float) -> None:
         raise ValueError(f"{error}: blend networks of which one was trained from the other") from error
 
 
-def _check_sheet(config: GeneratorConfig, seeds: int) -> None:
-    most = LARGEST_SHEET // (len(ROWS) * config.height * config.width)
-    if seeds > most:
-        raise ValueError(f"--seeds asks for {seeds} pictures in a row, and at most {most} of this size fit on a sheet")
-
-
 def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
     """Says which networks they are, what is left out, and whether they look as if they had anything in common."""
     for name, file in (("A", a), ("B", b)):
@@ -217,9 +212,8 @@ def _pictures(networks: list[Generator], seeds: list[int], psi: float, about: Ma
 
 def _each(networks: list[Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Iterator[torch.Tensor]:
     for G in networks:
-        number = G.config.classes
-        classes = classes_of_seeds(seeds, about, number) if number else None
-        yield from ws_to_pixels(G, seeds_to_ws(G, seeds, classes, psi), seeds)
+        sampler = StyleSampler(G, StyleOptions(psi=psi), about)
+        yield from sampler.sample(sampler.requests(seeds))
 
 
 if __name__ == "__main__":

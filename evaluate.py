@@ -5,6 +5,8 @@ import system.start  # noqa: F401 (first)
 import json
 import sys
 import time
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,18 @@ from metrics.in_loop import open_eyes
 from metrics.names import Metric, parse_list
 from metrics.reals import Reals
 from metrics.record import Record
-from metrics.sources import Pictures, Samples
+from metrics.sources import Made, Pictures
 from metrics.suite import beside, between_halves, count_of, evaluate, halves_fact
-from models.families import NetworkFile, read_network
+from models.families import NetworkFile
 from models.perceptual.published import parse_files
+from models.sampler import Options
+from sampling.opening import learn
 from system.text import printable
 from system.urls import public, public_command
 from torch_utils import config as configs
 from torch_utils import distributed
-from torch_utils.cli import Command, option, say
+from torch_utils.cli import option, say
+from torch_utils.dependent import DependentCommand
 from torch_utils.device import resolve_device, switches
 from torch_utils.events import event_writer
 from torch_utils.paths import check_folder
@@ -42,7 +47,7 @@ Examples:
 OUT = Path("out")
 
 
-@click.command(cls=Command, epilog=EXAMPLES)
+@click.command(cls=DependentCommand, more=partial(learn, judging=True), epilog=EXAMPLES)
 @option(
     "--network",
     type=click.Path(),
@@ -106,8 +111,12 @@ def main(
     as_json: bool,
     device: str,
     batch: int,
+    **params: Any,
 ) -> None:
-    """Judge a network's samples (averaged generator, psi 1, random noise), or given pictures, against real images.
+    """Judge a network's pictures, or given ones, against real images.
+
+    The pictures are made as papers judge them (for StyleGAN2: averaged generator, psi 1, random noise) unless the
+    network's own options say otherwise.
 
     docs/metrics.md says what each metric is, and where the files of the detectors come from.
     """
@@ -116,14 +125,15 @@ def main(
         raise ValueError("--metrics none leaves nothing to do: name some, such as fid50k_full or swd")
     if (network is None) == (images is None):
         raise ValueError("what is to be judged: give --network or --images, one of them")
-    file = None if network is None else read_network(network)
+    file: NetworkFile | None = click.get_current_context().obj
+    options = None if file is None else _options(file, params)
     folder = _place(outdir, file)
     dataset = _open_data(data, mirror, file)
     place = distributed.start(resolve_device(device))
     try:
         _tell(f"--data {dataset.name}", dataset)
         eyes = open_eyes(metrics, parse_files(detectors), place, trust)
-        source = _source(file, images, dataset, seed, place)
+        source = _source(file, options, images, dataset, seed, place)
         start = time.monotonic()
         reals = Reals(dataset, place, batch)
         results = evaluate(metrics, source, reals, eyes, batch)
@@ -136,6 +146,9 @@ def main(
             "command": public_command("evaluate.py", sys.argv[1:]),
             "seconds": round(time.monotonic() - start, 3),
         }
+        if file is not None and options is not None and options != file.family.judged:
+            usual = file.family.judged.model_dump(mode="json")
+            facts["options"] = {n: v for n, v in options.model_dump(mode="json").items() if usual[n] != v}
         if distributed.is_first():
             counts = {metric: count_of(metric, source, reals) for metric in metrics}
             _write(folder, _seen(file), counts, results, halves, facts)
@@ -190,16 +203,30 @@ def _recorded(file: NetworkFile | None) -> DataConfig | None:
         return None
 
 
+def _options(file: NetworkFile, params: Mapping[str, Any]) -> Options:
+    """The options of the network's pictures: those that metrics use by default, and those that were given."""
+    judged = file.family.judged
+    given = {name: value for name, value in params.items() if value is not None}
+    return configs.build(type(judged), configs.flatten(judged) | given)
+
+
 def _source(
-    file: NetworkFile | None, images: Path | None, dataset: ImageSet, seed: int, device: torch.device
-) -> Samples | Pictures:
+    file: NetworkFile | None,
+    options: Options | None,
+    images: Path | None,
+    dataset: ImageSet,
+    seed: int,
+    device: torch.device,
+) -> Made | Pictures:
     if file is None:
         assert images is not None, "one of the two is judged"
         judged = open_dataset(DataConfig(path=str(images), labels="none"), with_sheets=False)
         _tell(f"--images {images}", judged)
         return Pictures(judged, device)
-    G: Any = file.part("G_ema")
-    return Samples(G.to(device).fold(), torch.as_tensor(dataset.label_counts), seed)
+    if file.family.open_sampler is None:
+        raise ValueError(f"{file} holds a network of {file.family.title}, which makes no pictures: give another one")
+    sampler = file.family.open_sampler({file.shown: file.part(file.shown).to(device)}, options, file.metadata)
+    return Made(sampler, torch.as_tensor(dataset.label_counts), seed)
 
 
 def _tell(option: str, images: ImageSet) -> None:

@@ -1,4 +1,4 @@
-"""Train a StyleGAN2."""
+"""Train a network on images."""
 
 import system.start  # noqa: F401 (first)
 
@@ -15,13 +15,14 @@ from metrics.names import parse_list
 from models.perceptual.published import parse_files
 from system.urls import public_command
 from torch_utils import launch
-from torch_utils.cli import Command, option
+from torch_utils.cli import option
+from torch_utils.dependent import DependentCommand, More, foreign_flags
 from torch_utils.device import keep_freed_memory
-from torch_utils.flags import flags, given
+from torch_utils.flags import Option, flags, given
+from training import courses, session
 from training import plan as plans
-from training import session
+from training.course import Course
 from training.report import wandb as wandb_board
-from training.stylegan2.config import StyleGAN2Config
 
 EXAMPLES = """
 Examples:
@@ -37,7 +38,27 @@ Examples:
 """
 
 
-@click.command(cls=Command, epilog=EXAMPLES)
+def _more(values: Mapping[str, Any]) -> More:
+    """The options of the model that --model names, or the run or network that the command line names."""
+    model = courses.name_for(values["model"], values["resume"], values["transfer"], values["outdir"] or Path("runs"))
+    course = courses.find(model)
+    mine = _flags(course)
+    others = {other.title: _flags(other) for other in courses.COURSES if other is not course}
+    return More(model, mine, foreign_flags(mine, others), (course, model))
+
+
+def _flags(course: Course) -> list[Option]:
+    return [each for each in flags(course.config) if each.name != "model"]
+
+
+@click.command(cls=DependentCommand, more=_more, epilog=EXAMPLES)
+@option(
+    "--model",
+    metavar="NAME",
+    shown=courses.DEFAULT,
+    group="Training",
+    help=f"What to train: {', '.join(courses.names())}. --help shows its options; --resume and --transfer know it.",
+)
 @option(
     "--resume",
     is_flag=False,
@@ -89,7 +110,9 @@ Examples:
     group="Training",
     help="Any other setting of --dry-run's table, such as loss.mixing=0.5.",
 )
+@click.pass_obj
 def main(
+    found: tuple[Course, str],
     resume: str | None,
     transfer: str | None,
     changed_data: bool,
@@ -102,11 +125,13 @@ def main(
     sets: tuple[str, ...],
     **params: Any,
 ) -> None:
-    """Train a StyleGAN2 on images of one size.
+    """Train a network on images of one size.
 
     Without --data it learns the embedded set of cartoon faces.
     """
-    values = given(StyleGAN2Config, params, sets)
+    course, model = found
+    courses.refuse_foreign(course, model, sets)
+    values = given(course.config, params, sets) | {"model": model}
     if resume is not None and transfer is not None:
         raise ValueError("--resume goes on with a run and --transfer starts a new one: give one of them")
     if changed_data and resume is None:
@@ -124,7 +149,8 @@ def main(
         plan = plans.resume(resume, values, outdir, changed_data)
     else:
         plan = plans.begin(values, outdir, transfer)
-    parse_list(plan.config.metrics)
+    if parse_list(plan.config.metrics) and course.family.open_sampler is None:
+        raise ValueError(f"--metrics does not apply to {model}, which makes no pictures: give --metrics none")
     if dry_run:
         click.echo("\n\n".join([plan.describe(), *plan.notes]))
         return
@@ -141,8 +167,6 @@ def _judge(plan: plans.Plan, detectors: Mapping[str, str], trust: bool, command:
     since = plan.state.clock.seen if plan.state else None
     return prepare(config.metrics, detectors, whole, plan.device, config.pace.batch_gpu, command, since, trust)
 
-
-main.params += flags(StyleGAN2Config)
 
 if __name__ == "__main__":
     main()

@@ -5,10 +5,12 @@ import system.start  # noqa: F401 (first)
 import click
 from PIL import Image
 
-from imaging.grid import LABELLED, LARGEST_SHEET, save_image, sheet
+from imaging.grid import check_sheet, save_image, sheet
 from imaging.pixels import to_pil
+from models.stylegan2.options import StyleOptions
+from sampling.opening import Opened
 from sampling.options import sampling_options, write_record
-from sampling.sampler import Sampler
+from sampling.stylegan2.ability import styles
 from torch_utils.cli import Command, FloatList, counted, option, progress, say
 
 EXAMPLES = """
@@ -21,7 +23,7 @@ SHEET = "truncation.png"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@sampling_options(seeds="0-5", psi=False)
+@sampling_options(seeds="0-5", model=StyleOptions, names=["psi_cutoff", "noise_mode"])
 @option(
     "--psis",
     type=FloatList(),
@@ -29,38 +31,30 @@ SHEET = "truncation.png"
     group="Pictures",
     help="values of psi: 1 full variety, 0 the average image, below 0 its opposite; FROM:TO:STEP or a list",
 )
-def main(sampler: Sampler, seeds: list[int], psis: list[float]) -> None:
-    """Show truncation (Karras et al. 2019, figure 8): w drawn towards its average, which trades variety for quality.
+def main(opened: Opened, seeds: list[int], psis: list[float]) -> None:
+    """Show truncation (Karras et al. 2019, figure 8): w pulled towards its average, which trades variety for quality.
 
     Writes seed0000-psi+0.5.png and so on, and all on one sheet, truncation.png.
     """
-    _check_sheet(sampler, len(seeds), len(psis))
-    pairs = [(seed, psi) for seed in seeds for psi in psis]
-    ws = (w for seed, psi in pairs for w in sampler.ws([seed], psi))
-    made = sampler.pixels(ws, [seed for seed, _ in pairs])
+    sampler = styles(opened, "truncation.py")
+    check_sheet(len(seeds) * len(psis), sampler.shape[:2], "--seeds and --psis")
+    pairs = [(request, psi) for request in opened.requests(seeds) for psi in psis]
+    ws = (sampler.ws([request], psi)[0] for request, psi in pairs)
+    made = sampler.pictures(ws, [request for request, _ in pairs], opened.at_once)
     pictures: list[Image.Image] = []
-    for (seed, psi), pixels in progress(zip(pairs, made, strict=True), len(pairs), "pictures"):
+    for (request, psi), pixels in progress(zip(pairs, made, strict=True), len(pairs), "pictures"):
         pictures.append(to_pil(pixels))
-        save_image(pictures[-1], sampler.outdir / f"seed{seed:04d}-psi{psi:+}.png")
+        save_image(pictures[-1], opened.outdir / f"{request.name}-psi{psi:+}.png")
     rows = [pictures[start : start + len(psis)] for start in range(0, len(pictures), len(psis))]
-    labelled = sheet(rows, [f"seed {seed}" for seed in seeds], [_psi_label(psi) for psi in psis])
-    save_image(labelled, sampler.outdir / SHEET)
-    write_record("truncation", sampler)
-    say(f"wrote {counted(len(set(pairs)), 'picture')}, {SHEET} and truncation.json to {sampler.outdir}")
-
-
-def _check_sheet(sampler: Sampler, seeds: int, psis: int) -> None:
-    height, width = max(sampler.G.config.height, LABELLED[0]), max(sampler.G.config.width, LABELLED[1])
-    most = LARGEST_SHEET // (height * width)
-    if seeds * psis > most:
-        raise ValueError(
-            f"--seeds and --psis ask for {seeds} x {psis} = {seeds * psis} pictures, and at most {most} of this size "
-            f"fit on a sheet: take fewer seeds or values of psi"
-        )
+    labeled = sheet(rows, [f"seed {seed}" for seed in seeds], [_psi_label(psi) for psi in psis])
+    save_image(labeled, opened.outdir / SHEET)
+    write_record("truncation", opened)
+    count = len({(request.name, psi) for request, psi in pairs})
+    say(f"wrote {counted(count, 'picture')}, {SHEET} and truncation.json to {opened.outdir}")
 
 
 def _psi_label(psi: float) -> str:
-    """The value as short as it can be said exactly, so that no two look alike."""
+    """The value as short as it is exact, so that no two labels are equal."""
     return f"psi {psi:g}" if float(f"{psi:g}") == psi else f"psi {psi}"
 
 

@@ -19,16 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from custom_ops.weight_gradient import prefers_products, weight_gradient
+from system.private import cpu_has_bfloat16, needs_gradient
 
 _aten = torch.ops.aten
 
 
-def _convolves_bfloat16() -> bool:
-    """Whether oneDNN convolves bfloat16 on this CPU."""
-    return getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)()
-
-
-_BFLOAT16_BY_LOOPS = not _convolves_bfloat16()
+_BFLOAT16_BY_LOOPS = not cpu_has_bfloat16()
 
 
 class Geometry(NamedTuple):
@@ -78,12 +74,7 @@ def _rounded(y: Tensor, like: Tensor) -> Tensor:
 def _wanted(ctx: Any, i: int) -> bool:
     """Whether the running backward pass needs the gradient of argument i. True if PyTorch does not say."""
     node = ctx.next_functions[i][0] if ctx.needs_input_grad[i] else None
-    if node is None:
-        return False
-    try:
-        return torch._C._will_engine_execute_node(node)
-    except (RuntimeError, AttributeError):  # of a leaf, or with another PyTorch
-        return True
+    return node is not None and needs_gradient(node)
 
 
 class _Convolution(torch.autograd.Function):

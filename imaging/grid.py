@@ -27,6 +27,21 @@ LABELLED = (20, 64)  # about the least height and width that a tile takes on a s
 SHEET_SIDE, TILE_SIDE = 1024, 256
 
 
+def check_sheet(count: int, size: tuple[int, int], asked_by: str, labeled: bool = True) -> None:
+    """Raise ValueError if a sheet of `count` pictures of a size (height, width) would be too large to open.
+
+    Args:
+        count: of pictures.
+        size: of each.
+        asked_by: the options that ask for them, for the error: "--rows and --cols".
+        labeled: whether the sheet has labels, next to which a small picture takes more room.
+    """
+    sides = [max(side, least) for side, least in zip(size, LABELLED, strict=True)] if labeled else size
+    most = LARGEST_SHEET // (sides[0] * sides[1])
+    if count > most:
+        raise ValueError(f"{asked_by}: {count} pictures do not fit on one sheet, which holds {most} of this size")
+
+
 def tile(pixels: torch.Tensor, columns: int, enlarged: bool = False) -> Image.Image:
     """One image with `columns` tiles in a row, filled row by row; gaps stay white.
 
@@ -44,21 +59,6 @@ def tile(pixels: torch.Tensor, columns: int, enlarged: bool = False) -> Image.Im
     if enlarged:
         return _marked(_scaled(image, enlargement((height, width), rows, columns)))
     return _marked(image) if count > 1 else image  # a single tile, such as a frame of a film, is no sheet
-
-
-def check_sheet(tiles: int, size: tuple[int, int], flags: str, labelled: bool = False) -> None:
-    """ValueError, before anything is computed, if a sheet would have too many pixels.
-
-    Args:
-        tiles: how many.
-        size: (height, width) of each.
-        flags: the options that the error names, and what they ask for.
-        labelled: whether the sheet has labels, which make small tiles larger.
-    """
-    height, width = (max(side, least) for side, least in zip(size, LABELLED, strict=True)) if labelled else size
-    most = LARGEST_SHEET // (height * width)
-    if tiles > most:
-        raise ValueError(f"{flags}: a sheet of {size[1]}x{size[0]} images holds at most {most}, not {tiles}")
 
 
 def enlargement(size: tuple[int, int], rows: int, columns: int) -> int:

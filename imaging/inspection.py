@@ -33,7 +33,7 @@ TILE, COLUMNS, ROWS = 96, 10, 10  # of the sheet; up to ROWS classes have a row 
 @dataclass
 class Inspection:
     """What was found. `sizes` counts (height, width), `modes` L, RGB and RGBA, `transparent` images that use
-    their alpha channel. `fingerprint` is that of the training set, or `unfit` says why the source is not a training set."""
+    their alpha channel. `fingerprint` is that of the training set, or `unfit` says why the source is none."""
 
     kind: str
     count: int

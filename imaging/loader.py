@@ -14,6 +14,7 @@ from imaging.demo import DemoSet
 from imaging.imageset import ImageSet
 from imaging.order import EndlessBatches
 from system.machine import cores
+from system.private import stop_workers
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -120,9 +121,7 @@ def _next(stream: Iterator[Any]) -> Any:
 
 def _end(stream: Iterator[Any]) -> None:
     """Stop the workers. A worker that waits for a lock of a killed one would never end by itself."""
-    workers = list(getattr(stream, "_workers", ()))
-    getattr(stream, "_shutdown_workers", lambda: None)()
-    for worker in workers:
+    for worker in stop_workers(stream):
         if worker.is_alive():
             worker.kill()
         worker.join()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -17,9 +17,10 @@ from metrics.detectors import Eye, find_files, open_eye
 from metrics.names import Metric, parse_list
 from metrics.reals import Reals
 from metrics.record import Record
-from metrics.sources import Samples
+from metrics.sources import Made
 from metrics.suite import beside, between_halves, count_of, evaluate, halves_fact
 from models.perceptual.published import check_trust
+from models.sampler import Sampler
 from torch_utils import distributed, runs
 from torch_utils.device import is_out_of_memory
 
@@ -28,10 +29,10 @@ MOST = 64
 
 
 class Recipe(Protocol):
-    """What is learned: of it the network that samples are made with."""
+    """What is learned."""
 
-    @property
-    def sampler(self) -> Any: ...
+    def judged(self) -> Sampler | None:
+        """The sampler of the pictures that metrics judge; None if the model makes no pictures."""
 
 
 class Clock(Protocol):
@@ -93,12 +94,15 @@ class Judge:
         run.report.tick_began += time.monotonic() - start  # the speed that is told is that of training
 
     def _results(self, recipe: Recipe, run: Run) -> tuple[dict[str, float], dict[str, float]]:
-        samples = self._samples(recipe, run)
-        results = evaluate(self.metrics, samples, self.reals, self.eyes, self.batch)
-        return results, between_halves(self.metrics, samples, self.reals, self.eyes)
+        made = self._made(recipe, run)
+        results = evaluate(self.metrics, made, self.reals, self.eyes, self.batch)
+        return results, between_halves(self.metrics, made, self.reals, self.eyes)
 
-    def _samples(self, recipe: Recipe, run: Run) -> Samples:
-        return Samples(recipe.sampler, torch.as_tensor(self.reals.dataset.label_counts), run.seed)
+    def _made(self, recipe: Recipe, run: Run) -> Made:
+        sampler = recipe.judged()
+        if sampler is None:
+            raise ValueError("--metrics: this model makes no pictures to judge")
+        return Made(sampler, torch.as_tensor(self.reals.dataset.label_counts), run.seed)
 
     def _write(
         self,
@@ -110,13 +114,13 @@ class Judge:
         seconds: float,
     ) -> None:
         seen, dataset = run.clock.seen, self.reals.dataset
-        record, samples = Record(folder), self._samples(recipe, run)
+        record, made = Record(folder), self._made(recipe, run)
         for metric in self.metrics:
             facts = {
                 "network": runs.network_path(folder, seen).name,
                 "data": dataset.name,
                 "fingerprint": dataset.fingerprint,
-                "count": count_of(metric, samples, self.reals),
+                "count": count_of(metric, made, self.reals),
                 "seed": run.seed,
                 "command": self.command,
                 "seconds": round(seconds, 3),

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.paths import slerp
 from models.perceptual.likeness import for_lpips
 
 EPSILON = 1e-4
@@ -40,7 +41,8 @@ def path_lengths(
         a, b = (map_(end) for end in z)
         start, stop = (torch.lerp(a, b, _beside(s, a)) for s in (t, t + epsilon))
     else:
-        start, stop = (map_(slerp(*z, _beside(s, z[0]))) for s in (t, t + epsilon))
+        a, b = (F.normalize(end, dim=1) for end in z)
+        start, stop = (map_(slerp(a, b, s[:, None])) for s in (t, t + epsilon))
     first, second = embed(render(torch.cat([start, stop]))).chunk(2)
     return (first - second).square().sum(dim=1) / epsilon**2
 
@@ -50,15 +52,6 @@ def trimmed_mean(lengths: Tensor) -> float:
     values = lengths.double().cpu().numpy()
     low, high = np.percentile(values, TRIM[0], method="lower"), np.percentile(values, TRIM[1], method="higher")
     return float(values[(values >= low) & (values <= high)].mean())
-
-
-def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """The point at t on the great circle from a to b, of length 1 (Shoemake 1985); a, b [N, D], t [N, 1]."""
-    a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
-    along = (a * b).sum(dim=1, keepdim=True)
-    angle = t * along.clamp(-1, 1).acos()
-    across = F.normalize(b - along * a, dim=1)
-    return F.normalize(a * angle.cos() + across * angle.sin(), dim=1)
 
 
 def prepared(images: Tensor, crop: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where the pictures that are judged come from: a network, or a set of pictures. Both give picture i, whoever asks."""
+"""The pictures that are judged, by number: those of a network, or those of a data set."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -7,34 +7,33 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from imaging.dataset import ArchiveSet
 from imaging.imageset import ImageSet
 from imaging.loader import default_workers
-from imaging.pixels import to_pixels
-from models.stylegan2.generator import Generator
-from torch_utils import seeds
+from models.sampler import NumberStream, Request, Sampler
+
+CPU = torch.device("cpu")
 
 
 class Source(Protocol):
-    """Pictures by number."""
+    """Pictures by number. Picture i is the same whoever asks for it."""
 
     @property
     def count(self) -> int | None:
-        """How many there are; None without end."""
+        """Number of pictures; None if there is no end."""
 
     def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """uint8 pixels [n, C, H, W] of pictures with these numbers, batch after batch, on the device of their use."""
+        """The pictures with these numbers, batch after batch: uint8 [n, C, H, W] on the device that looks at them."""
 
 
 class Pictures:
-    """The pictures of a set, mirrored ones included, on a device."""
+    """The pictures of a data set, mirrored ones included, on a device."""
 
     def __init__(self, dataset: ImageSet, device: torch.device) -> None:
         self.dataset, self.device = dataset, device
-        # Decoding leaves Python alone, so threads suffice; but shards are read from one place at a time.
+        # Decoding releases Python's lock, so threads suffice; but shards are read from one place at a time.
         self.threads = default_workers(dataset) if isinstance(dataset, ArchiveSet) else 1
 
     @property
@@ -42,7 +41,7 @@ class Pictures:
         return len(self.dataset)
 
     def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """While one batch is looked at, the next one is decoded."""
+        """Decode the next batch while the last one is looked at."""
         pool, ahead = ThreadPoolExecutor(self.threads), deque[list[Future[np.ndarray]]]()
         try:
             for indices in wanted:
@@ -51,12 +50,12 @@ class Pictures:
                     yield self._moved(ahead.popleft())
             while ahead:
                 yield self._moved(ahead.popleft())
-        finally:  # also where nobody asks for the rest
+        finally:  # also if the caller stops early
             pool.shutdown(cancel_futures=True)
 
     def _moved(self, read: Sequence[Future[np.ndarray]]) -> Tensor:
         pixels = torch.from_numpy(np.stack([picture.result() for picture in read]))
-        if self.device.type == "cuda":  # from pinned memory the copy waits for nothing
+        if self.device.type == "cuda":  # a copy from pinned memory does not block
             return pixels.pin_memory().to(self.device, non_blocking=True)
         return pixels.to(self.device)
 
@@ -64,83 +63,55 @@ class Pictures:
         return self.dataset[index][0]
 
 
-class Samples:
-    """What a generator makes with full variety (psi 1) and noise that is new for each sample.
+class Made:
+    """The pictures of a network, without end.
 
-    Latents, class and noise of sample i depend on the seed and on i alone, and so on no batch and no process. Classes
-    are as frequent as in the data.
+    All random numbers of picture i depend on the seed and on i alone, and not on the batch or the rank. Classes are as
+    frequent as in the data.
 
     Args:
-        G: the generator, on its device.
-        frequencies: how often each class occurs, [classes].
+        sampler: makes the pictures.
+        frequencies: number of images of each class in the data, [classes]; empty for equal frequencies.
         seed: of everything random.
 
     Raises:
-        ValueError: when the frequencies are not of the network's classes.
+        ValueError: if the network has other classes than the data.
     """
 
     count = None
 
-    def __init__(self, G: Generator, frequencies: Tensor, seed: int) -> None:
-        classes = G.config.classes
+    def __init__(self, sampler: Sampler, frequencies: Tensor, seed: int) -> None:
+        classes = sampler.shape.classes
         if classes and not len(frequencies):
             frequencies = torch.ones(classes)
-        if len(frequencies) < classes or (classes and len(frequencies) > classes):
+        if classes and len(frequencies) != classes:
             raise ValueError(
-                f"the network has {classes} classes, and the data have {len(frequencies)}: "
-                f"give the data it learned from"
+                f"the network has {classes} classes, but the data have {len(frequencies)}: give the data that the "
+                f"network learned from"
             )
-        self.G, self.seed = G, seed
+        self.sampler, self.seed = sampler, seed
         self.thresholds = frequencies.double().cumsum(0)
 
-    @property
-    def device(self) -> torch.device:
-        return self.G.mapping.w_average.device
-
     def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        return map(self.pixels, wanted)
+        for indices in wanted:
+            yield torch.stack(list(self.sampler.sample(self.requests(indices), len(indices))))
 
-    @torch.no_grad()
-    def pixels(self, indices: Sequence[int]) -> Tensor:
-        """uint8 pixels [n, C, H, W] of the samples with these numbers."""
-        ws = self.map(self.latents(indices, "z"), indices)
-        return to_pixels(self.render(ws, indices))
-
-    def latents(self, indices: Sequence[int], purpose: str) -> Tensor:
-        """Standard normal z [n, D]."""
-        drawn = [torch.randn(self.G.config.z_dim, generator=self._stream("cpu", purpose, i)) for i in indices]
-        return torch.stack(drawn).to(self.device)
+    def requests(self, indices: Sequence[int], start: str = "z") -> list[Request]:
+        """Requests for the pictures with these numbers; another `start` begins at other latents."""
+        streams = [NumberStream(self.seed, "metrics", i, start) for i in indices]
+        return [Request(str(i), self._label(stream), stream) for i, stream in zip(indices, streams, strict=True)]
 
     def uniform(self, indices: Sequence[int], purpose: str) -> Tensor:
-        """Numbers [n] in 0..1."""
-        drawn = [torch.rand([], dtype=torch.float64, generator=self._stream("cpu", purpose, i)) for i in indices]
-        return torch.stack(drawn)
+        """Numbers [n] in 0..1, float64 on the CPU."""
+        return torch.stack([_uniform(NumberStream(self.seed, "metrics", i), purpose) for i in indices])
 
-    def map(self, z: Tensor, indices: Sequence[int]) -> Tensor:
-        """w for every layer [n, L, D]."""
-        c = None
-        if self.G.config.classes:
-            place = self.uniform(indices, "class") * self.thresholds[-1]
-            labels = torch.searchsorted(self.thresholds, place, right=True).clamp(max=self.G.config.classes - 1)
-            c = F.one_hot(labels, self.G.config.classes).float().to(self.device)
-        return self.G.ws(z, c)
+    def _label(self, stream: NumberStream) -> int | None:
+        classes = self.sampler.shape.classes
+        if not classes:
+            return None
+        place = _uniform(stream, "class") * self.thresholds[-1]
+        return min(int(torch.searchsorted(self.thresholds, place, right=True)), classes - 1)
 
-    def render(self, ws: Tensor, indices: Sequence[int]) -> Tensor:
-        """Images [n, C, H, W]; those of equal indices have equal noise."""
-        return self.G.synthesis.render(ws.float().contiguous(), self._noises(indices))
 
-    def _noises(self, indices: Sequence[int]) -> list[Tensor | None]:
-        """The noise of each layer [n, 1, H, W], of every sample from a stream of its own.
-
-        A GPU draws that of all layers at once. A CPU draws layer by layer, on which its numbers have always depended.
-        """
-        streams = [self._stream(self.device, "noise", i) for i in indices]
-        if self.device.type == "cuda" and isinstance(self.G, Generator):
-            size = self.G.synthesis.noise_size
-            drawn = [torch.randn(size, device=self.device, generator=stream) for stream in streams]
-            return self.G.synthesis.parted_noise(torch.stack(drawn))
-        each = [self.G.synthesis.noises(1, "random", stream) for stream in streams]
-        return [torch.cat([noise for noise in layer if noise is not None]) for layer in zip(*each, strict=True)]
-
-    def _stream(self, device: torch.device | str, purpose: str, index: int) -> torch.Generator:
-        return seeds.generator(device, self.seed, "metrics", purpose, index)
+def _uniform(stream: NumberStream, purpose: str) -> Tensor:
+    return torch.rand([], dtype=torch.float64, generator=stream.generator(purpose, CPU))

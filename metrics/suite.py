@@ -1,6 +1,5 @@
 """From the names of metrics to results: which pictures are made, who looks at them, which numbers follow."""
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
@@ -18,7 +17,8 @@ from metrics.precision_recall import precision_recall
 from metrics.reals import Known, Reals
 from metrics.sharing import shared, statistics_device
 from metrics.sliced_wasserstein import level_distance
-from metrics.sources import Samples, Source
+from metrics.sources import Made, Source
+from models.sampler import Walkable
 from torch_utils import distributed
 from torch_utils.device import switches
 
@@ -47,7 +47,7 @@ def evaluate(
     results: dict[str, float] = {}
     for metric, count in counts.items():
         if metric.kind == "ppl":
-            assert isinstance(source, Samples), "checked with the count"
+            assert isinstance(source, Made), "checked by count_of"
             numbers: tuple[float, ...] = _path_length(metric, source, eyes[metric.eye], batch)
         else:
             known = _of_reals(metric, count, metrics, reals, eyes)
@@ -94,8 +94,8 @@ def count_of(metric: Metric, source: Source, reals: Reals) -> int:
     Raises:
         ValueError: when there are fewer, or it is not pictures that it looks at.
     """
-    if metric.kind == "ppl" and not isinstance(source, Samples):
-        raise ValueError(f"{metric.name} walks through the latents of a network: give one, or leave that metric out")
+    if metric.kind == "ppl" and not (isinstance(source, Made) and isinstance(source.sampler, Walkable)):
+        raise ValueError(f"{metric.name} needs a network with styles, such as a StyleGAN2: leave this metric out")
     count = min(metric.fakes, reals.count(None)) if metric.kind == "swd" else metric.fakes
     if source.count is not None and source.count < count:
         raise ValueError(
@@ -169,36 +169,34 @@ def _sliced(a: Tensor | None, b: Tensor | None, device: torch.device) -> float:
     return sum(found) / levels
 
 
-def _path_length(metric: Metric, samples: Samples, lpips: Eye, batch: int) -> tuple[float]:
-    steps = _Steps(metric, samples, lpips)
+def _path_length(metric: Metric, made: Made, lpips: Eye, batch: int) -> tuple[float]:
     whole = Eye("steps", "", lambda lengths, indices: lengths)
-    parts = [seen for (seen,) in look(steps, [whole], range(metric.fakes), batch, metric.name)]
+    parts = [seen for (seen,) in look(_Steps(metric, made, lpips), [whole], range(metric.fakes), batch, metric.name)]
     return (paths.trimmed_mean(torch.cat(parts)),)
 
 
 class _Steps:
-    """Lengths of steps in the place of pictures, so that the work on them is dealt and gathered as on pictures."""
+    """A source of lengths of steps, not pictures, so that `look` deals and gathers the work on them."""
 
     count = None
 
-    def __init__(self, metric: Metric, samples: Samples, lpips: Eye) -> None:
-        self.metric, self.lpips = metric, lpips
-        # In float32, for a step is smaller than the rounding of the shorter formats.
-        self.samples = copy.copy(samples)
-        self.samples.G = copy.deepcopy(samples.G).set_precision("fp32")
+    def __init__(self, metric: Metric, made: Made, lpips: Eye) -> None:
+        assert isinstance(made.sampler, Walkable), "checked by count_of"
+        self.metric, self.made, self.lpips = metric, made, lpips
+        self.sampler = made.sampler.in_float32()  # a step is smaller than the rounding of the shorter formats
 
     def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
         return map(self.lengths, wanted)
 
     @torch.no_grad()
     def lengths(self, indices: Sequence[int]) -> Tensor:
-        metric, samples = self.metric, self.samples
-        t = samples.uniform(indices, "step") * float(metric.full)
+        metric, sampler = self.metric, self.sampler
+        begin, end = (self.made.requests(indices, start) for start in ("z", "other end"))
         return paths.path_lengths(
-            map_=lambda z: samples.map(z, indices),
-            render=lambda ws: samples.render(ws, [*indices, *indices]),
+            map_=lambda z: sampler.map(z, begin),
+            render=lambda ws: sampler.render(ws, [*begin, *begin]),
             embed=lambda images: self.lpips(paths.prepared(images, metric.crop)),
-            z=(samples.latents(indices, "z"), samples.latents(indices, "other end")),
-            t=t,
+            z=(sampler.latents(begin), sampler.latents(end)),
+            t=self.made.uniform(indices, "step") * float(metric.full),
             space=metric.space,
         )

@@ -1,7 +1,6 @@
 """Files of other programs: which program wrote one, and its networks under the names that our files use."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,10 +32,10 @@ class Container:
     """A kind of file that several programs write."""
 
     begins: Callable[[bytes], bool]  # whether a file with this beginning is of this kind
-    open: Callable[[Path], AbstractContextManager[Any]]  # gives the contents and runs no code of the file
+    read: Callable[[Path], Any]  # gives the contents and runs no code of the file
 
 
-TORCH_SAVE = Container(torchfile.begins_so, lambda path: nullcontext(torchfile.read(path)))
+TORCH_SAVE = Container(torchfile.begins_so, torchfile.read)
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,12 @@ def open_foreign(path: Path, readers: Iterable[Foreign]) -> Converted | None:
     if not fitting:
         return None
     try:
-        with fitting[0].container.open(path) as contents:
-            for reader in fitting:
-                if reader.claims(contents):
-                    return reader.convert(contents, path)
-            titles = " or ".join(reader.title for reader in fitting)
-            raise ValueError(f"it holds {_named(contents)}, expected a file of {titles}")
+        contents = fitting[0].container.read(path)
+        for reader in fitting:
+            if reader.claims(contents):
+                return reader.convert(contents, path)
+        titles = " or ".join(reader.title for reader in fitting)
+        raise ValueError(f"it holds {_named(contents)}, expected a file of {titles}")
     except ValueError as error:
         raise ValueError(f"{path} is refused: {printable(str(error))}") from error
 

@@ -1,11 +1,15 @@
-"""What a family offers where pictures are asked for: `Sampler`, and the random numbers and options that it takes."""
+"""What a family offers where pictures are asked for: `Sampler`, and the options and random numbers that it takes."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
+
+from torch_utils import seeds
 
 
 class Shape(NamedTuple):
@@ -40,6 +44,43 @@ class Stream(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class SeedStream:
+    """The random numbers of a seed, 0 .. 2^32 - 1.
+
+    The first ones are numpy's RandomState(seed).randn, as in the official code: published seeds give their published
+    pictures.
+    """
+
+    seed: int
+
+    def normal(self, *shape: int) -> Tensor:
+        """Float32 numbers of this shape, always the same ones."""
+        return torch.from_numpy(np.random.RandomState(self.seed).randn(*shape)).float()
+
+    def generator(self, purpose: str, device: torch.device) -> torch.Generator:
+        """A generator whose numbers depend on the seed and the purpose."""
+        return seeds.generator(device, self.seed, purpose)
+
+
+@dataclass(frozen=True)
+class NumberStream:
+    """The random numbers of picture `number` of a long series, such as the 50,000 that a metric looks at."""
+
+    seed: int  # of the series
+    room: str  # who draws: "metrics"
+    number: int
+    start: str = "z"  # purpose of `normal`; another one gives a second start for the same picture
+
+    def normal(self, *shape: int) -> Tensor:
+        """Float32 numbers of this shape, always the same ones."""
+        return torch.randn(shape, generator=self.generator(self.start, torch.device("cpu")))
+
+    def generator(self, purpose: str, device: torch.device) -> torch.Generator:
+        """A generator whose numbers depend on series, number and purpose."""
+        return seeds.generator(device, self.seed, self.room, purpose, self.number)
+
+
 class Request(NamedTuple):
     """One picture to make."""
 
@@ -48,6 +89,7 @@ class Request(NamedTuple):
     stream: Stream
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """A network that is ready to make pictures."""
 
@@ -60,5 +102,26 @@ class Sampler(Protocol):
         ...
 
     def sample(self, requests: Sequence[Request], at_once: int = 1) -> Iterator[Tensor]:
-        """The pictures, uint8 [C, H, W] on the CPU, in order; `at_once` of them are computed together."""
+        """The pictures, uint8 [C, H, W] on the sampler's device, in order; `at_once` of them are computed together."""
+        ...
+
+
+@runtime_checkable
+class Walkable(Protocol):
+    """A sampler with latents that can be changed little by little, which perceptual path length needs."""
+
+    def latents(self, requests: Sequence[Request]) -> Tensor:
+        """Standard normal z [N, D]."""
+        ...
+
+    def map(self, z: Tensor, requests: Sequence[Request]) -> Tensor:
+        """The latents w [N, ...] in which paths are straight, of z [N, D] and the requests' classes."""
+        ...
+
+    def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
+        """Images [N, C, H, W] in about [-1, 1] of w; equal streams give equal noise."""
+        ...
+
+    def in_float32(self) -> Self:
+        """A copy that computes in float32."""
         ...

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.classes import learned_classes
 from system.text import printable
 
 LISTED_AT_MOST = 20  # classes in a sentence
@@ -22,25 +23,6 @@ def class_facts(metadata: Mapping[str, Any], classes: int) -> dict[str, Any]:
     if len(learned) < classes:
         facts["class_counts"] = [metadata["data"]["class_counts"][k] for k in range(classes)]
     return facts
-
-
-def learned_classes(metadata: Mapping[str, Any], classes: int) -> list[int]:
-    """The numbers of the classes that a network was trained on, ascending.
-
-    A set may have empty classes, whose pictures are noise. All `classes` where the network file's metadata do not
-    count the pictures of each, or what they say does not fit.
-    """
-    data = metadata.get("data")
-    counts = data.get("class_counts") if isinstance(data, dict) else None
-    if not isinstance(counts, list) or len(counts) != classes or not all(isinstance(n, int) for n in counts):
-        return list(range(classes))
-    return [k for k, count in enumerate(counts) if count > 0] or list(range(classes))
-
-
-def classes_of_seeds(seeds: Sequence[int], metadata: Mapping[str, Any], classes: int) -> list[int]:
-    """The class of each seed where no class is asked for: seed mod classes, among those that were learned."""
-    learned = learned_classes(metadata, classes)
-    return [learned[seed % len(learned)] for seed in seeds]
 
 
 def find_class(text: str, names: Sequence[str]) -> int:

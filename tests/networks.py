@@ -1,14 +1,20 @@
 """Networks so small that a test makes pictures with them in no time."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from models.families import save_network
+from models.sampler import Request, SeedStream
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
+from models.stylegan2.options import StyleOptions
+from models.stylegan2.sampler import StyleSampler
+from models.stylegan2.styles import Samplable
 
 SIZES: dict[str, Any] = {"height": 16, "width": 16, "channel_base": 256, "channel_max": 16, "mapping_layers": 1}
 
@@ -32,6 +38,30 @@ def tiny_generator(**settings: Any) -> Generator:
 def tiny_discriminator(**settings: Any) -> Discriminator:
     """A discriminator that fits `tiny_generator`."""
     return Discriminator(DiscriminatorConfig(**SIZES | settings)).requires_grad_(False).eval()
+
+
+def requests(seeds: Sequence[int], classes: Sequence[int] | None = None) -> list[Request]:
+    """What a StyleSampler is asked for: seeds, each of its class."""
+    labels: Sequence[int | None] = classes or [None] * len(seeds)
+    return [Request(f"seed{seed:04d}", label, SeedStream(seed)) for seed, label in zip(seeds, labels, strict=True)]
+
+
+def ws_of(G: Samplable, seeds: Sequence[int], classes: Sequence[int] | None = None, psi: float = 1) -> Tensor:
+    """The truncated w of seeds, [N, L, D]."""
+    return StyleSampler(G).ws(requests(seeds, classes), psi)
+
+
+def pictures_of(
+    G: Samplable,
+    seeds: Sequence[int],
+    classes: Sequence[int] | None = None,
+    at_once: int = 1,
+    ws: Iterable[Tensor] | None = None,
+    **options: Any,
+) -> list[Tensor]:
+    """The pictures of seeds, uint8 [C, H, W] each; of `ws`, if they are given, with the seeds' noise."""
+    sampler, asked = StyleSampler(G, StyleOptions(**options)), requests(seeds, classes)
+    return list(sampler.sample(asked, at_once) if ws is None else sampler.pictures(ws, asked, at_once))
 
 
 def save_tiny(path: Path, class_names: tuple[str, ...] = (), **settings: Any) -> Path:

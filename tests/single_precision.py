@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-from itertools import islice
 
 import pytest
 import torch
@@ -13,20 +12,21 @@ from metrics.names import parse
 from metrics.reals import Reals
 from metrics.suite import between_halves, evaluate
 from models.paths import linear, spherical, spline
-from models.perceptual.likeness import pixel_likeness
-from models.stylegan2 import anchors
-from models.stylegan2 import styles as sampling
+from models.perceptual.likeness import pyramid_vectors
+from models.stylegan2.centers import Anchors
 from models.stylegan2.generator import Generator
+from models.stylegan2.options import StyleOptions
 from models.stylegan2.pivotal import Tuning, TuningSettings
 from models.stylegan2.projector import Settings
-from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
-from sampling.stylegan2.projection import Made, Run
+from models.stylegan2.sampler import StyleSampler
+from sampling.stylegan2.projection import Made, Search
 from system import cache
 from tests.devices import Single, single_precision
 from tests.metrics.judging import CPU, EYES, Faces, samples
 from tests.networks import tiny_generator
 from tests.training.stylegan2.test_recipe import draws, recipe
 from torch_utils.stats import Collector
+from training.recipe import Pictures
 from training.stylegan2.recipe import StyleGAN2
 
 METRICS = ("fid90_full", "kid90", "is60", "swd40", "pr1k3", "ppl2_wend1k")
@@ -35,14 +35,6 @@ METRICS = ("fid90_full", "kid90", "is60", "swd40", "pr1k3", "ppl2_wend1k")
 @pytest.fixture(name="device")
 def without_float64(monkeypatch, tmp_path):
     monkeypatch.setattr(cache, "FOLDER", str(tmp_path / "cache"))
-    # Tensors of Python's own devices know no inference mode.
-    for module, name in (
-        (sampling, "z_to_ws"),
-        (sampling, "_pixels"),
-        (sampling, "_pixels_with_noise"),
-        (anchors, "draw_ws"),
-    ):
-        monkeypatch.setattr(module, name, torch.no_grad()(getattr(module, name).__wrapped__))
     with single_precision(monkeypatch) as device:
         yield device
 
@@ -64,7 +56,7 @@ def test_metrics(device, tmp_path):
     for place in (CPU, device):
         cache.FOLDER = str(tmp_path / place.type)
         source = samples()
-        source.G = source.G.to(place)
+        source.sampler.G = source.sampler.G.to(place)
         reals = Reals(Faces(), place, 32)
         found.append(evaluate(metrics, source, reals, EYES, 32) | between_halves(metrics, source, reals, EYES))
     assert len(found[0]) == 9 - 1 and found[1] == pytest.approx(found[0], rel=1e-5)
@@ -72,31 +64,33 @@ def test_metrics(device, tmp_path):
 
 def test_pictures_and_films(device):
     G = tiny_generator(classes=2)
-    expected = list(ws_to_pixels(G, seeds_to_ws(G, [0, 1], [0, 1], 0.7), [0, 1], "random"))
-    G = G.to(device).fold()
-    ws = list(seeds_to_ws(G, [0, 1], [0, 1], 0.7))
-    assert all(isinstance(w, Single) for w in ws)
-    made = list(ws_to_pixels(G, ws, [0, 1], "random"))
-    assert all(torch.equal(a, b) for a, b in zip(made, expected, strict=True))
-    keys = torch.stack(ws)
+    options = StyleOptions(psi=0.7, noise_mode="random")
+    sampler = StyleSampler(G, options)
+    expected = list(sampler.sample(sampler.requests([0, 1])))
+    sampler = StyleSampler(G.to(device).fold(), options)
+    keys = sampler.ws(sampler.requests([0, 1]))
+    assert isinstance(keys, Single)
+    made = list(sampler.pictures(keys, sampler.requests([0, 1])))
+    assert all(torch.equal(a.cpu(), b) for a, b in zip(made, expected, strict=True))
     for path in (linear(keys), spherical(keys), spline(keys, loop=True)):
         assert isinstance(path(0.3), Single) and path(0.3).isfinite().all()
-    assert isinstance(anchors.Anchors(G, 3).of(keys, [0, 1]), Single)
+    assert isinstance(Anchors(G, 3).of(keys, [0, 1]), Single)
 
 
 @pytest.mark.parametrize("space", ["w", "w+"])
 def test_projection_and_pivotal_tuning(device, space):
-    G, embed = tiny_generator(classes=2).to(device), pixel_likeness()
+    G, embed = tiny_generator(classes=2).to(device), pyramid_vectors
     pixels = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     targets = (pixels.float() / 127.5 - 1).to(device)
-    run = Run(G, targets, embed, Settings(space, steps=3), 2, None)
+    run = Search(G, targets, embed, Settings(space, steps=3), 2, None)
     assert len(list(run)) == 3
     latents = run.latents
     tuning = Tuning(G, *latents, targets, embed, TuningSettings(steps=2, locality=0.1), run.scale)
     assert tuning.step().shape == (2,) and tuning.step().isfinite().all()
     tuned = tuning.finish().fold()
     assert isinstance(tuned, Generator)
-    made = Made("tuned", tuning.losses, ws_to_pixels(tuned, latents.ws, [0, 1], "const"), pixels)
+    sampler = StyleSampler(tuned)
+    made = Made("tuned", tuning.losses, sampler.sample(sampler.fitted(latents)), pixels)
     assert made.psnr.isfinite().all()
 
 
@@ -106,13 +100,10 @@ def test_a_training_step(device, name):
     r = recipe(2, **{"augment.mode": "fixed", "augment.p": 0.5, "augment.pipe": "bgcfnc"})
     moved = StyleGAN2(r.config, torch.ones(2), device)
     phase = next(p for p in moved.phases if p.name == name)
-    images = torch.zeros(4, 3, 16, 16).to(device)
+    pixels = torch.zeros(4, 3, 16, 16, dtype=torch.uint8).to(device)
     labels = torch.zeros(4, dtype=torch.int64).to(device)
     collector = Collector(device)
-    phase.step(
-        islice([moved.losses(phase, moved.reals(images, labels), dataclasses.replace(draws(name), device=device))], 1),
-        1,
-        collector,
-    )
+    batch = moved.batch(Pictures(pixels, labels))
+    phase.step([moved.losses(phase, batch, dataclasses.replace(draws(name), device=device))], 1, collector)
     moved.after_step(seen=0)
     assert phase.skipped() == 0 and collector.read()

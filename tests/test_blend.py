@@ -9,6 +9,7 @@ from PIL import Image
 
 import blend
 import generate
+from imaging import grid
 from imaging.grid import sheet
 from models.families import load_network, read_network, save_network
 from models.stylegan2.blending import likeness
@@ -252,8 +253,8 @@ def test_files_that_are_no_networks_are_refused():
 
 
 def test_a_sheet_that_no_program_could_open(monkeypatch):
-    monkeypatch.setattr(blend, "LARGEST_SHEET", 2 * 3 * 256)
+    monkeypatch.setattr(grid, "LARGEST_SHEET", 2 * 3 * 256)
     assert refused("--at", "8", "--seeds", "0-2") == (
-        "--seeds asks for 3 pictures in a row, and at most 2 of this size fit on a sheet"
+        "--seeds: 9 pictures do not fit on one sheet, which holds 6 of this size"
     )
     assert run("--at", "8", "--seeds", "0-1").exit_code == 0

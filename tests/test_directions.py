@@ -13,7 +13,7 @@ import directions
 import generate
 from models.families import load_network
 from models.stylegan2.directions import load_directions
-from models.stylegan2.factorisation import principal_components, sefa, style_matrix
+from models.stylegan2.factorization import principal_components, sefa, style_matrix
 from models.stylegan2.latentfile import save_ws
 from sampling.stylegan2.steps import signed, swing
 from tests.imaging.pictures import places

@@ -7,8 +7,8 @@ import torch
 from click.testing import CliRunner
 
 import directions
+from imaging import grid
 from models.stylegan2.latentfile import save_ws
-from sampling.stylegan2 import steps
 from tests.networks import ON_CPU, save_tiny
 
 FILE = "found/directions.safetensors"
@@ -59,7 +59,7 @@ def found():
 
 
 def test_nothing_to_do():
-    assert refusal() == ("say what to do: --method sefa, pca or labels finds directions, --apply moves pictures along")
+    assert refusal() == ("what to do: --method sefa, pca or labels finds directions, --apply moves pictures along them")
 
 
 @pytest.mark.parametrize(
@@ -109,10 +109,10 @@ def test_options_of_other_methods(method, options):
 def test_classes_that_are_not_there(tmp_path):
     told = "--across-classes does not apply"
     network = Path("runs/00000-a/network-000001.5.safetensors")
-    assert refusal("--method", "pca", "--across-classes") == f"{told} for {network} has no classes: leave it out"
+    assert refusal("--method", "pca", "--across-classes") == f"{told} because {network} has no classes: leave it out"
     other = save_tiny(tmp_path / "a.safetensors", classes=2)
     assert refusal("--network", other, "--method", "pca", "--across-classes", "--class", "1") == (
-        f"{told} with --class, as there is but one then: leave it out"
+        f"{told} with --class, which leaves only one class: leave it out"
     )
 
 
@@ -124,7 +124,7 @@ def test_latents_of_a_file(found, tmp_path):
     )
     conditional = save_tiny(tmp_path / "a.safetensors", classes=2)
     assert refusal(*found, "--network", conditional, "--latents", "a.npz", "--class", "1") == (
-        "--class does not apply, for --latents have theirs in them: leave it out"
+        "--class does not apply to --latents, which have their class in them: leave it out"
     )
 
 
@@ -154,7 +154,7 @@ def test_labels_that_show_nothing(tmp_path):
         "the attribute smile: all 30 pictures have the value 1: label some that differ"
     )
     assert refusal(*labels(rows(["yes", "no"] * 5 + [""] * 30))) == (
-        "the attribute smile: 10 pictures have a value, and at least 20 are wanted: label more"
+        "the attribute smile: 10 pictures have a value, but at least 20 are needed: label more"
     )
     other = save_tiny(tmp_path / "a.safetensors", classes=2)
     common = ["--network", other, *labels(rows(["yes", "no"] * 15))]
@@ -182,9 +182,9 @@ def test_attributes_that_are_mixtures_of_others():
 @pytest.mark.parametrize(
     ("chosen", "told"),
     [
-        ("smile", "'smile' is none of the 3 directions: 0 sefa0, 1 sefa1, 2 sefa2"),
-        ("0,3", "'3' is none of the 3 directions: 0 sefa0, 1 sefa1, 2 sefa2"),
-        ("0,", "'' is none of the 3 directions: 0 sefa0, 1 sefa1, 2 sefa2"),
+        ("smile", "got 'smile', expected some of 0 sefa0, 1 sefa1, 2 sefa2"),
+        ("0,3", "got '3', expected some of 0 sefa0, 1 sefa1, 2 sefa2"),
+        ("0,", "got '', expected some of 0 sefa0, 1 sefa1, 2 sefa2"),
     ],
 )
 def test_directions_that_are_not_there(found, chosen, told):
@@ -194,9 +194,9 @@ def test_directions_that_are_not_there(found, chosen, told):
 @pytest.mark.parametrize(
     ("layers", "told"),
     [
-        ("rough", "layers 'rough' are not coarse, middle, fine or a list such as 0-6 or 0,2,5-7"),
-        ("0-6", "layers '0-6' do not fit a network whose layers of w are 0-5"),
-        ("fine", "a network with 6 layers of w has none that count as fine"),
+        ("rough", "got 'rough', expected coarse, middle, fine or a list such as 0-6 or 0,2,5-7"),
+        ("0-6", "got '0-6', but this network has the layers 0-5"),
+        ("fine", "a network with 6 layers of w has no fine layers"),
     ],
 )
 def test_layers_that_do_not_fit(found, layers, told):
@@ -224,12 +224,10 @@ def test_films_that_cannot_be(found):
 
 
 def test_sheets_and_frames_that_no_program_could_open(found, monkeypatch):
-    monkeypatch.setattr(steps, "LARGEST_SHEET", 5 * 20 * 64)
+    monkeypatch.setattr(grid, "LARGEST_SHEET", 5 * 20 * 64)
     assert refusal(*found, "--strengths", "0,1") == (
-        "a sheet of 3 directions at 2 strengths has 6 pictures, and at most 5 of this size fit on one: "
-        "take fewer directions or strengths"
+        "3 directions and --strengths: 6 pictures do not fit on one sheet, which holds 5 of this size"
     )
     assert refusal(*found, "--strengths", "0", "--film", "a.gif", "--seeds", "0-8") == (
-        "frames of 3 directions and 9 seeds have 27 pictures, and at most 25 of this size fit in one: "
-        "take fewer directions or seeds"
+        "frames of 3 directions and --seeds: 27 pictures do not fit on one sheet, which holds 25 of this size"
     )

@@ -14,14 +14,13 @@ import generate
 from imaging.grid import enlargement
 from imaging.pixels import from_pil
 from models.families import read_network
-from models.stylegan2 import anchors
-from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
-from sampling import sampler
+from models.stylegan2 import centers as centers_of_w
+from sampling import opening
 from tests.imaging.pictures import places
-from tests.networks import ON_CPU, save_tiny, tiny_generator
+from tests.networks import ON_CPU, pictures_of, save_tiny, tiny_generator
 
 ROOT = Path(__file__).parents[1]
-BUNDLED = sampler.BUNDLED
+BUNDLED = opening.BUNDLED
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def network(tmp_path):
 def elsewhere(tmp_path, monkeypatch):
     """A working directory without runs, and no bundled network."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sampler, "BUNDLED", tmp_path / "assets" / "none.safetensors")
+    monkeypatch.setattr(opening, "BUNDLED", tmp_path / "assets" / "none.safetensors")
 
 
 def run(*arguments):
@@ -54,7 +53,7 @@ def test_one_png_for_each_seed_and_what_made_them(network):
     names = ["generate.json", "seed0000.png", "seed0001.png", "seed0002.png", "seed0015.png", "seed12345.png"]
     assert sorted(files()) == names
     G = tiny_generator()
-    (expected,) = ws_to_pixels(G, seeds_to_ws(G, [15]), [15])
+    (expected,) = pictures_of(G, [15])
     assert np.array_equal(from_pil(Image.open("out/seed0015.png")), expected)
 
 
@@ -171,12 +170,12 @@ def test_a_cutoff_truncates_the_first_layers_only(network):
 
 def test_centers_are_what_psi_pulls_towards(network, monkeypatch):
     """At psi 0 there are as many pictures as centres, and none is the average's."""
-    monkeypatch.setattr(anchors, "SAMPLES", 500)
+    monkeypatch.setattr(centers_of_w, "SAMPLES", 500)
     common = ["--network", network, "--seeds", "0-19"]
     for outdir, options in {"average": ["--psi", "0"], "centers": ["--psi", "0", "--centers", "3"]}.items():
         result = run(*common, *options, "--outdir", outdir)
         assert result.exit_code == 0
-    assert "found 3 centres of 500 w" in result.stdout.splitlines()
+    assert "found 3 centers of 500 w" in result.stdout.splitlines()
     average, centers = (
         {data for name, data in files(folder).items() if name.endswith("png")} for folder in ("average", "centers")
     )
@@ -194,7 +193,7 @@ def test_without_a_network_the_newest_of_runs_is_taken(tmp_path):
 
 def test_without_runs_the_bundled_network_is_taken(tmp_path, monkeypatch):
     bundled = save_tiny(tmp_path / "assets" / "faces64.safetensors")
-    monkeypatch.setattr(sampler, "BUNDLED", bundled)
+    monkeypatch.setattr(opening, "BUNDLED", bundled)
     assert run("--seeds", "0").stdout.startswith(f"network {bundled}: ")
 
 
@@ -204,7 +203,7 @@ def test_the_bundled_network_makes_a_hundred_different_pictures(monkeypatch):
     assert BUNDLED.stat().st_size <= 4e6 and file.parts == ["G_ema"]
     config = file.part("G_ema").config
     assert (config.height, config.width, config.classes) == (64, 64, 5)
-    monkeypatch.setattr(sampler, "BUNDLED", BUNDLED)
+    monkeypatch.setattr(opening, "BUNDLED", BUNDLED)
     assert run("--seeds", "0-99").exit_code == 0
     made = [data for name, data in files().items() if name.endswith(".png")]
     assert len(set(made)) == 100
@@ -259,5 +258,5 @@ def test_the_script_itself_starts_without_what_it_does_not_need(network):
 
 
 def test_a_format_that_this_processor_is_slow_in_is_said(network, monkeypatch):
-    monkeypatch.setattr(sampler, "slow_precision", lambda precision, device: f"{precision} is slow on a {device}")
+    monkeypatch.setattr(opening, "slow_precision", lambda precision, device: f"{precision} is slow on a {device}")
     assert run("--network", network, "--seeds", "0").stdout.splitlines()[0] == "note: fp32 is slow on a cpu"

@@ -7,7 +7,9 @@ import torch
 from click.testing import CliRunner
 
 import generate
-from sampling import sampler
+from imaging import grid
+from models.stylegan2.sampler import StyleSampler
+from sampling import opening
 from tests.networks import ON_CPU, save_tiny
 
 
@@ -20,7 +22,7 @@ def network(tmp_path):
 def elsewhere(tmp_path, monkeypatch):
     """A working directory without runs, and no bundled network."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sampler, "BUNDLED", tmp_path / "assets" / "none.safetensors")
+    monkeypatch.setattr(opening, "BUNDLED", tmp_path / "assets" / "none.safetensors")
 
 
 def run(*arguments):
@@ -62,7 +64,7 @@ def test_a_damaged_network(network):
 
 def test_a_class_for_a_network_without_classes(network):
     assert refusal("--network", network, "--class", "1") == (
-        f"Error: --class 1 does not apply, for {network} has no classes: leave it out"
+        f"Error: --class 1 does not apply, because {network} has no classes: leave it out"
     )
 
 
@@ -77,7 +79,7 @@ def test_a_class_that_is_not_there(tmp_path, label):
 @pytest.mark.parametrize("psi", ["nan", "inf", "-inf", "abc", "1e300", "-1001", ""])
 def test_psi_is_a_number_that_makes_sense(network, psi):
     assert refusal("--network", network, "--psi", psi) == (
-        f"Error: Invalid value for '--psi' / '--trunc': got {psi!r}, expected a number from -1000 to 1000 such as 0.7"
+        f"Error: Invalid value for '--psi' / '--trunc': got {psi!r}, expected a number from -1000 to 1000"
     )
 
 
@@ -91,7 +93,7 @@ def test_values_that_mean_nothing_name_their_option(network, arguments):
 
 def test_a_cutoff_beyond_the_last_layer(network):
     assert refusal("--network", network, "--psi-cutoff", "7") == (
-        "Error: --psi-cutoff 7: this network has 6 layers of w, wanted 0 to 6"
+        "Error: --psi-cutoff 7: expected 0 to 6, the number of layers of this network"
     )
 
 
@@ -101,9 +103,9 @@ def test_precisions_that_a_cpu_lacks(network):
 
 
 def test_a_grid_that_no_program_could_open(network, monkeypatch):
-    monkeypatch.setattr(generate, "LARGEST_SHEET", 1000)  # pixels
+    monkeypatch.setattr(grid, "LARGEST_SHEET", 1000)  # pixels
     assert refusal("--network", network, "--grid", "--seeds", "0-3") == (
-        "Error: --grid takes at most 3 pictures of this size, and --seeds asks for 4"
+        "Error: --grid: 4 pictures do not fit on one sheet, which holds 3 of this size"
     )
 
 
@@ -111,7 +113,7 @@ def test_memory_that_runs_out_is_no_traceback(network, monkeypatch):
     def exhausted(*arguments):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(sampler, "ws_to_pixels", exhausted)
+    monkeypatch.setattr(StyleSampler, "render", exhausted)
     arguments = ["--network", network, "--device", "cpu"]
     assert refusal(*arguments) == "Error: the memory of this cpu device ran out: stop other programs"
     assert refusal(*arguments, "--batch", "8") == (

@@ -10,16 +10,15 @@ from PIL import Image
 
 import generate
 import interpolate
-from models.stylegan2 import anchors
+from models.stylegan2 import centers
 from models.stylegan2.latentfile import save_ws
-from models.stylegan2.styles import seeds_to_ws, ws_to_pixels
-from tests.networks import ON_CPU, save_tiny, tiny_generator
+from tests.networks import ON_CPU, pictures_of, save_tiny, tiny_generator, ws_of
 
 
 @pytest.fixture(autouse=True)
 def network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(anchors, "SAMPLES", 500)
+    monkeypatch.setattr(centers, "SAMPLES", 500)
     return save_tiny(tmp_path / "runs" / "00000-a" / "network-000001.5.safetensors")
 
 
@@ -127,8 +126,8 @@ def test_the_frame_after_the_last_is_the_first():
 def test_frames_between_are_the_pictures_of_w_between():
     made("--seeds", "0,1", "--frames", "4", "--path", "linear", "--no-loop", "--format", "frames")
     G = tiny_generator()
-    a, b = seeds_to_ws(G, [0, 1])
-    (wanted,) = ws_to_pixels(G, [a.lerp(b, 0.25)], [0])
+    a, b = ws_of(G, [0, 1])
+    (wanted,) = pictures_of(G, [0], ws=[a.lerp(b, 0.25)])
     assert np.array_equal(pixels()[1], wanted.permute(1, 2, 0))
 
 
@@ -137,7 +136,7 @@ def test_spherical_frames_are_those_of_a_z_between():
     G = tiny_generator()
     a, b = (torch.from_numpy(np.random.RandomState(seed).randn(1, 8)) for seed in (0, 1))
     middle = a / a.norm() + b / b.norm()  # the mapping takes no notice of its length
-    (wanted,) = ws_to_pixels(G, G.ws(middle.float()), [0])
+    (wanted,) = pictures_of(G, [0], ws=G.ws(middle.float()))
     assert np.abs(pixels()[1] - wanted.permute(1, 2, 0).numpy()).max() <= 1
 
 
@@ -209,7 +208,7 @@ def test_centers_make_no_jump_on_the_way(conditional):
 
 def test_films_of_latents():
     G = tiny_generator()
-    ws = torch.stack(list(seeds_to_ws(G, [0, 1, 2])))
+    ws = ws_of(G, [0, 1, 2])
     save_ws(Path("a.npz"), ws[:2])
     save_ws(Path("b.npz"), ws[2:])
     common = ["--frames", "4", "--format", "frames", "--psi", "0.7"]
@@ -227,7 +226,7 @@ def test_noise_of_latents_is_left_out_with_a_note(conditional):
     )
     save_ws(Path("b.npz"), torch.zeros(2, 6, 8))
     common = ["--network", conditional, "--frames", "1"]
-    note = "note: the noise that was fitted to the latents is left out, for a film's noise stands still"
+    note = "note: the noise fitted to the latents is left out, because a film's noise stays the same"
     told = made("--latents", "b.npz,a.npz", *common)
     assert told[1] == note and not any("class" in line for line in told)
     for options in (["b.npz"], ["a.npz", "--noise-mode", "none"]):
@@ -236,7 +235,7 @@ def test_noise_of_latents_is_left_out_with_a_note(conditional):
 
 def test_latents_are_drawn_to_centers_of_the_class_that_is_named(conditional):
     G = tiny_generator(classes=3)
-    save_ws(Path("a.npz"), torch.stack(list(seeds_to_ws(G, [1, 4], [1, 1]))))
+    save_ws(Path("a.npz"), ws_of(G, [1, 4], [1, 1]))
     common = ["--network", conditional, "--frames", "2", "--format", "frames", "--psi", "0.4", "--centers", "4"]
     made("--latents", "a.npz", "--class", "dog", *common, "--outdir", "latents")
     made("--seeds", "1,4", *common, "--outdir", "seeds")

@@ -35,25 +35,23 @@ def refusal(*arguments):
 
 def test_spherical_paths_are_for_z():
     assert refusal("--path", "spherical", "--space", "w") == (
-        "--path spherical is for z, whose vectors are known by their direction, and --space w is not z: "
-        "take --path linear or spline"
+        "--path spherical needs z, but --space is w: take --path linear or spline"
     )
     save_ws(Path("a.npz"), torch.zeros(2, 6, 8))
     assert refusal("--path", "spherical", "--latents", "a.npz") == (
-        "--path spherical is for z, whose vectors are known by their direction, and --latents are w: "
-        "take --path linear or spline"
+        "--path spherical needs z, but --latents are w: take --path linear or spline"
     )
 
 
 def test_latents_are_no_z():
     assert refusal("--space", "z", "--latents", "a.npz") == (
-        "--space z does not apply, for --latents are w: leave it out"
+        "--space z does not apply to --latents, which are w: leave it out"
     )
 
 
 def test_seeds_and_latents_together():
     assert refusal("--seeds", "0-3", "--latents", "a.npz") == (
-        "--seeds and --latents both say what the film comes by: leave one of them out"
+        "--seeds and --latents both give key frames: leave one of them out"
     )
 
 
@@ -63,7 +61,7 @@ def test_latents_that_are_not_there():
 
 @pytest.mark.parametrize("loop", ["--loop", "--no-loop"])
 def test_one_key(loop):
-    wanted = "gives one key for each film, and a film leads from one to another: give at least 2"
+    wanted = "gives one key for each film, but a film needs at least 2"
     assert refusal("--seeds", "4", loop) == f"--seeds {wanted}"
     assert refusal("--seeds", "0-3", "--grid", "2x2", loop) == f"--seeds {wanted}"
     save_ws(Path("a.npz"), torch.zeros(1, 6, 8))
@@ -72,14 +70,13 @@ def test_one_key(loop):
 
 def test_keys_that_cannot_be_dealt_out():
     assert refusal("--seeds", "0-7", "--grid", "3x2") == (
-        "--grid 3x2 has 6 cells, and --seeds gives 8 keys: give as many to each cell, such as 12 in all"
+        "--grid 3x2 has 6 cells, but --seeds gives 8 keys: give each cell the same number, such as 12 in all"
     )
 
 
 def test_a_grid_that_no_program_could_open():
     assert refusal("--grid", "2000x1000") == (
-        "--grid 2000x1000 and --scale 1 make frames of 32000x16000 pixels, which hardly any program can open: "
-        "take fewer cells or a smaller scale"
+        "--grid and --scale: 2000000 pictures do not fit on one sheet, which holds 1048576 of this size"
     )
 
 
@@ -96,14 +93,11 @@ def test_a_rate_that_a_gif_cannot_show():
 
 
 def test_resampling_without_scale():
-    assert refusal("--resample", "nearest") == "--resample does not apply where --scale enlarges nothing: leave it out"
+    assert refusal("--resample", "nearest") == "--resample does not apply with --scale 1: leave it out"
 
 
 def test_centers_without_psi():
-    wanted = (
-        "--centers 8 says what --psi pulls towards, and --psi 1 does not pull: "
-        "give it as well, such as --psi 0.5, or leave --centers out"
-    )
+    wanted = "--centers 8 has no effect with --psi 1: give a smaller --psi, such as 0.5, or leave --centers out"
     assert refusal("--centers", "8") == wanted
     result = run("--centers", "8", script=generate.main)
     assert result.exit_code == 2 and result.output.splitlines()[-1] == f"Error: {wanted}"
@@ -113,10 +107,10 @@ def test_a_class_of_latents(conditional):
     save_ws(Path("a.npz"), torch.zeros(2, 6, 8))
     common = ["--network", conditional, "--latents", "a.npz"]
     assert refusal(*common, "--class", "dog") == (
-        "--class does not apply, for --latents have theirs in them: leave it out"
+        "--class does not apply to --latents, which have their class in them: leave it out"
     )
     assert refusal(*common, "--centers", "3", "--psi", "0.5") == (
-        "--centers are those of a class, and --latents do not say theirs: name it by --class"
+        "--centers with --latents needs --class: latent files do not record a class"
     )
 
 

@@ -24,7 +24,7 @@ from tests.models.foreign import pickled
 from tests.models.foreign.networks import official
 from tests.networks import ON_CPU, save_tiny, tiny_discriminator
 from tests.training.runs import TINY
-from training.stylegan2.transfer import transfer
+from training.stylegan2.transfer import take
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +139,7 @@ def test_a_discriminator_that_cannot_be_read_starts_anew_with_the_reason():
         words == "  D         left out: its module 'b8' is of the class 'ProjectedBlock', which StyleGAN2 does not have"
     )
     recipe = SimpleNamespace(networks={"G": file.part("G"), "D": tiny_discriminator(), "G_ema": file.part("G_ema")})
-    assert transfer(file, recipe) == (
+    assert take(file, recipe) == (
         "took G, G_ema from a.pkl; it has no D that can be taken (its module 'b8' is of the class 'ProjectedBlock', "
         "which StyleGAN2 does not have), which starts anew"
     )

@@ -12,8 +12,8 @@ import project
 from imaging.likeness import psnr
 from imaging.pixels import from_pil
 from models.families import read_network
-from sampling import sampler
-from sampling.stylegan2.projection import Run
+from sampling import opening
+from sampling.stylegan2.projection import Search
 from tests.networks import ON_CPU, save_tiny
 
 SHORT = ["--steps", "4", "--film", "none"]
@@ -28,7 +28,7 @@ def network(tmp_path):
 def elsewhere(tmp_path, monkeypatch):
     """A working directory without runs, and no bundled network."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sampler, "BUNDLED", tmp_path / "assets" / "none.safetensors")
+    monkeypatch.setattr(opening, "BUNDLED", tmp_path / "assets" / "none.safetensors")
 
 
 @pytest.fixture
@@ -84,13 +84,13 @@ def test_of_many_targets_the_count_and_the_time_are_told_first(network, monkeypa
     Path("many").mkdir()
     for n in range(13):
         Image.new("RGB", (20, 16), (n, 0, 0)).save(f"many/{n:02d}.png")
-    monkeypatch.setattr(Run, "seconds_per_step", lambda self: 50_000.0)
+    monkeypatch.setattr(Search, "seconds_per_step", lambda self: 50_000.0)
     result = run("--network", network, "--target", "many", "--steps", 2, "--pti", "--pti-steps", 3, "--batch", 4)
     told = result.stdout.splitlines()
     assert told[1] == "13 targets in batches of 4; loss pixels: pixels and gradients at several sizes"
     assert told[2:13] == [
         *(f"many/{n:02d}.png: its middle cut out and reduced from 20x16 to 16x16" for n in range(10)),
-        "... and 3 more targets were made to fit likewise; project.json names them all",
+        "... and 3 more targets were made to fit; project.json lists them all",
     ]
     assert told[13] == (
         "about 12 days on this cpu (20 steps of a batch); fewer targets or --steps, or a GPU, take less"

@@ -9,8 +9,9 @@ from PIL import Image
 
 import generate
 import project
+from imaging import grid
 from models.stylegan2.latentfile import save_ws
-from sampling import sampler
+from sampling import opening
 from tests.networks import ON_CPU, save_tiny
 
 
@@ -23,7 +24,7 @@ def network(tmp_path):
 def elsewhere(tmp_path, monkeypatch):
     """A working directory with a picture and latents, without runs, and no bundled network."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sampler, "BUNDLED", tmp_path / "assets" / "none.safetensors")
+    monkeypatch.setattr(opening, "BUNDLED", tmp_path / "assets" / "none.safetensors")
     Image.new("RGB", (16, 16)).save("a.png")
     save_ws(Path("w.npz"), torch.zeros(1, 6, 8))
 
@@ -75,7 +76,7 @@ def test_a_folder_of_something_else_in_the_place_of_the_film(network, tmp_path):
 
 def test_a_class_for_a_network_without_classes(network):
     assert refusal("--network", network, "--target", "a.png", "--class", "1") == (
-        f"Error: --class 1 does not apply, for {network} has no classes: leave it out"
+        f"Error: --class 1 does not apply, because {network} has no classes: leave it out"
     )
 
 
@@ -93,13 +94,11 @@ def test_values_that_mean_nothing_name_their_option(network, argument):
 
 
 def test_more_targets_than_fit_on_a_sheet(network, monkeypatch):
-    monkeypatch.setattr(project, "LARGEST_SHEET", 2 * 2 * 256)
+    monkeypatch.setattr(grid, "LARGEST_SHEET", 2 * 2 * 256)
     assert refusal("--network", network, "--target", "a.png,a.png,a.png") == (
-        "Error: --target names 3 pictures, and at most 2 of this size fit on projection.png: give fewer"
+        "Error: --target: 6 pictures do not fit on one sheet, which holds 4 of this size"
     )
-    assert refusal("--network", network, "--target", "a.png,a.png", "--pti").startswith(
-        "Error: --target names 2 pictures, and at most 1 of"
-    )
+    assert refusal("--network", network, "--target", "a.png,a.png", "--pti").startswith("Error: --target: 6 pictures")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +118,7 @@ def test_latents_that_generate_refuses(network, arguments, words):
 
 def test_more_latents_than_fit_on_a_grid(network, monkeypatch):
     save_ws(Path("w.npz"), torch.zeros(3, 6, 8))
-    monkeypatch.setattr(generate, "LARGEST_SHEET", 2 * 256)
+    monkeypatch.setattr(grid, "LARGEST_SHEET", 2 * 256)
     assert refusal("--network", network, "--latents", "w.npz", "--grid", script=generate) == (
-        "Error: --grid takes at most 2 pictures of this size, and --latents asks for 3"
+        "Error: --grid: 3 pictures do not fit on one sheet, which holds 2 of this size"
     )

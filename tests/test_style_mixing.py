@@ -8,6 +8,7 @@ from PIL import Image
 
 import generate
 import style_mixing
+from imaging import grid
 from imaging.grid import enlargement
 from tests.imaging.pictures import places
 from tests.networks import ON_CPU, save_tiny
@@ -108,9 +109,9 @@ def test_grey_and_transparent_networks(tmp_path, channels):
 @pytest.mark.parametrize(
     ("styles", "told"),
     [
-        ("rough", "layers 'rough' are not coarse, middle, fine or a list such as 0-6 or 0,2,5-7"),
-        ("0-6", "layers '0-6' do not fit a network whose layers of w are 0-5"),
-        ("fine", "a network with 6 layers of w has none that count as fine"),
+        ("rough", "got 'rough', expected coarse, middle, fine or a list such as 0-6 or 0,2,5-7"),
+        ("0-6", "got '0-6', but this network has the layers 0-5"),
+        ("fine", "a network with 6 layers of w has no fine layers"),
     ],
 )
 def test_layers_that_do_not_fit_are_refused(styles, told):
@@ -123,10 +124,9 @@ def test_a_grid_that_no_program_could_open(monkeypatch):
     result = run("--rows", "0-99999", "--cols", "0-99999")
     assert result.exit_code == 2 and not Path("out").exists()
     assert result.output.splitlines()[-1] == (
-        "Error: --rows and --cols ask for a grid of 10000200001 pictures, and at most 209715 of this size fit on one: "
-        "take fewer seeds, such as 456 rows and 456 columns"
+        "Error: --rows and --cols: 10000200001 pictures do not fit on one sheet, which holds 209715 of this size"
     )
-    monkeypatch.setattr(style_mixing, "LARGEST_SHEET", 9 * 20 * 64)
+    monkeypatch.setattr(grid, "LARGEST_SHEET", 9 * 20 * 64)
     assert run("--rows", "0-1", "--cols", "0-2").exit_code == 2
     assert run("--rows", "0-1", "--cols", "0-1").exit_code == 0
 

@@ -70,7 +70,7 @@ def test_bad_data_is_refused_before_anything_is_written(case, tmp_path):
         (["--labels", "folders"], "the demo set has no sub-folders"),
         (["--resume", "latest"], "there is no run in"),
         (["--resume", "x", "--transfer", "y"], "--resume goes on with a run and --transfer starts a new one"),
-        (["--freeze-d", "3"], "--freeze-d leaves layers of a trained D as they are: give --transfer with it"),
+        (["--freeze-d", "3"], "--freeze-d keeps layers of a trained D unchanged: give --transfer with it"),
         (["--transfer", "nothing.safetensors"], "there is no file or folder nothing.safetensors"),
         (["--max-images", "-3"], "--max-images"),
     ],

@@ -102,8 +102,7 @@ def test_a_sheet_that_no_program_could_open():
     result = run("--seeds", "0-999999", "--psis", "-1000:1000:0.01")
     assert result.exit_code == 2 and not Path("out").exists()
     assert result.output.splitlines()[-1] == (
-        "Error: --seeds and --psis ask for 1000000 x 200001 = 200001000000 pictures, and at most 209715 of this size "
-        "fit on a sheet: take fewer seeds or values of psi"
+        "Error: --seeds and --psis: 200001000000 pictures do not fit on one sheet, which holds 209715 of this size"
     )
 
 

@@ -91,6 +91,15 @@ def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]
     return tensors, metadata
 
 
+def header(path: Path) -> dict[str, Any]:
+    """The metadata of a checkpoint, from its header alone, unchecked; {} if the file cannot be read."""
+    try:
+        with in_utf8(path) as name, safe_open(name, framework="pt") as file:
+            return dict(json.loads((file.metadata() or {}).get("metadata", "{}")))
+    except Exception:  # whatever a damaged header leads to; whoever loads the file reports it
+        return {}
+
+
 def digest(path: Path) -> str:
     """The digest that a checkpoint carries, in 64 hexadecimal digits."""
     with in_utf8(path) as name, safe_open(name, framework="pt") as file:

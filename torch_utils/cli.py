@@ -77,7 +77,7 @@ class RefusalError(click.ClickException):
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(terminal.shown(message).splitlines()))
+        super().__init__(" ".join(terminal.clean(message).splitlines()))
 
 
 class Command(click.Command):
@@ -251,10 +251,10 @@ def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[]
         note: called after each item; its text follows the bar or line.
     """
     if terminal.is_terminal(sys.stderr):
-        bar = tqdm(iterable, total=total, desc=terminal.shown(label), dynamic_ncols=True)
+        bar = tqdm(iterable, total=total, desc=terminal.clean(label), dynamic_ncols=True)
         for item in bar:
             yield item
-            bar.set_postfix_str(terminal.shown(note()), refresh=False)
+            bar.set_postfix_str(terminal.clean(note()), refresh=False)
         return
     quiet = total < QUIET_BELOW or (notices.together() and notices.number())
     for done, item in enumerate(iterable, start=1):

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -167,41 +167,36 @@ def _meeting_place() -> torch.device:
 def mean(tensor: torch.Tensor) -> torch.Tensor:
     """The mean over all processes, as part of the graph.
 
-    Each process differentiates its own loss, and gradients are averaged afterwards: so this has the gradient that the
-    mean has in the mean of all processes' losses.
+    Every process differentiates its own loss and gradients are averaged afterwards, so the gradient of this mean is
+    averaged, too.
     """
     return _Mean.apply(tensor) if _grouped() else tensor
-
-
-def mean_(tensors: Sequence[torch.Tensor]) -> None:
-    """Replaces every floating-point tensor by its mean over all processes, with one exchange per dtype."""
-    if _grouped():
-        _exchange(tensors, lambda flat: dist.all_reduce(flat.div_(world())))
-
-
-def broadcast_(tensors: Sequence[torch.Tensor], source: int = 0) -> None:
-    """Replaces every tensor by that of the process `source`, with one exchange per dtype."""
-    if _grouped():
-        # As bytes: the back ends know fewer dtypes than torch, and a copy needs no arithmetic.
-        _exchange(tensors, lambda flat: dist.broadcast(flat.view(torch.uint8), source))
 
 
 class _Mean(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
-        tensor = tensor.clone()
-        mean_([tensor])
-        return tensor
+        return sum_(tensor.contiguous() / world())
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        gradient = gradient.clone()
-        mean_([gradient])
-        return gradient
+        return sum_(gradient.contiguous() / world())
+
+
+@torch.no_grad()
+def broadcast_(tensors: Iterable[torch.Tensor]) -> None:
+    """Replace every tensor by the tensor of rank 0."""
+    if not _grouped():
+        return
+    for tensor in tensors:
+        data = tensor.detach().contiguous()
+        # As bytes, since back ends know fewer dtypes than torch.
+        dist.broadcast(data.reshape(-1).view(torch.uint8), 0)
+        tensor.detach().copy_(data)
 
 
 def _stay_inside() -> None:
-    """Where all processes share this machine, lets gloo talk to itself: a machine's name need not lead back to it."""
+    """If all processes share this machine, make gloo use the loopback interface: the host name may not resolve."""
     inside = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")] if os.name == "posix" else []
     if inside and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", inside[0])
@@ -209,14 +204,3 @@ def _stay_inside() -> None:
 
 def _grouped() -> bool:
     return not _alone and dist.is_available() and dist.is_initialized()
-
-
-@torch.no_grad()
-def _exchange(tensors: Sequence[torch.Tensor], act: Callable[[torch.Tensor], object]) -> None:
-    kinds = dict.fromkeys((t.dtype, t.device) for t in tensors)  # in order of appearance, the same on every process
-    for kind in kinds:
-        alike = [t for t in tensors if (t.dtype, t.device) == kind]
-        flat = torch.cat([t.detach().reshape(-1) for t in alike])
-        act(flat)
-        parts = flat.split([t.numel() for t in alike])
-        torch._foreach_copy_(alike, [part.view(t.shape) for t, part in zip(alike, parts, strict=True)])

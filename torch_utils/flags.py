@@ -1,9 +1,10 @@
 """Command-line options made from the fields of a configuration."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 from pydantic import BaseModel
@@ -71,9 +72,12 @@ class _LimitedType(SettingType, click.IntRange):
         self.setting = setting
 
 
-def flags(model: type[BaseModel]) -> list[Option]:
-    """Return an option for every setting that has a flag, in order. The value of an option not given is None."""
-    return [_option(setting) for setting in _flagged(model)]
+def flags(model: type[BaseModel], names: Collection[str] | None = None) -> list[Option]:
+    """Return an option for every setting that has a flag, in order. The value of an option not given is None.
+
+    `names` restricts them to these settings.
+    """
+    return [_option(setting) for setting in _flagged(model) if names is None or setting.name in names]
 
 
 def given(model: type[BaseModel], params: Mapping[str, Any], sets: Sequence[str] = ()) -> dict[str, Any]:
@@ -107,9 +111,13 @@ def _parameter(setting: Setting) -> str:
 
 def _option(setting: Setting) -> Option:
     flag, kind = setting.mark["flag"], _type(setting)
-    metavar = _METAVARS.get(setting.field.annotation)
+    metavar = _METAVARS.get(_present(setting))
     return Option(
-        [f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag, _parameter(setting)],
+        [
+            f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag,
+            *setting.mark.get("also", ()),
+            _parameter(setting),
+        ],
         type=kind,
         default=None,
         metavar=f"{metavar}|{setting.word}" if metavar and setting.word else metavar,
@@ -120,7 +128,7 @@ def _option(setting: Setting) -> Option:
 
 
 def _type(setting: Setting) -> click.ParamType:
-    annotation = setting.field.annotation
+    annotation = _present(setting)
     if annotation is bool:
         return click.BOOL
     if get_origin(annotation) is Literal and all(isinstance(choice, str) for choice in get_args(annotation)):
@@ -129,11 +137,20 @@ def _type(setting: Setting) -> click.ParamType:
     return _LimitedType(setting) if limited else SettingType(setting)
 
 
+def _present(setting: Setting) -> Any:
+    """The type of a setting's values other than None: `int` of `int | None`."""
+    annotation = setting.field.annotation
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    return kinds[0] if get_origin(annotation) in (Union, UnionType) and len(kinds) == 1 else annotation
+
+
 def _shown(setting: Setting) -> str | None:
     if setting.mark.get("by_preset"):
         return "set by the preset, see --dry-run"
     if setting.default is UNSET:
         return "required"
+    if setting.default is None:
+        return None
     if setting.field.annotation is bool:
         flag = setting.mark["flag"].removeprefix("--")
         return flag if setting.default else f"no-{flag}"

@@ -1,4 +1,4 @@
-"""Run folders: `runs/00000-ffhq-auto` and the names of what lies in them."""
+"""Run folders such as `runs/00000-ffhq-auto`, and the names of the files in them."""
 
 import re
 from pathlib import Path
@@ -9,22 +9,22 @@ from torch_utils.journal import check_plain
 
 STATE = "state.safetensors"
 PREVIOUS_STATE = "state-previous.safetensors"
-STATE_FORMAT = "training-state"  # what a state's metadata call it
+STATE_FORMAT = "training-state"  # in the metadata of a state
 
 _RUN = re.compile(r"([0-9]{5,18})(-.*)?")
 _NETWORK = re.compile(r"network-([0-9]{6,18}\.[0-9])\.safetensors")
 
 
 class Resumable(NamedTuple):
-    """Where a run goes on: its folder, the state to load, and the one to fall back on (None: on none)."""
+    """A run to resume."""
 
     run: Path
     state: Path
-    previous: Path | None
+    previous: Path | None  # state to load if `state` is damaged
 
 
 def create(outdir: Path | str, name: str) -> Path:
-    """Makes the folder of a new run, `outdir/00000-name` with the next free number, and returns it.
+    """Make the folder of a new run, `outdir/00000-name` with the next free number, and return it.
 
     Runs that start at the same moment get different numbers.
     """
@@ -32,79 +32,78 @@ def create(outdir: Path | str, name: str) -> Path:
     outdir.mkdir(parents=True, exist_ok=True)
     number = max((number for number, _ in _numbered(outdir)), default=-1) + 1
     while True:
-        # The number is claimed by a folder of that name alone, which only one process can make. Another run may have
-        # made and renamed its claim since the listing: hence the second look.
+        # Only one process can make the folder of a number. Another run may have made and renamed its folder since the
+        # listing, so look again.
         claim = outdir / f"{number:05d}"
         try:
             claim.mkdir()
         except FileExistsError:
             number += 1
             continue
-        if any(other == number and path != claim for other, path in _numbered(outdir)):
-            claim.rmdir()
-            number += 1
-            continue
-        return claim.rename(outdir / f"{number:05d}-{name}")
+        if not any(other == number and path != claim for other, path in _numbered(outdir)):
+            return claim.rename(outdir / f"{number:05d}-{name}")
+        claim.rmdir()
+        number += 1
 
 
 def latest(outdir: Path | str) -> Path | None:
-    """The run folder with the highest number, or None."""
-    runs = _numbered(Path(outdir))
-    return max(runs)[1] if runs else None
+    """Return the run folder with the highest number; None if there is no run."""
+    return max(_numbered(Path(outdir)), default=(0, None))[1]
 
 
 def newest_network(outdir: Path | str) -> Path | None:
-    """The last network of the highest-numbered run that has one, or None."""
+    """Return the last network of the highest-numbered run that has one; None if there is no network."""
     newest = (newest_in(run) for _, run in sorted(_numbered(Path(outdir)), reverse=True))
     return next(filter(None, newest), None)
 
 
 def newest_in(run: Path) -> Path | None:
-    """The network of a run that has seen most images, or None."""
+    """Return the network of a run that has seen the most images; None if there is no network."""
     networks = [(float(found[1]), path) for path in run.iterdir() if (found := _NETWORK.fullmatch(path.name))]
-    return max(networks)[1] if networks else None
+    return max(networks, default=(0.0, None))[1]
 
 
 def network_path(run: Path, seen: int) -> Path:
-    """`network-000200.0.safetensors`: the network after `seen` images, in thousands with one decimal."""
+    """Return `network-000200.0.safetensors`: the network after `seen` images, in thousands with one decimal."""
     return run / f"network-{_kimg(seen)}.safetensors"
 
 
 def is_network_name(name: object) -> bool:
-    """Whether a value out of a file is what `network_path` calls a network: a name in the run folder, and no path."""
+    """Whether a value is a file name that `network_path` gives, without a folder."""
     return isinstance(name, str) and _NETWORK.fullmatch(name) is not None
 
 
 def samples_path(run: Path, seen: int) -> Path:
-    """`fakes-000200.0.png`: the sample sheet after `seen` images, in thousands with one decimal, of any model."""
+    """Return `fakes-000200.0.png`: the sample sheet after `seen` images, in thousands with one decimal."""
     return run / f"fakes-{_kimg(seen)}.png"
 
 
 def reals_path(run: Path) -> Path:
-    """`reals.png`: a sheet of real images, arranged as the samples are."""
+    """Return `reals.png`: a sheet of real images."""
     return run / "reals.png"
 
 
 def state_path(run: Path) -> Path:
-    """`state.safetensors`: all that the run needs to go on."""
+    """Return `state.safetensors`: everything needed to resume the run."""
     return run / STATE
 
 
 def previous_state_path(run: Path) -> Path:
-    """`state-previous.safetensors`: the state before, for when the newest one is damaged."""
+    """Return `state-previous.safetensors`: the state before, in case the newest state is damaged."""
     return run / PREVIOUS_STATE
 
 
 def has_state(run: Path) -> bool:
-    """Whether a run folder holds a state, whole or not."""
+    """Whether a run folder contains a state, damaged or not."""
     return state_path(run).exists() or previous_state_path(run).exists()
 
 
 def resolve(text: str, outdir: Path | str) -> Resumable:
-    """What `--resume` means: "latest" (in `outdir`), a run folder, or a state file in one.
+    """Find the run that `--resume` names: "latest" (in `outdir`), a run folder, or a state file in a run folder.
 
-    Raises FileNotFoundError when there is no such thing, and ValueError when a run cannot go on from it, or when its
-    folder holds a link or anything else that is no plain file.
+    Raises:
+        FileNotFoundError: if it does not exist.
+        ValueError: if it is not a run, or its folder contains links or special files.
     """
     if text == "latest" or (text.lower() == "latest" and not Path(text).exists()):
         return _newest_of(Path(outdir))
@@ -116,7 +115,7 @@ def resolve(text: str, outdir: Path | str) -> Resumable:
     if not path.exists():
         raise FileNotFoundError(
             f'there is no {public(text)} to resume: give a run folder, a state file in it, or "latest"; '
-            f"a network starts a new run, with --transfer {public(text)}"
+            f"to start a new run from a network, give --transfer {public(text)}"
         )
     if path.name == STATE:
         return _of_folder(path.parent)
@@ -124,8 +123,8 @@ def resolve(text: str, outdir: Path | str) -> Resumable:
         check_plain(path.parent)
         return Resumable(path.parent, path, None)
     raise ValueError(
-        f"{path} is not the state of a run: resume from a run folder or its {STATE} "
-        "(a network alone can start a new run with --transfer)"
+        f"{path} is not the state of a run: give a run folder or its {STATE} (to start a new run from a network, "
+        "give --transfer)"
     )
 
 
@@ -137,18 +136,18 @@ def _numbered(outdir: Path) -> list[tuple[int, Path]]:
 
 
 def _kimg(seen: int) -> str:
-    tenths = seen // 100  # whole numbers: a float would round some names up, some down
+    tenths = seen // 100  # whole numbers: rounding a float would go both ways
     return f"{tenths // 10:06d}.{tenths % 10}"
 
 
 def _newest_of(outdir: Path) -> Resumable:
-    """The highest-numbered run that can be resumed; a start that failed leaves a folder without a state."""
+    """Return the highest-numbered run with a state; a run that failed at its start has none."""
     numbered = sorted(_numbered(outdir), reverse=True)
     for _, run in numbered:
         if has_state(run):
             return _of_folder(run)
     if numbered:
-        raise FileNotFoundError(f"no run in {outdir} came as far as its first saved state: start anew")
+        raise FileNotFoundError(f"no run in {outdir} has saved a state: start a new run")
     raise FileNotFoundError(f"there is no run in {outdir} to resume: give its folder, or another --outdir")
 
 
@@ -156,6 +155,6 @@ def _of_folder(run: Path) -> Resumable:
     if not has_state(run) and _numbered(run):
         raise FileNotFoundError(f"{run} is a folder of runs: give one of them, or --resume latest --outdir {run}")
     if not has_state(run):
-        raise FileNotFoundError(f"{run} holds no {STATE}: the run stopped before it was first saved; start it anew")
+        raise FileNotFoundError(f"{run} has no {STATE}: the run stopped before saving a state; start a new run")
     check_plain(run)
     return Resumable(run, state_path(run), previous_state_path(run))

@@ -1,4 +1,4 @@
-"""Standard output and standard error: what is written there is harmless, and no failure to write it stops the work."""
+"""Standard output and standard error: control characters are escaped, and a failed write does not stop the work."""
 
 import contextlib
 import io
@@ -12,43 +12,42 @@ from typing import IO
 from system.text import harmless
 from system.urls import without_secrets
 
-# What progress bars send to a terminal: a carriage return before or after a line, and moves from line to line.
+# Control characters of progress bars: a carriage return before or after a line, and moves from line to line.
 _BAR = re.compile(r"(\r?)(.*?)(\r?)", re.DOTALL)
 _MOVES = re.compile(r"\n*(?:\x1b\[A)*")
 
 
-def shown(text: str) -> str:
-    """The text as it may be printed and logged: without control characters, and without the secrets of URLs."""
+def clean(text: str) -> str:
+    """Escape control characters and remove the secrets of URLs."""
     return harmless(without_secrets(text))
 
 
 def put(text: str, stream: IO[str] | None) -> None:
-    """Write a text, harmless and in letters that the stream has. A stream that is None, closed or full is passed over.
+    """Write a text and flush, cleaned and in the encoding of the stream. A missing, closed or full stream is ignored.
 
     Args:
-        text: with the ends of its lines.
+        text: with its line ends.
         stream: such as `sys.stdout`.
     """
-    _write(shown(text), stream)
+    _write(clean(text), stream)
     if stream is not None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
-    """Whether a stream is there, open, and leads to a terminal."""
+    """Whether a stream exists, is open, and leads to a terminal."""
     try:
         return stream is not None and stream.isatty()
-    except ValueError:  # it is closed
+    except ValueError:  # closed
         return False
 
 
 @contextlib.contextmanager
 def steady(rank: int = 0) -> Iterator[None]:
-    """Within the block `sys.stdout` and `sys.stderr` take any text and never fail; then they are as before.
+    """Make `sys.stdout` and `sys.stderr` accept any text and never fail within the block.
 
-    For scripts, which own their streams. Of several processes those other than the first have no standard output, and
-    each line of their standard error begins with their rank.
+    Ranks other than 0 have no standard output, and their lines on standard error begin with their rank.
     """
     before = sys.stdout, sys.stderr
     with Path(os.devnull).open("w") as nowhere:
@@ -64,12 +63,14 @@ def steady(rank: int = 0) -> Iterator[None]:
 
 
 class Steady(io.TextIOBase):
-    """A text stream over another one whose failures are nobody's business.
+    """A text stream that cleans texts and ignores failures of the stream below it.
 
     Args:
-        stream: where the text goes.
-        prefix: at the beginning of each line. With one, the stream does not count as a terminal: no bars are drawn.
+        stream: the stream below.
+        prefix: start of each line. With a prefix the stream is not a terminal: progress bars are not drawn.
     """
+
+    errors = "backslashreplace"
 
     def __init__(self, stream: IO[str], prefix: str = "") -> None:
         self.stream, self.prefix = stream, prefix
@@ -79,17 +80,11 @@ class Steady(io.TextIOBase):
     def encoding(self) -> str:  # type: ignore[override]
         return getattr(self.stream, "encoding", None) or "utf-8"
 
-    @property
-    def errors(self) -> str:  # type: ignore[override]
-        return "backslashreplace"
-
     def write(self, text: str) -> int:
-        if not isinstance(text, str):
-            raise TypeError(f"a text is wanted, got {type(text).__name__}")
         if not self.isatty():
-            _write(self._prefixed(shown(text)), self.stream)
+            _write(self._prefixed(clean(text)), self.stream)
         elif not _MOVES.fullmatch(text) and (found := _BAR.fullmatch(text)):
-            _write(found[1] + shown(found[2]) + found[3], self.stream)
+            _write(found[1] + clean(found[2]) + found[3], self.stream)
         else:
             _write(text, self.stream)
         return len(text)
@@ -116,7 +111,7 @@ class Steady(io.TextIOBase):
 
 
 def bare(stream: IO[str] | None) -> IO[str] | None:
-    """The stream under one of `steady`, without a prefix; any other as it is."""
+    """Return the stream below a `Steady`; other streams stay."""
     return stream.stream if isinstance(stream, Steady) else stream
 
 
@@ -129,17 +124,17 @@ def _write(text: str, stream: IO[str] | None) -> None:
 
 
 def _occupy_descriptors() -> None:
-    """Opens what was closed of the descriptors 0, 1 and 2: files opened later would get them, and what is printed."""
+    """Open the closed ones of the descriptors 0 to 2; otherwise the next opened files would receive our output."""
     for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+        with contextlib.suppress(OSError):
+            try:
+                os.fstat(descriptor)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
 
 
 def _settle(stream: IO[str] | None) -> None:
-    """Sends what cannot be written to nowhere, lest the interpreter complains of it at its end."""
+    """Flush a stream. If it fails, redirect it to nowhere: the interpreter would complain about it at exit."""
     try:
         if stream is not None:
             stream.flush()

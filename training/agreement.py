@@ -8,21 +8,27 @@ from typing import Any
 from imaging.imageset import ImageSet
 from torch_utils import config as configs
 from torch_utils import distributed
-from training.stylegan2.config import StyleGAN2Config
+from training.config import RunConfig
 
-# What may differ from machine to machine: where the images are, who reads them, and how long others are waited for.
-LOCAL = {"data.path", "workers", "patience"}
+# May differ from machine to machine: who reads the images, and how long a process waits for the others. So may paths.
+LOCAL = {"workers", "patience"}
 
 
-def agree_on(values: Mapping[str, Any]) -> None:
-    """Makes sure that all processes have the same settings, by dotted name: else each would learn something else.
+def agree_on(values: Mapping[str, Any], model: type[RunConfig]) -> None:
+    """Check that all processes have the same settings. Every process must call it.
 
-    Every process must call it. `--resume` and `--transfer` may stand among the names, to tell what is begun.
+    Args:
+        values: settings by dotted name; `--resume` and `--transfer` may be among them.
+        model: the class of the configuration, which knows the options.
 
     Raises:
-        ValueError: naming the settings that differ and their values.
+        ValueError: names the settings that differ, and their values.
     """
-    mine = {name: configs.spell(value) for name, value in sorted(values.items()) if name not in LOCAL}
+    mine = {
+        name: configs.spell(value)
+        for name, value in sorted(values.items())
+        if name not in LOCAL and not name.endswith(".path")
+    }
     digest = hashlib.sha256(json.dumps(mine).encode()).hexdigest()
     if distributed.agree(int(digest[:15], 16)):
         return
@@ -31,7 +37,7 @@ def agree_on(values: Mapping[str, Any]) -> None:
     for name in sorted(set().union(*everybody)):
         each = list(dict.fromkeys(values.get(name, "not given") for values in everybody))
         if len(each) > 1:
-            option = name if name.startswith("--") else configs.flag_of(StyleGAN2Config, name)
+            option = name if name.startswith("--") else configs.flag_of(model, name)
             found.append(f"{option} ({' and '.join(each)})")
     raise ValueError(
         f"the processes have different settings, {', '.join(found)}: start all of them with the same command"
@@ -39,6 +45,6 @@ def agree_on(values: Mapping[str, Any]) -> None:
 
 
 def see_the_same(dataset: ImageSet) -> None:
-    """Makes sure that all processes have the same images. Raises ValueError."""
+    """Check that all processes have the same images. Raises ValueError."""
     if not distributed.agree(int(dataset.fingerprint[:15], 16)):
         raise ValueError("the data are not the same on all machines: copy one set to all of them")

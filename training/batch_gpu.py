@@ -1,4 +1,4 @@
-"""`--batch-gpu auto`: the most images that a process can compute at once."""
+"""`--batch-gpu auto`: as many images at once as fit into the memory of a process."""
 
 import gc
 import multiprocessing
@@ -12,29 +12,29 @@ import torch
 from torch_utils import distributed
 from torch_utils.cli import counted
 from torch_utils.device import available_memory, is_library_error, is_out_of_memory, switches
+from training.config import RunConfig
+from training.courses import find
 from training.footprint import OverLimitError, footprint
 from training.rehearsal import rehearse
-from training.stylegan2.config import StyleGAN2Config
 
-RESERVE = 0.05  # of the memory of a CUDA device: for gaps that form as training goes on, and for sample sheets
-NEARLY_FULL = 0.1  # of the memory of a CUDA device is free: any error of cuDNN or cuBLAS is for want of it then
+RESERVE = 0.05  # of a CUDA device's memory: for fragmentation in a long run, and for sample sheets
+NEARLY_FULL = 0.1  # of a CUDA device's memory free: any error of cuDNN or cuBLAS means lack of memory
 OVERHEAD = 2.0  # a CPU process uses up to 1.8 times the bytes of its tensors: workspaces of libraries, fragmentation
 
 
-def largest(configs: Sequence[StyleGAN2Config], device: torch.device) -> StyleGAN2Config:
-    """The first of the configurations whose training step fits into memory; processes agree on it.
+def largest(configs: Sequence[RunConfig], device: torch.device) -> RunConfig:
+    """The first configuration whose training step fits into memory on all processes.
 
-    On CUDA every one is tried, in a process of its own that is gone afterwards: cuDNN remembers for the life of a
-    process which algorithms it chose, and choices made while memory was nearly full are not for the run. Elsewhere the
-    memory is computed and compared with what is free, since a system without enough of it does not refuse, but slows
-    down to a crawl.
+    On CUDA each is tried in a child process: cuDNN remembers for the life of a process which algorithms it chose, and
+    choices made while memory was nearly full must not reach the run. Elsewhere the memory is computed and compared with
+    the free memory, since a system without enough memory does not refuse, but slows down.
 
     Args:
         configs: resolved, from many images at once to few.
         device: of this process.
 
     Raises:
-        ValueError: when not even the last one fits.
+        ValueError: not even the last one fits.
     """
     free, share = _free(device), configs[0].pace.batch // distributed.world()
     if device.type == "cuda":
@@ -47,14 +47,13 @@ def largest(configs: Sequence[StyleGAN2Config], device: torch.device) -> StyleGA
         mend = "" if least.checkpoint_activations or least.compile else "give --checkpoint-activations, or "
         raise ValueError(
             f"--batch-gpu auto: {free / 2**30:.1f} GiB are free on {device}, too little for "
-            f"{counted(least.pace.batch_gpu, 'image')} at once: {mend}take smaller networks: "
-            f"--set generator.channel_base=8192"
+            f"{counted(least.pace.batch_gpu, 'image')} at once: {mend}take {find(least.model).smaller}"
         )
     return next(config for config in configs if config.pace.batch_gpu == agreed)
 
 
 def _free(device: torch.device) -> int:
-    """Bytes that this process may count on."""
+    """Free memory for this process, in bytes."""
     try:
         free = available_memory(device)
     except ValueError as error:
@@ -63,10 +62,10 @@ def _free(device: torch.device) -> int:
 
 
 def elsewhere(function: Callable[..., int], *arguments: Any) -> int:
-    """What a function of a module gives for arguments that can be pickled, in a process that is started for it.
+    """Call a module's function with picklable arguments in a process of its own, and return the result.
 
     Raises:
-        ValueError: when the process dies. An error of the function is raised as it is.
+        ValueError: the process was killed. Errors of the function are raised unchanged.
     """
     try:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -75,7 +74,7 @@ def elsewhere(function: Callable[..., int], *arguments: Any) -> int:
         raise ValueError("--batch-gpu auto: the process that tried it was killed: give a number of images") from error
 
 
-def _most_that_works(configs: Sequence[StyleGAN2Config], share: int, device: torch.device) -> int:
+def _most_that_works(configs: Sequence[RunConfig], share: int, device: torch.device) -> int:
     """Images at once in the first configuration whose step a CUDA device can take; 0 if it can take none."""
     for config in configs:
         with switches(config.arithmetic, config.deterministic):
@@ -87,7 +86,7 @@ def _most_that_works(configs: Sequence[StyleGAN2Config], share: int, device: tor
     return 0
 
 
-def _attempt(config: StyleGAN2Config, share: int, device: torch.device) -> bool:
+def _attempt(config: RunConfig, share: int, device: torch.device) -> bool:
     try:
         reserve = torch.empty(int(RESERVE * torch.cuda.mem_get_info(device)[1]), dtype=torch.uint8, device=device)
         rehearse(config, share, device)
@@ -101,8 +100,8 @@ def _attempt(config: StyleGAN2Config, share: int, device: torch.device) -> bool:
     return True
 
 
-def _has_room(config: StyleGAN2Config, share: int, device: torch.device, free: int) -> bool:
-    """Whether the memory that is free does for the step, by what its tensors will hold."""
+def _has_room(config: RunConfig, share: int, device: torch.device, free: int) -> bool:
+    """Whether the free memory suffices for a step."""
     try:
         footprint(config, share, device, limit=int(free / OVERHEAD))
     except OverLimitError:

@@ -1,43 +1,33 @@
-"""`--compile`: the networks' passes compiled by `torch.compile`, where that works and gives the same.
+"""`--compile`: the networks' passes compiled by `torch.compile`, if that works and gives the same gradients.
 
-`torch.compile` does not support double backward, so the phases that need it, Gpath and Dr1, stay eager.
+`torch.compile` does not support double backward, so phases that need it stay eager.
 """
 
-from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import torch
 
-from training.stylegan2.recipe import Passes, StyleGAN2
-from training.trial import try_out
+from training.trial import Compilable, try_out
 
 
-def compile_passes(recipe: StyleGAN2, backend: str = "inductor") -> str:
-    """Give the recipe compiled passes, unless they fail or compute something else; returns a sentence that says so.
+def compile_passes(recipe: Compilable, backend: str = "inductor") -> str:
+    """Give a recipe compiled passes, unless they fail or compute something else; return a sentence about it.
 
-    Learns nothing: networks, averages and gradients are afterwards what they were.
+    Networks, averages and gradients are afterwards as before.
     """
+    graphs = recipe.phases[0].skips.device.type == "cuda" and backend == "inductor"
 
     def change() -> None:
-        recipe.passes = _compiled(recipe, backend)
+        # CUDA graphs: the host starts a whole pass at once. Compilation happens at the first call.
+        mode = "reduce-overhead" if graphs else None
+        compiled = partial(torch.compile, backend=backend, mode=mode, dynamic=False)
+        recipe.use_passes(compiled, torch.compiler.cudagraph_mark_step_begin if graphs else lambda: None)
+        for phase in recipe.phases:
+            phase.owns_gradients = graphs
 
     def undo() -> None:
-        recipe.passes = recipe.plain
+        recipe.use_passes(None)
         for phase in recipe.phases:
             phase.owns_gradients = False
 
-    return try_out(recipe, "--compile", change, undo, "Gmain and Dmain run compiled")
-
-
-def _compiled(recipe: StyleGAN2, backend: str) -> Passes:
-    """Compiled at the first call, for the shapes and the needs of differentiation that are met there."""
-    plain, graphs = recipe.plain, recipe.path_mean.device.type == "cuda" and backend == "inductor"
-    mode = "reduce-overhead" if graphs else None  # CUDA graphs: the host starts a whole pass at once
-    options: dict[str, Any] = {"backend": backend, "mode": mode, "dynamic": False}
-    compiled = [torch.compile(function, **options) for function in (plain.map, plain.render, plain.score)]
-    passes = Passes(*compiled)  # type: ignore[arg-type]
-    if not graphs:
-        return passes
-    for phase in recipe.phases:
-        phase.owns_gradients = True
-    return replace(passes, begin=torch.compiler.cudagraph_mark_step_begin)
+    return try_out(recipe, "--compile", change, undo, "run compiled")

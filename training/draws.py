@@ -11,11 +11,10 @@ from torch_utils import seeds
 
 @dataclass(frozen=True)
 class Draws:
-    """The draws for one part of a batch: the samples start ... stop - 1 of it, on one process and in one round.
+    """The draws for samples start ... stop - 1 of a batch: those of one process in one round.
 
-    Every process draws latents and classes for the whole batch and keeps its part, and noise is drawn sample by sample,
-    so results do not depend on the number of processes and rounds. Only `pictures`, the noise inputs of layers, are
-    drawn for the part.
+    Results do not depend on the number of processes and rounds: `latents`, `uniforms` and `classes` are drawn for the
+    whole batch and sliced, `normal` has a stream per sample. Only `pictures` are drawn for the slice.
     """
 
     seed: int
@@ -26,18 +25,18 @@ class Draws:
     stop: int
     device: torch.device
 
-    def latents(self, purpose: str, dim: int) -> Tensor:
-        """Standard normal latents [stop - start, dim]."""
-        whole = torch.randn(self.batch, dim, device=self.device, generator=self._generator(purpose))
+    def latents(self, purpose: str, *shape: int) -> Tensor:
+        """Standard normal numbers [stop - start, *shape]."""
+        whole = torch.randn(self.batch, *shape, device=self.device, generator=self._generator(purpose))
         return whole[self.start : self.stop]
 
-    def uniforms(self, purpose: str, dim: int) -> Tensor:
-        """Numbers in [0, 1), [stop - start, dim]."""
-        whole = torch.rand(self.batch, dim, device=self.device, generator=self._generator(purpose))
+    def uniforms(self, purpose: str, *shape: int) -> Tensor:
+        """Numbers in [0, 1), [stop - start, *shape]."""
+        whole = torch.rand(self.batch, *shape, device=self.device, generator=self._generator(purpose))
         return whole[self.start : self.stop]
 
     def classes(self, purpose: str, thresholds: Tensor) -> Tensor:
-        """Class numbers [stop - start], drawn with frequencies whose running sums are given, float32 [classes]."""
+        """Class numbers [stop - start]. `thresholds` are cumulative frequencies, float32 [classes]."""
         u = torch.rand(self.batch, device=self.device, generator=self._generator(purpose), dtype=torch.float32)
         whole = torch.searchsorted(thresholds, u * thresholds[-1], right=True)
         return whole[self.start : self.stop].clamp(max=len(thresholds) - 1)
@@ -47,14 +46,17 @@ class Draws:
         return seeds.derive(self.seed, self.iteration, self.phase, purpose) / 2**63
 
     def normal(self, purpose: str, shape: torch.Size) -> Tensor:
-        """Standard normal numbers [N, ...], a stream for each of the first N samples of this part."""
+        """Standard normal numbers [N, ...] for the first N samples of this part, one generator per sample.
+
+        Slower than `latents`, and needs no memory for the whole batch.
+        """
         samples = range(self.start, self.start + shape[0])
         return torch.stack(
             [torch.randn(shape[1:], device=self.device, generator=self._generator(purpose, i)) for i in samples]
         )
 
     def pictures(self, purpose: str, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Standard normal numbers of several shapes, one after the other from a stream that this part alone has."""
+        """Standard normal numbers of several shapes, from one generator for this part: the noise inputs of layers."""
         generator = self._generator(purpose, self.start)
         return [torch.randn(*shape, device=self.device, generator=generator) for shape in shapes]
 

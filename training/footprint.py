@@ -1,34 +1,36 @@
-"""Estimates the memory of a training step with fake tensors.
+"""Estimates the memory of a training step with fake tensors (shapes only, no data).
 
-Fake tensors have shape, type and life span, and no data. Memory that no tensor holds is not seen: the workspaces of
-cuDNN and oneDNN, the allocator's rounding and gaps, the CUDA context.
+Memory that no tensor holds is not seen: workspaces of cuDNN and oneDNN, rounding and gaps of the allocator, the CUDA
+context.
 """
 
 import warnings
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from system.private import FakeTensorMode, storage_key
+from training.config import RunConfig
+from training.courses import find
 from training.rehearsal import rehearse
-from training.stylegan2.config import StyleGAN2Config
 
 ALIGNMENT = 512  # bytes: CUDA's allocator hands out multiples
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes held by tensors during a training step of one process."""
+    """Bytes that tensors hold during a training step of one process."""
 
-    networks: int  # parameters and buffers of G, D and the average of G
-    gradients: int  # of G and D
-    adam: int  # two moments of every parameter
-    phases: dict[str, int]  # the most while each phase is taken, all of the above included
+    networks: int  # parameters and buffers
+    gradients: int
+    optimizers: int  # moments of the parameters that learn
+    phases: dict[str, int]  # largest total during each phase
 
     @property
     def peak(self) -> int:
@@ -36,11 +38,11 @@ class Footprint:
 
 
 class OverLimitError(MemoryError):
-    """A step would hold more than it may."""
+    """A step would hold more than its limit."""
 
 
 class Ledger(TorchDispatchMode):
-    """Keeps count of the memory of all tensors that come into being while it is in force, until each is freed.
+    """Counts the bytes of all tensors that are created while it is in force, until each is freed.
 
     Args:
         limit: bytes; OverLimitError is raised when more would be held.
@@ -60,7 +62,7 @@ class Ledger(TorchDispatchMode):
         return out
 
     def _enter(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata  # one for all tensors that look at the same memory
+        key = storage_key(storage)
         if key in self._storages:
             return
         size = -(-storage.nbytes() // ALIGNMENT) * ALIGNMENT
@@ -68,28 +70,30 @@ class Ledger(TorchDispatchMode):
         self.held += size
         self.peak = max(self.peak, self.held)
         if self.limit is not None and self.held > self.limit:
-            raise OverLimitError(f"{self.held} bytes, and {self.limit} may be held")
+            raise OverLimitError(f"{self.held} bytes exceed the limit of {self.limit}")
 
     def _free(self, key: int) -> None:
         self.held -= self._storages.pop(key)[1]
 
 
-def footprint(config: StyleGAN2Config, share: int, device: torch.device, limit: int | None = None) -> Footprint:
-    """What a step of a resolved configuration holds.
+def footprint(config: RunConfig, share: int, device: torch.device, limit: int | None = None) -> Footprint:
+    """The memory of a training step of a resolved configuration.
 
     Args:
         config: decides networks, number format, and how many images are computed at once.
-        share: what one process has of the batch.
-        device: where the step would be taken. For one that is not there, a CPU stands in, which makes the same tensors.
+        share: images of the batch for one process.
+        device: where the step would run. If it is missing, a CPU stands in, which makes the same tensors.
         limit: bytes at which to give up.
 
     Raises:
-        OverLimitError: when the step would hold more than `limit`.
+        OverLimitError: the step would hold more than `limit`.
     """
     here = torch.device("cuda", 0) if device.type == "cuda" and torch.cuda.is_available() else torch.device("cpu")
     with torch.random.fork_rng(devices=[here] if here.type == "cuda" else []), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor", UserWarning)
-        rehearse(_smallest(config), share, here)  # native operators are loaded and tried with real tensors
+        # First run with real tensors: native operators are loaded and tried, and cached constants, which outlive this
+        # function, must not be fake tensors.
+        rehearse(find(config.model).smallest(config), share, here)
         phases: dict[str, int] = {}
         with FakeTensorMode(allow_non_fake_inputs=True), Ledger(limit) as ledger:
 
@@ -98,21 +102,12 @@ def footprint(config: StyleGAN2Config, share: int, device: torch.device, limit: 
                 ledger.peak = ledger.held
 
             recipe = rehearse(config, share, here, note)
-    gradients = sum(_size(parameter) for network in (recipe.G, recipe.D) for parameter in network.parameters())
-    networks = sum(_size(t) for network in recipe.networks.values() for t in _tensors(network))
-    return Footprint(networks, gradients, adam=2 * gradients, phases=phases)
+    optimizers = {phase.optimizer for phase in recipe.phases}
+    learned = {p for phase in recipe.phases for p in phase.parameters}
+    networks = (t for network in recipe.networks.values() for t in [*network.parameters(), *network.buffers()])
+    moments = (t for optimizer in optimizers for state in optimizer.state.values() for t in state.values())
+    return Footprint(_size(networks), _size(learned), _size(moments), phases)
 
 
-def _smallest(config: StyleGAN2Config) -> StyleGAN2Config:
-    """The same configuration with networks of next to nothing."""
-    size = {"height": 8, "width": 8, "channel_base": 32, "channel_max": 8, "mapping_layers": 1}
-    G = config.generator.model_copy(update=size | {"z_dim": 8, "w_dim": 8})
-    return config.model_copy(update={"generator": G, "discriminator": config.discriminator.model_copy(update=size)})
-
-
-def _tensors(network: nn.Module) -> list[Tensor]:
-    return [*network.parameters(), *network.buffers()]
-
-
-def _size(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+def _size(tensors: Iterable[Any]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))

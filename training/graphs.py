@@ -1,12 +1,14 @@
-"""`--cuda-graphs`: Gmain and Dmain captured whole, forward and backward, and replayed with new inputs.
+"""`--cuda-graphs`: phases captured whole, forward and backward, and replayed with new inputs.
 
 A phase is some thousand kernels, and the host needs longer to start them one by one than a fast GPU needs to run them.
-A CUDA graph starts all of them at once. It reads and writes the same memory each time. So latents, noise and all other
-draws, real images and classes are drawn outside the graph and copied into memory that stays; gradients are added to
-memory that stays, and what a phase reports is read after each replay.
+A CUDA graph starts all of them at once, and reads and writes the same memory each time. So draws, real images and
+classes are copied into buffers that the graph reads, gradients are added to buffers, and statistics are read after each
+replay.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -15,25 +17,24 @@ from torch import Tensor
 from torch_utils import distributed
 from training.draws import Draws
 from training.phase import Phase, Term
-from training.stylegan2.recipe import Reals, StyleGAN2
-from training.trial import PHASES, inputs, try_out
+from training.trial import Capturable, first_order, inputs, try_out
 
 WARM_UPS = 3  # runs before the capture, in which libraries choose their algorithms and allocate
 
 
 class Graph(Protocol):
-    """A function that was captured, whose outputs keep their memory."""
+    """A captured function, whose outputs keep their memory."""
 
     def replay(self) -> list[Term]:
-        """Compute the outputs anew from what is in the memory of the inputs."""
+        """Compute the outputs again from the present contents of the inputs."""
 
 
 class CudaGraph:
-    """A function captured by CUDA. What it captures must neither wait for the device nor draw random numbers.
+    """A function captured by CUDA. It must neither wait for the device nor draw random numbers.
 
     Args:
-        function: takes its inputs from memory that stays.
-        pool: memory of graphs that are never replayed at the same time.
+        function: takes its inputs from buffers.
+        pool: memory shared with graphs that are never replayed at the same time.
     """
 
     def __init__(self, function: Callable[[], list[Term]], pool: Any) -> None:
@@ -52,97 +53,80 @@ class CudaGraph:
         return self._outputs
 
 
-class HeldDraws(Draws):
+class HeldDraws:
     """Draws that keep their memory: `renew` draws the next part's numbers into the tensors that were handed out."""
 
     def __init__(self, draws: Draws) -> None:
-        super().__init__(**vars(draws))
         self._source = draws
-        self._held: dict[tuple[Any, ...], list[Tensor]] = {}
+        self._held: dict[tuple[Any, ...], Any] = {}
 
     def renew(self, draws: Draws) -> None:
         """Take the numbers of other draws of the same shapes."""
         self._source = draws
-        for key, held in self._held.items():
-            for tensor, new in zip(held, self._draw(*key), strict=True):
-                tensor.copy_(new) if isinstance(new, Tensor) else tensor.fill_(new)
+        for (method, *arguments), held in self._held.items():
+            new = getattr(draws, method)(*arguments)
+            for tensor, drawn in zip(held, new, strict=True) if isinstance(held, list) else [(held, new)]:
+                tensor.copy_(drawn) if isinstance(drawn, Tensor) else tensor.fill_(drawn)
 
-    def _hold(self, *key: Any) -> list[Tensor]:
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._source, name)
+        return partial(self._hold, name) if callable(found) else found
+
+    def _hold(self, method: str, *arguments: Any) -> Any:
+        key = (method, *(tuple(map(tuple, each)) if isinstance(each, list) else each for each in arguments))
         if key not in self._held:
-            self._held[key] = [torch.as_tensor(drawn, device=self.device) for drawn in self._draw(*key)]
+            drawn = getattr(self._source, method)(*arguments)
+            if isinstance(drawn, float):
+                raise RuntimeError(f"a captured phase draws {arguments[0]!r} on the host, where a graph cannot draw it")
+            self._held[key] = drawn if isinstance(drawn, list) else torch.as_tensor(drawn, device=self.device)
         return self._held[key]
-
-    def _draw(self, method: str, *arguments: Any) -> list[Tensor | int]:
-        drawn = getattr(self._source, method)(*arguments)
-        return drawn if isinstance(drawn, list) else [drawn]
-
-    def latents(self, purpose: str, dim: int) -> Tensor:
-        return self._hold("latents", purpose, dim)[0]
-
-    def uniforms(self, purpose: str, dim: int) -> Tensor:
-        return self._hold("uniforms", purpose, dim)[0]
-
-    def classes(self, purpose: str, thresholds: Tensor) -> Tensor:
-        return self._hold("classes", purpose, thresholds)[0]
-
-    def normal(self, purpose: str, shape: torch.Size) -> Tensor:
-        return self._hold("normal", purpose, shape)[0]
-
-    def pictures(self, purpose: str, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
-        return self._hold("pictures", purpose, tuple(map(tuple, shapes)))
-
-    def crossover(self, layers: int, probability: float) -> Tensor:
-        return self._hold("crossover", layers, probability)[0]
-
-    def uniform(self, purpose: str) -> float:
-        raise RuntimeError(f"a captured phase draws {purpose!r} on the host, where a graph cannot draw it anew")
 
 
 class Captured:
     """One phase on one part of a batch, differentiated: captured at the first call, replayed at each."""
 
     def __init__(
-        self, recipe: StyleGAN2, phase: Phase, scale: float, capture: Callable[[Callable[[], list[Term]]], Graph]
+        self, recipe: Capturable, phase: Phase, scale: float, capture: Callable[[Callable[[], list[Term]]], Graph]
     ) -> None:
         self._recipe, self._phase, self._scale, self._capture = recipe, phase, scale, capture
         self._graph: Graph | None = None
 
-    def __call__(self, reals: Reals | None, draws: Draws) -> Iterator[Term]:
-        """The terms of `StyleGAN2.losses`, whose gradients have been added already."""
+    def __call__(self, batch: Any, draws: Draws) -> Iterator[Term]:
+        """The terms of the phase, whose gradients the replay has added already."""
         if self._graph is None:
-            self._reals = _held(reals)
+            self._batch = batch and replace(batch, **{name: tensor.clone() for name, tensor in _tensors(batch)})
             self._draws = HeldDraws(draws)
             self._graph = self._capture(self._differentiate)
-        if self._reals is not None and reals is not None:
-            self._reals.images.copy_(reals.images)
-            if self._reals.c is not None and reals.c is not None:
-                self._reals.c.copy_(reals.c)
+        if batch is not None:
+            for (_, held), (_, new) in zip(_tensors(self._batch), _tensors(batch), strict=True):
+                held.copy_(new)
         self._draws.renew(draws)
         return iter(self._graph.replay())
 
     def _differentiate(self) -> list[Term]:
         terms: list[Term] = []
-        for loss, reports in self._recipe.terms(self._phase, self._reals, self._draws):
+        for loss, reports in self._recipe.terms(self._phase, self._batch, self._draws):
             (loss * self._scale).backward()
             terms.append((loss.detach(), {name: values.detach() for name, values in reports.items()}))
         return terms
 
 
-def _held(reals: Reals | None) -> Reals | None:
-    return reals and Reals(reals.images.clone(), None if reals.c is None else reals.c.clone())
+def _tensors(batch: Any) -> list[tuple[str, Tensor]]:
+    found = ((field.name, getattr(batch, field.name)) for field in fields(batch))
+    return [(name, value) for name, value in found if isinstance(value, Tensor)]
 
 
-def capture_phases(recipe: StyleGAN2, capture: Callable[..., Graph] = CudaGraph) -> str:
-    """Let the recipe replay captured phases, if that works and gives the same; returns a sentence that says so.
+def capture_phases(recipe: Capturable, capture: Callable[..., Graph] = CudaGraph) -> str:
+    """Let a recipe replay captured phases, if that works and gives the same gradients; return a sentence about it.
 
-    Learns nothing: networks, averages and gradients are afterwards what they were.
+    Networks, averages and gradients are afterwards as before.
 
     Args:
         recipe: with its networks on a CUDA device.
         capture: makes a graph of a function and a pool.
     """
     if distributed.world() > 1:
-        return "--cuda-graphs serves one process only: training goes on without it"
+        return "--cuda-graphs works in one process only: training goes on without it"
     pace = recipe.config.pace
     count = pace.batch // pace.batch_gpu  # rounds, over which gradients are averaged
 
@@ -150,12 +134,11 @@ def capture_phases(recipe: StyleGAN2, capture: Callable[..., Graph] = CudaGraph)
         pool = torch.cuda.graph_pool_handle() if capture is CudaGraph else None
         for phase in recipe.phases:
             phase.owns_gradients = True
-        for phase in (phase for phase in recipe.phases if phase.name in PHASES):
+        for phase in first_order(recipe):
             captured = Captured(recipe, phase, phase.interval / count, lambda run: capture(run, pool))
             recipe.captured[phase.name], phase.replays = captured, True
-            # Captured within `differentiate`, where parameters want gradients; what is added to them is forgotten.
-            rounds = (captured(*inputs(recipe, phase, 0)) for _ in range(1))
-            phase.differentiate(rounds, count)
+            # Captured within `differentiate`, where parameters require gradients; these gradients are discarded.
+            phase.differentiate((captured(*inputs(recipe, phase, 0)) for _ in range(1)), count)
 
     def undo() -> None:
         recipe.captured.clear()
@@ -163,4 +146,4 @@ def capture_phases(recipe: StyleGAN2, capture: Callable[..., Graph] = CudaGraph)
             phase.owns_gradients = phase.replays = False
             phase.network.zero_grad(set_to_none=True)
 
-    return try_out(recipe, "--cuda-graphs", change, undo, "Gmain and Dmain run as CUDA graphs")
+    return try_out(recipe, "--cuda-graphs", change, undo, "run as CUDA graphs")

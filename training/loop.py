@@ -1,30 +1,45 @@
-"""WHEN things happen. The loop knows a recipe, a pace and a run, and names no family of networks."""
+"""The training loop. It knows a recipe, a pace and a run, and no model by name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 
-from torch import Tensor
-
-from imaging.pixels import to_images
-from torch_utils import distributed
+from imaging import loader
+from imaging.imageset import ImageSet
+from torch_utils import distributed, seeds
 from training.config import PaceConfig
 from training.draws import Draws
 from training.phase import Phase, Term
-from training.recipe import Recipe
+from training.recipe import Pictures, Recipe
 from training.run import Run
 
-Batch = tuple[Tensor, Tensor]  # uint8 pixels [n, C, H, W] and class numbers [n] of this process
+Batch = tuple[Pictures, ...]  # this process's share of a batch, from each image set
 Evaluate = Callable[[Recipe, Run], None]  # judges the networks at a snapshot
 
 
-def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, evaluate: Evaluate | None = None) -> None:
-    """Trains until `pace.kimg` thousand images were seen, or the run is asked to stop.
+@contextmanager
+def reading(sets: Mapping[str, ImageSet], pace: PaceConfig, run: Run, workers: int) -> Iterator[Iterator[Batch]]:
+    """The batches of a run, from where the run stands.
 
-    Status lines are due every `pace.tick` kimg, snapshots every `pace.snap` ticks, by the count of images since the
-    very beginning, so that a resumed run keeps the same appointments. When it ends, the run has a snapshot, or when it
-    was stopped, a state from which it goes on exactly.
+    The first set is shuffled with the seed of the run, every other one with a seed derived from its name.
+    """
+    readers = []
+    with ExitStack() as held:
+        for i, (name, dataset) in enumerate(sets.items()):
+            seed = seeds.derive(run.seed, name) if i else run.seed
+            place = (run.clock.seen, distributed.rank(), distributed.world())
+            reader = loader.batches(dataset, pace.batch, seed, *place, workers, pin=run.device.type == "cuda")
+            readers.append(held.enter_context(closing(reader)))
+        yield (tuple(Pictures(*pictures) for pictures in together) for together in zip(*readers, strict=True))
+
+
+def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, evaluate: Evaluate | None = None) -> None:
+    """Train until `pace.kimg` thousand images were seen, or the run is asked to stop.
+
+    Status lines are due every `pace.tick` kimg, snapshots every `pace.snap` ticks, counted from the beginning of the
+    run, not of the session. A finished run ends with a snapshot, a stopped one with a state that resumes exactly.
 
     Raises:
-        FloatingPointError: when training has diverged.
+        FloatingPointError: training has diverged.
     """
     end, tick = pace.images, max(round(pace.tick * 1000), 1)
     clock = run.clock
@@ -55,18 +70,19 @@ def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, ev
 
 
 def step(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig) -> None:
-    """One iteration: every phase that is due, on one batch of real images dealt out in rounds."""
+    """One iteration: every phase that is due, on one batch, in rounds."""
     with run.watch.measure("data"):
-        pixels, labels = (tensor.to(run.device, non_blocking=True) for tensor in _read(batches, recipe, run))
+        read = _read(batches, recipe, run)
+        sets = [Pictures(*(t.to(run.device, non_blocking=True) for t in pictures)) for pictures in read]
     for phase in recipe.phases:
         if phase.due(run.clock.iteration):
             with run.watch.measure(phase.name):
-                losses = rounds(recipe, phase, pixels, labels, pace, run.seed, run.clock.iteration)
-                phase.step(losses, len(_parts(pace)), run.collector)
+                losses = rounds(recipe, phase, sets, pace, run.seed, run.clock.iteration)
+                phase.step(losses, len(_parts(pace)), run.collector, run.clock.seen)
 
 
 def _read(batches: Iterator[Batch], recipe: Recipe, run: Run) -> Batch:
-    """The next batch. If it cannot be read, what has been learned is saved before the run ends."""
+    """The next batch. If reading fails, the state is saved before the run ends."""
     try:
         return next(batches)
     except (ValueError, RuntimeError):
@@ -77,15 +93,24 @@ def _read(batches: Iterator[Batch], recipe: Recipe, run: Run) -> Batch:
 
 
 def rounds(
-    recipe: Recipe, phase: Phase, pixels: Tensor, labels: Tensor, pace: PaceConfig, seed: int, iteration: int
+    recipe: Recipe, phase: Phase, sets: Sequence[Pictures], pace: PaceConfig, seed: int, iteration: int
 ) -> Iterator[Iterator[Term]]:
-    """The losses of one round after another, each on its part of this process's share of the batch."""
-    first = distributed.rank() * len(pixels)
+    """The losses of each round, on its part of this process's share of the batch.
+
+    Args:
+        recipe, phase: what is learned.
+        sets: the share of each image set, on the device.
+        pace: has the sizes of the batch and of a round.
+        seed, iteration: of the draws.
+    """
+    share = len(sets[0].pixels)
     for part in _parts(pace):
-        reals = recipe.reals(to_images(pixels[part]), labels[part]) if phase.reads_images else None
-        where = (pace.batch, first + part.start, first + part.stop)
-        draws = Draws(seed, iteration, phase.name, *where, pixels.device)
-        yield recipe.losses(phase, reals, draws)
+        parts = (Pictures(pixels[part], labels[part]) for pixels, labels in sets)
+        batch = recipe.batch(*parts) if phase.reads_images else None
+        first = distributed.rank() * share + part.start
+        size = part.stop - part.start
+        draws = Draws(seed, iteration, phase.name, pace.batch, first, first + size, sets[0].pixels.device)
+        yield recipe.losses(phase, batch, draws)
 
 
 def _parts(pace: PaceConfig) -> list[slice]:

@@ -1,144 +1,155 @@
-"""HOW a step is taken: one network, one optimiser, one group of losses, every so many iterations."""
+"""How a step is taken: one network, one optimizer, one group of losses, every few iterations."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torch_utils import distributed
-from torch_utils.checkpoint import check_alike
+from torch_utils.exchange import GradientExchange
 from torch_utils.stats import Collector
+from training.rates import Rate, constant
 
-Term = tuple[Tensor, Mapping[str, Tensor]]  # a scalar to differentiate, and what to report of it
+Term = tuple[Tensor, Mapping[str, Tensor]]  # a scalar to differentiate, and its statistics
 
 SKIPS_TO_STOP = 10
 
 
-def check_moments(optimizer: torch.optim.Adam, saved: Any, name: str) -> None:
-    """Makes sure that moments out of a file are those of an optimizer's parameters: the fused Adam trusts their shapes.
-
-    Raises:
-        ValueError: for a number, shape or type that differs, a step that is not a whole number of at least 0, or a
-            second moment below 0.
-    """
-    learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    step = torch.zeros([], device="cpu")
-    model = {i: {"step": step, "exp_avg": p, "exp_avg_sq": p} for i, p in enumerate(learning)}
-    check_alike(saved, model, name)
-    for i, moments in saved.items():
-        steps = float(moments["step"])
-        if not (steps >= 0 and steps.is_integer()):
-            raise ValueError(f"{name}.{i}.step is {steps:g}, expected a whole number of at least 0")
-        if not bool((moments["exp_avg_sq"] >= 0).all()):
-            raise ValueError(f"{name}.{i}.exp_avg_sq has a number that is not at least 0")
-
-
-def load_moments(optimizer: torch.optim.Adam, saved: dict[int, dict[str, Tensor]]) -> None:
-    """Takes up the moments of each parameter, by its number, in the memory layout of the parameter.
-
-    Files keep the plain layout, and the fused Adam pairs numbers by their place in memory without looking at strides.
-    Nothing that is taken up shares memory with what is saved. Raises ValueError as `check_moments` does; of an
-    optimizer that has not stepped yet there are none.
-    """
-    if saved:
-        check_moments(optimizer, saved, "moments")
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": saved, "param_groups": groups})
-    for parameter, moments in optimizer.state.items():
-        for name, moment in moments.items():
-            fitting = moment.shape == parameter.shape
-            moments[name] = torch.empty_like(parameter).copy_(moment) if fitting else moment.clone()
-
-
 @dataclass
 class Phase:
-    """A named step: what `optimizer` holds of `network` learns once every `interval` iterations."""
+    """A named training step.
+
+    Args:
+        name: of the phase, in statistics.
+        network: its parameters require gradients during the step only.
+        optimizer: Adam, AdamW or alike; its parameters learn, the others of the network are frozen. Phases may share
+            an optimizer.
+        interval: iterations between steps.
+        reads_images: whether the losses need real images.
+        terms: scalars that the losses of one round yield.
+        rate: factor of the learning rate by images seen.
+        clip: largest norm of the gradients; larger gradients are scaled down (Pascanu et al. 2013).
+        owns_gradients: add gradients to buffers that outlive the step: a replayed CUDA graph overwrites its own.
+        replays: the terms come from a replayed CUDA graph, which has differentiated them already.
+    """
 
     name: str
     network: nn.Module
-    optimizer: torch.optim.Adam
+    optimizer: torch.optim.Optimizer
     interval: int = 1
-    reads_images: bool = False  # whether its losses look at real images
-    owns_gradients: bool = False  # adds gradients to memory that stays: CUDA graphs overwrite their own, and add to it
-    replays: bool = False  # the terms are those of a replayed CUDA graph, which has differentiated them
-    skips: Tensor = field(init=False)  # [steps skipped, skipped in a row, longest such row]
+    reads_images: bool = False
+    terms: int = 1
+    rate: Rate = constant
+    clip: float = float("inf")
+    owns_gradients: bool = False
+    replays: bool = False
+    skips: Tensor = field(init=False)  # int32: [steps skipped, skipped in a row now, longest such row]
 
     def __post_init__(self) -> None:
         device = next(self.network.parameters()).device
         self.skips = torch.zeros(3, dtype=torch.int32, device=device)
+        for group in self.optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """Those that learn; the others of the network are frozen."""
+        """The parameters that learn."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def due(self, iteration: int) -> bool:
+        """Whether the phase takes a step in an iteration."""
         return iteration % self.interval == 0
 
-    def step(self, rounds: Iterable[Iterator[Term]], count: int, collector: Collector) -> None:
-        """Differentiates the terms of each of `count` rounds, averages over rounds and processes, and steps once.
+    def step(self, rounds: Iterable[Iterator[Term]], count: int, collector: Collector, seen: int = 0) -> None:
+        """Average the gradients of `count` rounds over rounds and processes, and step once.
 
-        Every term is differentiated before the next is asked for, so that only one term's activations are alive. Losses
-        count `interval` times, since they are looked at so much more rarely.
+        Args:
+            rounds: the terms of each round. Each term is differentiated before the next is asked for, so that only one
+                term's activations are in memory.
+            count: of rounds.
+            collector: takes the statistics.
+            seen: images before this iteration.
         """
-        self.differentiate(rounds, count, collector)
+        exchange = GradientExchange(self.parameters) if distributed.world() > 1 else None
+        self.differentiate(rounds, count, collector, exchange)
         gradients = [_gradient(p) for p in self.parameters]
-        distributed.mean_(gradients)
+        if exchange is not None:
+            exchange.finish()
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         collector.add(f"gradients/{self.name}", norm)
+        if self.clip < float("inf"):
+            collector.add(f"clipped/{self.name}", (norm > self.clip).float())
+            torch._foreach_mul_(gradients, (self.clip / (norm + 1e-6)).clamp(max=1.0))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * self.rate(seen)
         self._step_if_finite(norm)
 
-    def differentiate(self, rounds: Iterable[Iterator[Term]], count: int, collector: Collector | None = None) -> None:
-        """Gives the parameters that learn the gradients of the terms of `count` rounds, averaged over the rounds."""
+    def differentiate(
+        self,
+        rounds: Iterable[Iterator[Term]],
+        count: int,
+        collector: Collector | None = None,
+        exchange: GradientExchange | None = None,
+    ) -> None:
+        """Give the parameters the gradients of `count` rounds, averaged over the rounds.
+
+        Losses are multiplied by `interval` to make up for running only every `interval` iterations. `exchange` begins
+        during the last backward pass.
+        """
         self.optimizer.zero_grad(set_to_none=not self.owns_gradients)
-        if self.owns_gradients:
+        if exchange is not None:
+            exchange.prepare()
+        elif self.owns_gradients:
             for parameter in self.parameters:
                 _gradient(parameter)
         for parameter in self.parameters:
             parameter.requires_grad_(True)
-        for terms in rounds:
-            for loss, reports in terms:
+        for number, terms in enumerate(rounds, 1):
+            found = 0
+            for found, (loss, reports) in enumerate(terms, 1):
+                if exchange is not None and number == count and found == self.terms:
+                    exchange.begin()
                 if not self.replays:
                     (loss * (self.interval / count)).backward()
                 if collector is not None:
                     collector.add_all(reports)
+            assert found == self.terms, f"{self.name} yields {found} terms in a round, not {self.terms}"
         self.network.requires_grad_(False)
 
     def _step_if_finite(self, norm: Tensor) -> None:
-        """Steps unless a gradient is infinite or nan. The device decides, so that the host need not wait for it."""
+        """Step unless a gradient is infinite or nan. A fused Adam decides that on the device, without a wait."""
         bad = ~norm.isfinite()
-        if bad.device.type != "mps":
-            self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # honoured by the fused Adam
+        if bad.device.type != "mps" and all(group.get("fused") for group in self.optimizer.param_groups):
+            self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
             self.optimizer.step()
-        elif not bad.item():  # where the fused Adam takes no such hint, the host has to wait
+        elif not bad.item():
             self.optimizer.step()
         total, row, longest = self.skips.unbind()
         row = (row + 1) * bad
         self.skips = torch.stack([total + bad, row, torch.maximum(longest, row)])
 
     def skipped(self) -> int:
-        """How many steps have been skipped so far; waits for the device."""
+        """The number of steps skipped so far; waits for the device."""
         return int(self.skips[0])
 
-    def check(self) -> None:
-        """Looks for rows of skipped steps since the last look; waits for the device.
+    def check(self, advice: str) -> None:
+        """Look for rows of skipped steps since the last look; waits for the device.
 
         Raises:
-            FloatingPointError: when ten in a row were skipped.
+            FloatingPointError: ten steps in a row were skipped; the message ends with `advice`.
         """
         longest = int(self.skips[2])
         self.skips[2] = self.skips[1] if longest < SKIPS_TO_STOP else 0
         if longest >= SKIPS_TO_STOP:
             raise FloatingPointError(
                 f"the gradients of {self.name} were infinite or nan {longest} times in a row: training has diverged; "
-                f"go on from an earlier network with --transfer and a larger --gamma or a smaller learning rate"
+                f"start again from an earlier network with {advice}"
             )
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
-    """A parameter that the losses do not reach has a gradient of zero: Adam's memory of it fades all the same."""
+    """The gradient, zero for a parameter that no loss reaches: Adam's moments of it fade all the same."""
     if parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)
     return parameter.grad

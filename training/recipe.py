@@ -1,40 +1,51 @@
-"""What the loop asks of whatever is learned."""
+"""The interface between the training loop and a model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from models.sampler import Sampler
 from training.draws import Draws
 from training.phase import Phase, Term
+from training.sheet import Sheet
+
+
+class Pictures(NamedTuple):
+    """A part of a batch, from one image set."""
+
+    pixels: Tensor  # uint8 [n, C, H, W]
+    labels: Tensor  # class numbers, int64 [n]; 0 without classes
 
 
 class Recipe(Protocol):
-    """Networks, the phases in which they learn, and the losses of each phase. Of any family."""
+    """A model in training: its networks, the phases in which they learn, and the losses of each phase."""
 
     @property
     def phases(self) -> Sequence[Phase]:
-        """In the order in which they are taken."""
+        """All phases, in the order of their steps."""
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
-        """What a network file keeps, by name."""
+        """The networks of a network file, by name."""
 
-    @property
-    def sampler(self) -> Any:
-        """The network that samples are made with."""
+    def batch(self, *sets: Pictures) -> Any:
+        """Convert pictures, one part from each image set, to the form that `losses` takes."""
 
-    def reals(self, images: Tensor, labels: Tensor) -> Any:
-        """A batch for `losses` from images [n, C, H, W] in [-1, 1] and class numbers [n]."""
+    def judged(self) -> Sampler | None:
+        """The sampler of the pictures that metrics judge; None if the model makes no pictures."""
 
-    def losses(self, phase: Phase, reals: Any, draws: Draws) -> Iterator[Term]:
-        """Scalars to differentiate one after the other; `reals` is None for a phase that reads no images."""
+    def losses(self, phase: Phase, batch: Any, draws: Draws) -> Iterator[Term]:
+        """Yield scalars to differentiate one after the other; `batch` is None for a phase that reads no images."""
 
     def after_step(self, seen: int) -> None:
-        """What happens once an iteration; `seen` counts the images before it."""
+        """Update averages and the like, once an iteration; `seen` counts the images before the iteration."""
+
+    def show(self, sheet: Sheet) -> Iterator[Tensor] | None:
+        """The pictures of a sample sheet, uint8 [C, H, W] on the CPU, row by row; None if the model makes none."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that learning changes, as a nest of tensors and numbers."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a `state_dict`, exactly."""
+        """Restore a `state_dict` exactly."""

@@ -2,44 +2,48 @@
 
 from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
 import torch
 
 from torch_utils import distributed
 from torch_utils.stats import Collector
+from training.config import RunConfig
+from training.course import Facts
+from training.courses import find
 from training.loop import rounds
-from training.stylegan2.config import StyleGAN2Config
-from training.stylegan2.recipe import StyleGAN2
+from training.recipe import Pictures
 
-ITERATIONS = 2  # Adam's memory comes into being in the first, and is there from the beginning in the second
-ROUNDS = 2  # gradients come into being in the first of several rounds
+ITERATIONS = 2  # the first one allocates the optimizers' moments, which the second one holds from its beginning
+ROUNDS = 2  # the first one allocates gradients
 
 
 def rehearse(
-    config: StyleGAN2Config, share: int, device: torch.device, after: Callable[[str], None] = lambda phase: None
-) -> StyleGAN2:
-    """Takes every phase in its turn, as training does, with networks of its own and black pictures.
+    config: RunConfig, share: int, device: torch.device, after: Callable[[str], None] = lambda phase: None
+) -> Any:
+    """Run every phase as training does, on networks of its own and black pictures, without other processes.
 
-    It draws from PyTorch's own random numbers, and other processes take no part.
+    It draws from PyTorch's global random generators.
 
     Args:
         config: resolved.
-        share: what this process has of the batch.
+        share: images of the batch for this process.
         device: where to compute.
-        after: is called after every phase, with its name.
+        after: called with the name of each phase after the phase.
 
     Returns:
-        The recipe, for a look at what it holds.
+        The recipe.
     """
-    pace, G = config.pace.model_copy(update={"batch": share}), config.generator
+    pace, shape = config.pace.model_copy(update={"batch": share}), config.shape
     with distributed.alone(), device:
-        recipe, collector = StyleGAN2(config, torch.ones(G.classes), device), Collector(device)
-        pixels = torch.zeros(share, G.channels, G.height, G.width, dtype=torch.uint8)
-        labels = torch.zeros(share, dtype=torch.int64)
+        recipe = find(config.model).recipe(config, Facts.uniform(shape.classes), device)
+        collector = Collector(device)
+        pixels = torch.zeros(share, shape.channels, shape.height, shape.width, dtype=torch.uint8)
+        sets = [Pictures(pixels, torch.zeros(share, dtype=torch.int64))] * len(config.sets)
         for iteration in range(ITERATIONS):
             count = min(share // pace.batch_gpu, ROUNDS if iteration else 1)
             for phase in recipe.phases:
-                losses = rounds(recipe, phase, pixels, labels, pace, config.seed, iteration)
+                losses = rounds(recipe, phase, sets, pace, config.seed, iteration)
                 phase.step(islice(losses, count), count, collector)
                 after(phase.name)
             recipe.after_step(seen=0)

@@ -26,7 +26,7 @@ from training.recipe import Recipe
 from training.report.boards import Board
 from training.report.writer import Report
 from training.saving import Saver
-from training.sheet import Samples
+from training.sheet import Sheet
 
 VERSION = 1  # of states
 CONSULT_EVERY = 16  # iterations between the exchanges by which several GPUs agree to stop: each makes the host wait
@@ -50,7 +50,7 @@ class Run:
         device: where to compute.
         family: of the networks, as in `models.families`.
         facts: what states and network files say about the run: its configuration and data.
-        samples: what the sample sheets show; None for no sheets.
+        sheet: the arrangement of sample sheets; None for no sheets.
         clock: where a resumed run stands.
         boards: where the run is shown besides TensorBoard, by name.
     """
@@ -62,12 +62,12 @@ class Run:
         device: torch.device,
         family: str,
         facts: Mapping[str, Any],
-        samples: Samples | None = None,
+        sheet: Sheet | None = None,
         clock: Clock | None = None,
         boards: Mapping[str, Board] | None = None,
     ) -> None:
         self.folder, self.seed, self.device, self.family, self.facts = folder, seed, device, family, facts
-        self.samples = samples
+        self.sheet = sheet
         self.clock = clock or Clock()
         config = facts.get("training") or {}
         self.report = Report(folder, self.clock.seen, config, boards)
@@ -134,19 +134,19 @@ class Run:
         facts |= {f"learning rate/{phase.name}": phase.optimizer.param_groups[0]["lr"] for phase in phases}
         self.report.tick(self.clock.seen, end, moments, self.watch.read(), facts)
         for phase in phases:
-            phase.check()
+            phase.check(f"--transfer and {self.report.signs.diverged}")
 
     def snapshot(self, recipe: Recipe) -> None:
         """Writes what people look at: the sample sheet and the networks."""
         if self.folder is None:
             return
         seen = self.clock.seen
-        if self.samples is not None:
-            sheet = self.samples.draw(recipe.sampler, self.device)
-            path = runs.samples_path(self.folder, seen)
-            save_image(sheet, path)
+        shown = recipe.show(self.sheet) if self.sheet is not None else None
+        if self.sheet is not None and shown is not None:
+            picture, path = self.sheet.arrange(shown), runs.samples_path(self.folder, seen)
+            save_image(picture, path)
             compared = seen and self.report.signs.diversity  # at 0 it is noise
-            measures = self.samples.measure(sheet, runs.reals_path(self.folder)) if compared else {}
+            measures = self.sheet.measure(picture, runs.reals_path(self.folder)) if compared else {}
             self.report.snapshot(path, seen, measures)
         if seen:
             self._save_networks(recipe, runs.network_path(self.folder, seen))

@@ -1,16 +1,16 @@
-"""A plan carried out: the networks, the data and the run folder brought together, and training."""
+"""Carries a plan out: brings networks, data and run folder together, and trains."""
 
 import shlex
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from custom_ops import build
-from imaging import loader
 from imaging.grid import save_image
 from imaging.sizes import spell
 from system.files import replacing
@@ -19,32 +19,31 @@ from torch_utils import config as configs
 from torch_utils import distributed, launch, notices, runs
 from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, switches
-from torch_utils.terminal import shown
+from torch_utils.terminal import clean
 from training.compilation import compile_passes
+from training.course import Facts
 from training.graphs import capture_phases
-from training.loop import Evaluate, fit
+from training.loop import Evaluate, fit, reading
 from training.plan import FOLDER_NOTICE, Plan
+from training.recipe import Recipe
 from training.report.wandb import Wandb
 from training.run import Run, set_damaged_state_aside
 from training.shares import largest_divisor
-from training.sheet import Samples
-from training.stylegan2.recipe import StyleGAN2
-from training.stylegan2.transfer import transfer
-
-FAMILY = "stylegan2"
+from training.sheet import Sheet
+from training.trial import Capturable, Compilable
 
 
 def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb: str = "") -> Path | None:
-    """Carries a plan out, and returns the run folder (None on processes that write nothing).
+    """Carry a plan out, and return the run folder (None on processes that write nothing).
 
     Args:
         plan: what to do.
-        command: that the user gave, for the log.
+        command: what the user typed, for the log.
         evaluate: judges the networks at every snapshot.
-        wandb: a project of Weights & Biases, where the run is shown, too; "" for none.
+        wandb: a project of Weights & Biases that shows the run, too; "" for none.
 
     Raises:
-        ValueError: when memory does not suffice, or training has diverged.
+        ValueError: out of memory, or training has diverged.
     """
     folder = _folder(plan)
     try:
@@ -52,11 +51,11 @@ def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb
             plan.notes += (note,) if note else ()
             _prepare(plan, folder)
             _train(plan, folder, command, evaluate, wandb)
-        distributed.stop()  # not after an error: others would be waited for
+        distributed.stop()  # not after an error: it would wait for the others
         return folder
     except Exception as error:
         if folder is not None and not (plan.resumed or plan.started):
-            shutil.rmtree(folder, ignore_errors=True)  # there is nothing in it to go on from
+            shutil.rmtree(folder, ignore_errors=True)  # it holds nothing to resume from
         told = _in_words(error, plan)
         if told is error:
             raise
@@ -64,7 +63,7 @@ def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb
 
 
 def _in_words(error: Exception, plan: Plan) -> Exception:
-    """The error as the user shall hear of it."""
+    """The error that the user sees."""
     if isinstance(error, FloatingPointError):
         return ValueError(str(error))
     if is_out_of_memory(error):
@@ -73,20 +72,16 @@ def _in_words(error: Exception, plan: Plan) -> Exception:
 
 
 def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | None, wandb: str) -> None:
-    config, dataset, device = plan.config, plan.dataset, plan.device
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed)  # of the initial weights; training itself draws statelessly
-        recipe = StyleGAN2(config, torch.as_tensor(dataset.label_counts), device)
-    samples = Samples(dataset, config.generator.z_dim, config.seed, config.pace.batch_gpu)
-    clock = plan.state.clock if plan.state is not None else None
-    facts = plan.facts
+    config, clock, facts = plan.config, plan.state.clock if plan.state else None, plan.facts
+    recipe = build_recipe(plan)
     boards = {"wandb": Wandb(folder, wandb, facts["training"])} if wandb and folder is not None else {}
-    run = Run(folder, config.seed, device, FAMILY, facts, samples, clock, boards)
+    sheet = Sheet(plan.dataset, config.seed)
+    run = Run(folder, config.seed, plan.device, plan.course.family.name, facts, sheet, clock, boards)
     try:
         _learn(plan, recipe, run, command, evaluate)
     except Exception as error:
         first = notices.first_error(_in_words(error, plan))
-        with suppress(OSError):  # the disk may be full: that is no news then
+        with suppress(OSError):  # the disk may be full
             run.report.keep(f"process {first.process}: {first.text}" if notices.together() else first.text)
         run.show("stopped")
         raise
@@ -95,43 +90,42 @@ def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | N
     distributed.barrier()  # the first process may still have been writing
 
 
-def _learn(plan: Plan, recipe: StyleGAN2, run: Run, command: str, evaluate: Evaluate | None) -> None:
+def build_recipe(plan: Plan) -> Any:
+    """The recipe of a plan with fresh weights, the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(plan.config.seed)  # initial weights; training itself draws statelessly
+        return plan.course.recipe(plan.config, Facts(torch.as_tensor(plan.dataset.label_counts)), plan.device)
+
+
+def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, evaluate: Evaluate | None) -> None:
     config = plan.config
     run.stop_on_signals()
-    if plan.network is not None:
-        run.report.say(transfer(plan.network, recipe))
+    if plan.network is not None and plan.course.transfer is not None:
+        run.report.say(plan.course.transfer.take(plan.network, recipe))
     if plan.state is not None:
         recipe.load_state_dict(plan.state.tree["recipe"])
         run.resume_statistics(plan.state.tree["stats"])
-    # What was loaded is as large as the run's own, and is a view of a file that the next save replaces.
+    # Free what was loaded: it is as large as the run's own, and maps a file that the next save replaces.
     plan.network = plan.state = None
     _announce(plan, run, command)
-    if config.compile:
+    if config.compile and isinstance(recipe, Compilable):
         run.report.say("compiling the networks, which takes minutes")
         run.report.say(compile_passes(recipe))
-    if config.cuda_graphs:
+    if config.cuda_graphs and isinstance(recipe, Capturable):
         run.report.say(capture_phases(recipe))
     run.report.tick_began = time.monotonic()  # the first tick's speed is that of training
-    batches = loader.batches(
-        plan.dataset,
-        config.pace.batch,
-        config.seed,
-        run.clock.seen,
-        distributed.rank(),
-        distributed.world(),
-        config.workers,
-        pin=plan.device.type == "cuda",
-    )
     plan.started = True
-    with closing(batches):
+    with reading(plan.sets, config.pace, run, config.workers) as batches:
         fit(recipe, batches, run, config.pace, evaluate)
-    _conclude(run, config.pace.images)
+    seen = run.clock.seen
+    _say_how(run, seen, config.pace.images)
+    run.show("stopped" if seen < config.pace.images else "finished")
 
 
 def _folder(plan: Plan) -> Path | None:
     if not distributed.is_first():
         return None
-    folder = plan.folder or runs.create(plan.outdir, f"{plan.dataset.name}-{plan.config.preset}")
+    folder = plan.folder or runs.create(plan.outdir, f"{plan.dataset.name}-{plan.config.title}")
     if notices.together():
         notices.leave(FOLDER_NOTICE, str(folder.resolve()))
     return folder
@@ -148,7 +142,7 @@ def _prepare(plan: Plan, folder: Path | None) -> None:
 
 @contextmanager
 def _alone_in(folder: Path | None) -> Iterator[str]:
-    """Keeps a second program from training in the same run folder; gives a note where that cannot be done."""
+    """Keep a second program from training in the same run folder; yields a note if the disk has no locks."""
     if folder is None:
         yield ""
         return
@@ -174,8 +168,8 @@ def _resuming_command(folder: Path | None) -> str:
 
 
 def _announce(plan: Plan, run: Run, command: str) -> None:
-    """Says what is about to happen; once, and in full, where a run begins."""
-    d, say = plan.dataset, run.report.say
+    """Say what is about to happen; all tables go to the log of a new run."""
+    d, pace, say = plan.dataset, plan.config.pace, run.report.say
     if command:
         say(command)
     if not plan.resumed:
@@ -188,35 +182,29 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
         say(note)
     if plan.resumed:
         say(f"resumed at kimg {run.clock.seen / 1000:.3f}")
-        if run.clock.seen >= plan.config.pace.images:
-            say(f"that is the end that --kimg {plan.config.pace.kimg:g} sets: give a larger one to go on")
+        if run.clock.seen >= pace.images:
+            say(f"that is the end that --kimg {pace.kimg:g} sets: give a larger one to go on")
     operators = run.facts["operators"]
-    say(f"training to kimg {plan.config.pace.kimg:g} on {run.device} in {plan.config.precision}, {operators} operators")
+    say(f"training to kimg {pace.kimg:g} on {run.device} in {plan.config.precision}, {operators} operators")
     if why := build.shortfall(run.device):
         some = build.implementation(run.device) != "pytorch"
-        run.report.keep(f"native operators are {'partly ' if some else ''}off: {why}")  # the terminal has heard it
+        run.report.keep(f"native operators are {'partly ' if some else ''}off: {why}")  # the terminal showed it already
     say(f"files go to {run.folder}; its log.txt lists all settings and layers")
-    run.report.begin({"command": shown(command), "config": shown(configs.table(plan.config))})
+    run.report.begin({"command": clean(command), "config": clean(configs.table(plan.config))})
 
 
 def _show_reals(plan: Plan, run: Run) -> None:
-    """Draws the sheet of reals where a run begins. A resumed run keeps its own, to which its fakes were compared."""
-    if run.folder is None or run.samples is None:
+    """Draw the sheet of reals of a new run. A resumed run keeps its own, with which its samples were compared."""
+    if run.folder is None or run.sheet is None:
         return
     path = runs.reals_path(run.folder)
     if not path.exists() or 0 in plan.dataset.label_counts:  # older runs gave empty classes rows of their own
-        save_image(run.samples.reals(plan.dataset), path)
+        save_image(run.sheet.reals(plan.dataset), path)
         run.report.picture("reals", path, run.clock.seen)
 
 
-def _conclude(run: Run, end: int) -> None:
-    """Says how to go on, and shows the end on the page."""
-    seen = run.clock.seen
-    _say_how(run, seen, end)
-    run.show("stopped" if seen < end else "finished")
-
-
 def _say_how(run: Run, seen: int, end: int) -> None:
+    """Say how to go on."""
     if seen < end:
         run.report.say(f"stopped at kimg {seen / 1000:.3f}; go on with: {_resuming_command(run.folder)}")
     elif run.folder is not None:
@@ -227,16 +215,15 @@ def _say_how(run: Run, seen: int, end: int) -> None:
 
 
 def _more_memory(plan: Plan) -> str:
-    now, new = plan.config.pace.batch_gpu, not plan.resumed
-    checkpointing = plan.config.checkpoint_activations or plan.config.compile  # with which it does not go together
-    smaller = largest_divisor(now, max(now - 1, 1))
-    if not new and not checkpointing:
-        return f"out of memory with --batch-gpu {now}: resume with --checkpoint-activations"
-    if now == 1:
-        mend = "" if checkpointing else "--checkpoint-activations, or "
-        return f"out of memory with one image at a time: try {mend}smaller networks: --set generator.channel_base=8192"
-    if not new:
-        mend = f"start anew, with --transfer from this run's network and --batch-gpu {smaller}"
+    """What to try after memory ran out."""
+    now = plan.config.pace.batch_gpu
+    checkpointing = plan.config.checkpoint_activations or plan.config.compile  # the two exclude each other
+    if plan.resumed and checkpointing:
+        ways = ["start a new run with --transfer from this run's network and a smaller --batch-gpu"]
+    elif plan.resumed:
+        ways = ["resume with --checkpoint-activations"]
     else:
-        mend = f"try --batch-gpu auto, or {smaller}" + ("" if checkpointing else ", or --checkpoint-activations")
-    return f"out of memory with --batch-gpu {now}: {mend}"
+        ways = ["try --batch-gpu auto", str(largest_divisor(now, now - 1))] if now > 1 else []
+        ways += [] if checkpointing else ["--checkpoint-activations" if ways else "try --checkpoint-activations"]
+        ways += [f"take {plan.course.smaller}"] if now == 1 else []
+    return f"out of memory with --batch-gpu {now}: {', or '.join(ways)}"

@@ -1,101 +1,149 @@
-"""Try out another way of taking Gmain and Dmain, before training begins: its gradients must be as good as the usual.
+"""Try out a faster way to run phases before training begins: its gradients must be as good as before.
 
-`--compile` and `--cuda-graphs` may fail on a machine, and a compiler may give wrong numbers without a word (pytorch
-#167313). So both are tried first, and given up if anything is amiss.
+`--compile` and `--cuda-graphs` may fail on a machine, and a compiler may give wrong numbers without an error (pytorch
+#167313). So both are tried first, and given up if anything is wrong.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from torch_utils import distributed
 from torch_utils.device import Precision, switches
+from training.config import RunConfig
+from training.courses import outline
 from training.draws import Draws
 from training.phase import Phase
-from training.stylegan2.recipe import Reals, StyleGAN2
+from training.recipe import Pictures, Recipe
 
 # Gradients are compared with those in fp32, as norms of differences relative to the norm of the fp32 gradient. The
 # error of a gradient is the sum of independent roundings of 1e5 numbers or more, so two correct ways of rounding have
 # errors of nearly the same norm, and a compiler that leaves roundings out has a smaller one: measured in bf16 on a CPU,
 # compiled passes were 0.99 to 1.12 times as far off as eager ones, which were 2.7 to 11 % off. A fault adds to that.
 MARGIN = 1.5
-SLACK: dict[Precision, float] = {"fp32": 1e-3, "tf32": 1e-3, "bf16": 5e-3, "fp16": 1e-3}  # for sums in another order
+SLACK: dict[Precision, float] = {"fp32": 1e-3, "tf32": 1e-3, "bf16": 5e-3, "fp16": 1e-3}  # sums in another order
 ROUNDS = 3  # CUDA graphs of `torch.compile` are recorded in the second and replayed in the third
-PHASES = ("Gmain", "Dmain")  # the phases that need first derivatives only
+
+Change = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class TrialError(Exception):
-    """Why the other way is not to be used, in words that follow on its option."""
+    """Why the other way is not used, in words that follow its option."""
 
 
-def try_out(recipe: StyleGAN2, option: str, change: Callable[[], None], undo: Callable[[], None], well: str) -> str:
-    """Change a recipe if the changed one works and its gradients are as near to fp32 as before; say what came of it.
+@runtime_checkable
+class Compilable(Recipe, Protocol):
+    """A recipe whose networks can run compiled in some phases."""
 
-    Networks, averages and gradients are afterwards what they were.
+    first_order: frozenset[str]  # phases that need first derivatives only
+
+    @property
+    def config(self) -> RunConfig: ...
+
+    def use_passes(self, change: Change | None, begin: Callable[[], None] = lambda: None) -> None:
+        """Put `change(pass)` in place of each pass of the networks; None restores them. `begin` precedes each term."""
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """Within the block losses may be computed; after it, everything that they change is as before."""
+
+
+@runtime_checkable
+class Capturable(Compilable, Protocol):
+    """A recipe with phases that can be captured as CUDA graphs. Batches are dataclasses of tensors."""
+
+    captured: dict[str, Callable[..., Any]]  # by the name of the phase; takes the place of `terms`
+
+    def terms(self, phase: Phase, batch: Any, draws: Draws) -> Any:
+        """The losses of a phase that is not captured."""
+
+
+def check_passes(config: RunConfig) -> None:
+    """Raises ValueError if --compile or --cuda-graphs does not apply to a model."""
+    for option, wish, kind in (
+        ("--compile", config.compile, Compilable),
+        ("--cuda-graphs", config.cuda_graphs, Capturable),
+    ):
+        if wish and not isinstance(outline(config), kind):
+            raise ValueError(f"{option} does not apply to {config.model}: leave it out")
+
+
+def try_out(recipe: Compilable, option: str, change: Callable[[], None], undo: Callable[[], None], how: str) -> str:
+    """Change a recipe if the changed one works and its gradients are as near to fp32 as before.
+
+    Networks, averages and gradients are afterwards as before.
 
     Args:
         recipe: with its networks on their device.
         option: of train.py, for the sentence.
-        change: makes the recipe take its phases in the other way.
+        change: makes the recipe run its phases in the other way.
         undo: takes that back.
-        well: the sentence if all went well.
+        how: "run compiled".
 
     Returns:
         A sentence for the log.
     """
-    reason, average = "", recipe.G.mapping.w_average.clone()
-    try:
-        with distributed.alone():
+    reason = ""
+    with recipe.undisturbed(), distributed.alone():
+        try:
             usual, exact = gradients(recipe), _exact_gradients(recipe)
             change()
             _compare(gradients(recipe), usual, exact, SLACK[recipe.config.arithmetic])
-    except TrialError as error:
-        reason = str(error)
-    except Exception as error:  # whatever a compiler or a driver may throw
-        cause = getattr(error, "inner_exception", error)
-        lines = str(cause).strip().splitlines() or [type(cause).__name__]
-        reason = f"does not work here ({lines[0]})"
-    recipe.G.mapping.w_average.copy_(average)
-    recipe.strength.forget()
+        except TrialError as error:
+            reason = str(error)
+        except Exception as error:  # whatever a compiler or a driver may raise
+            cause = getattr(error, "inner_exception", error)
+            lines = str(cause).strip().splitlines() or [type(cause).__name__]
+            reason = f"does not work here ({lines[0]})"
     if distributed.least(int(not reason)):
-        return well
+        return f"{' and '.join(phase.name for phase in first_order(recipe))} {how}"
     undo()
     return f"{option} {reason or 'does not work for another process'}: training goes on without it"
 
 
-def gradients(recipe: StyleGAN2) -> dict[str, Tensor]:
+def first_order(recipe: Compilable) -> list[Phase]:
+    """The phases that need first derivatives only, in their order."""
+    return [phase for phase in recipe.phases if phase.name in recipe.first_order]
+
+
+def gradients(recipe: Compilable) -> dict[str, Tensor]:
     """The gradients of all parameters in a row, by phase, after `ROUNDS` rounds of different inputs."""
-    return {phase.name: _gradient(recipe, phase) for phase in recipe.phases if phase.name in PHASES}
+    return {phase.name: _gradient(recipe, phase) for phase in first_order(recipe)}
 
 
-def _exact_gradients(recipe: StyleGAN2) -> dict[str, Tensor]:
-    """The same in fp32 without TF32."""
-    arithmetic, networks = recipe.config.arithmetic, (recipe.G, recipe.D)
-    if arithmetic == "fp32":
+def _exact_gradients(recipe: Compilable) -> dict[str, Tensor]:
+    """The same in fp32 without TF32; empty if the recipe computes in fp32 anyway."""
+    config, networks = recipe.config, {phase.network for phase in recipe.phases}
+    if config.arithmetic == "fp32":
         return {}
     try:
-        for network in networks:
-            network.set_precision("fp32")
-        with switches("fp32", recipe.config.deterministic):
+        _set_precision(networks, "fp32")
+        with switches("fp32", config.deterministic):
             return gradients(recipe)
     finally:
-        for network in networks:
-            network.set_precision(arithmetic)
+        _set_precision(networks, config.arithmetic)
 
 
-def inputs(recipe: StyleGAN2, phase: Phase, number: int) -> tuple[Reals, Draws]:
-    """Reals and draws of a part of a batch; another number gives others."""
-    config, device = recipe.config, recipe.path_mean.device
-    G, batch = config.generator, config.pace.batch_gpu
-    generator = torch.Generator().manual_seed(number)
-    images = torch.rand(batch, G.channels, G.height, G.width, generator=generator).to(device) * 2 - 1
-    reals = recipe.reals(images, torch.zeros(batch, dtype=torch.int64, device=device))
-    return reals, Draws(config.seed, number, phase.name, batch, 0, batch, device)
+def _set_precision(networks: set[Any], precision: Precision) -> None:
+    for network in networks:
+        network.set_precision(precision)
 
 
-def _gradient(recipe: StyleGAN2, phase: Phase) -> Tensor:
-    """Scaled as captured phases are, whose number of rounds is settled."""
+def inputs(recipe: Compilable, phase: Phase, number: int) -> tuple[Any, Draws]:
+    """A batch and draws for one round; another number gives others."""
+    config, device = recipe.config, phase.skips.device
+    shape, count = config.shape, config.pace.batch_gpu
+    size = (count, shape.channels, shape.height, shape.width)
+    pixels = torch.randint(256, size, generator=torch.Generator().manual_seed(number), dtype=torch.uint8).to(device)
+    pictures = Pictures(pixels, torch.zeros(count, dtype=torch.int64, device=device))
+    batch = recipe.batch(*[pictures] * len(config.sets))
+    return batch, Draws(config.seed, number, phase.name, count, 0, count, device)
+
+
+def _gradient(recipe: Compilable, phase: Phase) -> Tensor:
+    """Scaled as captured phases are, whose number of rounds is fixed."""
     try:
         rounds = (recipe.losses(phase, *inputs(recipe, phase, number)) for number in range(ROUNDS))
         phase.differentiate(rounds, recipe.config.pace.batch // recipe.config.pace.batch_gpu)
@@ -109,6 +157,6 @@ def _compare(found: dict[str, Tensor], usual: dict[str, Tensor], exact: dict[str
     for name, gradient in found.items():
         goal = exact.get(name, usual[name])
         off, allowed = (float((g - goal).norm() / goal.norm()) for g in (gradient, usual[name]))
-        if not off <= MARGIN * allowed + slack:  # nan is no small difference
+        if not off <= MARGIN * allowed + slack:  # also for nan
             beside = f" (without it {allowed:.1%})" if exact else ""
             raise TrialError(f"gives gradients of {name} that are {off:.1%} off{beside}")

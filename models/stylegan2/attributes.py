@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.stylegan2.factorisation import centre
+from models.stylegan2.factorization import center
 
 PENALTY = 0.1  # of the squared normal, with w scaled to a mean square of 1 within groups; chosen by measurement
 ROUNDS = 100  # of Newton's method, at most
@@ -46,7 +46,7 @@ def ridge(w: Tensor, values: Tensor, groups: Tensor, penalty: float = PENALTY) -
     """
     if not varies(values, groups):
         raise ValueError("the values do not vary within any group")
-    x, y = _scaled(centre(w, groups)), centre(values, groups)
+    x, y = _scaled(center(w, groups)), center(values, groups)
     gram = x.T @ x / len(x) + penalty * torch.eye(x.shape[1], dtype=x.dtype)
     return _unit(torch.linalg.solve(gram, x.T @ y / len(x)))
 
@@ -63,11 +63,11 @@ def logistic(w: Tensor, labels: Tensor, groups: Tensor, penalty: float = PENALTY
     Raises:
         ValueError: when no group has samples of both labels.
     """
-    mixed = centre(labels, groups) != 0
+    mixed = center(labels, groups) != 0
     if not bool(mixed.any()):
         raise ValueError("no group has samples of both labels")
     w, labels, groups = w[mixed], labels[mixed].double(), groups[mixed]
-    x = _scaled(centre(w, groups))
+    x = _scaled(center(w, groups))
     intercepts = F.one_hot(groups.unique(return_inverse=True)[1]).to(x)
     return _unit(_newton(torch.cat([x, intercepts], dim=1), labels, _penalties(x, intercepts, penalty))[: x.shape[1]])
 
@@ -115,7 +115,7 @@ def held_out_skill(
     held = torch.randperm(len(w), generator=torch.Generator().manual_seed(0)) % HELD_OUT == 0
     try:
         n = fit(w[~held], values[~held], groups[~held])
-        along, true = centre(w[held] @ n, groups[held]), centre(values[held], groups[held])
+        along, true = center(w[held] @ n, groups[held]), center(values[held], groups[held])
     except ValueError:
         return None
     if not varies(values[held], groups[held]):
@@ -125,7 +125,7 @@ def held_out_skill(
 
 def varies(values: Tensor, groups: Tensor) -> bool:
     """Whether values [N] vary within any group, by more than rounding makes them."""
-    return bool((centre(values, groups).abs() > ROUNDING * values.abs().max()).any())
+    return bool((center(values, groups).abs() > ROUNDING * values.abs().max()).any())
 
 
 def _newton(X: Tensor, y: Tensor, penalties: Tensor) -> Tensor:

@@ -1,23 +1,55 @@
-"""Multi-modal truncation: w pulled towards the nearest of several centres in place of the one average.
+"""What truncation pulls w towards: the average w, or the nearest of several centers (multi-modal truncation).
 
-Pulling all w towards one average makes all pictures alike. Of a varied data set the average is typical of nothing; the
-centres of clusters of w are each typical of a kind (Mokady et al. 2022, "Self-Distilled StyleGAN", section 4). There
-the nearest centre is that whose picture is nearest to the eye (LPIPS); here it is the nearest in w, which needs no
-picture and no detector. Letters: M number of samples, K of centres, N batch, L layers, D width of w.
+Pulling every w towards one average makes all pictures alike. The average of a varied data set is typical of nothing,
+but the center of each cluster of w is typical of a kind (Mokady et al. 2022, "Self-Distilled StyleGAN", section 4).
+That paper takes the center whose picture looks nearest (LPIPS); here it is the nearest in w, which needs no detector.
+Letters: M number of samples, K of centers, N batch, L layers, D width of w.
 """
+
+import warnings
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from models.stylegan2.styles import Samplable
+from torch_utils.cli import counted, say
 from torch_utils.seeds import generator
 
-ROUNDS = 100  # of k-means at most
+SAMPLES = 10_000  # w of each class that centers are found from
+MOST = 1000  # centers: ten samples of w for each
+ROUNDS, BETWEEN_CHECKS = 10, 10  # of k-means: at most 10 times 10
 AT_ONCE = 1000  # latents through the mapping
 
 
-@torch.inference_mode()
+class Anchors:
+    """The w that truncation pulls towards: the average, or the nearest of `count` centers of a w's class.
+
+    A network with classes has centers for each class, because a w that is pulled to another class's center changes its
+    class. They are found when the first w of the class comes.
+    """
+
+    def __init__(self, G: Samplable, count: int | None) -> None:
+        self.count, self._G = count, G
+        self._centers: dict[int | None, Tensor] = {}
+
+    def of(self, ws: Tensor, labels: Sequence[int | None]) -> Tensor:
+        """The anchor [N, D] of each w [N, L, D] and its class, None without classes."""
+        if self.count is None:
+            return self._G.mapping.w_average.to(ws).expand(len(ws), -1)
+        return torch.cat([nearest(w[None], self._of_class(label)) for w, label in zip(ws, labels, strict=True)])
+
+    def _of_class(self, label: int | None) -> Tensor:
+        if label not in self._centers:
+            assert self.count is not None
+            of_class = "" if label is None else f" of class {label}"
+            self._centers[label] = find_centers(draw_ws(self._G, label, SAMPLES), self.count)
+            say(f"found {counted(self.count, 'center')} of {SAMPLES} w{of_class}")
+        return self._centers[label]
+
+
+@torch.no_grad()
 def draw_ws(G: Samplable, label: int | None, count: int) -> Tensor:
     """The w of random latents of one class (None without classes), always the same ones: [count, D], on the CPU."""
     device = G.mapping.w_average.device
@@ -28,47 +60,43 @@ def draw_ws(G: Samplable, label: int | None, count: int) -> Tensor:
 
 
 def find_centers(ws: Tensor, count: int) -> Tensor:
-    """The centres [count, D] of as many clusters of w [M, D], by k-means (Lloyd 1982); both on the CPU.
+    """The centers [count, D] of that many clusters of w [M, D], by k-means; both on the CPU.
 
-    They begin as k-means++ draws them (Arthur and Vassilvitskii 2007), always alike, and move until no w changes its
-    cluster, for 100 rounds at most. A cluster that loses all its w begins anew at one that is farthest from its centre.
-
-    scipy.cluster.vq.kmeans2 finds centres as good (the mean squared distance of 10,000 w differs by less than 0.3 %),
-    but its k-means++ looks at all earlier centres for each new one, so that 128 take 10 s there
-    and 1.6 s here. It also leaves a cluster that loses all its w as it is, and moves for a fixed number of rounds.
+    k-means++ (Arthur and Vassilvitskii 2007) chooses the first centers, always the same ones.
 
     Raises:
-        ValueError: when there are fewer w than centres.
+        ValueError: if there are fewer w than centers.
     """
+    from scipy.cluster.vq import kmeans2  # imported here because it takes half a second
+
     if not 1 <= count <= len(ws):
-        raise ValueError(f"{count} centres of {len(ws)} w: wanted 1 to {len(ws)}")
+        raise ValueError(f"{count} centers of {len(ws)} w: expected 1 to {len(ws)}")
     points = ws.double()
-    centers = _spread_out(points, count)
-    before = None
+    centers = _spread_out(points, count).numpy()
     for _ in range(ROUNDS):
-        distances = torch.cdist(points, centers)  # [M, K]
-        distance, cluster = distances.min(dim=1)
-        if before is not None and torch.equal(cluster, before):
+        before = centers
+        with warnings.catch_warnings(action="ignore"):  # a cluster that loses all its w keeps its center
+            centers, _ = kmeans2(points.numpy(), centers, iter=BETWEEN_CHECKS, minit="matrix")
+        if (centers == before).all():
             break
-        centers, before = _means(points, cluster, distance, count), cluster
-    return centers.to(ws.dtype)
+    return torch.from_numpy(centers).to(ws.dtype)
 
 
 def nearest(ws: Tensor, centers: Tensor) -> Tensor:
-    """Of each of ws [N, L, D] the centre [N, D] that is nearest to it, of centers [K, D], on the device of `ws`.
+    """The center [N, D] of centers [K, D] that is nearest to each of ws [N, L, D], on the device of `ws`.
 
-    Multi-modal truncation is `truncate` with it in the place of the average (Mokady et al. 2022, section 4):
-    w' = centre + psi * (w - centre).
-
-    Nearest to all layers together (the sum of squares) is what is nearest to their mean.
+    The center nearest to all layers together (the sum of squares) is the one nearest to their mean.
     """
-    # On the CPU: not every device knows double.
+    # On the CPU: not every device has float64.
     distances = torch.cdist(ws.cpu().double().mean(dim=1), centers.cpu().double())  # [N, K]
     return centers.cpu()[distances.argmin(dim=1)].to(ws)
 
 
 def _spread_out(points: Tensor, count: int) -> Tensor:
-    """k-means++: each next centre is one of the points, the likelier the farther (squared) it is from those before."""
+    """k-means++: each next center is one of the points, likelier the farther (squared) it is from those before.
+
+    scipy's own k-means++ compares with all earlier centers each time: 128 centers take 10 s there and 1.6 s here.
+    """
     draws = torch.rand(count, generator=generator("cpu", "k-means++"), dtype=torch.float64)
     chosen = [points[int(draws[0] * len(points))]]
     square = (points - chosen[0]).square().sum(dim=1)  # [M], to the nearest of the chosen
@@ -77,13 +105,3 @@ def _spread_out(points: Tensor, count: int) -> Tensor:
         chosen.append(points[min(int(place), len(points) - 1)])
         square = torch.minimum(square, (points - chosen[-1]).square().sum(dim=1))
     return torch.stack(chosen)
-
-
-def _means(points: Tensor, cluster: Tensor, distance: Tensor, count: int) -> Tensor:
-    """The mean of each cluster's points [count, D]; empty clusters take the farthest points of all."""
-    sizes = torch.bincount(cluster, minlength=count)  # [K]
-    sums = torch.zeros(count, points.shape[1], dtype=points.dtype)
-    means = sums.index_add_(0, cluster, points) / sizes.clamp(min=1)[:, None]
-    empty = (sizes == 0).nonzero().flatten()
-    means[empty] = points[distance.topk(len(empty)).indices]
-    return means

@@ -62,11 +62,11 @@ class Directions:
     def __len__(self) -> int:
         return len(self.names)
 
-    def find(self, text: str) -> list[int]:
-        """The places of directions that a list of names and places such as `0,turn` means, in its order.
+    def find(self, text: str, option: str = "directions") -> list[int]:
+        """The places of directions in a list of names and places such as `0,turn`, in its order.
 
         Raises:
-            ValueError: when there is no such direction, naming those there are.
+            ValueError: for an unknown direction; the error names `option` and all directions.
         """
         found = []
         for part in (part.strip() for part in text.split(",")):
@@ -76,7 +76,7 @@ class Directions:
                 found.append(int(part))
             else:
                 known = ", ".join(f"{k} {name}" for k, name in enumerate(self.names))
-                raise ValueError(f"{part!r} is none of the {len(self)} directions: {known}")
+                raise ValueError(f"{option}: got {part!r}, expected some of {known}")
         return list(dict.fromkeys(found))
 
     def step(self, k: int, strength: float, ws: Tensor, layers: Sequence[int] | None = None) -> Tensor:

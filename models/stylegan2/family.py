@@ -8,10 +8,13 @@ from torch import Tensor
 from models.family import Family, Part
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.exports.formats import FORMATS
 from models.stylegan2.foreign import opening
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.generator import Generator
+from models.stylegan2.options import StyleOptions
 from models.stylegan2.published import PUBLISHED
+from models.stylegan2.sampler import open_styles
 
 
 def _call(config: Any) -> tuple[Any, ...]:
@@ -41,6 +44,11 @@ images = network(z, c, truncation_psi=0.7, noise_mode="const")  # [1, channels, 
 
 _CAPTION = "psi 1 (no truncation), the network's own noise"
 _TOLD = {"gamma of R1": "loss.gamma", "augmentation": "augment.mode"}
+_PICTURES: dict[str, Any] = {
+    "options": StyleOptions,
+    "judged": StyleOptions(noise_mode="random"),
+    "open_sampler": open_styles,
+}
 
 FAMILY = Family(
     name="stylegan2",
@@ -53,12 +61,14 @@ FAMILY = Family(
     shown=("G_ema", "G"),
     facts=_facts,
     foreign=(opening.OFFICIAL, opening.ROSINALITY),
+    formats=FORMATS,
     published=PUBLISHED,
     tags=("stylegan2", "gan", "image-generation", "safetensors"),
     caption=_CAPTION,
     command="--psi 0.7",
     use=_use,
     told=_TOLD,
+    **_PICTURES,
 )
 
 LUCIDRAINS = Family(
@@ -72,4 +82,5 @@ LUCIDRAINS = Family(
     caption=_CAPTION,
     command="--psi 0.7",
     use=_use,
+    **_PICTURES,
 )

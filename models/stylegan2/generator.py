@@ -1,14 +1,14 @@
-"""The generator: w modulates a stack of convolutions that doubles the size block by block.
+"""The generator: w modulates a stack of convolutions, and each block doubles the size.
 
-Every block adds its RGB image to the enlarged image of the block before ("output skips", Karras et al. 2020, section
-4.1), so no progressive growing is needed. The paper's two other architectures make one image, in the last block:
-`residual` adds a 1x1 shortcut to the features of every block, `plain` has neither.
+Every block adds its RGB image to the upsampled image of the previous block ("output skips", Karras et al. 2020, section
+4.1). The paper's two other architectures make one image, in the last block: `residual` adds a 1x1 shortcut to the
+features of every block, `plain` has neither.
 Letters: N batch, C channels, H W size, D width of w, L number of w.
 """
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ NoiseMode = Literal["random", "const", "none"]
 class GeneratorLayer(nn.Module):
     """Style, modulated convolution, noise, bias and leaky ReLU."""
 
-    low_clamp: float = 0.0  # the limit that the number format needs where `clamp` sets none; set_precision changes it
+    low_clamp: float = 0.0  # limit of activations if `clamp` sets none; set_precision changes it
 
     def __init__(self, config: GeneratorConfig, inputs: int, outputs: int, size: tuple[int, int], up: int = 1) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class RGBBlock(nn.Module):
 
 
 class GeneratorBlock(nn.Module):
-    """One resolution: an enlarging layer (not in the first block), a second layer, and the block's RGB image.
+    """One resolution: an upsampling layer (not in the first block), a second layer, and the block's RGB image.
 
     A residual block scales its two branches by sqrt(1/2), so that their sum has the variance of the input.
     """
@@ -86,7 +86,7 @@ class GeneratorBlock(nn.Module):
     def forward(
         self, x: Tensor, image: Tensor | None, ws: Tensor, *noises: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Features, the image so far, w [N, 3 or 2, D] and noise of this block -> features and image, enlarged."""
+        """Features, the image so far, w [N, 3 or 2, D] and noise of this block -> features and image of this size."""
         x = x.to(dtype=self.dtype, memory_format=memory_format(x.device))
         shortcut = upsample2d(self.skip(x), self.low_pass(x)) if self.skip is not None else None  # [N, C, H, W]
         *w_convs, w_rgb = ws.unbind(dim=1)
@@ -100,22 +100,51 @@ class GeneratorBlock(nn.Module):
         return x, rgb if image is None else rgb + upsample2d(image, self.low_pass(image))
 
     def fold(self) -> None:
-        """Prepares the weights of the convolutions for inference in the block's type."""
+        """Precompute what inference in the block's dtype needs of the weights."""
         for module in self.modules():
             if isinstance(module, Conv2DMod):
                 module.fold(self.dtype)
 
     def unfold(self) -> None:
-        """Undoes `fold`."""
+        """Undo `fold`."""
         for module in self.modules():
             if isinstance(module, Conv2DMod):
                 module.unfold()
 
 
-class Synthesis(nn.Module):
-    """g: w -> image. Each convolution takes a w of its own; an RGB layer shares that of the convolution after it."""
+class StyledSynthesis(nn.Module):
+    """g: w -> image. Any graph that has `num_ws` w of width `w_dim`."""
 
-    recompute: bool = False  # training keeps what goes into a block, and computes what is inside once more
+    num_ws: int
+    w_dim: int
+
+    def forward(self, ws: Tensor, noise_mode: NoiseMode = "random", generator: torch.Generator | None = None) -> Tensor:
+        """ws [N, num_ws, w_dim] -> images [N, channels, height, width], float32, about [-1, 1], not clamped.
+
+        Args:
+            ws: one w for each layer.
+            noise_mode: `random` draws noise anew, `const` takes the stored noise, `none` takes none, or its mean.
+            generator: source of random noise; PyTorch's own by default.
+        """
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(f"ws must be [N, {self.num_ws}, {self.w_dim}], but is {tuple(ws.shape)}")
+        if noise_mode not in get_args(NoiseMode):
+            raise ValueError(f"noise mode is {noise_mode!r}, expected {', '.join(get_args(NoiseMode))}")
+        return self.render(ws.float(), self.noises(ws.shape[0], noise_mode, generator))
+
+    def noises(self, batch: int, mode: NoiseMode, generator: torch.Generator | None) -> list[Tensor | None]:
+        """The noise of each layer that takes noise."""
+        raise NotImplementedError
+
+    def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
+        """The image as a function of tensors alone, which can be computed a second time, or compiled."""
+        raise NotImplementedError
+
+
+class Synthesis(StyledSynthesis):
+    """StyleGAN2's g. Each convolution takes a w of its own; an RGB layer shares the w of the next convolution."""
+
+    recompute: bool = False  # activation checkpointing: keep the inputs of blocks, and recompute what is inside
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -123,41 +152,26 @@ class Synthesis(nn.Module):
         self.const = nn.Parameter(torch.randn(config.channels_at(0), *config.base))
         self.blocks = nn.ModuleList(GeneratorBlock(config, k) for k in range(config.doublings + 1))
 
-    def forward(self, ws: Tensor, noise_mode: NoiseMode = "random", generator: torch.Generator | None = None) -> Tensor:
-        """ws [N, num_ws, w_dim] -> images [N, channels, height, width], float32, about [-1, 1], not clamped.
-
-        Args:
-            ws: one w for each layer.
-            noise_mode: `random` draws noise anew, `const` takes the stored noise, `none` goes without.
-            generator: source of random noise; PyTorch's own where it is None.
-        """
-        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
-            raise ValueError(f"ws must be [N, {self.num_ws}, {self.w_dim}], but is {tuple(ws.shape)}")
-        if noise_mode not in ("random", "const", "none"):
-            raise ValueError(f"noise mode {noise_mode!r} is not one of random, const, none")
-        return self.render(ws.float(), self.noises(ws.shape[0], noise_mode, generator))
-
     def with_noise(self, ws: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """The images of `forward`, with noise that is given: for each of `layers` [N, 1, H, W] or [H, W]."""
+        """The images of `forward` with given noise: [N, 1, H, W] or [H, W] for each of `layers`."""
         noises = [noise * layer.noise.strength for noise, layer in zip(maps, self.layers, strict=True)]
         return self.render(ws.float(), list(noises))
 
     @property
     def layers(self) -> list[GeneratorLayer]:
-        """Every convolution that takes noise, from the smallest size to the largest."""
+        """The layers that take noise, from the smallest size to the largest."""
         return [layer for block in self.blocks if isinstance(block, GeneratorBlock) for layer in block.layers]
 
     def noises(self, batch: int, mode: NoiseMode, generator: torch.Generator | None) -> list[Tensor | None]:
-        """The noise of each convolution."""
         return [layer.noise(batch, mode, generator) for layer in self.layers]
 
     @property
     def noise_size(self) -> int:
-        """How many pixels the noise of all layers has, P."""
+        """Number of pixels in the noise of all layers, P."""
         return sum(layer.noise.fixed.numel() for layer in self.layers)
 
     def parted_noise(self, noise: Tensor) -> list[Tensor | None]:
-        """Normal numbers for all layers at once [N, P] -> the noise of each convolution, as of `noises`."""
+        """Normal numbers for all layers [N, P] -> the noise of each layer, as of `noises`."""
         layers = self.layers
         parts = noise.split([layer.noise.fixed.numel() for layer in layers], dim=1)
         return [
@@ -167,7 +181,6 @@ class Synthesis(nn.Module):
 
     @own_precision
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
-        """The image as a function of tensors alone, which can be computed a second time, or compiled."""
         x, image = self.const.expand(ws.shape[0], -1, -1, -1), None
         for k, block in enumerate(self.blocks):
             first = max(2 * k - 1, 0)
@@ -177,14 +190,12 @@ class Synthesis(nn.Module):
         return image
 
 
-class Generator(nn.Module):
-    """Mapping and synthesis: (z, c) -> images."""
+class StyledGenerator(nn.Module):
+    """Mapping and synthesis: (z, c) -> images. Any graph whose mapping keeps `w_average`."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.mapping = MappingNetwork(config.z_dim, config.classes, config.w_dim, config.mapping_layers)
-        self.synthesis = Synthesis(config)
+    config: Any
+    mapping: Any
+    synthesis: Any
 
     def forward(
         self,
@@ -197,15 +208,15 @@ class Generator(nn.Module):
     ) -> Tensor:
         """Latents [N, z_dim] and classes [N, classes] -> images [N, channels, height, width], about [-1, 1].
 
-        `set_precision` decides in which type it computes. `torch.autocast` around the call changes nothing.
+        `set_precision` chooses the dtype of the computation; `torch.autocast` has no effect.
 
         Args:
             z: standard normal latents.
             c: one-hot classes; None for an unconditional network.
-            truncation_psi: 1 for the full variety, towards 0 for the average image.
-            truncation_cutoff: how many of the first w are truncated; None means all.
+            truncation_psi: 1 for full variety, towards 0 for the average image.
+            truncation_cutoff: number of first w that are truncated; by default all.
             noise_mode: `random`, `const` or `none`.
-            generator: source of random noise.
+            generator: source of random noise; PyTorch's own by default.
         """
         return self.synthesis(self.ws(z, c, truncation_psi, truncation_cutoff), noise_mode, generator)
 
@@ -213,11 +224,25 @@ class Generator(nn.Module):
         self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
     ) -> Tensor:
         """Latents and classes -> truncated w for every layer [N, num_ws, w_dim]."""
-        ws = self.mapping(z, c)[:, None, :].expand(-1, self.synthesis.num_ws, -1)  # [N, L, D]
+        ws = self.mapping(z, c)[:, None, :].expand(-1, self.synthesis.num_ws, -1)
         return truncate(ws, self.mapping.w_average, truncation_psi, truncation_cutoff)
 
+
+class Generator(StyledGenerator):
+    """StyleGAN2's generator."""
+
+    config: GeneratorConfig
+    mapping: MappingNetwork
+    synthesis: Synthesis
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = MappingNetwork(config.z_dim, config.classes, config.w_dim, config.mapping_layers)
+        self.synthesis = Synthesis(config)
+
     def set_precision(self, precision: Precision) -> "Generator":
-        """Chooses the type each block computes in; parameters stay float32. Returns the network."""
+        """Choose the dtype that each block computes in; parameters stay float32. Return the network."""
         dtypes = block_dtypes(self.config.doublings, precision)
         for block, dtype in zip(self.synthesis.blocks, dtypes, strict=True):
             assert isinstance(block, GeneratorBlock)
@@ -227,9 +252,9 @@ class Generator(nn.Module):
         return self
 
     def fold(self) -> "Generator":
-        """Prepares what does not depend on w once, for inference: from here on the weights must not change.
+        """Precompute what does not depend on w, for inference: the weights must not change afterwards.
 
-        `set_precision` and `train` undo it. Returns the network.
+        `set_precision` and `train` undo it. Return the network.
         """
         self.eval()
         for block in self.synthesis.blocks:
@@ -238,7 +263,7 @@ class Generator(nn.Module):
         return self
 
     def train(self, mode: bool = True) -> "Generator":
-        """As every module's; networks in training are not folded."""
+        """As of nn.Module; a network in training is unfolded."""
         for block in self.synthesis.blocks if mode else []:
             assert isinstance(block, GeneratorBlock)
             block.unfold()

@@ -46,8 +46,8 @@ def mix(ws_rows: Tensor, ws_cols: Tensor, layers: Sequence[int]) -> Tensor:
     return mixed
 
 
-def layer_range(name: str, num_ws: int) -> list[int]:
-    """The layers that a word or a range names.
+def layer_range(name: str, num_ws: int, option: str = "layers") -> list[int]:
+    """The layers that a word or a range names; errors name the `option` that it was given for.
 
     `coarse` are the layers of the first two resolutions (pose, shape), `middle` of the next two (features), `fine` the
     rest (colours) (Karras et al. 2019, section 3.1); `0-6` and `0,2,5-7` count layers from 0.
@@ -60,14 +60,14 @@ def layer_range(name: str, num_ws: int) -> list[int]:
     if name.lower() in words:
         layers = [i for i in words[name.lower()] if i < num_ws]
         if not layers:
-            raise ValueError(f"a network with {num_ws} layers of w has none that count as {name}")
+            raise ValueError(f"{option}: a network with {num_ws} layers of w has no {name} layers")
         return layers
     layers = []
     for part in name.split(","):
         found = re.fullmatch(r"\s*([0-9]{1,4})(?:-([0-9]{1,4}))?\s*", part)
         if not found or int(found[1]) > int(found[2] or found[1]):
-            raise ValueError(f"layers {name!r} are not coarse, middle, fine or a list such as 0-6 or 0,2,5-7")
+            raise ValueError(f"{option}: got {name!r}, expected coarse, middle, fine or a list such as 0-6 or 0,2,5-7")
         layers += range(int(found[1]), int(found[2] or found[1]) + 1)
     if max(layers) >= num_ws:
-        raise ValueError(f"layers {name!r} do not fit a network whose layers of w are 0-{num_ws - 1}")
+        raise ValueError(f"{option}: got {name!r}, but this network has the layers 0-{num_ws - 1}")
     return sorted(set(layers))

@@ -73,13 +73,13 @@ class Tuning:
         self.G = copy.deepcopy(original)
         for block in self.G.synthesis.blocks:
             block.unfold()  # type: ignore[operator]
-        self._optimiser = torch.optim.Adam(self.G.synthesis.requires_grad_().parameters(), lr=settings.rate)
+        self._optimizer = torch.optim.Adam(self.G.synthesis.requires_grad_().parameters(), lr=settings.rate)
         self.losses = pivots.new_zeros(len(pivots))
         self._draws = generator(pivots.device, settings.seed, "locality")
 
     def step(self) -> Tensor:
         """Takes a step; returns the losses [N] before it."""
-        self._optimiser.zero_grad()
+        self._optimizer.zero_grad()
         count, found = len(self.pivots), []
         for start in range(0, count, self.settings.batch):
             part = slice(start, start + self.settings.batch)
@@ -90,7 +90,7 @@ class Tuning:
             found.append(losses.detach())
         if self.settings.locality:
             (self.settings.locality * self._locality()).backward()
-        self._optimiser.step()
+        self._optimizer.step()
         self.losses = torch.cat(found)
         return self.losses
 

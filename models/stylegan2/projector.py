@@ -58,7 +58,7 @@ def noise_correlation(noise: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def normalise(noise: Tensor) -> None:
+def normalize(noise: Tensor) -> None:
     """Gives each map of [N, 1, H, W] mean 0 and variance 1, in place: signals shall not hide in its strength."""
     noise -= noise.mean(dim=[1, 2, 3], keepdim=True)
     noise *= noise.square().mean(dim=[1, 2, 3], keepdim=True).clamp(min=1e-12).rsqrt()
@@ -113,7 +113,7 @@ class Projection:
         self._fitted = [noise.requires_grad_() for noise, is_fitted in pairs if is_fitted]
         self.images, self.losses = torch.empty_like(targets), targets.new_zeros(len(targets))
         self._draws = generator(targets.device, settings.seed, "noise of w")
-        self._optimiser = torch.optim.Adam([self.w, *self._fitted])
+        self._optimizer = torch.optim.Adam([self.w, *self._fitted])
         self._done = 0
 
     @property
@@ -130,12 +130,12 @@ class Projection:
         images = render(self.G, ws, self.settings.noise, self.maps)  # [N, C, H, W]
         losses = distances(self._embed(images), self._goal)  # [N]
         correlation = sum((noise_correlation(noise).sum() for noise in self._fitted), losses.new_zeros([]))
-        self._optimiser.zero_grad()
+        self._optimizer.zero_grad()
         (losses.sum() + NOISE_WEIGHT * correlation).backward()
-        self._optimiser.param_groups[0]["lr"] = learning_rate(t, self.settings.rate)
-        self._optimiser.step()
+        self._optimizer.param_groups[0]["lr"] = learning_rate(t, self.settings.rate)
+        self._optimizer.step()
         for noise in self._fitted:
-            normalise(noise)
+            normalize(noise)
         self._done += 1
         self.images, self.losses = images.detach(), losses.detach()
         return self.losses
@@ -162,7 +162,7 @@ def _draw_maps(G: Generator, count: int, seed: int) -> list[Tensor]:
 
 
 @torch.no_grad()
-def centres(G: Generator, seed: int, label: int | None = None) -> tuple[Tensor, float]:
+def class_means(G: Generator, seed: int, label: int | None = None) -> tuple[Tensor, float]:
     """The mean w of each class [K, D], and the scale of w: the root of its mean squared distance from its class's mean.
 
     That is the midpoint of W and its deviation in appendix D. Without classes K is 1; with `label` it is that class
@@ -184,7 +184,7 @@ def centres(G: Generator, seed: int, label: int | None = None) -> tuple[Tensor, 
 
 
 @torch.no_grad()
-def nearest(G: Generator, starts: Tensor, targets: Tensor, embed: Embed) -> Tensor:
+def nearest_mean(G: Generator, starts: Tensor, targets: Tensor, embed: Embed) -> Tensor:
     """For each of the targets [N, C, H, W] the number of that start of [K, D] whose image is nearest to it: [N]."""
     if len(starts) == 1:
         return torch.zeros(len(targets), dtype=torch.long, device=starts.device)

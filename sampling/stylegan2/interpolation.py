@@ -1,7 +1,7 @@
-"""Films between latents: what each cell of a film goes through, and the frames it shows on the way.
+"""Films between latents: the path of each cell of a film, and the frames on the way.
 
-One frame's way: time -> (z and class ->) w, truncated -> picture; the pictures of all cells -> frame. Letters: K number
-of keys, L layers, D width of w.
+A frame is made like this: time -> (z and class ->) truncated w -> picture; the pictures of all cells -> frame.
+Letters: K number of keys, L layers, D width of w.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from imaging.grid import tile
 from models.paths import Path, linear, spherical, spline
-from models.stylegan2.latents import seeds_to_z, truncate
-from models.stylegan2.styles import seeds_to_ws, z_to_ws
-from sampling.sampler import Sampler
+from models.sampler import Request, SeedStream
+from models.stylegan2.latents import truncate
+from models.stylegan2.sampler import StyleSampler
 
 Kind = Literal["linear", "spherical", "spline"]
 Space = Literal["z", "w"]
@@ -31,24 +31,26 @@ RESAMPLING = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.L
 class Cell:
     """One film of a grid of them."""
 
-    path: Path  # time -> w [L, D], truncated
-    noise_seed: int  # of random noise, the same in all frames: other noise in each would boil
+    path: Path  # time -> truncated w [L, D]
+    noise_seed: int  # of random noise, the same in all frames: new noise in each frame would flicker
 
 
 def cells_in_w(ws: Tensor, seeds: Sequence[int], grid: Size, kind: Kind, loop: bool) -> list[Cell]:
-    """Cells that lead through truncated w [K, L, D]: the first so many keys are the first cell's, and so on.
+    """Cells whose paths lead through truncated w [K, L, D]; the keys are dealt out in order.
 
-    That is the same as truncating every frame by itself, for truncation and these ways are linear.
+    Truncation and these paths are linear, so truncating the keys is the same as truncating every frame.
     """
     parts = ws.chunk(grid[0] * grid[1])
     return [Cell(_path(kind, part, loop), seed) for part, seed in zip(parts, seeds[:: len(parts[0])], strict=True)]
 
 
-def cells_in_z(sampler: Sampler, seeds: Sequence[int], grid: Size, kind: Kind, loop: bool) -> list[Cell]:
-    """Cells that lead through the z of the seeds, dealt out likewise."""
+def cells_in_z(
+    sampler: StyleSampler, requests: Sequence[Request], seeds: Sequence[int], grid: Size, kind: Kind, loop: bool
+) -> list[Cell]:
+    """Cells whose paths lead through the z of requests; the keys are dealt out in order."""
     each = len(seeds) // (grid[0] * grid[1])
-    parts = [seeds[start : start + each] for start in range(0, len(seeds), each)]
-    return [Cell(_path_in_z(sampler, part, kind, loop), part[0]) for part in parts]
+    starts = range(0, len(seeds), each)
+    return [Cell(_path_in_z(sampler, requests[n : n + each], kind, loop), seeds[n]) for n in starts]
 
 
 def _path(kind: Kind, keys: Tensor, loop: bool) -> Path:
@@ -58,39 +60,41 @@ def _path(kind: Kind, keys: Tensor, loop: bool) -> Path:
     return linear(keys) if kind == "linear" else spherical(keys)
 
 
-def _path_in_z(sampler: Sampler, seeds: Sequence[int], kind: Kind, loop: bool) -> Path:
-    """Through the z of seeds; every z on the way has a w of its own.
+def _path_in_z(sampler: StyleSampler, requests: Sequence[Request], kind: Kind, loop: bool) -> Path:
+    """Through the z of requests; every z on the way has its own w.
 
-    A class changes into the next as its embedding does, on a straight line, and so do the anchors of truncation where
-    the keys have several: were each frame pulled to what is nearest to it, the picture would jump half-way.
+    A class changes into the next along a straight line of its embedding, and so does the anchor of truncation: if each
+    frame took the center nearest to it, the picture would jump half-way.
     """
-    G, labels = sampler.G, sampler.labels(seeds)
-    conditional = G.config.classes > 0
-    keys = torch.stack(list(seeds_to_ws(G, seeds, labels if conditional else None)))  # [K, L, D]
-    z = _path(kind, seeds_to_z(seeds, G.config.z_dim), loop)
-    anchor = linear(sampler.anchors.of(keys, labels))
-    classes = F.one_hot(torch.tensor(labels), G.config.classes).float() if conditional else None
-    c = None if classes is None else linear(classes)
+    G, options = sampler.G, sampler.options
+    labels = [request.label for request in requests]
+    z = _path(kind, sampler.latents(requests).cpu(), loop)
+    anchor = linear(sampler.anchors.of(sampler.ws(requests, psi=1), labels))
+    classes = sampler.shape.classes
+    c = linear(F.one_hot(torch.tensor(labels), classes).float()) if classes else None
 
+    @torch.no_grad()
     def at(t: float) -> Tensor:
         of_class = None if c is None else c(t)[None].to(sampler.device)
-        ws = z_to_ws(G, z(t)[None].to(sampler.device), of_class)  # [1, L, D]
-        return truncate(ws, anchor(t)[None, None], sampler.psi, sampler.cutoff)[0]
+        ws = G.ws(z(t)[None].to(sampler.device), of_class)  # [1, L, D]
+        return truncate(ws, anchor(t)[None, None], options.psi, options.psi_cutoff)[0]
 
     return at
 
 
 def frames(
-    sampler: Sampler,
+    sampler: StyleSampler,
     cells: Sequence[Cell],
     times: Sequence[float],
+    at_once: int,
     columns: int = 1,
     scale: int = 1,
     resampling: str = "lanczos",
 ) -> Iterator[Image.Image]:
     """The frame at each time, made when it is asked for: the cells' pictures side by side, `scale` times as large."""
     ws = (cell.path(t) for t in times for cell in cells)
-    pictures = sampler.pixels(ws, (cell.noise_seed for _ in times for cell in cells))
+    requests = (Request("", None, SeedStream(cell.noise_seed)) for _ in times for cell in cells)
+    pictures = sampler.pictures(ws, requests, at_once)
     while pixels := list(islice(pictures, len(cells))):
         frame = tile(torch.stack(pixels), columns)
         yield frame if scale == 1 else frame.resize((frame.width * scale, frame.height * scale), RESAMPLING[resampling])

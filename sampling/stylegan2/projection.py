@@ -19,7 +19,7 @@ from imaging.pixels import to_images, to_pil, to_pixels
 from models.perceptual.likeness import Embed
 from models.stylegan2.generator import Generator
 from models.stylegan2.latentfile import Latents
-from models.stylegan2.projector import Projection, Settings, centres, nearest
+from models.stylegan2.projector import Projection, Settings, class_means, nearest_mean
 from sampling.stylegan2.targets import Target
 from torch_utils.cli import counted
 
@@ -27,7 +27,7 @@ FRAMES = 120  # of the film, at most
 SHOWN, SIDE = 16, 256  # targets on the film at most, and the longest side of each
 
 
-class Run:
+class Search:
     """The projection of all targets, `batch` at a time. To iterate over it is to compute it, step by step.
 
     Attributes:
@@ -42,9 +42,9 @@ class Run:
         """Args: targets are images [N, C, H, W] in [-1, 1], `label` the class to start from; None for the nearest."""
         self.settings, self.loss = settings, 0.0
         self._G, self._embed = G, embed
-        means, self.scale = centres(G, settings.seed, label)
+        means, self.scale = class_means(G, settings.seed, label)
         self._targets = targets.split(batch)
-        starts = torch.cat([nearest(G, means, part, embed) for part in self._targets])  # [N]
+        starts = torch.cat([nearest_mean(G, means, part, embed) for part in self._targets])  # [N]
         by_class = len(means) == G.config.classes
         self.classes = [int(start) if by_class else label for start in starts]
         self._starts = means[starts].split(batch)
@@ -116,7 +116,7 @@ def spoken(seconds: float) -> str:
     return counted(round(seconds / 86400), "day")
 
 
-class Film:
+class SearchFilm:
     """Keeps small pictures of an optimisation's steps, and makes frames of them: each target with its projection."""
 
     def __init__(self, targets: Tensor, steps: int) -> None:
@@ -153,7 +153,7 @@ class Made:
     def __init__(self, name: str, losses: Tensor, pictures: Iterable[Tensor], targets: Tensor) -> None:
         """Args: pictures and targets are pixels uint8, one [C, H, W] for each target."""
         self.name, self.losses = name, losses
-        self.pixels = torch.stack(list(pictures))
+        self.pixels = torch.stack([pixels.cpu() for pixels in pictures])
         self.psnr = psnr(self.pixels, targets)
 
 

@@ -11,22 +11,22 @@ TINY += [f"--set={network}.channel_base=64" for network in ("generator", "discri
 
 
 def test_tells_what_every_number_of_images_takes():
-    result = CliRunner().invoke(memory.main, [*TINY, "--batch-gpu", "4", "--json"])
+    result = CliRunner().invoke(memory.main, [*TINY, "--batch-gpu", "32", "--json"])
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)
-    assert [(row["batch_gpu"], row["checkpoint_activations"]) for row in rows] == [(4, False), (4, True)]
+    assert [(row["batch_gpu"], row["checkpoint_activations"]) for row in rows] == [(32, False), (32, True)]
     for row in rows:
         found = row["footprint"]
-        assert min(found["phases"].values()) > found["networks"] + found["gradients"] + found["adam"] > 2**20
+        assert min(found["phases"].values()) > found["networks"] + found["gradients"] + found["optimizers"] > 2**20
 
 
 def test_prints_a_table():
     G = 2**30
-    found = Footprint(networks=G, gradients=G // 2, adam=G, phases={"Gmain": 3 * G, "Dmain": 4 * G})
+    found = Footprint(networks=G, gradients=G // 2, optimizers=G, phases={"Gmain": 3 * G, "Dmain": 4 * G})
     rows = [memory.Row(4, False, found), memory.Row(16, True, found)]
     assert memory.table(rows, resolution=(8, 16), preset="auto", precision="bf16", device="cuda").splitlines() == [
         "16x8, preset auto, bf16, cuda; GiB",
-        "networks 1.00, gradients 0.50, Adam 1.00",
+        "networks 1.00, gradients 0.50, optimizers 1.00",
         "",
         "at once  checkpointing   Gmain   Dmain    most",
         "      4             no    3.00    4.00    4.00",

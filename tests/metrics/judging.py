@@ -9,8 +9,10 @@ from imaging.demo import DemoSet
 from metrics.detectors import Eye, open_eye
 from metrics.names import parse
 from metrics.reals import Reals
-from metrics.sources import Samples
+from metrics.sources import Made
 from metrics.suite import evaluate
+from models.stylegan2.options import StyleOptions
+from models.stylegan2.sampler import StyleSampler
 from tests.networks import tiny_generator
 
 CPU = torch.device("cpu")
@@ -49,7 +51,8 @@ class Faces(DemoSet):
 
 
 def samples(seed=0, counts=(20, 20, 20, 20, 20), **settings):
-    return Samples(tiny_generator(**{"classes": 5, **settings}), torch.tensor(counts), seed)
+    sampler = StyleSampler(tiny_generator(**{"classes": 5, **settings}), StyleOptions(noise_mode="random"))
+    return Made(sampler, torch.tensor(counts), seed)
 
 
 def judge(*names, source=None, dataset=None, batch=32):

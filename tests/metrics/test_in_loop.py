@@ -7,6 +7,8 @@ from imaging.demo import DemoSet
 from metrics import in_loop
 from metrics.in_loop import prepare
 from models.families import load_network
+from models.stylegan2.options import StyleOptions
+from models.stylegan2.sampler import StyleSampler
 from tests.training.runs import finish, tiny
 from training import plan as plans
 from training import session
@@ -58,12 +60,12 @@ def test_the_value_is_that_of_the_networks_own_file(whole):
     """As evaluate.py takes it: from the file, with the same seed."""
     from metrics.names import parse
     from metrics.reals import Reals
-    from metrics.sources import Samples
+    from metrics.sources import Made
     from metrics.suite import evaluate
 
     last = _lines(whole)[-1]
     G = load_network(whole / last["network"])
-    source = Samples(G, torch.as_tensor(DEMO.label_counts), last["seed"])
+    source = Made(StyleSampler(G, StyleOptions(noise_mode="random")), torch.as_tensor(DEMO.label_counts), last["seed"])
     eyes = in_loop.open_eyes([parse("swd60")], {}, CPU)
     found = evaluate([parse("swd60")], source, Reals(DEMO, CPU, 8), eyes, 8)
     assert found["swd60"] == pytest.approx(last["value"], rel=1e-3)

@@ -30,12 +30,6 @@ def test_of_latents_themselves_is_the_squared_angle():
         torch.testing.assert_close(found, angle.square(), rtol=1e-4, atol=0)
 
 
-def test_slerp_goes_along_the_great_circle():
-    a, b = torch.tensor([[2.0, 0, 0]]), torch.tensor([[0, 5.0, 0]])
-    third = pl.slerp(a, b, torch.tensor([[1 / 3]]))
-    torch.testing.assert_close(third, torch.tensor([[math.cos(math.pi / 6), math.sin(math.pi / 6), 0]]))
-
-
 def test_trimmed_mean_leaves_out_both_tails():
     lengths = torch.cat([torch.arange(1.0, 999), torch.tensor([1e9, -1e9])])[torch.randperm(1000)]
     ordered = np.sort(lengths.numpy())

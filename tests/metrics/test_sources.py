@@ -5,48 +5,29 @@ import pytest
 import torch
 
 from imaging.dataset import DataConfig, open_dataset
-from metrics.sources import Pictures, Samples
+from metrics.sources import Pictures
 from tests.commands import zipped
 from tests.metrics.judging import CPU, Faces, samples
-
-CUDA = torch.device("cuda", 0)
 
 
 def test_a_sample_is_the_same_in_any_company():
     made = samples()
-    whole = made.pixels(range(6))
+    (whole,) = made.batches([range(6)])
     assert whole.dtype == torch.uint8 and whole.shape == (6, 3, 16, 16)
-    for i in range(6):
-        assert (made.pixels([i])[0].int() - whole[i].int()).abs().max() <= 1
-    assert not torch.equal(samples(seed=1).pixels(range(6)), whole)
+    for i, alone in enumerate(made.batches([[i] for i in range(6)])):
+        assert (alone[0].int() - whole[i].int()).abs().max() <= 1
+    assert not torch.equal(next(samples(seed=1).batches([range(6)])), whole)
 
 
-def test_noise_is_new_for_each_sample():
+def test_noise_and_latents_are_new_for_each_sample():
     made = samples()
-    ws = made.map(made.latents([0], "z"), [0])
-    first, again, other = (made.render(ws, [i]) for i in (0, 0, 1))
-    assert torch.equal(first, again) and not torch.allclose(first, other, atol=1e-3)
-
-
-def test_on_a_gpu_the_noise_of_all_layers_is_one_draw_for_each_sample(monkeypatch):
-    """What CUDA would do, on a CPU: a stream for each sample, cut into the layers' pictures in their order."""
-    made = samples()
-    monkeypatch.setattr(Samples, "device", CUDA)
-    monkeypatch.setattr(made, "_stream", lambda device, purpose, i: (device, purpose, i))
-    drawn, plain = [], torch.randn
-
-    def randn(size, device, generator):
-        drawn.append((size, device, generator))
-        return plain(size, generator=torch.Generator().manual_seed(generator[2]))
-
-    monkeypatch.setattr(torch, "randn", randn)
-    noises = made._noises([4, 7, 4])
-    total = sum(layer.noise.fixed.numel() for layer in made.G.synthesis.layers)
-    assert drawn == [(total, CUDA, (CUDA, "noise", i)) for i in (4, 7, 4)]
-    assert all(torch.equal(noise[0], noise[2]) and not torch.equal(noise[0], noise[1]) for noise in noises)
-    flat = torch.cat([noise[1].flatten() / 0.2 for noise in noises])  # 0.2 is the strength of each
-    torch.testing.assert_close(flat, plain(total, generator=torch.Generator().manual_seed(7)))
-    assert [tuple(noise.shape[1:]) for noise in noises] == [(1, 4, 4), *[(1, 8, 8)] * 2, *[(1, 16, 16)] * 2]
+    (first, again), (other,) = made.requests([3, 3]), made.requests([3], "other end")
+    sampler = made.sampler
+    z = sampler.latents([first, again, *made.requests([4]), other])
+    assert torch.equal(z[0], z[1]) and not torch.equal(z[0], z[2]) and not torch.equal(z[0], z[3])
+    ws = sampler.map(z[:1], [first])
+    image, same, next_one = (sampler.render(ws, [request]) for request in (first, other, *made.requests([4])))
+    assert torch.equal(image, same) and not torch.allclose(image, next_one, atol=1e-3)
 
 
 def test_the_next_batch_is_read_while_one_is_looked_at():
@@ -71,18 +52,17 @@ def broken(index):
 
 def test_classes_are_as_frequent_as_in_the_data():
     made = samples(counts=(300, 100, 0, 0, 0))
-    seen = []
-    made.G.mapping.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1].argmax(dim=1)))
-    made.map(made.latents(range(400), "z"), range(400))
-    counts = torch.bincount(seen[0], minlength=5).tolist()
+    labels = torch.tensor([request.label for request in made.requests(range(400))])
+    counts = torch.bincount(labels, minlength=5).tolist()
     assert abs(counts[0] - 300) < 4 * (400 * 0.75 * 0.25) ** 0.5 and sum(counts[:2]) == 400
 
 
 def test_without_labels_in_the_data_classes_are_even_and_other_classes_are_refused():
     assert samples(counts=()).thresholds.tolist() == [1, 2, 3, 4, 5]
-    with pytest.raises(ValueError, match=r"^the network has 5 classes, and the data have 3: give the data it learned"):
+    with pytest.raises(ValueError, match=r"^the network has 5 classes, but the data have 3: give the data that"):
         samples(counts=(1, 2, 3))
-    assert samples(classes=0, counts=(1, 2, 3)).pixels([0]).shape == (1, 3, 16, 16)
+    (pixels,) = samples(classes=0, counts=(1, 2, 3)).batches([[0]])
+    assert pixels.shape == (1, 3, 16, 16)
 
 
 def test_pictures_come_in_the_order_that_is_asked_for(tmp_path):

@@ -42,7 +42,7 @@ def test_a_result_follows_from_features_of_the_named_numbers_of_pictures(results
     """FID by hand: 90 samples against all 100 faces, with the square root of scipy."""
     faces, made = Faces(), samples()
     real = pooled(torch.stack([torch.from_numpy(faces[i][0]) for i in range(100)]), []).double().numpy()
-    fake = pooled(made.pixels(range(90)), []).double().numpy()
+    fake = pooled(next(made.batches([range(90)])), []).double().numpy()
     root = scipy.linalg.sqrtm(np.cov(real.T, bias=True) @ np.cov(fake.T, bias=True)).real
     traces = np.trace(np.cov(real.T, bias=True) + np.cov(fake.T, bias=True) - 2 * root)
     expected = ((real.mean(axis=0) - fake.mean(axis=0)) ** 2).sum() + traces
@@ -100,7 +100,7 @@ def test_path_lengths_by_hand(name):
     """With LPIPS as plain pixels: what the latents, noise, images, steps, crops and percentiles come to."""
     metric, made = dataclasses.replace(parse(name), fakes=30), samples()
     found = suite.evaluate([metric], made, suite.Reals(Faces(), CPU, 8), EYES, 8)[name]
-    G, epsilon, lengths = made.G, 1e-4, []
+    G, epsilon, lengths = made.sampler.G, 1e-4, []
     for i in range(30):
         draw = {
             what: seeds.generator("cpu", 0, "metrics", what, i) for what in ("z", "other end", "step", "class", "noise")
@@ -200,7 +200,7 @@ def test_patches_are_compared_in_equal_numbers():
         (
             "ppl2_wend",
             Pictures(Faces(count=12), CPU),
-            "ppl2_wend walks through the latents of a network: give one, or leave that metric out",
+            "ppl2_wend needs a network with styles, such as a StyleGAN2: leave this metric out",
         ),
         (
             "swd12",

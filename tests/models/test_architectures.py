@@ -11,7 +11,7 @@ from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.exports.graphs import whole_graph
 from models.stylegan2.exports.program import record, save_program
-from models.stylegan2.factorisation import style_matrix
+from models.stylegan2.factorization import style_matrix
 from models.stylegan2.foreign import nvlabs, rosinality
 from models.stylegan2.generator import Generator
 from tests.reference.architectures import generated, judged
@@ -142,7 +142,7 @@ def test_what_works_with_a_generator(tmp_path, architecture):
     assert save_program(tmp_path / "a.pt2", record(whole_graph(G, "const", None, {}))) < 1e-4
     assert style_matrix(G, range(G.config.num_ws)).shape[1] == 8
     assert [layer_of(f"synthesis.blocks.2.{name}.weight") for name in ("skip", "rgb.conv")] == [3, 4]
-    with pytest.raises(ValueError, match=f"^G_ema has no place in .*: it is of the {architecture} architecture$"):
+    with pytest.raises(ValueError, match=f": it is of the {architecture} architecture, expected skip$"):
         rosinality.to_rosinality({"G_ema": generator(architecture, channel_base=32768, channel_max=512)})
 
 

@@ -69,7 +69,7 @@ def test_points_that_are_all_alike_have_centers_too():
 def test_more_centers_than_points_are_refused(count):
     with pytest.raises(ValueError) as error:
         find_centers(torch.ones(10, D), count)
-    assert str(error.value) == f"{count} centres of 10 w: wanted 1 to 10"
+    assert str(error.value) == f"{count} centers of 10 w: expected 1 to 10"
 
 
 def test_the_nearest_is_that_of_the_least_sum_over_layers():

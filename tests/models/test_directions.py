@@ -65,7 +65,7 @@ def test_directions_are_found_by_name_and_number():
     assert some().find("age, 0,left turn,2") == [2, 0, 1]
     with pytest.raises(ValueError) as error:
         some().find("smile,3")
-    assert str(error.value) == "'3' is none of the 3 directions: 0 smile, 1 left turn, 2 age"
+    assert str(error.value) == "directions: got '3', expected some of 0 smile, 1 left turn, 2 age"
 
 
 @pytest.mark.parametrize("name", ["", " a", "a,b", "a/b", "a\\b", "a\nb", "a:b", "a*"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.stylegan2.latentfile import Latents, load_latents, save_ws
-from models.stylegan2.styles import ws_to_pixels
+from models.stylegan2.sampler import StyleSampler
 from tests.networks import tiny_generator
 
 GIVE = "give a projected-w.npz of project.py"
@@ -146,14 +146,18 @@ def test_numbers_beyond_float32_are_infinite(tmp_path, G):
 def test_noise_of_its_own_for_each_picture(G):
     ws, maps = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(1)), _maps(G, 3)
     latents = Latents(ws, maps)
-    made = list(ws_to_pixels(G, ws, range(3), maps=latents.noises))
-    own = list(ws_to_pixels(G, ws, range(3)))
+    made, own = _pictures(G, latents), _pictures(G, Latents(ws, None))
     for n in range(3):
         assert not torch.equal(made[n], own[n])
-        alone = ws_to_pixels(G, ws[n : n + 1], [0], maps=[[noise[n] for noise in maps]])
-        assert torch.equal(made[n], next(alone))
-    fixed = [[layer.noise.fixed[None] for layer in G.synthesis.layers]] * 3
-    assert all(torch.equal(a, b) for a, b in zip(ws_to_pixels(G, ws, range(3), maps=fixed), own, strict=True))
+        alone = _pictures(G, Latents(ws[n : n + 1], [noise[n : n + 1] for noise in maps]))
+        assert torch.equal(made[n], alone[0])
+    fixed = [layer.noise.fixed.expand(3, 1, -1, -1) for layer in G.synthesis.layers]
+    assert all(torch.equal(a, b) for a, b in zip(_pictures(G, Latents(ws, fixed)), own, strict=True))
+
+
+def _pictures(G, latents):
+    sampler = StyleSampler(G)
+    return list(sampler.sample(sampler.fitted(latents)))
 
 
 @pytest.mark.parametrize(("start", "what"), [(b"", "an empty file"), (b"<!DOCTYPE html>", "a web page")])

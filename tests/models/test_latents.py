@@ -101,18 +101,18 @@ def test_any_list_of_layers_is_read_back(layers):
 def test_layers_that_mean_nothing_are_refused(text):
     with pytest.raises(ValueError) as error:
         layer_range(text, L)
-    assert str(error.value) == f"layers {text!r} are not coarse, middle, fine or a list such as 0-6 or 0,2,5-7"
+    assert str(error.value) == f"layers: got {text!r}, expected coarse, middle, fine or a list such as 0-6 or 0,2,5-7"
 
 
 @pytest.mark.parametrize("text", ["10", "0-10", "3,11"])
 def test_layers_that_the_network_lacks_are_refused(text):
     with pytest.raises(ValueError) as error:
         layer_range(text, L)
-    assert str(error.value) == f"layers {text!r} do not fit a network whose layers of w are 0-9"
+    assert str(error.value) == f"layers: got {text!r}, but this network has the layers 0-9"
 
 
 @pytest.mark.parametrize(("name", "num_ws"), [("fine", 7), ("middle", 3)])
 def test_words_that_name_no_layer_of_a_small_network_are_refused(name, num_ws):
     with pytest.raises(ValueError) as error:
         layer_range(name, num_ws)
-    assert str(error.value) == f"a network with {num_ws} layers of w has none that count as {name}"
+    assert str(error.value) == f"layers: a network with {num_ws} layers of w has no {name} layers"

@@ -3,21 +3,21 @@ import torch
 
 from imaging.likeness import psnr
 from imaging.pixels import to_images, to_pixels
-from models.perceptual.likeness import pixel_likeness
+from models.perceptual.likeness import pyramid_vectors
 from models.stylegan2 import projector
 from models.stylegan2.projector import (
     Projection,
     Settings,
-    centres,
+    class_means,
     learning_rate,
-    nearest,
+    nearest_mean,
     noise_correlation,
-    normalise,
+    normalize,
     w_noise,
 )
 from tests.networks import tiny_generator
 
-EMBED = pixel_likeness()
+EMBED = pyramid_vectors
 
 
 @pytest.fixture(scope="module", name="G")
@@ -34,7 +34,7 @@ def own_pictures(G):
 
 def _projected(G, targets, **settings):
     settings = Settings(**{"steps": 30, "noise": "const"} | settings)
-    means, scale = centres(G, settings.seed)
+    means, scale = class_means(G, settings.seed)
     projection = Projection(G, targets, EMBED, settings, means.expand(len(targets), -1), scale)
     for _ in range(settings.steps):
         projection.step()
@@ -82,10 +82,10 @@ def test_white_noise_has_no_correlation_at_any_size_and_a_picture_has():
     assert float(noise_correlation(noise)) < 0.2 < 2 < float(noise_correlation(picture))
 
 
-def test_normalised_noise_has_mean_0_and_variance_1():
+def test_normalized_noise_has_mean_0_and_variance_1():
     noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(4)) * 5 + 2
     noise[2] = 3
-    normalise(noise)
+    normalize(noise)
     torch.testing.assert_close(noise.mean(dim=[1, 2, 3]), torch.zeros(3), rtol=0, atol=1e-6)
     torch.testing.assert_close(noise[:2].square().mean(dim=[1, 2, 3]), torch.ones(2))
     assert bool((noise[2] == 0).all())
@@ -108,9 +108,9 @@ def test_targets_do_not_influence_one_another(G, targets, noise):
         torch.testing.assert_close(alone.losses[0], together.losses[n], rtol=1e-3, atol=1e-4)
 
 
-def test_noise_is_fitted_and_renormalised_at_every_step(G, targets):
+def test_noise_is_fitted_and_renormalized_at_every_step(G, targets):
     settings = Settings(steps=3)
-    means, scale = centres(G, 0)
+    means, scale = class_means(G, 0)
     projection = Projection(G, targets, EMBED, settings, means.expand(3, -1), scale)
     before = [noise.detach().clone() for noise in projection.maps]
     for _ in range(3):
@@ -141,26 +141,26 @@ def test_the_seed_decides_and_the_network_stays(G, targets):
     assert all(torch.equal(kept[name], tensor) for name, tensor in G.state_dict().items())
 
 
-def test_the_centre_and_the_scale_of_w(G):
-    means, scale = centres(G, 0)
+def test_the_center_and_the_scale_of_w(G):
+    means, scale = class_means(G, 0)
     w = G.mapping(torch.randn(20_000, 8, generator=torch.Generator().manual_seed(9)))
     assert means.shape == (1, 8)
     torch.testing.assert_close(means[0], w.mean(dim=0), rtol=0, atol=0.03)
     assert scale == pytest.approx(float((w - w.mean(dim=0)).square().sum(dim=1).mean().sqrt()), rel=0.02)
 
 
-def test_each_class_has_its_centre(monkeypatch):
+def test_each_class_has_its_center(monkeypatch):
     G = tiny_generator(classes=3)
-    means, _ = centres(G, 0)
+    means, _ = class_means(G, 0)
     assert means.shape == (3, 8)
-    assert torch.equal(centres(G, 0, label=1)[0], means[1:2])
+    assert torch.equal(class_means(G, 0, label=1)[0], means[1:2])
     monkeypatch.setattr(projector, "MOST_CLASSES", 2)
-    torch.testing.assert_close(centres(G, 0)[0], means.mean(dim=0, keepdim=True), rtol=0, atol=0.05)
+    torch.testing.assert_close(class_means(G, 0)[0], means.mean(dim=0, keepdim=True), rtol=0, atol=0.05)
 
 
-def test_the_start_is_that_whose_picture_is_nearest():
+def test_the_start_is_that_whose_picture_is_nearest_mean():
     G = tiny_generator(classes=3)
-    means, _ = centres(G, 0)
+    means, _ = class_means(G, 0)
     pictures = G.synthesis(means[:, None].expand(-1, G.config.num_ws, -1), "const")
-    assert nearest(G, means, pictures[[2, 0, 1, 2]], EMBED).tolist() == [2, 0, 1, 2]
-    assert nearest(G, means[:1], pictures, EMBED).tolist() == [0, 0, 0]
+    assert nearest_mean(G, means, pictures[[2, 0, 1, 2]], EMBED).tolist() == [2, 0, 1, 2]
+    assert nearest_mean(G, means[:1], pictures, EMBED).tolist() == [0, 0, 0]

@@ -26,7 +26,7 @@ class RecordedDraws(Draws):
     labels: Tensor | None = None
     path_seed: int = 0
 
-    def latents(self, purpose: str, dim: int) -> Tensor:
+    def latents(self, purpose: str, *shape: int) -> Tensor:
         assert purpose == "z", "there is no style mixing in the recordings"
         return self.z
 

@@ -1,6 +1,7 @@
 import pytest
 
-from sampling.classes import class_facts, class_names, classes_of_seeds, find_class, learned_classes, listed
+from models.classes import class_of, learned_classes
+from sampling.classes import class_facts, class_names, find_class, listed
 
 NAMES = ["happy", "sad", "sleepy"]
 
@@ -52,7 +53,8 @@ def counted(counts) -> dict:
 
 def test_seeds_take_the_classes_that_were_learned():
     assert learned_classes(counted([0, 4, 2]), 3) == [1, 2]
-    assert classes_of_seeds([0, 1, 2, 7], counted([0, 4, 2]), 3) == [1, 2, 1, 2]
+    assert [class_of(seed, None, [1, 2]) for seed in (0, 1, 2, 7)] == [1, 2, 1, 2]
+    assert class_of(7, 0, [1, 2]) == 0 and class_of(7, None, []) is None
     assert class_facts(counted([0, 4, 2]), 3) == {"class_names": NAMES, "class_counts": [0, 4, 2]}
 
 
@@ -63,7 +65,6 @@ def test_seeds_take_the_classes_that_were_learned():
 )
 def test_all_classes_count_where_nothing_else_is_known(metadata):
     assert learned_classes(metadata, 3) == [0, 1, 2]
-    assert classes_of_seeds([0, 4, 5], metadata, 3) == [0, 1, 2]
     assert "class_counts" not in class_facts(metadata if isinstance(metadata.get("data"), dict) else {}, 3)
 
 

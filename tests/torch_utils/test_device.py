@@ -20,15 +20,8 @@ def group(folder: Path, most: str, used: int, files: int) -> None:
     (folder / "memory.stat").write_text(f"anon 5\ninactive_file {files}\nactive_file 1\n")
 
 
-def old_group(folder: Path, most: int, used: int, files: int) -> None:
-    folder.mkdir(exist_ok=True, parents=True)
-    (folder / "memory.limit_in_bytes").write_text(f"{most}\n")
-    (folder / "memory.usage_in_bytes").write_text(f"{used}\n")
-    (folder / "memory.stat").write_text(f"inactive_file 3\ntotal_inactive_file {files}\n")
-
-
 def left(root: Path, *lines: str) -> list[int]:
-    return device._left_to_container(root, device._control_groups("".join(f"{line}\n" for line in lines)))
+    return device._left_to_container(root, "".join(f"{line}\n" for line in lines))
 
 
 def test_the_memory_of_the_system_is_what_it_says_itself(monkeypatch):
@@ -53,37 +46,13 @@ def test_a_container_has_what_its_group_and_those_above_leave(tmp_path):
     group(tmp_path / "job" / "step", "900", 750, 60)
     assert left(tmp_path, "0::/job/step") == [900 - 750 + 60, 1000 - 700 + 100]
     assert left(tmp_path, "0::/") == []
-    assert left(tmp_path / "nothing", "0::/job") == []
-
-
-UNLIMITED = 2**63 - 4096  # as version 1 spells it
-
-
-def test_control_groups_of_version_1_count_too(tmp_path):
-    """A container sees its own group at the root of the mount, and its path on the host in /proc/self/cgroup."""
-    lines = ["12:cpu,cpuacct:/docker/ab", "5:memory:/docker/ab", "1:name=systemd:/docker/ab"]
-    old_group(tmp_path / "memory", 2000, 500, 100)
-    assert left(tmp_path, *lines) == [1600]
-    old_group(tmp_path / "memory" / "docker", UNLIMITED, 500, 100)
-    old_group(tmp_path / "memory" / "docker" / "ab", 1000, 400, 50)
-    assert left(tmp_path, *lines) == [650, UNLIMITED - 400, 1600]
-    assert left(tmp_path, "4:memory,hugetlb:/docker/ab") == []  # mounted under that name
-    (tmp_path / "memory").rename(tmp_path / "memory,hugetlb")
-    assert left(tmp_path, "4:memory,hugetlb:/docker/ab") == [650, UNLIMITED - 400, 1600]
-
-
-def test_both_versions_may_be_mounted_at_once(tmp_path):
-    (tmp_path / "unified").mkdir()
-    group(tmp_path / "unified" / "job", "900", 100, 0)
-    old_group(tmp_path / "memory" / "job", 1000, 400, 50)
-    assert left(tmp_path, "5:memory:/job", "0::/job") == [650, 800]
-    assert left(tmp_path, "nonsense", "", "0:") == []
+    assert left(tmp_path / "nothing", "0::/job") == left(tmp_path, "5:memory:/job", "nonsense", "") == []
 
 
 def test_a_system_that_does_not_tell(monkeypatch):
     monkeypatch.setattr(Path, "exists", lambda self: False)
     monkeypatch.setattr(os, "sysconf_names", {})
-    with pytest.raises(ValueError, match=r"^this system does not tell how much memory is free$"):
+    with pytest.raises(ValueError, match=r"^this system does not report how much memory is free$"):
         available_memory(CPU)
 
 

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from system import bounded
 from torch_utils import journal
 
 WHOLE = '{"seen": 1000, "loss": 0.5}'
@@ -43,7 +44,7 @@ def test_lines_that_no_run_writes_are_passed_over(tmp_path, line):
 
 def test_numbers_that_runs_write_as_null_are_read_so():
     text = '{"a": NaN, "b": [1e400, -Infinity], "c": ' + "9" * 5000 + ', "d": -9223372036854775807, "e": 0.5}'
-    assert journal.json_object(text) == {"a": None, "b": [None, None], "c": None, "d": -(2**63) + 1, "e": 0.5}
+    assert bounded.json_object(text) == {"a": None, "b": [None, None], "c": None, "d": -(2**63) + 1, "e": 0.5}
 
 
 def test_a_record_of_a_thousand_statistics_is_read(tmp_path):
@@ -63,7 +64,7 @@ def test_nothing_is_appended_through_what_is_no_plain_file(tmp_path, kind):
         path.mkdir()
     else:
         path.symlink_to(secret if kind == "symbolic link" else tmp_path / "nowhere")
-    said = f"{path} is a {kind.removeprefix('dangling ')}, where a run keeps a plain file"
+    said = f"{path} is a {kind.removeprefix('dangling ')}, expected a plain file"
     for write in (
         lambda: journal.Log(path),
         lambda: journal.StatsFile(path).append(1, {}),
@@ -87,7 +88,7 @@ def test_nothing_is_appended_through_a_second_name_of_a_file(tmp_path):
 def test_a_hole_of_terabytes_is_not_read(tmp_path):
     with (tmp_path / "stats.jsonl").open("wb") as file:
         file.truncate(2**42)
-    with pytest.raises(ValueError, match=r"stats.jsonl is larger than 1 GiB, which no run writes: remove it"):
+    with pytest.raises(ValueError, match=r"stats.jsonl is larger than 1 GiB, the limit for such a file: remove it"):
         list(journal.json_lines(tmp_path / "stats.jsonl"))
 
 

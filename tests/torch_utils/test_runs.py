@@ -79,20 +79,20 @@ def test_resolve_finds_the_state(tmp_path):
 def test_resolve_says_what_is_wrong(tmp_path):
     _refused("latest", tmp_path, f"there is no run in {tmp_path} to resume: give its folder, or another --outdir")
     run = runs.create(tmp_path, "a")
-    message = f"{run} holds no state.safetensors: the run stopped before it was first saved; start it anew"
-    _refused("latest", tmp_path, f"no run in {tmp_path} came as far as its first saved state: start anew")
+    message = f"{run} has no state.safetensors: the run stopped before saving a state; start a new run"
+    _refused("latest", tmp_path, f"no run in {tmp_path} has saved a state: start a new run")
     _refused(str(run), tmp_path, message)
     several = f"{tmp_path} is a folder of runs: give one of them, or --resume latest --outdir {tmp_path}"
     _refused(str(tmp_path), tmp_path, several)
     told = 'there is no nowhere to resume: give a run folder, a state file in it, or "latest"; '
-    _refused("nowhere", tmp_path, told + "a network starts a new run, with --transfer nowhere")
+    _refused("nowhere", tmp_path, told + "to start a new run from a network, give --transfer nowhere")
     network = runs.network_path(run, 1000)
     network.touch()
     _refused(
         str(network),
         tmp_path,
-        f"{network} is not the state of a run: resume from a run folder or its state.safetensors "
-        "(a network alone can start a new run with --transfer)",
+        f"{network} is not the state of a run: give a run folder or its state.safetensors "
+        "(to start a new run from a network, give --transfer)",
         ValueError,
     )
 
@@ -167,7 +167,7 @@ def test_a_run_with_anything_but_plain_files_is_not_resumed(tmp_path, monkeypatc
         monkeypatch.chdir(run)  # names of sockets are short
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(name)
-    message = f"{run / name} is a {kind}, where a run keeps a plain file: remove it, or put the file in its place"
+    message = f"{run / name} is a {kind}, expected a plain file: remove it, or put the file in its place"
     for text in ("latest", str(run), str(runs.state_path(run)), str(runs.previous_state_path(run))):
         _refused(text, tmp_path, message, ValueError)
 
@@ -179,7 +179,7 @@ def test_a_state_that_is_a_link_is_not_resumed_from(tmp_path):
     _refused(
         str(runs.state_path(run)),
         tmp_path,
-        f"{run / 'state.safetensors'} is a symbolic link, where a run keeps a plain file: remove it, or put the file "
+        f"{run / 'state.safetensors'} is a symbolic link, expected a plain file: remove it, or put the file "
         "in its place",
         ValueError,
     )

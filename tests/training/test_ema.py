@@ -1,4 +1,4 @@
-import copy
+import math
 
 import pytest
 import torch
@@ -23,10 +23,11 @@ def test_without_history_the_average_is_the_network():
 
 def test_parameters_are_averaged_and_buffers_copied():
     network = nn.BatchNorm1d(3)
-    average = copy.deepcopy(network)
+    average = Average(network, half_life=1 / math.log2(1 / 0.75))
     with torch.no_grad():
         network.weight.fill_(5.0)
     network.running_mean.fill_(7.0)
-    Average(average, network).update(beta=0.75)
+    average.update(batch=1, seen=0)
+    average = average.network
     torch.testing.assert_close(average.weight.data, torch.full([3], 0.75 * 1 + 0.25 * 5))
     torch.testing.assert_close(average.running_mean, torch.full([3], 7.0))

@@ -73,8 +73,9 @@ def test_networks_gradients_and_adam_are_what_parameters_make_them():
     in_G, in_D = (sum(b.numel() for b in network.buffers()) for network in (recipe.G, recipe.D))
     found = footprint(c, 16, CPU)
     assert found.networks == 4 * (2 * (G + in_G) + D + in_D)
-    assert (found.gradients, found.adam) == (4 * (G + D), 8 * (G + D))
-    assert found.peak > found.networks + found.gradients + found.adam
+    assert found.gradients == 4 * (G + D)
+    assert found.optimizers == pytest.approx(8 * (G + D), rel=1e-3)  # two moments, and counts of steps
+    assert found.peak > found.networks + found.gradients + found.optimizers
 
 
 def test_it_gives_up_at_the_limit():

@@ -15,6 +15,7 @@ from training.compilation import compile_passes
 from training.draws import Draws
 from training.footprint import footprint
 from training.graphs import capture_phases
+from training.recipe import Pictures
 from training.rehearsal import rehearse
 from training.state import read_state
 from training.stylegan2.presets import by_batch_gpu, resolve
@@ -32,8 +33,8 @@ def recipe(precision: str, **more: object) -> StyleGAN2:
 
 
 def step(r: StyleGAN2, collector: Collector, iteration: int = 0) -> None:
-    images = torch.linspace(-1, 1, 4 * 3 * 64 * 64, device="cuda").reshape(4, 3, 64, 64)
-    reals = r.reals(images, torch.arange(4, device="cuda") % 3)
+    pixels = torch.linspace(0, 255, 4 * 3 * 64 * 64, device="cuda").reshape(4, 3, 64, 64).byte()
+    reals = r.batch(Pictures(pixels, torch.arange(4, device="cuda") % 3))
     for phase in r.phases:
         draws = Draws(0, iteration, phase.name, 4, 0, 4, torch.device("cuda"))
         phase.step([r.losses(phase, reals, draws)], 1, collector)

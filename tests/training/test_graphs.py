@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.training.runs import train
-from tests.training.stylegan2.test_recipe import recipe
+from tests.training.stylegan2.test_recipe import of, recipe
 from torch_utils.stats import Collector
 from training import plan as plans
 from training.draws import Draws
@@ -36,7 +36,7 @@ def step(r: StyleGAN2, collector: Collector, iteration: int) -> None:
         torch.manual_seed(iteration)
         rounds = []
         for first in (0, 2):
-            batch = r.reals(torch.rand(2, 3, 16, 16) * 2 - 1, torch.randint(len(r.classes) or 1, [2]))
+            batch = of(r, torch.rand(2, 3, 16, 16) * 2 - 1, torch.randint(len(r.classes) or 1, [2]))
             draws = Draws(0, iteration, phase.name, 4, first, first + 2, torch.device("cpu"))
             rounds.append((batch, draws))
         phase.step((r.losses(phase, batch, draws) for batch, draws in rounds), 2, collector)
@@ -106,7 +106,7 @@ def test_graphs_that_fail_or_err_are_given_up(graph, reason):
     assert not r.captured and not any(phase.replays or phase.owns_gradients for phase in r.phases)
     for one in (r, plain):
         collector = Collector()
-        batch = one.reals(torch.zeros(4, 3, 16, 16), torch.zeros(4, dtype=torch.int64))
+        batch = of(one, torch.zeros(4, 3, 16, 16), torch.zeros(4, dtype=torch.int64))
         for phase in one.phases:
             draws = Draws(0, 0, phase.name, 4, 0, 4, torch.device("cpu"))
             phase.step([one.losses(phase, batch, draws)], 1, collector)
@@ -139,14 +139,14 @@ def test_held_draws_keep_their_memory_and_take_new_numbers():
 
 def test_several_processes_do_without(monkeypatch):
     monkeypatch.setattr("training.graphs.distributed.world", lambda: 2)
-    assert capture_phases(recipe(), Again) == "--cuda-graphs serves one process only: training goes on without it"
+    assert capture_phases(recipe(), Again) == "--cuda-graphs works in one process only: training goes on without it"
 
 
 @pytest.mark.parametrize(
     "options, sentence",
     [
         ({"device": "cpu"}, "--cuda-graphs needs a CUDA device, and the device is cpu: leave it out"),
-        ({"compile": True}, "--cuda-graphs and --compile both replace the passes of Gmain and Dmain: give one"),
+        ({"compile": True}, "--compile and --cuda-graphs exclude each other: give one of them"),
     ],
 )
 def test_is_refused_in_one_sentence(tmp_path, options, sentence):

@@ -1,4 +1,4 @@
-"""How a step is taken: averaging, the order of terms, lazy regularisation, and steps that are skipped."""
+"""How a step is taken: averaging, the order of terms, lazy regularization, and steps that are skipped."""
 
 import copy
 
@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from torch_utils.stats import Collector
-from training.phase import Phase, load_moments
+from training.moments import load_moments
+from training.phase import Phase
+from training.rates import decay_groups, inverse_time, warm_up
 from training.stylegan2.optimizer import adam
 
 
@@ -21,7 +23,7 @@ def loss_of(phase: Phase, x: torch.Tensor):
     yield phase.network(x).square().mean(), {}
 
 
-def test_lazy_regularisation_corrects_adam():
+def test_lazy_regularization_corrects_adam():
     """r = k / (k + 1): G with k = 4 has lr x 0.8 and beta2 0.991992, D with k = 16 lr x 16/17 and 0.990585."""
     group = adam(nn.Linear(1, 1).parameters(), 0.002, (0.0, 0.99), 1e-8, 4).param_groups[0]
     assert group["lr"] == pytest.approx(0.0016)
@@ -79,6 +81,7 @@ def test_a_term_is_freed_before_the_next_is_built():
             order.append(f"forward {name}")
             yield y.sum(), {}
 
+    phase.terms = 2
     phase.step([terms()], 1, Collector())
     assert order == ["forward a", "backward a", "forward b", "backward b"]
 
@@ -96,9 +99,19 @@ def test_only_the_phases_own_network_is_differentiated_and_only_within_the_step(
     assert all(p.grad is None for p in other.parameters())
 
 
+OPTIMIZERS = {
+    "fused Adam": lambda p: torch.optim.Adam(p, 0.01, fused=True),
+    "Adam": lambda p: torch.optim.Adam(p, 0.01),
+    "fused AdamW": lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1, fused=True),
+    "AdamW": lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1, foreach=True),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf")])
-def test_a_step_without_finite_gradients_changes_nothing(poison):
+def test_a_step_without_finite_gradients_changes_nothing(poison, kind):
     phase = make_phase()
+    phase = Phase("test", phase.network, OPTIMIZERS[kind](phase.network.parameters()), clip=1.0)
     x = torch.randn(4, 3)
     phase.step([loss_of(phase, x)], 1, Collector())
     before = copy.deepcopy((phase.network.state_dict(), phase.optimizer.state_dict()["state"]))
@@ -112,17 +125,64 @@ def test_a_step_without_finite_gradients_changes_nothing(poison):
     assert not torch.equal(phase.network.weight, before[0]["weight"]) and phase.skipped() == 1
 
 
+def test_large_gradients_are_clipped_and_counted():
+    """To the length of `clip`, in their own direction."""
+    x, collector = torch.randn(4, 3), Collector()
+    free, bound = make_phase(), make_phase()
+    bound.clip = 0.5
+    for phase in (free, bound):
+        phase.step([loss_of(phase, 10 * x)], 1, collector)
+    a, b = (torch.cat([p.grad.flatten() for p in phase.parameters]) for phase in (free, bound))
+    assert a.norm() > 1 and float(b.norm()) == pytest.approx(0.5, rel=1e-4)
+    torch.testing.assert_close(b, a * 0.5 / a.norm())
+    bound.clip = 1e9
+    bound.step([loss_of(bound, x)], 1, collector)
+    moments = collector.read()
+    assert moments["clipped/test"].mean == 0.5 and moments["gradients/test"].mean > 0.5  # the norm before clipping
+
+
+def test_a_rate_is_a_function_of_the_images_seen():
+    phase = make_phase()
+    phase.rate = warm_up(1000)
+    before = phase.network.weight.clone()
+    phase.step([loss_of(phase, torch.ones(1, 3))], 1, Collector(), seen=0)
+    assert torch.equal(phase.network.weight, before), "the warm-up begins with 0"
+    phase.step([loss_of(phase, torch.ones(1, 3))], 1, Collector(), seen=250)
+    assert phase.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 / 4)
+    again = Phase("other", phase.network, phase.optimizer)  # of the same optimizer, with a rate of its own
+    again.step([loss_of(again, torch.ones(1, 3))], 1, Collector(), seen=250)
+    assert phase.optimizer.param_groups[0]["lr"] == 0.01
+    assert [warm_up(1000)(seen) for seen in (500, 1000, 5000)] == [0.5, 1, 1] and warm_up(0)(0) == 1
+    assert inverse_time(5e-5, batch=8)(8 * 20_000) == 0.5  # after 20,000 iterations
+
+
+def test_matrices_decay_and_vectors_do_not():
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.LayerNorm(4), nn.Linear(4, 5, bias=False))
+    decaying, others = decay_groups(network, 0.1)
+    assert [p.ndim for p in decaying["params"]] == [4, 2] and decaying["weight_decay"] == 0.1
+    assert [p.ndim for p in others["params"]] == [1, 1, 1] and others["weight_decay"] == 0
+    optimizer = torch.optim.AdamW([decaying, others], 0.01)
+    assert len(Phase("test", network, optimizer).parameters) == len(list(network.parameters()))
+
+
+def test_a_phase_whose_losses_have_another_number_of_terms_is_a_mistake():
+    phase = make_phase()
+    phase.terms = 2
+    with pytest.raises(AssertionError, match="test yields 1 terms in a round, not 2"):
+        phase.step([loss_of(phase, torch.ones(1, 3))], 1, Collector())
+
+
 def test_ten_skips_in_a_row_stop_the_run():
     phase = make_phase()
     good, bad = torch.ones(1, 3), torch.full([1, 3], float("nan"))
     for x in [bad] * 9 + [good] + [bad] * 9:
         phase.step([loss_of(phase, x)], 1, Collector())
-    phase.check()
+    phase.check("patience")
     assert phase.skipped() == 18
     for x in [bad] * 10:
         phase.step([loss_of(phase, x)], 1, Collector())
-    with pytest.raises(FloatingPointError, match=r"^the gradients of test were infinite or nan 1[0-9] times in a row"):
-        phase.check()
+    with pytest.raises(FloatingPointError, match=r"of test were infinite or nan 1\d times in a row.* with patience$"):
+        phase.check("patience")
 
 
 def test_moments_are_taken_up_in_the_layout_of_the_weights():

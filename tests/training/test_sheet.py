@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -20,7 +19,7 @@ from models.families import read_network
 from tests.commands import picture, train_on, zipped
 from tests.training.runs import resume, train
 from torch_utils import runs
-from training.sheet import Samples
+from training.sheet import Sheet
 
 SIDE = 64  # pixels: sheets have 20 columns at most and 11 rows
 
@@ -44,10 +43,10 @@ class Numbered(ImageSet):
         return (self.labels == label).nonzero()[0]
 
 
-def shown(dataset: ImageSet, seed: int = 0) -> tuple[Samples, np.ndarray]:
-    """The samples, and which picture stands in each place of the sheet of reals, [rows, columns]."""
-    samples = Samples(dataset, 8, seed, 4)
-    return samples, np.asarray(samples.reals(dataset))[SIDE // 2 :: SIDE, SIDE // 2 :: SIDE, 0]
+def shown(dataset: ImageSet, seed: int = 0) -> tuple[Sheet, np.ndarray]:
+    """The sheet, and which picture stands in each place of the sheet of reals, [rows, columns]."""
+    sheet = Sheet(dataset, seed)
+    return sheet, np.asarray(sheet.reals(dataset))[SIDE // 2 :: SIDE, SIDE // 2 :: SIDE, 0]
 
 
 @pytest.mark.parametrize("mirror", [False, True])
@@ -60,34 +59,34 @@ def test_reals_are_a_sample_from_all_over_the_set(mirror):
 
 
 def test_every_row_shows_a_sample_of_its_class():
-    samples, numbers = shown(Numbered([120, 3, 120]))
+    sheet, numbers = shown(Numbered([120, 3, 120]))
     dataset = Numbered([120, 3, 120])
-    for k, row in zip(samples.rows_classes, numbers, strict=True):
+    for k, row in zip(sheet.classes, numbers, strict=True):
         assert {dataset.label(int(i)) for i in row} == {k}
-    rare = numbers[np.array(samples.rows_classes) == 1]
+    rare = numbers[np.array(sheet.classes) == 1]
     assert Counter(rare.flatten().tolist()).keys() == {120, 121, 122}, "all three of them, again and again"
-    first = numbers[np.array(samples.rows_classes) == 0]
+    first = numbers[np.array(sheet.classes) == 0]
     assert first.max() > 100 and len(np.unique(first)) == first.size
 
 
 def test_a_rare_class_is_found_where_the_shuffle_shows_it_late(monkeypatch):
     monkeypatch.setattr("training.sheet.LOOKED_AT", 0)
-    samples, numbers = shown(Numbered([120, 3, 120]))
+    sheet, numbers = shown(Numbered([120, 3, 120]))
     dataset = Numbered([120, 3, 120])
-    assert [{dataset.label(int(i)) for i in row} for row in numbers] == [{k} for k in samples.rows_classes]
+    assert [{dataset.label(int(i)) for i in row} for row in numbers] == [{k} for k in sheet.classes]
 
 
 def test_empty_classes_have_no_row():
-    samples, _ = shown(Numbered([0, 100, 0, 100, 0]))
-    assert samples.rows_classes == [1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1]
-    assert samples.c is not None and samples.c.shape[1] == 5
-    assert samples.c.argmax(dim=1).unique().tolist() == [1, 3]
+    sheet, _ = shown(Numbered([0, 100, 0, 100, 0]))
+    assert sheet.classes == [1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1]
+    assert set(sheet.labels) == {1, 3}
 
 
-def test_latents_of_the_sheet_are_those_they_were():
-    """The first numbers of seed 0, as published runs have them."""
-    samples = Samples(Numbered([100]), 8, 0, 4)
-    assert torch.equal(samples.z, Samples(Numbered([0, 50, 50]), 8, 0, 4).z)
+@pytest.mark.parametrize("most, columns, rows", [(256, 20 - 4, 11), (40, 16, 2), (7, 7, 1)])
+def test_a_sheet_has_at_most_so_many_pictures(most, columns, rows):
+    sheet = Sheet(Numbered([250]), 0, most)
+    assert (sheet.columns, sheet.rows, len(sheet.labels)) == (columns, rows, columns * rows)
+    assert sheet.reals(Numbered([250])).size == (columns * SIDE, rows * SIDE)
 
 
 @pytest.mark.parametrize("labelled", [False, True])
@@ -100,7 +99,7 @@ def test_reals_of_shards_are_of_the_shards_that_training_opens_first(tmp_path, m
     opened: list[int] = []
     honest = ShardSet._opened
     monkeypatch.setattr(ShardSet, "_opened", lambda self, number: opened.append(number) or honest(self, number))
-    Samples(dataset, 8, 3, 4).reals(dataset)
+    Sheet(dataset, 3).reals(dataset)
     order = ShardSet(str(tmp_path / "x-{0000..0019}.tar"), "auto", False)
     count = 400 if labelled else 256
     first = {order._place(order.index_at(3, position))[0] for position in range(count)}
@@ -137,9 +136,9 @@ def test_a_resumed_run_keeps_its_reals(tmp_path):
 @pytest.mark.parametrize("what", ["other size", "other height", "bomb", "cut short", "nothing"])
 def test_reals_that_are_not_of_this_run_are_not_compared_with(tmp_path, what):
     dataset = Numbered([250])
-    samples, path = Samples(dataset, 8, 0, 4), tmp_path / "reals.png"
-    reals = samples.reals(dataset)
-    assert samples.measure(reals, path) == {}
+    sheet, path = Sheet(dataset, 0), tmp_path / "reals.png"
+    reals = sheet.reals(dataset)
+    assert sheet.measure(reals, path) == {}
     if what == "bomb":
         write_png(path, 60_000, 60_000)
     elif what == "cut short":
@@ -147,9 +146,9 @@ def test_reals_that_are_not_of_this_run_are_not_compared_with(tmp_path, what):
         path.write_bytes(path.read_bytes()[:2000])
     elif what != "nothing":
         reals.resize((100, reals.height) if what == "other size" else (reals.width, 100)).save(path)
-    assert samples.measure(reals, path) == {}
+    assert sheet.measure(reals, path) == {}
     reals.save(path)
-    assert samples.measure(reals, path)["samples/diversity"] == pytest.approx(1)
+    assert sheet.measure(reals, path)["samples/diversity"] == pytest.approx(1)
 
 
 def write_png(path: Path, width: int, height: int) -> None:
@@ -162,18 +161,18 @@ def write_png(path: Path, width: int, height: int) -> None:
 
 def test_the_set_of_the_demo_has_all_its_classes():
     dataset = open_dataset(DataConfig(path="demo:32"))
-    samples = Samples(dataset, 8, 0, 4)
-    assert samples.rows_classes == [row % 5 for row in range(16)]
-    reals = samples.reals(dataset)
+    sheet = Sheet(dataset, 0)
+    assert sheet.classes == [row % 5 for row in range(16)]
+    reals = sheet.reals(dataset)
     assert reals.height == 16 * 32 and reals.width > 16 * 32 + 20, "names before the rows"
 
 
 def test_names_before_the_rows_change_no_measure(tmp_path):
     dataset = open_dataset(DataConfig(path="demo:32", max_images=200))
-    samples = Samples(dataset, 8, 3, 4)
-    named = samples.reals(dataset)
+    sheet = Sheet(dataset, 3)
+    named = sheet.reals(dataset)
     plain = named.crop((named.width - 16 * 32, 0, named.width, named.height))
     named.save(tmp_path / "named.png")
     plain.save(tmp_path / "plain.png")  # as before there were names
-    found = samples.measure(plain, tmp_path / "named.png")
-    assert found == samples.measure(plain, tmp_path / "plain.png") and 0.9 < found["samples/diversity"] < 1.1
+    found = sheet.measure(plain, tmp_path / "named.png")
+    assert found == sheet.measure(plain, tmp_path / "plain.png") and 0.9 < found["samples/diversity"] < 1.1

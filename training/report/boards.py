@@ -11,22 +11,13 @@ from torch_utils.events import event_writer
 
 
 class Board(Protocol):
-    """What the report asks of a board. `seen` counts real images."""
+    """Shows points of curves, picture files, texts and warnings. `seen` counts real images."""
 
-    def scalars(self, values: Mapping[str, float], seen: int) -> None:
-        """Add a point to each curve."""
-
-    def picture(self, name: str, path: Path, seen: int) -> None:
-        """Show a picture file."""
-
-    def text(self, name: str, text: str, seen: int) -> None:
-        """Show a text, such as the configuration."""
-
-    def alarm(self, kind: str, text: str, seen: int) -> None:
-        """Show a warning, at once."""
-
-    def close(self) -> None:
-        """End."""
+    def scalars(self, values: Mapping[str, float], seen: int) -> None: ...
+    def picture(self, name: str, path: Path, seen: int) -> None: ...
+    def text(self, name: str, text: str, seen: int) -> None: ...
+    def alarm(self, kind: str, text: str, seen: int) -> None: ...
+    def close(self) -> None: ...
 
 
 class TensorBoard:

@@ -4,21 +4,26 @@ import html
 import json
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from system.files import replacing
 from system.locks import BusyError, locked
-from system.text import harmless
-from training.report import curves, history, settings, sheets
+from system.text import harmless, printable
+from torch_utils import config as configs
+from training.report import curves, history, sheets
 from training.report.alarms import Alarms
 from training.report.history import History
 from training.report.status import duration
-from training.signs import mean, part
+from training.signs import Config, mean, part
 
 NAME = "report.html"
 LOG_LINES = 400  # the last lines of a longer log
+MOST_SETTINGS = 1000  # a configuration has fewer than 100
 COMMAND = re.compile(r"(python|torchrun)\b.* ?train\.py\b")
 HERE = Path(__file__).parent
 
@@ -172,23 +177,35 @@ def _curves(run: History) -> str:
 
 def _settings(run: History) -> str:
     """A table for each part of the configuration, folded unless a setting in it differs from the preset."""
-    rows = settings.rows(run.config, run.signs)
+    known, usual = configs.settings(run.signs.settings), run.signs.usual(run.config)
     groups: dict[str, list[str]] = {}
-    for row in rows:
-        mark = f" <small>preset: {_said(row.preset)}</small>" if row.preset else ""
-        group, _, name = row.name.rpartition(".")
-        groups.setdefault(group or "run", []).append(
-            f'<tr{" class=differs" if row.preset else ""}><th scope="row">{_said(name)}</th>'
-            f"<td>{_said(row.value)}{mark}</td><td><code>{_said(row.option)}</code></td></tr>"
+    differing: list[str] = []
+    for name, value in islice(_leaves(run.config, ""), MOST_SETTINGS):
+        group, _, last = name.rpartition(".")
+        option = known[name].spelling if name in known else ""
+        mark, preset = "", ""
+        if usual.get(name, value) != value:
+            differing.append(group)
+            mark, preset = " class=differs", f" <small>preset: {_said(configs.spell(usual[name]))}</small>"
+        groups.setdefault(group, []).append(
+            f'<tr{mark}><th scope="row">{_said(printable(last))}</th>'
+            f"<td>{_said(printable(configs.spell(value)))}{preset}</td><td><code>{option}</code></td></tr>"
         )
     tables = (
-        f"<details{' open' if any('class=differs' in line for line in lines) else ''}><summary>{_said(group)}</summary>"
+        f"<details{' open' if group in differing else ''}><summary>{_said(printable(group or 'run'))}</summary>"
         f"<table>{''.join(lines)}</table></details>"
         for group, lines in groups.items()
     )
-    differing = sum(bool(row.preset) for row in rows)
-    note = f" <small>{len(rows)} settings, {differing} differ from the preset</small>"
-    return _section("settings", f"Configuration{note}", "".join(tables)) if rows else ""
+    note = f" <small>{len(differing)} settings differ from the preset</small>"
+    return _section("settings", f"Configuration{note}", "".join(tables)) if groups else ""
+
+
+def _leaves(nested: Config, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The settings of a nested configuration by dotted name; those of a section before its sub-sections."""
+    groups = {name: value for name, value in nested.items() if isinstance(value, dict)}
+    yield from ((f"{prefix}{name}", value) for name, value in nested.items() if name not in groups)
+    for name, value in groups.items():
+        yield from _leaves(value, f"{prefix}{name}.")
 
 
 def _commands(run: History) -> str:

@@ -1,4 +1,4 @@
-"""Adam with lazy regularization (Karras et al. 2020, appendix B)."""
+"""Adam with lazy regularization."""
 
 from collections.abc import Iterable
 
@@ -9,11 +9,11 @@ from torch import nn
 def adam(
     parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], epsilon: float, interval: int
 ) -> torch.optim.Adam:
-    """Adam for parameters that have a regularization step of their own every `interval` iterations.
+    """Adam for parameters that are regularized in a step of their own every `interval` iterations.
 
-    They take interval + 1 steps in `interval` iterations. With r = interval / (interval + 1), the learning rate is
-    multiplied by r and each beta raised to the power r, so that the optimizer's memory in iterations is that of one
-    step an iteration. An interval of 0 corrects nothing.
+    Such parameters take interval + 1 steps in `interval` iterations. With r = interval / (interval + 1), the learning
+    rate is multiplied by r and each beta raised to the power r, so that Adam's memory, in iterations, is that of one
+    step an iteration (lazy regularization, Karras et al. 2020, appendix B). An interval of 0 corrects nothing.
     """
     r = interval / (interval + 1) if interval else 1.0
     learning = list(parameters)

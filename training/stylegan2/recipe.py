@@ -1,26 +1,34 @@
-"""WHAT StyleGAN2 learns: its networks, phases and losses. The loop that drives them knows none of this."""
+"""StyleGAN2 in training: its networks, phases and losses."""
 
-import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from imaging.pixels import to_images, to_pixels
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
-from torch_utils import distributed
+from models.stylegan2.options import StyleOptions
+from models.stylegan2.sampler import StyleSampler
+from torch_utils import distributed, seeds
 from training.augment import Augmentation, Drawn
 from training.augment.strength import Strength
 from training.draws import Draws
-from training.ema import Average, ema_beta
-from training.phase import Phase, Term, load_moments
+from training.ema import Average
+from training.moments import load_moments
+from training.phase import Phase, Term
+from training.recipe import Pictures
+from training.sheet import Sheet
 from training.stylegan2 import losses as gan_losses
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.optimizer import adam
 
 Network = TypeVar("Network", bound=nn.Module)
+
+AT_ONCE = 2**16  # pixels of a sheet computed together: many small pictures take no more memory than a few large ones
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class StyleGAN2:
         device: where the networks live.
     """
 
+    first_order = frozenset({"Gmain", "Dmain"})  # phases that need first derivatives only
+
     def __init__(self, config: StyleGAN2Config, frequencies: Tensor, device: torch.device) -> None:
         self.config = config
         self.relativistic = config.loss.kind == "rpgan"
@@ -60,8 +70,9 @@ class StyleGAN2:
         self.D = _placed(Discriminator(config.discriminator).set_precision(config.arithmetic), device)
         self.G.synthesis.recompute = self.D.recompute = config.checkpoint_activations
         distributed.broadcast_([*self.G.state_dict().values(), *self.D.state_dict().values()])
-        self.G_ema = copy.deepcopy(self.G).eval()
-        self.average = Average(self.G_ema, self.G)
+        average = config.average
+        self.averages = [Average(self.G, average.kimg * 1000, average.ramp)]
+        self.G_ema = self.averages[0].network  # samples are made with it
         self.plain = Passes(self.G.mapping, self.G.synthesis.render, self.D)
         self.passes = self.plain  # of the phases that need first derivatives only
         self.captured: dict[str, Callable[[Reals | None, Draws], Iterator[Term]]] = {}  # phases that are replayed
@@ -82,14 +93,14 @@ class StyleGAN2:
         phases = [Phase("Gmain", self.G, adam_G, reads_images=self.relativistic)]
         if loss.path_weight:
             phases.append(Phase("Gpath", self.G, adam_G, interval=o.g_interval))
-        phases.append(Phase("Dmain", self.D, adam_D, reads_images=True))
+        phases.append(Phase("Dmain", self.D, adam_D, reads_images=True, terms=1 if self.relativistic else 2))
         if loss.gamma:
-            name = "Dr1r2" if self.relativistic else "Dr1"
-            phases.append(Phase(name, self.D, adam_D, interval=o.d_interval, reads_images=True))
+            name, terms = ("Dr1r2", 2) if self.relativistic else ("Dr1", 1)
+            phases.append(Phase(name, self.D, adam_D, interval=o.d_interval, reads_images=True, terms=terms))
         return phases
 
     @property
-    def optimizers(self) -> dict[str, torch.optim.Adam]:
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Of each network that learns. The phases of a network share one."""
         return {"G": self.phases[0].optimizer, "D": self.phases[-1].optimizer}
 
@@ -97,14 +108,41 @@ class StyleGAN2:
     def networks(self) -> dict[str, nn.Module]:
         return {"G_ema": self.G_ema, "G": self.G, "D": self.D}
 
-    @property
-    def sampler(self) -> Generator:
-        """The generator that samples are made with."""
-        return self.G_ema
+    def judged(self) -> StyleSampler:
+        """The pictures that metrics judge: of the averaged generator, psi 1, random noise."""
+        return StyleSampler(self.G_ema, StyleOptions(noise_mode="random"))
 
-    def reals(self, images: Tensor, labels: Tensor) -> Reals:
-        """A batch for `losses` from images in [-1, 1] and class numbers [n]."""
-        return Reals(images, self._one_hot(labels))
+    def batch(self, *sets: Pictures) -> Reals:
+        """Images in [-1, 1] and one-hot classes."""
+        ((pixels, labels),) = sets
+        return Reals(to_images(pixels), self._one_hot(labels))
+
+    @torch.no_grad()
+    def show(self, sheet: Sheet) -> Iterator[Tensor]:
+        """The pictures of a sheet, by the averaged generator, with constant noise and without truncation."""
+        G, device = self.config.generator, self.path_mean.device
+        z = torch.randn(len(sheet.labels), G.z_dim, generator=seeds.generator("cpu", sheet.seed, "sample sheet"))
+        c = self._one_hot(torch.tensor(sheet.labels, device=device))
+        at_once = max(self.config.pace.batch_gpu, AT_ONCE // (G.height * G.width))
+        for start in range(0, len(z), at_once):
+            part = slice(start, start + at_once)
+            images = self.G_ema(z[part].to(device), None if c is None else c[part], noise_mode="const")
+            yield from to_pixels(images, rounding="nearest").cpu()
+
+    def use_passes(
+        self, change: Callable[[Callable[..., Any]], Any] | None, begin: Callable[[], None] = lambda: None
+    ) -> None:
+        """Put `change(pass)` in place of each pass, for phases of first order; None restores them."""
+        p = self.plain
+        self.passes = p if change is None else Passes(change(p.map), change(p.render), change(p.score), begin)
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Losses computed within the block leave the average of w and the strength of augmentations unchanged."""
+        average = self.G.mapping.w_average.clone()
+        yield
+        self.G.mapping.w_average.copy_(average)
+        self.strength.forget()
 
     def losses(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
         """The terms of one phase; of a captured phase, whose gradients its replay has added, only to report them."""
@@ -251,10 +289,9 @@ class StyleGAN2:
         return (labels[:, None] == self.classes).float() if len(self.classes) else None
 
     def after_step(self, seen: int) -> None:
-        """Moves the average of G and the strength of augmentations. `seen` counts the images before this iteration."""
-        batch, average = self.config.pace.batch, self.config.average
-        beta = ema_beta(batch, seen, average.kimg * 1000, average.ramp)
-        self.average.update(beta)
+        """Update averages and the strength of augmentations; `seen` counts the images before this iteration."""
+        for average in self.averages:
+            average.update(self.config.pace.batch, seen)
         self.strength.adjust(seen)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,56 +1,43 @@
 """Transfer learning: a new run that starts from the weights of a trained network."""
 
-from pathlib import Path
+from typing import Any
 
-from models.families import NetworkFile, read_network
+from models.networkfile import NetworkFile
 from models.stylegan2 import adaptation
 from models.stylegan2.config import ImageConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.family import FAMILY
 from models.stylegan2.generator import Generator
 from torch_utils import distributed
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 
 
-def open_transfer(place: Path | str, config: StyleGAN2Config) -> NetworkFile:
-    """Reads the network file and makes sure that `transfer` will work, before anything is written.
-
-    Raises:
-        FileNotFoundError, ValueError: when the file is not usable, or its networks do not fit this run.
-    """
-    file = read_network(place)
-    file.require(FAMILY, "--transfer")
+def check(file: NetworkFile, config: StyleGAN2Config) -> None:
+    """Check that `take` will work. Raises ValueError if the networks of the file do not fit the run."""
     found: adaptation.Misfits = {}
     try:
         for name in file.parts:
             kind = "discriminator" if name == "D" else "generator"
-            theirs: ImageConfig = file.part(name).config  # type: ignore[assignment]
-            found |= adaptation.misfits(kind, theirs, getattr(config, kind))
+            found |= adaptation.misfits(kind, _config(file, name), getattr(config, kind))
         if found:
             raise ValueError(adaptation.differing(found))
     except ValueError as error:
         raise ValueError(f"{file} cannot be taken: {error}") from error
-    if config.optimizer.freeze_d:
-        _check_freezing(file, config)
-    return file
-
-
-def _check_freezing(file: NetworkFile, config: StyleGAN2Config) -> None:
+    if not config.optimizer.freeze_d:
+        return
     if "D" not in file.parts:
         raise ValueError(f"{file} has no D whose layers --freeze-d could leave as they are: leave --freeze-d out")
-    D: ImageConfig = file.part("D").config  # type: ignore[assignment]
-    if D.doublings != config.discriminator.doublings:
+    if _config(file, "D").doublings != config.discriminator.doublings:
         raise ValueError(
             "--freeze-d would freeze layers that start anew, for the images have another size than those of "
             f"{file}: leave --freeze-d out"
         )
 
 
-def transfer(file: NetworkFile, recipe: StyleGAN2) -> str:
-    """Loads the weights of a checked network file into a fresh recipe and returns a sentence that says what was taken.
+def take(file: NetworkFile, recipe: StyleGAN2) -> str:
+    """Load the weights of a checked file into a fresh recipe; return a sentence that says what was taken.
 
-    A file that holds only the averaged generator gives G too; D then starts anew.
+    If the file holds only the averaged generator, G starts from it, too, and D starts anew.
     """
     taken: list[str] = []
     changes: list[str] = []
@@ -60,12 +47,18 @@ def transfer(file: NetworkFile, recipe: StyleGAN2) -> str:
             continue
         state, changes = _adapted(file.part(source), network)
         network.load_state_dict(state)
-        distributed.broadcast_(list(network.state_dict().values()))  # the file need not be the same on all machines
+        distributed.broadcast_(list(network.state_dict().values()))  # the file may differ between machines
         taken.append(name if source == name else f"{name} (from {source})")
     reason = f" that can be taken ({file.left_out['D']})" if "D" in file.left_out else ""
     missing = "" if "D" in file.parts else f"; it has no D{reason}, which starts anew"
     anew = f"; for {' and '.join(changes)}, what has no counterpart starts anew" if changes else ""
     return f"took {', '.join(taken)} from {file}{missing}{anew}"
+
+
+def _config(file: NetworkFile, name: str) -> ImageConfig:
+    config: Any = file.part(name).config
+    assert isinstance(config, ImageConfig)
+    return config
 
 
 def _adapted(theirs: object, ours: object) -> adaptation.Adapted:

@@ -1,16 +1,14 @@
-"""The generator of lucidrains/stylegan2-pytorch: another graph than StyleGAN2's, for sampling alone.
+"""The generator of lucidrains/stylegan2-pytorch, for sampling only. Its graph is not StyleGAN2's.
 
-What makes it another function, which no weights of ours compute: it enlarges features bilinearly before a convolution,
-where StyleGAN2 has a transposed convolution and a filter, so that the two differ along the borders; it blurs the
-enlarged image once more; a plain convolution follows the constant; noise has a gain for every channel, and is one
-uniform picture of which each layer sees a corner; and a block has one w. Attention may stand in front of a block, and
-w may make the first features in the place of a constant. The whole of it is small, hence a module of its own; its
-discriminator and its way of training are left where they are, for they would go on with nothing of ours.
+No weights of StyleGAN2 compute the same: features are upsampled bilinearly before a convolution, where StyleGAN2 has a
+transposed convolution and a filter; the upsampled image is blurred once more; a plain convolution follows the constant;
+noise has a gain for every channel, and all layers see the upper left corner of one uniform picture; and a block has one
+w. Attention may precede a block, and w may make the first features instead of a constant.
 
 Letters: N batch, C channels, H W size, D width of w, L blocks.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -18,18 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from models.stylegan2.foreign.lucidrains_attention import Attention, Form
-from models.stylegan2.generator import NoiseMode
-from models.stylegan2.latents import truncate
+from models.stylegan2.generator import NoiseMode, StyledGenerator, StyledSynthesis
 from torch_utils.autocast import own_precision
 from torch_utils.device import Precision
 
 EPSILON = 1e-8
-SLOPE = 0.2  # of the leaky ReLU, whose gain is left at 1
-AVERAGE_NOISE = 0.5  # noise is uniform from 0 to 1, so that none of it is not 0
+SLOPE = 0.2  # of the leaky ReLU, whose gain is 1
+AVERAGE_NOISE = 0.5  # noise is uniform from 0 to 1
 
 
 class LucidrainsConfig(BaseModel):
-    """Sizes of the generator, by the names of ours."""
+    """Sizes of the generator, by our names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,12 +36,12 @@ class LucidrainsConfig(BaseModel):
     channel_max: int = Field(512, ge=1, le=2**16, description="most feature maps of a layer")
     mapping_layers: int = Field(8, ge=1, le=32, description="fully connected layers of the mapping network")
     w_dim: int = Field(512, ge=1, le=2048, description="dimensions of z and of w")
-    constant: bool = Field(True, description="the first features are learned, and not made of w")
-    attention: tuple[int, ...] = Field((), description="blocks with attention in front of them, 0 is the 4 x 4 one")
-    attention_form: Form = Field("1.8.8", description="version of its program that first had this kind of attention")
+    constant: bool = Field(True, description="the first features are learned, not made of w")
+    attention: tuple[int, ...] = Field((), description="blocks that attention precedes; 0 is the 4 x 4 block")
+    attention_form: Form = Field("1.8.8", description="version of its program that introduced this kind of attention")
 
     @model_validator(mode="after")
-    def _blocks_are_there(self) -> "LucidrainsConfig":
+    def _blocks_are_there(self) -> Self:
         if len(set(self.attention)) < len(self.attention) or not set(self.attention) <= set(range(self.num_ws)):
             raise ValueError(f"attention must name blocks from 0 to {self.doublings}, each once")
         return self
@@ -61,7 +58,7 @@ class LucidrainsConfig(BaseModel):
 
     @property
     def classes(self) -> int:
-        """It knows no classes."""
+        """0: this network is unconditional."""
         return 0
 
     @property
@@ -71,7 +68,7 @@ class LucidrainsConfig(BaseModel):
 
     @property
     def num_ws(self) -> int:
-        """One w for every block."""
+        """Number of w: one for every block."""
         return self.doublings + 1
 
     def channels_at(self, k: int) -> int:
@@ -99,7 +96,7 @@ class Mapping(nn.Module):
 
 
 class Modulated(nn.Module):
-    """A convolution whose input channels a style scales by s + 1; its outputs are scaled back with `demodulate`."""
+    """A convolution whose input channels a style scales by s + 1; `demodulate` scales the outputs back."""
 
     def __init__(self, w_dim: int, inputs: int, outputs: int, kernel: int, demodulate: bool) -> None:
         super().__init__()
@@ -133,7 +130,7 @@ class Layer(nn.Module):
 
 
 class Block(nn.Module):
-    """One resolution: two layers, and an image added to that of the blocks before."""
+    """One resolution: two layers, and an image that is added to the image of the previous blocks."""
 
     def __init__(self, config: LucidrainsConfig, k: int) -> None:
         super().__init__()
@@ -150,7 +147,7 @@ class Block(nn.Module):
         return x, rgb if image is None else image + rgb
 
 
-class Synthesis(nn.Module):
+class Synthesis(StyledSynthesis):
     """g: w -> image."""
 
     noise: Tensor
@@ -166,24 +163,10 @@ class Synthesis(nn.Module):
         self.attention = nn.ModuleDict(
             {str(k): Attention(config.channels_at(max(k - 1, 0)), config.attention_form) for k in config.attention}
         )
-        self.register_buffer("noise", torch.rand(config.height, config.width))  # theirs with its axes swapped
-
-    def forward(self, ws: Tensor, noise_mode: NoiseMode = "random", generator: torch.Generator | None = None) -> Tensor:
-        """ws [N, L, D] -> images [N, channels, height, width], float32, about [-1, 1], not clamped.
-
-        Args:
-            ws: one w for each block.
-            noise_mode: `random` draws noise anew, `const` takes the stored noise, `none` its average.
-            generator: source of random noise; PyTorch's own where it is None.
-        """
-        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
-            raise ValueError(f"ws must be [N, {self.num_ws}, {self.w_dim}], but is {tuple(ws.shape)}")
-        if noise_mode not in ("random", "const", "none"):
-            raise ValueError(f"noise mode {noise_mode!r} is not one of random, const, none")
-        return self.render(ws.float(), self.noises(ws.shape[0], noise_mode, generator))
+        self.register_buffer("noise", torch.rand(config.height, config.width))  # theirs has its axes swapped
 
     def noises(self, batch: int, mode: NoiseMode, generator: torch.Generator | None) -> list[Tensor | None]:
-        """The one picture of noise [N, 1, height, width] that all layers see corners of."""
+        """The one picture of noise [N, 1, height, width] that all layers see."""
         if mode == "random":
             return [torch.rand(batch, 1, *self.noise.shape, device=self.noise.device, generator=generator)]
         noise = self.noise if mode == "const" else torch.full_like(self.noise, AVERAGE_NOISE)
@@ -191,9 +174,8 @@ class Synthesis(nn.Module):
 
     @own_precision
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
-        """The image as a function of tensors alone."""
         (noise,) = noises
-        x: Tensor = self.first(self._begun(ws))  # [N, C, H, W]
+        x: Tensor = self.first(self._first_features(ws))  # [N, C, H, W]
         image: Tensor | None = None
         for k, (block, w) in enumerate(zip(self.blocks, ws.unbind(dim=1), strict=True)):
             if str(k) in self.attention:
@@ -204,16 +186,16 @@ class Synthesis(nn.Module):
         assert image is not None
         return 2 * image - 1  # theirs is about [0, 1]
 
-    def _begun(self, ws: Tensor) -> Tensor:
-        """ws [N, L, D] -> the first features [N, C, 4, 4]."""
+    def _first_features(self, ws: Tensor) -> Tensor:
+        """ws [N, L, D] -> [N, C, 4, 4]."""
         if self.begin is not None:
             return self.begin(ws.mean(dim=1)).unflatten(1, (-1, 4, 4))
         assert self.const is not None
         return self.const.expand(ws.shape[0], -1, -1, -1)
 
 
-class LucidrainsGenerator(nn.Module):
-    """Mapping and synthesis: z -> images, called as `models.stylegan2.generator.Generator` is."""
+class LucidrainsGenerator(StyledGenerator):
+    """z -> images."""
 
     def __init__(self, config: LucidrainsConfig) -> None:
         super().__init__()
@@ -221,33 +203,14 @@ class LucidrainsGenerator(nn.Module):
         self.mapping = Mapping(config)
         self.synthesis = Synthesis(config)
 
-    def forward(
-        self,
-        z: Tensor,
-        c: Tensor | None = None,
-        truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
-        noise_mode: NoiseMode = "random",
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Latents [N, D] -> images [N, channels, height, width], about [-1, 1]. Arguments as of `Generator`."""
-        return self.synthesis(self.ws(z, c, truncation_psi, truncation_cutoff), noise_mode, generator)
-
-    def ws(
-        self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None
-    ) -> Tensor:
-        """Latents -> truncated w for every block [N, L, D]."""
-        ws = self.mapping(z, c)[:, None, :].expand(-1, self.config.num_ws, -1)
-        return truncate(ws, self.mapping.w_average, truncation_psi, truncation_cutoff)
-
-    def set_precision(self, precision: Precision) -> "LucidrainsGenerator":
-        """Refuses what it does not compute in. Returns the network."""
+    def set_precision(self, precision: Precision) -> Self:
+        """Refuse half precision. Return the network."""
         if precision in ("bf16", "fp16"):
             raise ValueError(f"--precision {precision}: networks of lucidrains' program compute in fp32 or tf32")
         return self
 
-    def fold(self) -> "LucidrainsGenerator":
-        """Nothing is prepared here. Returns the network."""
+    def fold(self) -> Self:
+        """Return the network: nothing is precomputed."""
         return self.eval()
 
 
@@ -257,7 +220,7 @@ def enlarge(x: Tensor) -> Tensor:
 
 
 def soften(x: Tensor) -> Tensor:
-    """A binomial blur over 3 x 3 pixels of [N, C, H, W], which is mirrored at its borders."""
+    """A binomial blur over 3 x 3 pixels of [N, C, H, W], mirrored at the borders."""
     f = x.new_tensor([1, 2, 1]) / 4
     kernel = (f[:, None] * f)[None, None].expand(x.shape[1], 1, -1, -1)
     return F.conv2d(F.pad(x, [1, 1, 1, 1], mode="reflect"), kernel, groups=x.shape[1])

@@ -1,8 +1,7 @@
 """The attention of lucidrains' generators: self-attention of linear cost, then two 1x1 convolutions.
 
-No query meets every key: keys are normalized over the pixels and queries over their dimensions, so that keys and
-values can be summed up before a query comes (Shen et al. 2018, "Efficient Attention: Attention with Linear
-Complexities"):
+Keys are normalized over the pixels and queries over their dimensions, so keys and values are summed once for all
+queries (Shen et al. 2018, "Efficient Attention: Attention with Linear Complexities"):
 
     context = sum over pixels of softmax(k) v^T        out = softmax(q) context / sqrt(d)
 
@@ -19,13 +18,13 @@ HEADS, DIMENSIONS = 8, 64
 EPSILON = 1e-5
 SLOPE = 0.2
 
-# How the two branches are kept small changed with its versions: by a factor for each channel (1.6), by norming what
-# goes in over the channels, with the epsilon beside the deviation (1.8) or the variance (1.8.8).
+# Versions of its program scale the two branches differently: 1.6 multiplies the output by a factor for each channel;
+# 1.8 and 1.8.8 normalize the input over the channels, with the epsilon added to the deviation or to the variance.
 Form = Literal["1.6", "1.8", "1.8.8"]
 
 
 class Scaling(nn.Module):
-    """What its version does to a branch: norms what goes in, or scales what comes out."""
+    """The scaling of a branch: a norm of its input, or a factor of its output."""
 
     def __init__(self, channels: int, form: Form) -> None:
         super().__init__()
@@ -34,7 +33,7 @@ class Scaling(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if form != "1.6" else None
 
     def before(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> normed."""
+        """The input [N, C, H, W], normalized if the version does so."""
         if self.bias is None:
             return x
         variance, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
@@ -42,12 +41,12 @@ class Scaling(nn.Module):
         return (x - mean) / deviation * self.gain[:, None, None] + self.bias[:, None, None]
 
     def after(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> scaled."""
+        """The output [N, C, H, W], scaled if the version does so."""
         return x * self.gain[:, None, None] if self.bias is None else x
 
 
 class Attention(nn.Module):
-    """Adds to features what attention makes of them, and to that what a network of single pixels makes of it."""
+    """Attention and a network of single pixels, each with a residual connection."""
 
     def __init__(self, channels: int, form: Form) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +10,18 @@ import torch
 from torch import Tensor
 
 from models.foreign import Converted
-from models.stylegan2.foreign.average import average_w
-from models.stylegan2.foreign.converted import length
+from models.stylegan2.foreign.average import average_w, length
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.foreign.lucidrains_attention import Form
 from system.text import printable, shown
 from torch_utils import config as configs
 from torch_utils.torchfile import plain_tensors
 
-KEY = "GAN"  # by which a file is known to be of this program
-SIGN = "SE.net.0.weight"  # by which its state dict is known
+KEY = "GAN"  # of the state dict in a checkpoint
+SIGN = "SE.net.0.weight"  # a tensor of every state dict
 OPTIONS = ".config.json"
 LARGEST_OPTIONS = 2**20  # bytes
-USUAL_RATE = 0.1  # learning rate multiplier of the mapping: which no tensor tells, and hardly anyone changes
+USUAL_RATE = 0.1  # learning rate multiplier of the mapping network, which no tensor shows
 
 _LAYER = {
     "to_style{}.weight": "conv.affine.weight",
@@ -45,24 +44,6 @@ _ATTENTION = {
 _RGB = {"to_style.weight": "affine.weight", "to_style.bias": "affine.bias", "conv.weight": "weight"}
 
 
-def read_options(path: Path) -> dict[str, Any]:
-    """What the file beside a network says of it; empty where there is none.
-
-    Raises:
-        ValueError: when it is damaged.
-    """
-    beside = path.with_name(OPTIONS)
-    if not beside.is_file():
-        return {}
-    try:
-        found = json.loads(beside.read_text(encoding="utf-8")) if beside.stat().st_size <= LARGEST_OPTIONS else None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise ValueError(f"the {OPTIONS} beside it is damaged: put there the one that came with it, or remove it")
-    return found
-
-
 def claims(contents: Any) -> bool:
     """Whether contents are a checkpoint of this program, or the state dict alone."""
     return isinstance(contents, Mapping) and (KEY in contents or SIGN in contents)
@@ -79,14 +60,12 @@ def from_lucidrains(contents: Mapping[str, Any], path: Path) -> Converted:
         ValueError: if a layer is unknown, or a tensor is missing, left over or of another shape.
     """
     contents = contents if KEY in contents else {KEY: contents}
-    state, options = plain_tensors(contents[KEY], KEY, path.stat().st_size), read_options(path)
-    mapping = {name.removeprefix("SE."): t for name, t in state.items() if name.startswith("SE.")}
-    synthesis = {name.removeprefix("GE."): t for name, t in state.items() if name.startswith("GE.")}
+    state = plain_tensors(contents[KEY], KEY, path.stat().st_size)
+    state = {name: t for name, t in state.items() if name.startswith(("SE.", "GE."))}
     version = contents.get("version")
-    version = version if isinstance(version, str) else ""
-    config = _config(mapping, synthesis, version)
-    rate = _rate(options, config)
-    own = _ours(mapping, synthesis, config)
+    config = _config(state, version if isinstance(version, str) else "")
+    rate = _rate(_options(path), config)
+    own = _ours(state, config)
     own |= {name: t * rate for name, t in own.items() if name.startswith("mapping.")}
     own["synthesis.noise"] = torch.rand(config.height, config.width, generator=torch.Generator().manual_seed(0))
     own["mapping.w_average"] = torch.zeros(config.w_dim)
@@ -94,50 +73,56 @@ def from_lucidrains(contents: Mapping[str, Any], path: Path) -> Converted:
         G = LucidrainsGenerator(config)
     G.load_state_dict(own, assign=True)
     own["mapping.w_average"], origin = average_w(G.mapping, config.z_dim, config.mapping_layers * config.w_dim**2)
-    source = {
-        "format": "lucidrains .pt",
-        "version": printable(version, 40),
-        "w_average": origin,
-        "lr_mlp": rate,
-    }
+    source = {"format": "lucidrains .pt", "version": "", "w_average": origin, "lr_mlp": rate}
+    source["version"] = printable(version if isinstance(version, str) else "", 40)
     metadata = {"generator": configs.to_dict(config), "source": source}
     return Converted("lucidrains", metadata, {f"G_ema.{name}": tensor for name, tensor in own.items()})
 
 
-def names(config: LucidrainsConfig) -> dict[str, str]:
-    """Our name -> theirs, with S for the mapping and G for the synthesis, for every tensor of a generator."""
-    found = {
-        f"mapping.layers.{i}.{part}": f"S.net.{2 * i}.{part}"
-        for i in range(config.mapping_layers)
-        for part in ("weight", "bias")
-    }
+def names(config: LucidrainsConfig) -> Iterator[tuple[str, str]]:
+    """Our name, and theirs, of every tensor of a generator."""
+    for i in range(config.mapping_layers):
+        for part in ("weight", "bias"):
+            yield f"mapping.layers.{i}.{part}", f"SE.net.{2 * i}.{part}"
     if config.constant:
-        found["synthesis.const"] = "G.initial_block"
+        yield "synthesis.const", "GE.initial_block"
     else:
-        found["synthesis.begin.weight"] = "G.to_initial_block.weight"
-    found |= {f"synthesis.first.{part}": f"G.initial_conv.{part}" for part in ("weight", "bias")}
+        yield "synthesis.begin.weight", "GE.to_initial_block.weight"
+    for part in ("weight", "bias"):
+        yield f"synthesis.first.{part}", f"GE.initial_conv.{part}"
     for k in range(config.num_ws):
-        ours, theirs = f"synthesis.blocks.{k}", f"G.blocks.{k}"
+        ours, theirs = f"synthesis.blocks.{k}", f"GE.blocks.{k}"
         for i in range(2):
-            found |= {f"{ours}.conv{i}.{b}": f"{theirs}.{a.format(i + 1)}" for a, b in _LAYER.items()}
-        found |= {f"{ours}.rgb.{b}": f"{theirs}.to_rgb.{a}" for a, b in _RGB.items()}
+            yield from ((f"{ours}.conv{i}.{b}", f"{theirs}.{a.format(i + 1)}") for a, b in _LAYER.items())
+        yield from ((f"{ours}.rgb.{b}", f"{theirs}.to_rgb.{a}") for a, b in _RGB.items())
     scaling = {"g": "gain"} if config.attention_form == "1.6" else {"norm.g": "gain", "norm.b": "bias"}
     for k in config.attention:
-        ours, theirs = f"synthesis.attention.{k}", f"G.attns.{k}"
-        found |= {f"{ours}.{b}": f"{theirs}.{a}" for a, b in _ATTENTION.items()}
-        found |= {f"{ours}.scaling{i}.{b}": f"{theirs}.{i}.fn.{a}" for a, b in scaling.items() for i in range(2)}
+        ours, theirs = f"synthesis.attention.{k}", f"GE.attns.{k}"
+        yield from ((f"{ours}.{b}", f"{theirs}.{a}") for a, b in _ATTENTION.items())
+        for i in range(2):
+            yield from ((f"{ours}.scaling{i}.{b}", f"{theirs}.{i}.fn.{a}") for a, b in scaling.items())
+
+
+def _options(path: Path) -> dict[str, Any]:
+    """The contents of the options file beside a network; {} if there is none."""
+    beside = path.with_name(OPTIONS)
+    if not beside.is_file():
+        return {}
+    try:
+        found = json.loads(beside.read_text(encoding="utf-8")) if beside.stat().st_size <= LARGEST_OPTIONS else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"the {OPTIONS} beside it is damaged: replace it by the one of this network, or remove it")
     return found
 
 
-def _ours(
-    mapping: Mapping[str, Tensor], synthesis: Mapping[str, Tensor], config: LucidrainsConfig
-) -> dict[str, Tensor]:
-    """Their tensors under our names; every name and shape is checked."""
+def _ours(state: Mapping[str, Tensor], config: LucidrainsConfig) -> dict[str, Tensor]:
+    """Their tensors under our names. Every name and shape is checked."""
     with torch.device("meta"):
         shapes = {name: t.shape for name, t in LucidrainsGenerator(config).state_dict().items()}
-    rest = {f"S.{name}": t for name, t in mapping.items()} | {f"G.{name}": t for name, t in synthesis.items()}
-    tensors = {}
-    for ours, theirs in names(config).items():
+    rest, tensors = dict(state), {}
+    for ours, theirs in names(config):
         found, wanted = rest.pop(theirs, None), _their_shape(ours, list(shapes[ours]))
         if found is None:
             raise ValueError(f"{theirs} is missing")
@@ -145,14 +130,14 @@ def _ours(
             raise ValueError(f"{theirs} has shape {list(found.shape)}, expected {wanted}")
         found = found.flatten(1).t() if ours == "synthesis.begin.weight" else found
         tensors[ours] = found.float().reshape(shapes[ours])
-    rest = {name: t for name, t in rest.items() if not re.fullmatch(r"G\.blocks\.\d+\.to_rgb\.upsample\.1\.f", name)}
+    rest = {name: t for name, t in rest.items() if not re.fullmatch(r"GE\.blocks\.\d+\.to_rgb\.upsample\.1\.f", name)}
     if rest:
         raise ValueError(f"{len(rest)} tensors have no place in it, the first is {printable(min(rest), 80)}")
     return tensors
 
 
 def _their_shape(ours: str, shape: list[int]) -> list[int]:
-    """The shape that a tensor of ours has in their file."""
+    """The shape of a tensor in their file, from our name and shape."""
     if ours == "synthesis.const":
         return [1, *shape]
     if ours == "synthesis.begin.weight":
@@ -162,43 +147,42 @@ def _their_shape(ours: str, shape: list[int]) -> list[int]:
     return [*shape, 1] if ours.endswith("noise_gain") else shape
 
 
-def _config(mapping: Mapping[str, Tensor], synthesis: Mapping[str, Tensor], version: str) -> LucidrainsConfig:
+def _config(state: Mapping[str, Tensor], version: str) -> LucidrainsConfig:
     """The sizes of a generator, by its tensors."""
-    blocks = sum(1 for name in synthesis if re.fullmatch(r"blocks\.\d+\.conv2\.weight", name))
-    layers = sum(1 for name in mapping if re.fullmatch(r"net\.\d+\.weight", name))
+    blocks = sum(1 for name in state if re.fullmatch(r"GE\.blocks\.\d+\.conv2\.weight", name))
+    layers = sum(1 for name in state if re.fullmatch(r"SE\.net\.\d+\.weight", name))
     if blocks < 2 or not layers:
         raise ValueError(f"it has {blocks} blocks GE.blocks.… and {layers} layers SE.net.…")
-    widths = [length(synthesis, f"blocks.{k}.conv2.weight", 0) for k in range(blocks)]
+    widths = [length(state, f"GE.blocks.{k}.conv2.weight", 0) for k in range(blocks)]
     sizes = {
         "doublings": blocks - 1,
-        "channels": length(synthesis, "blocks.0.to_rgb.conv.weight", 0),
+        "channels": length(state, "GE.blocks.0.to_rgb.conv.weight", 0),
         "capacity": max(widths[-1] // 2, 1),
         "channel_max": max(widths),
         "mapping_layers": layers,
-        "w_dim": length(mapping, "net.0.weight", 0),
-        "constant": "to_initial_block.weight" not in synthesis,
+        "w_dim": length(state, "SE.net.0.weight", 0),
+        "constant": "GE.to_initial_block.weight" not in state,
+        "attention": sorted({int(m[1]) for name in state if (m := re.match(r"GE\.attns\.([0-9]{1,3})\.", name))}),
+        "attention_form": _form(state, version),
     }
-    attention = sorted({int(m[1]) for name in synthesis if (m := re.match(r"attns\.([0-9]{1,3})\.", name))})
-    return configs.from_dict(
-        LucidrainsConfig, sizes | {"attention": attention, "attention_form": _form(synthesis, version)}
-    )
+    return configs.from_dict(LucidrainsConfig, sizes)
 
 
-def _form(synthesis: Mapping[str, Tensor], version: str) -> Form:
-    """Which kind of attention it is. That of 1.8.0 to 1.8.7 has the names of the later one."""
-    if any(re.fullmatch(r"attns\.[0-9]+\.0\.fn\.g", name) for name in synthesis):
+def _form(state: Mapping[str, Tensor], version: str) -> Form:
+    """The kind of attention. Versions 1.8.0 to 1.8.7 have another kind than later ones, under the same names."""
+    if any(re.fullmatch(r"GE\.attns\.[0-9]+\.0\.fn\.g", name) for name in state):
         return "1.6"
     return "1.8" if re.fullmatch(r"1\.8\.[0-7]", version) else "1.8.8"
 
 
 def _rate(options: Mapping[str, Any], config: LucidrainsConfig) -> float:
-    """The learning rate multiplier of the mapping, by which its weights are multiplied when they are used."""
+    """The learning rate multiplier of the mapping network, a factor of its weights."""
     size, rate = options.get("image_size", config.height), options.get("lr_mlp", USUAL_RATE)
     if type(size) is not int or size != config.height:
         raise ValueError(
-            f"the {OPTIONS} beside it is of another network, for it says {shown(size)} pixels and the tensors make "
-            f"{config.height}: put there the one that came with it, or remove it"
+            f"the {OPTIONS} beside it states {shown(size)} pixels, but its tensors make {config.height}: replace it by "
+            f"the one of this network, or remove it"
         )
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 100:
-        raise ValueError(f"the {OPTIONS} beside it says lr_mlp {shown(rate)}, and wanted is a number above 0")
+        raise ValueError(f"the {OPTIONS} beside it states lr_mlp {shown(rate)}, expected a number above 0")
     return float(rate)

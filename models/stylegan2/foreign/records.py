@@ -1,7 +1,6 @@
-"""What the names in official pickles stand for: tensors, arrays and records that do nothing.
+"""The names that official pickles may use, and what stands in for them: tensors, arrays and passive records.
 
-This is the whole list of names that are accepted (`makers`). Tensors are in pickles of their own within the pickle, as
-`torch.save` once wrote them.
+`makers` is the complete list of accepted names. Tensors are pickles of `torch.save` within the pickle.
 """
 
 import hashlib
@@ -36,40 +35,40 @@ _ORDERS = ("<", ">", "|", "=")
 
 @dataclass(frozen=True)
 class Persistent:
-    """A module of an official PyTorch network: what it was called and what it held, but not its source."""
+    """A module of an official PyTorch network: its class and fields, without its source code."""
 
     class_name: str
     state: dict[Any, Any]
-    source_sha256: str  # of the source that the file carries, which nobody looks at
+    source_sha256: str  # of the source code in the file, which is neither run nor read
 
 
 class TensorFlowNetwork(Built):
-    """A network of the official TensorFlow implementation."""
+    """A network of the official TensorFlow programs."""
 
     def __init__(self) -> None:
         self.state: dict[Any, Any] = {}
 
     def build(self, state: Any) -> None:
-        """Takes the dict of what the network held."""
+        """Take the dict of the network's fields."""
         if not isinstance(state, dict):
             raise ValueError(f"it is damaged (a network holds {shown(state)})")
         self.state = state
 
     @property
     def name(self) -> str:
-        """What its program called it: G, D or Gs; "" where it did not."""
+        """G, D or Gs; "" if the file does not state it."""
         name = self.state.get("name")
         return name if isinstance(name, str) else ""
 
     @property
     def sources(self) -> list[str]:
-        """SHA-256 of the source that it came with, which nobody looks at."""
+        """SHA-256 of its source code, which is neither run nor read."""
         source = self.state.get("build_module_src")
         return [sha256_of(source)] if isinstance(source, str) else []
 
 
 class NumberType(Built):
-    """A NumPy type, whose byte order comes as its state."""
+    """A NumPy type; its byte order comes as its state."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = True) -> None:
         if not isinstance(code, str) or code not in _NUMBERS:
@@ -77,7 +76,7 @@ class NumberType(Built):
         self.dtype = np.dtype(code)
 
     def build(self, state: Any) -> None:
-        """Takes (version, byte order, None, None, None, -1, -1, 0)."""
+        """Take (version, byte order, None, None, None, -1, -1, 0)."""
         parts = state if isinstance(state, tuple) and len(state) >= 5 else (None,) * 5
         order, *others = parts[1:5]
         if not isinstance(order, str) or order not in _ORDERS or any(other is not None for other in others):
@@ -86,14 +85,14 @@ class NumberType(Built):
 
 
 class Array(Built):
-    """A NumPy array, which is made empty and gets its contents as its state."""
+    """A NumPy array, which is made empty and gets its numbers as its state."""
 
     def __init__(self, kind: Any, shape: Any, code: Any) -> None:
         self.shape: tuple[int, ...] = (0,)
         self._dtype, self._data, self._order = np.dtype(np.float32), b"", "C"
 
     def build(self, state: Any) -> None:
-        """Takes (version, shape, type, whether in Fortran's order, bytes)."""
+        """Take (version, shape, type, whether in Fortran's order, bytes)."""
         parts: tuple[Any, ...] = state if isinstance(state, tuple) and len(state) == 5 else (None,) * 5
         _, shape, kind, fortran, data = parts
         if not (isinstance(kind, NumberType) and isinstance(data, bytes) and are_counts(shape)):
@@ -105,24 +104,22 @@ class Array(Built):
 
     @property
     def values(self) -> np.ndarray:
-        """The numbers, read anew each time."""
-        return np.frombuffer(self._data, self._dtype).copy().reshape(self.shape, order=self._order)  # type: ignore[call-overload]
+        """The numbers, in an array of their own."""
+        values = np.frombuffer(self._data, self._dtype).copy()
+        return values.reshape(self.shape, order=self._order)  # type: ignore[call-overload]
 
 
 def makers(size: int) -> Makers:
-    """All names that an official pickle of `size` bytes may contain, and what they make. For one reading each."""
+    """All names that an official pickle of `size` bytes may use, and what they make. For one reading."""
     numbers = Budget(size)
     encoded = Budget(
         MOST_ENCODED, f"it has more than {MOST_ENCODED >> 20} MiB of numbers as texts: save it with protocol 4"
     )
     members = Budget(_MOST_MEMBERS, "it has sets with more members than any network needs")
-    sources: dict[str, str] = {}  # hashed once each, however often they are named
-
-    def persistent(meta: Any) -> Persistent:
-        return _persistent(meta, sources)
+    digests: dict[str, str] = {}  # of sources, each hashed once
 
     table: dict[tuple[str, str], Callable[..., Any]] = {
-        ("torch_utils.persistence", "_reconstruct_persistent_obj"): persistent,
+        ("torch_utils.persistence", "_reconstruct_persistent_obj"): lambda meta: _persistent(meta, digests),
         ("torch._utils", "_rebuild_tensor_v2"): dense_tensor,
         ("torch._utils", "_rebuild_parameter"): parameter,
         ("torch.storage", "_load_from_bytes"): lambda data: storage(data, numbers),
@@ -141,7 +138,7 @@ def makers(size: int) -> Makers:
 
 
 def storage(data: Any, budget: Budget) -> Storage:
-    """The numbers in what `torch.save` once made of a storage."""
+    """The numbers in what `torch.save` wrote of a storage."""
     if not isinstance(data, bytes):
         raise ValueError(f"it is damaged (a tensor's numbers are {shown(data)})")
     budget.spend(len(data))
@@ -152,23 +149,19 @@ def storage(data: Any, budget: Budget) -> Storage:
 
 
 def dense_tensor(numbers: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
-    """A tensor of some of the numbers, each of which it holds once."""
+    """A tensor that uses each of some numbers once."""
     found = tensor(numbers, offset, size, stride)
-    if not _is_dense(size, stride):
-        raise ValueError(f"it has a tensor of shape {shown(size)} that uses numbers more than once, or leaves some out")
-    return found
-
-
-def _is_dense(size: tuple[int, ...], stride: tuple[int, ...]) -> bool:
     expected = 1
     for step, count in sorted((s, n) for n, s in zip(size, stride, strict=True) if n != 1):
         if step != expected:
-            return False
+            raise ValueError(
+                f"it has a tensor of shape {shown(size)} that uses numbers more than once, or leaves some out"
+            )
         expected *= count
-    return True
+    return found
 
 
-def _persistent(meta: Any, sources: dict[str, str]) -> Persistent:
+def _persistent(meta: Any, digests: dict[str, str]) -> Persistent:
     meta = meta if isinstance(meta, dict) else {}
     name, state, source = meta.get("class_name"), meta.get("state"), meta.get("module_src")
     kind = meta.get("type")
@@ -176,13 +169,13 @@ def _persistent(meta: Any, sources: dict[str, str]) -> Persistent:
         raise ValueError("it is damaged (one of its modules is not a module)")
     if not isinstance(source, str):
         raise ValueError("it is damaged (one of its modules has no source)")
-    if source not in sources:
-        sources[source] = sha256_of(source)
-    return Persistent(name, state, sources[source])
+    if source not in digests:
+        digests[source] = sha256_of(source)
+    return Persistent(name, state, digests[source])
 
 
 def sha256_of(source: str) -> str:
-    """The digest of a text, whatever characters are in it."""
+    """The digest of a text, whatever characters it has."""
     return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -48,7 +48,7 @@ def test_options_that_change_nothing(tmp_path, options):
 @pytest.mark.parametrize(
     "options",
     [
-        {"resolution_w": 32},
+        {"resolution_w": 23},
         {"resolution_w": True},
         {"wings": 16},
         {"attention_layers": 2},
@@ -118,8 +118,8 @@ def test_gs_goes_by_its_name(tmp_path):
 def test_rows_of_other_things(tmp_path):
     G, D, Gs = official()
     for row, told in (
-        ((D, D), "it holds 2 discriminators and 0 generators in a row"),
-        ((G, G, Gs), "it holds 0 discriminators and 3 generators in a row"),
+        ((D, D), "it holds a list of 2 discriminators and 0 generators"),
+        ((G, G, Gs), "it holds a list of 0 discriminators and 3 generators"),
         ((G, 3), "it holds a tuple without any of the networks G, D and G_ema"),
     ):
         path = pickled.write(tmp_path / "a.pkl", row)

@@ -227,7 +227,7 @@ def _changed(**changes):
 SPOILED = {
     "older attention": (
         _changed(attns__1__0__fn__g=torch.ones(1)),
-        "G.attns.1.0.fn.fn.to_q.weight is missing",
+        "GE.attns.1.0.fn.fn.to_q.weight is missing",
     ),
     "attention where there is no block": (
         _changed(attns__7__0__fn__norm__g=torch.ones(1)),
@@ -235,16 +235,16 @@ SPOILED = {
     ),
     "another constant": (
         _changed(to_initial_block__weight=torch.ones(1)),
-        "G.to_initial_block.weight has shape [1], expected [8, 32, 4, 4]",
+        "GE.to_initial_block.weight has shape [1], expected [8, 32, 4, 4]",
     ),
-    "left over": (_changed(zoo=torch.ones(1)), "1 tensors have no place in it, the first is G.zoo"),
+    "left over": (_changed(zoo=torch.ones(1)), "1 tensors have no place in it, the first is GE.zoo"),
     "missing": (
         {name: t for name, t in state().items() if name != "GE.blocks.1.conv1.weight"},
-        "G.blocks.1.conv1.weight is missing",
+        "GE.blocks.1.conv1.weight is missing",
     ),
     "shape": (
         _changed(blocks__1__to_noise1__weight=torch.ones(16)),
-        "G.blocks.1.to_noise1.weight has shape [16], expected [16, 1]",
+        "GE.blocks.1.to_noise1.weight has shape [16], expected [16, 1]",
     ),
     "no blocks": (
         {name: t for name, t in state().items() if name.startswith("SE")},
@@ -266,11 +266,11 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, case):
 OPTIONS = {
     "another network": (
         {"image_size": 64},
-        "the .config.json beside it is of another network, for it says 64 pixels and the tensors make 16: put there "
-        "the one that came with it, or remove it",
+        "the .config.json beside it states 64 pixels, but its tensors make 16: replace it by the one of this network, "
+        "or remove it",
     ),
-    "rate": ({"lr_mlp": "fast"}, "the .config.json beside it says lr_mlp 'fast', and wanted is a number above 0"),
-    "list": ([1], "the .config.json beside it is damaged: put there the one that came with it, or remove it"),
+    "rate": ({"lr_mlp": "fast"}, "the .config.json beside it states lr_mlp 'fast', expected a number above 0"),
+    "list": ([1], "the .config.json beside it is damaged: replace it by the one of this network, or remove it"),
 }
 
 

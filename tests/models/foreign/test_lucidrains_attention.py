@@ -123,4 +123,4 @@ def test_attention_of_other_versions_is_refused(tmp_path):
     path = network(tmp_path, state() | attention(1, "1.6") | {"GE.attns.1.0.fn.g": torch.ones(1)})
     with pytest.raises(ValueError) as error:
         read_network(path)
-    assert str(error.value) == f"{path} is refused: G.attns.1.0.fn.g has shape [1], expected [1, 32, 1, 1]"
+    assert str(error.value) == f"{path} is refused: GE.attns.1.0.fn.g has shape [1], expected [1, 32, 1, 1]"

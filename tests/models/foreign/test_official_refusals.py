@@ -28,7 +28,7 @@ def parameters(module: Module, path: str) -> dict[str, Any]:
     return module[path].state["_parameters"]
 
 
-@refused("its synthesis.b8 has the architecture 'skip', and only 'resnet' is known here")
+@refused("its synthesis.b8 has the architecture 'skip', expected 'resnet'")
 def resnet(G, D):
     for name in ("weight", "bias"):
         del parameters(G, "synthesis.b4.torgb")[name]
@@ -44,7 +44,7 @@ def both(G, D):
     skip.state["_parameters"]["weight"] = torch.nn.Parameter(torch.zeros(4, 8, 1, 1))
 
 
-@refused("its synthesis.b8 has the architecture 'skip', and only 'orig' is known here")
+@refused("its synthesis.b8 has the architecture 'skip', expected 'orig'")
 def orig(G, D):
     del G["synthesis.b4"].state["_modules"]["torgb"]
 
@@ -54,17 +54,17 @@ def skip(G, D):
     D["b4"].state["_modules"]["fromrgb"] = D["b8.fromrgb"]
 
 
-@refused("its b4 has the architecture 'skip', and only 'resnet' is known here")
+@refused("its b4 has the architecture 'skip', expected 'resnet'")
 def architecture(G, D):
     D["b4"].state["architecture"] = "skip"
 
 
-@refused("its discriminator has 2 maps of the minibatch's standard deviation, and only one is known here")
+@refused("its discriminator has 2 maps of the minibatch standard deviation, expected 1")
 def features(G, D):
     parameters(D, "b4.conv")["weight"] = torch.zeros(8, 10, 3, 3)
 
 
-@refused("its b4.mbstd has the num_channels 2, and only 1 is known here")
+@refused("its b4.mbstd has the num_channels 2, expected 1")
 def channels(G, D):
     D["b4.mbstd"].state["num_channels"] = 2
 
@@ -90,7 +90,7 @@ def another_class(G, D):
     G["synthesis"].state["_modules"]["stem"] = Module("SuperresGenerator", {})
 
 
-@refused("its module 'mapping.fc0' is a dict, which StyleGAN2 does not have")
+@refused("it is damaged (its 'mapping.fc0' is a dict)")
 def no_module(G, D):
     G["mapping"].state["_modules"]["fc0"] = {}
 
@@ -100,7 +100,7 @@ def option(G, D):
     G.state["_init_kwargs"] |= {"resolution_w": 8, "fp32_from": 3, "channel_base": 2**2000, "cbase": 2}
 
 
-@refused("its layers are limited differently (conv_clamp 0 and 256), and only one limit is known here")
+@refused("its layers have different limits (conv_clamp 0 and 256), expected one limit")
 def clamps(G, D):
     G["synthesis.b8.conv0"].state["conv_clamp"] = 256
 
@@ -110,37 +110,37 @@ def clamp(G, D):
     G["synthesis.b8.conv0"].state["conv_clamp"] = -1
 
 
-@refused("the num_ws of its generator is said to be 14, but its tensors have 4")
+@refused("its generator has the num_ws 14, expected 4")
 def number_of_w(G, D):
     G.state["num_ws"] = 14
 
 
-@refused("the img_resolution of its discriminator is said to be 16, but its tensors have 8")
+@refused("its discriminator has the img_resolution 16, expected 8")
 def resolution(G, D):
     D.state["_init_kwargs"]["img_resolution"] = 16
 
 
-@refused("its synthesis.b8.conv1 has the activation 'relu', and only 'lrelu' is known here")
+@refused("its synthesis.b8.conv1 has the activation 'relu', expected 'lrelu'")
 def activation(G, D):
     G["synthesis.b8.conv1"].state["activation"] = "relu"
 
 
-@refused("its synthesis.b8.conv1 has the use_noise False, and only True is known here")
+@refused("its synthesis.b8.conv1 has the use_noise False, expected True")
 def no_noise(G, D):
     G["synthesis.b8.conv1"].state["use_noise"] = False
 
 
-@refused("its mapping.fc0 has the bias_gain 1, and only 0.01 is known here")
+@refused("its mapping.fc0 has the bias_gain 1, expected 0.01")
 def rate(G, D):
     G["mapping.fc0"].state["bias_gain"] = 1
 
 
-@refused("its b8.conv0 has the weight_gain 'x', and only 0.166667 is known here")
+@refused("its b8.conv0 has the weight_gain 'x', expected 0.166667")
 def gain(G, D):
     D["b8.conv0"].state["weight_gain"] = "x"
 
 
-@refused("its synthesis.b8.conv0.resample_filter is another than that of (1, 3, 3, 1), and only that is known here")
+@refused("its synthesis.b8.conv0.resample_filter is another filter, expected (1, 3, 3, 1)")
 def another_filter(G, D):
     G["synthesis.b8.conv0"].state["_buffers"]["resample_filter"] = torch.ones(4, 4) / 16
 
@@ -155,17 +155,17 @@ def left_over(G, D):
     parameters(G, "synthesis.b8.conv0")["scale"] = torch.zeros(4)
 
 
-@refused("its synthesis.b8.conv0.affine.bias has the shape (3,), and the other tensors ask for (8,)")
+@refused("its synthesis.b8.conv0.affine.bias has shape (3,), expected (8,) by its other tensors")
 def shape(G, D):
     parameters(G, "synthesis.b8.conv0.affine")["bias"] = torch.zeros(3)
 
 
-@refused(f"1 tensors have no place in this network, the first is b8.a??b{336 * 'x'}...")
+@refused("1 tensors have no place in this network, the first is b8.a??b")
 def strange_name(G, D):
-    parameters(D, "b8")["a\n\x1bb" + 2000 * "x"] = torch.zeros(4)
+    parameters(D, "b8")["a\n\x1bb"] = torch.zeros(4)
 
 
-@refused("its synthesis.b8.conv1.weight has the shape (4,), and not 4 dimensions")
+@refused("its synthesis.b8.conv1.weight has shape (4,), expected 4 dimensions")
 def dimensions(G, D):
     parameters(G, "synthesis.b8.conv1")["weight"] = torch.zeros(4)
 
@@ -175,49 +175,48 @@ def no_average(G, D):
     del G["mapping"].state["_buffers"]["w_avg"]
 
 
-@refused("its mapping.fc0.bias is of torch.int64, and networks are of floating-point numbers")
+@refused("its mapping.fc0.bias is of torch.int64, expected floating-point numbers")
 def whole_numbers(G, D):
     parameters(G, "mapping.fc0")["bias"] = torch.zeros(4, dtype=torch.int64)
 
 
-@refused("it is damaged (its tensor 'mapping.fc0.bias' is 3)")
+@refused("it is damaged (its 'mapping.fc0.bias' is 3)")
 def no_tensor(G, D):
     parameters(G, "mapping.fc0")["bias"] = 3
 
 
-@refused("it has blocks for 4, 8, 32, and those of StyleGAN2 are for 4, 8, 16, ... pixels")
+@refused("it has blocks for 4, 8, 32, expected 4, 8, 16, ... pixels")
 def sizes(G, D):
     G["synthesis"].state["_modules"]["b32"] = G["synthesis.b8"]
 
 
 @refused(
-    "its layers are 8, 9 wide at 4, 8 pixels, and only widths that halve as the size doubles, up to a largest one, "
-    "are known here"
+    "its layers are 8, 9 wide at 4, 8 pixels, expected widths that halve as the size doubles, up to a largest width"
 )
 def widths(G, D):
     parameters(G, "synthesis.b8.conv1")["weight"] = torch.zeros(9, 9, 3, 3)
 
 
-@refused("its modules are more, or contain one another more deeply, than those of any StyleGAN2")
+@refused("it has more than 20,000 tensors and modules, or more than 20 levels: no StyleGAN2 has as many")
 def circle(G, D):
     G["mapping"].state["_modules"]["fc0"] = G
 
 
-@refused("it has more than 20,000 tensors and modules, and no StyleGAN2 has as many")
+@refused("it has more than 20,000 tensors and modules, or more than 20 levels: no StyleGAN2 has as many")
 def shared_table(G, D):
     table = {f"t{i}": None for i in range(15_000)}
     for name in ("conv0", "conv1"):
         G[f"synthesis.b8.{name}"].state["_buffers"] = table
 
 
-@refused("it has more than 20,000 tensors and modules, and no StyleGAN2 has as many")
+@refused("it has more than 20,000 tensors and modules, or more than 20 levels: no StyleGAN2 has as many")
 def shared_modules(G, D):
     table = {f"m{i}": None for i in range(15_000)}
     for name in ("conv0", "conv1"):
         G[f"synthesis.b8.{name}"].state["_modules"] = table
 
 
-@refused("it has names of more than 4,096 letters, which no StyleGAN2 has")
+@refused("it has names of more than 200 letters, which no StyleGAN2 has")
 def long_names(G, D):
     parameters(G, "synthesis.b8.conv0")["x" * 5000] = torch.zeros(4)
 
@@ -227,7 +226,7 @@ def large_clamp(G, D):
     G["synthesis.b8.conv0"].state["conv_clamp"] = 2**2000
 
 
-@refused("its synthesis.b8.conv0.affine has the weight_gain a very large number, and only 0.5 is known here")
+@refused("its synthesis.b8.conv0.affine has the weight_gain a very large number, expected 0.5")
 def large_gain(G, D):
     G["synthesis.b8.conv0.affine"].state["weight_gain"] = 2**2000
 

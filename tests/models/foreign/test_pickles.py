@@ -175,7 +175,7 @@ def test_something_that_contains_itself(tmp_path):
     value["G_ema"].state["_init_kwargs"]["mapping_kwargs"] = kwargs = pickled.EasyDict()
     kwargs["mapping_kwargs"] = kwargs
     assert refusal(tmp_path, pickled.pickled({"G_ema": value["G_ema"]})) == (
-        "its options contain one another more deeply than those of any StyleGAN2"
+        "its options are nested more deeply than those of any StyleGAN2"
     )
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.perceptual.likeness import pixel_likeness
+from models.perceptual.likeness import pyramid_vectors
 from models.stylegan2.projector import Settings
-from sampling.stylegan2.projection import FRAMES, Film, Run, spoken
+from sampling.stylegan2.projection import FRAMES, Search, SearchFilm, spoken
 from tests.networks import tiny_generator
 
 
@@ -15,7 +15,7 @@ def _pixels(count, channels=3, height=16, width=16):
 
 def _frames(targets, steps):
     """The frames of a film whose picture at step s is all s."""
-    film = Film(targets, steps)
+    film = SearchFilm(targets, steps)
     for step in range(steps):
         film.add(step, 0, torch.full(targets.shape, (step - 127.5) / 127.5))
     return list(film.frames())
@@ -31,7 +31,7 @@ def test_a_film_shows_steps_at_equal_distances_and_the_last(steps, shown):
 
 
 def test_a_film_gets_targets_part_by_part():
-    film = Film(_pixels(20), 1)
+    film = SearchFilm(_pixels(20), 1)
     for first, count in ((0, 12), (12, 8)):
         images = ((torch.arange(first, first + count) - 127.5) / 127.5)[:, None, None, None].expand(-1, 3, 16, 16)
         film.add(0, first, images)
@@ -59,7 +59,7 @@ def test_durations_are_one_round_number(seconds, words):
 
 def test_an_estimate_changes_nothing():
     targets = torch.linspace(-1, 1, 3 * 3 * 256).reshape(3, 3, 16, 16)
-    runs = [Run(tiny_generator(), targets, pixel_likeness(), Settings(steps=2), 2, None) for _ in range(2)]
+    runs = [Search(tiny_generator(), targets, pyramid_vectors, Settings(steps=2), 2, None) for _ in range(2)]
     assert runs[0].seconds_per_step() > 0 and runs[0].batches == 2
     for run in runs:
         assert [(step, first, len(images)) for step, first, images in run] == [
@@ -74,10 +74,10 @@ def test_an_estimate_changes_nothing():
 
 
 def test_a_loss_that_is_no_number_ends_the_run():
-    run = Run(
+    run = Search(
         tiny_generator(),
         torch.zeros(1, 3, 16, 16),
-        lambda images: pixel_likeness()(images) * float("inf"),
+        lambda images: pyramid_vectors(images) * float("inf"),
         Settings(steps=3),
         1,
         None,

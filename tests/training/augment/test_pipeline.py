@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.training.augment.chances import ALL, CPU, Said, augmented, drawn
 from training.augment import Augmentation, AugmentConfig
+from training.augment.config import CATEGORIES
 from training.augment.pipeline import COLOR, GEOMETRY
 
 RECORDED = Path(__file__).parents[2] / "data" / "augment.npz"
@@ -104,3 +105,15 @@ def test_nothing_waits_for_the_device():
         (dx,) = torch.autograd.grad(found.square().sum(), images, create_graph=True)
         dx.square().sum().backward()
         assert images.grad.shape == images.shape
+
+
+def test_pipes_are_made_of_categories():
+    for category, names in CATEGORIES.items():
+        assert set(AugmentConfig(pipe=category).transformations) == set(names)
+    sums = {"bg": "blit geom", "bgc": "blit geom color", "bgcf": "blit geom color filter"}
+    sums |= {"bgcfn": "blit geom color filter noise", "bgcfnc": "blit geom color filter noise cutout"}
+    for pipe, categories in sums.items():
+        assert AugmentConfig(pipe=pipe).transformations == {
+            name for category in categories.split() for name in CATEGORIES[category]
+        }
+    assert sum(len(names) for names in CATEGORIES.values()) == 15

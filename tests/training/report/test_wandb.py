@@ -1,62 +1,27 @@
-"""--wandb, with a stand-in that records what it is asked to do; and with the package itself, offline, where it is."""
+"""--wandb, with a mock of the package; and with the package itself, offline, if it is installed."""
 
-import builtins
 import json
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from unittest.mock import MagicMock, call
 
 import pytest
 import torch
 
 from tests.commands import refused, run, tiny_sets
+from tests.imaging.pictures import picture
 from torch_utils import checkpoint
 from training.report.wandb import FILE, Wandb, check
 
 
-class StandIn(ModuleType):
-    """As much of the package as is used."""
-
-    def __init__(self) -> None:
-        super().__init__("wandb")
-        self.runs: list[dict[str, Any]] = []
-        self.logged: list[dict[str, Any]] = []
-        self.metrics: list[tuple[str, str | None]] = []
-        self.alerts: list[str] = []
-        self.finished = 0
-        self.summary: dict[str, Any] = {}
-        self.id = ""
-        self.Settings, self.Image = dict, self.shown
-        self.refuses: Exception | None = None
-
-    def shown(self, path: str) -> str:
-        assert Path(path).is_file()
-        return f"picture {Path(path).name}"
-
-    def init(self, **given: Any) -> "StandIn":
-        if self.refuses:
-            raise self.refuses
-        self.id = given["id"] or f"id{len(self.runs)}"
-        self.runs.append(given)
-        return self
-
-    def define_metric(self, name: str, step_metric: str | None = None) -> None:
-        self.metrics.append((name, step_metric))
-
-    def log(self, values: dict[str, Any]) -> None:
-        self.logged.append(values)
-
-    def alert(self, title: str, text: str) -> None:
-        self.alerts.append(title)
-
-    def finish(self) -> None:
-        self.finished += 1
-
-
 @pytest.fixture
-def wandb(monkeypatch) -> StandIn:
-    package = StandIn()
+def wandb(monkeypatch) -> MagicMock:
+    """The package. Its run keeps the id that it is given, and has a summary."""
+    package = MagicMock()
+    begun = package.init.return_value
+    begun.summary, begun.id = {}, "id0"
+    package.Image.side_effect = lambda path: Path(path).name
     monkeypatch.setitem(sys.modules, "wandb", package)
     return package
 
@@ -65,70 +30,55 @@ def train(tmp_path: Path, *more: str):
     return run("--data", "demo:16", "--max-images", "40", "--outdir", str(tmp_path), *more, *tiny_sets(pace__kimg=0.06))
 
 
-def begun(folder: Path, project: str) -> Wandb:
-    board = Wandb(folder, project, {"loss": {"gamma": 1.0}})
-    board.close()
-    return board
-
-
-def test_a_run_is_shown_there(tmp_path, wandb):
-    result = train(tmp_path / "with", "--wandb", "faces", "--gamma", "9999")
-    assert result.exit_code == 0, result.output
+def test_a_run_is_shown_there_and_no_number_changes(tmp_path, wandb):
+    assert train(tmp_path / "with", "--wandb", "faces", "--gamma", "9999").exit_code == 0
     (folder,) = (tmp_path / "with").iterdir()
-    (start,) = wandb.runs
-    assert (start["project"], start["name"], start["dir"]) == ("faces", folder.name, str(folder))
-    assert start["resume"] == "allow" and start["settings"] == {"console": "off"}
-    assert start["config"] == json.loads((folder / "config.json").read_text())
-    assert wandb.metrics == [("seen", None), ("*", "seen")] and wandb.finished == 1
-    ticks = [values for values in wandb.logged if "loss/G" in values]
+    ((_, given),) = wandb.init.call_args_list
+    assert (given["project"], given["name"], given["dir"]) == ("faces", folder.name, str(folder))
+    assert given["id"] is None and given["resume"] == "allow"
+    assert given["config"] == json.loads((folder / "config.json").read_text())
+    begun = wandb.init.return_value
+    assert begun.define_metric.call_args_list == [call("seen"), call("*", step_metric="seen")]
+    begun.finish.assert_called_once()
+    logged = [arguments[0] for arguments, _ in begun.log.call_args_list]
     records = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
-    assert [(t["seen"], t["loss/G"]) for t in ticks] == [(r["seen"], r["loss/G"]["mean"]) for r in records]
-    pictures = [(v["seen"], v.get("reals") or v["fakes"]) for v in wandb.logged if "reals" in v or "fakes" in v]
-    samples = "picture fakes-000000.0.png"
-    assert pictures == [(0, "picture reals.png"), (0, samples), (60, samples)]
-    assert any("samples/diversity" in values for values in wandb.logged)
-    assert "train.py" in wandb.summary["command"] and "gamma" in wandb.summary["config"]
-    assert wandb.alerts == ["gamma is far from the rule"]
+    ticks = [(values["seen"], values["loss/G"]) for values in logged if "loss/G" in values]
+    assert ticks == [(record["seen"], record["loss/G"]["mean"]) for record in records]
+    pictures = [(values["seen"], values.get("reals") or values.get("fakes")) for values in logged]
+    samples = "fakes-000000.0.png"
+    assert [shown for shown in pictures if shown[1]] == [(0, "reals.png"), (0, samples), (60, samples)]
+    assert any("samples/diversity" in values for values in logged)
+    assert "train.py" in begun.summary["command"] and "gamma" in begun.summary["config"]
+    assert [named["title"] for _, named in begun.alert.call_args_list] == ["gamma is far from the rule"]
 
-    assert train(tmp_path / "without", "--gamma", "9999").exit_code == 0 and len(wandb.runs) == 1
+    assert train(tmp_path / "without", "--gamma", "9999").exit_code == 0 and wandb.init.call_count == 1
     networks = [next((tmp_path / name).glob("*/network-*.safetensors")) for name in ("with", "without")]
     shown, unshown = (checkpoint.load(path)[0] for path in networks)
     assert shown.keys() == unshown.keys() and all(torch.equal(shown[name], unshown[name]) for name in shown)
 
 
 def test_a_resumed_run_goes_on_there(tmp_path, wandb):
-    begun(tmp_path, "faces")
-    assert json.loads((tmp_path / FILE).read_text()) == {"project": "faces", "id": "id0"}
-    begun(tmp_path, "faces")
-    begun(tmp_path, "others")  # another project has another run
-    assert [start["id"] for start in wandb.runs] == [None, "id0", None]
-    assert json.loads((tmp_path / FILE).read_text()) == {"project": "others", "id": "id2"}
+    for project in ("faces", "faces", "others"):  # another project has another run
+        Wandb(tmp_path, project, {})
+        assert json.loads((tmp_path / FILE).read_text()) == {"project": project, "id": "id0"}
+    assert [given["id"] for _, given in wandb.init.call_args_list] == [None, "id0", None]
 
 
-def test_without_the_package_nothing_begins(tmp_path, monkeypatch):
-    honest = builtins.__import__
-
-    def without(name: str, *arguments: Any) -> Any:
-        if name == "wandb":
-            raise ModuleNotFoundError("No module named 'wandb'")
-        return honest(name, *arguments)
-
+@pytest.mark.parametrize("package", [None, ModuleType("wandb")], ids=["missing", "a folder of that name"])
+def test_without_the_package_nothing_begins(tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, "wandb", package)
     sentence = "--wandb needs a package that is not installed: pip install wandb, or leave the option out"
-    monkeypatch.setattr(builtins, "__import__", without)
     assert refused(train(tmp_path / "runs", "--wandb", "faces")) == sentence
     assert not (tmp_path / "runs").exists()
-    monkeypatch.undo()
-    monkeypatch.setitem(sys.modules, "wandb", ModuleType("wandb"))  # what a folder called wandb passes for
-    assert refused(train(tmp_path / "runs", "--wandb", "faces")) == sentence
 
 
-def test_a_project_has_a_name(tmp_path):
+def test_a_project_has_a_name():
     with pytest.raises(ValueError, match=r"^--wandb is empty: name a project, or leave the option out$"):
         check(" ")
 
 
 def test_it_says_why_it_cannot_begin(tmp_path, wandb):
-    wandb.refuses = RuntimeError("api_key not configured (no-tty).")
+    wandb.init.side_effect = RuntimeError("api_key not configured (no-tty).")
     sentence = (
         "wandb cannot begin (api_key not configured (no-tty)): "
         "run `wandb login`, set WANDB_MODE=offline, or leave --wandb out"
@@ -143,8 +93,6 @@ def test_the_package_itself_offline(tmp_path, monkeypatch):
         pytest.skip("wandb is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    from tests.imaging.pictures import picture
-
     picture(8, 8).save(tmp_path / "fakes.png")
     names = []
     for seen in (1000, 2000):  # begun, and resumed

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock, call
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -13,6 +14,7 @@ from tests.training.report.folders import Page
 from tests.training.runs import resume, train
 from torch_utils.stats import Moments
 from training.report import page
+from training.report.boards import Board
 from training.report.writer import Report
 from training.signs import mean
 
@@ -21,77 +23,31 @@ WON = {"signs/real": Moments(0.99, 0, 500), "signs/fake": Moments(-0.99, 0, 500)
 WELL = {"signs/real": Moments(0.5, 0, 500), "signs/fake": Moments(-0.5, 0, 500), "loss/D fake": Moments(0.01, 0, 50)}
 
 
-class Notes:
-    """A board that notes what it is given."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
-
-    def scalars(self, values, seen):
-        self.told.append(("scalars", dict(values), seen))
-
-    def picture(self, name, path, seen):
-        self.told.append(("picture", name, path.name, seen))
-
-    def text(self, name, text, seen):
-        self.told.append(("text", name, text, seen))
-
-    def alarm(self, kind, text, seen):
-        self.told.append(("alarm", kind, seen))
-
-    def close(self):
-        self.told.append(("close",))
-
-    def of(self, kind: str) -> list[tuple[Any, ...]]:
-        return [told[1:] for told in self.told if told[0] == kind]
+def ticks(report: Report, first: int, last: int, moments: dict[str, Moments]) -> None:
+    for i in range(first, last + 1):
+        report.tick(4000 * i, 10**6, moments, {}, FACTS)
 
 
 def said(folder: Path, start: str = "alarm") -> list[str]:
     return [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith(start)]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    return train(tmp_path_factory.mktemp("runs"), pace__kimg=0.1)
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_tensorboard_gets_the_very_bytes_of_a_picture(tmp_path, mode):
-    path = tmp_path / "fakes.png"
-    save_image(picture(12, 8, mode), path)
-    (tmp_path / "run").mkdir()
-    report = Report(tmp_path / "run")
-    report.picture("fakes", path, 4000)
-    report.close()
-    events = EventAccumulator(str(tmp_path / "run")).Reload()
-    (shown,) = events.Images("fakes")
-    assert shown.step == 4000 and (shown.width, shown.height) == (12, 8)
-    assert shown.encoded_image_string == path.read_bytes()
-
-
-def test_processes_that_write_nothing_show_nothing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    report = Report(None, boards={"notes": Notes()})
-    report.picture("reals", tmp_path / "never made.png", 0)
-    report.snapshot(tmp_path / "never made.png", 0, {"x": 1.0})
-    report.begin({"config": "x"})
-    report.scalar("metrics/swd", 1.0, 0)
-    report.page("running")
-    report.close()
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_empty_noise_level_is_left_out(tmp_path):
-    report = Report(tmp_path)
-    empty = Moments(float("nan"), float("nan"), 0)
-    report.tick(4000, 10**6, {"loss/t 0-249": Moments(1.0, 0, 8), "loss/t 250-499": empty}, {}, FACTS)
-    report.close()
-    (record,) = records(tmp_path)
-    assert "loss/t 0-249" in record and "loss/t 250-499" not in record
-
-
 def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def board() -> MagicMock:
+    return MagicMock(spec=Board)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A run that was stopped and resumed."""
+    folder = train(tmp_path_factory.mktemp("runs"), stop_at=12, pace__kimg=0.1)
+    text = Page((folder / page.NAME).read_text()).text
+    assert "stopped" in text and "python train.py --resume" in text
+    return resume(folder)
 
 
 def test_a_run_ends_with_a_page_that_says_so(finished):
@@ -99,7 +55,7 @@ def test_a_run_ends_with_a_page_that_says_so(finished):
     assert "finished" in found.text and "0.1 of 0.1" in found.text and "Alarms" not in found.text
     assert [shown.get("data-kimg") for shown in found.all("img")] == ["0", "0.1", None]  # kimg 0, 0.06 and 0.1 as named
     wanted = {r["seen"] / 1000: pytest.approx(mean(r["loss/G"]), rel=1e-5) for r in records(finished)}
-    assert found.curves["loss/G"] == wanted and len(wanted) == 5
+    assert found.curves["loss/G"] == wanted and list(wanted) == [0.02, 0.04, 0.06, 0.08, 0.1]
     assert not said(finished)
 
 
@@ -119,34 +75,56 @@ def test_tensorboard_holds_the_same(finished):
     assert "gamma" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
 
 
-def test_metrics_come_to_every_board(tmp_path):
-    notes = Notes()
-    report = Report(tmp_path, boards={"notes": notes})
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_tensorboard_gets_the_bytes_of_a_picture_and_points_of_metrics(tmp_path, mode):
+    path = tmp_path / "fakes.png"
+    save_image(picture(12, 8, mode), path)
+    (tmp_path / "run").mkdir()
+    report = Report(tmp_path / "run")
+    report.picture("fakes", path, 4000)
     report.scalar("metrics/swd", 8.0, 2000)
     report.close()
-    assert notes.of("scalars") == [({"metrics/swd": 8.0}, 2000)]
-    events = EventAccumulator(str(tmp_path)).Reload()
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    (shown,) = events.Images("fakes")
+    assert shown.step == 4000 and (shown.width, shown.height) == (12, 8)
+    assert shown.encoded_image_string == path.read_bytes()
     assert [(event.step, event.value) for event in events.Scalars("metrics/swd")] == [(2000, 8.0)]
 
 
-def ticks(report: Report, first: int, last: int, moments: dict[str, Moments]) -> None:
-    for i in range(first, last + 1):
-        report.tick(4000 * i, 10**6, moments, {}, FACTS)
+def test_processes_that_write_nothing_show_nothing(tmp_path, monkeypatch, board):
+    monkeypatch.chdir(tmp_path)
+    report = Report(None, boards={"board": board})
+    report.picture("reals", tmp_path / "never made.png", 0)
+    report.snapshot(tmp_path / "never made.png", 0, {"x": 1.0})
+    report.begin({"config": "x"})
+    report.scalar("metrics/swd", 1.0, 0)
+    report.page("running")
+    report.close()
+    assert not list(tmp_path.iterdir()) and not board.mock_calls
 
 
-def test_alarms_are_said_once_until_they_clear(tmp_path, capsys):
-    notes = Notes()
-    report = Report(tmp_path, boards={"notes": notes})
+def test_an_empty_noise_level_is_left_out(tmp_path):
+    report = Report(tmp_path)
+    empty = Moments(float("nan"), float("nan"), 0)
+    report.tick(4000, 10**6, {"loss/t 0-249": Moments(1.0, 0, 8), "loss/t 250-499": empty}, {}, FACTS)
+    report.close()
+    (record,) = records(tmp_path)
+    assert "loss/t 0-249" in record and "loss/t 250-499" not in record
+
+
+def test_alarms_are_said_once_until_they_clear(tmp_path, capsys, board):
+    report = Report(tmp_path, boards={"board": board})
     ticks(report, 1, 20, WON)
-    line = "alarm: D has won: it knows 99.5 % of the reals and 99.5 % of the fakes, at a loss of 0.01; try more images"
-    assert len(said(tmp_path)) == 1 and said(tmp_path)[0].startswith(line) and line in capsys.readouterr().out
-    assert notes.of("alarm") == [("D has won", 20_000)]
+    text = "it knows 99.5 % of the reals and 99.5 % of the fakes, at a loss of 0.01; try more images"
+    assert len(said(tmp_path)) == 1 and said(tmp_path)[0].startswith(f"alarm: D has won: {text}")
+    assert text in capsys.readouterr().out
+    ((kind, words, seen),) = [each.args for each in board.alarm.mock_calls]
+    assert (kind, seen) == ("D has won", 20_000) and words.startswith(text)
     ticks(report, 21, 30, WELL)
     assert said(tmp_path)[1:] == ["alarm over: D has won"]
     report.close()
-    events = EventAccumulator(str(tmp_path)).Reload()
-    (text,) = events.Tensors("alarms/text_summary")
-    assert text.step == 20_000 and b"**D has won**" in text.tensor_proto.string_val[0]
+    (shown,) = EventAccumulator(str(tmp_path)).Reload().Tensors("alarms/text_summary")
+    assert shown.step == 20_000 and b"**D has won**" in shown.tensor_proto.string_val[0]
 
 
 def test_a_resumed_run_neither_repeats_nor_forgets_an_alarm(tmp_path):
@@ -175,50 +153,29 @@ def test_gamma_is_spoken_of_when_a_run_begins(tmp_path):
     assert len(said(tmp_path)) == 1 and "--gamma 99 is 15,469 times the 0.0064" in said(tmp_path)[0]
 
 
-def test_a_page_that_fails_stops_nothing_and_is_said_once(tmp_path, monkeypatch):
-    def fail(*arguments: object, **more: object) -> None:
-        raise RuntimeError("no ink")
-
-    monkeypatch.setattr(page, "write", fail)
-    report = Report(tmp_path)
+def test_a_page_and_a_board_that_fail_stop_nothing_and_are_said_once(tmp_path, monkeypatch, board):
+    monkeypatch.setattr(page, "write", MagicMock(side_effect=RuntimeError("no ink")))
+    board.scalars.side_effect = ConnectionError("gone")
+    report = Report(tmp_path, boards={"wandb": board})
+    ticks(report, 1, 3, WELL)
     report.page("running"), report.page("finished")
     report.close()
-    assert said(tmp_path, "report") == [
-        "report.html cannot be written (RuntimeError: no ink): training continues without it"
-    ]
-
-
-def test_a_board_that_fails_stops_nothing_and_is_said_once(tmp_path):
-    class Broken(Notes):
-        def scalars(self, values, seen):
-            raise ConnectionError("gone")
-
-    report = Report(tmp_path, boards={"wandb": Broken()})
-    ticks(report, 1, 3, WELL)
-    report.close()
+    failed = "report.html cannot be written (RuntimeError: no ink): training continues without it"
+    assert said(tmp_path, "report") == [failed]
     assert said(tmp_path, "wandb") == ["wandb failed (ConnectionError: gone): training continues without it"]
     assert len(records(tmp_path)) == 3
 
 
-def test_a_resumed_run_goes_on_with_its_page(tmp_path):
-    folder = train(tmp_path, stop_at=12, pace__kimg=0.1)
-    text = Page((folder / page.NAME).read_text()).text
-    assert "stopped" in text and "go on with: python train.py --resume" in text
-    resume(folder)
-    found = Page((folder / page.NAME).read_text())
-    assert "finished" in found.text and list(found.curves["loss/G"]) == [0.02, 0.04, 0.06, 0.08, 0.1]
-
-
-def test_names_of_odd_letters_stop_nothing(tmp_path):
+def test_names_of_odd_letters_stop_nothing(tmp_path, board):
     folder = tmp_path / "00000-r\udce9sum\udce9-猫"
     folder.mkdir()
-    notes = Notes()
-    report = Report(folder, boards={"notes": notes})
+    report = Report(folder, boards={"board": board})
     report.begin({"command": "python train.py --data 'r\udce9sum\udce9 \x1b[31m.zip'"})
     report.say("data: r\udce9sum\udce9")
     ticks(report, 1, 2, WELL)
     report.page("running")
     report.close()
-    assert notes.of("text") == [("command", "python train.py --data 'r\\udce9sum\\udce9 \\x1b[31m.zip'", 0)]
+    shown = "python train.py --data 'r\\udce9sum\\udce9 \\x1b[31m.zip'"
+    assert board.text.mock_calls == [call("command", shown, 0)]
     assert "r\\udce9sum" in (folder / "log.txt").read_text() and "猫" in (folder / page.NAME).read_text()
     assert not said(folder, page.NAME)

@@ -1,13 +1,16 @@
 """The recipe: its phases, its batches, its memory of the past."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from torch_utils import checkpoint
+from imaging.pixels import to_pixels
+from torch_utils import checkpoint, seeds
 from torch_utils.stats import Collector
 from training.draws import Draws
+from training.recipe import Pictures
 from training.stylegan2 import losses as gan_losses
 from training.stylegan2.presets import resolve
 from training.stylegan2.recipe import Reals, StyleGAN2
@@ -31,7 +34,12 @@ def draws(phase="Gmain", batch=4, start=0, stop=None, iteration=0) -> Draws:
 
 def reals(r: StyleGAN2, count=4) -> Reals:
     torch.manual_seed(1)
-    return r.reals(torch.rand(count, 3, 16, 16) * 2 - 1, torch.zeros(count, dtype=torch.int64))
+    return of(r, torch.rand(count, 3, 16, 16) * 2 - 1, torch.zeros(count, dtype=torch.int64))
+
+
+def of(r: StyleGAN2, images: torch.Tensor, labels: torch.Tensor) -> Reals:
+    """A batch of images in [-1, 1] that are no uint8 pixels."""
+    return dataclasses.replace(r.batch(Pictures(images.byte(), labels)), images=images)
 
 
 # What the losses of a phase do not depend on: path lengths on what is added to images, penalties of gradients on
@@ -78,7 +86,7 @@ def test_relativistic_terms_in_closed_form():
     """With D(x) = <a, x> the pairs' losses are softplus of the difference of two sums, and R1 = R2 = |a|^2."""
     r = recipe(classes=3, **{"loss.kind": "rpgan", "loss.gamma": 4.0})
     linear_scores(r)
-    real = r.reals(torch.rand(4, 3, 16, 16) * 2 - 1, torch.tensor([2, 0, 0, 1]))
+    real = of(r, torch.rand(4, 3, 16, 16) * 2 - 1, torch.tensor([2, 0, 0, 1]))
     a = torch.linspace(-0.01, 0.01, 3 * 16 * 16).reshape(3, 16, 16)
     phases = {p.name: p for p in r.phases}
     assert [(p.name, p.interval, p.reads_images) for p in r.phases] == [
@@ -102,7 +110,7 @@ def test_relativistic_terms_in_closed_form():
 
 def test_fakes_of_a_pair_have_the_class_of_their_real():
     r = recipe(classes=3, **{"loss.kind": "rpgan"})
-    real = r.reals(torch.zeros(4, 3, 16, 16), torch.tensor([2, 0, 0, 1]))
+    real = of(r, torch.zeros(4, 3, 16, 16), torch.tensor([2, 0, 0, 1]))
     seen = []
     r.plain = r.passes = dataclasses.replace(r.plain, map=lambda z, c: seen.append(c) or r.G.mapping(z, c))
     for phase in (p for p in r.phases if p.name != "Gpath"):
@@ -215,7 +223,7 @@ def test_nothing_depends_on_the_global_random_state():
 
 def reals_fixed(r: StyleGAN2) -> Reals:
     images = torch.linspace(-1, 1, 4 * 3 * 16 * 16).reshape(4, 3, 16, 16)
-    return r.reals(images, torch.zeros(4, dtype=torch.int64))
+    return of(r, images, torch.zeros(4, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("precision", ["bf16"])
@@ -259,8 +267,18 @@ def test_state_round_trip():
 
 
 def test_images_of_a_batch_come_with_their_classes():
-    images, labels = torch.rand(3, 3, 16, 16), torch.tensor([2, 0, 1])
-    real = recipe(classes=3).reals(images, labels)
-    assert real.images is images and real.c is not None
-    assert torch.equal(real.c, torch.eye(3)[labels])
-    assert recipe().reals(images, torch.zeros(3, dtype=torch.int64)).c is None
+    pixels, labels = torch.randint(256, [3, 3, 16, 16], dtype=torch.uint8), torch.tensor([2, 0, 1])
+    real = recipe(classes=3).batch(Pictures(pixels, labels))
+    torch.testing.assert_close(real.images, pixels / 127.5 - 1)
+    assert real.c is not None and torch.equal(real.c, torch.eye(3)[labels])
+    assert recipe().batch(Pictures(pixels, torch.zeros(3, dtype=torch.int64))).c is None
+
+
+def test_a_sheet_shows_the_average_of_g():
+    """The latents are those of published runs: seed 0 and the purpose alone decide them."""
+    r = recipe(classes=5)
+    sheet = SimpleNamespace(seed=0, labels=[1, 1, 3, 3])
+    shown = torch.stack(list(r.show(sheet)))
+    z = torch.randn(4, 8, generator=seeds.generator("cpu", 0, "sample sheet"))
+    images = r.G_ema(z, torch.eye(5)[sheet.labels], noise_mode="const")
+    assert torch.equal(shown, to_pixels(images, "nearest")) and shown.dtype == torch.uint8

@@ -1,0 +1,155 @@
+"""A small network that recognizes what a drawn face was drawn from: its expression, which is the class, and the rest.
+
+It is trained on drawn faces when it is needed, always the same, in about half a minute. It also learns pose, hair,
+glasses and colors, for the sake of its features: a network that learned only five classes would map all faces of a
+class to one point, and could not tell whether the faces differ.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import tau
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from imaging.demo import DemoSet
+from imaging.faces import EXPRESSIONS, FACTORS, GLASSES, HAIR_STYLES
+from imaging.pixels import to_images
+
+LONGEST_SIDE = 64  # larger faces are reduced first
+FEATURES = 96
+FACES, ROUNDS, BATCH = 8192, 3, 32
+LEARNING_RATE = 0.003
+SPLIT = {"hair_style": len(HAIR_STYLES), "glasses": len(GLASSES)}  # factors that are choices
+WORLD = 1  # the faces that it learns from; train.py's demo set is world 0
+
+
+class Observer(nn.Module):
+    """Faces in [-1, 1] -> expression and causes.
+
+    Args:
+        height, width: size of the faces in pixels.
+        causes: how many numbers describe a face, besides its expression.
+    """
+
+    def __init__(self, height: int, width: int, causes: int) -> None:
+        super().__init__()
+        side, self.reduction = max(height, width), 1
+        while side // self.reduction > LONGEST_SIDE:
+            self.reduction *= 2
+        first = 2 if side // self.reduction > LONGEST_SIDE // 2 else 1
+        self.body = nn.Sequential(
+            *_convolution(3, 24, stride=first),
+            *_convolution(24, 48, stride=2),
+            *_convolution(48, 96),
+            *_convolution(96, 96, stride=2),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(4 * 96, FEATURES),
+            nn.ReLU(),
+        )
+        self.expression = nn.Linear(FEATURES, len(EXPRESSIONS))
+        self.causes = nn.Linear(FEATURES, causes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Faces [N, 3, H, W] in [-1, 1] -> features [N, FEATURES]."""
+        x = F.avg_pool2d(images, self.reduction) if self.reduction > 1 else images
+        return self.body(x.contiguous(memory_format=torch.channels_last))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Faces [N, 3, H, W] -> scores of the expressions [N, 5] and causes [N, causes]."""
+        features = self.features(images)
+        return self.expression(features), self.causes(features)
+
+
+def _convolution(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Drawn faces: pixels uint8 [N, 3, H, W], expressions [N], and causes [N, causes]."""
+
+    pixels: Tensor
+    expressions: Tensor
+    causes: Tensor
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An observer's answers, on the CPU: features [N, FEATURES], expressions [N], causes [N, causes]."""
+
+    features: Tensor
+    expressions: Tensor
+    causes: Tensor
+
+
+def draw(world: int, count: int, height: int, width: int) -> Faces:
+    """The first `count` faces of a world."""
+    demo = DemoSet(height, width, count, seed=world)
+    pixels = torch.stack([torch.from_numpy(demo.read(i)) for i in range(count)])
+    return Faces(pixels, torch.from_numpy(demo.labels), causes(torch.from_numpy(demo.factors)))
+
+
+def causes(factors: Tensor) -> Tensor:
+    """Factors [N, 17] without the expression -> numbers [N, causes] that are close for faces that look alike.
+
+    Choices become one number each, and the hue of the background its sine and cosine.
+    """
+    columns: list[Tensor] = []
+    for name, column in zip(FACTORS, factors.unbind(dim=1), strict=True):
+        if name in SPLIT:
+            columns += F.one_hot(column.long(), SPLIT[name]).float().unbind(dim=1)
+        elif name == "background":
+            columns += [(column * tau).sin(), (column * tau).cos()]
+        elif name != "expression":
+            columns.append(column)
+    return torch.stack(columns, dim=1)
+
+
+def cause_names() -> list[str]:
+    """The names of the columns of `causes`: `turn`, `glasses round`, `background sin`, ..."""
+    choices = {"hair_style": HAIR_STYLES, "glasses": GLASSES, "background": ("sin", "cos"), "expression": ()}
+    return [f"{name} {choice}".strip() for name in FACTORS for choice in choices.get(name, [""])]
+
+
+def train(height: int, width: int, device: torch.device, faces: int = FACES, rounds: int = ROUNDS) -> Observer:
+    """An observer of faces of one size, trained for `rounds` epochs on `faces` drawn faces."""
+    drawn = draw(WORLD, faces, height, width)
+    mean, deviation = drawn.causes.mean(dim=0), drawn.causes.std(dim=0) + 1e-6
+    wanted = (drawn.causes - mean) / deviation
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        observer = Observer(height, width, wanted.shape[1]).to(device)
+        order = torch.cat([torch.randperm(faces) for _ in range(rounds)]).split(BATCH)
+    optimizer = torch.optim.AdamW(observer.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=len(order))
+    for chosen in order:
+        scores, seen = observer(to_images(drawn.pixels[chosen].to(device)))
+        loss = F.cross_entropy(scores, drawn.expressions[chosen].to(device))
+        loss = loss + F.mse_loss(seen, wanted[chosen].to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():  # the last layer answers in the units of the causes
+        observer.causes.weight.mul_(deviation.to(device)[:, None])
+        observer.causes.bias.mul_(deviation.to(device)).add_(mean.to(device))
+    return observer.requires_grad_(False).eval()
+
+
+def look(observer: Observer, batches: Iterable[Tensor]) -> Seen:
+    """The observer's answers for pictures, given as batches of pixels uint8 [n, 3, H, W]."""
+    device = next(observer.parameters()).device
+    parts = []
+    for pixels in batches:
+        features = observer.features(to_images(pixels.to(device)))
+        parts.append((features, observer.expression(features).argmax(dim=1), observer.causes(features)))
+    return Seen(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+
+
+def variance_seen(true: Tensor, seen: Tensor) -> float:
+    """Share of the variance of the true causes [N, causes] that the answers explain, averaged over causes (R^2)."""
+    error = (true - seen).square().mean(dim=0)
+    return (1 - error / true.var(dim=0, unbiased=False)).mean().item()

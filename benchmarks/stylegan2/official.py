@@ -1,0 +1,135 @@
+"""Drive a checkout of the official StyleGAN2-ADA PyTorch code as a black box: its four training phases and sampling.
+
+`python benchmarks/stylegan2/official.py CHECKOUT --resolution 64`
+
+The checkout is the user's own. On a CPU it uses its reference operators in float32. On CUDA it builds its own kernels,
+and `--precision fp16` selects its float16 layers. Prints one line of JSON with the medians of `--iterations` after one
+that is not counted.
+
+This file imports nothing of this project, since the checkout has packages of the same names.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+
+PHASES = {"Gmain": ("G", 1), "Greg": ("G", 4), "Dmain": ("D", 1), "Dreg": ("D", 16)}  # network and interval
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Time the official StyleGAN2-ADA PyTorch code.")
+    parser.add_argument("checkout", help="folder of the official repository")
+    parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--channel-base", type=int, default=16384)
+    parser.add_argument("--channel-max", type=int, default=512)
+    parser.add_argument("--mapping-layers", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--iterations", type=int, default=3)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["fp32", "tf32", "fp16"], default="fp32")
+    return parser.parse_args()
+
+
+def main() -> None:
+    a = arguments()
+    sys.path.insert(0, a.checkout)  # before the folder of this file
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(0)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = a.precision == "tf32"
+    device = torch.device(a.device)
+    networks = build(a, device)
+    seconds = timings(training_phases(a, networks, device), a.iterations, device)
+    seconds |= timings({"sampling": sampling(a, networks["G"], device)}, a.iterations, device)
+    found = {
+        "batch": a.batch,
+        "phase_seconds": {name: seconds[name] for name in PHASES},
+        "phase_intervals": {name: interval for name, (_, interval) in PHASES.items()},
+        "sample_seconds": seconds["sampling"],
+        "peak_bytes": peak_bytes(device),
+    }
+    print(json.dumps(found))
+
+
+def build(a: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """The two official networks with random weights."""
+    from training.networks import Discriminator, Generator  # type: ignore[import-not-found]  # of the checkout
+
+    low: dict[str, Any] = {"num_fp16_res": 4, "conv_clamp": 256} if a.precision == "fp16" else {}
+    widths = {"channel_base": a.channel_base, "channel_max": a.channel_max}
+    shape = {"img_resolution": a.resolution, "img_channels": 3}
+    mapping = {"num_layers": a.mapping_layers}
+    G = Generator(z_dim=512, c_dim=0, w_dim=512, mapping_kwargs=mapping, synthesis_kwargs={**widths, **low}, **shape)
+    D = Discriminator(c_dim=0, **widths, **shape, **low)
+    return {name: network.train().requires_grad_(False).to(device) for name, network in (("G", G), ("D", D))}
+
+
+def training_phases(
+    a: argparse.Namespace, networks: dict[str, Any], device: torch.device
+) -> dict[str, Callable[[], None]]:
+    """A call for each phase that takes one step."""
+    from training.loss import StyleGAN2Loss  # type: ignore[import-not-found]  # of the checkout
+
+    G, D = networks["G"], networks["D"]
+    loss = StyleGAN2Loss(device=device, G_mapping=G.mapping, G_synthesis=G.synthesis, D=D, r1_gamma=1)
+    # PyTorch refuses the official default of the first beta, an int 0.
+    adam = {
+        name: torch.optim.Adam(m.parameters(), lr=0.002, betas=(0.0, 0.99), eps=1e-8) for name, m in networks.items()
+    }
+    c = torch.zeros(a.batch, 0, device=device)
+
+    def step(phase: str, name: str, interval: int) -> None:
+        reals = torch.rand(a.batch, 3, a.resolution, a.resolution, device=device) * 2 - 1
+        z = torch.randn(a.batch, 512, device=device)
+        adam[name].zero_grad(set_to_none=True)
+        networks[name].requires_grad_(True)
+        loss.accumulate_gradients(phase=phase, real_img=reals, real_c=c, gen_z=z, gen_c=c, sync=True, gain=interval)
+        networks[name].requires_grad_(False)
+        adam[name].step()
+
+    return {phase: lambda phase=phase, of=of: step(phase, *of) for phase, of in PHASES.items()}  # type: ignore[misc]
+
+
+def sampling(a: argparse.Namespace, G: Any, device: torch.device) -> Callable[[], None]:
+    """A call that makes a batch of images."""
+    z, c = torch.randn(a.batch, 512, device=device), torch.zeros(a.batch, 0, device=device)
+
+    def sample() -> None:
+        with torch.no_grad():
+            G.eval()(z, c, noise_mode="const")
+
+    return sample
+
+
+def timings(calls: dict[str, Callable[[], None]], iterations: int, device: torch.device) -> dict[str, float]:
+    """Median seconds of each call over rounds in which all take turns. The first round is not counted."""
+    synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(iterations + 1):
+        for name, call in calls.items():
+            synchronize()
+            start = time.perf_counter()
+            call()
+            synchronize()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: median(durations[1:]) for name, durations in seconds.items()}
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Peak memory of the CUDA device, or of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+
+
+if __name__ == "__main__":
+    main()

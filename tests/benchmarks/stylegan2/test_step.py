@@ -1,0 +1,100 @@
+import json
+from functools import partial
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from benchmarks import flops
+from benchmarks.stylegan2 import step
+from benchmarks.stylegan2.setting import Setting
+from benchmarks.stylegan2.step import Times
+
+TINY = Setting(
+    resolution="16x8", channel_base=64, channel_max=8, mapping_layers=2, batch=4, iterations=2, threads=1
+).resolved()
+FLAGS = "--resolution 16x8 --channel-base 64 --channel-max 8 --mapping-layers 2 --batch 4 --iterations 1 --threads 1"
+
+
+@pytest.fixture(autouse=True)
+def _same_threads(monkeypatch):
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(flops, "PEAK_CHANNELS", (8,))
+    monkeypatch.setattr(flops, "PEAK_SIZES", (4,))
+    monkeypatch.setitem(flops.PEAK_BATCHES, "cpu", (4,))
+    monkeypatch.setattr(flops, "PEAK_SECONDS", 0.0)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_phase_is_weighed_by_how_often_it_is_due():
+    seconds = {"Gmain": 1.0, "Gpath": 2.0, "Dmain": 3.0, "Dr1": 8.0}
+    intervals = {"Gmain": 1, "Gpath": 4, "Dmain": 1, "Dr1": 16}
+    times = Times(10, seconds, intervals, sample_seconds=0.5, peak_bytes=0)
+    assert times.train_speed == 10 / (1 + 2 / 4 + 3 + 8 / 16)
+    assert times.sample_speed == 20
+
+
+def test_measures_every_phase_with_the_intervals_of_training():
+    found = step.measure(TINY)
+    assert found.times.phase_intervals == {"Gmain": 1, "Gpath": 4, "Dmain": 1, "Dr1": 16}
+    assert all(t > 0 for t in (*found.times.phase_seconds.values(), found.times.sample_seconds))
+    assert found.times.peak_bytes > 2**20
+    assert found.setting["resolution"] == "16x8"
+
+
+def test_operations_follow_from_those_of_the_networks():
+    """Gmain: G forward and two gradients, D forward and one; Dmain: G forward, D forward and its gradients, twice."""
+    recipe = Setting(resolution="16", channel_base=1024, channel_max=64, mapping_layers=1, batch=4).recipe()
+    counted = {phase.name: flops.count(partial(step.take, recipe, phase, 0)) for phase in recipe.phases}
+    G = flops.count(lambda: step.sample(recipe.G_ema, TINY.batch, 0))
+    D = flops.count(lambda: recipe.D(torch.zeros(4, 3, 16, 16)))
+    # The first layers need no gradient of their input, and mixing maps a second z: hence the slack.
+    assert counted["Gmain"] == pytest.approx(3 * G + 2 * D, rel=0.05)
+    assert counted["Dmain"] == pytest.approx(G + 6 * D, rel=0.05)
+    assert counted["Dr1"] > 4 * D
+    assert counted["Gpath"] > 2 * G
+
+
+def test_a_step_of_a_phase_changes_its_network():
+    recipe = TINY.recipe()
+    for phase in recipe.phases:
+        before = [p.clone() for p in phase.network.parameters()]
+        step.take(recipe, phase, 0)
+        assert any(not torch.equal(p, b) for p, b in zip(phase.network.parameters(), before, strict=True)), phase.name
+
+
+def test_prints_a_table_or_json():
+    table = CliRunner().invoke(step.main, FLAGS.split())
+    assert table.exit_code == 0, table.output
+    for words in (
+        "16x8 pixels",
+        "Gpath",
+        "GFLOP/image",
+        "of peak",
+        "a 3x3 convolution of 4 images of 8 x 4 x 4",
+        "MiB",
+    ):
+        assert words in table.output
+    found = json.loads(CliRunner().invoke(step.main, [*FLAGS.split(), "--json"]).stdout)
+    assert set(found["times"]) == {"batch", "phase_seconds", "phase_intervals", "sample_seconds", "peak_bytes"}
+    assert found["setting"]["channel_base"] == 64
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--batch 6", "--batch-gpu 6 is not a multiple of the minibatch-std group"),
+        ("--resolution 65", "StyleGAN2 cannot have the size 65x65"),
+        ("--resolution big", "'big' is not a size"),
+        (
+            "--precision fp16",
+            "--precision fp16: on a CPU, float16 is hundreds of times slower than float32; choose bf16",
+        ),
+    ],
+)
+def test_refuses_in_one_sentence(flags, words):
+    result = CliRunner().invoke(step.main, flags.split())
+    assert result.exit_code == 2
+    assert words in result.output
+    assert "Traceback" not in result.output

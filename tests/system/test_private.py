@@ -1,0 +1,47 @@
+"""Private interfaces of PyTorch: a new version that changes one fails here first."""
+
+import torch
+from torch.utils.data import DataLoader
+
+from system import private
+
+
+def test_the_processor_is_asked_for_bfloat16():
+    assert torch.ops.mkldnn._is_mkldnn_bf16_supported() is private.cpu_has_bfloat16()
+
+
+def test_views_share_a_storage_and_copies_do_not():
+    x = torch.zeros(4)
+    keys = [private.storage_key(t.untyped_storage()) for t in (x, x[1:], x.clone())]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_fake_tensors_have_no_memory():
+    with private.FakeTensorMode():
+        assert torch.empty(2**50, device="cpu").shape == (2**50,)
+
+
+def test_the_backward_pass_says_which_gradients_it_computes():
+    seen = []
+
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            return x + y
+
+        @staticmethod
+        def backward(ctx, dy):
+            seen.append([private.needs_gradient(ctx.next_functions[i][0]) for i in range(2)])
+            return dy, dy
+
+    x, y = (torch.ones(1, requires_grad=True) * 2 for _ in range(2))
+    torch.autograd.grad(Twice.apply(x, y), x)
+    assert seen == [[True, False]]
+
+
+def test_workers_are_stopped():
+    stream = iter(DataLoader(range(8), num_workers=1))
+    next(stream)
+    (worker,) = private.stop_workers(stream)
+    worker.join(30)
+    assert not worker.is_alive()

@@ -1,0 +1,99 @@
+"""What can be trained: everything that the engine has to know of a model, in one row."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from models.family import Family, Shape
+from models.networkfile import NetworkFile
+from torch_utils import checkpoint
+from training.config import RunConfig
+from training.moments import check_moments
+from training.recipe import Recipe
+from training.signs import Signs
+
+
+class Asked(NamedTuple):
+    """What a configuration is made from."""
+
+    preset: str
+    shape: Shape  # of the images
+    given: Mapping[str, Any]  # settings by dotted name; they take precedence over the preset
+    world: int = 1  # processes
+    images: int | None = None  # in the data set, mirrored ones included; None: more than enough
+    transfer: bool = False  # whether the run starts from a trained network
+
+
+class Settled(NamedTuple):
+    """A resolved configuration, and sentences to print about it."""
+
+    config: RunConfig
+    notes: tuple[str, ...] = ()
+
+
+class Facts(NamedTuple):
+    """What a recipe has to know of the images."""
+
+    label_counts: Tensor  # images of each class, [classes]; empty without classes
+
+    @classmethod
+    def uniform(cls, classes: int) -> Self:
+        """Equally many images of each class."""
+        return cls(torch.ones(classes, device="cpu"))
+
+
+class Transfer(NamedTuple):
+    """How a run starts from a trained network."""
+
+    check: Callable[[NetworkFile, Any], None]  # raises ValueError if the networks do not fit the configuration
+    take: Callable[[NetworkFile, Any], str]  # loads the weights into a fresh recipe; returns a sentence for the log
+
+
+def check_learned(state: Any, recipe: Any, begun: bool, added: frozenset[str] = frozenset()) -> None:
+    """Check the state of a recipe from a file against the recipe's networks and optimizers.
+
+    Args:
+        state: what the file holds.
+        recipe: of the file's configuration, on the meta device; has `optimizers` by name.
+        begun: whether a step has been taken; before the first step optimizers are empty.
+        added: keys that states of earlier versions lack.
+
+    Raises:
+        ValueError: keys, shapes, types or moments differ, or a number of the recipe's own is not finite.
+    """
+    model: dict[str, Any] = recipe.state_dict()
+    if isinstance(state, dict):
+        model = {name: value for name, value in model.items() if name in state or name not in added}
+    checkpoint.check_keys(state, model, "recipe")
+    optimizers = state["optimizers"]
+    checkpoint.check_keys(optimizers, model.pop("optimizers"), "recipe.optimizers")
+    checkpoint.check_alike({name: state[name] for name in model}, model, "recipe")
+    for name, optimizer in recipe.optimizers.items():
+        if begun or optimizers[name] != {}:
+            check_moments(optimizer, optimizers[name], f"recipe.optimizers.{name}")
+    for name in model.keys() - {"networks", "skips"}:
+        if isinstance(state[name], Tensor) and not bool(state[name].isfinite().all()):
+            raise ValueError(f"recipe.{name} is not finite")
+    if any(bool((skips < 0).any()) for skips in state["skips"].values()):
+        raise ValueError("recipe.skips has a count below 0")
+
+
+@dataclass(frozen=True)
+class Course:
+    """Everything that the engine has to know of a model that can be trained."""
+
+    title: str  # in sentences: "StyleGAN2"
+    family: Family  # of its networks
+    config: type[RunConfig]
+    models: Mapping[str, Mapping[str, Any]]  # names for --model -> the settings that they stand for
+    settle: Callable[[Asked], Settled]  # raises ValueError
+    candidates: Callable[[Asked], list[Any]]  # configurations for --batch-gpu auto, the largest first
+    recipe: Callable[[Any, Facts, torch.device], Recipe]  # of a configuration
+    smallest: Callable[[Any], Any]  # a configuration with networks of next to nothing
+    smaller: str  # what to try if memory is short
+    signs: Signs = field(default_factory=Signs)
+    check_state: Callable[[Any, Any, bool], None] = check_learned
+    transfer: Transfer | None = None  # None: --transfer is refused
