@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
+from models.families import read_network
 from system import locks
 from tests.commands import refused, run, tiny_sets
 from tests.training.runs import resume, tiny, train
@@ -73,6 +76,16 @@ def test_transfer_lets_go_of_the_network(tmp_path, monkeypatch):
     watched(monkeypatch, lambda: seen.append(held() is None))
     session.train(plan)
     assert seen == [True]
+
+
+def test_light_files_keep_what_makes_pictures(tmp_path):
+    """In half precision; the state keeps everything, so the run resumes, and with full files if they are wanted."""
+    folder = train(tmp_path, stop_at=5, pace__kimg=0.04, pace__light_files=True, pace__sheet=12, pace__snap=1)
+    light = read_network(folder)
+    assert light.parts == ["G_ema"] and {t.dtype for t in light.tensors.values()} == {torch.float16}
+    assert Image.open(runs.samples_path(folder, 0)).size == (12 * 16, 16)
+    full = read_network(resume(folder, pace__light_files=False))
+    assert full.parts == ["G_ema", "G", "D"] and {t.dtype for t in full.tensors.values()} == {torch.float32}
 
 
 def test_less_than_an_image_is_refused(tmp_path):
