@@ -43,7 +43,7 @@ SMALL = {
     "project.py": ["--steps=2", "--film=none", "--device=cpu"],
     "directions.py": ["--device=cpu"],
     "blend.py": ["--seeds=0", "--device=cpu"],
-    "evaluate.py": ["--metrics=swd1k", "--device=cpu"],
+    "evaluate.py": ["--metrics=swd8", "--device=cpu"],
     "convert.py": [],
     "dataset_tool.py": [],
     "training.report": [],

@@ -85,7 +85,7 @@ def test_a_file_that_was_cut_short_is_refused(tmp_path, keep):
     with pytest.raises(ValueError) as error:
         load_network(path)
     assert str(error.value) == (
-        f"{path} is damaged (it is cut short, or not a safetensors file): use an older file, or make it anew"
+        f"{path} is damaged (it is cut short, or not a safetensors file): use an older file, or make a new one"
     )
 
 
@@ -97,7 +97,7 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     with pytest.raises(ValueError) as error:
         load_network(path)
     assert str(error.value) == (
-        f"{path} is damaged (its contents do not match its digest): use an older file, or make it anew"
+        f"{path} is damaged (its contents do not match its digest): use an older file, or make a new one"
     )
 
 
@@ -215,7 +215,7 @@ def test_tensors_that_do_not_fit_the_configuration_are_refused(tmp_path, what):
     with pytest.raises(ValueError) as error:
         load_network(path)
     assert str(error.value) == (
-        f"{path} is damaged (the tensors of G_ema do not fit its configuration): use an older file, or make it anew"
+        f"{path} is damaged (the tensors of G_ema do not fit its configuration): use an older file, or make a new one"
     )
 
 
