@@ -1,9 +1,8 @@
 """Floating-point operations of convolutions and matrix products, and how many a machine does at best.
 
-A multiply-add counts as two. A transposed convolution counts its taps once for each input pixel, so an enlarging 3x3
-layer has 9 of them. Low-pass filters, which convolve each channel by itself, are not counted: they are means, and an
-implementation that needs fewer of them shall not look slower. Kernels of our own are not counted either, unless they
-call PyTorch's convolutions or serve in their place.
+A multiply-add counts as two operations. A transposed convolution counts its taps once per input pixel, so an enlarging
+3x3 layer has 9. Depthwise convolutions (low-pass filters) and own kernels count nothing, except those that replace a
+convolution of PyTorch.
 """
 
 from collections.abc import Callable
@@ -22,23 +21,20 @@ from benchmarks.timing import fastest
 PEAK_CHANNELS = (64, 128, 256, 512)
 PEAK_SIZES = (8, 16, 32, 64)
 PEAK_BATCHES = {"cpu": (1, 4, 16), "cuda": (16, 64, 256)}
-PEAK_OPERATIONS = {"cpu": 5e10, "cuda": 5e12}  # of one convolution at the most: larger ones only take longer
-PEAK_SHARE = 1e-2  # of that, at the least on CUDA: smaller ones end before the device is busy
+PEAK_OPERATIONS = {"cpu": 5e10, "cuda": 5e12}  # of one convolution at most: larger ones only take longer
+PEAK_SHARE = 1e-2  # of that at least, on CUDA: smaller convolutions do not keep a GPU busy
 PEAK_SECONDS = 0.1  # for each shape
 
 
 def count(call: Callable[[], Any]) -> int:
-    """Operations of everything that the call does, differentiation included."""
+    """Operations of a call, with those of its backward passes."""
     with _Counter() as counter:
         call()
     return counter.operations
 
 
 class _Counter(TorchDispatchMode):
-    """Sees every operation below differentiation, where the passes backward are operations like any other.
-
-    PyTorch's FlopCounterMode refuses the gradient of a leaf that R1 takes.
-    """
+    """Sees every operator below autograd. PyTorch's FlopCounterMode refuses the gradient of a leaf that R1 takes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,19 +53,13 @@ def _forward(args: Any, out: Tensor) -> int:
 
 
 def _backward(args: Any, out: Any) -> int:
-    """The gradient of the input and that of the weights take as many operations as the convolution itself."""
+    """The gradients of the input and of the weights take as many operations each as the convolution."""
     gradient, x, w, _, _, _, _, transposed, _, groups, wanted = args
     return sum(wanted[:2]) * _convolution(w, groups, x if transposed else gradient)
 
 
-def _weight_gradient(args: Any, out: Tensor) -> int:
-    """As of the convolution itself, however it is computed."""
-    gy = args[0]
-    return _convolution(out, 1, gy)
-
-
 def _convolution(w: Tensor, groups: int, at: Tensor) -> int:
-    """Every weight once for each pixel of `at` [N, C, H, W]; nothing where each channel is a group of its own."""
+    """Every weight once for each pixel of `at` [N, C, H, W]. Zero for a depthwise convolution."""
     depthwise = groups > 1 and w.shape[1] == 1
     return 0 if depthwise else 2 * w.numel() * at.shape[0] * prod(at.shape[2:])
 
@@ -83,7 +73,7 @@ _aten = torch.ops.aten
 FORMULAS: dict[Any, Callable[[Any, Any], int]] = {
     _aten.convolution: _forward,
     _aten.convolution_backward: _backward,
-    torch.ops.custom_ops.weight_gradient: _weight_gradient,
+    torch.ops.custom_ops.weight_gradient: lambda args, out: _convolution(out, 1, args[0]),
     _aten.mm: lambda args, out: _product(*args[:2]),
     _aten.bmm: lambda args, out: _product(*args[:2]),
     _aten.addmm: lambda args, out: _product(*args[1:3]),
@@ -96,13 +86,13 @@ class Peak:
     """The fastest convolution that was found."""
 
     shape: str
-    flops: float  # a second
+    flops: float  # per second
 
 
 def convolution_peak(device: torch.device, dtype: torch.dtype) -> Peak:
-    """The fastest 3x3 convolution of 64 to 512 channels, as many out as in, over batches, sizes and memory layouts.
+    """The fastest 3x3 convolution with 64 to 512 channels, over batches, sizes and memory formats.
 
-    Measured in this process with its threads.
+    Measured in this process, with its number of threads.
     """
     kind = "cuda" if device.type == "cuda" else "cpu"
     most = PEAK_OPERATIONS[kind]
@@ -120,10 +110,8 @@ def _speed(
     w = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=layout)
     best = fastest(lambda: torch.conv2d(x, w, padding=1), PEAK_SECONDS, device)
     kind = "channels last" if layout == torch.channels_last else "channels first"
-    name = str(dtype).removeprefix("torch.")
-    return Peak(
-        f"{batch} images of {channels} x {size} x {size}, {name}, {kind}", _operations(batch, channels, size) / best
-    )
+    name = f"{batch} images of {channels} x {size} x {size}, {str(dtype).removeprefix('torch.')}, {kind}"
+    return Peak(name, _operations(batch, channels, size) / best)
 
 
 def _operations(batch: int, channels: int, size: int) -> int:

@@ -1,22 +1,17 @@
-"""Whether the native operators have grown slower: ratios to their reference, beside the least that they have reached.
+"""Whether the native operators have become slower: ratios to their reference, compared with recorded floors.
 
 `python -m benchmarks.guard`
 
-Ratios are measured as by `benchmarks.kernels`: native kernel and reference by turns in one process, medians. That makes
-them comparable from one machine and one day to the next, as no time is. The floors lie in `benchmarks/floors.json`, one
-table for CPUs and one for CUDA. After a change that makes something faster, or slower for a reason,
-
-    python -m benchmarks.guard --update
-
-on a machine that does nothing else measures the floors of that type of device anew. A floor is set at some distance
-below what was measured, since processors differ and clouds are busy: what falls through it is worth a look.
+Ratios are measured as by `benchmarks.kernels`. Unlike seconds, ratios can be compared between machines. The floors are
+in `benchmarks/floors.json`, one table for CPUs and one for CUDA. A floor is 70 % of the ratio that was measured when it
+was set, as processors differ and machines are busy.
 """
 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import torch
@@ -34,58 +29,43 @@ DTYPES = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "float16", "bfloat
 EXAMPLES = """
 Examples:
   python -m benchmarks.guard
-  python -m benchmarks.guard --strict            exit status 1 if a ratio fell below its floor
+  python -m benchmarks.guard --strict            exit status 1 if a ratio is below its floor
   python -m benchmarks.guard --device cuda --update
 """
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option("--strict", is_flag=True, group="Guard", help="End with exit status 1 if a ratio lies below its floor.")
-@option("--update", is_flag=True, group="Guard", help="Set the floors of this type of device by what is measured now.")
-@option(
-    "--floors",
-    "path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=FLOORS,
-    show_default="benchmarks/floors.json",
-    group="Guard",
-    help="Where the floors are kept.",
-)
-@option("--rounds", type=click.IntRange(min=1), default=9, group="Measurement", help="Timings, of which medians count.")
-@option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", group="Machine", help="Where to compute."
-)
-@option("--threads", type=click.IntRange(min=1), default=2, group="Machine", help="Of the CPU.")
-def main(strict: bool, update: bool, path: Path, rounds: int, device: str, threads: int) -> None:
-    """Compare the speed of the native operators, in units of their reference, with what it has been.
-
-    It is a report: the exit status tells of low ratios only with --strict.
-    """
+@option("--strict", is_flag=True, group="Guard", help="end with exit status 1 if a ratio is below its floor")
+@option("--update", is_flag=True, group="Guard", help="set the floors of this type of device; on an idle machine")
+@option("--rounds", type=click.IntRange(min=1), default=9, group="Measurement", help="timings; medians are compared")
+@option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", group="Machine", help="compute device")
+@option("--threads", type=click.IntRange(min=1), default=2, group="Machine", help="CPU threads")
+def main(strict: bool, update: bool, rounds: int, device: str, threads: int) -> None:
+    """Compare the speed of the native operators, relative to their reference, with recorded floors."""
     where = resolve_device(device)
     torch.set_num_threads(threads)
     keep_freed_memory()
     if update and build.implementation(where) != "native":
-        raise ValueError(f"--update wants native operators to measure: {build.shortfall(where) or 'CUSTOM_OPS is set'}")
+        raise ValueError(f"--update needs native operators: {build.shortfall(where) or 'CUSTOM_OPS is set'}")
     every, shown = guarded(where.type), described(where)
     ratios = {str(case): measure(case, where, rounds).ratio for case in progress(every, len(every), "kernels")}
-    floors = read(path)
+    floors = json.loads(FLOORS.read_text(encoding="utf-8"))
     if update:
-        floors = {**floors, where.type: {name: round(ratio * MARGIN, 2) for name, ratio in ratios.items()}}
-        with replacing(path) as file:
+        floors[where.type] = {name: round(ratio * MARGIN, 2) for name, ratio in ratios.items()}
+        with replacing(FLOORS) as file:
             file.write_text(json.dumps(floors, indent=2) + "\n", encoding="utf-8")
-    verdicts = judge(ratios, floors.get(where.type, {}))
+    verdicts = [Verdict(name, ratio, floors[where.type].get(name)) for name, ratio in ratios.items()]
     say("\n".join([shown, "", table(verdicts), "", conclusion(verdicts, where.type)]))
     if strict and any(verdict.low for verdict in verdicts):
         sys.exit(1)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What became of one case."""
+class Verdict(NamedTuple):
+    """The ratio of one case and its floor."""
 
     name: str
     ratio: float  # times as fast as the reference
-    floor: float | None  # None where none was ever set
+    floor: float | None  # None if it was never set
 
     @property
     def low(self) -> bool:
@@ -93,28 +73,8 @@ class Verdict:
 
 
 def guarded(device_type: str) -> list[Case]:
-    """What is watched on a type of device: everything, at one size."""
+    """The cases of a type of device: everything, at one size."""
     return cases(tuple(OPERATORS), DIRECTIONS, [SHAPES[device_type]], DTYPES[device_type], tuple(LAYOUTS))
-
-
-def judge(ratios: dict[str, float], floors: dict[str, float]) -> list[Verdict]:
-    """Every ratio beside its floor."""
-    return [Verdict(name, ratio, floors.get(name)) for name, ratio in ratios.items()]
-
-
-def read(path: Path) -> dict[str, dict[str, float]]:
-    """The floors by type of device and case; none where there is no such file.
-
-    Raises:
-        ValueError: when the file is not one of floors.
-    """
-    if not path.exists():
-        return {}
-    try:
-        floors = json.loads(path.read_text(encoding="utf-8"))
-        return {device: {name: float(floor) for name, floor in table.items()} for device, table in floors.items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} holds no floors ({error}): make them anew with --update") from error
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
@@ -128,7 +88,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
 
 
 def conclusion(verdicts: Sequence[Verdict], device_type: str) -> str:
-    """What to make of it, in one sentence."""
+    """The result in one sentence."""
     known, low = [v for v in verdicts if v.floor is not None], [v for v in verdicts if v.low]
     if not known:
         return f"there are no floors for {device_type} yet: set them with --update"

@@ -1,23 +1,21 @@
-"""How fast the native operators are, beside their reference and beside copying the same bytes.
+"""How fast the native operators are, beside their reference in plain PyTorch and beside a copy of the same bytes.
 
 `python -m benchmarks.kernels`
 
-Every operator is timed forward, backward (the gradients of its inputs from that of its output) and double backward (the
-gradient of its output's gradient from that of x's, as R1 and path lengths need it), on features of a 256x256 network.
-Native kernels, reference and a plain copy take turns in one process.
+Every operator is timed forward, backward (the gradients of its inputs) and double backward (the gradient of the
+output's gradient, as R1 and path lengths need it). Native kernel, reference and copy take turns in one process. On CUDA
+every call is captured in a CUDA graph, so the time of Python is left out, and the cache is emptied before each call.
 
-On CUDA every call is captured in a CUDA graph and timed by events, so the host's time is not in it, and the cache is
-emptied before each call.
-
-The share of the copy says how near a kernel comes to the limit: the time in which `y.copy_(x)` moves as many bytes as
-the operator cannot but read and write, divided by its own.
+The share of the copy says how close a kernel is to the limit of the memory: the time in which `y.copy_(x)` moves the
+bytes that the operator must read and write, divided by the operator's time.
 """
 
 import json
 import math
 import platform
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
@@ -27,10 +25,9 @@ from typing import Any, Literal
 import click
 import torch
 from torch import Tensor
+from torch.library import Library, get_kernel
 
-from benchmarks.device import own_stream, seconds
-from benchmarks.reference import reference
-from benchmarks.timing import timed
+from benchmarks.timing import graph_seconds, own_stream, timed
 from custom_ops import bias_act, build, downsample2d, filter2d, scale_bias_act, setup_filter, upsample2d
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.device import keep_freed_memory, resolve_device
@@ -41,7 +38,8 @@ DIRECTIONS: tuple[Direction, ...] = ("forward", "backward", "double")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 SHAPES = ("64x256x256", "256x64x64")
-BLOCK = 0.002  # seconds, at the least, of the calls that are timed together
+BLOCK = 0.002  # seconds, at least, of the calls that are timed together
+UNSERVED = "XPU"  # a type of device without native kernels
 EXAMPLES = """
 Examples:
   python -m benchmarks.kernels
@@ -52,11 +50,11 @@ Examples:
 
 @dataclass(frozen=True)
 class Operator:
-    """Something to time."""
+    """An operator to time."""
 
     call: Callable[..., Tensor]  # (x, *parameters) -> y
     parameters: Callable[[Tensor], tuple[Tensor, ...]]
-    traffic: dict[Direction, tuple[int, int]]  # how often a tensor like x and one like y must be read or written
+    traffic: dict[Direction, tuple[int, int]]  # tensors of the size of x, and of y, that must be read or written
 
 
 def _bias(x: Tensor) -> tuple[Tensor, ...]:
@@ -81,10 +79,6 @@ OPERATORS = {
     # Backward: dy, y and dx. Double: ddx, y and ddy.
     "bias_act": Operator(
         partial(bias_act, act="lrelu"), _bias, {"forward": (1, 1), "backward": (1, 2), "double": (1, 2)}
-    ),
-    # A curved activation keeps x instead. Backward: dy, x and dx. Double: ddx, x and ddy.
-    "bias_act swish": Operator(
-        partial(bias_act, act="swish"), _bias, {"forward": (1, 1), "backward": (2, 1), "double": (2, 1)}
     ),
     # Backward: dy, y, x (for the gradient of the scale) and dx. Double: ddx, dy (for the scale, likewise), y and ddy.
     "scale_bias_act": Operator(
@@ -117,7 +111,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one case. `native` is the reference once more where no native kernel serves."""
+    """Seconds of one case. `native` is the reference again if there is no native kernel."""
 
     case: Case
     native: float
@@ -132,43 +126,61 @@ class Timing:
 
     @property
     def share(self) -> float:
-        """Of the bandwidth of a copy."""
+        """Share of the bandwidth of a copy."""
         return self.copy / self.native
 
 
+@contextmanager
+def reference(device_type: str) -> Iterator[None]:
+    """Let the reference replace native kernels on a type of device within the block, also in backward passes."""
+    library, has = Library("custom_ops", "IMPL"), torch._C._dispatch_has_kernel_for_dispatch_key
+    key = device_type.upper()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="(?s).*[Oo]verrid")  # on purpose
+            for name in torch._C._dispatch_get_all_op_names():
+                if name.startswith("custom_ops::") and has(name, "CompositeExplicitAutograd") and has(name, key):
+                    plain = partial(_call_boxed, get_kernel(name, UNSERVED))
+                    library.impl(name.removeprefix("custom_ops::"), plain, key, with_keyset=True, allow_override=True)
+        yield
+    finally:
+        library._destroy()
+
+
+def _call_boxed(kernel: Any, keys: Any, *inputs: Any) -> Any:
+    return kernel.call_boxed(keys, *inputs)
+
+
 def measure(case: Case, device: torch.device, rounds: int) -> Timing:
-    """Medians of rounds in which native kernel, reference and copy take their turn, after one that is not counted."""
+    """Medians of rounds in which native kernel, reference and copy take turns. The first round is not counted."""
     with own_stream(device):
-        return _measure(case, device, rounds)
-
-
-def _measure(case: Case, device: torch.device, rounds: int) -> Timing:
-    N, C, H, W = case.shape
-    dtype, layout = DTYPES[case.dtype], LAYOUTS[case.layout]
-    x = torch.randn(N, C, H, W, device=device).to(dtype).contiguous(memory_format=layout).requires_grad_()
-    operator = OPERATORS[case.operator]
-    parameters = operator.parameters(x)
-    y = operator.call(x, *parameters)
-    times = operator.traffic[case.direction]
-    size = (times[0] * x.numel() + times[1] * y.numel()) * x.element_size()
-    calls: dict[str, Callable[[], Any]] = {
-        "native": prepared(operator, case.direction, x, parameters),
-        "copy": partial(_copy, *torch.empty(2, size // 2, dtype=torch.uint8, device=device).fill_(1)),
-    }
-    with reference(device.type):
-        calls["reference"] = prepared(operator, case.direction, x, parameters)
-    durations: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            with reference(device.type) if name == "reference" else nullcontext():
-                duration = mean_duration(call, device)
-            if turn:
-                durations[name].append(duration)
+        N, C, H, W = case.shape
+        dtype, layout = DTYPES[case.dtype], LAYOUTS[case.layout]
+        x = torch.randn(N, C, H, W, device=device).to(dtype).contiguous(memory_format=layout).requires_grad_()
+        operator = OPERATORS[case.operator]
+        parameters = operator.parameters(x)
+        y = operator.call(x, *parameters)
+        times = operator.traffic[case.direction]
+        size = (times[0] * x.numel() + times[1] * y.numel()) * x.element_size()
+        target, source = torch.empty(2, size // 2, dtype=torch.uint8, device=device).fill_(1)
+        calls: dict[str, Callable[[], Any]] = {
+            "native": prepared(operator, case.direction, x, parameters),
+            "copy": partial(target.copy_, source),
+        }
+        with reference(device.type):
+            calls["reference"] = prepared(operator, case.direction, x, parameters)
+        durations: dict[str, list[float]] = {name: [] for name in calls}
+        for turn in range(rounds + 1):
+            for name, call in calls.items():
+                with reference(device.type) if name == "reference" else nullcontext():
+                    duration = mean_duration(call, device)
+                if turn:
+                    durations[name].append(duration)
     return Timing(case, **{name: median(each) for name, each in durations.items()}, bytes=size)
 
 
 def prepared(operator: Operator, direction: Direction, x: Tensor, parameters: tuple[Tensor, ...]) -> Callable[[], Any]:
-    """What is timed: everything that comes before it in the graph is computed once."""
+    """The call to time. Everything before it in the graph is computed once, here."""
     if direction == "forward":
         return torch.no_grad()(partial(operator.call, x, *parameters))
     learned = [t for t in (x, *parameters) if t.requires_grad]
@@ -180,21 +192,12 @@ def prepared(operator: Operator, direction: Direction, x: Tensor, parameters: tu
     return partial(torch.autograd.grad, dx, dy, torch.randn_like(dx), retain_graph=True)
 
 
-def _copy(target: Tensor, source: Tensor) -> None:
-    target.copy_(source)
-
-
 def mean_duration(call: Callable[[], Any], device: torch.device) -> float:
-    """Seconds of a call, of as many one after the other as fill a block; on CUDA without the host's time."""
+    """Mean seconds of a call, over as many calls as fill a block. On CUDA without the time of Python."""
     if device.type == "cuda":
-        return seconds(call, device)
+        return graph_seconds(call, device)
     count = max(math.ceil(BLOCK / max(timed(call, device), 1e-6)), 1)
-    return timed(partial(_repeat, call, count), device) / count
-
-
-def _repeat(call: Callable[[], Any], count: int) -> None:
-    for _ in range(count):
-        call()
+    return timed(lambda: [call() for _ in range(count)], device) / count
 
 
 def cases(
@@ -204,7 +207,7 @@ def cases(
     dtypes: Sequence[str],
     layouts: Sequence[str],
 ) -> list[Case]:
-    """Every combination, ordered for the eye."""
+    """Every combination."""
     every = product(operators, shapes, dtypes, layouts, directions)
     return [Case(name, direction, shape, dtype, layout) for name, shape, dtype, layout, direction in every]
 
@@ -213,13 +216,13 @@ def parse_shape(text: str, batch: int) -> tuple[int, int, int, int]:
     """`64x256x256` -> (batch, 64, 256, 256)."""
     parts = text.split("x")
     if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
-        raise ValueError(f"--shape {text}: write channels, height and width such as {SHAPES[0]}")
+        raise ValueError(f"--shape {text}: give channels, height and width, such as {SHAPES[0]}")
     C, H, W = map(int, parts)
     return batch, C, H, W
 
 
 def several(flag: str, choices: Iterable[str], help: str, default: Sequence[str] | None = None) -> Callable[..., Any]:
-    """An option that picks some of the choices, all of them by default."""
+    """An option that chooses some of several values. The default is all."""
     names = list(choices)
     return option(
         flag,
@@ -228,25 +231,21 @@ def several(flag: str, choices: Iterable[str], help: str, default: Sequence[str]
         multiple=True,
         default=names if default is None else default,
         group="Cases",
-        help=f"{help}. May be given several times.",
+        help=f"{help}; give the option again for more",
     )
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@several("--operator", OPERATORS, "What is timed")
-@several("--direction", DIRECTIONS, "Values, gradients, or gradients of gradients")
-@several("--dtype", DTYPES, "Type of the features", ["float32", "bfloat16"])
-@several("--layout", LAYOUTS, "Memory format of the features")
-@option("--shape", "shapes", multiple=True, default=SHAPES, metavar="CxHxW", group="Cases", help="Channels and size.")
-@option("--batch", type=click.IntRange(min=1), default=4, group="Cases", help="Samples; a GPU wants 32 or more.")
-@option(
-    "--rounds", type=click.IntRange(min=1), default=5, group="Measurement", help="Timings, of which medians are told."
-)
-@option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", group="Machine", help="Where to compute."
-)
-@option("--threads", type=click.IntRange(min=1), default=2, group="Machine", help="Of the CPU.")
-@option("--json", "as_json", is_flag=True, group="Measurement", help="Print JSON instead of a table.")
+@several("--operator", OPERATORS, "operator to time")
+@several("--direction", DIRECTIONS, "values, gradients, or gradients of gradients")
+@several("--dtype", DTYPES, "dtype of the features", ["float32", "bfloat16"])
+@several("--layout", LAYOUTS, "memory format of the features")
+@option("--shape", "shapes", multiple=True, default=SHAPES, metavar="CxHxW", group="Cases", help="channels and size")
+@option("--batch", type=click.IntRange(min=1), default=4, group="Cases", help="samples; 32 or more on a GPU")
+@option("--rounds", type=click.IntRange(min=1), default=5, group="Measurement", help="timings; medians are printed")
+@option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", group="Machine", help="compute device")
+@option("--threads", type=click.IntRange(min=1), default=2, group="Machine", help="CPU threads")
+@option("--json", "as_json", is_flag=True, group="Measurement", help="print JSON instead of a table")
 def main(
     shapes: tuple[str, ...], batch: int, rounds: int, device: str, threads: int, as_json: bool, **some: Any
 ) -> None:
@@ -256,11 +255,10 @@ def main(
     keep_freed_memory()
     chosen = cases(shapes=[parse_shape(shape, batch) for shape in shapes], **some)
     found = [measure(case, where, rounds) for case in progress(chosen, len(chosen), "kernels")]
-    say(
-        json.dumps([asdict(t) | {"ratio": t.ratio, "share": t.share} for t in found])
-        if as_json
-        else table(found, where)
-    )
+    if as_json:
+        say(json.dumps([asdict(t) | {"ratio": t.ratio, "share": t.share} for t in found]))
+    else:
+        say(table(found, where))
 
 
 def table(found: list[Timing], device: torch.device) -> str:
@@ -272,7 +270,7 @@ def table(found: list[Timing], device: torch.device) -> str:
         times = (f"{t.native * 1e3:.3f}", f"{t.reference * 1e3:.3f}", f"{t.ratio:.2f}")
         rows.append((*case, *times, f"{t.bytes / t.native / 1e9:.1f}", f"{t.share:.0%}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [described(device), build.shortfall(device), ""] if build.shortfall(device) else [described(device), ""]
+    lines = [described(device), *filter(None, [build.shortfall(device)]), ""]
     for row in rows:
         cells = [cell.ljust(n) if i < 5 else cell.rjust(n) for i, (cell, n) in enumerate(zip(row, widths, strict=True))]
         lines.append("  ".join(cells))
@@ -280,7 +278,7 @@ def table(found: list[Timing], device: torch.device) -> str:
 
 
 def described(device: torch.device) -> str:
-    """The machine and what computes on it."""
+    """The machine, and the operators that it uses."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     operators = f"{build.implementation(device)} operators"
     return f"{device.type} ({platform.machine()}), {name}, PyTorch {torch.__version__}, {operators}"

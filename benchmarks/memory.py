@@ -1,4 +1,4 @@
-"""How much memory a training step takes, on a GPU or anywhere, computed without one: no tensor has a content.
+"""How much memory a training step takes, on any device, computed without the device: tensors have shapes but no data.
 
 `python -m benchmarks.memory --resolution 1024 --preset stylegan2 --batch-gpu 1 --batch-gpu 4`
 """
@@ -10,7 +10,7 @@ from typing import Any
 import click
 import torch
 
-from torch_utils.cli import Command, Size, option, say
+from torch_utils.cli import SET, Command, Size, option, say
 from torch_utils.flags import given
 from training.footprint import Footprint, footprint
 from training.stylegan2 import presets
@@ -26,7 +26,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Row:
-    """What a step holds with so many images at once."""
+    """The memory of a step with so many images at once."""
 
     batch_gpu: int
     checkpoint_activations: bool
@@ -34,38 +34,38 @@ class Row:
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option("--resolution", type=Size(), default="1024", group="Networks", help="Pixels, or WIDTHxHEIGHT.")
-@option("--classes", type=click.IntRange(0), default=0, group="Networks", help="Classes of the images; 0 for none.")
+@option("--resolution", type=Size(), default="1024", group="Networks", help="pixels, or WIDTHxHEIGHT")
+@option("--classes", type=click.IntRange(0), default=0, group="Networks", help="classes of the images; 0 for none")
 @option(
     "--preset",
     type=click.Choice(["auto", *presets.ROWS]),
     default="stylegan2",
     group="Networks",
-    help="A named configuration, as of train.py.",
+    help="a named configuration of train.py",
 )
-@option("--set", "sets", multiple=True, metavar="NAME=VALUE", group="Networks", help="Any other setting of train.py.")
+@SET
 @option(
     "--batch-gpu",
     type=click.IntRange(1),
     multiple=True,
     default=[1, 2, 4, 8],
     group="Step",
-    help="Images at once; may be given several times.",
+    help="images at once; give the option again for more numbers",
 )
 @option(
     "--precision",
     type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
     default="bf16",
     group="Step",
-    help="Number format of the convolutions.",
+    help="number format of the convolutions",
 )
-@option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", group="Step", help="Need not be there.")
-@option("--json", "as_json", is_flag=True, group="Step", help="Print JSON instead of a table.")
+@option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", group="Step", help="need not exist here")
+@option("--json", "as_json", is_flag=True, group="Step", help="print JSON instead of a table")
 def main(batch_gpu: tuple[int, ...], as_json: bool, **params: Any) -> None:
-    """Compute what one process holds while it trains: networks, gradients, Adam's memory and activations.
+    """Compute the memory of one training process: networks, gradients, Adam's moments and activations.
 
-    With and without --checkpoint-activations. What no tensor holds is not in it: the workspaces of cuDNN, gaps between
-    tensors, and the CUDA context, a few hundred megabytes each.
+    With and without --checkpoint-activations. cuDNN's workspaces, gaps between tensors and the CUDA context, a few
+    hundred MiB each, are not included.
     """
     rows = measure(batch_gpu, **params)
     say(json.dumps([asdict(row) for row in rows]) if as_json else table(rows, **params))

@@ -29,7 +29,7 @@ PARSED = {
     r"cifar|mnist|lmdb|--source (ffhq|hf)\b|\.mp4 --every|pets\.zip": "a format: tests/imaging/sources have each",
     r"\.onnx|\.pt2|\.pt$|my-model": "an export: tests/test_convert_graphs.py and tests/test_convert.py have each",
     r"--images out/|--dest \.\.\.": "stands for the reader's own",
-    r"turn,shift": "needs what benchmarks.directions finds in minutes",
+    r"turn,shift": "needs labels that benchmarks.stylegan2.quality makes in minutes",
 }
 TINY = ["channel_base=256", "channel_max=16", "mapping_layers=1", "z_dim=8", "w_dim=8"]
 NETWORKS = [f"--set=generator.{size}" for size in TINY] + [f"--set=discriminator.{size}" for size in TINY[:2]]
@@ -151,7 +151,9 @@ def test_what_is_only_parsed_has_a_command():
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py") if path.stem != "hubconf")
 MODULES = ["training.report.__main__", "training.augment.__main__", "custom_ops.build.__main__"]
 BENCHMARKS = sorted(
-    f"benchmarks.{path.stem}" for path in (ROOT / "benchmarks").glob("*.py") if "\nEXAMPLES" in path.read_text()
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "benchmarks").rglob("*.py")
+    if "\nEXAMPLES" in path.read_text()
 )
 
 
@@ -203,7 +205,6 @@ PICTURES = {
     ),
     "docs/augmentation.png": ("python -m training.augment --out docs/augmentation.png", "docs/augmentation.png"),
     "docs/interpolation.webp": (FILM, "out/interpolation.webp"),
-    "docs/projection.png": ("python -m benchmarks.projection --made 0 --picture docs/projection.png", ""),
     "docs/directions.png": (
         f"python directions.py {FACES} --apply out/directions.safetensors --seeds 9 "
         "--direction 'turn,shift,head width,no glasses,curly hair,skin,hair color'",

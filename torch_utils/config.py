@@ -45,7 +45,7 @@ def flag(
         also: further names of the option.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
-    extra = {"flag": name, "group": group, "by_preset": by_preset, "word": word, "also": list(also)}
+    extra: Any = {"flag": name, "group": group, "by_preset": by_preset, "word": word, "also": list(also)}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from benchmarks import observer
+from benchmarks.stylegan2 import observer
 
 
 @pytest.fixture(autouse=True)
 def _same_threads():
-    """Benchmarks set the number of threads; the next test has the one that was before."""
+    """Benchmarks change the number of threads."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -14,5 +14,5 @@ def _same_threads():
 
 @pytest.fixture(scope="session")
 def trained():
-    """An observer of 16x16 faces that has learnt little, but something."""
+    """An observer of 16x16 faces that has learned a little."""
     return observer.train(16, 16, torch.device("cpu"), faces=1024, rounds=3)

@@ -6,8 +6,7 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks import kernels
-from benchmarks.kernels import OPERATORS, Case, Timing, cases, measure, parse_shape, prepared
-from benchmarks.reference import native_operators, reference
+from benchmarks.kernels import OPERATORS, Case, Timing, cases, measure, parse_shape, prepared, reference
 
 TINY = "--shape 8x4x6 --batch 2 --rounds 1 --threads 1"
 
@@ -45,7 +44,6 @@ def test_the_reference_serves_within_the_block_and_the_native_kernel_after_it(op
             assert call(x, 2.0, loud=True).tolist() == [2, 2, 2]
     call(x, 2.0)
     assert served == ["native", "reference"] * 2 + ["native"]
-    assert "benchmarked" in native_operators("cpu") and "benchmarked" not in native_operators("mps")
 
 
 def test_the_native_kernel_comes_back_when_something_fails(operator):
@@ -100,7 +98,6 @@ def test_traffic_is_what_must_be_read_and_written():
     x = torch.randn(1, 2, 8, 8)
     sizes = {
         "bias_act": 128,
-        "bias_act swish": 128,
         "scale_bias_act": 128,
         "filter2d": 128,
         "upsample2d": 512,
@@ -137,9 +134,9 @@ def test_cases_are_all_combinations():
 
 
 def test_prints_a_table_or_json():
-    table = CliRunner().invoke(kernels.main, TINY.split())
+    table = CliRunner().invoke(kernels.main, [*TINY.split(), "--direction", "forward"])
     assert table.exit_code == 0, table.output
-    assert len(table.stdout.splitlines()) >= 3 + len(OPERATORS) * 3 * 2 * 2
+    assert len(table.stdout.splitlines()) >= 3 + len(OPERATORS) * 2 * 2
     for words in ("1 threads, PyTorch", " operators", "2x8x4x6", "bfloat16  channels_last"):
         assert words in table.output
     some = ["--operator", "bias_act", "--direction", "double", "--dtype", "float32", "--json"]
@@ -148,21 +145,14 @@ def test_prints_a_table_or_json():
     assert all(timing["ratio"] == Timing(**{k: timing[k] for k in KEYS}).ratio for timing in found)
 
 
-def test_float16_is_timed_where_it_is_asked_for():
-    some = ["--operator", "scale_bias_act", "--dtype", "float16", "--json"]
-    found = json.loads(CliRunner().invoke(kernels.main, [*TINY.split(), *some]).stdout)
-    assert [timing["case"]["dtype"] for timing in found] == ["float16"] * 6
-    assert found[0]["bytes"] == 2 * 2 * 2 * 8 * 4 * 6
-
-
 KEYS = ("case", "native", "reference", "copy", "bytes")
 
 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--shape 64", "--shape 64: write channels, height and width such as 64x256x256"),
-        ("--shape 0x4x4", "--shape 0x4x4: write channels, height and width"),
+        ("--shape 64", "--shape 64: give channels, height and width, such as 64x256x256"),
+        ("--shape 0x4x4", "--shape 0x4x4: give channels, height and width"),
     ],
 )
 def test_refuses_in_one_sentence(flags, words):

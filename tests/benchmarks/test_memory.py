@@ -11,10 +11,10 @@ TINY += [f"--set={network}.channel_base=64" for network in ("generator", "discri
 
 
 def test_tells_what_every_number_of_images_takes():
-    result = CliRunner().invoke(memory.main, [*TINY, "--batch-gpu", "4", "--json"])
+    result = CliRunner().invoke(memory.main, [*TINY, "--batch-gpu", "32", "--json"])
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)
-    assert [(row["batch_gpu"], row["checkpoint_activations"]) for row in rows] == [(4, False), (4, True)]
+    assert [(row["batch_gpu"], row["checkpoint_activations"]) for row in rows] == [(32, False), (32, True)]
     for row in rows:
         found = row["footprint"]
         assert min(found["phases"].values()) > found["networks"] + found["gradients"] + found["optimizers"] > 2**20

@@ -1,8 +1,8 @@
-"""A small network that sees what a drawn face was drawn from: its expression, which is the class, and all else.
+"""A small network that recognizes what a drawn face was drawn from: its expression, which is the class, and the rest.
 
-It is trained on drawn faces when it is needed, always the same, in about half a minute. It learns the pose, the hair,
-the glasses and the colours beside the expression for the sake of its features: a network that knew only five classes
-would place all faces of a class on one spot, and could not tell whether they differ from one another.
+It is trained on drawn faces when it is needed, always the same, in about half a minute. It also learns pose, hair,
+glasses and colors, for the sake of its features: a network that learned only five classes would map all faces of a
+class to one point, and could not tell whether the faces differ.
 """
 
 from collections.abc import Iterable
@@ -17,20 +17,20 @@ from imaging.demo import DemoSet
 from imaging.faces import EXPRESSIONS, FACTORS, GLASSES, HAIR_STYLES
 from imaging.pixels import to_images
 
-LONGEST_SIDE = 64  # larger faces are reduced before they are looked at
+LONGEST_SIDE = 64  # larger faces are reduced first
 FEATURES = 96
 FACES, ROUNDS, BATCH = 8192, 3, 32
 LEARNING_RATE = 0.003
 SPLIT = {"hair_style": len(HAIR_STYLES), "glasses": len(GLASSES)}  # factors that are choices
-WORLD = 1  # of the faces it learns from; train.py's demo set is world 0
+WORLD = 1  # the faces that it learns from; train.py's demo set is world 0
 
 
 class Observer(nn.Module):
     """Faces in [-1, 1] -> expression and causes.
 
     Args:
-        height, width: of the faces.
-        causes: how many numbers describe a face beside its expression.
+        height, width: size of the faces in pixels.
+        causes: how many numbers describe a face, besides its expression.
     """
 
     def __init__(self, height: int, width: int, causes: int) -> None:
@@ -69,7 +69,7 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
 
 @dataclass(frozen=True)
 class Faces:
-    """Drawn faces: pixels uint8 [N, 3, H, W], expressions [N], and what else they were drawn from [N, causes]."""
+    """Drawn faces: pixels uint8 [N, 3, H, W], expressions [N], and causes [N, causes]."""
 
     pixels: Tensor
     expressions: Tensor
@@ -78,7 +78,7 @@ class Faces:
 
 @dataclass(frozen=True)
 class Seen:
-    """What an observer makes of pictures: features [N, FEATURES], expressions [N], causes [N, causes]; on the CPU."""
+    """An observer's answers, on the CPU: features [N, FEATURES], expressions [N], causes [N, causes]."""
 
     features: Tensor
     expressions: Tensor
@@ -93,7 +93,7 @@ def draw(world: int, count: int, height: int, width: int) -> Faces:
 
 
 def causes(factors: Tensor) -> Tensor:
-    """Factors [N, 17] without the expression -> numbers [N, causes] that differ little where faces look alike.
+    """Factors [N, 17] without the expression -> numbers [N, causes] that are close for faces that look alike.
 
     Choices become one number each, and the hue of the background its sine and cosine.
     """
@@ -109,13 +109,13 @@ def causes(factors: Tensor) -> Tensor:
 
 
 def cause_names() -> list[str]:
-    """What the numbers of `causes` are called, in their order: `turn`, `glasses round`, `background sin`, ..."""
+    """The names of the columns of `causes`: `turn`, `glasses round`, `background sin`, ..."""
     choices = {"hair_style": HAIR_STYLES, "glasses": GLASSES, "background": ("sin", "cos"), "expression": ()}
     return [f"{name} {choice}".strip() for name in FACTORS for choice in choices.get(name, [""])]
 
 
 def train(height: int, width: int, device: torch.device, faces: int = FACES, rounds: int = ROUNDS) -> Observer:
-    """An observer of faces of one size that has looked `rounds` times at each of `faces` drawn faces."""
+    """An observer of faces of one size, trained for `rounds` epochs on `faces` drawn faces."""
     drawn = draw(WORLD, faces, height, width)
     mean, deviation = drawn.causes.mean(dim=0), drawn.causes.std(dim=0) + 1e-6
     wanted = (drawn.causes - mean) / deviation
@@ -133,19 +133,14 @@ def train(height: int, width: int, device: torch.device, faces: int = FACES, rou
         loss.backward()
         optimizer.step()
         schedule.step()
-    _undo_standardising(observer, mean.to(device), deviation.to(device))
+    with torch.no_grad():  # the last layer answers in the units of the causes
+        observer.causes.weight.mul_(deviation.to(device)[:, None])
+        observer.causes.bias.mul_(deviation.to(device)).add_(mean.to(device))
     return observer.requires_grad_(False).eval()
 
 
-def _undo_standardising(observer: Observer, mean: Tensor, deviation: Tensor) -> None:
-    """Makes the last layer answer in the causes' own units."""
-    with torch.no_grad():
-        observer.causes.weight.mul_(deviation[:, None])
-        observer.causes.bias.mul_(deviation).add_(mean)
-
-
 def look(observer: Observer, batches: Iterable[Tensor]) -> Seen:
-    """What the observer makes of pictures, given as batches of pixels uint8 [n, 3, H, W]."""
+    """The observer's answers for pictures, given as batches of pixels uint8 [n, 3, H, W]."""
     device = next(observer.parameters()).device
     parts = []
     for pixels in batches:
@@ -155,6 +150,6 @@ def look(observer: Observer, batches: Iterable[Tensor]) -> Seen:
 
 
 def variance_seen(true: Tensor, seen: Tensor) -> float:
-    """Share of the variance of the true causes [N, causes] that the seen ones explain, averaged over causes (R^2)."""
+    """Share of the variance of the true causes [N, causes] that the answers explain, averaged over causes (R^2)."""
     error = (true - seen).square().mean(dim=0)
     return (1 - error / true.var(dim=0, unbiased=False)).mean().item()

@@ -3,7 +3,7 @@ from math import tau
 import pytest
 import torch
 
-from benchmarks import observer
+from benchmarks.stylegan2 import observer
 from imaging.demo import DemoSet
 from imaging.faces import FACTORS
 

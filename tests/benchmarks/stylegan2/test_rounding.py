@@ -4,7 +4,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import rounding
+from benchmarks.stylegan2 import rounding
 from models.families import save_network
 from tests.networks import tiny_discriminator, tiny_generator
 

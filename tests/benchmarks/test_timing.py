@@ -1,11 +1,11 @@
-"""Timing on CUDA, with a device of the test's own whose clock moves by what it is given."""
+"""Timing on CUDA, on an imitated device whose clock the test moves."""
 
 from contextlib import nullcontext
 
 import pytest
 import torch
 
-from benchmarks import device, timing
+from benchmarks import timing
 
 GPU = torch.device("cuda", 0)
 
@@ -78,9 +78,9 @@ def test_neither_the_host_nor_the_emptied_cache_is_timed(machine, kernel):
         calls.append(kernel)
         machine.run(kernel)
 
-    assert device.seconds(call, GPU) == pytest.approx(kernel, rel=1e-6)
+    assert timing.graph_seconds(call, GPU) == pytest.approx(kernel, rel=1e-6)
     assert timing.fastest(call, 0.1, GPU) == pytest.approx(kernel, rel=1e-6)
-    assert 5 <= len(calls) <= 4 * (device.MOST_CALLS + 5)
+    assert 5 <= len(calls) <= 4 * (timing.MOST_CALLS + 5)
 
 
 def test_what_cannot_be_captured_is_timed_with_the_host_and_said(machine, monkeypatch):
@@ -90,22 +90,37 @@ def test_what_cannot_be_captured_is_timed_with_the_host_and_said(machine, monkey
         machine.run(3e-6)
 
     with pytest.warns(
-        UserWarning, match="the host's time is included: operation not permitted when stream is capturing$"
+        UserWarning, match="the time of Python is included: operation not permitted when stream is capturing$"
     ):
-        assert device.seconds(call, GPU) == pytest.approx(50e-6, rel=1e-6)
+        assert timing.graph_seconds(call, GPU) == pytest.approx(50e-6, rel=1e-6)
 
 
 def test_on_a_cpu_nothing_changes():
-    with device.own_stream(torch.device("cpu")):
+    with timing.own_stream(torch.device("cpu")):
         assert timing.fastest(lambda: None, 0.0, torch.device("cpu")) < 0.1
 
 
 @pytest.mark.gpu
 def test_on_a_gpu():
     x, y = (torch.empty(2**28, dtype=torch.uint8, device="cuda") for _ in range(2))
-    with device.own_stream(x.device):
-        copy, nothing = (device.seconds(call, x.device) for call in (lambda: y.copy_(x), lambda: y[:16].copy_(x[:16])))
+    with timing.own_stream(x.device):
+        calls = (lambda: y.copy_(x), lambda: y[:16].copy_(x[:16]))
+        copy, nothing = (timing.graph_seconds(call, x.device) for call in calls)
         w = torch.randn(64, requires_grad=True, device="cuda")
         z = (w * 2).sum()
-        device.seconds(lambda: torch.autograd.grad(z, w, retain_graph=True), x.device)
+        timing.graph_seconds(lambda: torch.autograd.grad(z, w, retain_graph=True), x.device)
     assert nothing < copy / 3 and 2 * 2**28 / copy < 2e13  # bytes a second
+
+
+def test_the_first_round_is_not_counted(monkeypatch):
+    durations = iter([100.0, 100.0, 1.0, 4.0, 3.0, 5.0, 2.0, 6.0])
+    monkeypatch.setattr(timing, "timed", lambda call, device: next(durations))
+    medians = timing.timings({"a": lambda i: None, "b": lambda i: None}, 3, torch.device("cpu"))
+    assert medians == {"a": 2, "b": 5}
+
+
+def test_timing_calls_at_least_once_after_warming_up():
+    calls = []
+    assert timing.fastest(lambda: calls.append(1), 0.0, torch.device("cpu")) < 1
+    assert len(calls) == 3
+    assert timing.timed(lambda: calls.append(1), torch.device("cpu")) >= 0

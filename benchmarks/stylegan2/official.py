@@ -1,12 +1,12 @@
 """Drive a checkout of the official StyleGAN2-ADA PyTorch code as a black box: its four training phases and sampling.
 
-`python benchmarks/official.py CHECKOUT --resolution 64`
+`python benchmarks/stylegan2/official.py CHECKOUT --resolution 64`
 
-The checkout is the user's own; nothing of it is here. On a CPU it uses its reference ops in float32; on CUDA it builds
-its own kernels, and `--precision fp16` gives its float16 rule. Prints one line of JSON with the medians of
-`--iterations`, after one that is not counted.
+The checkout is the user's own. On a CPU it uses its reference operators in float32. On CUDA it builds its own kernels,
+and `--precision fp16` selects its float16 layers. Prints one line of JSON with the medians of `--iterations` after one
+that is not counted.
 
-This file imports nothing of this project: the checkout has packages of the same names.
+This file imports nothing of this project, since the checkout has packages of the same names.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def build(a: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Its two networks with random weights."""
+    """The two official networks with random weights."""
     from training.networks import Discriminator, Generator  # type: ignore[import-not-found]  # of the checkout
 
     low: dict[str, Any] = {"num_fp16_res": 4, "conv_clamp": 256} if a.precision == "fp16" else {}
@@ -75,12 +75,12 @@ def build(a: argparse.Namespace, device: torch.device) -> dict[str, Any]:
 def training_phases(
     a: argparse.Namespace, networks: dict[str, Any], device: torch.device
 ) -> dict[str, Callable[[], None]]:
-    """A call for each phase that takes one step of it."""
+    """A call for each phase that takes one step."""
     from training.loss import StyleGAN2Loss  # type: ignore[import-not-found]  # of the checkout
 
     G, D = networks["G"], networks["D"]
     loss = StyleGAN2Loss(device=device, G_mapping=G.mapping, G_synthesis=G.synthesis, D=D, r1_gamma=1)
-    # Betas must be floats: PyTorch refuses the whole number 0 that the official default is.
+    # PyTorch refuses the official default of the first beta, an int 0.
     adam = {
         name: torch.optim.Adam(m.parameters(), lr=0.002, betas=(0.0, 0.99), eps=1e-8) for name, m in networks.items()
     }
@@ -110,7 +110,7 @@ def sampling(a: argparse.Namespace, G: Any, device: torch.device) -> Callable[[]
 
 
 def timings(calls: dict[str, Callable[[], None]], iterations: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each call over rounds in which all take their turn; the first round is not counted."""
+    """Median seconds of each call over rounds in which all take turns. The first round is not counted."""
     synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(iterations + 1):
@@ -124,7 +124,7 @@ def timings(calls: dict[str, Callable[[], None]], iterations: int, device: torch
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Most memory held so far: of the device on CUDA, of this process elsewhere."""
+    """Peak memory of the CUDA device, or of this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,6 +1,6 @@
-"""How far a shorter number format leads the gradients of a trained network astray, phase by phase.
+"""The error of a trained network's gradients in a shorter number format, phase by phase.
 
-`python -m benchmarks.rounding --network runs/00000-demo32-demo/network-000020.0.safetensors --preset demo`
+`python -m benchmarks.stylegan2.rounding --network runs/00000-demo32-demo/network-000020.0.safetensors --preset demo`
 """
 
 from collections import defaultdict
@@ -27,25 +27,25 @@ from training.stylegan2.recipe import StyleGAN2
 
 EXAMPLES = """
 Examples:
-  python -m benchmarks.rounding --network runs/00000-demo32-demo/network-000020.0.safetensors --preset demo
+  python -m benchmarks.stylegan2.rounding --network runs/00000-demo32-demo/network-000020.0.safetensors --preset demo
 """
 
 
 class Error(NamedTuple):
-    """Distances of gradients from those in float32, each divided by the length of the latter."""
+    """Distances of gradients from those in float32, divided by the length of the latter."""
 
     whole: float  # of all parameters together
-    typical: float  # the median over the parameters, each by itself: Adam steps as far for a small gradient as a large
+    typical: float  # median over parameters: Adam steps as far for a small gradient as for a large one
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option("--network", required=True, group="Measurement", help="A network with its discriminator, of this data set.")
-@option("--batches", type=click.IntRange(1), default=4, group="Measurement", help="How many batches to look at.")
-@option("--set", "sets", multiple=True, metavar="NAME=VALUE", group="Training", help="Any other setting of train.py.")
+@option("--network", required=True, group="Measurement", help="a network with its discriminator, of this data set")
+@option("--batches", type=click.IntRange(1), default=4, group="Measurement", help="batches to differentiate")
+@option("--set", "sets", multiple=True, metavar="NAME=VALUE", group="Training", help="any other setting of train.py")
 def main(network: str, batches: int, sets: tuple[str, ...], **params: Any) -> None:
-    """Differentiate every phase of a trained network in float32 and in --precision (bf16 unless named), on a CPU.
+    """Differentiate every phase of a trained network in float32 and in --precision (default bf16), on a CPU.
 
-    Both see the same images, latents and weights. Path lengths are held against their mean in this very batch.
+    Both see the same images, latents and weights. Path lengths are compared with their mean in the same batch.
     """
     values = given(StyleGAN2Config, params, sets) | {"device": "cpu", "loss.path_decay": 1.0}
     values.setdefault("precision", "bf16")
@@ -76,7 +76,7 @@ def _recipe(network: str, values: dict[str, Any]) -> StyleGAN2:
 
 
 def _gradients(recipe: StyleGAN2, phase: Phase, pixels: Tensor, labels: Tensor, k: int) -> dict[str, Tensor]:
-    """Of everything that the phase teaches, by name."""
+    """The gradients of a phase by parameter."""
     batch = len(pixels)
     reals = recipe.batch(Pictures(pixels, labels)) if phase.reads_images else None
     draws = Draws(recipe.config.seed, k, phase.name, batch, 0, batch, pixels.device)
@@ -85,13 +85,13 @@ def _gradients(recipe: StyleGAN2, phase: Phase, pixels: Tensor, labels: Tensor, 
 
 
 def error(phase: str, squares: dict[tuple[str, str], Tensor]) -> Error:
-    """From the squared distance and the squared length of every parameter's gradients, by phase and name."""
+    """The errors of a phase, from the squared distance and squared length of every parameter's gradients."""
     own = [s.tolist() for (of, _), s in squares.items() if of == phase and s[1] > 0]
     return Error(sqrt(sum(d for d, _ in own) / sum(n for _, n in own)), median(sqrt(d / n) for d, n in own))
 
 
 def table(errors: dict[str, Error], precision: str) -> str:
-    """One line a phase."""
+    """One line per phase."""
     lines = [f"{precision + ' beside fp32':<16}  {'whole':>7}  {'typical':>8}"]
     lines += [f"{name:<16}  {e.whole:7.1%}  {e.typical:8.1%}" for name, e in errors.items()]
     return "\n".join(lines)

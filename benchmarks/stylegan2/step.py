@@ -1,6 +1,6 @@
 """How long the phases of training and sampling take, and what share of the machine's best that is.
 
-`python -m benchmarks.step --resolution 64`
+`python -m benchmarks.stylegan2.step --resolution 64`
 """
 
 import json
@@ -8,7 +8,6 @@ import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from statistics import median
 from typing import Any
 
 import click
@@ -16,12 +15,12 @@ import torch
 from torch import Tensor
 
 from benchmarks import flops
-from benchmarks.setting import Setting
-from benchmarks.timing import Times, timed
+from benchmarks.stylegan2.setting import Setting
+from benchmarks.timing import timings
 from models.stylegan2.generator import Generator, GeneratorBlock
 from torch_utils.cli import Command, option, say
 from torch_utils.config import build, to_dict
-from torch_utils.device import keep_freed_memory, peak_memory, set_precision
+from torch_utils.device import peak_memory
 from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
 from training.draws import Draws
@@ -31,88 +30,101 @@ from training.stylegan2.recipe import StyleGAN2
 
 EXAMPLES = """
 Examples:
-  python -m benchmarks.step --resolution 64
-  python -m benchmarks.step --resolution 256 --batch 32 --device cuda --precision bf16 --iterations 20 --json
+  python -m benchmarks.stylegan2.step --resolution 64
+  python -m benchmarks.stylegan2.step --resolution 256 --batch 32 --device cuda --precision bf16 --iterations 20
 """
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option("--json", "as_json", is_flag=True, group="Measurement", help="Print JSON instead of a table.")
-def main(as_json: bool, **params: Any) -> None:
+@option("--json", "as_json", is_flag=True, group="Measurement", help="print JSON instead of a table")
+@option("--times", is_flag=True, group="Measurement", help="print only the times, as JSON, and measure no operations")
+def main(as_json: bool, times: bool, **params: Any) -> None:
     """Time one training step of random networks, phase by phase, and sampling.
 
-    A phase is weighed by how often it is due: Gmain + Gpath / 4 + Dmain + Dr1 / 16. Data loading, the average of G and
-    the report are not in it.
+    A phase is weighted by its frequency: Gmain + Gpath / 4 + Dmain + Dr1 / 16. Data loading, the average of G and the
+    report are left out.
     """
-    found = measure(build(Setting, given(Setting, params)).resolved())
+    setting = build(Setting, given(Setting, params)).resolved()
+    if times:
+        say(json.dumps(asdict(measure_times(setting)[0])))
+        return
+    found = measure(setting)
     say(json.dumps(asdict(found)) if as_json else table(found))
 
 
 @dataclass(frozen=True)
+class Times:
+    """Seconds of the phases of training and of sampling, for one batch."""
+
+    batch: int
+    phase_seconds: dict[str, float]
+    phase_intervals: dict[str, int]  # iterations from one step of a phase to the next
+    sample_seconds: float
+    peak_bytes: int
+
+    @property
+    def train_speed(self) -> float:
+        """Images per second in a mean iteration."""
+        return self.batch / sum(t / self.phase_intervals[name] for name, t in self.phase_seconds.items())
+
+    @property
+    def sample_speed(self) -> float:
+        """Images per second."""
+        return self.batch / self.sample_seconds
+
+
+@dataclass(frozen=True)
 class Speed:
-    """One measurement. Operations are those that `flops.count` counts, of a batch."""
+    """One measurement. Operations are counted by `flops.count`, for one batch."""
 
     setting: dict[str, Any]
     times: Times
     phase_flops: dict[str, int]
     sample_flops: int
-    convolution_peak: float  # operations a second
+    convolution_peak: float  # operations per second
     convolution_shape: str
     torch: str = torch.__version__
     machine: str = platform.machine()
 
     @property
     def step_flops(self) -> float:
-        """Of a mean training iteration."""
+        """Operations of a mean training iteration."""
         return sum(n / self.times.phase_intervals[name] for name, n in self.phase_flops.items())
 
 
-def measure(setting: Setting) -> Speed:
-    """Times everything. Changes the number of PyTorch's threads."""
-    torch.set_num_threads(setting.threads)
-    device, recipe = torch.device(setting.device), setting.recipe()
-    set_precision(recipe.config.arithmetic)
-    keep_freed_memory()  # as training does
+def measure_times(setting: Setting) -> tuple[Times, StyleGAN2, dict[str, Callable[[int], Any]]]:
+    """Time everything; return the times, the networks, and the calls. Changes the number of PyTorch's threads."""
+    device, recipe = setting.prepare(), setting.recipe()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     calls: dict[str, Callable[[int], Any]] = {p.name: partial(take, recipe, p) for p in recipe.phases}
     seconds = timings(calls, setting.iterations, device)
     calls["sampling"] = partial(sample, recipe.G_ema.fold(), setting.batch)
     seconds |= timings({"sampling": calls["sampling"]}, setting.iterations, device)
-    peak = peak_memory(device)  # read before the operations are counted, which takes memory of its own
+    intervals = {phase.name: phase.interval for phase in recipe.phases}
+    sampling = seconds.pop("sampling")
+    return Times(setting.batch, seconds, intervals, sampling, peak_memory(device)), recipe, calls
+
+
+def measure(setting: Setting) -> Speed:
+    """Time everything, count operations, and find the fastest convolution."""
+    times, recipe, calls = measure_times(setting)
     operations = {name: flops.count(partial(call, setting.iterations + 1)) for name, call in calls.items()}
-    convolution = flops.convolution_peak(device, highest_dtype(recipe))
-    names = {phase.name: phase.interval for phase in recipe.phases}
+    *_, block = recipe.G.synthesis.blocks
+    assert isinstance(block, GeneratorBlock)
+    convolution = flops.convolution_peak(torch.device(setting.device), block.dtype)
     return Speed(
         setting=to_dict(setting),
-        times=Times(setting.batch, {name: seconds[name] for name in names}, names, seconds["sampling"], peak),
-        phase_flops={name: operations[name] for name in names},
-        sample_flops=operations["sampling"],
+        times=times,
+        sample_flops=operations.pop("sampling"),
+        phase_flops=operations,
         convolution_peak=convolution.flops,
         convolution_shape=convolution.shape,
     )
 
 
-def highest_dtype(recipe: StyleGAN2) -> torch.dtype:
-    """The type in which the block of the highest resolution computes."""
-    *_, block = recipe.G.synthesis.blocks
-    assert isinstance(block, GeneratorBlock)
-    return block.dtype
-
-
-def timings(calls: dict[str, Callable[[int], Any]], iterations: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each call over rounds in which all take their turn; the first round is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for iteration in range(iterations + 1):
-        for name, call in calls.items():
-            duration = timed(partial(call, iteration), device)
-            if iteration:
-                seconds[name].append(duration)
-    return {name: median(durations) for name, durations in seconds.items()}
-
-
 def take(recipe: StyleGAN2, phase: Phase, iteration: int) -> None:
-    """One step of one phase, as the training loop takes it."""
+    """One step of one phase, as in the training loop."""
     config, device = recipe.config, recipe.path_mean.device
     G, batch = config.generator, config.pace.batch
     reals = None
@@ -125,7 +137,7 @@ def take(recipe: StyleGAN2, phase: Phase, iteration: int) -> None:
 
 @torch.no_grad()
 def sample(G: Generator, batch: int, iteration: int) -> Tensor:
-    """A batch of images, constant noise, as generate.py makes them: by a folded generator."""
+    """A batch of images with constant noise, made by a folded generator as generate.py does."""
     draws = Draws(0, iteration, "sampling", batch, 0, batch, G.mapping.w_average.device)
     return G(draws.latents("z", G.config.z_dim), noise_mode="const")
 

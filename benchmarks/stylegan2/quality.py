@@ -1,0 +1,240 @@
+"""How good a network of the demo set is, judged by an observer that recognizes what faces were drawn from.
+
+`python -m benchmarks.stylegan2.quality --network runs/00000-demo32-demo/network-000012.0.safetensors`
+"""
+
+import csv
+import json
+import platform
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.stylegan2.observer import Observer, Seen, cause_names, draw, look, train, variance_seen
+from imaging.faces import EXPRESSIONS
+from imaging.pixels import to_images, to_pixels
+from imaging.sizes import spell
+from metrics.frechet import frechet_distance, gaussian
+from metrics.precision_recall import precision_recall
+from metrics.sliced_wasserstein import descriptors, sliced_wasserstein
+from models.families import NetworkFile, read_network
+from models.stylegan2.generator import Generator
+from models.stylegan2.latents import seeds_to_z
+from system.files import replacing
+from torch_utils.cli import DEVICE, Command, option, progress, say
+from torch_utils.device import resolve_device, set_precision
+
+EXAMPLES = """
+Examples:
+  python -m benchmarks.stylegan2.quality --network runs/00000-demo32-demo/network-000012.0.safetensors
+  python -m benchmarks.stylegan2.quality --network a.safetensors --network b.safetensors --count 5000 --json
+  python -m benchmarks.stylegan2.quality --network a.safetensors --count 2000 --labels out/labels.csv
+"""
+HELD_OUT, OTHER = 2, 3  # worlds of drawn faces that neither the observer nor train.py learns from
+BATCH = 16
+# The columns of --labels, and the observer's answers in them. Answers of choices are 0 or 1.
+LABELS = {
+    "turn": "turn",
+    "tilt": "tilt",
+    "shift": "shift",
+    "head width": "head_width",
+    "parting": "parting",
+    "no glasses": "glasses none",
+    "curly hair": "hair_style curly",
+    "skin": "skin",
+    "hair color": "hair_colour",
+}
+CHOICES = ("glasses", "hair_style")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The observer's verdict on one set of pictures. Shares are in 0..1."""
+
+    name: str
+    kimg: float | None
+    agreement: float | None  # share of pictures with the expression that was asked for; None without classes
+    by_class: tuple[float, ...]  # the same for each class; empty without classes
+    precision: float
+    recall: float
+    frechet: float  # Fréchet distance of the observer's features
+    swd: float  # sliced Wasserstein distance of patches, times 1000
+
+
+@dataclass(frozen=True)
+class Look:
+    """The observer's answers for one set of pictures, and the pictures' patches."""
+
+    seen: Seen
+    patches: Tensor
+
+
+@click.command(cls=Command, epilog=EXAMPLES)
+@option(
+    "--network",
+    "networks",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    group="Input",
+    help="a network trained on the demo set; give the option again for more of the same size",
+)
+@option("--count", type=click.IntRange(min=10), default=1000, group="Input", help="samples: seeds 0 ... count - 1")
+@DEVICE
+@option("--json", "as_json", is_flag=True, group="Output", help="print JSON instead of a table")
+@option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    group="Output",
+    help="file for the observer's answers on the first network's samples, for directions.py --labels",
+)
+def main(networks: tuple[Path, ...], count: int, device: str, as_json: bool, labels: Path | None) -> None:
+    """Judge networks of the demo set by pictures whose every cause is known.
+
+    A small network learns to recognize the expression of drawn faces, and what else they were drawn from. Then it looks
+    at samples with psi 1, classes in turn and constant noise: do they show the expression that was asked for, and how
+    do their features compare with those of drawn faces that nothing has learned from?
+    """
+    set_precision("fp32")
+    place = resolve_device(device)
+    files = [read_network(path) for path in networks]
+    height, width = common_size(files)
+    start = time.perf_counter()
+    observer = train(height, width, place)
+    looks = [look_at(observer, file, count) for file in files]
+    if labels is not None:
+        write_labels(labels, looks[0].seen)
+    found = judge(observer, files, looks, height, width)
+    found["seconds"] = round(time.perf_counter() - start, 1)
+    say(json.dumps(found) if as_json else table(found))
+
+
+def common_size(files: list[NetworkFile]) -> tuple[int, int]:
+    """(height, width) of networks of the demo set.
+
+    Raises:
+        ValueError: if a network is of another data set, or the sizes differ.
+    """
+    for file in files:
+        G = file.metadata["generator"]
+        if G["channels"] != 3 or G["classes"] not in (0, len(EXPRESSIONS)):
+            raise ValueError(
+                f"{file.path} makes images of {G['channels']} channels in {G['classes']} classes, and the demo set has "
+                f"3 in {len(EXPRESSIONS)}: give a network that was trained on it"
+            )
+    sizes = {(file.metadata["generator"]["height"], file.metadata["generator"]["width"]) for file in files}
+    if len(sizes) > 1:
+        named = " and ".join(sorted(spell(*size) for size in sizes))
+        raise ValueError(f"the networks make images of {named}: judge the networks of each size separately")
+    return sizes.pop()
+
+
+def look_at(observer: Observer, file: NetworkFile, count: int) -> Look:
+    """The observer's answers for a network's samples."""
+    G = file.part("G_ema").to(next(observer.parameters()).device)
+    assert isinstance(G, Generator)
+    return look_closely(observer, progress(samples(G, count), -(-count // BATCH), file.path.name))
+
+
+def samples(G: Generator, count: int) -> Iterator[Tensor]:
+    """Pixels uint8 [n, 3, H, W] of seeds 0 ... count - 1, with classes in turn, psi 1 and constant noise."""
+    device = G.mapping.w_average.device
+    for first in range(0, count, BATCH):
+        seeds = range(first, min(first + BATCH, count))
+        z, c = seeds_to_z(seeds, G.config.z_dim).to(device), None
+        if G.config.classes:
+            c = F.one_hot(torch.tensor(seeds) % G.config.classes, G.config.classes).to(device)
+        with torch.no_grad():
+            yield to_pixels(G(z, c, noise_mode="const"))
+
+
+def look_closely(observer: Observer, batches: Iterable[Tensor]) -> Look:
+    """The observer's answers and the patches of pictures, given as batches of pixels uint8 [n, 3, H, W]."""
+    pixels = torch.cat([batch.cpu() for batch in batches])
+    indices = torch.arange(len(pixels)).split(BATCH)
+    patches = [descriptors(to_images(pixels[part]), part.tolist()) for part in indices]
+    return Look(look(observer, pixels.split(BATCH)), torch.cat(patches))
+
+
+def judge(observer: Observer, files: list[NetworkFile], looks: list[Look], height: int, width: int) -> dict[str, Any]:
+    """The observer's accuracy, drawn faces as the best possible result, and each network."""
+    count = len(looks[0].seen.expressions)
+    held_out, other = (draw(world, count, height, width) for world in (HELD_OUT, OTHER))
+    reference, drawn = (look_closely(observer, faces.pixels.split(BATCH)) for faces in (held_out, other))
+    rows = [quality("drawn faces", None, drawn, other.expressions, reference)]
+    for file, made in zip(files, looks, strict=True):
+        asked = torch.arange(count) % len(EXPRESSIONS) if file.metadata["generator"]["classes"] else None
+        name = "/".join(file.path.parts[-2:])  # with the folder, as networks of two runs may have the same name
+        rows.append(quality(name, file.metadata.get("kimg"), made, asked, reference))
+    return {
+        "size": spell(height, width),
+        "count": count,
+        "observer_accuracy": _share(reference.seen.expressions == held_out.expressions),
+        "observer_variance": variance_seen(held_out.causes, reference.seen.causes),
+        "class_names": EXPRESSIONS,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "results": [asdict(row) for row in rows],
+    }
+
+
+def quality(name: str, kimg: float | None, made: Look, asked: Tensor | None, reference: Look) -> Quality:
+    """One row: pictures, with the classes that were asked for [N], compared with drawn faces."""
+    real, fake = reference.seen.features, made.seen.features
+    against = (
+        *precision_recall(real, fake),
+        frechet_distance(gaussian(real), gaussian(fake)),
+        sliced_wasserstein(reference.patches, made.patches),
+    )
+    if asked is None:
+        return Quality(name, kimg, None, (), *against)
+    right = made.seen.expressions == asked
+    by_class = tuple(_share(right[asked == c]) for c in range(len(EXPRESSIONS)))
+    return Quality(name, kimg, _share(right), by_class, *against)
+
+
+def write_labels(path: Path, seen: Seen) -> None:
+    """Write the observer's answers as `directions.py --labels` reads them: a line per seed."""
+    columns = []
+    for cause in LABELS.values():
+        answers = seen.causes[:, cause_names().index(cause)]
+        columns.append(((answers > 0.5).float() if cause.startswith(CHOICES) else answers).tolist())
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["seed", *LABELS])
+        for seed, answers in enumerate(zip(*columns, strict=True)):
+            writer.writerow([seed, *(f"{answer:.4g}" for answer in answers)])
+
+
+def _share(truths: Tensor) -> float:
+    return truths.double().mean().item()
+
+
+def table(found: dict[str, Any]) -> str:
+    """The result of `judge` as text."""
+    width = max(len(row["name"]) for row in found["results"])
+    columns = ["asked-for", *EXPRESSIONS, "precision", "recall", "Fréchet", "swd"]
+    lines = [
+        f"The observer names the expression of {found['observer_accuracy']:.1%} of {found['count']} held-out drawn "
+        f"faces of {found['size']}",
+        f"and explains {found['observer_variance']:.1%} of the variance of what else they were drawn from.",
+        "",
+        "  ".join(["".ljust(width), *(f"{column:>9}" for column in columns)]),
+    ]
+    for row in found["results"]:
+        shares = [row["agreement"], *(row["by_class"] or [None] * len(EXPRESSIONS)), row["precision"], row["recall"]]
+        cells = [f"{'-' if share is None else format(share, '.1%'):>9}" for share in shares]
+        cells += [f"{row[name]:9.2f}" for name in ("frechet", "swd")]
+        lines.append("  ".join([row["name"].ljust(width), *cells]))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
