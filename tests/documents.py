@@ -1,12 +1,15 @@
 """Commands and pictures of the documents, as a reader would copy them."""
 
 import ast
+import copy
 import importlib
 import re
 import shlex
 from pathlib import Path
 
 import click
+
+from torch_utils.dependent import DependentCommand
 
 ROOT = Path(__file__).parents[1]
 RECORDS = {"gpu.md"}  # written by a program, with the commands that it ran
@@ -64,6 +67,10 @@ def check(command: str) -> None:
         main.parse_args(group, list(words))
         name = words[0] if words[:1] and words[0] in main.commands else getattr(main, "default", "")
         main, words = main.commands[name], words[words[:1] == [name] :]
+    if isinstance(main, DependentCommand):
+        main = copy.copy(main)
+        learn, elsewhere = main.more, dict.fromkeys(("network", "resume", "transfer"))
+        main.more = lambda values: learn({**values, **elsewhere})  # runs and networks of the reader's own
     main.make_context("program", list(words))
 
 

@@ -238,7 +238,13 @@ def test_there_are_no_other_pictures():
     assert {str(p.relative_to(ROOT)) for p in files if p.suffix in (".png", ".webp", ".jpg", ".gif")} == PICTURES.keys()
 
 
-@pytest.mark.parametrize("name", [name for name, (_, made) in PICTURES.items() if made])
+QUICK = ("assets/mixing.png", "docs/psi-1.png")  # the others are long proofs
+MADE = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.proof) for name, (_, made) in PICTURES.items() if made
+]
+
+
+@pytest.mark.parametrize("name", MADE)
 def test_the_command_makes_the_picture(name, tmp_path, monkeypatch):
     """Where another processor rounds otherwise, a grey level or two may differ."""
     monkeypatch.chdir(tmp_path)
