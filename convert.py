@@ -1,4 +1,4 @@
-"""A network from one format to another; or what a file holds."""
+"""Convert a network to another format, or describe a file."""
 
 import system.start  # noqa: F401 (first)
 
@@ -7,16 +7,18 @@ from typing import Any
 
 import click
 
-from models.families import read_network
-from sampling.conversion import check_dest, check_options, choose, find_format
+from models.families import FAMILIES, read_network
+from models.formats import Job
+from sampling.classes import class_names
+from sampling.conversion import check_dest, check_options, choose, find_format, read_options
 from sampling.description import describe
-from sampling.formats import Job
+from sampling.formats import format_flags, known_endings, resolved
 from sampling.record import write_record
 from torch_utils.cli import Command, option, say
 
 EXAMPLES = """
 Examples:
-  python convert.py --source ffhq.pkl                                  what is in it
+  python convert.py --source ffhq.pkl                                  describes the file
   python convert.py --source ffhq.pkl --dest ffhq.safetensors          for every script's --network
   python convert.py --source runs/00000-ffhq-auto --dest small.safetensors --only G_ema --dtype float16
   python convert.py --source ffhq.safetensors --dest ffhq.onnx         runs without this program
@@ -32,14 +34,13 @@ Examples:
     metavar="PLACE",
     required=True,
     group="Networks",
-    help="whatever the scripts take as --network",
+    help="a network, as for --network of the other scripts",
 )
 @option(
     "--dest",
     type=click.Path(path_type=Path),
     group="Networks",
-    help="file in .safetensors (this program's), .pt (rosinality's), .onnx or .pt2 (torch.export), or a folder for the "
-    "Hugging Face Hub; without it the source is described",
+    help=f"file to write: {known_endings()}; or a folder for the Hugging Face Hub; without it the source is described",
 )
 @option(
     "--format", "kind", type=click.Choice(["auto", "hub"]), default="auto", group="Networks", help="auto: by --dest"
@@ -47,62 +48,49 @@ Examples:
 @option(
     "--only",
     metavar="NAMES",
-    show_default="all; a graph holds one generator, G_ema if there is one",
+    show_default="all; a graph holds one, G_ema if there is one",
     group="Networks",
-    help="networks to take of G_ema, G, D, with commas",
-)
-@option(
-    "--dtype",
-    type=click.Choice(["float32", "float16"]),
-    show_default="as the source's",
-    group="Files of weights",
-    help="of the stored numbers; float16 halves the file",
-)
-@option("--license", metavar="NAME", group="Files of weights", help="for the model card, such as mit")
-@option(
-    "--noise-mode",
-    type=click.Choice(["const", "random", "none"]),
-    show_default="const",
-    group="Graphs: .onnx and .pt2",
-    help="the network's own noise, an input that the caller fills with normal numbers, or none",
-)
-@option(
-    "--psi-cutoff",
-    type=click.IntRange(min=0),
-    group="Graphs: .onnx and .pt2",
-    help="how many of the first layers the input psi truncates; without it all",
-)
-@option(
-    "--split",
-    is_flag=True,
-    group="Graphs: .onnx and .pt2",
-    help="the mapping and the synthesis in a file each, NAME-mapping and NAME-synthesis",
+    help="networks to take, with commas, such as G_ema,D",
 )
 def main(source: str, dest: Path | None, kind: str, only: str | None, **options: Any) -> None:
-    """Convert a network to another format, by the ending of --dest; or, without --dest, say what a file holds.
+    """Convert a network to another format, chosen by the ending of --dest. Without --dest, describe the file.
 
-    An .onnx and a .pt2 need nothing of this program to run. Each is run once it is written, and one that computes
-    anything else than the network is not kept. DEST.json beside it says how it was made.
+    An .onnx and a .pt2 run without this program. Each is run after it is written, and is deleted if its results differ
+    from the network's. DEST.json records how the files were made.
     """
-    form = find_format(dest, kind == "hub") if dest else None
-    check_options(form, options if form else {"only": only, "format": kind == "hub", **options})
+    hub = kind == "hub"
+    form = find_format(dest, hub, FAMILIES.values()) if dest else None
+    check_options(form, options if form else {"only": only, "format": hub or None, **options})
     if dest and form:
-        form.check(dest)
+        form.check(dest)  # before a large source is read
     file = read_network(source)
     networks = {name: file.part(name) for name in file.parts}
     say(describe(file, networks))
-    if not dest or not form:
+    if not dest:
         return
-    check_dest(dest, file, form)
+    form = find_format(dest, hub, [file.family])
+    check_options(form, options)
+    check_dest(dest, file)
     names = choose(file, only, form)
-    given = {name: value for name, value in options.items() if value is not None}
-    job = Job(file, {name: networks[name] for name in names}, dest, **given)
+    shape = file.family.shape(next(iter(networks.values())).config)
+    job = Job(
+        source=file.place or file.path.name,
+        metadata=file.metadata,
+        tensors=file.tensors,
+        class_names=class_names(file.metadata, shape.classes),
+        networks={name: networks[name] for name in names},
+        dest=dest,
+        options=read_options(form, options),
+    )
     notes = form.write(job)
     for path, note in notes.items():
         say(f"wrote {path}: {note}")
     beside = dest.with_name(f"{dest.name}.json")
     facts = {"network": str(file), "networks": names, "files": {str(path): note for path, note in notes.items()}}
-    write_record("convert", beside, facts, job.resolved(form.options))
+    write_record("convert", beside, facts, resolved(job))
+
+
+main.params += format_flags()
 
 
 if __name__ == "__main__":

@@ -147,8 +147,8 @@ def main(
             "seconds": round(time.monotonic() - start, 3),
         }
         if file is not None and options is not None and options != file.family.judged:
-            changed = configs.differences(file.family.judged, options)
-            facts["options"] = {name: value for name, _, value in changed}
+            usual = file.family.judged.model_dump(mode="json")
+            facts["options"] = {n: v for n, v in options.model_dump(mode="json").items() if usual[n] != v}
         if distributed.is_first():
             counts = {metric: count_of(metric, source, reals) for metric in metrics}
             _write(folder, _seen(file), counts, results, halves, facts)

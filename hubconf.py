@@ -1,4 +1,4 @@
-"""What `torch.hub.load` finds here: networks of this project, ready to be called.
+"""The entries of `torch.hub.load`: networks of this project, ready to be called.
 
 G = torch.hub.load("path/of/this/repository", "generator", source="local", network="network-000200.0.safetensors")
 images = G(torch.randn(4, G.config.z_dim), noise_mode="const")  # [4, channels, height, width], about -1 to 1
@@ -13,39 +13,63 @@ dependencies = ["torch", "numpy", "pydantic", "safetensors", "filelock", "tqdm"]
 _ROOT = _Path(__file__).resolve().parent
 
 
+def network(place: str, part: str = "", device: str = "cpu", precision: str = "fp32") -> _Any:
+    """A network of any family.
+
+    Args:
+        place: as for --network of the scripts: a file, a run folder, a URL, hf://USER/NAME or a published name.
+        part: a network of the file, such as G_ema, G or D; by default the one that makes pictures.
+        device: such as cpu or cuda.
+        precision: fp32, tf32, bf16 or fp16. tf32 computes in float32 unless the program allows TF32 in PyTorch.
+    """
+    return _load(place, part, device, precision)
+
+
+def sampler(place: str, device: str = "cpu", precision: str = "fp32", **options: _Any) -> _Any:
+    """A sampler of pictures, of any family: list(s.sample(s.requests([0, 1, 2], None))) are uint8 [C, H, W].
+
+    Args:
+        place, device, precision: as for `network`.
+        **options: options of the family, such as psi=0.7 for StyleGAN2.
+    """
+    _check_packages()
+    from models.families import load_sampler
+
+    return load_sampler(place, device, precision, **options)  # type: ignore[arg-type]
+
+
 def generator(network: str, which: str = "G_ema", device: str = "cpu", precision: str = "fp32") -> _Any:
     """A generator: G(z, c, truncation_psi=1, truncation_cutoff=None, noise_mode="random") -> images, about [-1, 1].
 
     Args:
-        network: whatever the scripts take as `--network`, such as a file, a run folder, or one of the Hugging Face Hub.
+        network: as `place` of `network`.
         which: G_ema, the averaged generator, or G.
-        device: where it computes.
-        precision: fp32, tf32, bf16 or fp16. tf32 is float32 unless the program allows PyTorch to compute in TF32.
+        device, precision: as for `network`.
     """
     if which not in ("G_ema", "G"):
-        raise ValueError(f"which is {which!r}, but a generator is G_ema or G")
-    return _load(network, device, precision, which)
+        raise ValueError(f"which is {which!r}, expected G_ema or G")
+    return _load(network, which, device, precision)
 
 
 def discriminator(network: str, device: str = "cpu", precision: str = "fp32") -> _Any:
-    """A discriminator, D(images, c) -> scores [N, 1], of a network file that holds one. Arguments as of `generator`."""
-    return _load(network, device, precision, "D")
+    """A discriminator, D(images, c) -> scores [N, 1]. Arguments as for `generator`."""
+    return _load(network, "D", device, precision)
 
 
 def faces64(device: str = "cpu", precision: str = "fp32") -> _Any:
     """The bundled generator of drawn faces, 64x64; c is one-hot: happy, sad, surprised, angry, sleepy."""
-    return _load(str(_ROOT / "assets" / "faces64.safetensors"), device, precision, "G_ema")
+    return _load(str(_ROOT / "assets" / "faces64.safetensors"), "G_ema", device, precision)
 
 
-def _load(network: str, device: str, precision: str, which: str) -> _Any:
+def _load(place: str, part: str, device: str, precision: str) -> _Any:
     _check_packages()
     from models.families import load_network
 
-    return load_network(network, device, precision, which)  # type: ignore[arg-type]
+    return load_network(place, device, precision, part)  # type: ignore[arg-type]
 
 
 def _check_packages() -> None:
-    """Packages have plain names here, and Python knows one of a name: say so before an import fails obscurely."""
+    """Raise ImportError if the process has loaded another package of one of our names, such as `models`."""
     for name in ("models", "custom_ops", "imaging", "torch_utils"):
         module = _sys.modules.get(name)
         places = [*getattr(module, "__path__", []), getattr(module, "__file__", None)]

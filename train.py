@@ -57,7 +57,7 @@ def _flags(course: Course) -> list[Option]:
     metavar="NAME",
     shown=courses.DEFAULT,
     group="Training",
-    help="What to train; --help shows its options. --resume and --transfer take it from the file.",
+    help=f"What to train: {', '.join(courses.names())}. --help shows its options; --resume and --transfer know it.",
 )
 @option(
     "--resume",
@@ -149,7 +149,8 @@ def main(
         plan = plans.resume(resume, values, outdir, changed_data)
     else:
         plan = plans.begin(values, outdir, transfer)
-    parse_list(plan.config.metrics)
+    if parse_list(plan.config.metrics) and course.family.open_sampler is None:
+        raise ValueError(f"--metrics does not apply to {model}, which makes no pictures: give --metrics none")
     if dry_run:
         click.echo("\n\n".join([plan.describe(), *plan.notes]))
         return

@@ -1,4 +1,4 @@
-"""Opening files that may hold anything: regular files only, limits on what is read, one sentence for all damage."""
+"""Opening files of strangers: regular files only, limits on what is read, one sentence for all damage."""
 
 import os
 import stat
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from system.text import printable
+from system.urls import public
 
-LARGEST_FILE = 3 * 2**28  # bytes: no picture is larger, a 200-megapixel TIFF has 600 MB
+LARGEST_FILE = 3 * 2**28  # bytes: no image is larger, a 200-megapixel TIFF has 600 MB
 QUOTED = 120  # letters of a library's message that are shown
 
 
@@ -18,7 +19,7 @@ class RefusedError(ValueError):
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a file for reading. RefusedError when it is a pipe, a device or a folder, on which reading may never end."""
+    """Open a file for reading. RefusedError for a pipe, a device or a folder, on which reading may never end."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -33,25 +34,26 @@ def check_file(path: Path) -> None:
 
 
 def _not_regular(path: Path) -> RefusedError:
-    return RefusedError(f"{printable(str(path))} is no regular file but a folder, a pipe or a device: give a file")
+    return RefusedError(f"{printable(str(path))} is a folder, a pipe or a device: give a regular file")
 
 
 def reason(error: BaseException) -> str:
-    """What a library says went wrong, in one short line that any terminal can show."""
+    """What a library says went wrong, in one short line without passwords."""
     if isinstance(error, MemoryError):
         return "it asks for more memory than there is"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    text = getattr(error, "strerror", None) or str((error.args or [""])[0])
+    first = error.args[0] if error.args else ""
+    text = getattr(error, "strerror", None) or (first if isinstance(first, str) else str(error))
     line = (text.strip().splitlines() or [""])[0]
-    return printable(line, QUOTED) or type(error).__name__
+    return printable(public(line), QUOTED) or type(error).__name__
 
 
 @contextmanager
 def parsing(subject: object, expected: str, advice: str) -> Iterator[None]:
     """Turn whatever a parser raises into a ValueError: "SUBJECT is not EXPECTED (reason): ADVICE".
 
-    A missing file, a missing permission and a RefusedError pass as they are.
+    A missing file, a missing permission and a RefusedError are not changed.
     """
     try:
         yield

@@ -10,7 +10,9 @@ from torch import nn
 from models import networkfile
 from models.family import Family
 from models.networkfile import NetworkFile
+from models.sampler import Sampler
 from models.stylegan2 import family as stylegan2
+from torch_utils import config
 from torch_utils.device import Precision, resolve_precision
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (stylegan2.FAMILY, stylegan2.LUCIDRAINS)}
@@ -74,3 +76,30 @@ def load_network(
     file = read_network(place)
     network: Any = file.part(which or file.shown)
     return network.set_precision(precision).to(device)
+
+
+def load_sampler(
+    place: Path | str, device: torch.device | str = "cpu", precision: Precision = "fp32", **options: Any
+) -> Sampler:
+    """Load a network that makes pictures, ready to be asked for them.
+
+        sampler = load_sampler("network-000200.0.safetensors", psi=0.7)
+        images = list(sampler.sample(sampler.requests([0, 1, 2], None)))  # uint8 [C, H, W] each
+
+    Args:
+        place, device, precision: as of `load_network`.
+        **options: fields of the family's `Options`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_network`; ValueError for an unknown or unfit option, or a family that
+            makes no pictures.
+    """
+    device = torch.device(device)
+    resolve_precision(precision, device)
+    file = read_network(place)
+    family = file.family
+    if family.open_sampler is None:
+        raise ValueError(f"{file} holds a network of {family.title}, which makes no pictures: take another network")
+    chosen = config.build(family.options, options)
+    network: Any = file.part(file.shown)
+    return family.open_sampler({file.shown: network.set_precision(precision).to(device)}, chosen, file.metadata)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from pydantic import BaseModel
-from torch import Tensor, nn
+from torch import nn
 
 from models.foreign import Foreign
+from models.formats import Format
 from models.places import Published
 from models.sampler import Options, Sampler, Shape
 from torch_utils.device import Precision
@@ -49,14 +50,15 @@ class Family:
     name: str  # in files: "stylegan2"
     title: str  # in sentences: "StyleGAN2"
     parts: Mapping[str, Part]  # by the prefix of their tensors in a file: "G_ema"
-    shown: tuple[str, ...]  # parts that can make pictures; the first that a file has is taken
-    shape: Callable[[Any], Shape] = Shape.of  # from the configuration of such a part
-    facts: Callable[[Any], Mapping[str, str]] = _no_facts  # from the same, what `describe` shows: name -> words
+    shown: tuple[str, ...]  # parts that can make pictures, the preferred one first; empty if the family makes none
+    shape: Callable[[Any], Shape] = Shape.of  # from the configuration of any part
+    facts: Callable[[Any], Mapping[str, str]] = _no_facts  # from the configuration of a shown part, for `describe`
     options: type[Options] = Options  # what a user may choose about its pictures
     judged: Options = field(default_factory=Options)  # the choice that metrics are computed with
     # (networks on their device and in their precision, options, metadata of the file) -> sampler; None: no pictures
     open_sampler: Callable[[Mapping[str, nn.Module], Any, Mapping[str, Any]], Sampler] | None = None
     foreign: tuple[Foreign, ...] = ()  # other programs whose files are read
+    formats: tuple[Format, ...] = ()  # what its networks can be written as, beside the formats of any family
     published: Mapping[str, Published] = field(default_factory=dict)  # networks that others published, by name
     # of a model card:
     tags: tuple[str, ...] = ()
@@ -65,7 +67,3 @@ class Family:
     command: str = ""  # options of generate.py in the example
     use: Callable[[Any], str] | None = None  # example in Python, after `network = load_network(...)`
     told: Mapping[str, str] = field(default_factory=dict)  # training settings worth a row: words -> dotted name
-
-    def example(self, name: str, config: Any) -> tuple[Tensor, ...]:
-        """Arguments to call the part `name` with, on the meta device."""
-        return self.parts[name].example(config)

@@ -1,4 +1,4 @@
-"""Networks of the Hugging Face Hub, by `hf://user/name`. Its package keeps what it fetched in a cache of its own."""
+"""Networks of the Hugging Face Hub, by `hf://USER/NAME`. `huggingface_hub` caches the files."""
 
 import re
 from collections.abc import Iterator
@@ -9,21 +9,21 @@ from pathlib import Path
 from models.hubfolder import CONFIG, MODEL
 from system.text import printable
 
-ENDINGS = (".safetensors", ".pkl", ".pt")  # of files that can be networks
+ENDINGS = (".safetensors", ".pkl", ".pt")  # of network files
 LISTED_AT_MOST = 20  # files in a sentence
 
 _PLACE = re.compile(r"(?i:hf)://([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/(.+))?")
 
 
 def from_hub(place: str) -> Path:
-    """The network of a repository, fetched where it was not before; with its configuration, if it has one, beside it.
+    """Return the path of a repository's network, downloaded on first use, with its configuration beside it if any.
 
     Args:
-        place: `hf://user/name`, then as wanted `@revision`, then `/file`. Without a file it is `model.safetensors`,
-            or the only one that can be a network.
+        place: `hf://USER/NAME`, optionally followed by `@REVISION` and `/FILE`. The default file is
+            `model.safetensors`, or else the only network file of the repository.
 
     Raises:
-        ValueError: when it is no such place, cannot be had, or it must be said which file is meant.
+        ValueError: if the place is malformed, the download fails, or several files could be meant.
     """
     repository, file = _parse(place)
     found = repository.fetch(file or MODEL)
@@ -31,7 +31,7 @@ def from_hub(place: str) -> Path:
         file = _only(place, repository.files())
         found = repository.fetch(file)
     elif file is None:
-        with suppress(ValueError):  # offline, with the model in the cache, it may never have been there
+        with suppress(ValueError):  # offline, the cache may hold the model alone
             repository.fetch(CONFIG)
     if found is None:
         raise ValueError(f"{place}: the repository has no file {file}")
@@ -45,7 +45,7 @@ class _Repository:
     revision: str | None
 
     def fetch(self, file: str) -> Path | None:
-        """One file; None where the repository has none of that name."""
+        """The path of a file; None if the repository has no such file."""
         with self._explained(file):
             from huggingface_hub import hf_hub_download
             from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -53,12 +53,12 @@ class _Repository:
             try:
                 return Path(hf_hub_download(self.name, file, revision=self.revision))
             except LocalEntryNotFoundError:
-                raise  # not in the cache, and the Hub cannot be asked
+                raise  # offline, and not in the cache
             except EntryNotFoundError:
                 return None
 
     def files(self) -> list[str]:
-        """The names of its files."""
+        """The names of the files."""
         with self._explained(MODEL):
             from huggingface_hub import list_repo_files
 
@@ -66,7 +66,7 @@ class _Repository:
 
     @contextmanager
     def _explained(self, file: str) -> Iterator[None]:
-        """Errors of the network, of the Hub and of its package, which have no common ancestor, in one sentence."""
+        """Turn errors of the connection, the Hub and its package, which share no base class, into one sentence."""
         try:
             yield
         except ImportError as error:
@@ -74,23 +74,23 @@ class _Repository:
         except Exception as error:
             told = printable((str(error).strip() or type(error).__name__).splitlines()[0])
             raise ValueError(
-                f"cannot fetch {file} of {self.place} ({told}): fetch it from https://huggingface.co/{self.name} "
-                f"elsewhere, and give its path"
+                f"cannot download {file} of {self.place} ({told}): download it from https://huggingface.co/{self.name} "
+                f"by other means, and give its path"
             ) from error
 
 
 def _parse(place: str) -> tuple[_Repository, str | None]:
     found = _PLACE.fullmatch(place)
     if found is None:
-        raise ValueError(f"{place} is no place on the Hub: give hf://USER/NAME, with @REVISION and /FILE as wanted")
+        raise ValueError(f"{place} is not a place on the Hub: give hf://USER/NAME, optionally with @REVISION and /FILE")
     return _Repository(place, found[1], found[2]), found[3]
 
 
 def _only(place: str, files: list[str]) -> str:
-    """The one file of a repository that can be a network."""
+    """The only network file of a repository."""
     networks = sorted(name for name in files if name.endswith(ENDINGS))
     if not networks:
-        raise ValueError(f"{place} has no network, that is no file in {', '.join(ENDINGS)}: give another place")
+        raise ValueError(f"{place} has no network file ({', '.join(ENDINGS)}): give another place")
     if len(networks) > 1:
         listed = ", ".join(printable(name, 100) for name in networks[:LISTED_AT_MOST])
         raise ValueError(

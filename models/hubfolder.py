@@ -1,7 +1,7 @@
-"""A network as the Hugging Face Hub keeps it: a folder with `config.json`, `model.safetensors`, a card and samples.
+"""A network in a folder of the Hugging Face Hub, with `config.json`, `model.safetensors`, a card and samples.
 
-`model.safetensors` is a network file like any other, and complete in itself. Where another program wrote it, with the
-same tensors and none of our metadata, `config.json` says what they are.
+`model.safetensors` is a complete network file. If another program wrote it, with the same tensors and without our
+metadata, the metadata are taken from `config.json`.
 """
 
 import json
@@ -22,13 +22,13 @@ LARGEST_CONFIG = 2**24  # bytes
 
 
 def find_model(folder: Path) -> Path | None:
-    """The network file of such a folder, or None where it is none."""
+    """The network file of such a folder; None for other folders."""
     path = folder / MODEL
     return path if path.is_file() else None
 
 
 def is_model(path: Path) -> bool:
-    """Whether a file is that of such a folder, with a configuration beside it."""
+    """Whether a file is the network of such a folder, with a configuration beside it."""
     return path.name == MODEL and path.is_file() and path.with_name(CONFIG).is_file()
 
 
@@ -57,11 +57,11 @@ def load(path: Path, defining: Iterable[str]) -> tuple[dict[str, Tensor], dict[s
 
 def _config(path: Path) -> dict[str, Any]:
     if path.stat().st_size > LARGEST_CONFIG:
-        raise ValueError(f"{path} is too large for a configuration: take the one that came with the network")
+        raise ValueError(f"{path} is too large for a configuration: take the file that came with the network")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise checkpoint.DamagedError(path, "it is no JSON") from error
+        raise checkpoint.DamagedError(path, "it is not JSON") from error
     if not isinstance(config, dict):
-        raise checkpoint.DamagedError(path, "it is no configuration")
+        raise checkpoint.DamagedError(path, "it is not a table")
     return config

@@ -1,7 +1,7 @@
-"""What a network file tells about its networks: training, data, classes. A stranger may have written it.
+"""Facts about training, data and classes in a network file, which a stranger may have written.
 
-Networks can be used without any of it. So a fact that is not of its form is left out, and the file is read all the
-same; only what the networks are built from (`DEFINING`) is refused, where they are built.
+Networks work without these facts, so malformed facts are left out. What networks are built from is checked where they
+are built.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,48 +13,48 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 DEFINING = ("format", "version", "family")  # and the configuration of each part
 
-MOST_FACTS = 1000  # about the data
-MOST_VALUES, DEEPEST = 2**17, 32  # of one fact: values in it, and how deeply they are nested
-LONGEST = 2**16  # letters of a text
-LARGEST = 2**63  # numbers are smaller
+MOST_FACTS = 1000  # about the data set
+MOST_VALUES, DEEPEST = 2**17, 32  # number of values in a fact, and depth of their nesting
+LONGEST = 2**16  # characters of a text
+LARGEST = 2**63  # numbers must be smaller
 
 Name = Annotated[str, Field(max_length=1000)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class DataFacts(BaseModel):
-    """The images that a network learned from."""
+    """The images that a network was trained on."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     name: Name
     fingerprint: Name
     images: Count
-    class_names: list[Name]  # as many as the network has classes
-    class_counts: list[Count]  # likewise: how many images each class has
+    class_names: list[Name]  # one for each class of the network
+    class_counts: list[Count]  # likewise: images of each class
 
 
 class Facts(BaseModel):
-    """What the metadata say beside `DEFINING`; other facts may have any form that JSON can say in a moderate space."""
+    """Facts of a known form. Other facts may be any JSON value of moderate size."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    kimg: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]  # thousands of images that training has seen
+    kimg: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]  # thousands of images seen in training
     data: dict[str, Any]  # `DataFacts`
     training: dict[str, Any]  # the configuration of the run
-    source: dict[str, Any]  # what is known of the file of another program
+    source: dict[str, Any]  # of a file of another program
 
 
 def checked(metadata: Mapping[str, Any], configs: Collection[str]) -> dict[str, Any]:
-    """The metadata without the facts that are not of their form, or are too large.
+    """The metadata without malformed or oversized facts.
 
     Args:
-        metadata: as JSON gives it.
+        metadata: values from JSON.
         configs: keys of the parts' configurations.
 
     Returns:
-        A new dict. What is in it under `kimg`, `data`, `training` and `source` is as `Facts` and `DataFacts` say, or
-        missing; `class_names` and `class_counts` are as many as the network has classes.
+        A new dict. Its `kimg`, `data`, `training` and `source` have the form of `Facts` and `DataFacts`, or are
+        missing; `class_names` and `class_counts` have one entry for each class of the network.
     """
     defining = {*DEFINING, *configs}
     facts = {key: value for key, value in metadata.items() if key in defining or _fits(Facts, key, value)}
@@ -91,7 +91,7 @@ def _form(model: type[BaseModel], key: str) -> TypeAdapter[Any]:
 
 
 def _is_moderate(value: Any) -> bool:
-    """Whether a value of JSON is small in every way: depth, number of values, lengths of texts, finite numbers."""
+    """Whether a JSON value is limited in depth, number of values, and length of texts, with finite numbers."""
     waiting, seen = [(value, 0)], 0
     while waiting:
         value, depth = waiting.pop()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from models import hubfolder
 from models.family import Family
 from models.foreign import open_foreign
-from models.metadata import checked
+from models.metadata import DEFINING, checked
 from models.places import KINDS, Published, locate
 from system.content import mistaken
 from system.text import printable
@@ -60,9 +60,9 @@ class NetworkFile:
 
     @property
     def shown(self) -> str:
-        """The name of the part that makes pictures; of the first such part of the family if the file has none."""
+        """The name of the part that makes pictures, or of another part that the file was expected to hold."""
         parts = self.parts
-        return next((name for name in self.family.shown if name in parts), self.family.shown[0])
+        return next((name for name in self.family.shown if name in parts), next(iter(self.family.parts)))
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -109,13 +109,15 @@ def save(
     path: Path, family: Family, networks: Mapping[str, nn.Module], facts: Mapping[str, Any], dtype: torch.dtype
 ) -> None:
     """Write networks of a family to one file. Arguments as of `models.families.save_network`."""
-    metadata: dict[str, Any] = {"format": FORMATS[0], "version": VERSION, "family": family.name}
+    own = {*DEFINING, *(part.config_name for part in family.parts.values())}
+    metadata: dict[str, Any] = {key: value for key, value in facts.items() if key not in own}
+    metadata = public_values(metadata) | {"format": FORMATS[0], "version": VERSION, "family": family.name}
     tensors: dict[str, Tensor] = {}
     for name, network in networks.items():
         settings: Any = network.config
         metadata[family.parts[name].config_name] = config.to_dict(settings)
         tensors |= {f"{name}.{key}": t.to(dtype) for key, t in network.state_dict().items()}
-    checkpoint.save(path, tensors, metadata | public_values(dict(facts)))
+    checkpoint.save(path, tensors, metadata)
 
 
 def read(place: Path | str, families: Families) -> NetworkFile:
@@ -147,8 +149,8 @@ def _contents(path: Path, families: Families) -> tuple[Family, dict[str, Any], d
     if path.is_file() and (what := mistaken(path)):
         raise ValueError(f"{path} is {what}: {wanted(families)}")
     if found := open_foreign(path, readers):
-        name, metadata, tensors = found
-        return families[name], {"format": FORMATS[0], "version": VERSION, "family": name} | metadata, tensors
+        stated = {"format": FORMATS[0], "version": VERSION, "family": found.family}
+        return families[found.family], stated | found.metadata, found.tensors
     tensors, metadata = _load(path, families)
     if metadata.get("format") == STATE_FORMAT:
         raise ValueError(f"{path} is the state of a training run and no network: {wanted(families)}")

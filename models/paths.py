@@ -1,7 +1,7 @@
-"""Paths through latents: functions of time that come by the given keys, one key in each unit of time.
+"""Paths through latents: functions of time that pass the given keys, one key per unit of time.
 
-At a whole time a path is its key to the last bit, so that the frame there is the key's own picture. Letters: K number
-of keys, D width of a latent, t time: 0 .. K - 1, and in a loop on to K, where the first key comes again.
+At a whole time t a path equals key t bit for bit, so that the frame is the key's own picture. Letters: K number of
+keys, D width of a latent, t time, from 0 to K - 1, or in a loop to K, which is the first key again.
 """
 
 import math
@@ -14,21 +14,21 @@ Path = Callable[[float], Tensor]
 
 
 def linear(keys: Tensor) -> Path:
-    """Straight lines from each of the keys [K, ...] to the next, and from the last to the first."""
+    """Straight lines between neighboring keys [K, ...], and from the last to the first."""
     return _stretches(keys, torch.lerp)
 
 
 def spherical(keys: Tensor) -> Path:
-    """Great circles from each of the keys [K, ..., D] to the next, and from the last to the first: `slerp`."""
+    """Great circles (`slerp`) between neighboring keys [K, ..., D], and from the last to the first."""
     return _stretches(keys, slerp)
 
 
 def spline(keys: Tensor, loop: bool) -> Path:
-    """The cubic spline through the keys [K, ...], K at least 2: its second derivative is continuous, so nothing jolts.
+    """The cubic spline through the keys [K, ...], K at least 2, with a continuous second derivative.
 
-    In a loop it is periodic, and as smooth where it begins anew; otherwise its ends are straight (natural).
+    In a loop it is periodic; otherwise its ends have no curvature (natural).
     """
-    from scipy.interpolate import CubicSpline  # takes half a second, for which only splines shall wait
+    from scipy.interpolate import CubicSpline  # takes half a second
 
     knots = torch.cat([keys, keys[:1]]) if loop else keys
     curve = CubicSpline(range(len(knots)), knots.cpu().double().numpy(), bc_type="periodic" if loop else "natural")
@@ -36,18 +36,17 @@ def spline(keys: Tensor, loop: bool) -> Path:
 
 
 def slerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
-    """The way from a to b [..., D] on a great circle, at constant angular speed (Shoemake 1985, section 3.3):
+    """The point t of the way from a to b [..., D] on a great circle (Shoemake 1985, section 3.3):
 
         sin((1 - t) angle) / sin(angle) * a + sin(t angle) / sin(angle) * b    for a, b of length 1
 
-    The length goes evenly from a's to b's. Vectors of one direction, and opposite ones, between which no great circle
-    is nearest, are joined by a straight line.
+    The length changes linearly. Parallel and opposite vectors are joined by a straight line.
     """
     start, end = a.cpu().double(), b.cpu().double()  # on the CPU: not every device has float64
     t = t.cpu().double() if isinstance(t, Tensor) else t
     length_a, length_b = start.norm(dim=-1, keepdim=True), end.norm(dim=-1, keepdim=True)
     unit_a, unit_b = start / length_a, end / length_b
-    # More exact than the cosine's inverse, of small angles most of all (Kahan 2006).
+    # More exact than the inverse cosine, above all for small angles (Kahan 2006).
     angle = 2 * torch.atan2((unit_a - unit_b).norm(dim=-1, keepdim=True), (unit_a + unit_b).norm(dim=-1, keepdim=True))
     sine = angle.sin()
     turned = (((1 - t) * angle).sin() * unit_a + (t * angle).sin() * unit_b) / sine
@@ -56,16 +55,16 @@ def slerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
 
 
 def times(keys: int, frames: int, loop: bool) -> list[float]:
-    """The time of every frame, with `frames` from one key to the next.
+    """The time of every frame, with `frames` frames per key.
 
-    In a loop there are keys * frames, and the frame that would follow is the first. Otherwise the last frame is the
-    last key: (keys - 1) * frames + 1.
+    A loop has keys * frames frames, and continues with the first. Otherwise the last frame is the last key:
+    (keys - 1) * frames + 1 frames.
     """
     return [n / frames for n in range(keys * frames if loop else (keys - 1) * frames + 1)]
 
 
 def ease(t: float) -> float:
-    """Time that stands still at every key: 3 f^2 - 2 f^3 of its fraction f."""
+    """Time that slows to a stop at every key: its fraction f becomes 3 f^2 - 2 f^3."""
     f = t - math.floor(t)
     return math.floor(t) + f * f * (3 - 2 * f)
 

@@ -1,4 +1,4 @@
-"""Where networks are: files and run folders, URLs, the Hugging Face Hub, and published networks by their names."""
+"""The places of networks: files, run folders, URLs, the Hugging Face Hub, and names of published networks."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def locate(place: str | Path, published: Mapping[str, Published], check: Check |
     """
     text = str(place)
     if not text:
-        raise ValueError(f"no place of a network was given: give {KINDS}")
+        raise ValueError(f"the place of a network is empty: give {KINDS}")
     if os.path.exists(text):  # noqa: PTH110 (a URL may be too long for the name of a file)
         return Path(text)
     if text in published:
@@ -52,7 +52,7 @@ def locate(place: str | Path, published: Mapping[str, Published], check: Check |
         return _from_hub(text)
     if _NAME.fullmatch(text):
         raise FileNotFoundError(
-            f"there is no file or folder {text}, and no published network of that name: give {KINDS}, which are "
+            f"there is no file or folder {text}, and no published network of that name: give {KINDS}; known names are "
             f"{', '.join(published)}"
         )
     return Path(text)
@@ -65,7 +65,7 @@ def _from_hub(text: str) -> Path:
         try:
             check_digest(path, digest)
         except ValueError as error:
-            raise ValueError(f"{place} is another file than #sha256= says: {error}") from error
+            raise ValueError(f"{place} is another file than #sha256= states: {error}") from error
     return path
 
 

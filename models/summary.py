@@ -1,6 +1,6 @@
-"""A table of a network's parts: parameters and output shape of each."""
+"""A table of a network's modules with their parameters and output shapes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 
 def parameter_count(network: nn.Module) -> int:
-    """How many numbers the network learns."""
+    """Number of learned parameters."""
     return sum(p.numel() for p in network.parameters())
 
 
-def summary(name: str, network: nn.Module, run: Callable[[nn.Module], Any], depth: int = 3) -> str:
+def summary(name: str, network: nn.Module, example: Sequence[Any], depth: int = 3) -> str:
     """The table of one network.
 
     Args:
         name: its heading.
         network: on the meta device, where nothing is computed.
-        run: calls the network on an example.
+        example: arguments to call the network with.
         depth: how many levels of modules to show.
     """
     shapes: dict[str, str] = {}
@@ -29,7 +29,7 @@ def summary(name: str, network: nn.Module, run: Callable[[nn.Module], Any], dept
     shown = [(path, module) for path, module in network.named_modules() if path and path.count(".") < depth]
     handles = [module.register_forward_hook(note(path)) for path, module in shown]
     with torch.no_grad():
-        output = _shape(run(network))
+        output = _shape(network(*example))
     for handle in handles:
         handle.remove()
     rows = [(path, parameter_count(module), shapes.get(path, "")) for path, module in shown]

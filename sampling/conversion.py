@@ -1,58 +1,65 @@
-"""From a network file to another format: which one a path asks for, what applies to it, and which networks it takes."""
+"""From a network file to another format: the format of a path, its options, and the networks that it takes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from models.families import NetworkFile
+from models.families import FAMILIES, NetworkFile
+from models.family import Family
+from models.formats import Format
 from models.hubfolder import MODEL
-from models.stylegan2.family import FAMILY
-from sampling.formats import FORMATS, GENERATORS, HUB, Format
+from sampling.formats import formats
 from system.files import real_path
+from torch_utils.flags import given
 from torch_utils.paths import check_folder
 
 
-def find_format(dest: Path, hub: bool) -> Format:
-    """The format that a path asks for by its ending; the Hub's for folders and what looks like one.
+def find_format(dest: Path, hub: bool, families: Collection[Family]) -> Format:
+    """The format for `dest` by its ending: the Hub's for a folder, or a path without an ending.
 
     Raises:
-        ValueError: for endings that mean nothing.
+        ValueError: if none of the families can be written with this ending.
     """
-    if hub or dest.is_dir() or not dest.suffix:
-        return FORMATS[HUB]
-    if dest.suffix.lower() not in FORMATS:
-        endings = ", ".join(key for key in FORMATS if key != HUB)
+    ending = "" if hub or dest.is_dir() else dest.suffix.lower()
+    known = formats(families)
+    found = next((form for form in known if form.ending == ending), None)
+    if found is None:
+        endings = ", ".join(dict.fromkeys(form.ending for form in known if form.ending))
+        whose = f", the formats of {next(iter(families)).title}" if len(families) == 1 else ""
         raise ValueError(
-            f"--dest {dest} ends in {dest.suffix}, which is none of {endings}: take one of these, or give --format hub "
+            f"--dest {dest} ends in {dest.suffix}, expected {endings}{whose}: take one of these, or give --format hub "
             f"for a folder"
         )
-    return FORMATS[dest.suffix.lower()]
+    return found
 
 
 def check_options(form: Format | None, options: Mapping[str, Any]) -> None:
-    """Refuses what does not apply to a format; None stands for a source that is only described.
+    """Refuse options that do not apply to a format; None stands for a source that is only described.
 
     Raises:
-        ValueError: naming the option, and the formats that it is for.
+        ValueError: naming the option, and the formats that take it.
     """
     for name, value in options.items():
-        if value is None or value is False or (form is not None and name in form.options):
+        if value is None or (form is not None and name in form.options.model_fields):
             continue
         flag = f"--{name.replace('_', '-')}"
         if form is None:
-            raise ValueError(f"{flag} applies to what is written: say where with --dest, or leave it out")
-        takers = [other.name for other in FORMATS.values() if name in other.options]
+            raise ValueError(f"{flag} needs --dest, the file or folder to write: give --dest, or leave {flag} out")
+        takers = dict.fromkeys(f.name for f in formats(FAMILIES.values()) if name in f.options.model_fields)
         raise ValueError(f"{flag} does not apply to {form.name}, only to {' and '.join(takers)}: leave it out")
 
 
-def check_dest(dest: Path, file: NetworkFile, form: Format) -> None:
-    """Makes sure that a network can be written there, and is not what it is read from.
+def read_options(form: Format, options: Mapping[str, Any]) -> Any:
+    """The options of a format, from those given on the command line."""
+    return form.options(**given(form.options, options))
+
+
+def check_dest(dest: Path, file: NetworkFile) -> None:
+    """Check that a network can be written to `dest`.
 
     Raises:
-        ValueError: when it is, the folder above is a file or read-only, or the format holds no networks of its family.
+        ValueError: if it is the source itself, or the folder above is a file or read-only.
     """
-    if form.stylegan2:
-        file.require(FAMILY, f"--dest {dest}")
     check_folder(dest.parent, f"--dest {dest}")
     source, target = real_path(file.path), real_path(dest)
     if source in (target, target / MODEL):
@@ -60,22 +67,23 @@ def check_dest(dest: Path, file: NetworkFile, form: Format) -> None:
 
 
 def choose(file: NetworkFile, only: str | None, form: Format) -> list[str]:
-    """The networks of a file that go into a format: those that `--only` names with commas, else all that it takes.
+    """The networks to write: those that `--only` names with commas, or all that the format takes.
 
     Raises:
-        ValueError: when one is named that is not there, or that the format does not take.
+        ValueError: if a name is unknown, or the format does not take the network.
     """
     held = ", ".join(file.parts)
     names = [name.strip() for name in only.split(",")] if only is not None else file.parts
     for name in names:
         if name not in file.parts:
             raise ValueError(f"--only {only}: {file} has no network {name!r}, only {held}")
-    generators = [name for name in GENERATORS if name in names]
+    makers = [name for name in file.family.shown if name in names]
+    either = " or ".join(file.family.shown)
     if form.one:
-        if only is not None and (len(names) > 1 or not generators):
-            raise ValueError(f"--only {only}: {form.name} holds one generator, so name G_ema or G")
-        names = generators[:1]
-    if (form.one or form.shows) and not generators:
+        if only is not None and (len(names) > 1 or not makers):
+            raise ValueError(f"--only {only}: {form.name} holds one network that makes pictures: name {either}")
+        names = makers[:1]
+    if (form.one or form.shows) and not makers:
         found = f"--only names {only}" if only is not None else f"{file} has only {held}"
-        raise ValueError(f"{form.name} needs a generator, and {found}")
+        raise ValueError(f"{form.name} needs {either}, but {found}")
     return [name for name in file.parts if name in names]

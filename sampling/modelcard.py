@@ -1,103 +1,86 @@
-"""The model card of a network: what it makes, how to use it, and how it was trained as far as its file knows."""
+"""The model card of a network: what it makes, how to use it, and how it was trained as far as its file states."""
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from imaging.pixels import MODES
 from imaging.sizes import spell
 from imaging.transforms import NAMES
+from models.family import Family
 from models.hubfolder import CONFIG, MODEL, SAMPLES
-from models.stylegan2.styles import Sizes
 from sampling.classes import class_names, listed
-from sampling.description import ROLES
 from system.text import printable
 
-FAMILIES = {"stylegan2": "StyleGAN2"}  # as it is written; others as they are called
-_ENTITIES = {
-    "<": "&lt;",
-    ">": "&gt;",
-    "&": "&amp;",
-    ":": "&#58;",
-    "@": "&#64;",
-}  # the last two make links by themselves
+# A colon and an at sign would turn addresses into links.
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", ":": "&#58;", "@": "&#64;"}
 _MEANINGFUL = re.compile(r"[\\`*_{}\[\]()#+!|~$<>&:@]")
-TAGS = ("stylegan2", "gan", "image-generation", "safetensors")
 
 
-def model_card(
-    name: str,
-    config: Sizes,
-    metadata: Mapping[str, Any],
-    parts: Sequence[str],
-    caption: str,
-    licence: str | None,
-) -> str:
-    """Markdown with the front matter that the Hugging Face Hub reads.
+class Card(NamedTuple):
+    """The contents of a model card."""
 
-    Args:
-        name: of the folder, which is the network's.
-        config: of the generator.
-        metadata: of the network file.
-        parts: which networks the file holds.
-        caption: of the samples.
-        licence: an identifier of the Hub, such as `mit`; None leaves the field out, to be filled in.
-    """
-    names = class_names(metadata, config.classes)
-    kind = f"{spell(config.height, config.width)} {NAMES[MODES[config.channels]]}"
+    name: str  # of the network, which is its folder's
+    family: Family
+    metadata: Mapping[str, Any]  # of the network file
+    parts: Sequence[str]  # of the family that the file holds
+    caption: str  # of the samples
+    license: str  # an identifier of the Hub, such as `mit`; "" leaves the field out
+
+
+def model_card(card: Card, config: Any) -> str:
+    """Markdown with the front matter that the Hugging Face Hub reads. `config` is that of the part that is shown."""
+    shape = card.family.shape(config)
+    names = class_names(card.metadata, shape.classes)
+    kind = f"{spell(shape.height, shape.width)} {NAMES[MODES[shape.channels]]}"
     classes = f" in {len(names)} classes ({_escaped(listed(names))})" if names else ""
     sections = [
-        _front_matter(licence),
-        f"# {_escaped(name)}",
-        f"A {FAMILIES.get(metadata['family'], metadata['family'])} generator of {kind} images{classes}.",
-        f"![Samples]({SAMPLES})\n\n*{caption}*",
-        _use(name, bool(names)),
-        _training(metadata),
-        _files(parts),
+        _front_matter(card),
+        f"# {_escaped(card.name)}",
+        f"{card.family.title} for {kind} images{classes}.",
+        f"![Samples]({SAMPLES})\n\n*{card.caption}*",
+        _use(card, config),
+        _training(card),
+        _files(card),
     ]
-    if licence is None:
-        sections.append("## Licence\n\nNot stated yet: put `license: ...` at the head of this card.")
+    if not card.license:
+        sections.append("## License\n\nNot stated yet: put `license: ...` at the head of this card.")
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(licence: str | None) -> str:
-    lines = [f"license: {json.dumps(licence)}"] if licence else []
-    lines += ["pipeline_tag: unconditional-image-generation", "tags:", *(f"- {tag}" for tag in TAGS)]
+def _front_matter(card: Card) -> str:
+    lines = [f"license: {json.dumps(card.license)}"] if card.license else []
+    lines += [f"pipeline_tag: {card.family.task}", "tags:", *(f"- {tag}" for tag in card.family.tags)]
     return "\n".join(["---", *lines, "---"])
 
 
-def _use(name: str, conditional: bool) -> str:
-    label = "torch.eye(G.config.classes)[:1]  # of class 0, one-hot" if conditional else "None"
+def _use(card: Card, config: Any) -> str:
+    example = f"\n{card.family.use(config)}" if card.family.use else ""
     return f"""## Use
 
 In a checkout of the program that wrote this card, with this folder, or `hf://USER/NAME` once it is on the Hub:
 
-    python generate.py --network {name} --seeds 0-15 --psi 0.7
+    python generate.py --network {card.name} --seeds 0-15 {card.family.command}
 
 ```python
 import torch
 from models.families import load_network
 
-G = load_network({json.dumps(name)})
-z, c = torch.randn(1, G.config.z_dim), {label}
-images = G(z, c, truncation_psi=0.7, noise_mode="const")  # [1, channels, height, width], about -1 to 1
-```
-
-`python convert.py --source {name} --dest network.onnx` makes a file that runs without that program."""
+network = load_network({json.dumps(card.name)}){example}
+```"""
 
 
-def _training(metadata: Mapping[str, Any]) -> str:
-    """A table of what is known; nothing where nothing is."""
-    training, data, source = (_object(metadata, key) for key in ("training", "data", "source"))
+def _training(card: Card) -> str:
+    """A table of the known facts; "" if there are none."""
+    training, data, source = (_object(card.metadata, key) for key in ("training", "data", "source"))
     facts = {
-        "images seen": f"{metadata['kimg'] * 1000:,.0f}" if "kimg" in metadata else None,
+        "images seen": f"{card.metadata['kimg'] * 1000:,.0f}" if "kimg" in card.metadata else None,
         "data": data.get("name"),
         "images in the data": data.get("images"),
         "preset": training.get("preset"),
-        "batch": _object(training, "pace").get("batch"),
-        "gamma of R1": _object(training, "loss").get("gamma"),
-        "augmentation": _object(training, "augment").get("mode"),
+        "batch": _setting(training, "pace.batch"),
+        **{words: _setting(training, name) for words, name in card.family.told.items()},
         "precision": training.get("precision"),
         "converted from": source.get("format"),
     }
@@ -108,8 +91,8 @@ def _training(metadata: Mapping[str, Any]) -> str:
     return f"## Training\n\n| | |\n|---|---|\n{rows}\n\n`{CONFIG}` has every setting that is known."
 
 
-def _files(parts: Sequence[str]) -> str:
-    held = ", ".join(f"`{part}.…` {ROLES[part]}" for part in parts)
+def _files(card: Card) -> str:
+    held = ", ".join(f"`{part}.…` {card.family.parts[part].role}" for part in card.parts)
     return f"## Files\n\n- `{MODEL}`: {held}\n- `{CONFIG}`: sizes of the networks, and how they were trained"
 
 
@@ -118,10 +101,18 @@ def _object(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def _setting(training: Mapping[str, Any], name: str) -> Any:
+    """A setting by its dotted name; None if the file does not state it."""
+    *sections, leaf = name.split(".")
+    for section in sections:
+        training = _object(training, section)
+    return training.get(leaf)
+
+
 def _cell(value: Any) -> str:
     return _escaped(value) if isinstance(value, str) else str(value)
 
 
 def _escaped(text: str) -> str:
-    """One line in which Markdown and HTML find nothing to follow: names come out of files of strangers."""
+    """One line of plain text: names come from files of strangers, and must not become Markdown or HTML."""
     return _MEANINGFUL.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), printable(text))

@@ -1,82 +1,82 @@
-"""A network published: the folder that the Hugging Face Hub shows, with a card and samples of the network's own."""
+"""A network published: the folder that the Hugging Face Hub shows, with a card and samples."""
 
+import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
-from torch import nn
 
 from imaging.grid import save_image, sheet
 from imaging.pixels import to_pil
 from models import hubfolder
-from models.families import save_network
-from models.stylegan2.sampler import StyleSampler
-from models.stylegan2.styles import Samplable, Sizes
-from sampling.classes import LONGEST, class_names, learned_classes
-from sampling.modelcard import model_card
+from models.classes import learned_classes
+from models.families import FAMILIES, save_network
+from models.formats import Job
+from models.sampler import Sampler, Shape
+from sampling.classes import LONGEST, class_names
+from sampling.modelcard import Card, model_card
 from system.files import real_path, replacing
 from system.text import printable
 from torch_utils import checkpoint
+from torch_utils.cli import progress
 
-OURS = (hubfolder.MODEL, hubfolder.CONFIG, hubfolder.CARD, hubfolder.SAMPLES)
-SIDE = 2048  # pixels, about the most of a sheet of samples
-COLUMNS, ROWS, MOST_CLASSES = 8, 4, 8  # of it, where pictures are small
+SIDE = 2048  # pixels of the sheet of samples, about, at most
+COLUMNS, ROWS, MOST_CLASSES = 8, 4, 8  # of the sheet, if pictures are small
 
 
 class Plan(NamedTuple):
-    """Which pictures a sheet of samples has."""
+    """The pictures of a sheet of samples."""
 
     rows: list[list[int]]  # seeds
-    classes: list[int]  # of the rows; empty where the network has none
-    labels: list[str]  # of the rows, likewise
+    classes: list[int]  # of the rows; empty without classes
+    labels: list[str]  # of the rows; empty without classes
     caption: str
 
     @property
     def total(self) -> int:
-        """How many pictures."""
+        """The number of pictures."""
         return sum(map(len, self.rows))
 
 
-def plan_samples(config: Sizes, metadata: Mapping[str, Any]) -> Plan:
-    """A row for every class, up to eight; without classes four rows. Fewer where pictures are large."""
-    columns = min(COLUMNS, max(2, SIDE // config.width))
-    fitting = max(1, SIDE // config.height)
-    how = "not picked, psi 1 (no truncation), the network's own noise"
-    if not config.classes:
+def plan_samples(shape: Shape, metadata: Mapping[str, Any], how: str) -> Plan:
+    """A row for each class, up to eight; without classes four rows. Fewer if pictures are large.
+
+    Args:
+        shape: of the pictures.
+        metadata: of the network file.
+        how: how the family makes them, for the caption.
+    """
+    columns = min(COLUMNS, max(2, SIDE // shape.width))
+    fitting = max(1, SIDE // shape.height)
+    how = f"not picked, {how}" if how else "not picked"
+    if not shape.classes:
         rows = [list(range(k * columns, (k + 1) * columns)) for k in range(min(ROWS, fitting))]
         return Plan(rows, [], [], f"Seeds 0-{rows[-1][-1]}, {how}.")
-    classes = learned_classes(metadata, config.classes)[: min(MOST_CLASSES, fitting)]
-    names = class_names(metadata, config.classes)
+    classes = learned_classes(metadata, shape.classes)[: min(MOST_CLASSES, fitting)]
+    names = class_names(metadata, shape.classes)
     labels = [printable(names[k], LONGEST) for k in classes]
-    some = "" if len(classes) == config.classes else f" (the first {len(classes)} of {config.classes})"
+    some = "" if len(classes) == shape.classes else f" (the first {len(classes)} of {shape.classes})"
     caption = f"Every row is a class{some}; seeds 0-{columns - 1}, {how}."
     return Plan([list(range(columns)) for _ in classes], classes, labels, caption)
 
 
-def draw_samples(G: Samplable, plan: Plan) -> Iterator[Image.Image]:
+def draw_samples(sampler: Sampler, plan: Plan) -> Iterator[Image.Image]:
     """The pictures of a plan, row by row."""
-    seeds = [seed for row in plan.rows for seed in row]
-    classes = [k for k, row in zip(plan.classes, plan.rows, strict=True) for _ in row] if plan.classes else None
-    sampler = StyleSampler(G)
-    requests = [
-        r._replace(label=k) for r, k in zip(sampler.requests(seeds), classes or [None] * len(seeds), strict=True)
-    ]
-    yield from map(to_pil, sampler.sample(requests))
+    for seeds, label in zip(plan.rows, plan.classes or [None] * len(plan.rows), strict=True):
+        yield from map(to_pil, sampler.sample(sampler.requests(seeds, label)))
 
 
 def check_publishable(folder: Path) -> None:
-    """Makes sure that a folder is new, empty, or one of the Hub.
-
-    Hidden files, such as those of git, and a card that is there already are in nobody's way.
+    """Check that a folder is missing, empty, or a folder of the Hub. Hidden files and a model card may be there.
 
     Raises:
-        ValueError: when it is a file, or holds other things.
+        ValueError: if it is a file, or holds other things.
     """
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file, and a network of the Hub is a folder: name another one")
+        raise ValueError(f"{folder} is a file, but the Hub needs a folder: name another path")
     if not folder.is_dir() or (folder / hubfolder.MODEL).is_file():
         return
     others = sorted(path.name for path in folder.iterdir() if path.name[0] != "." and path.name != hubfolder.CARD)
@@ -84,40 +84,33 @@ def check_publishable(folder: Path) -> None:
         raise ValueError(f"{folder} holds other things, such as {others[0]}: name a new folder, or one of the Hub")
 
 
-def publish(
-    folder: Path,
-    family: str,
-    networks: Mapping[str, nn.Module],
-    metadata: Mapping[str, Any],
-    dtype: torch.dtype,
-    pictures: Sequence[Image.Image],
-    plan: Plan,
-    licence: str | None,
-) -> list[str]:
-    """Writes the folder, each file whole, and returns the names of those written. A card that is there is kept.
+def publish(job: Job, dtype: torch.dtype) -> list[str]:
+    """Write the folder, each file atomically, and return the names of the written files.
 
-    Args:
-        folder: where; other files in it stay.
-        family, networks: of G_ema, G and D those to publish.
-        metadata: of the network file, but for what `save_network` writes itself.
-        dtype: of the stored tensors.
-        pictures, plan: the samples.
-        licence: as of `model_card`.
+    Other files in the folder stay, and so does an existing card.
     """
-    config: Any = next(network for name, network in networks.items() if name != "D").config
-    model = folder / hubfolder.MODEL
-    (folder / hubfolder.CONFIG).unlink(missing_ok=True)  # it may be of another network than the one to come
-    save_network(model, family, networks, metadata, dtype)
-    _, written = checkpoint.load(model)
+    family, folder = FAMILIES[job.metadata["family"]], job.dest
+    shown = next(name for name in family.shown if name in job.networks)
+    config: Any = job.networks[shown].config
+    plan = plan_samples(family.shape(config), job.metadata, family.caption)
+    assert family.open_sampler is not None, "a family whose parts are shown"
+    # A copy, because a sampler may prepare weights for inference.
+    sampler = family.open_sampler({shown: copy.deepcopy(job.networks[shown])}, family.options(), job.metadata)
+    pictures = list(progress(draw_samples(sampler, plan), plan.total, "samples"))
+    (folder / hubfolder.CONFIG).unlink(missing_ok=True)  # it may describe the network that is replaced now
+    save_network(folder / hubfolder.MODEL, family.name, job.networks, job.metadata, dtype)
+    _, written = checkpoint.load(folder / hubfolder.MODEL)
     _write(folder / hubfolder.CONFIG, json.dumps(written, indent=2) + "\n")
     columns = len(plan.rows[0])
     rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
     save_image(sheet(rows, plan.labels, []), folder / hubfolder.SAMPLES)
+    names = [hubfolder.MODEL, hubfolder.CONFIG, hubfolder.CARD, hubfolder.SAMPLES]
     if (folder / hubfolder.CARD).exists():
-        return [name for name in OURS if name != hubfolder.CARD]
-    card = model_card(real_path(folder).name, config, written, list(networks), plan.caption, licence)
-    _write(folder / hubfolder.CARD, card)
-    return list(OURS)
+        names.remove(hubfolder.CARD)
+    else:
+        about = Card(real_path(folder).name, family, written, list(job.networks), plan.caption, job.options.license)
+        _write(folder / hubfolder.CARD, model_card(about, config))
+    return names
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,8 +1,6 @@
-"""NumPy files (.npy and .npz) of strangers: whole arrays of plain numbers, or one sentence that names the file.
+"""Reads NumPy files (.npy and .npz) of strangers: arrays of numbers, or an error that names the file.
 
-`np.load` decides by the content, not by the ending, which of three types it returns, believes whatever shape a header
-claims, and raises nearly anything for a damaged file. Here the content decides too, but the result always has one
-type, and a shape counts only if the file has the bytes for it.
+`np.load` allocates whatever shape a header claims, and raises all kinds of exceptions for damaged files.
 """
 
 import errno
@@ -16,28 +14,28 @@ import numpy as np
 
 from system.text import printable
 
-LARGEST_UNPACKED = 2**30  # bytes that all wanted arrays of an archive may take together, if the file itself is smaller
-KINDS = "biuf"  # of dtypes: truth values, whole numbers and floating point
-ONLY = ""  # the name of the array of a .npy file
+LARGEST_UNPACKED = 2**30  # bytes of all wanted arrays of a smaller archive
+KINDS = "biuf"  # of dtypes: truth values, whole numbers, floating point
+ONLY = ""  # name of the array of a .npy file
 ZIP_MAGIC = b"PK"
 
 
 def load_arrays(
     path: Path, wanted: Callable[[str], bool] = lambda name: True, most: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Read a NumPy file, of whatever ending.
+    """Read a NumPy file. Its content decides which kind it is, not its ending.
 
     Args:
         path: the file.
-        wanted: which arrays of an archive are read, by their names; all by default.
-        most: bytes that the wanted arrays of an archive may take together, if the file is smaller; 1 GiB by default.
+        wanted: called with the name of each array of an archive; False skips the array. All by default.
+        most: largest size of the wanted arrays of an archive in bytes, if the file is smaller; 1 GiB by default.
 
     Returns:
-        name -> array, in native byte order and writable. A file of a single array (.npy) gives {"": array}.
+        name -> array, in native byte order and writable. A single array (.npy) has the name "".
 
     Raises:
-        FileNotFoundError, OSError: when the file cannot be opened.
-        ValueError: when it is no NumPy file, is damaged, or a wanted array holds other things than numbers.
+        OSError: if the file cannot be opened.
+        ValueError: if it is not a NumPy file, is damaged, or a wanted array contains anything but numbers.
     """
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is not a file: give a NumPy file (.npy or .npz)")
@@ -50,7 +48,7 @@ def load_arrays(
                 return _archive(file, wanted, max(size, LARGEST_UNPACKED if most is None else most))
             return {ONLY: _array(file, size)}
         except OSError as error:
-            if error.errno not in (None, errno.EINVAL):  # zipfile seeks to wherever a damaged directory leads
+            if error.errno not in (None, errno.EINVAL):  # zipfile seeks to the places in a damaged directory
                 raise
             raise _broken(path, error) from error
         except Exception as error:  # parsers and decompressors raise nearly anything for damaged bytes
@@ -58,7 +56,7 @@ def load_arrays(
 
 
 def load_array(path: Path) -> np.ndarray:
-    """The array of a file that holds a single one. Raises as `load_arrays`, also when the file is an archive."""
+    """Read a file with a single array. Raises as `load_arrays`, and ValueError for an archive."""
     found = load_arrays(path, wanted=lambda name: False)
     if ONLY not in found:
         raise ValueError(f"{path} is an archive of arrays (.npz), expected a single array (.npy)")
@@ -74,7 +72,7 @@ def _archive(file: BinaryIO, wanted: Callable[[str], bool], most: int) -> dict[s
             if not entry.filename.endswith(".npy") or not wanted(name):
                 continue
             if name in arrays:
-                raise ValueError("it holds two arrays of one name")
+                raise ValueError("it has two arrays of one name")
             most -= entry.file_size
             if most < 0:
                 raise ValueError(f"its arrays take more than {largest} bytes")
@@ -84,19 +82,19 @@ def _archive(file: BinaryIO, wanted: Callable[[str], bool], most: int) -> dict[s
 
 
 def _array(file: BinaryIO, size: int) -> np.ndarray:
-    """The array in `file`, which has `size` bytes."""
+    """Return the array in a file of `size` bytes."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version[0]}.{version[1]} of the format is not supported")
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, by_columns, dtype = read_header(file)
     if dtype.kind not in KINDS or dtype.subdtype is not None:
-        raise ValueError("it holds other things than numbers")
+        raise ValueError("it has values other than numbers")
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size - file.tell():
-        raise ValueError("its size is not the one that its shape takes")
+        raise ValueError("its size does not match its shape")
     data = bytearray(size - file.tell())
     if file.readinto(data) != len(data) or file.read(1):  # type: ignore[attr-defined]
-        raise ValueError("its end is missing")
+        raise ValueError("it is cut short")
     numbers = np.frombuffer(data, np.uint8) != 0 if dtype.kind == "b" else np.frombuffer(data, dtype)
     array = numbers.reshape(shape, order="F" if by_columns else "C")
     return array.astype(dtype.newbyteorder("="), copy=False)

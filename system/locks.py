@@ -1,4 +1,4 @@
-"""Exclusive locks on files. A lock goes with its process, however the process ends."""
+"""Exclusive locks on files, released when their process ends in any way."""
 
 import contextlib
 import errno
@@ -21,13 +21,13 @@ class BusyError(RuntimeError):
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Hold the lock of a file, which is made if missing, while the block runs.
+    """Hold the lock of a file within the block. The file is made if it is missing.
 
-    Gives True, or False where the file system cannot lock: then nothing is held, and nothing is known of others.
+    Yields True, or False if the file system has no locks; then nothing is held.
 
     Raises:
-        BusyError: when another process holds it.
-        OSError: when the file cannot be made.
+        BusyError: if another process holds it.
+        OSError: if the file cannot be made.
     """
     if fcntl is None:
         try:
@@ -42,7 +42,7 @@ def locked(path: Path) -> Iterator[bool]:
         yield held
         if held:
             with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_UN)  # of forked processes, too, which share it
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # forked processes share the lock
     finally:
         os.close(descriptor)
 
@@ -53,5 +53,5 @@ def _lock(descriptor: int, path: Path) -> bool:
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES):
             raise BusyError(str(path)) from error
-        return False  # ENOLCK, EOPNOTSUPP, ENOSYS and more: network disks without a lock service, FUSE, SMB
+        return False  # ENOLCK, EOPNOTSUPP, ENOSYS, ...: network disks without locks
     return True

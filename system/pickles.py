@@ -9,6 +9,7 @@ The number of instructions, of open values and of characters is limited. Lengths
 length of the file.
 """
 
+import mmap
 import pickletools
 import re
 from collections.abc import Callable, Mapping
@@ -61,7 +62,7 @@ class Built:
 
 
 def read_pickle(
-    file: BinaryIO,
+    file: BinaryIO | mmap.mmap,
     makers: Makers,
     persistent: Callable[[Any], Any] | None = None,
     most: int = MOST_INSTRUCTIONS,
@@ -80,7 +81,7 @@ def read_pickle(
         ValueError: if the pickle is damaged, or contains a name or an instruction that is not allowed.
     """
     machine = _Machine(makers, persistent, strings)
-    instructions = pickletools.genops(file)
+    instructions = pickletools.genops(file)  # type: ignore[arg-type]  # reads maps, too
     for count in range(most):
         try:
             opcode, argument, _ = next(instructions)

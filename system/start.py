@@ -1,8 +1,8 @@
-"""What every program imports first: where Python or a package is missing, it ends with the command to type instead.
+"""The first import of every program: if Python is too old or a package is missing, print the commands that help.
 
-A program is what a user starts: a script such as `generate.py`, or `python -m training.report`. Elsewhere, in a test or
-a notebook that imports a script, this file does nothing. Python 3.6 can read it, so that an old Python says so itself,
-and it costs no time: packages are looked at only when a program has failed.
+A program is a script such as `generate.py`, or `python -m training.report`. In other processes, such as tests and
+notebooks that import a script, this module does nothing. Python 3.8 must be able to parse it. Packages are checked only
+after a program has failed, so programs do not start more slowly.
 """
 
 import os
@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,30 +20,30 @@ PYTHON = VENV / "Scripts" / "python.exe" if os.name == "nt" else VENV / "bin" / 
 
 
 def guard() -> None:
-    """Ends this program with status 2 if Python is too old, later if a package is, and with 130 at once by Ctrl-C."""
+    """Exit with status 2 if Python is too old, and later if a package is missing; make Ctrl-C exit with 130 at once."""
     if sys.version_info < LEAST:
-        _end("Python {}.{} or later is needed".format(*LEAST), _new_environment() if _in_venv() else [])
+        _end("Python {}.{} or later is needed".format(*LEAST))
     sys.excepthook = _explain
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody wants it ignored
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the parent process ignores it
         signal.signal(signal.SIGINT, _quit)
 
 
 def begin() -> None:
-    """Lets Ctrl-C raise KeyboardInterrupt from here on, since there is work to put in order."""
+    """Let Ctrl-C raise KeyboardInterrupt from now on, so that work can be cleaned up."""
     if signal.getsignal(signal.SIGINT) is _quit:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def is_program() -> bool:
-    """Whether this process runs a script of this project, or is about to run one of its modules with `-m`."""
-    if sys.argv[:1] == ["-m"]:  # as long as Python looks for the module
+    """Whether this process runs a script or a module of this project."""
+    if sys.argv[:1] == ["-m"]:  # while Python looks for the module
         return True
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     return file is not None and Path(file).resolve().parent == ROOT
 
 
 def unmet() -> str:
-    """What is missing or too old: `torch>=2.11 and 3 more packages are missing or too old`; "" if nothing is."""
+    """Return `torch>=2.11 and 3 more packages are missing or too old`; "" if all packages are installed."""
     import tomllib
     from importlib import metadata
 
@@ -63,7 +62,7 @@ def unmet() -> str:
 
 
 def _explain(kind: "type[BaseException]", error: BaseException, trace: object) -> None:
-    """Takes the place of `sys.excepthook`: an exception that nobody caught, on its way to a traceback."""
+    """Replace `sys.excepthook`: explain missing packages, and print the traceback of any other exception."""
     reason = ""
     if isinstance(error, Exception):
         try:
@@ -72,82 +71,48 @@ def _explain(kind: "type[BaseException]", error: BaseException, trace: object) -
             name = error.name if isinstance(error, ImportError) else None
             reason = f"the package {name} is missing" if name and name not in sys.stdlib_module_names else ""
     if reason:
-        _end(reason, [])
+        _end(reason)
     sys.__excepthook__(kind, error, trace)  # type: ignore[arg-type]
 
 
 def _quit(number: int, frame: object) -> None:
-    """Ends the process at once: while packages are imported, an exception may be swallowed, or told in a traceback."""
+    """Exit at once: an exception during an import may be swallowed, or printed as a traceback."""
     os._exit(128 + number)
 
 
-def _end(reason: str, commands: "list[str]") -> None:
-    """Prints what is wrong and what to type, and ends with status 2.
-
-    Args:
-        reason: what is wrong.
-        commands: what mends it; without any, what leads to the virtual environment, or fills it.
-    """
-    typed, activate = _typed(), "source " + _shown(VENV / "bin" / "activate")
-    again = [_shown(PYTHON) + " " + typed if typed else activate]
-    if not commands and (_in_venv() or not PYTHON.exists()):
-        commands = _installation()
-    elif not commands and typed and os.name != "nt":
-        again += ["or, once in each terminal:", activate]
-    lines = ["Error: {}. This is Python {}.{}.{}, {}. Type:".format(reason, *sys.version_info[:3], sys.executable)]
-    lines += [line if line.endswith(":") else "    " + line for line in commands + again]
-    sys.stderr.write("\n".join(lines) + "\n")
+def _end(reason: str) -> None:
+    """Print the reason and the commands to type, and exit with status 2."""
+    typed = " ".join(word if os.name == "nt" else shlex.quote(word) for word in getattr(sys, "orig_argv", [])[1:])
+    again = _shown(PYTHON) + " " + typed if typed else "source " + _shown(VENV / "bin" / "activate")
+    text = "Error: {}. This is Python {}.{}.{}, {}. Type:".format(reason, *sys.version_info[:3], sys.executable)
+    sys.stderr.write("\n    ".join([text, *_installation(), again]) + "\n")
     raise SystemExit(2)
 
 
 def _installation() -> "list[str]":
-    """The commands that install the packages where this program is to run."""
-    if _in_venv():
+    """Return the commands that make or fill the virtual environment; none if the program just runs outside of it."""
+    inside = Path(sys.prefix).resolve() == VENV.resolve()
+    if PYTHON.exists() and not inside:
+        return []
+    if inside and sys.version_info >= LEAST:
         return [_shown(PYTHON) + " -m pip install -r " + _shown(ROOT / "requirements.txt")]
-    return _new_environment()
-
-
-def _new_environment() -> "list[str]":
-    """The commands that make the virtual environment, with a Python that is new enough if this machine has one."""
     if os.name == "nt":
         return ["py -m venv .venv", ".venv\\Scripts\\python -m pip install -r requirements.txt"]
-    commands = ["rm -r " + _shown(VENV)] if VENV.exists() else []  # an unfit one
-    here = "" if Path.cwd() == ROOT else " -C " + _shown(ROOT)
-    if sys.version_info >= LEAST:
-        return [*commands, "make" + here + " install"]
-    names = [f"python{LEAST[0]}.{minor}" for minor in range(LEAST[1] + 9, LEAST[1] - 1, -1)]
-    newer = next((name for name in names if _starts(name)), "python{}.{}".format(*LEAST))
-    if not _starts(newer):
-        commands = ["first, install Python {}.{} or later; then:".format(*LEAST), *commands]
-    return [*commands, "make" + here + " install PYTHON=" + newer]
-
-
-def _starts(name: str) -> bool:
-    """Whether a Python of this name is there and starts: version managers leave names that only print a sentence."""
-    silent = subprocess.DEVNULL
-    return shutil.which(name) is not None and subprocess.call([name, "-c", ""], stdout=silent, stderr=silent) == 0
-
-
-def _typed() -> str:
-    """What was typed after `python`; "" where this Python does not know."""
-    if sys.argv[:1] == ["-m"] and not hasattr(sys, "orig_argv"):
-        return ""
-    words = getattr(sys, "orig_argv", ["", *sys.argv])[1:]
-    return " ".join(word if os.name == "nt" else shlex.quote(word) for word in words)
+    make = "make install" if Path.cwd() == ROOT else "make -C " + _shown(ROOT) + " install"
+    if sys.version_info < LEAST:
+        names = [f"python{LEAST[0]}.{minor}" for minor in range(LEAST[1] + 9, LEAST[1] - 1, -1)]
+        make += " PYTHON=" + next((name for name in names if shutil.which(name)), names[-1])
+    return [*(["rm -r " + _shown(VENV)] if inside else []), make]
 
 
 def _shown(path: Path) -> str:
-    """A path as it can be typed in the working folder, the shorter way."""
+    """Return a path as it can be typed in the working folder: relative or absolute, the shorter one."""
     try:
         near = os.path.relpath(str(path))
-    except ValueError:  # another drive
+    except ValueError:  # on another drive
         near = str(path)
-    shorter = near if len(near) < len(str(path)) else str(path)
+    shorter = min(near, str(path), key=len)
     return shorter if os.name == "nt" else shlex.quote(shorter)
-
-
-def _in_venv() -> bool:
-    return Path(sys.prefix).resolve() == VENV.resolve()
 
 
 def _numbers(version: str) -> "list[int]":

@@ -42,7 +42,7 @@ def tiny_discriminator(**settings: Any) -> Discriminator:
 
 def requests(seeds: Sequence[int], classes: Sequence[int] | None = None) -> list[Request]:
     """What a StyleSampler is asked for: seeds, each of its class."""
-    labels = classes or [None] * len(seeds)
+    labels: Sequence[int | None] = classes or [None] * len(seeds)
     return [Request(f"seed{seed:04d}", label, SeedStream(seed)) for seed, label in zip(seeds, labels, strict=True)]
 
 

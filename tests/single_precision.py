@@ -12,7 +12,7 @@ from metrics.names import parse
 from metrics.reals import Reals
 from metrics.suite import between_halves, evaluate
 from models.paths import linear, spherical, spline
-from models.perceptual.likeness import pixel_likeness
+from models.perceptual.likeness import pyramid_vectors
 from models.stylegan2.centers import Anchors
 from models.stylegan2.generator import Generator
 from models.stylegan2.options import StyleOptions
@@ -79,7 +79,7 @@ def test_pictures_and_films(device):
 
 @pytest.mark.parametrize("space", ["w", "w+"])
 def test_projection_and_pivotal_tuning(device, space):
-    G, embed = tiny_generator(classes=2).to(device), pixel_likeness()
+    G, embed = tiny_generator(classes=2).to(device), pyramid_vectors
     pixels = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     targets = (pixels.float() / 127.5 - 1).to(device)
     run = Search(G, targets, embed, Settings(space, steps=3), 2, None)

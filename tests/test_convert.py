@@ -10,8 +10,8 @@ from PIL import Image
 
 import convert
 from models.families import read_network, save_network
-from models.stylegan2.config import GeneratorConfig
-from models.stylegan2.exports import onnx as onnx_export
+from models.sampler import Shape
+from models.stylegan2.exports import formats as stylegan2_formats
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from sampling.publication import plan_samples
 from tests.networks import tiny_discriminator, tiny_generator
@@ -138,7 +138,7 @@ def test_to_a_folder_of_the_hub(network, dest):
     assert card.startswith('---\nlicense: "mit"\npipeline_tag: unconditional-image-generation\ntags:\n- stylegan2\n')
     for line in (
         f"# {dest}",
-        "A StyleGAN2 generator of 16x16 RGB images in 2 classes (0 cat, 1 dog).",
+        "StyleGAN2 for 16x16 RGB images in 2 classes (0 cat, 1 dog).",
         "| images seen | 1,500 |",
         "| data | cats and dogs |",
         "| gamma of R1 | 2.0 |",
@@ -157,14 +157,15 @@ def test_weights_are_written_anew_and_the_card_is_kept(network):
         same_networks(network, folder, only.split(","))
     assert (folder / "README.md").read_text() == "my own words"
     assert refusal("--source", network, "--dest", folder, "--license", "mit") == (
-        "Error: --license goes into a new card, and my-model/README.md is there: leave it out, or remove the card"
+        "Error: --license goes into a new card, and my-model/README.md exists: leave it out, or remove the card"
     )
     assert (folder / ".gitattributes").is_file()
 
 
 def test_samples_of_large_networks_and_of_many_classes():
-    def plan(**config):
-        plan = plan_samples(GeneratorConfig(**{"height": 16, "width": 16} | config), {})
+    def plan(height=16, width=16, classes=0):
+        plan = plan_samples(Shape(height, width, 3, classes), {}, "as they came")
+        assert plan.caption.endswith(", not picked, as they came.")
         return [len(row) for row in plan.rows], plan.classes, plan.caption.split(",")[0]
 
     assert plan() == ([8] * 4, [], "Seeds 0-31")
@@ -190,11 +191,11 @@ def test_refusals_of_what_does_not_apply(network):
             f"Error: {given[0]} does not apply to a .pt, {told}: leave it out"
         )
         assert refusal("--source", network, *given) == (
-            f"Error: {given[0]} applies to what is written: say where with --dest, or leave it out"
+            f"Error: {given[0]} needs --dest, the file or folder to write: give --dest, or leave {given[0]} out"
         )
     for given in (("--only", "D"), ("--format", "hub")):
         assert refusal("--source", network, *given) == (
-            f"Error: {given[0]} applies to what is written: say where with --dest, or leave it out"
+            f"Error: {given[0]} needs --dest, the file or folder to write: give --dest, or leave {given[0]} out"
         )
 
 
@@ -203,9 +204,9 @@ def test_refusals_of_what_does_not_apply(network):
     [
         ("b.safetensors", "G", "--only G: a.safetensors has no network 'G', only G_ema, D"),
         ("b.safetensors", "D,", "--only D,: a.safetensors has no network '', only G_ema, D"),
-        ("b.onnx", "D", "--only D: an .onnx holds one generator, so name G_ema or G"),
-        ("b.pt2", "G_ema,D", "--only G_ema,D: a .pt2 holds one generator, so name G_ema or G"),
-        ("b", "D", "a folder of the Hub needs a generator, and --only names D"),
+        ("b.onnx", "D", "--only D: an .onnx holds one network that makes pictures: name G_ema or G"),
+        ("b.pt2", "G_ema,D", "--only G_ema,D: a .pt2 holds one network that makes pictures: name G_ema or G"),
+        ("b", "D", "a folder of the Hub needs G_ema or G, but --only names D"),
     ],
 )
 def test_refusals_of_networks(network, dest, only, told):
@@ -215,7 +216,7 @@ def test_refusals_of_networks(network, dest, only, told):
 def test_a_graph_of_a_file_without_generators():
     save_network(Path("d.safetensors"), "stylegan2", {"D": tiny_discriminator()}, {})
     assert refusal("--source", "d.safetensors", "--dest", "b.pt2") == (
-        "Error: a .pt2 needs a generator, and d.safetensors has only D"
+        "Error: a .pt2 needs G_ema or G, but d.safetensors has only D"
     )
 
 
@@ -224,10 +225,10 @@ def test_refusals_of_places(network):
     Path("run").mkdir()
     Path("run/config.json").write_text("")
     told = {
-        "b.pth": "--dest b.pth ends in .pth, which is none of .safetensors, .pt, .onnx, .pt2: take one of these, or "
-        "give --format hub for a folder",
+        "b.pth": "--dest b.pth ends in .pth, expected .safetensors, .pt, .onnx, .pt2: take one of these, or give "
+        "--format hub for a folder",
         "taken/b.onnx": "--dest taken/b.onnx needs a folder, and taken is a file: choose another path",
-        "taken": "taken is a file, and a network of the Hub is a folder: name another one",
+        "taken": "taken is a file, but the Hub needs a folder: name another path",
         "run": "run holds other things, such as config.json: name a new folder, or one of the Hub",
         "a.safetensors": "--dest a.safetensors is the source itself: name another path",
         "./run/../a.safetensors": "--dest run/../a.safetensors is the source itself: name another path",
@@ -277,13 +278,13 @@ def test_networks_of_another_family():
     save_network(Path("a.safetensors"), "lucidrains", {"G_ema": network}, {})
     for dest in ("b.pt", "b.onnx", "b.pt2"):
         assert refusal("--source", "a.safetensors", "--dest", dest) == (
-            f"Error: --dest {dest} needs a network of StyleGAN2, but a.safetensors holds a network of lucidrains' "
-            f"stylegan2-pytorch"
+            f"Error: --dest {dest} ends in {Path(dest).suffix}, expected .safetensors, the formats of lucidrains' "
+            f"stylegan2-pytorch: take one of these, or give --format hub for a folder"
         )
     for dest in ("b.safetensors", "my-model"):
         converted("--source", "a.safetensors", "--dest", dest)
         same_networks("a.safetensors", dest, ["G_ema"])
-    assert "A lucidrains generator of 8x8 RGB images." in Path("my-model/README.md").read_text()
+    assert "lucidrains' stylegan2-pytorch for 8x8 RGB images." in Path("my-model/README.md").read_text()
 
 
 def test_a_cutoff_beyond_the_last_layer(network):
@@ -293,7 +294,7 @@ def test_a_cutoff_beyond_the_last_layer(network):
 
 
 def test_onnx_without_its_packages_is_refused_before_the_source_is_read(monkeypatch):
-    monkeypatch.setattr(onnx_export, "PACKAGES", ("onnx_runtime_x",))
+    monkeypatch.setattr(stylegan2_formats, "PACKAGES", ("onnx_runtime_x",))
     assert refusal("--source", "none.safetensors", "--dest", "b.onnx") == (
         "Error: ONNX needs packages that are not installed: pip install onnx_runtime_x"
     )

@@ -109,10 +109,10 @@ def test_options_of_other_methods(method, options):
 def test_classes_that_are_not_there(tmp_path):
     told = "--across-classes does not apply"
     network = Path("runs/00000-a/network-000001.5.safetensors")
-    assert refusal("--method", "pca", "--across-classes") == f"{told} for {network} has no classes: leave it out"
+    assert refusal("--method", "pca", "--across-classes") == f"{told} because {network} has no classes: leave it out"
     other = save_tiny(tmp_path / "a.safetensors", classes=2)
     assert refusal("--network", other, "--method", "pca", "--across-classes", "--class", "1") == (
-        f"{told} with --class, as there is but one then: leave it out"
+        f"{told} with --class, which leaves only one class: leave it out"
     )
 
 

@@ -135,7 +135,7 @@ def test_a_network_by_itself_writes_to_out(tmp_path):
 
 @pytest.mark.parametrize("ending", ["png", "webp", "jpg"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_sheets_among_the_samples_are_passed_over(tmp_path, ending, packed):
+def test_sheets_among_the_samples_are_skipped(tmp_path, ending, packed):
     made = tmp_path / "made"
     made.mkdir()
     pixels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
@@ -144,14 +144,14 @@ def test_sheets_among_the_samples_are_passed_over(tmp_path, ending, packed):
     place = shutil.make_archive(str(tmp_path / "made"), "zip", made) if packed else made
     asked = ("--images", place, "--data", "demo:16", "--metrics", "swd4", "--outdir", tmp_path)
     alone = _evaluate(*asked)
-    assert alone.exit_code == 0 and "passed over" not in alone.output
+    assert alone.exit_code == 0 and "skipped" not in alone.output
     save_image(tile(pixels, 2), made / f"fakes.{ending}")
     save_image(sheet([[to_pil(each) for each in pixels]], ["a"], []), made / f"truncation.{ending}")
     Image.new("RGB", (32, 32)).save(made / "grid.png")  # of an earlier version
     if packed:
         shutil.make_archive(str(tmp_path / "made"), "zip", made)
     result = _evaluate(*asked)
-    assert f"--images {place}: sheets of several images are passed over: fakes.{ending} and 2 more" in result.output
+    assert f"--images {place}: sheets of several images are skipped: fakes.{ending} and 2 more" in result.output
     assert result.exit_code == 0 and alone.output.strip() in result.output
     Image.new("RGB", (32, 32)).save(made / "mine.png")
     assert "holds images of different sizes" in refused(_evaluate("--images", made, *asked[2:]))

@@ -30,12 +30,19 @@ G = torch.hub.load(repository, "generator", source="local", network="a.safetenso
 D = torch.hub.load(repository, "discriminator", source="local", network="a.safetensors")
 images = G(torch.randn(3, G.config.z_dim), noise_mode="const")
 print(tuple(images.shape), tuple(D(images).shape))
+assert torch.hub.load(repository, "network", source="local", place="a.safetensors", part="D").config == D.config
+sampler = torch.hub.load(repository, "sampler", source="local", place="a.safetensors", psi=0.5)
+print([tuple(picture.shape) for picture in sampler.sample(sampler.requests([0, 1], None))])
 faces = torch.hub.load(repository, "faces64", source="local", precision="bf16")
 print(tuple(faces(torch.randn(1, 128), torch.eye(5)[:1]).shape))
 """,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["(3, 3, 16, 16) (3, 1)", "(1, 3, 64, 64)"]
+    assert done.stdout.splitlines() == [
+        "(3, 3, 16, 16) (3, 1)",
+        "[(3, 16, 16), (3, 16, 16)]",
+        "(1, 3, 64, 64)",
+    ]
 
 
 def test_other_packages_of_our_names_are_told_of(tmp_path):
@@ -59,9 +66,9 @@ except ImportError as error:
 
 def test_what_torch_hub_lists():
     entries = [name for name in dir(hubconf) if callable(getattr(hubconf, name)) and not name.startswith("_")]
-    assert entries == ["discriminator", "faces64", "generator"]
+    assert entries == ["discriminator", "faces64", "generator", "network", "sampler"]
 
 
 def test_a_discriminator_is_no_generator():
-    with pytest.raises(ValueError, match=r"^which is 'D', but a generator is G_ema or G$"):
+    with pytest.raises(ValueError, match=r"^which is 'D', expected G_ema or G$"):
         hubconf.generator("a.safetensors", which="D")

@@ -82,7 +82,7 @@ def test_a_grid_that_no_program_could_open():
 
 def test_a_grid_that_a_format_cannot_hold():
     assert refusal("--grid", "1025x1") == (
-        "--format out/interpolation.mp4: mp4 takes frames of at most 16384 pixels a side, and these have 16400x16: "
+        "--format out/interpolation.mp4: mp4 takes frames of at most 16384 pixels a side, not 16400x16: "
         "make them smaller, or write a folder of frames"
     )
 

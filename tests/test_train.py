@@ -101,7 +101,7 @@ def test_transfer_takes_the_weights_and_starts_anew(finished, tmp_path):
 @pytest.mark.parametrize(
     "change, blame",
     [
-        (["--data", "demo:24x16"], "doublings of 4x4, and those of 24x16 of 6x4: take images of the same shape"),
+        (["--data", "demo:24x16"], "doublings of 4x4, and images of 24x16 of 6x4: crop or pad the images"),
         (
             ["--data", "demo:16", "--set=generator.w_dim=4"],
             "its generator.w_dim is 8, but this run has 4: use --set generator.w_dim=8",

@@ -37,7 +37,7 @@ def flag(
             replaces it by a value.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
-    extra = {"flag": name, "group": group, "by_preset": by_preset, "word": word}
+    extra: Any = {"flag": name, "group": group, "by_preset": by_preset, "word": word}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

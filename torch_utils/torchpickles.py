@@ -129,7 +129,6 @@ def read_legacy(file: BinaryIO | mmap.mmap, size: int, makers: Makers, budget: B
     Raises:
         ValueError: if it is damaged, or contains a name that is not allowed.
     """
-    file: Any = file
     start = [read_pickle(file, {}, most=_FEW) for _ in range(3)]
     if start[:2] != [_MAGIC, _PROTOCOL] or not isinstance(start[2], dict) or start[2].get("little_endian") is not True:
         raise ValueError("it has the numbers of a tensor in an unknown form")

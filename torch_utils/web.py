@@ -98,7 +98,7 @@ class _Route:
             return kind  # it connects to the proxy
         route = self
 
-        class Checked(kind):  # type: ignore[misc]
+        class Checked(kind):
             def connect(self) -> None:
                 super().connect()
                 route.check(self.sock.getpeername()[0])

@@ -1,20 +1,27 @@
 """What decides any training run: one frozen tree of settings. Flags, their help and limits come from these fields."""
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from imaging.dataset import DataConfig
 from models.family import Shape
+from torch_utils.config import flag
 from torch_utils.device import Precision
 from torch_utils.distributed import PATIENCE
 
 GRAPH_DEVICES = ("auto", "cuda")  # for --cuda-graphs
 
-
-def flag(name: str, group: str, by_preset: bool = False) -> dict[str, Any]:
-    """Marks a field as an option of train.py; `by_preset`: a preset decides its default."""
-    return {"flag": name, "group": group, "by_preset": by_preset}
+MODEL = ("--model", "Training", "what is trained")
+PRESET = ("--preset", "Training", "a named configuration; without it auto, or demo for the demo set")
+RECOMPUTE = "recompute activations in the backward pass: less memory, slower, the same result"
+COMPILE = "compile the networks with torch.compile, if that works and gives the same gradients"
+GRAPHS = "capture phases as CUDA graphs, if that works and gives the same gradients; takes more memory"
+PRECISION = "number format of the networks' large products; auto: bf16 or fp16 on CUDA, fp32 elsewhere"
+METRICS = (
+    "metrics of every snapshot, with commas, such as fid50k_full,swd1k; or none; the first decides which network "
+    "becomes best.safetensors (see docs/metrics.md)"
+)
 
 
 class Section(BaseModel):
@@ -31,29 +38,20 @@ class AverageConfig(Section):
 class PaceConfig(Section):
     """Length, batch, and how often something is written. Time is counted in images shown."""
 
-    kimg: float = Field(
-        25000.0, gt=0, description="length in thousands of images", json_schema_extra=flag("--kimg", "Training", True)
-    )
-    batch: int = Field(
+    kimg: float = flag(25000.0, "--kimg", "Training", "length in thousands of images", by_preset=True, gt=0)
+    batch: int = flag(32, "--batch", "Training", "images in one iteration, over all processes", by_preset=True, ge=1)
+    batch_gpu: int = flag(
         32,
+        "--batch-gpu",
+        "Training",
+        "images computed at once in one process; fewer need less memory; auto: as many as fit",
+        by_preset=True,
+        word="auto",
         ge=1,
-        description="images in one iteration, over all processes",
-        json_schema_extra=flag("--batch", "Training", True),
     )
-    batch_gpu: int = Field(
-        32,
-        ge=1,
-        description="images computed at once in one process; fewer need less memory; auto: as many as fit",
-        json_schema_extra=flag("--batch-gpu", "Training", True) | {"word": "auto"},
-    )
-    tick: float = Field(
-        4.0, gt=0, description="kimg between status lines", json_schema_extra=flag("--tick", "Output", True)
-    )
-    snap: int = Field(
-        50,
-        ge=1,
-        description="ticks between snapshots of samples, networks and state",
-        json_schema_extra=flag("--snap", "Output", True),
+    tick: float = flag(4.0, "--tick", "Output", "kimg between status lines", by_preset=True, gt=0)
+    snap: int = flag(
+        50, "--snap", "Output", "ticks between snapshots of samples, networks and state", by_preset=True, ge=1
     )
     state_minutes: float = Field(10.0, ge=0, description="minutes between saved states; 0: only snapshots save one")
 
@@ -66,55 +64,22 @@ class PaceConfig(Section):
 class RunConfig(Section):
     """What every training run has. A model's own class adds the sections of its networks and of how they learn."""
 
-    model: str = Field("", description="what is trained", json_schema_extra=flag("--model", "Training"))
-    preset: str = Field(
-        "auto",
-        description="a named configuration; without it auto, or demo for the demo set",
-        json_schema_extra=flag("--preset", "Training"),
-    )
-    seed: int = Field(
-        0, ge=0, lt=2**32, description="seed of everything random", json_schema_extra=flag("--seed", "Training")
-    )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="where to compute", json_schema_extra=flag("--device", "Machine")
-    )
-    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
-        "auto",
-        description="number format of the networks' large products; auto: bf16 or fp16 on CUDA, fp32 elsewhere",
-        json_schema_extra=flag("--precision", "Machine"),
-    )
-    workers: int = Field(
-        0, ge=0, le=256, description="processes that read images", json_schema_extra=flag("--workers", "Machine", True)
-    )
+    model: str = flag("", *MODEL)
+    preset: str = flag("auto", *PRESET)
+    seed: int = flag(0, "--seed", "Training", "seed of everything random", ge=0, lt=2**32)
+    device: Literal["auto", "cpu", "cuda", "mps"] = flag("auto", "--device", "Machine", "where to compute")
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = flag("auto", "--precision", "Machine", PRECISION)
+    workers: int = flag(0, "--workers", "Machine", "processes that read images", by_preset=True, ge=0, le=256)
     patience: float = Field(
         PATIENCE, gt=0, description="minutes that a process waits for the others before it takes them for lost"
     )
-    checkpoint_activations: bool = Field(
-        False,
-        description="recompute activations in the backward pass: less memory, slower, the same result",
-        json_schema_extra=flag("--checkpoint-activations", "Machine"),
+    checkpoint_activations: bool = flag(False, "--checkpoint-activations", "Machine", RECOMPUTE)
+    compile: bool = flag(False, "--compile", "Machine", COMPILE)
+    cuda_graphs: bool = flag(False, "--cuda-graphs", "Machine", GRAPHS)
+    deterministic: bool = flag(
+        False, "--deterministic", "Machine", "use only deterministic algorithms; slower on CUDA, no change elsewhere"
     )
-    compile: bool = Field(
-        False,
-        description="compile the networks with torch.compile, if that works and gives the same gradients",
-        json_schema_extra=flag("--compile", "Machine"),
-    )
-    cuda_graphs: bool = Field(
-        False,
-        description="capture phases as CUDA graphs, if that works and gives the same gradients; takes more memory",
-        json_schema_extra=flag("--cuda-graphs", "Machine"),
-    )
-    deterministic: bool = Field(
-        False,
-        description="use only deterministic algorithms; slower on CUDA, no change elsewhere",
-        json_schema_extra=flag("--deterministic", "Machine"),
-    )
-    metrics: str = Field(
-        "swd1k",
-        description="metrics of every snapshot, with commas, such as fid50k_full,swd1k; or none; the first decides "
-        "which network becomes best.safetensors (see docs/metrics.md)",
-        json_schema_extra=flag("--metrics", "Output", True),
-    )
+    metrics: str = flag("swd1k", "--metrics", "Output", METRICS, by_preset=True)
     data: DataConfig = DataConfig()
     pace: PaceConfig = PaceConfig()
 
@@ -137,8 +102,7 @@ class RunConfig(Section):
     @property
     def arithmetic(self) -> Precision:
         """The number format of a resolved configuration."""
-        if self.precision == "auto":
-            raise ValueError("the precision has not been resolved")
+        assert self.precision != "auto", "the precision has not been resolved"
         return self.precision
 
     @model_validator(mode="after")
@@ -149,11 +113,9 @@ class RunConfig(Section):
         if pace.batch % pace.batch_gpu:
             raise ValueError(f"--batch {pace.batch} is not a multiple of --batch-gpu {pace.batch_gpu}")
         if self.compile and self.checkpoint_activations:
-            raise ValueError(
-                "--compile is for speed, --checkpoint-activations for memory, and they do not go together: give one"
-            )
-        if self.cuda_graphs and self.compile:
-            raise ValueError("--cuda-graphs and --compile both replace the passes of a phase: give one")
+            raise ValueError("--compile and --checkpoint-activations exclude each other: give one of them")
+        if self.compile and self.cuda_graphs:
+            raise ValueError("--compile and --cuda-graphs exclude each other: give one of them")
         if self.cuda_graphs and self.device not in GRAPH_DEVICES:
             raise ValueError(f"--cuda-graphs needs a CUDA device, and the device is {self.device}: leave it out")
         return self

@@ -22,8 +22,12 @@ def find(model: object) -> Course:
     for course in COURSES:
         if model in course.models:
             return course
-    names = ", ".join(name for course in COURSES for name in course.models)
-    raise ValueError(f"--model got {str(model)!r}, expected one of: {names}")
+    raise ValueError(f"--model got {str(model)!r}, expected one of: {', '.join(names())}")
+
+
+def names() -> list[str]:
+    """All models."""
+    return [name for course in COURSES for name in course.models]
 
 
 def name_in(training: object) -> str:

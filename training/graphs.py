@@ -6,8 +6,9 @@ classes are copied into buffers that the graph reads, gradients are added to buf
 replay.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -52,50 +53,33 @@ class CudaGraph:
         return self._outputs
 
 
-class HeldDraws(Draws):
+class HeldDraws:
     """Draws that keep their memory: `renew` draws the next part's numbers into the tensors that were handed out."""
 
     def __init__(self, draws: Draws) -> None:
-        super().__init__(**vars(draws))
         self._source = draws
-        self._held: dict[tuple[Any, ...], list[Tensor]] = {}
+        self._held: dict[tuple[Any, ...], Any] = {}
 
     def renew(self, draws: Draws) -> None:
         """Take the numbers of other draws of the same shapes."""
         self._source = draws
-        for key, held in self._held.items():
-            for tensor, new in zip(held, self._draw(*key), strict=True):
-                tensor.copy_(new) if isinstance(new, Tensor) else tensor.fill_(new)
+        for (method, *arguments), held in self._held.items():
+            new = getattr(draws, method)(*arguments)
+            for tensor, drawn in zip(held, new, strict=True) if isinstance(held, list) else [(held, new)]:
+                tensor.copy_(drawn) if isinstance(drawn, Tensor) else tensor.fill_(drawn)
 
-    def _hold(self, *key: Any) -> list[Tensor]:
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._source, name)
+        return partial(self._hold, name) if callable(found) else found
+
+    def _hold(self, method: str, *arguments: Any) -> Any:
+        key = (method, *(tuple(map(tuple, each)) if isinstance(each, list) else each for each in arguments))
         if key not in self._held:
-            self._held[key] = [torch.as_tensor(drawn, device=self.device) for drawn in self._draw(*key)]
+            drawn = getattr(self._source, method)(*arguments)
+            if isinstance(drawn, float):
+                raise RuntimeError(f"a captured phase draws {arguments[0]!r} on the host, where a graph cannot draw it")
+            self._held[key] = drawn if isinstance(drawn, list) else torch.as_tensor(drawn, device=self.device)
         return self._held[key]
-
-    def _draw(self, method: str, *arguments: Any) -> list[Tensor | int]:
-        drawn = getattr(self._source, method)(*arguments)
-        return drawn if isinstance(drawn, list) else [drawn]
-
-    def latents(self, purpose: str, *shape: int) -> Tensor:
-        return self._hold("latents", purpose, *shape)[0]
-
-    def uniforms(self, purpose: str, *shape: int) -> Tensor:
-        return self._hold("uniforms", purpose, *shape)[0]
-
-    def classes(self, purpose: str, thresholds: Tensor) -> Tensor:
-        return self._hold("classes", purpose, thresholds)[0]
-
-    def normal(self, purpose: str, shape: torch.Size) -> Tensor:
-        return self._hold("normal", purpose, shape)[0]
-
-    def pictures(self, purpose: str, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
-        return self._hold("pictures", purpose, tuple(map(tuple, shapes)))
-
-    def crossover(self, layers: int, probability: float) -> Tensor:
-        return self._hold("crossover", layers, probability)[0]
-
-    def uniform(self, purpose: str) -> float:
-        raise RuntimeError(f"a captured phase draws {purpose!r} on the host, where a graph cannot draw it again")
 
 
 class Captured:

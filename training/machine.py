@@ -1,6 +1,7 @@
-"""What of a machine decides how numbers are rounded, and what a resumed run says of it."""
+"""Reasons why a resumed run does not round numbers as before, and what it says about them."""
 
 import os
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -8,20 +9,24 @@ import torch
 from custom_ops import build
 from system.text import printable
 from torch_utils.cli import counted
+from torch_utils.config import flag_of
+from training.config import RunConfig
 
 INEXACT = "it will not be the same to the last bit"
+ROUNDING = {"compile", "cuda_graphs", "deterministic"}  # settings that decide how numbers are rounded, at most
 
 
 class Before(Protocol):
-    """What a state says of the machine that it was saved on."""
+    """The machine on which a state was saved."""
 
     operators: str
     torch: str
     processor: str | None
+    threads: int | None
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """The processor, and on a CPU how many threads add numbers up: a sum depends on where it is cut."""
+    """The processor, and on a CPU its number of threads, which decides the order of sums."""
     if device.type == "cuda":
         return {"processor": f"a {torch.cuda.get_device_name(device)}"}
     if device.type != "cpu":
@@ -29,33 +34,33 @@ def machine(device: torch.device) -> dict[str, Any]:
     return {"processor": f"a CPU with {torch.backends.cpu.get_cpu_capability()}", "threads": torch.get_num_threads()}
 
 
-def keep_threads(before: int | None, device: torch.device) -> list[str]:
-    """Makes PyTorch compute with as many threads as a run on a CPU began with, unless OMP_NUM_THREADS says otherwise.
+def rounding_notes(
+    before: Before, old: Mapping[str, Any], new: Mapping[str, Any], device: torch.device, model: type[RunConfig]
+) -> list[str]:
+    """A sentence for each reason; also restores the number of threads of a run on a CPU, unless the user chose it.
 
-    Returns what to say about it, in no sentence or one.
+    Args:
+        before: the machine of the state.
+        old, new: settings by dotted name, of the state and of the resumed run.
+        device: that trains.
+        model: the class of the configuration.
     """
-    now = torch.get_num_threads()
-    if before is None or device.type != "cpu" or before == now:
-        return []
-    if "OMP_NUM_THREADS" in os.environ:
-        return [f"this run had {counted(before, 'thread')} and goes on with {now}, as OMP_NUM_THREADS says: {INEXACT}"]
-    torch.set_num_threads(before)
-    return [
-        f"this run goes on with {counted(before, 'thread')}, as it began, which keeps every bit; "
-        f"OMP_NUM_THREADS={now} uses all {now} of this machine, which does not"
-    ]
-
-
-def rounds_otherwise(before: Before, device: torch.device) -> list[str]:
-    """A sentence for each cause for which this machine rounds otherwise than the one the state was saved on."""
-    processor = machine(device)["processor"]
-    causes = [
+    settings = [name for name in sorted(ROUNDING) if old[name] != new[name]]
+    if device.type != "cuda":
+        settings = [name for name in settings if name != "deterministic"]  # other devices always are
+    notes = [f"this run goes on {'with' if new[n] else 'without'} {flag_of(model, n)}: {INEXACT}" for n in settings]
+    now, processor = torch.get_num_threads(), machine(device)["processor"]
+    changes = [
         (f"{before.operators} operators", before.operators, build.implementation(device)),
         (f"PyTorch {before.torch}", before.torch, torch.__version__),
         (f"{before.processor}", before.processor or processor, processor),
     ]
-    return [
-        f"this run had {printable(words, 100)} and goes on with {new}: {INEXACT}"
-        for words, old, new in causes
-        if old != new
-    ]
+    if before.threads not in (None, now) and device.type == "cpu":
+        threads = counted(before.threads or 0, "thread")
+        if "OMP_NUM_THREADS" in os.environ:
+            changes.append((threads, "", f"{now}, as OMP_NUM_THREADS says"))
+        else:
+            torch.set_num_threads(before.threads or 0)
+            notes.append(f"this run goes on with {threads}, as it began; OMP_NUM_THREADS={now} uses all, but {INEXACT}")
+    had = ((printable(words, 100), new) for words, old, new in changes if old != new)
+    return [*notes, *(f"this run had {words} and goes on with {new}: {INEXACT}" for words, new in had)]

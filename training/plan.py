@@ -27,7 +27,7 @@ from training.agreement import agree_on, see_the_same
 from training.config import RunConfig
 from training.course import Asked, Course
 from training.courses import DEFAULT, find
-from training.machine import INEXACT, keep_threads, rounds_otherwise
+from training.machine import INEXACT, ROUNDING, rounding_notes
 from training.report.status import duration
 from training.shares import largest_divisor
 from training.state import Data, State, read_state
@@ -38,7 +38,6 @@ CHANGEABLE = {
     *("pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes"),
     *("workers", "patience", "checkpoint_activations", "metrics"),
 }
-ROUNDING = {"compile", "cuda_graphs", "deterministic"}  # these decide how numbers are rounded, at most
 
 FOLDER_NOTICE = "run folder"  # tells processes that torchrun starts again which run they were training
 
@@ -93,7 +92,7 @@ class Plan:
                 with torch.device("meta"):
                     network = part.build(config).eval()
                 title, example = part.config_name.capitalize(), part.example(config)
-                tables[part.config_name] = summary(title, network, lambda network, example=example: network(*example))
+                tables[part.config_name] = summary(title, network, example)
         return "\n\n".join(tables.values())
 
 
@@ -202,10 +201,9 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
     agree_on({**given, "--resume": "given", "--transfer": "none"}, model)
     if not distributed.agree(int(state.digest[:15], 16)):
         raise ValueError(f"the processes found different states in {where.run}: give all machines the same folder")
-    notes = [state.note, *_rounded_otherwise(before, values, device, model)]
+    notes = [state.note, *rounding_notes(state.facts, before, values, device, model)]
     if state.facts.world != distributed.world():
         notes.append(_deal_anew(values, state.facts.world))
-    notes += keep_threads(state.facts.threads, device) + rounds_otherwise(state.facts, device)
     config = configs.build(model, values)
     agree_on(configs.flatten(config), model)
     sets = {}
@@ -260,17 +258,6 @@ def _deal_anew(values: dict[str, Any], before: int) -> str:
         raise ValueError(f"the {batch} images of this run's batch cannot be dealt to {world} processes: take a divisor")
     values["pace.batch_gpu"] = largest_divisor(batch // world, values["pace.batch_gpu"])
     return f"this run had {before} processes and goes on with {world}: {INEXACT}"
-
-
-def _rounded_otherwise(
-    before: Mapping[str, Any], now: Mapping[str, Any], device: torch.device, model: type[RunConfig]
-) -> list[str]:
-    """Sentences about options that may change, but change the rounding."""
-    changed = [name for name in sorted(ROUNDING) if before[name] != now[name]]
-    if device.type != "cuda":
-        changed = [name for name in changed if name != "deterministic"]  # other devices always are
-    words = (f"{'with' if now[name] else 'without'} {configs.flag_of(model, name)}" for name in changed)
-    return [f"this run goes on {word}: {INEXACT}" for word in words]
 
 
 def _facts(dataset: ImageSet) -> dict[str, Any]:

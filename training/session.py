@@ -224,6 +224,6 @@ def _more_memory(plan: Plan) -> str:
         ways = ["resume with --checkpoint-activations"]
     else:
         ways = ["try --batch-gpu auto", str(largest_divisor(now, now - 1))] if now > 1 else []
-        ways += [] if checkpointing else ["--checkpoint-activations"]
+        ways += [] if checkpointing else ["--checkpoint-activations" if ways else "try --checkpoint-activations"]
         ways += [f"take {plan.course.smaller}"] if now == 1 else []
     return f"out of memory with --batch-gpu {now}: {', or '.join(ways)}"

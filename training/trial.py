@@ -38,8 +38,10 @@ class TrialError(Exception):
 class Compilable(Recipe, Protocol):
     """A recipe whose networks can run compiled in some phases."""
 
-    config: RunConfig
     first_order: frozenset[str]  # phases that need first derivatives only
+
+    @property
+    def config(self) -> RunConfig: ...
 
     def use_passes(self, change: Change | None, begin: Callable[[], None] = lambda: None) -> None:
         """Put `change(pass)` in place of each pass of the networks; None restores them. `begin` precedes each term."""

@@ -1,18 +1,15 @@
-"""What is known of each shard before it is opened: how many samples it has, of which classes, sizes and modes.
+"""What is in each shard: how many samples, of which classes, sizes and modes.
 
-It is read from `PREFIX-index.json`, which the writer of shards leaves beside them, or else found out by reading all
-headers once, and kept in the cache folder.
+It comes from `PREFIX-index.json`, which the writer of shards leaves beside them. Without it all headers are read once,
+and the result is kept in the cache folder.
 """
 
 import io
 import json
-import multiprocessing
-import os
-import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import partial
@@ -25,24 +22,27 @@ from filelock import FileLock
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from imaging.opening import open_file, reason
+from imaging.parallel import ordered
 from imaging.picture import Header, read_header
-from imaging.shards.opening import keep_table, open_file
+from imaging.shards.opening import keep_table
 from imaging.shards.pattern import Shard, expand, has_wildcards, listed, prefix
-from imaging.shards.remote import facts, fetch, is_remote, on_this_machine, reason, shown
+from imaging.shards.remote import displayed, facts, fetch, is_remote, without_file_scheme
 from imaging.shards.row import Index, Row
 from imaging.shards.store import THREADS, Store
 from imaging.shards.table import UNLABELLED, Member, Table, read_table
 from imaging.sizes import spell
 from system.files import open_replacing
+from system.machine import cores
 from system.text import printable
 
 LARGEST_INDEX = 2**28  # bytes
-WORTH_PROCESSES = 2**28  # bytes of shards that one process reads in about the time that others take to start
-ENOUGH = 2**16  # bytes of a picture in which its header nearly always lies
+WORTH_PROCESSES = 2**28  # bytes of shards that take longer to read than processes take to start
+ENOUGH = 2**16  # bytes of an image that nearly always contain its header
 
 
 def read_index(pattern: str, shards: Sequence[Shard], labelled: bool, store: Store) -> tuple[Index, str]:
-    """The index of these shards, and one sentence where something about it should be known.
+    """The index of these shards, and a sentence for the user, or "".
 
     ValueError says which shard or sample is wrong, and what to do.
     """
@@ -52,49 +52,49 @@ def read_index(pattern: str, shards: Sequence[Shard], labelled: bool, store: Sto
     kept = store.folder / f"index-{_identity(shards, labelled)}.json"
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(kept.with_suffix(".lock")):  # of several processes one does the work
-            index = _read_kept(kept) or _scan_and_keep(shards, labelled, store, kept)
-    except (OSError, NotImplementedError) as error:  # the latter where files cannot be locked
-        problem = f"{store.folder} cannot be written to ({reason(error)})"
-        note = f"{problem}: what the shards hold has to be found out every time; SHARD_CACHE names another folder"
-        index = _scan(shards, labelled, store)
-    return index, note
+        with FileLock(kept.with_suffix(".lock")):  # one of several processes does the work
+            with suppress(FileNotFoundError, ValidationError):
+                return Index.read(kept.read_bytes()), note
+            index = _scan(shards, labelled, store)
+            with open_replacing(kept) as file:
+                file.write(index.to_json())
+            return index, note
+    except (OSError, NotImplementedError) as error:  # the latter on disks without file locks
+        note = (
+            f"{store.folder} cannot be written ({reason(error)}), so the shards are scanned at every start: name "
+            f"another folder with SHARD_CACHE"
+        )
+        return _scan(shards, labelled, store), note
 
 
 def read_beside(pattern: str, shards: Sequence[Shard]) -> tuple[Index | None, str]:
-    """The index that the writer left, where it has all shards and fits them; else None, and a note why not.
+    """The index beside the shards if it fits them; otherwise None, and why it is ignored.
 
-    ValueError when it lists shards that the wildcards of `pattern` mean and that are not there: the set is incomplete.
+    ValueError if it lists shards that match the wildcards of `pattern` but do not exist: the set is incomplete.
     """
-    url = on_this_machine(f"{prefix(pattern)}-index.json")
+    url = without_file_scheme(f"{prefix(pattern)}-index.json")
+    name = displayed(url.rpartition("/")[2])
     if "/" not in url and not url.removesuffix("-index.json"):
         return None, ""
     try:
         data = _contents(url)
-    except ValueError as error:
-        return None, f"{shown(url.rpartition('/')[2])} was passed over ({error})"
-    if data is None:
-        return None, ""
-    name = shown(url.rpartition("/")[2])
-    try:
+        if data is None:
+            return None, ""
         index = Index.read(data)
     except ValidationError as error:
-        where, what = (printable(str(part), 80) for part in _first_fault(error))
-        return None, f"{name} was passed over, as it is no index of shards ({where}: {what})"
+        first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+        where, what = printable(".".join(map(str, first["loc"])) or "it", 80), printable(first["msg"], 80)
+        return None, f"{name} is ignored: not an index of shards ({where}: {what})"
+    except ValueError as error:
+        return None, f"{name} is ignored: {error}"
     rows = {row.name: row for row in index.shards}
     _check_complete(pattern, name, rows, shards)
     for shard in shards:
         if shard.name not in rows or rows[shard.name].bytes != shard.bytes:
-            return None, f"{name} was passed over, as it does not fit {shown(shard.name)}"
+            return None, f"{name} is ignored: it does not fit {displayed(shard.name)}"
     if len({shard.name for shard in shards}) < len(shards):
-        return None, f"{name} was passed over, as several of the shards have one name"
+        return None, f"{name} is ignored: several shards have one name"
     return index.model_copy(update={"shards": tuple(rows[shard.name] for shard in shards)}), ""
-
-
-def _first_fault(error: ValidationError) -> tuple[str, str]:
-    """Where the first fault is, and which."""
-    first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-    return ".".join(map(str, first["loc"])) or "it", first["msg"]
 
 
 def _check_complete(pattern: str, name: str, rows: Iterable[str], shards: Sequence[Shard]) -> None:
@@ -105,32 +105,25 @@ def _check_complete(pattern: str, name: str, rows: Iterable[str], shards: Sequen
     missing = [row for row in rows if row not in there and any(fnmatchcase(row, each) for each in meant)]
     if missing:
         raise ValueError(
-            f"{shown(missing[0])} is missing ({len(missing)} of the {len(missing) + len(there)} shards that {name} "
-            f"lists are): bring it back, or give the command that was writing them once more; for a part of the set "
-            f"name its shards, as in x-{{0000..0007}}.tar"
+            f"{displayed(missing[0])} is missing ({len(missing)} of the {len(missing) + len(there)} shards that {name} "
+            f"lists are): restore it, or repeat the command that wrote the shards; to use a part of the set, name its "
+            f"shards, as in x-{{0000..0007}}.tar"
         )
 
 
 def _contents(url: str) -> bytes | None:
-    """A small file, here or elsewhere; None where there is none. ValueError when it is too large, or no file."""
-    try:
-        if not is_remote(url):
-            if Path(url).exists() and not Path(url).is_file():
-                raise ValueError("it is not a file")
-            with Path(url).open("rb") as file:
-                return _bounded(file)
-        with TemporaryDirectory() as folder, suppress(ValueError):
-            # Servers refuse what is not there in many ways, and shards tell what they hold themselves.
+    """A small file, local or remote; None if there is none. ValueError if it is too large, or not a file."""
+    if is_remote(url):
+        with TemporaryDirectory() as folder, suppress(ValueError, FileNotFoundError):
+            # Servers refuse missing files in many ways, and shards can be read without an index.
             if (found := facts(url)) is not None and found[0] <= LARGEST_INDEX:
                 fetch(url, Path(folder) / "index", found[0])
                 return (Path(folder) / "index").read_bytes()
         return None
-    except FileNotFoundError:
+    if not Path(url).exists():
         return None
-
-
-def _bounded(file: BinaryIO) -> bytes:
-    data = file.read(LARGEST_INDEX + 1)
+    with open_file(Path(url)) as file:
+        data = file.read(LARGEST_INDEX + 1)
     if len(data) > LARGEST_INDEX:
         raise ValueError(f"it has more than {LARGEST_INDEX} bytes")
     return data
@@ -142,49 +135,20 @@ def _identity(shards: Sequence[Shard], labelled: bool) -> str:
     return sha256(json.dumps([Index.model_fields["format"].default, labelled, facts]).encode()).hexdigest()[:32]
 
 
-def _read_kept(path: Path) -> Index | None:
-    try:
-        return Index.read(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
-
-
-def _scan_and_keep(shards: Sequence[Shard], labelled: bool, store: Store, path: Path) -> Index:
-    index = _scan(shards, labelled, store)
-    with open_replacing(path) as file:
-        file.write(index.to_json())
-    return index
-
-
 def _scan(shards: Sequence[Shard], labelled: bool, store: Store) -> Index:
-    """Reads every shard once, several at a time; a large set on all cores."""
+    """Read every shard once: a small set with threads, a large one with processes on all cores."""
     look = partial(scan_shard, labelled=labelled, store=store)
-    total = sum(shard.bytes for shard in shards)
-    quiet = total < WORTH_PROCESSES or not sys.stderr.isatty()
-    pool = _pool(total)
-    try:
-        rows = pool.map(look, shards)
+    large = sum(shard.bytes for shard in shards) >= WORTH_PROCESSES
+    with ThreadPoolExecutor(THREADS) as pool:
+        rows = ordered(look, shards, cores(), 1, fork=False) if large else pool.map(look, shards)
+        quiet = not large or not sys.stderr.isatty()
         shown = tqdm(rows, "reading shards", len(shards), leave=False, disable=quiet, unit=" shards")
         return Index(shards=tuple(shown))
-    except BrokenExecutor as error:
-        raise ValueError(
-            "a process that read shards was killed, probably for want of memory: try again with less in memory"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _pool(total: int) -> Executor:
-    if total < WORTH_PROCESSES:
-        return ThreadPoolExecutor(THREADS)
-    # Not forked: this process may have threads.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(os.cpu_count(), context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
 
 
 def scan_shard(shard: Shard, labelled: bool, store: Store) -> Row:
-    """Finds out what is in a shard: every header is read, of the tar and of each picture."""
-    with open_file(store.path(shard), shard.shown) as file:
+    """Find out what is in a shard: read every header, of the tar and of each image."""
+    with store.open(shard) as file:
         row, table = describe(file, shard, labelled)
     keep_table(shard, table, labelled, store)
     return row
@@ -196,17 +160,16 @@ def describe(file: BinaryIO, shard: Shard, labelled: bool) -> tuple[Row, Table]:
     modes: Counter[str] = Counter()
 
     def look(picture: Member) -> None:
-        header = header_of(file, picture, shard.shown)
+        header = header_of(file, picture, shard.displayed)
         sizes[spell(header.height, header.width)] += 1
         modes[header.mode] += 1
 
-    table = read_table(file, shard.shown, labelled, look)
+    table = read_table(file, shard.displayed, labelled, look)
     labels = Counter(table.labels.tolist())
     if 0 < labels[UNLABELLED] < len(table.labels):
-        labelled_ones = len(table.labels) - labels[UNLABELLED]
         raise ValueError(
-            f"{shard.shown} has labels for {labelled_ones} of its {len(table.labels)} samples: label all of them, or "
-            f"use --labels none"
+            f"{shard.displayed} has labels for {len(table.labels) - labels[UNLABELLED]} of its {len(table.labels)} "
+            f"samples: label all of them, or use --labels none"
         )
     classes = None if labels[UNLABELLED] else dict(sorted(labels.items()))
     values: dict[str, Any] = {"labels": classes, "sizes": sizes, "modes": modes, "digest": table.digest}
@@ -214,7 +177,7 @@ def describe(file: BinaryIO, shard: Shard, labelled: bool) -> tuple[Row, Table]:
 
 
 def header_of(file: BinaryIO, picture: Member, shard: str) -> Header:
-    """Size and mode of a picture in a shard."""
+    """Size and mode of an image in a shard."""
     what = f"{picture.name} in {shard}"
     file.seek(picture.offset)
     start = file.read(min(picture.size, ENOUGH))

@@ -1,7 +1,4 @@
-"""A shard opened for reading. Its table is kept in the cache folder, where other processes find it.
-
-A thousand processes that each read all headers would be busy with nothing else.
-"""
+"""A shard opened for reading. Its table is kept in the cache, so that others need not read all headers."""
 
 import contextlib
 import os
@@ -14,38 +11,36 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from imaging.shards.pattern import Shard
-from imaging.shards.remote import reason
 from imaging.shards.row import Row
 from imaging.shards.store import Store
 from imaging.shards.table import Table, read_table
 from system.arrays import load_array
 from system.files import open_replacing
 
-COLUMNS = 3  # of a kept table: offset, size, label
-
 
 class Opened(NamedTuple):
+    """The file of a shard, and its table."""
+
     file: BinaryIO
     table: Table
 
 
 class ChangedError(ValueError):
-    """The shard is another one than its index describes."""
+    """The shard is not the one that its index describes."""
 
 
 def open_shard(shard: Shard, row: Row, labelled: bool, store: Store) -> Opened:
-    """The file of a shard and its table; `row` is what its index says of it.
+    """Open a shard that `row` of its index describes.
 
-    ValueError says why it cannot be had; ChangedError that it is not the shard that was meant.
+    ValueError says why it cannot be read; ChangedError that it is another shard.
     """
-    path = store.path(shard)
-    file = open_file(path, shard.shown)
+    file = store.open(shard)
     try:
-        table = _read_kept(shard, row, labelled, store) if _is_as_seen(file, shard) else None
+        table = _read_kept(shard, row, labelled, store) if _is_as_found(file, shard) else None
         if table is None:
-            table = read_table(file, shard.shown, labelled)
+            table = read_table(file, shard.displayed, labelled)
             if not _fits(table, row, labelled):
-                raise ChangedError(shard.shown)
+                raise ChangedError(shard.displayed)
             keep_table(shard, table, labelled, store)
     except BaseException:
         file.close()
@@ -54,23 +49,26 @@ def open_shard(shard: Shard, row: Row, labelled: bool, store: Store) -> Opened:
 
 
 def keep_table(shard: Shard, table: Table, labelled: bool, store: Store) -> None:
-    """Leaves a table for others. Where that cannot be done, they will read the headers themselves."""
+    """Keep a table for other processes. If it cannot be written, they read the headers themselves."""
     columns = np.stack([table.offsets, table.sizes, table.labels])
-    sealed = np.concatenate([columns, np.full([COLUMNS, 1], zlib.crc32(columns.tobytes()))], axis=1)
+    sealed = np.concatenate([columns.ravel(), [zlib.crc32(columns.tobytes())]])
     with contextlib.suppress(OSError), open_replacing(_place(shard, table.digest, labelled, store)) as file:
         np.save(file, sealed, allow_pickle=False)
 
 
-def open_file(path: Path, shard: str) -> BinaryIO:
-    """The file of a shard; ValueError names the shard when the system does not give it."""
+def _read_kept(shard: Shard, row: Row, labelled: bool, store: Store) -> Table | None:
+    """A kept table; None if there is none, or a disk has damaged it."""
     try:
-        return path.open("rb")
-    except OSError as error:
-        raise ValueError(f"{shard} cannot be read: {reason(error)}; bring it back") from error
+        sealed = load_array(_place(shard, row.digest, labelled, store)).astype(np.int64, casting="no")
+        columns = sealed[:-1].reshape(3, -1)
+    except (OSError, ValueError, TypeError):
+        return None
+    table = Table(*columns, row.digest)
+    return table if sealed[-1] == zlib.crc32(columns.tobytes()) and _fits(table, row, labelled) else None
 
 
-def _is_as_seen(file: BinaryIO, shard: Shard) -> bool:
-    """Whether a shard is still the one that was found when the set was opened. Copies are, by their name."""
+def _is_as_found(file: BinaryIO, shard: Shard) -> bool:
+    """Whether a shard is still the one that was found when the set was opened. Names of copies guarantee it."""
     state = os.fstat(file.fileno())
     return not shard.is_local or (state.st_size, str(state.st_mtime_ns)) == (shard.bytes, shard.mark)
 
@@ -81,22 +79,6 @@ def _fits(table: Table, row: Row, labelled: bool) -> bool:
     return table.digest == row.digest and len(table.labels) == row.samples and labels == row.labels
 
 
-def _read_kept(shard: Shard, row: Row, labelled: bool, store: Store) -> Table | None:
-    """A table that was kept; None where there is none, or a disk has damaged it."""
-    try:
-        sealed = load_array(_place(shard, row.digest, labelled, store))
-    except (OSError, ValueError):
-        return None
-    if sealed.dtype != np.int64 or sealed.ndim != 2 or len(sealed) != COLUMNS:
-        return None
-    columns, seal = np.ascontiguousarray(sealed[:, :-1]), sealed[:, -1:]
-    if not (seal == zlib.crc32(columns.tobytes())).all():
-        return None
-    offsets, sizes, labels = columns
-    table = Table(offsets, sizes, labels, row.digest)
-    return table if _fits(table, row, labelled) else None
-
-
 def _place(shard: Shard, digest: str, labelled: bool, store: Store) -> Path:
-    identity = sha256(f"{shard.url} {shard.mark} {digest} {labelled}".encode(errors="backslashreplace")).hexdigest()
+    identity = sha256(f"{shard.url} {shard.mark} {digest} {labelled} 2".encode(errors="backslashreplace")).hexdigest()
     return store.folder / f"table-{identity[:32]}.npy"

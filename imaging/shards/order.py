@@ -1,18 +1,17 @@
-"""The endless shuffle of sharded samples, any place of which can be named by one number.
+"""The endless shuffle of sharded samples, in which any place is found from one number.
 
-Every epoch puts the shards in a random order, and the samples of each in another, which is cut into W = 16 parts (as
-many as there are shards, if they are fewer). An epoch is a row of windows, as many as there are shards: the t-th holds
-part k of shard t - k, for k = 0 .. W - 1, counted around the end, in one more random order.
+Every epoch puts the shards in a random order, and the samples of each shard in another, cut into W = 16 parts (or as
+many as there are shards). An epoch is a row of windows, as many as there are shards: window t holds part k of shard
+t - k, for k = 0 .. W - 1, wrapping around at the ends, in one more random order.
 
     window   0     1     2     3    ...       (W = 3, S shards)
              0.0   1.0   2.0   3.0            shard.part
              S-1.1 0.1   1.1   2.1
              S-2.2 S-1.2 0.2   1.2
 
-What that guarantees: an epoch shows every sample once. Within a window, which holds about as many samples as a shard,
-all orders are equally likely; so a batch is drawn from W shards that chance brought together, and where there are no
-more than W, from all of them. One shard enters and one leaves from window to window: shards are read at an even pace.
-What is held in memory are the orders of W shards and of a window, and three numbers for every shard.
+So an epoch shows every sample once. A window holds about as many samples as a shard, and within it all orders are
+equally likely: a batch is drawn from W random shards. From window to window one shard enters and one leaves: shards are
+read at an even pace. Memory holds the orders of W shards and of a window, and three numbers for every shard.
 
 The sample at position p is a pure function of (seed, p, samples in each shard). The permutations come from numpy's
 RandomState, whose stream is frozen: the order is the same on every machine and version.
@@ -24,13 +23,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-WINDOW = 16  # shards; part of what a run is: with another number it would go on with other samples
+WINDOW = 16  # shards; another number would change the order of samples of every run
 
 OF_SHARDS, OF_SAMPLES, OF_WINDOWS = 1, 2, 3  # purposes of the random orders
 
 
 class Place(NamedTuple):
-    """Where a position of the shuffle lies."""
+    """The sample at a position of the shuffle."""
 
     epoch: int
     window: int
@@ -51,7 +50,7 @@ class ShardOrder:
         self.seed = seed
         self.total = int(self.counts.sum())
         self.width = min(WINDOW, len(self.counts))
-        self._epoch, self._ends, self._row = -1, self.counts, self.counts  # of the epoch asked for last
+        self._epoch, self._ends, self._row = -1, self.counts, self.counts  # of the last epoch asked for
 
     def at(self, position: int) -> Place:
         """The sample shown at `position` (0, 1, 2, ...)."""
@@ -71,13 +70,13 @@ class ShardOrder:
         raise AssertionError("a window is the sum of its parts")
 
     def shards_of(self, epoch: int, window: int) -> list[int]:
-        """The shards that a window draws from, the one that enters with it first. Windows go on in the next epoch."""
+        """The shards of a window, the one that enters with it first. Windows continue in the next epoch."""
         epoch, window = epoch + window // len(self.counts), window % len(self.counts)
         self._enter(epoch)
         return [self._shard(window, part) for part in range(self.width)]
 
     def _enter(self, epoch: int) -> None:
-        """Lays out an epoch: the order of its shards, and where its windows end."""
+        """Compute the order of an epoch's shards, and where its windows end."""
         if epoch == self._epoch:
             return
         row = _permuted((self.seed, epoch, OF_SHARDS), len(self.counts))
@@ -101,4 +100,4 @@ def _permuted(key: tuple[int, ...], count: int) -> np.ndarray:
     return np.random.RandomState(words).permutation(count)
 
 
-_permutation = lru_cache(maxsize=2 * WINDOW + 2)(_permuted)  # a batch may reach from one epoch into the next
+_permutation = lru_cache(maxsize=2 * WINDOW + 2)(_permuted)  # a batch may reach into the next epoch

@@ -1,4 +1,4 @@
-"""What the index of a set of shards says of each, as JSON."""
+"""The index of a set of shards, as JSON."""
 
 import json
 from typing import Annotated, Any, Literal, Self
@@ -11,14 +11,14 @@ from imaging.shards.remote import LARGEST
 from imaging.sizes import parse_size
 from imaging.tarheaders import BLOCK
 
-SMALLEST_SAMPLE = 2 * BLOCK  # bytes: a header and a picture
+SMALLEST_SAMPLE = 2 * BLOCK  # bytes: a header and an image
 
 Count = Annotated[int, Field(ge=1)]
 ClassNumber = Annotated[int, Field(ge=0, lt=MOST_CLASSES)]
 
 
 class Row(BaseModel):
-    """A shard. `labels`: class -> samples, None when unlabelled or not asked; `sizes`: "96x64" -> samples; `modes`."""
+    """A shard. `labels`: class -> samples, None if unlabeled or not read; `sizes`: "96x64" -> samples; `modes`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,14 +36,14 @@ class Row(BaseModel):
             raise ValueError("its bytes cannot hold so many samples")
         for name, counts in (("labels", self.labels), ("sizes", self.sizes), ("modes", self.modes)):
             if counts is not None and sum(counts.values()) != self.samples:
-                raise ValueError(f"its {name} are not those of all its samples")
+                raise ValueError(f"its {name} do not add up to its samples")
         for size in self.sizes:
             parse_size(size)
         return self
 
 
 class Index(BaseModel):
-    """The shards of a set, in its order. Keys that are not known here are kept for whoever knows them."""
+    """The shards of a set, in its order. Unknown keys are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -58,10 +58,10 @@ class Index(BaseModel):
         return tuple(map(listed, names)) if plain else names
 
     def to_json(self) -> bytes:
-        """What the file of an index holds: plain ASCII, whatever letters the names have."""
+        """The content of the file: ASCII, whatever letters the names have."""
         return json.dumps(self.model_dump(exclude_none=True), separators=(",", ":")).encode()
 
     @classmethod
     def read(cls, data: bytes) -> Self:
-        """The index that a file holds. ValidationError, which is a ValueError, says what is wrong with it."""
+        """The index in a file. ValidationError, which is a ValueError, says what is wrong with it."""
         return cls.model_validate_json(data)

@@ -1,4 +1,4 @@
-"""The pictures of shards as a set to train on, in memory that does not grow with their number."""
+"""The images of shards as a set to train on, in memory that does not grow with their number."""
 
 import hashlib
 import io
@@ -19,7 +19,7 @@ from imaging.shards.index import read_index
 from imaging.shards.opening import ChangedError, Opened, open_shard
 from imaging.shards.order import WINDOW, ShardOrder
 from imaging.shards.pattern import find_shards, prefix
-from imaging.shards.remote import shown
+from imaging.shards.remote import displayed
 from imaging.shards.row import Index
 from imaging.shards.store import Store
 from imaging.shards.survey import are_labelled, names_of_classes, one_size
@@ -29,10 +29,10 @@ from imaging.transforms import richest
 
 
 class ShardSet(ImageSet):
-    """The samples of the shards that a pattern means. It holds a few numbers for every shard, and the tables of those
-    that are being read; in each process that reads.
+    """The samples of the shards that match a pattern.
 
-    With `max_images`, whole shards are drawn at random, always the same ones, and of the last one its beginning.
+    Each process that reads holds a few numbers for every shard, and the tables of the shards that it has open. With
+    `max_images`, whole shards are drawn at random, always the same ones, and the beginning of one more.
     """
 
     def __init__(self, pattern: str, labels: Literal["auto", "none"], mirror: bool, max_images: int = 0) -> None:
@@ -44,7 +44,7 @@ class ShardSet(ImageSet):
         taken = draw_shards([row.samples for row in index.shards], max_images)
         self.shards = [shards[i] for i in taken]
         self.rows = [index.shards[i] for i in taken]
-        self.samples = np.array(list(taken.values()), dtype=np.int64)  # [shards], taken of each
+        self.samples = np.array(list(taken.values()), dtype=np.int64)  # [shards], used of each
         self._starts = np.cumsum(self.samples) - self.samples
         self._open: OrderedDict[int, Opened] = OrderedDict()
         self._owner = os.getpid()
@@ -61,13 +61,12 @@ class ShardSet(ImageSet):
         summary = [[row.name, row.bytes, row.digest, int(n)] for row, n in zip(self.rows, self.samples, strict=True)]
         about = [summary, classes.names, classes.counts.tolist(), height, width, channels, mirror]
         fingerprint = hashlib.sha256(json.dumps(about).encode()).hexdigest()
-        count = int(self.samples.sum())
-        name = run_name(prefix(pattern).rpartition("/")[2]) or "shards"
+        name, count = run_name(prefix(pattern).rpartition("/")[2]) or "shards", int(self.samples.sum())
         super().__init__(name, height, width, channels, count, classes, mirror, fingerprint)
         self.notes = tuple(filter(None, [note, *notes_on_modes(modes)]))
 
     def index_at(self, seed: int, position: int) -> int:
-        """Of the sharded shuffle. The shards that come next are asked for in the background."""
+        """As `ImageSet.index_at`, of the sharded shuffle. Downloads the next shards in the background."""
         if self._order is None or self._order.seed != seed:
             self._order = ShardOrder(self.samples * (2 if self.mirror else 1), seed)
         place = self._order.at(position)
@@ -82,15 +81,14 @@ class ShardSet(ImageSet):
         number, sample = self._place(index)
         file, table = self._opened(number)
         offset, size = int(table.offsets[sample]), int(table.sizes[sample])
-        shard = self.shards[number].shown
+        shard = self.shards[number].displayed
         try:
             file.seek(offset)
-            image = decode(io.BytesIO(file.read(size)), "the picture", self._mode)
+            image = decode(io.BytesIO(file.read(size)), "the image", self._mode)
         except (ValueError, OSError) as error:
-            name = name_at(file, shard, offset)
+            name = f"{name_at(file, shard, offset)} in {shard}"
             raise ValueError(
-                f"{str(error).replace('the picture', f'{name} in {shard}', 1)}; copy or make the shard again, or leave "
-                f"it out of --data"
+                f"{str(error).replace('the image', name, 1)}; copy or make the shard again, or leave it out of --data"
             ) from error
         if image.size != (self.width, self.height):
             raise self._changed(number)
@@ -103,7 +101,7 @@ class ShardSet(ImageSet):
         return int(self._opened(number).table.labels[sample])
 
     def examples(self, label: int) -> np.ndarray:
-        """Of the first shard that has any."""
+        """As `ImageSet.examples`, of the first shard that has the class."""
         if not self._labelled:
             return np.arange(self.samples[0])
         for number, row in enumerate(self.rows):
@@ -119,12 +117,12 @@ class ShardSet(ImageSet):
         return f"make them {size} with `{command}`"
 
     def _place(self, index: int) -> tuple[int, int]:
-        """(shard, sample in it) of a picture."""
+        """(shard, sample in it) of an image."""
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         return number, index - int(self._starts[number])
 
     def _opened(self, number: int) -> Opened:
-        """A shard, open, and its table. Those that were not used for the longest time are closed."""
+        """A shard, open, and its table. The least recently used shards are closed."""
         if self._owner != os.getpid():  # a file inherited over a fork would share its place with the parent's
             self._open, self._owner = OrderedDict(), os.getpid()
         if number not in self._open:
@@ -140,13 +138,13 @@ class ShardSet(ImageSet):
 
     def _changed(self, number: int) -> ValueError:
         return ValueError(
-            f"{self.shards[number].shown} has changed since its contents were listed: bring the old shard back, or "
-            f"remove {shown(prefix(self.pattern))}-index.json, if there is one, and start a new run"
+            f"{self.shards[number].displayed} has changed since its contents were listed: restore the old shard, or "
+            f"remove {displayed(prefix(self.pattern))}-index.json, if there is one, and start a new run"
         )
 
     def _classes(self, index: Index, choice: str) -> Classes:
         if not self._labelled:
-            why = "labels are not used" if choice == "none" else "the set is unlabelled, for it has no .cls files"
+            why = "labels are not used" if choice == "none" else "the set is unlabeled, since it has no .cls files"
             return Classes((), np.zeros(0, dtype=np.int64), why)
         counts = Counter[int]()
         for number, row in enumerate(self.rows):
@@ -164,7 +162,7 @@ class ShardSet(ImageSet):
 
 
 def draw_shards(counts: Sequence[int], most: int) -> dict[int, int]:
-    """Which shards are taken (ascending), and how many samples of each: all, or `most` of them at the most."""
+    """Which shards are used (ascending), and how many samples of each: all, or at most `most` in total."""
     if not 0 < most < sum(counts):
         return dict(enumerate(counts))
     taken = {}

@@ -1,7 +1,7 @@
-"""What lies where in one shard: its tar headers, read once, after which any sample can be read by itself.
+"""What lies where in a shard: its tar headers, read once, after which any sample can be read by itself.
 
-A sample is what WebDataset takes for one: files that lie next to each other and share their name up to the first dot of
-its last part. One of them is a picture; `.cls` (a class number as text) or "label" in `.json` is its class.
+A sample is what WebDataset takes for one: neighboring files whose names are equal up to the first dot of their last
+part. One of them is an image; `.cls` (a class number as text) or "label" in `.json` is its class.
 """
 
 import json
@@ -17,9 +17,8 @@ import numpy as np
 
 from imaging.kinds import TRAINING_SUFFIXES
 from imaging.labels import MOST_CLASSES, check
-from imaging.opening import LARGEST_FILE
+from imaging.opening import LARGEST_FILE, reason
 from imaging.packing import HEAD, packer_of
-from imaging.shards.remote import reason
 from imaging.tarheaders import members
 from system.text import printable
 
@@ -44,10 +43,12 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """The samples of a shard, in its order; all that is kept of each are three numbers.
+    """The samples of a shard, in its order, as three numbers each.
 
-    offsets, sizes: int64 [samples], of the picture in the shard, in bytes. labels: int64 [samples], -1 without one.
-    digest: of every file's name, size, first and last bytes; equal digests mean equal shards.
+    Attributes:
+        offsets, sizes: int64 [samples], of the image in the shard, in bytes.
+        labels: int64 [samples], -1 for unlabeled samples.
+        digest: of every file's name, size, first and last bytes; equal digests mean equal shards.
     """
 
     offsets: np.ndarray
@@ -56,13 +57,13 @@ class Table:
     digest: str
 
 
-Look = Callable[[Member], None]  # is shown every picture
+Look = Callable[[Member], None]  # is given every image
 
 
 def read_table(file: BinaryIO, shard: str, labelled: bool, look: Look = lambda picture: None) -> Table:
-    """Reads all headers of the tar `file`, which is called `shard` in errors.
+    """Read all headers of the tar `file`, which errors call `shard`; also classes if `labelled`.
 
-    labelled: whether classes are read. ValueError says which sample or shard is wrong, how, and what to do.
+    ValueError says which sample or shard is wrong, how, and what to do.
     """
     digest = blake2b(digest_size=16)
     rows = []
@@ -76,18 +77,13 @@ def read_table(file: BinaryIO, shard: str, labelled: bool, look: Look = lambda p
 
 
 def pictures(file: BinaryIO, shard: str) -> Iterator[Member]:
-    """The picture of every sample."""
+    """The image of every sample."""
     return (picture for picture, _ in _samples(file, shard, blake2b()))
 
 
 def name_at(file: BinaryIO, shard: str, offset: int) -> str:
-    """The name of the file that begins at `offset`. Tables do not keep names: they would be most of it."""
+    """The name of the file at `offset`, which tables do not keep: names would take most of the memory."""
     return next((m.name for m in _members(file, shard, blake2b()) if m.offset == offset), f"the file at byte {offset}")
-
-
-def fingerprint_line(name: str, size: int, ends: int) -> bytes:
-    """What a digest takes in of each file."""
-    return f"{name}\0{size}\0{ends}\n".encode(errors="surrogateescape")
 
 
 def checksum_of_ends(data: bytes) -> int:
@@ -101,23 +97,22 @@ def _samples(file: BinaryIO, shard: str, digest: "blake2b") -> Iterator[tuple[Me
 
 
 def _members(file: BinaryIO, shard: str, digest: "blake2b") -> Iterator[Member]:
-    """The files of a tar, hidden ones left out. Each goes into the digest."""
+    """The files of a tar that are not hidden. Each is added to the digest."""
     for info in _headers(file, shard):
         base = info.name.rpartition("/")[2]
         if info.isdir() or base.startswith(".") or "__MACOSX" in info.name:
             continue
         if not info.isreg() or info.issparse():
-            raise ValueError(
-                f"{printable(info.name)} in {shard} is no plain file: make the shard again, of files and not of links"
-            )
-        digest.update(fingerprint_line(info.name, info.size, _ends(file, info.offset_data, info.size)))
+            raise ValueError(f"{printable(info.name)} in {shard} is a link or special file: pack the files themselves")
+        ends = _ends(file, info.offset_data, info.size)
+        digest.update(f"{info.name}\0{info.size}\0{ends}\n".encode(errors="surrogateescape"))
         folder = info.name.removesuffix(base)
         stem, _, kind = base.partition(".")
         yield Member(folder + stem, kind, info.offset_data, info.size)
 
 
 def _headers(file: BinaryIO, shard: str) -> Iterator[tarfile.TarInfo]:
-    """Every header up to the mark that ends a tar, without which the shard is not whole."""
+    """Every header up to the mark that ends a tar, without which the shard is incomplete."""
     file.seek(0)
     if packer := packer_of(file.read(HEAD)):
         raise ValueError(f"{shard} is packed with {packer}, so that its samples cannot be read one by one: unpack it")
@@ -139,23 +134,20 @@ def _ends(file: BinaryIO, offset: int, size: int) -> int:
 
 
 def _parts(files: list[Member], shard: str) -> tuple[Member, dict[str, Member]]:
-    """The picture of a sample, and its other files by their kind."""
+    """The image of a sample, and its other files by kind."""
     found = [member for member in files if f".{member.kind}".lower().endswith(TRAINING_SUFFIXES)]
+    what, kinds = f"{printable(files[0].key)} in {shard}", [printable(member.kind) for member in found or files]
     if len(found) > 1:
-        raise ValueError(
-            f"{printable(files[0].key)} in {shard} has several pictures ({printable(found[0].kind)} and "
-            f"{printable(found[1].kind)}): leave one of "
-            f"them in the shard, for a sample is one picture"
-        )
+        raise ValueError(f"{what} has several images ({kinds[0]} and {kinds[1]}): keep one, a sample is one image")
     if not found:
         raise ValueError(
-            f"{printable(files[0].key)} in {shard} has no picture (png, jpg, jpeg, webp) next to its "
-            f"{printable(files[0].kind) or 'file'}: "
-            f"leave it out, or make the shard with `tar --sort=name`, which brings the files of a sample together"
+            f"{what} has no image (png, jpg, jpeg, webp) next to its {kinds[0] or 'file'}: leave it out, or make the "
+            f"shard with `tar --sort=name`, which puts the files of a sample together"
         )
     if found[0].size > LARGEST_FILE:
         raise ValueError(
-            f"{found[0].name} in {shard} has {found[0].size} bytes, more than the {LARGEST_FILE} accepted: leave it out"
+            f"{found[0].name} in {shard} has {found[0].size} bytes, but at most {LARGEST_FILE} are accepted: leave it "
+            f"out"
         )
     return found[0], {member.kind.lower(): member for member in files if member is not found[0]}
 
@@ -184,7 +176,7 @@ def _from_json(data: bytes, what: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise _wrong_label(f"{what} is not valid JSON") from error
     if not isinstance(found, dict):
-        raise _wrong_label(f'{what} is no object such as {{"label": 3}}')
+        raise _wrong_label(f'{what} is not an object such as {{"label": 3}}')
     return found.get("label")
 
 

@@ -1,4 +1,4 @@
-"""WebDataset shards, here or behind a URL: `x-{0000..0009}.tar`, `x-*.tar`, or one tar with a .cls for each picture."""
+"""WebDataset shards, local or remote: `x-{0000..0009}.tar`, `x-*.tar`, or one tar with a .cls for each image."""
 
 import hashlib
 from itertools import islice
@@ -10,7 +10,6 @@ from imaging.labels import Labels, without
 from imaging.opening import RefusedError
 from imaging.picture import Header
 from imaging.shards.index import header_of, read_beside
-from imaging.shards.opening import open_file
 from imaging.shards.pattern import Shard, find_shards
 from imaging.shards.store import Store
 from imaging.shards.survey import names_of_classes
@@ -18,11 +17,11 @@ from imaging.shards.table import UNLABELLED, Member, Table, read_table
 from imaging.sources.source import Source
 from imaging.sources.tar import opened
 
-LOOKED_AT = 4  # members of a tar, among which a label would lie
+LOOKED_AT = 4  # members of a tar, among which a label would be
 
 
 class ShardSource(Source):
-    """The pictures of some shards; .cls and .json files give the labels."""
+    """The images of some shards; .cls and .json files give the labels."""
 
     kind = "shards"
 
@@ -39,24 +38,24 @@ class ShardSource(Source):
         self.notes += filter(None, [note])
 
     def read(self, index: int) -> bytes:
-        shard = self._shard(index)
-        with open_file(self.store.path(shard), shard.shown) as file:
+        with self.store.open(self._shard(index)) as file:
             file.seek(int(self._offsets[index]))
             return file.read(int(self._sizes[index]))
 
     def header_of(self, index: int) -> Header:
         shard, (key, _, kind) = self._shard(index), self.names[index].rpartition(".")
-        with open_file(self.store.path(shard), shard.shown) as file:
-            return header_of(file, Member(key, kind, int(self._offsets[index]), int(self._sizes[index])), shard.shown)
+        with self.store.open(shard) as file:
+            member = Member(key, kind, int(self._offsets[index]), int(self._sizes[index]))
+            return header_of(file, member, shard.displayed)
 
     def labels(self) -> Labels:
         values = np.concatenate([self._table(shard, labelled=True).labels for shard in self.shards])
         unlabelled = (values == UNLABELLED).nonzero()[0]
         if len(unlabelled) == len(values):
-            return without(len(values), "the set is unlabelled, for it has no .cls files")
+            return without(len(values), "the set is unlabeled, since it has no .cls files")
         if len(unlabelled):
             raise ValueError(
-                f"{self.names[unlabelled[0]]} has no label, and others have: label all pictures, or use --labels none"
+                f"{self.names[unlabelled[0]]} has no label, but others have: label all images, or use --labels none"
             )
         return Labels(values, names_of_classes(self._index, int(values.max()) + 1), "labels from the shards")
 
@@ -67,19 +66,18 @@ class ShardSource(Source):
         return self.shards[int(np.searchsorted(self._starts, index, side="right")) - 1]
 
     def _table(self, shard: Shard, labelled: bool, names: list[str] | None = None) -> Table:
-        with open_file(self.store.path(shard), shard.shown) as file:
+        def look(picture: Member) -> None:
+            if names is not None:
+                names.append(f"{shard.name}/{picture.name}")
 
-            def look(picture: Member) -> None:
-                if names is not None:
-                    names.append(f"{shard.name}/{picture.name}")
-
-            return read_table(file, shard.shown, labelled, look)
+        with self.store.open(shard) as file:
+            return read_table(file, shard.displayed, labelled, look)
 
 
 def has_labels_beside(path: Path) -> bool:
-    """Whether a plain tar begins like a shard: with a picture and its .cls."""
+    """Whether a plain tar begins like a shard: with an image and its .cls."""
     try:
         with opened(path) as (_, members):
             return any(member.name.endswith(".cls") for member in islice(members, LOOKED_AT))
     except RefusedError:
-        return False  # whoever opens it will say what is wrong
+        return False  # opening the tar reports what is wrong

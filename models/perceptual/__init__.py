@@ -1,1 +1,1 @@
-"""Fixed pretrained eyes: networks that others trained, in our own definitions, loaded from plain weights."""
+"""Pretrained networks that judge pictures, in our own definitions."""

@@ -1,4 +1,4 @@
-"""Published networks opened for use: from plain weights in our own definitions, or from the official programs."""
+"""Opens published networks: plain weights in our own definitions, or the official TorchScript programs."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,25 +18,20 @@ DINOV2_SIDE = 224
 
 
 def open_network(name: str, paths: Sequence[Path], device: torch.device) -> Callable[[Tensor], Tensor]:
-    """What a network makes of RGB pixels [N, 3, H, W] in 0..255: features [N, D].
+    """A function from RGB pixels [N, 3, H, W] in 0..255 to features [N, D].
 
     Args:
-        name: "inception" for features and "inception classes" for probabilities, "vgg16", "lpips", "dinov2".
-        paths: of its files: for LPIPS that of VGG16 and, unless it is the official program, that of its own weights.
-        device: where it is to be.
+        name: "inception" for features, "inception classes" for probabilities, "vgg16", "lpips" or "dinov2".
+        paths: its files. LPIPS has two, VGG16's and its own weights, unless the first is the official program.
+        device: the device of the network.
 
     Raises:
-        FileNotFoundError, ValueError: when a file is not the network it should be.
+        FileNotFoundError, ValueError: if a file is missing or holds another network.
     """
     if is_torchscript(paths[0]):
         return _of_program(name, load_torchscript(paths[0], device), paths[0])
     if name == "dinov2":
-        raise ValueError(f"{paths[0]} is no TorchScript file, and dinov2 has to be one: see docs/metrics.md")
-    return _of_weights(name, paths, device)
-
-
-def _of_weights(name: str, paths: Sequence[Path], device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Our own definitions of the networks."""
+        raise ValueError(f"{paths[0]} is not a TorchScript file, which dinov2 needs: see docs/metrics.md")
     if name.startswith("inception"):
         inception = _load(Inception, paths[0], "inception").to(device)
         return inception.features if name == "inception" else inception.probabilities
@@ -53,7 +48,7 @@ def _load(kind: Callable[[], Any], path: Path, name: str) -> Any:
 
 
 def _of_program(name: str, program: Any, path: Path) -> Callable[[Tensor], Tensor]:
-    """The calls that the official TorchScript files take; DINOv2 takes normalised images of 224 x 224."""
+    """The official TorchScript file behind one call."""
     calls: dict[str, Callable[[Tensor], Tensor]] = {
         "inception": lambda pixels: program(pixels, return_features=True),
         "inception classes": lambda pixels: program(pixels, no_output_bias=True),
@@ -72,14 +67,14 @@ def _of_program(name: str, program: Any, path: Path) -> Callable[[Tensor], Tenso
                 f"{path} does not take the call of {name} (see docs/metrics.md): {str(error).strip().splitlines()[-1]}"
             ) from error
         if not isinstance(seen, Tensor) or seen.ndim != 2 or len(seen) != len(pixels):
-            raise ValueError(f"{path} does not give features [images, dimensions]: it is another network than {name}")
+            raise ValueError(f"{path} does not return features [images, dimensions]: it is not {name}")
         return seen
 
     return see
 
 
 def _for_dinov2(pixels: Tensor) -> Tensor:
-    """Pixels [N, 3, H, W] in 0..255 -> normalised images [N, 3, 224, 224], resized as Stein et al. 2023 do."""
+    """Pixels [N, 3, H, W] in 0..255 -> normalized images [N, 3, 224, 224], resized as in Stein et al. 2023."""
     size = (DINOV2_SIDE, DINOV2_SIDE)
     images = F.interpolate(pixels.float(), size, mode="bicubic", align_corners=False, antialias=True)
     mean, deviation = (images.new_tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
@@ -87,7 +82,7 @@ def _for_dinov2(pixels: Tensor) -> Tensor:
 
 
 def to_rgb(pixels: Tensor) -> Tensor:
-    """Pixels of 1, 3 or 4 channels -> of three: grey thrice, transparent ones on white. The type stays."""
+    """Pixels of 1, 3 or 4 channels -> RGB of the same dtype; transparent pixels are put on white."""
     if pixels.shape[1] == 1:
         return pixels.expand(-1, 3, -1, -1)
     if pixels.shape[1] == 3:

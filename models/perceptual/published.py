@@ -1,7 +1,7 @@
-"""Networks that others trained and published: their names, where their files are, and how users name other files.
+"""Published detectors: their names and files, and the files that users name in their place.
 
-The published files are plain weights, and reading them runs no code. A TorchScript file is a program: it is used only
-where the user says so with --trust.
+The published files are plain weights; reading them runs no code. A TorchScript file is a program, and is used only with
+--trust.
 """
 
 import zipfile
@@ -18,7 +18,7 @@ from torch_utils.download import fetch, kept, sha256
 
 @dataclass(frozen=True)
 class Published:
-    """Weights that others published: the name of the file, where it is, and its SHA-256."""
+    """Published weights: name of the file, URL, SHA-256, and the network in words."""
 
     file: str
     url: str
@@ -52,18 +52,18 @@ EXAMPLE = "inception=pt_inception-2015-12-05-6726825d.pth"
 
 
 def parse_files(texts: Sequence[str]) -> dict[str, str]:
-    """`["inception=PATH"]` -> `{"inception": "PATH"}`, as `--detector` was given; PATH may end in `#sha256=DIGEST`.
+    """The values of `--detector`, `["inception=PATH"]` -> `{"inception": "PATH"}`; PATH may end in `#sha256=DIGEST`.
 
     Raises:
-        ValueError: when one is not NAME=PATH, or is named twice, or there is no such detector, or a digest is none.
+        ValueError: if a value is not NAME=PATH, a name is unknown or repeated, or a digest is malformed.
     """
     files: dict[str, str] = {}
     for text in texts:
         name, equals, place = text.partition("=")
         if not equals or not place:
-            raise ValueError(f"--detector got {public(text)!r}, wanted NAME=PATH, such as {EXAMPLE}")
+            raise ValueError(f"--detector got {public(text)!r}, expected NAME=PATH, such as {EXAMPLE}")
         if name not in NAMES:
-            raise ValueError(f"--detector {name}: there is no such detector; they are {', '.join(NAMES)}")
+            raise ValueError(f"--detector {name}: unknown detector, expected one of {', '.join(NAMES)}")
         if name in files:
             raise ValueError(f"--detector {name} was given twice: give it once")
         pinned(place)
@@ -72,23 +72,23 @@ def parse_files(texts: Sequence[str]) -> dict[str, str]:
 
 
 def check_trust(trust: bool, given: Mapping[str, str]) -> None:
-    """Raises ValueError when --trust is given and there is no --detector that it could be about."""
+    """Raise ValueError if --trust is given without --detector."""
     if trust and not given:
-        raise ValueError("--trust is about the files of --detector, and none is given: leave it out")
+        raise ValueError("--trust applies to files of --detector, and none is given: leave --trust out")
 
 
 def find_networks(wanted: Sequence[str], given: Mapping[str, str], remedy: str, trust: bool) -> dict[str, Path]:
-    """The files of these networks, downloaded where they are not there yet, by name. Every process must call it.
+    """The files of these detectors by name, downloaded on first use. Every rank must call this function.
 
     Args:
-        wanted: names in `NAMES`; "lpips" is not needed where "vgg16" is given as the official program, which has it.
-        given: files or URLs that take the place of the published ones; unused names are ignored.
-        remedy: what a user could do who cannot have one, "or ..." at the end of the error's sentence.
+        wanted: names in `NAMES`. "lpips" is not needed if "vgg16" is given as the official program, which contains it.
+        given: files or URLs to use in place of the published files; unused names are ignored.
+        remedy: an alternative for the user, "or ...", at the end of the error if a download fails.
         trust: whether a given file may be a program.
 
     Raises:
-        FileNotFoundError, ValueError: when one is not there and cannot be had, saying where to put it; when it has not
-            the digest that was given; or is a program that is not trusted.
+        FileNotFoundError, ValueError: if a file is missing and cannot be downloaded, has another digest than stated, or
+            is a program without `trust`.
     """
     if not distributed.is_first():
         distributed.barrier()
@@ -99,7 +99,7 @@ def find_networks(wanted: Sequence[str], given: Mapping[str, str], remedy: str, 
 
 
 def has_lpips(given: Mapping[str, str]) -> bool:
-    """Whether the file given for VGG16 is, or will be once it is downloaded, the program that has LPIPS within it."""
+    """Whether the file given for VGG16 is the official program, which contains LPIPS; of a URL by its ending."""
     place, _ = pinned(given.get("vgg16", ""))
     return place.endswith(".pt") if is_url(place) else is_torchscript(Path(place))
 
@@ -114,48 +114,42 @@ def _given(name: str, text: str, trust: bool) -> Path:
     else:
         path = Path(place)
         if not path.is_file():
-            raise FileNotFoundError(f"{option}: there is no such file; check the path")
+            raise FileNotFoundError(f"{option}: there is no such file: check the path")
     found = sha256(path) if digest or is_url(place) else ""
     if digest and found != digest:
-        raise ValueError(f"{option}: the SHA-256 of {path} is {found}, not {digest}: it is another file than you meant")
+        raise ValueError(f"{option}: the SHA-256 of {path} is {found}, expected {digest}: it is another file")
     if is_torchscript(path):
         _check_program(option, trust, found if is_url(place) and not digest else "")
     return path
 
 
 def _check_whole(path: Path) -> None:
-    """Raises ValueError for a file of PyTorch that was cut short: its archive ends with the list of its parts."""
+    """Raise ValueError for an archive that was cut short: its directory is at its end."""
     with path.open("rb") as file:
         if file.read(2) == b"PK" and not zipfile.is_zipfile(path):
             raise ValueError(f"{path} is cut short")
 
 
 def _check_program(option: str, trust: bool, unpinned: str) -> None:
-    """Raises ValueError unless the user trusts the program and, where it comes from a URL, says which one it is."""
+    """Raise ValueError unless the user trusts the program and, for a URL, has given its digest, `unpinned`."""
     if not trust:
         raise ValueError(
-            f"{option} is a TorchScript file, which is a program and can do whatever you can do on this machine: give "
-            f"--trust if you trust those you have it from, or a file of weights (see docs/metrics.md)"
+            f"{option} is a TorchScript file, a program that can do whatever you can do on this machine: give --trust "
+            f"if you trust its source, or give a file of weights (see docs/metrics.md)"
         )
     if unpinned:
         raise ValueError(
-            f"{option} is a program, and a URL may give another one tomorrow: say which one you trust, as in "
-            f"{option}#sha256={unpinned}, which is what was sent now"
+            f"{option} is a program, and the URL may serve another one tomorrow: state the digest that you trust, such "
+            f"as {option}#sha256={unpinned}, the digest of this download"
         )
 
 
 def _published(name: str, remedy: str) -> Path:
-    """The published file of this name."""
+    """The published file of this name, downloaded on first use."""
     if name not in PUBLISHED:
         raise FileNotFoundError(
-            f"the detector {name} has to be given: --detector {name}=PATH of a TorchScript file (see docs/metrics.md)"
+            f"the detector {name} must be given: --detector {name}=PATH of a TorchScript file (see docs/metrics.md)"
         )
     known = PUBLISHED[name]
     path = cache_folder() / "detectors" / known.file
-    fetch(known.url, path, known.digest, f"or give --detector {name}=PATH, {remedy}")
-    if not (found := sha256(path)).startswith(known.digest):  # which somebody may have put there
-        raise ValueError(
-            f"{path} is not {known.what}: its digest begins with {found[:8]}, not {known.digest[:8]}; "
-            f"delete it, so that it is downloaded anew, or give --detector {name}=PATH"
-        )
-    return path
+    return fetch(known.url, path, known.digest, f"or give --detector {name}=PATH, {remedy}")

@@ -1,7 +1,7 @@
-"""Bilinear resizing as TensorFlow 1 did it, which the published numbers of the FID rest on.
+"""Bilinear resizing as in TensorFlow 1, which published FIDs depend on.
 
-Output pixel i lies at i * (input / output), so the picture is not centred, and reduced pictures are not low-passed.
-Both are faults by today's lights (Parmar et al. 2022), and part of the definition.
+Output pixel i is read at i * (input / output): pictures are not centered, and not low-pass filtered when reduced. Both
+are known faults (Parmar et al. 2022) and part of the definition of the FID.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:
-    """Images [N, C, H, W] of a floating-point type -> [N, C, height, width]."""
+    """Images [N, C, H, W] of a floating-point dtype -> [N, C, height, width]."""
     x = _along(images, 3, width)
     return _along(x, 2, height)
 

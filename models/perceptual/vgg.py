@@ -1,6 +1,6 @@
 """VGG16 (Simonyan and Zisserman 2015) for precision and recall, and LPIPS upon it (Zhang et al. 2018).
 
-Modules bear the names of torchvision's published weights, `vgg16-397923af.pth`.
+Modules have the names of torchvision's published weights, `vgg16-397923af.pth`.
 """
 
 import torch
@@ -10,9 +10,9 @@ from models.perceptual.resize import resize
 
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 SIDE = 224
-LEAST = 2 ** (len(WIDTHS) - 1)  # pixels of a side that LPIPS can look at
+LEAST = 2 ** (len(WIDTHS) - 1)  # pixels of a side that LPIPS needs
 FEATURES, CLASSES = 4096, 1000
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours in 0..1
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colors in 0..1
 
 
 class VGG16(nn.Module):
@@ -40,14 +40,14 @@ class VGG16(nn.Module):
 
     def second_layer(self, pixels: Tensor) -> Tensor:
         """Pixels [N, 3, H, W] in 0..255 -> activations of the second fully connected layer [N, 4096]."""
-        x = self.features(_normalised(resize(pixels.float(), SIDE, SIDE)))  # [N, 512, 7, 7]
+        x = self.features(_normalized(resize(pixels.float(), SIDE, SIDE)))  # [N, 512, 7, 7]
         return self.classifier[:5](x.flatten(1))
 
     def activations(self, pixels: Tensor) -> list[Tensor]:
-        """Pixels [N, 3, H, W] in 0..255, unresized -> the last activations at each of five sizes."""
+        """Pixels [N, 3, H, W] in 0..255, not resized -> the last activations at each of five sizes."""
         if min(pixels.shape[2:]) < LEAST:
             raise ValueError(f"LPIPS needs images of at least {LEAST} x {LEAST} pixels, got {list(pixels.shape[2:])}")
-        x, found = _normalised(pixels.float()), []
+        x, found = _normalized(pixels.float()), []
         for layer in list(self.features)[:-1]:
             if isinstance(layer, nn.MaxPool2d):
                 found.append(x)
@@ -60,7 +60,7 @@ class LPIPS(nn.Module):
 
     Args:
         vgg: the trained network.
-        weights: of the channels, at each of the five sizes.
+        weights: of the channels at each of the five sizes, [1, C, 1, 1] each.
     """
 
     def __init__(self, vgg: VGG16, weights: list[Tensor]) -> None:
@@ -80,7 +80,7 @@ class LPIPS(nn.Module):
 
 
 class Weights(nn.Module):
-    """What the file of LPIPS's own weights holds, by its names: a number for every channel at each of five sizes."""
+    """LPIPS's own weights under the names in their file: one number for every channel at each of five sizes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,6 +93,6 @@ class Weights(nn.Module):
         return list(self.state_dict().values())
 
 
-def _normalised(pixels: Tensor) -> Tensor:
+def _normalized(pixels: Tensor) -> Tensor:
     mean, deviation = (pixels.new_tensor(values)[:, None, None] * 255 for values in (MEAN, DEVIATION))
     return (pixels - mean) / deviation

@@ -1,8 +1,8 @@
-"""A trained network's tensors for a network of other classes, other image channels, or a larger or smaller image.
+"""A trained network's tensors for a network with other classes, image channels or image size.
 
-What both networks have is taken over, and where that can be, the new network computes at first what the old one did:
-a generator of larger images shows the old ones enlarged, one of grey images the old ones in grey, one with classes the
-same for each. The rest keeps its initial values.
+Tensors that both networks have are copied. If possible, the new network first computes what the old one did: a
+generator of larger images shows the old images upsampled, one of gray images shows them in gray, one with classes shows
+the same for each class. Other tensors keep their initial values.
 """
 
 from math import sqrt
@@ -19,17 +19,16 @@ from models.stylegan2.mapping import MappingNetwork
 
 Adapted = tuple[dict[str, Tensor], list[str]]  # a state_dict, and what differs, in words
 
-# Whether a colour image is opaque is a matter of its fourth channel being 1.
-_GREY = torch.full([1, 3], 1 / 3)
+_GRAY = torch.full([1, 3], 1 / 3)
 _TO_RGB = {1: torch.ones(3, 1), 3: torch.eye(3), 4: torch.eye(3, 4)}
-_FROM_RGB = {1: _GREY, 3: torch.eye(3), 4: torch.eye(4, 3)}
+_FROM_RGB = {1: _GRAY, 3: torch.eye(3), 4: torch.eye(4, 3)}
 
 
 def conversion(source: int, dest: int) -> tuple[Tensor, Tensor]:
     """The affine map M x + o of pixels in [-1, 1] between 1, 3 and 4 channels: M [dest, source] and o [dest].
 
-    Grey becomes three equal channels, colour the mean of its three; what had no alpha becomes opaque, and alpha is
-    dropped.
+    Gray becomes three equal channels, color the mean of its channels. A new alpha channel is opaque (1), and an old one
+    is dropped.
     """
     if source == dest:
         return torch.eye(source), torch.zeros(source)
@@ -41,7 +40,7 @@ def conversion(source: int, dest: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def adapt_generator(theirs: Generator, ours: Generator) -> Adapted:
-    """The state of `ours`, with all that `theirs` has for it. The networks must pass `check`."""
+    """The state of `ours` with the tensors of `theirs`. The networks must pass `check`."""
     old, new = theirs.state_dict(), _copied(ours)
     a, b = theirs.config, ours.config
     shared = min(a.doublings, b.doublings)
@@ -58,7 +57,7 @@ def adapt_generator(theirs: Generator, ours: Generator) -> Adapted:
         if k <= shared:
             new[f"{rgb}.conv.weight"] = torch.einsum("oi, ic... -> oc...", M, old[f"{rgb}.conv.weight"])
             new[f"{rgb}.bias"] = M @ old[f"{rgb}.bias"]
-        else:  # adds nothing yet to the enlarged image
+        else:  # adds nothing at first to the upsampled image
             new[f"{rgb}.conv.weight"].zero_()
             new[f"{rgb}.bias"].zero_()
     new[f"synthesis.blocks.{b.doublings}.rgb.bias"] += offset
@@ -66,19 +65,19 @@ def adapt_generator(theirs: Generator, ours: Generator) -> Adapted:
 
 
 def _adapt_latents(theirs: MappingNetwork, ours: MappingNetwork, state: dict[str, Tensor]) -> None:
-    """The mapping network of a generator. Its first layer reads z, and after it the embedding of the class."""
+    """Adapt the mapping network of a generator. Its first layer reads z and then the embedding of the class."""
     old = {f"mapping.{key}": tensor for key, tensor in theirs.state_dict().items()}
     first, z_dim = "mapping.layers.0.weight", ours.z_dim
     for key, tensor in old.items():
         if key != first and key in state and state[key].shape == tensor.shape:
             state[key] = tensor
-    # Gains go with the number of inputs, of which a class takes its share.
+    # The gain of the layer depends on its number of inputs, which classes change.
     weight = old[first] * sqrt(state[first].shape[1] / old[first].shape[1])
     state[first][:, :z_dim] = weight[:, :z_dim]
     if theirs.embed is not None and ours.embed is not None:
         state[first][:, z_dim:] = weight[:, z_dim:]
     elif ours.embed is not None:
-        state[first][:, z_dim:] = 0  # every class begins as the network without classes
+        state[first][:, z_dim:] = 0  # every class starts as the network without classes
     elif theirs.embed is not None:
         layer = theirs.layers[0]
         means = pixel_norm(theirs.embed(torch.eye(theirs.classes))).mean(dim=0)  # [w_dim], of all classes
@@ -88,10 +87,10 @@ def _adapt_latents(theirs: MappingNetwork, ours: MappingNetwork, state: dict[str
 
 @torch.no_grad()
 def adapt_discriminator(theirs: Discriminator, ours: Discriminator) -> Adapted:
-    """The state of `ours`, with all that `theirs` has for it. The networks must pass `check`."""
+    """The state of `ours` with the tensors of `theirs`. The networks must pass `check`."""
     old, new = theirs.state_dict(), _copied(ours)
     a, b = theirs.config, ours.config
-    shift = b.doublings - a.doublings  # the first block is that of the largest size
+    shift = b.doublings - a.doublings  # the first block has the largest size
     for key in old:
         head, *rest = key.split(".")
         if head == "blocks" and (number := int(rest[0]) + shift) >= 0:
@@ -111,44 +110,44 @@ def adapt_discriminator(theirs: Discriminator, ours: Discriminator) -> Adapted:
 
 
 def _adapt_classes(theirs: Discriminator, ours: Discriminator, state: dict[str, Tensor]) -> None:
-    """The projection on the class, and the layer before it."""
+    """Adapt the projection on the class, and the layer before it."""
     old = theirs.state_dict()
     if ours.mapping is not None and theirs.mapping is not None:
         state |= {key: old[key] for key in old if key.startswith("mapping.") and state[key].shape == old[key].shape}
     elif theirs.mapping is not None:
         vectors = theirs.mapping(None, torch.eye(theirs.config.classes))  # [classes, width]
-        mean = vectors.mean(dim=0) / sqrt(vectors.shape[1])  # the score is linear in it: this is that of all classes
+        mean = vectors.mean(dim=0) / sqrt(vectors.shape[1])  # the score is linear in the vector
         state["tail.out.weight"] = mean[None] @ old["tail.out.weight"]
         state["tail.out.bias"] = (mean @ old["tail.out.bias"])[None]
 
 
-Misfits = dict[str, tuple[object, object]]  # settings by dotted name: their value, and ours
+Misfits = dict[str, tuple[object, object]]  # dotted name of a setting -> their value and ours
 
 
 def check(kind: str, theirs: ImageConfig, ours: ImageConfig) -> None:
-    """Makes sure that what both networks have is of the same shape. `kind` is generator or discriminator.
+    """Check that shared layers have equal shapes. `kind` is generator or discriminator.
 
     Raises:
-        ValueError: naming all settings that are in the way, and those that would do as flags in one line.
+        ValueError: naming the settings that differ, and the flags that make them equal.
     """
     if found := misfits(kind, theirs, ours):
         raise ValueError(differing(found))
 
 
 def misfits(kind: str, theirs: ImageConfig, ours: ImageConfig) -> Misfits:
-    """All settings in which `ours` has to follow `theirs` for what both networks have to be of the same shape.
+    """The settings that `ours` must take from `theirs` so that shared layers have equal shapes.
 
     Raises:
-        ValueError: when no setting helps, for the images are of another shape or size.
+        ValueError: if no setting helps, because the images have another shape or size.
     """
     if theirs.base != ours.base:
         sizes = [spell(*config.base) for config in (theirs, ours)]
         raise ValueError(
-            f"its images of {spell(theirs.height, theirs.width)} are doublings of {sizes[0]}, and those of "
-            f"{spell(ours.height, ours.width)} of {sizes[1]}: take images of the same shape, cropped or padded"
+            f"its images of {spell(theirs.height, theirs.width)} are doublings of {sizes[0]}, and images of "
+            f"{spell(ours.height, ours.width)} of {sizes[1]}: crop or pad the images to the same shape"
         )
     size = ("height", "width", "channels", "classes", "clamp", "mbstd_group", "channel_base", "channel_max")
-    # Without classes a discriminator maps nothing, whatever its configuration says.
+    # Without classes a discriminator has no mapping network.
     idle = ("mapping_layers",) if kind == "discriminator" and not (theirs.classes and ours.classes) else ()
     names = [name for name in type(theirs).model_fields if name not in size + idle]
     names = [name for name in names if getattr(theirs, name) != getattr(ours, name)]
@@ -165,7 +164,7 @@ def misfits(kind: str, theirs: ImageConfig, ours: ImageConfig) -> Misfits:
 
 
 def _misfitting_widths(theirs: ImageConfig, ours: ImageConfig) -> tuple[str, ...]:
-    """The fewest of channel_base and channel_max that have to change for shared blocks to be equally wide."""
+    """The fewest of channel_base and channel_max that must change to give shared blocks equal widths."""
     shared = range(min(theirs.doublings, ours.doublings) + 1)
     for names in ((), ("channel_base",), ("channel_max",)):
         changed = ours.model_copy(update={name: getattr(theirs, name) for name in names})
@@ -188,7 +187,7 @@ def _copied(network: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def _changes(theirs: ImageConfig, ours: ImageConfig) -> list[str]:
-    """In words, what differs between two networks that pass `check`."""
+    """The differences between two networks that pass `check`, in words."""
     found = []
     if theirs.doublings != ours.doublings:
         sizes = spell(theirs.height, theirs.width), spell(ours.height, ours.width)

@@ -1,4 +1,4 @@
-"""Sizes of a StyleGAN2 generator and discriminator, and which of their blocks compute in low precision."""
+"""Sizes of a StyleGAN2 generator and discriminator, and the precision of their blocks."""
 
 from typing import Literal
 
@@ -9,18 +9,18 @@ from torch import nn
 from models.stylegan2.sizes import base_size
 from torch_utils.device import Precision
 
-FP16_RESOLUTIONS = 4  # float16 serves the highest four resolutions only (StyleGAN2-ADA, appendix D.1)
-FP16_CLAMP = 256.0  # limit of a convolution's output, far from the largest float16, 65504
+FP16_RESOLUTIONS = 4  # float16 is used at the highest four resolutions only (StyleGAN2-ADA, appendix D.1)
+FP16_CLAMP = 256.0  # limit of a convolution's output, far below 65504, the largest float16
 
 
 class ImageConfig(BaseModel):
-    """The images a network makes or judges, and the widths that generator and discriminator share."""
+    """The images that a network makes or judges, and widths that generator and discriminator share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     height: int = Field(1024, ge=6, le=2**23, description="image height in pixels")
     width: int = Field(1024, ge=6, le=2**23, description="image width in pixels")
-    channels: Literal[1, 3, 4] = Field(3, description="image channels: 1 grey, 3 RGB, 4 RGBA")
+    channels: Literal[1, 3, 4] = Field(3, description="image channels: 1 gray, 3 RGB, 4 RGBA")
     classes: int = Field(0, ge=0, le=2**20, description="number of classes; 0 is unconditional")
     channel_base: int = Field(32768, ge=4, le=2**26, description="feature maps times resolution, up to channel_max")
     channel_max: int = Field(512, ge=1, le=2**16, description="most feature maps of a layer")
@@ -39,7 +39,7 @@ class ImageConfig(BaseModel):
 
     @property
     def doublings(self) -> int:
-        """How often the base size is doubled to give the image."""
+        """Number of doublings from the base size to the image."""
         return base_size(self.height, self.width)[2]
 
     def size_at(self, k: int) -> tuple[int, int]:
@@ -47,7 +47,7 @@ class ImageConfig(BaseModel):
         return self.base[0] << k, self.base[1] << k
 
     def channels_at(self, k: int) -> int:
-        """Feature maps after k doublings. A base of 4 x 4 is meant, so that every base has the same widths."""
+        """Feature maps after k doublings, computed as for a base of 4 x 4, whatever the base is."""
         return max(1, min(self.channel_base // (4 << k), self.channel_max))
 
 
@@ -62,7 +62,7 @@ class GeneratorConfig(ImageConfig):
 
     @property
     def num_ws(self) -> int:
-        """How many copies of w drive the synthesis: one for each convolution, and one for the last RGB layer."""
+        """Number of w: one for each convolution, and one for the last RGB layer."""
         return 2 * self.doublings + 2
 
 
@@ -76,9 +76,9 @@ class DiscriminatorConfig(ImageConfig):
 
 
 def set_low_clamp(network: nn.Module, precision: Precision) -> None:
-    """Tells the layers of a network the limit that the number format needs, for those whose own `clamp` sets none.
+    """Set the limit of activations of layers whose `clamp` is 0: `FP16_CLAMP` for fp16, no limit otherwise.
 
-    float16 limits all layers, also those that compute in float32; the other formats none.
+    With fp16 all layers are limited, even those that compute in float32.
     """
     for module in network.modules():
         if hasattr(module, "low_clamp"):
@@ -86,10 +86,10 @@ def set_low_clamp(network: nn.Module, precision: Precision) -> None:
 
 
 def block_dtypes(doublings: int, precision: Precision) -> list[torch.dtype]:
-    """The type in which the block after k doublings computes, for k = 0 ... doublings.
+    """The dtype of the block after k doublings, for k = 0 ... doublings.
 
-    float16 is confined to the highest `FP16_RESOLUTIONS` resolutions and never serves the base size; bfloat16, whose
-    range is float32's, serves all.
+    float16 is used at the highest `FP16_RESOLUTIONS` resolutions, never at the base size; bfloat16, which has the range
+    of float32, at all.
     """
     if precision == "bf16":
         return [torch.bfloat16] * (doublings + 1)

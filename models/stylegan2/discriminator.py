@@ -1,7 +1,7 @@
-"""The discriminator: image and class to one score, by blocks that halve the size.
+"""The discriminator: image and class to a score, by blocks that halve the size.
 
-Blocks are `residual`, or `plain`, without shortcuts; or every block adds to its features what it reads from the image
-at its own size, `skip` ("input skips", Karras et al. 2020, section 4.1).
+Blocks are `residual`, or `plain` without shortcuts; with `skip` every block also reads the image at its own size
+("input skips", Karras et al. 2020, section 4.1).
 
 Letters: N batch, C channels, H W size.
 """
@@ -26,10 +26,10 @@ def _from_rgb(config: DiscriminatorConfig, k: int) -> Conv2D:
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions, the second halving the size; with `residual`, a 1x1 shortcut beside them.
+    """Two convolutions, of which the second halves the size; with `residual`, a 1x1 shortcut beside them.
 
     Both branches are scaled by sqrt(1/2), so that their sum has the variance of the input (Karras et al. 2020,
-    section 4.1). With `skip`, the image of this size is read, too; the first block's image is read before it.
+    section 4.1). With `skip`, the block also reads the image of its size; `Discriminator` reads the first block's.
     """
 
     dtype: torch.dtype = torch.float32  # of the convolutions; set_precision changes it
@@ -79,12 +79,12 @@ class DiscriminatorTail(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Scores of images: positive for those taken for real.
+    """Scores of images: positive for images taken as real.
 
     With classes, the output vector is projected on the mapped class (Miyato and Koyama 2018).
     """
 
-    recompute: bool = False  # training keeps what goes into a block, and computes what is inside once more
+    recompute: bool = False  # activation checkpointing: keep the inputs of blocks, and recompute what is inside
 
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Discriminator(nn.Module):
 
     @property
     def layers(self) -> list[Conv2D]:
-        """The convolutions from the image to the base size: RGB layer, then those of each block in their order."""
+        """The convolutions from the image to the base size: the RGB layer, then those of each block."""
         return [self.from_rgb, *(m for block in self.blocks for m in block.children() if isinstance(m, Conv2D))]
 
     @own_precision
@@ -128,12 +128,12 @@ class Discriminator(nn.Module):
         return self.blocks[0](self.from_rgb(x), image)
 
     def set_precision(self, precision: Precision) -> "Discriminator":
-        """Chooses the type each block computes in; parameters and the last layers stay float32. Returns the network.
+        """Choose the dtype of each block; parameters and the last layers stay float32. Return the network.
 
-        With bfloat16 the smallest block stays float32, too. A trained network's features have a large part in common,
-        and rounding to eight bits leaves little of the small part in which samples differ, which is what the minibatch
-        statistics are of. In runs with relativistic pairs the gradients of R1 and R2 were wrong by 19 to 37 %; this way
-        it is 3 % (`python -m benchmarks.stylegan2.rounding`).
+        With bfloat16 the smallest block stays float32, too: features of a trained network differ little between
+        samples, and rounding to eight bits spoils the minibatch statistics of that difference. In runs with
+        relativistic pairs the gradients of R1 and R2 were wrong by 19 to 37 %, and are wrong by 3 % this way
+        (`python -m benchmarks.stylegan2.rounding`).
         """
         dtypes = block_dtypes(self.config.doublings, precision)[1:]
         if precision == "bf16":

@@ -8,6 +8,7 @@ from torch import Tensor
 from models.family import Family, Part
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.exports.formats import FORMATS
 from models.stylegan2.foreign import opening
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.generator import Generator
@@ -60,6 +61,7 @@ FAMILY = Family(
     shown=("G_ema", "G"),
     facts=_facts,
     foreign=(opening.OFFICIAL, opening.ROSINALITY),
+    formats=FORMATS,
     published=PUBLISHED,
     tags=("stylegan2", "gan", "image-generation", "safetensors"),
     caption=_CAPTION,

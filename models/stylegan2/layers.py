@@ -1,6 +1,6 @@
 """The layers of StyleGAN2. Letters: N batch, I input and O output channels, H W size, k kernel, D width of w.
 
-Equalised learning rate (Karras et al. 2018, section 4.1): weights are stored with unit variance and scaled by
+Equalized learning rate (Karras et al. 2018, section 4.1): weights are stored with unit variance and scaled by
 1 / sqrt(fan_in) when used, so that one learning rate fits every layer.
 """
 
@@ -14,13 +14,13 @@ from custom_ops import ACTIVATIONS, bias_act, conv2d_resample, setup_filter
 
 
 def blur(device: torch.device | str = "cpu") -> Tensor:
-    """The low-pass filter of every resampling layer, [4, 4] with sum 1: a binomial, as Zhang (2019) advises."""
-    with torch.inference_mode(False):  # it will serve training too
+    """The low-pass filter of every resampling layer, [4, 4] with sum 1: a binomial (Zhang 2019)."""
+    with torch.inference_mode(False):  # training uses it, too
         return setup_filter((1, 3, 3, 1), device=device)
 
 
 class LowPass(nn.Module):
-    """Holds `blur` as a buffer that moves with the network and that no file keeps."""
+    """`blur` as a buffer that moves with the network and is not saved."""
 
     taps: Tensor
 
@@ -29,37 +29,33 @@ class LowPass(nn.Module):
         self.register_buffer("taps", blur(_real(torch.empty([]).device)), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The filter, on the device of x: a network whose tensors were assigned may be on another one."""
+        """The filter on the device of x, which may differ from its own if the network's tensors were assigned."""
         return self.taps if self.taps.device == x.device else self.taps.to(x.device)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.taps = blur(_real(self.taps.device))  # `to_empty` leaves any numbers, and no file has the right ones
+        self.taps = blur(_real(self.taps.device))  # `to_empty` leaves random numbers, and files hold none
 
 
 def _real(device: torch.device) -> torch.device:
-    """The device, or the CPU in the place of the one that has no numbers."""
+    """The device, or the CPU instead of the meta device."""
     return torch.device("cpu") if device.type == "meta" else device
 
 
 def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
-    """Scales vectors [N, D] to unit mean square (Karras et al. 2018, section 4.2)."""
+    """Scale vectors [N, D] to unit mean square (Karras et al. 2018, section 4.2)."""
     return x * (x.square().mean(dim=1, keepdim=True) + epsilon).rsqrt()
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """The layout in which convolutions run fastest on this device, whatever their type.
+    """The memory format in which convolutions run fastest on this device, for any dtype.
 
-    On CUDA that must be the layout of the weights: cuDNN takes channels last when either operand has it, and would copy
-    the other.
+    On CUDA it must be the weights' format: cuDNN uses channels last if either operand has it, and copies the other.
     """
     return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
 
 
 def convolution_weights(outputs: int, inputs: int, kernel: int, transposed: bool = False) -> nn.Parameter:
-    """[O, I, k, k], in the memory layout that convolutions read with the least rearranging.
-
-    That is channels last; for a transposed convolution, which takes [I, O, k, k], channels last of that.
-    """
+    """[O, I, k, k] in channels last; for a transposed convolution, which takes [I, O, k, k], channels last of that."""
     w = torch.randn(outputs, inputs, kernel, kernel)
     if transposed:
         return nn.Parameter(w.transpose(0, 1).contiguous(memory_format=torch.channels_last).transpose(0, 1))
@@ -67,11 +63,11 @@ def convolution_weights(outputs: int, inputs: int, kernel: int, transposed: bool
 
 
 class FullyConnected(nn.Module):
-    """Fully connected layer with equalised learning rate: act(x W^T + b).
+    """Fully connected layer with equalized learning rate: act(x W^T + b).
 
     Args:
-        lr_multiplier: factor of the learning rate of this layer, 0.01 in mapping networks (Karras et al. 2019, C).
-        bias_init: value of the bias in use when training starts.
+        lr_multiplier: factor of this layer's learning rate, 0.01 in mapping networks (Karras et al. 2019, C).
+        bias_init: value of the bias before training.
     """
 
     def __init__(
@@ -86,7 +82,7 @@ class FullyConnected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs] -> [N, outputs]."""
-        x = x * self.weight_gain  # as good as scaling the weights, and smaller
+        x = x * self.weight_gain  # equal to scaling the weights, but smaller
         b = self.bias if self.bias_gain == 1 else self.bias * self.bias_gain
         if self.act == "linear":
             return torch.addmm(b, x, self.weight.t())
@@ -94,9 +90,9 @@ class FullyConnected(nn.Module):
 
 
 class Conv2D(nn.Module):
-    """Convolution with equalised learning rate, optional halving of the size, bias and activation."""
+    """Convolution with equalized learning rate, optional halving of the size, bias and activation."""
 
-    low_clamp: float = 0.0  # the limit that the number format needs where `clamp` sets none; set_precision changes it
+    low_clamp: float = 0.0  # limit of activations if `clamp` sets none; set_precision changes it
 
     def __init__(
         self,
@@ -116,25 +112,25 @@ class Conv2D(nn.Module):
         self.weight_gain = 1 / sqrt(inputs * kernel**2)
 
     def forward(self, x: Tensor, gain: float | None = None) -> Tensor:
-        """[N, I, H, W] -> [N, O, H / down, W / down], times `gain` (the activation's own where it is None)."""
+        """[N, I, H, W] -> [N, O, H / down, W / down], times `gain` (by default the activation's own)."""
         usual = ACTIVATIONS[self.act]
         gain = usual.gain if gain is None else gain
         limit = self.clamp or self.low_clamp
-        clamp = limit * gain / usual.gain if limit else None  # a branch at half its power is limited to half
-        linear = self.act == "linear" and self.bias is None  # then both gains can ride on the weights, ...
-        late = usual.homogeneous and not linear and x.dtype != torch.float16  # ... or else on what follows
+        clamp = limit * gain / usual.gain if limit else None  # scaled like the output
+        linear = self.act == "linear" and self.bias is None  # then the weights take both gains
+        late = usual.homogeneous and not linear and x.dtype != torch.float16  # else the activation takes them
         early = self.weight_gain * gain if linear else 1.0 if late else self.weight_gain
         w = (self.weight if early == 1 else self.weight * early).to(x.dtype)
         f = None if self.low_pass is None else self.low_pass(x)
         x = conv2d_resample(x, w, f, down=self.down, padding=w.shape[2] // 2)
         b: Tensor | None = self.bias
-        if late:  # act(k u + b) = k act(u + b / k); a float16 convolution of weights that large could overflow
+        if late:  # act(k u + b) = k act(u + b / k)
             b, gain = b if b is None else b / self.weight_gain, gain * self.weight_gain
         return bias_act(x, b, act=self.act, gain=1.0 if linear else gain, clamp=clamp)
 
 
 class Noise(nn.Module):
-    """One picture of noise for all channels, scaled by a learned strength (Karras et al. 2020, section 2.1)."""
+    """Noise shared by all channels, scaled by a learned strength (Karras et al. 2020, section 2.1)."""
 
     fixed: Tensor
 
@@ -154,15 +150,14 @@ class Noise(nn.Module):
 
 
 def minibatch_std(x: Tensor, group: int, epsilon: float = 1e-8) -> Tensor:
-    """Appends a map that says how much the samples of a group differ (Karras et al. 2018, section 3).
+    """Append a map of the standard deviation within groups of samples (Karras et al. 2018, section 3).
 
-    The batch is dealt to N / G groups like cards, sample i with i + N / G, i + 2 N / G, ...; the standard deviation
-    over a group is averaged over channels and positions. Of a batch that `group` does not divide, the largest
-    divisor of N up to `group` is taken.
+    Sample i shares a group with i + N / G, i + 2 N / G, ...; the standard deviation over a group is averaged over
+    channels and positions.
 
     Args:
         x: features [N, C, H, W].
-        group: samples in a group, G; at most N are taken.
+        group: samples in a group, G; if it does not divide N, the largest smaller divisor of N is used.
 
     Returns:
         [N, C + 1, H, W].
@@ -170,7 +165,7 @@ def minibatch_std(x: Tensor, group: int, epsilon: float = 1e-8) -> Tensor:
     N, C, H, W = x.shape
     G = next(g for g in range(min(group, max(N, 1)), 0, -1) if N % g == 0)
     y = x.reshape(G, -1, C, H, W)  # [G, N / G, C, H, W]
-    y = (y - y.mean(dim=0)).square().mean(dim=0)  # [N / G, C, H, W]; several times as fast as `var`
+    y = (y - y.mean(dim=0)).square().mean(dim=0)  # [N / G, C, H, W]; several times faster than `var`
     y = (y + epsilon).sqrt().mean(dim=[1, 2, 3])  # [N / G]
     y = y.repeat(G).reshape(N, 1, 1, 1).expand(N, 1, H, W)
     return torch.cat([x, y], dim=1)

@@ -1,4 +1,4 @@
-"""The mapping network: latent z and class c to the intermediate latent w."""
+"""The mapping network: from latent z and class c to the intermediate latent w."""
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,15 @@ LEARNING_RATE_MULTIPLIER = 0.01  # Karras et al. 2019, appendix C
 class MappingNetwork(nn.Module):
     """f: (z, c) -> w, fully connected layers with leaky ReLU (Karras et al. 2019, section 2).
 
-    z is normalised; c, if there are classes, is embedded, normalised likewise and appended. A discriminator maps its
-    class with the same network without z.
+    z is normalized; c, if there are classes, is embedded, normalized and appended. A discriminator uses the same
+    network without z to map its class.
 
     Args:
         z_dim: dimensions of z; 0 for none.
         classes: dimensions of c; 0 for none.
         w_dim: dimensions of w, of the embedding and of the hidden layers.
         layers: number of layers after the embedding.
-        track_average: keep the running average of w that truncation needs.
+        track_average: keep a running average of w, for truncation.
     """
 
     w_average: Tensor
@@ -58,9 +58,9 @@ class MappingNetwork(nn.Module):
 
     @torch.no_grad()
     def update_average(self, w: Tensor, beta: float) -> None:
-        """Moves the average of w towards the mean of w [N, w_dim]: average = beta * average + (1 - beta) * mean.
+        """Update the average of w [N, w_dim]: average = beta * average + (1 - beta) * mean.
 
-        A mean that is infinite or nan moves nothing.
+        Infinite or nan means are ignored.
         """
         mean = w.detach().mean(dim=0)
         self.w_average.lerp_(torch.where(mean.isfinite(), mean, self.w_average), 1 - beta)

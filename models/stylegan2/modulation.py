@@ -14,10 +14,10 @@ DEMODULATION_EPSILON = 1e-8
 
 
 class Weights(NamedTuple):
-    """What a modulated convolution makes of its weights before it looks at any style."""
+    """The weights of a modulated convolution, prepared for any style."""
 
-    w: Tensor  # [O, I, k, k] as they are stored
-    low: Tensor  # the same in the type of the activations
+    w: Tensor  # [O, I, k, k] as stored
+    low: Tensor  # the same in the dtype of the activations
     energy: Tensor | None  # sum over k of w^2, [O, I]; None without demodulation
 
 
@@ -29,9 +29,9 @@ class Conv2DMod(nn.Module):
         w'[n,o,i,k]  = s[n,i] * w[o,i,k]                                               equation 1
         w''[n,o,i,k] = w'[n,o,i,k] / sqrt(sum over i,k of w'[n,o,i,k]^2 + epsilon)      equation 3
 
-    That is a grouped convolution, one group a sample: `grouped`. As s multiplies input channels and the root divides
-    output channels, the same result comes from one shared convolution of scaled activations: `scaled`, which needs no
-    weights per sample. `forward` takes the cheaper of the two by their shapes.
+    `grouped` computes this as a grouped convolution with one group per sample. `scaled` gives the same result by one
+    shared convolution of scaled activations, because s multiplies input channels and the root divides output channels.
+    `forward` takes the cheaper way by the shapes.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, demodulate: bool = True, up: int = 1) -> None:
@@ -41,7 +41,7 @@ class Conv2DMod(nn.Module):
         self.weight = convolution_weights(outputs, inputs, kernel, transposed=up > 1)
         self.weight_gain = 1 / sqrt(inputs * kernel**2)
         self.folded: Weights | None = None
-        self._folded_for = torch.float32  # the type of the activations, if it is
+        self._folded_for = torch.float32  # dtype of the activations
 
     def forward(
         self,
@@ -52,17 +52,17 @@ class Conv2DMod(nn.Module):
         act: str = "linear",
         clamp: float | None = None,
     ) -> Tensor:
-        """Convolves, then adds noise and bias, activates and clamps in the same pass as the demodulation.
+        """Convolve, then demodulate, add noise and bias, activate and clamp in one pass.
 
         Args:
-            x: features [N, I, H, W] in any type.
+            x: features [N, I, H, W] in any dtype.
             style: [N, I] in float32.
             noise: [N, 1, H * up, W * up] or [H * up, W * up].
             bias: [O].
             act, clamp: as for `bias_act`.
 
         Returns:
-            [N, O, H * up, W * up] in the type of x.
+            [N, O, H * up, W * up] in the dtype of x.
         """
         x, scale = self.grouped(x, style) if self.prefers_grouped(x) else self.scaled(x, style)
         return scale_bias_act(x, scale, noise, bias, act=act, clamp=clamp)
@@ -70,9 +70,9 @@ class Conv2DMod(nn.Module):
     def prefers_grouped(self, x: Tensor) -> bool:
         """Whether weights per sample cost less than scaled activations.
 
-        A 1x1 convolution of weights per sample is a batch of matrix products, of which the weights are the smallest
-        part. Else one sample needs one set of weights, and scaling that is cheaper when it is smaller than the
-        activations. A graph that is exported serves batches of any size.
+        A 1x1 convolution with weights per sample is a batch of matrix products, in which the weights are the smallest
+        part. Otherwise a single sample needs one set of weights, and scaling the weights is cheaper if they are smaller
+        than the activations. Exported graphs run for any batch.
         """
         O, I, k, _ = self.weight.shape
         N, _, H, W = x.shape
@@ -85,19 +85,19 @@ class Conv2DMod(nn.Module):
     def demodulation(self, energy: Tensor, style: Tensor) -> Tensor:
         """1 / standard deviation of each output [N, O], from the energy of the weights [O, I] and styles [N, I].
 
-        The sums of equation 3 are taken over k first, so that no weights per sample come into being.
+        Equation 3 is summed over k first, so no weights per sample are made.
         """
         return (style.square() @ energy.t() + DEMODULATION_EPSILON).rsqrt()
 
     def scaled(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Style on the input channels, one convolution for the whole batch; and the scale [N, O] still to apply."""
+        """One convolution of scaled inputs for the whole batch, and the scale [N, O] still to apply."""
         _, w, energy = self._prepared(x.dtype)
         style = self._style(x.dtype, style)
         x = self._convolve(scale_bias_act(x, style), w, groups=1)
         return x, self.demodulation(energy, style) if energy is not None else None
 
     def grouped(self, x: Tensor, style: Tensor) -> tuple[Tensor, None]:
-        """The definition: every sample is a group that is convolved with weights of its own; no scale is left."""
+        """The definition: every sample is a group with its own weights. No scale is left to apply."""
         w, _, energy = self._prepared(x.dtype)
         style = self._style(x.dtype, style)
         O, I, k, _ = w.shape
@@ -112,16 +112,16 @@ class Conv2DMod(nn.Module):
         return x.reshape(N, O, H * self.up, W * self.up) if N > 1 else x, None
 
     def fold(self, dtype: torch.dtype) -> None:
-        """Prepares the weights once, for inference in this type; until `unfold` they must not change."""
+        """Prepare the weights for inference in this dtype. Until `unfold` the weights must not change."""
         with torch.no_grad():
             self.folded, self._folded_for = self._weights(dtype), dtype
 
     def unfold(self) -> None:
-        """Forgets what `fold` prepared."""
+        """Undo `fold`."""
         self.folded = None
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Conv2DMod":
-        """As every module's, for `to`, `half` and the like: what is folded is prepared anew from the moved weights."""
+        """As of nn.Module, for `to`, `half` and so on; folded weights are prepared again from the moved weights."""
         super()._apply(fn, recurse)
         if self.folded is not None:
             self.fold(self._folded_for)
@@ -132,15 +132,15 @@ class Conv2DMod(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     def _prepared(self, dtype: torch.dtype) -> Weights:
-        """What is folded; or what the weights are now, where nothing is, or where gradients of them are asked for."""
+        """The folded weights; or the present ones if none are folded, or gradients are needed."""
         if self.folded is None or (torch.is_grad_enabled() and self.weight.requires_grad):
             return self._weights(dtype)
         return self.folded
 
     def _weights(self, dtype: torch.dtype) -> Weights:
-        """What the convolutions of any style need.
+        """The prepared weights.
 
-        In float16 the largest weight of each output is brought to one, which demodulation undoes, so that no product
+        In float16 the largest weight of each output is scaled to one, which demodulation undoes, so that no product
         overflows (StyleGAN2-ADA, appendix D.1).
         """
         w: Tensor = self.weight
@@ -149,21 +149,21 @@ class Conv2DMod(nn.Module):
         return Weights(w, w.to(dtype), w.square().sum(dim=[2, 3]) if self.demodulate else None)
 
     def _style(self, dtype: torch.dtype, style: Tensor) -> Tensor:
-        """Styles [N, I] with the gain of layers that demodulation does not normalise; in float16 at most one."""
+        """Styles [N, I] with the gain of layers that are not demodulated; in float16 at most one."""
         if not self.demodulate:
             return style * self.weight_gain
         return style / style.abs().amax(dim=1, keepdim=True) if dtype == torch.float16 else style
 
     def _convolve(self, x: Tensor, w: Tensor, groups: int) -> Tensor:
-        # The enlarging layer is a transposed convolution with the stored weights as they are, which in terms of
-        # convolution over the enlarged image turns them around.
+        # The upsampling layer is a transposed convolution with the stored weights. As a convolution of the upsampled
+        # image, the weights are flipped.
         f = None if self.low_pass is None else self.low_pass(x)
         padding = w.shape[2] // 2
         return conv2d_resample(x, w, f, up=self.up, padding=padding, groups=groups, flip_weight=self.up == 1)
 
 
 def _multiply(x: Tensor, w: Tensor) -> Tensor:
-    """Every pixel of x [N, I, H, W] times the matrix of its sample w [N, O, I] -> [N, O, H, W], in the layout of x."""
+    """Pixels of x [N, I, H, W] times their sample's matrix w [N, O, I] -> [N, O, H, W] in the memory format of x."""
     (N, _, H, W), O = x.shape, w.shape[1]
     if x.is_contiguous(memory_format=torch.channels_last):
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # [N, H W, I]
@@ -176,9 +176,9 @@ def _multiply(x: Tensor, w: Tensor) -> Tensor:
 
 
 def _columns(device: torch.device, dtype: torch.dtype) -> int:
-    """Of what number the columns of a product should be a multiple.
+    """The number that the columns of a product should be a multiple of.
 
-    cuBLAS uses tensor cores for half precision only where rows begin at multiples of 16 bytes, which three channels are
+    cuBLAS uses tensor cores for half precision only if rows begin at multiples of 16 bytes; rows of three channels do
     not.
     """
     return 8 if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16) else 1

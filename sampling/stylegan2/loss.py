@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from imaging.sizes import spell
-from models.perceptual.likeness import Embed, lpips_size, perceptual_likeness, pixel_likeness
+from models.perceptual.likeness import Embed, lpips_size, perceptual_likeness, pyramid_vectors
 from models.perceptual.opening import open_network
 from models.perceptual.published import check_trust, find_networks, has_lpips, parse_files
 from models.perceptual.vgg import LEAST
@@ -42,7 +42,7 @@ def open_loss(
     if loss == "pixels" and given:
         raise ValueError("--detector does not apply, since --loss is pixels: leave it out")
     if loss == "pixels" or (loss == "auto" and not given):
-        return "pixels", pixel_likeness()
+        return "pixels", pyramid_vectors
     if min(lpips_size(*size)) < LEAST:
         raise ValueError(
             f"LPIPS needs images of at least {spell(LEAST, LEAST)} pixels, and this network's are {spell(*size)}: "

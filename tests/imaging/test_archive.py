@@ -225,7 +225,7 @@ def test_a_failed_write_leaves_the_old_file_untouched(tmp_path):
 def test_folders_with_something_in_them_are_not_replaced(tmp_path):
     write_set(tmp_path / "set")
     assert failure(write_set, tmp_path / "set") == (
-        f"{tmp_path / 'set'} is there already and is not an empty folder: name another one"
+        f"{tmp_path / 'set'} exists and is not an empty folder: choose another path"
     )
     (tmp_path / "x.zip").mkdir()
     assert failure(write_set, tmp_path / "x.zip") == (

@@ -77,13 +77,13 @@ def test_programs_that_take_another_call_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"other.pt does not take the call of inception \(see docs/metrics.md\): "):
         open_eye("inception", {"inception": path}, CPU)(_pixels())
     path = _program(tmp_path / "relu.pt", torch.nn.ReLU())
-    with pytest.raises(ValueError, match=r"does not give features \[images, dimensions\]: it is another"):
+    with pytest.raises(ValueError, match=r"does not return features \[images, dimensions\]: it is not"):
         open_eye("dinov2", {"dinov2": path}, CPU)(_pixels())
 
 
 TRUST = (
-    " is a TorchScript file, which is a program and can do whatever you can do on this machine: give --trust if you "
-    "trust those you have it from, or a file of weights (see docs/metrics.md)"
+    " is a TorchScript file, a program that can do whatever you can do on this machine: give --trust if you "
+    "trust its source, or give a file of weights (see docs/metrics.md)"
 )
 
 
@@ -98,7 +98,7 @@ def test_a_program_is_not_even_opened_unless_it_is_trusted(tmp_path, monkeypatch
             find_files([eye], {"inception": str(path)})
         assert str(error.value) == f"--detector inception={path}{TRUST}"
     assert find_files(["inception"], {"inception": str(path)}, trust=True) == {"inception": path}
-    with pytest.raises(ValueError, match=r"^--trust is about the files of --detector, and none is given: leave it"):
+    with pytest.raises(ValueError, match=r"^--trust applies to files of --detector, and none is given: leave --trust"):
         open_eyes([parse("swd60")], {}, CPU, trust=True)
 
 
@@ -120,7 +120,7 @@ def test_a_digest_names_the_content_of_a_file(tmp_path):
     with pytest.raises(ValueError) as error:
         find_files(["vgg16"], {"vgg16": f"{path}#sha256={other}"})
     assert str(error.value) == (
-        f"--detector vgg16={path}: the SHA-256 of {path} is {digest}, not {other}: it is another file than you meant"
+        f"--detector vgg16={path}: the SHA-256 of {path} is {digest}, expected {other}: it is another file"
     )
 
 
@@ -156,8 +156,8 @@ def test_a_program_from_a_url_is_named_by_its_content(tmp_path, monkeypatch):
         find_files(["vgg16"], {"vgg16": url}, trust=True)
     shown = "--detector vgg16=https://...@one.example/vgg16.pt"
     assert str(error.value) == (
-        f"{shown} is a program, and a URL may give another one tomorrow: say which one you trust, as in "
-        f"{shown}#sha256={digest}, which is what was sent now"
+        f"{shown} is a program, and the URL may serve another one tomorrow: state the digest that you trust, such "
+        f"as {shown}#sha256={digest}, the digest of this download"
     )
     pinned = {"vgg16": f"{url}#sha256={digest}"}
     assert find_files(["vgg16"], pinned, trust=True)["vgg16"].read_bytes() == content
@@ -173,7 +173,7 @@ def test_a_pytorch_without_torchscript_is_told(tmp_path, monkeypatch):
     with pytest.raises(ValueError) as error:
         open_eye("inception", {"inception": path}, CPU)
     assert str(error.value) == (
-        f"{path} is a TorchScript file, and this PyTorch ({torch.__version__}) has no TorchScript: take the published "
+        f"{path} is a TorchScript file, which this PyTorch ({torch.__version__}) does not support: take the published "
         f"weights (see docs/metrics.md), or an older PyTorch"
     )
 
@@ -194,7 +194,7 @@ def test_a_missing_tensor_is_refused(tmp_path):
     message = r"vgg.pth is not VGG16: it lacks classifier.3.bias; give the published file$"
     with pytest.raises(ValueError, match=message):
         open_eye("vgg16", {"vgg16": tmp_path / "vgg.pth"}, CPU)
-    with pytest.raises(ValueError, match=r"vgg.pth is no TorchScript file, and dinov2 has to be one"):
+    with pytest.raises(ValueError, match=r"vgg.pth is not a TorchScript file, which dinov2 needs"):
         open_eye("dinov2", {"dinov2": tmp_path / "vgg.pth"}, CPU)
 
 
@@ -245,9 +245,9 @@ def test_without_the_net_the_sentence_says_where_to_put_the_file(tmp_path, monke
 
 
 def test_refuses_detectors_that_are_not_there_or_not_asked_for():
-    with pytest.raises(FileNotFoundError, match=r"^--detector vgg16=none.pt: there is no such file; check the path$"):
+    with pytest.raises(FileNotFoundError, match=r"^--detector vgg16=none.pt: there is no such file: check the path$"):
         find_files(["vgg16"], {"vgg16": "none.pt"})
-    with pytest.raises(FileNotFoundError, match=r"^the detector dinov2 has to be given: --detector dinov2=PATH"):
+    with pytest.raises(FileNotFoundError, match=r"^the detector dinov2 must be given: --detector dinov2=PATH"):
         find_files(["dinov2"], {})
     with pytest.raises(ValueError, match=r"^--detector vgg16: none of the metrics asks for it; leave it out$"):
         find_files(["patches"], {"vgg16": "x"})
@@ -256,8 +256,11 @@ def test_refuses_detectors_that_are_not_there_or_not_asked_for():
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        (["vgg16"], "--detector got 'vgg16', wanted NAME=PATH, such as inception=pt_inception-2015-12-05-6726825d.pth"),
-        (["vgg=a"], "--detector vgg: there is no such detector; they are inception, vgg16, lpips, dinov2"),
+        (
+            ["vgg16"],
+            "--detector got 'vgg16', expected NAME=PATH, such as inception=pt_inception-2015-12-05-6726825d.pth",
+        ),
+        (["vgg=a"], "--detector vgg: unknown detector, expected one of inception, vgg16, lpips, dinov2"),
         (["vgg16=a", "vgg16=b"], "--detector vgg16 was given twice: give it once"),
         (["vgg16=a#sha256=12"], "a#sha256=12: #sha256= must be followed by the 64 hexadecimal digits of a SHA-256"),
     ],

@@ -140,8 +140,8 @@ def same(a, b) -> bool:
         ({"mapping_layers": 3}, "its generator.mapping_layers is 2, but this run has 3"),
         (
             {"height": 24},
-            "its images of 16x16 are doublings of 4x4, and those of 16x24 of 4x6: "
-            "take images of the same shape, cropped or padded",
+            "its images of 16x16 are doublings of 4x4, and images of 16x24 of 4x6: "
+            "crop or pad the images to the same shape",
         ),
     ],
 )

@@ -80,13 +80,6 @@ def test_differences_are_in_units_of_the_largest_output_and_of_1_at_least(tmp_pa
         assert found == pytest.approx(5e-4, rel=0.02)
 
 
-def test_missing_packages_are_named(monkeypatch):
-    monkeypatch.setattr(onnx_export, "PACKAGES", ("onnx", "onnx_runtime_x", "onnx_script_x"))
-    with pytest.raises(ValueError) as error:
-        onnx_export.check_packages()
-    assert str(error.value) == "ONNX needs packages that are not installed: pip install onnx_runtime_x onnx_script_x"
-
-
 def test_networks_too_large_for_onnx(tmp_path, monkeypatch):
     graph = Graph(torch.nn.Linear(3, 2**13), "y", lambda batch, psi: {"input": torch.zeros(batch, 3)}, {})
     monkeypatch.setattr(onnx_export, "LARGEST", 2**17 - 1)

@@ -87,7 +87,7 @@ def test_configurations_of_other_networks(folder):
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [("{", "it is no JSON"), ("[" * 100_000, "it is no JSON"), ("[]", "it is no configuration")]
+    ("text", "why"), [("{", "it is not JSON"), ("[" * 100_000, "it is not JSON"), ("[]", "it is not a table")]
 )
 def test_damaged_configurations(folder, text, why):
     config = folder / "config.json"
@@ -98,7 +98,7 @@ def test_damaged_configurations(folder, text, why):
 def test_gigantic_configurations(folder, monkeypatch):
     monkeypatch.setattr(hubfolder, "LARGEST_CONFIG", 10)
     assert refusal(folder) == (
-        f"{folder / 'config.json'} is too large for a configuration: take the one that came with the network"
+        f"{folder / 'config.json'} is too large for a configuration: take the file that came with the network"
     )
 
 

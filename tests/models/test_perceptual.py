@@ -89,10 +89,10 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"^there is no file .*: give the path of the detector's weights$"):
         read_weights(path)
     path.write_bytes(b"something else")
-    with pytest.raises(ValueError, match=r"cannot be read as weights: it is damaged, or not of torch\.save"):
+    with pytest.raises(ValueError, match=r"cannot be read as weights: it is damaged, or not a file of torch\.save"):
         read_weights(path)
     torch.save({"state": {"a": torch.zeros(1)}}, path)
-    with pytest.raises(ValueError, match="holds no plain weights"):
+    with pytest.raises(ValueError, match="does not hold plain weights"):
         read_weights(path)
     path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(ValueError, match="cannot be read as weights"):

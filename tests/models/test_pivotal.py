@@ -3,12 +3,12 @@ import copy
 import pytest
 import torch
 
-from models.perceptual.likeness import pixel_likeness
+from models.perceptual.likeness import pyramid_vectors
 from models.stylegan2.pivotal import Tuning, TuningSettings, neighbour
 from models.stylegan2.projector import distances
 from tests.networks import tiny_generator
 
-EMBED = pixel_likeness()
+EMBED = pyramid_vectors
 
 
 @pytest.fixture(name="setup")

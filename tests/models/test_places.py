@@ -107,11 +107,11 @@ def test_offline_it_says_which_file_to_put_where(server, cache):
 def test_an_unknown_name_gets_the_list_of_them():
     assert refusal("ffhq257").startswith(
         "there is no file or folder ffhq257, and no published network of that name: give a file, a run folder, a URL, "
-        "hf://USER/NAME, or the name of a published network, which are ffhq256, ffhq512, ffhq1024, celebahq256, "
+        "hf://USER/NAME, or the name of a published network; known names are ffhq256, ffhq512, ffhq1024, celebahq256, "
         "lsundog256, ffhq, metfaces, afhqcat, afhqdog, afhqwild, cifar10, brecahad, stylegan2-ffhq-config-f, "
     )
     assert refusal("") == (
-        "no place of a network was given: give a file, a run folder, a URL, hf://USER/NAME, or the name of a published "
+        "the place of a network is empty: give a file, a run folder, a URL, hf://USER/NAME, or the name of a published "
         "network"
     )
 
@@ -205,7 +205,7 @@ def test_of_several_one_must_be_named(hub):
 def test_a_repository_without_networks_is_refused(hub):
     hub("README.md")
     assert refusal("hf://user/name") == (
-        "hf://user/name has no network, that is no file in .safetensors, .pkl, .pt: give another place"
+        "hf://user/name has no network file (.safetensors, .pkl, .pt): give another place"
     )
     assert refusal("hf://user/name/a.pkl") == "hf://user/name/a.pkl: the repository has no file a.pkl"
 
@@ -213,8 +213,8 @@ def test_a_repository_without_networks_is_refused(hub):
 def test_without_the_hub_it_says_which_file_to_fetch(hub):
     hub(online=False)
     assert refusal("hf://user/name") == (
-        "cannot fetch model.safetensors of hf://user/name (check your connection): fetch it from "
-        "https://huggingface.co/user/name elsewhere, and give its path"
+        "cannot download model.safetensors of hf://user/name (check your connection): download it from "
+        "https://huggingface.co/user/name by other means, and give its path"
     )
 
 
@@ -225,7 +225,9 @@ def test_without_the_package_it_says_how_to_get_it(monkeypatch):
 
 @pytest.mark.parametrize("place", ["hf://", "hf://user", "hf://user/name@", "hf:///name", "hf://us er/name"])
 def test_what_is_no_place_on_the_hub_is_refused(place):
-    assert refusal(place) == f"{place} is no place on the Hub: give hf://USER/NAME, with @REVISION and /FILE as wanted"
+    assert (
+        refusal(place) == f"{place} is not a place on the Hub: give hf://USER/NAME, optionally with @REVISION and /FILE"
+    )
 
 
 def test_a_url_that_once_answered_with_a_page_is_fetched_again(server, tmp_path, capsys):

@@ -3,7 +3,7 @@ import torch
 
 from imaging.likeness import psnr
 from imaging.pixels import to_images, to_pixels
-from models.perceptual.likeness import pixel_likeness
+from models.perceptual.likeness import pyramid_vectors
 from models.stylegan2 import projector
 from models.stylegan2.projector import (
     Projection,
@@ -17,7 +17,7 @@ from models.stylegan2.projector import (
 )
 from tests.networks import tiny_generator
 
-EMBED = pixel_likeness()
+EMBED = pyramid_vectors
 
 
 @pytest.fixture(scope="module", name="G")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from system import files
+from system import files, locks
 from system.files import beside, open_replacing, real_path, replacing, replacing_folder
 
 
@@ -161,19 +161,19 @@ def test_a_planted_link_is_not_followed(tmp_path):
     folder = tmp_path / "shared"
     folder.mkdir()
     with beside(folder / "a") as ours:
-        start = ours.name[:10]
+        start = ours.parent.name[:10]
     (folder / f"{start}{'0' * 16}.tmp").symlink_to(victim)
     _write(folder / "a", "text")
     assert (victim / "precious").exists()
 
 
 def test_without_locks_what_changed_lately_is_left_alone(tmp_path, monkeypatch):
-    if files.fcntl is not None:
-        monkeypatch.setattr(files.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "no locks")))
+    if locks.fcntl is not None:
+        monkeypatch.setattr(locks.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "no locks")))
     with beside(tmp_path / "a") as old, beside(tmp_path / "a") as young:
-        (old / "half").touch()
-        (young / "half").touch()
-        for path in (old / "half", old):
+        for folder in (old, young):
+            (folder / "half").touch()
+        for path in (*old.parent.rglob("*"), old.parent):
             os.utime(path, (0, 0))
         files._abandoned.cache_clear()
         _write(tmp_path / "a", "text")

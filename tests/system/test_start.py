@@ -13,13 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if path.name != "hubconf.py")
 ROOMS = sorted(path.parent for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests")
-MODULES = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
-    for room in ROOMS
-    for path in room.rglob("*.py")
-    if 'if __name__ == "__main__":' in path.read_text()
-    and path.name != "gpu.py"  # which needs no package: it calls the programs that do
-)
+PROGRAMS = [path for room in ROOMS for path in room.rglob("*.py") if 'if __name__ == "__main__":' in path.read_text()]
 BARE = [sys.executable, "-S"]  # without the folder of installed packages
 
 
@@ -51,14 +45,17 @@ def environment(checkout) -> Path:
     return checkout
 
 
-def test_there_are_programs():
-    assert "generate.py" in SCRIPTS and {"training.report", "custom_ops.build", "benchmarks.stylegan2.step"} <= set(
-        MODULES
-    )
+@pytest.mark.parametrize("path", [ROOT / script for script in SCRIPTS] + PROGRAMS, ids=lambda path: path.name)
+def test_every_program_begins_with_the_guard(path):
+    """Its first import is `system.start`, in the script or in the `__init__.py` of its room."""
+    if path.name != "gpu.py":  # which needs no package: it calls the programs that do
+        first = path if path.parent == ROOT else ROOT / path.relative_to(ROOT).parts[0] / "__init__.py"
+        lines = [line for line in first.read_text().splitlines() if line.startswith(("import ", "from "))]
+        assert lines[0].startswith("import system.start"), first
 
 
-@pytest.mark.parametrize("program", [[script] for script in SCRIPTS] + [["-m", module] for module in MODULES], ids=str)
-def test_every_program_says_what_to_type_where_packages_are_missing(program):
+@pytest.mark.parametrize("program", [["generate.py"], ["-m", "training.report"]], ids=str)
+def test_a_program_says_what_to_type_where_packages_are_missing(program):
     text = refused(*BARE, *program, "--help")
     assert text.startswith("Error: torch>=2.11 and ") and " more packages are missing or too old" in text
     assert text.rstrip().splitlines()[1:]  # commands
@@ -67,16 +64,12 @@ def test_every_program_says_what_to_type_where_packages_are_missing(program):
 
 @pytest.mark.parametrize("script", [*SCRIPTS, "system/start.py", *(f"{room.name}/__init__.py" for room in ROOMS)])
 def test_an_old_python_can_read_what_it_meets(script):
-    ast.parse((ROOT / script).read_text(), feature_version=(3, 6))
+    ast.parse((ROOT / script).read_text(), feature_version=(3, 8))
 
 
 def test_the_very_command_in_the_virtual_environment(environment):
     text = refused(*BARE, "generate.py", "--seeds", "0-9", "--outdir", "my pictures", cwd=environment)
-    assert text.splitlines()[1:] == [
-        "    .venv/bin/python -S generate.py --seeds 0-9 --outdir 'my pictures'",
-        "or, once in each terminal:",
-        "    source .venv/bin/activate",
-    ]
+    assert text.splitlines()[1:] == ["    .venv/bin/python -S generate.py --seeds 0-9 --outdir 'my pictures'"]
 
 
 def test_without_an_environment_one_is_made(checkout):
@@ -104,14 +97,6 @@ def test_an_old_python_says_so(checkout, environment):
     assert "    .venv/bin/python " in text
     shutil.rmtree(environment / ".venv")
     assert "    make install PYTHON=python3." in pretend((3, 10), checkout)
-
-
-@pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9", "3.10"])
-def test_old_pythons_themselves(version, environment):
-    python = shutil.which(f"python{version}")
-    if python is None or subprocess.run([python, "-c", ""], capture_output=True).returncode:
-        pytest.skip(f"no Python {version} here")
-    assert f"This is Python {version}." in refused(python, "generate.py", cwd=environment)
 
 
 def test_one_package_is_named(checkout):

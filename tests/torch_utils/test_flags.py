@@ -72,6 +72,6 @@ def test_help_shows_description_default_limits_and_group():
         ("Run", "--seed INT", "Seed of all draws.  [default: 0; 0<=x<4294967296]"),
         ("Training", "--kimg FLOAT", "Length.  [default: required; x>0]"),
         ("Data", "--mirror / --no-mirror", "Mirror.  [default: mirror]"),
-        ("Data", "--clip VALUE", "Clip.  [default: none]"),
+        ("Data", "--clip FLOAT", "Clip.  [x>0]"),
         ("Run", "--rounds INT|auto", "Parts of a step.  [default: 4; x>=1]"),
     ]

@@ -7,7 +7,6 @@ from training.forecast import Forecast
 from training.stylegan2.presets import resolve
 from training.stylegan2.signs import cheaper
 
-CPU = torch.device("cpu")
 CHEAPER = cheaper({"preset": "auto", "generator": {"channel_base": 16384}})
 
 
@@ -18,12 +17,12 @@ def clock(monkeypatch):
     return now
 
 
-def told(clock: list[float], seconds: float, end: int, steps: int = 40, ways=CHEAPER, first=100.0) -> list[str]:
+def told(clock: list[float], seconds: float, end: int, steps: int = 40, ways=CHEAPER, device="cpu") -> list[str]:
     """What is said in steps of 32 images of so many seconds; the first takes longer."""
     said: list[str] = []
-    forecaster = Forecast(CPU, ways, said.append)
+    forecaster = Forecast(torch.device(device), ways, said.append)
     for step in range(steps):
-        clock[0] += seconds if step else first
+        clock[0] += seconds if step else 100.0
         forecaster.step(32 * (step + 1), end)
     return said
 
@@ -56,17 +55,9 @@ def test_the_options_that_are_named_are_real():
     assert resolve("demo", data, given, 1).generator.channel_base == 4096
 
 
-def test_nothing_is_said_of_what_ends_in_a_minute(clock):
+def test_nothing_is_said_of_a_minute_and_a_gpu_is_told_the_time_alone(clock):
     assert told(clock, 1, 32 * 60) == []
-
-
-def test_a_gpu_is_told_the_time_alone(clock, monkeypatch):
-    said: list[str] = []
-    forecaster = Forecast(torch.device("mps"), CHEAPER, said.append)
-    for step in range(20):
-        clock[0] += 50
-        forecaster.step(32 * (step + 1), 25_000_000)
-    assert len(said) == 1
+    assert len(told(clock, 50, 25_000_000, device="mps")) == 1
 
 
 def test_a_run_says_it_before_its_first_tick(tmp_path, monkeypatch):

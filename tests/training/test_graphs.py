@@ -146,7 +146,7 @@ def test_several_processes_do_without(monkeypatch):
     "options, sentence",
     [
         ({"device": "cpu"}, "--cuda-graphs needs a CUDA device, and the device is cpu: leave it out"),
-        ({"compile": True}, "--cuda-graphs and --compile both replace the passes of a phase: give one"),
+        ({"compile": True}, "--compile and --cuda-graphs exclude each other: give one of them"),
     ],
 )
 def test_is_refused_in_one_sentence(tmp_path, options, sentence):

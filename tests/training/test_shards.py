@@ -59,13 +59,13 @@ def test_shards_that_changed_between_stop_and_resume(tmp_path, settings):
     old = first.read_bytes()
     again = ["--resume", str(folder)]
     first.write_bytes((tmp_path / "x-0001.tar").read_bytes())
-    assert refused(run(*again)).startswith(f"{first} has changed since its contents were listed: bring the old shard")
+    assert refused(run(*again)).startswith(f"{first} has changed since its contents were listed: restore the old shard")
     for path in tmp_path.glob("x-*"):
         path.unlink()
     pattern = settings["data.path"]
     assert refused(run(*again)) == f"the data of this run are no longer at {pattern}: say where with --data"
     write(tmp_path / "x-%04d.tar", shard_size=10)
-    assert "x-0004.tar is missing (1 of 5 shards are): bring it back" in refused(run(*again))
+    assert "x-0004.tar is missing (1 of 5 shards are): restore it" in refused(run(*again))
     write_other = tmp_path / "moved"
     write(write_other / "x-{0000..0004}.tar")
     changed = refused(run(*again, "--data", str(write_other / "x-*.tar")))
@@ -103,7 +103,7 @@ def test_the_command_streams_from_a_server(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--data", "{p}/y-{{0..3}}.tar"], "/y-0.tar does not exist: correct the pattern, or bring the shards back"),
+        (["--data", "{p}/y-{{0..3}}.tar"], "/y-0.tar does not exist: correct the pattern, or restore the shards"),
         (["--data", "{p}/x-{{0..3}}.tar", "--labels", "folders"], "shards have no sub-folders: use --labels auto"),
         (["--data", "{p}/x-{{3..0}}.tar"], "counts backwards: write {0..3}"),
         (["--data", "{p}/x-0.tar.gz"], "shards are plain .tar files"),

@@ -15,8 +15,7 @@ from training.courses import find, name_in
 from training.signs import Config, Signs, mean, part
 
 STATS, METRICS, LOG, CONFIG = "stats.jsonl", "metrics.jsonl", "log.txt", "config.json"
-MOST_BYTES = 2**26  # of statistics that are held at once: those of 20,000 ticks
-MOST_TEXT = 2**23  # bytes of a log or a configuration that are read: the beginning and the end of more
+MOST_BYTES = 2**26  # of a file that are held at once: statistics of 20,000 ticks
 MOST_CLASSES = 1000  # whose names are looked for
 _SAMPLES = re.compile(r"fakes-(\d{6,}\.\d)\.png")
 
@@ -100,16 +99,11 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 
 def _text(path: Path) -> str:
-    """A text file; of a very large one its beginning and its end."""
+    """The first MOST_BYTES of a text file."""
     if not path.is_file():
         return ""
     with path.open("rb") as file:
-        data = file.read(MOST_TEXT)
-        size = path.stat().st_size
-        if size > len(data):
-            file.seek(max(len(data), size - MOST_TEXT))
-            data += b"\n" + file.read(MOST_TEXT)
-    return data.decode("utf-8", errors="replace")
+        return file.read(MOST_BYTES).decode("utf-8", errors="replace")
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:

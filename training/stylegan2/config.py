@@ -6,24 +6,20 @@ from pydantic import Field, model_validator
 
 from models.family import Shape
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
+from torch_utils.config import flag
 from training.augment.config import AugmentConfig
-from training.config import AverageConfig, RunConfig, Section, flag
+from training.config import MODEL, PRESET, AverageConfig, RunConfig, Section
+
+KIND = "logistic: as in the papers; rpgan: R3GAN's relativistic pairs, with a penalty on reals and fakes"
+GAMMA = "weight of the R1 penalty, with rpgan also of R2; 0 turns it off"
+FREEZE = "with --transfer: keep this many layers of D unchanged, counted from the image"
 
 
 class LossConfig(Section):
     """The losses of both networks."""
 
-    kind: Literal["logistic", "rpgan"] = Field(
-        "logistic",
-        description="logistic: as in the papers; rpgan: R3GAN's relativistic pairs, with a penalty on reals and fakes",
-        json_schema_extra=flag("--loss", "Training"),
-    )
-    gamma: float = Field(
-        10.0,
-        ge=0,
-        description="weight of the R1 penalty, with rpgan also of R2; 0 turns it off",
-        json_schema_extra=flag("--gamma", "Training", True),
-    )
+    kind: Literal["logistic", "rpgan"] = flag("logistic", "--loss", "Training", KIND)
+    gamma: float = flag(10.0, "--gamma", "Training", GAMMA, by_preset=True, ge=0)
     path_weight: float = Field(2.0, ge=0, description="weight of the path-length penalty; 0 turns it off")
     path_decay: float = Field(0.01, gt=0, le=1, description="step of the running mean of path lengths")
     path_shrink: int = Field(2, ge=1, description="path lengths are measured on a batch this many times smaller")
@@ -41,12 +37,7 @@ class OptimizerConfig(Section):
     epsilon: float = Field(1e-8, gt=0, description="Adam's epsilon")
     g_interval: int = Field(4, ge=1, description="iterations between path-length steps")
     d_interval: int = Field(16, ge=1, description="iterations between R1 steps")
-    freeze_d: int = Field(
-        0,
-        ge=0,
-        description="with --transfer: keep this many layers of D unchanged, counted from the image",
-        json_schema_extra=flag("--freeze-d", "Training"),
-    )
+    freeze_d: int = flag(0, "--freeze-d", "Training", FREEZE, ge=0)
 
 
 class StyleAverageConfig(AverageConfig):
@@ -63,14 +54,8 @@ def suits_group(batch_gpu: int, group: int) -> bool:
 class StyleGAN2Config(RunConfig):
     """One training run of a StyleGAN2."""
 
-    model: Literal["stylegan2"] = Field(
-        "stylegan2", description="what is trained", json_schema_extra=flag("--model", "Training")
-    )
-    preset: Literal["auto", "demo", "stylegan2", "paper256", "paper512", "paper1024", "cifar"] = Field(
-        "auto",
-        description="a named configuration; without it auto, or demo for the demo set",
-        json_schema_extra=flag("--preset", "Training"),
-    )
+    model: Literal["stylegan2"] = flag("stylegan2", *MODEL)
+    preset: Literal["auto", "demo", "stylegan2", "paper256", "paper512", "paper1024", "cifar"] = flag("auto", *PRESET)
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     loss: LossConfig = LossConfig()
@@ -88,20 +73,18 @@ class StyleGAN2Config(RunConfig):
 
     @model_validator(mode="after")
     def _networks_fit(self) -> Self:
-        G, D, pace = self.generator, self.discriminator, self.pace
-        for name in ("height", "width", "channels", "classes"):
+        G, D, at_once, frozen = self.generator, self.discriminator, self.pace.batch_gpu, self.optimizer.freeze_d
+        for name in Shape._fields:
             if getattr(G, name) != getattr(D, name):
                 raise ValueError(
                     f"generator.{name} is {getattr(G, name)}, but discriminator.{name} is {getattr(D, name)}"
                 )
-        if not suits_group(pace.batch_gpu, D.mbstd_group):
+        if not suits_group(at_once, D.mbstd_group):
             raise ValueError(
-                f"--batch-gpu {pace.batch_gpu} is not a multiple of the minibatch-std group: "
-                f"choose another or --set discriminator.mbstd_group={pace.batch_gpu}"
+                f"--batch-gpu {at_once} is not a multiple of the minibatch-std group: choose another or "
+                f"--set discriminator.mbstd_group={at_once}"
             )
         layers = D.doublings * 2 + 1 + {"residual": D.doublings, "skip": D.doublings - 1, "plain": 0}[D.architecture]
-        if self.optimizer.freeze_d > layers:
-            raise ValueError(
-                f"--freeze-d {self.optimizer.freeze_d} is more than the {layers} layers of D before its last ones"
-            )
+        if frozen > layers:
+            raise ValueError(f"--freeze-d {frozen} is more than the {layers} layers of D before its last ones")
         return self

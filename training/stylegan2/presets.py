@@ -1,7 +1,6 @@
 """Every named configuration as one row, and how a row, the data and the flags become a configuration."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from models.stylegan2.config import FP16_CLAMP
@@ -13,38 +12,32 @@ from training.stylegan2.config import StyleGAN2Config, suits_group
 # and with 30 000 of FFHQ or LSUN cat; with 100 000 cats augmentation cost a little quality.
 FEW_IMAGES = 50_000
 
-
-@dataclass(frozen=True)
-class Row:
-    """A named configuration (StyleGAN2-ADA, table of configurations)."""
-
-    processes: int  # that the batch was meant for: batch / processes images at once
-    kimg: float
-    batch: int
-    group: int  # of the minibatch standard deviation
-    base: int  # feature maps x resolution
-    maximum: int  # most feature maps
-    width: int  # of z and w
-    layers: int  # of the mapping network
-    lr: float
-    gamma: float
-    ema: float  # kimg
-    ramp: float
-    class_layers: int = 8  # of the discriminator's mapping of classes
-    aug: str = "none"
-    more: tuple[tuple[str, Any], ...] = ()
+# A row holds settings by dotted name, and some that stand for several:
+#   processes  that the batch was meant for: batch / processes images at once
+#   group      largest group of the minibatch standard deviation
+#   base, most feature maps x resolution, and most feature maps, of both networks
+#   width      of z and w
+#   lr         of both networks
+Row = Mapping[str, Any]
+COLUMNS = ("processes", "pace.kimg", "pace.batch", "group", "base", "most", "width", "generator.mapping_layers", "lr",
+           "loss.gamma", "average.kimg", "average.ramp")  # fmt: skip
 
 
+def _row(*columns: float, **more: Any) -> Row:
+    return dict(zip(COLUMNS, columns, strict=True)) | {name.replace("__", "."): value for name, value in more.items()}
+
+
+# StyleGAN2-ADA, table of configurations.
 # fmt: off
 ROWS: dict[str, Row] = {
-    #            processes  kimg  batch group   base maximum width layers     lr   gamma  ema  ramp
-    "stylegan2": Row(  8,  25000,   32,   4,  32768,   512,   512,   8,    .002,   10.0,  10,   0.0),
-    "paper256":  Row(  8,  25000,   64,   8,  16384,   512,   512,   8,   .0025,    1.0,  20,   0.0),
-    "paper512":  Row(  8,  25000,   64,   8,  32768,   512,   512,   8,   .0025,    0.5,  20,   0.0),
-    "paper1024": Row(  8,  25000,   32,   4,  32768,   512,   512,   8,    .002,    2.0,  10,   0.0),
-    "cifar":     Row(  2, 100000,   64,  32,  32768,   512,   512,   2,   .0025,   0.01, 500,  0.05,
-                     aug="ada",  # 2000 times 50 000 images: the paper's numbers are those with ADA
-                     more=(("loss.path_weight", 0.0), ("loss.mixing", 0.0), ("discriminator.architecture", "plain"))),
+    #           processes  kimg batch group  base  most width layers  lr  gamma  ema  ramp
+    "stylegan2": _row(8,  25000,  32,  4,  32768,  512,  512,  8,  .002,   10.0,  10,  0.0),
+    "paper256":  _row(8,  25000,  64,  8,  16384,  512,  512,  8, .0025,    1.0,  20,  0.0),
+    "paper512":  _row(8,  25000,  64,  8,  32768,  512,  512,  8, .0025,    0.5,  20,  0.0),
+    "paper1024": _row(8,  25000,  32,  4,  32768,  512,  512,  8,  .002,    2.0,  10,  0.0),
+    "cifar":     _row(2, 100000,  64, 32,  32768,  512,  512,  2, .0025,   0.01, 500, 0.05,
+                      augment__mode="ada",  # 2000 times 50 000 images: the paper's numbers are those with ADA
+                      loss__path_weight=0.0, loss__mixing=0.0, discriminator__architecture="plain"),
 }
 # fmt: on
 
@@ -62,8 +55,8 @@ def auto_row(height: int, width: int, world: int, batch: int = 0, images: int | 
     batch = batch or max(min(world * min(4096 // side, 32), 64) // world, 1) * world
     base, lr = 32768 if side >= 512 else 16384, 0.002 if side >= 1024 else 0.0025
     aug = "none" if images is None or images > FEW_IMAGES else "ada"
-    gamma, ema = gamma_rule(height, width, batch), batch * 10 / 32
-    return Row(world, 25000, batch, min(batch // world, 4), base, 512, 512, 2, lr, gamma, ema, 0.05, aug=aug)
+    group, gamma, ema = min(batch // world, 4), gamma_rule(height, width, batch), batch * 10 / 32
+    return _row(world, 25000, batch, group, base, 512, 512, 2, lr, gamma, ema, 0.05, augment__mode=aug)
 
 
 def demo_row(height: int, width: int) -> Row:
@@ -73,9 +66,10 @@ def demo_row(height: int, width: int) -> Row:
     noise inputs are off. Relativistic pairs, large steps and a short average show more different faces sooner
     (docs/training.md).
     """
-    more = {"loss.kind": "rpgan", "loss.noise": "none", "pace.tick": 1.0, "pace.snap": 5, "metrics": "none"}
+    loss = {"loss.kind": "rpgan", "loss.noise": "none", "discriminator.mapping_layers": 2}
     base = 32 * max(height, width)
-    return Row(1, 20, 8, 4, base, 128, 128, 2, 0.005, 10.0, 1.0, 0.05, class_layers=2, more=tuple(more.items()))
+    row = _row(1, 20, 8, 4, base, 128, 128, 2, 0.005, 10.0, 1.0, 0.05)
+    return {**row, **loss, "pace.tick": 1.0, "pace.snap": 5, "metrics": "none"}
 
 
 def gamma_rule(height: int, width: int, batch: int) -> float:
@@ -85,9 +79,8 @@ def gamma_rule(height: int, width: int, batch: int) -> float:
 
 def preset_gamma(preset: str, height: int, width: int, batch: int) -> float:
     """The weight of R1 of a preset; that of the rule for an unknown name."""
-    if preset == "demo":
-        return demo_row(height, width).gamma
-    return ROWS[preset].gamma if preset in ROWS else gamma_rule(height, width, batch)
+    row = demo_row(height, width) if preset == "demo" else ROWS.get(preset, {})
+    return row.get("loss.gamma") or gamma_rule(height, width, batch)
 
 
 def resolve(
@@ -105,33 +98,24 @@ def resolve(
     Raises:
         ValueError: values do not fit.
     """
-    row = _row(preset, data, given, world, images)
-    batch = given.get("pace.batch", row.batch)
+    row = dict(_chosen(preset, data, given, world, images))
+    processes, group, width, lr = (row.pop(name) for name in ("processes", "group", "width", "lr"))
+    both = {**data, "channel_base": row.pop("base"), "channel_max": row.pop("most")}
+    both |= {"clamp": FP16_CLAMP} if given.get("precision") == "fp16" else {}
+    batch = given.get("pace.batch", row["pace.batch"])
     share = share_of(batch, world)
-    at_once = share if "pace.batch" in given else largest_divisor(share, max(row.batch // row.processes, 1))
+    at_once = share if "pace.batch" in given else largest_divisor(share, max(row["pace.batch"] // processes, 1))
     at_once = given.get("pace.batch_gpu") or at_once
     check_rounds(at_once, share, batch)
-    values: dict[str, Any] = {
+    values = {
+        **{f"{network}.{name}": value for network in ("generator", "discriminator") for name, value in both.items()},
         "preset": preset,
-        "pace.kimg": row.kimg,
-        "pace.batch": batch,
         "pace.batch_gpu": at_once,
-        "generator.z_dim": row.width,
-        "generator.w_dim": row.width,
-        "generator.mapping_layers": row.layers,
-        "discriminator.mapping_layers": row.class_layers,
-        "discriminator.mbstd_group": largest_divisor(at_once, row.group),
-        "optimizer.g_lr": row.lr,
-        "optimizer.d_lr": row.lr,
-        "loss.gamma": row.gamma,
-        "average.kimg": row.ema,
-        "average.ramp": row.ramp,
-        "augment.mode": row.aug,
-        **dict(row.more),
+        "discriminator.mbstd_group": largest_divisor(at_once, group),
+        **dict.fromkeys(("generator.z_dim", "generator.w_dim"), width),
+        **dict.fromkeys(("optimizer.g_lr", "optimizer.d_lr"), lr),
+        **row,
     }
-    both = {**data, "channel_base": row.base, "channel_max": row.maximum}
-    both |= {"clamp": FP16_CLAMP} if given.get("precision") == "fp16" else {}
-    values |= {f"{network}.{name}": value for network in ("generator", "discriminator") for name, value in both.items()}
     return build(StyleGAN2Config, values | dict(given))
 
 
@@ -139,13 +123,15 @@ def by_batch_gpu(
     preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int, images: int | None = None
 ) -> list[StyleGAN2Config]:
     """What `resolve` returns for every number of images at once that divides a process's share, the largest first."""
-    share = share_of(given.get("pace.batch", _row(preset, data, given, world).batch), world)
-    group = given.get("discriminator.mbstd_group", 1)
+    batch = given.get("pace.batch", _chosen(preset, data, given, world)["pace.batch"])
+    share, group = share_of(batch, world), given.get("discriminator.mbstd_group", 1)
     numbers = [n for n in range(share, 0, -1) if share % n == 0 and suits_group(n, group)]
     return [resolve(preset, data, {**given, "pace.batch_gpu": n}, world, images) for n in numbers]
 
 
-def _row(preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int, images: int | None = None) -> Row:
+def _chosen(
+    preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int, images: int | None = None
+) -> Row:
     size = (data["height"], data["width"])
     if preset == "auto":
         return auto_row(*size, world, given.get("pace.batch", 0), images)

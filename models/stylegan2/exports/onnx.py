@@ -1,7 +1,6 @@
 """Graphs in ONNX, which many runtimes compute."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,7 @@ from models.stylegan2.exports.program import Recording, quiet
 from system.files import replacing
 
 ABOUT = "stylegan2"  # key of what the file says of itself, among the metadata of an ONNX model
-PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 LARGEST = 2**31 - 2**20  # bytes of weights: protocol buffers end at 2 GiB
-
-
-def check_packages() -> None:
-    """Makes sure that all is installed that writes ONNX, and runs it to see whether it is right.
-
-    Raises:
-        ValueError: naming what is missing, and the command that installs it.
-    """
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise ValueError(f"ONNX needs packages that are not installed: pip install {' '.join(missing)}")
 
 
 def save_onnx(path: Path, recording: Recording) -> float:
@@ -35,10 +22,8 @@ def save_onnx(path: Path, recording: Recording) -> float:
         (images,) = session.run(None, {"z": z, "psi": np.array(0.7, np.float32)})
 
     Raises:
-        ValueError: when packages are missing, the network is too large for the format, or the file computes anything
-            else; then nothing is written.
+        ValueError: if the network is too large for the format, or the file computes anything else; nothing is written.
     """
-    check_packages()
     graph = recording.graph
     weights = sum(t.numel() * t.element_size() for t in graph.module.state_dict().values())
     if weights > LARGEST:

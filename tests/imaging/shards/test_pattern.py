@@ -30,12 +30,12 @@ def test_braces_mean_what_webdataset_takes_them_for():
 @pytest.mark.parametrize(
     ("pattern", "sentence"),
     [
-        ("x-{a..c}.tar", "{a..c} in x-{a..c}.tar is no range: write {0000..0999}, or names as in {a,b}"),
+        ("x-{a..c}.tar", "{a..c} in x-{a..c}.tar is not a range: write {0000..0999}, or names as in {a,b}"),
         ("x-{9..0}.tar", "{9..0} in x-{9..0}.tar counts backwards: write {0..9}"),
         ("x-{0..9999999}.tar", "x-{0..9999999}.tar names more than 1000000 shards: correct the pattern"),
         (
             "x-{a,{b,c}}.tar",
-            "the braces of x-{a,{b,c}}.tar are not closed, or lie in one another: write them one after another",
+            "the braces of x-{a,{b,c}}.tar are nested or not closed: write them one after another",
         ),
         (
             "{0..999999}{0..999999}.tar",
@@ -92,22 +92,22 @@ def failure(pattern, kind=ValueError):
 def test_missing_shards(tmp_path):
     write_tar(tmp_path / "x-1.tar", {"a.cls": b"1"})
     assert failure(tmp_path / "x-{0..3}.tar") == (
-        f"{tmp_path}/x-0.tar is missing (3 of 4 shards are): bring it back, or correct the pattern"
+        f"{tmp_path}/x-0.tar is missing (3 of 4 shards are): restore it, or correct the pattern"
     )
     assert failure(tmp_path / "y-{0..3}.tar", FileNotFoundError) == (
-        f"{tmp_path}/y-0.tar does not exist: correct the pattern, or bring the shards back"
+        f"{tmp_path}/y-0.tar does not exist: correct the pattern, or restore the shards"
     )
-    assert failure(tmp_path / "y-*.tar", FileNotFoundError).startswith(f"no file fits {tmp_path}/y-*.tar: ")
+    assert failure(tmp_path / "y-*.tar", FileNotFoundError).startswith(f"no file matches {tmp_path}/y-*.tar: ")
     assert failure(tmp_path / "x-{1,1}.tar").endswith(f"names {tmp_path}/x-1.tar twice: correct the pattern")
     (tmp_path / "z.tar").mkdir()
     assert (
-        failure(tmp_path / "z.tar") == f"{tmp_path}/z.tar is a folder, and shards are .tar files: correct the pattern"
+        failure(tmp_path / "z.tar") == f"{tmp_path}/z.tar is not a file, and shards are .tar files: correct the pattern"
     )
 
 
 def test_other_files_and_other_servers():
-    assert "is no shard: shards are plain .tar files (unpack .tar.gz and .tgz)" in failure("x.tar.gz")
-    assert "is no shard" in failure("https://host/faces.zip")
+    assert "is not a shard: shards are plain .tar files (unpack .tar.gz and .tgz)" in failure("x.tar.gz")
+    assert "is not a shard" in failure("https://host/faces.zip")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_other_protocols_and_chains_of_them(url):
     told = failure(url)
     assert told.endswith(
         "cannot be opened: shards are read from this machine or by https://, http://, s3://, gs:// and hf://, without "
-        "a chain of protocols (::); correct the address, or copy the shards to this machine"
+        "chains of protocols (::); correct the address, or copy the shards here"
     )
 
 
@@ -145,7 +145,7 @@ def test_names_that_are_not_utf_8_or_hold_escapes(tmp_path):
     name = os.fsdecode(b"r\xe9\x1b7sum\xe9")
     write_tar(tmp_path / f"{name}-0.tar", {"a.cls": b"1"})
     (shard,) = find_shards(f"{tmp_path}/{name}-*.tar")
-    assert shard.name == "r\\udce9\x1b7sum\\udce9-0.tar" and shard.shown == f"{tmp_path}/r??7sum?-0.tar"
+    assert shard.name == "r\\udce9\x1b7sum\\udce9-0.tar" and shard.displayed == f"{tmp_path}/r??7sum?-0.tar"
     assert failure(f"{tmp_path}/{name}-{{0..1}}.tar").isprintable()
 
 
@@ -154,4 +154,4 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
         raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", fail)
-    assert failure("s3://b/x.tar") == "s3://b/x.tar needs a package that is not installed: pip install s3fs"
+    assert failure("s3://b/x.tar") == "s3://b/x.tar needs a missing package: pip install s3fs"

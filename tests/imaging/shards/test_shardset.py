@@ -70,7 +70,7 @@ def test_labels_can_be_left_out(pattern):
 def test_unlabelled_shards(tmp_path):
     dataset = opened(write_tar(tmp_path / "x.tar", {f"{i}.png": picture(seed=i) for i in range(3)}))
     assert dataset.classes == 0 and dataset[2][1] == 0 and dataset.examples(0).tolist() == [0, 1, 2]
-    assert dataset.labels_note.startswith("the set is unlabelled, for ")
+    assert dataset.labels_note.startswith("the set is unlabeled, since ")
 
 
 def test_labels_of_some_samples_only(tmp_path):
@@ -81,7 +81,7 @@ def test_labels_of_some_samples_only(tmp_path):
     assert failure(pattern) == f"{path} has labels for 1 of its 2 samples: label all of them, or use --labels none"
     write_tar(path, {"1.png": picture()})
     assert failure(pattern) == (
-        "x-0.tar has labels and x-1.tar has none: label the samples of all shards, or use --labels none"
+        "x-0.tar has labels but x-1.tar has none: label the samples of all shards, or use --labels none"
     )
     assert len(opened(pattern, labels="none")) == 2
 
@@ -141,7 +141,7 @@ def test_differing_sizes_come_with_the_command_that_mends_them(tmp_path):
     write_tar(tmp_path / "x-1.tar", {"a.png": picture(32, 16), "b.png": picture(100, 90)})
     pattern = tmp_path / "x-{0..1}.tar"
     assert failure(pattern) == (
-        f"{pattern} holds pictures of different sizes, mostly 32x16, but b.png in x-1.tar has 100x90: make them one "
+        f"{pattern} holds images of different sizes, mostly 32x16, but b.png in x-1.tar has 100x90: make them one "
         f"size with `python dataset_tool.py --source '{pattern}' --dest x-32x16-%06d.tar --resolution 32x16` (5 of 5 "
         f"are at least 32x16)"
     )
@@ -214,14 +214,14 @@ def test_a_shard_that_changes_or_vanishes_while_it_is_used(tmp_path, pattern):
     dataset = opened(pattern)
     write_shards(tmp_path / "other", [9])
     shutil.copy(tmp_path / "other" / "x-0000.tar", tmp_path / "set" / "x-0002.tar")  # as many bytes, other pictures
-    changed = f"{tmp_path}/set/x-0002.tar has changed since its contents were listed: bring the old shard back, "
+    changed = f"{tmp_path}/set/x-0002.tar has changed since its contents were listed: restore the old shard, "
     with pytest.raises(ValueError) as error:
         dataset[8]
     assert str(error.value).startswith(changed)
     (tmp_path / "set" / "x-0002.tar").unlink()
     with pytest.raises(ValueError) as error:
         dataset[8]
-    assert str(error.value) == (f"{tmp_path}/set/x-0002.tar cannot be read: No such file or directory; bring it back")
+    assert str(error.value) == (f"{tmp_path}/set/x-0002.tar cannot be read: No such file or directory; restore it")
     assert dataset[0][1] == 0
 
 

@@ -90,8 +90,8 @@ def test_digests_tell_shards_apart(tmp_path):
 
 
 REFUSED = {
-    "two pictures": ({"a.png": A, "a.seg.png": A}, "a in x.tar has several pictures (png and seg.png)"),
-    "no picture": ({"a.png": A, "b.cls": b"1"}, "b in x.tar has no picture (png, jpg, jpeg, webp) next to its cls"),
+    "two pictures": ({"a.png": A, "a.seg.png": A}, "a in x.tar has several images (png and seg.png)"),
+    "no picture": ({"a.png": A, "b.cls": b"1"}, "b in x.tar has no image (png, jpg, jpeg, webp) next to its cls"),
     "torn sample": ({"a.png": A, "b.png": A, "a.cls": b"1"}, "make the shard with `tar --sort=name`"),
     "nothing": ({}, "x.tar holds no samples: remove it, or make it again"),
     "word": ({"a.png": A, "a.cls": b"cat"}, "the label in a.cls of x.tar is 'cat': labels must be class numbers 0, 1"),
@@ -101,8 +101,8 @@ REFUSED = {
     "vector": ({"a.png": A, "a.json": b'{"label": [1, 0]}'}, "is a vector: labels must be class numbers"),
     "truth": ({"a.png": A, "a.json": b'{"label": true}'}, "is True: labels must be class numbers"),
     "no JSON": ({"a.png": A, "a.json": b"{"}, "the label in a.json of x.tar is not valid JSON"),
-    "no object": ({"a.png": A, "a.json": b"3"}, 'is no object such as {"label": 3}'),
-    "a line break": ({"a\nb.png": A, "a\nb.x.png": A}, "a?b in x.tar has several pictures"),
+    "no object": ({"a.png": A, "a.json": b"3"}, 'is not an object such as {"label": 3}'),
+    "a line break": ({"a\nb.png": A, "a\nb.x.png": A}, "a?b in x.tar has several images"),
     "no text": ({"a.png": A, "a.cls": b"\xff\xfe"}, "labels must be class numbers"),
 }
 
@@ -121,7 +121,7 @@ def test_links_are_refused(tmp_path):
         info = tarfile.TarInfo("a.png")
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(info)
-    assert failure(tmp_path / "x.tar").startswith("a.png in x.tar is no plain file: ")
+    assert failure(tmp_path / "x.tar").startswith("a.png in x.tar is a link or special file: ")
 
 
 @pytest.mark.parametrize("mode", ["gz", "bz2", "xz"])
@@ -196,7 +196,7 @@ def test_damage_anywhere_is_one_sentence(tmp_path):
 def test_names_of_a_stranger_are_told_in_one_line_and_kept_apart(tmp_path):
     escape = "\x1b]0;owned\x07\n"
     message = refusal(tmp_path, {f"{escape}0.cls": b"1", "1.png": A})
-    assert message.startswith("?]0;owned??0 in x.tar has no picture") and message.isprintable()
+    assert message.startswith("?]0;owned??0 in x.tar has no image") and message.isprintable()
     assert refusal(tmp_path, {"a.png": A, f"a.{escape}.jpg": B}).isprintable()
     assert refusal(tmp_path, {f"{escape}.png": A, f"{escape}.cls": b"x"}).isprintable()
     found = table(tmp_path, {"a\x01.png": A, "a\x01.cls": b"1", "a\x02.png": B, "a\x02.cls": b"2"})

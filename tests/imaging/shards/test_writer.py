@@ -90,13 +90,13 @@ def test_a_part_of_the_shards_has_its_part_of_the_index(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "note"),
     [
-        (b"{", "x-index.json was passed over, as it is no index of shards (it: Invalid JSON"),
-        (b'{"shards": 3}', "x-index.json was passed over, as it is no index of shards (shards: "),
+        (b"{", "x-index.json is ignored: not an index of shards (it: Invalid JSON"),
+        (b'{"shards": 3}', "x-index.json is ignored: not an index of shards (shards: "),
         (
             b'{"format": "shards 9", "shards": []}',
-            "x-index.json was passed over, as it is no index of shards (format: ",
+            "x-index.json is ignored: not an index of shards (format: ",
         ),
-        (b'{"shards": []}', "x-index.json was passed over, as it does not fit x-0.tar"),
+        (b'{"shards": []}', "x-index.json is ignored: it does not fit x-0.tar"),
     ],
 )
 def test_an_index_of_no_use_is_passed_over(tmp_path, content, note):

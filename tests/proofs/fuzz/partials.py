@@ -25,7 +25,7 @@ def odd_work_file(chance: random.Random, folder: Path) -> Path:
     for number, content in enumerate(_pictures()):
         (source / f"{number}.png").write_bytes(content)
 
-    def stopping(items, total, label):  # type: ignore[no-untyped-def]
+    def stopping(items, total, label):
         for done, item in enumerate(items):
             if label == "writing" and done == 3:
                 raise EOFError

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.perceptual.likeness import pixel_likeness
+from models.perceptual.likeness import pyramid_vectors
 from models.perceptual.published import PUBLISHED, Published
 from sampling.stylegan2.loss import open_loss
 from system import cache
@@ -38,13 +38,13 @@ def _open(loss, *detectors, size=(16, 16), trust=False):
 def test_without_a_detector_pixels_are_compared():
     for loss in ("auto", "pixels"):
         name, embed = _open(loss)
-        assert name == "pixels" and embed is pixel_likeness()
+        assert name == "pixels" and embed is pyramid_vectors
 
 
 def test_with_the_official_program_lpips_is_compared(vgg):
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for loss in ("auto", "lpips"):
-        with pytest.raises(ValueError, match="is a TorchScript file, which is a program"):
+        with pytest.raises(ValueError, match="is a TorchScript file, a program"):
             _open(loss, vgg)
         name, embed = _open(loss, vgg, trust=True)
         assert name == "lpips"
@@ -61,7 +61,7 @@ def test_with_the_official_program_lpips_is_compared(vgg):
         (
             "auto",
             ["vgg"],
-            "--detector got 'vgg', wanted NAME=PATH, such as inception=pt_inception-2015-12-05-6726825d.pth",
+            "--detector got 'vgg', expected NAME=PATH, such as inception=pt_inception-2015-12-05-6726825d.pth",
         ),
     ],
 )
@@ -81,7 +81,7 @@ def test_lpips_is_within_the_official_program(vgg):
 
 def test_trust_is_about_detectors():
     with pytest.raises(
-        ValueError, match=r"^--trust is about the files of --detector, and none is given: leave it out$"
+        ValueError, match=r"^--trust applies to files of --detector, and none is given: leave --trust out$"
     ):
         _open("auto", trust=True)
 
@@ -89,7 +89,7 @@ def test_trust_is_about_detectors():
 def test_a_file_that_is_not_there():
     with pytest.raises(FileNotFoundError) as error:
         _open("auto", "vgg16=none.pth")
-    assert str(error.value) == "--detector vgg16=none.pth: there is no such file; check the path"
+    assert str(error.value) == "--detector vgg16=none.pth: there is no such file: check the path"
 
 
 def test_offline_the_sentence_names_the_place_and_the_other_loss(tmp_path, monkeypatch):

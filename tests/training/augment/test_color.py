@@ -83,6 +83,8 @@ def test_half_of_each_side_is_cut_out():
     expected[:, 4:12, 8:24] = 0
     assert torch.equal(found, expected)
     corner = cut_out(images, Said(0.0, 1), torch.tensor(1.0))[0]
+    left = cut_out(images, Said(0.5, 1, {"cutout x": 0.0}), torch.tensor(1.0))[0]
+    assert (left[:, 4:12, :8] == 0).all() and left.sum() == 3 * (16 * 32 - 8 * 8)
     assert (corner[:, :4, :8] == 0).all() and corner.sum() == 3 * (16 * 32 - 4 * 8)
 
 

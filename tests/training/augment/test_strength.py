@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import torch
 
+from models.sampler import Shape
 from tests.training.runs import resume, tiny, train
 from tests.training.stylegan2.test_recipe import draws, reals, recipe
 from tests.training.test_resume import assert_equal_runs
 from training import plan as plans
 from training.augment import AugmentConfig, Drawn
 from training.augment.strength import Strength
-from training.few import on_few_images
+from training.course import Asked
+from training.courses import find
 
 CPU = torch.device("cpu")
 BATCH = 4
@@ -183,8 +185,11 @@ def test_auto_says_why_it_augments(tmp_path):
 
 @pytest.mark.parametrize("transferred, enough", [(False, 500), (True, 100)])
 def test_a_hopeless_number_of_images_is_told(transferred, enough):
-    config = recipe().config
-    assert on_few_images(config, enough, False, transferred) == []
-    (note,) = on_few_images(config, enough - 1, False, transferred)
+    def notes(images):
+        asked = Asked("auto", Shape(16, 16, 3, 0), {"augment.mode": "ada"}, 1, images, transferred)
+        return find("stylegan2").settle(asked).notes
+
+    assert notes(enough) == ()
+    (note,) = notes(enough - 1)
     assert note.startswith(f"{enough - 1} images will hardly do: D learns so few by heart")
     assert ("--transfer" in note) != transferred and "more images, some hundred at least" in note and "--mirror" in note

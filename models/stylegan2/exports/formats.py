@@ -1,0 +1,92 @@
+"""The formats of StyleGAN2 alone: rosinality's files, and graphs that run without this program."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from models.formats import Format, Job, Notes
+from models.sampler import Options
+from models.stylegan2.foreign.rosinality import write_rosinality
+from models.stylegan2.generator import NoiseMode
+from models.stylegan2.sampler import check_cutoff
+from torch_utils import config as configs
+from torch_utils.cli import progress
+
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+
+
+def _graph_flag(flag: str) -> dict[str, Any]:
+    return {"flag": flag, "group": "Graphs: .onnx and .pt2"}
+
+
+class GraphOptions(Options):
+    """What a graph takes as inputs, and what it holds."""
+
+    noise_mode: NoiseMode = Field(
+        "const",
+        description="the network's own noise, an input that the caller fills with normal numbers (random), or none",
+        json_schema_extra=_graph_flag("--noise-mode"),
+    )
+    psi_cutoff: int | None = Field(
+        None,
+        ge=0,
+        description="number of first layers that the input psi truncates; without it all",
+        json_schema_extra=_graph_flag("--psi-cutoff"),
+    )
+    split: bool = Field(
+        False,
+        description="write the mapping and the synthesis to NAME-mapping and NAME-synthesis",
+        json_schema_extra=_graph_flag("--split"),
+    )
+
+
+def check_packages(dest: Path) -> None:
+    """Raise ValueError if a package that writes or runs ONNX is missing."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"ONNX needs packages that are not installed: pip install {' '.join(missing)}")
+
+
+def _write_rosinality(job: Job) -> Notes:
+    write_rosinality(job.dest, job.networks)
+    return {job.dest: ", ".join(job.networks)}
+
+
+def _write_graphs(job: Job) -> Notes:
+    """One graph, or with --split one of the mapping and one of the synthesis."""
+    from models.stylegan2.exports import graphs, onnx, program  # torch.export and its packages load slowly
+
+    (G,) = job.networks.values()
+    config: Any = G.config
+    options: GraphOptions = job.options
+    check_cutoff(options.psi_cutoff, config.num_ws)
+    about = {
+        "source": job.source,
+        "generator": configs.to_dict(config),
+        "class_names": job.class_names,
+        "noise_mode": options.noise_mode,
+        "psi_cutoff": options.psi_cutoff,
+        "kimg": job.metadata.get("kimg"),
+    }
+    parts = {job.dest: graphs.whole_graph(G, options.noise_mode, options.psi_cutoff, about)}
+    if options.split:
+        half = job.dest.with_stem
+        parts = {
+            half(f"{job.dest.stem}-mapping"): graphs.mapping_graph(G, options.psi_cutoff, about),
+            half(f"{job.dest.stem}-synthesis"): graphs.synthesis_graph(G, options.noise_mode, about),
+        }
+    save = onnx.save_onnx if job.dest.suffix.lower() == ".onnx" else program.save_program
+    notes = {}
+    for path, graph in progress(parts.items(), len(parts), "graphs"):
+        difference = save(path, program.record(graph))
+        notes[path] = f"{', '.join(graph.inputs)} -> {graph.output}, at most {difference:.1g} off the network"
+    return notes
+
+
+FORMATS = (
+    Format(".pt", "a .pt", _write_rosinality),
+    Format(".onnx", "an .onnx", _write_graphs, GraphOptions, one=True, check=check_packages),
+    Format(".pt2", "a .pt2", _write_graphs, GraphOptions, one=True),
+)
