@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,11 @@ from training.draws import Draws
 from training.ema import Average
 from training.moments import load_moments
 from training.phase import Phase, Term
-from training.recipe import Pictures
+from training.recipe import Pictures, placed
 from training.sheet import Sheet
 from training.stylegan2 import losses as gan_losses
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.optimizer import adam
-
-Network = TypeVar("Network", bound=nn.Module)
 
 AT_ONCE = 2**16  # pixels of a sheet computed together: many small pictures take no more memory than a few large ones
 
@@ -66,8 +64,8 @@ class StyleGAN2:
         # Class numbers are drawn between these; added up here, since a CUDA device does that in no settled order.
         self.classes = torch.arange(len(frequencies), device=device)
         self.thresholds = frequencies.cpu().to(torch.float32).cumsum(0).to(device)
-        self.G = _placed(Generator(config.generator).set_precision(config.arithmetic), device)
-        self.D = _placed(Discriminator(config.discriminator).set_precision(config.arithmetic), device)
+        self.G = placed(Generator(config.generator).set_precision(config.arithmetic), device)
+        self.D = placed(Discriminator(config.discriminator).set_precision(config.arithmetic), device)
         self.G.synthesis.recompute = self.D.recompute = config.checkpoint_activations
         distributed.broadcast_([*self.G.state_dict().values(), *self.D.state_dict().values()])
         average = config.average
@@ -316,10 +314,3 @@ class StyleGAN2:
             self.strength.load_state_dict(state["strength"])
         for phase in self.phases:
             phase.skips = state["skips"][phase.name].to(device, copy=True)
-
-
-def _placed(network: Network, device: torch.device) -> Network:
-    """The network on the device, at rest."""
-    if any(parameter.device != device for parameter in network.parameters()):
-        network = network.to(device)  # fake tensors could not be exchanged for themselves
-    return network.requires_grad_(False)
