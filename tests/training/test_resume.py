@@ -104,7 +104,7 @@ def test_a_damaged_state_is_noticed_and_the_one_before_taken(uninterrupted, tmp_
     state.write_bytes(data)
     plan = plans.resume(str(folder), {}, tmp_path)
     assert plan.state is not None and plan.state.clock.iteration == 30  # that of the snapshot
-    assert "took state-previous.safetensors instead" in plan.notes[0]
+    assert "loaded state-previous.safetensors instead" in plan.notes[0]
     assert_equal_runs(uninterrupted, resume(folder))
     # the damaged one never took the place of the whole one
     assert read_state(runs.Resumable(folder, folder / "state-previous.safetensors", None)).clock.iteration == 30
