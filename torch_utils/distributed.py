@@ -111,7 +111,7 @@ def world() -> int:
     return dist.get_world_size() if _grouped() else 1
 
 
-def neighbours() -> int:
+def neighbors() -> int:
     """The number of processes on this machine, this one included."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", world())) if _grouped() else 1
 

@@ -158,7 +158,7 @@ def _alone_in(folder: Path | None) -> Iterator[str]:
 
 
 def _resuming_command(folder: Path | None) -> str:
-    world, here = distributed.world(), distributed.neighbours()
+    world, here = distributed.world(), distributed.neighbors()
     program = f"train.py --resume {shlex.quote(str(folder))}"
     if world == 1:
         return f"python {program}"

@@ -176,7 +176,7 @@ class StyleGAN2:
     def _path_term(self, _: Reals | None, draws: Draws) -> Term:
         loss = self.config.loss
         count = max((draws.stop - draws.start) // loss.path_shrink, 1)
-        ws, _ = self._ws(self.plain, draws, count)
+        ws = self._ws(self.plain, draws, count)[0]
         images = self._synthesize(self.plain, ws, draws)
         lengths = gan_losses.path_lengths(images, ws, draws.normal("path", images.shape))
         mean = gan_losses.path_length_mean(self.path_mean, distributed.mean(lengths.mean()), loss.path_decay)
