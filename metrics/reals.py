@@ -87,7 +87,7 @@ class Reals:
                 self._compute(eye, self._places(half * count, (half + 1) * count), ["features"]) for half in (0, 1)
             ]
             seen = [half.get("features", {}).get("features") for half in halves]
-            value = distance(*seen, statistics_device(self.pictures.device))
+            value = distance(seen[0], seen[1], statistics_device(self.pictures.device))
             found = {"distance": torch.tensor(value, dtype=torch.float64)}
             if first:
                 self._save(eye, name, found, on_disk=True)
