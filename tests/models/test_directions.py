@@ -163,7 +163,7 @@ def _rewritten(path, tensors=None, **metadata):
 def test_files_whose_contents_are_not_directions(tmp_path, change):
     path = tmp_path / "a.safetensors"
     told = _rewritten(path, **change)
-    assert told == f"{path} is damaged (its directions are not complete): use an older file, or make it anew"
+    assert told == f"{path} is damaged (its directions are not complete): use an older file, or make a new one"
 
 
 def test_a_file_of_a_later_version(tmp_path):
