@@ -36,7 +36,7 @@ from training.trial import check_passes
 
 # May change when a run is resumed: nothing here decides a number of the run.
 CHANGEABLE = {
-    *("pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes"),
+    *("pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes", "pace.light_files"),
     *("workers", "patience", "checkpoint_activations", "metrics"),
 }
 
@@ -132,7 +132,7 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     found = ""
     if values.get("pace.batch_gpu") == "auto":
         began = time.monotonic()
-        pace = batch_gpu.largest(course.candidates(asked), device).pace
+        pace = batch_gpu.largest(batch_gpu.candidates(course.settle, asked), device).pace
         asked = asked._replace(given=values | {"pace.batch_gpu": pace.batch_gpu})
         share = counted(pace.batch // distributed.world(), "image")
         took = duration(time.monotonic() - began)
