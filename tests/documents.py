@@ -1,17 +1,17 @@
 """Commands and pictures of the documents, as a reader would copy them."""
 
 import ast
+import copy
 import importlib
 import re
 import shlex
-from contextlib import suppress
 from pathlib import Path
 from unittest import mock
 
 import click
 
 from models.families import read_network
-from torch_utils.cli import RefusalError
+from torch_utils.dependent import DependentCommand
 
 ROOT = Path(__file__).parents[1]
 RECORDS = {"gpu.md"}  # written by a program, with the commands that it ran
@@ -72,7 +72,11 @@ def check(command: str) -> None:
         main.parse_args(group, list(words))
         name = words[0] if words[:1] and words[0] in main.commands else getattr(main, "default", "")
         main, words = main.commands[name], words[words[:1] == [name] :]
-    with mock.patch("sampling.opening.read_network", lambda place: read_network(BUNDLED)), suppress(RefusalError):
+    if isinstance(main, DependentCommand):
+        main = copy.copy(main)
+        learn, elsewhere = main.more, dict.fromkeys(("resume", "transfer"))
+        main.more = lambda values: learn({**values, **elsewhere})  # runs and networks of the reader's own
+    with mock.patch("sampling.opening.read_network", lambda place: read_network(BUNDLED)):
         main.make_context("program", list(words))
 
 

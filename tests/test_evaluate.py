@@ -98,7 +98,7 @@ def test_the_published_weights_are_what_looks(tmp_path):
     found = json.loads(result.stdout.splitlines()[-1])["results"]["kid4_full"]
     assert found == pytest.approx(kernel_distance(*seen), rel=1e-4)
     said = refused(_evaluate(*asked, f"inception={file}#sha256={'0' * 64}"))
-    assert f"the SHA-256 of {file} is {digest}, not {'0' * 64}" in said
+    assert "SHA-256" in said and digest in said and "0" * 64 in said
 
 
 def test_the_options_of_the_networks_pictures_are_recorded(tmp_path):

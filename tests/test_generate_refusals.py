@@ -75,7 +75,7 @@ def test_a_class_for_a_network_without_classes(network):
 def test_a_class_that_is_not_there(tmp_path, label):
     network = save_tiny(tmp_path / "a.safetensors", classes=2, class_names=("cat", "dog"))
     assert refusal("--network", network, "--class", label) == (
-        f"Error: --class {label} is none of the network's 2 classes: 0 cat, 1 dog"
+        f"Error: --class {label}: expected one of 2 classes, 0 cat, 1 dog"
     )
 
 

@@ -1,4 +1,4 @@
-"""One process per device, as `torchrun` starts them. With one process every function here does nothing."""
+"""One process per device, as `torchrun` starts them. In a single process every function here does nothing."""
 
 import os
 import socket
@@ -15,31 +15,29 @@ from torch_utils import notices
 _alone = False
 
 PATIENCE = 30.0  # minutes that processes wait for one another
-# What the back ends say, in errors of no kind of their own, when another process is gone or does not answer.
+# What back ends write, in errors without a type of their own, when a peer is gone or does not answer.
 _GONE = ("connection closed by peer", "connection reset by peer", "broken pipe", "connection refused", "remote error")
 _SILENT = ("timed out", "timeout")
 
 
 class LostError(RuntimeError):
-    """Another process has ended, or does not answer: this one cannot go on, and is not to blame."""
+    """A peer process has ended or does not answer, so this process cannot continue."""
 
 
 class EndedError(LostError):
-    """Another process has died; the launcher reports why."""
+    """A peer process died; the launcher reports why."""
 
 
 def start(device: torch.device | str, patience: float = PATIENCE) -> torch.device:
-    """Joins the processes that `torchrun` started and returns the device of this one.
-
-    On CUDA that is the device of the local rank, over nccl; elsewhere `device` itself, over gloo. Started without
-    `torchrun`, or alone, it only returns `device`.
+    """Join the processes that `torchrun` started, and return the device of this one.
 
     Args:
-        device: its kind.
-        patience: minutes that a process waits for the others before it takes them for lost.
+        device: "cuda": the device of the local rank, over nccl; "cpu": shared by all processes, over gloo. A single
+            process takes any device.
+        patience: minutes to wait for the other processes.
 
     Raises:
-        ValueError: when the machine has too few CUDA devices, or its devices cannot work together.
+        ValueError: the machine has too few CUDA devices, or several processes cannot share the device.
     """
     device = torch.device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -62,7 +60,10 @@ def start(device: torch.device | str, patience: float = PATIENCE) -> torch.devic
 
 
 def _join(backend: str, patience: float, device: torch.device | None = None) -> None:
-    _stay_inside()
+    inside = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")] if os.name == "posix" else []
+    if inside and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        # All processes are on this machine, whose host name may not resolve.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", inside[0])
     timeout = timedelta(minutes=patience)
     place: dict[str, Any] = {}
     if notices.outlasting():
@@ -72,26 +73,26 @@ def _join(backend: str, patience: float, device: torch.device | None = None) -> 
 
 
 def lost(error: BaseException) -> LostError | None:
-    """The error in words, if an exception says that another process is gone or silent."""
+    """A sentence for an exception that means that a peer is gone or silent; None for other exceptions."""
     if not _grouped() or not isinstance(error, RuntimeError):
         return None
     text = str(error).lower()
     if any(sign in text for sign in _GONE):
-        return EndedError("the connection to another process broke, for it has ended: this one cannot go on without it")
+        return EndedError("the connection to another process broke because it has ended: this one cannot continue")
     if any(sign in text for sign in _SILENT):
-        return LostError("another process has not answered in time: this one cannot go on without it")
+        return LostError("another process has not answered in time: this one cannot continue")
     return LostError(str(error)) if isinstance(error, dist.DistError) else None
 
 
 def stop() -> None:
-    """Leaves the group, if there is one."""
+    """Leave the process group, if there is one."""
     if _grouped():
         dist.destroy_process_group()
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Within the block this process acts as if there were no others: it exchanges nothing and waits for nobody."""
+    """Within the block this process exchanges nothing, as if it were the only one."""
     global _alone
     before, _alone = _alone, True
     try:
@@ -106,62 +107,54 @@ def rank() -> int:
 
 
 def world() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return dist.get_world_size() if _grouped() else 1
 
 
-def neighbours() -> int:
-    """How many processes share this machine, this one included."""
+def neighbors() -> int:
+    """The number of processes on this machine, this one included."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", world())) if _grouped() else 1
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes files and speaks."""
+    """Whether this is rank 0, which writes files and prints."""
     return rank() == 0
 
 
 def barrier() -> None:
-    """Waits until every process has come here."""
+    """Wait until every process is here."""
     if _grouped():
         dist.barrier()
 
 
 def sum_(tensor: torch.Tensor) -> torch.Tensor:
-    """Replaces `tensor` by its sum over all processes, and returns it."""
+    """Replace `tensor` by its sum over all processes, and return it."""
     if _grouped():
         dist.all_reduce(tensor)
     return tensor
 
 
 def least(number: int) -> int:
-    """The smallest of the numbers that the processes give."""
+    """The smallest of the processes' numbers."""
     if not _grouped():
         return number
-    tensor = torch.tensor(number, device=_meeting_place())
+    tensor = torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")
     dist.all_reduce(tensor, dist.ReduceOp.MIN)
     return int(tensor)
 
 
 def agree(number: int) -> bool:
-    """Whether all processes give the same number."""
+    """Whether all processes have the same number."""
     return least(number) == -least(-number)
 
 
 def texts(text: str) -> list[str]:
-    """The texts that the processes give, by rank."""
+    """The texts of all processes, by rank."""
     if not _grouped():
         return [text]
-    data = text.encode()
-    longest = -least(-len(data))
-    rows = torch.zeros(world(), longest, dtype=torch.uint8)
-    rows[rank(), : len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    rows = sum_(rows.to(_meeting_place())).cpu()
-    return [bytes(row.tolist()).rstrip(b"\0").decode() for row in rows]
-
-
-def _meeting_place() -> torch.device:
-    """Where tensors must be that the back end exchanges."""
-    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+    found = [""] * world()
+    dist.all_gather_object(found, text)
+    return found
 
 
 def mean(tensor: torch.Tensor) -> torch.Tensor:
@@ -190,16 +183,8 @@ def broadcast_(tensors: Iterable[torch.Tensor]) -> None:
         return
     for tensor in tensors:
         data = tensor.detach().contiguous()
-        # As bytes, since back ends know fewer dtypes than torch.
-        dist.broadcast(data.reshape(-1).view(torch.uint8), 0)
+        dist.broadcast(data.reshape(-1).view(torch.uint8), 0)  # bytes: back ends know fewer dtypes than torch
         tensor.detach().copy_(data)
-
-
-def _stay_inside() -> None:
-    """If all processes share this machine, make gloo use the loopback interface: the host name may not resolve."""
-    inside = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")] if os.name == "posix" else []
-    if inside and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", inside[0])
 
 
 def _grouped() -> bool:

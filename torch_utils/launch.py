@@ -1,6 +1,6 @@
-"""Several processes from one command, as `torchrun` starts them, and their end told in a sentence.
+"""Starts several processes from one command, as `torchrun` does, and reports their end in one sentence.
 
-This process keeps the store in which they find one another. They stop when it does.
+The launcher hosts the store in which the processes find one another. The processes stop if the launcher is gone.
 """
 
 import contextlib
@@ -22,19 +22,21 @@ from torch_utils import notices
 from torch_utils.device import resolve_device
 from torch_utils.terminal import put
 
-# Seconds that processes have to save when they are told to stop, before they are killed.
-GRACE = 60.0
+GRACE = 60.0  # seconds to save after a signal, before a process is killed
 POLLING, SETTLING, LOOK_EVERY = 0.05, 0.2, 0.5  # seconds between looks
-_MARK = "LAUNCHED_PROCESSES"  # tells a process that `start` has started it, and the number of the process that did
+_MARK = "LAUNCHED_PROCESSES"  # environment variable of started processes: the launcher's process id
 STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
 def check(processes: int, device: str) -> None:
-    """Raises ValueError unless this machine can give each of the processes a device of its own.
+    """Check that this machine has a device for each process.
 
     Args:
-        processes: how many.
-        device: as in `resolve_device`. A CPU is shared by any number of processes, but only when asked for by name.
+        processes: their number.
+        device: as of `resolve_device`. Any number of processes may share a CPU, but only if it is "cpu", not "auto".
+
+    Raises:
+        ValueError: there are too few devices, or torchrun has started the processes.
     """
     if notices.together():
         if not started_here():
@@ -53,22 +55,22 @@ def check(processes: int, device: str) -> None:
 
 
 def started_here() -> bool:
-    """Whether `start` has started this process, and tells how it ended."""
+    """Whether `start` has started this process."""
     return _MARK in os.environ
 
 
 def start(processes: int, program: Sequence[str]) -> int:
-    """Run a Python program in so many processes, as `torchrun --standalone` does, and wait for their end.
+    """Run a Python program in several processes, as `torchrun --standalone` does, and wait for their end.
 
-    When one fails, the others are stopped. Says which of them was killed, if one was; any other error they have told
-    themselves. Signals that would end this process are passed on.
+    If one process fails, the others are stopped. Signals that would end the launcher are passed on. Processes print
+    their own errors; the launcher only reports a killed process.
 
     Args:
-        processes: how many.
+        processes: their number.
         program: a script and its arguments, or `-m`, a module and its arguments.
 
     Returns:
-        The exit status: 0, that of the first error, or 128 and the number of the signal that stopped them.
+        The exit status: 0, the status of the first error, or 128 + the number of the signal that stopped the run.
     """
     store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # the system chooses a port
     shared = {
@@ -88,7 +90,7 @@ def start(processes: int, program: Sequence[str]) -> int:
         try:
             for number in range(processes):
                 own = {"RANK": str(number), "LOCAL_RANK": str(number)}
-                # In a session of its own, so that Ctrl-C reaches it once, through this process.
+                # In a session of its own: otherwise Ctrl-C would reach it twice.
                 command, environment = [sys.executable, *program], os.environ | shared | own
                 workers.append(subprocess.Popen(command, env=environment, start_new_session=True))
             failed = _first_failures(workers, stops)
@@ -98,11 +100,11 @@ def start(processes: int, program: Sequence[str]) -> int:
 
 
 def follow() -> None:
-    """Make this process stop when the one that started it is gone, also by SIGKILL, which nobody can pass on.
+    """Stop this process when its launcher is gone, even by SIGKILL.
 
-    It is told by SIGTERM, upon which training finishes its step and saves, and ends in a minute at the latest.
+    The process gets a SIGTERM, so training finishes the step and saves. It is ended after `GRACE` seconds.
     """
-    if started_here() and os.name == "posix":  # Windows does not tell that a parent is gone
+    if started_here() and os.name == "posix":  # on Windows the parent's id never changes
         threading.Thread(target=_watch, args=(int(os.environ[_MARK]),), daemon=True).start()
 
 
@@ -116,7 +118,7 @@ def _watch(launcher: int) -> None:
 
 @contextmanager
 def _passing_on(workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
-    """Within the block signals go to the workers. Gives the numbers of those that came."""
+    """Within the block, pass signals on to the workers. Yields the numbers of the signals received."""
     stops: list[int] = []
 
     def pass_on(number: int, frame: object) -> None:
@@ -133,11 +135,11 @@ def _passing_on(workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int
 
 
 def _first_failures(workers: Sequence[subprocess.Popen[bytes]], stops: Sequence[int]) -> dict[int, int]:
-    """Waits for the end of all, the first failure, or a signal; returns the codes of those that failed by then."""
+    """Wait for the end of all workers, the first failure, or a signal; return the exit codes of failed workers."""
     while not stops:
         codes = {number: worker.poll() for number, worker in enumerate(workers)}
         if any(codes.values()):
-            time.sleep(SETTLING)  # one that was killed may take others along, and be the last to be seen
+            time.sleep(SETTLING)  # a killed worker, which makes others fail, may be seen last
             codes = {number: worker.poll() for number, worker in enumerate(workers)}
             return {number: code for number, code in codes.items() if code}
         if None not in codes.values():
@@ -147,7 +149,7 @@ def _first_failures(workers: Sequence[subprocess.Popen[bytes]], stops: Sequence[
 
 
 def _stop(workers: Sequence[subprocess.Popen[bytes]], stops: Sequence[int]) -> None:
-    """Asks the workers that are left to end, unless a signal has done so, and kills those that do not."""
+    """End the remaining workers: by SIGTERM, unless a signal was passed on, then by force."""
     if not stops:
         for worker in workers:
             _tell(worker, signal.SIGTERM)
@@ -161,21 +163,21 @@ def _stop(workers: Sequence[subprocess.Popen[bytes]], stops: Sequence[int]) -> N
 
 
 def _tell(worker: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(OSError, ValueError):  # it has just ended; Windows knows few signals
+    with contextlib.suppress(OSError, ValueError):  # the worker has just ended; Windows has few signals
         worker.send_signal(number)
 
 
 def _outcome(failed: Mapping[int, int]) -> int:
-    """Tells of killed processes; returns the exit status.
+    """Report killed processes; return the exit status.
 
     Args:
-        failed: exit codes of the processes that failed first, by their numbers. What is below 0 is a signal.
+        failed: exit codes of the processes that failed first, by rank; a negative code is a signal.
     """
     killed = sorted(number for number, code in failed.items() if code < 0)
     if killed:
         by = -failed[killed[0]]
-        perhaps = ", perhaps for want of memory" if by == signal.SIGKILL else ""
+        perhaps = ", perhaps because memory ran out" if by == signal.SIGKILL else ""
         name = signal.Signals(by).name if by in set(signal.Signals) else f"signal {by}"
         named = f"process {killed[0]} was" if len(killed) == 1 else f"processes {', '.join(map(str, killed))} were"
-        put(f"Error: {named} ended by {name}{perhaps}: go on with --resume\n", sys.stderr)
+        put(f"Error: {named} ended by {name}{perhaps}: continue with --resume\n", sys.stderr)
     return 1 if killed or 1 in failed.values() else max(failed.values(), default=0)

@@ -1,7 +1,7 @@
-"""Notices that the processes of one launch leave for one another, and for those that take their place after a restart.
+"""Short texts that the processes of one launch share, also across restarts.
 
-They are in torchrun's TCPStore, which exists before the process group and survives restarts. Where there is no such
-store, or it does not answer, a notice is read by its writer alone.
+They are kept in torchrun's TCPStore, which exists before the process group and survives restarts. Without torchrun,
+or if the store does not answer, a process only sees its own texts.
 """
 
 import os
@@ -13,40 +13,40 @@ from typing import NamedTuple
 
 import torch.distributed as dist
 
-PATIENCE = timedelta(seconds=10)  # of one question to the store
-ROOM = "stylegan2"  # a part of the store that PyTorch does not use
+PATIENCE = timedelta(seconds=10)  # for one request to the store
+ROOM = "stylegan2"  # prefix of keys, unused by PyTorch
 
 
 def together() -> bool:
-    """Whether this process was started along with others."""
+    """Whether this is one of several processes."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def number() -> int:
-    """The number of this process among them, also before they have met."""
+    """The rank of this process, also before there is a process group."""
     return int(os.environ.get("RANK", "0"))
 
 
 def attempt() -> int:
-    """How often `torchrun` has started the processes again."""
+    """How often `torchrun` has restarted the processes."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def outlasting() -> bool:
-    """Whether the store is torchrun's own, which is there before the processes and after them."""
+    """Whether there is a store that outlives the processes: torchrun's."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def leave(name: str, text: str) -> str:
-    """Leaves a notice unless there is one of that name; returns the text that stands, and stays."""
+    """Store a text unless there is one of that name; return the stored text: ours, or that of whoever came first."""
     try:
         return _store().compare_set(name, "", text).decode()
-    except (RuntimeError, KeyError, ValueError):  # nobody answers, or torchrun has not said where to ask
+    except (RuntimeError, KeyError, ValueError):  # no answer, or no address from torchrun
         return text
 
 
 def read(name: str) -> str | None:
-    """The text of a notice; None where there is none, as always without `torchrun`."""
+    """A stored text; None if there is none, as always without `torchrun`."""
     if not outlasting():
         return None
     try:
@@ -56,7 +56,7 @@ def read(name: str) -> str | None:
 
 
 class FirstError(NamedTuple):
-    """What ended a run: the number of the process that failed, the exit status for all, and the error."""
+    """The error that ended a run: the rank that failed, the exit status of all ranks, and the message."""
 
     process: int
     status: int
@@ -64,10 +64,7 @@ class FirstError(NamedTuple):
 
 
 def first_error(error: Exception) -> FirstError:
-    """The error that ended the run, as far as is known: this one, unless another process has failed before.
-
-    What fails afterwards mostly does so because of it.
-    """
+    """The first error of all processes: `error`, unless another process failed before. Later ones are consequences."""
     mine = FirstError(number(), 2 if isinstance(error, ValueError | OSError) else 1, f"{type(error).__name__}: {error}")
     if not together():
         return mine
@@ -77,14 +74,14 @@ def first_error(error: Exception) -> FirstError:
 
 
 def meet(patience: timedelta) -> dist.Store:
-    """A part of the store that belongs to the processes that live now, once all of them have come.
+    """Wait for all processes; return a part of the store that only they use.
 
     After a restart, torchrun's store still holds the addresses of the processes that died, and connecting to one would
-    hang. So rank 0 publishes the list of processes that are alive now, and the list is used only once every process on
-    it has confirmed it.
+    hang. torchrun's own restart count does not help, since it differs between machines. So rank 0 publishes the list of
+    processes that are alive now, and the list is used only once every process on it has confirmed it.
 
     Raises:
-        TimeoutError: when some do not come.
+        TimeoutError: some processes did not come.
     """
     store, me, deadline = _store(), uuid.uuid4().hex, time.monotonic() + patience.total_seconds()
     world = int(os.environ["WORLD_SIZE"])
@@ -101,8 +98,8 @@ def meet(patience: timedelta) -> dist.Store:
         time.sleep(0.02)
     missing = world - sum(store.check([place]) for place in places)
     raise TimeoutError(
-        f"{missing or 'some'} of the {world} processes have not come in {patience.total_seconds() / 60:g} minutes: "
-        f"look at what the other machines say, and whether they reach this one"
+        f"{missing or 'some'} of the {world} processes did not start within {patience.total_seconds() / 60:g} minutes: "
+        f"look at the output of the other machines, and check that they reach this one"
     )
 
 

@@ -73,7 +73,7 @@ def _free(device: torch.device) -> int:
         free = available_memory(device)
     except ValueError as error:
         raise ValueError(f"--batch-gpu auto: {error}: give a number of images") from error
-    return free if device.type == "cuda" else free // distributed.neighbours()
+    return free if device.type == "cuda" else free // distributed.neighbors()
 
 
 def elsewhere(function: Callable[..., int], *arguments: Any) -> int:

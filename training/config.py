@@ -53,6 +53,10 @@ class PaceConfig(Section):
     snap: int = flag(
         50, "--snap", "Output", "ticks between snapshots of samples, networks and state", by_preset=True, ge=1
     )
+    sheet: int = Field(256, ge=1, description="most pictures on a sheet of samples")
+    light_files: bool = Field(
+        False, description="network files keep only the network that makes pictures, in float16; states keep all"
+    )
     state_minutes: float = Field(10.0, ge=0, description="minutes between saved states; 0: only snapshots save one")
 
     @property

@@ -35,7 +35,7 @@ from training.trial import check_passes
 
 # May change when a run is resumed: nothing here decides a number of the run.
 CHANGEABLE = {
-    *("pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes"),
+    *("pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes", "pace.light_files"),
     *("workers", "patience", "checkpoint_activations", "metrics"),
 }
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.sampler import Sampler
 from training.draws import Draws
+from training.moments import load_moments
 from training.phase import Phase, Term
 from training.sheet import Sheet
 
@@ -31,6 +32,10 @@ class Recipe(Protocol):
     @property
     def networks(self) -> Mapping[str, nn.Module]:
         """The networks of a network file, by name."""
+
+    @property
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """The optimizer of each network that learns, by the name of the network."""
 
     def batch(self, *sets: Pictures) -> Any:
         """Convert pictures, one part from each image set, to the form that `losses` takes."""
@@ -59,3 +64,22 @@ def placed(network: Network, device: torch.device) -> Network:
     if any(parameter.device != device for parameter in network.parameters()):
         network = network.to(device)  # fails for fake tensors, which are on the device already
     return network.requires_grad_(False)
+
+
+def learned(recipe: Recipe) -> dict[str, Any]:
+    """The part of a `state_dict` that all recipes have: networks, moments, skipped steps."""
+    return {
+        "networks": {name: dict(network.state_dict()) for name, network in recipe.networks.items()},
+        "optimizers": {name: optimizer.state_dict()["state"] for name, optimizer in recipe.optimizers.items()},
+        "skips": {phase.name: phase.skips for phase in recipe.phases},
+    }
+
+
+def load_learned(recipe: Recipe, state: Mapping[str, Any]) -> None:
+    """Restore what `learned` gave. The recipe shares no memory with `state` afterwards."""
+    for name, network in recipe.networks.items():
+        network.load_state_dict(state["networks"][name])
+    for name, optimizer in recipe.optimizers.items():
+        load_moments(optimizer, state["optimizers"][name])
+    for phase in recipe.phases:
+        phase.skips = state["skips"][phase.name].to(phase.skips.device, copy=True)

@@ -1,4 +1,4 @@
-"""A run: its place in time, its folder, and what is saved there."""
+"""A training run: its clock, its folder, and the files in the folder."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from imaging.grid import save_image
-from models.families import save_network
+from models.families import FAMILIES, save_network
 from torch_utils import checkpoint, distributed, runs
 from torch_utils.device import peak_memory
 from torch_utils.launch import STOPPING
@@ -29,12 +29,12 @@ from training.saving import Saver
 from training.sheet import Sheet
 
 VERSION = 1  # of states
-CONSULT_EVERY = 16  # iterations between the exchanges by which several GPUs agree to stop: each makes the host wait
+CONSULT_EVERY = 16  # iterations after which several GPUs agree whether to stop: every agreement makes the host wait
 
 
 @dataclass
 class Clock:
-    """Where training stands. Real images seen are the measure of time; iterations decide which phases are due."""
+    """The progress of training. Time is measured in images seen; iterations decide which phases are due."""
 
     iteration: int = 0
     seen: int = 0
@@ -45,14 +45,15 @@ class Run:
     """A run folder in use.
 
     Args:
-        folder: the run folder, or None on processes that write nothing.
+        folder: the run folder; None on ranks other than 0, which write nothing.
         seed: of every draw.
         device: where to compute.
         family: of the networks, as in `models.families`.
-        facts: what states and network files say about the run: its configuration and data.
+        facts: metadata of states and network files: the configuration, the data.
         sheet: the arrangement of sample sheets; None for no sheets.
-        clock: where a resumed run stands.
+        clock: of a resumed run.
         boards: where the run is shown besides TensorBoard, by name.
+        light: network files keep only the network that makes pictures, in float16.
     """
 
     def __init__(
@@ -65,9 +66,10 @@ class Run:
         sheet: Sheet | None = None,
         clock: Clock | None = None,
         boards: Mapping[str, Board] | None = None,
+        light: bool = False,
     ) -> None:
         self.folder, self.seed, self.device, self.family, self.facts = folder, seed, device, family, facts
-        self.sheet = sheet
+        self.sheet, self.light = sheet, light
         self.clock = clock or Clock()
         config = facts.get("training") or {}
         self.report = Report(folder, self.clock.seen, config, boards)
@@ -76,18 +78,18 @@ class Run:
         self.saver = Saver(device)
         self.forecast = Forecast(device, self.report.signs.cheaper(config), self.report.say)
         self._stop = False
-        self._handlers: dict[signal.Signals, Any] = {}  # what signals did before this run
+        self._handlers: dict[signal.Signals, Any] = {}  # the handlers before this run
         self._resumed_at = time.monotonic()
         self._seconds_before = self.clock.seconds
         self._saved_at = time.monotonic()
 
     def stop_on_signals(self) -> None:
-        """Makes Ctrl-C, SIGTERM and a closed terminal finish the current step first; a second one ends at once."""
+        """Make Ctrl-C, SIGTERM and SIGHUP finish the current step first; a second signal ends the process at once."""
         self._process = os.getpid()
         self._handlers = {number: signal.signal(number, self._on_signal) for number in STOPPING}
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # one that was forked off since has no run to save
+        if os.getpid() != self._process:  # a forked process has no run to save
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
@@ -95,36 +97,33 @@ class Run:
         for other in STOPPING:
             signal.signal(other, signal.SIG_DFL)
         if self.folder is not None:
-            # not by print: what was interrupted may be printing
+            # os.write, because the signal may have interrupted a print
             with contextlib.suppress(OSError):
                 os.write(2, b"\nfinishing this step, then saving; a second time stops at once and saves nothing\n")
 
     def stopping(self) -> bool:
-        """Whether the run was asked to stop; processes agree on it."""
-        if distributed.world() == 1:
-            return self._stop
+        """Whether the run was asked to stop; all processes agree."""
         return self._any_process(self._stop)
 
     def state_is_due(self, minutes: float) -> bool:
-        """Whether that much time has passed since a state was saved; processes agree on it."""
-        due = bool(minutes) and time.monotonic() - self._saved_at >= minutes * 60
-        if distributed.world() == 1:
-            return due
-        return self._any_process(due)
+        """Whether a state was last saved `minutes` ago or earlier; all processes agree. 0: never due."""
+        return self._any_process(bool(minutes) and time.monotonic() - self._saved_at >= minutes * 60)
 
     def _any_process(self, wish: bool) -> bool:
+        if distributed.world() == 1:
+            return wish
         if self.device.type == "cuda" and self.clock.iteration % CONSULT_EVERY:
             return False
         return bool(distributed.sum_(torch.tensor(float(wish), device=self.device)).item())
 
     def show_progress(self, seen: int, end: int) -> None:
-        """Moves the progress bar, foretells the end once, and raises the error of a save that has failed meanwhile."""
+        """Move the progress bar, print the forecast once, and raise the error of a save that failed meanwhile."""
         self.report.show_progress(seen, end)
         self.forecast.step(seen, end)
         self.saver.look()
 
     def tick(self, phases: Sequence[Phase], end: int) -> None:
-        """Reads what the device has collected, and reports it. The only place where training waits for the device."""
+        """Read the statistics from the device and report them. Nowhere else does training wait for the device."""
         moments = self.collector.read(distributed.sum_ if distributed.world() > 1 else None)
         facts: dict[str, float] = {
             "time/seconds": self._seconds(),
@@ -137,7 +136,7 @@ class Run:
             phase.check(f"--transfer and {self.report.signs.diverged}")
 
     def snapshot(self, recipe: Recipe) -> None:
-        """Writes what people look at: the sample sheet and the networks."""
+        """Write the sample sheet and the network file."""
         if self.folder is None:
             return
         seen = self.clock.seen
@@ -152,16 +151,20 @@ class Run:
             self._save_networks(recipe, runs.network_path(self.folder, seen))
 
     def show(self, state: str = "running") -> None:
-        """Writes the page on which people look at the run."""
+        """Write the report page."""
         self.report.page(state)
 
     def _save_networks(self, recipe: Recipe, path: Path) -> None:
-        save_network(path, self.family, recipe.networks, {**self.facts, "kimg": self.clock.seen / 1000})
+        networks, facts = dict(recipe.networks), {**self.facts, "kimg": self.clock.seen / 1000}
+        if self.light:
+            shown = next((name for name in FAMILIES[self.family].shown if name in networks), None)
+            networks = {shown: networks[shown]} if shown else networks
+        save_network(path, self.family, networks, facts, torch.float16 if self.light else torch.float32)
 
     def save_state(self, recipe: Recipe) -> None:
-        """Saves all that the run needs to go on exactly. The state before is kept beside it.
+        """Save all that is needed to resume exactly, and keep the previous state beside it.
 
-        On CUDA the file is written while training goes on: `wait_for_state` returns when it is on the disk.
+        On CUDA the file is written in the background: `wait_for_state` returns when it is complete.
         """
         stats = self._statistics()
         self._saved_at = time.monotonic()
@@ -182,18 +185,18 @@ class Run:
         self.saver.save(path, tensors, metadata, previous=runs.previous_state_path(self.folder))
 
     def wait_for_state(self) -> None:
-        """Returns when the last state is on the disk. Raises OSError when it could not be written."""
+        """Wait until the last state is on the disk. Raises OSError if it could not be written."""
         self.saver.wait()
 
     def _statistics(self) -> dict[str, Any]:
-        """The open statistics, with the sums of every process: [processes, names, 4]."""
+        """The statistics of the current tick, with sums of all processes, [world, names, 4]."""
         stats = self.collector.state_dict()
         sums = torch.zeros(distributed.world(), *stats["sums"].shape, dtype=stats["sums"].dtype)
         sums[distributed.rank()] = stats["sums"]
         return stats | {"sums": distributed.sum_(sums.to(self.device)).cpu()}
 
     def resume_statistics(self, stats: dict[str, Any]) -> None:
-        """Takes up this process's open statistics; if there are more or fewer processes now, the first takes all."""
+        """Restore the statistics of this process; if the number of processes has changed, rank 0 takes all."""
         sums, rank = stats["sums"], distributed.rank()
         if len(sums) != distributed.world():
             sums = torch.stack([sums.sum(dim=0)] + [torch.zeros_like(sums[0])] * (distributed.world() - 1))
@@ -204,7 +207,7 @@ class Run:
         return self._seconds_before + time.monotonic() - self._resumed_at
 
     def close(self) -> None:
-        """Gives signals their former meaning, and ends the last save and the report, which a full disk may forbid."""
+        """Restore the signal handlers, and end the last save and the report. Raises OSError if the disk is full."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
@@ -213,7 +216,7 @@ class Run:
 
 
 def set_damaged_state_aside(run: Path) -> None:
-    """Keeps the next save from moving a damaged state over the whole one that training goes on from."""
+    """Rename a damaged state, so that the next save does not move it over the intact previous state."""
     path = runs.state_path(run)
     if path.exists():
         path.replace(path.with_name("state-damaged.safetensors"))

@@ -1,4 +1,4 @@
-"""Writes states while training goes on."""
+"""Saves states in the background."""
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,12 +11,10 @@ from torch_utils import checkpoint
 
 
 class Saver:
-    """Saves one checkpoint after another. On CUDA it only copies the tensors: a thread hashes and writes the copy.
+    """Saves one checkpoint after another. On CUDA `save` only copies the tensors; a thread hashes and writes the copy.
 
-    On a CPU the thread would take the time from training that it saves, and the copy memory.
-
-    An error of the thread is raised by the next call of any method here, once. So a run that has called `wait` without
-    an error has its last save on the disk. One copy is held at most, in pinned memory that is kept for the next save.
+    On a CPU the thread would slow training down, so `save` writes the file. An error of the thread is raised once, by
+    the next call of `save`, `look` or `wait`. There is one copy at most, in pinned memory that is reused.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -27,7 +25,7 @@ class Saver:
         self._pending: Future[None] | None = None
 
     def save(self, path: Path, tensors: checkpoint.Tensors, metadata: Mapping[str, Any], previous: Path) -> None:
-        """As `checkpoint.save`. In the background it returns once the tensors are copied, after the save before."""
+        """As `checkpoint.save`, after the previous save. In the background, return once the tensors are copied."""
         self.wait()
         if not self.in_background:
             checkpoint.save(path, tensors, metadata, previous)
@@ -36,23 +34,23 @@ class Saver:
         self._pending = self._pool.submit(checkpoint.save, path, copies, dict(metadata), previous)
 
     def look(self) -> None:
-        """Raises the error of a save that has failed meanwhile; waits for none."""
+        """Raise the error of a save that has failed, without waiting."""
         if self._pending is not None and self._pending.done():
             self.wait()
 
     def wait(self) -> None:
-        """Returns when the last save is on the disk. Raises its error, as `checkpoint.save` does."""
+        """Wait until the last save is on the disk; raise its error."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
 
     def close(self) -> None:
-        """Waits for the last save, without its error, and ends the thread."""
+        """Wait for the last save, ignore its error, and end the thread."""
         self._pool.shutdown(wait=True)
         self._copies = {}
 
     def _copied(self, tensors: checkpoint.Tensors) -> checkpoint.Tensors:
-        """The tensors in memory of their own, which is that of the last copies where they have the same form."""
+        """Copies of the tensors, in the memory of the last copies where shape and dtype are the same."""
         copies = {}
         for name, tensor in tensors.items():
             copy = self._copies.get(name)
@@ -65,7 +63,7 @@ class Saver:
         return copies
 
     def _room(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Memory for a copy of a tensor, pinned where the system allows it."""
+        """Memory for a copy of a tensor, pinned if the system allows it."""
         try:
             return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=self._pinned)
         except RuntimeError:

@@ -75,8 +75,9 @@ def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | N
     config, clock, facts = plan.config, plan.state.clock if plan.state else None, plan.facts
     recipe = build_recipe(plan)
     boards = {"wandb": Wandb(folder, wandb, facts["training"])} if wandb and folder is not None else {}
-    sheet = Sheet(plan.dataset, config.seed)
-    run = Run(folder, config.seed, plan.device, plan.course.family.name, facts, sheet, clock, boards)
+    sheet = Sheet(plan.dataset, config.seed, config.pace.sheet)
+    family, light = plan.course.family.name, config.pace.light_files
+    run = Run(folder, config.seed, plan.device, family, facts, sheet, clock, boards, light)
     try:
         _learn(plan, recipe, run, command, evaluate)
     except Exception as error:
@@ -157,7 +158,7 @@ def _alone_in(folder: Path | None) -> Iterator[str]:
 
 
 def _resuming_command(folder: Path | None) -> str:
-    world, here = distributed.world(), distributed.neighbours()
+    world, here = distributed.world(), distributed.neighbors()
     program = f"train.py --resume {shlex.quote(str(folder))}"
     if world == 1:
         return f"python {program}"

@@ -50,7 +50,7 @@ def _tables(monkeypatch):
     monkeypatch.setattr(courses, "COURSES", (*(c for c in courses.COURSES if c.title != "Toy"), toy.COURSE))
 
 
-@pytest.fixture(params=SMALLEST.values(), ids=SMALLEST)
+@pytest.fixture(params=list(SMALLEST.values()), ids=list(SMALLEST))
 def case(request) -> Case:
     return request.param
 

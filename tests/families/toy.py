@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from imaging.pixels import to_images, to_pixels
@@ -18,9 +18,8 @@ from torch_utils.device import Precision
 from training.config import RunConfig
 from training.course import Asked, Course, Facts, Settled
 from training.draws import Draws
-from training.moments import load_moments
 from training.phase import Phase, Term
-from training.recipe import Pictures, placed
+from training.recipe import Pictures, learned, load_learned, placed
 from training.sheet import Sheet
 from training.signs import Chart, Signs
 
@@ -125,12 +124,6 @@ class ToyConfig(RunConfig):
     def shape(self) -> Shape:
         return Shape.of(self.denoiser)
 
-    @model_validator(mode="after")
-    def _whole_rounds(self) -> Self:
-        if self.pace.batch % self.pace.batch_gpu:
-            raise ValueError(f"--batch {self.pace.batch} is not a multiple of --batch-gpu {self.pace.batch_gpu}")
-        return self
-
 
 class ToyRecipe:
     """A denoiser in training."""
@@ -157,7 +150,7 @@ class ToyRecipe:
         pass
 
     def judged(self) -> ToySampler:
-        return ToySampler(self.network, FAMILY.judged)
+        return ToySampler(self.network, ToyOptions(sweeps=2))
 
     def show(self, sheet: Sheet) -> Iterator[Tensor]:
         sampler = self.judged()
@@ -165,17 +158,10 @@ class ToyRecipe:
         return sampler.sample([Request("", k, stream) for k, stream in zip(sheet.labels, streams, strict=True)])
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "networks": {"denoiser": dict(self.network.state_dict())},
-            "optimizers": {"denoiser": self.optimizer.state_dict()["state"]},
-            "skips": {phase.name: phase.skips for phase in self.phases},
-        }
+        return learned(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["networks"]["denoiser"])
-        load_moments(self.optimizer, state["optimizers"]["denoiser"])
-        for phase in self.phases:
-            phase.skips = state["skips"][phase.name].to(self.device, copy=True)
+        load_learned(self, state)
 
 
 def _settle(asked: Asked) -> Settled:
@@ -184,25 +170,17 @@ def _settle(asked: Asked) -> Settled:
     return Settled(build(ToyConfig, {**pace, "preset": asked.preset, **asked.given, **shape}))
 
 
-def _candidates(asked: Asked) -> list[RunConfig]:
-    batch = int(asked.given.get("pace.batch", 8))
-    counts = [count for count in range(batch, 0, -1) if batch % count == 0]
-    return [_settle(asked._replace(given={**asked.given, "pace.batch_gpu": count})).config for count in counts]
-
-
 COURSE = Course(
     title="Toy",
     family=FAMILY,
     config=ToyConfig,
     models={"toy": {}},
     settle=_settle,
-    candidates=_candidates,
     recipe=ToyRecipe,
     smallest=lambda config: config.model_copy(update={"denoiser": DenoiserConfig(height=2, width=2)}),
     smaller="smaller pictures",
     signs=Signs(
         shown={"loss/denoise": "loss"},
         charts=(Chart("denoising", ("loss/denoise",), "falls"),),
-        settings=ToyConfig,
     ),
 )

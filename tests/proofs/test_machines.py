@@ -65,7 +65,7 @@ def test_gpus_names_the_process_that_was_killed(tmp_path, ledger):
     assert launcher.returncode == 1
     told = output.partition("files go to")[2].splitlines()[1:]
     errors = [line for line in told if not line.startswith("kimg ")]
-    assert errors == ["Error: process 1 was ended by SIGKILL, perhaps for want of memory: go on with --resume"]
+    assert errors == ["Error: process 1 was ended by SIGKILL, perhaps because memory ran out: continue with --resume"]
     ledger.add("kill -9 of one of 4 processes, `--gpus 4`", 1, "the run ends at once, with one sentence that names it")
 
 

@@ -10,7 +10,7 @@ def test_alone_everything_is_a_no_op(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert distributed.start("cpu") == torch.device("cpu")
     assert (distributed.rank(), distributed.world(), distributed.is_first()) == (0, 1, True)
-    assert (distributed.least(4), distributed.neighbours()) == (4, 1)
+    assert (distributed.least(4), distributed.neighbors()) == (4, 1)
     tensor = torch.arange(3.0)
     assert distributed.mean(tensor) is tensor
     distributed.broadcast_([tensor])
@@ -82,14 +82,14 @@ def _check_collector(rank):
 
 def _check_least(rank):
     assert distributed.least(7 - rank) == 6
-    assert distributed.neighbours() == 1  # what torchrun says, whatever the number of processes elsewhere
+    assert distributed.neighbors() == 1  # what torchrun says, whatever the number of processes elsewhere
 
 
 def _check_alone(rank):
     """One process by itself may exchange as it likes: nobody is asked."""
     if rank == 0:
         with distributed.alone():
-            assert (distributed.rank(), distributed.world(), distributed.neighbours()) == (0, 1, 1)
+            assert (distributed.rank(), distributed.world(), distributed.neighbors()) == (0, 1, 1)
             assert distributed.sum_(torch.tensor([5.0])).item() == distributed.least(5) == 5
             distributed.barrier()
     assert distributed.world() == 2

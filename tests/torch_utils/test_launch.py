@@ -60,10 +60,18 @@ def test_under_torchrun_it_does_not_apply(monkeypatch):
     [
         ({1: 2}, 2, ""),
         ({0: 1, 3: 1}, 1, ""),
-        ({0: 1, 1: -9}, 1, "Error: process 1 was ended by SIGKILL, perhaps for want of memory: go on with --resume\n"),
-        ({1: -9, 3: -9}, 1, "Error: processes 1, 3 were ended by SIGKILL, perhaps for want of memory: go on with --re"),
-        ({2: -11}, 1, "Error: process 2 was ended by SIGSEGV: go on with --resume\n"),
-        ({2: -62}, 1, "Error: process 2 was ended by signal 62: go on with --resume\n"),
+        (
+            {0: 1, 1: -9},
+            1,
+            "Error: process 1 was ended by SIGKILL, perhaps because memory ran out: continue with --resume\n",
+        ),
+        (
+            {1: -9, 3: -9},
+            1,
+            "Error: processes 1, 3 were ended by SIGKILL, perhaps because memory ran out: continue with --re",
+        ),
+        ({2: -11}, 1, "Error: process 2 was ended by SIGSEGV: continue with --resume\n"),
+        ({2: -62}, 1, "Error: process 2 was ended by signal 62: continue with --resume\n"),
         ({}, 0, ""),
     ],
 )
@@ -135,7 +143,7 @@ def test_of_four_the_one_that_was_killed_is_told(worker, capfd, by):
 def test_those_that_fail_since_another_was_killed_are_not_told(worker, capfd):
     assert worker("1", "SIGKILL", "1", "1") == 1
     assert capfd.readouterr().err == (
-        "Error: process 1 was ended by SIGKILL, perhaps for want of memory: go on with --resume\n"
+        "Error: process 1 was ended by SIGKILL, perhaps because memory ran out: continue with --resume\n"
     )
 
 

@@ -16,7 +16,7 @@ from torch_utils import checkpoint
 STILL = {
     "optimizer__g_lr": 1e-12,
     "optimizer__d_lr": 1e-12,
-    "pace__kimg": 0.08,
+    "pace__kimg": 0.04,
     "augment__mode": "ada",
     "augment__p": 0.5,
     "augment__ada_kimg": 0.2,
@@ -90,12 +90,12 @@ def test_processes_equal_one_in_rounds(tmp_path):
 
 def test_two_processes_resume_exactly(tmp_path):
     """Stopped in the middle of a tick, where the statistics of both are open."""
-    whole = together(tmp_path / "whole", 2, pace__kimg=0.1)
+    whole = together(tmp_path / "whole", 2, pace__kimg=0.05)
     stopped = launch(
-        2, tmp_path / "logs1", "--outdir", str(tmp_path / "runs"), accident=Accident("SIGTERM", at=13), pace__kimg=0.1
+        2, tmp_path / "logs1", "--outdir", str(tmp_path / "runs"), accident=Accident("SIGTERM", at=7), pace__kimg=0.05
     )
-    assert not stopped.codes and "stopped at kimg 0.056; go on with: torchrun --nproc-per-node=2" in stopped.output
-    resumed = launch(2, tmp_path / "logs2", "--resume", str(folder_of(tmp_path / "runs")), pace__kimg=0.1)
+    assert not stopped.codes and "stopped at kimg 0.032; go on with: torchrun --nproc-per-node=2" in stopped.output
+    resumed = launch(2, tmp_path / "logs2", "--resume", str(folder_of(tmp_path / "runs")), pace__kimg=0.05)
     assert not resumed.codes, resumed.output
     assert_equal_runs(whole, folder_of(tmp_path / "runs"))
 
@@ -103,18 +103,18 @@ def test_two_processes_resume_exactly(tmp_path):
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.proof)])
 def test_a_killed_process_is_started_again_and_the_run_ends_as_if_nothing_had_been(tmp_path, processes):
     """torchrun --max-restarts 1: the second attempt goes on with the run of the first from its last state."""
-    length = {"pace__kimg": 0.16, "pace__snap": 1, "pace__batch": 8}
+    length = {"pace__kimg": 0.08, "pace__snap": 1, "pace__batch": 8}
     whole = together(tmp_path / "whole", processes, **length)
     ended = launch(
         processes,
         tmp_path / "logs",
         *("--outdir", str(tmp_path / "runs")),
-        accident=Accident("SIGKILL", number=processes - 1, at=16),
+        accident=Accident("SIGKILL", number=processes - 1, at=7),
         restarts=1,
         **length,
     )
     assert not ended.codes, ended.output
-    assert "resumed at kimg 0.120" in ended.output  # and killed at 0.128, in the middle of a tick
+    assert "resumed at kimg 0.040" in ended.output  # and killed at 0.056, in the middle of a tick
     assert_equal_runs(whole, folder_of(tmp_path / "runs"))
 
 

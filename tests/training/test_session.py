@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
+from models.families import read_network
 from system import locks
 from tests.commands import refused, run, tiny_sets
 from tests.training.runs import resume, tiny, train
@@ -75,31 +78,38 @@ def test_transfer_lets_go_of_the_network(tmp_path, monkeypatch):
     assert seen == [True]
 
 
+def test_light_files_keep_what_makes_pictures(tmp_path):
+    """In half precision; the state keeps everything, so the run resumes, and with full files if they are wanted."""
+    folder = train(tmp_path, stop_at=5, pace__kimg=0.04, pace__light_files=True, pace__sheet=12, pace__snap=1)
+    light = read_network(folder)
+    assert light.parts == ["G_ema"] and {t.dtype for t in light.tensors.values()} == {torch.float16}
+    assert Image.open(runs.samples_path(folder, 0)).size == (12 * 16, 16)
+    full = read_network(resume(folder, pace__light_files=False))
+    assert full.parts == ["G_ema", "G", "D"] and {t.dtype for t in full.tensors.values()} == {torch.float32}
+
+
 def test_less_than_an_image_is_refused(tmp_path):
     sentence = refused(run("--outdir", str(tmp_path / "runs"), "--kimg", "0.0004", *tiny_sets()))
     assert sentence == "--kimg 0.0004 is less than one image: give 0.001 or more"
     assert not (tmp_path / "runs").exists()
 
 
-def test_done_names_a_network_that_is_there(tmp_path, capsys):
-    folder = train(tmp_path, pace__kimg=0.02)
-    network = runs.newest_in(folder)
-    assert capsys.readouterr().out.endswith(f"done; make pictures with: python generate.py --network {network}\n")
-    resume(folder, pace__kimg=0.02)
-    assert f"done; make pictures with: python generate.py --network {network}\n" in capsys.readouterr().out
-    assert network is not None
-    network.unlink()
-    resume(folder, pace__kimg=0.02)
-    assert capsys.readouterr().out.endswith("\ndone\n")
-
-
-def test_a_run_stopped_between_snapshots_and_cut_short_names_what_there_is(tmp_path, capsys):
-    """Its last network is that of the last snapshot."""
-    folder = train(tmp_path, stop_at=18, pace__kimg=0.2)
+def test_the_end_names_a_network_that_is_there(tmp_path, capsys):
+    """The last one of a run that was cut short between snapshots, of a finished one its own, or none."""
+    done = "done; make pictures with: python generate.py --network {}\n"
+    folder = train(tmp_path, stop_at=18, pace__kimg=0.2, metrics="none")
     resume(folder, pace__kimg=0.05)
     network = runs.newest_in(folder)
     assert network is not None and network.name == "network-000000.0.safetensors"
-    assert capsys.readouterr().out.endswith(f"done; make pictures with: python generate.py --network {network}\n")
+    assert capsys.readouterr().out.endswith(done.format(network))
+    resume(folder, pace__kimg=0.12)
+    newest = runs.newest_in(folder)
+    assert newest is not None and newest.name == "network-000000.1.safetensors"
+    assert capsys.readouterr().out.endswith(done.format(newest))
+    for path in folder.glob("network-*"):
+        path.unlink()
+    resume(folder)
+    assert capsys.readouterr().out.endswith("\ndone\n")
 
 
 def test_tables_go_to_the_log_and_the_terminal_says_what_matters(tmp_path, capsys):

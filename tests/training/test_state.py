@@ -162,11 +162,11 @@ METADATA: list[tuple[Change, str]] = [
     (about("data", "images", value=-1), "its data.images is not what a state has"),
     (about("data", "class_names", value=[1]), "its data.class_names.0 is not what a state has"),
     (about("tree", value=None), "its tree is not what a state has"),
-    (about("tree", value={"tensor": "nowhere"}), "its tree of names is not one that this program writes"),
-    (about("tree", value={"dict": [[[], 1]]}), "its tree of names is not one that this program writes"),
-    (about("tree", value={"dict": 5}), "its tree of names is not one that this program writes"),
-    (about("tree", value={}), "its tree of names is not one that this program writes"),
-    (about("tree", value={"tensor": "clock", "more": 1}), "its tree of names is not one that this program writes"),
+    (about("tree", value={"tensor": "nowhere"}), "its tree of names is damaged"),
+    (about("tree", value={"dict": [[[], 1]]}), "its tree of names is damaged"),
+    (about("tree", value={"dict": 5}), "its tree of names is damaged"),
+    (about("tree", value={}), "its tree of names is damaged"),
+    (about("tree", value={"tensor": "clock", "more": 1}), "its tree of names is damaged"),
 ]
 
 
@@ -179,7 +179,7 @@ def test_contents_that_no_run_writes_are_refused(whole, tmp_path, change, why):
         read_state(where)
     text = str(error.value)
     assert text.startswith(f"{where.state} is damaged (") and why in text
-    assert text.endswith("): use an older file, or make it anew")
+    assert text.endswith("): use an older file, or make a new one")
     assert len(text) < 800 and "\n" not in text and "\x1b" not in text
 
 

@@ -18,9 +18,8 @@ from training.augment import Augmentation, Drawn
 from training.augment.strength import Strength
 from training.draws import Draws
 from training.ema import Average
-from training.moments import load_moments
 from training.phase import Phase, Term
-from training.recipe import Pictures, placed
+from training.recipe import Pictures, learned, load_learned, placed
 from training.sheet import Sheet
 from training.stylegan2 import losses as gan_losses
 from training.stylegan2.config import StyleGAN2Config
@@ -39,20 +38,20 @@ class Reals:
 
 @dataclass(frozen=True)
 class Passes:
-    """The passes that the losses are made of, as the networks have them or compiled."""
+    """The forward passes of the losses: the networks' own, or compiled."""
 
     map: Callable[[Tensor, Tensor | None], Tensor]  # z [N, z_dim], c -> w [N, w_dim]
     render: Callable[[Tensor, list[Tensor | None]], Tensor]  # ws [N, L, w_dim], noises -> images
     score: Callable[[Tensor, Tensor | None], Tensor]  # images, c -> scores [N, 1]
-    begin: Callable[[], None] = lambda: None  # before each term: what the passes gave for the last is needed no more
+    begin: Callable[[], None] = lambda: None  # called before a term: CUDA graphs may overwrite outputs of the last
 
 
 class StyleGAN2:
-    """The recipe of Karras et al. 2020, with the lazy regularisation, averages and schedule of StyleGAN2-ADA.
+    """The recipe of Karras et al. 2020, with the lazy regularization, averages and schedule of StyleGAN2-ADA.
 
     Args:
         config: the resolved configuration.
-        frequencies: how often each class occurs, [classes]; empty without classes.
+        frequencies: images of each class, [classes]; empty without classes.
         device: where the networks live.
     """
 
@@ -61,7 +60,7 @@ class StyleGAN2:
     def __init__(self, config: StyleGAN2Config, frequencies: Tensor, device: torch.device) -> None:
         self.config = config
         self.relativistic = config.loss.kind == "rpgan"
-        # Class numbers are drawn between these; added up here, since a CUDA device does that in no settled order.
+        # Summed on the CPU: a CUDA device sums in no fixed order.
         self.classes = torch.arange(len(frequencies), device=device)
         self.thresholds = frequencies.cpu().to(torch.float32).cumsum(0).to(device)
         self.G = placed(Generator(config.generator).set_precision(config.arithmetic), device)
@@ -72,39 +71,45 @@ class StyleGAN2:
         self.averages = [Average(self.G, average.kimg * 1000, average.ramp)]
         self.G_ema = self.averages[0].network  # samples are made with it
         self.plain = Passes(self.G.mapping, self.G.synthesis.render, self.D)
-        self.passes = self.plain  # of the phases that need first derivatives only
+        self.passes = self.plain  # for phases of first order
         self.captured: dict[str, Callable[[Reals | None, Draws], Iterator[Term]]] = {}  # phases that are replayed
         self.layers = torch.arange(self.G.synthesis.num_ws, device=device)
         self.path_mean = torch.zeros([], device=device)
         self.strength = Strength(config.augment, config.pace.batch, device)
-        size = (config.generator.height, config.generator.width)
-        self.augment = Augmentation(config.augment.transformations, *size, device)
+        G = config.generator
+        self.augment = Augmentation(config.augment.transformations, G.height, G.width, device)
+        self.networks: dict[str, nn.Module] = {"G_ema": self.G_ema, "G": self.G, "D": self.D}
         self.phases = self._phases()
+        self.optimizers = {"G": self.phases[0].optimizer, "D": self.phases[-1].optimizer}  # of all phases of a network
 
     def _phases(self) -> list[Phase]:
-        o, loss = self.config.optimizer, self.config.loss
-        betas = (o.beta1, o.beta2)
+        o, betas = self.config.optimizer, (self.config.optimizer.beta1, self.config.optimizer.beta2)
         frozen = {id(p) for layer in self.D.layers[: o.freeze_d] for p in layer.parameters()}  # Mo et al. 2020
         learning = [p for p in self.D.parameters() if id(p) not in frozen]
         adam_G = adam(self.G.parameters(), o.g_lr, betas, o.epsilon, o.g_interval)
         adam_D = adam(learning, o.d_lr, betas, o.epsilon, o.d_interval)
         phases = [Phase("Gmain", self.G, adam_G, reads_images=self.relativistic)]
-        if loss.path_weight:
+        if self.config.loss.path_weight:
             phases.append(Phase("Gpath", self.G, adam_G, interval=o.g_interval))
-        phases.append(Phase("Dmain", self.D, adam_D, reads_images=True, terms=1 if self.relativistic else 2))
-        if loss.gamma:
-            name, terms = ("Dr1r2", 2) if self.relativistic else ("Dr1", 1)
-            phases.append(Phase(name, self.D, adam_D, interval=o.d_interval, reads_images=True, terms=terms))
+        phases.append(Phase("Dmain", self.D, adam_D, reads_images=True))
+        if self.config.loss.gamma:
+            name = "Dr1r2" if self.relativistic else "Dr1"
+            phases.append(Phase(name, self.D, adam_D, interval=o.d_interval, reads_images=True))
+        for phase in phases:
+            phase.terms = len(self._terms[phase.name])
         return phases
 
     @property
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Of each network that learns. The phases of a network share one."""
-        return {"G": self.phases[0].optimizer, "D": self.phases[-1].optimizer}
-
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        return {"G_ema": self.G_ema, "G": self.G, "D": self.D}
+    def _terms(self) -> dict[str, list[Callable[[Any, Draws], Term]]]:
+        """The terms of each phase, from real images or None, and draws."""
+        pairs = self.relativistic
+        return {
+            "Gmain": [self._generator_pair_term if pairs else self._generator_term],
+            "Gpath": [self._path_term],
+            "Dmain": [self._discriminator_pair_term] if pairs else [self._fake_term, self._real_term],
+            "Dr1": [self._r1_term],
+            "Dr1r2": [self._r1_term, self._r2_term],
+        }
 
     def judged(self) -> StyleSampler:
         """The pictures that metrics judge: of the averaged generator, psi 1, random noise."""
@@ -143,33 +148,16 @@ class StyleGAN2:
         self.strength.forget()
 
     def losses(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
-        """The terms of one phase; of a captured phase, whose gradients its replay has added, only to report them."""
+        """The terms of one phase. The replay of a captured phase has added their gradients already."""
         captured = self.captured.get(phase.name)
         return captured(reals, draws) if captured else self.terms(phase, reals, draws)
 
     def terms(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
-        """The terms of one phase: Gmain, Gpath, Dmain, and Dr1 or, with relativistic pairs, Dr1r2."""
-        match phase.name, reals:
-            case "Gmain", _ if not self.relativistic:
-                yield self._generator_term(draws)
-            case "Gmain", Reals():
-                yield self._generator_pair_term(reals, draws)
-            case "Gpath", _:
-                yield self._path_term(draws)
-            case "Dmain", Reals() if self.relativistic:
-                yield self._discriminator_pair_term(reals, draws)
-            case "Dmain", Reals():
-                yield self._fake_term(draws)
-                yield self._real_term(reals, draws)
-            case "Dr1", Reals():
-                yield self._r1_term(reals, draws)
-            case "Dr1r2", Reals():
-                yield self._r1_term(reals, draws)
-                yield self._r2_term(reals, draws)
-            case name, _:
-                raise ValueError(f"StyleGAN2 has no phase {name} for this batch")
+        """Yield the terms of one phase, each computed when it is asked for."""
+        for term in self._terms[phase.name]:
+            yield term(reals, draws)
 
-    def _generator_term(self, draws: Draws) -> Term:
+    def _generator_term(self, _: Reals | None, draws: Draws) -> Term:
         self.passes.begin()
         ws, c = self._ws(self.passes, draws)
         scores = self._scored(self.passes, self._synthesize(self.passes, ws, draws), c, draws, "fake")
@@ -185,20 +173,20 @@ class StyleGAN2:
         loss = gan_losses.relativistic_loss(fake, real).mean()
         return loss, {"scores/fake G": fake, "signs/fake G": fake.sign(), "loss/G": loss}
 
-    def _path_term(self, draws: Draws) -> Term:
+    def _path_term(self, _: Reals | None, draws: Draws) -> Term:
         loss = self.config.loss
         count = max((draws.stop - draws.start) // loss.path_shrink, 1)
-        ws, _ = self._ws(self.plain, draws, count)
+        ws = self._ws(self.plain, draws, count)[0]
         images = self._synthesize(self.plain, ws, draws)
         lengths = gan_losses.path_lengths(images, ws, draws.normal("path", images.shape))
         mean = gan_losses.path_length_mean(self.path_mean, distributed.mean(lengths.mean()), loss.path_decay)
         penalty = gan_losses.path_penalty(lengths, mean)
-        # A length that overflowed costs one step; it must not stay in the mean and cost all.
+        # An overflow costs one step. Kept in the mean, it would cost all steps.
         self.path_mean = torch.where(mean.isfinite(), mean, self.path_mean).detach()
         reports = {"path/penalty": penalty, "path/length": lengths, "loss/G path": penalty * loss.path_weight}
         return penalty.mean() * loss.path_weight, reports
 
-    def _fake_term(self, draws: Draws) -> Term:
+    def _fake_term(self, _: Reals, draws: Draws) -> Term:
         self.passes.begin()
         with torch.no_grad():
             ws, c = self._ws(self.passes, draws)
@@ -218,7 +206,7 @@ class StyleGAN2:
         self.passes.begin()
         fake = self._scored(self.passes, self._fakes(self.passes, reals, draws), reals.c, draws, "fake")
         real = self._scored(self.passes, reals.images, reals.c, draws, "real")
-        self.strength.observe((real - fake).detach())  # of which only the difference means something
+        self.strength.observe((real - fake).detach())  # a pair's loss depends on the difference only
         loss = gan_losses.relativistic_loss(real, fake).mean()
         reports = {"scores/fake": fake, "signs/fake": fake.sign(), "scores/real": real, "signs/real": real.sign()}
         return loss, reports | {"margin": real - fake, "loss/D pair": loss, **self._augmented()}
@@ -239,18 +227,18 @@ class StyleGAN2:
 
     @torch.no_grad()
     def _fakes(self, passes: Passes, reals: Reals, draws: Draws) -> Tensor:
-        """Images that D learns from, of the classes of the reals that they are paired with."""
+        """Generated images for D, with the classes of the reals that they are paired with."""
         ws, _ = self._ws(passes, draws, c=reals.c)
         return self._synthesize(passes, ws, draws)
 
     def _scored(self, passes: Passes, images: Tensor, c: Tensor | None, draws: Draws, purpose: str) -> Tensor:
-        """D's scores [n, 1] of images, augmented as everything that D sees. `purpose` tells draws of a phase apart."""
+        """D's scores [n, 1] of images, augmented like all that D sees; `purpose` keys the draws."""
         if self.config.augment.mode != "none":
             images = self.augment(images, self.strength.p, Drawn(draws, purpose))
         return passes.score(images, c)
 
     def _augmented(self) -> dict[str, Tensor]:
-        """What to report of augmentations."""
+        """Statistics of augmentations."""
         return {"augment/p": self.strength.p} if self.config.augment.mode != "none" else {}
 
     def _ws(
@@ -258,7 +246,7 @@ class StyleGAN2:
     ) -> tuple[Tensor, Tensor | None]:
         """w for every layer [n, L, D] of the first `count` latents of this part, with style mixing, and their c.
 
-        Classes that are not given are drawn as often as they occur in the data.
+        Without `c`, classes are drawn with the frequencies of the data.
         """
         mapping, num_ws = self.G.mapping, self.G.synthesis.num_ws
         if c is None and len(self.classes):
@@ -276,12 +264,11 @@ class StyleGAN2:
 
     def _synthesize(self, passes: Passes, ws: Tensor, draws: Draws) -> Tensor:
         synthesis, mode = self.G.synthesis, self.config.loss.noise
-        if mode == "random":
-            shapes = [(ws.shape[0], 1, *layer.noise.fixed.shape) for layer in synthesis.layers]
-            maps = draws.pictures("noise", shapes)
-            noises = [noise * layer.noise.strength for noise, layer in zip(maps, synthesis.layers, strict=True)]
-            return passes.render(ws.contiguous(), [*noises])
-        return passes.render(ws.contiguous(), synthesis.noises(ws.shape[0], mode, None))
+        if mode != "random":
+            return passes.render(ws.contiguous(), synthesis.noises(ws.shape[0], mode, None))
+        maps = draws.pictures("noise", [(ws.shape[0], 1, *layer.noise.fixed.shape) for layer in synthesis.layers])
+        noises = [noise * layer.noise.strength for noise, layer in zip(maps, synthesis.layers, strict=True)]
+        return passes.render(ws.contiguous(), [*noises])
 
     def _one_hot(self, labels: Tensor) -> Tensor | None:
         return (labels[:, None] == self.classes).float() if len(self.classes) else None
@@ -293,24 +280,10 @@ class StyleGAN2:
         self.strength.adjust(seen)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that learning changes: networks, optimisers, running means, augmentation, skipped steps."""
-        return {
-            "networks": {name: dict(network.state_dict()) for name, network in self.networks.items()},
-            "optimizers": {name: optimizer.state_dict()["state"] for name, optimizer in self.optimizers.items()},
-            "path_mean": self.path_mean,
-            "strength": self.strength.state_dict(),
-            "skips": {phase.name: phase.skips for phase in self.phases},
-        }
+        return learned(self) | {"path_mean": self.path_mean, "strength": self.strength.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a `state_dict`, exactly. Nothing that is taken up shares memory with it."""
-        for name, network in self.networks.items():
-            network.load_state_dict(state["networks"][name])
-        for name, optimizer in self.optimizers.items():
-            load_moments(optimizer, state["optimizers"][name])
-        device = self.path_mean.device
-        self.path_mean = state["path_mean"].to(device, copy=True)
+        load_learned(self, state)
+        self.path_mean = state["path_mean"].to(self.path_mean.device, copy=True)
         if "strength" in state:
             self.strength.load_state_dict(state["strength"])
-        for phase in self.phases:
-            phase.skips = state["skips"][phase.name].to(device, copy=True)

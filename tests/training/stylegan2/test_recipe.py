@@ -76,16 +76,23 @@ def test_phases_and_their_order():
     assert [len(recipe(preset=p).D.layers) for p in ("auto", "cifar")] == [1 + 2 * 3, 1 + 2 * 2]
 
 
-def linear_scores(r: StyleGAN2) -> None:
-    """D(x) = <a, x>, so that every loss of pairs has a closed form."""
-    a = torch.linspace(-0.01, 0.01, 3 * 16 * 16).reshape(3, 16, 16)
-    r.plain = r.passes = dataclasses.replace(r.plain, score=lambda x, c: (x * a).sum(dim=[1, 2, 3])[:, None])
+def linear_scores(r: StyleGAN2) -> list[torch.Tensor]:
+    """D(x) = <a, x>, so that every loss of pairs has a closed form. Returns a list of the images that D will see."""
+    a, seen = torch.linspace(-0.01, 0.01, 3 * 16 * 16).reshape(3, 16, 16), []
+
+    def score(x: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
+        seen.append(x)
+        return (x * a).sum(dim=[1, 2, 3])[:, None]
+
+    r.plain = r.passes = dataclasses.replace(r.plain, score=score)
+    return seen
 
 
 def test_relativistic_terms_in_closed_form():
     """With D(x) = <a, x> the pairs' losses are softplus of the difference of two sums, and R1 = R2 = |a|^2."""
     r = recipe(classes=3, **{"loss.kind": "rpgan", "loss.gamma": 4.0})
-    linear_scores(r)
+    seen = linear_scores(r)
+    r.G.requires_grad_(True)
     real = of(r, torch.rand(4, 3, 16, 16) * 2 - 1, torch.tensor([2, 0, 0, 1]))
     a = torch.linspace(-0.01, 0.01, 3 * 16 * 16).reshape(3, 16, 16)
     phases = {p.name: p for p in r.phases}
@@ -95,13 +102,13 @@ def test_relativistic_terms_in_closed_form():
         ("Dmain", 1, True),
         ("Dr1r2", 16, True),
     ]
-    with torch.no_grad():
-        for name, sign in (("Gmain", 1), ("Dmain", -1)):
-            ws, _ = r._ws(r.plain, draws(name), c=real.c)
-            fake = r._synthesize(r.plain, ws, draws(name))
-            margin = ((real.images - fake) * a).sum(dim=[1, 2, 3])
-            ((loss, _),) = list(r.losses(phases[name], real, draws(name)))
-            torch.testing.assert_close(loss, torch.nn.functional.softplus(sign * margin).mean())
+    for name, sign in (("Gmain", 1), ("Dmain", -1)):
+        seen.clear()
+        ((loss, _),) = list(r.losses(phases[name], real, draws(name)))
+        fake, shown = seen
+        assert shown is real.images and fake.requires_grad == (name == "Gmain")
+        margin = ((real.images - fake) * a).sum(dim=[1, 2, 3])
+        torch.testing.assert_close(loss, torch.nn.functional.softplus(sign * margin).mean())
     terms = list(r.losses(phases["Dr1r2"], real, draws("Dr1r2")))
     assert [next(iter(reports)) for _, reports in terms] == ["r1/penalty", "r2/penalty"]
     for loss, _ in terms:
