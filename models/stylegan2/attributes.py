@@ -63,7 +63,7 @@ def logistic(w: Tensor, labels: Tensor, groups: Tensor, penalty: float = PENALTY
 
 
 def apart(normals: Tensor) -> Tensor:
-    """Normals [K, D] of length 1, each without what it shares with the others (InterFaceGAN).
+    """Normals [K, D] of length 1, each without what it shares with the others (InterFaceGAN, conditional manipulation).
 
     n_k' = n_k - P n_k, with P the projection onto the span of the others: a step along n_k' does not change the other
     attributes.
@@ -133,7 +133,7 @@ def _penalties(x: Tensor, intercepts: Tensor, penalty: float) -> Tensor:
 
 
 def _scaled(x: Tensor) -> Tensor:
-    """Samples [N, D] scaled to a mean square of 1, so that a penalty means the same in any network."""
+    """Samples [N, D] scaled to a mean square of 1 over all numbers, so that a penalty means the same in any network."""
     return x / x.square().mean().sqrt()
 
 
