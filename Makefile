@@ -58,7 +58,8 @@ test: check
 
 # The long proofs, whole, and their summary in docs/faults.md; the tests run a sample of them.
 proof: install-dev
-	WRITE_PROOF=1 $(BIN)/python -m pytest --proof tests/proofs tests/training/test_processes.py
+	WRITE_PROOF=1 $(BIN)/python -m pytest --proof tests/proofs tests/training/test_processes.py tests/test_documents.py
+	$(BIN)/python -m pytest --proof -m proof tests/custom_ops tests/models
 
 # Compiles the CUDA files for every GPU, where nvcc is installed; the tests do so for the oldest and the latest.
 check-cuda: install

@@ -1,4 +1,4 @@
-"""Any pictures -> a data set: one ZIP of PNGs of one size that train.py reads quickly. And what is in a data set."""
+"""Convert images to a data set that train.py reads quickly, or inspect a data set."""
 
 import system.start  # noqa: F401 (first)
 
@@ -42,7 +42,7 @@ BAR, LONGEST_BAR_NAME = 40, 60  # letters of the longest bar, and of the name be
 
 
 class Choice(click.ParamType):
-    """`auto`, `none`, `folders`, or the path of a file of labels."""
+    """`auto`, `none`, `folders`, or the path of a label file."""
 
     name = "auto|none|folders|FILE"
 
@@ -50,7 +50,7 @@ class Choice(click.ParamType):
         value = value.lower() if value.lower() in ("auto", "none", "folders") else value
         if value not in ("auto", "none", "folders") and not value.lower().endswith(labelfile.SUFFIXES):
             endings = ", ".join(labelfile.SUFFIXES)
-            self.fail(f"got {value!r}, wanted auto, none, folders or a file that ends in {endings}", param, ctx)
+            self.fail(f"got {value!r}, expected auto, none, folders or a file that ends in {endings}", param, ctx)
         return str(value)
 
 
@@ -59,20 +59,20 @@ LABELS = option(
     type=Choice(),
     default="auto",
     group="Input",
-    help="classes: from dataset.json or the format itself (auto), not at all, one for each sub-folder, or from a CSV "
-    "or JSON file",
+    help="classes: from dataset.json or the format itself (auto), none, one for each sub-folder (folders), or from a "
+    "CSV or JSON file",
 )
 EVERY = option(
-    "--every", type=click.IntRange(min=1), default=1, group="Input", help="of a video every n-th frame", metavar="N"
+    "--every", type=click.IntRange(min=1), default=1, group="Input", help="use every n-th frame of a video", metavar="N"
 )
 WORKERS = option(
-    "--workers", type=click.IntRange(min=0), default=0, group="Other", help="processes at work; 0 takes all cores"
+    "--workers", type=click.IntRange(min=0), default=0, group="Other", help="number of processes; 0 uses all cores"
 )
 
 
 @click.group(cls=Group, default="convert")
 def main() -> None:
-    """Data sets: `convert` makes one, and is meant where no command is named; `inspect` looks at one."""
+    """Data sets: `convert`, the default, makes one; `inspect` looks at one."""
 
 
 @main.command("convert", cls=Command, epilog=EXAMPLES)
@@ -85,37 +85,33 @@ def main() -> None:
     required=True,
     type=click.Path(),
     group="Output",
-    help="ZIP to write, or shards such as x-{0000..0009}.tar or x-%06d.tar; with another end, a folder",
+    help="ZIP to write, or shards such as x-{0000..0009}.tar or x-%06d.tar; otherwise a folder",
 )
 @option(
     "--shard-size",
     type=click.IntRange(min=1),
     metavar="N",
     group="Output",
-    help="images in each shard of x-%06d.tar (1000 unless given)",
+    help="images in each shard of x-%06d.tar (default: 1000)",
 )
-@option(
-    "--resolution", type=Size(), group="Output", help="size in pixels; not needed if all images have one valid size"
-)
+@option("--resolution", type=Size(), group="Output", help="size in pixels; not needed if all images have one size")
 @option(
     "--transform",
     type=click.Choice(TRANSFORMS),
     default="center-crop",
     group="Output",
-    help="how images get their size: cropped, also onto a black square (-wide, -tall), whole on black, or stretched",
+    help="how images get their size: center crop, crop on a black square (-wide, -tall), padded, or stretched",
 )
-@option("--resize-filter", type=click.Choice(FILTERS), default="lanczos", group="Output", help="how they are resized")
+@option("--resize-filter", type=click.Choice(FILTERS), default="lanczos", group="Output", help="filter for resizing")
 @option(
     "--duplicates",
     type=click.Choice(["report", "drop", "keep"]),
     default="report",
     group="Output",
-    help="images with equal pixels: count them, leave them out, or do not look",
+    help="images with equal pixels: count them, drop them, or do not look",
 )
-@option(
-    "--overwrite", is_flag=True, group="Output", help="replace a ZIP that is there already, unless it is the source"
-)
-@option("--restart", is_flag=True, group="Output", help="do not go on where an interrupted run of this --dest stopped")
+@option("--overwrite", is_flag=True, group="Output", help="replace an existing ZIP, but never the source")
+@option("--restart", is_flag=True, group="Output", help="do not continue an interrupted run of this --dest")
 @WORKERS
 def convert_command(
     source: str,
@@ -134,8 +130,8 @@ def convert_command(
 ) -> None:
     """Make a data set of one size from images of any size: files in a folder, ZIP or tar, or a known data set.
 
-    Images are turned upright, cropped at their centre to the aspect of the resolution and resized without aliasing.
-    Broken ones are named and left out. When it is interrupted, the same command goes on. `inspect` looks at a set.
+    Images are turned upright, center-cropped to the aspect of the resolution and resized without aliasing. Broken
+    images are named and left out. After an interruption, the same command continues. `inspect` looks at a set.
     """
     check_dest(Path(source), Path(dest), overwrite)
     options = Options(resolution, transform, resize_filter, labels, max_images, duplicates, every, shard_size or 0)
@@ -147,41 +143,37 @@ def convert_command(
         done = pending(Path(dest))
         if done and (done > before or not isinstance(error, Exception)):
             kept = f"{counted(done, 'image')} {'is' if done == 1 else 'are'} done and kept in {place_of(Path(dest))}"
-            click.echo(f"{kept}: the same command goes on from there", err=True)
+            click.echo(f"{kept}: the same command continues from there", err=True)
         raise
     tell(report, dest)
 
 
 def check_dest(source: Path, dest: Path, overwrite: bool) -> None:
-    """Makes sure that `dest` can be written, before the pictures are looked at. ValueError says why it cannot."""
+    """ValueError, before any image is read, if `dest` cannot be written."""
     if dest.name in ("", ".."):
-        raise ValueError(f"--dest {dest} says where, but gives no name: add the name of a ZIP or folder")
+        raise ValueError(f"--dest {dest} has no name: add the name of a ZIP or folder")
     check_apart(source, dest, "--dest", f"--source {source}")
     if dest.suffix.lower() == ".zip":
         if dest.is_dir():
-            raise ValueError(f"--dest {dest} is a folder, and only files end in .zip: name another")
+            raise ValueError(f"--dest {dest} is a folder, but a name in .zip means a file: choose another name")
         if dest.exists() and not overwrite:
-            raise ValueError(f"--dest {dest} is there already: name another file, or add --overwrite")
+            raise ValueError(f"--dest {dest} exists already: name another file, or add --overwrite")
     elif dest.exists() and not (dest.is_dir() and not any(dest.iterdir())):
-        why = ", and --overwrite replaces only files that end in .zip" if overwrite else ""
-        raise ValueError(f"--dest {dest} is there already and is not an empty folder{why}: name another")
+        why = " (--overwrite replaces only ZIP files)" if overwrite else ""
+        raise ValueError(f"--dest {dest} exists already and is not an empty folder{why}: name another")
     check_folder(dest.parent, f"--dest {dest}")
 
 
 def check_apart(source: Path, path: Path, flag: str, named: str) -> None:
-    """Makes sure that what is written to `path` is not the source, nor in it, by whatever links or names of one file.
-
-    Raises:
-        ValueError: which names the option `flag`, and the source as `named`.
-    """
+    """ValueError, which names the option `flag`, if `path` is the source or in it, through whatever links."""
     if source.is_dir() and real_path(source) in (real_path(path), *real_path(path).parents):
-        raise ValueError(f"{flag} {path} lies in {named}: name a place outside of it")
+        raise ValueError(f"{flag} {path} is inside {named}: name a place outside")
     if path.is_file() and source.is_file() and path.samefile(source):
         raise ValueError(f"{flag} {path} is {named}, which is never replaced: name another file")
 
 
 def tell(report: Report, dest: str) -> None:
-    """What was done, in a few lines."""
+    """Print what was done."""
     images = counted(report.written, f"{NAMES[report.mode]} image")
     say(f"wrote {images} of {spell(report.height, report.width)} to {dest}")
     hint(report.height, report.width)
@@ -190,7 +182,7 @@ def tell(report: Report, dest: str) -> None:
         say(note)
     if report.enlarged:
         were = "was" if report.enlarged == 1 else "were"
-        say(f"{counted(report.enlarged, 'image')} {were} smaller than that and had to be enlarged")
+        say(f"{counted(report.enlarged, 'image')} {were} smaller and had to be enlarged")
     _tell_duplicates(report)
     if report.broken:
         were = "was" if len(report.broken) == 1 else "were"
@@ -209,11 +201,12 @@ def _tell_duplicates(report: Report) -> None:
     if not count:
         return
     one = count == 1
-    fate = f"{'was' if one else 'were'} left out" if report.dropped else "stayed in; --duplicates drop leaves them out"
+    fate = f"{'was' if one else 'were'} dropped" if report.dropped else "stayed in; --duplicates drop removes them"
     say(f"{counted(count, 'image')} {'has' if one else 'have'} the pixels of an earlier one and {fate}:")
     _some([f"{name} = {first}" for name, first in report.twins], count)
     if report.conflicting:
-        say(f"{report.conflicting} of them {'has' if report.conflicting == 1 else 'have'} another label than that one")
+        has = "has" if report.conflicting == 1 else "have"
+        say(f"{report.conflicting} of them {has} another label than the earlier one")
 
 
 def _some(lines: list[str], count: int) -> None:
@@ -227,13 +220,13 @@ def _some(lines: list[str], count: int) -> None:
 @click.argument("source", type=click.Path())
 @LABELS
 @EVERY
-@option("--sheet", type=click.Path(), group="Output", help="picture of samples to write: .png, .webp or .jpg")
+@option("--sheet", type=click.Path(), group="Output", help="image of samples to write: .png, .webp or .jpg")
 @WORKERS
 def inspect_command(source: str, labels: str, every: int, sheet: str | None, workers: int) -> None:
-    """Say what is in a data set or any source of images: sizes, modes, classes, duplicates, broken files."""
+    """Show what is in a data set or any source of images: sizes, modes, classes, duplicates, broken files."""
     if sheet is not None:
         if Path(sheet).suffix.lower() not in FORMATS:
-            raise ValueError(f"--sheet {sheet} cannot be a picture: its name must end in .png, .webp or .jpg")
+            raise ValueError(f"--sheet {sheet} is not an image: its name must end in .png, .webp or .jpg")
         check_apart(Path(source), Path(sheet), "--sheet", source)
         check_folder(Path(sheet).parent, f"--sheet {sheet}")
     with terminable():
@@ -245,7 +238,7 @@ def inspect_command(source: str, labels: str, every: int, sheet: str | None, wor
 
 
 def describe(found: Inspection, source: str) -> None:
-    """The numbers, in lines."""
+    """Print what was found."""
     say(f"{source} is {found.kind} of {counted(found.count, 'image')}")
     for note in found.notes:
         say(note)
@@ -264,7 +257,7 @@ def describe(found: Inspection, source: str) -> None:
     _some(list(found.broken.values()), len(found.broken))
     if len(found.sizes) == 1:
         hint(*next(iter(found.sizes)))
-    say(f"fingerprint: {found.fingerprint}" if found.fingerprint else f"no training set yet: {found.unfit}")
+    say(f"fingerprint: {found.fingerprint}" if found.fingerprint else f"not a training set: {found.unfit}")
 
 
 def _bars(counts: dict[str, int]) -> None:

@@ -154,7 +154,7 @@ def _find(
     across_classes: bool,
     **_: Any,
 ) -> None:
-    sampler = styles(opened, "directions.py")
+    sampler = styles(opened)
     layers = list(range(G.config.num_ws)) if layers is None else layers
     attributes = None if labels is None else read_attributes(labels)
     rows, seeds = (count, list(range(samples))) if attributes is None else (len(attributes.names), attributes.seeds)
@@ -185,7 +185,7 @@ def _apply(
     frame_count: int,
     **_: Any,
 ) -> None:
-    sampler = styles(opened, "directions.py")
+    sampler = styles(opened)
     if film is not None:
         check_film_name(film, opened.outdir)
     directions = load_directions(file)

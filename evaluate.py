@@ -21,7 +21,7 @@ from metrics.names import Metric, parse_list
 from metrics.reals import Reals
 from metrics.record import Record
 from metrics.sources import Made, Pictures
-from metrics.suite import beside, between_halves, count_of, evaluate, halves_fact
+from metrics.suite import beside, between_halves, evaluate, facts_of
 from models.families import NetworkFile
 from models.perceptual.published import parse_files
 from models.sampler import Options
@@ -150,8 +150,8 @@ def main(
             usual = file.family.judged.model_dump(mode="json")
             facts["options"] = {n: v for n, v in options.model_dump(mode="json").items() if usual[n] != v}
         if distributed.is_first():
-            counts = {metric: count_of(metric, source, reals) for metric in metrics}
-            _write(folder, _seen(file), counts, results, halves, facts)
+            own = {metric: facts_of(metric, source, reals, halves) for metric in metrics}
+            _write(folder, _seen(file), own, results, facts)
             told = {"results": results, "between_halves": halves, "folder": str(folder), **facts}
             say(json.dumps(told) if as_json else _table(results, halves))
         distributed.barrier()  # the first process may still have been writing
@@ -242,17 +242,15 @@ def _seen(file: NetworkFile | None) -> int | None:
 def _write(
     folder: Path,
     seen: int | None,
-    counts: dict[Metric, int],
+    own: dict[Metric, dict[str, float]],
     results: dict[str, float],
-    halves: dict[str, float],
     facts: dict[str, Any],
 ) -> None:
     """Lines of metrics.jsonl and, in the folder of the network's run, points of TensorBoard's curves."""
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(folder)
-    for metric, count in counts.items():
-        own = facts | {"count": count} | halves_fact(metric, halves)
-        record.append({name: results[name] for name in metric.results}, seen, own)
+    for metric, more in own.items():
+        record.append({name: results[name] for name in metric.results}, seen, facts | more)
     if seen is not None and is_run(folder):
         with event_writer(folder) as board:
             for name, value in results.items():

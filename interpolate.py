@@ -82,7 +82,7 @@ def main(
     The frame at a key is the picture that generate.py makes of its seed. The noise is the same in all frames: the
     network's own, or with --noise-mode random that of the film's first seed.
     """
-    sampler = styles(opened, "interpolate.py")
+    sampler = styles(opened)
     film = opened.outdir / (NAME if ending == "frames" else f"{NAME}.{ending}")
     _check_frames(sampler, film, grid, fps, enlarged["scale"])
     space = _space(space, kind, latents)

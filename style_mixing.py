@@ -35,7 +35,7 @@ def main(opened: Opened, rows: list[int], cols: list[int], styles: str) -> None:
     ROW-ROW.png and COL-COL.png are the pictures themselves. grid.png shows all: the columns' own pictures in its first
     row, the rows' own in its first column.
     """
-    sampler = styles_of(opened, "style_mixing.py")
+    sampler = styles_of(opened)
     check_sheet((len(rows) + 1) * (len(cols) + 1), sampler.shape[:2], "--rows and --cols")
     layers = layer_range(styles, sampler.G.config.num_ws, "--styles")
     seeds = list(dict.fromkeys(rows + cols))

@@ -31,8 +31,8 @@ Examples:
   python train.py --data ffhq.zip --gamma 5 --mirror
   python train.py --data ffhq.zip --preset paper256 --dry-run
   python train.py --data ffhq.zip --metrics fid50k_full,pr50k3_full
-  python train.py --resume latest                        go on exactly where the last run stopped
-  python train.py --data ffhq.zip --gpus 8               as torchrun --nproc-per-node=8 train.py --data ffhq.zip
+  python train.py --resume latest                        exactly where the last run stopped
+  python train.py --data ffhq.zip --gpus 8               the same as torchrun --nproc-per-node=8 train.py ...
   python train.py --data cats.zip --transfer runs/00000-ffhq-auto/network-000200.0.safetensors
   python train.py --data cats.zip --transfer ffhq256     the published network of that name
 """
@@ -65,50 +65,55 @@ def _flags(course: Course) -> list[Option]:
     flag_value="latest",
     metavar="RUN|latest",
     group="Data",
-    help="Go on with a run: its folder, or the latest in --outdir (also without a value). --kimg, --tick, --snap, "
-    "--workers, --metrics, --checkpoint-activations, --compile, --deterministic and --wandb may change.",
+    help="Resume a run: its folder, or the latest run in --outdir (the default without a value). --kimg, --tick, "
+    "--snap, --workers, --metrics, --wandb and how the machine computes (docs/performance.md) may change.",
 )
 @option(
     "--transfer",
     type=click.Path(),
     metavar="PLACE",
     group="Data",
-    help="Start from the weights of this network: a file, also of another program, a run folder, a URL, "
+    help="Start a new run from the weights of a network: a file, also one of another program, a run folder, a URL, "
     "hf://USER/NAME, or a published name such as ffhq256. Classes, channels and size of the images may differ.",
 )
 @option(
     "--changed-data",
     is_flag=True,
     group="Data",
-    help="With --resume: go on although the images have changed. Size, channels and classes must be the same.",
+    help="With --resume: accept images that have changed. Size, channels and classes must be the same.",
 )
 @option(
     "--gpus",
     type=click.IntRange(1),
     metavar="N",
     group="Machine",
-    help="Train in N processes, each on a GPU of its own; with --device cpu, on the CPU. torchrun does it, too.",
+    help="Train in N processes, one per GPU, or with --device cpu on the CPU. The same as torchrun.",
 )
-@option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Where runs are kept.")
-@option("--wandb", metavar="PROJECT", group="Output", help="Show the run in this project of Weights & Biases, too.")
+@option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Folder of all runs.")
+@option("--wandb", metavar="PROJECT", group="Output", help="Also log to this project of Weights & Biases.")
 @option(
     "--detector",
     "detectors",
     multiple=True,
     metavar="NAME=PATH",
     group="Output",
-    help="File or URL of what --metrics look with, instead of the published one: inception, vgg16, lpips or dinov2; "
-    "#sha256=DIGEST after it names the content.",
+    help="File or URL of a network that --metrics use, instead of the published one. NAME is inception, vgg16, lpips "
+    "or dinov2; #sha256=DIGEST at the end checks the content.",
 )
-@option("--trust", is_flag=True, group="Output", help="Run files of --detector that are programs (TorchScript).")
-@option("--dry-run", is_flag=True, group="Output", help="Print the configuration and the networks, and stop.")
+@option(
+    "--trust",
+    is_flag=True,
+    group="Output",
+    help="Allow --detector files that run code (TorchScript).",
+)
+@option("--dry-run", is_flag=True, group="Output", help="Print the configuration and the networks, then stop.")
 @option(
     "--set",
     "sets",
     multiple=True,
     metavar="NAME=VALUE",
     group="Training",
-    help="Any other setting of --dry-run's table, such as loss.mixing=0.5.",
+    help="Any other setting that --dry-run lists, such as loss.mixing=0.5.",
 )
 @click.pass_obj
 def main(
@@ -133,9 +138,9 @@ def main(
     courses.refuse_foreign(course, model, sets)
     values = given(course.config, params, sets) | {"model": model}
     if resume is not None and transfer is not None:
-        raise ValueError("--resume goes on with a run and --transfer starts a new one: give one of them")
+        raise ValueError("--resume continues a run and --transfer starts a new one: give one of them")
     if changed_data and resume is None:
-        raise ValueError("--changed-data goes with --resume: leave it out to start a new run")
+        raise ValueError("--changed-data needs --resume: leave it out to start a new run")
     if wandb is not None:
         wandb_board.check(wandb)
     if gpus is not None:
@@ -161,7 +166,7 @@ def main(
 
 
 def _judge(plan: plans.Plan, detectors: Mapping[str, str], trust: bool, command: str) -> Judge | None:
-    """What judges the networks at snapshots; on all images, also where it learns from some of them."""
+    """The judge of snapshots. It compares with all images, even if --max-images limits those for training."""
     config = plan.config
     whole = open_dataset(config.data.model_copy(update={"max_images": 0})) if config.data.max_images else plan.dataset
     since = plan.state.clock.seen if plan.state else None

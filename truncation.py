@@ -36,7 +36,7 @@ def main(opened: Opened, seeds: list[int], psis: list[float]) -> None:
 
     Writes seed0000-psi+0.5.png and so on, and all on one sheet, truncation.png.
     """
-    sampler = styles(opened, "truncation.py")
+    sampler = styles(opened)
     check_sheet(len(seeds) * len(psis), sampler.shape[:2], "--seeds and --psis")
     pairs = [(request, psi) for request in opened.requests(seeds) for psi in psis]
     ws = (sampler.ws([request], psi)[0] for request, psi in pairs)

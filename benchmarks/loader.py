@@ -109,7 +109,7 @@ def speed_of(dataset: ImageSet, workers: int, seconds: float) -> float:
 def generate(folder: Path, height: int, width: int, count: int) -> dict[str, Path]:
     """Write the same pictures as PNGs of both kinds, into a ZIP and a folder each."""
     kinds: dict[str, Callable[[Image.Image], bytes]] = {"plain": png.encode, "compressed": _compressed}
-    paths = {}
+    paths: dict[str, Path] = {}
     for kind, encode in kinds.items():
         paths |= {f"{kind} PNGs, ZIP": folder / f"{kind}.zip", f"{kind} PNGs, folder": folder / kind}
         (folder / kind).mkdir()

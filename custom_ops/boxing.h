@@ -1,4 +1,4 @@
-// The way of a call from PyTorch's dispatcher to a kernel. Stable ABI only.
+// Calls from PyTorch's dispatcher to a kernel, with the stable ABI only.
 #pragma once
 
 #include <string>
@@ -11,12 +11,12 @@
 
 namespace custom_ops {
 
-// A string argument as it arrives. PyTorch's own conversion to std::string loses 48 bytes a call up to 2.13
-// (pytorch #191340), which pin ever more of the memory around them, so the handle is taken as it is.
+// A string argument of the dispatcher. PyTorch's own conversion to std::string leaks 48 bytes per call up to 2.13
+// (pytorch #191340), so the handle is converted here.
 struct Name {
   StringHandle handle;
 
-  // The string; the handle is used up.
+  // The string. Deletes the handle.
   std::string take() const {
     size_t length;
     const char* data;

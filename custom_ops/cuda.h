@@ -1,4 +1,4 @@
-// What kernels for GPUs share: how they are launched and how they read and write memory.
+// Launching CUDA kernels, and reading and writing memory in them.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,7 +12,7 @@ namespace custom_ops {
 constexpr int THREADS = 256;  // of a block
 constexpr int WARP = 32;
 
-// Numbers in the widest access, 16 bytes.
+// How many numbers the widest access, 16 bytes, holds.
 template <typename T>
 constexpr int WIDTH = 16 / sizeof(T);
 
@@ -29,7 +29,7 @@ template <> struct Bytes<4> { using type = unsigned int; };
 template <> struct Bytes<8> { using type = uint2; };
 template <> struct Bytes<16> { using type = uint4; };
 
-// From memory that nobody writes while the kernel runs, which lets loads overtake stores.
+// Reads memory that is not written while the kernel runs, so loads may be reordered before stores.
 template <int V, typename T>
 __device__ __forceinline__ Pack<T, V> read(const T* from) {
   using B = typename Bytes<sizeof(T) * V>::type;
@@ -46,7 +46,7 @@ __device__ __forceinline__ void write(T* to, const Pack<T, V>& pack) {
   *reinterpret_cast<decltype(bytes)*>(to) = bytes;
 }
 
-// V numbers from a place on, all `absent` where there is none. A place of more than 16 bytes is on a multiple of 16.
+// Reads V numbers, or fills with `absent` if `from` is null. Reads of more than 16 bytes must be 16-byte aligned.
 template <int V, typename S>
 __device__ __forceinline__ void fill(S (&to)[V], const S* from, S absent) {
   constexpr int STEP = V < WIDTH<S> ? 1 : WIDTH<S>;
@@ -61,14 +61,14 @@ __device__ __forceinline__ void fill(S (&to)[V], const S* from, S absent) {
   }
 }
 
-// Whether rows of a length, from each of these places on (null is none), can be accessed 16 bytes at a time.
+// Whether rows of this length at these addresses (null is ignored) can be accessed 16 bytes at a time.
 template <typename T, typename... P>
 bool is_wide(int64_t length, const P*... places) {
   const auto fits = [](const void* place) { return reinterpret_cast<uintptr_t>(place) % 16 == 0; };
   return length % WIDTH<T> == 0 && (fits(places) && ...);
 }
 
-// Starts a kernel on the current stream of a tensor's device. It does not wait for it.
+// Starts a kernel on the current stream of a tensor's device, without waiting for its end.
 template <typename... P, typename... A>
 void launch(void (*kernel)(P...), int64_t blocks, const Tensor& on, const A&... arguments) {
   STD_TORCH_CHECK(blocks > 0 && blocks <= INT32_MAX, "too large for one kernel: ", blocks, " blocks");

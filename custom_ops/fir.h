@@ -1,4 +1,4 @@
-// What the CUDA kernels of upfirdn2d share: the filter on the device, where outputs meet samples, and the launch.
+// Shared by the CUDA kernels of upfirdn2d: the filter, the samples that an output uses, and the launch.
 #pragma once
 
 #include "cuda.h"
@@ -14,7 +14,7 @@ struct Filter {
   double gain;
   int64_t rows, columns;
 
-  // As a filter that correlates.
+  // A tap of the filter as a correlation.
   template <typename W>
   __device__ W at(int64_t row, int64_t column) const {
     const int64_t i = flip ? row : rows - 1 - row, j = flip ? column : columns - 1 - column;
@@ -22,7 +22,7 @@ struct Filter {
     return both * static_cast<W>(gain);
   }
 
-  // Of a line: tap k of the filter that correlates.
+  // Tap k of a line, as a correlation.
   template <typename W>
   __device__ W of_line(int64_t k, double gain) const {
     return is_double ? turned_tap<W>(static_cast<const double*>(taps), k, columns, gain, flip)
@@ -35,7 +35,7 @@ struct Filter {
   }
 };
 
-// Returns i % n and leaves i / n. Most numbers have 32 bits, whose division is much the faster.
+// Returns i % n and sets i to i / n. Most numbers fit into 32 bits, whose division is much faster.
 __device__ inline int64_t divide(int64_t& i, int64_t n) {
   const bool small = ((i | n) >> 32) == 0;
   const int64_t q = small ? static_cast<uint32_t>(i) / static_cast<uint32_t>(n) : i / n;
@@ -44,7 +44,7 @@ __device__ inline int64_t divide(int64_t& i, int64_t n) {
   return rest;
 }
 
-// Where an output meets the samples, as `unbounded_reach` has it, for factors that are known and in 32 bits.
+// The first sample and tap of an output, as in `unbounded_reach`, for constant factors and in 32 bits.
 struct Meeting {
   int first, tap;
 };

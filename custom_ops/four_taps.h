@@ -7,15 +7,15 @@
 
 namespace custom_ops {
 
-constexpr int ROWS = 4;  // outputs of a thread, one below the other
+constexpr int ROWS = 4;  // outputs per thread, one below the other
 
-// 4 x 4 taps as the outputs of one thread meet them, a strip of ROWS rows. Coordinates have 32 bits, addresses 64.
+// The sums of one thread's outputs, a strip of ROWS rows. Coordinates have 32 bits, addresses 64.
 template <int UP, int DOWN>
 struct Strip {
-  static constexpr int SEEN = 4 / UP;                                           // samples an output sees, each way
-  static constexpr int IN = UP == 2 ? ROWS / 2 + 1 : (ROWS - 1) * DOWN + SEEN;  // rows all of them see
+  static constexpr int SEEN = 4 / UP;                                           // samples per output and direction
+  static constexpr int IN = UP == 2 ? ROWS / 2 + 1 : (ROWS - 1) * DOWN + SEEN;  // rows of samples for the strip
 
-  // load(i, j) reads V numbers of sample j of row i. All rows are asked for before the first is needed.
+  // load(i, j) reads V numbers of sample j of row i. All rows are loaded before the first is used.
   template <int V, typename W, typename Load>
   static __device__ void sum(W (&sums)[ROWS][V], const W (*taps)[4], int first_tap, const Load& load) {
 #pragma unroll
@@ -31,7 +31,7 @@ struct Strip {
       for (int i = 0; i < IN; ++i)
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) {
-          // The tap of output r that meets row i.
+          // The tap of output r for row i.
           const int k = UP == 1 ? i - r * DOWN : (r % 2 ? 0 : 1) + 2 * (i - r / 2);
           if (k < 0 || k >= 4) continue;
           const W tap = taps[k][first_tap + j * UP];
@@ -48,7 +48,7 @@ __device__ void share_taps(W (*taps)[4], const Filter& f) {
   __syncthreads();
 }
 
-// As `write`, but that the compiler cannot take it apart and store the numbers one by one.
+// As `write`, but the compiler cannot split it into several stores.
 template <typename T, int V>
 __device__ void write_at_once(T* to, const Pack<T, V>& pack) {
   typename Bytes<sizeof pack>::type bytes;

@@ -1,5 +1,4 @@
-// The horizontal half of a resampling filter on a CPU: from lines that are already filtered down the columns, in wide
-// numbers, to lines of the output.
+// The horizontal half of a resampling filter on a CPU. Its input lines are already filtered vertically.
 #pragma once
 
 #include "upfirdn2d.h"
@@ -7,7 +6,7 @@
 
 namespace custom_ops {
 
-// Every step-th pixel of y from x, or of x to y. Pixels have C channels each; C = 0 stands for any other number.
+// Copies x to every step-th pixel of y, or every step-th pixel of x to y. C is the number of channels; 0 means any.
 template <int C, typename T>
 void scatter(T* __restrict y, const Wide<T>* __restrict x, int64_t pixels, int64_t step, int64_t channels) {
   if constexpr (C) channels = C;
@@ -29,7 +28,7 @@ class RowFilter {
  public:
   RowFilter(const Axis& axis, int64_t channels) : axis_(axis), C_(channels), few_(channels < MANY_CHANNELS) {}
 
-  // Aims at outputs `start` to `end`, each from some of `lines` lines.
+  // Prepares for outputs `start` to `end` and up to `lines` input lines.
   void aim(int64_t start, int64_t end, int64_t lines) {
     if (start == start_ && end == end_ && lines <= count_) return;
     start_ = start, end_ = end, count_ = lines;
@@ -41,7 +40,7 @@ class RowFilter {
     high_in_ = std::clamp(std::clamp<int64_t>(high, 0, axis_.in), low_in_, high);
     lines_.reserve(lines * step(), 0);
     if (splits()) split_.reserve(lines * step(), 0);
-    for (int64_t i = 0; i < lines; ++i) {  // zeros to the left and right of what exists
+    for (int64_t i = 0; i < lines; ++i) {  // zeros to the left and right of the image
       W* all = lines_.data() + i * step();
       std::fill(all, line(i), W(0));
       std::fill(line(i) + numbers(), all + step(), W(0));
@@ -49,13 +48,13 @@ class RowFilter {
     taps_ = nullptr;
   }
 
-  // The lines to be filled before `run`: numbers() of them, from column column() of the input on.
+  // The caller fills line(i) with numbers() numbers, from column() of the input on, before `run`.
   int64_t column() const { return low_in_; }
   int64_t numbers() const { return (high_in_ - low_in_) * C_; }
   W* line(int64_t i) { return lines_.data() + i * step() + (low_in_ - low_) * C_; }
   int64_t step() const { return width_ * C_; }
 
-  // Writes `rows` rows of outputs y_row apart, each the sum of `count` filtered lines whose taps lie taps_row apart.
+  // Writes `rows` rows of outputs, y_row apart. Each is the sum of `count` filtered lines, with taps taps_row apart.
   void run(T* y, int64_t y_row, int64_t rows, int64_t count, const W* taps, int64_t taps_row) {
     if (splits()) split(rows * count);
     if (taps != taps_ || count != summed_) prepare(count, taps, taps_row);
@@ -76,11 +75,11 @@ class RowFilter {
   }
 
  private:
-  static constexpr int64_t MANY_CHANNELS = 8;  // as many fill vectors by themselves
+  static constexpr int64_t MANY_CHANNELS = 8;  // enough to fill vector registers
   bool splits() const { return few_ && axis_.down > 1; }
   int64_t phases() const { return std::min(axis_.up, end_ - start_); }
 
-  // Outputs q, q + up, ... meet the same taps.
+  // Outputs q, q + up, ... use the same taps.
   void prepare(int64_t count, const W* taps, int64_t taps_row) {
     taps_ = taps, summed_ = count;
     sums_.resize(phases());
@@ -97,7 +96,7 @@ class RowFilter {
     }
   }
 
-  // Every down-th column to a line of its own, so that columns that are summed are neighbours.
+  // Copies every down-th column to a line of its own, so that summed columns are neighbors.
   void split(int64_t count) {
     const int64_t length = width_ / axis_.down;
     for (int64_t i = 0; i < count; ++i)
@@ -121,10 +120,10 @@ class RowFilter {
   const bool few_;
   int64_t start_ = 0, end_ = 0;       // outputs
   int64_t count_ = 0;                 // lines
-  int64_t low_ = 0, width_ = 0;       // columns that the outputs reach, as if zeros surrounded the image
-  int64_t low_in_ = 0, high_in_ = 0;  // those of them that exist
-  const W* taps_ = nullptr;           // with which the sums are prepared,
-  int64_t summed_ = 0;                // of this many lines
+  int64_t low_ = 0, width_ = 0;       // columns that the outputs use, also outside of the image
+  int64_t low_in_ = 0, high_in_ = 0;  // those inside the image
+  const W* taps_ = nullptr;           // the taps of the prepared sums,
+  int64_t summed_ = 0;                // and their number of lines
   std::vector<WeightedSum<W>> sums_;
   Buffer<W> lines_, split_, phase_, spare_;
 };

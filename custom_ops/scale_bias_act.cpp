@@ -1,5 +1,5 @@
-// CPU kernels of scale_bias_act. Every loop over numbers is plain and runs along memory: over the channels of a pixel
-// where channels are neighbours, over the pixels of a channel elsewhere.
+// CPU kernels of scale_bias_act. Every inner loop is plain and runs along memory: over the channels of a pixel if
+// channels are neighbors, otherwise over the pixels of a channel.
 #include "scale_bias_act.h"
 
 #include <algorithm>
@@ -8,10 +8,10 @@
 namespace custom_ops {
 namespace {
 
-constexpr int64_t GRAIN = 1 << 15;  // numbers that are worth a thread
-constexpr int64_t FEW = 32;         // channels, fewer of which do not fill vectors
+constexpr int64_t GRAIN = 1 << 15;  // numbers per thread, at least
+constexpr int64_t FEW = 32;         // channels: fewer do not fill vector registers
 
-// Few channels of a few pixels are like many channels of one, as long as no number belongs to a pixel.
+// Few channels of k pixels are processed like many channels of one pixel, unless noise belongs to pixels.
 int64_t pixels_at_once(const Layout& l, bool by_pixel) {
   int64_t k = 1;
   while (l.last && !by_pixel && k * l.channels < FEW && l.pixels % (2 * k) == 0) k *= 2;
@@ -22,7 +22,7 @@ Layout folded(const Layout& l, int64_t k) {
   return {l.samples, l.channels * k, l.pixels / k, l.last};
 }
 
-// Rows of C numbers, each k times over; `absent` where there are none.
+// Rows of C numbers, each repeated k times. Filled with `absent` if `from` is null.
 template <typename S>
 std::vector<S> repeated(const S* from, int64_t rows, int64_t C, int64_t k, S absent) {
   std::vector<S> all(rows * k * C, absent);
@@ -100,8 +100,8 @@ void run(Sum<T> in, const Finish& finish) {
   }
 }
 
-// A task is a run of pixels of one sample, all channels. How the work falls into tasks hangs on sizes alone, so that
-// sums come out the same whatever the number of threads.
+// A task is a run of pixels of one sample, with all channels. Tasks depend on sizes only, so sums do not depend on the
+// number of threads.
 struct Tasks {
   int64_t step, each;  // pixels in a task, tasks in a sample
 
@@ -111,7 +111,7 @@ struct Tasks {
   }
 };
 
-// Adds to `products` and `sums` [C] what pixels [begin, end) of sample n contribute.
+// Adds the contribution of pixels [begin, end) of sample n to `products` and `sums` [C].
 template <bool PRODUCTS, bool SUMS, bool MAP, typename T>
 void backward_along_channels(
     const Sums<T>& in, const Slopes<Wide<T>> slope, int64_t n, int64_t begin, int64_t end, Wide<T>* products,
@@ -163,7 +163,7 @@ void backward_along_pixels(
   }
 }
 
-// The sums of all tasks, [tasks, 2, C], joined in their order. Channels repeat k times.
+// Joins the sums of all tasks, [tasks, 2, C], in their order. Channels repeat k times.
 template <typename S>
 void join(const std::vector<S>& parts, const Tasks& tasks, int64_t N, int64_t C, int64_t k, S* dscale, S* db) {
   std::vector<double> product(C), sum(C);

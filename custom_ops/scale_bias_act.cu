@@ -1,5 +1,5 @@
-// CUDA kernels of scale_bias_act: one pass over memory each. Sums are taken by a thread, then by a block, then over
-// blocks by a second kernel, as often as it takes, in an order that sizes alone decide: no atomics.
+// CUDA kernels of scale_bias_act, one pass over memory each. Sums are computed per thread, then per block, then over
+// blocks by further kernels. Their order depends on sizes only; there are no atomics.
 #include "scale_bias_act.h"
 
 #include "tiles.h"
@@ -7,8 +7,8 @@
 namespace custom_ops {
 namespace {
 
-// Forward and tangent. LAST: channels are neighbours in memory, so that scale and b belong to a thread for all its rows
-// and noise to a row; otherwise it is the other way round.
+// Forward and tangent. LAST: channels are neighbors in memory, so scale and b belong to a thread and noise to a row;
+// otherwise the other way round.
 template <int V, bool LAST, typename T, typename Finish>
 __global__ void __launch_bounds__(THREADS) sum_pass(const Sum<T> in, const Tiles tiles, const Finish finish) {
   using S = Wide<T>;
@@ -51,14 +51,14 @@ __global__ void __launch_bounds__(THREADS) sum_pass(const Sum<T> in, const Tiles
   }
 }
 
-// Where blocks put their sums, [samples, chunks or tiles, channels or pixels]: of d * x and of d by channel, of d by
-// pixel. Null where not wanted.
+// Buffers for the sums of blocks, [samples, chunks or tiles, channels or pixels]: of d * x and d by channel, and of d
+// by pixel. Null if not wanted.
 template <typename S>
 struct Parts {
   S *products, *sums, *map;
 };
 
-// Adds up a number over the rows of a block; row 0 then has the sum.
+// Sums a number over the rows of a block. Row 0 gets the sum.
 template <typename S>
 __device__ __forceinline__ S over_rows(S value, S* shared, int lanes) {
   shared[threadIdx.x] = value;
@@ -71,14 +71,14 @@ __device__ __forceinline__ S over_rows(S value, S* shared, int lanes) {
   return sum;
 }
 
-// Adds up a number over the lanes of a row, for all of them.
+// Sums a number over the lanes of a row. All lanes get the sum.
 template <typename S>
 __device__ __forceinline__ S over_lanes(S value, int lanes) {
   for (int half = lanes / 2; half > 0; half /= 2) value += __shfl_xor_sync(0xffffffffu, value, half);
   return value;
 }
 
-// What a thread adds up along its rows is by channel if LAST, by pixel otherwise; what lanes add up, the other.
+// If LAST, a thread sums by channel along its rows, and lanes sum by pixel; otherwise the other way round.
 template <int V, bool LAST, bool SUMMING, typename T>
 __global__ void __launch_bounds__(THREADS)
 backward_pass(const Sums<T> in, const Tiles tiles, const Slopes<Wide<T>> slope, const Parts<Wide<T>> parts) {
@@ -91,7 +91,7 @@ backward_pass(const Sums<T> in, const Tiles tiles, const Slopes<Wide<T>> slope, 
   if (LAST && inside) fill<V>(scale, scales ? scales + p.pack * V : nullptr, S(1));
   int64_t at = ((p.sample * tiles.slow + p.row) * tiles.fast + p.pack) * V;
   int64_t to = (p.sample * tiles.tiles + p.tile) * tiles.slow + p.row;
-  // Every thread takes every step, as lanes add up together.
+  // Every thread takes every step, as lanes sum together.
 #pragma unroll 1
   for (int64_t row = p.row, step = 0; step < tiles.steps; ++step) {
     S row_product = 0, row_sum = 0;
@@ -137,8 +137,7 @@ backward_pass(const Sums<T> in, const Tiles tiles, const Slopes<Wide<T>> slope, 
   }
 }
 
-// Parts that a block joins. One block would take long for all parts of a sum over a batch; by this number 65,536 parts
-// of a bias of 32 channels are joined by 256 blocks, and what they leave by one.
+// Parts that a block joins. For example, 65,536 parts of a bias of 32 channels are joined by 256 blocks, then by one.
 constexpr int64_t SPAN = 256;
 
 // out [outer, spans, inner] = sums over the middle of parts [outer, middle, inner], SPAN of them each.
@@ -160,7 +159,7 @@ join_pass(const S* parts, S* out, int64_t middle, int64_t inner, int64_t spans) 
   if (threadIdx.x < WARP && i < inner) out[to * inner + i] = sum;
 }
 
-// A place for the parts of a sum that is wanted, and their joining. What is a single part already is the sum.
+// The parts of a wanted sum, and their joining. A single part is the sum.
 template <typename S>
 class Joint {
  public:

@@ -1,4 +1,4 @@
-// scale_bias_act between the dispatcher and the kernels: the same for CPU and CUDA.
+// scale_bias_act and its derivatives, up to the kernels. Shared by CPU and CUDA.
 #pragma once
 
 #include <algorithm>
@@ -12,8 +12,8 @@ namespace custom_ops {
 
 using Optional = std::optional<Tensor>;
 
-// u = x * scale + x2 * scale2 + noise + b, of which any part may be missing (a missing factor is one), for a kernel
-// that writes `out`. x, x2, y and out lie in memory as `layout` says.
+// Arguments of a kernel that computes `out` from u = x * scale + x2 * scale2 + noise + b. Any pointer but `out` may be
+// null; a missing factor is one. x, x2, y and out have the memory format of `layout`.
 template <typename T>
 struct Sum {
   const T *x, *x2;
@@ -21,23 +21,23 @@ struct Sum {
   const Wide<T>* noise;           // [N, pixels], or [pixels] for all samples
   bool one_noise;
   const Wide<T>* b;  // [C]
-  const T* y;        // the output of the forward pass, of which a derivative asks
+  const T* y;        // the output of the forward pass, for derivatives
   T* out;
   Layout layout;
 };
 
-// d = dy * slope(y); dx = d * scale; and the sums that are wanted: dscale = sum of d * x over pixels, dnoise = sum of d
-// over channels, db = sum of d over samples and pixels.
+// Arguments of the backward kernel. With d = dy * slope(y): dx = d * scale, dscale = sum of d * x over pixels, dnoise =
+// sum of d over channels, db = sum of d over samples and pixels.
 template <typename T>
 struct Sums {
   const T *dy, *y, *x;
   const Wide<T>* scale;
   T* dx;
-  Wide<T>*dscale, *dnoise, *db;  // [N, C], [N, pixels], [C]; null where not wanted
+  Wide<T>*dscale, *dnoise, *db;  // [N, C], [N, pixels], [C]; null if not wanted
   Layout layout;
 };
 
-// What is made of the sum u: y, or the change of y.
+// Computes y from the sum u, or the change of y.
 template <typename A, typename T>
 struct Value {
   static constexpr bool TANGENT = false;
@@ -52,7 +52,7 @@ struct Tangent {
   HOST_DEVICE Wide<T> operator()(Wide<T> u, T y) const { return u * slope(widen(y)); }
 };
 
-// A tensor that goes with `like` number by number, laid out in this format.
+// A tensor of the size, dtype and device of `like`, dense in this format.
 inline Tensor matching(const Tensor& t, const Tensor& like, MemoryFormat format) {
   const auto size = t.sizes(), wanted = like.sizes();
   STD_TORCH_CHECK(
@@ -71,7 +71,7 @@ const T* data(const Optional& t) {
   return t ? t->const_data_ptr<T>() : nullptr;
 }
 
-// A vector or map that belongs to x: dense, on its device, in the type that x is computed in.
+// A vector or map of x: dense, on its device, in its computing dtype.
 inline Optional belonging(const Optional& t, const Tensor& x, int64_t numel) {
   if (!t) return t;
   STD_TORCH_CHECK(
@@ -80,13 +80,13 @@ inline Optional belonging(const Optional& t, const Tensor& x, int64_t numel) {
   return dense(*t, MemoryFormat::Contiguous);
 }
 
-// Noise for each sample, or one for all.
+// Noise for each sample, or one noise for all.
 inline Optional noise_of(const Optional& noise, const Tensor& x, const Layout& l) {
   if (!noise) return noise;
   return belonging(noise, x, (noise->size(0) == 1 ? 1 : l.samples) * l.pixels);
 }
 
-// The kernels, in the .cpp for a CPU and in the .cu for a GPU. `like` gives them memory of its kind.
+// The kernels, in the .cpp for CPUs and in the .cu for GPUs. They allocate memory on the device of `like`.
 template <typename T>
 void forward_kernel(const Sum<T>& sum, const Tensor& like, const Curve& curve);
 template <typename T>

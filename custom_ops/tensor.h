@@ -1,4 +1,4 @@
-// What every kernel asks of a tensor: its layout, its type, a place for the result. Stable ABI only.
+// Memory formats, dtypes and new tensors, with the stable ABI only.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@ using Tensor = torch::stable::Tensor;
 using ScalarType = torch::headeronly::ScalarType;
 using MemoryFormat = torch::headeronly::MemoryFormat;
 
-// Every kernel sees [samples, channels, pixels]; `last` says that channels are neighbours in memory.
+// Kernels see tensors as [samples, channels, pixels]. `last`: channels are neighbors in memory.
 struct Layout {
   int64_t samples, channels, pixels;
   bool last;
@@ -30,7 +30,7 @@ struct Layout {
   int64_t numel() const { return samples * channels * pixels; }
 };
 
-// True if a 4-D tensor lies in memory as [N, H, W, C] without gaps, and not also as [N, C, H, W].
+// Whether a 4-D tensor is dense in memory as [N, H, W, C], and not also as [N, C, H, W].
 inline bool is_channels_last(const Tensor& x) {
   if (x.dim() != 4 || x.is_contiguous()) return false;
   const int64_t C = x.size(1), H = x.size(2), W = x.size(3);
@@ -49,13 +49,13 @@ inline Layout layout_of(const Tensor& x, MemoryFormat format) {
   return {x.size(0), x.size(1), pixels, format == MemoryFormat::ChannelsLast || pixels == 1};
 }
 
-// x itself where it is dense in this format, a copy elsewhere.
+// x if it is dense in this format, otherwise a copy.
 inline Tensor dense(const Tensor& x, MemoryFormat format) {
   const bool fits = format == MemoryFormat::ChannelsLast ? is_channels_last(x) : x.is_contiguous();
   return fits ? x : torch::stable::contiguous(x, format);
 }
 
-// Uninitialised, on the device of `like` and with its type unless another is given.
+// An uninitialized tensor on the device of `like`, and of its dtype unless another is given.
 inline Tensor empty(
     const std::vector<int64_t>& size,
     const Tensor& like,
@@ -65,7 +65,7 @@ inline Tensor empty(
       size, type.value_or(like.scalar_type()), std::nullopt, like.device(), std::nullopt, format);
 }
 
-// What numbers of this type are computed in, `Wide` of scalar.h.
+// The dtype that a dtype is computed in: `Wide` of scalar.h.
 inline ScalarType wide_type(ScalarType type) {
   return type == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
@@ -75,13 +75,13 @@ inline std::vector<int64_t> size_of(const Tensor& x) {
   return {sizes.begin(), sizes.end()};
 }
 
-// Makes a condition a constant of the code that depends on it: f(std::true_type or std::false_type).
+// Turns a condition into a compile-time constant: f(std::true_type or std::false_type).
 template <typename F>
 void with_constant(bool condition, const F& f) {
   condition ? f(std::true_type{}) : f(std::false_type{});
 }
 
-// Calls f<T>() with the floating type of a tensor.
+// Calls f<T>() with the C++ type of a floating dtype.
 template <typename F>
 void with_floating(ScalarType type, const char* name, const F& f) {
   switch (type) {

@@ -1,9 +1,9 @@
-// How a tensor [samples, channels, pixels] is dealt to the threads of a GPU.
+// How a tensor [samples, channels, pixels] is divided among the threads of a GPU.
 //
-// `fast` counts along memory in packs of V numbers: pixels of a channel, or channels of a pixel where channels are
-// neighbours; `slow` counts the other of the two. A block has a tile of `lanes` packs and THREADS / lanes rows, which
-// it moves along the slow direction `steps` times: more often where there is much to do, but never beyond the end of a
-// sample, as some kernels take every step. All this depends on sizes alone, not on the GPU: so do sums.
+// `fast` counts along memory in packs of V numbers: pixels of a channel, or channels of a pixel if channels are
+// neighbors. `slow` counts the other of the two. A block has a tile of `lanes` packs and THREADS / lanes rows, which it
+// moves along the slow direction `steps` times: more often for large tensors, but never beyond the end of a sample, as
+// some kernels take every step. The division, and so the order of sums, depends on sizes only and not on the GPU.
 #pragma once
 
 #include <algorithm>
@@ -13,15 +13,14 @@
 
 namespace custom_ops {
 
-// Where a thread begins: its sample, its pack in the fast direction, its first row in the slow one, and where its rows
-// end.
+// A thread's sample, its pack in the fast direction, and its first row and end in the slow direction.
 struct Place {
   int64_t sample, pack, row, end;
   int chunk, tile;
 };
 
 struct Tiles {
-  static constexpr int64_t BLOCKS = 1024;  // as many keep every GPU busy
+  static constexpr int64_t BLOCKS = 1024;  // enough to keep every GPU busy
 
   int64_t slow, fast, samples;
   int64_t chunks, tiles;  // in the slow and in the fast direction of a sample
@@ -31,7 +30,7 @@ struct Tiles {
     for (lanes = 1; lanes < fast && lanes < 32;) lanes *= 2;
     rows = THREADS / lanes;
     tiles = (fast + lanes - 1) / lanes;
-    const int64_t useful = (slow + rows - 1) / rows;  // steps that reach from one end of a sample to the other
+    const int64_t useful = (slow + rows - 1) / rows;  // steps from one end of a sample to the other
     const int64_t once = samples * tiles * useful;    // blocks of one step
     steps = static_cast<int>(std::clamp<int64_t>(std::min(once / BLOCKS, useful), 1, most_steps));
     chunks = (slow + rows * steps - 1) / (rows * steps);
@@ -40,7 +39,7 @@ struct Tiles {
   int64_t blocks() const { return samples * chunks * tiles; }
 
   HOST_DEVICE Place place(uint32_t block, int thread) const {
-    // In 32 bits, as a division in 64 takes as long as some numbers do.
+    // In 32 bits, as a 64-bit division takes as long as several numbers.
     const uint32_t across = static_cast<uint32_t>(tiles), down = static_cast<uint32_t>(chunks), above = block / across;
     Place p;
     p.sample = above / down;

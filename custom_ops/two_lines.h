@@ -1,22 +1,22 @@
-// CUDA kernel of lines of 12 taps, the wavelet of augmentations: down the columns first, then along the rows, by way of
-// shared memory. It takes 24 products an output, where the whole matrix takes 144.
+// CUDA kernel of separable filters of 12 taps, the wavelet of augmentations: first vertically, then horizontally, in
+// shared memory. It takes 24 products per output instead of the matrix's 144.
 #pragma once
 
 #include "fir.h"
 
 namespace custom_ops {
 
-// The piece of an image that a block of `two_lines` computes, and what it keeps of the input for that.
+// The size of the outputs that a block computes, and of the input in its shared memory.
 template <int UP, int DOWN>
 struct Lines {
   static constexpr int TAPS = 12;
-  static constexpr int MET = TAPS / UP;  // samples an output sees, each way
+  static constexpr int MET = TAPS / UP;  // samples per output and direction
   static constexpr int COLUMNS = WARP, ROWS = DOWN == 2 ? 16 : 32;  // of the output
   static constexpr int IN_X = ((COLUMNS - 1) * DOWN + TAPS - 1) / UP + 1;
   static constexpr int IN_Y = ((ROWS - 1) * DOWN + TAPS - 1) / UP + 1;
   static constexpr int HALF = (IN_X + 1) / 2 + 1;
   static constexpr int PITCH = DOWN == 2 ? 2 * HALF : IN_X;
-  static constexpr int64_t MOST_CHANNELS = 4;  // neighbours of more channels had better be computed together
+  static constexpr int64_t MOST_CHANNELS = 4;  // with more, other kernels are faster
 
   // Threads side by side read numbers side by side: for DOWN = 2, even columns are stored before odd columns.
   static HOST_DEVICE int place(int column) { return DOWN == 2 ? column % 2 * HALF + column / 2 : column; }
@@ -24,8 +24,8 @@ struct Lines {
   static bool serves(const Axis& axis) { return axis.taps == TAPS && axis.up == UP && axis.down == DOWN; }
 };
 
-// Each channel by itself. A thread meets a barrier between filling `input`, filtering it into `middle`, and filtering
-// that: what one stage reads is written again two barriers later.
+// Each channel separately. Barriers separate filling `input`, filtering it into `middle`, and filtering `middle`. What
+// one stage reads is overwritten two barriers later.
 template <typename T, int UP, int DOWN>
 __global__ void __launch_bounds__(THREADS) two_lines(Images<T> images, Filter f) {
   using W = Wide<T>;
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(THREADS) two_lines(Images<T> images, Filter f)
   }
 }
 
-// Whether `two_lines` took it.
+// Starts `two_lines` if it supports the filter; returns whether it does.
 template <int UP, int DOWN, typename T>
 bool twelve_taps(const Tensor& on, const Images<T>& images, const Filter& f) {
   using L = Lines<UP, DOWN>;

@@ -1,17 +1,16 @@
-// CPU kernel of upfirdn2d: a few lines of the output at a time, first down the columns, then along the rows.
+// CPU kernel of upfirdn2d: a few lines of the output at a time, first vertically, then horizontally.
 //
-// Both directions are weighted sums of lines of numbers, in which channels (where those are few: columns and channels
-// together) run along the vector registers. Which lines take part follows from bounds computed once a line, never from
-// a test within a loop over numbers. A tensor [N, C, H, W] in that order is taken as N * C samples of one channel.
+// Both directions are weighted sums of lines of numbers. Vector registers hold channels, or columns and channels if
+// channels are few. Bounds are computed once per line, never tested within a loop over numbers.
 #include "row_filter.h"
 
 namespace custom_ops {
 namespace {
 
-constexpr int64_t NEAR = 1 << 15;   // bytes of the input that are worked on at a time, to stay in a near cache
-constexpr int64_t GRAIN = 1 << 15;  // outputs that are worth a thread
+constexpr int64_t NEAR = 1 << 15;   // bytes of the input that are processed at a time, to fit into a cache
+constexpr int64_t GRAIN = 1 << 15;  // outputs per thread, at least
 
-// The filter turned so that it correlates, with the gain. A filter of one line serves both directions.
+// The filter as a correlation, with the gain. A filter of one line is used in both directions.
 template <typename W>
 struct Taps {
   bool separable;
@@ -38,8 +37,7 @@ class Worker {
     tile_ = ceil_divide(across.out, ceil_divide(across.out, most));
   }
 
-  // Strips are counted over all samples. How lines fall into them hangs on sizes alone, so that results are the same
-  // whatever the number of threads.
+  // Strips are counted over all samples. They depend on sizes only, so results do not depend on the number of threads.
   void operator()(int64_t begin, int64_t end) {
     const Strips strips = this->strips();
     const int64_t height = images_.vertical.out, width = images_.horizontal.out;
@@ -122,7 +120,7 @@ void turn(const F* f, int64_t n, double gain, bool flip, std::vector<T>& taps) {
   for (int64_t k = 0; k < n; ++k) taps[k] = turned_tap<T>(f, k, n, gain, flip);
 }
 
-// A matrix that is an outer product is as good as its two factors.
+// Replaces a matrix that is an outer product by its two factors.
 template <typename W>
 void factorise(Taps<W>& taps, int64_t rows, int64_t columns) {
   const std::vector<W>& f = taps.columns;

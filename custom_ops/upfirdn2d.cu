@@ -1,6 +1,6 @@
-// CUDA kernels of upfirdn2d: one pass over memory, every output the work of one thread.
+// CUDA kernels of upfirdn2d, in one pass over memory.
 //
-// `four_taps` and `twelve_taps` have kernels for the filters that are used; `any_filter` does the rest.
+// `four_taps` and `twelve_taps` are for the filters of networks and augmentations, `any_filter` for all others.
 #include "four_taps.h"
 #include "two_lines.h"
 

@@ -1,7 +1,7 @@
-// The geometry of resampling, and what lies between the dispatcher and the kernels. The same for CPU and CUDA.
+// The geometry of resampling, and the checks before the kernels. Shared by CPU and CUDA.
 //
-// Output o stands on the upsampled, padded axis with its first tap at position o * down - before. Only positions that
-// `up` divides hold samples, so every up-th tap meets one: sample (position + tap) / up.
+// The first tap of output o is at position o * down - before of the upsampled axis. Samples are at multiples of `up`,
+// so every up-th tap is used, for sample (position + tap) / up.
 #pragma once
 
 #include "tensor.h"
@@ -25,12 +25,12 @@ HOST_DEVICE int64_t ceil_divide(int64_t a, int64_t b) {
   return -floor_divide(-a, b);
 }
 
-// What one output sees: samples first, first + 1, ... `count` of them, weighed by taps tap, tap + up, ...
+// The samples of one output: first, first + 1, ... (`count` of them), with taps tap, tap + up, ...
 struct Reach {
   int64_t first, count, tap;
 };
 
-// As if the axis had zeros on both sides without end.
+// As if the axis had infinitely many zeros on both sides.
 HOST_DEVICE Reach unbounded_reach(const Axis& axis, int64_t o) {
   const int64_t position = o * axis.down - axis.before;
   const int64_t first = ceil_divide(position, axis.up);
@@ -38,7 +38,7 @@ HOST_DEVICE Reach unbounded_reach(const Axis& axis, int64_t o) {
   return {first, tap < axis.taps ? (axis.taps - 1 - tap) / axis.up + 1 : 0, tap};
 }
 
-// The samples that exist.
+// Only samples inside the image.
 HOST_DEVICE Reach reach(const Axis& axis, int64_t o) {
   Reach r = unbounded_reach(axis, o);
   const int64_t missing = r.first < 0 ? -r.first : 0;
@@ -49,15 +49,14 @@ HOST_DEVICE Reach reach(const Axis& axis, int64_t o) {
   return r;
 }
 
-// Tap k of a line of n taps as a filter that correlates has it: turned around, unless `flip` says that it correlates
-// already. The product with the gain is rounded once.
+// Tap k of a line of n taps as a correlation: reversed unless `flip`. The product with the gain is rounded once.
 template <typename W, typename F>
 HOST_DEVICE W turned_tap(const F* taps, int64_t k, int64_t n, double gain, bool flip) {
   return static_cast<W>(taps[flip ? k : n - 1 - k] * gain);
 }
 
-// Outputs that are computed together, `rows` of them, an even number. For up = 2 the first of them meets odd taps, so
-// that outputs 2 n and 2 n + 1 of a strip see the same samples; what of a strip lies outside the image is not computed.
+// Strips of `rows` rows of outputs that are computed together; `rows` is even. For up = 2 the first row uses odd taps,
+// so that rows 2 n and 2 n + 1 of a strip use the same samples. Rows outside of the image are not computed.
 struct Strips {
   int64_t rows, offset, count;
 
@@ -66,8 +65,8 @@ struct Strips {
   HOST_DEVICE int64_t first(int64_t strip) const { return strip * rows - offset; }
 };
 
-// [samples, height, width, channels] in this order in memory; a tensor [N, C, H, W] in that order is N * C samples of
-// one channel.
+// Images in memory order [samples, height, width, channels]. A contiguous tensor [N, C, H, W] is N * C samples of one
+// channel.
 template <typename T>
 struct Images {
   const T* x;
@@ -76,7 +75,7 @@ struct Images {
   Axis vertical, horizontal;
 };
 
-// Checks the arguments of the operator, makes a place for its result and calls compute(Images<T>).
+// Checks the arguments of the operator, allocates its result and calls compute(Images<T>).
 template <typename Compute>
 Tensor resample(
     const Tensor& x_, const Tensor& f, int64_t up_x, int64_t up_y, int64_t down_x, int64_t down_y, int64_t left,

@@ -1,4 +1,4 @@
-// Weighted sums of lines of numbers, the primitive of which FIR filters on a CPU are made.
+// Weighted sums of lines of numbers: the primitive of FIR filters on a CPU.
 #pragma once
 
 #include <algorithm>
@@ -11,11 +11,11 @@
 
 namespace custom_ops {
 
-// Numbers that begin at a cache line; vectors that straddle two load at half the speed.
+// A buffer aligned to cache lines. Vectors across two cache lines load at half the speed.
 template <typename T>
 class Buffer {
  public:
-  // What it held is lost when it grows, and all of it is `fill` then.
+  // If the buffer grows, it loses its content and is filled with `fill`.
   void reserve(int64_t n, T fill) {
     if (n <= size_) return;
     numbers_.reset(static_cast<T*>(std::aligned_alloc(64, (n * sizeof(T) + 63) / 64 * 64)));
@@ -33,8 +33,8 @@ class Buffer {
   int64_t size_ = 0;
 };
 
-// To the nearest, as `narrow`, but for nan with the high bits of its payload zero, which no sum of wide numbers made of
-// narrow ones is: the test for it costs a quarter of a line's time.
+// Rounds as `narrow`, without its test for NaN, which takes a quarter of a line's time. The result is wrong only for a
+// NaN whose high payload bits are zero, and sums of narrow numbers cannot give such a NaN.
 template <typename T>
 inline T rounded(Wide<T> x) {
   if constexpr (std::is_same_v<T, BFloat16>) {
@@ -45,8 +45,8 @@ inline T rounded(Wide<T> x) {
   return narrow<T>(x);
 }
 
-// `rows` times `count` runs of n numbers each. From row to row, and from run to run, the lines to be summed advance by
-// x_row and x_run, their sum by y_row and y_run.
+// `rows` times `count` runs of n numbers each. The summed lines advance by x_row per row and x_run per run, and their
+// sum by y_row and y_run.
 struct Runs {
   int64_t rows, x_row, y_row;
   int64_t count, x_run, y_run;
@@ -78,7 +78,7 @@ void sum_lines(D* y_, const S* const* x, const Wide<S>* w, const Wide<S>* before
     }
 }
 
-// Lines to be summed, with their weights.
+// A sum of lines, with a weight for each.
 template <typename S>
 class WeightedSum {
   static constexpr int MOST = 4;  // lines that are summed at once
@@ -87,7 +87,7 @@ class WeightedSum {
   void clear() { lines_.clear(), weights_.clear(); }
   void add(const S* line, Wide<S> weight) { lines_.push_back(line), weights_.push_back(weight); }
 
-  // `spare` takes sums of a part of the lines when they are many.
+  // `spare` holds partial sums if there are more than MOST lines.
   template <typename D>
   void into(D* y, const Runs& runs, Buffer<Wide<S>>& spare) const {
     const int64_t m = static_cast<int64_t>(lines_.size()), n = runs.numel();
@@ -126,8 +126,8 @@ class WeightedSum {
   std::vector<Wide<S>> weights_;
 };
 
-// Several neighbouring lines of the output of a filter of four taps, so that each line of the input is read once for
-// all of them: y[r] = sum of w[k] * x[r * DOWN + k]; for UP = 2, whose zeros every other tap meets, the odd taps first.
+// Several neighboring output lines of a filter of four taps, so that each input line is read once: y[r] = sum of w[k] *
+// x[r * DOWN + k]. For UP = 2 every other tap meets a zero, and the first line uses the odd taps.
 template <int UP, int DOWN>
 struct Block {
   static constexpr int OUT = DOWN == 2 ? 2 : 4;

@@ -1,11 +1,11 @@
-"""The data set format: a ZIP or folder of pictures, with the labels in `dataset.json`.
+"""The data set format: a ZIP or folder of images, with the labels in `dataset.json`.
 
     00000/img00000000.png
     00000/img00000001.png
     dataset.json            {"labels": [["00000/img00000000.png", 3], ...], "class_names": ["cat", ...]}
-    sources.csv             file,source: what each picture was called before; for people, and not read
+    sources.csv             file,source: what each image was called before; for people, not read
 
-`labels` may be null or absent, `class_names` is optional, other keys are kept for whoever knows them.
+`labels` may be null or absent, `class_names` is optional, other keys are ignored.
 """
 
 import io
@@ -28,17 +28,17 @@ from system.text import printable
 
 INDEX = "dataset.json"
 SOURCES = "sources.csv"
-INDEX_BYTES, INDEX_BYTES_EACH = 2**24, 2**10  # of dataset.json: so many, and so many more for each picture
-PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # ways that unpack no more at a time than is asked for
+INDEX_BYTES, INDEX_BYTES_EACH = 2**24, 2**10  # allowed for dataset.json, and for each image
+PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # methods that unpack no more at a time than is asked for
 UTF8 = 0x800  # flag of a name in a ZIP
-SEEKING = (b"II", b"MM")  # beginnings of TIFFs, whose header may lie anywhere
+SEEKING = (b"II", b"MM")  # beginnings of TIFFs, whose header may be anywhere
 TOGETHER = 2**20  # bytes that are read at once
 
 
 class Entry(NamedTuple):
-    """A file in an archive: its name as it is written there and as it is shown, and what changes when the file does.
+    """A file in an archive: its name there and as messages show it, and what changes if the file does.
 
-    `checksum` is the CRC-32 of the content that a ZIP states, `changed` the times of change (ns) of a file in a folder.
+    `checksum` is the CRC-32 in a ZIP's directory, `changed` the times of change (ns) of a file in a folder.
     """
 
     raw: str
@@ -49,10 +49,10 @@ class Entry(NamedTuple):
 
 
 class Archive(ABC):
-    """Read access to the pictures of a ZIP or folder. Nothing is ever extracted, so names cannot do harm.
+    """Read access to the images of a ZIP or folder. Nothing is ever extracted, so names cannot do harm.
 
-    `names` are the pictures, in the order of their names in the archive; `entries` what is known of each; `passed` says
-    in sentences which files are left out. Instances can be pickled and forked: every process opens its own file.
+    `names` are the images, in the order of their names in the archive; `entries` describe them; `passed` has sentences
+    on skipped files. Instances can be pickled and forked: every process opens its own file.
     """
 
     def __init__(self, path: Path, entries: Iterable[Entry], suffixes: tuple[str, ...], passed: list[str]) -> None:
@@ -78,26 +78,26 @@ class Archive(ABC):
             kinds = SOURCE_KINDS if suffixes == SOURCE_SUFFIXES else ", ".join(end.lstrip(".") for end in suffixes)
             other = "" if suffixes == SOURCE_SUFFIXES else ", or make a set of other kinds with dataset_tool.py"
             left = "".join(f"; {sentence}" for sentence in self.passed)
-            raise ValueError(f"{path} holds no images ({kinds}): give a ZIP or folder that does{other}{left}")
+            raise ValueError(f"{path} holds no images ({kinds}): give a ZIP or folder with some{other}{left}")
 
     @abstractmethod
     def _open(self, entry: Entry) -> BinaryIO:
-        """A file of the archive. What it raises is turned into one sentence."""
+        """Open a file of the archive. Callers turn whatever is raised into one sentence."""
 
     def open(self, name: str) -> BinaryIO:
-        """The named picture, for reading. ValueError when it is too large, or the container cannot give it."""
+        """The named image, for reading. ValueError if it is too large, or cannot be read."""
         self._check_size(name, self.entries[name].size, LARGEST_FILE)
         with self._blaming(name):
             return self._open(self.entries[name])
 
     def read(self, name: str) -> bytes:
-        """All bytes of the named picture. ValueError when it is too large, damaged, or gone."""
+        """All bytes of the named image. ValueError if it is too large, damaged, or gone."""
         return self._read(name, self.entries[name], LARGEST_FILE)
 
     def _read(self, name: str, entry: Entry, most: int) -> bytes:
         self._check_size(name, entry.size, most)
         with self._blaming(name), self._open(entry) as file:
-            content, left = io.BytesIO(), entry.size + 1  # never by what a decompressor finds behind it
+            content, left = io.BytesIO(), entry.size + 1  # never more, whatever the compressed data holds
             while part := file.read(min(left, TOGETHER)):  # all at once, decompressors hold it twice
                 content.write(part)
                 left -= len(part)
@@ -105,18 +105,18 @@ class Archive(ABC):
 
     def _check_size(self, name: str, size: int, most: int) -> None:
         if size > most:
-            raise ValueError(f"{name} in {self.path} has {size} bytes; at most {most} are accepted")
+            raise ValueError(f"{name} in {self.path} has {size} bytes, but at most {most} are accepted")
 
     @contextmanager
     def _blaming(self, name: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # whatever damage leads to, in whichever decompressor
+        except Exception as error:  # decompressors raise nearly anything
             raise ValueError(f"{name} in {self.path} cannot be read: {reason(error)}") from error
 
     @cached_property
     def index(self) -> dict[str, Any]:
-        """What `dataset.json` says; empty when there is none. ValueError when it is not a JSON object."""
+        """The content of `dataset.json`; empty if there is none. ValueError if it is not a JSON object."""
         if self._index_name is None or self._index_entry is None:
             return {}
         most = min(LARGEST_FILE, INDEX_BYTES + INDEX_BYTES_EACH * len(self.names))
@@ -131,7 +131,7 @@ class Archive(ABC):
 
     @property
     def labels(self) -> dict[str, Any] | None:
-        """Picture name -> label as written in `dataset.json`, or None. ValueError when the list is malformed."""
+        """Image name -> label as written in `dataset.json`, or None. ValueError if the list is malformed."""
         pairs = self.index.get("labels")
         if pairs is None:
             return None
@@ -150,13 +150,13 @@ class Archive(ABC):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, or empty when `dataset.json` gives none."""
+        """Names of the classes; empty if `dataset.json` has none."""
         names = self.index.get("class_names")
         return tuple(printable(str(n) if isinstance(n, int) else n) for n in names) if isinstance(names, list) else ()
 
 
 class ZipArchive(Archive):
-    """Pictures in a ZIP. `checksums` are of all bytes of a picture."""
+    """Images in a ZIP."""
 
     def __init__(self, path: Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> None:
         self._zip: zipfile.ZipFile | None = None
@@ -171,15 +171,15 @@ class ZipArchive(Archive):
         super().__init__(path, entries, suffixes, [])
 
     def _open(self, entry: Entry) -> BinaryIO:
-        # A handle inherited over a fork would share its place in the file with the parent.
+        # A file inherited over a fork would share its place with the parent's.
         if self._zip is None or self._owner != os.getpid():
             self._zip, self._owner = zipfile.ZipFile(open_file(self.path)), os.getpid()
         info = self._zip.getinfo(entry.raw)
         if info.compress_type not in PACKED:
             method = zipfile.compressor_names.get(info.compress_type, "unknown")  # type: ignore[attr-defined]
-            raise ValueError(f"it is packed by the method {method}: make the ZIP again with the usual one (deflate)")
+            raise ValueError(f"it is compressed with {method}: make the ZIP again with deflate")
         file = cast(zipfile.ZipExtFile, self._zip.open(info))
-        if info.compress_type != zipfile.ZIP_STORED and file.peek(2)[:2] in SEEKING:  # going back unpacks all again
+        if info.compress_type != zipfile.ZIP_STORED and file.peek(2)[:2] in SEEKING:  # seeking would unpack again
             return io.BytesIO(file.read(entry.size + 1))
         return file  # type: ignore[return-value]
 
@@ -188,7 +188,7 @@ class ZipArchive(Archive):
 
 
 class FolderArchive(Archive):
-    """Pictures in a folder and its sub-folders, without checksums."""
+    """Images in a folder and its sub-folders, without checksums."""
 
     def __init__(self, path: Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> None:
         entries, passed = [], list[str]()
@@ -202,14 +202,14 @@ class FolderArchive(Archive):
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    """What a file in a ZIP is called. Many programs forget the mark for UTF-8, and Python takes cp437 then."""
+    """The name of a file in a ZIP. Many programs omit the UTF-8 flag; Python then assumes cp437."""
     return plain(info.filename if info.flag_bits & UTF8 else in_utf8(info.filename))
 
 
 def open_archive(path: str | Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> Archive:
-    """The ZIP or folder at `path`. Files with other endings, hidden ones and `__MACOSX` are passed over.
+    """The ZIP or folder at `path`. Files with other endings, hidden files and `__MACOSX` are skipped.
 
-    FileNotFoundError when nothing is there; ValueError when it cannot be read or holds no pictures.
+    FileNotFoundError if nothing is there; ValueError if it cannot be read or holds no images.
     """
     path = Path(path)
     if not path.exists():
@@ -217,6 +217,4 @@ def open_archive(path: str | Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES
     try:
         return FolderArchive(path, suffixes) if path.is_dir() else ZipArchive(path, suffixes)
     except PermissionError as error:
-        raise ValueError(
-            f"{error.filename or path} may not be read: change its permissions, or give another"
-        ) from error
+        raise ValueError(f"no permission to read {error.filename or path}: change it, or give another path") from error

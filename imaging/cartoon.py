@@ -1,4 +1,4 @@
-"""How a `Face` is drawn: large clean shapes in few colours, so that a small network can learn them."""
+"""How a `Face` is drawn: large clean shapes in few colors, which a small network can learn."""
 
 import colorsys
 import math
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from imaging.faces import EXPRESSIONS, GLASSES, HAIR_STYLES, Face
-from imaging.pen import CIRCLE, Colour, Pen, Points, arc, line
+from imaging.pen import CIRCLE, Color, Pen, Points, arc, line
 
 SKIN = ((255, 226, 204), (246, 203, 166), (222, 164, 120), (174, 118, 82), (126, 84, 62))
 HAIR = ((38, 32, 44), (92, 54, 40), (158, 74, 42), (222, 136, 58), (244, 206, 116))
@@ -22,8 +22,8 @@ SIDE_LOCKS = 0.22 * np.maximum(np.abs(ACROSS) - 0.72, 0) / 0.28
 
 
 def draw_face(face: Face, height: int, width: int) -> Image.Image:
-    """An RGB picture of `height` x `width` pixels, smooth at its edges."""
-    fine = 4 if min(height, width) <= 64 else 2  # drawn larger, then averaged down
+    """An RGB image of `height` x `width` pixels with smooth edges."""
+    fine = 4 if min(height, width) <= 64 else 2  # drawn larger, then averaged
     backdrop, wall = _background(face)
     canvas = Image.new("RGB", (width * fine, height * fine), backdrop)
     pen = Pen(canvas, min(height, width) * fine / 2)
@@ -37,24 +37,24 @@ def draw_face(face: Face, height: int, width: int) -> Image.Image:
     return canvas.reduce(fine)
 
 
-def _ramp(stops: Sequence[Colour], place: float) -> Colour:
-    """Colour at `place` 0..1 on the straight path through `stops`."""
+def _ramp(stops: Sequence[Color], place: float) -> Color:
+    """Color at `place` 0..1 on the straight path through `stops`."""
     where = place * (len(stops) - 1)
     i = min(int(where), len(stops) - 2)
     return _mix(stops[i], stops[i + 1], where - i)
 
 
-def _mix(a: Colour, b: Colour, share: float) -> Colour:
+def _mix(a: Color, b: Color, share: float) -> Color:
     (r, g, b_), (to_r, to_g, to_b) = a, b
     return round(r + (to_r - r) * share), round(g + (to_g - g) * share), round(b_ + (to_b - b_) * share)
 
 
-def _hue(hue: float, saturation: float, value: float) -> Colour:
+def _hue(hue: float, saturation: float, value: float) -> Color:
     red, green, blue = colorsys.hsv_to_rgb(hue % 1, saturation, value)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _background(face: Face) -> tuple[Colour, Colour]:
+def _background(face: Face) -> tuple[Color, Color]:
     return _hue(face.background, 0.42, 0.86), _hue(face.background, 0.28, 0.97)
 
 
@@ -89,7 +89,7 @@ def _head(rx: float, ry: float, jaw: float) -> Points:
 
 def _draw_hair_behind(pen: Pen, face: Face) -> None:
     rx, ry = _head_radii(face)
-    colour = _mix(_ramp(HAIR, face.hair_colour), INK, 0.25)
+    color = _mix(_ramp(HAIR, face.hair_colour), INK, 0.25)
     style = HAIR_STYLES[face.hair_style]
     x = -0.05 * face.turn
     if style in ("long", "bob"):
@@ -97,27 +97,27 @@ def _draw_hair_behind(pen: Pen, face: Face) -> None:
         flare = 0.12 if style == "long" else 0.2
         crown = arc(x, -0.1, rx + 0.13, ry * 0.98, 180, 360)
         ends = line((x + rx + flare, bottom - 0.1), (x + rx, bottom), (x - rx, bottom), (x - rx - flare, bottom - 0.1))
-        pen.shape(np.concatenate([crown, ends]), colour)
+        pen.shape(np.concatenate([crown, ends]), color)
     elif style == "bun":
-        pen.blob(x, -0.8, 0.2 + 0.12 * face.hair_length, 0.2 + 0.08 * face.hair_length, colour)
+        pen.blob(x, -0.8, 0.2 + 0.12 * face.hair_length, 0.2 + 0.08 * face.hair_length, color)
     elif style == "curly":
         reach = 0.03 + 0.1 * face.hair_length
         for angle in np.radians(np.arange(165, 390, 30)):
             pen.blob(
-                x + (rx + reach) * math.cos(angle), -0.14 + (ry - 0.06 + reach) * math.sin(angle), 0.24, 0.24, colour
+                x + (rx + reach) * math.cos(angle), -0.14 + (ry - 0.06 + reach) * math.sin(angle), 0.24, 0.24, color
             )
 
 
 def _draw_hair_before(pen: Pen, face: Face) -> None:
     """A cap over the upper head whose lower edge, the hairline, opens at the parting."""
     rx, ry = _head_radii(face)
-    colour = _ramp(HAIR, face.hair_colour)
+    color = _ramp(HAIR, face.hair_colour)
     outer = arc(0, -0.06, rx + 0.06, ry, 172, 368)
     parting = 0.45 * face.parting + 0.15 * face.turn
     opening = 0.26 * np.exp(-(((ACROSS - parting) / 0.5) ** 2))
     hairline = np.stack([ACROSS * (rx + 0.03), -0.3 - opening + SIDE_LOCKS], axis=1)
-    pen.shape(np.concatenate([outer, hairline]), colour)
-    pen.stroke(arc(-0.05 + 0.1 * face.turn, -0.1, rx - 0.14, ry - 0.14, 222, 262), 0.055, _mix(colour, WHITE, 0.28))
+    pen.shape(np.concatenate([outer, hairline]), color)
+    pen.stroke(arc(-0.05 + 0.1 * face.turn, -0.1, rx - 0.14, ry - 0.14, 222, 262), 0.055, _mix(color, WHITE, 0.28))
 
 
 def _draw_features(pen: Pen, face: Face) -> None:

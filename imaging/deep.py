@@ -1,7 +1,7 @@
-"""Pictures with more than 8 bits for each value: which of their values are black and white.
+"""Images with more than 8 bits for each value: which values are black and white.
 
-16 bits often hold 8, 10 or 12, and numbers of 32 bits have no fixed range at all. Taken for 16 full bits they would
-come out black. So the range that a picture, or a set of them, really uses is looked at.
+Files of 16 bits often hold 8, 10 or 12, and 32-bit numbers have no fixed range. Read as 16 full bits they would be
+nearly black, so black and white follow from the range that an image, or a set, really uses.
 """
 
 import sys
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageFile
 
-GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+GRAY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 DEPTHS = (8, 10, 12, 14, 16)
 FULL = 2**16 - 1
-# How Pillow names the order of bytes in 16-bit colors. It keeps the high byte; by the other name it keeps the low one.
+# Pillow's names for the byte order of 16-bit colors. Pillow keeps the high byte; with the other name, the low one.
 OTHER = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B" if sys.byteorder == "little" else ";16L"}
 IS_FULL = 2**6  # of the high byte: no depth below 16 reaches it
 
@@ -30,17 +30,17 @@ FULL_SPAN = Span(0, FULL)
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether a picture, of which only the header was read, has more than 8 bits for each value."""
-    return image.mode in GREY or _order(image) is not None
+    """Whether an image, of which only the header was read, has more than 8 bits for each value."""
+    return image.mode in GRAY or _order(image) is not None
 
 
 def shallow(image: Image.Image, reopen: Callable[[], Image.Image], span: Span | None = None) -> Image.Image:
-    """The picture with 8 bits. `reopen` opens it again; without `span` its own range counts. ValueError as `levels`."""
+    """The image with 8 bits. `reopen` opens it again; without `span` its own range counts. ValueError as `levels`."""
     values = levels(image, reopen)
     if values is None:
-        return image  # the high bytes, which are loaded
+        return image  # Pillow has loaded the high bytes
     span = span or span_of([extremes(values)])
-    if image.mode in GREY:
+    if image.mode in GRAY:
         return Image.fromarray(_scaled(values, span))
     pixels = np.asarray(image).copy()
     if span != FULL_SPAN:
@@ -49,16 +49,16 @@ def shallow(image: Image.Image, reopen: Callable[[], Image.Image], span: Span | 
 
 
 def range_of(image: Image.Image, reopen: Callable[[], Image.Image]) -> tuple[float, float]:
-    """(smallest, largest) value of a picture of more than 8 bits."""
+    """(smallest, largest) value of an image of more than 8 bits."""
     values = levels(image, reopen)
     return (0.0, float(FULL)) if values is None else extremes(values)
 
 
 def span_of(ranges: Iterable[tuple[float, float]]) -> Span:
-    """What is black and white in pictures of these ranges, together.
+    """Black and white for images of these ranges, together.
 
-    Values from 0 fill the smallest of 8, 10, 12, 14 and 16 bits that holds them, and numbers up to 1 that are not whole
-    fill 0..1. Of all others the smallest is black and the largest white.
+    Values from 0 use the smallest of 8, 10, 12, 14 and 16 bits that holds them; fractions up to 1 use 0..1. Otherwise
+    the smallest value is black and the largest white.
     """
     lows, highs = zip(*ranges, strict=True)
     low, high = min(lows), max(highs)
@@ -71,27 +71,27 @@ def span_of(ranges: Iterable[tuple[float, float]]) -> Span:
 
 
 def note(span: Span, many: bool) -> str:
-    """What to say of it; "" where all 16 bits are used."""
+    """A sentence for the user; "" if all 16 bits are used."""
     if span == FULL_SPAN:
         return ""
     which = "images of more than 8 bits use" if many else "its more than 8 bits use"
-    return f"{which} values from {span.black:g} to {span.white:g} at most: these are read as black and white"
+    return f"{which} values from {span.black:g} to {span.white:g}: these are read as black and white"
 
 
 def levels(image: Image.Image, reopen: Callable[[], Image.Image]) -> np.ndarray | None:
-    """The values [H, W], or of 16-bit colors [H, W, 3]; None for colors that use 16 bits. Loads the image.
+    """The values [H, W], or [H, W, 3] of 16-bit colors; None for colors that use all 16 bits. Loads the image.
 
-    ValueError for 16-bit grey with transparency in which nearly everything would be lost: Pillow gives its high bytes.
+    ValueError for dark 16-bit gray with transparency, of which Pillow gives only the high bytes.
     """
     raw, order = _raw(image), _order(image)
     image.load()
-    if image.mode in GREY:
+    if image.mode in GRAY:
         return np.asarray(image)
     pixels = np.asarray(image)[..., : -1 if image.mode in ("LA", "RGBA") else None]
     if order is None or pixels.max(initial=0) >= IS_FULL:
         return None
     if raw.startswith("LA"):
-        raise ValueError("its 16-bit values of grey are all dark, and would be lost: save it without transparency")
+        raise ValueError("its 16-bit gray values are all dark and would be lost: save it without transparency")
     with reopen() as second:
         assert isinstance(second, ImageFile.ImageFile)
         second.tile = [each._replace(args=_replaced(each.args, order)) for each in second.tile]
@@ -100,13 +100,13 @@ def levels(image: Image.Image, reopen: Callable[[], Image.Image]) -> np.ndarray 
 
 
 def extremes(values: np.ndarray) -> tuple[float, float]:
-    """(smallest, largest), of those that are numbers."""
+    """(smallest, largest) finite value."""
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
 def _scaled(values: np.ndarray, span: Span) -> np.ndarray:
-    """uint8, rounded."""
+    """`values` as uint8, rounded."""
     if span.black == 0 and 0 < span.white <= FULL and float(span.white).is_integer() and values.dtype.kind != "f":
         white = int(span.white)
         return ((values.clip(0, white).astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
@@ -115,13 +115,13 @@ def _scaled(values: np.ndarray, span: Span) -> np.ndarray:
 
 
 def _order(image: Image.Image) -> str | None:
-    """The order of bytes in 16-bit colors; None for other pictures."""
+    """The byte order of 16-bit colors; None for other images."""
     order = _raw(image)[-4:]
-    return order if order in OTHER and image.mode not in GREY else None
+    return order if order in OTHER and image.mode not in GRAY else None
 
 
 def _raw(image: Image.Image) -> str:
-    """How Pillow calls the values in the file of a picture that is not loaded yet; "" where it does not say."""
+    """Pillow's name for the values in the file of an image that is not loaded yet; "" if unknown."""
     args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
     first = args if isinstance(args, str) else (args or ("",))[0]
     return first if isinstance(first, str) else ""

@@ -1,4 +1,4 @@
-"""The embedded demo set: cartoon faces at any size, drawn when they are first asked for.
+"""The embedded demo set: cartoon faces at any size, drawn when first read.
 
 `python -m imaging.demo --dest faces.zip --resolution 64 --count 1000` writes the set as an archive.
 """
@@ -19,10 +19,10 @@ from imaging.labels import Labels
 from imaging.pixels import from_pil, to_pil
 from imaging.sizes import check_area, parse_size, spell
 
-VERSION = "faces 1"  # part of the fingerprint: changes whenever a face would look different
-COUNT = 8192  # faces in the set unless another number is asked for
-MEMORY = 512 * 2**20  # bytes of drawn pixels that are kept
-TOGETHER = 2**14  # pixels: small faces are drawn some at a time, as the first takes longest after a step of training
+VERSION = "faces 1"  # part of the fingerprint: changes if any face would look different
+COUNT = 8192  # faces in the set by default
+MEMORY = 512 * 2**20  # bytes of drawn pixels that are cached
+TOGETHER = 2**14  # pixels drawn at once: after a training step the first face takes longest
 
 
 class DemoSet(ListedSet):
@@ -33,14 +33,14 @@ class DemoSet(ListedSet):
     def __init__(
         self, height: int, width: int, count: int = COUNT, seed: int = 0, mirror: bool = False, labelled: bool = True
     ) -> None:
-        """Raises ValueError when no network can have this size or `count` is below 1."""
+        """Raises ValueError for a size of more than 50 megapixels, or `count` below 1."""
         check_area(height, width)
         if count < 1:
             raise ValueError(f"the demo set needs at least one face, got {count}")
         if not 0 <= seed < 2**32:
-            raise ValueError(f"the seed of the demo set must lie in 0..{2**32 - 1}, got {seed}")
+            raise ValueError(f"the seed of the demo set must be in 0..{2**32 - 1}, got {seed}")
         if labelled:
-            expressions = np.arange(count, dtype=np.int64) % len(EXPRESSIONS)  # the rule of sample_face
+            expressions = np.arange(count, dtype=np.int64) % len(EXPRESSIONS)  # as in sample_face
             labels = Labels(expressions, EXPRESSIONS, "the class of a demo face is its expression")
         else:
             labels = Labels(np.zeros(count, dtype=np.int64), (), "labels are not used")
@@ -48,17 +48,17 @@ class DemoSet(ListedSet):
         fingerprint = hashlib.sha256(identity.encode()).hexdigest()
         super().__init__(f"demo{_short(height, width)}", height, width, 3, labels, mirror, fingerprint)
         self.seed = seed
-        self._drawn: np.ndarray | None = None  # uint8 [kept, 3, H, W], reserved at the first picture
+        self._drawn: np.ndarray | None = None  # uint8 [kept, 3, H, W], allocated by the first read
         self._known = np.zeros(min(count, MEMORY // (3 * height * width)), dtype=bool)
         self._together = max(TOGETHER // (height * width), 1)
 
     def face(self, index: int) -> Face:
-        """What picture `index` was drawn from."""
+        """What image `index` is drawn from."""
         return sample_face(self.seed, index)
 
     @cached_property
     def factors(self) -> np.ndarray:
-        """float32 [pictures, len(factor_names)]: what each picture was drawn from."""
+        """float32 [images, len(factor_names)]: what each image is drawn from."""
         return np.stack([factors_of(self.face(i)) for i in range(len(self.labels))])
 
     def read(self, index: int) -> np.ndarray:
@@ -80,7 +80,7 @@ class DemoSet(ListedSet):
         return from_pil(draw_face(self.face(index), self.height, self.width))
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy in another process starts with nothing drawn: drawing is quicker than sending."""
+        """A copy in another process starts with an empty cache: drawing is quicker than sending."""
         return self.__dict__ | {"_drawn": None, "_known": np.zeros_like(self._known)}
 
 
@@ -89,7 +89,7 @@ def _short(height: int, width: int) -> str:
 
 
 def write_demo(demo: DemoSet, dest: str) -> None:
-    """Write the faces to a ZIP or folder. dataset.json says besides the labels what each was drawn from: "factors"."""
+    """Write the faces to a ZIP or folder. dataset.json also says what each was drawn from: "factors"."""
     with ArchiveWriter(dest) as writer:
         names = [writer.add(to_pil(demo.read(i)), int(label)) for i, label in enumerate(demo.labels)]
         values = [[name, row] for name, row in zip(names, demo.factors.tolist(), strict=True)]

@@ -1,4 +1,4 @@
-"""Pictures that come more than once: their pixels' digests, and a memory of those already seen."""
+"""Equal images: digests of pixels, and which of them were seen."""
 
 import hashlib
 
@@ -7,13 +7,13 @@ from PIL import Image
 
 from imaging.transforms import is_opaque
 
-RECENT = 2**16  # digests: so many are kept in a dictionary before they are sorted in
+RECENT = 2**16  # digests that are kept in a dictionary before they are sorted in
 
 
 def digest(image: Image.Image) -> int:
-    """64 bits of what a picture of mode L, RGB or RGBA shows: grey equals RGB of equal channels, opaque RGBA RGB.
+    """64-bit digest of the pixels of an image (L, RGB, RGBA). Gray equals RGB of equal channels, opaque RGBA RGB.
 
-    Ten million different pictures have two of equal digest with a chance of 3 in a million.
+    Ten million different images contain two of equal digest with a probability of 3 in a million.
     """
     if image.mode == "L" or (image.mode == "RGBA" and is_opaque(image)):
         image = image.convert("RGB")
@@ -23,7 +23,7 @@ def digest(image: Image.Image) -> int:
 
 
 class Seen:
-    """Which picture first had a digest. Takes 16 bytes a picture: all but the last are two sorted columns."""
+    """Which image first had a digest. Takes 16 bytes an image: all but the recent ones are two sorted columns."""
 
     def __init__(self) -> None:
         self._digests = np.empty(0, dtype=np.uint64)
@@ -31,7 +31,7 @@ class Seen:
         self._recent: dict[int, int] = {}
 
     def first(self, digest: int, index: int) -> int | None:
-        """The picture that had this digest before; None when there was none, and `index` is kept as the first."""
+        """The image that first had this digest; None if there was none, and `index` is kept as the first."""
         if digest in self._recent:
             return self._recent[digest]
         place = int(np.searchsorted(self._digests, np.uint64(digest)))

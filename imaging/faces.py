@@ -1,7 +1,7 @@
-"""Cartoon faces: a small world of pictures whose every cause is known.
+"""Cartoon faces: a small world of images whose every factor is known.
 
-A `Face` is a handful of numbers in three groups, chosen so that each belongs to other scales of a generator: coarse
-(pose, head, hair), middle (eyes, glasses, expression) and fine (colours). The expression is the class.
+A `Face` has factors of three scales: coarse (pose, head, hair), middle (eyes, glasses, expression) and fine (colors).
+The expression is the class.
 """
 
 import threading
@@ -13,17 +13,17 @@ import numpy as np
 EXPRESSIONS = ("happy", "sad", "surprised", "angry", "sleepy")
 HAIR_STYLES = ("short", "long", "bob", "bun", "curly")
 GLASSES = ("none", "round", "square")
-GLASSES_UP_TO = np.cumsum([0.7, 0.15, 0.15]).tolist()  # of all faces, so many wear one of those up to here
+GLASSES_UP_TO = np.cumsum([0.7, 0.15, 0.15]).tolist()  # cumulative shares of all faces
 
 
 @dataclass(frozen=True)
 class Face:
-    """Everything that decides a picture. Ranges stand beside the fields; styles and the expression are indices."""
+    """Everything that determines an image. Styles and the expression are indices."""
 
     # coarse
-    turn: float  # -1..1: looks to the picture's left .. right
+    turn: float  # -1..1: looks to the left .. right of the image
     tilt: float  # -1..1: leans by at most 12 degrees
-    shift: float  # -1..1: sideways place in the picture
+    shift: float  # -1..1: horizontal place in the image
     head_width: float  # 0..1
     jaw: float  # 0 round .. 1 pointed
     hair_style: int  # into HAIR_STYLES
@@ -46,7 +46,7 @@ FACTORS = tuple(field.name for field in fields(Face))
 
 
 class _Source(threading.local):
-    """A generator for each thread, to be seeded for each face: making a new one takes ten times as long."""
+    """A generator for each thread, seeded anew for each face: making a generator takes ten times as long."""
 
     def __init__(self) -> None:
         self.draws = np.random.RandomState()  # its stream is frozen
@@ -56,7 +56,7 @@ _source = _Source()
 
 
 def sample_face(seed: int, index: int) -> Face:
-    """Face `index` of the world `seed` (both 0..2**32-1), always the same. Any 5 successive faces show all classes."""
+    """Face `index` of the world `seed` (both 0..2**32-1). Any 5 successive faces show all classes."""
     draws = _source.draws
     draws.seed([seed, index])
     either = draws.uniform(-1, 1, 4).tolist()

@@ -1,4 +1,4 @@
-"""The ways in which pictures of any size become pictures of one size, by the names of the command line."""
+"""How images of any size get one size, by the names on the command line."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -16,11 +16,11 @@ FILTERS: tuple[Filter, ...] = get_args(Filter)
 
 @dataclass(frozen=True)
 class Fitting:
-    """Makes pictures of `size` = (height, width). Raises ValueError when the transform has no meaning for the size.
+    """Makes images of `size` = (height, width). Raises ValueError if the transform has no meaning for the size.
 
-    "center-crop" cuts the middle out in the aspect of the size. "center-crop-wide" does so too and lays the result on a
-    black square of side `width` (bars above and below: the official way for LSUN cars, 512x384 on 512x512);
-    "center-crop-tall" on one of side `height` (bars left and right). "pad" shows the whole picture on black, "squash"
+    "center-crop" cuts out the center in the aspect of the size. "center-crop-wide" also pastes the result onto a black
+    square of side `width` (bars above and below: the official way for LSUN cars, 512x384 on 512x512),
+    "center-crop-tall" onto one of side `height` (bars left and right). "pad" shows the whole image on black, "squash"
     stretches it.
     """
 
@@ -33,20 +33,20 @@ class Fitting:
         for name, long, short, other in (("wide", width, height, "tall"), ("tall", height, width, "wide")):
             if self.transform == f"center-crop-{name}" and long < short:
                 raise ValueError(
-                    f"--transform center-crop-{name} takes a size that is {name}, and {spell(height, width)} is not: "
-                    f"use center-crop-{other}"
+                    f"--transform center-crop-{name} needs a size that is {name}, not {spell(height, width)}: use "
+                    f"center-crop-{other}"
                 )
         check_area(*self.canvas)
 
     @property
     def canvas(self) -> tuple[int, int]:
-        """(height, width) of what comes out."""
+        """(height, width) of the result."""
         if self.transform in ("center-crop-wide", "center-crop-tall"):
             return max(self.size), max(self.size)
         return self.size
 
     def enlarges(self, width: int, height: int) -> bool:
-        """Whether a picture of this size gets more pixels than it had."""
+        """Whether an image of this size is scaled up."""
         smaller = (width < self.size[1], height < self.size[0])
         return all(smaller) if self.transform == "pad" else any(smaller)
 

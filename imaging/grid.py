@@ -1,4 +1,4 @@
-"""Many pictures on one: plain grids, labelled sheets, and saving without ever leaving half a file."""
+"""Many images on one: plain grids, labeled sheets; and saving images atomically."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True},
     "JPEG": {"quality": 95},
 }
-GRID = "grid.png"  # the sheet of all pictures that a script makes, beside them
-LARGEST_SHEET = 2**28  # pixels; larger ones hardly any program can open
+GRID = "grid.png"  # the sheet of all images that a script makes, beside them
+LARGEST_SHEET = 2**28  # pixels; hardly any program opens larger images
 PAPER = (255, 255, 255)
-LABELLED = (20, 64)  # about the least height and width that a picture takes on a sheet with labels
-# Small pictures are enlarged by a whole factor as long as the sheet and each of its tiles stay within these sides.
+LABELLED = (20, 64)  # about the least height and width that a tile takes on a sheet with labels
+# Small images are enlarged by a whole factor as long as the sheet and its tiles stay within these sides.
 SHEET_SIDE, TILE_SIDE = 1024, 256
 
 
@@ -43,12 +43,12 @@ def check_sheet(count: int, size: tuple[int, int], asked_by: str, labeled: bool 
 
 
 def tile(pixels: torch.Tensor, columns: int, enlarged: bool = False) -> Image.Image:
-    """uint8 pixels [N, C, H, W] -> one picture with `columns` tiles in a row, filled row by row; gaps stay white.
+    """One image with `columns` tiles in a row, filled row by row; gaps stay white.
 
     Args:
-        pixels: the pictures.
-        columns: pictures in a row.
-        enlarged: enlarge small pictures by a whole factor, as `sheet` does.
+        pixels: the tiles, uint8 [N, C, H, W].
+        columns: tiles in a row.
+        enlarged: enlarge small tiles by a whole factor, as `sheet` does.
     """
     count, channels, height, width = pixels.shape
     rows = -(-count // columns)
@@ -58,11 +58,11 @@ def tile(pixels: torch.Tensor, columns: int, enlarged: bool = False) -> Image.Im
     image = to_pil(canvas.reshape(channels, rows * height, columns * width))
     if enlarged:
         return _marked(_scaled(image, enlargement((height, width), rows, columns)))
-    return _marked(image) if count > 1 else image  # a film's frame of one picture is that picture
+    return _marked(image) if count > 1 else image  # a single tile, such as a frame of a film, is no sheet
 
 
 def enlargement(size: tuple[int, int], rows: int, columns: int) -> int:
-    """The whole factor by which a sheet shows pictures of a size (height, width): 1 if they are large, or many."""
+    """The whole factor by which a sheet enlarges tiles of a size (height, width): 1 if they are large, or many."""
     height, width = size
     return max(1, min(SHEET_SIDE // (rows * height), SHEET_SIDE // (columns * width), TILE_SIDE // max(size)))
 
@@ -70,11 +70,10 @@ def enlargement(size: tuple[int, int], rows: int, columns: int) -> int:
 def sheet(
     rows: Sequence[Sequence[Image.Image]], row_labels: Sequence[str], column_labels: Sequence[str]
 ) -> Image.Image:
-    """Rows of equally large pictures with a label before each row and above each column.
+    """Rows of equally large tiles with a label before each row and above each column.
 
-    Small pictures are enlarged by a whole factor, so that one can see what is on them. Tiles narrower than their
-    column's label are set wider apart, so that labels stay legible.
-    Empty sequences leave the labels out; a wrong number of labels raises ValueError.
+    Small tiles are enlarged by a whole factor, and set wider apart if their column's label is wider. Empty sequences
+    omit the labels; a wrong number of labels raises ValueError.
     """
     columns = max(len(row) for row in rows)
     if (row_labels and len(row_labels) != len(rows)) or (column_labels and len(column_labels) != columns):
@@ -107,10 +106,7 @@ def sheet(
 
 
 def captioned(image: Image.Image, labels: Sequence[str]) -> Image.Image:
-    """A picture of as many equally high rows as there are labels, with a label before each.
-
-    The picture itself stays as it is, at the right end of the new one.
-    """
+    """An image of as many equally high rows as there are labels, with a label before each row."""
     step = image.height // len(labels)
     letters = _lettering(step)
     left = max(letters.width(label) for label in labels) + 8
@@ -122,13 +118,13 @@ def captioned(image: Image.Image, labels: Sequence[str]) -> Image.Image:
 
 
 def save_image(image: Image.Image, path: str | Path) -> None:
-    """Write a PNG, WebP (lossless) or JPEG by the ending of `path`. The file appears whole or not at all.
+    """Write a PNG, WebP (lossless) or JPEG by the ending of `path`, atomically.
 
-    Other endings raise ValueError. JPEG has no transparency: RGBA pictures are laid on white.
+    Other endings raise ValueError. JPEG has no transparency: RGBA images are laid on white.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{path} cannot be written as a picture: the name must end in .png, .webp or .jpg")
+        raise ValueError(f"{path} cannot be written as an image: the name must end in .png, .webp or .jpg")
     kind = FORMATS[path.suffix.lower()]
     options, is_sheet = dict(OPTIONS[kind]), png.SHEET in image.info
     if kind == "JPEG" and image.mode == "RGBA":
@@ -141,7 +137,7 @@ def save_image(image: Image.Image, path: str | Path) -> None:
 
 
 def _marked(image: Image.Image) -> Image.Image:
-    """Notes that a picture is a sheet, which `save_image` writes into the file: sheets are no images to judge."""
+    """Mark an image as a sheet, which `save_image` writes into the file: sheets are not samples."""
     image.info[png.SHEET] = True
     return image
 

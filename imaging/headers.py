@@ -1,7 +1,6 @@
-"""The headers of all pictures of a set, and sums of their content, read once and kept in the cache folder.
+"""The headers and checksums of all images of an archive, read once and kept in the cache folder.
 
-Opening a million files takes half an hour on a network disk. So what was found is kept for the next start and for other
-processes, for as long as no file's size or time of change differs.
+Opening a million files takes half an hour on a network disk. The result is used until a size or time changes.
 """
 
 import io
@@ -26,17 +25,17 @@ from imaging.shards.store import shard_cache
 from imaging.shards.table import CHECKED_BYTES, checksum_of_ends
 from system.files import open_replacing
 
-VERSION = 1  # of what is kept
-WORTH_KEEPING = 2000  # pictures
-WHOLE_BYTES = 2**32  # a set of no more is summed whole; of each picture of a larger one, its parts
-PARTS = 16  # of a picture, evenly spread
-THREADS, TOGETHER = 8, 1024  # that read files of a folder; files that are read before Ctrl-C is heard
+VERSION = 1  # of the cached file
+WORTH_KEEPING = 2000  # images
+WHOLE_BYTES = 2**32  # larger sets are summed by parts of each image
+PARTS = 16  # of an image, evenly spread
+THREADS, TOGETHER = 8, 1024  # that read files of a folder; files between two chances for Ctrl-C
 
 Blame = Callable[[], AbstractContextManager[None]]
 
 
 class Facts(NamedTuple):
-    """What is known of a picture. The sums are CRC-32: of its content, and of its first and last bytes only."""
+    """What is known of an image. `content` and `ends` are CRC-32 of its content, and of its first and last bytes."""
 
     header: Header
     content: int
@@ -50,17 +49,16 @@ class _Kept(BaseModel):
 
 
 def read_facts(archive: Archive, names: Sequence[str], blame: Blame) -> list[Facts]:
-    """The facts of the named pictures, from the cache where they are there.
+    """The facts of the named images, from the cache if possible.
 
-    `blame` is around the reading of each. ValueError says which picture has no header.
+    `blame` is entered around the reading of each. ValueError says which image has no header.
     """
     if len(names) < WORTH_KEEPING:
         return list(_read(archive, names, blame))
     key = _key(archive, names)
-    place = sha256(os.fsencode(archive.path.resolve())).hexdigest()[:32]
-    kept = shard_cache() / f"headers-{place}.json"
+    kept = shard_cache() / f"headers-{sha256(os.fsencode(archive.path.resolve())).hexdigest()[:32]}.json"
     with ExitStack() as stack:
-        # Of several processes one does the work. Where nothing can be kept or locked, each does it.
+        # One of several processes does the work; each does, if nothing can be written or locked.
         with suppress(OSError, NotImplementedError):
             kept.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(kept.with_suffix(".lock")))
@@ -78,20 +76,17 @@ def _read(archive: Archive, names: Sequence[str], blame: Blame) -> Iterator[Fact
         with blame():
             return _facts(archive, name, whole)
 
+    def looked() -> Iterator[Facts]:
+        if not isinstance(archive, FolderArchive):
+            yield from map(look, names)
+            return
+        with ThreadPoolExecutor(THREADS) as pool:
+            for start in range(0, len(names), TOGETHER):
+                yield from pool.map(look, names[start : start + TOGETHER])
+
     quiet = len(names) < WORTH_KEEPING or not sys.stderr.isatty()
-    with tqdm(None, f"checking {archive.path.name}", len(names), leave=False, disable=quiet, unit=" images") as bar:
-        for facts in _looked(look, names, THREADS if isinstance(archive, FolderArchive) else 1):
-            bar.update()
-            yield facts
-
-
-def _looked(look: Callable[[str], Facts], names: Sequence[str], threads: int) -> Iterator[Facts]:
-    if threads == 1:
-        yield from map(look, names)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(names), TOGETHER):
-            yield from pool.map(look, names[start : start + TOGETHER])
+    title = f"checking {archive.path.name}"
+    yield from tqdm(looked(), title, len(names), leave=False, disable=quiet, unit=" images")
 
 
 def _facts(archive: Archive, name: str, whole: bool) -> Facts:
@@ -116,7 +111,7 @@ def _facts(archive: Archive, name: str, whole: bool) -> Facts:
 
 
 def _key(archive: Archive, names: Sequence[str]) -> str:
-    """Changes when a picture does, and the time of change of a ZIP's own file."""
+    """Changes if an image does, or the time of a ZIP's own file."""
     state = archive.path.stat()
     digest = sha256(json.dumps([VERSION, WHOLE_BYTES]).encode())
     if not isinstance(archive, FolderArchive):
@@ -140,5 +135,5 @@ def _keep(path: Path, key: str, found: list[Facts]) -> None:
     numbers: dict[Header, int] = {}
     rows = [(numbers.setdefault(f.header, len(numbers)), f.content, f.ends) for f in found]
     kept = _Kept(key=key, headers=list(numbers), facts=rows)
-    with suppress(OSError), open_replacing(path) as file:  # a full or read-only disk: it is found out again
+    with suppress(OSError), open_replacing(path) as file:  # without room the next start reads again
         file.write(kept.model_dump_json().encode())

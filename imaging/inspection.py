@@ -1,4 +1,4 @@
-"""What is in a source of pictures: sizes, modes, classes, duplicates, broken files, and a sheet of samples."""
+"""What is in a source of images: sizes, modes, classes, duplicates, broken files, and a sheet of samples."""
 
 from collections import Counter
 from contextlib import closing
@@ -26,14 +26,14 @@ from imaging.survey import Track
 from imaging.transforms import is_opaque
 from system.machine import cores
 
-TOGETHER = 16  # pictures that a process looks at in one go
-TILE, COLUMNS, ROWS = 96, 10, 10  # of the sheet; with as many classes or fewer, each has a row
+TOGETHER = 16  # images that a process looks at in one go
+TILE, COLUMNS, ROWS = 96, 10, 10  # of the sheet; up to ROWS classes have a row each
 
 
 @dataclass
 class Inspection:
-    """What was found. `sizes` counts (height, width), `modes` L, RGB and RGBA; `transparent` are those pictures whose
-    alpha channel is used. `fingerprint` is that of the training set, or `unfit` says why it is none."""
+    """What was found. `sizes` counts (height, width), `modes` L, RGB and RGBA, `transparent` images that use
+    their alpha channel. `fingerprint` is that of the training set, or `unfit` says why the source is none."""
 
     kind: str
     count: int
@@ -48,14 +48,14 @@ class Inspection:
     unfit: str = ""
     notes: tuple[str, ...] = ()
     samples: dict[int, Image.Image] = field(default_factory=dict)
-    rows: list[list[int]] = field(default_factory=list)  # numbers of the pictures on the sheet
+    rows: list[list[int]] = field(default_factory=list)  # numbers of the images on the sheet
 
     def class_counts(self) -> list[int]:
-        """Pictures of each class."""
+        """Images of each class."""
         return np.bincount(self.labels.values, minlength=len(self.labels.class_names)).tolist()
 
     def sheet(self) -> Image.Image:
-        """Pictures from the whole set; of few classes a row for each."""
+        """Images from the whole set, with a row for each of few classes."""
         blank = Image.new("RGB", (TILE, TILE), PAPER)
         tiles = [[self.samples.get(i, blank) for i in row] for row in self.rows]
         names = self.labels.class_names if self._by_class() else ()
@@ -100,7 +100,7 @@ def inspect(
     workers: int = 0,
     track: Track = lambda items, total, label: items,
 ) -> Inspection:
-    """Look at every picture of a source, once. ValueError or FileNotFoundError when it cannot be opened."""
+    """Look at every image of a source. ValueError or FileNotFoundError if it cannot be opened."""
     source = open_source(path, every)
     taken = take(source, labels)
     found = Inspection(source.kind, len(source.names), taken, notes=tuple(source.notes))
@@ -133,7 +133,7 @@ def _enter(found: Inspection, source: Source, each: _Found, seen: Seen) -> None:
 
 
 def _sampled(labels: Labels, count: int) -> list[list[int]]:
-    """Which pictures the sheet shows: spread over the set, or over each class."""
+    """Which images the sheet shows: spread over the set, or over each class."""
     classes = len(labels.class_names)
     if 1 < classes <= ROWS:
         rows = [_spread(np.flatnonzero(labels.values == i), COLUMNS) for i in range(classes)]
@@ -149,11 +149,11 @@ def _spread(indices: np.ndarray, most: int) -> list[int]:
 
 
 def _tile(image: Image.Image) -> Image.Image:
-    """The picture as it fits on a square, on white."""
+    """The image fitted into a white square."""
     image = image.copy()
     image.thumbnail((TILE, TILE))
     if max(image.size) < TILE:
-        scale = max(TILE // max(image.size), 1)  # small pictures in whole steps, so that their pixels show
+        scale = max(TILE // max(image.size), 1)  # small images are enlarged by a whole factor
         image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     tile = Image.new("RGB", (TILE, TILE), PAPER)
     corner = ((TILE - image.width) // 2, (TILE - image.height) // 2)
@@ -162,7 +162,7 @@ def _tile(image: Image.Image) -> Image.Image:
 
 
 def _as_training_set(path: str, labels: str, found: Inspection) -> tuple[str | None, str]:
-    """The fingerprint under which train.py knows the set; or why it does not take it, with the command that mends."""
+    """The fingerprint by which train.py knows the set; or why it cannot use it, with the command that helps."""
     mark = str(advise(found.sizes)) if found.sizes else "set"
     command = f"make a set with `{conversion(path, mark, labels=labels, sized=bool(found.sizes))}`"
     if labels not in ("auto", "none", "folders"):
@@ -178,6 +178,6 @@ def _as_training_set(path: str, labels: str, found: Inspection) -> tuple[str | N
     except ValueError as error:
         return None, str(error)
     if dataset.count != found.count:
-        few = f"train.py reads {dataset.count} of its {found.count} images, and passes over the other formats"
+        few = f"train.py reads {dataset.count} of its {found.count} images and skips the other formats"
         return None, f"{few}: {command}"
     return dataset.fingerprint, ""

@@ -1,7 +1,4 @@
-"""Kinds of files by their names: pictures that are read, pictures that are not, and everything else.
-
-Whoever reads a folder or an archive says with `passed_over` what he left.
-"""
+"""Kinds of files by their names: images that are read, images that are not, and everything else."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -26,7 +23,7 @@ OTHERS_NAMED = 4  # endings of other files that are listed
 
 
 class Unread(NamedTuple):
-    """A kind of pictures that is not read, and how to make PNGs of them."""
+    """A kind of images that is not read, and how to make PNGs of them."""
 
     name: str
     advice: str
@@ -58,15 +55,15 @@ UNREAD = {f".{end}": kind for ends, kind in _ENDINGS.items() for end in ends.spl
 
 
 def ending(name: str) -> str:
-    """The ending of a file's name in small letters, with its dot; "" without one."""
+    """The ending of a file's name in lower case, with its dot; "" if there is none."""
     return PurePosixPath(name).suffix.lower()
 
 
 def passed_over(names: Iterable[str], taken: tuple[str, ...]) -> list[str]:
-    """One sentence for each kind of file that was left out.
+    """Sentences about skipped files, one for each kind.
 
     Args:
-        names: the files that were left out, none of them hidden.
+        names: the skipped files, without hidden ones.
         taken: endings of the files that are read.
     """
     readable, unread, others = [], dict[Unread, list[str]](), Counter[str]()
@@ -78,34 +75,28 @@ def passed_over(names: Iterable[str], taken: tuple[str, ...]) -> list[str]:
             unread.setdefault(UNREAD[end], []).append(name)
         else:
             others[end] += 1
-    told = [f"{_some(found, f'{kind.name} file')} passed over: {kind.advice}" for kind, found in unread.items()]
+    told = [f"{_skipped(found, f'{kind.name} file')}: {kind.advice}" for kind, found in unread.items()]
     if readable:
         kinds = ", ".join(sorted({ending(name).lstrip(".").upper() for name in readable}))
-        told.append(f"{_some(readable, 'image')} passed over ({kinds}): make a set of them with dataset_tool.py")
+        told.append(f"{_skipped(readable, 'image')} ({kinds}): make a set of them with dataset_tool.py")
     if others:
-        told.append(_told_of(others))
+        ends = [f"{n} {printable(end, 12) or 'without an ending'}" for end, n in others.most_common(OTHERS_NAMED)]
+        listed = ", ".join(ends) + (", ..." if len(others) > OTHERS_NAMED else "")
+        told.append(f"skipped {_counted(sum(others.values()), 'other file')} ({listed})")
     return told
 
 
-def _told_of(others: Counter[str]) -> str:
-    count = sum(others.values())
-    ends = [f"{n} {printable(end, 12) or 'without an ending'}" for end, n in others.most_common(OTHERS_NAMED)]
-    listed = ", ".join(ends) + (", ..." if len(others) > OTHERS_NAMED else "")
-    return f"{count} other file{'s' if count > 1 else ''} {_was(count)} passed over ({listed})"
+def _skipped(names: list[str], what: str) -> str:
+    example = names[0] if len(names) == 1 else f"such as {names[0]}"
+    return f"skipped {_counted(len(names), what)} ({printable(example, 100)})"
 
 
-def _some(names: list[str], what: str) -> str:
-    plural = "" if len(names) == 1 else "s"
-    such = names[0] if len(names) == 1 else f"such as {names[0]}"
-    return f"{len(names)} {what}{plural} ({printable(such, 100)}) {_was(len(names))}"
-
-
-def _was(count: int) -> str:
-    return "was" if count == 1 else "were"
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def by_content(start: bytes) -> str:
-    """What a file is that begins so and is called a picture, and what helps; "" when nothing is known."""
+    """What a file called an image is if it begins so, and what helps; "" if unknown."""
     if start[4:8] == b"ftyp":
         brand = start[8:12]
         known = UNREAD[".avif"] if brand in (b"avif", b"avis") else _HEIC if brand in _HEIC_BRANDS else None
@@ -114,11 +105,9 @@ def by_content(start: bytes) -> str:
         return f"it is a JPEG XL file: {UNREAD['.jxl'].advice}"
     text = start.lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html")):
-        return "it is a web page: download the picture again"
+        return "it is a web page: download the image again"
     if text.startswith((b"<svg", b"<?xml")):
         return f"it is an SVG file: {UNREAD['.svg'].advice}"
     if text.startswith(b"version https://git-lfs"):
-        return "it is a pointer of Git LFS: fetch the file with `git lfs pull`"
-    if not start:
-        return "it is empty"
-    return ""
+        return "it is a Git LFS pointer: fetch the file with `git lfs pull`"
+    return "" if start else "it is empty"

@@ -1,4 +1,4 @@
-"""Labels that a user gives in a file of their own: CSV, or JSON."""
+"""Labels that a user gives in a separate file: CSV, or JSON."""
 
 import csv
 import io
@@ -20,12 +20,11 @@ LABEL_COLUMNS = ("label", "labels", "class", "category", "target")
 
 
 def read_label_file(path: Path, names: Sequence[str]) -> Labels:
-    """The labels of the pictures `names` from a file.
+    """The labels of the images `names` from a file.
 
-    A CSV has the columns file and label (a header is optional, separators are commas, semicolons or tabs). A JSON is a
-    mapping {name: label}, or what `dataset.json` holds. Labels are class numbers in any spelling (10, 10.0, 010), or
-    names of classes, which are numbered in alphabetical order, numbers in them by their value. A file may be named
-    without its folder, where that is unambiguous, and without its ending. ValueError says which entry is wrong and how.
+    A CSV has the columns file and label (a header is optional; separators are commas, semicolons or tabs). A JSON is a
+    mapping {name: label}, or has the form of `dataset.json`. Labels are as `classes_of` reads them. A file may be named
+    without its folder or ending if that is unambiguous. ValueError says which entry is wrong and how.
     """
     with open_file(path) as file:
         data = file.read(LARGEST_FILE + 1)
@@ -34,12 +33,11 @@ def read_label_file(path: Path, names: Sequence[str]) -> Labels:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason}): save it as that") from error
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
     entries, class_names = _from_json(path, text) if path.suffix.lower() == ".json" else (_from_csv(path, text), ())
     if not entries:
         raise ValueError(f"{path} holds no labels: write a line for each image")
-    found = _matched(path, entries, names)
-    return _numbered(path, found, class_names)
+    return _numbered(path, _matched(path, entries, names), class_names)
 
 
 def _from_csv(path: Path, text: str) -> dict[str, Any]:
@@ -91,7 +89,7 @@ def _from_json(path: Path, text: str) -> tuple[dict[str, Any], tuple[str, ...]]:
 def _enter(path: Path, entries: dict[str, Any], name: str, label: Any) -> None:
     name = _plain(name)
     if name in entries:
-        raise ValueError(f"{path} labels {printable(name)} twice: leave one")
+        raise ValueError(f"{path} labels {printable(name)} twice: keep one")
     entries[name] = label
 
 
@@ -100,7 +98,7 @@ def _plain(name: str) -> str:
 
 
 def _matched(path: Path, entries: dict[str, Any], names: Iterable[str]) -> list[tuple[str, Any]]:
-    """Each picture's name and label. Every entry must have its picture, and only one."""
+    """The name and label of each image. Every entry must match exactly one image."""
     taken: dict[str, str] = {}
     found, missing = [], []
     for name in names:
@@ -111,14 +109,14 @@ def _matched(path: Path, entries: dict[str, Any], names: Iterable[str]) -> list[
             missing.append(name)
             continue
         if key in taken:
-            may_be = f"{printable(taken[key])} or {printable(name)}"
-            raise ValueError(f"{path} labels {printable(key)}, which may be {may_be}: write the whole name")
+            both = f"{printable(taken[key])} or {printable(name)}"
+            raise ValueError(f"{path} labels {printable(key)}, which may be {both}: write the whole name")
         taken[key] = name
         found.append((name, entries[key]))
     if missing:
         raise ValueError(f"{path} has no label for {some(sorted(missing))}: add what is missing")
     if unknown := entries.keys() - taken.keys():
-        raise ValueError(f"{path} labels {some(sorted(unknown))}, which the source does not hold: take that out")
+        raise ValueError(f"{path} labels {some(sorted(unknown))}, which the source does not hold: remove that")
     return found
 
 
@@ -134,9 +132,9 @@ def _numbered(path: Path, found: list[tuple[str, Any]], class_names: tuple[str, 
         if strange is None:
             return Labels(np.array([numbers[label] for _, label in found], dtype=np.int64), class_names, origin)
         if number_of(found[strange][1]) is None:
-            raise ValueError(f"{what(strange)} is none of its class_names: add it there")
+            raise ValueError(f"{what(strange)} is not in its class_names: add it there")
     try:
         values, names = classes_of([label for _, label in found], what)
     except ValueError as error:
-        raise ValueError(f"{error}: correct it, or write names of classes throughout") from None
+        raise ValueError(f"{error}: correct it, or write class names throughout") from None
     return Labels(values, class_names if len(class_names) >= len(names) else names, origin)

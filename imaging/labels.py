@@ -1,4 +1,4 @@
-"""Which class each picture has: from `dataset.json`, from the sub-folders, or none."""
+"""The class of each image: from `dataset.json`, from the sub-folders, or none."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -15,54 +15,54 @@ from system.text import printable
 
 MOST_CLASSES = 100_000
 UNUSED = "labels are not used"
-CODES_FROM = 10**9  # such numbers are names (of products, of people), and not class numbers
+CODES_FROM = 10**9  # larger numbers are names (of products, of people)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 LONGEST_NUMBER = 40  # letters
-THOUSAND = 1000  # images in each folder, as tools lay them out
+THOUSAND = 1000  # images in each folder of numbered images
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Classes of the pictures of a set. `values` is int64 [pictures], all zero when there are no classes."""
+    """Classes of the images of a set. `values` is int64 [images], all zero without classes."""
 
     values: np.ndarray
-    class_names: tuple[str, ...]  # empty when unlabelled
-    origin: str  # in words: where the labels are from, or why there are none
+    class_names: tuple[str, ...]  # empty if unlabeled
+    origin: str  # in words: where the labels come from, or why there are none
 
     def __post_init__(self) -> None:
-        """Names of classes become text that any file can hold: those of folders may be no UTF-8."""
+        """Make class names valid UTF-8; names of folders may have any bytes."""
         names = tuple(name.encode("utf-8", "backslashreplace").decode() for name in self.class_names)
         object.__setattr__(self, "class_names", names)
 
     def of(self, chosen: np.ndarray) -> "Labels":
-        """The labels of some of the pictures; the classes stay as they are."""
+        """The labels of some of the images, with all classes."""
         return Labels(self.values[chosen], self.class_names, self.origin)
 
     @property
     def note(self) -> str:
-        """One sentence: which labels were taken, and what is strange about them."""
+        """One sentence: where the labels come from, and what is odd about them."""
         if not self.class_names:
             return self.origin
         return note_on(self.origin, np.bincount(self.values, minlength=len(self.class_names)))
 
 
 def note_on(origin: str, counts: np.ndarray) -> str:
-    """One sentence on classes of so many pictures each."""
+    """One sentence on classes with these counts of images."""
     classes, empty = len(counts), int((counts == 0).sum())
     if classes == 1:
-        return f"{origin}: 1 class, so that all images are alike; --labels none leaves it out"
+        return f"{origin}: 1 class, which tells nothing; --labels none leaves it out"
     return f"{origin}: {classes} classes" + (f", {empty} of them without images" if empty else "")
 
 
 def take_labels(archive: Archive, choice: Literal["auto", "none", "folders"]) -> Labels:
     """The labels of `archive.names`, in that order.
 
-    "auto" takes those of dataset.json where it has some; "folders" makes every sub-folder a class. ValueError says
-    which picture's label is wrong, how, and what to do.
+    "auto" takes those of dataset.json, if it has any; "folders" makes every sub-folder a class. ValueError says which
+    label is wrong, how, and what to do.
     """
     if choice == "folders":
         found = from_folders(archive.path, archive.names)
-        unused = ", and not from its dataset.json" if archive.index.get("labels") else ""
+        unused = ", not from its dataset.json" if archive.index.get("labels") else ""
         return replace(found, origin=f"{found.origin}{unused}")
     if choice == "none":
         return without(len(archive.names), UNUSED)
@@ -76,11 +76,11 @@ def take_labels(archive: Archive, choice: Literal["auto", "none", "folders"]) ->
     folders = _folders(archive.names)
     if folders and not _only_number(archive.names, folders):
         reason += " (--labels folders would make each sub-folder a class)"
-    return without(len(archive.names), f"the set is unlabelled, for it {reason}")
+    return without(len(archive.names), f"the set is unlabeled, since it {reason}")
 
 
 def without(count: int, note: str) -> Labels:
-    """No labels for `count` pictures, and in words why."""
+    """No labels for `count` images; `note` says why."""
     return Labels(np.zeros(count, dtype=np.int64), (), note)
 
 
@@ -101,7 +101,7 @@ def _from_index(archive: Archive, labels: dict[str, Any]) -> Labels:
 
 
 def check(label: Any, what: str) -> int:
-    """The class number that a label is, in any spelling: 3, 3.0, "03". ValueError, with `what` it is, if it is none."""
+    """The class number of a label in any spelling: 3, 3.0, "03". ValueError names others `what`."""
     if isinstance(label, list):
         raise ValueError(f"{what} is a vector: labels must be class numbers 0, 1, 2, ..., one for each image")
     found = number_of(label)
@@ -113,7 +113,7 @@ def check(label: Any, what: str) -> int:
 
 
 def number_of(label: Any) -> int | float | None:
-    """The number that a label is, an int if it is whole: 10 for 10.0, "10", " 10", "010" and "1e1". None for others."""
+    """The number of a label, an int if it is whole: 10 for 10.0, "10", " 10", "010" and "1e1". None for others."""
     if isinstance(label, str):
         text = label.strip()
         if len(text) > LONGEST_NUMBER or not NUMBER.fullmatch(text):
@@ -125,24 +125,24 @@ def number_of(label: Any) -> int | float | None:
 
 
 def classes_of(labels: Sequence[Any], what: Callable[[int], str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The class numbers and names that labels of one kind mean.
+    """The class numbers and class names of labels.
 
-    Numbers 0, 1, 2, ... in any spelling are class numbers. Texts are names of classes, which are numbered in the order
-    of `in_order`. So are numbers that cannot be class numbers, such as -1 and 1, or 0.5 and 1.5.
+    Numbers 0, 1, 2, ... in any spelling are class numbers. Texts are class names, numbered in the order of `in_order`,
+    and so are numbers that cannot be class numbers, such as -1 and 1, or 0.5 and 1.5.
 
     Args:
-        labels: one for each picture, at least one.
+        labels: one for each image, at least one.
         what: gives the name of label i for an error, such as "the label of a.png in labels.csv".
 
     Returns:
-        int64 [pictures], and the names of all classes.
+        int64 [images], and the names of all classes.
 
     Raises:
-        ValueError: when a label is neither, or numbers and names are mixed in one file.
+        ValueError: if a label is neither, or numbers and names are mixed.
     """
     blank = next((i for i, label in enumerate(labels) if isinstance(label, str) and not label.strip()), None)
     if blank is not None:
-        raise ValueError(f"{what(blank)} is empty: labels must be class numbers 0, 1, 2, ... or names of classes")
+        raise ValueError(f"{what(blank)} is empty: labels must be class numbers 0, 1, 2, ... or class names")
     numbers = [number_of(label) for label in labels]
     if None in numbers:
         names = [label.strip() for label in labels if isinstance(label, str)]
@@ -154,13 +154,13 @@ def classes_of(labels: Sequence[Any], what: Callable[[int], str]) -> tuple[np.nd
         return values, tuple(map(str, range(int(values.max()) + 1)))
     classes = in_order(set(names))
     if len(classes) > MOST_CLASSES:
-        raise ValueError(f"{what(0)} and the others name {len(classes)} classes, at most {MOST_CLASSES} are possible")
+        raise ValueError(f"{what(0)} and the others name {len(classes)} classes; at most {MOST_CLASSES} are possible")
     position = {name: i for i, name in enumerate(classes)}
     return np.array([position[name] for name in names], dtype=np.int64), classes
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Names as people count: 2 before 10, and `img2` before `img10`; -1, 0.5, 1 by their value."""
+    """Names in natural order: 2 before 10, `img2` before `img10`; -1, 0.5, 1 by value."""
     names = list(names)
     values = {name: number_of(name) for name in names}
     if None in values.values():
@@ -175,26 +175,26 @@ def _natural(name: str) -> tuple[Any, ...]:
 
 
 def from_folders(path: Path, names: Sequence[str]) -> Labels:
-    """Each sub-folder a class. `names` are those of the pictures at `path`; ValueError when some lie in none."""
+    """Each sub-folder a class. `names` are the images at `path`; ValueError if some are in no sub-folder."""
     found = _folders(names)
     lowest = found or [name.rpartition("/")[0].rpartition("/")[2] for name in names]
     if _only_number(names, lowest):
         folders = sorted(set(lowest))
         more = ", ..." if len(folders) > 1 else ""
         raise ValueError(
-            f"the sub-folders of {path} ({folders[0]}{more}) are no classes, they only hold {THOUSAND} images each: "
-            f"use --labels auto, which takes the classes of dataset.json if it has some, or --labels none"
+            f"the sub-folders of {path} ({folders[0]}{more}) only hold {THOUSAND} images each and are not classes: use "
+            f"--labels auto, which takes the classes of dataset.json if it has some, or --labels none"
         )
     if not found:
         loose = next((name for name in names if "/" not in name), names[0])
         raise ValueError(
-            f"{path} has no sub-folder for each class ({printable(loose)} lies in none): put every image into a "
+            f"{path} has no sub-folder for each class ({printable(loose)} is in none): put every image into a "
             f"sub-folder named after its class, or use --labels auto"
         )
     class_names = in_order(set(found))
     if len(class_names) > MOST_CLASSES:
         raise ValueError(
-            f"{path} has {len(class_names)} sub-folders, and at most {MOST_CLASSES} classes are possible: use --labels "
+            f"{path} has {len(class_names)} sub-folders, but at most {MOST_CLASSES} classes are possible: use --labels "
             f"none, or a file of labels"
         )
     number = {name: i for i, name in enumerate(class_names)}
@@ -203,7 +203,7 @@ def from_folders(path: Path, names: Sequence[str]) -> Labels:
 
 
 def _only_number(names: Sequence[str], folders: Sequence[str]) -> bool:
-    """Whether folders just part the images by thousands, as tools do: 00012/img00012345.png, 12000/12345.png."""
+    """Whether folders only split numbered images by thousands: 00012/img00012345.png, 12000/12345.png."""
     for name, folder in zip(names, folders, strict=True):
         digits = re.search(r"([0-9]{1,18})\.\w+$", name)
         thousands = int(digits[1]) // THOUSAND if digits else -1
@@ -213,7 +213,7 @@ def _only_number(names: Sequence[str], folders: Sequence[str]) -> bool:
 
 
 def _folders(names: Sequence[str]) -> list[str]:
-    """The class folder of each picture: the first one below the folders common to all. Empty when some have none."""
+    """The class folder of each image: the first below the folders common to all. Empty if some images have none."""
     parents = [name.split("/")[:-1] for name in names]
     depth = 0
     while all(len(parent) > depth for parent in parents):

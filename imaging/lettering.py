@@ -1,4 +1,4 @@
-"""Labels on sheets of pictures: one line each, with words that stand apart, of any letters."""
+"""Labels on sheets of images: one line each, with clear gaps between words, in any script."""
 
 import math
 from functools import lru_cache
@@ -7,10 +7,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from system.text import printable
 
-INK = 32  # grey level
-SPACE = 0.4  # widths of a gap between words, in heights of letters; Pillow's font has half of that
+INK = 32  # gray level
+SPACE = 0.4  # gap between words, in heights of letters; Pillow's font has half of that
 LONGEST = 80  # letters of a label
-# Fonts for letters that Pillow's own font lacks, by the names under which systems have them.
+# Fonts for letters that Pillow's own font lacks, by their usual file names.
 OTHERS = (
     "NotoSansCJK-Regular.ttc",
     "DejaVuSans.ttf",
@@ -31,12 +31,12 @@ class Lettering:
         self.space = round(SPACE * size)
 
     def width(self, label: str) -> int:
-        """Pixels that a label takes."""
+        """Width of a label in pixels."""
         words, font = self._words(label)
         return math.ceil(sum(font.getlength(word) for word in words)) + self.space * max(len(words) - 1, 0)
 
     def write(self, canvas: Image.Image, x: int, middle: int, label: str) -> None:
-        """Writes a label from `x` on to the right; `middle` is the height of its line."""
+        """Write a label whose left end is at `x`, vertically centered at `middle`."""
         draw = ImageDraw.Draw(canvas)
         words, font = self._words(label)
         ink = (INK, INK, INK, 255)[: len(canvas.getbands())]
@@ -46,7 +46,7 @@ class Lettering:
             place += font.getlength(word) + self.space
 
     def _words(self, label: str) -> tuple[list[str], Font]:
-        """The words of a label, and a font that has their letters, if this machine knows one."""
+        """The words of a label, and a font that has their letters, if this machine has one."""
         words = printable(label, LONGEST).split(" ")
         return words, _font(self.size, "".join(sorted(set("".join(words)))))
 
@@ -63,9 +63,9 @@ def _font(size: int, letters: str) -> Font:
             continue
         if _has(other, letters):
             return other
-    return own  # which draws a box for a letter that it lacks
+    return own  # draws boxes for missing letters
 
 
 def _has(font: Font, letters: str) -> bool:
-    lacking = bytes(font.getmask("\U0010ffff"))  # no font has that one
+    lacking = bytes(font.getmask("\U0010ffff"))  # no font has this letter
     return all(bytes(font.getmask(letter)) != lacking for letter in letters)

@@ -1,4 +1,4 @@
-"""From a data set to the endless sequence of batches that training reads."""
+"""Reads the endless sequence of training batches from a data set."""
 
 import atexit
 import signal
@@ -18,8 +18,11 @@ from system.private import stop_workers
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
-AHEAD = 4  # batches that each worker reads before they are wanted
-LOST_WORKER = ("DataLoader worker", "shared memory")  # what PyTorch says when a worker is killed, or cannot share
+AHEAD = 4  # batches that each worker prefetches
+LOST_WORKER = (
+    "DataLoader worker",
+    "shared memory",
+)  # in PyTorch's message if a worker dies
 
 
 def batches(
@@ -32,11 +35,20 @@ def batches(
     workers: int = 0,
     pin: bool = False,
 ) -> Generator[Batch, None, None]:
-    """Endless (pixels uint8 [n, C, H, W], labels int64 [n]) with n = batch / world, in the set's own order.
+    """Yield (pixels uint8 [n, C, H, W], labels int64 [n]) endlessly, with n = batch / world, in the set's own order.
 
-    The sequence depends on (seed, position, batch, rank, world) and not on the number of worker processes. A picture
-    that cannot be read raises the data set's own one-sentence ValueError, also when a worker met it. Workers start with
-    the first batch and stop when the generator is closed or dropped.
+    The sequence depends on (seed, position, batch, rank, world), not on the number of workers. An image that cannot be
+    read raises the data set's ValueError, also if a worker read it. Workers start with the first batch and stop when
+    the generator is closed or dropped.
+
+    Args:
+        dataset: the images.
+        batch: items per step over all ranks.
+        seed: of the shuffle.
+        position: items shown before the first batch.
+        rank, world: of this process, and the number of processes.
+        workers: processes that read; 0 reads in this one.
+        pin: put batches into page-locked memory, for CUDA.
     """
     order = EndlessBatches(len(dataset), batch, seed, position, rank, world, dataset.index_at)
     return _unwrapped(
@@ -54,10 +66,10 @@ def batches(
 
 
 def default_workers(dataset: ImageSet, on_cpu: bool = False) -> int:
-    """Worker processes that suit the set, and training `on_cpu` or elsewhere: up to four.
+    """The default number of workers: up to four; 0 for the demo set, or if the CPU trains.
 
-    None where its pixels lie in memory anyway, or where the CPU itself trains: it has no time to spare then, and taking
-    a batch over from another process takes as long as reading some twenty small images.
+    A CPU that trains has no cores to spare, and receiving a batch from a worker takes as long as reading twenty small
+    images.
     """
     if on_cpu or isinstance(dataset, DemoSet):
         return 0
@@ -67,7 +79,7 @@ def default_workers(dataset: ImageSet, on_cpu: bool = False) -> int:
 def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:
     stream = _started(loader)
     end = partial(_end, stream)
-    atexit.register(end)  # Python would wait for workers of a stream that nobody closed, and they ignore SIGTERM
+    atexit.register(end)  # Python would wait for the workers of a stream that was not closed, and they ignore SIGTERM
     try:
         while True:
             outcome = _next(stream)
@@ -81,9 +93,9 @@ def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:
 
 
 def _started(loader: DataLoader) -> Iterator[Any]:
-    """PyTorch's iterator without its handler of SIGCHLD, which raises a worker's death in the middle of any statement.
+    """PyTorch's iterator without its SIGCHLD handler, which reports a worker's death in the middle of any statement.
 
-    Without it the next batch that is asked for tells of the death, within seconds.
+    Without it, reading the next batch reports the death within seconds.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
         return iter(loader)
@@ -97,18 +109,18 @@ def _started(loader: DataLoader) -> Iterator[Any]:
 def _next(stream: Iterator[Any]) -> Any:
     try:
         return next(stream)
-    except (RuntimeError, EOFError, OSError) as error:  # the last two where a worker dies while it hands a batch over
+    except (RuntimeError, EOFError, OSError) as error:  # the last two if a worker dies while it sends a batch
         if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in LOST_WORKER):
             raise
         raise ValueError(
-            "a process that reads images was killed, probably for want of memory: try a smaller --workers. In a "
-            "container shared memory may be too small (64 MB of /dev/shm are usual): start it with --shm-size=8g or "
-            "--ipc=host, or use --workers 0"
+            "a process that reads images was killed, probably out of memory: try a smaller --workers. In a container "
+            "shared memory may be too small (64 MB of /dev/shm by default): start it with --shm-size=8g or --ipc=host, "
+            "or use --workers 0"
         ) from error
 
 
 def _end(stream: Iterator[Any]) -> None:
-    """Stops the workers. One that waits for what a killed one holds would never end by itself."""
+    """Stop the workers. A worker that waits for a lock of a killed one would never end by itself."""
     for worker in stop_workers(stream):
         if worker.is_alive():
             worker.kill()
@@ -116,7 +128,7 @@ def _end(stream: Iterator[Any]) -> None:
 
 
 class _WholeBatches(Dataset):
-    """Reads a batch at a time. A failure travels as its sentence: as an exception it would come back as a traceback."""
+    """Reads a batch at a time. A failure is sent as its message: as an exception it would arrive as a traceback."""
 
     def __init__(self, dataset: ImageSet) -> None:
         self.dataset = dataset
@@ -126,7 +138,7 @@ class _WholeBatches(Dataset):
             items = [self.dataset[i] for i in indices]
         except (ValueError, OSError) as error:
             return str(error)
-        # A worker's batch is put together in the memory that it shares with the parent, which spares a copy.
+        # default_collate puts a worker's batch into shared memory, which saves a copy.
         pixels = default_collate([torch.from_numpy(pixels) for pixels, _ in items])  # [n, C, H, W]
         return pixels, torch.tensor([label for _, label in items], dtype=torch.int64)
 
@@ -136,6 +148,6 @@ def _as_is(outcome: Any) -> Any:
 
 
 def _leave_interrupts_to_parent(worker: int) -> None:
-    """Ctrl-C reaches the whole process group; only the parent may decide what it means."""
+    """Ctrl-C reaches the whole process group; only the parent handles it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

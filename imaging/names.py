@@ -8,10 +8,10 @@ from system.text import printable
 
 
 def plain(raw: str) -> str:
-    """The name that labels, classes and messages see.
+    """The name that labels, classes and messages use.
 
-    Backslashes become slashes; drive letters, leading slashes, `.` and `..` are dropped; letters with accents have the
-    composed Unicode form (NFC); what no terminal can show becomes `%1B`, so that different names stay different.
+    Backslashes become slashes; drive letters, leading slashes, `.` and `..` are dropped; accented letters get the
+    composed Unicode form (NFC); unprintable letters become `%1B`, so that different names stay different.
     """
     parts: list[str] = []
     for part in re.sub(r"^[A-Za-z]:(?=/)", "", raw.replace("\\", "/")).split("/"):
@@ -20,13 +20,11 @@ def plain(raw: str) -> str:
         elif part not in ("", "."):
             parts.append(part)
     name = unicodedata.normalize("NFC", "/".join(parts))
-    if name.isprintable():
-        return name
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in name)
+    return name if name.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in name)
 
 
 def in_utf8(name: str) -> str:
-    """A name out of a ZIP without the mark for UTF-8, which many programs leave out: as UTF-8 where it is."""
+    """A name from a ZIP without the UTF-8 flag, which many programs omit: decoded as UTF-8 if possible."""
     try:
         return name if name.isascii() else name.encode("cp437").decode("utf-8")
     except UnicodeError:
@@ -34,13 +32,13 @@ def in_utf8(name: str) -> str:
 
 
 def by_any_case(name: str) -> str:
-    """The name with its ending in small letters: `a.PNG` and `a.png` are taken for each other."""
+    """The name with its ending in lower case: `a.PNG` and `a.png` are treated as equal."""
     stem, dot, ending = name.rpartition(".")
     return f"{stem}{dot}{ending.lower()}"
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file is not meant to be seen: `.DS_Store`, `__MACOSX/._a.png` and the like."""
+    """Whether a file is hidden: `.DS_Store`, `__MACOSX/._a.png` and the like."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
@@ -52,6 +50,4 @@ def some(names: Iterable[object]) -> str:
 
 def _escaped(letter: str) -> str:
     code = ord(letter)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as Python keeps it
-        code -= 0xDC00
-    return f"%{code:02X}"
+    return f"%{code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code:02X}"  # Python keeps bytes of no UTF-8 there

@@ -1,6 +1,6 @@
-"""The endless shuffle: every epoch is a new permutation, and any place in it can be named by one number.
+"""The endless shuffle: every epoch is a new permutation, and any place in it is found from one number.
 
-The picture at position p is a pure function of (seed, p, count), so a run is resumed by its position alone. The
+The image at position p is a pure function of (seed, p, count), so a position is enough to resume a run. The
 permutations come from numpy's RandomState, whose stream is frozen: the order is the same on every machine and version.
 """
 
@@ -14,22 +14,22 @@ Order = Callable[[int, int], int]  # (seed, position) -> index
 
 
 def index_at(seed: int, position: int, count: int) -> int:
-    """Index (0..count-1) of the picture shown at `position` (0, 1, 2, ...) of the endless shuffle."""
+    """Index (0..count-1) of the image shown at `position` (0, 1, 2, ...) of the endless shuffle."""
     epoch, place = divmod(position, count)
     return int(_permutation(seed, epoch, count)[place])
 
 
-@lru_cache(maxsize=2)  # two, because a batch may reach from one epoch into the next
+@lru_cache(maxsize=2)  # a batch may reach into the next epoch
 def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
     words = [seed & 0xFFFFFFFF, seed >> 32, epoch & 0xFFFFFFFF, epoch >> 32]
     return np.random.RandomState(words).permutation(count)
 
 
 class EndlessBatches(Sampler[list[int]]):
-    """Lists of data set indices, one list per step, without end.
+    """Endless lists of data set indices, one list per step.
 
-    The whole batch of step k takes the positions `position + k * batch ...`; rank r of `world` takes the r-th of its
-    equal slices. So the union over ranks does not depend on the number of ranks.
+    The batch of step k has the positions `position + k * batch ...`; rank r of `world` takes the r-th of equal slices.
+    So the union over ranks does not depend on the number of ranks.
     """
 
     def __init__(
@@ -42,15 +42,23 @@ class EndlessBatches(Sampler[list[int]]):
         world: int = 1,
         order: Order | None = None,
     ) -> None:
-        """count: pictures in the set; batch: pictures per step over all ranks; position: where the shuffle starts.
+        """Begin at a position of the shuffle.
 
-        order: of a set that has its own; index = order(seed, position).
-        Raises ValueError when the set is empty or the batch cannot be shared out evenly.
+        Args:
+            count: images in the set.
+            batch: images per step over all ranks.
+            seed: of the shuffle.
+            position: where the shuffle starts.
+            rank, world: of this process, and the number of processes.
+            order: of a set that has its own: index = order(seed, position).
+
+        Raises:
+            ValueError: if the set is empty or the batch cannot be divided evenly.
         """
         if count < 1:
             raise ValueError("the data set holds no images")
         if batch < 1 or batch % world:
-            raise ValueError(f"a batch of {batch} cannot be shared evenly by {world} processes")
+            raise ValueError(f"a batch of {batch} cannot be divided evenly among {world} processes")
         self.count, self.batch, self.seed, self.position = count, batch, seed, position
         self.order = order or (lambda seed, position: index_at(seed, position, count))
         self.share = batch // world

@@ -1,4 +1,4 @@
-"""Drawing in unit coordinates: the shorter side of the picture spans -1..1, x runs to the right and y down."""
+"""Drawing in unit coordinates: the shorter side of the image spans -1..1, x runs to the right and y down."""
 
 import math
 from functools import lru_cache
@@ -6,12 +6,12 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Points = np.ndarray  # [points, 2], (x, y)
 
 
 class Pen:
-    """Draws in the face's own coordinates: moved, leaned and scaled into the picture."""
+    """Draws in the face's own coordinates: moved, rotated and scaled into the image."""
 
     def __init__(self, canvas: Image.Image, scale: float) -> None:
         self.draw = ImageDraw.Draw(canvas)
@@ -27,25 +27,25 @@ class Pen:
         self.thickness = self.scale * size
         self.turned_rows, self.origin_xy = self.turned.tolist(), self.origin.tolist()
 
-    def shape(self, points: Points, colour: Colour) -> None:
+    def shape(self, points: Points, color: Color) -> None:
         """A filled polygon."""
-        self.draw.polygon(self._pixels(points), fill=colour)
+        self.draw.polygon(self._pixels(points), fill=color)
 
-    def blob(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
+    def blob(self, x: float, y: float, rx: float, ry: float, color: Color) -> None:
         """A filled ellipse."""
-        # A face is mostly ellipses: radii, centre and place in the picture become one small matrix.
+        # A face is mostly ellipses: radii, center and place in the image become one small matrix.
         (a, b), (c, d) = self.turned_rows
         to_x, to_y = self.origin_xy
         frame = ((rx * a, rx * b), (ry * c, ry * d), (x * a + y * c + to_x, x * b + y * d + to_y))
-        self.draw.polygon(_CIRCLE_1.dot(frame).ravel().tolist(), fill=colour)
+        self.draw.polygon(_CIRCLE_1.dot(frame).ravel().tolist(), fill=color)
 
-    def stroke(self, points: Points, thickness: float, colour: Colour) -> None:
+    def stroke(self, points: Points, thickness: float, color: Color) -> None:
         """A line with round ends and corners."""
         xy = self._pixels(points)
         radius = thickness * self.thickness / 2
-        self.draw.line(xy, fill=colour, width=max(round(2 * radius), 1), joint="curve")
+        self.draw.line(xy, fill=color, width=max(round(2 * radius), 1), joint="curve")
         for x, y in (xy[:2], xy[-2:]):
-            self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+            self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
     def _pixels(self, points: Points) -> list[float]:
         flat: list[float] = (points @ self.turned + self.origin).ravel().tolist()

@@ -1,4 +1,4 @@
-"""One picture file: its header, its pixels. Whatever is wrong with it becomes a ValueError that names it."""
+"""One image file: its header, its pixels. Whatever is wrong with it becomes a ValueError that names it."""
 
 import warnings
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from imaging.transforms import mode_of, to_mode, upright, upright_size
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
 LARGEST_SOURCE = 500_000_000  # pixels: the largest cameras have 200 million
 LARGEST_HEADER = 2**26  # bytes before the pixels
-HEAD = 32  # bytes by which kinds of files are told
-warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow repairs what it warns about
-Image.MAX_IMAGE_PIXELS = LARGEST_SOURCE  # its own limit is below what cameras make
+HEAD = 32  # bytes that tell kinds of files apart
+WHOLE = (b"II", b"MM", b"RIFF")  # beginnings of TIFF and WebP, whose headers may lie anywhere in the file
 
-WHOLE = (b"II", b"MM", b"RIFF")  # beginnings of TIFF and WebP, whose headers take the whole file
+warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow repairs what it warns about
+Image.MAX_IMAGE_PIXELS = LARGEST_SOURCE  # Pillow's own limit is below what cameras make
 
 
 class Header(NamedTuple):
-    """What a picture says of itself before its pixels are read. `deep`: it has more than 8 bits for each value."""
+    """What an image says of itself before its pixels are read. `deep`: it has more than 8 bits for each value."""
 
     width: int
     height: int
@@ -34,7 +34,7 @@ class Header(NamedTuple):
 
 
 def read_header(file: BinaryIO, name: str) -> Header:
-    """Size and mode of the picture in `file`, without decoding it."""
+    """Size and mode of the image in `file`, without decoding it."""
     with _naming(name, file):
         start = file.read(HEAD)
         file.seek(0)
@@ -47,20 +47,20 @@ def read_header(file: BinaryIO, name: str) -> Header:
 def decode(
     file: BinaryIO, name: str, mode: str, enough: tuple[int, int] | None = None, span: deep.Span | None = None
 ) -> Image.Image:
-    """The picture in `file` (the first frame where there are several), upright, in mode L, RGB or RGBA.
+    """The image in `file`, or its first frame, upright, in mode L, RGB or RGBA.
 
     Args:
-        file: the picture file.
+        file: the image file.
         name: what errors call it.
         mode: L, RGB or RGBA.
-        enough: (height, width) that the caller is going to make of it. A JPEG of more than 50 megapixels is then read
-            at a half, a quarter or an eighth of its sides, where that is enough.
-        span: which values of pictures with more than 8 bits become black and white; None looks at the picture.
+        enough: (height, width) that the caller will resize to. A JPEG of more than 50 megapixels is then decoded at
+            1/2, 1/4 or 1/8 of its sides, if that is enough.
+        span: black and white of images with more than 8 bits; None takes the range of this image.
     """
     with _naming(name, file), _open(file, name) as image:
         if enough is not None and image.width * image.height > LARGEST_PICTURE:
             sides = enough[::-1] if upright_size(image) == image.size else enough
-            image.draft(None, sides)  # only JPEGs can
+            image.draft(None, sides)  # does something for JPEGs only
         if deep.is_deep(image):
             image = deep.shallow(image, lambda: _reopened(file, name), span)
         image.load()
@@ -68,13 +68,13 @@ def decode(
 
 
 def is_sheet(file: BinaryIO, name: str) -> bool:
-    """Whether one of this project's programs wrote the picture in `file` as a sheet of several."""
+    """Whether one of this project's programs wrote the image in `file` as a sheet of several."""
     with _naming(name, file), _open(file, name) as image:
         return png.SHEET.encode() in image.info.get("exif", b"")
 
 
 def read_range(file: BinaryIO, name: str) -> tuple[float, float]:
-    """(smallest, largest) value of the picture of more than 8 bits in `file`."""
+    """(smallest, largest) value of the image of more than 8 bits in `file`."""
     with _naming(name, file), _open(file, name) as image:
         return deep.range_of(image, lambda: _reopened(file, name))
 
@@ -110,7 +110,7 @@ def _naming(name: str, file: BinaryIO) -> Iterator[None]:
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
         why = reason(error)
         if "cannot identify" in str(error):
-            why = by_content(_head(file)) or "it is not a picture of a known format"
+            why = by_content(_head(file)) or "not an image of a known format"
         raise ValueError(f"{name} cannot be decoded: {why}") from error
 
 

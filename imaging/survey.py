@@ -1,4 +1,4 @@
-"""A look at all pictures of a source before the first is converted: which size and mode they have together."""
+"""A look at all images of a source before the first is converted: which size and mode they have in common."""
 
 import io
 from array import array
@@ -18,23 +18,25 @@ from imaging.sources.source import SequentialSource, Source, header, picture
 from imaging.transforms import is_opaque, richest
 
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]  # (items, how many, label) -> the same, showing progress
-HEADERS, PICTURES = 64, 16  # a process works on so many of them at a time
+HEADERS, PICTURES = 64, 16  # that a process looks at in one go
 
 
 @dataclass
 class Survey:
-    """What the headers say together. Of single pictures it keeps the numbers of those with an alpha channel, of those
-    with more than 8 bits, the first of each size, and why those without a header are `broken`."""
+    """What all headers say: modes, sizes, and the first image of each size.
+
+    Of single images only numbers are kept: of those with an alpha channel, and of those with more than 8 bits.
+    """
 
     modes: set[str] = field(default_factory=set)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     first: dict[tuple[int, int], str] = field(default_factory=dict)
     alphas: "array[int]" = field(default_factory=lambda: array("q"))
     deeps: "array[int]" = field(default_factory=lambda: array("q"))
-    broken: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)  # image -> why it has no header
 
     def enter(self, index: int, name: str, header: Header) -> None:
-        """Takes note of a picture."""
+        """Count an image."""
         size = (header.height, header.width)
         self.modes.add(header.mode)
         if header.mode == "RGBA":
@@ -45,7 +47,7 @@ class Survey:
         self.first.setdefault(size, name)
 
     def one_size(self) -> tuple[int, int]:
-        """The (height, width) that all share. ValueError names two when there are more."""
+        """The (height, width) of all images. ValueError names two sizes if they differ."""
         if len(self.sizes) > 1:
             examples = " and ".join(f"{spell(*each)} ({name})" for each, name in list(self.first.items())[:2])
             advice = advise(self.sizes)
@@ -55,7 +57,7 @@ class Survey:
 
 
 class _Heading(Work):
-    """Reads the header of a picture, or says why there is none."""
+    """Reads the header of an image, or says why there is none."""
 
     def __call__(self, job: Job) -> tuple[int, Header | str]:
         index, name, content = job
@@ -72,7 +74,7 @@ class _Transparency(Work):
         try:
             return not is_opaque(picture(content_of(self.source, job), job[1], "RGBA"))
         except ValueError:
-            return False  # reported when it is its turn to be written
+            return False  # reported when the image is converted
 
 
 class _Range(Work):
@@ -81,11 +83,11 @@ class _Range(Work):
             content = content_of(self.source, job)
             return read_range(io.BytesIO(content), job[1]) if isinstance(content, bytes) else None
         except ValueError:
-            return None  # reported when it is its turn to be written
+            return None  # reported when the image is converted
 
 
 def survey(source: Source, chosen: np.ndarray, workers: int, track: Track) -> Survey:
-    """Looks at the headers of the `chosen` pictures, where the format does not say the same of all."""
+    """Look at the headers of the `chosen` images, unless the format guarantees that all are equal."""
     found = Survey()
     if source.header is not None:
         found.enter(int(chosen[0]), source.names[int(chosen[0])], source.header)
@@ -111,7 +113,7 @@ def _headers(source: Source, chosen: np.ndarray, workers: int) -> Iterable[tuple
 
 
 def common_mode(source: Source, found: Survey, workers: int, track: Track) -> str:
-    """The richest mode of all. Transparency counts only where some pixel uses it: many tools write it unasked."""
+    """The richest mode of all. Transparency counts only if some pixel uses it: many programs save it needlessly."""
     modes = found.modes
     if "RGBA" in modes:
         seen = ordered(_Transparency(source), jobs(source, found.alphas), workers, PICTURES)
@@ -121,18 +123,14 @@ def common_mode(source: Source, found: Survey, workers: int, track: Track) -> st
 
 
 def common_span(source: Source, found: Survey, workers: int, track: Track) -> Span | None:
-    """What is black and white in all pictures of more than 8 bits; None when there are none."""
+    """Black and white of all images with more than 8 bits; None if there are no such images."""
     seen = ordered(_Range(source), jobs(source, found.deeps), workers, PICTURES)
     ranges = [each for each in track(seen, len(found.deeps), "looking for black and white") if each is not None]
     return span_of(ranges) if ranges else None
 
 
 def nothing_left(source: Source, broken: dict[str, str]) -> ValueError:
-    """The error of a source without a single picture that can be used."""
-    reason = next(iter(broken.values()))
-    which = (
-        f"none of the {len(broken)} images of {source.path} can"
-        if len(broken) > 1
-        else f"the one image of {source.path} cannot"
-    )
-    return ValueError(f"{which} be used ({reason}): give other images")
+    """The error of a source without a single usable image."""
+    count = f"none of the {len(broken)} images" if len(broken) > 1 else "the only image"
+    verb = "can" if len(broken) > 1 else "cannot"
+    return ValueError(f"{count} of {source.path} {verb} be used ({next(iter(broken.values()))}): give other images")

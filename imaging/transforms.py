@@ -1,14 +1,14 @@
-"""Pictures to pictures: one colour mode, upright, one size."""
+"""Image to image: one color mode, upright, one size."""
 
 import numpy as np
 from PIL import Image
 
-MODES = ("L", "RGB", "RGBA")  # from poorest to richest; grey, colour, colour with transparency
-NAMES = {"L": "grey", "RGB": "RGB", "RGBA": "RGBA"}
+MODES = ("L", "RGB", "RGBA")  # from poorest to richest: gray, color, color with transparency
+NAMES = {"L": "gray", "RGB": "RGB", "RGBA": "RGBA"}
 WITH_ALPHA = ("LA", "La", "RGBA", "RGBa", "PA")
 DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 EXIF_ORIENTATION = 0x0112
-TURNS = {  # EXIF orientation -> what brings the picture upright
+TURNS = {  # EXIF orientation -> the transposition that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -20,9 +20,9 @@ TURNS = {  # EXIF orientation -> what brings the picture upright
 
 
 def mode_of(image: Image.Image) -> str:
-    """The poorest of L, RGB and RGBA that can hold a picture of any mode. Only its header need be loaded.
+    """The poorest of L, RGB and RGBA that can hold an image of any mode. Only its header need be loaded.
 
-    Floating-point pictures (mode F) have no fixed range and raise ValueError.
+    Floating-point images (mode F) have no fixed range and raise ValueError.
     """
     if image.mode in WITH_ALPHA or (image.mode == "P" and "transparency" in image.info):
         return "RGBA"
@@ -34,12 +34,12 @@ def mode_of(image: Image.Image) -> str:
 
 
 def richest(modes: set[str]) -> str:
-    """The one of L, RGB and RGBA that can hold all `modes`."""
+    """The mode of L, RGB and RGBA that can hold all `modes`."""
     return max(modes, key=MODES.index)
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
-    """The picture in mode L, RGB or RGBA. 16-bit grey is scaled to 8 bits, CMYK and palettes become colours."""
+    """The image in mode L, RGB or RGBA. 16-bit gray is scaled to 8 bits, CMYK and palettes become RGB."""
     if image.mode in DEEP_GREY:
         deep = np.asarray(image).astype(np.int64).clip(0, 65535)
         image = Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
@@ -47,39 +47,39 @@ def to_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """(width, height) as the picture is meant to be seen."""
+    """(width, height) of the upright image."""
     width, height = image.size
     return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The picture as its camera was held."""
+    """The image turned as its EXIF data says."""
     orientation = _orientation(image)
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8. In a PNG the answer may lie behind all pixels, and TIFFs are turned by Pillow itself."""
+    """EXIF orientation 1..8. In a PNG it may come after all pixels, and Pillow turns TIFFs by itself."""
     if image.format not in ("JPEG", "MPO", "WEBP"):
         return 1
     try:
         orientation = image.getexif().get(EXIF_ORIENTATION)
-    except Exception:  # damaged metadata says nothing against the pixels
+    except Exception:  # the pixels may be fine although metadata is damaged
         return 1
     return orientation if orientation in TURNS else 1
 
 
 def is_opaque(image: Image.Image) -> bool:
-    """Whether no pixel of an RGBA picture lets anything through."""
+    """Whether all pixels of an RGBA image are opaque."""
     return image.getchannel("A").getextrema()[0] == 255
 
 
 def center_crop_resize(
     image: Image.Image, width: int, height: int, resample: Image.Resampling = Image.Resampling.LANCZOS
 ) -> Image.Image:
-    """The middle of the picture in the aspect width:height, resized without aliasing (over the filter's full support).
+    """The center of the image in the aspect width:height, resized without aliasing (over the filter's full support).
 
-    Transparent pixels do not bleed into their neighbours. A picture that has the size already comes back unchanged.
+    Transparent pixels do not bleed into their neighbors. An image that already has the size is returned unchanged.
     """
     if image.size == (width, height):
         return image
@@ -92,7 +92,7 @@ def center_crop_resize(
 def pad(
     image: Image.Image, width: int, height: int, resample: Image.Resampling = Image.Resampling.LANCZOS
 ) -> Image.Image:
-    """The whole picture, as large as it fits into width x height, in the middle of black."""
+    """The whole image, as large as fits into width x height, centered on black."""
     scale = min(width / image.width, height / image.height)
     inner = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
     return on_black(image.resize(inner, resample) if image.size != inner else image, width, height)
@@ -101,12 +101,12 @@ def pad(
 def squash(
     image: Image.Image, width: int, height: int, resample: Image.Resampling = Image.Resampling.LANCZOS
 ) -> Image.Image:
-    """The whole picture, stretched to width x height whatever its aspect."""
+    """The whole image, stretched to width x height."""
     return image if image.size == (width, height) else image.resize((width, height), resample)
 
 
 def on_black(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The picture in the middle of black (opaque) of width x height; of an odd rest the larger half is below, right."""
+    """The image centered on opaque black of width x height; an odd pixel goes to the bottom or right."""
     if image.size == (width, height):
         return image
     canvas = Image.new(image.mode, (width, height), (0, 0, 0, 255) if image.mode == "RGBA" else 0)
@@ -115,7 +115,7 @@ def on_black(image: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """An RGBA picture as it looks on white paper, in RGB."""
+    """An RGBA image on white, in RGB."""
     paper = Image.new("RGB", image.size, (255, 255, 255))
     paper.paste(image, (0, 0), image.getchannel("A"))
     return paper

@@ -8,24 +8,25 @@ from imaging.names import plain, some
 
 
 def walk(top: Path, passed: list[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """Every regular file below `top`, by its path from there with slashes, and its state.
+    """Yield every regular file below `top`: its path from there with slashes, and its state.
 
-    Folders that links lead to are entered too, after all others: a folder that was seen is not entered again, so that
-    no picture comes twice and loops of links end. Folders that training runs made, and links to a folder above
-    themselves, are passed over.
+    Links to folders are followed after all other folders. No folder is entered twice, so that no image comes twice and
+    loops of links end. Folders of training runs, and links to a folder above themselves, are skipped.
 
     Args:
         top: where to begin.
-        passed: is given a sentence for each kind of thing that was passed over.
+        passed: gets a sentence for each kind of thing that was skipped.
 
     Raises:
-        OSError: when a folder cannot be read.
+        OSError: if a folder cannot be read.
     """
     seen, runs, links, odd = set[object](), list[Path](), list[Path](), list[Path]()
     waiting = [top]
     while waiting or links:
         folder = waiting.pop() if waiting else links.pop(0)
-        if (identity := _identity(folder)) in seen:
+        state = folder.stat()
+        identity = (state.st_dev, state.st_ino) if state.st_ino else folder.resolve()  # some disks give no number
+        if identity in seen:
             continue
         seen.add(identity)
         below = []
@@ -44,24 +45,18 @@ def walk(top: Path, passed: list[str]) -> Iterator[tuple[str, os.stat_result]]:
             elif not folder.resolve().is_relative_to(path.resolve()):
                 links.append(path)
         waiting += reversed(below)
-    for found, what in ((runs, "folders of training runs"), (odd, "what is no regular file or leads nowhere")):
+    for found, what in ((runs, "folders of training runs"), (odd, "pipes, devices and broken links")):
         if found:
-            passed.append(f"passed over, {what}: {some(plain(str(path.relative_to(top))) for path in found)}")
+            passed.append(f"skipped {what}: {some(plain(str(path.relative_to(top))) for path in found)}")
 
 
 def is_run(folder: Path) -> bool:
-    """Whether training made the folder: its sheets of samples are PNGs, but no pictures to learn from."""
+    """Whether a training run made the folder: its PNGs are sheets of samples, not images to learn from."""
     return (folder / "config.json").is_file() and any((folder / n).is_file() for n in ("log.txt", "stats.jsonl"))
-
-
-def _identity(folder: Path) -> object:
-    """What is the same for all names of a folder. Some file systems give no number."""
-    state = folder.stat()
-    return (state.st_dev, state.st_ino) if state.st_ino else folder.resolve()
 
 
 def _is(question: Callable[[], bool]) -> bool:
     try:
         return question()
-    except OSError:  # links that lead to themselves
+    except OSError:  # a link that leads to itself
         return False

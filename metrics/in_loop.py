@@ -18,7 +18,7 @@ from metrics.names import Metric, parse_list
 from metrics.reals import Reals
 from metrics.record import Record
 from metrics.sources import Made
-from metrics.suite import beside, between_halves, count_of, evaluate, halves_fact
+from metrics.suite import beside, between_halves, evaluate, facts_of
 from models.perceptual.published import check_trust
 from models.sampler import Sampler
 from torch_utils import distributed, runs
@@ -120,11 +120,10 @@ class Judge:
                 "network": runs.network_path(folder, seen).name,
                 "data": dataset.name,
                 "fingerprint": dataset.fingerprint,
-                "count": count_of(metric, made, self.reals),
                 "seed": run.seed,
                 "command": self.command,
                 "seconds": round(seconds, 3),
-            } | halves_fact(metric, halves)
+            } | facts_of(metric, made, self.reals, halves)
             record.append({name: results[name] for name in metric.results}, seen, facts)
         for name, value in results.items():
             run.report.scalar(f"metrics/{name}", value, seen)

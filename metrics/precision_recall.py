@@ -15,18 +15,18 @@ from torch import Tensor
 
 from metrics.sharing import dealt
 
-NEIGHBOURS = 3  # k, as in the paper
+NEIGHBORS = 3  # k, as in the paper
 BLOCK = 2**24  # numbers of a distance matrix at once
 EXACT = 512  # dimensions up to which distances are taken without products
 
 
-def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> tuple[float, float]:
+def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBORS) -> tuple[float, float]:
     """(precision, recall), each in 0..1.
 
     Args:
         real: features of real images, [M, D].
         fake: features of samples, [N, D].
-        k: which neighbour decides a ball's size.
+        k: which neighbor decides a ball's size.
 
     Raises:
         ValueError: when the features do not fit each other or a set has k points or fewer.
@@ -34,23 +34,23 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> tuple[f
     return coverage(real, fake, k), coverage(fake, real, k)
 
 
-def coverage(reference: Tensor, points: Tensor, k: int = NEIGHBOURS) -> float:
+def coverage(reference: Tensor, points: Tensor, k: int = NEIGHBORS) -> float:
     """Share of the points [N, D] that lie on the manifold of the reference [M, D] (equation 2, averaged)."""
     if reference.ndim != 2 or points.ndim != 2 or reference.shape[1] != points.shape[1]:
         raise ValueError(
             f"features are [points, dimensions] with equal dimensions, got {list(reference.shape)} and "
             f"{list(points.shape)}"
         )
-    radii = neighbour_distances(reference, k)  # [M]
+    radii = neighbor_distances(reference, k)  # [M]
     inside = _of_rows(points, reference, lambda distances: (distances <= radii).any(dim=1).to(radii.dtype))
     return inside.cpu().double().mean().item()
 
 
-def neighbour_distances(points: Tensor, k: int = NEIGHBOURS) -> Tensor:
+def neighbor_distances(points: Tensor, k: int = NEIGHBORS) -> Tensor:
     """Distance of each of the points [N, D] to its k-th nearest other point, [N]."""
     if len(points) <= k:
-        raise ValueError(f"neighbour number {k} needs more than {k} points, got {len(points)}")
-    # Each point is its own nearest neighbour, which is not counted.
+        raise ValueError(f"neighbor number {k} needs more than {k} points, got {len(points)}")
+    # Each point is its own nearest neighbor, which is not counted.
     return _of_rows(points, points, lambda distances: distances.kthvalue(k + 1, dim=1).values)
 
 

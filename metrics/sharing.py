@@ -1,7 +1,6 @@
-"""Statistics on every device: features of the first process handed to all, and rows of a matrix dealt to them.
+"""Work on statistics, dealt to all processes.
 
-Distances between tens of thousands of features take minutes on a CPU and seconds on a GPU, and each process can take
-its share of them. On CPUs the numbers are those of one process, bit for bit.
+On CPUs the numbers are those of one process, bit for bit.
 """
 
 from collections.abc import Callable
@@ -12,49 +11,42 @@ from torch import Tensor
 from torch_utils import distributed
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-_HEADER = 16  # numbers that tell the type and the shape of a tensor
+_HEADER = 16  # numbers that hold the dtype and the shape of a tensor
 
 
 def statistics_device(device: torch.device) -> torch.device:
-    """Where statistics are computed whose pictures are looked at on `device`: there if it is CUDA, else on the CPU.
-
-    MPS knows neither float64 nor all of the operators.
-    """
+    """The device for statistics of pictures on `device`: CUDA itself, else the CPU, because MPS has no float64."""
     return device if device.type == "cuda" else torch.device("cpu")
 
 
 def shared(tensor: Tensor | None, device: torch.device) -> Tensor:
-    """Return the first process's tensor on the device of each process. Every process must call it.
-
-    Args:
-        tensor: of a floating-point type; used on the first process, ignored on others.
-        device: of this process's copy, as `statistics_device` gives it.
-    """
+    """The floating-point tensor of rank 0, on `device` of every process. All processes must call it."""
     if distributed.world() == 1:
         assert tensor is not None
         return tensor.to(device)
+    first = tensor is not None and distributed.is_first()
     header = torch.full([_HEADER], -1, dtype=torch.int64, device=device)
-    if distributed.is_first() and tensor is not None:
+    if first and tensor is not None:
         facts = [_DTYPES.index(tensor.dtype), *tensor.shape]
         header[: len(facts)] = torch.tensor(facts)
     distributed.broadcast_([header])
     kind, *shape = (number for number in header.tolist() if number >= 0)
-    first = tensor is not None and distributed.is_first()
-    whole = tensor.to(device).contiguous() if first and tensor is not None else None
-    if whole is None:
+    if first and tensor is not None:
+        whole = tensor.to(device).contiguous()
+    else:
         whole = torch.empty(shape, dtype=_DTYPES[kind], device=device)
     distributed.broadcast_([whole])
     return whole
 
 
 def dealt(count: int, part: int, compute: Callable[[slice], Tensor], like: Tensor) -> Tensor:
-    """Compute `count` numbers in parts, which are dealt to the processes, and give them all to each process.
+    """`count` numbers, computed in parts by all processes and returned to each.
 
     Args:
         count: of numbers.
-        part: how many are computed at once.
-        compute: gives the numbers of a slice, in the type and on the device of `like`.
-        like: a tensor of the type and on the device of the result.
+        part: numbers that are computed together.
+        compute: returns the numbers of a slice, in the dtype and on the device of `like`.
+        like: a tensor with the dtype and device of the result.
     """
     found = like.new_zeros(count)
     for place, start in enumerate(range(0, count, part)):

@@ -1,4 +1,4 @@
-"""From the names of metrics to results: which pictures are made, who looks at them, which numbers follow."""
+"""From the names of metrics to results: pictures are made, eyes look at them, numbers follow."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -28,22 +28,23 @@ KINDS = {"fid": "gaussian", "fd": "gaussian", "kid": "features", "pr": "features
 def evaluate(
     metrics: Sequence[Metric], source: Source, reals: Reals, eyes: Mapping[str, Eye], batch: int
 ) -> dict[str, float]:
-    """The results of the metrics by name, the same on every process, each of which must call it.
+    """The results of metrics by name, the same on every process. All processes must call it.
 
     They depend neither on the number of processes nor, beyond rounding, on the batch.
 
     Args:
-        metrics: which.
+        metrics: what to compute.
         source: the pictures that are judged.
-        reals: what they are judged against.
-        eyes: that the metrics ask for, by name.
-        batch: images that a process makes and looks at at once.
+        reals: the reference that they are judged against.
+        eyes: by name, all that the metrics need.
+        batch: images that a process makes and looks at together.
 
     Raises:
-        ValueError: when there are too few pictures, or they are not such as the metrics can be taken of.
+        ValueError: if there are too few pictures, or a metric does not apply to them.
     """
     counts = {metric: count_of(metric, source, reals) for metric in metrics}
     seen = _look_at_fakes({m: n for m, n in counts.items() if m.of_pictures}, source, eyes, batch)
+    place = statistics_device(reals.pictures.device)
     results: dict[str, float] = {}
     for metric, count in counts.items():
         if metric.kind == "ppl":
@@ -52,10 +53,8 @@ def evaluate(
         else:
             known = _of_reals(metric, count, metrics, reals, eyes)
             fake = seen[metric.eye][:count] if distributed.is_first() else None
-            numbers = _numbers(metric, fake, known, statistics_device(reals.pictures.device))
+            numbers = _numbers(metric, fake, known, place)
         results |= dict(zip(metric.results, numbers, strict=True))
-    # On the CPU but for NCCL, which knows CUDA alone: MPS has no float64.
-    place = statistics_device(reals.pictures.device)
     together = torch.tensor(list(results.values()), dtype=torch.float64, device=place)
     distributed.broadcast_([together])
     return dict(zip(results, together.tolist(), strict=True))
@@ -64,11 +63,11 @@ def evaluate(
 def between_halves(
     metrics: Sequence[Metric], source: Source, reals: Reals, eyes: Mapping[str, Eye]
 ) -> dict[str, float]:
-    """What a distance without a scale of its own, `swd`, is between two halves of the data, by the metric's name.
+    """The value of `swd`, which has no scale of its own, between two halves of the data, by the metric's name.
 
-    A generator whose samples are as good as the data has about that value. Both halves have as many images as the
-    metric compares, or else half of all. Metrics of too few images are left out. Every process must call it; only the
-    first gets numbers. The arguments are those of `evaluate`.
+    Samples as good as the data reach about that value. Each half has as many images as the metric compares, or half of
+    all. Metrics of too few images are left out. All processes must call it; only rank 0 gets numbers. The arguments
+    are those of `evaluate`.
     """
     found: dict[str, float] = {}
     for metric in metrics:
@@ -79,28 +78,29 @@ def between_halves(
 
 
 def beside(name: str, halves: Mapping[str, float]) -> str:
-    """Words to stand after a number: ` (3.2 between halves of the data)`; empty where that is not known."""
+    """Words to print after a number: ` (3.2 between halves of the data)`; empty if that is unknown."""
     return f" ({halves[name]:.4g} between halves of the data)" if name in halves else ""
 
 
-def halves_fact(metric: Metric, halves: Mapping[str, float]) -> dict[str, float]:
-    """The same as a fact of metrics.jsonl."""
-    return {"between_halves": halves[metric.name]} if metric.name in halves else {}
+def facts_of(metric: Metric, source: Source, reals: Reals, halves: Mapping[str, float]) -> dict[str, float]:
+    """Facts of one metric for metrics.jsonl: the number of pictures, and the value between halves if known."""
+    count = {"count": count_of(metric, source, reals)}
+    return count | ({"between_halves": halves[metric.name]} if metric.name in halves else {})
 
 
 def count_of(metric: Metric, source: Source, reals: Reals) -> int:
-    """How many pictures a metric looks at: those it names; for patches no more than there are real images.
+    """The number of pictures that a metric looks at; for patches at most the number of real images.
 
     Raises:
-        ValueError: when there are fewer, or it is not pictures that it looks at.
+        ValueError: if there are fewer, or the source lacks what the metric needs.
     """
     if metric.kind == "ppl" and not (isinstance(source, Made) and isinstance(source.sampler, Walkable)):
         raise ValueError(f"{metric.name} needs a network with styles, such as a StyleGAN2: leave this metric out")
     count = min(metric.fakes, reals.count(None)) if metric.kind == "swd" else metric.fakes
     if source.count is not None and source.count < count:
         raise ValueError(
-            f"{metric.name} asks for {count} images, and there are {source.count}: "
-            f"take {metric.with_fakes(source.count)}, and compare it only with numbers of as many"
+            f"{metric.name} needs {count} images, but there are {source.count}: "
+            f"take {metric.with_fakes(source.count)}, and compare it only with numbers of as many images"
         )
     return count
 
@@ -108,7 +108,7 @@ def count_of(metric: Metric, source: Source, reals: Reals) -> int:
 def _look_at_fakes(
     counts: Mapping[Metric, int], source: Source, eyes: Mapping[str, Eye], batch: int
 ) -> dict[str, Tensor]:
-    """What each eye sees of as many pictures as its metrics ask for; on the first process. Each is made only once."""
+    """The features that each eye sees in the pictures of its metrics, on rank 0. Each picture is made only once."""
     wanted: dict[str, int] = {}
     for metric, count in counts.items():
         wanted[metric.eye] = max(count, wanted.get(metric.eye, 0))
@@ -123,7 +123,7 @@ def _look_at_fakes(
 
 
 def _of_reals(metric: Metric, count: int, metrics: Sequence[Metric], reals: Reals, eyes: Mapping[str, Eye]) -> Known:
-    """The statistics of the real images that a metric wants, and what others want of the same ones."""
+    """The statistics of the real images for a metric, and for others that look at the same images."""
     if metric.kind not in KINDS:
         return Known()
     most = count if metric.kind == "swd" else metric.reals
@@ -132,7 +132,7 @@ def _of_reals(metric: Metric, count: int, metrics: Sequence[Metric], reals: Real
 
 
 def _numbers(metric: Metric, fake: Tensor | None, known: Known, device: torch.device) -> tuple[float, ...]:
-    """The numbers of a metric on the first process; features and statistics are there alone. All must call it."""
+    """The numbers of a metric on rank 0, where the features are. All processes must call it."""
     if metric.kind in ("is", "fid", "fd"):
         if fake is None:
             return (0.0,) * len(metric.results)
@@ -148,19 +148,19 @@ def _numbers(metric: Metric, fake: Tensor | None, known: Known, device: torch.de
         real, made = shared(known.features, device), shared(fake, device)
         if metric.kind == "kid":
             return (kernel_distance(real, made),)
-        return precision_recall(real, made, metric.neighbours)
+        return precision_recall(real, made, metric.neighbors)
 
 
 def _check_alike(metric: Metric, real: Tensor | None, fake: Tensor | None) -> None:
     if real is not None and fake is not None and real.shape[1:] != fake.shape[1:]:
         raise ValueError(
-            f"{metric.name} compares images of one size and number of channels, and these differ from the data's: "
-            f"make them alike with dataset_tool.py, or leave that metric out"
+            f"{metric.name} compares images of the same size and channels, but these differ from the data's: "
+            f"convert them with dataset_tool.py, or leave this metric out"
         )
 
 
 def _sliced(a: Tensor | None, b: Tensor | None, device: torch.device) -> float:
-    """The sliced Wasserstein distance of patches of the first process, one level at a time on every device."""
+    """The sliced Wasserstein distance of patches, which are on rank 0, one level at a time on every device."""
     levels = int(shared(None if a is None else torch.tensor(float(a.shape[1])), device))
     found = []
     for level in range(levels):

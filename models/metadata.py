@@ -4,9 +4,9 @@ Networks work without these facts, so malformed facts are left out. What network
 are built.
 """
 
+import json
 from collections.abc import Collection, Mapping
 from functools import cache
-from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -14,9 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 DEFINING = ("format", "version", "family")  # and the configuration of each part
 
 MOST_FACTS = 1000  # about the data set
-MOST_VALUES, DEEPEST = 2**17, 32  # number of values in a fact, and depth of their nesting
-LONGEST = 2**16  # characters of a text
-LARGEST = 2**63  # numbers must be smaller
+LONGEST = 2**24  # characters of a fact as JSON
 
 Name = Annotated[str, Field(max_length=1000)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -91,19 +89,8 @@ def _form(model: type[BaseModel], key: str) -> TypeAdapter[Any]:
 
 
 def _is_moderate(value: Any) -> bool:
-    """Whether a JSON value is limited in depth, number of values, and length of texts, with finite numbers."""
-    waiting, seen = [(value, 0)], 0
-    while waiting:
-        value, depth = waiting.pop()
-        inside = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
-        seen += 1 + len(inside)
-        if depth > DEEPEST or seen > MOST_VALUES or not _is_small(value):
-            return False
-        waiting += [(inner, depth + 1) for inner in inside]
-    return True
-
-
-def _is_small(value: Any) -> bool:
-    if isinstance(value, str):
-        return len(value) <= LONGEST
-    return not isinstance(value, int | float) or (-LARGEST < value < LARGEST and isfinite(value))
+    """Whether a value is finite and short as JSON, and not nested deeply."""
+    try:
+        return len(json.dumps(value, allow_nan=False)) <= LONGEST
+    except (ValueError, RecursionError):
+        return False

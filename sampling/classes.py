@@ -1,4 +1,4 @@
-"""The classes of a network by number and by name."""
+"""Classes of a network by number and by name."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,13 +11,13 @@ LONGEST = 80  # letters of a name in it
 
 
 def class_names(metadata: Mapping[str, Any], classes: int) -> list[str]:
-    """The names that a network file's checked metadata give its classes; their numbers where there are none."""
+    """The names of classes in a network file's checked metadata; their numbers if there are no names."""
     names = metadata.get("data", {}).get("class_names", [])
     return list(names) if len(names) == classes else [str(k) for k in range(classes)]
 
 
 def class_facts(metadata: Mapping[str, Any], classes: int) -> dict[str, Any]:
-    """What another network file of the same classes says of its data: their names, and which were learned."""
+    """Metadata for another network file with the same classes: their names, and which were learned."""
     learned = set(learned_classes(metadata, classes))
     facts: dict[str, Any] = {"class_names": class_names(metadata, classes)}
     if len(learned) < classes:
@@ -26,13 +26,13 @@ def class_facts(metadata: Mapping[str, Any], classes: int) -> dict[str, Any]:
 
 
 def find_class(text: str, names: Sequence[str]) -> int:
-    """The number of the class that a name or a number means.
+    """The number of the class with a name or number.
 
-    A name goes before a number, so that every class can be reached where names are numbers themselves: 1, 10, 2. Upper
-    and lower case do not matter where only one class can be meant.
+    Names take precedence over numbers, for data sets whose class names are numbers: 1, 10, 2. Upper and lower case do
+    not matter unless two names differ only in them.
 
     Raises:
-        ValueError: when no class is called so, naming those there are.
+        ValueError: for an unknown class, with a list of the classes.
     """
     if text in names:
         return list(names).index(text)
@@ -41,17 +41,17 @@ def find_class(text: str, names: Sequence[str]) -> int:
         return alike[0]
     if text.isascii() and text.isdigit() and int(text) < len(names):
         return int(text)
-    raise ValueError(f"--class {printable(text)} is none of the network's {len(names)} classes: {listed(names)}")
+    raise ValueError(f"--class {printable(text)}: expected one of {len(names)} classes, {listed(names)}")
 
 
 def listed(names: Sequence[str], numbers: Sequence[int] | None = None) -> str:
-    """`0 happy, 1 sad, 2 sleepy`; of many classes the first and how far they go. `numbers` are those listed, or all."""
+    """`0 happy, 1 sad, 2 sleepy`; of many classes the first ones and the last. `numbers` are those listed, or all."""
     numbers = range(len(names)) if numbers is None else numbers
     more = f", ... up to {titled(numbers[-1], names)}" if len(numbers) > LISTED_AT_MOST else ""
     return ", ".join(titled(k, names) for k in numbers[:LISTED_AT_MOST]) + more
 
 
 def titled(number: int, names: Sequence[str]) -> str:
-    """`1 sad`, which any terminal can show; the number alone where it is the name as well."""
+    """`1 sad`, printable on any terminal; the number alone if it is the name as well."""
     name = printable(names[number], LONGEST)
     return name if name == str(number) else f"{number} {name}"

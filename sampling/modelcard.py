@@ -61,7 +61,7 @@ def _use(card: Card, config: Any) -> str:
 
 In a checkout of the program that wrote this card, with this folder, or `hf://USER/NAME` once it is on the Hub:
 
-    python generate.py --network {card.name} --seeds 0-15 {card.family.command}
+    {f"python generate.py --network {card.name} --seeds 0-15 {card.family.command}".rstrip()}
 
 ```python
 import torch

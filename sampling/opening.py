@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from imaging.pixels import MODES
 from imaging.sizes import spell
@@ -21,8 +21,6 @@ from torch_utils.runs import newest_network
 
 RUNS = Path("runs")
 BUNDLED = Path(__file__).parents[1] / "assets" / "faces64.safetensors"
-
-Ability = TypeVar("Ability")
 
 
 @dataclass(frozen=True)
@@ -45,21 +43,6 @@ class Opened:
     def requests(self, seeds: list[int]) -> list[Request]:
         """A request for each seed, or for whatever the family's options put in the place of seeds."""
         return self.sampler.requests(seeds, self.label)
-
-    def able(self, ability: type[Ability], who: str, needs: str) -> Ability:
-        """The sampler, if it has an ability.
-
-        Args:
-            ability: a protocol, or a class of samplers.
-            who: the script or option that needs the ability.
-            needs: who has the ability, for the error: "a network with styles, such as a StyleGAN2".
-
-        Raises:
-            ValueError: if the sampler lacks it.
-        """
-        if isinstance(self.sampler, ability):
-            return self.sampler
-        raise ValueError(f"{who} needs {needs}, but {self.file} holds a network of {self.file.family.title}")
 
 
 def find(network: str | Path | None) -> str | Path:

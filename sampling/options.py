@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from models.families import NetworkFile, read_network
+from models.families import FAMILIES, NetworkFile, read_network
 from models.sampler import Options
 from sampling import record
 from sampling.opening import Opened, find, open_network
@@ -101,7 +101,10 @@ def _open(params: dict[str, Any], model: type[Options] | None, names: Sequence[s
     found: NetworkFile | None = click.get_current_context().obj  # a DependentCommand has read it already
     place = params.pop("network")
     file = found or read_network(find(place))
-    kind = model or file.family.options
+    kind = file.family.options
+    if model is not None and not issubclass(kind, model):
+        able = " or ".join(family.title for family in FAMILIES.values() if issubclass(family.options, model))
+        raise ValueError(f"this script needs a network of {able}, but {file} holds a network of {file.family.title}")
     known = config.settings(kind)
     values = {name: params.pop(name) for name in (known if names is None else names) if name in params}
     options = config.build(kind, {name: value for name, value in values.items() if value is not None})

@@ -65,7 +65,8 @@ def plan_samples(shape: Shape, metadata: Mapping[str, Any], how: str) -> Plan:
 
 def draw_samples(sampler: Sampler, plan: Plan) -> Iterator[Image.Image]:
     """The pictures of a plan, row by row."""
-    for seeds, label in zip(plan.rows, plan.classes or [None] * len(plan.rows), strict=True):
+    classes: list[int] | list[None] = plan.classes or [None] * len(plan.rows)
+    for seeds, label in zip(plan.rows, classes, strict=True):
         yield from map(to_pil, sampler.sample(sampler.requests(seeds, label)))
 
 

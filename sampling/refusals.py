@@ -1,4 +1,4 @@
-"""What scripts refuse alike: options that do not apply, which are never ignored, and films that cannot be."""
+"""Refusals that scripts share: options that do not apply, which are never ignored, and names of films."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,14 +10,14 @@ from imaging.film import check_film
 
 
 def given() -> dict[str, str]:
-    """The options that the command line of the running script gives: the name of each value -> its flag."""
+    """The options on the command line of the running script: parameter name -> flag."""
     context = click.get_current_context()
     flags = {param.name or "": param.opts[0] for param in context.command.params}
     return {n: flag for n, flag in flags.items() if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
 
 
 def refuse(names: Iterable[str], why: str) -> None:
-    """Raises ValueError when one of these values is given: `--fps does not apply without --film: leave it out`."""
+    """Raise ValueError if one of these options is given: `--fps does not apply without --film: leave it out`."""
     flags = given()
     for name in names:
         if name in flags:
@@ -25,7 +25,7 @@ def refuse(names: Iterable[str], why: str) -> None:
 
 
 def check_film_name(film: str, outdir: Path) -> None:
-    """Raises ValueError when --film is no name alone, or no film can be written so in --outdir."""
+    """Raise ValueError unless --film is a plain name, and such a film can be written to --outdir."""
     if Path(film).name != film or film == "..":
-        raise ValueError(f"--film {film}: it lies in --outdir, so give its name alone")
+        raise ValueError(f"--film {film}: it is written to --outdir, so give a plain name")
     check_film(outdir / film, "--film")

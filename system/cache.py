@@ -6,20 +6,20 @@ import os
 import tempfile
 from pathlib import Path
 
-FOLDER = "stylegan2"  # of this program, in the user's cache
+FOLDER = "stylegan2"  # of this project, in the user's cache; kept for the files of earlier versions
 
 
 def cache_folder(name: str = "") -> Path:
-    """Return the folder of a program, by default this one, in the user's cache. It is not made.
+    """Return a program's folder in the user's cache, by default this project's. It may not exist.
 
-    It is `$XDG_CACHE_HOME/NAME`, or else `~/.cache/NAME`. Where there is no home folder, or nothing can be made there,
-    as for a user without a name in a container, it is a private folder for temporary files.
+    It is `$XDG_CACHE_HOME/NAME`, or `~/.cache/NAME`. Without a writable home folder, as for a user without a name in a
+    container, it is a private folder for temporary files.
 
     Raises:
-        ValueError: when there is none of these.
+        ValueError: if no folder can be used.
     """
     name, given = name or FOLDER, os.environ.get("XDG_CACHE_HOME", "")
-    folder = Path(os.path.expanduser(given or "~/.cache"), name)  # noqa: PTH111 (a ~ that stays is no error)
+    folder = Path(os.path.expanduser(given or "~/.cache"), name)  # noqa: PTH111 (keeps a ~ it cannot expand)
     if given or (folder.parts[0] != "~" and (folder.is_dir() or _can_be_made(folder))):
         return folder
     try:
@@ -27,18 +27,17 @@ def cache_folder(name: str = "") -> Path:
     except OSError as error:
         reason = error.strerror or error
         raise ValueError(
-            f"there is no home folder for a cache, nor another ({reason}): set XDG_CACHE_HOME to a folder that can be "
-            f"written"
+            f"there is no home folder for a cache, and no other ({reason}): set XDG_CACHE_HOME to a writable folder"
         ) from error
 
 
 def private_folder(name: str) -> Path:
-    """Make a folder for temporary files that no other user can write to, or find it there, and return it.
+    """Return a folder for temporary files that no other user can write to. It is made if it is missing.
 
     Raises:
-        OSError: when it cannot be made, or somebody else has made it.
+        OSError: if it cannot be made, or belongs to another user.
     """
-    if not hasattr(os, "getuid"):  # Windows, where the folder of temporary files is the user's own
+    if not hasattr(os, "getuid"):  # Windows, where every user has a folder for temporary files
         folder = Path(tempfile.gettempdir(), name)
         folder.mkdir(exist_ok=True)
         return folder

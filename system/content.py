@@ -1,9 +1,9 @@
-"""What a file is that was taken for another: a web page, a Git LFS pointer, nothing at all."""
+"""Recognizes files that are mistaken for others: web pages, Git LFS pointers, empty files."""
 
 import re
 from pathlib import Path
 
-_HEAD = 1024  # bytes that tell
+_HEAD = 1024  # bytes
 _PAGE = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
 )
@@ -11,11 +11,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def mistaken(path: Path) -> str:
-    """Say what a file is if it is none of the files that programs exchange: "a web page", ...; "" for any other.
-
-    An empty file, a web page (an error or a login instead of a download), a pointer of Git LFS (a checkout without
-    the files themselves), or a server's message in JSON.
-    """
+    """Return "a web page" (an error or a login instead of a download), "an empty file", ...; "" for any other file."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if not head.strip():

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.fake_tensor import FakeTensorMode as FakeTensorMode
 
 
@@ -15,6 +16,11 @@ def cpu_has_bfloat16() -> bool:
 def storage_key(storage: torch.UntypedStorage) -> int:
     """Return a number that all tensors with the same memory share."""
     return storage._cdata
+
+
+def is_fake(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has a shape and no data."""
+    return isinstance(tensor, FakeTensor)
 
 
 def needs_gradient(node: Any) -> bool:

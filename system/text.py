@@ -1,32 +1,27 @@
-"""Text of strangers: names and values out of files and servers, made fit for a terminal, a log or a page."""
+"""Makes text from files and servers fit for a terminal, a log or a page."""
 
 import re
 
-LONGEST = 400  # letters that a message quotes
+LONGEST = 400  # characters of a quoted text
 
-# Control characters but for tabs and line ends, other ends of lines, marks that turn the direction of writing, and
-# halves of surrogate pairs, which stand for bytes of file names that are not UTF-8.
+# Control characters except tabs and line ends, other line ends, marks that change the direction of writing, and halves
+# of surrogate pairs, which represent bytes of file names that are not UTF-8.
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def harmless(text: str) -> str:
-    r"""Return a text of any number of lines that a terminal and a log in UTF-8 can show.
-
-    What could do harm there is spelled out, ESC as `\x1b`: control characters other than tabs and line ends, marks that
-    turn the direction of writing, halves of surrogate pairs.
+    r"""Escape control characters other than tabs and line ends (ESC becomes `\x1b`), marks that change the direction of
+    writing, and halves of surrogate pairs.
     """
     return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def printable(text: object, most: int = LONGEST) -> str:
-    """Return one line that any terminal can show.
-
-    Control characters, line ends, marks that turn the direction of writing, and halves of surrogate pairs become `?`.
-    A longer text is cut and ends in `...`.
+    """Return one printable line. Characters that `harmless` escapes, and line ends, become `?`.
 
     Args:
-        text: a text. Anything else is shown as the name of its type, since spelling a foreign value may take forever.
-        most: letters that are kept at most, 4 or more.
+        text: a text. Other values become the name of their type: formatting a foreign value may take forever.
+        most: longest line, at least 4; a longer text is cut and ends in `...`.
     """
     if not isinstance(text, str):
         return f"a value of type {type(text).__name__}"
@@ -35,10 +30,10 @@ def printable(text: object, most: int = LONGEST) -> str:
 
 
 def shown(value: object) -> str:
-    """Spell a value out of a foreign file, shortly, whatever it is.
+    """Describe a value of a foreign file briefly.
 
-    Texts are quoted and cut, numbers are written out, as are lists of a few numbers; of anything else the type is
-    named, since spelling what a stranger has nested may take forever.
+    Texts are quoted and cut, numbers and short lists of numbers are written out, other values become the name of their
+    type: formatting foreign nests may take forever.
     """
     if isinstance(value, str):
         return repr(value[:60])

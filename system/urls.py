@@ -1,14 +1,14 @@
-"""URLs: told from paths, pinned to a digest, and shown without what is secret in them."""
+"""URLs: recognized, pinned to a digest, and shown without secrets."""
 
 import re
 import shlex
 from collections.abc import Sequence
 from typing import Any
 
-CUT = "..."  # stands in shown URLs for credentials, queries and fragments
-DIGEST = "#sha256="  # URL#sha256=... names the content as well
+CUT = "..."  # replaces credentials, queries and fragments
+DIGEST = "#sha256="  # URL#sha256=... pins the content
 
-# A scheme of two letters or more may have one slash alone: `Path` leaves no more of `https://`.
+# A scheme of two letters or more may have a single slash: `Path` merges the two of `https://`.
 _URL = re.compile(
     r"([a-z][a-z0-9+.-]*://|[a-z][a-z0-9+.-]+:/)((?:(?!,[a-z][a-z0-9+.-]*://).)*)", re.IGNORECASE | re.DOTALL
 )
@@ -17,15 +17,15 @@ _PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is the URL of a file that HTTP can fetch, `https://...` or `http://...` in any case."""
+    """Whether a text begins with `https://` or `http://`, in any case."""
     return text[:8].lower().startswith(("https://", "http://"))
 
 
 def pinned(text: str) -> tuple[str, str]:
-    """Part `URL#sha256=DIGEST` into the URL and the digest, which is "" for a URL without one.
+    """Split `URL#sha256=DIGEST` into the URL and the digest; the digest of other URLs is "".
 
     Raises:
-        ValueError: when what follows is not a SHA-256 of 64 hexadecimal digits.
+        ValueError: if the digest does not have 64 hexadecimal digits.
     """
     url, mark, digest = text.partition(DIGEST)
     if mark and not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
@@ -34,10 +34,10 @@ def pinned(text: str) -> tuple[str, str]:
 
 
 def public(text: str) -> str:
-    """Return a path, URL, command-line argument or list of them with the secrets of its URLs replaced by `...`.
+    """Replace the secrets of URLs in a path, URL, command-line argument or list of these by `...`.
 
-    Secret are user names and passwords (`https://user:password@host`), queries (`?signature=...`), which often grant
-    access, and fragments other than `#sha256=`. Other texts are returned unchanged.
+    Secrets are user names and passwords (`https://user:password@host`), queries (`?signature=...`), which often grant
+    access, and fragments other than `#sha256=`.
     """
     return _URL.sub(_public, text) if ":/" in text else text
 
@@ -48,12 +48,12 @@ def without_secrets(text: str) -> str:
 
 
 def is_cut(text: str) -> bool:
-    """Whether `public` has removed something from a URL in this text, so that it no longer leads anywhere."""
+    """Whether `public` has removed a secret of a URL in this text."""
     return ":/" in text and any(f"{mark}{CUT}" in text for mark in (":/", "://", "?", "#"))
 
 
 def public_command(script: str, arguments: Sequence[str]) -> str:
-    """The command `python SCRIPT ARGUMENTS...` as records and logs keep it: quoted for a shell, without secrets."""
+    """Return the command `python SCRIPT ARGUMENTS...` for records and logs: quoted for a shell, without secrets."""
     return shlex.join(["python", script, *map(public, arguments)])
 
 

@@ -1,12 +1,17 @@
 """Commands and pictures of the documents, as a reader would copy them."""
 
 import ast
+import copy
 import importlib
 import re
 import shlex
 from pathlib import Path
+from unittest import mock
 
 import click
+
+from models.families import read_network
+from torch_utils.dependent import DependentCommand
 
 ROOT = Path(__file__).parents[1]
 RECORDS = {"gpu.md"}  # written by a program, with the commands that it ran
@@ -15,6 +20,7 @@ DOCUMENTS = sorted(
     + [path for path in (ROOT / "docs").glob("*.md") if path.name not in RECORDS]
 )
 PROGRAMS = ("python ", "torchrun ")
+BUNDLED = ROOT / "assets" / "faces64.safetensors"
 
 
 def blocks(path: Path) -> list[str]:
@@ -50,6 +56,8 @@ def program(command: str) -> tuple[click.Command, list[str]]:
 def check(command: str) -> None:
     """Raises click's UsageError if a script does not take these options and values; runs nothing.
 
+    The networks and runs that commands name are not there: each network counts as a StyleGAN2.
+
     Of other programs only the code after `python -c` is looked at: SyntaxError says that it is none.
     """
     words = shlex.split(command)
@@ -64,7 +72,12 @@ def check(command: str) -> None:
         main.parse_args(group, list(words))
         name = words[0] if words[:1] and words[0] in main.commands else getattr(main, "default", "")
         main, words = main.commands[name], words[words[:1] == [name] :]
-    main.make_context("program", list(words))
+    if isinstance(main, DependentCommand):
+        main = copy.copy(main)
+        learn, elsewhere = main.more, dict.fromkeys(("resume", "transfer"))
+        main.more = lambda values: learn({**values, **elsewhere})  # runs and networks of the reader's own
+    with mock.patch("sampling.opening.read_network", lambda place: read_network(BUNDLED)):
+        main.make_context("program", list(words))
 
 
 def examples(command: click.Command) -> list[str]:

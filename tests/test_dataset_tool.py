@@ -38,7 +38,7 @@ def test_any_pictures_become_one_set(tmp_path, write):
     result = run("--source", source, "--dest", dest, "--resolution", "32x24")
     assert result.exit_code == 0, result.output
     assert f"wrote 6 RGB images of 32x24 to {dest}" in result.output
-    assert "4 images were smaller than that and had to be enlarged" in result.output
+    assert "4 images were smaller and had to be enlarged" in result.output
     dataset = opened(dest)
     assert (len(dataset), dataset.height, dataset.width, dataset.channels) == (6, 24, 32, 3)
     assert dataset.notes == ()
@@ -102,7 +102,7 @@ def test_broken_pictures_are_named_and_left_out(tmp_path):
     assert result.exit_code == 0 and len(opened(tmp_path / "out.zip")) == 3
     for line in (
         "3 broken images were left out:",
-        "  bad.png cannot be decoded: it is not a picture of a known format",
+        "  bad.png cannot be decoded: not an image of a known format",
         "  half.png cannot be decoded: image file is truncated",
         "  bomb.png has 30000x30000 = 900 megapixels, more than the 500 megapixels that are accepted: make it smaller",
     ):
@@ -113,7 +113,7 @@ def test_one_of_each_is_singular(tmp_path):
     source = write_folder(tmp_path / "in", {"a.png": picture(), "b.png": b"x"})
     told = run("--source", source, "--dest", tmp_path / "out.zip", "--resolution", "32").output
     assert f"wrote 1 RGB image of 32x32 to {tmp_path / 'out.zip'}\n" in told
-    assert "1 image was smaller than that and had to be enlarged\n1 broken image was left out:\n" in told
+    assert "1 image was smaller and had to be enlarged\n1 broken image was left out:\n" in told
 
 
 def test_at_most_twenty_are_named(tmp_path):
@@ -172,7 +172,7 @@ def test_a_sheet_does_not_go_into_its_source(tmp_path, monkeypatch):
     for sheet in (folder / "a.png", folder / "b" / "new.png", tmp_path / "there" / "new.png"):
         result = run("inspect", folder, "--sheet", sheet)
         assert result.exit_code == 2
-        assert f"--sheet {sheet} lies in {folder}: name a place outside of it" in result.output
+        assert f"--sheet {sheet} is inside {folder}: name a place outside" in result.output
     assert len(list(folder.rglob("*.png"))) == 2
 
 
@@ -216,10 +216,10 @@ def test_bars_for_wide_pictures(tmp_path):
     [
         (
             "report",
-            "1 image has the pixels of an earlier one and stayed in; --duplicates drop leaves them out:\n"
+            "1 image has the pixels of an earlier one and stayed in; --duplicates drop removes them:\n"
             "  b.png = a.png\n",
         ),
-        ("drop", "1 image has the pixels of an earlier one and was left out:\n  b.png = a.png\n"),
+        ("drop", "1 image has the pixels of an earlier one and was dropped:\n  b.png = a.png\n"),
         ("keep", ""),
     ],
 )
@@ -230,7 +230,7 @@ def test_duplicates_are_told(tmp_path, choice, told):
         "--source", write_folder(tmp_path / "in", files), "--dest", tmp_path / "out.zip", "--duplicates", choice
     )
     assert told in result.output and ("the pixels of" in result.output) == bool(told)
-    assert ("1 of them has another label than that one" in result.output) == bool(told)
+    assert ("1 of them has another label than the earlier one" in result.output) == bool(told)
 
 
 def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
@@ -248,7 +248,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
         result = run(*arguments)
     assert result.exit_code == 130
     assert result.output == (
-        f"5 images are done and kept in {tmp_path / '.out.zip.partial'}: the same command goes on from there\n"
+        f"5 images are done and kept in {tmp_path / '.out.zip.partial'}: the same command continues from there\n"
     )
     told = run(*arguments).output
     assert "continuing an interrupted run: 5 of 9 images are done\n" in told
@@ -269,15 +269,15 @@ def test_what_inspect_says(tmp_path):
         f"  32x16         1  ######\n"
         f"modes:\n"
         f"  RGB          7  ########################################\n"
-        f"  grey         1  ######\n"
+        f"  gray         1  ######\n"
         f"labels from sub-folders: 2 classes\n"
         f"  cat         6  ########################################\n"
         f"  dog         3  ####################\n"
         f"duplicates: 1\n"
         f"  dog/b.png = cat/2.png\n"
         f"broken: 1\n"
-        f"  dog/c.png cannot be decoded: it is not a picture of a known format\n"
-        f"no training set yet: dog/c.png in {source} cannot be decoded: it is not a picture of a known format; remove "
+        f"  dog/c.png cannot be decoded: not an image of a known format\n"
+        f"not a training set: dog/c.png in {source} cannot be decoded: not an image of a known format; remove "
         f"it, or leave out all broken ones with `python dataset_tool.py --source {source} --dest in-clean.zip --labels "
         f"folders`\n"
         f"samples: {tmp_path / 'sheet.png'}\n"
@@ -309,7 +309,7 @@ def test_inspect_tells_the_command_that_makes_a_training_set(tmp_path, monkeypat
     tarred(tmp_path / "photos.tar.gz", {name: encoded(picture(20, 20)) for name in files}, "gz")
     for source, more in (("my photos", ["--labels", "labels.csv"]), ("photos.tar.gz", [])):
         last = run("inspect", source, *more).output.strip().splitlines()[-1]
-        assert last.startswith("no training set yet: ")
+        assert last.startswith("not a training set: ")
         _, _, *arguments = shlex.split(last.split("`")[1])
         assert run(*arguments).exit_code == 0
     assert opened("my photos-32x32.zip").class_names == ("cat", "dog") and len(opened("photos-20x20.zip")) == 3

@@ -32,7 +32,7 @@ def test_a_file_that_is_there_is_replaced_only_when_asked(tmp_path):
     source, dest = write_folder(tmp_path / "in", {"a.png": picture()}), tmp_path / "out.zip"
     dest.write_bytes(b"precious")
     assert refusal("--source", source, "--dest", dest) == (
-        f"Error: --dest {dest} is there already: name another file, or add --overwrite"
+        f"Error: --dest {dest} exists already: name another file, or add --overwrite"
     )
     assert dest.read_bytes() == b"precious"
     assert run("--source", source, "--dest", dest, "--overwrite").exit_code == 0
@@ -60,20 +60,20 @@ def test_a_failed_run_damages_nothing(tmp_path, monkeypatch):
         (
             {"x.txt": b"x"},
             [],
-            f"Error: {{source}} holds no images ({SOURCE_KINDS}): give a ZIP or folder that does; 1 other file was "
-            f"passed over (1 .txt)",
+            f"Error: {{source}} holds no images ({SOURCE_KINDS}): give a ZIP or folder with some; skipped 1 other file "
+            f"(1 .txt)",
         ),
         (
             {"a.png": b"x"},
             [],
-            "Error: the one image of {source} cannot be used "
-            "(a.png cannot be decoded: it is not a picture of a known format): give other images",
+            "Error: the only image of {source} cannot be used "
+            "(a.png cannot be decoded: not an image of a known format): give other images",
         ),
         (
             {"a.png": b"x", "b.png": b"y"},
             [],
             "Error: none of the 2 images of {source} can be used "
-            "(a.png cannot be decoded: it is not a picture of a known format): give other images",
+            "(a.png cannot be decoded: not an image of a known format): give other images",
         ),
         (
             {"a.png": picture()},
@@ -110,21 +110,25 @@ def test_refusals(tmp_path, files, options, message):
 @pytest.mark.parametrize(
     ("dest", "options", "message"),
     [
-        ("{in}/out.zip", [], "--dest {in}/out.zip lies in --source {in}: name a place outside of it"),
-        ("{in}", ["--overwrite"], "--dest {in} lies in --source {in}: name a place outside of it"),
-        ("{in}/../in/x", [], "--dest {in}/../in/x lies in --source {in}: name a place outside of it"),
-        ("{set}", [], "--dest {set} is there already and is not an empty folder: name another"),
+        ("{in}/out.zip", [], "--dest {in}/out.zip is inside --source {in}: name a place outside"),
+        ("{in}", ["--overwrite"], "--dest {in} is inside --source {in}: name a place outside"),
+        ("{in}/../in/x", [], "--dest {in}/../in/x is inside --source {in}: name a place outside"),
+        ("{set}", [], "--dest {set} exists already and is not an empty folder: name another"),
         (
             "{set}",
             ["--overwrite"],
-            "--dest {set} is there already and is not an empty folder, and --overwrite replaces only files that end in "
-            ".zip: name another",
+            "--dest {set} exists already and is not an empty folder (--overwrite replaces only ZIP files): "
+            "name another",
         ),
-        ("{file}", [], "--dest {file} is there already and is not an empty folder: name another"),
-        ("{folder.zip}", ["--overwrite"], "--dest {folder.zip} is a folder, and only files end in .zip: name another"),
+        ("{file}", [], "--dest {file} exists already and is not an empty folder: name another"),
+        (
+            "{folder.zip}",
+            ["--overwrite"],
+            "--dest {folder.zip} is a folder, but a name in .zip means a file: choose another name",
+        ),
         ("{file}/a.zip", [], "--dest {file}/a.zip needs a folder, and {file} is a file: choose another path"),
         ("{file}/b/a", [], "--dest {file}/b/a needs a folder, and {file} is a file: choose another path"),
-        ("..", [], "--dest .. says where, but gives no name: add the name of a ZIP or folder"),
+        ("..", [], "--dest .. has no name: add the name of a ZIP or folder"),
     ],
 )
 def test_places_that_do_not_fit_are_refused_before_anything_is_read(tmp_path, monkeypatch, dest, options, message):
@@ -174,7 +178,7 @@ def test_all_broken_after_their_headers(tmp_path):
     source = write_folder(tmp_path / "in", {"a.png": whole[: len(whole) // 2]})
     message = refusal("--source", source, "--dest", tmp_path / "out.zip")
     assert message == (
-        f"Error: the one image of {source} cannot be used (a.png cannot be decoded: image file is truncated): "
+        f"Error: the only image of {source} cannot be used (a.png cannot be decoded: image file is truncated): "
         f"give other images"
     )
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
@@ -197,7 +201,7 @@ def test_sources_that_are_not_there_or_no_zip(tmp_path):
     [
         (
             ["--labels", "classes"],
-            "Error: Invalid value for '--labels': got 'classes', wanted auto, none, folders or a file that ends in "
+            "Error: Invalid value for '--labels': got 'classes', expected auto, none, folders or a file that ends in "
             ".csv, .tsv, .json",
         ),
         (["--labels", "no.csv"], "Error: there is no no.csv: check the path"),
@@ -207,9 +211,9 @@ def test_sources_that_are_not_there_or_no_zip(tmp_path):
         ),
         (
             ["--transform", "center-crop-wide", "--resolution", "16x32"],
-            "Error: --transform center-crop-wide takes a size that is wide, and 16x32 is not: use center-crop-tall",
+            "Error: --transform center-crop-wide needs a size that is wide, not 16x32: use center-crop-tall",
         ),
-        (["--every", "2"], "Error: --every picks frames of a video, and {source} is a folder: leave it out"),
+        (["--every", "2"], "Error: --every picks frames of a video, but {source} is a folder: omit it"),
     ],
 )
 def test_options_that_do_not_fit(tmp_path, options, message):
@@ -221,7 +225,7 @@ def test_options_that_do_not_fit(tmp_path, options, message):
 def test_a_sheet_that_is_no_picture(tmp_path):
     source = write_folder(tmp_path / "in", {"a.png": picture()})
     assert refusal("inspect", source, "--sheet", "sheet.txt") == (
-        "Error: --sheet sheet.txt cannot be a picture: its name must end in .png, .webp or .jpg"
+        "Error: --sheet sheet.txt is not an image: its name must end in .png, .webp or .jpg"
     )
     assert refusal("inspect", tmp_path / "no") == (
         f"Error: {tmp_path / 'no'} does not exist: give a ZIP or a folder of images"

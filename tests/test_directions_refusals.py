@@ -164,7 +164,7 @@ def test_labels_that_show_nothing(tmp_path):
 
 def test_labels_that_cannot_be_read():
     assert refusal(*labels("smile\nyes\n")) == (
-        "the first line of labels.csv names no column of pictures: call one of its columns seed"
+        "the first line of labels.csv has no column of pictures: name one column seed"
     )
     assert refusal(*labels("seed,smile\n,yes\n")) == (
         "line 2 of labels.csv lacks the seed of its picture: write a number or a name such as seed0004.png"
@@ -207,19 +207,19 @@ def test_layers_that_do_not_fit(found, layers, told):
 def test_files_that_are_not_directions(network, tmp_path):
     wanted = "give a directions.safetensors that directions.py wrote"
     assert refusal("--apply", "a.safetensors") == f"there is no file a.safetensors: {wanted}"
-    assert refusal("--apply", network) == f"{network} is no file of directions: {wanted}"
+    assert refusal("--apply", network) == f"{network} is not a file of directions: {wanted}"
 
 
 def test_directions_of_a_w_of_another_width(found, tmp_path):
     other = save_tiny(tmp_path / "a.safetensors", w_dim=4)
     assert refusal(*found, "--network", other) == (
-        f"{FILE} holds directions of a w with 8 numbers, and this network's has 4: "
-        "name the network that they were found in, or find this one's"
+        f"{FILE} holds directions of 8 numbers, but this network's w has 4: "
+        "give the network that they were found in, or find this network's own"
     )
 
 
 def test_films_that_cannot_be(found):
-    assert refusal(*found, "--film", "../a.gif") == "--film ../a.gif: it lies in --outdir, so give its name alone"
+    assert refusal(*found, "--film", "../a.gif") == "--film ../a.gif: it is written to --outdir, so give a plain name"
     assert refusal(*found, "--film", "a.avi").startswith("--film out/a.avi: expected a film (.mp4, .gif, .webp)")
 
 

@@ -15,7 +15,7 @@ import evaluate
 from imaging.dataset import DataConfig, open_dataset
 from imaging.grid import save_image, sheet, tile
 from imaging.pixels import to_pil
-from metrics.frechet import frechet_distance, gaussian
+from metrics.kernel import kernel_distance
 from models.families import save_network
 from models.perceptual.inception import Inception
 from models.perceptual.published import PUBLISHED, Published
@@ -82,32 +82,37 @@ def test_judges_the_newest_network_of_a_run_against_what_it_learned_from(tmp_pat
 
 
 def test_the_published_weights_are_what_looks(tmp_path):
-    """From the file of weights to the number: FID by hand with the features of our Inception."""
-    torch.save(weights.drawn(weights.INCEPTION), tmp_path / "inception.pth")
+    """From the file of weights to the number: KID by hand with the features of our Inception."""
+    file = tmp_path / "inception.pth"
+    torch.save(weights.drawn(weights.INCEPTION), file)
     data, images = zipped(tmp_path / "set.zip", count=4), zipped(tmp_path / "made.zip", count=5)
-    asked = (
-        "--images",
-        images,
-        "--data",
-        data,
-        "--metrics",
-        "fid4_full",
-        "--detector",
-        f"inception={tmp_path}/inception.pth",
-    )
-    result = _evaluate(*asked, "--json", "--outdir", tmp_path / "out")
+    digest = download.sha256(file)
+    asked = ("--images", images, "--data", data, "--metrics", "kid4_full", "--outdir", "out", "--json", "--detector")
+    result = _evaluate(*asked, f"inception={file}#sha256={digest}")
     assert result.exit_code == 0, result.output
-    net = load_weights(Inception(), tmp_path / "inception.pth", "it")
+    net = load_weights(Inception(), file, "it")
     seen = []
     for path in (data, images):
         pixels = torch.stack([torch.from_numpy(open_dataset(DataConfig(path=str(path)))[i][0]) for i in range(4)])
-        seen.append(gaussian(net.features(pixels)))
-    expected = frechet_distance(*seen)
-    assert json.loads(result.stdout.splitlines()[-1])["results"]["fid4_full"] == pytest.approx(expected, abs=1e-6)
-    digest = download.sha256(tmp_path / "inception.pth")
-    assert _evaluate(*asked[:-1], f"{asked[-1]}#sha256={digest}").exit_code == 0
-    said = refused(_evaluate(*asked[:-1], f"{asked[-1]}#sha256={'0' * 64}"))
-    assert f"the SHA-256 of {tmp_path}/inception.pth is {digest}, not {'0' * 64}" in said
+        seen.append(net.features(pixels))
+    found = json.loads(result.stdout.splitlines()[-1])["results"]["kid4_full"]
+    assert found == pytest.approx(kernel_distance(*seen), rel=1e-4)
+    said = refused(_evaluate(*asked, f"inception={file}#sha256={'0' * 64}"))
+    assert "SHA-256" in said and digest in said and "0" * 64 in said
+
+
+def test_the_options_of_the_networks_pictures_are_recorded(tmp_path):
+    """By default the pictures are made as papers judge them, and the record names no options."""
+    network, data = save_tiny(tmp_path / "a.safetensors"), zipped(tmp_path / "set.zip", count=8)
+    common = ("--network", network, "--data", data, "--metrics", "swd8", "--outdir", "out")
+    assert _evaluate(*common).exit_code == _evaluate(*common, "--psi", "0.5", "--noise-mode", "random").exit_code == 0
+    plain, truncated = _lines(tmp_path / "out")
+    assert "options" not in plain and truncated["options"] == {"psi": 0.5}
+    assert plain["value"] != truncated["value"]
+    assert "No such option" in refused(_evaluate(*common, "--latents", "w.npz"))
+    shown = _evaluate("--network", network, "--help").output
+    assert "--psi" in shown and "[default: random]" in shown
+    assert "With --network, --help also shows the options of" in _evaluate("--help").output
 
 
 def test_judges_pictures_and_prints_json(tmp_path):

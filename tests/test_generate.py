@@ -219,7 +219,7 @@ def test_of_a_run_folder_the_newest_network_is_taken(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("channels", "name"), [(1, "grey"), (3, "RGB"), (4, "RGBA")])
+@pytest.mark.parametrize(("channels", "name"), [(1, "gray"), (3, "RGB"), (4, "RGBA")])
 def test_the_kind_of_pictures_is_said_in_words(tmp_path, channels, name):
     network = save_tiny(tmp_path / "a.safetensors", channels=channels)
     assert f": 16x16 {name}, 1.5 kimg\n" in run("--network", network, "--seeds", "0").stdout

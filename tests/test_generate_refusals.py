@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from pydantic import Field
 
 import generate
 from imaging import grid
+from models.family import Family
+from models.sampler import Options
 from models.stylegan2.sampler import StyleSampler
 from sampling import opening
 from tests.networks import ON_CPU, save_tiny
@@ -72,7 +75,7 @@ def test_a_class_for_a_network_without_classes(network):
 def test_a_class_that_is_not_there(tmp_path, label):
     network = save_tiny(tmp_path / "a.safetensors", classes=2, class_names=("cat", "dog"))
     assert refusal("--network", network, "--class", label) == (
-        f"Error: --class {label} is none of the network's 2 classes: 0 cat, 1 dog"
+        f"Error: --class {label}: expected one of 2 classes, 0 cat, 1 dog"
     )
 
 
@@ -99,7 +102,7 @@ def test_a_cutoff_beyond_the_last_layer(network):
 
 def test_precisions_that_a_cpu_lacks(network):
     told = refusal("--network", network, "--device", "cpu", "--precision", "fp16")
-    assert told.startswith("Error: --precision fp16: a CPU computes float16")
+    assert told.startswith("Error: --precision fp16: on a CPU, float16")
 
 
 def test_a_grid_that_no_program_could_open(network, monkeypatch):
@@ -107,6 +110,27 @@ def test_a_grid_that_no_program_could_open(network, monkeypatch):
     assert refusal("--network", network, "--grid", "--seeds", "0-3") == (
         "Error: --grid: 4 pictures do not fit on one sheet, which holds 3 of this size"
     )
+
+
+class Denoising(Options):
+    steps: int = Field(20, json_schema_extra={"flag": "--steps", "group": "Pictures"})
+
+
+def test_an_option_of_another_family(network, monkeypatch):
+    toy = Family(name="toy", title="Toy", parts={}, shown=(), options=Denoising)
+    monkeypatch.setitem(opening.FAMILIES, "toy", toy)
+    assert refusal("--network", network, "--steps", "3") == (
+        "Error: --steps does not apply to network.safetensors (StyleGAN2), only to Toy: leave it out"
+    )
+    assert refusal("--network", network, "--stepz", "3").startswith("Error: No such option '--stepz'")
+
+
+def test_help_downloads_nothing_and_shows_the_options_of_a_network_that_is_here(network, monkeypatch):
+    assert "--psi" in run("--network", network, "--help").output
+    monkeypatch.setattr(opening, "read_network", lambda place: pytest.fail("asked for a network"))
+    result = run("--network", "ffhq256", "--help")
+    assert result.exit_code == 0 and "--seeds" in result.output and "--psi, --trunc" not in result.output
+    assert "The options of ffhq256 are not shown, because it is not on this machine." in result.output
 
 
 def test_memory_that_runs_out_is_no_traceback(network, monkeypatch):

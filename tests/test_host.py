@@ -14,7 +14,6 @@ ROOT = Path(__file__).parents[1]
 
 # What a program may have set before it imports anything of ours.
 HOSTS = {
-    "fresh": "",
     "old switches": """
 torch.backends.cuda.matmul.allow_tf32 = True
 torch.backends.cudnn.allow_tf32 = False

@@ -62,7 +62,7 @@ def test_all_files_of_a_projection(network, photos):
     assert told[:3] == [
         f"network {network}: 16x16 RGB, 1.5 kimg",
         "2 targets; loss pixels: pixels and gradients at several sizes",
-        "photos/b.png: grey made RGB; its middle cut out and reduced from 32x40 to 16x16",
+        "photos/b.png: gray made RGB; its middle cut out and reduced from 32x40 to 16x16",
     ]
     assert [line.split(" dB")[0].rpartition(" ")[0] for line in told[3:5]] == [
         "photos/a.png: projected",
@@ -129,7 +129,7 @@ def test_the_record_says_what_was_found(network, photos):
     first, second = record["targets"]
     assert set(first) == {"target", "changes", "class", "projected_loss", "projected_psnr"}
     assert (first["target"], first["changes"], first["class"]) == ("photos/a.png", [], None)
-    assert second["changes"] == ["grey made RGB", "its middle cut out and reduced from 32x40 to 16x16"]
+    assert second["changes"] == ["gray made RGB", "its middle cut out and reduced from 32x40 to 16x16"]
     expected = float(psnr(pixels("out/projected0000.png")[None], pixels("photos/a.png")[None]))
     assert first["projected_psnr"] == round(expected, 2)
 

@@ -45,14 +45,17 @@ def refusal(*arguments, script=project):
             ["--film", "film.avi"],
             "--film out/film.avi: expected a film (.mp4, .gif, .webp), or a folder of frames whose name has no ending",
         ),
-        (["--film", "deep/film.gif"], "--film deep/film.gif: it lies in --outdir, so give its name alone"),
-        (["--film", ".."], "--film ..: it lies in --outdir, so give its name alone"),
+        (
+            ["--film", "deep/film.gif"],
+            "--film deep/film.gif: it is written to --outdir, so give a plain name",
+        ),
+        (["--film", ".."], "--film ..: it is written to --outdir, so give a plain name"),
         (["--detector", "dinov2=x"], "--detector dinov2: projection looks with vgg16 and lpips alone; leave it out"),
         (
             ["--detector", "vgg16=x", "--loss", "pixels"],
             "--detector does not apply, since --loss is pixels: leave it out",
         ),
-        (["--detector", "vgg16=none.pt"], "--detector vgg16=none.pt: there is no such file; check the path"),
+        (["--detector", "vgg16=none.pt"], "--detector vgg16=none.pt: there is no such file: check the path"),
         (
             ["--network", "b.safetensors"],
             "there is no file or folder b.safetensors: give a file, a run folder, a URL, hf://USER/NAME, or the name "

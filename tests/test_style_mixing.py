@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ import generate
 import style_mixing
 from imaging import grid
 from imaging.grid import enlargement
+from models.families import read_network
+from models.sampler import Options
+from sampling import options
 from tests.imaging.pictures import places
 from tests.networks import ON_CPU, save_tiny
 
@@ -139,3 +143,19 @@ def test_one_picture_is_singular():
 def test_options_of_other_scripts_are_refused(flag):
     result = run(flag, "0")
     assert result.exit_code == 2 and flag in result.output.splitlines()[-1]
+
+
+def test_a_network_without_styles_is_refused(network, monkeypatch):
+    """The sentence names the families whose networks have them."""
+
+    class Denoising(Options):
+        pass
+
+    found = read_network(network)
+    found = replace(found, family=replace(found.family, title="Toy", options=Denoising))
+    monkeypatch.setattr(options, "read_network", lambda place: found)
+    result = run()
+    assert result.exit_code == 2 and result.output.splitlines()[-1] == (
+        "Error: this script needs a network of StyleGAN2 or lucidrains' stylegan2-pytorch, "
+        f"but {network} holds a network of Toy"
+    )

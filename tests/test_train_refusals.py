@@ -32,7 +32,7 @@ BAD_DATA = {
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 @pytest.mark.parametrize(
     ("names", "told"),
-    [("fidd", "there is no metric 'fidd': "), ("swd5k,swd5k", "the metric swd5k is asked for twice: name it once")],
+    [("fidd", "there is no metric 'fidd': "), ("swd5k,swd5k", "the metric swd5k is given twice: give it once")],
 )
 def test_metrics_that_there_are_not(names, told, dry, tmp_path):
     outdir = tmp_path / "runs"
@@ -69,7 +69,7 @@ def test_bad_data_is_refused_before_anything_is_written(case, tmp_path):
         (["--set", "generator.channel_max=100000000000"], "generator.channel_max"),
         (["--labels", "folders"], "the demo set has no sub-folders"),
         (["--resume", "latest"], "there is no run in"),
-        (["--resume", "x", "--transfer", "y"], "--resume goes on with a run and --transfer starts a new one"),
+        (["--resume", "x", "--transfer", "y"], "--resume continues a run and --transfer starts a new one"),
         (["--freeze-d", "3"], "--freeze-d keeps layers of a trained D unchanged: give --transfer with it"),
         (["--transfer", "nothing.safetensors"], "there is no file or folder nothing.safetensors"),
         (["--max-images", "-3"], "--max-images"),

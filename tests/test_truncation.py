@@ -86,10 +86,10 @@ def test_grey_and_transparent_networks(tmp_path, channels):
 @pytest.mark.parametrize(
     ("psis", "told"),
     [
-        ("nan", "got 'nan', wanted numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
-        ("-1:1", "got '-1:1', wanted FROM:TO:STEP such as -1:1:0.5"),
-        ("-1:1:0", "got the step 0, wanted one that leads from -1 to 1"),
-        ("", "got '', wanted numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
+        ("nan", "got 'nan', expected numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
+        ("-1:1", "got '-1:1', expected FROM:TO:STEP such as -1:1:0.5"),
+        ("-1:1:0", "got the step 0, expected a step that leads from -1 to 1"),
+        ("", "got '', expected numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
     ],
 )
 def test_values_that_mean_nothing_are_refused(psis, told):

@@ -1,4 +1,4 @@
-"""Shelter from the mixed precision of a host program: `torch.autocast` around a call does not reach into it."""
+"""Protects methods that choose their own number formats from `torch.autocast` around them."""
 
 import functools
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from torch import Tensor
 
 _P = ParamSpec("_P")
 
-_UNKNOWN = ("meta",)  # device types that know no autocast, and raise when they are asked
+_UNKNOWN = ("meta",)  # device types without autocast, for which PyTorch raises
 
 
 def own_precision(forward: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
-    """Decorates a method that chooses its number formats itself: autocast is off within it and within its gradients.
+    """Decorate a method: autocast is off in it and in its backward pass.
 
-    The device is that of the first tensor among the arguments. Where autocast is off nothing is done, so exported and
-    compiled graphs show no trace of this.
+    The device is the device of the first tensor among the arguments. Without autocast the method is called unchanged,
+    so exported and compiled graphs are not affected.
     """
 
     @functools.wraps(forward)
@@ -35,9 +35,9 @@ def own_precision(forward: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
 
 
 def _shelter_gradients(out: Tensor, inputs: list[Tensor], device: str) -> None:
-    """Turns autocast off for every node of the graph from `inputs` to `out`, for a backward pass under autocast.
+    """Turn autocast off in every node of the graph from `inputs` to `out`.
 
-    The engine restores the state of the thread after each node, so each node turns it off for itself.
+    The engine restores the state of the thread after each node, so every node needs a hook.
     """
 
     def turn_off(gradients: Any) -> None:
@@ -47,7 +47,7 @@ def _shelter_gradients(out: Tensor, inputs: list[Tensor], device: str) -> None:
     waiting = [out.grad_fn]
     while waiting:
         node = waiting.pop()
-        if node in seen or node is None or hasattr(node, "variable"):  # the last are parameters, which outlive graphs
+        if node in seen or node is None or hasattr(node, "variable"):  # nodes of parameters outlive the graph
             continue
         seen.add(node)
         node.register_prehook(turn_off)

@@ -1,13 +1,13 @@
-"""Checkpoints: tensors and metadata in one safetensors file that is whole, checked, and cannot run code.
+"""Checkpoints: safetensors files with metadata and a digest, written atomically.
 
-`pack` and `unpack` turn the nested states of modules and optimisers into such a file's parts and back, exactly.
+`pack` and `unpack` convert the nested states of modules and optimizers to tensors and JSON, and back, exactly.
 """
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +22,10 @@ Tensors = dict[str, torch.Tensor]
 
 
 class DamagedError(ValueError):
-    """A file that is there, but is not a whole checkpoint."""
+    """A damaged checkpoint."""
 
     def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"{path} is damaged ({why}): use an older file, or make it anew")
+        super().__init__(f"{path} is damaged ({why}): use an older file, or make a new one")
         self.path, self.why = path, why
 
 
@@ -34,22 +34,27 @@ class ForeignError(DamagedError):
 
 
 class Loaded(NamedTuple):
-    """What `load_newest` found."""
+    """The result of `load_newest`."""
 
     tensors: Tensors
     metadata: dict[str, Any]
-    path: Path  # the file it was taken from
-    note: str  # "" or one sentence that says why it is not the newest
+    path: Path  # the file that was loaded
+    note: str  # why it is not the newest file, or ""
 
 
 def save(
     path: Path | str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any], previous: Path | None = None
 ) -> None:
-    """Writes a checkpoint so that `path` is at every moment a whole file; the old one is kept as `previous`, if given.
+    """Write a checkpoint atomically, with a digest (SHA-256) of its contents.
 
-    `tensors` may be of any device, dtype and layout, and may share memory. `metadata` is anything JSON can say.
-    A digest (SHA-256) of both is stored with them. Raises OSError when the file cannot be written, the disk full for
-    example; then the files that were there are untouched, and nothing is left behind.
+    Args:
+        path: destination.
+        tensors: of any device, dtype and layout; they may share memory.
+        metadata: JSON values.
+        previous: destination of the existing file; None drops it.
+
+    Raises:
+        OSError: if the file cannot be written, for example on a full disk; existing files stay.
     """
     path = Path(path)
     whole = _contiguous(tensors)
@@ -62,14 +67,19 @@ def save(
         except SafetensorError as error:
             raise _os_error(error, path) from error
         _order_header(temporary)
-        temporary.chmod(usual)  # safetensors makes files that their owner alone may read
+        temporary.chmod(usual)  # safetensors makes files that only their owner may read
 
 
 def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]:
-    """The tensors, on the CPU, and the metadata of a checkpoint.
+    """Return the tensors, on the CPU, and the metadata of a checkpoint.
 
-    `check=False` spares the digest (some seconds on a large file) and takes any safetensors file, metadata or none.
-    Raises FileNotFoundError when there is no such file, and DamagedError (a ValueError) when it is no whole checkpoint.
+    Args:
+        path: the file.
+        check: compare the digest, which takes some seconds for a large file. False accepts any safetensors file.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        DamagedError: (a ValueError) if it is damaged or not a checkpoint.
     """
     path = Path(path)
     if not path.is_file():
@@ -82,10 +92,10 @@ def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]
         metadata = dict(json.loads(header.get("metadata", "{}")))
     except (PermissionError, MemoryError):
         raise
-    except Exception as error:  # whatever a damaged header leads to
+    except Exception as error:  # parsers raise all kinds of exceptions for damaged headers
         raise DamagedError(path, "it is cut short, or not a safetensors file") from error
     if check and "sha256" not in header:
-        raise ForeignError(path, "it carries no digest, so it was not written by this project, or was altered")
+        raise ForeignError(path, "it has no digest: another program wrote or changed it")
     if check and header["sha256"] != _digest(tensors, header.get("metadata", "")):
         raise DamagedError(path, "its contents do not match its digest")
     return tensors, metadata
@@ -96,25 +106,23 @@ def header(path: Path) -> dict[str, Any]:
     try:
         with in_utf8(path) as name, safe_open(name, framework="pt") as file:
             return dict(json.loads((file.metadata() or {}).get("metadata", "{}")))
-    except Exception:  # whatever a damaged header leads to; whoever loads the file reports it
+    except Exception:  # parsers raise all kinds of exceptions for damaged headers; whoever loads the file reports it
         return {}
 
 
 def digest(path: Path) -> str:
-    """The digest that a checkpoint carries, in 64 hexadecimal digits."""
+    """Return the digest stored in a checkpoint, 64 hexadecimal digits."""
     with in_utf8(path) as name, safe_open(name, framework="pt") as file:
         return str(file.metadata()["sha256"])
 
 
 def load_newest(path: Path, previous: Path) -> Loaded:
-    """Loads `path`, or `previous` when `path` is damaged or missing, and says which.
+    """Load `path`, or `previous` if `path` is damaged or missing.
 
-    Raises FileNotFoundError when neither is there, and ValueError when there is none that is whole.
+    Raises FileNotFoundError if both are missing, and ValueError if no file is undamaged.
     """
     if not path.is_file() and not previous.is_file():
-        raise FileNotFoundError(
-            f"there is neither {path} nor {previous.name} beside it: there is nothing to go on from"
-        )
+        raise FileNotFoundError(f"there is no {path} and no {previous.name} next to it: nothing to resume")
     try:
         return Loaded(*load(path), path, "")
     except FileNotFoundError:
@@ -124,28 +132,28 @@ def load_newest(path: Path, previous: Path) -> Loaded:
         if not previous.is_file():
             raise
     try:
-        return Loaded(*load(previous), previous, f"{trouble}: took {previous.name} instead")
+        return Loaded(*load(previous), previous, f"{trouble}: loaded {previous.name} instead")
     except DamagedError as error:
         raise ValueError(
-            f"{trouble}, and {previous.name} is damaged ({error.why}): start anew, or from a network file"
+            f"{trouble}, and {previous.name} is damaged ({error.why}): start a new run, or --transfer a network file"
         ) from error
 
 
 def pack(tree: Any) -> tuple[Tensors, Any]:
-    """Parts a nest of dicts, lists and tuples into flat tensors and a skeleton that JSON can say.
+    """Split nested dicts, lists and tuples into a flat dict of tensors and a skeleton of JSON values.
 
-    Leaves are tensors, numbers, truth values, texts and None; keys of dicts are texts, or whole numbers as in the
-    state of an optimiser. `unpack` gives the same nest back exactly. Raises TypeError for anything else.
+    Leaves are tensors, numbers, bools, texts and None; keys of dicts are texts or whole numbers. `unpack` returns the
+    same nest. Raises TypeError for anything else.
     """
     tensors: Tensors = {}
     return tensors, _skeleton(tree, "", tensors)
 
 
 def unpack(tensors: Mapping[str, torch.Tensor], skeleton: Any) -> Any:
-    """Puts the nest together again that `pack` parted.
+    """Undo `pack`.
 
-    Raises ValueError when the skeleton is not one that `pack` makes, or names a tensor that is missing, and
-    RecursionError when it is nested deeper than Python can follow.
+    Raises ValueError if `pack` does not make such a skeleton, or a tensor is missing, and RecursionError if the nest is
+    too deep for Python.
     """
     if isinstance(skeleton, list):
         return [unpack(tensors, node) for node in skeleton]
@@ -158,7 +166,7 @@ def unpack(tensors: Mapping[str, torch.Tensor], skeleton: Any) -> Any:
             return tuple(unpack(tensors, node) for node in nodes)
         case {"dict": list(entries)} if len(skeleton) == 1 and all(map(_is_entry, entries)):
             return {key: unpack(tensors, node) for key, node in entries}
-    raise ValueError("its tree of names is not one that this program writes, or names a tensor that is missing")
+    raise ValueError("its tree of names is damaged, or names a missing tensor")
 
 
 def _is_entry(entry: Any) -> bool:
@@ -166,7 +174,7 @@ def _is_entry(entry: Any) -> bool:
 
 
 def check_keys(found: Any, expected: Collection[str | int], name: str) -> None:
-    """Makes sure that a value out of a file is a dict of just these keys; ValueError calls it `name`."""
+    """Raise ValueError unless a value is a dict with exactly these keys. `name` is its name in the error."""
     if not isinstance(found, dict):
         raise ValueError(f"{name} is {printable(found, 40)}, expected a group of {len(expected)} values")
     missing, unknown = [key for key in expected if key not in found], [key for key in found if key not in expected]
@@ -177,12 +185,12 @@ def check_keys(found: Any, expected: Collection[str | int], name: str) -> None:
 
 
 def check_alike(found: Any, model: Any, name: str) -> None:
-    """Makes sure that a nest out of a file has the keys of a model and, for each tensor, its shape and dtype.
+    """Raise ValueError unless nested dicts have the keys of a model, and each tensor has its shape and dtype.
 
     Args:
-        found: what was read.
-        model: dicts and tensors, which may be of the meta device.
-        name: of the nest, for ValueError.
+        found: the value to check.
+        model: nested dicts of tensors, also on the meta device.
+        name: name of the value in the error.
     """
     if isinstance(model, torch.Tensor):
         if not isinstance(found, torch.Tensor):
@@ -197,7 +205,7 @@ def check_alike(found: Any, model: Any, name: str) -> None:
 
 
 def _skeleton(tree: Any, name: str, tensors: Tensors) -> Any:
-    """Lists and plain values stand for themselves; every JSON object has one key, which says what it stands for."""
+    """Lists and plain values stay; every JSON object has a single key, its type: tensor, dict or tuple."""
     if isinstance(tree, torch.Tensor):
         name = _unused(name or "tensor", tensors)
         tensors[name] = tree
@@ -205,14 +213,14 @@ def _skeleton(tree: Any, name: str, tensors: Tensors) -> Any:
     if isinstance(tree, Mapping):
         for key in tree:
             if type(key) not in (str, int):
-                raise TypeError(f"a key of a state is a text or a whole number, got {key!r} in {name or 'its root'}")
+                raise TypeError(f"keys of a state must be texts or whole numbers, got {key!r} in {name or 'its root'}")
         return {"dict": [[key, _skeleton(node, _below(name, key), tensors)] for key, node in tree.items()]}
     if isinstance(tree, list | tuple):
         nodes = [_skeleton(node, _below(name, index), tensors) for index, node in enumerate(tree)]
         return nodes if isinstance(tree, list) else {"tuple": nodes}
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
-    raise TypeError(f"a state is made of tensors, numbers, texts and None, got {type(tree).__name__} in {name}")
+    raise TypeError(f"a state must consist of tensors, numbers, texts and None, got {type(tree).__name__} in {name}")
 
 
 def _below(name: str, key: str | int) -> str:
@@ -220,13 +228,13 @@ def _below(name: str, key: str | int) -> str:
 
 
 def _unused(name: str, tensors: Tensors) -> str:
-    while name in tensors or name == "__metadata__":  # {"a.b": x, "a": {"b": y}}; and a name the format keeps
+    while name in tensors or name == "__metadata__":  # {"a.b": x, "a": {"b": y}}; and a name of the format
         name += "'"
     return name
 
 
 def _contiguous(tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    """The tensors on the CPU, each dense and with memory of its own, as the format wants them."""
+    """Return the tensors on the CPU, each contiguous and with memory of its own, as the format needs."""
     seen: set[int] = set()
     whole = {}
     for name, tensor in tensors.items():
@@ -239,9 +247,9 @@ def _contiguous(tensors: Mapping[str, torch.Tensor]) -> Tensors:
 
 
 def _order_header(path: Path) -> None:
-    """Brings the metadata in a file's header, which safetensors writes in any order, into that of its names.
+    """Sort the metadata in a file's header, so that equal contents give equal files: safetensors uses a random order.
 
-    So equal contents are equal files. A header whose length would change by it stays as it is.
+    A header whose length would change stays.
     """
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -254,23 +262,18 @@ def _order_header(path: Path) -> None:
 
 
 def _digest(tensors: Tensors, text: str) -> str:
-    """SHA-256 over the metadata's text and over every tensor's name, dtype, shape and bytes."""
+    """Return the SHA-256 of the metadata and of every tensor's name, dtype, shape and bytes."""
     sha = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         sha.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        for part in _bytes(tensor):
-            sha.update(part)
+        if tensor.numel():
+            sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 
-def _bytes(tensor: torch.Tensor) -> Iterator[memoryview]:
-    if tensor.numel():
-        yield tensor.reshape(-1).view(torch.uint8).numpy().data
-
-
 def _os_error(error: SafetensorError, path: Path) -> OSError:
-    """The library reports a failed write as its own error; the number of the cause stands only in its text."""
+    """Convert the library's error of a failed write, which has the number of the cause only in its text."""
     found = re.search(r"os error (\d+)", str(error))
     if found is None:
         return OSError(f"cannot write {path}: {error}")

@@ -23,7 +23,14 @@ UNSET = PydanticUndefined  # the default of a required setting
 
 
 def flag(
-    default: Any, name: str, group: str, description: str, by_preset: bool = False, word: str = "", **limits: Any
+    default: Any,
+    name: str,
+    group: str,
+    description: str,
+    by_preset: bool = False,
+    word: str = "",
+    also: Sequence[str] = (),
+    **limits: Any,
 ) -> Any:
     """Make a pydantic field that has a command-line option.
 
@@ -35,9 +42,10 @@ def flag(
         by_preset: True if a preset decides the default.
         word: a word that users may give instead of a value, such as `auto`. Code that resolves the configuration
             replaces it by a value.
+        also: further names of the option.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
-    extra: Any = {"flag": name, "group": group, "by_preset": by_preset, "word": word}
+    extra: Any = {"flag": name, "group": group, "by_preset": by_preset, "word": word, "also": list(also)}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

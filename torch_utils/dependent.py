@@ -31,6 +31,8 @@ class More(NamedTuple):
 class DependentCommand(Command):
     """A command with options that depend on others: on the model that is trained, or the network that is opened.
 
+    Its help leaves out examples with options of other models.
+
     Args:
         more: takes the values of the command's own options by parameter name, None for those that are missing or
             wrong, and "help", whether --help is given. It may raise ValueError or OSError.
@@ -55,7 +57,9 @@ class DependentCommand(Command):
             raise RefusalError(str(error)) from error
         full = copy.copy(self)  # `self` is used again, by tests
         full.params, full.learned = [*self.params, *more.options], more
-        full.epilog = "\n".join(filter(None, [self.epilog, more.note]))
+        lines = (self.epilog or "").splitlines()
+        examples = "\n".join(line for line in lines if more.foreign.keys().isdisjoint(line.split()))
+        full.epilog = "\n".join(filter(None, [examples, more.note]))
         return super(DependentCommand, full).make_context(info_name, args, parent, **{"obj": more.found} | extra)
 
     def explain_unknown(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, in any folder."""
+"""Writers of TensorBoard's event files."""
 
 import os
 from pathlib import Path
@@ -8,15 +8,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 def event_writer(folder: Path, **options: Any) -> SummaryWriter:
-    """A writer of event files.
-
-    TensorBoard takes only names in UTF-8. Where the folder's name has other bytes, as it may on Linux, the writer gets
-    the folder by a descriptor.
-
-    Args:
-        folder: that exists.
-        options: of SummaryWriter.
-    """
+    """Return a SummaryWriter for an existing folder, also if its name is not UTF-8, as TensorBoard requires."""
     name = str(folder)
     try:
         name.encode()

@@ -1,4 +1,4 @@
-"""Memory for time: values that are computed a second time when they are needed, instead of being kept till then."""
+"""Activation checkpointing: values are computed a second time in the backward pass instead of being kept."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +8,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 def call(function: Callable[..., Any], *inputs: Any, recompute: bool) -> Any:
-    """function(*inputs). With `recompute`, of all that gradients will need only the inputs are kept.
+    """Return function(*inputs). With `recompute`, only the inputs are kept for the backward pass.
 
-    Gradients are the same to the last bit, second derivatives included. `function` must give the same each time it is
-    called: what is random comes in as a tensor. Without gradients nothing is kept anyway, and nothing changes.
+    Gradients are equal to the last bit, including second derivatives. `function` must be deterministic: pass random
+    numbers as tensors.
     """
     if not (recompute and torch.is_grad_enabled()):
         return function(*inputs)

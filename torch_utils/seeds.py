@@ -1,7 +1,7 @@
-"""Stateless randomness: every draw has a key, and the key alone decides the numbers.
+"""Random numbers without state: a key decides the numbers of a draw.
 
-A run that draws from `generator(device, seed, iteration, phase, rank, purpose)` keeps no generator states: it resumes
-exactly, and a draw added in one place moves no draw in another.
+A run that draws from `generator(device, seed, iteration, phase, rank, purpose)` has no generator states to save, and a
+new draw in one place does not change the draws elsewhere.
 """
 
 import hashlib
@@ -14,19 +14,19 @@ KeyPart = SupportsIndex | str
 
 
 def derive(*key: KeyPart) -> int:
-    """A number in 0 .. 2^63 - 1 that depends on `key` alone, the same on every platform and Python version.
+    """Hash a key to a number in 0 .. 2^63 - 1, the same on every platform and Python version.
 
-    The parts are whole numbers of any size and texts. 1 and "1" are different parts, as are ("ab",) and ("a", "b").
-    Raises TypeError for any other part: a float or a truth value has no agreed spelling.
+    Parts of a key are whole numbers of any size and texts; 1 and "1" differ, as do ("ab",) and ("a", "b"). Raises
+    TypeError for other parts.
     """
     digest = hashlib.blake2b(b"".join(_encoded(part) for part in key), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def generator(device: torch.device | str, *key: KeyPart) -> torch.Generator:
-    """A fresh `torch.Generator` on `device`, seeded by `derive(*key)`.
+    """Return a new `torch.Generator` on `device`, seeded by `derive(*key)`.
 
-    The CPU's generator takes only the low 32 bits of a seed, so two of some millions of keys may share a stream there.
+    The CPU's generator uses only the low 32 bits of a seed, so two of some millions of keys may give the same numbers.
     """
     return torch.Generator(device).manual_seed(derive(*key))
 
@@ -35,8 +35,8 @@ def _encoded(part: KeyPart) -> bytes:
     if isinstance(part, str):
         kind, text = b"s", part.encode()
     elif isinstance(part, bool):
-        raise TypeError(f"a key is made of whole numbers and texts, got {part!r}")
+        raise TypeError(f"a key consists of whole numbers and texts, got {part!r}")
     else:
         kind, text = b"i", str(operator.index(part)).encode()
-    # The length goes first: without it ("ab", "c") and ("a", "bc") would be the same bytes.
+    # The length comes first: otherwise ("ab", "c") and ("a", "bc") would be the same bytes.
     return kind + len(text).to_bytes(8, "little") + text

@@ -1,4 +1,4 @@
-"""Running statistics of a run: sums that stay on the device and are read once a tick."""
+"""Running statistics: sums on the device, read once per tick."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -7,26 +7,24 @@ from typing import Any
 
 import torch
 
-# One row of sums per name: finite values, their sum, the sum of their squares, non-finite values.
-_COLUMNS = 4
+_COLUMNS = 4  # of sums per name: number of finite values, sum, sum of squares, number of non-finite values
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What was collected under one name since the last reading."""
+    """Statistics of a name since the last reading."""
 
-    mean: float  # of the finite values; nan when there was none
+    mean: float  # of the finite values; nan without any
     std: float  # population standard deviation, of the finite values
-    count: int  # how many were finite
-    nonfinite: int = 0  # how many were inf or nan; they take no part in mean and std
+    count: int  # number of finite values
+    nonfinite: int = 0  # number of inf and nan values, which mean and std exclude
 
 
 class Collector:
-    """Adds up values by name. `add` never waits for the device; `read` waits once for all names.
+    """Sums values by name. `add` does not wait for the device; `read` waits once for all names.
 
-    Sums are float64, or float32 on devices other than CPU and CUDA: mps has no float64. With several processes all of
-    them must `add` the same names, since the sums are put together row by row; values given to `add_scalar` are this
-    process's own.
+    Sums are float64 on CPU and CUDA, float32 on other devices (mps has no float64). All processes must `add` the same
+    names, since rows are summed over the processes; values of `add_scalar` stay on their process.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -36,12 +34,12 @@ class Collector:
         self._host: dict[str, list[float]] = {}
 
     def add(self, name: str, values: torch.Tensor) -> None:
-        """Collects every element of `values` (any shape, any real dtype, on this collector's device)."""
+        """Add every element of `values`: any shape, any real dtype, on this collector's device."""
         self.add_all({name: values})
 
     @torch.no_grad()
     def add_all(self, values: Mapping[str, torch.Tensor]) -> None:
-        """As `add` for every name, in one go: the device is asked for a few operations rather than a dozen a name."""
+        """Add several names with a few operations in total, instead of a dozen per name."""
         if not values:
             return
         x = torch.cat([v.detach().flatten() for v in values.values()]).to(self.dtype)
@@ -55,7 +53,7 @@ class Collector:
             self._rows[name] = self._rows[name].add_(sums) if name in self._rows else sums
 
     def add_scalar(self, name: str, value: float) -> None:
-        """Collects one number that is already on the host, such as a duration."""
+        """Add a number that is on the host, such as a duration."""
         assert name not in self._rows, f"{name} is already collected by add"
         sums = self._host.setdefault(name, [0.0] * _COLUMNS)
         if math.isfinite(value):
@@ -65,9 +63,9 @@ class Collector:
             sums[3] += 1.0
 
     def read(self, sum_: Callable[[torch.Tensor], object] | None = None) -> dict[str, Moments]:
-        """Moments of every name that was fed since the last reading, sorted by name; then starts anew.
+        """Return the statistics of every name with values since the last reading, sorted by name, and reset them.
 
-        `sum_` adds a tensor up over the processes, in place; all of them must read at the same time.
+        `sum_` sums a tensor over the processes in place; all processes must read at the same time.
         """
         names, table = self._table()
         if sum_ is not None and names:
@@ -77,7 +75,7 @@ class Collector:
         return {name: _moments(*rows[name]) for name in sorted(rows) if rows[name][0] or rows[name][3]}
 
     def state_dict(self) -> dict[str, Any]:
-        """The open sums: names, a tensor [names, 4] on the CPU, and the host's sums by name."""
+        """Return the current sums: names, a tensor [names, 4] on the CPU, and the host's sums by name."""
         names, table = self._table()
         return {
             "names": names,
@@ -86,20 +84,20 @@ class Collector:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up the sums of a `state_dict`, bit for bit, in place of its own."""
+        """Replace the current sums by the sums of a `state_dict`, bit for bit."""
         table = state["sums"].to(self.device, self.dtype, copy=True)
         self._rows = dict(zip(state["names"], table, strict=True))
         self._host = {name: list(sums) for name, sums in state["host"].items()}
 
     def _table(self) -> tuple[list[str], torch.Tensor]:
-        # Sorted, so that processes whose names came up in another order agree about the rows.
+        # Sorted, so that all processes have the same rows.
         names = sorted(self._rows)
         if not names:
             return names, torch.zeros(0, _COLUMNS, dtype=self.dtype, device=self.device)
         return names, torch.stack([self._rows[name] for name in names])
 
     def _clear(self) -> None:
-        # Names stay, with sums of zero: a name that is fed in some ticks only keeps its row on every process.
+        # Names stay, with zero sums: a name that is used only in some ticks keeps its row on every process.
         self._rows = {name: torch.zeros_like(sums) for name, sums in self._rows.items()}
         self._host = {}
 
@@ -108,5 +106,5 @@ def _moments(count: float, total: float, squares: float, nonfinite: float) -> Mo
     if not count:
         return Moments(math.nan, math.nan, 0, round(nonfinite))
     mean = total / count
-    variance = max(squares / count - mean * mean, 0.0)  # rounding can take it a little below zero
+    variance = max(squares / count - mean * mean, 0.0)  # rounding can make it slightly negative
     return Moments(mean, math.sqrt(variance), round(count), round(nonfinite))

@@ -1,4 +1,4 @@
-"""How long the parts of a step take, without making the host wait for the device."""
+"""Measures the parts of a step without making the host wait for the device."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import torch
 
 
 class Stopwatch:
-    """Sums up durations by name: by events on CUDA, by the clock elsewhere."""
+    """Collects durations by name, measured by events on CUDA and by the clock on other devices."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -17,7 +17,7 @@ class Stopwatch:
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        """Adds the duration of the block under `name`."""
+        """Add the duration of the block under `name`."""
         if self.device.type == "cuda":
             first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             first.record()
@@ -30,7 +30,7 @@ class Stopwatch:
             self._seconds.setdefault(name, []).append(time.perf_counter() - start)
 
     def read(self) -> dict[str, float]:
-        """Mean seconds by name since the last reading; waits for the device."""
+        """Return mean seconds by name since the last reading. Waits for the device."""
         if self._events:
             torch.cuda.synchronize(self.device)
         for name, first, last in self._events:

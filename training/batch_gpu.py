@@ -5,6 +5,7 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch_utils import distributed
 from torch_utils.cli import counted
 from torch_utils.device import available_memory, is_library_error, is_out_of_memory, switches
 from training.config import RunConfig
+from training.course import Asked, Settled
 from training.courses import find
 from training.footprint import OverLimitError, footprint
 from training.rehearsal import rehearse
@@ -20,6 +22,19 @@ from training.rehearsal import rehearse
 RESERVE = 0.05  # of a CUDA device's memory: for fragmentation in a long run, and for sample sheets
 NEARLY_FULL = 0.1  # of a CUDA device's memory free: any error of cuDNN or cuBLAS means lack of memory
 OVERHEAD = 2.0  # a CPU process uses up to 1.8 times the bytes of its tensors: workspaces of libraries, fragmentation
+
+
+def candidates(settle: Callable[[Asked], Settled], asked: Asked) -> list[RunConfig]:
+    """A configuration for every number of images at once that is possible, from many to few."""
+
+    def config(number: int) -> RunConfig:
+        return settle(asked._replace(given={**asked.given, "pace.batch_gpu": number})).config
+
+    share, found = config(1).pace.batch // asked.world, []
+    for number in (n for n in range(share, 0, -1) if share % n == 0):
+        with suppress(ValueError):  # the number does not suit a model's other settings; 1 always does
+            found.append(config(number))
+    return found
 
 
 def largest(configs: Sequence[RunConfig], device: torch.device) -> RunConfig:

@@ -90,7 +90,6 @@ class Course:
     config: type[RunConfig]
     models: Mapping[str, Mapping[str, Any]]  # names for --model -> the settings that they stand for
     settle: Callable[[Asked], Settled]  # raises ValueError
-    candidates: Callable[[Asked], list[Any]]  # configurations for --batch-gpu auto, the largest first
     recipe: Callable[[Any, Facts, torch.device], Recipe]  # of a configuration
     smallest: Callable[[Any], Any]  # a configuration with networks of next to nothing
     smaller: str  # what to try if memory is short

@@ -128,7 +128,7 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     found = ""
     if values.get("pace.batch_gpu") == "auto":
         began = time.monotonic()
-        pace = batch_gpu.largest(course.candidates(asked), device).pace
+        pace = batch_gpu.largest(batch_gpu.candidates(course.settle, asked), device).pace
         asked = asked._replace(given=values | {"pace.batch_gpu": pace.batch_gpu})
         share = counted(pace.batch // distributed.world(), "image")
         took = duration(time.monotonic() - began)

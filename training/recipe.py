@@ -1,7 +1,7 @@
 """The interface between the training loop and a model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from training.draws import Draws
 from training.moments import load_moments
 from training.phase import Phase, Term
 from training.sheet import Sheet
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Pictures(NamedTuple):
@@ -55,6 +57,13 @@ class Recipe(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a `state_dict` exactly."""
+
+
+def placed(network: Network, device: torch.device) -> Network:
+    """The network on the device, with parameters that need no gradients until a phase begins."""
+    if any(parameter.device != device for parameter in network.parameters()):
+        network = network.to(device)  # fails for fake tensors, which are on the device already
+    return network.requires_grad_(False)
 
 
 def learned(recipe: Recipe) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
-
 Config = Mapping[str, Any]  # of a run, nested, as in `config.json`: of any version, so any key may be missing
 Means = Mapping[str, float]  # one record of `stats.jsonl`: names and means
 
@@ -74,9 +72,6 @@ class Signs:
         diverged: what to try when training has diverged.
         same: what all sample sheets of a run have in common.
         diversity: whether samples should vary as much as real images.
-        settings: the class of the run's configuration, which knows the options.
-        usual: the settings that the preset gives by itself, by dotted name.
-        images: the size of the images, in words.
         cheaper: ways to a run that takes less time, in options to paste.
     """
 
@@ -87,9 +82,6 @@ class Signs:
     diverged: str = "a smaller learning rate"
     same: str = "the same latents"
     diversity: bool = True
-    settings: type[BaseModel] = BaseModel
-    usual: Callable[[Config], Mapping[str, Any]] = lambda config: {}
-    images: Callable[[Config], str] = lambda config: ""
     cheaper: Callable[[Config], Sequence[str]] = _nothing
 
 

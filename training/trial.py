@@ -38,10 +38,11 @@ class TrialError(Exception):
 class Compilable(Recipe, Protocol):
     """A recipe whose networks can run compiled in some phases."""
 
-    first_order: frozenset[str]  # phases that need first derivatives only
-
     @property
     def config(self) -> RunConfig: ...
+    @property
+    def first_order(self) -> frozenset[str]:
+        """Phases that need first derivatives only."""
 
     def use_passes(self, change: Change | None, begin: Callable[[], None] = lambda: None) -> None:
         """Put `change(pass)` in place of each pass of the networks; None restores them. `begin` precedes each term."""
@@ -54,9 +55,11 @@ class Compilable(Recipe, Protocol):
 class Capturable(Compilable, Protocol):
     """A recipe with phases that can be captured as CUDA graphs. Batches are dataclasses of tensors."""
 
-    captured: dict[str, Callable[..., Any]]  # by the name of the phase; takes the place of `terms`
+    @property
+    def captured(self) -> dict[str, Callable[..., Any]]:
+        """By the name of a phase: takes the place of `terms`."""
 
-    def terms(self, phase: Phase, batch: Any, draws: Draws) -> Any:
+    def terms(self, phase: Phase, batch: Any, draws: Any) -> Any:
         """The losses of a phase that is not captured."""
 
 

@@ -71,7 +71,8 @@ def measure(
     calls = {f"{who} {p.name}": partial(take, recipe, p) for who, recipe in both.items() for p in recipe.phases}
     seconds = timings(calls, setting.iterations, torch.device(setting.device))
     intervals = {phase.name: phase.interval for phase in without.phases}
-    return intervals, *({name: seconds[f"{who} {name}"] for name in intervals} for who in both)
+    a, b = ({name: seconds[f"{who} {name}"] for name in intervals} for who in both)
+    return intervals, a, b
 
 
 def table(intervals: dict[str, int], without: dict[str, float], with_it: dict[str, float]) -> str:

@@ -209,8 +209,8 @@ def write_labels(path: Path, seen: Seen) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["seed", *LABELS])
-        for seed, answers in enumerate(zip(*columns, strict=True)):
-            writer.writerow([seed, *(f"{answer:.4g}" for answer in answers)])
+        for seed, row in enumerate(zip(*columns, strict=True)):
+            writer.writerow([seed, *(f"{answer:.4g}" for answer in row)])
 
 
 def _share(truths: Tensor) -> float:

@@ -1,1 +1,1 @@
-"""Where pictures come from before they are a data set: one small file for each format."""
+"""Where images come from before they are a data set: one file for each format."""

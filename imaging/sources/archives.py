@@ -1,4 +1,4 @@
-"""Folders and ZIPs of picture files."""
+"""Folders and ZIPs of image files."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from imaging.sources.source import Source
 
 
 class ArchiveSource(Source):
-    """The picture files of an archive; `dataset.json` in it gives the labels."""
+    """The image files of an archive; `dataset.json` in it gives the labels."""
 
     def __init__(self, archive: Archive, kind: str) -> None:
         self.kind = kind
@@ -24,7 +24,7 @@ class ArchiveSource(Source):
         return self.archive.read(self.names[index])
 
     def header_of(self, index: int) -> Header:
-        with self.archive.open(self.names[index]) as file:  # far less than the whole is read
+        with self.archive.open(self.names[index]) as file:  # reads far less than the whole file
             return read_header(file, self.names[index])
 
     def labels(self) -> Labels:

@@ -1,7 +1,7 @@
-"""Reads pickles of plain data and byte arrays, such as CIFAR's, without running anything that they ask for.
+"""Reads pickles of plain data and byte arrays, such as CIFAR's, without running code.
 
-numpy's own classes trust the state that a pickle gives them, down to addresses in memory. Here an array is recognized
-by the form that numpy writes, and made from its bytes.
+numpy's own classes trust the state in a pickle, down to memory addresses. Here an array is recognized by the form that
+numpy writes, and made from its bytes.
 """
 
 import io
@@ -20,17 +20,17 @@ MOST_DIMENSIONS, LARGEST_SIDE = 8, 2**40
 def read_arrays(data: bytes) -> dict[str, Any]:
     """The dictionary that a pickle holds. Its keys are texts; a byte array in it is uint8 of its own shape.
 
-    Python 2's texts are bytes, except in keys. ValueError says what is damaged, or what the pickle asks for beyond
+    Texts of Python 2 are bytes, except in keys. ValueError says what is damaged, or what the pickle holds other than
     dictionaries, lists, texts, numbers and byte arrays.
     """
     content = read_pickle(io.BytesIO(data), MAKERS, strings=bytes)
     if not isinstance(content, dict):
-        raise ValueError(f"it holds a {type(content).__name__}, and a dictionary was expected")
+        raise ValueError(f"it holds a {type(content).__name__}, expected a dictionary")
     return {_text(key): each.pixels if isinstance(each, _Array) else each for key, each in content.items()}
 
 
 class _Byte(Built):
-    """The one type of numbers that is read."""
+    """The only number type that is read."""
 
     def __init__(self, kind: Any, *how: Any) -> None:
         if _text(kind) != "u1":

@@ -26,7 +26,7 @@ def is_cifar(names: set[str]) -> bool:
 
 
 def open_cifar(path: Path) -> ArraySource:
-    """The training pictures (test pictures are left alone) of CIFAR-10, or CIFAR-100 with its fine classes."""
+    """The training images of CIFAR-10, or of CIFAR-100 with its fine classes."""
     files = dict(_files(path))
     ten = "batches.meta" in files or bool(TEN & files.keys())
     wanted = sorted(TEN) if ten else ["train"]

@@ -1,14 +1,14 @@
-"""How the pictures of a source are dealt out to processes: by number, or where that is not possible by content."""
+"""How the images of a source are passed to processes: by number, or by content if the source is sequential."""
 
 from collections.abc import Iterable, Iterator
 
 from imaging.sources.source import Content, SequentialSource, Source
 
-Job = tuple[int, str, Content | ValueError | None]  # index, name, and what a sequential source has read of it
+Job = tuple[int, str, Content | ValueError | None]  # index, name, and the content from a sequential source
 
 
 def jobs(source: Source, indices: Iterable[int]) -> Iterator[Job]:
-    """What the processes are given: of sequential sources the contents, of others only which picture."""
+    """The jobs for the images `indices`: with contents from sequential sources, otherwise only with numbers."""
     if isinstance(source, SequentialSource):
         for i, content in source.stream(map(int, indices)):
             yield i, source.names[i], content
@@ -18,7 +18,7 @@ def jobs(source: Source, indices: Iterable[int]) -> Iterator[Job]:
 
 
 def content_of(source: Source | None, job: Job) -> Content:
-    """What a job is about. ValueError when it cannot be read."""
+    """The content of a job. ValueError if it cannot be read."""
     index, _, content = job
     if isinstance(content, ValueError):
         raise content
@@ -29,7 +29,7 @@ def content_of(source: Source | None, job: Job) -> Content:
 
 
 class Work:
-    """What a process does with a job. Sequential sources stay with the first process."""
+    """What a process does with a job. Sequential sources stay in the parent process."""
 
     def __init__(self, source: Source) -> None:
         self.source = None if isinstance(source, SequentialSource) else source

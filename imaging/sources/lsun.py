@@ -1,14 +1,13 @@
 """LSUN: an LMDB database whose values are WebP or JPEG files.
 
-The library maps a database into memory and trusts every number in it, so that a damaged or hostile one can end the
-process. Hence another process reads it (`lmdbreader.py`), whose death is an error like any other.
+The library maps a database into memory and trusts every number in it, so that a damaged or hostile file can crash the
+process. Therefore another process (`lmdbreader.py`) reads it, and its death is an error like any other.
 """
 
 import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from imaging.opening import LARGEST_FILE, RefusedError, check_file
@@ -20,7 +19,7 @@ READER = Path(__file__).with_name("lmdbreader.py")
 
 
 class LsunSource(Source):
-    """The pictures in the order of their keys."""
+    """The images in the order of their keys."""
 
     kind = "an LSUN database"
 
@@ -32,8 +31,12 @@ class LsunSource(Source):
         self._reader: subprocess.Popen[bytes] | None = None
         self._owner = 0
         self._keys: list[bytes] = []
-        while keys := self._ask(b"k", b""):
-            self._keys += _cut(keys)
+        while answer := self._ask(b"k", b""):
+            place, head = 0, struct.calcsize(KEY)
+            while place < len(answer):
+                end = place + head + struct.unpack_from(KEY, answer, place)[0]
+                self._keys.append(answer[place + head : end])
+                place = end
         super().__init__(path, tuple(printable(key.decode("latin-1")) for key in self._keys))
 
     def read(self, index: int) -> bytes:
@@ -46,7 +49,7 @@ class LsunSource(Source):
         return identity_of([self.file])
 
     def _ask(self, question: bytes, key: bytes) -> bytes:
-        """What the reader answers: the next keys, none at the end, or a value. ValueError when it dies or refuses."""
+        """The reader's answer: the next keys, b"" at the end, or a value. ValueError if it dies or refuses."""
         reader = self._running()
         assert reader.stdin is not None and reader.stdout is not None
         try:
@@ -58,9 +61,9 @@ class LsunSource(Source):
             self._reader = None
             reader.kill()
             reader.wait()
-            raise self._damaged("reading it ends the process that reads") from error
+            raise self._damaged("the process that reads it crashed") from error
         if status == MISSING:
-            raise RefusedError(f"it is not in {self.file} any more")
+            raise RefusedError(f"it is no longer in {self.file}")
         if status == FAILED:
             raise self._damaged(printable(answer.decode("utf-8", "replace"), 120))
         return answer
@@ -85,11 +88,3 @@ class LsunSource(Source):
         if reader is not None and self._owner == os.getpid():
             reader.kill()
             reader.wait()
-
-
-def _cut(keys: bytes) -> Iterator[bytes]:
-    place = 0
-    while place < len(keys):
-        begin = place + struct.calcsize(KEY)
-        place = begin + struct.unpack(KEY, keys[place:begin])[0]
-        yield keys[begin:place]

@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and their kin: idx files (http://yann.lecun.com/exdb/mnist), plain or gzip."""
+"""MNIST, Fashion-MNIST and similar sets: idx files (http://yann.lecun.com/exdb/mnist), plain or gzip."""
 
 import math
 import re
@@ -20,14 +20,14 @@ FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 
 def images_in(folder: Path) -> Path | None:
-    """The file of training pictures in a folder, or of its only pictures; None where there is none."""
+    """The file of training images in a folder, or of its only images; None if there is none."""
     found = sorted(file for file in folder.iterdir() if NAME.fullmatch(file.name) and file.is_file())
     training = [file for file in found if "train" in file.name.lower()]
     return next(iter(training or found), None)
 
 
 def open_mnist(path: Path) -> ArraySource:
-    """A folder (its training pictures are read) or a file of pictures; labels lie beside under the usual name."""
+    """A folder, whose training images are read, or a file of images; labels are beside it under the usual name."""
     file = images_in(path) if path.is_dir() else path
     if file is None:
         raise ValueError(f"{path} has no file such as train-images-idx3-ubyte.gz: give its name")
@@ -43,28 +43,28 @@ def _labels_beside(images: Path, count: int) -> Labels:
     beside = [images.with_name(stem + ending) for ending in ("", ".gz") if stem]
     file = next((each for each in beside if each.is_file()), None)
     if file is None:
-        wanted = f"{stem}.gz lies" if stem else "file of labels lies"
-        return without(count, f"the set is unlabelled, for no {wanted} beside {images.name}")
+        wanted = f"{stem}.gz is" if stem else "file of labels is"
+        return without(count, f"the set is unlabeled, since no {wanted} beside {images.name}")
     values = _read(file, LABELS).astype(np.int64)
     if len(values) != count:
-        raise ValueError(f"{file} has {len(values)} labels for {count} pictures: get both again, or use --labels none")
+        raise ValueError(f"{file} has {len(values)} labels for {count} images: get both again, or use --labels none")
     classes = int(values.max(initial=0)) + 1
     clothes = "fashion" in str(images.resolve()).lower() and classes <= len(FASHION)
     return Labels(values, FASHION if clothes else tuple(map(str, range(max(classes, 10)))), f"labels of {file.name}")
 
 
 def _read(file: Path, magic: bytes) -> np.ndarray:
-    """uint8 [N, H, W] of pictures, [N] of labels."""
+    """uint8 [N, H, W] of images, [N] of labels."""
     dimensions = magic[3]
     with parsing(file, "complete", "get it again"), unpacking(file) as stream:
         if stream.read(4) != magic:
-            what = "pictures" if magic == IMAGES else "labels"
-            raise RefusedError(f"{file} is no idx file of {what}: get it again, or give another")
+            what = "images" if magic == IMAGES else "labels"
+            raise RefusedError(f"{file} is not an idx file of {what}: get it again, or give another")
         shape = struct.unpack(f">{dimensions}I", stream.read(4 * dimensions))
         wanted = math.prod(shape)
         if math.prod(shape[1:]) > LARGEST_PICTURE or wanted > LARGEST:
             raise RefusedError(f"{file} claims to hold {wanted} bytes, but at most {LARGEST} are read: give another")
-        data = bytearray()  # grows with what is there, and not with what is claimed
+        data = bytearray()  # grows with the data, not with the claim
         while len(data) < wanted and (piece := stream.read(min(wanted - len(data), PIECE))):
             data += piece
         if len(data) != wanted or not wanted:

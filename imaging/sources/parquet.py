@@ -1,4 +1,4 @@
-"""Hugging Face data sets as parquet: pictures in a column of {bytes, path}, class names in the schema's metadata."""
+"""Hugging Face data sets as parquet: images in a column of {bytes, path}, class names in the schema's metadata."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,11 +14,11 @@ from imaging.sources.source import Content, Numbered, SequentialSource, identity
 from system.text import printable
 
 LARGEST_METADATA = 2**24  # bytes of a text in a file's metadata
-TOGETHER = 16  # rows: as many pictures are in memory at once
+TOGETHER = 16  # rows that are in memory at once
 
 
 class ParquetSource(SequentialSource):
-    """The pictures of parquet files, file by file and row by row."""
+    """The images of parquet files, file by file and row by row."""
 
     kind = "Hugging Face parquet"
 
@@ -72,7 +72,7 @@ class ParquetSource(SequentialSource):
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Those of a folder, or of `data` in it: of the training part where there is one."""
+    """The files of a folder, or of `data` in it; only the training part if there is one."""
     for place in (folder, folder / "data"):
         files = sorted(file for file in place.glob("*.parquet") if file.is_file() and file.name[0] != ".")
         if files:
@@ -103,12 +103,13 @@ def _parsing(file: Path) -> AbstractContextManager[None]:
 
 
 def _cells(file: Path, column: str, together: int = 2**16) -> Iterator[Any]:
-    """The cells of a column, of which `together` are in memory. A damaged file ends in a ValueError."""
+    """The cells of a column, `together` of them in memory. ValueError for a damaged file."""
     opened = _open(file)
     with _parsing(file):
         if column not in opened.schema_arrow.names:
-            wanted = f"column {printable(column, 60)}, which the first file has"
-            raise RefusedError(f"{file} has no {wanted}: give the files one by one")
+            raise RefusedError(
+                f"{file} has no column {printable(column, 60)} as the first file: give the files one by one"
+            )
         for batch in opened.iter_batches(batch_size=together, columns=[column]):
             for cell in batch.column(0):
                 yield cell.as_py()
@@ -124,7 +125,7 @@ def _content(cell: Any, name: str) -> bytes | ValueError:
 
 
 def _features(metadata: dict[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
-    """What the library `datasets` wrote of each column; empty when it did not."""
+    """What the library `datasets` wrote about each column; empty if it did not."""
     try:
         features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Which format a path has: by what the file begins with, or by the names in the folder."""
+"""Which format a path has: by the beginning of a file, or by the names in a folder."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +27,7 @@ TABLES = (".csv", ".tsv", ".json", ".jsonl", ".txt", ".xlsx")
 
 
 class Format(NamedTuple):
-    """What lies at a path, in words, and what opens it; nothing does where the `advice` is what to give instead."""
+    """What is at a path, in words, and what opens it; without `open`, `advice` says what to give instead."""
 
     words: str
     open: Callable[[], Source] | None
@@ -35,32 +35,32 @@ class Format(NamedTuple):
 
 
 def open_source(path: str | Path, every: int = 1) -> Source:
-    """The pictures at `path`, of whatever format; of videos every n-th frame.
+    """The images at `path`, of whatever format; every n-th frame of videos.
 
-    FileNotFoundError when nothing is there; ValueError when the format is none of `FORMATS`, when `every` does not
-    apply, or when what is there is damaged.
+    FileNotFoundError if nothing is there; ValueError if the format is unknown or damaged, or `every` does not apply.
     """
-    if is_pattern(str(path)):
-        return _only_videos(ShardSource(str(path)), every)
-    path = Path(path)
+    source = ShardSource(str(path)) if is_pattern(str(path)) else _open(Path(path), every)
+    if every != 1 and not isinstance(source, video.VideoSource):
+        raise ValueError(f"--every picks frames of a video, but {source.path} is {source.kind}: omit it")
+    return source
+
+
+def _open(path: Path, every: int) -> Source:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: give a ZIP or a folder of images")
     try:
         found = recognize(path, every)
         if found.open is None:
             raise ValueError(f"{path} is {found.words}: {found.advice}")
-        source = found.open()
+        return found.open()
     except PermissionError as error:
-        raise ValueError(
-            f"{error.filename or path} may not be read: change its permissions, or give another"
-        ) from error
-    return _only_videos(source, every)
+        raise ValueError(f"no permission to read {error.filename or path}: change it, or give another path") from error
 
 
 def unfit_for_training(path: Path) -> str:
-    """One sentence on a path that is neither a ZIP nor a folder of images: what it is, and what makes a set of it.
+    """A sentence on a path that is neither a ZIP nor a folder of images: what it is, and what makes a set of it.
 
-    Empty where only the path itself can tell more.
+    "" for a ZIP or folder.
     """
     found = recognize(path)
     if found.open is None:
@@ -68,18 +68,12 @@ def unfit_for_training(path: Path) -> str:
     if found.words in ("a ZIP", "a folder"):
         return ""
     command = conversion(str(path), "256x256", sized=True)
-    return f"{path} is {found.words}, and training reads folders, ZIPs and shards: make a set of it with `{command}`"
+    return f"{path} is {found.words}, but training reads folders, ZIPs and shards: make a set of it with `{command}`"
 
 
 def recognize(path: Path, every: int = 1) -> Format:
     """The format of what is at `path`, by its names or its beginning. RefusedError for pipes and devices."""
     return _folder(path, every) if path.is_dir() else _file(path, every)
-
-
-def _only_videos(source: Source, every: int) -> Source:
-    if every != 1 and not isinstance(source, video.VideoSource):
-        raise ValueError(f"--every picks frames of a video, and {source.path} is {source.kind}: leave it out")
-    return source
 
 
 def _folder(path: Path, every: int) -> Format:
@@ -124,17 +118,17 @@ def _file(path: Path, every: int) -> Format:
     if ending == ".mdb":
         return Format("an LSUN database", partial(lsun.LsunSource, path))
     if ending in SOURCE_SUFFIXES:
-        return Format("a single image", None, "give the folder that it lies in, since a set takes many")
+        return Format("a single image", None, "give the folder it is in, since a set has many images")
     if kind := UNREAD.get(ending):
         return Format(f"a single image ({kind.name})", None, f"give a folder of images; {kind.advice}")
     if video.is_video(path) or _looks_like_video(start):
         return Format("a video", partial(video.open_video, path, every))
     if why := by_content(start):
-        return Format("no set of images", None, why)
+        return Format("not a set of images", None, why)
     if ending in TABLES:
         advice = "give the folder of the images to dataset_tool.py, and labels in a CSV or JSON file to its --labels"
         return Format("a table or text", None, advice)
-    return Format("in no format that is known", None, f"give {FORMATS}")
+    return Format("of an unknown format", None, f"give {FORMATS}")
 
 
 def _looks_like_video(start: bytes) -> bool:
@@ -150,7 +144,7 @@ def _packs_cifar(path: Path) -> bool:
             for member in islice(members, MOST_BEFORE_CIFAR):
                 names |= set(PurePosixPath(member.name).parts)
                 if member.size > LARGEST_FILE:
-                    break  # behind which a packed file takes long to read
+                    break  # unpacking it takes long
     except RefusedError:
-        return False  # whoever opens it will say what is wrong
+        return False  # opening the tar reports what is wrong
     return bool(names & {"cifar-10-batches-py", "cifar-100-python"})

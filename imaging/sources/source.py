@@ -1,4 +1,4 @@
-"""What every source of pictures offers, whatever its format: names in an order of its own, contents, and labels."""
+"""What every source of images offers, whatever its format: ordered names, contents, and labels."""
 
 import hashlib
 import io
@@ -16,11 +16,11 @@ from imaging.labels import Labels, without
 from imaging.picture import Header, decode, read_header
 from imaging.transforms import mode_of, to_mode
 
-Content = bytes | Image.Image  # a picture file as it was found, or pixels
+Content = bytes | Image.Image  # an image file as it is, or pixels
 
 
 class Numbered(Sequence[str]):
-    """Names of pictures that have only numbers: `Numbered("frame{:08d}", 3)`. They take no memory."""
+    """Names of numbered images, which take no memory: `Numbered("frame{:08d}", 3)`."""
 
     def __init__(self, pattern: str, count: int) -> None:
         self.pattern, self._count = pattern, count
@@ -41,45 +41,45 @@ class Numbered(Sequence[str]):
 
 
 class Source(ABC):
-    """Pictures that can be read in any order. Instances can be pickled, and used after a fork.
+    """Images that can be read in any order. Instances can be pickled, and used after a fork.
 
-    `header` is set where all pictures are known to have one size and mode; `notes` are sentences a user should read.
+    `header` is set if all images are known to have one size and mode; `notes` are sentences a user should read.
     """
 
-    kind: str  # of format, in words
+    kind: str  # the format, in words
     header: Header | None = None
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         if not names:
-            raise ValueError(f"{path} ({self.kind}) holds no pictures: give another")
+            raise ValueError(f"{path} ({self.kind}) holds no images: give another")
         self.path, self.names = path, names
         self.notes: list[str] = []
 
     @abstractmethod
     def read(self, index: int) -> Content:
-        """Picture `index` of `names`. ValueError says by name what cannot be read."""
+        """Image `index` of `names`. ValueError, with its name, if it cannot be read."""
 
     def header_of(self, index: int) -> Header:
-        """Size and mode of picture `index`, unless `header` says them of all; ValueError as `read`."""
+        """Size and mode of image `index`; ValueError as `read`."""
         return self.header or header(self.read(index), self.names[index])
 
     def labels(self) -> Labels:
-        """The labels that the format itself has. ValueError says what is wrong with them."""
-        return without(len(self.names), f"the set is unlabelled, for {self.kind} has no labels")
+        """The labels in the format itself. ValueError says what is wrong with them."""
+        return without(len(self.names), f"the set is unlabeled, since {self.kind} has no labels")
 
     def identity(self) -> str:
-        """Changes when the pictures do, as far as a look from outside can tell."""
+        """Changes if the images do, as far as names, sizes and times tell."""
         return identity_of([self.path])
 
 
 class SequentialSource(Source):
-    """Pictures that can only be had one after another, in the order of `names`."""
+    """Images that can only be read one after another, in the order of `names`."""
 
-    knows_headers = False  # whether `header_of` answers without reading the picture
+    knows_headers = False  # whether `header_of` need not read the image
 
     @abstractmethod
     def stream(self, indices: Iterable[int]) -> Iterator[tuple[int, Content | ValueError]]:
-        """The pictures of ascending `indices`, in one go from front to back; an error takes a picture's place."""
+        """The images of ascending `indices`, read from front to back; an error takes the place of a broken image."""
 
     def read(self, index: int) -> Content:
         content = next(self.stream([index]))[1]
@@ -89,7 +89,7 @@ class SequentialSource(Source):
 
 
 class ArraySource(SequentialSource):
-    """Pictures that lie in memory, uint8 [N, H, W] or [N, H, W, 3], with a label each."""
+    """Images in memory, uint8 [N, H, W] or [N, H, W, 3], with a label each."""
 
     def __init__(self, path: Path, kind: str, name: str, parts: list[np.ndarray], labels: Labels) -> None:
         self.kind = kind
@@ -110,7 +110,7 @@ class ArraySource(SequentialSource):
 
 
 def header(content: Content, name: str) -> Header:
-    """Size and mode of a picture. ValueError, with its name, when it is none."""
+    """Size and mode of an image. ValueError, with its name, if it is broken."""
     if isinstance(content, bytes):
         return read_header(io.BytesIO(content), name)
     return Header(content.width, content.height, mode_of(content))
@@ -119,14 +119,14 @@ def header(content: Content, name: str) -> Header:
 def picture(
     content: Content, name: str, mode: str, enough: tuple[int, int] | None = None, span: Span | None = None
 ) -> Image.Image:
-    """A picture upright and in mode L, RGB or RGBA; else as `decode`. ValueError, with its name, when it is none."""
+    """An upright image in mode L, RGB or RGBA, as `decode`. ValueError, with its name, if it is broken."""
     if isinstance(content, bytes):
         return decode(io.BytesIO(content), name, mode, enough, span)
     return to_mode(content, mode)
 
 
 def identity_of(files: Sequence[Path]) -> str:
-    """Names, sizes and times of files, in short."""
+    """A digest of names, sizes and times of files."""
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(repr(stats).encode()).hexdigest()
 
@@ -137,6 +137,4 @@ def needing(package: str, what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ValueError(
-            f"to read {what} takes the package {package}, which is not installed: pip install {package}"
-        ) from error
+        raise ValueError(f"reading {what} needs the package {package}: pip install {package}") from error

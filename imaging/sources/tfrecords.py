@@ -1,7 +1,7 @@
 """TFRecords of the official StyleGAN and Progressive GAN data sets: `name-r10.tfrecords`, one file for each resolution.
 
-A record is a length (8 bytes), its checksum (4), the data, its checksum (4). The data is a protocol buffer, an
-`Example`, whose features are `shape` (channels, height, width) and `data` (uint8 of that shape).
+A record is a length (8 bytes), its checksum (4), the data, its checksum (4). Checksums are not verified. The data is a
+protocol buffer, an `Example`, with the features `shape` (channels, height, width) and `data` (uint8 of that shape).
 """
 
 import glob
@@ -28,7 +28,7 @@ NAME = re.compile(r"(.*-r)(\d+)\.tfrecords", re.IGNORECASE)
 
 
 class RecordSource(Source):
-    """The pictures of one file; where each record begins is found by going from length to length."""
+    """The images of one file. Where records begin is found by following their lengths."""
 
     kind = "a TFRecords file"
 
@@ -36,7 +36,7 @@ class RecordSource(Source):
         self.file = file
         self._starts = _starts(file)
         super().__init__(path, Numbered("record{:08d}", len(self._starts)))
-        self.header = header(self.read(0), self.names[0])  # of all: a file has one resolution
+        self.header = header(self.read(0), self.names[0])  # a file has one resolution
 
     def read(self, index: int) -> Image.Image:
         name = f"{self.names[index]} in {printable(str(self.file))}"
@@ -61,7 +61,7 @@ def open_tfrecords(path: Path) -> RecordSource:
     numbered = {file: found for file in files if (found := NAME.fullmatch(file.name))}
     if len({found[1] for found in numbered.values()} | (set(files) - set(numbered))) > 1:
         names = " and ".join(file.name for file in sorted(files)[:2])
-        raise ValueError(f"{path} holds more than one data set, such as {names}: give the file that is meant")
+        raise ValueError(f"{path} holds several data sets, such as {names}: give one file")
     largest = max(files, key=lambda file: int(numbered[file][2]) if file in numbered else 0)
     source = RecordSource(largest, path)
     if len(files) > 1:
@@ -98,15 +98,15 @@ def _picture(data: bytes, name: str) -> Image.Image:
     except Exception as error:
         raise ValueError(f"{name} cannot be read: {reason(error)}") from error
     if pixels.ndim != 3 or pixels.shape[0] not in (1, 3, 4) or 0 in pixels.shape:
-        raise ValueError(f"{name} has the shape {list(shape)[:4]}, and a picture [1, 3 or 4 channels, height, width]")
+        raise ValueError(f"{name} has the shape {list(shape)[:4]}, expected [1, 3 or 4 channels, height, width]")
     return Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
 
 
 def example(data: bytes) -> dict[str, list[Any]]:
-    """The features of a serialised `tf.train.Example`: numbers or bytes by name. ValueError when it is malformed.
+    """The features of a serialized `tf.train.Example`: numbers or bytes by name. ValueError if it is malformed.
 
     Example {Features features = 1}, Features {map<string, Feature> feature = 1}, Feature {BytesList bytes_list = 1;
-    FloatList float_list = 2; Int64List int64_list = 3}, each list {repeated value = 1}. Float lists are passed over.
+    FloatList float_list = 2; Int64List int64_list = 3}, each list {repeated value = 1}. Float lists are skipped.
     """
     found = {}
     for features in _of(data, 1):
@@ -153,7 +153,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         else:
             length = {1: 8, 5: 4}.get(kind, -1)
         if length < 0 or place + length > len(data):
-            raise ValueError("it is no protocol buffer")
+            raise ValueError("it is not a protocol buffer")
         yield key >> 3, data[place : place + length]
         place += length
 
@@ -167,7 +167,7 @@ def _varint(data: memoryview, place: int) -> tuple[int, int]:
         value, place = value | (byte & 0x7F) << shift, place + 1
         if byte < 0x80:
             return value, place
-    raise ValueError("it is no protocol buffer")
+    raise ValueError("it is not a protocol buffer")
 
 
 def _labels(file: Path, count: int) -> Labels:
@@ -180,7 +180,7 @@ def _labels(file: Path, count: int) -> Labels:
         raise ValueError(f"{file} has the shape {list(stored.shape)[:4]} for {count} pictures: use --labels none")
     one_hot = stored.ndim == 2 and stored.shape[1] > 0
     if one_hot and not (((stored == 0) | (stored == 1)).all() and (stored.sum(axis=1) == 1).all()):
-        raise ValueError(f"{file} has vectors for labels, and an image can only have one class: use --labels none")
+        raise ValueError(f"{file} has vectors for labels, but an image can only have one class: use --labels none")
     single = stored.argmax(axis=1) if one_hot else stored.reshape(count, -1)[:, 0]
     values = np.nan_to_num(single, nan=-1, posinf=-1, neginf=-1).clip(-1, MOST_CLASSES).astype(np.int64)
     classes = stored.shape[1] if one_hot else int(values.max(initial=0)) + 1

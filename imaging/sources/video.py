@@ -1,4 +1,4 @@
-"""Video files: their frames, all of them or every n-th. What FFmpeg reads, by PyAV."""
+"""Video files: their frames, all of them or every n-th. PyAV (FFmpeg) reads them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from PIL import Image
 
 from imaging.opening import RefusedError, check_file, parsing, reason
 from imaging.picture import LARGEST_SOURCE, Header
-from imaging.sources.source import Content, SequentialSource, identity_of, needing
+from imaging.sources.source import Content, SequentialSource, identity_of
 from system.text import printable
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".mts", ".3gp")
@@ -18,15 +18,13 @@ TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Im
 
 
 class VideoSource(SequentialSource):
-    """Frames in the order of the files and of time. They are decoded once, front to back; a count of the packets, which
-    costs little, tells beforehand how many there will be."""
+    """Frames in the order of the files and of time. They are decoded once; counting packets first is cheap."""
 
     kind = "video"
 
     def __init__(self, path: Path, files: Sequence[Path], every: int) -> None:
         self.files, self.every = tuple(files), every
-        self._counts = [-(-_packets(file) // every) for file in self.files]
-        self._ends = np.cumsum(self._counts).tolist()
+        self._ends = np.cumsum([-(-_packets(file) // every) for file in self.files]).tolist()
         super().__init__(path, _Frames(self.files, self._ends, every))
         sizes = {_size(file) for file in self.files}
         if len(sizes) == 1:
@@ -36,28 +34,28 @@ class VideoSource(SequentialSource):
         wanted = iter(indices)
         i, start = next(wanted, None), 0
         for file, end in zip(self.files, self._ends, strict=True):
-            frames = self._frames(file, start, end) if i is not None and i < end else iter(())
-            for place, content in frames:
-                if place == i:
-                    yield i, _made(content)
-                    i = next(wanted, None)
-                if i is None:
-                    return
+            if i is not None and i < end:
+                for place, frame in self._frames(file, start, end):
+                    if place == i:
+                        yield i, _made(frame)
+                        i = next(wanted, None)
+                    if i is None:
+                        return
             start = end
 
     def _frames(self, file: Path, start: int, end: int) -> Iterator[tuple[int, Any]]:
-        """Exactly `end - start` frames as functions that make the picture; errors in place of what is not there."""
+        """Exactly `end - start` decoded frames, or errors in place of missing ones."""
         place = start
         try:
             for ordinal, frame in enumerate(_decoded(file)):
                 if ordinal % self.every == 0 and place < end:
-                    yield place, lambda frame=frame: _upright(frame)
+                    yield place, frame
                     place += 1
-            reason = "the video has fewer frames than it says"
+            why = "the video has fewer frames than it says"
         except ValueError as error:
-            reason = str(error)
+            why = str(error)
         for missing in range(place, end):
-            yield missing, ValueError(f"{self.names[missing]} cannot be decoded: {reason}")
+            yield missing, ValueError(f"{self.names[missing]} cannot be decoded: {why}")
 
     def identity(self) -> str:
         return identity_of(self.files)
@@ -85,30 +83,29 @@ class _Frames(Sequence[str]):
 
 def open_video(path: Path, every: int = 1) -> VideoSource:
     """A video file, or those of a folder."""
-    files = video_files(path) if path.is_dir() else [path]
-    return VideoSource(path, files, every)
+    return VideoSource(path, video_files(path) if path.is_dir() else [path], every)
 
 
 def video_files(folder: Path) -> list[Path]:
-    """The videos that lie in a folder, not in its sub-folders."""
+    """The videos in a folder, without sub-folders."""
     return sorted(file for file in folder.iterdir() if is_video(file) and file.is_file() and file.name[0] != ".")
 
 
 def is_video(file: Path) -> bool:
-    """Whether a file is called like a video."""
+    """Whether a file is named like a video."""
     return file.suffix.lower() in SUFFIXES
 
 
 def _opened(file: Path) -> Any:
-    with needing("av", "videos"):
-        import av
+    import av  # takes a quarter of a second
+
     with parsing(file, "a video that can be read", "convert it, or give another"):
         check_file(file)
-        # FFmpeg takes a name with a colon for the address of a server, and a playlist may hold such addresses.
+        # FFmpeg takes a name with a colon for the address of a server, and playlists may hold such addresses.
         container = av.open(f"file:{file.absolute()}", options={"protocol_whitelist": "file"})
         if not container.streams.video:
             container.close()
-            raise RefusedError(f"{printable(str(file))} has no pictures in it, only sound: give another")
+            raise RefusedError(f"{printable(str(file))} has only sound, no images: give another")
     container.streams.video[0].thread_type = "AUTO"
     return container
 
@@ -126,7 +123,7 @@ def _size(file: Path) -> tuple[int, int]:
 
 
 def _decoded(file: Path) -> Iterator[Any]:
-    """The frames. ValueError in the place from which on they cannot be decoded."""
+    """The frames. ValueError where decoding fails."""
     with _opened(file) as container, _damage():
         yield from container.decode(container.streams.video[0])
 
@@ -139,17 +136,16 @@ def _upright(frame: Any) -> Image.Image:
     return image.transpose(TURNS[turn]) if turn in TURNS else image
 
 
-def _made(content: Any) -> Content | ValueError:
+def _made(frame: Any) -> Content | ValueError:
     try:
-        made: Content | ValueError = content() if callable(content) else content
+        return frame if isinstance(frame, ValueError) else _upright(frame)
     except ValueError as error:
         return error
-    return made
 
 
 @contextmanager
 def _damage() -> Iterator[None]:
-    """Turns the library's errors into a ValueError in one sentence."""
+    """Turn the library's errors into a ValueError in one sentence."""
     try:
         yield
     except RefusedError:

@@ -1,7 +1,7 @@
-"""Directions of w that mean something: what they are, how they move a picture, and the file they are kept in.
+"""Directions of w: how they move a picture, and the file that keeps them.
 
-A direction acts on w, behind the mapping network: there the styles are affine functions of what is moved, and a step
-of one length means the same wherever it starts. In z it would not, for the mapping normalises and bends.
+A direction acts on w, after the mapping network: there styles are affine functions of what moves, and a step of one
+length means the same wherever it starts. The mapping normalizes and bends z, so a step in z would not.
 Letters: K number of directions, N batch, L number of w, D width of w.
 """
 
@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from models.stylegan2.generator import Generator
@@ -21,9 +22,9 @@ from torch_utils import checkpoint
 
 FORMAT = "stylegan2-directions"
 VERSION = 1
-LENGTH_TOLERANCE = 1e-3  # by how much the length of a direction in a file may differ from 1
+LENGTH_TOLERANCE = 1e-3  # how far the length of a direction in a file may be from 1
 
-_WANTED = "give a directions.safetensors that directions.py wrote"
+_EXPECTED = "give a directions.safetensors that directions.py wrote"
 
 
 def move(ws: Tensor, direction: Tensor, step: float, layers: Sequence[int]) -> Tensor:
@@ -32,8 +33,8 @@ def move(ws: Tensor, direction: Tensor, step: float, layers: Sequence[int]) -> T
     Args:
         ws: [N, L, D].
         direction: n, [D].
-        step: how far, in the units of w.
-        layers: which of the L layers move.
+        step: length of the step, in the units of w.
+        layers: those of the L layers that move.
     """
     moved = ws.clone()
     if step:
@@ -45,13 +46,13 @@ def move(ws: Tensor, direction: Tensor, step: float, layers: Sequence[int]) -> T
 class Directions:
     """Directions found in one network.
 
-    Their names are texts without commas that are not whole numbers, so that a list can tell them from their places.
+    A name contains no comma and is no whole number, so that a list can hold names and places.
     """
 
     names: tuple[str, ...]
     vectors: Tensor  # [K, D] of length 1, float32
     scales: Tensor  # [K]: the standard deviation of w along each, within a class; strength 1 is one such step
-    layers: tuple[tuple[int, ...], ...]  # the layers that each acts on unless others are named
+    layers: tuple[tuple[int, ...], ...]  # the layers that each acts on unless others are given
     method: str  # how they were found
     num_ws: int  # L of the network
     network: str  # its fingerprint
@@ -85,24 +86,21 @@ class Directions:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raises ValueError unless each name can be a direction's: printable, alone, no number, and part of a file name."""
+    """Raise ValueError unless each name is unique, printable, no number, and allowed in file names."""
     for name in names:
         if not name.strip() or name != name.strip() or not name.isprintable() or set(name) & set(',/\\:*?"<>|'):
             raise ValueError(f"{name!r} cannot name a direction: write letters, digits, spaces, dots, - and _ only")
         if name.isdigit():
-            raise ValueError(f"{name!r} cannot name a direction, for it would be taken for its number: add a letter")
+            raise ValueError(f"{name!r} cannot name a direction, because it is a number: add a letter")
         if name.startswith("."):
-            raise ValueError(f"{name!r} cannot name a direction, for files of that name are hidden: drop the dot")
+            raise ValueError(f"{name!r} cannot name a direction, because its files would be hidden: remove the dot")
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise ValueError(f"two directions are called {twice!r}: give each a name of its own")
+        raise ValueError(f"two directions are called {twice!r}: give each its own name")
 
 
 def fingerprint(G: Generator) -> str:
-    """A text of 16 digits that tells networks apart by their weights.
-
-    The weights are taken in float16, so that a copy of a network in half precision counts as the same.
-    """
+    """16 hexadecimal digits that identify a network by its weights, in float16, so half-precision copies are equal."""
     sha = hashlib.sha256()
     for name, tensor in sorted(G.state_dict().items()):
         half = tensor.detach().cpu().half().contiguous()
@@ -111,8 +109,20 @@ def fingerprint(G: Generator) -> str:
     return sha.hexdigest()[:16]
 
 
+class _Metadata(BaseModel):
+    """Metadata of a file of directions."""
+
+    model_config = ConfigDict(strict=True)
+
+    names: Annotated[list[str], Field(min_length=1)]
+    layers: list[Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]]
+    method: str
+    num_ws: int
+    network: str
+
+
 def save_directions(path: Path, directions: Directions, **facts: Any) -> None:
-    """Writes a file of directions, whole or not at all; `facts` (JSON) say more about how they were found."""
+    """Write a file of directions, atomically; `facts` are further JSON metadata."""
     metadata = {
         "format": FORMAT,
         "version": VERSION,
@@ -127,22 +137,22 @@ def save_directions(path: Path, directions: Directions, **facts: Any) -> None:
 
 
 def load_directions(path: Path) -> Directions:
-    """Reads a file of directions; nothing in it is run.
+    """Read a file of directions; no code in it runs.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is damaged, no file of directions, or of a version that is not known here.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, is another kind of file, or has an unknown version.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: {_WANTED}")
+        raise FileNotFoundError(f"there is no file {path}: {_EXPECTED}")
     try:
         tensors, metadata = checkpoint.load(path)
     except checkpoint.DamagedError as error:
         if path.suffix.lower() == ".safetensors" and not isinstance(error, checkpoint.ForeignError):
             raise
-        raise ValueError(f"{path} is no file of directions: {_WANTED}") from error
+        raise ValueError(f"{path} is not a file of directions: {_EXPECTED}") from error
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path} is no file of directions: {_WANTED}")
+        raise ValueError(f"{path} is not a file of directions: {_EXPECTED}")
     if type(metadata.get("version")) is not int or metadata["version"] != VERSION:
         raise ValueError(
             f"{path} holds directions of format {shown(metadata.get('version'))}, which this program is too old for: "
@@ -150,50 +160,42 @@ def load_directions(path: Path) -> Directions:
         )
     try:
         return _checked(tensors, metadata)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise checkpoint.DamagedError(path, "its directions are not complete") from error
 
 
 def _checked(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Directions:
-    """The directions of a file. Raises KeyError, TypeError or ValueError for whatever no file of ours holds."""
+    """The directions of a file. Raise KeyError or ValueError if save_directions cannot have written it."""
+    about = _Metadata.model_validate(metadata)
     vectors, scales = tensors["vectors"].float(), tensors["scales"].float()
-    names, num_ws, method, network = (metadata[key] for key in ("names", "num_ws", "method", "network"))
-    layers = tuple(_whole_numbers(each) for each in metadata["layers"])
-    if type(num_ws) is not int or not all(isinstance(text, str) for text in (*names, method, network)):
-        raise TypeError("no texts and numbers")
-    if vectors.ndim != 2 or scales.shape != vectors.shape[:1] or not len(names) == len(layers) == len(vectors) > 0:
+    if vectors.ndim != 2 or scales.shape != vectors.shape[:1]:
+        raise ValueError("shapes differ")
+    if not len(about.names) == len(about.layers) == len(vectors) or max(map(max, about.layers)) >= about.num_ws:
         raise ValueError("counts differ")
     lengths = vectors.norm(dim=1)
     if not bool(((lengths - 1).abs() < LENGTH_TOLERANCE).all()) or not bool((scales.isfinite() & (scales > 0)).all()):
-        raise ValueError("not of length 1, or without a scale")
-    if not all(each and min(each) >= 0 and max(each) < num_ws for each in layers):
-        raise ValueError("layers that are not there")
-    return Directions(tuple(names), vectors, scales, layers, printable(method, 80), num_ws, network)
-
-
-def _whole_numbers(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, list) or not all(type(value) is int for value in values):
-        raise TypeError("no list of whole numbers")
-    return tuple(values)
+        raise ValueError("a length is not 1, or a scale is not positive")
+    layers = tuple(tuple(each) for each in about.layers)
+    method = printable(about.method, 80)
+    return Directions(tuple(about.names), vectors, scales, layers, method, about.num_ws, about.network)
 
 
 def check_fit(directions: Directions, G: Generator, path: Path) -> str:
-    """Whether directions of a file can act on a network: "" if they are its own, else a sentence of warning.
+    """A warning if directions of a file were found in another network; "" if they are the network's own.
 
     Raises:
-        ValueError: when its w has another width, or it lacks layers that they act on.
+        ValueError: if the network's w has another width, or it lacks layers that they act on.
     """
     width, L = directions.vectors.shape[1], G.config.num_ws
+    mend = "give the network that they were found in, or find this network's own"
     if width != G.config.w_dim:
         raise ValueError(
-            f"{path} holds directions of a w with {width} numbers, and this network's has {G.config.w_dim}: "
-            f"name the network that they were found in, or find this one's"
+            f"{path} holds directions of {width} numbers, but this network's w has {G.config.w_dim}: {mend}"
         )
-    deepest = max(max(layers) for layers in directions.layers)
+    deepest = max(map(max, directions.layers))
     if deepest >= L:
         raise ValueError(
-            f"{path} holds directions that act on layer {deepest}, and this network's layers are 0-{L - 1}: "
-            f"name the network that they were found in, or find this one's"
+            f"{path} holds directions that act on layer {deepest}, but this network's layers are 0-{L - 1}: {mend}"
         )
     if directions.network == fingerprint(G):
         return ""

@@ -1,4 +1,4 @@
-"""What scripts of one family ask of the network that is open, and their sentence if it is of another."""
+"""What scripts of one family ask of the network that is open."""
 
 from models.stylegan2.family import FAMILY
 from models.stylegan2.generator import Generator
@@ -6,14 +6,15 @@ from models.stylegan2.sampler import StyleSampler
 from sampling.opening import Opened
 
 
-def styles(opened: Opened, who: str) -> StyleSampler:
-    """The sampler of a network with styles. Raise ValueError if the network has none, which `who` needs."""
-    return opened.able(StyleSampler, who, f"a network with styles, such as a {FAMILY.title}")
+def styles(opened: Opened) -> StyleSampler:
+    """The sampler of a network with styles, which `sampling_options(model=StyleOptions)` has made sure of."""
+    assert isinstance(opened.sampler, StyleSampler)
+    return opened.sampler
 
 
 def generator(opened: Opened, who: str) -> Generator:
-    """A StyleGAN2's generator. Raise ValueError if the network is of another family, which `who` cannot work on."""
+    """A StyleGAN2's generator. Raise ValueError for a network of another program, which `who` cannot work on."""
     opened.file.require(FAMILY, who)
-    G = styles(opened, who).G
+    G = styles(opened).G
     assert isinstance(G, Generator)
     return G

@@ -1,12 +1,12 @@
-"""Attributes of pictures that `generate.py` made, told by somebody who looked at them: CSV, TSV or JSON.
+"""Attributes of pictures of `generate.py`, written down by somebody who looked at them: CSV, TSV or JSON.
 
     seed,smile,age                  {"0": {"smile": 1, "age": 31.5},
     0,yes,31.5                       "seed0001.png": {"smile": 0}}
     seed0001.png,no,
                                     [{"seed": 0, "smile": true, "age": 31.5}, ...]
 
-A line is a picture, named by its seed or its file, and a column an attribute: numbers, or yes and no. What is left
-empty is unknown.
+A row is a picture, named by its seed or its file; a column is an attribute: numbers, or yes and no. An empty cell is
+unknown.
 """
 
 import csv
@@ -25,19 +25,19 @@ from torch import Tensor
 from system.text import printable, shown
 from torch_utils.ranges import MAX_SEED
 
-PLACES = ("seed", "picture", "file", "image", "name")  # what the column of pictures may be called
+PLACES = ("seed", "picture", "file", "image", "name")  # names of the column of pictures
 WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}
 SUFFIXES = (".csv", ".tsv", ".json")
 LARGEST = 2**27  # bytes of a file
 MOST_ATTRIBUTES = 1000
 MOST_CELLS = 20_000_000  # pictures times attributes
 
-Row = tuple[str, str, Mapping[str, Any]]  # where it stands, the picture, and its attributes
+Row = tuple[str, str, Mapping[str, Any]]  # line or entry for errors, the picture, its attributes
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """What is known of pictures: their seeds, and values [N, K] of the attributes, nan where they are unknown."""
+    """Attributes of pictures: their seeds, and values [N, K], nan where unknown."""
 
     names: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -45,22 +45,22 @@ class Attributes:
 
 
 def read_attributes(path: Path) -> Attributes:
-    """The attributes that a file gives pictures.
+    """Read a file of attributes.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is none; the sentence says which line is wrong and how.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is invalid; the error names the line and the mistake.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: give a CSV or JSON of seeds and their attributes")
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path} is no file of labels: its name must end in {', '.join(SUFFIXES)}")
+        raise ValueError(f"{path} is not a file of labels: its name must end in {', '.join(SUFFIXES)}")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path} is larger than {LARGEST >> 20} MiB: give a file of seeds and their attributes alone")
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason}): save it as that") from error
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
     rows = list(_json_rows(path, text) if path.suffix.lower() == ".json" else _csv_rows(path, text))
     names = tuple(dict.fromkeys(name for _, _, row in rows for name in row))
     if not rows or not names:
@@ -70,7 +70,7 @@ def read_attributes(path: Path) -> Attributes:
     for place, picture, row in rows:
         seed = _seed(place, picture)
         if seed in lines:
-            raise ValueError(f"{place} labels seed {seed} once more: leave one")
+            raise ValueError(f"{place} labels seed {seed} a second time: remove one of the rows")
         lines[seed] = [_number(place, name, row.get(name)) for name in names]
     return Attributes(names, tuple(lines), torch.tensor(list(lines.values()), dtype=torch.float64))
 
@@ -78,8 +78,8 @@ def read_attributes(path: Path) -> Attributes:
 def _check_count(path: Path, attributes: int, pictures: int = 1) -> None:
     if attributes > MOST_ATTRIBUTES or attributes * pictures > MOST_CELLS:
         raise ValueError(
-            f"{path} has {attributes:,} attributes of {pictures:,} pictures, and at most {MOST_ATTRIBUTES:,} "
-            f"attributes and {MOST_CELLS:,} cells are read: leave some out"
+            f"{path} has {attributes:,} attributes of {pictures:,} pictures, more than {MOST_ATTRIBUTES:,} "
+            f"attributes or {MOST_CELLS:,} cells: leave some out"
         )
 
 
@@ -101,21 +101,23 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
                 names = header[:column] + header[column + 1 :]
                 continue
             if len(cells) != len(header):
-                raise ValueError(f"{place} has {len(cells)} cells, and the first line {len(header)}: make them equal")
+                raise ValueError(
+                    f"{place} has {len(cells)} cells, but the first line has {len(header)}: make them equal"
+                )
             yield place, cells.pop(column), dict(zip(names, cells, strict=True))
     except csv.Error as error:
-        raise ValueError(f"line {reader.line_num} of {path} cannot be read ({error}): correct it") from error
+        raise ValueError(f"line {reader.line_num} of {path} is not valid CSV ({error}): correct it") from error
 
 
 def _column(path: Path, header: Sequence[str]) -> int:
-    """Which column names the pictures."""
+    """The place of the column that names the pictures."""
     lowered = [cell.lower() for cell in header]
     found = next((name for name in PLACES if name in lowered), None)
     if found is None:
-        raise ValueError(f"the first line of {path} names no column of pictures: call one of its columns seed")
+        raise ValueError(f"the first line of {path} has no column of pictures: name one column seed")
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
-        raise ValueError(f"the first line of {path} has two columns {shown(twice)}: give each a name of its own")
+        raise ValueError(f"the first line of {path} has two columns {shown(twice)}: rename one")
     return lowered.index(found)
 
 
@@ -140,16 +142,16 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
 
 
 def _seed(place: str, picture: str) -> int:
-    """The seed of a picture that is named by it, or by the file that generate.py wrote."""
+    """The seed in a picture's name: a number, or a file name of generate.py."""
     found = re.fullmatch(r"(?:.*[/\\])?(?:seed)?([0-9]{1,10})(?:\.(?:png|webp|jpg))?", picture)
     if found is None or int(found[1]) > MAX_SEED:
-        given = f"got {shown(picture)} for" if picture else "lacks"
+        given = f"got {shown(picture)} as" if picture else "lacks"
         raise ValueError(f"{place} {given} the seed of its picture: write a number or a name such as seed0004.png")
     return int(found[1])
 
 
 def _number(place: str, name: str, cell: Any) -> float:
-    """A cell as a number; nan for one that is empty."""
+    """A cell as a number; nan if it is empty."""
     if cell is None or cell == "":
         return math.nan
     try:
@@ -159,6 +161,6 @@ def _number(place: str, name: str, cell: Any) -> float:
     if not math.isfinite(value):
         raise ValueError(
             f"{place} gives {printable(name, 60)} the value {shown(cell)}: write numbers, or yes and no; "
-            f"of a choice of several, a column for each"
+            f"for a choice of several, write a column for each"
         )
     return value

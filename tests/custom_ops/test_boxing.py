@@ -1,4 +1,4 @@
-"""The way of a call to a native kernel: nothing is left behind on it."""
+"""Calls to native kernels leak no memory."""
 
 import ctypes
 import sys

@@ -1,4 +1,4 @@
-"""The emulation sees what a GPU would trip over: kernels with a fault each, beside the same without it."""
+"""The emulation of CUDA finds faults: kernels with one fault each, beside the same kernels without it."""
 
 import ctypes
 import json

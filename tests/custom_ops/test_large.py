@@ -1,4 +1,4 @@
-"""Tensors of more numbers than 32 bits can count, of which the last ones tell whether all were reached."""
+"""Tensors of more than 2^32 bytes and 2^31 numbers. Their last numbers show whether all were reached."""
 
 import pytest
 import torch

@@ -81,8 +81,8 @@ def test_missing_paths(tmp_path):
 def test_empty_folders_and_zips(write):
     path = write({"notes.txt": b"x"})
     assert failure(open_archive, path) == (
-        f"{path} holds no images (png, jpg, jpeg, webp): give a ZIP or folder that does, "
-        f"or make a set of other kinds with dataset_tool.py; 1 other file was passed over (1 .txt)"
+        f"{path} holds no images (png, jpg, jpeg, webp): give a ZIP or folder with some, "
+        f"or make a set of other kinds with dataset_tool.py; skipped 1 other file (1 .txt)"
     )
 
 
@@ -130,7 +130,9 @@ def test_a_file_that_unpacks_to_far_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("imaging.archive.LARGEST_FILE", 100)
     archive = open_archive(write_zip(tmp_path / "a.zip", FILES))
     size = archive.sizes["a/1.png"]
-    assert failure(archive.read, "a/1.png") == (f"a/1.png in {archive.path} has {size} bytes; at most 100 are accepted")
+    assert failure(archive.read, "a/1.png") == (
+        f"a/1.png in {archive.path} has {size} bytes, but at most 100 are accepted"
+    )
 
 
 def test_names_that_point_outside_do_no_harm(tmp_path):
@@ -149,7 +151,7 @@ def test_unreadable_folders(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "scandir", deny)
-    assert failure(open_archive, folder) == f"{folder} may not be read: change its permissions, or give another"
+    assert failure(open_archive, folder) == f"no permission to read {folder}: change it, or give another path"
 
 
 def test_dangling_links_are_ignored(tmp_path):

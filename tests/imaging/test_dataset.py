@@ -78,7 +78,7 @@ def test_equal_fingerprints_mean_equal_items(tmp_path):
     ("modes", "channels", "note"),
     [
         (["L"], 1, None),
-        (["L", "RGB", "RGB"], 3, "the set mixes 1 grey and 2 RGB images: all are read as RGB"),
+        (["L", "RGB", "RGB"], 3, "the set mixes 1 gray and 2 RGB images: all are read as RGB"),
     ],
 )
 def test_the_richest_mode_is_taken_for_all(tmp_path, modes, channels, note):
@@ -96,7 +96,7 @@ def test_transparency_that_no_image_uses_comes_with_the_command_that_drops_it(tm
     dataset = opened(path)
     assert dataset.channels == 4 and dataset[1][0].shape == (4, 16, 16)
     assert dataset.notes == (
-        "the set mixes 1 grey and 1 RGBA images: all are read as RGBA",
+        "the set mixes 1 gray and 1 RGBA images: all are read as RGBA",
         f"transparency is learned as a fourth channel, but none of the 1 looked at uses it: "
         f"`python dataset_tool.py --source {path} --dest a-clean.zip` removes it",
     )
@@ -165,7 +165,7 @@ def test_bombs_are_refused_when_the_set_is_opened(tmp_path):
 
 def test_a_broken_header_is_named_when_the_set_is_opened(tmp_path):
     path = write_zip(tmp_path / "a.zip", FILES | {"3.png": b"nothing"})
-    assert failure(path) == f"3.png in {path} cannot be decoded: it is not a picture of a known format; {remedy(path)}"
+    assert failure(path) == f"3.png in {path} cannot be decoded: not an image of a known format; {remedy(path)}"
 
 
 def test_a_picture_broken_in_its_middle_is_named_when_it_is_read(tmp_path):

@@ -78,12 +78,12 @@ def test_what_enlarges():
         (
             (64, 32),
             "center-crop-wide",
-            "--transform center-crop-wide takes a size that is wide, and 32x64 is not: use center-crop-tall",
+            "--transform center-crop-wide needs a size that is wide, not 32x64: use center-crop-tall",
         ),
         (
             (32, 64),
             "center-crop-tall",
-            "--transform center-crop-tall takes a size that is tall, and 64x32 is not: use center-crop-wide",
+            "--transform center-crop-tall needs a size that is tall, not 64x32: use center-crop-wide",
         ),
     ],
 )

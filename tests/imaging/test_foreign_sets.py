@@ -22,15 +22,15 @@ def failure(path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("0.png", encoded(picture()), "is a single image: give the folder that it lies in, since a set takes many"),
+        ("0.png", encoded(picture()), "is a single image: give the folder it is in, since a set has many images"),
         (
             "0.HEIC",
             b"\0\0\0\x18ftypheic",
             "is a single image (HEIC): give a folder of images; convert them to PNG first",
         ),
         ("labels.csv", b"file,label\n", "is a table or text: give the folder of the images to dataset_tool.py, and"),
-        ("page.bin", b"<!DOCTYPE html>", "is no set of images: it is a web page: download the picture again"),
-        ("x.bin", b"\1\2\3", "is in no format that is known: give a folder, ZIP or tar file of images, WebDataset"),
+        ("page.bin", b"<!DOCTYPE html>", "is not a set of images: it is a web page: download the image again"),
+        ("x.bin", b"\1\2\3", "is of an unknown format: give a folder, ZIP or tar file of images, WebDataset"),
     ],
 )
 def test_files_that_are_no_set(tmp_path, name, content, said):
@@ -64,7 +64,7 @@ def made(tmp_path, kind):
 def test_sets_of_other_formats_come_with_the_command(tmp_path, kind):
     path = made(tmp_path, kind)
     told = failure(path)
-    assert told.startswith(f"{path} is {kind}, and training reads folders, ZIPs and shards: make a set of it with `")
+    assert told.startswith(f"{path} is {kind}, but training reads folders, ZIPs and shards: make a set of it with `")
     command = shlex.split(told.split("`")[1])
     assert command[2:4] == ["--source", str(path)] and command[4] == "--dest" and command[5].endswith("-256x256.zip")
 

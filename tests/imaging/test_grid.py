@@ -50,7 +50,7 @@ def test_a_failed_save_leaves_the_old_picture_and_nothing_else(tmp_path, monkeyp
 
 
 def test_unknown_endings_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"a\.gif cannot be written as a picture: the name must end in .png, .webp or"):
+    with pytest.raises(ValueError, match=r"a\.gif cannot be written as an image: the name must end in .png, .webp or"):
         save_image(picture(), tmp_path / "a.gif")
 
 

@@ -93,23 +93,23 @@ def test_json(tmp_path, text, values, names):
     [
         ("", "FILE holds no labels: write a line for each image"),
         ("a/1.png,0\na/2.png\n", "line 2 of FILE has no label: write file,label"),
-        ("a/1.png,0\na/1.png,1\n", "FILE labels a/1.png twice: leave one"),
+        ("a/1.png,0\na/1.png,1\n", "FILE labels a/1.png twice: keep one"),
         ("a/1.png,0\n", "FILE has no label for a/2.png and 1 more: add what is missing"),
         (
             "a/1.png,0\na/2.png,0\nb/3.png,0\nc.png,0\n",
-            "FILE labels c.png, which the source does not hold: take that out",
+            "FILE labels c.png, which the source does not hold: remove that",
         ),
         (
             "a/1.png,0\na/2.png,\nb/3.png,0\n",
-            "the label of a/2.png in FILE is empty: labels must be class numbers 0, 1, 2, ... or names of classes: "
-            "correct it, or write names of classes throughout",
+            "the label of a/2.png in FILE is empty: labels must be class numbers 0, 1, 2, ... or class names: "
+            "correct it, or write class names throughout",
         ),
         (
             "a/1.png,0\na/2.png,100000\nb/3.png,0\n",
             "the label of a/2.png in FILE is '100000': labels must be class numbers 0, 1, 2, ... below 100000: correct "
-            "it, or write names of classes throughout",
+            "it, or write class names throughout",
         ),
-        (b"\xff\xfea", "FILE is not UTF-8 text (invalid start byte): save it as that"),
+        (b"\xff\xfea", "FILE is not UTF-8 text (invalid start byte): save it as UTF-8"),
         (
             "a/1.png,\0x\n" + "y" * 200_000,
             "line 2 of FILE cannot be read (field larger than field limit (131072)): write file,label",
@@ -130,7 +130,7 @@ def test_wrong_csv(tmp_path, text, message):
         ('{"a/1.png": null, "a/2.png": 0, "b/3.png": 0}', "the label of a/1.png in FILE is None: labels must be"),
         (
             '{"labels": [["1.png", "x"], ["2.png", "y"], ["3.png", "y"]], "class_names": ["y"]}',
-            "the label of a/1.png in FILE is none of its class_names: add it there",
+            "the label of a/1.png in FILE is not in its class_names: add it there",
         ),
         ('{"labels": [], "class_names": [[1]]}', "the class_names of FILE must be a list of at most 100000 names"),
         ('{"a/1.png": ' + "9" * 5000 + "}", "FILE is not valid JSON: Exceeds the limit"),
@@ -152,14 +152,14 @@ def test_bare_names_that_could_be_several(tmp_path):
 def test_more_classes_than_there_can_be(tmp_path, monkeypatch):
     monkeypatch.setattr("imaging.labels.MOST_CLASSES", 2)
     assert failure(tmp_path, "a/1.png,x\na/2.png,y\nb/3.png,z\n") == (
-        "the label of a/1.png in FILE and the others name 3 classes, at most 2 are possible: correct it, or write "
-        "names of classes throughout"
+        "the label of a/1.png in FILE and the others name 3 classes; at most 2 are possible: correct it, or write "
+        "class names throughout"
     )
 
 
 def test_files_that_are_none_or_too_large(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "labels.csv")
-    with pytest.raises(ValueError, match=r"labels\.csv is no regular file but a folder, a pipe or a device"):
+    with pytest.raises(ValueError, match=r"labels\.csv is a folder, a pipe or a device"):
         read_label_file(tmp_path / "labels.csv", NAMES)
     monkeypatch.setattr("imaging.labelfile.LARGEST_FILE", 100)
     assert failure(tmp_path, " " * 101, "b.csv") == "FILE has more than 100 bytes: give a file of labels"

@@ -42,9 +42,7 @@ def test_a_part_of_the_pictures_may_leave_classes_empty(tmp_path):
 def test_a_single_class_is_told(tmp_path):
     labels = take_labels(archive_of(tmp_path, ["a.png", "b.png"], [["a.png", 0], ["b.png", 0]]), "auto")
     assert labels.class_names == ("0",)
-    assert labels.note == (
-        "labels from dataset.json: 1 class, so that all images are alike; --labels none leaves it out"
-    )
+    assert labels.note == ("labels from dataset.json: 1 class, which tells nothing; --labels none leaves it out")
 
 
 def test_class_names_come_along(tmp_path):
@@ -55,7 +53,7 @@ def test_class_names_come_along(tmp_path):
 def test_no_labels(tmp_path):
     archive = archive_of(tmp_path, ["a.png"])
     assert take_labels(archive, "auto").class_names == ()
-    assert take_labels(archive, "auto").note == "the set is unlabelled, for it has no dataset.json"
+    assert take_labels(archive, "auto").note == "the set is unlabeled, since it has no dataset.json"
     assert take_labels(archive, "none").note == "labels are not used"
 
 
@@ -63,7 +61,7 @@ def test_an_index_without_labels(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/dataset.json").write_bytes(index(None))
     note = take_labels(archive_of(tmp_path, ["a.png"]), "auto").note
-    assert note == "the set is unlabelled, for it has no labels in its dataset.json"
+    assert note == "the set is unlabeled, since it has no labels in its dataset.json"
 
 
 def test_sub_folders_are_classes_only_when_asked(tmp_path):
@@ -94,11 +92,11 @@ def test_a_class_number_in_any_spelling(tmp_path, spelling):
 def test_the_usual_layout_is_not_mistaken_for_classes(tmp_path, names, labels):
     archive = archive_of(tmp_path, names, labels and [[name, i] for i, name in enumerate(names)])
     if labels is None:
-        assert take_labels(archive, "auto").note == "the set is unlabelled, for it has no dataset.json"
+        assert take_labels(archive, "auto").note == "the set is unlabeled, since it has no dataset.json"
     folders = sorted({name.split("/")[-2] for name in names})
     listed = f"{folders[0]}, ..." if len(folders) > 1 else folders[0]
     assert failure(archive, "folders") == (
-        f"the sub-folders of {archive.path} ({listed}) are no classes, they only hold 1000 images each: "
+        f"the sub-folders of {archive.path} ({listed}) only hold 1000 images each and are not classes: "
         f"use --labels auto, which takes the classes of dataset.json if it has some, or --labels none"
     )
 
@@ -117,7 +115,7 @@ def test_folders_are_taken_beside_an_index_when_asked_and_that_is_told(tmp_path)
     archive = archive_of(tmp_path, ["cat/1.png", "dog/1.png"], [["cat/1.png", 5], ["dog/1.png", 5]])
     labels = take_labels(archive, "folders")
     assert labels.class_names == ("cat", "dog")
-    assert labels.note == "labels from sub-folders, and not from its dataset.json: 2 classes"
+    assert labels.note == "labels from sub-folders, not from its dataset.json: 2 classes"
 
 
 @pytest.mark.parametrize(
@@ -146,7 +144,7 @@ def test_folders_common_to_all_are_passed_over(tmp_path):
 def test_folders_need_sub_folders(tmp_path, names):
     message = failure(archive_of(tmp_path, names), "folders")
     assert message == (
-        f"{tmp_path / 'set'} has no sub-folder for each class ({names[0]} lies in none): put every image into a "
+        f"{tmp_path / 'set'} has no sub-folder for each class ({names[0]} is in none): put every image into a "
         f"sub-folder named after its class, or use --labels auto"
     )
 

@@ -82,7 +82,7 @@ def test_a_picture_that_vanished(tmp_path):
     (good / "2.png").unlink()
     with pytest.raises(ValueError) as error:
         first(1, dataset, 4, 0)
-    assert str(error.value) == f"2.png in {good} cannot be read: No such file or directory; bring it back"
+    assert str(error.value) == f"2.png in {good} cannot be read: No such file or directory; restore it"
 
 
 def test_the_global_random_stream_is_left_alone(archive):
@@ -101,8 +101,8 @@ def test_default_workers_are_as_many_as_the_cores_up_to_four(archive, monkeypatc
 
 
 KILLED = (
-    "a process that reads images was killed, probably for want of memory: try a smaller --workers. In a container "
-    "shared memory may be too small (64 MB of /dev/shm are usual): start it with --shm-size=8g or --ipc=host, or use "
+    "a process that reads images was killed, probably out of memory: try a smaller --workers. In a container shared "
+    "memory may be too small (64 MB of /dev/shm by default): start it with --shm-size=8g or --ipc=host, or use "
     "--workers 0"
 )
 
@@ -171,7 +171,8 @@ def test_a_small_shared_memory_ends_the_run(tmp_path):
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_workers_that_wait_for_ever_are_killed(archive, closed):
+def test_workers_that_wait_for_ever_are_killed(archive, closed, monkeypatch):
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
     stream = batches(archive, 4, 9, workers=2)
     next(stream)
     workers = list(stream.gi_frame.f_locals["stream"]._workers)

@@ -64,7 +64,7 @@ def test_the_batch_may_change_between_runs():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="a batch of 5 cannot be shared evenly by 2 processes"):
+    with pytest.raises(ValueError, match="a batch of 5 cannot be divided evenly among 2 processes"):
         EndlessBatches(10, 5, seed=0, world=2)
     with pytest.raises(ValueError, match="the data set holds no images"):
         EndlessBatches(0, 5, seed=0)

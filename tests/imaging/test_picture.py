@@ -42,11 +42,11 @@ def test_bombs_are_refused_by_their_header():
 
 def test_what_is_no_picture_is_named():
     assert failure(read_header, io.BytesIO(b"hello"), "a.png") == (
-        "a.png cannot be decoded: it is not a picture of a known format"
+        "a.png cannot be decoded: not an image of a known format"
     )
     assert failure(read_header, io.BytesIO(b""), "a.png").startswith("a.png cannot be decoded: ")
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"
-    assert "not a picture of a known format" in failure(read_header, io.BytesIO(eps), "a.png")
+    assert "not an image of a known format" in failure(read_header, io.BytesIO(eps), "a.png")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"])

@@ -47,7 +47,7 @@ def test_pictures_go_to_pixels_and_back(mode):
 
 
 def test_what_is_no_picture_is_refused():
-    with pytest.raises(ValueError, match=r"needs uint8 pixels \[C, H, W\] with 1, 3 or 4 channels"):
+    with pytest.raises(ValueError, match=r"expected uint8 pixels \[C, H, W\] with 1, 3 or 4 channels"):
         to_pil(torch.zeros(2, 4, 4, dtype=torch.uint8))
     with pytest.raises(ValueError, match="got mode CMYK"):
         from_pil(Image.new("CMYK", (4, 4)))

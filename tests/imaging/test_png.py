@@ -59,5 +59,5 @@ def test_the_bytes_are_the_same_for_ever():
 
 @pytest.mark.parametrize("mode", ["P", "1", "CMYK", "I;16"])
 def test_refuses_other_modes(mode):
-    with pytest.raises(ValueError, match=f"PNG files are made of pictures of mode L, RGB or RGBA, got mode {mode}"):
+    with pytest.raises(ValueError, match=f"expected an image of mode L, RGB or RGBA, got mode {mode}"):
         png.encode(Image.new(mode, (4, 4)))

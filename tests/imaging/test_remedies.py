@@ -28,8 +28,7 @@ def test_a_shell_reads_what_was_meant(name):
     assert os.fsdecode(read) == name and quoted(name).isprintable()
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(("name", "inside"), [(NAMES[2], False), (NAMES[-1], True)])
 def test_the_command_makes_a_set_that_can_be_trained_on(tmp_path, monkeypatch, name, inside):
     folder = write_folder(tmp_path / "there" / name, FILES)
     (tmp_path / "here").mkdir()

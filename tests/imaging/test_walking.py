@@ -36,7 +36,7 @@ def test_links_upwards_and_to_nowhere(folder):
     (folder / "a" / "gone").symlink_to("nowhere")
     archive = open_archive(folder)
     assert archive.names == NAMES
-    assert archive.passed == ["passed over, what is no regular file or leads nowhere: a/gone and 1 more"]
+    assert archive.passed == ["skipped pipes, devices and broken links: a/gone and 1 more"]
 
 
 def test_a_folder_elsewhere_is_read_once(folder, tmp_path):
@@ -53,10 +53,10 @@ def test_pipes_are_not_opened(folder):
     os.mkfifo(folder / "a" / "x.png")
     archive = open_archive(folder)
     assert archive.names == NAMES
-    assert archive.passed == ["passed over, what is no regular file or leads nowhere: a/x.png"]
+    assert archive.passed == ["skipped pipes, devices and broken links: a/x.png"]
 
 
 def test_run_folders_are_passed_over_and_named(folder):
     write_folder(folder, {"runs/0/config.json": b"{}", "runs/0/log.txt": b"", "runs/0/fakes.png": picture()})
     archive = open_archive(folder)
-    assert archive.names == NAMES and archive.passed == ["passed over, folders of training runs: runs/0"]
+    assert archive.names == NAMES and archive.passed == ["skipped folders of training runs: runs/0"]

@@ -44,7 +44,7 @@ def test_names_of_path_lengths(name, space, full, crop, count):
 
 
 def test_the_neighbour_follows_the_k():
-    assert (parse("pr50k3").neighbours, parse("pr10k5_full").neighbours) == (3, 5)
+    assert (parse("pr50k3").neighbors, parse("pr10k5_full").neighbors) == (3, 5)
 
 
 def test_results_and_which_way_is_better():
@@ -89,12 +89,12 @@ def test_refuses_other_names(name):
 
 def test_refuses_numbers_that_mean_nothing():
     for name in ("fid1", "swd1", "kid99999k"):
-        with pytest.raises(ValueError, match="images are no number for a metric: take from 2 to 10000k"):
+        with pytest.raises(ValueError, match="expected 2 to 10000k"):
             parse(name)
 
 
 def test_lists():
     assert [metric.name for metric in parse_list("fid5k, swd5k")] == ["fid5k", "swd5k"]
     assert parse_list("none") == []
-    with pytest.raises(ValueError, match=r"^the metric swd is asked for twice: name it once$"):
+    with pytest.raises(ValueError, match=r"^the metric swd is given twice: give it once$"):
         parse_list("swd,fid5k,swd")

@@ -49,7 +49,7 @@ def test_a_generator_of_half_the_modes_recalls_half():
 
 def test_closed_form_on_a_line():
     real, fake = _line(0, 1, 2, 3), _line(0.5, 10, 11, 12.5)
-    torch.testing.assert_close(pr.neighbour_distances(fake, k=1), torch.tensor([9.5, 1, 1, 1.5]))
+    torch.testing.assert_close(pr.neighbor_distances(fake, k=1), torch.tensor([9.5, 1, 1, 1.5]))
     assert pr.precision_recall(real, fake, k=1) == (0.25, 1)
 
 
@@ -64,13 +64,13 @@ def test_agrees_with_the_literal_definition_in_any_slices(k, monkeypatch):
 
 
 def test_equal_points_are_no_distance_apart():
-    assert pr.neighbour_distances(torch.full([50, 4], 0.1), k=3).eq(0).all()
+    assert pr.neighbor_distances(torch.full([50, 4], 0.1), k=3).eq(0).all()
     assert pr.precision_recall(torch.full([50, 4], 0.1), torch.full([50, 4], 0.1)) == (1, 1)
 
 
 def test_refuses_too_few_points_and_features_that_do_not_fit():
-    with pytest.raises(ValueError, match=r"^neighbour number 3 needs more than 3 points, got 3$"):
-        pr.neighbour_distances(_points(count=3))
+    with pytest.raises(ValueError, match=r"^neighbor number 3 needs more than 3 points, got 3$"):
+        pr.neighbor_distances(_points(count=3))
     message = r"^features are \[points, dimensions\] with equal dimensions, got \[200, 8\] and \[200, 4\]$"
     with pytest.raises(ValueError, match=message):
         pr.coverage(_points(), _points(dimensions=4))

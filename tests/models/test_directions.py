@@ -79,9 +79,9 @@ def test_names_that_lists_and_files_cannot_hold(name):
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (["12"], "'12' cannot name a direction, for it would be taken for its number: add a letter"),
-        ([".a"], "'.a' cannot name a direction, for files of that name are hidden: drop the dot"),
-        (["a", "b", "a"], "two directions are called 'a': give each a name of its own"),
+        (["12"], "'12' cannot name a direction, because it is a number: add a letter"),
+        ([".a"], "'.a' cannot name a direction, because its files would be hidden: remove the dot"),
+        (["a", "b", "a"], "two directions are called 'a': give each its own name"),
     ],
 )
 def test_names_that_would_be_taken_for_something_else(names, told):
@@ -108,19 +108,19 @@ def test_files_that_are_none(tmp_path):
     save_tiny(path)
     with pytest.raises(ValueError) as network:
         load_directions(path)
-    assert str(network.value) == f"{path} is no file of directions: {WANTED}"
+    assert str(network.value) == f"{path} is not a file of directions: {WANTED}"
     header = json.dumps({"a": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}}).encode()
     path.write_bytes(struct.pack("<Q", len(header)) + header)
     with pytest.raises(ValueError) as foreign:
         load_directions(path)
-    assert str(foreign.value) == f"{path} is no file of directions: {WANTED}"
+    assert str(foreign.value) == f"{path} is not a file of directions: {WANTED}"
     path.write_bytes(b"seed,smile")
     with pytest.raises(checkpoint.DamagedError):
         load_directions(path)
     table = path.rename(tmp_path / "labels.csv")
     with pytest.raises(ValueError) as other:
         load_directions(table)
-    assert str(other.value) == f"{table} is no file of directions: {WANTED}"
+    assert str(other.value) == f"{table} is not a file of directions: {WANTED}"
 
 
 def _rewritten(path, tensors=None, **metadata):
@@ -163,7 +163,7 @@ def _rewritten(path, tensors=None, **metadata):
 def test_files_whose_contents_are_not_directions(tmp_path, change):
     path = tmp_path / "a.safetensors"
     told = _rewritten(path, **change)
-    assert told == f"{path} is damaged (its directions are not complete): use an older file, or make it anew"
+    assert told == f"{path} is damaged (its directions are not complete): use an older file, or make a new one"
 
 
 def test_a_file_of_a_later_version(tmp_path):
@@ -195,12 +195,12 @@ def test_directions_of_this_and_of_another_network(tmp_path):
     with pytest.raises(ValueError) as narrow:
         check_fit(some(), tiny_generator(w_dim=4), path)
     assert str(narrow.value) == (
-        f"{path} holds directions of a w with 8 numbers, and this network's has 4: "
-        "name the network that they were found in, or find this one's"
+        f"{path} holds directions of 8 numbers, but this network's w has 4: "
+        "give the network that they were found in, or find this network's own"
     )
     with pytest.raises(ValueError) as shallow:
         check_fit(some(), tiny_generator(height=8, width=8), path)
     assert str(shallow.value) == (
-        f"{path} holds directions that act on layer 5, and this network's layers are 0-3: "
-        "name the network that they were found in, or find this one's"
+        f"{path} holds directions that act on layer 5, but this network's layers are 0-3: "
+        "give the network that they were found in, or find this network's own"
     )

@@ -66,7 +66,7 @@ def test_names_and_shapes_are_checked(folder, change):
         tensors["G_ema.extra"] = torch.zeros(1)
     save_file(tensors, model)
     assert refusal(folder) == (
-        f"{model} is damaged (the tensors of G_ema do not fit its configuration): use an older file, or make it anew"
+        f"{model} is damaged (the tensors of G_ema do not fit its configuration): use an older file, or make a new one"
     )
 
 
@@ -92,7 +92,7 @@ def test_configurations_of_other_networks(folder):
 def test_damaged_configurations(folder, text, why):
     config = folder / "config.json"
     config.write_text(text)
-    assert refusal(folder) == f"{config} is damaged ({why}): use an older file, or make it anew"
+    assert refusal(folder) == f"{config} is damaged ({why}): use an older file, or make a new one"
 
 
 def test_gigantic_configurations(folder, monkeypatch):

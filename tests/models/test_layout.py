@@ -1,4 +1,7 @@
-"""Features stay in one memory layout, from the first convolution of a block to its last and all the way back."""
+"""Features stay in one memory format in all blocks, forward and backward.
+
+A guard of speed, which names PyTorch's operators: run it with --proof.
+"""
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from tests.networks import tiny_discriminator, tiny_generator
 
+pytestmark = pytest.mark.proof
 COPIES = ("aten.clone", "aten.copy_", "aten._to_copy", "aten.contiguous")
 VIEWS = ("aten.view", "aten.permute", "aten.transpose", "aten.expand", "aten._unsafe_view")
 

@@ -198,4 +198,4 @@ def test_other_shapes_and_classes_stay_refused(run_on_zip, change, what):
 
 def test_the_flag_alone_is_refused(tmp_path):
     sentence = refused(run("--changed-data", "--outdir", str(tmp_path)))
-    assert sentence == "--changed-data goes with --resume: leave it out to start a new run"
+    assert sentence == "--changed-data needs --resume: leave it out to start a new run"

@@ -27,9 +27,8 @@ from torch_utils import checkpoint
 MACHINE = (
     "cut short",
     "its pickle takes",
-    "its pickle has no end",
     "follow the end of its pickle",
-    "not of torch.save",
+    "not a file of torch.save",
 )
 MEMORY = 2**30  # bytes that no small file may take
 

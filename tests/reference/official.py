@@ -12,6 +12,7 @@ from torch import Tensor
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign import nvlabs
+from models.stylegan2.foreign.tensors import renamed
 from models.stylegan2.generator import Generator
 
 DATA = Path(__file__).parent.parent / "data"
@@ -74,7 +75,7 @@ def load_case(name: str) -> Case:
     g_names, d_names = nvlabs.generator_names(g_config), nvlabs.discriminator_names(d_config)
     for letter, network, names in (("G", G, g_names), ("D", D, d_names)):
         official = {key: torch.as_tensor(fill(f"{letter}.{key}", tuple(shape))) for key, shape in about[letter].items()}
-        network.load_state_dict(nvlabs.from_official(official, names))
+        network.load_state_dict(renamed({key: official[key] for key in names}, names, network))
     with np.load(DATA / f"{name}.npz") as file:
         numbers = {key: file[key] for key in file.files}
     return Case(numbers, about["r1_gamma"], G, D, g_names, d_names)

@@ -37,7 +37,7 @@ def test_names_that_differ_in_case_alone_stay_apart():
 def test_other_texts_are_refused_with_the_classes_there_are(text):
     with pytest.raises(ValueError) as error:
         find_class(text, NAMES)
-    assert str(error.value) == f"--class {text} is none of the network's 3 classes: 0 happy, 1 sad, 2 sleepy"
+    assert str(error.value) == f"--class {text}: expected one of 3 classes, 0 happy, 1 sad, 2 sleepy"
 
 
 def test_of_many_classes_the_first_are_listed():

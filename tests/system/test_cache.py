@@ -55,7 +55,7 @@ def test_a_folder_of_somebody_else_is_not_taken(monkeypatch, tmp_path, fault):
     place.chmod(0o777)
     with pytest.raises(PermissionError):
         private_folder("x")
-    with pytest.raises(ValueError, match=r"set XDG_CACHE_HOME to a folder that can be written$"):
+    with pytest.raises(ValueError, match=r"set XDG_CACHE_HOME to a writable folder$"):
         cache_folder("x")
 
 

@@ -30,17 +30,6 @@ def test_a_file_is_replaced_and_the_old_one_kept(tmp_path):
     assert len(list(path.parent.iterdir())) == 2
 
 
-def test_until_the_end_the_old_file_stands(tmp_path):
-    path = tmp_path / "a.txt"
-    _write(path, "old")
-    with replacing(path) as temporary:
-        temporary.write_text("half of the ne")
-        assert path.read_text() == "old"
-        assert temporary.name == path.name  # libraries look at the ending
-        temporary.write_text("new")
-    assert path.read_text() == "new"
-
-
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), SystemExit()])
 def test_a_failure_leaves_everything_as_it_was(tmp_path, error):
     path, previous = tmp_path / "a.txt", tmp_path / "before.txt"
@@ -219,11 +208,6 @@ def test_errors_of_the_system_name_what_was_to_be_written(tmp_path):
     assert error.value.filename == str(tmp_path / "other")
     with pytest.raises(OSError, match=r"^mine$"), replacing(path):
         raise OSError("mine")
-
-
-def test_the_longest_names_can_be_written(tmp_path):
-    _write(tmp_path / ("n" * 255), "text")
-    assert [path.name for path in tmp_path.iterdir()] == ["n" * 255]
 
 
 def test_real_paths_have_no_links_but_those_that_lead_to_themselves(tmp_path):

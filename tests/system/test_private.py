@@ -18,7 +18,9 @@ def test_views_share_a_storage_and_copies_do_not():
 
 def test_fake_tensors_have_no_memory():
     with private.FakeTensorMode():
-        assert torch.empty(2**50, device="cpu").shape == (2**50,)
+        x = torch.empty(2**50, device="cpu")
+        assert x.shape == (2**50,) and private.is_fake(x)
+    assert not private.is_fake(torch.empty(2))
 
 
 def test_the_backward_pass_says_which_gradients_it_computes():

@@ -1,7 +1,6 @@
 """Without its packages, or with an old Python, every program says what to type; Ctrl-C while it starts is quiet."""
 
 import ast
-import os
 import shlex
 import shutil
 import subprocess
@@ -138,10 +137,3 @@ def test_whoever_imports_a_script_keeps_what_it_has():
     code = "import sys; before = sys.excepthook; import generate; assert sys.excepthook is before"
     done = run(sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
-
-
-def test_help_comes_as_ever():
-    done = subprocess.run(
-        [sys.executable, "generate.py", "--help"], cwd=ROOT, capture_output=True, text=True, env=os.environ
-    )
-    assert done.returncode == 0 and done.stdout.startswith("Usage: generate.py")

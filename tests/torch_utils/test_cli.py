@@ -145,19 +145,6 @@ def test_a_value_may_begin_with_a_minus(arguments):
     assert found == [[-1.0, -0.5, 0.0, 0.5, 1.0]]
 
 
-def test_refused_values_name_their_option():
-    @click.command(cls=cli.Command)
-    @cli.option("--seeds", type=cli.SeedList(), group="Input")
-    def main(seeds):
-        pass
-
-    result = CliRunner().invoke(main, ["--seeds", "9-3"])
-    assert result.exit_code == 2
-    assert result.output.endswith(
-        "Error: Invalid value for '--seeds': got '9-3', expected the smaller seed first: 3-9\n"
-    )
-
-
 @pytest.mark.parametrize("total", [100, 107, 2500])
 def test_progress_in_a_log_is_a_few_plain_lines(capsys, total):
     assert list(cli.progress(iter(range(total)), total, "images")) == list(range(total))
@@ -183,14 +170,6 @@ def test_progress_says_its_note_after_each_line(capsys, monkeypatch):
     assert "loss 7" in capsys.readouterr().err
 
 
-def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert list(cli.progress(range(3), 3, "images")) == [0, 1, 2]
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "images: 100%" in told.err
-
-
 @pytest.mark.parametrize("arguments", [["--to", ""], ["--to="], ["--data", ""], ["--data="]])
 def test_empty_paths_are_refused(arguments):
     class Data(BaseModel):
@@ -208,18 +187,6 @@ def test_empty_paths_are_refused(arguments):
     assert result.output.splitlines()[-1] == f"Error: {flag} is empty: name a file or folder, or leave it out"
 
 
-def test_a_path_that_is_needed_cannot_be_left_out():
-    @click.command(cls=cli.Command)
-    @cli.option("--source", type=click.Path(), required=True, group="Input")
-    def main(source):
-        raise AssertionError("never called")
-
-    told = CliRunner().invoke(main, ["--source", ""]).output
-    assert told.splitlines()[-1] == "Error: --source is empty: name a file or folder"
-    assert "Missing option" in CliRunner().invoke(main, []).output
-    assert CliRunner().invoke(main, ["--help"]).exit_code == 0
-
-
 def test_a_program_that_is_terminated_tidies_up():
     before = signal.getsignal(signal.SIGTERM)
     tidied = False
@@ -229,13 +196,3 @@ def test_a_program_that_is_terminated_tidies_up():
         finally:
             tidied = True
     assert tidied and ended.value.code == 143 and signal.getsignal(signal.SIGTERM) == before
-
-
-def test_one_and_many():
-    assert [cli.counted(n, "picture") for n in (0, 1, 2)] == ["0 pictures", "1 picture", "2 pictures"]
-
-
-def test_say_prints_a_line(capsys):
-    cli.say("a")
-    cli.say()
-    assert capsys.readouterr().out == "a\n\n"

@@ -16,11 +16,6 @@ def test_building_puts_values_in_place_of_defaults():
     assert built == Train(kimg=1, seed=3, loss=Loss(gamma=5, mode="hinge"))
 
 
-def test_a_default_of_the_parent_outranks_that_of_the_field():
-    assert _build(loss__decay=0.25).loss.gamma == 5
-    assert config.settings(Train)["loss.gamma"].default == 5
-
-
 def test_flattening_is_undone_by_building():
     built = _build(generator__layers=[3, 4], clip=0.5)
     flat = config.flatten(built)
@@ -34,11 +29,6 @@ def test_json_is_undone_exactly():
     built = _build(loss__gamma=0.1 + 0.2, loss__betas=(1e-300, 1 / 3), generator__layers=[1, 2], batch=4)
     assert config.from_dict(Train, json.loads(config.to_json(built))) == built
     assert config.from_dict(Train, config.to_dict(built)) == built
-
-
-def test_flag_of():
-    assert config.flag_of(Train, "loss.gamma") == "--gamma"
-    assert config.flag_of(Train, "loss.betas") == "--set loss.betas"
 
 
 @pytest.mark.parametrize(

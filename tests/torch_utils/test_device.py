@@ -56,11 +56,6 @@ def test_a_system_that_does_not_tell(monkeypatch):
         available_memory(CPU)
 
 
-def test_a_system_that_tells_only_how_much_there_is(monkeypatch):
-    monkeypatch.setattr(Path, "exists", lambda self: False)
-    assert available_memory(CPU) == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
 def standing() -> dict[str, object]:
     """Every switch that `set_precision` may touch. Reading an old one raises where the new ones say otherwise."""
 
@@ -131,17 +126,6 @@ def test_tf32_is_allowed_only_where_it_was_asked_for(host, precision, new):
     assert standing() == host
 
 
-def test_the_switches_are_restored_when_the_block_fails(host):
-    with pytest.raises(KeyError), switches("tf32", deterministic=True):
-        raise KeyError
-    assert standing() == host
-
-
-def test_pictures_are_not_made_by_whatever_algorithm_is_fastest(host):
-    with switches("fp32", trial=False):
-        assert not torch.backends.cudnn.benchmark
-
-
 def test_cublas_is_told_in_time_or_the_run_is_refused(monkeypatch):
     """What is in the environment counts only when cuBLAS is first used."""
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
@@ -174,8 +158,3 @@ def test_a_processor_without_bfloat16_is_told_of(monkeypatch, supported):
     cpu = torch.device("cpu")
     assert slow_precision("bf16", cpu) == ("" if supported else words)
     assert slow_precision("fp32", cpu) == slow_precision("bf16", torch.device("cuda")) == ""
-
-
-def test_where_nothing_is_known_of_bfloat16_nothing_is_said(monkeypatch):
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert slow_precision("bf16", torch.device("cpu")) == ""

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from contextlib import closing
 
 import pytest
@@ -47,13 +46,6 @@ def test_numbers_that_runs_write_as_null_are_read_so():
     assert bounded.json_object(text) == {"a": None, "b": [None, None], "c": None, "d": -(2**63) + 1, "e": 0.5}
 
 
-def test_a_record_of_a_thousand_statistics_is_read(tmp_path):
-    record = {f"statistic {k}": {"mean": k / 7, "std": 1.5, "count": 64} for k in range(1000)}
-    stats = journal.StatsFile(tmp_path / "stats.jsonl")
-    stats.append(8, record)
-    assert list(stats.read()) == [{"seen": 8} | record]
-
-
 @pytest.mark.parametrize("kind", ["symbolic link", "dangling symbolic link", "FIFO", "folder"])
 def test_nothing_is_appended_through_what_is_no_plain_file(tmp_path, kind):
     path, secret = tmp_path / "log.txt", tmp_path / "secret.txt"
@@ -90,49 +82,3 @@ def test_a_hole_of_terabytes_is_not_read(tmp_path):
         file.truncate(2**42)
     with pytest.raises(ValueError, match=r"stats.jsonl is larger than 1 GiB, the limit for such a file: remove it"):
         list(journal.json_lines(tmp_path / "stats.jsonl"))
-
-
-def test_a_fifo_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "stats.jsonl")
-    began = time.monotonic()
-    with pytest.raises(ValueError, match="is a FIFO"):
-        list(journal.json_lines(tmp_path / "stats.jsonl"))
-    assert time.monotonic() - began < 5
-
-
-class Terminal:
-    """Knows ASCII alone, or takes nothing."""
-
-    encoding = "ascii"
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error, self.text = error, ""
-
-    def write(self, text: str) -> None:
-        if self.error:
-            raise self.error
-        text.encode("ascii")
-        self.text += text
-
-    def flush(self) -> None:
-        pass
-
-
-def test_a_terminal_of_few_letters_shows_the_rest_in_escapes(tmp_path):
-    terminal = Terminal()
-    log = journal.Log(tmp_path / "log.txt", terminal)
-    log("files go to 猫")
-    log("r\udce9sum\udce9")
-    log.close()
-    assert terminal.text == "files go to \\u732b\nr\\udce9sum\\udce9\n"
-    assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "files go to 猫\nr\\udce9sum\\udce9\n"
-
-
-@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "No space left"), ValueError("I/O on closed file")])
-def test_a_terminal_that_has_gone_ends_nothing(tmp_path, error, monkeypatch):
-    monkeypatch.setattr("sys.stdout", Terminal(error))
-    log = journal.Log(tmp_path / "log.txt")
-    log("one")
-    log("two")
-    log.close()
-    assert (tmp_path / "log.txt").read_text() == "one\ntwo\n"

@@ -4,7 +4,6 @@ import os
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -24,22 +23,6 @@ def test_runs_that_start_together_get_different_numbers(tmp_path):
         made = list(pool.map(lambda k: runs.create(tmp_path, f"run{k % 5}"), range(64)))
     assert sorted(int(run.name[:5]) for run in made) == list(range(64))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(run.name for run in made)
-
-
-def test_a_run_made_between_listing_and_claiming_is_seen(tmp_path, monkeypatch):
-    listing = runs._numbered
-    calls: list[Path] = []
-
-    def listed(outdir):
-        found = listing(outdir)
-        if not calls:
-            (outdir / "00000-faster").mkdir()
-        calls.append(outdir)
-        return found
-
-    monkeypatch.setattr(runs, "_numbered", listed)
-    assert runs.create(tmp_path, "slower").name == "00001-slower"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000-faster", "00001-slower"]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +133,7 @@ def test_a_log_speaks_and_keeps(tmp_path, capsys):
     assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "one\n\nzwei ü\n\n"
 
 
-@pytest.mark.parametrize("name", ["log.txt", "stats.jsonl", "fakes-000000.1.png", ".lock", "anything"])
+@pytest.mark.parametrize("name", ["log.txt", "anything"])
 @pytest.mark.parametrize("kind", ["symbolic link", "FIFO", "special file"])
 def test_a_run_with_anything_but_plain_files_is_not_resumed(tmp_path, monkeypatch, name, kind):
     run = runs.create(tmp_path, "a")
@@ -170,16 +153,3 @@ def test_a_run_with_anything_but_plain_files_is_not_resumed(tmp_path, monkeypatc
     message = f"{run / name} is a {kind}, expected a plain file: remove it, or put the file in its place"
     for text in ("latest", str(run), str(runs.state_path(run)), str(runs.previous_state_path(run))):
         _refused(text, tmp_path, message, ValueError)
-
-
-def test_a_state_that_is_a_link_is_not_resumed_from(tmp_path):
-    run = runs.create(tmp_path, "a")
-    (tmp_path / "elsewhere").touch()
-    runs.state_path(run).symlink_to(tmp_path / "elsewhere")
-    _refused(
-        str(runs.state_path(run)),
-        tmp_path,
-        f"{run / 'state.safetensors'} is a symbolic link, expected a plain file: remove it, or put the file "
-        "in its place",
-        ValueError,
-    )

@@ -1,6 +1,8 @@
 """Tiny runs for tests. As a program, `runs.py OUTDIR [STOP]` begins the run in OUTDIR, or resumes the one there."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -43,14 +45,21 @@ def resume(folder: Path, stop_at: int | None = None, **more: Any) -> Path:
 
 
 def finish(plan: plans.Plan, stop_at: int | None = None) -> Path:
+    with stopped_at(stop_at):
+        folder = session.train(plan)
+    return folder or plan.outdir
+
+
+@contextmanager
+def stopped_at(iteration: int | None) -> Iterator[None]:
+    """Runs within the block are asked to stop after so many iterations."""
     honest = Run.stopping
 
     def stopping(self: Run) -> bool:
-        return honest(self) or self.clock.iteration == stop_at
+        return honest(self) or self.clock.iteration == iteration
 
     with patch.object(Run, "stopping", stopping):
-        folder = session.train(plan)
-    return folder or plan.outdir
+        yield
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.profiler import ProfilerActivity, profile
 
 from training.footprint import Footprint, Ledger, OverLimitError, footprint
@@ -41,9 +41,7 @@ def held_by_real_tensors(c: StyleGAN2Config) -> dict[str, int]:
     return phases
 
 
-@pytest.mark.parametrize(
-    "given", [{"precision": "bf16", "classes": 3}, {"batch_gpu": 16}, {"checkpoint_activations": True}]
-)
+@pytest.mark.parametrize("given", [{"precision": "bf16", "classes": 3}, {"checkpoint_activations": True}])
 def test_fake_tensors_take_what_real_ones_take(given):
     c = config(**given)
     computed, real = footprint(c, 16, CPU), held_by_real_tensors(c)
@@ -67,6 +65,7 @@ def test_the_allocator_agrees():
 
 
 def test_networks_gradients_and_adam_are_what_parameters_make_them():
+    """A step reads nothing back from the device either: fake tensors have no contents, and would raise."""
     c = config(classes=3)
     recipe = rehearse(c, 16, CPU)
     G, D = (sum(p.numel() for p in network.parameters()) for network in (recipe.G, recipe.D))
@@ -91,19 +90,12 @@ def fake_tensors() -> list[FakeTensor]:
 
 
 def test_it_leaves_no_trace():
-    """Neither in random states nor in constants that are kept: none of them becomes a fake tensor."""
+    """Random states are as before, and no cached constant has become a fake tensor."""
     torch.manual_seed(5)
     before, fake_before = torch.random.get_rng_state(), set(map(id, fake_tensors()))
     footprint(config(classes=3, precision="bf16"), 16, CPU)
     assert torch.equal(before, torch.random.get_rng_state())
     assert not set(map(id, fake_tensors())) - fake_before
-
-
-def test_a_step_reads_nothing_back_from_the_device():
-    """What the host would have to wait for, a number or a shape that hangs on contents, fake tensors do not have."""
-    footprint(config(classes=3), 16, CPU)
-    with pytest.raises(DataDependentOutputException), FakeTensorMode():
-        torch.zeros(3).sum().item()
 
 
 def test_1024_pixels_with_the_widths_of_the_paper_fit_into_12_gib():

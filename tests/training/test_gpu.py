@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from models.family import Shape
 from models.stylegan2.config import FP16_CLAMP
 from models.stylegan2.layers import Conv2D
 from tests.training.runs import resume, train
@@ -10,15 +11,17 @@ from tests.training.test_resume import assert_equal_networks
 from torch_utils import runs
 from torch_utils.device import set_precision
 from torch_utils.stats import Collector
-from training.batch_gpu import largest
+from training.batch_gpu import candidates, largest
 from training.compilation import compile_passes
+from training.course import Asked
 from training.draws import Draws
 from training.footprint import footprint
 from training.graphs import capture_phases
 from training.recipe import Pictures
 from training.rehearsal import rehearse
 from training.state import read_state
-from training.stylegan2.presets import by_batch_gpu, resolve
+from training.stylegan2.course import settle
+from training.stylegan2.presets import resolve
 from training.stylegan2.recipe import StyleGAN2
 
 pytestmark = pytest.mark.gpu
@@ -130,8 +133,8 @@ def test_phases_as_cuda_graphs_learn_the_same(precision, aug):
 
 def test_the_number_of_images_at_once_is_found_by_trial():
     """With a part of the device's memory fewer fit; nothing stays behind."""
-    data = {"height": 64, "width": 64, "channels": 3, "classes": 0}
-    configs = by_batch_gpu("auto", data, SMALL | {"precision": "bf16", "pace.batch": 1024}, 1)
+    asked = Asked("auto", Shape(64, 64, 3, 0), SMALL | {"precision": "bf16", "pace.batch": 1024})
+    configs = candidates(settle, asked)
     device, before = torch.device("cuda", 0), torch.cuda.memory_allocated()
     torch.cuda.manual_seed(1)
     state = torch.cuda.get_rng_state()

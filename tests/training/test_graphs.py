@@ -43,8 +43,10 @@ def step(r: StyleGAN2, collector: Collector, iteration: int) -> None:
     r.after_step(seen=4 * iteration)
 
 
-@pytest.mark.parametrize("loss", ["logistic", "rpgan"])
-@pytest.mark.parametrize("classes, options", [(0, {}), (3, AUGMENTED), (0, {"loss.noise": "const"})])
+@pytest.mark.parametrize(
+    ("loss", "classes", "options"),
+    [("logistic", 0, {}), ("rpgan", 3, AUGMENTED), ("rpgan", 0, {"loss.noise": "const"})],
+)
 def test_replayed_phases_learn_what_eager_ones_learn(loss, classes, options):
     options = {"loss.kind": loss, "pace.batch_gpu": 2, "loss.mixing": 0.5, "discriminator.mbstd_group": 2, **options}
     replayed, eager = (recipe(classes, **options) for _ in range(2))

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import torch
 
+from tests.commands import run, tiny_sets
 from tests.training.runs import resume, tiny, train
 from torch_utils import checkpoint, runs
 from torch_utils.launch import STOPPING
+from training import loop
 from training import plan as plans
 from training.run import Run
 from training.state import read_state
@@ -102,7 +104,7 @@ def test_a_damaged_state_is_noticed_and_the_one_before_taken(uninterrupted, tmp_
     state.write_bytes(data)
     plan = plans.resume(str(folder), {}, tmp_path)
     assert plan.state is not None and plan.state.clock.iteration == 30  # that of the snapshot
-    assert "took state-previous.safetensors instead" in plan.notes[0]
+    assert "loaded state-previous.safetensors instead" in plan.notes[0]
     assert_equal_runs(uninterrupted, resume(folder))
     # the damaged one never took the place of the whole one
     assert read_state(runs.Resumable(folder, folder / "state-previous.safetensors", None)).clock.iteration == 30
@@ -142,26 +144,34 @@ def test_options_given_again_are_accepted(uninterrupted):
     assert plan.config.workers == 3 and plan.config.device == "cpu"
 
 
-def test_a_signal_finishes_the_step_saves_and_names_the_command(tmp_path):
-    """Sent to the whole group, as a terminal and a job scheduler do: workers that read images get it, too."""
-    sets = [f"--set={name}={value}" for name, value in tiny(pace__kimg=100, workers=1).items()]
-    command = [sys.executable, "train.py", "--outdir", str(tmp_path), *sets]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
+def test_ctrl_c_finishes_the_step_saves_and_names_the_command(tmp_path, monkeypatch):
+    honest = loop.step
+
+    def step(recipe, batches, run, pace) -> None:
+        if run.clock.iteration == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        honest(recipe, batches, run, pace)
+
+    monkeypatch.setattr(loop, "step", step)
+    result = run("--outdir", str(tmp_path), *tiny_sets(pace__kimg=100))
+    (folder,) = tmp_path.iterdir()
+    assert result.exit_code == 0 and f"go on with: python train.py --resume {folder}" in result.output
+    assert read_state(runs.resolve(str(folder), tmp_path)).clock.iteration == 4
+
+
+def test_a_signal_to_the_whole_group_ends_workers_too(tmp_path):
+    """As a terminal and a job scheduler send it."""
+    command = [sys.executable, "train.py", "--outdir", str(tmp_path), *tiny_sets(pace__kimg=100, workers=1)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
     deadline = time.monotonic() + 100
     while not any("kimg 0." in log.read_text() for log in tmp_path.glob("*/log.txt")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
     (folder,) = tmp_path.iterdir()
-    assert f"go on with: python train.py --resume {folder}" in output
+    assert process.returncode == 0 and f"go on with: python train.py --resume {folder}" in output
     state = read_state(runs.resolve(str(folder), tmp_path))
     assert state.clock.seen == 4 * state.clock.iteration > 0
 

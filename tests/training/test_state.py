@@ -71,8 +71,7 @@ def test_the_whole_state_is_read(whole, tmp_path):
     assert state.digest == checkpoint.digest(tmp_path / "state.safetensors")
 
 
-@pytest.mark.parametrize("network", ["G", "D"])
-@pytest.mark.parametrize("moment", ["exp_avg", "exp_avg_sq"])
+@pytest.mark.parametrize(("network", "moment"), [("G", "exp_avg"), ("D", "exp_avg_sq")])
 @pytest.mark.parametrize("value", [torch.ones(1), lambda t: t[..., None], lambda t: t.double(), lambda t: None, 0.5])
 def test_moments_of_other_shapes_never_reach_the_optimizer(whole, tmp_path, network, moment, value):
     where = changed(whole, tmp_path, put("recipe", "optimizers", network, 3, moment, value=value))
@@ -163,11 +162,11 @@ METADATA: list[tuple[Change, str]] = [
     (about("data", "images", value=-1), "its data.images is not what a state has"),
     (about("data", "class_names", value=[1]), "its data.class_names.0 is not what a state has"),
     (about("tree", value=None), "its tree is not what a state has"),
-    (about("tree", value={"tensor": "nowhere"}), "its tree of names is not one that this program writes"),
-    (about("tree", value={"dict": [[[], 1]]}), "its tree of names is not one that this program writes"),
-    (about("tree", value={"dict": 5}), "its tree of names is not one that this program writes"),
-    (about("tree", value={}), "its tree of names is not one that this program writes"),
-    (about("tree", value={"tensor": "clock", "more": 1}), "its tree of names is not one that this program writes"),
+    (about("tree", value={"tensor": "nowhere"}), "its tree of names is damaged"),
+    (about("tree", value={"dict": [[[], 1]]}), "its tree of names is damaged"),
+    (about("tree", value={"dict": 5}), "its tree of names is damaged"),
+    (about("tree", value={}), "its tree of names is damaged"),
+    (about("tree", value={"tensor": "clock", "more": 1}), "its tree of names is damaged"),
 ]
 
 
@@ -180,16 +179,8 @@ def test_contents_that_no_run_writes_are_refused(whole, tmp_path, change, why):
         read_state(where)
     text = str(error.value)
     assert text.startswith(f"{where.state} is damaged (") and why in text
-    assert text.endswith("): use an older file, or make it anew")
+    assert text.endswith("): use an older file, or make a new one")
     assert len(text) < 800 and "\n" not in text and "\x1b" not in text
-
-
-def test_a_state_without_a_tree(whole, tmp_path):
-    tensors, metadata = checkpoint.load(whole)
-    del metadata["tree"]
-    checkpoint.save(tmp_path / "state.safetensors", tensors, metadata)
-    with pytest.raises(ValueError, match=r"state.safetensors is damaged \(its tree is not what a state has"):
-        read_state(runs.Resumable(tmp_path, tmp_path / "state.safetensors", None))
 
 
 def test_tensors_that_belong_to_nothing(whole, tmp_path):
@@ -201,7 +192,7 @@ def test_tensors_that_belong_to_nothing(whole, tmp_path):
         read_state(runs.Resumable(tmp_path, tmp_path / "state.safetensors", None))
 
 
-@pytest.mark.parametrize("depth", [500, 2000, 100_000])
+@pytest.mark.parametrize("depth", [500, 100_000])
 def test_deep_nesting(whole, tmp_path, depth):
     tensors, metadata = checkpoint.load(whole)
     text = json.dumps(metadata | {"tree": "HERE"}).replace('"HERE"', "[" * depth + "]" * depth)

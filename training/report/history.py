@@ -11,8 +11,7 @@ from system.bounded import json_object
 from system.files import in_utf8
 from torch_utils.journal import StatsFile
 from torch_utils.runs import newest_in, reals_path
-from training.courses import find, name_in
-from training.signs import Config, Signs, mean, part
+from training.signs import mean, part
 
 STATS, METRICS, LOG, CONFIG = "stats.jsonl", "metrics.jsonl", "log.txt", "config.json"
 MOST_BYTES = 2**26  # of a file that are held at once: statistics of 20,000 ticks
@@ -34,11 +33,6 @@ class History:
     class_names: tuple[str, ...] = ()
 
     @property
-    def signs(self) -> Signs:
-        """What the statistics of this model mean."""
-        return signs_of(self.config)
-
-    @property
     def seen(self) -> int:
         """Images shown so far."""
         return self.stats[-1]["seen"] if self.stats else 0
@@ -48,14 +42,6 @@ class History:
         """Images at the end of training; 0 if unknown."""
         kimg = mean(part(self.config, "pace").get("kimg")) or 0.0
         return round(kimg * 1000) if 0 < kimg < 1e12 else 0
-
-
-def signs_of(config: Config) -> Signs:
-    """The signs of the model that a run trains. Runs of versions before there were several models have no `model`."""
-    try:
-        return find(name_in(config)).signs
-    except ValueError:  # of a version that knows more models
-        return Signs()
 
 
 def read(folder: Path) -> History:

@@ -18,6 +18,8 @@ from torch_utils import config as configs
 from training.report import curves, history, sheets
 from training.report.alarms import Alarms
 from training.report.history import History
+from training.report.settings import options_of, signs_of, typed
+from training.report.settings import usual as usual_of
 from training.report.status import duration
 from training.signs import Config, mean, part
 
@@ -97,7 +99,7 @@ def _kimg(seen: float) -> str:
 
 
 def _facts(run: History, state: str) -> str:
-    last = run.stats[-1] if run.stats else {}
+    last, config = run.stats[-1] if run.stats else {}, typed(run.config)
     speed = max(mean(last.get("timing/images per second")) or 0.0, 0.0)  # in the last tick
     seconds, memory = mean(last.get("time/seconds")), mean(last.get("memory/peak bytes"))
     left = min((run.end - run.seen) / speed, 1e12) if speed and state == "running" and run.end > run.seen else None
@@ -108,7 +110,7 @@ def _facts(run: History, state: str) -> str:
         "left": "" if left is None else duration(left),
         "memory": f"{memory / 2**30:.3g} GiB" if memory else "",
         "data": part(run.config, "data").get("path", ""),
-        "images": run.signs.images(run.config),
+        "images": f"{config.shape.width} x {config.shape.height}" if config else "",
     }
     facts |= {name: run.config.get(name, "") for name in ("model", "preset", "device", "precision")}
     told = (f"<div><dt>{name}</dt><dd>{_said(text)}</dd></div>" for name, text in facts.items() if text)
@@ -116,7 +118,7 @@ def _facts(run: History, state: str) -> str:
 
 
 def _alarms(run: History) -> str:
-    watched = Alarms(run.signs, run.config)
+    watched = Alarms(signs_of(run.config), run.config)
     for record in run.stats:
         watched.feed(record)
     items = []
@@ -152,7 +154,7 @@ def _samples(run: History) -> str:
             f'<div id="frames" class="sheet">{"".join(frames)}</div>{player if last else ""}</figure>'
         )
         note = (
-            f"<p><small>{len(shown)} of {len(run.samples)} sheets, all of {run.signs.same}. "
+            f"<p><small>{len(shown)} of {len(run.samples)} sheets, all of {signs_of(run.config).same}. "
             "A click enlarges a sheet; the arrow keys then move through time.</small></p>"
         )
     if reals:
@@ -162,7 +164,7 @@ def _samples(run: History) -> str:
 
 
 def _curves(run: History) -> str:
-    charts = curves.drawn(run.stats, run.metrics, run.signs.charts, run.class_names)
+    charts = curves.drawn(run.stats, run.metrics, signs_of(run.config).charts, run.class_names)
     if not charts:
         return ""
     # "<" could end the script
@@ -177,13 +179,13 @@ def _curves(run: History) -> str:
 
 def _settings(run: History) -> str:
     """A table for each part of the configuration, folded unless a setting in it differs from the preset."""
-    known, usual = configs.settings(run.signs.settings), run.signs.usual(run.config)
+    options, config = options_of(run.config), typed(run.config)
+    usual = usual_of(config) if config else {}
     groups: dict[str, list[str]] = {}
     differing: list[str] = []
     for name, value in islice(_leaves(run.config, ""), MOST_SETTINGS):
         group, _, last = name.rpartition(".")
-        option = known[name].spelling if name in known else ""
-        mark, preset = "", ""
+        mark, preset, option = "", "", options.get(name, "")
         if usual.get(name, value) != value:
             differing.append(group)
             mark, preset = " class=differs", f" <small>preset: {_said(configs.spell(usual[name]))}</small>"

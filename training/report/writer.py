@@ -13,6 +13,7 @@ from torch_utils.stats import Moments
 from training.report import history, page
 from training.report.alarms import Alarms
 from training.report.boards import Board, TensorBoard
+from training.report.settings import signs_of
 from training.report.status import status_line
 from training.signs import Alarm, Config
 
@@ -35,7 +36,7 @@ class Report:
         boards: Mapping[str, Board] | None = None,
     ) -> None:
         self.folder = folder
-        self.signs = history.signs_of(config or {})
+        self.signs = signs_of(config or {})
         self.bar: tqdm | None = None
         self.tick_began = time.monotonic()
         self.seen_at_tick = seen

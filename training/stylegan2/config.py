@@ -46,11 +46,6 @@ class StyleAverageConfig(AverageConfig):
     w_beta: float = Field(0.995, ge=0, lt=1, description="share of the old average of w kept in one update")
 
 
-def suits_group(batch_gpu: int, group: int) -> bool:
-    """Whether the images computed at once fill whole groups of the minibatch standard deviation, or less than one."""
-    return batch_gpu % min(group, batch_gpu) == 0
-
-
 class StyleGAN2Config(RunConfig):
     """One training run of a StyleGAN2."""
 
@@ -79,7 +74,7 @@ class StyleGAN2Config(RunConfig):
                 raise ValueError(
                     f"generator.{name} is {getattr(G, name)}, but discriminator.{name} is {getattr(D, name)}"
                 )
-        if not suits_group(at_once, D.mbstd_group):
+        if at_once % min(D.mbstd_group, at_once):  # no whole groups, and more than one
             raise ValueError(
                 f"--batch-gpu {at_once} is not a multiple of the minibatch-std group: choose another or "
                 f"--set discriminator.mbstd_group={at_once}"

@@ -34,11 +34,6 @@ def settle(asked: Asked) -> Settled:
     return Settled(config, tuple(_notes(asked, config)))
 
 
-def candidates(asked: Asked) -> list[StyleGAN2Config]:
-    """A configuration for each number of images at once that divides a process's share, the largest first."""
-    return presets.by_batch_gpu(asked.preset, asked.shape._asdict(), _given(asked), asked.world, asked.images)
-
-
 def _given(asked: Asked) -> dict[str, Any]:
     # After transfer the average starts from a trained network, and D may soon know the images.
     defaults = {"average.ramp": 0.0, "augment.ada_kimg": 100.0} if asked.transfer else {}
@@ -93,7 +88,6 @@ COURSE = Course(
     config=StyleGAN2Config,
     models={"stylegan2": {}},
     settle=settle,
-    candidates=candidates,
     recipe=recipe,
     smallest=smallest,
     smaller="smaller networks: --set generator.channel_base=8192",

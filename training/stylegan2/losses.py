@@ -1,4 +1,4 @@
-"""The losses of StyleGAN2, each a pure function. Letters: N batch, H W size, L layers, D width of w."""
+"""The losses of StyleGAN2 as pure functions. N: batch, H, W: size, L: layers, D: width of w."""
 
 from math import sqrt
 
@@ -25,17 +25,16 @@ def discriminator_real_loss(real_scores: Tensor) -> Tensor:
 def relativistic_loss(winner_scores: Tensor, loser_scores: Tensor) -> Tensor:
     """-log(sigmoid(D(winner) - D(loser))) of each pair (RpGAN; Jolicoeur-Martineau 2019; Huang et al. 2024, section 2).
 
-    D is to place every real above its fake, so reals win for D; G is to turn that round, so fakes win for G. Since
-    only differences count, a G that shows one thing alone cannot satisfy all pairs.
+    For D the real of a pair is to win, for G the fake. Only differences count, so a G that makes one picture alone
+    cannot satisfy all pairs.
     """
     return F.softplus(loser_scores - winner_scores)
 
 
 def gradient_penalty(images: Tensor, scores: Tensor) -> Tensor:
-    """Squared norm of the gradient of each image's score, [N].
+    """Squared norm of the gradient of each image's score, [N]: R1 for real, R2 for generated images, without gamma / 2.
 
-    Of real images it is R1, of generated ones R2, both without gamma / 2 (Mescheder et al. 2018, equations 9 and 10;
-    Huang et al. 2024, section 2).
+    Mescheder et al. 2018, equations 9 and 10; Huang et al. 2024, section 2.
 
     Args:
         images: [N, C, H, W], requiring gradients.
@@ -48,12 +47,12 @@ def gradient_penalty(images: Tensor, scores: Tensor) -> Tensor:
 def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
     """Length |J^T y| of each sample, J the Jacobian of the image by w (Karras et al. 2020, equation 4), [N].
 
-    The square is averaged over the layers, so that the length does not depend on how many times w is copied.
+    The square is averaged over layers, so that the length does not depend on the number of copies of w.
 
     Args:
         images: g(ws), [N, C, H, W].
         ws: [N, L, D], requiring gradients.
-        noise: y, standard normal numbers of the images' shape; divided by sqrt(H W) here.
+        noise: standard normal numbers of the images' shape; y is noise / sqrt(H W).
     """
     H, W = images.shape[2:]
     y = noise / sqrt(H * W)
@@ -62,7 +61,7 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
 
 
 def path_length_mean(mean: Tensor, lengths: Tensor, decay: float) -> Tensor:
-    """The running mean a of path lengths, moved towards this batch; it stays part of the graph."""
+    """The running mean a of path lengths, moved towards this batch; gradients flow through it."""
     return mean.lerp(lengths.mean(), decay)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from models.stylegan2.config import FP16_CLAMP
 from torch_utils.config import build
 from training.shares import check_rounds, largest_divisor, share_of
-from training.stylegan2.config import StyleGAN2Config, suits_group
+from training.stylegan2.config import StyleGAN2Config
 
 # D may learn so many images by heart. In the ADA paper (section 4, figure 7) it does so with the 50 000 of CIFAR-10,
 # and with 30 000 of FFHQ or LSUN cat; with 100 000 cats augmentation cost a little quality.
@@ -117,16 +117,6 @@ def resolve(
         **row,
     }
     return build(StyleGAN2Config, values | dict(given))
-
-
-def by_batch_gpu(
-    preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int, images: int | None = None
-) -> list[StyleGAN2Config]:
-    """What `resolve` returns for every number of images at once that divides a process's share, the largest first."""
-    batch = given.get("pace.batch", _chosen(preset, data, given, world)["pace.batch"])
-    share, group = share_of(batch, world), given.get("discriminator.mbstd_group", 1)
-    numbers = [n for n in range(share, 0, -1) if share % n == 0 and suits_group(n, group)]
-    return [resolve(preset, data, {**given, "pace.batch_gpu": n}, world, images) for n in numbers]
 
 
 def _chosen(

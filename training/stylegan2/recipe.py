@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +19,11 @@ from training.augment.strength import Strength
 from training.draws import Draws
 from training.ema import Average
 from training.phase import Phase, Term
-from training.recipe import Pictures, learned, load_learned
+from training.recipe import Pictures, learned, load_learned, placed
 from training.sheet import Sheet
 from training.stylegan2 import losses as gan_losses
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.optimizer import adam
-
-Network = TypeVar("Network", bound=nn.Module)
 
 AT_ONCE = 2**16  # pixels of a sheet computed together: many small pictures take no more memory than a few large ones
 
@@ -65,8 +63,8 @@ class StyleGAN2:
         # Summed on the CPU: a CUDA device sums in no fixed order.
         self.classes = torch.arange(len(frequencies), device=device)
         self.thresholds = frequencies.cpu().to(torch.float32).cumsum(0).to(device)
-        self.G = _placed(Generator(config.generator).set_precision(config.arithmetic), device)
-        self.D = _placed(Discriminator(config.discriminator).set_precision(config.arithmetic), device)
+        self.G = placed(Generator(config.generator).set_precision(config.arithmetic), device)
+        self.D = placed(Discriminator(config.discriminator).set_precision(config.arithmetic), device)
         self.G.synthesis.recompute = self.D.recompute = config.checkpoint_activations
         distributed.broadcast_([*self.G.state_dict().values(), *self.D.state_dict().values()])
         average = config.average
@@ -289,9 +287,3 @@ class StyleGAN2:
         self.path_mean = state["path_mean"].to(self.path_mean.device, copy=True)
         if "strength" in state:
             self.strength.load_state_dict(state["strength"])
-
-
-def _placed(network: Network, device: torch.device) -> Network:
-    """The network on the device, without gradients."""
-    there = all(parameter.device == device for parameter in network.parameters())  # fake tensors cannot be replaced
-    return (network if there else network.to(device)).requires_grad_(False)

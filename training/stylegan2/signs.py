@@ -1,12 +1,9 @@
 """What StyleGAN2's statistics mean."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from torch_utils import config as configs
 from training.signs import Alarm, Chart, Config, Means, Signs, Watch, few_differences, mean, part, skipped_steps
 from training.stylegan2 import presets
-from training.stylegan2.config import StyleGAN2Config
 
 NEAR = 0.95  # healthy runs of the demo faces begin with signs of 0.85 and go to 0.5; the target of ADA is 0.6
 # D's loss is 2 ln 2 = 1.39 if it cannot tell reals from fakes, and 0 if it always can. A smaller change than this over
@@ -15,10 +12,6 @@ FLAT = 0.1
 PAIRS_WON = 0.05  # D's loss of pairs if it places every real above its fake by 3; it is ln 2 = 0.69 at chance
 CEILING = 0.95  # p is limited to 1
 FAR = 20.0  # the presets of the papers lie up to 5 times beside the rule; those who tune go by factors of 2 and 4
-
-# These depend on the machine and the data, or are chosen anew for each run: no preset has them.
-NO_PRESET = {"preset", "seed", "device", "precision", "workers", "metrics", "pace.batch_gpu"}
-BY_NUMBERS = {"pace.batch", "augment.mode"}  # `auto` chooses these by the number of processes and of images
 
 CHARTS = (
     Chart("Losses", ("loss/G", "loss/D fake", "loss/D real", "loss/D pair"),
@@ -97,27 +90,6 @@ def far_gamma(config: Config) -> list[Alarm]:
     return [Alarm("gamma is far from the rule", 0, text, "try the rule's value, unless it is meant")]
 
 
-def usual(config: Config) -> Mapping[str, Any]:
-    """The settings that the preset of a run gives by itself to images of this size; empty if they cannot be told."""
-    image, pace, preset = part(config, "generator"), part(config, "pace"), str(config.get("preset"))
-    data = {name: image.get(name) for name in ("height", "width", "channels", "classes")}
-    given = {f"pace.{name}": pace.get(name) for name in ("batch", "batch_gpu")} | {"precision": config.get("precision")}
-    try:
-        values = configs.flatten(presets.resolve(preset, data, given, world=1))
-        if preset != "auto":
-            values["pace.batch"] = presets.resolve(preset, data, {}, world=1).pace.batch
-    except (ValueError, KeyError, TypeError, ArithmeticError):  # a batch of 0, a preset of another version
-        return {}
-    unknown = NO_PRESET | (BY_NUMBERS if preset == "auto" else set())
-    return {name: value for name, value in values.items() if name not in unknown and not name.startswith("data.")}
-
-
-def images(config: Config) -> str:
-    """The size of the images of a run, such as "64 x 64"."""
-    image = part(config, "generator")
-    return f"{image['width']} x {image['height']}" if {"width", "height"} <= image.keys() else ""
-
-
 def cheaper(config: Config) -> list[str]:
     """Smaller networks than those of this run, in options to paste."""
     ways = [] if config.get("preset") == "demo" else ["a smaller network for a shorter time (--preset demo)"]
@@ -143,8 +115,5 @@ SIGNS = Signs(
     watches=WATCHES,
     before=far_gamma,
     diverged="a larger --gamma or a smaller learning rate",
-    settings=StyleGAN2Config,
-    usual=usual,
-    images=images,
     cheaper=cheaper,
 )

@@ -9,7 +9,7 @@ from pydantic import Field
 from models.formats import Format, Job, Notes
 from models.sampler import Options
 from models.stylegan2.foreign.rosinality import write_rosinality
-from models.stylegan2.generator import NoiseMode
+from models.stylegan2.generator import Generator, NoiseMode
 from models.stylegan2.sampler import check_cutoff
 from torch_utils import config as configs
 from torch_utils.cli import progress
@@ -59,12 +59,12 @@ def _write_graphs(job: Job) -> Notes:
     from models.stylegan2.exports import graphs, onnx, program  # torch.export and its packages load slowly
 
     (G,) = job.networks.values()
-    config: Any = G.config
+    assert isinstance(G, Generator)
     options: GraphOptions = job.options
-    check_cutoff(options.psi_cutoff, config.num_ws)
+    check_cutoff(options.psi_cutoff, G.config.num_ws)
     about = {
         "source": job.source,
-        "generator": configs.to_dict(config),
+        "generator": configs.to_dict(G.config),
         "class_names": job.class_names,
         "noise_mode": options.noise_mode,
         "psi_cutoff": options.psi_cutoff,

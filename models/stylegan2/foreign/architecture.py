@@ -12,11 +12,12 @@ from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign import nvlabs
 from models.stylegan2.foreign.options import is_same
+from models.stylegan2.foreign.tensors import renamed
 from models.stylegan2.generator import Generator
 from models.stylegan2.layers import blur
 from system.text import printable, shown
 
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_FILTER = "resample_filter"  # a constant in their files
 _WHOLE_BATCH = 2**16  # a group as large as any batch
 _LARGEST_CLAMP = 1e30
 _BASES, _WIDTHS = range(4, 2**26 + 1), range(1, 2**16 + 1)  # what a configuration allows
@@ -78,15 +79,8 @@ def build(name: str, tensors: Mapping[str, Tensor], settings: Settings) -> Built
     with torch.device("meta"):
         network = Discriminator(config) if name == "D" else Generator(config)
     names = nvlabs.discriminator_names(config) if name == "D" else nvlabs.generator_names(config)
-    ours = nvlabs.from_official(dict(tensors), names)
-    wanted = network.state_dict()
-    for theirs, own in names.items():
-        if ours[own].shape != wanted[own].shape:
-            found, expected = (shown(tuple(tensor.shape)) for tensor in (ours[own], wanted[own]))
-            raise ValueError(f"its {theirs} has shape {found}, expected {expected} by its other tensors")
-        if ours[own].dtype not in _FLOATS:
-            raise ValueError(f"its {theirs} is of {ours[own].dtype}, expected floating-point numbers")
-    return Built(config, network, names, ours)
+    own = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] != _FILTER}
+    return Built(config, network, names, renamed(own, names, network))
 
 
 def _generator_config(tensors: Mapping[str, Tensor], settings: Settings) -> GeneratorConfig:
@@ -171,7 +165,7 @@ def check_filters(tensors: Mapping[str, Tensor]) -> None:
     """Check that images are resampled with our filter."""
     ours = blur(torch.device("cpu"))
     for name, tensor in tensors.items():
-        if name.split(".")[-1] == "resample_filter" and not (
+        if name.rpartition(".")[2] == _FILTER and not (
             tensor.shape == ours.shape and torch.allclose(tensor.float(), ours, atol=1e-6)
         ):
             raise ValueError(f"its {name} is another filter, expected (1, 3, 3, 1)")

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from models.foreign import Converted
-from models.stylegan2.foreign.average import average_w, length
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.foreign.lucidrains_attention import Form
+from models.stylegan2.foreign.tensors import average_w, length, renamed
 from system.text import printable, shown
 from torch_utils import config as configs
 from torch_utils.torchfile import plain_tensors
@@ -22,6 +22,9 @@ SIGN = "SE.net.0.weight"  # a tensor of every state dict
 OPTIONS = ".config.json"
 LARGEST_OPTIONS = 2**20  # bytes
 USUAL_RATE = 0.1  # learning rate multiplier of the mapping network, which no tensor shows
+
+_BEGIN = "GE.to_initial_block.weight"
+_OURS = r"SE\.|GE\.(?!blocks\.\d+\.to_rgb\.upsample\.1\.f$)"  # the averaged networks, without the filter of images
 
 _LAYER = {
     "to_style{}.weight": "conv.affine.weight",
@@ -61,16 +64,18 @@ def from_lucidrains(contents: Mapping[str, Any], path: Path) -> Converted:
     """
     contents = contents if KEY in contents else {KEY: contents}
     state = plain_tensors(contents[KEY], KEY, path.stat().st_size)
-    state = {name: t for name, t in state.items() if name.startswith(("SE.", "GE."))}
+    state = {name: t.float() for name, t in state.items() if re.match(_OURS, name)}
     version = contents.get("version")
     config = _config(state, version if isinstance(version, str) else "")
     rate = _rate(_options(path), config)
-    own = _ours(state, config)
+    with torch.device("meta"):
+        G = LucidrainsGenerator(config)
+    if _BEGIN in state and state[_BEGIN].ndim == 4:  # a convolution of one pixel there, a fully connected layer here
+        state[_BEGIN] = state[_BEGIN].flatten(1).t()
+    own = renamed(state, {theirs: ours for ours, theirs in names(config)}, G, _their_shape)
     own |= {name: t * rate for name, t in own.items() if name.startswith("mapping.")}
     own["synthesis.noise"] = torch.rand(config.height, config.width, generator=torch.Generator().manual_seed(0))
     own["mapping.w_average"] = torch.zeros(config.w_dim)
-    with torch.device("meta"):
-        G = LucidrainsGenerator(config)
     G.load_state_dict(own, assign=True)
     own["mapping.w_average"], origin = average_w(G.mapping, config.z_dim, config.mapping_layers * config.w_dim**2)
     source = {"format": "lucidrains .pt", "version": "", "w_average": origin, "lr_mlp": rate}
@@ -87,7 +92,7 @@ def names(config: LucidrainsConfig) -> Iterator[tuple[str, str]]:
     if config.constant:
         yield "synthesis.const", "GE.initial_block"
     else:
-        yield "synthesis.begin.weight", "GE.to_initial_block.weight"
+        yield "synthesis.begin.weight", _BEGIN
     for part in ("weight", "bias"):
         yield f"synthesis.first.{part}", f"GE.initial_conv.{part}"
     for k in range(config.num_ws):
@@ -117,34 +122,13 @@ def _options(path: Path) -> dict[str, Any]:
     return found
 
 
-def _ours(state: Mapping[str, Tensor], config: LucidrainsConfig) -> dict[str, Tensor]:
-    """Their tensors under our names. Every name and shape is checked."""
-    with torch.device("meta"):
-        shapes = {name: t.shape for name, t in LucidrainsGenerator(config).state_dict().items()}
-    rest, tensors = dict(state), {}
-    for ours, theirs in names(config):
-        found, wanted = rest.pop(theirs, None), _their_shape(ours, list(shapes[ours]))
-        if found is None:
-            raise ValueError(f"{theirs} is missing")
-        if list(found.shape) != wanted:
-            raise ValueError(f"{theirs} has shape {list(found.shape)}, expected {wanted}")
-        found = found.flatten(1).t() if ours == "synthesis.begin.weight" else found
-        tensors[ours] = found.float().reshape(shapes[ours])
-    rest = {name: t for name, t in rest.items() if not re.fullmatch(r"GE\.blocks\.\d+\.to_rgb\.upsample\.1\.f", name)}
-    if rest:
-        raise ValueError(f"{len(rest)} tensors have no place in it, the first is {printable(min(rest), 80)}")
-    return tensors
-
-
-def _their_shape(ours: str, shape: list[int]) -> list[int]:
-    """The shape of a tensor in their file, from our name and shape."""
-    if ours == "synthesis.const":
-        return [1, *shape]
-    if ours == "synthesis.begin.weight":
-        return [shape[1], shape[0] // 16, 4, 4]
-    if ".scaling" in ours:
-        return [1, *shape, 1, 1]
-    return [*shape, 1] if ours.endswith("noise_gain") else shape
+def _their_shape(theirs: str, ours: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a tensor in their file, from its name there and the shape of ours."""
+    if theirs == "GE.initial_block":
+        return (1, *ours)
+    if ".fn.g" in theirs or ".fn.norm." in theirs:
+        return (1, *ours, 1, 1)
+    return (*ours, 1) if re.search(r"to_noise\d\.weight$", theirs) else ours
 
 
 def _config(state: Mapping[str, Tensor], version: str) -> LucidrainsConfig:
@@ -161,7 +145,7 @@ def _config(state: Mapping[str, Tensor], version: str) -> LucidrainsConfig:
         "channel_max": max(widths),
         "mapping_layers": layers,
         "w_dim": length(state, "SE.net.0.weight", 0),
-        "constant": "GE.to_initial_block.weight" not in state,
+        "constant": _BEGIN not in state,
         "attention": sorted({int(m[1]) for name in state if (m := re.match(r"GE\.attns\.([0-9]{1,3})\.", name))}),
         "attention_form": _form(state, version),
     }

@@ -1,12 +1,6 @@
 """Names of tensors in the official StyleGAN2-ADA networks and in ours. Shapes and values are the same."""
 
-import re
-
-from torch import Tensor
-
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
-
-_FIXED = re.compile(r"(^|\.)resample_filter$")  # constants that we build ourselves
 
 _LAYER = {
     "affine.weight": "affine.weight",
@@ -53,20 +47,6 @@ def discriminator_names(config: DiscriminatorConfig) -> dict[str, str]:
     for layer in ("conv", "fc", "out"):
         names |= {f"b4.{layer}.{part}": f"tail.{layer}.{part}" for part in ("weight", "bias")}
     return names
-
-
-def from_official(tensors: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
-    """Renames official tensors to ours.
-
-    Raises:
-        ValueError: when a tensor is missing or left over; it names the first such.
-    """
-    tensors = {name: tensor for name, tensor in tensors.items() if not _FIXED.search(name)}
-    if missing := sorted(names.keys() - tensors.keys()):
-        raise ValueError(f"{len(missing)} tensors are missing, the first is {missing[0]}")
-    if extra := sorted(tensors.keys() - names.keys()):
-        raise ValueError(f"{len(extra)} tensors have no place in this network, the first is {extra[0]}")
-    return {names[name]: tensor for name, tensor in tensors.items()}
 
 
 def _mapping_names(layers: int, classes: int) -> dict[str, str]:

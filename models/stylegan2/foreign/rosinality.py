@@ -21,12 +21,11 @@ from models.foreign import Converted
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, ImageConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign.architecture import Settings, read_networks, width_rule
-from models.stylegan2.foreign.average import average_w, length
 from models.stylegan2.foreign.rosinality_names import filters, names, their_shape
+from models.stylegan2.foreign.tensors import average_w, length, renamed
 from models.stylegan2.generator import Generator
 from models.stylegan2.mapping import MappingNetwork
 from system.files import replacing
-from system.text import printable
 from torch_utils import config as configs
 from torch_utils.torchfile import plain_tensors
 
@@ -137,28 +136,18 @@ def _kind(state: Mapping[Any, Any]) -> str:
 
 
 def _ours(state: Mapping[str, Tensor], built: nn.Module) -> dict[str, Tensor]:
-    """Their tensors under our names. Every name and shape is checked against the network that they are for."""
-    where, shapes = names(built), {name: tuple(t.shape) for name, t in built.state_dict().items()}
-    rest, tensors = dict(state), {}
+    """Their tensors under our names."""
+    state, where = dict(state), {theirs: ours for ours, theirs in names(built).items()}
     if isinstance(built, Generator) and not any(name.startswith("noises.") for name in state):
         # The first versions kept no noise: draw it from a fixed seed.
-        source = torch.Generator().manual_seed(0)
-        noises = {theirs: shapes[name] for name, theirs in where.items() if name.endswith("noise.fixed")}
-        rest |= {name: torch.randn(their_shape(name, shape), generator=source) for name, shape in noises.items()}
-    for name, theirs in where.items():
-        found, wanted = rest.pop(theirs, None), their_shape(theirs, shapes[name])
-        if found is None:
-            raise ValueError(f"{theirs} is missing")
-        if tuple(found.shape) != wanted:
-            raise ValueError(f"{theirs} has shape {list(found.shape)}, expected {list(wanted)}")
-        tensors[name] = found.reshape(shapes[name])
+        source, own = torch.Generator().manual_seed(0), built.state_dict()
+        noises = {theirs: own[name].shape for theirs, name in where.items() if name.endswith("noise.fixed")}
+        state |= {name: torch.randn(their_shape(name, shape), generator=source) for name, shape in noises.items()}
     for name, filter_ in filters(built).items():
-        found = rest.pop(name, filter_)
+        found = state.pop(name, filter_)
         if found.shape != filter_.shape or not torch.allclose(found.float(), filter_, atol=1e-6):
-            raise ValueError(f"{name} is another filter, expected 1 3 3 1")
-    if rest:
-        raise ValueError(f"{len(rest)} tensors have no place in it, the first is {printable(min(rest), 80)}")
-    return tensors
+            raise ValueError(f"its {name} is another filter, expected 1 3 3 1")
+    return renamed(state, where, built, their_shape)
 
 
 def _theirs(network: nn.Module) -> dict[str, Tensor]:

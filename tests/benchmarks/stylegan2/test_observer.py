@@ -45,13 +45,6 @@ def test_learns_expressions_and_causes(trained):
     assert seen.features.shape == (200, observer.FEATURES)
 
 
-def test_what_it_sees_does_not_depend_on_the_batch(trained):
-    pixels = observer.draw(2, 10, 16, 16).pixels
-    whole, parts = (observer.look(trained, pixels.split(n)) for n in (10, 3))
-    torch.testing.assert_close(whole.features, parts.features, atol=1e-4, rtol=1e-4)
-    assert torch.equal(whole.expressions, parts.expressions)
-
-
 def test_is_always_the_same_and_leaves_the_generator_of_others_alone():
     before = torch.random.get_rng_state()
     first, second = (observer.train(16, 16, CPU, faces=64, rounds=1).state_dict() for _ in range(2))

@@ -1,4 +1,4 @@
-"""CUDA kernels run on the CPU, slowly: what proves their arithmetic, and what they touch of memory, without a GPU."""
+"""CUDA kernels emulated on the CPU, to test their arithmetic and their accesses to memory without a GPU."""
 
 import json
 import os

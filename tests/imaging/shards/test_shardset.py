@@ -127,7 +127,7 @@ def test_the_richest_mode_is_taken_for_all(tmp_path, modes, channels):
     assert dataset.channels == channels and dataset[0][0].shape == (channels, 16, 16)
     notes = {
         1: (),
-        3: ("the set mixes 1 grey and 1 RGB images: all are read as RGB",),
+        3: ("the set mixes 1 gray and 1 RGB images: all are read as RGB",),
         4: (
             "the set mixes 1 RGB and 1 RGBA images: all are read as RGBA",
             "transparency is learned as a fourth channel",
@@ -205,7 +205,7 @@ def test_a_broken_picture_is_named_when_it_is_read(tmp_path, workers):
 
 def test_broken_headers_and_bombs_are_named_when_the_set_is_opened(tmp_path):
     path = write_tar(tmp_path / "x.tar", {"0.png": picture(), "1.png": b"nothing"})
-    assert failure(path).startswith(f"1.png in {path} cannot be decoded: it is not a picture of a known format")
+    assert failure(path).startswith(f"1.png in {path} cannot be decoded: not an image of a known format")
     write_tar(path, {"0.png": png_header(30000, 30000)})
     assert "900 megapixels, more than the 500 megapixels that are accepted" in failure(path)
 

@@ -24,7 +24,7 @@ def test_lsun(tmp_path):
     before = sorted(file.name for file in (tmp_path / "cat_lmdb").iterdir())
     source = open_source(tmp_path / "cat_lmdb")
     assert source.names == ("a3", "b7", "ff") and equal(pixels(source), [RGB[1], RGB[0], RGB[2]])
-    assert source.labels().note == "the set is unlabelled, for an LSUN database has no labels"
+    assert source.labels().note == "the set is unlabeled, since an LSUN database has no labels"
     copy = pickle.loads(pickle.dumps(source))
     assert equal(pixels(copy), [RGB[1], RGB[0], RGB[2]])
     assert equal(pixels(open_source(tmp_path / "cat_lmdb" / "data.mdb")), [RGB[1], RGB[0], RGB[2]])
@@ -66,7 +66,7 @@ def test_damaged_tfrecords(tmp_path):
         f"record00000000 in {path} has no 'shape' (it has nothing): only the official data sets are read"
     )
     path.write_bytes(record(b"\xff" * 9))
-    assert failure(path) == f"record00000000 in {path} cannot be read: it is no protocol buffer"
+    assert failure(path) == f"record00000000 in {path} cannot be read: it is not a protocol buffer"
 
 
 def test_labels_of_tfrecords_that_are_no_classes(tmp_path):
@@ -74,7 +74,7 @@ def test_labels_of_tfrecords_that_are_no_classes(tmp_path):
     np.save(tmp_path / "x.npy", np.full((6, 2), 0.5))
     (tmp_path / "x.npy").rename(tmp_path / "a-rxx.labels")
     with pytest.raises(
-        ValueError, match=r"has vectors for labels, and an image can only have one class: use --labels none"
+        ValueError, match=r"has vectors for labels, but an image can only have one class: use --labels none"
     ):
         open_source(tmp_path).labels()
 
@@ -167,7 +167,6 @@ def video(path, count=10, size=(32, 24)):
 
 @pytest.mark.parametrize("every", [1, 3])
 def test_video(tmp_path, every):
-    pytest.importorskip("av")
     source = open_source(video(tmp_path / "a.mkv"), every)
     assert source.header == Header(32, 24, "RGB") and source.names[1] == f"a.mkv/frame{every:08d}"
     found = pixels(source)
@@ -177,7 +176,6 @@ def test_video(tmp_path, every):
 
 
 def test_a_folder_of_videos(tmp_path):
-    pytest.importorskip("av")
     (tmp_path / "in").mkdir()
     video(tmp_path / "in/a.avi", 2)
     video(tmp_path / "in/b.mkv", 3)
@@ -187,7 +185,6 @@ def test_a_folder_of_videos(tmp_path):
 
 
 def test_damaged_videos(tmp_path):
-    pytest.importorskip("av")
     path = tmp_path / "a.mp4"
     path.write_bytes(b"\0\0\0\x18ftypmp42" + b"x" * 500)
     assert failure(path).startswith(f"{path} is not a video that can be read (")
@@ -199,16 +196,14 @@ def test_damaged_videos(tmp_path):
 
 @pytest.mark.parametrize(
     ("package", "name", "what"),
-    [("lmdb", "a.mdb", "LSUN databases"), ("pyarrow", "a.parquet", "parquet files"), ("av", "a.mp4", "videos")],
+    [("lmdb", "a.mdb", "LSUN databases"), ("pyarrow", "a.parquet", "parquet files")],
 )
 def test_packages_that_are_missing(tmp_path, monkeypatch, package, name, what):
     import sys
 
     monkeypatch.setitem(sys.modules, package, None)
     (tmp_path / name).write_bytes(b"PAR1" if name.endswith("parquet") else b"x")
-    assert failure(tmp_path / name) == (
-        f"to read {what} takes the package {package}, which is not installed: pip install {package}"
-    )
+    assert failure(tmp_path / name) == (f"reading {what} needs the package {package}: pip install {package}")
 
 
 def test_what_is_in_no_known_format(tmp_path):
@@ -220,9 +215,9 @@ def test_what_is_in_no_known_format(tmp_path):
     )
     path = tmp_path / "notes.xyz"
     path.write_bytes(gzip.compress(b"hello"))
-    assert failure(path) == f"{path} is in no format that is known: give {FORMATS}"
+    assert failure(path) == f"{path} is of an unknown format: give {FORMATS}"
     (tmp_path / "a.png").write_bytes(encoded(RGB[0]))
     assert failure(tmp_path / "a.png") == (
-        f"{tmp_path / 'a.png'} is a single image: give the folder that it lies in, since a set takes many"
+        f"{tmp_path / 'a.png'} is a single image: give the folder it is in, since a set has many images"
     )
-    assert failure(tmp_path, every=2) == (f"--every picks frames of a video, and {tmp_path} is a folder: leave it out")
+    assert failure(tmp_path, every=2) == (f"--every picks frames of a video, but {tmp_path} is a folder: omit it")

@@ -132,7 +132,7 @@ def test_pickles_that_ask_for_more_than_arrays_are_refused(tmp_path, content, as
         ),
         (
             pickle.dumps([1]),
-            "data_batch_1 in {} is not a file of CIFAR (it holds a list, and a dictionary was expected): get it again",
+            "data_batch_1 in {} is not a file of CIFAR (it holds a list, expected a dictionary): get it again",
         ),
         (
             pickle.dumps({b"data": np.zeros((2, 5), np.uint8), b"labels": [0, 1]}),
@@ -172,7 +172,7 @@ def test_mnist(tmp_path, packed, single):
     assert source.labels().values.tolist() == [3, 1, 4, 1, 5] and source.labels().class_names == tuple("0123456789")
     test = open_source(tmp_path / f"t10k-images-idx3-ubyte{ending}")
     assert len(test.names) == 1 and test.labels().note == (
-        f"the set is unlabelled, for no t10k-labels-idx1-ubyte.gz lies beside t10k-images-idx3-ubyte{ending}"
+        f"the set is unlabeled, since no t10k-labels-idx1-ubyte.gz is beside t10k-images-idx3-ubyte{ending}"
     )
 
 
@@ -190,10 +190,10 @@ def test_damaged_mnist(tmp_path):
     path.write_bytes(idx(GREY, False)[:-7])
     assert failure(path) == f"{path} is not complete (3913 of 3920 bytes): get it again"
     path.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**31, 28, 28))
-    assert failure(path) == f"{path} claims to hold 1683627180032 bytes, and at most 1073741824 are read: give another"
+    assert failure(path) == f"{path} claims to hold 1683627180032 bytes, but at most 1073741824 are read: give another"
     path.write_bytes(idx(GREY)[:-20])
     assert failure(path).startswith(f"{path} is not complete (Compressed file ended before")
     path.write_bytes(idx(GREY))
     labels = tmp_path / "train-labels-idx1-ubyte"
     labels.write_bytes(idx(np.zeros(4, np.uint8)))
-    assert failure(path) == f"{labels} has 4 labels for 5 pictures: get both again, or use --labels none"
+    assert failure(path) == f"{labels} has 4 labels for 5 images: get both again, or use --labels none"

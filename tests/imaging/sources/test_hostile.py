@@ -204,7 +204,7 @@ def test_a_picture_of_gigabytes_is_named_and_not_read(tmp_path, name):
             file.write(bytes(1024))
     told = taken_alone(tmp_path / name)
     if packer is open:
-        assert f"image: b.png in {tmp_path / name} has {2**33} bytes; at most {3 * 2**28} are accepted" in told
+        assert f"image: b.png in {tmp_path / name} has {2**33} bytes, but at most {3 * 2**28} are accepted" in told
     else:
         refusal = f"refused: b.png in {tmp_path / name} has {2**33} bytes, but at most {3 * 2**28} are acc"
         assert told.startswith(refusal)
@@ -251,7 +251,7 @@ def saying(path, before, now):
 def test_a_picture_of_gigabytes_in_a_zip_is_refused_by_its_size(tmp_path, name):
     path = saying(zip_of_zeros(tmp_path / "a.zip", name, 2**20), 2**20, 3 << 30)
     told = taken_alone(path)
-    assert told.splitlines()[0] == f"image: {name} in {path} has {3 << 30} bytes; at most {3 * 2**28} are accepted"
+    assert told.splitlines()[0] == f"image: {name} in {path} has {3 << 30} bytes, but at most {3 * 2**28} are accepted"
 
 
 def test_a_size_that_lies_is_not_believed(tmp_path):
@@ -263,7 +263,7 @@ def test_a_size_that_lies_is_not_believed(tmp_path):
 def test_packers_that_unpack_gigabytes_at_once_are_refused(tmp_path, method):
     source = open_source(zip_of_zeros(tmp_path / "a.zip", "b.png", 2**20, method))
     for ask in (source.read, source.header_of):
-        with pytest.raises(ValueError, match=r": make the ZIP again with the usual one \(deflate\)$"):
+        with pytest.raises(ValueError, match=r": make the ZIP again with deflate$"):
             ask(1)
 
 
@@ -276,7 +276,7 @@ def test_a_dataset_json_of_far_more_than_its_pictures_need_is_refused(tmp_path):
             for _ in range(300):
                 file.write(b"[[[],[]],[]], " * (1 << 16))
     told = taken_alone(path)
-    assert told.startswith("refused: dataset.json in ") and "bytes; at most 16778240 are accepted" in told
+    assert told.startswith("refused: dataset.json in ") and "bytes, but at most 16778240 are accepted" in told
 
 
 def chunk(kind, data):
@@ -293,7 +293,7 @@ def test_a_png_with_a_text_of_gigabytes(tmp_path):
         file.write(good[:33] + struct.pack(">I", 2**29) + b"tEXt")
         file.truncate(2**29 + 100)
     told = taken_alone(tmp_path / "in")
-    assert f"image: b.png in {tmp_path / 'in'} has {2**31} bytes; at most {3 * 2**28} are accepted" in told
+    assert f"image: b.png in {tmp_path / 'in'} has {2**31} bytes, but at most {3 * 2**28} are accepted" in told
     assert "image: c.png cannot be decoded: more than 64 MB of it would have to be read" in told
 
 
@@ -323,7 +323,7 @@ def test_pipes_are_never_opened(tmp_path, name):
         (folder / "meta").write_bytes(b"x")
     told = taken_alone(folder)
     assert told.startswith("refused:") or told == "opened 1\n"
-    assert taken_alone(folder / name).startswith(f"refused: {folder / name} is no regular file but a folder, a pipe")
+    assert taken_alone(folder / name).startswith(f"refused: {folder / name} is a folder, a pipe or a device")
 
 
 def test_labels_of_tfrecords_with_a_shape_of_their_own(tmp_path):
@@ -372,7 +372,7 @@ def test_damaged_lmdb_never_ends_the_program(tmp_path):
                 source.read(i)
             except ValueError as error:
                 outcomes.append(str(error))
-    assert any("reading it ends the process that reads" in outcome for outcome in outcomes)
+    assert any("the process that reads it crashed" in outcome for outcome in outcomes)
     assert all("is not a complete LMDB database (" in o and "\n" not in o for o in outcomes)
     path.write_bytes(whole)
     source = open_source(tmp_path / "db")
@@ -381,7 +381,6 @@ def test_damaged_lmdb_never_ends_the_program(tmp_path):
 
 @pytest.mark.parametrize("name", ["day1:sea.mkv", "http:127.0.0.1:{port}?x=.mkv", "concat:a|b.mkv", "-i.mkv"])
 def test_names_that_look_like_addresses_are_files(tmp_path, monkeypatch, name):
-    pytest.importorskip("av")
     import socket
 
     from tests.imaging.sources.test_containers import video
@@ -412,7 +411,6 @@ def _accepted(server):
 
 
 def test_a_playlist_does_not_reach_the_network(tmp_path):
-    pytest.importorskip("av")
     (tmp_path / "a.mp4").write_text(
         "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
     )

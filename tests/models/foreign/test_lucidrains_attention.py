@@ -29,7 +29,7 @@ def attention(block: int, form: str = "1.8.8") -> dict[str, torch.Tensor]:
 
 
 def attended(t, name, x, form):
-    """Attention as its equations say, head by head and pixel by pixel, and the network of single pixels after it."""
+    """Attention as its equations say, head by head, and the network of single pixels after it."""
 
     def scaled(i, f):
         gain = t[f"{name}.{i}.fn.g" if form == "1.6" else f"{name}.{i}.fn.norm.g"]
@@ -51,10 +51,8 @@ def attended(t, name, x, form):
                 own = slice(64 * head, 64 * head + 64)
                 qs, ks, vs = (part[n, own].flatten(1) for part in (q, k, v))  # [64, pixels]
                 ks = ks.exp() / ks.exp().sum(dim=1, keepdim=True)
-                for pixel in range(qs.shape[1]):
-                    one = qs[:, pixel].exp() / qs[:, pixel].exp().sum() / 8
-                    y_, x_ = divmod(pixel, q.shape[3])
-                    out[n, own, y_, x_] = sum(one[d] * (vs * ks[d]).sum(dim=1) for d in range(64))
+                qs = qs.exp() / qs.exp().sum(dim=0) / 8
+                out[n, own] = torch.einsum("dp, dx, ex -> ep", qs, ks, vs).reshape(out[n, own].shape)
         out = 0.5 * out * (1 + torch.erf(out / 2**0.5))
         return F.conv2d(out, t[f"{part}.to_out.weight"], t[f"{part}.to_out.bias"])
 
@@ -123,4 +121,4 @@ def test_attention_of_other_versions_is_refused(tmp_path):
     path = network(tmp_path, state() | attention(1, "1.6") | {"GE.attns.1.0.fn.g": torch.ones(1)})
     with pytest.raises(ValueError) as error:
         read_network(path)
-    assert str(error.value) == f"{path} is refused: GE.attns.1.0.fn.g has shape [1], expected [1, 32, 1, 1]"
+    assert str(error.value) == f"{path} is refused: its GE.attns.1.0.fn.g has shape [1], expected [1, 32, 1, 1]"

@@ -155,7 +155,7 @@ def left_over(G, D):
     parameters(G, "synthesis.b8.conv0")["scale"] = torch.zeros(4)
 
 
-@refused("its synthesis.b8.conv0.affine.bias has shape (3,), expected (8,) by its other tensors")
+@refused("its synthesis.b8.conv0.affine.bias has shape [3], expected [8]")
 def shape(G, D):
     parameters(G, "synthesis.b8.conv0.affine")["bias"] = torch.zeros(3)
 

@@ -68,15 +68,15 @@ def _without(state, name):
 
 
 SPOILED = {
-    "missing": (lambda s: _without(s, "conv1.noise.weight"), "conv1.noise.weight is missing"),
-    "left over": (lambda s: s | {"zoo": torch.ones(1)}, "1 tensors have no place in it, the first is zoo"),
+    "missing": (lambda s: _without(s, "conv1.noise.weight"), "1 tensors are missing, the first is conv1.noise.weight"),
+    "left over": (lambda s: s | {"zoo": torch.ones(1)}, "1 tensors have no place in this network, the first is zoo"),
     "shape": (
         lambda s: s | {"conv1.noise.weight": torch.ones(2)},
-        "conv1.noise.weight has shape [2], expected [1]",
+        "its conv1.noise.weight has shape [2], expected [1]",
     ),
     "filter": (
         lambda s: s | {"convs.0.conv.blur.kernel": torch.ones(4, 4) / 4},
-        "convs.0.conv.blur.kernel is another filter, expected 1 3 3 1",
+        "its convs.0.conv.blur.kernel is another filter, expected 1 3 3 1",
     ),
     "no style": (
         lambda s: {key: t for key, t in s.items() if not key.startswith("style")},
@@ -114,7 +114,7 @@ def test_a_discriminator_that_does_not_fit_is_left_out(tmp_path):
     path = tmp_path / "a.pt"
     torch.save({"g_ema": states["g"], "d": _without(states["d"], "final_conv.0.weight")}, path)
     file = read_network(path)
-    assert file.parts == ["G_ema"] and file.left_out == {"D": "final_conv.0.weight is missing"}
+    assert file.parts == ["G_ema"] and file.left_out == {"D": "1 tensors are missing, the first is final_conv.0.weight"}
 
 
 def test_an_average_of_another_length_is_refused(tmp_path):

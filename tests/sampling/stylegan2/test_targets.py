@@ -57,11 +57,11 @@ def test_pictures_of_any_size_are_fitted(tmp_path, size, shape, changes):
     ("mode", "channels", "changes"),
     [
         ("L", 1, ()),
-        ("L", 3, ("grey made RGB",)),
-        ("L", 4, ("grey made RGBA",)),
-        ("RGB", 1, ("RGB made grey",)),
+        ("L", 3, ("gray made RGB",)),
+        ("L", 4, ("gray made RGBA",)),
+        ("RGB", 1, ("RGB made gray",)),
         ("RGB", 4, ("RGB made RGBA",)),
-        ("RGBA", 1, ("laid on white where it is transparent", "RGB made grey")),
+        ("RGBA", 1, ("laid on white where it is transparent", "RGB made gray")),
         ("RGBA", 3, ("laid on white where it is transparent",)),
         ("RGBA", 4, ()),
     ],
@@ -112,7 +112,7 @@ def test_what_is_no_picture_is_refused(tmp_path, monkeypatch):
             ValueError,
             f"--target notes.txt is no picture: give one ({SOURCE_KINDS}), or a folder or ZIP of them",
         ),
-        ("bad.png", ValueError, "bad.png cannot be decoded: it is not a picture of a known format"),
+        ("bad.png", ValueError, "bad.png cannot be decoded: not an image of a known format"),
         (" , ", ValueError, "--target names no picture: give a file, a folder or a ZIP"),
     ]:
         with pytest.raises(kind) as error:

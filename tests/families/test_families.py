@@ -1,0 +1,211 @@
+"""The whole engine on the smallest configuration of every family, and on the toy family that no table names.
+
+A family that is added to both tables is tested here without further work: add its smallest settings to `SMALLEST`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from click.testing import CliRunner, Result
+
+import convert
+import evaluate
+import generate
+import train
+from models import families
+from models.families import FAMILIES, load_network, read_network
+from tests.families import toy
+from tests.training.runs import TINY, stopped_at
+from tests.training.test_resume import assert_equal_runs
+from torch_utils import runs
+from training import courses
+from training import plan as plans
+from training.report import __main__ as report
+
+COMMON = {"device": "cpu", "pace.batch": 4, "pace.tick": 0.02, "pace.snap": 3, "pace.kimg": 0.1}
+ALIKE = {name: TINY[name] for name in ("data.path", "data.max_images", "preset", "precision")}
+
+
+class Case(NamedTuple):
+    """A family on trial."""
+
+    model: str
+    settings: dict[str, Any]  # its smallest, by dotted name
+    option: str  # an option of its pictures that changes them
+    own: str  # a setting of its training that no other family has
+    curve: str  # a statistic that its report draws
+
+
+SMALLEST = {
+    "stylegan2": Case("stylegan2", TINY, "--psi=0.5", "--gamma", "loss/G"),
+    "toy": Case("toy", ALIKE, "--sweeps=9", "--noise", "loss/denoise"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _tables(monkeypatch):
+    monkeypatch.setitem(families.FAMILIES, "toy", toy.FAMILY)
+    monkeypatch.setattr(courses, "COURSES", (*(c for c in courses.COURSES if c.title != "Toy"), toy.COURSE))
+
+
+@pytest.fixture(params=list(SMALLEST.values()), ids=list(SMALLEST))
+def case(request) -> Case:
+    return request.param
+
+
+def call(script: Any, *words: Any) -> Result:
+    return CliRunner().invoke(script.main, [str(word) for word in words])
+
+
+def succeeded(script: Any, *words: Any) -> str:
+    result = call(script, *words)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output
+
+
+def refused(script: Any, *words: Any) -> str:
+    result = call(script, *words)
+    assert result.exit_code == 2 and "Traceback" not in result.output, result.output
+    return result.output
+
+
+def begin(case: Case, outdir: Path, *more: Any, **changed: Any) -> list[str]:
+    """A command line of train.py."""
+    settings = case.settings | COMMON | {name.replace("__", "."): value for name, value in changed.items()}
+    words = [f"--set={name}={value}" for name, value in settings.items() if not name.startswith("data.")]
+    return ["--model", case.model, "--data", "demo:16", "--max-images", "40", "--outdir", str(outdir), *words, *more]
+
+
+def latest(outdir: Path) -> Path:
+    (run,) = outdir.glob("00000-*")
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Trains each model once, by train.py; a function of the case."""
+    made: dict[str, Path] = {}
+
+    def run(case: Case) -> Path:
+        if case.model not in made:
+            outdir = tmp_path_factory.mktemp(case.model)
+            succeeded(train, *begin(case, outdir, "--metrics", "swd20"))
+            made[case.model] = latest(outdir)
+        return made[case.model]
+
+    return run
+
+
+def test_every_course_is_on_trial():
+    models = {name for course in courses.COURSES for name in course.models}
+    assert models == {case.model for case in SMALLEST.values()}
+    assert {course.family.name for course in courses.COURSES} <= FAMILIES.keys()
+
+
+def test_a_stopped_run_resumes_to_the_same_bits(case, trained, tmp_path):
+    with stopped_at(13):
+        succeeded(train, *begin(case, tmp_path, "--metrics", "swd20"))
+    stopped = latest(tmp_path)
+    assert "resumes" in (stopped / "log.txt").read_text()
+    succeeded(train, "--resume", stopped)
+    assert_equal_runs(stopped, trained(case))
+    config = json.loads((stopped / "config.json").read_text())
+    assert config["model"] == case.model
+
+
+def test_an_option_that_contradicts_the_run_is_refused(case, trained):
+    assert f"{case.own} is" in refused(train, "--resume", trained(case), f"{case.own}=0.25", "--kimg", "0.2")
+
+
+def test_options_of_other_models_are_refused(case, tmp_path):
+    for other in SMALLEST.values():
+        if other.model != case.model:
+            title = courses.find(other.model).title
+            said = refused(train, *begin(case, tmp_path), f"{other.own}=0.25")
+            assert f"{other.own} does not apply to {case.model}, only to {title}: leave it out" in said
+            assert not list(tmp_path.iterdir())
+
+
+def test_help_shows_the_options_of_the_model(case):
+    shown = succeeded(train, "--model", case.model, "--help")
+    assert f"  {case.own} " in shown
+    assert not any(f" {other.own} " in shown for other in SMALLEST.values() if other.model != case.model)
+
+
+def test_dry_run_lists_settings_and_networks(case, tmp_path):
+    shown = succeeded(train, *begin(case, tmp_path, "--dry-run"))
+    for part in courses.find(case.model).family.parts.values():
+        assert part.config_name.capitalize() in shown
+    assert "total" in shown and not list(tmp_path.iterdir())
+
+
+def test_batch_gpu_auto_answers(case, tmp_path, monkeypatch):
+    plan = plans.begin(
+        {**case.settings, **COMMON, "model": case.model, "pace.batch_gpu": "auto", "data.path": "demo:16"}, tmp_path
+    )
+    assert 4 % plan.config.pace.batch_gpu == 0
+    assert any(note.startswith("--batch-gpu auto: ") for note in plan.notes)
+
+
+def test_a_network_file_comes_back(case, trained):
+    place = runs.newest_in(trained(case))
+    file, family = read_network(place), courses.find(case.model).family
+    assert file.family is family and file.parts == list(family.parts)
+    network = load_network(place)
+    assert type(network) is family.parts[file.shown].build
+    assert all(t.equal(file.tensors[f"{file.shown}.{name}"]) for name, t in network.state_dict().items())
+
+
+def test_pictures_are_the_same_alone_and_in_company(case, trained, tmp_path):
+    network = ("--network", trained(case), "--device", "cpu")
+    succeeded(generate, *network, "--seeds", "0-3", "--grid", "--outdir", tmp_path / "all")
+    succeeded(generate, *network, "--seeds", "2", "--outdir", tmp_path / "one")
+    succeeded(generate, *network, "--seeds", "2", case.option, "--outdir", tmp_path / "other")
+    all_, one, other = ((tmp_path / name / "seed0002.png").read_bytes() for name in ("all", "one", "other"))
+    assert all_ == one != other
+    record = json.loads((tmp_path / "other" / "generate.json").read_text())
+    name, _, value = case.option.lstrip("-").partition("=")
+    assert float(record["options"][name]) == float(value)
+
+
+def test_generate_takes_the_options_of_the_network_alone(case, trained, tmp_path):
+    shown = succeeded(generate, "--network", trained(case), "--help")
+    assert f" {case.option.split('=')[0]} " in shown
+    for other in SMALLEST.values():
+        if other.model != case.model:
+            option, family = other.option.split("=")[0], courses.find(other.model).family
+            assert f" {option} " not in shown
+            said = refused(generate, "--network", trained(case), other.option, "--outdir", tmp_path)
+            assert f"{option} does not apply to " in said and family.title in said
+
+
+def test_evaluate_repeats_the_number_of_the_run(case, trained, tmp_path):
+    run = trained(case)
+    in_run = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    succeeded(evaluate, "--network", run, "--metrics", "swd20", "--device", "cpu", "--outdir", tmp_path)
+    judged = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert judged["value"] == pytest.approx(in_run["value"], rel=1e-6)
+
+
+def test_the_report_draws_the_statistics_of_the_model(case, trained):
+    succeeded(report, trained(case))
+    page = (trained(case) / "report.html").read_text()
+    assert case.curve in page and "swd20" in page
+    others = {other.curve for other in SMALLEST.values() if other.model != case.model}
+    assert not any(f'"{curve}"' in page for curve in others)
+
+
+def test_describe_convert_and_publish(case, trained, tmp_path):
+    network = runs.newest_in(trained(case))
+    family = courses.find(case.model).family
+    shown = succeeded(convert, "--source", network)
+    assert all(part.role in shown for part in family.parts.values())
+    small = tmp_path / "small.safetensors"
+    succeeded(convert, "--source", network, "--dest", small, "--dtype", "float16")
+    assert read_network(small).family is family
+    succeeded(convert, "--source", network, "--dest", tmp_path / "published")
+    card = (tmp_path / "published" / "README.md").read_text()
+    assert family.title in card and (tmp_path / "published" / "samples.png").is_file()
+    succeeded(generate, "--network", tmp_path / "published", "--seeds", "0", "--outdir", tmp_path / "pictures")
