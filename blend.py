@@ -20,6 +20,7 @@ from models.stylegan2.generator import Generator
 from models.stylegan2.options import StyleOptions
 from models.stylegan2.sampler import StyleSampler
 from sampling.classes import class_facts
+from sampling.options import DEVICE
 from sampling.record import write_record
 from torch_utils.cli import Command, Number, SeedList, option, progress, say
 from torch_utils.device import resolve_device, switches
@@ -84,13 +85,7 @@ ROWS = ("A", "blend", "B")
 )
 @option("--seeds", type=SeedList(), default="0-7", group="Output", help="pictures of A, the blend and B for each")
 @option("--psi", type=Number(), default=1.0, group="Output", help="truncation of the pictures")
-@option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    default="auto",
-    group="Output",
-    help="where the pictures are computed",
-)
+@DEVICE
 def main(network: str, other: str, out: Path, seeds: list[int], psi: float, device: str, **how: Any) -> None:
     """Blend two networks, of which one was trained from the other, by resolution (Pinkney and Adler 2020).
 

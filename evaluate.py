@@ -23,9 +23,11 @@ from metrics.record import Record
 from metrics.sources import Made, Pictures
 from metrics.suite import beside, between_halves, evaluate, facts_of
 from models.families import NetworkFile
+from models.perceptual.options import detector_options
 from models.perceptual.published import parse_files
 from models.sampler import Options
 from sampling.opening import learn
+from sampling.options import DEVICE
 from system.text import printable
 from system.urls import public, public_command
 from torch_utils import config as configs
@@ -53,50 +55,41 @@ OUT = Path("out")
     type=click.Path(),
     metavar="PLACE",
     group="Pictures",
-    help="A network-….safetensors, a run folder, a file of another program, a URL, hf://USER/NAME, or a published name "
-    "such as ffhq256.",
+    help="network-….safetensors, a run folder, a file of another program, a URL, hf://USER/NAME, or a published name "
+    "such as ffhq256",
 )
 @option(
     "--images",
     type=click.Path(path_type=Path),
     group="Pictures",
-    help="Instead: a folder or ZIP of pictures, of one size.",
+    help="instead: a folder or ZIP of pictures of one size",
 )
 @option(
     "--data",
     metavar="DATA",
     group="Data",
-    help="The real images, as train.py takes them; without it those that the network learned from.",
+    help="real images, as train.py takes them; default: those that the network learned from",
 )
 @option(
     "--mirror/--no-mirror",
     default=None,
     show_default="as the network learned, else no-mirror",
     group="Data",
-    help="Count every real image also mirrored.",
+    help="count every real image also mirrored",
 )
-@option("--metrics", "names", metavar="NAMES", default="fid50k_full", group="Metrics", help="Names, with commas.")
-@option(
-    "--detector",
-    "detectors",
-    multiple=True,
-    metavar="NAME=PATH",
-    group="Metrics",
-    help="File or URL of what metrics look with, instead of the published one: inception, vgg16, lpips or dinov2; "
-    "#sha256=DIGEST after it names the content.",
-)
-@option("--trust", is_flag=True, group="Metrics", help="Run files of --detector that are programs (TorchScript).")
-@option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, group="Metrics", help="Of latents and noise.")
+@option("--metrics", "names", metavar="NAMES", default="fid50k_full", group="Metrics", help="names, with commas")
+@detector_options("Metrics", "inception, vgg16, lpips or dinov2")
+@option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, group="Metrics", help="random seed")
 @option(
     "--outdir",
     type=click.Path(path_type=Path),
     show_default=f"the network's run, else {OUT}",
     group="Output",
-    help="Folder whose metrics.jsonl gets the results.",
+    help="folder whose metrics.jsonl gets the results",
 )
-@option("--json", "as_json", is_flag=True, group="Output", help="Print JSON instead of a table.")
-@option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", group="Machine", help="Where.")
-@option("--batch", type=click.IntRange(min=1), default=32, group="Machine", help="Pictures at once in a process.")
+@option("--json", "as_json", is_flag=True, group="Output", help="print JSON instead of a table")
+@DEVICE
+@option("--batch", type=click.IntRange(min=1), default=32, group="Device", help="pictures at once in a process")
 @switches("fp32")
 def main(
     network: str | None,
@@ -118,13 +111,13 @@ def main(
     The pictures are made as papers judge them (for StyleGAN2: averaged generator, psi 1, random noise) unless the
     network's own options say otherwise.
 
-    docs/metrics.md says what each metric is, and where the files of the detectors come from.
+    docs/metrics.md explains each metric and the detectors' files.
     """
     metrics = parse_list(names)
     if not metrics:
-        raise ValueError("--metrics none leaves nothing to do: name some, such as fid50k_full or swd")
+        raise ValueError("--metrics none leaves nothing to do: give some, such as fid50k_full or swd")
     if (network is None) == (images is None):
-        raise ValueError("what is to be judged: give --network or --images, one of them")
+        raise ValueError("what to judge: give either --network or --images")
     file: NetworkFile | None = click.get_current_context().obj
     options = None if file is None else _options(file, params)
     folder = _place(outdir, file)
@@ -167,10 +160,10 @@ def _place(outdir: Path | None, file: NetworkFile | None) -> Path:
 
 
 def _open_data(path: str | None, mirror: bool | None, file: NetworkFile | None) -> ImageSet:
-    """The real images, all of them: as the network's file says it learned, but for what was given."""
+    """All real images, as the network's file records them unless options replace that."""
     recorded = _recorded(file)
     if path is None and recorded is None:
-        raise ValueError("against which images: give --data, since nothing here says what was learned from")
+        raise ValueError("give --data: the network's file does not record which images it learned from")
     changes: dict[str, Any] = {"max_images": 0}
     changes |= {} if path is None else {"path": path}
     changes |= {} if mirror is None else {"mirror": mirror}
@@ -178,22 +171,22 @@ def _open_data(path: str | None, mirror: bool | None, file: NetworkFile | None) 
     if path is not None:
         return open_dataset(config)
     learned = f"{file} learned from {printable(public(config.path))}"
-    if _is_elsewhere(config.path):  # the file may be a stranger's, who has no say in what is connected to
-        raise ValueError(f"{learned}, which is not on this machine: give --data, that place again or the images' own")
+    if _is_elsewhere(config.path):  # an untrusted file must not choose what to connect to
+        raise ValueError(f"{learned}, which is on another machine: give --data, either this place or a copy")
     try:
         return open_dataset(config)
     except (ValueError, OSError) as error:
-        why = "which is not here" if isinstance(error, FileNotFoundError) else f"which cannot be opened ({error})"
-        raise ValueError(f"{learned}, {why}: give --data, the place of those images on this machine") from error
+        why = "which is missing" if isinstance(error, FileNotFoundError) else f"which cannot be opened ({error})"
+        raise ValueError(f"{learned}, {why}: give --data, the place of these images on this machine") from error
 
 
 def _is_elsewhere(path: str) -> bool:
-    """Whether opening a path would speak to another machine: a URL, one of fsspec's chains, a share of Windows."""
+    """True if opening a path would connect to another machine: a URL, a chain of fsspec, a Windows share."""
     return "://" in path or "::" in path or path.startswith(("//", "\\\\"))
 
 
 def _recorded(file: NetworkFile | None) -> DataConfig | None:
-    """The real images as the network's file says it learned from them; None where it says nothing that can be used."""
+    """The data that the network's file records; None without a valid record."""
     recorded = file.metadata.get("training", {}).get("data") if file else None
     if not isinstance(recorded, dict):
         return None
@@ -230,7 +223,7 @@ def _source(
 
 
 def _tell(option: str, images: ImageSet) -> None:
-    """What was passed over, on standard error: --json has standard output."""
+    """Print notes about skipped files on standard error, because --json uses standard output."""
     for note in images.notes if distributed.is_first() else ():
         click.echo(f"{option}: {note}", err=True)
 
@@ -246,7 +239,7 @@ def _write(
     results: dict[str, float],
     facts: dict[str, Any],
 ) -> None:
-    """Lines of metrics.jsonl and, in the folder of the network's run, points of TensorBoard's curves."""
+    """Write lines of metrics.jsonl and, in the folder of a run, points of TensorBoard's curves."""
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(folder)
     for metric, more in own.items():

@@ -86,8 +86,8 @@ class Reals:
             halves = [
                 self._compute(eye, self._places(half * count, (half + 1) * count), ["features"]) for half in (0, 1)
             ]
-            seen = [half.get("features", {}).get("features") for half in halves]
-            value = distance(*seen, statistics_device(self.pictures.device))
+            a, b = (half.get("features", {}).get("features") for half in halves)
+            value = distance(a, b, statistics_device(self.pictures.device))
             found = {"distance": torch.tensor(value, dtype=torch.float64)}
             if first:
                 self._save(eye, name, found, on_disk=True)

@@ -11,10 +11,9 @@ from models.families import save_network
 from models.sampler import Request, SeedStream
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.generator import Generator
+from models.stylegan2.generator import Generator, StyledGenerator
 from models.stylegan2.options import StyleOptions
 from models.stylegan2.sampler import StyleSampler
-from models.stylegan2.styles import Samplable
 
 SIZES: dict[str, Any] = {"height": 16, "width": 16, "channel_base": 256, "channel_max": 16, "mapping_layers": 1}
 
@@ -46,13 +45,13 @@ def requests(seeds: Sequence[int], classes: Sequence[int] | None = None) -> list
     return [Request(f"seed{seed:04d}", label, SeedStream(seed)) for seed, label in zip(seeds, labels, strict=True)]
 
 
-def ws_of(G: Samplable, seeds: Sequence[int], classes: Sequence[int] | None = None, psi: float = 1) -> Tensor:
+def ws_of(G: StyledGenerator, seeds: Sequence[int], classes: Sequence[int] | None = None, psi: float = 1) -> Tensor:
     """The truncated w of seeds, [N, L, D]."""
     return StyleSampler(G).ws(requests(seeds, classes), psi)
 
 
 def pictures_of(
-    G: Samplable,
+    G: StyledGenerator,
     seeds: Sequence[int],
     classes: Sequence[int] | None = None,
     at_once: int = 1,

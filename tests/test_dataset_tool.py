@@ -109,20 +109,6 @@ def test_broken_pictures_are_named_and_left_out(tmp_path):
         assert line in result.output
 
 
-def test_one_of_each_is_singular(tmp_path):
-    source = write_folder(tmp_path / "in", {"a.png": picture(), "b.png": b"x"})
-    told = run("--source", source, "--dest", tmp_path / "out.zip", "--resolution", "32").output
-    assert f"wrote 1 RGB image of 32x32 to {tmp_path / 'out.zip'}\n" in told
-    assert "1 image was smaller and had to be enlarged\n1 broken image was left out:\n" in told
-
-
-def test_at_most_twenty_are_named(tmp_path):
-    source = write_folder(tmp_path / "in", {"ok.png": picture()} | {f"{i}.png": b"x" for i in range(23)})
-    result = run("--source", source, "--dest", tmp_path / "out.zip")
-    assert "23 broken images were left out:" in result.output and "  ... and 3 more" in result.output
-    assert result.output.count("cannot be decoded") == 20
-
-
 @pytest.mark.parametrize(
     ("images", "channels"),
     [
@@ -182,14 +168,6 @@ def test_names_of_a_stranger_stay_in_their_line(tmp_path):
     told = run("inspect", folder, "--labels", "folders").output
     told += run("--source", folder, "--dest", tmp_path / "o.zip", "--labels", "folders").output
     assert all(line.isprintable() for line in told.splitlines()) and told.count("cat") >= 4
-
-
-def test_the_command_may_be_named(tmp_path):
-    source = write_folder(tmp_path / "in", {"a.png": picture()})
-    assert run("convert", "--source", source, "--dest", tmp_path / "out.zip").exit_code == 0
-    assert "inspect" in run("--help").output and "--resize-filter" in run("--help").output
-    result = run("inspekt", source)
-    assert result.exit_code == 2 and "No such command 'inspekt'" in result.output
 
 
 def test_labels_from_a_file_of_their_own(tmp_path):
@@ -320,9 +298,3 @@ def test_inspect_knows_a_training_set_by_its_fingerprint(tmp_path):
     told = run("inspect", source).output
     assert f"\nfingerprint: {opened(source).fingerprint}\n" in told
     assert "transparency is used by 1 image\n" in told and "duplicates: none\nbroken: none\n" in told
-
-
-def test_every_number_of_workers_sees_the_same(tmp_path):
-    source = write_folder(tmp_path / "in", {f"{i}.png": picture(seed=i % 50) for i in range(60)})
-    one, many = (run("inspect", source, "--workers", n).output for n in (1, 3))
-    assert one == many and "duplicates: 10\n" in one

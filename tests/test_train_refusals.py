@@ -21,10 +21,10 @@ BAD_DATA = {
     "missing": (lambda p: p / "nowhere.zip", "nowhere.zip"),
     "empty folder": (lambda p: (p / "empty").mkdir() or p / "empty", "no images"),
     "not a zip": (lambda p: (p / "a.zip").write_text("hello") and p / "a.zip", "a.zip"),
-    "size 7": (lambda p: zipped(p / "seven.zip", size=7), "7x7"),
+    "size 7": (lambda p: zipped(p / "seven.zip", size=7), "seven-6x6.zip --resolution 6x6`"),
     "wrong label": (lambda p: zipped(p / "l.zip", labels=[["00000/nobody.png", 0]]), "dataset.json"),
     "link to itself": (lambda p: (p / "x.zip").symlink_to("x.zip") or p / "x.zip", "x.zip"),
-    "demo size": (lambda p: "demo:7", "7x7"),
+    "demo size": (lambda p: "demo:7", "size near it is 6x6: use --data demo:6x6"),
     "demo word": (lambda p: "demo:big", "'big' is not a size"),
 }
 

@@ -96,3 +96,4 @@ class Course:
     signs: Signs = field(default_factory=Signs)
     check_state: Callable[[Any, Any, bool], None] = check_learned
     transfer: Transfer | None = None  # None: --transfer is refused
+    fits: Callable[[tuple[int, int]], str] = lambda size: ""  # why its networks cannot have images of (height, width)

@@ -12,6 +12,7 @@ from custom_ops import build
 from imaging import loader
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
+from imaging.sizes import usual_size
 from models.families import read_network
 from models.family import Shape
 from models.networkfile import NetworkFile
@@ -114,6 +115,9 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     preset = given.get("preset") or ("demo" if _is_demo(values["data.path"]) else "auto")
     data = {name.removeprefix("data."): value for name, value in values.items() if name.startswith("data.")}
     dataset = open_dataset(DataConfig(**data))
+    if unfit := course.fits((dataset.height, dataset.width)):
+        better = dataset.resized(*usual_size(dataset.height, dataset.width))
+        raise ValueError(f"{values['data.path']}: {unfit}: {better}")
     if given.get("deterministic"):
         reserve_workspace()  # before anything is computed on a GPU
     device = distributed.start(resolve_device(given.get("device", "auto")), given.get("patience", PATIENCE))

@@ -63,7 +63,8 @@ def _read_kept(shard: Shard, row: Row, labelled: bool, store: Store) -> Table | 
         columns = sealed[:-1].reshape(3, -1)
     except (OSError, ValueError, TypeError):
         return None
-    table = Table(*columns, row.digest)
+    offsets, sizes, labels = columns
+    table = Table(offsets, sizes, labels, row.digest)
     return table if sealed[-1] == zlib.crc32(columns.tobytes()) and _fits(table, row, labelled) else None
 
 

@@ -1,12 +1,9 @@
 """Directions from labelled samples: how w differs with an attribute (Shen et al. 2020, "InterFaceGAN").
 
-Letters: N samples, K attributes, D width of w. All is computed in float64 on the CPU. An attribute with two values is
-fitted by logistic regression, one of real numbers by ridge regression. Both fit a plane: its normal is the direction in
-which the attribute grows fastest.
-
-A network with classes has a mean of w for each, and an attribute may be more frequent in one than in another. So every
-class, here called a group, gets an intercept of its own: the normal tells how the attribute varies within a class, and
-does not lead from class to class.
+An attribute with two values is fitted by logistic regression, one of real numbers by ridge regression, in float64 on
+the CPU. Both fit a plane, whose normal is the direction in which the attribute grows fastest. Each class of a network
+(a group) gets its own intercept, so that the normal does not lead from class to class.
+Letters: N samples, K attributes, D width of w.
 """
 
 from collections.abc import Callable
@@ -19,30 +16,26 @@ from models.stylegan2.factorization import center
 
 PENALTY = 0.1  # of the squared normal, with w scaled to a mean square of 1 within groups; chosen by measurement
 ROUNDS = 100  # of Newton's method, at most
-DECREMENT = 1e-13  # of the loss, below which nothing more is to be gained
-SMALLEST_STEP = 1e-6  # share of a Newton step that is still tried
-HELD_OUT = 5  # one sample in so many judges a normal that is fitted to the others
+DECREMENT = 1e-13  # of the loss; smaller ones end the search
+SMALLEST_STEP = 1e-6  # share of a Newton step that is tried
+HELD_OUT = 5  # one sample in five is held out
 ROUNDING = 1e-9  # of the largest value
-REMAINDER = 1e-6  # of a normal's length: what is shorter lies in the plane of the others but for rounding
+REMAINDER = 1e-6  # of a normal's length; a shorter remainder is rounding
 
 
 def ridge(w: Tensor, values: Tensor, groups: Tensor, penalty: float = PENALTY) -> Tensor:
-    """The normal n of values that are real numbers: minimises mean (y - n x - b_g)^2 + penalty |n|^2.
+    """The normal n [D], of length 1, of real values: minimizes mean (y - n x - b_g)^2 + penalty |n|^2.
 
-    x is w scaled to a mean square of 1 within groups, and b_g the intercept of group g; centring x and y within groups
-    takes it out.
+    x is w scaled to a mean square of 1 within groups, and b_g the intercept of group g, which centering removes.
 
     Args:
         w: [N, D].
         values: y, [N].
-        groups: the class of each sample, [N]; all 0 where there are none.
-        penalty: of the squared normal.
-
-    Returns:
-        [D], of length 1.
+        groups: the class of each sample, [N]; all 0 without classes.
+        penalty: weight of the squared normal.
 
     Raises:
-        ValueError: when the values do not vary within any group.
+        ValueError: if the values do not vary within any group.
     """
     if not varies(values, groups):
         raise ValueError("the values do not vary within any group")
@@ -52,16 +45,13 @@ def ridge(w: Tensor, values: Tensor, groups: Tensor, penalty: float = PENALTY) -
 
 
 def logistic(w: Tensor, labels: Tensor, groups: Tensor, penalty: float = PENALTY) -> Tensor:
-    """The normal n of labels that are 0 or 1: P(label = 1) = 1 / (1 + exp(-n x - b_g)).
+    """The normal n [D], of length 1, of labels that are 0 or 1: P(label = 1) = 1 / (1 + exp(-n x - b_g)).
 
-    The mean negative log likelihood plus penalty / 2 |n|^2 is convex and has one minimum, which Newton's method finds.
-    x is w scaled to a mean square of 1 within groups, and b_g the intercept of group g. Groups whose samples all have
-    one label say nothing of what varies within them, and are left out.
-
-    Args, Returns: as for `ridge`.
+    Newton's method minimizes the mean negative log likelihood plus penalty / 2 |n|^2, which is convex. x and b_g are
+    those of `ridge`. Groups with only one label are left out.
 
     Raises:
-        ValueError: when no group has samples of both labels.
+        ValueError: if no group has samples of both labels.
     """
     mixed = center(labels, groups) != 0
     if not bool(mixed.any()):
@@ -73,19 +63,13 @@ def logistic(w: Tensor, labels: Tensor, groups: Tensor, penalty: float = PENALTY
 
 
 def apart(normals: Tensor) -> Tensor:
-    """Each normal without what it shares with the others (InterFaceGAN's conditional manipulation).
+    """Normals [K, D] of length 1, each without what it shares with the others (InterFaceGAN).
 
-    n_k' = n_k - P n_k, with P the projection onto the span of the others: a step along n_k' leaves every other
-    attribute's plane where it was.
-
-    Args:
-        normals: [K, D] of length 1.
-
-    Returns:
-        [K, D], of length 1.
+    n_k' = n_k - P n_k, with P the projection onto the span of the others: a step along n_k' does not change the other
+    attributes.
 
     Raises:
-        ValueError: when nothing of one is left; it names its place.
+        ValueError: if nothing of a normal is left; the error names its place.
     """
     normals = normals.double()
     result = []
@@ -101,16 +85,9 @@ def apart(normals: Tensor) -> Tensor:
 def held_out_skill(
     fit: Callable[[Tensor, Tensor, Tensor], Tensor], w: Tensor, values: Tensor, groups: Tensor
 ) -> float | None:
-    """How well a normal tells the attribute of samples that it was not fitted to.
+    """The correlation, -1 .. 1, of n w with the values of held-out samples within groups; None if too few vary.
 
-    A fifth of the samples is held out, always the same ones.
-
-    Args:
-        fit: `ridge` or `logistic`.
-        w, values, groups: as for those.
-
-    Returns:
-        The correlation of n w with the values within groups, -1 .. 1; None where too few vary to say.
+    A fifth of the samples is held out, always the same ones. `fit` is `ridge` or `logistic`; other arguments as there.
     """
     held = torch.randperm(len(w), generator=torch.Generator().manual_seed(0)) % HELD_OUT == 0
     try:
@@ -124,12 +101,12 @@ def held_out_skill(
 
 
 def varies(values: Tensor, groups: Tensor) -> bool:
-    """Whether values [N] vary within any group, by more than rounding makes them."""
+    """True if values [N] vary within any group by more than rounding."""
     return bool((center(values, groups).abs() > ROUNDING * values.abs().max()).any())
 
 
 def _newton(X: Tensor, y: Tensor, penalties: Tensor) -> Tensor:
-    """The minimum over b of mean log(1 + exp(X b)) - y X b, plus half the penalised squares, [D + groups]."""
+    """The minimum over b of mean log(1 + exp(X b)) - y X b, plus half the penalized squares, [D + groups]."""
     b = X.new_zeros(X.shape[1])
     loss = _loss(X, y, penalties, b)
     for _ in range(ROUNDS):
@@ -151,12 +128,12 @@ def _loss(X: Tensor, y: Tensor, penalties: Tensor, b: Tensor) -> Tensor:
 
 
 def _penalties(x: Tensor, intercepts: Tensor, penalty: float) -> Tensor:
-    """The normal's, and none for the intercepts."""
+    """That of the normal, and 0 for the intercepts."""
     return torch.cat([x.new_full([x.shape[1]], penalty), x.new_zeros(intercepts.shape[1])])
 
 
 def _scaled(x: Tensor) -> Tensor:
-    """Samples [N, D] with a mean square of 1, all numbers together, so that a penalty means the same in any network."""
+    """Samples [N, D] scaled to a mean square of 1, so that a penalty means the same in any network."""
     return x / x.square().mean().sqrt()
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.stylegan2.styles import Samplable
+from models.stylegan2.generator import StyledGenerator
 from torch_utils.cli import counted, say
 from torch_utils.seeds import generator
 
@@ -30,7 +30,7 @@ class Anchors:
     class. They are found when the first w of the class comes.
     """
 
-    def __init__(self, G: Samplable, count: int | None) -> None:
+    def __init__(self, G: StyledGenerator, count: int | None) -> None:
         self.count, self._G = count, G
         self._centers: dict[int | None, Tensor] = {}
 
@@ -50,7 +50,7 @@ class Anchors:
 
 
 @torch.no_grad()
-def draw_ws(G: Samplable, label: int | None, count: int) -> Tensor:
+def draw_ws(G: StyledGenerator, label: int | None, count: int) -> Tensor:
     """The w of random latents of one class (None without classes), always the same ones: [count, D], on the CPU."""
     device = G.mapping.w_average.device
     z = torch.randn(count, G.config.z_dim, generator=generator("cpu", "centers"))

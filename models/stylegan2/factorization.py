@@ -1,10 +1,8 @@
 """Directions without labels: factorization of the style affines (SeFa), and principal components of w (GANSpace).
 
-Letters: N samples, K directions, D width of w, S styles. All is computed in float64 on the CPU.
-
-A network with classes has a mean of w for each. Over all samples, the largest spread would be that between these means,
-and its first principal components would lead from class to class. So samples come in groups, the classes, and spreads
-are taken around the mean of each: what is found varies within every class.
+All is computed in float64 on the CPU. Spreads are taken around the mean of each class (a group), because the first
+principal components would otherwise lead from class to class.
+Letters: N samples, K directions, D width of w, S styles.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,16 +15,13 @@ from models.stylegan2.layers import FullyConnected
 
 
 def style_matrix(G: Generator, layers: Sequence[int]) -> Tensor:
-    """A [S, D]: the weights in use of every affine that reads the w of these layers, one below the other.
-
-    A step n of w changes the styles, all of them together, by A n.
-    """
+    """A [S, D]: the effective weights of the affines that read the w of these layers; a step n changes styles by A n."""
     affines = [affine for layer, affine in _affines(G) if layer in set(layers)]
     return torch.cat([affine.weight.detach().cpu().double() * affine.weight_gain for affine in affines])
 
 
 def _affines(G: Generator) -> Iterator[tuple[int, FullyConnected]]:
-    """The layer of w that each affine of the synthesis reads, and the affine; an RGB layer reads a block's last."""
+    """Each affine of the synthesis with the layer of w that it reads; an RGB layer reads a block's last."""
     layer = 0
     for block in G.synthesis.blocks:
         assert isinstance(block, GeneratorBlock)
@@ -38,17 +33,10 @@ def _affines(G: Generator) -> Iterator[tuple[int, FullyConnected]]:
 
 
 def sefa(A: Tensor, count: int) -> Tensor:
-    """Closed-form factorization (Shen and Zhou 2021): the directions that change the styles most.
+    """The `count` directions [K, D] that change the styles most, the strongest first (Shen and Zhou 2021, closed form).
 
-    n_1 maximises |A n|^2 among n of length 1, n_2 among those orthogonal to n_1, and so on. These are the eigenvectors
-    of A^T A with the largest eigenvalues: A^T A n = lambda n, and |A n|^2 = lambda.
-
-    Args:
-        A: weights of style affines, [S, D].
-        count: how many directions, K, at most D.
-
-    Returns:
-        [K, D] in float64, the strongest first; the largest number of each is positive.
+    n_1 maximizes |A n|^2 among n of length 1, n_2 among those orthogonal to n_1, and so on: the eigenvectors of A^T A
+    with the largest eigenvalues, in float64. The largest number of each is positive.
 
     Raises:
         ValueError: for more directions than w has numbers.
@@ -57,17 +45,15 @@ def sefa(A: Tensor, count: int) -> Tensor:
 
 
 def principal_components(w: Tensor, groups: Tensor, count: int) -> Tensor:
-    """Principal components of w (Härkönen et al. 2020, section 2): orthogonal directions along which it varies most.
+    """The first `count` principal components [K, D] of w (Härkönen et al. 2020, section 2).
 
-    They are the eigenvectors of the covariance of w within the groups, the largest eigenvalue first.
+    They are eigenvectors of the covariance of w within the groups, in float64, the largest eigenvalue first. The
+    largest number of each is positive.
 
     Args:
         w: [N, D].
-        groups: the class of each sample, [N]; all 0 where there are none.
-        count: how many directions, K, at most D.
-
-    Returns:
-        [K, D] in float64, the strongest first; the largest number of each is positive.
+        groups: the class of each sample, [N]; all 0 without classes.
+        count: K, at most D.
 
     Raises:
         ValueError: for more directions than w has numbers, or too few samples for any spread.
@@ -84,11 +70,7 @@ def spread(w: Tensor, groups: Tensor, directions: Tensor) -> Tensor:
 
 
 def center(values: Tensor, groups: Tensor) -> Tensor:
-    """Values [N, ...] less the mean of their group [N], in float64.
-
-    Raises:
-        ValueError: when every group has one sample only, so that nothing is left.
-    """
+    """Values [N, ...] less the mean of their group [N], in float64. Raise ValueError if each group has one sample."""
     _, place, sizes = groups.unique(return_inverse=True, return_counts=True)
     if len(sizes) == len(values):
         raise ValueError(
@@ -101,7 +83,7 @@ def center(values: Tensor, groups: Tensor) -> Tensor:
 
 
 def _leading_eigenvectors(M: Tensor, count: int) -> Tensor:
-    """Of a symmetric [D, D] those with the largest eigenvalues: [count, D]."""
+    """The eigenvectors [count, D] of a symmetric [D, D] with the largest eigenvalues."""
     if not 1 <= count <= len(M):
         raise ValueError(f"{count} directions: w has {len(M)} numbers, so there can be 1 to {len(M)}")
     _, vectors = torch.linalg.eigh(M)  # columns, the smallest eigenvalue first
@@ -109,6 +91,6 @@ def _leading_eigenvectors(M: Tensor, count: int) -> Tensor:
 
 
 def _with_sign(vectors: Tensor) -> Tensor:
-    """An eigenvector is one with its opposite: of both that whose largest number is positive."""
+    """Eigenvectors [K, D] with the sign that makes the largest number of each positive."""
     largest = vectors.abs().argmax(dim=1, keepdim=True)
     return vectors * vectors.gather(1, largest).sign()

@@ -8,7 +8,7 @@ Letters: N batch, C channels, H W size, D width of w, L number of w.
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -227,6 +227,17 @@ class StyledGenerator(nn.Module):
         ws = self.mapping(z, c)[:, None, :].expand(-1, self.synthesis.num_ws, -1)
         return truncate(ws, self.mapping.w_average, truncation_psi, truncation_cutoff)
 
+    def set_precision(self, precision: Precision) -> Self:
+        """Choose the dtype of the computation; parameters stay float32. Return the network."""
+        raise NotImplementedError
+
+    def fold(self) -> Self:
+        """Precompute what does not depend on w, for inference: the weights must not change afterwards.
+
+        `set_precision` and `train` undo it. Return the network.
+        """
+        raise NotImplementedError
+
 
 class Generator(StyledGenerator):
     """StyleGAN2's generator."""
@@ -241,8 +252,7 @@ class Generator(StyledGenerator):
         self.mapping = MappingNetwork(config.z_dim, config.classes, config.w_dim, config.mapping_layers)
         self.synthesis = Synthesis(config)
 
-    def set_precision(self, precision: Precision) -> "Generator":
-        """Choose the dtype that each block computes in; parameters stay float32. Return the network."""
+    def set_precision(self, precision: Precision) -> Self:
         dtypes = block_dtypes(self.config.doublings, precision)
         for block, dtype in zip(self.synthesis.blocks, dtypes, strict=True):
             assert isinstance(block, GeneratorBlock)
@@ -251,18 +261,14 @@ class Generator(StyledGenerator):
         set_low_clamp(self, precision)
         return self
 
-    def fold(self) -> "Generator":
-        """Precompute what does not depend on w, for inference: the weights must not change afterwards.
-
-        `set_precision` and `train` undo it. Return the network.
-        """
+    def fold(self) -> Self:
         self.eval()
         for block in self.synthesis.blocks:
             assert isinstance(block, GeneratorBlock)
             block.fold()
         return self
 
-    def train(self, mode: bool = True) -> "Generator":
+    def train(self, mode: bool = True) -> Self:
         """As of nn.Module; a network in training is unfolded."""
         for block in self.synthesis.blocks if mode else []:
             assert isinstance(block, GeneratorBlock)

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.stylegan2.generator import Generator
-from models.stylegan2.styles import Samplable
+from models.stylegan2.generator import Generator, StyledGenerator
 from system.arrays import ONLY, load_arrays
 from system.content import mistaken
 from system.files import replacing
@@ -43,7 +42,7 @@ def save_ws(path: Path, ws: Tensor, maps: Sequence[Tensor] | None = None) -> Non
         np.savez(file, **arrays)
 
 
-def load_latents(path: Path, G: Samplable) -> Latents:
+def load_latents(path: Path, G: StyledGenerator) -> Latents:
     """The latents of a file for this network, on its device.
 
     Args:

@@ -1,8 +1,7 @@
-"""Pivotal tuning: the network bent a little, so that it shows a picture that it could not (Roich et al. 2021).
+"""Pivotal tuning: the weights of the synthesis are trained until a projection's latents, the pivots, show the targets.
 
-The latents of a projection, the pivots, stay as they are; the weights of the synthesis are trained until the pivots'
-images are the targets. What the network makes of other latents changes little, and locality regularisation keeps it
-closer still. Letters: N targets, L number of w, D width of w.
+(Roich et al. 2021.) Pictures of other latents change little, and less with locality regularization.
+Letters: N targets, L number of w, D width of w.
 """
 
 import copy
@@ -21,29 +20,18 @@ from torch_utils.seeds import generator
 
 @dataclass(frozen=True)
 class TuningSettings:
-    """How a network is tuned.
-
-    steps: of the optimisation.
-    rate: of Adam, the paper's.
-    locality: weight of the locality regularisation; 0 does without, section 3.3 takes 0.1.
-    noise: of the layers, as the projection had it.
-    batch: targets that are computed at once; the gradients of more are added up.
-    seed: of the latents that the regularisation looks at.
-    """
+    """Settings of a tuning."""
 
     steps: int = 350
-    rate: float = 3e-4
-    locality: float = 0.0
-    noise: NoiseFit = "fit"
-    batch: int = 8
-    seed: int = 0
+    rate: float = 3e-4  # learning rate of Adam, as in the paper
+    locality: float = 0.0  # weight of locality regularization; 0.1 in section 3.3
+    noise: NoiseFit = "fit"  # of the layers, as in the projection
+    batch: int = 8  # targets that are computed together; gradients of more are accumulated
+    seed: int = 0  # of the latents that the regularization looks at
 
 
 class Tuning:
-    """The training of a copy of the network, `G`, on pivots and their targets, `step` by `step`.
-
-    `losses` [N] are those before the last step.
-    """
+    """The training of a copy of the network, `G`, on pivots and their targets. `step` sets `losses` [N]."""
 
     def __init__(
         self,
@@ -55,16 +43,16 @@ class Tuning:
         settings: TuningSettings,
         scale: float,
     ) -> None:
-        """Nothing is trained yet.
+        """Prepare the first step.
 
         Args:
-            original: the network, which stays as it is.
+            original: the network, which is not changed.
             pivots: w [N, L, D] of the targets.
-            maps: fitted noise [N, 1, H, W] of each layer, where the projection fitted it.
+            maps: noise of each layer [N, 1, H, W] that the projection fitted, or None.
             targets: images [N, C, H, W] in [-1, 1].
-            embed: gives the vectors of targets and images that shall come together.
-            settings: how.
-            scale: of w: how far from the pivot the regularisation looks (alpha in section 3.3).
+            embed: images -> vectors; their squared distance is the loss.
+            settings: of the tuning.
+            scale: distance from the pivot at which the regularization looks (alpha in section 3.3).
         """
         self.original, self.pivots, self.settings, self.scale, self._embed = original, pivots, settings, scale, embed
         self.maps = maps
@@ -78,7 +66,7 @@ class Tuning:
         self._draws = generator(pivots.device, settings.seed, "locality")
 
     def step(self) -> Tensor:
-        """Takes a step; returns the losses [N] before it."""
+        """Take a step. Returns the losses [N] before it."""
         self._optimizer.zero_grad()
         count, found = len(self.pivots), []
         for start in range(0, count, self.settings.batch):
@@ -95,11 +83,11 @@ class Tuning:
         return self.losses
 
     def finish(self) -> Generator:
-        """The tuned network, which asks for no gradients any more."""
+        """The tuned network, without gradients."""
         return self.G.requires_grad_(False).eval()
 
     def _locality(self) -> Tensor:
-        """How far the network has gone from the original at a place near one of the pivots (section 3.3, L_R)."""
+        """The distance of the network from the original near a random pivot (section 3.3, L_R)."""
         which = int(torch.randint(len(self.pivots), [1], device=self.pivots.device, generator=self._draws))
         ws = neighbour(self.pivots[which], self._draw_w(), self.scale)[None]
         noise: NoiseFit = "none" if self.settings.noise == "none" else "const"
@@ -108,7 +96,7 @@ class Tuning:
         return distances(self._embed(render(self.G, ws, noise, None)), before).sum()
 
     def _draw_w(self) -> Tensor:
-        """w [D] of a latent, and of a class where there are some, drawn at random."""
+        """w [D] of a random latent and class."""
         config, device = self.original.config, self.pivots.device
         z = torch.randn(1, config.z_dim, device=device, generator=self._draws)
         if not config.classes:

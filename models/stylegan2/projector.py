@@ -1,9 +1,9 @@
 """Projection: which latents of a network show given images (Karras et al. 2020, section 5 and appendix D).
 
-The latents w, and the noise of every layer with them, are optimised until the synthesis shows the targets. In W all
-layers share one w, as in the paper; in W+ each layer has its own (Abdal et al. 2019, section 3), which comes closer to
-any picture and farther from those that the network knows. Targets are optimised side by side and do not influence
-one another. Letters: N targets, L number of w, D width of w, C H W an image, t the share of the steps that are done.
+The latents w, and with them the noise of every layer, are optimized until the synthesis shows the targets. In W all
+layers share one w, as in the paper; in W+ each layer has its own (Abdal et al. 2019, section 3), which fits any picture
+better but may leave the pictures that the network knows. Targets do not influence one another.
+Letters: N targets, L number of w, D width of w, C H W an image, t the share of the steps that are done.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ RISE, FALL = 0.05, 0.25  # shares of the steps in which the learning rate rises 
 W_NOISE, W_NOISE_UNTIL = 0.05, 0.75  # share of the scale of w, and of the steps
 NOISE_WEIGHT = 1e5  # of the regularisation of the noise, alpha in the paper
 LEAST = 8  # pixels of a side down to which noise is regularised
-MOST_CLASSES = 100  # whose mean images are all looked at for the nearest to start from
+MOST_CLASSES = 100  # whose mean images are all compared with a target to choose the start
 
 
 def learning_rate(t: float, highest: float) -> float:
@@ -37,16 +37,16 @@ def learning_rate(t: float, highest: float) -> float:
 
 
 def w_noise(t: float, scale: float) -> float:
-    """Standard deviation of the noise that is added to w at t, for exploring: 0.05 scale (1 - t / 0.75)^2 (app. D)."""
+    """Standard deviation of the exploration noise on w at t: 0.05 scale (1 - t / 0.75)^2 (appendix D)."""
     return W_NOISE * scale * max(0.0, 1 - t / W_NOISE_UNTIL) ** 2
 
 
 def noise_correlation(noise: Tensor) -> Tensor:
-    """How much a map of noise [N, 1, H, W] resembles a picture: 0 for white noise, [N] (appendix D, L_ij).
+    """Autocorrelation of noise maps [N, 1, H, W], 0 for white noise: [N] (appendix D, L_ij).
 
         L_ij = (mean of n(x, y) n(x - 1, y))^2 + (mean of n(x, y) n(x, y - 1))^2
 
-    summed over the map and its halves down to 8 pixels: averages of 2 x 2 times 2, so white noise keeps its variance.
+    summed over the map and its reductions down to 8 pixels: 2 x 2 averages times 2, which keep white noise's variance.
     """
     total = noise.new_zeros(len(noise))
     while True:
@@ -59,45 +59,35 @@ def noise_correlation(noise: Tensor) -> Tensor:
 
 @torch.no_grad()
 def normalize(noise: Tensor) -> None:
-    """Gives each map of [N, 1, H, W] mean 0 and variance 1, in place: signals shall not hide in its strength."""
+    """Give each map of [N, 1, H, W] mean 0 and variance 1, in place, so that no signal hides in its strength."""
     noise -= noise.mean(dim=[1, 2, 3], keepdim=True)
     noise *= noise.square().mean(dim=[1, 2, 3], keepdim=True).clamp(min=1e-12).rsqrt()
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How targets are projected.
+    """Settings of a projection."""
 
-    space: one w for all layers, or W+ with one for each.
-    steps: of the optimisation; the paper takes 1000.
-    rate: highest learning rate.
-    noise: whether the noise of the layers is fitted too, is the network's own, or none.
-    seed: of the samples of w and of all noise.
-    """
-
-    space: Space = "w+"
-    steps: int = 1000
-    rate: float = 0.1
-    noise: NoiseFit = "fit"
-    seed: int = 0
+    space: Space = "w+"  # one w for all layers, or W+ with one for each
+    steps: int = 1000  # as in the paper
+    rate: float = 0.1  # maximum learning rate
+    noise: NoiseFit = "fit"  # of the layers: fitted with w, the network's own, or none
+    seed: int = 0  # of the samples of w and of all noise
 
 
 class Projection:
-    """The optimisation of some targets at once, `step` by `step`.
-
-    After each step `losses` [N] and `images` [N, C, H, W] are those of the latents that it looked at.
-    """
+    """The optimization of some targets together. `step` sets `losses` [N] and `images` [N, C, H, W] of its latents."""
 
     def __init__(
         self, G: Generator, targets: Tensor, embed: Embed, settings: Settings, starts: Tensor, scale: float
     ) -> None:
-        """Nothing is optimised yet.
+        """Prepare the first step.
 
         Args:
-            G: the network, whose parameters ask for no gradients; it is not changed.
+            G: the network, without gradients; it is not changed.
             targets: images [N, C, H, W] in [-1, 1] of the network's size.
-            embed: gives the vectors of targets and projections that shall come together.
-            settings: how.
+            embed: images -> vectors; their squared distance is the loss.
+            settings: of the projection.
             starts: w [N, D] to start from.
             scale: of w, for the noise on it.
         """
@@ -106,7 +96,7 @@ class Projection:
             self._goal = embed(targets)  # [N, ...]
         layers = G.config.num_ws if settings.space == "w+" else 1
         self.w = starts[:, None, :].repeat(1, layers, 1).requires_grad_()
-        # A layer that gives its noise no strength shows none, and there is nothing to fit.
+        # Noise of strength 0 is invisible and cannot be fitted.
         noisy = [bool(layer.noise.strength != 0) for layer in G.synthesis.layers]
         self.maps = _draw_maps(G, len(targets), settings.seed) if settings.noise == "fit" and any(noisy) else None
         pairs = zip(self.maps or [], noisy, strict=False)
@@ -118,11 +108,11 @@ class Projection:
 
     @property
     def ws(self) -> Tensor:
-        """The latents as they are now, [N, L, D]."""
+        """The current latents [N, L, D]."""
         return self.w.detach().repeat(1, self.G.config.num_ws // self.w.shape[1], 1)
 
     def step(self) -> Tensor:
-        """Takes a step; returns the losses [N] before it."""
+        """Take a step. Returns the losses [N] before it."""
         t = self._done / self.settings.steps
         # The same for all targets, so that each ends as it would alone.
         draw = torch.randn(1, *self.w.shape[1:], device=self.w.device, generator=self._draws)
@@ -163,10 +153,10 @@ def _draw_maps(G: Generator, count: int, seed: int) -> list[Tensor]:
 
 @torch.no_grad()
 def class_means(G: Generator, seed: int, label: int | None = None) -> tuple[Tensor, float]:
-    """The mean w of each class [K, D], and the scale of w: the root of its mean squared distance from its class's mean.
+    """The mean w of each class [K, D], and the scale of w: the root mean squared distance from its class's mean.
 
-    That is the midpoint of W and its deviation in appendix D. Without classes K is 1; with `label` it is that class
-    alone; of a network with very many classes the mean over all of them is taken.
+    These are the midpoint of W and its deviation in appendix D. K is 1 without classes, with a `label`, and for a
+    network with more than 100 classes, of which it is the mean over all.
     """
     device, classes = G.mapping.w_average.device, G.config.classes
     z = torch.randn(SAMPLES, G.config.z_dim, device=device, generator=generator(device, seed, "samples of w"))
@@ -185,7 +175,7 @@ def class_means(G: Generator, seed: int, label: int | None = None) -> tuple[Tens
 
 @torch.no_grad()
 def nearest_mean(G: Generator, starts: Tensor, targets: Tensor, embed: Embed) -> Tensor:
-    """For each of the targets [N, C, H, W] the number of that start of [K, D] whose image is nearest to it: [N]."""
+    """The number [N] of the start of [K, D] whose image is nearest to each of the targets [N, C, H, W]."""
     if len(starts) == 1:
         return torch.zeros(len(targets), dtype=torch.long, device=starts.device)
     goal = embed(targets)

@@ -19,11 +19,10 @@ from imaging.pixels import to_pixels
 from models.classes import class_of, learned_classes
 from models.sampler import Request, SeedStream, Shape
 from models.stylegan2.centers import Anchors
-from models.stylegan2.generator import Generator
+from models.stylegan2.generator import Generator, StyledGenerator
 from models.stylegan2.latentfile import Latents, load_latents
 from models.stylegan2.latents import truncate
 from models.stylegan2.options import StyleOptions
-from models.stylegan2.styles import Samplable
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,9 @@ class StyleSampler:
         FileNotFoundError, ValueError: for options that do not fit the network.
     """
 
-    def __init__(self, G: Samplable, options: StyleOptions | None = None, metadata: Mapping[str, Any] | None = None):
+    def __init__(
+        self, G: StyledGenerator, options: StyleOptions | None = None, metadata: Mapping[str, Any] | None = None
+    ):
         self.G, self.options = G, options or StyleOptions()
         self.shape = Shape.of(G.config)
         self.learned = learned_classes(metadata or {}, self.shape.classes)

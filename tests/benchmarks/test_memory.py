@@ -7,7 +7,11 @@ from benchmarks import memory
 from training.footprint import Footprint
 
 TINY = ["--resolution", "16x8", "--preset", "auto"]
-TINY += [f"--set={network}.channel_base=64" for network in ("generator", "discriminator")]
+TINY += [
+    f"--set={part}.{size}"
+    for part in ("generator", "discriminator")
+    for size in ("channel_base=64", "channel_max=8", "mapping_layers=1")
+]
 
 
 def test_tells_what_every_number_of_images_takes():

@@ -19,7 +19,7 @@ from imaging.dataset import DataConfig, open_dataset
 from imaging.pixels import to_pil
 from imaging.workfile import pending, place_of
 from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
-from tests.imaging.sources.files import example, idx, record, tarred
+from tests.imaging.sources.files import example, record, tarred
 
 COUNT = 150
 SIZE = Options((16, 16), duplicates="drop")
@@ -187,7 +187,7 @@ def convert_slowly(source, dest, workers):
     encode = png.encode
 
     def slow(image):
-        time.sleep(0.01)
+        time.sleep(0.05)
         return encode(image)
 
     workfile.COMMIT_SECONDS, png.encode = 0, slow
@@ -203,13 +203,13 @@ def test_a_program_that_is_killed_goes_on(tmp_path, source, reference, workers):
     program.start()
     theirs.close()
     deadline = time.monotonic() + 60
-    while pending(dest) < 40 and time.monotonic() < deadline:
+    while pending(dest) < 20 and time.monotonic() < deadline:
         time.sleep(0.005)
     program.kill()
     program.join()
     assert ours.poll(30), "the end of the pipe, which every process that it had started holds open"
-    assert 40 <= pending(dest) < COUNT - 1 and not dest.exists()
-    assert convert(source, dest, SIZE, workers=1).resumed >= 40
+    assert 20 <= pending(dest) < COUNT - 1 and not dest.exists()
+    assert convert(source, dest, SIZE, workers=1).resumed >= 20
     assert dest.read_bytes() == reference
 
 
@@ -234,16 +234,6 @@ def test_sequential_sources_go_on_too(tmp_path, workers):
         convert(path, tmp_path / "out.zip", SIZE, workers=workers, track=stopping(33))
     assert convert(path, tmp_path / "out.zip", SIZE, workers=workers).resumed == 33
     assert (tmp_path / "out.zip").read_bytes() == (tmp_path / "whole.zip").read_bytes()
-
-
-def test_labels_and_pixels_of_a_format_arrive(tmp_path):
-    pixels = np.random.RandomState(0).randint(0, 256, (30, 28, 28), dtype=np.uint8)
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(idx(pixels))
-    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(idx((np.arange(30) % 10).astype(np.uint8)))
-    report = convert(tmp_path, tmp_path.parent / f"{tmp_path.name}-mnist.zip", workers=2)
-    assert report.mode == "L" and report.labels_note == "labels of train-labels-idx1-ubyte.gz: 10 classes"
-    dataset = open_dataset(DataConfig(path=f"{tmp_path}-mnist.zip"))
-    assert all(np.array_equal(dataset[i][0][0], pixels[i]) and dataset[i][1] == i % 10 for i in range(30))
 
 
 def write_lsun(path, frames):
@@ -285,43 +275,10 @@ def test_formats_by_several_processes(tmp_path, package, write):
     assert all(np.array_equal(to_pil(dataset[i][0]), frame) for i, frame in enumerate(frames)) and len(dataset) == 70
 
 
-@pytest.mark.parametrize(("choice", "written"), [("report", 4), ("keep", 4), ("drop", 3)])
-def test_duplicates(tmp_path, choice, written):
-    same = picture(seed=1)
-    files = {"a.png": same, "b.png": picture(seed=2), "c.bmp": encoded(same, "BMP"), "d.png": picture(seed=3)}
-    report = convert(write_folder(tmp_path / "in", files), tmp_path / "out.zip", Options(duplicates=choice))
-    assert report.written == len(open_dataset(DataConfig(path=str(tmp_path / "out.zip")))) == written
-    assert report.twins == ([] if choice == "keep" else [("c.bmp", "a.png")])
-
-
 def test_a_transform_needs_a_size():
     with pytest.raises(ValueError) as error:
         convert("nowhere", "out.zip", Options(transform="pad"))
     assert str(error.value) == "--transform pad needs a target size: add --resolution, such as 256x256"
-
-
-@pytest.mark.parametrize("dest", ["out.zip", "out"])
-@pytest.mark.parametrize("writer", ["tool", "library"])
-@pytest.mark.parametrize("names", [None, (), ("cat", "dog"), ("cat", "dog", "owl")])
-def test_what_every_writer_leaves_out_its_reader_does_not_want(tmp_path, dest, writer, names):
-    """`names`: None for a set without labels, empty for labels without names of classes."""
-    pictures = [picture(seed=i) for i in range(4)]
-    if writer == "library":
-        with ArchiveWriter(tmp_path / dest) as written:
-            for i, image in enumerate(pictures):
-                written.add(image, None if names is None else i % 2)
-            if names:
-                written.about["class_names"] = names
-    else:
-        about = {} if not names else {"class_names": names}
-        labels = None if names is None else [[f"{i}.png", i % 2] for i in range(4)]
-        files = {f"{i}.png": image for i, image in enumerate(pictures)}
-        files["dataset.json"] = json.dumps({"labels": labels, **about}).encode()
-        convert(write_folder(tmp_path / "in", files), tmp_path / dest, Options((16, 16)), workers=1)
-    dataset = open_dataset(DataConfig(path=str(tmp_path / dest)))
-    assert dataset.notes == () and len(dataset) == 4
-    assert dataset.class_names == (() if names is None else names or ("0", "1"))
-    assert [dataset[i][1] for i in range(4)] == ([0] * 4 if names is None else [0, 1, 0, 1])
 
 
 @pytest.mark.parametrize("deep", [True, False])

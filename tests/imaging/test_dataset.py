@@ -4,6 +4,7 @@ import numpy as np
 import pydantic
 import pytest
 from PIL import Image
+from pydantic import Field
 
 from imaging.dataset import DataConfig, choose, open_dataset
 from tests.imaging.pictures import encoded, index, picture, png_header, write_folder, write_zip
@@ -223,3 +224,12 @@ def test_damage_anywhere_in_a_zip_is_one_sentence_that_names_it(tmp_path):
             assert all(pixels.shape == (3, 16, 32) for pixels, _ in items)
         except ValueError as error:
             assert str(tmp_path / "a.zip") in str(error) and "\n" not in str(error)
+
+
+def test_a_second_set_has_flags_of_its_own():
+    class Styles(DataConfig):
+        path: str = Field("demo:16", json_schema_extra={"flag": "--styles", "group": "Data"})
+        mirror: bool = False
+
+    assert open_dataset(Styles()).width == 16 and Styles.model_fields["path"].json_schema_extra["flag"] == "--styles"
+    assert Styles.model_fields["labels"].json_schema_extra["flag"] == "--labels"

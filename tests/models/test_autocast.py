@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
-from models.stylegan2.styles import Samplable
+from models.stylegan2.generator import StyledGenerator
 from tests.networks import tiny_discriminator, tiny_generator
 
 
@@ -54,7 +54,7 @@ def test_discriminators(classes, inside):
 
 @pytest.mark.parametrize("make", [tiny_generator, lucidrains])
 def test_the_parts_of_a_generator_called_by_themselves(make):
-    G: Samplable = make()
+    G: StyledGenerator = make()
     z = torch.randn(2, 8)
     ws = G.ws(z)
     plain = G.mapping(z), G.synthesis(ws, "const")

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -150,7 +152,7 @@ def test_of_a_run_folder_the_newest_network_is_taken(tmp_path):
         ),
         *(
             ({"generator": settings}, "the configuration of G_ema is invalid")
-            for settings in (None, [], {"height": 16, "color": 3}, {"height": 7, "width": 7})
+            for settings in list[Any]((None, [], {"height": 16, "color": 3}, {"height": 7, "width": 7}))
         ),
         (
             {"family": "stylegan9"},

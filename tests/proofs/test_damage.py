@@ -224,7 +224,7 @@ def limited(what: str) -> Iterator[None]:
 def test_damaged_files_get_a_sentence(formats, tmp_path, monkeypatch, ledger):
     monkeypatch.setenv("SHARD_CACHE", str(tmp_path / "cache"))
     for kind in formats:
-        count, recognised, refused = ledger.of(sample=500, whole=10_000) // len(formats), 0, 0
+        count, recognised, refused = ledger.of(sample=200, whole=10_000) // len(formats), 0, 0
         for number in range(count):
             path = tmp_path / f"{number}{kind.suffix}"
             path.write_bytes(kind.damage(random.Random(f"{kind.name} {number}")))

@@ -17,11 +17,12 @@ from tests.commands import refused, run, tiny_sets, zipped
 from tests.proofs.children import status_of
 from tests.training.runs import resume, tiny, train
 from torch_utils import checkpoint, runs
-from training import loop, session
 from training import plan as plans
+from training import session
 from training.run import Run
 from training.state import read_state
 from training.stylegan2 import losses as gan_losses
+from training.stylegan2 import recipe as learner
 
 QUIET = {"metrics": "none"}
 
@@ -131,7 +132,7 @@ def test_gradients_that_are_no_numbers_cost_one_step(tmp_path, monkeypatch, ledg
 
 def test_data_that_are_no_numbers_cost_their_steps_and_end_a_run_that_has_no_others(tmp_path, ledger):
     """Pictures are bytes and hold no nan: it is put where they have become numbers."""
-    honest, calls = loop.to_images, iter(range(10**6))
+    honest, calls = learner.to_images, iter(range(10**6))
 
     def poisoned(pixels: torch.Tensor) -> torch.Tensor:
         images = honest(pixels)
@@ -139,10 +140,10 @@ def test_data_that_are_no_numbers_cost_their_steps_and_end_a_run_that_has_no_oth
             images[0, 0, 0, 0] = float("nan")
         return images
 
-    with patch.object(loop, "to_images", poisoned):
+    with patch.object(learner, "to_images", poisoned):
         folder = train(tmp_path / "once", pace__kimg=0.06)
     assert skipped(folder) >= 1 and finite(folder)
-    with patch.object(loop, "to_images", lambda pixels: honest(pixels) * float("nan")):
+    with patch.object(learner, "to_images", lambda pixels: honest(pixels) * float("nan")):
         sentence = refused(
             run("--outdir", str(tmp_path / "ever"), *tiny_sets(pace__kimg=0.2, pace__tick=0.05, **QUIET))
         )

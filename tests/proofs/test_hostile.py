@@ -196,7 +196,7 @@ def test_changed_files_get_a_sentence_and_run_nothing(formats, tmp_path, monkeyp
     torchmutation.warm()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     for kind in formats:
-        count, reached, refused = ledger.of(sample=50, whole=10_000), 0, 0
+        count, reached, refused = ledger.of(sample=20, whole=10_000), 0, 0
         path = tmp_path / f"whole{kind.suffix}"
         path.write_bytes(kind.whole)
         assert read(path), "what our own program imports on the way is imported now"

@@ -180,7 +180,7 @@ def survive(planned: list[Kill], uninterrupted: Path, tmp_path: Path, in_backgro
 
 
 def test_a_killed_run_ends_as_if_nothing_had_been(uninterrupted, tmp_path, ledger):
-    planned = kills(ledger.of(sample=3, whole=50))
+    planned = kills(ledger.of(sample=2, whole=50))
     survive(planned, uninterrupted, tmp_path)
     in_save = sum(isinstance(kill.moment, str) for kill in planned)
     assert not any(kill.iteration % 4 == 0 or kill.iteration % 5 == 0 for kill in planned)
@@ -189,7 +189,7 @@ def test_a_killed_run_ends_as_if_nothing_had_been(uninterrupted, tmp_path, ledge
 
 
 def test_a_run_killed_while_a_thread_saves_it(uninterrupted, tmp_path, ledger):
-    planned = kills(ledger.of(sample=3, whole=20))
+    planned = kills(ledger.of(sample=2, whole=20))
     survive(planned, uninterrupted, tmp_path, in_background=True)
     ledger.add("kill -9 while a state is written in the background, as on CUDA", len(planned), RESULT)
 

@@ -22,7 +22,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 SHAPE = Shape(height=16, width=16, channels=3, classes=0)
 
 
-def configs(batch=12, **given) -> list[StyleGAN2Config]:
+def configs(batch=12, **given) -> list[Any]:
     small: dict[str, Any] = {f"{network}.channel_base": 128 for network in ("generator", "discriminator")}
     small |= {"generator.w_dim": 8, "generator.z_dim": 8, "precision": "fp32", "pace.batch": batch}
     small |= {"loss.path_weight": 0.0, "loss.gamma": 0.0}  # two phases are enough

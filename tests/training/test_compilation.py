@@ -10,7 +10,6 @@ from torch._dynamo.utils import counters
 
 from tests.training.runs import train
 from tests.training.stylegan2.test_recipe import draws, reals, recipe
-from tests.training.test_resume import assert_equal_networks
 from training import trial
 from training.compilation import compile_passes
 from training.stylegan2.recipe import StyleGAN2
@@ -108,8 +107,7 @@ def test_processes_agree_to_give_it_up(monkeypatch):
     assert compile_passes(r, "eager") == "--compile does not work for another process: training goes on without it"
 
 
-def test_a_run_is_trained_compiled(tmp_path, monkeypatch):
+def test_the_log_of_a_run_says_what_became_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr("training.session.compile_passes", partial(compile_passes, backend="eager"))
-    compiled = train(tmp_path / "compiled", pace__kimg=0.02, compile=True)
-    assert "Gmain and Dmain run compiled" in (compiled / "log.txt").read_text()
-    assert_equal_networks(train(tmp_path / "plain", pace__kimg=0.02), compiled)
+    folder = train(tmp_path, pace__kimg=0.02, metrics="none", compile=True)
+    assert "Gmain and Dmain run compiled" in (folder / "log.txt").read_text()

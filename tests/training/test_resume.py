@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.commands import run, tiny_sets
 from tests.training.runs import resume, tiny, train
 from torch_utils import checkpoint, runs
 from torch_utils.launch import STOPPING
-from training import loop
 from training import plan as plans
 from training.run import Run
 from training.state import read_state
@@ -144,31 +142,22 @@ def test_options_given_again_are_accepted(uninterrupted):
     assert plan.config.workers == 3 and plan.config.device == "cpu"
 
 
-def test_ctrl_c_finishes_the_step_saves_and_names_the_command(tmp_path, monkeypatch):
-    honest = loop.step
-
-    def step(recipe, batches, run, pace) -> None:
-        if run.clock.iteration == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-        honest(recipe, batches, run, pace)
-
-    monkeypatch.setattr(loop, "step", step)
-    result = run("--outdir", str(tmp_path), *tiny_sets(pace__kimg=100))
-    (folder,) = tmp_path.iterdir()
-    assert result.exit_code == 0 and f"go on with: python train.py --resume {folder}" in result.output
-    assert read_state(runs.resolve(str(folder), tmp_path)).clock.iteration == 4
-
-
-def test_a_signal_to_the_whole_group_ends_workers_too(tmp_path):
-    """As a terminal and a job scheduler send it."""
-    command = [sys.executable, "train.py", "--outdir", str(tmp_path), *tiny_sets(pace__kimg=100, workers=1)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+def test_a_signal_finishes_the_step_saves_and_names_the_command(tmp_path):
+    """Sent to the whole group, as a terminal and a job scheduler do: workers that read images get it, too."""
+    sets = [f"--set={name}={value}" for name, value in tiny(pace__kimg=100, workers=1).items()]
+    command = [sys.executable, "train.py", "--outdir", str(tmp_path), *sets]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 100
     while not any("kimg 0." in log.read_text() for log in tmp_path.glob("*/log.txt")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     (folder,) = tmp_path.iterdir()
     assert process.returncode == 0 and f"go on with: python train.py --resume {folder}" in output

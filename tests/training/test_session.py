@@ -94,25 +94,22 @@ def test_less_than_an_image_is_refused(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_done_names_a_network_that_is_there(tmp_path, capsys):
-    folder = train(tmp_path, pace__kimg=0.02)
-    network = runs.newest_in(folder)
-    assert capsys.readouterr().out.endswith(f"done; make pictures with: python generate.py --network {network}\n")
-    resume(folder, pace__kimg=0.02)
-    assert f"done; make pictures with: python generate.py --network {network}\n" in capsys.readouterr().out
-    assert network is not None
-    network.unlink()
-    resume(folder, pace__kimg=0.02)
-    assert capsys.readouterr().out.endswith("\ndone\n")
-
-
-def test_a_run_stopped_between_snapshots_and_cut_short_names_what_there_is(tmp_path, capsys):
-    """Its last network is that of the last snapshot."""
-    folder = train(tmp_path, stop_at=18, pace__kimg=0.2)
+def test_the_end_names_a_network_that_is_there(tmp_path, capsys):
+    """The last one of a run that was cut short between snapshots, of a finished one its own, or none."""
+    done = "done; make pictures with: python generate.py --network {}\n"
+    folder = train(tmp_path, stop_at=18, pace__kimg=0.2, metrics="none")
     resume(folder, pace__kimg=0.05)
     network = runs.newest_in(folder)
     assert network is not None and network.name == "network-000000.0.safetensors"
-    assert capsys.readouterr().out.endswith(f"done; make pictures with: python generate.py --network {network}\n")
+    assert capsys.readouterr().out.endswith(done.format(network))
+    resume(folder, pace__kimg=0.12)
+    newest = runs.newest_in(folder)
+    assert newest is not None and newest.name == "network-000000.1.safetensors"
+    assert capsys.readouterr().out.endswith(done.format(newest))
+    for path in folder.glob("network-*"):
+        path.unlink()
+    resume(folder)
+    assert capsys.readouterr().out.endswith("\ndone\n")
 
 
 def test_tables_go_to_the_log_and_the_terminal_says_what_matters(tmp_path, capsys):

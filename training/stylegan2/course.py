@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from models.stylegan2.family import FAMILY
+from models.stylegan2.sizes import fits
 from torch_utils.cli import counted
 from torch_utils.config import flag_of
 from training.course import Asked, Course, Facts, Settled, Transfer, check_learned
@@ -94,4 +95,5 @@ COURSE = Course(
     signs=SIGNS,
     check_state=check_state,
     transfer=Transfer(transfer.check, transfer.take),
+    fits=fits,
 )

@@ -9,8 +9,6 @@ import pytest
 
 from imaging.conversion import Options, convert
 from imaging.dataset import DataConfig, open_dataset
-from imaging.shards.index import read_beside
-from imaging.shards.pattern import find_shards
 from imaging.shards.row import Index, Row
 from tests.imaging.pictures import picture, write_folder
 from tests.imaging.shards.tars import write_shards
@@ -124,12 +122,6 @@ def test_an_index_that_lies_about_a_shard_is_noticed_when_it_is_opened(tmp_path,
         dataset[0]
 
 
-def test_names_of_classes_that_are_no_text(tmp_path):
-    write(tmp_path / "x-%d.tar", names=("\ud800", "b", "c"))
-    dataset = opened(tmp_path / "x-*.tar")
-    assert dataset.class_names == ("\\ud800", "b", "c") and dataset.notes == ()
-
-
 def test_shards_that_the_index_lists_and_that_are_not_there(tmp_path):
     write(tmp_path / "x-%d.tar", shard_size=4)
     for number in (1, 3):
@@ -143,24 +135,6 @@ def test_shards_that_the_index_lists_and_that_are_not_there(tmp_path):
         )
     assert len(opened(tmp_path / "x-{0,2}.tar")) == 8, "a part that was named is a part that was meant"
     assert len(opened(tmp_path / "x-[24].tar")) == 8
-
-
-def test_damage_of_any_kind(tmp_path):
-    """An index with wrong bytes is passed over, or says the same; it never leads to anything else than a sentence."""
-    write(tmp_path / "x-%d.tar", shard_size=7, names=("a", "b", "c"))
-    path, random = tmp_path / "x-index.json", np.random.RandomState(0)
-    shards, whole = find_shards(f"{tmp_path}/x-*.tar"), path.read_bytes()
-    for _ in range(300):
-        data = bytearray(whole)
-        for _ in range(random.randint(1, 4)):
-            data[random.randint(len(data))] = random.choice(list(b'09{}[]",:-.eE \x00\xff'))
-        path.write_bytes(data)
-        try:
-            index, note = read_beside(f"{tmp_path}/x-*.tar", shards)
-        except ValueError as error:
-            assert "that x-index.json lists are" in str(error)
-            continue
-        assert (index is None) == bool(note) and note.isprintable()
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "zip", "claims"])

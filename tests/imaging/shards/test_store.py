@@ -80,14 +80,6 @@ def test_an_index_beside_them_spares_the_reading(served, monkeypatch):
     assert np.array_equal(dataset[19][0], np.asarray(picture(seed=19)).transpose(2, 0, 1)) and len(copies()) == 1
 
 
-def test_shards_in_memory(memory, tmp_path):
-    pattern = write_shards(tmp_path / "set", [3, 4, 5])
-    put(memory, "set", pattern)
-    dataset = opened("memory://set/x-*.tar", mirror=True)
-    assert dataset.fingerprint == opened(pattern, mirror=True).fingerprint
-    assert sorted(dataset.index_at(0, p) for p in range(24)) == list(range(24))
-
-
 def test_missing_ones_on_a_server(served):
     folder, address = served
     write_shards(folder, [2])
@@ -279,24 +271,6 @@ def test_a_server_that_sends_more_than_it_announced_is_stopped(served, request):
     assert handler.sent < 2**26, "three tries, a few megabytes each"
 
 
-class LongIndex(Growing):
-    sent = 0
-
-    def do_GET(self):
-        if self.path.endswith("index.json"):
-            super().do_GET()
-        else:
-            Quiet.do_GET(self)
-
-
-@pytest.mark.parametrize("served", [LongIndex], indirect=True)
-def test_an_index_that_does_not_end_is_passed_over(served):
-    folder, address = served
-    write_shards(folder, [3])
-    (folder / "x-index.json").write_bytes(b"{}")
-    assert len(opened(f"{address}/x-{{0000..0000}}.tar")) == 3 and LongIndex.sent < 2**26
-
-
 @pytest.mark.parametrize("length", ["-5", str(2**70), "much", None])
 def test_sizes_that_cannot_be(served, length, monkeypatch):
     def send_header(self, name, value):
@@ -323,32 +297,3 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(memory, tmp_path
         f"{shard.url} has {shard.bytes} bytes, but the disk of {shard_cache()} has 100 left: make room, or name "
         f"another folder with SHARD_CACHE"
     )
-
-
-def test_a_copy_that_was_cut_is_fetched_again(memory, tmp_path):
-    put(memory, "set", write_shards(tmp_path / "set", [3]))
-    (shard,) = find_shards("memory://set/x-0000.tar")
-    store = Store([shard], 1)
-    os.truncate(store.path(shard), 100)
-    assert store.path(shard).stat().st_size == shard.bytes
-
-
-def test_folders_whose_files_cannot_be_locked(memory, tmp_path, monkeypatch):
-    put(memory, "set", write_shards(tmp_path / "set", [3]))
-
-    def fail(self, *arguments, **options):
-        raise NotImplementedError("FileSystem does not appear to support flock")
-
-    monkeypatch.setattr("filelock.FileLock.acquire", fail)
-    with pytest.raises(ValueError) as error:
-        opened("memory://set/x-0000.tar")
-    assert str(error.value).startswith("memory://set/x-0000.tar cannot be kept in ")
-    assert "cannot be written" in opened(tmp_path / "set" / "x-0000.tar").notes[0]
-
-
-def test_the_browser_of_a_server_says_nothing_that_a_terminal_obeys(served):
-    folder, address = served
-    write_shards(folder, [2])
-    with pytest.raises(FileNotFoundError) as error:
-        opened(f"{address}/\x1b[2J.tar")
-    assert str(error.value).isprintable()

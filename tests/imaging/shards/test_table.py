@@ -164,35 +164,6 @@ def test_a_header_that_leads_back_ends_the_reading(tmp_path):
     assert "is not a whole tar file" in failure(tmp_path / "x.tar")
 
 
-def test_damage_anywhere_is_one_sentence(tmp_path):
-    files = {}
-    for i in range(4):
-        files |= {f"{i}.png": A, f"{i}.cls": b"%d" % i}
-    path = write_tar(tmp_path / "x.tar", files)
-    whole = path.read_bytes()
-    random = np.random.RandomState(0)
-    headers = [i for i in range(0, len(whole), 512) if whole[i + 257 : i + 262] == b"ustar"]
-    outcomes = {True: 0, False: 0}
-    for _ in range(300):
-        data = bytearray(whole)
-        for _ in range(random.randint(1, 4)):
-            start = headers[random.randint(len(headers))] if random.rand() < 0.7 else random.randint(len(data) - 512)
-            place = start + random.randint(512)
-            data[place] = random.randint(256)
-            if start in headers and random.rand() < 0.7:  # with a checksum that is right again
-                block = bytearray(data[start : start + 512])
-                block[148:156] = b"        "
-                data[start + 148 : start + 156] = b"%06o\0 " % sum(block)
-        path.write_bytes(data[: random.randint(len(data))] if random.rand() < 0.2 else data)
-        try:
-            read(path)
-            outcomes[True] += 1
-        except ValueError as error:
-            assert "x.tar" in str(error) and "\n" not in str(error)
-            outcomes[False] += 1
-    assert min(outcomes.values()) > 20
-
-
 def test_names_of_a_stranger_are_told_in_one_line_and_kept_apart(tmp_path):
     escape = "\x1b]0;owned\x07\n"
     message = refusal(tmp_path, {f"{escape}0.cls": b"1", "1.png": A})
@@ -223,18 +194,3 @@ def test_a_class_in_any_spelling(tmp_path, text):
     assert table(tmp_path, {"0.png": A, "0.json": json.dumps({"label": text.decode()}).encode()}).labels.tolist() == [
         10
     ]
-
-
-def test_long_names_and_every_format_of_tar(tmp_path):
-    long = "folder/" * 20 + "é" * 90
-    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
-        path = tmp_path / "x.tar"
-        with tarfile.open(path, "w", format=form) as tar:
-            for name, data in ((f"{long if form != tarfile.USTAR_FORMAT else 'a'}.png", A), ("b.png", B)):
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-            folder = tarfile.TarInfo("somewhere")
-            folder.type = tarfile.DIRTYPE
-            tar.addfile(folder)
-        assert read(path, False).sizes.tolist() == [len(A), len(B)]

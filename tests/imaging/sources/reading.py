@@ -1,5 +1,8 @@
 """What the tests of formats ask of a source."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -32,3 +35,43 @@ def failure(path, **more):
         open_source(path, **more)
     assert "\n" not in str(error.value)
     return str(error.value)
+
+
+LIMIT = 1 << 30  # bytes of memory that opening may take beyond what is taken already
+
+
+TAKE = """
+import resource, sys
+from pathlib import Path
+from imaging.sources.recognition import open_source
+from imaging.sources.jobs import jobs
+from imaging.sources.source import SequentialSource
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + int(sys.argv[2]),) * 2)
+try:
+    source = open_source(sys.argv[1])
+    source.labels()
+    if not isinstance(source, SequentialSource):
+        for i in range(len(source.names)):
+            try:
+                source.header_of(i)
+                source.read(i)
+            except ValueError as error:
+                print("image:", error)
+    print("opened", len(source.names))
+except (ValueError, FileNotFoundError) as error:
+    print("refused:", error)
+"""
+
+
+def taken_alone(path, limit=LIMIT):
+    """What a process of its own, with little memory and time, says of a source."""
+    command = [sys.executable, "-c", TAKE, str(path), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def zeros(file, count):
+    for _ in range(count >> 20):
+        file.write(bytes(1 << 20))

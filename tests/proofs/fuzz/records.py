@@ -28,9 +28,6 @@ def _pixels(count: int, *shape: int) -> np.ndarray:
     return np.random.RandomState(0).randint(0, 256, (count, *shape), np.uint8)
 
 
-# TFRecords
-
-
 def _varint(number: int) -> bytes:
     out = b""
     while number > 127:
@@ -81,9 +78,6 @@ def odd_tfrecords(chance: random.Random, folder: Path) -> Path:
     path = folder / "x-r02.tfrecords"
     path.write_bytes(b"".join(records))
     return folder if chance.random() < 0.5 else path
-
-
-# NumPy
 
 
 def _odd_npy(chance: random.Random) -> bytes:
@@ -147,9 +141,6 @@ def odd_latents(chance: random.Random, folder: Path) -> Path:
     return path
 
 
-# LMDB
-
-
 @cache
 def _lmdb() -> bytes:
     import lmdb
@@ -189,9 +180,6 @@ def odd_lmdb(chance: random.Random, folder: Path) -> Path:
         data[page + place : page + place + size] = value
     (folder / "data.mdb").write_bytes(bytes(data))
     return folder
-
-
-# Parquet
 
 
 def odd_parquet(chance: random.Random, folder: Path) -> Path:
@@ -241,9 +229,6 @@ def odd_parquet(chance: random.Random, folder: Path) -> Path:
     return path
 
 
-# MNIST and CIFAR
-
-
 def odd_mnist(chance: random.Random, folder: Path) -> Path:
     pixels = _pixels(5, 8, 8)
     head = struct.pack(">HBB3I", 0, 8, 3, *pixels.shape)
@@ -290,9 +275,6 @@ def odd_cifar(chance: random.Random, folder: Path) -> Path:
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(data)
     return folder / "set"
-
-
-# Labels
 
 
 def odd_labels(chance: random.Random, folder: Path) -> Path:
