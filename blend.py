@@ -30,7 +30,7 @@ from torch_utils.paths import check_folder
 EXAMPLES = """
 Examples:
   python blend.py --network faces.safetensors --with cartoons.safetensors --at 32
-                                      shapes of faces up to 16x16, textures and colours of cartoons from 32x32 up
+                                      shapes of faces up to 16x16, textures and colors of cartoons from 32x32 up
   python blend.py --network cartoons.safetensors --with faces.safetensors --at 16 --width 2 --out out/toons.safetensors
                                       the other way round, little by little over two doublings
   python blend.py --network faces.safetensors --with cartoons.safetensors --weight 0.5
@@ -87,10 +87,10 @@ ROWS = ("A", "blend", "B")
 @option("--psi", type=Number(), default=1.0, group="Output", help="truncation of the pictures")
 @DEVICE
 def main(network: str, other: str, out: Path, seeds: list[int], psi: float, device: str, **how: Any) -> None:
-    """Blend two networks, of which one was trained from the other, by resolution (Pinkney and Adler 2020).
+    """Blend two networks, one trained from the other, by resolution (Pinkney and Adler 2020).
 
-    A gives what low resolutions decide, pose and shapes, and B what high ones do, textures and colours. The averaged
-    generators are blended; the new file has no G and no D, and every script takes it.
+    A gives pose and shapes, which low resolutions decide, and B gives textures and colors. The averaged generators are
+    blended; the new file has no G and no D.
     """
     _check_options(how)
     _check_out(out)
@@ -118,7 +118,7 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
 
 
 def _check_options(how: dict[str, Any]) -> None:
-    """Makes sure that the blend is asked for in one way, by options that belong together."""
+    """Check that the blend is asked for in one way, by options that belong together."""
     ways = [f"--{name}" for name in ("at", "layer", "weight") if how[name] is not None]
     if len(ways) != 1:
         got = " and ".join(ways) or "none of them"
@@ -155,7 +155,7 @@ def _generator(file: NetworkFile) -> Generator:
 
 
 def _shares(config: GeneratorConfig, how: dict[str, Any]) -> blending.Shares:
-    """What the options mean for a network; `--at` and `--layer` must be its own."""
+    """The shares that the options mean for a network. Raise ValueError if --at or --layer does not fit it."""
     layers, weight = config.num_ws - 1, how["weight"]
     if weight is not None:
         return blending.Shares([weight] * layers, weight if how["mapping"] is None else MAPPINGS[how["mapping"]])
@@ -180,7 +180,7 @@ def _check_fit(a: GeneratorConfig, b: GeneratorConfig, mapping: float) -> None:
 
 
 def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
-    """Says which networks they are, what is left out, and whether they look as if they had anything in common."""
+    """Print which networks they are, what is left out, and a warning if they have nothing in common."""
     for name, file in (("A", a), ("B", b)):
         others = [part for part in file.parts if part != "G_ema"]
         left = f"; its {' and '.join(others)} are left out" if others else ""
@@ -193,7 +193,7 @@ def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
 
 
 def _about(file: NetworkFile) -> dict[str, Any]:
-    """What identifies a network file."""
+    """Facts that identify a network file."""
     return {"path": str(file), "sha256": sha256(file.path), "kimg": file.metadata.get("kimg")}
 
 

@@ -111,9 +111,8 @@ def convert(
 ) -> Report:
     """Write the images of a source to `dest`, all of one size and mode.
 
-    The bytes written depend only on the source and the options, not on `workers` or interruptions. An interrupted
-    conversion leaves its work in a file beside `dest`, and the next call continues it. Broken images are left out and
-    reported. `dest` is replaced at the end, atomically.
+    The bytes written depend only on the source and the options. An interrupted conversion leaves its work in a file
+    beside `dest`, and the next call continues it. Broken images are left out. `dest` is replaced atomically.
 
     Args:
         source: anything that `open_source` takes.
@@ -144,7 +143,7 @@ def convert(
             settled = Settled.model_validate(work.get("settled"))
         book = _Book(opened, taken, _begun(opened, settled, taken.of(chosen).note, options), options.duplicates)
         report = book.report
-        usable = [int(i) for i in chosen if opened.names[i] not in report.broken] if report.broken else chosen
+        usable = [i for i in chosen if opened.names[i] not in report.broken] if report.broken else chosen
         for done in work.rows(with_data=False):
             with work.reading():
                 book.enter(done)
@@ -152,8 +151,7 @@ def convert(
         if report.resumed:
             tell(f"continuing an interrupted run: {report.resumed} of {len(usable)} images are done")
         todo = usable[report.resumed :]
-        fitting = Fitting(settled.fit, options.transform, options.filter)
-        making = _Making(opened, fitting, report.mode, settled.span)
+        making = _Making(opened, Fitting(settled.fit, options.transform, options.filter), report.mode, settled.span)
         with closing(ordered(making, jobs(opened, todo), workers, _chunk(report))) as made:
             for done in track(made, len(todo), "writing"):
                 work.append(book.enter(done))

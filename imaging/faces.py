@@ -18,7 +18,7 @@ GLASSES_UP_TO = np.cumsum([0.7, 0.15, 0.15]).tolist()  # cumulative shares of al
 
 @dataclass(frozen=True)
 class Face:
-    """Everything that determines an image. Styles and the expression are indices."""
+    """Everything that determines an image. Styles and the expression are indices. Data files hold the names."""
 
     # coarse
     turn: float  # -1..1: looks to the left .. right of the image

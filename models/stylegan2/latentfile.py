@@ -1,8 +1,8 @@
 """Files of latents: NumPy archives whose array `w` is a w for every layer, as `project.py` writes them.
 
-The key and the shape are those of the official projector, so files go both ways. Where the noise was fitted with the
-w, its maps are there too, as `noise0`, `noise1`, ... by layer. A `.npy` file of the same array is read too. Reading
-one runs no code. Letters: N number of latents, L number of w, D width of w.
+The key and the shape are those of the official projector, so files work in both programs. Noise that was fitted with w
+is stored as `noise0`, `noise1`, ... by layer. A `.npy` file of the same array is read, too. Reading runs no code.
+Letters: N number of latents, L number of w, D width of w.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ MOST_UNPACKED = 2**27  # bytes of a packed file: 3,600 latents of a network of 1
 
 
 class Latents(NamedTuple):
-    """What a file holds: w [N, L, D], and where it was fitted the noise of each layer [N, 1, H, W]."""
+    """The contents of a file: w [N, L, D], and the fitted noise of each layer [N, 1, H, W] or None."""
 
     ws: Tensor
     maps: list[Tensor] | None
@@ -35,7 +35,7 @@ class Latents(NamedTuple):
 
 
 def save_ws(path: Path, ws: Tensor, maps: Sequence[Tensor] | None = None) -> None:
-    """Writes w [N, L, D] and, if there are any, maps of noise as float32; the file appears whole or not at all."""
+    """Write w [N, L, D] and maps of noise, if any, as float32, atomically."""
     named = {KEY: ws} | {f"{NOISE}{k}": noise for k, noise in enumerate(maps or [])}
     with replacing(path) as temporary, temporary.open("wb") as file:
         arrays: dict[str, Any] = {name: tensor.detach().float().cpu().numpy() for name, tensor in named.items()}
@@ -46,13 +46,13 @@ def load_latents(path: Path, G: StyledGenerator) -> Latents:
     """The latents of a file for this network, on its device.
 
     Args:
-        path: .npz with an array `w`, or .npy; floating-point numbers [N, L, D], [L, D], or [N, D], where one w serves
-            every layer.
+        path: .npz with an array `w`, or .npy; floating-point numbers [N, L, D], [L, D], or [N, D] with one w for all
+            layers.
         G: the network.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is not such an archive, or what it holds is not this network's.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no such archive, or its arrays do not fit this network.
     """
     arrays = _read(path)
     device = G.mapping.w_average.device
@@ -66,7 +66,7 @@ def load_latents(path: Path, G: StyledGenerator) -> Latents:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of floating-point numbers that are latents or noise."""
+    """The floating-point arrays of latents and noise."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: give a projected-w.npz that project.py wrote")
     try:
