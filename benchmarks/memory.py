@@ -12,7 +12,7 @@ import torch
 
 from torch_utils.cli import SET, Command, Size, option, say
 from torch_utils.flags import given
-from training.footprint import Footprint, footprint
+from training.footprint import footprint
 from training.stylegan2 import presets
 from training.stylegan2.config import StyleGAN2Config
 
@@ -30,7 +30,7 @@ class Row:
 
     batch_gpu: int
     checkpoint_activations: bool
-    footprint: Footprint
+    phases: dict[str, int]  # bytes at most in each
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -94,16 +94,14 @@ def measure(
 
 def table(rows: list[Row], resolution: tuple[int, int], preset: str, precision: str, device: str, **_: Any) -> str:
     """Rows as text."""
-    first = rows[0].footprint
-    phases = list(first.phases)
+    phases = list(rows[0].phases)
     lines = [
         f"{resolution[1]}x{resolution[0]}, preset {preset}, {precision}, {device}; GiB",
-        ", ".join(f"{name} {getattr(first, name) / GIB:.2f}" for name in ("networks", "gradients", "optimizers")),
         "",
         f"{'at once':>7}  {'checkpointing':>13}" + "".join(f"  {name:>6}" for name in phases) + f"  {'most':>6}",
     ]
     for row in rows:
-        numbers = [*(row.footprint.phases[name] for name in phases), row.footprint.peak]
+        numbers = [*(row.phases[name] for name in phases), max(row.phases.values())]
         start = f"{row.batch_gpu:7}  {'yes' if row.checkpoint_activations else 'no':>13}"
         lines.append(start + "".join(f"  {number / GIB:6.2f}" for number in numbers))
     return "\n".join(lines)

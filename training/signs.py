@@ -10,8 +10,6 @@ Means = Mapping[str, float]  # one record of `stats.jsonl`: names and means
 
 COLLAPSED = 0.3  # the least varied sheet of a healthy run of the demo faces has 0.49 of the distances of its reals
 SNAPSHOTS = 2
-SKIPPED = 0.01  # float16 overflows now and then; more than one step in a hundred is too often
-SKIPPING_TICKS = 3
 
 
 @dataclass
@@ -80,11 +78,6 @@ def few_differences(advice: str) -> Watch:
     return Watch("the samples have lost their diversity", ("samples/diversity",), _collapsed, advice, SNAPSHOTS)
 
 
-def skipped_steps(advice: str) -> Watch:
-    """A watch for many steps that were skipped because a gradient was infinite or nan."""
-    return Watch("many steps are skipped", ("steps skipped",), _skips_many, advice, SKIPPING_TICKS)
-
-
 def mean(value: Any) -> float | None:
     """A statistic as one number: a number itself, or the mean of its moments. None if it is not a finite number."""
     value = value.get("mean") if isinstance(value, Mapping) else value
@@ -114,11 +107,3 @@ def _collapsed(recent: Sequence[Means]) -> str:
         of = worst.removeprefix("samples/diversity").strip()
         subject = f"pairs of samples{f' of {of}' if of else ''} differ"
     return f"{subject} by {shares[worst]:.2f} of what reals do"
-
-
-def _skips_many(recent: Sequence[Means]) -> str:
-    before = recent[-2]["steps skipped"] if len(recent) > 1 else 0.0
-    skipped, taken = max(recent[-1]["steps skipped"] - before, 0.0), recent[-1].get("steps", 0.0)
-    if skipped <= SKIPPED * (skipped + taken):
-        return ""
-    return f"{skipped:.0f} of the last tick's {skipped + taken:.0f} had gradients that were infinite or nan"

@@ -68,39 +68,6 @@ def test_the_copy_is_of_the_moment_of_the_call(tmp_path):
     saver.close()
 
 
-def test_one_copy_is_held_and_its_memory_used_again(tmp_path):
-    saver = Saver(CPU)
-    saver.in_background = True
-    places = []
-    for step in range(3):
-        saver.save(tmp_path / "a", {"x": torch.full((100,), step)}, {}, tmp_path / "b")
-        places.append(saver._copies["x"].data_ptr())
-        assert len(saver._copies) == 1
-    saver.save(tmp_path / "a", {"x": torch.zeros(7), "y": torch.zeros(1)}, {}, tmp_path / "b")
-    saver.wait()
-    assert len(set(places)) == 1
-    assert checkpoint.load(tmp_path / "b")[0]["x"].tolist() == [2] * 100
-    saver.close()
-    assert not saver._copies
-
-
-def test_memory_that_cannot_be_pinned_serves_as_it_is(tmp_path, monkeypatch):
-    saver, honest = Saver(CPU), torch.empty
-
-    def empty(*arguments: Any, pin_memory: bool = False, **named: Any) -> torch.Tensor:
-        if pin_memory:
-            raise RuntimeError("CUDA error: out of memory")
-        return honest(*arguments, **named)
-
-    monkeypatch.setattr("training.saving.torch.empty", empty)
-    monkeypatch.setattr("training.saving.torch.cuda.synchronize", lambda: None)
-    saver.in_background = saver._pinned = True
-    saver.save(tmp_path / "a", {"x": torch.arange(5)}, {}, tmp_path / "b")
-    saver.wait()
-    assert checkpoint.load(tmp_path / "a")[0]["x"].tolist() == [0, 1, 2, 3, 4]
-    saver.close()
-
-
 def full_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """The disk is full after so many states."""
     honest, calls = checkpoint.save, []
@@ -135,13 +102,13 @@ def test_a_run_whose_last_save_failed_is_neither_stopped_well_nor_done(tmp_path,
 
 
 def test_it_is_done_when_the_last_save_is_on_the_disk(tmp_path, behind, monkeypatch):
-    honest, seen = session._conclude, []
+    honest, seen = session._say_how, []
 
-    def conclude(run: Run, end: int) -> None:
+    def say(run: Run, *ends: int) -> None:
         seen.append(read_state(runs.resolve(str(run.folder), tmp_path)).clock.seen)
-        honest(run, end)
+        honest(run, *ends)
 
-    monkeypatch.setattr(session, "_conclude", conclude)
+    monkeypatch.setattr(session, "_say_how", say)
     train(tmp_path, pace__kimg=0.02)
     assert seen == [20]
 

@@ -55,7 +55,4 @@ class _Observed:
 
 
 def _means(record: Mapping[str, Any]) -> Means:
-    """The means of a record, and as "steps" the number of optimizer steps that were taken."""
-    means = {name: value for name, told in record.items() if (value := mean(told)) is not None}
-    gradients = [told for name, told in record.items() if name.startswith("gradients/") and isinstance(told, Mapping)]
-    return means | {"steps": sum(mean(told.get("count")) or 0.0 for told in gradients)}
+    return {name: value for name, told in record.items() if (value := mean(told)) is not None}

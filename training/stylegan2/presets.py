@@ -77,12 +77,6 @@ def gamma_rule(height: int, width: int, batch: int) -> float:
     return 0.0002 * height * width / batch
 
 
-def preset_gamma(preset: str, height: int, width: int, batch: int) -> float:
-    """The weight of R1 of a preset; that of the rule for an unknown name."""
-    row = demo_row(height, width) if preset == "demo" else ROWS.get(preset, {})
-    return row.get("loss.gamma") or gamma_rule(height, width, batch)
-
-
 def resolve(
     preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int, images: int | None = None
 ) -> StyleGAN2Config:

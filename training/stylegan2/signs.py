@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from training.signs import Alarm, Chart, Config, Means, Signs, Watch, few_differences, part, skipped_steps
+from training.signs import Alarm, Chart, Config, Means, Signs, Watch, few_differences, mean, part
 from training.stylegan2 import presets
 
 NEAR = 0.95  # healthy runs of the demo faces begin with signs of 0.85 and go to 0.5; the target of ADA is 0.6
@@ -11,7 +11,7 @@ NEAR = 0.95  # healthy runs of the demo faces begin with signs of 0.85 and go to
 FLAT = 0.1
 PAIRS_WON = 0.05  # D's loss of pairs if it places every real above its fake by 3; it is ln 2 = 0.69 at chance
 CEILING = 0.95  # p is limited to 1
-FAR = 20.0  # the presets of the papers lie up to 5 times beside the rule; those who tune go by factors of 2 and 4
+FAR = 20.0  # those who tune gamma go by factors of 2 and 4
 
 CHARTS = (
     Chart("Losses", ("loss/G", "loss/D fake", "loss/D real", "loss/D pair"),
@@ -68,24 +68,21 @@ WATCHES = (
     few_differences("try --transfer from an earlier network of this run, a larger --gamma, or --aug ada"),
     Watch("p is at its ceiling", ("augment/p",), p_at_ceiling,
           "try more images, another --augpipe, or --transfer from a trained network"),
-    skipped_steps("try --precision fp32, a larger --gamma, or smaller learning rates"),
 )  # fmt: skip
 
 
 def far_gamma(config: Config) -> list[Alarm]:
-    """An alarm if gamma is far from the rule of `auto` and from the preset's own value. 0 is off on purpose."""
+    """An alarm if gamma is far from the rule of `auto`. 0 is off on purpose, and the other presets know better."""
     loss, image, batch = part(config, "loss"), part(config, "generator"), part(config, "pace").get("batch")
-    gamma, height, width = loss.get("gamma"), image.get("height"), image.get("width")
+    gamma, height, width = mean(loss.get("gamma")), image.get("height"), image.get("width")
     sizes = [size for size in (height, width, batch) if isinstance(size, int) and size > 0]
-    follows_rule = loss.get("kind", "logistic") == "logistic"  # the rule was found for this loss
-    if not isinstance(gamma, int | float) or gamma <= 0 or len(sizes) < 3 or not follows_rule:
+    ruled = config.get("preset") == "auto" and loss.get("kind", "logistic") == "logistic"
+    if not gamma or len(sizes) < 3 or not ruled:
         return []
     rule = presets.gamma_rule(*sizes)
-    meant = presets.preset_gamma(str(config.get("preset")), *sizes)
-    if any(value / FAR <= gamma <= value * FAR for value in (rule, meant)):
+    if rule / FAR <= gamma <= rule * FAR:
         return []
-    times = f"{gamma / rule:,.0f} times" if gamma > rule else f"1/{rule / gamma:,.0f} of"
-    text = f"--gamma {gamma:g} is {times} the {rule:.3g} that suits {height}x{width} with --batch {batch}"
+    text = f"--gamma {gamma:g} is far from the {rule:.3g} that suits {height}x{width} with --batch {batch}"
     return [Alarm("gamma is far from the rule", 0, text, "try the rule's value, unless it is meant")]
 
 

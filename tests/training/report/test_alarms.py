@@ -8,7 +8,7 @@ import pytest
 
 from training.report.alarms import Alarms
 from training.signs import Alarm
-from training.stylegan2.presets import ROWS, gamma_rule, preset_gamma
+from training.stylegan2.presets import ROWS, gamma_rule
 from training.stylegan2.signs import SIGNS, far_gamma
 
 HEALTHY = Path(__file__).parents[2] / "data" / "healthy_runs.jsonl"  # of the demo faces, samples measured, to the end
@@ -127,16 +127,6 @@ def test_p_at_its_ceiling():
     assert kinds(rising) == [("p is at its ceiling", (19 + 4) * 4000, None)]
 
 
-def test_many_skipped_steps():
-    few = [record(4000 * i, steps_skipped=i) for i in range(1, 40)]  # one in 126
-    many = [record(4000 * i, steps_skipped=10 * i) for i in range(1, 40)]
-    once = [record(4000 * i, steps_skipped=100 if i > 9 else 0) for i in range(1, 40)]
-    assert kinds(few) == [] and kinds(once) == []
-    (alarm,) = alarms(many)
-    assert (alarm.kind, alarm.since) == ("many steps are skipped", 3 * 4000)
-    assert alarm.text == "10 of the last tick's 135 had gradients that were infinite or nan"
-
-
 def of(preset: str, gamma: float, size: int = 32, batch: int = 32, **loss: Any) -> dict[str, Any]:
     image = {"height": size, "width": size}
     return {"preset": preset, "generator": image, "loss": {"gamma": gamma, **loss}, "pace": {"batch": batch}}
@@ -150,19 +140,12 @@ def test_gamma_far_from_the_rule():
     assert gamma_rule(32, 32, 32) == pytest.approx(0.0064)
     (alarm,) = Alarms(SIGNS, of("auto", 10.0)).raised
     assert (alarm.kind, alarm.since) == ("gamma is far from the rule", 0)
-    assert alarm.text == "--gamma 10 is 1,562 times the 0.0064 that suits 32x32 with --batch 32"
-    assert told("auto", 0.0001) == "--gamma 0.0001 is 1/64 of the 0.0064 that suits 32x32 with --batch 32"
+    assert alarm.text == "--gamma 10 is far from the 0.0064 that suits 32x32 with --batch 32"
+    assert told("auto", 0.0001) == "--gamma 0.0001 is far from the 0.0064 that suits 32x32 with --batch 32"
     assert told("auto", 0.0064 * 21) and not told("auto", 0.0064 * 19)
     assert not told("auto", 0.0)  # off on purpose
     assert not told("auto", 10.0, kind="rpgan")  # the rule is of another loss
-
-
-def test_the_gamma_of_a_preset_is_meant():
-    for name in [*ROWS, "demo"]:
-        for size in (32, 1024):
-            own = preset_gamma(name, size, size, 8)
-            assert not told(name, own, size, 8) and not told(name, own * 4, size, 8)
-    assert told("demo", 10_000.0)
+    assert not any(told(name, 10.0) for name in [*ROWS, "demo"])
 
 
 def test_files_of_other_versions_raise_nothing():
