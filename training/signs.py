@@ -80,7 +80,7 @@ class Signs:
     watches: tuple[Watch, ...] = ()
     before: Callable[[Config], Sequence[Alarm]] = _nothing
     diverged: str = "a smaller learning rate"
-    same: str = "the same latents"
+    same: str = "the same seeds"
     diversity: bool = True
     cheaper: Callable[[Config], Sequence[str]] = _nothing
 

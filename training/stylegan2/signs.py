@@ -114,6 +114,7 @@ SIGNS = Signs(
     charts=CHARTS,
     watches=WATCHES,
     before=far_gamma,
+    same="the same latents",
     diverged="a larger --gamma or a smaller learning rate",
     cheaper=cheaper,
 )
