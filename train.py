@@ -22,6 +22,7 @@ from torch_utils.flags import Option, flags, given
 from training import courses, session
 from training import plan as plans
 from training.course import Course
+from training.report import wandb as wandb_board
 
 EXAMPLES = """
 Examples:
@@ -65,7 +66,7 @@ def _flags(course: Course) -> list[Option]:
     metavar="RUN|latest",
     group="Data",
     help="Resume a run: its folder, or the latest run in --outdir (the default without a value). --kimg, --tick, "
-    "--snap, --workers, --metrics and how the machine computes (docs/performance.md) may change.",
+    "--snap, --workers, --metrics, --wandb and how the machine computes (docs/performance.md) may change.",
 )
 @option(
     "--transfer",
@@ -88,6 +89,7 @@ def _flags(course: Course) -> list[Option]:
     group="Machine",
     help="Train in N processes, one per GPU, or with --device cpu on the CPU. The same as torchrun.",
 )
+@option("--wandb", metavar="PROJECT", group="Output", help="Also log to this project of Weights & Biases.")
 @option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Folder of all runs.")
 @option(
     "--detector",
@@ -121,6 +123,7 @@ def main(
     changed_data: bool,
     gpus: int | None,
     outdir: Path,
+    wandb: str | None,
     detectors: tuple[str, ...],
     trust: bool,
     dry_run: bool,
@@ -138,6 +141,8 @@ def main(
         raise ValueError("--resume continues a run and --transfer starts a new one: give one of them")
     if changed_data and resume is None:
         raise ValueError("--changed-data needs --resume: leave it out to start a new run")
+    if wandb is not None:
+        wandb_board.check(wandb)
     if gpus is not None:
         launch.check(gpus, values.get("device", "auto"))
         if gpus > 1 and not launch.started_here():
@@ -157,7 +162,7 @@ def main(
     if plan.device.type == "cpu":
         keep_freed_memory()
     command = public_command("train.py", sys.argv[1:])
-    session.train(plan, command, _judge(plan, parse_files(detectors), trust, command))
+    session.train(plan, command, _judge(plan, parse_files(detectors), trust, command), wandb or "")
 
 
 def _judge(plan: plans.Plan, detectors: Mapping[str, str], trust: bool, command: str) -> Judge | None:

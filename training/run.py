@@ -23,6 +23,7 @@ from training.machine import machine
 from training.phase import Phase
 from training.recipe import Recipe
 from training.report.status import Forecast
+from training.report.wandb import Wandb
 from training.report.writer import Report
 from training.saving import Saver
 from training.sheet import Sheet
@@ -53,6 +54,7 @@ class Run:
         clock: of a resumed run.
         smaller: a way to a cheaper run, as in `Course`.
         light: network files keep only the network that makes pictures, in float16.
+        wandb: a run of Weights & Biases that shows the same as the report.
     """
 
     def __init__(
@@ -66,11 +68,12 @@ class Run:
         clock: Clock | None = None,
         smaller: str = "",
         light: bool = False,
+        wandb: Wandb | None = None,
     ) -> None:
         self.folder, self.seed, self.device, self.family, self.facts = folder, seed, device, family, facts
         self.sheet, self.light = sheet, light
         self.clock = clock or Clock()
-        self.report = Report(folder, self.clock.seen, facts.get("training"))
+        self.report = Report(folder, self.clock.seen, facts.get("training"), wandb)
         self.collector = Collector(device)
         self.watch = Stopwatch(device)
         self.saver = Saver(device)

@@ -26,19 +26,21 @@ from training.graphs import capture_phases
 from training.loop import Evaluate, fit, reading
 from training.plan import FOLDER_NOTICE, Plan
 from training.recipe import Recipe
+from training.report.wandb import Wandb
 from training.run import Run, set_damaged_state_aside
 from training.shares import largest_divisor
 from training.sheet import Sheet
 from training.trial import Capturable, Compilable
 
 
-def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None) -> Path | None:
+def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb: str = "") -> Path | None:
     """Carry a plan out, and return the run folder (None on processes that write nothing).
 
     Args:
         plan: what to do.
         command: what the user typed, for the log.
         evaluate: judges the networks at every snapshot.
+        wandb: a project of Weights & Biases that shows the run, too; "" for none.
 
     Raises:
         ValueError: out of memory, or training has diverged.
@@ -48,7 +50,7 @@ def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None) -> Pa
         with _alone_in(folder) as note, switches(plan.config.arithmetic, plan.config.deterministic):
             plan.notes += (note,) if note else ()
             _prepare(plan, folder)
-            _train(plan, folder, command, evaluate)
+            _train(plan, folder, command, evaluate, wandb)
         distributed.stop()  # not after an error: it would wait for the others
         return folder
     except Exception as error:
@@ -69,12 +71,13 @@ def _in_words(error: Exception, plan: Plan) -> Exception:
     return distributed.lost(error) or error
 
 
-def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | None) -> None:
+def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | None, wandb: str) -> None:
     config, clock, facts = plan.config, plan.state.clock if plan.state else None, plan.facts
     recipe = build_recipe(plan)
     sheet = Sheet(plan.dataset, config.seed, config.pace.sheet)
     course, light = plan.course, config.pace.light_files
-    run = Run(folder, config.seed, plan.device, course.family.name, facts, sheet, clock, course.smaller, light)
+    board = Wandb(folder, wandb, facts["training"]) if wandb and folder is not None else None
+    run = Run(folder, config.seed, plan.device, course.family.name, facts, sheet, clock, course.smaller, light, board)
     try:
         _learn(plan, recipe, run, command, evaluate)
     except Exception as error:

@@ -18,6 +18,7 @@ from training.courses import signs_of
 from training.report import history, page
 from training.report.alarms import Alarms
 from training.report.status import status_line
+from training.report.wandb import Wandb
 from training.signs import Alarm, Config
 
 
@@ -28,10 +29,13 @@ class Report:
         folder: the run folder; None (on ranks other than 0) writes and prints nothing.
         seen: images that a resumed run has seen; what was written after them is dropped.
         config: of the run, nested, as in `config.json`.
+        wandb: a run of Weights & Biases that shows the same.
     """
 
-    def __init__(self, folder: Path | None, seen: int = 0, config: Config | None = None) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path | None, seen: int = 0, config: Config | None = None, wandb: Wandb | None = None
+    ) -> None:
+        self.folder, self.wandb = folder, wandb
         self.signs = signs_of(config or {})
         self.bar: tqdm | None = None
         self.tick_began = time.monotonic()
@@ -67,6 +71,7 @@ class Report:
             # TensorBoard reads Markdown, which leaves indented lines as they are
             lines = "\n".join(f"    {line}" for line in harmless(text).splitlines())
             self._show(partial(self.events.add_text, name, lines, self.seen_at_tick))
+            self._log(partial(Wandb.text, name=name, text=text))
         if not self.seen_at_tick:
             self._warn(self.alarms.raised, 0)
 
@@ -130,6 +135,7 @@ class Report:
             self.events.flush()
 
         self._show(add)
+        self._log(partial(Wandb.scalars, values=values, seen=seen))
 
     def picture(self, name: str, path: Path, seen: int) -> None:
         """Show a picture file in TensorBoard: its bytes as they are, since encoding them anew takes long."""
@@ -142,6 +148,7 @@ class Report:
             self.events.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=shown)]), seen)
 
         self._show(add)
+        self._log(partial(Wandb.picture, name=name, path=path, seen=seen))
 
     def page(self, state: str) -> None:
         """Write `report.html`."""
@@ -154,11 +161,16 @@ class Report:
         if self.bar is not None:
             self.bar.close()
         self._show(lambda: self.events.close())
+        self._log(Wandb.close)
         if self.folder is not None:
             self.log.close()
 
     def _show(self, act: Callable[[], object]) -> None:
         self._attempt("TensorBoard", act)
+
+    def _log(self, act: Callable[[Wandb], object]) -> None:
+        if self.wandb is not None:
+            self._attempt("wandb", partial(act, self.wandb))
 
     def _attempt(self, name: str, act: Callable[[], object]) -> None:
         """Do something that is not worth a run: after its first failure training continues without it."""
@@ -178,3 +190,4 @@ class Report:
             text = f"{alarm.text}; {alarm.advice}"
             self.say(f"alarm: {alarm.kind}: {text}")
             self._show(partial(self.events.add_text, "alarms", f"**{alarm.kind}**: {text}", seen))
+            self._log(partial(Wandb.alarm, kind=alarm.kind, text=text, seen=seen))
