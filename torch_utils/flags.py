@@ -111,7 +111,7 @@ def _parameter(setting: Setting) -> str:
 
 def _option(setting: Setting) -> Option:
     flag, kind = setting.mark["flag"], _type(setting)
-    metavar = _METAVARS.get(_present(setting))
+    metavar = "PLACE" if setting.mark.get("opens") else _METAVARS.get(_present(setting))
     return Option(
         [
             f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag,

@@ -100,7 +100,8 @@ def build_recipe(plan: Plan) -> Any:
     """The recipe of a plan with fresh weights, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(plan.config.seed)  # initial weights; training itself draws statelessly
-        return plan.course.recipe(plan.config, Facts(torch.as_tensor(plan.dataset.label_counts)), plan.device)
+        facts = Facts(torch.as_tensor(plan.dataset.label_counts), plan.sets, plan.resumed)
+        return plan.course.recipe(plan.config, facts, plan.device)
 
 
 def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, evaluate: Evaluate | None) -> None:
@@ -124,7 +125,7 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, evaluate: Evaluat
     with reading(plan.sets, config.pace, run, config.workers) as batches:
         fit(recipe, batches, run, config.pace, evaluate)
     seen = run.clock.seen
-    _say_how(run, seen, config.pace.images)
+    _say_how(run, seen, config.pace.images, plan.course.family.script)
     run.report.page("stopped" if seen < config.pace.images else "finished")
 
 
@@ -192,12 +193,12 @@ def _show_reals(plan: Plan, run: Run) -> None:
         run.report.picture("reals", path, run.clock.seen)
 
 
-def _say_how(run: Run, seen: int, end: int) -> None:
+def _say_how(run: Run, seen: int, end: int, script: str) -> None:
     """Say how to go on."""
     if seen < end:
         run.report.say(f"stopped at kimg {seen / 1000:.3f}; go on with: {_resuming_command(run.folder)}")
     elif run.folder is not None:
         network = runs.network_path(run.folder, seen)
         newest = network if network.is_file() else runs.newest_in(run.folder)
-        how = f"; make pictures with: python generate.py --network {shlex.quote(str(newest))}" if newest else ""
+        how = f"; make pictures with: python {script} --network {shlex.quote(str(newest))}" if newest and script else ""
         run.report.say(f"done{how}")
