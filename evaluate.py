@@ -23,8 +23,7 @@ from metrics.record import Record
 from metrics.sources import Made, Pictures
 from metrics.suite import beside, between_halves, evaluate, facts_of
 from models.families import NetworkFile, open_sampler
-from models.perceptual.options import detector_options
-from models.perceptual.published import parse_files
+from models.perceptual.published import detector_options, parse_files
 from models.sampler import Options
 from sampling.opening import learn
 from sampling.options import DEVICE

@@ -60,7 +60,7 @@ class Tuning:
             self._goals = torch.cat([embed(part) for part in targets.split(settings.batch)])
         self.G = copy.deepcopy(original)
         for block in self.G.synthesis.blocks:
-            block.unfold()  # type: ignore[operator]
+            block.fold(on=False)  # type: ignore[operator]
         self._optimizer = torch.optim.Adam(self.G.synthesis.requires_grad_().parameters(), lr=settings.rate)
         self.losses = pivots.new_zeros(len(pivots))
         self._draws = generator(pivots.device, settings.seed, "locality")

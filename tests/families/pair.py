@@ -56,7 +56,7 @@ class Encoder(nn.Module):
         return self
 
 
-class Head(Encoder):
+class Head(nn.Module):
     """Features [N, F] of a content and of a style -> a score [N]."""
 
     def __init__(self, config: WidthConfig) -> None:

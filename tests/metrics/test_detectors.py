@@ -173,8 +173,8 @@ def test_a_pytorch_without_torchscript_is_told(tmp_path, monkeypatch):
     with pytest.raises(ValueError) as error:
         open_eye("inception", {"inception": path}, CPU)
     assert str(error.value) == (
-        f"{path} is a TorchScript file, which this PyTorch ({torch.__version__}) does not support: take the published "
-        f"weights (see docs/metrics.md), or an older PyTorch"
+        f"{path} cannot be loaded as TorchScript by this PyTorch ({torch.__version__}): fetch it anew, or take the "
+        f"published weights (see docs/metrics.md)"
     )
 
 
@@ -191,7 +191,7 @@ def test_a_missing_tensor_is_refused(tmp_path):
     tensors = published.flat(published.VGG16)
     del tensors["classifier.3.bias"]
     torch.save(tensors, tmp_path / "vgg.pth")
-    message = r"vgg.pth is not VGG16: it lacks classifier.3.bias; give the published file$"
+    message = r"vgg.pth is not VGG16: its classifier.3.bias has shape none, expected \[4096\]; give the published file$"
     with pytest.raises(ValueError, match=message):
         open_eye("vgg16", {"vgg16": tmp_path / "vgg.pth"}, CPU)
     with pytest.raises(ValueError, match=r"vgg.pth is not a TorchScript file, which dinov2 needs"):
