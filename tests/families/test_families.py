@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 import convert
@@ -226,3 +227,35 @@ def test_describe_convert_and_publish(case, trained, tmp_path):
     assert load_network(tmp_path / "published").state_dict().keys() == load_network(network).state_dict().keys()
     if case.option:
         succeeded(generate, "--network", tmp_path / "published", "--seeds", "0", "--outdir", tmp_path / "pictures")
+
+
+def test_an_option_opens_a_second_network(trained, tmp_path):
+    network = trained(SMALLEST["toy"])
+    guide = network / "network-000000.1.safetensors"
+    worse = tmp_path / "worse.safetensors"
+    with torch.no_grad():
+        denoiser = load_network(network)
+        denoiser.gain.mul_(0.5)
+        families.save_network(worse, "toy", {"denoiser": denoiser}, {})
+    assert "--guide PLACE" in succeeded(generate, "--network", network, "--help")
+    pictures = {}
+    for name, place in (("plain", None), ("self", guide), ("worse", worse)):
+        words = () if place is None else ("--guide", place)
+        out = tmp_path / name
+        succeeded(generate, "--network", network, "--seeds", "3", "--device", "cpu", "--outdir", out, *words)
+        pictures[name] = (out / "seed0003.png").read_bytes()
+        assert json.loads((out / "generate.json").read_text())["options"]["guide"] == str(place or "")
+    assert pictures["plain"] == pictures["self"] != pictures["worse"]
+    judge = ("--network", network, "--metrics", "swd20", "--device", "cpu", "--outdir", tmp_path / "judged")
+    succeeded(evaluate, *judge, "--guide", worse)
+    assert json.loads((tmp_path / "judged" / "metrics.jsonl").read_text())["options"] == {"guide": str(worse)}
+    sampler = families.load_sampler(network, guide=str(worse))
+    assert len(list(sampler.sample(sampler.requests([0, 1], None)))) == 2
+
+
+def test_a_second_network_that_does_not_fit_is_refused(trained, tmp_path):
+    words = ("--network", trained(SMALLEST["toy"]), "--outdir", tmp_path / "out", "--guide")
+    assert f"--guide: there is no file or folder {tmp_path / 'gone'}" in refused(generate, *words, tmp_path / "gone")
+    said = refused(generate, *words, trained(SMALLEST["pair"]))
+    assert "it is no denoiser of the same shape: take another network" in said
+    assert not list(tmp_path.iterdir())
