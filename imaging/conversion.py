@@ -24,9 +24,8 @@ from imaging.parallel import ordered
 from imaging.shards.layout import Layout, is_shard_dest
 from imaging.shards.writer import ShardWriter
 from imaging.sizes import spell
-from imaging.sources.jobs import Job, Work, content_of, jobs
 from imaging.sources.recognition import open_source
-from imaging.sources.source import Source, picture
+from imaging.sources.source import Job, Source, Work, jobs, picture
 from imaging.survey import Track, common_mode, common_span, nothing_left, survey
 from imaging.workfile import Done, WorkFile, pending, work_file
 from system.files import check_vacant
@@ -211,7 +210,7 @@ class _Making(Work):
 
     def __call__(self, job: Job) -> Done:
         try:
-            image = picture(content_of(self.source, job), job[1], self.mode, self.fitting.size, self.span)
+            image = picture(self.content(job), job[1], self.mode, self.fitting.size, self.span)
         except ValueError as error:
             return Done(job[0], reason=str(error))
         return Done(job[0], png.encode(self.fitting(image)), digest(image), self.fitting.enlarges(*image.size))

@@ -19,9 +19,8 @@ from imaging.remedies import conversion
 from imaging.shards.pattern import is_shards
 from imaging.sizes import advise
 from imaging.sources.archives import open_pictures
-from imaging.sources.jobs import Job, Work, content_of, jobs
 from imaging.sources.recognition import open_source
-from imaging.sources.source import Source, header, picture
+from imaging.sources.source import Job, Source, Work, header, jobs, picture
 from imaging.survey import Track
 from imaging.transforms import is_opaque
 from system.machine import cores
@@ -83,7 +82,7 @@ class _Looking(Work):
     def __call__(self, job: Job) -> _Found:
         index, name, _ = job
         try:
-            content = content_of(self.source, job)
+            content = self.content(job)
             mode = header(content, name).mode
             image = picture(content, name, mode)
         except ValueError as error:

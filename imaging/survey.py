@@ -13,8 +13,7 @@ from imaging.deep import Span, span_of
 from imaging.parallel import ordered
 from imaging.picture import Header, read_range
 from imaging.sizes import advise, spell
-from imaging.sources.jobs import Job, Work, content_of, jobs
-from imaging.sources.source import SequentialSource, Source, header, picture
+from imaging.sources.source import Job, SequentialSource, Source, Work, header, jobs, picture
 from imaging.transforms import is_opaque, richest
 
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]  # (items, how many, label) -> the same, showing progress
@@ -64,7 +63,7 @@ class _Heading(Work):
         try:
             if content is None and self.source is not None:
                 return index, self.source.header_of(index)
-            return index, header(content_of(self.source, job), name)
+            return index, header(self.content(job), name)
         except ValueError as error:
             return index, str(error)
 
@@ -72,7 +71,7 @@ class _Heading(Work):
 class _Transparency(Work):
     def __call__(self, job: Job) -> bool:
         try:
-            return not is_opaque(picture(content_of(self.source, job), job[1], "RGBA"))
+            return not is_opaque(picture(self.content(job), job[1], "RGBA"))
         except ValueError:
             return False  # reported when the image is converted
 
@@ -80,7 +79,7 @@ class _Transparency(Work):
 class _Range(Work):
     def __call__(self, job: Job) -> tuple[float, float] | None:
         try:
-            content = content_of(self.source, job)
+            content = self.content(job)
             return read_range(io.BytesIO(content), job[1]) if isinstance(content, bytes) else None
         except ValueError:
             return None  # reported when the image is converted
