@@ -1,7 +1,6 @@
 """Which format a path has: by the beginning of a file, or by the names in a folder."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -59,7 +58,7 @@ def _open(path: Path, every: int) -> Source:
         raise FileNotFoundError(f"{path} does not exist: give a ZIP or a folder of images")
     try:
         found = recognize(path)
-        return partial(found.open, every=every)(path) if found is VIDEO else found.open(path)
+        return video.open_video(path, every) if found is VIDEO else found.open(path)
     except PermissionError as error:
         raise ValueError(f"no permission to read {error.filename or path}: change it, or give another path") from error
 
