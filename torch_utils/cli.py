@@ -139,7 +139,8 @@ class Command(click.Command):
                 mend = "name a file or folder" + ("" if param.required else ", or leave it out")
                 raise click.UsageError(f"{param.opts[0]} is empty: {mend}", ctx)
         if stray:
-            raise click.UsageError(mistakes.stray(self, args, stray[0]), ctx)
+            told = "options begin with --; join several values with commas (1,2,3), and put quotes around blanks"
+            raise click.UsageError(f"unexpected argument {stray[0]}: {told}", ctx)
 
     def invoke(self, ctx: click.Context) -> Any:
         start.begin()

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from custom_ops import build
 from imaging.grid import save_image
 from imaging.sizes import spell
 from system.files import replacing
-from system.locks import BusyError, locked
 from torch_utils import config as configs
 from torch_utils import distributed, launch, notices, runs
 from torch_utils.cli import counted
@@ -149,12 +149,15 @@ def _alone_in(folder: Path | None) -> Iterator[str]:
         return
     with ExitStack() as held:
         try:
-            locks = held.enter_context(locked(folder / ".lock"))
-        except BusyError as error:
+            held.enter_context(FileLock(folder / ".lock", timeout=0))
+            note = ""
+        except Timeout as error:
             raise ValueError(
                 f"{folder} is being trained by another process: wait for it, or start another run"
             ) from error
-        yield "" if locks else f"the disk of {folder} has no locks: make sure that no other process trains there"
+        except (OSError, NotImplementedError):
+            note = f"the disk of {folder} has no locks: make sure that no other process trains there"
+        yield note
 
 
 def _resuming_command(folder: Path | None) -> str:
