@@ -42,7 +42,7 @@ def run(line: str) -> str:
         ("train.py --data --mirror", "--data needs a value, and --mirror follows it"),
         ("generate.py --device cuda:1", "choose the GPU with CUDA_VISIBLE_DEVICES=1 before python"),
         ("train.py --device 2", "choose the GPU with CUDA_VISIBLE_DEVICES=2 before python"),
-        ("train.py --kimg 5,00", "Invalid value for '--kimg': got '5,00', expected a number above 0"),
+        ("train.py --kimg 5,00", "Invalid value for '--kimg': got '5,00': input should be a valid number"),
         ("train.py --resume --outdir .", "there is no run in . to resume"),
     ],
 )

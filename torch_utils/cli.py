@@ -36,31 +36,6 @@ def option(*names: str, group: str, **kwargs: Any) -> Callable[[Decorated], Deco
     return click.option(*names, cls=Option, group=group, **kwargs)
 
 
-NETWORK = option(
-    "--network",
-    type=click.Path(),
-    metavar="PLACE",
-    group="Network",
-    help="a network file (also of another program), a run folder, a URL, hf://USER/NAME, or a published name such as "
-    "ffhq256  [default: the newest network in runs, else the bundled one]",
-)
-DEVICE = option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    default="auto",
-    group="Machine",
-    help="compute device; auto takes a GPU if there is one",
-)
-DETECTOR = option(
-    "--detector",
-    "detectors",
-    multiple=True,
-    metavar="NAME=PATH",
-    group="Metrics",
-    help="file or URL of a feature extractor (inception, vgg16, lpips or dinov2) instead of the published one; "
-    "#sha256=DIGEST at its end pins the content",
-)
-TRUST = option("--trust", is_flag=True, group="Metrics", help="run --detector files that are programs (TorchScript)")
 SET = option(
     "--set",
     "sets",
