@@ -90,6 +90,8 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         args = list(map(expand_home, args))
+        if any("\udc80" <= letter <= "\udcff" for letter in "".join(args)):
+            raise click.UsageError("names of files and folders must be UTF-8: rename them", ctx)
         if not ctx.resilient_parsing:
             self._explain_mistakes(ctx, args)
         return super().parse_args(ctx, args)
@@ -240,15 +242,6 @@ def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[]
             terminal.put(f"{line}\n", sys.stderr)
 
 
-_REASONS = {
-    errno.EEXIST: "exists and is not a folder",
-    errno.ENOTDIR: "cannot exist: a file is in the place of a folder of its path",
-    errno.EISDIR: "is a folder, expected a file",
-    errno.EROFS: "is on a read-only disk",
-    errno.ENAMETOOLONG: "has a name that is too long",
-}
-
-
 def told(error: OSError) -> str:
     """Return an error of the system as one sentence; an OSError without a number is a sentence of ours."""
     if error.errno is None:
@@ -260,5 +253,4 @@ def told(error: OSError) -> str:
         return f"there is no{place or ' such file'}: check the path"
     if isinstance(error, PermissionError):
         return f"no permission for{place or ' a file'}: choose another path, or change its permissions"
-    reason = _REASONS.get(error.errno, f"cannot be used ({error.strerror})")
-    return f"{place.strip() or 'a file'} {reason}: choose another path"
+    return f"{place.strip() or 'a file'} cannot be used ({error.strerror}): choose another path"

@@ -201,7 +201,7 @@ def _show_reals(plan: Plan, run: Run) -> None:
     """Draw the sheet of reals of a new run. A resumed run keeps its own, with which its samples were compared."""
     if run.folder is None or run.sheet is None:
         return
-    path = runs.reals_path(run.folder)
+    path = run.folder / runs.REALS
     if not path.exists() or 0 in plan.dataset.label_counts:  # older runs gave empty classes rows of their own
         save_image(run.sheet.reals(plan.dataset), path)
         run.report.picture("reals", path, run.clock.seen)

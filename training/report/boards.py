@@ -6,8 +6,7 @@ from typing import Protocol
 
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
-
-from torch_utils.events import event_writer
+from torch.utils.tensorboard import SummaryWriter
 
 
 class Board(Protocol):
@@ -26,13 +25,10 @@ class TensorBoard:
     Args:
         folder: the run folder.
         seen: images that a resumed run has seen; what was written after them is dropped.
-
-    Raises:
-        UnicodeError: if the folder's name is not UTF-8 and the system offers no other way to it.
     """
 
     def __init__(self, folder: Path, seen: int = 0) -> None:
-        self._writer = event_writer(folder, purge_step=seen + 1 if seen else None)
+        self._writer = SummaryWriter(str(folder), purge_step=seen + 1 if seen else None)
 
     def scalars(self, values: Mapping[str, float], seen: int) -> None:
         for name, value in values.items():

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from system.bounded import json_object
-from system.files import in_utf8
+from torch_utils import checkpoint
 from torch_utils.journal import StatsFile
-from torch_utils.runs import newest_in, reals_path
+from torch_utils.runs import REALS, newest_in
 from training.signs import mean, part
 
 STATS, METRICS, LOG, CONFIG = "stats.jsonl", "metrics.jsonl", "log.txt", "config.json"
@@ -66,7 +64,7 @@ def read(folder: Path) -> History:
         _records(folder / METRICS),
         _text(folder / LOG).splitlines(),
         sorted((float(match[1]), path) for match, path in found if match and path.is_file()),
-        reals_path(folder),
+        folder / REALS,
         _class_names(folder),
     )
 
@@ -94,13 +92,7 @@ def _text(path: Path) -> str:
 
 def _class_names(folder: Path) -> tuple[str, ...]:
     """The names of the classes in the newest network of the run; empty if they cannot be read."""
-    try:
-        newest = newest_in(folder)
-        if newest is None or not newest.is_file():
-            return ()
-        with in_utf8(newest) as name, safe_open(name, framework="pt") as file:
-            metadata = json_object((file.metadata() or {}).get("metadata", "")) or {}
-    except Exception:  # a report must not fail because a network is damaged
-        return ()
+    newest = newest_in(folder)
+    metadata = checkpoint.header(newest) if newest is not None and newest.is_file() else {}
     names = part(metadata, "data").get("class_names")
     return tuple(map(str, names[:MOST_CLASSES])) if isinstance(names, list) else ()
