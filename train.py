@@ -90,8 +90,8 @@ def _flags(course: Course) -> list[Option]:
     group="Machine",
     help="Train in N processes, one per GPU, or with --device cpu on the CPU. The same as torchrun.",
 )
-@option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Folder of all runs.")
 @option("--wandb", metavar="PROJECT", group="Output", help="Also log to this project of Weights & Biases.")
+@option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Folder of all runs.")
 @detector_options("Output", "inception, vgg16, lpips or dinov2")
 @option("--dry-run", is_flag=True, group="Output", help="Print the configuration and the networks, then stop.")
 @SET

@@ -1,8 +1,9 @@
 """One image file: its header, its pixels. Whatever is wrong with it becomes a ValueError that names it."""
 
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple
 
 from PIL import Image
@@ -20,8 +21,7 @@ LARGEST_HEADER = 2**26  # bytes before the pixels
 HEAD = 32  # bytes that tell kinds of files apart
 WHOLE = (b"II", b"MM", b"RIFF")  # beginnings of TIFF and WebP, whose headers may lie anywhere in the file
 
-warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow repairs what it warns about
-Image.MAX_IMAGE_PIXELS = LARGEST_SOURCE  # Pillow's own limit is below what cameras make
+_lock, _readers, _before = threading.Lock(), 0, ExitStack()  # around switches of Pillow
 
 
 class Header(NamedTuple):
@@ -102,9 +102,33 @@ def _too_large(name: str, size: str) -> RefusedError:
 
 
 @contextmanager
-def _naming(name: str, file: BinaryIO) -> Iterator[None]:
+def _pillow() -> Iterator[None]:
+    """Let Pillow open images as large as cameras make, and repair damage without warnings.
+
+    Both are switches of the process. The first of several threads sets them, the last one restores them.
+    """
+    global _readers
+    with _lock:
+        _readers += 1
+        if _readers == 1:
+            _before.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            _before.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            Image.MAX_IMAGE_PIXELS = LARGEST_SOURCE
     try:
         yield
+    finally:
+        with _lock:
+            _readers -= 1
+            if _readers == 0:
+                _before.close()
+
+
+@contextmanager
+def _naming(name: str, file: BinaryIO) -> Iterator[None]:
+    try:
+        with _pillow():
+            yield
     except RefusedError:
         raise
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything

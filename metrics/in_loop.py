@@ -45,7 +45,7 @@ class Report(Protocol):
     tick_began: float  # moment on the monotonic clock, from which the speed of training is taken
 
     def say(self, text: str = "") -> None: ...
-    def scalar(self, name: str, value: float, seen: int) -> None: ...
+    def scalars(self, values: Mapping[str, float], seen: int) -> None: ...
 
 
 class Run(Protocol):
@@ -126,7 +126,7 @@ class Judge:
             } | facts_of(metric, made, self.reals, halves)
             record.append({name: results[name] for name in metric.results}, seen, facts)
         for name, value in results.items():
-            run.report.scalar(f"metrics/{name}", value, seen)
+            run.report.scalars({f"metrics/{name}": value}, seen)
         told = [f"{name} {value:.4g}{beside(name, halves)}" for name, value in results.items()]
         run.report.say("  ".join(told) + f"  ({seconds:.0f} s)")
         if note := record.keep_best(self.metrics[0]):

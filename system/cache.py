@@ -12,8 +12,8 @@ FOLDER = "stylegan2"  # of this project, in the user's cache; kept for the files
 def cache_folder() -> Path:
     """Return this project's folder in the user's cache. It may not exist.
 
-    It is `$XDG_CACHE_HOME/stylegan2`, or `~/.cache/stylegan2`. Without a writable home folder, as for a user without a
-    name in a container, it is a private folder for temporary files.
+    It is `$XDG_CACHE_HOME/stylegan2`, or `~/.cache/stylegan2`. Without a writable home folder, as in some
+    containers, it is a private folder for temporary files.
 
     Raises:
         ValueError: if no folder can be used.

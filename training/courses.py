@@ -11,6 +11,7 @@ from torch_utils.config import settings
 from training.config import RunConfig
 from training.course import Course, Facts
 from training.recipe import Recipe
+from training.signs import Signs
 from training.stylegan2 import course as stylegan2
 
 COURSES: tuple[Course, ...] = (stylegan2.COURSE,)
@@ -34,6 +35,14 @@ def name_in(training: object) -> str:
     """The model of a run, from the nested configuration in its files; files without a model are of a StyleGAN2."""
     model = training.get("model", DEFAULT) if isinstance(training, Mapping) else DEFAULT
     return model if isinstance(model, str) else ""
+
+
+def signs_of(training: object) -> Signs:
+    """What the statistics of a run mean, by its nested configuration; nothing for a model of another version."""
+    try:
+        return find(name_in(training)).signs
+    except ValueError:
+        return Signs()
 
 
 def name_for(given: str | None, resume: str | None, transfer: str | None, outdir: Path) -> str:

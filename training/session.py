@@ -74,10 +74,10 @@ def _in_words(error: Exception, plan: Plan) -> Exception:
 def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | None, wandb: str) -> None:
     config, clock, facts = plan.config, plan.state.clock if plan.state else None, plan.facts
     recipe = build_recipe(plan)
-    boards = {"wandb": Wandb(folder, wandb, facts["training"])} if wandb and folder is not None else {}
     sheet = Sheet(plan.dataset, config.seed, config.pace.sheet)
-    family, light = plan.course.family.name, config.pace.light_files
-    run = Run(folder, config.seed, plan.device, family, facts, sheet, clock, boards, light)
+    course, light = plan.course, config.pace.light_files
+    board = Wandb(folder, wandb, facts["training"]) if wandb and folder is not None else None
+    run = Run(folder, config.seed, plan.device, course.family.name, facts, sheet, clock, course.smaller, light, board)
     try:
         _learn(plan, recipe, run, command, evaluate)
     except Exception as error:

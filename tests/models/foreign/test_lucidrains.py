@@ -270,7 +270,10 @@ OPTIONS = {
         "the .config.json beside it states 64 pixels, but its tensors make 16: replace it by the one of this network, "
         "or remove it",
     ),
-    "rate": ({"lr_mlp": "fast"}, "the .config.json beside it states lr_mlp 'fast', expected a number above 0"),
+    "rate": (
+        {"lr_mlp": "fast"},
+        "the .config.json beside it is damaged: replace it by the one of this network, or remove it",
+    ),
     "list": ([1], "the .config.json beside it is damaged: replace it by the one of this network, or remove it"),
 }
 

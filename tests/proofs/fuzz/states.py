@@ -97,7 +97,7 @@ def read_state(run: Path) -> None:
     resume(run, 6)
 
 
-FILES = ["stats.jsonl", "config.json", "metrics.jsonl", "log.txt", "fakes-000000.0.png", "reals.png", "wandb.json"]
+FILES = ["stats.jsonl", "config.json", "metrics.jsonl", "log.txt", "fakes-000000.0.png", "reals.png"]
 
 
 def odd_run(chance: random.Random, folder: Path) -> Path:
