@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
@@ -34,7 +35,6 @@ from torch_utils import distributed
 from torch_utils.cli import option, say
 from torch_utils.dependent import DependentCommand
 from torch_utils.device import resolve_device, switches
-from torch_utils.events import event_writer
 from torch_utils.paths import check_folder
 
 EXAMPLES = """
@@ -242,7 +242,7 @@ def _write(
     for metric, more in own.items():
         record.append({name: results[name] for name in metric.results}, seen, facts | more)
     if seen is not None and is_run(folder):
-        with event_writer(folder) as board:
+        with SummaryWriter(str(folder)) as board:
             for name, value in results.items():
                 board.add_scalar(f"metrics/{name}", value, seen)
 
