@@ -29,7 +29,7 @@ Examples:
 
 @click.command(cls=DependentCommand, more=learn, epilog=EXAMPLES)
 @sampling_options(seeds="0-15")
-@option("--grid", is_flag=True, group="Output", help=f"also all of them on one picture, {GRID}")
+@option("--grid", is_flag=True, group="Output", help=f"also write all pictures on one sheet, {GRID}")
 @option(
     "--format", "ending", type=click.Choice(["png", "webp", "jpg"]), default="png", group="Output", help="file format"
 )
