@@ -30,7 +30,7 @@ from training.course import Asked, Course
 from training.courses import DEFAULT, find
 from training.machine import INEXACT, ROUNDING, rounding_notes
 from training.report.status import duration
-from training.shares import largest_divisor
+from training.shares import largest_divisor, share_of
 from training.state import Data, State, read_state
 from training.trial import check_passes
 
@@ -201,7 +201,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
             values[name] = value
     if values["deterministic"]:
         reserve_workspace()
-    device = distributed.start(_same_device(values["device"]), values["patience"])
+    device = distributed.start(resolve_device(values["device"]), values["patience"])
     agree_on({**given, "--resume": "given", "--transfer": "none"}, model)
     if not distributed.agree(int(state.digest[:15], 16)):
         raise ValueError(f"the processes found different states in {where.run}: give all machines the same folder")
@@ -216,25 +216,12 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
         sets[name], note = _same_data(data, known, config.shape if name == "data" else None, changed_data)
         notes.append(note)
         see_the_same(sets[name])
-    if changed_data and not any(notes[-len(sets) :]) and interrupted() is None:
-        # after an interruption the state may already be of the changed data
-        raise ValueError(f"{config.data.path} has not changed since this run was stopped: leave --changed-data out")
     return Plan(config, sets, device, outdir, where.run, state, notes=tuple(filter(None, notes)))
-
-
-def _same_device(name: str) -> torch.device:
-    try:
-        return resolve_device(name)
-    except ValueError as error:
-        raise ValueError(
-            f"this run was trained on {name}, which this machine does not have: "
-            f"resume it where there is one, or start a new run with --transfer"
-        ) from error
 
 
 def _same_data(config: DataConfig, before: Data, shape: Shape | None, changed: bool) -> tuple[ImageSet, str]:
     """The images of a resumed run, and a note if they have changed and may (then they must have the shape)."""
-    path, anew = config.path, "which --changed-data cannot change: start a new run with --transfer"
+    path = config.path
     try:
         dataset = open_dataset(config)
     except FileNotFoundError as error:
@@ -246,21 +233,20 @@ def _same_data(config: DataConfig, before: Data, shape: Shape | None, changed: b
             f"{path} has changed since this run was stopped, or is another set: bring the old data back, "
             f"start a new run with --transfer, or insist with --changed-data"
         )
-    for name, then in shape._asdict().items() if shape else ():
-        if (now := getattr(dataset, name)) != then:
-            raise ValueError(f"{path} has {name} {now}, but this run learned with {then}, {anew}")
-    if list(dataset.class_names) != before.class_names:
-        raise ValueError(f"the classes of {path} are not those this run learned, {anew}")
+    now = Shape(dataset.height, dataset.width, dataset.channels, dataset.classes)
+    if (shape is not None and now != shape) or list(dataset.class_names) != before.class_names:
+        raise ValueError(
+            f"{path} has another size, other channels or other classes than this run learned: "
+            f"start a new run with --transfer"
+        )
     counts = f"{counted(before.images, 'image')} before, {len(dataset)} now"
     return dataset, f"the data have changed ({counts}), and the run goes on with them: from here it is another run"
 
 
 def _deal_anew(values: dict[str, Any], before: int) -> str:
     """Deal the batch of a resumed run to another number of processes; return a sentence about it."""
-    batch, world = values["pace.batch"], distributed.world()
-    if batch % world:
-        raise ValueError(f"the {batch} images of this run's batch cannot be dealt to {world} processes: take a divisor")
-    values["pace.batch_gpu"] = largest_divisor(batch // world, values["pace.batch_gpu"])
+    world = distributed.world()
+    values["pace.batch_gpu"] = largest_divisor(share_of(values["pace.batch"], world), values["pace.batch_gpu"])
     return f"this run had {before} processes and goes on with {world}: {INEXACT}"
 
 
