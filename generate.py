@@ -1,4 +1,4 @@
-"""Make pictures: one for each seed, or for whatever the network's own options put in the place of seeds."""
+"""Make pictures: one for each seed, or for what an option of the network replaces seeds with, such as --latents."""
 
 import system.start  # noqa: F401 (first)
 

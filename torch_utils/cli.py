@@ -266,7 +266,7 @@ def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[]
 
 _REASONS = {
     errno.EEXIST: "exists and is not a folder",
-    errno.ENOTDIR: "cannot exist: a file is in the place of a folder of its path",
+    errno.ENOTDIR: "cannot exist: a folder of its path is a file",
     errno.EISDIR: "is a folder, expected a file",
     errno.EROFS: "is on a read-only disk",
     errno.ENAMETOOLONG: "has a name that is too long",

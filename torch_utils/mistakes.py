@@ -1,4 +1,4 @@
-"""Explains typing mistakes: options of other programs, words without an option, options in the place of values."""
+"""Explains typing mistakes: options of other programs, words without an option, options where a value is expected."""
 
 import re
 from collections.abc import Sequence

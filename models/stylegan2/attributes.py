@@ -63,7 +63,7 @@ def logistic(w: Tensor, labels: Tensor, groups: Tensor, penalty: float = PENALTY
 
 
 def apart(normals: Tensor) -> Tensor:
-    """Normals [K, D] of length 1, each without what it shares with the others (InterFaceGAN).
+    """Normals [K, D] of length 1, each orthogonal to the others (InterFaceGAN).
 
     n_k' = n_k - P n_k, with P the projection onto the span of the others: a step along n_k' does not change the other
     attributes.

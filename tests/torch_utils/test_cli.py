@@ -49,7 +49,7 @@ def _run(error):
         ),
         (
             NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"),
-            "a/b cannot exist: a file is in the place of a folder of its path: choose another path",
+            "a/b cannot exist: a folder of its path is a file: choose another path",
         ),
         (
             OSError(errno.EROFS, "Read-only file system", "/mnt/a"),
