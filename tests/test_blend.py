@@ -142,7 +142,7 @@ def test_a_run_folder_stands_for_its_newest_network():
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_grey_and_transparent_networks(channels):
+def test_gray_and_transparent_networks(channels):
     save_tiny(Path("a.safetensors"), channels=channels)
     save_child(Path("b.safetensors"), channels=channels)
     assert run("--at", "8", "--seeds", "0").exit_code == 0

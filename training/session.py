@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from custom_ops import build
 from imaging.grid import save_image
 from imaging.sizes import spell
 from system.files import replacing
-from system.locks import BusyError, locked
 from torch_utils import config as configs
 from torch_utils import distributed, launch, notices, runs
 from torch_utils.cli import counted
@@ -45,7 +45,8 @@ def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb
     """
     folder = _folder(plan)
     try:
-        with _alone_in(folder), switches(plan.config.arithmetic, plan.config.deterministic):
+        with _alone_in(folder) as note, switches(plan.config.arithmetic, plan.config.deterministic):
+            plan.notes += (note,) if note else ()
             if folder is not None:
                 if plan.state is not None and plan.state.note:
                     set_damaged_state_aside(folder)
@@ -100,7 +101,8 @@ def build_recipe(plan: Plan) -> Any:
     """The recipe of a plan with fresh weights, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(plan.config.seed)  # initial weights; training itself draws statelessly
-        return plan.course.recipe(plan.config, Facts(torch.as_tensor(plan.dataset.label_counts)), plan.device)
+        facts = Facts(torch.as_tensor(plan.dataset.label_counts), plan.sets, plan.resumed)
+        return plan.course.recipe(plan.config, facts, plan.device)
 
 
 def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, evaluate: Evaluate | None) -> None:
@@ -124,7 +126,7 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, evaluate: Evaluat
     with reading(plan.sets, config.pace, run, config.workers) as batches:
         fit(recipe, batches, run, config.pace, evaluate)
     seen = run.clock.seen
-    _say_how(run, seen, config.pace.images)
+    _say_how(run, seen, config.pace.images, plan.course.family.script)
     run.report.page("stopped" if seen < config.pace.images else "finished")
 
 
@@ -138,16 +140,19 @@ def _folder(plan: Plan) -> Path | None:
 
 
 @contextmanager
-def _alone_in(folder: Path | None) -> Iterator[None]:
-    """Keep a second program from training in the same run folder."""
+def _alone_in(folder: Path | None) -> Iterator[str]:
+    """Keep a second program from training in the same run folder; yields a note if the disk has no locks."""
     with ExitStack() as held:
         try:
             if folder is not None:
-                held.enter_context(locked(folder / ".lock"))
-        except BusyError as error:
+                held.enter_context(FileLock(folder / ".lock", timeout=0))
+            note = ""
+        except Timeout as error:
             sentence = f"{folder} is being trained by another process: wait for it, or start another run"
             raise ValueError(sentence) from error
-        yield
+        except (OSError, NotImplementedError):
+            note = f"the disk of {folder} has no locks: make sure that no other process trains there"
+        yield note
 
 
 def _resuming_command(folder: Path | None) -> str:
@@ -187,17 +192,20 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
 
 def _show_reals(plan: Plan, run: Run) -> None:
     """Draw the sheet of reals of a new run. A resumed run keeps its own, with which its samples were compared."""
-    if run.folder is not None and run.sheet is not None and not (path := runs.reals_path(run.folder)).exists():
+    if run.folder is None or run.sheet is None:
+        return
+    path = run.folder / runs.REALS
+    if not path.exists():
         save_image(run.sheet.reals(plan.dataset), path)
         run.report.picture("reals", path, run.clock.seen)
 
 
-def _say_how(run: Run, seen: int, end: int) -> None:
+def _say_how(run: Run, seen: int, end: int, script: str) -> None:
     """Say how to go on."""
     if seen < end:
         run.report.say(f"stopped at kimg {seen / 1000:.3f}; resume with: {_resuming_command(run.folder)}")
     elif run.folder is not None:
         network = runs.network_path(run.folder, seen)
         newest = network if network.is_file() else runs.newest_in(run.folder)
-        how = f"; make pictures with: python generate.py --network {shlex.quote(str(newest))}" if newest else ""
+        how = f"; make pictures with: python {script} --network {shlex.quote(str(newest))}" if newest and script else ""
         run.report.say(f"done{how}")

@@ -100,6 +100,8 @@ def read_state(where: runs.Resumable) -> State:
         facts = Facts.model_validate(metadata)
         course = find(name_in(facts.training))
         config = configs.from_dict(course.config, facts.training)
+        if set(facts.sets) != config.sets.keys() - {"data"}:
+            raise ValueError(f"it describes the image sets {', '.join(facts.sets) or 'data alone'}, but has others")
         tree = checkpoint.unpack(loaded.tensors, metadata.get("tree"))
         checked = _Tree.model_validate(tree)
         if len(checkpoint.pack(tree)[0]) != len(loaded.tensors):

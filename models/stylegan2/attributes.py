@@ -1,4 +1,4 @@
-"""Directions from labelled samples: how w differs with an attribute (Shen et al. 2020, "InterFaceGAN").
+"""Directions from labeled samples: how w differs with an attribute (Shen et al. 2020, "InterFaceGAN").
 
 An attribute with two values is fitted by logistic regression, one of real numbers by ridge regression, in float64 on
 the CPU. Both fit a plane, whose normal is the direction in which the attribute grows fastest. Each class of a network

@@ -1,16 +1,18 @@
 """How a run begins and ends: alone in its folder, without holding what it loaded, and naming only files that exist."""
 
+import errno
 import gc
+import os
 import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from models.families import read_network
-from system import locks
 from tests.commands import refused, run, tiny_sets
 from tests.training.runs import resume, tiny, train
 from torch_utils import runs
@@ -18,9 +20,21 @@ from training import loop, session
 from training import plan as plans
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_folder_without_locks_is_trained_in_with_a_note(tmp_path, monkeypatch, number):
+    def none(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", none)
+    folder = train(tmp_path, pace__kimg=0.02)
+    note = f"the disk of {folder} has no locks: make sure that no other process trains there"
+    assert note in (folder / "log.txt").read_text().splitlines()
+    assert runs.newest_in(folder)
+
+
 def test_a_run_in_use_is_left_alone(tmp_path):
     folder = train(tmp_path, stop_at=2)
-    with locks.locked(folder / ".lock"), pytest.raises(ValueError, match="is being trained by another process: wait"):
+    with FileLock(folder / ".lock"), pytest.raises(ValueError, match="is being trained by another process: wait"):
         resume(folder)
 
 
