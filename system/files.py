@@ -101,24 +101,6 @@ def naming(path: Path, temporary: Path) -> Iterator[None]:
 
 
 @contextmanager
-def in_utf8(path: Path) -> Iterator[Path]:
-    """Yield a path of an existing file or folder for libraries that take only UTF-8 names.
-
-    It is `path` itself; if the name is not UTF-8 (possible on Linux), it is the path of an open descriptor.
-    """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            yield Path(f"/proc/self/fd/{descriptor}")
-        finally:
-            os.close(descriptor)
-        return
-    yield path
-
-
-@contextmanager
 def _private_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     start = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"  # short, for any length of name

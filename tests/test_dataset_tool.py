@@ -290,7 +290,7 @@ def test_inspect_tells_the_command_that_makes_a_training_set(tmp_path, monkeypat
         assert last.startswith("not a training set: ")
         _, _, *arguments = shlex.split(last.split("`")[1])
         assert run(*arguments).exit_code == 0
-    assert opened("my photos-32x32.zip").class_names == ("cat", "dog") and len(opened("photos-20x20.zip")) == 3
+    assert opened("my photos-32x32.zip").class_names == ("cat", "dog") and len(opened("photos-256x256.zip")) == 3
 
 
 def test_inspect_knows_a_training_set_by_its_fingerprint(tmp_path):

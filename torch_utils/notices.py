@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch.distributed as dist
 
 PATIENCE = timedelta(seconds=10)  # for one request to the store
-ROOM = "stylegan2"  # prefix of keys, unused by PyTorch
+ROOM = "notices"  # prefix of keys, unused by PyTorch
 
 
 def together() -> bool:

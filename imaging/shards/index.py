@@ -82,18 +82,14 @@ def read_beside(pattern: str, shards: Sequence[Shard]) -> tuple[Index | None, st
             return None, ""
         index = Index.read(data)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-        where, what = printable(".".join(map(str, first["loc"])) or "it", 80), printable(first["msg"], 80)
-        return None, f"{name} is ignored: not an index of shards ({where}: {what})"
+        what = printable(error.errors(include_input=False, include_context=False, include_url=False)[0]["msg"], 80)
+        return None, f"{name} is ignored: not an index of shards ({what})"
     except ValueError as error:
         return None, f"{name} is ignored: {error}"
     rows = {row.name: row for row in index.shards}
     _check_complete(pattern, name, rows, shards)
-    for shard in shards:
-        if shard.name not in rows or rows[shard.name].bytes != shard.bytes:
-            return None, f"{name} is ignored: it does not fit {displayed(shard.name)}"
-    if len({shard.name for shard in shards}) < len(shards):
-        return None, f"{name} is ignored: several shards have one name"
+    if any(shard.name not in rows or rows[shard.name].bytes != shard.bytes for shard in shards):
+        return None, f"{name} is ignored: it does not fit the shards"
     return index.model_copy(update={"shards": tuple(rows[shard.name] for shard in shards)}), ""
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import zlib
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
@@ -50,22 +49,18 @@ def open_shard(shard: Shard, row: Row, labelled: bool, store: Store) -> Opened:
 
 def keep_table(shard: Shard, table: Table, labelled: bool, store: Store) -> None:
     """Keep a table for other processes. If it cannot be written, they read the headers themselves."""
-    columns = np.stack([table.offsets, table.sizes, table.labels])
-    sealed = np.concatenate([columns.ravel(), [zlib.crc32(columns.tobytes())]])
     with contextlib.suppress(OSError), open_replacing(_place(shard, table.digest, labelled, store)) as file:
-        np.save(file, sealed, allow_pickle=False)
+        np.save(file, np.stack([table.offsets, table.sizes, table.labels]), allow_pickle=False)
 
 
 def _read_kept(shard: Shard, row: Row, labelled: bool, store: Store) -> Table | None:
-    """A kept table; None if there is none, or a disk has damaged it."""
+    """A kept table; None if there is none, or it does not fit."""
     try:
-        sealed = load_array(_place(shard, row.digest, labelled, store)).astype(np.int64, casting="no")
-        columns = sealed[:-1].reshape(3, -1)
+        offsets, sizes, labels = load_array(_place(shard, row.digest, labelled, store)).astype(np.int64, casting="no")
+        table = Table(offsets, sizes, labels, row.digest)
+        return table if _fits(table, row, labelled) else None
     except (OSError, ValueError, TypeError):
         return None
-    offsets, sizes, labels = columns
-    table = Table(offsets, sizes, labels, row.digest)
-    return table if sealed[-1] == zlib.crc32(columns.tobytes()) and _fits(table, row, labelled) else None
 
 
 def _is_as_found(file: BinaryIO, shard: Shard) -> bool:
@@ -81,5 +76,5 @@ def _fits(table: Table, row: Row, labelled: bool) -> bool:
 
 
 def _place(shard: Shard, digest: str, labelled: bool, store: Store) -> Path:
-    identity = sha256(f"{shard.url} {shard.mark} {digest} {labelled} 2".encode(errors="backslashreplace")).hexdigest()
+    identity = sha256(f"{shard.url} {shard.mark} {digest} {labelled} 3".encode(errors="backslashreplace")).hexdigest()
     return store.folder / f"table-{identity[:32]}.npy"

@@ -1,13 +1,11 @@
 """WebDataset shards, local or remote: `x-{0000..0009}.tar`, `x-*.tar`, or one tar with a .cls for each image."""
 
 import hashlib
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from imaging.labels import Labels, without
-from imaging.opening import RefusedError
 from imaging.picture import Header
 from imaging.shards.index import header_of, read_beside
 from imaging.shards.pattern import Shard, find_shards
@@ -15,9 +13,6 @@ from imaging.shards.store import Store
 from imaging.shards.survey import names_of_classes
 from imaging.shards.table import UNLABELLED, Member, Table, read_table
 from imaging.sources.source import Source
-from imaging.sources.tar import opened
-
-LOOKED_AT = 4  # members of a tar, among which a label would be
 
 
 class ShardSource(Source):
@@ -72,12 +67,3 @@ class ShardSource(Source):
 
         with self.store.open(shard) as file:
             return read_table(file, shard.displayed, labelled, look)
-
-
-def has_labels_beside(path: Path) -> bool:
-    """Whether a plain tar begins like a shard: with an image and its .cls."""
-    try:
-        with opened(path) as (_, members):
-            return any(member.name.endswith(".cls") for member in islice(members, LOOKED_AT))
-    except RefusedError:
-        return False  # opening the tar reports what is wrong

@@ -163,8 +163,6 @@ def run_on_zip(tmp_path) -> tuple[Path, Path]:
 
 def test_changed_data_are_refused_unless_insisted_upon(run_on_zip, ledger):
     folder, path = run_on_zip
-    with pytest.raises(ValueError, match=r"has not changed since this run was stopped: leave --changed-data out"):
-        plans.resume(str(folder), {}, folder.parent, changed_data=True)
     zipped(path, count=12)
     with pytest.raises(ValueError, match=r"start a new run with --transfer, or insist with --changed-data$"):
         plans.resume(str(folder), {}, folder.parent)
@@ -182,18 +180,11 @@ def test_changed_data_are_refused_unless_insisted_upon(run_on_zip, ledger):
 LABELS = [[f"00000/img{i:08d}.png", i % 2] for i in range(8)]
 
 
-@pytest.mark.parametrize(
-    "change, what",
-    [
-        ({"size": 32}, "has height 32, but this run learned with 16, which --changed-data cannot change"),
-        ({"mode": "L"}, "has channels 1, but this run learned with 3, which"),
-        ({"labels": LABELS}, "has classes 2, but this run learned with 0, which"),
-    ],
-)
-def test_other_shapes_and_classes_stay_refused(run_on_zip, change, what):
+@pytest.mark.parametrize("change", [{"size": 32}, {"mode": "L"}, {"labels": LABELS}], ids=str)
+def test_other_shapes_and_classes_stay_refused(run_on_zip, change):
     folder, path = run_on_zip
     zipped(path, **change)
-    with pytest.raises(ValueError, match=what):
+    with pytest.raises(ValueError, match="has another size, other channels or other classes than this run learned"):
         plans.resume(str(folder), {}, folder.parent, changed_data=True)
 
 

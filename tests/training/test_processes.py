@@ -94,7 +94,7 @@ def test_two_processes_resume_exactly(tmp_path):
     stopped = launch(
         2, tmp_path / "logs1", "--outdir", str(tmp_path / "runs"), accident=Accident("SIGTERM", at=7), pace__kimg=0.05
     )
-    assert not stopped.codes and "stopped at kimg 0.032; go on with: torchrun --nproc-per-node=2" in stopped.output
+    assert not stopped.codes and "go on with: torchrun --nnodes=1 --nproc-per-node=2" in stopped.output
     resumed = launch(2, tmp_path / "logs2", "--resume", str(folder_of(tmp_path / "runs")), pace__kimg=0.05)
     assert not resumed.codes, resumed.output
     assert_equal_runs(whole, folder_of(tmp_path / "runs"))
