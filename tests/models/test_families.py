@@ -96,7 +96,7 @@ def test_a_missing_file_is_named(tmp_path):
     [
         ("a.pkl", b"", "an empty file"),
         ("a.pkl", b"<!doctype html>", "a web page"),
-        *((name, b"something else altogether", "no network file") for name in ("a.pkl", "a.pt", "a.py", "network")),
+        *((name, b"something else altogether", "not a network file") for name in ("a.pkl", "a.pt", "a.py", "network")),
     ],
 )
 def test_files_of_other_kinds_are_called_what_they_are(tmp_path, name, content, what):

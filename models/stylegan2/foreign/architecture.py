@@ -166,7 +166,12 @@ def number_of(what: str, value: Any, kind: type, if_none: float) -> Any:
     """A positive number that a file states; `if_none` for None."""
     if value is None:
         return if_none
-    if isinstance(value, bool) or not isinstance(value, int | kind) or not 0 < value < 1e30:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not isinstance(value, int | kind)
+        or not 0 < value < 1e30
+    ):
         raise ValueError(f"it is damaged (its {what} is {shown(value)})")
     return kind(value)
 
