@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
@@ -23,8 +24,7 @@ from metrics.record import Record
 from metrics.sources import Made, Pictures
 from metrics.suite import beside, between_halves, evaluate, facts_of
 from models.families import NetworkFile, open_sampler
-from models.perceptual.options import detector_options
-from models.perceptual.published import parse_files
+from models.perceptual.published import detector_options, parse_files
 from models.sampler import Options
 from sampling.opening import learn
 from sampling.options import DEVICE
@@ -35,7 +35,6 @@ from torch_utils import distributed
 from torch_utils.cli import option, say
 from torch_utils.dependent import DependentCommand
 from torch_utils.device import resolve_device, switches
-from torch_utils.events import event_writer
 from torch_utils.paths import check_folder
 
 EXAMPLES = """
@@ -108,7 +107,8 @@ def main(
 ) -> None:
     """Judge a network's pictures, or given ones, against real images.
 
-    The network's own options are as papers judge such a network, unless they are given.
+    Samples are made as in the papers (for StyleGAN2: averaged generator, psi 1, random noise), unless options of the
+    network change this.
 
     docs/metrics.md explains each metric and the detectors' files.
     """
@@ -116,7 +116,7 @@ def main(
     if not metrics:
         raise ValueError("--metrics none leaves nothing to do: give some, such as fid50k_full or swd")
     if (network is None) == (images is None):
-        raise ValueError("what to judge: give either --network or --images")
+        raise ValueError("give either --network or --images: one of them names what to judge")
     file: NetworkFile | None = click.get_current_context().obj
     options = None if file is None else _options(file, params)
     folder = _place(outdir, file)
@@ -243,7 +243,7 @@ def _write(
     for metric, more in own.items():
         record.append({name: results[name] for name in metric.results}, seen, facts | more)
     if seen is not None and is_run(folder):
-        with event_writer(folder) as board:
+        with SummaryWriter(str(folder)) as board:
             for name, value in results.items():
                 board.add_scalar(f"metrics/{name}", value, seen)
 

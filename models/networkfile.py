@@ -189,7 +189,7 @@ def _load(path: Path, families: Families) -> tuple[dict[str, Tensor], dict[str, 
     except checkpoint.DamagedError as error:
         if path.suffix.lower() == ".safetensors":
             raise
-        raise ValueError(f"{path} is no network file: {wanted(families)}") from error
+        raise ValueError(f"{path} is not a network file: {wanted(families)}") from error
 
 
 def _published(families: Families) -> dict[str, Published]:

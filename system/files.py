@@ -1,7 +1,7 @@
 """Atomic files and folders: written in a private folder next to the destination, and moved there with one rename.
 
-The private folder has a random name, so nobody can plant a link there and writers of one path do not collide. Its lock
-tells whether its writer is alive.
+The private folder has a random name, so no other user can plant a link there and writers of one path do not
+collide. Its lock shows whether its writer is alive.
 """
 
 import contextlib
@@ -98,24 +98,6 @@ def naming(path: Path, temporary: Path) -> Iterator[None]:
         if error.errno is None or elsewhere:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-@contextmanager
-def in_utf8(path: Path) -> Iterator[Path]:
-    """Yield a path of an existing file or folder for libraries that take only UTF-8 names.
-
-    It is `path` itself; if the name is not UTF-8 (possible on Linux), it is the path of an open descriptor.
-    """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            yield Path(f"/proc/self/fd/{descriptor}")
-        finally:
-            os.close(descriptor)
-        return
-    yield path
 
 
 @contextmanager

@@ -178,14 +178,14 @@ def interrupted() -> Path | None:
 
 
 def again(folder: Path, given: Mapping[str, Any], changed_data: bool = False) -> Plan:
-    """Plan to go on with an interrupted run, whose options are given again."""
+    """Plan to continue an interrupted run, whose options are given again."""
     allowed = CHANGEABLE | ROUNDING
     changes = {name: value for name, value in given.items() if name in allowed or name.endswith(".path")}
     return resume(str(folder), changes, folder.parent, changed_data)
 
 
 def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool = False) -> Plan:
-    """Plan to go on with a run.
+    """Plan to resume a run.
 
     Args:
         text: the run folder, its state file, or `latest`.
@@ -214,7 +214,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
             values[name] = value
     if values["deterministic"]:
         reserve_workspace()
-    device = distributed.start(_same_device(values["device"]), values["patience"])
+    device = distributed.start(resolve_device(values["device"]), values["patience"])
     agree_on({**given, "--resume": "given", "--transfer": "none"}, model)
     if not distributed.agree(int(state.digest[:15], 16)):
         raise ValueError(f"the processes found different states in {where.run}: give all machines the same folder")
@@ -230,25 +230,12 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
         sets[name], note = _same_data(data, flag, known, config.shapes[name], changed_data)
         notes.append(note)
         see_the_same(sets[name])
-    if changed_data and not any(notes[-len(sets) :]) and interrupted() is None:
-        # after an interruption the state may already be of the changed data
-        raise ValueError(f"{config.data.path} has not changed since this run was stopped: leave --changed-data out")
     return Plan(config, sets, device, outdir, where.run, state, notes=tuple(filter(None, notes)))
-
-
-def _same_device(name: str) -> torch.device:
-    try:
-        return resolve_device(name)
-    except ValueError as error:
-        raise ValueError(
-            f"this run was trained on {name}, which this machine does not have: "
-            f"resume it where there is one, or start a new run with --transfer"
-        ) from error
 
 
 def _same_data(config: DataConfig, flag: str, before: Data, shape: Shape, changed: bool) -> tuple[ImageSet, str]:
     """The images of a resumed run, and a note if they have changed and may (then they must have the shape)."""
-    path, anew = config.path, "which --changed-data cannot change: start a new run with --transfer"
+    path = config.path
     try:
         dataset = open_dataset(config)
     except FileNotFoundError as error:
@@ -260,22 +247,21 @@ def _same_data(config: DataConfig, flag: str, before: Data, shape: Shape, change
             f"{path} has changed since this run was stopped, or is another set: bring the old data back, "
             f"start a new run with --transfer, or insist with --changed-data"
         )
-    for name, then in shape._asdict().items():
-        if (now := getattr(dataset, name)) != then:
-            raise ValueError(f"{path} has {name} {now}, but this run learned with {then}, {anew}")
-    if list(dataset.class_names) != before.class_names:
-        raise ValueError(f"the classes of {path} are not those this run learned, {anew}")
+    now = Shape(dataset.height, dataset.width, dataset.channels, dataset.classes)
+    if now != shape or list(dataset.class_names) != before.class_names:
+        raise ValueError(
+            f"{path} has another size, other channels or other classes than this run learned: "
+            f"start a new run with --transfer"
+        )
     counts = f"{counted(before.images, 'image')} before, {len(dataset)} now"
-    return dataset, f"the data have changed ({counts}), and the run goes on with them: from here it is another run"
+    return dataset, f"the data have changed ({counts}), and the run continues with them: from here it is another run"
 
 
 def _deal_anew(values: dict[str, Any], before: int) -> str:
     """Deal the batch of a resumed run to another number of processes; return a sentence about it."""
-    batch, world = values["pace.batch"], distributed.world()
-    if batch % world:
-        raise ValueError(f"the {batch} images of this run's batch cannot be dealt to {world} processes: take a divisor")
-    values["pace.batch_gpu"] = largest_divisor(batch // world, values["pace.batch_gpu"])
-    return f"this run had {before} processes and goes on with {world}: {INEXACT}"
+    world = distributed.world()
+    values["pace.batch_gpu"] = largest_divisor(share_of(values["pace.batch"], world), values["pace.batch_gpu"])
+    return f"this run had {before} processes and continues with {world}: {INEXACT}"
 
 
 def _facts(dataset: ImageSet) -> dict[str, Any]:

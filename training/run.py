@@ -146,7 +146,7 @@ class Run:
             picture, path = self.sheet.arrange(shown), runs.samples_path(self.folder, seen)
             save_image(picture, path)
             compared = seen and self.report.signs.diversity  # at 0 it is noise
-            measures = self.sheet.measure(picture, runs.reals_path(self.folder)) if compared else {}
+            measures = self.sheet.measure(picture, self.folder / runs.REALS) if compared else {}
             self.report.snapshot(path, seen, measures)
         if seen:
             self._save_networks(recipe, runs.network_path(self.folder, seen))
@@ -182,8 +182,8 @@ class Run:
             **machine(self.device),
             **self.facts,
         }
-        path = runs.state_path(self.folder)
-        self.saver.save(path, tensors, metadata, previous=runs.previous_state_path(self.folder))
+        path = self.folder / runs.STATE
+        self.saver.save(path, tensors, metadata, previous=self.folder / runs.PREVIOUS_STATE)
 
     def wait_for_state(self) -> None:
         """Wait until the last state is on the disk. Raises OSError if it could not be written."""
@@ -218,6 +218,6 @@ class Run:
 
 def set_damaged_state_aside(run: Path) -> None:
     """Rename a damaged state, so that the next save does not move it over the intact previous state."""
-    path = runs.state_path(run)
+    path = run / runs.STATE
     if path.exists():
         path.replace(path.with_name("state-damaged.safetensors"))

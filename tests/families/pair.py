@@ -48,7 +48,7 @@ class Encoder(nn.Module):
     def __init__(self, config: WidthConfig) -> None:
         super().__init__()
         self.config = config
-        self.layer = nn.Conv2d(config.channels, config.features, 3, padding=1)
+        self.layer: nn.Module = nn.Conv2d(config.channels, config.features, 3, padding=1)
 
     def forward(self, pictures: Tensor) -> Tensor:
         return self.layer(pictures).relu().mean((2, 3))

@@ -8,7 +8,7 @@ from typing import Any
 
 from system.bounded import json_object
 from torch_utils.journal import StatsFile
-from torch_utils.runs import reals_path
+from torch_utils.runs import REALS
 from training.signs import mean, part
 
 STATS, METRICS, LOG, CONFIG = "stats.jsonl", "metrics.jsonl", "log.txt", "config.json"
@@ -58,7 +58,7 @@ def read(folder: Path) -> History:
         _records(folder / METRICS),
         _text(folder / LOG).splitlines(),
         sorted((float(match[1]), path) for match, path in found if match and path.is_file()),
-        reals_path(folder),
+        folder / REALS,
     )
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from system.files import replacing
-from system.locks import BusyError, locked
 from system.text import harmless, printable
 from torch_utils import config as configs
 from training.courses import signs_of
@@ -49,9 +50,9 @@ def state_of(run: History) -> str:
     lock = run.folder / ".lock"
     try:
         if lock.is_file():
-            with locked(lock):
+            with FileLock(lock, timeout=0):
                 pass
-    except BusyError:
+    except Timeout:
         return "running"
     except OSError:  # a read-only folder
         pass

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from system.text import harmless
-from torch_utils.events import event_writer
 from torch_utils.journal import Log, StatsFile
 from torch_utils.stats import Moments
 from training.courses import signs_of
@@ -50,7 +50,7 @@ class Report:
             self.stats.rewind(seen)
             for record in self.stats.read() if self.stats.path.exists() else ():
                 self.alarms.feed(record)
-        self.events = event_writer(folder, purge_step=seen + 1 if seen else None)
+        self.events = SummaryWriter(str(folder), purge_step=seen + 1 if seen else None)
 
     def say(self, text: str = "") -> None:
         """Print a line above the progress bar, and write it to `log.txt`."""

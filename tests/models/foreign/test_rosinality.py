@@ -150,7 +150,7 @@ def sized(kind=GeneratorConfig, **settings):
 
 UNFIT = {
     "classes": (sized(classes=3), "it has 3 classes"),
-    "grey": (sized(channels=1), "its images have 1 channels, expected RGB"),
+    "gray": (sized(channels=1), "its images have 1 channels, expected RGB"),
     "RGBA": (sized(channels=4), "its images have 4 channels, expected RGB"),
     "wide": (sized(height=32), "its images are 32 x 64, expected a square with a power of two a side"),
     "96": (sized(height=96, width=96), "its images are 96 x 96, expected a square with a power of two a side"),
