@@ -118,7 +118,7 @@ def _arranged(contents: Any) -> dict[str, Any]:
         known = {key: value for key, value in contents.items() if key not in KEYS or value is not None}
         return {kind: contents} if kind else known if known.keys() & KEYS.keys() else {}
     rows = contents[:MOST_IN_A_ROW] if isinstance(contents, list | tuple) else []
-    states = {}
+    states: dict[str, Any] = {}
     for state in rows:
         kind = _kind(state) if isinstance(state, Mapping) else ""
         states |= {"g": states["g_ema"]} if kind == "g_ema" and kind in states else {}
