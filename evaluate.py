@@ -107,7 +107,8 @@ def main(
 ) -> None:
     """Judge a network's pictures, or given ones, against real images.
 
-    The network's own options are as papers judge such a network, unless they are given.
+    Samples are made as in the papers (for StyleGAN2: averaged generator, psi 1, random noise), unless options of the
+    network change this.
 
     docs/metrics.md explains each metric and the detectors' files.
     """
@@ -115,7 +116,7 @@ def main(
     if not metrics:
         raise ValueError("--metrics none leaves nothing to do: give some, such as fid50k_full or swd")
     if (network is None) == (images is None):
-        raise ValueError("what to judge: give either --network or --images")
+        raise ValueError("give either --network or --images: one of them names what to judge")
     file: NetworkFile | None = click.get_current_context().obj
     options = None if file is None else _options(file, params)
     folder = _place(outdir, file)

@@ -113,7 +113,7 @@ def main(
     """Find the latents w that show given pictures (Karras et al. 2020, appendix D; in W+ Abdal et al. 2019).
 
     Writes projected-w.npz, projected0000.png and so on, all beside their targets on projection.png, and the film of
-    the search. With --pti the network is tuned to the pictures besides (Roich et al. 2021): tuned0000.png and so on.
+    the search. With --pti the network is then tuned to the pictures (Roich et al. 2021): tuned0000.png and so on.
     """
     _check(tuning["pti"], film, opened.outdir)
     G, device = generator(opened, "project.py"), opened.sampler.device

@@ -57,7 +57,8 @@ def _flags(course: Course) -> list[Option]:
     metavar="NAME",
     shown=courses.DEFAULT,
     group="Training",
-    help=f"What to train: {', '.join(courses.names())}. --help shows its options; --resume and --transfer know it.",
+    help=f"Model to train: {', '.join(courses.names())}. --help shows its options; --resume and --transfer find it in "
+    "the file.",
 )
 @option(
     "--resume",

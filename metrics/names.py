@@ -28,7 +28,7 @@ class Metric:
 
     @property
     def results(self) -> tuple[str, ...]:
-        """The names of the resulting numbers; the first stands for the metric."""
+        """The names of the resulting numbers; the first represents the metric."""
         parts = {"pr": ("precision", "recall"), "is": ("mean", "std")}.get(self.kind)
         return tuple(f"{self.name}_{part}" for part in parts) if parts else (self.name,)
 

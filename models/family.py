@@ -20,7 +20,7 @@ __all__ = ["Family", "Network", "Options", "Part", "Sampler", "Shape"]
 
 
 class Network(Protocol):
-    """What every part of a family has, beside what an nn.Module has."""
+    """The interface of every part of a family, in addition to that of `nn.Module`."""
 
     @property
     def config(self) -> BaseModel: ...

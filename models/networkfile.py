@@ -155,7 +155,7 @@ def _contents(path: Path, families: Families) -> tuple[Family, dict[str, Any], d
     tensors, metadata = _load(path, families)
     if metadata.get("format") not in FORMATS:
         is_state = metadata.get("format") == STATE_FORMAT
-        what = "the state of a training run and no network" if is_state else "no network file"
+        what = "the state of a training run and no network" if is_state else "not a network file"
         raise ValueError(f"{path} is {what}: {wanted(families)}")
     version, name = metadata.get("version"), metadata.get("family")
     if type(version) is not int or not isinstance(name, str):
@@ -186,4 +186,4 @@ def _load(path: Path, families: Families) -> tuple[dict[str, Tensor], dict[str, 
     except checkpoint.DamagedError as error:
         if path.suffix.lower() == ".safetensors" and not isinstance(error, checkpoint.ForeignError):
             raise
-        raise ValueError(f"{path} is no network file: {wanted(families)}") from error
+        raise ValueError(f"{path} is not a network file: {wanted(families)}") from error

@@ -34,7 +34,7 @@ def find_format(dest: Path, hub: bool, families: Collection[Family]) -> Format:
 
 
 def check_options(form: Format | None, options: Mapping[str, Any]) -> None:
-    """Refuse options that do not apply to a format; None stands for a source that is only described.
+    """Refuse options that do not apply to a format; None for a source that is only described.
 
     Raises:
         ValueError: naming the option, and the formats that take it.

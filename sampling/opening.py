@@ -38,7 +38,7 @@ class Opened:
         return 1 if self.sampler.device.type == "cpu" else self.batch
 
     def requests(self, seeds: list[int]) -> list[Request]:
-        """A request for each seed, or for whatever the family's options put in the place of seeds."""
+        """A request for each seed, or for what an option of the family replaces seeds with, such as --latents."""
         return self.sampler.requests(seeds, self.label)
 
 

@@ -59,7 +59,7 @@ def found():
 
 
 def test_nothing_to_do():
-    assert refusal() == ("what to do: --method sefa, pca or labels finds directions, --apply moves pictures along them")
+    assert refusal() == ("give --method sefa, pca or labels to find directions, or --apply to move pictures along them")
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def _present(setting: Setting) -> Any:
 
 def _shown(setting: Setting) -> str | None:
     if setting.mark.get("by_preset"):
-        return "set by the preset, see --dry-run"
+        return "depends on preset and data, see --dry-run"
     if setting.default is UNSET:
         return "required"
     if setting.default is None:

@@ -92,7 +92,7 @@ class Course:
     title: str  # in sentences: "StyleGAN2"
     family: Family  # of its networks
     config: type[RunConfig]
-    models: Mapping[str, Mapping[str, Any]]  # names for --model -> the settings that they stand for
+    models: Mapping[str, Mapping[str, Any]]  # names for --model -> their settings
     settle: Callable[[Asked], Settled]  # raises ValueError
     recipe: Callable[[Any, Facts, torch.device], Recipe]  # of a configuration
     smallest: Callable[[Any], Any]  # a configuration with networks of next to nothing

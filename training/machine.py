@@ -1,4 +1,4 @@
-"""Reasons why a resumed run does not round numbers as before, and what it says about them."""
+"""Reasons why a resumed run rounds numbers differently than before, as sentences for the log."""
 
 import os
 from collections.abc import Mapping
@@ -61,4 +61,4 @@ def rounding_notes(
         (counted(before.threads or 0, "thread"), str(before.threads or threads), str(threads)),
     ]
     had = ((printable(words, 100), new) for words, old, new in changes if old != new)
-    return [f"this run had {words} and goes on with {new}: {INEXACT}" for words, new in had]
+    return [f"this run had {words} and continues with {new}: {INEXACT}" for words, new in had]

@@ -178,14 +178,14 @@ def interrupted() -> Path | None:
 
 
 def again(folder: Path, given: Mapping[str, Any], changed_data: bool = False) -> Plan:
-    """Plan to go on with an interrupted run, whose options are given again."""
+    """Plan to continue an interrupted run, whose options are given again."""
     allowed = CHANGEABLE | ROUNDING
     changes = {name: value for name, value in given.items() if name in allowed or name.endswith(".path")}
     return resume(str(folder), changes, folder.parent, changed_data)
 
 
 def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool = False) -> Plan:
-    """Plan to go on with a run.
+    """Plan to resume a run.
 
     Args:
         text: the run folder, its state file, or `latest`.
@@ -254,14 +254,14 @@ def _same_data(config: DataConfig, flag: str, before: Data, shape: Shape, change
             f"start a new run with --transfer"
         )
     counts = f"{counted(before.images, 'image')} before, {len(dataset)} now"
-    return dataset, f"the data have changed ({counts}), and the run goes on with them: from here it is another run"
+    return dataset, f"the data have changed ({counts}), and the run continues with them: from here it is another run"
 
 
 def _deal_anew(values: dict[str, Any], before: int) -> str:
     """Deal the batch of a resumed run to another number of processes; return a sentence about it."""
     world = distributed.world()
     values["pace.batch_gpu"] = largest_divisor(share_of(values["pace.batch"], world), values["pace.batch_gpu"])
-    return f"this run had {before} processes and goes on with {world}: {INEXACT}"
+    return f"this run had {before} processes and continues with {world}: {INEXACT}"
 
 
 def _facts(dataset: ImageSet) -> dict[str, Any]:

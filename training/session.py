@@ -203,7 +203,7 @@ def _show_reals(plan: Plan, run: Run) -> None:
 def _say_how(run: Run, seen: int, end: int, script: str) -> None:
     """Say how to go on."""
     if seen < end:
-        run.report.say(f"stopped at kimg {seen / 1000:.3f}; go on with: {_resuming_command(run.folder)}")
+        run.report.say(f"stopped at kimg {seen / 1000:.3f}; resume with: {_resuming_command(run.folder)}")
     elif run.folder is not None:
         network = runs.network_path(run.folder, seen)
         newest = network if network.is_file() else runs.newest_in(run.folder)

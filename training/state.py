@@ -30,7 +30,7 @@ class Data(BaseModel):
 
 
 class Facts(BaseModel):
-    """What a state says of itself besides its tensors."""
+    """The metadata of a state."""
 
     version: Annotated[StrictInt, Field(ge=1)]
     world: Annotated[StrictInt, Field(ge=1, le=2**20)]

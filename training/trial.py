@@ -98,7 +98,7 @@ def try_out(recipe: Compilable, option: str, change: Callable[[], None], undo: C
     if distributed.least(int(not reason)):
         return f"{' and '.join(phase.name for phase in first_order(recipe))} {how}"
     undo()
-    return f"{option} does not work here ({reason or 'in another process'}): training goes on without it"
+    return f"{option} does not work here ({reason or 'in another process'}): training continues without it"
 
 
 def first_order(recipe: Compilable) -> list[Phase]:

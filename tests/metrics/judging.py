@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 def pooled(pixels, indices):
-    """Sixteen colours of each picture."""
+    """Sixteen colors of each picture."""
     return avg_pool2d(pixels.float() / 255, 4).flatten(1)
 
 

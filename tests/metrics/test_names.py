@@ -43,7 +43,7 @@ def test_names_of_path_lengths(name, space, full, crop, count):
     assert (metric.crop, metric.samples) == (crop, count)
 
 
-def test_the_neighbour_follows_the_k():
+def test_the_neighbor_follows_the_k():
     assert (parse("pr50k3").neighbors, parse("pr10k5_full").neighbors) == (3, 5)
 
 

@@ -159,8 +159,8 @@ def test_adaptation_to_other_channels(architecture):
     )
     d, e = discriminator(architecture, channels=1), discriminator(architecture)
     e.load_state_dict(adapt_discriminator(d, e)[0])
-    grey = pictures(1).expand(-1, 3, -1, -1)
-    torch.testing.assert_close(e(grey), d(pictures(1)), rtol=0, atol=1e-4)
+    gray = pictures(1).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(e(gray), d(pictures(1)), rtol=0, atol=1e-4)
 
 
 def test_other_sizes_of_architectures_that_cannot_grow_are_refused():

@@ -56,7 +56,7 @@ def test_a_run_folder_is_one_whatever_else_lies_in_it(tmp_path):
 def test_without_a_configuration_weights_of_another_program_are_none(folder):
     (folder / "config.json").unlink()
     assert refusal(folder) == (
-        f"{folder / 'model.safetensors'} is no network file: give a network-….safetensors of a run, or a "
+        f"{folder / 'model.safetensors'} is not a network file: give a network-….safetensors of a run, or a "
         f"file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
     )
 
@@ -64,7 +64,7 @@ def test_without_a_configuration_weights_of_another_program_are_none(folder):
 def test_configurations_of_other_networks(folder):
     (folder / "config.json").write_text('{"model_type": "bert"}')
     assert refusal(folder) == (
-        f"{folder / 'model.safetensors'} is no network file: give a network-….safetensors of a run, or a "
+        f"{folder / 'model.safetensors'} is not a network file: give a network-….safetensors of a run, or a "
         f"file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
     )
 

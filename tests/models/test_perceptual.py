@@ -125,7 +125,7 @@ def test_tells_torchscript_from_weights(tmp_path, inception_file):
 
 @pytest.mark.parametrize("size", [(5, 7), (11, 4), (3, 20)])
 def test_resize_follows_tensorflow_pixel_by_pixel(size):
-    """Output pixel i lies at i * input / output, between its neighbours; beyond the last one there is the last one."""
+    """Output pixel i lies at i * input / output, between its neighbors; beyond the last one there is the last one."""
     image = torch.rand(1, 1, 6, 9, generator=torch.Generator().manual_seed(0))
     found = resize(image, *size)
     for i in range(size[0]):

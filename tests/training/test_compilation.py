@@ -57,7 +57,7 @@ def wrong(graph, inputs):
     return lambda *values: [value * 1.1 if value.is_floating_point() else value for value in graph(*values)]
 
 
-GIVEN_UP = ": training goes on without it"
+GIVEN_UP = ": training continues without it"
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_a_run_keeps_its_threads_and_its_bits_and_says_what_changed(whole, tmp_p
     threads(2)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     (note,) = plans.resume(str(folder), {}, tmp_path).notes
-    assert note == f"this run had 1 thread and goes on with 2: {INEXACT}"
+    assert note == f"this run had 1 thread and continues with 2: {INEXACT}"
     monkeypatch.delenv("OMP_NUM_THREADS")
     plan = plans.resume(str(folder), {}, tmp_path)
     assert torch.get_num_threads() == 1 and plan.notes == ()
@@ -68,21 +68,21 @@ def test_a_run_keeps_its_threads_and_its_bits_and_says_what_changed(whole, tmp_p
         other.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "MMX")
         other.setattr(torch, "__version__", "9.9.9")
         version, processor = plans.resume(str(folder), {}, tmp_path).notes
-    assert processor == f"this run had a CPU with {here} and goes on with a CPU with MMX: {INEXACT}"
-    assert version.endswith(f"and goes on with 9.9.9: {INEXACT}")
+    assert processor == f"this run had a CPU with {here} and continues with a CPU with MMX: {INEXACT}"
+    assert version.endswith(f"and continues with 9.9.9: {INEXACT}")
     assert_equal_runs(whole, finish(plan))
 
 
 @pytest.mark.parametrize(
     ("device", "old", "new", "notes"),
     [
-        ("cpu", {}, {"compile": True}, ["--compile false and goes on with true"]),
+        ("cpu", {}, {"compile": True}, ["--compile false and continues with true"]),
         ("cpu", {}, {"deterministic": True}, []),
         (
             "cuda",
             {},
             {"deterministic": True, "cuda_graphs": True},
-            [f"{name} false and goes on with true" for name in ("--cuda-graphs", "--deterministic")],
+            [f"{name} false and continues with true" for name in ("--cuda-graphs", "--deterministic")],
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""States that are written while training goes on, as on CUDA; here on a CPU."""
+"""States that are written while training continues, as on CUDA; here on a CPU."""
 
 import errno
 import threading
@@ -130,7 +130,7 @@ def test_a_run_whose_last_save_failed_is_neither_stopped_well_nor_done(tmp_path,
     with pytest.raises(OSError, match="No space left"):
         finish(plans.begin(tiny(pace__kimg=0.02, pace__snap=100), tmp_path), stop_at)
     said = capsys.readouterr().out
-    assert "done" not in said and "go on with" not in said
+    assert "done" not in said and "resume with" not in said
 
 
 def test_an_interrupt_lets_the_save_come_to_its_end(tmp_path, behind, monkeypatch):

@@ -1,4 +1,4 @@
-"""The names that official pickles may use, and what stands in for them: tensors, arrays and passive records.
+"""The names that official pickles may use, and their replacements: tensors, arrays and passive records.
 
 `makers` is the complete list of accepted names. Tensors are pickles of `torch.save` within the pickle.
 """

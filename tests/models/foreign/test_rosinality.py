@@ -151,7 +151,7 @@ def sized(kind=GeneratorConfig, **settings):
 WIDTHS = "its widths are not 512 up to 32 x 32, and then a multiple of 16384 / size"
 UNFIT = {
     "classes": (sized(classes=3), "its classes is 3, expected 0"),
-    "grey": (sized(channels=1), "its channels is 1, expected 3"),
+    "gray": (sized(channels=1), "its channels is 1, expected 3"),
     "wide": (sized(height=32), "its width is 64, expected 32"),
     "96": (sized(height=96, width=96), "its base is (3, 3), expected (4, 4)"),
     "narrow": (sized(channel_max=256), WIDTHS),
