@@ -157,7 +157,7 @@ def _contents(path: Path, families: Families, told: Told) -> tuple[Family, dict[
     tensors, metadata = _load(path, families)
     if metadata.get("format") not in FORMATS:
         is_state = metadata.get("format") == STATE_FORMAT
-        what = "the state of a training run and no network" if is_state else "no network file"
+        what = "the state of a training run and no network" if is_state else "not a network file"
         raise ValueError(f"{path} is {what}: {wanted(families)}")
     version, name = metadata.get("version"), metadata.get("family")
     if type(version) is not int or not isinstance(name, str):

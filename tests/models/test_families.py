@@ -175,7 +175,7 @@ def test_sizes_beyond_all_measure_are_refused(tmp_path, size):
     tensors, metadata = checkpoint.load(path)
     checkpoint.save(path, tensors, metadata | {"generator": metadata["generator"] | {size: 2**70}})
     assert _refusal(path).startswith(
-        f"{path} is damaged (the configuration of G_ema is invalid: --set {size}: got {2**70}, "
+        f"{path} is damaged (the configuration of G_ema is invalid: --set {size}: got {2**70}: "
     )
 
 

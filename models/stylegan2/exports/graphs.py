@@ -111,7 +111,7 @@ def graph_of(G: Generator, half: Half, noise_mode: NoiseMode, cutoff: int | None
             inputs["c"] = F.one_hot(torch.arange(batch) % classes, classes).float()
         if half == "synthesis":
             with torch.no_grad():
-                inputs = {"ws": G.ws(**inputs).contiguous()}
+                inputs = {"ws": G.ws(inputs["z"], inputs.get("c")).contiguous()}
         else:
             inputs["psi"] = torch.tensor(psi)
         if half != "mapping" and noise_mode == "random":
