@@ -45,13 +45,6 @@ def test_any_pictures_become_one_set(tmp_path, write):
     assert [dataset[i][0].shape for i in range(6)] == [(3, 24, 32)] * 6
 
 
-def test_pictures_of_the_right_size_keep_every_pixel(tmp_path):
-    source = write_folder(tmp_path / "in", {f"{i}.png": picture(16, 32, seed=i) for i in range(3)})
-    assert run("--source", source, "--dest", tmp_path / "out.zip").exit_code == 0
-    before, after = opened(source), opened(tmp_path / "out.zip")
-    assert all(np.array_equal(before[i][0], after[i][0]) for i in range(3))
-
-
 def test_a_size_that_stylegan2_cannot_have_comes_with_a_hint(tmp_path):
     source = write_folder(tmp_path / "in", {"a.png": picture(33, 33)})
     for arguments in (["--source", source, "--dest", tmp_path / "out.zip"], ["inspect", source]):
@@ -125,13 +118,6 @@ def test_one_mode_for_all(tmp_path, images, channels):
     assert dataset.channels == channels and len(dataset.notes) == (channels == 4)
 
 
-def test_a_part_of_the_pictures(tmp_path):
-    source = write_folder(tmp_path / "in", {f"{i}.png": picture(seed=i) for i in range(9)})
-    run("--source", source, "--dest", tmp_path / "out.zip", "--max-images", 4)
-    part, same = opened(tmp_path / "out.zip"), opened(source, max_images=4)
-    assert len(part) == 4 and all(np.array_equal(part[i][0], same[i][0]) for i in range(4))
-
-
 def test_the_source_is_never_replaced(tmp_path, monkeypatch):
     path = write_zip(tmp_path / "set.zip", {"a.png": picture(40, 40)})
     whole = path.read_bytes()
@@ -168,25 +154,6 @@ def test_names_of_a_stranger_stay_in_their_line(tmp_path):
     told = run("inspect", folder, "--labels", "folders").output
     told += run("--source", folder, "--dest", tmp_path / "o.zip", "--labels", "folders").output
     assert all(line.isprintable() for line in told.splitlines()) and told.count("cat") >= 4
-
-
-def test_labels_from_a_file_of_their_own(tmp_path):
-    source = write_folder(tmp_path / "in", {f"{i}.png": picture(seed=i) for i in range(3)})
-    (tmp_path / "labels.csv").write_text("file,label\n2.png,dog\n0.png,cat\n1.png,dog\n")
-    result = run("--source", source, "--dest", tmp_path / "out.zip", "--labels", tmp_path / "labels.csv")
-    assert "labels from labels.csv: 2 classes" in result.output
-    dataset = opened(tmp_path / "out.zip")
-    assert dataset.class_names == ("cat", "dog") and dataset.labels.tolist() == [0, 1, 1]
-
-
-def test_bars_for_wide_pictures(tmp_path):
-    source = write_folder(tmp_path / "in", {"a.png": Image.new("RGB", (64, 48), (9, 9, 9))})
-    result = run(
-        "--source", source, "--dest", tmp_path / "out.zip", "--resolution", "32x24", "--transform", "center-crop-wide"
-    )
-    assert "wrote 1 RGB image of 32x32" in result.output
-    pixels, _ = opened(tmp_path / "out.zip")[0]
-    assert pixels[0].any(axis=1).tolist() == [False] * 4 + [True] * 24 + [False] * 4
 
 
 @pytest.mark.parametrize(

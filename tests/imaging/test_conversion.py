@@ -1,7 +1,6 @@
 """Conversions by several processes, interrupted and resumed: always the same bytes."""
 
 import csv
-import json
 import multiprocessing
 import os
 import time
@@ -13,7 +12,6 @@ import pytest
 from PIL import Image
 
 from imaging import png, workfile
-from imaging.archivewriter import ArchiveWriter
 from imaging.conversion import Options, convert
 from imaging.dataset import DataConfig, open_dataset
 from imaging.pixels import to_pil
@@ -75,22 +73,6 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path, source, reference
     assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
 
 
-def test_the_zip_is_whole_and_its_index_is_what_json_would_write(reference, tmp_path):
-    (tmp_path / "out.zip").write_bytes(reference)
-    with zipfile.ZipFile(tmp_path / "out.zip") as container:
-        assert container.testzip() is None
-        text = container.read("dataset.json").decode()
-    assert json.dumps(json.loads(text)) == text
-    dataset = open_dataset(DataConfig(path=str(tmp_path / "out.zip")))
-    with ArchiveWriter(tmp_path / "same.zip") as writer:
-        for pixels, label in (dataset[i] for i in range(len(dataset))):
-            writer.add(to_pil(pixels), label)
-        writer.about["class_names"] = ("0", "1", "2")
-    made, same = (members(tmp_path / name) for name in ("out.zip", "same.zip"))
-    made.pop("sources.csv")
-    assert made == same
-
-
 def members(path):
     with zipfile.ZipFile(path) as container:
         return {name: container.read(name) for name in container.namelist()}
@@ -133,12 +115,6 @@ def test_an_interrupted_conversion_goes_on(tmp_path, source, name, after):
     assert told == [f"continuing an interrupted run: {after} of {COUNT - 1} images are done"]
     assert (report.written, report.duplicates, len(report.broken), report.resumed) == (COUNT - 3, 1, 2, after)
     assert not place_of(dest).exists()
-
-
-def test_nothing_remains_of_a_run_that_was_interrupted_before_the_first_picture(tmp_path, source):
-    with pytest.raises(StopError):
-        convert(source, tmp_path / "out.zip", SIZE, workers=1, track=stopping(0))
-    assert not list(tmp_path.iterdir())
 
 
 def interrupted(tmp_path, source):

@@ -1,6 +1,5 @@
 import json
 
-import numpy as np
 import pytest
 
 from imaging.archive import open_archive
@@ -27,27 +26,10 @@ def test_labels_of_the_index_in_the_order_of_the_pictures(tmp_path):
     assert labels.class_names == ("0", "1") and labels.note == "labels from dataset.json: 2 classes"
 
 
-def test_gaps_in_the_class_numbers_are_classes_without_pictures(tmp_path):
-    labels = take_labels(archive_of(tmp_path, ["a.png", "b.png"], [["a.png", 0], ["b.png", 3]]), "auto")
-    assert len(labels.class_names) == 4
-    assert labels.note == "labels from dataset.json: 4 classes, 2 of them without images"
-
-
-def test_a_part_of_the_pictures_may_leave_classes_empty(tmp_path):
-    labels = take_labels(archive_of(tmp_path, ["a.png", "b.png"], [["a.png", 0], ["b.png", 1]]), "auto")
-    part = labels.of(np.array([1]))
-    assert part.values.tolist() == [1] and part.note == "labels from dataset.json: 2 classes, 1 of them without images"
-
-
 def test_a_single_class_is_told(tmp_path):
     labels = take_labels(archive_of(tmp_path, ["a.png", "b.png"], [["a.png", 0], ["b.png", 0]]), "auto")
     assert labels.class_names == ("0",)
     assert labels.note == ("labels from dataset.json: 1 class, which tells nothing; --labels none leaves it out")
-
-
-def test_class_names_come_along(tmp_path):
-    archive = archive_of(tmp_path, ["a.png"], [["a.png", 1]], class_names=["cat", "dog", "owl"])
-    assert take_labels(archive, "auto").class_names == ("cat", "dog", "owl")
 
 
 def test_no_labels(tmp_path):

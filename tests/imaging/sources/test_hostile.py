@@ -166,13 +166,6 @@ def _accepted(server):
         return None
 
 
-def test_a_playlist_does_not_reach_the_network(tmp_path):
-    (tmp_path / "a.mp4").write_text(
-        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
-    )
-    assert failure(tmp_path / "a.mp4").startswith(f"{tmp_path / 'a.mp4'} is not a video that can be read (")
-
-
 ESCAPE = "\x1b]0;owned\x07\r\n\u202e"
 
 
