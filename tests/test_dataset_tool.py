@@ -38,7 +38,7 @@ def test_any_pictures_become_one_set(tmp_path, write):
     result = run("--source", source, "--dest", dest, "--resolution", "32x24")
     assert result.exit_code == 0, result.output
     assert f"wrote 6 RGB images of 32x24 to {dest}" in result.output
-    assert "4 images were smaller and had to be enlarged" in result.output
+    assert "enlarged 4 images" in result.output
     dataset = opened(dest)
     assert (len(dataset), dataset.height, dataset.width, dataset.channels) == (6, 24, 32, 3)
     assert dataset.notes == ()
@@ -94,7 +94,7 @@ def test_broken_pictures_are_named_and_left_out(tmp_path):
     result = run("--source", source, "--dest", tmp_path / "out.zip")
     assert result.exit_code == 0 and len(opened(tmp_path / "out.zip")) == 3
     for line in (
-        "3 broken images were left out:",
+        "3 broken images left out:",
         "  bad.png cannot be decoded: not an image of a known format",
         "  half.png cannot be decoded: image file is truncated",
         "  bomb.png has 30000x30000 = 900 megapixels, more than the 500 megapixels that are accepted: make it smaller",
@@ -161,10 +161,9 @@ def test_names_of_a_stranger_stay_in_their_line(tmp_path):
     [
         (
             "report",
-            "1 image has the pixels of an earlier one and stayed in; --duplicates drop removes them:\n"
-            "  b.png = a.png\n",
+            "1 image with the pixels of an earlier one, kept, which --duplicates drop would remove:\n  b.png = a.png\n",
         ),
-        ("drop", "1 image has the pixels of an earlier one and was dropped:\n  b.png = a.png\n"),
+        ("drop", "1 image with the pixels of an earlier one, dropped:\n  b.png = a.png\n"),
         ("keep", ""),
     ],
 )
@@ -175,7 +174,7 @@ def test_duplicates_are_told(tmp_path, choice, told):
         "--source", write_folder(tmp_path / "in", files), "--dest", tmp_path / "out.zip", "--duplicates", choice
     )
     assert told in result.output and ("the pixels of" in result.output) == bool(told)
-    assert ("1 of them has another label than the earlier one" in result.output) == bool(told)
+    assert ("1 of them with another label than the earlier one" in result.output) == bool(told)
 
 
 def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
@@ -210,14 +209,14 @@ def test_what_inspect_says(tmp_path):
     assert result.output == (
         f"{source} is a folder of 9 images\n"
         f"sizes:\n"
-        f"  16x16         7  ########################################\n"
-        f"  32x16         1  ######\n"
+        f"         7  16x16\n"
+        f"         1  32x16\n"
         f"modes:\n"
-        f"  RGB          7  ########################################\n"
-        f"  gray         1  ######\n"
+        f"         7  RGB\n"
+        f"         1  gray\n"
         f"labels from sub-folders: 2 classes\n"
-        f"  cat         6  ########################################\n"
-        f"  dog         3  ####################\n"
+        f"         6  cat\n"
+        f"         3  dog\n"
         f"duplicates: 1\n"
         f"  dog/b.png = cat/2.png\n"
         f"broken: 1\n"

@@ -177,8 +177,7 @@ def test_sources_that_are_not_there_or_no_zip(tmp_path):
     [
         (
             ["--labels", "classes"],
-            "Error: Invalid value for '--labels': got 'classes', expected auto, none, folders or a file that ends in "
-            ".csv, .tsv, .json",
+            "Error: --labels classes: expected auto, none, folders or a file that ends in .csv, .tsv, .json",
         ),
         (["--labels", "no.csv"], "Error: there is no no.csv: check the path"),
         (

@@ -56,14 +56,14 @@ def test_labels_follow_a_folder_that_was_zipped_as_a_whole(write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{", "dataset.json in {path} is not valid JSON: Expecting property name"),
-        (b"[]", 'dataset.json in {path} must hold an object such as {{"labels": ...}}'),
+        (b"{", "dataset.json in {path} is not a JSON object"),
+        (b"[]", 'dataset.json in {path} is not a JSON object such as {{"labels": ...}}'),
         (b'{"labels": {"a": 1}}', "the labels in dataset.json of {path} must be a list of [name, class] pairs"),
         (b'{"labels": [["a"]]}', "the labels in dataset.json of {path} must be a list of [name, class] pairs"),
         (b'{"labels": [[1, "a"]]}', "the labels in dataset.json of {path} must be a list of [name, class] pairs"),
         (b'{"labels": [["3.PNG", 1], ["3.PNG", 2]]}', "dataset.json of {path} labels 3.PNG twice"),
-        (b"\xff\xfe", "dataset.json in {path} is not valid JSON"),
-        (b"[" * 100_000, "dataset.json in {path} is not valid JSON"),
+        (b"\xff\xfe", "dataset.json in {path} is not a JSON object"),
+        (b"[" * 100_000, "dataset.json in {path} is not a JSON object"),
     ],
 )
 def test_malformed_labels(write, content, message):

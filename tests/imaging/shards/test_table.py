@@ -93,8 +93,8 @@ REFUSED = {
     "too large": ({"a.png": A, "a.json": b'{"label": 100000}'}, "is 100000: labels must be class numbers"),
     "vector": ({"a.png": A, "a.json": b'{"label": [1, 0]}'}, "is [1, 0]: labels must be class numbers"),
     "truth": ({"a.png": A, "a.json": b'{"label": true}'}, "is True: labels must be class numbers"),
-    "no JSON": ({"a.png": A, "a.json": b"{"}, "the label in a.json of x.tar is not valid JSON"),
-    "no object": ({"a.png": A, "a.json": b"3"}, 'is not an object such as {"label": 3}'),
+    "no JSON": ({"a.png": A, "a.json": b"{"}, "the label in a.json of x.tar is not a JSON object"),
+    "no object": ({"a.png": A, "a.json": b"3"}, 'is not a JSON object such as {"label": 3}'),
     "a line break": ({"a\nb.png": A, "a\nb.x.png": A}, "a?b in x.tar has several images"),
     "no text": ({"a.png": A, "a.cls": b"\xff\xfe"}, "labels must be class numbers"),
 }
