@@ -31,7 +31,7 @@ class Writer(ABC):
     def __init__(self, dest: str | Path) -> None:
         self.dest = Path(dest)
         self.about: dict[str, Any] = {}
-        self._count = self._labelled = 0
+        self._count = self._labeled = 0
         self._sources: list[str] = []
         self._end = ExitStack()
 
@@ -43,7 +43,7 @@ class Writer(ABC):
         """Append a PNG file, and return its name in the set. `source` is what the table of sources calls it."""
         name = self._append(data, label)
         self._count += 1
-        self._labelled += label is not None
+        self._labeled += label is not None
         self._sources += [] if source is None else [source]
         return name
 
@@ -51,8 +51,8 @@ class Writer(ABC):
         with self._end:  # sees a failure, so that nothing is replaced
             if failure[1] is not None:
                 raise failure[1]
-            if self._labelled not in (0, self._count):
-                raise ValueError(f"only {self._labelled} of the {self._count} images for {self.dest} have a label")
+            if self._labeled not in (0, self._count):
+                raise ValueError(f"only {self._labeled} of the {self._count} images for {self.dest} have a label")
             self._finish()
 
     @abstractmethod

@@ -104,7 +104,7 @@ def _open_demo(config: DataConfig) -> DemoSet:
         raise ValueError("the demo set has no sub-folders: use --labels auto or --labels none")
     height, width = parse_size(config.path.removeprefix("demo").removeprefix(":") or "32")
     count = min(config.max_images or COUNT, COUNT)
-    return DemoSet(height, width, count=count, mirror=config.mirror, labelled=config.labels == "auto")
+    return DemoSet(height, width, count=count, mirror=config.mirror, labeled=config.labels == "auto")
 
 
 def _open_archive(path: Path) -> Archive:

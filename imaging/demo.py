@@ -24,7 +24,7 @@ class DemoSet(ListedSet):
     factor_names = FACTORS
 
     def __init__(
-        self, height: int, width: int, count: int = COUNT, seed: int = 0, mirror: bool = False, labelled: bool = True
+        self, height: int, width: int, count: int = COUNT, seed: int = 0, mirror: bool = False, labeled: bool = True
     ) -> None:
         """Raises ValueError for a size of more than 50 megapixels, or `count` below 1."""
         check_area(height, width)
@@ -32,12 +32,12 @@ class DemoSet(ListedSet):
             raise ValueError(f"the demo set needs at least one face, got {count}")
         if not 0 <= seed < 2**32:
             raise ValueError(f"the seed of the demo set must be in 0..{2**32 - 1}, got {seed}")
-        if labelled:
+        if labeled:
             expressions = np.arange(count, dtype=np.int64) % len(EXPRESSIONS)  # as in sample_face
             labels = Labels(expressions, EXPRESSIONS, "the class of a demo face is its expression")
         else:
             labels = Labels(np.zeros(count, dtype=np.int64), (), "labels are not used")
-        identity = f"{VERSION} {spell(height, width)} count {count} seed {seed} mirror {mirror} labels {labelled}"
+        identity = f"{VERSION} {spell(height, width)} count {count} seed {seed} mirror {mirror} labels {labeled}"
         fingerprint = hashlib.sha256(identity.encode()).hexdigest()
         super().__init__(f"demo{_short(height, width)}", height, width, 3, labels, mirror, fingerprint)
         self.seed = seed

@@ -18,7 +18,7 @@ FILES: Files = {
     "a/tall.png": picture(20, 40, seed=1),
     "a/wide.jpg": encoded(picture(60, 30, seed=2), "JPEG"),
     "b/small.webp": encoded(picture(10, 8, seed=3), "WEBP"),
-    "b/grey.bmp": encoded(picture(40, 40, "L", seed=4), "BMP"),
+    "b/gray.bmp": encoded(picture(40, 40, "L", seed=4), "BMP"),
     "b/old.tif": encoded(picture(33, 17, seed=5), "TIFF"),
     "moving.gif": encoded(picture(24, 24, seed=6), "GIF", save_all=True, append_images=[picture(24, 24, seed=7)]),
 }

@@ -57,9 +57,9 @@ def test_bad_data_is_refused_before_anything_is_written(case, tmp_path):
         (["--kimg", "many"], "--kimg"),
         (
             ["--precision", "fp16", "--device", "cpu"],
-            "--precision fp16: a CPU computes float16 hundreds of times slower",
+            "--precision fp16: on a CPU, float16 is hundreds of times slower",
         ),
-        (["--precision", "tf32", "--device", "cpu"], "--precision tf32: only CUDA devices know it"),
+        (["--precision", "tf32", "--device", "cpu"], "--precision tf32 needs a CUDA device"),
         (["--preset", "paper64"], "--preset"),
         (["--set", "loss.gama=3"], "loss.gamma"),
         (["--set", "loss.gamma"], "--set got 'loss.gamma', expected NAME=VALUE"),

@@ -77,7 +77,7 @@ def _finished(made: Path, name: str) -> Row:
     with made.open("ab+") as file:
         file.write(bytes(2 * BLOCK))
         file.flush()
-        return describe(file, Shard(str(made.with_name(name)), made.stat().st_size, ""), labelled=True)[0]
+        return describe(file, Shard(str(made.with_name(name)), made.stat().st_size, ""), labeled=True)[0]
 
 
 def _publish(made: Path, to: Path) -> None:

@@ -66,7 +66,7 @@ def test_memory_is_limited(monkeypatch):
 
 def test_fingerprints_tell_sets_apart():
     sets = [DemoSet(16, 16), DemoSet(32, 16), DemoSet(16, 16, count=9), DemoSet(16, 16, seed=1)]
-    sets += [DemoSet(16, 16, mirror=True), DemoSet(16, 16, labelled=False)]
+    sets += [DemoSet(16, 16, mirror=True), DemoSet(16, 16, labeled=False)]
     assert len({each.fingerprint for each in sets}) == len(sets)
     assert DemoSet(16, 16).fingerprint == sets[0].fingerprint
 

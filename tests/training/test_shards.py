@@ -46,7 +46,7 @@ def test_four_steps_are_two_and_two(tmp_path, settings, workers):
 
 
 def test_the_sequence_is_that_of_one_process_without_workers(tmp_path, settings):
-    """Nor does it matter whether the run goes on with another number of workers."""
+    """Nor does it matter whether the run continues with another number of workers."""
     whole = runs.train(tmp_path / "whole", **settings)
     parts = runs.resume(runs.train(tmp_path / "parts", stop_at=3, **settings), workers=2)
     a, b = (checkpoint.load(folder / "state.safetensors")[0] for folder in (whole, parts))

@@ -117,7 +117,7 @@ ARGUMENTS = ("--resolution", "16x16", "--labels", "folders", "--workers", 1)
 
 @pytest.mark.parametrize("dest", ["x-%04d.tar", "x-{0..4}.tar"])
 def test_killed_while_shards_are_published(tmp_path, folder, dest):
-    """Killed between any two moves, the same command goes on, and until then training refuses the set."""
+    """Killed between any two moves, the same command continues, and until then training refuses the set."""
     size = ["--shard-size", 4] if "%" in dest else []
     command = ["--source", folder, *ARGUMENTS, *size, "--dest"]
     assert tool(*command, tmp_path / "whole" / dest).exit_code == 0

@@ -59,7 +59,7 @@ def test_labels_can_be_left_out(pattern):
     )
 
 
-def test_unlabelled_shards(tmp_path):
+def test_unlabeled_shards(tmp_path):
     dataset = opened(write_tar(tmp_path / "x.tar", {f"{i}.png": picture(seed=i) for i in range(3)}))
     assert dataset.classes == 0 and dataset[2][1] == 0 and dataset.examples(0).tolist() == [0, 1, 2]
     assert dataset.labels_note.startswith("the set is unlabeled, since ")

@@ -11,18 +11,18 @@ from tests.imaging.shards.tars import write_tar
 A, B = encoded(picture(seed=1)), encoded(picture(seed=2), "JPEG")
 
 
-def read(path, labelled=True):
+def read(path, labeled=True):
     with path.open("rb") as file:
-        return read_table(file, path.name, labelled)
+        return read_table(file, path.name, labeled)
 
 
-def table(tmp_path, files, labelled=True):
-    return read(write_tar(tmp_path / "x.tar", files), labelled)
+def table(tmp_path, files, labeled=True):
+    return read(write_tar(tmp_path / "x.tar", files), labeled)
 
 
-def failure(path, labelled=True):
+def failure(path, labeled=True):
     with pytest.raises(ValueError) as error:
-        read(path, labelled)
+        read(path, labeled)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -36,7 +36,7 @@ def test_samples_are_read_from_their_places(tmp_path):
     data = (tmp_path / "x.tar").read_bytes()
     assert [data[o : o + s] for o, s in zip(found.offsets, found.sizes, strict=True)] == [A, B]
     assert found.labels.tolist() == [7, 2] and found.labels.dtype == np.int64
-    assert table(tmp_path, {"0.png": A, "0.cls": b"?"}, labelled=False).labels.tolist() == [-1]
+    assert table(tmp_path, {"0.png": A, "0.cls": b"?"}, labeled=False).labels.tolist() == [-1]
 
 
 def test_hidden_files_and_unknown_ones_are_passed_over(tmp_path):
@@ -71,7 +71,7 @@ def test_what_webdataset_writes(tmp_path):
 def test_digests_tell_shards_apart(tmp_path):
     base = {"0.png": A, "0.cls": b"1", "1.png": bytes(20000), "1.cls": b"2"}
     digest = table(tmp_path, base).digest
-    assert table(tmp_path, base).digest == digest == table(tmp_path, base, labelled=False).digest
+    assert table(tmp_path, base).digest == digest == table(tmp_path, base, labeled=False).digest
     others = [
         base | {"0.cls": b"2"},
         base | {"1.png": bytes(19999) + b"x"},
