@@ -53,17 +53,6 @@ def test_a_size_that_stylegan2_cannot_have_comes_with_a_hint(tmp_path):
     assert opened(tmp_path / "out.zip").height == 33
 
 
-def test_cameras_held_sideways(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its side
-    image = Image.new("RGB", (32, 16))
-    image.paste((255, 255, 255), (0, 0, 16, 16))
-    source = write_folder(tmp_path / "in", {"a.jpg": encoded(image, "JPEG", exif=exif)})
-    run("--source", source, "--dest", tmp_path / "out.zip", "--resolution", "16x32")
-    pixels, _ = opened(tmp_path / "out.zip")[0]
-    assert pixels[:, :12].min() > 200 and pixels[:, 20:].max() < 50, "the bright half is on top"
-
-
 def test_labels_follow_their_pictures(tmp_path):
     names = ["c.png", "a.png", "b.png"]
     files: Files = {name: picture(16, 16, seed=i) for i, name in enumerate(names)}
@@ -228,21 +217,6 @@ def test_what_inspect_says(tmp_path):
     )
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 6 * 96 and sheet.height > 2 * 96
-
-
-def test_the_command_that_mends_a_set_keeps_the_classes_of_folders(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    files: Files = {f"cat/{i}.png": picture(seed=i) for i in range(3)} | {
-        "dog/a.png": picture(),
-        "dog/b.png": b"broken",
-    }
-    source = write_folder(tmp_path / "in", files)
-    with pytest.raises(ValueError) as error:
-        opened(source, labels="folders")
-    python, tool, *arguments = shlex.split(str(error.value).split("`")[1])
-    assert python == "python" and Path(tool).resolve() == ROOT / "dataset_tool.py"
-    assert run(*arguments).exit_code == 0
-    assert opened(tmp_path / "in-clean.zip").class_names == ("cat", "dog")
 
 
 def test_inspect_tells_the_command_that_makes_a_training_set(tmp_path, monkeypatch):

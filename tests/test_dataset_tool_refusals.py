@@ -160,18 +160,6 @@ def test_a_program_that_is_terminated_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_sources_that_are_not_there_or_no_zip(tmp_path):
-    missing = tmp_path / "no"
-    assert refusal("--source", missing, "--dest", "x.zip") == (
-        f"Error: {missing} does not exist: give a ZIP or a folder of images"
-    )
-    text = tmp_path / "a.zip"
-    text.write_bytes(b"text")
-    assert refusal("--source", text, "--dest", tmp_path / "x.zip").startswith(
-        f"Error: {text} is not a complete ZIP file ("
-    )
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -14,10 +14,9 @@ from PIL import Image
 from imaging import png, workfile
 from imaging.conversion import Options, convert
 from imaging.dataset import DataConfig, open_dataset
-from imaging.pixels import to_pil
 from imaging.workfile import pending, place_of
 from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
-from tests.imaging.sources.files import example, record, tarred
+from tests.imaging.sources.files import tarred
 
 COUNT = 150
 SIZE = Options((16, 16), duplicates="drop")
@@ -210,45 +209,6 @@ def test_sequential_sources_go_on_too(tmp_path, workers):
         convert(path, tmp_path / "out.zip", SIZE, workers=workers, track=stopping(33))
     assert convert(path, tmp_path / "out.zip", SIZE, workers=workers).resumed == 33
     assert (tmp_path / "out.zip").read_bytes() == (tmp_path / "whole.zip").read_bytes()
-
-
-def write_lsun(path, frames):
-    import lmdb
-
-    with lmdb.open(str(path), map_size=2**24) as environment, environment.begin(write=True) as transaction:
-        for i, frame in enumerate(frames):
-            transaction.put(f"{i:04d}".encode(), encoded(frame, "WEBP", lossless=True))
-    return path
-
-
-def write_tfrecords(path, frames):
-    path.mkdir()
-    data = b"".join(record(example(np.asarray(frame).transpose(2, 0, 1))) for frame in frames)
-    (path / "a-r04.tfrecords").write_bytes(data)
-    return path
-
-
-def write_parquet(path, frames):
-    import pyarrow
-    import pyarrow.parquet
-
-    cells = [{"bytes": encoded(frame), "path": None} for frame in frames]
-    pyarrow.parquet.write_table(pyarrow.table({"image": cells}), path)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("package", "write"), [("lmdb", write_lsun), ("PIL", write_tfrecords), ("pyarrow", write_parquet)]
-)
-def test_formats_by_several_processes(tmp_path, package, write):
-    pytest.importorskip(package)
-    frames = [picture(seed=i) for i in range(70)]
-    path = write(tmp_path / "in.parquet", frames)
-    for workers in (1, 3):
-        convert(path, tmp_path / f"{workers}.zip", workers=workers)
-    assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "3.zip").read_bytes()
-    dataset = open_dataset(DataConfig(path=str(tmp_path / "3.zip")))
-    assert all(np.array_equal(to_pil(dataset[i][0]), frame) for i, frame in enumerate(frames)) and len(dataset) == 70
 
 
 def test_a_transform_needs_a_size():

@@ -56,14 +56,6 @@ def test_the_set_is_balanced_and_remembers_what_it_drew():
     assert np.array_equal(dataset[7][0], expected)
 
 
-def test_memory_is_limited(monkeypatch):
-    monkeypatch.setattr("imaging.demo.MEMORY", 3 * 16 * 16 * 4)
-    dataset = DemoSet(16, 16, count=8)
-    for i in (0, 3, 4, 7, 7):
-        assert np.array_equal(dataset[i][0], DemoSet(16, 16, count=8)[i][0])
-    assert dataset._drawn is not None and len(dataset._drawn) == 4
-
-
 def test_fingerprints_tell_sets_apart():
     sets = [DemoSet(16, 16), DemoSet(32, 16), DemoSet(16, 16, count=9), DemoSet(16, 16, seed=1)]
     sets += [DemoSet(16, 16, mirror=True), DemoSet(16, 16, labeled=False)]

@@ -5,7 +5,6 @@ from PIL import features
 
 from imaging.archive import open_archive
 from imaging.conversion import convert
-from imaging.dataset import DataConfig, open_dataset
 from imaging.kinds import TRAINING_SUFFIXES, passed_over
 from imaging.sources.recognition import open_source
 from tests.imaging.pictures import encoded, picture, write_folder, write_zip
@@ -47,14 +46,6 @@ def test_pictures_that_are_not_read_are_named_with_what_would(tmp_path, write):
     assert "skipped 2 other files (1 .txt, 1 without an ending)" in told
     report = convert(source.path, tmp_path / "out.zip", workers=1)
     assert report.written == READ and report.notes == tuple(source.notes)
-
-
-@pytest.mark.parametrize("write", [write_folder, write_zip])
-def test_training_says_what_it_passes_over(tmp_path, write):
-    dataset = open_dataset(DataConfig(path=str(write(tmp_path / "phone.zip", PHONE))))
-    assert len(dataset) == 1
-    assert any(n.startswith(f"skipped {READ - 1} ") and n.endswith("dataset_tool.py") for n in dataset.notes)
-    assert any(note.startswith("skipped 2 HEIC, HEIF files") for note in dataset.notes)
 
 
 def test_what_belongs_to_a_set_is_not_spoken_of(tmp_path):

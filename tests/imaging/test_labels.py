@@ -32,13 +32,6 @@ def test_a_single_class_is_told(tmp_path):
     assert labels.note == ("labels from dataset.json: 1 class, which tells nothing; --labels none leaves it out")
 
 
-def test_no_labels(tmp_path):
-    archive = archive_of(tmp_path, ["a.png"])
-    assert take_labels(archive, "auto").class_names == ()
-    assert take_labels(archive, "auto").note == "the set is unlabeled, since it has no dataset.json"
-    assert take_labels(archive, "none").note == "labels are not used"
-
-
 def test_an_index_without_labels(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/dataset.json").write_bytes(index(None))
@@ -115,11 +108,6 @@ def test_folders_are_taken_beside_an_index_when_asked_and_that_is_told(tmp_path)
 )
 def test_names_of_classes_are_in_the_order_that_people_count(folders, order):
     assert in_order(folders) == in_order(folders[::-1]) == order
-
-
-def test_folders_common_to_all_are_passed_over(tmp_path):
-    archive = archive_of(tmp_path, ["set/train/cat/1.png", "set/train/dog/1.png"])
-    assert take_labels(archive, "folders").class_names == ("cat", "dog")
 
 
 @pytest.mark.parametrize("names", [["a.png", "cat/b.png"], ["a.png", "b.png"], ["set/a.png", "set/b.png"]])
