@@ -8,8 +8,8 @@ import pytest
 from imaging.dataset import DataConfig, open_dataset
 from tests.imaging.pictures import encoded, picture, write_folder
 from tests.imaging.sources.files import cifar_files, idx
+from tests.imaging.sources.reading import RGB
 from tests.imaging.sources.test_containers import records, video
-from tests.imaging.sources.test_hostile import RGB
 
 
 def failure(path):
