@@ -30,9 +30,9 @@ from torch_utils.paths import check_folder
 EXAMPLES = """
 Examples:
   python blend.py --network faces.safetensors --with cartoons.safetensors --at 32
-                                      shapes of faces up to 16x16, textures and colours of cartoons from 32x32 up
+                                      shapes of faces up to 16x16, textures and colors of cartoons from 32x32 up
   python blend.py --network cartoons.safetensors --with faces.safetensors --at 16 --width 2 --out out/toons.safetensors
-                                      the other way round, little by little over two doublings
+                                      the other way round, gradually over two doublings
   python blend.py --network faces.safetensors --with cartoons.safetensors --weight 0.5
                                       half of each in every layer
 """
@@ -48,7 +48,7 @@ ROWS = ("A", "blend", "B")
     metavar="PLACE",
     required=True,
     group="Networks",
-    help="A, which gives the low resolutions: whatever the other scripts take as --network",
+    help="A, which gives the low resolutions: a place as for --network of the other scripts",
 )
 @option(
     "--with",
@@ -59,7 +59,7 @@ ROWS = ("A", "blend", "B")
     group="Networks",
     help="B, which gives the high resolutions",
 )
-@option("--at", type=click.IntRange(min=1), group="Blend", help="resolution (longer side) from which on B takes over")
+@option("--at", type=click.IntRange(min=1), group="Blend", help="resolution (longer side) from which B takes over")
 @option("--layer", type=click.IntRange(min=0), group="Blend", help="instead: the layer, as style_mixing.py counts them")
 @option("--weight", type=Number(), group="Blend", help="instead: share of B in all layers, from 0 to 1")
 @option(
@@ -67,7 +67,7 @@ ROWS = ("A", "blend", "B")
     type=Number(),
     show_default="0, at once",
     group="Blend",
-    help="doublings over which B takes over little by little, half of them before --at or --layer",
+    help="number of doublings over which B gradually takes over, half of them before --at or --layer",
 )
 @option(
     "--mapping",
@@ -81,16 +81,16 @@ ROWS = ("A", "blend", "B")
     type=click.Path(path_type=Path),
     default=Path(f"out/blend{ENDING}"),
     group="Output",
-    help="the new network; pictures and a record of the same name, .png and .json, lie beside it",
+    help="file of the new network; pictures (.png) and a record (.json) of the same name are written beside it",
 )
 @option("--seeds", type=SeedList(), default="0-7", group="Output", help="pictures of A, the blend and B for each")
 @option("--psi", type=Number(), default=1.0, group="Output", help="truncation of the pictures")
 @DEVICE
 def main(network: str, other: str, out: Path, seeds: list[int], psi: float, device: str, **how: Any) -> None:
-    """Blend two networks, of which one was trained from the other, by resolution (Pinkney and Adler 2020).
+    """Blend two networks, one trained from the other, by resolution (Pinkney and Adler 2020).
 
-    A gives what low resolutions decide, pose and shapes, and B what high ones do, textures and colours. The averaged
-    generators are blended; the new file has no G and no D, and every script takes it.
+    A gives pose and shapes, which low resolutions decide, and B gives textures and colors. The averaged generators are
+    blended; the new file has no G and no D.
     """
     _check_options(how)
     _check_out(out)
@@ -118,11 +118,11 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
 
 
 def _check_options(how: dict[str, Any]) -> None:
-    """Makes sure that the blend is asked for in one way, by options that belong together."""
+    """Check that the blend is asked for in one way, by options that belong together."""
     ways = [f"--{name}" for name in ("at", "layer", "weight") if how[name] is not None]
     if len(ways) != 1:
         got = " and ".join(ways) or "none of them"
-        raise ValueError(f"a blend is asked for by one of --at, --layer and --weight, and this one by {got}: give one")
+        raise ValueError(f"give exactly one of --at, --layer and --weight: got {got}")
     weight, width = how["weight"], how["width"]
     if weight is not None and not 0 <= weight <= 1:
         raise ValueError(f"--weight {weight:g} is no share: give a number from 0, all of A, to 1, all of B")
@@ -155,7 +155,7 @@ def _generator(file: NetworkFile) -> Generator:
 
 
 def _shares(config: GeneratorConfig, how: dict[str, Any]) -> blending.Shares:
-    """What the options mean for a network; `--at` and `--layer` must be its own."""
+    """The shares that the options mean for a network. Raise ValueError if --at or --layer does not fit it."""
     layers, weight = config.num_ws - 1, how["weight"]
     if weight is not None:
         return blending.Shares([weight] * layers, weight if how["mapping"] is None else MAPPINGS[how["mapping"]])
@@ -176,11 +176,11 @@ def _check_fit(a: GeneratorConfig, b: GeneratorConfig, mapping: float) -> None:
     except blending.MappingError as error:
         raise ValueError(f"{error}, so take that of A or B whole, --mapping a or b") from error
     except ValueError as error:
-        raise ValueError(f"{error}: blend networks of which one was trained from the other") from error
+        raise ValueError(f"{error}: blend a network with one that was trained from it") from error
 
 
 def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
-    """Says which networks they are, what is left out, and whether they look as if they had anything in common."""
+    """Print which networks they are, what is left out, and a warning if they have nothing in common."""
     for name, file in (("A", a), ("B", b)):
         others = [part for part in file.parts if part != "G_ema"]
         left = f"; its {' and '.join(others)} are left out" if others else ""
@@ -193,7 +193,7 @@ def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
 
 
 def _about(file: NetworkFile) -> dict[str, Any]:
-    """What identifies a network file."""
+    """Facts that identify a network file."""
     return {"path": str(file), "sha256": sha256(file.path), "kimg": file.metadata.get("kimg")}
 
 

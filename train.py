@@ -12,10 +12,10 @@ import click
 from imaging.dataset import open_dataset
 from metrics.in_loop import Judge, prepare
 from metrics.names import parse_list
-from models.perceptual.published import parse_files
+from models.perceptual.published import detector_options, parse_files
 from system.urls import public_command
 from torch_utils import launch
-from torch_utils.cli import option
+from torch_utils.cli import SET, option
 from torch_utils.dependent import DependentCommand, More, foreign_flags
 from torch_utils.device import keep_freed_memory
 from torch_utils.flags import Option, flags, given
@@ -57,7 +57,8 @@ def _flags(course: Course) -> list[Option]:
     metavar="NAME",
     shown=courses.DEFAULT,
     group="Training",
-    help=f"What to train: {', '.join(courses.names())}. --help shows its options; --resume and --transfer know it.",
+    help=f"Model to train: {', '.join(courses.names())}. --help shows its options; --resume and --transfer find it in "
+    "the file.",
 )
 @option(
     "--resume",
@@ -89,32 +90,11 @@ def _flags(course: Course) -> list[Option]:
     group="Machine",
     help="Train in N processes, one per GPU, or with --device cpu on the CPU. The same as torchrun.",
 )
-@option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Folder of all runs.")
 @option("--wandb", metavar="PROJECT", group="Output", help="Also log to this project of Weights & Biases.")
-@option(
-    "--detector",
-    "detectors",
-    multiple=True,
-    metavar="NAME=PATH",
-    group="Output",
-    help="File or URL of a network that --metrics use, instead of the published one. NAME is inception, vgg16, lpips "
-    "or dinov2; #sha256=DIGEST at the end checks the content.",
-)
-@option(
-    "--trust",
-    is_flag=True,
-    group="Output",
-    help="Allow --detector files that run code (TorchScript).",
-)
+@option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Folder of all runs.")
+@detector_options("Output", "inception, vgg16, lpips or dinov2")
 @option("--dry-run", is_flag=True, group="Output", help="Print the configuration and the networks, then stop.")
-@option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="NAME=VALUE",
-    group="Training",
-    help="Any other setting that --dry-run lists, such as loss.mixing=0.5.",
-)
+@SET
 @click.pass_obj
 def main(
     found: tuple[Course, str],

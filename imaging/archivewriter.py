@@ -61,7 +61,7 @@ class ArchiveWriter:
         return name
 
     def __exit__(self, *failure: Any) -> None:
-        with self._end:  # which is told of a failure, so that nothing is replaced
+        with self._end:  # sees a failure, so that nothing is replaced
             if failure[1] is not None:
                 raise failure[1]
             self._finish()

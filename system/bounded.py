@@ -1,13 +1,10 @@
-"""JSON of strangers, read with limits on size, nesting and numbers."""
+"""JSON of strangers, read with limits on nesting and numbers."""
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
-LARGEST = 2**24  # bytes of a file
 DEEPEST = 16  # levels of nesting
-_LARGEST_WHOLE = 2**63 - 1
 
 
 def json_object(text: str | bytes) -> dict[str, Any] | None:
@@ -24,16 +21,9 @@ def json_object(text: str | bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and _is_shallow(found, DEEPEST) else None
 
 
-def read_json_object(path: Path, largest: int = LARGEST) -> dict[str, Any] | None:
-    """Return the JSON object of a file, as `json_object`; None for a file of more than `largest` bytes, too."""
-    with path.open("rb") as file:
-        data = file.read(largest + 1)
-    return json_object(data) if len(data) <= largest else None
-
-
 def _whole(text: str) -> int | None:
-    number = int(text) if len(text) <= len(str(-_LARGEST_WHOLE)) else _LARGEST_WHOLE + 1  # parsing many digits is slow
-    return number if abs(number) <= _LARGEST_WHOLE else None
+    number = int(text) if len(text) < 30 else 2**63  # parsing many digits is slow
+    return number if abs(number) < 2**63 else None
 
 
 def _finite(text: str) -> float | None:

@@ -9,26 +9,23 @@ from pathlib import Path
 FOLDER = "stylegan2"  # of this project, in the user's cache; kept for the files of earlier versions
 
 
-def cache_folder(name: str = "") -> Path:
-    """Return a program's folder in the user's cache, by default this project's. It may not exist.
+def cache_folder() -> Path:
+    """Return this project's folder in the user's cache. It may not exist.
 
-    It is `$XDG_CACHE_HOME/NAME`, or `~/.cache/NAME`. Without a writable home folder, as for a user without a name in a
-    container, it is a private folder for temporary files.
+    It is `$XDG_CACHE_HOME/stylegan2`, or `~/.cache/stylegan2`. Without a writable home folder, as in some
+    containers, it is a private folder for temporary files.
 
     Raises:
         ValueError: if no folder can be used.
     """
-    name, given = name or FOLDER, os.environ.get("XDG_CACHE_HOME", "")
-    folder = Path(os.path.expanduser(given or "~/.cache"), name)  # noqa: PTH111 (keeps a ~ it cannot expand)
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    folder = Path(os.path.expanduser(given or "~/.cache"), FOLDER)  # noqa: PTH111 (keeps a ~ it cannot expand)
     if given or (folder.parts[0] != "~" and (folder.is_dir() or _can_be_made(folder))):
         return folder
     try:
-        return private_folder(name)
+        return private_folder(FOLDER)
     except OSError as error:
-        reason = error.strerror or error
-        raise ValueError(
-            f"there is no home folder for a cache, and no other ({reason}): set XDG_CACHE_HOME to a writable folder"
-        ) from error
+        raise ValueError("no folder for a cache can be written: set XDG_CACHE_HOME to a writable folder") from error
 
 
 def private_folder(name: str) -> Path:

@@ -1,7 +1,7 @@
 """Atomic files and folders: written in a private folder next to the destination, and moved there with one rename.
 
-The private folder has a random name, so nobody can plant a link there and writers of one path do not collide. Its lock
-tells whether its writer is alive.
+The private folder has a random name, so no other user can plant a link there and writers of one path do not
+collide. Its lock shows whether its writer is alive.
 """
 
 import contextlib
@@ -11,16 +11,14 @@ import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from system.locks import BusyError, locked
+from filelock import FileLock
 
-_ABANDONED_SECONDS = 3600.0  # without a lock, a folder is abandoned if nothing in it has changed for this long
 _LOCK = ".writer.lock"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}-[0-9a-f]{16}\.tmp")
 # Errors of file systems that cannot sync a folder (SMB, FUSE, Windows).
@@ -103,24 +101,6 @@ def naming(path: Path, temporary: Path) -> Iterator[None]:
 
 
 @contextmanager
-def in_utf8(path: Path) -> Iterator[Path]:
-    """Yield a path of an existing file or folder for libraries that take only UTF-8 names.
-
-    It is `path` itself; if the name is not UTF-8 (possible on Linux), it is the path of an open descriptor.
-    """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            yield Path(f"/proc/self/fd/{descriptor}")
-        finally:
-            os.close(descriptor)
-        return
-    yield path
-
-
-@contextmanager
 def _private_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     start = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"  # short, for any length of name
@@ -131,7 +111,9 @@ def _private_folder(path: Path) -> Iterator[Path]:
     with naming(path, folder):
         folder.mkdir(mode=0o700)
         try:
-            with locked(folder / _LOCK):
+            with contextlib.ExitStack() as stack:
+                with contextlib.suppress(OSError, NotImplementedError):  # network disks without locks
+                    stack.enter_context(FileLock(folder / _LOCK, timeout=0))
                 yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -146,16 +128,13 @@ def _abandoned(folder: Path) -> tuple[Path, ...]:
 
 
 def _is_abandoned(temporary: Path) -> bool:
+    """Whether the lock exists and is free. Without locks, temporaries stay."""
     try:
-        if temporary.is_symlink() or not temporary.is_dir():
+        if temporary.is_symlink() or not (temporary / _LOCK).is_file():
             return False
-        if (temporary / _LOCK).exists():
-            with locked(temporary / _LOCK) as held:
-                if held:
-                    return True
-        changes = (path.lstat().st_mtime for path in (temporary, *temporary.rglob("*")))
-        return time.time() - max(changes) > _ABANDONED_SECONDS
-    except (BusyError, OSError):  # its writer lives, or it has just been removed, or belongs to another user
+        with FileLock(temporary / _LOCK, timeout=0):
+            return True
+    except (OSError, NotImplementedError):  # its writer lives, or it has just been removed, or belongs to another user
         return False
 
 

@@ -8,7 +8,6 @@ after a program has failed, so programs do not start more slowly.
 import os
 import re
 import shlex
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -57,7 +56,8 @@ def unmet() -> str:
         except metadata.PackageNotFoundError:
             lacking.append(line)
     if len(lacking) > 1:
-        return f"{lacking[0]} and {len(lacking) - 1} more packages are missing or too old"
+        more = "1 more package" if len(lacking) == 2 else f"{len(lacking) - 1} more packages"
+        return f"{lacking[0]} and {more} are missing or too old"
     return f"{lacking[0]} is missing or too old" if lacking else ""
 
 
@@ -82,37 +82,16 @@ def _quit(number: int, frame: object) -> None:
 
 def _end(reason: str) -> None:
     """Print the reason and the commands to type, and exit with status 2."""
-    typed = " ".join(word if os.name == "nt" else shlex.quote(word) for word in getattr(sys, "orig_argv", [])[1:])
-    again = _shown(PYTHON) + " " + typed if typed else "source " + _shown(VENV / "bin" / "activate")
-    text = "Error: {}. This is Python {}.{}.{}, {}. Type:".format(reason, *sys.version_info[:3], sys.executable)
-    sys.stderr.write("\n    ".join([text, *_installation(), again]) + "\n")
-    raise SystemExit(2)
-
-
-def _installation() -> "list[str]":
-    """Return the commands that make or fill the virtual environment; none if the program just runs outside of it."""
     inside = Path(sys.prefix).resolve() == VENV.resolve()
-    if PYTHON.exists() and not inside:
-        return []
+    typed = " ".join(word if os.name == "nt" else shlex.quote(word) for word in getattr(sys, "orig_argv", [])[1:])
+    lines = ["Error: {}. This is Python {}.{}.{}, {}. Type:".format(reason, *sys.version_info[:3], sys.executable)]
     if inside and sys.version_info >= LEAST:
-        return [_shown(PYTHON) + " -m pip install -r " + _shown(ROOT / "requirements.txt")]
-    if os.name == "nt":
-        return ["py -m venv .venv", ".venv\\Scripts\\python -m pip install -r requirements.txt"]
-    make = "make install" if Path.cwd() == ROOT else "make -C " + _shown(ROOT) + " install"
-    if sys.version_info < LEAST:
-        names = [f"python{LEAST[0]}.{minor}" for minor in range(LEAST[1] + 9, LEAST[1] - 1, -1)]
-        make += " PYTHON=" + next((name for name in names if shutil.which(name)), names[-1])
-    return [*(["rm -r " + _shown(VENV)] if inside else []), make]
-
-
-def _shown(path: Path) -> str:
-    """Return a path as it can be typed in the working folder: relative or absolute, the shorter one."""
-    try:
-        near = os.path.relpath(str(path))
-    except ValueError:  # on another drive
-        near = str(path)
-    shorter = min(near, str(path), key=len)
-    return shorter if os.name == "nt" else shlex.quote(shorter)
+        lines.append("{} -m pip install -r {}".format(PYTHON, ROOT / "requirements.txt"))
+    elif inside or not PYTHON.exists():
+        lines.append(f"make -C {ROOT} install    (or see docs/installation.md)")
+    lines.append(f"{PYTHON} {typed}" if typed else "source {}".format(VENV / "bin" / "activate"))
+    sys.stderr.write("\n    ".join(lines) + "\n")
+    raise SystemExit(2)
 
 
 def _numbers(version: str) -> "list[int]":

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from system.files import in_utf8, replacing
+from system.files import replacing
 from system.text import printable
 
 Tensors = dict[str, torch.Tensor]
@@ -86,7 +86,7 @@ def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]
         problem = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
         raise FileNotFoundError(f"{problem}: give the path of a .safetensors file")
     try:
-        with in_utf8(path) as name, safe_open(name, framework="pt") as file:
+        with safe_open(path, framework="pt") as file:
             header: dict[str, str] = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         metadata = dict(json.loads(header.get("metadata", "{}")))
@@ -104,15 +104,15 @@ def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]
 def header(path: Path) -> dict[str, Any]:
     """The metadata of a checkpoint, from its header alone, unchecked; {} if the file cannot be read."""
     try:
-        with in_utf8(path) as name, safe_open(name, framework="pt") as file:
+        with safe_open(path, framework="pt") as file:
             return dict(json.loads((file.metadata() or {}).get("metadata", "{}")))
-    except Exception:  # parsers raise all kinds of exceptions for damaged headers; whoever loads the file reports it
+    except Exception:  # parsers raise any exception for damaged headers, which loading the file reports
         return {}
 
 
 def digest(path: Path) -> str:
     """Return the digest stored in a checkpoint, 64 hexadecimal digits."""
-    with in_utf8(path) as name, safe_open(name, framework="pt") as file:
+    with safe_open(path, framework="pt") as file:
         return str(file.metadata()["sha256"])
 
 

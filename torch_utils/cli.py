@@ -36,31 +36,6 @@ def option(*names: str, group: str, **kwargs: Any) -> Callable[[Decorated], Deco
     return click.option(*names, cls=Option, group=group, **kwargs)
 
 
-NETWORK = option(
-    "--network",
-    type=click.Path(),
-    metavar="PLACE",
-    group="Network",
-    help="a network file (also of another program), a run folder, a URL, hf://USER/NAME, or a published name such as "
-    "ffhq256  [default: the newest network in runs, else the bundled one]",
-)
-DEVICE = option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    default="auto",
-    group="Machine",
-    help="compute device; auto takes a GPU if there is one",
-)
-DETECTOR = option(
-    "--detector",
-    "detectors",
-    multiple=True,
-    metavar="NAME=PATH",
-    group="Metrics",
-    help="file or URL of a feature extractor (inception, vgg16, lpips or dinov2) instead of the published one; "
-    "#sha256=DIGEST at its end pins the content",
-)
-TRUST = option("--trust", is_flag=True, group="Metrics", help="run --detector files that are programs (TorchScript)")
 SET = option(
     "--set",
     "sets",
@@ -115,6 +90,8 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         args = list(map(expand_home, args))
+        if any("\udc80" <= letter <= "\udcff" for letter in "".join(args)):
+            raise click.UsageError("names of files and folders must be UTF-8: rename them", ctx)
         if not ctx.resilient_parsing:
             self._explain_mistakes(ctx, args)
         return super().parse_args(ctx, args)
@@ -139,7 +116,8 @@ class Command(click.Command):
                 mend = "name a file or folder" + ("" if param.required else ", or leave it out")
                 raise click.UsageError(f"{param.opts[0]} is empty: {mend}", ctx)
         if stray:
-            raise click.UsageError(mistakes.stray(self, args, stray[0]), ctx)
+            told = "options begin with --; join several values with commas (1,2,3), and put quotes around blanks"
+            raise click.UsageError(f"unexpected argument {stray[0]}: {told}", ctx)
 
     def invoke(self, ctx: click.Context) -> Any:
         start.begin()
@@ -160,7 +138,7 @@ class Command(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
+            if record is not None and record[1]:  # an argument without a help text is in the usage line
                 groups.setdefault(getattr(param, "group", "Other"), []).append(record)
         for group in sorted(groups, key=lambda group: group == "Other"):  # Other comes last
             with formatter.section(group):
@@ -264,15 +242,6 @@ def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[]
             terminal.put(f"{line}\n", sys.stderr)
 
 
-_REASONS = {
-    errno.EEXIST: "exists and is not a folder",
-    errno.ENOTDIR: "cannot exist: a file is in the place of a folder of its path",
-    errno.EISDIR: "is a folder, expected a file",
-    errno.EROFS: "is on a read-only disk",
-    errno.ENAMETOOLONG: "has a name that is too long",
-}
-
-
 def told(error: OSError) -> str:
     """Return an error of the system as one sentence; an OSError without a number is a sentence of ours."""
     if error.errno is None:
@@ -284,5 +253,4 @@ def told(error: OSError) -> str:
         return f"there is no{place or ' such file'}: check the path"
     if isinstance(error, PermissionError):
         return f"no permission for{place or ' a file'}: choose another path, or change its permissions"
-    reason = _REASONS.get(error.errno, f"cannot be used ({error.strerror})")
-    return f"{place.strip() or 'a file'} {reason}: choose another path"
+    return f"{place.strip() or 'a file'} cannot be used ({error.strerror}): choose another path"

@@ -8,7 +8,8 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -16,7 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from system.text import printable
 from system.urls import public, public_values
-from torch_utils.wanted import said, wanted
+from torch_utils.ranges import without_separators
 
 Model = TypeVar("Model", bound=BaseModel)
 UNSET = PydanticUndefined  # the default of a required setting
@@ -30,6 +31,7 @@ def flag(
     by_preset: bool = False,
     word: str = "",
     also: Sequence[str] = (),
+    opens: bool = False,
     **limits: Any,
 ) -> Any:
     """Make a pydantic field that has a command-line option.
@@ -43,9 +45,11 @@ def flag(
         word: a word that users may give instead of a value, such as `auto`. Code that resolves the configuration
             replaces it by a value.
         also: further names of the option.
+        opens: True if the value is the place of a network, which is opened with the options of pictures.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
     extra: Any = {"flag": name, "group": group, "by_preset": by_preset, "word": word, "also": list(also)}
+    extra |= {"opens": True} if opens else {}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
@@ -69,28 +73,27 @@ class Setting:
         return self.mark.get("flag") or f"--set {self.name}"
 
     @property
-    def wanted(self) -> str:
-        """The values it takes, in words: `a number of at least 0`."""
-        return wanted(self.field.annotation, self.field.metadata) + (f" or {self.word}" if self.word else "")
-
-    @property
     def word(self) -> str:
         """The word that users may give instead of a value; "" if there is none."""
         return self.mark.get("word", "")
 
     def parse(self, text: str) -> Any:
-        """Return the value of a text, or the word itself. Raises ValueError ("got ..., expected ...")."""
+        """Return the value of a text, or the word itself. Raises ValueError ("got ...: input should be ...")."""
         if text == self.word != "":
             return text
         annotation: Any = self.field.annotation
         kind: Any = Annotated[(annotation, *self.field.metadata)] if self.field.metadata else annotation
         try:
-            value = TypeAdapter(kind).validate_python(said(text, annotation))
-        except ValidationError:
-            value = math.nan
+            value = TypeAdapter(kind).validate_python(_prepared(text, annotation))
+        except ValidationError as error:
+            raise ValueError(self.refused(text, error.errors()[0]["msg"])) from error
         if not _finite(value):
-            raise ValueError(f"got {text!r}, expected {self.wanted}")
+            raise ValueError(self.refused(text))
         return value
+
+    def refused(self, value: Any, message: str = "Input should be a finite number") -> str:
+        """Return pydantic's message on a value as the end of a sentence."""
+        return f"got {value!r}: {message[0].lower()}{message[1:]}" + (f", or {self.word}" if self.word else "")
 
 
 def settings(model: type[BaseModel]) -> dict[str, Setting]:
@@ -108,10 +111,8 @@ def parse_set(model: type[BaseModel], texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, spelled = text.partition("=")
         name = name.strip()
-        if not equals and (near := [name] if name in known else _alike(name, known)):
-            default = known[near[0]].default
-            example = f"{near[0]}={'VALUE' if default in (UNSET, '') else spell(default)}"
-            raise ValueError(f"--set got {printable(text, 80)!r}, expected NAME=VALUE, such as {example}")
+        if not equals:
+            raise ValueError(f"--set got {printable(text, 80)!r}, expected NAME=VALUE")
         if name not in known:
             raise ValueError(f"--set {printable(name, 80)}: {_unknown(name, known)}")
         if name in values:
@@ -133,7 +134,7 @@ def build(model: type[Model], values: Mapping[str, Any]) -> Model:
         if name not in known:
             raise ValueError(f"{name}: {_unknown(name, known)}")
         if not _finite(value):
-            raise ValueError(f"{known[name].spelling}: got {value!r}, expected {known[name].wanted}")
+            raise ValueError(f"{known[name].spelling}: {known[name].refused(value)}")
     defaults = {name: setting.default for name, setting in known.items() if setting.default is not UNSET}
     try:
         return model.model_validate(unflatten(defaults | dict(values)))
@@ -242,12 +243,9 @@ def _unknown(name: str, known: Mapping[str, Setting]) -> str:
 
 
 def _alike(name: str, known: Mapping[str, Setting]) -> list[str]:
-    """Return settings that may be meant: with that last name, with that word in it (lr in g_lr), or spelled alike."""
+    """Return settings that may be meant: with that last name, or spelled alike."""
     leaf = name.rpartition(".")[2]
-    same = [other for other in known if other.rpartition(".")[2] == leaf]
-    near = same or difflib.get_close_matches(name, known, n=1, cutoff=0.85)
-    near = near or [other for other in known if leaf in other.rpartition(".")[2].split("_")]
-    return near or difflib.get_close_matches(name, known, n=1)
+    return [other for other in known if other.endswith(f".{leaf}")] or difflib.get_close_matches(name, known, n=1)
 
 
 def _sentence(error: ValidationError, known: Mapping[str, Setting]) -> str:
@@ -262,5 +260,21 @@ def _sentence(error: ValidationError, known: Mapping[str, Setting]) -> str:
     if not name:
         return f"{'.'.join(place)}: {first['msg']}"
     if first["type"] == "missing" and name == ".".join(place):
-        return f"{known[name].spelling} is missing: give {known[name].wanted}"
-    return f"{known[name].spelling}: got {first['input']!r}, expected {known[name].wanted}"
+        return f"{known[name].spelling} is missing: give a value"
+    return f"{known[name].spelling}: {known[name].refused(first['input'], first['msg'])}"
+
+
+def _prepared(text: str, annotation: Any) -> Any:
+    """Prepare a text for pydantic: split lists at commas, turn "none" into None, ignore case and separators (5,000)."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return next((choice for choice in arguments if str(choice).lower() == text.lower()), text)
+    if annotation in (int, float):
+        return without_separators(text)
+    if origin in (Union, UnionType):
+        if NoneType in arguments and text.lower() == "none":
+            return None
+        origin = next((kind for argument in arguments if (kind := get_origin(argument)) in (tuple, list)), None)
+    if origin in (tuple, list):
+        return [part.strip() for part in text.split(",")] if text else []
+    return text

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -61,12 +62,8 @@ def slow_precision(precision: Precision, device: torch.device) -> str:
     """Return a warning if the device supports a format but is no faster with it than with fp32; otherwise ""."""
     if precision != "bf16" or device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return ""
-    if private.cpu_has_bfloat16():
-        return ""
-    return (
-        "--precision bf16: this processor has no instructions for it (AVX-512), "
-        "and convolutions take as long as in fp32"
-    )
+    slow = "--precision bf16: this processor has no instructions for it (AVX-512), and is no faster than in fp32"
+    return "" if private.cpu_has_bfloat16() else slow
 
 
 def set_precision(precision: Precision, deterministic: bool = False, trial: bool = True) -> None:
@@ -96,7 +93,7 @@ def switches(precision: Precision, deterministic: bool = False, trial: bool = Tr
     For a program that computes in TF32 with a network of `load_network`, which does not change the switches:
 
         with switches("tf32"):
-            images = G(z)
+            images = network(z)
     """
     old, new, variable = _old_tf32(), [b.fp32_precision for b in _backends()], os.environ.get(_WORKSPACE)
     benchmark, reproducible = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
@@ -171,9 +168,8 @@ def keep_freed_memory() -> None:
     """
     if not sys.platform.startswith("linux"):
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda parameter, size: 0)
-    # Older libraries refuse thresholds above 32 MiB.
-    if mallopt(_M_MMAP_THRESHOLD, 2**30) or mallopt(_M_MMAP_THRESHOLD, 2**25):
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda parameter, size: 0)  # other libraries than glibc lack it
+    if mallopt(_M_MMAP_THRESHOLD, 2**30) or mallopt(_M_MMAP_THRESHOLD, 2**25):  # older versions allow 32 MiB
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(_M_TOP_PAD, 2**26)
 
@@ -201,31 +197,20 @@ def available_memory(device: torch.device) -> int:
     if Path("/proc/meminfo").exists():
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
-        groups = Path("/proc/self/cgroup").read_text() if Path("/proc/self/cgroup").exists() else ""
-        return max(min([free, *_left_to_container(Path("/sys/fs/cgroup"), groups)]), 0)
+        return int(max(min(free, _left_to_container(Path("/sys/fs/cgroup"))), 0))
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2  # macOS reports only the total
     raise ValueError("this system does not report how much memory is free")
 
 
-def _left_to_container(root: Path, groups: str) -> list[int]:
-    """Return the bytes left by each limit on this process's control group (version 2) and on its parents.
-
-    Args:
-        root: folder of all groups.
-        groups: contents of /proc/self/cgroup, with the line `0::PATH` of version 2.
-    """
-    left = []
-    for line in groups.splitlines():
-        if line.startswith("0::"):
-            folder = root / line[3:].strip("/")
-            for place in [folder, *folder.parents]:
-                with contextlib.suppress(OSError, ValueError, KeyError):  # "max" is not a number
-                    most = int((place / "memory.max").read_text())
-                    rows = dict(row.split() for row in (place / "memory.stat").read_text().splitlines())
-                    used = int((place / "memory.current").read_text()) - int(rows["inactive_file"])
-                    left.append(most - used)
-    return left
+def _left_to_container(group: Path) -> float:
+    """Return the bytes left by the limit of a container's control group (version 2); infinity without a limit."""
+    try:
+        most, used = int((group / "memory.max").read_text()), int((group / "memory.current").read_text())
+        rows = dict(row.split() for row in (group / "memory.stat").read_text().splitlines())
+        return most - used + int(rows["inactive_file"])
+    except (OSError, ValueError, KeyError):  # "max" is not a number
+        return math.inf
 
 
 # Words in the errors of libraries when memory runs out. cuDNN finds no engine if no algorithm gets its workspace.

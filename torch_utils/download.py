@@ -4,9 +4,7 @@ import contextlib
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
@@ -48,7 +46,7 @@ def fetch(
     Args:
         url: source; `URL#sha256=DIGEST` gives the digest, too.
         path: destination.
-        digest: the beginning of its SHA-256, or its MD5 of 32 digits; "" if unknown.
+        digest: the beginning of its SHA-256; "" if unknown.
         remedy: what a user could do instead: "or ...", the end of the error's sentence.
         check: reads the file and raises ValueError if it is unfit. Called at each use of a file without a digest.
         largest: most bytes of the file.
@@ -58,121 +56,77 @@ def fetch(
     """
     url, pin = pinned(url)
     check_url(url)
-    wanted = _Wanted(url, path, pin or digest.lower(), remedy and f", {remedy}", check, largest)
-    if path.is_file() and not wanted.fault(path):
+    digest, shown = pin or digest.lower(), printable(public(url))
+    mend = f"download it by other means to {path}" + (remedy and f", {remedy}")
+    fault = _fault(path, path.name, digest, check) if path.is_file() else "is missing"
+    if not fault:
         return path
-    with _locked(path):
-        fault = wanted.fault(path) if path.is_file() else ""
-        if not path.is_file() or fault:
-            _replace(wanted, fault)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, NotImplementedError):  # without locks, the last of several downloads stays
+            stack.enter_context(FileLock(path.with_name(f".{path.name}.lock")))
+        fault = _fault(path, path.name, digest, check) if path.is_file() else ""
+        if path.is_file() and not fault:
+            return path  # another process was faster
+        if fault:
+            put(f"the cached file of {shown} {fault}: downloading it again\n", sys.stderr)
+        try:
+            with replacing(path) as temporary:
+                _download(url, temporary, largest)
+                if found := _fault(temporary, path.name, digest, check):
+                    raise ValueError(f"the file from {shown} {found}; {mend}")
+                if not digest:
+                    _offer_digest(shown, temporary)
+        except WebError as error:
+            raise ValueError(f"cannot download {path.name} from {shown} ({error}): {mend}") from error
     return path
 
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal digits."""
-    return _digest(path, "sha256")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_digest(path: Path, digest: str) -> None:
-    """Raise ValueError unless a file's SHA-256 begins with `digest`, or its MD5 is `digest` (32 digits)."""
-    if not (found := _digest(path, "md5" if len(digest) == 32 else "sha256")).startswith(digest):
+    """Raise ValueError unless a file's SHA-256 begins with `digest`."""
+    if not (found := sha256(path)).startswith(digest):
         raise ValueError(f"its digest begins with {found[:8]}, not {digest[:8]}")
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """A file to fetch; fields as the arguments of `fetch`."""
-
-    url: str
-    path: Path
-    digest: str
-    remedy: str
-    check: Check | None
-    largest: int
-
-    @property
-    def shown(self) -> str:
-        return printable(public(self.url))
-
-    @property
-    def mend(self) -> str:
-        return f"download it by other means to {self.path}{self.remedy}"
-
-    def fault(self, path: Path) -> str:
-        """Return why a file is unfit, as the rest of a sentence; "" if it is fit."""
-        if what := mistaken(path):
-            return f"is {what}"
-        try:
-            if self.digest:
-                check_digest(path, self.digest)
-            elif self.check is not None:
-                self.check(path)
-        except ValueError as error:
-            reason = str(error).replace(str(path), "it")
-            return f"is not {self.path.name}: {reason}" if self.digest else f"cannot be used ({reason})"
-        return ""
-
-
-def _replace(wanted: _Wanted, fault: str) -> None:
-    """Download a file over a faulty or missing one. The faulty file stays until the download succeeds."""
-    if fault:
-        put(f"the cached file of {wanted.shown} {fault}: downloading it again\n", sys.stderr)
+def _fault(path: Path, name: str, digest: str, check: Check | None) -> str:
+    """Return why a file is unfit, as the rest of a sentence; "" if it is fit."""
+    if what := mistaken(path):
+        return f"is {what}"
     try:
-        with replacing(wanted.path) as temporary:
-            _download(wanted, temporary)
-            if found := wanted.fault(temporary):
-                raise ValueError(f"the file from {wanted.shown} {found}; {wanted.mend}")
-            if not wanted.digest:
-                digest = sha256(temporary)
-                put(
-                    f"fetched {wanted.shown}, {_spelled(temporary.stat().st_size)}, SHA-256 {digest}. Its digest is "
-                    f"not known; {wanted.shown}#sha256={digest} is checked at each use\n",
-                    sys.stderr,
-                )
-    except WebError as error:
-        before = f"the cached file {fault}, and " if fault else ""
-        raise ValueError(
-            f"{before}cannot download {wanted.path.name} from {wanted.shown} ({error}): {wanted.mend}"
-        ) from error
+        if digest:
+            check_digest(path, digest)
+        elif check is not None:
+            check(path)
+    except ValueError as error:
+        reason = str(error).replace(str(path), "it")
+        return f"is not {name}: {reason}" if digest else f"cannot be used ({reason})"
+    return ""
 
 
-def _download(wanted: _Wanted, path: Path) -> None:
-    quiet = None if is_terminal(sys.stderr) else True
-    name, done = printable(wanted.path.name, 60), 0
-    with open_url(wanted.url) as answer, path.open("wb") as file:
+def _offer_digest(shown: str, path: Path) -> None:
+    size, digest = path.stat().st_size / 1e6, sha256(path)
+    put(
+        f"fetched {shown}, {size:.3g} MB, SHA-256 {digest}. Its digest is not known; {shown}#sha256={digest} is "
+        "checked at each use\n",
+        sys.stderr,
+    )
+
+
+def _download(url: str, path: Path, largest: int) -> None:
+    done, name = 0, printable(path.name, 60)
+    with open_url(url) as answer, path.open("wb") as file:
+        quiet = not is_terminal(sys.stderr)
         bar = tqdm(total=answer.size, unit="B", unit_scale=True, desc=f"downloading {name}", disable=quiet)
         with bar:
             for chunk in answer.chunks:
                 done += len(chunk)
-                if max(done, answer.size or 0) > wanted.largest:
-                    raise WebError(f"it is larger than {_spelled(wanted.largest)}, the limit for such a file")
+                if max(done, answer.size or 0) > largest:
+                    raise WebError(f"it is larger than {largest / 1e6:g} MB, the limit for such a file")
                 file.write(chunk)
                 bar.update(len(chunk))
-
-
-def _digest(path: Path, kind: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
-
-
-def _spelled(size: float) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file in the cache. Without file locks, the last of several downloads stays."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"the cache folder {path.parent} cannot be made ({error.strerror}): set XDG_CACHE_HOME to a writable folder"
-        ) from error
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError, NotImplementedError):
-            stack.enter_context(FileLock(path.with_name(f".{path.name}.lock")))
-        yield

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from torch_utils.config import UNSET, Setting, parse_set, settings, spell
 from torch_utils.ranges import without_separators
-from torch_utils.wanted import limits
 
 _METAVARS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 _GPU = re.compile(r"(?:(?:cuda|gpu):)?([0-9]+)", re.IGNORECASE)
@@ -66,7 +65,7 @@ class _LimitedType(SettingType, click.IntRange):
     """A number with limits, which click shows in the help text."""
 
     def __init__(self, setting: Setting) -> None:
-        bounds = limits(setting.field.metadata)
+        bounds = _limits(setting)
         low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
         click.IntRange.__init__(self, low, high, min_open="gt" in bounds, max_open="lt" in bounds)
         self.setting = setting
@@ -111,7 +110,7 @@ def _parameter(setting: Setting) -> str:
 
 def _option(setting: Setting) -> Option:
     flag, kind = setting.mark["flag"], _type(setting)
-    metavar = _METAVARS.get(_present(setting))
+    metavar = "PLACE" if setting.mark.get("opens") else _METAVARS.get(_present(setting))
     return Option(
         [
             f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag,
@@ -133,8 +132,14 @@ def _type(setting: Setting) -> click.ParamType:
         return click.BOOL
     if get_origin(annotation) is Literal and all(isinstance(choice, str) for choice in get_args(annotation)):
         return click.Choice(get_args(annotation))
-    limited = annotation in (int, float) and limits(setting.field.metadata)
+    limited = annotation in (int, float) and _limits(setting)
     return _LimitedType(setting) if limited else SettingType(setting)
+
+
+def _limits(setting: Setting) -> dict[str, Any]:
+    """Return the bounds among pydantic's metadata: {"ge": 0, "lt": 1}."""
+    names = ("gt", "ge", "lt", "le")
+    return {name: getattr(item, name) for item in setting.field.metadata for name in names if hasattr(item, name)}
 
 
 def _present(setting: Setting) -> Any:
@@ -146,7 +151,7 @@ def _present(setting: Setting) -> Any:
 
 def _shown(setting: Setting) -> str | None:
     if setting.mark.get("by_preset"):
-        return "set by the preset, see --dry-run"
+        return "depends on preset and data, see --dry-run"
     if setting.default is UNSET:
         return "required"
     if setting.default is None:

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import torch.distributed as dist
 
+from system.cache import FOLDER
+
 PATIENCE = timedelta(seconds=10)  # for one request to the store
-ROOM = "stylegan2"  # prefix of keys, unused by PyTorch
 
 
 def together() -> bool:
@@ -38,7 +39,7 @@ def outlasting() -> bool:
 
 
 def leave(name: str, text: str) -> str:
-    """Store a text unless there is one of that name; return the stored text: ours, or that of whoever came first."""
+    """Store a text unless one of that name exists; return the stored text, which may be another process's."""
     try:
         return _store().compare_set(name, "", text).decode()
     except (RuntimeError, KeyError, ValueError):  # no answer, or no address from torchrun
@@ -107,4 +108,4 @@ def meet(patience: timedelta) -> dist.Store:
 def _store() -> dist.Store:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(address, port, is_master=False, timeout=PATIENCE, wait_for_workers=False)
-    return dist.PrefixStore(ROOM, store)
+    return dist.PrefixStore(FOLDER, store)  # PyTorch does not use this prefix

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from system.urls import public
 from torch_utils.journal import check_plain
 
-STATE = "state.safetensors"
-PREVIOUS_STATE = "state-previous.safetensors"
+STATE = "state.safetensors"  # everything needed to resume the run
+PREVIOUS_STATE = "state-previous.safetensors"  # in case the newest state is damaged
+REALS = "reals.png"  # a sheet of real images
 STATE_FORMAT = "training-state"  # in the metadata of a state
 
 _RUN = re.compile(r"([0-9]{5,18})(-.*)?")
@@ -78,24 +79,9 @@ def samples_path(run: Path, seen: int) -> Path:
     return run / f"fakes-{_kimg(seen)}.png"
 
 
-def reals_path(run: Path) -> Path:
-    """Return `reals.png`: a sheet of real images."""
-    return run / "reals.png"
-
-
-def state_path(run: Path) -> Path:
-    """Return `state.safetensors`: everything needed to resume the run."""
-    return run / STATE
-
-
-def previous_state_path(run: Path) -> Path:
-    """Return `state-previous.safetensors`: the state before, in case the newest state is damaged."""
-    return run / PREVIOUS_STATE
-
-
 def has_state(run: Path) -> bool:
     """Whether a run folder contains a state, damaged or not."""
-    return state_path(run).exists() or previous_state_path(run).exists()
+    return (run / STATE).exists() or (run / PREVIOUS_STATE).exists()
 
 
 def resolve(text: str, outdir: Path | str) -> Resumable:
@@ -157,4 +143,4 @@ def _of_folder(run: Path) -> Resumable:
     if not has_state(run):
         raise FileNotFoundError(f"{run} has no {STATE}: the run stopped before saving a state; start a new run")
     check_plain(run)
-    return Resumable(run, state_path(run), previous_state_path(run))
+    return Resumable(run, run / STATE, run / PREVIOUS_STATE)

@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import ipaddress
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -61,12 +62,11 @@ def open_url(url: str) -> Iterator[Answer]:
         ValueError: if the URL is malformed.
         WebError: if there is no answer, or an answer without a file.
     """
-    parts, route = check_url(url), _Route()
-    route.check(parts.hostname or "")
-    opener = urllib.request.build_opener(_Connections(route), _SafeConnections(route), _Redirects(route))
+    request = _request(check_url(url))
     with contextlib.ExitStack() as stack:
         with _explained():
-            answer = stack.enter_context(contextlib.closing(opener.open(_request(parts), timeout=SILENCE)))
+            answer = urllib.request.build_opener(_Redirects).open(request, timeout=SILENCE)
+            stack.enter_context(contextlib.closing(answer))
         packing = (answer.headers.get("Content-Encoding") or "identity").strip().lower()
         if packing != "identity":
             raise WebError(f"it is compressed with {printable(packing, 40)}, which was not requested")
@@ -74,60 +74,7 @@ def open_url(url: str) -> Iterator[Answer]:
         yield Answer(size, _chunks(answer, size))
 
 
-class _Route:
-    """The hosts of a chain of redirects."""
-
-    local: bool | None = None  # whether the first host is in the local network
-
-    def check(self, host: str) -> None:
-        """Raise WebError for an address of the local network after one of the internet. Names pass."""
-        try:
-            address: Any = ipaddress.ip_address(host.partition("%")[0])
-        except ValueError:
-            return  # a name: its address is checked after connecting
-        address = getattr(address, "ipv4_mapped", None) or address
-        if self.local is None:
-            self.local = not address.is_global
-        if not self.local and not address.is_global:
-            raise WebError("it leads into the local network")
-
-    def connection(self, kind: Any, request: urllib.request.Request) -> Any:
-        """Return a connection class that checks the address before it sends the request."""
-        parts = urlsplit(request.full_url)
-        if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(parts.hostname or ""):
-            return kind  # it connects to the proxy
-        route = self
-
-        class Checked(kind):
-            def connect(self) -> None:
-                super().connect()
-                route.check(self.sock.getpeername()[0])
-
-        return Checked
-
-
-class _Connections(urllib.request.HTTPHandler):
-    def __init__(self, route: _Route) -> None:
-        super().__init__()
-        self.route = route
-
-    def http_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(self.route.connection(http.client.HTTPConnection, req), req)
-
-
-class _SafeConnections(urllib.request.HTTPSHandler):
-    def __init__(self, route: _Route) -> None:
-        super().__init__()
-        self.route = route
-
-    def https_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(self.route.connection(http.client.HTTPSConnection, req), req)
-
-
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    def __init__(self, route: _Route) -> None:
-        self.route = route
-
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         fp.close()  # its body is not needed, and may be endless
         try:
@@ -136,9 +83,18 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             raise WebError(f"it redirects to {printable(public(newurl), 100)}, which is not http or https") from None
         if req.type == "https" and not newurl.lower().startswith("https:"):
             raise WebError("it redirects from https to http, where anybody could change the file")
-        self.route.local = bool(self.route.local)  # behind a proxy the first host is taken for one of the internet
-        self.route.check(host)
+        if is_local(host) and not is_local(urlsplit(req.full_url).hostname or ""):
+            raise WebError("it leads into the local network")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def is_local(host: str) -> bool:
+    """Whether a host has an address that is not of the internet. False for an unknown name."""
+    try:
+        found = socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return any(not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_global for *_, address in found)
 
 
 def _request(parts: SplitResult) -> urllib.request.Request:

@@ -11,6 +11,7 @@ from torch_utils.config import settings
 from training.config import RunConfig
 from training.course import Course, Facts
 from training.recipe import Recipe
+from training.signs import Signs
 from training.stylegan2 import course as stylegan2
 
 COURSES: tuple[Course, ...] = (stylegan2.COURSE,)
@@ -36,10 +37,18 @@ def name_in(training: object) -> str:
     return model if isinstance(model, str) else ""
 
 
+def signs_of(training: object) -> Signs:
+    """What the statistics of a run mean, by its nested configuration; nothing for a model of another version."""
+    try:
+        return find(name_in(training)).signs
+    except ValueError:
+        return Signs()
+
+
 def name_for(given: str | None, resume: str | None, transfer: str | None, outdir: Path) -> str:
     """The model of a command line: that of the run or network file it names, else `given`, else StyleGAN2's.
 
-    Reads headers of safetensors files only. A file that cannot be read is left to whoever opens it whole.
+    Reads headers of safetensors files only. A file that cannot be read is reported later, when it is loaded.
 
     Raises:
         ValueError: `given` contradicts the file.

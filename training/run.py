@@ -19,11 +19,11 @@ from torch_utils.device import peak_memory
 from torch_utils.launch import STOPPING
 from torch_utils.stats import Collector
 from torch_utils.stopwatch import Stopwatch
-from training.forecast import Forecast
 from training.machine import machine
 from training.phase import Phase
 from training.recipe import Recipe
-from training.report.boards import Board
+from training.report.status import Forecast
+from training.report.wandb import Wandb
 from training.report.writer import Report
 from training.saving import Saver
 from training.sheet import Sheet
@@ -52,8 +52,9 @@ class Run:
         facts: metadata of states and network files: the configuration, the data.
         sheet: the arrangement of sample sheets; None for no sheets.
         clock: of a resumed run.
-        boards: where the run is shown besides TensorBoard, by name.
+        smaller: a way to a cheaper run, as in `Course`.
         light: network files keep only the network that makes pictures, in float16.
+        wandb: a run of Weights & Biases that shows the same as the report.
     """
 
     def __init__(
@@ -65,18 +66,18 @@ class Run:
         facts: Mapping[str, Any],
         sheet: Sheet | None = None,
         clock: Clock | None = None,
-        boards: Mapping[str, Board] | None = None,
+        smaller: str = "",
         light: bool = False,
+        wandb: Wandb | None = None,
     ) -> None:
         self.folder, self.seed, self.device, self.family, self.facts = folder, seed, device, family, facts
         self.sheet, self.light = sheet, light
         self.clock = clock or Clock()
-        config = facts.get("training") or {}
-        self.report = Report(folder, self.clock.seen, config, boards)
+        self.report = Report(folder, self.clock.seen, facts.get("training"), wandb)
         self.collector = Collector(device)
         self.watch = Stopwatch(device)
         self.saver = Saver(device)
-        self.forecast = Forecast(device, self.report.signs.cheaper(config), self.report.say)
+        self.forecast = Forecast(device, smaller, self.report.say)
         self._stop = False
         self._handlers: dict[signal.Signals, Any] = {}  # the handlers before this run
         self._resumed_at = time.monotonic()
@@ -145,7 +146,7 @@ class Run:
             picture, path = self.sheet.arrange(shown), runs.samples_path(self.folder, seen)
             save_image(picture, path)
             compared = seen and self.report.signs.diversity  # at 0 it is noise
-            measures = self.sheet.measure(picture, runs.reals_path(self.folder)) if compared else {}
+            measures = self.sheet.measure(picture, self.folder / runs.REALS) if compared else {}
             self.report.snapshot(path, seen, measures)
         if seen:
             self._save_networks(recipe, runs.network_path(self.folder, seen))
@@ -181,8 +182,8 @@ class Run:
             **machine(self.device),
             **self.facts,
         }
-        path = runs.state_path(self.folder)
-        self.saver.save(path, tensors, metadata, previous=runs.previous_state_path(self.folder))
+        path = self.folder / runs.STATE
+        self.saver.save(path, tensors, metadata, previous=self.folder / runs.PREVIOUS_STATE)
 
     def wait_for_state(self) -> None:
         """Wait until the last state is on the disk. Raises OSError if it could not be written."""
@@ -217,6 +218,6 @@ class Run:
 
 def set_damaged_state_aside(run: Path) -> None:
     """Rename a damaged state, so that the next save does not move it over the intact previous state."""
-    path = runs.state_path(run)
+    path = run / runs.STATE
     if path.exists():
         path.replace(path.with_name("state-damaged.safetensors"))

@@ -14,7 +14,7 @@ SKIPPED = 0.01  # float16 overflows now and then; more than one step in a hundre
 SKIPPING_TICKS = 3
 
 
-@dataclass(frozen=True)
+@dataclass
 class Alarm:
     """Something that went wrong: between which counts of images, what was seen, and what to try."""
 
@@ -35,7 +35,6 @@ class Watch:
         judge: gets the means of the last `ticks + 1` such records, newest last, and returns what is wrong, or "".
         advice: what to try.
         ticks: records in a row that raise the alarm, or end it.
-        from_health: raise the alarm only if an earlier record was healthy.
     """
 
     kind: str
@@ -43,7 +42,6 @@ class Watch:
     judge: Callable[[Sequence[Means]], str]
     advice: str
     ticks: int = 5
-    from_health: bool = False
 
 
 class Chart(NamedTuple):
@@ -56,10 +54,6 @@ class Chart(NamedTuple):
     section: str = "Learning"
 
 
-def _nothing(config: Config) -> Any:
-    return ()
-
-
 @dataclass(frozen=True)
 class Signs:
     """What the report of a run has to know about the model that it trains.
@@ -70,19 +64,15 @@ class Signs:
         watches: rules that raise alarms.
         before: alarms that follow from the configuration alone.
         diverged: what to try when training has diverged.
-        same: what all sample sheets of a run have in common.
         diversity: whether samples should vary as much as real images.
-        cheaper: ways to a run that takes less time, in options to paste.
     """
 
     shown: Mapping[str, str] = field(default_factory=dict)
     charts: tuple[Chart, ...] = ()
     watches: tuple[Watch, ...] = ()
-    before: Callable[[Config], Sequence[Alarm]] = _nothing
+    before: Callable[[Config], Sequence[Alarm]] = lambda config: ()
     diverged: str = "a smaller learning rate"
-    same: str = "the same latents"
     diversity: bool = True
-    cheaper: Callable[[Config], Sequence[str]] = _nothing
 
 
 def few_differences(advice: str) -> Watch:

@@ -9,6 +9,7 @@ is not counted.
 This file imports nothing of this project, since the checkout has packages of the same names.
 """
 
+import importlib
 import json
 import resource
 import sys
@@ -46,14 +47,16 @@ def main(checkout: str, setting: str) -> None:
 
 def build(a: SimpleNamespace, device: torch.device) -> dict[str, Any]:
     """The two official networks with random weights."""
-    from training.networks import Discriminator, Generator  # type: ignore[import-not-found]  # of the checkout
+    theirs = importlib.import_module("training.networks")  # of the checkout
 
     low: dict[str, Any] = {"num_fp16_res": 4, "conv_clamp": 256} if a.precision == "fp16" else {}
     widths = {"channel_base": a.channel_base, "channel_max": a.channel_max}
     shape = {"img_resolution": a.resolution, "img_channels": 3}
     mapping = {"num_layers": a.mapping_layers}
-    G = Generator(z_dim=512, c_dim=0, w_dim=512, mapping_kwargs=mapping, synthesis_kwargs={**widths, **low}, **shape)
-    D = Discriminator(c_dim=0, **widths, **shape, **low)
+    G = theirs.Generator(
+        z_dim=512, c_dim=0, w_dim=512, mapping_kwargs=mapping, synthesis_kwargs={**widths, **low}, **shape
+    )
+    D = theirs.Discriminator(c_dim=0, **widths, **shape, **low)
     return {name: network.train().requires_grad_(False).to(device) for name, network in (("G", G), ("D", D))}
 
 
@@ -61,10 +64,10 @@ def training_phases(
     a: SimpleNamespace, networks: dict[str, Any], device: torch.device
 ) -> dict[str, Callable[[], None]]:
     """A call for each phase that takes one step."""
-    from training.loss import StyleGAN2Loss  # type: ignore[import-not-found]  # of the checkout
+    theirs = importlib.import_module("training.loss")  # of the checkout
 
     G, D = networks["G"], networks["D"]
-    loss = StyleGAN2Loss(device=device, G_mapping=G.mapping, G_synthesis=G.synthesis, D=D, r1_gamma=1)
+    loss = theirs.StyleGAN2Loss(device=device, G_mapping=G.mapping, G_synthesis=G.synthesis, D=D, r1_gamma=1)
     # PyTorch refuses the official default of the first beta, an int 0.
     adam = {
         name: torch.optim.Adam(m.parameters(), lr=0.002, betas=(0.0, 0.99), eps=1e-8) for name, m in networks.items()

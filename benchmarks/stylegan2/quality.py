@@ -25,8 +25,9 @@ from metrics.sliced_wasserstein import descriptors, sliced_wasserstein
 from models.families import NetworkFile, read_network
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import seeds_to_z
+from sampling.options import DEVICE
 from system.files import replacing
-from torch_utils.cli import DEVICE, Command, option, progress, say
+from torch_utils.cli import Command, option, progress, say
 from torch_utils.device import resolve_device, set_precision
 
 EXAMPLES = """
@@ -47,7 +48,7 @@ LABELS = {
     "no glasses": "glasses none",
     "curly hair": "hair_style curly",
     "skin": "skin",
-    "hair color": "hair_colour",
+    "hair color": "hair_color",
 }
 CHOICES = ("glasses", "hair_style")
 

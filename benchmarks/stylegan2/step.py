@@ -25,13 +25,13 @@ from torch_utils.device import keep_freed_memory, peak_memory, resolve_device, r
 from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
 from training.augment.config import AugmentConfig
-from training.compilation import compile_passes
 from training.draws import Draws
 from training.graphs import capture_phases
 from training.phase import Phase
 from training.recipe import Pictures
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
+from training.trial import compile_passes
 
 OPTIONS = ("aug", "checkpoint-activations", "compile", "cuda-graphs")
 EXAMPLES = """

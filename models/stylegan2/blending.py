@@ -1,12 +1,10 @@
-"""Two generators blended into one: layers of the one, layers of the other, and a smooth way between.
+"""Two generators blended into one, layer by layer.
 
-Networks that come from one another, by transfer, keep each other's features in each other's places, so that layers can
-be exchanged: low resolutions decide shape and pose, high ones texture and colour (Pinkney and Adler 2020, "Resolution
-Dependent GAN Interpolation for Controllable Image Synthesis Between Domains"). The same share of one network in all
-layers is network interpolation (Wang et al. 2019, "Deep Network Interpolation for Continuous Imagery Effect
-Transition").
-Layers are numbered as the w that drive them: 0 belongs to the smallest resolution, 2k - 1 and 2k to that after k
-doublings. A block's RGB layer reads what its last convolution makes, and goes with that one.
+A network that was trained from another keeps its features in the same places, so their layers can be exchanged: low
+resolutions decide shape and pose, high ones texture and color (Pinkney and Adler 2020, "Resolution Dependent GAN
+Interpolation"). The same share of one network in all layers is network interpolation (Wang et al. 2019).
+Layers have the numbers of their w: 0 is the smallest resolution, 2k - 1 and 2k the one after k doublings. A block's RGB
+layer belongs to the block's last convolution.
 """
 
 from math import sqrt
@@ -19,33 +17,28 @@ from imaging.sizes import spell
 from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.generator import Generator
 
-# Networks that have nothing to do with each other have a likeness of 0, give or take one over the root of the number of
-# their weights; one that was trained from the other begins at 1, and learns in small steps.
+# Unrelated networks have a likeness of about 0. A network that was trained from another starts at 1.
 STRANGERS = 0.1
 
 
 class MappingError(ValueError):
-    """Two mapping networks that cannot be blended; either can be taken whole."""
+    """Two mapping networks cannot be blended; either can be taken whole."""
 
 
 class Shares(NamedTuple):
-    """How much of the second network there is, from 0 to 1."""
+    """Shares of the second network, from 0 to 1."""
 
     layers: list[float]  # of the synthesis, num_ws - 1 numbers
     mapping: float  # in the mapping network and its average w
 
 
 def resolutions(config: GeneratorConfig) -> list[int]:
-    """The longer side of each block's image, from the smallest on."""
+    """The longer side of each block's image, smallest first."""
     return [max(config.size_at(k)) for k in range(config.doublings + 1)]
 
 
 def first_layer(config: GeneratorConfig, side: int) -> int:
-    """The first layer of the block whose longer side this is.
-
-    Raises:
-        ValueError: when the network has no such block, naming those it has.
-    """
+    """The first layer of the block with this longer side. Raise ValueError with all sides if there is no such block."""
     sides = resolutions(config)
     if side not in sides:
         raise ValueError(f"{side} is none of the network's resolutions, {', '.join(map(str, sides))}")
@@ -53,18 +46,14 @@ def first_layer(config: GeneratorConfig, side: int) -> int:
 
 
 def ramp(layers: int, first: int, width: float = 0.0) -> list[float]:
-    """The share of the second network in each layer: 0 before `first`, 1 from there on, or a straight way between.
+    """The share of the second network in each layer: 0 before `first`, 1 from there on, or a linear ramp between.
 
-    With c = first - 1/2, the place between the last layer of the one and the first of the other, layer i has
-
-        min(max((i - c) / (2 width) + 1/2, 0), 1)
-
-    for a doubling has two layers.
+    With c = first - 1/2, layer i has min(max((i - c) / (2 width) + 1/2, 0), 1), because a doubling has two layers.
 
     Args:
-        layers: how many there are.
-        first: where the second network takes over.
-        width: of the way, in doublings; 0 is a hard swap.
+        layers: number of layers.
+        first: layer from which the second network takes over.
+        width: of the ramp, in doublings; 0 is a hard swap.
     """
     if width == 0:
         return [float(i >= first) for i in range(layers)]
@@ -72,7 +61,7 @@ def ramp(layers: int, first: int, width: float = 0.0) -> list[float]:
 
 
 def likeness(a: Generator, b: Generator) -> float:
-    """Cosine of the angle between the weights of two networks' convolutions: near 1 where one came from the other.
+    """Cosine between the weights of two networks' convolutions: near 1 if one was trained from the other.
 
     The networks must pass `check`.
     """
@@ -86,15 +75,11 @@ def likeness(a: Generator, b: Generator) -> float:
 
 
 def check(a: GeneratorConfig, b: GeneratorConfig, mixed_mapping: bool) -> None:
-    """Makes sure that what is blended has the same shape in both networks.
+    """Raise ValueError with the first difference if the blended parts of two networks differ in shape.
 
     Args:
         a, b: the networks.
-        mixed_mapping: whether their mapping networks are blended, too. One that is taken whole need not be like the
-            other, but for the width of its w.
-
-    Raises:
-        ValueError: naming the first difference that is in the way, and the values of both.
+        mixed_mapping: True if their mapping networks are blended, too, and not one of them taken whole.
     """
     values: dict[str, tuple[object, object]] = {
         "the size of their images": (spell(a.height, a.width), spell(b.height, b.width)),
@@ -118,11 +103,10 @@ def _cannot(things: str, what: str, a: object, b: object) -> str:
 
 @torch.no_grad()
 def blend(a: Generator, b: Generator, shares: Shares) -> Generator:
-    """The generator whose parameters are (1 - t) a + t b, with a share t of its own for each layer.
+    """The generator whose parameters are (1 - t) a + t b, with a share t for each layer.
 
-    Where t is 0 or 1 they are those of one network bit for bit. Stored noise, which is drawn and not learnt, and would
-    be fainter if it were averaged, is that of the network with the larger share, of equal ones the first's.
-    The networks must pass `check`.
+    With t 0 or 1 they equal those of one network bit for bit. Stored noise would be fainter if averaged, so it comes
+    from the network with the larger share; with equal shares, from the first. The networks must pass `check`.
     """
     if len(shares.layers) != a.config.num_ws - 1:
         raise ValueError(f"the networks have {a.config.num_ws - 1} layers, but there are {len(shares.layers)} shares")
@@ -139,7 +123,7 @@ def blend(a: Generator, b: Generator, shares: Shares) -> Generator:
 
 
 def layer_of(key: str) -> int | None:
-    """The layer that a tensor of a generator's state belongs to; None for those of the mapping network."""
+    """The layer of a tensor of a generator's state; None for the mapping network's."""
     part, *rest = key.split(".")
     if part != "synthesis":
         return None
@@ -151,10 +135,10 @@ def layer_of(key: str) -> int | None:
 
 def _between(a: dict[str, Tensor], b: dict[str, Tensor], key: str, t: float) -> Tensor:
     if t in (0, 1):
-        return (b if t else a)[key]  # not by arithmetic, which makes 0 of -0, and needs both
+        return (b if t else a)[key]  # without arithmetic, which turns -0 into 0 and needs both
     return a[key].lerp(b[key], t)
 
 
 def _clamp(a: float, b: float) -> float:
-    """The looser of two limits, of which 0 is none."""
+    """The looser of two limits; 0 means no limit."""
     return max(a, b) if a and b else 0.0

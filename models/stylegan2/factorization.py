@@ -15,7 +15,7 @@ from models.stylegan2.layers import FullyConnected
 
 
 def style_matrix(G: Generator, layers: Sequence[int]) -> Tensor:
-    """A [S, D]: the effective weights of the affines that read the w of these layers; a step n changes styles by A n."""
+    """A [S, D]: the effective weights of the affines that read w of these layers; a step n changes styles by A n."""
     affines = [affine for layer, affine in _affines(G) if layer in set(layers)]
     return torch.cat([affine.weight.detach().cpu().double() * affine.weight_gain for affine in affines])
 

@@ -1,8 +1,8 @@
 """Files of latents: NumPy archives whose array `w` is a w for every layer, as `project.py` writes them.
 
-The key and the shape are those of the official projector, so files go both ways. Where the noise was fitted with the
-w, its maps are there too, as `noise0`, `noise1`, ... by layer. A `.npy` file of the same array is read too. Reading
-one runs no code. Letters: N number of latents, L number of w, D width of w.
+The key and the shape are those of the official projector, so files work in both programs. Noise that was fitted with w
+is stored as `noise0`, `noise1`, ... by layer. A `.npy` file of the same array is read, too. Reading runs no code.
+Letters: N number of latents, L number of w, D width of w.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 
 from models.stylegan2.generator import Generator, StyledGenerator
-from system.arrays import ONLY, load_arrays
+from system.arrays import load_arrays
 from system.content import mistaken
 from system.files import replacing
 
 KEY, NOISE = "w", "noise"
 MOST_UNPACKED = 2**27  # bytes of a packed file: 3,600 latents of a network of 1024 x 1024
+_REMEDY = "give a projected-w.npz of project.py"
 
 
 class Latents(NamedTuple):
-    """What a file holds: w [N, L, D], and where it was fitted the noise of each layer [N, 1, H, W]."""
+    """The contents of a file: w [N, L, D], and the fitted noise of each layer [N, 1, H, W] or None."""
 
     ws: Tensor
     maps: list[Tensor] | None
@@ -35,7 +36,7 @@ class Latents(NamedTuple):
 
 
 def save_ws(path: Path, ws: Tensor, maps: Sequence[Tensor] | None = None) -> None:
-    """Writes w [N, L, D] and, if there are any, maps of noise as float32; the file appears whole or not at all."""
+    """Write w [N, L, D] and maps of noise, if any, as float32, atomically."""
     named = {KEY: ws} | {f"{NOISE}{k}": noise for k, noise in enumerate(maps or [])}
     with replacing(path) as temporary, temporary.open("wb") as file:
         arrays: dict[str, Any] = {name: tensor.detach().float().cpu().numpy() for name, tensor in named.items()}
@@ -46,17 +47,17 @@ def load_latents(path: Path, G: StyledGenerator) -> Latents:
     """The latents of a file for this network, on its device.
 
     Args:
-        path: .npz with an array `w`, or .npy; floating-point numbers [N, L, D], [L, D], or [N, D], where one w serves
-            every layer.
+        path: .npz with an array `w`, or .npy; floating-point numbers [N, L, D], [L, D], or [N, D] with one w for all
+            layers.
         G: the network.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is not such an archive, or what it holds is not this network's.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no such archive, or its arrays do not fit this network.
     """
     arrays = _read(path)
     device = G.mapping.w_average.device
-    ws = _ws(path, arrays, G.config.num_ws, G.config.w_dim).to(device)
+    ws = _ws(path, arrays[KEY], G.config.num_ws, G.config.w_dim).to(device)
     if not any(name.startswith(NOISE) for name in arrays):
         return Latents(ws, None)
     if not isinstance(G, Generator):
@@ -65,48 +66,35 @@ def load_latents(path: Path, G: StyledGenerator) -> Latents:
     return Latents(ws, [_map(path, arrays, k, shape).to(device) for k, shape in enumerate(shapes)])
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of floating-point numbers that are latents or noise."""
+def _read(path: Path) -> dict[str, Tensor]:
+    """The floating-point arrays of latents and noise."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: give a projected-w.npz that project.py wrote")
     try:
         arrays = load_arrays(path, lambda name: name == KEY or name.startswith(NOISE), MOST_UNPACKED)
     except ValueError as error:
-        raise ValueError(
-            f"{path} is {mistaken(path) or 'not a NumPy file of latents (.npz or .npy)'}: "
-            "give a projected-w.npz of project.py"
-        ) from error
-    if ONLY in arrays and arrays[ONLY].dtype.kind != "f":
-        raise ValueError(
-            f"{path} holds numbers of the type {arrays[ONLY].dtype}, and latents are of floating-point ones"
-        )
-    arrays = {name or KEY: array for name, array in arrays.items()}  # the one of a .npy has no name
-    return {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
-
-
-def _tensor(array: np.ndarray) -> Tensor:
+        what = mistaken(path) or "not a NumPy file of latents (.npz or .npy)"
+        raise ValueError(f"{path} is {what}: {_REMEDY}") from error
     with np.errstate(over="ignore"):  # to infinity, which is refused
-        return torch.from_numpy(array.astype(np.float32, copy=False))
+        found = {name or KEY: array.astype(np.float32) for name, array in arrays.items() if array.dtype.kind == "f"}
+    for name, array in found.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{path} holds a {name} that is infinite or not a number: project the picture anew")
+    if KEY not in found:
+        raise ValueError(f"{path} has no floating-point numbers under the key {KEY!r}: {_REMEDY}")
+    return {name: torch.from_numpy(array) for name, array in found.items()}
 
 
-def _ws(path: Path, arrays: dict[str, np.ndarray], L: int, D: int) -> Tensor:
-    if KEY not in arrays:
-        raise ValueError(
-            f"{path} has no floating-point numbers under the key {KEY!r}: give a projected-w.npz of project.py"
-        )
-    found = arrays[KEY]
-    ws = _tensor(found)
-    ws = ws[None] if ws.shape == (L, D) else ws
+def _ws(path: Path, found: Tensor, L: int, D: int) -> Tensor:
+    ws = found[None] if found.shape == (L, D) else found
     if ws.ndim == 2 and ws.shape[1] == D:
         ws = ws[:, None].expand(-1, L, -1)
     if ws.ndim != 3 or ws.shape[1:] != (L, D) or not len(ws):
         raise ValueError(f"{path} holds w of the shape {list(found.shape)}, and this network takes [N, {L}, {D}]")
-    if not bool(ws.isfinite().all()):
-        raise ValueError(f"{path} holds latents that are infinite or not numbers: project the picture anew")
     return ws
 
 
-def _map(path: Path, arrays: dict[str, np.ndarray], k: int, shape: list[int]) -> Tensor:
+def _map(path: Path, arrays: dict[str, Tensor], k: int, shape: list[int]) -> Tensor:
     found = arrays.get(f"{NOISE}{k}")
     if found is None or list(found.shape) != shape:
         held = "none" if found is None else f"one of the shape {list(found.shape)}"
@@ -114,7 +102,4 @@ def _map(path: Path, arrays: dict[str, np.ndarray], k: int, shape: list[int]) ->
             f"{path} holds {held} as {NOISE}{k}, and with its w this network takes {shape}: "
             f"give the network that it was projected with"
         )
-    noise = _tensor(found)
-    if not bool(noise.isfinite().all()):
-        raise ValueError(f"{path} holds noise that is infinite or not a number: project the picture anew")
-    return noise
+    return found

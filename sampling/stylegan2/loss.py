@@ -1,4 +1,4 @@
-"""By what a projection is judged, as --loss and --detector say it."""
+"""The loss of a projection, chosen by --loss and --detector."""
 
 from collections.abc import Sequence
 
@@ -20,17 +20,17 @@ LOSSES = {
 def open_loss(
     loss: str, detectors: Sequence[str], size: tuple[int, int], device: torch.device, trust: bool = False
 ) -> tuple[str, Embed]:
-    """The loss's name in `LOSSES`, and what gives the vectors whose squared distance it is.
+    """The loss's name in `LOSSES`, and a function images -> vectors whose squared distance is the loss.
 
     Args:
-        loss: `lpips`, `pixels`, or `auto`: LPIPS where a detector is given.
-        detectors: NAME=PATH, as they were given.
+        loss: `lpips`, `pixels`, or `auto`: LPIPS if a detector is given.
+        detectors: NAME=PATH, as typed.
         size: (height, width) of the network's images.
-        device: where they are.
-        trust: whether files of detectors may be programs.
+        device: of the images.
+        trust: True if files of detectors may be programs.
 
     Raises:
-        FileNotFoundError, ValueError: when a detector does not apply, cannot be had, or images are too small for it.
+        FileNotFoundError, ValueError: if a detector does not apply or is missing, or images are too small for it.
     """
     given = parse_files(detectors)
     check_trust(trust, given)

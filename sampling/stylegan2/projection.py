@@ -1,4 +1,4 @@
-"""Targets to latents, so many at a time, and what there is to see of it: the film and the sheet.
+"""The search for the latents of targets, batch by batch, and its film and sheet.
 
 Letters: N targets, C H W a picture, L number of w, D width of w.
 """
@@ -28,7 +28,7 @@ SHOWN, SIDE = 16, 256  # targets on the film at most, and the longest side of ea
 
 
 class Search:
-    """The projection of all targets, `batch` at a time. To iterate over it is to compute it, step by step.
+    """The projection of all targets, `batch` at a time. Iterating over it computes it, step by step.
 
     Attributes:
         scale: of w.
@@ -39,7 +39,7 @@ class Search:
     def __init__(
         self, G: Generator, targets: Tensor, embed: Embed, settings: Settings, batch: int, label: int | None
     ) -> None:
-        """Args: targets are images [N, C, H, W] in [-1, 1], `label` the class to start from; None for the nearest."""
+        """Args: targets are images [N, C, H, W] in [-1, 1]; `label` is the first class, None for the nearest."""
         self.settings, self.loss = settings, 0.0
         self._G, self._embed = G, embed
         means, self.scale = class_means(G, settings.seed, label)
@@ -52,14 +52,14 @@ class Search:
 
     @property
     def batches(self) -> int:
-        """How many batches the targets make, one after another."""
+        """The number of batches of targets."""
         return len(self._targets)
 
     def __len__(self) -> int:
         return self.batches * self.settings.steps
 
     def seconds_per_step(self) -> float:
-        """How long a step of the first batch takes here, tried on latents that are thrown away."""
+        """The duration of a step of the first batch, measured on latents that are discarded."""
         trial = self._begin(0)
         trial.step()  # the first is slower
         start = time.perf_counter()
@@ -81,18 +81,18 @@ class Search:
             self._found.append(_Found(part.losses, part.ws, maps))
 
     def _begin(self, number: int) -> Projection:
-        """The optimisation of one batch, from its start."""
+        """The optimization of one batch, from its start."""
         targets, starts = self._targets[number], self._starts[number]
         return Projection(self._G, targets, self._embed, self.settings, starts, self.scale)
 
     @property
     def losses(self) -> Tensor:
-        """Of each target at its last step, [N]."""
+        """The loss [N] of each target at its last step."""
         return torch.cat([part.losses for part in self._found])
 
     @property
     def latents(self) -> Latents:
-        """What was found, of all targets."""
+        """The latents of all targets."""
         ws = torch.cat([part.ws for part in self._found])
         if self._found[0].maps is None:
             return Latents(ws, None)
@@ -101,7 +101,7 @@ class Search:
 
 
 class _Found(NamedTuple):
-    """What was found for one batch."""
+    """The result of one batch."""
 
     losses: Tensor
     ws: Tensor
@@ -109,7 +109,7 @@ class _Found(NamedTuple):
 
 
 def spoken(seconds: float) -> str:
-    """About how long something takes, in one round number: `40 minutes`."""
+    """A duration as one round number: `40 minutes`."""
     for name, size, next_size in (("second", 1, 90), ("minute", 60, 90 * 60), ("hour", 3600, 36 * 3600)):
         if seconds < next_size:
             return counted(max(round(seconds / size), 1), name)
@@ -117,24 +117,24 @@ def spoken(seconds: float) -> str:
 
 
 class SearchFilm:
-    """Keeps small pictures of an optimisation's steps, and makes frames of them: each target with its projection."""
+    """A film of an optimization, from small pictures of its steps: each target beside its projection."""
 
     def __init__(self, targets: Tensor, steps: int) -> None:
-        """Args: targets are pixels uint8 [N, C, H, W]; the number of steps of all."""
+        """Args: targets are pixels uint8 [N, C, H, W]; steps is the number of all steps."""
         self._targets = _small(targets[:SHOWN])
         count = min(steps, FRAMES)
         self._kept = {(k + 1) * steps // count - 1: k for k in range(count)}  # step -> frame; the last is always there
         self._seen = torch.zeros(count, *self._targets.shape, dtype=torch.uint8)
 
     def add(self, step: int, first: int, images: Tensor) -> None:
-        """What a step made of the targets from `first` on: images [n, C, H, W] in [-1, 1]."""
+        """Add images [n, C, H, W] in [-1, 1] of a step, of the targets from `first` on."""
         frame, room = self._kept.get(step), len(self._targets) - first
         if frame is not None and room > 0:
             small = _small(to_pixels(images[:room]))
             self._seen[frame, first : first + len(small)] = small
 
     def frames(self) -> Iterator[Image.Image]:
-        """One after another."""
+        """The frames, one after another."""
         count, _, height, width = self._targets.shape
         pairs_in_row = min(ceil(sqrt(count * height / (2 * width))), count)  # about as wide as high
         for seen in self._seen:
@@ -142,13 +142,13 @@ class SearchFilm:
 
 
 def _small(pixels: Tensor) -> Tensor:
-    """Pixels [N, C, H, W], averaged to sides of at most `SIDE`, on the CPU."""
+    """Pixels [N, C, H, W], reduced to sides of at most `SIDE`, on the CPU."""
     factor = ceil(max(pixels.shape[2:]) / SIDE)
     return (to_pixels(F.avg_pool2d(to_images(pixels), factor), "nearest") if factor > 1 else pixels).cpu()
 
 
 class Made:
-    """What was made of all targets in one way: its name, losses [N], pixels uint8 [N, C, H, W] and PSNR [N]."""
+    """The result of one method for all targets: its name, losses [N], pixels uint8 [N, C, H, W] and PSNR [N]."""
 
     def __init__(self, name: str, losses: Tensor, pictures: Iterable[Tensor], targets: Tensor) -> None:
         """Args: pictures and targets are pixels uint8, one [C, H, W] for each target."""
@@ -158,7 +158,7 @@ class Made:
 
 
 def compare(targets: Tensor, made: Sequence[Made]) -> Image.Image:
-    """A sheet: each target uint8 [N, C, H, W] in a row, and beside it what was made of it."""
+    """A sheet with a row for each target uint8 [N, C, H, W] and its results."""
     columns = [targets, *(result.pixels for result in made)]
     rows = [[to_pil(pixels) for pixels in row] for row in zip(*columns, strict=True)]
     labels = [" / ".join(f"{result.psnr[n]:.1f}" for result in made) + " dB" for n in range(len(targets))]
@@ -166,10 +166,7 @@ def compare(targets: Tensor, made: Sequence[Made]) -> Image.Image:
 
 
 def facts(targets: Sequence[Target], classes: Sequence[int | None], made: Sequence[Made]) -> list[dict[str, Any]]:
-    """What is worth recording of each target: where it came from, what was done to it, start, losses and PSNR.
-
-    PSNR is in dB with two decimals, and None where the pictures are equal.
-    """
+    """Facts of each target for the record: name, changes, start, losses, PSNR in dB (None if pictures are equal)."""
     found: list[dict[str, Any]] = []
     for n, target in enumerate(targets):
         found.append({"target": target.name, "changes": list(target.changes), "class": classes[n]})

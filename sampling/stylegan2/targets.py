@@ -1,4 +1,4 @@
-"""Pictures of any size and kind made ready for projection: of the size and the channels of a network."""
+"""Pictures of any size and kind, converted to the size and channels of a network for projection."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from imaging.deep import note, span_of
-from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, UNREAD, ending
+from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, UNREAD, conversion_of, ending
 from imaging.opening import LARGEST_FILE, open_file
 from imaging.picture import decode, read_header, read_range
 from imaging.pixels import MODES, from_pil
@@ -21,7 +21,7 @@ from models.stylegan2.config import GeneratorConfig
 
 @dataclass(frozen=True)
 class Target:
-    """A picture to be projected: what it is called, its pixels uint8 [C, H, W], and what was done to it, in words."""
+    """A picture to be projected: its name, its pixels uint8 [C, H, W], and how it was changed, in words."""
 
     name: str
     pixels: Tensor
@@ -31,15 +31,15 @@ class Target:
 def read_targets(
     places: Sequence[str], config: GeneratorConfig, tell: Callable[[str], None] = lambda text: None
 ) -> list[Target]:
-    """The pictures that --target names, in its order; of a folder or ZIP in the order of names.
+    """The pictures that --target names, in its order; those of a folder or ZIP by name.
 
     Args:
         places: each a file, a folder, a ZIP, or several with commas.
-        config: of the network whose size and channels they shall have.
-        tell: is given a sentence about files in a folder or ZIP that are no targets.
+        config: of the network, whose size and channels they get.
+        tell: called with a sentence about files in a folder or ZIP that are skipped.
 
     Raises:
-        FileNotFoundError, ValueError: when one is not there or is no picture.
+        FileNotFoundError, ValueError: if a file is missing or no picture.
     """
     paths = [path for place in places for path in _split(place)]
     if not paths:
@@ -48,7 +48,7 @@ def read_targets(
 
 
 def _split(place: str) -> list[Path]:
-    """A path as it is if there is something, else what stands between commas."""
+    """The path itself if it exists, else the parts between commas."""
     if Path(place).exists():
         return [Path(place)]
     return [Path(part.strip()) for part in place.split(",") if part.strip()]
@@ -65,14 +65,15 @@ def _contents(path: Path, tell: Callable[[str], None]) -> Iterator[tuple[str, by
     elif ending(path.name) in SOURCE_SUFFIXES:
         with open_file(path) as file:
             yield str(path), file.read(LARGEST_FILE)
-    elif kind := UNREAD.get(ending(path.name)):
-        raise ValueError(f"--target {path} is a picture of a kind that is not read ({kind.name}): {kind.advice}")
+    elif ending(path.name) in UNREAD:
+        advice = conversion_of(ending(path.name))
+        raise ValueError(f"--target {path} is a picture of a kind that is not read: {advice}")
     else:
         raise ValueError(f"--target {path} is no picture: give one ({SOURCE_KINDS}), or a folder or ZIP of them")
 
 
 def _fit(content: bytes, name: str, config: GeneratorConfig) -> Target:
-    """The middle of the picture, in the network's size and kind."""
+    """The center of the picture, in the network's size and channels."""
     header = read_header(io.BytesIO(content), name)
     wanted, changes = MODES[config.channels], []
     span = span_of([read_range(io.BytesIO(content), name)]) if header.deep else None
@@ -87,7 +88,7 @@ def _fit(content: bytes, name: str, config: GeneratorConfig) -> Target:
         changes.append(f"{NAMES[image.mode]} made {NAMES[wanted]}")
     size = (config.width, config.height)
     if image.size != size:
-        width, height = header.width, header.height  # a large JPEG comes smaller than it is
+        width, height = header.width, header.height  # a large JPEG is decoded at a smaller size
         done = "its middle cut out and " if width * size[1] != height * size[0] else ""
         way = "enlarged" if width < size[0] or height < size[1] else "reduced"
         changes.append(f"{done}{way} from {spell(height, width)} to {spell(*reversed(size))}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BODY = b"weights " * 100_000
-SHA, MD5 = hashlib.sha256(BODY).hexdigest(), hashlib.md5(BODY).hexdigest()
+SHA = hashlib.sha256(BODY).hexdigest()
 
 Answer = Callable[["Handler"], None]
 

@@ -39,22 +39,6 @@ def _run(error):
             "no space left to write runs/a: free some, then start again",
         ),
         (OSError(errno.ENOSPC, "No space left on device"), "no space left to write: free some, then start again"),
-        (
-            IsADirectoryError(errno.EISDIR, "Is a directory", "runs"),
-            "runs is a folder, expected a file: choose another path",
-        ),
-        (
-            FileExistsError(errno.EEXIST, "File exists", "out"),
-            "out exists and is not a folder: choose another path",
-        ),
-        (
-            NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"),
-            "a/b cannot exist: a file is in the place of a folder of its path: choose another path",
-        ),
-        (
-            OSError(errno.EROFS, "Read-only file system", "/mnt/a"),
-            "/mnt/a is on a read-only disk: choose another path",
-        ),
         (OSError(errno.EIO, "Input/output error", "a"), "a cannot be used (Input/output error): choose another path"),
         (MemoryError(), "out of memory: stop other programs"),
         (OSError(errno.EIO, "Input/output error"), "a file cannot be used (Input/output error): choose another path"),

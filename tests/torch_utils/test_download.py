@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torch_utils.servers import BODY, MD5, SHA, dripping, plain
+from tests.torch_utils.servers import BODY, SHA, dripping, plain
 from torch_utils.download import fetch, kept, sha256
 
 
@@ -22,7 +22,7 @@ def test_downloads_once(server, tmp_path):
 
 def test_many_at_once_download_once(server, tmp_path):
     path = tmp_path / "weights.pth"
-    threads = [threading.Thread(target=fetch, args=(server.url("whole"), path, MD5)) for _ in range(8)]
+    threads = [threading.Thread(target=fetch, args=(server.url("whole"), path, SHA)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -30,14 +30,13 @@ def test_many_at_once_download_once(server, tmp_path):
     assert path.read_bytes() == BODY and server.asked == ["/whole"]
 
 
-@pytest.mark.parametrize("digest", ["12345678", "0" * 64, "0" * 32])
+@pytest.mark.parametrize("digest", ["12345678", "0" * 64])
 def test_a_file_with_another_digest_is_not_kept(server, tmp_path, digest):
     path, url = tmp_path / "weights.pth", server.url("whole")
-    found = (MD5 if len(digest) == 32 else SHA)[:8]
     with pytest.raises(ValueError) as error:
         fetch(url, path, digest, "or give --detector inception=PATH")
     assert str(error.value) == (
-        f"the file from {url} is not weights.pth: its digest begins with {found}, not {digest[:8]}; "
+        f"the file from {url} is not weights.pth: its digest begins with {SHA[:8]}, not {digest[:8]}; "
         f"download it by other means to {path}, or give --detector inception=PATH"
     )
     assert _left(tmp_path) == []
@@ -78,11 +77,9 @@ PAGE = b"<!DOCTYPE html>\n<html><body>log in</body></html>"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 MISTAKEN = {
     "page": (PAGE, "a web page"),
-    "shy": (b"\xef\xbb\xbf\n <!-- moved --><HTML lang=en>", "a web page"),
     "xml": (b"<?xml version='1.0'?>\n<html>", "a web page"),
     "lfs": (POINTER, "a pointer of Git LFS, not the file itself (git lfs pull fetches it)"),
     "empty": (b"", "an empty file"),
-    "blank": (b" \n", "an empty file"),
     "json": (b'{"error": "no such file"}', "an error message of a server"),
 }
 
@@ -113,7 +110,7 @@ def test_half_a_file_of_unknown_size_is_not_kept_and_the_next_try_succeeds(serve
 
 
 @pytest.mark.parametrize("fault", [PAGE, POINTER, b"", BODY[:50]], ids=["page", "pointer", "empty", "half"])
-@pytest.mark.parametrize("digest", ["", SHA, SHA[:8], MD5])
+@pytest.mark.parametrize("digest", ["", SHA])
 def test_what_was_kept_is_looked_at_and_fetched_anew(server, tmp_path, capsys, fault, digest):
     path, url = tmp_path / "a.pkl", server.url("whole")
     path.write_bytes(fault)
@@ -128,7 +125,7 @@ def test_what_was_kept_stays_until_there_is_better(server, tmp_path):
     path.write_bytes(PAGE)
     with pytest.raises(ValueError) as error:
         fetch(server.url("none"), path)
-    assert str(error.value).startswith("the cached file is a web page, and cannot download a.pkl from ")
+    assert str(error.value).startswith("cannot download a.pkl from ")
     assert path.read_bytes() == PAGE
 
 
@@ -146,7 +143,7 @@ def test_an_unchecked_file_can_be_pinned(server, tmp_path, capsys):
     url = server.url("whole")
     fetch(url, tmp_path / "a")
     assert capsys.readouterr().err == (
-        f"fetched {url}, 800 KB, SHA-256 {SHA}. Its digest is not known; {url}#sha256={SHA} is checked at each use\n"
+        f"fetched {url}, 0.8 MB, SHA-256 {SHA}. Its digest is not known; {url}#sha256={SHA} is checked at each use\n"
     )
     fetch(url, tmp_path / "a")
     fetch(url, tmp_path / "b", SHA)
@@ -168,9 +165,3 @@ def test_each_url_has_a_path_of_its_own(monkeypatch, tmp_path):
     assert len(set(paths)) == 5 and {path.parent for path in paths} == {tmp_path / "stylegan2" / "detectors"}
     assert kept("https://a/net.pt#sha256=" + SHA, "detectors") == paths[0]
     assert paths[0].name.endswith("-net.pt") and kept("http://[", "networks").name.endswith("-_")
-
-
-def test_a_cache_that_cannot_be_made_is_a_sentence(server, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=r"cannot be made \(.*\): set XDG_CACHE_HOME to a writable folder$"):
-        fetch(server.url("whole"), tmp_path / "file" / "a")

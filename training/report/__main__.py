@@ -13,7 +13,6 @@ EXAMPLES = """
 Examples:
   python -m training.report runs/00000-ffhq-auto
   python -m training.report latest --open
-  python -m training.report /mnt/finished/00003-cats-auto --out cats.html
 """
 
 
@@ -22,14 +21,13 @@ Examples:
 @option(
     "--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Data", help="Folder of runs, for latest."
 )
-@option("--out", type=click.Path(path_type=Path), group="Output", help="Path of the page, instead of the run folder.")
 @option("--open", "opened", is_flag=True, group="Output", help="Show the page in the browser.")
-def main(run: str, outdir: Path, out: Path | None, opened: bool) -> None:
+def main(run: str, outdir: Path, opened: bool) -> None:
     """Write report.html for any run: finished, in progress, or of an older version."""
     folder = runs.latest(outdir) if run.lower() == "latest" else Path(run)
     if folder is None:
         raise FileNotFoundError(f"there is no run in {outdir}: give its folder, or another --outdir")
-    path = page.write(folder, path=out)
+    path = page.write(folder)
     click.echo(path)
     if opened:
         webbrowser.open(path.resolve().as_uri())

@@ -2,20 +2,17 @@
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from system.bounded import json_object
-from system.files import in_utf8
 from torch_utils.journal import StatsFile
-from torch_utils.runs import newest_in, reals_path
+from torch_utils.runs import REALS
 from training.signs import mean, part
 
 STATS, METRICS, LOG, CONFIG = "stats.jsonl", "metrics.jsonl", "log.txt", "config.json"
 MOST_BYTES = 2**26  # of a file that are held at once: statistics of 20,000 ticks
-MOST_CLASSES = 1000  # whose names are looked for
 _SAMPLES = re.compile(r"fakes-(\d{6,}\.\d)\.png")
 
 
@@ -30,7 +27,6 @@ class History:
     log: list[str]
     samples: list[tuple[float, Path]]  # kimg and sheet, in order
     reals: Path
-    class_names: tuple[str, ...] = ()
 
     @property
     def seen(self) -> int:
@@ -45,11 +41,7 @@ class History:
 
 
 def read(folder: Path) -> History:
-    """Reads a run folder.
-
-    Raises:
-        FileNotFoundError, ValueError: if there is no such folder, or it is not the folder of a run.
-    """
+    """Reads a run folder. Raises FileNotFoundError or ValueError if it is not the folder of a run."""
     if not folder.exists():
         raise FileNotFoundError(f"there is no {folder}: give the folder of a run, such as runs/00000-ffhq-auto")
     if not folder.is_dir() or not any((folder / name).is_file() for name in (STATS, LOG, CONFIG)):
@@ -66,22 +58,16 @@ def read(folder: Path) -> History:
         _records(folder / METRICS),
         _text(folder / LOG).splitlines(),
         sorted((float(match[1]), path) for match, path in found if match and path.is_file()),
-        reals_path(folder),
-        _class_names(folder),
+        folder / REALS,
     )
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
-    """The records of a file of statistics; of a very large one every second, third ..., and the last."""
+    """The records of a file of statistics; of a very large file every second, third ..."""
     if not path.is_file():
         return []
     step = max(-(-path.stat().st_size // MOST_BYTES), 1)
-    found: list[dict[str, Any]] = []
-    last = None
-    for number, last in enumerate(StatsFile(path).read()):
-        if number % step == 0:
-            found.append(last)
-    return found if last is None or found[-1] is last else [*found, last]
+    return list(islice(StatsFile(path).read(), 0, None, step))
 
 
 def _text(path: Path) -> str:
@@ -90,17 +76,3 @@ def _text(path: Path) -> str:
         return ""
     with path.open("rb") as file:
         return file.read(MOST_BYTES).decode("utf-8", errors="replace")
-
-
-def _class_names(folder: Path) -> tuple[str, ...]:
-    """The names of the classes in the newest network of the run; empty if they cannot be read."""
-    try:
-        newest = newest_in(folder)
-        if newest is None or not newest.is_file():
-            return ()
-        with in_utf8(newest) as name, safe_open(name, framework="pt") as file:
-            metadata = json_object((file.metadata() or {}).get("metadata", "")) or {}
-    except Exception:  # a report must not fail because a network is damaged
-        return ()
-    names = part(metadata, "data").get("class_names")
-    return tuple(map(str, names[:MOST_CLASSES])) if isinstance(names, list) else ()

@@ -11,8 +11,6 @@ from PIL import Image
 
 MOST = 32  # sheets on the page
 LONGEST = 1024  # pixels of the longer side
-QUALITY = 80  # of WebP: about a tenth of the PNG
-SMALL, SMALL_QUALITY = 640, 92  # sheets this small are looked at pixel by pixel
 
 Sheet = tuple[float, Path]  # kimg and file
 
@@ -40,20 +38,17 @@ def thinned(sheets: Sequence[Sheet]) -> list[Sheet]:
 def picture(path: Path) -> Picture | None:
     """The picture in a file; None if the file is damaged or missing."""
     try:
-        stamp = path.stat()
-        return _compressed(path, stamp.st_mtime_ns, stamp.st_size) if path.is_file() else None
+        return _compressed(path, path.stat().st_mtime_ns) if path.is_file() else None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises for damaged files
         return None
 
 
 @lru_cache(maxsize=4 * MOST)
-def _compressed(path: Path, modified: int, size: int) -> Picture:
+def _compressed(path: Path, modified: int) -> Picture:
     with Image.open(path) as image:
         shown = image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
         shown.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX)
         buffer = io.BytesIO()
-        quality = SMALL_QUALITY if max(shown.size) <= SMALL else QUALITY
-        shown.save(buffer, "WEBP", quality=quality, method=4)
-    return Picture(
-        "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"), shown.width, shown.height
-    )
+        shown.save(buffer, "WEBP", quality=85)
+    uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Picture(uri, shown.width, shown.height)

@@ -75,7 +75,7 @@ class Wandb:
     def picture(self, name: str, path: Path, seen: int) -> None:
         self._run.log({"seen": seen, name: self._wandb.Image(str(path))})
 
-    def text(self, name: str, text: str, seen: int) -> None:
+    def text(self, name: str, text: str) -> None:
         self._run.summary[name] = text
 
     def alarm(self, kind: str, text: str, seen: int) -> None:

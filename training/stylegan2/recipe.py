@@ -157,7 +157,7 @@ class StyleGAN2:
         for term in self._terms[phase.name]:
             yield term(reals, draws)
 
-    def _generator_term(self, _: Reals | None, draws: Draws) -> Term:
+    def _generator_term(self, reals: Reals | None, draws: Draws) -> Term:
         self.passes.begin()
         ws, c = self._ws(self.passes, draws)
         scores = self._scored(self.passes, self._synthesize(self.passes, ws, draws), c, draws, "fake")
@@ -173,7 +173,7 @@ class StyleGAN2:
         loss = gan_losses.relativistic_loss(fake, real).mean()
         return loss, {"scores/fake G": fake, "signs/fake G": fake.sign(), "loss/G": loss}
 
-    def _path_term(self, _: Reals | None, draws: Draws) -> Term:
+    def _path_term(self, reals: Reals | None, draws: Draws) -> Term:
         loss = self.config.loss
         count = max((draws.stop - draws.start) // loss.path_shrink, 1)
         ws = self._ws(self.plain, draws, count)[0]
@@ -186,7 +186,7 @@ class StyleGAN2:
         reports = {"path/penalty": penalty, "path/length": lengths, "loss/G path": penalty * loss.path_weight}
         return penalty.mean() * loss.path_weight, reports
 
-    def _fake_term(self, _: Reals, draws: Draws) -> Term:
+    def _fake_term(self, reals: Reals, draws: Draws) -> Term:
         self.passes.begin()
         with torch.no_grad():
             ws, c = self._ws(self.passes, draws)

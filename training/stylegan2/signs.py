@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from training.signs import Alarm, Chart, Config, Means, Signs, Watch, few_differences, mean, part, skipped_steps
+from training.signs import Alarm, Chart, Config, Means, Signs, Watch, few_differences, part, skipped_steps
 from training.stylegan2 import presets
 
 NEAR = 0.95  # healthy runs of the demo faces begin with signs of 0.85 and go to 0.5; the target of ADA is 0.6
@@ -35,7 +35,7 @@ CHARTS = (
 
 
 def d_has_won(recent: Sequence[Means]) -> str:
-    """D tells every real from every fake, and its loss stands still."""
+    """D scores every real above every fake, and its loss does not change."""
     now = recent[-1]
     losses = [loss for record in recent if (loss := _loss_of_d(record)) is not None]
     if losses and abs(losses[-1] - losses[0]) > FLAT:
@@ -52,9 +52,9 @@ def d_has_won(recent: Sequence[Means]) -> str:
 
 
 def p_at_ceiling(recent: Sequence[Means]) -> str:
-    """ADA has raised p as far as it goes."""
+    """p is as high as it goes."""
     p = recent[-1]["augment/p"]
-    return f"p is {p:.2f}, and D still overfits" if p >= CEILING else ""
+    return f"p is {p:.2f}: augmentations begin to appear in the samples" if p >= CEILING else ""
 
 
 def _loss_of_d(record: Means) -> float | None:
@@ -67,8 +67,7 @@ WATCHES = (
           "try more images, --aug ada, a larger --gamma, or --transfer from a trained network"),
     few_differences("try --transfer from an earlier network of this run, a larger --gamma, or --aug ada"),
     Watch("p is at its ceiling", ("augment/p",), p_at_ceiling,
-          "try more images, another --augpipe, or --transfer from a trained network",
-          from_health=True),  # a p that was never lower was fixed there
+          "try more images, another --augpipe, or --transfer from a trained network"),
     skipped_steps("try --precision fp32, a larger --gamma, or smaller learning rates"),
 )  # fmt: skip
 
@@ -90,16 +89,6 @@ def far_gamma(config: Config) -> list[Alarm]:
     return [Alarm("gamma is far from the rule", 0, text, "try the rule's value, unless it is meant")]
 
 
-def cheaper(config: Config) -> list[str]:
-    """Smaller networks than those of this run, in options to paste."""
-    ways = [] if config.get("preset") == "demo" else ["a smaller network for a shorter time (--preset demo)"]
-    base = int(mean(part(config, "generator").get("channel_base")) or 0) // 4
-    if base >= 256:
-        flags = " ".join(f"--set {network}.channel_base={base}" for network in ("generator", "discriminator"))
-        ways.append(f"a narrower network ({flags})")
-    return ways
-
-
 SIGNS = Signs(
     shown={
         "loss/G": "G",
@@ -115,5 +104,4 @@ SIGNS = Signs(
     watches=WATCHES,
     before=far_gamma,
     diverged="a larger --gamma or a smaller learning rate",
-    cheaper=cheaper,
 )

@@ -1,29 +1,44 @@
 """The network whose tensors, under official names, a file holds: its configuration, and the tensors under our names."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from math import isclose
+from typing import Any, NamedTuple
 
 import torch
-from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
-from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
+from models.foreign import Converted
+from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig, ImageConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign import nvlabs
-from models.stylegan2.foreign.options import is_same
-from models.stylegan2.foreign.tensors import renamed
+from models.stylegan2.foreign.tensors import renamed, shape_of
 from models.stylegan2.generator import Generator
 from models.stylegan2.layers import blur
 from system.text import printable, shown
+from torch_utils import config as configs
 
 _FILTER = "resample_filter"  # a constant in their files
 _WHOLE_BATCH = 2**16  # a group as large as any batch
-_LARGEST_CLAMP = 1e30
-_BASES, _WIDTHS = range(4, 2**26 + 1), range(1, 2**16 + 1)  # what a configuration allows
 _MOST_SIZES = 12  # 4 to 8192 pixels
 
-_Read = TypeVar("_Read")
+# Words in the names of options that concern training or speed only.
+_IDLE = re.compile(
+    "(.*_)?(adam|ada|aug|augment|batch|beta|bf16|cache|checkpoint|cuda|cudnn|data|debug|device|dropout|dtype|ema|fp16|"
+    "fp32|freeze|frozen|fused|gamma|gpu|gpus|impl|init|kimg|log|loss|lr|metrics|name|optimizer|pl|precision|reg|"
+    "resume|seed|snap|snapshot|structure|train|trainable|training|verbose|workers|xla)(_.*)?"
+)
+_SIZE_WORD = (
+    "(base|c|ch|channels?|class|classes|dims?|h|height|image|img|in|latents?|layers|log2|map|mapping|max|min|n|num|out|"
+    "res|resolution|sizes?|w|width|z)"
+)
+_SIZE = re.compile(f"{_SIZE_WORD}(_{_SIZE_WORD})*")
+
+_USUAL: dict[str, Any] = {  # what every StyleGAN2 does; another value of such an option changes the picture
+    r"(.*_)?(act|activation|act_func|nonlinearity)": "lrelu",
+    r"(.*_)?(resample|blur|fir)_?(kernel|filter)": [1, 3, 3, 1],
+    r"(.*_)?(demod\w*|modulate|bias|noise|mbstd|pixel_?norm|normali[sz]e\w*)": True,
+}
 
 
 class Settings(NamedTuple):
@@ -31,8 +46,8 @@ class Settings(NamedTuple):
 
     clamp: float = 0.0
     mbstd_group: int = 4
-    channel_base: int | None = None  # taken if it agrees with the widths of the layers
-    channel_max: int | None = None
+    channel_base: Any = None  # taken if it agrees with the widths of the layers
+    channel_max: Any = None
 
 
 class Built(NamedTuple):
@@ -40,12 +55,12 @@ class Built(NamedTuple):
 
     config: Any
     network: nn.Module  # on the meta device
-    names: dict[str, str]  # official name of a tensor -> ours
+    names: dict[str, str]  # their name of a tensor -> ours
     tensors: dict[str, Tensor]  # by our names
 
 
-def read_networks(names: Sequence[str], read: Callable[[str], _Read]) -> tuple[dict[str, _Read], dict[str, Any]]:
-    """The networks of a file, and what its `source` says about those left out.
+def converted(names: Iterable[str], read: Callable[[str], Built], source: dict[str, Any]) -> Converted:
+    """The networks of a file of StyleGAN2.
 
     If the file's discriminator has another architecture, it is skipped as long as there is a generator: most users only
     want the generator, and many forks changed only D.
@@ -53,20 +68,25 @@ def read_networks(names: Sequence[str], read: Callable[[str], _Read]) -> tuple[d
     Args:
         names: of G_ema, G and D those in the file.
         read: reads one; raises ValueError with the reason if it cannot be built here.
+        source: facts about the file, for the metadata.
 
     Raises:
         ValueError: from `read`, for a generator or a lone discriminator.
     """
-    parts: dict[str, _Read] = {}
-    left_out: dict[str, str] = {}
+    metadata: dict[str, Any] = {"source": source}
+    tensors: dict[str, Tensor] = {}
+    names = list(names)
     for name in names:
         try:
-            parts[name] = read(name)
+            built = read(name)
         except ValueError as error:
             if name != "D" or len(names) == 1:
                 raise
-            left_out[name] = printable(str(error))
-    return parts, {"left_out": left_out} if left_out else {}
+            source["left_out"] = {name: printable(str(error))}
+            continue
+        metadata["discriminator" if name == "D" else "generator"] = configs.to_dict(built.config)
+        tensors |= {f"{name}.{key}": tensor for key, tensor in built.tensors.items()}
+    return Converted("stylegan2", metadata, tensors)
 
 
 def build(name: str, tensors: Mapping[str, Tensor], settings: Settings) -> Built:
@@ -75,45 +95,52 @@ def build(name: str, tensors: Mapping[str, Tensor], settings: Settings) -> Built
     Raises:
         ValueError: if no StyleGAN2 has these tensors.
     """
-    config: Any = _discriminator_config(tensors, settings) if name == "D" else _generator_config(tensors, settings)
-    with torch.device("meta"):
-        network = Discriminator(config) if name == "D" else Generator(config)
+    config, network = config_of(name, tensors, settings)
     names = nvlabs.discriminator_names(config) if name == "D" else nvlabs.generator_names(config)
     own = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] != _FILTER}
     return Built(config, network, names, renamed(own, names, network))
 
 
-def _generator_config(tensors: Mapping[str, Tensor], settings: Settings) -> GeneratorConfig:
+def config_of(name: str, tensors: Mapping[str, Tensor], settings: Settings) -> tuple[Any, nn.Module]:
+    """The configuration that the shapes of tensors with official names show, and a network of it on the meta device."""
+    found = _discriminator(tensors, settings) if name == "D" else _generator(tensors, settings)
+    try:
+        config: Any = configs.from_dict(DiscriminatorConfig if name == "D" else GeneratorConfig, found)
+    except ValueError as error:
+        raise ValueError(f"its network cannot be built here: {error}") from error
+    with torch.device("meta"):
+        return config, Discriminator(config) if name == "D" else Generator(config)
+
+
+def _generator(tensors: Mapping[str, Tensor], settings: Settings) -> dict[str, Any]:
     sizes = _sizes(tensors, "synthesis.b")
     embedding, classes = _embedding(tensors)
-    return _config(
-        GeneratorConfig,
-        **_shared(sizes, [_shape(tensors, f"synthesis.b{size}.conv1.weight", 4)[0] for size in sizes], settings),
-        classes=classes,
-        channels=_shape(tensors, f"synthesis.b{sizes[-1]}.torgb.weight", 4)[0],
-        mapping_layers=_layers(tensors),
-        z_dim=_shape(tensors, "mapping.fc0.weight", 2)[1] - embedding,
-        w_dim=_shape(tensors, "mapping.w_avg", 1)[0],
-        architecture=_architecture(tensors, "synthesis.", "torgb", sizes),
-    )
+    return {
+        **_shared(sizes, [shape_of(tensors, f"synthesis.b{size}.conv1.weight", 4)[0] for size in sizes], settings),
+        "classes": classes,
+        "channels": shape_of(tensors, f"synthesis.b{sizes[-1]}.torgb.weight", 4)[0],
+        "mapping_layers": _layers(tensors),
+        "z_dim": shape_of(tensors, "mapping.fc0.weight", 2)[1] - embedding,
+        "w_dim": shape_of(tensors, "mapping.fc0.weight", 2)[0],
+        "architecture": _architecture(tensors, "synthesis.", "torgb", sizes),
+    }
 
 
-def _discriminator_config(tensors: Mapping[str, Tensor], settings: Settings) -> DiscriminatorConfig:
+def _discriminator(tensors: Mapping[str, Tensor], settings: Settings) -> dict[str, Any]:
     sizes = _sizes(tensors, "b")
-    width, features, *_ = _shape(tensors, "b4.conv.weight", 4)
+    width, features, *_ = shape_of(tensors, "b4.conv.weight", 4)
     if features - width != 1:
         raise ValueError(
             f"its discriminator has {features - width} maps of the minibatch standard deviation, expected 1"
         )
-    return _config(
-        DiscriminatorConfig,
-        **_shared(sizes, [width, *(_shape(tensors, f"b{size}.conv0.weight", 4)[0] for size in sizes[1:])], settings),
-        classes=_embedding(tensors)[1],
-        channels=_shape(tensors, f"b{sizes[-1]}.fromrgb.weight", 4)[1],
-        mapping_layers=_layers(tensors) or DiscriminatorConfig().mapping_layers,
-        mbstd_group=settings.mbstd_group,
-        architecture=_architecture(tensors, "", "fromrgb", sizes),
-    )
+    return {
+        **_shared(sizes, [width, *(shape_of(tensors, f"b{size}.conv0.weight", 4)[0] for size in sizes[1:])], settings),
+        "classes": _embedding(tensors)[1],
+        "channels": shape_of(tensors, f"b{sizes[-1]}.fromrgb.weight", 4)[1],
+        "mapping_layers": _layers(tensors) or DiscriminatorConfig().mapping_layers,
+        "mbstd_group": settings.mbstd_group,
+        "architecture": _architecture(tensors, "", "fromrgb", sizes),
+    }
 
 
 def check_layers(built: Built, fields: Mapping[str, Mapping[str, Any]]) -> None:
@@ -135,68 +162,90 @@ def check_layers(built: Built, fields: Mapping[str, Mapping[str, Any]]) -> None:
             expect(layer, fields.get(layer, {}), activation=activation, **gains)
 
 
+def number_of(what: str, value: Any, kind: type, if_none: float) -> Any:
+    """A positive number that a file states; `if_none` for None."""
+    if value is None:
+        return if_none
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not isinstance(value, int | kind)
+        or not 0 < value < 1e30
+    ):
+        raise ValueError(f"it is damaged (its {what} is {shown(value)})")
+    return kind(value)
+
+
 def clamp_of(value: Any) -> float:
     """Our limit of activations for their `conv_clamp`; None means no limit."""
-    if value is None:
-        return 0.0
-    if not isinstance(value, int | float) or not 0 < value < _LARGEST_CLAMP:
-        raise ValueError(f"it is damaged (its conv_clamp is {shown(value)})")
-    return float(value)
+    return float(number_of("conv_clamp", value, float, 0.0))
 
 
 def group_of(value: Any) -> int:
     """Our group of the minibatch standard deviation for theirs; None means the whole batch."""
-    if value is None:
-        return _WHOLE_BATCH
-    if type(value) is not int or value < 1:
-        raise ValueError(f"it is damaged (its mbstd_group_size is {shown(value)})")
-    return min(value, _WHOLE_BATCH)
+    return min(number_of("mbstd_group_size", value, int, _WHOLE_BATCH), _WHOLE_BATCH)
 
 
 def expect(what: str, said: Mapping[str, Any], **known: Any) -> None:
     """Check that a file states the known values. Values that are not stated, or not known (None), are not checked."""
     for name, value in known.items():
-        if value is not None and said.get(name) is not None and not is_same(said[name], value):
+        if value is not None and said.get(name) is not None and not _is_same(said[name], value):
             value = float(f"{value:.6g}") if isinstance(value, float) else value
             raise ValueError(f"its {what} has the {name} {shown(said[name])}, expected {shown(value)}")
+
+
+def _is_same(value: Any, known: Any) -> bool:
+    """Whether a value from a file equals a known one: a number (rounding aside), a text, or a list of numbers."""
+    if isinstance(known, list):
+        return isinstance(value, list) and len(value) == len(known) and all(map(_is_same, value, known))
+    if isinstance(known, bool | str) or isinstance(value, bool | str):
+        return type(value) is type(known) and value == known
+    return isinstance(value, int | float) and abs(value) < 1e30 and isclose(value, known, rel_tol=1e-5)
+
+
+def check_option(name: str, value: Any, config: ImageConfig) -> None:
+    """Refuse an unknown option that may change what a network computes.
+
+    An option is harmless if it is off or empty, concerns training or speed, or repeats what every StyleGAN2 does or a
+    size that the tensors have.
+    """
+    words = name[:100].lower()
+    sizes = {size for size in config.model_dump().values() if type(size) is int} | {4, config.doublings + 2}
+    empty = value is None or (isinstance(value, bool | int | float | str | bytes | list | tuple | dict) and not value)
+    if usual := [usual for pattern, usual in _USUAL.items() if re.fullmatch(pattern, words)]:
+        harmless = value is None or _is_same(value, usual[0])
+    else:
+        is_size = _SIZE.fullmatch(words) and type(value) is int and value in sizes
+        harmless = bool(empty or _IDLE.fullmatch(words) or is_size)
+    if not harmless:
+        raise ValueError(f"its network was made with the option {shown(name)}, which StyleGAN2 does not have")
 
 
 def check_filters(tensors: Mapping[str, Tensor]) -> None:
     """Check that images are resampled with our filter."""
     ours = blur(torch.device("cpu"))
     for name, tensor in tensors.items():
-        if name.rpartition(".")[2] == _FILTER and not (
-            tensor.shape == ours.shape and torch.allclose(tensor.float(), ours, atol=1e-6)
-        ):
-            raise ValueError(f"its {name} is another filter, expected (1, 3, 3, 1)")
+        if name.rpartition(".")[2] == _FILTER:
+            check_filter(name, tensor, ours)
 
 
-def _config(kind: type[BaseModel], **values: Any) -> Any:
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        what = " ".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"its network cannot be built here: {what}{': ' if what else ''}{reason}") from error
+def check_filter(name: str, tensor: Tensor, expected: Tensor) -> None:
+    """Check one filter."""
+    if tensor.shape != expected.shape or not torch.allclose(tensor.float(), expected, atol=1e-6):
+        raise ValueError(f"its {name} is another filter, expected (1, 3, 3, 1)")
 
 
 def _shared(sizes: list[int], widths: list[int], settings: Settings) -> dict[str, Any]:
-    base, most = width_rule(sizes, widths, settings)
+    base, most = _width_rule(sizes, widths, settings)
     size = {"height": sizes[-1], "width": sizes[-1], "channel_base": base, "channel_max": most}
     return size | {"clamp": settings.clamp}
 
 
-def width_rule(sizes: list[int], widths: list[int], settings: Settings) -> tuple[int, int]:
-    """(channel_base, channel_max) that give these widths at these sizes, preferably those that the file states.
-
-    Raises:
-        ValueError: if there are none.
-    """
-    largest = max(widths)
+def _width_rule(sizes: list[int], widths: list[int], settings: Settings) -> tuple[int, int]:
+    """(channel_base, channel_max) that give these widths at these sizes, preferably those that the file states."""
     smallest_base = max([4, *(size * width for size, width in zip(sizes, widths, strict=True) if width > 1)])
-    for base, most in ((settings.channel_base, settings.channel_max), (smallest_base, largest)):
-        if base is None or most is None or base not in _BASES or most not in _WIDTHS:
+    for base, most in ((settings.channel_base, settings.channel_max), (smallest_base, max(widths))):
+        if type(base) is not int or type(most) is not int:
             continue
         if widths == [max(1, min(base // size, most)) for size in sizes]:
             return base, most
@@ -227,18 +276,9 @@ def _embedding(tensors: Mapping[str, Tensor]) -> tuple[int, int]:
     """Width of the embedding, and number of classes."""
     if "mapping.embed.weight" not in tensors:
         return 0, 0
-    width, classes = _shape(tensors, "mapping.embed.weight", 2)
+    width, classes = shape_of(tensors, "mapping.embed.weight", 2)
     return width, classes
 
 
 def _layers(tensors: Mapping[str, Tensor]) -> int:
     return sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in tensors)
-
-
-def _shape(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:
-    if name not in tensors:
-        raise ValueError(f"it has no tensor {name}, which every StyleGAN2 has")
-    shape = tuple(tensors[name].shape)
-    if len(shape) != dimensions or 0 in shape:
-        raise ValueError(f"its {name} has shape {shown(shape)}, expected {dimensions} dimensions")
-    return shape

@@ -1,19 +1,19 @@
 """Files of lucidrains/stylegan2-pytorch: `model_N.pt`, and `.config.json` in the same folder."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from models.foreign import Converted
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.foreign.lucidrains_attention import Form
-from models.stylegan2.foreign.tensors import average_w, length, renamed
-from system.text import printable, shown
+from models.stylegan2.foreign.tensors import average_w, renamed, shape_of
+from system.text import printable
 from torch_utils import config as configs
 from torch_utils.torchfile import plain_tensors
 
@@ -21,7 +21,7 @@ KEY = "GAN"  # of the state dict in a checkpoint
 SIGN = "SE.net.0.weight"  # a tensor of every state dict
 OPTIONS = ".config.json"
 LARGEST_OPTIONS = 2**20  # bytes
-USUAL_RATE = 0.1  # learning rate multiplier of the mapping network, which no tensor shows
+_REMEDY = "replace it by the one of this network, or remove it"
 
 _BEGIN = "GE.to_initial_block.weight"
 _OURS = r"SE\.|GE\.(?!blocks\.\d+\.to_rgb\.upsample\.1\.f$)"  # the averaged networks, without the filter of images
@@ -47,17 +47,22 @@ _ATTENTION = {
 _RGB = {"to_style.weight": "affine.weight", "to_style.bias": "affine.bias", "conv.weight": "weight"}
 
 
+class Options(BaseModel):
+    """The options that matter, of those that the program keeps beside its networks."""
+
+    model_config = ConfigDict(strict=True)
+
+    image_size: int | None = None
+    lr_mlp: float = Field(0.1, gt=0, le=100)
+
+
 def claims(contents: Any) -> bool:
     """Whether contents are a checkpoint of this program, or the state dict alone."""
     return isinstance(contents, Mapping) and (KEY in contents or SIGN in contents)
 
 
 def from_lucidrains(contents: Mapping[str, Any], path: Path) -> Converted:
-    """The averaged generator of a file under our names.
-
-    Args:
-        contents: what `torchfile.read` returned.
-        path: the file.
+    """The averaged generator of a file under our names; `contents` is what `torchfile.read` returned.
 
     Raises:
         ValueError: if a layer is unknown, or a tensor is missing, left over or of another shape.
@@ -66,8 +71,9 @@ def from_lucidrains(contents: Mapping[str, Any], path: Path) -> Converted:
     state = plain_tensors(contents[KEY], KEY, path.stat().st_size)
     state = {name: t.float() for name, t in state.items() if re.match(_OURS, name)}
     version = contents.get("version")
-    config = _config(state, version if isinstance(version, str) else "")
-    rate = _rate(_options(path), config)
+    version = printable(version, 40) if isinstance(version, str) else ""
+    config = _config(state, version)
+    rate = _rate(path, config)
     with torch.device("meta"):
         G = LucidrainsGenerator(config)
     if _BEGIN in state and state[_BEGIN].ndim == 4:  # a convolution of one pixel there, a fully connected layer here
@@ -78,8 +84,7 @@ def from_lucidrains(contents: Mapping[str, Any], path: Path) -> Converted:
     own["mapping.w_average"] = torch.zeros(config.w_dim)
     G.load_state_dict(own, assign=True)
     own["mapping.w_average"], origin = average_w(G.mapping, config.z_dim, config.mapping_layers * config.w_dim**2)
-    source = {"format": "lucidrains .pt", "version": "", "w_average": origin, "lr_mlp": rate}
-    source["version"] = printable(version if isinstance(version, str) else "", 40)
+    source = {"format": "lucidrains .pt", "version": version, "w_average": origin, "lr_mlp": rate}
     metadata = {"generator": configs.to_dict(config), "source": source}
     return Converted("lucidrains", metadata, {f"G_ema.{name}": tensor for name, tensor in own.items()})
 
@@ -108,18 +113,22 @@ def names(config: LucidrainsConfig) -> Iterator[tuple[str, str]]:
             yield from ((f"{ours}.scaling{i}.{b}", f"{theirs}.{i}.fn.{a}") for a, b in scaling.items())
 
 
-def _options(path: Path) -> dict[str, Any]:
-    """The contents of the options file beside a network; {} if there is none."""
+def _rate(path: Path, config: LucidrainsConfig) -> float:
+    """The learning rate multiplier of the mapping network, from the options beside a network; no tensor shows it."""
     beside = path.with_name(OPTIONS)
     if not beside.is_file():
-        return {}
+        return Options().lr_mlp
     try:
-        found = json.loads(beside.read_text(encoding="utf-8")) if beside.stat().st_size <= LARGEST_OPTIONS else None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise ValueError(f"the {OPTIONS} beside it is damaged: replace it by the one of this network, or remove it")
-    return found
+        with beside.open("rb") as file:
+            options = Options.model_validate_json(file.read(LARGEST_OPTIONS))
+    except ValidationError as error:
+        raise ValueError(f"the {OPTIONS} beside it is damaged: {_REMEDY}") from error
+    if options.image_size not in (None, config.height):
+        raise ValueError(
+            f"the {OPTIONS} beside it states {options.image_size} pixels, but its tensors make {config.height}: "
+            f"{_REMEDY}"
+        )
+    return options.lr_mlp
 
 
 def _their_shape(theirs: str, ours: tuple[int, ...]) -> tuple[int, ...]:
@@ -137,14 +146,14 @@ def _config(state: Mapping[str, Tensor], version: str) -> LucidrainsConfig:
     layers = sum(1 for name in state if re.fullmatch(r"SE\.net\.\d+\.weight", name))
     if blocks < 2 or not layers:
         raise ValueError(f"it has {blocks} blocks GE.blocks.… and {layers} layers SE.net.…")
-    widths = [length(state, f"GE.blocks.{k}.conv2.weight", 0) for k in range(blocks)]
+    widths = [shape_of(state, f"GE.blocks.{k}.conv2.weight", 4)[0] for k in range(blocks)]
     sizes = {
         "doublings": blocks - 1,
-        "channels": length(state, "GE.blocks.0.to_rgb.conv.weight", 0),
+        "channels": shape_of(state, "GE.blocks.0.to_rgb.conv.weight", 4)[0],
         "capacity": max(widths[-1] // 2, 1),
         "channel_max": max(widths),
         "mapping_layers": layers,
-        "w_dim": length(state, "SE.net.0.weight", 0),
+        "w_dim": shape_of(state, "SE.net.0.weight", 2)[0],
         "constant": _BEGIN not in state,
         "attention": sorted({int(m[1]) for name in state if (m := re.match(r"GE\.attns\.([0-9]{1,3})\.", name))}),
         "attention_form": _form(state, version),
@@ -157,16 +166,3 @@ def _form(state: Mapping[str, Tensor], version: str) -> Form:
     if any(re.fullmatch(r"GE\.attns\.[0-9]+\.0\.fn\.g", name) for name in state):
         return "1.6"
     return "1.8" if re.fullmatch(r"1\.8\.[0-7]", version) else "1.8.8"
-
-
-def _rate(options: Mapping[str, Any], config: LucidrainsConfig) -> float:
-    """The learning rate multiplier of the mapping network, a factor of its weights."""
-    size, rate = options.get("image_size", config.height), options.get("lr_mlp", USUAL_RATE)
-    if type(size) is not int or size != config.height:
-        raise ValueError(
-            f"the {OPTIONS} beside it states {shown(size)} pixels, but its tensors make {config.height}: replace it by "
-            f"the one of this network, or remove it"
-        )
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 100:
-        raise ValueError(f"the {OPTIONS} beside it states lr_mlp {shown(rate)}, expected a number above 0")
-    return float(rate)

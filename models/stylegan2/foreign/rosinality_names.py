@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.foreign import nvlabs
 from models.stylegan2.layers import blur
 
 # Axes of length 1 before and after ours, by their names; 0 and 0 for all others.
@@ -18,19 +20,29 @@ _AXES = {
 }
 
 
-def names(network: nn.Module) -> dict[str, str]:
+def names(config: Any) -> dict[str, str]:
     """Our name -> theirs, for every tensor but the average w, which a file holds beside the state dicts."""
-    config = network.config
-    if isinstance(config, DiscriminatorConfig):
-        return dict(_discriminator(config))
-    assert isinstance(config, GeneratorConfig)
-    return dict(_generator(config))
+    return dict(_discriminator(config) if isinstance(config, DiscriminatorConfig) else _generator(config))
+
+
+def official_names(config: Any) -> dict[str, str]:
+    """Our name -> the official one."""
+    kind = nvlabs.discriminator_names if isinstance(config, DiscriminatorConfig) else nvlabs.generator_names
+    return {ours: theirs for theirs, ours in kind(config).items()}
 
 
 def their_shape(theirs: str, ours: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a tensor in their file, from its name there and the shape of ours."""
     before, after = next((axes for pattern, axes in _AXES.items() if re.fullmatch(pattern, theirs)), (0, 0))
     return (1,) * before + tuple(ours) + (1,) * after
+
+
+def plain(theirs: str, tensor: Tensor) -> Tensor:
+    """A tensor of their file without the additional axes."""
+    before, after = next((axes for pattern, axes in _AXES.items() if re.fullmatch(pattern, theirs)), (0, 0))
+    for axis in [0] * before + [-1] * after:
+        tensor = tensor.squeeze(axis)
+    return tensor
 
 
 def filters(network: nn.Module) -> dict[str, Tensor]:

@@ -7,25 +7,21 @@ weights are [in, out], convolutions [height, width, in, out]; an upsampling conv
 
 import re
 from collections.abc import Callable, Iterator
-from math import prod
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.stylegan2.foreign.architecture import Built, Settings, build, clamp_of, expect, group_of
+from models.stylegan2.foreign.architecture import Built, Settings, build, check_option, clamp_of, expect, group_of
 from models.stylegan2.foreign.nvlabs import ARCHITECTURES
-from models.stylegan2.foreign.options import check_option
-from models.stylegan2.foreign.records import Array, TensorFlowNetwork
+from models.stylegan2.foreign.records import Array, TensorFlowNetwork, demand
 from system.text import shown
 from torch_utils.torchpickles import Budget
 
 _OLDEST = 4  # version of the first StyleGAN2
-_DEEPEST = 4
 _MOST_VARIABLES = 2000  # the largest official network has 160
-_MOST_OPTIONS = 1000
-_LONGEST_NAME = 200
+_LONGEST_NAME = 200  # of a network within networks, which limits the depth
 
 _IGNORED = {  # options that do not concern the function of a network
     *("randomize_noise", "truncation_psi", "truncation_cutoff", "dlatent_avg_beta", "style_mixing_prob"),
@@ -48,12 +44,24 @@ _Change = Callable[[np.ndarray], np.ndarray]
 _Rules = dict[str, tuple[str, _Change]]
 
 
+def _same(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _dense(x: np.ndarray) -> np.ndarray:
+    return x.transpose(1, 0)
+
+
+def _convolution(x: np.ndarray) -> np.ndarray:
+    return x.transpose(3, 2, 0, 1)
+
+
 def network(name: str, record: TensorFlowNetwork, budget: Budget) -> Built:
     """Our network for theirs.
 
     Args:
         name: G, D or G_ema.
-        record: from the pickle; its file must be open.
+        record: from the pickle.
         budget: bytes that the numbers may take.
 
     Raises:
@@ -65,11 +73,12 @@ def network(name: str, record: TensorFlowNetwork, budget: Budget) -> Built:
             f"its {name} is of version {shown(version)}, and those of StyleGAN2 begin with {_OLDEST}: "
             "networks of the first StyleGAN are not read"
         )
-    kwargs = _table(record.state.get("static_kwargs"), "static_kwargs")
+    kwargs = _table(record, "static_kwargs")
     tensors = _tensors(_D if name == "D" else _G, _variables(record), budget)
-    base, most = (kwargs.get(name) if type(kwargs.get(name)) is int else None for name in ("fmap_base", "fmap_max"))
-    clamp, group = clamp_of(kwargs.get("conv_clamp")), group_of(kwargs.get("mbstd_group_size", 4))
-    built = build(name, tensors, Settings(clamp, group, base and base * 2, most))
+    base, most = kwargs.get("fmap_base"), kwargs.get("fmap_max")
+    base = base * 2 if type(base) is int else None
+    settings = Settings(clamp_of(kwargs.get("conv_clamp")), group_of(kwargs.get("mbstd_group_size", 4)), base, most)
+    built = build(name, tensors, settings)
     config = built.config
     known = _KNOWN | {
         "architecture": ARCHITECTURES[config.architecture],
@@ -94,61 +103,47 @@ def is_discriminator(record: TensorFlowNetwork) -> bool:
     return any(isinstance(name, str) and "FromRGB" in name[:_LONGEST_NAME] for name in names)
 
 
-def _variables(record: TensorFlowNetwork) -> Iterator[tuple[str, Array | float]]:
+def _variables(record: TensorFlowNetwork) -> Iterator[tuple[str, np.ndarray]]:
     """Variables of a network and of the networks inside it, by names with slashes."""
-    waiting, count = [("", record, 0)], 0
+    waiting, count = [("", record)], 0
     while waiting:
-        prefix, record, depth = waiting.pop()
-        variables = record.state.get("variables")
-        if not isinstance(variables, list):
-            raise ValueError(f"it is damaged (its variables are {shown(variables)})")
-        components = _table(record.state.get("components"), "components")
-        count += len(variables) + len(components)
-        if depth > _DEEPEST or count > _MOST_VARIABLES:
-            raise ValueError(
-                f"it has more than {_MOST_VARIABLES:,} variables, or more than {_DEEPEST} levels of networks: no "
-                "StyleGAN2 has as many"
-            )
-        for item in variables:
+        prefix, record = waiting.pop()
+        variables, components = record.state.get("variables"), _table(record, "components")
+        demand(isinstance(variables, list), "variables", variables)
+        count += 1 + len(variables or []) + len(components)
+        if count > _MOST_VARIABLES:
+            raise ValueError("it has more variables, or more networks in networks, than any StyleGAN2")
+        for item in variables or []:
             name, value = item if isinstance(item, tuple) and len(item) == 2 else (None, None)
-            if not isinstance(name, str) or not isinstance(value, Array | float):
-                raise ValueError(f"it is damaged (its variable {shown(name)} is {shown(value)})")
-            yield prefix + name, value
+            fits = isinstance(name, str) and len(name) <= _LONGEST_NAME and isinstance(value, Array | float)
+            demand(fits, "a variable", name)
+            yield f"{prefix}{name}", value.values if isinstance(value, Array) else np.array(value)
         for name, part in components.items():
-            if not isinstance(part, TensorFlowNetwork):
-                raise ValueError(f"it is damaged (its component {shown(name)} is {shown(part)})")
-            waiting.append((f"{prefix}{name[:_LONGEST_NAME]}/", part, depth + 1))
+            demand(isinstance(part, TensorFlowNetwork) and len(prefix + name) <= _LONGEST_NAME, "a component", name)
+            waiting.append((f"{prefix}{name}/", part))
 
 
-def _tensors(rules: _Rules, variables: Iterator[tuple[str, Array | float]], budget: Budget) -> dict[str, Tensor]:
+def _tensors(rules: _Rules, variables: Iterator[tuple[str, np.ndarray]], budget: Budget) -> dict[str, Tensor]:
     """Variables as tensors under official PyTorch names."""
     tensors: dict[str, Tensor] = {}
-    for name, value in variables:
-        if re.search(r"(^|/)lod$", name[-_LONGEST_NAME:]):
-            continue  # the state of progressive growing
+    for name, values in variables:
         theirs, change = _place(rules, name)
-        if theirs in tensors:
-            raise ValueError(f"it is damaged (two of its variables are {theirs})")
-        if theirs:
-            tensors[theirs] = _tensor(name, value, change, budget)
+        demand(theirs not in tensors, "a variable has two values", theirs)
+        if not theirs:
+            continue
+        budget.spend(4 * values.size)
+        try:
+            tensors[theirs] = torch.from_numpy(np.array(change(values), np.float32, order="C"))
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"its {name} has shape {shown(values.shape)}, which no such variable has") from error
     # A network that has grown numbers its RGB layers from the largest size, and uses only the first.
     sizes = [int(found[1]) for name in tensors if (found := re.search(r"\bb(\d{1,5})\.conv", name))]
     return {name.replace(_LARGEST, str(max(sizes, default=4))): tensor for name, tensor in tensors.items()}
 
 
-def _tensor(name: str, value: Array | float, change: _Change, budget: Budget) -> Tensor:
-    shape = value.shape if isinstance(value, Array) else ()
-    budget.spend(4 * prod(shape))
-    try:
-        values = value.values if isinstance(value, Array) else np.array(value)
-        return torch.from_numpy(np.array(change(values), np.float32, order="C"))
-    except (ValueError, IndexError, TypeError) as error:
-        raise ValueError(f"its {shown(name)} has shape {shown(shape)}, which no such variable has") from error
-
-
 def _place(rules: _Rules, name: str) -> tuple[str, _Change]:
     """The official PyTorch name of a variable; "" if nothing depends on the variable."""
-    for pattern, (theirs, change) in rules.items() if len(name) <= _LONGEST_NAME else ():
+    for pattern, (theirs, change) in rules.items():
         if found := re.fullmatch(pattern, name):
             return _noise(int(found[1])) if theirs == _NOISE else found.expand(theirs), change
     raise ValueError(f"its variable {shown(name)} has no place in StyleGAN2")
@@ -161,24 +156,11 @@ def _noise(number: int) -> str:
     return f"synthesis.b{8 << (number - 1) // 2}.conv{(number - 1) % 2}.noise_const"
 
 
-def _table(value: Any, what: str) -> dict[Any, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or len(value) > _MOST_OPTIONS or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"it is damaged (its {what} is {shown(value)})")
-    return value
-
-
-def _same(x: np.ndarray) -> np.ndarray:
-    return x
-
-
-def _dense(x: np.ndarray) -> np.ndarray:
-    return x.transpose(1, 0)
-
-
-def _convolution(x: np.ndarray) -> np.ndarray:
-    return x.transpose(3, 2, 0, 1)
+def _table(record: TensorFlowNetwork, what: str) -> dict[str, Any]:
+    value = record.state.get(what)
+    fits = isinstance(value, dict) and len(value) <= _MOST_VARIABLES and all(isinstance(name, str) for name in value)
+    demand(value is None or fits, what, value)
+    return value or {}
 
 
 def _turned(x: np.ndarray) -> np.ndarray:
@@ -207,6 +189,7 @@ _MAPPING = {
 }
 _G = {
     **_MAPPING,
+    r"(.*/)?lod": ("", _same),  # the state of progressive growing
     "dlatent_avg": ("mapping.w_avg", _same),
     "synthesis/4x4/Const/const": ("synthesis.b4.const", lambda x: x[0]),
     r"synthesis/noise(\d{1,3})": (_NOISE, lambda x: x[0, 0]),
@@ -220,6 +203,7 @@ _G = {
 }
 _D = {
     **_MAPPING,
+    r"(.*/)?lod": ("", _same),
     **_layer(f"{_SIZE}/FromRGB", r"b\1.fromrgb", _convolution),
     **_layer(f"{_SIZE}/Conv0", r"b\1.conv0", _convolution),
     **_layer(f"{_SIZE}/Conv1_down", r"b\1.conv1", _convolution),

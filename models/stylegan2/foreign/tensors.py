@@ -12,11 +12,14 @@ BATCH = 1_024
 MOST_PRODUCTS = SAMPLES * 2**23  # a few seconds of one core: all samples of a mapping of 8 layers of width 1024
 
 
-def length(tensors: Mapping[str, Tensor], name: str, axis: int) -> int:
-    """The length of an axis of a tensor. Raises ValueError if the file has no such tensor."""
-    if name not in tensors or tensors[name].ndim <= axis or not tensors[name].numel():
-        raise ValueError(f"{name} is missing")
-    return tensors[name].shape[axis]
+def shape_of(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:
+    """The shape of a tensor. Raises ValueError if the file has no such tensor, or one of other dimensions."""
+    if name not in tensors:
+        raise ValueError(f"it has no tensor {name}, which every such network has")
+    shape = tuple(tensors[name].shape)
+    if len(shape) != dimensions or 0 in shape:
+        raise ValueError(f"its {name} has shape {shown(list(shape))}, expected {dimensions} dimensions")
+    return shape
 
 
 def renamed(
@@ -52,15 +55,9 @@ def renamed(
 
 @torch.no_grad()
 def average_w(mapping: Callable[[Tensor], Tensor], z_dim: int, weights: int) -> tuple[Tensor, str]:
-    """The mean of w over latents of a fixed seed, fewer of them for very large mapping networks.
+    """The mean of w [w_dim] over latents of a fixed seed, and a description of it for the metadata.
 
-    Args:
-        mapping: z [N, z_dim] -> w [N, w_dim].
-        z_dim: dimensions of z.
-        weights: number of its weights.
-
-    Returns:
-        [w_dim], and a description for the metadata.
+    Very large mapping networks, by their number of `weights`, get fewer latents.
     """
     batches = max(1, min(SAMPLES, MOST_PRODUCTS // weights) // BATCH)
     source = torch.Generator().manual_seed(0)

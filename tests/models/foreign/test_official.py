@@ -1,6 +1,5 @@
 """Official PyTorch pickles: read without running anything, and equal to the recorded numbers."""
 
-import hashlib
 from typing import Any
 
 import pytest
@@ -65,7 +64,6 @@ def test_configurations_and_what_is_known_of_the_file(tmp_path, case, flat):
     source = metadata["source"]
     assert source["format"] == ("StyleGAN3 pickle, configuration stylegan2" if flat else "StyleGAN2-ADA pickle")
     assert source["file"] == "network-snapshot-001200.pkl" and metadata["kimg"] == 1200
-    assert source["source_sha256"] == [hashlib.sha256(Module.source.encode()).hexdigest()]
     assert {name.split(".")[0] for name in tensors} == {"G", "D", "G_ema"}
 
 

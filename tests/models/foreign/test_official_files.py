@@ -1,6 +1,5 @@
 """Official pickles without networks, too large, or with numbers that are used many times over."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,10 @@ def refusal(path: Path) -> str:
 
 def test_files_without_networks(tmp_path):
     path = tmp_path / "a.pkl"
-    for value, what in (({"a": 1}, "a dict"), ([], "[]"), (5, "5")):
+    values = (({"a": 1}, "a dict"), ([], "[]"), (5, "5"), ({"G_ema": official()["G_ema"], "G": 3}, "a dict"))
+    for value, what in (*values, ((1, 2, 3), "(1, 2, 3)")):
         pickled.write(path, value)
-        assert refusal(path) == f"it holds {what} without any of the networks G, D and G_ema"
-    pickled.write(path, {"G_ema": official()["G_ema"], "G": 3})
-    assert refusal(path) == "its G is 3 and no network"
-    pickled.write(path, (1, 2, 3))
-    assert refusal(path) == "it holds (1, 2, 3) without any of the networks G, D and G_ema"
+        assert refusal(path) == f"it holds {what}, expected the networks G, D and G_ema"
     path.write_bytes(path.read_bytes() + b"more")
     assert refusal(path) == "it is damaged (bytes follow the end of its pickle)"
 
@@ -39,9 +35,7 @@ def test_numbers_used_many_times_over(tmp_path):
         if tensor.shape == shared.shape:
             parameters(G, name.removesuffix(".weight"))["weight"] = shared
     path = pickled.write(tmp_path / "a.pkl", G)
-    assert re.fullmatch(
-        r"its G_ema has tensors of [\d,]+ bytes, more than the file, by using some many times", refusal(path)
-    )
+    assert refusal(path) == "its tensors take more bytes than the file, by using some many times"
 
 
 def test_too_large_a_file_is_refused_unread(tmp_path):

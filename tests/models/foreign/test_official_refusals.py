@@ -13,6 +13,7 @@ from tests.models.foreign.pickled import Module
 
 Damage = Callable[[Module, Module], object]  # what to do to G_ema and D
 
+MANY = "it has more tensors and modules, or longer names, than any StyleGAN2"
 REFUSED: dict[str, tuple[Damage, str]] = {}
 
 
@@ -38,22 +39,6 @@ def resnet(G, D):
     skip.state["_parameters"]["weight"] = torch.nn.Parameter(torch.zeros(4, 8, 1, 1))
 
 
-@refused("4 tensors have no place in this network, the first is synthesis.b4.torgb.affine.bias")
-def both(G, D):
-    G["synthesis.b8"].state["_modules"]["skip"] = skip = Module("Conv2dLayer", {})
-    skip.state["_parameters"]["weight"] = torch.nn.Parameter(torch.zeros(4, 8, 1, 1))
-
-
-@refused("its synthesis.b8 has the architecture 'skip', expected 'orig'")
-def orig(G, D):
-    del G["synthesis.b4"].state["_modules"]["torgb"]
-
-
-@refused("2 tensors have no place in this network, the first is b4.fromrgb.bias")
-def skip(G, D):
-    D["b4"].state["_modules"]["fromrgb"] = D["b8.fromrgb"]
-
-
 @refused("its b4 has the architecture 'skip', expected 'resnet'")
 def architecture(G, D):
     D["b4"].state["architecture"] = "skip"
@@ -75,14 +60,11 @@ def group(G, D):
 
 
 @refused(
-    "it is a StyleGAN3 network of the configuration stylegan3-t: only StyleGAN3 networks of the configuration "
+    "it is a StyleGAN3 network of another configuration: only StyleGAN3 networks of the configuration "
     "stylegan2 can be read here"
 )
 def stylegan3(G, D):
-    layers = G["synthesis"].state["_modules"]
-    layers["input"] = Module("SynthesisInput", {})
-    layers["L0_36_8"] = Module("SynthesisLayer", {})
-    layers["L0_36_8"].state["_parameters"]["weight"] = torch.zeros(8, 8, 3, 3)
+    G["synthesis"].state["_modules"]["input"] = Module("SynthesisInput", {})
 
 
 @refused("its module 'synthesis.stem' is of the class 'SuperresGenerator', which StyleGAN2 does not have")
@@ -90,7 +72,7 @@ def another_class(G, D):
     G["synthesis"].state["_modules"]["stem"] = Module("SuperresGenerator", {})
 
 
-@refused("it is damaged (its 'mapping.fc0' is a dict)")
+@refused("it is damaged (mapping.fc0: a dict)")
 def no_module(G, D):
     G["mapping"].state["_modules"]["fc0"] = {}
 
@@ -108,11 +90,6 @@ def clamps(G, D):
 @refused("it is damaged (its conv_clamp is -1)")
 def clamp(G, D):
     G["synthesis.b8.conv0"].state["conv_clamp"] = -1
-
-
-@refused("its generator has the num_ws 14, expected 4")
-def number_of_w(G, D):
-    G.state["num_ws"] = 14
 
 
 @refused("its discriminator has the img_resolution 16, expected 8")
@@ -165,22 +142,12 @@ def strange_name(G, D):
     parameters(D, "b8")["a\n\x1bb"] = torch.zeros(4)
 
 
-@refused("its synthesis.b8.conv1.weight has shape (4,), expected 4 dimensions")
+@refused("its synthesis.b8.conv1.weight has shape [4], expected 4 dimensions")
 def dimensions(G, D):
     parameters(G, "synthesis.b8.conv1")["weight"] = torch.zeros(4)
 
 
-@refused("it has no tensor mapping.w_avg, which every StyleGAN2 has")
-def no_average(G, D):
-    del G["mapping"].state["_buffers"]["w_avg"]
-
-
-@refused("its mapping.fc0.bias is of torch.int64, expected floating-point numbers")
-def whole_numbers(G, D):
-    parameters(G, "mapping.fc0")["bias"] = torch.zeros(4, dtype=torch.int64)
-
-
-@refused("it is damaged (its 'mapping.fc0.bias' is 3)")
+@refused("it is damaged (mapping.fc0.bias: 3)")
 def no_tensor(G, D):
     parameters(G, "mapping.fc0")["bias"] = 3
 
@@ -197,52 +164,35 @@ def widths(G, D):
     parameters(G, "synthesis.b8.conv1")["weight"] = torch.zeros(9, 9, 3, 3)
 
 
-@refused("it has more than 20,000 tensors and modules, or more than 20 levels: no StyleGAN2 has as many")
+@refused(MANY)
 def circle(G, D):
     G["mapping"].state["_modules"]["fc0"] = G
 
 
-@refused("it has more than 20,000 tensors and modules, or more than 20 levels: no StyleGAN2 has as many")
+@refused(MANY)
 def shared_table(G, D):
     table = {f"t{i}": None for i in range(15_000)}
     for name in ("conv0", "conv1"):
         G[f"synthesis.b8.{name}"].state["_buffers"] = table
 
 
-@refused("it has more than 20,000 tensors and modules, or more than 20 levels: no StyleGAN2 has as many")
-def shared_modules(G, D):
-    table = {f"m{i}": None for i in range(15_000)}
-    for name in ("conv0", "conv1"):
-        G[f"synthesis.b8.{name}"].state["_modules"] = table
-
-
-@refused("it has names of more than 200 letters, which no StyleGAN2 has")
+@refused(MANY)
 def long_names(G, D):
     parameters(G, "synthesis.b8.conv0")["x" * 5000] = torch.zeros(4)
 
 
-@refused("it is damaged (its conv_clamp is a very large number)")
-def large_clamp(G, D):
-    G["synthesis.b8.conv0"].state["conv_clamp"] = 2**2000
-
-
-@refused("its synthesis.b8.conv0.affine has the weight_gain a very large number, expected 0.5")
-def large_gain(G, D):
-    G["synthesis.b8.conv0.affine"].state["weight_gain"] = 2**2000
-
-
-@refused("it is damaged (its 'mapping _modules' is 5)")
+@refused("it is damaged (_modules: 5)")
 def modules(G, D):
     G["mapping"].state["_modules"] = 5
 
 
-@refused("its network cannot be built here: mapping_layers: Input should be less than or equal to 32")
+@refused("its network cannot be built here: --set mapping_layers: got 33, expected a whole number from 1 to 32")
 def too_many_layers(G, D):
     for i in range(1, 33):
         G["mapping"].state["_modules"][f"fc{i}"] = G["mapping.fc0"]
 
 
-OF_D = ("skip", "architecture", "features", "channels", "group", "resolution", "gain", "strange_name")
+OF_D = ("architecture", "features", "channels", "group", "resolution", "gain", "strange_name")
 
 
 @pytest.mark.parametrize("name", REFUSED)

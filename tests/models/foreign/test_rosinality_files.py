@@ -76,19 +76,18 @@ SPOILED = {
     ),
     "filter": (
         lambda s: s | {"convs.0.conv.blur.kernel": torch.ones(4, 4) / 4},
-        "its convs.0.conv.blur.kernel is another filter, expected 1 3 3 1",
+        "its convs.0.conv.blur.kernel is another filter, expected (1, 3, 3, 1)",
     ),
     "no style": (
         lambda s: {key: t for key, t in s.items() if not key.startswith("style")},
-        "it has 0 layers style.…",
+        "it has 2 blocks to_rgbs.… and 0 layers style.…",
     ),
-    "no width": (lambda s: _without(s, "convs.1.activate.bias"), "convs.1.activate.bias is missing"),
-    "wide w": (
-        lambda s: s | {"style.1.weight": torch.ones(8, 1).expand(8, 2049).clone()},
-        "its latents have 2049 dimensions, expected at most 2048",
+    "no width": (
+        lambda s: _without(s, "convs.1.activate.bias"),
+        "1 tensors are missing, the first is convs.1.activate.bias",
     ),
     "widths": (
-        lambda s: s | {"convs.1.activate.bias": torch.ones(15)},
+        lambda s: s | {"convs.1.conv.weight": torch.ones(1, 15, 16, 3, 3)},
         "its layers are 16, 15, 16 wide at 4, 8, 16 pixels, expected widths that halve as the size doubles, "
         "up to a largest width",
     ),
@@ -114,7 +113,7 @@ def test_a_discriminator_that_does_not_fit_is_left_out(tmp_path):
     path = tmp_path / "a.pt"
     torch.save({"g_ema": states["g"], "d": _without(states["d"], "final_conv.0.weight")}, path)
     file = read_network(path)
-    assert file.parts == ["G_ema"] and file.left_out == {"D": "1 tensors are missing, the first is final_conv.0.weight"}
+    assert file.parts == ["G_ema"] and "b4.conv.weight" in file.left_out["D"]
 
 
 def test_an_average_of_another_length_is_refused(tmp_path):
@@ -166,10 +165,7 @@ def test_networks_alone_and_in_a_row(tmp_path, row):
         assert torch.equal(file.part(name)(*given, **options), networks[name](*given, **options))
 
 
-D = {"final_conv.0.weight": torch.zeros(1)}
-
-
-@pytest.mark.parametrize("row", [[], [3], [None], 7, "text", [{}], [{"a": 1}], [D, D], [D] * 20], ids=str)
+@pytest.mark.parametrize("row", [[], [3], [None], 7, "text", [{}], [{"a": 1}]], ids=str)
 def test_rows_of_other_things(tmp_path, row):
     torch.save(row, tmp_path / "a.pt")
     with pytest.raises(ValueError, match=r"is refused: it holds .*, expected a file of rosinality's"):

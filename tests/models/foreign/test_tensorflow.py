@@ -1,6 +1,5 @@
 """Official TensorFlow pickles: equal to the recorded numbers once their orders are undone, and refused otherwise."""
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -82,7 +81,6 @@ def test_what_is_known_of_the_file(tmp_path):
     assert metadata["source"] == {
         "format": "TensorFlow pickle",
         "file": "a.pkl",
-        "source_sha256": [hashlib.sha256(Module.source.encode()).hexdigest()],
     }
     for name in ("generator", "discriminator"):
         assert metadata[name]["channel_base"] == 512 and metadata[name]["channel_max"] == 32
@@ -159,21 +157,21 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
     (set_kwarg("resolution", 99), "its G_ema has the resolution 99, expected 16"),
     (
         lambda networks: networks[2].state["components"].update(mapping=3),
-        "it is damaged (its component 'mapping' is 3)",
+        "it is damaged (a component: 'mapping')",
     ),
     (
         lambda networks: networks[2].state["components"].update(mapping=circle()),
-        "it has more than 2,000 variables, or more than 4 levels of networks: no StyleGAN2 has as many",
+        "it is damaged (a component: 'x')",
     ),
     (
         lambda networks: networks[2].state["components"].update(mapping=nested_components()),
-        "it has more than 2,000 variables, or more than 4 levels of networks: no StyleGAN2 has as many",
+        "it has more variables, or more networks in networks, than any StyleGAN2",
     ),
     (
         lambda networks: networks[2].state.update(variables=[("lod", np.float32(0))] * 2001),
-        "it has more than 2,000 variables, or more than 4 levels of networks: no StyleGAN2 has as many",
+        "it has more variables, or more networks in networks, than any StyleGAN2",
     ),
-    (lambda networks: networks[2].state.update(static_kwargs=3), "it is damaged (its static_kwargs is 3)"),
+    (lambda networks: networks[2].state.update(static_kwargs=3), "it is damaged (static_kwargs: 3)"),
 ]
 
 
@@ -181,16 +179,16 @@ OF_D: list[tuple[Callable[[Any], Any], str]] = [
     (set_variable("16x16/Eye/weight", NUMBERS), "its variable '16x16/Eye/weight' has no place in StyleGAN2"),
     (
         set_variable("16x16/Conv0/weight", NUMBERS),
-        "its '16x16/Conv0/weight' has shape (2, 2), which no such variable has",
+        "its 16x16/Conv0/weight has shape (2, 2), which no such variable has",
     ),
-    (set_variable("16x16/Conv0/bias", "3"), "it is damaged (its variable '16x16/Conv0/bias' is '3')"),
+    (set_variable("16x16/Conv0/bias", "3"), "it is damaged (a variable: '16x16/Conv0/bias')"),
     (
         set_variable("16x16/ToRGB_lod2/weight", NUMBERS),
         "its variable '16x16/ToRGB_lod2/weight' has no place in StyleGAN2",
     ),
     (
         lambda networks: networks[1].state["variables"].append(("16x16/Conv0/bias", NUMBERS)),
-        "it is damaged (two of its variables are b16.conv0.bias)",
+        "it is damaged (a variable has two values: 'b16.conv0.bias')",
     ),
 ]
 

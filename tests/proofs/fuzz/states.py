@@ -36,7 +36,7 @@ def odd_state(chance: random.Random, folder: Path) -> Path:
     """A state with one to three odd tensors or values; the digest is made anew."""
     run = _copy(folder)
     path = run / runs.STATE
-    runs.previous_state_path(run).unlink(missing_ok=True)
+    (run / runs.PREVIOUS_STATE).unlink(missing_ok=True)
     tensors, metadata = checkpoint.load(path)
     for _ in range(chance.choice([1, 1, 2, 3])):
         if chance.random() < 0.6:
@@ -97,7 +97,7 @@ def read_state(run: Path) -> None:
     resume(run, 6)
 
 
-FILES = ["stats.jsonl", "config.json", "metrics.jsonl", "log.txt", "fakes-000000.0.png", "reals.png", "wandb.json"]
+FILES = ["stats.jsonl", "config.json", "metrics.jsonl", "log.txt", "fakes-000000.0.png", "reals.png"]
 
 
 def odd_run(chance: random.Random, folder: Path) -> Path:

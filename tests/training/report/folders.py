@@ -48,12 +48,12 @@ def record(seen: int) -> dict[str, Any]:
 
 
 class Page(HTMLParser):
-    """What a page is made of: tags with attributes, texts, and the data of its curves."""
+    """What a page is made of: tags with attributes, and texts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text, self.data = "", ""
+        self.text = ""
         self.open: list[str] = []
         self.feed(text)
         self.close()
@@ -63,22 +63,15 @@ class Page(HTMLParser):
         if tag not in ("meta", "link", "img", "input"):
             self.open.append(tag)
 
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "script" and self.tags[-1][1].get("id") == "data":
-            self.data += data
-        elif not self.open or self.open[-1] not in ("script", "style"):
+        if not self.open or self.open[-1] not in ("script", "style"):
             self.text += data
-
-    @property
-    def curves(self) -> dict[str, dict[float, float | None]]:
-        """Every curve by name: kimg -> value."""
-        charts = json.loads(self.data, parse_constant=lambda word: 1 / 0)
-        series = [series for chart in charts for series in chart["series"]]
-        assert len({one["name"] for one in series}) == len(series)
-        return {one["name"]: dict(zip(one["kimg"], one["values"], strict=True)) for one in series}
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]

