@@ -13,12 +13,15 @@ import platform
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch.library import Library
 
 from custom_ops.build import library, toolchain
 from custom_ops.build.toolchain import UnavailableError
+
+proof: Any = None  # the module custom_ops.proof: set by the package, as operators import this module
 
 _serving: dict[torch.device | str, bool] = {}  # by device, or type of device
 _shortfalls: dict[str, str] = {}  # by type of device
@@ -62,7 +65,6 @@ def compare(device: torch.device) -> str:
     Raises:
         Exception: of any kind, if they cannot be compared.
     """
-    from custom_ops import proof  # imports the operators, which import this package
 
     def run() -> str:
         count = torch.get_num_threads()
@@ -116,12 +118,10 @@ def _agree(device: torch.device) -> bool:
         return True
     if not why:
         return True
-    from custom_ops.proof import REFERENCES
-
     overriding = Library("custom_ops", "IMPL")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*[Oo]verrid")  # on purpose
-        for operator, reference in REFERENCES.items():
+        for operator, reference in proof.REFERENCES.items():
             overriding.impl(operator, reference, name, allow_override=True)
     _overriding.append(overriding)
     _shortfalls[device.type] = (
