@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from models.families import FAMILIES, read_network
+from models.foreign import Told
 from models.formats import Job
 from sampling.classes import class_names
-from sampling.conversion import check_dest, check_options, choose, find_format, read_options
+from sampling.conversion import check_dest, check_options, choose, find_format, read_options, source_flags
 from sampling.description import describe
 from sampling.formats import format_flags, known_endings, resolved
 from sampling.record import write_record
@@ -52,18 +53,26 @@ Examples:
     group="Networks",
     help="networks to take, with commas, by the names in the description",
 )
-def main(source: str, dest: Path | None, kind: str, only: str | None, **options: Any) -> None:
+@option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="NAME=VALUE",
+    group="Networks",
+    help="what a file of another program does not say of its networks, such as heads=3",
+)
+def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tuple[str, ...], **options: Any) -> None:
     """Convert a network to another format, chosen by the ending of --dest. Without --dest, describe the file.
 
     An .onnx and a .pt2 run without this program. Each is run after it is written, and is deleted if its results differ
     from the network's. DEST.json records how the files were made.
     """
-    hub = kind == "hub"
+    hub, told = kind == "hub", Told({flag.name or "": options.pop(flag.name) for flag in _SOURCE}, sets)
     form = find_format(dest, hub, FAMILIES.values()) if dest else None
     check_options(form, options if form else {"only": only, "format": hub or None, **options})
     if dest and form:
         form.check(dest)  # before a large source is read
-    file = read_network(source)
+    file = read_network(source, told)
     networks = {name: file.part(name) for name in file.parts}
     say(describe(file, networks))
     if not dest:
@@ -90,7 +99,8 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, **options:
     write_record("convert", beside, facts, resolved(job))
 
 
-main.params += format_flags()
+_SOURCE = source_flags()
+main.params += [*_SOURCE, *format_flags()]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from torch import nn
 
 from models import networkfile
 from models.family import Family
+from models.foreign import NOTHING, Told
 from models.networkfile import NetworkFile
 from models.sampler import Options, Sampler
 from models.stylegan2 import family as stylegan2
@@ -18,17 +19,18 @@ from torch_utils.device import Precision, resolve_precision
 FAMILIES: dict[str, Family] = {family.name: family for family in (stylegan2.FAMILY, stylegan2.LUCIDRAINS)}
 
 
-def read_network(place: Path | str) -> NetworkFile:
+def read_network(place: Path | str, told: Told = NOTHING) -> NetworkFile:
     """Read a network file whole: the newest one of a run folder, or the model of a folder of the Hugging Face Hub.
 
     Args:
         place: a path, a URL, `hf://USER/NAME`, or the name of a published network.
+        told: what a file of another program does not say of its networks.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file cannot be fetched, is damaged, holds no network, or is of an unknown version or family.
     """
-    return networkfile.read(place, FAMILIES)
+    return networkfile.read(place, FAMILIES, told)
 
 
 def save_network(

@@ -1,12 +1,14 @@
 """Files of other programs: which program wrote one, and its networks under the names that our files use."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from models.sampler import Options
 from system.text import printable, shown
+from torch_utils.config import build, parse_set, settings
 
 _HEAD = 512  # bytes that tell a kind of file
 _LISTED = 8  # names in a sentence
@@ -25,6 +27,20 @@ class Converted(NamedTuple):
     tensors: dict[str, Tensor]
 
 
+class Told(NamedTuple):
+    """What a user says of a file of another program that the file itself does not say."""
+
+    params: Mapping[str, Any] = {}  # by the names of options that have a flag; None: not given
+    sets: Sequence[str] = ()  # as of `--set`: "heads=3"
+
+    @property
+    def something(self) -> bool:
+        return bool(self.sets) or any(value is not None for value in self.params.values())
+
+
+NOTHING = Told()
+
+
 class Foreign(NamedTuple):
     """A reader of another program's files. Its functions raise ValueError with the reason alone, without the path."""
 
@@ -32,10 +48,11 @@ class Foreign(NamedTuple):
     begins: Callable[[bytes], bool]  # whether a file with this beginning may be this program's
     read: Callable[[Path], Any]  # gives the contents and runs no code of the file; one function for a kind of file
     claims: Callable[[Any], bool]  # whether contents of such a file are this program's
-    convert: Callable[[Any, Path], Converted]  # contents, path
+    convert: Callable[..., Converted]  # contents, path; and an instance of `options`, if there is such a class
+    options: type[Options] | None = None  # what convert.py takes for such a file, by flags or by --set NAME=VALUE
 
 
-def open_foreign(path: Path, readers: Iterable[Foreign]) -> Converted | None:
+def open_foreign(path: Path, readers: Iterable[Foreign], told: Told = NOTHING) -> Converted | None:
     """Read a file of another program and run none of the code in it; None if no reader opens this kind of file.
 
     Raises:
@@ -52,9 +69,21 @@ def open_foreign(path: Path, readers: Iterable[Foreign]) -> Converted | None:
         contents = fitting[0].read(path)
         for reader in fitting:
             if reader.claims(contents):
-                return reader.convert(contents, path)
+                return _converted(reader, contents, path, told)
         names = list(map(shown, contents))[:_LISTED] if isinstance(contents, Mapping) else [shown(contents)]
         titles = " or ".join(reader.title for reader in fitting)
         raise ValueError(f"it holds {', '.join(names) or 'nothing'}, expected a file of {titles}")
     except ValueError as error:
         raise ValueError(f"{path} is refused: {printable(str(error))}") from error
+
+
+def _converted(reader: Foreign, contents: Any, path: Path, told: Told) -> Converted:
+    if reader.options is None:
+        if told.something:
+            raise ValueError(f"a file of {reader.title} takes no options")
+        return reader.convert(contents, path)
+    own = {name for name, setting in settings(reader.options).items() if "flag" in setting.mark}
+    if foreign := [name for name, value in told.params.items() if value is not None and name not in own]:
+        raise ValueError(f"--{foreign[0].replace('_', '-')} does not apply to a file of {reader.title}")
+    values = {name: value for name, value in told.params.items() if value is not None}
+    return reader.convert(contents, path, build(reader.options, values | parse_set(reader.options, told.sets)))

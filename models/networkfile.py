@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models import hubfolder
 from models.family import Family
-from models.foreign import open_foreign
+from models.foreign import Told, open_foreign
 from models.metadata import DEFINING, checked
 from models.places import KINDS, locate
 from system.content import mistaken
@@ -120,12 +120,12 @@ def save(
     checkpoint.save(path, tensors, metadata)
 
 
-def read(place: Path | str, families: Families) -> NetworkFile:
+def read(place: Path | str, families: Families, told: Told) -> NetworkFile:
     """Read a network file of one of the families. Arguments and errors as of `models.families.read_network`."""
     read: dict[Path, tuple[Family, dict[str, Any], dict[str, Tensor]]] = {}
 
     def check(path: Path) -> None:  # of a download, which is then not read again
-        read[path] = _contents(path, families)
+        read[path] = _contents(path, families, told)
 
     published = {name: known for family in families.values() for name, known in family.published.items()}
     path = locate(place, published, check)
@@ -133,7 +133,7 @@ def read(place: Path | str, families: Families) -> NetworkFile:
         raise FileNotFoundError(f"there is no file or folder {public(str(place))}: give {KINDS}")
     elsewhere = "" if path == Path(place) else public(str(place))
     path = _newest_in(path) if path.is_dir() else path
-    family, metadata, tensors = read[path] if path in read else _contents(path, families)
+    family, metadata, tensors = read[path] if path in read else _contents(path, families, told)
     configs = [part.config_name for part in family.parts.values()]
     return NetworkFile(path, family, checked(metadata, configs), tensors, elsewhere)
 
@@ -144,14 +144,16 @@ def wanted(families: Families) -> str:
     return f"give a network-….safetensors of a run, or a file of {' or '.join(programs)}"
 
 
-def _contents(path: Path, families: Families) -> tuple[Family, dict[str, Any], dict[str, Tensor]]:
+def _contents(path: Path, families: Families, told: Told) -> tuple[Family, dict[str, Any], dict[str, Tensor]]:
     """The family of a file, its metadata, and its tensors."""
     readers = [reader for family in families.values() for reader in family.foreign]
     if path.is_file() and (what := mistaken(path)):
         raise ValueError(f"{path} is {what}: {wanted(families)}")
-    if found := open_foreign(path, readers):
+    if found := open_foreign(path, readers, told):
         stated = {"format": FORMATS[0], "version": VERSION, "family": found.family}
         return families[found.family], stated | found.metadata, found.tensors
+    if told.something:
+        raise ValueError(f"{path} is no file of another program, so options about its networks do not apply")
     tensors, metadata = _load(path, families)
     if metadata.get("format") not in FORMATS:
         is_state = metadata.get("format") == STATE_FORMAT

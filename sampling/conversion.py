@@ -8,10 +8,19 @@ from models.families import FAMILIES, NetworkFile
 from models.family import Family
 from models.formats import Format
 from models.hubfolder import MODEL
+from models.sampler import Options
 from sampling.formats import formats
 from system.files import real_path
+from torch_utils import flags
 from torch_utils.flags import given
 from torch_utils.paths import check_folder
+
+
+def source_flags() -> list[flags.Option]:
+    """The options of all readers of other programs' files for the command line, each once."""
+    readers = (reader for family in FAMILIES.values() for reader in family.foreign if reader.options)
+    options = [option for reader in readers for option in flags.flags(reader.options or Options)]
+    return list({option.name: option for option in options}.values())
 
 
 def find_format(dest: Path, hub: bool, families: Collection[Family]) -> Format:

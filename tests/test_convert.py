@@ -83,7 +83,7 @@ def test_without_dest_the_source_is_described(network):
 def test_sources_of_other_programs_are_named(monkeypatch, network):
     file = read_network(network)
     file.metadata["source"] = {"format": "StyleGAN2-ADA pickle"}
-    monkeypatch.setattr(convert, "read_network", lambda source: file)
+    monkeypatch.setattr(convert, "read_network", lambda source, told: file)
     assert converted("--source", "ffhq256")[1] == "  format    StyleGAN2-ADA pickle"
 
 

@@ -43,6 +43,8 @@ class WidthConfig(BaseModel):
 class Encoder(nn.Module):
     """Pictures [N, C, H, W] -> mean features [N, F]."""
 
+    layer: nn.Module
+
     def __init__(self, config: WidthConfig) -> None:
         super().__init__()
         self.config = config

@@ -17,6 +17,7 @@ import generate
 import train
 from models import families
 from models.families import FAMILIES, load_network, read_network
+from sampling import conversion
 from tests.families import pair, toy
 from tests.training.runs import TINY, stopped_at
 from tests.training.test_resume import assert_equal_runs
@@ -259,3 +260,16 @@ def test_a_second_network_that_does_not_fit_is_refused(trained, tmp_path):
     said = refused(generate, *words, trained(SMALLEST["pair"]))
     assert "it is no denoiser of the same shape: take another network" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_convert_is_told_what_a_foreign_file_does_not_say(tmp_path, monkeypatch):
+    added = [flag for flag in conversion.source_flags() if flag.name == "height"]
+    monkeypatch.setattr(convert, "_SOURCE", added)
+    monkeypatch.setattr(convert.main, "params", [*convert.main.params, *added])
+    source, dest = tmp_path / "toy.pt", tmp_path / "toy.safetensors"
+    torch.save({"gain": torch.ones(3 * 4 * 6), "bias": torch.zeros(2, 3, 4, 6)}, source)
+    succeeded(convert, "--source", source, "--dest", dest, "--height", "4", "--set", "classes=2")
+    assert load_network(dest).config.model_dump() == {"height": 4, "width": 6, "channels": 3, "classes": 2}
+    said = refused(convert, "--source", source, "--set", "heads=3")
+    assert f"{source} is refused: --set heads: there is no such setting" in said
+    assert "so options about its networks do not apply" in refused(convert, "--source", dest, "--set", "classes=2")

@@ -4,6 +4,7 @@ It is what another family has to bring: a row for `models.families`, and a row f
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 
 from imaging.pixels import to_images, to_pixels
 from models.family import Family, Part
+from models.foreign import Converted, Foreign
 from models.sampler import Options, Request, SeedStream, Shape
+from torch_utils import torchfile
 from torch_utils.config import build, flag
 from torch_utils.device import Precision
 from training.config import RunConfig
@@ -107,6 +110,29 @@ def _open(networks: Mapping[str, nn.Module], options: Any, metadata: Mapping[str
     return ToySampler(network, options, guide)
 
 
+class FileOptions(Options):
+    """What a file of the other program does not say."""
+
+    height: int = flag(8, "--height", "Networks", "pixels", ge=1, le=64)
+    classes: int = Field(0, ge=0, le=100)
+
+
+def _convert(contents: dict[str, Tensor], path: Path, options: FileOptions) -> Converted:
+    height, width = options.height, contents["gain"].numel() // options.height // 3
+    size = {"height": height, "width": width, "channels": 3, "classes": options.classes}
+    tensors = {"denoiser.gain": contents["gain"].reshape(3, height, width), "denoiser.bias": contents["bias"]}
+    return Converted("toy", {"denoiser": size, "source": {"format": "another toy"}}, tensors)
+
+
+OTHER = Foreign(
+    "another toy",
+    torchfile.begins_so,
+    torchfile.read,
+    lambda contents: set(contents) == {"gain", "bias"},
+    _convert,
+    FileOptions,
+)
+
 FAMILY = Family(
     name="toy",
     title="Toy",
@@ -115,6 +141,7 @@ FAMILY = Family(
     options=ToyOptions,
     judged=ToyOptions(sweeps=2),
     open_sampler=_open,
+    foreign=(OTHER,),
     tags=("toy",),
 )
 
