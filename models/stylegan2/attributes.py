@@ -8,6 +8,7 @@ Letters: N samples, K attributes, D width of w.
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,9 +16,7 @@ from torch import Tensor
 from models.stylegan2.factorization import center
 
 PENALTY = 0.1  # of the squared normal, with w scaled to a mean square of 1 within groups; chosen by measurement
-ROUNDS = 100  # of Newton's method, at most
-DECREMENT = 1e-13  # of the loss; smaller ones end the search
-SMALLEST_STEP = 1e-6  # share of a Newton step that is tried
+ROUNDS = 100  # of the search, at most
 HELD_OUT = 5  # one sample in five is held out
 ROUNDING = 1e-9  # of the largest value
 REMAINDER = 1e-6  # of a normal's length; a shorter remainder is rounding
@@ -47,8 +46,8 @@ def ridge(w: Tensor, values: Tensor, groups: Tensor, penalty: float = PENALTY) -
 def logistic(w: Tensor, labels: Tensor, groups: Tensor, penalty: float = PENALTY) -> Tensor:
     """The normal n [D], of length 1, of labels that are 0 or 1: P(label = 1) = 1 / (1 + exp(-n x - b_g)).
 
-    Newton's method minimizes the mean negative log likelihood plus penalty / 2 |n|^2, which is convex. x and b_g are
-    those of `ridge`. Groups with only one label are left out.
+    It minimizes the mean negative log likelihood plus penalty / 2 |n|^2, which is convex. x and b_g are those of
+    `ridge`. Groups with only one label are left out.
 
     Raises:
         ValueError: if no group has samples of both labels.
@@ -59,7 +58,8 @@ def logistic(w: Tensor, labels: Tensor, groups: Tensor, penalty: float = PENALTY
     w, labels, groups = w[mixed], labels[mixed].double(), groups[mixed]
     x = _scaled(center(w, groups))
     intercepts = F.one_hot(groups.unique(return_inverse=True)[1]).to(x)
-    return _unit(_newton(torch.cat([x, intercepts], dim=1), labels, _penalties(x, intercepts, penalty))[: x.shape[1]])
+    penalties = torch.cat([x.new_full([x.shape[1]], penalty), x.new_zeros(intercepts.shape[1])])
+    return _unit(_minimum(torch.cat([x, intercepts], dim=1), labels, penalties)[: x.shape[1]])
 
 
 def apart(normals: Tensor) -> Tensor:
@@ -105,31 +105,22 @@ def varies(values: Tensor, groups: Tensor) -> bool:
     return bool((center(values, groups).abs() > ROUNDING * values.abs().max()).any())
 
 
-def _newton(X: Tensor, y: Tensor, penalties: Tensor) -> Tensor:
+def _minimum(X: Tensor, y: Tensor, penalties: Tensor) -> Tensor:
     """The minimum over b of mean log(1 + exp(X b)) - y X b, plus half the penalized squares, [D + groups]."""
-    b = X.new_zeros(X.shape[1])
-    loss = _loss(X, y, penalties, b)
-    for _ in range(ROUNDS):
-        p = (X @ b).sigmoid()
-        gradient = X.T @ (p - y) / len(X) + penalties * b
-        hessian = (X * (p * (1 - p))[:, None]).T @ X / len(X) + penalties.diag()
-        step = torch.linalg.solve(hessian, gradient)
-        if float(gradient @ step) < DECREMENT:
-            break
-        size = 1.0
-        while (lower := _loss(X, y, penalties, b - size * step)) > loss and size > SMALLEST_STEP:
-            size /= 2
-        b, loss = b - size * step, lower
-    return b
+    from scipy.optimize import minimize  # takes half a second
 
+    def loss(b: np.ndarray) -> tuple[float, np.ndarray]:
+        at, score = torch.from_numpy(b), X @ torch.from_numpy(b)
+        value = F.binary_cross_entropy_with_logits(score, y) + (penalties * at.square()).sum() / 2
+        return float(value), (X.T @ (score.sigmoid() - y) / len(X) + penalties * at).numpy()
 
-def _loss(X: Tensor, y: Tensor, penalties: Tensor, b: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(X @ b, y) + (penalties * b.square()).sum() / 2
+    def curvature(b: np.ndarray) -> np.ndarray:
+        p = (X @ torch.from_numpy(b)).sigmoid()
+        return ((X * (p * (1 - p))[:, None]).T @ X / len(X) + penalties.diag()).numpy()
 
-
-def _penalties(x: Tensor, intercepts: Tensor, penalty: float) -> Tensor:
-    """That of the normal, and 0 for the intercepts."""
-    return torch.cat([x.new_full([x.shape[1]], penalty), x.new_zeros(intercepts.shape[1])])
+    options = {"gtol": 1e-10, "maxiter": ROUNDS}
+    found = minimize(loss, np.zeros(X.shape[1]), jac=True, hess=curvature, method="trust-exact", options=options)
+    return torch.from_numpy(found.x)
 
 
 def _scaled(x: Tensor) -> Tensor:

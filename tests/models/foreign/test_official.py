@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.families import read_network, save_network
+from models.families import read_network
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.foreign.nvlabs import ARCHITECTURES
 from tests.models.foreign import pickled
@@ -67,16 +67,6 @@ def test_configurations_and_what_is_known_of_the_file(tmp_path, case, flat):
     assert {name.split(".")[0] for name in tensors} == {"G", "D", "G_ema"}
 
 
-def test_a_network_file_of_ours_is_made_of_it(tmp_path):
-    file = read_network(pickled.write(tmp_path / "a.pkl", official()))
-    networks = {name: file.part(name) for name in file.parts}
-    save_network(tmp_path / "a.safetensors", "stylegan2", networks, {"source": file.metadata["source"]})
-    ours = read_network(tmp_path / "a.safetensors")
-    assert ours.metadata["source"]["format"] == "StyleGAN2-ADA pickle"
-    for name, tensor in file.tensors.items():
-        assert torch.equal(ours.tensors[name], tensor.float()), name
-
-
 def test_one_network_alone_is_taken_for_the_averaged_generator(tmp_path):
     for value in (official()["G_ema"], {"G_ema": official()["G_ema"], "G": None}):
         path = pickled.write(tmp_path / "a.pkl", value)
@@ -111,12 +101,6 @@ def test_channels_classes_sizes_and_widths(tmp_path, settings):
         assert metadata["generator"][name] == metadata["discriminator"][name] == value
     file = read_network(tmp_path / "a.pkl")
     assert all(file.part(name) for name in ("G", "D", "G_ema")) and tensors
-
-
-def test_latents_and_classes_of_other_widths(tmp_path):
-    G = generator_tensors(z_dim=3, w_dim=5, classes=2)
-    _, metadata, _ = open_foreign(pickled.write(tmp_path / "a.pkl", {"G_ema": pickled.generator(G)}))
-    assert {metadata["generator"][name] for name in ("z_dim", "w_dim", "classes")} == {3, 5, 2}
 
 
 def test_widths_are_those_that_the_file_says_where_they_are_right(tmp_path):

@@ -258,13 +258,6 @@ def test_damaged_pickles(tmp_path, data, sentence):
     assert refusal(tmp_path, data) == sentence
 
 
-def test_files_that_are_cut_short(tmp_path):
-    data = pickled.pickled(official())
-    for length in range(2, len(data), len(data) // 15):
-        sentence = refusal(tmp_path, data[:length])
-        assert sentence.startswith("it is cut short or damaged (after "), length
-
-
 def test_every_name_that_is_accepted_makes_plain_data():
     """None of them is a class or a function of a library, which a pickle could go on from."""
     for (module, name), make in makers(100).items():
