@@ -39,7 +39,7 @@ demo: install
 	@echo "  training    $$(ls -d runs/*/ | tail -n 1)report.html"
 	@echo
 	@echo "What to type next:"
-	@echo "  source $(BIN)/activate                        once in each terminal; or $(BIN)/python in the place of python"
+	@echo "  source $(BIN)/activate                        once in each terminal; or type $(BIN)/python instead of python"
 	@echo "  python generate.py --network assets/faces64.safetensors --seeds 0-99 --grid      the pictures of README.md"
 	@echo "  python dataset_tool.py --source my_pictures --dest my.zip --resolution 64x64     a data set of your own pictures"
 	@echo "  python train.py --data my.zip                                                    training on it"
@@ -51,21 +51,21 @@ check: install-dev
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 
-# The native operators are compiled anew, whatever lies in the cache.
+# Compiles the native operators again, even if they are in the cache.
 test: check
 	@cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT INT TERM && \
 	TORCH_EXTENSIONS_DIR="$$cache" $(BIN)/python -m pytest -n 2
 
-# The long proofs, whole, and their summary in docs/faults.md; the tests run a sample of them.
+# Runs all long proofs and writes their summary to docs/faults.md; `make test` runs a sample of them.
 proof: install-dev
 	WRITE_PROOF=1 $(BIN)/python -m pytest --proof tests/proofs tests/training/test_processes.py tests/test_documents.py
 	$(BIN)/python -m pytest --proof -m proof tests/custom_ops tests/models
 
-# Compiles the CUDA files for every GPU, where nvcc is installed; the tests do so for the oldest and the latest.
+# Compiles the CUDA files for every GPU architecture; needs nvcc. Tests compile for the oldest and the latest only.
 check-cuda: install
 	$(BIN)/python -m custom_ops.build --check-cuda
 
-# What only a GPU can show, in 12 minutes, written to docs/gpu.md. Installs nothing: without .venv it takes $(PYTHON).
+# Runs everything that needs a GPU, in 12 minutes, and writes docs/gpu.md. Installs nothing: without .venv it uses $(PYTHON).
 gpu-proof:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu $(if $(OFFICIAL),--official $(OFFICIAL))
 

@@ -32,7 +32,7 @@ Examples:
   python blend.py --network faces.safetensors --with cartoons.safetensors --at 32
                                       shapes of faces up to 16x16, textures and colors of cartoons from 32x32 up
   python blend.py --network cartoons.safetensors --with faces.safetensors --at 16 --width 2 --out out/toons.safetensors
-                                      the other way round, little by little over two doublings
+                                      the other way round, gradually over two doublings
   python blend.py --network faces.safetensors --with cartoons.safetensors --weight 0.5
                                       half of each in every layer
 """
@@ -48,7 +48,7 @@ ROWS = ("A", "blend", "B")
     metavar="PLACE",
     required=True,
     group="Networks",
-    help="A, which gives the low resolutions: whatever the other scripts take as --network",
+    help="A, which gives the low resolutions: a place as for --network of the other scripts",
 )
 @option(
     "--with",
@@ -59,7 +59,7 @@ ROWS = ("A", "blend", "B")
     group="Networks",
     help="B, which gives the high resolutions",
 )
-@option("--at", type=click.IntRange(min=1), group="Blend", help="resolution (longer side) from which on B takes over")
+@option("--at", type=click.IntRange(min=1), group="Blend", help="resolution (longer side) from which B takes over")
 @option("--layer", type=click.IntRange(min=0), group="Blend", help="instead: the layer, as style_mixing.py counts them")
 @option("--weight", type=Number(), group="Blend", help="instead: share of B in all layers, from 0 to 1")
 @option(
@@ -67,7 +67,7 @@ ROWS = ("A", "blend", "B")
     type=Number(),
     show_default="0, at once",
     group="Blend",
-    help="doublings over which B takes over little by little, half of them before --at or --layer",
+    help="number of doublings over which B gradually takes over, half of them before --at or --layer",
 )
 @option(
     "--mapping",
@@ -81,7 +81,7 @@ ROWS = ("A", "blend", "B")
     type=click.Path(path_type=Path),
     default=Path(f"out/blend{ENDING}"),
     group="Output",
-    help="the new network; pictures and a record of the same name, .png and .json, lie beside it",
+    help="file of the new network; pictures (.png) and a record (.json) of the same name are written beside it",
 )
 @option("--seeds", type=SeedList(), default="0-7", group="Output", help="pictures of A, the blend and B for each")
 @option("--psi", type=Number(), default=1.0, group="Output", help="truncation of the pictures")
@@ -122,7 +122,7 @@ def _check_options(how: dict[str, Any]) -> None:
     ways = [f"--{name}" for name in ("at", "layer", "weight") if how[name] is not None]
     if len(ways) != 1:
         got = " and ".join(ways) or "none of them"
-        raise ValueError(f"a blend is asked for by one of --at, --layer and --weight, and this one by {got}: give one")
+        raise ValueError(f"give exactly one of --at, --layer and --weight: got {got}")
     weight, width = how["weight"], how["width"]
     if weight is not None and not 0 <= weight <= 1:
         raise ValueError(f"--weight {weight:g} is no share: give a number from 0, all of A, to 1, all of B")
@@ -176,7 +176,7 @@ def _check_fit(a: GeneratorConfig, b: GeneratorConfig, mapping: float) -> None:
     except blending.MappingError as error:
         raise ValueError(f"{error}, so take that of A or B whole, --mapping a or b") from error
     except ValueError as error:
-        raise ValueError(f"{error}: blend networks of which one was trained from the other") from error
+        raise ValueError(f"{error}: blend a network with one that was trained from it") from error
 
 
 def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:

@@ -48,9 +48,9 @@ Examples:
 @option(
     "--only",
     metavar="NAMES",
-    show_default="all; a graph holds one, G_ema if there is one",
+    show_default="all; a graph holds the one that makes pictures",
     group="Networks",
-    help="networks to take, with commas, such as G_ema,D",
+    help="networks to take, with commas, by the names in the description",
 )
 def main(source: str, dest: Path | None, kind: str, only: str | None, **options: Any) -> None:
     """Convert a network to another format, chosen by the ending of --dest. Without --dest, describe the file.

@@ -52,7 +52,7 @@ FIND_GROUP, APPLY_GROUP = "Find directions", "Apply directions"
     "--method",
     type=click.Choice([*FINDERS, "labels"]),
     group=FIND_GROUP,
-    help="sefa: what changes the styles most; pca: along what w varies most; labels: what tells labeled ones apart",
+    help="sefa: what changes the styles most; pca: along what w varies most; labels: what tells labeled pictures apart",
 )
 @option("--count", type=click.IntRange(1), default=10, group=FIND_GROUP, help="number of directions, for sefa and pca")
 @option(
@@ -107,8 +107,8 @@ def main(
     """Find directions of w and move pictures along them: w + strength * direction, in the layers that are named.
 
     --method finds directions and writes them to directions.safetensors, with a sheet for each seed: a row for each
-    direction, a column for each strength. --apply takes such a file and writes the pictures too, seed0000-smile+2.png
-    and so on, and a film if asked.
+    direction, a column for each strength. --apply takes such a file and writes the moved pictures, seed0000-smile+2.png
+    and so on, and with --film a film.
     """
     G = generator(opened, "directions.py")
     _check_options(opened, method, file)
@@ -124,7 +124,7 @@ def main(
 def _check_options(opened: Opened, method: str | None, file: Path | None) -> None:
     """Refuse options that do not apply."""
     if method is None and file is None:
-        raise ValueError("what to do: --method sefa, pca or labels finds directions, --apply moves pictures along them")
+        raise ValueError("give --method sefa, pca or labels to find directions, or --apply to move pictures along them")
     if file is not None:
         refuse(FIND, "with --apply, which takes directions as they are in the file")
     else:

@@ -23,14 +23,13 @@ from metrics.reals import Reals
 from metrics.record import Record
 from metrics.sources import Made, Pictures
 from metrics.suite import beside, between_halves, evaluate, facts_of
-from models.families import NetworkFile
-from models.perceptual.options import detector_options
-from models.perceptual.published import parse_files
+from models.families import NetworkFile, open_sampler
+from models.perceptual.published import detector_options, parse_files
 from models.sampler import Options
 from sampling.opening import learn
 from sampling.options import DEVICE
 from system.text import printable
-from system.urls import public, public_command
+from system.urls import public, public_command, public_values
 from torch_utils import config as configs
 from torch_utils import distributed
 from torch_utils.cli import option, say
@@ -108,8 +107,8 @@ def main(
 ) -> None:
     """Judge a network's pictures, or given ones, against real images.
 
-    The pictures are made as papers judge them (for StyleGAN2: averaged generator, psi 1, random noise) unless the
-    network's own options say otherwise.
+    Samples are made as in the papers (for StyleGAN2: averaged generator, psi 1, random noise), unless options of the
+    network change this.
 
     docs/metrics.md explains each metric and the detectors' files.
     """
@@ -117,7 +116,7 @@ def main(
     if not metrics:
         raise ValueError("--metrics none leaves nothing to do: give some, such as fid50k_full or swd")
     if (network is None) == (images is None):
-        raise ValueError("what to judge: give either --network or --images")
+        raise ValueError("give either --network or --images: one of them names what to judge")
     file: NetworkFile | None = click.get_current_context().obj
     options = None if file is None else _options(file, params)
     folder = _place(outdir, file)
@@ -141,7 +140,8 @@ def main(
         }
         if file is not None and options is not None and options != file.family.judged:
             usual = file.family.judged.model_dump(mode="json")
-            facts["options"] = {n: v for n, v in options.model_dump(mode="json").items() if usual[n] != v}
+            chosen = {n: v for n, v in options.model_dump(mode="json").items() if usual[n] != v}
+            facts["options"] = public_values(chosen)
         if distributed.is_first():
             own = {metric: facts_of(metric, source, reals, halves) for metric in metrics}
             _write(folder, _seen(file), own, results, facts)
@@ -216,10 +216,8 @@ def _source(
         judged = open_dataset(DataConfig(path=str(images), labels="none"), with_sheets=False)
         _tell(f"--images {images}", judged)
         return Pictures(judged, device)
-    if file.family.open_sampler is None:
-        raise ValueError(f"{file} holds a network of {file.family.title}, which makes no pictures: give another one")
-    sampler = file.family.open_sampler({file.shown: file.part(file.shown).to(device)}, options, file.metadata)
-    return Made(sampler, torch.as_tensor(dataset.label_counts), seed)
+    assert options is not None, "every file has them"
+    return Made(open_sampler(file, options, device), torch.as_tensor(dataset.label_counts), seed)
 
 
 def _tell(option: str, images: ImageSet) -> None:

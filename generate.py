@@ -1,4 +1,4 @@
-"""Make pictures: one for each seed, or for whatever the network's own options put in the place of seeds."""
+"""Make pictures: one for each seed, or for what an option of the network replaces seeds with, such as --latents."""
 
 import system.start  # noqa: F401 (first)
 
@@ -29,7 +29,7 @@ Examples:
 
 @click.command(cls=DependentCommand, more=learn, epilog=EXAMPLES)
 @sampling_options(seeds="0-15")
-@option("--grid", is_flag=True, group="Output", help=f"also all of them on one picture, {GRID}")
+@option("--grid", is_flag=True, group="Output", help=f"also write all pictures on one sheet, {GRID}")
 @option(
     "--format", "ending", type=click.Choice(["png", "webp", "jpg"]), default="png", group="Output", help="file format"
 )

@@ -36,12 +36,17 @@ KEYS = 8  # of each cell, without --seeds
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @sampling_options(model=StyleOptions, names=["psi", "centers", "psi_cutoff", "noise_mode"])
-@option("--seeds", type=SeedList(), group="Keys", shown="0-7", help="seeds used as key frames")
-@option("--latents", metavar="FILES", group="Keys", help="or the w of projected-w.npz files, joined by commas")
+@option("--seeds", type=SeedList(), group="Key frames", shown="0-7", help="seeds used as key frames")
+@option(
+    "--latents",
+    metavar="FILES",
+    group="Key frames",
+    help="instead of seeds: the w of projected-w.npz files, with commas",
+)
 @option(
     "--space",
     type=click.Choice(["z", "w"]),
-    group="Way",
+    group="Path",
     shown="w; z for spherical",
     help="latent space to interpolate in",
 )
@@ -50,13 +55,31 @@ KEYS = 8  # of each cell, without --seeds
     "kind",
     type=click.Choice(KINDS),
     default="spline",
-    group="Way",
+    group="Path",
     help="spline turns smoothly, linear takes straight lines, spherical (in z) great circles",
 )
-@option("--frames", "between", type=click.IntRange(1, 100_000), default=60, group="Way", help="from a key to the next")
-@option("--loop/--no-loop", default=True, group="Way", help="lead from the last key back to the first, without a seam")
-@option("--easing", type=click.Choice(["none", "smooth"]), default="none", group="Way", help="smooth rests at each key")
-@option("--grid", type=Size(), default="1x1", group="Output", help="films side by side, each with its own keys")
+@option(
+    "--frames",
+    "between",
+    type=click.IntRange(1, 100_000),
+    default=60,
+    group="Path",
+    help="from one key frame to the next",
+)
+@option(
+    "--loop/--no-loop",
+    default=True,
+    group="Path",
+    help="return to the first key frame, so that the film repeats without a seam",
+)
+@option(
+    "--easing",
+    type=click.Choice(["none", "smooth"]),
+    default="none",
+    group="Path",
+    help="smooth slows down at key frames",
+)
+@option("--grid", type=Size(), default="1x1", group="Output", help="films side by side, each with its own key frames")
 @option("--scale", type=click.IntRange(1, 16), default=1, group="Output", help="factor by which frames are enlarged")
 @option(
     "--resample", type=click.Choice(list(RESAMPLING)), default="lanczos", group="Output", help="how --scale enlarges"
@@ -79,7 +102,7 @@ def main(
 ) -> None:
     """Make a film that leads from picture to picture: interpolation.mp4, or a folder of frames.
 
-    The frame at a key is the picture that generate.py makes of its seed. The noise is the same in all frames: the
+    A key frame is the picture that generate.py makes of its seed. The noise is the same in all frames: the
     network's own, or with --noise-mode random that of the film's first seed.
     """
     sampler = styles(opened)
@@ -145,11 +168,11 @@ def _check_count(keys: int, flag: str, grid: tuple[int, int]) -> None:
     cells = grid[0] * grid[1]
     if keys % cells:
         raise ValueError(
-            f"--grid {grid[1]}x{grid[0]} has {cells} cells, but {flag} gives {counted(keys, 'key')}: "
+            f"--grid {grid[1]}x{grid[0]} has {cells} cells, but {flag} gives {counted(keys, 'key frame')}: "
             f"give each cell the same number, such as {cells * max(2, round(keys / cells))} in all"
         )
     if keys < 2 * cells:
-        raise ValueError(f"{flag} gives one key for each film, but a film needs at least 2")
+        raise ValueError(f"{flag} gives one key frame for each film, but a film needs at least 2")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from imaging.film import write_film
 from imaging.grid import check_sheet, save_image
 from imaging.pixels import to_images, to_pil
 from models.families import save_network
-from models.perceptual.options import detector_options
+from models.perceptual.published import detector_options
 from models.stylegan2.generator import Generator
 from models.stylegan2.latentfile import Latents, save_ws
 from models.stylegan2.options import StyleOptions
@@ -113,7 +113,7 @@ def main(
     """Find the latents w that show given pictures (Karras et al. 2020, appendix D; in W+ Abdal et al. 2019).
 
     Writes projected-w.npz, projected0000.png and so on, all beside their targets on projection.png, and the film of
-    the search. With --pti the network is tuned to the pictures besides (Roich et al. 2021): tuned0000.png and so on.
+    the search. With --pti the network is then tuned to the pictures (Roich et al. 2021): tuned0000.png and so on.
     """
     _check(tuning["pti"], film, opened.outdir)
     G, device = generator(opened, "project.py"), opened.sampler.device

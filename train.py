@@ -12,8 +12,7 @@ import click
 from imaging.dataset import open_dataset
 from metrics.in_loop import Judge, prepare
 from metrics.names import parse_list
-from models.perceptual.options import detector_options
-from models.perceptual.published import parse_files
+from models.perceptual.published import detector_options, parse_files
 from system.urls import public_command
 from torch_utils import launch
 from torch_utils.cli import SET, option
@@ -58,7 +57,8 @@ def _flags(course: Course) -> list[Option]:
     metavar="NAME",
     shown=courses.DEFAULT,
     group="Training",
-    help=f"What to train: {', '.join(courses.names())}. --help shows its options; --resume and --transfer know it.",
+    help=f"Model to train: {', '.join(courses.names())}. --help shows its options; --resume and --transfer find it in "
+    "the file.",
 )
 @option(
     "--resume",

@@ -54,7 +54,7 @@ def main(opened: Opened, seeds: list[int], psis: list[float]) -> None:
 
 
 def _psi_label(psi: float) -> str:
-    """The value as short as it is exact, so that no two labels are equal."""
+    """The shortest exact spelling of a value, so that no two labels are equal."""
     return f"psi {psi:g}" if float(f"{psi:g}") == psi else f"psi {psi}"
 
 

@@ -89,7 +89,7 @@ def _head(rx: float, ry: float, jaw: float) -> Points:
 
 def _draw_hair_behind(pen: Pen, face: Face) -> None:
     rx, ry = _head_radii(face)
-    color = _mix(_ramp(HAIR, face.hair_colour), INK, 0.25)
+    color = _mix(_ramp(HAIR, face.hair_color), INK, 0.25)
     style = HAIR_STYLES[face.hair_style]
     x = -0.05 * face.turn
     if style in ("long", "bob"):
@@ -111,7 +111,7 @@ def _draw_hair_behind(pen: Pen, face: Face) -> None:
 def _draw_hair_before(pen: Pen, face: Face) -> None:
     """A cap over the upper head whose lower edge, the hairline, opens at the parting."""
     rx, ry = _head_radii(face)
-    color = _ramp(HAIR, face.hair_colour)
+    color = _ramp(HAIR, face.hair_color)
     outer = arc(0, -0.06, rx + 0.06, ry, 172, 368)
     parting = 0.45 * face.parting + 0.15 * face.turn
     opening = 0.26 * np.exp(-(((ACROSS - parting) / 0.5) ** 2))
@@ -141,7 +141,7 @@ def _draw_eye(pen: Pen, face: Face, side: int, x: float, near: float) -> None:
     expression = EXPRESSIONS[face.expression]
     y = -0.04
     rx, ry = (0.115 + 0.035 * face.eye_size) * near, 0.14 + 0.04 * face.eye_size
-    brow = _mix(_ramp(HAIR, face.hair_colour), INK, 0.45)
+    brow = _mix(_ramp(HAIR, face.hair_color), INK, 0.45)
     skin = _ramp(SKIN, face.skin)
     inner, outer = x - side * rx, x + side * rx
     if expression == "sleepy":
@@ -153,7 +153,7 @@ def _draw_eye(pen: Pen, face: Face, side: int, x: float, near: float) -> None:
     pen.blob(x, y, rx, ry, WHITE)
     look = x + 0.035 * face.turn
     size = 0.62 if expression == "surprised" else 0.8
-    pen.blob(look, y + 0.01, size * rx * 0.86, size * ry * 0.8, _ramp(EYES, face.eye_colour))
+    pen.blob(look, y + 0.01, size * rx * 0.86, size * ry * 0.8, _ramp(EYES, face.eye_color))
     pen.blob(look, y + 0.01, size * rx * 0.48, size * ry * 0.46, INK)
     pen.blob(look - 0.03, y - 0.045, 0.026, 0.03, WHITE)
     top = y - ry

@@ -12,7 +12,7 @@ from PIL import __version__ as pillow_version
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf
 
 from imaging import png
-from imaging.archivewriter import ArchiveWriter, is_zip_name
+from imaging.archivewriter import ArchiveWriter
 from imaging.dataset import choose
 from imaging.deep import Span
 from imaging.deep import note as note_on_span
@@ -24,12 +24,10 @@ from imaging.parallel import ordered
 from imaging.shards.layout import Layout, is_shard_dest
 from imaging.shards.writer import ShardWriter
 from imaging.sizes import spell
-from imaging.sources.jobs import Job, Work, content_of, jobs
 from imaging.sources.recognition import open_source
-from imaging.sources.source import Source, picture
+from imaging.sources.source import Job, Source, Work, jobs, picture
 from imaging.survey import Track, common_mode, common_span, nothing_left, survey
 from imaging.workfile import Done, WorkFile, pending, work_file
-from system.files import check_vacant
 from system.machine import cores
 
 TWINS = 20  # pairs of equal images that are named
@@ -42,27 +40,16 @@ Side = Annotated[int, Field(ge=1, le=2**16)]
 
 @dataclass(frozen=True)
 class Options:
-    """How images are converted.
+    """How images are converted."""
 
-    Attributes:
-        size: (height, width) of the result; None if all images have one size already.
-        transform: how images get their size.
-        filter: of the resizing.
-        labels: "auto" (from the format, or dataset.json), "none", "folders", or the path of a CSV or JSON file.
-        max_images: use only this many; 0 uses all.
-        duplicates: count images with the pixels of an earlier one ("report"), drop them, or do not look ("keep").
-        every: use every n-th frame of a video.
-        shard_size: images in each shard of x-%06d.tar; 0 takes the default.
-    """
-
-    size: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None  # (height, width) of the result; None if all images have one size already
     transform: Transform = "center-crop"
     filter: Filter = "lanczos"
-    labels: str = "auto"
-    max_images: int = 0
-    duplicates: Literal["report", "drop", "keep"] = "report"
-    every: int = 1
-    shard_size: int = 0
+    labels: str = "auto"  # from the format or dataset.json; or "none", "folders", or the path of a CSV or JSON file
+    max_images: int = 0  # 0 uses all
+    duplicates: Literal["report", "drop", "keep"] = "report"  # "keep" does not look for them
+    every: int = 1  # n-th frame of a video
+    shard_size: int = 0  # images in each shard of x-%06d.tar; 0 takes the default
 
 
 @dataclass
@@ -123,15 +110,19 @@ def convert(
         track: shows progress.
         tell: is given a sentence if an interrupted conversion is continued.
 
-    Raises:
-        ValueError, FileNotFoundError: in one sentence, if there is nothing to write or something does not fit.
+    ValueError or FileNotFoundError, in one sentence, if there is nothing to write or something does not fit.
     """
     dest = Path(dest)
     if options.size is not None:  # before all headers are read, which may take minutes
         Fitting(options.size, options.transform, options.filter)
     elif options.transform != "center-crop":
         raise ValueError(f"--transform {options.transform} needs a target size: add --resolution, such as 256x256")
-    _check_dest(dest, options, restart)
+    if is_shard_dest(str(dest)):
+        layout = Layout(dest, options.shard_size)
+        if restart or not pending(dest):  # what an interrupted run moved there already is looked at in the end
+            layout.check_vacant()
+    elif options.shard_size:
+        raise ValueError(f"--shard-size needs a shard pattern for --dest (e.g. x-%06d.tar), not {dest}")
     opened = open_source(source, options.every)
     taken = take(opened, options.labels)
     chosen = choose(len(opened.names), options.max_images)
@@ -173,21 +164,6 @@ def take(source: Source, choice: str) -> Labels:
     return read_label_file(Path(choice), source.names)
 
 
-def _check_dest(dest: Path, options: Options, restart: bool) -> None:
-    """ValueError if `dest` cannot be written. What an interrupted run moved there already is looked at in the end."""
-    if is_shard_dest(str(dest)):
-        layout = Layout(dest, options.shard_size)
-        if restart or not pending(dest):
-            layout.check_vacant()
-    elif options.shard_size:
-        raise ValueError(f"--shard-size needs a shard pattern for --dest (e.g. x-%06d.tar), not {dest}")
-    elif is_zip_name(dest):
-        if dest.is_dir():
-            raise ValueError(f"{dest} is a folder: name a ZIP file that does not exist yet")
-    else:
-        check_vacant(dest)
-
-
 def _write(
     dest: Path, work: WorkFile, source: Source, taken: Labels, options: Options, track: Track, count: int
 ) -> None:
@@ -211,7 +187,7 @@ class _Making(Work):
 
     def __call__(self, job: Job) -> Done:
         try:
-            image = picture(content_of(self.source, job), job[1], self.mode, self.fitting.size, self.span)
+            image = picture(self.content(job), job[1], self.mode, self.fitting.size, self.span)
         except ValueError as error:
             return Done(job[0], reason=str(error))
         return Done(job[0], png.encode(self.fitting(image)), digest(image), self.fitting.enlarges(*image.size))
@@ -276,9 +252,9 @@ def _settle(source: Source, chosen: np.ndarray, options: Options, workers: int, 
 
 def _begun(source: Source, settled: Settled, labels_note: str, options: Options) -> Report:
     """The report before the first image."""
-    notes = (*source.notes, *filter(None, [note_on_span(settled.span, many=True) if settled.span else ""]))
-    broken, dropped = dict(settled.broken), options.duplicates == "drop"
-    return Report(*settled.canvas, settled.mode, labels_note, broken=broken, dropped=dropped, notes=notes)
+    note = note_on_span(settled.span, many=True) if settled.span else ""
+    notes, dropped = (*source.notes, *filter(None, [note])), options.duplicates == "drop"
+    return Report(*settled.canvas, settled.mode, labels_note, broken=dict(settled.broken), dropped=dropped, notes=notes)
 
 
 def _chunk(report: Report) -> int:

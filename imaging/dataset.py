@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -29,10 +29,10 @@ from imaging.shards.pattern import is_shards
 from imaging.shards.shardset import ShardSet
 from imaging.sizes import check_area, parse_size, spell
 from imaging.sources.recognition import unfit_for_training
-from imaging.transforms import is_opaque, richest
+from imaging.transforms import richest
 from system.urls import is_cut
 
-LOOKED_AT = 200  # images decoded at most to find the range of deep values, or whether transparency is used
+LOOKED_AT = 200  # images decoded at most to find the range of deep values
 
 
 class DataConfig(BaseModel):
@@ -104,7 +104,7 @@ def _open_demo(config: DataConfig) -> DemoSet:
         raise ValueError("the demo set has no sub-folders: use --labels auto or --labels none")
     height, width = parse_size(config.path.removeprefix("demo").removeprefix(":") or "32")
     count = min(config.max_images or COUNT, COUNT)
-    return DemoSet(height, width, count=count, mirror=config.mirror, labelled=config.labels == "auto")
+    return DemoSet(height, width, count=count, mirror=config.mirror, labeled=config.labels == "auto")
 
 
 def _open_archive(path: Path) -> Archive:
@@ -170,7 +170,8 @@ class ArchiveSet(ListedSet):
         # Earlier versions summed only the ends of files, and took class names as folders spell them.
         decomposed = tuple(unicodedata.normalize("NFD", name) for name in labels.class_names)
         self.former_fingerprints = (fingerprint(ends, labels.class_names), fingerprint(ends, decomposed))
-        self.notes = (*archive.passed, *self._notes(modes, headers))
+        span_note = note(self._span, many=True) if self._span else ""
+        self.notes = (*archive.passed, *notes_on_modes(modes), *filter(None, [span_note]))
 
     def read(self, index: int) -> np.ndarray:
         name = self.names[index]
@@ -189,14 +190,6 @@ class ArchiveSet(ListedSet):
 
     def _file(self, name: str) -> io.BytesIO:
         return io.BytesIO(self.archive.read(name))
-
-    def _notes(self, modes: Counter[str], headers: list[Header]) -> Iterator[str]:
-        notes = list(notes_on_modes(modes))
-        if "RGBA" in modes and (opaque := self._all_opaque(headers)):
-            notes[-1] += f", but none of the {opaque} looked at uses it: `{self._conversion('clean')}` removes it"
-        yield from notes
-        if self._span and (sentence := note(self._span, many=True)):
-            yield sentence
 
     @contextmanager
     def _mending(self) -> Iterator[None]:
@@ -219,16 +212,6 @@ class ArchiveSet(ListedSet):
                 read_range(self._file(name), f"{name} in {self.archive.path}")
                 for name in found[:: -(-len(found) // LOOKED_AT)]
             )
-
-    def _all_opaque(self, headers: list[Header]) -> int:
-        """How many RGBA images were looked at if all of these are opaque; 0 if one is transparent."""
-        found = [name for name, header in zip(self.names, headers, strict=True) if header.mode == "RGBA"]
-        looked = found[:: -(-len(found) // LOOKED_AT)]
-        for name in looked:
-            with suppress(ValueError):  # a broken image is reported when it is read
-                if not is_opaque(decode(self._file(name), name, "RGBA", span=self._span)):
-                    return 0
-        return len(looked)
 
     def _one_size(self, headers: list[Header]) -> tuple[int, int]:
         """(height, width) of all images. ValueError, with the command that makes a set of one size, if they differ."""

@@ -1,23 +1,17 @@
-"""The embedded demo set: cartoon faces at any size, drawn when first read.
+"""The embedded demo set: cartoon faces at any size, drawn when first read."""
 
-`python -m imaging.demo --dest faces.zip --resolution 64 --count 1000` writes the set as an archive.
-"""
-
-import argparse
 import hashlib
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from imaging.archivewriter import ArchiveWriter
 from imaging.cartoon import draw_face
 from imaging.faces import EXPRESSIONS, FACTORS, Face, factors_of, sample_face
 from imaging.imageset import ListedSet
 from imaging.labels import Labels
-from imaging.pixels import from_pil, to_pil
-from imaging.sizes import check_area, parse_size, spell
+from imaging.pixels import from_pil
+from imaging.sizes import check_area, spell
 
 VERSION = "faces 1"  # part of the fingerprint: changes if any face would look different
 COUNT = 8192  # faces in the set by default
@@ -31,7 +25,7 @@ class DemoSet(ListedSet):
     factor_names = FACTORS
 
     def __init__(
-        self, height: int, width: int, count: int = COUNT, seed: int = 0, mirror: bool = False, labelled: bool = True
+        self, height: int, width: int, count: int = COUNT, seed: int = 0, mirror: bool = False, labeled: bool = True
     ) -> None:
         """Raises ValueError for a size of more than 50 megapixels, or `count` below 1."""
         check_area(height, width)
@@ -39,12 +33,12 @@ class DemoSet(ListedSet):
             raise ValueError(f"the demo set needs at least one face, got {count}")
         if not 0 <= seed < 2**32:
             raise ValueError(f"the seed of the demo set must be in 0..{2**32 - 1}, got {seed}")
-        if labelled:
+        if labeled:
             expressions = np.arange(count, dtype=np.int64) % len(EXPRESSIONS)  # as in sample_face
             labels = Labels(expressions, EXPRESSIONS, "the class of a demo face is its expression")
         else:
             labels = Labels(np.zeros(count, dtype=np.int64), (), "labels are not used")
-        identity = f"{VERSION} {spell(height, width)} count {count} seed {seed} mirror {mirror} labels {labelled}"
+        identity = f"{VERSION} {spell(height, width)} count {count} seed {seed} mirror {mirror} labels {labeled}"
         fingerprint = hashlib.sha256(identity.encode()).hexdigest()
         super().__init__(f"demo{_short(height, width)}", height, width, 3, labels, mirror, fingerprint)
         self.seed = seed
@@ -86,32 +80,3 @@ class DemoSet(ListedSet):
 
 def _short(height: int, width: int) -> str:
     return str(width) if height == width else spell(height, width)
-
-
-def write_demo(demo: DemoSet, dest: str) -> None:
-    """Write the faces to a ZIP or folder. dataset.json also says what each was drawn from: "factors"."""
-    with ArchiveWriter(dest) as writer:
-        names = [writer.add(to_pil(demo.read(i)), int(label)) for i, label in enumerate(demo.labels)]
-        values = [[name, row] for name, row in zip(names, demo.factors.tolist(), strict=True)]
-        writer.about = {"class_names": demo.class_names, "factor_names": demo.factor_names, "factors": values}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m imaging.demo", description="Write cartoon faces as a data set.")
-    parser.add_argument("--dest", required=True, help="a ZIP file, or a folder that is not there yet")
-    parser.add_argument("--resolution", default="64", metavar="WxH", help="size of the pictures (default: 64)")
-    parser.add_argument("--count", type=int, default=COUNT, help=f"how many faces (default: {COUNT})")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other faces (default: 0)")
-    options = parser.parse_args(arguments)
-    try:
-        demo = DemoSet(*parse_size(options.resolution), count=options.count, seed=options.seed)
-        write_demo(demo, options.dest)
-    except ValueError as error:
-        parser.error(str(error))
-    except OSError as error:
-        parser.error(f"--dest {options.dest} cannot be written ({error.strerror or error}): choose another path")
-    print(f"wrote {len(demo)} face{'s' if len(demo) > 1 else ''} of {spell(demo.height, demo.width)} to {options.dest}")
-
-
-if __name__ == "__main__":
-    main()

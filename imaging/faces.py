@@ -32,13 +32,13 @@ class Face:
     # middle
     eye_size: float  # 0..1
     eye_spacing: float  # 0..1
-    eye_colour: float  # 0 brown .. green .. 1 blue
+    eye_color: float  # 0 brown .. green .. 1 blue
     mouth_width: float  # 0..1
     glasses: int  # into GLASSES
     expression: int  # into EXPRESSIONS: the class
     # fine
     skin: float  # 0 light .. 1 dark
-    hair_colour: float  # 0 black .. brown .. red .. 1 blonde
+    hair_color: float  # 0 black .. brown .. red .. 1 blonde
     background: float  # 0..1: hue
 
 
@@ -73,12 +73,12 @@ def sample_face(seed: int, index: int) -> Face:
         parting=parting,
         eye_size=unit[3],
         eye_spacing=unit[4],
-        eye_colour=unit[5],
+        eye_color=unit[5],
         mouth_width=unit[6],
         glasses=bisect_right(GLASSES_UP_TO, draws.random_sample()),
         expression=index % len(EXPRESSIONS),
         skin=unit[7],
-        hair_colour=unit[8],
+        hair_color=unit[8],
         background=unit[9],
     )
 

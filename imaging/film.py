@@ -13,7 +13,7 @@ from PIL import Image
 from imaging.gif import write_gif
 from imaging.grid import save_image
 from imaging.transforms import on_white
-from system.files import beside, open_replacing
+from system.files import beside, open_replacing, replacing
 
 ENDINGS = (".mp4", ".gif", ".webp")
 LONGEST_SIDE = {".mp4": 16384, ".gif": 65535, ".webp": 16383, "": 2**31 - 1}  # pixels; of x264 and of the formats
@@ -119,18 +119,9 @@ class _Film:
 
 def _write_frames(path: Path, frames: Iterable[Image.Image]) -> None:
     """Write all frames to a folder that replaces an earlier film's."""
-    with beside(path) as shed:
-        new, old = shed / "new", shed / "old"
+    with beside(path) as shed, replacing(path, previous=shed / "old") as new:
         for number, frame in enumerate(frames):
             save_image(frame, new / FRAME.format(number))
-        if path.exists():
-            path.replace(old)
-        try:
-            new.replace(path)
-        except OSError:
-            if old.exists():
-                old.replace(path)
-            raise
 
 
 def _write_mp4(file: IO[bytes], frames: Iterable[Image.Image], size: tuple[int, int], fps: float) -> None:

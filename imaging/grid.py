@@ -22,7 +22,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 GRID = "grid.png"  # the sheet of all images that a script makes, beside them
 LARGEST_SHEET = 2**28  # pixels; hardly any program opens larger images
 PAPER = (255, 255, 255)
-LABELLED = (20, 64)  # about the least height and width that a tile takes on a sheet with labels
+LABELED = (20, 64)  # about the least height and width that a tile takes on a sheet with labels
 # Small images are enlarged by a whole factor as long as the sheet and its tiles stay within these sides.
 SHEET_SIDE, TILE_SIDE = 1024, 256
 
@@ -36,7 +36,7 @@ def check_sheet(count: int, size: tuple[int, int], asked_by: str, labeled: bool 
         asked_by: the options that ask for them, for the error: "--rows and --cols".
         labeled: whether the sheet has labels, next to which a small picture takes more room.
     """
-    sides = [max(side, least) for side, least in zip(size, LABELLED, strict=True)] if labeled else size
+    sides = [max(side, least) for side, least in zip(size, LABELED, strict=True)] if labeled else size
     most = LARGEST_SHEET // (sides[0] * sides[1])
     if count > most:
         raise ValueError(f"{asked_by}: {count} pictures do not fit on one sheet, which holds {most} of this size")

@@ -1,34 +1,20 @@
-"""The headers and checksums of all images of an archive, read once and kept in the cache folder.
+"""The headers and checksums of all images of an archive."""
 
-Opening a million files takes half an hour on a network disk. The result is used until a size or time changes.
-"""
-
-import io
-import json
-import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, suppress
-from hashlib import sha256
-from pathlib import Path
-from typing import NamedTuple
+from contextlib import AbstractContextManager
+from typing import BinaryIO, NamedTuple
 
-from filelock import FileLock
-from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
 from imaging.archive import Archive, FolderArchive
 from imaging.picture import Header, read_header
-from imaging.shards.store import shard_cache
-from imaging.shards.table import CHECKED_BYTES, checksum_of_ends
-from system.files import open_replacing
 
-VERSION = 1  # of the cached file
-WORTH_KEEPING = 2000  # images
+MANY = 2000  # images whose reading is shown
 WHOLE_BYTES = 2**32  # larger sets are summed by parts of each image
-PARTS = 16  # of an image, evenly spread
+PARTS, PART_BYTES = 16, 4096  # of an image, evenly spread
 THREADS, TOGETHER = 8, 1024  # that read files of a folder; files between two chances for Ctrl-C
 
 Blame = Callable[[], AbstractContextManager[None]]
@@ -42,34 +28,11 @@ class Facts(NamedTuple):
     ends: int
 
 
-class _Kept(BaseModel):
-    key: str
-    headers: list[Header]
-    facts: list[tuple[int, int, int]]  # number of the header, content, ends
-
-
 def read_facts(archive: Archive, names: Sequence[str], blame: Blame) -> list[Facts]:
-    """The facts of the named images, from the cache if possible.
+    """The facts of the named images.
 
     `blame` is entered around the reading of each. ValueError says which image has no header.
     """
-    if len(names) < WORTH_KEEPING:
-        return list(_read(archive, names, blame))
-    key = _key(archive, names)
-    kept = shard_cache() / f"headers-{sha256(os.fsencode(archive.path.resolve())).hexdigest()[:32]}.json"
-    with ExitStack() as stack:
-        # One of several processes does the work; each does, if nothing can be written or locked.
-        with suppress(OSError, NotImplementedError):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(kept.with_suffix(".lock")))
-        found = _kept(kept, key, len(names))
-        if found is None:
-            found = list(_read(archive, names, blame))
-            _keep(kept, key, found)
-    return found
-
-
-def _read(archive: Archive, names: Sequence[str], blame: Blame) -> Iterator[Facts]:
     whole = sum(archive.sizes[name] for name in names) <= WHOLE_BYTES
 
     def look(name: str) -> Facts:
@@ -84,9 +47,9 @@ def _read(archive: Archive, names: Sequence[str], blame: Blame) -> Iterator[Fact
             for start in range(0, len(names), TOGETHER):
                 yield from pool.map(look, names[start : start + TOGETHER])
 
-    quiet = len(names) < WORTH_KEEPING or not sys.stderr.isatty()
+    quiet = len(names) < MANY or not sys.stderr.isatty()
     title = f"checking {archive.path.name}"
-    yield from tqdm(looked(), title, len(names), leave=False, disable=quiet, unit=" images")
+    return list(tqdm(looked(), title, len(names), leave=False, disable=quiet, unit=" images"))
 
 
 def _facts(archive: Archive, name: str, whole: bool) -> Facts:
@@ -94,46 +57,17 @@ def _facts(archive: Archive, name: str, whole: bool) -> Facts:
     if not isinstance(archive, FolderArchive):
         with archive.open(name) as file:
             return Facts(read_header(file, what), entry.checksum, entry.checksum)
-    if whole:
-        data = archive.read(name)
-        return Facts(read_header(io.BytesIO(data), what), zlib.crc32(data), checksum_of_ends(data))
     with archive.open(name) as file:
         header = read_header(file, what)
-        last = max(entry.size - CHECKED_BYTES, 0)
-        content = ends = 0
-        for part in range(PARTS):
-            file.seek(last * part // (PARTS - 1))
-            data = file.read(CHECKED_BYTES)
-            content = zlib.crc32(data, content)
-            if part in (0, PARTS - 1):
-                ends = zlib.crc32(data, ends)
-        return Facts(header, content, ends)
+        if whole:
+            data = archive.read(name)
+            parts = [data[:PART_BYTES], data[-PART_BYTES:]]
+            return Facts(header, zlib.crc32(data), zlib.crc32(b"".join(parts)))
+        last = max(entry.size - PART_BYTES, 0)
+        parts = [_at(file, last * part // (PARTS - 1)) for part in range(PARTS)]
+        return Facts(header, zlib.crc32(b"".join(parts)), zlib.crc32(parts[0] + parts[-1]))
 
 
-def _key(archive: Archive, names: Sequence[str]) -> str:
-    """Changes if an image does, or the time of a ZIP's own file."""
-    state = archive.path.stat()
-    digest = sha256(json.dumps([VERSION, WHOLE_BYTES]).encode())
-    if not isinstance(archive, FolderArchive):
-        digest.update(json.dumps([state.st_size, state.st_mtime_ns, state.st_ctime_ns]).encode())
-    for name in names:
-        digest.update(json.dumps(archive.entries[name]).encode())
-    return digest.hexdigest()
-
-
-def _kept(path: Path, key: str, count: int) -> list[Facts] | None:
-    try:
-        kept = _Kept.model_validate_json(path.read_bytes())
-        if kept.key != key or len(kept.facts) != count:
-            return None
-        return [Facts(kept.headers[number], content, ends) for number, content, ends in kept.facts]
-    except (OSError, ValidationError, IndexError):
-        return None
-
-
-def _keep(path: Path, key: str, found: list[Facts]) -> None:
-    numbers: dict[Header, int] = {}
-    rows = [(numbers.setdefault(f.header, len(numbers)), f.content, f.ends) for f in found]
-    kept = _Kept(key=key, headers=list(numbers), facts=rows)
-    with suppress(OSError), open_replacing(path) as file:  # without room the next start reads again
-        file.write(kept.model_dump_json().encode())
+def _at(file: BinaryIO, place: int) -> bytes:
+    file.seek(place)
+    return file.read(PART_BYTES)

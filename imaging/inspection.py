@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from imaging.conversion import TWINS, take
 from imaging.dataset import DataConfig, open_dataset
@@ -16,14 +16,11 @@ from imaging.grid import PAPER, sheet
 from imaging.labels import Labels
 from imaging.parallel import ordered
 from imaging.remedies import conversion
-from imaging.shards.pattern import is_shards
 from imaging.sizes import advise
-from imaging.sources.archives import open_pictures
-from imaging.sources.jobs import Job, Work, content_of, jobs
 from imaging.sources.recognition import open_source
-from imaging.sources.source import Source, header, picture
+from imaging.sources.source import Job, Source, Work, header, jobs, picture
 from imaging.survey import Track
-from imaging.transforms import is_opaque
+from imaging.transforms import is_opaque, on_white
 from system.machine import cores
 
 TOGETHER = 16  # images that a process looks at in one go
@@ -58,11 +55,8 @@ class Inspection:
         """Images from the whole set, with a row for each of few classes."""
         blank = Image.new("RGB", (TILE, TILE), PAPER)
         tiles = [[self.samples.get(i, blank) for i in row] for row in self.rows]
-        names = self.labels.class_names if self._by_class() else ()
+        names = self.labels.class_names if 1 < len(self.labels.class_names) <= ROWS else ()
         return sheet(tiles, [name[:24] for name in names], [])
-
-    def _by_class(self) -> bool:
-        return 1 < len(self.labels.class_names) <= ROWS
 
 
 class _Found(NamedTuple):
@@ -83,7 +77,7 @@ class _Looking(Work):
     def __call__(self, job: Job) -> _Found:
         index, name, _ = job
         try:
-            content = content_of(self.source, job)
+            content = self.content(job)
             mode = header(content, name).mode
             image = picture(content, name, mode)
         except ValueError as error:
@@ -136,11 +130,9 @@ def _sampled(labels: Labels, count: int) -> list[list[int]]:
     """Which images the sheet shows: spread over the set, or over each class."""
     classes = len(labels.class_names)
     if 1 < classes <= ROWS:
-        rows = [_spread(np.flatnonzero(labels.values == i), COLUMNS) for i in range(classes)]
-    else:
-        spread = _spread(np.arange(count), COLUMNS * ROWS)
-        rows = [spread[start : start + COLUMNS] for start in range(0, len(spread), COLUMNS)]
-    return rows
+        return [_spread(np.flatnonzero(labels.values == i), COLUMNS) for i in range(classes)]
+    spread = _spread(np.arange(count), COLUMNS * ROWS)
+    return [spread[start : start + COLUMNS] for start in range(0, len(spread), COLUMNS)]
 
 
 def _spread(indices: np.ndarray, most: int) -> list[int]:
@@ -150,31 +142,17 @@ def _spread(indices: np.ndarray, most: int) -> list[int]:
 
 def _tile(image: Image.Image) -> Image.Image:
     """The image fitted into a white square."""
-    image = image.copy()
-    image.thumbnail((TILE, TILE))
-    if max(image.size) < TILE:
-        scale = max(TILE // max(image.size), 1)  # small images are enlarged by a whole factor
-        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
-    tile = Image.new("RGB", (TILE, TILE), PAPER)
-    corner = ((TILE - image.width) // 2, (TILE - image.height) // 2)
-    tile.paste(image, corner, image.getchannel("A") if image.mode == "RGBA" else None)
-    return tile
+    return ImageOps.pad(on_white(image.convert("RGBA")), (TILE, TILE), color=PAPER)
 
 
 def _as_training_set(path: str, labels: str, found: Inspection) -> tuple[str | None, str]:
-    """The fingerprint by which train.py knows the set; or why it cannot use it, with the command that helps."""
+    """The fingerprint by which train.py knows the set; or why it cannot use the set, with the command that helps."""
     mark = str(advise(found.sizes)) if found.sizes else "set"
     command = f"make a set with `{conversion(path, mark, labels=labels, sized=bool(found.sizes))}`"
     if labels not in ("auto", "none", "folders"):
         return None, f"its labels are in a file of their own: {command}"
     try:
-        if not is_shards(path):
-            open_pictures(Path(path))
-    except ValueError:
-        return None, f"train.py reads folders, ZIPs and shards: {command}"
-    try:
-        choice = cast(Literal["auto", "none", "folders"], labels)
-        dataset = open_dataset(DataConfig(path=path, labels=choice))
+        dataset = open_dataset(DataConfig(path=path, labels=cast(Literal["auto", "none", "folders"], labels)))
     except ValueError as error:
         return None, str(error)
     if dataset.count != found.count:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from imaging.labels import MOST_CLASSES, Labels, classes_of, number_of
+from imaging.labels import MOST_CLASSES, Labels, classes_of
 from imaging.names import some
-from imaging.opening import LARGEST_FILE, open_file
+from imaging.opening import LARGEST_FILE, Bounded, open_file, parsing
 from system.text import printable
 
 SUFFIXES = (".csv", ".tsv", ".json")
@@ -26,14 +26,11 @@ def read_label_file(path: Path, names: Sequence[str]) -> Labels:
     mapping {name: label}, or has the form of `dataset.json`. Labels are as `classes_of` reads them. A file may be named
     without its folder or ending if that is unambiguous. ValueError says which entry is wrong and how.
     """
-    with open_file(path) as file:
-        data = file.read(LARGEST_FILE + 1)
-    if len(data) > LARGEST_FILE:
-        raise ValueError(f"{path} has more than {LARGEST_FILE} bytes: give a file of labels")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
+    with (
+        parsing(path, f"UTF-8 text of at most {LARGEST_FILE} bytes", "give a file of labels, saved as UTF-8"),
+        open_file(path) as file,
+    ):
+        text = Bounded(file, LARGEST_FILE).read().decode("utf-8-sig")
     entries, class_names = _from_json(path, text) if path.suffix.lower() == ".json" else (_from_csv(path, text), ())
     if not entries:
         raise ValueError(f"{path} holds no labels: write a line for each image")
@@ -57,8 +54,7 @@ def _from_csv(path: Path, text: str) -> dict[str, Any]:
                 label_column = next(i for i, cell in enumerate(lowered) if cell in LABEL_COLUMNS)
                 continue
             if len(cells) <= max(file_column, label_column):
-                form = "file, a tab, label" if separator == "\t" else f"file{separator}label"
-                raise ValueError(f"line {reader.line_num} of {path} has no label: write {form}")
+                raise ValueError(f"line {reader.line_num} of {path} has no label: write file{separator}label")
             _enter(path, entries, cells[file_column], cells[label_column])
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num} of {path} cannot be read ({error}): write file,label") from error
@@ -121,20 +117,15 @@ def _matched(path: Path, entries: dict[str, Any], names: Iterable[str]) -> list[
 
 
 def _numbered(path: Path, found: list[tuple[str, Any]], class_names: tuple[str, ...]) -> Labels:
-    origin = f"labels from {path.name}"
-
-    def what(i: int) -> str:
-        return f"the label of {printable(found[i][0])} in {path}"
-
-    if class_names and all(isinstance(label, str) for _, label in found):
+    origin, labels = f"labels from {path.name}", [label for _, label in found]
+    if class_names and all(isinstance(label, str) for label in labels) and set(labels) <= set(class_names):
         numbers = {name: i for i, name in enumerate(class_names)}
-        strange = next((i for i, (_, label) in enumerate(found) if label not in numbers), None)
-        if strange is None:
-            return Labels(np.array([numbers[label] for _, label in found], dtype=np.int64), class_names, origin)
-        if number_of(found[strange][1]) is None:
-            raise ValueError(f"{what(strange)} is not in its class_names: add it there")
+        return Labels(np.array([numbers[label] for label in labels], dtype=np.int64), class_names, origin)
     try:
-        values, names = classes_of([label for _, label in found], what)
+        values, names = classes_of(labels, lambda i: f"the label of {printable(found[i][0])} in {path}")
     except ValueError as error:
         raise ValueError(f"{error}: correct it, or write class names throughout") from None
+    if class_names and names != tuple(map(str, range(len(names)))):
+        strange = next(name for name in names if name not in class_names)
+        raise ValueError(f"{path} has the label {printable(strange)}, which is not in its class_names: add it there")
     return Labels(values, class_names if len(class_names) >= len(names) else names, origin)

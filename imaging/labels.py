@@ -11,7 +11,7 @@ import numpy as np
 
 from imaging.archive import INDEX, Archive
 from imaging.names import some
-from system.text import printable
+from system.text import printable, shown
 
 MOST_CLASSES = 100_000
 UNUSED = "labels are not used"
@@ -102,13 +102,9 @@ def _from_index(archive: Archive, labels: dict[str, Any]) -> Labels:
 
 def check(label: Any, what: str) -> int:
     """The class number of a label in any spelling: 3, 3.0, "03". ValueError names others `what`."""
-    if isinstance(label, list):
-        raise ValueError(f"{what} is a vector: labels must be class numbers 0, 1, 2, ..., one for each image")
     found = number_of(label)
     if not isinstance(found, int) or not 0 <= found < MOST_CLASSES:
-        plain = label is None or isinstance(label, bool | int | float | str)
-        shown = printable(repr(label), LONGEST_NUMBER) if plain else printable(label)
-        raise ValueError(f"{what} is {shown}: labels must be class numbers 0, 1, 2, ... below {MOST_CLASSES}")
+        raise ValueError(f"{what} is {shown(label)}: labels must be class numbers 0, 1, 2, ... below {MOST_CLASSES}")
     return found
 
 
@@ -130,15 +126,8 @@ def classes_of(labels: Sequence[Any], what: Callable[[int], str]) -> tuple[np.nd
     Numbers 0, 1, 2, ... in any spelling are class numbers. Texts are class names, numbered in the order of `in_order`,
     and so are numbers that cannot be class numbers, such as -1 and 1, or 0.5 and 1.5.
 
-    Args:
-        labels: one for each image, at least one.
-        what: gives the name of label i for an error, such as "the label of a.png in labels.csv".
-
-    Returns:
-        int64 [images], and the names of all classes.
-
-    Raises:
-        ValueError: if a label is neither, or numbers and names are mixed.
+    `what` gives the name of label i for an error, such as "the label of a.png in labels.csv". ValueError if a label is
+    neither a number nor a text, or both are mixed.
     """
     blank = next((i for i, label in enumerate(labels) if isinstance(label, str) and not label.strip()), None)
     if blank is not None:
@@ -152,20 +141,23 @@ def classes_of(labels: Sequence[Any], what: Callable[[int], str]) -> tuple[np.nd
     if len(names) < len(labels):
         values = np.array([check(label, what(i)) for i, label in enumerate(labels)], dtype=np.int64)
         return values, tuple(map(str, range(int(values.max()) + 1)))
+    return _numbered(names, f"{what(0)} and the others")
+
+
+def _numbered(names: Sequence[str], what: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The class number of each name, in natural order, and all names."""
     classes = in_order(set(names))
     if len(classes) > MOST_CLASSES:
-        raise ValueError(f"{what(0)} and the others name {len(classes)} classes; at most {MOST_CLASSES} are possible")
-    position = {name: i for i, name in enumerate(classes)}
-    return np.array([position[name] for name in names], dtype=np.int64), classes
+        raise ValueError(f"{what} name {len(classes)} classes, but at most {MOST_CLASSES} are possible")
+    number = {name: i for i, name in enumerate(classes)}
+    return np.array([number[name] for name in names], dtype=np.int64), classes
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Names in natural order: 2 before 10, `img2` before `img10`; -1, 0.5, 1 by value."""
     names = list(names)
     values = {name: number_of(name) for name in names}
-    if None in values.values():
-        return tuple(sorted(names, key=_natural))
-    return tuple(sorted(names, key=lambda name: (values[name], name)))
+    return tuple(sorted(names, key=_natural if None in values.values() else lambda name: (values[name], name)))
 
 
 def _natural(name: str) -> tuple[Any, ...]:
@@ -191,15 +183,7 @@ def from_folders(path: Path, names: Sequence[str]) -> Labels:
             f"{path} has no sub-folder for each class ({printable(loose)} is in none): put every image into a "
             f"sub-folder named after its class, or use --labels auto"
         )
-    class_names = in_order(set(found))
-    if len(class_names) > MOST_CLASSES:
-        raise ValueError(
-            f"{path} has {len(class_names)} sub-folders, but at most {MOST_CLASSES} classes are possible: use --labels "
-            f"none, or a file of labels"
-        )
-    number = {name: i for i, name in enumerate(class_names)}
-    values = np.array([number[name] for name in found], dtype=np.int64)
-    return Labels(values, class_names, "labels from sub-folders")
+    return Labels(*_numbered(found, f"the sub-folders of {path}"), "labels from sub-folders")
 
 
 def _only_number(names: Sequence[str], folders: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Labels on sheets of images: one line each, with clear gaps between words, in any script."""
+"""Labels on sheets of images, one line each, in the first font of this machine that has their letters."""
 
 import math
 from functools import lru_cache
@@ -8,16 +8,9 @@ from PIL import Image, ImageDraw, ImageFont
 from system.text import printable
 
 INK = 32  # gray level
-SPACE = 0.4  # gap between words, in heights of letters; Pillow's font has half of that
 LONGEST = 80  # letters of a label
 # Fonts for letters that Pillow's own font lacks, by their usual file names.
-OTHERS = (
-    "NotoSansCJK-Regular.ttc",
-    "DejaVuSans.ttf",
-    "Arial Unicode.ttf",
-    "msyh.ttc",
-    "NotoSans-Regular.ttf",
-)
+OTHERS = ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "Arial Unicode.ttf", "msyh.ttc", "NotoSans-Regular.ttf")
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -28,27 +21,22 @@ class Lettering:
     def __init__(self, size: int) -> None:
         self.size = size
         self.height = math.ceil(ImageFont.load_default(size=size).getbbox("Ag")[3])
-        self.space = round(SPACE * size)
 
     def width(self, label: str) -> int:
         """Width of a label in pixels."""
-        words, font = self._words(label)
-        return math.ceil(sum(font.getlength(word) for word in words)) + self.space * max(len(words) - 1, 0)
+        return math.ceil(self._font(label).getlength(_text(label)))
 
     def write(self, canvas: Image.Image, x: int, middle: int, label: str) -> None:
         """Write a label whose left end is at `x`, vertically centered at `middle`."""
-        draw = ImageDraw.Draw(canvas)
-        words, font = self._words(label)
         ink = (INK, INK, INK, 255)[: len(canvas.getbands())]
-        place = float(x)
-        for word in words:
-            draw.text((place, middle), word, fill=ink, font=font, anchor="lm")
-            place += font.getlength(word) + self.space
+        ImageDraw.Draw(canvas).text((x, middle), _text(label), fill=ink, font=self._font(label), anchor="lm")
 
-    def _words(self, label: str) -> tuple[list[str], Font]:
-        """The words of a label, and a font that has their letters, if this machine has one."""
-        words = printable(label, LONGEST).split(" ")
-        return words, _font(self.size, "".join(sorted(set("".join(words)))))
+    def _font(self, label: str) -> Font:
+        return _font(self.size, "".join(sorted(set(_text(label)))))
+
+
+def _text(label: str) -> str:
+    return printable(label, LONGEST).replace(" ", "  ")  # Pillow's font has narrow spaces
 
 
 @lru_cache(maxsize=256)

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from imaging import deep, png
-from imaging.kinds import by_content
 from imaging.opening import LARGEST_FILE, Bounded, RefusedError, reason
 from imaging.sizes import LARGEST_PICTURE, spell
 from imaging.transforms import mode_of, to_mode, upright, upright_size
+from system.content import mistaken_content
 
 # Pillow knows dozens more, some of them hazardous.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
 LARGEST_SOURCE = 500_000_000  # pixels: the largest cameras have 200 million
 LARGEST_HEADER = 2**26  # bytes before the pixels
-HEAD = 32  # bytes that tell kinds of files apart
+HEAD = 1024  # bytes that tell kinds of files apart
 WHOLE = (b"II", b"MM", b"RIFF")  # beginnings of TIFF and WebP, whose headers may lie anywhere in the file
 
 _lock, _readers, _before = threading.Lock(), 0, ExitStack()  # around switches of Pillow
@@ -40,8 +41,7 @@ def read_header(file: BinaryIO, name: str) -> Header:
         file.seek(0)
         whole = start.startswith(WHOLE) or start[4:8] == b"ftyp"
         with _open(Bounded(file, LARGEST_FILE if whole else LARGEST_HEADER), name) as image:  # type: ignore[arg-type]
-            mode = "L" if image.mode == "F" else mode_of(image)
-            return Header(*upright_size(image), mode, deep.is_deep(image))
+            return Header(*upright_size(image), mode_of(image), deep.is_deep(image))
 
 
 def decode(
@@ -62,7 +62,7 @@ def decode(
             sides = enough[::-1] if upright_size(image) == image.size else enough
             image.draft(None, sides)  # does something for JPEGs only
         if deep.is_deep(image):
-            image = deep.shallow(image, lambda: _reopened(file, name), span)
+            image = deep.shallow(image, span)
         image.load()
         return to_mode(upright(image), mode)
 
@@ -76,12 +76,7 @@ def is_sheet(file: BinaryIO, name: str) -> bool:
 def read_range(file: BinaryIO, name: str) -> tuple[float, float]:
     """(smallest, largest) value of the image of more than 8 bits in `file`."""
     with _naming(name, file), _open(file, name) as image:
-        return deep.range_of(image, lambda: _reopened(file, name))
-
-
-def _reopened(file: BinaryIO, name: str) -> Image.Image:
-    file.seek(0)
-    return _open(file, name)
+        return deep.extremes(np.asarray(image))
 
 
 def _open(file: BinaryIO, name: str) -> Image.Image:
@@ -134,13 +129,7 @@ def _naming(name: str, file: BinaryIO) -> Iterator[None]:
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything
         why = reason(error)
         if "cannot identify" in str(error):
-            why = by_content(_head(file)) or "not an image of a known format"
+            file.seek(0)
+            found = mistaken_content(file.read(HEAD))
+            why = f"it is {found}" if found else "not an image of a known format"
         raise ValueError(f"{name} cannot be decoded: {why}") from error
-
-
-def _head(file: BinaryIO) -> bytes:
-    try:
-        file.seek(0)
-        return file.read(HEAD)
-    except Exception:
-        return b""

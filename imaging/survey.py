@@ -13,8 +13,7 @@ from imaging.deep import Span, span_of
 from imaging.parallel import ordered
 from imaging.picture import Header, read_range
 from imaging.sizes import advise, spell
-from imaging.sources.jobs import Job, Work, content_of, jobs
-from imaging.sources.source import SequentialSource, Source, header, picture
+from imaging.sources.source import Content, Job, SequentialSource, Source, Work, header, jobs, picture
 from imaging.transforms import is_opaque, richest
 
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]  # (items, how many, label) -> the same, showing progress
@@ -56,6 +55,20 @@ class Survey:
         return next(iter(self.sizes))
 
 
+class _Looking(Work):
+    """Looks at an image. A broken one gives its error."""
+
+    def __init__(self, source: Source, look: Callable[[Content, str], Any]) -> None:
+        super().__init__(source)
+        self.look = look
+
+    def __call__(self, job: Job) -> Any:
+        try:
+            return self.look(self.content(job), job[1])
+        except ValueError as error:
+            return error
+
+
 class _Heading(Work):
     """Reads the header of an image, or says why there is none."""
 
@@ -64,26 +77,9 @@ class _Heading(Work):
         try:
             if content is None and self.source is not None:
                 return index, self.source.header_of(index)
-            return index, header(content_of(self.source, job), name)
+            return index, header(self.content(job), name)
         except ValueError as error:
             return index, str(error)
-
-
-class _Transparency(Work):
-    def __call__(self, job: Job) -> bool:
-        try:
-            return not is_opaque(picture(content_of(self.source, job), job[1], "RGBA"))
-        except ValueError:
-            return False  # reported when the image is converted
-
-
-class _Range(Work):
-    def __call__(self, job: Job) -> tuple[float, float] | None:
-        try:
-            content = content_of(self.source, job)
-            return read_range(io.BytesIO(content), job[1]) if isinstance(content, bytes) else None
-        except ValueError:
-            return None  # reported when the image is converted
 
 
 def survey(source: Source, chosen: np.ndarray, workers: int, track: Track) -> Survey:
@@ -108,29 +104,34 @@ def _headers(source: Source, chosen: np.ndarray, workers: int) -> Iterable[tuple
     if isinstance(source, SequentialSource) and source.knows_headers:
         heading.source = source
         return (heading((int(i), source.names[i], None)) for i in chosen)
-    together = PICTURES if isinstance(source, SequentialSource) else HEADERS
-    return ordered(heading, jobs(source, chosen), workers, together)
+    return ordered(heading, jobs(source, chosen), workers, HEADERS if heading.source else PICTURES)
 
 
 def common_mode(source: Source, found: Survey, workers: int, track: Track) -> str:
     """The richest mode of all. Transparency counts only if some pixel uses it: many programs save it needlessly."""
-    modes = found.modes
-    if "RGBA" in modes:
-        seen = ordered(_Transparency(source), jobs(source, found.alphas), workers, PICTURES)
-        if not any(track(seen, len(found.alphas), "looking for transparency")):
-            modes = modes - {"RGBA"} | {"RGB"}
-    return richest(modes)
+    if "RGBA" in found.modes:
+        seen = ordered(_Looking(source, _is_transparent), jobs(source, found.alphas), workers, PICTURES)
+        if not any(each is True for each in track(seen, len(found.alphas), "looking for transparency")):
+            return richest(found.modes - {"RGBA"} | {"RGB"})
+    return richest(found.modes)
 
 
 def common_span(source: Source, found: Survey, workers: int, track: Track) -> Span | None:
     """Black and white of all images with more than 8 bits; None if there are no such images."""
-    seen = ordered(_Range(source), jobs(source, found.deeps), workers, PICTURES)
-    ranges = [each for each in track(seen, len(found.deeps), "looking for black and white") if each is not None]
+    seen = ordered(_Looking(source, _range), jobs(source, found.deeps), workers, PICTURES)
+    ranges = [each for each in track(seen, len(found.deeps), "looking for black and white") if isinstance(each, tuple)]
     return span_of(ranges) if ranges else None
+
+
+def _is_transparent(content: Content, name: str) -> bool:
+    return not is_opaque(picture(content, name, "RGBA"))
+
+
+def _range(content: Content, name: str) -> tuple[float, float] | None:
+    return read_range(io.BytesIO(content), name) if isinstance(content, bytes) else None
 
 
 def nothing_left(source: Source, broken: dict[str, str]) -> ValueError:
     """The error of a source without a single usable image."""
-    count = f"none of the {len(broken)} images" if len(broken) > 1 else "the only image"
-    verb = "can" if len(broken) > 1 else "cannot"
-    return ValueError(f"{count} of {source.path} {verb} be used ({next(iter(broken.values()))}): give other images")
+    why = f"{len(broken)} broken: {next(iter(broken.values()))}"
+    return ValueError(f"no image of {source.path} can be used ({why}): give other images")

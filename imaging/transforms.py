@@ -1,12 +1,12 @@
 """Image to image: one color mode, upright, one size."""
 
-import numpy as np
 from PIL import Image
+
+from imaging.deep import is_deep
 
 MODES = ("L", "RGB", "RGBA")  # from poorest to richest: gray, color, color with transparency
 NAMES = {"L": "gray", "RGB": "RGB", "RGBA": "RGBA"}
 WITH_ALPHA = ("LA", "La", "RGBA", "RGBa", "PA")
-DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 EXIF_ORIENTATION = 0x0112
 TURNS = {  # EXIF orientation -> the transposition that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -20,17 +20,10 @@ TURNS = {  # EXIF orientation -> the transposition that makes the image upright
 
 
 def mode_of(image: Image.Image) -> str:
-    """The poorest of L, RGB and RGBA that can hold an image of any mode. Only its header need be loaded.
-
-    Floating-point images (mode F) have no fixed range and raise ValueError.
-    """
+    """The poorest of L, RGB and RGBA that can hold an image of any mode. Only its header need be loaded."""
     if image.mode in WITH_ALPHA or (image.mode == "P" and "transparency" in image.info):
         return "RGBA"
-    if image.mode in ("1", "L", *DEEP_GREY):
-        return "L"
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no fixed range: save it with 8 or 16 bits")
-    return "RGB"
+    return "L" if image.mode in ("1", "L") or is_deep(image) else "RGB"
 
 
 def richest(modes: set[str]) -> str:
@@ -39,10 +32,7 @@ def richest(modes: set[str]) -> str:
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
-    """The image in mode L, RGB or RGBA. 16-bit gray is scaled to 8 bits, CMYK and palettes become RGB."""
-    if image.mode in DEEP_GREY:
-        deep = np.asarray(image).astype(np.int64).clip(0, 65535)
-        image = Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
+    """The image, of 8 bits, in mode L, RGB or RGBA; CMYK and palettes become RGB."""
     return image if image.mode == mode else image.convert(mode)
 
 

@@ -11,14 +11,8 @@ def walk(top: Path, passed: list[str]) -> Iterator[tuple[str, os.stat_result]]:
     """Yield every regular file below `top`: its path from there with slashes, and its state.
 
     Links to folders are followed after all other folders. No folder is entered twice, so that no image comes twice and
-    loops of links end. Folders of training runs, and links to a folder above themselves, are skipped.
-
-    Args:
-        top: where to begin.
-        passed: gets a sentence for each kind of thing that was skipped.
-
-    Raises:
-        OSError: if a folder cannot be read.
+    loops of links end. Folders of training runs, and links to a folder above themselves, are skipped. `passed` gets a
+    sentence for each kind of thing that was skipped. OSError if a folder cannot be read.
     """
     seen, runs, links, odd = set[object](), list[Path](), list[Path](), list[Path]()
     waiting = [top]

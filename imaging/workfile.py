@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import sqlite3
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,7 +17,8 @@ from imaging.opening import LARGEST_FILE
 
 COMMIT_SECONDS = 5.0  # work that a power cut may cost
 APPLICATION = 0x496D6757  # marks the SQLite file as one of ours
-HEAD, MAGIC = 72, b"SQLite format 3\0"  # bytes of a header up to that mark, and its beginning
+MAGIC, MARK = b"SQLite format 3\0", APPLICATION.to_bytes(4, "big")  # the beginning of a header, and its end
+HEAD = 72  # bytes
 TABLES = """
     PRAGMA cache_size = -32768;
     PRAGMA trusted_schema = OFF;
@@ -26,13 +26,6 @@ TABLES = """
     CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT);
     CREATE TABLE IF NOT EXISTS done (number INTEGER PRIMARY KEY, data BLOB, digest BLOB, enlarged INTEGER, reason TEXT);
 """
-# What SQLite's errors are to the user.
-SYSTEM_ERRORS = {
-    sqlite3.SQLITE_FULL: errno.ENOSPC,
-    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
-    sqlite3.SQLITE_READONLY: errno.EACCES,
-    sqlite3.SQLITE_PERM: errno.EACCES,
-}
 
 
 class Done(NamedTuple):
@@ -157,43 +150,30 @@ def _same_plan(dest: Path, work: WorkFile, plan: dict[str, Any]) -> None:
         work.set("plan", plan)
         return
     with work.reading():
-        difference = _difference(before, plan)
+        names = [name for name in plan["options"] if before["options"].get(name) != plan["options"][name]]
+        others = [name for name in plan if before.get(name) != plan[name]]
+        difference = f"another {(others or ['plan'])[0]}"
+        if names:
+            difference = f"{names[0]} {before['options'].get(names[0])}, not {plan['options'][names[0]]}"
     raise ValueError(
-        f"an interrupted run began {dest} {difference}: repeat its options to continue it, or start over with --restart"
+        f"an interrupted run began {dest} with {difference}: repeat its options to continue it, or start over with "
+        f"--restart"
     )
-
-
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """What a run with the plan `before` did differently."""
-    for name, value in now["options"].items():
-        if before["options"].get(name) != value:
-            return f"with {name} {before['options'].get(name)}, not {value}"
-    name = next((name for name in now if before.get(name) != now[name]), "plan")
-    return f"with another {name}"
 
 
 def _is_ours(place: Path) -> bool:
     """Whether there is a work file. ValueError if there is something else; links are not followed."""
-    for path in (place, place.with_name(f"{place.name}-journal")):
-        try:
-            state = path.lstat()
-        except FileNotFoundError:
-            continue
-        if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
-            raise _foreign(path)
-    if not place.exists():
+    if not os.path.lexists(place):
         return False
-    with place.open("rb") as file:
-        head = file.read(HEAD)
-    if head and not (head.startswith(MAGIC) and head[-4:] == APPLICATION.to_bytes(4, "big")):
-        raise _foreign(place)
+    head = b""
+    if place.is_file() and not place.is_symlink():
+        with place.open("rb") as file:
+            head = file.read(HEAD) or MAGIC + MARK
+    if not head.startswith(MAGIC) or not head.endswith(MARK):
+        raise ValueError(
+            f"{place} is not the work file of an interrupted conversion: move it elsewhere, or name another --dest"
+        )
     return True
-
-
-def _foreign(path: Path) -> ValueError:
-    return ValueError(
-        f"{path} is not the work file of an interrupted conversion: move it elsewhere, or name another --dest"
-    )
 
 
 def _damaged(place: Path) -> ValueError:
@@ -205,7 +185,8 @@ def _told(dest: Path, error: sqlite3.Error) -> Exception:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return ValueError(f"{dest} is being written by another process: wait for it to end")
-    if code in (sqlite3.SQLITE_IOERR, *SYSTEM_ERRORS):
-        number = SYSTEM_ERRORS.get(code, errno.EIO)
-        return OSError(number, os.strerror(number), str(dest))
+    if code == sqlite3.SQLITE_FULL:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(dest))
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR):
+        return OSError(errno.EACCES, f"cannot be written ({error})", str(dest))
     return _damaged(place_of(dest))

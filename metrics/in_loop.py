@@ -1,6 +1,6 @@
 """What judges a network while it learns: metrics at every snapshot, and the best network kept.
 
-The loop calls it with the recipe and the run, of which it knows only what stands in the protocols here: training and
+The loop calls it with the recipe and the run, of which it uses only the protocols here: training and
 judging are rooms that know nothing of each other.
 """
 
@@ -87,11 +87,11 @@ class Judge:
         except (ValueError, OSError, RuntimeError) as error:
             if distributed.world() > 1 or (isinstance(error, RuntimeError) and not is_out_of_memory(error)):
                 raise
-            run.report.say(f"the metrics could not be taken, training goes on: {str(error).splitlines()[0]}")
+            run.report.say(f"the metrics could not be computed, training continues: {str(error).splitlines()[0]}")
             return
         if run.folder is not None:
             self._write(results, halves, recipe, run, run.folder, time.monotonic() - start)
-        run.report.tick_began += time.monotonic() - start  # the speed that is told is that of training
+        run.report.tick_began += time.monotonic() - start  # the printed speed is that of training
 
     def _results(self, recipe: Recipe, run: Run) -> tuple[dict[str, float], dict[str, float]]:
         made = self._made(recipe, run)

@@ -19,7 +19,7 @@ class Metric:
     name: str
     kind: Kind
     eye: str  # what looks at the pictures, a name in `detectors`
-    fakes: int  # number of samples
+    samples: int  # number of pictures to judge
     reals: int | None = 0  # real images at most; None for all, 0 for none
     neighbors: int = 0  # of precision and recall
     space: str = ""  # of a path: z or w
@@ -28,7 +28,7 @@ class Metric:
 
     @property
     def results(self) -> tuple[str, ...]:
-        """The names of the resulting numbers; the first stands for the metric."""
+        """The names of the resulting numbers; the first represents the metric."""
         parts = {"pr": ("precision", "recall"), "is": ("mean", "std")}.get(self.kind)
         return tuple(f"{self.name}_{part}" for part in parts) if parts else (self.name,)
 
@@ -42,7 +42,7 @@ class Metric:
         """True if it judges pictures of any origin, False if it needs a network."""
         return self.kind != "ppl"
 
-    def with_fakes(self, count: int) -> str:
+    def with_samples(self, count: int) -> str:
         """The name of the same kind of metric for at most `count` samples."""
         number = f"{count // 1000}k" if count >= 1000 else str(count)
         if self.kind == "fd":
@@ -88,9 +88,9 @@ def _against(kind: Kind, eye: str) -> Callable[[str, re.Match[str]], Metric]:
     """A metric against all real images, or against as many as there are samples."""
 
     def build(name: str, found: re.Match[str]) -> Metric:
-        fakes = _number(found[1])
-        reals = fakes if not found["full"] else PR_REALS if kind == "pr" else None
-        return Metric(name, kind, eye, fakes, reals, neighbors=int(found[2]) if kind == "pr" else 0)
+        samples = _number(found[1])
+        reals = samples if not found["full"] else PR_REALS if kind == "pr" else None
+        return Metric(name, kind, eye, samples, reals, neighbors=int(found[2]) if kind == "pr" else 0)
 
     return build
 

@@ -29,7 +29,7 @@ class Record:
         Args:
             results: numbers by name; JSON has no nan and no infinity, they become null.
             seen: real images that the network's training saw; None where that is not known.
-            facts: what else stands in every line: `network`, `data`, `fingerprint`, `count`, `seed`, `command`,
+            facts: further fields of every line: `network`, `data`, `fingerprint`, `count`, `seed`, `command`,
                 `seconds`.
         """
         said = {name: value if math.isfinite(value) else None for name, value in results.items()}

@@ -1,7 +1,7 @@
 """Sliced Wasserstein distance between patches of Laplacian pyramids (Karras et al. 2018, section 5), as pure functions.
 
 It needs no detector: of every image, 128 patches of 7x7 pixels are taken at random places of each level of its
-pyramid, colours are standardised over each set, and the patches of two sets are compared along 512 random directions.
+pyramid, colors are standardized over each set, and the patches of two sets are compared along 512 random directions.
 The distance of a level tells how alike the structures of that size are; here the mean over the levels counts. Times
 1000, as in the paper. Letters: N images, L levels, P patches, C channels, H W, K points = N P, F = C 7 7.
 """
@@ -46,14 +46,14 @@ def level_distance(a: Tensor, b: Tensor) -> float:
 
     Directions are dealt to all processes, each of which must have the same patches.
     """
-    return SCALE * _distance(_standardised(a), _standardised(b))
+    return SCALE * _distance(_standardized(a), _standardized(b))
 
 
 def descriptors(images: Tensor, indices: Sequence[int]) -> Tensor:
     """Patches of the pyramids of images [N, C, H, W]: [N, L, P, C, 7, 7] in float16, for they are many.
 
     Args:
-        images: of any scale; colours are standardised later on.
+        images: of any scale; colors are standardized later on.
         indices: numbers of the images in their set [N], which alone decide where their patches are taken.
     """
     levels = pyramid(images.float())
@@ -103,11 +103,11 @@ def _patches(level: Tensor, places: Tensor, size: int) -> Tensor:
     return windows[torch.arange(len(level), device=level.device)[:, None], :, y, x]
 
 
-def _standardised(patches: Tensor) -> Tensor:
+def _standardized(patches: Tensor) -> Tensor:
     """Patches [N, P, C, 7, 7] with mean 0 and standard deviation 1 of every channel over the set, [F, K]."""
     x = patches.float().flatten(0, 1)  # [K, C, 7, 7]
     deviation, mean = torch.std_mean(x, dim=(0, 2, 3), keepdim=True, correction=0)
-    x = (x - mean) / deviation.where(deviation > 0, 1.0)  # a channel of one colour, opaque alpha, stays 0
+    x = (x - mean) / deviation.where(deviation > 0, 1.0)  # a channel of one color, opaque alpha, stays 0
     return x.flatten(1).T.contiguous()
 
 

@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 class Source(Protocol):
-    """Pictures by number. Picture i is the same whoever asks for it."""
+    """Pictures by number. Picture i is always the same."""
 
     @property
     def count(self) -> int | None:

@@ -43,7 +43,7 @@ def evaluate(
         ValueError: if there are too few pictures, or a metric does not apply to them.
     """
     counts = {metric: count_of(metric, source, reals) for metric in metrics}
-    seen = _look_at_fakes({m: n for m, n in counts.items() if m.of_pictures}, source, eyes, batch)
+    seen = _look_at_samples({m: n for m, n in counts.items() if m.of_pictures}, source, eyes, batch)
     place = statistics_device(reals.pictures.device)
     results: dict[str, float] = {}
     for metric, count in counts.items():
@@ -95,17 +95,19 @@ def count_of(metric: Metric, source: Source, reals: Reals) -> int:
         ValueError: if there are fewer, or the source lacks what the metric needs.
     """
     if metric.kind == "ppl" and not (isinstance(source, Made) and isinstance(source.sampler, Walkable)):
-        raise ValueError(f"{metric.name} needs a network with styles, such as a StyleGAN2: leave this metric out")
-    count = min(metric.fakes, reals.count(None)) if metric.kind == "swd" else metric.fakes
+        raise ValueError(
+            f"{metric.name} needs a network whose latents can be changed little by little: leave this metric out"
+        )
+    count = min(metric.samples, reals.count(None)) if metric.kind == "swd" else metric.samples
     if source.count is not None and source.count < count:
         raise ValueError(
             f"{metric.name} needs {count} images, but there are {source.count}: "
-            f"take {metric.with_fakes(source.count)}, and compare it only with numbers of as many images"
+            f"take {metric.with_samples(source.count)}, and compare it only with numbers of as many images"
         )
     return count
 
 
-def _look_at_fakes(
+def _look_at_samples(
     counts: Mapping[Metric, int], source: Source, eyes: Mapping[str, Eye], batch: int
 ) -> dict[str, Tensor]:
     """The features that each eye sees in the pictures of its metrics, on rank 0. Each picture is made only once."""
@@ -171,7 +173,7 @@ def _sliced(a: Tensor | None, b: Tensor | None, device: torch.device) -> float:
 
 def _path_length(metric: Metric, made: Made, lpips: Eye, batch: int) -> tuple[float]:
     whole = Eye("steps", "", lambda lengths, indices: lengths)
-    parts = [seen for (seen,) in look(_Steps(metric, made, lpips), [whole], range(metric.fakes), batch, metric.name)]
+    parts = [seen for (seen,) in look(_Steps(metric, made, lpips), [whole], range(metric.samples), batch, metric.name)]
     return (paths.trimmed_mean(torch.cat(parts)),)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from models import networkfile
 from models.family import Family
 from models.networkfile import NetworkFile
-from models.sampler import Sampler
+from models.sampler import Options, Sampler
 from models.stylegan2 import family as stylegan2
 from torch_utils import config
 from torch_utils.device import Precision, resolve_precision
@@ -55,8 +55,7 @@ def load_network(
 ) -> Any:
     """Load one network, ready to be called.
 
-        G = load_network("network-000200.0.safetensors")
-        images = G(z, c, truncation_psi=0.7, noise_mode="const")
+        network = load_network("network-000200.0.safetensors")
 
     PyTorch's switches stay as they are: "tf32" computes in TF32 within `torch_utils.device.switches("tf32")`, or if
     the program has allowed TF32, and in float32 otherwise.
@@ -65,7 +64,7 @@ def load_network(
         place: as of `read_network`.
         device: such as "cpu" or "cuda".
         precision: "fp32", "tf32", "bf16" or "fp16".
-        which: a part of the family, such as "D"; by default the part that makes pictures, such as "G_ema".
+        which: a part of the family; by default the part that makes pictures, such as "G_ema" of a StyleGAN2.
 
     Raises:
         FileNotFoundError, ValueError: as `read_network`; ValueError if the file lacks the part, or the device does not
@@ -83,7 +82,7 @@ def load_sampler(
 ) -> Sampler:
     """Load a network that makes pictures, ready to be asked for them.
 
-        sampler = load_sampler("network-000200.0.safetensors", psi=0.7)
+        sampler = load_sampler("network-000200.0.safetensors")
         images = list(sampler.sample(sampler.requests([0, 1, 2], None)))  # uint8 [C, H, W] each
 
     Args:
@@ -97,9 +96,33 @@ def load_sampler(
     device = torch.device(device)
     resolve_precision(precision, device)
     file = read_network(place)
+    return open_sampler(file, config.build(file.family.options, options), device, precision)
+
+
+def open_sampler(file: NetworkFile, options: Options, device: torch.device, precision: Precision = "fp32") -> Sampler:
+    """The sampler of a network file, and of the further networks that its options name.
+
+    Args:
+        file: has the network that makes pictures.
+        options: of the class `file.family.options`.
+        device, precision: resolved.
+
+    Raises:
+        FileNotFoundError, ValueError: the family makes no pictures from seeds, an option does not fit the network, or
+            a network that an option names cannot be read.
+    """
     family = file.family
     if family.open_sampler is None:
-        raise ValueError(f"{file} holds a network of {family.title}, which makes no pictures: take another network")
-    chosen = config.build(family.options, options)
-    network: Any = file.part(file.shown)
-    return family.open_sampler({file.shown: network.set_precision(precision).to(device)}, chosen, file.metadata)
+        raise ValueError(f"{file} holds a network of {family.title}, which makes no pictures of seeds: take another")
+    files = {file.shown: file}
+    for name, setting in config.settings(type(options)).items():
+        if setting.mark.get("opens") and (place := getattr(options, name)):
+            try:
+                files[name] = read_network(place)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"{setting.spelling}: {error}") from error
+            except ValueError as error:
+                raise ValueError(f"{setting.spelling}: {error}") from error
+    networks: dict[str, Any] = {name: each.part(each.shown) for name, each in files.items()}
+    placed = {name: network.set_precision(precision).to(device) for name, network in networks.items()}
+    return family.open_sampler(placed, options, file.metadata)

@@ -20,7 +20,7 @@ __all__ = ["Family", "Network", "Options", "Part", "Sampler", "Shape"]
 
 
 class Network(Protocol):
-    """What every part of a family has, beside what an nn.Module has."""
+    """The interface of every part of a family, in addition to that of `nn.Module`."""
 
     @property
     def config(self) -> BaseModel: ...
@@ -55,7 +55,8 @@ class Family:
     facts: Callable[[Any], Mapping[str, str]] = _no_facts  # from the configuration of a shown part, for `describe`
     options: type[Options] = Options  # what a user may choose about its pictures
     judged: Options = field(default_factory=Options)  # the choice that metrics are computed with
-    # (networks on their device and in their precision, options, metadata of the file) -> sampler; None: no pictures
+    # (networks on their device and in their precision, options, metadata of the file) -> sampler; None: no pictures.
+    # The first network is the shown part; those that options with the mark `opens` name follow, by field name.
     open_sampler: Callable[[Mapping[str, nn.Module], Any, Mapping[str, Any]], Sampler] | None = None
     foreign: tuple[Foreign, ...] = ()  # other programs whose files are read
     formats: tuple[Format, ...] = ()  # what its networks can be written as, beside the formats of any family
@@ -64,6 +65,7 @@ class Family:
     tags: tuple[str, ...] = ()
     task: str = "unconditional-image-generation"  # the Hub's pipeline_tag
     caption: str = ""  # how its samples are made, after "not picked"
-    command: str = ""  # options of generate.py in the example
+    script: str = "generate.py"  # makes pictures with its networks; "" if no script does
+    command: str = "--seeds 0-15"  # options of this script in the example
     use: Callable[[Any], str] | None = None  # example in Python, after `network = load_network(...)`
     told: Mapping[str, str] = field(default_factory=dict)  # training settings worth a row: words -> dotted name

@@ -33,5 +33,5 @@ class Format:
     write: Callable[[Job], Notes]
     options: type[Options] = Options
     one: bool = False  # holds one network that makes pictures, and nothing else
-    shows: bool = False  # needs a network that makes pictures
+    shows: bool = False  # needs a network that makes pictures, if the family has any
     check: Callable[[Path], None] = lambda dest: None  # raises ValueError if --dest or a package rules the format out

@@ -13,7 +13,7 @@ from torch_utils import seeds
 
 
 class Shape(NamedTuple):
-    """The images that a network makes, takes or judges."""
+    """The images that a network makes, takes or judges. Height and width are 0 if it takes images of any size."""
 
     height: int  # pixels
     width: int  # pixels
@@ -22,12 +22,16 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, config: Any) -> Self:
-        """The shape that a configuration with these four attributes states."""
+        """The shape that a configuration or an image set with these four attributes states."""
         return cls(config.height, config.width, config.channels, config.classes)
 
 
 class Options(BaseModel):
-    """What a user may choose about a family's pictures. A family with options of its own derives a class."""
+    """What a user may choose about a family's pictures. A family with options of its own derives a class.
+
+    A field marked `opens`, a str with the default "", is the place of a second network, such as a classifier that
+    guides the first. `models.families.open_sampler` opens it and hands it over under the name of the field.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,13 +1,23 @@
-"""Classes of a network by number and by name."""
+"""The images and classes of a network, in words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from imaging.pixels import MODES
+from imaging.sizes import spell
+from imaging.transforms import NAMES
 from models.classes import learned_classes
+from models.sampler import Shape
 from system.text import printable
 
 LISTED_AT_MOST = 20  # classes in a sentence
 LONGEST = 80  # letters of a name in it
+
+
+def kind_of(shape: Shape) -> str:
+    """The images of a shape: `64x32 RGB`, or `RGB of any size` if the height is 0."""
+    channels = NAMES[MODES[shape.channels]]
+    return f"{spell(shape.height, shape.width)} {channels}" if shape.height else f"{channels} of any size"
 
 
 def class_names(metadata: Mapping[str, Any], classes: int) -> list[str]:

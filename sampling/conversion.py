@@ -34,7 +34,7 @@ def find_format(dest: Path, hub: bool, families: Collection[Family]) -> Format:
 
 
 def check_options(form: Format | None, options: Mapping[str, Any]) -> None:
-    """Refuse options that do not apply to a format; None stands for a source that is only described.
+    """Refuse options that do not apply to a format; None for a source that is only described.
 
     Raises:
         ValueError: naming the option, and the formats that take it.
@@ -83,7 +83,7 @@ def choose(file: NetworkFile, only: str | None, form: Format) -> list[str]:
         if only is not None and (len(names) > 1 or not makers):
             raise ValueError(f"--only {only}: {form.name} holds one network that makes pictures: name {either}")
         names = makers[:1]
-    if (form.one or form.shows) and not makers:
+    if (form.one or form.shows) and not makers and file.family.shown:
         found = f"--only names {only}" if only is not None else f"{file} has only {held}"
         raise ValueError(f"{form.name} needs {either}, but {found}")
     return [name for name in file.parts if name in names]

@@ -5,12 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from imaging.pixels import MODES
-from imaging.sizes import spell
-from imaging.transforms import NAMES
 from models.families import NetworkFile
 from models.summary import parameter_count
-from sampling.classes import class_names, listed
+from sampling.classes import class_names, kind_of, listed
 from system.text import printable
 
 
@@ -26,7 +23,7 @@ def describe(file: NetworkFile, networks: Mapping[str, nn.Module]) -> str:
     names = class_names(file.metadata, shape.classes)
     facts = {
         "format": _format(file.metadata),
-        "images": f"{spell(shape.height, shape.width)} {NAMES[MODES[shape.channels]]}",
+        "images": kind_of(shape),
         "classes": f"{len(names)} ({listed(names)})" if names else "none",
         **(family.facts(networks[file.shown].config) if file.shown in networks else {}),
         "training": _training(file.metadata),

@@ -5,12 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from imaging.pixels import MODES
-from imaging.sizes import spell
-from imaging.transforms import NAMES
 from models.family import Family
 from models.hubfolder import CONFIG, MODEL, SAMPLES
-from sampling.classes import class_names, listed
+from sampling.classes import class_names, kind_of, listed
 from system.text import printable
 
 # A colon and an at sign would turn addresses into links.
@@ -25,7 +22,7 @@ class Card(NamedTuple):
     family: Family
     metadata: Mapping[str, Any]  # of the network file
     parts: Sequence[str]  # of the family that the file holds
-    caption: str  # of the samples
+    caption: str  # of the samples; "" without samples
     license: str  # an identifier of the Hub, such as `mit`; "" leaves the field out
 
 
@@ -33,13 +30,13 @@ def model_card(card: Card, config: Any) -> str:
     """Markdown with the front matter that the Hugging Face Hub reads. `config` is that of the part that is shown."""
     shape = card.family.shape(config)
     names = class_names(card.metadata, shape.classes)
-    kind = f"{spell(shape.height, shape.width)} {NAMES[MODES[shape.channels]]}"
+    kind = kind_of(shape)
     classes = f" in {len(names)} classes ({_escaped(listed(names))})" if names else ""
     sections = [
         _front_matter(card),
         f"# {_escaped(card.name)}",
         f"{card.family.title} for {kind} images{classes}.",
-        f"![Samples]({SAMPLES})\n\n*{card.caption}*",
+        f"![Samples]({SAMPLES})\n\n*{card.caption}*" if card.caption else "",
         _use(card, config),
         _training(card),
         _files(card),
@@ -56,14 +53,13 @@ def _front_matter(card: Card) -> str:
 
 
 def _use(card: Card, config: Any) -> str:
-    example = f"\n{card.family.use(config)}" if card.family.use else ""
+    family, example = card.family, f"\n{card.family.use(config)}" if card.family.use else ""
+    command = f"    python {family.script} --network {card.name} {family.command}".rstrip() + "\n\n"
     return f"""## Use
 
 In a checkout of the program that wrote this card, with this folder, or `hf://USER/NAME` once it is on the Hub:
 
-    {f"python generate.py --network {card.name} --seeds 0-15 {card.family.command}".rstrip()}
-
-```python
+{command if family.script else ""}```python
 import torch
 from models.families import load_network
 

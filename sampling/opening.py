@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imaging.pixels import MODES
-from imaging.sizes import spell
-from imaging.transforms import NAMES
 from models.classes import learned_classes
-from models.families import FAMILIES, NetworkFile, read_network
+from models.families import FAMILIES, NetworkFile, open_sampler, read_network
 from models.sampler import Options, Request, Sampler, Shape
-from sampling.classes import class_names, find_class, listed, titled
+from sampling.classes import class_names, find_class, kind_of, listed, titled
 from torch_utils import config, flags
 from torch_utils.cli import say
 from torch_utils.dependent import More, foreign_flags
@@ -41,7 +38,7 @@ class Opened:
         return 1 if self.sampler.device.type == "cpu" else self.batch
 
     def requests(self, seeds: list[int]) -> list[Request]:
-        """A request for each seed, or for whatever the family's options put in the place of seeds."""
+        """A request for each seed, or for what an option of the family replaces seeds with, such as --latents."""
         return self.sampler.requests(seeds, self.label)
 
 
@@ -85,7 +82,7 @@ def learn(params: Mapping[str, Any], judging: bool = False) -> More:
     return More(f"{file.path.name} ({file.family.title})", options, foreign_flags(options, others), found=file)
 
 
-_NO_NETWORK = "With --network, --help also shows the options of that network, such as --psi."
+_NO_NETWORK = "With --network, --help also shows the options of that network."
 
 
 def family_flags(model: type[Options], judging: bool = False) -> list[flags.Option]:
@@ -116,15 +113,9 @@ def open_network(
     number_format = resolve_precision(precision, where)
     if slow := slow_precision(number_format, where):
         say(f"note: {slow}")
-    family = file.family
-    if family.open_sampler is None:
-        raise ValueError(f"{file} holds a network of {family.title}, which makes no pictures: give another network")
-    network: Any = file.part(file.shown)
-    shape = family.shape(network.config)
-    chosen = _class(label, file, shape.classes)
-    networks = {file.shown: network.set_precision(number_format).to(where)}
-    sampler = family.open_sampler(networks, options, file.metadata)
-    _introduce(file, shape, chosen, seeded)
+    sampler = open_sampler(file, options, where, number_format)
+    chosen = _class(label, file, sampler.shape.classes)
+    _introduce(file, sampler.shape, chosen, seeded)
     return Opened(file, sampler, options, number_format, chosen, batch, outdir)
 
 
@@ -139,7 +130,7 @@ def _class(text: str | None, file: NetworkFile, classes: int) -> int | None:
 def _introduce(file: NetworkFile, shape: Shape, label: int | None, seeded: bool) -> None:
     """Print which network it is and which classes its pictures have."""
     age = f", {file.metadata['kimg']:g} kimg" if "kimg" in file.metadata else ""
-    say(f"network {file}: {spell(shape.height, shape.width)} {NAMES[MODES[shape.channels]]}{age}")
+    say(f"network {file}: {kind_of(shape)}{age}")
     names = class_names(file.metadata, shape.classes)
     if label is not None:
         say(f"class{' of all pictures' if seeded else ''}: {titled(label, names)}")

@@ -91,26 +91,29 @@ def publish(job: Job, dtype: torch.dtype) -> list[str]:
     Other files in the folder stay, and so does an existing card.
     """
     family, folder = FAMILIES[job.metadata["family"]], job.dest
-    shown = next(name for name in family.shown if name in job.networks)
+    shown = next((name for name in family.shown if name in job.networks), next(iter(job.networks)))
     config: Any = job.networks[shown].config
-    plan = plan_samples(family.shape(config), job.metadata, family.caption)
-    assert family.open_sampler is not None, "a family whose parts are shown"
-    # A copy, because a sampler may prepare weights for inference.
-    sampler = family.open_sampler({shown: copy.deepcopy(job.networks[shown])}, family.options(), job.metadata)
-    pictures = list(progress(draw_samples(sampler, plan), plan.total, "samples"))
+    plan, samples = None, None
+    if family.open_sampler is not None:
+        plan = plan_samples(family.shape(config), job.metadata, family.caption)
+        # A copy, because a sampler may prepare weights for inference.
+        sampler = family.open_sampler({shown: copy.deepcopy(job.networks[shown])}, family.options(), job.metadata)
+        pictures = list(progress(draw_samples(sampler, plan), plan.total, "samples"))
+        columns = len(plan.rows[0])
+        samples = sheet([pictures[i : i + columns] for i in range(0, len(pictures), columns)], plan.labels, [])
     (folder / hubfolder.CONFIG).unlink(missing_ok=True)  # it may describe the network that is replaced now
     save_network(folder / hubfolder.MODEL, family.name, job.networks, job.metadata, dtype)
     _, written = checkpoint.load(folder / hubfolder.MODEL)
     _write(folder / hubfolder.CONFIG, json.dumps(written, indent=2) + "\n")
-    columns = len(plan.rows[0])
-    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
-    save_image(sheet(rows, plan.labels, []), folder / hubfolder.SAMPLES)
-    names = [hubfolder.MODEL, hubfolder.CONFIG, hubfolder.CARD, hubfolder.SAMPLES]
-    if (folder / hubfolder.CARD).exists():
-        names.remove(hubfolder.CARD)
-    else:
-        about = Card(real_path(folder).name, family, written, list(job.networks), plan.caption, job.options.license)
+    names = [hubfolder.MODEL, hubfolder.CONFIG]
+    if not (folder / hubfolder.CARD).exists():
+        caption = plan.caption if plan else ""
+        about = Card(real_path(folder).name, family, written, list(job.networks), caption, job.options.license)
         _write(folder / hubfolder.CARD, model_card(about, config))
+        names.append(hubfolder.CARD)
+    if samples is not None:
+        save_image(samples, folder / hubfolder.SAMPLES)
+        names.append(hubfolder.SAMPLES)
     return names
 
 

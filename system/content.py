@@ -13,7 +13,11 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 def mistaken(path: Path) -> str:
     """Return "a web page" (an error or a login instead of a download), "an empty file", ...; "" for any other file."""
     with path.open("rb") as file:
-        head = file.read(_HEAD)
+        return mistaken_content(file.read(_HEAD))
+
+
+def mistaken_content(head: bytes) -> str:
+    """Return what a file is that begins with `head`, as `mistaken`."""
     if not head.strip():
         return "an empty file"
     if _PAGE.match(head):

@@ -1,7 +1,7 @@
 """Atomic files and folders: written in a private folder next to the destination, and moved there with one rename.
 
-The private folder has a random name, so nobody can plant a link there and writers of one path do not collide. Its lock
-tells whether its writer is alive.
+The private folder has a random name, so no other user can plant a link there and writers of one path do not
+collide. Its lock shows whether its writer is alive.
 """
 
 import contextlib

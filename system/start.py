@@ -56,7 +56,8 @@ def unmet() -> str:
         except metadata.PackageNotFoundError:
             lacking.append(line)
     if len(lacking) > 1:
-        return f"{lacking[0]} and {len(lacking) - 1} more packages are missing or too old"
+        more = "1 more package" if len(lacking) == 2 else f"{len(lacking) - 1} more packages"
+        return f"{lacking[0]} and {more} are missing or too old"
     return f"{lacking[0]} is missing or too old" if lacking else ""
 
 

@@ -142,7 +142,7 @@ def test_a_run_folder_stands_for_its_newest_network():
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_grey_and_transparent_networks(channels):
+def test_gray_and_transparent_networks(channels):
     save_tiny(Path("a.safetensors"), channels=channels)
     save_child(Path("b.safetensors"), channels=channels)
     assert run("--at", "8", "--seeds", "0").exit_code == 0
@@ -173,10 +173,10 @@ def test_strangers_are_blended_with_a_warning():
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ([], "a blend is asked for by one of --at, --layer and --weight, and this one by none of them: give one"),
+        ([], "give exactly one of --at, --layer and --weight: got none of them"),
         (
             ["--at", "8", "--weight", "0.5"],
-            "a blend is asked for by one of --at, --layer and --weight, and this one by --at and --weight: give one",
+            "give exactly one of --at, --layer and --weight: got --at and --weight",
         ),
         (["--at", "12"], "--at 12 is none of the network's resolutions, 4, 8, 16"),
         (["--layer", "5"], "--layer 5: this network's layers are 0 to 4"),
@@ -226,7 +226,7 @@ def test_a_folder_for_the_file():
             {"height": 32, "width": 32},
             ["--at", "8"],
             "networks that differ in the size of their images, 16x16 and 32x32, cannot be blended: "
-            "blend networks of which one was trained from the other",
+            "blend a network with one that was trained from it",
         ),
         (
             {"classes": 2},

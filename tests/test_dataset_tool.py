@@ -18,7 +18,7 @@ FILES: Files = {
     "a/tall.png": picture(20, 40, seed=1),
     "a/wide.jpg": encoded(picture(60, 30, seed=2), "JPEG"),
     "b/small.webp": encoded(picture(10, 8, seed=3), "WEBP"),
-    "b/grey.bmp": encoded(picture(40, 40, "L", seed=4), "BMP"),
+    "b/gray.bmp": encoded(picture(40, 40, "L", seed=4), "BMP"),
     "b/old.tif": encoded(picture(33, 17, seed=5), "TIFF"),
     "moving.gif": encoded(picture(24, 24, seed=6), "GIF", save_all=True, append_images=[picture(24, 24, seed=7)]),
 }
@@ -290,7 +290,7 @@ def test_inspect_tells_the_command_that_makes_a_training_set(tmp_path, monkeypat
         assert last.startswith("not a training set: ")
         _, _, *arguments = shlex.split(last.split("`")[1])
         assert run(*arguments).exit_code == 0
-    assert opened("my photos-32x32.zip").class_names == ("cat", "dog") and len(opened("photos-20x20.zip")) == 3
+    assert opened("my photos-32x32.zip").class_names == ("cat", "dog") and len(opened("photos-256x256.zip")) == 3
 
 
 def test_inspect_knows_a_training_set_by_its_fingerprint(tmp_path):

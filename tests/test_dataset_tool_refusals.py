@@ -66,14 +66,8 @@ def test_a_failed_run_damages_nothing(tmp_path, monkeypatch):
         (
             {"a.png": b"x"},
             [],
-            "Error: the only image of {source} cannot be used "
-            "(a.png cannot be decoded: not an image of a known format): give other images",
-        ),
-        (
-            {"a.png": b"x", "b.png": b"y"},
-            [],
-            "Error: none of the 2 images of {source} can be used "
-            "(a.png cannot be decoded: not an image of a known format): give other images",
+            "Error: no image of {source} can be used "
+            "(1 broken: a.png cannot be decoded: not an image of a known format): give other images",
         ),
         (
             {"a.png": picture()},
@@ -178,7 +172,7 @@ def test_all_broken_after_their_headers(tmp_path):
     source = write_folder(tmp_path / "in", {"a.png": whole[: len(whole) // 2]})
     message = refusal("--source", source, "--dest", tmp_path / "out.zip")
     assert message == (
-        f"Error: the only image of {source} cannot be used (a.png cannot be decoded: image file is truncated): "
+        f"Error: no image of {source} can be used (1 broken: a.png cannot be decoded: image file is truncated): "
         f"give other images"
     )
     assert [p.name for p in tmp_path.iterdir()] == ["in"]

@@ -43,7 +43,7 @@ def found(*arguments):
     return load_directions(Path("out/directions.safetensors"))
 
 
-def labelled(path, count=60):
+def labeled(path, count=60):
     """Labels of which one is decided by the first number of w, and the other by its second."""
     G = load_network(next(Path("runs").rglob("*.safetensors")))
     z = torch.from_numpy(np.concatenate([np.random.RandomState(k).randn(1, 8) for k in range(count)])).float()
@@ -83,7 +83,7 @@ def test_pca_is_that_of_the_w_of_the_seeds(network):
 
 
 def test_labels_give_a_direction_for_each_attribute():
-    labelled("labels.csv")
+    labeled("labels.csv")
     saved = found("--method", "labels", "--labels", "labels.csv")
     assert saved.names == ("smile", "age")
     assert saved.vectors[0, 0] > 0.8 and saved.vectors[1, 1] > 0.8
@@ -228,7 +228,7 @@ def test_classes_stay_apart_unless_they_shall_not(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_grey_and_transparent_networks(tmp_path, channels):
+def test_gray_and_transparent_networks(tmp_path, channels):
     network = save_tiny(tmp_path / "a.safetensors", channels=channels)
     run("--network", network, "--method", "sefa", *FEW, "--seeds", "0")
     run(

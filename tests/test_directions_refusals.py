@@ -59,7 +59,7 @@ def found():
 
 
 def test_nothing_to_do():
-    assert refusal() == ("what to do: --method sefa, pca or labels finds directions, --apply moves pictures along them")
+    assert refusal() == ("give --method sefa, pca or labels to find directions, or --apply to move pictures along them")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_labels_that_cannot_be_read():
         "line 2 of labels.csv lacks the seed of its picture: write a number or a name such as seed0004.png"
     )
     assert refusal(*labels("seed,a/b\n0,1\n")) == (
-        "'a/b' cannot name a direction: write letters, digits, spaces, dots, - and _ only"
+        "'a/b' cannot name a direction: write letters, digits, spaces, dots, - and _"
     )
 
 

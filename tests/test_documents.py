@@ -246,7 +246,7 @@ MADE = [
 
 @pytest.mark.parametrize("name", MADE)
 def test_the_command_makes_the_picture(name, tmp_path, monkeypatch):
-    """Where another processor rounds otherwise, a grey level or two may differ."""
+    """Where another processor rounds otherwise, a gray level or two may differ."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "assets").mkdir()
     (tmp_path / "docs").mkdir()

@@ -165,7 +165,7 @@ def test_sheets_among_the_samples_are_skipped(tmp_path, ending, packed):
 def test_says_what_is_missing(tmp_path, monkeypatch):
     network = save_tiny(tmp_path / "network.safetensors")
     said = {
-        "what to judge: give either --network or --images": ["--data", "demo:16"],
+        "give either --network or --images: one of them names what to judge": ["--data", "demo:16"],
         "give --data: the network's file does not record which images it learned from": ["--network", network],
         "--metrics none leaves nothing to do: give some, such as fid50k_full or swd": ["--metrics", "none"],
         "--detector vgg16: none of the metrics asks for it; leave it out": [
@@ -175,7 +175,7 @@ def test_says_what_is_missing(tmp_path, monkeypatch):
     for words, arguments in said.items():
         assert refused(_evaluate(*arguments)) == words
     both = refused(_evaluate("--network", network, "--images", tmp_path, "--data", "demo:16"))
-    assert both == "what to judge: give either --network or --images"
+    assert both == "give either --network or --images: one of them names what to judge"
 
 
 def learned_from(path, /, **data):

@@ -169,7 +169,7 @@ def test_a_cutoff_truncates_the_first_layers_only(network):
 
 
 def test_centers_are_what_psi_pulls_towards(network, monkeypatch):
-    """At psi 0 there are as many pictures as centres, and none is the average's."""
+    """At psi 0 there are as many pictures as centers, and none is the average's."""
     monkeypatch.setattr(centers_of_w, "SAMPLES", 500)
     common = ["--network", network, "--seeds", "0-19"]
     for outdir, options in {"average": ["--psi", "0"], "centers": ["--psi", "0", "--centers", "3"]}.items():

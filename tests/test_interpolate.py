@@ -256,7 +256,7 @@ def test_pictures_are_enlarged_by_whole_numbers():
 
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize("ending", ["mp4", "gif", "webp", "frames"])
-def test_grey_and_transparent_rectangles(tmp_path, channels, ending):
+def test_gray_and_transparent_rectangles(tmp_path, channels, ending):
     network = save_tiny(tmp_path / "a.safetensors", channels=channels, height=12, width=20)
     told = made("--network", network, "--seeds", "0,1", "--frames", "2", "--format", ending, "--grid", "1x1")
     name = "interpolation" if ending == "frames" else f"interpolation.{ending}"

@@ -61,7 +61,7 @@ def test_latents_that_are_not_there():
 
 @pytest.mark.parametrize("loop", ["--loop", "--no-loop"])
 def test_one_key(loop):
-    wanted = "gives one key for each film, but a film needs at least 2"
+    wanted = "gives one key frame for each film, but a film needs at least 2"
     assert refusal("--seeds", "4", loop) == f"--seeds {wanted}"
     assert refusal("--seeds", "0-3", "--grid", "2x2", loop) == f"--seeds {wanted}"
     save_ws(Path("a.npz"), torch.zeros(1, 6, 8))
@@ -70,7 +70,7 @@ def test_one_key(loop):
 
 def test_keys_that_cannot_be_dealt_out():
     assert refusal("--seeds", "0-7", "--grid", "3x2") == (
-        "--grid 3x2 has 6 cells, but --seeds gives 8 keys: give each cell the same number, such as 12 in all"
+        "--grid 3x2 has 6 cells, but --seeds gives 8 key frames: give each cell the same number, such as 12 in all"
     )
 
 

@@ -33,7 +33,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder of two pictures, one of them larger and grey."""
+    """A folder of two pictures, one of them larger and gray."""
     folder = tmp_path / "photos"
     folder.mkdir()
     values = np.random.RandomState(0).randint(0, 256, [40, 32, 3]).astype(np.uint8)

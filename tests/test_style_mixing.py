@@ -104,7 +104,7 @@ def test_each_seed_has_its_class_unless_one_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_grey_and_transparent_networks(tmp_path, channels):
+def test_gray_and_transparent_networks(tmp_path, channels):
     network = save_tiny(tmp_path / "a.safetensors", channels=channels)
     assert run("--network", network, "--rows", "0", "--cols", "1").exit_code == 0
     assert Image.open("out/grid.png").mode == "RGB"  # transparent pictures lie on white

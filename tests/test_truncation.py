@@ -76,7 +76,7 @@ def test_the_sheet_shows_every_picture_in_its_place_and_labels():
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_grey_and_transparent_networks(tmp_path, channels):
+def test_gray_and_transparent_networks(tmp_path, channels):
     network = save_tiny(tmp_path / "a.safetensors", channels=channels)
     assert run("--network", network, "--seeds", "0", "--psis", "0.5").exit_code == 0
     assert Image.open("out/truncation.png").mode == "RGB"

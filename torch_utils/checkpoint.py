@@ -106,7 +106,7 @@ def header(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             return dict(json.loads((file.metadata() or {}).get("metadata", "{}")))
-    except Exception:  # parsers raise all kinds of exceptions for damaged headers; whoever loads the file reports it
+    except Exception:  # parsers raise any exception for damaged headers, which loading the file reports
         return {}
 
 

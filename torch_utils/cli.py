@@ -138,7 +138,7 @@ class Command(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
+            if record is not None and record[1]:  # an argument without a help text is in the usage line
                 groups.setdefault(getattr(param, "group", "Other"), []).append(record)
         for group in sorted(groups, key=lambda group: group == "Other"):  # Other comes last
             with formatter.section(group):

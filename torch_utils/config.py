@@ -31,6 +31,7 @@ def flag(
     by_preset: bool = False,
     word: str = "",
     also: Sequence[str] = (),
+    opens: bool = False,
     **limits: Any,
 ) -> Any:
     """Make a pydantic field that has a command-line option.
@@ -44,9 +45,11 @@ def flag(
         word: a word that users may give instead of a value, such as `auto`. Code that resolves the configuration
             replaces it by a value.
         also: further names of the option.
+        opens: True if the value is the place of a network, which is opened with the options of pictures.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
     extra: Any = {"flag": name, "group": group, "by_preset": by_preset, "word": word, "also": list(also)}
+    extra |= {"opens": True} if opens else {}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

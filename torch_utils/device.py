@@ -93,7 +93,7 @@ def switches(precision: Precision, deterministic: bool = False, trial: bool = Tr
     For a program that computes in TF32 with a network of `load_network`, which does not change the switches:
 
         with switches("tf32"):
-            images = G(z)
+            images = network(z)
     """
     old, new, variable = _old_tf32(), [b.fp32_precision for b in _backends()], os.environ.get(_WORKSPACE)
     benchmark, reproducible = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic

@@ -110,7 +110,7 @@ def _parameter(setting: Setting) -> str:
 
 def _option(setting: Setting) -> Option:
     flag, kind = setting.mark["flag"], _type(setting)
-    metavar = _METAVARS.get(_present(setting))
+    metavar = "PLACE" if setting.mark.get("opens") else _METAVARS.get(_present(setting))
     return Option(
         [
             f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag,
@@ -151,7 +151,7 @@ def _present(setting: Setting) -> Any:
 
 def _shown(setting: Setting) -> str | None:
     if setting.mark.get("by_preset"):
-        return "set by the preset, see --dry-run"
+        return "depends on preset and data, see --dry-run"
     if setting.default is UNSET:
         return "required"
     if setting.default is None:

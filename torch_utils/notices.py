@@ -39,7 +39,7 @@ def outlasting() -> bool:
 
 
 def leave(name: str, text: str) -> str:
-    """Store a text unless there is one of that name; return the stored text: ours, or that of whoever came first."""
+    """Store a text unless one of that name exists; return the stored text, which may be another process's."""
     try:
         return _store().compare_set(name, "", text).decode()
     except (RuntimeError, KeyError, ValueError):  # no answer, or no address from torchrun

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,6 +18,19 @@ class Moments:
     std: float  # population standard deviation, of the finite values
     count: int  # number of finite values
     nonfinite: int = 0  # number of inf and nan values, which mean and std exclude
+
+
+class Some(NamedTuple):
+    """Some of the values, such as the losses of one noise level. Selecting them by an index would wait for the device.
+
+    Every process gives all levels, also those of which it has no values.
+    """
+
+    values: torch.Tensor
+    where: torch.Tensor  # bool, of the same shape: the values that count
+
+    def detach(self) -> "Some":
+        return Some(self.values.detach(), self.where)
 
 
 class Collector:
@@ -38,15 +51,19 @@ class Collector:
         self.add_all({name: values})
 
     @torch.no_grad()
-    def add_all(self, values: Mapping[str, torch.Tensor]) -> None:
+    def add_all(self, values: Mapping[str, torch.Tensor | Some]) -> None:
         """Add several names with a few operations in total, instead of a dozen per name."""
         if not values:
             return
-        x = torch.cat([v.detach().flatten() for v in values.values()]).to(self.dtype)
+        each = [v.values if isinstance(v, Some) else v for v in values.values()]
+        x = torch.cat([v.detach().flatten() for v in each]).to(self.dtype)
         finite = (x - x == 0).to(self.dtype)  # inf - inf is nan
         x = x.where(finite != 0, 0.0)  # not x * finite: 0 * inf is nan
         columns = torch.stack([finite, x, x.square(), 1 - finite])
-        parts = columns.split([v.numel() for v in values.values()], dim=1)
+        if any(isinstance(v, Some) for v in values.values()):
+            where = [v.where if isinstance(v, Some) else torch.ones_like(v) for v in values.values()]
+            columns *= torch.cat([chosen.flatten().to(self.dtype) for chosen in where])
+        parts = columns.split([v.numel() for v in each], dim=1)
         for name, part in zip(values, parts, strict=True):
             assert name not in self._host, f"{name} is already collected by add_scalar"
             sums = part.sum(dim=1)

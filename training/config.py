@@ -99,6 +99,11 @@ class RunConfig(Section):
         return {name: value for name, value in values.items() if isinstance(value, DataConfig)}
 
     @property
+    def shapes(self) -> dict[str, Shape]:
+        """The images of each set. A model whose sets differ overrides this."""
+        return dict.fromkeys(self.sets, self.shape)
+
+    @property
     def title(self) -> str:
         """The end of the name of the run folder."""
         return f"{self.model.replace('/', '-')}-{self.preset}"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from imaging.imageset import ImageSet
 from models.family import Family, Shape
 from models.networkfile import NetworkFile
 from torch_utils import checkpoint
@@ -25,6 +26,7 @@ class Asked(NamedTuple):
     world: int = 1  # processes
     images: int | None = None  # in the data set, mirrored ones included; None: more than enough
     transfer: bool = False  # whether the run starts from a trained network
+    others: Mapping[str, Shape] = {}  # of further image sets, by name
 
 
 class Settled(NamedTuple):
@@ -38,6 +40,8 @@ class Facts(NamedTuple):
     """What a recipe has to know of the images."""
 
     label_counts: Tensor  # images of each class, [classes]; empty without classes
+    sets: Mapping[str, ImageSet] = {}  # as in `config.sets`; empty in dry runs, which keep no results
+    resumed: bool = False  # whether a state replaces all weights after the recipe is built
 
     @classmethod
     def uniform(cls, classes: int) -> Self:
@@ -88,7 +92,7 @@ class Course:
     title: str  # in sentences: "StyleGAN2"
     family: Family  # of its networks
     config: type[RunConfig]
-    models: Mapping[str, Mapping[str, Any]]  # names for --model -> the settings that they stand for
+    models: Mapping[str, Mapping[str, Any]]  # names for --model -> their settings
     settle: Callable[[Asked], Settled]  # raises ValueError
     recipe: Callable[[Any, Facts, torch.device], Recipe]  # of a configuration
     smallest: Callable[[Any], Any]  # a configuration with networks of next to nothing

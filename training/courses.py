@@ -48,7 +48,7 @@ def signs_of(training: object) -> Signs:
 def name_for(given: str | None, resume: str | None, transfer: str | None, outdir: Path) -> str:
     """The model of a command line: that of the run or network file it names, else `given`, else StyleGAN2's.
 
-    Reads headers of safetensors files only. A file that cannot be read is left to whoever opens it whole.
+    Reads headers of safetensors files only. A file that cannot be read is reported later, when it is loaded.
 
     Raises:
         ValueError: `given` contradicts the file.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-SIDE = 16  # pixels that a tile is reduced to: smaller detail is texture, which varies even in a collapsed generator
+SIDE = 16  # pixels that a tile is reduced to: smaller detail is texture, which varies even in a collapsed model
 FEWEST = 8  # pictures; distances among fewer say little
 
 Tiles = np.ndarray  # float32 [rows, columns, values]

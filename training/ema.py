@@ -51,4 +51,5 @@ class Average(Generic[Network]):
         """Average in the network after an iteration of `batch` images, `seen` images into the run."""
         beta = ema_beta(batch, seen, self.half_life, self.ramp)
         torch._foreach_lerp_(self._averaged, self._learned, 1 - beta)
-        torch._foreach_copy_(*self._buffers)
+        if self._buffers[0]:
+            torch._foreach_copy_(*self._buffers)

@@ -82,7 +82,7 @@ def footprint(config: RunConfig, share: int, device: torch.device, limit: int | 
     Args:
         config: decides networks, number format, and how many images are computed at once.
         share: images of the batch for one process.
-        device: where the step would run. If it is missing, a CPU stands in, which makes the same tensors.
+        device: where the step would run. If this machine lacks it, a CPU is used, which makes the same tensors.
         limit: bytes at which to give up.
 
     Raises:

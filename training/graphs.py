@@ -126,7 +126,7 @@ def capture_phases(recipe: Capturable, capture: Callable[..., Graph] = CudaGraph
         capture: makes a graph of a function and a pool.
     """
     if distributed.world() > 1:
-        return "--cuda-graphs works in one process only: training goes on without it"
+        return "--cuda-graphs works in one process only: training continues without it"
     pace = recipe.config.pace
     count = pace.batch // pace.batch_gpu  # rounds, over which gradients are averaged
 

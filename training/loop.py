@@ -18,7 +18,7 @@ Evaluate = Callable[[Recipe, Run], None]  # judges the networks at a snapshot
 
 @contextmanager
 def reading(sets: Mapping[str, ImageSet], pace: PaceConfig, run: Run, workers: int) -> Iterator[Iterator[Batch]]:
-    """The batches of a run, from where the run stands.
+    """The batches of a run, from its current position.
 
     The first set is shuffled with the seed of the run, every other one with a seed derived from its name.
     """

@@ -1,4 +1,4 @@
-"""Reasons why a resumed run does not round numbers as before, and what it says about them."""
+"""Reasons why a resumed run rounds numbers differently than before, as sentences for the log."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import torch
 from custom_ops import build
 from system.text import printable
 from torch_utils.cli import counted
-from torch_utils.config import flag_of
+from torch_utils.config import flag_of, spell
 from training.config import RunConfig
 
 INEXACT = "it will not be the same to the last bit"
@@ -45,22 +45,20 @@ def rounding_notes(
         device: that trains.
         model: the class of the configuration.
     """
-    settings = [name for name in sorted(ROUNDING) if old[name] != new[name]]
-    if device.type != "cuda":
-        settings = [name for name in settings if name != "deterministic"]  # other devices always are
-    notes = [f"this run goes on {'with' if new[n] else 'without'} {flag_of(model, n)}: {INEXACT}" for n in settings]
-    now, processor = torch.get_num_threads(), machine(device)["processor"]
+    if device.type == "cpu" and before.threads and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(before.threads)
+    now = machine(device)
+    threads = now.get("threads", before.threads)
     changes = [
+        (f"{flag_of(model, name)} {spell(old[name])}", spell(old[name]), spell(new[name]))
+        for name in sorted(ROUNDING)
+        if old[name] != new[name] and (name != "deterministic" or device.type == "cuda")  # other devices always are
+    ]
+    changes += [
         (f"{before.operators} operators", before.operators, build.implementation(device)),
         (f"PyTorch {before.torch}", before.torch, torch.__version__),
-        (f"{before.processor}", before.processor or processor, processor),
+        (f"{before.processor}", before.processor or now["processor"], now["processor"]),
+        (counted(before.threads or 0, "thread"), str(before.threads or threads), str(threads)),
     ]
-    if before.threads not in (None, now) and device.type == "cpu":
-        threads = counted(before.threads or 0, "thread")
-        if "OMP_NUM_THREADS" in os.environ:
-            changes.append((threads, "", f"{now}, as OMP_NUM_THREADS says"))
-        else:
-            torch.set_num_threads(before.threads or 0)
-            notes.append(f"this run goes on with {threads}, as it began; OMP_NUM_THREADS={now} uses all, but {INEXACT}")
     had = ((printable(words, 100), new) for words, old, new in changes if old != new)
-    return [*notes, *(f"this run had {words} and goes on with {new}: {INEXACT}" for words, new in had)]
+    return [f"this run had {words} and continues with {new}: {INEXACT}" for words, new in had]

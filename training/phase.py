@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from system.private import is_fake
 from torch_utils import distributed
 from torch_utils.exchange import GradientExchange
-from torch_utils.stats import Collector
+from torch_utils.stats import Collector, Some
 from training.rates import Rate, constant
 
-Term = tuple[Tensor, Mapping[str, Tensor]]  # a scalar to differentiate, and its statistics
+Term = tuple[Tensor, Mapping[str, Tensor | Some]]  # a scalar to differentiate, and its statistics
 
 SKIPS_TO_STOP = 10
 

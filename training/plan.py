@@ -30,7 +30,7 @@ from training.course import Asked, Course
 from training.courses import DEFAULT, find
 from training.machine import INEXACT, ROUNDING, rounding_notes
 from training.report.status import duration
-from training.shares import largest_divisor
+from training.shares import check_rounds, largest_divisor, share_of
 from training.state import Data, State, read_state
 from training.trial import check_passes
 
@@ -113,8 +113,8 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     values = {**course.models[model], **given, "model": model, "data.path": given.get("data.path", "demo")}
     values |= {name: _absolute(value) for name, value in values.items() if name.endswith(".path")}
     preset = given.get("preset") or ("demo" if _is_demo(values["data.path"]) else "auto")
-    data = {name.removeprefix("data."): value for name, value in values.items() if name.startswith("data.")}
-    dataset = open_dataset(DataConfig(**data))
+    sets = _open_sets(course.config, values)
+    dataset = sets["data"]
     if unfit := course.fits((dataset.height, dataset.width)):
         better = dataset.resized(*usual_size(dataset.height, dataset.width))
         raise ValueError(f"{values['data.path']}: {unfit}: {better}")
@@ -127,26 +127,39 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
         "precision": resolve_precision(given.get("precision", "auto"), device, training=True),
         "workers": given.get("workers", loader.default_workers(dataset, on_cpu=device.type == "cpu")),
     }
-    shape = Shape(dataset.height, dataset.width, dataset.channels, dataset.classes)
-    asked = Asked(preset, shape, values, distributed.world(), len(dataset), network is not None)
+    shape, *others = (Shape.of(each) for each in sets.values())
+    named = dict(zip(list(sets)[1:], others, strict=True))
+    asked = Asked(preset, shape, values, distributed.world(), len(dataset), network is not None, named)
     found = ""
     if values.get("pace.batch_gpu") == "auto":
         began = time.monotonic()
         pace = batch_gpu.largest(batch_gpu.candidates(course.settle, asked), device).pace
         asked = asked._replace(given=values | {"pace.batch_gpu": pace.batch_gpu})
-        share = counted(pace.batch // distributed.world(), "image")
+        images = counted(pace.batch // distributed.world(), "image")
         took = duration(time.monotonic() - began)
-        found = f"--batch-gpu auto: {pace.batch_gpu} of {share} at once, found in {took}"
+        found = f"--batch-gpu auto: {pace.batch_gpu} of {images} at once, found in {took}"
     config, notes = course.settle(asked)
+    share = share_of(config.pace.batch, distributed.world())
+    check_rounds(config.pace.batch_gpu, share, config.pace.batch)
     agree_on(configs.flatten(config), course.config)
     check_passes(config)
-    sets = {"data": dataset} | {name: open_dataset(each) for name, each in config.sets.items() if name != "data"}
     for each in sets.values():
         see_the_same(each)
     said = [dataset.labels_note, *(note for each in sets.values() for note in each.notes), found, *notes]
     said.append(slow_precision(config.arithmetic, device))
     file = None if network is None else _open_transfer(course, network, config)
     return Plan(config, sets, device, outdir, network=file, notes=tuple(filter(None, said)))
+
+
+def _open_sets(model: type[RunConfig], values: Mapping[str, Any]) -> dict[str, ImageSet]:
+    """The image sets of a configuration, by the name of the field; "data" is the first."""
+    sets = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, DataConfig):
+            own = {key.removeprefix(f"{name}."): v for key, v in values.items() if key.startswith(f"{name}.")}
+            kind = type(field.default)
+            sets[name] = open_dataset(configs.build(kind, configs.flatten(field.default) | own))
+    return sets
 
 
 def _open_transfer(course: Course, place: Path | str, config: RunConfig) -> NetworkFile:
@@ -165,14 +178,14 @@ def interrupted() -> Path | None:
 
 
 def again(folder: Path, given: Mapping[str, Any], changed_data: bool = False) -> Plan:
-    """Plan to go on with an interrupted run, whose options are given again."""
+    """Plan to continue an interrupted run, whose options are given again."""
     allowed = CHANGEABLE | ROUNDING
     changes = {name: value for name, value in given.items() if name in allowed or name.endswith(".path")}
     return resume(str(folder), changes, folder.parent, changed_data)
 
 
 def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool = False) -> Plan:
-    """Plan to go on with a run.
+    """Plan to resume a run.
 
     Args:
         text: the run folder, its state file, or `latest`.
@@ -201,7 +214,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
             values[name] = value
     if values["deterministic"]:
         reserve_workspace()
-    device = distributed.start(_same_device(values["device"]), values["patience"])
+    device = distributed.start(resolve_device(values["device"]), values["patience"])
     agree_on({**given, "--resume": "given", "--transfer": "none"}, model)
     if not distributed.agree(int(state.digest[:15], 16)):
         raise ValueError(f"the processes found different states in {where.run}: give all machines the same folder")
@@ -213,32 +226,20 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
     sets = {}
     for name, data in config.sets.items():
         known = state.facts.data if name == "data" else state.facts.sets[name]
-        sets[name], note = _same_data(data, known, config.shape if name == "data" else None, changed_data)
+        flag = configs.flag_of(model, f"{name}.path")
+        sets[name], note = _same_data(data, flag, known, config.shapes[name], changed_data)
         notes.append(note)
         see_the_same(sets[name])
-    if changed_data and not any(notes[-len(sets) :]) and interrupted() is None:
-        # after an interruption the state may already be of the changed data
-        raise ValueError(f"{config.data.path} has not changed since this run was stopped: leave --changed-data out")
     return Plan(config, sets, device, outdir, where.run, state, notes=tuple(filter(None, notes)))
 
 
-def _same_device(name: str) -> torch.device:
-    try:
-        return resolve_device(name)
-    except ValueError as error:
-        raise ValueError(
-            f"this run was trained on {name}, which this machine does not have: "
-            f"resume it where there is one, or start a new run with --transfer"
-        ) from error
-
-
-def _same_data(config: DataConfig, before: Data, shape: Shape | None, changed: bool) -> tuple[ImageSet, str]:
+def _same_data(config: DataConfig, flag: str, before: Data, shape: Shape, changed: bool) -> tuple[ImageSet, str]:
     """The images of a resumed run, and a note if they have changed and may (then they must have the shape)."""
-    path, anew = config.path, "which --changed-data cannot change: start a new run with --transfer"
+    path = config.path
     try:
         dataset = open_dataset(config)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"the data of this run are no longer at {path}: say where with --data") from error
+        raise FileNotFoundError(f"the data of this run are no longer at {path}: say where with {flag}") from error
     if dataset.is_known_as(before.fingerprint):
         return dataset, ""
     if not changed:
@@ -246,22 +247,21 @@ def _same_data(config: DataConfig, before: Data, shape: Shape | None, changed: b
             f"{path} has changed since this run was stopped, or is another set: bring the old data back, "
             f"start a new run with --transfer, or insist with --changed-data"
         )
-    for name, then in shape._asdict().items() if shape else ():
-        if (now := getattr(dataset, name)) != then:
-            raise ValueError(f"{path} has {name} {now}, but this run learned with {then}, {anew}")
-    if list(dataset.class_names) != before.class_names:
-        raise ValueError(f"the classes of {path} are not those this run learned, {anew}")
+    now = Shape(dataset.height, dataset.width, dataset.channels, dataset.classes)
+    if now != shape or list(dataset.class_names) != before.class_names:
+        raise ValueError(
+            f"{path} has another size, other channels or other classes than this run learned: "
+            f"start a new run with --transfer"
+        )
     counts = f"{counted(before.images, 'image')} before, {len(dataset)} now"
-    return dataset, f"the data have changed ({counts}), and the run goes on with them: from here it is another run"
+    return dataset, f"the data have changed ({counts}), and the run continues with them: from here it is another run"
 
 
 def _deal_anew(values: dict[str, Any], before: int) -> str:
     """Deal the batch of a resumed run to another number of processes; return a sentence about it."""
-    batch, world = values["pace.batch"], distributed.world()
-    if batch % world:
-        raise ValueError(f"the {batch} images of this run's batch cannot be dealt to {world} processes: take a divisor")
-    values["pace.batch_gpu"] = largest_divisor(batch // world, values["pace.batch_gpu"])
-    return f"this run had {before} processes and goes on with {world}: {INEXACT}"
+    world = distributed.world()
+    values["pace.batch_gpu"] = largest_divisor(share_of(values["pace.batch"], world), values["pace.batch_gpu"])
+    return f"this run had {before} processes and continues with {world}: {INEXACT}"
 
 
 def _facts(dataset: ImageSet) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from models.sampler import Shape
 from torch_utils import distributed
 from torch_utils.stats import Collector
 from training.config import RunConfig
@@ -34,12 +35,11 @@ def rehearse(
     Returns:
         The recipe.
     """
-    pace, shape = config.pace.model_copy(update={"batch": share}), config.shape
+    pace = config.pace.model_copy(update={"batch": share})
     with distributed.alone(), device:
-        recipe = find(config.model).recipe(config, Facts.uniform(shape.classes), device)
+        recipe = find(config.model).recipe(config, Facts.uniform(config.shape.classes), device)
         collector = Collector(device)
-        pixels = torch.zeros(share, shape.channels, shape.height, shape.width, dtype=torch.uint8)
-        sets = [Pictures(pixels, torch.zeros(share, dtype=torch.int64))] * len(config.sets)
+        sets = [_black(share, shape) for shape in config.shapes.values()]
         for iteration in range(ITERATIONS):
             count = min(share // pace.batch_gpu, ROUNDS if iteration else 1)
             for phase in recipe.phases:
@@ -48,3 +48,8 @@ def rehearse(
                 after(phase.name)
             recipe.after_step(seen=0)
     return recipe
+
+
+def _black(count: int, shape: Shape) -> Pictures:
+    pixels = torch.zeros(count, shape.channels, shape.height, shape.width, dtype=torch.uint8)
+    return Pictures(pixels, torch.zeros(count, dtype=torch.int64))

@@ -20,7 +20,6 @@ from torch_utils import distributed, launch, notices, runs
 from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, switches
 from torch_utils.terminal import clean
-from training.compilation import compile_passes
 from training.course import Facts
 from training.graphs import capture_phases
 from training.loop import Evaluate, fit, reading
@@ -28,9 +27,8 @@ from training.plan import FOLDER_NOTICE, Plan
 from training.recipe import Recipe
 from training.report.wandb import Wandb
 from training.run import Run, set_damaged_state_aside
-from training.shares import largest_divisor
 from training.sheet import Sheet
-from training.trial import Capturable, Compilable
+from training.trial import Capturable, Compilable, compile_passes
 
 
 def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb: str = "") -> Path | None:
@@ -49,7 +47,11 @@ def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb
     try:
         with _alone_in(folder) as note, switches(plan.config.arithmetic, plan.config.deterministic):
             plan.notes += (note,) if note else ()
-            _prepare(plan, folder)
+            if folder is not None:
+                if plan.state is not None and plan.state.note:
+                    set_damaged_state_aside(folder)
+                with replacing(folder / "config.json") as file:
+                    file.write_text(configs.to_json(plan.config), encoding="utf-8")
             _train(plan, folder, command, evaluate, wandb)
         distributed.stop()  # not after an error: it would wait for the others
         return folder
@@ -67,7 +69,11 @@ def _in_words(error: Exception, plan: Plan) -> Exception:
     if isinstance(error, FloatingPointError):
         return ValueError(str(error))
     if is_out_of_memory(error):
-        return ValueError(_more_memory(plan))
+        ways = [] if plan.resumed else ["--batch-gpu auto", "a smaller --batch-gpu", plan.course.smaller]
+        if not (plan.config.checkpoint_activations or plan.config.compile):  # the two exclude each other
+            ways.append("--checkpoint-activations")
+        ways = ways or ["a new run with --transfer from this run's network and a smaller --batch-gpu"]
+        return ValueError(f"out of memory with --batch-gpu {plan.config.pace.batch_gpu}: try {', or '.join(ways)}")
     return distributed.lost(error) or error
 
 
@@ -84,7 +90,7 @@ def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | N
         first = notices.first_error(_in_words(error, plan))
         with suppress(OSError):  # the disk may be full
             run.report.keep(f"process {first.process}: {first.text}" if notices.together() else first.text)
-        run.show("stopped")
+        run.report.page("stopped")
         raise
     finally:
         run.close()
@@ -95,7 +101,8 @@ def build_recipe(plan: Plan) -> Any:
     """The recipe of a plan with fresh weights, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(plan.config.seed)  # initial weights; training itself draws statelessly
-        return plan.course.recipe(plan.config, Facts(torch.as_tensor(plan.dataset.label_counts)), plan.device)
+        facts = Facts(torch.as_tensor(plan.dataset.label_counts), plan.sets, plan.resumed)
+        return plan.course.recipe(plan.config, facts, plan.device)
 
 
 def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, evaluate: Evaluate | None) -> None:
@@ -119,8 +126,8 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, evaluate: Evaluat
     with reading(plan.sets, config.pace, run, config.workers) as batches:
         fit(recipe, batches, run, config.pace, evaluate)
     seen = run.clock.seen
-    _say_how(run, seen, config.pace.images)
-    run.show("stopped" if seen < config.pace.images else "finished")
+    _say_how(run, seen, config.pace.images, plan.course.family.script)
+    run.report.page("stopped" if seen < config.pace.images else "finished")
 
 
 def _folder(plan: Plan) -> Path | None:
@@ -132,29 +139,17 @@ def _folder(plan: Plan) -> Path | None:
     return folder
 
 
-def _prepare(plan: Plan, folder: Path | None) -> None:
-    if folder is None:
-        return
-    if plan.state is not None and plan.state.note:
-        set_damaged_state_aside(folder)
-    with replacing(folder / "config.json") as file:
-        file.write_text(configs.to_json(plan.config), encoding="utf-8")
-
-
 @contextmanager
 def _alone_in(folder: Path | None) -> Iterator[str]:
     """Keep a second program from training in the same run folder; yields a note if the disk has no locks."""
-    if folder is None:
-        yield ""
-        return
     with ExitStack() as held:
         try:
-            held.enter_context(FileLock(folder / ".lock", timeout=0))
+            if folder is not None:
+                held.enter_context(FileLock(folder / ".lock", timeout=0))
             note = ""
         except Timeout as error:
-            raise ValueError(
-                f"{folder} is being trained by another process: wait for it, or start another run"
-            ) from error
+            sentence = f"{folder} is being trained by another process: wait for it, or start another run"
+            raise ValueError(sentence) from error
         except (OSError, NotImplementedError):
             note = f"the disk of {folder} has no locks: make sure that no other process trains there"
         yield note
@@ -167,8 +162,7 @@ def _resuming_command(folder: Path | None) -> str:
         return f"python {program}"
     if launch.started_here():
         return f"python {program} --gpus {world}{'' if torch.cuda.is_available() else ' --device cpu'}"
-    several = "" if here == world else f"--nnodes={world // here} "
-    return f"torchrun {several}--nproc-per-node={here} {program}"
+    return f"torchrun --nnodes={world // here} --nproc-per-node={here} {program}"
 
 
 def _announce(plan: Plan, run: Run, command: str) -> None:
@@ -191,8 +185,7 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
     operators = run.facts["operators"]
     say(f"training to kimg {pace.kimg:g} on {run.device} in {plan.config.precision}, {operators} operators")
     if why := build.shortfall(run.device):
-        some = build.implementation(run.device) != "pytorch"
-        run.report.keep(f"native operators are {'partly ' if some else ''}off: {why}")  # the terminal showed it already
+        run.report.keep(f"native operators that are off: {why}")  # the terminal showed it already
     say(f"files go to {run.folder}; its log.txt lists all settings and layers")
     run.report.begin({"command": clean(command), "config": clean(configs.table(plan.config))})
 
@@ -202,32 +195,17 @@ def _show_reals(plan: Plan, run: Run) -> None:
     if run.folder is None or run.sheet is None:
         return
     path = run.folder / runs.REALS
-    if not path.exists() or 0 in plan.dataset.label_counts:  # older runs gave empty classes rows of their own
+    if not path.exists():
         save_image(run.sheet.reals(plan.dataset), path)
         run.report.picture("reals", path, run.clock.seen)
 
 
-def _say_how(run: Run, seen: int, end: int) -> None:
+def _say_how(run: Run, seen: int, end: int, script: str) -> None:
     """Say how to go on."""
     if seen < end:
-        run.report.say(f"stopped at kimg {seen / 1000:.3f}; go on with: {_resuming_command(run.folder)}")
+        run.report.say(f"stopped at kimg {seen / 1000:.3f}; resume with: {_resuming_command(run.folder)}")
     elif run.folder is not None:
         network = runs.network_path(run.folder, seen)
         newest = network if network.is_file() else runs.newest_in(run.folder)
-        how = f"; make pictures with: python generate.py --network {shlex.quote(str(newest))}" if newest else ""
+        how = f"; make pictures with: python {script} --network {shlex.quote(str(newest))}" if newest and script else ""
         run.report.say(f"done{how}")
-
-
-def _more_memory(plan: Plan) -> str:
-    """What to try after memory ran out."""
-    now = plan.config.pace.batch_gpu
-    checkpointing = plan.config.checkpoint_activations or plan.config.compile  # the two exclude each other
-    if plan.resumed and checkpointing:
-        ways = ["start a new run with --transfer from this run's network and a smaller --batch-gpu"]
-    elif plan.resumed:
-        ways = ["resume with --checkpoint-activations"]
-    else:
-        ways = ["try --batch-gpu auto", str(largest_divisor(now, now - 1))] if now > 1 else []
-        ways += [] if checkpointing else ["--checkpoint-activations" if ways else "try --checkpoint-activations"]
-        ways += [f"take {plan.course.smaller}"] if now == 1 else []
-    return f"out of memory with --batch-gpu {now}: {', or '.join(ways)}"

@@ -1,15 +1,11 @@
-"""The saved state of a run: read, and checked key by key before anything is made of it.
-
-A digest proves who wrote a file last, not that its contents fit. So shapes, dtypes and numbers are compared with the
-networks, averages and optimizers that the run's configuration describes, which are built without memory.
-"""
+"""The saved state of a run: read, and compared with the networks and optimizers of its configuration before use."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from system.text import printable
 from torch_utils import checkpoint, runs
@@ -20,18 +16,8 @@ from training.config import RunConfig
 from training.courses import find, name_in, outline
 from training.run import VERSION, Clock
 
-MOST_NAMES = 10_000  # statistics in a state; a run has about thirty
-
-
-def _plain(name: str) -> str:
-    if name != printable(name, 200):
-        raise ValueError("not a name of printable characters")
-    return name
-
-
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
-Name = Annotated[str, AfterValidator(_plain)]
-Names = Annotated[list[Name], Field(max_length=MOST_NAMES)]
+Name = Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
 FourNumbers = Annotated[list[float], Field(min_length=4, max_length=4)]
 
 
@@ -44,7 +30,7 @@ class Data(BaseModel):
 
 
 class Facts(BaseModel):
-    """What a state says of itself besides its tensors."""
+    """The metadata of a state."""
 
     version: Annotated[StrictInt, Field(ge=1)]
     world: Annotated[StrictInt, Field(ge=1, le=2**20)]
@@ -68,7 +54,7 @@ class _Clock(_Exact):
 
 
 class _Statistics(_Exact):
-    names: Names
+    names: Annotated[list[Name], Field(max_length=10_000)]  # a run has about thirty
     sums: Any
     host: dict[Name, FourNumbers]
 
@@ -114,11 +100,15 @@ def read_state(where: runs.Resumable) -> State:
         facts = Facts.model_validate(metadata)
         course = find(name_in(facts.training))
         config = configs.from_dict(course.config, facts.training)
+        if set(facts.sets) != config.sets.keys() - {"data"}:
+            raise ValueError(f"it describes the image sets {', '.join(facts.sets) or 'data alone'}, but has others")
         tree = checkpoint.unpack(loaded.tensors, metadata.get("tree"))
         checked = _Tree.model_validate(tree)
         if len(checkpoint.pack(tree)[0]) != len(loaded.tensors):
             raise ValueError("it has tensors that its tree of names does not name, or names twice")
-        _check_clock(checked.clock, config.pace.batch)
+        clock, batch = checked.clock, config.pace.batch
+        if clock.seen != clock.iteration * batch:
+            raise ValueError(f"clock.seen is {clock.seen}, expected {clock.iteration} iterations of {batch} images")
         _check_statistics(checked.stats, facts.world)
         course.check_state(checked.recipe, outline(config), checked.clock.iteration > 0)
     except ValidationError as error:
@@ -129,11 +119,6 @@ def read_state(where: runs.Resumable) -> State:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else printable(str(error))
         raise DamagedError(path, why) from error
     return State(path, tree, facts, config, checkpoint.digest(path), loaded.note)
-
-
-def _check_clock(clock: _Clock, batch: int) -> None:
-    if clock.seen != clock.iteration * batch:
-        raise ValueError(f"clock.seen is {clock.seen}, expected {clock.iteration} iterations of {batch} images")
 
 
 def _check_statistics(stats: _Statistics, world: int) -> None:

@@ -1,11 +1,13 @@
-"""Try out a faster way to run phases before training begins: its gradients must be as good as before.
+"""`--compile`, and the trial of a faster way to run phases before training begins.
 
 `--compile` and `--cuda-graphs` may fail on a machine, and a compiler may give wrong numbers without an error (pytorch
-#167313). So both are tried first, and given up if anything is wrong.
+#167313). So both are tried first, and given up if anything is wrong. `torch.compile` does not support double backward,
+so phases that need it stay eager.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -28,10 +30,6 @@ SLACK: dict[Precision, float] = {"fp32": 1e-3, "tf32": 1e-3, "bf16": 5e-3, "fp16
 ROUNDS = 3  # CUDA graphs of `torch.compile` are recorded in the second and replayed in the third
 
 Change = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-class TrialError(Exception):
-    """Why the other way is not used, in words that follow its option."""
 
 
 @runtime_checkable
@@ -94,16 +92,13 @@ def try_out(recipe: Compilable, option: str, change: Callable[[], None], undo: C
             usual, exact = gradients(recipe), _exact_gradients(recipe)
             change()
             _compare(gradients(recipe), usual, exact, SLACK[recipe.config.arithmetic])
-        except TrialError as error:
-            reason = str(error)
         except Exception as error:  # whatever a compiler or a driver may raise
             cause = getattr(error, "inner_exception", error)
-            lines = str(cause).strip().splitlines() or [type(cause).__name__]
-            reason = f"does not work here ({lines[0]})"
+            reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
     if distributed.least(int(not reason)):
         return f"{' and '.join(phase.name for phase in first_order(recipe))} {how}"
     undo()
-    return f"{option} {reason or 'does not work for another process'}: training goes on without it"
+    return f"{option} does not work here ({reason or 'in another process'}): training continues without it"
 
 
 def first_order(recipe: Compilable) -> list[Phase]:
@@ -162,4 +157,27 @@ def _compare(found: dict[str, Tensor], usual: dict[str, Tensor], exact: dict[str
         off, allowed = (float((g - goal).norm() / goal.norm()) for g in (gradient, usual[name]))
         if not off <= MARGIN * allowed + slack:  # also for nan
             beside = f" (without it {allowed:.1%})" if exact else ""
-            raise TrialError(f"gives gradients of {name} that are {off:.1%} off{beside}")
+            raise ValueError(f"its gradients of {name} are {off:.1%} off{beside}")
+
+
+def compile_passes(recipe: Compilable, backend: str = "inductor") -> str:
+    """Give a recipe compiled passes, unless they fail or compute something else; return a sentence about it.
+
+    Networks, averages and gradients are afterwards as before.
+    """
+    graphs = recipe.phases[0].skips.device.type == "cuda" and backend == "inductor"
+
+    def change() -> None:
+        # CUDA graphs: the host starts a whole pass at once. Compilation happens at the first call.
+        mode = "reduce-overhead" if graphs else None
+        compiled = partial(torch.compile, backend=backend, mode=mode, dynamic=False)
+        recipe.use_passes(compiled, torch.compiler.cudagraph_mark_step_begin if graphs else lambda: None)
+        for phase in recipe.phases:
+            phase.owns_gradients = graphs
+
+    def undo() -> None:
+        recipe.use_passes(None)
+        for phase in recipe.phases:
+            phase.owns_gradients = False
+
+    return try_out(recipe, "--compile", change, undo, "run compiled")

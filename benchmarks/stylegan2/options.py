@@ -17,9 +17,9 @@ from torch_utils.cli import Command, option, say
 from torch_utils.config import build
 from torch_utils.flags import flags, given
 from training.augment.config import AugmentConfig, Pipe
-from training.compilation import compile_passes
 from training.graphs import capture_phases
 from training.stylegan2.recipe import StyleGAN2
+from training.trial import compile_passes
 
 OPTIONS = ("aug", "checkpoint-activations", "compile", "cuda-graphs")
 EXAMPLES = """

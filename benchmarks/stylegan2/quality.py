@@ -50,7 +50,7 @@ LABELS = {
     "no glasses": "glasses none",
     "curly hair": "hair_style curly",
     "skin": "skin",
-    "hair color": "hair_colour",
+    "hair color": "hair_color",
 }
 CHOICES = ("glasses", "hair_style")
 

@@ -121,7 +121,7 @@ def find_nvcc() -> tuple[Path, str]:
     for place in places:
         if match := re.search(r"release (\d+\.\d+)", _output([place, "--version"])):
             found.append((Path(place).resolve(), match[1]))
-    # A script or wrapper on the search path lies outside its toolkit.
+    # A script or wrapper on the search path is outside its toolkit.
     inside = [each for each in found if (each[0].parent.parent / "include" / "cuda_runtime.h").exists()]
     if found:
         return (inside or found)[0]

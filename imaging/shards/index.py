@@ -30,7 +30,7 @@ from imaging.shards.pattern import Shard, expand, has_wildcards, listed, prefix
 from imaging.shards.remote import displayed, facts, fetch, is_remote, without_file_scheme
 from imaging.shards.row import Index, Row
 from imaging.shards.store import THREADS, Store
-from imaging.shards.table import UNLABELLED, Member, Table, read_table
+from imaging.shards.table import UNLABELED, Member, Table, read_table
 from imaging.sizes import spell
 from system.files import open_replacing
 from system.machine import cores
@@ -41,7 +41,7 @@ WORTH_PROCESSES = 2**28  # bytes of shards that take longer to read than process
 ENOUGH = 2**16  # bytes of an image that nearly always contain its header
 
 
-def read_index(pattern: str, shards: Sequence[Shard], labelled: bool, store: Store) -> tuple[Index, str]:
+def read_index(pattern: str, shards: Sequence[Shard], labeled: bool, store: Store) -> tuple[Index, str]:
     """The index of these shards, and a sentence for the user, or "".
 
     ValueError says which shard or sample is wrong, and what to do.
@@ -49,13 +49,13 @@ def read_index(pattern: str, shards: Sequence[Shard], labelled: bool, store: Sto
     index, note = read_beside(pattern, shards)
     if index is not None:
         return index, note
-    kept = store.folder / f"index-{_identity(shards, labelled)}.json"
+    kept = store.folder / f"index-{_identity(shards, labeled)}.json"
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(kept.with_suffix(".lock")):  # one of several processes does the work
             with suppress(FileNotFoundError, ValidationError):
                 return Index.read(kept.read_bytes()), note
-            index = _scan(shards, labelled, store)
+            index = _scan(shards, labeled, store)
             with open_replacing(kept) as file:
                 file.write(index.to_json())
             return index, note
@@ -64,7 +64,7 @@ def read_index(pattern: str, shards: Sequence[Shard], labelled: bool, store: Sto
             f"{store.folder} cannot be written ({reason(error)}), so the shards are scanned at every start: name "
             f"another folder with SHARD_CACHE"
         )
-        return _scan(shards, labelled, store), note
+        return _scan(shards, labeled, store), note
 
 
 def read_beside(pattern: str, shards: Sequence[Shard]) -> tuple[Index | None, str]:
@@ -82,18 +82,14 @@ def read_beside(pattern: str, shards: Sequence[Shard]) -> tuple[Index | None, st
             return None, ""
         index = Index.read(data)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-        where, what = printable(".".join(map(str, first["loc"])) or "it", 80), printable(first["msg"], 80)
-        return None, f"{name} is ignored: not an index of shards ({where}: {what})"
+        what = printable(error.errors(include_input=False, include_context=False, include_url=False)[0]["msg"], 80)
+        return None, f"{name} is ignored: not an index of shards ({what})"
     except ValueError as error:
         return None, f"{name} is ignored: {error}"
     rows = {row.name: row for row in index.shards}
     _check_complete(pattern, name, rows, shards)
-    for shard in shards:
-        if shard.name not in rows or rows[shard.name].bytes != shard.bytes:
-            return None, f"{name} is ignored: it does not fit {displayed(shard.name)}"
-    if len({shard.name for shard in shards}) < len(shards):
-        return None, f"{name} is ignored: several shards have one name"
+    if any(shard.name not in rows or rows[shard.name].bytes != shard.bytes for shard in shards):
+        return None, f"{name} is ignored: it does not fit the shards"
     return index.model_copy(update={"shards": tuple(rows[shard.name] for shard in shards)}), ""
 
 
@@ -129,15 +125,15 @@ def _contents(url: str) -> bytes | None:
     return data
 
 
-def _identity(shards: Sequence[Shard], labelled: bool) -> str:
+def _identity(shards: Sequence[Shard], labeled: bool) -> str:
     urls = [str(Path(shard.url).resolve()) if shard.is_local else shard.url for shard in shards]
     facts = [[url, shard.bytes, shard.mark] for url, shard in zip(urls, shards, strict=True)]
-    return sha256(json.dumps([Index.model_fields["format"].default, labelled, facts]).encode()).hexdigest()[:32]
+    return sha256(json.dumps([Index.model_fields["format"].default, labeled, facts]).encode()).hexdigest()[:32]
 
 
-def _scan(shards: Sequence[Shard], labelled: bool, store: Store) -> Index:
+def _scan(shards: Sequence[Shard], labeled: bool, store: Store) -> Index:
     """Read every shard once: a small set with threads, a large one with processes on all cores."""
-    look = partial(scan_shard, labelled=labelled, store=store)
+    look = partial(scan_shard, labeled=labeled, store=store)
     large = sum(shard.bytes for shard in shards) >= WORTH_PROCESSES
     with ThreadPoolExecutor(THREADS) as pool:
         rows = ordered(look, shards, cores(), 1, fork=False) if large else pool.map(look, shards)
@@ -146,15 +142,15 @@ def _scan(shards: Sequence[Shard], labelled: bool, store: Store) -> Index:
         return Index(shards=tuple(shown))
 
 
-def scan_shard(shard: Shard, labelled: bool, store: Store) -> Row:
+def scan_shard(shard: Shard, labeled: bool, store: Store) -> Row:
     """Find out what is in a shard: read every header, of the tar and of each image."""
     with store.open(shard) as file:
-        row, table = describe(file, shard, labelled)
-    keep_table(shard, table, labelled, store)
+        row, table = describe(file, shard, labeled)
+    keep_table(shard, table, labeled, store)
     return row
 
 
-def describe(file: BinaryIO, shard: Shard, labelled: bool) -> tuple[Row, Table]:
+def describe(file: BinaryIO, shard: Shard, labeled: bool) -> tuple[Row, Table]:
     """What is in the file of a shard."""
     sizes: Counter[str] = Counter()
     modes: Counter[str] = Counter()
@@ -164,14 +160,14 @@ def describe(file: BinaryIO, shard: Shard, labelled: bool) -> tuple[Row, Table]:
         sizes[spell(header.height, header.width)] += 1
         modes[header.mode] += 1
 
-    table = read_table(file, shard.displayed, labelled, look)
+    table = read_table(file, shard.displayed, labeled, look)
     labels = Counter(table.labels.tolist())
-    if 0 < labels[UNLABELLED] < len(table.labels):
+    if 0 < labels[UNLABELED] < len(table.labels):
         raise ValueError(
-            f"{shard.displayed} has labels for {len(table.labels) - labels[UNLABELLED]} of its {len(table.labels)} "
+            f"{shard.displayed} has labels for {len(table.labels) - labels[UNLABELED]} of its {len(table.labels)} "
             f"samples: label all of them, or use --labels none"
         )
-    classes = None if labels[UNLABELLED] else dict(sorted(labels.items()))
+    classes = None if labels[UNLABELED] else dict(sorted(labels.items()))
     values: dict[str, Any] = {"labels": classes, "sizes": sizes, "modes": modes, "digest": table.digest}
     return Row(name=shard.name, bytes=shard.bytes, samples=len(table.labels), **values), table
 

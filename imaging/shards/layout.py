@@ -26,15 +26,13 @@ class Layout:
         """Raises ValueError if `dest` cannot name shards, or `shard_size` does not apply to it."""
         self.dest = str(dest)
         numbered = re.findall(NUMBERED, Path(self.dest).name)
-        if "://" in self.dest or not is_shard_dest(self.dest):
-            raise ValueError(f"{dest} cannot be written: name .tar files on this machine, such as x-%06d.tar")
         self.fixed = [] if numbered else expand(self.dest)
-        if "%" in re.sub(NUMBERED, "", self.dest, count=1) or len(numbered) > 1 or len(self.fixed) > MOST_FIXED:
+        odd = "%" in re.sub(NUMBERED, "", self.dest, count=1) or len(self.fixed) > MOST_FIXED or "://" in self.dest
+        if odd or not is_shard_dest(self.dest) or (shard_size and not numbered):
             raise ValueError(
-                f"{dest} does not name shards: write x-%06d.tar, or up to {MOST_FIXED} names as in x-{{0000..0009}}.tar"
+                f"{dest} does not name shards: write x-%06d.tar, which --shard-size applies to, or up to {MOST_FIXED} "
+                f"names on this machine, as in x-{{0000..0009}}.tar"
             )
-        if shard_size and not numbered:
-            raise ValueError(f"{dest} already fixes the number of shards: omit --shard-size, or write x-%06d.tar")
         self.shard_size = shard_size or SHARD_SIZE
         self.index = Path(f"{prefix(self.dest)}-index.json")
         self.sources = Path(f"{prefix(self.dest)}-sources.csv")

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import zlib
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
@@ -29,43 +28,39 @@ class ChangedError(ValueError):
     """The shard is not the one that its index describes."""
 
 
-def open_shard(shard: Shard, row: Row, labelled: bool, store: Store) -> Opened:
+def open_shard(shard: Shard, row: Row, labeled: bool, store: Store) -> Opened:
     """Open a shard that `row` of its index describes.
 
     ValueError says why it cannot be read; ChangedError that it is another shard.
     """
     file = store.open(shard)
     try:
-        table = _read_kept(shard, row, labelled, store) if _is_as_found(file, shard) else None
+        table = _read_kept(shard, row, labeled, store) if _is_as_found(file, shard) else None
         if table is None:
-            table = read_table(file, shard.displayed, labelled)
-            if not _fits(table, row, labelled):
+            table = read_table(file, shard.displayed, labeled)
+            if not _fits(table, row, labeled):
                 raise ChangedError(shard.displayed)
-            keep_table(shard, table, labelled, store)
+            keep_table(shard, table, labeled, store)
     except BaseException:
         file.close()
         raise
     return Opened(file, table)
 
 
-def keep_table(shard: Shard, table: Table, labelled: bool, store: Store) -> None:
+def keep_table(shard: Shard, table: Table, labeled: bool, store: Store) -> None:
     """Keep a table for other processes. If it cannot be written, they read the headers themselves."""
-    columns = np.stack([table.offsets, table.sizes, table.labels])
-    sealed = np.concatenate([columns.ravel(), [zlib.crc32(columns.tobytes())]])
-    with contextlib.suppress(OSError), open_replacing(_place(shard, table.digest, labelled, store)) as file:
-        np.save(file, sealed, allow_pickle=False)
+    with contextlib.suppress(OSError), open_replacing(_place(shard, table.digest, labeled, store)) as file:
+        np.save(file, np.stack([table.offsets, table.sizes, table.labels]), allow_pickle=False)
 
 
-def _read_kept(shard: Shard, row: Row, labelled: bool, store: Store) -> Table | None:
-    """A kept table; None if there is none, or a disk has damaged it."""
+def _read_kept(shard: Shard, row: Row, labeled: bool, store: Store) -> Table | None:
+    """A kept table; None if there is none, or it does not fit."""
     try:
-        sealed = load_array(_place(shard, row.digest, labelled, store)).astype(np.int64, casting="no")
-        columns = sealed[:-1].reshape(3, -1)
+        offsets, sizes, labels = load_array(_place(shard, row.digest, labeled, store)).astype(np.int64, casting="no")
+        table = Table(offsets, sizes, labels, row.digest)
+        return table if _fits(table, row, labeled) else None
     except (OSError, ValueError, TypeError):
         return None
-    offsets, sizes, labels = columns
-    table = Table(offsets, sizes, labels, row.digest)
-    return table if sealed[-1] == zlib.crc32(columns.tobytes()) and _fits(table, row, labelled) else None
 
 
 def _is_as_found(file: BinaryIO, shard: Shard) -> bool:
@@ -74,12 +69,12 @@ def _is_as_found(file: BinaryIO, shard: Shard) -> bool:
     return not shard.is_local or (state.st_size, str(state.st_mtime_ns)) == (shard.bytes, shard.mark)
 
 
-def _fits(table: Table, row: Row, labelled: bool) -> bool:
+def _fits(table: Table, row: Row, labeled: bool) -> bool:
     """Whether a table is that of the shard that the index describes."""
-    labels = dict(Counter(table.labels.tolist())) if labelled and row.labels is not None else row.labels
+    labels = dict(Counter(table.labels.tolist())) if labeled and row.labels is not None else row.labels
     return table.digest == row.digest and len(table.labels) == row.samples and labels == row.labels
 
 
-def _place(shard: Shard, digest: str, labelled: bool, store: Store) -> Path:
-    identity = sha256(f"{shard.url} {shard.mark} {digest} {labelled} 2".encode(errors="backslashreplace")).hexdigest()
+def _place(shard: Shard, digest: str, labeled: bool, store: Store) -> Path:
+    identity = sha256(f"{shard.url} {shard.mark} {digest} {labeled} 3".encode(errors="backslashreplace")).hexdigest()
     return store.folder / f"table-{identity[:32]}.npy"

@@ -4,7 +4,7 @@ import itertools
 import math
 import os
 import re
-from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,18 +67,14 @@ def find_shards(pattern: str) -> list[Shard]:
     urls = [url for each in expand(pattern) for url in _matching(each)]
     if not urls:
         raise FileNotFoundError(f"no file matches {displayed(pattern)}: correct the pattern, or restore the shards")
-    if len(set(urls)) < len(urls):
-        twice = Counter(urls).most_common(1)[0][0]
-        raise ValueError(f"{displayed(pattern)} names {displayed(twice)} twice: correct the pattern")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         shards = list(pool.map(_look_at, urls))
     missing = [url for url, shard in zip(urls, shards, strict=True) if shard is None]
-    if len(missing) == len(urls):
-        raise FileNotFoundError(f"{displayed(missing[0])} does not exist: correct the pattern, or restore the shards")
     if missing:
-        raise ValueError(
-            f"{displayed(missing[0])} is missing ({len(missing)} of {len(urls)} shards are): restore it, or correct "
-            f"the pattern"
+        kind = FileNotFoundError if len(missing) == len(urls) else ValueError
+        raise kind(
+            f"{displayed(missing[0])} does not exist ({len(missing)} of {len(urls)} shards are missing): restore it, "
+            f"or correct the pattern"
         )
     return [shard for shard in shards if shard is not None]
 
@@ -89,14 +85,26 @@ def expand(pattern: str) -> list[str]:
     ValueError if braces hold neither, or stand for more than a million names.
     """
     around = re.split(r"\{([^{}]*)\}", pattern)  # text, content of braces, text, content of braces, ..., text
-    if any("{" in text or "}" in text for text in around[::2]):
-        raise ValueError(f"the braces of {pattern} are nested or not closed: write them one after another")
-    choices = [_choices(inner, pattern) for inner in around[1::2]]
-    if math.prod(map(len, choices)) > MOST_SHARDS:
-        raise _too_many(pattern)
-    texts = [[text] for text in around[::2]]
-    alternating = [each for pair in zip(texts, [*choices, [""]], strict=True) for each in pair]
+    choices = [_choices(inner) for inner in around[1::2]]
+    if any("{" in text or "}" in text for text in around[::2]) or not 0 < math.prod(map(len, choices)) <= MOST_SHARDS:
+        raise ValueError(
+            f"{pattern} does not name shards: write {{0000..0999}}, or names as in {{a,b}}, for up to {MOST_SHARDS} "
+            f"shards"
+        )
+    alternating = [[text] if i % 2 == 0 else choices[i // 2] for i, text in enumerate(around)]
     return ["".join(parts) for parts in itertools.product(*alternating)]
+
+
+def _choices(inner: str) -> Sequence[str]:
+    """What the content of braces stands for; nothing if it has no meaning."""
+    counted = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", inner)
+    if not counted:
+        return inner.split(",") if "," in inner else ()
+    first, last = int(counted[1]), int(counted[2])
+    if last - first >= MOST_SHARDS:
+        return ()
+    padded = max((len(end) for end in counted.groups() if end.startswith("0") and len(end) > 1), default=0)
+    return [str(number).zfill(padded) for number in range(first, last + 1)]
 
 
 def prefix(pattern: str) -> str:
@@ -113,25 +121,6 @@ def listed(name: str) -> str:
 def has_wildcards(text: str) -> bool:
     """Whether a path or URL has wildcards: `*`, `[...]`, and `?` unless it begins a query."""
     return "*" in text or "[" in text or ("?" in text and "://" not in text)
-
-
-def _choices(inner: str, pattern: str) -> list[str]:
-    counted = re.fullmatch(r"(\d+)\.\.(\d+)", inner)
-    if not counted:
-        if "," in inner:
-            return inner.split(",")
-        raise ValueError(f"{{{inner}}} in {pattern} is not a range: write {{0000..0999}}, or names as in {{a,b}}")
-    first, last = int(counted[1]), int(counted[2])
-    if last < first:
-        raise ValueError(f"{{{inner}}} in {pattern} counts backwards: write {{{counted[2]}..{counted[1]}}}")
-    if last - first >= MOST_SHARDS:
-        raise _too_many(pattern)
-    padded = max((len(end) for end in counted.groups() if end.startswith("0") and len(end) > 1), default=0)
-    return [str(number).zfill(padded) for number in range(first, last + 1)]
-
-
-def _too_many(pattern: str) -> ValueError:
-    return ValueError(f"{pattern} names more than {MOST_SHARDS} shards: correct the pattern")
 
 
 def _matching(url: str) -> list[str]:

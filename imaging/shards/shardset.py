@@ -22,7 +22,7 @@ from imaging.shards.pattern import find_shards, prefix
 from imaging.shards.remote import displayed
 from imaging.shards.row import Index
 from imaging.shards.store import Store
-from imaging.shards.survey import are_labelled, names_of_classes, one_size
+from imaging.shards.survey import are_labeled, names_of_classes, one_size
 from imaging.shards.table import name_at
 from imaging.sizes import spell
 from imaging.transforms import richest
@@ -50,7 +50,7 @@ class ShardSet(ImageSet):
         self._owner = os.getpid()
         self._order: ShardOrder | None = None
         self._window = (-1, -1)
-        self._labelled = labels == "auto" and are_labelled(index.shards)
+        self._labeled = labels == "auto" and are_labeled(index.shards)
         height, width = one_size(pattern, self.shards, self.rows, self._store)
         modes = Counter[str]()
         for row in self.rows:
@@ -95,14 +95,14 @@ class ShardSet(ImageSet):
         return from_pil(image)
 
     def label(self, index: int) -> int:
-        if not self._labelled:
+        if not self._labeled:
             return 0
         number, sample = self._place(index)
         return int(self._opened(number).table.labels[sample])
 
     def examples(self, label: int) -> np.ndarray:
         """As `ImageSet.examples`, of the first shard that has the class."""
-        if not self._labelled:
+        if not self._labeled:
             return np.arange(self.samples[0])
         for number, row in enumerate(self.rows):
             if row.labels and row.labels.get(label):
@@ -130,7 +130,7 @@ class ShardSet(ImageSet):
                 self._open.popitem(last=False)[1].file.close()
             try:
                 shard, row = self.shards[number], self.rows[number]
-                self._open[number] = open_shard(shard, row, self._labelled, self._store)
+                self._open[number] = open_shard(shard, row, self._labeled, self._store)
             except ChangedError as error:
                 raise self._changed(number) from error
         self._open.move_to_end(number)
@@ -143,7 +143,7 @@ class ShardSet(ImageSet):
         )
 
     def _classes(self, index: Index, choice: str) -> Classes:
-        if not self._labelled:
+        if not self._labeled:
             why = "labels are not used" if choice == "none" else "the set is unlabeled, since it has no .cls files"
             return Classes((), np.zeros(0, dtype=np.int64), why)
         counts = Counter[int]()

@@ -13,7 +13,7 @@ from imaging.shards.table import pictures
 from imaging.sizes import check_area, parse_size, spell
 
 
-def are_labelled(rows: Sequence[Row]) -> bool:
+def are_labeled(rows: Sequence[Row]) -> bool:
     """Whether the shards have labels. ValueError if only some have labels."""
     with_labels = [row.name for row in rows if row.labels is not None]
     if 0 < len(with_labels) < len(rows):

@@ -24,7 +24,7 @@ from system.text import printable
 
 CHECKED_BYTES = 4096  # at either end of a file
 LARGEST_LABEL = 2**24  # bytes
-UNLABELLED = -1
+UNLABELED = -1
 
 
 class Member(NamedTuple):
@@ -60,15 +60,15 @@ class Table:
 Look = Callable[[Member], None]  # is given every image
 
 
-def read_table(file: BinaryIO, shard: str, labelled: bool, look: Look = lambda picture: None) -> Table:
-    """Read all headers of the tar `file`, which errors call `shard`; also classes if `labelled`.
+def read_table(file: BinaryIO, shard: str, labeled: bool, look: Look = lambda picture: None) -> Table:
+    """Read all headers of the tar `file`, which errors call `shard`; also classes if `labeled`.
 
     ValueError says which sample or shard is wrong, how, and what to do.
     """
     digest = blake2b(digest_size=16)
     rows = []
     for picture, about in _samples(file, shard, digest):
-        rows.append((picture.offset, picture.size, _label(file, about, shard) if labelled else UNLABELLED))
+        rows.append((picture.offset, picture.size, _label(file, about, shard) if labeled else UNLABELED))
         look(picture)
     if not rows:
         raise ValueError(f"{shard} holds no samples: remove it, or make it again")
@@ -155,7 +155,7 @@ def _parts(files: list[Member], shard: str) -> tuple[Member, dict[str, Member]]:
 def _label(file: BinaryIO, about: dict[str, Member], shard: str) -> int:
     member = about.get("cls") or about.get("json")
     if member is None:
-        return UNLABELLED
+        return UNLABELED
     what = f"the label in {member.name} of {shard}"
     if member.size > LARGEST_LABEL:
         raise _wrong_label(f"{what} has {member.size} bytes")
@@ -163,7 +163,7 @@ def _label(file: BinaryIO, about: dict[str, Member], shard: str) -> int:
     data = file.read(member.size)
     found = _from_json(data, what) if member.kind.lower() == "json" else data.decode(errors="replace").strip()
     if found is None:
-        return UNLABELLED
+        return UNLABELED
     try:
         return check(found, what)
     except ValueError as error:

@@ -35,7 +35,7 @@ class ShardWriter:
         self.layout = Layout(dest, shard_size)
         self.continues = continues
         self.about: dict[str, Any] = {}  # further keys of the index
-        self._count = self._labelled = self._shards = 0
+        self._count = self._labeled = self._shards = 0
         self._sources: list[str] = []
         self._end = ExitStack()
 
@@ -58,7 +58,7 @@ class ShardWriter:
             shard.write(_entry(f"{key}.png", data))
         self._count += 1
         self._shards = max(self._shards, number + 1)
-        self._labelled += label is not None
+        self._labeled += label is not None
         self._sources += [] if source is None else [source]
         return f"{key}.png"
 
@@ -69,8 +69,8 @@ class ShardWriter:
 
     def _finish(self) -> None:
         self.layout.check_count(self._count)
-        if self._labelled not in (0, self._count):
-            raise ValueError(f"only {self._labelled} of the {self._count} images for {self.layout.dest} have a label")
+        if self._labeled not in (0, self._count):
+            raise ValueError(f"only {self._labeled} of the {self._count} images for {self.layout.dest} have a label")
         moves = {self._folder / f"{number}": self.layout.path(number) for number in range(self._shards)}
         rows = tuple(_finished(made, to.name) for made, to in moves.items())
         (self._folder / "index").write_bytes(Index(shards=rows, **self.about).to_json())
@@ -102,7 +102,7 @@ def _finished(made: Path, name: str) -> Row:
     with made.open("ab+") as file:
         file.write(bytes(2 * BLOCK))
         file.flush()
-        return describe(file, Shard(str(made.with_name(name)), made.stat().st_size, ""), labelled=True)[0]
+        return describe(file, Shard(str(made.with_name(name)), made.stat().st_size, ""), labeled=True)[0]
 
 
 def _publish(made: Path, to: Path) -> None:

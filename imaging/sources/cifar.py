@@ -29,21 +29,22 @@ def open_cifar(path: Path) -> ArraySource:
     """The training images of CIFAR-10, or of CIFAR-100 with its fine classes."""
     files = dict(_files(path))
     ten = "batches.meta" in files or bool(TEN & files.keys())
-    wanted = sorted(TEN) if ten else ["train"]
-    if missing := [name for name in [*wanted, "batches.meta" if ten else "meta"] if name not in files]:
+    wanted, meta = (sorted(TEN), "batches.meta") if ten else (["train"], "meta")
+    if missing := [name for name in [*wanted, meta] if name not in files]:
         raise ValueError(f"{path} looks like CIFAR, but has no {missing[0]}: {OFFICIAL}")
-    meta = _load(files.pop("batches.meta" if ten else "meta"), path)
-    names = meta.get("label_names" if ten else "fine_label_names")
+    names = _load(files.pop(meta), path).get("label_names" if ten else "fine_label_names")
     pixels, labels = [], []
     for name in wanted:
-        batch = _load(files.pop(name), f"{name} in {path}")
-        pixels.append(_pixels(batch, f"{name} in {path}"))
-        labels.append(_labels(batch.get("labels" if ten else "fine_labels"), len(pixels[-1]), f"{name} in {path}"))
+        where = f"{name} in {path}"
+        batch = _load(files.pop(name), where)
+        pixels.append(_pixels(batch.get("data"), where))
+        labels.append(_labels(batch.get("labels" if ten else "fine_labels"), len(pixels[-1]), where))
     values = np.concatenate(labels)
-    class_names = _class_names(names, int(values.max(initial=0)) + 1)
-    kind = "CIFAR-10" if ten else "CIFAR-100"
-    taken = Labels(values, class_names, f"labels of {kind}")
-    return ArraySource(path, kind, "train/{:05d}", pixels, taken)
+    count, kind = int(values.max(initial=0)) + 1, "CIFAR-10" if ten else "CIFAR-100"
+    known = names if isinstance(names, list) and len(names) >= count else list(map(str, range(count)))
+    texts = (name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in known)
+    taken = Labels(values, tuple(map(printable, texts)), f"labels of {kind}")
+    return ArraySource(path, kind, "train/{:05d}", np.concatenate(pixels), taken)
 
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -72,26 +73,15 @@ def _load(data: bytes, name: object) -> dict[str, Any]:
         return read_arrays(data)
 
 
-def _pixels(batch: dict[str, Any], name: str) -> np.ndarray:
-    data = batch.get("data")
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * SIDE**2:
+def _pixels(data: Any, name: str) -> np.ndarray:
+    """uint8 [N, 32, 32, 3]."""
+    if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != 3 * SIDE**2:
         raise ValueError(f"the data of {name} must be bytes [N, {3 * SIDE**2}]: {OFFICIAL}")
     return data.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
 
 
 def _labels(labels: Any, count: int, name: str) -> np.ndarray:
-    wanted = f"the labels of {name} must be {count} class numbers: {OFFICIAL}"
-    if not isinstance(labels, list) or len(labels) != count:
-        raise ValueError(wanted)
-    if not all(
-        isinstance(label, int) and not isinstance(label, bool) and 0 <= label < MOST_CLASSES for label in labels
-    ):
-        raise ValueError(wanted)
+    whole = isinstance(labels, list) and all(type(label) is int and 0 <= label < MOST_CLASSES for label in labels)
+    if not whole or len(labels) != count:
+        raise ValueError(f"the labels of {name} must be {count} class numbers: {OFFICIAL}")
     return np.array(labels, dtype=np.int64)
-
-
-def _class_names(names: Any, classes: int) -> tuple[str, ...]:
-    if not isinstance(names, list) or len(names) < classes:
-        return tuple(map(str, range(classes)))
-    texts = (name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names)
-    return tuple(map(printable, texts))

@@ -34,7 +34,7 @@ def open_mnist(path: Path) -> ArraySource:
     pixels = _read(file, IMAGES)
     labels = _labels_beside(file, len(pixels))
     part = "train" if "train" in file.name.lower() else "t10k" if "t10k" in file.name.lower() else "image"
-    return ArraySource(path, "MNIST", part + "/{:05d}", [pixels], labels)
+    return ArraySource(path, "MNIST", part + "/{:05d}", pixels, labels)
 
 
 def _labels_beside(images: Path, count: int) -> Labels:

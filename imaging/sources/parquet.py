@@ -6,9 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from imaging.labels import Labels, check, classes_of
+from imaging.labels import Labels, classes_of
 from imaging.opening import LARGEST_FILE, RefusedError, check_file, parsing
 from imaging.sources.source import Content, Numbered, SequentialSource, identity_of, needing
 from system.text import printable
@@ -52,20 +50,15 @@ class ParquetSource(SequentialSource):
         if self._label is None:
             return super().labels()
         cells = [cell for file in self.files for cell in _cells(file, self._label)]
-        origin = f"labels of the column {printable(self._label, 60)}"
-        names = self._features.get(self._label, {}).get("names")
-        texts = all(isinstance(cell, str) for cell in cells)
         try:
-            if texts:
-                values, classes = classes_of(cells, lambda row: f"the label in row {row} of {self.path}")
-                return Labels(values, tuple(map(printable, classes)), origin)
-            numbers = [check(cell, f"the label in row {row} of {self.path}") for row, cell in enumerate(cells)]
+            values, names = classes_of(cells, lambda row: f"the label in row {row} of {self.path}")
         except ValueError as error:
             raise ValueError(f"{error}: use --labels none") from error
-        values = np.array(numbers, dtype=np.int64)
-        classes_count = int(values.max(initial=0)) + 1
-        known = names if isinstance(names, list) and len(names) >= classes_count else range(classes_count)
-        return Labels(values, tuple(printable(str(n) if isinstance(n, int) else n) for n in known), origin)
+        known = self._features.get(self._label, {}).get("names")
+        are_numbers = names == tuple(map(str, range(len(names)))) and not any(isinstance(cell, str) for cell in cells)
+        if are_numbers and isinstance(known, list) and len(known) >= len(names):
+            names = tuple(map(str, known))
+        return Labels(values, tuple(map(printable, names)), f"labels of the column {printable(self._label, 60)}")
 
     def identity(self) -> str:
         return identity_of(self.files)
@@ -128,11 +121,9 @@ def _features(metadata: dict[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
     """What the library `datasets` wrote about each column; empty if it did not."""
     try:
         features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
-    if not isinstance(features, dict):
-        return {}
-    return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
 
 
 def _image_column(schema: Any, features: dict[str, dict[str, Any]], file: Path) -> str:
@@ -141,9 +132,8 @@ def _image_column(schema: Any, features: dict[str, dict[str, Any]], file: Path) 
     marked = [name for name in schema.names if features.get(name, {}).get("_type") == "Image"]
     pictures = [f.name for f in schema if types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
     plain = [f.name for f in schema if types.is_binary(f.type) or types.is_large_binary(f.type)]
-    for found in (marked, pictures, plain):
-        if found:
-            return str(found[0])
+    if found := marked or pictures or plain:
+        return str(found[0])
     columns = printable(", ".join(schema.names), 200)
     raise RefusedError(f"{file} has no column of images (its columns are {columns}): give another")
 

@@ -1,37 +1,45 @@
 """Which format a path has: by the beginning of a file, or by the names in a folder."""
 
 from collections.abc import Callable
-from functools import partial
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from imaging.kinds import SOURCE_SUFFIXES, UNREAD, by_content
-from imaging.opening import LARGEST_FILE, RefusedError, open_file, parsing
+from imaging.kinds import SOURCE_SUFFIXES, UNREAD, conversion_of, ending
+from imaging.opening import RefusedError, open_file, parsing
 from imaging.packing import packer_of, unpacking
 from imaging.remedies import conversion
 from imaging.shards.pattern import is_pattern
 from imaging.sources import lsun, mnist, parquet, tfrecords, video
 from imaging.sources.archives import open_pictures
 from imaging.sources.cifar import is_cifar, open_cifar
-from imaging.sources.shards import ShardSource, has_labels_beside
+from imaging.sources.shards import ShardSource
 from imaging.sources.source import Source
-from imaging.sources.tar import TAR_MAGIC, open_tar, opened
+from imaging.sources.tar import TAR_MAGIC, TarSource, first_names
+from system.content import mistaken_content
 
-FORMATS = (
+KNOWN = (
     "a folder, ZIP or tar file of images, WebDataset shards, CIFAR, MNIST (idx), LSUN (lmdb), TFRecords of the "
     "official data sets, Hugging Face parquet or a video"
 )
-MOST_BEFORE_CIFAR = 3  # members of a tar that are looked at
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".txt", ".xlsx")
 
 
 class Format(NamedTuple):
-    """What is at a path, in words, and what opens it; without `open`, `advice` says what to give instead."""
+    """A format in words, and what opens a path of it."""
 
     words: str
-    open: Callable[[], Source] | None
-    advice: str = ""
+    open: Callable[[Path], Source]
+
+
+FOLDER, ZIP = Format("a folder", open_pictures), Format("a ZIP", open_pictures)
+TAR = Format("a tar file", TarSource)
+SHARD = Format("a tar of WebDataset", lambda path: ShardSource(str(path)))
+CIFAR = Format("CIFAR", open_cifar)
+MNIST = Format("MNIST", mnist.open_mnist)
+LSUN = Format("an LSUN database", lsun.LsunSource)
+RECORDS = Format("TFRecords", tfrecords.open_tfrecords)
+PARQUET = Format("Hugging Face parquet", parquet.open_parquet)
+VIDEO = Format("a video", video.open_video)
 
 
 def open_source(path: str | Path, every: int = 1) -> Source:
@@ -49,10 +57,8 @@ def _open(path: Path, every: int) -> Source:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: give a ZIP or a folder of images")
     try:
-        found = recognize(path, every)
-        if found.open is None:
-            raise ValueError(f"{path} is {found.words}: {found.advice}")
-        return found.open()
+        found = recognize(path)
+        return video.open_video(path, every) if found is VIDEO else found.open(path)
     except PermissionError as error:
         raise ValueError(f"no permission to read {error.filename or path}: change it, or give another path") from error
 
@@ -60,91 +66,76 @@ def _open(path: Path, every: int) -> Source:
 def unfit_for_training(path: Path) -> str:
     """A sentence on a path that is neither a ZIP nor a folder of images: what it is, and what makes a set of it.
 
-    "" for a ZIP or folder.
+    "" for a ZIP or folder; ValueError for what is no source of images at all.
     """
     found = recognize(path)
-    if found.open is None:
-        return f"{path} is {found.words}: {found.advice}"
-    if found.words in ("a ZIP", "a folder"):
+    if found in (ZIP, FOLDER):
         return ""
     command = conversion(str(path), "256x256", sized=True)
     return f"{path} is {found.words}, but training reads folders, ZIPs and shards: make a set of it with `{command}`"
 
 
-def recognize(path: Path, every: int = 1) -> Format:
-    """The format of what is at `path`, by its names or its beginning. RefusedError for pipes and devices."""
-    return _folder(path, every) if path.is_dir() else _file(path, every)
+def recognize(path: Path) -> Format:
+    """The format of what is at `path`. RefusedError for anything else than a source of images."""
+    return _folder(path) if path.is_dir() else _file(path)
 
 
-def _folder(path: Path, every: int) -> Format:
+def _folder(path: Path) -> Format:
     names = {entry.name for entry in path.iterdir()}
-    endings = {PurePosixPath(name).suffix.lower() for name in names}
+    endings = {ending(name) for name in names}
     if "data.mdb" in names:
-        return Format("an LSUN database", partial(lsun.LsunSource, path))
+        return LSUN
     if ".tfrecords" in endings:
-        return Format("a folder of TFRecords", partial(tfrecords.open_tfrecords, path))
+        return RECORDS
     if is_cifar(names) and not (path / "train").is_dir():
-        return Format("CIFAR", partial(open_cifar, path))
+        return CIFAR
     if any(mnist.NAME.fullmatch(name) for name in names):
-        return Format("MNIST", partial(mnist.open_mnist, path))
+        return MNIST
     if endings.isdisjoint(SOURCE_SUFFIXES):
         if parquet.parquet_files(path):
-            return Format("Hugging Face parquet", partial(parquet.open_parquet, path))
+            return PARQUET
         if video.video_files(path):
-            return Format("a folder of videos", partial(video.open_video, path, every))
-    return Format("a folder", partial(open_pictures, path))
+            return VIDEO
+    return FOLDER
 
 
-def _file(path: Path, every: int) -> Format:
-    ending = path.suffix.lower()
+def _file(path: Path) -> Format:
+    end = ending(path.name)
     with open_file(path) as file:
-        start = file.read(512)
-    if start.startswith(b"PK") or ending == ".zip":
-        return Format("a ZIP", partial(open_pictures, path))
+        start = file.read(1024)
+    if start.startswith(b"PK") or end == ".zip":
+        return ZIP
     if packed := packer_of(start):
         with parsing(path, "a complete compressed file", "copy or make it again"), unpacking(path) as file:
-            start = file.read(512)
+            start = file.read(1024)
     if start.startswith(mnist.IMAGES):
-        return Format("MNIST", partial(mnist.open_mnist, path))
+        return MNIST
     if start[257:].startswith(TAR_MAGIC):
-        if not packed and has_labels_beside(path):
-            return Format("a tar of WebDataset", lambda: ShardSource(str(path)))
-        cifar = _packs_cifar(path)
-        return Format("CIFAR", partial(open_cifar, path)) if cifar else Format("a tar file", partial(open_tar, path))
+        first = first_names(path)
+        if not packed and any(name.endswith(".cls") for name in first):
+            return SHARD
+        parts = {part for name in first for part in PurePosixPath(name).parts}
+        return CIFAR if parts & {"cifar-10-batches-py", "cifar-100-python"} else TAR
     if start.startswith(b"PAR1"):
-        return Format("Hugging Face parquet", partial(parquet.open_parquet, path))
-    if ending == ".tfrecords":
-        return Format("a TFRecords file", partial(tfrecords.open_tfrecords, path))
-    if ending == ".mdb":
-        return Format("an LSUN database", partial(lsun.LsunSource, path))
-    if ending in SOURCE_SUFFIXES:
-        return Format("a single image", None, "give the folder it is in, since a set has many images")
-    if kind := UNREAD.get(ending):
-        return Format(f"a single image ({kind.name})", None, f"give a folder of images; {kind.advice}")
-    if video.is_video(path) or _looks_like_video(start):
-        return Format("a video", partial(video.open_video, path, every))
-    if why := by_content(start):
-        return Format("not a set of images", None, why)
-    if ending in TABLES:
-        advice = "give the folder of the images to dataset_tool.py, and labels in a CSV or JSON file to its --labels"
-        return Format("a table or text", None, advice)
-    return Format("of an unknown format", None, f"give {FORMATS}")
+        return PARQUET
+    if end in (".tfrecords", ".mdb"):
+        return RECORDS if end == ".tfrecords" else LSUN
+    if video.is_video(path) or (start[4:8] == b"ftyp" and end not in (*SOURCE_SUFFIXES, *UNREAD)):
+        return VIDEO
+    raise RefusedError(f"{path} {_refusal(end, start)}")
 
 
-def _looks_like_video(start: bytes) -> bool:
-    """MP4 and QuickTime, Matroska and WebM, AVI."""
-    is_mp4 = start[4:8] == b"ftyp" and by_content(start) == "it is a video"
-    return is_mp4 or start[:4] == b"\x1a\x45\xdf\xa3" or (start[:4] == b"RIFF" and start[8:12] == b"AVI ")
-
-
-def _packs_cifar(path: Path) -> bool:
-    names: set[str] = set()
-    try:
-        with opened(path) as (_, members):
-            for member in islice(members, MOST_BEFORE_CIFAR):
-                names |= set(PurePosixPath(member.name).parts)
-                if member.size > LARGEST_FILE:
-                    break  # unpacking it takes long
-    except RefusedError:
-        return False  # opening the tar reports what is wrong
-    return bool(names & {"cifar-10-batches-py", "cifar-100-python"})
+def _refusal(end: str, start: bytes) -> str:
+    """What a file is that holds no set of images, and what to do."""
+    if end in SOURCE_SUFFIXES:
+        return "is a single image: give the folder it is in, since a set has many images"
+    if end in UNREAD:
+        return f"is a single image: give a folder of images; {conversion_of(end)}"
+    if what := mistaken_content(start):
+        return f"is not a set of images, but {what}"
+    if end in TABLES:
+        return (
+            "is a table or text: give the folder of the images to dataset_tool.py, and labels in a CSV or JSON file "
+            "to its --labels"
+        )
+    return f"is of an unknown format: give {KNOWN}"

@@ -1,23 +1,18 @@
 """WebDataset shards, local or remote: `x-{0000..0009}.tar`, `x-*.tar`, or one tar with a .cls for each image."""
 
 import hashlib
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from imaging.labels import Labels, without
-from imaging.opening import RefusedError
 from imaging.picture import Header
 from imaging.shards.index import header_of, read_beside
 from imaging.shards.pattern import Shard, find_shards
 from imaging.shards.store import Store
 from imaging.shards.survey import names_of_classes
-from imaging.shards.table import UNLABELLED, Member, Table, read_table
+from imaging.shards.table import UNLABELED, Member, Table, read_table
 from imaging.sources.source import Source
-from imaging.sources.tar import opened
-
-LOOKED_AT = 4  # members of a tar, among which a label would be
 
 
 class ShardSource(Source):
@@ -30,7 +25,7 @@ class ShardSource(Source):
         self._index, note = read_beside(pattern, self.shards)
         self.store = Store(self.shards, 1)
         names: list[str] = []
-        tables = [self._table(shard, labelled=False, names=names) for shard in self.shards]
+        tables = [self._table(shard, labeled=False, names=names) for shard in self.shards]
         self._starts = np.cumsum([0] + [len(table.sizes) for table in tables[:-1]])
         self._offsets = np.concatenate([table.offsets for table in tables])
         self._sizes = np.concatenate([table.sizes for table in tables])
@@ -49,13 +44,13 @@ class ShardSource(Source):
             return header_of(file, member, shard.displayed)
 
     def labels(self) -> Labels:
-        values = np.concatenate([self._table(shard, labelled=True).labels for shard in self.shards])
-        unlabelled = (values == UNLABELLED).nonzero()[0]
-        if len(unlabelled) == len(values):
+        values = np.concatenate([self._table(shard, labeled=True).labels for shard in self.shards])
+        unlabeled = (values == UNLABELED).nonzero()[0]
+        if len(unlabeled) == len(values):
             return without(len(values), "the set is unlabeled, since it has no .cls files")
-        if len(unlabelled):
+        if len(unlabeled):
             raise ValueError(
-                f"{self.names[unlabelled[0]]} has no label, but others have: label all images, or use --labels none"
+                f"{self.names[unlabeled[0]]} has no label, but others have: label all images, or use --labels none"
             )
         return Labels(values, names_of_classes(self._index, int(values.max()) + 1), "labels from the shards")
 
@@ -65,19 +60,10 @@ class ShardSource(Source):
     def _shard(self, index: int) -> Shard:
         return self.shards[int(np.searchsorted(self._starts, index, side="right")) - 1]
 
-    def _table(self, shard: Shard, labelled: bool, names: list[str] | None = None) -> Table:
+    def _table(self, shard: Shard, labeled: bool, names: list[str] | None = None) -> Table:
         def look(picture: Member) -> None:
             if names is not None:
                 names.append(f"{shard.name}/{picture.name}")
 
         with self.store.open(shard) as file:
-            return read_table(file, shard.displayed, labelled, look)
-
-
-def has_labels_beside(path: Path) -> bool:
-    """Whether a plain tar begins like a shard: with an image and its .cls."""
-    try:
-        with opened(path) as (_, members):
-            return any(member.name.endswith(".cls") for member in islice(members, LOOKED_AT))
-    except RefusedError:
-        return False  # opening the tar reports what is wrong
+            return read_table(file, shard.displayed, labeled, look)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,6 +17,7 @@ from imaging.picture import Header, decode, read_header
 from imaging.transforms import mode_of, to_mode
 
 Content = bytes | Image.Image  # an image file as it is, or pixels
+Job = tuple[int, str, Content | ValueError | None]  # index, name, and the content from a sequential source
 
 
 class Numbered(Sequence[str]):
@@ -28,16 +29,10 @@ class Numbered(Sequence[str]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
-        if isinstance(index, slice):
-            return tuple(self.pattern.format(i) for i in range(*index.indices(self._count)))
-        if not -self._count <= index < self._count:
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self._count:
             raise IndexError(index)
-        return self.pattern.format(index % self._count)
+        return self.pattern.format(index)
 
 
 class Source(ABC):
@@ -91,22 +86,45 @@ class SequentialSource(Source):
 class ArraySource(SequentialSource):
     """Images in memory, uint8 [N, H, W] or [N, H, W, 3], with a label each."""
 
-    def __init__(self, path: Path, kind: str, name: str, parts: list[np.ndarray], labels: Labels) -> None:
+    def __init__(self, path: Path, kind: str, name: str, pixels: np.ndarray, labels: Labels) -> None:
         self.kind = kind
-        super().__init__(path, Numbered(name, sum(map(len, parts))))
-        self.parts, self._labels = parts, labels
-        height, width, *channels = parts[0].shape[1:]
-        self.header = Header(width, height, "RGB" if channels else "L")
+        super().__init__(path, Numbered(name, len(pixels)))
+        self.pixels, self._labels = pixels, labels
+        self.header = Header(pixels.shape[2], pixels.shape[1], "RGB" if pixels.ndim == 4 else "L")
 
     def stream(self, indices: Iterable[int]) -> Iterator[tuple[int, Content | ValueError]]:
-        ends = np.cumsum([len(part) for part in self.parts])
         for i in indices:
-            part = int(np.searchsorted(ends, i, side="right"))
-            place = i - int(ends[part]) + len(self.parts[part])
-            yield i, Image.fromarray(np.ascontiguousarray(self.parts[part][place]))
+            yield i, Image.fromarray(np.ascontiguousarray(self.pixels[i]))
 
     def labels(self) -> Labels:
         return self._labels
+
+
+class Work:
+    """What a process does with a job. Sequential sources stay in the parent process, which sends their contents."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = None if isinstance(source, SequentialSource) else source
+
+    def content(self, job: Job) -> Content:
+        """The content of a job. ValueError if it cannot be read."""
+        index, _, content = job
+        if isinstance(content, ValueError):
+            raise content
+        if content is not None:
+            return content
+        assert self.source is not None
+        return self.source.read(index)
+
+
+def jobs(source: Source, indices: Iterable[int]) -> Iterator[Job]:
+    """The jobs for the images `indices`: with contents from sequential sources, otherwise only with numbers."""
+    if isinstance(source, SequentialSource):
+        for i, content in source.stream(map(int, indices)):
+            yield i, source.names[i], content
+    else:
+        for i in map(int, indices):
+            yield i, source.names[i], None
 
 
 def header(content: Content, name: str) -> Header:

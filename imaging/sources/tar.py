@@ -4,6 +4,7 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,59 +12,68 @@ from imaging.archive import INDEX, INDEX_BYTES, INDEX_BYTES_EACH, Archive, Entry
 from imaging.kinds import SOURCE_SUFFIXES
 from imaging.labels import Labels, take_labels
 from imaging.names import is_hidden, plain, some
-from imaging.opening import LARGEST_FILE, RefusedError, open_file, parsing
+from imaging.opening import LARGEST_FILE, RefusedError, parsing
 from imaging.packing import unpacking
 from imaging.picture import Header, read_header
-from imaging.sources.archives import ArchiveSource
-from imaging.sources.source import Content, SequentialSource, Source, identity_of
+from imaging.sources.source import Content, SequentialSource
 from imaging.tarheaders import members
 
 TAR_MAGIC = b"ustar"  # at byte 257
 MOST_FILES = 10_000_000
+LOOKED_AT = 4  # members that show what kind of tar it is
 
 
-class TarArchive(Archive):
-    """A tar file: where each image lies in it, and the index. `names` keep the order of the file.
+class _Listing(Archive):
+    """The names in a tar file, in the order of the file, and its `dataset.json`."""
+
+    def __init__(self, path: Path, found: dict[str, tuple[int, int]], index: bytes, passed: list[str]) -> None:
+        self._index_bytes = index
+        super().__init__(path, [Entry(name, name, size) for name, (_, size) in found.items()], SOURCE_SUFFIXES, passed)
+        self.names = tuple(name for name in found if name in self.entries)
+
+    def _open(self, entry: Entry) -> BinaryIO:
+        return io.BytesIO(self._index_bytes)
+
+
+class TarSource(SequentialSource):
+    """A tar file. It is read once for names, labels and headers, and again for the pixels.
 
     If a name comes twice, the later file counts, as when a tar is unpacked.
     """
 
-    def __init__(self, path: Path, found: dict[str, tuple[int, int]], index: bytes, passed: list[str]) -> None:
-        self._index_bytes = index
-        entries = [Entry(name, name, size) for name, (_, size) in found.items()]
-        super().__init__(path, entries, SOURCE_SUFFIXES, passed)
-        self.names = tuple(name for name in found if name in self.entries)
-        self.places = {name: found[name][0] for name in self.names}  # in bytes
-
-    def _open(self, entry: Entry) -> BinaryIO:
-        if entry.name == self._index_name:
-            return io.BytesIO(self._index_bytes)
-        with open_file(self.path) as file:
-            file.seek(self.places[entry.name])
-            return io.BytesIO(file.read(entry.size))
-
-
-class TarSource(ArchiveSource):
-    """An uncompressed tar: its images can be read in any order."""
-
-    def __init__(self, archive: TarArchive) -> None:
-        super().__init__(archive, "a tar file")
-
-    def identity(self) -> str:
-        return identity_of([self.path])
-
-
-class TarStream(SequentialSource):
-    """A compressed tar. It was read once for names, labels and headers, and is read again for the pixels."""
-
-    kind = "a compressed tar file"
+    kind = "a tar file"
     knows_headers = True
 
-    def __init__(self, archive: TarArchive, headers: dict[str, Header | str]) -> None:
-        super().__init__(archive.path, archive.names)
-        self.archive = archive
-        self.notes += archive.passed
-        self._headers = headers
+    def __init__(self, path: Path) -> None:
+        """Raises ValueError if the tar is damaged or holds no images."""
+        found: dict[str, tuple[int, int]] = {}  # name -> place in bytes, size
+        self._headers: dict[str, Header | str] = {}  # or what is wrong
+        known: dict[Header, Header] = {}
+        indexes: dict[str, bytes] = {}
+        odd: list[str] = []
+        with opened(path) as (file, all_members):
+            for member in all_members:
+                name = plain(member.name)
+                if member.isdir() or not name or is_hidden(name):
+                    continue
+                if not member.isreg() or member.issparse():
+                    odd.append(name)
+                    continue
+                found.pop(name, None)  # the later place counts
+                found[name] = (member.offset_data, member.size)
+                if len(found) > MOST_FILES:
+                    raise RefusedError(f"{path} has more than {MOST_FILES:,} files: split it")
+                if name.rpartition("/")[2] == INDEX and member.size <= INDEX_BYTES + INDEX_BYTES_EACH * len(found):
+                    indexes[name] = _content(file, member)
+                elif name.lower().endswith(SOURCE_SUFFIXES):
+                    header = _header(file, member, name, path)
+                    self._headers[name] = header if isinstance(header, str) else known.setdefault(header, header)
+        skipped = f"links and files with holes are skipped: {some(odd)}; pack the files themselves" if odd else ""
+        index = indexes[min(indexes, key=lambda name: name.count("/"))] if indexes else b""
+        self._listing = _Listing(path, found, index, [skipped] if skipped else [])
+        self._places = [found[name][0] for name in self._listing.names]
+        super().__init__(path, self._listing.names)
+        self.notes += self._listing.passed
 
     def header_of(self, index: int) -> Header:
         found = self._headers[self.names[index]]
@@ -72,60 +82,18 @@ class TarStream(SequentialSource):
         return found
 
     def labels(self) -> Labels:
-        return take_labels(self.archive, "auto")
+        return take_labels(self._listing, "auto")
 
     def stream(self, indices: Iterable[int]) -> Iterator[tuple[int, Content | ValueError]]:
         with opened(self.path) as (file, found):
             for i in indices:
-                place = self.archive.places[self.names[i]]
-                member = next((member for member in found if member.offset_data == place), None)
+                member = next((member for member in found if member.offset_data == self._places[i]), None)
                 if member is None:
                     raise EOFError("it has become shorter")
-                yield i, _content(file, member)
-
-
-def open_tar(path: Path) -> Source:
-    """A tar file of images. ValueError if it is damaged or holds none."""
-    found: dict[str, tuple[int, int]] = {}  # name -> place in bytes, size
-    headers: dict[str, Header | str] = {}
-    known: dict[Header, Header] = {}
-    indexes: dict[str, bytes] = {}
-    odd: list[str] = []
-    compressed = not is_plain_tar(path)
-    with opened(path) as (file, all_members):
-        for member in all_members:
-            name = plain(member.name)
-            if member.isdir() or not name or is_hidden(name):
-                continue
-            if not member.isreg() or member.issparse():
-                odd.append(name)
-                continue
-            found.pop(name, None)  # the later place counts
-            found[name] = (member.offset_data, member.size)
-            if len(found) > MOST_FILES:
-                raise RefusedError(f"{path} has more than {MOST_FILES:,} files: split it")
-            is_index, is_image = name.rpartition("/")[2] == INDEX, name.lower().endswith(SOURCE_SUFFIXES)
-            if compressed and (is_index or is_image) and member.size > LARGEST_FILE:  # unpacking it takes long
-                raise RefusedError(
-                    f"{name} in {path} has {member.size} bytes, but at most {LARGEST_FILE} are accepted: leave it out, "
-                    f"or unpack the tar"
-                )
-            if is_index and member.size <= INDEX_BYTES + INDEX_BYTES_EACH * len(found):
-                indexes[name] = _content(file, member)
-            elif is_image and compressed:
-                header = _header(file, member, name)
-                headers[name] = header if isinstance(header, str) else known.setdefault(header, header)
-    skipped = f"links and files with holes are skipped: {some(odd)}; pack the files themselves" if odd else ""
-    index = indexes[min(indexes, key=lambda name: name.count("/"))] if indexes else b""
-    archive = TarArchive(path, found, index, [skipped] if skipped else [])
-    return TarStream(archive, headers) if compressed else TarSource(archive)
-
-
-def is_plain_tar(path: Path) -> bool:
-    """Whether the file is a tar without compression."""
-    with open_file(path) as file:
-        file.seek(257)
-        return file.read(len(TAR_MAGIC)) == TAR_MAGIC
+                if member.size > LARGEST_FILE:
+                    yield i, ValueError(str(self._headers[self.names[i]]))
+                else:
+                    yield i, _content(file, member)
 
 
 @contextmanager
@@ -133,6 +101,20 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, Iterator[tarfile.TarInfo]]]:
     """A tar file, unpacked, and its headers to be read in order. All damage, in the block too, is one ValueError."""
     with parsing(path, "a complete tar file", "copy or make it again"), unpacking(path) as file:
         yield file, members(file, whole=False)
+
+
+def first_names(path: Path) -> list[str]:
+    """The names of the first files in a tar; none if it is damaged, which opening it reports."""
+    found = []
+    try:
+        with opened(path) as (_, all_members):
+            for member in islice(all_members, LOOKED_AT):
+                found.append(member.name)
+                if member.size > LARGEST_FILE:
+                    break  # unpacking it takes long
+    except RefusedError:
+        return []
+    return found
 
 
 def _content(file: BinaryIO, member: tarfile.TarInfo) -> bytes:
@@ -143,7 +125,14 @@ def _content(file: BinaryIO, member: tarfile.TarInfo) -> bytes:
     return data
 
 
-def _header(file: BinaryIO, member: tarfile.TarInfo, name: str) -> Header | str:
+def _header(file: BinaryIO, member: tarfile.TarInfo, name: str, path: Path) -> Header | str:
+    if member.size > LARGEST_FILE:
+        if not isinstance(file, io.BufferedReader):  # unpacking it takes long
+            raise RefusedError(
+                f"{name} in {path} has {member.size} bytes, but at most {LARGEST_FILE} are accepted: leave it out, or "
+                f"unpack the tar"
+            )
+        return f"{name} in {path} has {member.size} bytes, but at most {LARGEST_FILE} are accepted"
     try:
         return read_header(io.BytesIO(_content(file, member)), name)
     except ValueError as error:

@@ -57,16 +57,18 @@ def open_tfrecords(path: Path) -> RecordSource:
     """A file, or the file of the largest resolution in a folder."""
     if path.is_file():
         return RecordSource(path, path)
-    files = list(path.glob("*.tfrecords"))
-    numbered = {file: found for file in files if (found := NAME.fullmatch(file.name))}
-    if len({found[1] for found in numbered.values()} | (set(files) - set(numbered))) > 1:
-        names = " and ".join(file.name for file in sorted(files)[:2])
-        raise ValueError(f"{path} holds several data sets, such as {names}: give one file")
-    largest = max(files, key=lambda file: int(numbered[file][2]) if file in numbered else 0)
-    source = RecordSource(largest, path)
+    files = sorted(path.glob("*.tfrecords"), key=_resolution)
+    if len({_stem(file) for file in files}) > 1:
+        raise ValueError(f"{path} holds several data sets, such as {files[0].name} and {files[1].name}: give one file")
+    source = RecordSource(files[-1], path)
     if len(files) > 1:
-        source.notes.append(f"{largest.name} is read, the largest resolution of {len(files)}")
+        source.notes.append(f"{files[-1].name} is read, the largest resolution of {len(files)}")
     return source
+
+
+def _resolution(file: Path) -> int:
+    found = NAME.fullmatch(file.name)
+    return int(found[2]) if found else 0
 
 
 def _stem(file: Path) -> str:
@@ -115,24 +117,22 @@ def example(data: bytes) -> dict[str, list[Any]]:
             values: list[Any] = []
             for feature in _of(entry, 2):
                 values += [bytes(value) for texts in _of(feature, 1) for value in _of(texts, 1)]
-                for numbers in _of(feature, 3):
-                    values += islice(_integers(numbers), MOST_NUMBERS)
+                values += islice((n for numbers in _of(feature, 3) for n in _integers(numbers)), MOST_NUMBERS)
             found[name] = values
     return found
 
 
 def _of(data: Any, wanted: int) -> Iterator[memoryview]:
     """The contents of the length-delimited fields of one number."""
-    for number, value in _fields(memoryview(data)):
-        if number == wanted and isinstance(value, memoryview):
-            yield value
+    return (value for number, value in _fields(memoryview(data)) if number == wanted and isinstance(value, memoryview))
 
 
 def _integers(data: memoryview) -> Iterator[int]:
+    """The values of an Int64List, packed or not."""
     for number, value in _fields(data):
         if number == 1 and isinstance(value, int):
             yield value
-        elif number == 1 and isinstance(value, memoryview):  # packed
+        elif number == 1 and isinstance(value, memoryview):
             place = 0
             while place < len(value):
                 packed, place = _varint(value, place)
@@ -148,10 +148,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             value, place = _varint(data, place)
             yield key >> 3, value
             continue
-        if kind == 2:
-            length, place = _varint(data, place)
-        else:
-            length = {1: 8, 5: 4}.get(kind, -1)
+        length, place = _varint(data, place) if kind == 2 else ({1: 8, 5: 4}.get(kind, -1), place)
         if length < 0 or place + length > len(data):
             raise ValueError("it is not a protocol buffer")
         yield key >> 3, data[place : place + length]

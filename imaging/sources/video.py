@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +38,19 @@ class VideoSource(SequentialSource):
             if i is not None and i < end:
                 for place, frame in self._frames(file, start, end):
                     if place == i:
-                        yield i, _made(frame)
+                        yield i, frame
                         i = next(wanted, None)
                     if i is None:
                         return
             start = end
 
-    def _frames(self, file: Path, start: int, end: int) -> Iterator[tuple[int, Any]]:
+    def _frames(self, file: Path, start: int, end: int) -> Iterator[tuple[int, Content | ValueError]]:
         """Exactly `end - start` decoded frames, or errors in place of missing ones."""
         place = start
         try:
-            for ordinal, frame in enumerate(_decoded(file)):
-                if ordinal % self.every == 0 and place < end:
-                    yield place, frame
-                    place += 1
+            for frame in islice(_decoded(file), 0, (end - start) * self.every, self.every):
+                yield place, _upright(frame)
+                place += 1
             why = "the video has fewer frames than it says"
         except ValueError as error:
             why = str(error)
@@ -71,11 +71,8 @@ class _Frames(Sequence[str]):
         return self.ends[-1]
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
-        if not -len(self) <= index < len(self):
+        if not 0 <= index < len(self):
             raise IndexError(index)
-        index %= len(self)
         place = int(np.searchsorted(self.ends, index, side="right"))
         first = self.ends[place - 1] if place else 0
         return f"{printable(self.files[place].name)}/frame{(index - first) * self.every:08d}"
@@ -134,13 +131,6 @@ def _upright(frame: Any) -> Image.Image:
     image: Image.Image = frame.to_image()
     turn = round(getattr(frame, "rotation", 0) or 0) % 360
     return image.transpose(TURNS[turn]) if turn in TURNS else image
-
-
-def _made(frame: Any) -> Content | ValueError:
-    try:
-        return frame if isinstance(frame, ValueError) else _upright(frame)
-    except ValueError as error:
-        return error
 
 
 @contextmanager

@@ -5,19 +5,19 @@ The published files are plain weights; reading them runs no code. A TorchScript 
 """
 
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from models.perceptual.weights import is_torchscript
 from system.cache import cache_folder
 from system.urls import is_url, pinned, public
 from torch_utils import distributed
+from torch_utils.cli import option
 from torch_utils.download import fetch, kept, sha256
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(NamedTuple):
     """Published weights: name of the file, URL, SHA-256, and the network in words."""
 
     file: str
@@ -49,6 +49,20 @@ PUBLISHED = {
 }
 NAMES = (*PUBLISHED, "dinov2")
 EXAMPLE = "inception=pt_inception-2015-12-05-6726825d.pth"
+
+
+def detector_options(group: str, names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a script --detector and --trust, as `detectors` and `trust`; `names` are the detectors that it can use."""
+    detector = option(
+        "--detector",
+        "detectors",
+        multiple=True,
+        metavar="NAME=PATH",
+        group=group,
+        help=f"file or URL of a detector, instead of the published one: {names}; #sha256=DIGEST after it is its digest",
+    )
+    trust = option("--trust", is_flag=True, group=group, help="run files of --detector that are programs (TorchScript)")
+    return lambda script: detector(trust(script))
 
 
 def parse_files(texts: Sequence[str]) -> dict[str, str]:
@@ -109,8 +123,7 @@ def _given(name: str, text: str, trust: bool) -> Path:
     place, digest = pinned(text)
     option = f"--detector {name}={public(place)}"
     if is_url(place):
-        remedy = f"or give --detector {name}=PATH"
-        path = fetch(place, kept(place, "detectors"), digest, remedy, check=_check_whole)
+        path = fetch(place, kept(place, "detectors"), digest, f"or give --detector {name}=PATH", check=_check_whole)
     else:
         path = Path(place)
         if not path.is_file():
@@ -118,8 +131,18 @@ def _given(name: str, text: str, trust: bool) -> Path:
     found = sha256(path) if digest or is_url(place) else ""
     if digest and found != digest:
         raise ValueError(f"{option}: the SHA-256 of {path} is {found}, expected {digest}: it is another file")
-    if is_torchscript(path):
-        _check_program(option, trust, found if is_url(place) and not digest else "")
+    if not is_torchscript(path):
+        return path
+    if not trust:
+        raise ValueError(
+            f"{option} is a TorchScript file, a program that can do whatever you can do on this machine: give --trust "
+            f"if you trust its source, or give a file of weights (see docs/metrics.md)"
+        )
+    if is_url(place) and not digest:
+        raise ValueError(
+            f"{option} is a program, and the URL may serve another one tomorrow: state the digest that you trust, such "
+            f"as {option}#sha256={found}, the digest of this download"
+        )
     return path
 
 
@@ -128,20 +151,6 @@ def _check_whole(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(2) == b"PK" and not zipfile.is_zipfile(path):
             raise ValueError(f"{path} is cut short")
-
-
-def _check_program(option: str, trust: bool, unpinned: str) -> None:
-    """Raise ValueError unless the user trusts the program and, for a URL, has given its digest, `unpinned`."""
-    if not trust:
-        raise ValueError(
-            f"{option} is a TorchScript file, a program that can do whatever you can do on this machine: give --trust "
-            f"if you trust its source, or give a file of weights (see docs/metrics.md)"
-        )
-    if unpinned:
-        raise ValueError(
-            f"{option} is a program, and the URL may serve another one tomorrow: state the digest that you trust, such "
-            f"as {option}#sha256={unpinned}, the digest of this download"
-        )
 
 
 def _published(name: str, remedy: str) -> Path:

@@ -35,17 +35,11 @@ def load_torchscript(path: Path, device: torch.device) -> Any:
     Raises:
         ValueError: if the file cannot be read, or this PyTorch has no TorchScript.
     """
-    load = getattr(getattr(torch, "jit", None), "load", None)
-    if load is None:
-        raise ValueError(
-            f"{path} is a TorchScript file, which this PyTorch ({torch.__version__}) does not support: take the "
-            f"published weights (see docs/metrics.md), or an older PyTorch"
-        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            return load(str(path), map_location=device).eval()
-    except (RuntimeError, ValueError, NotImplementedError) as error:
+            return torch.jit.load(str(path), map_location=device).eval()
+    except (AttributeError, RuntimeError, ValueError, NotImplementedError) as error:
         raise ValueError(
             f"{path} cannot be loaded as TorchScript by this PyTorch ({torch.__version__}): fetch it anew, or take the "
             f"published weights (see docs/metrics.md)"
@@ -62,14 +56,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: give the path of the detector's weights")
     try:
-        if path.suffix.lower() == ".safetensors":
-            return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} cannot be read as weights: it is damaged, or another kind of file") from error
-    try:
-        found = torchfile.read(path)
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read as weights: {error}") from error
+        found = load_file(path) if path.suffix.lower() == ".safetensors" else torchfile.read(path)
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as weights: {printable(str(error))}") from error
     if not isinstance(found, Mapping) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise ValueError(f"{path} does not hold plain weights (tensors by name): give the published file")
     return {str(name): tensor.detach() for name, tensor in found.items()}
@@ -89,13 +78,9 @@ def load_weights(network: Network, path: Path, what: str) -> Network:
     found = {name: tensor for name, tensor in read_weights(path).items() if not name.endswith(COUNTER)}
     wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith(COUNTER)}
     for name in [*wanted, *found]:
-        if name not in found:
-            raise ValueError(f"{path} is not {what}: it lacks {name}; give the published file")
-        if name not in wanted:
-            raise ValueError(f"{path} is not {what}, which has no {printable(name, 80)}; give the published file")
-        if found[name].shape != wanted[name].shape:
-            shapes = f"{printable(str(list(found[name].shape)), 80)}, not {list(wanted[name].shape)}"
-            raise ValueError(f"{path} is not {what}: its {name} is {shapes}; give the published file")
-    whole = {name: tensor.float() for name, tensor in found.items()}
-    network.to_empty(device="cpu").load_state_dict(whole, strict=False)
+        theirs, ours = (list(place[name].shape) if name in place else "none" for place in (found, wanted))
+        if theirs != ours:
+            differs = f"its {printable(name, 80)} has shape {printable(str(theirs), 80)}, expected {ours}"
+            raise ValueError(f"{path} is not {what}: {differs}; give the published file")
+    network.to_empty(device="cpu").load_state_dict({n: t.float() for n, t in found.items()}, strict=False)
     return network.requires_grad_(False).eval()

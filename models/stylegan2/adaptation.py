@@ -159,27 +159,16 @@ def misfits(kind: str, theirs: ImageConfig, ours: ImageConfig) -> Misfits:
             f"a {kind} of the {architecture} architecture cannot change its size from {sizes[0]} to {sizes[1]}: "
             f"take images of {sizes[0]}"
         )
-    names += _misfitting_widths(theirs, ours)
+    shared = range(min(theirs.doublings, ours.doublings) + 1)
+    if any(theirs.channels_at(k) != ours.channels_at(k) for k in shared):
+        names += [name for name in ("channel_base", "channel_max") if getattr(theirs, name) != getattr(ours, name)]
     return {f"{kind}.{name}": (getattr(theirs, name), getattr(ours, name)) for name in names}
 
 
-def _misfitting_widths(theirs: ImageConfig, ours: ImageConfig) -> tuple[str, ...]:
-    """The fewest of channel_base and channel_max that must change to give shared blocks equal widths."""
-    shared = range(min(theirs.doublings, ours.doublings) + 1)
-    for names in ((), ("channel_base",), ("channel_max",)):
-        changed = ours.model_copy(update={name: getattr(theirs, name) for name in names})
-        if all(theirs.channels_at(k) == changed.channels_at(k) for k in shared):
-            return names
-    return ("channel_base", "channel_max")
-
-
 def differing(found: Misfits) -> str:
-    """`its generator.w_dim is 8, but this run has 4, and 2 more settings differ: use --set generator.w_dim=8 ...`."""
-    name, (theirs, ours) = next(iter(found.items()))
-    rest = len(found) - 1
-    more = f", and {rest} more setting{' differs' if rest == 1 else 's differ'}" if rest else ""
-    flags = " ".join(f"--set {name}={value}" for name, (value, _) in found.items())
-    return f"its {name} is {theirs}, but this run has {ours}{more}: use {flags}"
+    """`its generator.w_dim is 8, but this run has 4: use --set generator.w_dim=8`; likewise for several settings."""
+    names = ", ".join(f"its {name} is {theirs}, but this run has {ours}" for name, (theirs, ours) in found.items())
+    return f"{names}: use {' '.join(f'--set {name}={theirs}' for name, (theirs, _) in found.items())}"
 
 
 def _copied(network: torch.nn.Module) -> dict[str, Tensor]:

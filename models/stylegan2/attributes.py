@@ -1,4 +1,4 @@
-"""Directions from labelled samples: how w differs with an attribute (Shen et al. 2020, "InterFaceGAN").
+"""Directions from labeled samples: how w differs with an attribute (Shen et al. 2020, "InterFaceGAN").
 
 An attribute with two values is fitted by logistic regression, one of real numbers by ridge regression, in float64 on
 the CPU. Both fit a plane, whose normal is the direction in which the attribute grows fastest. Each class of a network
@@ -63,7 +63,7 @@ def logistic(w: Tensor, labels: Tensor, groups: Tensor, penalty: float = PENALTY
 
 
 def apart(normals: Tensor) -> Tensor:
-    """Normals [K, D] of length 1, each without what it shares with the others (InterFaceGAN).
+    """Normals [K, D] of length 1, each orthogonal to the others (InterFaceGAN).
 
     n_k' = n_k - P n_k, with P the projection onto the span of the others: a step along n_k' does not change the other
     attributes.

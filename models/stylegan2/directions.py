@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,8 +20,7 @@ from models.stylegan2.generator import Generator
 from system.text import printable, shown
 from torch_utils import checkpoint
 
-FORMAT = "stylegan2-directions"
-VERSION = 1
+FORMAT: Literal["stylegan2-directions"] = "stylegan2-directions"
 LENGTH_TOLERANCE = 1e-3  # how far the length of a direction in a file may be from 1
 
 _EXPECTED = "give a directions.safetensors that directions.py wrote"
@@ -88,12 +87,9 @@ class Directions:
 def check_names(names: Sequence[str]) -> None:
     """Raise ValueError unless each name is unique, printable, no number, and allowed in file names."""
     for name in names:
-        if not name.strip() or name != name.strip() or not name.isprintable() or set(name) & set(',/\\:*?"<>|'):
-            raise ValueError(f"{name!r} cannot name a direction: write letters, digits, spaces, dots, - and _ only")
-        if name.isdigit():
-            raise ValueError(f"{name!r} cannot name a direction, because it is a number: add a letter")
-        if name.startswith("."):
-            raise ValueError(f"{name!r} cannot name a direction, because its files would be hidden: remove the dot")
+        allowed = name.isprintable() and not set(name) & set(',/\\:*?"<>|') and name == name.strip()
+        if not name or not allowed or name.isdigit() or name.startswith("."):
+            raise ValueError(f"{name!r} cannot name a direction: write letters, digits, spaces, dots, - and _")
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise ValueError(f"two directions are called {twice!r}: give each its own name")
@@ -114,6 +110,8 @@ class _Metadata(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
+    format: Literal["stylegan2-directions"] = FORMAT
+    version: Literal[1] = 1
     names: Annotated[list[str], Field(min_length=1)]
     layers: list[Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]]
     method: str
@@ -123,17 +121,11 @@ class _Metadata(BaseModel):
 
 def save_directions(path: Path, directions: Directions, **facts: Any) -> None:
     """Write a file of directions, atomically; `facts` are further JSON metadata."""
-    metadata = {
-        "format": FORMAT,
-        "version": VERSION,
-        "names": list(directions.names),
-        "layers": [list(layers) for layers in directions.layers],
-        "method": directions.method,
-        "num_ws": directions.num_ws,
-        "network": directions.network,
-    }
+    names, layers = list(directions.names), [list(layers) for layers in directions.layers]
+    method, num_ws, network = directions.method, directions.num_ws, directions.network
+    about = _Metadata(names=names, layers=layers, method=method, num_ws=num_ws, network=network)
     tensors = {"vectors": directions.vectors.float(), "scales": directions.scales.float()}
-    checkpoint.save(path, tensors, metadata | facts)
+    checkpoint.save(path, tensors, about.model_dump() | facts)
 
 
 def load_directions(path: Path) -> Directions:
@@ -150,28 +142,26 @@ def load_directions(path: Path) -> Directions:
     except checkpoint.DamagedError as error:
         if path.suffix.lower() == ".safetensors" and not isinstance(error, checkpoint.ForeignError):
             raise
-        raise ValueError(f"{path} is not a file of directions: {_EXPECTED}") from error
+        metadata = {}
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} is not a file of directions: {_EXPECTED}")
-    if type(metadata.get("version")) is not int or metadata["version"] != VERSION:
+    if type(metadata.get("version")) is not int or metadata["version"] != 1:
         raise ValueError(
             f"{path} holds directions of format {shown(metadata.get('version'))}, which this program is too old for: "
             f"update the program"
         )
     try:
-        return _checked(tensors, metadata)
+        return _checked(tensors, _Metadata.model_validate(metadata))
     except (KeyError, ValueError) as error:
         raise checkpoint.DamagedError(path, "its directions are not complete") from error
 
 
-def _checked(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Directions:
+def _checked(tensors: dict[str, Tensor], about: _Metadata) -> Directions:
     """The directions of a file. Raise KeyError or ValueError if save_directions cannot have written it."""
-    about = _Metadata.model_validate(metadata)
     vectors, scales = tensors["vectors"].float(), tensors["scales"].float()
-    if vectors.ndim != 2 or scales.shape != vectors.shape[:1]:
-        raise ValueError("shapes differ")
-    if not len(about.names) == len(about.layers) == len(vectors) or max(map(max, about.layers)) >= about.num_ws:
-        raise ValueError("counts differ")
+    counts = {len(about.names), len(about.layers), len(vectors), len(scales)}
+    if vectors.ndim != 2 or scales.ndim != 1 or len(counts) > 1 or max(map(max, about.layers)) >= about.num_ws:
+        raise ValueError("shapes or counts differ")
     lengths = vectors.norm(dim=1)
     if not bool(((lengths - 1).abs() < LENGTH_TOLERANCE).all()) or not bool((scales.isfinite() & (scales > 0)).all()):
         raise ValueError("a length is not 1, or a scale is not positive")

@@ -65,7 +65,7 @@ FAMILY = Family(
     published=PUBLISHED,
     tags=("stylegan2", "gan", "image-generation", "safetensors"),
     caption=_CAPTION,
-    command="--psi 0.7",
+    command="--seeds 0-15 --psi 0.7",
     use=_use,
     told=_TOLD,
     **_PICTURES,
@@ -80,7 +80,7 @@ LUCIDRAINS = Family(
     foreign=(opening.LUCIDRAINS,),
     tags=FAMILY.tags,
     caption=_CAPTION,
-    command="--psi 0.7",
+    command="--seeds 0-15 --psi 0.7",
     use=_use,
     **_PICTURES,
 )

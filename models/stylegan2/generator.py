@@ -99,17 +99,11 @@ class GeneratorBlock(nn.Module):
         rgb = self.rgb(x, w_rgb)  # [N, channels, H, W]
         return x, rgb if image is None else rgb + upsample2d(image, self.low_pass(image))
 
-    def fold(self) -> None:
-        """Precompute what inference in the block's dtype needs of the weights."""
+    def fold(self, on: bool = True) -> None:
+        """Precompute what inference in the block's dtype needs of the weights; `on=False` undoes it."""
         for module in self.modules():
             if isinstance(module, Conv2DMod):
-                module.fold(self.dtype)
-
-    def unfold(self) -> None:
-        """Undo `fold`."""
-        for module in self.modules():
-            if isinstance(module, Conv2DMod):
-                module.unfold()
+                module.fold(self.dtype) if on else module.unfold()
 
 
 class StyledSynthesis(nn.Module):
@@ -257,7 +251,7 @@ class Generator(StyledGenerator):
         for block, dtype in zip(self.synthesis.blocks, dtypes, strict=True):
             assert isinstance(block, GeneratorBlock)
             block.dtype = dtype
-            block.unfold()
+            block.fold(on=False)
         set_low_clamp(self, precision)
         return self
 
@@ -272,5 +266,5 @@ class Generator(StyledGenerator):
         """As of nn.Module; a network in training is unfolded."""
         for block in self.synthesis.blocks if mode else []:
             assert isinstance(block, GeneratorBlock)
-            block.unfold()
+            block.fold(on=False)
         return super().train(mode)

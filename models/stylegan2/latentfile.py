@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from models.stylegan2.generator import Generator, StyledGenerator
-from system.arrays import ONLY, load_arrays
+from system.arrays import load_arrays
 from system.content import mistaken
 from system.files import replacing
 
 KEY, NOISE = "w", "noise"
 MOST_UNPACKED = 2**27  # bytes of a packed file: 3,600 latents of a network of 1024 x 1024
+_REMEDY = "give a projected-w.npz of project.py"
 
 
 class Latents(NamedTuple):
@@ -56,7 +57,7 @@ def load_latents(path: Path, G: StyledGenerator) -> Latents:
     """
     arrays = _read(path)
     device = G.mapping.w_average.device
-    ws = _ws(path, arrays, G.config.num_ws, G.config.w_dim).to(device)
+    ws = _ws(path, arrays[KEY], G.config.num_ws, G.config.w_dim).to(device)
     if not any(name.startswith(NOISE) for name in arrays):
         return Latents(ws, None)
     if not isinstance(G, Generator):
@@ -65,48 +66,35 @@ def load_latents(path: Path, G: StyledGenerator) -> Latents:
     return Latents(ws, [_map(path, arrays, k, shape).to(device) for k, shape in enumerate(shapes)])
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path) -> dict[str, Tensor]:
     """The floating-point arrays of latents and noise."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: give a projected-w.npz that project.py wrote")
     try:
         arrays = load_arrays(path, lambda name: name == KEY or name.startswith(NOISE), MOST_UNPACKED)
     except ValueError as error:
-        raise ValueError(
-            f"{path} is {mistaken(path) or 'not a NumPy file of latents (.npz or .npy)'}: "
-            "give a projected-w.npz of project.py"
-        ) from error
-    if ONLY in arrays and arrays[ONLY].dtype.kind != "f":
-        raise ValueError(
-            f"{path} holds numbers of the type {arrays[ONLY].dtype}, and latents are of floating-point ones"
-        )
-    arrays = {name or KEY: array for name, array in arrays.items()}  # the one of a .npy has no name
-    return {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
-
-
-def _tensor(array: np.ndarray) -> Tensor:
+        what = mistaken(path) or "not a NumPy file of latents (.npz or .npy)"
+        raise ValueError(f"{path} is {what}: {_REMEDY}") from error
     with np.errstate(over="ignore"):  # to infinity, which is refused
-        return torch.from_numpy(array.astype(np.float32, copy=False))
+        found = {name or KEY: array.astype(np.float32) for name, array in arrays.items() if array.dtype.kind == "f"}
+    for name, array in found.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{path} holds a {name} that is infinite or not a number: project the picture anew")
+    if KEY not in found:
+        raise ValueError(f"{path} has no floating-point numbers under the key {KEY!r}: {_REMEDY}")
+    return {name: torch.from_numpy(array) for name, array in found.items()}
 
 
-def _ws(path: Path, arrays: dict[str, np.ndarray], L: int, D: int) -> Tensor:
-    if KEY not in arrays:
-        raise ValueError(
-            f"{path} has no floating-point numbers under the key {KEY!r}: give a projected-w.npz of project.py"
-        )
-    found = arrays[KEY]
-    ws = _tensor(found)
-    ws = ws[None] if ws.shape == (L, D) else ws
+def _ws(path: Path, found: Tensor, L: int, D: int) -> Tensor:
+    ws = found[None] if found.shape == (L, D) else found
     if ws.ndim == 2 and ws.shape[1] == D:
         ws = ws[:, None].expand(-1, L, -1)
     if ws.ndim != 3 or ws.shape[1:] != (L, D) or not len(ws):
         raise ValueError(f"{path} holds w of the shape {list(found.shape)}, and this network takes [N, {L}, {D}]")
-    if not bool(ws.isfinite().all()):
-        raise ValueError(f"{path} holds latents that are infinite or not numbers: project the picture anew")
     return ws
 
 
-def _map(path: Path, arrays: dict[str, np.ndarray], k: int, shape: list[int]) -> Tensor:
+def _map(path: Path, arrays: dict[str, Tensor], k: int, shape: list[int]) -> Tensor:
     found = arrays.get(f"{NOISE}{k}")
     if found is None or list(found.shape) != shape:
         held = "none" if found is None else f"one of the shape {list(found.shape)}"
@@ -114,7 +102,4 @@ def _map(path: Path, arrays: dict[str, np.ndarray], k: int, shape: list[int]) ->
             f"{path} holds {held} as {NOISE}{k}, and with its w this network takes {shape}: "
             f"give the network that it was projected with"
         )
-    noise = _tensor(found)
-    if not bool(noise.isfinite().all()):
-        raise ValueError(f"{path} holds noise that is infinite or not a number: project the picture anew")
-    return noise
+    return found

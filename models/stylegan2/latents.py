@@ -50,7 +50,7 @@ def layer_range(name: str, num_ws: int, option: str = "layers") -> list[int]:
     """The layers that a word or a range names; errors name the `option` that it was given for.
 
     `coarse` are the layers of the first two resolutions (pose, shape), `middle` of the next two (features), `fine` the
-    rest (colours) (Karras et al. 2019, section 3.1); `0-6` and `0,2,5-7` count layers from 0.
+    rest (colors) (Karras et al. 2019, section 3.1); `0-6` and `0,2,5-7` count layers from 0.
 
     Raises:
         ValueError: for words that mean nothing or layers that the network does not have.

@@ -60,7 +60,7 @@ class Tuning:
             self._goals = torch.cat([embed(part) for part in targets.split(settings.batch)])
         self.G = copy.deepcopy(original)
         for block in self.G.synthesis.blocks:
-            block.unfold()  # type: ignore[operator]
+            block.fold(on=False)  # type: ignore[operator]
         self._optimizer = torch.optim.Adam(self.G.synthesis.requires_grad_().parameters(), lr=settings.rate)
         self.losses = pivots.new_zeros(len(pivots))
         self._draws = generator(pivots.device, settings.seed, "locality")
@@ -89,7 +89,7 @@ class Tuning:
     def _locality(self) -> Tensor:
         """The distance of the network from the original near a random pivot (section 3.3, L_R)."""
         which = int(torch.randint(len(self.pivots), [1], device=self.pivots.device, generator=self._draws))
-        ws = neighbour(self.pivots[which], self._draw_w(), self.scale)[None]
+        ws = neighbor(self.pivots[which], self._draw_w(), self.scale)[None]
         noise: NoiseFit = "none" if self.settings.noise == "none" else "const"
         with torch.no_grad():
             before = self._embed(render(self.original, ws, noise, None))
@@ -105,7 +105,7 @@ class Tuning:
         return self.original.mapping(z, F.one_hot(label, config.classes))[0]
 
 
-def neighbour(pivot: Tensor, w: Tensor, distance: float) -> Tensor:
+def neighbor(pivot: Tensor, w: Tensor, distance: float) -> Tensor:
     """The latents at a distance from the pivot [L, D] in the direction of w [D] (section 3.3, equation of w_r).
 
     w_r = pivot + distance * (w - pivot) / ||w - pivot||     for each layer

@@ -25,8 +25,8 @@ NoiseFit = Literal["fit", "const", "none"]
 SAMPLES = 10_000  # of w, for its mean and its scale
 RISE, FALL = 0.05, 0.25  # shares of the steps in which the learning rate rises and falls
 W_NOISE, W_NOISE_UNTIL = 0.05, 0.75  # share of the scale of w, and of the steps
-NOISE_WEIGHT = 1e5  # of the regularisation of the noise, alpha in the paper
-LEAST = 8  # pixels of a side down to which noise is regularised
+NOISE_WEIGHT = 1e5  # of the regularization of the noise, alpha in the paper
+LEAST = 8  # pixels of a side down to which noise is regularized
 MOST_CLASSES = 100  # whose mean images are all compared with a target to choose the start
 
 

@@ -89,7 +89,7 @@ def find_attributes(
         drawn: the w of the attributes' seeds, in their order.
         attributes: values of their pictures.
         layers: layers that the directions act on.
-        orthogonal: whether each direction loses what it shares with the others.
+        orthogonal: whether each direction is made orthogonal to the others.
 
     Raises:
         ValueError: if an attribute does not vary, has too few labels, or is a mixture of others.

@@ -96,5 +96,5 @@ def swing(low: float, high: float, count: int) -> list[float]:
 
 
 def signed(strength: float) -> str:
-    """A strength on sheets and in file names, as short as it is exact: `+2`, `-0.5`."""
+    """A strength on sheets and in file names, in its shortest exact spelling: `+2`, `-0.5`."""
     return f"{strength:+g}" if float(f"{strength:g}") == strength else f"{strength:+}"

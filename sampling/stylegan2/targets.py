@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from imaging.deep import note, span_of
-from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, UNREAD, ending
+from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, UNREAD, conversion_of, ending
 from imaging.opening import LARGEST_FILE, open_file
 from imaging.picture import decode, read_header, read_range
 from imaging.pixels import MODES, from_pil
@@ -65,8 +65,9 @@ def _contents(path: Path, tell: Callable[[str], None]) -> Iterator[tuple[str, by
     elif ending(path.name) in SOURCE_SUFFIXES:
         with open_file(path) as file:
             yield str(path), file.read(LARGEST_FILE)
-    elif kind := UNREAD.get(ending(path.name)):
-        raise ValueError(f"--target {path} is a picture of a kind that is not read ({kind.name}): {kind.advice}")
+    elif ending(path.name) in UNREAD:
+        advice = conversion_of(ending(path.name))
+        raise ValueError(f"--target {path} is a picture of a kind that is not read: {advice}")
     else:
         raise ValueError(f"--target {path} is no picture: give one ({SOURCE_KINDS}), or a folder or ZIP of them")
 

@@ -66,7 +66,7 @@ def test_refuses_weights_that_do_not_fit():
 
 @pytest.mark.parametrize("up, down", [(1, 1), (2, 1), (1, 2), (2, 2)])
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_neighbours_in_memory_stay_neighbours(up, down, kernel):
+def test_neighbors_in_memory_stay_neighbors(up, down, kernel):
     """A change of the memory format within a network costs passes over memory that show in no formula."""
     x = torch.randn(2, 16, 8, 6).contiguous(memory_format=torch.channels_last).requires_grad_()
     w, f = torch.randn(8, 16, kernel, kernel), setup_filter((1, 3, 3, 1))

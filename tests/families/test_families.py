@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 import convert
@@ -16,7 +17,7 @@ import generate
 import train
 from models import families
 from models.families import FAMILIES, load_network, read_network
-from tests.families import toy
+from tests.families import pair, toy
 from tests.training.runs import TINY, stopped_at
 from tests.training.test_resume import assert_equal_runs
 from torch_utils import runs
@@ -33,7 +34,7 @@ class Case(NamedTuple):
 
     model: str
     settings: dict[str, Any]  # its smallest, by dotted name
-    option: str  # an option of its pictures that changes them
+    option: str  # an option of its pictures that changes them; "" if it makes none of seeds
     own: str  # a setting of its training that no other family has
     curve: str  # a statistic that its report draws
 
@@ -41,17 +42,26 @@ class Case(NamedTuple):
 SMALLEST = {
     "stylegan2": Case("stylegan2", TINY, "--psi=0.5", "--gamma", "loss/G"),
     "toy": Case("toy", ALIKE, "--sweeps=9", "--noise", "loss/denoise"),
+    "pair": Case("pair-b/4", ALIKE | pair.STYLES, "", "--warm-up", "loss/t 0-249"),
 }
+PICTURED = {name: case for name, case in SMALLEST.items() if case.option}
 
 
 @pytest.fixture(autouse=True)
 def _tables(monkeypatch):
-    monkeypatch.setitem(families.FAMILIES, "toy", toy.FAMILY)
-    monkeypatch.setattr(courses, "COURSES", (*(c for c in courses.COURSES if c.title != "Toy"), toy.COURSE))
+    for added in (toy, pair):
+        monkeypatch.setitem(families.FAMILIES, added.FAMILY.name, added.FAMILY)
+    own = [course for course in courses.COURSES if course.title not in ("Toy", "Pair")]
+    monkeypatch.setattr(courses, "COURSES", (*own, toy.COURSE, pair.COURSE))
 
 
 @pytest.fixture(params=list(SMALLEST.values()), ids=list(SMALLEST))
 def case(request) -> Case:
+    return request.param
+
+
+@pytest.fixture(params=list(PICTURED.values()), ids=list(PICTURED))
+def pictured(request) -> Case:
     return request.param
 
 
@@ -78,6 +88,10 @@ def begin(case: Case, outdir: Path, *more: Any, **changed: Any) -> list[str]:
     return ["--model", case.model, "--data", "demo:16", "--max-images", "40", "--outdir", str(outdir), *words, *more]
 
 
+def judging(case: Case) -> tuple[str, ...]:
+    return ("--metrics", "swd20") if case.option else ()
+
+
 def latest(outdir: Path) -> Path:
     (run,) = outdir.glob("00000-*")
     return run
@@ -90,8 +104,8 @@ def trained(tmp_path_factory):
 
     def run(case: Case) -> Path:
         if case.model not in made:
-            outdir = tmp_path_factory.mktemp(case.model)
-            succeeded(train, *begin(case, outdir, "--metrics", "swd20"))
+            outdir = tmp_path_factory.mktemp(case.model.replace("/", "-"))
+            succeeded(train, *begin(case, outdir, *judging(case)))
             made[case.model] = latest(outdir)
         return made[case.model]
 
@@ -99,14 +113,14 @@ def trained(tmp_path_factory):
 
 
 def test_every_course_is_on_trial():
-    models = {name for course in courses.COURSES for name in course.models}
-    assert models == {case.model for case in SMALLEST.values()}
+    on_trial = {case.model for case in SMALLEST.values()}
+    assert all(on_trial & course.models.keys() for course in courses.COURSES)
     assert {course.family.name for course in courses.COURSES} <= FAMILIES.keys()
 
 
 def test_a_stopped_run_resumes_to_the_same_bits(case, trained, tmp_path):
     with stopped_at(13):
-        succeeded(train, *begin(case, tmp_path, "--metrics", "swd20"))
+        succeeded(train, *begin(case, tmp_path, *judging(case)))
     stopped = latest(tmp_path)
     assert "resumes" in (stopped / "log.txt").read_text()
     succeeded(train, "--resume", stopped)
@@ -158,31 +172,31 @@ def test_a_network_file_comes_back(case, trained):
     assert all(t.equal(file.tensors[f"{file.shown}.{name}"]) for name, t in network.state_dict().items())
 
 
-def test_pictures_are_the_same_alone_and_in_company(case, trained, tmp_path):
-    network = ("--network", trained(case), "--device", "cpu")
+def test_pictures_are_the_same_alone_and_in_company(pictured, trained, tmp_path):
+    network = ("--network", trained(pictured), "--device", "cpu")
     succeeded(generate, *network, "--seeds", "0-3", "--grid", "--outdir", tmp_path / "all")
     succeeded(generate, *network, "--seeds", "2", "--outdir", tmp_path / "one")
-    succeeded(generate, *network, "--seeds", "2", case.option, "--outdir", tmp_path / "other")
+    succeeded(generate, *network, "--seeds", "2", pictured.option, "--outdir", tmp_path / "other")
     all_, one, other = ((tmp_path / name / "seed0002.png").read_bytes() for name in ("all", "one", "other"))
     assert all_ == one != other
     record = json.loads((tmp_path / "other" / "generate.json").read_text())
-    name, _, value = case.option.lstrip("-").partition("=")
+    name, _, value = pictured.option.lstrip("-").partition("=")
     assert float(record["options"][name]) == float(value)
 
 
-def test_generate_takes_the_options_of_the_network_alone(case, trained, tmp_path):
-    shown = succeeded(generate, "--network", trained(case), "--help")
-    assert f" {case.option.split('=')[0]} " in shown
-    for other in SMALLEST.values():
-        if other.model != case.model:
+def test_generate_takes_the_options_of_the_network_alone(pictured, trained, tmp_path):
+    shown = succeeded(generate, "--network", trained(pictured), "--help")
+    assert f" {pictured.option.split('=')[0]} " in shown
+    for other in PICTURED.values():
+        if other.model != pictured.model:
             option, family = other.option.split("=")[0], courses.find(other.model).family
             assert f" {option} " not in shown
-            said = refused(generate, "--network", trained(case), other.option, "--outdir", tmp_path)
+            said = refused(generate, "--network", trained(pictured), other.option, "--outdir", tmp_path)
             assert f"{option} does not apply to " in said and family.title in said
 
 
-def test_evaluate_repeats_the_number_of_the_run(case, trained, tmp_path):
-    run = trained(case)
+def test_evaluate_repeats_the_number_of_the_run(pictured, trained, tmp_path):
+    run = trained(pictured)
     in_run = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     succeeded(evaluate, "--network", run, "--metrics", "swd20", "--device", "cpu", "--outdir", tmp_path)
     judged = json.loads((tmp_path / "metrics.jsonl").read_text())
@@ -192,7 +206,8 @@ def test_evaluate_repeats_the_number_of_the_run(case, trained, tmp_path):
 def test_the_report_draws_the_statistics_of_the_model(case, trained):
     succeeded(report, trained(case))
     page = (trained(case) / "report.html").read_text()
-    assert case.curve in page and "swd20" in page
+    assert case.curve in page and ("swd20" in page) == bool(case.option)
+    assert ("Samples at kimg" in page) == bool(case.option)
     others = {other.curve for other in SMALLEST.values() if other.model != case.model}
     assert not any(f'"{curve}"' in page for curve in others)
 
@@ -207,5 +222,40 @@ def test_describe_convert_and_publish(case, trained, tmp_path):
     assert read_network(small).family is family
     succeeded(convert, "--source", network, "--dest", tmp_path / "published")
     card = (tmp_path / "published" / "README.md").read_text()
-    assert family.title in card and (tmp_path / "published" / "samples.png").is_file()
-    succeeded(generate, "--network", tmp_path / "published", "--seeds", "0", "--outdir", tmp_path / "pictures")
+    assert family.title in card and ("generate.py" in card) == bool(case.option)
+    assert (tmp_path / "published" / "samples.png").is_file() == bool(case.option)
+    assert load_network(tmp_path / "published").state_dict().keys() == load_network(network).state_dict().keys()
+    if case.option:
+        succeeded(generate, "--network", tmp_path / "published", "--seeds", "0", "--outdir", tmp_path / "pictures")
+
+
+def test_an_option_opens_a_second_network(trained, tmp_path):
+    network = trained(SMALLEST["toy"])
+    guide = network / "network-000000.1.safetensors"
+    worse = tmp_path / "worse.safetensors"
+    with torch.no_grad():
+        denoiser = load_network(network)
+        denoiser.gain.mul_(0.5)
+        families.save_network(worse, "toy", {"denoiser": denoiser}, {})
+    assert "--guide PLACE" in succeeded(generate, "--network", network, "--help")
+    pictures = {}
+    for name, place in (("plain", None), ("self", guide), ("worse", worse)):
+        words = () if place is None else ("--guide", place)
+        out = tmp_path / name
+        succeeded(generate, "--network", network, "--seeds", "3", "--device", "cpu", "--outdir", out, *words)
+        pictures[name] = (out / "seed0003.png").read_bytes()
+        assert json.loads((out / "generate.json").read_text())["options"]["guide"] == str(place or "")
+    assert pictures["plain"] == pictures["self"] != pictures["worse"]
+    judge = ("--network", network, "--metrics", "swd20", "--device", "cpu", "--outdir", tmp_path / "judged")
+    succeeded(evaluate, *judge, "--guide", worse)
+    assert json.loads((tmp_path / "judged" / "metrics.jsonl").read_text())["options"] == {"guide": str(worse)}
+    sampler = families.load_sampler(network, guide=str(worse))
+    assert len(list(sampler.sample(sampler.requests([0, 1], None)))) == 2
+
+
+def test_a_second_network_that_does_not_fit_is_refused(trained, tmp_path):
+    words = ("--network", trained(SMALLEST["toy"]), "--outdir", tmp_path / "out", "--guide")
+    assert f"--guide: there is no file or folder {tmp_path / 'gone'}" in refused(generate, *words, tmp_path / "gone")
+    said = refused(generate, *words, trained(SMALLEST["pair"]))
+    assert "it is no denoiser of the same shape: take another network" in said
+    assert not list(tmp_path.iterdir())

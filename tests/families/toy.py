@@ -57,13 +57,14 @@ class ToyOptions(Options):
     """The options of the pictures."""
 
     sweeps: int = flag(4, "--sweeps", "Pictures", "steps from noise to a picture", ge=1, le=100)
+    guide: str = flag("", "--guide", "Pictures", "a worse denoiser, which the pictures keep away from", opens=True)
 
 
 class ToySampler:
     """Denoises normal noise in a few steps."""
 
-    def __init__(self, network: Denoiser, options: ToyOptions) -> None:
-        self.network, self.options, self.shape = network, options, Shape.of(network.config)
+    def __init__(self, network: Denoiser, options: ToyOptions, guide: Denoiser | None = None) -> None:
+        self.network, self.options, self.shape, self.guide = network, options, Shape.of(network.config), guide
 
     @property
     def device(self) -> torch.device:
@@ -84,7 +85,10 @@ class ToySampler:
             x = torch.stack([request.stream.normal(C, H, W) for request in part]).to(self.device)
             labels = torch.tensor([request.label or 0 for request in part], device=self.device)
             for left in range(self.options.sweeps, 0, -1):
-                x = x + (self.network(x, labels) - x) / left
+                found = self.network(x, labels)
+                if self.guide is not None:
+                    found = found + 2 * (found - self.guide(x, labels))
+                x = x + (found - x) / left
             yield from to_pixels(x).cpu()
 
 
@@ -94,9 +98,13 @@ def _example(config: DenoiserConfig) -> tuple[Tensor, ...]:
 
 
 def _open(networks: Mapping[str, nn.Module], options: Any, metadata: Mapping[str, Any]) -> ToySampler:
-    (network,) = networks.values()
+    network, guide = networks["denoiser"], networks.get("guide")
     assert isinstance(network, Denoiser)
-    return ToySampler(network, options)
+    if guide is None:
+        return ToySampler(network, options)
+    if not isinstance(guide, Denoiser) or guide.config != network.config:
+        raise ValueError(f"--guide {options.guide}: it is no denoiser of the same shape: take another network")
+    return ToySampler(network, options, guide)
 
 
 FAMILY = Family(

@@ -1,15 +1,13 @@
-import json
 import pickle
-import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image, ImageChops
+from PIL import ImageChops
 
 from imaging.cartoon import draw_face
 from imaging.dataset import DataConfig, open_dataset
-from imaging.demo import DemoSet, main
+from imaging.demo import DemoSet
 from imaging.faces import EXPRESSIONS, FACTORS, GLASSES, HAIR_STYLES, factors_of, sample_face
 from imaging.pixels import from_pil
 
@@ -115,7 +113,7 @@ def test_small_faces_are_drawn_with_their_neighbours(monkeypatch):
 
 def test_fingerprints_tell_sets_apart():
     sets = [DemoSet(16, 16), DemoSet(32, 16), DemoSet(16, 16, count=9), DemoSet(16, 16, seed=1)]
-    sets += [DemoSet(16, 16, mirror=True), DemoSet(16, 16, labelled=False)]
+    sets += [DemoSet(16, 16, mirror=True), DemoSet(16, 16, labeled=False)]
     assert len({each.fingerprint for each in sets}) == len(sets)
     assert DemoSet(16, 16).fingerprint == sets[0].fingerprint
 
@@ -158,41 +156,6 @@ def test_refusals(config, message):
     with pytest.raises(ValueError) as error:
         open_dataset(DataConfig(**config))
     assert str(error.value) == message
-
-
-def test_the_set_can_be_written_as_an_archive(tmp_path, capsys):
-    path = tmp_path / "faces.zip"
-    main(["--dest", str(path), "--resolution", "32x16", "--count", "7"])
-    assert capsys.readouterr().out == f"wrote 7 faces of 32x16 to {path}\n"
-    read, drawn = open_dataset(DataConfig(path=str(path))), DemoSet(16, 32, count=7)
-    assert read.class_names == EXPRESSIONS and len(read) == 7
-    for i in range(7):
-        assert np.array_equal(read[i][0], drawn[i][0]) and read[i][1] == drawn[i][1]
-    index = json.loads(zipfile.ZipFile(path).read("dataset.json"))
-    assert index["factor_names"] == list(FACTORS)
-    assert np.allclose([values for _, values in index["factors"]], drawn.factors)
-
-
-def test_a_folder_will_do_too(tmp_path):
-    main(["--dest", str(tmp_path / "faces"), "--resolution", "16", "--count", "2"])
-    assert Image.open(tmp_path / "faces/00000/img00000001.png").size == (16, 16)
-
-
-def test_bad_sizes_end_the_program_in_one_line(tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["--dest", str(tmp_path / "a.zip"), "--resolution", "65536"])
-    assert ended.value.code == 2
-    assert "65536x65536 is 4295 megapixels, but at most 50 are accepted" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_place_that_cannot_be_written_ends_the_program_in_one_line(tmp_path, capsys):
-    (tmp_path / "taken").touch()
-    with pytest.raises(SystemExit) as ended:
-        main(["--dest", str(tmp_path / "taken" / "a.zip"), "--resolution", "16"])
-    assert ended.value.code == 2
-    told = capsys.readouterr().err
-    assert f"--dest {tmp_path / 'taken' / 'a.zip'} cannot be written (" in told and "choose another path" in told
 
 
 # Mean of each quarter of a face at 32x32: red, green, blue; top left, top right, bottom left, bottom right.

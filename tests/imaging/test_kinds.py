@@ -7,7 +7,7 @@ from imaging.archive import open_archive
 from imaging.conversion import convert
 from imaging.dataset import DataConfig, open_dataset
 from imaging.inspection import inspect
-from imaging.kinds import TRAINING_SUFFIXES, by_content, passed_over
+from imaging.kinds import TRAINING_SUFFIXES, passed_over
 from imaging.sources.recognition import open_source
 from tests.imaging.pictures import encoded, picture, write_folder, write_zip
 from tests.imaging.sources.files import tarred
@@ -42,10 +42,10 @@ def test_pictures_that_are_not_read_are_named_with_what_would(tmp_path, write):
     source = open_source(write(tmp_path / "phone.zip", PHONE))
     assert len(source.names) == READ
     told = "\n".join(source.notes)
-    assert "skipped 2 HEIC files (such as 7.HEIC): convert them to PNG first, for example with heif-con" in told
-    assert "skipped 1 SVG file (9.svg): convert them to PNG first, for example with `rsvg-convert" in told
-    assert "skipped 1 raw camera file (a.CR2): " in told and "skipped 1 JPEG XL file (b.jxl): " in told
-    assert "1 layered file (c.psd)" in told and "skipped 2 other files (1 .txt, 1 without an ending)" in told
+    assert "skipped 2 HEIC, HEIF files (7.HEIC): convert them to PNG first, for example with heif-con" in told
+    assert "skipped 1 SVG file (9.svg): convert them to PNG first, for example with rsvg-convert" in told
+    assert "skipped 1 CR2 file (a.CR2): " in told and "skipped 1 JXL file (b.jxl): " in told
+    assert "skipped 2 other files (1 .txt, 1 without an ending)" in told
     report = convert(source.path, tmp_path / "out.zip", workers=1)
     assert report.written == READ and report.notes == tuple(source.notes)
 
@@ -54,17 +54,15 @@ def test_pictures_that_are_not_read_are_named_with_what_would(tmp_path, write):
 def test_training_says_what_it_passes_over(tmp_path, write):
     dataset = open_dataset(DataConfig(path=str(write(tmp_path / "phone.zip", PHONE))))
     assert len(dataset) == 1
-    assert any(
-        n.startswith(f"skipped {READ - 1} images (such as ") and n.endswith("dataset_tool.py") for n in dataset.notes
-    )
-    assert any(note.startswith("skipped 2 HEIC files") for note in dataset.notes)
+    assert any(n.startswith(f"skipped {READ - 1} ") and n.endswith("dataset_tool.py") for n in dataset.notes)
+    assert any(note.startswith("skipped 2 HEIC, HEIF files") for note in dataset.notes)
 
 
 def test_nothing_but_vector_drawings(tmp_path):
     with pytest.raises(ValueError) as error:
         open_source(write_folder(tmp_path / "in", {"a.svg": b"<svg/>", "b.svg": b"<svg/>"}))
     assert "holds no images (" in str(error.value)
-    assert "; skipped 2 SVG files (such as a.svg): convert them to PNG first" in str(error.value)
+    assert "; skipped 2 SVG files (a.svg): convert them to PNG first" in str(error.value)
 
 
 def test_what_belongs_to_a_set_is_not_spoken_of(tmp_path):
@@ -76,21 +74,16 @@ def test_what_belongs_to_a_set_is_not_spoken_of(tmp_path):
 @pytest.mark.parametrize(
     ("start", "kind"),
     [
-        (HEIC, "it is a HEIC file: convert"),
-        (b"\xff\x0a1234", "it is a JPEG XL file: convert"),
-        (b"\n <!DOCTYPE html><html>", "it is a web page: download"),
-        (b"version https://git-lfs.github.com/spec/v1", "it is a Git LFS pointer: fetch"),
-        (b"<svg width", "it is an SVG file: convert"),
-        (b"", "it is empty"),
-        (b"hello", ""),
+        (b"\n <!DOCTYPE html><html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "it is a pointer of Git LFS"),
+        (b"", "it is an empty file"),
+        (b"hello", "not an image of a known format"),
     ],
 )
 def test_files_that_are_called_pictures_are_called_what_they_are(tmp_path, start, kind):
-    assert by_content(start).startswith(kind)
-    if kind:
-        source = open_source(write_folder(tmp_path / "in", {"a.png": picture(), "b.png": start}))
-        with pytest.raises(ValueError, match=f"^b.png cannot be decoded: {kind}"):
-            source.header_of(1)
+    source = open_source(write_folder(tmp_path / "in", {"a.png": picture(), "b.png": start}))
+    with pytest.raises(ValueError, match=f"^b.png cannot be decoded: {kind}"):
+        source.header_of(1)
 
 
 def test_inspect_does_not_call_a_part_of_the_images_the_set(tmp_path):

@@ -109,7 +109,10 @@ def test_json(tmp_path, text, values, names):
             "the label of a/2.png in FILE is '100000': labels must be class numbers 0, 1, 2, ... below 100000: correct "
             "it, or write class names throughout",
         ),
-        (b"\xff\xfea", "FILE is not UTF-8 text (invalid start byte): save it as UTF-8"),
+        (
+            b"\xff\xfea",
+            "FILE is not UTF-8 text of at most 805306368 bytes (utf-8): give a file of labels, saved as UTF-8",
+        ),
         (
             "a/1.png,\0x\n" + "y" * 200_000,
             "line 2 of FILE cannot be read (field larger than field limit (131072)): write file,label",
@@ -126,16 +129,16 @@ def test_wrong_csv(tmp_path, text, message):
         ("{", "FILE is not valid JSON: Expecting property name"),
         ("[1]", 'FILE must hold an object: write {"file": label, ...} or {"labels": [["file", label], ...]}'),
         ('{"labels": [1]}', "the labels of FILE must be a list of [name, class] pairs: write"),
-        ('{"a/1.png": [0.5], "a/2.png": 0, "b/3.png": 0}', "the label of a/1.png in FILE is a vector: labels must be"),
+        ('{"a/1.png": [0.5], "a/2.png": 0, "b/3.png": 0}', "the label of a/1.png in FILE is [0.5]: labels must be"),
         ('{"a/1.png": null, "a/2.png": 0, "b/3.png": 0}', "the label of a/1.png in FILE is None: labels must be"),
         (
             '{"labels": [["1.png", "x"], ["2.png", "y"], ["3.png", "y"]], "class_names": ["y"]}',
-            "the label of a/1.png in FILE is not in its class_names: add it there",
+            "FILE has the label x, which is not in its class_names: add it there",
         ),
         ('{"labels": [], "class_names": [[1]]}', "the class_names of FILE must be a list of at most 100000 names"),
         ('{"a/1.png": ' + "9" * 5000 + "}", "FILE is not valid JSON: Exceeds the limit"),
         ('{"a/1.png": ' + "[" * 10**5 + "]" * 10**5 + "}", "FILE is not valid JSON: "),
-        ('{"a/1.png": {"\\u001b": 1}, "a/2.png": 0, "b/3.png": 0}', "the label of a/1.png in FILE is a value of type"),
+        ('{"a/1.png": {"\\u001b": 1}, "a/2.png": 0, "b/3.png": 0}', "the label of a/1.png in FILE is a dict"),
         ('{"a\\u001b[2J": 1, "a/1.png": 0, "a/2.png": 0, "b/3.png": 0}', "FILE labels a?[2J, which the source does"),
     ],
 )
@@ -152,7 +155,7 @@ def test_bare_names_that_could_be_several(tmp_path):
 def test_more_classes_than_there_can_be(tmp_path, monkeypatch):
     monkeypatch.setattr("imaging.labels.MOST_CLASSES", 2)
     assert failure(tmp_path, "a/1.png,x\na/2.png,y\nb/3.png,z\n") == (
-        "the label of a/1.png in FILE and the others name 3 classes; at most 2 are possible: correct it, or write "
+        "the label of a/1.png in FILE and the others name 3 classes, but at most 2 are possible: correct it, or write "
         "class names throughout"
     )
 
@@ -162,7 +165,7 @@ def test_files_that_are_none_or_too_large(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"labels\.csv is a folder, a pipe or a device"):
         read_label_file(tmp_path / "labels.csv", NAMES)
     monkeypatch.setattr("imaging.labelfile.LARGEST_FILE", 100)
-    assert failure(tmp_path, " " * 101, "b.csv") == "FILE has more than 100 bytes: give a file of labels"
+    assert failure(tmp_path, " " * 101, "b.csv").startswith("FILE is not UTF-8 text of at most 100 bytes (more than")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

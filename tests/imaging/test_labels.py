@@ -168,7 +168,7 @@ VALUES = "labels must be class numbers 0, 1, 2, ..."
         ),
         (
             [["a.png", 0], ["b.png", {"cat": "\u001b[2J"}]],
-            "the label of b.png in dataset.json of {} is a value of type dict: " + VALUES + " below 100000",
+            "the label of b.png in dataset.json of {} is a dict: " + VALUES + " below 100000",
         ),
         (
             [["a.png", 0], ["b.png", 0.5]],
@@ -184,7 +184,7 @@ VALUES = "labels must be class numbers 0, 1, 2, ..."
         ),
         (
             [["a.png", 0], ["b.png", [0.1, 0.9]]],
-            "the label of b.png in dataset.json of {} is a vector: " + VALUES + ", one for each image",
+            "the label of b.png in dataset.json of {} is [0.1, 0.9]: " + VALUES + " below 100000",
         ),
     ],
 )

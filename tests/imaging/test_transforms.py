@@ -45,18 +45,8 @@ def test_palettes_may_be_transparent():
     assert mode_of(image) == "RGBA"
 
 
-def test_floating_point_pictures_are_refused():
-    with pytest.raises(ValueError, match="floating-point pixels have no fixed range: save it with 8 or 16 bits"):
-        mode_of(Image.new("F", (2, 2)))
-
-
 def test_richest():
     assert richest({"L"}) == "L" and richest({"L", "RGB"}) == "RGB" and richest({"RGBA", "L"}) == "RGBA"
-
-
-def test_sixteen_bits_are_scaled_not_cut():
-    deep = Image.fromarray(np.array([[0, 128, 129, 32896, 65535]], dtype=np.uint16))
-    assert np.asarray(to_mode(deep, "L")).tolist() == [[0, 0, 1, 128, 255]]
 
 
 def test_palette_colours_survive():

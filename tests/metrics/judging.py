@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 def pooled(pixels, indices):
-    """Sixteen colours of each picture."""
+    """Sixteen colors of each picture."""
     return avg_pool2d(pixels.float() / 255, 4).flatten(1)
 
 
@@ -58,5 +58,5 @@ def samples(seed=0, counts=(20, 20, 20, 20, 20), **settings):
 def judge(*names, source=None, dataset=None, batch=32):
     """Results of metrics by name; for lack of time 90 samples stand for the thousand of precision and recall."""
     reals = Reals(dataset or Faces(), CPU, batch)
-    metrics = [replace(metric, fakes=90) if metric.kind == "pr" else metric for metric in map(parse, names)]
+    metrics = [replace(metric, samples=90) if metric.kind == "pr" else metric for metric in map(parse, names)]
     return evaluate(metrics, source or samples(), reals, EYES, batch)

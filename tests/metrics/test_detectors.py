@@ -65,11 +65,11 @@ def test_the_official_programs_are_called_as_they_are_documented(tmp_path):
     assert found == {"vgg16": files["vgg16"]}  # has LPIPS within
 
 
-def test_dinov2_gets_normalised_images(tmp_path):
+def test_dinov2_gets_normalized_images(tmp_path):
     eye = open_eye("dinov2", {"dinov2": _program(tmp_path / "dino.pt", FakeDINO())}, CPU)
-    grey = torch.full([2, 1, 20, 30], 255, dtype=torch.uint8)
+    gray = torch.full([2, 1, 20, 30], 255, dtype=torch.uint8)
     expected = (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
-    torch.testing.assert_close(eye(grey), expected.expand(2, 3), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(eye(gray), expected.expand(2, 3), rtol=1e-4, atol=1e-4)
 
 
 def test_programs_that_take_another_call_are_refused(tmp_path):
@@ -173,8 +173,8 @@ def test_a_pytorch_without_torchscript_is_told(tmp_path, monkeypatch):
     with pytest.raises(ValueError) as error:
         open_eye("inception", {"inception": path}, CPU)
     assert str(error.value) == (
-        f"{path} is a TorchScript file, which this PyTorch ({torch.__version__}) does not support: take the published "
-        f"weights (see docs/metrics.md), or an older PyTorch"
+        f"{path} cannot be loaded as TorchScript by this PyTorch ({torch.__version__}): fetch it anew, or take the "
+        f"published weights (see docs/metrics.md)"
     )
 
 
@@ -191,7 +191,7 @@ def test_a_missing_tensor_is_refused(tmp_path):
     tensors = published.flat(published.VGG16)
     del tensors["classifier.3.bias"]
     torch.save(tensors, tmp_path / "vgg.pth")
-    message = r"vgg.pth is not VGG16: it lacks classifier.3.bias; give the published file$"
+    message = r"vgg.pth is not VGG16: its classifier.3.bias has shape none, expected \[4096\]; give the published file$"
     with pytest.raises(ValueError, match=message):
         open_eye("vgg16", {"vgg16": tmp_path / "vgg.pth"}, CPU)
     with pytest.raises(ValueError, match=r"vgg.pth is not a TorchScript file, which dinov2 needs"):
@@ -273,10 +273,10 @@ def test_refuses_what_is_no_detector(texts, words):
 
 
 def test_all_pictures_become_rgb():
-    grey, rgba = _pixels(1), _pixels(4)
-    assert torch.equal(to_rgb(grey), grey.repeat(1, 3, 1, 1))
+    gray, rgba = _pixels(1), _pixels(4)
+    assert torch.equal(to_rgb(gray), gray.repeat(1, 3, 1, 1))
     rgba[:, 3] = 0
-    assert bool((to_rgb(rgba) == 255).all())  # what is transparent shows white, whatever colour hides there
+    assert bool((to_rgb(rgba) == 255).all())  # what is transparent shows white, whatever color hides there
     rgba[:, 3] = 255
     assert torch.equal(to_rgb(rgba), rgba[:, :3])
     assert to_rgb(rgba.float() - 0.25).dtype == torch.float32 and bool((to_rgb(rgba.float() / 3) % 1 != 0).any())

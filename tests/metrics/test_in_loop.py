@@ -99,7 +99,9 @@ def test_metrics_that_fail_do_not_end_the_training(tmp_path):
         raise ValueError("a picture is gone")
 
     folder = _judged(_begin(tmp_path), stop_at=6, wrong=wrong)
-    assert "the metrics could not be taken, training goes on: a picture is gone" in (folder / "log.txt").read_text()
+    assert (
+        "the metrics could not be computed, training continues: a picture is gone" in (folder / "log.txt").read_text()
+    )
     assert not (folder / "metrics.jsonl").exists() and (folder / "state.safetensors").exists()
 
 

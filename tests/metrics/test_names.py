@@ -23,7 +23,7 @@ from metrics.names import parse, parse_list
 )
 def test_names_say_what_is_compared(name, kind, eye, fakes, reals):
     metric = parse(name)
-    assert (metric.kind, metric.eye, metric.fakes, metric.reals) == (kind, eye, fakes, reals)
+    assert (metric.kind, metric.eye, metric.samples, metric.reals) == (kind, eye, fakes, reals)
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_names_say_what_is_compared(name, kind, eye, fakes, reals):
 def test_names_of_path_lengths(name, space, full, crop, count):
     metric = parse(name)
     assert (metric.kind, metric.eye, metric.space, metric.full) == ("ppl", "lpips", space, full)
-    assert (metric.crop, metric.fakes) == (crop, count)
+    assert (metric.crop, metric.samples) == (crop, count)
 
 
-def test_the_neighbour_follows_the_k():
+def test_the_neighbor_follows_the_k():
     assert (parse("pr50k3").neighbors, parse("pr10k5_full").neighbors) == (3, 5)
 
 
@@ -69,8 +69,8 @@ def test_results_and_which_way_is_better():
     ],
 )
 def test_names_for_fewer_images_are_names(name, count, other):
-    assert parse(name).with_fakes(count) == other
-    assert parse(other).fakes <= count
+    assert parse(name).with_samples(count) == other
+    assert parse(other).samples <= count
 
 
 OTHER = ["", "fid", "fidd50k", "fid50m", "fid050k", "pr50k", "ppl2_zend", "swd-5", "FID50k", "fid50k_full "]

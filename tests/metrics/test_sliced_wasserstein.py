@@ -94,7 +94,7 @@ def test_grows_with_what_is_wrong_and_tells_at_which_size(monkeypatch):
     assert fine > 1.5 * coarse
 
 
-def test_colours_are_standardised_and_a_channel_of_one_value_does_no_harm():
+def test_colors_are_standardized_and_a_channel_of_one_value_does_no_harm():
     real = _images(50)
     assert swd.sliced_wasserstein(_described(real), _described(real * 0.5 + 0.25)) < 2
     opaque = torch.cat([real, torch.ones(50, 1, 32, 32)], dim=1)

@@ -84,7 +84,7 @@ def test_permuted_halves_of_the_data_are_close_and_a_collapsed_generator_is_not(
 
 
 def test_path_lengths_of_a_network_do_not_depend_on_the_batch():
-    metrics = [dataclasses.replace(parse(name), fakes=60) for name in ("ppl2_wend", "ppl_zfull")]
+    metrics = [dataclasses.replace(parse(name), samples=60) for name in ("ppl2_wend", "ppl_zfull")]
     reals = suite.Reals(Faces(), CPU, 8)
     whole, parts = (suite.evaluate(metrics, samples(), reals, EYES, batch) for batch in (60, 7))
     assert whole == pytest.approx(parts, rel=0.02)  # a step is small beside the rounding of float32
@@ -94,7 +94,7 @@ def test_path_lengths_of_a_network_do_not_depend_on_the_batch():
 @pytest.mark.parametrize("name", ["ppl2_wend", "ppl_wfull", "ppl_zend", "ppl_zfull"])
 def test_path_lengths_by_hand(name):
     """With LPIPS as plain pixels: what the latents, noise, images, steps, crops and percentiles come to."""
-    metric, made = dataclasses.replace(parse(name), fakes=30), samples()
+    metric, made = dataclasses.replace(parse(name), samples=30), samples()
     found = suite.evaluate([metric], made, suite.Reals(Faces(), CPU, 8), EYES, 8)[name]
     G, epsilon, lengths = made.sampler.G, 1e-4, []
     for i in range(30):
@@ -196,7 +196,7 @@ def test_patches_are_compared_in_equal_numbers():
         (
             "ppl2_wend",
             Pictures(Faces(count=12), CPU),
-            "ppl2_wend needs a network with styles, such as a StyleGAN2: leave this metric out",
+            "ppl2_wend needs a network whose latents can be changed little by little: leave this metric out",
         ),
         (
             "swd12",

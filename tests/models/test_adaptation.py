@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from custom_ops import setup_filter, upsample2d
-from models.stylegan2.adaptation import adapt_discriminator, adapt_generator, check, misfits
+from models.stylegan2.adaptation import adapt_discriminator, adapt_generator, check
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
@@ -133,10 +133,6 @@ def same(a, b) -> bool:
             {"channel_base": 32},
             "its generator.channel_base is 64, but this run has 32: use --set generator.channel_base=64",
         ),
-        (
-            {"channel_max": 8},
-            "its generator.channel_max is 512, but this run has 8: use --set generator.channel_max=512",
-        ),
         ({"mapping_layers": 3}, "its generator.mapping_layers is 2, but this run has 3"),
         (
             {"height": 24},
@@ -174,17 +170,10 @@ def test_all_that_does_not_fit_is_said_at_once():
     ours = GeneratorConfig(**SIZES | {"z_dim": 8, "w_dim": 16, "channel_max": 8})
     with pytest.raises(ValueError) as caught:
         check("generator", theirs, ours)
-    said, flags = str(caught.value).split(": use ")
-    assert said == "its generator.mapping_layers is 5, but this run has 2, and 4 more settings differ"
+    flags = str(caught.value).split(": use ")[1]
     given = dict(flag.split("=") for flag in flags.replace("--set ", "").split())
     assert {name.removeprefix("generator.") for name in given} == {
         "mapping_layers", "z_dim", "w_dim", "channel_base", "channel_max"
     }  # fmt: skip
     mended = ours.model_copy(update={name.removeprefix("generator."): int(value) for name, value in given.items()})
     check("generator", theirs, mended)
-
-
-def test_only_the_widths_that_must_change_are_asked_for():
-    """With their channel_base, our channel_max is reached by no block."""
-    theirs, ours = GeneratorConfig(**SIZES, channel_max=64), GeneratorConfig(**SIZES | {"channel_base": 32})
-    assert list(misfits("generator", theirs, ours)) == ["generator.channel_base"]

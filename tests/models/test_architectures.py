@@ -9,8 +9,8 @@ from models.stylegan2.blending import Shares, blend, layer_of
 from models.stylegan2.blending import check as check_blend
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.exports.graphs import whole_graph
-from models.stylegan2.exports.program import record, save_program
+from models.stylegan2.exports.files import record, save_program
+from models.stylegan2.exports.graphs import graph_of
 from models.stylegan2.factorization import style_matrix
 from models.stylegan2.foreign import nvlabs, rosinality
 from models.stylegan2.generator import Generator
@@ -139,11 +139,15 @@ def test_what_works_with_a_generator(tmp_path, architecture):
     G = generator(architecture)
     save_network(tmp_path / "a.safetensors", "stylegan2", {"G_ema": G}, {})
     assert torch.equal(load_network(tmp_path / "a.safetensors").synthesis(ws(G), "const"), G.synthesis(ws(G), "const"))
-    assert save_program(tmp_path / "a.pt2", record(whole_graph(G, "const", None, {}))) < 1e-4
     assert style_matrix(G, range(G.config.num_ws)).shape[1] == 8
     assert [layer_of(f"synthesis.blocks.2.{name}.weight") for name in ("skip", "rgb.conv")] == [3, 4]
-    with pytest.raises(ValueError, match=f": it is of the {architecture} architecture, expected skip$"):
+    with pytest.raises(ValueError, match=f": its architecture is {architecture}, expected skip$"):
         rosinality.to_rosinality({"G_ema": generator(architecture, channel_base=32768, channel_max=512)})
+
+
+def test_a_graph(tmp_path):
+    graph = graph_of(generator("residual", height=8, width=8), "synthesis", "const", None, {})
+    assert save_program(tmp_path / "a.pt2", graph, record(graph)) < 1e-4
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -155,8 +159,8 @@ def test_adaptation_to_other_channels(architecture):
     )
     d, e = discriminator(architecture, channels=1), discriminator(architecture)
     e.load_state_dict(adapt_discriminator(d, e)[0])
-    grey = pictures(1).expand(-1, 3, -1, -1)
-    torch.testing.assert_close(e(grey), d(pictures(1)), rtol=0, atol=1e-4)
+    gray = pictures(1).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(e(gray), d(pictures(1)), rtol=0, atol=1e-4)
 
 
 def test_other_sizes_of_architectures_that_cannot_grow_are_refused():

@@ -68,26 +68,13 @@ def test_directions_are_found_by_name_and_number():
     assert str(error.value) == "directions: got '3', expected some of 0 smile, 1 left turn, 2 age"
 
 
-@pytest.mark.parametrize("name", ["", " a", "a,b", "a/b", "a\\b", "a\nb", "a:b", "a*"])
+@pytest.mark.parametrize("name", ["", " a", "a,b", "a/b", "a\\b", "a\nb", "a:b", "a*", "12", ".a"])
 def test_names_that_lists_and_files_cannot_hold(name):
     with pytest.raises(ValueError) as error:
         check_names([name])
-    told = "cannot name a direction: write letters, digits, spaces, dots, - and _ only"
-    assert str(error.value) == f"{name!r} {told}"
-
-
-@pytest.mark.parametrize(
-    ("names", "told"),
-    [
-        (["12"], "'12' cannot name a direction, because it is a number: add a letter"),
-        ([".a"], "'.a' cannot name a direction, because its files would be hidden: remove the dot"),
-        (["a", "b", "a"], "two directions are called 'a': give each its own name"),
-    ],
-)
-def test_names_that_would_be_taken_for_something_else(names, told):
-    with pytest.raises(ValueError) as error:
-        some(names=names)
-    assert str(error.value) == told
+    assert str(error.value) == f"{name!r} cannot name a direction: write letters, digits, spaces, dots, - and _"
+    with pytest.raises(ValueError, match=r"^two directions are called 'a': give each its own name$"):
+        some(names=["a", "b", "a"])
 
 
 def test_a_file_gives_back_what_was_saved(tmp_path):

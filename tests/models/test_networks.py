@@ -1,4 +1,4 @@
-"""Sizes, initial values and behaviour of the networks, against the published numbers."""
+"""Sizes, initial values and behavior of the networks, against the published numbers."""
 
 import copy
 import pickle

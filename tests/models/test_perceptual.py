@@ -60,15 +60,15 @@ def test_a_counter_of_batches_in_the_file_does_no_harm(tmp_path):
     [
         (
             lambda tensors: tensors.pop("Mixed_6b.branch7x7_2.conv.weight"),
-            "it lacks Mixed_6b.branch7x7_2.conv.weight; give the published file",
+            "its Mixed_6b.branch7x7_2.conv.weight has shape none, expected [128, 128, 1, 7]; give the published file",
         ),
         (
             lambda tensors: tensors.update({"AuxLogits.fc.bias": torch.zeros(3)}),
-            "which has no AuxLogits.fc.bias; give the published file",
+            "its AuxLogits.fc.bias has shape [3], expected none; give the published file",
         ),
         (
             lambda tensors: tensors.update({"fc.weight": torch.zeros(1000, 2048)}),
-            "its fc.weight is [1000, 2048], not [1008, 2048]; give the published file",
+            "its fc.weight has shape [1000, 2048], expected [1008, 2048]; give the published file",
         ),
     ],
 )
@@ -99,10 +99,10 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
         read_weights(path)
     tensors = published.flat(published.INCEPTION) | {"fc.bias": torch.zeros(1, dtype=torch.float16).expand(10**12)}
     torch.save(tensors, path)  # claims a million million numbers, and has one
-    with pytest.raises(ValueError, match=r"its fc.bias is \[1000000000000\], not \[1008\]; give the published file$"):
+    with pytest.raises(ValueError, match=r"its fc.bias has shape \[1000000000000\], expected \[1008\]; give"):
         load_weights(_meta(Inception), path, "the Inception v3 of the FID")
     (tmp_path / "weights.safetensors").write_bytes(b"\xff" * 100)
-    with pytest.raises(ValueError, match="cannot be read as weights: it is damaged"):
+    with pytest.raises(ValueError, match="cannot be read as weights: "):
         read_weights(tmp_path / "weights.safetensors")
 
 
@@ -125,7 +125,7 @@ def test_tells_torchscript_from_weights(tmp_path, inception_file):
 
 @pytest.mark.parametrize("size", [(5, 7), (11, 4), (3, 20)])
 def test_resize_follows_tensorflow_pixel_by_pixel(size):
-    """Output pixel i lies at i * input / output, between its neighbours; beyond the last one there is the last one."""
+    """Output pixel i lies at i * input / output, between its neighbors; beyond the last one there is the last one."""
     image = torch.rand(1, 1, 6, 9, generator=torch.Generator().manual_seed(0))
     found = resize(image, *size)
     for i in range(size[0]):

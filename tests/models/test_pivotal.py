@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.perceptual.likeness import pyramid_vectors
-from models.stylegan2.pivotal import Tuning, TuningSettings, neighbour
+from models.stylegan2.pivotal import Tuning, TuningSettings, neighbor
 from models.stylegan2.projector import distances
 from tests.networks import tiny_generator
 
@@ -62,7 +62,7 @@ def test_batches_are_accumulated(setup):
 
 def test_locality_keeps_other_pictures_as_they_were(setup):
     G, pivots, _ = setup
-    ws = torch.stack([neighbour(pivots[0], w, 2.0) for w in G.ws(torch.randn(8, 8))[:, 0]])
+    ws = torch.stack([neighbor(pivots[0], w, 2.0) for w in G.ws(torch.randn(8, 8))[:, 0]])
     drift = {}
     for weight in (0.0, 10.0):
         tuned = _tuned(setup, steps=8, locality=weight)[0].finish()
@@ -70,9 +70,9 @@ def test_locality_keeps_other_pictures_as_they_were(setup):
     assert drift[10.0] < 0.7 * drift[0.0]
 
 
-def test_a_neighbour_lies_at_its_distance_in_its_direction():
+def test_a_neighbor_lies_at_its_distance_in_its_direction():
     pivot, w = torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0))
-    found = neighbour(pivot, w[0], 3.0)
+    found = neighbor(pivot, w[0], 3.0)
     torch.testing.assert_close((found - pivot).norm(dim=1), torch.full([6], 3.0))
     for layer in range(6):
         towards = w[0] - pivot[layer]

@@ -198,14 +198,14 @@ def test_the_only_network_of_a_repository_is_meant(hub):
 def test_of_several_one_must_be_named(hub):
     hub("b.pkl", "a.pkl", "README.md")
     assert refusal("hf://user/name") == (
-        "hf://user/name has no model.safetensors, but a.pkl, b.pkl: name one, such as hf://user/name/a.pkl"
+        "hf://user/name has a.pkl, b.pkl and no model.safetensors: name a file, such as hf://user/name/NAME.pkl"
     )
 
 
 def test_a_repository_without_networks_is_refused(hub):
     hub("README.md")
     assert refusal("hf://user/name") == (
-        "hf://user/name has no network file (.safetensors, .pkl, .pt): give another place"
+        "hf://user/name has no network file and no model.safetensors: name a file, such as hf://user/name/NAME.pkl"
     )
     assert refusal("hf://user/name/a.pkl") == "hf://user/name/a.pkl: the repository has no file a.pkl"
 

@@ -127,7 +127,7 @@ def damaged_labels(chance: random.Random) -> bytes:
     return zipped(files | {"dataset.json": text})
 
 
-def is_labelled(path: Path) -> bool:
+def is_labeled(path: Path) -> bool:
     try:
         json.loads(zipfile.ZipFile(path).read("dataset.json"))
     except ValueError:
@@ -200,7 +200,7 @@ def formats(tmp_path_factory) -> list[Format]:
         Format("tar of images", damaged_tar, is_tar, read_source, ".tar"),
         Format("packed tar of images", damaged_packed_tar, is_tar, read_source, "-packed.tar.gz"),
         Format("WebDataset shard", damaged_shard, is_tar, read_set, "-shard.tar"),
-        Format("labels", damaged_labels, is_labelled, read_set, "-labels.zip"),
+        Format("labels", damaged_labels, is_labeled, read_set, "-labels.zip"),
         Format("state of a run", within(state), is_tensors, read_tensors, "-state.safetensors", True),
         Format("network", within(network), is_tensors, read_tensors, "-network.safetensors", True),
     ]
@@ -224,11 +224,11 @@ def limited(what: str) -> Iterator[None]:
 def test_damaged_files_get_a_sentence(formats, tmp_path, monkeypatch, ledger):
     monkeypatch.setenv("SHARD_CACHE", str(tmp_path / "cache"))
     for kind in formats:
-        count, recognised, refused = ledger.of(sample=200, whole=10_000) // len(formats), 0, 0
+        count, recognized, refused = ledger.of(sample=200, whole=10_000) // len(formats), 0, 0
         for number in range(count):
             path = tmp_path / f"{number}{kind.suffix}"
             path.write_bytes(kind.damage(random.Random(f"{kind.name} {number}")))
-            recognised += kind.passes(path)
+            recognized += kind.passes(path)
             with limited(f"{kind.name} {number}"):
                 try:
                     kind.read(path)
@@ -237,8 +237,8 @@ def test_damaged_files_get_a_sentence(formats, tmp_path, monkeypatch, ledger):
                     text = str(error)
                     assert "\n" not in text and path.stem in text and 20 < len(text) < 600, (number, text)
             path.unlink()
-        assert recognised >= count / 2, f"{kind.name}: {recognised} of {count} are damaged past the header"
+        assert recognized >= count / 2, f"{kind.name}: {recognized} of {count} are damaged past the header"
         assert refused == count if kind.summed else refused >= count / 3, "wounds are found"
         others = "" if kind.summed else ", the others could be read to the end"
         proved = f"no traceback, no hang; {refused:,} refused in a sentence{others}"
-        ledger.add(f"damaged {kind.name}, {recognised:,} of them past the header", count, proved)
+        ledger.add(f"damaged {kind.name}, {recognized:,} of them past the header", count, proved)

@@ -48,7 +48,7 @@ def fill(disk: Path) -> Path:
 
 
 def test_a_full_disk(small_disk, monkeypatch, ledger):
-    """A sentence; what was there is whole; and with room again the run goes on."""
+    """A sentence; what was there is whole; and with room again the run continues."""
     honest = Run.save_state
 
     def save_state(run: Run, recipe: Any) -> None:
@@ -70,7 +70,7 @@ def test_a_full_disk(small_disk, monkeypatch, ledger):
     (small_disk / "filler").unlink()
     (small_disk / "filler").mkdir()  # so that it is not filled again
     assert read_state(runs.resolve(str(resume(folder)), small_disk)).clock.seen == 100
-    ledger.add("disk full in the middle of a run", 1, "one sentence; the state before is whole, and the run goes on")
+    ledger.add("disk full in the middle of a run", 1, "one sentence; the state before is whole, and the run continues")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -163,37 +163,30 @@ def run_on_zip(tmp_path) -> tuple[Path, Path]:
 
 def test_changed_data_are_refused_unless_insisted_upon(run_on_zip, ledger):
     folder, path = run_on_zip
-    with pytest.raises(ValueError, match=r"has not changed since this run was stopped: leave --changed-data out"):
-        plans.resume(str(folder), {}, folder.parent, changed_data=True)
     zipped(path, count=12)
     with pytest.raises(ValueError, match=r"start a new run with --transfer, or insist with --changed-data$"):
         plans.resume(str(folder), {}, folder.parent)
     result = run("--resume", str(folder), "--changed-data", "--kimg", "0.04", "--metrics", "none")
     assert result.exit_code == 0, result.output
-    said = "the data have changed (8 images before, 12 now), and the run goes on with them: from here it is another run"
+    said = (
+        "the data have changed (8 images before, 12 now), and the run continues with them: from here it is another run"
+    )
     assert said in (folder / "log.txt").read_text()
     assert read_state(runs.resolve(str(folder), folder.parent)).clock.seen == 40
     plans.resume(str(folder), {}, folder.parent)  # they are this run's data now
     ledger.add(
-        "data changed between stop and resume", 1, "refused; with --changed-data the log says so, and it goes on"
+        "data changed between stop and resume", 1, "refused; with --changed-data the log says so, and it continues"
     )
 
 
 LABELS = [[f"00000/img{i:08d}.png", i % 2] for i in range(8)]
 
 
-@pytest.mark.parametrize(
-    "change, what",
-    [
-        ({"size": 32}, "has height 32, but this run learned with 16, which --changed-data cannot change"),
-        ({"mode": "L"}, "has channels 1, but this run learned with 3, which"),
-        ({"labels": LABELS}, "has classes 2, but this run learned with 0, which"),
-    ],
-)
-def test_other_shapes_and_classes_stay_refused(run_on_zip, change, what):
+@pytest.mark.parametrize("change", [{"size": 32}, {"mode": "L"}, {"labels": LABELS}], ids=str)
+def test_other_shapes_and_classes_stay_refused(run_on_zip, change):
     folder, path = run_on_zip
     zipped(path, **change)
-    with pytest.raises(ValueError, match=what):
+    with pytest.raises(ValueError, match="has another size, other channels or other classes than this run learned"):
         plans.resume(str(folder), {}, folder.parent, changed_data=True)
 
 

@@ -127,7 +127,7 @@ def die_in_step(stack: ExitStack, kill: Kill) -> None:
 
 
 def behind(stack: ExitStack) -> None:
-    """States are written by a thread while training goes on, as on CUDA."""
+    """States are written by a thread while training continues, as on CUDA."""
     honest = Saver.__init__
 
     def init(saver: Saver, device: torch.device) -> None:

@@ -76,7 +76,7 @@ def test_gpus_stops_and_saves_when_its_launcher_was_killed(tmp_path, ledger):
     workers = workers_of(launcher)
     launcher.kill()
     output, _ = launcher.communicate(timeout=100)  # whose end is that of all who write to it
-    assert "go on with: " in output and "\nError: " not in output and "Traceback" not in output
+    assert "resume with: " in output and "\nError: " not in output and "Traceback" not in output
     assert not any(is_running(worker) for worker in workers)
     (folder,) = tmp_path.iterdir()
     assert (folder / "state.safetensors").exists()
@@ -90,7 +90,7 @@ def test_gpus_stops_and_saves_on_an_interrupt(tmp_path):
     output, _ = launcher.communicate(timeout=60)
     assert launcher.returncode == 128 + signal.SIGINT
     (folder,) = tmp_path.iterdir()
-    assert f"go on with: python train.py --resume {folder} --gpus 2 --device cpu" in output
+    assert f"resume with: python train.py --resume {folder} --gpus 2 --device cpu" in output
     assert (folder / "state.safetensors").exists()
 
 

@@ -154,7 +154,7 @@ def test_the_newest_whole_one_is_taken(tmp_path):
     assert checkpoint.load_newest(path, previous).note == f"{path} is missing: loaded {previous.name} instead"
 
 
-def test_an_optimiser_comes_back_through_a_file(tmp_path):
+def test_an_optimizer_comes_back_through_a_file(tmp_path):
     model = torch.nn.Linear(3, 2)
     adam = torch.optim.Adam(model.parameters(), lr=0.1 + 0.2, betas=(0.0, 0.99))
     model(torch.ones(1, 3)).sum().backward()

@@ -61,7 +61,7 @@ def test_help_shows_description_default_limits_and_group():
     context = click.Context(click.Command("x"), show_default=True)
     records = [(option.group, *(option.get_help_record(context) or ())) for option in flags(Train)]
     assert records == [
-        ("Training", "--gamma FLOAT", "Strength of R1.  [default: set by the preset, see --dry-run; x>=0]"),
+        ("Training", "--gamma FLOAT", "Strength of R1.  [default: depends on preset and data, see --dry-run; x>=0]"),
         ("Training", "--loss [logistic|hinge]", "Kind of loss.  [default: logistic]"),
         ("Run", "--seed INT", "Seed of all draws.  [default: 0; 0<=x<4294967296]"),
         ("Training", "--kimg FLOAT", "Length.  [default: required; x>0]"),

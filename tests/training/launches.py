@@ -19,7 +19,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import train
-from tests.training.runs import tiny
+from tests.training.runs import TINY
 from training import loop
 
 
@@ -47,10 +47,12 @@ def launch(
     accident: Accident | None = None,
     restarts: int = 0,
     own: Mapping[int, Sequence[str]] | None = None,
+    base: Mapping[str, object] = TINY,
     **settings: object,
 ) -> Ended:
     """Trains a tiny run in so many processes; `logs` is for what they write. `own` are arguments of single ones."""
-    sets = [f"--set={name}={value}" for name, value in tiny(metrics="none", **settings).items()]
+    given = {**base, "metrics": "none"} | {name.replace("__", "."): value for name, value in settings.items()}
+    sets = [f"--set={name}={value}" for name, value in given.items()]
     fork, queue = multiprocessing.get_context("fork"), multiprocessing.get_context("fork").SimpleQueue()
     agent = fork.Process(
         target=_agent, args=(queue, processes, logs, [*arguments, *sets], accident, restarts, own or {})

@@ -11,8 +11,8 @@ from torch._dynamo.utils import counters
 from tests.training.runs import train
 from tests.training.stylegan2.test_recipe import draws, reals, recipe
 from training import trial
-from training.compilation import compile_passes
 from training.stylegan2.recipe import StyleGAN2
+from training.trial import compile_passes
 
 
 @pytest.fixture(autouse=True)
@@ -57,15 +57,15 @@ def wrong(graph, inputs):
     return lambda *values: [value * 1.1 if value.is_floating_point() else value for value in graph(*values)]
 
 
-GIVEN_UP = ": training goes on without it"
+GIVEN_UP = ": training continues without it"
 
 
 @pytest.mark.parametrize(
     "backend, precision, reason",
     [
         (broken, "fp32", r"does not work here \(no compiler was found\)"),
-        (wrong, "fp32", r"gives gradients of Gmain that are [0-9.]+% off"),
-        (wrong, "bf16", r"gives gradients of Gmain that are [0-9.]+% off \(without it [0-9.]+%\)"),
+        (wrong, "fp32", r"does not work here \(its gradients of Gmain are [0-9.]+% off\)"),
+        (wrong, "bf16", r"does not work here \(its gradients of Gmain are [0-9.]+% off \(without it [0-9.]+%\)\)"),
     ],
 )
 def test_what_fails_or_errs_is_given_up(backend, precision, reason):
@@ -85,26 +85,14 @@ def test_rounding_of_the_same_size_passes_and_more_does_not(usual, found, good):
     """Relative distances to gradients in fp32; the two errors point in directions of their own."""
     exact = torch.tensor([1.0, 0, 0])
     gradients = [{"Gmain": exact + torch.tensor(error)} for error in ([0, usual, 0], [0, 0, found])]
-    with nullcontext() if good else pytest.raises(trial.TrialError, match=r"% off \(without it 4\.0%\)$"):
+    with nullcontext() if good else pytest.raises(ValueError, match=r"% off \(without it 4\.0%\)$"):
         trial._compare(gradients[1], gradients[0], {"Gmain": exact}, slack=5e-3)
-
-
-def test_what_fp32_would_give_is_found_without_a_trace():
-    """Of networks in bf16, whose types and gradients come back as they were."""
-    r, fp32 = recipe(precision="bf16"), recipe(precision="fp32")
-    types = [block.dtype for network in (r.G.synthesis, r.D) for block in network.blocks]
-    usual = trial.gradients(r)
-    for name, exact in trial._exact_gradients(r).items():
-        assert torch.equal(exact, trial.gradients(fp32)[name])
-        assert 1e-4 < (usual[name] - exact).norm() / exact.norm() < 0.2
-    assert types == [block.dtype for network in (r.G.synthesis, r.D) for block in network.blocks]
-    assert all(torch.equal(usual[name], again) for name, again in trial.gradients(r).items())
 
 
 def test_processes_agree_to_give_it_up(monkeypatch):
     r = recipe()
     monkeypatch.setattr(trial.distributed, "least", lambda number: 0)
-    assert compile_passes(r, "eager") == "--compile does not work for another process: training goes on without it"
+    assert compile_passes(r, "eager") == f"--compile does not work here (in another process){GIVEN_UP}"
 
 
 def test_the_log_of_a_run_says_what_became_of_it(tmp_path, monkeypatch):

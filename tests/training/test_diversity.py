@@ -15,7 +15,7 @@ def sheet(tiles: np.ndarray) -> Image.Image:
 
 
 def blocks(seed: int, spread: float = 1.0, different: int = ROWS * COLUMNS) -> np.ndarray:
-    """Tiles of coarse noise about grey, so many of them different."""
+    """Tiles of coarse noise about gray, so many of them different."""
     values = np.random.default_rng(seed).uniform(-0.5, 0.5, [different, 4, 4, 3]) * spread + 0.5
     values = values[np.arange(ROWS * COLUMNS) % different]
     return values.repeat(TILE // 4, axis=1).repeat(TILE // 4, axis=2).reshape(ROWS, COLUMNS, TILE, TILE, 3)

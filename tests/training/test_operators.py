@@ -1,4 +1,4 @@
-"""A run says which implementation of the operators it used, and when it goes on with another."""
+"""A run says which implementation of the operators it used, and when it continues with another."""
 
 from pathlib import Path
 
@@ -40,7 +40,9 @@ def test_resuming_with_others_is_noted(finished, monkeypatch):
     monkeypatch.setattr(build, "shortfall", lambda device: "the moon is full: wait")
     resume(finished, pace__kimg=0.04)
     lines = (finished / "log.txt").read_text().splitlines()
-    assert f"this run had {before} operators and goes on with {after}: it will not be the same to the last bit" in lines
+    assert (
+        f"this run had {before} operators and continues with {after}: it will not be the same to the last bit" in lines
+    )
     assert f"training to kimg 0.04 on cpu in fp32, {after} operators" in lines
-    assert "native operators are off: the moon is full: wait" in lines
+    assert "native operators that are off: the moon is full: wait" in lines
     assert operators(finished) == after

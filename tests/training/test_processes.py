@@ -94,7 +94,7 @@ def test_two_processes_resume_exactly(tmp_path):
     stopped = launch(
         2, tmp_path / "logs1", "--outdir", str(tmp_path / "runs"), accident=Accident("SIGTERM", at=7), pace__kimg=0.05
     )
-    assert not stopped.codes and "stopped at kimg 0.032; go on with: torchrun --nproc-per-node=2" in stopped.output
+    assert not stopped.codes and "resume with: torchrun --nnodes=1 --nproc-per-node=2" in stopped.output
     resumed = launch(2, tmp_path / "logs2", "--resume", str(folder_of(tmp_path / "runs")), pace__kimg=0.05)
     assert not resumed.codes, resumed.output
     assert_equal_runs(whole, folder_of(tmp_path / "runs"))
@@ -102,7 +102,7 @@ def test_two_processes_resume_exactly(tmp_path):
 
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.proof)])
 def test_a_killed_process_is_started_again_and_the_run_ends_as_if_nothing_had_been(tmp_path, processes):
-    """torchrun --max-restarts 1: the second attempt goes on with the run of the first from its last state."""
+    """torchrun --max-restarts 1: the second attempt continues with the run of the first from its last state."""
     length = {"pace__kimg": 0.08, "pace__snap": 1, "pace__batch": 8}
     whole = together(tmp_path / "whole", processes, **length)
     ended = launch(

@@ -160,7 +160,7 @@ def test_a_signal_finishes_the_step_saves_and_names_the_command(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     (folder,) = tmp_path.iterdir()
-    assert process.returncode == 0 and f"go on with: python train.py --resume {folder}" in output
+    assert process.returncode == 0 and f"resume with: python train.py --resume {folder}" in output
     state = read_state(runs.resolve(str(folder), tmp_path))
     assert state.clock.seen == 4 * state.clock.iteration > 0
 

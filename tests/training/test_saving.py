@@ -1,4 +1,4 @@
-"""States that are written while training goes on, as on CUDA; here on a CPU."""
+"""States that are written while training continues, as on CUDA; here on a CPU."""
 
 import errno
 import threading
@@ -13,7 +13,6 @@ from tests.training.runs import finish, resume, tiny, train
 from tests.training.test_resume import assert_equal_runs
 from torch_utils import checkpoint, runs
 from training import plan as plans
-from training import session
 from training.run import Run
 from training.saving import Saver
 from training.state import read_state
@@ -131,19 +130,7 @@ def test_a_run_whose_last_save_failed_is_neither_stopped_well_nor_done(tmp_path,
     with pytest.raises(OSError, match="No space left"):
         finish(plans.begin(tiny(pace__kimg=0.02, pace__snap=100), tmp_path), stop_at)
     said = capsys.readouterr().out
-    assert "done" not in said and "go on with" not in said
-
-
-def test_it_is_done_when_the_last_save_is_on_the_disk(tmp_path, behind, monkeypatch):
-    honest, seen = session._conclude, []
-
-    def conclude(run: Run, end: int) -> None:
-        seen.append(read_state(runs.resolve(str(run.folder), tmp_path)).clock.seen)
-        honest(run, end)
-
-    monkeypatch.setattr(session, "_conclude", conclude)
-    train(tmp_path, pace__kimg=0.02)
-    assert seen == [20]
+    assert "done" not in said and "resume with" not in said
 
 
 def test_an_interrupt_lets_the_save_come_to_its_end(tmp_path, behind, monkeypatch):

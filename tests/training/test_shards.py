@@ -46,7 +46,7 @@ def test_four_steps_are_two_and_two(tmp_path, settings, workers):
 
 
 def test_the_sequence_is_that_of_one_process_without_workers(tmp_path, settings):
-    """Nor does it matter whether the run goes on with another number of workers."""
+    """Nor does it matter whether the run continues with another number of workers."""
     whole = runs.train(tmp_path / "whole", **settings)
     parts = runs.resume(runs.train(tmp_path / "parts", stop_at=3, **settings), workers=2)
     a, b = (checkpoint.load(folder / "state.safetensors")[0] for folder in (whole, parts))
@@ -65,7 +65,7 @@ def test_shards_that_changed_between_stop_and_resume(tmp_path, settings):
     pattern = settings["data.path"]
     assert refused(run(*again)) == f"the data of this run are no longer at {pattern}: say where with --data"
     write(tmp_path / "x-%04d.tar", shard_size=10)
-    assert "x-0004.tar is missing (1 of 5 shards are): restore it" in refused(run(*again))
+    assert "x-0004.tar does not exist (1 of 5 shards are missing): restore it" in refused(run(*again))
     write_other = tmp_path / "moved"
     write(write_other / "x-{0000..0004}.tar")
     changed = refused(run(*again, "--data", str(write_other / "x-*.tar")))

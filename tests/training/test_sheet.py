@@ -89,19 +89,19 @@ def test_a_sheet_has_at_most_so_many_pictures(most, columns, rows):
     assert sheet.reals(Numbered([250])).size == (columns * SIDE, rows * SIDE)
 
 
-@pytest.mark.parametrize("labelled", [False, True])
-def test_reals_of_shards_are_of_the_shards_that_training_opens_first(tmp_path, monkeypatch, labelled):
+@pytest.mark.parametrize("labeled", [False, True])
+def test_reals_of_shards_are_of_the_shards_that_training_opens_first(tmp_path, monkeypatch, labeled):
     monkeypatch.setenv("SHARD_CACHE", str(tmp_path / "cache"))
     with ShardWriter(tmp_path / "x-%04d.tar", shard_size=20) as writer:
         for i in range(400):
-            writer.add(Image.fromarray(np.full([16, 16, 3], i % 200, np.uint8)), i % 2 if labelled else None)
+            writer.add(Image.fromarray(np.full([16, 16, 3], i % 200, np.uint8)), i % 2 if labeled else None)
     dataset = ShardSet(str(tmp_path / "x-{0000..0019}.tar"), "auto", False)
     opened: list[int] = []
     honest = ShardSet._opened
     monkeypatch.setattr(ShardSet, "_opened", lambda self, number: opened.append(number) or honest(self, number))
     Sheet(dataset, 3).reals(dataset)
     order = ShardSet(str(tmp_path / "x-{0000..0019}.tar"), "auto", False)
-    count = 400 if labelled else 256
+    count = 400 if labeled else 256
     first = {order._place(order.index_at(3, position))[0] for position in range(count)}
     assert len(set(opened)) >= 10 and set(opened) <= first
 

@@ -27,7 +27,7 @@ class Alarms:
 
 
 class _Observed:
-    """A watch, and what it has seen."""
+    """An alarm and its observations."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch

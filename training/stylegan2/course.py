@@ -31,7 +31,9 @@ def settle(asked: Asked) -> Settled:
     for name in (f"augment.{name}" for name in config.augment.idle):
         if name in asked.given:
             option = flag_of(StyleGAN2Config, name)
-            raise ValueError(f"{option} has no use with --aug {config.augment.mode}: leave it out, or give --aug ada")
+            raise ValueError(
+                f"{option} has no effect with --aug {config.augment.mode}: leave it out, or give --aug ada"
+            )
     return Settled(config, tuple(_notes(asked, config)))
 
 

@@ -35,7 +35,7 @@ CHARTS = (
 
 
 def d_has_won(recent: Sequence[Means]) -> str:
-    """D tells every real from every fake, and its loss stands still."""
+    """D scores every real above every fake, and its loss does not change."""
     now = recent[-1]
     losses = [loss for record in recent if (loss := _loss_of_d(record)) is not None]
     if losses and abs(losses[-1] - losses[0]) > FLAT:

@@ -56,7 +56,7 @@ def _write_rosinality(job: Job) -> Notes:
 
 def _write_graphs(job: Job) -> Notes:
     """One graph, or with --split one of the mapping and one of the synthesis."""
-    from models.stylegan2.exports import graphs, onnx, program  # torch.export and its packages load slowly
+    from models.stylegan2.exports import files, graphs  # torch.export and its packages load slowly
 
     (G,) = job.networks.values()
     assert isinstance(G, Generator)
@@ -70,17 +70,13 @@ def _write_graphs(job: Job) -> Notes:
         "psi_cutoff": options.psi_cutoff,
         "kimg": job.metadata.get("kimg"),
     }
-    parts = {job.dest: graphs.whole_graph(G, options.noise_mode, options.psi_cutoff, about)}
-    if options.split:
-        half = job.dest.with_stem
-        parts = {
-            half(f"{job.dest.stem}-mapping"): graphs.mapping_graph(G, options.psi_cutoff, about),
-            half(f"{job.dest.stem}-synthesis"): graphs.synthesis_graph(G, options.noise_mode, about),
-        }
-    save = onnx.save_onnx if job.dest.suffix.lower() == ".onnx" else program.save_program
+    save = files.save_onnx if job.dest.suffix.lower() == ".onnx" else files.save_program
+    halves: tuple[graphs.Half, ...] = ("mapping", "synthesis") if options.split else ("whole",)
     notes = {}
-    for path, graph in progress(parts.items(), len(parts), "graphs"):
-        difference = save(path, program.record(graph))
+    for half in progress(halves, len(halves), "graphs"):
+        path = job.dest.with_stem(f"{job.dest.stem}-{half}") if options.split else job.dest
+        graph = graphs.graph_of(G, half, options.noise_mode, options.psi_cutoff, about)
+        difference = save(path, graph, files.record(graph))
         notes[path] = f"{', '.join(graph.inputs)} -> {graph.output}, at most {difference:.1g} off the network"
     return notes
 

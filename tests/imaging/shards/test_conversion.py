@@ -134,7 +134,7 @@ ARGUMENTS = ("--resolution", "16x16", "--labels", "folders", "--workers", 1)
 
 @pytest.mark.parametrize("dest", ["x-%04d.tar", "x-{0..4}.tar"])
 def test_killed_while_shards_are_published(tmp_path, folder, dest):
-    """Killed between any two moves, the same command goes on, and until then training refuses the set."""
+    """Killed between any two moves, the same command continues, and until then training refuses the set."""
     size = ["--shard-size", 4] if "%" in dest else []
     command = ["--source", folder, *ARGUMENTS, *size, "--dest"]
     assert tool(*command, tmp_path / "whole" / dest).exit_code == 0
@@ -205,7 +205,7 @@ def test_what_is_refused(tmp_path, folder):
     assert "--shard-size needs a shard pattern for --dest" in refused(
         tool(*common, "--dest", "x.zip", "--shard-size", 5)
     )
-    assert "omit --shard-size" in refused(tool(*common, "--dest", "x-{0..3}.tar", "--shard-size", 5))
+    assert "does not name shards" in refused(tool(*common, "--dest", "x-{0..3}.tar", "--shard-size", 5))
     assert tool(*common, "--dest", shards).exit_code == 0
     assert "exists already: remove the old shards and their index" in refused(tool(*common, "--dest", shards))
     assert "fewer than the 51 shards" in refused(tool(*common, "--dest", tmp_path / "y-{0..50}.tar"))

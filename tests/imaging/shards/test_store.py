@@ -83,7 +83,7 @@ def test_an_index_beside_them_spares_the_reading(served, monkeypatch):
 def test_missing_ones_on_a_server(served):
     folder, address = served
     write_shards(folder, [2])
-    with pytest.raises(ValueError, match=r"x-0001\.tar is missing \(1 of 2 shards are\): restore it"):
+    with pytest.raises(ValueError, match=r"x-0001\.tar does not exist \(1 of 2 shards are missing\): restore it"):
         opened(f"{address}/x-{{0000..0001}}.tar")
     with pytest.raises(FileNotFoundError, match=r"y\.tar does not exist"):
         opened(f"{address}/y.tar")

@@ -98,7 +98,7 @@ REFUSED = {
     "negative": ({"a.png": A, "a.cls": b"-1"}, "is '-1': labels must be class numbers"),
     "far too large": ({"a.png": A, "a.cls": b"9" * 100}, "labels must be class numbers"),
     "too large": ({"a.png": A, "a.json": b'{"label": 100000}'}, "is 100000: labels must be class numbers"),
-    "vector": ({"a.png": A, "a.json": b'{"label": [1, 0]}'}, "is a vector: labels must be class numbers"),
+    "vector": ({"a.png": A, "a.json": b'{"label": [1, 0]}'}, "is [1, 0]: labels must be class numbers"),
     "truth": ({"a.png": A, "a.json": b'{"label": true}'}, "is True: labels must be class numbers"),
     "no JSON": ({"a.png": A, "a.json": b"{"}, "the label in a.json of x.tar is not valid JSON"),
     "no object": ({"a.png": A, "a.json": b"3"}, 'is not an object such as {"label": 3}'),

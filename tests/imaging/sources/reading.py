@@ -44,7 +44,6 @@ TAKE = """
 import resource, sys
 from pathlib import Path
 from imaging.sources.recognition import open_source
-from imaging.sources.jobs import jobs
 from imaging.sources.source import SequentialSource
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + int(sys.argv[2]),) * 2)

@@ -8,7 +8,6 @@ import pytest
 
 from imaging.picture import Header
 from imaging.sources.recognition import open_source
-from imaging.sources.source import SequentialSource
 from tests.imaging.pictures import encoded, index, write_folder, write_zip
 from tests.imaging.sources.files import cifar_files, idx, python2_pickle, tarred
 from tests.imaging.sources.reading import RGB, equal, failure, pixels
@@ -35,7 +34,6 @@ def test_tar_files(tmp_path, name, mode):
     assert source.labels().values.tolist() == [0, 1, 2, 0, 1, 2]
     assert equal(pixels(source, indices=[1, 4]), [RGB[1], RGB[4]])
     assert [source.header_of(i) for i in range(6)] == [Header(16, 12, "RGB")] * 6
-    assert isinstance(source, SequentialSource) == bool(mode)
 
 
 @pytest.mark.parametrize("mode", ["", "gz"])

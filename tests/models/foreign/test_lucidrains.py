@@ -22,7 +22,7 @@ WIDTHS = [32, 16, 8]  # of the blocks
 RATE = 0.1
 
 
-def state(prefix_s: str = "SE", prefix_g: str = "GE", colours: int = 3) -> dict[str, torch.Tensor]:
+def state(prefix_s: str = "SE", prefix_g: str = "GE", colors: int = 3) -> dict[str, torch.Tensor]:
     """The tensors of one of its generators, random, always the same ones."""
     shapes: dict[str, list[int]] = {}
     for i in range(LAYERS):
@@ -40,9 +40,9 @@ def state(prefix_s: str = "SE", prefix_g: str = "GE", colours: int = 3) -> dict[
         shapes |= {f"{block}.to_noise{n}.bias": [o] for n in (1, 2)}
         shapes |= {f"{block}.conv1.weight": [o, i, 3, 3], f"{block}.conv2.weight": [o, o, 3, 3]}
         shapes |= {f"{block}.to_rgb.to_style.weight": [o, D], f"{block}.to_rgb.to_style.bias": [o]}
-        shapes[f"{block}.to_rgb.conv.weight"] = [colours, o, 1, 1]
+        shapes[f"{block}.to_rgb.conv.weight"] = [colors, o, 1, 1]
     source = torch.Generator().manual_seed(0)
-    spread = {prefix_s: 8.0, prefix_g: 0.4}  # so that w are about 1, and pictures not of one colour
+    spread = {prefix_s: 8.0, prefix_g: 0.4}  # so that w are about 1, and pictures not of one color
     tensors = {
         name: torch.randn(shape, generator=source) * spread[name[: len(prefix_s)]] for name, shape in shapes.items()
     }
@@ -60,7 +60,7 @@ def network(folder: Path, tensors: dict | None = None, options: dict | None = No
 
 
 def enlarged(x):
-    """Bilinear, by its definition: half a pixel's centre between two, the outermost repeated."""
+    """Bilinear, by its definition: half a pixel's center between two, the outermost repeated."""
     for axis in (2, 3):
         n = x.shape[axis]
         at = ((torch.arange(2 * n) + 0.5) / 2 - 0.5).clamp(0, n - 1)
@@ -173,7 +173,7 @@ def test_a_state_dict_alone(tmp_path):
 
 
 def test_images_with_transparency(tmp_path):
-    G = load_network(network(tmp_path, state(colours=4)))
+    G = load_network(network(tmp_path, state(colors=4)))
     assert G(torch.randn(1, D)).shape == (1, 4, SIZE, SIZE)
 
 

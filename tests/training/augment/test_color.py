@@ -21,7 +21,7 @@ def chain(q: float) -> np.ndarray:
     turn = np.eye(4)
     turn[:3, :3] = Rotation.from_rotvec(V[:3] * (2 * q - 1) * np.pi).as_matrix()
     saturation = np.outer(V, V) + (np.eye(4) - np.outer(V, V)) * 2**normal
-    saturation[3, 3] = 1  # the paper's matrix would scale the offset with the colours, which nothing does
+    saturation[3, 3] = 1  # the paper's matrix would scale the offset with the colors, which nothing does
     return saturation @ turn @ C
 
 

@@ -24,7 +24,7 @@ def recorded():
 
 
 def test_every_recorded_augmentation(recorded):
-    """Each alone, and blitting, geometry and colour at once, with percentiles in place of draws."""
+    """Each alone, and blitting, geometry and color at once, with percentiles in place of draws."""
     images, seen = recorded.pop("images"), set()
     for entry, expected in recorded.items():
         name, q = entry.split("/percentile")

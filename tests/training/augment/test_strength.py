@@ -161,10 +161,10 @@ def test_a_run_without_augmentation_does_not_and_takes_up_states_from_before():
 @pytest.mark.parametrize(
     "given, message",
     [
-        ({"mode": "fixed", "p": 0.2, "ada_kimg": 9.0}, "--ada-kimg has no use with --aug fixed"),
-        ({"mode": "fixed", "p": 0.2, "interval": 2}, "--set augment.interval has no use with --aug fixed"),
-        ({"mode": "none", "p": 0.2}, "--p has no use with --aug none: leave it out, or give --aug ada"),
-        ({"pipe": "color"}, "--augpipe has no use with --aug none"),  # of the preset demo
+        ({"mode": "fixed", "p": 0.2, "ada_kimg": 9.0}, "--ada-kimg has no effect with --aug fixed"),
+        ({"mode": "fixed", "p": 0.2, "interval": 2}, "--set augment.interval has no effect with --aug fixed"),
+        ({"mode": "none", "p": 0.2}, "--p has no effect with --aug none: leave it out, or give --aug ada"),
+        ({"pipe": "color"}, "--augpipe has no effect with --aug none"),  # of the preset demo
         ({"mode": "fixed"}, "--aug fixed with --p 0 augments nothing"),
     ],
 )

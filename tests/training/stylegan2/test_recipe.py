@@ -136,7 +136,7 @@ def test_frozen_layers_of_d_stay_as_they_are():
     assert same == {name for name in before if name.startswith(frozen)} and len(same) == 2 + 5 + 2
 
 
-def test_main_and_regularisation_share_one_adam():
+def test_main_and_regularization_share_one_adam():
     gmain, gpath, dmain, dr1 = recipe().phases
     assert gmain.optimizer is gpath.optimizer and dmain.optimizer is dr1.optimizer
 
