@@ -13,7 +13,7 @@ def expand_home(argument: str) -> str:
 
     A shell expands only at the beginning of an argument: not in `--outdir=~/x`, `inception=~/a.pt` and `~/a,~/b`.
     """
-    return argument if "://" in argument else _HOME.sub(lambda _: os.path.expanduser("~"), argument)  # noqa: PTH111 (keeps a ~ it cannot expand)
+    return argument if "://" in argument else _HOME.sub(lambda _: os.path.expanduser("~"), argument)  # noqa: PTH111
 
 
 def check_folder(folder: Path, option: str) -> None:
