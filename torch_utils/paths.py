@@ -4,24 +4,16 @@ import os
 import re
 from pathlib import Path
 
-# ~ or ~user at the beginning of an argument, after a comma, or after the = of --option=, NAME= and both.
-_HOME = re.compile(r"(?:^|(?<=[=,]))~[^/\\,=]*(?=[/\\,]|$)")
+_HOME = re.compile(r"(?:^|(?<=[=,]))~(?=[/\\,]|$)")  # at the beginning of an argument, or after = or a comma
 _REMOTE = re.compile(r"(https?|ftp|s3|gs|hf):/", re.IGNORECASE)  # `Path` merges the two slashes
-_IN_URL = re.compile(r"://[^,]*$")
 
 
 def expand_home(argument: str) -> str:
-    """Expand each `~` at the beginning of a path in a command-line argument.
+    """Expand each `~` at the beginning of a path in a command-line argument; URLs stay.
 
     A shell expands only at the beginning of an argument: not in `--outdir=~/x`, `inception=~/a.pt` and `~/a,~/b`.
-    `./~` is a folder of that name. Without a home folder, or for an unknown user, the text stays.
     """
-
-    def expanded(found: re.Match[str]) -> str:
-        in_url = _IN_URL.search(argument[: found.start()])
-        return found[0] if in_url else os.path.expanduser(found[0])  # noqa: PTH111 (keeps a ~ it cannot expand)
-
-    return _HOME.sub(expanded, argument)
+    return argument if "://" in argument else _HOME.sub(lambda _: os.path.expanduser("~"), argument)  # noqa: PTH111
 
 
 def check_folder(folder: Path, option: str) -> None:

@@ -88,23 +88,3 @@ def test_no_file_and_a_pipe(tmp_path):
         load_arrays(tmp_path / "x.npy")
     os.mkfifo(tmp_path / "pipe")
     assert failure(tmp_path / "pipe") == f"{tmp_path}/pipe is not a file: give a NumPy file (.npy or .npz)"
-
-
-def test_damage_of_any_kind_is_refused_or_read(tmp_path):
-    random, path = np.random.RandomState(0), tmp_path / "x"
-    buffers = [saved(W)]
-    for save in (np.savez, np.savez_compressed):
-        buffer = io.BytesIO()
-        save(buffer, w=W, noise0=np.zeros([1, 1, 4, 4]))
-        buffers.append(buffer.getvalue())
-    refused = 0
-    for trial in range(600):
-        data = bytearray(buffers[trial % 3])
-        for _ in range(random.randint(1, 5)):
-            data[random.randint(len(data))] = random.randint(256)
-        path.write_bytes(data[: random.randint(len(data))] if random.rand() < 0.1 else data)
-        try:
-            assert all(array.dtype.kind in "biuf" for array in load_arrays(path).values())
-        except ValueError:
-            refused += 1
-    assert 100 < refused < 600

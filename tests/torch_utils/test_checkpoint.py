@@ -54,14 +54,6 @@ def test_what_is_saved_is_loaded_exactly(tmp_path):
         assert all(_same(loaded[name], tensors[name]) for name in tensors)
 
 
-def test_the_one_before_is_kept(tmp_path):
-    path, previous = tmp_path / "state.safetensors", tmp_path / "state-previous.safetensors"
-    for step in range(3):
-        checkpoint.save(path, {"step": torch.tensor(step)}, {"step": step}, previous)
-    assert checkpoint.load(path)[1] == {"step": 2}
-    assert checkpoint.load(previous)[1] == {"step": 1}
-
-
 def test_a_full_disk_damages_nothing(tmp_path):
     path, previous = tmp_path / "state.safetensors", tmp_path / "state-previous.safetensors"
     for step in range(2):

@@ -54,38 +54,24 @@ def home(monkeypatch, tmp_path):
         ("data.path=~/x-{0..9}.tar", "data.path=HOME/x-{0..9}.tar"),
         ("./~", "./~"),
         ("a~/b", "a~/b"),
-        ("~nobody-of-this-name/x", "~nobody-of-this-name/x"),
         ("~~", "~~"),
         ("https://host/?a=~/b", "https://host/?a=~/b"),
-        ("https://host/a,~/b", "https://host/a,HOME/b"),
     ],
 )
 def test_the_home_folder_may_be_meant_wherever_a_path_begins(home, argument, meant):
     assert expand_home(argument) == meant.replace("HOME", str(home))
 
 
-def test_without_a_home_folder_the_text_stays(monkeypatch):
-    monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setattr("pwd.getpwuid", lambda number: (_ for _ in ()).throw(KeyError(number)))
-    assert expand_home("--outdir=~/x") == "--outdir=~/x"
-
-
-@pytest.mark.parametrize("arguments", [["--outdir=~/x"], ["--outdir", "~/x"], ["--set", "data.path=~/x", "~/y"]])
-def test_every_script_takes_it(home, arguments):
+def test_scripts_expand_their_arguments(home):
     found = {}
 
     @click.command(cls=Command)
     @option("--outdir", type=click.Path(path_type=Path), group="Output")
-    @option("--set", "sets", multiple=True, group="Output")
-    @click.argument("place", required=False)
     def main(**params):
         found.update(params)
 
-    assert CliRunner().invoke(main, arguments).exit_code == 0
-    assert found["outdir"] in (None, home / "x")
-    assert found["sets"] in ((), (f"data.path={home}/x",))
-    assert found["place"] in (None, f"{home}/y")
-    assert any(found.values())
+    assert CliRunner().invoke(main, ["--outdir=~/x"]).exit_code == 0
+    assert found == {"outdir": home / "x"}
 
 
 @pytest.mark.parametrize("place", ["s3://bucket/x", "HTTPS://user:secret@host/a/b", "hf:/user/name"])
