@@ -121,7 +121,7 @@ def compare(case: Case, times: int, iterations: int) -> Found:
 
 
 def table(found: Sequence[Found]) -> str:
-    """All layers, and what the rule loses over all of them."""
+    """All layers, and how much time the rule loses over all of them."""
     ways = list(found[0].seconds)
     heads = "".join(f"  {way + ', ms':>13}" for way in ways)
     lines = [f"{'layer':<40}{heads}  {'the rule':<9}  {'loses':>6}"]

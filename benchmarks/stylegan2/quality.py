@@ -187,7 +187,7 @@ def judge(observer: Observer, files: list[NetworkFile], looks: list[Look], heigh
 
 
 def quality(name: str, kimg: float | None, made: Look, asked: Tensor | None, reference: Look) -> Quality:
-    """One row: pictures, with the classes that were asked for [N], compared with drawn faces."""
+    """One row: pictures, made for the classes [N], compared with drawn faces."""
     real, fake = reference.seen.features, made.seen.features
     against = (
         *precision_recall(real, fake),
