@@ -73,16 +73,16 @@ def test_names_and_shapes_are_checked(folder, change):
 def test_without_a_configuration_weights_of_another_program_are_none(folder):
     (folder / "config.json").unlink()
     assert refusal(folder) == (
-        f"{folder / 'model.safetensors'} is no network of this project: give a network-….safetensors of a run, or a "
-        f"file of NVIDIA's StyleGAN2, rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
+        f"{folder / 'model.safetensors'} is not a network file: give a network-….safetensors of a run, or a "
+        f"file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
     )
 
 
 def test_configurations_of_other_networks(folder):
     (folder / "config.json").write_text('{"model_type": "bert"}')
     assert refusal(folder) == (
-        f"{folder / 'model.safetensors'} is no network of this project: give a network-….safetensors of a run, or a "
-        f"file of NVIDIA's StyleGAN2, rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
+        f"{folder / 'model.safetensors'} is not a network file: give a network-….safetensors of a run, or a "
+        f"file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
     )
 
 

@@ -72,7 +72,7 @@ class RecordedTraining:
         for loss, reports in self.recipe.losses(phase, reals, draws):
             loss.backward()
             for name, values in reports.items():
-                self.collector.add(name, values)
+                self.collector.add_all({name: values})
         phase.network.requires_grad_(False)
         letter = "G" if phase.network is self.recipe.G else "D"
         return {letter: {name: _gradient(p) for name, p in phase.network.named_parameters()}}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
+from torch.fx import Node
 
 from models.stylegan2.exports.graphs import Graph, Inputs
 from system.files import replacing
@@ -44,7 +45,7 @@ def _remove_idle(program: ExportedProgram) -> None:
     aten = torch.ops.aten
     for node in list(program.graph.nodes):
         first, *rest = node.args or (None,)
-        same = node.target is aten.to.dtype and rest == [first.meta["val"].dtype]
+        same = node.target is aten.to.dtype and isinstance(first, Node) and rest == [first.meta["val"].dtype]
         whole = node.target is aten.slice.Tensor and rest[1:] == [0, _WHOLE]
         if node.target is aten._assert_tensor_metadata.default:
             program.graph.erase_node(node)

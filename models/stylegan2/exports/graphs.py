@@ -106,7 +106,7 @@ def graph_of(G: Generator, half: Half, noise_mode: NoiseMode, cutoff: int | None
 
     def example(batch: int, psi: float) -> Inputs:
         source, classes = torch.Generator().manual_seed(batch), G.config.classes
-        inputs = {"z": torch.randn(batch, G.config.z_dim, generator=source)}
+        inputs: dict[str, Any] = {"z": torch.randn(batch, G.config.z_dim, generator=source)}
         if classes:
             inputs["c"] = F.one_hot(torch.arange(batch) % classes, classes).float()
         if half == "synthesis":

@@ -162,11 +162,11 @@ def check_layers(built: Built, fields: Mapping[str, Mapping[str, Any]]) -> None:
             expect(layer, fields.get(layer, {}), activation=activation, **gains)
 
 
-def number_of(what: str, value: Any, kind: type, if_none: float) -> Any:
+def number_of(what: str, value: Any, kind: type[float], if_none: float) -> Any:
     """A positive number that a file states; `if_none` for None."""
     if value is None:
         return if_none
-    if isinstance(value, bool) or not isinstance(value, int | kind) or not 0 < value < 1e30:
+    if isinstance(value, bool) or not isinstance(value, int | kind) or not 0 < float(value) < 1e30:
         raise ValueError(f"it is damaged (its {what} is {shown(value)})")
     return kind(value)
 
