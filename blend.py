@@ -180,7 +180,7 @@ def _check_fit(a: GeneratorConfig, b: GeneratorConfig, mapping: float) -> None:
 
 
 def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
-    """Print which networks they are, what is left out, and a warning if they have nothing in common."""
+    """Print the names of both networks and the parts left out; warn if the networks are unrelated."""
     for name, file in (("A", a), ("B", b)):
         others = [part for part in file.parts if part != "G_ema"]
         left = f"; its {' and '.join(others)} are left out" if others else ""

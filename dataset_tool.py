@@ -151,7 +151,7 @@ def check_dest(source: Path, dest: Path, overwrite: bool) -> None:
 
 
 def check_apart(source: Path, path: Path, flag: str, named: str) -> None:
-    """ValueError, which names the option `flag`, if `path` is the source or in it, through whatever links."""
+    """ValueError, which names the option `flag`, if `path` is the source or in it, links included."""
     if source.is_dir() and real_path(source) in (real_path(path), *real_path(path).parents):
         raise ValueError(f"{flag} {path} is inside {named}: name a place outside")
     if path.is_file() and source.is_file() and path.samefile(source):

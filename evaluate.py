@@ -114,7 +114,7 @@ def main(
     """
     metrics = parse_list(names)
     if not metrics:
-        raise ValueError("--metrics none leaves nothing to do: give some, such as fid50k_full or swd")
+        raise ValueError("--metrics none computes nothing: give some, such as fid50k_full or swd")
     if (network is None) == (images is None):
         raise ValueError("give either --network or --images: one of them names what to judge")
     file: NetworkFile | None = click.get_current_context().obj

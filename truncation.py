@@ -1,4 +1,4 @@
-"""Show what truncation does: the same seeds at several values of psi."""
+"""Show the effect of truncation: the same seeds at several values of psi."""
 
 import system.start  # noqa: F401 (first)
 

@@ -1,3 +1,3 @@
-"""How fast networks, operators, loader and loop are, beside whom; and how good, on pictures whose causes are known."""
+"""Measures the speed of networks, operators, loader and loop, and the quality of networks of the demo set."""
 
 import system.start  # noqa: F401 (first)

@@ -1,4 +1,4 @@
-"""What every set of training images offers, wherever its pixels come from."""
+"""The interface of every set of training images."""
 
 import re
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""The names of files in folders, ZIPs and tars, spelled one way whatever program wrote them."""
+"""The names of files in folders, ZIPs and tars, spelled one way, whichever program wrote them."""
 
 import re
 import unicodedata

@@ -64,7 +64,7 @@ def parsing(subject: object, expected: str, advice: str) -> Iterator[None]:
 
 
 class Bounded:
-    """A binary file of which at most `most` bytes can be read, over all reads together. More is a ValueError."""
+    """A binary file that allows reading at most `most` bytes in all. Reading more is a ValueError."""
 
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file, self._most, self._left = file, most, most

@@ -1,4 +1,4 @@
-"""Files that are compressed as a whole: gzip, bzip2, xz. They unpack no more at a time than is asked for."""
+"""Files that are compressed as a whole: gzip, bzip2, xz. They unpack only as much at a time as is read."""
 
 import bz2
 import gzip

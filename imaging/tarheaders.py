@@ -43,7 +43,7 @@ def members(file: BinaryIO, whole: bool) -> Iterator[tarfile.TarInfo]:
 
 
 class _Short:
-    """A file that refuses to read more at a time than a header has, whatever a header claims."""
+    """A file that refuses to read more at once than a header has, even if a header claims more."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.seek, self.tell = file, file.seek, file.tell

@@ -1,4 +1,4 @@
-"""The names of metrics, such as fid50k_full, and what each of them needs."""
+"""The names of metrics, such as fid50k_full, and the detectors that each needs."""
 
 import re
 from collections.abc import Callable

@@ -37,7 +37,7 @@ class Options(BaseModel):
 
 
 class Stream(Protocol):
-    """The random numbers of one picture. Equal streams give equal pictures, whatever is computed beside them."""
+    """The random numbers of one picture. Equal streams give equal pictures, whatever else is in the batch."""
 
     def normal(self, *shape: int) -> Tensor:
         """Normal numbers to start from, float32 on the CPU."""

@@ -29,7 +29,7 @@ class WeightsOptions(Options):
 
 
 class HubOptions(WeightsOptions):
-    """And what the model card states."""
+    """The license in the model card, too."""
 
     license: str = Field(
         "",

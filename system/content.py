@@ -17,7 +17,7 @@ def mistaken(path: Path) -> str:
 
 
 def mistaken_content(head: bytes) -> str:
-    """Return what a file is that begins with `head`, as `mistaken`."""
+    """Return the kind of a file that begins with `head`, as `mistaken` does."""
     if not head.strip():
         return "an empty file"
     if _PAGE.match(head):

@@ -167,7 +167,7 @@ def test_says_what_is_missing(tmp_path, monkeypatch):
     said = {
         "give either --network or --images: one of them names what to judge": ["--data", "demo:16"],
         "give --data: the network's file does not record which images it learned from": ["--network", network],
-        "--metrics none leaves nothing to do: give some, such as fid50k_full or swd": ["--metrics", "none"],
+        "--metrics none computes nothing: give some, such as fid50k_full or swd": ["--metrics", "none"],
         "--detector vgg16: none of the metrics asks for it; leave it out": [
             "--network", network, "--data", "demo:16", "--metrics", "swd20", "--detector", "vgg16=x",
         ],

@@ -24,7 +24,7 @@ Check = Callable[[Path], object]  # reads a file; raises ValueError if the file 
 
 
 def kept(url: str, room: str) -> Path:
-    """Return the path of a URL's file in the cache; every URL has its own, whatever its `#sha256=`.
+    """Return the path of a URL's file in the cache: one for each URL, regardless of `#sha256=`.
 
     Args:
         url: any URL.

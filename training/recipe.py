@@ -76,7 +76,7 @@ def learned(recipe: Recipe) -> dict[str, Any]:
 
 
 def load_learned(recipe: Recipe, state: Mapping[str, Any]) -> None:
-    """Restore what `learned` gave. The recipe shares no memory with `state` afterwards."""
+    """Restore a state that `learned` returned. The recipe shares no memory with `state` afterwards."""
     for name, network in recipe.networks.items():
         network.load_state_dict(state["networks"][name])
     for name, optimizer in recipe.optimizers.items():

@@ -113,7 +113,7 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, evaluate: Evaluat
     if plan.state is not None:
         recipe.load_state_dict(plan.state.tree["recipe"])
         run.resume_statistics(plan.state.tree["stats"])
-    # Free what was loaded: it is as large as the run's own, and maps a file that the next save replaces.
+    # Free the loaded state: it is as large as the run's own, and maps a file that the next save replaces.
     plan.network = plan.state = None
     _announce(plan, run, command)
     if config.compile and isinstance(recipe, Compilable):
@@ -166,7 +166,7 @@ def _resuming_command(folder: Path | None) -> str:
 
 
 def _announce(plan: Plan, run: Run, command: str) -> None:
-    """Say what is about to happen; all tables go to the log of a new run."""
+    """Print how the run begins; the log of a new run gets all tables."""
     d, pace, say = plan.dataset, plan.config.pace, run.report.say
     if command:
         say(command)

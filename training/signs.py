@@ -16,7 +16,7 @@ SKIPPING_TICKS = 3
 
 @dataclass
 class Alarm:
-    """Something that went wrong: between which counts of images, what was seen, and what to try."""
+    """A problem of a run: its first and last count of images, a sentence about it, and what to try."""
 
     kind: str
     since: int

@@ -1,4 +1,4 @@
-"""What is in each shard: how many samples, of which classes, sizes and modes.
+"""The contents of each shard: its number of samples, their classes, sizes and modes.
 
 It comes from `PREFIX-index.json`, which the writer of shards leaves beside them. Without it all headers are read once,
 and the result is kept in the cache folder.
@@ -139,7 +139,7 @@ def _scan(shards: Sequence[Shard], labeled: bool, store: Store) -> Index:
 
 
 def scan_shard(shard: Shard, labeled: bool, store: Store) -> Row:
-    """Find out what is in a shard: read every header, of the tar and of each image."""
+    """Read every header of a shard: those of the tar and of each image."""
     with store.open(shard) as file:
         row, table = describe(file, shard, labeled)
     keep_table(shard, table, labeled, store)

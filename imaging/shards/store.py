@@ -31,7 +31,7 @@ PAUSES = (1.0, 4.0)  # seconds before a download is tried again
 
 
 def shard_cache() -> Path:
-    """The folder of copies of shards, and of what was found out about them."""
+    """The cache folder of shards: copies, indices and tables."""
     if chosen := os.environ.get("SHARD_CACHE"):
         return Path(os.path.expanduser(chosen))  # noqa: PTH111 (a ~ that stays is no error)
     return cache_folder() / "shards"
@@ -68,14 +68,14 @@ class Store:
         self._owner = 0
 
     def open(self, shard: Shard) -> BinaryIO:
-        """The file of a shard. ValueError says why it cannot be had."""
+        """The file of a shard. ValueError says why it is unavailable."""
         try:
             return self.path(shard).open("rb")
         except OSError as error:
             raise ValueError(f"{shard.displayed} cannot be read: {reason(error)}; restore it") from error
 
     def path(self, shard: Shard) -> Path:
-        """The path of a shard, downloaded if need be. ValueError says why it cannot be had."""
+        """The path of a shard, downloaded if need be. ValueError says why it is unavailable."""
         if shard.is_local:
             return Path(shard.url)
         identity = f"{shard.url} {shard.bytes} {shard.mark}".encode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""What lies where in a shard: its tar headers, read once, after which any sample can be read by itself.
+"""The positions of all files in a shard, from its tar headers, so that any sample can be read by itself.
 
 A sample is what WebDataset takes for one: neighboring files whose names are equal up to the first dot of their last
 part. One of them is an image; `.cls` (a class number as text) or "label" in `.json` is its class.

@@ -43,7 +43,7 @@ VIDEO = Format("a video", video.open_video)
 
 
 def open_source(path: str | Path, every: int = 1) -> Source:
-    """The images at `path`, of whatever format; every n-th frame of videos.
+    """The images at `path`, in any known format; every n-th frame of videos.
 
     FileNotFoundError if nothing is there; ValueError if the format is unknown or damaged, or `every` does not apply.
     """
@@ -126,7 +126,7 @@ def _file(path: Path) -> Format:
 
 
 def _refusal(end: str, start: bytes) -> str:
-    """What a file is that holds no set of images, and what to do."""
+    """A sentence about a file without images: its kind, and what to do."""
     if end in SOURCE_SUFFIXES:
         return "is a single image: give the folder it is in, since a set has many images"
     if end in UNREAD:

@@ -1,4 +1,4 @@
-"""What every source of images offers, whatever its format: ordered names, contents, and labels."""
+"""The interface of every source of images: ordered names, contents, and labels."""
 
 import hashlib
 import io

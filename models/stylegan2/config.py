@@ -47,7 +47,7 @@ class ImageConfig(BaseModel):
         return self.base[0] << k, self.base[1] << k
 
     def channels_at(self, k: int) -> int:
-        """Feature maps after k doublings, computed as for a base of 4 x 4, whatever the base is."""
+        """Feature maps after k doublings, computed as for a base of 4 x 4, also for other bases."""
         return max(1, min(self.channel_base // (4 << k), self.channel_max))
 
 

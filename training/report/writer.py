@@ -64,7 +64,7 @@ class Report:
             self.log.keep(text)
 
     def begin(self, texts: Mapping[str, str]) -> None:
-        """Show texts in TensorBoard, by name; warn of what is known before a new run begins."""
+        """Show texts in TensorBoard, by name; warn of settings that look wrong before a new run begins."""
         if self.folder is None:
             return
         for name, text in texts.items():
@@ -117,7 +117,7 @@ class Report:
         self._warn(self.alarms.feed({"seen": seen} | record), seen)
 
     def snapshot(self, path: Path, seen: int, measures: Mapping[str, float]) -> None:
-        """Show a sample sheet, and add what was measured on it to the statistics of the tick."""
+        """Show a sample sheet, and add its `measures` to the statistics of the tick."""
         if self.folder is None:
             return
         self.picture(path.name.partition("-")[0], path, seen)

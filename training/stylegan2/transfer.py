@@ -35,7 +35,7 @@ def check(file: NetworkFile, config: StyleGAN2Config) -> None:
 
 
 def take(file: NetworkFile, recipe: StyleGAN2) -> str:
-    """Load the weights of a checked file into a fresh recipe; return a sentence that says what was taken.
+    """Load the weights of a checked file into a fresh recipe; return a sentence about the weights taken.
 
     If the file holds only the averaged generator, G starts from it, too, and D starts anew.
     """
