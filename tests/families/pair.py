@@ -176,7 +176,7 @@ class PairRecipe:
             average.update(self.config.pace.batch, seen)
 
     def measure(self) -> dict[str, float]:
-        return {"held out/loss": float(self.head.layer.weight.square().mean())}
+        return {"held out/loss": float(next(self.head.parameters()).square().mean())}
 
     def judged(self) -> None:
         return None
