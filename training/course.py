@@ -11,6 +11,7 @@ from imaging.imageset import ImageSet
 from models.family import Family, Shape
 from models.networkfile import NetworkFile
 from torch_utils import checkpoint
+from torch_utils import config as configs
 from training.config import RunConfig
 from training.moments import check_moments
 from training.recipe import Recipe
@@ -56,6 +57,32 @@ class Transfer(NamedTuple):
     take: Callable[[NetworkFile, Any], str]  # loads the weights into a fresh recipe; returns a sentence for the log
 
 
+def _check_same(file: NetworkFile, config: Any) -> None:
+    for part in file.family.parts.values():
+        wanted, held = configs.to_dict(getattr(config, part.config_name)), file.metadata.get(part.config_name)
+        for name, value in wanted.items():
+            found = held.get(name) if isinstance(held, dict) else None
+            if held is not None and found != value:
+                raise ValueError(
+                    f"--transfer {file}: its {part.config_name} has {name} {found}, but this run's has {value}: take "
+                    f"another network, or settings like those it was trained with"
+                )
+
+
+def _take_same(file: NetworkFile, recipe: Any) -> str:
+    parts, taken = file.family.parts, []
+    for name, network in recipe.networks.items():
+        alike = (other for other in file.parts if parts[other].config_name == parts[name].config_name)
+        source = name if name in file.parts else next(alike, None)  # a light file has one of several averages
+        if source is not None:
+            network.load_state_dict(file.part(source).state_dict())
+            taken.append(name)
+    return f"the weights of {', '.join(taken)} are those of {file}"
+
+
+SAME = Transfer(_check_same, _take_same)  # networks of the same sizes
+
+
 def check_learned(state: Any, recipe: Any, begun: bool, added: frozenset[str] = frozenset()) -> None:
     """Check the state of a recipe from a file against the recipe's networks and optimizers.
 
@@ -99,5 +126,5 @@ class Course:
     smaller: str  # what to try if memory is short
     signs: Signs = field(default_factory=Signs)
     check_state: Callable[[Any, Any, bool], None] = check_learned
-    transfer: Transfer | None = None  # None: --transfer is refused
+    transfer: Transfer | None = SAME  # None: --transfer is refused
     fits: Callable[[tuple[int, int]], str] = lambda size: ""  # why its networks cannot have images of (height, width)

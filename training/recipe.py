@@ -1,7 +1,7 @@
 """The interface between the training loop and a model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,14 @@ class Recipe(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a `state_dict` exactly."""
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A recipe that judges itself at snapshots, on images that it does not learn from."""
+
+    def measure(self) -> Mapping[str, float]:
+        """Statistics for the report, such as {"held out/style": 0.3}. Only rank 0 calls it."""
 
 
 def placed(network: Network, device: torch.device) -> Network:

@@ -21,7 +21,7 @@ from torch_utils.stats import Collector
 from torch_utils.stopwatch import Stopwatch
 from training.machine import machine
 from training.phase import Phase
-from training.recipe import Recipe
+from training.recipe import Measuring, Recipe
 from training.report.status import Forecast
 from training.report.wandb import Wandb
 from training.report.writer import Report
@@ -140,14 +140,15 @@ class Run:
         """Write the sample sheet and the network file."""
         if self.folder is None:
             return
-        seen = self.clock.seen
+        seen, path = self.clock.seen, None
+        measures = dict(recipe.measure()) if self.clock.seen and isinstance(recipe, Measuring) else {}
         shown = recipe.show(self.sheet) if self.sheet is not None else None
         if self.sheet is not None and shown is not None:
             picture, path = self.sheet.arrange(shown), runs.samples_path(self.folder, seen)
             save_image(picture, path)
             compared = seen and self.report.signs.diversity  # at 0 it is noise
-            measures = self.sheet.measure(picture, self.folder / runs.REALS) if compared else {}
-            self.report.snapshot(path, seen, measures)
+            measures |= self.sheet.measure(picture, self.folder / runs.REALS) if compared else {}
+        self.report.snapshot(path, seen, measures)
         if seen:
             self._save_networks(recipe, runs.network_path(self.folder, seen))
 

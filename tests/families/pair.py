@@ -175,6 +175,9 @@ class PairRecipe:
         for average in self.averages:
             average.update(self.config.pace.batch, seen)
 
+    def measure(self) -> dict[str, float]:
+        return {"held out/loss": float(next(self.head.parameters()).square().mean())}
+
     def judged(self) -> None:
         return None
 

@@ -20,7 +20,7 @@ from tests.families import pair
 from tests.training.launches import launch
 from tests.training.runs import stopped_at
 from tests.training.test_resume import assert_equal_runs
-from torch_utils import checkpoint, runs
+from torch_utils import checkpoint
 from training import courses
 
 SETTINGS = {"device": "cpu", "precision": "fp32", "pace.batch": 4, "pace.tick": 0.02, "pace.snap": 3, "pace.kimg": 0.1}
@@ -78,6 +78,7 @@ def test_statistics_of_the_run(run):
     counts = [sum(record.get(name, {"count": 0})["count"] for name in pair.BUCKETS) for record in records]
     assert counts == [20] * 5
     assert any(pair.BUCKETS[-1] not in record for record in records)
+    assert [i for i, record in enumerate(records) if "held out/loss" in record] == [2, 4]  # ticks with a snapshot
     parts = {name: load_network(run, which=name).state_dict() for name in ("fast", "slow", "encoder")}
     near, far = (
         sum(float((parts[name][key] - t).square().sum()) for key, t in parts["encoder"].items())
@@ -107,7 +108,7 @@ def test_a_changed_set_is_refused(tmp_path):
     assert f"{tmp_path / 'moved'} has changed since" in call(train, *moved, code=2)
     assert "6 images before, 7 now" in call(train, *moved, "--changed-data")
     smaller = ("--resume", stopped, "--styles", styles(tmp_path / "small", side=16), "--changed-data")
-    assert "has another size, other channels or other classes than this run learned" in call(
+    assert "small has another size, other channels or other classes than this run learned" in call(
         train, *smaller, "--kimg", "0.2", code=2
     )
 
@@ -124,10 +125,19 @@ def test_pictures_and_metrics_are_refused_in_a_sentence(run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_does_not_apply_is_refused(run, tmp_path):
-    network = runs.newest_in(run)
+def test_transfer_takes_networks_of_the_same_sizes(run, tmp_path):
+    small = tmp_path / "small.safetensors"
+    call(convert, "--source", run, "--only", "slow,head", "--dest", small)
+    painted = run.parents[1] / "styles"
+    begin(tmp_path / "runs", painted, "--transfer", small, "--set=pace.light_files=false")
+    (began,) = (tmp_path / "runs").iterdir()
+    assert f"the weights of fast, slow, encoder, head are those of {small}" in (began / "log.txt").read_text()
+    said = call(train, "--model", "pair-b/4", "--transfer", small, "--styles", painted, "--outdir", tmp_path, code=2)
+    assert f"--transfer {small}: its encoder has features 2, but this run's has 4: take" in said
+
+
+def test_what_does_not_apply_is_refused(tmp_path):
     for words, said in (
-        (("--transfer", network), "--transfer does not apply to pair-s/2: leave it out"),
         (("--model", "pair-s/2", "--compile"), "--compile does not apply to pair-s/2: leave it out"),
         (("--model", "pair-s/2", "--set", "loss.gamma=1"), "--set loss.gamma does not apply to pair-s/2, only to"),
         (("--model", "pair-s/3"), "--model got 'pair-s/3', expected one of: stylegan2, pair-s/2, pair-b/4"),

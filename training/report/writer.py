@@ -116,11 +116,12 @@ class Report:
         self.scalars(numbers | {name: m.mean for name, m in moments.items()}, seen)
         self._warn(self.alarms.feed({"seen": seen} | record), seen)
 
-    def snapshot(self, path: Path, seen: int, measures: Mapping[str, float]) -> None:
-        """Show a sample sheet, and add its `measures` to the statistics of the tick."""
+    def snapshot(self, path: Path | None, seen: int, measures: Mapping[str, float]) -> None:
+        """Show the sample sheet if there is one, and add what was measured to the statistics of the tick."""
         if self.folder is None:
             return
-        self.picture(path.name.partition("-")[0], path, seen)
+        if path is not None:
+            self.picture(path.name.partition("-")[0], path, seen)
         if measures:
             self.stats.amend(seen, measures)
             self.scalars(measures, seen)
