@@ -54,7 +54,7 @@ def _from_csv(path: Path, text: str) -> dict[str, Any]:
                 label_column = next(i for i, cell in enumerate(lowered) if cell in LABEL_COLUMNS)
                 continue
             if len(cells) <= max(file_column, label_column):
-                raise ValueError(f"line {reader.line_num} of {path} has no label: write file{separator}label")
+                raise ValueError(f"line {reader.line_num} of {path} has no label: write both in each line")
             _enter(path, entries, cells[file_column], cells[label_column])
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num} of {path} cannot be read ({error}): write file,label") from error

@@ -92,8 +92,8 @@ def test_the_demo_set_heeds_the_other_options():
         ({"path": "demo:x"}, "'x' is not a size: write WIDTHxHEIGHT such as 96x64, or one number for a square"),
         ({"path": "demo", "labels": "folders"}, "the demo set has no sub-folders: use --labels auto or --labels none"),
         (
-            {"path": "demo:999999x500"},
-            "999999x500 is 500 megapixels, but at most 50 are accepted: take a smaller size, such as 768x256",
+            {"path": "demo:65536x65536"},
+            "65536x65536 is 4295 megapixels, but at most 50 are accepted: take a smaller size, such as 1024x1024",
         ),
     ],
 )

@@ -92,7 +92,7 @@ def test_json(tmp_path, text, values, names):
     ("text", "message"),
     [
         ("", "FILE holds no labels: write a line for each image"),
-        ("a/1.png,0\na/2.png\n", "line 2 of FILE has no label: write file,label"),
+        ("a/1.png,0\na/2.png\n", "line 2 of FILE has no label: write both in each line"),
         ("a/1.png,0\na/1.png,1\n", "FILE labels a/1.png twice: keep one"),
         ("a/1.png,0\n", "FILE has no label for a/2.png and 1 more: add what is missing"),
         (
