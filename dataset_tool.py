@@ -3,11 +3,10 @@
 import system.start  # noqa: F401 (first)
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
-from imaging import labelfile
 from imaging.conversion import Options, Report, convert
 from imaging.fitting import FILTERS, TRANSFORMS, Filter, Transform
 from imaging.grid import FORMATS, save_image
@@ -38,26 +37,13 @@ Examples:
   python dataset_tool.py inspect cifar-10-python.tar.gz --sheet cifar.png
 """
 NAMED_AT_MOST = 20
-BAR, LONGEST_BAR_NAME = 40, 60  # letters of the longest bar, and of the name before it
-
-
-class Choice(click.ParamType):
-    """`auto`, `none`, `folders`, or the path of a label file."""
-
-    name = "auto|none|folders|FILE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        value = value.lower() if value.lower() in ("auto", "none", "folders") else value
-        if value not in ("auto", "none", "folders") and not value.lower().endswith(labelfile.SUFFIXES):
-            endings = ", ".join(labelfile.SUFFIXES)
-            self.fail(f"got {value!r}, expected auto, none, folders or a file that ends in {endings}", param, ctx)
-        return str(value)
+LONGEST_NAME = 60  # letters of a class
 
 
 LABELS = option(
     "--labels",
-    type=Choice(),
     default="auto",
+    metavar="auto|none|folders|FILE",
     group="Input",
     help="classes: from dataset.json or the format itself (auto), none, one for each sub-folder (folders), or from a "
     "CSV or JSON file",
@@ -177,16 +163,18 @@ def tell(report: Report, dest: str) -> None:
     images = counted(report.written, f"{NAMES[report.mode]} image")
     say(f"wrote {images} of {spell(report.height, report.width)} to {dest}")
     hint(report.height, report.width)
-    say(report.labels_note)
-    for note in report.notes:
+    for note in (report.labels_note, *report.notes):
         say(note)
     if report.enlarged:
-        were = "was" if report.enlarged == 1 else "were"
-        say(f"{counted(report.enlarged, 'image')} {were} smaller and had to be enlarged")
-    _tell_duplicates(report)
+        say(f"enlarged {counted(report.enlarged, 'image')}")
+    if report.duplicates:
+        fate = "dropped" if report.dropped else "kept, which --duplicates drop would remove"
+        say(f"{counted(report.duplicates, 'image')} with the pixels of an earlier one, {fate}:")
+        _some([f"{name} = {first}" for name, first in report.twins], report.duplicates)
+    if report.conflicting:
+        say(f"{report.conflicting} of them with another label than the earlier one")
     if report.broken:
-        were = "was" if len(report.broken) == 1 else "were"
-        say(f"{counted(len(report.broken), 'broken image')} {were} left out:")
+        say(f"{counted(len(report.broken), 'broken image')} left out:")
         _some(list(report.broken.values()), len(report.broken))
 
 
@@ -194,19 +182,6 @@ def hint(height: int, width: int) -> None:
     """Say which size is the nearest that a StyleGAN2 can have, if it cannot have this one."""
     if unfit := fits((height, width)):
         say(f"note: {unfit}")
-
-
-def _tell_duplicates(report: Report) -> None:
-    count = report.duplicates
-    if not count:
-        return
-    one = count == 1
-    fate = f"{'was' if one else 'were'} dropped" if report.dropped else "stayed in; --duplicates drop removes them"
-    say(f"{counted(count, 'image')} {'has' if one else 'have'} the pixels of an earlier one and {fate}:")
-    _some([f"{name} = {first}" for name, first in report.twins], count)
-    if report.conflicting:
-        has = "has" if report.conflicting == 1 else "have"
-        say(f"{report.conflicting} of them {has} another label than the earlier one")
 
 
 def _some(lines: list[str], count: int) -> None:
@@ -243,14 +218,14 @@ def describe(found: Inspection, source: str) -> None:
     for note in found.notes:
         say(note)
     say("sizes:")
-    _bars({spell(*size): count for size, count in found.sizes.most_common()})
+    _counts({spell(*size): count for size, count in found.sizes.most_common()})
     say("modes:")
-    _bars({NAMES[mode]: count for mode, count in found.modes.most_common()})
+    _counts({NAMES[mode]: count for mode, count in found.modes.most_common()})
     if "RGBA" in found.modes:
         say(f"transparency is used by {counted(found.transparent, 'image')}")
     say(found.labels.note)
     if found.labels.class_names:
-        _bars(dict(zip(found.labels.class_names, found.class_counts(), strict=False)))
+        _counts(dict(zip(found.labels.class_names, found.class_counts(), strict=False)))
     say(f"duplicates: {found.duplicates or 'none'}")
     _some([f"{name} = {first}" for name, first in found.twins], found.duplicates)
     say(f"broken: {len(found.broken) or 'none'}")
@@ -260,15 +235,9 @@ def describe(found: Inspection, source: str) -> None:
     say(f"fingerprint: {found.fingerprint}" if found.fingerprint else f"not a training set: {found.unfit}")
 
 
-def _bars(counts: dict[str, int]) -> None:
-    rows = [(printable(name, LONGEST_BAR_NAME), count) for name, count in counts.items()]
-    wide = max((len(name) for name, _ in rows), default=0)
-    most = max(counts.values(), default=0) or 1
-    for name, count in rows[:NAMED_AT_MOST]:
-        say(f"  {name:<{wide}}  {count:>8}  {'#' * -(-BAR * count // most)}".rstrip())
-    rest = [count for _, count in rows[NAMED_AT_MOST:]]
-    if rest:
-        say(f"  ... and {len(rest)} more with {counted(sum(rest), 'image')}")
+def _counts(counts: dict[str, int]) -> None:
+    rows = [f"{count:>8}  {printable(name, LONGEST_NAME)}" for name, count in counts.items()]
+    _some(rows, len(rows))
 
 
 if __name__ == "__main__":

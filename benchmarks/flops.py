@@ -1,19 +1,17 @@
 """Floating-point operations of convolutions and matrix products, and how many a machine does at best.
 
 A multiply-add counts as two operations. A transposed convolution counts its taps once per input pixel, so an enlarging
-3x3 layer has 9. Depthwise convolutions (low-pass filters) and own kernels count nothing, except those that replace a
-convolution of PyTorch.
+3x3 layer has 9. Own kernels count nothing, except those that replace a convolution of PyTorch.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 import custom_ops  # noqa: F401  # whose operators are counted by name
 from benchmarks.timing import fastest
@@ -21,8 +19,9 @@ from benchmarks.timing import fastest
 PEAK_CHANNELS = (64, 128, 256, 512)
 PEAK_SIZES = (8, 16, 32, 64)
 PEAK_BATCHES = {"cpu": (1, 4, 16), "cuda": (16, 64, 256)}
-PEAK_OPERATIONS = {"cpu": 5e10, "cuda": 5e12}  # of one convolution at most: larger ones only take longer
-PEAK_SHARE = 1e-2  # of that at least, on CUDA: smaller convolutions do not keep a GPU busy
+# Of one convolution: smaller ones do not keep a GPU busy, larger ones only take longer.
+PEAK_OPERATIONS = {"cpu": (0, 5e10), "cuda": (5e10, 5e12)}
+LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
 PEAK_SECONDS = 0.1  # for each shape
 
 
@@ -42,77 +41,27 @@ class _Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        formula = FORMULAS.get(func.overloadpacket)
-        self.operations += formula(args, out) if formula else 0
+        if func.overloadpacket is torch.ops.custom_ops.weight_gradient:
+            self.operations += 2 * out.numel() * args[0].numel() // args[0].shape[1]
+        elif func.overloadpacket in flop_registry:
+            self.operations += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
         return out
 
 
-def _forward(args: Any, out: Tensor) -> int:
-    x, w, _, _, _, _, transposed, _, groups = args[:9]
-    return _convolution(w, groups, x if transposed else out)
+def convolution_peak(device: torch.device, dtype: torch.dtype) -> tuple[str, float]:
+    """The shape and operations per second of the fastest 3x3 convolution with 64 to 512 channels.
 
-
-def _backward(args: Any, out: Any) -> int:
-    """The gradients of the input and of the weights take as many operations each as the convolution."""
-    gradient, x, w, _, _, _, _, transposed, _, groups, wanted = args
-    return sum(wanted[:2]) * _convolution(w, groups, x if transposed else gradient)
-
-
-def _convolution(w: Tensor, groups: int, at: Tensor) -> int:
-    """Every weight once for each pixel of `at` [N, C, H, W]. Zero for a depthwise convolution."""
-    depthwise = groups > 1 and w.shape[1] == 1
-    return 0 if depthwise else 2 * w.numel() * at.shape[0] * prod(at.shape[2:])
-
-
-def _product(a: Tensor, b: Tensor) -> int:
-    """Of matrices [..., M, K] and [..., K, N]."""
-    return 2 * a.numel() * b.shape[-1]
-
-
-_aten = torch.ops.aten
-FORMULAS: dict[Any, Callable[[Any, Any], int]] = {
-    _aten.convolution: _forward,
-    _aten.convolution_backward: _backward,
-    torch.ops.custom_ops.weight_gradient: lambda args, out: _convolution(out, 1, args[0]),
-    _aten.mm: lambda args, out: _product(*args[:2]),
-    _aten.bmm: lambda args, out: _product(*args[:2]),
-    _aten.addmm: lambda args, out: _product(*args[1:3]),
-    _aten.baddbmm: lambda args, out: _product(*args[1:3]),
-}
-
-
-@dataclass(frozen=True)
-class Peak:
-    """The fastest convolution that was found."""
-
-    shape: str
-    flops: float  # per second
-
-
-def convolution_peak(device: torch.device, dtype: torch.dtype) -> Peak:
-    """The fastest 3x3 convolution with 64 to 512 channels, over batches, sizes and memory formats.
-
-    Measured in this process, with its number of threads.
+    Measured in this process, with its number of threads, over batches, sizes and memory formats.
     """
     kind = "cuda" if device.type == "cuda" else "cpu"
-    most = PEAK_OPERATIONS[kind]
-    least = most * PEAK_SHARE if kind == "cuda" else 0
-    cases = product(PEAK_BATCHES[kind], PEAK_CHANNELS, PEAK_SIZES, (torch.contiguous_format, torch.channels_last))
-    found = [_speed(*case, device, dtype) for case in cases if least <= _operations(*case[:3]) <= most]
-    return max(found, key=lambda peak: peak.flops)
-
-
-@torch.no_grad()
-def _speed(
-    batch: int, channels: int, size: int, layout: torch.memory_format, device: torch.device, dtype: torch.dtype
-) -> Peak:
-    x = torch.randn(batch, channels, size, size, device=device, dtype=dtype).to(memory_format=layout)
-    w = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=layout)
-    best = fastest(lambda: torch.conv2d(x, w, padding=1), PEAK_SECONDS, device)
-    kind = "channels last" if layout == torch.channels_last else "channels first"
-    name = f"{batch} images of {channels} x {size} x {size}, {str(dtype).removeprefix('torch.')}, {kind}"
-    return Peak(name, _operations(batch, channels, size) / best)
-
-
-def _operations(batch: int, channels: int, size: int) -> int:
-    return 2 * 9 * channels**2 * batch * size**2
+    found = {}
+    for batch, C, size, layout in product(PEAK_BATCHES[kind], PEAK_CHANNELS, PEAK_SIZES, LAYOUTS):
+        operations = 2 * 9 * C**2 * batch * size**2
+        if PEAK_OPERATIONS[kind][0] <= operations <= PEAK_OPERATIONS[kind][1]:
+            x = torch.randn(batch, C, size, size, device=device, dtype=dtype).to(memory_format=LAYOUTS[layout])
+            w = torch.randn(C, C, 3, 3, device=device, dtype=dtype).to(memory_format=LAYOUTS[layout])
+            with torch.no_grad():
+                best = fastest(partial(torch.conv2d, x, w, padding=1), PEAK_SECONDS, device)
+            name = f"{batch} images of {C} x {size} x {size}, {str(dtype).removeprefix('torch.')}, {layout}"
+            found[name] = operations / best
+    return max(found.items(), key=lambda item: item[1])

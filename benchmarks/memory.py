@@ -3,109 +3,81 @@
 `python -m benchmarks.memory --resolution 1024 --preset stylegan2 --batch-gpu 1 --batch-gpu 4`
 """
 
-import json
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
 import torch
 
+from models.family import Shape
 from torch_utils.cli import SET, Command, Size, option, say
 from torch_utils.flags import given
+from training.course import Asked
+from training.courses import DEFAULT, find, names
 from training.footprint import Footprint, footprint
-from training.stylegan2 import presets
-from training.stylegan2.config import StyleGAN2Config
 
 EXAMPLES = """
 Examples:
   python -m benchmarks.memory --resolution 1024 --preset stylegan2 --batch-gpu 1 --batch-gpu 4
-  python -m benchmarks.memory --resolution 256 --precision fp16 --set generator.channel_base=32768 --json
+  python -m benchmarks.memory --resolution 256 --precision fp16 --set generator.channel_base=32768
 """
 GIB = 2**30
 
-
-@dataclass(frozen=True)
-class Row:
-    """The memory of a step with so many images at once."""
-
-    batch_gpu: int
-    checkpoint_activations: bool
-    footprint: Footprint
+Row = tuple[int, bool, Footprint]  # images at once, whether activations are checkpointed, and the memory of a step
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @option("--resolution", type=Size(), default="1024", group="Networks", help="pixels, or WIDTHxHEIGHT")
 @option("--classes", type=click.IntRange(0), default=0, group="Networks", help="classes of the images; 0 for none")
-@option(
-    "--preset",
-    type=click.Choice(["auto", *presets.ROWS]),
-    default="stylegan2",
-    group="Networks",
-    help="a named configuration of train.py",
-)
+@option("--model", type=click.Choice(names()), default=DEFAULT, group="Networks", help="what is trained")
+@option("--preset", default="stylegan2", group="Networks", help="a preset of train.py")
 @SET
-@option(
-    "--batch-gpu",
-    type=click.IntRange(1),
-    multiple=True,
-    default=[1, 2, 4, 8],
-    group="Step",
-    help="images at once; give the option again for more numbers",
-)
-@option(
-    "--precision",
-    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
-    default="bf16",
-    group="Step",
-    help="number format of the convolutions",
-)
+@option("--batch-gpu", type=click.IntRange(1), multiple=True, default=[1, 2, 4, 8], group="Step", help="images at once")
+@option("--precision", default="bf16", group="Step", help="fp32, tf32, bf16 or fp16")
 @option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", group="Step", help="need not exist here")
-@option("--json", "as_json", is_flag=True, group="Step", help="print JSON instead of a table")
-def main(batch_gpu: tuple[int, ...], as_json: bool, **params: Any) -> None:
+def main(**params: Any) -> None:
     """Compute the memory of one training process: networks, gradients, Adam's moments and activations.
 
     With and without --checkpoint-activations. cuDNN's workspaces, gaps between tensors and the CUDA context, a few
     hundred MiB each, are not included.
     """
-    rows = measure(batch_gpu, **params)
-    say(json.dumps([asdict(row) for row in rows]) if as_json else table(rows, **params))
+    (height, width), preset, precision = params["resolution"], params["preset"], params["precision"]
+    say(f"{width}x{height}, preset {preset}, {precision}, {params['device']}; GiB")
+    say(table(measure(**params)))
 
 
 def measure(
-    batch_gpu: tuple[int, ...],
     resolution: tuple[int, int],
     classes: int,
+    model: str,
     preset: str,
     sets: tuple[str, ...],
+    batch_gpu: tuple[int, ...],
     precision: str,
     device: str,
 ) -> list[Row]:
     """A row for each number of images, without and with checkpointing."""
-    values = given(StyleGAN2Config, {}, sets) | {"precision": precision, "device": device}
-    data = {"height": resolution[0], "width": resolution[1], "channels": 3, "classes": classes}
+    course = find(model)
+    values = {"model": model, "precision": precision, "device": device} | given(course.config, {}, sets)
     rows = []
     for checkpoint in (False, True):
         for number in batch_gpu:
             more = {"pace.batch_gpu": number, "checkpoint_activations": checkpoint}
-            config = presets.resolve(preset, data, values | more, world=1)
-            rows.append(Row(number, checkpoint, footprint(config, config.pace.batch, torch.device(device))))
+            config = course.settle(Asked(preset, Shape(*resolution, 3, classes), values | more)).config
+            rows.append((number, checkpoint, footprint(config, config.pace.batch, torch.device(device))))
     return rows
 
 
-def table(rows: list[Row], resolution: tuple[int, int], preset: str, precision: str, device: str, **_: Any) -> str:
+def table(rows: list[Row]) -> str:
     """Rows as text."""
-    first = rows[0].footprint
-    phases = list(first.phases)
+    first = rows[0][2]
     lines = [
-        f"{resolution[1]}x{resolution[0]}, preset {preset}, {precision}, {device}; GiB",
         ", ".join(f"{name} {getattr(first, name) / GIB:.2f}" for name in ("networks", "gradients", "optimizers")),
         "",
-        f"{'at once':>7}  {'checkpointing':>13}" + "".join(f"  {name:>6}" for name in phases) + f"  {'most':>6}",
+        f"{'at once':>7}  {'checkpointing':>13}" + "".join(f"  {name:>6}" for name in (*first.phases, "most")),
     ]
-    for row in rows:
-        numbers = [*(row.footprint.phases[name] for name in phases), row.footprint.peak]
-        start = f"{row.batch_gpu:7}  {'yes' if row.checkpoint_activations else 'no':>13}"
-        lines.append(start + "".join(f"  {number / GIB:6.2f}" for number in numbers))
+    for number, checkpoint, found in rows:
+        sizes = "".join(f"  {size / GIB:6.2f}" for size in (*found.phases.values(), found.peak))
+        lines.append(f"{number:7}  {'yes' if checkpoint else 'no':>13}{sizes}")
     return "\n".join(lines)
 
 

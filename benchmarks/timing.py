@@ -1,24 +1,13 @@
-"""How long calls take, on the CPU and on devices that run asynchronously.
+"""How long calls take, on the CPU and on devices that run asynchronously."""
 
-On CUDA, kernels of some microseconds that Python starts one by one wait for Python, so a clock around them times
-Python. Therefore calls are captured in a CUDA graph and timed by events: each replay holds as many calls as fill BLOCK.
-Before every call a write of FLUSH bytes replaces the content of the cache; the time of the writes is subtracted.
-"""
-
-import math
+import importlib
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from statistics import median
 from typing import Any
 
 import torch
-
-BLOCK = 0.02  # seconds of a replay
-MOST_CALLS = 1000  # in a replay
-FLUSH = 2**28  # bytes, more than the last-level cache of any GPU
 
 
 def timed(call: Callable[[], Any], device: torch.device) -> float:
@@ -50,11 +39,11 @@ def timings(calls: Mapping[str, Callable[[int], Any]], iterations: int, device: 
 def fastest(call: Callable[[], Any], budget: float, device: torch.device) -> float:
     """The shortest duration of a call among as many as fit into `budget` seconds, after two calls to warm up.
 
-    On CUDA, of three replays of many calls, without the time of Python.
+    On CUDA, Triton measures: it clears the cache before each call, and Python starts the call in the meantime.
     """
     if device.type == "cuda":
-        with own_stream(device):
-            return min(graph_seconds(call, device) for _ in range(3))
+        triton = importlib.import_module("triton.testing")
+        return triton.do_bench(call, rep=int(budget * 1e3), return_mode="min") / 1e3
     call()
     call()
     end, best = time.perf_counter() + budget, float("inf")
@@ -69,52 +58,3 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-@contextmanager
-def own_stream(device: torch.device) -> Iterator[None]:
-    """Compute on a CUDA stream that can be captured. Does nothing on other devices.
-
-    PyTorch differentiates on the stream of the forward pass, so the forward pass must be computed in here, too.
-    """
-    if device.type != "cuda":
-        yield
-        return
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        yield
-    torch.cuda.current_stream(device).wait_stream(stream)
-
-
-def graph_seconds(call: Callable[[], Any], device: torch.device) -> float:
-    """Mean seconds of a call on a CUDA device, within `own_stream`. The time of Python is left out if possible."""
-    for _ in range(3):  # libraries choose their algorithms and allocate
-        call()
-    count = min(max(math.ceil(BLOCK / max(_event_seconds(call), 1e-6)), 1), MOST_CALLS)
-    room = torch.empty(FLUSH, dtype=torch.uint8, device=device)
-    try:
-        both, flushes = (_captured(run, count) for run in (lambda: (room.zero_(), call()), room.zero_))
-    except RuntimeError as error:
-        reason = (str(error).splitlines() or ["unknown"])[0]
-        warnings.warn(f"not captured in a CUDA graph, so the time of Python is included: {reason}", stacklevel=2)
-        return _event_seconds(lambda: [call() for _ in range(count)]) / count
-    return max(_event_seconds(both.replay) - _event_seconds(flushes.replay), 1e-9) / count
-
-
-def _captured(call: Callable[[], Any], count: int) -> torch.cuda.CUDAGraph:
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
-        for _ in range(count):
-            call()
-    graph.replay()  # the first replay uploads it
-    return graph
-
-
-def _event_seconds(run: Callable[[], Any]) -> float:
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    begin.record()
-    run()
-    end.record()
-    end.synchronize()
-    return begin.elapsed_time(end) / 1e3

@@ -58,7 +58,7 @@ def _convolution(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
         return _rounded(y, x)
     if w.is_leaf and w.requires_grad:
         w = w.view_as(w)  # PyTorch cannot tell whether the gradient of a leaf is wanted
-    return _Convolution.apply(x, w, geometry)
+    return _Bilinear.apply(x, w, None, "y", geometry)
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -77,58 +77,37 @@ def _wanted(ctx: Any, i: int) -> bool:
     return node is not None and needs_gradient(node)
 
 
-class _Convolution(torch.autograd.Function):
-    """y(x, w)."""
+class _Bilinear(torch.autograd.Function):
+    """y(x, w), gx(gy, w) or gw(gy, x), by its name. `like` has the shape of the gradient; y needs no such tensor.
+
+    `like` is detached, so that PyTorch does not differentiate it.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
-        ctx.save_for_backward(x, w)
-        ctx.geometry = geometry
-        return _rounded(_aten.convolution(_wide(x), _wide(w), None, *geometry.arguments), x)
+    def forward(ctx: Any, a: Tensor, b: Tensor, like: Tensor | None, name: str, geometry: Geometry) -> Tensor:
+        ctx.save_for_backward(a, b)
+        ctx.name, ctx.geometry = name, geometry
+        if like is None:
+            return _rounded(_aten.convolution(_wide(a), _wide(b), None, *geometry.arguments), a)
+        if name == "gx":
+            return _gradients(a, like, b, geometry, True, False)[0]
+        return _gradients(a, b, like, geometry, False, True)[1]
 
     @staticmethod
-    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, w = ctx.saved_tensors
-        for_x, for_w = _wanted(ctx, 0), _wanted(ctx, 1)
-        if for_x and for_w and not torch.is_grad_enabled():
-            return *_gradients(gy, x, w, ctx.geometry, True, True), None
-        gx = _InputGradient.apply(gy, w, x.detach(), ctx.geometry) if for_x else None
-        gw = _WeightGradient.apply(gy, x, w.detach(), ctx.geometry) if for_w else None
-        return gx, gw, None
-
-
-class _InputGradient(torch.autograd.Function):
-    """gx(gy, w). Only the shape of x is used. x is detached so that PyTorch does not differentiate it."""
-
-    @staticmethod
-    def forward(ctx: Any, gy: Tensor, w: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
-        ctx.save_for_backward(gy, w)
-        ctx.geometry = geometry
-        return _gradients(gy, x, w, geometry, True, False)[0]
-
-    @staticmethod
-    def backward(ctx: Any, ggx: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        gy, w = ctx.saved_tensors
-        to_gy = _Convolution.apply(ggx, w, ctx.geometry) if _wanted(ctx, 0) else None
-        to_w = _WeightGradient.apply(gy, ggx, w.detach(), ctx.geometry) if _wanted(ctx, 1) else None
-        return to_gy, to_w, None, None
-
-
-class _WeightGradient(torch.autograd.Function):
-    """gw(gy, x). Only the shape of w is used. w is detached."""
-
-    @staticmethod
-    def forward(ctx: Any, gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
-        ctx.save_for_backward(gy, x)
-        ctx.geometry = geometry
-        return _gradients(gy, x, w, geometry, False, True)[1]
-
-    @staticmethod
-    def backward(ctx: Any, ggw: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        gy, x = ctx.saved_tensors
-        to_gy = _Convolution.apply(x, ggw, ctx.geometry) if _wanted(ctx, 0) else None
-        to_x = _InputGradient.apply(gy, ggw, x.detach(), ctx.geometry) if _wanted(ctx, 1) else None
-        return to_gy, to_x, None, None
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        a, b = ctx.saved_tensors
+        wanted = _wanted(ctx, 0), _wanted(ctx, 1)
+        if ctx.name == "y" and all(wanted) and not torch.is_grad_enabled():
+            return *_gradients(g, a, b, ctx.geometry, True, True), None, None, None
+        derivatives = {
+            "y": ((g, b, a.detach(), "gx"), (g, a, b.detach(), "gw")),
+            "gx": ((g, b, None, "y"), (a, g, b.detach(), "gw")),
+            "gw": ((b, g, None, "y"), (a, g, b.detach(), "gx")),
+        }[ctx.name]
+        to_a, to_b = (
+            _Bilinear.apply(*d, ctx.geometry) if w else None for d, w in zip(derivatives, wanted, strict=True)
+        )
+        return to_a, to_b, None, None, None
 
 
 def _gradients(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, for_x: bool, for_w: bool) -> tuple[Tensor, Tensor]:

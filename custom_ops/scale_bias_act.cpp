@@ -114,7 +114,7 @@ struct Tasks {
 // Adds the contribution of pixels [begin, end) of sample n to `products` and `sums` [C].
 template <bool PRODUCTS, bool SUMS, bool MAP, typename T>
 void backward_along_channels(
-    const Sums<T>& in, const Slopes<Wide<T>> slope, int64_t n, int64_t begin, int64_t end, Wide<T>* products,
+    const Sums<T>& in, const Curve<T> curve, int64_t n, int64_t begin, int64_t end, Wide<T>* products,
     Wide<T>* sums) {
   using S = Wide<T>;
   const int64_t C = in.layout.channels, P = in.layout.pixels;
@@ -125,7 +125,7 @@ void backward_along_channels(
     S total = 0;
 #pragma omp simd reduction(+ : total)
     for (int64_t c = 0; c < C; ++c) {
-      const S d = widen(dy[c]) * slope(widen(y[c]));
+      const S d = widen(dy[c]) * curve.slope(widen(y[c]));
       dx[c] = narrow<T>(d * scale[c]);
       if constexpr (PRODUCTS) products[c] += d * widen(x[c]);
       if constexpr (SUMS) sums[c] += d;
@@ -137,7 +137,7 @@ void backward_along_channels(
 
 template <bool PRODUCTS, bool SUMS, bool MAP, typename T>
 void backward_along_pixels(
-    const Sums<T>& in, const Slopes<Wide<T>> slope, int64_t n, int64_t begin, int64_t end, Wide<T>* products,
+    const Sums<T>& in, const Curve<T> curve, int64_t n, int64_t begin, int64_t end, Wide<T>* products,
     Wide<T>* sums) {
   using S = Wide<T>;
   const int64_t C = in.layout.channels, P = in.layout.pixels;
@@ -152,7 +152,7 @@ void backward_along_pixels(
     S product = 0, sum = 0;
 #pragma omp simd reduction(+ : product, sum)
     for (int64_t p = 0; p < count; ++p) {
-      const S d = widen(dy[p]) * slope(widen(y[p]));
+      const S d = widen(dy[p]) * curve.slope(widen(y[p]));
       dx[p] = narrow<T>(d * scale);
       if constexpr (PRODUCTS) product += d * widen(x[p]);
       if constexpr (SUMS) sum += d;
@@ -179,7 +179,7 @@ void join(const std::vector<S>& parts, const Tasks& tasks, int64_t N, int64_t C,
 }
 
 template <bool PRODUCTS, bool SUMS, bool MAP, typename T>
-void run_backward(Sums<T> in, const Slopes<Wide<T>>& slope) {
+void run_backward(Sums<T> in, const Curve<T>& curve) {
   using S = Wide<T>;
   const int64_t N = in.layout.samples, C = in.layout.channels, k = pixels_at_once(in.layout, MAP);
   const auto scale = repeated(in.scale, N, C, k, S(1));
@@ -196,9 +196,9 @@ void run_backward(Sums<T> in, const Slopes<Wide<T>>& slope) {
       S* products = parts.data() + (parts.empty() ? 0 : task * 2 * l.channels);
       S* sums = products + (parts.empty() ? 0 : l.channels);
       if (l.last) {
-        backward_along_channels<PRODUCTS, SUMS, MAP>(in, slope, n, begin, end, products, sums);
+        backward_along_channels<PRODUCTS, SUMS, MAP>(in, curve, n, begin, end, products, sums);
       } else {
-        backward_along_pixels<PRODUCTS, SUMS, MAP>(in, slope, n, begin, end, products, sums);
+        backward_along_pixels<PRODUCTS, SUMS, MAP>(in, curve, n, begin, end, products, sums);
       }
     }
   });
@@ -208,29 +208,22 @@ void run_backward(Sums<T> in, const Slopes<Wide<T>>& slope) {
 }  // namespace
 
 template <typename T>
-void forward_kernel(const Sum<T>& sum, const Tensor&, const Curve& curve) {
-  const bool known = with_activation(curve.act, [&](auto act) {
-    run<true, false>(sum, Value<decltype(act), T>{curve.constants<T>()});
-  });
-  STD_TORCH_CHECK(known, "scale_bias_act knows linear, relu and lrelu, not ", curve.act);
+void forward_kernel(const Sum<T>& sum, const Tensor&, const Curve<T>& curve) {
+  run<true, false>(sum, Value<T>{curve});
 }
 
 template <typename T>
-void jvp_kernel(const Sum<T>& sum, const Tensor&, const Curve& curve) {
-  const Tangent<T> finish{curve.slopes<T>()};
+void jvp_kernel(const Sum<T>& sum, const Tensor&, const Curve<T>& curve) {
   with_constant(sum.x, [&](auto first) {
-    with_constant(sum.x2, [&](auto second) { run<first.value, second.value>(sum, finish); });
+    with_constant(sum.x2, [&](auto second) { run<first.value, second.value>(sum, Tangent<T>{curve}); });
   });
 }
 
 template <typename T>
-void backward_kernel(const Sums<T>& sums, const Tensor&, const Curve& curve) {
-  const auto slope = curve.slopes<T>();
+void backward_kernel(const Sums<T>& sums, const Tensor&, const Curve<T>& curve) {
   with_constant(sums.dscale, [&](auto products) {
     with_constant(sums.db, [&](auto sum) {
-      with_constant(sums.dnoise, [&](auto map) {
-        run_backward<products.value, sum.value, map.value>(sums, slope);
-      });
+      with_constant(sums.dnoise, [&](auto map) { run_backward<products.value, sum.value, map.value>(sums, curve); });
     });
   });
 }
@@ -243,7 +236,7 @@ INSTANTIATE_SCALE_BIAS_ACT(Half)
 }  // namespace custom_ops
 
 STABLE_TORCH_LIBRARY_IMPL(custom_ops, CPU, m) {
-  m.impl("scale_bias_act", ENTRY(scale_bias_act));
-  m.impl("scale_bias_act_backward", ENTRY(scale_bias_act_backward));
-  m.impl("scale_bias_act_jvp", ENTRY(scale_bias_act_jvp));
+  m.impl("scale_bias_act", TORCH_BOX(&custom_ops::scale_bias_act));
+  m.impl("scale_bias_act_backward", TORCH_BOX(&custom_ops::scale_bias_act_backward));
+  m.impl("scale_bias_act_jvp", TORCH_BOX(&custom_ops::scale_bias_act_jvp));
 }

@@ -81,7 +81,7 @@ __device__ __forceinline__ S over_lanes(S value, int lanes) {
 // If LAST, a thread sums by channel along its rows, and lanes sum by pixel; otherwise the other way round.
 template <int V, bool LAST, bool SUMMING, typename T>
 __global__ void __launch_bounds__(THREADS)
-backward_pass(const Sums<T> in, const Tiles tiles, const Slopes<Wide<T>> slope, const Parts<Wide<T>> parts) {
+backward_pass(const Sums<T> in, const Tiles tiles, const Curve<T> curve, const Parts<Wide<T>> parts) {
   using S = Wide<T>;
   __shared__ S shared[THREADS];
   const Place p = tiles.place(blockIdx.x, threadIdx.x);
@@ -102,7 +102,7 @@ backward_pass(const Sums<T> in, const Tiles tiles, const Slopes<Wide<T>> slope, 
       const S one = !LAST && scales ? __ldg(scales + row) : S(1);
 #pragma unroll
       for (int v = 0; v < V; ++v) {
-        const S d = widen(dy.at[v]) * slope(widen(y.at[v]));
+        const S d = widen(dy.at[v]) * curve.slope(widen(y.at[v]));
         dx.at[v] = narrow<T>(d * (LAST ? scale[v] : one));
         if constexpr (SUMMING) {
           (LAST ? product[v] : row_product) += d * widen(x.at[v]);
@@ -210,7 +210,7 @@ void run(const Sum<T>& sum, const Tensor& like, const Finish& finish) {
 }
 
 template <int V, typename T>
-void launch_backward(const Sums<T>& in, const Tensor& like, const Slopes<Wide<T>>& slope) {
+void launch_backward(const Sums<T>& in, const Tensor& like, const Curve<T>& curve) {
   const Layout& l = in.layout;
   const Tiles tiles = tiles_of<V>(l, 64);
   const int64_t by_channel = l.last ? tiles.chunks : tiles.tiles, by_pixel = l.last ? tiles.tiles : tiles.chunks;
@@ -221,7 +221,7 @@ void launch_backward(const Sums<T>& in, const Tensor& like, const Slopes<Wide<T>
   const bool summing = in.dscale || in.db || in.dnoise;
   const auto kernel = l.last ? (summing ? backward_pass<V, true, true, T> : backward_pass<V, true, false, T>)
                              : (summing ? backward_pass<V, false, true, T> : backward_pass<V, false, false, T>);
-  launch(kernel, tiles.blocks(), like, in, tiles, slope, parts);
+  launch(kernel, tiles.blocks(), like, in, tiles, curve, parts);
   dscale.finish();
   db.finish();
   dnoise.finish();
@@ -230,25 +230,22 @@ void launch_backward(const Sums<T>& in, const Tensor& like, const Slopes<Wide<T>
 }  // namespace
 
 template <typename T>
-void forward_kernel(const Sum<T>& sum, const Tensor& like, const Curve& curve) {
-  const bool known = with_activation(curve.act, [&](auto act) {
-    run(sum, like, Value<decltype(act), T>{curve.constants<T>()});
-  });
-  STD_TORCH_CHECK(known, "scale_bias_act knows linear, relu and lrelu, not ", curve.act);
+void forward_kernel(const Sum<T>& sum, const Tensor& like, const Curve<T>& curve) {
+  run(sum, like, Value<T>{curve});
 }
 
 template <typename T>
-void jvp_kernel(const Sum<T>& sum, const Tensor& like, const Curve& curve) {
-  run(sum, like, Tangent<T>{curve.slopes<T>()});
+void jvp_kernel(const Sum<T>& sum, const Tensor& like, const Curve<T>& curve) {
+  run(sum, like, Tangent<T>{curve});
 }
 
 template <typename T>
-void backward_kernel(const Sums<T>& sums, const Tensor& like, const Curve& curve) {
+void backward_kernel(const Sums<T>& sums, const Tensor& like, const Curve<T>& curve) {
   const int64_t length = sums.layout.last ? sums.layout.channels : sums.layout.pixels;
   if (is_wide<T>(length, sums.dy, sums.y, sums.x, sums.dx, sums.scale)) {
-    launch_backward<WIDTH<T>>(sums, like, curve.slopes<T>());
+    launch_backward<WIDTH<T>>(sums, like, curve);
   } else {
-    launch_backward<1>(sums, like, curve.slopes<T>());
+    launch_backward<1>(sums, like, curve);
   }
 }
 
@@ -260,7 +257,7 @@ INSTANTIATE_SCALE_BIAS_ACT(Half)
 }  // namespace custom_ops
 
 STABLE_TORCH_LIBRARY_IMPL(custom_ops, CUDA, m) {
-  m.impl("scale_bias_act", ENTRY(scale_bias_act));
-  m.impl("scale_bias_act_backward", ENTRY(scale_bias_act_backward));
-  m.impl("scale_bias_act_jvp", ENTRY(scale_bias_act_jvp));
+  m.impl("scale_bias_act", TORCH_BOX(&custom_ops::scale_bias_act));
+  m.impl("scale_bias_act_backward", TORCH_BOX(&custom_ops::scale_bias_act_backward));
+  m.impl("scale_bias_act_jvp", TORCH_BOX(&custom_ops::scale_bias_act_jvp));
 }

@@ -2,10 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <string>
+#include <limits>
 #include <tuple>
 
-#include "activations.h"
 #include "tensor.h"
 
 namespace custom_ops {
@@ -37,19 +36,45 @@ struct Sums {
   Layout layout;
 };
 
+// The curve y = clamp(gain * (u > 0 ? u : alpha * u), -limit, limit). A limit that is NaN sets no limit: every comparison
+// with NaN is false.
+template <typename T>
+struct Curve {
+  using S = Wide<T>;
+  S alpha, gain, below, limit;
+  S edge;  // the limit rounded as outputs are, so that an output at the limit compares equal
+
+  Curve(double alpha, double gain, std::optional<double> clamp)
+      : alpha(static_cast<S>(alpha)), gain(static_cast<S>(gain)), below(static_cast<S>(gain * alpha)),
+        limit(clamp ? static_cast<S>(*clamp) : std::numeric_limits<S>::quiet_NaN()),
+        edge(clamp ? widen(narrow<T>(limit)) : limit) {}
+
+  HOST_DEVICE S value(S u) const {
+    S v = (u > 0 ? u : u * alpha) * gain;
+    v = v > limit ? limit : v;
+    return v < -limit ? -limit : v;
+  }
+
+  // The slope, computed from the output. The slope is zero where the output has reached the limit.
+  HOST_DEVICE S slope(S y) const {
+    const S slope = y * gain > 0 ? gain : below;
+    return (y < 0 ? -y : y) >= edge ? S(0) : slope;
+  }
+};
+
 // Computes y from the sum u, or the change of y.
-template <typename A, typename T>
+template <typename T>
 struct Value {
   static constexpr bool TANGENT = false;
-  Constants<Wide<T>> constants;
-  HOST_DEVICE Wide<T> operator()(Wide<T> u, T) const { return value_at<A>(u, constants); }
+  Curve<T> curve;
+  HOST_DEVICE Wide<T> operator()(Wide<T> u, T) const { return curve.value(u); }
 };
 
 template <typename T>
 struct Tangent {
   static constexpr bool TANGENT = true;
-  Slopes<Wide<T>> slope;
-  HOST_DEVICE Wide<T> operator()(Wide<T> u, T y) const { return u * slope(widen(y)); }
+  Curve<T> curve;
+  HOST_DEVICE Wide<T> operator()(Wide<T> u, T y) const { return u * curve.slope(widen(y)); }
 };
 
 // A tensor of the size, dtype and device of `like`, dense in this format.
@@ -88,21 +113,19 @@ inline Optional noise_of(const Optional& noise, const Tensor& x, const Layout& l
 
 // The kernels, in the .cpp for CPUs and in the .cu for GPUs. They allocate memory on the device of `like`.
 template <typename T>
-void forward_kernel(const Sum<T>& sum, const Tensor& like, const Curve& curve);
+void forward_kernel(const Sum<T>& sum, const Tensor& like, const Curve<T>& curve);
 template <typename T>
-void jvp_kernel(const Sum<T>& sum, const Tensor& like, const Curve& curve);
+void jvp_kernel(const Sum<T>& sum, const Tensor& like, const Curve<T>& curve);
 template <typename T>
-void backward_kernel(const Sums<T>& sums, const Tensor& like, const Curve& curve);
+void backward_kernel(const Sums<T>& sums, const Tensor& like, const Curve<T>& curve);
 
-#define INSTANTIATE_SCALE_BIAS_ACT(T)                                       \
-  template void forward_kernel(const Sum<T>&, const Tensor&, const Curve&); \
-  template void jvp_kernel(const Sum<T>&, const Tensor&, const Curve&);     \
-  template void backward_kernel(const Sums<T>&, const Tensor&, const Curve&);
+#define INSTANTIATE_SCALE_BIAS_ACT(T)                                          \
+  template void forward_kernel(const Sum<T>&, const Tensor&, const Curve<T>&); \
+  template void jvp_kernel(const Sum<T>&, const Tensor&, const Curve<T>&);     \
+  template void backward_kernel(const Sums<T>&, const Tensor&, const Curve<T>&);
 
 inline Tensor scale_bias_act(
-    const Tensor& x_, const Optional& scale_, const Optional& noise_, const Optional& b_, const std::string& act,
-    double alpha, double gain, std::optional<double> clamp) {
-  const Curve curve{act, alpha, gain, clamp};
+    const Tensor& x_, const Optional& scale_, const Optional& noise_, const Optional& b_, double alpha, double gain, std::optional<double> clamp) {
   const MemoryFormat format = format_of(x_);
   const Tensor x = dense(x_, format), out = empty(size_of(x), x, format);
   const Layout l = layout_of(x, format);
@@ -114,7 +137,7 @@ inline Tensor scale_bias_act(
     const T* p = x.const_data_ptr<T>();
     const Sum<T> sum{p, nullptr, data<S>(scale), nullptr, data<S>(noise), noise && noise->size(0) == 1, data<S>(b), p,
                      out.mutable_data_ptr<T>(), l};
-    forward_kernel(sum, x, curve);
+    forward_kernel(sum, x, Curve<T>(alpha, gain, clamp));
   });
   return out;
 }
@@ -122,9 +145,7 @@ inline Tensor scale_bias_act(
 // slope(y) * (dx * scale + x * dscale + dnoise + db)
 inline Tensor scale_bias_act_jvp(
     const Tensor& y_, const Optional& dx_, const Optional& x_, const Optional& scale_, const Optional& dscale_,
-    const Optional& dnoise_, const Optional& db_, const std::string& act, double alpha, double gain,
-    std::optional<double> clamp) {
-  const Curve curve{act, alpha, gain, clamp};
+    const Optional& dnoise_, const Optional& db_, double alpha, double gain, std::optional<double> clamp) {
   const MemoryFormat format = format_of(y_);
   const Tensor y = dense(y_, format), out = empty(size_of(y), y, format);
   const Layout l = layout_of(y, format);
@@ -138,15 +159,13 @@ inline Tensor scale_bias_act_jvp(
     using S = Wide<T>;
     const Sum<T> sum{data<T>(dx), data<T>(x), data<S>(scale), data<S>(dscale), data<S>(dnoise),
                      dnoise && dnoise->size(0) == 1, data<S>(db), y.const_data_ptr<T>(), out.mutable_data_ptr<T>(), l};
-    jvp_kernel(sum, y, curve);
+    jvp_kernel(sum, y, Curve<T>(alpha, gain, clamp));
   });
   return out;
 }
 
 inline std::tuple<Tensor, Tensor, Tensor, Tensor> scale_bias_act_backward(
-    const Tensor& dy_, const Tensor& y_, const Optional& x_, const Optional& scale_, const std::string& act,
-    double alpha, double gain, std::optional<double> clamp, bool wants_dscale, bool wants_dnoise, bool wants_db) {
-  const Curve curve{act, alpha, gain, clamp};
+    const Tensor& dy_, const Tensor& y_, const Optional& x_, const Optional& scale_, double alpha, double gain, std::optional<double> clamp, bool wants_dscale, bool wants_dnoise, bool wants_db) {
   const MemoryFormat format = format_of(y_);
   STD_TORCH_CHECK(x_ || !wants_dscale, "the derivative by the scale needs x");
   const Tensor y = dense(y_, format), dy = matching(dy_, y, format), dx = empty(size_of(y), y, format);
@@ -171,7 +190,7 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor> scale_bias_act_backward(
         dy.const_data_ptr<T>(), y.const_data_ptr<T>(), data<T>(x), data<S>(scale),
         dx.mutable_data_ptr<T>(), place(wants_dscale, dscale), place(wants_dnoise, dnoise),
         place(wants_db, db), l};
-    backward_kernel(sums, y, curve);
+    backward_kernel(sums, y, Curve<T>(alpha, gain, clamp));
   });
   return {dx, dscale, dnoise, db};
 }

@@ -1,6 +1,6 @@
-"""The operator `custom_ops::scale_bias_act` and its derivatives, for activations of two straight lines.
+"""The operator `custom_ops::scale_bias_act` and its derivatives.
 
-    y = clamp(gain * act(x * scale + noise + b), -clamp, clamp)
+    y = clamp(gain * lrelu(x * scale + noise + b), -clamp, clamp), with slope alpha below zero; alpha 1 is linear
 
 With d = dy * slope(y), `scale_bias_act_backward` computes
 
@@ -10,18 +10,19 @@ in one pass. It is linear in dy. Its adjoint is the Jacobian-vector product `sca
 
     dy = slope(y) * (dx * scale + x * dscale + dnoise + db)
 
-The derivatives of both operators are made of the two, so derivatives of any order exist. The operator saves its output
-for the backward pass instead of its input, whose memory is then free.
+The operator is differentiable twice. It saves its output for the backward pass instead of its input, whose memory is
+then free.
 """
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from custom_ops.activations import Curve, computing_type, is_straight, slope_from_output, value
+Curve = tuple[float, float, float | None]  # alpha, gain, clamp
 
-_CURVE = "str act, float alpha, float gain, float? clamp"
+_CURVE = "float alpha, float gain, float? clamp"
 
 # x [N, C, H, W]; scale [N, C], noise [N or 1, 1, H, W] and b [C] in the computing type of x.
 torch.library.define(
@@ -39,6 +40,37 @@ torch.library.define(
 )
 _op_backward = torch.ops.custom_ops.scale_bias_act_backward.default
 _op_jvp = torch.ops.custom_ops.scale_bias_act_jvp.default
+
+
+def computing_type(dtype: torch.dtype) -> torch.dtype:
+    """The dtype that sums and products of a dtype are computed in, to be rounded once."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _is_straight(curve: Curve) -> bool:
+    """Whether the slope of a curve is the same everywhere."""
+    return curve[0] == 1 and curve[2] is None
+
+
+def _value(u: Tensor, curve: Curve) -> Tensor:
+    alpha, gain, clamp = curve
+    y = u if alpha == 1 else F.leaky_relu(u, alpha)
+    y = y if gain == 1 else y * gain
+    return y if clamp is None else F.hardtanh(y, -clamp, clamp)  # slope 0 at the limit, where Tensor.clamp has 1
+
+
+def _slope(y: Tensor, curve: Curve) -> Tensor:
+    """The slope of a curve, computed from its output, in the computing type of y."""
+    alpha, gain, clamp = curve
+    u = y.to(computing_type(y.dtype)) * gain  # has the sign of the activation's input
+    slope = torch.ones_like(u)
+    if alpha != 1:
+        slope = torch.ops.aten.leaky_relu_backward(slope, u, alpha, False)
+    slope = slope * gain
+    if clamp is None:
+        return slope
+    limit = torch.tensor(clamp, dtype=y.dtype).item()  # rounded as y is, so that an output at the limit compares equal
+    return torch.ops.aten.hardtanh_backward(slope, y.to(slope.dtype), -limit, limit)
 
 
 def layout(x: Tensor) -> torch.memory_format:
@@ -69,14 +101,14 @@ def reference(x: Tensor, scale: Tensor | None, noise: Tensor | None, b: Tensor |
     u = _scaled(x, scale)
     u = u if noise is None else u + noise
     u = u if b is None else u + _along_channels(b, x)
-    return _output(value(u, curve), x)
+    return _output(_value(u, curve), x)
 
 
 def reference_backward(
     dy: Tensor, y: Tensor, x: Tensor | None, scale: Tensor | None, *curve_and_wants: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     *curve, wants_dscale, wants_dnoise, wants_db = curve_and_wants
-    d = dy * slope_from_output(y, tuple(curve))
+    d = dy * _slope(y, tuple(curve))
     dscale = (d * x).sum([2, 3]) if wants_dscale and x is not None else d.new_empty([0])
     dnoise = d.sum(1, keepdim=True) if wants_dnoise else d.new_empty([0])
     others = [i for i in range(d.ndim) if i != 1]
@@ -103,7 +135,7 @@ def reference_jvp(
         change = change + dnoise
     if db is not None:
         change = change + _along_channels(db, y)
-    return _output(slope_from_output(y, curve) * change, y)
+    return _output(_slope(y, curve) * change, y)
 
 
 @torch.library.register_fake("custom_ops::scale_bias_act")
@@ -124,14 +156,14 @@ def _(dy: Tensor, y: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, scale, noise, _, *ctx.curve = inputs
     ctx.one_noise = noise is not None and noise.shape[0] == 1
-    straight, wants_dscale = is_straight(ctx.curve), ctx.needs_input_grad[1]
+    straight, wants_dscale = _is_straight(ctx.curve), ctx.needs_input_grad[1]
     ctx.save_for_backward(None if straight else output, x if wants_dscale else None, scale)
     ctx.set_materialize_grads(False)
 
 
 def _backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
     if dy is None:
-        return (None,) * 8
+        return (None,) * 7
     y, x, scale = ctx.saved_tensors
     wants = ctx.needs_input_grad[:4]
     # Detached: no gradient flows through y, so a second derivative must not visit the graph behind y.
@@ -139,7 +171,7 @@ def _backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
     grads = _op_backward(dy, y, x, scale, *ctx.curve, *wants[1:])
     dx, dscale, dnoise, db = (grad if wanted else None for grad, wanted in zip(grads, wants, strict=True))
     dnoise = dnoise.sum(0, keepdim=True) if dnoise is not None and ctx.one_noise else dnoise
-    return dx, dscale, dnoise, db, None, None, None, None
+    return dx, dscale, dnoise, db, None, None, None
 
 
 def _keep_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -153,49 +185,24 @@ def _backward_of_backward(
     ctx: Any, ddx: Tensor | None, ddscale: Tensor | None, ddnoise: Tensor | None, ddb: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     if ddx is ddscale is ddnoise is ddb is None:
-        return (None,) * 11
+        return (None,) * 10
     dy, y, x, scale = ctx.saved_tensors
     wants_ddy, _, wants_dx, wants_dscale = ctx.needs_input_grad[:4]
     ddy = None
-    if is_straight(ctx.curve) and ddx is not None:
+    if _is_straight(ctx.curve) and ddx is not None:
         y = ddx.detach()  # y is not used; ddx is read anyway
     if wants_ddy:
         ddy = _op_jvp(y, ddx, x, scale, ddscale, ddnoise, ddb, *ctx.curve)
-    dx, dscale = _by_factors(dy, y, ddx, ddscale, ctx.curve, wants_dx, wants_dscale)
-    return ddy, None, dx, dscale, *[None] * 7
+    # x and the scale are factors of ddscale and of ddx.
+    wants_dx, wants_dscale = wants_dx and ddscale is not None, wants_dscale and ddx is not None
+    dx = dscale = None
+    if wants_dx or wants_dscale:
+        dx, dscale, _, _ = _op_backward(dy, y, ddx, ddscale, *ctx.curve, wants_dscale, False, False)
+    return ddy, None, dx if wants_dx else None, dscale if wants_dscale else None, *[None] * 6
 
 
-def _keep_jvp(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    y, dx, x, scale, dscale, dnoise, _, *ctx.curve = inputs
-    ctx.one_noise = dnoise is not None and dnoise.shape[0] == 1
-    ctx.save_for_backward(y, dx, x, scale, dscale)
-    ctx.set_materialize_grads(False)
-
-
-def _backward_of_jvp(ctx: Any, ddy: Tensor | None) -> tuple[Tensor | None, ...]:
-    if ddy is None:
-        return (None,) * 11
-    y, dx, x, scale, dscale = ctx.saved_tensors
-    _, wants_ddx, wants_dx, wants_dscale, *wants = ctx.needs_input_grad[:7]
-    ddx = ddscale = ddnoise = ddb = None
-    if wants_ddx or any(wants):
-        grads = _op_backward(ddy, y, x, scale, *ctx.curve, *wants)
-        wants = [wants_ddx, *wants]
-        ddx, ddscale, ddnoise, ddb = (grad if wanted else None for grad, wanted in zip(grads, wants, strict=True))
-        ddnoise = ddnoise.sum(0, keepdim=True) if ddnoise is not None and ctx.one_noise else ddnoise
-    by_x, by_scale = _by_factors(ddy, y, dx, dscale, ctx.curve, wants_dx, wants_dscale)
-    return None, ddx, by_x, by_scale, ddscale, ddnoise, ddb, None, None, None, None
-
-
-def _by_factors(
-    dy: Tensor, y: Tensor, dx: Tensor | None, dscale: Tensor | None, curve: Curve, wants_x: bool, wants_scale: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """The derivatives of sum(dy * jvp) by x and by scale, which are factors of dscale and of dx."""
-    wants_x, wants_scale = wants_x and dscale is not None, wants_scale and dx is not None
-    if not wants_x and not wants_scale:
-        return None, None
-    by_x, by_scale, _, _ = _op_backward(dy, y, dx, dscale, *curve, wants_scale, False, False)
-    return by_x if wants_x else None, by_scale if wants_scale else None
+def _refuse(ctx: Any, ddy: Tensor) -> None:
+    raise NotImplementedError("scale_bias_act is differentiable twice, and a third derivative was asked for")
 
 
 for _name, _function in {"": reference, "_backward": reference_backward, "_jvp": reference_jvp}.items():
@@ -204,4 +211,4 @@ torch.library.register_autograd("custom_ops::scale_bias_act", _backward, setup_c
 torch.library.register_autograd(
     "custom_ops::scale_bias_act_backward", _backward_of_backward, setup_context=_keep_backward
 )
-torch.library.register_autograd("custom_ops::scale_bias_act_jvp", _backward_of_jvp, setup_context=_keep_jvp)
+torch.library.register_autograd("custom_ops::scale_bias_act_jvp", _refuse)

@@ -10,12 +10,10 @@ namespace {
 constexpr int64_t NEAR = 1 << 15;   // bytes of the input that are processed at a time, to fit into a cache
 constexpr int64_t GRAIN = 1 << 15;  // outputs per thread, at least
 
-// The filter as a correlation, with the gain. A filter of one line is used in both directions.
+// The filter as a correlation in both directions. The gain goes with the columns.
 template <typename W>
 struct Taps {
-  bool separable;
-  std::vector<W> columns;  // [taps_x], or [taps_y, taps_x] where it is not separable
-  std::vector<W> rows;     // [taps_y], separable filters only
+  std::vector<W> columns, rows;
 };
 
 template <typename T>
@@ -27,13 +25,12 @@ class Worker {
   Worker(const Images<T>& images, const Taps<W>& taps)
       : images_(images), taps_(taps), C_(images.channels), along_(images.horizontal, images.channels) {
     const Axis &down = images.vertical, &across = images.horizontal;
-    if (taps.separable && down.taps == 4) {
+    if (down.taps == 4) {
       if (down.up == 1 && down.down == 1) take<1, 1>();
       if (down.up == 1 && down.down == 2) take<1, 2>();
       if (down.up == 2 && down.down == 1) take<2, 1>();
     }
-    lines_ = taps.separable ? block_out_ : down.taps;
-    const int64_t most = std::max<int64_t>(8, NEAR / sizeof(T) / lines_ / C_) * across.up / across.down + 1;
+    const int64_t most = std::max<int64_t>(8, NEAR / sizeof(T) / block_out_ / C_) * across.up / across.down + 1;
     tile_ = ceil_divide(across.out, ceil_divide(across.out, most));
   }
 
@@ -45,7 +42,7 @@ class Worker {
       const int64_t n = i / strips.count, first = strips.first(i % strips.count), last = first + strips.rows;
       const int64_t row = std::max<int64_t>(first, 0), rows = std::min(last, height) - row;
       for (int64_t start = 0; start < width; start += tile_) {
-        along_.aim(start, std::min(start + tile_, width), lines_);
+        along_.aim(start, std::min(start + tile_, width), block_out_);
         T* y = images_.y + ((n * height + row) * width + start) * C_;
         if (block_sum_ && rows == strips.rows) block(y, n, row);
         else for (int64_t r = 0; r < rows; ++r) line(y + r * width * C_, n, row + r);
@@ -67,16 +64,12 @@ class Worker {
   }
 
   void line(T* y, int64_t n, int64_t row) {
-    taps_.separable ? separable(y, n, row) : full(y, n, row);
-  }
-
-  void separable(T* y, int64_t n, int64_t row) {
     const Reach r = reach(images_.vertical, row);
     down_.clear();
     for (int64_t m = 0; m < r.count; ++m)
       down_.add(input(n, r.first + m), taps_.rows[r.tap + m * images_.vertical.up]);
     down_.into(along_.line(0), Runs::one(along_.numbers()), spare_);
-    along_.run(y, 0, 1, 1, taps_.columns.data(), 0);
+    along_.run(y, 0, 1, taps_.columns.data());
   }
 
   void block(T* y, int64_t n, int64_t row) {
@@ -88,25 +81,14 @@ class Worker {
       x[i] = exists ? input(n, first + i) : nothing_.data();
     }
     block_sum_(along_.line(0), along_.step(), x, taps_.rows.data(), along_.numbers());
-    along_.run(y, images_.horizontal.out * C_, block_out_, 1, taps_.columns.data(), 0);
-  }
-
-  void full(T* y, int64_t n, int64_t row) {
-    const Reach r = reach(images_.vertical, row);
-    for (int64_t m = 0; m < r.count; ++m) {
-      down_.clear();
-      down_.add(input(n, r.first + m), W(1));
-      down_.into(along_.line(m), Runs::one(along_.numbers()), spare_);
-    }
-    const int64_t step = images_.horizontal.taps;
-    along_.run(y, 0, 1, r.count, taps_.columns.data() + r.tap * step, images_.vertical.up * step);
+    along_.run(y, images_.horizontal.out * C_, block_out_, taps_.columns.data());
   }
 
   const Images<T>& images_;
   const Taps<W>& taps_;
   const int64_t C_;
   RowFilter<T> along_;
-  int64_t block_in_ = 1, block_out_ = 1, lines_ = 1;
+  int64_t block_in_ = 1, block_out_ = 1;
   BlockSum block_sum_ = nullptr;
   int64_t tile_ = 0;  // columns of the output that are computed at once
   WeightedSum<T> down_;
@@ -114,40 +96,34 @@ class Worker {
   Buffer<T> nothing_;
 };
 
-template <typename T, typename F>
-void turn(const F* f, int64_t n, double gain, bool flip, std::vector<T>& taps) {
-  taps.resize(n);
-  for (int64_t k = 0; k < n; ++k) taps[k] = turned_tap<T>(f, k, n, gain, flip);
+// The taps as a correlation: reversed unless `flip`. The product with the gain is rounded once.
+template <typename W>
+std::vector<W> turned(const Tensor& f, double gain, bool flip) {
+  const int64_t n = f.numel();
+  std::vector<W> taps(n);
+  for (int64_t k = 0; k < n; ++k) taps[k] = static_cast<W>(f.const_data_ptr<float>()[flip ? k : n - 1 - k] * gain);
+  return taps;
 }
 
-// Replaces a matrix that is an outer product by its two factors.
+// A matrix is divided into its two factors.
 template <typename W>
-void factorise(Taps<W>& taps, int64_t rows, int64_t columns) {
-  const std::vector<W>& f = taps.columns;
-  const auto largest = std::max_element(f.begin(), f.end(), [](W a, W b) { return std::abs(a) < std::abs(b); });
-  const int64_t row = (largest - f.begin()) / columns, column = (largest - f.begin()) % columns;
-  if (*largest == 0) return;
+Taps<W> taps_of(const Tensor& f_, double gain, bool flip) {
+  const Tensor given = dense(f_, MemoryFormat::Contiguous);
+  const std::vector<W> f = turned<W>(given, gain, flip);
+  if (given.dim() == 1) return {f, turned<W>(given, 1.0, flip)};
+  const int64_t rows = given.size(0), columns = given.size(1);
   std::vector<W> across(columns), down(rows);
+  const auto largest = std::max_element(f.begin(), f.end(), [](W a, W b) { return std::abs(a) < std::abs(b); });
+  if (*largest == 0) return {across, down};
+  const int64_t row = (largest - f.begin()) / columns, column = (largest - f.begin()) % columns;
   for (int64_t j = 0; j < columns; ++j) across[j] = f[row * columns + j];
   for (int64_t i = 0; i < rows; ++i) down[i] = f[i * columns + column] / *largest;
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < columns; ++j)
-      if (down[i] * across[j] != f[i * columns + j]) return;
-  taps = {true, across, down};
-}
-
-// flip: the filter correlates as it is. The gain goes with one of the two directions.
-template <typename W>
-Taps<W> taps_of(const Tensor& f_, double gain, bool flip) {
-  const Tensor f = dense(f_, MemoryFormat::Contiguous);
-  Taps<W> taps{f.dim() == 1, {}, {}};
-  with_constant(f.scalar_type() == ScalarType::Double, [&](auto is_double) {
-    const auto* p = f.const_data_ptr<std::conditional_t<is_double.value, double, float>>();
-    turn(p, f.numel(), gain, flip, taps.columns);
-    if (taps.separable) turn(p, f.numel(), 1.0, flip, taps.rows);
-  });
-  if (!taps.separable) factorise(taps, f.size(0), f.size(1));
-  return taps;
+      STD_TORCH_CHECK(
+          std::abs(down[i] * across[j] - f[i * columns + j]) <= 1e-6 * std::abs(*largest),
+          "a filter [rows, columns] must be the outer product of two lines");
+  return {across, down};
 }
 
 template <typename T>
@@ -161,9 +137,9 @@ void run(const Images<T>& images, const Taps<Wide<T>>& taps) {
 }
 
 Tensor upfirdn2d(
-    const Tensor& x, const Tensor& f, int64_t up_x, int64_t up_y, int64_t down_x, int64_t down_y, int64_t left,
-    int64_t right, int64_t top, int64_t bottom, double gain, bool flip) {
-  return resample(x, f, up_x, up_y, down_x, down_y, left, right, top, bottom, [&]<typename T>(const Images<T>& images) {
+    const Tensor& x, const Tensor& f, int64_t up, int64_t down, int64_t left, int64_t right, int64_t top,
+    int64_t bottom, double gain, bool flip) {
+  return resample(x, f, up, down, left, right, top, bottom, [&]<typename T>(const Images<T>& images) {
     run(images, taps_of<Wide<T>>(f, gain, flip));
   });
 }
@@ -171,4 +147,4 @@ Tensor upfirdn2d(
 }  // namespace
 }  // namespace custom_ops
 
-STABLE_TORCH_LIBRARY_IMPL(custom_ops, CPU, m) { m.impl("upfirdn2d", ENTRY(upfirdn2d)); }
+STABLE_TORCH_LIBRARY_IMPL(custom_ops, CPU, m) { m.impl("upfirdn2d", TORCH_BOX(&custom_ops::upfirdn2d)); }

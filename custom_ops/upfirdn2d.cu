@@ -1,11 +1,151 @@
-// CUDA kernels of upfirdn2d, in one pass over memory.
-//
-// `four_taps` and `twelve_taps` are for the filters of networks and augmentations, `any_filter` for all others.
-#include "four_taps.h"
-#include "two_lines.h"
+// CUDA kernels of upfirdn2d, in one pass over memory: `four_taps` for the filters of networks, `any_filter` for others.
+#include "cuda.h"
+#include "upfirdn2d.h"
 
 namespace custom_ops {
 namespace {
+
+constexpr int64_t MOST_BLOCKS = 1 << 20;
+
+struct Filter {
+  const float* taps;
+  bool separable, flip;
+  double gain;
+  int64_t rows, columns;
+
+  // A tap of the filter as a correlation.
+  template <typename W>
+  __device__ W at(int64_t row, int64_t column) const {
+    const int64_t i = flip ? row : rows - 1 - row, j = flip ? column : columns - 1 - column;
+    const W both = separable ? static_cast<W>(taps[i]) * static_cast<W>(taps[j]) : static_cast<W>(taps[i * columns + j]);
+    return both * static_cast<W>(gain);
+  }
+};
+
+// Returns i % n and sets i to i / n. Most numbers fit into 32 bits, whose division is much faster.
+__device__ inline int64_t divide(int64_t& i, int64_t n) {
+  const bool small = ((i | n) >> 32) == 0;
+  const int64_t q = small ? static_cast<uint32_t>(i) / static_cast<uint32_t>(n) : i / n;
+  const int64_t rest = i - q * n;
+  i = q;
+  return rest;
+}
+
+// The first sample and tap of an output, as in `unbounded_reach`, for constant factors and in 32 bits.
+struct Meeting {
+  int first, tap;
+};
+
+template <int UP, int DOWN>
+HOST_DEVICE Meeting meeting(const Axis& axis, int o) {
+  const int position = o * DOWN - static_cast<int>(axis.before);
+  const int first = UP == 2 ? (position + 1) >> 1 : position;
+  return {first, first * UP - position};
+}
+
+__device__ inline bool is_on(int place, int64_t length, int count = 1) {
+  return place >= 0 && place <= static_cast<int>(length) - count;
+}
+
+template <typename T>
+void start(void (*kernel)(Images<T>, Filter), int64_t blocks, const Tensor& on, const Images<T>& images, const Filter& f) {
+  launch(kernel, std::min(blocks, MOST_BLOCKS), on, images, f);
+}
+
+// 4 x 4 taps that double, halve or keep the size. A thread computes a few outputs one below the other, for 16 bytes of
+// channels. It reads each sample once.
+constexpr int ROWS = 4;  // outputs per thread, one below the other
+
+// The sums of one thread's outputs, a strip of ROWS rows. Coordinates have 32 bits, addresses 64.
+template <int UP, int DOWN>
+struct Strip {
+  static constexpr int SEEN = 4 / UP;                                           // samples per output and direction
+  static constexpr int IN = UP == 2 ? ROWS / 2 + 1 : (ROWS - 1) * DOWN + SEEN;  // rows of samples for the strip
+
+  // load(i, j) reads V numbers of sample j of row i. All rows are loaded before the first is used.
+  template <int V, typename W, typename Load>
+  static __device__ void sum(W (&sums)[ROWS][V], const W (*taps)[4], int first_tap, const Load& load) {
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r)
+#pragma unroll
+      for (int v = 0; v < V; ++v) sums[r][v] = 0;
+#pragma unroll
+    for (int j = 0; j < SEEN; ++j) {
+      decltype(load(0, 0)) seen[IN];
+#pragma unroll
+      for (int i = 0; i < IN; ++i) seen[i] = load(i, j);
+#pragma unroll
+      for (int i = 0; i < IN; ++i)
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r) {
+          // The tap of output r for row i.
+          const int k = UP == 1 ? i - r * DOWN : (r % 2 ? 0 : 1) + 2 * (i - r / 2);
+          if (k < 0 || k >= 4) continue;
+          const W tap = taps[k][first_tap + j * UP];
+#pragma unroll
+          for (int v = 0; v < V; ++v) sums[r][v] += tap * widen(seen[i].at[v]);
+        }
+    }
+  }
+};
+
+// As `write`, but the compiler cannot split it into several stores.
+template <typename T, int V>
+__device__ void write_at_once(T* to, const Pack<T, V>& pack) {
+  typename Bytes<sizeof pack>::type bytes;
+  memcpy(&bytes, &pack, sizeof bytes);
+  __stwb(reinterpret_cast<decltype(bytes)*>(to), bytes);
+}
+
+template <typename T, int V, int UP, int DOWN>
+__global__ void __launch_bounds__(THREADS) strips(Images<T> images, Filter f) {
+  using W = Wide<T>;
+  using S = Strip<UP, DOWN>;
+  __shared__ W taps[4][4];
+  if (threadIdx.x < 16) taps[threadIdx.x / 4][threadIdx.x % 4] = f.at<W>(threadIdx.x / 4, threadIdx.x % 4);
+  __syncthreads();
+  const Axis vertical = images.vertical, horizontal = images.horizontal;
+  const Strips rows(vertical, ROWS);
+  const int64_t C = images.channels, line = horizontal.in * C, out_line = horizontal.out * C;
+  const int64_t total = images.samples * rows.count * horizontal.out * (C / V);
+  for (int64_t n = blockIdx.x * int64_t(THREADS) + threadIdx.x; n < total; n += gridDim.x * int64_t(THREADS)) {
+    int64_t sample = n;
+    const int64_t c = divide(sample, C / V) * V;
+    const int column = static_cast<int>(divide(sample, horizontal.out));
+    const int row = static_cast<int>(rows.first(divide(sample, rows.count)));
+    const Meeting x = meeting<UP, DOWN>(horizontal, column);
+    const int top = meeting<UP, DOWN>(vertical, row).first;
+    const T* from = images.x + (sample * vertical.in + top) * line + x.first * C + c;
+    W sums[ROWS][V];
+    if (is_on(top, vertical.in, S::IN) && is_on(x.first, horizontal.in, S::SEEN)) {
+      S::template sum<V>(sums, taps, x.tap, [&](int i, int j) { return read<V>(from + i * line + j * C); });
+    } else {
+      S::template sum<V>(sums, taps, x.tap, [&](int i, int j) {
+        Pack<T, V> pack{};
+        if (is_on(top + i, vertical.in) && is_on(x.first + j, horizontal.in)) pack = read<V>(from + i * line + j * C);
+        return pack;
+      });
+    }
+    T* to = images.y + (sample * vertical.out + row) * out_line + column * C + c;
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) {
+      if (!is_on(row + r, vertical.out)) continue;
+      Pack<T, V> pack;
+#pragma unroll
+      for (int v = 0; v < V; ++v) pack.at[v] = narrow<T>(sums[r][v]);
+      write_at_once(to + r * out_line, pack);
+    }
+  }
+}
+
+template <int UP, int DOWN, typename T>
+void four_taps(const Tensor& on, const Images<T>& images, const Filter& f) {
+  const int64_t C = images.channels, each = Strips(images.vertical, ROWS).count;
+  const int64_t threads = images.samples * each * images.horizontal.out * C;
+  if (is_wide<T>(C, images.x, images.y))
+    return start(strips<T, WIDTH<T>, UP, DOWN>, ceil_divide(threads / WIDTH<T>, THREADS), on, images, f);
+  start(strips<T, 1, UP, DOWN>, ceil_divide(threads, THREADS), on, images, f);
+}
 
 template <typename T>
 __global__ void __launch_bounds__(THREADS) any_filter(Images<T> images, Filter f) {
@@ -31,25 +171,21 @@ void run(const Tensor& on, const Images<T>& images, const Filter& f) {
   const Axis &y = images.vertical, &x = images.horizontal;
   const int64_t extent = std::max({y.in, y.out, x.in, x.out, std::abs(y.before), std::abs(x.before)});
   const bool is_small = extent < INT32_MAX / 8;
-  if (is_small && y.taps == 4 && x.taps == 4 && y.up == x.up && y.down == x.down) {
+  if (is_small && y.taps == 4 && x.taps == 4) {
     if (x.up == 1 && x.down == 1) return four_taps<1, 1>(on, images, f);
     if (x.up == 2 && x.down == 1) return four_taps<2, 1>(on, images, f);
     if (x.up == 1 && x.down == 2) return four_taps<1, 2>(on, images, f);
   }
-  if (is_small && (twelve_taps<1, 1>(on, images, f) || twelve_taps<2, 1>(on, images, f) ||
-                   twelve_taps<1, 2>(on, images, f)))
-    return;
   const int64_t total = images.samples * y.out * x.out * images.channels;
   start(any_filter<T>, ceil_divide(total, THREADS), on, images, f);
 }
 
 Tensor upfirdn2d(
-    const Tensor& x, const Tensor& f_, int64_t up_x, int64_t up_y, int64_t down_x, int64_t down_y, int64_t left,
-    int64_t right, int64_t top, int64_t bottom, double gain, bool flip) {
+    const Tensor& x, const Tensor& f_, int64_t up, int64_t down, int64_t left, int64_t right, int64_t top,
+    int64_t bottom, double gain, bool flip) {
   const Tensor f = dense(f_, MemoryFormat::Contiguous);
-  const bool is_double = f.scalar_type() == ScalarType::Double;
-  const Filter filter{f.const_data_ptr(), is_double, f.dim() == 1, flip, gain, f.size(0), f.size(f.dim() - 1)};
-  return resample(x, f, up_x, up_y, down_x, down_y, left, right, top, bottom, [&]<typename T>(const Images<T>& images) {
+  const Filter filter{f.const_data_ptr<float>(), f.dim() == 1, flip, gain, f.size(0), f.size(f.dim() - 1)};
+  return resample(x, f, up, down, left, right, top, bottom, [&]<typename T>(const Images<T>& images) {
     run(x, images, filter);
   });
 }
@@ -57,4 +193,4 @@ Tensor upfirdn2d(
 }  // namespace
 }  // namespace custom_ops
 
-STABLE_TORCH_LIBRARY_IMPL(custom_ops, CUDA, m) { m.impl("upfirdn2d", ENTRY(upfirdn2d)); }
+STABLE_TORCH_LIBRARY_IMPL(custom_ops, CUDA, m) { m.impl("upfirdn2d", TORCH_BOX(&custom_ops::upfirdn2d)); }

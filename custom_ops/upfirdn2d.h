@@ -49,12 +49,6 @@ HOST_DEVICE Reach reach(const Axis& axis, int64_t o) {
   return r;
 }
 
-// Tap k of a line of n taps as a correlation: reversed unless `flip`. The product with the gain is rounded once.
-template <typename W, typename F>
-HOST_DEVICE W turned_tap(const F* taps, int64_t k, int64_t n, double gain, bool flip) {
-  return static_cast<W>(taps[flip ? k : n - 1 - k] * gain);
-}
-
 // Strips of `rows` rows of outputs that are computed together; `rows` is even. For up = 2 the first row uses odd taps,
 // so that rows 2 n and 2 n + 1 of a strip use the same samples. Rows outside of the image are not computed.
 struct Strips {
@@ -78,19 +72,21 @@ struct Images {
 // Checks the arguments of the operator, allocates its result and calls compute(Images<T>).
 template <typename Compute>
 Tensor resample(
-    const Tensor& x_, const Tensor& f, int64_t up_x, int64_t up_y, int64_t down_x, int64_t down_y, int64_t left,
-    int64_t right, int64_t top, int64_t bottom, const Compute& compute) {
+    const Tensor& x_, const Tensor& f, int64_t up, int64_t down, int64_t left, int64_t right, int64_t top,
+    int64_t bottom, const Compute& compute) {
   STD_TORCH_CHECK(x_.dim() == 4, "upfirdn2d takes images [N, C, H, W]");
-  STD_TORCH_CHECK((f.dim() == 1 || f.dim() == 2) && f.numel() > 0, "a filter is [taps] or [rows, columns]");
+  STD_TORCH_CHECK(
+      (f.dim() == 1 || f.dim() == 2) && f.numel() > 0 && f.scalar_type() == ScalarType::Float,
+      "a filter is [taps] or [rows, columns] of float32");
   STD_TORCH_CHECK(x_.device() == f.device(), "upfirdn2d takes images and a filter on the same device");
-  STD_TORCH_CHECK(up_x > 0 && up_y > 0 && down_x > 0 && down_y > 0, "resampling factors are whole numbers from 1");
+  STD_TORCH_CHECK(up > 0 && down > 0, "resampling factors are whole numbers from 1");
   const MemoryFormat format = format_of(x_);
   const Tensor x = dense(x_, format);
   const int64_t N = x.size(0), C = x.size(1);
-  Axis vertical{x.size(2), 0, up_y, down_y, top, f.size(0)};
-  Axis horizontal{x.size(3), 0, up_x, down_x, left, f.size(f.dim() - 1)};
-  vertical.out = ceil_divide(vertical.in * up_y + top + bottom - vertical.taps + 1, down_y);
-  horizontal.out = ceil_divide(horizontal.in * up_x + left + right - horizontal.taps + 1, down_x);
+  Axis vertical{x.size(2), 0, up, down, top, f.size(0)};
+  Axis horizontal{x.size(3), 0, up, down, left, f.size(f.dim() - 1)};
+  vertical.out = ceil_divide(vertical.in * up + top + bottom - vertical.taps + 1, down);
+  horizontal.out = ceil_divide(horizontal.in * up + left + right - horizontal.taps + 1, down);
   STD_TORCH_CHECK(vertical.out > 0 && horizontal.out > 0, "the filter does not fit into the padded image");
   const Tensor y = empty({N, C, vertical.out, horizontal.out}, x, format);
   if (y.numel() == 0) return y;

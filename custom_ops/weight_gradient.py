@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Numbers in one image of the input, or in the weights of one kernel position: half a MiB of float32. Above that,
-# oneDNN's AVX2 kernels wait for memory, and the products are up to 6 times as fast (`benchmarks.stylegan2.gradient`).
+# oneDNN's AVX2 kernels wait for memory, and the products are up to 6 times as fast (benchmarks/README.md).
 _LARGE = 2**17
 _FEW_CHANNELS = 32  # with fewer channels the matrices are too thin
 _ROWS = 2**14  # of a matrix, at least: images are computed together

@@ -9,7 +9,6 @@
 """
 
 import io
-import json
 import os
 import zipfile
 from abc import ABC, abstractmethod
@@ -23,6 +22,7 @@ from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, TRAINING_SUFFIXES, pass
 from imaging.names import by_any_case, in_utf8, is_hidden, plain, some
 from imaging.opening import LARGEST_FILE, open_file, parsing, reason
 from imaging.walking import walk
+from system.bounded import json_object
 from system.content import mistaken
 from system.text import printable
 
@@ -121,12 +121,9 @@ class Archive(ABC):
             return {}
         most = min(LARGEST_FILE, INDEX_BYTES + INDEX_BYTES_EACH * len(self.names))
         data = self._read(self._index_name, self._index_entry, most)
-        try:
-            index = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{self._index_name} in {self.path} is not valid JSON: {reason(error)}") from error
-        if not isinstance(index, dict):
-            raise ValueError(f'{self._index_name} in {self.path} must hold an object such as {{"labels": ...}}')
+        index = json_object(data)
+        if index is None:
+            raise ValueError(f'{self._index_name} in {self.path} is not a JSON object such as {{"labels": ...}}')
         return index
 
     @property

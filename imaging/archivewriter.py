@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain
@@ -20,25 +21,57 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of all files, so that equal input give
 UNIX, MODE = 3, 0o644
 
 
-class ArchiveWriter:
-    """Writes an archive, in a `with` block: replaces `dest` when the block ends well.
+class Writer(ABC):
+    """Writes a set in a `with` block: it appears when the block ends well. Label all images or none.
 
-    A `dest` that ends in .zip becomes a ZIP; anything else a folder, which must not exist or be empty. Images are PNGs
-    without compression and filter: quick to read, and the same bytes on every machine. Label all images or none.
+    Images are PNGs without compression and filter: quick to read, and the same bytes on every machine. `about` has
+    further keys for the index of the set.
     """
 
     def __init__(self, dest: str | Path) -> None:
         self.dest = Path(dest)
-        self.about: dict[str, Any] = {}  # further keys of dataset.json
-        self._labels: list[int] = []
+        self.about: dict[str, Any] = {}
+        self._count = self._labeled = 0
         self._sources: list[str] = []
-        self._count = 0
         self._end = ExitStack()
-        self._zip: zipfile.ZipFile | None = None
-        self._folder = Path()
+
+    def add(self, image: Image.Image, label: int | None = None) -> str:
+        """Append an image, and return its name in the set."""
+        return self.append(png.encode(image), label)
+
+    def append(self, data: bytes, label: int | None = None, source: str | None = None) -> str:
+        """Append a PNG file, and return its name in the set. `source` is what the table of sources calls it."""
+        name = self._append(data, label)
+        self._count += 1
+        self._labeled += label is not None
+        self._sources += [] if source is None else [source]
+        return name
+
+    def __exit__(self, *failure: Any) -> None:
+        with self._end:  # sees a failure, so that nothing is replaced
+            if failure[1] is not None:
+                raise failure[1]
+            if self._labeled not in (0, self._count):
+                raise ValueError(f"only {self._labeled} of the {self._count} images for {self.dest} have a label")
+            self._finish()
+
+    @abstractmethod
+    def __enter__(self) -> Self: ...
+
+    @abstractmethod
+    def _append(self, data: bytes, label: int | None) -> str: ...
+
+    @abstractmethod
+    def _finish(self) -> None: ...
+
+
+class ArchiveWriter(Writer):
+    """Writes a ZIP if `dest` ends in .zip; otherwise a folder, which must not exist or be empty."""
 
     def __enter__(self) -> Self:
-        if not is_zip_name(self.dest):
+        self._labels: list[int] = []
+        self._zip: zipfile.ZipFile | None = None
+        if self.dest.suffix.lower() != ".zip":
             self._folder = self._end.enter_context(replacing_folder(self.dest))
             return self
         if self.dest.is_dir():
@@ -47,30 +80,15 @@ class ArchiveWriter:
         self._zip = self._end.enter_context(zipfile.ZipFile(file, "w"))
         return self
 
-    def add(self, image: Image.Image, label: int | None = None) -> str:
-        """Append an image, and return its name in the set."""
-        return self.append(png.encode(image), label)
-
-    def append(self, data: bytes, label: int | None = None, source: str | None = None) -> str:
-        """Append a PNG file, and return its name in the set. `source` is what sources.csv calls it."""
+    def _append(self, data: bytes, label: int | None) -> str:
         name = picture_name(self._count)
         self._write(name, data)
-        self._count += 1
         self._labels += [] if label is None else [int(label)]
-        self._sources += [] if source is None else [source]
         return name
-
-    def __exit__(self, *failure: Any) -> None:
-        with self._end:  # sees a failure, so that nothing is replaced
-            if failure[1] is not None:
-                raise failure[1]
-            self._finish()
 
     def _finish(self) -> None:
         if not self._count:
             raise ValueError(f"{self.dest} would hold no images and was not written")
-        if self._labels and len(self._labels) != self._count:
-            raise ValueError(f"only {len(self._labels)} of the {self._count} images for {self.dest} have a label")
         labels = [[picture_name(number), label] for number, label in enumerate(self._labels)]
         self._write(INDEX, json.dumps({"labels": labels or None, **self.about}).encode())
         if self._sources:
@@ -89,11 +107,6 @@ class ArchiveWriter:
 def picture_name(number: int) -> str:
     """The name of image `number` in a set."""
     return f"{number // 1000:05d}/img{number:08d}.png"
-
-
-def is_zip_name(dest: Path) -> bool:
-    """Whether `dest` is written as a ZIP; otherwise it is a folder."""
-    return dest.suffix.lower() == ".zip"
 
 
 def source_table(names: Iterable[str], sources: Iterable[str]) -> Iterator[bytes]:

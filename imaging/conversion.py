@@ -18,7 +18,7 @@ from imaging.deep import Span
 from imaging.deep import note as note_on_span
 from imaging.duplicates import Seen, digest
 from imaging.fitting import Filter, Fitting, Transform
-from imaging.labelfile import read_label_file
+from imaging.labelfile import SUFFIXES, read_label_file
 from imaging.labels import UNUSED, Labels, from_folders, without
 from imaging.parallel import ordered
 from imaging.shards.layout import Layout, is_shard_dest
@@ -161,6 +161,10 @@ def take(source: Source, choice: str) -> Labels:
         return without(len(source.names), UNUSED)
     if choice == "folders":
         return from_folders(source.path, source.names)
+    if not choice.lower().endswith(SUFFIXES):
+        raise ValueError(
+            f"--labels {choice}: expected auto, none, folders or a file that ends in {', '.join(SUFFIXES)}"
+        )
     return read_label_file(Path(choice), source.names)
 
 

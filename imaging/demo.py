@@ -16,7 +16,6 @@ from imaging.sizes import check_area, spell
 VERSION = "faces 1"  # part of the fingerprint: changes if any face would look different
 COUNT = 8192  # faces in the set by default
 MEMORY = 512 * 2**20  # bytes of drawn pixels that are cached
-TOGETHER = 2**14  # pixels drawn at once: after a training step the first face takes longest
 
 
 class DemoSet(ListedSet):
@@ -44,7 +43,6 @@ class DemoSet(ListedSet):
         self.seed = seed
         self._drawn: np.ndarray | None = None  # uint8 [kept, 3, H, W], allocated by the first read
         self._known = np.zeros(min(count, MEMORY // (3 * height * width)), dtype=bool)
-        self._together = max(TOGETHER // (height * width), 1)
 
     def face(self, index: int) -> Face:
         """What image `index` is drawn from."""
@@ -61,10 +59,8 @@ class DemoSet(ListedSet):
         if self._drawn is None:
             self._drawn = np.empty((len(self._known), 3, self.height, self.width), dtype=np.uint8)
         if not self._known[index]:
-            start = index - index % self._together
-            for i in range(start, min(start + self._together, len(self._known))):
-                self._drawn[i] = self._draw(i)
-                self._known[i] = True
+            self._drawn[index] = self._draw(index)
+            self._known[index] = True
         return self._drawn[index].copy()
 
     def resized(self, height: int, width: int) -> str:

@@ -4,7 +4,6 @@ A `Face` has factors of three scales: coarse (pose, head, hair), middle (eyes, g
 The expression is the class.
 """
 
-import threading
 from bisect import bisect_right
 from dataclasses import astuple, dataclass, fields
 
@@ -45,23 +44,11 @@ class Face:
 FACTORS = tuple(field.name for field in fields(Face))
 
 
-class _Source(threading.local):
-    """A generator for each thread, seeded anew for each face: making a generator takes ten times as long."""
-
-    def __init__(self) -> None:
-        self.draws = np.random.RandomState()  # its stream is frozen
-
-
-_source = _Source()
-
-
 def sample_face(seed: int, index: int) -> Face:
     """Face `index` of the world `seed` (both 0..2**32-1). Any 5 successive faces show all classes."""
-    draws = _source.draws
-    draws.seed([seed, index])
-    either = draws.uniform(-1, 1, 4).tolist()
+    draws = np.random.RandomState([seed, index])  # its stream is frozen
+    turn, tilt, shift, parting = draws.uniform(-1, 1, 4).tolist()
     unit = draws.uniform(0, 1, 10).tolist()
-    turn, tilt, shift, parting = either
     return Face(
         turn=turn,
         tilt=tilt,

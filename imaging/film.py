@@ -26,13 +26,7 @@ BT709 = 1  # in FFmpeg's lists of primaries, transfer curves and matrices
 
 
 def check_film(path: Path, flag: str, size: tuple[int, int] | None = None) -> None:
-    """Raise ValueError if `path` cannot be written as a film, before anything is computed.
-
-    Args:
-        path: as in `write_film`.
-        flag: the option that the error names.
-        size: (width, height) of the frames, if known.
-    """
+    """Raise ValueError, with the option `flag`, if `path` cannot be a film of frames of `size` (width, height)."""
     ending = path.suffix.lower()
     if ending not in ("", *ENDINGS):
         raise ValueError(
@@ -68,8 +62,7 @@ def write_film(path: Path, frames: Iterable[Image.Image], fps: float = 30.0) -> 
         frames: images of one size, at least one: gray, RGB or RGBA. In an mp4 transparent ones are laid on white.
         fps: frames a second, above 0; a gif shows at most 50, the others 240.
 
-    Raises:
-        ValueError: if there are no frames, or their sizes differ, or as `check_film`.
+    ValueError if there are no frames, if their sizes differ, or as `check_film`.
     """
     pictures = iter(frames)
     first = next(pictures, None)

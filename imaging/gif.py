@@ -5,7 +5,7 @@ pixel depends on nothing but the pixel and its place: pattern dithering (Knoll 1
 together come nearest, in turns by Bayer's matrix.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import IO
@@ -33,10 +33,9 @@ def write_gif(file: IO[bytes], frames: Iterable[Image.Image], fps: float, folder
     for number, frame in enumerate(frames):
         paths.append(folder / f"{number}.png")
         frame.save(paths[-1], compress_level=1)
-    with Image.open(paths[0]) as first:
-        clear = first.mode == "RGBA"
+    clear = _pixels(paths[0]).shape[-1] == 4
     palette = Palette(_colors(paths, CLEAR if clear else 256))
-    pictures = (_picture(path, palette, clear) for path in paths)
+    pictures = (_picture(_pixels(path), palette) for path in paths)
     ends = [round(number * 100 / fps) for number in range(len(paths) + 1)]
     durations = [10 * (end - start) for start, end in pairwise(ends)]
     more = {"transparency": CLEAR, "disposal": 2} if clear else {}
@@ -45,11 +44,14 @@ def write_gif(file: IO[bytes], frames: Iterable[Image.Image], fps: float, folder
     )
 
 
-def _picture(path: Path, palette: "Palette", clear: bool) -> Image.Image:
+def _pixels(path: Path) -> np.ndarray:
     with Image.open(path) as frame:
-        pixels = np.asarray(frame)
+        return np.asarray(frame)
+
+
+def _picture(pixels: np.ndarray, palette: "Palette") -> Image.Image:
     indices = palette.indices(pixels[:, :, :3])
-    if clear:
+    if pixels.shape[2] == 4:
         indices[pixels[:, :, 3] < OPAQUE_FROM] = CLEAR
     picture = Image.fromarray(indices, "P")
     picture.putpalette(palette.colors.astype(np.uint8).tobytes().ljust(768, b"\0"))
@@ -57,11 +59,7 @@ def _picture(path: Path, palette: "Palette", clear: bool) -> Image.Image:
 
 
 class Palette:
-    """Up to 256 colors, and how they stand for all others.
-
-    Args:
-        colors: 0 .. 255, [P, 3].
-    """
+    """Up to 256 colors [P, 3], 0 .. 255, and how they stand for all others."""
 
     def __init__(self, colors: np.ndarray) -> None:
         self.colors = colors.astype(np.float32)
@@ -70,17 +68,20 @@ class Palette:
 
     def indices(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] -> the number of each pixel's color, uint8 [H, W]."""
+        height, width, _ = pixels.shape
         goal = pixels.astype(np.float32)
         owed = np.zeros_like(goal)
-        candidates = np.empty([CANDIDATES, *pixels.shape[:2]], np.uint8)
+        candidates = np.empty([CANDIDATES, height, width], np.uint8)
         for candidate in candidates:
             red, green, blue = np.moveaxis(np.clip(goal + owed, 0, 255).astype(np.uint8) >> 2, -1, 0)
             candidate[:] = self._nearest[red, green, blue]
             owed += goal - self.colors[candidate]
         order = np.argsort(self._brightness[candidates], axis=0, kind="stable")
-        turns = _bayer(*pixels.shape[:2])[None] * CANDIDATES // 64
-        chosen = np.take_along_axis(order, turns, axis=0)
-        return np.take_along_axis(candidates, chosen, axis=0)[0]
+        bayer = np.zeros([1, 1], int)
+        for _ in range(3):
+            bayer = np.block([[4 * bayer, 4 * bayer + 2], [4 * bayer + 3, 4 * bayer + 1]])
+        turns = np.tile(bayer, (-(-height // 8), -(-width // 8)))[None, :height, :width] * CANDIDATES // 64
+        return np.take_along_axis(candidates, np.take_along_axis(order, turns, axis=0), axis=0)[0]
 
     def _table(self) -> np.ndarray:
         """uint8 [64, 64, 64]: the color nearest to each red, green and blue, in steps of four levels."""
@@ -94,29 +95,16 @@ class Palette:
 
 
 def _colors(paths: Sequence[Path], count: int) -> np.ndarray:
-    """[at most `count`, 3]: k-means of pixels from all over the film."""
-    seen = np.concatenate(list(_some_pixels(paths)))
-    if not len(seen):
-        seen = np.zeros([1, 3], np.uint8)  # all transparent
+    """[at most `count`, 3]: k-means of opaque pixels from all over the film."""
+    draws, each, some = np.random.default_rng(0), max(1, LOOK_AT // len(paths)), [np.zeros([0, 3], np.uint8)]
+    for path in paths[:: -(-len(paths) // LOOK_AT)]:
+        pixels = _pixels(path)
+        pixels = pixels.reshape(-1, pixels.shape[2])
+        if len(pixels) > each:
+            pixels = pixels[draws.integers(len(pixels), size=each)]
+        some.append(pixels[pixels[:, 3] >= OPAQUE_FROM, :3] if pixels.shape[1] == 4 else pixels)
+    seen = np.concatenate(some)
+    seen = seen if len(seen) else np.zeros([1, 3], np.uint8)  # all transparent
     # Until less than a hundredth of the pixels changes its color.
     found = Image.fromarray(seen[None]).quantize(count, Image.Quantize.MEDIANCUT, kmeans=max(1, len(seen) // 100))
     return np.asarray(found.getpalette(), np.uint8).reshape(-1, 3)[:count]
-
-
-def _some_pixels(paths: Sequence[Path]) -> Iterator[np.ndarray]:
-    """uint8 [pixels, 3]: opaque pixels of frames all over the film."""
-    draws, each = np.random.default_rng(0), max(1, LOOK_AT // len(paths))
-    for path in paths[:: -(-len(paths) // LOOK_AT)]:
-        with Image.open(path) as frame:
-            pixels = np.asarray(frame).reshape(-1, len(frame.getbands()))
-        if len(pixels) > each:
-            pixels = pixels[draws.integers(len(pixels), size=each)]
-        yield pixels[pixels[:, 3] >= OPAQUE_FROM, :3] if pixels.shape[1] == 4 else pixels
-
-
-def _bayer(height: int, width: int) -> np.ndarray:
-    """Bayer's 8 x 8 matrix of the numbers 0 .. 63, repeated: [height, width]."""
-    matrix = np.zeros([1, 1], int)
-    for _ in range(3):
-        matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
-    return np.tile(matrix, (-(-height // 8), -(-width // 8)))[:height, :width]

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from imaging.labels import MOST_CLASSES, Labels, classes_of
 from imaging.names import some
 from imaging.opening import LARGEST_FILE, Bounded, open_file, parsing
+from system.bounded import json_object
 from system.text import printable
 
 SUFFIXES = (".csv", ".tsv", ".json")
@@ -62,13 +62,10 @@ def _from_csv(path: Path, text: str) -> dict[str, Any]:
 
 
 def _from_json(path: Path, text: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {printable(str(error), 120)}") from error
+    content = json_object(text)
     form = 'write {"file": label, ...} or {"labels": [["file", label], ...]}'
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold an object: {form}")
+    if content is None:
+        raise ValueError(f"{path} is not a JSON object: {form}")
     if not isinstance(content.get("labels"), list):
         return {_plain(name): label for name, label in content.items()}, ()
     entries: dict[str, Any] = {}

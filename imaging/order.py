@@ -46,14 +46,11 @@ class EndlessBatches(Sampler[list[int]]):
 
         Args:
             count: images in the set.
-            batch: images per step over all ranks.
+            batch: images per step over all ranks. ValueError if it cannot be divided evenly.
             seed: of the shuffle.
             position: where the shuffle starts.
             rank, world: of this process, and the number of processes.
             order: of a set that has its own: index = order(seed, position).
-
-        Raises:
-            ValueError: if the set is empty or the batch cannot be divided evenly.
         """
         if count < 1:
             raise ValueError("the data set holds no images")

@@ -34,8 +34,7 @@ def ordered(
         fork: fork this process, which spares sending `work` and importing PyTorch again. A process that has computed
             with PyTorch has threads, and must not be forked; the threads of FFmpeg and of progress bars do no harm.
 
-    Raises:
-        ValueError: if a process was killed, or cannot be started.
+    ValueError if a process was killed, or cannot be started.
     """
     remaining = iter(jobs)
     chunks = iter(lambda: list(islice(remaining, chunk)), [])

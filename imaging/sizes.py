@@ -4,10 +4,11 @@ Code carries (height, width); every text for people says WIDTHxHEIGHT.
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
+
+from system.text import parse_size as parse_size
 
 LARGEST_PICTURE = 50_000_000  # pixels that a training image may have: more would not fit in memory
 SHAPES = ((4, 4), (4, 3), (6, 4), (16, 9), (8, 4), (12, 4))  # 1:1, 4:3, 3:2, 16:9, 2:1, 3:1 as (long, short) side
@@ -20,14 +21,6 @@ MOST = 0.75  # share of the images that should reach an advised size
 def spell(height: int, width: int) -> str:
     """The size as people read it: `WIDTHxHEIGHT`."""
     return f"{width}x{height}"
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) from `WIDTHxHEIGHT`, or from one number for a square. ValueError for anything else."""
-    found = re.fullmatch(r"([1-9]\d{0,5})(?:x([1-9]\d{0,5}))?", text)
-    if not found:
-        raise ValueError(f"'{text}' is not a size: write WIDTHxHEIGHT such as 96x64, or one number for a square")
-    return int(found[2] or found[1]), int(found[1])
 
 
 def check_area(height: int, width: int) -> None:

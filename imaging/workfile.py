@@ -110,14 +110,9 @@ def pending(dest: Path) -> int:
 def work_file(dest: Path, plan: dict[str, Any], restart: bool) -> Iterator[WorkFile]:
     """Open the work file of `dest`, or begin one. It is removed if the block ends well, or nothing was done.
 
-    Args:
-        dest: the ZIP, folder or shards to write in the end.
-        plan: all that the result depends on, and under "options" what the user gave, by flag.
-        restart: drop what an interrupted run has done.
-
-    Raises:
-        ValueError: if another process writes to `dest`, an interrupted run had another plan, or the file is not ours.
-        OSError: of the system, with the name of `dest`.
+    `plan` is all that the result depends on, and under "options" what the user gave, by flag; `restart` drops what an
+    interrupted run has done. ValueError if another process writes to `dest`, an interrupted run had another plan, or
+    the file is not ours; OSError, with the name of `dest`, of the system.
     """
     place = place_of(dest)
     if _is_ours(place) and restart:
@@ -187,6 +182,6 @@ def _told(dest: Path, error: sqlite3.Error) -> Exception:
         return ValueError(f"{dest} is being written by another process: wait for it to end")
     if code == sqlite3.SQLITE_FULL:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(dest))
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR):
+    if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH):
         return OSError(errno.EACCES, f"cannot be written ({error})", str(dest))
     return _damaged(place_of(dest))

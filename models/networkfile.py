@@ -15,7 +15,7 @@ from models import hubfolder
 from models.family import Family
 from models.foreign import Told, open_foreign
 from models.metadata import DEFINING, checked
-from models.places import KINDS, Published, locate
+from models.places import KINDS, locate
 from system.content import mistaken
 from system.text import printable
 from system.urls import public, public_values
@@ -127,7 +127,8 @@ def read(place: Path | str, families: Families, told: Told) -> NetworkFile:
     def check(path: Path) -> None:  # of a download, which is then not read again
         read[path] = _contents(path, families, told)
 
-    path = locate(place, _published(families), check)
+    published = {name: known for family in families.values() for name, known in family.published.items()}
+    path = locate(place, published, check)
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {public(str(place))}: give {KINDS}")
     elsewhere = "" if path == Path(place) else public(str(place))
@@ -140,7 +141,7 @@ def read(place: Path | str, families: Families, told: Told) -> NetworkFile:
 def wanted(families: Families) -> str:
     """What to give, in a sentence: the kinds of file that are read."""
     programs = dict.fromkeys(reader.title for family in families.values() for reader in family.foreign)
-    return f"give a network-….safetensors of a run, or a file of {_listed(list(programs))}"
+    return f"give a network-….safetensors of a run, or a file of {' or '.join(programs)}"
 
 
 def _contents(path: Path, families: Families, told: Told) -> tuple[Family, dict[str, Any], dict[str, Tensor]]:
@@ -154,10 +155,10 @@ def _contents(path: Path, families: Families, told: Told) -> tuple[Family, dict[
     if told.something:
         raise ValueError(f"{path} is no file of another program, so options about its networks do not apply")
     tensors, metadata = _load(path, families)
-    if metadata.get("format") == STATE_FORMAT:
-        raise ValueError(f"{path} is the state of a training run and no network: {wanted(families)}")
     if metadata.get("format") not in FORMATS:
-        raise ValueError(f"{path} is no network of this project: {wanted(families)}")
+        is_state = metadata.get("format") == STATE_FORMAT
+        what = "the state of a training run and no network" if is_state else "not a network file"
+        raise ValueError(f"{path} is {what}: {wanted(families)}")
     version, name = metadata.get("version"), metadata.get("family")
     if type(version) is not int or not isinstance(name, str):
         raise checkpoint.DamagedError(path, "its metadata lack a version or a family")
@@ -184,18 +185,7 @@ def _load(path: Path, families: Families) -> tuple[dict[str, Tensor], dict[str, 
     defining = ["family", *(part.config_name for family in families.values() for part in family.parts.values())]
     try:
         return hubfolder.load(path, defining) if hubfolder.is_model(path) else checkpoint.load(path)
-    except checkpoint.ForeignError as error:
-        raise ValueError(f"{path} is no network of this project: {wanted(families)}") from error
     except checkpoint.DamagedError as error:
-        if path.suffix.lower() == ".safetensors":
+        if path.suffix.lower() == ".safetensors" and not isinstance(error, checkpoint.ForeignError):
             raise
         raise ValueError(f"{path} is not a network file: {wanted(families)}") from error
-
-
-def _published(families: Families) -> dict[str, Published]:
-    return {name: known for family in families.values() for name, known in family.published.items()}
-
-
-def _listed(titles: list[str]) -> str:
-    *others, last = titles or ["another program"]
-    return f"{', '.join(others)} or {last}" if others else last

@@ -3,6 +3,7 @@
 import re
 
 LONGEST = 400  # characters of a quoted text
+LARGEST_SIDE = 65_536  # pixels
 
 # Control characters except tabs and line ends, other line ends, marks that change the direction of writing, and halves
 # of surrogate pairs, which represent bytes of file names that are not UTF-8.
@@ -41,6 +42,14 @@ def shown(value: object) -> str:
     if all(_is_short_number(part) for part in parts):  # type: ignore[attr-defined]
         return repr(value)
     return "a very large number" if isinstance(value, int) else f"a {type(value).__name__}"
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) of `WIDTHxHEIGHT`, or of one number for a square. Raises ValueError for anything else."""
+    found = re.fullmatch(r"([1-9][0-9]{0,4})(?:[xX]([1-9][0-9]{0,4}))?", text.strip())
+    if found is None or max(sides := (int(found[2] or found[1]), int(found[1]))) > LARGEST_SIDE:
+        raise ValueError(f"'{text[:60]}' is not a size: write WIDTHxHEIGHT such as 96x64, or one number for a square")
+    return sides
 
 
 def _is_short_number(value: object) -> bool:

@@ -269,7 +269,7 @@ def test_to_rosinality_and_back():
 
 def test_what_rosinality_cannot_hold(network):
     assert refusal("--source", network, "--dest", "b.pt").startswith(
-        "Error: G_ema has no place in a file of rosinality's program: it has 2 classes"
+        "Error: G_ema has no place in a file of rosinality's program: its classes is 2, expected 0"
     )
 
 

@@ -8,7 +8,6 @@ import contextlib
 import json
 import math
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -135,9 +134,6 @@ def _descriptor(path: Path, flags: int) -> int:
         state = path.lstat() if flags & _NO_LINK else path.stat()
         if not stat.S_ISREG(state.st_mode):
             raise _not_plain(path, state.st_mode)
-        if flags & _NO_LINK and state.st_nlink > 1:
-            with replacing(path) as temporary:  # a hard link, as in a backup by `cp -al`: the other name keeps its file
-                shutil.copyfile(path, temporary)
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import torch.distributed as dist
 
+from system.cache import FOLDER
+
 PATIENCE = timedelta(seconds=10)  # for one request to the store
-ROOM = "notices"  # prefix of keys, unused by PyTorch
 
 
 def together() -> bool:
@@ -107,4 +108,4 @@ def meet(patience: timedelta) -> dist.Store:
 def _store() -> dist.Store:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(address, port, is_master=False, timeout=PATIENCE, wait_for_workers=False)
-    return dist.PrefixStore(ROOM, store)
+    return dist.PrefixStore(FOLDER, store)  # PyTorch does not use this prefix

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from system.text import parse_size
+
 MAX_ITEMS = 1_000_000
 MAX_SEED = 2**32 - 1  # the largest seed of numpy's RandomState
-MAX_SIDE = 65_536
 MAX_NUMBER = 1000  # far beyond useful truncations and strengths, far below overflow
 
 
@@ -90,13 +91,7 @@ class Size(_Spelled):
     name = "WxH"
 
     def read(self, text: str) -> tuple[int, int]:
-        found = re.fullmatch(r"([0-9]{1,9})(?:[xX]([0-9]{1,9}))?", text.strip())
-        if found is None:
-            raise ValueError(f"got {text!r}, expected WIDTHxHEIGHT such as 512x384, or one number for a square")
-        width, height = int(found[1]), int(found[2] or found[1])
-        if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
-            raise ValueError(f"got {text!r}, expected sides from 1 to {MAX_SIDE}")
-        return height, width
+        return parse_size(text)
 
 
 def _steps(start: Decimal, stop: Decimal, step: Decimal) -> list[float]:

@@ -63,10 +63,7 @@ def _read_archive(archive: zipfile.ZipFile, size: int) -> Any:
         raise ValueError("its archive has two files of one name")
     if known["data.pkl"].file_size > LONGEST:
         raise ValueError(f"its data.pkl is longer than {LONGEST >> 20} MiB")
-    order = b"little"
-    if "byteorder" in known and known["byteorder"].file_size < 10:
-        order = archive.read(known["byteorder"])
-    if order not in (b"little", b"big"):
+    if "byteorder" in known and (known["byteorder"].file_size != 6 or archive.read(known["byteorder"]) != b"little"):
         raise ValueError(_DAMAGED)
 
     def fill(key: str, storage: Storage) -> None:
@@ -74,7 +71,7 @@ def _read_archive(archive: zipfile.ZipFile, size: int) -> Any:
         if record is None or record.file_size != storage.tensor.nbytes:
             raise ValueError(f"it is damaged (a tensor claims {len(storage.tensor):,} numbers, which are missing)")
         with archive.open(record) as member:
-            storage.fill(member, order.decode())
+            storage.fill(member)
             member.read(1)  # checks the sum
 
     pickle = io.BytesIO(archive.read(known["data.pkl"]))

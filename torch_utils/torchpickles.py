@@ -4,7 +4,6 @@ Memory for a tensor is allocated only if the file has as many numbers as the ten
 """
 
 import mmap
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -56,8 +55,8 @@ class Storage:
 
     tensor: Tensor  # [count]
 
-    def fill(self, file: Any, order: str = "little") -> None:
-        """Read the numbers from a file. `order` is their byte order, "little" or "big"."""
+    def fill(self, file: Any) -> None:
+        """Read the numbers from a file."""
         numbers = self.tensor.view(torch.uint8).numpy()
         done = 0
         while done < len(numbers):
@@ -66,8 +65,6 @@ class Storage:
                 raise ValueError("it is cut short or damaged (the numbers of a tensor end too early)")
             numbers.data[done : done + len(part)] = part
             done += len(part)
-        if order != sys.byteorder and self.tensor.element_size() > 1:
-            numbers.view(f"u{self.tensor.element_size()}").byteswap(inplace=True)
         if self.tensor.dtype == torch.bool:
             numbers.clip(max=1, out=numbers)
 

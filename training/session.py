@@ -185,7 +185,7 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
     operators = run.facts["operators"]
     say(f"training to kimg {pace.kimg:g} on {run.device} in {plan.config.precision}, {operators} operators")
     if why := build.shortfall(run.device):
-        run.report.keep(f"native operators that are off: {why}")  # the terminal showed it already
+        run.report.keep(f"native operators are off: {why}")  # the terminal showed it already
     say(f"files go to {run.folder}; its log.txt lists all settings and layers")
     run.report.begin({"command": clean(command), "config": clean(configs.table(plan.config))})
 

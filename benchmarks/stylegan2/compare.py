@@ -6,15 +6,13 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import click
 
-from benchmarks.stylegan2.setting import Setting
-from benchmarks.stylegan2.step import Times
+from benchmarks.stylegan2.step import Setting, Times
 from imaging.sizes import parse_size
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.config import build, settings
@@ -24,7 +22,6 @@ ROOT = Path(__file__).parents[2]
 OFFICIAL = Path(__file__).with_name("official.py")
 OFFICIAL_PHASES = {"Gmain": "Gmain", "Gpath": "Greg", "Dmain": "Dmain", "Dr1": "Dreg"}  # ours -> official
 OFFICIAL_PRECISIONS = {"fp32": "fp32", "tf32": "tf32", "bf16": "fp16", "fp16": "fp16"}  # it has no bfloat16
-STARTS = "import sys; sys.path.insert(0, sys.argv[1]); import training.networks, training.loss"
 EXAMPLES = """
 Examples:
   git clone https://github.com/NVlabs/stylegan2-ada-pytorch
@@ -42,8 +39,7 @@ Examples:
     help="folder of the official code, whose requirements must be installed",
 )
 @option("--rounds", type=click.IntRange(min=1), default=2, group="Measurement", help="runs of each of the two")
-@option("--json", "as_json", is_flag=True, group="Measurement", help="print JSON instead of a table")
-def main(checkout: Path, rounds: int, as_json: bool, **params: Any) -> None:
+def main(checkout: Path, rounds: int, **params: Any) -> None:
     """Time our code and the official code by turns, each in a process of its own and never both at once.
 
     With bf16 the official code computes in float16, the only short format that it has. On a CPU it always computes in
@@ -51,8 +47,7 @@ def main(checkout: Path, rounds: int, as_json: bool, **params: Any) -> None:
     """
     setting = build(Setting, given(Setting, params)).resolved()
     check(setting, checkout)
-    found = compare(setting, checkout, rounds)
-    say(json.dumps(found) if as_json else table(setting, found))
+    say(table(setting, rounds, compare(setting, checkout, rounds)))
 
 
 def check(setting: Setting, checkout: Path) -> None:
@@ -67,32 +62,22 @@ def check(setting: Setting, checkout: Path) -> None:
         raise ValueError(
             f"--resolution {setting.resolution}: the official code supports squares of a power of two only, such as 64"
         )
-    if setting.device == "mps":
-        raise ValueError("--device mps: the official code supports cpu and cuda only")
-    start = [sys.executable, "-c", STARTS, str(checkout.resolve())]
-    if (run := subprocess.run(start, capture_output=True, text=True)).returncode:
-        raise ValueError(f"--official {checkout} does not start ({last_words(run)}): install its requirements")
 
 
 def compare(setting: Setting, checkout: Path, rounds: int) -> dict[str, Any]:
     """Medians of both (images per second, seconds of each phase, bytes), and the ratios ours / official."""
     found: dict[str, list[dict[str, float]]] = {"ours": [], "official": []}
-    runs: dict[str, Callable[[], dict[str, float]]] = {
-        "ours": lambda: ours(setting),
-        "official": lambda: theirs(setting, checkout),
-    }
-    # ABBA: if the machine becomes faster or slower, neither has an advantage.
-    order = [name for i in range(rounds) for name in (list(runs) if i % 2 == 0 else reversed(list(runs)))]
+    # ABBA: if the machine becomes faster or slower, neither has an advantage. The official code starts, as it may fail.
+    order = [name for i in range(rounds) for name in (("official", "ours") if i % 2 == 0 else ("ours", "official"))]
     for name in progress(order, len(order), "runs"):
-        found[name].append(runs[name]())
-    medians = {name: {key: median(run[key] for run in all_) for key in all_[0]} for name, all_ in found.items()}
-    ratios = {key: medians["ours"][key] / value for key, value in medians["official"].items()}
-    return {"setting": setting.model_dump(), **medians, "ratio": ratios, "rounds": found}
+        found[name].append(ours(setting) if name == "ours" else theirs(setting, checkout))
+    medians = {name: {key: median(run[key] for run in runs) for key in runs[0]} for name, runs in found.items()}
+    return medians | {"ratio": {key: medians["ours"][key] / value for key, value in medians["official"].items()}}
 
 
 def ours(setting: Setting) -> dict[str, float]:
     """One run of `benchmarks.stylegan2.step`."""
-    return figures(Times(**run_json([sys.executable, "-m", "benchmarks.stylegan2.step", "--times", *spelled(setting)])))
+    return figures(Times(**run_json([sys.executable, "-m", "benchmarks.stylegan2.step", "--json", *spelled(setting)])))
 
 
 def official_precision(setting: Setting) -> str:
@@ -102,10 +87,10 @@ def official_precision(setting: Setting) -> str:
 
 def theirs(setting: Setting, checkout: Path) -> dict[str, float]:
     """One run of `official.py`, with our names of the phases."""
-    side = parse_size(setting.resolution)[0]
-    other = setting.model_copy(update={"precision": official_precision(setting), "resolution": str(side)})
+    resolution, _ = parse_size(setting.resolution)
+    other = setting.model_dump() | {"precision": official_precision(setting), "resolution": resolution}
     # As a file, not as a module: packages of the checkout have our packages' names, and must be found first.
-    found = run_json([sys.executable, str(OFFICIAL), str(checkout.resolve()), *spelled(other)])
+    found = run_json([sys.executable, str(OFFICIAL), str(checkout.resolve()), json.dumps(other)])
     for key in ("phase_seconds", "phase_intervals"):
         found[key] = {name: found[key][official] for name, official in OFFICIAL_PHASES.items()}
     return figures(Times(**found))
@@ -131,26 +116,20 @@ def run_json(command: list[str]) -> dict[str, Any]:
     """
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if run.returncode:
-        raise ValueError(f"{Path(command[1]).name} failed ({last_words(run)}); the command was: {' '.join(command)}")
+        *_, words = ["no message", *run.stderr.strip().splitlines()]
+        raise ValueError(f"{Path(command[1]).name} failed ({words}); the command was: {' '.join(command)}")
     return json.loads(run.stdout.strip().splitlines()[-1])
 
 
-def last_words(run: subprocess.CompletedProcess[str]) -> str:
-    """The last line of a program's errors."""
-    return (run.stderr.strip().splitlines() or ["no message"])[-1]
-
-
-def table(setting: Setting, found: dict[str, Any]) -> str:
+def table(setting: Setting, rounds: int, found: dict[str, Any]) -> str:
     """A comparison as text."""
     mine, official, ratio = found["ours"], found["official"], found["ratio"]
     rows = [("training, images/s", "train", 1.0), ("sampling, images/s", "sampling", 1.0)]
     rows += [(f"{name}, ms", f"{name}_seconds", 1e3) for name in OFFICIAL_PHASES]
     rows.append(("memory, MiB", "bytes", 2.0**-20))
     lines = [
-        f"{setting.resolution} pixels, channels {setting.channel_base} / resolution up to {setting.channel_max}, "
-        f"{setting.mapping_layers} mapping layers, batch {setting.batch}",
-        f"{setting.device}, {setting.precision} (official: {official_precision(setting)}), {setting.threads} threads; "
-        f"medians of {len(found['rounds']['ours'])} runs by turns, each the median of {setting.iterations}",
+        f"{setting} (official: {official_precision(setting)})",
+        f"medians of {rounds} runs by turns, each the median of {setting.iterations}",
         "",
         f"{'':<20}  {'ours':>9}  {'official':>9}  {'ratio':>6}   ours / official: above 1 is faster for images/s,",
         f"{'':<51}   below 1 is faster for ms and smaller for MiB",

@@ -1,15 +1,14 @@
 """Drive a checkout of the official StyleGAN2-ADA PyTorch code as a black box: its four training phases and sampling.
 
-`python benchmarks/stylegan2/official.py CHECKOUT --resolution 64`
+`python benchmarks/stylegan2/official.py CHECKOUT SETTING`, with a `step.Setting` as JSON; run by `compare`.
 
 The checkout is the user's own. On a CPU it uses its reference operators in float32. On CUDA it builds its own kernels,
-and `--precision fp16` selects its float16 layers. Prints one line of JSON with the medians of `--iterations` after one
-that is not counted.
+and precision fp16 selects its float16 layers. Prints one line of JSON with the medians of `iterations` after one that
+is not counted.
 
 This file imports nothing of this project, since the checkout has packages of the same names.
 """
 
-import argparse
 import importlib
 import json
 import resource
@@ -17,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -24,24 +24,9 @@ import torch
 PHASES = {"Gmain": ("G", 1), "Greg": ("G", 4), "Dmain": ("D", 1), "Dreg": ("D", 16)}  # network and interval
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Time the official StyleGAN2-ADA PyTorch code.")
-    parser.add_argument("checkout", help="folder of the official repository")
-    parser.add_argument("--resolution", type=int, default=64)
-    parser.add_argument("--channel-base", type=int, default=16384)
-    parser.add_argument("--channel-max", type=int, default=512)
-    parser.add_argument("--mapping-layers", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--iterations", type=int, default=3)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--precision", choices=["fp32", "tf32", "fp16"], default="fp32")
-    return parser.parse_args()
-
-
-def main() -> None:
-    a = arguments()
-    sys.path.insert(0, a.checkout)  # before the folder of this file
+def main(checkout: str, setting: str) -> None:
+    a = SimpleNamespace(**json.loads(setting))
+    sys.path.insert(0, checkout)  # before the folder of this file
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
@@ -60,7 +45,7 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def build(a: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+def build(a: SimpleNamespace, device: torch.device) -> dict[str, Any]:
     """The two official networks with random weights."""
     theirs = importlib.import_module("training.networks")  # of the checkout
 
@@ -76,7 +61,7 @@ def build(a: argparse.Namespace, device: torch.device) -> dict[str, Any]:
 
 
 def training_phases(
-    a: argparse.Namespace, networks: dict[str, Any], device: torch.device
+    a: SimpleNamespace, networks: dict[str, Any], device: torch.device
 ) -> dict[str, Callable[[], None]]:
     """A call for each phase that takes one step."""
     theirs = importlib.import_module("training.loss")  # of the checkout
@@ -101,7 +86,7 @@ def training_phases(
     return {phase: lambda phase=phase, of=of: step(phase, *of) for phase, of in PHASES.items()}  # type: ignore[misc]
 
 
-def sampling(a: argparse.Namespace, G: Any, device: torch.device) -> Callable[[], None]:
+def sampling(a: SimpleNamespace, G: Any, device: torch.device) -> Callable[[], None]:
     """A call that makes a batch of images."""
     z, c = torch.randn(a.batch, 512, device=device), torch.zeros(a.batch, 0, device=device)
 
@@ -135,4 +120,4 @@ def peak_bytes(device: torch.device) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -5,10 +5,8 @@
 
 import csv
 import json
-import platform
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +54,6 @@ CHOICES = ("glasses", "hair_style")
 
 
 @dataclass(frozen=True)
-class Quality:
-    """The observer's verdict on one set of pictures. Shares are in 0..1."""
-
-    name: str
-    kimg: float | None
-    agreement: float | None  # share of pictures with the expression that was asked for; None without classes
-    by_class: tuple[float, ...]  # the same for each class; empty without classes
-    precision: float
-    recall: float
-    frechet: float  # Fréchet distance of the observer's features
-    swd: float  # sliced Wasserstein distance of patches, times 1000
-
-
-@dataclass(frozen=True)
 class Look:
     """The observer's answers for one set of pictures, and the pictures' patches."""
 
@@ -107,13 +91,11 @@ def main(networks: tuple[Path, ...], count: int, device: str, as_json: bool, lab
     place = resolve_device(device)
     files = [read_network(path) for path in networks]
     height, width = common_size(files)
-    start = time.perf_counter()
     observer = train(height, width, place)
     looks = [look_at(observer, file, count) for file in files]
     if labels is not None:
         write_labels(labels, looks[0].seen)
     found = judge(observer, files, looks, height, width)
-    found["seconds"] = round(time.perf_counter() - start, 1)
     say(json.dumps(found) if as_json else table(found))
 
 
@@ -169,36 +151,39 @@ def judge(observer: Observer, files: list[NetworkFile], looks: list[Look], heigh
     count = len(looks[0].seen.expressions)
     held_out, other = (draw(world, count, height, width) for world in (HELD_OUT, OTHER))
     reference, drawn = (look_closely(observer, faces.pixels.split(BATCH)) for faces in (held_out, other))
-    rows = [quality("drawn faces", None, drawn, other.expressions, reference)]
+    rows = [{"name": "drawn faces", "kimg": None} | quality(drawn, other.expressions, reference)]
     for file, made in zip(files, looks, strict=True):
         asked = torch.arange(count) % len(EXPRESSIONS) if file.metadata["generator"]["classes"] else None
         name = "/".join(file.path.parts[-2:])  # with the folder, as networks of two runs may have the same name
-        rows.append(quality(name, file.metadata.get("kimg"), made, asked, reference))
+        rows.append({"name": name, "kimg": file.metadata.get("kimg")} | quality(made, asked, reference))
     return {
         "size": spell(height, width),
         "count": count,
         "observer_accuracy": _share(reference.seen.expressions == held_out.expressions),
         "observer_variance": variance_seen(held_out.causes, reference.seen.causes),
-        "class_names": EXPRESSIONS,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "results": [asdict(row) for row in rows],
+        "results": rows,
     }
 
 
-def quality(name: str, kimg: float | None, made: Look, asked: Tensor | None, reference: Look) -> Quality:
-    """One row: pictures, with the classes that were asked for [N], compared with drawn faces."""
+def quality(made: Look, asked: Tensor | None, reference: Look) -> dict[str, Any]:
+    """The observer's verdict on pictures, compared with drawn faces. Shares are in 0..1.
+
+    Args:
+        made: the pictures.
+        asked: the classes that were asked for [N]; None without classes.
+        reference: drawn faces.
+    """
     real, fake = reference.seen.features, made.seen.features
-    against = (
-        *precision_recall(real, fake),
-        frechet_distance(gaussian(real), gaussian(fake)),
-        sliced_wasserstein(reference.patches, made.patches),
-    )
-    if asked is None:
-        return Quality(name, kimg, None, (), *against)
-    right = made.seen.expressions == asked
-    by_class = tuple(_share(right[asked == c]) for c in range(len(EXPRESSIONS)))
-    return Quality(name, kimg, _share(right), by_class, *against)
+    precision, recall = precision_recall(real, fake)
+    right = None if asked is None else made.seen.expressions == asked
+    return {
+        "agreement": None if right is None else _share(right),  # share of pictures with the expression asked for
+        "by_class": [None if right is None else _share(right[asked == c]) for c in range(len(EXPRESSIONS))],
+        "precision": precision,
+        "recall": recall,
+        "frechet": frechet_distance(gaussian(real), gaussian(fake)),  # of the observer's features
+        "swd": sliced_wasserstein(reference.patches, made.patches),  # of patches, times 1000
+    }
 
 
 def write_labels(path: Path, seen: Seen) -> None:
@@ -230,7 +215,7 @@ def table(found: dict[str, Any]) -> str:
         "  ".join(["".ljust(width), *(f"{column:>9}" for column in columns)]),
     ]
     for row in found["results"]:
-        shares = [row["agreement"], *(row["by_class"] or [None] * len(EXPRESSIONS)), row["precision"], row["recall"]]
+        shares = [row["agreement"], *row["by_class"], row["precision"], row["recall"]]
         cells = [f"{'-' if share is None else format(share, '.1%'):>9}" for share in shares]
         cells += [f"{row[name]:9.2f}" for name in ("frechet", "swd")]
         lines.append("  ".join([row["name"].ljust(width), *cells]))

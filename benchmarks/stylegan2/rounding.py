@@ -7,7 +7,7 @@ from collections import defaultdict
 from math import sqrt
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import torch
@@ -29,13 +29,6 @@ EXAMPLES = """
 Examples:
   python -m benchmarks.stylegan2.rounding --network runs/00000-demo32-demo/network-000020.0.safetensors --preset demo
 """
-
-
-class Error(NamedTuple):
-    """Distances of gradients from those in float32, divided by the length of the latter."""
-
-    whole: float  # of all parameters together
-    typical: float  # median over parameters: Adam steps as far for a small gradient as for a large one
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -64,7 +57,10 @@ def main(network: str, batches: int, sets: tuple[str, ...], **params: Any) -> No
             for name, g in wanted.items():
                 difference = (found[name] - g).double().square().sum()
                 squares[phases[0].name, name] += torch.stack([difference, g.double().square().sum()])
-    say(table({phase.name: error(phase.name, squares) for phase in low.phases}, values["precision"]))
+    say(f"{values['precision'] + ' beside fp32':<16}  {'whole':>7}  {'typical':>8}")
+    for phase in low.phases:
+        whole, typical = error([tuple(s.tolist()) for (of, _), s in squares.items() if of == phase.name])
+        say(f"{phase.name:<16}  {whole:7.1%}  {typical:8.1%}")
 
 
 def _recipe(network: str, values: dict[str, Any]) -> StyleGAN2:
@@ -84,17 +80,18 @@ def _gradients(recipe: StyleGAN2, phase: Phase, pixels: Tensor, labels: Tensor, 
     return {name: p.grad.clone() for name, p in phase.network.named_parameters() if p.grad is not None}
 
 
-def error(phase: str, squares: dict[tuple[str, str], Tensor]) -> Error:
-    """The errors of a phase, from the squared distance and squared length of every parameter's gradients."""
-    own = [s.tolist() for (of, _), s in squares.items() if of == phase and s[1] > 0]
-    return Error(sqrt(sum(d for d, _ in own) / sum(n for _, n in own)), median(sqrt(d / n) for d, n in own))
+def error(squares: list[tuple[float, float]]) -> tuple[float, float]:
+    """Distances of gradients from those in float32, divided by the length of the latter.
 
+    Args:
+        squares: squared distance and squared length for each parameter of a phase.
 
-def table(errors: dict[str, Error], precision: str) -> str:
-    """One line per phase."""
-    lines = [f"{precision + ' beside fp32':<16}  {'whole':>7}  {'typical':>8}"]
-    lines += [f"{name:<16}  {e.whole:7.1%}  {e.typical:8.1%}" for name, e in errors.items()]
-    return "\n".join(lines)
+    Returns:
+        The distance of all parameters together, and the median over parameters: Adam steps as far for a small gradient
+        as for a large one.
+    """
+    own = [(d, n) for d, n in squares if n > 0]
+    return sqrt(sum(d for d, _ in own) / sum(n for _, n in own)), median(sqrt(d / n) for d, n in own)
 
 
 main.params += flags(StyleGAN2Config)

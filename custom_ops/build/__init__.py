@@ -3,20 +3,16 @@
 `load` never raises. Without a compiler or with a full disk, plain PyTorch computes instead, and one warning says why
 and what to do. CUSTOM_OPS=pytorch in the environment turns the native operators off without a warning.
 
-Before native operators are used on a device, they are compared with plain PyTorch there. PyTorch replaces those that
-differ, and one warning says so.
+Before native operators are used on a type of device, they are compared with plain PyTorch. If one of them differs,
+PyTorch replaces all of them, and one warning says so.
 """
 
 import logging
 import os
 import platform
-import re
 import threading
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch.library import Library
@@ -24,20 +20,8 @@ from torch.library import Library
 from custom_ops.build import library, toolchain
 from custom_ops.build.toolchain import UnavailableError
 
-
-class Proof(NamedTuple):
-    """How native operators are compared, and what replaces those that differ."""
-
-    differences: Callable[[torch.device], Mapping[str, str]]  # by group of operators: what differs
-    references: Mapping[str, Mapping[str, Callable[..., Any]]]  # by group: the plain PyTorch of every operator
-
-
-proof: Proof | None = None  # set by the package, which knows all operators
-
-_serving: dict[torch.device | str, bool] = {}  # by what was asked for
-_loaded: dict[str, bool] = {}  # by type of device
-_refused: dict[str, dict[str, str]] = {}  # by type of device: groups of operators, and how they differ
-_shortfalls: dict[str, str] = {}
+_serving: dict[torch.device | str, bool] = {}  # by device, or type of device
+_shortfalls: dict[str, str] = {}  # by type of device
 _loading = threading.Lock()
 _overriding: list[Library] = []  # an implementation is in force as long as its library lives
 
@@ -45,25 +29,32 @@ _overriding: list[Library] = []  # an implementation is in force as long as its 
 def load(device: torch.device | str) -> bool:
     """Whether native operators serve a device, or a type such as "cpu". Compiles and loads them if necessary."""
     serves = _serving.get(device)
-    return _load_once(device) if serves is None else serves
+    if serves is not None:
+        return serves
+    with _loading:
+        asked = torch.device(device)
+        if asked.type not in _serving and not _load(asked.type):
+            _serving[asked.type] = False
+        if asked.type not in _serving:
+            if asked.type == "cuda" and torch.cuda.is_current_stream_capturing():
+                return True  # the comparison would be captured in the graph: compare next time
+            _serving[asked.type] = _agree(asked)
+        return _serving.setdefault(device, _serving[asked.type])
 
 
 def implementation(device: torch.device | str) -> str:
-    """What serves a device: "native", "pytorch", or for instance "native (except upfirdn2d)"."""
-    if not load(device):
-        return "pytorch"
-    refused = _refused.get(torch.device(device).type)
-    return f"native (except {', '.join(refused)})" if refused else "native"
+    """What serves a device: "native" or "pytorch"."""
+    return "native" if load(device) else "pytorch"
 
 
 def shortfall(device: torch.device | str) -> str:
-    """Why native operators do not serve a device, and what to do about it. Empty if all do, or none exist for it."""
+    """Why native operators do not serve a device, and what to do about it. Empty if they do, or none exist for it."""
     load(device)
     return _shortfalls.get(torch.device(device).type, "")
 
 
-def compare(device: torch.device) -> Mapping[str, str]:
-    """How native operators differ from plain PyTorch on a device, by group.
+def compare(device: torch.device) -> str:
+    """How native operators differ from plain PyTorch on a device. Empty if they agree.
 
     Runs in a thread of its own, without the caller's modes, gradients and streams, and on one core: on a busy machine,
     sharing small tensors among threads takes seconds instead of milliseconds.
@@ -71,51 +62,23 @@ def compare(device: torch.device) -> Mapping[str, str]:
     Raises:
         Exception: of any kind, if they cannot be compared.
     """
-    found: list[Mapping[str, str]] = []
-    errors: list[Exception] = []
+    from custom_ops import proof  # imports the operators, which import this package
 
-    def run() -> None:
+    def run() -> str:
         count = torch.get_num_threads()
         torch.set_num_threads(1)  # of this thread, and of those that start meanwhile
         try:
-            found.append(proof.differences(device) if proof else {})
-        except Exception as error:
-            errors.append(error)
+            return proof.difference(device)
         finally:
             torch.set_num_threads(count)
 
-    thread = threading.Thread(target=run, name="custom_ops proof", daemon=True)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return found[0]
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(run).result()
 
 
 def model(device: torch.device) -> str:
-    """The name of a GPU, such as "NVIDIA H200", or of the processor."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    with suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        if match := re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE):
-            return match[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def _load_once(asked: torch.device | str) -> bool:
-    device = torch.device(asked)
-    with _loading:
-        if device.type not in _loaded:
-            _loaded[device.type] = _load(device.type)
-        if not _loaded[device.type] or proof is None:
-            return _serving.setdefault(asked, _loaded[device.type])
-        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-            return True  # the comparison would be captured in the graph: compare next time
-        if asked not in _serving:
-            _refuse_differing(proof, device)
-            _serving[asked] = len(_refused.get(device.type, ())) < len(proof.references)
-        return _serving[asked]
+    """The name of a GPU, such as "NVIDIA H200", or of the processor's architecture."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
 
 
 def _load(device_type: str) -> bool:
@@ -140,32 +103,30 @@ def _load(device_type: str) -> bool:
     return False
 
 
-def _refuse_differing(proof: Proof, device: torch.device) -> None:
-    """Let plain PyTorch replace the groups of operators that differ from it on this device."""
-    log, refused = logging.getLogger("custom_ops"), _refused.setdefault(device.type, {})
+def _agree(device: torch.device) -> bool:
+    """Compare native operators with plain PyTorch, and let plain PyTorch replace them if they differ."""
+    log, name = logging.getLogger("custom_ops"), device.type.upper()
     try:
-        new = {group: why for group, why in compare(device).items() if group not in refused}
+        why = compare(device)
     except Exception as error:  # a program starts whatever happens
         log.warning(
-            f"native {device.type.upper()} operators could not be compared with plain PyTorch "
-            f"({type(error).__name__}: {error}) and are used all the same"
+            f"native {name} operators could not be compared with plain PyTorch ({type(error).__name__}: {error}) "
+            f"and are used all the same"
         )
-        return
-    if not new:
-        return
-    refused |= new
+        return True
+    if not why:
+        return True
+    from custom_ops.proof import REFERENCES
+
     overriding = Library("custom_ops", "IMPL")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*[Oo]verrid")  # on purpose
-        for group in new:
-            for operator, reference in proof.references[group].items():
-                overriding.impl(operator, reference, device.type.upper(), allow_override=True)
+        for operator, reference in REFERENCES.items():
+            overriding.impl(operator, reference, name, allow_override=True)
     _overriding.append(overriding)
-    differ = "; ".join(f"{group} ({why})" for group, why in refused.items())
     _shortfalls[device.type] = (
-        f"on {model(device)} these differ from plain PyTorch, which replaces them: {differ}: "
+        f"on {model(device)} they differ from plain PyTorch, which replaces them ({why}): "
         f"report it with the output of python -m custom_ops.build"
     )
-    log.warning(
-        f"native {device.type.upper()} operators are refused, which makes training slower: {_shortfalls[device.type]}"
-    )
+    log.warning(f"native {name} operators are refused, which makes training slower: {_shortfalls[device.type]}")
+    return False

@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -38,19 +38,13 @@ def roots() -> Iterator[Path]:
         yield private_folder("custom_ops")
 
 
-def find(target: Target, roots: Iterable[Path]) -> Path | None:
-    """The library of a target, if it was built before."""
-    return next((file for root in roots if (file := root / f"{target.key}.so").is_file()), None)
-
-
-def obtain(target: Target, roots: Sequence[Path], patience: float = PATIENCE, anew: bool = False) -> Path:
+def obtain(target: Target, roots: Sequence[Path], patience: float = PATIENCE) -> Path:
     """Load the library of a target, and build it first if it is missing or does not load.
 
     Args:
         target: the library.
         roots: folders to look and to build in. A later one is used if an earlier one cannot be written to.
         patience: seconds that a build may take, and that another process's build is waited for.
-        anew: build the library even if it exists.
 
     Returns:
         The path of the library.
@@ -58,16 +52,17 @@ def obtain(target: Target, roots: Sequence[Path], patience: float = PATIENCE, an
     Raises:
         UnavailableError: if the library can be neither found nor built.
     """
-    library = None if anew else find(target, roots)
-    if library:
-        with contextlib.suppress(OSError):
-            torch.ops.load_library(str(library))
-            return library
     failures = []
     for root in roots:
+        library = root / f"{target.key}.so"
         try:
+            if library.is_file():
+                with contextlib.suppress(OSError):
+                    torch.ops.load_library(str(library))
+                    return library
+                library.unlink()
             root.mkdir(parents=True, exist_ok=True)
-            library = _build(target, root, patience, anew)
+            _build(target, library, patience)
             torch.ops.load_library(str(library))
             return library
         except (OSError, NotImplementedError) as error:  # the folder cannot be written to, locked or loaded from
@@ -78,50 +73,41 @@ def obtain(target: Target, roots: Sequence[Path], patience: float = PATIENCE, an
     )
 
 
-def _build(target: Target, root: Path, patience: float, anew: bool) -> Path:
-    library, folder = root / f"{target.key}.so", root / f"{target.key}.build"
-    lock, before = FileLock(library.with_suffix(".lock")), _identity(library)
+def _build(target: Target, library: Path, patience: float) -> None:
+    """Build a library, unless another process does so at the moment."""
+    folder, lock = library.with_suffix(".build"), FileLock(library.with_suffix(".lock"))
     try:
-        lock.acquire(timeout=min(2, patience))
-    except Timeout:
-        _print(f"Waiting for another process that compiles the {target.name.upper()} operators ...")
-        try:
-            lock.acquire(timeout=patience)
-        except Timeout as error:
-            raise UnavailableError(
-                f"another process has been compiling them in {root} for {patience:g} seconds",
-                "end that process if it hangs, then start again",
-            ) from error
+        lock.acquire(timeout=patience)
+    except Timeout as error:
+        raise UnavailableError(
+            f"another process has been compiling them in {library.parent} for {patience:g} seconds",
+            "end that process if it hangs, then start again",
+        ) from error
     try:
-        if _identity(library) != before:  # another process has built it
-            return library
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        _compile(target, folder, library, patience)
+        if not library.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _compile(target, folder, library, patience)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
-    return library
-
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    return (file.stat().st_ino, file.stat().st_mtime_ns) if file.exists() else None
 
 
 def _compile(target: Target, folder: Path, library: Path, patience: float) -> None:
-    """Compile a library in an empty folder, try to load it in another process, and move it to its place."""
-    using, cuda = tools(target), target.name == "cuda"
-    _print(f"Compiling the {target.name.upper()} operators, once: this can take a minute ...")
+    """Compile a library in an empty folder and move it to its place."""
+    (flags, using), cuda = tools(target), target.name == "cuda"
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"Compiling the {target.name.upper()} operators, once: this can take a minute ...", file=sys.stderr)
     arguments = {
         "name": "custom_ops",
         "sources": [str(source) for source in target.sources],
-        "extra_cuda_cflags" if cuda else "extra_cflags": list(using.flags),
+        "extra_cuda_cflags" if cuda else "extra_cflags": list(flags),
         "build_directory": str(folder),
         "is_python_module": False,
         "with_cuda": cuda,
     }
     # Compilers keep their temporaries in the folder, which is removed.
-    environment = os.environ | using.environment | {"TMPDIR": str(folder), "LC_ALL": "C"}
+    environment = os.environ | using | {"TMPDIR": str(folder), "LC_ALL": "C"}
     status, output = run([sys.executable, "-P", "-c", _LOAD, json.dumps(arguments)], environment, patience)
     if status == 0:
         built = folder / "custom_ops.so"
@@ -176,8 +162,3 @@ def run(command: list[str], environment: dict[str, str], patience: float) -> tup
             if isinstance(error, subprocess.TimeoutExpired):
                 return -1, f"error: it took more than {patience:g} seconds"
             raise
-
-
-def _print(text: str) -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(text, file=sys.stderr, flush=True)

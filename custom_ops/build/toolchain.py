@@ -51,42 +51,27 @@ class Target:
         return f"{self.name}-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
-@dataclass(frozen=True)
-class Tools:
-    """How this machine builds a library."""
-
-    flags: tuple[str, ...]
-    environment: dict[str, str]
-    title: str  # the compilers and their versions
+def cpu_target(folder: Path = SOURCES) -> Target:
+    """All C++ files of a folder, for this machine's processor."""
+    return Target(
+        "cpu", tuple(sorted(folder.glob("*.cpp"))), _headers(folder), _pytorch() | {"processor": _processor()}
+    )
 
 
-def cpu_target(folder: Path = SOURCES) -> Target | None:
-    """All C++ files of a folder for this machine's processor. None if there are no files."""
-    sources = tuple(sorted(folder.glob("*.cpp")))
-    return Target("cpu", sources, _headers(folder), _pytorch() | {"processor": _processor()}) if sources else None
-
-
-def cuda_target(folder: Path = SOURCES, numbers: Sequence[str] = ()) -> Target | None:
-    """All CUDA files of a folder. None if there are no files, or no GPU to run them.
-
-    Args:
-        folder: the folder of the files.
-        numbers: compute capabilities such as ["75", "90"]. By default those of this machine's GPUs.
-    """
-    sources = tuple(sorted(folder.glob("*.cu")))
-    if not sources or not (numbers or torch.cuda.is_available()):
+def cuda_target(folder: Path = SOURCES) -> Target | None:
+    """All CUDA files of a folder, for this machine's GPUs. None if there is no GPU."""
+    if not torch.cuda.is_available():
         return None
-    if not numbers:
-        capabilities = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
-        numbers = [f"{major}{minor}" for major, minor in capabilities]
-    return Target("cuda", sources, _headers(folder), _pytorch() | {"gpus": sorted(numbers, key=int)})
+    capabilities = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
+    machine = _pytorch() | {"gpus": sorted((f"{major}{minor}" for major, minor in capabilities), key=int)}
+    return Target("cuda", tuple(sorted(folder.glob("*.cu"))), _headers(folder), machine)
 
 
 TARGETS: dict[str, Callable[[], Target | None]] = {"cpu": cpu_target, "cuda": cuda_target}
 
 
-def tools(target: Target) -> Tools:
-    """The compilers and flags for a target.
+def tools(target: Target) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The compilers' flags for a target, and the environment variables that name the compilers.
 
     Raises:
         UnavailableError: if a compiler is missing or does not fit this PyTorch.
@@ -94,19 +79,18 @@ def tools(target: Target) -> Tools:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])  # where ninja is
     if target.name == "cuda" and torch.version.cuda is None:
         raise UnavailableError("they are for NVIDIA GPUs, and this PyTorch is not", "install a CUDA build of PyTorch")
-    cxx, version = _cxx()
-    environment = {"CXX": shlex.join(cxx), "PATH": path}
+    environment = {"CXX": shlex.join(_cxx()), "PATH": path}
     if target.name == "cpu":
         native = "-march=native" if platform.machine().lower() in ("x86_64", "amd64") else "-mcpu=native"
-        return Tools((*CPU_FLAGS, native), environment, version)
+        return (*CPU_FLAGS, native), environment
     nvcc, release = find_nvcc()
     if release.split(".")[0] != str(torch.version.cuda).split(".")[0]:
         raise UnavailableError(
             f"{nvcc} is of CUDA {release}, and PyTorch of CUDA {torch.version.cuda}",
             f"install the CUDA toolkit {torch.version.cuda}, and set CUDA_HOME to its folder",
         )
-    flags = (*CUDA_FLAGS, *architectures(_known(target.machine["gpus"], nvcc)))
-    return Tools(flags, environment | {"CUDA_HOME": str(nvcc.parent.parent)}, f"nvcc {release}, {version}")
+    flags = (*CUDA_FLAGS, *architectures(target.machine["gpus"]))
+    return flags, environment | {"CUDA_HOME": str(nvcc.parent.parent)}
 
 
 def find_nvcc() -> tuple[Path, str]:
@@ -138,31 +122,18 @@ def architectures(numbers: Sequence[str]) -> list[str]:
     return [*codes, f"-gencode=arch=compute_{latest},code=compute_{latest}"]
 
 
-def _known(numbers: Sequence[str], nvcc: Path) -> list[str]:
-    """For each GPU the latest compute capability that nvcc can compile for and the GPU can run."""
-    known = sorted(map(int, re.findall(r"compute_(\d+)", _output([str(nvcc), "--list-gpu-arch"]))))
-    chosen = set()
-    for number in map(int, numbers):
-        before = [one for one in known if one <= number]
-        if not before:
-            raise UnavailableError(f"{nvcc} cannot compile for GPUs of {number}", "install another CUDA toolkit")
-        chosen.add(before[-1])
-    return [str(number) for number in sorted(chosen)]
-
-
 def _headers(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(folder.glob("*.h")))
 
 
-def _cxx() -> tuple[list[str], str]:
-    """The C++ compiler as a command, and the line with its version."""
+def _cxx() -> list[str]:
+    """The C++ compiler as a command."""
     if sys.platform == "win32":
         raise UnavailableError("they do not support Windows", "run under WSL")
     given = os.environ.get("CXX")
-    commands = [shlex.split(given)] if given else [["c++"], ["g++"], ["clang++"]]
-    for command in commands:
-        if (program := shutil.which(command[0])) and (version := _output([program, *command[1:], "--version"])):
-            return [program, *command[1:]], version.splitlines()[0]
+    for command in [shlex.split(given)] if given else [["c++"], ["g++"], ["clang++"]]:
+        if _output([*command, "--version"]):
+            return command
     raise UnavailableError(
         f"there is no C++ compiler that works ({given or 'c++'})",
         "install one, such as g++ (Debian, Ubuntu: apt install g++; conda: conda install gxx)",

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from fnmatch import fnmatchcase
 from functools import partial
 from hashlib import sha256
@@ -22,7 +22,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from imaging.opening import open_file, reason
+from imaging.opening import open_file
 from imaging.parallel import ordered
 from imaging.picture import Header, read_header
 from imaging.shards.opening import keep_table
@@ -50,21 +50,17 @@ def read_index(pattern: str, shards: Sequence[Shard], labeled: bool, store: Stor
     if index is not None:
         return index, note
     kept = store.folder / f"index-{_identity(shards, labeled)}.json"
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(kept.with_suffix(".lock")):  # one of several processes does the work
-            with suppress(FileNotFoundError, ValidationError):
-                return Index.read(kept.read_bytes()), note
-            index = _scan(shards, labeled, store)
-            with open_replacing(kept) as file:
-                file.write(index.to_json())
-            return index, note
-    except (OSError, NotImplementedError) as error:  # the latter on disks without file locks
-        note = (
-            f"{store.folder} cannot be written ({reason(error)}), so the shards are scanned at every start: name "
-            f"another folder with SHARD_CACHE"
-        )
-        return _scan(shards, labeled, store), note
+    with ExitStack() as stack:
+        # One of several processes does the work; each does, if nothing can be written or locked.
+        with suppress(OSError, NotImplementedError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(kept.with_suffix(".lock")))
+        with suppress(OSError, ValidationError):
+            return Index.read(kept.read_bytes()), note
+        index = _scan(shards, labeled, store)
+        with suppress(OSError), open_replacing(kept) as file:
+            file.write(index.to_json())
+    return index, note
 
 
 def read_beside(pattern: str, shards: Sequence[Shard]) -> tuple[Index | None, str]:

@@ -52,12 +52,7 @@ def cache_limit() -> int:
 class Store:
     """Gives shards as files.
 
-    Args:
-        shards: all of the set.
-        together: how many shards are read at a time, for which the cache must have room.
-
-    Raises:
-        ValueError: if the cache is too small for the shards.
+    The cache must have room for the `together` largest of the `shards`; otherwise ValueError.
     """
 
     def __init__(self, shards: Sequence[Shard], together: int) -> None:

@@ -4,7 +4,6 @@ A sample is what WebDataset takes for one: neighboring files whose names are equ
 part. One of them is an image; `.cls` (a class number as text) or "label" in `.json` is its class.
 """
 
-import json
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from imaging.labels import MOST_CLASSES, check
 from imaging.opening import LARGEST_FILE, reason
 from imaging.packing import HEAD, packer_of
 from imaging.tarheaders import members
+from system.bounded import json_object
 from system.text import printable
 
 CHECKED_BYTES = 4096  # at either end of a file
@@ -171,12 +171,9 @@ def _label(file: BinaryIO, about: dict[str, Member], shard: str) -> int:
 
 
 def _from_json(data: bytes, what: str) -> Any:
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise _wrong_label(f"{what} is not valid JSON") from error
-    if not isinstance(found, dict):
-        raise _wrong_label(f'{what} is not an object such as {{"label": 3}}')
+    found = json_object(data)
+    if found is None:
+        raise _wrong_label(f'{what} is not a JSON object such as {{"label": 3}}')
     return found.get("label")
 
 

@@ -4,14 +4,10 @@ import filecmp
 import os
 import tarfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from PIL import Image
-
-from imaging import png
-from imaging.archivewriter import source_table
+from imaging.archivewriter import Writer, source_table
 from imaging.shards.index import describe
 from imaging.shards.layout import Layout, taken
 from imaging.shards.pattern import Shard
@@ -20,24 +16,18 @@ from imaging.tarheaders import BLOCK
 from system.files import beside
 
 
-class ShardWriter:
-    """Writes shards, in a `with` block: they appear when the block ends well.
-
-    `Layout` says what `dest` may be. Images are PNGs without compression and filter, labels .cls files: quick to read,
-    and the same bytes on every machine. Label all images or none.
-    """
+class ShardWriter(Writer):
+    """Writes shards. `Layout` says what `dest` may be. Labels are .cls files."""
 
     def __init__(self, dest: str | Path, shard_size: int = 0, continues: bool = False) -> None:
         """Raises ValueError if `dest` cannot name shards, or `shard_size` does not apply to it.
 
         `continues`: a run was perhaps killed while it moved the same shards to their places.
         """
+        super().__init__(dest)
         self.layout = Layout(dest, shard_size)
         self.continues = continues
-        self.about: dict[str, Any] = {}  # further keys of the index
-        self._count = self._labeled = self._shards = 0
-        self._sources: list[str] = []
-        self._end = ExitStack()
+        self._shards = 0
 
     def __enter__(self) -> Self:
         if not self.continues:
@@ -45,32 +35,17 @@ class ShardWriter:
         self._folder = self._end.enter_context(beside(self.layout.index))
         return self
 
-    def add(self, image: Image.Image, label: int | None = None) -> str:
-        """Append an image, and return the name of its file."""
-        return self.append(png.encode(image), label)
-
-    def append(self, data: bytes, label: int | None = None, source: str | None = None) -> str:
-        """Append a PNG file, and return its name. `source` is what the table of sources calls it."""
+    def _append(self, data: bytes, label: int | None) -> str:
         key, number = f"{self._count:08d}", self.layout.number(self._count)
         with (self._folder / f"{number}").open("ab") as shard:  # opened anew: thousands cannot be kept open
             if label is not None:
                 shard.write(_entry(f"{key}.cls", str(int(label)).encode()))
             shard.write(_entry(f"{key}.png", data))
-        self._count += 1
         self._shards = max(self._shards, number + 1)
-        self._labeled += label is not None
-        self._sources += [] if source is None else [source]
         return f"{key}.png"
-
-    def __exit__(self, *failure: Any) -> None:
-        with self._end:
-            if failure[0] is None:
-                self._finish()
 
     def _finish(self) -> None:
         self.layout.check_count(self._count)
-        if self._labeled not in (0, self._count):
-            raise ValueError(f"only {self._labeled} of the {self._count} images for {self.layout.dest} have a label")
         moves = {self._folder / f"{number}": self.layout.path(number) for number in range(self._shards)}
         rows = tuple(_finished(made, to.name) for made, to in moves.items())
         (self._folder / "index").write_bytes(Index(shards=rows, **self.about).to_json())

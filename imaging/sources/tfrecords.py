@@ -130,13 +130,12 @@ def _of(data: Any, wanted: int) -> Iterator[memoryview]:
 def _integers(data: memoryview) -> Iterator[int]:
     """The values of an Int64List, packed or not."""
     for number, value in _fields(data):
+        place = 0
+        while number == 1 and isinstance(value, memoryview) and place < len(value):
+            packed, place = _varint(value, place)
+            yield packed
         if number == 1 and isinstance(value, int):
             yield value
-        elif number == 1 and isinstance(value, memoryview):
-            place = 0
-            while place < len(value):
-                packed, place = _varint(value, place)
-                yield packed
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:

@@ -118,7 +118,7 @@ class Conv2D(nn.Module):
         limit = self.clamp or self.low_clamp
         clamp = limit * gain / usual.gain if limit else None  # scaled like the output
         linear = self.act == "linear" and self.bias is None  # then the weights take both gains
-        late = usual.homogeneous and not linear and x.dtype != torch.float16  # else the activation takes them
+        late = not linear and x.dtype != torch.float16  # else the activation takes them
         early = self.weight_gain * gain if linear else 1.0 if late else self.weight_gain
         w = (self.weight if early == 1 else self.weight * early).to(x.dtype)
         f = None if self.low_pass is None else self.low_pass(x)

@@ -159,7 +159,7 @@ class Conv2DMod(nn.Module):
         # image, the weights are flipped.
         f = None if self.low_pass is None else self.low_pass(x)
         padding = w.shape[2] // 2
-        return conv2d_resample(x, w, f, up=self.up, padding=padding, groups=groups, flip_weight=self.up == 1)
+        return conv2d_resample(x, w, f, up=self.up, padding=padding, groups=groups)
 
 
 def _multiply(x: Tensor, w: Tensor) -> Tensor:

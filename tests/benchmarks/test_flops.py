@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import flops
-from custom_ops import convolution, setup_filter, upfirdn2d
+from custom_ops import convolution, setup_filter, upsample2d
 from custom_ops.convolution import convolve, convolve_transposed
 
 X = torch.randn(2, 8, 6, 10)
@@ -20,8 +20,7 @@ def _conv(**kwargs):
         (_conv(padding=1, stride=2), 2 * 9 * 8 * 16 * 2 * 15),
         (_conv(padding=1, groups=4), 2 * 9 * 8 * 16 * 2 * 60 / 4),
         (lambda: F.conv_transpose2d(X, torch.randn(8, 16, 3, 3), stride=2), 2 * 9 * 8 * 16 * 2 * 60),
-        (lambda: F.conv2d(X, torch.randn(8, 1, 4, 4), groups=8), 0),
-        (lambda: upfirdn2d(X, setup_filter([1, 3, 3, 1]), up=2, padding=2), 0),
+        (lambda: upsample2d(X, setup_filter([1, 3, 3, 1])), 0),
         (lambda: F.linear(torch.randn(5, 7), torch.randn(11, 7), torch.randn(11)), 2 * 5 * 7 * 11),
         (lambda: torch.randn(3, 5, 7) @ torch.randn(3, 7, 11), 2 * 3 * 5 * 7 * 11),
         (lambda: X * X + 1, 0),
@@ -54,24 +53,11 @@ def test_a_gradient_by_products_costs_as_much_as_by_convolution(transposed, monk
     assert counts[0] == counts[1] > 0
 
 
-def test_counts_the_gradient_of_a_gradient():
-    x, w = X.clone().requires_grad_(True), torch.randn(16, 8, 1, 1, requires_grad=True)
-
-    def penalty():
-        (gradient,) = torch.autograd.grad(F.conv2d(x, w).square().sum(), x, create_graph=True)
-        return gradient.square().sum()
-
-    once = 2 * 8 * 16 * 2 * 60
-    assert flops.count(penalty) == 2 * once
-    # Differentiating w.r.t. w alone: twice for the inner gradient (its gradient and its weights), once for the output.
-    assert flops.count(lambda: torch.autograd.grad(penalty(), w)) == (2 + 3) * once
-
-
 def test_filters_cost_nothing_however_often_they_are_differentiated():
     x, f = X.clone().requires_grad_(True), setup_filter([1, 3, 3, 1])
 
     def call():
-        y = upfirdn2d(x, f, up=2, down=1, padding=2).square().sum()
+        y = upsample2d(x, f).square().sum()
         (gradient,) = torch.autograd.grad(y, x, create_graph=True)
         gradient.square().sum().backward()
 
@@ -88,15 +74,6 @@ def test_the_peak_is_the_fastest_shape(monkeypatch):
         return y.shape[1] / (100 if y.is_contiguous() else 200)  # whatever the batch: so the larger one is faster
 
     monkeypatch.setattr(flops, "fastest", seconds)
-    peak = flops.convolution_peak(torch.device("cpu"), torch.float32)
-    assert peak.shape == "2 images of 8 x 4 x 4, float32, channels last"
-    assert peak.flops == pytest.approx(2 * 9 * 64 * 2 * 16 / 0.04)
-
-
-def test_a_gpu_is_given_convolutions_that_keep_it_busy(monkeypatch):
-    tried = []
-    monkeypatch.setattr(
-        flops, "_speed", lambda *case: tried.append(flops._operations(*case[:3])) or flops.Peak("", 0.0)
-    )
-    flops.convolution_peak(torch.device("cuda"), torch.bfloat16)
-    assert min(tried) >= 5e10 and 1e12 < max(tried) <= 5e12
+    shape, peak = flops.convolution_peak(torch.device("cpu"), torch.float32)
+    assert shape == "2 images of 8 x 4 x 4, float32, channels last"
+    assert peak == pytest.approx(2 * 9 * 64 * 2 * 16 / 0.04)

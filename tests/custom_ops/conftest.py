@@ -21,6 +21,6 @@ def gpu(monkeypatch, tmp_path):
 @pytest.fixture
 def fresh(monkeypatch):
     """As if nothing had been loaded in this process yet."""
-    for memory in ("_serving", "_loaded", "_refused", "_shortfalls"):
+    for memory in ("_serving", "_shortfalls"):
         monkeypatch.setattr(build, memory, {})
     monkeypatch.delenv("CUSTOM_OPS", raising=False)

@@ -1,4 +1,4 @@
-"""Arguments of the operator upfirdn2d of every kind, and the reference in float64 to hold its kernels against."""
+"""Arguments of the operator upfirdn2d, and a comparison of its kernels with the reference in float64."""
 
 import sys
 
@@ -16,34 +16,33 @@ ROUNDING = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.float16: 2.0
 
 @st.composite
 def operations(draw):
-    """Shape of the images, shape of the filter, factors, paddings, flip; half of them such as the networks have.
+    """Shape of the images, shape of the filter, up and down, paddings, flip; half of them as the networks have them.
 
-    Some images are wide, so that kernels that take an image to pieces have several pieces to take.
+    Some images are wide, so that kernels that divide an image have several parts.
     """
     usual, wide = draw(st.booleans()), draw(st.booleans())
     left, right, top, bottom = sides = draw(st.tuples(*[st.integers(-3, 6)] * 4))
     if usual:
-        up, down = draw(st.sampled_from([(1, 1), (2, 1), (1, 2)]))
-        factors, taps = (up, up, down, down), draw(st.sampled_from([(4,), (4, 4), (12,)]))
+        factors = draw(st.sampled_from([(1, 1), (2, 1), (1, 2)]))
+        taps = draw(st.sampled_from([(4,), (4, 4), (12,)]))
     else:
-        factors = draw(st.tuples(*[st.integers(1, 4)] * 4))
+        factors = draw(st.tuples(*[st.integers(1, 4)] * 2))
         taps = draw(st.one_of(st.tuples(st.integers(1, 9)), st.tuples(st.integers(1, 7), st.integers(1, 7))))
     H, W = draw(st.tuples(st.integers(30, 80), st.integers(60, 150)) if wide else st.tuples(*[st.integers(1, 24)] * 2))
-    assume(H * factors[1] + top + bottom >= taps[0] and W * factors[0] + left + right >= taps[-1])
+    assume(H * factors[0] + top + bottom >= taps[0] and W * factors[0] + left + right >= taps[-1])
     shape = (draw(st.integers(0, 2)), draw(st.sampled_from([1, 3] if wide else [1, 2, 3, 8, 16, 33])), H, W)
     return shape, taps, factors, sides, draw(st.booleans())
 
 
 def check(operation, dtype, layout, operator=OPERATOR):
-    """Sums in wide numbers and one rounding at the end: half a unit in the last place, but for the sum's own error."""
+    """The error is one rounding at the end, and the rounding of a sum in wide numbers."""
     shape, taps, factors, sides, flip = operation
     torch.manual_seed(sum(shape))
-    x, f = torch.randn(shape).to(dtype).contiguous(memory_format=LAYOUTS[layout]), torch.randn(taps)
-    if shape[2] % 2 and len(taps) == 2:
-        f = torch.outer(f[:, 0], f[0])  # which kernels may take apart
+    x, f = torch.randn(shape).to(dtype).contiguous(memory_format=LAYOUTS[layout]), torch.randn(taps).bfloat16().float()
+    f = torch.outer(f[:, 0], f[0]) if len(taps) == 2 else f  # exact, as both have few bits
     y = operator(x, f, *factors, *sides, 1.3, flip)
-    expected = REFERENCE(x.double(), f.double(), *factors, *sides, 1.3, flip)
-    magnitude = REFERENCE(x.double().abs(), f.double().abs(), *factors, *sides, 1.3, flip)
+    expected = REFERENCE(x.double(), f, *factors, *sides, 1.3, flip)
+    magnitude = REFERENCE(x.double().abs(), f.abs(), *factors, *sides, 1.3, flip)
     error = 1e-14 if dtype == torch.float64 else 1e-6
     assert y.dtype == dtype and y.shape == expected.shape
     ambiguous = all(x.is_contiguous(memory_format=each) for each in LAYOUTS.values())

@@ -80,14 +80,6 @@ def test_keeps_the_layout(layout):
     assert y.is_contiguous(memory_format=layout) and x.grad.is_contiguous(memory_format=layout)
 
 
-def test_works_under_compile():
-    x, w = torch.randn(2, 3, 5, 5, requires_grad=True), torch.randn(4, 3, 3, 3, requires_grad=True)
-    compiled = torch.compile(lambda x, w: convolve(x, w, padding=(1, 1)), backend="aot_eager", fullgraph=True)
-    for f in (compiled, lambda x, w: F.conv2d(x, w, padding=1)):
-        f(x, w).sin().sum().backward()
-    assert torch.equal(compiled(x, w), F.conv2d(x, w, padding=1))
-
-
 @pytest.mark.parametrize("ours, theirs, settings, weights", CASES)
 def test_without_instructions_for_bfloat16_it_is_convolved_in_float32(ours, theirs, settings, weights, monkeypatch):
     """Every result is that of float32 on the same numbers, rounded once: also of the gradients and theirs."""
@@ -115,15 +107,6 @@ def test_without_instructions_for_bfloat16_it_is_convolved_in_float32(ours, thei
         wide_second = torch.autograd.grad(wide_first[of], wide_wanted, along.float(), retain_graph=True)
         for g, wide_g in zip(second, wide_second, strict=True):
             torch.testing.assert_close(g, wide_g.bfloat16(), rtol=2**-8, atol=1e-3)  # sums in another order
-
-
-def test_without_instructions_for_bfloat16_no_plain_loops_run(monkeypatch):
-    monkeypatch.setattr(convolution, "_BFLOAT16_BY_LOOPS", True)
-    x, w = torch.randn(2, 16, 8, 8).bfloat16(), torch.randn(16, 16, 3, 3).bfloat16().requires_grad_()
-    with profile(activities=[ProfilerActivity.CPU]) as p:
-        convolve(x, w, padding=(1, 1)).sum().backward()
-    names = {event.name for event in p.events()}
-    assert "aten::mkldnn_convolution" in names and not any("slow_conv" in name for name in names)
 
 
 def test_an_exported_graph_leaves_bfloat16_to_the_machine_that_runs_it(monkeypatch):

@@ -127,17 +127,6 @@ FAULTS = {  # in the kernels that are in use: where, what is changed, and into w
         r"(f.at<W>\(threadIdx.x / 4, threadIdx.x % 4\);\s*)__syncthreads\(\);",
         r"\1",
     ),
-    "barrier after the input of two lines": (
-        "upfirdn2d",
-        r"__syncthreads\(\);(\s*for \(int i = [^;]+; i < L::ROWS \* L::IN_X)",
-        r"\1",
-    ),
-    "barrier after the middle of two lines": (
-        "upfirdn2d",
-        r"(L::place\(x\)\] = sum;\s*\}\s*)__syncthreads\(\);",
-        r"\1",
-    ),
-    "a tap that nobody shares": ("upfirdn2d", r"threadIdx.x < L::TAPS", "threadIdx.x < L::TAPS - 1"),
 }
 
 

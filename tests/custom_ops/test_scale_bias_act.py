@@ -6,16 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from custom_ops import ACTIVATIONS, bias_act, build, scale_bias_act
-from custom_ops.activations import computing_type
-from custom_ops.scale_bias_act import reference, reference_backward, reference_jvp
+from custom_ops import bias_act, build, scale_bias_act
+from custom_ops.scale_bias_act import computing_type, reference, reference_backward, reference_jvp
 from tests.custom_ops import trial
 
 OPS = torch.ops.custom_ops
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12, torch.bfloat16: 1e-2, torch.float16: 2e-3}
-TWO_LINES = ["linear", "relu", "lrelu"]
+ALPHAS = [1.0, 0.3, -0.5]
 PARTS = ["s", "n", "snb", "mb", "sm"]  # scale, noise for each sample, one noise for all, bias
 WANTS = list(product([False, True], repeat=3))  # the derivatives by scale, noise and bias
 
@@ -38,7 +37,7 @@ def arguments(shape, parts: str, dtype=torch.float64) -> dict[str, Tensor]:
     return {name: torch.randn(size, dtype=dtype) for name, size in given.items() if size is not None}
 
 
-@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("act", ["linear", "lrelu"])
 @pytest.mark.parametrize("parts", PARTS)
 @pytest.mark.parametrize("gain, clamp", [(None, None), (-1.5, 0.9)])
 def test_scale_and_noise_come_first(act, parts, gain, clamp):
@@ -51,15 +50,6 @@ def test_scale_and_noise_come_first(act, parts, gain, clamp):
     torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_strength_multiplies_the_noise():
-    x, noise = torch.randn(2, 5, 4, 3), torch.randn(2, 1, 4, 3)
-    strength = torch.tensor(0.3, requires_grad=True)
-    y = scale_bias_act(x, noise=noise, strength=strength)
-    torch.testing.assert_close(y, x + 0.3 * noise)
-    y.sum().backward()
-    torch.testing.assert_close(strength.grad, 5 * noise.sum())
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_nothing_but_the_output_is_rounded(dtype):
     torch.manual_seed(0)
@@ -69,7 +59,7 @@ def test_nothing_but_the_output_is_rounded(dtype):
     assert (error <= exact.abs() * torch.finfo(dtype).eps / 2 + 1e-5).all()
 
 
-@pytest.mark.parametrize("act, layout", [("linear", LAYOUTS[0]), ("lrelu", LAYOUTS[1]), ("tanh", LAYOUTS[0])])
+@pytest.mark.parametrize("act, layout", [("linear", LAYOUTS[0]), ("lrelu", LAYOUTS[1])])
 @pytest.mark.parametrize("parts", PARTS)
 def test_is_differentiable_twice(act, layout, parts):
     torch.manual_seed(0)
@@ -94,27 +84,12 @@ def test_each_input_alone_is_differentiable_twice(wanted):
     assert torch.autograd.gradgradcheck(lambda *a: scale_bias_act(*a, act="lrelu"), values)
 
 
-def test_is_differentiable_three_times():
-    torch.manual_seed(0)
-    shape = (2, 2, 2, 2)
-    x, scale, dy = (torch.randn(size, dtype=torch.float64).requires_grad_() for size in (shape, (2, 2), shape))
-
-    def first(x, scale, dy):
-        return torch.autograd.grad(scale_bias_act(x, scale, act="lrelu"), [x, scale], dy, create_graph=True)
-
-    assert torch.autograd.gradgradcheck(first, [x, scale, dy])
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_type_and_layout_are_kept(dtype, layout):
-    x = torch.randn(2, 6, 5, 7, dtype=dtype).contiguous(memory_format=layout).requires_grad_()
-    scale = torch.randn(2, 6, requires_grad=True)
-    y = scale_bias_act(x, scale, torch.randn(5, 7), torch.randn(6, dtype=torch.float64), act="lrelu")
-    assert y.dtype == dtype and y.is_contiguous(memory_format=layout)
-    y.sum().backward()
-    assert x.grad is not None and x.grad.dtype == dtype and x.grad.is_contiguous(memory_format=layout)
-    assert scale.grad is not None and scale.grad.dtype == torch.float32
+def test_a_third_derivative_is_refused():
+    x = torch.randn(2, 2, 2, 2, requires_grad=True)
+    (dx,) = torch.autograd.grad(scale_bias_act(x, torch.ones(2, 2), act="lrelu").square().sum(), x, create_graph=True)
+    (ddx,) = torch.autograd.grad(dx.square().sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="differentiable twice, and a third derivative was asked for"):
+        ddx.square().sum().backward()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +101,7 @@ def test_only_what_derivatives_need_is_kept(act, wants_dscale, kept):
     assert [i for i, t in enumerate(y.grad_fn.saved_tensors) if t is not None] == kept
 
 
-def compare(x, dy, ddx, act, parts, gain, clamp, ops=OPS, wanted=WANTS):
+def compare(x, dy, ddx, alpha, parts, gain, clamp, ops=OPS, wanted=WANTS):
     """All three operators on these inputs."""
     N, C, H, W = x.shape
     wide = computing_type(x.dtype)
@@ -134,7 +109,7 @@ def compare(x, dy, ddx, act, parts, gain, clamp, ops=OPS, wanted=WANTS):
     scale, dscale = (random(N, C) if "s" in parts else None for _ in range(2))
     noise = random(N, 1, H, W) if "n" in parts else random(1, 1, H, W) if "m" in parts else None
     b = random(C) if "b" in parts else None
-    curve = (act, 0.3, gain, clamp)
+    curve = (alpha, gain, clamp)
     y = reference(x, scale, noise, b, *curve)
     assert_same([ops.scale_bias_act(x, scale, noise, b, *curve)], [y])
     for wants in wanted:
@@ -156,23 +131,23 @@ def assert_same(results, expected):
 
 
 @pytest.mark.usefixtures("native")
-@pytest.mark.parametrize("act", TWO_LINES)
+@pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_compiled_and_plain_agree(act, dtype, layout):
+def test_compiled_and_plain_agree(alpha, dtype, layout):
     torch.manual_seed(0)
     curves = [(1.4, None), (-1.5, 0.9), (0.7, 2.0)]
     shapes = [(2, 5, 7, 9), (3, 40, 5, 4), (2, 3, 16, 16), (0, 3, 2, 2), (2, 0, 2, 2), (2, 3, 0, 2), (2, 70, 1, 1)]
     for i, (shape, parts) in enumerate(product(shapes, ["b", "s", "snb", "mb"])):
         x, dy, ddx = (torch.randn(shape).to(dtype).contiguous(memory_format=layout) for _ in range(3))
-        compare(x, dy, ddx, act, parts, *curves[i % 3])
+        compare(x, dy, ddx, alpha, parts, *curves[i % 3])
 
 
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_sums_do_not_hang_on_the_number_of_threads(layout):
+def test_sums_do_not_depend_on_the_number_of_threads(layout):
     x, dy = (torch.randn(3, 32, 80, 80).contiguous(memory_format=layout) for _ in range(2))
-    scale, curve = torch.randn(3, 32), ("lrelu", 0.2, 1.0, None)
+    scale, curve = torch.randn(3, 32), (0.2, 1.0, None)
     before, results = torch.get_num_threads(), []
     for threads in (1, 2, 5):
         torch.set_num_threads(threads)
@@ -214,24 +189,23 @@ def test_a_second_derivative_does_not_walk_the_graph_behind_the_output():
 
 
 @pytest.mark.parametrize(
-    ("act", "dtype", "layout", "size"),
+    ("alpha", "dtype", "layout", "size"),
     [
-        ("lrelu", torch.float32, torch.channels_last, (2, 3, 4, 4)),
-        ("linear", torch.bfloat16, torch.contiguous_format, (2, 3, 4, 5)),
-        ("relu", torch.float32, torch.contiguous_format, (0, 3, 4, 4)),
+        (0.2, torch.float32, torch.channels_last, (2, 3, 4, 4)),
+        (1.0, torch.bfloat16, torch.contiguous_format, (2, 3, 4, 5)),
+        (0.0, torch.float32, torch.contiguous_format, (0, 3, 4, 4)),
     ],
 )
-def test_fits_into_the_machinery_of_pytorch(act, dtype, layout, size):
+def test_fits_into_the_machinery_of_pytorch(alpha, dtype, layout, size):
     N, C, H, W = size
     x, dy = (torch.randn(size, dtype=dtype).to(memory_format=layout).requires_grad_() for _ in range(2))
     parts = ([N, C], [1, 1, H, W], [C])
     scale, noise, b = (torch.randn(part, dtype=computing_type(dtype), requires_grad=True) for part in parts)
-    curve = (act, 0.2, 1.4, 0.9)
+    curve = (alpha, 1.4, 0.9)
     torch.library.opcheck(OPS.scale_bias_act.default, (x, scale, noise, b, *curve))
     torch.library.opcheck(OPS.scale_bias_act.default, (x, None, None, None, *curve))
     torch.library.opcheck(OPS.scale_bias_act_backward.default, (dy, x.detach(), x, scale, *curve, True, True, True))
     torch.library.opcheck(OPS.scale_bias_act_backward.default, (dy, x.detach(), None, None, *curve, False, False, True))
-    torch.library.opcheck(OPS.scale_bias_act_jvp.default, (x.detach(), dy, x, scale, scale, noise, b, *curve))
 
 
 def test_compiles_and_exports():
@@ -264,15 +238,13 @@ def test_refuses():
         scale_bias_act(y, torch.zeros(2, 4))
     with pytest.raises(ValueError, match=r"^noise \(2, 1, 3, 4\) does not fit an input \(2, 3, 4, 4\)$"):
         scale_bias_act(y, noise=torch.zeros(2, 1, 3, 4))
-    with pytest.raises(ValueError, match=r"^activation 'gelu' is not one of linear, relu, lrelu, "):
-        scale_bias_act(y, torch.zeros(2, 3), act="gelu")
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("act", TWO_LINES)
+@pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_on_a_gpu(act, dtype, layout):
+def test_on_a_gpu(alpha, dtype, layout):
     assert build.load("cuda"), build.shortfall("cuda")
     torch.manual_seed(0)
     curves = [(1.4, None), (-1.5, 0.9), (0.7, 2.0)]
@@ -287,4 +259,4 @@ def test_on_a_gpu(act, dtype, layout):
     ]
     for i, (shape, parts) in enumerate(product(shapes, ["b", "s", "snb", "mb"])):
         x, dy, ddx = (torch.randn(shape).to(dtype).contiguous(memory_format=layout).cuda() for _ in range(3))
-        compare(x, dy, ddx, act, parts, *curves[i % 3])
+        compare(x, dy, ddx, alpha, parts, *curves[i % 3])

@@ -15,9 +15,7 @@ def target(folder: Path, source: str = 'extern "C" int answer() { return 42; }\n
     folder.mkdir(parents=True, exist_ok=True)
     if not list(folder.glob("*.cpp")):
         (folder / "trial.cpp").write_text(source)
-    found = toolchain.cpu_target(folder)
-    assert found is not None
-    return found
+    return toolchain.cpu_target(folder)
 
 
 def answer(library: Path) -> int:
@@ -34,13 +32,10 @@ def compiler(path: Path, while_compiling: str) -> str:
 
 
 def toolkit(folder: Path, release: str) -> Path:
-    """A folder `cuda` with an nvcc that knows compute capabilities up to 86."""
+    """A folder `cuda` with an nvcc of a release."""
     nvcc = folder / "cuda" / "bin" / "nvcc"
     nvcc.parent.mkdir(parents=True)
-    known = " ".join(f"compute_{number}" for number in (75, 80, 86))
-    nvcc.write_text(
-        f'#!/bin/sh\ncase $1 in --list*) echo {known};; *) echo "release {release}, V{release}.88";; esac\n'
-    )
+    nvcc.write_text(f'#!/bin/sh\necho "release {release}, V{release}.88"\n')
     nvcc.chmod(0o755)
     return nvcc
 

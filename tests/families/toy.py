@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from imaging.pixels import to_images, to_pixels
 from models.family import Family, Part
-from models.foreign import TORCH_SAVE, Converted, Foreign
+from models.foreign import Converted, Foreign
 from models.sampler import Options, Request, SeedStream, Shape
+from torch_utils import torchfile
 from torch_utils.config import build, flag
 from torch_utils.device import Precision
 from training.config import RunConfig
@@ -123,7 +124,14 @@ def _convert(contents: dict[str, Tensor], path: Path, options: FileOptions) -> C
     return Converted("toy", {"denoiser": size, "source": {"format": "another toy"}}, tensors)
 
 
-OTHER = Foreign("another toy", TORCH_SAVE, lambda contents: set(contents) == {"gain", "bias"}, _convert, FileOptions)
+OTHER = Foreign(
+    "another toy",
+    torchfile.begins_so,
+    torchfile.read,
+    lambda contents: set(contents) == {"gain", "bias"},
+    _convert,
+    FileOptions,
+)
 
 FAMILY = Family(
     name="toy",

@@ -56,26 +56,19 @@ def test_labels_follow_a_folder_that_was_zipped_as_a_whole(write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{", "dataset.json in {path} is not valid JSON: Expecting property name"),
-        (b"[]", 'dataset.json in {path} must hold an object such as {{"labels": ...}}'),
+        (b"{", "dataset.json in {path} is not a JSON object"),
+        (b"[]", 'dataset.json in {path} is not a JSON object such as {{"labels": ...}}'),
         (b'{"labels": {"a": 1}}', "the labels in dataset.json of {path} must be a list of [name, class] pairs"),
         (b'{"labels": [["a"]]}', "the labels in dataset.json of {path} must be a list of [name, class] pairs"),
         (b'{"labels": [[1, "a"]]}', "the labels in dataset.json of {path} must be a list of [name, class] pairs"),
         (b'{"labels": [["3.PNG", 1], ["3.PNG", 2]]}', "dataset.json of {path} labels 3.PNG twice"),
-        (b"\xff\xfe", "dataset.json in {path} is not valid JSON"),
-        (b"[" * 100_000, "dataset.json in {path} is not valid JSON"),
+        (b"\xff\xfe", "dataset.json in {path} is not a JSON object"),
+        (b"[" * 100_000, "dataset.json in {path} is not a JSON object"),
     ],
 )
 def test_malformed_labels(write, content, message):
     archive = open_archive(write(FILES | {"dataset.json": content}))
     assert failure(lambda: archive.labels).startswith(message.format(path=archive.path))
-
-
-def test_missing_paths(tmp_path):
-    path = tmp_path / "nowhere.zip"
-    assert failure(open_archive, path, kind=FileNotFoundError) == (
-        f"{path} does not exist: give a ZIP or a folder of images"
-    )
 
 
 def test_empty_folders_and_zips(write):
@@ -86,33 +79,12 @@ def test_empty_folders_and_zips(write):
     )
 
 
-@pytest.mark.parametrize("sign", ["log.txt", "stats.jsonl"])
-def test_run_folders_in_a_folder_of_pictures_are_passed_over(tmp_path, sign):
-    run = {"config.json": b"{}", sign: b"", "reals.png": picture(), "deep/fakes.png": picture()}
-    other = {"config.json": b"{}", "a.png": picture()}
-    files = FILES | {f"runs/00000-a/{name}": content for name, content in run.items()}
-    files |= {f"mine/{name}": content for name, content in other.items()}
-    folder = write_folder(tmp_path / "set", files)
-    assert open_archive(folder).names == ("3.PNG", "a/1.png", "b/2.png", "mine/a.png")
-    assert open_archive(folder / "runs" / "00000-a").names == ("deep/fakes.png", "reals.png"), (
-        "when asked for, they are"
-    )
-
-
 def test_what_is_no_zip(tmp_path):
     path = tmp_path / "a.zip"
     path.write_bytes(b"hello")
     assert failure(open_archive, path) == (
         f"{path} is not a complete ZIP file (File is not a zip file): copy or make it again, or give a folder of images"
     )
-
-
-def test_truncated_zips(tmp_path):
-    path = write_zip(tmp_path / "a.zip", FILES)
-    whole = path.read_bytes()
-    for length in (0, 10, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:length])
-        assert failure(open_archive, path).startswith(f"{path} is not a complete ZIP file (")
 
 
 def test_damage_inside_a_zip_is_noticed_and_named(tmp_path):
@@ -154,12 +126,6 @@ def test_unreadable_folders(tmp_path, monkeypatch):
     assert failure(open_archive, folder) == f"no permission to read {folder}: change it, or give another path"
 
 
-def test_dangling_links_are_ignored(tmp_path):
-    folder = write_folder(tmp_path / "set", FILES)
-    (folder / "z.png").symlink_to(tmp_path / "gone.png")
-    assert len(open_archive(folder).names) == 3
-
-
 def test_archives_travel_without_their_file_handle(write):
     archive = open_archive(write(FILES))
     archive.read("a/1.png")
@@ -192,36 +158,6 @@ def test_equal_sets_are_equal_files_and_stored_openly(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip") as container:
         assert {entry.compress_type for entry in container.infolist()} == {zipfile.ZIP_STORED}
         assert json.loads(container.read("dataset.json"))["labels"][0] == ["00000/img00000000.png", 2]
-
-
-def test_folders_change_after_a_thousand(tmp_path):
-    with ArchiveWriter(tmp_path / "a.zip") as writer:
-        tiny = picture(1, 1)
-        names = [writer.add(tiny) for _ in range(1001)]
-    assert names[999:] == ["00000/img00000999.png", "00001/img00001000.png"]
-    assert open_archive(tmp_path / "a.zip").labels is None
-
-
-@pytest.mark.parametrize("name", ["set.zip", "set"])
-def test_a_failed_write_leaves_no_trace(tmp_path, name):
-    with pytest.raises(KeyboardInterrupt), ArchiveWriter(tmp_path / name) as writer:
-        writer.add(picture())
-        raise KeyboardInterrupt
-    with pytest.raises(ValueError, match="would hold no images and was not written"), ArchiveWriter(tmp_path / name):
-        pass
-    with pytest.raises(ValueError, match=r"only 1 of the 2 images for .* have a label"):
-        write_set(tmp_path / name, labels=(1, None))
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_failed_write_leaves_the_old_file_untouched(tmp_path):
-    path = tmp_path / "set.zip"
-    write_set(path)
-    before = path.read_bytes()
-    with pytest.raises(OSError, match="No space left"), ArchiveWriter(path) as writer:
-        writer.add(picture(seed=9))
-        raise OSError(28, "No space left on device")
-    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 def test_folders_with_something_in_them_are_not_replaced(tmp_path):

@@ -1,7 +1,6 @@
 """Conversions by several processes, interrupted and resumed: always the same bytes."""
 
 import csv
-import json
 import multiprocessing
 import os
 import time
@@ -13,13 +12,11 @@ import pytest
 from PIL import Image
 
 from imaging import png, workfile
-from imaging.archivewriter import ArchiveWriter
 from imaging.conversion import Options, convert
 from imaging.dataset import DataConfig, open_dataset
-from imaging.pixels import to_pil
 from imaging.workfile import pending, place_of
 from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
-from tests.imaging.sources.files import example, record, tarred
+from tests.imaging.sources.files import tarred
 
 COUNT = 150
 SIZE = Options((16, 16), duplicates="drop")
@@ -75,22 +72,6 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path, source, reference
     assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
 
 
-def test_the_zip_is_whole_and_its_index_is_what_json_would_write(reference, tmp_path):
-    (tmp_path / "out.zip").write_bytes(reference)
-    with zipfile.ZipFile(tmp_path / "out.zip") as container:
-        assert container.testzip() is None
-        text = container.read("dataset.json").decode()
-    assert json.dumps(json.loads(text)) == text
-    dataset = open_dataset(DataConfig(path=str(tmp_path / "out.zip")))
-    with ArchiveWriter(tmp_path / "same.zip") as writer:
-        for pixels, label in (dataset[i] for i in range(len(dataset))):
-            writer.add(to_pil(pixels), label)
-        writer.about["class_names"] = ("0", "1", "2")
-    made, same = (members(tmp_path / name) for name in ("out.zip", "same.zip"))
-    made.pop("sources.csv")
-    assert made == same
-
-
 def members(path):
     with zipfile.ZipFile(path) as container:
         return {name: container.read(name) for name in container.namelist()}
@@ -133,12 +114,6 @@ def test_an_interrupted_conversion_goes_on(tmp_path, source, name, after):
     assert told == [f"continuing an interrupted run: {after} of {COUNT - 1} images are done"]
     assert (report.written, report.duplicates, len(report.broken), report.resumed) == (COUNT - 3, 1, 2, after)
     assert not place_of(dest).exists()
-
-
-def test_nothing_remains_of_a_run_that_was_interrupted_before_the_first_picture(tmp_path, source):
-    with pytest.raises(StopError):
-        convert(source, tmp_path / "out.zip", SIZE, workers=1, track=stopping(0))
-    assert not list(tmp_path.iterdir())
 
 
 def interrupted(tmp_path, source):
@@ -234,45 +209,6 @@ def test_sequential_sources_go_on_too(tmp_path, workers):
         convert(path, tmp_path / "out.zip", SIZE, workers=workers, track=stopping(33))
     assert convert(path, tmp_path / "out.zip", SIZE, workers=workers).resumed == 33
     assert (tmp_path / "out.zip").read_bytes() == (tmp_path / "whole.zip").read_bytes()
-
-
-def write_lsun(path, frames):
-    import lmdb
-
-    with lmdb.open(str(path), map_size=2**24) as environment, environment.begin(write=True) as transaction:
-        for i, frame in enumerate(frames):
-            transaction.put(f"{i:04d}".encode(), encoded(frame, "WEBP", lossless=True))
-    return path
-
-
-def write_tfrecords(path, frames):
-    path.mkdir()
-    data = b"".join(record(example(np.asarray(frame).transpose(2, 0, 1))) for frame in frames)
-    (path / "a-r04.tfrecords").write_bytes(data)
-    return path
-
-
-def write_parquet(path, frames):
-    import pyarrow
-    import pyarrow.parquet
-
-    cells = [{"bytes": encoded(frame), "path": None} for frame in frames]
-    pyarrow.parquet.write_table(pyarrow.table({"image": cells}), path)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("package", "write"), [("lmdb", write_lsun), ("PIL", write_tfrecords), ("pyarrow", write_parquet)]
-)
-def test_formats_by_several_processes(tmp_path, package, write):
-    pytest.importorskip(package)
-    frames = [picture(seed=i) for i in range(70)]
-    path = write(tmp_path / "in.parquet", frames)
-    for workers in (1, 3):
-        convert(path, tmp_path / f"{workers}.zip", workers=workers)
-    assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "3.zip").read_bytes()
-    dataset = open_dataset(DataConfig(path=str(tmp_path / "3.zip")))
-    assert all(np.array_equal(to_pil(dataset[i][0]), frame) for i, frame in enumerate(frames)) and len(dataset) == 70
 
 
 def test_a_transform_needs_a_size():

@@ -9,7 +9,6 @@ from imaging.cartoon import draw_face
 from imaging.dataset import DataConfig, open_dataset
 from imaging.demo import DemoSet
 from imaging.faces import EXPRESSIONS, FACTORS, GLASSES, HAIR_STYLES, factors_of, sample_face
-from imaging.pixels import from_pil
 
 RECORDED_STYLES = (2, 0, 2)
 RECORDED_TURN = 0.5318497467185028
@@ -44,32 +43,6 @@ def test_every_factor_shows():
         assert ImageChops.difference(plain, draw_face(other, 64, 64)).getbbox(), name
 
 
-def test_a_rectangle_shows_the_same_face_on_more_background():
-    face = sample_face(0, 4)
-    square = draw_face(face, 64, 64)
-    assert draw_face(face, 64, 128).crop((32, 0, 96, 64)).tobytes() == square.tobytes()
-    assert draw_face(face, 96, 64).crop((0, 16, 64, 80)).tobytes() == square.tobytes()
-
-
-def test_any_resolution_shows_the_same_face():
-    for i in range(5):
-        large = np.asarray(draw_face(sample_face(0, i), 256, 256).reduce(4)).astype(float)
-        small = np.asarray(draw_face(sample_face(0, i), 64, 64)).astype(float)
-        assert np.abs(large - small).mean() < 4
-
-
-def test_expressions_can_be_told_apart_by_a_linear_eye_at_32():
-    dataset = DemoSet(32, 32, count=1500)
-    items = [dataset[i] for i in range(len(dataset))]
-    pixels = np.stack([item[0].ravel() for item in items]) / 127.5 - 1
-    labels = np.array([item[1] for item in items])
-    train, test = slice(0, 1250), slice(1250, None)
-    kernel = pixels[train] @ pixels[train].T
-    weights = np.linalg.solve(kernel + 100 * np.eye(1250), np.eye(5)[labels[train]])
-    found = (pixels[test] @ pixels[train].T @ weights).argmax(axis=1)
-    assert (found == labels[test]).mean() > 0.9
-
-
 def test_the_set_is_balanced_and_remembers_what_it_drew():
     dataset = DemoSet(16, 16, count=20)
     assert dataset.classes == 5 and dataset.class_names == EXPRESSIONS
@@ -81,34 +54,6 @@ def test_the_set_is_balanced_and_remembers_what_it_drew():
     assert np.array_equal(pixels, expected)
     pixels[:] = 0  # what a caller does to its copy
     assert np.array_equal(dataset[7][0], expected)
-
-
-def test_mirrored_faces_keep_their_label():
-    dataset = DemoSet(16, 16, count=10, mirror=True)
-    assert len(dataset) == 20 and dataset.label_counts.tolist() == [4] * 5
-    for i in range(10):
-        (pixels, label), (mirrored, same) = dataset[i], dataset[i + 10]
-        assert same == label and np.array_equal(mirrored, pixels[:, :, ::-1])
-
-
-def test_memory_is_limited(monkeypatch):
-    monkeypatch.setattr("imaging.demo.MEMORY", 3 * 16 * 16 * 4)
-    dataset = DemoSet(16, 16, count=8)
-    for i in (0, 3, 4, 7, 7):
-        assert np.array_equal(dataset[i][0], DemoSet(16, 16, count=8)[i][0])
-    assert dataset._drawn is not None and len(dataset._drawn) == 4
-
-
-def test_small_faces_are_drawn_with_their_neighbours(monkeypatch):
-    monkeypatch.setattr("imaging.demo.TOGETHER", 16 * 16 * 4)
-    dataset = DemoSet(16, 16, count=10)
-    for asked, known in ((5, {4, 5, 6, 7}), (6, {4, 5, 6, 7}), (9, {4, 5, 6, 7, 8, 9})):
-        dataset[asked]
-        assert set(dataset._known.nonzero()[0]) == known
-    assert all(np.array_equal(dataset[i][0], from_pil(draw_face(dataset.face(i), 16, 16))) for i in range(10))
-    large = DemoSet(64, 64, count=10)
-    large[5]
-    assert set(large._known.nonzero()[0]) == {5}
 
 
 def test_fingerprints_tell_sets_apart():

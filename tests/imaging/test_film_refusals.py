@@ -33,12 +33,6 @@ def test_a_film_without_frames_is_refused(tmp_path):
     assert str(error.value) == f"{tmp_path}/a.gif: a film needs at least one frame"
 
 
-def test_other_endings_are_refused(tmp_path):
-    assert refusal(tmp_path / "a.avi") == (
-        f"--out {tmp_path}/a.avi: expected a film (.mp4, .gif, .webp), or a folder of frames whose name has no ending"
-    )
-
-
 def test_a_folder_that_holds_something_else_is_refused(tmp_path):
     folder = tmp_path / "frames"
     write_film(folder, [plain("red")])
@@ -49,13 +43,6 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds other files than frames"):
         write_film(folder, [plain("red")])
     assert (folder / "mine.txt").read_text() == "mine"
-
-
-def test_a_file_where_the_folder_should_be_is_refused(tmp_path):
-    (tmp_path / "frames").write_text("")
-    assert refusal(tmp_path / "frames") == (
-        f"--out {tmp_path}/frames is a file, expected a folder of frames: choose another path"
-    )
 
 
 @pytest.mark.parametrize(("name", "most"), [("a.mp4", 16384), ("a.gif", 65535), ("a.webp", 16383)])

@@ -5,8 +5,6 @@ from PIL import features
 
 from imaging.archive import open_archive
 from imaging.conversion import convert
-from imaging.dataset import DataConfig, open_dataset
-from imaging.inspection import inspect
 from imaging.kinds import TRAINING_SUFFIXES, passed_over
 from imaging.sources.recognition import open_source
 from tests.imaging.pictures import encoded, picture, write_folder, write_zip
@@ -50,21 +48,6 @@ def test_pictures_that_are_not_read_are_named_with_what_would(tmp_path, write):
     assert report.written == READ and report.notes == tuple(source.notes)
 
 
-@pytest.mark.parametrize("write", [write_folder, write_zip])
-def test_training_says_what_it_passes_over(tmp_path, write):
-    dataset = open_dataset(DataConfig(path=str(write(tmp_path / "phone.zip", PHONE))))
-    assert len(dataset) == 1
-    assert any(n.startswith(f"skipped {READ - 1} ") and n.endswith("dataset_tool.py") for n in dataset.notes)
-    assert any(note.startswith("skipped 2 HEIC, HEIF files") for note in dataset.notes)
-
-
-def test_nothing_but_vector_drawings(tmp_path):
-    with pytest.raises(ValueError) as error:
-        open_source(write_folder(tmp_path / "in", {"a.svg": b"<svg/>", "b.svg": b"<svg/>"}))
-    assert "holds no images (" in str(error.value)
-    assert "; skipped 2 SVG files (a.svg): convert them to PNG first" in str(error.value)
-
-
 def test_what_belongs_to_a_set_is_not_spoken_of(tmp_path):
     files = {"a.png": picture(), "dataset.json": b"{}", "sources.csv": b"", ".DS_Store": b"", "__MACOSX/._a.png": b""}
     assert open_archive(write_zip(tmp_path / "a.zip", files)).passed == []
@@ -84,9 +67,3 @@ def test_files_that_are_called_pictures_are_called_what_they_are(tmp_path, start
     source = open_source(write_folder(tmp_path / "in", {"a.png": picture(), "b.png": start}))
     with pytest.raises(ValueError, match=f"^b.png cannot be decoded: {kind}"):
         source.header_of(1)
-
-
-def test_inspect_does_not_call_a_part_of_the_images_the_set(tmp_path):
-    found = inspect(write_folder(tmp_path / "in", {"a.png": picture(), "b.bmp": encoded(picture(), "BMP")}), workers=1)
-    start = "train.py reads 1 of its 2 images and skips the other formats: make a set with `python "
-    assert found.fingerprint is None and found.unfit.startswith(start), found.unfit

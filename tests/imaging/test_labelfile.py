@@ -126,8 +126,8 @@ def test_wrong_csv(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "FILE is not valid JSON: Expecting property name"),
-        ("[1]", 'FILE must hold an object: write {"file": label, ...} or {"labels": [["file", label], ...]}'),
+        ("{", "FILE is not a JSON object: write"),
+        ("[1]", 'FILE is not a JSON object: write {"file": label, ...} or {"labels": [["file", label], ...]}'),
         ('{"labels": [1]}', "the labels of FILE must be a list of [name, class] pairs: write"),
         ('{"a/1.png": [0.5], "a/2.png": 0, "b/3.png": 0}', "the label of a/1.png in FILE is [0.5]: labels must be"),
         ('{"a/1.png": null, "a/2.png": 0, "b/3.png": 0}', "the label of a/1.png in FILE is None: labels must be"),
@@ -136,8 +136,7 @@ def test_wrong_csv(tmp_path, text, message):
             "FILE has the label x, which is not in its class_names: add it there",
         ),
         ('{"labels": [], "class_names": [[1]]}', "the class_names of FILE must be a list of at most 100000 names"),
-        ('{"a/1.png": ' + "9" * 5000 + "}", "FILE is not valid JSON: Exceeds the limit"),
-        ('{"a/1.png": ' + "[" * 10**5 + "]" * 10**5 + "}", "FILE is not valid JSON: "),
+        ('{"a/1.png": ' + "[" * 10**5 + "]" * 10**5 + "}", "FILE is not a JSON object: "),
         ('{"a/1.png": {"\\u001b": 1}, "a/2.png": 0, "b/3.png": 0}', "the label of a/1.png in FILE is a dict"),
         ('{"a\\u001b[2J": 1, "a/1.png": 0, "a/2.png": 0, "b/3.png": 0}', "FILE labels a?[2J, which the source does"),
     ],

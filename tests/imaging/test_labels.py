@@ -1,6 +1,5 @@
 import json
 
-import numpy as np
 import pytest
 
 from imaging.archive import open_archive
@@ -27,34 +26,10 @@ def test_labels_of_the_index_in_the_order_of_the_pictures(tmp_path):
     assert labels.class_names == ("0", "1") and labels.note == "labels from dataset.json: 2 classes"
 
 
-def test_gaps_in_the_class_numbers_are_classes_without_pictures(tmp_path):
-    labels = take_labels(archive_of(tmp_path, ["a.png", "b.png"], [["a.png", 0], ["b.png", 3]]), "auto")
-    assert len(labels.class_names) == 4
-    assert labels.note == "labels from dataset.json: 4 classes, 2 of them without images"
-
-
-def test_a_part_of_the_pictures_may_leave_classes_empty(tmp_path):
-    labels = take_labels(archive_of(tmp_path, ["a.png", "b.png"], [["a.png", 0], ["b.png", 1]]), "auto")
-    part = labels.of(np.array([1]))
-    assert part.values.tolist() == [1] and part.note == "labels from dataset.json: 2 classes, 1 of them without images"
-
-
 def test_a_single_class_is_told(tmp_path):
     labels = take_labels(archive_of(tmp_path, ["a.png", "b.png"], [["a.png", 0], ["b.png", 0]]), "auto")
     assert labels.class_names == ("0",)
     assert labels.note == ("labels from dataset.json: 1 class, which tells nothing; --labels none leaves it out")
-
-
-def test_class_names_come_along(tmp_path):
-    archive = archive_of(tmp_path, ["a.png"], [["a.png", 1]], class_names=["cat", "dog", "owl"])
-    assert take_labels(archive, "auto").class_names == ("cat", "dog", "owl")
-
-
-def test_no_labels(tmp_path):
-    archive = archive_of(tmp_path, ["a.png"])
-    assert take_labels(archive, "auto").class_names == ()
-    assert take_labels(archive, "auto").note == "the set is unlabeled, since it has no dataset.json"
-    assert take_labels(archive, "none").note == "labels are not used"
 
 
 def test_an_index_without_labels(tmp_path):
@@ -133,11 +108,6 @@ def test_folders_are_taken_beside_an_index_when_asked_and_that_is_told(tmp_path)
 )
 def test_names_of_classes_are_in_the_order_that_people_count(folders, order):
     assert in_order(folders) == in_order(folders[::-1]) == order
-
-
-def test_folders_common_to_all_are_passed_over(tmp_path):
-    archive = archive_of(tmp_path, ["set/train/cat/1.png", "set/train/dog/1.png"])
-    assert take_labels(archive, "folders").class_names == ("cat", "dog")
 
 
 @pytest.mark.parametrize("names", [["a.png", "cat/b.png"], ["a.png", "b.png"], ["set/a.png", "set/b.png"]])

@@ -1,9 +1,6 @@
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -121,17 +118,6 @@ def test_a_worker_killed_while_it_holds_the_queue_ends_the_run(archive):
     assert not any(worker.is_alive() for worker in workers) and not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(), FileNotFoundError(2, "No such file")])
-def test_a_worker_that_dies_while_it_hands_a_batch_over(archive, monkeypatch, error):
-    stream = batches(archive, 4, 9, workers=1)
-    next(stream)
-    inside = stream.gi_frame.f_locals["stream"]
-    monkeypatch.setattr(inside, "_next_data", Mock(side_effect=error))
-    with pytest.raises(ValueError) as told:
-        next(stream)
-    assert str(told.value) == KILLED and not multiprocessing.active_children()
-
-
 def test_a_death_interrupts_no_other_statement(archive):
     """PyTorch's handler of SIGCHLD raises wherever the main thread happens to be."""
     before = signal.getsignal(signal.SIGCHLD)
@@ -144,30 +130,6 @@ def test_a_death_interrupts_no_other_statement(archive):
     with pytest.raises(ValueError, match="was killed"):
         for _ in range(100):
             next(stream)
-
-
-FULL = """
-from imaging.dataset import DataConfig, open_dataset
-from imaging.loader import batches
-import multiprocessing, sys
-stream = batches(open_dataset(DataConfig(path=sys.argv[1])), 64, 0, workers=2)
-try:
-    for _ in range(100):
-        next(stream)
-except ValueError as error:
-    print(error, multiprocessing.active_children())
-"""
-
-
-def test_a_small_shared_memory_ends_the_run(tmp_path):
-    """In a mount namespace of its own, where this process may make one."""
-    path = write_folder(tmp_path / "set", {f"{i}.png": picture(64, 64, seed=i) for i in range(64)})
-    mount = "mount -t tmpfs -o size=64k tmpfs /dev/shm"
-    if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True).returncode:
-        pytest.skip("needs the right to mount")
-    command = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", sys.executable, "-c", FULL, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and done.stdout == f"{KILLED} []\n", done.stderr
 
 
 @pytest.mark.parametrize("closed", [True, False])

@@ -3,7 +3,6 @@ import unicodedata
 import pytest
 
 from imaging.archive import open_archive
-from imaging.labels import take_labels
 from imaging.names import by_any_case, in_utf8, is_hidden, plain
 from imaging.sources.recognition import open_source
 from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
@@ -58,14 +57,6 @@ def test_labels_classes_and_hidden_files_see_the_same_names(tmp_path, write):
     source = open_source(write(tmp_path / "set.zip", files))
     assert sorted(source.names) == [f"p/{NFC}/0.png", "p/cat/0.PNG"]
     assert dict(zip(source.names, source.labels().values, strict=True)) == {f"p/{NFC}/0.png": 1, "p/cat/0.PNG": 0}
-
-
-def test_folders_are_classes_whatever_program_zipped_them(tmp_path):
-    files = {f"C:\\{folder}\\{i}.png": picture(seed=i) for i, folder in enumerate([NFC, NFD, "cat"])}
-    archive = open_archive(write_zip(tmp_path / "a.zip", files))
-    labels = take_labels(archive, "folders")
-    assert labels.class_names == ("café", "cat")
-    assert dict(zip(archive.names, labels.values, strict=True)) == {"café/0.png": 0, "café/1.png": 0, "cat/2.png": 1}
 
 
 def test_of_two_files_of_one_name_the_later_is_read_and_that_is_said(tmp_path):

@@ -6,7 +6,6 @@ import time
 import pytest
 
 from imaging.parallel import AHEAD, ordered
-from system.machine import cores
 
 
 def square(number):
@@ -75,10 +74,6 @@ def large(number):
     return bytes(2**21)
 
 
-def test_large_jobs_and_results_do_not_wait_for_each_other():
-    assert sum(map(len, ordered(large, [bytes(2**21)] * 40, 3, 2))) == 40 * 2**21
-
-
 def test_nothing_is_left_when_the_results_are_not_wanted_any_more():
     results = ordered(wait, range(100), 3, 1)
     next(results)
@@ -89,7 +84,3 @@ def test_nothing_is_left_when_the_results_are_not_wanted_any_more():
 def wait(number):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(0 if number == 0 else 1000)
-
-
-def test_cores():
-    assert 1 <= cores() <= (os.cpu_count() or 1)

@@ -10,8 +10,7 @@ import pytest
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.remedies import conversion
-from tests.imaging.pictures import encoded, picture, write_folder
-from tests.imaging.sources.files import tarred
+from tests.imaging.pictures import picture, write_folder
 
 FILES = {"0.png": picture(32, 16), "1.png": picture(100, 90)}
 
@@ -45,12 +44,3 @@ def test_the_tool_is_found_from_anywhere(tmp_path, monkeypatch):
 def test_passwords_are_not_printed():
     told = conversion("https://me:secret@host/faces-{00..99}.tar", "8x8", "-%06d.tar")
     assert "secret" not in told and " --dest faces-8x8-%06d.tar" in told
-
-
-def test_packed_tars_are_made_into_a_set(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    tarred(tmp_path / "photos.tar.gz", {"a/1.png": encoded(picture())}, "gz")
-    with pytest.raises(ValueError) as error:
-        open_dataset(DataConfig(path="photos.tar.gz"))
-    command = f"`{conversion('photos.tar.gz', '256x256', sized=True)}`"
-    assert "photos.tar.gz is a tar" in str(error.value) and str(error.value).endswith(command)

@@ -9,7 +9,6 @@ from imaging.transforms import (
     center_crop_resize,
     is_opaque,
     mode_of,
-    richest,
     to_mode,
     upright,
     upright_size,
@@ -43,10 +42,6 @@ def test_palettes_may_be_transparent():
     assert mode_of(image) == "RGB"
     image.info["transparency"] = 0
     assert mode_of(image) == "RGBA"
-
-
-def test_richest():
-    assert richest({"L"}) == "L" and richest({"L", "RGB"}) == "RGB" and richest({"RGBA", "L"}) == "RGBA"
 
 
 def test_palette_colours_survive():

@@ -93,11 +93,3 @@ def test_damage_is_one_sentence(tmp_path, source, damage):
     told = refused(source, dest) if damage != "DROP TABLE done" else "damaged"
     assert "damaged" in told or "an interrupted run began" in told
     assert convert(source, dest, SIZE, workers=1, restart=True).written == 3
-
-
-def test_bytes_that_were_overwritten(tmp_path, source):
-    place = interrupted(source, tmp_path / "out.zip")
-    data = bytearray(place.read_bytes())
-    data[65536:] = b"\xff" * (len(data) - 65536)
-    place.write_bytes(data)
-    assert refused(source, tmp_path / "out.zip").endswith("is damaged: start over with --restart")

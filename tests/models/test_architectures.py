@@ -141,7 +141,7 @@ def test_what_works_with_a_generator(tmp_path, architecture):
     assert torch.equal(load_network(tmp_path / "a.safetensors").synthesis(ws(G), "const"), G.synthesis(ws(G), "const"))
     assert style_matrix(G, range(G.config.num_ws)).shape[1] == 8
     assert [layer_of(f"synthesis.blocks.2.{name}.weight") for name in ("skip", "rgb.conv")] == [3, 4]
-    with pytest.raises(ValueError, match=f": it is of the {architecture} architecture, expected skip$"):
+    with pytest.raises(ValueError, match=f": its architecture is {architecture}, expected skip$"):
         rosinality.to_rosinality({"G_ema": generator(architecture, channel_base=32768, channel_max=512)})
 
 

@@ -99,13 +99,6 @@ def test_conditional_directions_leave_the_planes_of_the_others():
     torch.testing.assert_close(freed.norm(dim=1), torch.ones(4).double())
 
 
-def test_of_two_directions_each_loses_its_projection_on_the_other():
-    a, b = torch.nn.functional.normalize(normal(2, 5))
-    expected = a - (a @ b) * b
-    torch.testing.assert_close(apart(torch.stack([a, b]))[0], expected / expected.norm())
-    torch.testing.assert_close(apart(a[None])[0], a)
-
-
 def test_a_mixture_of_others_has_nothing_of_its_own():
     a, b = torch.eye(3).double()[:2]
     with pytest.raises(ValueError) as error:

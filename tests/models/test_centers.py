@@ -90,11 +90,6 @@ def test_truncation_towards_centers_is_its_closed_form(psi, cutoff):
     torch.testing.assert_close(truncate(ws, nearest(ws, places)[:, None], psi, cutoff), wanted, rtol=0, atol=1e-5)
 
 
-def test_truncation_towards_one_center_is_that_towards_the_average():
-    ws, center = torch.randn(4, L, D), torch.randn(D)
-    assert torch.equal(truncate(ws, nearest(ws, center[None])[:, None], 0.5), truncate(ws, center, 0.5))
-
-
 def test_the_w_that_centers_are_found_from_are_those_of_the_class():
     G = tiny_generator(classes=3)
     drawn = [draw_ws(G, label, 2500) for label in range(3)]

@@ -9,7 +9,7 @@ from tests.networks import save_tiny, tiny_discriminator, tiny_generator
 from torch_utils import checkpoint
 
 WANTED = (
-    "give a network-….safetensors of a run, or a file of NVIDIA's StyleGAN2, rosinality's stylegan2-pytorch or "
+    "give a network-….safetensors of a run, or a file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or "
     "lucidrains' stylegan2-pytorch"
 )
 
@@ -96,7 +96,7 @@ def test_a_missing_file_is_named(tmp_path):
     [
         ("a.pkl", b"", "an empty file"),
         ("a.pkl", b"<!doctype html>", "a web page"),
-        *((name, b"something else altogether", "no network file") for name in ("a.pkl", "a.pt", "a.py", "network")),
+        *((name, b"something else altogether", "not a network file") for name in ("a.pkl", "a.pt", "a.py", "network")),
     ],
 )
 def test_files_of_other_kinds_are_called_what_they_are(tmp_path, name, content, what):
@@ -125,10 +125,10 @@ def test_states_and_safetensors_of_other_programs_are_no_networks(tmp_path):
     checkpoint.save(path, {"a": torch.zeros(1)}, {"format": "training-state", "version": 1})
     assert _refusal(path) == f"{path} is the state of a training run and no network: {WANTED}"
     checkpoint.save(path, {"a": torch.zeros(1)}, {"format": "something else"})
-    assert _refusal(path) == f"{path} is no network of this project: {WANTED}"
+    assert _refusal(path) == f"{path} is not a network file: {WANTED}"
     for metadata in (None, {"format": "pt"}):
         save_file({"a": torch.zeros(1)}, path, metadata)
-        assert _refusal(path) == f"{path} is no network of this project: {WANTED}"
+        assert _refusal(path) == f"{path} is not a network file: {WANTED}"
 
 
 def test_of_a_run_folder_the_newest_network_is_taken(tmp_path):
@@ -175,7 +175,7 @@ def test_sizes_beyond_all_measure_are_refused(tmp_path, size):
     tensors, metadata = checkpoint.load(path)
     checkpoint.save(path, tensors, metadata | {"generator": metadata["generator"] | {size: 2**70}})
     assert _refusal(path).startswith(
-        f"{path} is damaged (the configuration of G_ema is invalid: --set {size}: got {2**70}, "
+        f"{path} is damaged (the configuration of G_ema is invalid: --set {size}: got {2**70}: "
     )
 
 

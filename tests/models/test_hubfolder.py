@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from models import hubfolder
 from models.families import load_network, read_network, save_network
@@ -53,36 +53,19 @@ def test_a_run_folder_is_one_whatever_else_lies_in_it(tmp_path):
     assert read_network(tmp_path).path == tmp_path / "network-000001.0.safetensors"
 
 
-@pytest.mark.parametrize("change", ["shape", "missing", "left over"])
-def test_names_and_shapes_are_checked(folder, change):
-    model = folder / "model.safetensors"
-    tensors = load_file(model)
-    name = "G_ema.synthesis.const"
-    if change == "shape":
-        tensors[name] = tensors[name][:-1].clone()
-    elif change == "missing":
-        del tensors[name]
-    else:
-        tensors["G_ema.extra"] = torch.zeros(1)
-    save_file(tensors, model)
-    assert refusal(folder) == (
-        f"{model} is damaged (the tensors of G_ema do not fit its configuration): use an older file, or make a new one"
-    )
-
-
 def test_without_a_configuration_weights_of_another_program_are_none(folder):
     (folder / "config.json").unlink()
     assert refusal(folder) == (
-        f"{folder / 'model.safetensors'} is no network of this project: give a network-….safetensors of a run, or a "
-        f"file of NVIDIA's StyleGAN2, rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
+        f"{folder / 'model.safetensors'} is not a network file: give a network-….safetensors of a run, or a "
+        f"file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
     )
 
 
 def test_configurations_of_other_networks(folder):
     (folder / "config.json").write_text('{"model_type": "bert"}')
     assert refusal(folder) == (
-        f"{folder / 'model.safetensors'} is no network of this project: give a network-….safetensors of a run, or a "
-        f"file of NVIDIA's StyleGAN2, rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
+        f"{folder / 'model.safetensors'} is not a network file: give a network-….safetensors of a run, or a "
+        f"file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
     )
 
 

@@ -90,11 +90,6 @@ def test_class_names_that_do_not_fit_are_left_out(tmp_path, names):
     assert class_names(file.metadata, 2) == ["0", "1"]
 
 
-def test_many_class_names_for_two_classes(tmp_path):
-    file = read_network(saved(tmp_path / "n.safetensors", data={"class_names": ["x"] * 200_000}))
-    assert file.metadata["data"] == {} and class_names(file.metadata, 2) == ["0", "1"]
-
-
 @pytest.mark.parametrize(
     ("key", "value"), [("images", -1), ("images", 1.5), ("images", HUGE), ("name", 3), ("name", [])]
 )

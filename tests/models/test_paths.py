@@ -42,13 +42,6 @@ def test_a_loop_ends_where_it_begins(name):
     torch.testing.assert_close(at(5 - 1e-6), k[0], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
-def test_a_path_has_no_jumps_at_its_keys(path):
-    at = path(keys())
-    for i in range(1, 4):
-        torch.testing.assert_close(at(i - 1e-6), at(i + 1e-6), rtol=0, atol=1e-4)
-
-
 def test_linear_is_its_closed_form():
     k = keys()
     torch.testing.assert_close(linear(k)(2.25), 0.75 * k[2] + 0.25 * k[3])
@@ -69,13 +62,6 @@ def test_slerp_turns_at_constant_speed_and_grows_evenly():
     torch.testing.assert_close(steps, (angle(a, b) / 10).expand(10), rtol=0, atol=1e-6)
     lengths = torch.stack(way).norm(dim=-1)
     torch.testing.assert_close(lengths, torch.lerp(a.norm(), b.norm(), torch.arange(11) / 10))
-
-
-def test_slerp_stays_in_the_plane_of_its_ends():
-    a, b = keys()[:2].double()
-    basis = torch.linalg.qr(torch.stack([a, b], dim=1)).Q  # [D, 2]
-    v = slerp(a, b, 0.3)
-    torch.testing.assert_close(basis @ (basis.T @ v), v)
 
 
 def test_slerp_of_equal_and_of_opposite_vectors_is_finite():
@@ -112,11 +98,6 @@ def test_a_spline_that_is_no_loop_runs_straight_at_its_ends():
         torch.testing.assert_close(curvature, torch.zeros(D).double(), rtol=0, atol=1e-5)
 
 
-def test_a_spline_through_keys_of_a_cubic_line_is_the_line():
-    k = torch.arange(4.0)[:, None] * torch.ones(D) + 1
-    torch.testing.assert_close(spline(k, loop=False)(1.37), torch.full([D], 2.37))
-
-
 def test_frames_lie_evenly_and_meet_every_key():
     assert times(2, 4, loop=False) == [0, 0.25, 0.5, 0.75, 1]
     assert times(2, 2, loop=True) == [0, 0.5, 1, 1.5]
@@ -132,10 +113,3 @@ def test_easing_rests_at_keys_and_keeps_them():
     assert (ease(1.001) - 1) / 0.001 < 0.004 and (2 - ease(1.999)) / 0.001 < 0.004
     moments = [ease(t) for t in times(4, 50, loop=True)]
     assert moments == sorted(moments)
-
-
-def test_paths_keep_type_and_leave_their_keys_alone():
-    for path in PATHS.values():
-        k = keys()
-        before = k.clone()
-        assert path(k)(1.5).dtype == torch.float32 and torch.equal(k, before)

@@ -13,7 +13,7 @@ from tests.models.foreign import pickled
 from tests.models.foreign.networks import official, tensorflow
 from tests.networks import tiny_generator
 from tests.proofs import torchmutation
-from tests.proofs.fuzz import archives, partials, pickles, records, servers, states
+from tests.proofs.fuzz import archives, pickles, records, servers, states
 from tests.proofs.fuzz.limits import Format, verdicts
 from tests.proofs.test_damage import read_set, read_source
 from tests.proofs.test_hostile import read as read_parts
@@ -91,7 +91,6 @@ FORMATS = [
     (Format("network with a right digest", states.odd_network, introduce), 7, 300),
     (Format("state with a right digest", states.odd_state, states.read_state), 5, 200),
     (Format("run folder", states.odd_run, states.read_run), 4, 100),
-    (Format("interrupted conversion", partials.odd_work_file, partials.go_on), 10, 300),
     (Format("server", servers.odd_server, servers.read_server, names=False), 10, 200),
 ]
 

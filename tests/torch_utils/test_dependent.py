@@ -84,7 +84,7 @@ def test_help_lists_the_options_of_the_model_alone():
         (["--model", "foo", "--steps=7"], "--model foo: expected gan or denoiser"),
         (["--gama", "3"], "No such option '--gama'. Did you mean '--gamma'?"),
         (["--gamma", "-1"], "--gamma': got '-1': input should be greater than or equal to 0"),
-        (["--size", "x", "--model", "denoiser"], "--size': got 'x', expected"),
+        (["--size", "x", "--model", "denoiser"], "--size': 'x' is not a size"),
         (["--kimg", "2", "--gamma"], "Option '--gamma' requires an argument."),
         (["--model"], "Option '--model' requires an argument."),
     ],

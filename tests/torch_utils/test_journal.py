@@ -2,7 +2,6 @@
 
 import json
 import os
-from contextlib import closing
 
 import pytest
 
@@ -66,15 +65,6 @@ def test_nothing_is_appended_through_what_is_no_plain_file(tmp_path, kind):
             write()
         assert str(error.value).startswith(said)
     assert secret.read_text() == "mine" and not (tmp_path / "nowhere").exists()
-
-
-def test_nothing_is_appended_through_a_second_name_of_a_file(tmp_path):
-    (tmp_path / "secret.txt").write_text("mine")
-    (tmp_path / "log.txt").hardlink_to(tmp_path / "secret.txt")
-    with closing(journal.Log(tmp_path / "log.txt")) as log:
-        log.keep("a line")
-    assert (tmp_path / "secret.txt").read_text() == "mine"
-    assert (tmp_path / "log.txt").read_text() == "minea line\n"
 
 
 def test_a_hole_of_terabytes_is_not_read(tmp_path):

@@ -100,14 +100,10 @@ def test_sizes_are_written_width_first(text, size):
     assert Size().read(text) == size
 
 
-@pytest.mark.parametrize("text", ["512x", "x512", "a", "", "512*384", "-4", "1.5"])
+@pytest.mark.parametrize("text", ["512x", "x512", "a", "", "512*384", "-4", "1.5", "0", "4x0", "65537"])
 def test_wrong_sizes_are_refused(text):
-    _refused(Size(), text, f"got {text!r}, expected WIDTHxHEIGHT such as 512x384, or one number for a square")
-
-
-@pytest.mark.parametrize("text", ["0", "4x0", "65537"])
-def test_sizes_have_limits(text):
-    _refused(Size(), text, f"got {text!r}, expected sides from 1 to 65536")
+    sentence = "is not a size: write WIDTHxHEIGHT such as 96x64, or one number for a square"
+    _refused(Size(), text, f"'{text}' {sentence}")
 
 
 @settings(max_examples=200)
@@ -116,7 +112,7 @@ def test_any_text_is_read_or_refused(kind, text):
     try:
         kind().read(text)
     except ValueError as error:
-        assert "got" in str(error)
+        assert "got" in str(error) or "is not a size" in str(error)
 
 
 def _refused(kind, text, message):

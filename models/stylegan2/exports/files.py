@@ -43,13 +43,13 @@ def _remove_idle(program: ExportedProgram) -> None:
     """Remove nodes that do nothing: with them a `.pt2` is a seventh slower."""
     aten = torch.ops.aten
     for node in list(program.graph.nodes):
-        first, *rest = node.args or (None,)
-        same = node.target is aten.to.dtype and rest == [first.meta["val"].dtype]
-        whole = node.target is aten.slice.Tensor and rest[1:] == [0, _WHOLE]
+        args: list[Any] = list(node.args)
+        same = node.target is aten.to.dtype and args[1:] == [args[0].meta["val"].dtype]
+        whole = node.target is aten.slice.Tensor and args[2:] == [0, _WHOLE]
         if node.target is aten._assert_tensor_metadata.default:
             program.graph.erase_node(node)
         elif (same or whole) and not any(user.op == "output" for user in node.users):  # outputs are known by name
-            node.replace_all_uses_with(first)
+            node.replace_all_uses_with(args[0])
             program.graph.erase_node(node)
     program.graph_module.recompile()
 

@@ -106,12 +106,12 @@ def graph_of(G: Generator, half: Half, noise_mode: NoiseMode, cutoff: int | None
 
     def example(batch: int, psi: float) -> Inputs:
         source, classes = torch.Generator().manual_seed(batch), G.config.classes
-        inputs = {"z": torch.randn(batch, G.config.z_dim, generator=source)}
+        inputs: dict[str, Any] = {"z": torch.randn(batch, G.config.z_dim, generator=source)}
         if classes:
             inputs["c"] = F.one_hot(torch.arange(batch) % classes, classes).float()
         if half == "synthesis":
             with torch.no_grad():
-                inputs = {"ws": G.ws(**inputs).contiguous()}
+                inputs = {"ws": G.ws(inputs["z"], inputs.get("c")).contiguous()}
         else:
             inputs["psi"] = torch.tensor(psi)
         if half != "mapping" and noise_mode == "random":

@@ -162,23 +162,20 @@ def check_layers(built: Built, fields: Mapping[str, Mapping[str, Any]]) -> None:
             expect(layer, fields.get(layer, {}), activation=activation, **gains)
 
 
-def number_of(what: str, value: Any, kind: type, if_none: float) -> Any:
-    """A positive number that a file states; `if_none` for None."""
-    if value is None:
-        return if_none
-    if isinstance(value, bool) or not isinstance(value, int | kind) or not 0 < value < 1e30:
+def _positive(what: str, value: Any, fits: bool) -> Any:
+    if isinstance(value, bool) or not fits or not 0 < value < 1e30:
         raise ValueError(f"it is damaged (its {what} is {shown(value)})")
-    return kind(value)
+    return value
 
 
 def clamp_of(value: Any) -> float:
     """Our limit of activations for their `conv_clamp`; None means no limit."""
-    return float(number_of("conv_clamp", value, float, 0.0))
+    return 0.0 if value is None else float(_positive("conv_clamp", value, isinstance(value, int | float)))
 
 
 def group_of(value: Any) -> int:
     """Our group of the minibatch standard deviation for theirs; None means the whole batch."""
-    return min(number_of("mbstd_group_size", value, int, _WHOLE_BATCH), _WHOLE_BATCH)
+    return min(_positive("mbstd_group_size", value or _WHOLE_BATCH, type(value) in (int, type(None))), _WHOLE_BATCH)
 
 
 def expect(what: str, said: Mapping[str, Any], **known: Any) -> None:

@@ -42,11 +42,6 @@ def read(path: Path) -> Any:
     return value
 
 
-def claims(value: Any) -> bool:
-    """True: no other program that is read here writes pickles."""
-    return True
-
-
 def from_official(value: Any, path: Path) -> Converted:
     """The networks of an official pickle under our names.
 

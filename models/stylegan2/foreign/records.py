@@ -58,7 +58,7 @@ class NumberType(Built):
         """Take (version, byte order, ...)."""
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         demand(isinstance(order, str) and order in ("<", ">", "|", "="), "an order of bytes", order)
-        self.dtype = self.dtype.newbyteorder(order)  # type: ignore[arg-type]
+        self.dtype = self.dtype.newbyteorder(order)
 
 
 class Array(Built):

@@ -118,7 +118,7 @@ def _arranged(contents: Any) -> dict[str, Any]:
         known = {key: value for key, value in contents.items() if key not in KEYS or value is not None}
         return {kind: contents} if kind else known if known.keys() & KEYS.keys() else {}
     rows = contents[:MOST_IN_A_ROW] if isinstance(contents, list | tuple) else []
-    states = {}
+    states: dict[str, Any] = {}
     for state in rows:
         kind = _kind(state) if isinstance(state, Mapping) else ""
         states |= {"g": states["g_ema"]} if kind == "g_ema" and kind in states else {}
@@ -158,27 +158,17 @@ def _theirs(network: nn.Module) -> dict[str, Tensor]:
 
 def _check(name: str, config: Any) -> None:
     """Refuse what its graph cannot hold."""
+    architecture = "residual" if isinstance(config, DiscriminatorConfig) else "skip"
+    expected = {"classes": 0, "channels": CHANNELS, "width": config.height, "base": (4, 4)}
+    expected |= {"architecture": architecture, "mbstd_group": GROUP, "z_dim": getattr(config, "w_dim", 0)}
+    differing = [key for key, value in expected.items() if getattr(config, key, value) != value]
+    reasons = [f"its {key} is {getattr(config, key)}, expected {expected[key]}" for key in differing]
     widths = [config.channels_at(k) for k in range(config.doublings + 1)]
     beyond = {width * (4 << k) / PER_MULTIPLIER for k, width in enumerate(widths) if k > 3}  # the channel_multiplier
-    architecture = "residual" if isinstance(config, DiscriminatorConfig) else "skip"
-    reasons = {
-        f"it has {config.classes} classes": config.classes > 0,
-        f"its images have {config.channels} channels, expected RGB": config.channels != CHANNELS,
-        f"its images are {config.height} x {config.width}, expected a square with a power of two a side": (
-            config.height != config.width or config.base != (4, 4)
-        ),
-        f"its widths are not {WIDEST} up to 32 x 32, and then a multiple of {PER_MULTIPLIER} / size": (
-            set(widths[:4]) != {WIDEST} or len(beyond) > 1 or any(width != int(width) for width in beyond)
-        ),
-        f"it is of the {config.architecture} architecture, expected {architecture}": (
-            config.architecture != architecture
-        ),
-        "its z and w have different widths": getattr(config, "z_dim", 0) != getattr(config, "w_dim", 0),
-        f"its minibatch statistics are not over {GROUP} samples": getattr(config, "mbstd_group", GROUP) != GROUP,
-    }
-    for reason, applies in reasons.items():
-        if applies:
-            raise ValueError(f"{name} has no place in a file of rosinality's program: {reason}")
+    if set(widths[:4]) != {WIDEST} or len(beyond) > 1 or any(width != int(width) for width in beyond):
+        reasons.append(f"its widths are not {WIDEST} up to 32 x 32, and then a multiple of {PER_MULTIPLIER} / size")
+    if reasons:
+        raise ValueError(f"{name} has no place in a file of rosinality's program: {reasons[0]}")
 
 
 def _average(known: Tensor | None, tensors: Mapping[str, Tensor], name: str, config: Any) -> tuple[Tensor, str]:

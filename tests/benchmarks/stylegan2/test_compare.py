@@ -1,11 +1,10 @@
-import json
 from textwrap import dedent
 
 import pytest
 from click.testing import CliRunner
 
 from benchmarks.stylegan2 import compare
-from benchmarks.stylegan2.setting import Setting
+from benchmarks.stylegan2.step import Setting
 
 FLAGS = "--resolution 16 --channel-base 64 --channel-max 8 --mapping-layers 1 --batch 4 --iterations 1 --threads 1"
 
@@ -48,14 +47,13 @@ def checkout(tmp_path):
 
 
 def test_runs_both_and_compares_them(checkout):
-    result = CliRunner().invoke(compare.main, [*FLAGS.split(), "--official", str(checkout), "--rounds", "1", "--json"])
+    result = CliRunner().invoke(compare.main, [*FLAGS.split(), "--official", str(checkout), "--rounds", "1"])
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    keys = {"train", "sampling", "Gmain_seconds", "Gpath_seconds", "Dmain_seconds", "Dr1_seconds", "bytes"}
-    assert set(found["ours"]) == set(found["official"]) == set(found["ratio"]) == keys
-    for key in keys:
-        assert found["ratio"][key] == pytest.approx(found["ours"][key] / found["official"][key])
-    assert all(value > 0 for value in found["official"].values())
+    rows = [line.rsplit(maxsplit=3) for line in result.stdout.splitlines()[6:]]
+    assert [title.split(",")[0] for title, *_ in rows] == [
+        *("training", "sampling", "Gmain", "Gpath", "Dmain", "Dr1", "memory")
+    ]
+    assert all(float(number) >= 0 for _, *numbers in rows for number in numbers)
 
 
 def test_runs_by_turns_and_takes_medians(checkout, monkeypatch):
@@ -78,36 +76,21 @@ def test_runs_by_turns_and_takes_medians(checkout, monkeypatch):
     monkeypatch.setattr(compare, "run_json", run)
     setting = Setting(resolution="16")
     found = compare.compare(setting, checkout, 2)
-    assert order == ["ours", "official", "official", "ours"]
-    assert found["ours"]["Gmain_seconds"] == 2.5  # of runs 1 and 4
-    assert found["official"]["Dr1_seconds"] == 2.5  # of runs 2 and 3
-    assert found["official"]["train"] == pytest.approx((4 / 2 + 4 / 3) / 2)
+    assert order == ["official", "ours", "ours", "official"]
+    assert found["ours"]["Gmain_seconds"] == 2.5  # of runs 2 and 3
+    assert found["official"]["Dr1_seconds"] == 2.5  # of runs 1 and 4
+    assert found["ours"]["train"] == pytest.approx((4 / 2 + 4 / 3) / 2)
     assert found["ratio"]["bytes"] == 0.5
-    table = compare.table(setting, found)
+    table = compare.table(setting, 2, found)
     assert [line.split()[-3:] for line in table.splitlines() if line.startswith("memory")] == [["1.00", "2.00", "0.50"]]
 
 
-def test_a_setting_is_spelled_as_its_flags():
-    spelled = compare.spelled(Setting(batch=3, precision="bf16"))
-    assert spelled[:4] == ["--resolution", "64", "--channel-base", "16384"]
-    assert spelled[spelled.index("--batch") + 1] == "3"
-    assert spelled[-2:] == ["--precision", "bf16"]
-
-
-def test_tells_the_last_words_of_what_failed(checkout):
+def test_a_failure_ends_in_its_last_line(checkout):
     (checkout / "training" / "networks.py").write_text("import no_such_thing")
     with pytest.raises(
         ValueError, match=r"official.py failed \(ModuleNotFoundError: No module named 'no_such_thing'\)"
     ):
         compare.theirs(Setting(resolution="16"), checkout)
-
-
-def test_misses_what_the_official_code_requires_before_anything_is_timed(checkout, monkeypatch):
-    (checkout / "training" / "loss.py").write_text("import no_such_thing")
-    monkeypatch.setattr(compare, "compare", lambda *_: pytest.fail("something was timed"))
-    result = CliRunner().invoke(compare.main, ["--official", str(checkout)])
-    assert result.exit_code == 2
-    assert f"--official {checkout} does not start (ModuleNotFoundError: No module named 'no_such" in result.output
 
 
 @pytest.mark.parametrize(
@@ -130,10 +113,3 @@ def test_refuses_a_folder_that_is_no_checkout(tmp_path):
     result = CliRunner().invoke(compare.main, ["--official", str(tmp_path)])
     assert result.exit_code == 2
     assert "is no checkout of the official code (it has no training/networks.py): clone" in result.output
-
-
-@pytest.mark.parametrize(
-    "device, precision, official", [("cpu", "bf16", "fp32"), ("cuda", "bf16", "fp16"), ("cuda", "tf32", "tf32")]
-)
-def test_the_official_code_computes_in_its_fastest_format(device, precision, official):
-    assert compare.official_precision(Setting(device=device, precision=precision)) == official

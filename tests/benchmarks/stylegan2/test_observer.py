@@ -1,6 +1,5 @@
 from math import tau
 
-import pytest
 import torch
 
 from benchmarks.stylegan2 import observer
@@ -31,12 +30,6 @@ def test_causes_are_all_factors_but_the_expression():
     assert torch.equal(causes[:, 0], columns["turn"])
 
 
-def test_variance_seen_is_1_when_all_is_seen_and_0_for_the_mean():
-    true = torch.randn(50, 4)
-    assert observer.variance_seen(true, true) == 1
-    assert observer.variance_seen(true, true.mean(dim=0).expand(50, 4)) == pytest.approx(0, abs=1e-6)
-
-
 def test_learns_expressions_and_causes(trained):
     faces = observer.draw(2, 200, 16, 16)
     seen = observer.look(trained, faces.pixels.split(64))
@@ -50,11 +43,3 @@ def test_is_always_the_same_and_leaves_the_generator_of_others_alone():
     first, second = (observer.train(16, 16, CPU, faces=64, rounds=1).state_dict() for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(value, second[key]) for key, value in first.items())
-
-
-@pytest.mark.parametrize(("height", "width", "reduction"), [(6, 6, 1), (24, 64, 1), (128, 96, 2), (256, 256, 4)])
-def test_sees_faces_of_every_size(height, width, reduction):
-    network = observer.Observer(height, width, causes=5).eval()
-    assert network.reduction == reduction
-    scores, causes = network(torch.zeros(2, 3, height, width))
-    assert scores.shape == causes.shape == (2, 5)

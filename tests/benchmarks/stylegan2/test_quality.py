@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from benchmarks.stylegan2 import observer, quality
 from imaging.faces import EXPRESSIONS, FACTORS
-from models.families import load_network, save_network
+from models.families import save_network
 from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.generator import Generator
 from sampling.stylegan2.attributefile import read_attributes
@@ -61,20 +61,10 @@ def test_random_weights_score_at_chance(trained):
     rows = []
     for seed in range(6):
         seen = quality.look_closely(trained, quality.samples(_generator(seed), COUNT))
-        rows.append(quality.quality("random", None, seen, labels, reference))
-    assert abs(mean(row.agreement or 0.0 for row in rows) - 1 / len(EXPRESSIONS)) < 4 * 0.026
-    assert mean(row.precision for row in rows) < 0.3
-    assert mean(row.recall for row in rows) < 0.3
-
-
-def test_a_generator_that_draws_faces_scores_as_drawn_faces_do(trained):
-    held_out, other = (observer.draw(world, COUNT, 16, 16) for world in (2, 3))
-    reference, seen = (quality.look_closely(trained, faces.pixels.split(16)) for faces in (held_out, other))
-    row = quality.quality("drawn", None, seen, other.expressions, reference)
-    rotated = quality.quality("rotated", None, seen, (other.expressions + 1) % len(EXPRESSIONS), reference)
-    assert row.agreement > 0.5 and rotated.agreement < 0.2
-    assert row.precision > 0.5 and row.recall > 0.5
-    assert len(row.by_class) == len(EXPRESSIONS)
+        rows.append(quality.quality(seen, labels, reference))
+    assert abs(mean(row["agreement"] for row in rows) - 1 / len(EXPRESSIONS)) < 4 * 0.026
+    assert mean(row["precision"] for row in rows) < 0.3
+    assert mean(row["recall"] for row in rows) < 0.3
 
 
 def test_prints_a_table_with_dashes_for_a_network_without_classes(network):
@@ -84,15 +74,6 @@ def test_prints_a_table_with_dashes_for_a_network_without_classes(network):
     *_, drawn, a, b = result.stdout.splitlines()
     assert drawn.startswith("drawn faces") and "a.safetensors" in a
     assert b.split()[1:-4] == ["-"] * 6
-
-
-def test_samples_are_the_pictures_of_their_seeds(network):
-    G = load_network(network())
-    whole = torch.cat(list(quality.samples(G, 20)))
-    assert whole.shape == (20, 3, 16, 16) and whole.dtype == torch.uint8
-    fewer = torch.cat(list(quality.samples(G, 7)))
-    assert (whole[:7].int() - fewer.int()).abs().max() <= 1
-    assert not torch.equal(whole[0], whole[5])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
-"""How far shorter numbers lead gradients astray."""
+"""Errors of gradients in shorter number formats."""
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from benchmarks.stylegan2 import rounding
@@ -10,11 +9,10 @@ from tests.networks import tiny_discriminator, tiny_generator
 
 
 def test_the_whole_weighs_parameters_by_their_gradients_and_the_typical_does_not():
-    """Distances 3, 0 and 0.5 of gradients as long as 4, 3 and 1; one without a gradient does not count."""
-    squares = {("D", "a"): [9, 16], ("D", "b"): [0, 9], ("D", "c"): [0.25, 1], ("D", "d"): [0, 0], ("G", "a"): [1, 1]}
-    found = rounding.error("D", {key: torch.tensor(value) for key, value in squares.items()})
-    assert found.whole == pytest.approx((9.25 / 26) ** 0.5)
-    assert found.typical == pytest.approx(0.5)
+    """Distances 3, 0 and 0.5 of gradients of lengths 4, 3 and 1; one without a gradient does not count."""
+    whole, typical = rounding.error([(9, 16), (0, 9), (0.25, 1), (0, 0)])
+    assert whole == pytest.approx((9.25 / 26) ** 0.5)
+    assert typical == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

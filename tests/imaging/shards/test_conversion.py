@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import shlex
 import signal
 from pathlib import Path
 
@@ -13,12 +12,11 @@ from click.testing import CliRunner
 import dataset_tool
 from imaging.conversion import Options, convert
 from imaging.dataset import DataConfig, open_dataset
-from imaging.shards.writer import ShardWriter
 from imaging.sources.recognition import open_source
 from imaging.workfile import place_of
 from tests.commands import refused
 from tests.imaging.pictures import picture, write_folder
-from tests.imaging.shards.tars import write_shards, write_tar
+from tests.imaging.shards.tars import write_shards
 
 COUNT = 20
 
@@ -92,21 +90,6 @@ def test_an_interrupted_conversion_goes_on(tmp_path, folder, dest):
     assert resumed > 3 and report.resumed > 10
     assert files(tmp_path / "whole") == files(tmp_path / "parts")
     assert len(files(tmp_path / "whole")) == 7
-
-
-def test_the_index_is_that_of_the_writer(tmp_path, folder):
-    convert(folder, tmp_path / "a.zip", OPTIONS.__class__((16, 16), labels="folders"), workers=1)
-    archive = opened(tmp_path / "a.zip")
-    convert(folder, tmp_path / "tool" / "x-%d.tar", OPTIONS, workers=1)
-    from imaging.pixels import to_pil
-
-    with ShardWriter(tmp_path / "writer" / "x-%d.tar", 4) as writer:
-        for pixels, label in (archive[i] for i in range(len(archive))):
-            writer.add(to_pil(pixels), label)
-        writer.about["class_names"] = archive.class_names
-    made = files(tmp_path / "tool")
-    made.pop("x-sources.csv")
-    assert made == files(tmp_path / "writer")
 
 
 def killed(after, action, *arguments):
@@ -183,20 +166,6 @@ def test_shards_are_a_source(tmp_path):
     assert opened(tmp_path / "one.zip").label_counts.tolist() == [2, 1, 1], "its .cls files are its labels"
     seen = tool("inspect", pattern).output
     assert "is shards of 12 images" in seen and opened(pattern).fingerprint in seen
-
-
-def test_the_mending_command_mends(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_tar(tmp_path / "x-0.tar", {"0.png": picture(32, 16), "0.cls": b"1", "1.png": picture(32, 16), "1.cls": b"0"})
-    write_tar(tmp_path / "x-1.tar", {"2.png": picture(100, 90), "2.cls": b"1"})
-    with pytest.raises(ValueError) as error:
-        opened(tmp_path / "x-{0..1}.tar")
-    command = shlex.split(str(error.value).split("`")[1])
-    assert command[0] == "python" and Path(command[1]).resolve() == Path(dataset_tool.__file__)
-    done = tool(*command[2:])
-    assert done.exit_code == 0, done.output
-    mended = opened(tmp_path / "x-32x16-*.tar")
-    assert len(mended) == 3 and mended.label_counts.tolist() == [1, 2]
 
 
 def test_what_is_refused(tmp_path, folder):

@@ -43,19 +43,6 @@ def test_the_index_of_every_writer_is_read(tmp_path, monkeypatch, labels, dest):
         assert len(dataset) == 9 and dataset.notes == () and dataset.classes == (0 if labels == "none" else 2)
 
 
-def test_a_set_whose_name_is_not_utf_8(tmp_path, monkeypatch):
-    name = os.fsdecode(b"r\xe9sum\xe9")
-    write(tmp_path / f"{name}-%d.tar", shard_size=8)
-    with monkeypatch.context() as patched:
-        patched.setattr("imaging.shards.index.scan_shard", None)
-        known = opened(tmp_path / f"{name}-*.tar")
-    assert known.notes == () and known[19][1] == 1
-    (tmp_path / f"{name}-index.json").unlink()
-    found = opened(tmp_path / f"{name}-*.tar")
-    assert found.fingerprint == known.fingerprint and found[19][1] == 1
-
-
-DEEP = "[" * 10**5 + "]" * 10**5
 HOSTILE: dict[str, dict[str, Any]] = {
     "samples": {"samples": 2**70},
     "negative": {"samples": -1},
@@ -82,17 +69,6 @@ def test_a_hostile_index_is_passed_over_in_a_sentence(tmp_path, case):
     (note,) = dataset.notes
     assert note.startswith("x-index.json is ignored: not an index of shards (")
     assert note.isprintable() and len(note) < 300 and dataset.fingerprint == honest
-
-
-@pytest.mark.parametrize(
-    "content",
-    [DEEP, f'{{"shards": {DEEP}}}', f'{{"shards": [], "x": {DEEP}}}', "[" * 10**6, "9" * 5000, "\ufeff{}", '"'],
-)
-def test_any_json_is_passed_over_in_a_sentence(tmp_path, content):
-    write(tmp_path / "x-%d.tar", shard_size=7)
-    (tmp_path / "x-index.json").write_text(content)
-    (note,) = opened(tmp_path / "x-{0..2}.tar").notes
-    assert note.startswith("x-index.json is ignored: ") and note.isprintable() and len(note) < 300
 
 
 def test_an_index_too_large_and_one_that_is_a_pipe(tmp_path, monkeypatch):

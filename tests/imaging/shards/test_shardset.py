@@ -13,7 +13,7 @@ from imaging.shards.order import _permutation
 from imaging.shards.pattern import Shard
 from imaging.shards.row import Index, Row
 from imaging.shards.shardset import ShardSet, draw_shards
-from tests.imaging.pictures import encoded, picture, png_header
+from tests.imaging.pictures import encoded, picture
 from tests.imaging.shards.tars import write_shards, write_tar
 from tests.imaging.test_loader import first, same
 
@@ -50,14 +50,6 @@ def test_a_set_of_shards(pattern):
         dataset[20]
 
 
-def test_mirrored_items_follow_the_originals(pattern):
-    dataset = opened(pattern, mirror=True)
-    assert len(dataset) == 40 and dataset.label_counts.tolist() == [14, 14, 12]
-    assert all(np.array_equal(dataset[i + 20][0], dataset[i][0][:, :, ::-1]) for i in range(20))
-    epoch = [dataset.index_at(3, position) for position in range(40)]
-    assert sorted(epoch) == list(range(40)) and [dataset.index_at(3, p) for p in range(40, 80)] != epoch
-
-
 def test_labels_can_be_left_out(pattern):
     dataset = opened(pattern, labels="none")
     assert dataset.classes == 0 and dataset[7][1] == 0 and dataset.labels_note == "labels are not used"
@@ -67,7 +59,7 @@ def test_labels_can_be_left_out(pattern):
     )
 
 
-def test_unlabelled_shards(tmp_path):
+def test_unlabeled_shards(tmp_path):
     dataset = opened(write_tar(tmp_path / "x.tar", {f"{i}.png": picture(seed=i) for i in range(3)}))
     assert dataset.classes == 0 and dataset[2][1] == 0 and dataset.examples(0).tolist() == [0, 1, 2]
     assert dataset.labels_note.startswith("the set is unlabeled, since ")
@@ -117,23 +109,6 @@ def test_equal_fingerprints_mean_equal_items(tmp_path, pattern):
     found = {base, *(other.fingerprint for other in others)}
     write_tar(tmp_path / "set" / "x-0001.tar", {"5.png": picture(seed=99), "5.cls": b"2", "6.png": picture(seed=6)})
     assert len({*found, opened(pattern, labels="none").fingerprint}) == 6
-
-
-@pytest.mark.parametrize(("modes", "channels"), [(["L", "L"], 1), (["L", "RGB"], 3), (["RGB", "RGBA"], 4)])
-def test_the_richest_mode_is_taken_for_all(tmp_path, modes, channels):
-    for i, mode in enumerate(modes):
-        write_tar(tmp_path / f"x-{i}.tar", {"a.png": picture(mode=mode)})
-    dataset = opened(tmp_path / "x-*.tar")
-    assert dataset.channels == channels and dataset[0][0].shape == (channels, 16, 16)
-    notes = {
-        1: (),
-        3: ("the set mixes 1 gray and 1 RGB images: all are read as RGB",),
-        4: (
-            "the set mixes 1 RGB and 1 RGBA images: all are read as RGBA",
-            "transparency is learned as a fourth channel",
-        ),
-    }
-    assert dataset.notes == notes[channels]
 
 
 def test_differing_sizes_come_with_the_command_that_mends_them(tmp_path):
@@ -201,13 +176,6 @@ def test_a_broken_picture_is_named_when_it_is_read(tmp_path, workers):
     message = str(error.value)
     assert message.startswith(f"1.png in {tmp_path}/x.tar cannot be decoded: ") and "\n" not in message
     assert message.endswith("; copy or make the shard again, or leave it out of --data")
-
-
-def test_broken_headers_and_bombs_are_named_when_the_set_is_opened(tmp_path):
-    path = write_tar(tmp_path / "x.tar", {"0.png": picture(), "1.png": b"nothing"})
-    assert failure(path).startswith(f"1.png in {path} cannot be decoded: not an image of a known format")
-    write_tar(path, {"0.png": png_header(30000, 30000)})
-    assert "900 megapixels, more than the 500 megapixels that are accepted" in failure(path)
 
 
 def test_a_shard_that_changes_or_vanishes_while_it_is_used(tmp_path, pattern):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from imaging.dataset import DataConfig, open_dataset
-from imaging.shards.layout import is_shard_dest
 from imaging.shards.row import Index
 from imaging.shards.writer import ShardWriter
 from tests.imaging.pictures import picture
@@ -79,12 +78,6 @@ def test_a_large_set_is_read_by_several_processes(tmp_path, monkeypatch):
     (tmp_path / "x-2.tar").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"x-2\.tar is not a whole tar file"):
         opened(tmp_path / "x-*.tar")
-
-
-def test_a_part_of_the_shards_has_its_part_of_the_index(tmp_path, monkeypatch):
-    write(tmp_path / "x-%d.tar", shard_size=6)
-    monkeypatch.setattr("imaging.shards.index.scan_shard", None)
-    assert len(opened(tmp_path / "x-{1..2}.tar")) == 12 and len(opened(tmp_path / "x-3.tar")) == 2
 
 
 @pytest.mark.parametrize(
@@ -162,18 +155,3 @@ def test_what_is_refused(tmp_path, monkeypatch, dest, options, count, sentence):
     with pytest.raises(ValueError) as error:
         write(dest, count, **options)
     assert sentence in str(error.value) and files(tmp_path) == []
-
-
-@pytest.mark.parametrize("there", ["x-000007.tar", "x-index.json"])
-def test_what_stands_there_is_not_replaced(tmp_path, there):
-    (tmp_path / there).write_bytes(b"old")
-    with pytest.raises(ValueError) as error:
-        write(tmp_path / "x-%06d.tar")
-    assert str(error.value) == (
-        f"{tmp_path / there} exists already: remove the old shards and their index, or choose another name"
-    )
-    assert files(tmp_path) == [there]
-
-
-def test_which_destinations_are_shards():
-    assert is_shard_dest("x.tar") and is_shard_dest("x-%06d.tar") and not is_shard_dest("x.zip")

@@ -69,16 +69,6 @@ def test_damaged_tfrecords(tmp_path):
     assert failure(path) == f"record00000000 in {path} cannot be read: it is not a protocol buffer"
 
 
-def test_labels_of_tfrecords_that_are_no_classes(tmp_path):
-    records(tmp_path / "a-r04.tfrecords", RGB)
-    np.save(tmp_path / "x.npy", np.full((6, 2), 0.5))
-    (tmp_path / "x.npy").rename(tmp_path / "a-rxx.labels")
-    with pytest.raises(
-        ValueError, match=r"has vectors for labels, but an image can only have one class: use --labels none"
-    ):
-        open_source(tmp_path).labels()
-
-
 @pytest.mark.parametrize("labels", [[0.5, 1], [-1, 0], [float("nan"), 0], [2e5, 0]])
 def test_numbers_in_the_labels_of_tfrecords_that_are_no_classes(tmp_path, labels):
     records(tmp_path / "a-r04.tfrecords", RGB[:2])

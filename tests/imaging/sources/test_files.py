@@ -148,13 +148,6 @@ def test_damaged_cifar(tmp_path, batch, message):
     assert failure(path).startswith(message.format(path)) or "numeric._frombuffer" in failure(path)
 
 
-def test_cifar_without_a_part(tmp_path):
-    _, files = cifar(tmp_path)
-    del files["cifar-10-batches-py/data_batch_3"]
-    path = tarred(tmp_path / "c.tar.gz", files, "gz")
-    assert failure(path) == f"{path} looks like CIFAR, but has no data_batch_3: get it again from the official site"
-
-
 GREY = np.random.RandomState(1).randint(0, 256, (5, 28, 28), dtype=np.uint8)
 
 

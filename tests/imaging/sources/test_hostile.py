@@ -7,13 +7,12 @@ import threading
 import zipfile
 import zlib
 
-import numpy as np
 import pytest
 
 from imaging.sources.recognition import open_source
 from tests.imaging.pictures import encoded, picture, write_folder
 from tests.imaging.sources.files import tarred
-from tests.imaging.sources.reading import RGB, failure, pixels, taken_alone, zeros
+from tests.imaging.sources.reading import failure, pixels, taken_alone, zeros
 
 # CIFAR
 
@@ -119,22 +118,6 @@ def test_pipes_are_never_opened(tmp_path, name):
     assert taken_alone(folder / name).startswith(f"refused: {folder / name} is a folder, a pipe or a device")
 
 
-def test_labels_of_tfrecords_with_a_shape_of_their_own(tmp_path):
-    from tests.imaging.sources.test_containers import records
-
-    path = records(tmp_path / "a-r04.tfrecords", RGB)
-    for shape in ("(6, 999999999999)", "(6,)", "(-1,)", "()"):
-        text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
-        head = b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text.encode()
-        (tmp_path / "a-rxx.labels").write_bytes(head + bytes(40))
-        with pytest.raises(ValueError, match="or use --labels none"):
-            open_source(path).labels()
-    np.savez(tmp_path / "x.npz", a=np.arange(6))
-    (tmp_path / "x.npz").rename(tmp_path / "a-rxx.labels")
-    with pytest.raises(ValueError, match="or use --labels none"):
-        open_source(path).labels()
-
-
 @pytest.mark.parametrize("name", ["day1:sea.mkv", "http:127.0.0.1:{port}?x=.mkv", "concat:a|b.mkv", "-i.mkv"])
 def test_names_that_look_like_addresses_are_files(tmp_path, monkeypatch, name):
     import socket
@@ -164,13 +147,6 @@ def _accepted(server):
         return server.accept()[1]
     except TimeoutError:
         return None
-
-
-def test_a_playlist_does_not_reach_the_network(tmp_path):
-    (tmp_path / "a.mp4").write_text(
-        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
-    )
-    assert failure(tmp_path / "a.mp4").startswith(f"{tmp_path / 'a.mp4'} is not a video that can be read (")
 
 
 ESCAPE = "\x1b]0;owned\x07\r\n\u202e"

@@ -11,8 +11,7 @@ import evaluate
 import generate
 import style_mixing
 import truncation
-from models.families import load_network, read_network, save_network
-from models.stylegan2.foreign.lucidrains import soften
+from models.families import load_network, read_network
 from tests.commands import refused, tiny_sets, zipped
 from tests.commands import run as train
 from tests.networks import ON_CPU
@@ -137,12 +136,6 @@ def test_noise_is_uniform_and_drawn_from_the_generator(tmp_path):
     assert torch.equal(G.synthesis.noise, load_network(tmp_path / "model_3.pt").synthesis.noise)
 
 
-def test_a_blur_keeps_what_is_even():
-    assert torch.equal(soften(torch.ones(1, 3, 5, 5)), torch.ones(1, 3, 5, 5))
-    point = soften(torch.zeros(1, 1, 5, 5).index_fill(2, torch.tensor([2]), 1.0))
-    assert point[0, 0, :, 2].tolist() == [0, 0.25, 0.5, 0.25, 0]
-
-
 def test_the_file_says_what_it_is(tmp_path):
     file = read_network(network(tmp_path, options={"image_size": SIZE, "lr_mlp": RATE}))
     assert file.parts == ["G_ema"] and file.metadata["family"] == "lucidrains"
@@ -175,13 +168,6 @@ def test_a_state_dict_alone(tmp_path):
 def test_images_with_transparency(tmp_path):
     G = load_network(network(tmp_path, state(colors=4)))
     assert G(torch.randn(1, D)).shape == (1, 4, SIZE, SIZE)
-
-
-def test_it_can_be_kept_as_a_file_of_ours(tmp_path):
-    G = load_network(network(tmp_path))
-    save_network(tmp_path / "a.safetensors", "lucidrains", {"G_ema": G}, {})
-    z = torch.randn(2, D)
-    assert torch.equal(load_network(tmp_path / "a.safetensors")(z, noise_mode="const"), G(z, noise_mode="const"))
 
 
 @pytest.mark.parametrize("script", [generate, style_mixing, truncation], ids=lambda script: script.__name__)

@@ -186,7 +186,7 @@ def modules(G, D):
     G["mapping"].state["_modules"] = 5
 
 
-@refused("its network cannot be built here: --set mapping_layers: got 33, expected a whole number from 1 to 32")
+@refused("its network cannot be built here: --set mapping_layers: got 33: input should be less than or equal to 32")
 def too_many_layers(G, D):
     for i in range(1, 33):
         G["mapping"].state["_modules"][f"fc{i}"] = G["mapping.fc0"]

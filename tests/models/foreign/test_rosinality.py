@@ -148,19 +148,15 @@ def sized(kind=GeneratorConfig, **settings):
         return build(kind(**{"height": 64, "width": 64} | settings))
 
 
+WIDTHS = "its widths are not 512 up to 32 x 32, and then a multiple of 16384 / size"
 UNFIT = {
-    "classes": (sized(classes=3), "it has 3 classes"),
-    "gray": (sized(channels=1), "its images have 1 channels, expected RGB"),
-    "RGBA": (sized(channels=4), "its images have 4 channels, expected RGB"),
-    "wide": (sized(height=32), "its images are 32 x 64, expected a square with a power of two a side"),
-    "96": (sized(height=96, width=96), "its images are 96 x 96, expected a square with a power of two a side"),
-    "narrow": (sized(channel_max=256), "its widths are not 512 up to 32 x 32, and then a multiple of 16384 / size"),
-    "uneven": (sized(channel_base=24576), "its widths are not 512 up to 32 x 32, and then a multiple of 16384 / size"),
-    "wider": (
-        sized(height=256, width=256, channel_base=65536),
-        "its widths are not 512 up to 32 x 32, and then a multiple of 16384 / size",
-    ),
-    "z": (sized(z_dim=64), "its z and w have different widths"),
+    "classes": (sized(classes=3), "its classes is 3, expected 0"),
+    "gray": (sized(channels=1), "its channels is 1, expected 3"),
+    "wide": (sized(height=32), "its width is 64, expected 32"),
+    "96": (sized(height=96, width=96), "its base is (3, 3), expected (4, 4)"),
+    "narrow": (sized(channel_max=256), WIDTHS),
+    "uneven": (sized(channel_base=24576), WIDTHS),
+    "z": (sized(z_dim=64), "its z_dim is 64, expected 512"),
 }
 
 
@@ -175,8 +171,8 @@ def test_what_its_graph_cannot_hold_is_refused_with_the_reason(case):
 @pytest.mark.parametrize(
     "settings, reason",
     [
-        ({"architecture": "plain"}, "it is of the plain architecture, expected residual"),
-        ({"mbstd_group": 8}, "its minibatch statistics are not over 4 samples"),
+        ({"architecture": "plain"}, "its architecture is plain, expected residual"),
+        ({"mbstd_group": 8}, "its mbstd_group is 8, expected 4"),
     ],
 )
 def test_a_discriminator_that_its_graph_cannot_hold_is_refused(networks, settings, reason):

@@ -3,7 +3,7 @@ import argparse
 import pytest
 import torch
 
-from models.families import read_network, save_network
+from models.families import read_network
 from models.stylegan2.foreign import rosinality
 from tests.networks import tiny_discriminator, tiny_generator
 
@@ -131,14 +131,6 @@ def test_files_of_torch_save_of_other_programs_are_told(tmp_path):
         f"{tmp_path / 'a.pt'} is refused: it holds 'state_dict', 'epoch', expected a file of rosinality's "
         "stylegan2-pytorch or lucidrains' stylegan2-pytorch"
     )
-
-
-def test_it_can_be_kept_as_a_file_of_ours(tmp_path):
-    path, networks = tiny_file(tmp_path / "a.pt")
-    file = read_network(path)
-    save_network(tmp_path / "a.safetensors", "stylegan2", {"D": file.part("D")}, {"source": file.metadata["source"]})
-    D = read_network(tmp_path / "a.safetensors").part("D")
-    assert all(torch.equal(t, D.state_dict()[key]) for key, t in networks["D"].state_dict().items())
 
 
 ROWS = {
