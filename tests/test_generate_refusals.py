@@ -81,9 +81,8 @@ def test_a_class_that_is_not_there(tmp_path, label):
 
 @pytest.mark.parametrize("psi", ["nan", "inf", "-inf", "abc", "1e300", "-1001", ""])
 def test_psi_is_a_number_that_makes_sense(network, psi):
-    assert refusal("--network", network, "--psi", psi) == (
-        f"Error: Invalid value for '--psi' / '--trunc': got {psi!r}, expected a number from -1000 to 1000"
-    )
+    said = refusal("--network", network, "--psi", psi)
+    assert said.startswith(f"Error: Invalid value for '--psi' / '--trunc': got {psi!r}: input should be ")
 
 
 @pytest.mark.parametrize(

@@ -44,5 +44,5 @@ def test_resuming_with_others_is_noted(finished, monkeypatch):
         f"this run had {before} operators and continues with {after}: it will not be the same to the last bit" in lines
     )
     assert f"training to kimg 0.04 on cpu in fp32, {after} operators" in lines
-    assert "native operators that are off: the moon is full: wait" in lines
+    assert "native operators are off: the moon is full: wait" in lines
     assert operators(finished) == after

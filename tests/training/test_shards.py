@@ -103,9 +103,12 @@ def test_the_command_streams_from_a_server(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--data", "{p}/y-{{0..3}}.tar"], "/y-0.tar does not exist: correct the pattern, or restore the shards"),
+        (
+            ["--data", "{p}/y-{{0..3}}.tar"],
+            "/y-0.tar does not exist (4 of 4 shards are missing): restore it",
+        ),
         (["--data", "{p}/x-{{0..3}}.tar", "--labels", "folders"], "shards have no sub-folders: use --labels auto"),
-        (["--data", "{p}/x-{{3..0}}.tar"], "counts backwards: write {0..3}"),
+        (["--data", "{p}/x-{{3..0}}.tar"], "x-{3..0}.tar does not name shards: write {0000..0999}"),
         (["--data", "{p}/x-0.tar.gz"], "shards are plain .tar files"),
         (["--data", "nosuch://host/x.tar"], "cannot be opened"),
     ],
