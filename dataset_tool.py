@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from imaging.conversion import Options, Report, convert
+from imaging.conversion import ConversionOptions, ConversionReport, convert
 from imaging.fitting import FILTERS, TRANSFORMS, Filter, Transform
 from imaging.grid import FORMATS, save_image
 from imaging.inspection import Inspection, inspect
@@ -120,7 +120,9 @@ def convert_command(
     images are named and left out. After an interruption, the same command continues. `inspect` looks at a set.
     """
     check_dest(Path(source), Path(dest), overwrite)
-    options = Options(resolution, transform, resize_filter, labels, max_images, duplicates, every, shard_size or 0)
+    options = ConversionOptions(
+        resolution, transform, resize_filter, labels, max_images, duplicates, every, shard_size or 0
+    )
     before = pending(Path(dest))
     try:
         with terminable():
@@ -158,7 +160,7 @@ def check_apart(source: Path, path: Path, flag: str, named: str) -> None:
         raise ValueError(f"{flag} {path} is {named}, which is never replaced: name another file")
 
 
-def tell(report: Report, dest: str) -> None:
+def tell(report: ConversionReport, dest: str) -> None:
     """Print what was done."""
     images = counted(report.written, f"{NAMES[report.mode]} image")
     say(f"wrote {images} of {spell(report.height, report.width)} to {dest}")

@@ -19,9 +19,9 @@ from imaging.imageset import ImageSet
 from imaging.walking import is_run
 from metrics.in_loop import open_eyes
 from metrics.names import Metric, parse_list
-from metrics.reals import Reals
+from metrics.reals import RealStatistics
 from metrics.record import Record
-from metrics.sources import Made, Pictures
+from metrics.sources import Made, PictureFiles
 from metrics.suite import beside, between_halves, evaluate, facts_of
 from models.families import NetworkFile, open_sampler
 from models.perceptual.published import detector_options, parse_files
@@ -127,7 +127,7 @@ def main(
         eyes = open_eyes(metrics, parse_files(detectors), place, trust)
         source = _source(file, options, images, dataset, seed, place)
         start = time.monotonic()
-        reals = Reals(dataset, place, batch)
+        reals = RealStatistics(dataset, place, batch)
         results = evaluate(metrics, source, reals, eyes, batch)
         halves = between_halves(metrics, source, reals, eyes)
         facts = {
@@ -210,12 +210,12 @@ def _source(
     dataset: ImageSet,
     seed: int,
     device: torch.device,
-) -> Made | Pictures:
+) -> Made | PictureFiles:
     if file is None:
         assert images is not None, "one of the two is judged"
         judged = open_dataset(DataConfig(path=str(images), labels="none"), with_sheets=False)
         _tell(f"--images {images}", judged)
-        return Pictures(judged, device)
+        return PictureFiles(judged, device)
     assert options is not None, "every file has them"
     return Made(open_sampler(file, options, device), torch.as_tensor(dataset.label_counts), seed)
 

@@ -18,14 +18,14 @@ from models.stylegan2.generator import Generator
 from models.stylegan2.latentfile import Latents, save_ws
 from models.stylegan2.options import StyleOptions
 from models.stylegan2.pivotal import Tuning, TuningSettings
-from models.stylegan2.projector import NoiseFit, Settings, Space
+from models.stylegan2.projector import NoiseFit, ProjectionSettings, Space
 from models.stylegan2.sampler import StyleSampler
 from sampling.opening import Opened
 from sampling.options import sampling_options, write_record
 from sampling.refusals import check_film_name, refuse
 from sampling.stylegan2.ability import generator
 from sampling.stylegan2.loss import LOSSES, open_loss
-from sampling.stylegan2.projection import Made, Search, SearchFilm, compare, facts, spoken
+from sampling.stylegan2.projection import Projected, Search, SearchFilm, compare, facts, spoken
 from sampling.stylegan2.targets import Target, read_targets
 from system.text import printable
 from torch_utils.cli import Command, counted, option, progress, say
@@ -125,7 +125,7 @@ def main(
     pixels = torch.stack([target.pixels for target in targets])
     images = to_images(pixels).to(device)
 
-    search = Search(G, images, embed, Settings(space, steps, rate, noise, seed), opened.batch, opened.label)
+    search = Search(G, images, embed, ProjectionSettings(space, steps, rate, noise, seed), opened.batch, opened.label)
     if search.batches > 1:
         _estimate(search, tuning["pti_steps"] if tuning["pti"] else 0, device.type)
     watched = SearchFilm(pixels, steps)
@@ -133,13 +133,13 @@ def main(
         watched.add(*seen)
     latents = search.latents
     save_ws(opened.outdir / LATENTS, *latents)
-    made = [Made("projected", search.losses, _pictures(opened, G, latents, noise), pixels)]
+    made = [Projected("projected", search.losses, _pictures(opened, G, latents, noise), pixels)]
     if tuning["pti"]:
         settings = TuningSettings(
             tuning["pti_steps"], locality=tuning["locality"], noise=noise, batch=opened.batch, seed=seed
         )
         tuned, losses = _tune(opened, Tuning(G, *latents, images, embed, settings, search.scale))
-        made.append(Made("tuned", losses, _pictures(opened, tuned, latents, noise), pixels))
+        made.append(Projected("tuned", losses, _pictures(opened, tuned, latents, noise), pixels))
 
     for result in made:
         for n, picture in enumerate(result.pixels):
@@ -197,7 +197,7 @@ def _tune(opened: Opened, tuning: Tuning) -> tuple[Generator, Tensor]:
     return G, tuning.losses
 
 
-def _tell(outdir: Path, targets: list[Target], made: list[Made], film: str) -> None:
+def _tell(outdir: Path, targets: list[Target], made: list[Projected], film: str) -> None:
     for n, target in enumerate(targets[:TOLD]):
         say(f"{printable(target.name)}: " + ", ".join(f"{result.name} {result.psnr[n]:.1f} dB" for result in made))
     if len(targets) > TOLD:

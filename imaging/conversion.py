@@ -39,7 +39,7 @@ Side = Annotated[int, Field(ge=1, le=2**16)]
 
 
 @dataclass(frozen=True)
-class Options:
+class ConversionOptions:
     """How images are converted."""
 
     size: tuple[int, int] | None = None  # (height, width) of the result; None if all images have one size already
@@ -53,7 +53,7 @@ class Options:
 
 
 @dataclass
-class Report:
+class ConversionReport:
     """What a conversion did. `broken` maps the images left out to the reason; `enlarged` counts those scaled up.
 
     `duplicates` counts the images with the pixels of an earlier one, `conflicting` those of them with another label;
@@ -75,7 +75,7 @@ class Report:
     notes: tuple[str, ...] = ()
 
 
-class Settled(BaseModel):
+class SettledConversion(BaseModel):
     """What must be known before the first image is written. Names may have bytes that are not UTF-8."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,12 +90,12 @@ class Settled(BaseModel):
 def convert(
     source: str | Path,
     dest: str | Path,
-    options: Options = Options(),
+    options: ConversionOptions = ConversionOptions(),
     workers: int = 0,
     restart: bool = False,
     track: Track = lambda items, total, label: items,
     tell: Callable[[str], None] = lambda text: None,
-) -> Report:
+) -> ConversionReport:
     """Write the images of a source to `dest`, all of one size and mode.
 
     The bytes written depend only on the source and the options. An interrupted conversion leaves its work in a file
@@ -131,7 +131,7 @@ def convert(
         if work.get("settled") is None:
             work.set("settled", _settle(opened, chosen, options, workers, track).model_dump())
         with work.reading():
-            settled = Settled.model_validate(work.get("settled"))
+            settled = SettledConversion.model_validate(work.get("settled"))
         book = _Book(opened, taken, _begun(opened, settled, taken.of(chosen).note, options), options.duplicates)
         report = book.report
         usable = [i for i in chosen if opened.names[i] not in report.broken] if report.broken else chosen
@@ -169,7 +169,7 @@ def take(source: Source, choice: str) -> Labels:
 
 
 def _write(
-    dest: Path, work: WorkFile, source: Source, taken: Labels, options: Options, track: Track, count: int
+    dest: Path, work: WorkFile, source: Source, taken: Labels, options: ConversionOptions, track: Track, count: int
 ) -> None:
     """Write the finished images in the form of `dest`."""
     shards = is_shard_dest(str(dest))
@@ -200,7 +200,7 @@ class _Making(Work):
 class _Book:
     """Keeps the report, and knows which pixels have been seen."""
 
-    def __init__(self, source: Source, taken: Labels, report: Report, duplicates: str) -> None:
+    def __init__(self, source: Source, taken: Labels, report: ConversionReport, duplicates: str) -> None:
         self.source, self.taken, self.report = source, taken, report
         self.seen = None if duplicates == "keep" else Seen()
         self.entered = 0
@@ -225,7 +225,7 @@ class _Book:
         return done
 
 
-def _plan(source: Source, taken: Labels, options: Options) -> dict[str, Any]:
+def _plan(source: Source, taken: Labels, options: ConversionOptions) -> dict[str, Any]:
     """All that the result depends on."""
     return {
         "options": {
@@ -246,20 +246,26 @@ def _plan(source: Source, taken: Labels, options: Options) -> dict[str, Any]:
     }
 
 
-def _settle(source: Source, chosen: np.ndarray, options: Options, workers: int, track: Track) -> Settled:
+def _settle(
+    source: Source, chosen: np.ndarray, options: ConversionOptions, workers: int, track: Track
+) -> SettledConversion:
     found = survey(source, chosen, workers, track)
     fitting = Fitting(options.size or found.one_size(), options.transform, options.filter)
     mode = common_mode(source, found, workers, track)
     span = common_span(source, found, workers, track)
-    return Settled(fit=fitting.size, canvas=fitting.canvas, mode=mode, broken=found.broken, span=span)
+    return SettledConversion(fit=fitting.size, canvas=fitting.canvas, mode=mode, broken=found.broken, span=span)
 
 
-def _begun(source: Source, settled: Settled, labels_note: str, options: Options) -> Report:
+def _begun(
+    source: Source, settled: SettledConversion, labels_note: str, options: ConversionOptions
+) -> ConversionReport:
     """The report before the first image."""
     note = note_on_span(settled.span, many=True) if settled.span else ""
     notes, dropped = (*source.notes, *filter(None, [note])), options.duplicates == "drop"
-    return Report(*settled.canvas, settled.mode, labels_note, broken=dict(settled.broken), dropped=dropped, notes=notes)
+    return ConversionReport(
+        *settled.canvas, settled.mode, labels_note, broken=dict(settled.broken), dropped=dropped, notes=notes
+    )
 
 
-def _chunk(report: Report) -> int:
+def _chunk(report: ConversionReport) -> int:
     return min(max(CHUNK_BYTES // (report.height * report.width * len(report.mode)), 1), LARGEST_CHUNK)

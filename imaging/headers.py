@@ -20,7 +20,7 @@ THREADS, TOGETHER = 8, 1024  # that read files of a folder; files between two ch
 Blame = Callable[[], AbstractContextManager[None]]
 
 
-class Facts(NamedTuple):
+class HeaderFacts(NamedTuple):
     """What is known of an image. `content` and `ends` are CRC-32 of its content, and of its first and last bytes."""
 
     header: Header
@@ -28,18 +28,18 @@ class Facts(NamedTuple):
     ends: int
 
 
-def read_facts(archive: Archive, names: Sequence[str], blame: Blame) -> list[Facts]:
+def read_facts(archive: Archive, names: Sequence[str], blame: Blame) -> list[HeaderFacts]:
     """The facts of the named images.
 
     `blame` is entered around the reading of each. ValueError says which image has no header.
     """
     whole = sum(archive.sizes[name] for name in names) <= WHOLE_BYTES
 
-    def look(name: str) -> Facts:
+    def look(name: str) -> HeaderFacts:
         with blame():
             return _facts(archive, name, whole)
 
-    def looked() -> Iterator[Facts]:
+    def looked() -> Iterator[HeaderFacts]:
         if not isinstance(archive, FolderArchive):
             yield from map(look, names)
             return
@@ -52,20 +52,20 @@ def read_facts(archive: Archive, names: Sequence[str], blame: Blame) -> list[Fac
     return list(tqdm(looked(), title, len(names), leave=False, disable=quiet, unit=" images"))
 
 
-def _facts(archive: Archive, name: str, whole: bool) -> Facts:
+def _facts(archive: Archive, name: str, whole: bool) -> HeaderFacts:
     entry, what = archive.entries[name], f"{name} in {archive.path}"
     if not isinstance(archive, FolderArchive):
         with archive.open(name) as file:
-            return Facts(read_header(file, what), entry.checksum, entry.checksum)
+            return HeaderFacts(read_header(file, what), entry.checksum, entry.checksum)
     with archive.open(name) as file:
         header = read_header(file, what)
         if whole:
             data = archive.read(name)
             parts = [data[:PART_BYTES], data[-PART_BYTES:]]
-            return Facts(header, zlib.crc32(data), zlib.crc32(b"".join(parts)))
+            return HeaderFacts(header, zlib.crc32(data), zlib.crc32(b"".join(parts)))
         last = max(entry.size - PART_BYTES, 0)
         parts = [_at(file, last * part // (PARTS - 1)) for part in range(PARTS)]
-        return Facts(header, zlib.crc32(b"".join(parts)), zlib.crc32(parts[0] + parts[-1]))
+        return HeaderFacts(header, zlib.crc32(b"".join(parts)), zlib.crc32(parts[0] + parts[-1]))
 
 
 def _at(file: BinaryIO, place: int) -> bytes:

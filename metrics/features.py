@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from metrics.detectors import Eye
-from metrics.sources import Source
+from metrics.sources import JudgedSource
 from torch_utils import distributed
 from torch_utils.cli import progress
 
 
-def look(source: Source, eyes: Sequence[Eye], indices: Sequence[int], batch: int, label: str) -> Iterator[list[Tensor]]:
+def look(
+    source: JudgedSource, eyes: Sequence[Eye], indices: Sequence[int], batch: int, label: str
+) -> Iterator[list[Tensor]]:
     """The features that each eye sees in the pictures with these numbers, in order: [n, ...] on the CPU.
 
     Every process must iterate to the end. Each looks at its share of a round's pictures; all get the features of all.

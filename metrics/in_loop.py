@@ -15,7 +15,7 @@ import torch
 from imaging.imageset import ImageSet
 from metrics.detectors import Eye, find_files, open_eye
 from metrics.names import Metric, parse_list
-from metrics.reals import Reals
+from metrics.reals import RealStatistics
 from metrics.record import Record
 from metrics.sources import Made
 from metrics.suite import beside, between_halves, evaluate, facts_of
@@ -28,18 +28,18 @@ AT_ONCE = 2**16  # pixels: small images are quickest made many at once
 MOST = 64
 
 
-class Recipe(Protocol):
+class JudgedRecipe(Protocol):
     """What is learned."""
 
     def judged(self) -> Sampler | None:
         """The sampler of the pictures that metrics judge; None if the model makes no pictures."""
 
 
-class Clock(Protocol):
+class TrainingClock(Protocol):
     seen: int
 
 
-class Report(Protocol):
+class TrainingReport(Protocol):
     """Where a run speaks and draws its curves."""
 
     tick_began: float  # moment on the monotonic clock, from which the speed of training is taken
@@ -48,16 +48,16 @@ class Report(Protocol):
     def scalars(self, values: Mapping[str, float], seen: int) -> None: ...
 
 
-class Run(Protocol):
+class TrainingRun(Protocol):
     """A run in progress; `folder` is None on processes that write nothing."""
 
     folder: Path | None
     seed: int
 
     @property
-    def clock(self) -> Clock: ...
+    def clock(self) -> TrainingClock: ...
     @property
-    def report(self) -> Report: ...
+    def report(self) -> TrainingReport: ...
 
 
 @dataclass
@@ -69,12 +69,12 @@ class Judge:
 
     metrics: list[Metric]
     eyes: dict[str, Eye]
-    reals: Reals
+    reals: RealStatistics
     batch: int
     command: str
     since: int | None  # images that a resumed run has seen
 
-    def __call__(self, recipe: Recipe, run: Run) -> None:
+    def __call__(self, recipe: JudgedRecipe, run: TrainingRun) -> None:
         """Every process must call it."""
         if run.folder is not None and self.since is not None:
             record = Record(run.folder)
@@ -93,12 +93,12 @@ class Judge:
             self._write(results, halves, recipe, run, run.folder, time.monotonic() - start)
         run.report.tick_began += time.monotonic() - start  # the printed speed is that of training
 
-    def _results(self, recipe: Recipe, run: Run) -> tuple[dict[str, float], dict[str, float]]:
+    def _results(self, recipe: JudgedRecipe, run: TrainingRun) -> tuple[dict[str, float], dict[str, float]]:
         made = self._made(recipe, run)
         results = evaluate(self.metrics, made, self.reals, self.eyes, self.batch)
         return results, between_halves(self.metrics, made, self.reals, self.eyes)
 
-    def _made(self, recipe: Recipe, run: Run) -> Made:
+    def _made(self, recipe: JudgedRecipe, run: TrainingRun) -> Made:
         sampler = recipe.judged()
         if sampler is None:
             raise ValueError("--metrics: this model makes no pictures to judge")
@@ -108,8 +108,8 @@ class Judge:
         self,
         results: dict[str, float],
         halves: dict[str, float],
-        recipe: Recipe,
-        run: Run,
+        recipe: JudgedRecipe,
+        run: TrainingRun,
         folder: Path,
         seconds: float,
     ) -> None:
@@ -165,7 +165,7 @@ def prepare(
         return None
     eyes = open_eyes(metrics, files, device, trust)
     at_once = max(batch, min(AT_ONCE // (dataset.height * dataset.width), MOST))
-    return Judge(metrics, eyes, Reals(dataset, device, at_once), at_once, command, since)
+    return Judge(metrics, eyes, RealStatistics(dataset, device, at_once), at_once, command, since)
 
 
 def open_eyes(

@@ -12,7 +12,7 @@ from metrics.detectors import Eye
 from metrics.features import look
 from metrics.frechet import Gaussian, Sums
 from metrics.sharing import statistics_device
-from metrics.sources import Pictures
+from metrics.sources import PictureFiles
 from system.cache import cache_folder
 from torch_utils import checkpoint, distributed
 
@@ -30,7 +30,7 @@ class Known:
         self.features = None if features is None else features["features"]
 
 
-class Reals:
+class RealStatistics:
     """A data set as the reference that pictures are judged against.
 
     Args:
@@ -41,7 +41,7 @@ class Reals:
 
     def __init__(self, dataset: ImageSet, device: torch.device, batch: int) -> None:
         self.dataset, self.batch = dataset, batch
-        self.pictures = Pictures(dataset, device)
+        self.pictures = PictureFiles(dataset, device)
         self._kept: dict[str, Tensors] = {}  # statistics of eyes without an identity, which are not cached on disk
 
     def count(self, most: int | None) -> int:

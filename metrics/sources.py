@@ -17,7 +17,7 @@ from models.sampler import NumberStream, Request, Sampler
 CPU = torch.device("cpu")
 
 
-class Source(Protocol):
+class JudgedSource(Protocol):
     """Pictures by number. Picture i is always the same."""
 
     @property
@@ -28,7 +28,7 @@ class Source(Protocol):
         """The pictures with these numbers, batch after batch: uint8 [n, C, H, W] on the device that looks at them."""
 
 
-class Pictures:
+class PictureFiles:
     """The pictures of a data set, mirrored ones included, on a device."""
 
     def __init__(self, dataset: ImageSet, device: torch.device) -> None:

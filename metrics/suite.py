@@ -14,10 +14,10 @@ from metrics.inception_score import inception_score
 from metrics.kernel import kernel_distance
 from metrics.names import Metric
 from metrics.precision_recall import precision_recall
-from metrics.reals import Known, Reals
+from metrics.reals import Known, RealStatistics
 from metrics.sharing import shared, statistics_device
 from metrics.sliced_wasserstein import level_distance
-from metrics.sources import Made, Source
+from metrics.sources import JudgedSource, Made
 from models.sampler import Walkable
 from torch_utils import distributed
 from torch_utils.device import switches
@@ -26,7 +26,7 @@ KINDS = {"fid": "gaussian", "fd": "gaussian", "kid": "features", "pr": "features
 
 
 def evaluate(
-    metrics: Sequence[Metric], source: Source, reals: Reals, eyes: Mapping[str, Eye], batch: int
+    metrics: Sequence[Metric], source: JudgedSource, reals: RealStatistics, eyes: Mapping[str, Eye], batch: int
 ) -> dict[str, float]:
     """The results of metrics by name, the same on every process. All processes must call it.
 
@@ -61,7 +61,7 @@ def evaluate(
 
 
 def between_halves(
-    metrics: Sequence[Metric], source: Source, reals: Reals, eyes: Mapping[str, Eye]
+    metrics: Sequence[Metric], source: JudgedSource, reals: RealStatistics, eyes: Mapping[str, Eye]
 ) -> dict[str, float]:
     """The value of `swd`, which has no scale of its own, between two halves of the data, by the metric's name.
 
@@ -82,13 +82,15 @@ def beside(name: str, halves: Mapping[str, float]) -> str:
     return f" ({halves[name]:.4g} between halves of the data)" if name in halves else ""
 
 
-def facts_of(metric: Metric, source: Source, reals: Reals, halves: Mapping[str, float]) -> dict[str, float]:
+def facts_of(
+    metric: Metric, source: JudgedSource, reals: RealStatistics, halves: Mapping[str, float]
+) -> dict[str, float]:
     """Facts of one metric for metrics.jsonl: the number of pictures, and the value between halves if known."""
     count = {"count": count_of(metric, source, reals)}
     return count | ({"between_halves": halves[metric.name]} if metric.name in halves else {})
 
 
-def count_of(metric: Metric, source: Source, reals: Reals) -> int:
+def count_of(metric: Metric, source: JudgedSource, reals: RealStatistics) -> int:
     """The number of pictures that a metric looks at; for patches at most the number of real images.
 
     Raises:
@@ -108,7 +110,7 @@ def count_of(metric: Metric, source: Source, reals: Reals) -> int:
 
 
 def _look_at_samples(
-    counts: Mapping[Metric, int], source: Source, eyes: Mapping[str, Eye], batch: int
+    counts: Mapping[Metric, int], source: JudgedSource, eyes: Mapping[str, Eye], batch: int
 ) -> dict[str, Tensor]:
     """The features that each eye sees in the pictures of its metrics, on rank 0. Each picture is made only once."""
     wanted: dict[str, int] = {}
@@ -124,7 +126,9 @@ def _look_at_samples(
     return {name: torch.cat(features) for name, features in parts.items() if features}
 
 
-def _of_reals(metric: Metric, count: int, metrics: Sequence[Metric], reals: Reals, eyes: Mapping[str, Eye]) -> Known:
+def _of_reals(
+    metric: Metric, count: int, metrics: Sequence[Metric], reals: RealStatistics, eyes: Mapping[str, Eye]
+) -> Known:
     """The statistics of the real images for a metric, and for others that look at the same images."""
     if metric.kind not in KINDS:
         return Known()

@@ -27,7 +27,7 @@ SIDE = 2048  # pixels of the sheet of samples, about, at most
 COLUMNS, ROWS, MOST_CLASSES = 8, 4, 8  # of the sheet, if pictures are small
 
 
-class Plan(NamedTuple):
+class SamplePlan(NamedTuple):
     """The pictures of a sheet of samples."""
 
     rows: list[list[int]]  # seeds
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
         return sum(map(len, self.rows))
 
 
-def plan_samples(shape: Shape, metadata: Mapping[str, Any], how: str) -> Plan:
+def plan_samples(shape: Shape, metadata: Mapping[str, Any], how: str) -> SamplePlan:
     """A row for each class, up to eight; without classes four rows. Fewer if pictures are large.
 
     Args:
@@ -54,16 +54,16 @@ def plan_samples(shape: Shape, metadata: Mapping[str, Any], how: str) -> Plan:
     how = f"not picked, {how}" if how else "not picked"
     if not shape.classes:
         rows = [list(range(k * columns, (k + 1) * columns)) for k in range(min(ROWS, fitting))]
-        return Plan(rows, [], [], f"Seeds 0-{rows[-1][-1]}, {how}.")
+        return SamplePlan(rows, [], [], f"Seeds 0-{rows[-1][-1]}, {how}.")
     classes = learned_classes(metadata, shape.classes)[: min(MOST_CLASSES, fitting)]
     names = class_names(metadata, shape.classes)
     labels = [printable(names[k], LONGEST) for k in classes]
     some = "" if len(classes) == shape.classes else f" (the first {len(classes)} of {shape.classes})"
     caption = f"Every row is a class{some}; seeds 0-{columns - 1}, {how}."
-    return Plan([list(range(columns)) for _ in classes], classes, labels, caption)
+    return SamplePlan([list(range(columns)) for _ in classes], classes, labels, caption)
 
 
-def draw_samples(sampler: Sampler, plan: Plan) -> Iterator[Image.Image]:
+def draw_samples(sampler: Sampler, plan: SamplePlan) -> Iterator[Image.Image]:
     """The pictures of a plan, row by row."""
     classes: list[int] | list[None] = plan.classes or [None] * len(plan.rows)
     for seeds, label in zip(plan.rows, classes, strict=True):

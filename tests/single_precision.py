@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metrics.names import parse
-from metrics.reals import Reals
+from metrics.reals import RealStatistics
 from metrics.suite import between_halves, evaluate
 from models.paths import linear, spherical, spline
 from models.perceptual.likeness import pyramid_vectors
@@ -17,9 +17,9 @@ from models.stylegan2.centers import Anchors
 from models.stylegan2.generator import Generator
 from models.stylegan2.options import StyleOptions
 from models.stylegan2.pivotal import Tuning, TuningSettings
-from models.stylegan2.projector import Settings
+from models.stylegan2.projector import ProjectionSettings
 from models.stylegan2.sampler import StyleSampler
-from sampling.stylegan2.projection import Made, Search
+from sampling.stylegan2.projection import Projected, Search
 from system import cache
 from tests.devices import Single, single_precision
 from tests.metrics.judging import CPU, EYES, Faces
@@ -57,7 +57,7 @@ def test_metrics(device, tmp_path):
         cache.FOLDER = str(tmp_path / place.type)
         source = samples()
         source.sampler.G = source.sampler.G.to(place)
-        reals = Reals(Faces(), place, 32)
+        reals = RealStatistics(Faces(), place, 32)
         found.append(evaluate(metrics, source, reals, EYES, 32) | between_halves(metrics, source, reals, EYES))
     assert len(found[0]) == 9 - 1 and found[1] == pytest.approx(found[0], rel=1e-5)
 
@@ -82,7 +82,7 @@ def test_projection_and_pivotal_tuning(device, space):
     G, embed = tiny_generator(classes=2).to(device), pyramid_vectors
     pixels = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     targets = (pixels.float() / 127.5 - 1).to(device)
-    run = Search(G, targets, embed, Settings(space, steps=3), 2, None)
+    run = Search(G, targets, embed, ProjectionSettings(space, steps=3), 2, None)
     assert len(list(run)) == 3
     latents = run.latents
     tuning = Tuning(G, *latents, targets, embed, TuningSettings(steps=2, locality=0.1), run.scale)
@@ -90,7 +90,7 @@ def test_projection_and_pivotal_tuning(device, space):
     tuned = tuning.finish().fold()
     assert isinstance(tuned, Generator)
     sampler = StyleSampler(tuned)
-    made = Made("tuned", tuning.losses, sampler.sample(sampler.fitted(latents)), pixels)
+    made = Projected("tuned", tuning.losses, sampler.sample(sampler.fitted(latents)), pixels)
     assert made.psnr.isfinite().all()
 
 

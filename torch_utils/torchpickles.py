@@ -69,7 +69,7 @@ class Storage:
             numbers.clip(max=1, out=numbers)
 
 
-class Options(Built):
+class TensorOptions(Built):
     """Replaces `argparse.Namespace`, in which training scripts save their options. The options are ignored."""
 
     def build(self, state: Any) -> None:
@@ -151,7 +151,7 @@ def torch_makers() -> Makers:
     items = Budget(_MOST_ITEMS, "its dicts have more items than any file of weights needs")
     table: dict[tuple[str, str], Callable[..., Any]] = {
         ("collections", "OrderedDict"): lambda *arguments: _ordered_dict(items, *arguments),
-        ("argparse", "Namespace"): Options,
+        ("argparse", "Namespace"): TensorOptions,
         ("torch._utils", "_rebuild_tensor"): tensor,
         ("torch._utils", "_rebuild_tensor_v2"): tensor,
         ("torch._utils", "_rebuild_parameter"): parameter,

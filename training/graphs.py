@@ -22,7 +22,7 @@ from training.trial import Capturable, first_order, inputs, try_out
 WARM_UPS = 3  # runs before the capture, in which libraries choose their algorithms and allocate
 
 
-class Graph(Protocol):
+class CapturedGraph(Protocol):
     """A captured function, whose outputs keep their memory."""
 
     def replay(self) -> list[Term]:
@@ -86,10 +86,14 @@ class Captured:
     """One phase on one part of a batch, differentiated: captured at the first call, replayed at each."""
 
     def __init__(
-        self, recipe: Capturable, phase: Phase, scale: float, capture: Callable[[Callable[[], list[Term]]], Graph]
+        self,
+        recipe: Capturable,
+        phase: Phase,
+        scale: float,
+        capture: Callable[[Callable[[], list[Term]]], CapturedGraph],
     ) -> None:
         self._recipe, self._phase, self._scale, self._capture = recipe, phase, scale, capture
-        self._graph: Graph | None = None
+        self._graph: CapturedGraph | None = None
 
     def __call__(self, batch: Any, draws: Draws) -> Iterator[Term]:
         """The terms of the phase, whose gradients the replay has added already."""
@@ -116,7 +120,7 @@ def _tensors(batch: Any) -> list[tuple[str, Tensor]]:
     return [(name, value) for name, value in found if isinstance(value, Tensor)]
 
 
-def capture_phases(recipe: Capturable, capture: Callable[..., Graph] = CudaGraph) -> str:
+def capture_phases(recipe: Capturable, capture: Callable[..., CapturedGraph] = CudaGraph) -> str:
     """Let a recipe replay captured phases, if that works and gives the same gradients; return a sentence about it.
 
     Networks, averages and gradients are afterwards as before.

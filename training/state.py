@@ -29,7 +29,7 @@ class Data(BaseModel):
     class_names: list[StrictStr]
 
 
-class Facts(BaseModel):
+class SavedFacts(BaseModel):
     """The metadata of a state."""
 
     version: Annotated[StrictInt, Field(ge=1)]
@@ -71,7 +71,7 @@ class State:
 
     path: Path
     tree: dict[str, Any]
-    facts: Facts
+    facts: SavedFacts
     config: RunConfig
     digest: str
     note: str  # one sentence if the newest file could not be used
@@ -97,7 +97,7 @@ def read_state(where: runs.Resumable) -> State:
     if metadata.get("format") != runs.STATE_FORMAT or (type(version) is int and version > VERSION):
         raise ValueError(f"{path} is not a training state that this program knows: update the program")
     try:
-        facts = Facts.model_validate(metadata)
+        facts = SavedFacts.model_validate(metadata)
         course = find(name_in(facts.training))
         config = configs.from_dict(course.config, facts.training)
         if set(facts.sets) != config.sets.keys() - {"data"}:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from benchmarks.stylegan2.step import Setting, Times
+from benchmarks.stylegan2.step import StepSetting, Times
 from imaging.sizes import parse_size
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.config import build, settings
@@ -45,12 +45,12 @@ def main(checkout: Path, rounds: int, **params: Any) -> None:
     With bf16 the official code computes in float16, the only short format that it has. On a CPU it always computes in
     float32, since a CPU's float16 is hundreds of times slower.
     """
-    setting = build(Setting, given(Setting, params)).resolved()
+    setting = build(StepSetting, given(StepSetting, params)).resolved()
     check(setting, checkout)
     say(table(setting, rounds, compare(setting, checkout, rounds)))
 
 
-def check(setting: Setting, checkout: Path) -> None:
+def check(setting: StepSetting, checkout: Path) -> None:
     """Raise FileNotFoundError or ValueError if the official code is missing or cannot do this."""
     if not (checkout / "training" / "networks.py").is_file():
         raise FileNotFoundError(
@@ -64,7 +64,7 @@ def check(setting: Setting, checkout: Path) -> None:
         )
 
 
-def compare(setting: Setting, checkout: Path, rounds: int) -> dict[str, Any]:
+def compare(setting: StepSetting, checkout: Path, rounds: int) -> dict[str, Any]:
     """Medians of both (images per second, seconds of each phase, bytes), and the ratios ours / official."""
     found: dict[str, list[dict[str, float]]] = {"ours": [], "official": []}
     # ABBA: if the machine becomes faster or slower, neither has an advantage. The official code starts, as it may fail.
@@ -75,17 +75,17 @@ def compare(setting: Setting, checkout: Path, rounds: int) -> dict[str, Any]:
     return medians | {"ratio": {key: medians["ours"][key] / value for key, value in medians["official"].items()}}
 
 
-def ours(setting: Setting) -> dict[str, float]:
+def ours(setting: StepSetting) -> dict[str, float]:
     """One run of `benchmarks.stylegan2.step`."""
     return figures(Times(**run_json([sys.executable, "-m", "benchmarks.stylegan2.step", "--json", *spelled(setting)])))
 
 
-def official_precision(setting: Setting) -> str:
+def official_precision(setting: StepSetting) -> str:
     """The fastest number format of the official code."""
     return "fp32" if setting.device == "cpu" else OFFICIAL_PRECISIONS[setting.precision]
 
 
-def theirs(setting: Setting, checkout: Path) -> dict[str, float]:
+def theirs(setting: StepSetting, checkout: Path) -> dict[str, float]:
     """One run of `official.py`, with our names of the phases."""
     resolution, _ = parse_size(setting.resolution)
     other = setting.model_dump() | {"precision": official_precision(setting), "resolution": resolution}
@@ -102,9 +102,9 @@ def figures(times: Times) -> dict[str, float]:
     return {"train": times.train_speed, "sampling": times.sample_speed, **phases, "bytes": times.peak_bytes}
 
 
-def spelled(setting: Setting) -> list[str]:
+def spelled(setting: StepSetting) -> list[str]:
     """A setting as flags."""
-    flag_of = {name: setting_.mark["flag"] for name, setting_ in settings(Setting).items()}
+    flag_of = {name: setting_.mark["flag"] for name, setting_ in settings(StepSetting).items()}
     return [text for name, value in setting.model_dump().items() for text in (flag_of[name], str(value))]
 
 
@@ -121,7 +121,7 @@ def run_json(command: list[str]) -> dict[str, Any]:
     return json.loads(run.stdout.strip().splitlines()[-1])
 
 
-def table(setting: Setting, rounds: int, found: dict[str, Any]) -> str:
+def table(setting: StepSetting, rounds: int, found: dict[str, Any]) -> str:
     """A comparison as text."""
     mine, official, ratio = found["ours"], found["official"], found["ratio"]
     rows = [("training, images/s", "train", 1.0), ("sampling, images/s", "sampling", 1.0)]
@@ -139,7 +139,7 @@ def table(setting: Setting, rounds: int, found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-main.params += flags(Setting)
+main.params += flags(StepSetting)
 
 if __name__ == "__main__":
     main()

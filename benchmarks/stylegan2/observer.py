@@ -77,7 +77,7 @@ class Faces:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedFactors:
     """An observer's answers, on the CPU: features [N, FEATURES], expressions [N], causes [N, causes]."""
 
     features: Tensor
@@ -139,14 +139,14 @@ def train(height: int, width: int, device: torch.device, faces: int = FACES, rou
     return observer.requires_grad_(False).eval()
 
 
-def look(observer: Observer, batches: Iterable[Tensor]) -> Seen:
+def look(observer: Observer, batches: Iterable[Tensor]) -> ObservedFactors:
     """The observer's answers for pictures, given as batches of pixels uint8 [n, 3, H, W]."""
     device = next(observer.parameters()).device
     parts = []
     for pixels in batches:
         features = observer.features(to_images(pixels.to(device)))
         parts.append((features, observer.expression(features).argmax(dim=1), observer.causes(features)))
-    return Seen(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+    return ObservedFactors(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
 
 
 def variance_seen(true: Tensor, seen: Tensor) -> float:

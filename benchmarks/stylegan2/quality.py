@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.stylegan2.observer import Observer, Seen, cause_names, draw, look, train, variance_seen
+from benchmarks.stylegan2.observer import ObservedFactors, Observer, cause_names, draw, look, train, variance_seen
 from imaging.faces import EXPRESSIONS
 from imaging.pixels import to_images, to_pixels
 from imaging.sizes import spell
@@ -57,7 +57,7 @@ CHOICES = ("glasses", "hair_style")
 class Look:
     """The observer's answers for one set of pictures, and the pictures' patches."""
 
-    seen: Seen
+    seen: ObservedFactors
     patches: Tensor
 
 
@@ -186,7 +186,7 @@ def quality(made: Look, asked: Tensor | None, reference: Look) -> dict[str, Any]
     }
 
 
-def write_labels(path: Path, seen: Seen) -> None:
+def write_labels(path: Path, seen: ObservedFactors) -> None:
     """Write the observer's answers as `directions.py --labels` reads them: a line per seed."""
     columns = []
     for cause in LABELS.values():

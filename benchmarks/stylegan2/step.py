@@ -51,7 +51,7 @@ def main(name: str | None, as_json: bool, **params: Any) -> None:
     A phase is weighted by its frequency: Gmain + Gpath / 4 + Dmain + Dr1 / 16. Data loading, the average of G and the
     report are left out.
     """
-    setting = build(Setting, given(Setting, params)).resolved()
+    setting = build(StepSetting, given(StepSetting, params)).resolved()
     times, recipe, calls = measure(setting, name)
     if as_json:
         say(json.dumps(asdict(times)))
@@ -62,7 +62,7 @@ def main(name: str | None, as_json: bool, **params: Any) -> None:
     say(table(setting, times, operations, *flops.convolution_peak(torch.device(setting.device), block.dtype)))
 
 
-class Setting(BaseModel):
+class StepSetting(BaseModel):
     """One measurement. Loss weights, style mixing and noise are training's defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,7 +79,7 @@ class Setting(BaseModel):
         "fp32", "--precision", "Machine", "number format of the convolutions"
     )
 
-    def resolved(self) -> "Setting":
+    def resolved(self) -> "StepSetting":
         """The setting with a device and a precision of this machine.
 
         Raises:
@@ -159,7 +159,7 @@ class Times:
         return sum(phases[name] / interval for name, interval in self.phase_intervals.items())
 
 
-def measure(setting: Setting, name: str | None = None) -> tuple[Times, StyleGAN2, dict[str, Callable[[int], Any]]]:
+def measure(setting: StepSetting, name: str | None = None) -> tuple[Times, StyleGAN2, dict[str, Callable[[int], Any]]]:
     """Time everything; return the times, the networks, and the calls. Changes the number of PyTorch's threads.
 
     Args:
@@ -203,7 +203,7 @@ def sample(G: Generator, batch: int, iteration: int) -> Tensor:
     return G(draws.latents("z", G.config.z_dim), noise_mode="const")
 
 
-def table(setting: Setting, times: Times, operations: dict[str, int], shape: str, peak: float) -> str:
+def table(setting: StepSetting, times: Times, operations: dict[str, int], shape: str, peak: float) -> str:
     """A measurement as text.
 
     Args:
@@ -234,7 +234,7 @@ def table(setting: Setting, times: Times, operations: dict[str, int], shape: str
     return "\n".join(lines)
 
 
-main.params += flags(Setting)
+main.params += flags(StepSetting)
 
 if __name__ == "__main__":
     main()

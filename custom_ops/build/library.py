@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from custom_ops.build.toolchain import CUDA_FLAGS, Target, UnavailableError, architectures, find_nvcc, tools
+from custom_ops.build.toolchain import CUDA_FLAGS, BuildTarget, UnavailableError, architectures, find_nvcc, tools
 from system.cache import private_folder
 
 PATIENCE = 600.0  # seconds that a build may take, and that another process's build is waited for
@@ -38,7 +38,7 @@ def roots() -> Iterator[Path]:
         yield private_folder("custom_ops")
 
 
-def obtain(target: Target, roots: Sequence[Path], patience: float = PATIENCE) -> Path:
+def obtain(target: BuildTarget, roots: Sequence[Path], patience: float = PATIENCE) -> Path:
     """Load the library of a target, and build it first if it is missing or does not load.
 
     Args:
@@ -73,7 +73,7 @@ def obtain(target: Target, roots: Sequence[Path], patience: float = PATIENCE) ->
     )
 
 
-def _build(target: Target, library: Path, patience: float) -> None:
+def _build(target: BuildTarget, library: Path, patience: float) -> None:
     """Build a library, unless another process does so at the moment."""
     folder, lock = library.with_suffix(".build"), FileLock(library.with_suffix(".lock"))
     try:
@@ -93,7 +93,7 @@ def _build(target: Target, library: Path, patience: float) -> None:
         lock.release()
 
 
-def _compile(target: Target, folder: Path, library: Path, patience: float) -> None:
+def _compile(target: BuildTarget, folder: Path, library: Path, patience: float) -> None:
     """Compile a library in an empty folder and move it to its place."""
     (flags, using), cuda = tools(target), target.name == "cuda"
     if os.environ.get("LOCAL_RANK", "0") == "0":

@@ -35,7 +35,7 @@ class UnavailableError(Exception):
 
 
 @dataclass(frozen=True)
-class Target:
+class BuildTarget:
     """A library, by its sources and the machines that it runs on. Any compiler may build it."""
 
     name: str  # "cpu" or "cuda"
@@ -51,26 +51,26 @@ class Target:
         return f"{self.name}-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
-def cpu_target(folder: Path = SOURCES) -> Target:
+def cpu_target(folder: Path = SOURCES) -> BuildTarget:
     """All C++ files of a folder, for this machine's processor."""
-    return Target(
+    return BuildTarget(
         "cpu", tuple(sorted(folder.glob("*.cpp"))), _headers(folder), _pytorch() | {"processor": _processor()}
     )
 
 
-def cuda_target(folder: Path = SOURCES) -> Target | None:
+def cuda_target(folder: Path = SOURCES) -> BuildTarget | None:
     """All CUDA files of a folder, for this machine's GPUs. None if there is no GPU."""
     if not torch.cuda.is_available():
         return None
     capabilities = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
     machine = _pytorch() | {"gpus": sorted((f"{major}{minor}" for major, minor in capabilities), key=int)}
-    return Target("cuda", tuple(sorted(folder.glob("*.cu"))), _headers(folder), machine)
+    return BuildTarget("cuda", tuple(sorted(folder.glob("*.cu"))), _headers(folder), machine)
 
 
-TARGETS: dict[str, Callable[[], Target | None]] = {"cpu": cpu_target, "cuda": cuda_target}
+TARGETS: dict[str, Callable[[], BuildTarget | None]] = {"cpu": cpu_target, "cuda": cuda_target}
 
 
-def tools(target: Target) -> tuple[tuple[str, ...], dict[str, str]]:
+def tools(target: BuildTarget) -> tuple[tuple[str, ...], dict[str, str]]:
     """The compilers' flags for a target, and the environment variables that name the compilers.
 
     Raises:

@@ -17,7 +17,7 @@ from system.arrays import load_array
 from system.files import open_replacing
 
 
-class Opened(NamedTuple):
+class OpenedShards(NamedTuple):
     """The file of a shard, and its table."""
 
     file: BinaryIO
@@ -28,7 +28,7 @@ class ChangedError(ValueError):
     """The shard is not the one that its index describes."""
 
 
-def open_shard(shard: Shard, row: Row, labeled: bool, store: Store) -> Opened:
+def open_shard(shard: Shard, row: Row, labeled: bool, store: Store) -> OpenedShards:
     """Open a shard that `row` of its index describes.
 
     ValueError says why it cannot be read; ChangedError that it is another shard.
@@ -44,7 +44,7 @@ def open_shard(shard: Shard, row: Row, labeled: bool, store: Store) -> Opened:
     except BaseException:
         file.close()
         raise
-    return Opened(file, table)
+    return OpenedShards(file, table)
 
 
 def keep_table(shard: Shard, table: Table, labeled: bool, store: Store) -> None:

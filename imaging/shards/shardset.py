@@ -16,7 +16,7 @@ from imaging.labels import note_on
 from imaging.picture import decode
 from imaging.pixels import MODES, from_pil
 from imaging.shards.index import read_index
-from imaging.shards.opening import ChangedError, Opened, open_shard
+from imaging.shards.opening import ChangedError, OpenedShards, open_shard
 from imaging.shards.order import WINDOW, ShardOrder
 from imaging.shards.pattern import find_shards, prefix
 from imaging.shards.remote import displayed
@@ -46,7 +46,7 @@ class ShardSet(ImageSet):
         self.rows = [index.shards[i] for i in taken]
         self.samples = np.array(list(taken.values()), dtype=np.int64)  # [shards], used of each
         self._starts = np.cumsum(self.samples) - self.samples
-        self._open: OrderedDict[int, Opened] = OrderedDict()
+        self._open: OrderedDict[int, OpenedShards] = OrderedDict()
         self._owner = os.getpid()
         self._order: ShardOrder | None = None
         self._window = (-1, -1)
@@ -121,7 +121,7 @@ class ShardSet(ImageSet):
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         return number, index - int(self._starts[number])
 
-    def _opened(self, number: int) -> Opened:
+    def _opened(self, number: int) -> OpenedShards:
         """A shard, open, and its table. The least recently used shards are closed."""
         if self._owner != os.getpid():  # a file inherited over a fork would share its place with the parent's
             self._open, self._owner = OrderedDict(), os.getpid()

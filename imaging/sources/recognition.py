@@ -24,22 +24,22 @@ KNOWN = (
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".txt", ".xlsx")
 
 
-class Format(NamedTuple):
+class SourceFormat(NamedTuple):
     """A format in words, and what opens a path of it."""
 
     words: str
     open: Callable[[Path], Source]
 
 
-FOLDER, ZIP = Format("a folder", open_pictures), Format("a ZIP", open_pictures)
-TAR = Format("a tar file", TarSource)
-SHARD = Format("a tar of WebDataset", lambda path: ShardSource(str(path)))
-CIFAR = Format("CIFAR", open_cifar)
-MNIST = Format("MNIST", mnist.open_mnist)
-LSUN = Format("an LSUN database", lsun.LsunSource)
-RECORDS = Format("TFRecords", tfrecords.open_tfrecords)
-PARQUET = Format("Hugging Face parquet", parquet.open_parquet)
-VIDEO = Format("a video", video.open_video)
+FOLDER, ZIP = SourceFormat("a folder", open_pictures), SourceFormat("a ZIP", open_pictures)
+TAR = SourceFormat("a tar file", TarSource)
+SHARD = SourceFormat("a tar of WebDataset", lambda path: ShardSource(str(path)))
+CIFAR = SourceFormat("CIFAR", open_cifar)
+MNIST = SourceFormat("MNIST", mnist.open_mnist)
+LSUN = SourceFormat("an LSUN database", lsun.LsunSource)
+RECORDS = SourceFormat("TFRecords", tfrecords.open_tfrecords)
+PARQUET = SourceFormat("Hugging Face parquet", parquet.open_parquet)
+VIDEO = SourceFormat("a video", video.open_video)
 
 
 def open_source(path: str | Path, every: int = 1) -> Source:
@@ -75,12 +75,12 @@ def unfit_for_training(path: Path) -> str:
     return f"{path} is {found.words}, but training reads folders, ZIPs and shards: make a set of it with `{command}`"
 
 
-def recognize(path: Path) -> Format:
+def recognize(path: Path) -> SourceFormat:
     """The format of what is at `path`. RefusedError for anything else than a source of images."""
     return _folder(path) if path.is_dir() else _file(path)
 
 
-def _folder(path: Path) -> Format:
+def _folder(path: Path) -> SourceFormat:
     names = {entry.name for entry in path.iterdir()}
     endings = {ending(name) for name in names}
     if "data.mdb" in names:
@@ -99,7 +99,7 @@ def _folder(path: Path) -> Format:
     return FOLDER
 
 
-def _file(path: Path) -> Format:
+def _file(path: Path) -> SourceFormat:
     end = ending(path.name)
     with open_file(path) as file:
         start = file.read(1024)

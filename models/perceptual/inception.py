@@ -20,7 +20,7 @@ _AVERAGE, _SHRINK = ("average",), ("maximum", 2)
 _ROW, _COLUMN = (1, 7), (7, 1)
 
 
-class Layer(nn.Module):
+class InceptionLayer(nn.Module):
     """Convolution without bias, batch normalization, ReLU. By default the size stays, or is not padded for a stride."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Layer(nn.Module):
         return F.relu(self.bn(self.conv(x)))
 
 
-class Block(nn.Module):
+class InceptionBlock(nn.Module):
     """Branches of layers and pools, side by side. Layers of one name are one layer, computed once."""
 
     def __init__(self, inputs: int, *branches: Sequence[Step]) -> None:
@@ -48,7 +48,7 @@ class Block(nn.Module):
                 if len(step) > 2:
                     name, outputs, *shape = step
                     if name not in self._modules:
-                        self.add_module(name, Layer(channels, outputs, *shape))
+                        self.add_module(name, InceptionLayer(channels, outputs, *shape))
                     channels = outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,39 +68,39 @@ class Block(nn.Module):
         return self.get_submodule(step)(x)
 
 
-def _a(inputs: int, pool: int) -> Block:
+def _a(inputs: int, pool: int) -> InceptionBlock:
     """[N, inputs, 35, 35] -> [N, 224 + pool, 35, 35]."""
     five = [("branch5x5_1", 48, 1), ("branch5x5_2", 64, 5)]
     three = [("branch3x3dbl_1", 64, 1), ("branch3x3dbl_2", 96, 3), ("branch3x3dbl_3", 96, 3)]
-    return Block(inputs, [("branch1x1", 64, 1)], five, three, [_AVERAGE, ("branch_pool", pool, 1)])
+    return InceptionBlock(inputs, [("branch1x1", 64, 1)], five, three, [_AVERAGE, ("branch_pool", pool, 1)])
 
 
-def _b() -> Block:
+def _b() -> InceptionBlock:
     """[N, 288, 35, 35] -> [N, 768, 17, 17]."""
     three = [("branch3x3dbl_1", 64, 1), ("branch3x3dbl_2", 96, 3), ("branch3x3dbl_3", 96, 3, 2)]
-    return Block(288, [("branch3x3", 384, 3, 2)], three, [_SHRINK])
+    return InceptionBlock(288, [("branch3x3", 384, 3, 2)], three, [_SHRINK])
 
 
-def _c(width: int) -> Block:
+def _c(width: int) -> InceptionBlock:
     """[N, 768, 17, 17] -> [N, 768, 17, 17], with `width` channels inside."""
     once = [("branch7x7_1", width, 1), ("branch7x7_2", width, _ROW), ("branch7x7_3", 192, _COLUMN)]
     shapes = ((width, 1), (width, _COLUMN), (width, _ROW), (width, _COLUMN), (192, _ROW))
     twice = [(f"branch7x7dbl_{k}", *shape) for k, shape in enumerate(shapes, 1)]
-    return Block(768, [("branch1x1", 192, 1)], once, twice, [_AVERAGE, ("branch_pool", 192, 1)])
+    return InceptionBlock(768, [("branch1x1", 192, 1)], once, twice, [_AVERAGE, ("branch_pool", 192, 1)])
 
 
-def _d() -> Block:
+def _d() -> InceptionBlock:
     """[N, 768, 17, 17] -> [N, 1280, 8, 8]."""
     shapes = ((192, 1), (192, _ROW), (192, _COLUMN), (192, 3, 2))
     seven = [(f"branch7x7x3_{k}", *shape) for k, shape in enumerate(shapes, 1)]
-    return Block(768, [("branch3x3_1", 192, 1), ("branch3x3_2", 320, 3, 2)], seven, [_SHRINK])
+    return InceptionBlock(768, [("branch3x3_1", 192, 1), ("branch3x3_2", 320, 3, 2)], seven, [_SHRINK])
 
 
-def _e(inputs: int, pool: Step) -> Block:
+def _e(inputs: int, pool: Step) -> InceptionBlock:
     """[N, inputs, 8, 8] -> [N, 2048, 8, 8]."""
     one = ("branch3x3_1", 384, 1)
     two = (("branch3x3dbl_1", 448, 1), ("branch3x3dbl_2", 384, 3))
-    return Block(
+    return InceptionBlock(
         inputs,
         [("branch1x1", 320, 1)],
         [one, ("branch3x3_2a", 384, (1, 3))],
@@ -116,11 +116,11 @@ class Inception(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.Conv2d_1a_3x3 = Layer(3, 32, 3, stride=2)
-        self.Conv2d_2a_3x3 = Layer(32, 32, 3, padded=False)
-        self.Conv2d_2b_3x3 = Layer(32, 64, 3)
-        self.Conv2d_3b_1x1 = Layer(64, 80, 1)
-        self.Conv2d_4a_3x3 = Layer(80, 192, 3, padded=False)
+        self.Conv2d_1a_3x3 = InceptionLayer(3, 32, 3, stride=2)
+        self.Conv2d_2a_3x3 = InceptionLayer(32, 32, 3, padded=False)
+        self.Conv2d_2b_3x3 = InceptionLayer(32, 64, 3)
+        self.Conv2d_3b_1x1 = InceptionLayer(64, 80, 1)
+        self.Conv2d_4a_3x3 = InceptionLayer(80, 192, 3, padded=False)
         self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = _a(192, 32), _a(256, 64), _a(288, 64)
         self.Mixed_6a = _b()
         self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e = _c(128), _c(160), _c(160), _c(192)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.perceptual.inception import Inception
 from models.perceptual.published import PUBLISHED
-from models.perceptual.vgg import DEVIATION, LPIPS, MEAN, VGG16, Weights
+from models.perceptual.vgg import DEVIATION, LPIPS, MEAN, VGG16, VGGWeights
 from models.perceptual.weights import is_torchscript, load_torchscript, load_weights
 from torch_utils.device import is_out_of_memory
 
@@ -38,7 +38,7 @@ def open_network(name: str, paths: Sequence[Path], device: torch.device) -> Call
     vgg = _load(VGG16, paths[0], "vgg16").to(device)
     if name == "vgg16":
         return vgg.second_layer
-    return LPIPS(vgg, _load(Weights, paths[1], "lpips").by_size()).to(device)
+    return LPIPS(vgg, _load(VGGWeights, paths[1], "lpips").by_size()).to(device)
 
 
 def _load(kind: Callable[[], Any], path: Path, name: str) -> Any:

@@ -17,7 +17,7 @@ from torch_utils.cli import option
 from torch_utils.download import fetch, kept, sha256
 
 
-class Published(NamedTuple):
+class PublishedDetector(NamedTuple):
     """Published weights: name of the file, URL, SHA-256, and the network in words."""
 
     file: str
@@ -27,19 +27,19 @@ class Published(NamedTuple):
 
 
 PUBLISHED = {
-    "inception": Published(
+    "inception": PublishedDetector(
         "pt_inception-2015-12-05-6726825d.pth",
         "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
         "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         "the Inception v3 of the FID",
     ),
-    "vgg16": Published(
+    "vgg16": PublishedDetector(
         "vgg16-397923af.pth",
         "https://download.pytorch.org/models/vgg16-397923af.pth",
         "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
         "VGG16",
     ),
-    "lpips": Published(
+    "lpips": PublishedDetector(
         "lpips-vgg-v0.1.pth",
         "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/"
         "082bb24f84c091ea94de2867d34c4544f68e0963/lpips/weights/v0.1/vgg.pth",

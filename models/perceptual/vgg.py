@@ -79,7 +79,7 @@ class LPIPS(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-class Weights(nn.Module):
+class VGGWeights(nn.Module):
     """LPIPS's own weights under the names in their file: one number for every channel at each of five sizes."""
 
     def __init__(self) -> None:

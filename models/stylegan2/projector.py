@@ -65,7 +65,7 @@ def normalize(noise: Tensor) -> None:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ProjectionSettings:
     """Settings of a projection."""
 
     space: Space = "w+"  # one w for all layers, or W+ with one for each
@@ -79,7 +79,7 @@ class Projection:
     """The optimization of some targets together. `step` sets `losses` [N] and `images` [N, C, H, W] of its latents."""
 
     def __init__(
-        self, G: Generator, targets: Tensor, embed: Embed, settings: Settings, starts: Tensor, scale: float
+        self, G: Generator, targets: Tensor, embed: Embed, settings: ProjectionSettings, starts: Tensor, scale: float
     ) -> None:
         """Prepare the first step.
 

@@ -25,7 +25,7 @@ FEWEST_LABELS = 20  # of one attribute: fewer say nothing about a w of hundreds 
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnLatents:
     """w of seeds [N, D], untruncated, and the group of each [N] around whose mean it varies: its class, or 0."""
 
     w: Tensor
@@ -40,12 +40,12 @@ class Found:
     facts: list[dict[str, Any]]
 
 
-def draw(sampler: StyleSampler, requests: Sequence[Request], across_classes: bool = False) -> Drawn:
+def draw(sampler: StyleSampler, requests: Sequence[Request], across_classes: bool = False) -> DrawnLatents:
     """The w of requests. With `across_classes` those of all classes are one group."""
     chunks = [requests[first : first + AT_ONCE] for first in range(0, len(requests), AT_ONCE)]
     w = torch.cat([_w(sampler, chunk) for chunk in progress(chunks, len(chunks), "thousand latents")])
     labels = [0 if across_classes or request.label is None else request.label for request in requests]
-    return Drawn(w, torch.tensor(labels))
+    return DrawnLatents(w, torch.tensor(labels))
 
 
 @torch.no_grad()
@@ -57,7 +57,7 @@ def _w(sampler: StyleSampler, requests: Sequence[Request]) -> Tensor:
     return sampler.G.mapping(z, c).cpu().double()
 
 
-def find_sefa(G: Generator, drawn: Drawn, count: int, layers: Sequence[int]) -> Found:
+def find_sefa(G: Generator, drawn: DrawnLatents, count: int, layers: Sequence[int]) -> Found:
     """The `count` directions that change the styles of these layers most; the drawn w set the length of a step."""
     A = style_matrix(G, layers)
     vectors = sefa(A, count)
@@ -65,7 +65,7 @@ def find_sefa(G: Generator, drawn: Drawn, count: int, layers: Sequence[int]) -> 
     return _found(G, drawn, "sefa", None, vectors, layers, [{"style_change": float(c)} for c in changes])
 
 
-def find_components(G: Generator, drawn: Drawn, count: int, layers: Sequence[int]) -> Found:
+def find_components(G: Generator, drawn: DrawnLatents, count: int, layers: Sequence[int]) -> Found:
     """The first `count` principal components of w."""
     vectors = principal_components(drawn.w, drawn.groups, count)
     everything = spread(drawn.w, drawn.groups, torch.eye(drawn.w.shape[1])).square().sum()
@@ -73,14 +73,14 @@ def find_components(G: Generator, drawn: Drawn, count: int, layers: Sequence[int
     return _found(G, drawn, "pca", None, vectors, layers, [{"variance": float(s)} for s in shares])
 
 
-FINDERS: dict[str, Callable[[Generator, Drawn, int, Sequence[int]], Found]] = {
+FINDERS: dict[str, Callable[[Generator, DrawnLatents, int, Sequence[int]], Found]] = {
     "sefa": find_sefa,
     "pca": find_components,
 }
 
 
 def find_attributes(
-    G: Generator, drawn: Drawn, attributes: Attributes, layers: Sequence[int], orthogonal: bool
+    G: Generator, drawn: DrawnLatents, attributes: Attributes, layers: Sequence[int], orthogonal: bool
 ) -> Found:
     """A direction for each attribute, by logistic regression if it has two values, else by ridge regression.
 
@@ -107,7 +107,7 @@ def find_attributes(
     return _found(G, drawn, "labels", attributes.names, vectors, layers, facts)
 
 
-def _fit(drawn: Drawn, values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+def _fit(drawn: DrawnLatents, values: Tensor) -> tuple[Tensor, dict[str, Any]]:
     """The normal of one attribute, and its skill on samples that it was not fitted to."""
     known = ~values.isnan()
     count = int(known.sum())
@@ -128,7 +128,7 @@ def _fit(drawn: Drawn, values: Tensor) -> tuple[Tensor, dict[str, Any]]:
 
 def _found(
     G: Generator,
-    drawn: Drawn,
+    drawn: DrawnLatents,
     method: str,
     names: Iterable[str] | None,
     vectors: Tensor,

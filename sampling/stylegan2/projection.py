@@ -19,7 +19,7 @@ from imaging.pixels import to_images, to_pil, to_pixels
 from models.perceptual.likeness import Embed
 from models.stylegan2.generator import Generator
 from models.stylegan2.latentfile import Latents
-from models.stylegan2.projector import Projection, Settings, class_means, nearest_mean
+from models.stylegan2.projector import Projection, ProjectionSettings, class_means, nearest_mean
 from sampling.stylegan2.targets import Target
 from torch_utils.cli import counted
 
@@ -37,7 +37,7 @@ class Search:
     """
 
     def __init__(
-        self, G: Generator, targets: Tensor, embed: Embed, settings: Settings, batch: int, label: int | None
+        self, G: Generator, targets: Tensor, embed: Embed, settings: ProjectionSettings, batch: int, label: int | None
     ) -> None:
         """Args: targets are images [N, C, H, W] in [-1, 1]; `label` is the first class, None for the nearest."""
         self.settings, self.loss = settings, 0.0
@@ -147,7 +147,7 @@ def _small(pixels: Tensor) -> Tensor:
     return (to_pixels(F.avg_pool2d(to_images(pixels), factor), "nearest") if factor > 1 else pixels).cpu()
 
 
-class Made:
+class Projected:
     """The result of one method for all targets: its name, losses [N], pixels uint8 [N, C, H, W] and PSNR [N]."""
 
     def __init__(self, name: str, losses: Tensor, pictures: Iterable[Tensor], targets: Tensor) -> None:
@@ -157,7 +157,7 @@ class Made:
         self.psnr = psnr(self.pixels, targets)
 
 
-def compare(targets: Tensor, made: Sequence[Made]) -> Image.Image:
+def compare(targets: Tensor, made: Sequence[Projected]) -> Image.Image:
     """A sheet with a row for each target uint8 [N, C, H, W] and its results."""
     columns = [targets, *(result.pixels for result in made)]
     rows = [[to_pil(pixels) for pixels in row] for row in zip(*columns, strict=True)]
@@ -165,7 +165,7 @@ def compare(targets: Tensor, made: Sequence[Made]) -> Image.Image:
     return sheet(rows, labels, ["target", *(result.name for result in made)])
 
 
-def facts(targets: Sequence[Target], classes: Sequence[int | None], made: Sequence[Made]) -> list[dict[str, Any]]:
+def facts(targets: Sequence[Target], classes: Sequence[int | None], made: Sequence[Projected]) -> list[dict[str, Any]]:
     """Facts of each target for the record: name, changes, start, losses, PSNR in dB (None if pictures are equal)."""
     found: list[dict[str, Any]] = []
     for n, target in enumerate(targets):

@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 from custom_ops.build import toolchain
-from custom_ops.build.toolchain import Target
+from custom_ops.build.toolchain import BuildTarget
 
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 
-def target(folder: Path, source: str = 'extern "C" int answer() { return 42; }\n') -> Target:
+def target(folder: Path, source: str = 'extern "C" int answer() { return 42; }\n') -> BuildTarget:
     """The target of a folder, which gets a source if it has none."""
     folder.mkdir(parents=True, exist_ok=True)
     if not list(folder.glob("*.cpp")):

@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from imaging import png, workfile
-from imaging.conversion import Options, convert
+from imaging.conversion import ConversionOptions, convert
 from imaging.dataset import DataConfig, open_dataset
 from imaging.workfile import pending, place_of
 from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
 from tests.imaging.sources.files import tarred
 
 COUNT = 150
-SIZE = Options((16, 16), duplicates="drop")
+SIZE = ConversionOptions((16, 16), duplicates="drop")
 
 
 def images(count=COUNT):
@@ -83,7 +83,7 @@ def test_the_set_keeps_the_names_of_its_sources(tmp_path, dest):
     files = {"b/2.png": picture(seed=2), odd: picture(seed=1), "a,1.png": picture(seed=0), "c.png": picture(seed=1)}
     source = write_folder(tmp_path / "in", files | {"d.png": b"broken", "e.png": picture(seed=4)})
     size = 3 if "%" in dest else 0
-    convert(source, tmp_path / dest, Options((16, 16), duplicates="drop", shard_size=size), workers=1)
+    convert(source, tmp_path / dest, ConversionOptions((16, 16), duplicates="drop", shard_size=size), workers=1)
     if dest == "out.zip":
         table = members(tmp_path / dest)["sources.csv"]
     else:
@@ -126,7 +126,7 @@ def interrupted(tmp_path, source):
 def test_other_options_do_not_mix(tmp_path, source, reference):
     dest = interrupted(tmp_path, source)
     with pytest.raises(ValueError) as error:
-        convert(source, dest, Options((32, 16), duplicates="drop"), workers=1)
+        convert(source, dest, ConversionOptions((32, 16), duplicates="drop"), workers=1)
     assert str(error.value) == (
         f"an interrupted run began {dest} with --resolution 16x16, not 16x32: repeat its options to continue it, or "
         f"start over with --restart"
@@ -213,7 +213,7 @@ def test_sequential_sources_go_on_too(tmp_path, workers):
 
 def test_a_transform_needs_a_size():
     with pytest.raises(ValueError) as error:
-        convert("nowhere", "out.zip", Options(transform="pad"))
+        convert("nowhere", "out.zip", ConversionOptions(transform="pad"))
     assert str(error.value) == "--transform pad needs a target size: add --resolution, such as 256x256"
 
 
@@ -223,7 +223,7 @@ def test_what_was_settled_before_the_first_picture_holds_after_an_interruption(t
     images = [np.asarray(picture(mode="L", seed=i)).astype(np.uint16 if deep else np.uint8) for i in range(6)]
     files = {f"{i}.png": Image.fromarray(image * (9 if deep else 1)) for i, image in enumerate(images)}
     source = write_folder(tmp_path / "in", files | {"3.png": b"broken"})
-    options = Options(size)
+    options = ConversionOptions(size)
     whole = convert(source, tmp_path / "whole.zip", options, workers=1)
     with pytest.raises(StopError):
         convert(source, tmp_path / "out.zip", options, workers=1, track=stopping(2))

@@ -6,11 +6,11 @@ from contextlib import closing
 
 import pytest
 
-from imaging.conversion import Options, convert
+from imaging.conversion import ConversionOptions, convert
 from imaging.workfile import Done, pending, place_of, work_file
 from tests.imaging.pictures import picture, write_folder
 
-SIZE = Options((16, 16))
+SIZE = ConversionOptions((16, 16))
 
 
 class StopError(Exception):

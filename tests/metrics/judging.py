@@ -8,7 +8,7 @@ from torch.nn.functional import avg_pool2d
 from imaging.demo import DemoSet
 from metrics.detectors import Eye, open_eye
 from metrics.names import parse
-from metrics.reals import Reals
+from metrics.reals import RealStatistics
 from metrics.sources import Made
 from metrics.suite import evaluate
 from models.stylegan2.options import StyleOptions
@@ -57,6 +57,6 @@ def samples(seed=0, counts=(20, 20, 20, 20, 20), **settings):
 
 def judge(*names, source=None, dataset=None, batch=32):
     """Results of metrics by name; for lack of time 90 samples stand for the thousand of precision and recall."""
-    reals = Reals(dataset or Faces(), CPU, batch)
+    reals = RealStatistics(dataset or Faces(), CPU, batch)
     metrics = [replace(metric, samples=90) if metric.kind == "pr" else metric for metric in map(parse, names)]
     return evaluate(metrics, source or samples(), reals, EYES, batch)

@@ -9,7 +9,7 @@ from metrics.detectors import find_files, open_eye
 from metrics.in_loop import open_eyes
 from metrics.names import parse
 from models.perceptual.opening import to_rgb
-from models.perceptual.published import PUBLISHED, Published, parse_files
+from models.perceptual.published import PUBLISHED, PublishedDetector, parse_files
 from tests.models import published
 
 CPU = torch.device("cpu")
@@ -211,14 +211,16 @@ def test_the_users_cache_is_looked_at_first(tmp_path, monkeypatch):
     place.parent.mkdir(parents=True)
     place.write_bytes(b"weights")
     known = PUBLISHED["vgg16"]
-    ours = Published(known.file, known.url, hashlib.sha256(b"weights").hexdigest()[:8], known.what)
+    ours = PublishedDetector(known.file, known.url, hashlib.sha256(b"weights").hexdigest()[:8], known.what)
     monkeypatch.setitem(PUBLISHED, "vgg16", ours)
     assert find_files(["vgg16", "patches"], {}) == {"vgg16": place}
 
 
 def test_another_file_in_the_place_of_a_published_one_is_not_taken(tmp_path, monkeypatch):
     known = PUBLISHED["vgg16"]
-    monkeypatch.setitem(PUBLISHED, "vgg16", Published(known.file, "http://127.0.0.1:9/gone", known.digest, known.what))
+    monkeypatch.setitem(
+        PUBLISHED, "vgg16", PublishedDetector(known.file, "http://127.0.0.1:9/gone", known.digest, known.what)
+    )
     place = tmp_path / "cache" / "detectors" / "vgg16-397923af.pth"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"weights")
@@ -229,7 +231,7 @@ def test_another_file_in_the_place_of_a_published_one_is_not_taken(tmp_path, mon
 
 def test_without_the_net_the_sentence_says_where_to_put_the_file(tmp_path, monkeypatch):
     known = PUBLISHED["inception"]
-    gone = Published(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
+    gone = PublishedDetector(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
     monkeypatch.setitem(PUBLISHED, "inception", gone)
     with pytest.raises(ValueError) as error:
         find_files(["inception"], {})

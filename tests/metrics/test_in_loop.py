@@ -59,7 +59,7 @@ def test_every_snapshot_is_judged_and_the_best_kept(whole):
 def test_the_value_is_that_of_the_networks_own_file(whole):
     """As evaluate.py takes it: from the file, with the same seed."""
     from metrics.names import parse
-    from metrics.reals import Reals
+    from metrics.reals import RealStatistics
     from metrics.sources import Made
     from metrics.suite import evaluate
 
@@ -67,7 +67,7 @@ def test_the_value_is_that_of_the_networks_own_file(whole):
     G = load_network(whole / last["network"])
     source = Made(StyleSampler(G, StyleOptions(noise_mode="random")), torch.as_tensor(DEMO.label_counts), last["seed"])
     eyes = in_loop.open_eyes([parse("swd60")], {}, CPU)
-    found = evaluate([parse("swd60")], source, Reals(DEMO, CPU, 8), eyes, 8)
+    found = evaluate([parse("swd60")], source, RealStatistics(DEMO, CPU, 8), eyes, 8)
     assert found["swd60"] == pytest.approx(last["value"], rel=1e-3)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from imaging.dataset import DataConfig, open_dataset
-from metrics.sources import Pictures
+from metrics.sources import PictureFiles
 from tests.commands import zipped
 from tests.metrics.judging import CPU, Faces, samples
 
@@ -32,7 +32,7 @@ def test_noise_and_latents_are_new_for_each_sample():
 
 def test_the_next_batch_is_read_while_one_is_looked_at():
     faces = Faces(count=12)
-    pictures = Pictures(faces, CPU)
+    pictures = PictureFiles(faces, CPU)
     batches = pictures.batches([[0, 1], [2, 3], [4, 5], [6, 7]])
     next(batches)
     until = time.monotonic() + 10
@@ -67,10 +67,10 @@ def test_without_labels_in_the_data_classes_are_even_and_other_classes_are_refus
 
 def test_pictures_come_in_the_order_that_is_asked_for(tmp_path):
     dataset = open_dataset(DataConfig(path=str(zipped(tmp_path / "set.zip")), mirror=True))
-    pictures = Pictures(dataset, CPU)
+    pictures = PictureFiles(dataset, CPU)
     assert pictures.count == 16 and pictures.threads >= 1
     first, second, third = pictures.batches([[3, 1, 11], [0], [2, 2]])
     assert first[:, 0, 0, 0].tolist() == [60, 20, 60]
     assert [pixels[:, 0, 0, 0].tolist() for pixels in (second, third)] == [[0], [40, 40]]
     assert list(pictures.batches([])) == []
-    assert Pictures(Faces(), CPU).threads == 1  # of shards and drawn sets only one picture at a time
+    assert PictureFiles(Faces(), CPU).threads == 1  # of shards and drawn sets only one picture at a time

@@ -12,7 +12,7 @@ from metrics.names import parse
 from metrics.precision_recall import precision_recall
 from metrics.sharing import dealt, shared
 from metrics.sliced_wasserstein import sliced_wasserstein
-from metrics.sources import Pictures
+from metrics.sources import PictureFiles
 from system import cache
 from system.cache import cache_folder
 from tests.metrics.judging import CPU, EYES, SEVERAL, Faces, judge, pooled, samples
@@ -65,7 +65,7 @@ def test_another_seed_gives_other_samples(results):
 
 
 def test_pictures_of_the_data_are_perfect():
-    source = Pictures(Faces(), CPU)
+    source = PictureFiles(Faces(), CPU)
     found = judge("fid100_full", "swd100", "kid100", source=source)
     assert found["fid100_full"] == pytest.approx(0, abs=1e-8) and found["swd100"] == 0
     assert found["kid100"] < 0  # which is without bias: of a set and itself a little below 0
@@ -180,7 +180,7 @@ def test_of_fewer_real_images_the_first_of_the_sets_own_shuffle_count():
 
 def test_patches_are_compared_in_equal_numbers():
     faces = Faces(count=30)
-    assert judge("swd", dataset=faces, source=Pictures(Faces(count=40, seed=1), CPU))["swd"] > 0
+    assert judge("swd", dataset=faces, source=PictureFiles(Faces(count=40, seed=1), CPU))["swd"] > 0
     assert faces.reads == 30
 
 
@@ -189,13 +189,13 @@ def test_patches_are_compared_in_equal_numbers():
     [
         (
             "fid50k_full",
-            Pictures(Faces(count=12), CPU),
+            PictureFiles(Faces(count=12), CPU),
             "fid50k_full needs 50000 images, but there are 12: take fid12_full, "
             "and compare it only with numbers of as many images",
         ),
         (
             "ppl2_wend",
-            Pictures(Faces(count=12), CPU),
+            PictureFiles(Faces(count=12), CPU),
             "ppl2_wend needs a network whose latents can be changed little by little: leave this metric out",
         ),
         (

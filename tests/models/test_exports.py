@@ -5,7 +5,7 @@ import torch
 
 from models.stylegan2.exports import files
 from models.stylegan2.exports.files import record, save_onnx, save_program
-from models.stylegan2.exports.graphs import Graph, graph_of
+from models.stylegan2.exports.graphs import ExportGraph, graph_of
 from tests.networks import tiny_generator
 
 
@@ -25,7 +25,7 @@ def example(batch, psi):
 @pytest.fixture(scope="module")
 def double():
     """A graph of one operator, recorded."""
-    graph = Graph(Double(), "y", example, {})
+    graph = ExportGraph(Double(), "y", example, {})
     return graph, record(graph)
 
 
@@ -53,7 +53,7 @@ def test_noise_that_is_no_input(mode):
 
 @pytest.mark.parametrize(("save", "ending"), [(save_onnx, "onnx"), (save_program, "pt2")])
 def test_an_export_that_computes_anything_else_is_not_left_behind(tmp_path, double, save, ending):
-    other = Graph(Double(0.2), "y", example, {})
+    other = ExportGraph(Double(0.2), "y", example, {})
     path = tmp_path / f"a.{ending}"
     path.write_bytes(b"before")
     with pytest.raises(ValueError) as error:
@@ -68,20 +68,20 @@ def test_an_export_that_computes_anything_else_is_not_left_behind(tmp_path, doub
 
 @pytest.mark.parametrize("output", [torch.full([1, 3], torch.nan), torch.zeros(1, 2)])
 def test_outputs_that_are_no_numbers_or_of_another_shape_are_none(tmp_path, output):
-    graph = Graph(Double(), "y", example, {})
+    graph = ExportGraph(Double(), "y", example, {})
     with pytest.raises(ValueError, match=r"differs from the network by inf, more than 0\.001"):
         graph.check(tmp_path / "a", lambda inputs: output)
 
 
 def test_differences_are_in_units_of_the_largest_output_and_of_1_at_least(tmp_path):
     for value, unit in ((50.0, 100.0), (0.1, 1.0)):
-        graph = Graph(Double(), "y", lambda batch, psi, value=value: {"z": torch.full([batch, 1], value)}, {})
+        graph = ExportGraph(Double(), "y", lambda batch, psi, value=value: {"z": torch.full([batch, 1], value)}, {})
         found = graph.check(tmp_path / "a", lambda inputs, unit=unit: 2 * inputs["z"] + unit * 5e-4)
         assert found == pytest.approx(5e-4, rel=0.02)
 
 
 def test_networks_too_large_for_onnx(tmp_path, monkeypatch):
-    graph = Graph(torch.nn.Linear(3, 2**13), "y", lambda batch, psi: {"input": torch.zeros(batch, 3)}, {})
+    graph = ExportGraph(torch.nn.Linear(3, 2**13), "y", lambda batch, psi: {"input": torch.zeros(batch, 3)}, {})
     monkeypatch.setattr(files, "LARGEST", 2**17 - 1)
     with pytest.raises(ValueError) as error:
         save_onnx(tmp_path / "a.onnx", graph, record(graph))

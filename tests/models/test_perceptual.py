@@ -3,7 +3,7 @@ import torch
 
 from models.perceptual.inception import Inception
 from models.perceptual.resize import resize
-from models.perceptual.vgg import LPIPS, VGG16, Weights
+from models.perceptual.vgg import LPIPS, VGG16, VGGWeights
 from models.perceptual.weights import is_torchscript, load_torchscript, load_weights, read_weights
 from tests.models import published
 
@@ -159,7 +159,7 @@ def _small_vgg():
 def test_lpips_is_the_definition_of_its_paper(tmp_path):
     vgg = _small_vgg()
     torch.save({name: tensor.abs() for name, tensor in published.drawn(published.LPIPS).items()}, tmp_path / "lin.pth")
-    weights = load_weights(_meta(Weights), tmp_path / "lin.pth", "LPIPS").by_size()
+    weights = load_weights(_meta(VGGWeights), tmp_path / "lin.pth", "LPIPS").by_size()
     assert [tuple(weight.shape) for weight in weights] == [tuple(shape) for shape in published.LPIPS.values()]
     a, b = torch.rand(2, 2, 3, 32, 48, generator=torch.Generator().manual_seed(0)) * 255
     expected = torch.zeros(2)

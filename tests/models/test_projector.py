@@ -7,7 +7,7 @@ from models.perceptual.likeness import pyramid_vectors
 from models.stylegan2 import projector
 from models.stylegan2.projector import (
     Projection,
-    Settings,
+    ProjectionSettings,
     class_means,
     learning_rate,
     nearest_mean,
@@ -33,7 +33,7 @@ def own_pictures(G):
 
 
 def _projected(G, targets, **settings):
-    settings = Settings(**{"steps": 30, "noise": "const"} | settings)
+    settings = ProjectionSettings(**{"steps": 30, "noise": "const"} | settings)
     means, scale = class_means(G, settings.seed)
     projection = Projection(G, targets, EMBED, settings, means.expand(len(targets), -1), scale)
     for _ in range(settings.steps):
@@ -103,7 +103,7 @@ def test_targets_do_not_influence_one_another(G, targets, noise):
 
 
 def test_noise_is_fitted_and_renormalized_at_every_step(G, targets):
-    settings = Settings(steps=3)
+    settings = ProjectionSettings(steps=3)
     means, scale = class_means(G, 0)
     projection = Projection(G, targets, EMBED, settings, means.expand(3, -1), scale)
     before = [noise.detach().clone() for noise in projection.maps]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from models.stylegan2.exports.graphs import Graph, Inputs
+from models.stylegan2.exports.graphs import ExportGraph, Inputs
 from system.files import replacing
 
 ABOUT = "stylegan2"  # key of the facts in an ONNX model; in a .pt2 the name of an extra file, with .json
@@ -23,7 +23,7 @@ _TRACES = ("stack_trace", "torch_fn", "source_fn_stack", "from_node")  # paths a
 _WHOLE = 2**63 - 1  # the end of a slice that goes to the end
 
 
-def record(graph: Graph) -> ExportedProgram:
+def record(graph: ExportGraph) -> ExportedProgram:
     """The operators of PyTorch that compute a graph for any batch."""
     inputs = graph.example(2, 1.0)
     batch = Dim("batch", min=1)
@@ -54,7 +54,7 @@ def _remove_idle(program: ExportedProgram) -> None:
     program.graph_module.recompile()
 
 
-def save_program(path: Path, graph: Graph, program: ExportedProgram) -> float:
+def save_program(path: Path, graph: ExportGraph, program: ExportedProgram) -> float:
     """Write a `.pt2`, read it back, and return the largest difference between its outputs and the module's.
 
         program = torch.export.load("G.pt2").module()
@@ -71,7 +71,7 @@ def save_program(path: Path, graph: Graph, program: ExportedProgram) -> float:
         return graph.check(path, lambda inputs: loaded(**inputs))
 
 
-def save_onnx(path: Path, graph: Graph, program: ExportedProgram) -> float:
+def save_onnx(path: Path, graph: ExportGraph, program: ExportedProgram) -> float:
     """Write an `.onnx`, run it, and return the largest difference between its outputs and the module's.
 
         session = onnxruntime.InferenceSession("G.onnx")

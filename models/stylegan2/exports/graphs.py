@@ -58,7 +58,7 @@ class GeneratorGraph(nn.Module):
 
 
 @dataclass(frozen=True)
-class Graph:
+class ExportGraph:
     """A module to export, which is called with named tensors, and examples of these."""
 
     module: nn.Module
@@ -101,7 +101,9 @@ class Graph:
         return largest
 
 
-def graph_of(G: Generator, half: Half, noise_mode: NoiseMode, cutoff: int | None, about: Mapping[str, Any]) -> Graph:
+def graph_of(
+    G: Generator, half: Half, noise_mode: NoiseMode, cutoff: int | None, about: Mapping[str, Any]
+) -> ExportGraph:
     """The graph of a generator, or of its mapping or synthesis network; `cutoff` is the number of truncated w."""
 
     def example(batch: int, psi: float) -> Inputs:
@@ -119,7 +121,7 @@ def graph_of(G: Generator, half: Half, noise_mode: NoiseMode, cutoff: int | None
         return inputs
 
     module = GeneratorGraph(G, half, noise_mode, cutoff)
-    return Graph(module, "ws" if half == "mapping" else "images", example, about)
+    return ExportGraph(module, "ws" if half == "mapping" else "images", example, about)
 
 
 def _shapes(tensors: Inputs) -> dict[str, list[int | str]]:

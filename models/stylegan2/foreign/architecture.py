@@ -41,7 +41,7 @@ _USUAL: dict[str, Any] = {  # what every StyleGAN2 does; another value of such a
 }
 
 
-class Settings(NamedTuple):
+class NetworkSettings(NamedTuple):
     """Facts that the tensors of a network do not show."""
 
     clamp: float = 0.0
@@ -50,7 +50,7 @@ class Settings(NamedTuple):
     channel_max: Any = None
 
 
-class Built(NamedTuple):
+class BuiltNetwork(NamedTuple):
     """A network of ours that computes what theirs computes."""
 
     config: Any
@@ -59,7 +59,7 @@ class Built(NamedTuple):
     tensors: dict[str, Tensor]  # by our names
 
 
-def converted(names: Iterable[str], read: Callable[[str], Built], source: dict[str, Any]) -> Converted:
+def converted(names: Iterable[str], read: Callable[[str], BuiltNetwork], source: dict[str, Any]) -> Converted:
     """The networks of a file of StyleGAN2.
 
     If the file's discriminator has another architecture, it is skipped as long as there is a generator: most users only
@@ -89,7 +89,7 @@ def converted(names: Iterable[str], read: Callable[[str], Built], source: dict[s
     return Converted("stylegan2", metadata, tensors)
 
 
-def build(name: str, tensors: Mapping[str, Tensor], settings: Settings) -> Built:
+def build(name: str, tensors: Mapping[str, Tensor], settings: NetworkSettings) -> BuiltNetwork:
     """The generator or discriminator (`name` is G, G_ema or D) with these tensors, which have official names.
 
     Raises:
@@ -98,10 +98,10 @@ def build(name: str, tensors: Mapping[str, Tensor], settings: Settings) -> Built
     config, network = config_of(name, tensors, settings)
     names = nvlabs.discriminator_names(config) if name == "D" else nvlabs.generator_names(config)
     own = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] != _FILTER}
-    return Built(config, network, names, renamed(own, names, network))
+    return BuiltNetwork(config, network, names, renamed(own, names, network))
 
 
-def config_of(name: str, tensors: Mapping[str, Tensor], settings: Settings) -> tuple[Any, nn.Module]:
+def config_of(name: str, tensors: Mapping[str, Tensor], settings: NetworkSettings) -> tuple[Any, nn.Module]:
     """The configuration that the shapes of tensors with official names show, and a network of it on the meta device."""
     found = _discriminator(tensors, settings) if name == "D" else _generator(tensors, settings)
     try:
@@ -112,7 +112,7 @@ def config_of(name: str, tensors: Mapping[str, Tensor], settings: Settings) -> t
         return config, Discriminator(config) if name == "D" else Generator(config)
 
 
-def _generator(tensors: Mapping[str, Tensor], settings: Settings) -> dict[str, Any]:
+def _generator(tensors: Mapping[str, Tensor], settings: NetworkSettings) -> dict[str, Any]:
     sizes = _sizes(tensors, "synthesis.b")
     embedding, classes = _embedding(tensors)
     return {
@@ -126,7 +126,7 @@ def _generator(tensors: Mapping[str, Tensor], settings: Settings) -> dict[str, A
     }
 
 
-def _discriminator(tensors: Mapping[str, Tensor], settings: Settings) -> dict[str, Any]:
+def _discriminator(tensors: Mapping[str, Tensor], settings: NetworkSettings) -> dict[str, Any]:
     sizes = _sizes(tensors, "b")
     width, features, *_ = shape_of(tensors, "b4.conv.weight", 4)
     if features - width != 1:
@@ -143,7 +143,7 @@ def _discriminator(tensors: Mapping[str, Tensor], settings: Settings) -> dict[st
     }
 
 
-def check_layers(built: Built, fields: Mapping[str, Mapping[str, Any]]) -> None:
+def check_layers(built: BuiltNetwork, fields: Mapping[str, Mapping[str, Any]]) -> None:
     """Check that the layers compute what ours compute.
 
     Args:
@@ -227,13 +227,13 @@ def check_filter(name: str, tensor: Tensor, expected: Tensor) -> None:
         raise ValueError(f"its {name} is another filter, expected (1, 3, 3, 1)")
 
 
-def _shared(sizes: list[int], widths: list[int], settings: Settings) -> dict[str, Any]:
+def _shared(sizes: list[int], widths: list[int], settings: NetworkSettings) -> dict[str, Any]:
     base, most = _width_rule(sizes, widths, settings)
     size = {"height": sizes[-1], "width": sizes[-1], "channel_base": base, "channel_max": most}
     return size | {"clamp": settings.clamp}
 
 
-def _width_rule(sizes: list[int], widths: list[int], settings: Settings) -> tuple[int, int]:
+def _width_rule(sizes: list[int], widths: list[int], settings: NetworkSettings) -> tuple[int, int]:
     """(channel_base, channel_max) that give these widths at these sizes, preferably those that the file states."""
     smallest_base = max([4, *(size * width for size, width in zip(sizes, widths, strict=True) if width > 1)])
     for base, most in ((settings.channel_base, settings.channel_max), (smallest_base, max(widths))):

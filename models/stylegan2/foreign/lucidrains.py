@@ -114,7 +114,7 @@ class Modulated(nn.Module):
         return x * (style.square() @ energy.t() + EPSILON).rsqrt()[:, :, None, None]
 
 
-class Layer(nn.Module):
+class LucidrainsLayer(nn.Module):
     """Modulated convolution, noise with a gain for every channel, bias and leaky ReLU."""
 
     def __init__(self, w_dim: int, inputs: int, outputs: int) -> None:
@@ -129,14 +129,14 @@ class Layer(nn.Module):
         return F.leaky_relu(self.conv(x, w) + noise, SLOPE)
 
 
-class Block(nn.Module):
+class LucidrainsBlock(nn.Module):
     """One resolution: two layers, and an image that is added to the image of the previous blocks."""
 
     def __init__(self, config: LucidrainsConfig, k: int) -> None:
         super().__init__()
         inputs, outputs = config.channels_at(max(k - 1, 0)), config.channels_at(k)
-        self.conv0 = Layer(config.w_dim, inputs, outputs)
-        self.conv1 = Layer(config.w_dim, outputs, outputs)
+        self.conv0 = LucidrainsLayer(config.w_dim, inputs, outputs)
+        self.conv1 = LucidrainsLayer(config.w_dim, outputs, outputs)
         self.rgb = Modulated(config.w_dim, outputs, config.channels, kernel=1, demodulate=False)
 
     def forward(self, x: Tensor, image: Tensor | None, w: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,7 +147,7 @@ class Block(nn.Module):
         return x, rgb if image is None else image + rgb
 
 
-class Synthesis(StyledSynthesis):
+class LucidrainsSynthesis(StyledSynthesis):
     """g: w -> image."""
 
     noise: Tensor
@@ -159,7 +159,7 @@ class Synthesis(StyledSynthesis):
         self.const = nn.Parameter(torch.randn(C, 4, 4)) if config.constant else None
         self.begin = None if config.constant else nn.Linear(config.w_dim, C * 4 * 4, bias=False)
         self.first = nn.Conv2d(C, C, 3, padding=1)
-        self.blocks = nn.ModuleList(Block(config, k) for k in range(config.num_ws))
+        self.blocks = nn.ModuleList(LucidrainsBlock(config, k) for k in range(config.num_ws))
         self.attention = nn.ModuleDict(
             {str(k): Attention(config.channels_at(max(k - 1, 0)), config.attention_form) for k in config.attention}
         )
@@ -201,7 +201,7 @@ class LucidrainsGenerator(StyledGenerator):
         super().__init__()
         self.config = config
         self.mapping = Mapping(config)
-        self.synthesis = Synthesis(config)
+        self.synthesis = LucidrainsSynthesis(config)
 
     def set_precision(self, precision: Precision) -> Self:
         """Refuse half precision. Return the network."""

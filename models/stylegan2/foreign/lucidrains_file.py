@@ -47,7 +47,7 @@ _ATTENTION = {
 _RGB = {"to_style.weight": "affine.weight", "to_style.bias": "affine.bias", "conv.weight": "weight"}
 
 
-class Options(BaseModel):
+class LucidrainsOptions(BaseModel):
     """The options that matter, of those that the program keeps beside its networks."""
 
     model_config = ConfigDict(strict=True)
@@ -117,10 +117,10 @@ def _rate(path: Path, config: LucidrainsConfig) -> float:
     """The learning rate multiplier of the mapping network, from the options beside a network; no tensor shows it."""
     beside = path.with_name(OPTIONS)
     if not beside.is_file():
-        return Options().lr_mlp
+        return LucidrainsOptions().lr_mlp
     try:
         with beside.open("rb") as file:
-            options = Options.model_validate_json(file.read(LARGEST_OPTIONS))
+            options = LucidrainsOptions.model_validate_json(file.read(LARGEST_OPTIONS))
     except ValidationError as error:
         raise ValueError(f"the {OPTIONS} beside it is damaged: {_REMEDY}") from error
     if options.image_size not in (None, config.height):

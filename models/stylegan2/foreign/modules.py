@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from models.stylegan2.foreign.architecture import (
-    Built,
-    Settings,
+    BuiltNetwork,
+    NetworkSettings,
     build,
     check_filters,
     check_layers,
@@ -76,7 +76,7 @@ def take_apart(record: Persistent) -> Modules:
     return found
 
 
-def network(name: str, modules: Modules) -> Built:
+def network(name: str, modules: Modules) -> BuiltNetwork:
     """Our network for theirs; `name` is G, G_ema or D.
 
     Raises:
@@ -101,7 +101,7 @@ def network(name: str, modules: Modules) -> Built:
     return built
 
 
-def _settings(modules: Modules, options: Mapping[str, Any]) -> Settings:
+def _settings(modules: Modules, options: Mapping[str, Any]) -> NetworkSettings:
     clamps = {
         clamp_of(modules.fields[name].get("conv_clamp"))
         for name, kind in modules.classes.items()
@@ -111,7 +111,7 @@ def _settings(modules: Modules, options: Mapping[str, Any]) -> Settings:
         spelled = " and ".join(f"{value:g}" for value in sorted(clamps)[:2])
         raise ValueError(f"its layers have different limits (conv_clamp {spelled}), expected one limit")
     group = group_of(modules.fields.get("b4.mbstd", {}).get("group_size", 4))
-    return Settings(sum(clamps), group, options.get("channel_base"), options.get("channel_max"))
+    return NetworkSettings(sum(clamps), group, options.get("channel_base"), options.get("channel_max"))
 
 
 def _options(kwargs: Any, levels: int = 3) -> dict[str, Any]:

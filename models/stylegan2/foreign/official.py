@@ -11,7 +11,7 @@ from typing import Any
 
 from models.foreign import Converted
 from models.stylegan2.foreign import modules, tensorflow
-from models.stylegan2.foreign.architecture import Built, converted
+from models.stylegan2.foreign.architecture import BuiltNetwork, converted
 from models.stylegan2.foreign.records import Persistent, TensorFlowNetwork, makers
 from system.pickles import read_pickle
 from system.text import shown
@@ -51,7 +51,7 @@ def from_official(value: Any, path: Path) -> Converted:
     networks, size = _networks(value), path.stat().st_size
     source = {"format": "TensorFlow pickle", "file": path.name}
 
-    def read_one(name: str) -> Built:
+    def read_one(name: str) -> BuiltNetwork:
         network = networks[name]
         if isinstance(network, TensorFlowNetwork):
             return tensorflow.network(name, network, Budget(size, _USED))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models.foreign import Converted
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
-from models.stylegan2.foreign.architecture import Built, Settings, check_filter, config_of, converted
+from models.stylegan2.foreign.architecture import BuiltNetwork, NetworkSettings, check_filter, config_of, converted
 from models.stylegan2.foreign.rosinality_names import filters, names, official_names, plain, their_shape
 from models.stylegan2.foreign.tensors import average_w, renamed
 from models.stylegan2.generator import Generator
@@ -64,7 +64,7 @@ def from_rosinality(contents: Any, path: Path) -> Converted:
     return found
 
 
-def _read(name: str, state: dict[str, Tensor]) -> Built:
+def _read(name: str, state: dict[str, Tensor]) -> BuiltNetwork:
     """The network of a state dict; a generator lacks its average w."""
     kind, start = (DiscriminatorConfig, "convs") if name == "D" else (GeneratorConfig, "to_rgbs")
     first = r"\.[1-9]\d?\." if name == "D" else r"\.\d\d?\."
@@ -76,8 +76,8 @@ def _read(name: str, state: dict[str, Tensor]) -> Built:
     places = {theirs: ours for ours, theirs in names(kind(**size)).items()}
     official = official_names(kind(**size))
     shapes = {official[ours]: plain(theirs, state[theirs]) for theirs, ours in places.items() if theirs in state}
-    config, network = config_of(name, shapes, Settings(mbstd_group=GROUP))
-    return Built(config, network, places, _ours(state, network))
+    config, network = config_of(name, shapes, NetworkSettings(mbstd_group=GROUP))
+    return BuiltNetwork(config, network, places, _ours(state, network))
 
 
 def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:

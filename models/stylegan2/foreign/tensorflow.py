@@ -13,7 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.stylegan2.foreign.architecture import Built, Settings, build, check_option, clamp_of, expect, group_of
+from models.stylegan2.foreign.architecture import (
+    BuiltNetwork,
+    NetworkSettings,
+    build,
+    check_option,
+    clamp_of,
+    expect,
+    group_of,
+)
 from models.stylegan2.foreign.nvlabs import ARCHITECTURES
 from models.stylegan2.foreign.records import Array, TensorFlowNetwork, demand
 from system.text import shown
@@ -56,7 +64,7 @@ def _convolution(x: np.ndarray) -> np.ndarray:
     return x.transpose(3, 2, 0, 1)
 
 
-def network(name: str, record: TensorFlowNetwork, budget: Budget) -> Built:
+def network(name: str, record: TensorFlowNetwork, budget: Budget) -> BuiltNetwork:
     """Our network for theirs.
 
     Args:
@@ -77,7 +85,9 @@ def network(name: str, record: TensorFlowNetwork, budget: Budget) -> Built:
     tensors = _tensors(_D if name == "D" else _G, _variables(record), budget)
     base, most = kwargs.get("fmap_base"), kwargs.get("fmap_max")
     base = base * 2 if type(base) is int else None
-    settings = Settings(clamp_of(kwargs.get("conv_clamp")), group_of(kwargs.get("mbstd_group_size", 4)), base, most)
+    settings = NetworkSettings(
+        clamp_of(kwargs.get("conv_clamp")), group_of(kwargs.get("mbstd_group_size", 4)), base, most
+    )
     built = build(name, tensors, settings)
     config = built.config
     known = _KNOWN | {

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.stylegan2 import compare
-from benchmarks.stylegan2.step import Setting
+from benchmarks.stylegan2.step import StepSetting
 
 FLAGS = "--resolution 16 --channel-base 64 --channel-max 8 --mapping-layers 1 --batch 4 --iterations 1 --threads 1"
 
@@ -74,7 +74,7 @@ def test_runs_by_turns_and_takes_medians(checkout, monkeypatch):
         return times
 
     monkeypatch.setattr(compare, "run_json", run)
-    setting = Setting(resolution="16")
+    setting = StepSetting(resolution="16")
     found = compare.compare(setting, checkout, 2)
     assert order == ["official", "ours", "ours", "official"]
     assert found["ours"]["Gmain_seconds"] == 2.5  # of runs 2 and 3
@@ -90,7 +90,7 @@ def test_a_failure_ends_in_its_last_line(checkout):
     with pytest.raises(
         ValueError, match=r"official.py failed \(ModuleNotFoundError: No module named 'no_such_thing'\)"
     ):
-        compare.theirs(Setting(resolution="16"), checkout)
+        compare.theirs(StepSetting(resolution="16"), checkout)
 
 
 @pytest.mark.parametrize(

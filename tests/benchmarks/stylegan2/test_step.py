@@ -7,9 +7,9 @@ from click.testing import CliRunner
 
 from benchmarks import flops
 from benchmarks.stylegan2 import step
-from benchmarks.stylegan2.step import Setting, Times
+from benchmarks.stylegan2.step import StepSetting, Times
 
-TINY = Setting(
+TINY = StepSetting(
     resolution="16x8", channel_base=64, channel_max=8, mapping_layers=2, batch=4, iterations=2, threads=1
 ).resolved()
 FLAGS = "--resolution 16x8 --channel-base 64 --channel-max 8 --mapping-layers 2 --batch 4 --iterations 1 --threads 1"
@@ -49,7 +49,7 @@ def test_passes_that_cannot_be_compiled_are_not_timed(monkeypatch):
 
 def test_operations_follow_from_those_of_the_networks():
     """Gmain: G forward and two gradients, D forward and one; Dmain: G forward, D forward and its gradients, twice."""
-    recipe = Setting(resolution="16", channel_base=1024, channel_max=64, mapping_layers=1, batch=4).recipe()
+    recipe = StepSetting(resolution="16", channel_base=1024, channel_max=64, mapping_layers=1, batch=4).recipe()
     counted = {phase.name: flops.count(partial(step.take, recipe, phase, 0)) for phase in recipe.phases}
     G = flops.count(lambda: step.sample(recipe.G_ema, TINY.batch, 0))
     D = flops.count(lambda: recipe.D(torch.zeros(4, 3, 16, 16)))

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import dataset_tool
-from imaging.conversion import Options, convert
+from imaging.conversion import ConversionOptions, convert
 from imaging.dataset import DataConfig, open_dataset
 from imaging.sources.recognition import open_source
 from imaging.workfile import place_of
@@ -28,7 +28,7 @@ def folder(tmp_path):
     return write_folder(tmp_path / "photos", files | {"a/04.png": b"nothing"})
 
 
-OPTIONS = Options((16, 16), labels="folders", shard_size=4)
+OPTIONS = ConversionOptions((16, 16), labels="folders", shard_size=4)
 
 
 def opened(path, **options):
@@ -70,7 +70,7 @@ def test_shards_hold_what_a_zip_holds(tmp_path, folder, dest):
 @pytest.mark.parametrize("dest", ["x-%04d.tar", "x-{0..4}.tar"])
 def test_an_interrupted_conversion_goes_on(tmp_path, folder, dest):
     """Stopped after every third image, it ends with the same bytes, the index included."""
-    options = OPTIONS if "%" in dest else Options((16, 16), labels="folders")
+    options = OPTIONS if "%" in dest else ConversionOptions((16, 16), labels="folders")
     convert(folder, tmp_path / "whole" / dest, options, workers=1)
 
     def stopping(items, total, label):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imaging.conversion import Options, convert
+from imaging.conversion import ConversionOptions, convert
 from imaging.dataset import DataConfig, open_dataset
 from imaging.shards.row import Index, Row
 from tests.imaging.pictures import picture, write_folder
@@ -35,7 +35,7 @@ def test_an_index_is_read_as_it_was_written(labels, class_names, more):
 @pytest.mark.parametrize("dest", ["x-%d.tar", "x-{0..3}.tar", "x.tar"])
 def test_the_index_of_every_writer_is_read(tmp_path, monkeypatch, labels, dest):
     folder = write_folder(tmp_path / "in", {f"{'ab'[i % 2]}/{i}.png": picture(seed=i) for i in range(9)})
-    convert(folder, tmp_path / "tool" / dest, Options((16, 16), labels=labels), workers=1)
+    convert(folder, tmp_path / "tool" / dest, ConversionOptions((16, 16), labels=labels), workers=1)
     write(tmp_path / "writer" / dest, 9, label=lambda i: None if labels == "none" else i % 2)
     monkeypatch.setattr("imaging.shards.index.scan_shard", None)  # not needed
     for made in ("tool", "writer"):

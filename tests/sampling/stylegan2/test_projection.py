@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from models.perceptual.likeness import pyramid_vectors
-from models.stylegan2.projector import Settings
+from models.stylegan2.projector import ProjectionSettings
 from sampling.stylegan2.projection import FRAMES, Search, SearchFilm, spoken
 from tests.networks import tiny_generator
 
@@ -59,7 +59,7 @@ def test_durations_are_one_round_number(seconds, words):
 
 def test_an_estimate_changes_nothing():
     targets = torch.linspace(-1, 1, 3 * 3 * 256).reshape(3, 3, 16, 16)
-    runs = [Search(tiny_generator(), targets, pyramid_vectors, Settings(steps=2), 2, None) for _ in range(2)]
+    runs = [Search(tiny_generator(), targets, pyramid_vectors, ProjectionSettings(steps=2), 2, None) for _ in range(2)]
     assert runs[0].seconds_per_step() > 0 and runs[0].batches == 2
     for run in runs:
         assert [(step, first, len(images)) for step, first, images in run] == [
@@ -78,7 +78,7 @@ def test_a_loss_that_is_no_number_ends_the_run():
         tiny_generator(),
         torch.zeros(1, 3, 16, 16),
         lambda images: pyramid_vectors(images) * float("inf"),
-        Settings(steps=3),
+        ProjectionSettings(steps=3),
         1,
         None,
     )
