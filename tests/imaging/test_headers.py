@@ -55,3 +55,54 @@ def test_a_copy_elsewhere_is_the_same_set(tmp_path):
     one, other = write_folder(tmp_path / "a", files()), write_folder(tmp_path / "b", files())
     os.utime(other / "b0" / "0.png", (0, 0))
     assert opened(one).fingerprint == opened(other).fingerprint
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """The headers of even the smallest set are kept, and it is counted how many are read."""
+    monkeypatch.setenv("SHARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(headers, "MANY", 2)
+    read, facts = [], headers._facts
+    monkeypatch.setattr(headers, "_facts", lambda *given: read.append(given[1]) or facts(*given))
+    return read
+
+
+@pytest.mark.parametrize("write", [write_folder, write_zip])
+def test_headers_are_read_once(tmp_path, kept, write):
+    path = write(tmp_path / "set.zip", files())
+    first = opened(path)
+    assert len(kept) == 4
+    again = opened(path)
+    assert (
+        len(kept) == 4
+        and again.fingerprint == first.fingerprint
+        and again.former_fingerprints == first.former_fingerprints
+    )
+    assert np.array_equal(again[2][0], first[2][0])
+    changed = files() | {"b0/0.png": png.encode(to_pil(np.zeros((3, 64, 64), np.uint8)))}
+    write(tmp_path / "set.zip", changed)
+    assert opened(path).fingerprint != first.fingerprint and len(kept) == 8
+
+
+def test_a_change_is_noticed_though_size_and_time_stay(tmp_path, kept):
+    path = write_folder(tmp_path / "set", files())
+    first = opened(path).fingerprint
+    file = path / "b0" / "0.png"
+    state, data = file.stat(), bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert opened(path).fingerprint != first
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[" * 100_000, b'{"key": "x", "headers": [], "facts": []}'])
+def test_damaged_and_unwritable_caches_do_no_harm(tmp_path, kept, monkeypatch, damage):
+    path = write_folder(tmp_path / "set", files())
+    first = opened(path).fingerprint
+    (cache,) = (tmp_path / "cache").rglob("headers-*.json")
+    cache.write_bytes(damage)
+    assert opened(path).fingerprint == first and len(kept) == 8
+    (tmp_path / "flat").write_bytes(b"")
+    monkeypatch.setenv("SHARD_CACHE", str(tmp_path / "flat" / "x"))
+    assert opened(path).fingerprint == first and len(kept) == 12
