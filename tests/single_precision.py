@@ -22,7 +22,7 @@ from models.stylegan2.sampler import StyleSampler
 from sampling.stylegan2.projection import Projected, Search
 from system import cache
 from tests.devices import Single, single_precision
-from tests.metrics.judging import CPU, EYES, Faces
+from tests.metrics.judging import CPU, EYES, Faces, samples
 from tests.networks import tiny_generator
 from tests.training.stylegan2.test_recipe import draws, recipe
 from torch_utils.stats import Collector
@@ -50,8 +50,8 @@ def test_the_device_refuses_float64(device):
 
 def test_metrics(device, tmp_path):
     """Every kind, and the value between halves of the data."""
-    samples = {"pr": 90, "ppl": 12}
-    metrics = [dataclasses.replace(m, samples=samples.get(m.kind, m.samples)) for m in map(parse, METRICS)]
+    counts = {"pr": 90, "ppl": 12}
+    metrics = [dataclasses.replace(m, samples=counts.get(m.kind, m.samples)) for m in map(parse, METRICS)]
     found = []
     for place in (CPU, device):
         cache.FOLDER = str(tmp_path / place.type)
