@@ -116,7 +116,8 @@ def drawn(chart: Chart, curves: Mapping[str, Curve]) -> str:
         if len(line) >= FEWEST_TO_SMOOTH:
             shapes.append(f'<path class="raw" stroke="{color}" d="{_path(line, x, y)}"/>')
             line = _smoothed(line)
-        shapes.append(f'<path data-name="{_text(name)}" stroke="{color}" d="{_path(line, x, y)}"/>')
+        dot = ' class="dot"' if len(line) == 1 else ""
+        shapes.append(f'<path data-name="{_text(name)}"{dot} stroke="{color}" d="{_path(line, x, y)}"/>')
         text = f"{_text(label(name))} <small>{line[-1][1]:.4g}</small>"
         legend.append(f'<span><i style="background: {color}"></i>{text}</span>')
     title, healthy = _text(chart.title), f"<p>Healthy: {chart.healthy}</p>" if chart.healthy else ""
