@@ -113,16 +113,7 @@ def convert(
     ValueError or FileNotFoundError, in one sentence, if there is nothing to write or something does not fit.
     """
     dest = Path(dest)
-    if options.size is not None:  # before all headers are read, which may take minutes
-        Fitting(options.size, options.transform, options.filter)
-    elif options.transform != "center-crop":
-        raise ValueError(f"--transform {options.transform} needs a target size: add --resolution, such as 256x256")
-    if is_shard_dest(str(dest)):
-        layout = Layout(dest, options.shard_size)
-        if restart or not pending(dest):  # what an interrupted run moved there already is looked at in the end
-            layout.check_vacant()
-    elif options.shard_size:
-        raise ValueError(f"--shard-size needs a shard pattern for --dest (e.g. x-%06d.tar), not {dest}")
+    _check(dest, options, restart)
     opened = open_source(source, options.every)
     taken = take(opened, options.labels)
     chosen = choose(len(opened.names), options.max_images)
@@ -151,6 +142,20 @@ def convert(
         work.commit()
         _write(dest, work, opened, taken, options, track, report.written)
     return report
+
+
+def _check(dest: Path, options: ConversionOptions, restart: bool) -> None:
+    """Raise ValueError for options that do not fit one another or `dest`, before anything is read."""
+    if options.size is not None:
+        Fitting(options.size, options.transform, options.filter)
+    elif options.transform != "center-crop":
+        raise ValueError(f"--transform {options.transform} needs a target size: add --resolution, such as 256x256")
+    if is_shard_dest(str(dest)):
+        layout = Layout(dest, options.shard_size)
+        if restart or not pending(dest):  # what an interrupted run moved there already is looked at in the end
+            layout.check_vacant()
+    elif options.shard_size:
+        raise ValueError(f"--shard-size needs a shard pattern for --dest (e.g. x-%06d.tar), not {dest}")
 
 
 def take(source: Source, choice: str) -> Labels:
