@@ -90,9 +90,9 @@ def test_its_metric_is_judged_as_then(resumed):
 
 
 def test_a_network_is_judged_as_then(tmp_path):
-    network = shutil.copy(NETWORK, tmp_path)  # the result is recorded beside it
+    network = shutil.copy(NETWORK, tmp_path)
     then = json.loads((HERE / "after" / "swd.json").read_text())
-    options = ["--metrics", "swd64", "--seed", "3", "--device", "cpu", "--json"]
+    options = ["--metrics", "swd64", "--seed", "3", "--device", "cpu", "--json", "--outdir", str(tmp_path)]
     output = run(evaluate, "--network", network, "--data", "demo:16", *options)
     found = json.loads(output[output.index("{") :])
     assert found["results"]["swd64"] == pytest.approx(then["results"]["swd64"], rel=1e-4)
