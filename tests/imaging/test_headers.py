@@ -96,6 +96,17 @@ def test_a_change_is_noticed_though_size_and_time_stay(tmp_path, kept):
     assert opened(path).fingerprint != first
 
 
+def test_a_zip_that_was_written_to_is_read_again(tmp_path, kept):
+    """The list of a ZIP, with sizes and checksums, stays when bytes of its pictures change."""
+    path = write_zip(tmp_path / "set.zip", files())
+    opened(path)
+    size, data = path.stat().st_size, path.read_bytes()
+    path.write_bytes(data.replace(b"IHDR", b"XXXX"))
+    assert path.stat().st_size == size and len(kept) == 4
+    with pytest.raises(ValueError, match=r"0\.png"):
+        opened(path)
+
+
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[" * 100_000, b'{"key": "x", "headers": [], "facts": []}'])
 def test_damaged_and_unwritable_caches_do_no_harm(tmp_path, kept, monkeypatch, damage):
     path = write_folder(tmp_path / "set", files())

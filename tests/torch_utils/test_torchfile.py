@@ -55,7 +55,7 @@ def test_a_training_file_is_read_in_both_formats(tmp_path, zipped):
     assert begins_so(path.read_bytes()[:512])
     found = read(path)
     assert found["g_optim"] == value["g_optim"] and found["p"] == 0.5 and found["n"] == [1, "x"]
-    assert type(found["args"]).__name__ == "Options"  # and nothing that has any methods
+    assert type(found["args"]).__name__ == "TensorOptions"  # and nothing that has any methods
     tensors = plain_tensors(found["g"], "g", path.stat().st_size)
     assert tensors.keys() == STATE.keys() and all(torch.equal(tensors[name], t) for name, t in STATE.items())
     assert tensors["b"].dtype == torch.float16

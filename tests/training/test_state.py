@@ -85,7 +85,7 @@ RECIPE: list[tuple[Change, str]] = [
     (put("recipe", "optimizers", "G", 0, "step", value=torch.tensor(math.nan)), "G.0.step is nan, expected"),
     (put("recipe", "optimizers", "G", 0, "step", value=torch.tensor(math.inf)), "G.0.step is inf, expected"),
     (put("recipe", "optimizers", "G", 0, "step", value=torch.ones(3)), "G.0.step is float32 of shape [3], expected"),
-    (put("recipe", "optimizers", "D", 1, "exp_avg_sq", value=lambda t: t - 1), "D.1.exp_avg_sq has a number that is"),
+    (put("recipe", "optimizers", "D", 1, "exp_avg_sq", value=lambda t: t - 1.0 * (t == t.max())), "D.1.exp_avg_sq has"),
     (drop("recipe", "optimizers", "D", 0), "recipe.optimizers.D lacks 0"),
     (put("recipe", "optimizers", "D", value={}), "recipe.optimizers.D lacks 0"),
     (put("recipe", "optimizers", "D", value=[]), "recipe.optimizers.D is a value of type list, expected"),
