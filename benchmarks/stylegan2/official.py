@@ -1,6 +1,6 @@
 """Drive a checkout of the official StyleGAN2-ADA PyTorch code as a black box: its four training phases and sampling.
 
-`python benchmarks/stylegan2/official.py CHECKOUT SETTING`, with a `step.Setting` as JSON; run by `compare`.
+`python benchmarks/stylegan2/official.py CHECKOUT SETTING`, with a `step.StepSetting` as JSON; run by `compare`.
 
 The checkout is the user's own. On a CPU it uses its reference operators in float32. On CUDA it builds its own kernels,
 and precision fp16 selects its float16 layers. Prints one line of JSON with the medians of `iterations` after one that

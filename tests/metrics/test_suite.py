@@ -85,7 +85,7 @@ def test_permuted_halves_of_the_data_are_close_and_a_collapsed_generator_is_not(
 
 def test_path_lengths_of_a_network_do_not_depend_on_the_batch():
     metrics = [dataclasses.replace(parse(name), samples=60) for name in ("ppl2_wend", "ppl_zfull")]
-    reals = suite.Reals(Faces(), CPU, 8)
+    reals = suite.RealStatistics(Faces(), CPU, 8)
     whole, parts = (suite.evaluate(metrics, samples(), reals, EYES, batch) for batch in (60, 7))
     assert whole == pytest.approx(parts, rel=0.02)  # a step is small beside the rounding of float32
     assert min(whole.values()) > 0
@@ -95,7 +95,7 @@ def test_path_lengths_of_a_network_do_not_depend_on_the_batch():
 def test_path_lengths_by_hand(name):
     """With LPIPS as plain pixels: what the latents, noise, images, steps, crops and percentiles come to."""
     metric, made = dataclasses.replace(parse(name), samples=30), samples()
-    found = suite.evaluate([metric], made, suite.Reals(Faces(), CPU, 8), EYES, 8)[name]
+    found = suite.evaluate([metric], made, suite.RealStatistics(Faces(), CPU, 8), EYES, 8)[name]
     G, epsilon, lengths = made.sampler.G, 1e-4, []
     for i in range(30):
         draw = {
@@ -125,7 +125,7 @@ def test_path_lengths_by_hand(name):
 def test_a_distance_without_a_scale_stands_beside_that_of_two_halves_of_the_data():
     """As many images in each half as the metric compares, none in both; kept on the disk."""
     faces, source = Faces(count=100), samples()
-    reals, metrics = suite.Reals(faces, CPU, 16), [parse("swd40"), parse("fid90_full")]
+    reals, metrics = suite.RealStatistics(faces, CPU, 16), [parse("swd40"), parse("fid90_full")]
     found = suite.between_halves(metrics, source, reals, EYES)
     order = [faces.index_at(0, place) for place in range(80)]
     halves = [sorted(order[:40]), sorted(order[40:])]
@@ -133,20 +133,20 @@ def test_a_distance_without_a_scale_stands_beside_that_of_two_halves_of_the_data
     seen = [EYES["patches"](torch.stack([torch.from_numpy(faces[i][0]) for i in half]), half) for half in halves]
     assert found == {"swd40": pytest.approx(sliced_wasserstein(*seen), rel=1e-5)}
     faces.reads = 0
-    assert suite.between_halves(metrics, source, suite.Reals(faces, CPU, 16), EYES) == found and faces.reads == 0
+    assert suite.between_halves(metrics, source, suite.RealStatistics(faces, CPU, 16), EYES) == found and faces.reads == 0
     for path in (cache_folder() / "statistics").iterdir():
         path.write_bytes(b"damaged")
-    assert suite.between_halves(metrics, source, suite.Reals(faces, CPU, 16), EYES) == found and faces.reads == 80
+    assert suite.between_halves(metrics, source, suite.RealStatistics(faces, CPU, 16), EYES) == found and faces.reads == 80
     # Real pictures are as good as other real pictures, and samples of an untrained network are not.
-    reals = suite.Reals(faces, CPU, 16)
+    reals = suite.RealStatistics(faces, CPU, 16)
     assert suite.evaluate(metrics[:1], source, reals, EYES, 16)["swd40"] > 1.5 * found["swd40"]
 
 
 def test_halves_of_few_images():
-    reals = suite.Reals(Faces(count=30), CPU, 16)
+    reals = suite.RealStatistics(Faces(count=30), CPU, 16)
     (value,) = suite.between_halves([parse("swd")], samples(), reals, EYES).values()
     assert value > 0  # 15 and 15
-    assert suite.between_halves([parse("swd2")], samples(), suite.Reals(Faces(count=3), CPU, 16), EYES) == {}
+    assert suite.between_halves([parse("swd2")], samples(), suite.RealStatistics(Faces(count=3), CPU, 16), EYES) == {}
 
 
 def test_real_statistics_are_kept_and_serve_again(results):
@@ -224,7 +224,7 @@ def _process(rank, folder):
     faces = Faces()
     found = judge(*SEVERAL, dataset=faces, batch=16)
     assert judge(*SEVERAL, dataset=faces, batch=16) == found  # from the disk, as far as it is kept
-    reals = suite.Reals(faces, CPU, 16)
+    reals = suite.RealStatistics(faces, CPU, 16)
     halves = suite.between_halves([parse("swd30")], samples(), reals, EYES)
     assert suite.between_halves([parse("swd30")], samples(), reals, EYES) == halves
     assert rank or halves["swd30"] > 0
