@@ -90,7 +90,7 @@ def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | N
         first = notices.first_error(_in_words(error, plan))
         with suppress(OSError):  # the disk may be full
             run.report.keep(f"process {first.process}: {first.text}" if notices.together() else first.text)
-        run.report.page("stopped")
+        run.show("stopped")
         raise
     finally:
         run.close()
@@ -127,7 +127,7 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, evaluate: Evaluat
         fit(recipe, batches, run, config.pace, evaluate)
     seen = run.clock.seen
     _say_how(run, seen, config.pace.images, plan.course.family.script)
-    run.report.page("stopped" if seen < config.pace.images else "finished")
+    run.show("stopped" if seen < config.pace.images else "finished")
 
 
 def _folder(plan: Plan) -> Path | None:
