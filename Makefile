@@ -65,7 +65,7 @@ proof: install-dev
 check-cuda: install
 	$(BIN)/python -m custom_ops.build --check-cuda
 
-# Runs everything that needs a GPU, in 12 minutes, and writes docs/gpu.md. Installs nothing: without .venv it uses $(PYTHON).
+# Runs everything that needs a GPU, in at most 12 minutes, and writes docs/gpu.md. Installs nothing: without .venv it uses $(PYTHON).
 gpu-proof:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu $(if $(OFFICIAL),--official $(OFFICIAL))
 

@@ -1,4 +1,4 @@
-"""Run everything that needs a GPU, in 12 minutes, and write docs/gpu.md: `python -m benchmarks.gpu`.
+"""Run everything that needs a GPU, in at most 12 minutes, and write docs/gpu.md: `python -m benchmarks.gpu`.
 
 Needs the packages that training needs, and installs nothing. Every step is a process with a time limit, and a failed
 step does not stop the others. The page lists the steps with their output, the versions, the device and the date.
