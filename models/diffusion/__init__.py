@@ -1,0 +1,1 @@
+"""What all diffusion models share: noise, predictions, losses, solvers and guidance, whatever the network."""

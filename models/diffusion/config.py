@@ -1,0 +1,40 @@
+"""What a denoiser's file says of the noise that it was taught to remove."""
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.diffusion.prediction import Objective
+from models.diffusion.process import STEPS, Process, Schedule
+
+
+class NoiseConfig(BaseModel):
+    """The process, and what the network predicts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    objective: Objective = Field("flow", description="what the network predicts: flow's velocity, noise, v or picture")
+    schedule: Schedule = Field("linear", description="variances of the steps, but for flow, whose path is straight")
+    learned_variance: bool = Field(False, description="the network predicts variances, too: twice the channels")
+
+    def process(self) -> Process:
+        """All levels that the network knows: 1000."""
+        if self.objective == "flow":
+            return Process.straight(torch.arange(1, STEPS + 1, dtype=torch.float64, device="cpu") / STEPS)
+        return Process.gaussian(self.schedule)
+
+
+class DenoiserConfig(BaseModel):
+    """The pictures of a denoising network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    height: int = Field(32, ge=1, le=2**16, description="picture height in pixels")
+    width: int = Field(32, ge=1, le=2**16, description="picture width in pixels")
+    channels: Literal[1, 3, 4] = Field(3, description="picture channels: 1 gray, 3 RGB, 4 RGBA or a latent")
+    classes: int = Field(0, ge=0, le=2**20, description="number of classes; 0 is unconditional")
+    noise: NoiseConfig = NoiseConfig()
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the prediction."""
+        return self.channels * (2 if self.noise.learned_variance else 1)

@@ -1,0 +1,1 @@
+"""Diffusion transformers (Peebles and Xie 2023)."""

@@ -1,0 +1,1 @@
+"""Our networks, diffusion and guidance against numbers recorded from the published programs."""
