@@ -13,7 +13,7 @@ from metrics.features import look
 from metrics.frechet import Gaussian, Sums
 from metrics.sharing import statistics_device
 from metrics.sources import PictureFiles
-from system.cache import cache_folder
+from system.resources import cache_folder
 from torch_utils import checkpoint, distributed
 
 Distance = Callable[[Tensor | None, Tensor | None, torch.device], float]

@@ -21,7 +21,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from custom_ops.build.toolchain import CUDA_FLAGS, BuildTarget, UnavailableError, architectures, find_nvcc, tools
-from system.cache import private_folder
+from system.resources import private_folder
 
 PATIENCE = 600.0  # seconds that a build may take, and that another process's build is waited for
 _LOAD = "import json, sys; from torch.utils import cpp_extension; cpp_extension.load(**json.loads(sys.argv[1]))"

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from system.bounded import json_object
+from system.untrusted import json_object
 from torch_utils.journal import StatsFile
 from torch_utils.runs import REALS
 from training.signs import mean, part
