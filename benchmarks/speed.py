@@ -19,11 +19,8 @@ from torch.utils.flop_counter import flop_registry
 import custom_ops  # noqa: F401  # whose operators are counted by name
 
 LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
-PEAK_CHANNELS, PEAK_SIZES, PEAK_BATCHES = (
-    (64, 128, 256, 512),
-    (8, 16, 32, 64),
-    {"cpu": (1, 4, 16), "cuda": (16, 64, 256)},
-)
+PEAK_CHANNELS, PEAK_SIZES = (64, 128, 256, 512), (8, 16, 32, 64)
+PEAK_BATCHES = {"cpu": (1, 4, 16), "cuda": (16, 64, 256)}
 # Of one convolution: smaller ones do not keep a GPU busy, larger ones only take longer.
 PEAK_OPERATIONS = {"cpu": (0, 5e10), "cuda": (5e10, 5e12)}
 PEAK_SECONDS = 0.1  # for each shape
@@ -100,13 +97,11 @@ def convolution_peak(device: torch.device, dtype: torch.dtype) -> tuple[str, flo
     """
     kind = "cuda" if device.type == "cuda" else "cpu"
     found = {}
-    for batch, C, size, (layout, memory_format) in product(
-        PEAK_BATCHES[kind], PEAK_CHANNELS, PEAK_SIZES, LAYOUTS.items()
-    ):
+    for batch, C, size, layout in product(PEAK_BATCHES[kind], PEAK_CHANNELS, PEAK_SIZES, LAYOUTS):
         number = 2 * 9 * C**2 * batch * size**2
         if PEAK_OPERATIONS[kind][0] <= number <= PEAK_OPERATIONS[kind][1]:
             x, w = (
-                torch.randn(shape, device=device, dtype=dtype).to(memory_format=memory_format)
+                torch.randn(shape, device=device, dtype=dtype).to(memory_format=LAYOUTS[layout])
                 for shape in ((batch, C, size, size), (C, C, 3, 3))
             )
             with torch.no_grad():

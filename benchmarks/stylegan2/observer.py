@@ -42,7 +42,7 @@ class Faces(NamedTuple):
 
 
 class Look(NamedTuple):
-    """An observer's answers, on the CPU: features [N, FEATURES], expressions [N], causes; and patches of the pictures."""
+    """An observer's answers on the CPU: features [N, FEATURES], expressions [N], causes [N, causes]; and patches."""
 
     features: Tensor
     expressions: Tensor

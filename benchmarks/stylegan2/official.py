@@ -36,17 +36,16 @@ def main(checkout: str, setting: str) -> None:
     calls, sample = build(a, device)
     seconds = timings(calls, a.iterations, device)
     sampling = timings({"sampling": sample}, a.iterations, device)["sampling"]
-    on_gpu, unit = device.type == "cuda", 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
-    peak = (
-        torch.cuda.max_memory_allocated(device) if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    )
+    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak
     intervals = {name: interval for name, (_, interval) in PHASES.items()}
     found = {"phase_seconds": seconds, "phase_intervals": intervals, "sample_seconds": sampling, "peak_bytes": peak}
     print(json.dumps({"batch": a.batch, **found}))
 
 
 def build(a: SimpleNamespace, device: torch.device) -> tuple[dict[str, Callable[[], None]], Callable[[], None]]:
-    """The two official networks with random weights: a call for each phase that takes one step, and one that samples."""
+    """The two official networks with random weights: a call for each training phase, and one that samples."""
     theirs, losses = (importlib.import_module(f"training.{name}") for name in ("networks", "loss"))  # of the checkout
     low: dict[str, Any] = {"num_fp16_res": 4, "conv_clamp": 256} if a.precision == "fp16" else {}
     widths = {"channel_base": a.channel_base, "channel_max": a.channel_max}

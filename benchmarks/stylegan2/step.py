@@ -95,9 +95,8 @@ class StepSetting(BaseModel):
         height, width = parse_size(self.resolution)
         shared = self.model_dump(include={"channel_base", "channel_max", "mapping_layers"})
         shared |= {"height": height, "width": width, "clamp": FP16_CLAMP if self.precision == "fp16" else 0.0}
-        values: dict[str, Any] = {
-            f"{of}.{name}": v for of in ("generator", "discriminator") for name, v in shared.items()
-        }
+        networks = ("generator", "discriminator")
+        values: dict[str, Any] = {f"{network}.{name}": v for network in networks for name, v in shared.items()}
         values |= {"pace.batch": self.batch, "pace.batch_gpu": self.batch}
         values |= {"device": self.device, "precision": self.precision} | OPTIONS.get(option or "", {})
         config = build(StyleGAN2Config, values)

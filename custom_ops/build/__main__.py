@@ -33,7 +33,8 @@ def main(device: str | None, check_cuda: bool) -> None:
     if check_cuda:
         well = check(EVERY_GPU)
     else:
-        well = all([build(name, device is not None) for name in ([device] if device else library.SUFFIXES)])
+        results = [build(name, device is not None) for name in ([device] if device else library.SUFFIXES)]
+        well = all(results)
     raise SystemExit(0 if well else 1)
 
 
@@ -60,7 +61,7 @@ def build(name: str, required: bool) -> bool:
 
 
 def check(numbers: Sequence[str], folder: Path = library.SOURCES) -> bool:
-    """Compile every CUDA file of a folder for GPUs such as ["75", "90"]; print the results; return whether all compile."""
+    """Compile every CUDA file for GPUs such as ["75", "90"]; print the results, and return whether all compile."""
     from torch.utils import cpp_extension  # slow to import, and needs setuptools
 
     try:
