@@ -29,8 +29,8 @@ from training.config import RunConfig
 from training.course import Asked, Course
 from training.courses import DEFAULT, find
 from training.machine import INEXACT, ROUNDING, rounding_notes
-from training.report.status import duration
 from training.shares import check_rounds, largest_divisor, share_of
+from training.signs import duration
 from training.state import Data, State, read_state
 from training.trial import check_passes
 

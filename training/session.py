@@ -25,7 +25,7 @@ from training.graphs import capture_phases
 from training.loop import Evaluate, fit, reading
 from training.plan import FOLDER_NOTICE, Plan
 from training.recipe import Recipe
-from training.report.wandb import Wandb
+from training.report.boards import Wandb
 from training.run import Run, set_damaged_state_aside
 from training.sheet import Sheet
 from training.trial import Capturable, Compilable, compile_passes
