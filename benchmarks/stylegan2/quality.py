@@ -19,8 +19,7 @@ from benchmarks.stylegan2.observer import ObservedFactors, Observer, cause_names
 from imaging.faces import EXPRESSIONS
 from imaging.pixels import to_images, to_pixels
 from imaging.sizes import spell
-from metrics.frechet import frechet_distance, gaussian
-from metrics.precision_recall import precision_recall
+from metrics.distances import frechet_distance, gaussian, precision_recall
 from metrics.sliced_wasserstein import descriptors, sliced_wasserstein
 from models.families import NetworkFile, read_network
 from models.stylegan2.generator import Generator
