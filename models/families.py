@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from models import networkfile
+from models.adm import family as adm
+from models.dit import family as dit
 from models.family import Family
 from models.foreign import NOTHING, Told
 from models.networkfile import NetworkFile
@@ -16,7 +18,8 @@ from models.stylegan2 import family as stylegan2
 from torch_utils import config
 from torch_utils.device import Precision, resolve_precision
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (stylegan2.FAMILY, stylegan2.LUCIDRAINS)}
+ROWS = (stylegan2.FAMILY, stylegan2.LUCIDRAINS, dit.FAMILY, adm.FAMILY, adm.CLASSIFIER)
+FAMILIES: dict[str, Family] = {family.name: family for family in ROWS}
 
 
 def read_network(place: Path | str, told: Told = NOTHING) -> NetworkFile:

@@ -10,11 +10,12 @@ from torch_utils import checkpoint, distributed, runs
 from torch_utils.config import settings
 from training.config import RunConfig
 from training.course import Course, Facts
+from training.diffusion import course as diffusion
 from training.recipe import Recipe
 from training.signs import Signs
 from training.stylegan2 import course as stylegan2
 
-COURSES: tuple[Course, ...] = (stylegan2.COURSE,)
+COURSES: tuple[Course, ...] = (stylegan2.COURSE, *diffusion.COURSES)
 DEFAULT = "stylegan2"
 
 

@@ -4,13 +4,14 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.diffusion.config import DenoiserConfig
+from models.diffusion.config import DenoiserConfig, NoisyConfig
+from torch_utils.config import flag
 
 Conditioning = Literal["add", "adagn", "cross-attention"]
 Pool = Literal["attention", "adaptive", "spatial", "spatial_v2"]
 
 
-class TrunkConfig(DenoiserConfig):
+class TrunkConfig(NoisyConfig):
     """What the U-Net and the classifier have in common."""
 
     model_channels: int = Field(128, ge=1, le=2**14, description="feature maps at full size, times the first of mult")
@@ -22,9 +23,7 @@ class TrunkConfig(DenoiserConfig):
     groups: int = Field(32, ge=1, le=2**14, description="groups of the norms")
     resblock_updown: bool = Field(True, description="residual blocks halve and double (BigGAN); or layers of their own")
     conv_resample: bool = Field(True, description="layers that halve and double have a convolution")
-    new_attention_order: bool = Field(
-        False, description="order of q, k, v in files: (qkv, head), or (head, qkv)"
-    )
+    new_attention_order: bool = Field(False, description="order of q, k, v in files: (qkv, head), or (head, qkv)")
 
     def channels_at(self, level: int) -> int:
         """Feature maps after `level` halvings."""
@@ -57,10 +56,10 @@ class TrunkConfig(DenoiserConfig):
         return self
 
 
-class UNetConfig(TrunkConfig):
+class UNetConfig(TrunkConfig, DenoiserConfig):
     """The denoising U-Net."""
 
-    conditioning: Conditioning = Field("adagn", description="how time and class steer the residual blocks")
+    conditioning: Conditioning = flag("adagn", "--conditioning", "Training", "how time and class steer the blocks")
     heads_upsample: int = Field(0, ge=0, le=1024, description="heads of the enlarging half; 0: as the other half")
     conv_skip: bool = Field(False, description="3x3 skip connections where the number of feature maps changes")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of feature maps dropped in training")

@@ -7,13 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.diffusion.prediction import Objective
 from models.diffusion.process import STEPS, Process, Schedule
+from torch_utils.config import flag
+
+OBJECTIVE = "what the network predicts: the velocity of a flow, the noise (eps), a mixture (v), or the picture (x0)"
 
 
 class NoiseConfig(BaseModel):
     """The process, and what the network predicts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    objective: Objective = Field("flow", description="what the network predicts: flow's velocity, noise, v or picture")
+    objective: Objective = flag("flow", "--objective", "Training", OBJECTIVE)
     schedule: Schedule = Field("linear", description="variances of the steps, but for flow, whose path is straight")
     learned_variance: bool = Field(False, description="the network predicts variances, too: twice the channels")
 
@@ -24,8 +27,8 @@ class NoiseConfig(BaseModel):
         return Process.gaussian(self.schedule)
 
 
-class DenoiserConfig(BaseModel):
-    """The pictures of a denoising network."""
+class NoisyConfig(BaseModel):
+    """The noisy pictures that a network takes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     height: int = Field(32, ge=1, le=2**16, description="picture height in pixels")
@@ -33,6 +36,10 @@ class DenoiserConfig(BaseModel):
     channels: Literal[1, 3, 4] = Field(3, description="picture channels: 1 gray, 3 RGB, 4 RGBA or a latent")
     classes: int = Field(0, ge=0, le=2**20, description="number of classes; 0 is unconditional")
     noise: NoiseConfig = NoiseConfig()
+
+
+class DenoiserConfig(NoisyConfig):
+    """The pictures of a denoising network."""
 
     @property
     def outputs(self) -> int:

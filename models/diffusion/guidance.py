@@ -79,6 +79,7 @@ def denoiser(
     objective: Objective,
     guidance: Guidance,
     clip: bool,
+    wished: Tensor | None = None,
 ) -> Denoise:
     """The guided predictions of a network as solvers ask for them.
 
@@ -86,12 +87,13 @@ def denoiser(
 
     Args:
         network: gives raw predictions.
-        c: class numbers [N] that are wished for; None: none.
+        c: class numbers [N] that the network is told; None: none.
         null: the number that stands for no class.
         process: the levels that are visited.
         objective: what the network predicts.
         guidance: how they are guided.
         clip: limit predicted pictures to [-1, 1].
+        wished: class numbers [N] that the classifier leads to.
     """
 
     def raw(x: Tensor, t: Tensor, guided: bool) -> Tensor:
@@ -110,9 +112,9 @@ def denoiser(
         t = told.to(x.device, torch.float32).expand(len(x))
         found = interpret(raw(x, t, guidance.applies(float(told))), x, k, process, objective)
         found = clipped(found, x, k, process) if clip else found
-        if guidance.classifier is None or c is None:
+        if guidance.classifier is None or wished is None:
             return found
-        gradient = log_probability_gradient(guidance.classifier, x, t, c)
+        gradient = log_probability_gradient(guidance.classifier, x, t, wished)
         return found._replace(gradient=guidance.classifier_scale * gradient)
 
     return denoise

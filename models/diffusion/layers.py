@@ -36,10 +36,10 @@ def positions(height: int, width: int, channels: int) -> Tensor:
     if channels % 4:
         raise ValueError(f"positions need a multiple of 4 channels, not {channels}")
     quarter = channels // 4
-    frequencies = PERIOD ** -(torch.arange(quarter, dtype=torch.float64, device="cpu") / quarter)
+    frequencies = PERIOD ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
     rows, columns = torch.meshgrid(
-        torch.arange(height, dtype=torch.float64, device="cpu"),
-        torch.arange(width, dtype=torch.float64, device="cpu"),
+        torch.arange(height, dtype=torch.float64),
+        torch.arange(width, dtype=torch.float64),
         indexing="ij",
     )
     waves = [(u.reshape(-1, 1) * frequencies) for u in (columns, rows)]

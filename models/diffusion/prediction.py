@@ -63,13 +63,15 @@ def clipped(prediction: Prediction, x: Tensor, k: Tensor | int, process: Process
 def shifted(prediction: Prediction, x: Tensor, k: Tensor | int, process: Process) -> Prediction:
     """The prediction with its gradient put into the noise (Dhariwal and Nichol 2021, algorithm 2).
 
-    eps - sigma * gradient; the picture follows from it.
+    eps - sigma * gradient; the picture follows from it. Pure noise, alpha 0, says nothing of the picture: there the
+    gradient is left out.
     """
     if prediction.gradient is None:
         return prediction
-    sigma = at(process.sigma, k, x)
-    eps = prediction.eps - sigma * prediction.gradient
-    return prediction._replace(x0=(x - sigma * eps) / at(process.alpha, k, x), eps=eps, gradient=None)
+    alpha, sigma = at(process.alpha, k, x), at(process.sigma, k, x)
+    eps = prediction.eps - (alpha > 0) * sigma * prediction.gradient
+    x0 = torch.where(alpha > 0, (x - sigma * eps) / alpha.clamp(min=1e-12), prediction.x0)
+    return prediction._replace(x0=x0, eps=eps, gradient=None)
 
 
 def log_variance(

@@ -29,10 +29,10 @@ def betas(schedule: Schedule, steps: int = STEPS) -> Tensor:
     if schedule == "linear":
         if steps < 20:
             raise ValueError(f"a linear schedule has 20 steps or more, not {steps}")
-        return torch.linspace(0.1 / steps, 20 / steps, steps, dtype=torch.float64)
+        return torch.linspace(0.1 / steps, 20 / steps, steps, dtype=torch.float64, device="cpu")
     left = [math.cos((i / steps + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(steps + 1)]
     kept = [min(1 - after / before, LARGEST_BETA) for before, after in pairwise(left)]
-    return torch.tensor(kept, dtype=torch.float64)
+    return torch.tensor(kept, dtype=torch.float64, device="cpu")
 
 
 def kept_steps(text: str, steps: int = STEPS) -> list[int]:
@@ -101,7 +101,7 @@ class Process:
         alphas_cumprod = (1 - betas).cumprod(0)
         alpha, sigma = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
         # v = alpha eps - sigma x_0 is the derivative by the angle of (alpha, sigma) (Salimans and Ho 2022, appendix D).
-        return cls(alpha, sigma, torch.arange(len(betas)) if t is None else t, -sigma, alpha)
+        return cls(alpha, sigma, torch.arange(len(betas), device="cpu") if t is None else t, -sigma, alpha)
 
     @classmethod
     def gaussian(cls, schedule: Schedule = "linear", steps: int = STEPS) -> "Process":
@@ -117,23 +117,30 @@ class Process:
         u = levels.double()
         return cls(1 - u, u, u * STEPS, -torch.ones_like(u), torch.ones_like(u))
 
+    def to(self, device: torch.device) -> "Process":
+        """The same levels on a device, float32 on one without doubles."""
+        dtype = torch.float32 if device.type == "mps" else self.alpha.dtype
+        own = (self.alpha, self.sigma, self.d_alpha, self.d_sigma)
+        alpha, sigma, d_alpha, d_sigma = (values.to(device, dtype) for values in own)
+        return Process(alpha, sigma, self.t.to(device), d_alpha, d_sigma)
+
     def __len__(self) -> int:
         return len(self.alpha)
 
     def respaced(self, steps: Sequence[int]) -> "Process":
         """The process that visits only these levels, ascending. The network is told the same of each."""
-        at = torch.tensor(steps)
+        at = torch.tensor(steps, device=self.alpha.device)
         return Process(*(getattr(self, name)[at] for name in ("alpha", "sigma", "t", "d_alpha", "d_sigma")))
 
     @property
     def alpha_before(self) -> Tensor:
         """alpha of level k - 1, [K]."""
-        return torch.cat([torch.ones(1, dtype=torch.float64), self.alpha[:-1]])
+        return torch.cat([torch.ones_like(self.alpha[:1]), self.alpha[:-1]])
 
     @property
     def sigma_before(self) -> Tensor:
         """sigma of level k - 1, [K]."""
-        return torch.cat([torch.zeros(1, dtype=torch.float64), self.sigma[:-1]])
+        return torch.cat([torch.zeros_like(self.sigma[:1]), self.sigma[:-1]])
 
     @property
     def beta(self) -> Tensor:
@@ -174,5 +181,4 @@ class Process:
 
 def at(values: Tensor, k: Tensor | int, like: Tensor) -> Tensor:
     """The values of levels k, [N, 1, 1, 1] (or [1, 1, 1, 1]), of the type and device of `like`."""
-    found = values[k.cpu()] if isinstance(k, Tensor) else values[k]
-    return found.to(like.device, like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+    return values.to(like.device)[k].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))

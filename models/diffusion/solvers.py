@@ -46,8 +46,8 @@ def ddim_step(
 
 def ddim_reverse_step(x: Tensor, prediction: Prediction, k: Tensor | int, process: Process) -> Tensor:
     """x_{k+1} of the deterministic process, towards noise; the last level leads to pure noise."""
-    alpha = torch.cat([process.alpha[1:], torch.zeros(1, dtype=torch.float64)])
-    sigma = torch.cat([process.sigma[1:], torch.ones(1, dtype=torch.float64)])
+    alpha = torch.cat([process.alpha[1:], torch.zeros_like(process.alpha[:1])])
+    sigma = torch.cat([process.sigma[1:], torch.ones_like(process.sigma[:1])])
     return at(alpha, k, x) * prediction.x0 + at(sigma, k, x) * prediction.eps
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from models.diffusion.config import DenoiserConfig
+from torch_utils.config import flag
 
 Block = Literal["in-context", "cross-attention", "adaln", "adaln-zero"]
 
@@ -32,7 +33,7 @@ class DiTConfig(DenoiserConfig):
     depth: int = Field(12, ge=1, le=1024, description="number of blocks")
     heads: int = Field(6, ge=1, le=1024, description="attention heads")
     mlp_ratio: float = Field(4.0, gt=0, le=64, description="width of the hidden layer of each block / hidden")
-    block: Block = Field("adaln-zero", description="how time and class steer the blocks")
+    block: Block = flag("adaln-zero", "--block", "Training", "how time and class steer the blocks")
     qk_norm: bool = Field(False, description="normalize queries and keys: steadier in bf16, not in the published files")
 
     @property

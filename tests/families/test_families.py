@@ -22,6 +22,7 @@ from tests.families import pair, toy
 from tests.training.runs import TINY, stopped_at
 from tests.training.test_resume import assert_equal_runs
 from torch_utils import runs
+from torch_utils.config import settings
 from training import courses
 from training import plan as plans
 from training.report import __main__ as report
@@ -40,8 +41,16 @@ class Case(NamedTuple):
     curve: str  # a statistic that its report draws
 
 
+DIT = {"denoiser.hidden": 16, "denoiser.depth": 1, "denoiser.heads": 2, "sampling.steps": 2}
+SMALL = {"model_channels": 8, "mult": (1, 2), "res_blocks": 1, "groups": 4, "head_channels": 0}
+UNET = {f"denoiser.{name}": value for name, value in SMALL.items()} | {"sampling.steps": 2}
+CLASSIFIER = {f"classifier.{name}": value for name, value in SMALL.items()}
+
 SMALLEST = {
     "stylegan2": Case("stylegan2", TINY, "--psi=0.5", "--gamma", "loss/G"),
+    "dit": Case("dit-ti/4", ALIKE | DIT, "--steps=3", "--label-dropout", "loss/noise 0-20 %"),
+    "adm": Case("adm", ALIKE | UNET, "--steps=3", "--label-dropout", "loss/noise 0-20 %"),
+    "noise-classifier": Case("noise-classifier", ALIKE | CLASSIFIER, "", "--warm-up", "right/noise 0-20 %"),
     "toy": Case("toy", ALIKE, "--sweeps=9", "--noise", "loss/denoise"),
     "pair": Case("pair-b/4", ALIKE | pair.STYLES, "", "--warm-up", "loss/t 0-249"),
 }
@@ -82,11 +91,21 @@ def refused(script: Any, *words: Any) -> str:
     return result.output
 
 
+def strangers(case: Case) -> list[Case]:
+    """The models that do not have this model's option."""
+    own = {setting.spelling for setting in settings(courses.find(case.model).config).values()}
+    return [other for other in SMALLEST.values() if other.own not in own]
+
+
 def begin(case: Case, outdir: Path, *more: Any, **changed: Any) -> list[str]:
     """A command line of train.py."""
-    settings = case.settings | COMMON | {name.replace("__", "."): value for name, value in changed.items()}
-    words = [f"--set={name}={value}" for name, value in settings.items() if not name.startswith("data.")]
+    told = case.settings | COMMON | {name.replace("__", "."): value for name, value in changed.items()}
+    words = [f"--set={name}={_spelled(value)}" for name, value in told.items() if not name.startswith("data.")]
     return ["--model", case.model, "--data", "demo:16", "--max-images", "40", "--outdir", str(outdir), *words, *more]
+
+
+def _spelled(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def judging(case: Case) -> tuple[str, ...]:
@@ -135,18 +154,17 @@ def test_an_option_that_contradicts_the_run_is_refused(case, trained):
 
 
 def test_options_of_other_models_are_refused(case, tmp_path):
-    for other in SMALLEST.values():
-        if other.model != case.model:
-            title = courses.find(other.model).title
-            said = refused(train, *begin(case, tmp_path), f"{other.own}=0.25")
-            assert f"{other.own} does not apply to {case.model}, only to {title}: leave it out" in said
-            assert not list(tmp_path.iterdir())
+    for other in strangers(case):
+        said = refused(train, *begin(case, tmp_path), f"{other.own}=0.25")
+        before, _, after = said.partition(f"{other.own} does not apply to {case.model}, only to ")
+        assert courses.find(other.model).title in after.partition(": leave it out")[0], said
+        assert not list(tmp_path.iterdir())
 
 
 def test_help_shows_the_options_of_the_model(case):
     shown = succeeded(train, "--model", case.model, "--help")
     assert f"  {case.own} " in shown
-    assert not any(f" {other.own} " in shown for other in SMALLEST.values() if other.model != case.model)
+    assert not any(f" {other.own} " in shown for other in strangers(case))
 
 
 def test_dry_run_lists_settings_and_networks(case, tmp_path):
@@ -209,7 +227,7 @@ def test_the_report_draws_the_statistics_of_the_model(case, trained):
     page = (trained(case) / "report.html").read_text()
     assert case.curve in page and ("swd20" in page) == bool(case.option)
     assert ("Samples at kimg" in page) == bool(case.option)
-    others = {other.curve for other in SMALLEST.values() if other.model != case.model}
+    others = {other.curve for other in strangers(case)}
     assert not any(f'"{curve}"' in page for curve in others)
 
 

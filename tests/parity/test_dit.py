@@ -246,7 +246,8 @@ def distance(key: str, value: Tensor, recorded: Tensor) -> float:
 
 def test_every_entry_is_compared() -> None:
     assert set(ours(DOUBLE)) == set(RECORDED.arrays) - INPUTS
-    assert set(flow(DOUBLE)) == {k for k in FLOW.arrays if k.startswith("net/")} - {f"net/{n}" for n in ("x", "y", "cfg_t", "cfg_y")}  # fmt: skip
+    inputs = {f"net/{name}" for name in ("x", "y", "cfg_t", "cfg_y")}
+    assert set(flow(DOUBLE)) == {key for key in FLOW.arrays if key.startswith("net/")} - inputs
     assert len(RECORDED.arrays) == 147
 
 

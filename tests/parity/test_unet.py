@@ -132,7 +132,7 @@ def judged(pool: str, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
 @cache
 def ours(dtype: torch.dtype) -> dict[str, Tensor]:
     t = RECORDED["t"]
-    found = {"sinusoid/dim32": sinusoid(RECORDED["sinusoid/t"], 32), "sinusoid/dim33": sinusoid(RECORDED["sinusoid/t"], 33)}  # fmt: skip
+    found = {f"sinusoid/dim{width}": sinusoid(RECORDED["sinusoid/t"], width) for width in (32, 33)}
     found |= {f"sinusoid/of_t_dim{width}": sinusoid(t, width) for width in (32, 64)}
     found |= dict(modules(dtype))
     for name in CONFIG["nets"]:

@@ -1,0 +1,38 @@
+"""The rows of the U-Net and of the classifier of noisy pictures in the table of families."""
+
+from typing import Any
+
+from models.adm.config import ClassifierConfig, TrunkConfig, UNetConfig
+from models.adm.network import NoisyClassifier, UNet
+from models.diffusion import parts
+from models.family import Family
+
+
+def _facts(config: TrunkConfig) -> dict[str, str]:
+    widths = ", ".join(str(config.channels_at(level)) for level in range(len(config.mult)))
+    return {"U-Net": f"{widths} feature maps, {config.res_blocks} residual blocks at each size"} | parts.facts(config)
+
+
+_SHARED: dict[str, Any] = parts.PICTURES
+
+FAMILY = Family(
+    name="adm",
+    title="ADM",
+    parts=parts.parts(UNetConfig, UNet, "denoiser", "denoiser"),
+    facts=_facts,
+    tags=("diffusion", "unet", "image-generation", "safetensors"),
+    use=parts.use,
+    told={"objective": "denoiser.noise.objective"},
+    **_SHARED,
+)
+
+CLASSIFIER = Family(
+    name="noise-classifier",
+    title="noise classifier",
+    parts=parts.parts(ClassifierConfig, NoisyClassifier, "classifier", "classifier"),
+    shown=(),
+    tags=("diffusion", "image-classification", "safetensors"),
+    task="image-classification",
+    script="",
+    use=lambda config: "logits = network(torch.randn(1, 3, 32, 32), torch.tensor([500.0]))  # [1, classes]",
+)

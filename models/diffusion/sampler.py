@@ -1,0 +1,265 @@
+"""Pictures of a denoising network: seed -> noise -> step by step a picture -> pixels.
+
+On a CPU a seed must give the same bytes whatever other seeds are made with it, so callers compute one picture at a time
+there (`at_once=1`).
+"""
+
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, Protocol, Self
+
+import torch
+from pydantic import field_validator
+from torch import Tensor
+
+from imaging.pixels import to_pixels
+from models.classes import class_of, learned_classes
+from models.diffusion.config import DenoiserConfig, NoisyConfig
+from models.diffusion.guidance import Guidance, denoiser
+from models.diffusion.process import STEPS, Process, kept_steps
+from models.diffusion.solvers import Solver, solver
+from models.sampler import Options, Request, SeedStream, Shape
+from torch_utils.config import flag
+from torch_utils.device import Precision
+
+Solvers = Literal["ddpm", "ddim", "euler", "heun", "dpm2m"]
+CLIPPED = ("eps", "x0", "v")  # objectives whose predicted pictures are limited to [-1, 1]; the published programs do so
+
+_STEPS = "steps from noise to picture: more are slower and more exact"
+_SOLVER = "method of the steps: ddpm draws noise on the way, heun asks the network twice a step"
+_ETA = "with ddim: noise on the way, 0 none, 1 as much as ddpm"
+_SCALE = "classifier-free guidance: 1 none, more is truer to the class and less varied"
+_INTERVAL = "noise levels that are guided, from 0 (clean) to 1, as in 0.2:0.8"
+_CHANNELS = "guide only the first channels; 3 of 4 reproduces DiT's published samples; without it all"
+_GUIDE = "autoguidance: a worse network of the same pictures, from which --cfg-scale leads away"
+_CLASSIFIER = "classifier guidance: a network trained with --model noise-classifier"
+
+
+class DenoisingOptions(Options):
+    """Solver and guidance."""
+
+    steps: int = flag(50, "--steps", "Pictures", _STEPS, ge=1, le=STEPS)
+    solver: Solvers = flag("dpm2m", "--solver", "Pictures", _SOLVER)
+    eta: float = flag(0.0, "--eta", "Pictures", _ETA, ge=0, le=1)
+    cfg_scale: float = flag(1.0, "--cfg-scale", "Pictures", _SCALE, ge=0, le=100)
+    cfg_interval: str = flag("0:1", "--cfg-interval", "Pictures", _INTERVAL)
+    cfg_channels: int | None = flag(None, "--cfg-channels", "Pictures", _CHANNELS, ge=1)
+    guide: str = flag("", "--guide", "Pictures", _GUIDE, opens=True)
+    classifier: str = flag("", "--classifier", "Pictures", _CLASSIFIER, opens=True)
+    classifier_scale: float = flag(1.0, "--classifier-scale", "Pictures", "strength of --classifier", ge=0, le=1000)
+
+    @field_validator("cfg_interval")
+    @classmethod
+    def _two_shares(cls, text: str) -> str:
+        found = re.fullmatch(r"\s*([0-9.]+)\s*:\s*([0-9.]+)\s*", text)
+        try:
+            low, high = (float(part) for part in found.groups()) if found else (1.0, 0.0)
+        except ValueError:
+            low, high = 1.0, 0.0
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"--cfg-interval {text}: expected two shares from 0 to 1, as in 0.2:0.8")
+        return f"{low:g}:{high:g}"
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The guided noise levels, as shares."""
+        low, high = self.cfg_interval.split(":")
+        return float(low), float(high)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the first noise alone decides the picture."""
+        return self.solver != "ddpm" and not (self.solver == "ddim" and self.eta)
+
+
+class DenoisingNetwork(Protocol):
+    """A network that predicts what noise hides."""
+
+    @property
+    def config(self) -> DenoiserConfig: ...
+    def __call__(self, x: Tensor, t: Tensor, c: Tensor | None = None) -> Tensor: ...
+    def set_precision(self, precision: Precision) -> Self: ...
+    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+
+
+class DenoisingSampler:
+    """A denoising network on its device, and how its pictures are made. It has all abilities of `Walkable`.
+
+    Args:
+        network: makes the predictions.
+        options: solver and guidance.
+        metadata: of the network's file, which tell the classes that it learned.
+        guide: a worse network, for autoguidance.
+        classifier: of noisy pictures, for classifier guidance.
+
+    Raises:
+        ValueError: for options that do not fit the networks.
+    """
+
+    def __init__(
+        self,
+        network: DenoisingNetwork,
+        options: DenoisingOptions | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        guide: DenoisingNetwork | None = None,
+        classifier: Any = None,
+    ) -> None:
+        self.network, self.options = network, options or DenoisingOptions()
+        self.shape = Shape.of(network.config)
+        self.guide, self.classifier = guide, classifier
+        self.null = self.shape.classes
+        # An unconditional network learned no classes, but a classifier beside it did.
+        self.classes = self.shape.classes or (classifier.config.classes if classifier is not None else 0)
+        self.learned = learned_classes(metadata or {}, self.classes)
+        self._check()
+        self.process = steps_of(network.config, self.options.steps).to(self.device)
+
+    def _check(self) -> None:
+        o, config = self.options, self.network.config
+        if o.eta and o.solver != "ddim":
+            raise ValueError(f"--eta applies to --solver ddim, not to {o.solver}: leave it out")
+        if o.cfg_channels is not None and o.cfg_channels > config.channels:
+            raise ValueError(f"--cfg-channels {o.cfg_channels}: the pictures have {config.channels} channels")
+        if self.guide is not None:
+            check_alike(self.guide, config, o.guide)
+            if o.cfg_scale == 1:
+                raise ValueError("--guide has no effect with --cfg-scale 1: give a larger --cfg-scale, such as 2")
+        elif o.cfg_scale != 1 and not config.classes:
+            raise ValueError(
+                f"--cfg-scale {o.cfg_scale:g} needs a network with classes, or a --guide: this one is unconditional"
+            )
+        elif o.cfg_scale != 1 and not getattr(config, "null_class", True):
+            raise ValueError(
+                f"--cfg-scale {o.cfg_scale:g} needs a network that was also trained without classes, which this one "
+                f"was not: give a --classifier or a --guide"
+            )
+        if self.classifier is not None:
+            judge = self.classifier.config
+            if (judge.height, judge.width, judge.channels) != (config.height, config.width, config.channels):
+                raise ValueError(f"--classifier {o.classifier}: it judges pictures of another size than these")
+            if config.classes and judge.classes != config.classes:
+                raise ValueError(
+                    f"--classifier {o.classifier}: it knows {judge.classes} classes, but the network {config.classes}"
+                )
+            if _noise(judge) != _noise(config):
+                raise ValueError(f"--classifier {o.classifier}: it was trained with another noise than the network")
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        return next(iter(self.network.parameters())).device
+
+    def requests(self, seeds: Sequence[int], label: int | None = None) -> list[Request]:
+        """A request for each seed; without a label its class is that of the seed among the learned classes."""
+        return [Request(f"seed{seed:04d}", class_of(seed, label, self.learned), SeedStream(seed)) for seed in seeds]
+
+    def sample(self, requests: Sequence[Request], at_once: int = 1) -> Iterator[Tensor]:
+        """The pictures of requests, uint8 [C, H, W] on the sampler's device, one after another."""
+        for first in range(0, len(requests), at_once):
+            chunk = requests[first : first + at_once]
+            yield from to_pixels(self.render(self.latents(chunk), chunk), rounding="nearest")
+
+    def latents(self, requests: Sequence[Request]) -> Tensor:
+        """The noise that pictures begin as, normal [N, C * H * W]."""
+        C, H, W = self.shape.channels, self.shape.height, self.shape.width
+        return torch.stack([request.stream.normal(C, H, W).flatten() for request in requests]).to(self.device)
+
+    def map(self, z: Tensor, requests: Sequence[Request]) -> Tensor:
+        """The noise itself: paths between pictures are great circles of it."""
+        return z
+
+    def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
+        """Noise [N, C * H * W] -> images [N, C, H, W], about [-1, 1], of the requests' classes."""
+        *_, last = self.way(ws, requests)
+        return last
+
+    @torch.no_grad()
+    def way(self, ws: Tensor, requests: Sequence[Request]) -> Iterator[Tensor]:
+        """The pictures after every step, [N, C, H, W]."""
+        o, network = self.options, self.network
+        x = ws.reshape(-1, self.shape.channels, self.shape.height, self.shape.width).to(self.device)
+        labels = self._labels(requests)
+        c = labels if self.shape.classes else None
+        guidance = Guidance(o.cfg_scale, o.interval, o.cfg_channels, self.guide)
+        if self.classifier is not None:
+            guidance = replace(guidance, classifier=self.classifier, classifier_scale=o.classifier_scale)
+        denoise = denoiser(
+            network,
+            c,
+            self.null,
+            self.process,
+            network.config.noise.objective,
+            guidance,
+            clip=network.config.noise.objective in CLIPPED,
+            wished=labels,
+        )
+        streams = [request.stream.generator("noise", self.device) for request in requests]
+
+        def noise(step: int) -> Tensor:
+            return torch.stack([torch.randn(x.shape[1:], device=self.device, generator=each) for each in streams])
+
+        yield from self.solve(denoise, x, self.process, noise)
+
+    @property
+    def solve(self) -> Solver:
+        """The solver with its settings."""
+        return solver(self.options.solver, **({"eta": self.options.eta} if self.options.solver == "ddim" else {}))
+
+    def in_float32(self) -> Self:
+        """A copy that computes in float32."""
+        other = copy.copy(self)
+        other.network = copy.deepcopy(self.network).set_precision("fp32")
+        return other
+
+    def _labels(self, requests: Sequence[Request]) -> Tensor | None:
+        """Class numbers [N]; None without classes."""
+        if not self.classes:
+            return None
+        labels = [self.null if request.label is None else request.label for request in requests]
+        for label in labels:
+            if not 0 <= label <= self.classes:
+                raise ValueError(f"class {label}: this network has {self.classes} classes, counted from 0")
+        return torch.tensor(labels, device=self.device)
+
+
+def steps_of(config: DenoiserConfig, steps: int) -> Process:
+    """The levels that pictures in so many steps visit, evenly from the noisiest to the least noisy."""
+    if config.noise.objective == "flow":
+        return Process.straight(torch.arange(1, steps + 1, dtype=torch.float64, device="cpu") / steps)
+    process = config.noise.process()
+    return process.respaced(kept_steps(str(steps), len(process)))
+
+
+def check_alike(guide: DenoisingNetwork, config: DenoiserConfig, place: str) -> None:
+    """Raise ValueError unless a guide predicts the same of the same pictures."""
+    for name in ("height", "width", "channels", "classes"):
+        own, other = getattr(config, name), getattr(guide.config, name)
+        if own != other:
+            raise ValueError(f"--guide {place}: its {name} is {other}, but the network's is {own}: take another guide")
+    if guide.config.noise != config.noise:
+        raise ValueError(f"--guide {place}: it was trained with another noise or objective than the network")
+
+
+def is_denoiser(network: Any) -> bool:
+    """Whether a network predicts what noise hides."""
+    return isinstance(network.config, DenoiserConfig)
+
+
+def _noise(config: NoisyConfig) -> str:
+    """The levels that a network knows."""
+    return "flow" if config.noise.objective == "flow" else config.noise.schedule
+
+
+def open_denoising(
+    networks: Mapping[str, Any], options: DenoisingOptions, metadata: Mapping[str, Any]
+) -> DenoisingSampler:
+    """A sampler of the shown network, and of those that the options name; ValueError if they do not fit."""
+    guide, classifier = networks.get("guide"), networks.get("classifier")
+    network = next(network for name, network in networks.items() if name not in ("guide", "classifier"))
+    if guide is not None and not is_denoiser(guide):
+        raise ValueError(f"--guide {options.guide}: it does not denoise pictures: take another network")
+    if classifier is not None and (not isinstance(classifier.config, NoisyConfig) or is_denoiser(classifier)):
+        raise ValueError(f"--classifier {options.classifier}: it is no classifier of noisy pictures: take another")
+    return DenoisingSampler(network, options, metadata, guide, classifier)

@@ -1,0 +1,28 @@
+"""The row of diffusion transformers in the table of families."""
+
+from typing import Any
+
+from models.diffusion import parts
+from models.dit.config import DiTConfig
+from models.dit.network import DiT
+from models.family import Family
+
+
+def _facts(config: DiTConfig) -> dict[str, str]:
+    rows, columns = config.grid
+    size = f"{config.depth} blocks ({config.block}) of width {config.hidden}, {config.heads} heads"
+    return {"transformer": f"{size}, {rows}x{columns} tokens"} | parts.facts(config)
+
+
+_SHARED: dict[str, Any] = parts.PICTURES
+
+FAMILY = Family(
+    name="dit",
+    title="DiT",
+    parts=parts.parts(DiTConfig, DiT, "denoiser", "denoiser"),
+    facts=_facts,
+    tags=("diffusion", "dit", "image-generation", "safetensors"),
+    use=parts.use,
+    told={"objective": "denoiser.noise.objective"},
+    **_SHARED,
+)

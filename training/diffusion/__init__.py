@@ -1,0 +1,1 @@
+"""Denoising networks, and classifiers of noisy pictures, in training."""

@@ -1,0 +1,128 @@
+"""The settings of runs that teach what noise hides: networks, loss, optimizer, averages, and pictures on the way."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from models.adm.config import ClassifierConfig, UNetConfig
+from models.diffusion.config import NoisyConfig
+from models.diffusion.parts import AVERAGES
+from models.diffusion.sampler import DenoisingOptions, Solvers
+from models.dit.config import DiTConfig
+from models.family import Shape
+from torch_utils.config import flag
+from training.config import MODEL, PRESET, AverageConfig, RunConfig, Section
+
+DROP = "share of the pictures that are shown without their class, for classifier-free guidance"
+WARM = "thousands of images over which the learning rate rises from 0"
+
+
+class NoiseLossConfig(Section):
+    """Which noise levels are learned, and how errors are weighed."""
+
+    times: Literal["logit-normal", "uniform"] = Field(
+        "logit-normal", description="noise levels drawn for flow: more in the middle, or all alike"
+    )
+    location: float = Field(0.0, description="mean of the logit of the noise level")
+    spread: float = Field(1.0, gt=0, description="standard deviation of the logit of the noise level")
+    kind: Literal["mse", "hybrid", "rescaled", "bound"] = Field(
+        "hybrid", description="mean squared error; hybrid and rescaled add the bound where variances are learned"
+    )
+    label_dropout: float = flag(0.1, "--label-dropout", "Training", DROP, ge=0, le=1)
+
+
+class AdamWConfig(Section):
+    """AdamW, with a rate that rises first, and limited gradients."""
+
+    lr: float = flag(1e-4, "--lr", "Training", "learning rate", by_preset=True, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1, description="decay of the first moment")
+    beta2: float = Field(0.999, ge=0, lt=1, description="decay of the second moment")
+    epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon")
+    weight_decay: float = Field(0.0, ge=0, description="decay of matrices and kernels; vectors never decay")
+    warm_up: float = flag(0.0, "--warm-up", "Training", WARM, by_preset=True, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradients")
+
+
+class AveragesConfig(AverageConfig):
+    """The averaged networks; pictures are made with the first."""
+
+    kimg: tuple[float, ...] = Field(  # type: ignore[assignment]
+        (10.0,), description="half-lives in thousands of images, up to three, with commas"
+    )
+
+    @field_validator("kimg")
+    @classmethod
+    def _few(cls, kimg: tuple[float, ...]) -> tuple[float, ...]:
+        if not 1 <= len(kimg) <= len(AVERAGES) or any(half < 0 for half in kimg):
+            raise ValueError(f"expected 1 to {len(AVERAGES)} half-lives, 0 or more each")
+        return kimg
+
+
+class DiffusionConfig(RunConfig):
+    """What runs of all models of this room have."""
+
+    preset: Literal["auto", "demo", "paper"] = flag("auto", *PRESET)
+    loss: NoiseLossConfig = NoiseLossConfig()
+    optimizer: AdamWConfig = AdamWConfig()
+    average: AveragesConfig = AveragesConfig()
+
+    @property
+    def network(self) -> NoisyConfig:
+        """The configuration of the network."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> Shape:
+        return Shape.of(self.network)
+
+
+class SamplingConfig(Section):
+    """How the pictures of sheets and metrics are made."""
+
+    steps: int = Field(50, ge=1, le=1000, description="steps from noise to picture")
+    solver: Solvers = Field("dpm2m", description="method of the steps")
+    cfg_scale: float = Field(1.0, ge=0, le=100, description="classifier-free guidance; 1 none")
+
+    def options(self) -> DenoisingOptions:
+        """The same for a sampler."""
+        return DenoisingOptions(**self.model_dump())
+
+
+class DenoisingConfig(DiffusionConfig):
+    """What runs of denoising networks have."""
+
+    sampling: SamplingConfig = SamplingConfig()
+
+
+class DiTRun(DenoisingConfig):
+    """One training run of a diffusion transformer."""
+
+    model: str = flag("dit-s/2", *MODEL)
+    denoiser: DiTConfig = DiTConfig()
+
+    @property
+    def network(self) -> DiTConfig:
+        return self.denoiser
+
+
+class UNetRun(DenoisingConfig):
+    """One training run of a U-Net."""
+
+    model: Literal["adm"] = flag("adm", *MODEL)
+    denoiser: UNetConfig = UNetConfig()
+
+    @property
+    def network(self) -> UNetConfig:
+        return self.denoiser
+
+
+class ClassifierRun(DiffusionConfig):
+    """One training run of a classifier of noisy pictures."""
+
+    model: Literal["noise-classifier"] = flag("noise-classifier", *MODEL)
+    metrics: str = flag("none", "--metrics", "Output", "none: a classifier makes no pictures")
+    classifier: ClassifierConfig = ClassifierConfig()
+
+    @property
+    def network(self) -> ClassifierConfig:
+        return self.classifier

@@ -1,0 +1,86 @@
+"""The rows of denoising networks and classifiers of noisy pictures in the table of what can be trained."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from models.adm import family as adm
+from models.dit import family as dit
+from models.dit.config import named_sizes
+from torch_utils.config import build
+from training.course import Asked, Course, Facts, Settled
+from training.diffusion import presets
+from training.diffusion.config import ClassifierRun, DiffusionConfig, DiTRun, UNetRun
+from training.diffusion.recipe import Classifying, Denoising
+from training.diffusion.signs import CLASSIFYING, DENOISING
+
+
+def _settle(kind: type[DiffusionConfig], part: str, asked: Asked) -> Settled:
+    """The resolved configuration of a run. Raises ValueError for settings that do not fit."""
+    shape = asked.shape._asdict()
+    for name, value in shape.items():
+        if asked.given.get(f"{part}.{name}", value) != value:
+            raise ValueError(f"--set {part}.{name} comes from the data, where it is {value}: leave it out")
+    if kind is ClassifierRun and not asked.shape.classes:
+        raise ValueError("--model noise-classifier needs data with classes: give --labels folders, or other data")
+    values = presets.resolve(kind, part, asked)
+    return Settled(build(kind, values | {f"{part}.{name}": value for name, value in shape.items()}))
+
+
+def _smallest_dit(config: DiTRun) -> DiTRun:
+    small = {"hidden": 8, "depth": 1, "heads": 1}
+    return config.model_copy(update={"denoiser": config.denoiser.model_copy(update=small)})
+
+
+def _smallest_trunk(part: str) -> Callable[[Any], Any]:
+    small = {"model_channels": 8, "mult": (1,), "res_blocks": 1, "attention": (), "groups": 8, "heads": 1}
+    small |= {"head_channels": 0}
+    return lambda config: config.model_copy(update={part: getattr(config, part).model_copy(update=small)})
+
+
+def recipe(config: Any, facts: Facts, device: torch.device) -> Denoising:
+    return Denoising(config, facts, device)
+
+
+def classifying(config: ClassifierRun, facts: Facts, device: torch.device) -> Classifying:
+    return Classifying(config, facts, device)
+
+
+DIT = Course(
+    title="DiT",
+    family=dit.FAMILY,
+    config=DiTRun,
+    models={name: {f"denoiser.{key}": value for key, value in size.items()} for name, size in named_sizes().items()},
+    settle=lambda asked: _settle(DiTRun, "denoiser", asked),
+    recipe=recipe,
+    smallest=_smallest_dit,
+    smaller="a smaller --model, such as dit-ti/4",
+    signs=DENOISING,
+)
+
+ADM = Course(
+    title="ADM",
+    family=adm.FAMILY,
+    config=UNetRun,
+    models={"adm": {}},
+    settle=lambda asked: _settle(UNetRun, "denoiser", asked),
+    recipe=recipe,
+    smallest=_smallest_trunk("denoiser"),
+    smaller="a smaller network: --set denoiser.model_channels=64",
+    signs=DENOISING,
+)
+
+CLASSIFIER = Course(
+    title="noise classifier",
+    family=adm.CLASSIFIER,
+    config=ClassifierRun,
+    models={"noise-classifier": {}},
+    settle=lambda asked: _settle(ClassifierRun, "classifier", asked),
+    recipe=classifying,
+    smallest=_smallest_trunk("classifier"),
+    smaller="a smaller network: --set classifier.model_channels=64",
+    signs=CLASSIFYING,
+)
+
+COURSES = (DIT, ADM, CLASSIFIER)

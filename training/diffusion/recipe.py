@@ -1,0 +1,216 @@
+"""Denoising networks in training: one phase, in which a network learns what the noise of a picture hides."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from imaging.pixels import to_images
+from models.adm.network import NoisyClassifier, UNet
+from models.diffusion.config import NoiseConfig
+from models.diffusion.likelihood import Losses, losses
+from models.diffusion.parts import AVERAGES
+from models.diffusion.process import STEPS, Process
+from models.diffusion.sampler import DenoisingSampler
+from models.dit.network import DiT
+from models.sampler import Request, SeedStream
+from torch_utils import distributed, seeds
+from torch_utils.stats import Some
+from training.course import Facts
+from training.diffusion.config import ClassifierRun, DenoisingConfig, DiffusionConfig, DiTRun, NoiseLossConfig
+from training.draws import Draws
+from training.ema import Average
+from training.phase import Phase, Term
+from training.rates import decay_groups, warm_up
+from training.recipe import Pictures, learned, load_learned, placed
+from training.sheet import Sheet
+
+BUCKETS = 5  # shares of the noise levels whose losses are reported by themselves
+AT_ONCE = 2**16  # pixels of a sheet computed together
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """Images [n, C, H, W] in [-1, 1] and their class numbers, int64 [n]."""
+
+    images: Tensor
+    labels: Tensor
+
+
+def bucket_names(kind: str) -> list[str]:
+    """The statistics of the shares of noise levels, from little noise to much."""
+    return [f"{kind}/noise {100 * i // BUCKETS}-{100 * (i + 1) // BUCKETS} %" for i in range(BUCKETS)]
+
+
+def draw_levels(noise: NoiseConfig, loss: NoiseLossConfig, whole: Process, draws: Draws) -> tuple[Process, Tensor]:
+    """The noise levels of a batch: a process, and the index of each sample's level in it.
+
+    For flow every sample has a level of its own, its logit normally distributed (Esser et al. 2024, section 3.1), or
+    uniform; otherwise one of the whole process, all alike.
+    """
+    if noise.objective != "flow":
+        share = draws.uniforms("t")
+        return whole, (share * len(whole)).long().clamp(max=len(whole) - 1)
+    if loss.times == "uniform":
+        levels = draws.uniforms("t")
+    else:
+        levels = torch.sigmoid(loss.location + loss.spread * draws.latents("t"))
+    levels = levels.clamp(1e-5, 1)
+    return Process.straight(levels), torch.arange(len(levels), device=levels.device)
+
+
+class Learning:
+    """What denoisers and classifiers of noisy pictures share: one network, its averages, one phase.
+
+    Args:
+        config: the resolved configuration.
+        network: in float32, on any device.
+        facts: of the images.
+        device: where to compute.
+    """
+
+    def __init__(self, config: DiffusionConfig, network: Any, facts: Facts, device: torch.device) -> None:
+        self.config, self.device = config, device
+        network.recompute = config.checkpoint_activations
+        self.network = placed(network.set_precision(config.arithmetic), device)
+        distributed.broadcast_(list(self.network.state_dict().values()))
+        average, o = config.average, config.optimizer
+        self.averages = [Average(self.network, half * 1000, average.ramp) for half in average.kimg]
+        fused = not next(self.network.parameters()).is_meta
+        groups = decay_groups(self.network, o.weight_decay)
+        adamw = torch.optim.AdamW(groups, o.lr, betas=(o.beta1, o.beta2), eps=o.epsilon, fused=fused)
+        rate = warm_up(round(1000 * o.warm_up))
+        phase = Phase("denoise", self.network, adamw, reads_images=True, rate=rate, clip=o.clip)
+        self.phases = [phase]
+        self.networks: dict[str, nn.Module] = {
+            **{name: one.network for name, one in zip(AVERAGES, self.averages, strict=False)},
+            "net": self.network,
+        }
+        self.optimizers = {"net": adamw}
+        self.first_order = frozenset({phase.name})
+        self.whole = config.network.noise.process().to(device)
+        self.forward: Callable[..., Tensor] = self.network  # or compiled
+        self.begin: Callable[[], None] = lambda: None
+
+    def batch(self, *sets: Pictures) -> Labeled:
+        """Images in [-1, 1]."""
+        ((pixels, labels),) = sets
+        return Labeled(to_images(pixels), labels)
+
+    def use_passes(
+        self, change: Callable[[Callable[..., Any]], Any] | None, begin: Callable[[], None] = lambda: None
+    ) -> None:
+        """Put `change(network)` in place of the network; None restores it."""
+        self.forward, self.begin = (self.network if change is None else change(self.network)), begin
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Losses change nothing of the recipe."""
+        yield
+
+    def after_step(self, seen: int) -> None:
+        """Average in the network."""
+        for average in self.averages:
+            average.update(self.config.pace.batch, seen)
+
+    def state_dict(self) -> dict[str, Any]:
+        return learned(self)  # type: ignore[arg-type]
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        load_learned(self, state)  # type: ignore[arg-type]
+
+    def noised(self, images: Tensor, draws: Draws) -> tuple[Process, Tensor, Tensor, Tensor]:
+        """A process, the level of each image in it [n], what the network is told of it [n], and the noise."""
+        config = self.config
+        process, k = draw_levels(config.network.noise, config.loss, self.whole, draws)
+        noise = draws.latents("noise", *images.shape[1:])
+        return process, k, process.t[k].to(torch.float32), noise
+
+    def by_level(self, kind: str, values: Tensor, t: Tensor) -> dict[str, Any]:
+        """Values of each sample, reported for each share of the noise levels."""
+        level = (t / STEPS * BUCKETS).long().clamp(0, BUCKETS - 1)
+        return {name: Some(values, level == i) for i, name in enumerate(bucket_names(kind))}
+
+
+class Denoising(Learning):
+    """A denoising network in training.
+
+    Args:
+        config: the resolved configuration.
+        facts: of the images.
+        device: where to compute.
+    """
+
+    config: DenoisingConfig
+
+    def __init__(self, config: DenoisingConfig, facts: Facts, device: torch.device) -> None:
+        network = DiT(config.denoiser) if isinstance(config, DiTRun) else UNet(config.network)  # type: ignore[arg-type]
+        super().__init__(config, network, facts, device)
+
+    def losses(self, phase: Phase, batch: Labeled, draws: Draws) -> Iterator[Term]:
+        """The error of the prediction for pictures at random noise levels, of which some are shown without class."""
+        self.begin()
+        process, k, t, noise = self.noised(batch.images, draws)
+        c, classes = None, self.config.network.classes
+        if classes:
+            dropped = draws.uniforms("class") < self.config.loss.label_dropout
+            c = torch.where(dropped, torch.full_like(batch.labels, classes), batch.labels)
+        output = self.forward(process.noised(batch.images, k, noise), t, c)
+        objective, kind = self.config.network.noise.objective, self.config.loss.kind
+        found: Losses = losses(output.float(), batch.images, noise, k, process, objective, kind)
+        reports = {"loss/denoise": found.loss, **self.by_level("loss", found.mse, t)}
+        if found.vb is not None:
+            reports["loss/bound"] = found.vb
+        yield found.loss.mean(), reports
+
+    def judged(self) -> DenoisingSampler:
+        """The pictures that metrics judge: of the first average, as the section `sampling` says."""
+        return DenoisingSampler(self.averages[0].network, self.config.sampling.options())  # type: ignore[arg-type]
+
+    def show(self, sheet: Sheet) -> Iterator[Tensor]:
+        """The pictures of a sheet, by the first average."""
+        network = self.config.network
+        first = seeds.derive(sheet.seed, "sample sheet") % 2**31
+        classes = network.classes
+        requests = [
+            Request("", label if classes else None, SeedStream(first + i)) for i, label in enumerate(sheet.labels)
+        ]
+        at_once = max(self.config.pace.batch_gpu, AT_ONCE // (network.height * network.width))
+        for pixels in self.judged().sample(requests, at_once):
+            yield pixels.cpu()
+
+
+class Classifying(Learning):
+    """A classifier of noisy pictures in training (Dhariwal and Nichol 2021, section 4.1).
+
+    Args:
+        config: the resolved configuration.
+        facts: of the images.
+        device: where to compute.
+    """
+
+    config: ClassifierRun
+
+    def __init__(self, config: ClassifierRun, facts: Facts, device: torch.device) -> None:
+        super().__init__(config, NoisyClassifier(config.classifier), facts, device)
+
+    def losses(self, phase: Phase, batch: Labeled, draws: Draws) -> Iterator[Term]:
+        """The cross-entropy of the classes of pictures at random noise levels."""
+        self.begin()
+        process, k, t, noise = self.noised(batch.images, draws)
+        logits = self.forward(process.noised(batch.images, k, noise), t).float()
+        loss = F.cross_entropy(logits, batch.labels, reduction="none")
+        right = (logits.argmax(1) == batch.labels).float()
+        yield loss.mean(), {"loss/classify": loss, "right": right, **self.by_level("right", right, t)}
+
+    def judged(self) -> None:
+        """A classifier makes no pictures."""
+        return
+
+    def show(self, sheet: Sheet) -> None:
+        """A classifier makes no pictures."""
+        return

@@ -1,0 +1,70 @@
+"""What the statistics of denoising networks and classifiers of noisy pictures mean."""
+
+from collections.abc import Sequence
+
+from training.signs import Alarm, Chart, Config, Means, Signs, Watch, few_differences, part, skipped_steps
+
+EXPLODED = 100.0  # gradients so many times as large as the limit they are clipped to
+SMALLER = "a smaller --lr, or a longer --warm-up"
+TICKS = 10
+
+
+def _not_falling(name: str) -> Watch:
+    def judge(means: Sequence[Means]) -> str:
+        first, last = means[0][name], means[-1][name]
+        if len(means) < TICKS + 1 or last < 1.05 * first:
+            return ""
+        return f"the loss has risen from {first:.3g} to {last:.3g} within {len(means) - 1} ticks"
+
+    return Watch("the loss rises", (name,), judge, SMALLER, TICKS)
+
+
+def _exploding(means: Sequence[Means]) -> str:
+    norm = means[-1]["gradients/denoise"]
+    return f"the gradients have a norm of {norm:.3g}" if norm > EXPLODED else ""
+
+
+def _long_average(config: Config) -> list[Alarm]:
+    """An average that reaches back further than the run is long."""
+    halves, ramp = part(config, "average").get("kimg"), part(config, "average").get("ramp")
+    kimg = part(config, "pace").get("kimg")
+    if not isinstance(halves, list | tuple) or not isinstance(kimg, int | float) or ramp:
+        return []
+    first = next((half for half in halves if isinstance(half, int | float)), 0)
+    if first <= kimg:
+        return []
+    text = f"the average has a half-life of {first:g} kimg, but the run is {kimg:g} kimg long"
+    return [
+        Alarm("the average is longer than the run", 0, text, "a shorter one: --set average.kimg=" + f"{kimg / 10:g}")
+    ]
+
+
+_WATCHES = (Watch("the gradients explode", ("gradients/denoise",), _exploding, SMALLER), skipped_steps(SMALLER))
+_NOISE = "each falls and then stays; the most noise and the least are hardest to predict"
+
+DENOISING = Signs(
+    shown={"loss/denoise": "loss"},
+    charts=(
+        Chart("Loss", ("loss/denoise", "loss/bound"), "falls quickly, then slowly for the whole run"),
+        Chart("Loss by noise level", ("loss/noise *",), _NOISE),
+    ),
+    watches=(
+        *_WATCHES,
+        _not_falling("loss/denoise"),
+        few_differences("more training; guidance (sampling.cfg_scale) of less than now"),
+    ),
+    before=_long_average,
+    diverged=SMALLER,
+)
+
+CLASSIFYING = Signs(
+    shown={"loss/classify": "loss", "right": "right"},
+    charts=(
+        Chart("Loss", ("loss/classify",), "falls; if it falls to 0 the images are learned by heart"),
+        Chart("Share of right classes", ("right", "right/noise *"), "rises; at the most noise it stays at chance"),
+    ),
+    watches=(*_WATCHES, _not_falling("loss/classify")),
+    before=_long_average,
+    diverged=SMALLER,
+    diversity=False,
+)
