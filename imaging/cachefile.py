@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from filelock import FileLock
 
-from system.cache import cache_folder
 from system.files import open_replacing
+from system.resources import cache_folder
 
 Result = TypeVar("Result")
 

@@ -21,7 +21,7 @@ from imaging.sources.recognition import open_source
 from imaging.sources.source import Content, header, picture
 from imaging.survey import Seen, Track, digest, looked_at
 from imaging.transforms import is_opaque, on_white
-from system.machine import cores
+from system.resources import cores
 
 TILE, COLUMNS, ROWS = 96, 10, 10  # of the sheet; up to ROWS classes have a row each
 

@@ -19,7 +19,7 @@ from imaging.parallel import ordered
 from imaging.shards.pattern import expand, has_wildcards, prefix, without_file_scheme
 from imaging.shards.store import Shard, Store, displayed, is_remote, listed, look_at
 from imaging.shards.table import Row, kept_table, table_of
-from system.machine import cores
+from system.resources import cores
 from system.text import printable
 
 LARGEST_INDEX = 2**28  # bytes

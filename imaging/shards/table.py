@@ -23,8 +23,8 @@ from imaging.opening import BLOCK, HEAD, LARGEST_FILE, members, packer_of, reaso
 from imaging.picture import Header, read_header
 from imaging.shards.store import LARGEST, Shard, Store
 from imaging.sizes import parse_size, spell
-from system.bounded import json_object
 from system.text import printable
+from system.untrusted import json_object
 
 CHECKED_BYTES = 4096  # at either end of a file
 ENOUGH = 2**16  # bytes of an image that nearly always contain its header
