@@ -34,19 +34,10 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """Yield (pixels uint8 [n, C, H, W], labels int64 [n]) endlessly, with n = batch / world, in the set's own order.
 
-    The sequence depends on (seed, position, batch, rank, world), not on the number of workers: step k shows the
-    positions `position + k * batch ...`, and each rank has an equal slice of them. An image that cannot be read raises
-    the data set's ValueError, also if a worker read it. Workers start with the first batch and stop when the generator
-    is closed or dropped.
-
-    Args:
-        dataset: the images.
-        batch: items per step over all ranks, a multiple of `world`.
-        seed: of the shuffle.
-        position: items shown before the first batch.
-        rank, world: of this process, and the number of processes.
-        workers: processes that read; 0 reads in this one.
-        pin: put batches into page-locked memory, for CUDA.
+    Step k shows the positions `position + k * batch ...` of the shuffle with `seed`; each of `world` ranks has an equal
+    slice of them, however many `workers` (processes; 0: none) read. An image that cannot be read raises the data set's
+    ValueError, also if a worker read it. Workers start with the first batch and stop when the generator is closed or
+    dropped. `pin` puts batches into page-locked memory, for CUDA.
     """
     share = batch // world
     starts = count(position + rank * share, batch)
@@ -76,11 +67,7 @@ def batches(
 
 
 def default_workers(dataset: ImageSet, on_cpu: bool = False) -> int:
-    """The default number of workers: up to four; 0 for the demo set, or if the CPU trains.
-
-    A CPU that trains has no cores to spare, and receiving a batch from a worker takes as long as reading twenty small
-    images.
-    """
+    """The default number of workers: up to four; 0 for the demo set, or if the CPU trains and has no cores to spare."""
     return 0 if on_cpu or isinstance(dataset, DemoSet) else min(4, cores())
 
 

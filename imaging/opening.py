@@ -38,22 +38,15 @@ class RefusedError(ValueError):
 def open_file(path: Path) -> BinaryIO:
     """Open a file for reading. RefusedError for a pipe, a device or a folder, on which reading may never end."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        _check_regular(os.fstat(descriptor), path)
-    except RefusedError:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise
+        raise RefusedError(f"{printable(str(path))} is a folder, a pipe or a device: give a regular file")
     return os.fdopen(descriptor, "rb")
 
 
 def check_file(path: Path) -> None:
-    """As `open_file` without opening, for libraries that open a path by themselves."""
-    _check_regular(path.stat(), path)
-
-
-def _check_regular(state: os.stat_result, path: Path) -> None:
-    if not stat.S_ISREG(state.st_mode):
-        raise RefusedError(f"{printable(str(path))} is a folder, a pipe or a device: give a regular file")
+    """As `open_file`, for libraries that open a path by themselves."""
+    open_file(path).close()
 
 
 def reason(error: BaseException) -> str:
@@ -115,14 +108,10 @@ def unpacking(path: Path) -> Iterator[BinaryIO]:
 
 
 def members(file: BinaryIO, whole: bool) -> Iterator[tarfile.TarInfo]:
-    """The header of each file in a tar, in order. Between two of them the content may be read.
+    """The header of each file in an unpacked tar, in order. Between two of them the content may be read.
 
-    Args:
-        file: a tar, unpacked. It is only sought forward, but for its beginning.
-        whole: the mark that ends a tar must be there, without which a tar may be cut.
-
-    Raises:
-        tarfile.ReadError, or nearly anything else: for damaged headers, which the library takes for the end.
+    If `whole`, the mark that ends a tar must be there: without it a tar may be cut. tarfile.ReadError, or nearly any
+    other error, for damaged headers.
     """
     place = 0
     with tarfile.open(fileobj=cast(BinaryIO, _Short(file)), mode="r:") as tar:

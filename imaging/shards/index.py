@@ -53,12 +53,21 @@ def names_of_classes(index: Index | None, count: int) -> tuple[str, ...]:
 
 
 def read_index(pattern: str, shards: Sequence[Shard], labeled: bool, store: Store) -> tuple[Index, str]:
-    """The index of these shards, and a sentence for the user, or "".
+    """The index of these shards, and a sentence for the user, or "". A large set is read by processes on all cores.
 
     ValueError says which shard or sample is wrong, and what to do.
     """
     index, note = read_beside(pattern, shards, store)
-    return index or Index(shards=tuple(_scan(shards, labeled, store))), note
+    if index is not None:
+        return index, note
+    unread = [shard for shard in shards if not kept_table(shard, labeled, store).exists()]
+    large = sum(shard.bytes for shard in unread) >= WORTH_PROCESSES
+    if not large:
+        store.expect(unread)
+    rows = ordered(partial(row_of, labeled=labeled, store=store), shards, cores() if large else 1, 1, fork=False)
+    quiet = not large or not sys.stderr.isatty()
+    shown = tqdm(rows, "reading shards", len(shards), leave=False, disable=quiet, unit=" shards")
+    return Index(shards=tuple(shown)), note
 
 
 def read_beside(pattern: str, shards: Sequence[Shard], store: Store) -> tuple[Index | None, str]:
@@ -69,10 +78,13 @@ def read_beside(pattern: str, shards: Sequence[Shard], store: Store) -> tuple[In
     url = without_file_scheme(f"{prefix(pattern)}-index.json")
     name = displayed(url.rpartition("/")[2])
     try:
-        data = _contents(url, store)
-        if data is None:
+        found = look_at(url)
+        if found is None:
             return None, ""
-        index = Index.model_validate_json(data)
+        if found.bytes > LARGEST_INDEX:
+            raise ValueError(f"it has more than {LARGEST_INDEX} bytes")
+        with store.open(found) as file:
+            index = Index.model_validate_json(file.read(found.bytes))
     except ValidationError as error:
         what = printable(error.errors(include_input=False, include_context=False, include_url=False)[0]["msg"], 80)
         return None, f"{name} is ignored: not an index of shards ({what})"
@@ -83,17 +95,6 @@ def read_beside(pattern: str, shards: Sequence[Shard], store: Store) -> tuple[In
     if any(shard.name not in rows or rows[shard.name].bytes != shard.bytes for shard in shards):
         return None, f"{name} is ignored: it does not fit the shards"
     return index.model_copy(update={"shards": tuple(rows[shard.name] for shard in shards)}), ""
-
-
-def _contents(url: str, store: Store) -> bytes | None:
-    """The content of an index; None if there is none. ValueError if it is too large, no file, or its server refuses."""
-    found = look_at(url)
-    if found is None:
-        return None
-    if found.bytes > LARGEST_INDEX:
-        raise ValueError(f"it has more than {LARGEST_INDEX} bytes")
-    with store.open(found) as file:
-        return file.read(found.bytes)
 
 
 def _check_complete(pattern: str, name: str, rows: Iterable[str], shards: Sequence[Shard]) -> None:
@@ -108,17 +109,6 @@ def _check_complete(pattern: str, name: str, rows: Iterable[str], shards: Sequen
             f"lists are): restore it, or repeat the command that wrote the shards; to use a part of the set, name its "
             f"shards, as in x-{{0000..0007}}.tar"
         )
-
-
-def _scan(shards: Sequence[Shard], labeled: bool, store: Store) -> Iterable[Row]:
-    """What is in every shard, from the cache or read now: a large set by processes on all cores."""
-    unread = [shard for shard in shards if not kept_table(shard, labeled, store).exists()]
-    large = sum(shard.bytes for shard in unread) >= WORTH_PROCESSES
-    if not large:
-        store.expect(unread)
-    rows = ordered(partial(row_of, labeled=labeled, store=store), shards, cores() if large else 1, 1, fork=False)
-    quiet = not large or not sys.stderr.isatty()
-    return tqdm(rows, "reading shards", len(shards), leave=False, disable=quiet, unit=" shards")
 
 
 def row_of(shard: Shard, labeled: bool, store: Store) -> Row:

@@ -49,7 +49,7 @@ class ShardSet(ImageSet):
         self._window = (-1, -1)
         self._labeled = self._with_labels and are_labeled(index.shards)
         height, width = self._one_size()
-        modes = _total([row.modes for row in self.rows])
+        modes = sum((Counter[str](row.modes) for row in self.rows), Counter[str]())
         self._mode = richest(set(modes))
         classes = self._classes(index)
         summary = [[row.name, row.bytes, row.digest, int(n)] for row, n in zip(self.rows, self.samples, strict=True)]
@@ -151,36 +151,31 @@ class ShardSet(ImageSet):
 
     def _one_size(self) -> tuple[int, int]:
         """(height, width) of all images. ValueError, with the command that makes a set of one size, if they differ."""
-        sizes = Counter({parse_size(size): n for size, n in _total([row.sizes for row in self.rows]).items()})
+        counts = sum((Counter(row.sizes) for row in self.rows), Counter[str]())
+        sizes = Counter({parse_size(size): count for size, count in counts.items()})
         common = sizes.most_common(1)[0][0]
-        if len(sizes) > 1:
-            number = next(i for i, row in enumerate(self.rows) if set(row.sizes) != {spell(*common)})
-            remedy = remedies.one_size(self.pattern, sizes, "-%06d.tar")
-            raise ValueError(
-                f"{displayed(self.pattern)} holds images of different sizes, mostly {spell(*common)}, but "
-                f"{self._odd_one(number, common)}: {remedy}"
-            )
         check_area(*common)
-        return common
-
-    def _odd_one(self, number: int, common: tuple[int, int]) -> str:
-        """The first image in a shard of another size than the common one."""
-        shard = self.shards[number]
+        if len(sizes) == 1:
+            return common
+        shard = next(s for s, row in zip(self.shards, self.rows, strict=True) if set(row.sizes) != {spell(*common)})
         with self._store.open(shard) as file:
             for picture, _ in samples(file, shard.displayed):
-                size = header_of(file, picture, shard.displayed)[1::-1]
-                if size != common:
-                    return f"{picture.name} in {shard.name} has {spell(*size)}"
-        raise self._changed(number)
+                odd = spell(*header_of(file, picture, shard.displayed)[1::-1])
+                if odd != spell(*common):
+                    break
+        raise ValueError(
+            f"{displayed(self.pattern)} holds images of different sizes, mostly {spell(*common)}, but {picture.name} "
+            f"in {shard.name} has {odd}: {remedies.one_size(self.pattern, sizes, '-%06d.tar')}"
+        )
 
     def _classes(self, index: Index) -> Classes:
         if not self._labeled:
             why = "the set is unlabeled, since it has no .cls files" if self._with_labels else UNUSED
             return Classes((), np.zeros(0, dtype=np.int64), why)
-        whole = [row.samples == used for row, used in zip(self.rows, self.samples, strict=True)]
-        counts = _total(
-            [row.labels or {} if whole[i] else Counter(self._labels(i).tolist()) for i, row in enumerate(self.rows)]
-        )
+        counts = Counter[int]()
+        for number, row in enumerate(self.rows):
+            whole = row.samples == self.samples[number]
+            counts.update(row.labels or {} if whole else self._labels(number).tolist())
         count = 1 + max(max(row.labels or [0]) for row in index.shards)  # of the whole set
         names = names_of_classes(index, count)
         values = np.array([counts[i] for i in range(len(names))], dtype=np.int64)
@@ -188,14 +183,6 @@ class ShardSet(ImageSet):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": OrderedDict()}
-
-
-def _total(counts: Sequence[Any]) -> Counter[Any]:
-    """The sum of dictionaries of counts."""
-    total: Counter[Any] = Counter()
-    for each in counts:
-        total.update(each)
-    return total
 
 
 def are_labeled(rows: Sequence[Row]) -> bool:

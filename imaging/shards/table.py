@@ -149,8 +149,23 @@ def samples(file: BinaryIO, shard: str, digest: "blake2b | None" = None) -> Iter
 
     Every file is added to `digest`. Errors call the tar `shard`.
     """
-    for _, files in groupby(_members(file, shard, digest or blake2b()), key=lambda member: member.key):
-        yield _parts(list(files), shard)
+    for key, group in groupby(_members(file, shard, digest or blake2b()), key=lambda member: member.key):
+        files, what = list(group), f"{printable(key)} in {shard}"
+        found = [member for member in files if f".{member.kind}".lower().endswith(TRAINING_SUFFIXES)]
+        kinds = [printable(member.kind) for member in found or files]
+        if len(found) > 1:
+            raise ValueError(f"{what} has several images ({kinds[0]} and {kinds[1]}): keep one, a sample is one image")
+        if not found:
+            raise ValueError(
+                f"{what} has no image (png, jpg, jpeg, webp) next to its {kinds[0] or 'file'}: leave it out, or make "
+                f"the shard with `tar --sort=name`, which puts the files of a sample together"
+            )
+        if found[0].size > LARGEST_FILE:
+            raise ValueError(
+                f"{found[0].name} in {shard} has {found[0].size} bytes, but at most {LARGEST_FILE} are accepted: leave "
+                f"it out"
+            )
+        yield found[0], {member.kind.lower(): member for member in files if member is not found[0]}
 
 
 def header_of(file: BinaryIO, picture: Member, shard: str) -> Header:
@@ -206,35 +221,12 @@ def _members(file: BinaryIO, shard: str, digest: "blake2b") -> Iterator[Member]:
             continue
         if not info.isreg() or info.issparse():
             raise ValueError(f"{printable(info.name)} in {shard} is a link or special file: pack the files themselves")
-        ends = _ends(file, info.offset_data, info.size)
+        file.seek(info.offset_data)
+        last = first = file.read(min(info.size, CHECKED_BYTES))
+        if info.size > CHECKED_BYTES:
+            file.seek(info.offset_data + info.size - CHECKED_BYTES)
+            last = file.read(CHECKED_BYTES)
+        ends = zlib.crc32(last, zlib.crc32(first))
         digest.update(f"{info.name}\0{info.size}\0{ends}\n".encode(errors="surrogateescape"))
         stem, _, kind = base.partition(".")
         yield Member(f"{folder}{slash}{stem}", kind, info.offset_data, info.size)
-
-
-def _ends(file: BinaryIO, offset: int, size: int) -> int:
-    """CRC-32 of the first and last bytes of a file."""
-    file.seek(offset)
-    first = file.read(min(size, CHECKED_BYTES))
-    if size > CHECKED_BYTES:
-        file.seek(offset + size - CHECKED_BYTES)
-    return zlib.crc32(file.read(CHECKED_BYTES) if size > CHECKED_BYTES else first, zlib.crc32(first))
-
-
-def _parts(files: list[Member], shard: str) -> tuple[Member, dict[str, Member]]:
-    """The image of a sample, and its other files by kind."""
-    found = [member for member in files if f".{member.kind}".lower().endswith(TRAINING_SUFFIXES)]
-    what, kinds = f"{printable(files[0].key)} in {shard}", [printable(member.kind) for member in found or files]
-    if len(found) > 1:
-        raise ValueError(f"{what} has several images ({kinds[0]} and {kinds[1]}): keep one, a sample is one image")
-    if not found:
-        raise ValueError(
-            f"{what} has no image (png, jpg, jpeg, webp) next to its {kinds[0] or 'file'}: leave it out, or make the "
-            f"shard with `tar --sort=name`, which puts the files of a sample together"
-        )
-    if found[0].size > LARGEST_FILE:
-        raise ValueError(
-            f"{found[0].name} in {shard} has {found[0].size} bytes, but at most {LARGEST_FILE} are accepted: leave it "
-            f"out"
-        )
-    return found[0], {member.kind.lower(): member for member in files if member is not found[0]}
