@@ -24,7 +24,7 @@ from metrics.record import Record
 from metrics.sources import Made, PictureFiles
 from metrics.suite import beside, between_halves, evaluate, facts_of
 from models.families import NetworkFile, open_sampler
-from models.perceptual.published import detector_options, parse_files
+from models.perceptual.detectorfiles import detector_options, parse_files
 from models.sampler import Options
 from sampling.opening import learn
 from sampling.options import DEVICE

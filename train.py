@@ -12,7 +12,7 @@ import click
 from imaging.dataset import open_dataset
 from metrics.in_loop import Judge, prepare
 from metrics.names import parse_list
-from models.perceptual.published import detector_options, parse_files
+from models.perceptual.detectorfiles import detector_options, parse_files
 from system.urls import public_command
 from torch_utils import launch
 from torch_utils.cli import SET, option

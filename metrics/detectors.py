@@ -9,8 +9,8 @@ from torch import Tensor
 
 from imaging.pixels import to_images
 from metrics.sliced_wasserstein import descriptors
-from models.perceptual.opening import open_network, to_rgb
-from models.perceptual.published import find_networks, has_lpips
+from models.perceptual.detectorfiles import find_networks, has_lpips
+from models.perceptual.extractors import open_network, to_rgb
 from torch_utils.download import sha256
 
 FILES_OF: dict[str, tuple[str, ...]] = {

@@ -19,7 +19,7 @@ from metrics.reals import RealStatistics
 from metrics.record import Record
 from metrics.sources import Made
 from metrics.suite import beside, between_halves, evaluate, facts_of
-from models.perceptual.published import check_trust
+from models.perceptual.detectorfiles import check_trust
 from models.sampler import Sampler
 from torch_utils import distributed, runs
 from torch_utils.device import is_out_of_memory
