@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from system.cache import cache_folder
+from system.resources import cache_folder
 from system.text import printable
 from system.urls import is_url, pinned
 from torch_utils.download import Check, check_digest, fetch, kept
