@@ -15,12 +15,12 @@ import evaluate
 from imaging.dataset import DataConfig, open_dataset
 from imaging.grid import save_image, sheet, tile
 from imaging.pixels import to_pil
-from metrics.kernel import kernel_distance
+from metrics.distances import kernel_distance
 from models.families import save_network
 from models.perceptual.inception import Inception
 from models.perceptual.published import PUBLISHED, PublishedDetector
 from models.perceptual.weights import load_weights
-from system import cache
+from system import resources
 from tests.commands import refused, run, tiny_sets, train_on, zipped
 from tests.models import published as weights
 from tests.networks import save_tiny, tiny_generator
@@ -37,7 +37,7 @@ class Eye(torch.nn.Module):
 
 @pytest.fixture(autouse=True)
 def _own_places(monkeypatch, tmp_path):
-    monkeypatch.setattr(cache, "FOLDER", str(tmp_path / "cache"))
+    monkeypatch.setattr(resources, "FOLDER", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
 

@@ -107,8 +107,7 @@ class RunConfig(Section):
         pace = self.pace
         if not pace.images:
             raise ValueError(f"--kimg {pace.kimg:g} is less than one image: give 0.001 or more")
-        if pace.batch % pace.batch_gpu:
-            raise ValueError(f"--batch {pace.batch} is not a multiple of --batch-gpu {pace.batch_gpu}")
+        check_rounds(pace.batch_gpu, pace.batch, pace.batch)
         for other in ("checkpoint_activations", "cuda_graphs"):
             if self.compile and getattr(self, other):
                 raise ValueError(f"--compile and --{other.replace('_', '-')} exclude each other: give one of them")

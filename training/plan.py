@@ -20,7 +20,7 @@ from models.networkfile import NetworkFile
 from models.summary import summary
 from system.files import real_path
 from torch_utils import config as configs
-from torch_utils import distributed, notices, runs
+from torch_utils import distributed, launch, runs
 from torch_utils.cli import counted
 from torch_utils.device import reserve_workspace, resolve_device, resolve_precision, slow_precision
 from torch_utils.distributed import PATIENCE
@@ -205,7 +205,7 @@ def _agree_on(values: Mapping[str, Any], sets: Mapping[str, ImageSet], model: ty
 
 def interrupted() -> Path | None:
     """The run that this launch was training when `torchrun` started the processes again, if a state was saved."""
-    folder = notices.read(FOLDER_NOTICE)
+    folder = launch.read_note(FOLDER_NOTICE)
     return Path(folder) if folder is not None and runs.has_state(Path(folder)) else None
 
 

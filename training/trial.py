@@ -11,12 +11,12 @@ replay.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from torch_utils import distributed
 from torch_utils.device import Precision, switches
@@ -24,7 +24,7 @@ from training.config import RunConfig
 from training.courses import outline
 from training.draws import Draws
 from training.phase import Phase, Term
-from training.recipe import Pictures, Recipe
+from training.recipe import Change, Pictures, Recipe
 
 # Gradients are compared with those in fp32, as norms of differences relative to the norm of the fp32 gradient. The
 # error of a gradient is the sum of independent roundings of 1e5 numbers or more, so two correct ways of rounding have
@@ -49,19 +49,31 @@ def try_out(recipe: Recipe, option: str, change: Callable[[], None], undo: Calla
     Networks, averages and gradients are afterwards as before. `option` of train.py and `how`, such as "run compiled",
     are words of the sentence for the log that is returned.
     """
-    reason = ""
+    reason, config = "", recipe.config
+    networks: set[Any] = {phase.network for phase in recipe.phases}
     with recipe.undisturbed(), distributed.alone():
         try:
-            usual, exact = gradients(recipe), _exact_gradients(recipe)
+            usual, exact = gradients(recipe), {}
+            if config.arithmetic != "fp32":
+                _set_precision(networks, "fp32")
+                with switches("fp32", config.deterministic):
+                    exact = gradients(recipe)
+                _set_precision(networks, config.arithmetic)
             change()
-            _compare(gradients(recipe), usual, exact, SLACK[recipe.config.arithmetic])
+            _compare(gradients(recipe), usual, exact, SLACK[config.arithmetic])
         except Exception as error:  # whatever a compiler or a driver may raise
             cause = getattr(error, "inner_exception", error)
             reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+            _set_precision(networks, config.arithmetic)
     if distributed.least(int(not reason)):
         return f"{' and '.join(phase.name for phase in first_order(recipe))} {how}"
     undo()
     return f"{option} does not work here ({reason or 'in another process'}): training continues without it"
+
+
+def _set_precision(networks: set[Any], precision: Precision) -> None:
+    for network in networks:
+        network.set_precision(precision)
 
 
 def first_order(recipe: Recipe) -> list[Phase]:
@@ -71,23 +83,17 @@ def first_order(recipe: Recipe) -> list[Phase]:
 
 def gradients(recipe: Recipe) -> dict[str, Tensor]:
     """The gradients of all parameters in a row, by phase, after `ROUNDS` rounds of different inputs."""
-    return {phase.name: _gradient(recipe, phase) for phase in first_order(recipe)}
-
-
-def _exact_gradients(recipe: Recipe) -> dict[str, Tensor]:
-    """The same in fp32 without TF32; empty if the recipe computes in fp32 anyway."""
-    config = recipe.config
-    networks: set[Any] = {phase.network for phase in recipe.phases}
-    if config.arithmetic == "fp32":
-        return {}
-    try:
-        for network in networks:
-            network.set_precision("fp32")
-        with switches("fp32", config.deterministic):
-            return gradients(recipe)
-    finally:
-        for network in networks:
-            network.set_precision(config.arithmetic)
+    found, pace = {}, recipe.config.pace
+    for phase in first_order(recipe):
+        try:
+            rounds = (recipe.terms(phase, *inputs(recipe, phase, number)) for number in range(ROUNDS))
+            phase.differentiate(rounds, pace.batch // pace.batch_gpu)  # scaled as captured phases are
+            each = [torch.zeros_like(p) if p.grad is None else p.grad for p in phase.parameters]
+            found[phase.name] = torch.cat([gradient.flatten() for gradient in each])
+        finally:
+            phase.network.requires_grad_(False)
+            phase.network.zero_grad(set_to_none=not phase.owns_gradients)
+    return found
 
 
 def inputs(recipe: Recipe, phase: Phase, number: int) -> tuple[Any, Draws]:
@@ -101,17 +107,6 @@ def inputs(recipe: Recipe, phase: Phase, number: int) -> tuple[Any, Draws]:
     return batch, Draws(config.seed, number, phase.name, count, 0, count, device)
 
 
-def _gradient(recipe: Recipe, phase: Phase) -> Tensor:
-    """Scaled as captured phases are, whose number of rounds is fixed."""
-    try:
-        rounds = (recipe.terms(phase, *inputs(recipe, phase, number)) for number in range(ROUNDS))
-        phase.differentiate(rounds, recipe.config.pace.batch // recipe.config.pace.batch_gpu)
-        return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in phase.parameters])
-    finally:
-        phase.network.requires_grad_(False)
-        phase.network.zero_grad(set_to_none=not phase.owns_gradients)
-
-
 def _compare(found: dict[str, Tensor], usual: dict[str, Tensor], exact: dict[str, Tensor], slack: float) -> None:
     for name, gradient in found.items():
         goal = exact.get(name, usual[name])
@@ -122,35 +117,23 @@ def _compare(found: dict[str, Tensor], usual: dict[str, Tensor], exact: dict[str
 
 
 def compile_passes(recipe: Recipe, backend: str = "inductor") -> str:
-    """Give a recipe compiled passes, unless they fail or compute something else; return a sentence about it.
-
-    Networks, averages and gradients are afterwards as before.
-    """
+    """Give a recipe compiled passes, unless they fail or compute something else; return a sentence about it."""
     graphs = recipe.phases[0].skips.device.type == "cuda" and backend == "inductor"
+    # CUDA graphs: the host starts a whole pass at once. Compilation happens at the first call.
+    mode = "reduce-overhead" if graphs else None
+    compiled = partial(torch.compile, backend=backend, mode=mode, dynamic=False)
+    begin = torch.compiler.cudagraph_mark_step_begin if graphs else lambda: None
 
-    def change() -> None:
-        # CUDA graphs: the host starts a whole pass at once. Compilation happens at the first call.
-        mode = "reduce-overhead" if graphs else None
-        compiled = partial(torch.compile, backend=backend, mode=mode, dynamic=False)
-        recipe.use_passes(compiled, torch.compiler.cudagraph_mark_step_begin if graphs else lambda: None)
+    def use(change: Change | None, owned: bool) -> None:
+        recipe.use_passes(change, begin)
         for phase in recipe.phases:
-            phase.owns_gradients = graphs
+            phase.owns_gradients = owned
 
-    def undo() -> None:
-        recipe.use_passes(None)
-        for phase in recipe.phases:
-            phase.owns_gradients = False
-
-    return try_out(recipe, "--compile", change, undo, "run compiled")
+    return try_out(recipe, "--compile", partial(use, compiled, graphs), partial(use, None, False), "run compiled")
 
 
 class CudaGraph:
-    """A function captured by CUDA. It must neither wait for the device nor draw random numbers.
-
-    Args:
-        function: takes its inputs from buffers.
-        pool: memory shared with graphs that are never replayed at the same time.
-    """
+    """A function of buffers, captured by CUDA. It must neither wait for the device nor draw random numbers."""
 
     def __init__(self, function: Callable[[], list[Term]], pool: Any) -> None:
         stream = torch.cuda.Stream()
@@ -176,7 +159,6 @@ class HeldDraws:
         self._held: dict[tuple[Any, ...], Any] = {}
 
     def renew(self, draws: Draws) -> None:
-        """Take the numbers of other draws of the same shapes."""
         self._source = draws
         for (method, *arguments), held in self._held.items():
             new = getattr(draws, method)(*arguments)
@@ -210,11 +192,11 @@ class Captured:
     def __call__(self, batch: Any, draws: Draws) -> Iterator[Term]:
         """The terms of the phase, whose gradients the replay has added already."""
         if self._graph is None:
-            self._batch = batch and replace(batch, **{name: tensor.clone() for name, tensor in _tensors(batch)})
+            self._batch = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, batch)
             self._draws: Any = HeldDraws(draws)
             self._graph = self._capture(self._differentiate)
-        if batch is not None:
-            for (_, held), (_, new) in zip(_tensors(self._batch), _tensors(batch), strict=True):
+        for held, new in zip(tree_leaves(self._batch), tree_leaves(batch), strict=True):
+            if isinstance(held, Tensor):
                 held.copy_(new)
         self._draws.renew(draws)
         return iter(self._graph.replay())
@@ -227,19 +209,11 @@ class Captured:
         return terms
 
 
-def _tensors(batch: Any) -> list[tuple[str, Tensor]]:
-    found = ((field.name, getattr(batch, field.name)) for field in fields(batch))
-    return [(name, value) for name, value in found if isinstance(value, Tensor)]
-
-
 def capture_phases(recipe: Recipe, capture: Callable[..., Any] = CudaGraph) -> str:
     """Let a recipe replay captured phases, if that works and gives the same gradients; return a sentence about it.
 
-    Networks, averages and gradients are afterwards as before.
-
-    Args:
-        recipe: with its networks on a CUDA device.
-        capture: makes a graph of a function and a pool.
+    Its batches are nested tuples and lists of tensors. `capture` makes a graph of a function, and of memory shared with
+    graphs that are never replayed at the same time.
     """
     if distributed.world() > 1:
         return "--cuda-graphs works in one process only: training continues without it"
@@ -251,8 +225,7 @@ def capture_phases(recipe: Recipe, capture: Callable[..., Any] = CudaGraph) -> s
         for phase in recipe.phases:
             phase.owns_gradients = True
         for phase in first_order(recipe):
-            captured = Captured(recipe, phase, phase.interval / count, lambda run: capture(run, pool))
-            phase.replay = captured
+            phase.replay = captured = Captured(recipe, phase, phase.interval / count, partial(capture, pool=pool))
             # Captured within `differentiate`, where parameters require gradients; these gradients are discarded.
             phase.differentiate((captured(*inputs(recipe, phase, 0)) for _ in range(1)), count)
 

@@ -16,9 +16,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from system.bounded import json_object
 from system.files import replacing
 from system.text import harmless, printable
+from system.untrusted import json_object
 from torch_utils import config as configs
 from torch_utils.journal import StatsFile
 from torch_utils.runs import REALS

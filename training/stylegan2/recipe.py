@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,16 +25,14 @@ from training.stylegan2.config import StyleGAN2Config
 AT_ONCE = 2**16  # pixels of a sheet computed together: many small pictures take no more memory than a few large ones
 
 
-@dataclass(frozen=True)
-class Reals:
+class Reals(NamedTuple):
     """Real images [n, C, H, W] in [-1, 1] and their classes, one-hot [n, classes] (None without classes)."""
 
     images: Tensor
     c: Tensor | None
 
 
-@dataclass(frozen=True)
-class Passes:
+class Passes(NamedTuple):
     """The forward passes of the losses: the networks' own, or compiled."""
 
     map: Callable[[Tensor, Tensor | None], Tensor]  # z [N, z_dim], c -> w [N, w_dim]
