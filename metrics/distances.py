@@ -26,11 +26,6 @@ EXACT = 512  # dimensions up to which distances are taken without products
 SPLITS = 10
 
 
-def statistics_device(device: torch.device) -> torch.device:
-    """The device for statistics of pictures on `device`: CUDA itself, else the CPU, because MPS has no float64."""
-    return device if device.type == "cuda" else CPU
-
-
 def shared(tensor: Tensor | None, device: torch.device) -> Tensor:
     """The tensor of rank 0, on `device` of every process. All processes must call it."""
     facts = "" if tensor is None else json.dumps([str(tensor.dtype).removeprefix("torch."), *tensor.shape])
