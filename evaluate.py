@@ -24,6 +24,7 @@ from models.perceptual.published import detector_options, parse_files
 from models.sampler import Options
 from sampling.opening import learn
 from sampling.options import DEVICE
+from system.files import check_folder
 from system.text import printable
 from system.urls import public, public_command, public_values
 from torch_utils import config as configs
@@ -31,7 +32,6 @@ from torch_utils import distributed
 from torch_utils.cli import option, say
 from torch_utils.dependent import DependentCommand
 from torch_utils.device import resolve_device, switches
-from torch_utils.paths import check_folder
 
 EXAMPLES = """
 Examples:

@@ -24,7 +24,7 @@ from training import plan as plans
 from training.course import Course
 from training.loop import Evaluate
 from training.recipe import Recipe
-from training.report import wandb as wandb_board
+from training.report.boards import check_wandb
 from training.run import Run
 
 EXAMPLES = """
@@ -125,7 +125,7 @@ def main(
     if changed_data and resume is None:
         raise ValueError("--changed-data needs --resume: leave it out to start a new run")
     if wandb is not None:
-        wandb_board.check(wandb)
+        check_wandb(wandb)
     if gpus is not None:
         launch.check(gpus, values.get("device", "auto"))
         if gpus > 1 and not launch.started_here():

@@ -22,9 +22,8 @@ from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, TRAINING_SUFFIXES, pass
 from imaging.names import by_any_case, in_utf8, is_hidden, plain, some
 from imaging.opening import LARGEST_FILE, open_file, parsing, reason
 from imaging.walking import walk
-from system.bounded import json_object
-from system.content import mistaken
 from system.text import printable
+from system.untrusted import json_object, mistaken
 
 INDEX = "dataset.json"
 SOURCES = "sources.csv"

@@ -28,7 +28,7 @@ from imaging.sources.recognition import open_source
 from imaging.sources.source import Job, Source, Work, jobs, picture
 from imaging.survey import Track, common_mode, common_span, nothing_left, survey
 from imaging.workfile import Done, WorkFile, pending, work_file
-from system.machine import cores
+from system.resources import cores
 
 TWINS = 20  # pairs of equal images that are named
 FORMAT = 2  # of a work file

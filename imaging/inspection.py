@@ -21,7 +21,7 @@ from imaging.sources.recognition import open_source
 from imaging.sources.source import Job, Source, Work, header, jobs, picture
 from imaging.survey import Track
 from imaging.transforms import is_opaque, on_white
-from system.machine import cores
+from system.resources import cores
 
 TOGETHER = 16  # images that a process looks at in one go
 TILE, COLUMNS, ROWS = 96, 10, 10  # of the sheet; up to ROWS classes have a row each

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from imaging.demo import DemoSet
 from imaging.imageset import ImageSet
 from imaging.order import EndlessBatches
-from system.machine import cores
 from system.private import stop_workers
+from system.resources import cores
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 

@@ -32,7 +32,7 @@ from metrics.path_length import steps, trimmed_mean
 from metrics.results import Judgement
 from metrics.sliced_wasserstein import sliced_wasserstein
 from models.sampler import Walkable
-from system.cache import cache_folder
+from system.resources import cache_folder
 from torch_utils import checkpoint, distributed
 from torch_utils.device import switches
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.hub import from_hub
-from system.cache import cache_folder
+from system.resources import cache_folder
 from system.urls import is_url, pinned
 from torch_utils.download import Check, check_digest, fetch, kept
 

@@ -20,7 +20,7 @@ from models.families import save_network
 from models.perceptual.inception import Inception
 from models.perceptual.published import PUBLISHED, PublishedDetector
 from models.perceptual.weights import load_weights
-from system import cache
+from system import resources
 from tests.commands import refused, run, tiny_sets, train_on, zipped
 from tests.models import published as weights
 from tests.networks import save_tiny, tiny_generator
@@ -37,7 +37,7 @@ class Eye(torch.nn.Module):
 
 @pytest.fixture(autouse=True)
 def _own_places(monkeypatch, tmp_path):
-    monkeypatch.setattr(cache, "FOLDER", str(tmp_path / "cache"))
+    monkeypatch.setattr(resources, "FOLDER", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
 

@@ -19,7 +19,7 @@ from models.networkfile import NetworkFile
 from models.summary import summary
 from system.files import real_path
 from torch_utils import config as configs
-from torch_utils import distributed, notices, runs
+from torch_utils import distributed, launch, runs
 from torch_utils.cli import counted
 from torch_utils.device import reserve_workspace, resolve_device, resolve_precision, slow_precision
 from torch_utils.distributed import PATIENCE
@@ -29,8 +29,8 @@ from training.config import RunConfig
 from training.course import Asked, Course
 from training.courses import DEFAULT, find
 from training.machine import INEXACT, ROUNDING, rounding_notes
-from training.report.status import duration
 from training.shares import check_rounds, largest_divisor, share_of
+from training.signs import duration
 from training.state import Data, State, read_state
 from training.trial import check_passes
 
@@ -173,7 +173,7 @@ def _open_transfer(course: Course, place: Path | str, config: RunConfig) -> Netw
 
 def interrupted() -> Path | None:
     """The run that this launch was training when `torchrun` started the processes again, if a state was saved."""
-    folder = notices.read(FOLDER_NOTICE)
+    folder = launch.read_note(FOLDER_NOTICE)
     return Path(folder) if folder is not None and runs.has_state(Path(folder)) else None
 
 

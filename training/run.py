@@ -22,9 +22,8 @@ from torch_utils.stopwatch import Stopwatch
 from training.machine import machine
 from training.phase import Phase
 from training.recipe import Measuring, Recipe
-from training.report.status import Forecast
-from training.report.wandb import Wandb
-from training.report.writer import Report
+from training.report.boards import Wandb
+from training.report.writer import Forecast, Report
 from training.saving import Saver
 from training.sheet import Sheet
 

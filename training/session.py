@@ -16,7 +16,7 @@ from imaging.grid import save_image
 from imaging.sizes import spell
 from system.files import replacing
 from torch_utils import config as configs
-from torch_utils import distributed, launch, notices, runs
+from torch_utils import distributed, launch, runs
 from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, switches
 from torch_utils.terminal import clean
@@ -25,7 +25,7 @@ from training.graphs import capture_phases
 from training.loop import Evaluate, fit, reading
 from training.plan import FOLDER_NOTICE, Plan
 from training.recipe import Recipe
-from training.report.wandb import Wandb
+from training.report.boards import Wandb
 from training.run import Run, set_damaged_state_aside
 from training.sheet import Sheet
 from training.trial import Capturable, Compilable, compile_passes
@@ -87,9 +87,9 @@ def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | N
     try:
         _learn(plan, recipe, run, command, evaluate)
     except Exception as error:
-        first = notices.first_error(_in_words(error, plan))
+        first = launch.first_error(_in_words(error, plan))
         with suppress(OSError):  # the disk may be full
-            run.report.keep(f"process {first.process}: {first.text}" if notices.together() else first.text)
+            run.report.keep(f"process {first.process}: {first.text}" if launch.together() else first.text)
         run.show("stopped")
         raise
     finally:
@@ -134,8 +134,8 @@ def _folder(plan: Plan) -> Path | None:
     if not distributed.is_first():
         return None
     folder = plan.folder or runs.create(plan.outdir, f"{plan.dataset.name}-{plan.config.title}")
-    if notices.together():
-        notices.leave(FOLDER_NOTICE, str(folder.resolve()))
+    if launch.together():
+        launch.leave_note(FOLDER_NOTICE, str(folder.resolve()))
     return folder
 
 

@@ -33,7 +33,7 @@ from imaging.shards.store import THREADS, Store
 from imaging.shards.table import UNLABELED, Member, Table, read_table
 from imaging.sizes import spell
 from system.files import open_replacing
-from system.machine import cores
+from system.resources import cores
 from system.text import printable
 
 LARGEST_INDEX = 2**28  # bytes

@@ -13,8 +13,8 @@ from imaging.shards.pattern import Shard
 from imaging.shards.row import Row
 from imaging.shards.store import Store
 from imaging.shards.table import Table, read_table
-from system.arrays import load_array
 from system.files import open_replacing
+from system.untrusted import load_array
 
 
 class OpenedShards(NamedTuple):

@@ -22,8 +22,8 @@ from filelock import FileLock
 from imaging.opening import reason
 from imaging.shards.pattern import Shard
 from imaging.shards.remote import fetch
-from system.cache import cache_folder
 from system.files import replacing
+from system.resources import cache_folder
 
 DEFAULT_GB = 50.0
 THREADS = 4  # that download in the background

@@ -19,8 +19,8 @@ from imaging.labels import MOST_CLASSES, check
 from imaging.opening import LARGEST_FILE, reason
 from imaging.packing import HEAD, packer_of
 from imaging.tarheaders import members
-from system.bounded import json_object
 from system.text import printable
+from system.untrusted import json_object
 
 CHECKED_BYTES = 4096  # at either end of a file
 LARGEST_LABEL = 2**24  # bytes

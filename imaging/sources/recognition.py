@@ -15,7 +15,7 @@ from imaging.sources.cifar import is_cifar, open_cifar
 from imaging.sources.shards import ShardSource
 from imaging.sources.source import Source
 from imaging.sources.tar import TAR_MAGIC, TarSource, first_names
-from system.content import mistaken_content
+from system.untrusted import mistaken_content
 
 KNOWN = (
     "a folder, ZIP or tar file of images, WebDataset shards, CIFAR, MNIST (idx), LSUN (lmdb), TFRecords of the "

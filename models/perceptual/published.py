@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from models.perceptual.weights import is_torchscript
-from system.cache import cache_folder
+from system.resources import cache_folder
 from system.urls import is_url, pinned, public
 from torch_utils import distributed
 from torch_utils.cli import option

@@ -10,8 +10,8 @@ from metrics.catalog import parse
 from metrics.distances import dealt, frechet_distance, gaussian, precision_recall, shared
 from metrics.features import PictureFiles
 from metrics.sliced_wasserstein import sliced_wasserstein
-from system import cache
-from system.cache import cache_folder
+from system import resources
+from system.resources import cache_folder
 from tests.metrics.judging import CPU, EYES, SEVERAL, Faces, judge, pooled, samples, suite
 from tests.processes import together
 from torch_utils import distributed, seeds
@@ -20,7 +20,7 @@ from torch_utils import distributed, seeds
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache, "FOLDER", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(resources, "FOLDER", str(tmp_path_factory.mktemp("cache")))
         return judge(*SEVERAL)
 
 
@@ -216,7 +216,7 @@ def test_two_processes_equal_one(results, tmp_path):
 
 
 def _process(rank, folder):
-    cache.FOLDER = str(folder / "cache")
+    resources.FOLDER = str(folder / "cache")
     distributed.start("cpu")
     faces = Faces()
     found = judge(*SEVERAL, dataset=faces, batch=16)

@@ -5,7 +5,7 @@ from torch import Tensor
 from models.perceptual.likeness import pyramid_vectors
 from models.perceptual.published import PUBLISHED, PublishedDetector
 from sampling.stylegan2.loss import open_loss
-from system import cache
+from system import resources
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,7 @@ class FakeVGG(torch.nn.Module):
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(cache, "FOLDER", str(tmp_path / "cache"))
+    monkeypatch.setattr(resources, "FOLDER", str(tmp_path / "cache"))
 
 
 @pytest.fixture(name="vgg")

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from system.arrays import load_array, load_arrays
+from system.untrusted import load_array, load_arrays
 
 W = np.random.RandomState(0).randn(2, 3, 5).astype(np.float32)
 

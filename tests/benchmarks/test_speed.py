@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks import flops
+from benchmarks import speed
 from custom_ops import convolution, setup_filter, upsample2d
 from custom_ops.convolution import convolve, convolve_transposed
 
@@ -27,9 +27,9 @@ def _conv(**kwargs):
     ],
 )
 def test_counts_products_and_convolutions(call, expected):
-    assert flops.count(call) == expected
+    assert speed.operations(call) == expected
     with torch.no_grad():
-        assert flops.count(call) == expected
+        assert speed.operations(call) == expected
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -37,8 +37,8 @@ def test_counts_products_and_convolutions(call, expected):
 def test_each_gradient_costs_as_much_as_the_convolution(transposed, of_x, of_w):
     x, w = X.clone().requires_grad_(of_x), torch.randn(8, 8, 3, 3, requires_grad=of_w)
     call = F.conv_transpose2d if transposed else F.conv2d
-    forward = flops.count(lambda: call(x, w, stride=2))
-    assert flops.count(lambda: call(x, w, stride=2).sum().backward()) == forward * (1 + of_x + of_w)
+    forward = speed.operations(lambda: call(x, w, stride=2))
+    assert speed.operations(lambda: call(x, w, stride=2).sum().backward()) == forward * (1 + of_x + of_w)
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -49,7 +49,7 @@ def test_a_gradient_by_products_costs_as_much_as_by_convolution(transposed, monk
     counts = []
     for preferred in (True, False):
         monkeypatch.setattr(convolution, "prefers_products", lambda *_, answer=preferred: answer)
-        counts.append(flops.count(lambda: call(X, w, stride=2).sum().backward()))
+        counts.append(speed.operations(lambda: call(X, w, stride=2).sum().backward()))
     assert counts[0] == counts[1] > 0
 
 
@@ -61,19 +61,26 @@ def test_filters_cost_nothing_however_often_they_are_differentiated():
         (gradient,) = torch.autograd.grad(y, x, create_graph=True)
         gradient.square().sum().backward()
 
-    assert flops.count(call) == 0
+    assert speed.operations(call) == 0
 
 
 def test_the_peak_is_the_fastest_shape(monkeypatch):
-    monkeypatch.setattr(flops, "PEAK_CHANNELS", (4, 8))
-    monkeypatch.setattr(flops, "PEAK_SIZES", (4,))
-    monkeypatch.setitem(flops.PEAK_BATCHES, "cpu", (1, 2))
+    monkeypatch.setattr(speed, "PEAK_CHANNELS", (4, 8))
+    monkeypatch.setattr(speed, "PEAK_SIZES", (4,))
+    monkeypatch.setitem(speed.PEAK_BATCHES, "cpu", (1, 2))
 
     def seconds(call, budget, device):
         y = call()
         return y.shape[1] / (100 if y.is_contiguous() else 200)  # whatever the batch: so the larger one is faster
 
-    monkeypatch.setattr(flops, "fastest", seconds)
-    shape, peak = flops.convolution_peak(torch.device("cpu"), torch.float32)
+    monkeypatch.setattr(speed, "fastest", seconds)
+    shape, peak = speed.convolution_peak(torch.device("cpu"), torch.float32)
     assert shape == "2 images of 8 x 4 x 4, float32, channels last"
     assert peak == pytest.approx(2 * 9 * 64 * 2 * 16 / 0.04)
+
+
+def test_the_first_round_is_not_counted(monkeypatch):
+    durations = iter([100.0, 100.0, 1.0, 4.0, 3.0, 5.0, 2.0, 6.0])
+    monkeypatch.setattr(speed, "timed", lambda call, device: next(durations))
+    medians = speed.timings({"a": lambda i: None, "b": lambda i: None}, 3, torch.device("cpu"))
+    assert medians == {"a": 2, "b": 5}

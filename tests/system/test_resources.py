@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from system.cache import FOLDER, cache_folder, private_folder
+from system.resources import FOLDER, cache_folder, private_folder
 
 
 @pytest.fixture(autouse=True)
