@@ -53,7 +53,12 @@ OUT = Path("out")
     help="network-….safetensors, a run folder, a file of another program, a URL, hf://USER/NAME, or a published name "
     "such as ffhq256",
 )
-@option("--images", metavar="PATH", group="Pictures", help="instead: a folder or ZIP of pictures of one size")
+@option(
+    "--images",
+    type=click.Path(path_type=Path),
+    group="Pictures",
+    help="instead: a folder or ZIP of pictures of one size",
+)
 @option(
     "--data",
     metavar="DATA",
@@ -83,7 +88,7 @@ OUT = Path("out")
 @switches("fp32")
 def main(
     network: str | None,
-    images: str | None,
+    images: Path | None,
     data: str | None,
     mirror: bool | None,
     names: str,
