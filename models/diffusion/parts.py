@@ -40,7 +40,10 @@ def parts(config: type[BaseModel], build: type[nn.Module], name: str, what: str)
     """
     roles = dict(zip(AVERAGES, ("averaged", "second averaged", "third averaged"), strict=True))
     roles |= {"net": "trained"}
-    return {key: Part(name, config, build, f"the {role} {what}", example) for key, role in roles.items()}
+    return {
+        key: Part(name, config, build, f"the {role} {what}", example, optional=key in AVERAGES[1:])
+        for key, role in roles.items()
+    }
 
 
 def facts(config: Any) -> dict[str, str]:

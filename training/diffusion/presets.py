@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from training.config import check_rounds, largest_divisor, share_of
 from training.course import Asked
 from training.diffusion.config import ClassifierRun, DiffusionConfig, DiTRun
-from training.shares import check_rounds, largest_divisor, share_of
 
 ADM_ATTENTION = (32, 16, 8)  # sides of feature maps with attention (Dhariwal and Nichol 2021, section 3)
 

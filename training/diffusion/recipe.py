@@ -1,7 +1,6 @@
 """Denoising networks in training: one phase, in which a network learns what the noise of a picture hides."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +22,8 @@ from torch_utils.stats import Some
 from training.course import Facts
 from training.diffusion.config import ClassifierRun, DenoisingConfig, DiffusionConfig, DiTRun, NoiseLossConfig
 from training.draws import Draws
-from training.ema import Average
-from training.phase import Phase, Term
-from training.rates import decay_groups, warm_up
-from training.recipe import Pictures, learned, load_learned, placed
+from training.phase import Phase, Term, decay_groups, warm_up
+from training.recipe import Average, Change, Pictures, Recipe, placed
 from training.sheet import Sheet
 
 BUCKETS = 5  # shares of the noise levels whose losses are reported by themselves
@@ -63,7 +60,7 @@ def draw_levels(noise: NoiseConfig, loss: NoiseLossConfig, whole: Process, draws
     return Process.straight(levels), torch.arange(len(levels), device=levels.device)
 
 
-class Learning:
+class Learning(Recipe):
     """What denoisers and classifiers of noisy pictures share: one network, its averages, one phase.
 
     Args:
@@ -101,27 +98,9 @@ class Learning:
         ((pixels, labels),) = sets
         return Labeled(to_images(pixels), labels)
 
-    def use_passes(
-        self, change: Callable[[Callable[..., Any]], Any] | None, begin: Callable[[], None] = lambda: None
-    ) -> None:
+    def use_passes(self, change: Change | None, begin: Callable[[], None] = lambda: None) -> None:
         """Put `change(network)` in place of the network; None restores it."""
         self.forward, self.begin = (self.network if change is None else change(self.network)), begin
-
-    @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """Losses change nothing of the recipe."""
-        yield
-
-    def after_step(self, seen: int) -> None:
-        """Average in the network."""
-        for average in self.averages:
-            average.update(self.config.pace.batch, seen)
-
-    def state_dict(self) -> dict[str, Any]:
-        return learned(self)  # type: ignore[arg-type]
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        load_learned(self, state)  # type: ignore[arg-type]
 
     def noised(self, images: Tensor, draws: Draws) -> tuple[Process, Tensor, Tensor, Tensor]:
         """A process, the level of each image in it [n], what the network is told of it [n], and the noise."""
@@ -206,11 +185,3 @@ class Classifying(Learning):
         loss = F.cross_entropy(logits, batch.labels, reduction="none")
         right = (logits.argmax(1) == batch.labels).float()
         yield loss.mean(), {"loss/classify": loss, "right": right, **self.by_level("right", right, t)}
-
-    def judged(self) -> None:
-        """A classifier makes no pictures."""
-        return
-
-    def show(self, sheet: Sheet) -> None:
-        """A classifier makes no pictures."""
-        return
