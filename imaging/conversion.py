@@ -12,7 +12,6 @@ from PIL import __version__ as pillow_version
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf
 
 from imaging import png
-from imaging.archivewriter import ArchiveWriter
 from imaging.dataset import choose
 from imaging.deep import Span
 from imaging.deep import note as note_on_span
@@ -20,8 +19,7 @@ from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import SUFFIXES, read_label_file
 from imaging.labels import UNUSED, Labels, from_folders, without
 from imaging.parallel import ordered
-from imaging.shards.pattern import Layout, is_shard_dest
-from imaging.shards.writer import ShardWriter
+from imaging.setwriter import ArchiveWriter, Layout, ShardWriter, is_shard_dest
 from imaging.sizes import spell
 from imaging.sources.recognition import open_source
 from imaging.sources.source import Job, Source, Work, jobs, picture

@@ -1,29 +1,126 @@
-"""The contents of each shard: its number of samples, their classes, sizes and modes.
+"""Which shards a pattern means, and what is in each: its number of samples, their classes, sizes and modes.
 
-It comes from `PREFIX-index.json`, which the writer of shards leaves beside them. Without it all headers are read once,
-and the result is kept in the cache folder.
+The contents come from `PREFIX-index.json`, which the writer of shards leaves beside them. Without it all headers are
+read once, and the result is kept in the cache folder.
 """
 
+import itertools
 import json
+import math
+import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import fsspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from tqdm import tqdm
 
 from imaging.labels import MOST_CLASSES
 from imaging.parallel import ordered
-from imaging.shards.pattern import expand, has_wildcards, prefix, without_file_scheme
-from imaging.shards.store import Shard, Store, displayed, is_remote, listed, look_at
+from imaging.shards.store import Shard, Store, displayed, is_remote, listed, look_at, server
 from imaging.shards.table import Row, kept_table, table_of
 from system.resources import cores
 from system.text import printable
 
+MOST_SHARDS = 1_000_000
+AT_ONCE = 16  # requests to a server
 LARGEST_INDEX = 2**28  # bytes
 WORTH_PROCESSES = 2**28  # bytes of shards that take longer to read than processes take to start
+
+
+def is_shards(path: str) -> bool:
+    """Whether `path` means shards, rather than a ZIP, a folder (of any name), or a packed tar."""
+    if is_pattern(path) or path.lower().endswith(".tar"):
+        return not Path(path).is_dir()
+    return bool(re.search(r"\.(tar\.\w+|tgz)$", path.lower())) and not Path(path).exists()
+
+
+def is_pattern(path: str) -> bool:
+    """Whether `path` is a URL, or stands for several files."""
+    return is_remote(path) or (bool(has_wildcards(path) or re.search(r"\{.*\}", path)) and not Path(path).exists())
+
+
+def find_shards(pattern: str) -> list[Shard]:
+    """The shards that match a pattern, in the order of its braces, and of names where it has wildcards.
+
+    FileNotFoundError if there are none; ValueError if some are missing, or the pattern has no meaning.
+    """
+    if not re.search(r"\.tar$|[*\]}]$", pattern, re.IGNORECASE):
+        raise ValueError(
+            f"{displayed(pattern)} is not a shard: shards are plain .tar files (unpack .tar.gz and .tgz), and other "
+            f"data sets must be on this machine"
+        )
+    urls = [url for each in expand(pattern) for url in _matching(each)]
+    if not urls:
+        raise FileNotFoundError(f"no file matches {displayed(pattern)}: correct the pattern, or restore the shards")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(look_at, urls))
+    shards = [shard for shard in found if shard is not None]
+    if missing := len(urls) - len(shards):
+        raise (ValueError if shards else FileNotFoundError)(
+            f"{displayed(urls[found.index(None)])} does not exist ({missing} of {len(urls)} shards are missing): "
+            f"restore it, or correct the pattern"
+        )
+    return shards
+
+
+def expand(pattern: str) -> list[str]:
+    """The names that a pattern with braces stands for: `{000..127}` counts, `{a,b}` chooses; several are combined.
+
+    ValueError if braces hold neither, or stand for more than a million names.
+    """
+    around = re.split(r"\{([^{}]*)\}", pattern)  # text, content of braces, text, content of braces, ..., text
+    choices = [_choices(part) if i % 2 else [part] for i, part in enumerate(around)]
+    if re.search("[{}]", "".join(around[::2])) or not 0 < math.prod(map(len, choices)) <= MOST_SHARDS:
+        raise ValueError(
+            f"{pattern} does not name shards: write {{0000..0999}}, or names as in {{a,b}}, for up to {MOST_SHARDS} "
+            f"shards"
+        )
+    return ["".join(parts) for parts in itertools.product(*choices)]
+
+
+def _choices(inner: str) -> Sequence[str]:
+    """What the content of braces stands for; nothing if it has no meaning."""
+    counted = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", inner)
+    if not counted:
+        return inner.split(",") if "," in inner else ()
+    first, last = int(counted[1]), int(counted[2])
+    padded = max((len(end) for end in counted.groups() if end.startswith("0") and len(end) > 1), default=0)
+    return [str(number).zfill(padded) for number in range(first, min(last, first + MOST_SHARDS) + 1)]
+
+
+def prefix(pattern: str) -> str:
+    """The common beginning of all names, without the separator: `a/faces` for `a/faces-{00..99}.tar`."""
+    start = re.split(r"[*\[{%]" if is_remote(pattern) else r"[*\[{%?]", pattern.removesuffix(".tar"))[0]
+    return re.sub(r"[-_.]\d*$", "", start)
+
+
+def has_wildcards(text: str) -> bool:
+    """Whether a path or URL has wildcards: `*`, `[...]`, and `?` unless it begins a query."""
+    return "*" in text or "[" in text or ("?" in text and "://" not in text)
+
+
+def without_file_scheme(url: str) -> str:
+    """A path for `file://...`; any other URL with its protocol in lower case."""
+    kind, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    return rest if kind.lower() == "file" else f"{kind.lower()}://{rest}"
+
+
+def _matching(url: str) -> list[str]:
+    url = without_file_scheme(url)
+    if is_remote(url):
+        with server(url) as (files, path):
+            return sorted(map(files.unstrip_protocol, files.glob(path))) if has_wildcards(url) else [url]
+    path = os.path.expanduser(url)  # noqa: PTH111 (a ~ that stays is no error)
+    return sorted(fsspec.filesystem("file").glob(path)) if has_wildcards(url) else [path]
 
 
 class Index(BaseModel):

@@ -17,8 +17,7 @@ from imaging.labels import UNUSED, note_on
 from imaging.order import WINDOW, ShardOrder
 from imaging.picture import decode
 from imaging.pixels import from_pil
-from imaging.shards.index import Index, names_of_classes, read_index
-from imaging.shards.pattern import find_shards, prefix
+from imaging.shards.index import Index, find_shards, names_of_classes, prefix, read_index
 from imaging.shards.store import Store, displayed
 from imaging.shards.table import Row, Table, header_of, samples, table_of
 from imaging.sizes import check_area, parse_size, spell

@@ -24,7 +24,7 @@ import fsspec
 from filelock import FileLock
 from fsspec.callbacks import Callback
 
-from imaging.cachefile import shard_cache
+from imaging.headers import shard_cache
 from imaging.opening import reason
 from system.files import replacing
 from system.text import printable
@@ -102,7 +102,7 @@ def look_at(url: str) -> Shard | None:
             if not stat.S_ISREG(state.st_mode):
                 raise ValueError(f"{displayed(url)} is not a file, and shards are .tar files: correct the pattern")
             return Shard(url, state.st_size, str(state.st_mtime_ns))
-        with _server(url) as (files, path):
+        with server(url) as (files, path):
             told = files.info(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -112,30 +112,19 @@ def look_at(url: str) -> Shard | None:
     return Shard(url, size, next((str(told[mark]) for mark in MARKS if told.get(mark)), ""))
 
 
-def matches(url: str) -> list[str]:
-    """The URLs that match one with wildcards, sorted. ValueError if the server does not list its files."""
-    with _server(url) as (files, path):
-        return sorted(files.unstrip_protocol(found) for found in files.glob(path))
+@contextmanager
+def server(url: str) -> Iterator[tuple[Any, str]]:
+    """fsspec's file system for a URL, and the path in it. Whatever it raises in the block becomes one sentence.
 
-
-def check_protocol(url: str) -> None:
-    """ValueError for a URL whose protocol is not in `PACKAGES`, or a chain such as `simplecache::s3://...`."""
+    ValueError for a protocol that is not in `PACKAGES`, or a chain such as `simplecache::s3://...`. FileNotFoundError
+    means a missing file: fsspec also raises it if a server cannot be reached, or refuses.
+    """
     kind = url.partition("://")[0]
     if kind not in PACKAGES or ("::" in url and kind not in WEB):
         raise ValueError(
             f"{displayed(url)} cannot be opened: shards are read from this machine or by https://, http://, s3://, "
             f"gs:// and hf://, without chains of protocols (::); correct the address, or copy the shards here"
         )
-
-
-@contextmanager
-def _server(url: str) -> Iterator[tuple[Any, str]]:
-    """fsspec's file system for a URL, and the path in it. Whatever it raises becomes one sentence.
-
-    FileNotFoundError means a missing file: fsspec also raises it if a server cannot be reached, or refuses.
-    """
-    check_protocol(url)
-    kind = url.partition("://")[0]
     try:
         yield (fsspec.filesystem(kind), url) if kind in WEB else fsspec.core.url_to_fs(url)
     except ValueError:
@@ -162,8 +151,12 @@ class Store:
 
     def __init__(self, shards: Sequence[Shard], together: int) -> None:
         remote = sorted((shard.bytes for shard in shards if not shard.is_local), reverse=True)
-        self.folder, self.limit = shard_cache(), _limit() if remote else 0
-        needed = sum(remote[:together])
+        self.folder, self.limit, needed = shard_cache(), 0, sum(remote[:together])
+        text = os.environ.get("SHARD_CACHE_GB", str(DEFAULT_GB))
+        with suppress(ValueError, OverflowError):
+            self.limit = int(float(text) * 1e9)
+        if remote and self.limit <= 0:
+            raise ValueError(f"SHARD_CACHE_GB is '{text}': set it to the gigabytes that copies of shards may take")
         if needed > self.limit:
             raise ValueError(
                 f"the cache may take {self.limit / 1e9:g} GB, but the {min(together, len(remote))} shards read at a "
@@ -237,15 +230,6 @@ class Store:
         return self.__dict__ | {"_wanted": None}
 
 
-def _limit() -> int:
-    """Bytes that the copies may take. ValueError if SHARD_CACHE_GB is not a number above 0."""
-    text = os.environ.get("SHARD_CACHE_GB", str(DEFAULT_GB))
-    with suppress(ValueError, OverflowError):
-        if (limit := int(float(text) * 1e9)) > 0:
-            return limit
-    raise ValueError(f"SHARD_CACHE_GB is '{text}': set it to the gigabytes that copies of shards may take")
-
-
 def _is_there(copy: Path) -> bool:
     with suppress(FileNotFoundError):
         os.utime(copy)  # the time of its last use
@@ -264,7 +248,7 @@ def _download(shard: Shard, copy: Path) -> None:
     for pause in (*PAUSES, None):
         try:
             with replacing(copy) as temporary:
-                with _server(shard.url) as (files, path):
+                with server(shard.url) as (files, path):
                     files.get_file(path, str(temporary), callback=Callback(hooks={"limit": limit}))
                 if (size := temporary.stat().st_size) != shard.bytes:
                     raise ValueError(

@@ -16,7 +16,7 @@ from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from imaging.cachefile import cached
+from imaging.headers import cached
 from imaging.kinds import TRAINING_SUFFIXES
 from imaging.labels import MOST_CLASSES, check
 from imaging.opening import BLOCK, HEAD, LARGEST_FILE, members, packer_of, reason

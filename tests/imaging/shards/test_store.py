@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import fsspec
 import pytest
 
-from imaging.cachefile import shard_cache
 from imaging.dataset import DataConfig, open_dataset
+from imaging.headers import shard_cache
 from imaging.shards import store
-from imaging.shards.pattern import find_shards
+from imaging.shards.index import find_shards
 from imaging.shards.store import Store
 from tests.imaging.shards.tars import write_shards
 from tests.imaging.test_loader import first, same
