@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from filelock import FileLock
 from pydantic import TypeAdapter
@@ -114,13 +114,11 @@ def _facts(archive: Archive, whole: bool, name: str) -> HeaderFacts:
         if not isinstance(archive, FolderArchive):
             return HeaderFacts(header, entry.checksum, entry.checksum)
         last = max(entry.size - PART_BYTES, 0)
-        parts = [_at(file, last * part // (PARTS - 1)) for part in range(PARTS)]
+        parts = []
+        for part in range(PARTS):
+            file.seek(last * part // (PARTS - 1))
+            parts.append(file.read(PART_BYTES))
         return HeaderFacts(header, zlib.crc32(b"".join(parts)), zlib.crc32(parts[0] + parts[-1]))
-
-
-def _at(file: BinaryIO, place: int) -> bytes:
-    file.seek(place)
-    return file.read(PART_BYTES)
 
 
 def _key(archive: Archive, names: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from imaging.labels import Labels
 from imaging.order import index_at
@@ -23,7 +22,7 @@ class Classes(NamedTuple):
     note: str  # one sentence on where the labels come from
 
 
-class ImageSet(Dataset[tuple[np.ndarray, int]], ABC):
+class ImageSet(ABC):
     """Images of one size and their classes. Item i is (uint8 pixels [C, H, W], class); the class is 0 without labels.
 
     With `mirror` the set is twice as long: its second half is the first half mirrored left to right. Sets with equal

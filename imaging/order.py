@@ -56,7 +56,7 @@ class ShardOrder:
     """
 
     def __init__(self, counts: Sequence[int] | np.ndarray, seed: int) -> None:
-        """`counts`: samples in each shard, all at least 1; `seed`: of the orders."""
+        """`counts`: samples in each shard, all at least 1."""
         self.counts = np.asarray(counts, dtype=np.int64)
         self.seed = seed
         self.total = int(self.counts.sum())

@@ -25,7 +25,7 @@ from imaging.archive import INDEX, SOURCES
 from imaging.opening import BLOCK
 from imaging.shards.index import Index, expand, prefix
 from imaging.shards.store import Shard
-from imaging.shards.table import Row, read_table
+from imaging.shards.table import read_table
 from system.files import beside, open_replacing, replacing_folder
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of all files
@@ -210,8 +210,13 @@ class ShardWriter(Writer):
         moves = {
             self._folder / f"{number}": layout.path(number) for number in range(fixed or layout.number(count - 1) + 1)
         }
-        rows = tuple(_finished(made, to) for made, to in moves.items())
-        (self._folder / "index").write_bytes(Index(shards=rows, **self.about).to_json())
+        rows = []
+        for made, to in moves.items():
+            with made.open("ab+") as file:
+                file.write(bytes(2 * BLOCK))  # the end of a tar
+                file.flush()
+                rows.append(read_table(file, Shard(str(to), made.stat().st_size, ""), labeled=True).row)
+        (self._folder / "index").write_bytes(Index(shards=tuple(rows), **self.about).to_json())
         # The index comes first: from then on a set without all of its shards is known to be incomplete.
         first = {self._folder / "index": layout.index}
         if self._sources:
@@ -234,11 +239,3 @@ def _entry(name: str, data: bytes) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = len(data)
     return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % BLOCK)
-
-
-def _finished(made: Path, to: Path) -> Row:
-    """Write the end of a tar, and return its row of the index."""
-    with made.open("ab+") as file:
-        file.write(bytes(2 * BLOCK))
-        file.flush()
-        return read_table(file, Shard(str(to), made.stat().st_size, ""), labeled=True).row

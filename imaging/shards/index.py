@@ -10,21 +10,21 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import fsspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from tqdm import tqdm
 
 from imaging.labels import MOST_CLASSES
-from imaging.parallel import ordered
+from imaging.loader import ordered
 from imaging.shards.store import Shard, Store, displayed, is_remote, listed, look_at, server
-from imaging.shards.table import Row, kept_table, table_of
+from imaging.shards.table import TABLES, Row, table_of
 from system.resources import cores
 from system.text import printable
 
@@ -123,20 +123,17 @@ def _matching(url: str) -> list[str]:
     return sorted(fsspec.filesystem("file").glob(path)) if has_wildcards(url) else [path]
 
 
+ClassName = Annotated[str, BeforeValidator(lambda name: listed(name) if isinstance(name, str) else name)]
+
+
 class Index(BaseModel):
     """The shards of a set, in its order. Unknown keys are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     format: Literal["shards 1"] = "shards 1"
-    class_names: Annotated[tuple[str, ...], Field(max_length=MOST_CLASSES)] | None = None
+    class_names: Annotated[tuple[ClassName, ...], Field(max_length=MOST_CLASSES)] | None = None
     shards: tuple[Row, ...]
-
-    @field_validator("class_names", mode="before")
-    @classmethod
-    def _as_text(cls, names: Any) -> Any:
-        plain = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
-        return tuple(map(listed, names)) if plain else names
 
     def to_json(self) -> bytes:
         """The content of the file: ASCII, whatever letters the names have."""
@@ -157,7 +154,7 @@ def read_index(pattern: str, shards: Sequence[Shard], labeled: bool, store: Stor
     index, note = read_beside(pattern, shards, store)
     if index is not None:
         return index, note
-    unread = [shard for shard in shards if not kept_table(shard, labeled, store).exists()]
+    unread = [shard for shard in shards if not shard.kept(store.folder, TABLES[labeled]).exists()]
     large = sum(shard.bytes for shard in unread) >= WORTH_PROCESSES
     if not large:
         store.expect(unread)
@@ -187,25 +184,20 @@ def read_beside(pattern: str, shards: Sequence[Shard], store: Store) -> tuple[In
         return None, f"{name} is ignored: not an index of shards ({what})"
     except ValueError as error:
         return None, "" if is_remote(url) else f"{name} is ignored: {error}"
-    rows = {row.name: row for row in index.shards}
-    _check_complete(pattern, name, rows, shards)
+    rows, there = {row.name: row for row in index.shards}, {shard.name for shard in shards}
+    folder, _, last = pattern.rpartition("/")
+    if has_wildcards(last) and not has_wildcards(folder) and "{" not in folder:
+        meant = expand(listed(last))
+        missing = [row for row in rows if row not in there and any(fnmatchcase(row, each) for each in meant)]
+        if missing:
+            raise ValueError(
+                f"{displayed(missing[0])} is missing ({len(missing)} of the {len(missing) + len(there)} shards that "
+                f"{name} lists are): restore it, or repeat the command that wrote the shards; to use a part of the "
+                f"set, name its shards, as in x-{{0000..0007}}.tar"
+            )
     if any(shard.name not in rows or rows[shard.name].bytes != shard.bytes for shard in shards):
         return None, f"{name} is ignored: it does not fit the shards"
     return index.model_copy(update={"shards": tuple(rows[shard.name] for shard in shards)}), ""
-
-
-def _check_complete(pattern: str, name: str, rows: Iterable[str], shards: Sequence[Shard]) -> None:
-    folder, _, last = pattern.rpartition("/")
-    if not has_wildcards(last) or has_wildcards(folder) or "{" in folder:
-        return
-    there, meant = {shard.name for shard in shards}, expand(listed(last))
-    missing = [row for row in rows if row not in there and any(fnmatchcase(row, each) for each in meant)]
-    if missing:
-        raise ValueError(
-            f"{displayed(missing[0])} is missing ({len(missing)} of the {len(missing) + len(there)} shards that {name} "
-            f"lists are): restore it, or repeat the command that wrote the shards; to use a part of the set, name its "
-            f"shards, as in x-{{0000..0007}}.tar"
-        )
 
 
 def row_of(shard: Shard, labeled: bool, store: Store) -> Row:

@@ -69,11 +69,11 @@ class Shard:
         """Whether it lies on this machine."""
         return not is_remote(self.url)
 
-    @property
-    def identity(self) -> str:
-        """Part of the names of its files in the cache."""
+    def kept(self, folder: Path, ending: str) -> Path:
+        """A file about it in a cache folder."""
         address = str(Path(self.url).resolve()) if self.is_local else self.url
-        return sha256(f"{address} {self.bytes} {self.mark}".encode(errors="backslashreplace")).hexdigest()[:32]
+        identity = f"{address} {self.bytes} {self.mark}".encode(errors="backslashreplace")
+        return folder / f"{sha256(identity).hexdigest()[:32]}{ending}"
 
 
 def listed(name: str) -> str:
@@ -176,7 +176,7 @@ class Store:
         """The path of a shard, downloaded if need be. ValueError says why it is unavailable."""
         if shard.is_local:
             return Path(shard.url)
-        copy = self.folder / f"{shard.identity}.tar"
+        copy = shard.kept(self.folder, ".tar")
         try:
             if not _is_there(copy):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -196,17 +196,18 @@ class Store:
         remote = [shard for shard in shards if not shard.is_local]
         if not remote:
             return
+
+        def fetch_ahead(wanted: queue.Queue[Shard]) -> None:
+            while True:
+                with suppress(ValueError):
+                    self.path(wanted.get())
+
         if self._wanted is None or self._owner != os.getpid():  # threads do not survive a fork
             self._wanted, self._owner = queue.Queue(), os.getpid()
             for _ in range(THREADS):
-                threading.Thread(target=self._fetch_ahead, args=(self._wanted,), daemon=True).start()
+                threading.Thread(target=fetch_ahead, args=(self._wanted,), daemon=True).start()
         for shard in remote:
             self._wanted.put(shard)
-
-    def _fetch_ahead(self, wanted: "queue.Queue[Shard]") -> None:
-        while True:
-            with suppress(ValueError):
-                self.path(wanted.get())
 
     def _make_room(self, shard: Shard) -> None:
         """Remove the least recently used copies until a shard fits."""
