@@ -51,7 +51,7 @@ def cached(
     with ExitStack() as stack:
         with suppress(OSError, NotImplementedError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(path.with_suffix(".lock")))
+            stack.enter_context(FileLock(f"{path}.lock"))
         with suppress(OSError, ValueError):
             return load(path.read_bytes())
         found = make()

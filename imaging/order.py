@@ -44,15 +44,8 @@ class ShardOrder:
 
     Every epoch puts the shards in a random order, and the samples of each shard in another, cut into W = 16 parts (or
     as many as there are shards). An epoch is a row of windows, as many as there are shards: window t holds part k of
-    shard t - k, for k = 0 .. W - 1, wrapping around at the ends, in one more random order.
-
-        window   0     1     2     3    ...       (W = 3, S shards)
-                 0.0   1.0   2.0   3.0            shard.part
-                 S-1.1 0.1   1.1   2.1
-                 S-2.2 S-1.2 0.2   1.2
-
-    So an epoch shows every sample once, and a batch is drawn from W random shards. From window to window one shard
-    enters and one leaves. Memory holds the orders of W shards and of a window, and three numbers for every shard.
+    shard t - k, for k = 0 .. W - 1, wrapping around at the ends, in one more random order. Memory holds the orders of W
+    shards and of a window, and three numbers for every shard.
     """
 
     def __init__(self, counts: Sequence[int] | np.ndarray, seed: int) -> None:

@@ -133,82 +133,64 @@ def is_shard_dest(dest: str) -> bool:
     return dest.lower().endswith(".tar")
 
 
-class Layout:
-    """Deals images to the shards to be written.
+class ShardWriter(Writer):
+    """Writes shards, with labels as .cls files.
 
     `x-%06d.tar` is filled shard by shard with `shard_size` images each. To the shards of `x-{0000..0009}.tar`, or to
-    `x.tar`, images are dealt in turn.
+    `x.tar`, images are dealt in turn. `continues`: a run was perhaps killed while it moved the same shards to their
+    places.
     """
 
-    def __init__(self, dest: str | Path, shard_size: int = 0) -> None:
+    def __init__(self, dest: str | Path, shard_size: int = 0, continues: bool = False) -> None:
         """Raises ValueError if `dest` cannot name shards, or `shard_size` does not apply to it."""
-        self.dest, name = str(dest), Path(dest).name
-        numbered = re.search(NUMBERED, name)
-        self.fixed = [] if numbered else expand(self.dest)
-        odd = "%" in re.sub(NUMBERED, "", self.dest, count=1) or len(self.fixed) > MOST_FIXED or "://" in self.dest
-        if odd or not is_shard_dest(self.dest) or (shard_size and not numbered):
+        super().__init__(dest)
+        name, self.continues = str(dest), continues
+        numbered = re.search(NUMBERED, self.dest.name)
+        self._fixed = [] if numbered else list(map(Path, expand(name)))
+        odd = "%" in re.sub(NUMBERED, "", name, count=1) or len(self._fixed) > MOST_FIXED or "://" in name
+        if odd or not is_shard_dest(name) or (shard_size and not numbered):
             raise ValueError(
                 f"{dest} does not name shards: write x-%06d.tar, which --shard-size applies to, or up to {MOST_FIXED} "
                 f"names on this machine, as in x-{{0000..0009}}.tar"
             )
-        self.shard_size = shard_size or SHARD_SIZE
-        self.index = Path(f"{prefix(self.dest)}-index.json")
-        self.sources = Path(f"{prefix(self.dest)}-sources.csv")
-
-    def number(self, picture: int) -> int:
-        """The shard of image number `picture`."""
-        return picture % len(self.fixed) if self.fixed else picture // self.shard_size
-
-    def path(self, number: int) -> Path:
-        """The file of a shard."""
-        return Path(self.fixed[number] if self.fixed else self.dest % number)
+        self._shard_size = shard_size or SHARD_SIZE
+        self._index, self._table = (Path(f"{prefix(name)}-{end}") for end in ("index.json", "sources.csv"))
 
     def check_vacant(self) -> None:
         """ValueError if a file exists that the shards would replace, or that would be taken for one of them."""
-        named = re.sub(NUMBERED, r"\\d+", re.escape(Path(self.dest).name))
-        beside = sorted(path for path in Path(self.dest).parent.glob("*") if re.fullmatch(named, path.name))
-        for path in [self.index, self.sources, *(map(Path, self.fixed) if self.fixed else beside)]:
+        named = re.sub(NUMBERED, r"\\d+", re.escape(self.dest.name))
+        beside = sorted(path for path in self.dest.parent.glob("*") if re.fullmatch(named, path.name))
+        for path in [self._index, self._table, *(self._fixed or beside)]:
             if path.exists():
-                raise taken(path)
+                raise _taken(path)
 
+    def _number(self, picture: int) -> int:
+        return picture % len(self._fixed) if self._fixed else picture // self._shard_size
 
-def taken(path: Path) -> ValueError:
-    """The error of a shard, or index, that exists already."""
-    return ValueError(f"{path} exists already: remove the old shards and their index, or choose another name")
-
-
-class ShardWriter(Writer):
-    """Writes shards. `Layout` says what `dest` may be. Labels are .cls files."""
-
-    def __init__(self, dest: str | Path, shard_size: int = 0, continues: bool = False) -> None:
-        """Raises ValueError if `dest` cannot name shards, or `shard_size` does not apply to it.
-
-        `continues`: a run was perhaps killed while it moved the same shards to their places.
-        """
-        super().__init__(dest)
-        self.layout, self.continues = Layout(dest, shard_size), continues
+    def _path(self, number: int) -> Path:
+        return self._fixed[number] if self._fixed else Path(str(self.dest) % number)
 
     def __enter__(self) -> Self:
         if not self.continues:
-            self.layout.check_vacant()
-        self._folder = self._end.enter_context(beside(self.layout.index))
+            self.check_vacant()
+        self._folder = self._end.enter_context(beside(self._index))
         return self
 
     def _append(self, data: bytes, number: int) -> str:
         key, label = f"{number:08d}", self._labels[number]
-        with (self._folder / f"{self.layout.number(number)}").open("ab") as shard:  # thousands cannot be kept open
+        with (self._folder / f"{self._number(number)}").open("ab") as shard:  # thousands cannot be kept open
             if label is not None:
                 shard.write(_entry(f"{key}.cls", str(label).encode()))
             shard.write(_entry(f"{key}.png", data))
         return f"{key}.png"
 
     def _finish(self, count: int) -> None:
-        fixed, layout = len(self.layout.fixed), self.layout
+        fixed = len(self._fixed)
         if count < max(fixed, 1):
             why = f", fewer than the {fixed} shards" if count else ""
             raise ValueError(f"{self.dest} would hold {count or 'no'} images{why}, and was not written")
         moves = {
-            self._folder / f"{number}": layout.path(number) for number in range(fixed or layout.number(count - 1) + 1)
+            self._folder / f"{number}": self._path(number) for number in range(fixed or self._number(count - 1) + 1)
         }
         rows = []
         for made, to in moves.items():
@@ -218,20 +200,20 @@ class ShardWriter(Writer):
                 rows.append(read_table(file, Shard(str(to), made.stat().st_size, ""), labeled=True).row)
         (self._folder / "index").write_bytes(Index(shards=tuple(rows), **self.about).to_json())
         # The index comes first: from then on a set without all of its shards is known to be incomplete.
-        first = {self._folder / "index": layout.index}
+        first = {self._folder / "index": self._index}
         if self._sources:
             with (self._folder / "sources").open("wb") as file:
-                self._write_sources(file, (f"{layout.path(layout.number(i)).name}/{i:08d}.png" for i in range(count)))
-            first[self._folder / "sources"] = layout.sources
+                self._write_sources(file, (f"{self._path(self._number(i)).name}/{i:08d}.png" for i in range(count)))
+            first[self._folder / "sources"] = self._table
         if not self.continues:
-            layout.check_vacant()
+            self.check_vacant()
         for made, to in (first | moves).items():
             if not to.exists():
                 with made.open("rb+") as file:
                     os.fsync(file.fileno())
                 made.replace(to)
             elif not filecmp.cmp(made, to, shallow=False):  # an interrupted run may have moved it there
-                raise taken(to)
+                raise _taken(to)
 
 
 def _entry(name: str, data: bytes) -> bytes:
@@ -239,3 +221,7 @@ def _entry(name: str, data: bytes) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = len(data)
     return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % BLOCK)
+
+
+def _taken(path: Path) -> ValueError:
+    return ValueError(f"{path} exists already: remove the old shards and their index, or choose another name")
