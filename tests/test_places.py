@@ -15,7 +15,7 @@ from models.places import Published, locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign import rosinality
-from models.stylegan2.foreign.translation import official_names
+from models.stylegan2.foreign.architecture import official_names
 from models.stylegan2.generator import Generator
 from models.stylegan2.published import PUBLISHED
 from sampling.description import describe
@@ -25,7 +25,7 @@ from tests.models.foreign import pickled
 from tests.models.foreign.networks import official
 from tests.networks import ON_CPU, save_tiny, tiny_discriminator
 from tests.training.runs import TINY
-from training.stylegan2.transfer import take
+from training.stylegan2.course import take
 
 
 @pytest.fixture(autouse=True)
