@@ -157,7 +157,7 @@ def read_index(pattern: str, shards: Sequence[Shard], labeled: bool, store: Stor
     unread = [shard for shard in shards if not shard.kept(store.folder, TABLES[labeled]).exists()]
     large = sum(shard.bytes for shard in unread) >= WORTH_PROCESSES
     if not large:
-        store.expect(unread)
+        store.expect(unread[1:])
     rows = ordered(partial(row_of, labeled=labeled, store=store), shards, cores() if large else 1, 1, fork=False)
     quiet = not large or not sys.stderr.isatty()
     shown = tqdm(rows, "reading shards", len(shards), leave=False, disable=quiet, unit=" shards")
