@@ -193,10 +193,7 @@ class FolderArchive(Archive):
 
 
 def open_archive(path: str | Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> Archive:
-    """The ZIP or folder at `path`. Files with other endings, hidden files and `__MACOSX` are skipped.
-
-    FileNotFoundError if nothing is there; ValueError if it cannot be read or holds no images.
-    """
+    """The ZIP or folder at `path`. FileNotFoundError or ValueError if it cannot be read, or has no images."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: give a ZIP or a folder of images")

@@ -74,10 +74,7 @@ class ImageSet(ABC):
 
     @abstractmethod
     def examples(self, label: int) -> np.ndarray:
-        """Indices of images of a class: all, or as many as are found quickly; at least one if the class has images.
-
-        In an unlabeled set all images have class 0.
-        """
+        """Indices of images of a class (0 if unlabeled): all, or some that are found quickly; one if there is one."""
 
     def resized(self, height: int, width: int) -> str:
         """How a user gets these images in another size, as the end of an error message."""

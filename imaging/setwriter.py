@@ -36,10 +36,7 @@ NUMBERED = r"%0?\d*d"
 
 
 class Writer(ABC):
-    """Writes a set in a `with` block: it appears when the block ends well. Label all images or none.
-
-    `about` has further keys for the index of the set.
-    """
+    """Writes a set in a `with` block: it appears when the block ends well. `about` has further keys for its index."""
 
     def __init__(self, dest: str | Path) -> None:
         self.dest = Path(dest)

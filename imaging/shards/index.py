@@ -47,7 +47,7 @@ def is_pattern(path: str) -> bool:
 
 
 def find_shards(pattern: str) -> list[Shard]:
-    """The shards that match a pattern, in the order of its braces, and of names where it has wildcards.
+    """The shards of a pattern: braces keep their order, matches of wildcards are sorted by name.
 
     FileNotFoundError if there are none; ValueError if some are missing, or the pattern has no meaning.
     """
@@ -71,10 +71,7 @@ def find_shards(pattern: str) -> list[Shard]:
 
 
 def expand(pattern: str) -> list[str]:
-    """The names that a pattern with braces stands for: `{000..127}` counts, `{a,b}` chooses; several are combined.
-
-    ValueError if braces hold neither, or stand for more than a million names.
-    """
+    """The names that a pattern with braces means: `{000..127}` counts, `{a,b}` chooses. ValueError for other braces."""
     around = re.split(r"\{([^{}]*)\}", pattern)  # text, content of braces, text, content of braces, ..., text
     choices = [_choices(part) if i % 2 else [part] for i, part in enumerate(around)]
     if re.search("[{}]", "".join(around[::2])) or not 0 < math.prod(map(len, choices)) <= MOST_SHARDS:
@@ -106,16 +103,9 @@ def has_wildcards(text: str) -> bool:
     return "*" in text or "[" in text or ("?" in text and "://" not in text)
 
 
-def without_file_scheme(url: str) -> str:
-    """A path for `file://...`; any other URL with its protocol in lower case."""
-    kind, mark, rest = url.partition("://")
-    if not mark:
-        return url
-    return rest if kind.lower() == "file" else f"{kind.lower()}://{rest}"
-
-
 def _matching(url: str) -> list[str]:
-    url = without_file_scheme(url)
+    """The paths, or URLs with their protocol in lower case, that a path or URL with wildcards means."""
+    url = re.sub("^[^:/]*(?=://)", lambda kind: kind[0].lower(), url).removeprefix("file://")
     if is_remote(url):
         with server(url) as (files, path):
             return sorted(map(files.unstrip_protocol, files.glob(path))) if has_wildcards(url) else [url]
@@ -147,18 +137,16 @@ def names_of_classes(index: Index | None, count: int) -> tuple[str, ...]:
 
 
 def read_index(pattern: str, shards: Sequence[Shard], labeled: bool, store: Store) -> tuple[Index, str]:
-    """The index of these shards, and a sentence for the user, or "". A large set is read by processes on all cores.
-
-    ValueError says which shard or sample is wrong, and what to do.
-    """
+    """The index of these shards, and a sentence for the user, or "". ValueError says which shard or sample is wrong."""
     index, note = read_beside(pattern, shards, store)
     if index is not None:
         return index, note
     unread = [shard for shard in shards if not shard.kept(store.folder, TABLES[labeled]).exists()]
+    # A large set is read by processes on all cores.
     large = sum(shard.bytes for shard in unread) >= WORTH_PROCESSES
     if not large:
         store.expect(unread[1:])
-    rows = ordered(partial(row_of, labeled=labeled, store=store), shards, cores() if large else 1, 1, fork=False)
+    rows = ordered(partial(row_of, labeled=labeled, store=store), shards, cores() if large else 1, 1)
     quiet = not large or not sys.stderr.isatty()
     shown = tqdm(rows, "reading shards", len(shards), leave=False, disable=quiet, unit=" shards")
     return Index(shards=tuple(shown)), note
@@ -169,7 +157,7 @@ def read_beside(pattern: str, shards: Sequence[Shard], store: Store) -> tuple[In
 
     ValueError if it lists shards that match the wildcards of `pattern` but do not exist: the set is incomplete.
     """
-    url = without_file_scheme(f"{prefix(pattern)}-index.json")
+    url = _matching(f"{prefix(pattern)}-index.json")[0]
     name = displayed(url.rpartition("/")[2])
     try:
         found = look_at(url)

@@ -41,7 +41,6 @@ PACKAGES = {  # protocol -> the package that fsspec needs for it
 WEB = ("http", "https")  # in these URLs :: has no meaning
 MARKS = ("ETag", "etag", "Last-Modified", "LastModified", "last_modified", "last_commit", "mtime", "updated", "created")
 LARGEST = 2**50  # bytes of a file
-DEFAULT_GB = 50.0
 THREADS = 4  # that download in the background
 PAUSES = (1.0, 4.0)  # seconds before a download is tried again
 
@@ -92,10 +91,7 @@ def is_remote(url: str) -> bool:
 
 
 def look_at(url: str) -> Shard | None:
-    """The file at a path or URL; None if there is no such file.
-
-    ValueError if it is not a regular file, or its server cannot be reached or does not tell its size.
-    """
+    """The file at a path or URL; None if there is none. ValueError for a folder, or a server that does not answer."""
     try:
         if not is_remote(url):
             state = Path(url).stat()
@@ -144,15 +140,12 @@ def server(url: str) -> Iterator[tuple[Any, str]]:
 
 
 class Store:
-    """Gives shards as files.
-
-    The cache must have room for the `together` largest of the `shards`; otherwise ValueError.
-    """
+    """Gives shards as files. ValueError if the cache has no room for the `together` largest of the `shards`."""
 
     def __init__(self, shards: Sequence[Shard], together: int) -> None:
         remote = sorted((shard.bytes for shard in shards if not shard.is_local), reverse=True)
         self.folder, self.limit, needed = shard_cache(), 0, sum(remote[:together])
-        text = os.environ.get("SHARD_CACHE_GB", str(DEFAULT_GB))
+        text = os.environ.get("SHARD_CACHE_GB", "50")
         with suppress(ValueError, OverflowError):
             self.limit = int(float(text) * 1e9)
         if remote and self.limit <= 0:
@@ -178,12 +171,14 @@ class Store:
             return Path(shard.url)
         copy = shard.kept(self.folder, ".tar")
         try:
-            if not _is_there(copy):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with FileLock(copy.with_suffix(".lock")):
-                    if not _is_there(copy):
-                        self._make_room(shard)
-                        _download(shard, copy)
+            with suppress(FileNotFoundError):
+                os.utime(copy)  # the time of its last use
+                return copy
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(copy.with_suffix(".lock")):
+                if not copy.exists():
+                    self._make_room(shard)
+                    _download(shard, copy)
         except (OSError, NotImplementedError) as error:  # the latter on disks without file locks
             raise ValueError(
                 f"{shard.displayed} cannot be kept in {self.folder} ({reason(error)}): make room, or name another "
@@ -229,13 +224,6 @@ class Store:
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_wanted": None}
-
-
-def _is_there(copy: Path) -> bool:
-    with suppress(FileNotFoundError):
-        os.utime(copy)  # the time of its last use
-        return True
-    return False
 
 
 def _download(shard: Shard, copy: Path) -> None:

@@ -137,10 +137,7 @@ class Member(NamedTuple):
 
 
 def samples(file: BinaryIO, shard: str, digest: "blake2b | None" = None) -> Iterator[tuple[Member, dict[str, Member]]]:
-    """The image of every sample in the tar `file`, and the other files of the sample by kind.
-
-    Every file is added to `digest`. Errors call the tar `shard`.
-    """
+    """The image of every sample in the tar `file`, and its other files by kind. All files are added to `digest`."""
     for key, group in groupby(_members(file, shard, digest or blake2b()), key=lambda member: member.key):
         files, what = list(group), f"{printable(key)} in {shard}"
         found = [member for member in files if f".{member.kind}".lower().endswith(TRAINING_SUFFIXES)]
