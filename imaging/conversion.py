@@ -18,7 +18,7 @@ from imaging.deep import note as note_on_span
 from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import SUFFIXES, read_label_file
 from imaging.labels import UNUSED, Labels, from_folders, without
-from imaging.loader import ordered
+from imaging.parallel import ordered
 from imaging.setwriter import ArchiveWriter, ShardWriter, is_shard_dest
 from imaging.sizes import spell
 from imaging.sources.recognition import open_source

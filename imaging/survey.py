@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from imaging.deep import Span, span_of
-from imaging.loader import ordered
+from imaging.parallel import ordered
 from imaging.picture import Header, read_range
 from imaging.sizes import advise, spell
 from imaging.sources.source import Content, Job, SequentialSource, Source, Work, header, jobs, picture

@@ -22,7 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from tqdm import tqdm
 
 from imaging.labels import MOST_CLASSES
-from imaging.loader import ordered
+from imaging.parallel import ordered
 from imaging.shards.store import Shard, Store, displayed, is_remote, listed, look_at, server
 from imaging.shards.table import TABLES, Row, table_of
 from system.resources import cores

@@ -12,9 +12,8 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from imaging import remedies
-from imaging.imageset import Classes, ImageSet, notes_on_modes, run_name
+from imaging.imageset import WINDOW, Classes, ImageSet, ShardOrder, notes_on_modes, run_name
 from imaging.labels import UNUSED, note_on
-from imaging.order import WINDOW, ShardOrder
 from imaging.picture import decode
 from imaging.pixels import from_pil
 from imaging.shards.index import Index, find_shards, names_of_classes, prefix, read_index

@@ -8,8 +8,8 @@ import torch
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.demo import DemoSet
+from imaging.imageset import index_at
 from imaging.loader import batches, default_workers
-from imaging.order import index_at
 from tests.imaging.pictures import index, picture, write_folder, write_zip
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from imaging.loader import CHUNKS_AHEAD, ordered
+from imaging.parallel import AHEAD, ordered
 
 
 def square(number):
@@ -33,7 +33,7 @@ def test_jobs_are_asked_for_only_shortly_before_their_turn():
     results = ordered(square, (asked.append(i) or i for i in range(1000)), 2, 5)
     for done in range(1, 200):
         next(results)
-        assert len(asked) <= done + 5 * (2 * CHUNKS_AHEAD + 1)
+        assert len(asked) <= done + 5 * (2 * AHEAD + 1)
     results.close()
 
 

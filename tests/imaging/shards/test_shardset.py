@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from imaging.dataset import DataConfig, open_dataset
+from imaging.imageset import _permutation
 from imaging.loader import batches
-from imaging.order import _permutation
 from imaging.shards.index import Index
 from imaging.shards.shardset import ShardSet, draw_shards
 from imaging.shards.store import Shard

@@ -164,7 +164,7 @@ def test_a_cache_too_small_for_the_shuffle(memory, tmp_path, monkeypatch):
 
 
 def test_the_shuffle_asks_for_the_shards_that_come_next(memory, tmp_path, monkeypatch):
-    monkeypatch.setattr("imaging.order.WINDOW", 2)
+    monkeypatch.setattr("imaging.imageset.WINDOW", 2)
     put(memory, "set", write_shards(tmp_path / "set", [6] * 5))
     dataset = opened("memory://set/x-*.tar")
     asked = []
