@@ -150,7 +150,7 @@ class Store:
             self.limit = int(float(text) * 1e9)
         if remote and self.limit <= 0:
             raise ValueError(f"SHARD_CACHE_GB is '{text}': set it to the gigabytes that copies of shards may take")
-        if needed > self.limit:
+        if needed > max(self.limit, 0):
             raise ValueError(
                 f"the cache may take {self.limit / 1e9:g} GB, but the {min(together, len(remote))} shards read at a "
                 f"time take {needed / 1e9:.3g} GB: set SHARD_CACHE_GB={needed * 1.2 / 1e9:.2g} or more"
@@ -207,7 +207,10 @@ class Store:
     def _make_room(self, shard: Shard) -> None:
         """Remove the least recently used copies until a shard fits."""
         with FileLock(self.folder / "room.lock"):
-            states = {path: path.stat() for path in self.folder.glob("*.tar")}
+            states = {}
+            for path in self.folder.glob("*.tar"):
+                with suppress(FileNotFoundError):  # users may empty the folder at any time
+                    states[path] = path.stat()
             held = sum(state.st_size for state in states.values())
             for path in sorted(states, key=lambda path: states[path].st_mtime):
                 if held + shard.bytes <= self.limit:
