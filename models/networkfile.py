@@ -4,17 +4,17 @@ Opening a file runs no code in it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from models.family import Family
 from models.foreign import Told, open_foreign
-from models.metadata import DEFINING, checked
 from models.places import CONFIG, KINDS, MODEL, locate
 from system.text import printable
 from system.untrusted import mistaken
@@ -24,7 +24,25 @@ from torch_utils.runs import STATE_FORMAT, newest_in
 
 FORMATS = ("network", "stylegan2-network")  # the first is written; the second was, while there was one family
 VERSION = 1
+DEFINING = ("format", "version", "family")  # and the configuration of each part
 LARGEST_CONFIG = 2**24  # bytes
+MOST_FACTS = 1000  # about the data set
+LONGEST = 2**24  # characters of a fact as JSON
+
+_Name = Annotated[str, Field(max_length=1000)]
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_FACTS: dict[str, Any] = {  # other facts may be any JSON value of moderate size
+    "kimg": Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)],  # thousands of training images
+    "data": dict[str, Any],  # about the images that a network was trained on
+    "training": dict[str, Any],  # the configuration of the run
+    "source": dict[str, Any],  # of a file of another program
+    "data.name": _Name,
+    "data.fingerprint": _Name,
+    "data.images": _Count,
+    "data.class_names": list[_Name],  # one for each class of the network
+    "data.class_counts": list[_Count],  # likewise: images of each class
+}
+_FORMS = {name: TypeAdapter(form) for name, form in _FACTS.items()}
 
 Families = Mapping[str, Family]
 
@@ -35,7 +53,7 @@ class NetworkFile:
 
     path: Path
     family: Family
-    metadata: dict[str, Any]  # as `models.metadata.checked` returns it
+    metadata: dict[str, Any]  # as `checked` returns it
     tensors: dict[str, Tensor]
     place: str = ""  # where the file came from, if not from a path: a URL without its secrets, or a name
 
@@ -169,6 +187,37 @@ def _contents(path: Path, families: Families, told: Told) -> tuple[Family, dict[
             f"for which this program is too old: update it"
         )
     return families[name], metadata, tensors
+
+
+def checked(metadata: Mapping[str, Any], configs: Collection[str]) -> dict[str, Any]:
+    """The metadata without malformed or oversized facts, which a stranger may have written. Networks need no facts.
+
+    Args:
+        metadata: values from JSON.
+        configs: keys of the parts' configurations, which are checked where networks are built.
+
+    Returns:
+        A new dict. `class_names` and `class_counts` of the data have one entry for each class of the network.
+    """
+    defining = {*DEFINING, *configs}
+    facts = {key: value for key, value in metadata.items() if key in defining or _fits(key, value)}
+    tables = [metadata.get(name) for name in configs]
+    classes = next((table["classes"] for table in tables if isinstance(table, dict) and "classes" in table), 0)
+    if (data := facts.pop("data", None)) is not None and len(data) <= MOST_FACTS:
+        each = ("class_names", "class_counts")
+        fitting = {key: value for key, value in data.items() if _fits(f"data.{key}", value)}
+        facts["data"] = {k: value for k, value in fitting.items() if k not in each or len(value) in (0, classes)}
+    return facts
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether a value is finite, short as JSON, and of its form."""
+    try:
+        if key in _FORMS:
+            _FORMS[key].validate_python(value, strict=True)
+        return len(json.dumps(value, allow_nan=False)) <= LONGEST
+    except (ValidationError, ValueError, RecursionError, OverflowError):
+        return False
 
 
 def _newest_in(folder: Path) -> Path:

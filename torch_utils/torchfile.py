@@ -12,6 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,18 +31,10 @@ _FEW = 100  # instructions of the pickles before the contents
 _CLAIMS = "it is damaged (its tensors claim more numbers than the file has)"
 _DAMAGED = "it is damaged, or not a file of torch.save: download it again"
 
-STORAGES = {
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "DoubleStorage": torch.float64,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
+_DTYPES = {"Float": torch.float32, "Half": torch.float16, "BFloat16": torch.bfloat16, "Double": torch.float64}
+_DTYPES |= {"Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8}
+_DTYPES |= {"Byte": torch.uint8, "Bool": torch.bool}
+STORAGES = {f"{name}Storage": dtype for name, dtype in _DTYPES.items()}
 
 
 class Budget:
@@ -85,10 +78,9 @@ class Storages:
             self._budget.spend(count * dtype.itemsize)
             self.known[name] = Storage(torch.empty(count, dtype=dtype))
             self._made(name, self.known[name].tensor)
-        found = self.known[name]
-        if found.tensor.dtype != dtype or len(found.tensor) != count:
+        if self.known[name].tensor.dtype != dtype or len(self.known[name].tensor) != count:
             raise ValueError("it is damaged (two tensors contradict each other about their numbers)")
-        return found
+        return self.known[name]
 
 
 def begins_so(head: bytes) -> bool:
@@ -139,7 +131,7 @@ def read_legacy(file: BinaryIO | mmap.mmap, size: int, makers: Makers) -> Any:
         tensor = storages.known[name].tensor
         if int.from_bytes(file.read(8), "little") != len(tensor):
             raise _missing(len(tensor))
-        _fill(tensor, file)
+        _fill(tensor, file.read(tensor.nbytes))
     if file.read(1):
         raise ValueError("it is damaged (bytes follow its tensors)")
     return found
@@ -244,9 +236,7 @@ def _read_archive(archive: zipfile.ZipFile, size: int) -> Any:
         record = known.get(f"data/{name}")
         if record is None or record.file_size != tensor.nbytes:
             raise _missing(len(tensor))
-        with archive.open(record) as member:
-            _fill(tensor, member)
-            member.read(1)  # checks the sum
+        _fill(tensor, archive.read(record))
 
     pickle = io.BytesIO(archive.read(known["data.pkl"]))
     found = read_pickle(pickle, torch_makers(), Storages(size, fill).named)
@@ -267,17 +257,13 @@ def _folder(names: list[str]) -> str:
     return found[0].removesuffix("data.pkl")
 
 
-def _fill(tensor: Tensor, file: Any) -> None:
-    """Read the numbers of a storage."""
-    numbers, done = tensor.view(torch.uint8).numpy(), 0
-    while done < len(numbers):
-        part = file.read(min(len(numbers) - done, 2**24))
-        if not part:
-            raise ValueError("it is cut short or damaged (the numbers of a tensor end too early)")
-        numbers.data[done : done + len(part)] = part
-        done += len(part)
+def _fill(tensor: Tensor, numbers: bytes) -> None:
+    if len(numbers) != tensor.nbytes:
+        raise _missing(len(tensor))
+    own = tensor.view(torch.uint8).numpy()
+    own[:] = np.frombuffer(numbers, np.uint8)
     if tensor.dtype == torch.bool:
-        numbers.clip(max=1, out=numbers)
+        own.clip(max=1, out=own)
 
 
 def _missing(count: int) -> ValueError:

@@ -7,45 +7,53 @@ one network alone, lists, and files in which some networks are None. All of thes
 import mmap
 import re
 from collections.abc import Mapping
+from math import isclose
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.foreign import Converted, Foreign
 from models.stylegan2.foreign import tensorflow
-from models.stylegan2.foreign.architecture import Built, build, converted
-from models.stylegan2.foreign.records import Array, Record, demand, makers
-from models.stylegan2.foreign.statements import (
-    check_layers,
-    check_options,
-    clamp_of,
-    expect,
-    flat,
-    group_of,
-    pairs,
-    stated_by,
-)
+from models.stylegan2.foreign.architecture import Built, build, converted, official_names
+from models.stylegan2.foreign.records import LONGEST_NAME, Record, makers, pairs, take_apart
 from system.pickles import is_pickle, read_pickle
-from system.text import shown
+from system.text import printable, shown
 from torch_utils.torchfile import Budget
 
 MOST_BYTES = 4 * 2**30  # the largest official file has 0.4
-MOST_ENTRIES = 20_000  # of all tables of tensors and modules together; the largest official network has 1,000
-LONGEST_NAME = 200  # with those of the modules around it, which limits the depth
+ARCHITECTURES = {"skip": "skip", "residual": "resnet", "plain": "orig"}  # ours -> the official name
 _NAMES = {"G": "G", "D": "D", "Gs": "G_ema", "G_ema": "G_ema"}  # in dicts
 _MOST_IN_A_ROW = 16
 _USED = "its tensors take more bytes than the file, by using some many times"
 _SNAPSHOT = re.compile(r"network-snapshot-(\d{6})\b")  # the file names of official training, in thousands of images
 _OLDEST = 4  # version of the first StyleGAN2 in TensorFlow
-
-_CLASSES = {
-    *("Generator", "MappingNetwork", "SynthesisNetwork", "SynthesisBlock", "SynthesisLayer", "ToRGBLayer"),
-    *("Discriminator", "DiscriminatorBlock", "DiscriminatorEpilogue", "MinibatchStdLayer"),
-    *("Conv2dLayer", "FullyConnectedLayer", ""),
-}
-_TABLES = ("_parameters", "_buffers", "_modules", "variables", "components")  # frozen weights are buffers
+_WHOLE_BATCH = 2**16  # a group as large as any batch
 _CLAMPED = ("SynthesisLayer", "ToRGBLayer", "Conv2dLayer")
+_NESTED = ("mapping_kwargs", "synthesis_kwargs", "block_kwargs", "epilogue_kwargs")
+
+_IGNORED = {  # options that do not concern the function of a network, or are compared with its layers
+    *("randomize_noise", "truncation_psi", "truncation_cutoff", "style_mixing_prob", "conditioning", "kernel_size"),
+    *("z_dim", "w_dim", "num_ws", "num_layers", "mapping_layers", "mapping_fmaps", "cmap_dim", "conv_clamp"),
+    *("channel_base", "channel_max", "fmap_base", "fmap_max", "embed_features", "layer_features", "mbstd_group_size"),
+}
+# Words in the names of options that concern training or speed only.
+_IDLE = re.compile(
+    "(.*_)?(adam|ada|aug|augment|batch|beta|bf16|cache|checkpoint|cuda|cudnn|data|debug|device|dropout|dtype|ema|fp16|"
+    "fp32|freeze|frozen|fused|gamma|gpu|gpus|impl|init|kimg|log|loss|lr|metrics|name|optimizer|pl|precision|reg|"
+    "resume|seed|snap|snapshot|structure|train|trainable|training|verbose|workers|xla)(_.*)?"
+)
+_SIZE_WORD = (
+    "(base|c|ch|channels?|class|classes|dims?|h|height|image|img|in|latents?|layers|log2|map|mapping|max|min|n|num|out|"
+    "res|resolution|sizes?|w|width|z)"
+)
+_SIZE = re.compile(f"{_SIZE_WORD}(_{_SIZE_WORD})*")
+
+_USUAL: dict[str, Any] = {  # what every StyleGAN2 does; another value of such an option changes the picture
+    r"(.*_)?(act|activation|act_func|nonlinearity)": "lrelu",
+    r"(.*_)?(resample|blur|fir)_?(kernel|filter)": [1, 3, 3, 1],
+    r"(.*_)?(demod\w*|modulate|bias|noise|mbstd|pixel_?norm|normali[sz]e\w*)": True,
+}
 
 
 def read(path: Path) -> Any:
@@ -90,44 +98,17 @@ def from_official(value: Any, path: Path) -> Converted:
 OFFICIAL = Foreign("NVIDIA's StyleGAN2", is_pickle, read, lambda contents: True, from_official)
 
 
-def take_apart(network: Record, budget: Budget) -> tuple[dict[str, Any], dict[str, Record]]:
-    """The tensors or arrays of a network, and all networks and modules in it, by their names; the network's is "".
-
-    Raises:
-        ValueError: for modules of other networks, by their names, and for more entries or bytes than allowed.
-    """
-    tensors: dict[str, Any] = {}
-    records, waiting, entries = {"": network}, [""], 0
-    separator, kind = (".", Tensor) if network.class_name else ("/", Array | float)
-    for path in waiting:
-        _check_class(path, records[path].class_name)
-        for table in _TABLES:
-            for own, value in pairs(records[path].state.get(table), table, MOST_ENTRIES):
-                name, entries = f"{path}{separator}{own}" if path else own, entries + 1
-                if entries > MOST_ENTRIES or len(name) > LONGEST_NAME:
-                    raise ValueError("it has more tensors and modules, or longer names, than any StyleGAN2")
-                demand(name not in tensors and name not in records, "a name has two values", name)
-                if isinstance(value, Record) and bool(value.class_name) == bool(network.class_name):
-                    records[name] = value
-                    waiting.append(name)
-                elif value is not None:
-                    demand(isinstance(value, kind), name, value)
-                    tensors[name] = value
-                    budget.spend(value.nbytes if isinstance(value, Tensor) else 4 * tensorflow.numbers(value).size)
-    return tensors, records
-
-
 def _of_pytorch(name: str, tensors: Mapping[str, Tensor], records: Mapping[str, Record]) -> Built:
-    options = flat(records[""].state.get("_init_kwargs"), MOST_ENTRIES)
+    options = flat(records[""].state.get("_init_kwargs"))
     clamps = {
-        clamp_of(record.state.get("conv_clamp"))
+        _positive("conv_clamp", record.state.get("conv_clamp"), int | float, 0)
         for path, record in records.items()
         if record.class_name in _CLAMPED and not path.endswith("skip")
     }
     if len(clamps) > 1:
         spelled = " and ".join(f"{value:g}" for value in sorted(clamps)[:2])
         raise ValueError(f"its layers have different limits (conv_clamp {spelled}), expected one limit")
-    group = group_of(records["b4.mbstd"].state.get("group_size", 4) if "b4.mbstd" in records else 4)
+    group = _group(records["b4.mbstd"].state.get("group_size", 4) if "b4.mbstd" in records else 4)
     widths = {"base": options.get("channel_base"), "most": options.get("channel_max")}
     network, own = build(name, tensors, clamp=sum(clamps), group=group, **widths)
     known = stated_by(name, network.config)
@@ -149,11 +130,11 @@ def _of_tensorflow(name: str, record: Record, variables: Mapping[str, Any]) -> B
             f"its {name} is of version {shown(version)}, and those of StyleGAN2 begin with {_OLDEST}: "
             "networks of the first StyleGAN are not read"
         )
-    options = flat(record.state.get("static_kwargs"), MOST_ENTRIES)
-    base, group = options.get("fmap_base"), group_of(options.get("mbstd_group_size", 4))
+    options = flat(record.state.get("static_kwargs"))
+    base, group = options.get("fmap_base"), _group(options.get("mbstd_group_size", 4))
     widths = {"base": base * 2 if type(base) is int else None, "most": options.get("fmap_max")}
-    clamp, tensors = clamp_of(options.get("conv_clamp")), tensorflow.tensors(name, variables)
-    network, own = build(name, tensors, clamp=clamp, group=group, **widths)
+    clamp = _positive("conv_clamp", options.get("conv_clamp"), int | float, 0)
+    network, own = build(name, tensorflow.tensors(name, variables), clamp=clamp, group=group, **widths)
     check_options(name, options, stated_by(name, network.config), network.config)
     return network, own
 
@@ -173,25 +154,96 @@ def _networks(value: Any) -> dict[str, Record]:
 
 def _told_apart(networks: list[Record]) -> dict[str, Record]:
     """Networks in a list by their kind. Of two generators the one called Gs, or the last, is the averaged one."""
-    judges = [network for network in networks if _is_discriminator(network)]
-    generators = [network for network in networks if not _is_discriminator(network)]
+    judges, generators = [], []
+    for network in networks:
+        variables = pairs(network.state.get("variables"), "variables")
+        judge = "iscriminator" in network.class_name or any("FromRGB" in name[:LONGEST_NAME] for name, _ in variables)
+        (judges if judge else generators).append(network)
     if len(judges) > 1 or len(generators) > 2:
         raise ValueError(f"it holds a list of {len(judges)} discriminators and {len(generators)} generators")
     generators.sort(key=lambda network: network.state.get("name") == "Gs")
     return dict(zip(("D",), judges, strict=False)) | dict(zip(("G_ema", "G"), reversed(generators), strict=False))
 
 
-def _is_discriminator(network: Record) -> bool:
-    variables = pairs(network.state.get("variables"), "variables", MOST_ENTRIES)
-    return "iscriminator" in network.class_name or any("FromRGB" in name[:LONGEST_NAME] for name, _ in variables)
+def flat(kwargs: Any, levels: int = 3) -> dict[str, Any]:
+    """The arguments of a network's constructor, with those of nested tables."""
+    options: dict[str, Any] = {}
+    for name, value in pairs(kwargs, "the options"):
+        options |= {name: value} if name not in _NESTED else flat(value, levels - 1) if levels else {}
+    return options
 
 
-def _check_class(path: str, kind: str) -> None:
-    if kind == "SynthesisInput":
-        raise ValueError(
-            "it is a StyleGAN3 network of another configuration: only StyleGAN3 networks of the configuration "
-            "stylegan2 can be read here"
-        )
-    if kind not in _CLASSES:
-        what = f"its module {shown(path)}" if path else "its network"
-        raise ValueError(f"{what} is of the class {shown(kind)}, which StyleGAN2 does not have")
+def stated_by(name: str, config: Any) -> dict[str, Any]:
+    """The options of both official programs that a network's configuration decides, with their values."""
+    known = dict.fromkeys(("img_resolution", "resolution"), config.height)
+    known |= dict.fromkeys(("img_channels", "num_channels"), config.channels)
+    known |= dict.fromkeys(("c_dim", "label_size"), config.classes)
+    if name != "D":
+        known |= {"z_dim": config.z_dim, "latent_size": config.z_dim, "num_ws": config.num_ws}
+        known |= {"w_dim": config.w_dim, "dlatent_size": config.w_dim}
+    fixed = {"fmap_decay": 1, "fmap_min": 1, "mapping_lrmul": 0.01, "mbstd_num_features": 1, "mbstd_num_channels": 1}
+    return {"architecture": ARCHITECTURES[config.architecture]} | known | fixed
+
+
+def check_options(name: str, options: Mapping[str, Any], known: Mapping[str, Any], config: Any) -> None:
+    """Refuse options of other values than the known ones, and unknown options that may change what a network computes.
+
+    An unknown option is harmless if it is off or empty, concerns training or speed, or repeats what every StyleGAN2
+    does or a size that the tensors have.
+    """
+    expect(name, options, known)
+    sizes = {size for size in config.model_dump().values() if type(size) is int} | {4, config.doublings + 2}
+    for option, value in options.items():
+        if option in known or option in _IGNORED:
+            continue
+        words = option[:100].lower()
+        if usual := [usual for pattern, usual in _USUAL.items() if re.fullmatch(pattern, words)]:
+            expect(name, options, {option: usual[0]})
+            continue
+        empty = isinstance(value, bool | int | float | str | bytes | list | tuple | dict | None) and not value
+        is_size = _SIZE.fullmatch(words) and type(value) is int and value in sizes
+        if not (empty or is_size or _IDLE.fullmatch(words)):
+            raise ValueError(f"its network was made with the option {shown(option)}, which StyleGAN2 does not have")
+
+
+def check_layers(network: nn.Module, records: Mapping[str, Record]) -> None:
+    """Check that the layers state the activations and gains of ours."""
+    for theirs, ours in official_names(network).items():
+        layer, _, kind = theirs.rpartition(".")
+        if kind == "weight" and layer in records:
+            module = network.get_submodule(ours.rpartition(".")[0])
+            known: dict[str, Any] = {gain: getattr(module, gain, None) for gain in ("weight_gain", "bias_gain")}
+            styled = re.fullmatch(r"synthesis\.b\d+\.conv[01]", layer)
+            known["activation"] = "lrelu" if styled else getattr(module, "act", None)
+            expect(layer, records[layer].state, known)
+
+
+def expect(what: str, said: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Check that a file states the known values. Values that are not stated, or not known (None), are not checked."""
+    for name, value in known.items():
+        if value is not None and said.get(name) is not None and not _is_same(said[name], value):
+            value = float(f"{value:.6g}") if isinstance(value, float) else value
+            name = printable(name, 80)
+            raise ValueError(f"its {what} has the {name} {shown(said[name])}, expected {shown(value)}")
+
+
+def _positive(what: str, value: Any, kind: Any, none: Any) -> Any:
+    """A number that a file states; `none` for None."""
+    if value is None:
+        return none
+    if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < 1e30:
+        raise ValueError(f"it is damaged (its {what} is {shown(value)})")
+    return value
+
+
+def _group(value: Any) -> int:
+    return min(_positive("mbstd_group_size", value, int, _WHOLE_BATCH), _WHOLE_BATCH)  # None is the whole batch
+
+
+def _is_same(value: Any, known: Any) -> bool:
+    """Whether a value from a file equals a known one: a number (rounding aside), a text, or a list of numbers."""
+    if isinstance(known, list):
+        return isinstance(value, list) and len(value) == len(known) and all(map(_is_same, value, known))
+    if isinstance(known, bool | str) or isinstance(value, bool | str):
+        return type(value) is type(known) and value == known
+    return isinstance(value, int | float) and abs(value) < 1e30 and isclose(value, known, rel_tol=1e-5)

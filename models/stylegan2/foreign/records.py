@@ -10,6 +10,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from system.pickles import Built, Makers
 from system.text import shown
@@ -26,6 +27,14 @@ from torch_utils.torchfile import (
 )
 
 _NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
+MOST_ENTRIES = 20_000  # of all tables of tensors and modules together; the largest official network has 1,000
+LONGEST_NAME = 200  # with those of the modules around it, which limits the depth
+_CLASSES = {
+    *("Generator", "MappingNetwork", "SynthesisNetwork", "SynthesisBlock", "SynthesisLayer", "ToRGBLayer"),
+    *("Discriminator", "DiscriminatorBlock", "DiscriminatorEpilogue", "MinibatchStdLayer"),
+    *("Conv2dLayer", "FullyConnectedLayer", ""),
+}
+_TABLES = ("_parameters", "_buffers", "_modules", "variables", "components")  # frozen weights are buffers
 
 
 @dataclass
@@ -98,6 +107,54 @@ def makers(size: int) -> Makers:
     for numpy in ("numpy.core.multiarray", "numpy._core.multiarray"):
         table |= {(numpy, "_reconstruct"): Array, (numpy, "scalar"): _scalar}
     return table
+
+
+def take_apart(network: Record, budget: Budget) -> tuple[dict[str, Any], dict[str, Record]]:
+    """The tensors or arrays of a network, and all networks and modules in it, by their names; the network's is "".
+
+    Raises:
+        ValueError: for modules of other networks, by their names, and for more entries or bytes than allowed.
+    """
+    tensors: dict[str, Any] = {}
+    records, waiting, entries = {"": network}, [""], 0
+    separator, kind = (".", Tensor) if network.class_name else ("/", Array | float)
+    for path in waiting:
+        _check_class(path, records[path].class_name)
+        for table in _TABLES:
+            for own, value in pairs(records[path].state.get(table), table):
+                name, entries = f"{path}{separator}{own}" if path else own, entries + 1
+                if entries > MOST_ENTRIES or len(name) > LONGEST_NAME:
+                    raise ValueError("it has more tensors and modules, or longer names, than any StyleGAN2")
+                demand(name not in tensors and name not in records, "a name has two values", name)
+                if isinstance(value, Record) and bool(value.class_name) == bool(network.class_name):
+                    records[name] = value
+                    waiting.append(name)
+                elif value is not None:
+                    demand(isinstance(value, kind), name, value)
+                    tensors[name] = value
+                    numbers = value.values if isinstance(value, Array) else value
+                    budget.spend(numbers.nbytes if isinstance(numbers, Tensor) else 4 * np.size(numbers))
+    return tensors, records
+
+
+def pairs(value: Any, what: str) -> list[tuple[str, Any]]:
+    """The names and values of a table, which may be a list of them; none for None."""
+    found = [] if value is None else list(value.items()) if isinstance(value, dict) else value
+    fits = isinstance(found, list) and len(found) <= MOST_ENTRIES
+    fits = fits and all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in found)
+    demand(fits, what, value)
+    return found
+
+
+def _check_class(path: str, kind: str) -> None:
+    if kind == "SynthesisInput":
+        raise ValueError(
+            "it is a StyleGAN3 network of another configuration: only StyleGAN3 networks of the configuration "
+            "stylegan2 can be read here"
+        )
+    if kind not in _CLASSES:
+        what = f"its module {shown(path)}" if path else "its network"
+        raise ValueError(f"{what} is of the class {shown(kind)}, which StyleGAN2 does not have")
 
 
 def _storage(data: Any, budget: Budget) -> Storage:

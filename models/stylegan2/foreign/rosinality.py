@@ -20,17 +20,8 @@ from torch import Tensor, nn
 from models.foreign import Converted, Foreign
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign.architecture import (
-    Built,
-    Rules,
-    average_w,
-    check_filter,
-    converted,
-    network_of,
-    official_names,
-    renamed,
-    translated,
-)
+from models.stylegan2.foreign import architecture
+from models.stylegan2.foreign.architecture import Built, Rules, official_names, translated
 from models.stylegan2.generator import Generator
 from models.stylegan2.layers import blur
 from models.stylegan2.mapping import MappingNetwork
@@ -79,11 +70,6 @@ _AXES = {  # axes of length 1 before and after ours, by their names; 0 and 0 for
 }
 
 
-def claims(contents: Any) -> bool:
-    """Whether contents are a checkpoint of this program, or state dicts of it alone or in a list."""
-    return bool(_arranged(contents))
-
-
 def from_rosinality(contents: Any, path: Path) -> Converted:
     """The networks of a file under our names; `contents` is what `torchfile.read` returned.
 
@@ -94,7 +80,7 @@ def from_rosinality(contents: Any, path: Path) -> Converted:
     states = {ours: torchfile.plain_tensors(contents[key], key, size) for key, ours in KEYS.items() if key in contents}
     known = torchfile.plain_tensors({key: contents[key] for key in (AVERAGE,) if key in contents}, "contents", size)
     source = {"format": f"rosinality .pt ({'training' if 'g_optim' in contents else 'converted'})"}
-    found = converted(states, lambda name: _read(name, states[name]), source)
+    found = architecture.converted(states, lambda name: _read(name, states[name]), source)
     generators = [name for name in states if name != "D"]
     if generators:
         config = configs.from_dict(GeneratorConfig, found.metadata["generator"])
@@ -103,7 +89,13 @@ def from_rosinality(contents: Any, path: Path) -> Converted:
     return found
 
 
-ROSINALITY = Foreign("rosinality's stylegan2-pytorch", torchfile.begins_so, torchfile.read, claims, from_rosinality)
+ROSINALITY = Foreign(
+    title="rosinality's stylegan2-pytorch",
+    begins=torchfile.begins_so,
+    read=torchfile.read,
+    claims=lambda contents: bool(_arranged(contents)),
+    convert=from_rosinality,
+)
 
 
 def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
@@ -163,7 +155,7 @@ def _read(name: str, state: dict[str, Tensor]) -> Built:
         if theirs in state:
             before, after = _axes(theirs)
             shapes[official[ours]] = tuple(state[theirs].shape[before : state[theirs].ndim - after])
-    network = network_of(name, shapes, group=GROUP)
+    network = architecture.network_of(name, shapes, group=GROUP)
     names, own = _names(network), dict(state)
     if name != "D" and not any(key.startswith("noises.") for key in state):
         # The first versions kept no noise: draw it from a fixed seed.
@@ -171,8 +163,8 @@ def _read(name: str, state: dict[str, Tensor]) -> Built:
         noises = {theirs: ours[key].shape for theirs, key in names.items() if key.endswith("noise.fixed")}
         own |= {theirs: torch.randn(shape, generator=source) for theirs, shape in noises.items()}
     for key, filter_ in _filters(network).items():
-        check_filter(key, own.pop(key, filter_), filter_)
-    return network, renamed(own, names, network)
+        architecture.check_filter(key, own.pop(key, filter_), filter_)
+    return network, architecture.renamed(own, names, network)
 
 
 def _names(network: nn.Module) -> dict[str, str]:
@@ -195,29 +187,23 @@ def _filters(network: Any) -> dict[str, Tensor]:
 
 def _arranged(contents: Any) -> dict[str, Any]:
     """The contents with the keys of a checkpoint; empty for another program's. The last of two generators is g_ema."""
-    if isinstance(contents, Mapping):
-        kind = _kind(contents)
-        known = {key: value for key, value in contents.items() if key not in KEYS or value is not None}
-        return {kind: contents} if kind else known if known.keys() & KEYS.keys() else {}
-    rows = contents[:MOST_IN_A_ROW] if isinstance(contents, list | tuple) else []
+    rows = contents[:MOST_IN_A_ROW] if isinstance(contents, list | tuple) else [contents]
     states: dict[str, Any] = {}
     for state in rows:
-        kind = _kind(state) if isinstance(state, Mapping) else ""
-        states |= {"g": states["g_ema"]} if kind == "g_ema" and kind in states else {}
-        states |= {kind: state} if kind else {}
+        kinds = [key for key, sign in SIGNS.items() if sign in state] if isinstance(state, Mapping) else []
+        for kind in kinds[:1]:
+            states |= {"g": states["g_ema"]} if kind == "g_ema" and kind in states else {}
+            states[kind] = state
+    if not states and isinstance(contents, Mapping):
+        known = {key: value for key, value in contents.items() if key not in KEYS or value is not None}
+        return known if known.keys() & KEYS.keys() else {}
     return states
-
-
-def _kind(state: Mapping[Any, Any]) -> str:
-    """The key of a state dict in a checkpoint; "" for another program's."""
-    return next((key for key, sign in SIGNS.items() if sign in state), "")
 
 
 def _check(name: str, config: Any) -> None:
     """Refuse what its graph cannot hold."""
-    architecture = "residual" if isinstance(config, DiscriminatorConfig) else "skip"
-    expected = {"classes": 0, "channels": 3, "width": config.height, "base": (4, 4), "architecture": architecture}
-    expected |= {"mbstd_group": GROUP, "z_dim": getattr(config, "w_dim", 0)}
+    expected = {"classes": 0, "channels": 3, "width": config.height, "base": (4, 4), "mbstd_group": GROUP}
+    expected |= {"architecture": "residual" if name == "D" else "skip", "z_dim": getattr(config, "w_dim", 0)}
     differing = [key for key, value in expected.items() if getattr(config, key, value) != value]
     reasons = [f"its {key} is {getattr(config, key)}, expected {expected[key]}" for key in differing]
     widths = [config.channels_at(k) for k in range(config.doublings + 1)]
@@ -236,4 +222,4 @@ def _average(known: Tensor | None, tensors: Mapping[str, Tensor], name: str, con
         return known.reshape(config.w_dim), AVERAGE
     mapping = MappingNetwork(config.z_dim, 0, config.w_dim, config.mapping_layers, track_average=False)
     mapping.load_state_dict({key: tensors[f"{name}.mapping.{key}"] for key in mapping.state_dict()})
-    return average_w(mapping, config.z_dim, sum(t.numel() for t in mapping.parameters()))
+    return architecture.average_w(mapping, config.z_dim, sum(t.numel() for t in mapping.parameters()))
