@@ -62,11 +62,7 @@ class NetworkFile:
         return public(self.place) or str(self.path)
 
     def require(self, family: Family, option: str) -> None:
-        """Check that the networks are of `family`, for an option or a script that works on no other.
-
-        Raises:
-            ValueError: if they are of another family.
-        """
+        """Raise ValueError unless the networks are of `family`, for an option or a script that works on no other."""
         if self.family is not family:
             raise ValueError(
                 f"{option} needs a network of {family.title}, but {self} holds a network of {self.family.title}"
@@ -86,8 +82,7 @@ class NetworkFile:
     @property
     def left_out(self) -> dict[str, str]:
         """The parts of another program's file that could not be built here, each with the reason."""
-        source = self.metadata.get("source")
-        found = source.get("left_out") if isinstance(source, dict) else None
+        found = self.metadata.get("source", {}).get("left_out")
         items = found.items() if isinstance(found, dict) else ()
         optional = {name for name, part in self.family.parts.items() if part.optional}
         return {name: printable(reason) for name, reason in items if name in optional and isinstance(reason, str)}
@@ -95,8 +90,7 @@ class NetworkFile:
     def part(self, name: str) -> nn.Module:
         """Build one network, in float32 on the CPU, ready for use.
 
-        Raises:
-            ValueError: if the file lacks the network, or its tensors do not fit its configuration.
+        Raises ValueError if the file lacks the network, or its tensors do not fit its configuration.
         """
         if name not in self.parts:
             reason = f" ({self.left_out[name]})" if name in self.left_out else ""
@@ -151,7 +145,13 @@ def read(place: Path | str, families: Families, told: Told) -> NetworkFile:
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {public(str(place))}: give {KINDS}")
     elsewhere = "" if path == Path(place) else public(str(place))
-    path = _newest_in(path) if path.is_dir() else path
+    if path.is_dir():
+        folder, path = path, newest_in(path) or path / MODEL
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{folder} is a folder without networks: give the folder of a run that has one, a folder of the Hub "
+                f"with its {MODEL}, or a file"
+            )
     family, metadata, tensors = read[path] if path in read else _contents(path, families, told)
     configs = [part.config_name for part in family.parts.values()]
     return NetworkFile(path, family, checked(metadata, configs), tensors, elsewhere)
@@ -192,12 +192,8 @@ def _contents(path: Path, families: Families, told: Told) -> tuple[Family, dict[
 def checked(metadata: Mapping[str, Any], configs: Collection[str]) -> dict[str, Any]:
     """The metadata without malformed or oversized facts, which a stranger may have written. Networks need no facts.
 
-    Args:
-        metadata: values from JSON.
-        configs: keys of the parts' configurations, which are checked where networks are built.
-
-    Returns:
-        A new dict. `class_names` and `class_counts` of the data have one entry for each class of the network.
+    `configs` are the keys of the parts' configurations, which are checked where networks are built. `class_names` and
+    `class_counts` of the data have one entry for each class of the network, or are missing.
     """
     defining = {*DEFINING, *configs}
     facts = {key: value for key, value in metadata.items() if key in defining or _fits(key, value)}
@@ -220,30 +216,19 @@ def _fits(key: str, value: Any) -> bool:
         return False
 
 
-def _newest_in(folder: Path) -> Path:
-    newest = newest_in(folder) or folder / MODEL
-    if not newest.is_file():
-        raise FileNotFoundError(
-            f"{folder} is a folder without networks: give the folder of a run that has one, a folder of the Hub with "
-            f"its {MODEL}, or a file"
-        )
-    return newest
-
-
 def _load(path: Path, families: Families) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """As `checkpoint.load`; files of other kinds are not called damaged.
 
-    A model of the Hub that another program wrote, with the same tensors and without our metadata, takes the metadata
-    from the configuration beside it.
+    A model of the Hub that another program wrote, without our metadata, takes them from the configuration beside it.
     """
     config = path.with_name(CONFIG)
-    config = config if path.name == MODEL and path.is_file() and config.is_file() else None
-    stated = _config(config) if config else {}
+    beside = path.name == MODEL and path.is_file() and config.is_file()
+    stated = _config(config) if beside else {}
     try:
         tensors, metadata = checkpoint.load(path)
     except checkpoint.DamagedError as error:
         is_foreign = isinstance(error, checkpoint.ForeignError)
-        if is_foreign and config:
+        if is_foreign and beside:
             return checkpoint.load(path, check=False)[0], stated
         if path.suffix.lower() == ".safetensors" and not is_foreign:
             raise
@@ -260,9 +245,6 @@ def _config(path: Path) -> dict[str, Any]:
     if path.stat().st_size > LARGEST_CONFIG:
         raise ValueError(f"{path} is too large for a configuration: take the file that came with the network")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise checkpoint.DamagedError(path, "it is not JSON") from error
-    if not isinstance(found, dict):
-        raise checkpoint.DamagedError(path, "it is not a table")
-    return found
+        return TypeAdapter(dict[str, Any]).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise checkpoint.DamagedError(path, "it is not a table in JSON") from error

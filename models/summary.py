@@ -14,14 +14,7 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def summary(name: str, network: nn.Module, example: Sequence[Any], depth: int = 3) -> str:
-    """The table of one network.
-
-    Args:
-        name: its heading.
-        network: on the meta device, where nothing is computed.
-        example: arguments to call the network with.
-        depth: how many levels of modules to show.
-    """
+    """The table of one network on the meta device, called with `example`: modules `depth` levels deep."""
     shapes: dict[str, str] = {}
 
     def note(path: str, module: nn.Module, inputs: Any, output: Any) -> None:

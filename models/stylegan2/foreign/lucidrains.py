@@ -9,7 +9,7 @@ Letters: N batch, C channels, H W size, D width of w, L blocks; in attention h h
 """
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +56,7 @@ class LucidrainsConfig(BaseModel):
         """Image height in pixels."""
         return 4 << self.doublings
 
-    width = height
+    width: ClassVar[Any] = height
 
     @property
     def z_dim(self) -> int:

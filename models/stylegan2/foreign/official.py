@@ -57,11 +57,7 @@ _USUAL: dict[str, Any] = {  # what every StyleGAN2 does; another value of such a
 
 
 def read(path: Path) -> Any:
-    """The value that an official pickle holds.
-
-    Raises:
-        ValueError: if the file is too large or damaged, or asks for a name that no network needs.
-    """
+    """The value of an official pickle. Raises ValueError if it is too large, damaged, or asks for an unknown name."""
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise ValueError(f"it has {size / 2**30:.1f} GiB, and files of networks have at most {MOST_BYTES // 2**30}")
@@ -73,11 +69,7 @@ def read(path: Path) -> Any:
 
 
 def from_official(value: Any, path: Path) -> Converted:
-    """The networks of an official pickle under our names.
-
-    Raises:
-        ValueError: if it holds anything but networks that can be built here.
-    """
+    """The networks of an official pickle under our names. Raises ValueError if they cannot be built here."""
     networks, size = _networks(value), path.stat().st_size
     source = {"format": "TensorFlow pickle", "file": path.name}
 
@@ -108,9 +100,10 @@ def _of_pytorch(name: str, tensors: Mapping[str, Tensor], records: Mapping[str, 
     if len(clamps) > 1:
         spelled = " and ".join(f"{value:g}" for value in sorted(clamps)[:2])
         raise ValueError(f"its layers have different limits (conv_clamp {spelled}), expected one limit")
-    group = _group(records["b4.mbstd"].state.get("group_size", 4) if "b4.mbstd" in records else 4)
-    widths = {"base": options.get("channel_base"), "most": options.get("channel_max")}
-    network, own = build(name, tensors, clamp=sum(clamps), group=group, **widths)
+    group = records["b4.mbstd"].state.get("group_size", 4) if "b4.mbstd" in records else 4
+    base, most = options.get("channel_base"), options.get("channel_max")
+    group = _positive("mbstd_group_size", group, int, _WHOLE_BATCH)
+    network, own = build(name, tensors, clamp=sum(clamps), group=group, base=base, most=most)
     known = stated_by(name, network.config)
     check_options(name, options, known, network.config)
     expect(name, records[""].state, known)
@@ -131,10 +124,11 @@ def _of_tensorflow(name: str, record: Record, variables: Mapping[str, Any]) -> B
             "networks of the first StyleGAN are not read"
         )
     options = flat(record.state.get("static_kwargs"))
-    base, group = options.get("fmap_base"), _group(options.get("mbstd_group_size", 4))
-    widths = {"base": base * 2 if type(base) is int else None, "most": options.get("fmap_max")}
+    base, group = options.get("fmap_base"), options.get("mbstd_group_size", 4)
+    base, most = base * 2 if type(base) is int else None, options.get("fmap_max")
     clamp = _positive("conv_clamp", options.get("conv_clamp"), int | float, 0)
-    network, own = build(name, tensorflow.tensors(name, variables), clamp=clamp, group=group, **widths)
+    group, tensors = _positive("mbstd_group_size", group, int, _WHOLE_BATCH), tensorflow.tensors(name, variables)
+    network, own = build(name, tensors, clamp=clamp, group=group, base=base, most=most)
     check_options(name, options, stated_by(name, network.config), network.config)
     return network, own
 
@@ -154,7 +148,8 @@ def _networks(value: Any) -> dict[str, Record]:
 
 def _told_apart(networks: list[Record]) -> dict[str, Record]:
     """Networks in a list by their kind. Of two generators the one called Gs, or the last, is the averaged one."""
-    judges, generators = [], []
+    judges: list[Record] = []
+    generators: list[Record] = []
     for network in networks:
         variables = pairs(network.state.get("variables"), "variables")
         judge = "iscriminator" in network.class_name or any("FromRGB" in name[:LONGEST_NAME] for name, _ in variables)
@@ -193,16 +188,14 @@ def check_options(name: str, options: Mapping[str, Any], known: Mapping[str, Any
     """
     expect(name, options, known)
     sizes = {size for size in config.model_dump().values() if type(size) is int} | {4, config.doublings + 2}
-    for option, value in options.items():
-        if option in known or option in _IGNORED:
-            continue
-        words = option[:100].lower()
-        if usual := [usual for pattern, usual in _USUAL.items() if re.fullmatch(pattern, words)]:
-            expect(name, options, {option: usual[0]})
-            continue
+    for option in sorted(options.keys() - known.keys() - _IGNORED):
+        value, words = options[option], option[:100].lower()
+        usual = [usual for pattern, usual in _USUAL.items() if re.fullmatch(pattern, words)]
         empty = isinstance(value, bool | int | float | str | bytes | list | tuple | dict | None) and not value
         is_size = _SIZE.fullmatch(words) and type(value) is int and value in sizes
-        if not (empty or is_size or _IDLE.fullmatch(words)):
+        if usual:
+            expect(name, options, {option: usual[0]})
+        elif not (empty or is_size or _IDLE.fullmatch(words)):
             raise ValueError(f"its network was made with the option {shown(option)}, which StyleGAN2 does not have")
 
 
@@ -234,10 +227,6 @@ def _positive(what: str, value: Any, kind: Any, none: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < 1e30:
         raise ValueError(f"it is damaged (its {what} is {shown(value)})")
     return value
-
-
-def _group(value: Any) -> int:
-    return min(_positive("mbstd_group_size", value, int, _WHOLE_BATCH), _WHOLE_BATCH)  # None is the whole batch
 
 
 def _is_same(value: Any, known: Any) -> bool:

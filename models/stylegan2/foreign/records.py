@@ -14,17 +14,8 @@ from torch import Tensor
 
 from system.pickles import Built, Makers
 from system.text import shown
-from torch_utils.torchfile import (
-    Budget,
-    Storage,
-    are_counts,
-    empty_dict,
-    never,
-    parameter,
-    read_legacy,
-    storage_makers,
-    tensor,
-)
+from torch_utils import torchfile
+from torch_utils.torchfile import Budget, empty_dict, never
 
 _NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 MOST_ENTRIES = 20_000  # of all tables of tensors and modules together; the largest official network has 1,000
@@ -37,7 +28,7 @@ _CLASSES = {
 _TABLES = ("_parameters", "_buffers", "_modules", "variables", "components")  # frozen weights are buffers
 
 
-@dataclass
+@dataclass(eq=False)
 class Record(Built):
     """A network or module of an official program: its class and fields, without its source code."""
 
@@ -74,7 +65,7 @@ class Array(Built):
         """Take (version, shape, type, whether in Fortran's order, bytes)."""
         parts: tuple[Any, ...] = state if isinstance(state, tuple) and len(state) == 5 else (None,) * 5
         _, shape, kind, fortran, data = parts
-        fits = isinstance(kind, NumberType) and isinstance(data, bytes) and are_counts(shape)
+        fits = isinstance(kind, NumberType) and isinstance(data, bytes) and torchfile.are_counts(shape)
         fits = fits and prod(shape) * kind.dtype.itemsize == len(data)
         demand(fits, "an array does not have its numbers", shape)
         self.values = np.frombuffer(data, kind.dtype).reshape(shape, order="F" if fortran is True else "C")
@@ -92,8 +83,8 @@ def makers(size: int) -> Makers:
 
     table: dict[tuple[str, str], Callable[..., Any]] = {
         ("torch_utils.persistence", "_reconstruct_persistent_obj"): _module,
-        ("torch._utils", "_rebuild_tensor_v2"): tensor,
-        ("torch._utils", "_rebuild_parameter"): parameter,
+        ("torch._utils", "_rebuild_tensor_v2"): torchfile.tensor,
+        ("torch._utils", "_rebuild_parameter"): torchfile.parameter,
         ("torch.storage", "_load_from_bytes"): lambda data: _storage(data, budget),
         ("collections", "OrderedDict"): empty_dict,
         ("dnnlib.util", "EasyDict"): empty_dict,
@@ -112,14 +103,21 @@ def makers(size: int) -> Makers:
 def take_apart(network: Record, budget: Budget) -> tuple[dict[str, Any], dict[str, Record]]:
     """The tensors or arrays of a network, and all networks and modules in it, by their names; the network's is "".
 
-    Raises:
-        ValueError: for modules of other networks, by their names, and for more entries or bytes than allowed.
+    Raises ValueError for modules of other networks, by their names, and for more entries or bytes than allowed.
     """
     tensors: dict[str, Any] = {}
     records, waiting, entries = {"": network}, [""], 0
     separator, kind = (".", Tensor) if network.class_name else ("/", Array | float)
     for path in waiting:
-        _check_class(path, records[path].class_name)
+        class_name = records[path].class_name
+        if class_name == "SynthesisInput":
+            raise ValueError(
+                "it is a StyleGAN3 network of another configuration: only StyleGAN3 networks of the configuration "
+                "stylegan2 can be read here"
+            )
+        if class_name not in _CLASSES:
+            what = f"its module {shown(path)}" if path else "its network"
+            raise ValueError(f"{what} is of the class {shown(class_name)}, which StyleGAN2 does not have")
         for table in _TABLES:
             for own, value in pairs(records[path].state.get(table), table):
                 name, entries = f"{path}{separator}{own}" if path else own, entries + 1
@@ -131,9 +129,8 @@ def take_apart(network: Record, budget: Budget) -> tuple[dict[str, Any], dict[st
                     waiting.append(name)
                 elif value is not None:
                     demand(isinstance(value, kind), name, value)
-                    tensors[name] = value
-                    numbers = value.values if isinstance(value, Array) else value
-                    budget.spend(numbers.nbytes if isinstance(numbers, Tensor) else 4 * np.size(numbers))
+                    tensors[name] = value = value.values if isinstance(value, Array) else value
+                    budget.spend(value.nbytes if isinstance(value, Tensor) else 4 * np.size(value))
     return tensors, records
 
 
@@ -146,23 +143,12 @@ def pairs(value: Any, what: str) -> list[tuple[str, Any]]:
     return found
 
 
-def _check_class(path: str, kind: str) -> None:
-    if kind == "SynthesisInput":
-        raise ValueError(
-            "it is a StyleGAN3 network of another configuration: only StyleGAN3 networks of the configuration "
-            "stylegan2 can be read here"
-        )
-    if kind not in _CLASSES:
-        what = f"its module {shown(path)}" if path else "its network"
-        raise ValueError(f"{what} is of the class {shown(kind)}, which StyleGAN2 does not have")
-
-
-def _storage(data: Any, budget: Budget) -> Storage:
+def _storage(data: Any, budget: Budget) -> torchfile.Storage:
     """The numbers in what `torch.save` wrote of a storage."""
     demand(isinstance(data, bytes), "the numbers of a tensor", data)
     budget.spend(len(data))
-    found = read_legacy(io.BytesIO(data), len(data), storage_makers())
-    demand(isinstance(found, Storage), "the numbers of a tensor", found)
+    found = torchfile.read_legacy(io.BytesIO(data), len(data), torchfile.storage_makers())
+    demand(isinstance(found, torchfile.Storage), "the numbers of a tensor", found)
     return found
 
 

@@ -3,10 +3,8 @@
 Files of its training hold `g`, `d`, `g_ema`, both optimizers, the options and the probability of augmentation; files
 converted from official ones hold `g_ema`, `latent_avg` and sometimes `g` and `d`. Weights carry the same gains as ours.
 
-Not supported by rosinality's graph: classes, images that are gray, transparent or not square, other architectures than
-output skips in the generator and residual blocks in the discriminator, groups of other than 4 samples in the minibatch
-statistics, and a limit of a convolution's output. That limit matters to float16 only and is dropped; networks that need
-anything else of these are refused.
+Its graph supports square RGB images without classes, output skips in G, residual blocks in D, and groups of 4 samples
+in the minibatch statistics. A limit of a convolution's output matters to float16 only and is dropped.
 """
 
 import re
@@ -32,9 +30,8 @@ from torch_utils import torchfile
 KEYS = {"g_ema": "G_ema", "g": "G", "d": "D"}  # of a checkpoint, with our names
 SIGNS = {"g_ema": "input.input", "d": "final_conv.0.weight"}  # a tensor of each kind of state dict
 AVERAGE = "latent_avg"
-MOST_DOUBLINGS = 9  # of 4 x 4: images of 2048 x 2048
+MOST_DOUBLINGS, MOST_LAYERS = 9, 32  # images of 2048 x 2048; layers of the mapping network
 GROUP = 4  # samples that share a minibatch standard deviation
-MOST_LAYERS = 32  # of the mapping network
 MOST_IN_A_ROW = 16  # state dicts in a list
 WIDEST = 512  # feature maps up to 32 x 32
 PER_MULTIPLIER = 16384  # feature maps times resolution beyond 32 x 32, for each unit of channel_multiplier
@@ -73,8 +70,7 @@ _AXES = {  # axes of length 1 before and after ours, by their names; 0 and 0 for
 def from_rosinality(contents: Any, path: Path) -> Converted:
     """The networks of a file under our names; `contents` is what `torchfile.read` returned.
 
-    Raises:
-        ValueError: if a tensor is missing, left over or of another shape, with the name of the first.
+    Raises ValueError with the name of the first tensor that is missing, left over or of another shape.
     """
     contents, size = _arranged(contents), path.stat().st_size
     states = {ours: torchfile.plain_tensors(contents[key], key, size) for key, ours in KEYS.items() if key in contents}
@@ -90,22 +86,14 @@ def from_rosinality(contents: Any, path: Path) -> Converted:
 
 
 ROSINALITY = Foreign(
-    title="rosinality's stylegan2-pytorch",
-    begins=torchfile.begins_so,
-    read=torchfile.read,
-    claims=lambda contents: bool(_arranged(contents)),
-    convert=from_rosinality,
+    "rosinality's stylegan2-pytorch", torchfile.begins_so, torchfile.read, lambda c: bool(_arranged(c)), from_rosinality
 )
 
 
 def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """Our networks as the contents of a converted file, which its `Generator` and `Discriminator` load.
+    """G_ema, and G and D if given, as the contents of a converted file, which its `Generator` and `Discriminator` load.
 
-    Args:
-        networks: of G_ema, G and D those to write, G_ema among them.
-
-    Raises:
-        ValueError: if its graph cannot hold a network, with the reason.
+    Raises ValueError if its graph cannot hold a network, with the reason.
     """
     if "G_ema" not in networks:
         raise ValueError("a file of rosinality's program needs an averaged generator, and there is no G_ema: add it")
@@ -119,11 +107,7 @@ def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
 
 
 def write_rosinality(path: Path, networks: Mapping[str, nn.Module]) -> None:
-    """Write `to_rosinality` of the networks to a file, atomically.
-
-    Raises:
-        ValueError: as `to_rosinality`.
-    """
+    """Write `to_rosinality` of the networks to a file, atomically."""
     contents = to_rosinality(networks)
     with replacing(path) as temporary:
         torch.save(contents, temporary)
@@ -159,8 +143,8 @@ def _read(name: str, state: dict[str, Tensor]) -> Built:
     names, own = _names(network), dict(state)
     if name != "D" and not any(key.startswith("noises.") for key in state):
         # The first versions kept no noise: draw it from a fixed seed.
-        source, ours = torch.Generator().manual_seed(0), network.state_dict()
-        noises = {theirs: ours[key].shape for theirs, key in names.items() if key.endswith("noise.fixed")}
+        source, fixed = torch.Generator().manual_seed(0), network.state_dict()
+        noises = {theirs: fixed[key].shape for theirs, key in names.items() if key.endswith("noise.fixed")}
         own |= {theirs: torch.randn(shape, generator=source) for theirs, shape in noises.items()}
     for key, filter_ in _filters(network).items():
         architecture.check_filter(key, own.pop(key, filter_), filter_)
