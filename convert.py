@@ -29,7 +29,12 @@ Examples:
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @option(
-    "--source", metavar="PLACE", required=True, group="Networks", help="a network, as for --network of other scripts"
+    "--source",
+    type=click.Path(),
+    metavar="PLACE",
+    required=True,
+    group="Networks",
+    help="a network, as for --network of the other scripts",
 )
 @option(
     "--dest",

@@ -5,9 +5,9 @@ import torch
 
 from imaging.demo import DemoSet
 from metrics.catalog import parse
-from metrics.features import Made
+from metrics.features import Made, open_eyes
 from metrics.in_loop import prepare
-from metrics.suite import Suite, open_suite
+from metrics.suite import RealStatistics, Suite
 from models.families import load_network
 from models.stylegan2.options import StyleOptions
 from models.stylegan2.sampler import StyleSampler
@@ -23,14 +23,11 @@ def _judged(plan, stop_at=None, names="swd60", wrong=None):
     """Carries a plan out with a judge, as train.py does; `wrong` takes the place of its evaluation."""
     judge = prepare(names, {}, DEMO, CPU, 4, "python train.py", plan.state.clock.seen if plan.state else None)
 
-    def snapshot(recipe, run):
-        judge(recipe.judged(), run.folder, run.clock.seen, run.seed, run.report)
-
     with pytest.MonkeyPatch.context() as patch:
         if wrong:
             patch.setattr(Suite, "evaluate", wrong)
         honest = session.train
-        patch.setattr(session, "train", lambda plan: honest(plan, evaluate=snapshot))
+        patch.setattr(session, "train", lambda plan: honest(plan, judge=judge))
         return finish(plan, stop_at)
 
 
@@ -67,7 +64,8 @@ def test_the_value_is_that_of_the_networks_own_file(whole):
     last = _lines(whole)[-1]
     G = load_network(whole / last["network"])
     source = Made(StyleSampler(G, StyleOptions(noise_mode="random")), DEMO.label_counts, last["seed"])
-    found = open_suite([parse("swd60")], {}, DEMO, CPU, 8, False).evaluate(source)
+    suite = Suite([parse("swd60")], open_eyes(["patches"], {}, CPU, False), RealStatistics(DEMO, CPU, 8))
+    found = suite.evaluate(source)
     assert found["swd60"] == pytest.approx(last["value"], rel=1e-3)
 
 

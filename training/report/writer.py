@@ -3,7 +3,9 @@
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -21,13 +23,9 @@ LONG = 86400.0  # seconds on a CPU after which cheaper ways are named
 
 
 class Report:
-    """Writes into a run folder and prints on the terminal.
+    """Writes into a run folder and prints on the terminal; without a folder (on ranks other than 0) does nothing.
 
-    Args:
-        folder: the run folder; None (on ranks other than 0) writes and prints nothing.
-        seen: images that a resumed run has seen; what was written after them is dropped.
-        config: of the run, nested, as in `config.json`.
-        wandb: a run of Weights & Biases that shows the same.
+    What was written after the `seen` images of a resumed run is dropped. `wandb` shows the same as the report.
     """
 
     def __init__(
@@ -63,7 +61,7 @@ class Report:
     def begin(self, texts: Mapping[str, str]) -> None:
         """Show texts on the boards, by name; warn of settings that look wrong before a new run begins."""
         for name, text in texts.items():
-            self._show(lambda board, name=name, text=text: board.text(name, text, self.seen_at_tick))
+            self._show("text", name, text, self.seen_at_tick)
         if self.folder is not None and not self.seen_at_tick:
             self._warn(self.alarms.raised, 0)
 
@@ -84,14 +82,10 @@ class Report:
         timings: Mapping[str, float],
         facts: Mapping[str, float],
     ) -> None:
-        """Write a status line, a line of `stats.jsonl`, and a point of every curve.
+        """Write a status line, a line of `stats.jsonl`, and a point of every curve, after `seen` of `end` images.
 
-        Args:
-            seen: images so far.
-            end: images at the end of training.
-            moments: statistics since the last tick. Those without values, such as an empty noise level, are left out.
-            timings: mean seconds of the parts of a step.
-            facts: other numbers: learning rates, steps skipped, bytes of memory, seconds in all.
+        `moments` are statistics since the last tick; those without values, such as an empty noise level, are left out.
+        `timings` are mean seconds of the parts of a step, `facts` other numbers, such as learning rates.
         """
         if self.folder is None:
             return
@@ -137,29 +131,28 @@ class Report:
 
     def scalars(self, values: Mapping[str, float], seen: int) -> None:
         """Add a point to each of several curves on the boards."""
-        self._show(lambda board: board.scalars(values, seen))
+        self._show("scalars", values, seen)
 
     def picture(self, name: str, path: Path, seen: int) -> None:
         """Show a picture file on the boards."""
-        self._show(lambda board: board.picture(name, path, seen))
+        self._show("picture", name, path, seen)
 
     def page(self, state: str) -> None:
         """Write `report.html`."""
-        folder = self.folder
-        if folder is not None:
-            self._attempt(page.NAME, lambda: page.write(folder, state))
+        if self.folder is not None:
+            self._attempt(page.NAME, partial(page.write, self.folder, state))
 
     def close(self) -> None:
         """Close the progress bar, the boards and the log."""
         if self.bar is not None:
             self.bar.close()
-        self._show(lambda board: board.close())
+        self._show("close")
         if self.folder is not None:
             self.log.close()
 
-    def _show(self, act: Callable[[TensorBoard | Wandb], object]) -> None:
+    def _show(self, method: str, *arguments: Any) -> None:
         for board in self.boards:
-            self._attempt(board.name, lambda board=board: act(board))
+            self._attempt(board.name, partial(getattr(board, method), *arguments))
 
     def _attempt(self, name: str, act: Callable[[], object]) -> None:
         """Do something that is not worth a run: after its first failure training continues without it."""
@@ -178,17 +171,11 @@ class Report:
                 continue
             text = f"{alarm.text}; {alarm.advice}"
             self.say(f"alarm: {alarm.kind}: {text}")
-            self._show(lambda board, kind=alarm.kind, text=text: board.alarm(kind, text, seen))
+            self._show("alarm", alarm.kind, text, seen)
 
 
 class Forecast:
-    """Says once how fast the first steps were, and when the run will end at that speed.
-
-    Args:
-        device: that trains.
-        smaller: a way to a cheaper run, as in `Course`.
-        say: prints a line.
-    """
+    """Says once how fast the first steps were, when the run will end, and on a slow CPU a `smaller` way to do it."""
 
     def __init__(self, device: torch.device, smaller: str, say: Callable[[str], None]) -> None:
         self.device, self.smaller, self.say = device, smaller, say
