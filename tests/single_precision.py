@@ -11,7 +11,7 @@ import torch
 from metrics.catalog import parse
 from metrics.suite import RealStatistics, Suite
 from models.paths import slerp, spline, through
-from models.perceptual.likeness import pyramid_vectors
+from models.perceptual.embeddings import pyramid_vectors
 from models.stylegan2.centers import Anchors
 from models.stylegan2.generator import Generator
 from models.stylegan2.options import StyleOptions

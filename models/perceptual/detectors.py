@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from models.perceptual.embeddings import LPIPS, VGG16, normalized
 from models.perceptual.inception import Inception
-from models.perceptual.likeness import LPIPS, VGG16, normalized
 from system.resources import cache_folder
 from system.text import printable
 from system.urls import is_url, pinned, public

@@ -168,9 +168,9 @@ class Attention(nn.Module):
         context = sum over pixels of softmax(k) v^T        out = softmax(q) context / sqrt(d)
     """
 
-    def __init__(self, channels: int, form: Form) -> None:
+    def __init__(self, C: int, form: Form) -> None:
         super().__init__()
-        C, width = channels, HEADS * DIMENSIONS
+        width = HEADS * DIMENSIONS
         self.scaling0, self.scaling1 = Scaling(C, form), Scaling(C, form)
         self.queries = nn.Conv2d(C, width, 1, bias=False)
         self.surroundings = nn.Conv2d(C, C, 3, padding=1, groups=C, bias=False)
