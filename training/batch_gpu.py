@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from models.family import Shape
 from system.private import FakeTensorMode, storage_key
 from torch_utils import distributed
 from torch_utils.cli import counted
@@ -71,10 +71,8 @@ def largest(configs: Sequence[RunConfig], device: torch.device) -> RunConfig:
     if not agreed:
         least = configs[-1]
         mend = "" if least.checkpoint_activations or least.compile else "give --checkpoint-activations, or "
-        raise ValueError(
-            f"--batch-gpu auto: {free / 2**30:.1f} GiB are free on {device}, too little for "
-            f"{counted(least.pace.batch_gpu, 'image')} at once: {mend}take {find(least.model).smaller}"
-        )
+        need = f"{counted(least.pace.batch_gpu, 'image')} at once: {mend}take {find(least.model).smaller}"
+        raise ValueError(f"--batch-gpu auto: {free / 2**30:.1f} GiB are free on {device}, too little for {need}")
     return next(config for config in configs if config.pace.batch_gpu == agreed)
 
 
@@ -93,27 +91,24 @@ def elsewhere(function: Callable[..., int], *arguments: Any) -> int:
 def _most_that_works(configs: Sequence[RunConfig], share: int, device: torch.device) -> int:
     """Images at once in the first configuration whose step a CUDA device can take; 0 if it can take none."""
     for config in configs:
-        with switches(config.arithmetic, config.deterministic):
-            worked = _attempt(config, share, device)
+        try:
+            with switches(config.arithmetic, config.deterministic):
+                _attempt(config, share, device)
+            return config.pace.batch_gpu
+        except (RuntimeError, MemoryError) as error:
+            free, total = torch.cuda.mem_get_info(device)
+            if not is_out_of_memory(error) and not (is_library_error(error) and free < NEARLY_FULL * total):
+                raise
         gc.collect()
         torch.cuda.empty_cache()
-        if worked:
-            return config.pace.batch_gpu
     return 0
 
 
-def _attempt(config: RunConfig, share: int, device: torch.device) -> bool:
-    try:
-        reserve = torch.empty(int(RESERVE * torch.cuda.mem_get_info(device)[1]), dtype=torch.uint8, device=device)
-        rehearse(config, share, device)
-        torch.cuda.synchronize(device)
-        del reserve
-    except (RuntimeError, MemoryError) as error:
-        free, total = torch.cuda.mem_get_info(device)
-        if not is_out_of_memory(error) and not (is_library_error(error) and free < NEARLY_FULL * total):
-            raise
-        return False
-    return True
+def _attempt(config: RunConfig, share: int, device: torch.device) -> None:
+    reserve = torch.empty(int(RESERVE * torch.cuda.mem_get_info(device)[1]), dtype=torch.uint8, device=device)
+    rehearse(config, share, device)
+    torch.cuda.synchronize(device)
+    del reserve
 
 
 def rehearse(
@@ -128,7 +123,9 @@ def rehearse(
     with distributed.alone(), device:
         recipe = find(config.model).recipe(config, Facts.uniform(config.shape.classes), device)
         collector = Collector(device)
-        sets = [_black(share, shape) for shape in config.shapes.values()]
+        sizes = [(share, shape.channels, shape.height, shape.width) for shape in config.shapes.values()]
+        labels = torch.zeros(share, dtype=torch.int64)
+        sets = [Pictures(torch.zeros(size, dtype=torch.uint8), labels) for size in sizes]
         for iteration in range(ITERATIONS):
             count = min(share // pace.batch_gpu, ROUNDS if iteration else 1)
             for phase in recipe.phases:
@@ -137,11 +134,6 @@ def rehearse(
                 after(phase.name)
             recipe.after_step(seen=0)
     return recipe
-
-
-def _black(count: int, shape: Shape) -> Pictures:
-    pixels = torch.zeros(count, shape.channels, shape.height, shape.width, dtype=torch.uint8)
-    return Pictures(pixels, torch.zeros(count, dtype=torch.int64))
 
 
 class Ledger(TorchDispatchMode):
@@ -154,20 +146,16 @@ class Ledger(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor):
-                self._enter(tensor.untyped_storage())
+        for storage in [leaf.untyped_storage() for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]:
+            key = storage_key(storage)
+            if key not in self._storages:
+                size = -(-storage.nbytes() // ALIGNMENT) * ALIGNMENT
+                self._storages[key] = weakref.ref(storage, partial(self._free, key)), size
+                self.held += size
+                self.peak = max(self.peak, self.held)
         return out
 
-    def _enter(self, storage: torch.UntypedStorage) -> None:
-        key = storage_key(storage)
-        if key not in self._storages:
-            size = -(-storage.nbytes() // ALIGNMENT) * ALIGNMENT
-            self._storages[key] = weakref.ref(storage, lambda _: self._free(key)), size
-            self.held += size
-            self.peak = max(self.peak, self.held)
-
-    def _free(self, key: int) -> None:
+    def _free(self, key: int, reference: Any) -> None:
         self.held -= self._storages.pop(key)[1]
 
 

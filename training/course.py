@@ -57,14 +57,11 @@ class Transfer(NamedTuple):
 
 def _check_same(file: NetworkFile, config: Any) -> None:
     for part in file.family.parts.values():
-        wanted, held = configs.to_dict(getattr(config, part.config_name)), file.metadata.get(part.config_name)
-        for name, value in wanted.items():
-            found = held.get(name) if isinstance(held, dict) else None
-            if held is not None and found != value:
-                raise ValueError(
-                    f"--transfer {file}: its {part.config_name} has {name} {found}, but this run's has {value}: take "
-                    "another network, or settings like those it was trained with"
-                )
+        wanted, held = configs.to_dict(getattr(config, part.config_name)), file.metadata.get(part.config_name) or {}
+        others = [f"{name} {held[name]}" for name in held.keys() & wanted.keys() if held[name] != wanted[name]]
+        if others:
+            mend = "take another network, or settings like those it was trained with"
+            raise ValueError(f"--transfer {file}: its {part.config_name} has {', '.join(others)}: {mend}")
 
 
 def _take_same(file: NetworkFile, recipe: Any) -> str:

@@ -1,7 +1,7 @@
 """The training loop. It knows a recipe, a pace and a run, and no model by name."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,17 @@ Batch = tuple[Pictures, ...]  # this process's share of a batch, from each image
 Judge = Callable[[Any, Path | None, int, int, Any], None]
 
 
-@contextmanager
-def reading(sets: Mapping[str, ImageSet], pace: PaceConfig, run: Run, workers: int) -> Iterator[Iterator[Batch]]:
+def reading(sets: Mapping[str, ImageSet], pace: PaceConfig, run: Run, workers: int) -> Generator[Batch]:
     """The batches of a run, from its current position; sets after the first are shuffled by seeds from their names."""
-    readers = []
     with ExitStack() as held:
+        readers = []
         for i, (name, dataset) in enumerate(sets.items()):
             seed = seeds.derive(run.seed, name) if i else run.seed
             place = (run.clock.seen, distributed.rank(), distributed.world())
             reader = loader.batches(dataset, pace.batch, seed, *place, workers, pin=run.device.type == "cuda")
             readers.append(held.enter_context(closing(reader)))
-        yield (tuple(Pictures(*pictures) for pictures in together) for together in zip(*readers, strict=True))
+        for together in zip(*readers, strict=True):
+            yield tuple(Pictures(*pictures) for pictures in together)
 
 
 def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, judge: Judge | None = None) -> None:

@@ -62,11 +62,10 @@ class Recipe:
     """
 
     config: Any  # a resolved RunConfig
-    phases: Sequence[Phase]  # in the order of their steps
+    phases: Sequence[Phase] = ()  # in the order of their steps
     networks: Mapping[str, nn.Module]  # of a network file, by name
     optimizers: Mapping[str, torch.optim.Optimizer]  # of each network that learns, by the name of the network
     averages: Sequence[Average[Any]] = ()
-    first_order: frozenset[str] = frozenset()  # phases that need first derivatives only: --compile may change them
     added: frozenset[str] = frozenset()  # keys of the state that earlier versions lack
 
     def batch(self, *sets: Pictures) -> Any:
@@ -98,8 +97,8 @@ class Recipe:
         """Statistics of a snapshot for the report, such as {"held out/style": 0.3}. Only rank 0 calls it."""
         return {}
 
-    def use_passes(self, change: Change | None, begin: Callable[[], None] = lambda: None) -> None:
-        """Put `change(pass)` in place of each pass of the networks; None restores them. `begin` precedes each term."""
+    def use_passes(self, change: Change | None) -> None:
+        """Put `change(pass)` in place of each pass of the networks; None restores them."""
         raise NotImplementedError
 
     def undisturbed(self) -> AbstractContextManager[None]:
@@ -174,8 +173,6 @@ def load_moments(optimizer: torch.optim.Optimizer, saved: dict[int, dict[str, Te
 
     Files keep the plain layout, but the fused Adam ignores strides. `saved` is empty if no step was taken yet.
     """
-    if saved:
-        check_moments(optimizer, saved, "moments")
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": saved, "param_groups": groups})
     for parameter, moments in optimizer.state.items():

@@ -3,8 +3,7 @@
 import shlex
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +34,18 @@ def train(plan: Plan, command: str = "", judge: Judge | None = None, wandb: str 
     `command` is what the user typed, for the log; `judge` judges the networks at every snapshot; `wandb` is a
     project of Weights & Biases, "" for none. Raises ValueError if memory is short, or training has diverged.
     """
-    folder = _folder(plan)
+    folder, config = _folder(plan), plan.config
     try:
-        with _alone_in(folder) as note, switches(plan.config.arithmetic, plan.config.deterministic):
-            plan.notes += (note,) if note else ()
+        with ExitStack() as held:
+            if note := _lock(folder, held):
+                plan.notes += (note,)
+            held.enter_context(switches(config.arithmetic, config.deterministic))
             if folder is not None:
                 if plan.state is not None and plan.state.note and (damaged := folder / runs.STATE).exists():
                     # set aside, so that the next save does not move it over the intact previous state
                     damaged.replace(folder / "state-damaged.safetensors")
                 with replacing(folder / "config.json") as file:
-                    file.write_text(configs.to_json(plan.config), encoding="utf-8")
+                    file.write_text(configs.to_json(config), encoding="utf-8")
             _train(plan, folder, command, judge, wandb)
         distributed.stop()  # not after an error: it would wait for the others
         return folder
@@ -113,7 +114,7 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, judge: Judge | No
         say(capture_phases(recipe))
     run.report.tick_began = time.monotonic()  # the first tick's speed is that of training
     plan.started = True
-    with reading(plan.sets, config.pace, run, config.workers) as batches:
+    with closing(reading(plan.sets, config.pace, run, config.workers)) as batches:
         fit(recipe, batches, run, config.pace, judge)
     seen = run.clock.seen
     if seen < config.pace.images:
@@ -135,20 +136,16 @@ def _folder(plan: Plan) -> Path | None:
     return folder
 
 
-@contextmanager
-def _alone_in(folder: Path | None) -> Iterator[str]:
-    """Keep a second program from training in the same run folder; yields a note if the disk has no locks."""
-    note = ""
-    with ExitStack() as held:
-        try:
-            if folder is not None:
-                held.enter_context(FileLock(folder / ".lock", timeout=0))
-        except Timeout as error:
-            sentence = f"{folder} is being trained by another process: wait for it, or start another run"
-            raise ValueError(sentence) from error
-        except (OSError, NotImplementedError):
-            note = f"the disk of {folder} has no locks: make sure that no other process trains there"
-        yield note
+def _lock(folder: Path | None, held: ExitStack) -> str:
+    """Keep a second program from training in the same run folder; return a note if the disk has no locks."""
+    try:
+        if folder is not None:
+            held.enter_context(FileLock(folder / ".lock", timeout=0))
+    except Timeout as error:
+        raise ValueError(f"{folder} is being trained by another process: wait, or start another run") from error
+    except (OSError, NotImplementedError):
+        return f"the disk of {folder} has no locks: make sure that no other process trains there"
+    return ""
 
 
 def _resuming_command(folder: Path | None) -> str:

@@ -134,19 +134,11 @@ def _collapsed(recent: Sequence[Means]) -> str:
     """Judges all samples, those of each class, and the distance of each sample to the one most like it."""
     shares = {name: share for name, share in recent[-1].items() if name.startswith("samples/")}
     worst = min(shares, key=lambda name: shares[name])
-    if shares[worst] >= COLLAPSED:
-        return ""
-    if worst == "samples/nearest":
-        subject = "samples differ from the ones most like them"
-    else:
-        of = worst.removeprefix("samples/diversity").strip()
-        subject = f"pairs of samples{f' of {of}' if of else ''} differ"
-    return f"{subject} by {shares[worst]:.2f} of what reals do"
+    return "" if shares[worst] >= COLLAPSED else f"{worst} is {shares[worst]:.2f} of that of reals"
 
 
 def _skips_many(recent: Sequence[Means]) -> str:
     before = recent[-2]["steps skipped"] if len(recent) > 1 else 0.0
     skipped, taken = max(recent[-1]["steps skipped"] - before, 0.0), recent[-1].get("steps", 0.0)
-    if skipped <= SKIPPED * (skipped + taken):
-        return ""
-    return f"{skipped:.0f} of the last tick's {skipped + taken:.0f} had gradients that were infinite or nan"
+    said = f"{skipped:.0f} of the last tick's {skipped + taken:.0f} had gradients that were infinite or nan"
+    return said if skipped > SKIPPED * (skipped + taken) else ""

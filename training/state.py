@@ -77,7 +77,6 @@ class _Tree(BaseModel):
 class State:
     """A checked state. `tree` is emptied once it is loaded, since its tensors are as large as the run's own."""
 
-    path: Path
     tree: dict[str, Any]
     facts: SavedFacts
     config: RunConfig
@@ -122,7 +121,7 @@ def read_state(where: runs.Resumable) -> State:
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else printable(str(error))
         raise DamagedError(path, why) from error
-    return State(path, tree, facts, config, checkpoint.digest(path), clock, loaded.note)
+    return State(tree, facts, config, checkpoint.digest(path), clock, loaded.note)
 
 
 def _check_statistics(stats: _Statistics, world: int) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tests.training.runs import train
 from torch_utils import checkpoint, runs
-from training.recipe import load_moments
+from training.recipe import check_moments
 from training.state import read_state
 
 Change = Callable[[dict, dict], Any]  # of the tree and the metadata, in place
@@ -222,5 +222,5 @@ def test_the_optimizer_checks_moments_itself(whole):
     optimizer = torch.optim.Adam([parameter], fused=True)
     moments = {0: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(1), "exp_avg_sq": torch.zeros(1)}}
     with pytest.raises(ValueError, match=r"moments.0.exp_avg is float32 of shape \[1\], expected float32 of shape"):
-        load_moments(optimizer, moments)
+        check_moments(optimizer, moments, "moments")
     assert not optimizer.state

@@ -1,10 +1,10 @@
 """Which augmentations, with which random numbers, and how often: always alike, or adaptive (ADA, section 3)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from torch_utils import distributed
 from torch_utils.config import flag
@@ -97,7 +97,7 @@ class Drawn:
         return torch.where(self._gates[transformation] < p, values, 0.0)
 
 
-class Strength:
+class Strength(nn.Module):
     """The probability p of augmentations, on the device; changed in place, because a CUDA graph reads its memory.
 
     With `ada`, p follows D's scores of real images: the more of them are positive, the more D overfits. Every few
@@ -106,9 +106,10 @@ class Strength:
     """
 
     def __init__(self, config: AugmentConfig, batch: int, device: torch.device) -> None:
+        super().__init__()
         self.config, self.batch = config, batch
-        self.p = torch.full([], config.p, device=device)
-        self.signs = torch.zeros(2, device=device)  # sum and number, since the last step, of all processes
+        self.p = nn.Buffer(torch.full([], config.p, device=device))
+        self.signs = nn.Buffer(torch.zeros(2, device=device))  # sum and number, since the last step, of all processes
         self._new = torch.zeros(2, device=device)  # in this iteration, of this process
 
     def observe(self, scores: Tensor) -> None:
@@ -126,19 +127,10 @@ class Strength:
         if self.config.mode != "ada":
             return
         # Exchanged in every iteration, so that rank 0 has all signs when it saves a state.
-        self.signs = self.signs + distributed.sum_(self._new)
+        self.signs.add_(distributed.sum_(self._new))
         self._new.zero_()
         if (seen // self.batch + 1) % self.config.interval == 0:
             total, count = self.signs.unbind()
             step = self.batch * self.config.interval / (self.config.ada_kimg * 1000)
             self.p.copy_((self.p + (total - self.config.target * count).sign() * step).clamp(0, 1))
-            self.signs = torch.zeros_like(self.signs)
-
-    def state_dict(self) -> dict[str, Any]:
-        """p, and the signs since its last change."""
-        return {"p": self.p, "signs": self.signs}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a `state_dict`."""
-        self.p.copy_(state["p"])
-        self.signs = state["signs"].to(self.p.device, copy=True)
+            self.signs.zero_()

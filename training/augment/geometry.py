@@ -111,8 +111,10 @@ class Resampling:
 
     def _grid(self, matrix: Tensor) -> Tensor:
         """Where the upsampled pixels of the result come from, [N, 2 H + 10, 2 W + 10, 2], for `grid_sample`."""
-        sides = (self.width, self.height)
-        x, y = (self._places(side, matrix.device) for side in sides)
+        sides, reach = (self.width, self.height), len(SYM6) // 2 - 1
+        # [2 side + 10]: upsampled pixels from the center, side - 1, with the reach of the wavelet on either side.
+        places = [torch.arange(-reach, 2 * side + reach, device=matrix.device) - (side - 1) for side in sides]
+        x, y = (place.float() for place in places)
         coordinates = []
         for side, row in zip(sides, matrix.unbind(1), strict=False):
             a, b, shift = row[:, :, None].unbind(1)  # [N, 1] each
@@ -120,9 +122,3 @@ class Resampling:
             place = (by_line[:, :, None] + (a * x)[:, None, :]) % (4 * side - 4)
             coordinates.append((2 * place + 1) / (4 * side - 3) - 1)
         return torch.stack(coordinates, dim=3)
-
-    @staticmethod
-    def _places(side: int, device: torch.device) -> Tensor:
-        """[2 side + 10]: upsampled pixels from the center, side - 1, with the reach of the wavelet on either side."""
-        reach = len(SYM6) // 2 - 1
-        return torch.arange(-reach, 2 * side + reach, device=device, dtype=torch.float32) - (side - 1)

@@ -69,16 +69,11 @@ class StyleGAN2Config(RunConfig):
     @model_validator(mode="after")
     def _networks_fit(self) -> Self:
         G, D, at_once, frozen = self.generator, self.discriminator, self.pace.batch_gpu, self.optimizer.freeze_d
-        for name in Shape._fields:
-            if getattr(G, name) != getattr(D, name):
-                raise ValueError(
-                    f"generator.{name} is {getattr(G, name)}, but discriminator.{name} is {getattr(D, name)}"
-                )
+        if Shape.of(G) != Shape.of(D):
+            raise ValueError(f"the images of G and D differ: {Shape.of(G)} and {Shape.of(D)}")
         if at_once % min(D.mbstd_group, at_once):  # no whole groups, and more than one
-            raise ValueError(
-                f"--batch-gpu {at_once} is not a multiple of the minibatch-std group: choose another or "
-                f"--set discriminator.mbstd_group={at_once}"
-            )
+            mend = f"choose another or --set discriminator.mbstd_group={at_once}"
+            raise ValueError(f"--batch-gpu {at_once} is not a multiple of the minibatch-std group: {mend}")
         layers = D.doublings * 2 + 1 + {"residual": D.doublings, "skip": D.doublings - 1, "plain": 0}[D.architecture]
         if frozen > layers:
             raise ValueError(f"--freeze-d {frozen} is more than the {layers} layers of D before its last ones")

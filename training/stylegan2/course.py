@@ -47,18 +47,14 @@ def _notes(asked: Asked, config: StyleGAN2Config) -> Iterator[str]:
     count = (asked.images or 0) // (2 if mirror else 1)
     images = counted(count, "image")
     if mode != "none" and "augment.mode" not in asked.given and asked.images is not None:
-        yield (
-            f"--aug {mode} is on: with only {images} D would soon learn them by heart, so it sees augmented ones "
-            f"(--aug none turns this off)"
-        )
+        why = f"with only {images} D would soon learn them by heart, so it sees augmented ones"
+        yield f"--aug {mode} is on: {why} (--aug none turns this off)"
     if asked.images is not None and count < (TOO_FEW_AFTER_TRANSFER if asked.transfer else TOO_FEW):
         ways = ["more images, some hundred at least"]
         ways += [] if asked.transfer else ["--transfer from a network trained on similar images"]
         ways += [] if mirror else ["--mirror"]
-        yield (
-            f"{images} will hardly do: D learns so few by heart, also when they are augmented, and G can only repeat "
-            f"them; what helps: {', '.join(ways)}"
-        )
+        why = "D learns so few by heart, also when they are augmented, and G can only repeat them"
+        yield f"{images} will hardly do: {why}; what helps: {', '.join(ways)}"
 
 
 def smallest(config: StyleGAN2Config) -> StyleGAN2Config:
@@ -85,10 +81,8 @@ def check_transfer(file: NetworkFile, config: StyleGAN2Config) -> None:
     if "D" not in file.parts:
         raise ValueError(f"{file} has no D whose layers --freeze-d could leave as they are: leave --freeze-d out")
     if parts["D"].config.doublings != config.discriminator.doublings:
-        raise ValueError(
-            "--freeze-d would freeze layers that start anew, for the images have another size than those of "
-            f"{file}: leave --freeze-d out"
-        )
+        other = f"the images have another size than those of {file}"
+        raise ValueError(f"--freeze-d would freeze layers that start anew, for {other}: leave --freeze-d out")
 
 
 def take(file: NetworkFile, recipe: StyleGAN2) -> str:
