@@ -10,7 +10,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from system.files import replacing
-from system.text import harmless, json_object
+from system.text import harmless
+from system.untrusted import json_object
 
 FILE = "wandb.json"  # in the run folder: the id of the run in its project
 
