@@ -121,7 +121,8 @@ def rehearse(
     """
     pace = config.pace.model_copy(update={"batch": share})
     with distributed.alone(), device:
-        recipe = find(config.model).recipe(config, Facts.uniform(config.shape.classes), device)
+        facts = Facts(torch.ones(config.shape.classes, device="cpu"))
+        recipe = find(config.model).recipe(config, facts, device)
         collector = Collector(device)
         sizes = [(share, shape.channels, shape.height, shape.width) for shape in config.shapes.values()]
         labels = torch.zeros(share, dtype=torch.int64)

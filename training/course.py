@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,11 +41,6 @@ class Facts(NamedTuple):
     label_counts: Tensor  # images of each class, [classes]; empty without classes
     sets: Mapping[str, ImageSet] = {}  # as in `config.sets`; empty in dry runs, which keep no results
     resumed: bool = False  # whether a state replaces all weights after the recipe is built
-
-    @classmethod
-    def uniform(cls, classes: int) -> Self:
-        """Equally many images of each class."""
-        return cls(torch.ones(classes, device="cpu"))
 
 
 class Transfer(NamedTuple):

@@ -43,7 +43,7 @@ def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, ju
     clock = run.clock
     if clock.seen == 0:
         run.snapshot(recipe)
-        run.show()
+        run.report.page("running")
     while clock.seen < end and not run.stopping():
         before = clock.seen
         step(recipe, batches, run, pace)
@@ -59,12 +59,12 @@ def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, ju
             if judge is not None and (sampler := recipe.judged()) is not None:
                 judge(sampler, run.folder, clock.seen, run.seed, run.report)
             run.save_state(recipe)
-            run.show()
+            run.report.page("running")
         elif run.state_is_due(pace.state_minutes):
             run.save_state(recipe)
     if clock.seen < end:
         run.save_state(recipe)
-    run.wait_for_state()
+    run.saver.wait()
 
 
 def step(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig) -> None:
@@ -75,7 +75,7 @@ def step(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig) -
         except (ValueError, RuntimeError):
             if run.clock.seen and distributed.world() == 1:
                 run.save_state(recipe)
-                run.wait_for_state()
+                run.saver.wait()
             raise
         sets = [Pictures(*(t.to(run.device, non_blocking=True) for t in pictures)) for pictures in read]
     for phase in recipe.phases:

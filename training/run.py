@@ -133,10 +133,6 @@ class Run:
             facts = {**self.facts, "kimg": seen / 1000}
             save_network(runs.network_path(self.folder, seen), self.family, networks, facts, dtype)
 
-    def show(self, state: str = "running") -> None:
-        """Write the report page."""
-        self.report.page(state)
-
     def save_state(self, recipe: Recipe) -> None:
         """Save all that is needed to resume exactly, on CUDA in the background; the previous state stays beside it."""
         stats, rank, world = self.collector.state_dict(), distributed.rank(), distributed.world()
@@ -153,10 +149,6 @@ class Run:
         metadata |= {**machine(self.device), **self.facts}
         path = self.folder / runs.STATE
         self.saver.save(path, tensors, metadata, previous=self.folder / runs.PREVIOUS_STATE)
-
-    def wait_for_state(self) -> None:
-        """Wait until the last state is on the disk. Raises OSError if it could not be written."""
-        self.saver.wait()
 
     def resume_statistics(self, stats: dict[str, Any]) -> None:
         """Restore the statistics of this process; if the number of processes has changed, rank 0 takes all."""

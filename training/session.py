@@ -63,11 +63,8 @@ def _in_words(error: Exception, plan: Plan) -> Exception:
     if isinstance(error, FloatingPointError):
         return ValueError(str(error))
     if is_out_of_memory(error):
-        ways = [] if plan.resumed else ["--batch-gpu auto", "a smaller --batch-gpu", plan.course.smaller]
-        if not (plan.config.checkpoint_activations or plan.config.compile):  # the two exclude each other
-            ways.append("--checkpoint-activations")
-        ways = ways or ["a new run with --transfer from this run's network and a smaller --batch-gpu"]
-        return ValueError(f"out of memory with --batch-gpu {plan.config.pace.batch_gpu}: try {', or '.join(ways)}")
+        ways = f"--checkpoint-activations, or a new run with a smaller --batch-gpu, or with {plan.course.smaller}"
+        return ValueError(f"out of memory with --batch-gpu {plan.config.pace.batch_gpu}: try {ways}")
     return distributed.lost(error) or error
 
 
@@ -81,7 +78,7 @@ def _train(plan: Plan, folder: Path | None, command: str, judge: Judge | None, w
         first = launch.first_error(_in_words(error, plan))
         with suppress(OSError):  # the disk may be full
             run.report.keep(f"process {first.process}: {first.text}" if launch.together() else first.text)
-        run.show("stopped")
+        run.report.page("stopped")
         raise
     finally:
         run.close()
@@ -124,7 +121,7 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, judge: Judge | No
         newest = network if network.is_file() else runs.newest_in(run.folder)
         how = f"; make pictures with: python {script} --network {shlex.quote(str(newest))}" if newest and script else ""
         say(f"done{how}")
-    run.show("stopped" if seen < config.pace.images else "finished")
+    run.report.page("stopped" if seen < config.pace.images else "finished")
 
 
 def _folder(plan: Plan) -> Path | None:

@@ -4,6 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 Config = Mapping[str, Any]  # of a run, nested, as in `config.json`: of any version, so any key may be missing
@@ -57,16 +58,6 @@ class Signs:
     before: Callable[[Config], Sequence[Alarm]] = lambda config: ()  # alarms that follow from the configuration alone
     diverged: str = "a smaller learning rate"  # what to try when training has diverged
     diversity: bool = True  # whether samples should vary as much as real images
-
-
-def few_differences(advice: str) -> Watch:
-    """A watch for samples that are much more alike than real images."""
-    return Watch("the samples have lost their diversity", ("samples/diversity",), _collapsed, advice, SNAPSHOTS)
-
-
-def skipped_steps(advice: str) -> Watch:
-    """A watch for many steps that were skipped because a gradient was infinite or nan."""
-    return Watch("many steps are skipped", ("steps skipped",), _skips_many, advice, SKIPPING_TICKS)
 
 
 class Alarms:
@@ -142,3 +133,11 @@ def _skips_many(recent: Sequence[Means]) -> str:
     skipped, taken = max(recent[-1]["steps skipped"] - before, 0.0), recent[-1].get("steps", 0.0)
     said = f"{skipped:.0f} of the last tick's {skipped + taken:.0f} had gradients that were infinite or nan"
     return said if skipped > SKIPPED * (skipped + taken) else ""
+
+
+# For samples that are much more alike than real images, and for many steps with a gradient that was infinite or nan;
+# each still needs its `advice`.
+few_differences = partial(
+    Watch, "the samples have lost their diversity", ("samples/diversity",), _collapsed, ticks=SNAPSHOTS
+)
+skipped_steps = partial(Watch, "many steps are skipped", ("steps skipped",), _skips_many, ticks=SKIPPING_TICKS)

@@ -110,25 +110,21 @@ class Strength(nn.Module):
         self.config, self.batch = config, batch
         self.p = nn.Buffer(torch.full([], config.p, device=device))
         self.signs = nn.Buffer(torch.zeros(2, device=device))  # sum and number, since the last step, of all processes
-        self._new = torch.zeros(2, device=device)  # in this iteration, of this process
+        self.new = torch.zeros(2, device=device)  # in this iteration, of this process
 
     def observe(self, scores: Tensor) -> None:
         """Count the signs of D's scores of real images, any shape; of pairs, of real - fake."""
         if self.config.mode == "ada":
             signs = (scores > 0).float() - (scores < 0).float()  # 0 for nan, so p never becomes nan
-            self._new += torch.stack([signs.sum(), torch.ones_like(signs).sum()])
-
-    def forget(self) -> None:
-        """Drop the scores of this iteration, which came from a trial before training."""
-        self._new.zero_()
+            self.new += torch.stack([signs.sum(), torch.ones_like(signs).sum()])
 
     def adjust(self, seen: int) -> None:
         """End an iteration. `seen` counts the images before it."""
         if self.config.mode != "ada":
             return
         # Exchanged in every iteration, so that rank 0 has all signs when it saves a state.
-        self.signs.add_(distributed.sum_(self._new))
-        self._new.zero_()
+        self.signs.add_(distributed.sum_(self.new))
+        self.new.zero_()
         if (seen // self.batch + 1) % self.config.interval == 0:
             total, count = self.signs.unbind()
             step = self.batch * self.config.interval / (self.config.ada_kimg * 1000)

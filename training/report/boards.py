@@ -58,7 +58,7 @@ class Wandb:
     name = "wandb"
 
     def __init__(self, folder: Path, project: str, config: Mapping[str, Any]) -> None:
-        self._wandb, file = _package(), folder / FILE
+        self._wandb, file = check_wandb(project), folder / FILE
         known = json_object(file.read_bytes()[:1000]) if file.is_file() else None
         try:
             self._run = self._wandb.init(
@@ -98,14 +98,10 @@ class Wandb:
         self._run.finish()
 
 
-def check_wandb(project: str) -> None:
-    """Check `--wandb` before anything starts. Raises ValueError if the name is empty or the package not installed."""
+def check_wandb(project: str) -> Any:
+    """The package wandb for a project of `--wandb`. Raises ValueError if it is not installed, or the name is empty."""
     if not project.strip():
         raise ValueError("--wandb is empty: name a project, or leave the option out")
-    _package()
-
-
-def _package() -> Any:
     try:
         import wandb
 

@@ -12,12 +12,9 @@ from training.stylegan2.config import StyleGAN2Config
 # and with 30 000 of FFHQ or LSUN cat; with 100 000 cats augmentation cost a little quality.
 FEW_IMAGES = 50_000
 
-# A row holds settings by dotted name, and some names that set several settings:
-#   processes  that the batch was meant for: batch / processes images at once
-#   group      largest group of the minibatch standard deviation
-#   base, most feature maps x resolution, and most feature maps, of both networks
-#   width      of z and w
-#   lr         of both networks
+# A row holds settings by dotted name, and some that set several: `processes` that the batch was meant for (so that each
+# computes batch / processes images at once), `group`, the largest of the minibatch standard deviation, `base`, most
+# feature maps x resolution, and `most` feature maps of both networks, `width` of z and w, and `lr` of both networks.
 Row = Mapping[str, Any]
 COLUMNS = ("processes", "pace.kimg", "pace.batch", "group", "base", "most", "width", "generator.mapping_layers", "lr",
            "loss.gamma", "average.kimg", "average.ramp")  # fmt: skip

@@ -119,7 +119,7 @@ class StyleGAN2(Recipe):
         average = self.G.mapping.w_average.clone()
         yield
         self.G.mapping.w_average.copy_(average)
-        self.strength.forget()
+        self.strength.new.zero_()
 
     def losses(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
         """Yield the terms of one phase, each computed when it is asked for."""
