@@ -23,10 +23,10 @@ from torch_utils.cli import counted
 from torch_utils.device import available_memory, is_library_error, is_out_of_memory, switches
 from torch_utils.stats import Collector
 from training.config import RunConfig
-from training.course import Asked, Facts, Settled
+from training.course import Asked, Facts
 from training.courses import find
-from training.loop import rounds
 from training.recipe import Pictures
+from training.run import rounds
 
 RESERVE = 0.05  # of a CUDA device's memory: for fragmentation in a long run, and for sample sheets
 NEARLY_FULL = 0.1  # of a CUDA device's memory free: any error of cuDNN or cuBLAS means lack of memory
@@ -36,11 +36,11 @@ ITERATIONS = 2  # the first one allocates the optimizers' moments, which the sec
 ROUNDS = 2  # the first one allocates gradients
 
 
-def candidates(settle: Callable[[Asked], Settled], asked: Asked) -> list[RunConfig]:
+def candidates(settle: Callable[[Asked], tuple[Any, Any]], asked: Asked) -> list[RunConfig]:
     """A configuration for every number of images at once that is possible, from many to few."""
 
     def config(number: int) -> RunConfig:
-        return settle(asked._replace(given={**asked.given, "pace.batch_gpu": number})).config
+        return settle(asked._replace(given={**asked.given, "pace.batch_gpu": number}))[0]
 
     share, found = config(1).pace.batch // asked.world, []
     for number in (n for n in range(share, 0, -1) if share % n == 0):
@@ -50,11 +50,10 @@ def candidates(settle: Callable[[Asked], Settled], asked: Asked) -> list[RunConf
 
 
 def largest(configs: Sequence[RunConfig], device: torch.device) -> RunConfig:
-    """The first of several resolved configurations whose training step fits into memory on all processes.
+    """The first of several resolved configurations whose training step fits into all processes' memory, or ValueError.
 
-    On CUDA each is tried in a child process: cuDNN remembers for the life of a process which algorithms it chose, and
-    choices made while memory was nearly full must not reach the run. Elsewhere the memory is estimated, since a system
-    without enough memory does not refuse, but slows down. Raises ValueError if not even the last one fits.
+    On CUDA each is tried in a child process: cuDNN remembers for the life of a process which algorithms it chose while
+    memory was nearly full. Elsewhere the memory is estimated: a system without enough does not refuse, but slows down.
     """
     try:
         free = available_memory(device)
@@ -114,10 +113,9 @@ def _attempt(config: RunConfig, share: int, device: torch.device) -> None:
 def rehearse(
     config: RunConfig, share: int, device: torch.device, after: Callable[[str], None] = lambda phase: None
 ) -> Any:
-    """Run every phase as training does, on new networks and black pictures, without other processes; return the recipe.
+    """Run every phase on new networks and black pictures, without other processes; return the recipe.
 
     `share` is the images of the batch for this process; `after` is called with the name of each phase after the phase.
-    PyTorch's global random generators are used.
     """
     pace = config.pace.model_copy(update={"batch": share})
     with distributed.alone(), device:
@@ -161,14 +159,10 @@ class Ledger(TorchDispatchMode):
 
 
 def footprint(config: RunConfig, share: int, device: torch.device) -> dict[str, int]:
-    """Estimate the bytes of a training step of `share` images with fake tensors (shapes only, no data).
+    """Estimate the bytes of a training step of `share` images with fake tensors, shapes without data, on any device.
 
-    Workspaces of cuDNN and oneDNN, gaps of the allocator and the CUDA context are not seen. If this machine lacks the
-    device, a CPU is used, which makes the same tensors.
-
-    Returns:
-        "networks" (parameters and buffers), "gradients", "optimizers" (moments of the parameters that learn), the
-        largest total during each phase, by its name, and "most", the largest of all.
+    Returns "networks" (parameters and buffers), "gradients", "optimizers" (moments), the largest total in each phase,
+    by its name, and "most". Workspaces of cuDNN and oneDNN, gaps of the allocator and the CUDA context are not seen.
     """
     here = torch.device("cuda", 0) if device.type == "cuda" and torch.cuda.is_available() else torch.device("cpu")
     with torch.random.fork_rng(devices=[here] if here.type == "cuda" else []), warnings.catch_warnings():

@@ -45,8 +45,7 @@ def signs_of(training: object) -> Signs:
 def name_for(given: str | None, resume: str | None, transfer: str | None, outdir: Path) -> str:
     """The model of a command line: that of the run or network file it names, else `given`, else StyleGAN2's.
 
-    A file that cannot be read is reported later, when it is loaded. Raises ValueError if `given` contradicts the file,
-    FileNotFoundError if there is no run to resume.
+    Raises ValueError if `given` contradicts the file. A file that cannot be read is reported later, when it is loaded.
     """
     if resume is not None and transfer is None:
         where = runs.resolve(resume, outdir)

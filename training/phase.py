@@ -89,10 +89,9 @@ class Phase:
     def differentiate(
         self, rounds: Iterable[Iterator[Term]], count: int, collector: Any = None, exchange: Any = None
     ) -> None:
-        """Give the parameters the gradients of `count` rounds, averaged over the rounds.
+        """Give the parameters the gradients of `count` rounds, averaged over the rounds; `exchange` begins in the last.
 
-        Losses are multiplied by `interval`, since they run only every `interval` iterations. `exchange` begins during
-        the last backward pass.
+        Losses are multiplied by `interval`, since they run only every `interval` iterations.
         """
         self.optimizer.zero_grad(set_to_none=not self.owns_gradients)
         if exchange is not None:

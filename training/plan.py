@@ -67,11 +67,6 @@ class Plan:
         return self.sets["data"]
 
     @property
-    def resumed(self) -> bool:
-        """Whether the run was begun earlier."""
-        return self.folder is not None
-
-    @property
     def facts(self) -> dict[str, Any]:
         """What the files of the run say about it."""
         others = {name: _facts(dataset) for name, dataset in self.sets.items() if name != "data"}
@@ -160,11 +155,11 @@ def _open_sets(model: type[RunConfig], values: Mapping[str, Any]) -> dict[str, I
 
 
 def _open_transfer(course: Course, place: Path | str, config: RunConfig) -> NetworkFile:
-    if course.transfer is None:
+    if course.take is None:
         raise ValueError(f"--transfer does not apply to {config.model}: leave it out")
     file = read_network(place)
     file.require(course.family, f"--transfer to {config.model}")
-    course.transfer.check(file, config)
+    course.check_transfer(file, config)
     return file
 
 
@@ -192,10 +187,7 @@ def _agree_on(values: Mapping[str, Any], sets: Mapping[str, ImageSet], model: ty
 
 
 def restarted(given: Mapping[str, Any], changed_data: bool = False) -> Plan | None:
-    """Plan to continue the run that this launch was training when `torchrun` started the processes again.
-
-    The options are given again. None if there is no such run, or it had not saved a state.
-    """
+    """Plan to continue the run, if it saved a state, whose processes `torchrun` has started again."""
     folder = Path(launch.read_note(FOLDER_NOTICE) or "")
     if not folder.name or not runs.has_state(folder):
         return None

@@ -20,21 +20,24 @@ from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, switches
 from torch_utils.terminal import clean
 from training.course import Facts
-from training.loop import Judge, fit, reading
 from training.plan import FOLDER_NOTICE, Plan
 from training.recipe import Recipe
 from training.report.boards import Wandb
-from training.run import Run
+from training.run import Judge, Run, fit, reading
 from training.trial import capture_phases, compile_passes
 
 
 def train(plan: Plan, command: str = "", judge: Judge | None = None, wandb: str = "") -> Path | None:
     """Carry a plan out, and return the run folder (None on processes that write nothing).
 
-    `command` is what the user typed, for the log; `judge` judges the networks at every snapshot; `wandb` is a
-    project of Weights & Biases, "" for none. Raises ValueError if memory is short, or training has diverged.
+    `command` is what the user typed, for the log; `judge` judges the networks at every snapshot; `wandb` is a project
+    of Weights & Biases, "" for none. Raises ValueError if memory is short, or training has diverged.
     """
-    folder, config = _folder(plan), plan.config
+    folder, config = None, plan.config
+    if distributed.is_first():
+        folder = plan.folder or runs.create(plan.outdir, f"{plan.dataset.name}-{config.title}")
+        if launch.together():
+            launch.leave_note(FOLDER_NOTICE, str(folder.resolve()))
     try:
         with ExitStack() as held:
             if note := _lock(folder, held):
@@ -50,7 +53,7 @@ def train(plan: Plan, command: str = "", judge: Judge | None = None, wandb: str 
         distributed.stop()  # not after an error: it would wait for the others
         return folder
     except Exception as error:
-        if folder is not None and not (plan.resumed or plan.started):
+        if folder is not None and not (plan.folder or plan.started):
             shutil.rmtree(folder, ignore_errors=True)  # it holds nothing to resume from
         told = _in_words(error, plan)
         if told is error:
@@ -89,15 +92,15 @@ def build_recipe(plan: Plan) -> Any:
     """The recipe of a plan with fresh weights, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(plan.config.seed)  # initial weights; training itself draws statelessly
-        facts = Facts(torch.as_tensor(plan.dataset.label_counts), plan.sets, plan.resumed)
+        facts = Facts(torch.as_tensor(plan.dataset.label_counts), plan.sets, plan.folder is not None)
         return plan.course.recipe(plan.config, facts, plan.device)
 
 
 def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, judge: Judge | None) -> None:
     config, say = plan.config, run.report.say
     run.stop_on_signals()
-    if plan.network is not None and plan.course.transfer is not None:
-        say(plan.course.transfer.take(plan.network, recipe))
+    if plan.network is not None and plan.course.take is not None:
+        say(plan.course.take(plan.network, recipe))
     if plan.state is not None:
         recipe.load_state_dict(plan.state.tree["recipe"])
         run.resume_statistics(plan.state.tree["stats"])
@@ -122,15 +125,6 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, judge: Judge | No
         how = f"; make pictures with: python {script} --network {shlex.quote(str(newest))}" if newest and script else ""
         say(f"done{how}")
     run.report.page("stopped" if seen < config.pace.images else "finished")
-
-
-def _folder(plan: Plan) -> Path | None:
-    if not distributed.is_first():
-        return None
-    folder = plan.folder or runs.create(plan.outdir, f"{plan.dataset.name}-{plan.config.title}")
-    if launch.together():
-        launch.leave_note(FOLDER_NOTICE, str(folder.resolve()))
-    return folder
 
 
 def _lock(folder: Path | None, held: ExitStack) -> str:
@@ -160,7 +154,7 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
     d, pace, say = plan.dataset, plan.config.pace, run.report.say
     if command:
         say(command)
-    if not plan.resumed:
+    if not plan.folder:
         run.report.keep(plan.describe())
         size, channels = spell(d.height, d.width), counted(d.channels, "channel")
         say(f"{counted(len(d), 'image')} {size}, {channels}, {d.classes or 'no'} classes: {d.name}")
@@ -169,7 +163,7 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
         run.report.picture("reals", path, run.clock.seen)
     for note in plan.notes:
         say(note)
-    if plan.resumed:
+    if plan.folder:
         say(f"resumed at kimg {run.clock.seen / 1000:.3f}")
         if run.clock.seen >= pace.images:
             say(f"that is the end that --kimg {pace.kimg:g} sets: give a larger one to go on")

@@ -81,11 +81,8 @@ def diversity(
 ) -> dict[str, float]:
     """Mean distances among the samples of a sheet, divided by those among the reals of a sheet of the same form.
 
-    Returns:
-        `samples/diversity`: the mean distance of a pair; 1 if samples vary as reals do, 0 if all are the same.
-        `samples/diversity class 3`: the same within a class, if there are several.
-        `samples/nearest`: the mean distance of a picture to the one most like it; low if a few pictures are repeated.
-        Empty if there are too few different reals.
+    `samples/diversity` is of pairs: 1 if samples vary as reals do, 0 if all are the same; `samples/diversity class 3`
+    within a class; `samples/nearest` of a picture and the one most like it. Empty if there are too few different reals.
     """
     rows = len(classes_of_rows) or max(round(reals.height * columns / reals.width), 1)
     made, real = _tiles(samples, columns, rows), _tiles(reals, columns, rows)

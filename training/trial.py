@@ -1,11 +1,8 @@
-"""Faster ways to run phases, `--compile` and `--cuda-graphs`, each tried before training begins.
+"""Faster ways to run phases, `--compile` and `--cuda-graphs`, each tried before training, and given up if it fails.
 
-Both may fail on a machine, and a compiler may give wrong numbers without an error (pytorch #167313), so they are given
-up if anything is wrong. `torch.compile` does not support double backward, so phases that need it stay eager.
-
-A phase is some thousand kernels, and the host needs longer to start them one by one than a fast GPU needs to run them.
-A CUDA graph starts all of them at once, and reads and writes the same memory each time: draws, real images, classes and
-gradients have buffers.
+A compiler may give wrong numbers without an error (pytorch #167313), and does not support double backward, so phases
+that need it stay eager. A phase is some thousand kernels, and the host needs longer to start them one by one than a
+fast GPU needs to run them. A CUDA graph starts all at once, on the same memory, so its inputs have buffers.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,9 +17,8 @@ from torch_utils import distributed
 from torch_utils.device import Precision, switches
 from training.config import RunConfig
 from training.courses import outline
-from training.draws import Draws
 from training.phase import Phase, Term
-from training.recipe import Change, Pictures, Recipe
+from training.recipe import Change, Draws, Pictures, Recipe
 
 # Gradients are compared with those in fp32, as norms of differences relative to the norm of the fp32 gradient. The
 # error of a gradient is the sum of independent roundings of 1e5 numbers or more, so two correct ways of rounding have

@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from tests.training.runs import train
-from training import loop
+from training import run as loop
 from training.config import PaceConfig
-from training.loop import fit
 from training.report.writer import Report
-from training.run import Run
+from training.run import Run, fit
 from training.state import Clock, Saver
 
 
@@ -24,7 +23,7 @@ class Diary:
     seed, folder = 0, None
 
     def __init__(self, seen: int = 0, stop_at: int | None = None) -> None:
-        self.clock = Clock(iteration=seen // 4, seen=seen)
+        self.clock = Clock(iteration=seen // 4, seen=seen, seconds=0.0)
         self.stop_at = stop_at
         self.report = self.saver = self
         self.events: list[tuple[str, int]] = []

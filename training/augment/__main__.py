@@ -11,7 +11,7 @@ from imaging.pixels import to_images, to_pil, to_pixels
 from torch_utils.cli import Command, option, say
 from training.augment import Augmentation
 from training.augment.chances import AugmentConfig, Drawn, Pipe
-from training.draws import Draws
+from training.recipe import Draws
 
 EXAMPLES = """
 Examples:

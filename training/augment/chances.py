@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch_utils import distributed
 from torch_utils.config import flag
 from training.config import Section
-from training.draws import Draws
+from training.recipe import Draws
 
 Pipe = Literal["blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc"]
 
@@ -76,17 +76,10 @@ class Drawn:
         gates = len(TRANSFORMATIONS)
         uniform = draws.uniforms(self._purpose, gates + len(UNIFORM)).unbind(1)
         self._gates = dict(zip(TRANSFORMATIONS, uniform[:gates], strict=True))
-        self._uniform = dict(zip(UNIFORM, uniform[gates:], strict=True))
+        # A number in [0, 1), or a standard normal number, for each image, [N], by a name of UNIFORM or NORMAL.
+        self.uniform = dict(zip(UNIFORM, uniform[gates:], strict=True)).__getitem__
         normal = draws.latents(f"{self._purpose} normal", len(NORMAL)).unbind(1)
-        self._normal = dict(zip(NORMAL, normal, strict=True))
-
-    def uniform(self, name: str) -> Tensor:
-        """A number in [0, 1) for each image, [N]. `name` is one of UNIFORM."""
-        return self._uniform[name]
-
-    def normal(self, name: str) -> Tensor:
-        """A standard normal number for each image, [N]. `name` is one of NORMAL."""
-        return self._normal[name]
+        self.normal = dict(zip(NORMAL, normal, strict=True)).__getitem__
 
     def grain(self, shape: torch.Size) -> Tensor:
         """A standard normal number for each pixel. `shape` is that of the images, [N, C, H, W]."""
@@ -100,9 +93,8 @@ class Drawn:
 class Strength(nn.Module):
     """The probability p of augmentations, on the device; changed in place, because a CUDA graph reads its memory.
 
-    With `ada`, p follows D's scores of real images: the more of them are positive, the more D overfits. Every few
-    iterations p goes up a step if r_t, the mean sign of the scores since the last step, is above the target, and down
-    if it is below (section 3.1, equation 1). The step is such that p takes `ada_kimg` thousand images from 0 to 1.
+    With `ada`, p steps up every few iterations if r_t, the mean sign of D's scores of reals since the last step, is
+    over the target, and down if below (section 3.1, equation 1): in `ada_kimg` thousand images from 0 to 1 at most.
     """
 
     def __init__(self, config: AugmentConfig, batch: int, device: torch.device) -> None:

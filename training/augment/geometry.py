@@ -90,10 +90,9 @@ def mirrored(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
 
 
 class Resampling:
-    """Resamples images of any height and width from 2 by matrices, mirrored at the edges, without aliasing.
+    """Resamples images from 2x2 by matrices, mirrored at the edges, without aliasing, by an orthogonal wavelet.
 
-    Images are upsampled twofold by an orthogonal wavelet, looked up bilinearly, and downsampled by it again. The paper
-    pads as far as the matrices of a batch reach, so the host has to wait for the device. Mirrored images are
+    The paper pads as far as the matrices of a batch reach, so the host has to wait for the device. Mirrored images are
     periodic, so here one upsampled period is enough, however far a matrix reaches.
     """
 

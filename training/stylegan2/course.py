@@ -10,8 +10,8 @@ from models.stylegan2.sizes import fits
 from torch_utils import distributed
 from torch_utils.cli import counted
 from torch_utils.config import flag_of
-from training.course import Asked, Course, Settled, Transfer
-from training.stylegan2 import presets
+from training.course import Asked, Course
+from training.stylegan2 import config as presets
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 from training.stylegan2.signs import SIGNS
@@ -21,7 +21,7 @@ from training.stylegan2.signs import SIGNS
 TOO_FEW, TOO_FEW_AFTER_TRANSFER = 500, 100
 
 
-def settle(asked: Asked) -> Settled:
+def settle(asked: Asked) -> tuple[StyleGAN2Config, tuple[str, ...]]:
     """The resolved configuration of a run. Raises ValueError for settings that do not fit."""
     for part in ("generator", "discriminator"):
         for name, value in asked.shape._asdict().items():
@@ -31,14 +31,14 @@ def settle(asked: Asked) -> Settled:
         raise ValueError("--freeze-d keeps layers of a trained D unchanged: give --transfer with it")
     # After transfer the average starts from a trained network, and D may soon know the images.
     defaults = {"average.ramp": 0.0, "augment.ada_kimg": 100.0} if asked.transfer else {}
-    given = defaults | dict(asked.given)
-    config = presets.resolve(asked.preset, asked.shape._asdict(), given, asked.world, asked.images)
+    shape, given = asked.shape._asdict(), defaults | dict(asked.given)
+    config = presets.resolve(asked.preset, shape, given, asked.world, asked.images)
     mode = config.augment.mode
     for name in config.augment.idle:
         if f"augment.{name}" in asked.given:
             option = flag_of(StyleGAN2Config, f"augment.{name}")
             raise ValueError(f"{option} has no effect with --aug {mode}: leave it out, or give --aug ada")
-    return Settled(config, tuple(_notes(asked, config)))
+    return config, tuple(_notes(asked, config))
 
 
 def _notes(asked: Asked, config: StyleGAN2Config) -> Iterator[str]:
@@ -117,6 +117,7 @@ COURSE = Course(
     smallest=smallest,
     smaller="smaller networks: --set generator.channel_base=8192",
     signs=SIGNS,
-    transfer=Transfer(check_transfer, take),
+    check_transfer=check_transfer,
+    take=take,
     fits=fits,
 )

@@ -15,9 +15,8 @@ from models.stylegan2.sampler import StyleSampler
 from torch_utils import distributed, seeds
 from training.augment import Augmentation
 from training.augment.chances import Drawn, Strength
-from training.draws import Draws
 from training.phase import Phase, Term
-from training.recipe import Average, Change, Pictures, Recipe, placed
+from training.recipe import Average, Change, Draws, Pictures, Recipe, placed
 from training.sheet import Sheet
 from training.stylegan2 import losses as gan_losses
 from training.stylegan2.config import StyleGAN2Config

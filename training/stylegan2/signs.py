@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from training.signs import Alarm, Chart, Config, Means, Signs, Watch, few_differences, part, skipped_steps
-from training.stylegan2 import presets
+from training.stylegan2 import config as presets
 
 NEAR = 0.95  # healthy runs of the demo faces begin with signs of 0.85 and go to 0.5; the target of ADA is 0.6
 # D's loss is 2 ln 2 = 1.39 if it cannot tell reals from fakes, and 0 if it always can. A smaller change than this over

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from training.signs import Alarm, Alarms
-from training.stylegan2.presets import ROWS, gamma_rule, preset_gamma
+from training.stylegan2.config import ROWS, gamma_rule, preset_gamma
 from training.stylegan2.signs import SIGNS, far_gamma
 
 HEALTHY = Path(__file__).parents[2] / "data" / "healthy_runs.jsonl"  # of the demo faces, samples measured, to the end
