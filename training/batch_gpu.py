@@ -76,10 +76,7 @@ def largest(configs: Sequence[RunConfig], device: torch.device) -> RunConfig:
 
 
 def elsewhere(function: Callable[..., int], *arguments: Any) -> int:
-    """The result of a module's function with picklable arguments, called in a process of its own.
-
-    Raises ValueError if the process was killed; errors of the function are raised unchanged.
-    """
+    """The result of a module's function, called in a process of its own. Raises ValueError if that was killed."""
     try:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             return pool.submit(function, *arguments).result()

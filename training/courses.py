@@ -82,10 +82,7 @@ def refuse_foreign(course: Course, model: str, sets: Sequence[str]) -> None:
 
 
 def outline(config: RunConfig) -> Recipe:
-    """The recipe of a configuration on the meta device: its networks and optimizers without memory.
-
-    Raises ValueError for sizes beyond what PyTorch can count.
-    """
+    """The recipe of a configuration on the meta device, without memory. Raises ValueError for impossible sizes."""
     try:
         with distributed.alone(), torch.device("meta"):
             return find(config.model).recipe(config, Facts(torch.ones(0, device="cpu")), torch.device("meta"))

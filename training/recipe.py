@@ -70,10 +70,7 @@ class Draws:
         return [torch.randn(*shape, device=self.device, generator=generator) for shape in shapes]
 
     def crossover(self, layers: int, probability: float) -> int | Tensor:
-        """How many of the first layers keep their own style: all, or with `probability` 1 to `layers` - 1.
-
-        One crossover point for the whole batch (Karras et al. 2019, section 3.1).
-        """
+        """First layers with their own style: all, or with `probability` 1 to `layers` - 1 (Karras et al. 2019, 3.1)."""
         if self.uniform("mix") >= probability:
             return layers
         return 1 + int(self.uniform("crossover") * (layers - 1))

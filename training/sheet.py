@@ -56,10 +56,7 @@ class Sheet:
         return captioned(image, [dataset.class_names[k][:NAME] for k in self.classes])
 
     def _sample(self, dataset: ImageSet) -> dict[int, Iterator[int]]:
-        """Endless indices of images of each class on the sheet, without repeats until a class has no more images.
-
-        They are the first of the set's own shuffle, so only the shards are opened that training opens first.
-        """
+        """Endless indices of images of each class: the first of its own shuffle, whose shards training opens first."""
         wanted = Counter(self.labels)
         found: dict[int, dict[int, None]] = {k: {} for k in wanted}
         for position in range(min(len(dataset), LOOKED_AT * sum(wanted.values()))):

@@ -86,10 +86,7 @@ def check_transfer(file: NetworkFile, config: StyleGAN2Config) -> None:
 
 
 def take(file: NetworkFile, recipe: StyleGAN2) -> str:
-    """Load the weights of a checked file into a fresh recipe; return a sentence about the weights taken.
-
-    If the file holds only the averaged generator, G starts from it, too, and D starts anew.
-    """
+    """Load the weights of a checked file into a fresh recipe, G from G_ema if need be; return a sentence about it."""
     taken: list[str] = []
     changes: list[str] = []
     for name, network in recipe.networks.items():
