@@ -51,7 +51,7 @@ def main(
     for checkpoint in (False, True):
         for number in batch_gpu:
             more = {"pace.batch_gpu": number, "checkpoint_activations": checkpoint}
-            config = course.settle(Asked(preset, Shape(height, width, 3, classes), values | more)).config
+            config = course.settle(Asked(preset, Shape(height, width, 3, classes), values | more))[0]
             rows.append((number, checkpoint, footprint(config, config.pace.batch, torch.device(device))))
     say(table(rows))
 

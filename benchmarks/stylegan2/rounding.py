@@ -17,9 +17,8 @@ from torch_utils.cli import Command, option, progress, say
 from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
 from training import plan as plans
-from training.draws import Draws
 from training.phase import Phase
-from training.recipe import Pictures
+from training.recipe import Draws, Pictures
 from training.session import build_recipe
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.course import take

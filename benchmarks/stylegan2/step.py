@@ -20,9 +20,8 @@ from torch_utils.config import build, flag
 from torch_utils.device import keep_freed_memory, peak_memory, resolve_device, resolve_precision, set_precision
 from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
-from training.draws import Draws
 from training.phase import Phase
-from training.recipe import Pictures
+from training.recipe import Draws, Pictures
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 from training.trial import capture_phases, compile_passes

@@ -18,7 +18,7 @@ from models.stylegan2.foreign.nvidia import ARCHITECTURES as OFFICIAL
 from models.stylegan2.generator import Generator
 from tests.reference.architectures import generated, judged
 from tests.reference.official import fill, load_case, official_tensors
-from training.stylegan2.presets import resolve
+from training.stylegan2.config import resolve
 
 SIZE = 32
 ARCHITECTURES = list(OFFICIAL)

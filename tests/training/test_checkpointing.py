@@ -9,7 +9,7 @@ from tests.training.runs import train
 from tests.training.stylegan2.test_recipe import draws, reals, recipe
 from torch_utils import checkpoint
 from training.batch_gpu import footprint
-from training.stylegan2.presets import resolve
+from training.stylegan2.config import resolve
 from training.stylegan2.recipe import StyleGAN2
 
 PHASES = ["Gmain", "Gpath", "Dmain", "Dr1"]

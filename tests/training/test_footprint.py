@@ -10,8 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.profiler import ProfilerActivity, profile
 
 from training.batch_gpu import Ledger, footprint, rehearse
-from training.stylegan2.config import StyleGAN2Config
-from training.stylegan2.presets import resolve
+from training.stylegan2.config import StyleGAN2Config, resolve
 
 CPU = torch.device("cpu")
 

@@ -124,7 +124,7 @@ def assert_equal_networks(a: Path, b: Path) -> None:
 @pytest.mark.parametrize(
     "given, message",
     [
-        ({"loss.gamma": 3.0}, "--gamma is 3, but this run has 10: leave the option out to resume"),
+        ({"loss.gamma": 3.0}, "--gamma is 3, but this run has 10: leave it out, or start a new run"),
         ({"pace.batch": 8}, "--batch is 8, but this run has 4"),
         ({"generator.w_dim": 16}, "--set generator.w_dim is 16, but this run has 8"),
         ({"preset": "auto"}, "--preset is auto, but this run has demo"),
