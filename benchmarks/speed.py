@@ -37,12 +37,9 @@ def timed(call: Callable[[], Any], device: torch.device) -> float:
 
 
 def timings(calls: Mapping[str, Callable[[int], Any]], iterations: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each call over rounds in which all take turns. The first round is not counted.
+    """Median seconds of each call over `iterations` rounds in which all take turns, after one that is not counted.
 
-    Args:
-        calls: get the number of the round.
-        iterations: rounds that are counted.
-        device: where the calls compute.
+    Calls get the number of the round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for iteration in range(iterations + 1):
@@ -91,10 +88,7 @@ class _Counter(TorchDispatchMode):
 
 
 def convolution_peak(device: torch.device, dtype: torch.dtype) -> tuple[str, float]:
-    """The shape and operations per second of the fastest 3x3 convolution with 64 to 512 channels.
-
-    Measured in this process, with its number of threads, over batches, sizes and memory formats.
-    """
+    """The shape and operations per second of the fastest 3x3 convolution with 64 to 512 channels in this process."""
     kind = "cuda" if device.type == "cuda" else "cpu"
     found = {}
     for batch, C, size, layout in product(PEAK_BATCHES[kind], PEAK_CHANNELS, PEAK_SIZES, LAYOUTS):

@@ -1,11 +1,8 @@
 // The horizontal half of a resampling filter on a CPU, and weighted sums of lines of numbers, of which filters consist.
 #pragma once
 
-#include <algorithm>
 #include <cstdlib>
-#include <memory>
-#include <new>
-#include <vector>
+#include <type_traits>
 
 #include "upfirdn2d.h"
 
@@ -15,34 +12,26 @@ namespace custom_ops {
 template <typename T>
 class Buffer {
  public:
-  // If the buffer grows, it loses its content and is filled with `fill`.
-  void reserve(int64_t n, T fill) {
-    if (n <= size_) return;
-    numbers_.reset(static_cast<T*>(std::aligned_alloc(64, (n * sizeof(T) + 63) / 64 * 64)));
-    if (!numbers_) throw std::bad_alloc();
-    size_ = n;
-    std::fill_n(data(), n, fill);
+  // If the buffer grows, it loses its content and is filled with zeros.
+  void reserve(int64_t n) {
+    if (n > size()) lines_.assign((n - 1) / EACH + 1, Line{});
   }
-  T* data() { return numbers_.get(); }
+  int64_t size() const { return static_cast<int64_t>(lines_.size()) * EACH; }
+  T* data() { return lines_.empty() ? nullptr : lines_.data()->at; }
 
  private:
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
+  static constexpr int64_t EACH = 64 / sizeof(T);
+  struct alignas(64) Line {
+    T at[EACH];
   };
-  std::unique_ptr<T, Free> numbers_;
-  int64_t size_ = 0;
+  std::vector<Line> lines_;
 };
 
 // Rounds as `narrow`, without its test for NaN, which takes a quarter of a line's time. The result is wrong only for a
 // NaN whose high payload bits are zero, and sums of narrow numbers cannot give such a NaN.
 template <typename T>
 inline T rounded(Wide<T> x) {
-  if constexpr (std::is_same_v<T, BFloat16>) {
-    uint32_t bits;
-    std::memcpy(&bits, &x, sizeof bits);
-    return BFloat16(static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16), BFloat16::from_bits());
-  }
-  return narrow<T>(x);
+  return narrow<T, false>(x);
 }
 
 // `rows` times `count` runs of n numbers each. The summed lines advance by x_row per row and x_run per run, and their
@@ -91,9 +80,8 @@ class WeightedSum {
   template <typename D>
   void into(D* y, const Runs& runs, Buffer<Wide<S>>& spare) const {
     const int64_t m = static_cast<int64_t>(lines_.size()), n = runs.numel();
-    if (m == 0) return nothing(y, runs);
     if (m <= MOST) return some<false>(y, 0, m, nullptr, runs);
-    spare.reserve(2 * n, 0);
+    spare.reserve(2 * n);
     Wide<S>*to = spare.data(), *before = to + n;
     const Runs part{runs.rows, runs.x_row, runs.count * runs.n, runs.count, runs.x_run, runs.n, runs.n};
     some<false>(to, 0, MOST, nullptr, part);
@@ -105,21 +93,17 @@ class WeightedSum {
   }
 
  private:
-  template <typename D>
-  static void nothing(D* y, const Runs& runs) {
-    for (int64_t row = 0; row < runs.rows; ++row)
-      for (int64_t run = 0; run < runs.count; ++run)
-        std::fill_n(y + row * runs.y_row + run * runs.y_run, runs.n, rounded<D>(0));
-  }
-
   template <bool ADD, typename D>
   void some(D* y, int64_t first, int64_t m, const Wide<S>* before, const Runs& runs) const {
-    const S* const* x = &lines_[first];
-    const Wide<S>* w = &weights_[first];
+    const S* const* x = lines_.data() + first;
+    const Wide<S>* w = weights_.data() + first;
+    if (m == 0)
+      for (int64_t i = 0; i < runs.rows * runs.count; ++i)
+        std::fill_n(y + i / runs.count * runs.y_row + i % runs.count * runs.y_run, runs.n, rounded<D>(0));
     if (m == 1) return sum_lines<1, ADD>(y, x, w, before, runs);
     if (m == 2) return sum_lines<2, ADD>(y, x, w, before, runs);
     if (m == 3) return sum_lines<3, ADD>(y, x, w, before, runs);
-    return sum_lines<4, ADD>(y, x, w, before, runs);
+    if (m == 4) return sum_lines<4, ADD>(y, x, w, before, runs);
   }
 
   std::vector<const S*> lines_;
@@ -153,19 +137,21 @@ struct Block {
   }
 };
 
-// Copies x to every step-th pixel of y, or every step-th pixel of x to y. C is the number of channels; 0 means any.
-template <int C, typename T>
-void scatter(T* __restrict y, const Wide<T>* __restrict x, int64_t pixels, int64_t step, int64_t channels) {
-  if constexpr (C) channels = C;
-  for (int64_t t = 0; t < pixels; ++t)
-    for (int64_t c = 0; c < channels; ++c) y[t * step * channels + c] = rounded<T>(x[t * channels + c]);
-}
-
-template <int C, typename W>
-void gather(W* __restrict y, const W* __restrict x, int64_t pixels, int64_t step, int64_t channels) {
-  if constexpr (C) channels = C;
-  for (int64_t t = 0; t < pixels; ++t)
-    for (int64_t c = 0; c < channels; ++c) y[t * channels + c] = x[t * step * channels + c];
+// SPREAD: copies pixels x to every step-th pixel of y; otherwise every step-th pixel of x to y. The usual steps and
+// numbers of channels are constants, so that compilers unroll and vectorize the loops.
+template <bool SPREAD, typename T, typename W>
+void copy_pixels(T* y_, const W* x_, int64_t pixels, int64_t step, int64_t channels) {
+  const auto copy = [&](auto step, auto channels) {
+    T* __restrict y = y_;
+    const W* __restrict x = x_;
+    for (int64_t t = 0; t < pixels; ++t)
+      for (int64_t c = 0; c < channels; ++c)
+        y[(SPREAD ? t * step : t) * channels + c] = rounded<T>(x[(SPREAD ? t : t * step) * channels + c]);
+  };
+  const std::integral_constant<int64_t, 2> two;
+  if (step == 2 && channels == 1) copy(two, std::integral_constant<int64_t, 1>());
+  else if (step == 2 && channels == 3) copy(two, std::integral_constant<int64_t, 3>());
+  else copy(step, channels);
 }
 
 template <typename T>
@@ -173,7 +159,8 @@ class RowFilter {
   using W = Wide<T>;
 
  public:
-  RowFilter(const Axis& axis, int64_t channels) : axis_(axis), C_(channels), few_(channels < MANY_CHANNELS) {}
+  RowFilter(const Axis& axis, int64_t channels, const std::vector<W>& taps)
+      : axis_(axis), C_(channels), few_(channels < MANY_CHANNELS), taps_(taps) {}
 
   // Prepares for outputs `start` to `end` and up to `lines` input lines.
   void aim(int64_t start, int64_t end, int64_t lines) {
@@ -185,14 +172,14 @@ class RowFilter {
     width_ = std::max<int64_t>(ceil_divide(high - low_, axis_.down), 1) * axis_.down;
     low_in_ = std::clamp(std::clamp<int64_t>(low_, 0, axis_.in), low_, high);
     high_in_ = std::clamp(std::clamp<int64_t>(high, 0, axis_.in), low_in_, high);
-    lines_.reserve(lines * step(), 0);
-    if (splits()) split_.reserve(lines * step(), 0);
+    lines_.reserve(lines * step());
+    if (splits()) split_.reserve(lines * step());
     for (int64_t i = 0; i < lines; ++i) {  // zeros to the left and right of the image
       W* all = lines_.data() + i * step();
       std::fill(all, line(i), W(0));
       std::fill(line(i) + numbers(), all + step(), W(0));
     }
-    taps_ = nullptr;
+    prepare();
   }
 
   // The caller fills line(i) with numbers() numbers, from column() of the input on, before `run`.
@@ -202,17 +189,22 @@ class RowFilter {
   int64_t step() const { return width_ * C_; }
 
   // Writes `rows` rows of outputs, y_row apart.
-  void run(T* y, int64_t y_row, int64_t rows, const W* taps) {
-    if (splits()) split(rows);
-    if (taps != taps_) prepare(taps);
+  void run(T* y, int64_t y_row, int64_t rows) {
+    // Copies every down-th column to a line of its own, so that summed columns are neighbors.
+    const int64_t length = width_ / axis_.down, parts = splits() ? rows * axis_.down : 0;
+    for (int64_t part = 0; part < parts; ++part) {
+      const int64_t line = part / axis_.down * width_, d = part % axis_.down;
+      copy_pixels<false>(split_.data() + (line + d * length) * C_, lines_.data() + (line + d) * C_, length, axis_.down, C_);
+    }
     for (int64_t q = 0; q < phases(); ++q) {
       const int64_t outputs = (end_ - start_ - q - 1) / axis_.up + 1, n = outputs * C_;
       Runs runs{rows, step(), y_row, 1, 0, 0, n};
       if (few_ && axis_.up > 1) {
-        phase_.reserve(rows * n, 0);
+        phase_.reserve(rows * n);
         runs.y_row = n;
         sums_[q].into(phase_.data(), runs, spare_);
-        for (int64_t row = 0; row < rows; ++row) merge(y + row * y_row + q * C_, phase_.data() + row * n, outputs);
+        for (int64_t row = 0; row < rows; ++row)
+          copy_pixels<true>(y + row * y_row + q * C_, phase_.data() + row * n, outputs, axis_.up, C_);
       } else {
         if (!few_ && (axis_.up > 1 || axis_.down > 1))
           runs.count = outputs, runs.x_run = axis_.down * C_, runs.y_run = axis_.up * C_, runs.n = C_;
@@ -227,8 +219,7 @@ class RowFilter {
   int64_t phases() const { return std::min(axis_.up, end_ - start_); }
 
   // Outputs q, q + up, ... use the same taps.
-  void prepare(const W* taps) {
-    taps_ = taps;
+  void prepare() {
     sums_.resize(phases());
     const W* from = splits() ? split_.data() : lines_.data();
     for (int64_t q = 0; q < phases(); ++q) {
@@ -237,38 +228,19 @@ class RowFilter {
       for (int64_t m = 0; m < r.count; ++m) {
         const int64_t column = r.first - low_ + m, length = width_ / axis_.down;
         const int64_t at = splits() ? column % axis_.down * length + column / axis_.down : column;
-        sums_[q].add(from + at * C_, taps[r.tap + m * axis_.up]);
+        sums_[q].add(from + at * C_, taps_[r.tap + m * axis_.up]);
       }
     }
-  }
-
-  // Copies every down-th column to a line of its own, so that summed columns are neighbors.
-  void split(int64_t count) {
-    const int64_t length = width_ / axis_.down;
-    for (int64_t i = 0; i < count; ++i)
-      for (int64_t d = 0; d < axis_.down; ++d) {
-        const W* from = lines_.data() + (i * width_ + d) * C_;
-        W* to = split_.data() + (i * width_ + d * length) * C_;
-        if (C_ == 1 && axis_.down == 2) gather<1>(to, from, length, 2, 1);
-        else if (C_ == 3 && axis_.down == 2) gather<3>(to, from, length, 2, 3);
-        else gather<0>(to, from, length, axis_.down, C_);
-      }
-  }
-
-  void merge(T* y, const W* phase, int64_t outputs) {
-    if (C_ == 1 && axis_.up == 2) scatter<1>(y, phase, outputs, 2, 1);
-    else if (C_ == 3 && axis_.up == 2) scatter<3>(y, phase, outputs, 2, 3);
-    else scatter<0>(y, phase, outputs, axis_.up, C_);
   }
 
   const Axis axis_;
   const int64_t C_;
   const bool few_;
+  const std::vector<W>& taps_;
   int64_t start_ = 0, end_ = 0;       // outputs
   int64_t count_ = 0;                 // lines
   int64_t low_ = 0, width_ = 0;       // columns that the outputs use, also outside of the image
   int64_t low_in_ = 0, high_in_ = 0;  // those inside the image
-  const W* taps_ = nullptr;           // of the prepared sums
   std::vector<WeightedSum<W>> sums_;
   Buffer<W> lines_, split_, phase_, spare_;
 };

@@ -23,7 +23,7 @@ class Worker {
 
  public:
   Worker(const Images<T>& images, const Taps<W>& taps)
-      : images_(images), taps_(taps), C_(images.channels), along_(images.horizontal, images.channels) {
+      : images_(images), taps_(taps), C_(images.channels), along_(images.horizontal, images.channels, taps.columns) {
     const Axis &down = images.vertical, &across = images.horizontal;
     if (down.taps == 4) {
       if (down.up == 1 && down.down == 1) take<1, 1>();
@@ -69,11 +69,11 @@ class Worker {
     for (int64_t m = 0; m < r.count; ++m)
       down_.add(input(n, r.first + m), taps_.rows[r.tap + m * images_.vertical.up]);
     down_.into(along_.line(0), Runs::one(along_.numbers()), spare_);
-    along_.run(y, 0, 1, taps_.columns.data());
+    along_.run(y, 0, 1);
   }
 
   void block(T* y, int64_t n, int64_t row) {
-    nothing_.reserve(along_.numbers(), T(0));
+    nothing_.reserve(along_.numbers());
     const int64_t first = unbounded_reach(images_.vertical, row).first;
     const T* x[16];
     for (int64_t i = 0; i < block_in_; ++i) {
@@ -81,7 +81,7 @@ class Worker {
       x[i] = exists ? input(n, first + i) : nothing_.data();
     }
     block_sum_(along_.line(0), along_.step(), x, taps_.rows.data(), along_.numbers());
-    along_.run(y, images_.horizontal.out * C_, block_out_, taps_.columns.data());
+    along_.run(y, images_.horizontal.out * C_, block_out_);
   }
 
   const Images<T>& images_;
@@ -96,33 +96,28 @@ class Worker {
   Buffer<T> nothing_;
 };
 
-// The taps as a correlation: reversed unless `flip`. The product with the gain is rounded once.
-template <typename W>
-std::vector<W> turned(const Tensor& f, double gain, bool flip) {
-  const int64_t n = f.numel();
-  std::vector<W> taps(n);
-  for (int64_t k = 0; k < n; ++k) taps[k] = static_cast<W>(f.const_data_ptr<float>()[flip ? k : n - 1 - k] * gain);
-  return taps;
-}
-
-// A matrix is divided into its two factors.
+// A matrix is divided into its two factors. The product with the gain is rounded once.
 template <typename W>
 Taps<W> taps_of(const Tensor& f_, double gain, bool flip) {
   const Tensor given = dense(f_, MemoryFormat::Contiguous);
-  const std::vector<W> f = turned<W>(given, gain, flip);
-  if (given.dim() == 1) return {f, turned<W>(given, 1.0, flip)};
-  const int64_t rows = given.size(0), columns = given.size(1);
-  std::vector<W> across(columns), down(rows);
+  const bool is_line = given.dim() == 1;
+  const int64_t n = given.numel(), rows = given.size(0), columns = given.size(given.dim() - 1);
+  std::vector<W> f(n), across(columns), down(rows);
+  for (int64_t k = 0; k < n; ++k) {  // reversed unless `flip`, as a correlation
+    const float tap = given.const_data_ptr<float>()[flip ? k : n - 1 - k];
+    f[k] = static_cast<W>(tap * gain);
+    if (is_line) down[k] = static_cast<W>(tap);
+  }
+  if (is_line) return {f, down};
   const auto largest = std::max_element(f.begin(), f.end(), [](W a, W b) { return std::abs(a) < std::abs(b); });
   if (*largest == 0) return {across, down};
   const int64_t row = (largest - f.begin()) / columns, column = (largest - f.begin()) % columns;
   for (int64_t j = 0; j < columns; ++j) across[j] = f[row * columns + j];
   for (int64_t i = 0; i < rows; ++i) down[i] = f[i * columns + column] / *largest;
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j)
-      STD_TORCH_CHECK(
-          std::abs(down[i] * across[j] - f[i * columns + j]) <= 1e-6 * std::abs(*largest),
-          "a filter [rows, columns] must be the outer product of two lines");
+  for (int64_t k = 0; k < n; ++k)
+    STD_TORCH_CHECK(
+        std::abs(down[k / columns] * across[k % columns] - f[k]) <= 1e-6 * std::abs(*largest),
+        "a filter [rows, columns] must be the outer product of two lines");
   return {across, down};
 }
 

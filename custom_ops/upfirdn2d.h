@@ -91,7 +91,7 @@ Tensor resample(
   const Tensor y = empty({N, C, vertical.out, horizontal.out}, x, format);
   if (y.numel() == 0) return y;
   const bool last = format == MemoryFormat::ChannelsLast;
-  with_floating(x.scalar_type(), "upfirdn2d", [&]<typename T>() {
+  with_floating(x.scalar_type(), [&]<typename T>() {
     const int64_t samples = last ? N : N * C, channels = last ? C : 1;
     compute(Images<T>{x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), samples, channels, vertical, horizontal});
   });

@@ -102,12 +102,10 @@ def table(setting: StepSetting, rounds: int, found: dict[str, Any]) -> str:
         f"{'':<20}  {'ours':>9}  {'official':>9}  {'ratio':>6}   ours / official: above 1 is faster for images/s,",
         f"{'':<51}   below 1 is faster for ms and smaller for MiB",
     ]
+    units = {"training": ("training, images/s", 1.0), "sampling": ("sampling, images/s", 1.0)}
+    units["bytes"] = ("memory, MiB", 2.0**-20)
     for key, ratio in found["ratio"].items():
-        label, scale = {
-            "training": ("training, images/s", 1.0),
-            "sampling": ("sampling, images/s", 1.0),
-            "bytes": ("memory, MiB", 2.0**-20),
-        }.get(key, (f"{key}, ms", 1e3))
+        label, scale = units.get(key, (f"{key}, ms", 1e3))
         ours, official = (found[name][key] * scale for name in ("ours", "official"))
         lines.append(f"{label:<20}  {ours:9.2f}  {official:9.2f}  {ratio:6.2f}")
     return "\n".join(lines)

@@ -2,11 +2,8 @@
 
 `python benchmarks/stylegan2/official.py CHECKOUT SETTING`, with a `step.StepSetting` as JSON; run by `compare`.
 
-The checkout is the user's own. On a CPU it uses its reference operators in float32. On CUDA it builds its own kernels,
-and precision fp16 selects its float16 layers. Prints one line of JSON with the medians of `iterations` after one that
-is not counted.
-
-This file imports nothing of this project, since the checkout has packages of the same names.
+On a CPU it uses its reference operators in float32. On CUDA it builds its own kernels, and precision fp16 selects its
+float16 layers. This file imports nothing of this project, since the checkout has packages of the same names.
 """
 
 import importlib

@@ -83,6 +83,7 @@ def main(network: tuple[Path, ...], count: int, device: str, as_json: bool, labe
 
 def common_size(files: list[NetworkFile]) -> tuple[int, int]:
     """(height, width) of networks, or ValueError if one is of another data set, or the sizes differ."""
+    sizes = set()
     for file in files:
         G = file.metadata["generator"]
         if G["channels"] != 3 or G["classes"] not in (0, len(EXPRESSIONS)):
@@ -90,7 +91,7 @@ def common_size(files: list[NetworkFile]) -> tuple[int, int]:
                 f"{file.path} makes images of {G['channels']} channels in {G['classes']} classes, and the demo set has "
                 f"3 in {len(EXPRESSIONS)}: give a network that was trained on it"
             )
-    sizes = {(file.metadata["generator"]["height"], file.metadata["generator"]["width"]) for file in files}
+        sizes.add((G["height"], G["width"]))
     if len(sizes) > 1:
         named = " and ".join(sorted(spell(*size) for size in sizes))
         raise ValueError(f"the networks make images of {named}: judge the networks of each size separately")
@@ -128,12 +129,9 @@ def judge(observer: Observer, files: list[NetworkFile], looks: list[Look], heigh
 
 
 def quality(made: Look, asked: Tensor | None, reference: Look) -> dict[str, Any]:
-    """The observer's verdict on pictures, compared with drawn faces. Shares are in 0..1.
+    """The observer's verdict on pictures, with the classes that were asked for [N], compared with drawn faces.
 
-    Args:
-        made: the pictures.
-        asked: the classes that were asked for [N]; None without classes.
-        reference: drawn faces.
+    Shares are in 0..1. Without classes `asked` is None.
     """
     precision, recall = precision_recall(reference.features, made.features)
     right = None if asked is None else made.expressions == asked
@@ -149,16 +147,14 @@ def quality(made: Look, asked: Tensor | None, reference: Look) -> dict[str, Any]
 
 def write_labels(path: Path, seen: Look) -> None:
     """Write the observer's answers as `directions.py --labels` reads them: a line per seed."""
-    columns = [seen.causes[:, CAUSES.index(cause)] for cause in LABELS.values()]
-    columns = [
-        (answers > 0.5).float() if cause.startswith(CHOICES) else answers
-        for cause, answers in zip(LABELS.values(), columns, strict=True)
-    ]
+    answers = torch.stack([seen.causes[:, CAUSES.index(cause)] for cause in LABELS.values()], dim=1)
+    choices = torch.tensor([cause.startswith(CHOICES) for cause in LABELS.values()])
+    answers = torch.where(choices, (answers > 0.5).float(), answers)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["seed", *LABELS])
-        for seed, row in enumerate(torch.stack(columns, dim=1).tolist()):
-            writer.writerow([seed, *(f"{answer:.4g}" for answer in row)])
+        for seed, row in enumerate(answers.tolist()):
+            writer.writerow([seed, *(f"{number:.4g}" for number in row)])
 
 
 def _share(truths: Tensor) -> float:

@@ -1,7 +1,4 @@
-"""The error of a trained network's gradients in a shorter number format, phase by phase.
-
-`python -m benchmarks.stylegan2.rounding --network runs/00000-demo32-demo/network-000020.0.safetensors --preset demo`
-"""
+"""The error of a trained network's gradients in a shorter number format, phase by phase."""
 
 from collections import defaultdict
 from math import sqrt
@@ -81,14 +78,10 @@ def _gradients(recipe: StyleGAN2, phase: Phase, pixels: Tensor, labels: Tensor, 
 
 
 def error(squares: list[tuple[float, float]]) -> tuple[float, float]:
-    """Distances of gradients from those in float32, divided by the length of the latter.
+    """Distances of gradients from those in float32, relative to the latter: of all parameters together, and
+    the median over parameters, as Adam steps as far for a small gradient as for a large one.
 
-    Args:
-        squares: squared distance and squared length for each parameter of a phase.
-
-    Returns:
-        The distance of all parameters together, and the median over parameters: Adam steps as far for a small gradient
-        as for a large one.
+    `squares` are the squared distance and squared length for each parameter of a phase.
     """
     own = [(d, n) for d, n in squares if n > 0]
     return sqrt(sum(d for d, _ in own) / sum(n for _, n in own)), median(sqrt(d / n) for d, n in own)

@@ -87,11 +87,7 @@ class StepSetting(BaseModel):
         return self.model_copy(update={"device": device.type, "precision": precision})
 
     def recipe(self, option: str | None = None) -> StyleGAN2:
-        """Networks with random weights, without classes, and their training with one of `OPTIONS`.
-
-        Raises:
-            ValueError: for a size that StyleGAN2 cannot have, or a batch that does not suit the minibatch-std group.
-        """
+        """Networks with random weights, without classes, and their training with one of `OPTIONS`."""
         height, width = parse_size(self.resolution)
         shared = self.model_dump(include={"channel_base", "channel_max", "mapping_layers"})
         shared |= {"height": height, "width": width, "clamp": FP16_CLAMP if self.precision == "fp16" else 0.0}
@@ -105,11 +101,9 @@ class StepSetting(BaseModel):
         return StyleGAN2(config, torch.zeros(0), torch.device(self.device))
 
     def __str__(self) -> str:
-        return (
-            f"{self.resolution} pixels, channels {self.channel_base} / resolution up to {self.channel_max}, "
-            f"{self.mapping_layers} mapping layers, batch {self.batch}\n"
-            f"{self.device}, {self.precision}, {self.threads} threads"
-        )
+        widths = f"channels {self.channel_base} / resolution up to {self.channel_max}"
+        sizes = f"{self.resolution} pixels, {widths}, {self.mapping_layers} mapping layers, batch {self.batch}"
+        return f"{sizes}\n{self.device}, {self.precision}, {self.threads} threads"
 
 
 @dataclass(frozen=True)
@@ -129,17 +123,13 @@ class Times:
     @property
     def speeds(self) -> dict[str, float]:
         """Images per second in a mean iteration of training, and in sampling."""
-        return {
-            "training": self.batch / self.mean(self.phase_seconds),
-            "sampling": self.batch / self.sample_seconds,
-        }
+        return {"training": self.batch / self.mean(self.phase_seconds), "sampling": self.batch / self.sample_seconds}
 
 
 def measure(setting: StepSetting, name: str | None = None) -> tuple[Times, StyleGAN2, dict[str, Callable[[int], Any]]]:
-    """Time everything, with one of `OPTIONS`; return the times, the networks, and the calls.
+    """Time everything, with one of `OPTIONS`; return the times, the networks and the calls. Sets the threads.
 
-    Sets threads, precision and allocator as training does. Raises ValueError if the networks cannot be compiled or
-    captured.
+    Raises ValueError if the networks cannot be compiled or captured.
     """
     torch.set_num_threads(setting.threads)
     keep_freed_memory()
@@ -177,12 +167,9 @@ def sample(G: Generator, batch: int, iteration: int) -> Tensor:
 
 
 def table(setting: StepSetting, times: Times, counts: dict[str, int], shape: str, peak: float) -> str:
-    """A measurement as text.
+    """A measurement as text, with the operations of each phase and of sampling, for one batch.
 
-    Args:
-        setting, times: what was measured.
-        counts: operations of each phase and of sampling, for one batch.
-        shape, peak: the fastest convolution, and its operations per second.
+    `shape` and `peak` are those of `convolution_peak`.
     """
     lines = [
         f"{setting}",
@@ -197,14 +184,8 @@ def table(setting: StepSetting, times: Times, counts: dict[str, int], shape: str
     for (name, speed), count in zip(times.speeds.items(), (times.mean(counts), counts["sampling"]), strict=True):
         each = count / times.batch / 1e9
         lines.append(f"{name:<10}  {speed:9.2f}  {each:12.3f}  {speed * each:9.1f}  {speed * each / peak * 1e9:8.1%}")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"peak: {peak / 1e9:.1f} GFLOP/s, a 3x3 convolution of {shape}",
-            f"memory: at most {times.peak_bytes / 2**20:.0f} MiB",
-        ]
-    )
+    lines += ["", f"peak: {peak / 1e9:.1f} GFLOP/s, a 3x3 convolution of {shape}"]
+    return "\n".join([*lines, f"memory: at most {times.peak_bytes / 2**20:.0f} MiB"])
 
 
 main.params += flags(StepSetting)

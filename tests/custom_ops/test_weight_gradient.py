@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from custom_ops import weight_gradient as module
-from custom_ops.convolution import convolve, convolve_transposed
-from custom_ops.weight_gradient import prefers_products, weight_gradient
+from custom_ops import convolution as module
+from custom_ops.convolution import Geometry, convolve, convolve_transposed
+
+weight_gradient = torch.ops.custom_ops.weight_gradient
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -49,16 +50,22 @@ def test_opcheck():
 def test_serves_large_images_and_weights_on_processors_of_avx2(monkeypatch):
     """By the rule: float32, a CPU with AVX2 and nothing newer, 32 channels or more, more than half a MiB of either."""
     monkeypatch.setattr(module, "_OF_AVX2", True)
-    x, gy = torch.empty(1, 32, 64, 65), torch.empty(1, 32, 64, 65)
-    assert prefers_products(gy, x, (3, 3))
-    assert prefers_products(torch.empty(1, 512, 4, 4), torch.empty(1, 512, 4, 4), (3, 3))
-    assert not prefers_products(gy, x, (1, 1))
-    assert not prefers_products(gy[:, :31], x, (3, 3))
-    assert not prefers_products(gy, x[:, :, :, 1:], (3, 3))
-    assert not prefers_products(gy.double(), x.double(), (3, 3))
-    assert not prefers_products(gy.to("meta"), x.to("meta"), (3, 3))
+    x, w, geometry = torch.empty(1, 32, 64, 65), torch.empty(32, 32, 3, 3), Geometry((1, 1), (1, 1), False, 1)
+
+    def prefers(x=x, w=w, geometry=geometry, gy=x):
+        return module._prefers_products(gy, x, w, geometry)
+
+    assert prefers()
+    assert prefers(torch.empty(1, 512, 4, 4), torch.empty(512, 512, 3, 3))
+    assert not prefers(w=w[:, :, :1, :1])
+    assert not prefers(w=w[:31])
+    assert not prefers(geometry=geometry._replace(groups=2))
+    assert not prefers(x[:, :, :, 1:])
+    assert prefers(x[:, :, :, 1:], geometry=geometry._replace(transposed=True))
+    assert not prefers(x.double())
+    assert not prefers(x.to("meta"))
     monkeypatch.setattr(module, "_OF_AVX2", False)
-    assert not prefers_products(gy, x, (3, 3))
+    assert not prefers()
 
 
 @pytest.mark.parametrize("ours, theirs, settings, weights", [
