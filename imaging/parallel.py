@@ -13,6 +13,8 @@ from itertools import chain, islice
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
+import torch
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -24,64 +26,71 @@ _work: Callable[[Any], Any]  # of this worker process
 def ordered(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, chunk: int, fork: bool = sys.platform == "linux"
 ) -> Generator[Result, None, None]:
-    """Yield `work(job)` of every job, in order.
+    """Yield `work(job)` of every job, in order, by `workers` processes that take `chunk` jobs at a time.
 
-    Args:
-        work: runs in the worker processes; its errors are raised here.
-        jobs: are read only shortly before their turn.
-        workers: processes. For one of them, or a single chunk, no process is started.
-        chunk: jobs that a process takes at a time.
-        fork: fork this process, which spares sending `work` and importing PyTorch again. A process that has computed
-            with PyTorch has threads, and must not be forked; the threads of FFmpeg and of progress bars do no harm.
-
-    ValueError if a process was killed, or cannot be started.
+    For one worker, or a single chunk, no process is started. Otherwise as `pooled`.
     """
     remaining = iter(jobs)
     chunks = iter(lambda: list(islice(remaining, chunk)), [])
     first = list(islice(chunks, 2))
     if workers <= 1 or len(first) < 2:
         yield from map(work, chain.from_iterable(chain(first, chunks)))
-        return
-    before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("fork" if fork else "spawn")
-    pool = ProcessPoolExecutor(workers, context, _start, (work,))
+    else:
+        yield from chain.from_iterable(pooled(work, chain(first, chunks), workers, AHEAD, fork))
+
+
+def pooled(
+    work: Callable[[Job], Result],
+    chunks: Iterable[list[Job]],
+    workers: int,
+    ahead: int,
+    fork: bool = sys.platform == "linux",
+) -> Generator[list[Result], None, None]:
+    """Yield the results of every chunk of jobs, in order, by processes that work up to `ahead` chunks each in advance.
+
+    A `fork` spares sending `work` and importing PyTorch again, but a process that has computed with PyTorch on many
+    threads must not be forked unless `work` does without PyTorch. Errors of `work` are raised here; ValueError if a
+    process was killed, or cannot be started. The processes end when the generator is closed or dropped.
+    """
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork" if fork else "spawn"), _start, (work,))
+    processes: list[Any] = []
+    waiting = deque[Future[list[Any]]]()
     try:
-        waiting = deque[Future[list[Any]]]()
-        for jobs_ in chain(first, chunks):
-            waiting.append(_submit(pool, jobs_, workers))
-            if len(waiting) >= AHEAD * workers:
-                yield from waiting.popleft().result()
+        for each in chunks:
+            try:
+                waiting.append(pool.submit(_run, each))
+            except OSError as error:
+                raise ValueError(
+                    f"{workers} processes cannot be started ({error.strerror}): try a smaller --workers, or raise the "
+                    f"limits of the system (ulimit -n, ulimit -u)"
+                ) from error
+            finally:
+                processes = list((pool._processes or {}).values())
+            if len(waiting) >= ahead * workers:
+                yield waiting.popleft().result()
         while waiting:
-            yield from waiting.popleft().result()
+            yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise ValueError(
-            "a process that reads images was killed, probably out of memory: try a smaller --workers"
+            "a process that reads images was killed, probably out of memory: try a smaller --workers. In a container "
+            "shared memory may be too small (64 MB of /dev/shm by default): start it with --shm-size=8g or --ipc=host, "
+            "or use --workers 0"
         ) from error
     finally:
-        ours = set(multiprocessing.active_children()) - before
-        for process in ours:
+        for process in processes:
             process.kill()
         pool.shutdown(cancel_futures=True)
-        for process in ours:
+        for process in processes:
             process.join()
 
 
-def _submit(pool: ProcessPoolExecutor, jobs: list[Any], workers: int) -> "Future[list[Any]]":
-    try:
-        return pool.submit(_run, jobs)
-    except OSError as error:
-        raise ValueError(
-            f"{workers} processes cannot be started ({error.strerror}): try a smaller --workers, or raise the limits "
-            f"of the system (ulimit -n, ulimit -u)"
-        ) from error
-
-
 def _start(work: Callable[[Any], Any]) -> None:
-    """Prepare a worker process."""
+    """Prepare a worker process. Ctrl-C reaches the whole process group; only the parent handles it."""
     global _work
     _work = work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets Ctrl-C too, and ends its workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    torch.set_num_threads(1)  # threads do not survive a fork
     threading.Thread(target=_follow, daemon=True).start()
 
 

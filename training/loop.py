@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
 
 from imaging import loader
 from imaging.imageset import ImageSet
@@ -13,15 +15,13 @@ from training.recipe import Pictures, Recipe
 from training.run import Run
 
 Batch = tuple[Pictures, ...]  # this process's share of a batch, from each image set
-Evaluate = Callable[[Recipe, Run], None]  # judges the networks at a snapshot
+# Judges a sampler of the networks at a snapshot, given also the folder, images seen, seed and report of the run.
+Judge = Callable[[Any, Path | None, int, int, Any], None]
 
 
 @contextmanager
 def reading(sets: Mapping[str, ImageSet], pace: PaceConfig, run: Run, workers: int) -> Iterator[Iterator[Batch]]:
-    """The batches of a run, from its current position.
-
-    The first set is shuffled with the seed of the run, every other one with a seed derived from its name.
-    """
+    """The batches of a run, from its current position; sets after the first are shuffled by seeds from their names."""
     readers = []
     with ExitStack() as held:
         for i, (name, dataset) in enumerate(sets.items()):
@@ -32,14 +32,12 @@ def reading(sets: Mapping[str, ImageSet], pace: PaceConfig, run: Run, workers: i
         yield (tuple(Pictures(*pictures) for pictures in together) for together in zip(*readers, strict=True))
 
 
-def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, evaluate: Evaluate | None = None) -> None:
+def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, judge: Judge | None = None) -> None:
     """Train until `pace.kimg` thousand images were seen, or the run is asked to stop.
 
     Status lines are due every `pace.tick` kimg, snapshots every `pace.snap` ticks, counted from the beginning of the
     run, not of the session. A finished run ends with a snapshot, a stopped one with a state that resumes exactly.
-
-    Raises:
-        FloatingPointError: training has diverged.
+    Raises FloatingPointError if training has diverged.
     """
     end, tick = pace.images, max(round(pace.tick * 1000), 1)
     clock = run.clock
@@ -58,8 +56,8 @@ def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, ev
             run.tick(recipe.phases, end)
         if last or clock.seen // (tick * pace.snap) > before // (tick * pace.snap):
             run.snapshot(recipe)
-            if evaluate is not None:
-                evaluate(recipe, run)
+            if judge is not None and (sampler := recipe.judged()) is not None:
+                judge(sampler, run.folder, clock.seen, run.seed, run.report)
             run.save_state(recipe)
             run.show()
         elif run.state_is_due(pace.state_minutes):
@@ -70,51 +68,32 @@ def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, ev
 
 
 def step(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig) -> None:
-    """One iteration: every phase that is due, on one batch, in rounds."""
+    """One iteration: every phase that is due, on one batch, in rounds. If reading fails, the state is saved."""
     with run.watch.measure("data"):
-        read = _read(batches, recipe, run)
+        try:
+            read = next(batches)
+        except (ValueError, RuntimeError):
+            if run.clock.seen and distributed.world() == 1:
+                run.save_state(recipe)
+                run.wait_for_state()
+            raise
         sets = [Pictures(*(t.to(run.device, non_blocking=True) for t in pictures)) for pictures in read]
     for phase in recipe.phases:
-        if phase.due(run.clock.iteration):
+        if run.clock.iteration % phase.interval == 0:
             with run.watch.measure(phase.name):
                 losses = rounds(recipe, phase, sets, pace, run.seed, run.clock.iteration)
-                phase.step(losses, len(_parts(pace)), run.collector, run.clock.seen)
-
-
-def _read(batches: Iterator[Batch], recipe: Recipe, run: Run) -> Batch:
-    """The next batch. If reading fails, the state is saved before the run ends."""
-    try:
-        return next(batches)
-    except (ValueError, RuntimeError):
-        if run.clock.seen and distributed.world() == 1:
-            run.save_state(recipe)
-            run.wait_for_state()
-        raise
+                phase.step(losses, len(sets[0].pixels) // pace.batch_gpu, run.collector, run.clock.seen)
 
 
 def rounds(
     recipe: Recipe, phase: Phase, sets: Sequence[Pictures], pace: PaceConfig, seed: int, iteration: int
 ) -> Iterator[Iterator[Term]]:
-    """The losses of each round, on its part of this process's share of the batch.
-
-    Args:
-        recipe, phase: what is learned.
-        sets: the share of each image set, on the device.
-        pace: has the sizes of the batch and of a round.
-        seed, iteration: of the draws.
-    """
-    share = len(sets[0].pixels)
-    for part in _parts(pace):
-        parts = (Pictures(pixels[part], labels[part]) for pixels, labels in sets)
+    """The losses of each round of `pace.batch_gpu` images of `sets`, this process's share of the batch."""
+    share, size = len(sets[0].pixels), pace.batch_gpu
+    assert share % size == 0, "the rounds of a batch are equal"
+    for start in range(0, share, size):
+        parts = (Pictures(pixels[start : start + size], labels[start : start + size]) for pixels, labels in sets)
         batch = recipe.batch(*parts) if phase.reads_images else None
-        first = distributed.rank() * share + part.start
-        size = part.stop - part.start
+        first = distributed.rank() * share + start
         draws = Draws(seed, iteration, phase.name, pace.batch, first, first + size, sets[0].pixels.device)
-        yield recipe.losses(phase, batch, draws)
-
-
-def _parts(pace: PaceConfig) -> list[slice]:
-    """A process's share of the batch, in equal parts of `batch_gpu` images."""
-    share = pace.batch // distributed.world()
-    assert share % pace.batch_gpu == 0, "the parts of a batch are equal"
-    return [slice(i, i + pace.batch_gpu) for i in range(0, share, pace.batch_gpu)]
+        yield recipe.terms(phase, batch, draws)

@@ -22,7 +22,7 @@ from subprocess import PIPE, STDOUT
 import torch
 from filelock import FileLock, Timeout
 
-from system.cache import private_folder
+from system.resources import private_folder
 
 SOURCES = Path(__file__).resolve().parent.parent
 SUFFIXES = {"cpu": ".cpp", "cuda": ".cu"}  # of the sources, by type of device
