@@ -47,14 +47,10 @@ def main(features: str, batch: int, device: str, threads: int) -> None:
     say(f"\n{'operator':<24}  {'type':<8}  {'layout':<13}  native, ms   reference   times    copy")
     types = [(dtype, layout) for dtype in (torch.float32, torch.bfloat16) for layout in LAYOUTS]
     for dtype, layout in progress(types, len(types), "types"):
-        for title, (name, arguments) in calls(shape, partial(_draw, place)).items():
+        for title, (name, arguments) in calls(shape, lambda *size: torch.randn(size, device=place)).items():
             native, reference, copy = measure(name, prepared(arguments, shape, dtype, layout, place), place)
             row = f"{title:<24}  {str(dtype).removeprefix('torch.'):<8}  {layout:<13}  {native * 1e3:10.3f}"
             say(f"{row}  {reference * 1e3:10.3f}  {reference / native:6.2f}  {copy / native:6.0%}")
-
-
-def _draw(device: torch.device, *shape: int) -> Tensor:
-    return torch.randn(shape, device=device)
 
 
 @torch.no_grad()

@@ -16,9 +16,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-import custom_ops  # noqa: F401  # whose operators are counted by name
+from custom_ops.proof import LAYOUTS
 
-LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
 PEAK_CHANNELS, PEAK_SIZES = (64, 128, 256, 512), (8, 16, 32, 64)
 PEAK_BATCHES = {"cpu": (1, 4, 16), "cuda": (16, 64, 256)}
 # Of one convolution: smaller ones do not keep a GPU busy, larger ones only take longer.

@@ -1,7 +1,6 @@
 """What PyTorch lacks: bias with activation, FIR resampling, and convolution with resampling.
 
-Every operator is differentiable twice and works on any device. Graphs of `torch.export` consist of
-PyTorch's own operators, so they run without this project.
+Every operator is differentiable twice. Graphs of `torch.export` consist of PyTorch's own operators.
 """
 
 import system.start  # noqa: F401 (first)

@@ -1,12 +1,9 @@
 """Convolutions with fast second derivatives, as R1 and the path length need them; after or before a resampling filter.
 
-PyTorch differentiates the gradient of a convolution by convolutions whose kernel is a whole image, after copying both
-to another memory format. But a convolution y = x * w is linear in x and in w, and so are its two gradients
-
-    gx(gy, w)  of the input,    gw(gy, x)  of the weights,
-
-in both of their arguments. Each derivative of these three is again one of the three, which libraries compute at full
-speed. The gradient of weights is skipped if only that of images is asked for.
+PyTorch differentiates the gradient of a convolution by convolutions whose kernel is a whole image. But a convolution
+y = x * w is linear in x and in w, and so are its gradients gx(gy, w) and gw(gy, x) in both of their arguments. Each
+derivative of these three is again one of the three, which libraries compute at full speed. The gradient of weights is
+skipped if only that of images is asked for.
 
 On a CPU without bfloat16 instructions, PyTorch convolves bfloat16 by plain loops, twelve times as slowly as float32.
 There bfloat16 is convolved in float32 and rounded once at the end, as those instructions do.
@@ -19,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from custom_ops.upfirdn2d import NO_SIDES, centered, split_padding, upfirdn2d
+from custom_ops.upfirdn2d import NO_SIDES, Pair, centered, split_padding, upfirdn2d
 from system.private import cpu_has_bfloat16, needs_gradient
 
 _aten = torch.ops.aten
@@ -35,17 +32,14 @@ _OF_AVX2 = torch.backends.cpu.get_cpu_capability() == "AVX2" and torch.backends.
 
 
 class Geometry(NamedTuple):
-    """The parameters of a convolution. Pairs are (vertical, horizontal)."""
+    """The arguments of `aten.convolution` after the bias. Pairs are (vertical, horizontal)."""
 
-    stride: tuple[int, int]
-    padding: tuple[int, int]
+    stride: Pair
+    padding: Pair
+    dilation: Pair
     transposed: bool
+    output_padding: Pair
     groups: int
-
-    @property
-    def arguments(self) -> tuple[Any, ...]:
-        """The arguments of `aten.convolution` after the bias, without dilation and output padding."""
-        return self.stride, self.padding, (1, 1), self.transposed, (0, 0), self.groups
 
 
 def conv2d_resample(
@@ -92,26 +86,19 @@ def conv2d_resample(
         w = w.transpose(0, 1)
     else:  # in the order of `conv_transpose2d`: [I, O / groups, rows, columns]
         w = w.unflatten(0, (groups, -1)).transpose(1, 2).reshape(groups * I, -1, rows, columns)
-    x = convolve_transposed(x, w, stride=up, groups=groups)
+    x = convolve(x, w, stride=up, groups=groups, transposed=True)
     sides = (left - columns + 1, right - columns + up, top - rows + 1, bottom - rows + up)
     return upfirdn2d(x, f, padding=sides, gain=up**2)
 
 
-def convolve(x: Tensor, w: Tensor, stride: int = 1, padding: tuple[int, int] = (0, 0), groups: int = 1) -> Tensor:
-    """`F.conv2d(x, w, stride=stride, padding=padding, groups=groups)`."""
-    return _convolution(x, w, Geometry((stride, stride), padding, False, groups))
-
-
-def convolve_transposed(x: Tensor, w: Tensor, stride: int = 1, groups: int = 1) -> Tensor:
-    """`F.conv_transpose2d(x, w, stride=stride, groups=groups)`."""
-    return _convolution(x, w, Geometry((stride, stride), (0, 0), True, groups))
-
-
-def _convolution(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
+def convolve(
+    x: Tensor, w: Tensor, stride: int = 1, padding: Pair = (0, 0), groups: int = 1, transposed: bool = False
+) -> Tensor:
+    """`F.conv2d`, or `F.conv_transpose2d`, of x and w with these arguments."""
+    geometry = Geometry((stride, stride), padding, (1, 1), transposed, (0, 0), groups)
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
-        f = F.conv_transpose2d if geometry.transposed else F.conv2d
-        y = f(_wide(x), _wide(w), stride=geometry.stride, padding=geometry.padding, groups=geometry.groups)
-        return _rounded(y, x)
+        f = F.conv_transpose2d if transposed else F.conv2d
+        return _rounded(f(_wide(x), _wide(w), stride=geometry.stride, padding=padding, groups=groups), x)
     if w.is_leaf and w.requires_grad:
         w = w.view_as(w)  # PyTorch cannot tell whether the gradient of a leaf is wanted
     return _Bilinear.apply(x, w, None, "y", geometry)
@@ -144,7 +131,7 @@ class _Bilinear(torch.autograd.Function):
         ctx.save_for_backward(a, b)
         ctx.name, ctx.geometry = name, geometry
         if like is None:
-            return _rounded(_aten.convolution(_wide(a), _wide(b), None, *geometry.arguments), a)
+            return _rounded(_aten.convolution(_wide(a), _wide(b), None, *geometry), a)
         if name == "gx":
             return _gradients(a, like, b, geometry, True, False)[0]
         return _gradients(a, b, like, geometry, False, True)[1]
@@ -173,7 +160,7 @@ def _gradients(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, for_x: bool
     gy_, x_, w_ = _wide(gy), _wide(x), _wide(w)
     by_products = for_w and _prefers_products(gy_, x_, w_, geometry)
     mask = (for_x, for_w and not by_products, False)
-    gx, gw, _ = _aten.convolution_backward(gy_, x_, w_, None, *geometry.arguments, mask)
+    gx, gw, _ = _aten.convolution_backward(gy_, x_, w_, None, *geometry, mask)
     if by_products:
         of_y, of_x = (x_, gy_) if geometry.transposed else (gy_, x_)  # gx is a convolution of gy with the same weights
         gw = torch.ops.custom_ops.weight_gradient(of_y, of_x, w.shape[2:], geometry.stride, geometry.padding)
@@ -192,12 +179,9 @@ def _prefers_products(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry) -> b
 def _products(gy: Tensor, x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> Tensor:
     """The gradient [O, I, rows, columns], channels_last, of the weights of y = x * w, by matrix products.
 
-    With stride s, and for each offset (r, c) of the kernel,
-
-        gw[o, i, r, c] = sum over n, h, v of gy[n, o, h, v] x[n, i, s h + r, s v + c]
-
-    is the product of two matrices with one row per position: gy, and x shifted by the offset. In channels_last, with gy
-    padded to as many columns as x, a shift only changes the first row, so nothing is copied.
+    For each offset (r, c), gw[o, i, r, c] = sum over n, h, v of gy[n, o, h, v] x[n, i, s h + r, s v + c] is the product
+    of two matrices with one row per position: gy, and x shifted by the offset. In channels_last, with gy padded to as
+    many columns as x, a shift only changes the first row, so nothing is copied.
     """
     (N, O, H, W), I = gy.shape, x.shape[1]
     (rows, columns), (down, across) = kernel, stride

@@ -10,7 +10,6 @@
 namespace custom_ops {
 
 constexpr int THREADS = 256;  // of a block
-constexpr int WARP = 32;
 
 // How many numbers the widest access, 16 bytes, holds.
 template <typename T>
@@ -39,11 +38,12 @@ __device__ __forceinline__ Pack<T, V> read(const T* from) {
   return pack;
 }
 
+// Writes V numbers by one store, which the compiler cannot split.
 template <int V, typename T>
 __device__ __forceinline__ void write(T* to, const Pack<T, V>& pack) {
   typename Bytes<sizeof(T) * V>::type bytes;
   memcpy(&bytes, &pack, sizeof pack);
-  *reinterpret_cast<decltype(bytes)*>(to) = bytes;
+  __stwb(reinterpret_cast<decltype(bytes)*>(to), bytes);
 }
 
 // Reads V numbers, or fills with `absent` if `from` is null. Reads of more than 16 bytes must be 16-byte aligned.
@@ -52,12 +52,10 @@ __device__ __forceinline__ void fill(S (&to)[V], const S* from, S absent) {
   constexpr int STEP = V < WIDTH<S> ? 1 : WIDTH<S>;
 #pragma unroll
   for (int v = 0; v < V; v += STEP) {
-    Pack<S, STEP> pack;
-#pragma unroll
-    for (int i = 0; i < STEP; ++i) pack.at[i] = absent;
+    Pack<S, STEP> pack{};
     if (from) pack = read<STEP>(from + v);
 #pragma unroll
-    for (int i = 0; i < STEP; ++i) to[v + i] = pack.at[i];
+    for (int i = 0; i < STEP; ++i) to[v + i] = from ? pack.at[i] : absent;
   }
 }
 
@@ -66,6 +64,12 @@ template <typename T, typename... P>
 bool is_wide(int64_t length, const P*... places) {
   const auto fits = [](const void* place) { return reinterpret_cast<uintptr_t>(place) % 16 == 0; };
   return length % WIDTH<T> == 0 && (fits(places) && ...);
+}
+
+// Calls f with the number of numbers that an access may have, as a compile-time constant.
+template <typename T, typename F>
+void with_width(bool is_wide, const F& f) {
+  is_wide ? f(std::integral_constant<int, WIDTH<T>>()) : f(std::integral_constant<int, 1>());
 }
 
 // Starts a kernel on the current stream of a tensor's device, without waiting for its end.
@@ -80,12 +84,10 @@ void launch(void (*kernel)(P...), int64_t blocks, const Tensor& on, const A&... 
   STD_TORCH_CHECK(status == cudaSuccess, "a kernel did not start: ", cudaGetErrorString(status));
 }
 
-// How a tensor [samples, channels, pixels] is divided among the threads of a GPU.
-//
-// `fast` counts along memory in packs of V numbers: pixels of a channel, or channels of a pixel if channels are
-// neighbors. `slow` counts the other of the two. A block has a tile of `lanes` packs and THREADS / lanes rows, which it
-// moves along the slow direction `steps` times: more often for large tensors, but never beyond the end of a sample, as
-// some kernels take every step. The division, and so the order of sums, depends on sizes only and not on the GPU.
+// How a tensor [samples, channels, pixels] is divided among threads. `fast` counts along memory in packs of V numbers,
+// pixels or, if they are neighbors, channels. `slow` counts the other of the two. A block has a tile of `lanes` packs
+// and THREADS / lanes rows, which it moves along the slow direction `steps` times, never beyond the end of a sample.
+// The division, and so the order of sums, depends on sizes only.
 
 // A thread's sample, its pack in the fast direction, and its first row and end in the slow direction.
 struct Place {

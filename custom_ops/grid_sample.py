@@ -1,10 +1,7 @@
 """Bilinear sampling of images, differentiable any number of times.
 
 PyTorch's `grid_sample` can be differentiated once, but R1 through an augmentation needs two derivatives. Sampling at
-the places g is linear in the images, y = S(g) x, so its gradient is the transpose, and the gradient of the transpose
-is sampling again:
-
-    dx = S(g)^T dy,    d dy = S(g) ddx
+the places g is linear in the images, y = S(g) x, so its gradient is S(g)^T dy, whose gradient is sampling again.
 """
 
 from typing import Any
@@ -12,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_aten = torch.ops.aten
 _PLAIN = (0, 0, False)  # bilinear, zeros beyond the edges, align_corners=False
 
 
@@ -35,12 +31,12 @@ class _Sampling(torch.autograd.Function):
         ctx.save_for_backward(grid)
         ctx.size = x.shape[2:] if size is None else None
         if size is None:
-            return _aten.grid_sampler_2d(x, grid, *_PLAIN)
+            return torch.ops.aten.grid_sampler_2d(x, grid, *_PLAIN)
         unordered = x.device.type == "cuda" and torch.are_deterministic_algorithms_enabled()
         if unordered or x.device.type == "mps":  # CUDA adds in a random order, MPS has no such kernel
             return scatter_by_index(x, grid, size)
         like = x.new_zeros(1).expand(*x.shape[:2], *size)  # only its shape is used
-        return _aten.grid_sampler_2d_backward(x, like, grid, *_PLAIN, [True, False])[0]
+        return torch.ops.aten.grid_sampler_2d_backward(x, like, grid, *_PLAIN, [True, False])[0]
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:

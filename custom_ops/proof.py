@@ -11,18 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from custom_ops.scale_bias_act import reference as scaled_value
-from custom_ops.scale_bias_act import reference_backward as scaled_backward
-from custom_ops.scale_bias_act import reference_jvp as scaled_jvp
+from custom_ops.scale_bias_act import OPERATORS
 from custom_ops.upfirdn2d import reference as resampled
 from custom_ops.upfirdn2d import setup_filter
 
-REFERENCES: dict[str, Callable[..., Any]] = {
-    "scale_bias_act": scaled_value,
-    "scale_bias_act_backward": scaled_backward,
-    "scale_bias_act_jvp": scaled_jvp,
-    "upfirdn2d": resampled,
-}
+REFERENCES: dict[str, Callable[..., Any]] = {name: reference for name, (_, reference) in OPERATORS.items()}
+REFERENCES["upfirdn2d"] = resampled
 SHAPES = ((2, 5, 7, 9), (1, 16, 19, 40))  # odd numbers, and a tensor of whole vectors and several blocks
 DTYPES = {"cpu": (torch.float32, torch.bfloat16), "cuda": (torch.float32, torch.bfloat16, torch.float16)}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -86,7 +80,7 @@ def calls(shape: tuple[int, int, int, int], draw: Callable[..., Tensor]) -> dict
     x, dy, dx = (draw(*shape) for _ in range(3))
     scale, dscale, noise, b, line = draw(N, C), draw(N, C), draw(N, 1, H, W), draw(C), draw(12).float()
     blur, odd = (setup_filter(taps, device=x.device) for taps in ((1, 3, 3, 1), (1, 3, 2)))
-    y = scaled_value(x, scale, noise, b, *CURVE).bfloat16().to(x.dtype)
+    y = REFERENCES["scale_bias_act"](x, scale, noise, b, *CURVE).bfloat16().to(x.dtype)
     found: dict[str, Call] = {
         "bias_act": ("scale_bias_act", (x, None, None, b, *CURVE)),
         "bias_act backward": ("scale_bias_act_backward", (dy, y, None, None, *CURVE, False, False, True)),

@@ -8,15 +8,12 @@ namespace {
 constexpr int64_t GRAIN = 1 << 15;  // numbers per thread, at least
 constexpr int64_t FEW = 32;         // channels: fewer do not fill vector registers
 
-// Few channels of k pixels are processed like many channels of one pixel, unless noise belongs to pixels.
-int64_t pixels_at_once(const Layout& l, bool by_pixel) {
+// Few channels of k pixels are processed like many channels of one pixel, unless noise belongs to pixels. Returns k.
+int64_t fold(Layout& l, bool by_pixel) {
   int64_t k = 1;
   while (l.last && !by_pixel && k * l.channels < FEW && l.pixels % (2 * k) == 0) k *= 2;
+  l.channels *= k, l.pixels /= k;
   return k;
-}
-
-Layout folded(const Layout& l, int64_t k) {
-  return {l.samples, l.channels * k, l.pixels / k, l.last};
 }
 
 // Rows of C numbers, each repeated k times. Filled with `absent` if `from` is null.
@@ -27,8 +24,7 @@ std::vector<S> repeated(const S* from, int64_t rows, int64_t C, int64_t k, S abs
   return all;
 }
 
-// One line of numbers: LAST: the channels of a pixel, with `along` = b and `shift` = its noise; otherwise pixels of a
-// channel, with `along` = noise and `shift` = its b.
+// LAST: a line is the channels of a pixel, `along` is b and `shift` noise; otherwise pixels of a channel, vice versa.
 template <bool FIRST, bool SECOND, bool TANGENT, bool LAST, bool NOISE, typename T, typename S>
 HOST_DEVICE void sum_line(
     const Sum<T>& in, int64_t at, int64_t n, const S* scale, const S* scale2, const S* along, S shift,
@@ -69,14 +65,13 @@ void sum_range(const Sum<T>& in, int64_t begin, int64_t end, const Curve<T> curv
 template <bool FIRST, bool SECOND, bool TANGENT, typename T>
 void run(Sum<T> in, const Curve<T>& curve) {
   using S = Wide<T>;
-  const int64_t N = in.layout.samples, k = pixels_at_once(in.layout, in.noise);
-  const auto scale = repeated(in.scale, N, in.layout.channels, k, S(1));
-  const auto scale2 = repeated(in.scale2, N, in.layout.channels, k, S(1));
-  const auto b = repeated(in.b, 1, in.layout.channels, k, S(0));
+  const int64_t N = in.layout.samples, channels = in.layout.channels, k = fold(in.layout, in.noise);
+  const auto scale = repeated(in.scale, N, channels, k, S(1)), scale2 = repeated(in.scale2, N, channels, k, S(1));
+  const auto b = repeated(in.b, 1, channels, k, S(0));
   if constexpr (!FIRST) in.x = in.y;
   if constexpr (!SECOND) in.x2 = in.y;
   in.scale = scale.data(), in.scale2 = scale2.data(), in.b = b.data();
-  const Layout l = in.layout = folded(in.layout, k);
+  const Layout l = in.layout;
   const int64_t grain = l.last ? std::max<int64_t>(1, GRAIN / l.channels) : GRAIN;
   torch::stable::parallel_for(0, l.last ? N * l.pixels : l.numel(), grain, [&](int64_t begin, int64_t end) {
     with_constant(l.last, [&](auto last) {
@@ -87,19 +82,7 @@ void run(Sum<T> in, const Curve<T>& curve) {
   });
 }
 
-// A task is a run of pixels of one sample, with all channels. Tasks depend on sizes only, so sums do not depend on the
-// number of threads.
-struct Tasks {
-  int64_t step, each;  // pixels in a task, tasks in a sample
-
-  explicit Tasks(const Layout& l) {
-    step = std::max<int64_t>(1, l.last ? GRAIN / l.channels : GRAIN / 2);
-    each = (l.pixels + step - 1) / step;
-  }
-};
-
-// One line of numbers. LAST: the channels of a pixel, whose sums by channel are vectors, and whose sum by pixel is a
-// number; otherwise pixels of a channel, the other way round.
+// LAST: the sums by channel are vectors, and the sum by pixel is a number; otherwise the other way round.
 template <bool PRODUCTS, bool SUMS, bool MAP, bool LAST, typename T, typename S>
 HOST_DEVICE void backward_line(
     const Sums<T>& in, int64_t at, int64_t n, const S* scale, S* products, S* sums, S* map, const Curve<T>& curve) {
@@ -120,13 +103,13 @@ HOST_DEVICE void backward_line(
   if constexpr (LAST ? MAP : SUMS) *(LAST ? map : sums) = total;
 }
 
-// Joins the sums of all tasks, [tasks, 2, C], in their order. Channels repeat k times.
+// Joins the sums of `each` tasks per sample, [N, each, 2, C], in their order. Channels repeat k times.
 template <typename S>
-void join(const std::vector<S>& parts, const Tasks& tasks, int64_t N, int64_t C, int64_t k, S* dscale, S* db) {
+void join(const std::vector<S>& parts, int64_t each, int64_t N, int64_t C, int64_t k, S* dscale, S* db) {
   std::vector<double> product(C), sum(C);
   for (int64_t n = 0; n < N; ++n) {
     std::fill(product.begin(), product.end(), 0.0);
-    for (int64_t row = n * tasks.each * 2 * k; row < (n + 1) * tasks.each * 2 * k; ++row) {
+    for (int64_t row = n * each * 2 * k; row < (n + 1) * each * 2 * k; ++row) {
       std::vector<double>& total = row / k % 2 ? sum : product;
       for (int64_t c = 0; c < C; ++c) total[c] += parts[row * C + c];
     }
@@ -156,18 +139,19 @@ void backward_part(
 template <bool PRODUCTS, bool SUMS, bool MAP, typename T>
 void run_backward(Sums<T> in, const Curve<T> curve) {
   using S = Wide<T>;
-  const int64_t N = in.layout.samples, channels = in.layout.channels, k = pixels_at_once(in.layout, MAP);
+  const int64_t N = in.layout.samples, channels = in.layout.channels, k = fold(in.layout, MAP);
   const auto scale = repeated(in.scale, N, channels, k, S(1));
   if constexpr (!PRODUCTS) in.x = in.y;
-  const Layout l = in.layout = folded(in.layout, k);
+  const Layout l = in.layout;
   const int64_t C = l.channels, P = l.pixels;
-  const Tasks tasks(l);
-  std::vector<S> parts(PRODUCTS || SUMS ? N * tasks.each * 2 * C : 0);
-  const int64_t grain = std::max<int64_t>(1, GRAIN / (tasks.step * C));
-  torch::stable::parallel_for(0, N * tasks.each, grain, [&, curve](int64_t from, int64_t to) {
+  // A task is a run of `step` pixels of one sample. Tasks, and so sums, do not depend on the number of threads.
+  const int64_t step = std::max<int64_t>(1, l.last ? GRAIN / C : GRAIN / 2), each = (P + step - 1) / step;
+  std::vector<S> parts(PRODUCTS || SUMS ? N * each * 2 * C : 0);
+  const int64_t grain = std::max<int64_t>(1, GRAIN / (step * C));
+  torch::stable::parallel_for(0, N * each, grain, [&, curve](int64_t from, int64_t to) {
     for (int64_t task = from; task < to; ++task) {
-      const int64_t n = task / tasks.each, begin = task % tasks.each * tasks.step;
-      const int64_t end = std::min(begin + tasks.step, P);
+      const int64_t n = task / each, begin = task % each * step;
+      const int64_t end = std::min(begin + step, P);
       S* products = parts.data() + (parts.empty() ? 0 : task * 2 * C);
       S* sums = products + (parts.empty() ? 0 : C);
       with_constant(l.last, [&](auto last) {
@@ -175,7 +159,7 @@ void run_backward(Sums<T> in, const Curve<T> curve) {
       });
     }
   });
-  if constexpr (PRODUCTS || SUMS) join(parts, tasks, N, channels, k, in.dscale, in.db);
+  if constexpr (PRODUCTS || SUMS) join(parts, each, N, channels, k, in.dscale, in.db);
 }
 
 }  // namespace

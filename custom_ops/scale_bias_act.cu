@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(THREADS) sum_pass(const Sum<T> in, const Tiles
     if constexpr (TANGENT) fill<V>(scale2, scales2 ? scales2 + begin : nullptr, S(1));
   }
   int64_t at = ((p.sample * tiles.slow + p.row) * tiles.fast + p.pack) * V;
-#pragma unroll 1  // unrolled, the compiler splits wide stores
+#pragma unroll 1
   for (int64_t row = p.row; row < p.end; row += tiles.rows, at += tiles.rows * tiles.fast * V) {
     const S offset = shared ? __ldg(shared + row) : S(0);
     const S one = !LAST && scales ? __ldg(scales + row) : S(1);
@@ -131,14 +131,6 @@ backward_pass(const Sums<T> in, const Tiles tiles, const Curve<T> curve) {
 }
 
 template <int V, typename T>
-void launch_sum(const Sum<T>& sum, bool tangent, const Tensor& like, const Curve<T>& curve) {
-  const Tiles tiles = tiles_of<V>(sum.layout, 16);
-  const auto kernel = sum.layout.last ? (tangent ? sum_pass<V, true, true, T> : sum_pass<V, true, false, T>)
-                                      : (tangent ? sum_pass<V, false, true, T> : sum_pass<V, false, false, T>);
-  launch(kernel, tiles.blocks(), like, sum, tiles, curve);
-}
-
-template <int V, typename T>
 void launch_backward(Sums<T> in, std::array<Tensor, 3>& results, const Tensor& like, const Curve<T>& curve) {
   using S = Wide<T>;
   const Layout& l = in.layout;
@@ -169,16 +161,24 @@ void launch_backward(Sums<T> in, std::array<Tensor, 3>& results, const Tensor& l
 
 template <typename T>
 void sum_kernel(const Sum<T>& sum, bool tangent, const Tensor& like, const Curve<T>& curve) {
-  const int64_t length = sum.layout.last ? sum.layout.channels : sum.layout.pixels;
-  const bool wide = is_wide<T>(length, sum.x, sum.x2, sum.y, sum.out, sum.scale, sum.scale2, sum.noise, sum.b);
-  wide ? launch_sum<WIDTH<T>>(sum, tangent, like, curve) : launch_sum<1>(sum, tangent, like, curve);
+  const bool last = sum.layout.last;
+  const bool wide = is_wide<T>(last ? sum.layout.channels : sum.layout.pixels, sum.x, sum.x2, sum.y, sum.out, sum.scale,
+                               sum.scale2, sum.noise, sum.b);
+  with_width<T>(wide, [&](auto width) {
+    constexpr int V = width.value;
+    const Tiles tiles = tiles_of<V>(sum.layout, 16);
+    const auto kernel = last ? (tangent ? sum_pass<V, true, true, T> : sum_pass<V, true, false, T>)
+                             : (tangent ? sum_pass<V, false, true, T> : sum_pass<V, false, false, T>);
+    launch(kernel, tiles.blocks(), like, sum, tiles, curve);
+  });
 }
 
 template <typename T>
 void backward_kernel(const Sums<T>& sums, std::array<Tensor, 3>& results, const Tensor& like, const Curve<T>& curve) {
   const int64_t length = sums.layout.last ? sums.layout.channels : sums.layout.pixels;
-  const bool wide = is_wide<T>(length, sums.dy, sums.y, sums.x, sums.dx, sums.scale);
-  wide ? launch_backward<WIDTH<T>>(sums, results, like, curve) : launch_backward<1>(sums, results, like, curve);
+  with_width<T>(is_wide<T>(length, sums.dy, sums.y, sums.x, sums.dx, sums.scale), [&](auto width) {
+    launch_backward<width.value>(sums, results, like, curve);
+  });
 }
 
 }  // namespace custom_ops

@@ -11,8 +11,7 @@ namespace custom_ops {
 
 using Optional = std::optional<Tensor>;
 
-// Arguments of a kernel that computes `out` from u = x * scale + x2 * scale2 + noise + b. Any pointer but `out` may be
-// null; a missing factor is one. x, x2, y and out have the memory format of `layout`.
+// A kernel computes `out` from u = x * scale + x2 * scale2 + noise + b. Any pointer but `out` may be null.
 template <typename T>
 struct Sum {
   const T *x, *x2;
@@ -25,8 +24,7 @@ struct Sum {
   Layout layout;
 };
 
-// Arguments of the backward kernel. With d = dy * slope(y): dx = d * scale, dscale = sum of d * x over pixels, dnoise =
-// sum of d over channels, db = sum of d over samples and pixels.
+// With d = dy * slope(y), the backward kernel computes dx = d * scale, dscale of d * x, and dnoise and db of d.
 template <typename T>
 struct Sums {
   const T *dy, *y, *x;
@@ -36,8 +34,7 @@ struct Sums {
   Layout layout;
 };
 
-// The curve y = clamp(gain * (u > 0 ? u : alpha * u), -limit, limit). A limit that is NaN sets no limit: every comparison
-// with NaN is false.
+// y = clamp(gain * (u > 0 ? u : alpha * u), -limit, limit). NaN sets no limit: every comparison with NaN is false.
 template <typename T>
 struct Curve {
   using S = Wide<T>;

@@ -1,23 +1,18 @@
 """Bias, activation, gain and clamp in one pass over memory, also after a scale per channel and noise.
 
-    bias_act:        y = clamp(gain * act(x + b), -clamp, clamp)
-    scale_bias_act:  y = clamp(gain * act(x * scale + noise * strength + b), -clamp, clamp)
+    y = clamp(gain * act(x * scale + noise * strength + b), -clamp, clamp)
 
-Activations are leaky ReLUs with slope alpha below zero; alpha 1 is linear. With d = dy * slope(y), the operator
-`custom_ops::scale_bias_act_backward` computes
+Activations are leaky ReLUs with slope alpha below zero; alpha 1 is linear. With d = dy * slope(y), its gradient
 
     dx = d * scale   dscale = sum of d * x over pixels   dnoise = sum of d over channels   db = sum of d over the rest
 
-in one pass. It is linear in dy. Its adjoint is the Jacobian-vector product `custom_ops::scale_bias_act_jvp`:
-
-    dy = slope(y) * (dx * scale + x * dscale + dnoise + db)
-
-So `custom_ops::scale_bias_act` is differentiable twice. It saves its output for the backward pass instead of its input,
-whose memory is then free.
+is linear in dy. Its adjoint is the Jacobian-vector product slope(y) * (dx * scale + x * dscale + dnoise + db). So the
+operator is differentiable twice. It saves its output for the backward pass instead of its input.
 """
 
+from collections.abc import Callable
 from math import sqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,14 +23,8 @@ from custom_ops import build
 Curve = tuple[float, float, float | None]  # alpha, gain, clamp
 
 
-class Activation(NamedTuple):
-    """An activation of two straight lines."""
-
-    alpha: float  # slope below zero
-    gain: float  # default gain: keeps the variance of a standard normal input near one (He et al. 2015)
-
-
-ACTIVATIONS = {"linear": Activation(1.0, 1.0), "lrelu": Activation(0.2, sqrt(2))}
+# Slope below zero, and default gain: it keeps the variance of a standard normal input near one (He et al. 2015).
+ACTIVATIONS = {"linear": (1.0, 1.0), "lrelu": (0.2, sqrt(2))}
 
 
 def bias_act(
@@ -66,7 +55,7 @@ def scale_bias_act(
         b: bias [C]. None adds no bias.
         act: "linear" or "lrelu".
         gain: factor after the activation. None means the activation's own.
-        clamp: limit of the absolute output, >= 0. None means no limit. The derivative is zero at the limit.
+        clamp: limit of the absolute output, or None. The derivative is zero at the limit.
         strength: factor of the noise, a scalar tensor. None means one.
     """
     of_noise = x.shape[2:] if noise is not None and noise.ndim == 2 else (x.shape[0], 1, *x.shape[2:])
@@ -75,8 +64,8 @@ def scale_bias_act(
             raise ValueError(f"a {name} of shape {tuple(t.shape)} does not fit an input {tuple(x.shape)}")
     if clamp is not None and clamp < 0:
         raise ValueError(f"clamp is {clamp}, expected 0 or more")
-    row, wide = ACTIVATIONS[act], computing_type(x.dtype)
-    curve = row.alpha, row.gain if gain is None else gain, clamp
+    (alpha, usual), wide = ACTIVATIONS[act], computing_type(x.dtype)
+    curve = alpha, usual if gain is None else gain, clamp
     if scale is noise is b is None and curve == (1.0, 1.0, None):
         return x
     if noise is not None:
@@ -93,11 +82,6 @@ def scale_bias_act(
 def computing_type(dtype: torch.dtype) -> torch.dtype:
     """The dtype that sums and products of a dtype are computed in, to be rounded once."""
     return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def _is_straight(curve: Curve) -> bool:
-    """Whether the slope of a curve is the same everywhere."""
-    return curve[0] == 1 and curve[2] is None
 
 
 def _slope(y: Tensor, curve: Curve) -> Tensor:
@@ -168,7 +152,7 @@ def reference_jvp(y: Tensor, *terms_and_curve: Any) -> Tensor:
 
 
 _CURVE = "float alpha, float gain, float? clamp"
-_OPERATORS = {
+OPERATORS: dict[str, tuple[str, Callable[..., Any]]] = {  # schemas, and references in plain PyTorch
     # x [N, C, H, W]; scale [N, C], noise [N or 1, 1, H, W] and b [C] in the computing type of x.
     "scale_bias_act": (f"(Tensor x, Tensor? scale, Tensor? noise, Tensor? b, {_CURVE}) -> Tensor", reference),
     # y: the output, or any tensor like it if the slope is the same everywhere. x: for dscale only.
@@ -183,7 +167,7 @@ _OPERATORS = {
         reference_jvp,
     ),
 }
-for _name, (_schema, _reference) in _OPERATORS.items():
+for _name, (_schema, _reference) in OPERATORS.items():
     torch.library.define(f"custom_ops::{_name}", _schema)
     torch.library.impl(f"custom_ops::{_name}", "CompositeExplicitAutograd", _reference)
 _op_backward = torch.ops.custom_ops.scale_bias_act_backward.default
@@ -208,8 +192,8 @@ def _(dy: Tensor, y: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, scale, noise, _, *ctx.curve = inputs
     ctx.one_noise = noise is not None and noise.shape[0] == 1
-    straight, wants_dscale = _is_straight(ctx.curve), ctx.needs_input_grad[1]
-    ctx.save_for_backward(None if straight else output, x if wants_dscale else None, scale)
+    straight = ctx.curve[0] == 1 and ctx.curve[2] is None  # then y is not used
+    ctx.save_for_backward(None if straight else output, x if ctx.needs_input_grad[1] else None, scale)
     ctx.set_materialize_grads(False)
 
 
@@ -241,7 +225,7 @@ def _backward_of_backward(
     dy, y, x, scale = ctx.saved_tensors
     wants_ddy, _, wants_dx, wants_dscale = ctx.needs_input_grad[:4]
     ddy = None
-    if _is_straight(ctx.curve) and ddx is not None:
+    if ctx.curve[0] == 1 and ctx.curve[2] is None and ddx is not None:
         y = ddx.detach()  # y is not used; ddx is read anyway
     if wants_ddy:
         ddy = _op_jvp(y, ddx, x, scale, ddscale, ddnoise, ddb, *ctx.curve)

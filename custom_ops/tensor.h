@@ -91,12 +91,9 @@ inline Tensor dense(const Tensor& x, MemoryFormat format) {
 
 // An uninitialized tensor on the device of `like`, and of its dtype unless another is given.
 inline Tensor empty(
-    const std::vector<int64_t>& size,
-    const Tensor& like,
-    MemoryFormat format = MemoryFormat::Contiguous,
-    std::optional<ScalarType> type = std::nullopt) {
-  return torch::stable::empty(
-      size, type.value_or(like.scalar_type()), std::nullopt, like.device(), std::nullopt, format);
+    const std::vector<int64_t>& size, const Tensor& like, MemoryFormat format = MemoryFormat::Contiguous,
+    std::optional<ScalarType> type = {}) {
+  return torch::stable::empty(size, type.value_or(like.scalar_type()), {}, like.device(), {}, format);
 }
 
 // The dtype that a dtype is computed in: `Wide`.

@@ -17,8 +17,7 @@ struct Filter {
   template <typename W>
   __device__ W at(int64_t row, int64_t column) const {
     const int64_t i = flip ? row : rows - 1 - row, j = flip ? column : columns - 1 - column;
-    const W both = separable ? static_cast<W>(taps[i]) * static_cast<W>(taps[j]) : static_cast<W>(taps[i * columns + j]);
-    return both * static_cast<W>(gain);
+    return (separable ? W(taps[i]) * W(taps[j]) : W(taps[i * columns + j])) * W(gain);
   }
 };
 
@@ -35,8 +34,7 @@ __device__ inline bool is_on(int64_t place, int64_t length, int count = 1) {
   return place >= 0 && place <= length - count;
 }
 
-// 4 x 4 taps that double, halve or keep the size. A thread computes a strip of ROWS outputs, one below the other, for 16
-// bytes of channels. It reads each sample once.
+// 4 x 4 taps that double, halve or keep the size. A thread computes a strip of ROWS outputs, one below the other.
 constexpr int ROWS = 4;
 
 // load(i, j) reads V numbers of sample j of row i, of IN rows. All rows are loaded before the first is used.
@@ -63,14 +61,6 @@ __device__ void sum_strip(W (&sums)[ROWS][V], const W (*taps)[4], int64_t first_
         for (int v = 0; v < V; ++v) sums[r][v] += tap * widen(seen[i].at[v]);
       }
   }
-}
-
-// As `write`, but the compiler cannot split it into several stores.
-template <typename T, int V>
-__device__ void write_at_once(T* to, const Pack<T, V>& pack) {
-  typename Bytes<sizeof pack>::type bytes;
-  memcpy(&bytes, &pack, sizeof bytes);
-  __stwb(reinterpret_cast<decltype(bytes)*>(to), bytes);
 }
 
 template <typename T, int V, int UP, int DOWN>
@@ -110,7 +100,7 @@ __global__ void __launch_bounds__(THREADS) strips(Images<T> images, Filter f) {
       Pack<T, V> pack;
 #pragma unroll
       for (int v = 0; v < V; ++v) pack.at[v] = narrow<T>(sums[r][v]);
-      write_at_once(to + r * out_line, pack);
+      write<V>(to + r * out_line, pack);
     }
   }
 }

@@ -1,14 +1,9 @@
 """Pad, upsample, filter with a finite impulse response (FIR) and downsample a batch of images.
 
-These four steps are the classical `upfirdn` of signal processing, which resamples without aliases (Zhang 2019, "Making
-Convolutional Networks Shift-Invariant Again"):
-
-    1. insert `up - 1` zeros after every sample, in both directions;
-    2. pad with zeros on the four sides (negative padding crops);
-    3. convolve with the filter, without going beyond the padding;
-    4. keep every `down`-th sample, starting with the first.
-
-Paddings are (left, right, top, bottom), as in `torch.nn.functional.pad`. The operator `custom_ops::upfirdn2d` does all
+These are the four steps of the classical `upfirdn`, which resamples without aliases (Zhang 2019, "Making Convolutional
+Networks Shift-Invariant Again"): insert `up - 1` zeros after every sample, in both directions; pad with zeros on the
+four sides (left, right, top, bottom; negative padding crops); convolve with the filter, without going beyond the
+padding; keep every `down`-th sample, starting with the first. The operator `custom_ops::upfirdn2d` does all
 four in one pass over memory (`upfirdn2d.cpp`, `upfirdn2d.cu`). `reference` is the same in plain PyTorch.
 """
 
@@ -163,14 +158,11 @@ def _correlate(x: Tensor, f: Tensor, up: Pair, down: Pair, sides: Sides) -> Tens
         return F.conv2d(x, f.expand(C, 1, rows, columns), stride=stride, padding=implicit, groups=C)
     # A transposed convolution skips the zeros between the samples. It computes every output that a sample reaches.
     # Outputs outside the padding are cropped, by the convolution itself if both sides are alike.
-    crop_x = (columns - 1 - left, columns - up[0] - right)
-    crop_y = (rows - 1 - top, rows - up[1] - bottom)
-    alike = crop_x[0] == crop_x[1] >= 0 and crop_y[0] == crop_y[1] >= 0
-    implicit = (crop_y[0], crop_x[0]) if alike else (0, 0)
+    x0, x1, y0, y1 = columns - 1 - left, columns - up[0] - right, rows - 1 - top, rows - up[1] - bottom
+    alike = x0 == x1 >= 0 and y0 == y1 >= 0
     f = f.flip([0, 1]).expand(C, 1, rows, columns)
-    x = F.conv_transpose2d(x, f, stride=(up[1], up[0]), padding=implicit, groups=C)
-    if not alike:
-        x = _pad(x, (-crop_x[0], -crop_x[1], -crop_y[0], -crop_y[1]))
+    x = F.conv_transpose2d(x, f, stride=(up[1], up[0]), padding=(y0, x0) if alike else 0, groups=C)
+    x = x if alike else _pad(x, (-x0, -x1, -y0, -y1))
     return x if down == (1, 1) else x[:, :, :: down[1], :: down[0]]
 
 

@@ -39,8 +39,13 @@ def main(network: str, batches: int, sets: tuple[str, ...], **params: Any) -> No
     """
     values = given(StyleGAN2Config, params, sets) | {"device": "cpu", "loss.path_decay": 1.0}
     values.setdefault("precision", "bf16")
-    low, exact = (_recipe(network, values | {"precision": name}) for name in (values["precision"], "fp32"))
-    dataset = plans.begin(values, Path("runs")).dataset
+    recipes = []
+    for precision in (values["precision"], "fp32"):
+        plan = plans.begin(values | {"precision": precision}, Path("runs"), network)
+        recipes.append(build_recipe(plan))
+        assert plan.network is not None
+        take(plan.network, recipes[-1])
+    (low, exact), dataset = recipes, plan.dataset
     squares: dict[tuple[str, str], Tensor] = defaultdict(lambda: torch.zeros(2, dtype=torch.float64))
     for k in progress(range(batches), batches, "batches"):
         batch = low.config.pace.batch
@@ -58,14 +63,6 @@ def main(network: str, batches: int, sets: tuple[str, ...], **params: Any) -> No
     for phase in low.phases:
         whole, typical = error([tuple(s.tolist()) for (of, _), s in squares.items() if of == phase.name])
         say(f"{phase.name:<16}  {whole:7.1%}  {typical:8.1%}")
-
-
-def _recipe(network: str, values: dict[str, Any]) -> StyleGAN2:
-    plan = plans.begin(values, Path("runs"), network)
-    recipe = build_recipe(plan)
-    assert plan.network is not None
-    take(plan.network, recipe)
-    return recipe
 
 
 def _gradients(recipe: StyleGAN2, phase: Phase, pixels: Tensor, labels: Tensor, k: int) -> dict[str, Tensor]:

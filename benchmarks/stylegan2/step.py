@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.speed import convolution_peak, operations, timings
 from imaging.sizes import parse_size
 from models.stylegan2.config import FP16_CLAMP
-from models.stylegan2.generator import Generator, GeneratorBlock
+from models.stylegan2.generator import Generator
 from torch_utils.cli import Command, option, say
 from torch_utils.config import build, flag
 from torch_utils.device import keep_freed_memory, peak_memory, resolve_device, resolve_precision, set_precision
@@ -52,14 +52,13 @@ def main(name: str | None, as_json: bool, **params: Any) -> None:
     report are left out.
     """
     setting = build(StepSetting, given(StepSetting, params)).resolved()
-    times, recipe, calls = measure(setting, name)
+    times, _, calls = measure(setting, name)
     if as_json:
         say(json.dumps(asdict(times)))
         return
     counts = {phase: operations(partial(call, setting.iterations + 1)) for phase, call in calls.items()}
-    *_, block = recipe.G.synthesis.blocks
-    assert isinstance(block, GeneratorBlock)
-    say(table(setting, times, counts, *convolution_peak(torch.device(setting.device), block.dtype)))
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(setting.precision, torch.float32)
+    say(table(setting, times, counts, *convolution_peak(torch.device(setting.device), dtype)))
 
 
 class StepSetting(BaseModel):
@@ -148,13 +147,12 @@ def measure(setting: StepSetting, name: str | None = None) -> tuple[Times, Style
 
 def take(recipe: StyleGAN2, phase: Phase, iteration: int) -> None:
     """One step of one phase, as in the training loop."""
-    config, device = recipe.config, recipe.path_mean.device
-    G, batch = config.generator, config.pace.batch
+    device, batch, G = recipe.path_mean.device, recipe.config.pace.batch, recipe.config.generator
     reals = None
     if phase.reads_images:
         pixels = torch.randint(256, [batch, G.channels, G.height, G.width], dtype=torch.uint8, device=device)
         reals = recipe.batch(Pictures(pixels, torch.zeros(batch, dtype=torch.long, device=device)))
-    draws = Draws(config.seed, iteration, phase.name, batch, 0, batch, device)
+    draws = Draws(recipe.config.seed, iteration, phase.name, batch, 0, batch, device)
     phase.step([recipe.terms(phase, reals, draws)], 1, Collector(device))
 
 

@@ -36,6 +36,7 @@ FLAGS = {
     "cpu": ["-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", STABLE],
     "cuda": ["-O3", "-DUSE_CUDA", STABLE],
 }
+_NATIVE = "-march=native" if platform.machine().lower() in ("x86_64", "amd64") else "-mcpu=native"
 _LOAD = "import json, sys; from torch.utils import cpp_extension; cpp_extension.load(**json.loads(sys.argv[1]))"
 _ERROR = re.compile(r"((?:[^/\s]*\s?(?:fatal )?error|^\w*Error): (?!Error building).*)", re.MULTILINE)
 
@@ -125,7 +126,7 @@ def _compile(device: str, sources: Path, folder: Path, library: Path) -> None:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])  # where ninja is
     # Compilers keep their temporaries in the folder, which is removed.
     environment = os.environ | {"CXX": _cxx(), "PATH": path, "TMPDIR": str(folder), "LC_ALL": "C"}
-    own = ["-march=native" if platform.machine().lower() in ("x86_64", "amd64") else "-mcpu=native"]
+    own = [_NATIVE]
     if device == "cuda":
         nvcc, release = find_nvcc()
         if release.split(".")[0] != str(torch.version.cuda).split(".")[0]:

@@ -1,31 +1,30 @@
-// The horizontal half of a resampling filter on a CPU, and weighted sums of lines of numbers, of which filters consist.
+// Weighted sums and copies of lines of numbers, of which resampling filters on a CPU consist.
 #pragma once
 
-#include <cstdlib>
-#include <type_traits>
+#include <new>
 
 #include "upfirdn2d.h"
 
 namespace custom_ops {
 
-// A buffer aligned to cache lines. Vectors across two cache lines load at half the speed.
+// Allocates at cache lines. Vectors across two cache lines load at half the speed.
 template <typename T>
-class Buffer {
- public:
-  // If the buffer grows, it loses its content and is filled with zeros.
-  void reserve(int64_t n) {
-    if (n > size()) lines_.assign((n - 1) / EACH + 1, Line{});
-  }
-  int64_t size() const { return static_cast<int64_t>(lines_.size()) * EACH; }
-  T* data() { return lines_.empty() ? nullptr : lines_.data()->at; }
-
- private:
-  static constexpr int64_t EACH = 64 / sizeof(T);
-  struct alignas(64) Line {
-    T at[EACH];
-  };
-  std::vector<Line> lines_;
+struct Aligned {
+  using value_type = T;
+  static constexpr std::align_val_t LINE{64};
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), LINE)); }
+  void deallocate(T* p, size_t) { ::operator delete(p, LINE); }
+  bool operator==(const Aligned&) const = default;
 };
+
+template <typename T>
+using Buffer = std::vector<T, Aligned<T>>;
+
+// Makes room for n numbers. New ones are zeros.
+template <typename T>
+void grow(Buffer<T>& buffer, int64_t n) {
+  if (n > static_cast<int64_t>(buffer.size())) buffer.resize(n);
+}
 
 // Rounds as `narrow`, without its test for NaN, which takes a quarter of a line's time. The result is wrong only for a
 // NaN whose high payload bits are zero, and sums of narrow numbers cannot give such a NaN.
@@ -42,7 +41,6 @@ struct Runs {
   int64_t n;
 
   int64_t numel() const { return rows * count * n; }
-  static Runs one(int64_t n) { return {1, 0, 0, 1, 0, 0, n}; }
 };
 
 template <int M, bool ADD, typename D, typename S>
@@ -81,7 +79,7 @@ class WeightedSum {
   void into(D* y, const Runs& runs, Buffer<Wide<S>>& spare) const {
     const int64_t m = static_cast<int64_t>(lines_.size()), n = runs.numel();
     if (m <= MOST) return some<false>(y, 0, m, nullptr, runs);
-    spare.reserve(2 * n);
+    grow(spare, 2 * n);
     Wide<S>*to = spare.data(), *before = to + n;
     const Runs part{runs.rows, runs.x_row, runs.count * runs.n, runs.count, runs.x_run, runs.n, runs.n};
     some<false>(to, 0, MOST, nullptr, part);
@@ -153,96 +151,5 @@ void copy_pixels(T* y_, const W* x_, int64_t pixels, int64_t step, int64_t chann
   else if (step == 2 && channels == 3) copy(two, std::integral_constant<int64_t, 3>());
   else copy(step, channels);
 }
-
-template <typename T>
-class RowFilter {
-  using W = Wide<T>;
-
- public:
-  RowFilter(const Axis& axis, int64_t channels, const std::vector<W>& taps)
-      : axis_(axis), C_(channels), few_(channels < MANY_CHANNELS), taps_(taps) {}
-
-  // Prepares for outputs `start` to `end` and up to `lines` input lines.
-  void aim(int64_t start, int64_t end, int64_t lines) {
-    if (start == start_ && end == end_ && lines <= count_) return;
-    start_ = start, end_ = end, count_ = lines;
-    low_ = unbounded_reach(axis_, start).first;
-    const int64_t last = floor_divide((end - 1) * axis_.down - axis_.before + axis_.taps - 1, axis_.up);
-    const int64_t high = std::max(last + 1, low_);
-    width_ = std::max<int64_t>(ceil_divide(high - low_, axis_.down), 1) * axis_.down;
-    low_in_ = std::clamp(std::clamp<int64_t>(low_, 0, axis_.in), low_, high);
-    high_in_ = std::clamp(std::clamp<int64_t>(high, 0, axis_.in), low_in_, high);
-    lines_.reserve(lines * step());
-    if (splits()) split_.reserve(lines * step());
-    for (int64_t i = 0; i < lines; ++i) {  // zeros to the left and right of the image
-      W* all = lines_.data() + i * step();
-      std::fill(all, line(i), W(0));
-      std::fill(line(i) + numbers(), all + step(), W(0));
-    }
-    prepare();
-  }
-
-  // The caller fills line(i) with numbers() numbers, from column() of the input on, before `run`.
-  int64_t column() const { return low_in_; }
-  int64_t numbers() const { return (high_in_ - low_in_) * C_; }
-  W* line(int64_t i) { return lines_.data() + i * step() + (low_in_ - low_) * C_; }
-  int64_t step() const { return width_ * C_; }
-
-  // Writes `rows` rows of outputs, y_row apart.
-  void run(T* y, int64_t y_row, int64_t rows) {
-    // Copies every down-th column to a line of its own, so that summed columns are neighbors.
-    const int64_t length = width_ / axis_.down, parts = splits() ? rows * axis_.down : 0;
-    for (int64_t part = 0; part < parts; ++part) {
-      const int64_t line = part / axis_.down * width_, d = part % axis_.down;
-      copy_pixels<false>(split_.data() + (line + d * length) * C_, lines_.data() + (line + d) * C_, length, axis_.down, C_);
-    }
-    for (int64_t q = 0; q < phases(); ++q) {
-      const int64_t outputs = (end_ - start_ - q - 1) / axis_.up + 1, n = outputs * C_;
-      Runs runs{rows, step(), y_row, 1, 0, 0, n};
-      if (few_ && axis_.up > 1) {
-        phase_.reserve(rows * n);
-        runs.y_row = n;
-        sums_[q].into(phase_.data(), runs, spare_);
-        for (int64_t row = 0; row < rows; ++row)
-          copy_pixels<true>(y + row * y_row + q * C_, phase_.data() + row * n, outputs, axis_.up, C_);
-      } else {
-        if (!few_ && (axis_.up > 1 || axis_.down > 1))
-          runs.count = outputs, runs.x_run = axis_.down * C_, runs.y_run = axis_.up * C_, runs.n = C_;
-        sums_[q].into(y + q * C_, runs, spare_);
-      }
-    }
-  }
-
- private:
-  static constexpr int64_t MANY_CHANNELS = 8;  // enough to fill vector registers
-  bool splits() const { return few_ && axis_.down > 1; }
-  int64_t phases() const { return std::min(axis_.up, end_ - start_); }
-
-  // Outputs q, q + up, ... use the same taps.
-  void prepare() {
-    sums_.resize(phases());
-    const W* from = splits() ? split_.data() : lines_.data();
-    for (int64_t q = 0; q < phases(); ++q) {
-      const Reach r = unbounded_reach(axis_, start_ + q);
-      sums_[q].clear();
-      for (int64_t m = 0; m < r.count; ++m) {
-        const int64_t column = r.first - low_ + m, length = width_ / axis_.down;
-        const int64_t at = splits() ? column % axis_.down * length + column / axis_.down : column;
-        sums_[q].add(from + at * C_, taps_[r.tap + m * axis_.up]);
-      }
-    }
-  }
-
-  const Axis axis_;
-  const int64_t C_;
-  const bool few_;
-  const std::vector<W>& taps_;
-  int64_t start_ = 0, end_ = 0;       // outputs
-  int64_t count_ = 0;                 // lines
-  int64_t low_ = 0, width_ = 0;       // columns that the outputs use, also outside of the image
-  int64_t low_in_ = 0, high_in_ = 0;  // those inside the image
-  std::vector<WeightedSum<W>> sums_;
-  Buffer<W> lines_, split_, phase_, spare_;
-};
 
 }  // namespace custom_ops
