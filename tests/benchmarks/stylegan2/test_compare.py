@@ -59,8 +59,8 @@ def test_runs_both_and_compares_them(checkout):
 def test_runs_by_turns_and_takes_medians(checkout, monkeypatch):
     order = []
 
-    def run(command):
-        ours = "-m" in command
+    def run(name, *arguments):
+        ours = name == "step"
         order.append("ours" if ours else "official")
         names = compare.OFFICIAL_PHASES if ours else compare.OFFICIAL_PHASES.values()
         seconds = dict.fromkeys(names, float(len(order)))
@@ -87,9 +87,7 @@ def test_runs_by_turns_and_takes_medians(checkout, monkeypatch):
 
 def test_a_failure_ends_in_its_last_line(checkout):
     (checkout / "training" / "networks.py").write_text("import no_such_thing")
-    with pytest.raises(
-        ValueError, match=r"official.py failed \(ModuleNotFoundError: No module named 'no_such_thing'\)"
-    ):
+    with pytest.raises(ValueError, match=r"official failed \(ModuleNotFoundError: No module named 'no_such_thing'\)"):
         compare.theirs(StepSetting(resolution="16"), checkout)
 
 
