@@ -26,7 +26,7 @@ from training import courses
 from training import plan as plans
 from training.report import __main__ as report
 
-COMMON = {"device": "cpu", "pace.batch": 4, "pace.tick": 0.02, "pace.snap": 3, "pace.kimg": 0.08}
+COMMON = {"device": "cpu", "pace.batch": 4, "pace.tick": 0.02, "pace.snap": 3, "pace.kimg": 0.1}
 ALIKE = {name: TINY[name] for name in ("data.path", "data.max_images", "preset", "precision")}
 
 
