@@ -44,11 +44,11 @@ def test_only_cuda_saves_in_the_background():
 
 
 def test_a_run_saved_in_the_background_is_the_same_run(tmp_path, behind, monkeypatch):
-    folder = resume(train(tmp_path / "behind", stop_at=9, pace__kimg=0.06))
-    assert read_state(runs.resolve(str(folder), tmp_path)).clock.seen == 60
+    folder = resume(train(tmp_path / "behind", stop_at=9, pace__kimg=0.08))
+    assert read_state(runs.resolve(str(folder), tmp_path)).clock.seen == 80
     assert len([name for name in behind if name.startswith("saving")]) > 5
     monkeypatch.undo()
-    assert_equal_runs(train(tmp_path / "plain", pace__kimg=0.06), folder)
+    assert_equal_runs(train(tmp_path / "plain", pace__kimg=0.08), folder)
 
 
 def test_the_copy_is_of_the_moment_of_the_call(tmp_path):
