@@ -46,6 +46,7 @@ def checkout(tmp_path):
     return tmp_path
 
 
+@pytest.mark.proof
 def test_runs_both_and_compares_them(checkout):
     result = CliRunner().invoke(compare.main, [*FLAGS.split(), "--official", str(checkout), "--rounds", "1"])
     assert result.exit_code == 0, result.output
