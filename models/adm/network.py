@@ -75,7 +75,7 @@ class Trunk(nn.Module):
     def embed(self, t: Tensor) -> Tensor:
         """Times [N] -> vectors [N, 4 model_channels]."""
         waves = sinusoid(t, self.config.model_channels)
-        return self.time_embed(waves.to(self.time_embed[0].weight.dtype))
+        return self.time_embed(waves.to(next(self.time_embed.parameters()).dtype))
 
     def run(self, stage: nn.Module, x: Tensor, emb: Tensor, tokens: Tensor) -> Tensor:
         """The output of a stage; with `recompute` only its input is kept for the backward pass."""

@@ -90,9 +90,9 @@ FORMS: dict[str, Callable[[Coefficients, Tensor], Tensor]] = {  # how much noise
 
 def loss(output: Tensor, noise: Tensor, data: Tensor, at: Coefficients, kind: Predicted, weight: Weight = "") -> Tensor:
     """The squared error of a prediction at x_t, mean over each sample [N] (Ma et al. 2024, section 2.2)."""
-    w: Tensor | float = {"": 1.0, "velocity": (at.diffusion / at.sigma) ** 2, "likelihood": at.diffusion / at.sigma**2}[
-        weight
-    ]
+    w = torch.ones_like(at.sigma)
+    if weight:
+        w = (at.diffusion / at.sigma) ** 2 if weight == "velocity" else at.diffusion / at.sigma**2
     if kind == "velocity":
         wrong = output - at.between(noise, data)[1]
     else:

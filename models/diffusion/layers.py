@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+STD = 0.02  # of the weights of embeddings (Peebles and Xie 2023, section 3.2)
 PERIOD = 10000.0  # the longest wave of an embedding
 
 
@@ -57,8 +58,12 @@ class TimestepEmbedder(nn.Module):
     def __init__(self, waves: int, width: int) -> None:
         super().__init__()
         self.waves = waves
-        self.mlp = nn.Sequential(nn.Linear(waves, width), nn.SiLU(), nn.Linear(width, width))
+        first, last = nn.Linear(waves, width), nn.Linear(width, width)
+        for layer in (first, last):
+            nn.init.normal_(layer.weight, std=STD)
+            nn.init.zeros_(layer.bias)
+        self.mlp = nn.Sequential(first, nn.SiLU(), last)
 
     def forward(self, t: Tensor) -> Tensor:
         """t [N] -> [N, width]."""
-        return self.mlp(sinusoid(t, self.waves).to(self.mlp[0].weight.dtype))  # type: ignore[union-attr]
+        return self.mlp(sinusoid(t, self.waves).to(next(self.mlp.parameters()).dtype))

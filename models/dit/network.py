@@ -11,15 +11,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.compute import Linear, set_compute
-from models.conditioning import CrossAttention, ModulationHead, heads_apart, heads_together, modulate, with_context
-from models.diffusion.layers import TimestepEmbedder, positions
+from models.conditioning import (
+    Chunk,
+    CrossAttention,
+    ModulationHead,
+    heads_apart,
+    heads_together,
+    modulate,
+    with_context,
+)
+from models.diffusion.layers import STD, TimestepEmbedder, positions
 from models.dit.config import DiTConfig
 from torch_utils import recompute
 from torch_utils.device import Precision
 
 WAVES = 256  # width of the sinusoid of the time
 EPSILON = 1e-6  # of the norms
-STD = 0.02  # of the weights of the embeddings
 
 
 def norm(x: Tensor) -> Tensor:
@@ -94,8 +101,8 @@ class Block(nn.Module):
         self.attn, self.mlp = Attention(config), MLP(config)
         if config.block in ("adaln", "adaln-zero"):
             zero = config.block == "adaln-zero"
-            order = ("shift", "scale", "gate") if zero else ("shift", "scale")
-            self.adaLN_modulation = ModulationHead(config.hidden, config.hidden, order, sets=2, zero=zero)
+            order: tuple[Chunk, ...] = ("shift", "scale", "gate") if zero else ("shift", "scale")
+            self.adaLN_modulation = ModulationHead(config.hidden, config.hidden, order, sets=2)
         if config.block == "cross-attention":
             self.cross_attn = CrossAttention(config.hidden, config.heads, config.hidden)
         self.steered = config.block in ("adaln", "adaln-zero")
@@ -156,15 +163,9 @@ class DiT(nn.Module):
     def _initialize(self) -> None:
         # Peebles and Xie 2023, section 3.2: Xavier weights, small embeddings, and an output of zeros.
         for name, module in self.named_modules():
-            if isinstance(module, nn.Linear) and "adaLN_modulation" not in name:
+            if isinstance(module, nn.Linear) and not name.startswith("t_embedder") and "adaLN_modulation" not in name:
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        for layer in (self.t_embedder.mlp[0], self.t_embedder.mlp[2]):
-            nn.init.normal_(layer.weight, std=STD)  # type: ignore[arg-type]
-        if self.config.block == "adaln":
-            for block in self.blocks:
-                nn.init.normal_(block.adaLN_modulation[1].weight, std=STD)
-                nn.init.zeros_(block.adaLN_modulation[1].bias)
         nn.init.zeros_(self.final_layer.linear.weight)
 
     def set_precision(self, precision: Precision) -> Self:

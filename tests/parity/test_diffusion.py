@@ -146,8 +146,8 @@ def ours(dtype: torch.dtype) -> dict[str, Tensor]:
     def add(prefix: str, pairs: Iterator[tuple[str, Tensor]]) -> None:
         found.update({f"{prefix}/{name}": value for name, value in pairs})
 
+    found["betas/linear"], found["betas/cosine"] = process.betas("linear", STEPS), process.betas("cosine", STEPS)
     for name, levels in (("linear", whole), ("cosine", cosine)):
-        found[f"betas/{name}"] = process.betas(name, STEPS)
         found[f"alphas_cumprod/{name}"] = levels.alpha**2
         found[f"{name}/q_sample"] = levels.noised(x0, t, noise)
         true = levels.posterior(x0, x, t)

@@ -53,7 +53,7 @@ def network(dtype: torch.dtype, record: Recorded = RECORDED, learned: bool = Tru
 
 def embeddings(net: DiT, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
     t, fractional = RECORDED["t/values"], RECORDED["t/fractional"]
-    yield "pos_embed", net.pos_embed.float()
+    yield "pos_embed", net.get_buffer("pos_embed").float()
     dim, grid = 16, 3
     yield f"pos/dim{dim}_grid{grid}", layers.positions(grid, grid, dim)
     yield "t/sinusoid", layers.sinusoid(t, 256)
@@ -81,7 +81,7 @@ def inside(net: DiT, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         hook.remove()
     yield from ((f"inside/{name}", value) for name, value in seen.items())
     yield "inside/unpatchify", out
-    first = seen["x_embedder"] + net.pos_embed
+    first = seen["x_embedder"] + net.get_buffer("pos_embed")
     yield "inside/blocks.0.norm1", nn.functional.layer_norm(first, first.shape[-1:], eps=1e-6)
     gate = seen["blocks.0.adaLN_modulation"].chunk(6, dim=1)[2]
     second = first + gate[:, None] * seen["blocks.0.attn"]

@@ -148,7 +148,8 @@ def is_digest(key: str) -> bool:
 
 def wrong(dtype: torch.dtype) -> dict[str, float]:
     """Entries that differ by more than the precision leaves."""
-    found, largest = {}, {}
+    found: dict[str, float] = {}
+    largest: dict[str, float] = {}
     for key in RECORDED.arrays:
         if "/grad/" in key:
             net = key.split("/grad/")[0]

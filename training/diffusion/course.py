@@ -9,14 +9,14 @@ from models.adm import family as adm
 from models.dit import family as dit
 from models.dit.config import named_sizes
 from torch_utils.config import build
-from training.course import Asked, Course, Facts, Settled
+from training.course import Asked, Course, Facts
 from training.diffusion import presets
 from training.diffusion.config import ClassifierRun, DiffusionConfig, DiTRun, UNetRun
 from training.diffusion.recipe import Classifying, Denoising
 from training.diffusion.signs import CLASSIFYING, DENOISING
 
 
-def _settle(kind: type[DiffusionConfig], part: str, asked: Asked) -> Settled:
+def _settle(kind: type[DiffusionConfig], part: str, asked: Asked) -> tuple[DiffusionConfig, tuple[str, ...]]:
     """The resolved configuration of a run. Raises ValueError for settings that do not fit."""
     shape = asked.shape._asdict()
     for name, value in shape.items():
@@ -25,7 +25,7 @@ def _settle(kind: type[DiffusionConfig], part: str, asked: Asked) -> Settled:
     if kind is ClassifierRun and not asked.shape.classes:
         raise ValueError("--model noise-classifier needs data with classes: give --labels folders, or other data")
     values = presets.resolve(kind, part, asked)
-    return Settled(build(kind, values | {f"{part}.{name}": value for name, value in shape.items()}))
+    return build(kind, values | {f"{part}.{name}": value for name, value in shape.items()}), ()
 
 
 def _smallest_dit(config: DiTRun) -> DiTRun:

@@ -21,9 +21,8 @@ from torch_utils import distributed, seeds
 from torch_utils.stats import Some
 from training.course import Facts
 from training.diffusion.config import ClassifierRun, DenoisingConfig, DiffusionConfig, DiTRun, NoiseLossConfig
-from training.draws import Draws
 from training.phase import Phase, Term, decay_groups, warm_up
-from training.recipe import Average, Change, Pictures, Recipe, placed
+from training.recipe import Average, Change, Draws, Pictures, Recipe, placed
 from training.sheet import Sheet
 
 BUCKETS = 5  # shares of the noise levels whose losses are reported by themselves
@@ -148,7 +147,7 @@ class Denoising(Learning):
 
     def judged(self) -> DenoisingSampler:
         """The pictures that metrics judge: of the first average, as the section `sampling` says."""
-        return DenoisingSampler(self.averages[0].network, self.config.sampling.options())  # type: ignore[arg-type]
+        return DenoisingSampler(self.averages[0].network, self.config.sampling.options())
 
     def show(self, sheet: Sheet) -> Iterator[Tensor]:
         """The pictures of a sheet, by the first average."""
