@@ -2,12 +2,11 @@
 
 import system.start  # noqa: F401 (first)
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-import torch
 from PIL import Image
 
 from imaging.grid import check_sheet, save_image, sheet
@@ -17,11 +16,10 @@ from models.stylegan2 import blending
 from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.family import FAMILY
 from models.stylegan2.generator import Generator
-from models.stylegan2.options import StyleOptions
-from models.stylegan2.sampler import StyleSampler
+from models.stylegan2.sampler import StyleOptions, StyleSampler
 from sampling.classes import class_facts
-from sampling.options import DEVICE
-from sampling.record import write_record
+from sampling.command import DEVICE, record_files
+from sampling.stylegan2.pictures import in_rows
 from torch_utils.cli import Command, Number, SeedList, option, progress, say
 from torch_utils.device import resolve_device, switches
 from torch_utils.download import sha256
@@ -93,7 +91,11 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     blended; the new file has no G and no D.
     """
     _check_options(how)
-    _check_out(out)
+    if out.suffix.lower() != ENDING:
+        raise ValueError(f"--out {out}: the name of a network file ends in {ENDING}")
+    if out.is_dir():
+        raise ValueError(f"--out {out} is a folder: name a file, such as {out / f'blend{ENDING}'}")
+    check_folder(out.parent, f"--out {out}")
     where = resolve_device(device)
     a, b = read_network(network), read_network(other)
     a.require(FAMILY, "--network")
@@ -101,7 +103,7 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     _check_parents(out, a, b)
     A, B = _generator(a), _generator(b)
     shares = _shares(A.config, how)
-    _check_fit(A.config, B.config, shares.mapping)
+    blending.check(A.config, B.config, mixed_mapping=0 < shares.mapping < 1)
     check_sheet(len(ROWS) * len(seeds), (A.config.height, A.config.width), "--seeds", labeled=False)
     likeness = blending.likeness(A, B)
     _introduce(a, b, likeness)
@@ -112,8 +114,8 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     save_network(out, "stylegan2", {"G_ema": blended}, {"data": data, "blend": facts})
     picture, record = out.with_suffix(".png"), out.with_suffix(".json")
     with switches("fp32", trial=False):
-        save_image(_pictures([G.to(where) for G in (A, blended, B)], seeds, psi, about), picture)
-    write_record("blend", record, facts, {"device": where.type})
+        save_image(_sheet([G.to(where) for G in (A, blended, B)], seeds, psi, about), picture)
+    record_files("blend", record, facts, {"device": where.type})
     say(f"wrote {out.name}, {picture.name} and {record.name} to {out.parent}")
 
 
@@ -130,14 +132,6 @@ def _check_options(how: dict[str, Any]) -> None:
         raise ValueError("--width does not apply with --weight, which is the same in all layers: leave it out")
     if width is not None and width < 0:
         raise ValueError(f"--width {width:g}: give the doublings over which B takes over, 0 or more")
-
-
-def _check_out(out: Path) -> None:
-    if out.suffix.lower() != ENDING:
-        raise ValueError(f"--out {out}: the name of a network file ends in {ENDING}")
-    if out.is_dir():
-        raise ValueError(f"--out {out} is a folder: name a file, such as {out / f'blend{ENDING}'}")
-    check_folder(out.parent, f"--out {out}")
 
 
 def _check_parents(out: Path, a: NetworkFile, b: NetworkFile) -> None:
@@ -170,15 +164,6 @@ def _shares(config: GeneratorConfig, how: dict[str, Any]) -> blending.Shares:
     return blending.Shares(blending.ramp(layers, first, how["width"] or 0.0), MAPPINGS[how["mapping"] or "a"])
 
 
-def _check_fit(a: GeneratorConfig, b: GeneratorConfig, mapping: float) -> None:
-    try:
-        blending.check(a, b, mixed_mapping=0 < mapping < 1)
-    except blending.MappingError as error:
-        raise ValueError(f"{error}, so take that of A or B whole, --mapping a or b") from error
-    except ValueError as error:
-        raise ValueError(f"{error}: blend a network with one that was trained from it") from error
-
-
 def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
     """Print the names of both networks and the parts left out; warn if the networks are unrelated."""
     for name, file in (("A", a), ("B", b)):
@@ -197,18 +182,12 @@ def _about(file: NetworkFile) -> dict[str, Any]:
     return {"path": str(file), "sha256": sha256(file.path), "kimg": file.metadata.get("kimg")}
 
 
-def _pictures(networks: list[Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Image.Image:
+def _sheet(networks: list[Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Image.Image:
     """A row for each network, a column for each seed."""
-    made = progress(_each(networks, seeds, psi, about), len(networks) * len(seeds), "pictures")
-    pictures = [to_pil(pixels) for pixels in made]
-    rows = [pictures[start : start + len(seeds)] for start in range(0, len(pictures), len(seeds))]
-    return sheet(rows, ROWS, [str(seed) for seed in seeds])
-
-
-def _each(networks: list[Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Iterator[torch.Tensor]:
-    for G in networks:
-        sampler = StyleSampler(G, StyleOptions(psi=psi), about)
-        yield from sampler.sample(sampler.requests(seeds))
+    samplers = [StyleSampler(G, StyleOptions(psi=psi), about) for G in networks]
+    made = (pixels for sampler in samplers for pixels in sampler.sample(sampler.requests(seeds)))
+    pictures = [to_pil(pixels) for pixels in progress(made, len(networks) * len(seeds), "pictures")]
+    return sheet(in_rows(pictures, len(seeds)), ROWS, [str(seed) for seed in seeds])
 
 
 if __name__ == "__main__":

@@ -10,12 +10,20 @@ import click
 from models.families import FAMILIES, read_network
 from models.foreign import Told
 from models.formats import Job
-from sampling.classes import class_names
-from sampling.conversion import check_dest, check_options, choose, find_format, read_options, source_flags
-from sampling.description import describe
-from sampling.formats import format_flags, known_endings, resolved
-from sampling.record import write_record
+from sampling.classes import class_names, describe
+from sampling.command import record_files
+from sampling.conversion import (
+    check_dest,
+    check_options,
+    choose,
+    find_format,
+    format_flags,
+    known_endings,
+    resolved,
+    source_flags,
+)
 from torch_utils.cli import Command, option, say
+from torch_utils.flags import given
 
 EXAMPLES = """
 Examples:
@@ -89,14 +97,14 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
         class_names=class_names(file.metadata, shape.classes),
         networks={name: networks[name] for name in names},
         dest=dest,
-        options=read_options(form, options),
+        options=form.options(**given(form.options, options)),
     )
     notes = form.write(job)
     for path, note in notes.items():
         say(f"wrote {path}: {note}")
     beside = dest.with_name(f"{dest.name}.json")
     facts = {"network": str(file), "networks": names, "files": {str(path): note for path, note in notes.items()}}
-    write_record("convert", beside, facts, resolved(job))
+    record_files("convert", beside, facts, resolved(job))
 
 
 _SOURCE = source_flags()

@@ -26,8 +26,7 @@ from metrics.suite import beside, between_halves, evaluate, facts_of
 from models.families import NetworkFile, open_sampler
 from models.perceptual.published import detector_options, parse_files
 from models.sampler import Options
-from sampling.opening import learn
-from sampling.options import DEVICE
+from sampling.command import DEVICE, learn
 from system.text import printable
 from system.urls import public, public_command, public_values
 from torch_utils import config as configs

@@ -9,8 +9,7 @@ import torch
 
 from imaging.grid import GRID, check_sheet, save_image, tile
 from imaging.pixels import to_pil
-from sampling.opening import Opened, learn
-from sampling.options import sampling_options, write_record
+from sampling.command import Opened, learn, sampling_options, write_record
 from torch_utils.cli import counted, option, progress, say
 from torch_utils.dependent import DependentCommand
 

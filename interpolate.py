@@ -11,14 +11,11 @@ from torch import Tensor
 from imaging.film import check_film, check_rate, write_film
 from imaging.grid import check_sheet
 from models.paths import ease, times
-from models.stylegan2.latentfile import load_latents
-from models.stylegan2.options import StyleOptions
-from models.stylegan2.sampler import StyleSampler
-from sampling.opening import Opened
-from sampling.options import sampling_options, write_record
-from sampling.refusals import refuse
-from sampling.stylegan2.ability import styles
-from sampling.stylegan2.interpolation import KINDS, RESAMPLING, Kind, Space, cells_in_w, cells_in_z, frames
+from models.stylegan2.latents import load_latents
+from models.stylegan2.sampler import StyleOptions, StyleSampler
+from sampling.command import Opened, refuse, sampling_options, write_record
+from sampling.stylegan2.interpolation import KINDS, RESAMPLING, cells_in_w, cells_in_z, frames
+from sampling.stylegan2.pictures import styles
 from torch_utils.cli import Command, Number, SeedList, Size, counted, option, progress, say
 
 EXAMPLES = """
@@ -87,44 +84,32 @@ KEYS = 8  # of each cell, without --seeds
 @option("--fps", type=Number(), default=30.0, group="Output", help="frames a second; a gif shows at most 50")
 @option("--format", "ending", type=click.Choice(FORMATS), default="mp4", group="Output", help="kind of film")
 def main(
-    opened: Opened,
-    seeds: list[int] | None,
-    latents: str | None,
-    space: Space | None,
-    kind: Kind,
-    between: int,
-    loop: bool,
-    easing: str,
-    grid: tuple[int, int],
-    fps: float,
-    ending: str,
-    **enlarged: Any,
+    opened: Opened, seeds: list[int] | None, latents: str | None, grid: tuple[int, int], fps: float, **options: Any
 ) -> None:
     """Make a film that leads from picture to picture: interpolation.mp4, or a folder of frames.
 
     A key frame is the picture that generate.py makes of its seed. The noise is the same in all frames: the
     network's own, or with --noise-mode random that of the film's first seed.
     """
-    sampler = styles(opened)
-    film = opened.outdir / (NAME if ending == "frames" else f"{NAME}.{ending}")
-    _check_frames(sampler, film, grid, fps, enlarged["scale"])
-    space = _space(space, kind, latents)
-    seeds = list(range(KEYS * grid[0] * grid[1])) if seeds is None and latents is None else seeds
+    sampler, kind, loop, scale = styles(opened), options["kind"], options["loop"], options["scale"]
+    film = opened.outdir / (NAME if options["ending"] == "frames" else f"{NAME}.{options['ending']}")
+    _check_frames(sampler, film, grid, fps, scale)
+    space = _space(options["space"], kind, latents)
     if latents is not None:
         seeds, ws = _keys_of_files(sampler, seeds, latents, opened.label)
         _check_count(len(ws), "--latents", grid)
         cells = cells_in_w(ws, seeds, grid, kind, loop)
     else:
-        assert seeds is not None
+        seeds = seeds or list(range(KEYS * grid[0] * grid[1]))
         _check_count(len(seeds), "--seeds", grid)
         requests = opened.requests(seeds)
         if space == "z":
             cells = cells_in_z(sampler, requests, seeds, grid, kind, loop)
         else:
             cells = cells_in_w(sampler.ws(requests), seeds, grid, kind, loop)
-    moments = times(len(seeds) // len(cells), between, loop)
-    eased = [ease(t) for t in moments] if easing == "smooth" else moments
-    shown = frames(sampler, cells, eased, opened.at_once, grid[1], enlarged["scale"], enlarged["resample"])
+    moments = times(len(seeds) // len(cells), options["between"], loop)
+    eased = [ease(t) for t in moments] if options["easing"] == "smooth" else moments
+    shown = frames(sampler, cells, eased, opened.at_once, grid[1], scale, options["resample"])
     count = write_film(film, progress(shown, len(moments), "frames"), fps)
     resolved = {"seeds": seeds if latents is None else None, "space": space, "grid": f"{grid[1]}x{grid[0]}"}
     write_record("interpolate", opened, resolved, film=film.name, count=count)
@@ -141,7 +126,7 @@ def _check_frames(sampler: StyleSampler, film: Path, grid: tuple[int, int], fps:
     check_rate(film, "--fps", fps)
 
 
-def _space(space: Space | None, kind: Kind, latents: str | None) -> Space:
+def _space(space: str | None, kind: str, latents: str | None) -> str:
     """The space to interpolate in."""
     if kind == "spherical" and (space == "w" or latents):
         where = "--latents are w" if latents else "--space is w"

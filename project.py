@@ -15,18 +15,13 @@ from imaging.pixels import to_images, to_pil
 from models.families import save_network
 from models.perceptual.published import detector_options
 from models.stylegan2.generator import Generator
-from models.stylegan2.latentfile import Latents, save_ws
-from models.stylegan2.options import StyleOptions
-from models.stylegan2.pivotal import Tuning, TuningSettings
-from models.stylegan2.projector import NoiseFit, ProjectionSettings, Space
-from models.stylegan2.sampler import StyleSampler
-from sampling.opening import Opened
-from sampling.options import sampling_options, write_record
-from sampling.refusals import check_film_name, refuse
-from sampling.stylegan2.ability import generator
-from sampling.stylegan2.loss import LOSSES, open_loss
+from models.stylegan2.latents import Latents, save_ws
+from models.stylegan2.projector import NoiseFit, ProjectionSettings, Tuning, TuningSettings
+from models.stylegan2.sampler import StyleOptions, StyleSampler
+from sampling.command import Opened, check_film_name, refuse, sampling_options, write_record
+from sampling.stylegan2.pictures import generator
 from sampling.stylegan2.projection import Projected, Search, SearchFilm, compare, facts, spoken
-from sampling.stylegan2.targets import Target, read_targets
+from sampling.stylegan2.targets import LOSSES, Target, open_loss, read_targets
 from system.text import printable
 from torch_utils.cli import Command, counted, option, progress, say
 
@@ -96,49 +91,38 @@ GROUP = "Projection"
     group="Output",
     help="name of the film: .mp4, .gif or .webp, without an ending a folder of frames; none for no film",
 )
-def main(
-    opened: Opened,
-    places: tuple[str, ...],
-    space: Space,
-    steps: int,
-    rate: float,
-    noise: NoiseFit,
-    loss: str,
-    detectors: tuple[str, ...],
-    trust: bool,
-    seed: int,
-    film: str,
-    **tuning: Any,
-) -> None:
+def main(opened: Opened, places: tuple[str, ...], noise: NoiseFit, film: str, pti: bool, **options: Any) -> None:
     """Find the latents w that show given pictures (Karras et al. 2020, appendix D; in W+ Abdal et al. 2019).
 
     Writes projected-w.npz, projected0000.png and so on, all beside their targets on projection.png, and the film of
     the search. With --pti the network is then tuned to the pictures (Roich et al. 2021): tuned0000.png and so on.
     """
-    _check(tuning["pti"], film, opened.outdir)
-    G, device = generator(opened, "project.py"), opened.sampler.device
+    if not pti:
+        refuse(["pti_steps", "locality"], "without --pti")
+    if film != "none":
+        check_film_name(film, opened.outdir)
+    G, device, seed = generator(opened, "project.py"), opened.sampler.device, options["seed"]
     size = (G.config.height, G.config.width)
     targets = read_targets(places, G.config, say)
-    check_sheet(len(targets) * (3 if tuning["pti"] else 2), size, "--target", labeled=False)
-    loss, embed = open_loss(loss, detectors, size, device, trust)
+    check_sheet(len(targets) * (3 if pti else 2), size, "--target", labeled=False)
+    loss, embed = open_loss(options["loss"], options["detectors"], size, device, options["trust"])
     _introduce(targets, loss, opened.batch)
     pixels = torch.stack([target.pixels for target in targets])
     images = to_images(pixels).to(device)
 
-    search = Search(G, images, embed, ProjectionSettings(space, steps, rate, noise, seed), opened.batch, opened.label)
+    settings = ProjectionSettings(options["space"], options["steps"], options["rate"], noise, seed)
+    tuning = TuningSettings(options["pti_steps"], 3e-4, options["locality"], noise, opened.batch, seed)
+    search = Search(G, images, embed, settings, opened.batch, opened.label)
     if search.batches > 1:
-        _estimate(search, tuning["pti_steps"] if tuning["pti"] else 0, device.type)
-    watched = SearchFilm(pixels, steps)
+        _estimate(search, tuning.steps if pti else 0, device.type)
+    watched = SearchFilm(pixels, settings.steps)
     for seen in progress(search, len(search), "steps", lambda: f"loss {search.loss:.4f}"):
         watched.add(*seen)
     latents = search.latents
     save_ws(opened.outdir / LATENTS, *latents)
     made = [Projected("projected", search.losses, _pictures(opened, G, latents, noise), pixels)]
-    if tuning["pti"]:
-        settings = TuningSettings(
-            tuning["pti_steps"], locality=tuning["locality"], noise=noise, batch=opened.batch, seed=seed
-        )
-        tuned, losses = _tune(opened, Tuning(G, *latents, images, embed, settings, search.scale))
+    if pti:
+        tuned, losses = _tune(opened, Tuning(G, *latents, images, embed, tuning, search.scale))
         made.append(Projected("tuned", losses, _pictures(opened, tuned, latents, noise), pixels))
 
     for result in made:
@@ -151,32 +135,23 @@ def main(
     _tell(opened.outdir, targets, made, film)
 
 
-def _check(pti: bool, film: str, outdir: Path) -> None:
-    if not pti:
-        refuse(["pti_steps", "locality"], "without --pti")
-    if film != "none":
-        check_film_name(film, outdir)
-
-
 def _introduce(targets: list[Target], loss: str, batch: int) -> None:
     """Print how many targets there are, and how the first of them were changed."""
     batches = f" in batches of {batch}" if len(targets) > batch else ""
     say(f"{counted(len(targets), 'target')}{batches}; loss {loss}: {LOSSES[loss]}")
     changed = [f"{printable(target.name)}: {'; '.join(target.changes)}" for target in targets if target.changes]
-    for line in changed[:TOLD]:
-        say(line)
     if len(changed) > TOLD:
-        say(f"... and {len(changed) - TOLD} more targets were made to fit; project.json lists them all")
+        changed[TOLD:] = [f"... and {len(changed) - TOLD} more targets were made to fit; project.json lists them all"]
+    for line in changed:
+        say(line)
 
 
 def _estimate(search: Search, tuning_steps: int, device: str) -> None:
     """Print the expected duration, which with many targets may be days."""
     steps = search.batches * (search.settings.steps + tuning_steps)
     shorter = "fewer targets or --steps" + ("" if device == "cuda" else ", or a GPU,")
-    say(
-        f"about {spoken(steps * search.seconds_per_step())} on this {device} ({steps:,} steps of a batch); "
-        f"{shorter} take less"
-    )
+    duration = spoken(steps * search.seconds_per_step())
+    say(f"about {duration} on this {device} ({steps:,} steps of a batch); {shorter} take less")
 
 
 def _pictures(opened: Opened, G: Generator, latents: Latents, noise: NoiseFit) -> list[Tensor]:

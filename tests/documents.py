@@ -76,7 +76,7 @@ def check(command: str) -> None:
         main = copy.copy(main)
         learn, elsewhere = main.more, dict.fromkeys(("resume", "transfer"))
         main.more = lambda values: learn({**values, **elsewhere})  # runs and networks of the reader's own
-    with mock.patch("sampling.opening.read_network", lambda place: read_network(BUNDLED)):
+    with mock.patch("sampling.command.read_network", lambda place: read_network(BUNDLED)):
         main.make_context("program", list(words))
 
 

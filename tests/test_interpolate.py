@@ -11,7 +11,7 @@ from PIL import Image
 import generate
 import interpolate
 from models.stylegan2 import centers
-from models.stylegan2.latentfile import save_ws
+from models.stylegan2.latents import save_ws
 from tests.networks import ON_CPU, pictures_of, save_tiny, tiny_generator, ws_of
 
 

@@ -23,9 +23,9 @@ from metrics.frechet import frechet_distance, gaussian
 from metrics.precision_recall import precision_recall
 from metrics.sliced_wasserstein import descriptors, sliced_wasserstein
 from models.families import NetworkFile, read_network
+from models.sampler import SeedStream
 from models.stylegan2.generator import Generator
-from models.stylegan2.latents import seeds_to_z
-from sampling.options import DEVICE
+from sampling.command import DEVICE
 from system.files import replacing
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.device import resolve_device, set_precision
@@ -131,7 +131,7 @@ def samples(G: Generator, count: int) -> Iterator[Tensor]:
     device = G.mapping.w_average.device
     for first in range(0, count, BATCH):
         seeds = range(first, min(first + BATCH, count))
-        z, c = seeds_to_z(seeds, G.config.z_dim).to(device), None
+        z, c = torch.stack([SeedStream(seed).normal(G.config.z_dim) for seed in seeds]).to(device), None
         if G.config.classes:
             c = F.one_hot(torch.tensor(seeds) % G.config.classes, G.config.classes).to(device)
         with torch.no_grad():

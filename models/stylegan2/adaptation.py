@@ -19,10 +19,6 @@ from models.stylegan2.mapping import MappingNetwork
 
 Adapted = tuple[dict[str, Tensor], list[str]]  # a state_dict, and what differs, in words
 
-_GRAY = torch.full([1, 3], 1 / 3)
-_TO_RGB = {1: torch.ones(3, 1), 3: torch.eye(3), 4: torch.eye(3, 4)}
-_FROM_RGB = {1: _GRAY, 3: torch.eye(3), 4: torch.eye(4, 3)}
-
 
 def conversion(source: int, dest: int) -> tuple[Tensor, Tensor]:
     """The affine map M x + o of pixels in [-1, 1] between 1, 3 and 4 channels: M [dest, source] and o [dest].
@@ -32,16 +28,15 @@ def conversion(source: int, dest: int) -> tuple[Tensor, Tensor]:
     """
     if source == dest:
         return torch.eye(source), torch.zeros(source)
-    offset = torch.zeros(dest)
-    if dest == 4:
-        offset[3] = 1.0
-    return _FROM_RGB[dest] @ _TO_RGB[source], offset
+    to_rgb = torch.ones(3, 1) if source == 1 else torch.eye(3, source)
+    from_rgb = torch.full([1, 3], 1 / 3) if dest == 1 else torch.eye(dest, 3)
+    return from_rgb @ to_rgb, torch.tensor([0.0, 0.0, 0.0, 1.0] if dest == 4 else [0.0] * dest)
 
 
 @torch.no_grad()
 def adapt_generator(theirs: Generator, ours: Generator) -> Adapted:
     """The state of `ours` with the tensors of `theirs`. The networks must pass `check`."""
-    old, new = theirs.state_dict(), _copied(ours)
+    old, new = theirs.state_dict(), {key: tensor.clone() for key, tensor in ours.state_dict().items()}
     a, b = theirs.config, ours.config
     shared = min(a.doublings, b.doublings)
     _adapt_latents(theirs.mapping, ours.mapping, new)
@@ -50,11 +45,8 @@ def adapt_generator(theirs: Generator, ours: Generator) -> Adapted:
         if key.startswith("synthesis.blocks.") and int(key.split(".")[2]) <= shared:
             new[key] = old[key]
     M, offset = conversion(a.channels, b.channels)
-    for k in range(b.doublings + 1):
-        rgb = f"synthesis.blocks.{k}.rgb"
-        if f"{rgb}.bias" not in new:
-            continue
-        if k <= shared:
+    for rgb in [key.removesuffix(".bias") for key in new if key.endswith("rgb.bias")]:
+        if int(rgb.split(".")[2]) <= shared:
             new[f"{rgb}.conv.weight"] = torch.einsum("oi, ic... -> oc...", M, old[f"{rgb}.conv.weight"])
             new[f"{rgb}.bias"] = M @ old[f"{rgb}.bias"]
         else:  # adds nothing at first to the upsampled image
@@ -88,7 +80,7 @@ def _adapt_latents(theirs: MappingNetwork, ours: MappingNetwork, state: dict[str
 @torch.no_grad()
 def adapt_discriminator(theirs: Discriminator, ours: Discriminator) -> Adapted:
     """The state of `ours` with the tensors of `theirs`. The networks must pass `check`."""
-    old, new = theirs.state_dict(), _copied(ours)
+    old, new = theirs.state_dict(), {key: tensor.clone() for key, tensor in ours.state_dict().items()}
     a, b = theirs.config, ours.config
     shift = b.doublings - a.doublings  # the first block has the largest size
     for key in old:
@@ -125,10 +117,9 @@ Misfits = dict[str, tuple[object, object]]  # dotted name of a setting -> their 
 
 
 def check(kind: str, theirs: ImageConfig, ours: ImageConfig) -> None:
-    """Check that shared layers have equal shapes. `kind` is generator or discriminator.
+    """Raise ValueError, with the flags that help, unless shared layers have equal shapes.
 
-    Raises:
-        ValueError: naming the settings that differ, and the flags that make them equal.
+    `kind` is generator or discriminator.
     """
     if found := misfits(kind, theirs, ours):
         raise ValueError(differing(found))
@@ -137,14 +128,13 @@ def check(kind: str, theirs: ImageConfig, ours: ImageConfig) -> None:
 def misfits(kind: str, theirs: ImageConfig, ours: ImageConfig) -> Misfits:
     """The settings that `ours` must take from `theirs` so that shared layers have equal shapes.
 
-    Raises:
-        ValueError: if no setting helps, because the images have another shape or size.
+    Raises ValueError if no setting helps, because the images have another shape or size.
     """
+    sizes = [spell(config.height, config.width) for config in (theirs, ours)]
     if theirs.base != ours.base:
-        sizes = [spell(*config.base) for config in (theirs, ours)]
         raise ValueError(
-            f"its images of {spell(theirs.height, theirs.width)} are doublings of {sizes[0]}, and images of "
-            f"{spell(ours.height, ours.width)} of {sizes[1]}: crop or pad the images to the same shape"
+            f"its images of {sizes[0]} are doublings of {spell(*theirs.base)}, and images of {sizes[1]} of "
+            f"{spell(*ours.base)}: crop or pad the images to the same shape"
         )
     size = ("height", "width", "channels", "classes", "clamp", "mbstd_group", "channel_base", "channel_max")
     # Without classes a discriminator has no mapping network.
@@ -154,7 +144,6 @@ def misfits(kind: str, theirs: ImageConfig, ours: ImageConfig) -> Misfits:
     grows = {"generator": ("skip",), "discriminator": ("residual", "plain")}[kind]
     architecture = getattr(theirs, "architecture", grows[0])
     if "architecture" not in names and theirs.doublings != ours.doublings and architecture not in grows:
-        sizes = [spell(config.height, config.width) for config in (theirs, ours)]
         raise ValueError(
             f"a {kind} of the {architecture} architecture cannot change its size from {sizes[0]} to {sizes[1]}: "
             f"take images of {sizes[0]}"
@@ -171,16 +160,12 @@ def differing(found: Misfits) -> str:
     return f"{names}: use {' '.join(f'--set {name}={theirs}' for name, (theirs, _) in found.items())}"
 
 
-def _copied(network: torch.nn.Module) -> dict[str, Tensor]:
-    return {key: tensor.clone() for key, tensor in network.state_dict().items()}
-
-
 def _changes(theirs: ImageConfig, ours: ImageConfig) -> list[str]:
     """The differences between two networks that pass `check`, in words."""
     found = []
     if theirs.doublings != ours.doublings:
-        sizes = spell(theirs.height, theirs.width), spell(ours.height, ours.width)
-        found.append(f"images of {sizes[1]} instead of {sizes[0]}")
+        sizes = [spell(config.height, config.width) for config in (ours, theirs)]
+        found.append(f"images of {' instead of '.join(sizes)}")
     if theirs.channels != ours.channels:
         found.append(f"{ours.channels} channels instead of {theirs.channels}")
     if theirs.classes != ours.classes:

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from custom_ops import upsample2d
 from models.stylegan2.config import GeneratorConfig, block_dtypes, set_low_clamp
-from models.stylegan2.latents import truncate
 from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, Noise, memory_format
-from models.stylegan2.mapping import MappingNetwork
+from models.stylegan2.mapping import MappingNetwork, truncate
 from models.stylegan2.modulation import Conv2DMod
 from torch_utils.autocast import own_precision
 from torch_utils.device import Precision

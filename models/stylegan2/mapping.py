@@ -1,4 +1,4 @@
-"""The mapping network: from latent z and class c to the intermediate latent w."""
+"""The mapping network, from latent z and class c to the intermediate latent w, and truncation of w."""
 
 import torch
 from torch import Tensor, nn
@@ -64,3 +64,19 @@ class MappingNetwork(nn.Module):
         """
         mean = w.detach().mean(dim=0)
         self.w_average.lerp_(torch.where(mean.isfinite(), mean, self.w_average), 1 - beta)
+
+
+def truncate(ws: Tensor, w_average: Tensor, psi: float | Tensor, cutoff: int | None = None) -> Tensor:
+    """Pull w [N, L, D] towards its average: w' = average + psi * (w - average) (Karras et al. 2019, section B).
+
+    Args:
+        ws: one w for each layer.
+        w_average: [D], or for each w one of its own, [N, 1, D].
+        psi: 1 changes nothing, 0 gives the average, negative values its opposite. A tensor [] as an input of a graph.
+        cutoff: number of first w that are truncated; None means all.
+    """
+    if cutoff == 0 or (not isinstance(psi, Tensor) and psi == 1):
+        return ws
+    count = ws.shape[1] if cutoff is None else cutoff
+    head = w_average.to(ws.dtype).lerp(ws[:, :count], psi)
+    return head if count >= ws.shape[1] else torch.cat([head, ws[:, count:]], dim=1)

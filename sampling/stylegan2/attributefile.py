@@ -14,10 +14,9 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,8 +34,7 @@ MOST_CELLS = 20_000_000  # pictures times attributes
 Row = tuple[str, str, Mapping[str, Any]]  # line or entry for errors, the picture, its attributes
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(NamedTuple):
     """Attributes of pictures: their seeds, and values [N, K], nan where unknown."""
 
     names: tuple[str, ...]
@@ -45,15 +43,11 @@ class Attributes:
 
 
 def read_attributes(path: Path) -> Attributes:
-    """Read a file of attributes.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is invalid; the error names the line and the mistake.
-    """
+    """Read a file of attributes. Raise FileNotFoundError, or ValueError with the line and the mistake."""
+    kind = path.suffix.lower()
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: give a CSV or JSON of seeds and their attributes")
-    if path.suffix.lower() not in SUFFIXES:
+    if kind not in SUFFIXES:
         raise ValueError(f"{path} is not a file of labels: its name must end in {', '.join(SUFFIXES)}")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path} is larger than {LARGEST >> 20} MiB: give a file of seeds and their attributes alone")
@@ -61,7 +55,7 @@ def read_attributes(path: Path) -> Attributes:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
-    rows = list(_json_rows(path, text) if path.suffix.lower() == ".json" else _csv_rows(path, text))
+    rows = list(_json_rows(path, text) if kind == ".json" else _csv_rows(path, text))
     names = tuple(dict.fromkeys(name for _, _, row in rows for name in row))
     if not rows or not names:
         raise ValueError(f"{path} holds no labels: write a line for each picture, and a column for each attribute")
@@ -87,8 +81,6 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
     separator = next((mark for mark in "\t;," if mark in text.partition("\n")[0]), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     header: list[str] = []
-    names: list[str] = []
-    column = 0
     try:
         for cells in reader:
             cells = [cell.strip() for cell in cells]
@@ -98,25 +90,25 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
             if not header:
                 _check_count(path, len(cells) - 1)
                 header, column = cells, _column(path, cells)
-                names = header[:column] + header[column + 1 :]
-                continue
-            if len(cells) != len(header):
+            elif len(cells) != len(header):
                 raise ValueError(
                     f"{place} has {len(cells)} cells, but the first line has {len(header)}: make them equal"
                 )
-            yield place, cells.pop(column), dict(zip(names, cells, strict=True))
+            else:
+                row = dict(zip(header, cells, strict=True))
+                yield place, row.pop(header[column]), row
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num} of {path} is not valid CSV ({error}): correct it") from error
 
 
-def _column(path: Path, header: Sequence[str]) -> int:
+def _column(path: Path, header: list[str]) -> int:
     """The place of the column that names the pictures."""
     lowered = [cell.lower() for cell in header]
     found = next((name for name in PLACES if name in lowered), None)
     if found is None:
         raise ValueError(f"the first line of {path} has no column of pictures: name one column seed")
-    twice = next((name for name in header if header.count(name) > 1), None)
-    if twice is not None:
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
         raise ValueError(f"the first line of {path} has two columns {shown(twice)}: rename one")
     return lowered.index(found)
 
@@ -126,19 +118,19 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:  # numbers of too many digits are ValueErrors
         raise ValueError(f"{path} is not valid JSON: {printable(str(error))}") from error
-    form = f'{path} must hold {{"SEED": {{"ATTRIBUTE": value, ...}}, ...}} or a list of objects with a seed each'
-    if isinstance(content, dict) and all(isinstance(row, dict) for row in content.values()):
-        for picture, row in content.items():
-            yield f"entry {printable(picture, 60)} of {path}", picture, row
-    elif isinstance(content, list) and all(isinstance(row, dict) for row in content):
-        for number, row in enumerate(content, start=1):
-            place = f"entry {number} of {path}"
-            key = next((name for name in PLACES if name in row), None)
-            named = None if key is None else row[key]
-            picture = str(named) if isinstance(named, str) or type(named) is int else ""
-            yield place, picture, {name: value for name, value in row.items() if name != key}
-    else:
-        raise ValueError(form)
+    rows = content.values() if isinstance(content, dict) else content if isinstance(content, list) else [None]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError(
+            f'{path} must hold {{"SEED": {{"ATTRIBUTE": value, ...}}, ...}} or a list of objects with a seed each'
+        )
+    if isinstance(content, dict):
+        yield from ((f"entry {printable(name, 60)} of {path}", name, row) for name, row in content.items())
+        return
+    for number, row in enumerate(content, start=1):
+        key = next((name for name in PLACES if name in row), "")
+        picture = row.pop(key, None)
+        named = isinstance(picture, str) or type(picture) is int
+        yield f"entry {number} of {path}", str(picture) if named else "", row
 
 
 def _seed(place: str, picture: str) -> int:

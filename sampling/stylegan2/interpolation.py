@@ -5,9 +5,8 @@ Letters: K number of keys, L layers, D width of w.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,25 +16,22 @@ from torch import Tensor
 from imaging.grid import tile
 from models.paths import Path, linear, spherical, spline
 from models.sampler import Request, SeedStream
-from models.stylegan2.latents import truncate
+from models.stylegan2.mapping import truncate
 from models.stylegan2.sampler import StyleSampler
 
-Kind = Literal["linear", "spherical", "spline"]
-Space = Literal["z", "w"]
 Size = tuple[int, int]  # rows and columns
-KINDS = ("spline", "linear", "spherical")
+KINDS = ("spline", "linear", "spherical")  # of paths
 RESAMPLING = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One film of a grid of them."""
 
     path: Path  # time -> truncated w [L, D]
     noise_seed: int  # of random noise, the same in all frames: new noise in each frame would flicker
 
 
-def cells_in_w(ws: Tensor, seeds: Sequence[int], grid: Size, kind: Kind, loop: bool) -> list[Cell]:
+def cells_in_w(ws: Tensor, seeds: Sequence[int], grid: Size, kind: str, loop: bool) -> list[Cell]:
     """Cells whose paths lead through truncated w [K, L, D]; the keys are dealt out in order.
 
     Truncation and these paths are linear, so truncating the keys is the same as truncating every frame.
@@ -45,7 +41,7 @@ def cells_in_w(ws: Tensor, seeds: Sequence[int], grid: Size, kind: Kind, loop: b
 
 
 def cells_in_z(
-    sampler: StyleSampler, requests: Sequence[Request], seeds: Sequence[int], grid: Size, kind: Kind, loop: bool
+    sampler: StyleSampler, requests: Sequence[Request], seeds: Sequence[int], grid: Size, kind: str, loop: bool
 ) -> list[Cell]:
     """Cells whose paths lead through the z of requests; the keys are dealt out in order."""
     each = len(seeds) // (grid[0] * grid[1])
@@ -53,14 +49,14 @@ def cells_in_z(
     return [Cell(_path_in_z(sampler, requests[n : n + each], kind, loop), seeds[n]) for n in starts]
 
 
-def _path(kind: Kind, keys: Tensor, loop: bool) -> Path:
+def _path(kind: str, keys: Tensor, loop: bool) -> Path:
     """The path of this kind through keys [K, ...]."""
     if kind == "spline":
         return spline(keys, loop)
     return linear(keys) if kind == "linear" else spherical(keys)
 
 
-def _path_in_z(sampler: StyleSampler, requests: Sequence[Request], kind: Kind, loop: bool) -> Path:
+def _path_in_z(sampler: StyleSampler, requests: Sequence[Request], kind: str, loop: bool) -> Path:
     """Through the z of requests; every z on the way has its own w.
 
     A class changes into the next along a straight line of its embedding, and so does the anchor of truncation: if each

@@ -2,99 +2,78 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from imaging.grid import save_image, sheet, tile
-from imaging.pixels import to_pil
 from models.sampler import Request
 from models.stylegan2.directions import Directions
-from models.stylegan2.sampler import StyleSampler
-from sampling.opening import Opened
-from torch_utils.cli import counted, progress
+from sampling.command import Opened
+from sampling.stylegan2.pictures import draw_pictures, in_rows, signed, styles
+from torch_utils.cli import counted
 
 
-class Start:
-    """Where steps begin: the request of a picture, and its truncated w [L, D]."""
-
-    def __init__(self, sampler: StyleSampler, request: Request) -> None:
-        self.request, self.ws = request, sampler.ws([request])[0]
-
-
-@dataclass(frozen=True)
 class Walk:
-    """The directions to take, and the layers that move; None for each direction's own layers."""
+    """Steps from the w of some pictures along directions.
 
-    directions: Directions
-    chosen: Sequence[int]
-    layers: Sequence[int] | None = None
-
-    def ws(self, start: Start, k: int, strength: float) -> Tensor:
-        """The w [L, D] after a step along direction k."""
-        return self.directions.step(k, strength, start.ws[None], self.layers)[0]
-
-
-def write_sheets(
-    opened: Opened,
-    sampler: StyleSampler,
-    walk: Walk,
-    starts: Sequence[Start],
-    strengths: Sequence[float],
-    singly: bool,
-) -> str:
-    """Write a sheet for each start, a row for each direction and a column for each strength.
-
-    `singly` writes each picture by itself, too. Returns what was written, in words.
+    Args:
+        opened: the network, and where to write.
+        requests: the pictures.
+        directions: of a network with the same w.
+        chosen: numbers of the directions to take.
+        layers: those that move; None for each direction's own.
     """
-    steps = [(start, k, strength) for start in starts for k in walk.chosen for strength in strengths]
-    made = sampler.pictures(
-        (walk.ws(*step) for step in steps), [start.request for start, _, _ in steps], opened.at_once
-    )
-    row, names = len(walk.chosen) * len(strengths), [walk.directions.names[k] for k in walk.chosen]
-    columns = [signed(strength) for strength in strengths]
-    images: list[Image.Image] = []
-    for (start, k, strength), pixels in progress(zip(steps, made, strict=True), len(steps), "pictures"):
-        images.append(to_pil(pixels))
-        name = start.request.name
-        if singly:
-            save_image(images[-1], opened.outdir / f"{name}-{walk.directions.names[k]}{signed(strength)}.png")
-        if len(images) == row:
-            rows = [images[first : first + len(columns)] for first in range(0, row, len(columns))]
-            save_image(sheet(rows, names, columns), opened.outdir / f"directions-{name}.png")
-            images = []
-    sheets = counted(len(starts), "sheet")
-    return f"{counted(len(steps), 'picture')}, {sheets}" if singly else sheets
 
+    def __init__(
+        self,
+        opened: Opened,
+        requests: Sequence[Request],
+        directions: Directions,
+        chosen: Sequence[int],
+        layers: Sequence[int] | None = None,
+    ) -> None:
+        self.opened, self.directions, self.chosen, self.layers = opened, directions, chosen, layers
+        self.starts = [(request, styles(opened).ws([request])) for request in requests]  # w [1, L, D]
 
-def frames(
-    opened: Opened,
-    sampler: StyleSampler,
-    walk: Walk,
-    starts: Sequence[Start],
-    strengths: Sequence[float],
-    count: int,
-) -> Iterator[Image.Image]:
-    """A film from the smallest strength to the largest and back, which ends where it begins.
+    def write_sheets(self, strengths: Sequence[float], singly: bool) -> str:
+        """Write a sheet for each picture, a row for each direction and a column for each strength.
 
-    A frame has a row for each direction and a column for each start.
-    """
-    cells = [(start, k) for k in walk.chosen for start in starts]
-    path = swing(min(strengths), max(strengths), count)
-    ws = (walk.ws(start, k, strength) for strength in path for start, k in cells)
-    made = sampler.pictures(ws, (start.request for _ in path for start, _ in cells), opened.at_once)
-    for _ in path:
-        yield tile(torch.stack([next(made) for _ in cells]), len(starts))
+        `singly` writes each picture by itself, too. Returns what was written, in words.
+        """
+        columns, labels = [signed(strength) for strength in strengths], [self.directions.names[k] for k in self.chosen]
+        steps = [(k, strength) for k in self.chosen for strength in strengths]
+        ws = (self._moved(ws, *step) for _, ws in self.starts for step in steps)
+        requests = [request for request, _ in self.starts for _ in steps]
+        names = [f"{r.name}-{label}{column}" for r, _ in self.starts for label in labels for column in columns]
+        made = draw_pictures(self.opened, ws, requests, names if singly else [""] * len(names))
+        for request, _ in self.starts:
+            rows = in_rows(list(islice(made, len(steps))), len(columns))
+            save_image(sheet(rows, labels, columns), self.opened.outdir / f"directions-{request.name}.png")
+        list(made)  # ends the progress bar
+        sheets = counted(len(self.starts), "sheet")
+        return f"{counted(len(names), 'picture')}, {sheets}" if singly else sheets
+
+    def frames(self, strengths: Sequence[float], count: int) -> Iterator[Image.Image]:
+        """A film from the smallest strength to the largest and back, which ends where it begins.
+
+        A frame has a row for each direction and a column for each picture.
+        """
+        cells = [(request, ws, k) for k in self.chosen for request, ws in self.starts]
+        path = swing(min(strengths), max(strengths), count)
+        moved = (self._moved(ws, k, strength) for strength in path for _, ws, k in cells)
+        requests = (request for _ in path for request, _, _ in cells)
+        made = styles(self.opened).pictures(moved, requests, self.opened.at_once)
+        for _ in path:
+            yield tile(torch.stack([next(made) for _ in cells]), len(self.starts))
+
+    def _moved(self, ws: Tensor, k: int, strength: float) -> Tensor:
+        return self.directions.step(k, strength, ws, self.layers)[0]
 
 
 def swing(low: float, high: float, count: int) -> list[float]:
     """`count` values of a pendulum that starts from `low`: middle - amplitude cos(2 pi t / count)."""
     middle, amplitude = (low + high) / 2, (high - low) / 2
     return [middle - amplitude * math.cos(2 * math.pi * t / count) for t in range(count)]
-
-
-def signed(strength: float) -> str:
-    """A strength on sheets and in file names, in its shortest exact spelling: `+2`, `-0.5`."""
-    return f"{strength:+g}" if float(f"{strength:g}") == strength else f"{strength:+}"

@@ -11,8 +11,7 @@ from metrics.names import parse
 from metrics.reals import RealStatistics
 from metrics.sources import Made
 from metrics.suite import evaluate
-from models.stylegan2.options import StyleOptions
-from models.stylegan2.sampler import StyleSampler
+from models.stylegan2.sampler import StyleOptions, StyleSampler
 from tests.networks import tiny_generator
 
 CPU = torch.device("cpu")

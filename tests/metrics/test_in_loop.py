@@ -7,8 +7,7 @@ from imaging.demo import DemoSet
 from metrics import in_loop
 from metrics.in_loop import prepare
 from models.families import load_network
-from models.stylegan2.options import StyleOptions
-from models.stylegan2.sampler import StyleSampler
+from models.stylegan2.sampler import StyleOptions, StyleSampler
 from tests.training.runs import finish, tiny
 from training import plan as plans
 from training import session

@@ -9,9 +9,8 @@ from models.stylegan2.blending import Shares, blend, layer_of
 from models.stylegan2.blending import check as check_blend
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.exports.files import record, save_program
-from models.stylegan2.exports.graphs import graph_of
-from models.stylegan2.factorization import style_matrix
+from models.stylegan2.exports import graph_of, record, save_program
+from models.stylegan2.finding import style_matrix
 from models.stylegan2.foreign import nvlabs, rosinality
 from models.stylegan2.generator import Generator
 from tests.reference.architectures import generated, judged

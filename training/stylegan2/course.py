@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
+from models.stylegan2.config import fits
 from models.stylegan2.family import FAMILY
-from models.stylegan2.sizes import fits
 from torch_utils.cli import counted
 from torch_utils.config import flag_of
 from training.course import Asked, Course, Facts, Settled, Transfer, check_learned

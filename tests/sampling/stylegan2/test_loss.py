@@ -4,7 +4,7 @@ from torch import Tensor
 
 from models.perceptual.likeness import pyramid_vectors
 from models.perceptual.published import PUBLISHED, PublishedDetector
-from sampling.stylegan2.loss import open_loss
+from sampling.stylegan2.targets import open_loss
 from system import cache
 
 CPU = torch.device("cpu")

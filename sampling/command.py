@@ -1,0 +1,296 @@
+"""Commands that make pictures: their common options, the network that these open, and the record of what was made."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from click.core import ParameterSource
+
+from imaging.film import check_film
+from models.families import FAMILIES, NetworkFile, open_sampler, read_network
+from models.sampler import Options, Request, Sampler, learned_classes
+from sampling.classes import class_names, find_class, kind_of, listed, titled
+from system.files import replacing
+from system.urls import public_command, public_values
+from torch_utils import config, flags
+from torch_utils.cli import SeedList, option, say
+from torch_utils.dependent import More, foreign_flags
+from torch_utils.device import Precision, is_out_of_memory, resolve_device, resolve_precision, slow_precision, switches
+from torch_utils.paths import check_folder
+from torch_utils.runs import newest_network
+
+RUNS = Path("runs")
+BUNDLED = Path(__file__).parents[1] / "assets" / "faces64.safetensors"
+
+DEVICES, PRECISIONS = ["auto", "cpu", "cuda", "mps"], ["auto", "fp32", "tf32", "bf16", "fp16"]
+DEVICE = option("--device", type=click.Choice(DEVICES), default="auto", group="Device", help="compute device")
+_NETWORK = option(
+    "--network",
+    type=click.Path(),
+    metavar="PLACE",
+    group="Network",
+    help="network-….safetensors, a run folder, a file of another program, a URL, hf://USER/NAME, or a published "
+    "name such as ffhq256; without it the newest one in runs, else the bundled one",
+)
+_PRECISION = option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="auto",
+    group="Device",
+    help="number format of the network's large products; auto is fp32",
+)
+_OUTDIR = option(
+    "--outdir", type=click.Path(path_type=Path), default=Path("out"), group="Output", help="folder to write to"
+)
+_BATCH = "pictures that a GPU computes at once: more is faster, and may change pixels by a gray level"
+_CLASS = "number or name of the class of all pictures; without it a seed's class is seed mod classes"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network on its device, and what the common options of a script say about its pictures."""
+
+    file: NetworkFile
+    sampler: Sampler
+    options: Options
+    precision: Precision
+    label: int | None  # the class of all pictures; None leaves the choice to the sampler
+    batch: int
+    outdir: Path
+
+    @property
+    def at_once(self) -> int:
+        """Pictures to compute at once: --batch on a GPU, 1 on a CPU, where more are hardly faster."""
+        return 1 if self.sampler.device.type == "cpu" else self.batch
+
+    def requests(self, seeds: list[int]) -> list[Request]:
+        """A request for each seed, or for what an option of the family replaces seeds with, such as --latents."""
+        return self.sampler.requests(seeds, self.label)
+
+
+def sampling_options(
+    seeds: str | None = None,
+    model: type[Options] | None = None,
+    names: Sequence[str] | None = None,
+    seeded: bool = True,
+    label: str = _CLASS,
+    batch: str = _BATCH,
+    default_batch: int = 1,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a script the common options. Its function gets an `Opened`, then its own options by name.
+
+    Args:
+        seeds: default of `--seeds`, which the function gets as `seeds`; None leaves the option out.
+        model: the family's options that the script takes, for scripts of one family; None takes those of the opened
+            network's family, which a `DependentCommand` adds.
+        names: the fields of `model` that are options of the script; None for all.
+        seeded: False if no picture comes from a seed.
+        label, batch, default_batch: help of --class and --batch, and default of the latter.
+    """
+    seed_option = [option("--seeds", type=SeedList(), default=seeds, group="Pictures", help="one picture for each")]
+    options = [
+        _NETWORK,
+        option("--class", "label", metavar="CLASS", group="Network", help=label),
+        *(seed_option if seeds else []),
+        _OUTDIR,
+        DEVICE,
+        _PRECISION,
+        option("--batch", type=click.IntRange(min=1), default=default_batch, group="Device", help=batch),
+    ]
+
+    def decorate(script: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(script)
+        def resolved(**params: Any) -> Any:
+            opened = _open(params, model, names, seeded)
+            try:
+                # Trying which algorithm is fastest may change the rounding of a picture from run to run.
+                with switches(opened.precision, trial=False):
+                    return script(opened, **params)
+            except (RuntimeError, MemoryError) as error:
+                if is_out_of_memory(error):
+                    raise ValueError(_out_of_memory(opened)) from error
+                raise
+
+        for add in reversed(options):
+            resolved = add(resolved)
+        own: list[Any] = flags.flags(model, names) if model else []
+        resolved.__click_params__ = [*reversed(own), *resolved.__click_params__]  # type: ignore[attr-defined]
+        return resolved
+
+    return decorate
+
+
+def _open(params: dict[str, Any], model: type[Options] | None, names: Sequence[str] | None, seeded: bool) -> Opened:
+    """Open the network that a script's parameters name, and take the parameters that say how out of them."""
+    found: NetworkFile | None = click.get_current_context().obj  # a DependentCommand has read it already
+    place = params.pop("network")
+    file = found or read_network(find(place))
+    kind = file.family.options
+    if model is not None and not issubclass(kind, model):
+        able = " or ".join(family.title for family in FAMILIES.values() if issubclass(family.options, model))
+        raise ValueError(f"this script needs a network of {able}, but {file} holds a network of {file.family.title}")
+    known = config.settings(kind)
+    values = {name: params.pop(name) for name in (known if names is None else names) if name in params}
+    options = config.build(kind, {name: value for name, value in values.items() if value is not None})
+    for name, setting in known.items():
+        if (replaced := setting.mark.get("instead_of")) and getattr(options, name) is not None:
+            if replaced in given():
+                raise ValueError(f"{setting.spelling} takes the place of --{replaced}: give one of them")
+            seeded = False
+    seeded = seeded and params.get("latents") is None  # of scripts with --latents of their own
+    outdir, text = params.pop("outdir"), params.pop("label")
+    check_folder(outdir, f"--outdir {outdir}")
+    device = resolve_device(params.pop("device"))
+    precision = resolve_precision(params.pop("precision"), device)
+    if slow := slow_precision(precision, device):
+        say(f"note: {slow}")
+    sampler = open_sampler(file, options, device, precision)
+    if text is not None and not sampler.shape.classes:
+        raise ValueError(f"--class {text} does not apply, because {file} has no classes: leave it out")
+    label = None if text is None else find_class(text, class_names(file.metadata, sampler.shape.classes))
+    opened = Opened(file, sampler, options, precision, label, params.pop("batch"), outdir)
+    _introduce(opened, seeded)
+    return opened
+
+
+def _introduce(opened: Opened, seeded: bool) -> None:
+    """Print which network it is and which classes its pictures have."""
+    file, shape, label = opened.file, opened.sampler.shape, opened.label
+    age = f", {file.metadata['kimg']:g} kimg" if "kimg" in file.metadata else ""
+    say(f"network {file}: {kind_of(shape)}{age}")
+    names = class_names(file.metadata, shape.classes)
+    if label is not None:
+        say(f"class{' of all pictures' if seeded else ''}: {titled(label, names)}")
+    elif names and seeded:
+        learned = learned_classes(file.metadata, shape.classes)
+        which = "seed mod" if len(learned) == len(names) else f"of the {len(names)} those that were learned, seed mod"
+        say(f"class of each picture: {which} {len(learned)} ({listed(names, learned)})")
+
+
+def _out_of_memory(opened: Opened) -> str:
+    device = opened.sampler.device.type
+    remedies = [f"take a --batch smaller than {opened.batch}"] if opened.batch > 1 else []
+    remedies += ["choose --device cpu"] if device != "cpu" else []
+    return f"the memory of this {device} device ran out: {' or '.join(remedies or ['stop other programs'])}"
+
+
+def find(network: str | Path | None) -> str | Path:
+    """The place that --network names, or without it the newest network in `RUNS`, or the bundled one."""
+    found = network or newest_network(RUNS) or (BUNDLED if BUNDLED.is_file() else None)
+    if found is None:
+        raise FileNotFoundError(
+            f"no --network was given, and neither {RUNS} nor {BUNDLED.parent.name} holds one: "
+            f"train one with train.py, or name a network-….safetensors file"
+        )
+    return found
+
+
+def learn(params: Mapping[str, Any], judging: bool = False) -> More:
+    """The options of the network that the common options name: `more` of a `DependentCommand`.
+
+    --help downloads nothing: it shows a network's options only if the network is on this machine.
+
+    Args:
+        params: values of the common options, and "help".
+        judging: leaves out what takes the place of seeds, and shows the defaults that metrics use.
+    """
+    place = params.get("network")
+    if place == "" or (judging and place is None):
+        note = "With --network, --help also shows the options of that network."
+        return More("", [], note=note if params["help"] else "")
+    if params["help"] and place is not None and not Path(place).exists():
+        return More("", [], note=f"The options of {place} are not shown, because it is not on this machine.")
+    if not params["help"] and params.get("outdir") is not None:
+        check_folder(params["outdir"], f"--outdir {params['outdir']}")
+    file = read_network(find(place))
+    options = _family_flags(file.family.options, judging)
+    for flag in options if judging else []:
+        flag.shown = config.spell(getattr(file.family.judged, flag.name or "")) or None
+    others = {f.title: _family_flags(f.options, judging) for f in FAMILIES.values() if f is not file.family}
+    return More(f"{file.path.name} ({file.family.title})", options, foreign_flags(options, others), found=file)
+
+
+def _family_flags(model: type[Options], judging: bool) -> list[flags.Option]:
+    marks = {name: setting.mark for name, setting in config.settings(model).items()}
+    return flags.flags(model, [name for name, mark in marks.items() if not (judging and "instead_of" in mark)])
+
+
+def given() -> dict[str, str]:
+    """The options on the command line of the running script: parameter name -> flag."""
+    context = click.get_current_context()
+    names = {param.name or "": param.opts[0] for param in context.command.params}
+    return {n: flag for n, flag in names.items() if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
+
+
+def refuse(names: Iterable[str], why: str) -> None:
+    """Raise ValueError if one of these options is given: `--fps does not apply without --film: leave it out`."""
+    typed = given()
+    for name in names:
+        if name in typed:
+            raise ValueError(f"{typed[name]} does not apply {why}: leave it out")
+
+
+def check_film_name(film: str, outdir: Path) -> None:
+    """Raise ValueError unless --film is a plain name, and such a film can be written to --outdir."""
+    if Path(film).name != film or film == "..":
+        raise ValueError(f"--film {film}: it is written to --outdir, so give a plain name")
+    check_film(outdir / film, "--film")
+
+
+def write_record(
+    script: str, opened: Opened, resolved: Mapping[str, Any] | None = None, of: str = "", **facts: Any
+) -> None:
+    """Write `SCRIPT.json` beside the pictures: the command, the network, every option, and `facts`.
+
+    `resolved` replaces the value of an option whose effective value differs from what was typed (`auto`, a default).
+    `of`: name the record after this file instead of after the script.
+    """
+    file, device = str(opened.file), opened.sampler.device.type
+    meant: dict[str, Any] = {"network": file, "device": device, "precision": opened.precision}
+    params = click.get_current_context().params
+    for name, setting in config.settings(type(opened.options)).items():
+        value = getattr(opened.options, name)
+        if name in params and params[name] is None:  # a default, which the family decides
+            meant[setting.mark["flag"].lstrip("-")] = value
+        if value is not None and (replaced := setting.mark.get("instead_of")):
+            meant[replaced] = None
+    about = {"network": file, "kimg": opened.file.metadata.get("kimg"), **facts}
+    record_files(script, opened.outdir / f"{of or script}.json", about, meant | dict(resolved or {}))
+
+
+def record_files(script: str, path: Path, facts: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
+    """Write a JSON file that states how the files beside it were made, without the secrets of URLs.
+
+    Args:
+        script: name of the script, without its ending.
+        path: the file.
+        facts: further facts.
+        resolved: effective values of options, which replace what was typed.
+    """
+    context = click.get_current_context()
+    typed = {param.opts[0].lstrip("-"): context.params[param.name or ""] for param in context.command.params}
+    record = {
+        "command": public_command(f"{script}.py", sys.argv[1:]),
+        **public_values(dict(facts)),
+        "options": public_values({name: _plain(value) for name, value in (typed | dict(resolved)).items()}),
+        "torch": torch.__version__,
+    }
+    with replacing(path) as file:
+        file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """An option's value for JSON; seeds as on the command line: `0-3,8`."""
+    if isinstance(value, Path):
+        return str(value)
+    if not (isinstance(value, list) and value and all(isinstance(item, int) for item in value)):
+        return value
+    firsts = [n for n, seed in enumerate(value) if not n or seed != value[n - 1] + 1]
+    runs = [(value[start], value[end - 1]) for start, end in zip(firsts, [*firsts[1:], len(value)], strict=True)]
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
