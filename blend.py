@@ -18,9 +18,9 @@ from models.stylegan2.family import FAMILY
 from models.stylegan2.generator import Generator
 from models.stylegan2.sampler import StyleOptions, StyleSampler
 from sampling.classes import class_facts
-from sampling.command import DEVICE, record_files
+from sampling.command import DEVICE, PATH, options, record_files
 from sampling.stylegan2.pictures import in_rows
-from torch_utils.cli import Command, Number, SeedList, option, progress, say
+from torch_utils.cli import Command, Number, SeedList, progress, say
 from torch_utils.device import resolve_device, switches
 from torch_utils.download import sha256
 from torch_utils.paths import check_folder
@@ -37,52 +37,30 @@ Examples:
 ENDING = ".safetensors"
 MAPPINGS = {"a": 0.0, "b": 1.0, "mean": 0.5}
 ROWS = ("A", "blend", "B")
+PLACE, SHARED = {"metavar": "PLACE", "required": True}, {"shown": "a; with --weight the same share"}
+GRADUALLY = "number of doublings over which B gradually takes over, half of them before --at or --layer"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option(
-    "--network",
-    type=click.Path(),
-    metavar="PLACE",
-    required=True,
-    group="Networks",
-    help="A, which gives the low resolutions: a place as for --network of the other scripts",
+@options(
+    "Networks",
+    ("--network", click.Path(), None, "A, which gives the low resolutions: a place as of other scripts", PLACE),
+    ("--with other", click.Path(), None, "B, which gives the high resolutions", PLACE),
 )
-@option(
-    "--with",
-    "other",
-    type=click.Path(),
-    metavar="PLACE",
-    required=True,
-    group="Networks",
-    help="B, which gives the high resolutions",
+@options(
+    "Blend",
+    ("--at", click.IntRange(min=1), None, "resolution (longer side) from which B takes over"),
+    ("--layer", click.IntRange(min=0), None, "instead: the layer, as style_mixing.py counts them"),
+    ("--weight", Number(), None, "instead: share of B in all layers, from 0 to 1"),
+    ("--width", Number(), None, GRADUALLY, {"shown": "0, at once"}),
+    ("--mapping", click.Choice(list(MAPPINGS)), None, "whose mapping network turns z and class into w", SHARED),
 )
-@option("--at", type=click.IntRange(min=1), group="Blend", help="resolution (longer side) from which B takes over")
-@option("--layer", type=click.IntRange(min=0), group="Blend", help="instead: the layer, as style_mixing.py counts them")
-@option("--weight", type=Number(), group="Blend", help="instead: share of B in all layers, from 0 to 1")
-@option(
-    "--width",
-    type=Number(),
-    show_default="0, at once",
-    group="Blend",
-    help="number of doublings over which B gradually takes over, half of them before --at or --layer",
+@options(
+    "Output",
+    ("--out", PATH, Path(f"out/blend{ENDING}"), "file of the new network; pictures and a record are written beside it"),
+    ("--seeds", SeedList(), "0-7", "pictures of A, the blend and B for each"),
+    ("--psi", Number(), 1.0, "truncation of the pictures"),
 )
-@option(
-    "--mapping",
-    type=click.Choice(list(MAPPINGS)),
-    show_default="a; with --weight the same share",
-    group="Blend",
-    help="whose mapping network turns z and class into w",
-)
-@option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path(f"out/blend{ENDING}"),
-    group="Output",
-    help="file of the new network; pictures (.png) and a record (.json) of the same name are written beside it",
-)
-@option("--seeds", type=SeedList(), default="0-7", group="Output", help="pictures of A, the blend and B for each")
-@option("--psi", type=Number(), default=1.0, group="Output", help="truncation of the pictures")
 @DEVICE
 def main(network: str, other: str, out: Path, seeds: list[int], psi: float, device: str, **how: Any) -> None:
     """Blend two networks, one trained from the other, by resolution (Pinkney and Adler 2020).

@@ -16,11 +16,11 @@ from models.stylegan2.finding import FINDERS, draw, find_attributes, spread
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import layer_range
 from models.stylegan2.sampler import StyleOptions
-from sampling.command import Opened, check_film_name, given, refuse, sampling_options, write_record
+from sampling.command import PATH, Opened, check_film_name, given, options, refuse, sampling_options, write_record
 from sampling.stylegan2.attributefile import read_attributes
 from sampling.stylegan2.pictures import generator, styles
 from sampling.stylegan2.steps import Walk
-from torch_utils.cli import Command, FloatList, counted, option, progress, say
+from torch_utils.cli import Command, FloatList, counted, progress, say
 
 EXAMPLES = """
 Examples:
@@ -36,64 +36,34 @@ FIND = ("method", "count", "labels", "orthogonal", "samples", "across_classes")
 APPLY = ("file", "direction", "latents", "film", "fps", "frame_count")
 OF_METHODS = {"count": ("sefa", "pca"), "samples": ("sefa", "pca"), "labels": ("labels",), "orthogonal": ("labels",)}
 OF_FILM = ("fps", "frame_count")
-FIND_GROUP, APPLY_GROUP = "Find directions", "Apply directions"
+METHODS = "sefa: what changes the styles most; pca: along what w varies most; labels: what tells labeled pictures apart"
+LABELS = "CSV or JSON: a column seed (or picture) of pictures of generate.py, and a column for each attribute"
+ENDINGS = "also a film, there and back; its name: .mp4, .gif or .webp, without an ending a folder of frames"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @sampling_options(seeds="0-3", model=StyleOptions, names=["latents", "psi", "psi_cutoff", "noise_mode"])
-@option("--strengths", type=FloatList(), default="-3:3:1", group="Pictures", help="steps, in standard deviations of w")
-@option(
-    "--layers",
-    metavar="LAYERS",
-    group="Pictures",
-    help="layers that move: coarse, middle, fine or numbers such as 0-6; default: all, or those in the file",
+@options(
+    "Pictures",
+    ("--strengths", FloatList(), "-3:3:1", "steps, in standard deviations of w"),
+    ("--layers", "LAYERS", None, "coarse, middle, fine or such as 0-6; default: all, or those in the file"),
 )
-@option(
-    "--method",
-    type=click.Choice([*FINDERS, "labels"]),
-    group=FIND_GROUP,
-    help="sefa: what changes the styles most; pca: along what w varies most; labels: what tells labeled pictures apart",
+@options(
+    "Find directions",
+    ("--method", click.Choice([*FINDERS, "labels"]), None, METHODS),
+    ("--count", click.IntRange(1), 10, "number of directions, for sefa and pca"),
+    ("--labels", PATH, None, LABELS),
+    ("--orthogonal", bool, False, "remove from each attribute's direction what it shares with the others"),
+    ("--samples", click.IntRange(2, 1_000_000), 10_000, "number of seeds whose w show sefa and pca how w varies"),
+    ("--across-classes", bool, False, "let directions lead from one class to another as well"),
 )
-@option("--count", type=click.IntRange(1), default=10, group=FIND_GROUP, help="number of directions, for sefa and pca")
-@option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    group=FIND_GROUP,
-    help="CSV or JSON: a column seed (or picture) of pictures of generate.py, and a column for each attribute",
-)
-@option(
-    "--orthogonal",
-    is_flag=True,
-    group=FIND_GROUP,
-    help="remove from each attribute's direction what it shares with the others",
-)
-@option(
-    "--samples",
-    type=click.IntRange(2, 1_000_000),
-    default=10_000,
-    group=FIND_GROUP,
-    help="number of seeds whose w show sefa and pca how w varies",
-)
-@option(
-    "--across-classes", is_flag=True, group=FIND_GROUP, help="let directions lead from one class to another as well"
-)
-@option("--apply", "file", type=click.Path(path_type=Path), group=APPLY_GROUP, help=f"{FILE} to move pictures along")
-@option(
-    "--direction", metavar="LIST", group=APPLY_GROUP, help="numbers or names, such as 0,smile; default: all directions"
-)
-@option(
-    "--film",
-    group=APPLY_GROUP,
-    help="also a film, there and back; its name: .mp4, .gif or .webp, without an ending a folder of frames",
-)
-@option("--fps", type=click.FloatRange(1, 120), default=30.0, group=APPLY_GROUP, help="frames a second of the film")
-@option(
-    "--frames",
-    "frame_count",
-    type=click.IntRange(2, 100_000),
-    default=120,
-    group=APPLY_GROUP,
-    help="frames of the film",
+@options(
+    "Apply directions",
+    ("--apply file", PATH, None, f"{FILE} to move pictures along"),
+    ("--direction", "LIST", None, "numbers or names, such as 0,smile; default: all directions"),
+    ("--film", str, None, ENDINGS),
+    ("--fps", click.FloatRange(1, 120), 30.0, "frames a second of the film"),
+    ("--frames frame_count", click.IntRange(2, 100_000), 120, "frames of the film"),
 )
 def main(opened: Opened, seeds: list[int], strengths: list[float], layers: str | None, **options: Any) -> None:
     """Find directions of w and move pictures along them: w + strength * direction, in the layers that are named.

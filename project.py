@@ -18,12 +18,12 @@ from models.stylegan2.generator import Generator
 from models.stylegan2.latents import Latents, save_ws
 from models.stylegan2.projector import NoiseFit, ProjectionSettings, Tuning, TuningSettings
 from models.stylegan2.sampler import StyleOptions, StyleSampler
-from sampling.command import Opened, check_film_name, refuse, sampling_options, write_record
+from sampling.command import Opened, check_film_name, options, refuse, sampling_options, write_record
 from sampling.stylegan2.pictures import generator
 from sampling.stylegan2.projection import Projected, Search, SearchFilm, compare, facts, spoken
 from sampling.stylegan2.targets import LOSSES, Target, open_loss, read_targets
 from system.text import printable
-from torch_utils.cli import Command, counted, option, progress, say
+from torch_utils.cli import Command, counted, progress, say
 
 EXAMPLES = """
 Examples:
@@ -35,19 +35,14 @@ Examples:
 LATENTS, SHEET, TUNED = "projected-w.npz", "projection.png", "network-tuned.safetensors"
 TOLD = 10  # targets at most that have their own line in the terminal
 KEPT = ("kimg", "data")  # metadata of the network's file that the tuned one keeps
-GROUP = "Projection"
+NOISES = click.Choice(["fit", "const", "none"])
+COMPARED = "; ".join(f"{name}: {words}" for name, words in LOSSES.items())
+ENDINGS = "name of the film: .mp4, .gif or .webp, without an ending a folder of frames; none for no film"
+TARGETS = "pictures of any size, or a folder or ZIP of them; give the option again for more"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option(
-    "--target",
-    "places",
-    multiple=True,
-    required=True,
-    metavar="PATH[,PATH...]",
-    group="Pictures",
-    help="pictures of any size, or a folder or ZIP of them; give the option again for more",
-)
+@options("Pictures", ("--target places", "PATH[,PATH...]", None, TARGETS, {"multiple": True, "required": True}))
 @sampling_options(
     model=StyleOptions,
     names=[],
@@ -56,41 +51,23 @@ GROUP = "Projection"
     batch="targets that are optimized at once: more is faster and takes more memory",
     default_batch=8,
 )
-@option("--space", type=click.Choice(["w", "w+"]), default="w+", group=GROUP, help="one w, or one for each layer")
-@option("--steps", type=click.IntRange(1), default=1000, group=GROUP, help="steps of the optimization")
-@option("--rate", type=click.FloatRange(0, 10, min_open=True), default=0.1, group=GROUP, help="maximum learning rate")
-@option(
-    "--noise-mode",
-    "noise",
-    type=click.Choice(["fit", "const", "none"]),
-    default="fit",
-    group=GROUP,
-    help="noise of the synthesis: found together with w, the network's own, or none",
+@options(
+    "Projection",
+    ("--space", click.Choice(["w", "w+"]), "w+", "one w, or one for each layer"),
+    ("--steps", click.IntRange(1), 1000, "steps of the optimization"),
+    ("--rate", click.FloatRange(0, 10, min_open=True), 0.1, "maximum learning rate"),
+    ("--noise-mode noise", NOISES, "fit", "noise of the synthesis: found together with w, the network's own, or none"),
+    ("--loss", click.Choice(["auto", *LOSSES]), "auto", f"{COMPARED}; auto: lpips if a detector is given"),
 )
-@option(
-    "--loss",
-    type=click.Choice(["auto", *LOSSES]),
-    default="auto",
-    group=GROUP,
-    help="; ".join(f"{name}: {words}" for name, words in LOSSES.items()) + "; auto: lpips if a detector is given",
+@detector_options("Projection", "vgg16, lpips")
+@options("Projection", ("--seed", click.IntRange(0, 2**32 - 1), 0, "random seed"))
+@options(
+    "Tuning",
+    ("--pti", bool, False, f"tune the network to the pictures, too: {TUNED}"),
+    ("--pti-steps", click.IntRange(1), 350, "steps of the tuning"),
+    ("--locality", click.FloatRange(0, 100), 0.0, "weight of the penalty on changes elsewhere, 0.1 in the paper"),
 )
-@detector_options(GROUP, "vgg16, lpips")
-@option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, group=GROUP, help="random seed")
-@option("--pti", is_flag=True, group="Tuning", help=f"tune the network to the pictures, too: {TUNED}")
-@option("--pti-steps", type=click.IntRange(1), default=350, group="Tuning", help="steps of the tuning")
-@option(
-    "--locality",
-    type=click.FloatRange(0, 100),
-    default=0.0,
-    group="Tuning",
-    help="weight of locality regularization, 0.1 in the paper: other pictures change less",
-)
-@option(
-    "--film",
-    default="projection.mp4",
-    group="Output",
-    help="name of the film: .mp4, .gif or .webp, without an ending a folder of frames; none for no film",
-)
+@options("Output", ("--film", str, "projection.mp4", ENDINGS))
 def main(opened: Opened, places: tuple[str, ...], noise: NoiseFit, film: str, pti: bool, **options: Any) -> None:
     """Find the latents w that show given pictures (Karras et al. 2020, appendix D; in W+ Abdal et al. 2019).
 

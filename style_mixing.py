@@ -8,10 +8,10 @@ from PIL import Image
 from imaging.grid import GRID, PAPER, check_sheet, save_image, sheet
 from models.stylegan2.latents import layer_range, mix
 from models.stylegan2.sampler import StyleOptions
-from sampling.command import Opened, sampling_options, write_record
+from sampling.command import Opened, options, sampling_options, write_record
 from sampling.stylegan2.pictures import draw_pictures
 from sampling.stylegan2.pictures import styles as styles_of
-from torch_utils.cli import Command, SeedList, counted, option, say
+from torch_utils.cli import Command, SeedList, counted, say
 
 EXAMPLES = """
 Examples:
@@ -23,9 +23,12 @@ Examples:
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @sampling_options(model=StyleOptions, names=["psi", "psi_cutoff", "noise_mode"])
-@option("--rows", type=SeedList(), default="0-3", group="Pictures", help="seeds whose styles are replaced")
-@option("--cols", type=SeedList(), default="10-14", group="Pictures", help="seeds that the styles come from")
-@option("--styles", default="coarse", group="Pictures", help="layers: coarse, middle, fine or numbers such as 0-6")
+@options(
+    "Pictures",
+    ("--rows", SeedList(), "0-3", "seeds whose styles are replaced"),
+    ("--cols", SeedList(), "10-14", "seeds that the styles come from"),
+    ("--styles", "LAYERS", "coarse", "layers: coarse, middle, fine or numbers such as 0-6"),
+)
 def main(opened: Opened, rows: list[int], cols: list[int], styles: str) -> None:
     """Mix styles (Karras et al. 2019, figure 3): ROW-COL.png is the row's picture with the column's styles.
 

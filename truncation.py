@@ -6,9 +6,9 @@ import click
 
 from imaging.grid import check_sheet, save_image, sheet
 from models.stylegan2.sampler import StyleOptions
-from sampling.command import Opened, sampling_options, write_record
+from sampling.command import Opened, options, sampling_options, write_record
 from sampling.stylegan2.pictures import draw_pictures, in_rows, styles
-from torch_utils.cli import Command, FloatList, counted, option, say
+from torch_utils.cli import Command, FloatList, counted, say
 
 EXAMPLES = """
 Examples:
@@ -21,13 +21,7 @@ SHEET = "truncation.png"
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @sampling_options(seeds="0-5", model=StyleOptions, names=["psi_cutoff", "noise_mode"])
-@option(
-    "--psis",
-    type=FloatList(),
-    default="-1:1:0.5",
-    group="Pictures",
-    help="values of psi: 1 full variety, 0 the average image, below 0 its opposite; FROM:TO:STEP or a list",
-)
+@options("Pictures", ("--psis", FloatList(), "-1:1:0.5", "1 full variety, 0 the average image, below 0 its opposite"))
 def main(opened: Opened, seeds: list[int], psis: list[float]) -> None:
     """Show truncation (Karras et al. 2019, figure 8): w pulled towards its average, which trades variety for quality.
 

@@ -50,20 +50,14 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class SeedStream:
-    """The random numbers of a seed, 0 .. 2^32 - 1.
-
-    The first ones are numpy's RandomState(seed).randn, as in the official code: published seeds give their published
-    pictures.
-    """
+    """The random numbers of a seed, 0 .. 2^32 - 1; the first are numpy's, as in the official code's pictures."""
 
     seed: int
 
     def normal(self, *shape: int) -> Tensor:
-        """Float32 numbers of this shape, always the same ones."""
         return torch.from_numpy(np.random.RandomState(self.seed).randn(*shape)).float()
 
     def generator(self, purpose: str, device: torch.device) -> torch.Generator:
-        """A generator whose numbers depend on the seed and the purpose."""
         return seeds.generator(device, self.seed, purpose)
 
 
@@ -77,11 +71,9 @@ class NumberStream:
     start: str = "z"  # purpose of `normal`; another one gives a second start for the same picture
 
     def normal(self, *shape: int) -> Tensor:
-        """Float32 numbers of this shape, always the same ones."""
         return torch.randn(shape, generator=self.generator(self.start, torch.device("cpu")))
 
     def generator(self, purpose: str, device: torch.device) -> torch.Generator:
-        """A generator whose numbers depend on series, number and purpose."""
         return seeds.generator(device, self.seed, self.room, purpose, self.number)
 
 
@@ -132,10 +124,9 @@ class Walkable(Protocol):
 
 
 def learned_classes(metadata: Mapping[str, Any], classes: int) -> list[int]:
-    """The numbers of the classes that a network was trained on, ascending.
+    """The numbers of the classes that a network was trained on, ascending: pictures of empty classes are noise.
 
-    A data set may have empty classes, and a network's pictures of those are noise. Returns all `classes` if the
-    metadata do not count the images of each class.
+    Returns all `classes` if the metadata do not count the images of each class.
     """
     data = metadata.get("data")
     counts = data.get("class_counts") if isinstance(data, dict) else None

@@ -39,13 +39,10 @@ def class_facts(metadata: Mapping[str, Any], classes: int) -> dict[str, Any]:
 
 
 def find_class(text: str, names: Sequence[str]) -> int:
-    """The number of the class with a name or number.
+    """The number of the class with a name or number. Raise ValueError, with a list of the classes, if it is unknown.
 
-    Names take precedence over numbers, for data sets whose class names are numbers: 1, 10, 2. Upper and lower case do
-    not matter unless two names differ only in them.
-
-    Raises:
-        ValueError: for an unknown class, with a list of the classes.
+    Names take precedence, for data sets whose class names are numbers: 1, 10, 2. Upper and lower case do not matter
+    unless two names differ only in them.
     """
     if text in names:
         return list(names).index(text)

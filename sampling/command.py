@@ -28,28 +28,33 @@ from torch_utils.runs import newest_network
 RUNS = Path("runs")
 BUNDLED = Path(__file__).parents[1] / "assets" / "faces64.safetensors"
 
-DEVICES, PRECISIONS = ["auto", "cpu", "cuda", "mps"], ["auto", "fp32", "tf32", "bf16", "fp16"]
-DEVICE = option("--device", type=click.Choice(DEVICES), default="auto", group="Device", help="compute device")
-_NETWORK = option(
-    "--network",
-    type=click.Path(),
-    metavar="PLACE",
-    group="Network",
-    help="network-….safetensors, a run folder, a file of another program, a URL, hf://USER/NAME, or a published "
-    "name such as ffhq256; without it the newest one in runs, else the bundled one",
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+PATH = click.Path(path_type=Path)
+
+
+def options(group: str, *rows: tuple[Any, ...]) -> Decorator:
+    """Give a script the options of one group of its help.
+
+    A row has the names ("--apply file": flag and parameter), the type (a str is a text with this placeholder in the
+    help), the default, the help, and further arguments of `click.Option`, if any.
+    """
+    made = []
+    for names, kind, default, text, *more in rows:
+        keys: dict[str, Any] = {"metavar": kind} if isinstance(kind, str) else {"type": kind, "is_flag": kind is bool}
+        keys |= {"default": default, "help": text, **(more[0] if more else {})}
+        made.append(option(*names.split(), group=group, **keys))
+    return lambda script: functools.reduce(lambda inner, add: add(inner), reversed(made), script)
+
+
+_DEVICE = ("--device", click.Choice(["auto", "cpu", "cuda", "mps"]), "auto", "compute device")
+_PRECISIONS = click.Choice(["auto", "fp32", "tf32", "bf16", "fp16"])
+_PLACE = (
+    "network-….safetensors, a run folder, a file of another program, a URL, hf://USER/NAME, or a published name such "
+    "as ffhq256; without it the newest one in runs, else the bundled one"
 )
-_PRECISION = option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="auto",
-    group="Device",
-    help="number format of the network's large products; auto is fp32",
-)
-_OUTDIR = option(
-    "--outdir", type=click.Path(path_type=Path), default=Path("out"), group="Output", help="folder to write to"
-)
-_BATCH = "pictures that a GPU computes at once: more is faster, and may change pixels by a gray level"
 _CLASS = "number or name of the class of all pictures; without it a seed's class is seed mod classes"
+_BATCH = "pictures that a GPU computes at once: more is faster, and may change pixels by a gray level"
+DEVICE = options("Device", _DEVICE)
 
 
 @dataclass(frozen=True)
@@ -82,26 +87,27 @@ def sampling_options(
     label: str = _CLASS,
     batch: str = _BATCH,
     default_batch: int = 1,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> Decorator:
     """Give a script the common options. Its function gets an `Opened`, then its own options by name.
 
     Args:
-        seeds: default of `--seeds`, which the function gets as `seeds`; None leaves the option out.
-        model: the family's options that the script takes, for scripts of one family; None takes those of the opened
-            network's family, which a `DependentCommand` adds.
-        names: the fields of `model` that are options of the script; None for all.
+        seeds: default of `--seeds`; None leaves the option out.
+        model, names: the options of its family that a script of one family takes, and their names; without them the
+            script takes those of the opened network's family, which a `DependentCommand` adds.
         seeded: False if no picture comes from a seed.
         label, batch, default_batch: help of --class and --batch, and default of the latter.
     """
-    seed_option = [option("--seeds", type=SeedList(), default=seeds, group="Pictures", help="one picture for each")]
-    options = [
-        _NETWORK,
-        option("--class", "label", metavar="CLASS", group="Network", help=label),
-        *(seed_option if seeds else []),
-        _OUTDIR,
-        DEVICE,
-        _PRECISION,
-        option("--batch", type=click.IntRange(min=1), default=default_batch, group="Device", help=batch),
+    common = [
+        options("Network", ("--network", click.Path(), None, _PLACE, {"metavar": "PLACE"})),
+        options("Network", ("--class label", "CLASS", None, label)),
+        *([options("Pictures", ("--seeds", SeedList(), seeds, "one picture for each"))] if seeds else []),
+        options("Output", ("--outdir", PATH, Path("out"), "folder to write to")),
+        options(
+            "Device",
+            _DEVICE,
+            ("--precision", _PRECISIONS, "auto", "number format of the network's large products; auto is fp32"),
+            ("--batch", click.IntRange(min=1), default_batch, batch),
+        ),
     ]
 
     def decorate(script: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,11 +123,12 @@ def sampling_options(
                     raise ValueError(_out_of_memory(opened)) from error
                 raise
 
-        for add in reversed(options):
-            resolved = add(resolved)
+        command: Any = resolved
+        for add in reversed(common):
+            command = add(command)
         own: list[Any] = flags.flags(model, names) if model else []
-        resolved.__click_params__ = [*reversed(own), *resolved.__click_params__]  # type: ignore[attr-defined]
-        return resolved
+        command.__click_params__ = [*reversed(own), *command.__click_params__]
+        return command
 
     return decorate
 
@@ -194,11 +201,8 @@ def find(network: str | Path | None) -> str | Path:
 def learn(params: Mapping[str, Any], judging: bool = False) -> More:
     """The options of the network that the common options name: `more` of a `DependentCommand`.
 
-    --help downloads nothing: it shows a network's options only if the network is on this machine.
-
-    Args:
-        params: values of the common options, and "help".
-        judging: leaves out what takes the place of seeds, and shows the defaults that metrics use.
+    --help downloads nothing: it shows a network's options only if the network is on this machine. `judging` leaves out
+    what takes the place of seeds, and shows the defaults that metrics use.
     """
     place = params.get("network")
     if place == "" or (judging and place is None):
@@ -246,10 +250,9 @@ def check_film_name(film: str, outdir: Path) -> None:
 def write_record(
     script: str, opened: Opened, resolved: Mapping[str, Any] | None = None, of: str = "", **facts: Any
 ) -> None:
-    """Write `SCRIPT.json` beside the pictures: the command, the network, every option, and `facts`.
+    """Write `SCRIPT.json`, or the record `of` a file, beside the pictures: command, network, every option, and `facts`.
 
     `resolved` replaces the value of an option whose effective value differs from what was typed (`auto`, a default).
-    `of`: name the record after this file instead of after the script.
     """
     file, device = str(opened.file), opened.sampler.device.type
     meant: dict[str, Any] = {"network": file, "device": device, "precision": opened.precision}
@@ -265,13 +268,9 @@ def write_record(
 
 
 def record_files(script: str, path: Path, facts: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
-    """Write a JSON file that states how the files beside it were made, without the secrets of URLs.
+    """Write a JSON file: how `script` made the files beside it, and `facts`, without the secrets of URLs.
 
-    Args:
-        script: name of the script, without its ending.
-        path: the file.
-        facts: further facts.
-        resolved: effective values of options, which replace what was typed.
+    `resolved` are effective values of options, which replace what was typed.
     """
     context = click.get_current_context()
     typed = {param.opts[0].lstrip("-"): context.params[param.name or ""] for param in context.command.params}

@@ -1,8 +1,7 @@
 """A trained network's tensors for a network with other classes, image channels or image size.
 
-Tensors that both networks have are copied. If possible, the new network first computes what the old one did: a
-generator of larger images shows the old images upsampled, one of gray images shows them in gray, one with classes shows
-the same for each class. Other tensors keep their initial values.
+Tensors that both networks have are copied. If possible, the new network first computes what the old one did: the old
+images upsampled, in gray, or the same for each class. Other tensors keep their initial values.
 """
 
 from math import sqrt

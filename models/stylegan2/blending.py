@@ -52,10 +52,7 @@ def ramp(layers: int, first: int, width: float = 0.0) -> list[float]:
 
 
 def likeness(a: Generator, b: Generator) -> float:
-    """Cosine between the weights of two networks' convolutions: near 1 if one was trained from the other.
-
-    The networks must pass `check`.
-    """
+    """Cosine between the convolutions of two networks that pass `check`: near 1 if one was trained from the other."""
     dot = aa = bb = 0.0
     theirs = b.state_dict()
     for key, x in a.state_dict().items():
@@ -94,8 +91,8 @@ def check(a: GeneratorConfig, b: GeneratorConfig, mixed_mapping: bool) -> None:
 def blend(a: Generator, b: Generator, shares: Shares) -> Generator:
     """The generator whose parameters are (1 - t) a + t b, with a share t for each layer.
 
-    With t 0 or 1 they equal those of one network bit for bit. Stored noise would be fainter if averaged, so it comes
-    from the network with the larger share; with equal shares, from the first. The networks must pass `check`.
+    Stored noise would be fainter if averaged, so it comes from the network with the larger share; with equal shares,
+    from the first. The networks must pass `check`.
     """
     if len(shares.layers) != a.config.num_ws - 1:
         raise ValueError(f"the networks have {a.config.num_ws - 1} layers, but there are {len(shares.layers)} shares")

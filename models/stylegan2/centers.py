@@ -1,8 +1,7 @@
 """What truncation pulls w towards: the average w, or the nearest of several centers (multi-modal truncation).
 
-Pulling every w towards one average makes all pictures alike. The average of a varied data set is typical of nothing,
-but the center of each cluster of w is typical of a kind (Mokady et al. 2022, "Self-Distilled StyleGAN", section 4).
-That paper takes the center whose picture looks nearest (LPIPS); here it is the nearest in w, which needs no detector.
+The average of a varied data set is typical of nothing, but the center of each cluster of w is typical of a kind
+(Mokady et al. 2022, "Self-Distilled StyleGAN", section 4, where nearness is LPIPS; here it is the distance in w).
 Letters: M number of samples, K of centers, N batch, L layers, D width of w.
 """
 
@@ -26,8 +25,7 @@ AT_ONCE = 1000  # latents through the mapping
 class Anchors:
     """The w that truncation pulls towards: the average, or the nearest of `count` centers of a w's class.
 
-    A network with classes has centers for each class, because a w that is pulled to another class's center changes its
-    class. They are found when the first w of the class comes.
+    A network with classes has centers for each class, found when the first w of the class comes.
     """
 
     def __init__(self, G: StyledGenerator, count: int | None) -> None:
@@ -85,10 +83,7 @@ def find_centers(ws: Tensor, count: int) -> Tensor:
 
 
 def nearest(ws: Tensor, centers: Tensor) -> Tensor:
-    """The center [N, D] of centers [K, D] that is nearest to each of ws [N, L, D], on the device of `ws`.
-
-    The center nearest to all layers together (the sum of squares) is the one nearest to their mean.
-    """
+    """The center [N, D] of centers [K, D] nearest to each of ws [N, L, D], which is the one nearest to its mean."""
     # On the CPU: not every device has float64.
     distances = torch.cdist(ws.cpu().double().mean(dim=1), centers.cpu().double())  # [N, K]
     return centers.cpu()[distances.argmin(dim=1)].to(ws)

@@ -18,10 +18,7 @@ LARGEST_BASE_AREA = 256  # pixels: the learned constant and the discriminator's 
 
 
 def base_size(height: int, width: int) -> tuple[int, int, int]:
-    """Split an image size into (base_height, base_width, doublings), with the most doublings.
-
-    512x384 (width x height) gives (3, 4, 7). Raises ValueError for a size that StyleGAN2 cannot have.
-    """
+    """Split an image size into (base_height, base_width, doublings), with the most doublings: (3, 4, 7) for 512x384."""
     check_area(height, width)
     base_height, base_width, doublings = height, width, 0
     while base_height % 2 == base_width % 2 == 0 and min(base_height, base_width) // 2 >= SMALLEST_BASE_SIDE:
@@ -107,24 +104,14 @@ class DiscriminatorConfig(ImageConfig):
 
 
 def set_low_clamp(network: nn.Module, precision: Precision) -> None:
-    """Set the limit of activations of layers whose `clamp` is 0: `FP16_CLAMP` for fp16, no limit otherwise.
-
-    With fp16 all layers are limited, even those that compute in float32.
-    """
+    """Set the limit of activations of all layers whose `clamp` is 0: `FP16_CLAMP` for fp16, no limit otherwise."""
     for module in network.modules():
         if hasattr(module, "low_clamp"):
             module.low_clamp = FP16_CLAMP if precision == "fp16" else 0.0  # type: ignore[assignment]
 
 
 def block_dtypes(doublings: int, precision: Precision) -> list[torch.dtype]:
-    """The dtype of the block after k doublings, for k = 0 ... doublings.
-
-    float16 is used at the highest `FP16_RESOLUTIONS` resolutions, never at the base size; bfloat16, which has the range
-    of float32, at all.
-    """
-    if precision == "bf16":
-        return [torch.bfloat16] * (doublings + 1)
-    if precision == "fp16":
-        first = max(doublings + 1 - FP16_RESOLUTIONS, 1)
-        return [torch.float16 if k >= first else torch.float32 for k in range(doublings + 1)]
-    return [torch.float32] * (doublings + 1)
+    """The dtype of the block after k doublings, for k = 0 ... doublings: float16 at the highest resolutions only."""
+    low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    first = max(doublings + 1 - FP16_RESOLUTIONS, 1) if precision == "fp16" else 0
+    return [low if k >= first else torch.float32 for k in range(doublings + 1)]

@@ -1,8 +1,7 @@
 """Directions of w: how they move a picture, and the file that keeps them.
 
-A direction acts on w, after the mapping network: there styles are affine functions of what moves, and a step of one
-length means the same wherever it starts. The mapping normalizes and bends z, so a step in z would not.
-Letters: K number of directions, N batch, L number of w, D width of w.
+A direction acts on w (Shen et al. 2020; Härkönen et al. 2020): styles are affine functions of w, so a step means the
+same wherever it starts. Letters: K number of directions, N batch, L number of w, D width of w.
 """
 
 import hashlib
@@ -26,14 +25,7 @@ _EXPECTED = "give a directions.safetensors that directions.py wrote"
 
 
 def move(ws: Tensor, direction: Tensor, step: float, layers: Sequence[int]) -> Tensor:
-    """w'_l = w_l + step * n for the layers l, and w_l for the others (Shen et al. 2020; Härkönen et al. 2020).
-
-    Args:
-        ws: [N, L, D].
-        direction: n, [D].
-        step: length of the step, in the units of w.
-        layers: those of the L layers that move.
-    """
+    """w'_l = w_l + step * n for the layers l, and w_l for the others: ws [N, L, D], n [D], step in units of w."""
     moved = ws.clone()
     if step:
         moved[:, list(layers)] += step * direction.to(ws)
@@ -79,10 +71,7 @@ class Directions(BaseModel):
         return len(self.names)
 
     def find(self, text: str, option: str = "directions") -> list[int]:
-        """The places of directions in a list of names and places such as `0,turn`, in its order.
-
-        Raises ValueError, with `option` and all directions, for an unknown direction.
-        """
+        """The places of directions in a list of names and places such as `0,turn`; `option` is named in errors."""
         found = []
         for part in (part.strip() for part in text.split(",")):
             if part in self.names:
@@ -127,10 +116,7 @@ def save_directions(path: Path, directions: Directions, **facts: Any) -> None:
 
 
 def load_directions(path: Path) -> Directions:
-    """Read a file of directions; no code in it runs.
-
-    Raises FileNotFoundError, or ValueError if the file is damaged, of another kind, or has an unknown version.
-    """
+    """Read a file of directions; no code in it runs. Raise FileNotFoundError or ValueError."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: {_EXPECTED}")
     try:
@@ -153,20 +139,15 @@ def load_directions(path: Path) -> Directions:
 
 
 def check_fit(directions: Directions, G: Generator, path: Path) -> str:
-    """A warning if directions of a file were found in another network; "" if they are the network's own.
-
-    Raises ValueError if the network's w has another width, or it lacks layers that they act on.
-    """
-    width, L = directions.vectors.shape[1], G.config.num_ws
-    mend = "give the network that they were found in, or find this network's own"
+    """A warning if directions of a file were found in another network, or "". Raise ValueError if w does not fit."""
+    width, L, misfit = directions.vectors.shape[1], G.config.num_ws, ""
     if width != G.config.w_dim:
-        raise ValueError(
-            f"{path} holds directions of {width} numbers, but this network's w has {G.config.w_dim}: {mend}"
-        )
-    if (deepest := directions.deepest) >= L:
-        raise ValueError(
-            f"{path} holds directions that act on layer {deepest}, but this network's layers are 0-{L - 1}: {mend}"
-        )
+        misfit = f"of {width} numbers, but this network's w has {G.config.w_dim}"
+    elif directions.deepest >= L:
+        misfit = f"that act on layer {directions.deepest}, but this network's layers are 0-{L - 1}"
+    if misfit:
+        mend = "give the network that they were found in, or find this network's own"
+        raise ValueError(f"{path} holds directions {misfit}: {mend}")
     if directions.network == fingerprint(G):
         return ""
     return f"{path} was made with another network: its directions may mean something else in this one"

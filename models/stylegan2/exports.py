@@ -116,10 +116,7 @@ class ExportGraph:
 
     @torch.no_grad()
     def check(self, path: Path, run: Callable[[Inputs], Tensor]) -> float:
-        """The largest difference between an export, which `run` calls, and the module; in units as of `TOLERANCE`.
-
-        Raises ValueError, with the `path` of the export, if it is not below the tolerance.
-        """
+        """The largest difference between an export, which `run` calls, and the module; ValueError if too large."""
         largest = 0.0
         for batch, psi in CASES:
             inputs = self.example(batch, psi)
@@ -190,12 +187,9 @@ def _remove_idle(program: ExportedProgram) -> None:
 
 
 def save_program(path: Path, graph: ExportGraph, program: ExportedProgram) -> float:
-    """Write a `.pt2`, read it back, and return the largest difference between its outputs and the module's.
+    """Write a `.pt2`, and return the largest difference between its outputs and the module's, as of `check`.
 
-        program = torch.export.load("G.pt2").module()
-        images = program(z=z, psi=torch.tensor(0.7))
-
-    Raises ValueError if the file computes anything else; nothing is written.
+    It is called as `torch.export.load("G.pt2").module()(z=z, psi=torch.tensor(0.7))`.
     """
     with replacing(path) as temporary, _quiet():
         with temporary.open("wb") as file:
@@ -206,13 +200,9 @@ def save_program(path: Path, graph: ExportGraph, program: ExportedProgram) -> fl
 
 
 def save_onnx(path: Path, graph: ExportGraph, program: ExportedProgram) -> float:
-    """Write an `.onnx`, run it, and return the largest difference between its outputs and the module's.
+    """Write an `.onnx`, and return the largest difference between its outputs and the module's, as of `check`.
 
-        session = onnxruntime.InferenceSession("G.onnx")
-        (images,) = session.run(None, {"z": z, "psi": np.array(0.7, np.float32)})
-
-    Raises ValueError if the network is too large for the format, or the file computes anything else; nothing is
-    written.
+    It is called as `InferenceSession("G.onnx").run(None, {"z": z, "psi": np.array(0.7, np.float32)})`.
     """
     import onnxruntime
 

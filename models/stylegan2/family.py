@@ -1,5 +1,6 @@
 """StyleGAN2 as a family, and lucidrains' generator, which has another graph: their rows in the table of families."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,16 +19,16 @@ from models.stylegan2.sampler import StyleOptions, open_styles
 
 def _call(config: Any) -> tuple[Any, ...]:
     """Arguments of a generator: z, c, truncation_psi, truncation_cutoff, noise_mode."""
-    return torch.zeros(1, config.z_dim, device="meta"), _class(config), 1.0, None, "none"
+    return _meta(config.z_dim), _meta(config.classes), 1.0, None, "none"
 
 
 def _judge(config: Any) -> tuple[Any, ...]:
     """Arguments of a discriminator: images, c."""
-    return torch.zeros(1, config.channels, config.height, config.width, device="meta"), _class(config)
+    return _meta(config.channels, config.height, config.width), _meta(config.classes)
 
 
-def _class(config: Any) -> Tensor:
-    return torch.zeros(1, config.classes, device="meta")
+def _meta(*shape: int) -> Tensor:
+    return torch.zeros(1, *shape, device="meta")
 
 
 def _facts(config: Any) -> dict[str, str]:
@@ -73,14 +74,6 @@ PUBLISHED["ffhq256"] = PUBLISHED["ffhq256"]._replace(
     digest="7aa4ddeee38e007ce92a1a0bccd386fc6abba6b5c8692bdbe813d3f1987c0722"
 )
 
-_CAPTION = "psi 1 (no truncation), the network's own noise"
-_TOLD = {"gamma of R1": "loss.gamma", "augmentation": "augment.mode"}
-_PICTURES: dict[str, Any] = {
-    "options": StyleOptions,
-    "judged": StyleOptions(noise_mode="random"),
-    "open_sampler": open_styles,
-}
-
 FAMILY = Family(
     name="stylegan2",
     title="StyleGAN2",
@@ -91,27 +84,27 @@ FAMILY = Family(
     },
     shown=("G_ema", "G"),
     facts=_facts,
+    options=StyleOptions,
+    judged=StyleOptions(noise_mode="random"),
+    open_sampler=open_styles,
     foreign=(opening.OFFICIAL, opening.ROSINALITY),
     formats=FORMATS,
     published=PUBLISHED,
     tags=("stylegan2", "gan", "image-generation", "safetensors"),
-    caption=_CAPTION,
+    caption="psi 1 (no truncation), the network's own noise",
     command="--seeds 0-15 --psi 0.7",
     use=_use,
-    told=_TOLD,
-    **_PICTURES,
+    told={"gamma of R1": "loss.gamma", "augmentation": "augment.mode"},
 )
 
-LUCIDRAINS = Family(
+LUCIDRAINS = replace(
+    FAMILY,
     name="lucidrains",
     title="lucidrains' stylegan2-pytorch",
     parts={"G_ema": Part("generator", LucidrainsConfig, LucidrainsGenerator, "the averaged generator", _call)},
     shown=("G_ema",),
-    facts=_facts,
     foreign=(opening.LUCIDRAINS,),
-    tags=FAMILY.tags,
-    caption=_CAPTION,
-    command="--seeds 0-15 --psi 0.7",
-    use=_use,
-    **_PICTURES,
+    formats=(),
+    published={},
+    told={},
 )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.sampler import Request
 from models.stylegan2.directions import check_names
-from models.stylegan2.generator import Generator, GeneratorBlock
+from models.stylegan2.generator import Generator
 from models.stylegan2.sampler import StyleSampler
 from torch_utils.cli import progress
 
@@ -45,7 +45,6 @@ def style_matrix(G: Generator, layers: Sequence[int]) -> Tensor:
     """A [S, D]: the effective weights of the affines that read w of these layers; a step n changes styles by A n."""
     rows, layer = [], 0
     for block in G.synthesis.blocks:
-        assert isinstance(block, GeneratorBlock)
         affines = [convolution.affine for convolution in block.layers]
         affines += [block.rgb.affine] if block.rgb is not None else []  # reads the w of the next block's first layer
         rows += [a.weight.detach().cpu().double() * a.weight_gain for k, a in enumerate(affines, layer) if k in layers]
@@ -56,17 +55,13 @@ def style_matrix(G: Generator, layers: Sequence[int]) -> Tensor:
 def sefa(A: Tensor, count: int) -> Tensor:
     """The `count` directions [K, D] that change the styles most, the strongest first (Shen and Zhou 2021, closed form).
 
-    n_1 maximizes |A n|^2 among n of length 1, n_2 among those orthogonal to n_1, and so on: the eigenvectors of A^T A
-    with the largest eigenvalues. Raises ValueError for more directions than w has numbers.
+    Each n of length 1 maximizes |A n|^2 orthogonally to those before: the leading eigenvectors of A^T A.
     """
     return _leading_eigenvectors(A.double().T @ A.double(), count)
 
 
 def principal_components(w: Tensor, groups: Tensor, count: int) -> Tensor:
-    """The first `count` principal components [K, D] of w [N, D] within groups [N] (Härkönen et al. 2020, section 2).
-
-    Raises ValueError for more directions than w has numbers, or too few samples for any spread.
-    """
+    """The first `count` principal components [K, D] of w [N, D] within groups [N] (Härkönen et al. 2020, section 2)."""
     centered = center(w, groups)
     return _leading_eigenvectors(centered.T @ centered, count)
 
@@ -122,8 +117,8 @@ FINDERS: dict[str, Callable[[Generator, Tensor, Tensor, int, Sequence[int]], Fou
 def ridge(w: Tensor, values: Tensor, groups: Tensor, penalty: float = PENALTY) -> Tensor:
     """The normal n [D], of length 1, of real values y [N]: minimizes mean (y - n x - b_g)^2 + penalty |n|^2.
 
-    x is w [N, D] scaled to a mean square of 1 within groups [N]; b_g is the intercept of group g, which centering
-    removes. Raises ValueError if the values do not vary within any group.
+    x is w [N, D] scaled to a mean square of 1 within groups [N], some of which must vary; b_g is the intercept of
+    group g, which centering removes.
     """
     if not varies(values, groups):
         raise ValueError("the values do not vary within any group")
@@ -137,7 +132,7 @@ def logistic(w: Tensor, labels: Tensor, groups: Tensor, penalty: float = PENALTY
     """The normal n [D], of length 1, of labels [N] that are 0 or 1: P(label = 1) = 1 / (1 + exp(-n x - b_g)).
 
     It minimizes the mean negative log likelihood plus penalty / 2 |n|^2, which is convex; x and b_g as for `ridge`.
-    Groups with only one label are left out. Raises ValueError if no group has samples of both labels.
+    Groups with only one label are left out.
     """
     mixed = center(labels, groups) != 0
     if not bool(mixed.any()):
@@ -176,8 +171,7 @@ def _scaled(x: Tensor) -> Tensor:
 def apart(normals: Tensor) -> Tensor:
     """Normals [K, D] of length 1, each orthogonal to the others: n_k' = n_k - P n_k (InterFaceGAN).
 
-    P is the projection onto the span of the others: a step along n_k' does not change the other attributes. Raises
-    ValueError, with its place, if nothing of a normal is left.
+    P is the projection onto the span of the others: a step along n_k' does not change the other attributes.
     """
     normals, result = normals.double(), []
     for k, n in enumerate(normals):
@@ -192,10 +186,7 @@ def apart(normals: Tensor) -> Tensor:
 def held_out_skill(
     fit: Callable[[Tensor, Tensor, Tensor], Tensor], w: Tensor, values: Tensor, groups: Tensor
 ) -> float | None:
-    """The correlation, -1 .. 1, of n w with the values of held-out samples within groups; None if too few vary.
-
-    A fifth of the samples is held out, always the same ones. `fit` is `ridge` or `logistic`; other arguments as there.
-    """
+    """The correlation, -1 .. 1, of n w with the values of a fifth of the samples, held out; None if too few vary."""
     held = torch.randperm(len(w), generator=torch.Generator().manual_seed(0)) % HELD_OUT == 0
     try:
         n = fit(w[~held], values[~held], groups[~held])
@@ -213,11 +204,8 @@ def varies(values: Tensor, groups: Tensor) -> bool:
 def find_attributes(w: Tensor, groups: Tensor, names: Sequence[str], values: Tensor, orthogonal: bool) -> Found:
     """A direction for each attribute, by logistic regression if it has two values, else by ridge regression.
 
-    Args:
-        w, groups: [N, D] and [N].
-        names: K attributes, in each of which at least 20 samples must have values that vary.
-        values: [N, K], nan where unknown.
-        orthogonal: make each direction orthogonal to the others.
+    `values` [N, K] of w [N, D] are nan where unknown; at least 20 of an attribute must be known, and vary. `orthogonal`
+    makes each direction orthogonal to the others.
     """
     check_names(names)
     found = []

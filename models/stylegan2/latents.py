@@ -36,8 +36,7 @@ def layer_range(name: str, num_ws: int, option: str = "layers") -> list[int]:
     """The layers that a word or a range names; errors name the `option` that it was given for.
 
     `coarse` are the layers of the first two resolutions (pose, shape), `middle` of the next two (features), `fine` the
-    rest (colors) (Karras et al. 2019, section 3.1); `0-6` and `0,2,5-7` count layers from 0. Raises ValueError for
-    other words, and layers that the network does not have.
+    rest (colors) (Karras et al. 2019, section 3.1); `0-6` and `0,2,5-7` count layers from 0.
     """
     # The first resolution has one convolution, each further one has two; an RGB layer follows the next convolution's w.
     words = {"coarse": range(3), "middle": range(3, 7), "fine": range(7, num_ws)}
@@ -73,16 +72,9 @@ def save_ws(path: Path, ws: Tensor, maps: Sequence[Tensor] | None = None) -> Non
 
 
 def load_latents(path: Path, G: StyledGenerator) -> Latents:
-    """The latents of a file for this network, on its device.
+    """The latents of a file for this network, on its device: w [N, L, D], [L, D], or [N, D] with one for all layers.
 
-    Args:
-        path: .npz with an array `w`, or .npy; floating-point numbers [N, L, D], [L, D], or [N, D] with one w for all
-            layers.
-        G: the network.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no such archive, or its arrays do not fit this network.
+    Raises FileNotFoundError, or ValueError if it is no such archive, or its arrays do not fit this network.
     """
     arrays, device = _read(path), G.mapping.w_average.device
     ws, L, D = arrays[KEY], G.config.num_ws, G.config.w_dim

@@ -47,10 +47,7 @@ def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """The memory format in which convolutions run fastest on this device, for any dtype.
-
-    On CUDA it must be the weights' format: cuDNN uses channels last if either operand has it, and copies the other.
-    """
+    """The memory format in which convolutions run fastest, for any dtype; on CUDA cuDNN copies operands in another."""
     return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
 
 
@@ -63,11 +60,9 @@ def convolution_weights(outputs: int, inputs: int, kernel: int, transposed: bool
 
 
 class FullyConnected(nn.Module):
-    """Fully connected layer with equalized learning rate: act(x W^T + b).
+    """Fully connected layer with equalized learning rate: act(x W^T + b). `bias_init` is the bias before training.
 
-    Args:
-        lr_multiplier: factor of this layer's learning rate, 0.01 in mapping networks (Karras et al. 2019, C).
-        bias_init: value of the bias before training.
+    `lr_multiplier` is a factor of this layer's learning rate, 0.01 in mapping networks (Karras et al. 2019, C).
     """
 
     def __init__(
@@ -152,15 +147,8 @@ class Noise(nn.Module):
 def minibatch_std(x: Tensor, group: int, epsilon: float = 1e-8) -> Tensor:
     """Append a map of the standard deviation within groups of samples (Karras et al. 2018, section 3).
 
-    Sample i shares a group with i + N / G, i + 2 N / G, ...; the standard deviation over a group is averaged over
-    channels and positions.
-
-    Args:
-        x: features [N, C, H, W].
-        group: samples in a group, G; if it does not divide N, the largest smaller divisor of N is used.
-
-    Returns:
-        [N, C + 1, H, W].
+    Features [N, C, H, W] -> [N, C + 1, H, W]. Sample i shares a group of G with i + N / G, i + 2 N / G, ...; the
+    deviation is averaged over channels and positions. If `group` does not divide N, G is the next smaller divisor.
     """
     N, C, H, W = x.shape
     G = next(g for g in range(min(group, max(N, 1)), 0, -1) if N % g == 0)

@@ -45,11 +45,10 @@ def w_noise(t: float, scale: float) -> float:
 
 
 def noise_correlation(noise: Tensor) -> Tensor:
-    """Autocorrelation of noise maps [N, 1, H, W], 0 for white noise: [N] (appendix D, L_ij).
+    """Autocorrelation of noise maps [N, 1, H, W], 0 for white noise: [N] (appendix D).
 
-        L_ij = (mean of n(x, y) n(x - 1, y))^2 + (mean of n(x, y) n(x, y - 1))^2
-
-    summed over the map and its reductions down to 8 pixels: 2 x 2 averages times 2, which keep white noise's variance.
+    L_ij = (mean of n(x, y) n(x - 1, y))^2 + (mean of n(x, y) n(x, y - 1))^2, summed over the map and its reductions
+    down to 8 pixels: 2 x 2 averages times 2, which keep white noise's variance.
     """
     total = noise.new_zeros(len(noise))
     while True:
@@ -84,13 +83,10 @@ class Projection:
     def __init__(
         self, G: Generator, targets: Tensor, embed: Embed, settings: ProjectionSettings, starts: Tensor, scale: float
     ) -> None:
-        """Prepare the first step. The network, without gradients, is not changed.
+        """Prepare the first step from w `starts` [N, D] towards target images [N, C, H, W] in [-1, 1].
 
-        Args:
-            targets: images [N, C, H, W] in [-1, 1] of the network's size.
-            embed: images -> vectors; their squared distance is the loss.
-            starts: w [N, D] to start from.
-            scale: of w, for the noise on it.
+        The network, without gradients, is not changed. The loss is the squared distance of the vectors that `embed`
+        makes of images. `scale` is that of w, for the noise on it.
         """
         self.G, self.settings, self.scale, self._embed = G, settings, scale, embed
         with torch.no_grad():
@@ -150,10 +146,9 @@ def distances(vectors: Tensor, others: Tensor) -> Tensor:
 
 @torch.no_grad()
 def class_means(G: Generator, seed: int, label: int | None = None) -> tuple[Tensor, float]:
-    """The mean w of each class [K, D], and the scale of w: the root mean squared distance from its class's mean.
+    """The mean w of each class [K, D], and the scale of w: the root mean squared distance from the means (appendix D).
 
-    These are the midpoint of W and its deviation in appendix D. K is 1 without classes, with a `label`, and for a
-    network with more than 100 classes, of which it is the mean over all.
+    K is 1 without classes, with a `label`, and over all classes of a network with more than 100.
     """
     device, classes = G.mapping.w_average.device, G.config.classes
     z = torch.randn(SAMPLES, G.config.z_dim, device=device, generator=generator(device, seed, "samples of w"))
@@ -205,12 +200,8 @@ class Tuning:
     ) -> None:
         """Prepare the first step. The original network is not changed.
 
-        Args:
-            pivots: w [N, L, D] of the targets.
-            maps: noise of each layer [N, 1, H, W] that the projection fitted, or None.
-            targets: images [N, C, H, W] in [-1, 1].
-            embed: images -> vectors; their squared distance is the loss.
-            scale: distance from the pivot at which the regularization looks (alpha in section 3.3).
+        Pivots are w [N, L, D], with the noise of each layer [N, 1, H, W] that the projection fitted, if any. Targets
+        and `embed` as for `Projection`. `scale` is the distance from a pivot that is regularized (alpha, section 3.3).
         """
         self.original, self.pivots, self.maps, self._embed = original, pivots, maps, embed
         self.settings, self.scale = settings, scale
@@ -257,8 +248,5 @@ class Tuning:
 
 
 def neighbor(pivot: Tensor, w: Tensor, distance: float) -> Tensor:
-    """The latents at a distance from the pivot [L, D] in the direction of w [D] (section 3.3, equation of w_r).
-
-    w_r = pivot + distance * (w - pivot) / ||w - pivot||     for each layer
-    """
+    """w_r = pivot + distance * (w - pivot) / ||w - pivot|| for each layer of a pivot [L, D] and w [D] (section 3.3)."""
     return pivot + distance * F.normalize(w - pivot, dim=-1)

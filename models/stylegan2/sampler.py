@@ -25,12 +25,8 @@ from models.stylegan2.latents import Latents, load_latents
 from models.stylegan2.mapping import truncate
 from torch_utils.config import flag
 
-_LATENTS: Any = {
-    "flag": "--latents",
-    "also": ["--projected-w", "--projected_w"],
-    "group": "Pictures",
-    "instead_of": "seeds",
-}
+_ALSO = ["--projected-w", "--projected_w"]
+_LATENTS: Any = {"flag": "--latents", "also": _ALSO, "group": "Pictures", "instead_of": "seeds"}
 
 
 class StyleOptions(Options):

@@ -6,7 +6,6 @@ Letters: K number of keys, L layers, D width of w.
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,34 +18,21 @@ from models.sampler import Request, SeedStream
 from models.stylegan2.mapping import truncate
 from models.stylegan2.sampler import StyleSampler
 
-Size = tuple[int, int]  # rows and columns
 KINDS = ("spline", "linear", "spherical")  # of paths
-RESAMPLING = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}
 
 
-class Cell(NamedTuple):
-    """One film of a grid of them."""
+def cell_paths(
+    sampler: StyleSampler, requests: Sequence[Request], cells: int, space: str, kind: str, loop: bool
+) -> list[Path]:
+    """The path of each cell through its keys, dealt out in order: time -> truncated w [L, D].
 
-    path: Path  # time -> truncated w [L, D]
-    noise_seed: int  # of random noise, the same in all frames: new noise in each frame would flicker
-
-
-def cells_in_w(ws: Tensor, seeds: Sequence[int], grid: Size, kind: str, loop: bool) -> list[Cell]:
-    """Cells whose paths lead through truncated w [K, L, D]; the keys are dealt out in order.
-
-    Truncation and these paths are linear, so truncating the keys is the same as truncating every frame.
+    In w, truncation and the paths are linear, so truncating the keys is the same as truncating every frame.
     """
-    parts = ws.chunk(grid[0] * grid[1])
-    return [Cell(_path(kind, part, loop), seed) for part, seed in zip(parts, seeds[:: len(parts[0])], strict=True)]
-
-
-def cells_in_z(
-    sampler: StyleSampler, requests: Sequence[Request], seeds: Sequence[int], grid: Size, kind: str, loop: bool
-) -> list[Cell]:
-    """Cells whose paths lead through the z of requests; the keys are dealt out in order."""
-    each = len(seeds) // (grid[0] * grid[1])
-    starts = range(0, len(seeds), each)
-    return [Cell(_path_in_z(sampler, requests[n : n + each], kind, loop), seeds[n]) for n in starts]
+    each = len(requests) // cells
+    keys = [requests[n : n + each] for n in range(0, len(requests), each)]
+    if space == "z":
+        return [_path_in_z(sampler, part, kind, loop) for part in keys]
+    return [_path(kind, sampler.ws(part), loop) for part in keys]
 
 
 def _path(kind: str, keys: Tensor, loop: bool) -> Path:
@@ -80,17 +66,18 @@ def _path_in_z(sampler: StyleSampler, requests: Sequence[Request], kind: str, lo
 
 def frames(
     sampler: StyleSampler,
-    cells: Sequence[Cell],
+    paths: Sequence[Path],
+    seeds: Sequence[int],
     times: Sequence[float],
     at_once: int,
-    columns: int = 1,
-    scale: int = 1,
-    resampling: str = "lanczos",
+    columns: int,
 ) -> Iterator[Image.Image]:
-    """The frame at each time, made when it is asked for: the cells' pictures side by side, `scale` times as large."""
-    ws = (cell.path(t) for t in times for cell in cells)
-    requests = (Request("", None, SeedStream(cell.noise_seed)) for _ in times for cell in cells)
+    """The frame at each time, made when it is asked for: the cells' pictures side by side.
+
+    `seeds` are of random noise, the same in all frames of a cell: new noise in each frame would flicker.
+    """
+    ws = (path(t) for t in times for path in paths)
+    requests = (Request("", None, SeedStream(seed)) for _ in times for seed in seeds)
     pictures = sampler.pictures(ws, requests, at_once)
-    while pixels := list(islice(pictures, len(cells))):
-        frame = tile(torch.stack(pixels), columns)
-        yield frame if scale == 1 else frame.resize((frame.width * scale, frame.height * scale), RESAMPLING[resampling])
+    while pixels := list(islice(pictures, len(paths))):
+        yield tile(torch.stack(pixels), columns)

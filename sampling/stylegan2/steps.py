@@ -17,15 +17,7 @@ from torch_utils.cli import counted
 
 
 class Walk:
-    """Steps from the w of some pictures along directions.
-
-    Args:
-        opened: the network, and where to write.
-        requests: the pictures.
-        directions: of a network with the same w.
-        chosen: numbers of the directions to take.
-        layers: those that move; None for each direction's own.
-    """
+    """Steps from the w of some pictures along directions, in `layers` or each direction's own."""
 
     def __init__(
         self,

@@ -39,15 +39,9 @@ class Target(NamedTuple):
 def read_targets(
     places: Sequence[str], config: GeneratorConfig, tell: Callable[[str], None] = lambda text: None
 ) -> list[Target]:
-    """The pictures that --target names, in its order; those of a folder or ZIP by name.
+    """The pictures of files, folders and ZIPs (by name), or several with commas, in a network's size and channels.
 
-    Args:
-        places: each a file, a folder, a ZIP, or several with commas.
-        config: of the network, whose size and channels they get.
-        tell: called with a sentence about files in a folder or ZIP that are skipped.
-
-    Raises:
-        FileNotFoundError, ValueError: if a file is missing or no picture.
+    `tell` is called with sentences about files that are skipped. Raises FileNotFoundError or ValueError.
     """
     paths: list[Path] = []
     for place in places:
@@ -105,15 +99,8 @@ def open_loss(
 ) -> tuple[str, Embed]:
     """The loss's name in `LOSSES`, and a function images -> vectors whose squared distance is the loss.
 
-    Args:
-        loss: `lpips`, `pixels`, or `auto`: LPIPS if a detector is given.
-        detectors: NAME=PATH, as typed.
-        size: (height, width) of the network's images.
-        device: of the images.
-        trust: True if files of detectors may be programs.
-
-    Raises:
-        FileNotFoundError, ValueError: if a detector does not apply or is missing, or images are too small for it.
+    `auto` is LPIPS if a detector (NAME=PATH) is given, else pixels. FileNotFoundError, or ValueError if a detector
+    does not apply or is a program without `trust`, or if images of size (height, width) are too small for it.
     """
     given = parse_files(detectors)
     check_trust(trust, given)
