@@ -20,10 +20,10 @@ from models.stylegan2.sampler import StyleOptions, StyleSampler
 from sampling.classes import class_facts
 from sampling.command import DEVICE, PATH, options, record_files
 from sampling.stylegan2.pictures import in_rows
+from system.files import check_folder
 from torch_utils.cli import Command, Number, SeedList, progress, say
 from torch_utils.device import resolve_device, switches
 from torch_utils.download import sha256
-from torch_utils.paths import check_folder
 
 EXAMPLES = """
 Examples:

@@ -8,20 +8,10 @@ from typing import Any
 import click
 
 from models.families import FAMILIES, read_network
-from models.foreign import Told
-from models.formats import Job
+from models.foreign import Job, Told
+from sampling import conversion
 from sampling.classes import class_names, describe
 from sampling.command import record_files
-from sampling.conversion import (
-    check_dest,
-    check_options,
-    choose,
-    find_format,
-    format_flags,
-    known_endings,
-    resolved,
-    source_flags,
-)
 from torch_utils.cli import Command, option, say
 from torch_utils.flags import given
 
@@ -34,6 +24,7 @@ Examples:
   python convert.py --source ffhq.safetensors --dest ffhq.pt2 --split --noise-mode random
   python convert.py --source ffhq.safetensors --dest my-model/ --license mit
 """
+ENDINGS = conversion.known_endings()
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -49,7 +40,7 @@ Examples:
     "--dest",
     type=click.Path(path_type=Path),
     group="Networks",
-    help=f"file to write: {known_endings()}; or a folder for the Hugging Face Hub; without it the source is described",
+    help=f"file to write: {ENDINGS}; or a folder for the Hugging Face Hub; without it the source is described",
 )
 @option(
     "--format", "kind", type=click.Choice(["auto", "hub"]), default="auto", group="Networks", help="auto: by --dest"
@@ -67,7 +58,7 @@ Examples:
     multiple=True,
     metavar="NAME=VALUE",
     group="Networks",
-    help="what a file of another program does not say of its networks, such as heads=3",
+    help="what a file of another program does not state about its networks, such as heads=3",
 )
 def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tuple[str, ...], **options: Any) -> None:
     """Convert a network to another format, chosen by the ending of --dest. Without --dest, describe the file.
@@ -76,8 +67,8 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
     from the network's. DEST.json records how the files were made.
     """
     hub, told = kind == "hub", Told({flag.name or "": options.pop(flag.name) for flag in _SOURCE}, sets)
-    form = find_format(dest, hub, FAMILIES.values()) if dest else None
-    check_options(form, options if form else {"only": only, "format": hub or None, **options})
+    form = conversion.find_format(dest, hub, FAMILIES.values()) if dest else None
+    conversion.check_options(form, options if form else {"only": only, "format": hub or None, **options})
     if dest and form:
         form.check(dest)  # before a large source is read
     file = read_network(source, told)
@@ -85,10 +76,10 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
     say(describe(file, networks))
     if not dest:
         return
-    form = find_format(dest, hub, [file.family])
-    check_options(form, options)
-    check_dest(dest, file)
-    names = choose(file, only, form)
+    form = conversion.find_format(dest, hub, [file.family])
+    conversion.check_options(form, options)
+    conversion.check_dest(dest, file)
+    names = conversion.choose(file, only, form)
     shape = file.family.shape(next(iter(networks.values())).config)
     job = Job(
         source=file.place or file.path.name,
@@ -102,13 +93,12 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
     notes = form.write(job)
     for path, note in notes.items():
         say(f"wrote {path}: {note}")
-    beside = dest.with_name(f"{dest.name}.json")
     facts = {"network": str(file), "networks": names, "files": {str(path): note for path, note in notes.items()}}
-    record_files("convert", beside, facts, resolved(job))
+    record_files("convert", dest.with_name(f"{dest.name}.json"), facts, conversion.resolved(job))
 
 
-_SOURCE = source_flags()
-main.params += [*_SOURCE, *format_flags()]
+_SOURCE = conversion.source_flags()
+main.params += [*_SOURCE, *conversion.format_flags()]
 
 
 if __name__ == "__main__":

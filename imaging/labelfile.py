@@ -11,8 +11,8 @@ import numpy as np
 from imaging.labels import MOST_CLASSES, Labels, classes_of
 from imaging.names import some
 from imaging.opening import LARGEST_FILE, Bounded, open_file, parsing
-from system.bounded import json_object
 from system.text import printable
+from system.untrusted import json_object
 
 SUFFIXES = (".csv", ".tsv", ".json")
 FILE_COLUMNS = ("file", "filename", "file_name", "name", "image", "path", "id", "image_id")

@@ -13,7 +13,7 @@ from imaging import deep, png
 from imaging.opening import LARGEST_FILE, Bounded, RefusedError, reason
 from imaging.sizes import LARGEST_PICTURE, spell
 from imaging.transforms import mode_of, to_mode, upright, upright_size
-from system.content import mistaken_content
+from system.untrusted import mistaken_content
 
 # Pillow knows dozens more, some of them hazardous.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")

@@ -16,13 +16,12 @@ from imaging.film import check_film
 from models.families import FAMILIES, NetworkFile, open_sampler, read_network
 from models.sampler import Options, Request, Sampler, learned_classes
 from sampling.classes import class_names, find_class, kind_of, listed, titled
-from system.files import replacing
+from system.files import check_folder, replacing
 from system.urls import public_command, public_values
 from torch_utils import config, flags
 from torch_utils.cli import SeedList, option, say
 from torch_utils.dependent import More, foreign_flags
 from torch_utils.device import Precision, is_out_of_memory, resolve_device, resolve_precision, slow_precision, switches
-from torch_utils.paths import check_folder
 from torch_utils.runs import newest_network
 
 RUNS = Path("runs")

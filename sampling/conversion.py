@@ -8,14 +8,13 @@ import torch
 
 from models.families import FAMILIES, NetworkFile, save_network
 from models.family import Family
-from models.formats import Format, Job, Notes
-from models.hubfolder import CARD, MODEL
+from models.foreign import Format, Job, Notes
+from models.places import CARD, MODEL
 from models.sampler import Options
 from sampling.modelcard import check_publishable, publish
-from system.files import real_path
+from system.files import check_folder, real_path
 from torch_utils import flags
 from torch_utils.config import flag
-from torch_utils.paths import check_folder
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 _GROUP = "Files of weights"

@@ -14,8 +14,8 @@ from imaging.grid import save_image, sheet
 from imaging.pixels import to_pil
 from models.families import FAMILIES, save_network
 from models.family import Family
-from models.formats import Job
-from models.hubfolder import CARD, CONFIG, MODEL, SAMPLES
+from models.foreign import Job
+from models.places import CARD, CONFIG, MODEL, SAMPLES
 from models.sampler import Sampler, Shape, learned_classes
 from sampling.classes import LONGEST, class_names, kind_of, listed
 from system.files import real_path, replacing

@@ -5,8 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from imaging.kinds import SOURCE_SUFFIXES, UNREAD, conversion_of, ending
-from imaging.opening import RefusedError, open_file, parsing
-from imaging.packing import packer_of, unpacking
+from imaging.opening import RefusedError, open_file, packer_of, parsing, unpacking
 from imaging.remedies import conversion
 from imaging.shards.pattern import is_pattern
 from imaging.sources import lsun, mnist, parquet, tfrecords, video
@@ -15,7 +14,7 @@ from imaging.sources.cifar import is_cifar, open_cifar
 from imaging.sources.shards import ShardSource
 from imaging.sources.source import Source
 from imaging.sources.tar import TAR_MAGIC, TarSource, first_names
-from system.content import mistaken_content
+from system.untrusted import mistaken_content
 
 KNOWN = (
     "a folder, ZIP or tar file of images, WebDataset shards, CIFAR, MNIST (idx), LSUN (lmdb), TFRecords of the "

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from models.formats import Format, Job, Notes
+from models.foreign import Format, Job, Notes
 from models.sampler import Options
 from models.stylegan2.foreign.rosinality import write_rosinality
 from models.stylegan2.generator import Generator, NoiseMode
