@@ -79,7 +79,8 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     a.require(FAMILY, "--network")
     b.require(FAMILY, "--with")
     _check_parents(out, a, b)
-    A, B = _generator(a), _generator(b)
+    A, B = a.part("G_ema"), b.part("G_ema")
+    assert isinstance(A, Generator) and isinstance(B, Generator)
     shares = _shares(A.config, how)
     blending.check(A.config, B.config, mixed_mapping=0 < shares.mapping < 1)
     check_sheet(len(ROWS) * len(seeds), (A.config.height, A.config.width), "--seeds", labeled=False)
@@ -118,12 +119,6 @@ def _check_parents(out: Path, a: NetworkFile, b: NetworkFile) -> None:
     for flag, file in (("--network", a), ("--with", b)):
         if out.exists() and out.samefile(file.path):
             raise ValueError(f"--out {out} is the file of {flag}, which would be lost: choose another name")
-
-
-def _generator(file: NetworkFile) -> Generator:
-    G = file.part("G_ema")
-    assert isinstance(G, Generator)
-    return G
 
 
 def _shares(config: GeneratorConfig, how: dict[str, Any]) -> blending.Shares:

@@ -12,14 +12,13 @@ from imaging.film import write_film
 from imaging.grid import check_sheet
 from models.sampler import Request
 from models.stylegan2.directions import Directions, check_fit, fingerprint, load_directions, save_directions
-from models.stylegan2.finding import FINDERS, draw, find_attributes, spread
+from models.stylegan2.finding import draw, find_attributes, find_unlabeled, spread
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import layer_range
 from models.stylegan2.sampler import StyleOptions
 from sampling.command import PATH, Opened, check_film_name, given, options, refuse, sampling_options, write_record
 from sampling.stylegan2.attributefile import read_attributes
-from sampling.stylegan2.pictures import generator, styles
-from sampling.stylegan2.steps import Walk
+from sampling.stylegan2.pictures import Walk, generator, styles
 from torch_utils.cli import Command, FloatList, counted, progress, say
 
 EXAMPLES = """
@@ -50,7 +49,7 @@ ENDINGS = "also a film, there and back; its name: .mp4, .gif or .webp, without a
 )
 @options(
     "Find directions",
-    ("--method", click.Choice([*FINDERS, "labels"]), None, METHODS),
+    ("--method", click.Choice(["sefa", "pca", "labels"]), None, METHODS),
     ("--count", click.IntRange(1), 10, "number of directions, for sefa and pca"),
     ("--labels", PATH, None, LABELS),
     ("--orthogonal", bool, False, "remove from each attribute's direction what it shares with the others"),
@@ -65,7 +64,7 @@ ENDINGS = "also a film, there and back; its name: .mp4, .gif or .webp, without a
     ("--fps", click.FloatRange(1, 120), 30.0, "frames a second of the film"),
     ("--frames frame_count", click.IntRange(2, 100_000), 120, "frames of the film"),
 )
-def main(opened: Opened, seeds: list[int], strengths: list[float], layers: str | None, **options: Any) -> None:
+def main(opened: Opened, seeds: list[int], **options: Any) -> None:
     """Find directions of w and move pictures along them: w + strength * direction, in the layers that are named.
 
     --method finds directions and writes them to directions.safetensors, with a sheet for each seed: a row for each
@@ -74,10 +73,11 @@ def main(opened: Opened, seeds: list[int], strengths: list[float], layers: str |
     """
     G = generator(opened, "directions.py")
     _check_options(opened, options["method"], options["file"])
-    chosen = None if layers is None else layer_range(layers, G.config.num_ws, "--layers")
-    requests = opened.requests(list(dict.fromkeys(seeds)))
+    if options["layers"] is not None:
+        options["layers"] = layer_range(options["layers"], G.config.num_ws, "--layers")
+    options["strengths"] = list(dict.fromkeys(options["strengths"]))
     work = _find if options["file"] is None else _apply
-    work(opened, G, requests, list(dict.fromkeys(strengths)), chosen, options)
+    work(opened, G, opened.requests(list(dict.fromkeys(seeds))), options)
 
 
 def _check_options(opened: Opened, method: str | None, file: Path | None) -> None:
@@ -99,22 +99,16 @@ def _check_options(opened: Opened, method: str | None, file: Path | None) -> Non
         refuse(OF_FILM, "without --film")
 
 
-def _find(
-    opened: Opened,
-    G: Generator,
-    requests: list[Request],
-    strengths: list[float],
-    layers: list[int] | None,
-    options: Mapping[str, Any],
-) -> None:
-    method, count, layers = options["method"], options["count"], layers or list(range(G.config.num_ws))
+def _find(opened: Opened, G: Generator, requests: list[Request], options: Mapping[str, Any]) -> None:
+    method, count, strengths = options["method"], options["count"], options["strengths"]
+    layers = options["layers"] or list(range(G.config.num_ws))
     names, seeds, values = tuple(f"{method}{k}" for k in range(count)), tuple(range(options["samples"])), None
     if options["labels"] is not None:
         names, seeds, values = read_attributes(options["labels"])
     check_sheet(len(names) * len(strengths), opened.sampler.shape[:2], f"{len(names)} directions and --strengths")
     w, groups = draw(styles(opened), opened.requests(list(seeds)), options["across_classes"])
     if values is None:
-        vectors, facts = FINDERS[method](G, w, groups, count, layers)
+        vectors, facts = find_unlabeled(G, method, w, groups, count, layers)
     else:
         vectors, facts = find_attributes(w, groups, names, values, options["orthogonal"])
     scales = spread(w, groups, vectors)
@@ -134,15 +128,9 @@ def _find(
     say(f"wrote {FILE} of {counted(len(found), 'direction')}, {sheets} and {FILE}.json to {opened.outdir}")
 
 
-def _apply(
-    opened: Opened,
-    G: Generator,
-    requests: list[Request],
-    strengths: list[float],
-    layers: list[int] | None,
-    options: Mapping[str, Any],
-) -> None:
+def _apply(opened: Opened, G: Generator, requests: list[Request], options: Mapping[str, Any]) -> None:
     film, count, size = options["film"], options["frame_count"], opened.sampler.shape[:2]
+    strengths, layers = options["strengths"], options["layers"]
     if film is not None:
         check_film_name(film, opened.outdir)
     directions = load_directions(options["file"])

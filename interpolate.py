@@ -11,12 +11,11 @@ from PIL import Image
 from imaging.film import check_film, check_rate, write_film
 from imaging.grid import check_sheet
 from models.paths import ease, times
-from models.sampler import Request
+from models.sampler import Request, SeedStream
 from models.stylegan2.latents import load_latents
 from models.stylegan2.sampler import StyleOptions, StyleSampler
 from sampling.command import Opened, options, refuse, sampling_options, write_record
-from sampling.stylegan2.interpolation import KINDS, cell_paths, frames
-from sampling.stylegan2.pictures import styles
+from sampling.stylegan2.pictures import KINDS, cell_paths, draw_frames, styles
 from torch_utils.cli import Command, Number, SeedList, Size, counted, progress, say
 
 EXAMPLES = """
@@ -80,11 +79,12 @@ def main(
     moments = times(each, options["between"], loop)
     eased = [ease(t) for t in moments] if options["easing"] == "smooth" else moments
     paths = cell_paths(sampler, requests, cells, space, kind, loop)
-    made = progress(frames(sampler, paths, seeds[::each], eased, opened.at_once, grid[1]), len(moments), "frames")
+    noise = [Request("", None, SeedStream(seed)) for seed in seeds[::each]]
+    made = draw_frames(opened, (path(t) for t in eased for path in paths), noise, len(eased), grid[1])
     method = Image.Resampling[options["resample"].upper()]
     size = (grid[1] * sampler.shape.width * scale, grid[0] * sampler.shape.height * scale)
     large = (frame.resize(size, method) if scale > 1 else frame for frame in made)
-    count = write_film(film, large, fps)
+    count = write_film(film, progress(large, len(moments), "frames"), fps)
     resolved = {"seeds": seeds if latents is None else None, "space": space, "grid": f"{grid[1]}x{grid[0]}"}
     write_record("interpolate", opened, resolved, film=film.name, count=count)
     seconds = f"{counted(count, 'frame')}, {count / fps:.1f} s"

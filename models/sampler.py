@@ -36,34 +36,24 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Stream(Protocol):
-    """The random numbers of one picture. Equal streams give equal pictures, whatever else is in the batch."""
-
-    def normal(self, *shape: int) -> Tensor:
-        """Normal numbers to start from, float32 on the CPU."""
-        ...
-
-    def generator(self, purpose: str, device: torch.device) -> torch.Generator:
-        """A source of the random numbers that are drawn on the way."""
-        ...
-
-
 @dataclass(frozen=True)
 class SeedStream:
-    """The random numbers of a seed, 0 .. 2^32 - 1; the first are numpy's, as in the official code's pictures."""
+    """The random numbers of a picture of a seed, 0 .. 2^32 - 1; the first are numpy's, as in the official code."""
 
     seed: int
 
     def normal(self, *shape: int) -> Tensor:
+        """Normal numbers to start from, float32 on the CPU."""
         return torch.from_numpy(np.random.RandomState(self.seed).randn(*shape)).float()
 
     def generator(self, purpose: str, device: torch.device) -> torch.Generator:
+        """A source of the random numbers that are drawn on the way."""
         return seeds.generator(device, self.seed, purpose)
 
 
 @dataclass(frozen=True)
 class NumberStream:
-    """The random numbers of picture `number` of a long series, such as the 50,000 that a metric looks at."""
+    """The random numbers of picture `number` of a series, such as the 50,000 that a metric looks at."""
 
     seed: int  # of the series
     room: str  # who draws: "metrics"
@@ -75,6 +65,9 @@ class NumberStream:
 
     def generator(self, purpose: str, device: torch.device) -> torch.Generator:
         return seeds.generator(device, self.seed, self.room, purpose, self.number)
+
+
+Stream = SeedStream | NumberStream  # equal streams give equal pictures, whatever else is in the batch
 
 
 class Request(NamedTuple):

@@ -32,6 +32,7 @@ def flag(
     word: str = "",
     also: Sequence[str] = (),
     opens: bool = False,
+    instead_of: str = "",
     **limits: Any,
 ) -> Any:
     """Make a pydantic field that has a command-line option.
@@ -44,10 +45,11 @@ def flag(
         word: a word that users may give instead of a value, such as `auto`. Code that resolves the configuration
             replaces it by a value.
         opens: True if the value is the place of a network, which is opened with the options of pictures.
+        instead_of: the parameter of a script, such as seeds, whose place the option takes.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
     extra: Any = {"flag": name, "group": group, "by_preset": by_preset, "word": word, "also": list(also)}
-    extra |= {"opens": True} if opens else {}
+    extra |= ({"opens": True} if opens else {}) | ({"instead_of": instead_of} if instead_of else {})
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

@@ -14,8 +14,7 @@ the noise of all layers. The batch N is free.
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -160,7 +159,7 @@ def record(graph: ExportGraph) -> ExportedProgram:
     inputs = graph.example(2, 1.0)
     batch = Dim("batch", min=1)
     shapes = {name: {0: batch} if tensor.ndim else None for name, tensor in inputs.items()}
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
         program = torch.export.export(graph.module.eval(), (), inputs, dynamic_shapes=shapes)
     for node in program.graph.nodes:
         for key in _TRACES:
@@ -191,7 +190,7 @@ def save_program(path: Path, graph: ExportGraph, program: ExportedProgram) -> fl
 
     It is called as `torch.export.load("G.pt2").module()(z=z, psi=torch.tensor(0.7))`.
     """
-    with replacing(path) as temporary, _quiet():
+    with replacing(path) as temporary, warnings.catch_warnings(action="ignore"):
         with temporary.open("wb") as file:
             torch.export.save(program, file, extra_files={f"{ABOUT}.json": json.dumps(graph.described())})
         with temporary.open("rb") as file:
@@ -206,11 +205,12 @@ def save_onnx(path: Path, graph: ExportGraph, program: ExportedProgram) -> float
     """
     import onnxruntime
 
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     weights = sum(t.nbytes for t in graph.module.state_dict().values())
     if weights > LARGEST:
         raise ValueError(f"{path}: ONNX files end at 2 GiB, and this network has {weights / 2**30:.1f}: export a .pt2")
     inputs, names = graph.example(2, 1.0), {"input_names": graph.inputs, "output_names": [graph.output]}
-    with replacing(path) as temporary, _quiet():
+    with replacing(path) as temporary, warnings.catch_warnings(action="ignore"):
         model: Any = torch.onnx.export(program, kwargs=inputs, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
         first = next(value for value in model.model.graph.inputs if len(value.shape))
         model.rename_axes({first.shape[0]: "batch"})
@@ -226,20 +226,6 @@ def save_onnx(path: Path, graph: ExportGraph, program: ExportedProgram) -> float
             return torch.from_numpy(output)
 
         return graph.check(path, run)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence warnings and messages of the exporters."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def check_packages(dest: Path) -> None:

@@ -95,23 +95,16 @@ def center(values: Tensor, groups: Tensor) -> Tensor:
     return values - means[place]
 
 
-def _by_weights(G: Generator, w: Tensor, groups: Tensor, count: int, layers: Sequence[int]) -> Found:
-    A = style_matrix(G, layers)
-    vectors = sefa(A, count)
-    return vectors, [{"style_change": float(change)} for change in (A @ vectors.T).norm(dim=0)]
-
-
-def _by_variance(G: Generator, w: Tensor, groups: Tensor, count: int, layers: Sequence[int]) -> Found:
+def find_unlabeled(G: Generator, method: str, w: Tensor, groups: Tensor, count: int, layers: Sequence[int]) -> Found:
+    """`count` directions by method "sefa", from the styles of these layers, or "pca", from w [N, D] in groups [N]."""
+    if method == "sefa":
+        A = style_matrix(G, layers)
+        vectors = sefa(A, count)
+        return vectors, [{"style_change": float(change)} for change in (A @ vectors.T).norm(dim=0)]
     vectors = principal_components(w, groups, count)
     everything = spread(w, groups, torch.eye(w.shape[1])).square().sum()
     shares = spread(w, groups, vectors).square() / everything
     return vectors, [{"variance": float(share)} for share in shares]
-
-
-FINDERS: dict[str, Callable[[Generator, Tensor, Tensor, int, Sequence[int]], Found]] = {
-    "sefa": _by_weights,
-    "pca": _by_variance,
-}
 
 
 def ridge(w: Tensor, values: Tensor, groups: Tensor, penalty: float = PENALTY) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from torch import Tensor
 
 from imaging.pixels import to_pixels
@@ -25,44 +25,23 @@ from models.stylegan2.latents import Latents, load_latents
 from models.stylegan2.mapping import truncate
 from torch_utils.config import flag
 
-_ALSO = ["--projected-w", "--projected_w"]
-_LATENTS: Any = {"flag": "--latents", "also": _ALSO, "group": "Pictures", "instead_of": "seeds"}
+_GROUP = "Pictures"
+_LATENTS = "instead of seeds: the w of a projected-w.npz of project.py, with the noise fitted to them"
+_PSI = "truncation: 1 full variety, towards 0 the average image"
+_CENTERS = "psi pulls w towards the nearest of this many centers of its class, not towards the average"
+_CUTOFF = "number of first layers that are truncated; without it all"
+_NOISE = "noise of the synthesis: the network's own (const), drawn from the seed (random), or none"
+_NAMES = ("--projected-w", "--projected_w")  # in the official code
 
 
 class StyleOptions(Options):
     """Truncation and noise."""
 
-    latents: Path | None = Field(
-        None,
-        description="instead of seeds: the w of a projected-w.npz of project.py, with the noise fitted to them",
-        json_schema_extra=_LATENTS,
-    )
-    psi: float = flag(
-        1.0,
-        "--psi",
-        "Pictures",
-        "truncation: 1 full variety, towards 0 the average image",
-        also=["--trunc"],
-        ge=-1000,
-        le=1000,
-    )
-    centers: int | None = flag(
-        None,
-        "--centers",
-        "Pictures",
-        "psi pulls w towards the nearest of this many centers of its class, not towards the average",
-        ge=1,
-        le=MOST,
-    )
-    psi_cutoff: int | None = flag(
-        None, "--psi-cutoff", "Pictures", "number of first layers that are truncated; without it all", ge=0
-    )
-    noise_mode: NoiseMode = flag(
-        "const",
-        "--noise-mode",
-        "Pictures",
-        "noise of the synthesis: the network's own (const), drawn from the seed (random), or none",
-    )
+    latents: Path | None = flag(None, "--latents", _GROUP, _LATENTS, also=_NAMES, instead_of="seeds")
+    psi: float = flag(1.0, "--psi", _GROUP, _PSI, also=["--trunc"], ge=-1000, le=1000)
+    centers: int | None = flag(None, "--centers", _GROUP, _CENTERS, ge=1, le=MOST)
+    psi_cutoff: int | None = flag(None, "--psi-cutoff", _GROUP, _CUTOFF, ge=0)
+    noise_mode: NoiseMode = flag("const", "--noise-mode", _GROUP, _NOISE)
 
     @model_validator(mode="after")
     def _centers_pull(self) -> "StyleOptions":
@@ -83,15 +62,10 @@ class LatentStream(SeedStream):
 
 
 class StyleSampler:
-    """A generator with styles, on its device, and the options of its pictures. It has all abilities of `Walkable`.
+    """A generator with styles, on its device, and the options of its pictures; a `Sampler` and a `Walkable`.
 
-    Args:
-        G: the generator.
-        options: truncation and noise.
-        metadata: of the network's file, which tell the classes that it learned.
-
-    Raises:
-        FileNotFoundError, ValueError: for options that do not fit the network.
+    The metadata of the network's file tell the classes that it learned. Raises FileNotFoundError or ValueError for
+    options that do not fit the network.
     """
 
     def __init__(
@@ -116,10 +90,7 @@ class StyleSampler:
         return [Request(f"seed{seed:04d}", class_of(seed, label, self.learned), SeedStream(seed)) for seed in seeds]
 
     def fitted(self, latents: Latents, label: int | None = None) -> list[Request]:
-        """A request for each latent of a file.
-
-        `label` must be given with --centers on a network with classes, and otherwise not: ValueError.
-        """
+        """A request for each latent of a file. `label` only chooses which class's --centers to use: else ValueError."""
         centered = self.anchors.count is not None
         if label is not None and not centered:
             raise ValueError("--class does not apply to --latents, which have their class in them: leave it out")
@@ -198,10 +169,7 @@ class StyleSampler:
         return F.one_hot(torch.tensor(known, device=self.device), classes).float() if known else None
 
     def _noises(self, requests: Sequence[Request]) -> list[Tensor | None]:
-        """The noise of each layer [N, 1, H, W], of every picture from a stream of its own.
-
-        A GPU draws that of all layers at once. A CPU draws layer by layer, on which its numbers have always depended.
-        """
+        """The noise of each layer [N, 1, H, W]: on a GPU drawn for all layers at once, on a CPU layer by layer."""
         streams = [request.stream.generator("noise", self.device) for request in requests]
         if self.device.type == "cuda" and isinstance(self.G, Generator):
             size = self.G.synthesis.noise_size
