@@ -76,9 +76,12 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     check_folder(out.parent, f"--out {out}")
     where = resolve_device(device)
     a, b = read_network(network), read_network(other)
-    a.require(FAMILY, "--network")
-    b.require(FAMILY, "--with")
-    _check_parents(out, a, b)
+    if a.path.samefile(b.path):
+        raise ValueError(f"--network and --with are the same network, {a}: name another one")
+    for flag, file in (("--network", a), ("--with", b)):
+        file.require(FAMILY, flag)
+        if out.exists() and out.samefile(file.path):
+            raise ValueError(f"--out {out} is the file of {flag}, which would be lost: choose another name")
     A, B = a.part("G_ema"), b.part("G_ema")
     assert isinstance(A, Generator) and isinstance(B, Generator)
     shares = _shares(A.config, how)
@@ -87,7 +90,11 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     likeness = blending.likeness(A, B)
     _introduce(a, b, likeness)
     blended = blending.blend(A, B, shares)
-    facts = {"a": _about(a), "b": _about(b), "likeness": round(likeness, 4), "share of b": shares._asdict()}
+    facts: dict[str, Any] = {
+        name: {"path": str(file), "sha256": sha256(file.path), "kimg": file.metadata.get("kimg")}
+        for name, file in (("a", a), ("b", b))
+    }
+    facts |= {"likeness": round(likeness, 4), "share of b": shares._asdict()}
     about = (b if shares.mapping == 1 else a).metadata
     data = class_facts(about, blended.config.classes)
     save_network(out, "stylegan2", {"G_ema": blended}, {"data": data, "blend": facts})
@@ -111,14 +118,6 @@ def _check_options(how: dict[str, Any]) -> None:
         raise ValueError("--width does not apply with --weight, which is the same in all layers: leave it out")
     if width is not None and width < 0:
         raise ValueError(f"--width {width:g}: give the doublings over which B takes over, 0 or more")
-
-
-def _check_parents(out: Path, a: NetworkFile, b: NetworkFile) -> None:
-    if a.path.samefile(b.path):
-        raise ValueError(f"--network and --with are the same network, {a}: name another one")
-    for flag, file in (("--network", a), ("--with", b)):
-        if out.exists() and out.samefile(file.path):
-            raise ValueError(f"--out {out} is the file of {flag}, which would be lost: choose another name")
 
 
 def _shares(config: GeneratorConfig, how: dict[str, Any]) -> blending.Shares:
@@ -148,11 +147,6 @@ def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
             f"warning: as it seems, neither of them was trained from the other (likeness {likeness:.2f}), and such "
             "networks blend into nothing: train one from the other with train.py --transfer"
         )
-
-
-def _about(file: NetworkFile) -> dict[str, Any]:
-    """Facts that identify a network file."""
-    return {"path": str(file), "sha256": sha256(file.path), "kimg": file.metadata.get("kimg")}
 
 
 def _sheet(networks: list[Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Image.Image:

@@ -81,7 +81,6 @@ def main(opened: Opened, seeds: list[int], **options: Any) -> None:
 
 
 def _check_options(opened: Opened, method: str | None, file: Path | None) -> None:
-    """Refuse options that do not apply."""
     if method is None and file is None:
         raise ValueError("give --method sefa, pca or labels to find directions, or --apply to move pictures along them")
     if file is not None:
@@ -123,7 +122,7 @@ def _find(opened: Opened, G: Generator, requests: list[Request], options: Mappin
     )
     found = [{"name": n, "scale": float(s)} | f for n, s, f in zip(names, scales, facts, strict=True)]
     save_directions(opened.outdir / FILE, directions, found=found, network_file=str(opened.file.path))
-    sheets = Walk(opened, requests, directions, range(len(directions))).write_sheets(strengths, singly=False)
+    sheets = Walk(opened, requests, directions, list(range(len(names))), layers).write_sheets(strengths, singly=False)
     write_record("directions", opened, of=FILE, directions=found)
     say(f"wrote {FILE} of {counted(len(found), 'direction')}, {sheets} and {FILE}.json to {opened.outdir}")
 

@@ -15,7 +15,7 @@ from models.sampler import Request, SeedStream
 from models.stylegan2.latents import load_latents
 from models.stylegan2.sampler import StyleOptions, StyleSampler
 from sampling.command import Opened, options, refuse, sampling_options, write_record
-from sampling.stylegan2.pictures import KINDS, cell_paths, draw_frames, styles
+from sampling.stylegan2.pictures import PATHS, cell_paths, draw_frames, styles
 from torch_utils.cli import Command, Number, SeedList, Size, counted, progress, say
 
 EXAMPLES = """
@@ -41,7 +41,12 @@ KEYS = 8  # of each cell, without --seeds
 @options(
     "Path",
     ("--space", click.Choice(["z", "w"]), None, "latent space to interpolate in", {"shown": "w; z for spherical"}),
-    ("--path kind", click.Choice(KINDS), "spline", "smooth curves (spline), straight lines, or great circles in z"),
+    (
+        "--path kind",
+        click.Choice(list(PATHS)),
+        "spline",
+        "smooth curves, straight lines, or great circles in z",
+    ),
     ("--frames between", click.IntRange(1, 100_000), 60, "from one key frame to the next"),
     ("--loop/--no-loop", bool, True, "return to the first key frame, so that the film repeats without a seam"),
     ("--easing", click.Choice(["none", "smooth"]), "none", "smooth slows down at key frames"),
@@ -64,17 +69,26 @@ def main(
     """
     sampler, kind, loop, scale = styles(opened), options["kind"], options["loop"], options["scale"]
     film = opened.outdir / (NAME if options["ending"] == "frames" else f"{NAME}.{options['ending']}")
-    _check_frames(sampler, film, grid, fps, scale)
-    space = _space(options["space"], kind, latents)
+    size = (sampler.shape.height * scale, sampler.shape.width * scale)
+    if scale == 1:
+        refuse(["resample"], "with --scale 1")
+    check_sheet(grid[0] * grid[1], size, "--grid and --scale", labeled=False)
+    check_film(film, "--format", (size[1] * grid[1], size[0] * grid[0]))
+    check_rate(film, "--fps", fps)
+    space = options["space"] or ("z" if kind == "spherical" else "w")
+    if kind == "spherical" and (space == "w" or latents):
+        where = "--latents are w" if latents else "--space is w"
+        raise ValueError(f"--path spherical needs z, but {where}: take --path linear or spline")
+    if space == "z" and latents:
+        raise ValueError("--space z does not apply to --latents, which are w: leave it out")
     cells = grid[0] * grid[1]
     if latents is not None:
         requests = _keys_of_files(sampler, seeds, latents, opened.label)
         seeds = list(range(len(requests)))
-        _check_count(len(seeds), "--latents", grid)
     else:
         seeds = seeds or list(range(KEYS * cells))
-        _check_count(len(seeds), "--seeds", grid)
         requests = opened.requests(seeds)
+    _check_count(len(requests), "--seeds" if latents is None else "--latents", grid)
     each = len(seeds) // cells
     moments = times(each, options["between"], loop)
     eased = [ease(t) for t in moments] if options["easing"] == "smooth" else moments
@@ -82,32 +96,12 @@ def main(
     noise = [Request("", None, SeedStream(seed)) for seed in seeds[::each]]
     made = draw_frames(opened, (path(t) for t in eased for path in paths), noise, len(eased), grid[1])
     method = Image.Resampling[options["resample"].upper()]
-    size = (grid[1] * sampler.shape.width * scale, grid[0] * sampler.shape.height * scale)
-    large = (frame.resize(size, method) if scale > 1 else frame for frame in made)
+    large = (f.resize((size[1] * grid[1], size[0] * grid[0]), method) if scale > 1 else f for f in made)
     count = write_film(film, progress(large, len(moments), "frames"), fps)
     resolved = {"seeds": seeds if latents is None else None, "space": space, "grid": f"{grid[1]}x{grid[0]}"}
     write_record("interpolate", opened, resolved, film=film.name, count=count)
     seconds = f"{counted(count, 'frame')}, {count / fps:.1f} s"
     say(f"wrote {film.name} ({seconds}) and interpolate.json to {opened.outdir}")
-
-
-def _check_frames(sampler: StyleSampler, film: Path, grid: tuple[int, int], fps: float, scale: int) -> None:
-    if scale == 1:
-        refuse(["resample"], "with --scale 1")
-    size = (sampler.shape.height * scale, sampler.shape.width * scale)
-    check_sheet(grid[0] * grid[1], size, "--grid and --scale", labeled=False)
-    check_film(film, "--format", (size[1] * grid[1], size[0] * grid[0]))
-    check_rate(film, "--fps", fps)
-
-
-def _space(space: str | None, kind: str, latents: str | None) -> str:
-    """The space to interpolate in."""
-    if kind == "spherical" and (space == "w" or latents):
-        where = "--latents are w" if latents else "--space is w"
-        raise ValueError(f"--path spherical needs z, but {where}: take --path linear or spline")
-    if space == "z" and latents:
-        raise ValueError("--space z does not apply to --latents, which are w: leave it out")
-    return space or ("z" if kind == "spherical" else "w")
 
 
 def _keys_of_files(sampler: StyleSampler, seeds: list[int] | None, latents: str, label: int | None) -> list[Request]:

@@ -88,10 +88,13 @@ def main(opened: Opened, places: tuple[str, ...], noise: NoiseFit, film: str, pt
     images = to_images(pixels).to(device)
 
     settings = ProjectionSettings(options["space"], options["steps"], options["rate"], noise, seed)
-    tuning = TuningSettings(options["pti_steps"], 3e-4, options["locality"], noise, opened.batch, seed)
+    tuning = TuningSettings(options["pti_steps"], options["locality"], noise, opened.batch, seed)
     search = Search(G, images, embed, settings, opened.batch, opened.label)
     if search.batches > 1:
-        _estimate(search, tuning.steps if pti else 0, device.type)
+        all_steps = search.batches * (settings.steps + (tuning.steps if pti else 0))
+        shorter = "fewer targets or --steps" + ("" if device.type == "cuda" else ", or a GPU,")
+        duration = spoken(all_steps * search.seconds_per_step())
+        say(f"about {duration} on this {device.type} ({all_steps:,} steps of a batch); {shorter} take less")
     watched = SearchFilm(pixels, settings.steps)
     for seen in progress(search, len(search), "steps", lambda: f"loss {search.loss:.4f}"):
         watched.add(*seen)
@@ -123,16 +126,7 @@ def _introduce(targets: list[Target], loss: str, batch: int) -> None:
         say(line)
 
 
-def _estimate(search: Search, tuning_steps: int, device: str) -> None:
-    """Print the expected duration, which with many targets may be days."""
-    steps = search.batches * (search.settings.steps + tuning_steps)
-    shorter = "fewer targets or --steps" + ("" if device == "cuda" else ", or a GPU,")
-    duration = spoken(steps * search.seconds_per_step())
-    say(f"about {duration} on this {device} ({steps:,} steps of a batch); {shorter} take less")
-
-
 def _pictures(opened: Opened, G: Generator, latents: Latents, noise: NoiseFit) -> list[Tensor]:
-    """The pictures of latents, with their fitted noise, the network's own, or none."""
     sampler = StyleSampler(G, StyleOptions(noise_mode="none" if noise == "none" else "const"))
     return list(sampler.sample(sampler.fitted(latents), opened.at_once))
 

@@ -7,7 +7,7 @@ import click
 from imaging.grid import check_sheet, save_image, sheet
 from models.stylegan2.sampler import StyleOptions
 from sampling.command import Opened, options, sampling_options, write_record
-from sampling.stylegan2.pictures import draw_pictures, in_rows, styles
+from sampling.stylegan2.pictures import draw_pictures, in_rows, signed, styles
 from torch_utils.cli import Command, FloatList, counted, say
 
 EXAMPLES = """
@@ -33,15 +33,11 @@ def main(opened: Opened, seeds: list[int], psis: list[float]) -> None:
     ws = (sampler.ws([request], psi)[0] for request, psi in pairs)
     names = [f"{request.name}-psi{psi:+}" for request, psi in pairs]
     pictures = list(draw_pictures(opened, ws, [request for request, _ in pairs], names))
-    labeled = sheet(in_rows(pictures, len(psis)), [f"seed {seed}" for seed in seeds], [_psi_label(psi) for psi in psis])
+    labels = [f"psi {signed(psi).lstrip('+')}" for psi in psis]
+    labeled = sheet(in_rows(pictures, len(psis)), [f"seed {seed}" for seed in seeds], labels)
     save_image(labeled, opened.outdir / SHEET)
     write_record("truncation", opened)
     say(f"wrote {counted(len(set(names)), 'picture')}, {SHEET} and truncation.json to {opened.outdir}")
-
-
-def _psi_label(psi: float) -> str:
-    """The shortest exact spelling of a value, so that no two labels are equal."""
-    return f"psi {psi:g}" if float(f"{psi:g}") == psi else f"psi {psi}"
 
 
 if __name__ == "__main__":

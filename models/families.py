@@ -20,15 +20,10 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (stylegan2.FAMI
 
 
 def read_network(place: Path | str, told: Told = NOTHING) -> NetworkFile:
-    """Read a network file whole: the newest one of a run folder, or the model of a folder of the Hugging Face Hub.
+    """Read a network file whole, from a path (the newest one of a run folder), a URL, `hf://USER/NAME` or a known name.
 
-    Args:
-        place: a path, a URL, `hf://USER/NAME`, or the name of a published network.
-        told: what a file of another program does not say of its networks.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file cannot be fetched, is damaged, holds no network, or is of an unknown version or family.
+    `told` is what a file of another program does not state about its networks. Raises FileNotFoundError, or ValueError
+    if the file cannot be fetched, is damaged, holds no network, or is of an unknown version or family.
     """
     return networkfile.read(place, FAMILIES, told)
 
@@ -54,9 +49,8 @@ def load_network(
     """Load one network, ready to be called: `load_network("network-000200.0.safetensors")`.
 
     `which` is a part of the family; by default the one that makes pictures, such as "G_ema" of a StyleGAN2. PyTorch's
-    switches stay as they are: "tf32" computes in TF32 only within `torch_utils.device.switches("tf32")`, or if the
-    program has allowed TF32. Raises as `read_network`; ValueError if the file lacks the part, or the device does not
-    support the precision.
+    switches stay: "tf32" computes in TF32 only within `torch_utils.device.switches("tf32")`, or if TF32 is allowed.
+    Raises as `read_network`; ValueError if the file lacks the part, or the device does not support the precision.
     """
     device = torch.device(device)
     resolve_precision(precision, device)

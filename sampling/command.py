@@ -89,12 +89,9 @@ def sampling_options(
 ) -> Decorator:
     """Give a script the common options. Its function gets an `Opened`, then its own options by name.
 
-    Args:
-        seeds: default of `--seeds`; None leaves the option out.
-        model, names: the options of its family that a script of one family takes, and their names; without them the
-            script takes those of the opened network's family, which a `DependentCommand` adds.
-        seeded: False if no picture comes from a seed.
-        label, batch, default_batch: help of --class and --batch, and default of the latter.
+    `seeds` is the default of --seeds, None for a script without; `seeded` is False if no picture comes from a seed.
+    A script of one family takes the options `names` of its `model`; others take those of the opened network's family,
+    which a `DependentCommand` adds. `label` and `batch` are the help of --class and --batch.
     """
     common = [
         options("Network", ("--network", click.Path(), None, _PLACE, {"metavar": "PLACE"})),
@@ -118,9 +115,12 @@ def sampling_options(
                 with switches(opened.precision, trial=False):
                     return script(opened, **params)
             except (RuntimeError, MemoryError) as error:
-                if is_out_of_memory(error):
-                    raise ValueError(_out_of_memory(opened)) from error
-                raise
+                if not is_out_of_memory(error):
+                    raise
+                kind = opened.sampler.device.type
+                remedies = [f"take a --batch smaller than {opened.batch}"] if opened.batch > 1 else []
+                remedies += ["choose --device cpu"] if kind != "cpu" else [] if remedies else ["stop other programs"]
+                raise ValueError(f"the memory of this {kind} device ran out: {' or '.join(remedies)}") from error
 
         command: Any = resolved
         for add in reversed(common):
@@ -177,13 +177,6 @@ def _introduce(opened: Opened, seeded: bool) -> None:
         learned = learned_classes(file.metadata, shape.classes)
         which = "seed mod" if len(learned) == len(names) else f"of the {len(names)} those that were learned, seed mod"
         say(f"class of each picture: {which} {len(learned)} ({listed(names, learned)})")
-
-
-def _out_of_memory(opened: Opened) -> str:
-    device = opened.sampler.device.type
-    remedies = [f"take a --batch smaller than {opened.batch}"] if opened.batch > 1 else []
-    remedies += ["choose --device cpu"] if device != "cpu" else []
-    return f"the memory of this {device} device ran out: {' or '.join(remedies or ['stop other programs'])}"
 
 
 def find(network: str | Path | None) -> str | Path:

@@ -51,18 +51,13 @@ def stored(job: Job) -> torch.dtype:
 def resolved(job: Job) -> dict[str, Any]:
     """The values of a job's options, by their names on the command line."""
     values = job.options.model_dump()
-    values |= {"dtype": _named(stored(job))} if "dtype" in values else {}
+    values |= {"dtype": str(stored(job)).removeprefix("torch.")} if "dtype" in values else {}
     return {name.replace("_", "-"): value for name, value in values.items()}
 
 
-def _named(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
 def _write_network(job: Job) -> Notes:
-    dtype = stored(job)
-    save_network(job.dest, job.metadata["family"], job.networks, job.metadata, dtype)
-    return {job.dest: f"{', '.join(job.networks)} in {_named(dtype)}"}
+    save_network(job.dest, job.metadata["family"], job.networks, job.metadata, stored(job))
+    return {job.dest: f"{', '.join(job.networks)} in {resolved(job)['dtype']}"}
 
 
 def _write_hub(job: Job) -> Notes:
@@ -105,10 +100,7 @@ def _each_once(models: Iterable[type[Options]]) -> list[flags.Option]:
 
 
 def find_format(dest: Path, hub: bool, families: Collection[Family]) -> Format:
-    """The format for `dest` by its ending: the Hub's for a folder, or a path without an ending.
-
-    Raises ValueError if none of the families can be written with this ending.
-    """
+    """The format of these families for `dest` by its ending: the Hub's for a folder, or a path without an ending."""
     ending = "" if hub or dest.is_dir() else dest.suffix.lower()
     known = {form.ending: form for form in reversed(formats(families))}
     if ending not in known:
@@ -142,10 +134,7 @@ def check_dest(dest: Path, file: NetworkFile) -> None:
 
 
 def choose(file: NetworkFile, only: str | None, form: Format) -> list[str]:
-    """The networks to write: those that `--only` names with commas, or all that the format takes.
-
-    Raises ValueError if a name is unknown, or the format does not take the network.
-    """
+    """The networks to write: those that `--only` names with commas, or all that the format takes."""
     held = ", ".join(file.parts)
     names = [name.strip() for name in only.split(",")] if only is not None else file.parts
     for name in names:

@@ -34,7 +34,7 @@ def conversion(source: int, dest: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def adapt_generator(theirs: Generator, ours: Generator) -> Adapted:
-    """The state of `ours` with the tensors of `theirs`. The networks must pass `check`."""
+    """The state of `ours` with the tensors of `theirs`. The networks must have no `misfits`."""
     old, new = theirs.state_dict(), {key: tensor.clone() for key, tensor in ours.state_dict().items()}
     a, b = theirs.config, ours.config
     shared = min(a.doublings, b.doublings)
@@ -78,7 +78,7 @@ def _adapt_latents(theirs: MappingNetwork, ours: MappingNetwork, state: dict[str
 
 @torch.no_grad()
 def adapt_discriminator(theirs: Discriminator, ours: Discriminator) -> Adapted:
-    """The state of `ours` with the tensors of `theirs`. The networks must pass `check`."""
+    """The state of `ours` with the tensors of `theirs`. The networks must have no `misfits`."""
     old, new = theirs.state_dict(), {key: tensor.clone() for key, tensor in ours.state_dict().items()}
     a, b = theirs.config, ours.config
     shift = b.doublings - a.doublings  # the first block has the largest size
@@ -96,38 +96,24 @@ def adapt_discriminator(theirs: Discriminator, ours: Discriminator) -> Adapted:
             new[f"{name}.weight"] = torch.einsum("oi..., ij -> oj...", weight, M) * gain
             reached = torch.einsum("oikl, i -> o", weight, offset) * theirs.from_rgb.weight_gain
             new[f"{name}.bias"] = old[f"{name}.bias"] + reached
-    _adapt_classes(theirs, ours, new)
-    return new, _changes(a, b)
-
-
-def _adapt_classes(theirs: Discriminator, ours: Discriminator, state: dict[str, Tensor]) -> None:
-    """Adapt the projection on the class, and the layer before it."""
-    old = theirs.state_dict()
+    # The projection on the class, and the layer before it.
     if ours.mapping is not None and theirs.mapping is not None:
-        state |= {key: old[key] for key in old if key.startswith("mapping.") and state[key].shape == old[key].shape}
+        new |= {key: old[key] for key in old if key.startswith("mapping.") and new[key].shape == old[key].shape}
     elif theirs.mapping is not None:
         vectors = theirs.mapping(None, torch.eye(theirs.config.classes))  # [classes, width]
         mean = vectors.mean(dim=0) / sqrt(vectors.shape[1])  # the score is linear in the vector
-        state["tail.out.weight"] = mean[None] @ old["tail.out.weight"]
-        state["tail.out.bias"] = (mean @ old["tail.out.bias"])[None]
+        new["tail.out.weight"] = mean[None] @ old["tail.out.weight"]
+        new["tail.out.bias"] = (mean @ old["tail.out.bias"])[None]
+    return new, _changes(a, b)
 
 
 Misfits = dict[str, tuple[object, object]]  # dotted name of a setting -> their value and ours
 
 
-def check(kind: str, theirs: ImageConfig, ours: ImageConfig) -> None:
-    """Raise ValueError, with the flags that help, unless shared layers have equal shapes.
-
-    `kind` is generator or discriminator.
-    """
-    if found := misfits(kind, theirs, ours):
-        raise ValueError(differing(found))
-
-
 def misfits(kind: str, theirs: ImageConfig, ours: ImageConfig) -> Misfits:
     """The settings that `ours` must take from `theirs` so that shared layers have equal shapes.
 
-    Raises ValueError if no setting helps, because the images have another shape or size.
+    `kind` is generator or discriminator. Raises ValueError if no setting helps, as for images of another shape.
     """
     sizes = [spell(config.height, config.width) for config in (theirs, ours)]
     if theirs.base != ours.base:
@@ -160,7 +146,7 @@ def differing(found: Misfits) -> str:
 
 
 def _changes(theirs: ImageConfig, ours: ImageConfig) -> list[str]:
-    """The differences between two networks that pass `check`, in words."""
+    """The differences between two networks without `misfits`, in words."""
     found = []
     if theirs.doublings != ours.doublings:
         sizes = [spell(config.height, config.width) for config in (ours, theirs)]

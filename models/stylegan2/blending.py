@@ -1,10 +1,9 @@
 """Two generators blended into one, layer by layer.
 
-A network that was trained from another keeps its features in the same places, so their layers can be exchanged: low
-resolutions decide shape and pose, high ones texture and color (Pinkney and Adler 2020, "Resolution Dependent GAN
-Interpolation"). The same share of one network in all layers is network interpolation (Wang et al. 2019).
-Layers have the numbers of their w: 0 is the smallest resolution, 2k - 1 and 2k the one after k doublings. A block's RGB
-layer belongs to the block's last convolution.
+A network that was trained from another keeps its features in the same places: low resolutions decide shape and pose,
+high ones texture and color (Pinkney and Adler 2020, "Resolution Dependent GAN Interpolation"). The same share in all
+layers is network interpolation (Wang et al. 2019). Layers have the numbers of their w: 0 is the smallest resolution,
+2k - 1 and 2k the one after k doublings.
 """
 
 from math import sqrt

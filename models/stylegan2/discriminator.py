@@ -71,10 +71,8 @@ class DiscriminatorTail(nn.Module):
         x = x.float()
         if self.from_rgb is not None and image is not None:
             x = x + self.from_rgb(image.float())
-        x = minibatch_std(x, self.mbstd_group)  # [N, C + 1, H, W]
-        x = self.conv(x)  # [N, C, H, W]
-        x = self.fc(x.flatten(1))  # [N, C]
-        return self.out(x)
+        x = self.conv(minibatch_std(x, self.mbstd_group))  # [N, C + 1, H, W] -> [N, C, H, W]
+        return self.out(self.fc(x.flatten(1)))
 
 
 class Discriminator(nn.Module):
@@ -127,9 +125,8 @@ class Discriminator(nn.Module):
     def set_precision(self, precision: Precision) -> "Discriminator":
         """Choose the dtype of each block; parameters and the last layers stay float32. Return the network.
 
-        With bfloat16 the smallest block stays float32, too: features of a trained network differ little between
-        samples, and rounding to eight bits spoils the minibatch statistics: gradients of R1 and R2 were wrong by 19 to
-        37 % with relativistic pairs, and are wrong by 3 % this way (`python -m benchmarks.stylegan2.rounding`).
+        With bfloat16 the smallest block stays float32, too, because its rounding spoils the minibatch statistics:
+        gradients of R1 and R2 were wrong by 19 to 37 %, and are by 3 % now (`python -m benchmarks.stylegan2.rounding`).
         """
         dtypes = block_dtypes(self.config.doublings, precision)[1:]
         if precision == "bf16":

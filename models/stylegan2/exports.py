@@ -6,9 +6,8 @@ A graph is a generator, or a half of it, as a function of named tensors:
     mapping     z, c, psi -> ws
     synthesis   ws, noise -> images
 
-c [N, classes] is one-hot, and an input only if the network has classes. psi [] is the truncation. noise [N, P] is an
-input only of graphs with random noise: a graph draws nothing, so its caller gives normal numbers for the P pixels of
-the noise of all layers. The batch N is free.
+c [N, classes] is one-hot, an input only of networks with classes; psi [] is the truncation. noise [N, P], an input only
+with random noise, are normal numbers for the P pixels of the noise of all layers. The batch N is free.
 """
 
 import json
@@ -177,10 +176,10 @@ def _remove_idle(program: ExportedProgram) -> None:
         args: list[Any] = list(node.args)
         same = node.target is aten.to.dtype and args[1:] == [args[0].meta["val"].dtype]
         whole = node.target is aten.slice.Tensor and args[2:] == [0, _WHOLE]
-        if node.target is aten._assert_tensor_metadata.default:
-            program.graph.erase_node(node)
-        elif (same or whole) and not any(user.op == "output" for user in node.users):  # outputs are known by name
+        idle = (same or whole) and not any(user.op == "output" for user in node.users)  # outputs are known by name
+        if idle:
             node.replace_all_uses_with(args[0])
+        if idle or node.target is aten._assert_tensor_metadata.default:
             program.graph.erase_node(node)
     program.graph_module.recompile()
 

@@ -238,5 +238,5 @@ class Generator(StyledGenerator):
         for block in self.synthesis.blocks:
             for module in block.modules():
                 if isinstance(module, Conv2DMod):
-                    module.fold(block.dtype) if on else module.unfold()
+                    module.fold(block.dtype if on else None)
         return self

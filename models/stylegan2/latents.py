@@ -1,9 +1,7 @@
 """One w for every layer: style mixing, names of layers, and files of latents.
 
-A file is a NumPy archive whose array `w` is a w for every layer, as `project.py` writes it. Key and shape are those of
-the official projector, so files work in both programs. Noise that was fitted with w is stored by layer, as `noise0`,
-`noise1`, ... A `.npy` file of the same array is read, too. Reading runs no code.
-Letters: N number of latents, L number of w, D width of w.
+A file is a NumPy archive with an array `w`, as of the official projector, and `noise0`, `noise1`, ... by layer if noise
+was fitted. A `.npy` file of w is read, too. Letters: N number of latents, L number of w, D width of w.
 """
 
 import re

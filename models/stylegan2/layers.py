@@ -14,9 +14,9 @@ from custom_ops import ACTIVATIONS, bias_act, conv2d_resample, setup_filter
 
 
 def blur(device: torch.device | str = "cpu") -> Tensor:
-    """The low-pass filter of every resampling layer, [4, 4] with sum 1: a binomial (Zhang 2019)."""
+    """The low-pass filter of every resampling layer, [4, 4] with sum 1: a binomial (Zhang 2019). It is never meta."""
     with torch.inference_mode(False):  # training uses it, too
-        return setup_filter((1, 3, 3, 1), device=device)
+        return setup_filter((1, 3, 3, 1), device="cpu" if torch.device(device).type == "meta" else device)
 
 
 class LowPass(nn.Module):
@@ -26,19 +26,14 @@ class LowPass(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("taps", blur(_real(torch.empty([]).device)), persistent=False)
+        self.register_buffer("taps", blur(torch.empty([]).device), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The filter on the device of x, which may differ from its own if the network's tensors were assigned."""
         return self.taps if self.taps.device == x.device else self.taps.to(x.device)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.taps = blur(_real(self.taps.device))  # `to_empty` leaves random numbers, and files hold none
-
-
-def _real(device: torch.device) -> torch.device:
-    """The device, or the CPU instead of the meta device."""
-    return torch.device("cpu") if device.type == "meta" else device
+        self.taps = blur(self.taps.device)  # `to_empty` leaves random numbers, and files hold none
 
 
 def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:

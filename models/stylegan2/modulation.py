@@ -24,14 +24,11 @@ class Weights(NamedTuple):
 class Conv2DMod(nn.Module):
     """Convolution whose weights are modulated by a style and demodulated (Karras et al. 2020, section 2.2).
 
-    For sample n and output channel o, with style s and stored weight w:
-
         w'[n,o,i,k]  = s[n,i] * w[o,i,k]                                               equation 1
         w''[n,o,i,k] = w'[n,o,i,k] / sqrt(sum over i,k of w'[n,o,i,k]^2 + epsilon)      equation 3
 
-    `grouped` computes this as a grouped convolution with one group per sample. `scaled` gives the same result by one
-    shared convolution of scaled activations, because s multiplies input channels and the root divides output channels.
-    `forward` takes the cheaper way by the shapes.
+    for sample n, style s and stored weight w. `grouped` computes this as a grouped convolution with one group per
+    sample, `scaled` as one shared convolution of scaled activations; `forward` takes the cheaper way by the shapes.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, demodulate: bool = True, up: int = 1) -> None:
@@ -41,7 +38,7 @@ class Conv2DMod(nn.Module):
         self.weight = convolution_weights(outputs, inputs, kernel, transposed=up > 1)
         self.weight_gain = 1 / sqrt(inputs * kernel**2)
         self.folded: Weights | None = None
-        self._folded_for = torch.float32  # dtype of the activations
+        self._folded_for: torch.dtype | None = None  # dtype of the activations
 
     def forward(
         self,
@@ -99,14 +96,11 @@ class Conv2DMod(nn.Module):
         x = self._convolve(x.reshape(1, N * I, H, W) if N > 1 else x, w_n.reshape(N * O, I, k, k), groups=N)
         return x.reshape(N, O, H * self.up, W * self.up) if N > 1 else x, None
 
-    def fold(self, dtype: torch.dtype) -> None:
-        """Prepare the weights for inference in this dtype. Until `unfold` the weights must not change."""
-        with torch.no_grad():
-            self.folded, self._folded_for = self._weights(dtype), dtype
-
-    def unfold(self) -> None:
-        """Undo `fold`."""
-        self.folded = None
+    @torch.no_grad()
+    def fold(self, dtype: torch.dtype | None) -> None:
+        """Prepare the weights for inference in this dtype, and while they do not change; None undoes it."""
+        self.folded = None if dtype is None else self._weights(dtype)
+        self._folded_for = dtype
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Conv2DMod":
         """As of nn.Module, for `to`, `half` and so on; folded weights are prepared again from the moved weights."""
@@ -116,7 +110,7 @@ class Conv2DMod(nn.Module):
         return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.unfold()
+        self.fold(None)
         super()._load_from_state_dict(*args, **kwargs)
 
     def _prepared(self, dtype: torch.dtype) -> Weights:

@@ -1,11 +1,9 @@
 """Projection: which latents of a network show given images; and pivotal tuning of the network to them.
 
-The latents w, and with them the noise of every layer, are optimized until the synthesis shows the targets (Karras et
-al. 2020, section 5 and appendix D). In W all layers share one w, as in the paper; in W+ each layer has its own (Abdal
-et al. 2019, section 3), which fits any picture better but may leave the pictures that the network knows. Targets do
-not influence one another. Pivotal tuning then trains the weights of the synthesis until these latents, the pivots,
-show the targets (Roich et al. 2021).
-Letters: N targets, L number of w, D width of w, C H W an image, t the share of the steps that are done.
+The latents w and the noise of every layer are optimized until the synthesis shows the targets, each independently
+(Karras et al. 2020, section 5 and appendix D). In W all layers share one w; in W+ each layer has its own (Abdal et al.
+2019, section 3). Pivotal tuning then trains the weights of the synthesis until these latents, the pivots, show the
+targets (Roich et al. 2021). Letters: N targets, L number of w, D width of w, t the share of the steps that are done.
 """
 
 import copy
@@ -178,11 +176,11 @@ class TuningSettings:
     """Settings of a tuning."""
 
     steps: int = 350
-    rate: float = 3e-4  # learning rate of Adam, as in the paper
     locality: float = 0.0  # weight of locality regularization; 0.1 in section 3.3
     noise: NoiseFit = "fit"  # of the layers, as in the projection
     batch: int = 8  # targets that are computed together; gradients of more are accumulated
     seed: int = 0  # of the latents that the regularization looks at
+    rate: float = 3e-4  # learning rate of Adam, as in the paper
 
 
 class Tuning:

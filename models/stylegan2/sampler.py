@@ -1,8 +1,7 @@
 """Pictures of a generator with styles: seed -> z -> w, truncated -> image -> pixels.
 
-The rounding of a matrix product depends on how many samples it is computed for. On a CPU a seed must give the same
-bytes whatever other seeds are made with it, so callers compute one picture at a time there (`at_once=1`).
-Letters: N batch, C H W a picture, L number of w, D width of w.
+The rounding of a matrix product depends on the number of samples. On a CPU a seed must always give the same bytes, so
+callers compute one picture at a time there (`at_once=1`). Letters: N batch, C H W a picture, L layers, D width of w.
 """
 
 import copy

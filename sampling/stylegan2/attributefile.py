@@ -1,12 +1,10 @@
 """Attributes of pictures of `generate.py`, written down by somebody who looked at them: CSV, TSV or JSON.
 
-    seed,smile,age                  {"0": {"smile": 1, "age": 31.5},
-    0,yes,31.5                       "seed0001.png": {"smile": 0}}
+    seed,smile,age        {"0": {"smile": 1, "age": 31.5}, "seed0001.png": {"smile": 0}}
+    0,yes,31.5            [{"seed": 0, "smile": true, "age": 31.5}, ...]
     seed0001.png,no,
-                                    [{"seed": 0, "smile": true, "age": 31.5}, ...]
 
-A row is a picture, named by its seed or its file; a column is an attribute: numbers, or yes and no. An empty cell is
-unknown.
+A row is a picture, named by its seed or file; a column is an attribute: numbers, or yes and no; empty if unknown.
 """
 
 import csv
@@ -14,7 +12,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +29,7 @@ LARGEST = 2**27  # bytes of a file
 MOST_ATTRIBUTES = 1000
 MOST_CELLS = 20_000_000  # pictures times attributes
 
-Row = tuple[str, str, Mapping[str, Any]]  # line or entry for errors, the picture, its attributes
+Row = tuple[str, dict[str, Any]]  # line or entry for errors, the picture and its attributes
 
 
 class Attributes(NamedTuple):
@@ -56,17 +54,24 @@ def read_attributes(path: Path) -> Attributes:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
     rows = list(_json_rows(path, text) if kind == ".json" else _csv_rows(path, text))
-    names = tuple(dict.fromkeys(name for _, _, row in rows for name in row))
+    pictures = [_picture(row) for _, row in rows]
+    names = tuple(dict.fromkeys(name for _, row in rows for name in row))
     if not rows or not names:
         raise ValueError(f"{path} holds no labels: write a line for each picture, and a column for each attribute")
     _check_count(path, len(names), len(rows))
     lines: dict[int, list[float]] = {}
-    for place, picture, row in rows:
+    for picture, (place, row) in zip(pictures, rows, strict=True):
         seed = _seed(place, picture)
         if seed in lines:
             raise ValueError(f"{place} labels seed {seed} a second time: remove one of the rows")
         lines[seed] = [_number(place, name, row.get(name)) for name in names]
     return Attributes(names, tuple(lines), torch.tensor(list(lines.values()), dtype=torch.float64))
+
+
+def _picture(row: dict[str, Any]) -> str:
+    """Take the name of the picture out of a row."""
+    found = row.pop(next((name for name in PLACES if name in row), ""), None)
+    return str(found) if isinstance(found, str) or type(found) is int else ""
 
 
 def _check_count(path: Path, attributes: int, pictures: int = 1) -> None:
@@ -88,29 +93,29 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
             if not any(cells):
                 continue
             if not header:
-                _check_count(path, len(cells) - 1)
-                header, column = cells, _column(path, cells)
+                header = _header(path, cells)
             elif len(cells) != len(header):
                 raise ValueError(
                     f"{place} has {len(cells)} cells, but the first line has {len(header)}: make them equal"
                 )
             else:
-                row = dict(zip(header, cells, strict=True))
-                yield place, row.pop(header[column]), row
+                yield place, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num} of {path} is not valid CSV ({error}): correct it") from error
 
 
-def _column(path: Path, header: list[str]) -> int:
-    """The place of the column that names the pictures."""
-    lowered = [cell.lower() for cell in header]
+def _header(path: Path, cells: list[str]) -> list[str]:
+    """The names of the columns, that of the pictures in lower case."""
+    _check_count(path, len(cells) - 1)
+    lowered = [cell.lower() for cell in cells]
     found = next((name for name in PLACES if name in lowered), None)
     if found is None:
         raise ValueError(f"the first line of {path} has no column of pictures: name one column seed")
-    if len(set(header)) < len(header):
-        twice = next(name for name in header if header.count(name) > 1)
+    cells[lowered.index(found)] = found
+    if len(set(cells)) < len(cells):
+        twice = next(name for name in cells if cells.count(name) > 1)
         raise ValueError(f"the first line of {path} has two columns {shown(twice)}: rename one")
-    return lowered.index(found)
+    return cells
 
 
 def _json_rows(path: Path, text: str) -> Iterator[Row]:
@@ -124,13 +129,9 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
             f'{path} must hold {{"SEED": {{"ATTRIBUTE": value, ...}}, ...}} or a list of objects with a seed each'
         )
     if isinstance(content, dict):
-        yield from ((f"entry {printable(name, 60)} of {path}", name, row) for name, row in content.items())
-        return
-    for number, row in enumerate(content, start=1):
-        key = next((name for name in PLACES if name in row), "")
-        picture = row.pop(key, None)
-        named = isinstance(picture, str) or type(picture) is int
-        yield f"entry {number} of {path}", str(picture) if named else "", row
+        yield from ((f"entry {printable(name, 60)} of {path}", row | {"seed": name}) for name, row in content.items())
+    else:
+        yield from ((f"entry {number} of {path}", row) for number, row in enumerate(content, start=1))
 
 
 def _seed(place: str, picture: str) -> int:

@@ -1,10 +1,7 @@
-"""Pictures and films of w that scripts of StyleGAN2 change: moved along directions, or on paths from key to key.
-
-Letters: K number of keys, L layers, D width of w.
-"""
+"""Pictures and films of w that scripts of StyleGAN2 change: moved along directions, or on paths from key to key."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -24,7 +21,11 @@ from models.stylegan2.sampler import StyleSampler
 from sampling.command import Opened
 from torch_utils.cli import counted, progress
 
-KINDS = ("spline", "linear", "spherical")  # of paths
+PATHS: dict[str, Callable[[Tensor, bool], Path]] = {  # through keys [K, ...], closed or not
+    "spline": spline,
+    "linear": lambda keys, loop: linear(keys),
+    "spherical": lambda keys, loop: spherical(keys),
+}
 
 
 def styles(opened: Opened) -> StyleSampler:
@@ -79,14 +80,9 @@ class Walk:
     """Steps from the w of some pictures along directions, in `layers` or each direction's own."""
 
     def __init__(
-        self,
-        opened: Opened,
-        requests: Sequence[Request],
-        directions: Directions,
-        chosen: Sequence[int],
-        layers: Sequence[int] | None = None,
+        self, opened: Opened, requests: list[Request], found: Directions, chosen: list[int], layers: list[int] | None
     ) -> None:
-        self.opened, self.directions, self.chosen, self.layers = opened, directions, chosen, layers
+        self.opened, self.directions, self.chosen, self.layers = opened, found, chosen, layers
         self.starts = [(request, styles(opened).ws([request])) for request in requests]  # w [1, L, D]
 
     def write_sheets(self, strengths: Sequence[float], singly: bool) -> str:
@@ -138,14 +134,7 @@ def cell_paths(
     keys = [requests[n : n + each] for n in range(0, len(requests), each)]
     if space == "z":
         return [_path_in_z(sampler, part, kind, loop) for part in keys]
-    return [_path(kind, sampler.ws(part), loop) for part in keys]
-
-
-def _path(kind: str, keys: Tensor, loop: bool) -> Path:
-    """The path of this kind through keys [K, ...]."""
-    if kind == "spline":
-        return spline(keys, loop)
-    return linear(keys) if kind == "linear" else spherical(keys)
+    return [PATHS[kind](sampler.ws(part), loop) for part in keys]
 
 
 def _path_in_z(sampler: StyleSampler, requests: Sequence[Request], kind: str, loop: bool) -> Path:
@@ -156,7 +145,7 @@ def _path_in_z(sampler: StyleSampler, requests: Sequence[Request], kind: str, lo
     """
     G, options = sampler.G, sampler.options
     labels = [request.label for request in requests]
-    z = _path(kind, sampler.latents(requests).cpu(), loop)
+    z = PATHS[kind](sampler.latents(requests).cpu(), loop)
     anchor = linear(sampler.anchors.of(sampler.ws(requests, psi=1), labels))
     classes = sampler.shape.classes
     c = linear(F.one_hot(torch.tensor(labels), classes).float()) if classes else None

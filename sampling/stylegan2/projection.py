@@ -1,7 +1,4 @@
-"""The search for the latents of targets, batch by batch, and its film and sheet.
-
-Letters: N targets, C H W a picture, L number of w, D width of w.
-"""
+"""The search for the latents of N targets [C, H, W], batch by batch, and its film and sheet."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,17 +39,13 @@ class Search:
         self._G, self._embed = G, embed
         means, self.scale = class_means(G, settings.seed, label)
         self._targets = targets.split(batch)
+        self.batches = len(self._targets)
         starts = torch.cat([nearest_mean(G, means, part, embed) for part in self._targets])  # [N]
         by_class = len(means) == G.config.classes
         self.classes = [int(start) if by_class else label for start in starts]
         self._starts = means[starts].split(batch)
         self._losses: list[Tensor] = []
         self._latents: list[Latents] = []
-
-    @property
-    def batches(self) -> int:
-        """The number of batches of targets."""
-        return len(self._targets)
 
     def __len__(self) -> int:
         return self.batches * self.settings.steps

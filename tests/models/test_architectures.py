@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.families import load_network, save_network
-from models.stylegan2.adaptation import adapt_discriminator, adapt_generator, check
+from models.stylegan2.adaptation import adapt_discriminator, adapt_generator
 from models.stylegan2.blending import Shares, blend, layer_of
 from models.stylegan2.blending import check as check_blend
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
@@ -15,6 +15,7 @@ from models.stylegan2.foreign import rosinality
 from models.stylegan2.foreign.statements import ARCHITECTURES as OFFICIAL
 from models.stylegan2.foreign.translation import official_names
 from models.stylegan2.generator import Generator
+from tests.models.test_adaptation import check
 from tests.reference.architectures import generated, judged
 from tests.reference.official import fill, load_case, official_tensors
 from training.stylegan2.presets import resolve
