@@ -34,10 +34,7 @@ class HubOptions(WeightsOptions):
 
 
 def stored(job: Job) -> torch.dtype:
-    """The type of the numbers to store: by --dtype, or float16 if the source has nothing else.
-
-    Raises ValueError if a number is too large for this type.
-    """
+    """The type of the numbers to store, by --dtype or the source; ValueError if a number is too large for it."""
     tensors = {key: t for key, t in job.tensors.items() if key.split(".")[0] in job.networks}
     halves = all(t.dtype == torch.float16 for t in tensors.values())
     dtype = _DTYPES.get(job.options.dtype, torch.float16 if halves else torch.float32)

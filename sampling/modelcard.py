@@ -63,10 +63,7 @@ def check_publishable(folder: Path) -> None:
 
 
 def publish(job: Job, dtype: torch.dtype) -> list[str]:
-    """Write the folder, each file atomically, and return the names of the written files.
-
-    Other files in the folder stay, and so does an existing card.
-    """
+    """Write the folder, each file atomically, and return the names of the written files. An existing card stays."""
     family, folder = FAMILIES[job.metadata["family"]], job.dest
     shown = next((name for name in family.shown if name in job.networks), next(iter(job.networks)))
     config: Any = job.networks[shown].config
@@ -92,10 +89,7 @@ def publish(job: Job, dtype: torch.dtype) -> list[str]:
 
 
 def plan_samples(shape: Shape, metadata: Mapping[str, Any], how: str) -> SamplePlan:
-    """A row for each class, up to eight; without classes four rows. Fewer if pictures are large.
-
-    `how` tells in the caption how the family makes them.
-    """
+    """A row for each class, up to eight; without classes four rows; fewer if large. `how` the family makes them."""
     columns = min(COLUMNS, max(2, SIDE // shape.width))
     fitting = max(1, SIDE // shape.height)
     how = f"not picked, {how}" if how else "not picked"

@@ -16,7 +16,7 @@ from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.family import PUBLISHED
 from models.stylegan2.foreign import rosinality
-from models.stylegan2.foreign.translation import official_names
+from models.stylegan2.foreign.architecture import official_names
 from models.stylegan2.generator import Generator
 from sampling.classes import describe
 from tests.commands import refused, tiny_sets, zipped

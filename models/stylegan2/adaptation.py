@@ -22,8 +22,7 @@ Adapted = tuple[dict[str, Tensor], list[str]]  # a state_dict, and what differs,
 def conversion(source: int, dest: int) -> tuple[Tensor, Tensor]:
     """The affine map M x + o of pixels in [-1, 1] between 1, 3 and 4 channels: M [dest, source] and o [dest].
 
-    Gray becomes three equal channels, color the mean of its channels. A new alpha channel is opaque (1), and an old one
-    is dropped.
+    Gray becomes three equal channels, color its mean. A new alpha channel is opaque (1), and an old one is dropped.
     """
     if source == dest:
         return torch.eye(source), torch.zeros(source)

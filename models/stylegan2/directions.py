@@ -33,10 +33,7 @@ def move(ws: Tensor, direction: Tensor, step: float, layers: Sequence[int]) -> T
 
 
 class Directions(BaseModel):
-    """Directions found in one network; all but the tensors is a file's metadata.
-
-    A name contains no comma and is no whole number, so that a list can hold names and places.
-    """
+    """Directions found in one network; all but the tensors is a file's metadata."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 

@@ -164,7 +164,7 @@ def _scaled(x: Tensor) -> Tensor:
 def apart(normals: Tensor) -> Tensor:
     """Normals [K, D] of length 1, each orthogonal to the others: n_k' = n_k - P n_k (InterFaceGAN).
 
-    P is the projection onto the span of the others: a step along n_k' does not change the other attributes.
+    P projects onto the span of the others: a step along n_k' does not change the other attributes.
     """
     normals, result = normals.double(), []
     for k, n in enumerate(normals):

@@ -57,10 +57,7 @@ def draw_pictures(
 def draw_frames(
     opened: Opened, ws: Iterable[Tensor], requests: Sequence[Request], count: int, columns: int
 ) -> Iterator[Image.Image]:
-    """`count` frames, made as they are asked for: pictures of w [L, D] side by side, with the noise of each request.
-
-    The noise of a place is the same in all frames: new noise in each frame would flicker.
-    """
+    """`count` frames, pictures of w [L, D] side by side; noise is of the place's request, so it does not flicker."""
     made = styles(opened).pictures(ws, (request for _ in range(count) for request in requests), opened.at_once)
     while pixels := list(islice(made, len(requests))):
         yield tile(torch.stack(pixels), columns)
@@ -104,10 +101,7 @@ class Walk:
         return f"{counted(len(names), 'picture')}, {sheets}" if singly else sheets
 
     def frames(self, strengths: Sequence[float], count: int) -> Iterator[Image.Image]:
-        """A film from the smallest strength to the largest and back, which ends where it begins.
-
-        A frame has a row for each direction and a column for each picture.
-        """
+        """A film from the smallest strength to the largest and back: rows of directions, columns of pictures."""
         cells = [(request, ws, k) for k in self.chosen for request, ws in self.starts]
         path = swing(min(strengths), max(strengths), count)
         moved = (self._moved(ws, k, strength) for strength in path for _, ws, k in cells)
@@ -128,7 +122,7 @@ def cell_paths(
 ) -> list[Path]:
     """The path of each cell through its keys, dealt out in order: time -> truncated w [L, D].
 
-    In w, truncation and the paths are linear, so truncating the keys is the same as truncating every frame.
+    In w, truncation and the paths are linear: truncating the keys is the same as truncating every frame.
     """
     each = len(requests) // cells
     keys = [requests[n : n + each] for n in range(0, len(requests), each)]
@@ -138,11 +132,7 @@ def cell_paths(
 
 
 def _path_in_z(sampler: StyleSampler, requests: Sequence[Request], kind: str, loop: bool) -> Path:
-    """Through the z of requests; every z on the way has its own w.
-
-    A class changes into the next along a straight line of its embedding, and so does the anchor of truncation: if each
-    frame took the center nearest to it, the picture would jump half-way.
-    """
+    """Through the z of requests; classes and anchors of truncation change on straight lines, without a jump."""
     G, options = sampler.G, sampler.options
     labels = [request.label for request in requests]
     z = PATHS[kind](sampler.latents(requests).cpu(), loop)

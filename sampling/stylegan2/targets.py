@@ -16,10 +16,8 @@ from imaging.pixels import MODES, from_pil
 from imaging.sizes import spell
 from imaging.sources.archives import open_pictures
 from imaging.transforms import NAMES, center_crop_resize, is_opaque, on_white, to_mode
-from models.perceptual.detectorfiles import check_trust, find_networks, has_lpips, parse_files
-from models.perceptual.extractors import open_network
-from models.perceptual.likeness import Embed, lpips_size, perceptual_likeness, pyramid_vectors
-from models.perceptual.vgg import LEAST
+from models.perceptual.detectors import check_trust, find_networks, has_lpips, open_network, parse_files
+from models.perceptual.likeness import LEAST, Embed, lpips_size, perceptual_likeness, pyramid_vectors
 from models.stylegan2.config import GeneratorConfig
 
 LOSSES = {

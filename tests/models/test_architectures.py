@@ -12,8 +12,8 @@ from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.exports import graph_of, record, save_program
 from models.stylegan2.finding import style_matrix
 from models.stylegan2.foreign import rosinality
+from models.stylegan2.foreign.architecture import official_names
 from models.stylegan2.foreign.statements import ARCHITECTURES as OFFICIAL
-from models.stylegan2.foreign.translation import official_names
 from models.stylegan2.generator import Generator
 from tests.models.test_adaptation import check
 from tests.reference.architectures import generated, judged
