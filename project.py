@@ -149,8 +149,7 @@ def _tell(outdir: Path, targets: list[Target], made: list[Projected], film: str)
     if len(targets) > TOLD:
         say(f"... and {len(targets) - TOLD} more, in project.json")
     files = [LATENTS, counted(len(targets) * len(made), "picture"), SHEET]
-    files += [TUNED] if len(made) > 1 else []
-    files += [film] if film != "none" else []
+    files += ([TUNED] if len(made) > 1 else []) + ([film] if film != "none" else [])
     say(f"wrote {', '.join(files)} and project.json to {outdir}")
 
 

@@ -48,9 +48,9 @@ def load_network(
 ) -> Any:
     """Load one network, ready to be called: `load_network("network-000200.0.safetensors")`.
 
-    `which` is a part of the family; by default the one that makes pictures, such as "G_ema" of a StyleGAN2. PyTorch's
-    switches stay: "tf32" computes in TF32 only within `torch_utils.device.switches("tf32")`, or if TF32 is allowed.
-    Raises as `read_network`; ValueError if the file lacks the part, or the device does not support the precision.
+    `which` is a part of the family; by default the one that makes pictures, such as "G_ema" of a StyleGAN2. "tf32"
+    computes in TF32 only within `torch_utils.device.switches("tf32")`, or if TF32 is allowed. Raises as `read_network`,
+    and ValueError if the file lacks the part, or the device does not support the precision.
     """
     device = torch.device(device)
     resolve_precision(precision, device)

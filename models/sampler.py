@@ -30,7 +30,7 @@ class Options(BaseModel):
     """What a user may choose about a family's pictures. A family with options of its own derives a class.
 
     A field marked `opens`, a str with the default "", is the place of a second network, such as a classifier that
-    guides the first. `models.families.open_sampler` opens it and hands it over under the name of the field.
+    guides the first. `models.families.open_sampler` hands it over under the name of the field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -41,8 +41,7 @@ def class_facts(metadata: Mapping[str, Any], classes: int) -> dict[str, Any]:
 def find_class(text: str, names: Sequence[str]) -> int:
     """The number of the class with a name or number. Raise ValueError, with a list of the classes, if it is unknown.
 
-    Names take precedence, for data sets whose class names are numbers: 1, 10, 2. Upper and lower case do not matter
-    unless two names differ only in them.
+    Names take precedence, as class names may be numbers: 1, 10, 2. Case matters only if two names differ only in it.
     """
     if text in names:
         return list(names).index(text)

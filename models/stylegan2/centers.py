@@ -23,10 +23,7 @@ AT_ONCE = 1000  # latents through the mapping
 
 
 class Anchors:
-    """The w that truncation pulls towards: the average, or the nearest of `count` centers of a w's class.
-
-    A network with classes has centers for each class, found when the first w of the class comes.
-    """
+    """The w that truncation pulls towards: the average, or the nearest of `count` centers of each class."""
 
     def __init__(self, G: StyledGenerator, count: int | None) -> None:
         self.count, self._G = count, G

@@ -28,7 +28,6 @@ class DiscriminatorBlock(nn.Module):
     """Two convolutions, of which the second halves the size; with `residual`, a 1x1 shortcut beside them.
 
     Both branches are scaled by sqrt(1/2), so that their sum has the variance of the input (Karras et al. 2020, 4.1).
-    With `skip`, the block also reads the image of its size; `Discriminator` reads the first block's.
     """
 
     dtype: torch.dtype = torch.float32  # of the convolutions; set_precision changes it
@@ -37,7 +36,7 @@ class DiscriminatorBlock(nn.Module):
         super().__init__()
         inputs, outputs = config.channels_at(k), config.channels_at(k - 1)
         reads = config.architecture == "skip" and k < config.doublings
-        self.from_rgb = _from_rgb(config, k) if reads else None
+        self.from_rgb = _from_rgb(config, k) if reads else None  # `Discriminator` reads the first block's image
         self.conv0 = Conv2D(inputs, inputs, kernel=3, act="lrelu", clamp=config.clamp)
         self.conv1 = Conv2D(inputs, outputs, kernel=3, act="lrelu", down=2, clamp=config.clamp)
         residual = config.architecture == "residual"

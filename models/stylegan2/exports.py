@@ -240,7 +240,6 @@ def _write_rosinality(job: Job) -> Notes:
 
 
 def _write_graphs(job: Job) -> Notes:
-    """One graph, or with --split one of the mapping and one of the synthesis."""
     (G,) = job.networks.values()
     assert isinstance(G, Generator)
     options: GraphOptions = job.options

@@ -162,9 +162,9 @@ def _scaled(x: Tensor) -> Tensor:
 
 
 def apart(normals: Tensor) -> Tensor:
-    """Normals [K, D] of length 1, each orthogonal to the others: n_k' = n_k - P n_k (InterFaceGAN).
+    """Normals [K, D] of length 1, each less its projection onto the span of the others (InterFaceGAN).
 
-    P projects onto the span of the others: a step along n_k' does not change the other attributes.
+    A step along one of them does not change the other attributes.
     """
     normals, result = normals.double(), []
     for k, n in enumerate(normals):

@@ -69,10 +69,7 @@ def save_ws(path: Path, ws: Tensor, maps: Sequence[Tensor] | None = None) -> Non
 
 
 def load_latents(path: Path, G: StyledGenerator) -> Latents:
-    """The latents of a file for this network, on its device: w [N, L, D], [L, D], or [N, D] with one for all layers.
-
-    Raises FileNotFoundError, or ValueError if it is no such archive, or its arrays do not fit this network.
-    """
+    """The latents of a file for this network, on its device: w [N, L, D], [L, D], or [N, D] with one for all layers."""
     arrays, device = _read(path), G.mapping.w_average.device
     ws, L, D = arrays[KEY], G.config.num_ws, G.config.w_dim
     if ws.shape == (L, D):

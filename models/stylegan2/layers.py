@@ -1,7 +1,6 @@
 """The layers of StyleGAN2. Letters: N batch, I input and O output channels, H W size, k kernel, D width of w.
 
-Equalized learning rate (Karras et al. 2018, section 4.1): weights are stored with unit variance and scaled by
-1 / sqrt(fan_in) when used, so that one learning rate fits every layer.
+Equalized learning rate (Karras et al. 2018, 4.1): weights have unit variance and are scaled by 1 / sqrt(fan_in) in use.
 """
 
 from math import sqrt

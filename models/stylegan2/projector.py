@@ -81,10 +81,9 @@ class Projection:
     def __init__(
         self, G: Generator, targets: Tensor, embed: Embed, settings: ProjectionSettings, starts: Tensor, scale: float
     ) -> None:
-        """Prepare the first step from w `starts` [N, D] towards target images [N, C, H, W] in [-1, 1].
+        """Prepare the first step from w `starts` [N, D] towards images [N, C, H, W] in [-1, 1]; `scale` is that of w.
 
-        The network, without gradients, is not changed. The loss is the squared distance of the vectors that `embed`
-        makes of images. `scale` is that of w, for the noise on it.
+        The loss is the squared distance of the vectors that `embed` makes of images. The network is not changed.
         """
         self.G, self.settings, self.scale, self._embed = G, settings, scale, embed
         with torch.no_grad():
@@ -196,10 +195,9 @@ class Tuning:
         settings: TuningSettings,
         scale: float,
     ) -> None:
-        """Prepare the first step. The original network is not changed.
+        """Prepare the first step from pivots w [N, L, D], with the noise of each layer [N, 1, H, W] if it was fitted.
 
-        Pivots are w [N, L, D], with the noise of each layer [N, 1, H, W] that the projection fitted, if any. Targets
-        and `embed` as for `Projection`. `scale` is the distance from a pivot that is regularized (alpha, section 3.3).
+        Targets and `embed` as for `Projection`. `scale` is the distance from a pivot that is regularized (alpha, 3.3).
         """
         self.original, self.pivots, self.maps, self._embed = original, pivots, maps, embed
         self.settings, self.scale = settings, scale

@@ -120,14 +120,12 @@ def swing(low: float, high: float, count: int) -> list[float]:
 def cell_paths(
     sampler: StyleSampler, requests: Sequence[Request], cells: int, space: str, kind: str, loop: bool
 ) -> list[Path]:
-    """The path of each cell through its keys, dealt out in order: time -> truncated w [L, D].
-
-    In w, truncation and the paths are linear: truncating the keys is the same as truncating every frame.
-    """
+    """The path of each cell through its keys, dealt out in order: time -> truncated w [L, D]."""
     each = len(requests) // cells
     keys = [requests[n : n + each] for n in range(0, len(requests), each)]
     if space == "z":
         return [_path_in_z(sampler, part, kind, loop) for part in keys]
+    # Truncation and these paths are linear, so truncating the keys is the same as truncating every frame.
     return [PATHS[kind](sampler.ws(part), loop) for part in keys]
 
 

@@ -27,8 +27,7 @@ SHOWN, SIDE = 16, 256  # targets on the film at most, and the longest side of ea
 class Search:
     """The projection of all targets, `batch` at a time. Iterating over it computes it, step by step.
 
-    `classes` are the numbers of the class that each target starts from, None for the mean of all w; `scale` is that of
-    w, `loss` the mean of the targets in work at the last step.
+    `classes` are those that the targets start from, None for the mean of all w; `loss` is the mean of the last step.
     """
 
     def __init__(
