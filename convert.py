@@ -9,7 +9,7 @@ import click
 
 from models.families import FAMILIES, read_network
 from models.foreign import Job, Told
-from sampling import conversion
+from sampling import formats
 from sampling.classes import class_names, describe
 from sampling.command import record_files
 from torch_utils.cli import Command, option, say
@@ -24,7 +24,7 @@ Examples:
   python convert.py --source ffhq.safetensors --dest ffhq.pt2 --split --noise-mode random
   python convert.py --source ffhq.safetensors --dest my-model/ --license mit
 """
-ENDINGS = conversion.known_endings()
+ENDINGS = formats.known_endings()
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -67,8 +67,8 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
     from the network's. DEST.json records how the files were made.
     """
     hub, told = kind == "hub", Told({flag.name or "": options.pop(flag.name) for flag in _SOURCE}, sets)
-    form = conversion.find_format(dest, hub, FAMILIES.values()) if dest else None
-    conversion.check_options(form, options if form else {"only": only, "format": hub or None, **options})
+    form = formats.find_format(dest, hub, FAMILIES.values()) if dest else None
+    formats.check_options(form, options if form else {"only": only, "format": hub or None, **options})
     if dest and form:
         form.check(dest)  # before a large source is read
     file = read_network(source, told)
@@ -76,10 +76,10 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
     say(describe(file, networks))
     if not dest:
         return
-    form = conversion.find_format(dest, hub, [file.family])
-    conversion.check_options(form, options)
-    conversion.check_dest(dest, file)
-    names = conversion.choose(file, only, form)
+    form = formats.find_format(dest, hub, [file.family])
+    formats.check_options(form, options)
+    formats.check_dest(dest, file)
+    names = formats.choose(file, only, form)
     shape = file.family.shape(next(iter(networks.values())).config)
     job = Job(
         source=file.place or file.path.name,
@@ -94,11 +94,11 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
     for path, note in notes.items():
         say(f"wrote {path}: {note}")
     facts = {"network": str(file), "networks": names, "files": {str(path): note for path, note in notes.items()}}
-    record_files("convert", dest.with_name(f"{dest.name}.json"), facts, conversion.resolved(job))
+    record_files("convert", dest.with_name(f"{dest.name}.json"), facts, formats.resolved(job))
 
 
-_SOURCE = conversion.source_flags()
-main.params += [*_SOURCE, *conversion.format_flags()]
+_SOURCE = formats.source_flags()
+main.params += [*_SOURCE, *formats.format_flags()]
 
 
 if __name__ == "__main__":

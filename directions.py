@@ -11,7 +11,7 @@ import click
 from imaging.film import write_film
 from imaging.grid import check_sheet
 from models.sampler import Request
-from models.stylegan2.directions import Directions, check_fit, fingerprint, load_directions, save_directions
+from models.stylegan2.directionfile import Directions, check_fit, fingerprint, load_directions, save_directions
 from models.stylegan2.finding import draw, find_attributes, find_unlabeled, spread
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import layer_range

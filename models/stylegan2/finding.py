@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.sampler import Request
-from models.stylegan2.directions import check_names
+from models.stylegan2.directionfile import check_names
 from models.stylegan2.generator import Generator
 from models.stylegan2.sampler import StyleSampler
 from torch_utils.cli import progress

@@ -13,7 +13,7 @@ from imaging.grid import save_image, sheet, tile
 from imaging.pixels import to_pil
 from models.paths import Path, linear, spherical, spline
 from models.sampler import Request
-from models.stylegan2.directions import Directions
+from models.stylegan2.directionfile import Directions
 from models.stylegan2.family import FAMILY
 from models.stylegan2.generator import Generator
 from models.stylegan2.mapping import truncate

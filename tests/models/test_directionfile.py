@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.families import load_network, save_network
-from models.stylegan2.directions import (
+from models.stylegan2.directionfile import (
     Directions,
     check_fit,
     check_names,
