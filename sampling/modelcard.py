@@ -89,7 +89,7 @@ def publish(job: Job, dtype: torch.dtype) -> list[str]:
 
 
 def plan_samples(shape: Shape, metadata: Mapping[str, Any], how: str) -> SamplePlan:
-    """A row for each class, up to eight; without classes four rows; fewer if large. `how` the family makes them."""
+    """A row for each class, up to 8, or four rows; fewer of large pictures. `how` they are made is in the caption."""
     columns = min(COLUMNS, max(2, SIDE // shape.width))
     fitting = max(1, SIDE // shape.height)
     how = f"not picked, {how}" if how else "not picked"

@@ -41,7 +41,7 @@ def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """The memory format in which convolutions run fastest, for any dtype; on CUDA cuDNN copies operands in another."""
+    """The memory format in which convolutions run fastest, for any dtype. cuDNN copies operands of another format."""
     return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
 
 

@@ -58,7 +58,7 @@ class MappingNetwork(nn.Module):
 def truncate(ws: Tensor, w_average: Tensor, psi: float | Tensor, cutoff: int | None = None) -> Tensor:
     """Pull w [N, L, D] towards its average: w' = average + psi * (w - average) (Karras et al. 2019, section B).
 
-    The average is [D] or [N, 1, D]; psi may be a tensor [], as an input of a graph. `cutoff` first w, or all, change.
+    The average is [D] or [N, 1, D]; psi may be a tensor [], as an input of a graph. Only the first `cutoff` w move.
     """
     if cutoff == 0 or (not isinstance(psi, Tensor) and psi == 1):
         return ws

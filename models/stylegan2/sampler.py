@@ -89,7 +89,7 @@ class StyleSampler:
         return [Request(f"seed{seed:04d}", class_of(seed, label, self.learned), SeedStream(seed)) for seed in seeds]
 
     def fitted(self, latents: Latents, label: int | None = None) -> list[Request]:
-        """A request for each latent of a file. `label` only chooses which class's --centers to use: else ValueError."""
+        """A request for each latent of a file. `label` chooses the --centers of a class, and nothing else."""
         centered = self.anchors.count is not None
         if label is not None and not centered:
             raise ValueError("--class does not apply to --latents, which have their class in them: leave it out")
