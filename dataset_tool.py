@@ -8,11 +8,10 @@ from typing import Literal
 import click
 
 from imaging.conversion import ConversionOptions, ConversionReport, convert
-from imaging.fitting import FILTERS, TRANSFORMS, Filter, Transform
 from imaging.grid import FORMATS, save_image
 from imaging.inspection import Inspection, inspect
 from imaging.sizes import spell
-from imaging.transforms import NAMES
+from imaging.transforms import FILTERS, NAMES, TRANSFORMS, Filter, Transform
 from imaging.workfile import pending, place_of
 from models.stylegan2.sizes import fits
 from system.files import real_path

@@ -15,8 +15,8 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from imaging.dataset import DataConfig, open_dataset
+from imaging.filenames import is_run
 from imaging.imageset import ImageSet
-from imaging.walking import is_run
 from metrics.in_loop import open_eyes
 from metrics.names import Metric, parse_list
 from metrics.reals import RealStatistics

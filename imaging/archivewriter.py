@@ -13,8 +13,8 @@ from typing import Any, Self
 
 from PIL import Image
 
-from imaging import png
 from imaging.archive import INDEX, SOURCES
+from imaging.pixels import encode_png
 from system.files import open_replacing, replacing_folder
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of all files, so that equal input gives equal bytes
@@ -37,7 +37,7 @@ class Writer(ABC):
 
     def add(self, image: Image.Image, label: int | None = None) -> str:
         """Append an image, and return its name in the set."""
-        return self.append(png.encode(image), label)
+        return self.append(encode_png(image), label)
 
     def append(self, data: bytes, label: int | None = None, source: str | None = None) -> str:
         """Append a PNG file, and return its name in the set. `source` is what the table of sources calls it."""

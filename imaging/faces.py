@@ -49,25 +49,10 @@ def sample_face(seed: int, index: int) -> Face:
     draws = np.random.RandomState([seed, index])  # its stream is frozen
     turn, tilt, shift, parting = draws.uniform(-1, 1, 4).tolist()
     unit = draws.uniform(0, 1, 10).tolist()
-    return Face(
-        turn=turn,
-        tilt=tilt,
-        shift=shift,
-        head_width=unit[0],
-        jaw=unit[1],
-        hair_style=int(draws.randint(len(HAIR_STYLES))),
-        hair_length=unit[2],
-        parting=parting,
-        eye_size=unit[3],
-        eye_spacing=unit[4],
-        eye_color=unit[5],
-        mouth_width=unit[6],
-        glasses=bisect_right(GLASSES_UP_TO, draws.random_sample()),
-        expression=index % len(EXPRESSIONS),
-        skin=unit[7],
-        hair_color=unit[8],
-        background=unit[9],
-    )
+    style, glasses = int(draws.randint(len(HAIR_STYLES))), bisect_right(GLASSES_UP_TO, draws.random_sample())
+    expression = index % len(EXPRESSIONS)
+    coarse = turn, tilt, shift, *unit[:2], style, unit[2], parting
+    return Face(*coarse, *unit[3:7], glasses, expression, *unit[7:])
 
 
 def factors_of(face: Face) -> np.ndarray:

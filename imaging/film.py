@@ -15,11 +15,14 @@ from imaging.grid import save_image
 from imaging.transforms import on_white
 from system.files import beside, open_replacing, replacing
 
-ENDINGS = (".mp4", ".gif", ".webp")
 LONGEST_SIDE = {".mp4": 16384, ".gif": 65535, ".webp": 16383, "": 2**31 - 1}  # pixels; of x264 and of the formats
 HIGHEST_FPS = {".mp4": 240, ".gif": 50, ".webp": 240, "": 240}  # viewers slow a faster gif down to 10
-H264_QUALITY = 16  # constant rate factor of x264: hardly any visible loss
-WEBP_QUALITY = 90  # of 100
+CODECS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {  # codec, pixels, its options, the file's
+    # H.264 with colors at half the resolution, which every player shows. 16 is hardly any visible loss. The index is
+    # moved to the front at the end, so that a browser can start early.
+    ".mp4": ("libx264", "yuv420p", {"crf": "16"}, {"movflags": "+faststart"}),
+    ".webp": ("libwebp_anim", "bgra", {"quality": "90"}, {"loop": "0"}),
+}
 MILLISECOND = Fraction(1, 1000)
 FRAME = "frame{:06d}.png"
 BT709 = 1  # in FFmpeg's lists of primaries, transfer curves and matrices
@@ -28,10 +31,9 @@ BT709 = 1  # in FFmpeg's lists of primaries, transfer curves and matrices
 def check_film(path: Path, flag: str, size: tuple[int, int] | None = None) -> None:
     """Raise ValueError, with the option `flag`, if `path` cannot be a film of frames of `size` (width, height)."""
     ending = path.suffix.lower()
-    if ending not in ("", *ENDINGS):
-        raise ValueError(
-            f"{flag} {path}: expected a film ({', '.join(ENDINGS)}), or a folder of frames whose name has no ending"
-        )
+    if ending not in LONGEST_SIDE:
+        known = ", ".join(filter(None, LONGEST_SIDE))
+        raise ValueError(f"{flag} {path}: expected a film ({known}), or a folder of frames whose name has no ending")
     if not ending and path.exists():
         if not path.is_dir():
             raise ValueError(f"{flag} {path} is a file, expected a folder of frames: choose another path")
@@ -68,97 +70,69 @@ def write_film(path: Path, frames: Iterable[Image.Image], fps: float = 30.0) -> 
     first = next(pictures, None)
     if first is None:
         raise ValueError(f"{path}: a film needs at least one frame")
-    check_film(path, "film", first.size)
+    size, clear, ending, count = first.size, first.mode == "RGBA", path.suffix.lower(), 0
+    check_film(path, "film", size)
     check_rate(path, "fps", fps)
-    film = _Film(chain([first], pictures), first, path)
-    if not path.suffix:
-        _write_frames(path, film)
-        return film.count
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open_replacing(path) as file:
-        if path.suffix.lower() == ".mp4":
-            _write_mp4(file, film, first.size, fps)
-        elif path.suffix.lower() == ".webp":
-            _write_webp(file, film, first.size, fps)
-        else:
-            with beside(path) as folder:
-                write_gif(file, film.in_color(), fps, folder)
-    return film.count
 
-
-class _Film:
-    """The frames as they come, each checked and counted."""
-
-    def __init__(self, frames: Iterable[Image.Image], first: Image.Image, path: Path) -> None:
-        self.count, self._frames, self._size, self._path = 0, frames, first.size, path
-        self._mode = "RGBA" if first.mode == "RGBA" else "RGB"
-
-    def __iter__(self) -> Iterator[Image.Image]:
-        for frame in self._frames:
-            if frame.size != self._size:
-                (width, height), (wanted_width, wanted_height) = frame.size, self._size
+    def film() -> Iterator[Image.Image]:
+        nonlocal count
+        for frame in chain([first], pictures):
+            if frame.size != size:
                 raise ValueError(
-                    f"{self._path}: frame {self.count} has {width}x{height} pixels, but the first one has "
-                    f"{wanted_width}x{wanted_height}: give frames of one size"
+                    f"{path}: frame {count} has {frame.width}x{frame.height} pixels, but the first one has "
+                    f"{size[0]}x{size[1]}: give frames of one size"
                 )
-            self.count += 1
+            count += 1
             yield frame
 
-    def in_color(self) -> Iterator[Image.Image]:
-        """The frames, all RGB, or all RGBA if the first is transparent."""
-        for frame in self:
-            yield frame.convert("RGBA") if self._mode == "RGBA" else _opaque(frame)
+    if not ending:
+        with beside(path) as shed, replacing(path, previous=shed / "old") as new:
+            for number, frame in enumerate(film()):
+                save_image(frame, new / FRAME.format(number))
+        return count
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open_replacing(path) as file:
+        if ending == ".gif":
+            with beside(path) as folder:
+                write_gif(file, (_colored(frame, clear) for frame in film()), fps, folder)
+        else:
+            _write_video(file, ending, film(), size, fps)
+    return count
 
 
-def _write_frames(path: Path, frames: Iterable[Image.Image]) -> None:
-    """Write all frames to a folder that replaces an earlier film's."""
-    with beside(path) as shed, replacing(path, previous=shed / "old") as new:
-        for number, frame in enumerate(frames):
-            save_image(frame, new / FRAME.format(number))
+def _write_video(
+    file: IO[bytes], ending: str, frames: Iterable[Image.Image], size: tuple[int, int], fps: float
+) -> None:
+    """Write an mp4, whose sides become even, or a webp.
 
-
-def _write_mp4(file: IO[bytes], frames: Iterable[Image.Image], size: tuple[int, int], fps: float) -> None:
-    """H.264 with colors at half the resolution, which every player shows; sides become even.
-
-    The colors are marked as those of high-definition television: otherwise players guess by the size.
+    The colors of an mp4 are marked as those of high-definition television: otherwise players guess by the size.
     """
     import av  # takes a quarter of a second
 
-    width, height = size
-    # By its name, since the index is moved to the front at the end, so that a browser can start early.
-    with av.open(file.name, "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-        stream.options = {"crf": str(H264_QUALITY)}
-        context = stream.codec_context
-        context.color_primaries = context.color_trc = context.colorspace = BT709
-        context.color_range = av.video.reformatter.ColorRange.MPEG
+    codec, kind, quality, options = CODECS[ending]
+    clear, odd = ending == ".webp", [(0, 0) if ending == ".webp" else (0, side % 2) for side in reversed(size)]
+    with av.open(file.name, "w", format=ending[1:], options=options) as container:
+        stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+        stream.width, stream.height, stream.pix_fmt = size[0] + odd[1][1], size[1] + odd[0][1], kind
+        stream.options, context = quality, stream.codec_context
+        colors: dict[str, str] = {}
+        if clear:
+            context.time_base = MILLISECOND
+        else:
+            context.color_primaries = context.color_trc = context.colorspace = BT709
+            context.color_range = av.video.reformatter.ColorRange.MPEG
+            colors = {"dst_colorspace": "ITU709", "src_color_range": "JPEG", "dst_color_range": "MPEG"}
         for number, frame in enumerate(frames):
-            pixels = np.asarray(_opaque(frame))  # [H, W, 3]
-            pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace="ITU709", src_color_range="JPEG", dst_color_range="MPEG"
-            )
-            picture.pts = number
+            pixels = np.pad(np.asarray(_colored(frame, clear)), [*odd, (0, 0)], mode="edge")  # [H, W, 3 or 4]
+            picture = av.VideoFrame.from_ndarray(pixels, format="rgba" if clear else "rgb24")
+            picture = picture.reformat(format=kind, **colors)
+            picture.pts = round(number / fps / MILLISECOND) if clear else number
+            if clear:
+                picture.time_base = MILLISECOND
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
 
 
-def _write_webp(file: IO[bytes], frames: Iterable[Image.Image], size: tuple[int, int], fps: float) -> None:
-    import av
-
-    with av.open(file.name, "w", format="webp", options={"loop": "0"}) as container:
-        stream: Any = container.add_stream("libwebp_anim", rate=Fraction(fps).limit_denominator(1001))
-        stream.width, stream.height, stream.pix_fmt = *size, "bgra"
-        stream.codec_context.time_base = MILLISECOND
-        stream.options = {"quality": str(WEBP_QUALITY)}
-        for number, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(np.asarray(frame.convert("RGBA")), format="rgba")
-            picture = picture.reformat(format="bgra")
-            picture.pts, picture.time_base = round(number / fps / MILLISECOND), MILLISECOND
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
-
-
-def _opaque(frame: Image.Image) -> Image.Image:
-    return on_white(frame) if frame.mode == "RGBA" else frame.convert("RGB")
+def _colored(frame: Image.Image, clear: bool) -> Image.Image:
+    """The frame in RGBA if `clear`; otherwise in RGB, on white."""
+    return frame.convert("RGBA") if clear else on_white(frame) if frame.mode == "RGBA" else frame.convert("RGB")

@@ -15,8 +15,7 @@ from imaging.duplicates import Seen, digest
 from imaging.grid import PAPER, sheet
 from imaging.labels import Labels
 from imaging.parallel import ordered
-from imaging.remedies import conversion
-from imaging.sizes import advise
+from imaging.sizes import advise, conversion
 from imaging.sources.recognition import open_source
 from imaging.sources.source import Job, Source, Work, header, jobs, picture
 from imaging.survey import Track

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from imaging import remedies
 from imaging.imageset import Classes, ImageSet, notes_on_modes, run_name
 from imaging.labels import note_on
 from imaging.picture import decode
@@ -24,7 +23,7 @@ from imaging.shards.row import Index
 from imaging.shards.store import Store
 from imaging.shards.survey import are_labeled, names_of_classes, one_size
 from imaging.shards.table import name_at
-from imaging.sizes import spell
+from imaging.sizes import conversion, spell
 from imaging.transforms import richest
 
 
@@ -113,7 +112,7 @@ class ShardSet(ImageSet):
 
     def resized(self, height: int, width: int) -> str:
         size = spell(height, width)
-        command = remedies.conversion(self.pattern, size, "-%06d.tar", sized=True)
+        command = conversion(self.pattern, size, "-%06d.tar", sized=True)
         return f"make them {size} with `{command}`"
 
     def _place(self, index: int) -> tuple[int, int]:

@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from imaging import remedies
 from imaging.shards.index import header_of
 from imaging.shards.pattern import Shard
 from imaging.shards.remote import displayed
 from imaging.shards.row import Index, Row
 from imaging.shards.store import Store
 from imaging.shards.table import pictures
-from imaging.sizes import check_area, parse_size, spell
+from imaging.sizes import advised_conversion, check_area, parse_size, spell
 
 
 def are_labeled(rows: Sequence[Row]) -> bool:
@@ -40,7 +39,7 @@ def one_size(pattern: str, shards: Sequence[Shard], rows: Sequence[Row], store: 
         counts = Counter({parse_size(size): count for size, count in sizes.items()})
         raise ValueError(
             f"{displayed(pattern)} holds images of different sizes, mostly {common}, but "
-            f"{_name_of(odd, shards[number], store)} has {odd}: {remedies.one_size(pattern, counts, '-%06d.tar')}"
+            f"{_name_of(odd, shards[number], store)} has {odd}: {advised_conversion(pattern, counts, '-%06d.tar')}"
         )
     check_area(*parse_size(common))
     return parse_size(common)

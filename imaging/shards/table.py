@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from imaging.kinds import TRAINING_SUFFIXES
-from imaging.labels import MOST_CLASSES, check
+from imaging.filenames import TRAINING_SUFFIXES
+from imaging.labels import MOST_CLASSES, class_number
 from imaging.opening import LARGEST_FILE, reason
 from imaging.packing import HEAD, packer_of
 from imaging.tarheaders import members
@@ -165,7 +165,7 @@ def _label(file: BinaryIO, about: dict[str, Member], shard: str) -> int:
     if found is None:
         return UNLABELED
     try:
-        return check(found, what)
+        return class_number(found, what)
     except ValueError as error:
         raise ValueError(f"{error}; correct it, or use --labels none") from None
 

@@ -6,15 +6,19 @@ process. Therefore another process reads it, and its death is an error like any 
 
 import multiprocessing
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from imaging.opening import LARGEST_FILE, RefusedError, check_file
-from imaging.sources.source import Content, SequentialSource, identity_of, needing
+from imaging.opening import LARGEST_FILE, RefusedError, check_file, parsing
+from imaging.sources.source import SequentialSource, needing
 from system.text import printable
 
-FOUND, MISSING, FAILED = b"=", b"?", b"!"
+FOUND, FAILED = b"=", b"!"
+
+Ask = Callable[[bytes], bytes]
 
 
 class LsunSource(SequentialSource):
@@ -23,62 +27,49 @@ class LsunSource(SequentialSource):
     kind = "an LSUN database"
 
     def __init__(self, path: Path) -> None:
-        self.file = path / "data.mdb" if path.is_dir() else path
-        check_file(self.file)
-        with needing("lmdb", "LSUN databases"):
-            import lmdb  # noqa: F401
-        with _Reader(self.file) as reader:
-            self._keys = [bytes.fromhex(key) for key in reader.ask(b"").decode().split()]
-        super().__init__(path, tuple(printable(key.decode("latin-1")) for key in self._keys))
+        file = path / "data.mdb" if path.is_dir() else path
+        check_file(file)
+        needing("lmdb", "LSUN databases")
+        with parsing(file, "a complete LMDB database", "copy it again"), _reader(file) as ask:
+            self._keys = [bytes.fromhex(key) for key in ask(b"").decode().split()]
+        super().__init__(path, tuple(printable(key.decode("latin-1")) for key in self._keys), [file])
 
-    def stream(self, indices: Iterable[int]) -> Iterator[tuple[int, Content | ValueError]]:
-        with _Reader(self.file) as reader:
-            for i in indices:
-                try:
-                    yield i, reader.ask(self._keys[i])
-                except ValueError as error:
-                    yield i, ValueError(f"{self.names[i]} cannot be read: {error}")
-
-    def identity(self) -> str:
-        return identity_of([self.file])
+    def part(self, number: int) -> Iterator[Callable[[], bytes]]:
+        with _reader(self.files[0]) as ask:
+            yield from (partial(ask, key) for key in self._keys)
 
 
-class _Reader:
-    """The process that reads a database, in a `with` block."""
+@contextmanager
+def _reader(file: Path) -> Iterator[Ask]:
+    """Start a process that reads a database: it gives the value of a key, or all keys in hexadecimal for b"".
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    ValueError if the value cannot be read; RefusedError if the process dies.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipe, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, str(file.absolute())), daemon=True)
+    process.start()
+    there.close()
 
-    def __enter__(self) -> "_Reader":
-        context = multiprocessing.get_context("spawn")
-        self._pipe, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, str(self._file.absolute())), daemon=True)
-        self._process.start()
-        there.close()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._process.kill()
-        self._process.join()
-        self._pipe.close()
-
-    def ask(self, key: bytes) -> bytes:
-        """The value of a key, or all keys in hexadecimal for b"". ValueError if the process dies or refuses."""
+    def ask(key: bytes) -> bytes:
         try:
-            self._pipe.send_bytes(key)
-            answer = self._pipe.recv_bytes(LARGEST_FILE + 1)
+            pipe.send_bytes(key)
+            answer = pipe.recv_bytes(LARGEST_FILE + 1)
         except (OSError, EOFError) as error:
-            self.__exit__()
-            self.__enter__()
-            raise self._damaged("the process that reads it crashed") from error
-        if answer[:1] == MISSING:
-            raise RefusedError(f"it is no longer in {self._file}")
+            why = "the process that reads it crashed"
+            raise RefusedError(
+                f"{printable(str(file))} is not a complete LMDB database ({why}): copy it again"
+            ) from error
         if answer[:1] != FOUND:
-            raise self._damaged(printable(answer[1:].decode("utf-8", "replace"), 120))
+            raise ValueError(answer[1:].decode("utf-8", "replace"))
         return answer[1:]
 
-    def _damaged(self, why: str) -> RefusedError:
-        return RefusedError(f"{printable(str(self._file))} is not a complete LMDB database ({why}): copy it again")
+    try:
+        yield ask
+    finally:
+        process.kill()
+        process.join()
+        pipe.close()
 
 
 def _serve(pipe: Connection, path: str) -> None:
@@ -98,9 +89,9 @@ def _serve(pipe: Connection, path: str) -> None:
                 database = lmdb.open(path, subdir=False, readonly=True, lock=False, readahead=False, create=False)
                 transaction = database.begin(buffers=True)
             found = transaction.get(key) if key else b" ".join(_keys(transaction.cursor()))
-            if found is not None and len(found) > LARGEST_FILE:
-                raise ValueError(f"a value has {len(found)} bytes")
-            answer = MISSING if found is None else FOUND + found
+            if found is None or len(found) > LARGEST_FILE:
+                raise ValueError("a value is missing" if found is None else f"a value has {len(found)} bytes")
+            answer = FOUND + found
         except Exception as error:  # the library's errors have no other common parent
             answer = FAILED + str(error).removeprefix(f"{path}: ").encode()[:200]
         pipe.send_bytes(answer)

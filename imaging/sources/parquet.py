@@ -1,50 +1,43 @@
 """Hugging Face data sets as parquet: images in a column of {bytes, path}, class names in the schema's metadata."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from imaging.labels import Labels, classes_of
 from imaging.opening import LARGEST_FILE, RefusedError, check_file, parsing
-from imaging.sources.source import Content, Numbered, SequentialSource, identity_of, needing
+from imaging.sources.source import Numbered, SequentialSource, needing
 from system.text import printable
 
 LARGEST_METADATA = 2**24  # bytes of a text in a file's metadata
 TOGETHER = 16  # rows that are in memory at once
+LABELS = ("label", "labels", "fine_label", "class")  # usual names of their column
+
+Features = dict[str, dict[str, Any]]
 
 
 class ParquetSource(SequentialSource):
-    """The images of parquet files, file by file and row by row."""
+    """The images of parquet files, file by file and row by row: of one file, or of the training part of a folder."""
 
     kind = "Hugging Face parquet"
 
-    def __init__(self, path: Path, files: Sequence[Path]) -> None:
-        self.files = tuple(files)
-        opened = [_open(file) for file in self.files]
-        self._rows = [file.metadata.num_rows for file in opened]
-        with _parsing(self.files[0]):
+    def __init__(self, path: Path) -> None:
+        files = parquet_files(path) if path.is_dir() else [path]
+        opened = [_open(file) for file in files]
+        counts = [file.metadata.num_rows for file in opened]
+        with _parsing(files[0]):
             schema = opened[0].schema_arrow
             self._features = _features(schema.metadata)
-            self._image = _image_column(schema, self._features, self.files[0])
-            self._label = _label_column(schema, self._features)
-        super().__init__(path, Numbered("row{:08d}", sum(self._rows)))
+            self._image, self._label = _columns(schema, self._features, files[0])
+        super().__init__(path, Numbered(["row"], [sum(counts)]), files, counts)
+        if len(files) > 1:
+            self.notes.append(f"{len(files)} files are read, {files[0].name} first")
 
-    def stream(self, indices: Iterable[int]) -> Iterator[tuple[int, Content | ValueError]]:
-        wanted = iter(indices)
-        i, start = next(wanted, None), 0
-        for file, rows in zip(self.files, self._rows, strict=True):
-            if i is None:
-                return
-            if i < start + rows:
-                for row, cell in enumerate(_cells(file, self._image, TOGETHER), start):
-                    if row == i:
-                        yield i, _content(cell, f"{self.names[i]} in {self.path}")
-                        i = next(wanted, None)
-                    if i is None:
-                        return
-            start += rows
+    def part(self, number: int) -> Iterator[Callable[[], bytes]]:
+        return (partial(_content, cell) for cell in _cells(self.files[number], self._image, TOGETHER))
 
     def labels(self) -> Labels:
         if self._label is None:
@@ -60,9 +53,6 @@ class ParquetSource(SequentialSource):
             names = tuple(map(str, known))
         return Labels(values, tuple(map(printable, names)), f"labels of the column {printable(self._label, 60)}")
 
-    def identity(self) -> str:
-        return identity_of(self.files)
-
 
 def parquet_files(folder: Path) -> list[Path]:
     """The files of a folder, or of `data` in it; only the training part if there is one."""
@@ -73,19 +63,10 @@ def parquet_files(folder: Path) -> list[Path]:
     return []
 
 
-def open_parquet(path: Path) -> ParquetSource:
-    """A file, or the training part in a folder."""
-    files = parquet_files(path) if path.is_dir() else [path]
-    source = ParquetSource(path, files)
-    if len(files) > 1:
-        source.notes.append(f"{len(files)} files are read, {files[0].name} first")
-    return source
-
-
 def _open(file: Path) -> Any:
-    with needing("pyarrow", "parquet files"):
-        import pyarrow  # noqa: F401
-        from pyarrow.parquet import ParquetFile
+    needing("pyarrow", "parquet files")
+    from pyarrow.parquet import ParquetFile
+
     with _parsing(file):
         check_file(file)
         return ParquetFile(file.absolute(), thrift_string_size_limit=LARGEST_METADATA)
@@ -108,16 +89,15 @@ def _cells(file: Path, column: str, together: int = 2**16) -> Iterator[Any]:
                 yield cell.as_py()
 
 
-def _content(cell: Any, name: str) -> bytes | ValueError:
+def _content(cell: Any) -> bytes:
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     if isinstance(data, bytes) and 0 < len(data) <= LARGEST_FILE:
         return data
     where = cell.get("path") if isinstance(cell, dict) else None
-    why = f"only its path {printable(where, 100)} is there" if where else "it is empty"
-    return ValueError(f"{name} cannot be read: {why}")
+    raise ValueError(f"only its path {printable(where, 100)} is there" if where else "it is empty")
 
 
-def _features(metadata: dict[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
+def _features(metadata: dict[bytes, bytes] | None) -> Features:
     """What the library `datasets` wrote about each column; empty if it did not."""
     try:
         features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
@@ -126,19 +106,19 @@ def _features(metadata: dict[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _image_column(schema: Any, features: dict[str, dict[str, Any]], file: Path) -> str:
+def _columns(schema: Any, features: Features, file: Path) -> tuple[str, str | None]:
+    """The names of the columns of images and of labels."""
     import pyarrow.types as types
 
-    marked = [name for name in schema.names if features.get(name, {}).get("_type") == "Image"]
-    pictures = [f.name for f in schema if types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
-    plain = [f.name for f in schema if types.is_binary(f.type) or types.is_large_binary(f.type)]
-    if found := marked or pictures or plain:
-        return str(found[0])
-    columns = printable(", ".join(schema.names), 200)
-    raise RefusedError(f"{file} has no column of images (its columns are {columns}): give another")
-
-
-def _label_column(schema: Any, features: dict[str, dict[str, Any]]) -> str | None:
-    marked = [name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"]
-    usual = [name for name in ("label", "labels", "fine_label", "class") if name in schema.names]
-    return next(iter([name for name in usual if name in marked] or marked or usual), None)
+    kinds = {name: features.get(name, {}).get("_type") for name in schema.names}
+    images = [name for name, kind in kinds.items() if kind == "Image"]
+    images += [
+        field.name for field in schema if types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+    ]
+    images += [field.name for field in schema if types.is_binary(field.type) or types.is_large_binary(field.type)]
+    if not images:
+        columns = printable(", ".join(schema.names), 200)
+        raise RefusedError(f"{file} has no column of images (its columns are {columns}): give another")
+    marked = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    usual = [name for name in LABELS if name in kinds]
+    return images[0], next(iter([name for name in usual if name in marked] or marked or usual), None)

@@ -63,7 +63,7 @@ def test_damaged_tfrecords(tmp_path):
     assert failure(path) == f"{path} ends in the middle of a record, at byte 0: copy it again"
     path.write_bytes(record(b"\x0a\x00"))
     assert failure(path) == (
-        f"record00000000 in {path} has no 'shape' (it has nothing): only the official data sets are read"
+        f"record00000000 in {path} cannot be read: it has no shape, but nothing: only the official data sets are read"
     )
     path.write_bytes(record(b"\xff" * 9))
     assert failure(path) == f"record00000000 in {path} cannot be read: it is not a protocol buffer"
@@ -74,7 +74,7 @@ def test_numbers_in_the_labels_of_tfrecords_that_are_no_classes(tmp_path, labels
     records(tmp_path / "a-r04.tfrecords", RGB[:2])
     np.save(tmp_path / "x.npy", np.array(labels, np.float32))
     (tmp_path / "x.npy").rename(tmp_path / "a-rxx.labels")
-    with pytest.raises(ValueError, match=r"has labels other than 0, 1, 2, ... below 100000: use --labels none"):
+    with pytest.raises(ValueError, match=r"labels must be class numbers 0, 1, 2, ... below 100000: get it"):
         open_source(tmp_path).labels()
 
 
