@@ -22,10 +22,10 @@ from models.stylegan2.sampler import StyleSampler
 from sampling.classes import class_facts
 from sampling.options import DEVICE
 from sampling.record import write_record
+from system.files import check_folder
 from torch_utils.cli import Command, Number, SeedList, option, progress, say
 from torch_utils.device import resolve_device, switches
 from torch_utils.download import sha256
-from torch_utils.paths import check_folder
 
 EXAMPLES = """
 Examples:

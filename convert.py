@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from models.families import FAMILIES, read_network
-from models.foreign import Told
-from models.formats import Job
+from models.foreign import Job, Told
 from sampling.classes import class_names
 from sampling.conversion import check_dest, check_options, choose, find_format, read_options, source_flags
 from sampling.description import describe
@@ -59,7 +58,7 @@ Examples:
     multiple=True,
     metavar="NAME=VALUE",
     group="Networks",
-    help="what a file of another program does not say of its networks, such as heads=3",
+    help="what a file of another program does not state about its networks, such as heads=3",
 )
 def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tuple[str, ...], **options: Any) -> None:
     """Convert a network to another format, chosen by the ending of --dest. Without --dest, describe the file.
@@ -94,9 +93,8 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
     notes = form.write(job)
     for path, note in notes.items():
         say(f"wrote {path}: {note}")
-    beside = dest.with_name(f"{dest.name}.json")
     facts = {"network": str(file), "networks": names, "files": {str(path): note for path, note in notes.items()}}
-    write_record("convert", beside, facts, resolved(job))
+    write_record("convert", dest.with_name(f"{dest.name}.json"), facts, resolved(job))
 
 
 _SOURCE = source_flags()

@@ -14,10 +14,9 @@ from imaging.sizes import spell
 from imaging.transforms import FILTERS, NAMES, TRANSFORMS, Filter, Transform
 from imaging.workfile import pending, place_of
 from models.stylegan2.sizes import fits
-from system.files import real_path
+from system.files import check_folder, real_path
 from system.text import printable
 from torch_utils.cli import Command, Group, Size, counted, option, progress, say, terminable
-from torch_utils.paths import check_folder
 
 EXAMPLES = """
 Examples:

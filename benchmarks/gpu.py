@@ -1,10 +1,8 @@
 """Run everything that needs a GPU, in at most 12 minutes, and write docs/gpu.md: `python -m benchmarks.gpu`.
 
-Needs the packages that training needs, and installs nothing. Every step is a process with a time limit, and a failed
-step does not stop the others. The page lists the steps with their output, the versions, the device and the date.
+Every step is a process with a time limit, and a failed step does not stop the others. Nothing is installed.
 """
 
-import argparse
 import datetime
 import importlib.util
 import os
@@ -20,13 +18,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import torch
+
+from torch_utils.cli import Command, option, say
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "gpu.md"
 SECONDS = 720.0  # for all steps
 GRACE = 20.0  # seconds from Ctrl-C to the end by force
 MOST_COLUMNS = 160
+BUILD = "python -m custom_ops.build --device cuda"
 HOW = "--resolution 256 --device cuda --precision bf16 --iterations 10 --threads 8 --batch"
 TRAIN = "--device cuda --kimg 100000 --metrics swd1k --data demo:128 --preset auto --tick 4 --snap 10"
 SANITIZERS = {
@@ -36,9 +38,9 @@ SANITIZERS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Step:
-    """One process."""
+    """One process and, when it has ended, its outcome."""
 
     title: str
     about: str  # a sentence for the page
@@ -47,108 +49,75 @@ class Step:
     missing: str = ""  # why it cannot run
     lines: int = 30  # of output on the page, from the end
     stops: bool = False  # runs until it is stopped
+    status: str = "not run"  # or "ran", "failed", "out of time"
+    seconds: float = 0.0
+    text: str = ""  # the last lines of output
 
 
 def steps(official: str | None, work: Path) -> list[Step]:
     """All steps. Training comes last, as it takes the time that is left."""
-    build = "python -m custom_ops.build --device cuda"
-    sanitizer = "" if shutil.which("compute-sanitizer") else "compute-sanitizer is not installed"
+    timing = f"python -m benchmarks.stylegan2.step {HOW}"
+    compare = f"python -m benchmarks.stylegan2.compare --official {shlex.quote(official or 'DIR')} {HOW} 8"
+    sanitize = "env PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool {} --error-exitcode 9 " + BUILD
+    no_pytest = "" if importlib.util.find_spec("pytest") else "pytest is not installed"
+    no_sanitizer = "" if shutil.which("compute-sanitizer") else "compute-sanitizer is not installed"
+    no_official = "" if official else "no checkout of the official code was given by --official"
+    tested = "Operators, derivatives, resuming, and training in every precision, compiled and as CUDA graphs."
+    copies = "Native operators, their reference, and a copy of as many bytes; `copy` is the share of its bandwidth."
+    kernels = "python -m benchmarks.kernels --device cuda --batch 32 --features 64x256x256"
+    training = f"python train.py {TRAIN} --outdir {work / 'runs'}"
+    found = [
+        Step(
+            f"compute-sanitizer {tool}",
+            f"Finds {faults}, in the same comparison. Each tensor gets an allocation of its own.",
+            sanitize.format(tool),
+            60,
+            no_sanitizer,
+        )
+        for tool, faults in SANITIZERS.items()
+    ]
     return [
-        Step("Native operators", "Compiled, loaded, and compared with plain PyTorch.", build, 300),
-        Step(
-            "Tests that need a GPU",
-            "Operators, derivatives, resuming, and training in every precision, compiled and as CUDA graphs.",
-            "python -m pytest -q -p no:cacheprovider -m gpu tests",
-            200,
-            "" if importlib.util.find_spec("pytest") else "pytest is not installed",
-        ),
-        *(
-            Step(
-                f"compute-sanitizer {tool}",
-                f"Finds {faults}, in the same comparison. Each tensor gets an allocation of its own.",
-                f"env PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool {tool} --error-exitcode 9 {build}",
-                60,
-                sanitizer,
-            )
-            for tool, faults in SANITIZERS.items()
-        ),
-        Step("Training steps, batch 8", "Phase by phase.", f"python -m benchmarks.stylegan2.step {HOW} 8", 90),
-        Step(
-            "Training steps, batch 32",
-            "If they take as long as those of 8, Python is the limit.",
-            f"python -m benchmarks.stylegan2.step {HOW} 32",
-            90,
-        ),
-        Step(
-            "CUDA graphs",
-            "Gmain and Dmain as graphs.",
-            f"python -m benchmarks.stylegan2.step {HOW} 8 --with cuda-graphs",
-            90,
-        ),
-        Step(
-            "Kernels beside plain copies",
-            "Native operators, their reference, and a copy of as many bytes; `copy` is the share of its bandwidth.",
-            "python -m benchmarks.kernels --device cuda --batch 32 --features 64x256x256",
-            120,
-            lines=120,
-        ),
-        Step(
-            "Beside the official code",
-            "Medians of runs by turns, and the ratios ours / official.",
-            f"python -m benchmarks.stylegan2.compare --official {shlex.quote(official or 'DIR')} {HOW} 8",
-            150,
-            "" if official else "no checkout of the official code was given by --official",
-        ),
-        Step(
-            "Training",
-            "The demo set with metrics at every snapshot, stopped by Ctrl-C.",
-            f"python train.py {TRAIN} --outdir {work / 'runs'}",
-            300,
-            lines=60,
-            stops=True,
-        ),
+        Step("Native operators", "Compiled, loaded, and compared with plain PyTorch.", BUILD, 300),
+        Step("Tests that need a GPU", tested, "python -m pytest -q -p no:cacheprovider -m gpu tests", 200, no_pytest),
+        *found,
+        Step("Training steps, batch 8", "Phase by phase.", f"{timing} 8", 90),
+        Step("Training steps, batch 32", "If as slow as those of 8, Python is the limit.", f"{timing} 32", 90),
+        Step("CUDA graphs", "Gmain and Dmain as graphs.", f"{timing} 8 --with cuda-graphs", 90),
+        Step("Kernels beside plain copies", copies, kernels, 120, lines=120),
+        Step("Beside the official code", "Medians of runs by turns, and ours / official.", compare, 150, no_official),
+        Step("Training", "The demo set with metrics, stopped by Ctrl-C.", training, 300, lines=60, stops=True),
     ]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a step."""
+@click.command(cls=Command)
+@option("--official", metavar="DIR", group="Measurement", help="a checkout of the official code, to compare with")
+def main(official: str | None) -> None:
+    """Run everything that needs a GPU, in at most 12 minutes, and write docs/gpu.md.
 
-    step: Step
-    status: str  # "ran", "failed", "out of time" or "not run"
-    seconds: float
-    text: str  # its last lines of output, or why it was not run
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status: 0 if no step failed, 1 if one did, 2 if there is no GPU."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--official", metavar="DIR", help="a checkout of the official code, to compare with")
-    a = parser.parse_args(arguments)
+    The exit status is 1 if a step failed, and 2 if there is no GPU.
+    """
     if not torch.cuda.is_available():
-        print(f"PyTorch {torch.__version__} finds no CUDA device, which everything here needs")
-        return 2
+        raise ValueError(f"PyTorch {torch.__version__} finds no CUDA device, which everything here needs")
     with tempfile.TemporaryDirectory(prefix="gpu-proof-") as work:
-        outcomes = run(steps(a.official, Path(work)), SECONDS, Path(work))
-    PAGE.write_text(written(facts(), outcomes), encoding="utf-8")
-    print(f"\nthe results are in {PAGE}")
-    return int(any(outcome.status not in ("ran", "not run") for outcome in outcomes))
+        every = steps(official, Path(work))
+        run(every, SECONDS, Path(work))
+    PAGE.write_text(page(facts(), every), encoding="utf-8")
+    say(f"\nthe results are in {PAGE}")
+    raise SystemExit(any(step.status not in ("ran", "not run") for step in every))
 
 
-def run(every: Sequence[Step], budget: float, work: Path) -> list[Outcome]:
-    """Run the steps one after the other, within `budget` seconds for all."""
-    end, outcomes = time.monotonic() + budget, []
+def run(every: Sequence[Step], budget: float, work: Path) -> None:
+    """Run the steps one after the other, within `budget` seconds for all, and fill in their outcomes."""
+    end = time.monotonic() + budget
     for step in every:
         left = end - time.monotonic()
-        print(f"{step.title} ...", end=" ", flush=True)
-        missing = step.missing or ("" if left > 0 else "no time was left")
-        outcome = Outcome(step, "not run", 0.0, missing) if missing else _take(step, min(step.limit, left), work)
-        print(f"{outcome.status}, {outcome.seconds:.0f} s", flush=True)
-        outcomes.append(outcome)
-    return outcomes
+        step.missing = step.missing or ("" if left > 0 else "no time was left")
+        if not step.missing:
+            _take(step, min(step.limit, left), work)
+        say(f"{step.title}: {step.status}, {step.seconds:.0f} s")
 
 
-def _take(step: Step, limit: float, work: Path) -> Outcome:
+def _take(step: Step, limit: float, work: Path) -> None:
     began = time.monotonic()
     words = [sys.executable if word == "python" else word for word in shlex.split(step.command)]
     timeout = ["timeout", "--signal=INT", f"--kill-after={GRACE}", *(["--preserve-status"] if step.stops else [])]
@@ -160,20 +129,18 @@ def _take(step: Step, limit: float, work: Path) -> Outcome:
         stderr=subprocess.STDOUT,
     )
     # 124 and -9 or 137: `timeout` ended the program, with Ctrl-C or by force.
-    status = {0: "ran", 124: "out of time", 137: "out of time", -9: "out of time"}.get(done.returncode, "failed")
-    lines = [line for line in clean(done.stdout.decode(errors="replace"), work).splitlines() if line.strip()]
-    return Outcome(step, status, time.monotonic() - began, "\n".join(lines[-step.lines :]))
+    step.status = {0: "ran", 124: "out of time", 137: "out of time", -9: "out of time"}.get(done.returncode, "failed")
+    step.seconds = time.monotonic() - began
+    step.text = "\n".join(clean(done.stdout.decode(errors="replace"), work).splitlines()[-step.lines :])
 
 
 def clean(text: str, work: Path) -> str:
-    """Output for a page: without escape sequences, overwritten progress bars, and paths of this machine."""
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
-    text = "\n".join("".join(c for c in line if c.isprintable() or c == "\t") for line in lines)
+    """Output for a page: without escape sequences, overwritten progress bars, empty lines and local paths."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[^\n]*\r(?=[^\n])", "", text)
     for path, name in ((work, "WORK"), (ROOT, "."), (Path(sys.prefix), "PREFIX"), (Path.home(), "~")):
         text = text.replace(str(path), name)
-    text = re.sub(r"/tmp/[^\s'\"):,]+", "/tmp/...", text)
-    return "\n".join(line[:MOST_COLUMNS] for line in text.split("\n"))
+    lines = re.sub(r"/tmp/[^\s'\"):,]+", "/tmp/...", text).expandtabs().split("\n")
+    return "\n".join("".join(filter(str.isprintable, line))[:MOST_COLUMNS] for line in lines if line.strip())
 
 
 def facts() -> str:
@@ -187,20 +154,20 @@ def facts() -> str:
     )
 
 
-def written(facts: str, outcomes: Sequence[Outcome]) -> str:
-    """The page as Markdown."""
+def page(facts: str, every: Sequence[Step]) -> str:
+    """The outcomes as Markdown."""
     today = datetime.date.today().strftime("%-d %B %Y")
-    rows = "\n".join(f"| {o.step.title} | {o.status} | {o.seconds:.0f} |" for o in outcomes)
+    rows = "\n".join(f"| {s.title} | {s.status} | {s.seconds:.0f} |" for s in every)
     parts = [
         f"# On a GPU\n\n{today}, `make gpu-proof`:\n\n```\n{facts}\n```\n",
         f"| step | outcome | seconds |\n|---|---|---:|\n{rows}\n",
     ]
-    for o in outcomes:
-        command = re.sub(r"/tmp/[^\s']+", "DIR", o.step.command)
-        output = f"Not run: {o.text}." if o.status == "not run" else f"```\n{o.text or '(no output)'}\n```"
-        parts.append(f"## {o.step.title}\n\n{o.step.about}\n\n```sh\n{command}\n```\n\n{output}\n")
+    for s in every:
+        command = re.sub(r"/tmp/[^\s']+", "DIR", s.command)
+        output = f"Not run: {s.missing}." if s.status == "not run" else f"```\n{s.text or '(no output)'}\n```"
+        parts.append(f"## {s.title}\n\n{s.about}\n\n```sh\n{command}\n```\n\n{output}\n")
     return "\n".join(parts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,25 +1,21 @@
-"""How fast the native operators are, beside their reference in plain PyTorch and beside a copy of the same bytes.
-
-`python -m benchmarks.kernels`
-"""
+"""How fast the native operators are, beside their reference in plain PyTorch and beside a copy of the same bytes."""
 
 import platform
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
 import torch
 from torch import Tensor
 
-from benchmarks.timing import fastest
+from benchmarks.speed import fastest
 from custom_ops import build, setup_filter
-from custom_ops.proof import REFERENCES
+from custom_ops.proof import LAYOUTS, REFERENCES
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.device import keep_freed_memory, resolve_device
-from training.augment.wavelets import SYM6
+from training.augment.geometry import SYM6
 
 SECONDS = 0.3  # for each of the three
-LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 EXAMPLES = """
 Examples:
   python -m benchmarks.kernels
@@ -50,8 +46,7 @@ def main(features: str, batch: int, device: str, threads: int) -> None:
         f"{place.type} ({platform.machine()}), {threads} threads, PyTorch {torch.__version__}, {batch}x{C}x{H}x{W}, "
         f"{build.implementation(place)} operators {build.shortfall(place)}".rstrip()
     )
-    heads = f"{'native, ms':>10}  {'reference':>10}  {'times':>6}  {'copy':>6}"
-    say(f"\n{'operator':<24}  {'type':<8}  {'layout':<13}  {heads}")
+    say(f"\n{'operator':<24}  {'type':<8}  {'layout':<13}  native, ms   reference   times    copy")
     types = [(dtype, layout) for dtype in (torch.float32, torch.bfloat16) for layout in LAYOUTS]
     for dtype, layout in progress(types, len(types), "types"):
         x = torch.randn(batch, C, H, W, device=place).to(dtype).contiguous(memory_format=LAYOUTS[layout])
@@ -62,11 +57,7 @@ def main(features: str, batch: int, device: str, threads: int) -> None:
 
 
 def calls(x: Tensor) -> dict[str, Call]:
-    """The calls to time, by title.
-
-    Args:
-        x: features [N, C, H, W].
-    """
+    """The calls to time on features x [N, C, H, W], by title."""
     N, C, H, W = x.shape
     scale, noise, b = (torch.randn(size, device=x.device) for size in ([N, C], [N, 1, H, W], [C]))
     dy, y, curve = torch.randn_like(x), torch.randn_like(x), (0.2, 1.4, None)
@@ -85,22 +76,17 @@ def calls(x: Tensor) -> dict[str, Call]:
     }
 
 
-def measure(call: Call, device: torch.device) -> tuple[float, float, float]:
+@torch.no_grad()
+def measure(call: Call, device: torch.device) -> tuple[float, ...]:
     """Seconds of the native operator, of its reference, and of a copy of the bytes that it reads and writes."""
     name, arguments = call
-    native, reference = getattr(torch.ops.custom_ops, name).default, REFERENCES[name]
+    native = getattr(torch.ops.custom_ops, name).default
     results = native(*arguments)
     results = results if isinstance(results, tuple) else (results,)
     size = sum(t.numel() * t.element_size() for t in (*arguments, *results) if isinstance(t, Tensor))
     target, source = torch.empty(2, size // 2, dtype=torch.uint8, device=device).fill_(1)
-    timed: list[Callable[[], Any]] = [
-        lambda: native(*arguments),
-        lambda: reference(*arguments),
-        lambda: target.copy_(source),
-    ]
-    with torch.no_grad():
-        native_, reference_, copy = (fastest(each, SECONDS, device) for each in timed)
-    return native_, reference_, copy
+    timed = partial(native, *arguments), partial(REFERENCES[name], *arguments), partial(target.copy_, source)
+    return tuple(fastest(each, SECONDS, device) for each in timed)
 
 
 if __name__ == "__main__":

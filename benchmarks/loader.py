@@ -1,9 +1,4 @@
-"""How many images per second the loader reads, for each number of worker processes.
-
-`python -m benchmarks.loader --data ffhq.zip`
-
-Files are in the system's memory after the first reading, so the speed of the disk is not measured.
-"""
+"""How many images per second the loader reads, for each number of worker processes."""
 
 import time
 from contextlib import closing
@@ -19,6 +14,7 @@ from torch_utils.cli import Command, option, say
 from torch_utils.device import keep_freed_memory
 
 BATCH, ROUNDS = 4, 3
+WORKERS = "worker processes; 0 reads in the training process; give the option again for more numbers"
 EXAMPLES = """
 Examples:
   python -m benchmarks.loader --data ffhq.zip
@@ -28,17 +24,13 @@ Examples:
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @option("--data", required=True, group="Measurement", help="as for train.py")
-@option(
-    "--workers",
-    type=click.IntRange(min=0),
-    multiple=True,
-    default=(0, 1, 2),
-    group="Measurement",
-    help="worker processes; 0 reads in the training process; give the option again for more numbers",
-)
+@option("--workers", type=click.IntRange(0), multiple=True, default=(0, 1, 2), group="Measurement", help=WORKERS)
 @option("--seconds", type=float, default=2.0, group="Measurement", help="length of each measurement")
 def main(data: str, workers: tuple[int, ...], seconds: float) -> None:
-    """Time the reading of images alone."""
+    """Time the reading of images alone.
+
+    Files are in the system's memory after the first reading, so the speed of the disk is not measured.
+    """
     keep_freed_memory()  # as training does; forked workers inherit it
     dataset = open_dataset(DataConfig(path=data))
     say(f"{data}, {spell(dataset.height, dataset.width)} pixels, batches of {BATCH}")

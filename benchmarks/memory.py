@@ -1,9 +1,4 @@
-"""How much memory a training step takes, on any device, computed without the device: tensors have shapes but no data.
-
-`python -m benchmarks.memory --resolution 1024 --preset stylegan2 --batch-gpu 1 --batch-gpu 4`
-"""
-
-from typing import Any
+"""How much memory a training step takes on any device, computed without the device by tensors without data."""
 
 import click
 import torch
@@ -11,9 +6,9 @@ import torch
 from models.family import Shape
 from torch_utils.cli import SET, Command, Size, option, say
 from torch_utils.flags import given
+from training.batch_gpu import footprint
 from training.course import Asked
 from training.courses import DEFAULT, find, names
-from training.footprint import Footprint, footprint
 
 EXAMPLES = """
 Examples:
@@ -22,7 +17,7 @@ Examples:
 """
 GIB = 2**30
 
-Row = tuple[int, bool, Footprint]  # images at once, whether activations are checkpointed, and the memory of a step
+Row = tuple[int, bool, dict[str, int]]  # images at once, whether activations are checkpointed, and the memory of a step
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -34,18 +29,7 @@ Row = tuple[int, bool, Footprint]  # images at once, whether activations are che
 @option("--batch-gpu", type=click.IntRange(1), multiple=True, default=[1, 2, 4, 8], group="Step", help="images at once")
 @option("--precision", default="bf16", group="Step", help="fp32, tf32, bf16 or fp16")
 @option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", group="Step", help="need not exist here")
-def main(**params: Any) -> None:
-    """Compute the memory of one training process: networks, gradients, Adam's moments and activations.
-
-    With and without --checkpoint-activations. cuDNN's workspaces, gaps between tensors and the CUDA context, a few
-    hundred MiB each, are not included.
-    """
-    (height, width), preset, precision = params["resolution"], params["preset"], params["precision"]
-    say(f"{width}x{height}, preset {preset}, {precision}, {params['device']}; GiB")
-    say(table(measure(**params)))
-
-
-def measure(
+def main(
     resolution: tuple[int, int],
     classes: int,
     model: str,
@@ -54,29 +38,34 @@ def measure(
     batch_gpu: tuple[int, ...],
     precision: str,
     device: str,
-) -> list[Row]:
-    """A row for each number of images, without and with checkpointing."""
-    course = find(model)
+) -> None:
+    """Compute the memory of one training process: networks, gradients, Adam's moments and activations.
+
+    With and without --checkpoint-activations. cuDNN's workspaces, gaps between tensors and the CUDA context, a few
+    hundred MiB each, are not included.
+    """
+    (height, width), course = resolution, find(model)
+    say(f"{width}x{height}, preset {preset}, {precision}, {device}; GiB")
     values = {"model": model, "precision": precision, "device": device} | given(course.config, {}, sets)
     rows = []
     for checkpoint in (False, True):
         for number in batch_gpu:
             more = {"pace.batch_gpu": number, "checkpoint_activations": checkpoint}
-            config = course.settle(Asked(preset, Shape(*resolution, 3, classes), values | more)).config
+            config = course.settle(Asked(preset, Shape(height, width, 3, classes), values | more)).config
             rows.append((number, checkpoint, footprint(config, config.pace.batch, torch.device(device))))
-    return rows
+    say(table(rows))
 
 
 def table(rows: list[Row]) -> str:
     """Rows as text."""
     first = rows[0][2]
     lines = [
-        ", ".join(f"{name} {getattr(first, name) / GIB:.2f}" for name in ("networks", "gradients", "optimizers")),
+        ", ".join(f"{name} {first[name] / GIB:.2f}" for name in ("networks", "gradients", "optimizers")),
         "",
-        f"{'at once':>7}  {'checkpointing':>13}" + "".join(f"  {name:>6}" for name in (*first.phases, "most")),
+        f"{'at once':>7}  {'checkpointing':>13}" + "".join(f"  {name:>6}" for name in list(first)[3:]),
     ]
     for number, checkpoint, found in rows:
-        sizes = "".join(f"  {size / GIB:6.2f}" for size in (*found.phases.values(), found.peak))
+        sizes = "".join(f"  {size / GIB:6.2f}" for size in list(found.values())[3:])
         lines.append(f"{number:7}  {'yes' if checkpoint else 'no':>13}{sizes}")
     return "\n".join(lines)
 

@@ -13,19 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, TypeAdapter
 from imaging import pixels
 from imaging.archivewriter import ArchiveWriter
 from imaging.dataset import choose
-from imaging.duplicates import Seen, digest
 from imaging.labels import SUFFIXES, UNUSED, Labels, from_folders, read_label_file, without
 from imaging.parallel import ordered
 from imaging.picture import Span
-from imaging.shards.layout import Layout, is_shard_dest
+from imaging.shards.pattern import Layout, is_shard_dest
 from imaging.shards.writer import ShardWriter
 from imaging.sizes import spell
 from imaging.sources.recognition import open_source
 from imaging.sources.source import Job, Source, Work, digest_of, jobs, picture
-from imaging.survey import Track, common_mode, common_span, nothing_left, survey
+from imaging.survey import Seen, Track, common_mode, common_span, digest, nothing_left, survey
 from imaging.transforms import Filter, Fitting, Transform
 from imaging.workfile import Done, WorkFile, pending, work_file
-from system.machine import cores
+from system.resources import cores
 
 TWINS = 20  # pairs of equal images that are named
 FORMAT = 3  # of a work file

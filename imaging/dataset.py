@@ -25,7 +25,7 @@ from imaging.picture import Header, Span, decode, is_sheet, read_range, span_of
 from imaging.pixels import MODES, from_pil
 from imaging.shards.pattern import is_shards
 from imaging.shards.shardset import ShardSet
-from imaging.sizes import advised_conversion, check_area, conversion, parse_size, spell
+from imaging.sizes import check_area, conversion, one_size, parse_size, spell
 from imaging.sources.recognition import unfit_for_training
 from imaging.transforms import richest
 from system.urls import is_cut
@@ -216,7 +216,7 @@ class ArchiveSet(ListedSet):
         path, sizes = self.archive.path, [(header.height, header.width) for header in headers]
         other = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
         if other is not None:
-            command = advised_conversion(str(path), Counter(sizes), labels=self.labels_from)
+            command = one_size(str(path), Counter(sizes), labels=self.labels_from)
             raise ValueError(
                 f"{path} holds images of different sizes, such as {spell(*sizes[0])} ({self.names[0]}) and "
                 f"{spell(*sizes[other])} ({self.names[other]}): {command}"

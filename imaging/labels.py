@@ -14,8 +14,8 @@ import numpy as np
 from imaging.archive import INDEX, Archive
 from imaging.filenames import some
 from imaging.opening import LARGEST_FILE, Bounded, open_file, parsing
-from system.bounded import json_object
 from system.text import printable, shown
+from system.untrusted import json_object
 
 MOST_CLASSES = 100_000
 UNUSED = "labels are not used"

@@ -17,7 +17,7 @@ from imaging.opening import LARGEST_FILE, Bounded, RefusedError, reason
 from imaging.pixels import SHEET
 from imaging.sizes import LARGEST_PICTURE, spell
 from imaging.transforms import is_deep, mode_of, to_mode, upright, upright_size
-from system.content import mistaken_content
+from system.untrusted import mistaken_content
 
 # Pillow knows dozens more, some of them hazardous.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")

@@ -105,7 +105,7 @@ def _reaching(size: tuple[int, int], sizes: Mapping[tuple[int, int], int], part:
     return sum(n for (height, width), n in sizes.items() if height >= part * size[0] and width >= part * size[1])
 
 
-def advised_conversion(source: str, sizes: Counter[tuple[int, int]], ending: str = ".zip", labels: str = "auto") -> str:
+def one_size(source: str, sizes: Counter[tuple[int, int]], ending: str = ".zip", labels: str = "auto") -> str:
     """The command that makes a set of one size of a source whose images have these sizes, as the end of a sentence."""
     advice = advise(sizes)
     return f"make them one size with `{conversion(source, str(advice), ending, labels, sized=True)}` {advice.note}"

@@ -3,48 +3,69 @@
 Letters: N pairs, D dimensions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metrics.catalog import Metric
+from metrics.features import Eye, Made
 from models.paths import slerp
 from models.perceptual.likeness import for_lpips
+from models.sampler import Walkable
 
-EPSILON = 1e-4
-TRIM = (1, 99)  # percentiles: rare jumps and stand-stills do not count
+EPSILON = 1e-4  # length of a step as a share of the path
+TRIM = (1, 99)  # percentiles: rare jumps and standstills do not count
 
 
+def steps(metric: Metric, made: Made, lpips: Eye) -> Callable[[Sequence[int]], Tensor]:
+    """A function from numbers of steps to their lengths [n] in the latent space of a network."""
+    assert isinstance(made.sampler, Walkable), "checked by Suite.count"
+    sampler = made.sampler.in_float32()  # a step is smaller than the rounding of the shorter formats
+
+    def lengths(indices: Sequence[int]) -> Tensor:
+        begin, end = (made.requests(indices, start) for start in ("z", "other end"))
+        return path_lengths(
+            map_=lambda z: sampler.map(z, begin),
+            render=lambda ws: sampler.render(ws, [*begin, *begin]),
+            embed=lambda images: lpips(prepared(images, metric.crop)),
+            z=(sampler.latents(begin), sampler.latents(end)),
+            t=made.uniform(indices, "step") * float(metric.full),
+            space=metric.space,
+        )
+
+    return lengths
+
+
+@torch.no_grad()
 def path_lengths(
     map_: Callable[[Tensor], Tensor],
     render: Callable[[Tensor], Tensor],
     embed: Callable[[Tensor], Tensor],
     z: tuple[Tensor, Tensor],
     t: Tensor,
-    space: str = "w",
-    epsilon: float = EPSILON,
+    space: str,
 ) -> Tensor:
-    """Squared perceptual distance of both ends of a step of epsilon, in its square: [N].
+    """Squared perceptual distance of both ends of a step of 1e-4 of the path, divided by its square: [N].
 
     Args:
         map_: latents z [N, D] -> w [N, ...].
         render: w of the first ends and then of the second ones [2 N, ...] -> images [2 N, C, H, W] in [-1, 1].
         embed: images in [-1, 1] -> vectors whose squared distance is the perceptual one.
         z: both ends of the paths, [N, D] each.
-        t: where on its path each step is taken, [N] in 0..1, in float64: float32 would round a step by up to 0.03 %.
-        space: in which of z and w the path is straight; in z it runs along the sphere.
-        epsilon: length of the step as a share of the path.
+        t: where on its path each step begins, [N] in 0..1, in float64: float32 would round a step by up to 0.03 %.
+        space: "w", where paths are straight, or "z", where they run along the sphere.
     """
     if space == "w":
         a, b = (map_(end) for end in z)
-        start, stop = (torch.lerp(a, b, _beside(s, a)) for s in (t, t + epsilon))
+        start, stop = (torch.lerp(a, b, s.view(-1, *[1] * (a.ndim - 1)).to(a)) for s in (t, t + EPSILON))
     else:
         a, b = (F.normalize(end, dim=1) for end in z)
-        start, stop = (map_(slerp(a, b, s[:, None])) for s in (t, t + epsilon))
+        start, stop = (map_(slerp(a, b, s[:, None])) for s in (t, t + EPSILON))
     first, second = embed(render(torch.cat([start, stop]))).chunk(2)
-    return (first - second).square().sum(dim=1) / epsilon**2
+    return (first - second).square().sum(dim=1) / EPSILON**2
 
 
 def trimmed_mean(lengths: Tensor) -> float:
@@ -64,8 +85,3 @@ def prepared(images: Tensor, crop: bool) -> Tensor:
         h, w = (side // 8 for side in images.shape[2:])
         images = images[:, :, 3 * h : 7 * h, 2 * w : 6 * w]
     return for_lpips(images)
-
-
-def _beside(t: Tensor, x: Tensor) -> Tensor:
-    """t [N] with as many dimensions as x, and where it is."""
-    return t.view(-1, *[1] * (x.ndim - 1)).to(x)

@@ -9,11 +9,11 @@ from models.classes import learned_classes
 from models.families import FAMILIES, NetworkFile, open_sampler, read_network
 from models.sampler import Options, Request, Sampler, Shape
 from sampling.classes import class_names, find_class, kind_of, listed, titled
+from system.files import check_folder
 from torch_utils import config, flags
 from torch_utils.cli import say
 from torch_utils.dependent import More, foreign_flags
 from torch_utils.device import Precision, resolve_device, resolve_precision, slow_precision
-from torch_utils.paths import check_folder
 from torch_utils.runs import newest_network
 
 RUNS = Path("runs")

@@ -19,6 +19,8 @@ from typing import BinaryIO
 
 from filelock import FileLock
 
+from system.resources import is_writable, nearest
+
 _LOCK = ".writer.lock"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}-[0-9a-f]{16}\.tmp")
 # Errors of file systems that cannot sync a folder (SMB, FUSE, Windows).
@@ -38,7 +40,7 @@ def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
     Raises:
         OSError: of the system, with the name of `path` in place of the temporary's.
     """
-    with _private_folder(path) as folder:
+    with beside(path) as folder:
         temporary = folder / path.name
         yield temporary
         _sync(temporary)
@@ -59,14 +61,40 @@ def open_replacing(path: Path) -> Iterator[BinaryIO]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder; if the block succeeds, it becomes `path`, otherwise it is removed.
 
-    Raises:
-        ValueError: if `path` exists and is not an empty folder.
-        OSError: as `replacing`.
+    Raises as `replacing`, and ValueError if `path` exists and is not an empty folder.
     """
     check_vacant(path)
     with replacing(path) as temporary:
         temporary.mkdir()
         yield temporary
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Yield an empty private folder next to `path`, which is removed at the end of the block.
+
+    Errors of the system name `path` in place of the files in the folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    start = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"  # short, for any length of name
+    for abandoned in _abandoned(path.parent.resolve()):
+        if abandoned.name.startswith(start):
+            shutil.rmtree(abandoned, ignore_errors=True)
+    folder = path.parent / f"{start}{secrets.token_hex(8)}.tmp"
+    try:
+        folder.mkdir(mode=0o700)
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError, NotImplementedError):  # network disks without locks
+                stack.enter_context(FileLock(folder / _LOCK, timeout=0))
+            (folder / "files").mkdir()
+            yield folder / "files"
+    except OSError as error:
+        elsewhere = error.filename is not None and not Path(error.filename).is_relative_to(folder)
+        if error.errno is None or elsewhere:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_vacant(path: Path) -> None:
@@ -75,48 +103,23 @@ def check_vacant(path: Path) -> None:
         raise ValueError(f"{path} exists and is not an empty folder: choose another path")
 
 
+def check_folder(folder: Path, option: str) -> None:
+    """Raise ValueError unless files can be written to a folder, which may be missing. Writes nothing.
+
+    `option` is the option and its value as typed, for the error.
+    """
+    if re.match(r"(https?|ftp|s3|gs|hf):/", str(folder), re.IGNORECASE):  # `Path` merges the two slashes
+        raise ValueError(f"{option} is a URL: files are written to this machine only, so choose a path")
+    place = nearest(folder)
+    if not place.is_dir():
+        raise ValueError(f"{option} needs a folder, and {place} is a file: choose another path")
+    if not is_writable(place):
+        raise ValueError(f"{option} needs a folder to write to, and {place} is read-only: choose another path")
+
+
 def real_path(path: Path | str) -> Path:
     """Return the absolute path without links. A link to itself stays: `Path.resolve` raises RuntimeError for it."""
     return Path(os.path.realpath(path))
-
-
-@contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """Yield an empty private folder next to `path`, which is removed at the end of the block."""
-    with _private_folder(path) as folder:
-        (folder / "files").mkdir()
-        yield folder / "files"
-
-
-@contextmanager
-def naming(path: Path, temporary: Path) -> Iterator[None]:
-    """Put `path` in place of `temporary` into errors of the system, and into errors without a file name."""
-    try:
-        yield
-    except OSError as error:
-        elsewhere = error.filename is not None and not Path(error.filename).is_relative_to(temporary)
-        if error.errno is None or elsewhere:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-@contextmanager
-def _private_folder(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    start = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"  # short, for any length of name
-    for abandoned in _abandoned(path.parent.resolve()):
-        if abandoned.name.startswith(start):
-            shutil.rmtree(abandoned, ignore_errors=True)
-    folder = path.parent / f"{start}{secrets.token_hex(8)}.tmp"
-    with naming(path, folder):
-        folder.mkdir(mode=0o700)
-        try:
-            with contextlib.ExitStack() as stack:
-                with contextlib.suppress(OSError, NotImplementedError):  # network disks without locks
-                    stack.enter_context(FileLock(folder / _LOCK, timeout=0))
-                yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
@@ -129,13 +132,11 @@ def _abandoned(folder: Path) -> tuple[Path, ...]:
 
 def _is_abandoned(temporary: Path) -> bool:
     """Whether the lock exists and is free. Without locks, temporaries stay."""
-    try:
-        if temporary.is_symlink() or not (temporary / _LOCK).is_file():
-            return False
-        with FileLock(temporary / _LOCK, timeout=0):
-            return True
-    except (OSError, NotImplementedError):  # its writer lives, or it has just been removed, or belongs to another user
-        return False
+    with contextlib.suppress(OSError, NotImplementedError):  # its writer lives, or belongs to another user
+        if not temporary.is_symlink() and (temporary / _LOCK).is_file():
+            with FileLock(temporary / _LOCK, timeout=0):
+                return True
+    return False
 
 
 def _sync(path: Path) -> None:

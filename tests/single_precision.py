@@ -8,9 +8,8 @@ import dataclasses
 import pytest
 import torch
 
-from metrics.names import parse
-from metrics.reals import RealStatistics
-from metrics.suite import between_halves, evaluate
+from metrics.catalog import parse
+from metrics.suite import RealStatistics, Suite
 from models.paths import linear, spherical, spline
 from models.perceptual.likeness import pyramid_vectors
 from models.stylegan2.centers import Anchors
@@ -20,7 +19,7 @@ from models.stylegan2.pivotal import Tuning, TuningSettings
 from models.stylegan2.projector import ProjectionSettings
 from models.stylegan2.sampler import StyleSampler
 from sampling.stylegan2.projection import Projected, Search
-from system import cache
+from system import resources
 from tests.devices import Single, single_precision
 from tests.metrics.judging import CPU, EYES, Faces, samples
 from tests.networks import tiny_generator
@@ -34,7 +33,7 @@ METRICS = ("fid90_full", "kid90", "is60", "swd40", "pr1k3", "ppl2_wend1k")
 
 @pytest.fixture(name="device")
 def without_float64(monkeypatch, tmp_path):
-    monkeypatch.setattr(cache, "FOLDER", str(tmp_path / "cache"))
+    monkeypatch.setattr(resources, "FOLDER", str(tmp_path / "cache"))
     with single_precision(monkeypatch) as device:
         yield device
 
@@ -54,11 +53,11 @@ def test_metrics(device, tmp_path):
     metrics = [dataclasses.replace(m, samples=counts.get(m.kind, m.samples)) for m in map(parse, METRICS)]
     found = []
     for place in (CPU, device):
-        cache.FOLDER = str(tmp_path / place.type)
+        resources.FOLDER = str(tmp_path / place.type)
         source = samples()
         source.sampler.G = source.sampler.G.to(place)
-        reals = RealStatistics(Faces(), place, 32)
-        found.append(evaluate(metrics, source, reals, EYES, 32) | between_halves(metrics, source, reals, EYES))
+        suite = Suite(metrics, EYES, RealStatistics(Faces(), place, 32))
+        found.append(suite.evaluate(source) | suite.between_halves(source))
     assert len(found[0]) == 9 - 1 and found[1] == pytest.approx(found[0], rel=1e-5)
 
 

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from torch_utils.mistakes import SYNONYMS
+from torch_utils.flags import SYNONYMS
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py") if path.stem != "hubconf")

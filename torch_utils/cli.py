@@ -3,23 +3,23 @@
 import difflib
 import errno
 import os
+import re
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 import click
 from tqdm import tqdm
 
 from system import start
-from torch_utils import launch, mistakes, notices, terminal
+from torch_utils import launch, terminal
 from torch_utils.distributed import EndedError, LostError
 from torch_utils.flags import Option as Option
-from torch_utils.paths import expand_home
+from torch_utils.flags import spellings, synonym
 from torch_utils.ranges import FloatList as FloatList
 from torch_utils.ranges import Number as Number
 from torch_utils.ranges import SeedList as SeedList
@@ -77,10 +77,10 @@ class Command(click.Command):
         if not extra.get("standalone_mode", True):
             return super().main(*args, **extra)
         launch.follow()
-        if not notices.together():
-            with terminal.steady():
+        several, rank = launch.together(), launch.number()
+        with terminal.steady(rank if several else 0):
+            if not several:
                 return super().main(*args, **extra)
-        with terminal.steady(notices.number()):
             try:
                 status = super().main(*args, **extra | {"standalone_mode": False})
             except Exception as error:
@@ -98,7 +98,7 @@ class Command(click.Command):
 
     def explain_unknown(self, name: str) -> str:
         """Return a sentence for an option that the command does not have; "" leaves it to click."""
-        instead = mistakes.replacement(self, name)
+        instead = synonym(name, spellings(self.params))
         return f"No such option {name!r}: use {instead}." if instead else ""
 
     def _explain_mistakes(self, ctx: click.Context, args: list[str]) -> None:
@@ -110,7 +110,7 @@ class Command(click.Command):
             raise
         for param in self.params:
             value, is_path = given.get(param.name or ""), isinstance(param.type, click.Path)
-            if mistakes.is_option(self, value):
+            if isinstance(value, str) and value.startswith("--") and value in spellings(self.params):
                 raise click.UsageError(f"{param.opts[0]} needs a value, and {value} follows it", ctx)
             if value == "" and (is_path or getattr(param, "metavar", None) == "TEXT"):  # "" would be the current folder
                 mend = "name a file or folder" + ("" if param.required else ", or leave it out")
@@ -171,33 +171,30 @@ class Group(click.Group):
 def _report(error: Exception) -> int:
     """Print the error that ended a process of several, unless another process failed first; return the exit status."""
     refusal = error if isinstance(error, click.ClickException) else None
-    first = notices.first_error(error if refusal is None else ValueError(refusal.format_message()))
-    if first.process != notices.number():
-        return first.status
-    stream = terminal.bare(sys.stderr)
-    if refusal is not None:
-        terminal.put(f"Error: {refusal.format_message()}\n", stream)
-    elif not isinstance(error, LostError):
-        terminal.put(f"process {first.process} failed:\n{''.join(traceback.format_exception(error))}", stream)
-    elif not (isinstance(error, EndedError) and launch.started_here()):  # the launcher reports a killed process
-        terminal.put(f"Error: {error}\n", stream)
+    first = launch.first_error(error if refusal is None else ValueError(refusal.format_message()))
+    if first.process == launch.number():
+        text = f"Error: {refusal.format_message() if refusal else error}\n"
+        if refusal is None and not isinstance(error, LostError):
+            text = f"process {first.process} failed:\n{''.join(traceback.format_exception(error))}"
+        if not (isinstance(error, EndedError) and launch.started_here()):  # the launcher reports a killed process
+            terminal.put(text, terminal.bare(sys.stderr))
     return first.status
+
+
+def expand_home(argument: str) -> str:
+    """Expand each `~` at the beginning of a path in a command-line argument; URLs stay.
+
+    A shell expands only at the beginning of an argument: not in `--outdir=~/x`, `inception=~/a.pt` and `~/a,~/b`.
+    """
+    home = os.path.expanduser("~")  # noqa: PTH111 (stays without a home)
+    return argument if "://" in argument else re.sub(r"(?:^|(?<=[=,]))~(?=[/\\,]|$)", lambda _: home, argument)
 
 
 def say(text: str = "") -> None:
     """Print a line on standard output, above a progress bar. Control characters are escaped, failures ignored."""
-    with above_bars():
+    bars = terminal.is_terminal(sys.stderr)
+    with tqdm.external_write_mode(file=sys.stdout) if bars else nullcontext():
         terminal.put(f"{text}\n", sys.stdout)
-
-
-@contextmanager
-def above_bars() -> Iterator[None]:
-    """Take progress bars off the terminal within the block, to print lines above them."""
-    if not terminal.is_terminal(sys.stderr):
-        yield
-        return
-    with tqdm.external_write_mode(file=sys.stdout):
-        yield
 
 
 def counted(number: int, thing: str) -> str:
@@ -208,15 +205,11 @@ def counted(number: int, thing: str) -> str:
 @contextmanager
 def terminable() -> Iterator[None]:
     """Make SIGTERM raise SystemExit within the block, for cleanup on the way out."""
-    before = signal.signal(signal.SIGTERM, _leave)
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[], str] = lambda: "") -> Iterator[Item]:
@@ -234,7 +227,7 @@ def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[]
             yield item
             bar.set_postfix_str(terminal.clean(note()), refresh=False)
         return
-    quiet = total < QUIET_BELOW or (notices.together() and notices.number())
+    quiet = total < QUIET_BELOW or (launch.together() and launch.number())
     for done, item in enumerate(iterable, start=1):
         yield item
         if not quiet and done * 10 // total > (done - 1) * 10 // total:

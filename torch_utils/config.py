@@ -38,13 +38,11 @@ def flag(
 
     Args:
         default: the default value; `UNSET` for a required setting.
-        name: of the option, such as `--gamma`.
-        group: of the help text.
-        description: the help text.
+        name: of the option, such as `--gamma`; `also` has further names.
+        group, description: heading and text in the help.
         by_preset: True if a preset decides the default.
         word: a word that users may give instead of a value, such as `auto`. Code that resolves the configuration
             replaces it by a value.
-        also: further names of the option.
         opens: True if the value is the place of a network, which is opened with the options of pictures.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
@@ -81,24 +79,33 @@ class Setting:
         """Return the value of a text, or the word itself. Raises ValueError ("got ...: input should be ...")."""
         if text == self.word != "":
             return text
-        annotation: Any = self.field.annotation
-        kind: Any = Annotated[(annotation, *self.field.metadata)] if self.field.metadata else annotation
+        kind: Any = self.field.annotation
+        prepared = _prepared(text, kind)
+        kind = Annotated[(kind, *self.field.metadata)] if self.field.metadata else kind
         try:
-            value = TypeAdapter(kind).validate_python(_prepared(text, annotation))
+            return TypeAdapter(kind, config={"allow_inf_nan": False}).validate_python(prepared)
         except ValidationError as error:
             raise ValueError(self.refused(text, error.errors()[0]["msg"])) from error
-        if not _finite(value):
-            raise ValueError(self.refused(text))
-        return value
 
-    def refused(self, value: Any, message: str = "Input should be a finite number") -> str:
+    def refused(self, value: Any, message: str) -> str:
         """Return pydantic's message on a value as the end of a sentence."""
         return f"got {value!r}: {message[0].lower()}{message[1:]}" + (f", or {self.word}" if self.word else "")
 
 
-def settings(model: type[BaseModel]) -> dict[str, Setting]:
-    """Return all settings of a tree by dotted name, in the order of the fields."""
-    return {setting.name: setting for setting in _walk(model, "", None)}
+def settings(model: type[BaseModel], prefix: str = "", parent: BaseModel | None = None) -> dict[str, Setting]:
+    """Return all settings of a tree by dotted name, in the order of the fields.
+
+    A default of `parent`, as in `loss: Loss = Loss(gamma=5)`, takes precedence over the default of the field in Loss.
+    """
+    found: dict[str, Setting] = {}
+    for name, field in model.model_fields.items():
+        default = getattr(parent, name) if parent is not None else field.get_default(call_default_factory=True)
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found |= settings(inner, f"{prefix}{name}.", None if default is UNSET else default)
+        else:
+            found[prefix + name] = Setting(prefix + name, field, default)
+    return found
 
 
 def parse_set(model: type[BaseModel], texts: Sequence[str]) -> dict[str, Any]:
@@ -134,7 +141,8 @@ def build(model: type[Model], values: Mapping[str, Any]) -> Model:
         if name not in known:
             raise ValueError(f"{name}: {_unknown(name, known)}")
         if not _finite(value):
-            raise ValueError(f"{known[name].spelling}: {known[name].refused(value)}")
+            finite = "Input should be a finite number"
+            raise ValueError(f"{known[name].spelling}: {known[name].refused(value, finite)}")
     defaults = {name: setting.default for name, setting in known.items() if setting.default is not UNSET}
     try:
         return model.model_validate(unflatten(defaults | dict(values)))
@@ -144,12 +152,7 @@ def build(model: type[Model], values: Mapping[str, Any]) -> Model:
 
 def flatten(config: BaseModel) -> dict[str, Any]:
     """Return every value by dotted name, in the order of the fields."""
-    flat: dict[str, Any] = {}
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        inner = flatten(value) if isinstance(value, BaseModel) else {}
-        flat |= {f"{name}.{below}": leaf for below, leaf in inner.items()} if inner else {name: value}
-    return flat
+    return dict(_leaves(config.model_dump(), "", settings(type(config))))
 
 
 def unflatten(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,17 +210,6 @@ def spell(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def _walk(model: type[BaseModel], prefix: str, parent: BaseModel | None) -> Iterator[Setting]:
-    # A default of the parent, `loss: Loss = Loss(gamma=5)`, takes precedence over the default of the field in Loss.
-    for name, field in model.model_fields.items():
-        default = getattr(parent, name) if parent is not None else field.get_default(call_default_factory=True)
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _walk(inner, f"{prefix}{name}.", None if default is UNSET else default)
-        else:
-            yield Setting(prefix + name, field, default)
-
-
 def _leaves(nested: Mapping[str, Any], prefix: str, known: Mapping[str, Setting]) -> Iterator[tuple[str, Any]]:
     for key, value in nested.items():
         name = f"{prefix}{key}"
@@ -234,18 +226,12 @@ def _finite(value: Any) -> bool:
 
 
 def _unknown(name: str, known: Mapping[str, Setting]) -> str:
-    below = [other for other in known if other.startswith(f"{name}.")]
-    if below:
+    if below := [other for other in known if other.startswith(f"{name}.")]:
         return f"this is a group of settings: name one of {', '.join(below)}"
-    near = _alike(name, known)
+    leaf = name.rpartition(".")[2]
+    near = [other for other in known if other.endswith(f".{leaf}")] or difflib.get_close_matches(name, known, n=1)
     guess = f": did you mean {' or '.join(near)}?" if near else ""
     return f"there is no such setting{guess} (--dry-run lists all)"
-
-
-def _alike(name: str, known: Mapping[str, Setting]) -> list[str]:
-    """Return settings that may be meant: with that last name, or spelled alike."""
-    leaf = name.rpartition(".")[2]
-    return [other for other in known if other.endswith(f".{leaf}")] or difflib.get_close_matches(name, known, n=1)
 
 
 def _sentence(error: ValidationError, known: Mapping[str, Setting]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import click
 
 from torch_utils.cli import Command, Option, RefusalError, told
-from torch_utils.mistakes import spellings
+from torch_utils.flags import spellings
 
 
 class More(NamedTuple):
@@ -51,10 +51,8 @@ class DependentCommand(Command):
         asked = not {"-h", "--help"}.isdisjoint(args)
         try:
             more = self.more(early.params | {"help": asked})
-        except OSError as error:
-            raise RefusalError(told(error)) from error
-        except ValueError as error:
-            raise RefusalError(str(error)) from error
+        except (OSError, ValueError) as error:
+            raise RefusalError(told(error) if isinstance(error, OSError) else str(error)) from error
         full = copy.copy(self)  # `self` is used again, by tests
         full.params, full.learned = [*self.params, *more.options], more
         lines = (self.epilog or "").splitlines()
@@ -76,9 +74,8 @@ def foreign_flags(mine: Sequence[Option], others: Mapping[str, Sequence[Option]]
         mine: the options in use.
         others: title -> options.
     """
-    own = {name for option in mine for name in spellings(option)}
     owners: dict[str, list[str]] = {}
     for title, options in others.items():
-        for name in {name for option in options for name in spellings(option)} - own:
+        for name in set(spellings(options)) - set(spellings(mine)):
             owners.setdefault(name, []).append(title)
     return {name: " and ".join(titles) for name, titles in owners.items()}

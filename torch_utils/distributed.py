@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from torch_utils import notices
+from torch_utils import launch
 
 _alone = False
 
@@ -39,37 +39,30 @@ def start(device: torch.device | str, patience: float = PATIENCE) -> torch.devic
     Raises:
         ValueError: the machine has too few CUDA devices, or several processes cannot share the device.
     """
-    device = torch.device(device)
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    device, backend = torch.device(device), "gloo"
+    if not launch.together():
         return device
-    if device.type == "cpu":
-        _join("gloo", patience)
-        return device
-    if device.type != "cuda":
+    if device.type == "cuda":
+        local, present = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= present:
+            raise ValueError(
+                f"torchrun started more processes on this machine than it has CUDA devices ({present}): "
+                f"give it --nproc-per-node={present}"
+            )
+        device, backend = torch.device("cuda", local), "nccl" if dist.is_nccl_available() else "gloo"  # not on Windows
+        torch.cuda.set_device(device)
+    elif device.type != "cpu":
         raise ValueError(f"several processes cannot share {device.type}: give --device cpu, or start one process")
-    local, present = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    if local >= present:
-        raise ValueError(
-            f"torchrun started more processes on this machine than it has CUDA devices ({present}): "
-            f"give it --nproc-per-node={present}"
-        )
-    device = torch.device("cuda", local)
-    torch.cuda.set_device(device)
-    _join("nccl" if dist.is_nccl_available() else "gloo", patience, device)  # Windows has no nccl
-    return device
-
-
-def _join(backend: str, patience: float, device: torch.device | None = None) -> None:
     inside = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")] if os.name == "posix" else []
     if inside and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
         # All processes are on this machine, whose host name may not resolve.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", inside[0])
     timeout = timedelta(minutes=patience)
-    place: dict[str, Any] = {}
-    if notices.outlasting():
-        place = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
-        place["store"] = notices.meet(timeout)
-    dist.init_process_group(backend, timeout=timeout, device_id=device if backend == "nccl" else None, **place)
+    place: dict[str, Any] = {"device_id": device} if backend == "nccl" else {}
+    if launch.has_store():
+        place |= {"rank": launch.number(), "world_size": int(os.environ["WORLD_SIZE"]), "store": launch.meet(timeout)}
+    dist.init_process_group(backend, timeout=timeout, **place)
+    return device
 
 
 def lost(error: BaseException) -> LostError | None:

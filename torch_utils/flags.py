@@ -1,4 +1,4 @@
-"""Command-line options made from the fields of a configuration."""
+"""Command-line options made from the fields of a configuration, and the options meant by names of other programs."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -10,10 +10,42 @@ import click
 from pydantic import BaseModel
 
 from torch_utils.config import UNSET, Setting, parse_set, settings, spell
-from torch_utils.ranges import without_separators
+from torch_utils.ranges import Spelled, without_separators
 
 _METAVARS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 _GPU = re.compile(r"(?:(?:cuda|gpu):)?([0-9]+)", re.IGNORECASE)
+
+
+# Other names -> options, separated by blanks. The first option that the command has is offered.
+SYNONYMS = {
+    "dataset dataroot data-dir data-path image-folder images": "--data --source --images --target",
+    "input input-dir image img picture photo": "--source --target --data --images",
+    "output output-dir out save-dir results logdir dest outdir": "--outdir --dest --sheet",
+    "cond conditional label class-idx num-classes labels": "--labels --class",
+    "max-samples subset limit": "--max-images",
+    "xflip flip hflip horizontal-flip": "--mirror",
+    "outvid video movie": "--film --format",
+    "pkl network-pkl ckpt checkpoint model weights pretrained": "--network --transfer --source",
+    "finetune fine-tune resume-pkl": "--transfer --network",
+    "continue restore load-checkpoint": "--resume --network",
+    "seed random-seed seeds row-seeds": "--seeds --seed --rows",
+    "n num num-samples num-images": "--seeds --max-images",
+    "truncation trunc truncation-psi psi": "--psi --psis",
+    "grid-size nrow": "--grid",
+    "num-frames w-frames duration": "--frames",
+    "cfg config": "--preset",
+    "lr learning-rate": "--rate",
+    "batch-size bs minibatch": "--batch",
+    "size image-size img-size": "--resolution --scale",
+    "epochs iterations max-steps total-kimg": "--steps --kimg",
+    "snapshot save-every save-interval": "--snap",
+    "r1 r1-gamma": "--gamma",
+    "augment ada": "--aug",
+    "metric fid": "--metrics",
+    "gpu num-gpus nproc": "--gpus --device",
+    "fp16 amp mixed-precision dtype": "--precision --dtype",
+    "num-workers threads": "--workers",
+}
 
 
 class Option(click.Option):
@@ -46,29 +78,13 @@ class Option(click.Option):
         return extra
 
 
-class SettingType(click.ParamType):
-    """Parses a setting as `--set` does, with the same errors."""
-
-    name = "value"
-
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return self.setting.parse(value) if isinstance(value, str) else value
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class _LimitedType(SettingType, click.IntRange):
+class _Limited(Spelled, click.IntRange):
     """A number with limits, which click shows in the help text."""
 
-    def __init__(self, setting: Setting) -> None:
-        bounds = _limits(setting)
+    def __init__(self, setting: Setting, bounds: Mapping[str, Any]) -> None:
         low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
         click.IntRange.__init__(self, low, high, min_open="gt" in bounds, max_open="lt" in bounds)
-        self.setting = setting
+        Spelled.__init__(self, "value", setting.parse)
 
 
 def flags(model: type[BaseModel], names: Collection[str] | None = None) -> list[Option]:
@@ -109,17 +125,14 @@ def _parameter(setting: Setting) -> str:
 
 
 def _option(setting: Setting) -> Option:
-    flag, kind = setting.mark["flag"], _type(setting)
+    flag, kind, word = setting.mark["flag"], _type(setting), setting.word
     metavar = "PLACE" if setting.mark.get("opens") else _METAVARS.get(_present(setting))
+    name = f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag
     return Option(
-        [
-            f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag,
-            *setting.mark.get("also", ()),
-            _parameter(setting),
-        ],
+        [name, *setting.mark.get("also", ()), _parameter(setting)],
         type=kind,
         default=None,
-        metavar=f"{metavar}|{setting.word}" if metavar and setting.word else metavar,
+        metavar=f"{metavar}|{word}" if metavar and word else metavar,
         help=setting.field.description,
         group=setting.mark.get("group", "Options"),
         shown=_shown(setting),
@@ -127,19 +140,14 @@ def _option(setting: Setting) -> Option:
 
 
 def _type(setting: Setting) -> click.ParamType:
-    annotation = _present(setting)
-    if annotation is bool:
+    kind, choices = _present(setting), get_args(_present(setting))
+    if kind is bool:
         return click.BOOL
-    if get_origin(annotation) is Literal and all(isinstance(choice, str) for choice in get_args(annotation)):
-        return click.Choice(get_args(annotation))
-    limited = annotation in (int, float) and _limits(setting)
-    return _LimitedType(setting) if limited else SettingType(setting)
-
-
-def _limits(setting: Setting) -> dict[str, Any]:
-    """Return the bounds among pydantic's metadata: {"ge": 0, "lt": 1}."""
+    if get_origin(kind) is Literal and all(isinstance(choice, str) for choice in choices):
+        return click.Choice(choices)
     names = ("gt", "ge", "lt", "le")
-    return {name: getattr(item, name) for item in setting.field.metadata for name in names if hasattr(item, name)}
+    bounds = {name: getattr(item, name) for item in setting.field.metadata for name in names if hasattr(item, name)}
+    return _Limited(setting, bounds) if bounds and kind in (int, float) else Spelled("value", setting.parse)
 
 
 def _present(setting: Setting) -> Any:
@@ -152,11 +160,22 @@ def _present(setting: Setting) -> Any:
 def _shown(setting: Setting) -> str | None:
     if setting.mark.get("by_preset"):
         return "depends on preset and data, see --dry-run"
-    if setting.default is UNSET:
-        return "required"
-    if setting.default is None:
-        return None
+    if setting.default in (UNSET, None):
+        return None if setting.default is None else "required"
     if setting.field.annotation is bool:
         flag = setting.mark["flag"].removeprefix("--")
         return flag if setting.default else f"no-{flag}"
     return spell(setting.default) or None
+
+
+def synonym(name: str, known: Collection[str]) -> str:
+    """Return the option among `known` to use instead of `name`, an option of another program; "" if there is none."""
+    plain = name.lstrip("-").replace("_", "-").lower()
+    offers = next((offers for words, offers in SYNONYMS.items() if plain in words.split()), "")
+    return next((offer for offer in offers.split() if offer in known), "")
+
+
+def spellings(params: Sequence[click.Parameter]) -> list[str]:
+    """Return all spellings of the options, including the ones that switch them off."""
+    options = [param for param in params if isinstance(param, click.Option)]
+    return [name for option in options for name in (*option.opts, *option.secondary_opts)]

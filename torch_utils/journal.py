@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from system.bounded import json_object
 from system.files import replacing
+from system.untrusted import json_object
 from torch_utils.terminal import clean, put
 
 LONGEST_LINE = 2**22  # bytes; a tick with thousands of statistics takes some 100,000

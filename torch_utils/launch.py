@@ -1,6 +1,8 @@
-"""Starts several processes from one command, as `torchrun` does, and reports their end in one sentence.
+"""Starts several processes from one command, as `torchrun` does, and keeps short texts that they share.
 
-The launcher hosts the store in which the processes find one another. The processes stop if the launcher is gone.
+The launcher hosts the store in which the processes find one another, reports their end in one sentence, and takes them
+along when it is gone. Texts are kept in this store or in torchrun's, which exist before the process group and survive
+restarts. Without a store, or if it does not answer, a process only sees its own texts.
 """
 
 import contextlib
@@ -11,19 +13,21 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cache
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 
-from system.machine import cores
-from torch_utils import notices
+from system.resources import FOLDER, cores
 from torch_utils.device import resolve_device
 from torch_utils.terminal import put
 
 GRACE = 60.0  # seconds to save after a signal, before a process is killed
 POLLING, SETTLING, LOOK_EVERY = 0.05, 0.2, 0.5  # seconds between looks
+ANSWER = timedelta(seconds=10)  # for one request to the store
 _MARK = "LAUNCHED_PROCESSES"  # environment variable of started processes: the launcher's process id
 STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
@@ -38,20 +42,18 @@ def check(processes: int, device: str) -> None:
     Raises:
         ValueError: there are too few devices, or torchrun has started the processes.
     """
-    if notices.together():
-        if not started_here():
-            raise ValueError("torchrun has started the processes already: leave --gpus out")
+    if started_here():
         return
+    if together():
+        raise ValueError("torchrun has started the processes already: leave --gpus out")
     kind = resolve_device(device).type
     present = torch.cuda.device_count() if kind == "cuda" else 1
     if device == "cpu" or processes <= present:
         return
+    found = f"{present} {kind.upper()} device{'' if present == 1 else 's'}: give --gpus {present} or fewer"
     if kind == "cpu":
-        raise ValueError(
-            f"--gpus {processes}: this machine has no CUDA device; on its CPU, --device cpu runs {processes} processes"
-        )
-    found = f"{present} {kind.upper()} device{'' if present == 1 else 's'}"
-    raise ValueError(f"--gpus {processes}: this machine has {found}: give --gpus {present} or fewer")
+        found = f"no CUDA device; on its CPU, --device cpu runs {processes} processes"
+    raise ValueError(f"--gpus {processes}: this machine has {found}")
 
 
 def started_here() -> bool:
@@ -86,16 +88,27 @@ def start(processes: int, program: Sequence[str]) -> int:
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(cores() // processes, 1))),
     }
     workers: list[subprocess.Popen[bytes]] = []
-    with _passing_on(workers) as stops:
-        try:
-            for number in range(processes):
-                own = {"RANK": str(number), "LOCAL_RANK": str(number)}
-                # In a session of its own: otherwise Ctrl-C would reach it twice.
-                command, environment = [sys.executable, *program], os.environ | shared | own
-                workers.append(subprocess.Popen(command, env=environment, start_new_session=True))
-            failed = _first_failures(workers, stops)
-        finally:
-            _stop(workers, stops)
+    stops: list[int] = []  # signals received
+    codes: list[int | None] = []
+
+    def pass_on(number: int, frame: object) -> None:
+        stops.append(number)
+        _tell(workers, number)
+
+    before = {number: signal.signal(number, pass_on) for number in STOPPING}
+    try:
+        for number in range(processes):
+            # In a session of its own: otherwise Ctrl-C would reach it twice.
+            environment = os.environ | shared | {"RANK": str(number), "LOCAL_RANK": str(number)}
+            workers.append(subprocess.Popen([sys.executable, *program], env=environment, start_new_session=True))
+        while not stops and not any(codes := [worker.poll() for worker in workers]) and None in codes:
+            time.sleep(POLLING)
+        time.sleep(SETTLING if any(codes) else 0)  # a killed worker, which makes others fail, may be seen last
+        failed = {number: code for number, worker in enumerate(workers) if (code := worker.poll())}
+    finally:
+        _stop(workers, stops)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return 128 + stops[0] if stops else _outcome(failed)
 
 
@@ -116,43 +129,16 @@ def _watch(launcher: int) -> None:
     os._exit(1)
 
 
-@contextmanager
-def _passing_on(workers: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
-    """Within the block, pass signals on to the workers. Yields the numbers of the signals received."""
-    stops: list[int] = []
-
-    def pass_on(number: int, frame: object) -> None:
-        stops.append(number)
-        for worker in workers:
-            _tell(worker, number)
-
-    before = {number: signal.signal(number, pass_on) for number in STOPPING}
-    try:
-        yield stops
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _first_failures(workers: Sequence[subprocess.Popen[bytes]], stops: Sequence[int]) -> dict[int, int]:
-    """Wait for the end of all workers, the first failure, or a signal; return the exit codes of failed workers."""
-    while not stops:
-        codes = {number: worker.poll() for number, worker in enumerate(workers)}
-        if any(codes.values()):
-            time.sleep(SETTLING)  # a killed worker, which makes others fail, may be seen last
-            codes = {number: worker.poll() for number, worker in enumerate(workers)}
-            return {number: code for number, code in codes.items() if code}
-        if None not in codes.values():
-            break
-        time.sleep(POLLING)
-    return {}
+def _tell(workers: Sequence[subprocess.Popen[bytes]], number: int) -> None:
+    for worker in workers:
+        with contextlib.suppress(OSError, ValueError):  # the worker has just ended; Windows has few signals
+            worker.send_signal(number)
 
 
 def _stop(workers: Sequence[subprocess.Popen[bytes]], stops: Sequence[int]) -> None:
     """End the remaining workers: by SIGTERM, unless a signal was passed on, then by force."""
     if not stops:
-        for worker in workers:
-            _tell(worker, signal.SIGTERM)
+        _tell(workers, signal.SIGTERM)
     deadline = time.monotonic() + GRACE
     for worker in workers:
         try:
@@ -160,11 +146,6 @@ def _stop(workers: Sequence[subprocess.Popen[bytes]], stops: Sequence[int]) -> N
         except subprocess.TimeoutExpired:
             worker.kill()
             worker.wait()
-
-
-def _tell(worker: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(OSError, ValueError):  # the worker has just ended; Windows has few signals
-        worker.send_signal(number)
 
 
 def _outcome(failed: Mapping[int, int]) -> int:
@@ -181,3 +162,90 @@ def _outcome(failed: Mapping[int, int]) -> int:
         named = f"process {killed[0]} was" if len(killed) == 1 else f"processes {', '.join(map(str, killed))} were"
         put(f"Error: {named} ended by {name}{perhaps}: continue with --resume\n", sys.stderr)
     return 1 if killed or 1 in failed.values() else max(failed.values(), default=0)
+
+
+def together() -> bool:
+    """Whether this is one of several processes."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def number() -> int:
+    """The rank of this process, also before there is a process group."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def has_store() -> bool:
+    """Whether there is a store that outlives the processes: torchrun's, or that of `start`."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def leave_note(name: str, text: str) -> str:
+    """Store a text unless one of that name exists; return the stored text, which may be another process's."""
+    try:
+        return _store().compare_set(name, "", text).decode()
+    except (RuntimeError, KeyError, ValueError):  # no answer, or no address from torchrun
+        return text
+
+
+def read_note(name: str) -> str | None:
+    """A stored text; None if there is none, as always without `torchrun`."""
+    with contextlib.suppress(RuntimeError, KeyError, ValueError):
+        if has_store() and _store().check([name]):
+            return _store().get(name).decode()
+    return None
+
+
+class FirstError(NamedTuple):
+    """The error that ended a run: the rank that failed, the exit status of all ranks, and the message."""
+
+    process: int
+    status: int
+    text: str
+
+
+def first_error(error: Exception) -> FirstError:
+    """The first error of all processes: `error`, unless another process failed before. Later ones are consequences."""
+    mine = FirstError(number(), 2 if isinstance(error, ValueError | OSError) else 1, f"{type(error).__name__}: {error}")
+    if not together():
+        return mine
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # how often torchrun has restarted the processes
+    told = leave_note(f"error of attempt {attempt}", " ".join(map(str, mine)))
+    process, status, text = told.split(" ", 2)
+    return FirstError(int(process), int(status), text)
+
+
+def meet(patience: timedelta) -> dist.Store:
+    """Wait for all processes; return a part of the store that only they use.
+
+    After a restart, torchrun's store still holds the addresses of the processes that died, and connecting to one would
+    hang. torchrun's own restart count does not help, since it differs between machines. So rank 0 publishes the list of
+    processes that are alive now, and the list is used only once every process on it has confirmed it.
+
+    Raises:
+        TimeoutError: some processes did not come.
+    """
+    store, me, deadline = _store(), uuid.uuid4().hex, time.monotonic() + patience.total_seconds()
+    world = int(os.environ["WORLD_SIZE"])
+    places = [f"place {number}" for number in range(world)]
+    store.set(places[number()], me)
+    while time.monotonic() < deadline:
+        if number() == 0 and store.check(places):
+            store.set("list", ",".join(store.get(place).decode() for place in places))
+        listed = store.get("list").decode() if store.check(["list"]) else ""
+        if me in listed.split(","):
+            store.set(f"{me} signed {listed}", "")
+            if store.check([f"{other} signed {listed}" for other in listed.split(",")]):
+                return dist.PrefixStore(listed, store)
+        time.sleep(0.02)
+    missing = world - sum(store.check([place]) for place in places)
+    raise TimeoutError(
+        f"{missing or 'some'} of the {world} processes did not start within {patience.total_seconds() / 60:g} minutes: "
+        f"look at the output of the other machines, and check that they reach this one"
+    )
+
+
+@cache
+def _store() -> dist.Store:
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(address, port, is_master=False, timeout=ANSWER, wait_for_workers=False)
+    return dist.PrefixStore(FOLDER, store)  # PyTorch does not use this prefix

@@ -2,7 +2,9 @@
 
 import math
 import re
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 
 import click
@@ -20,8 +22,11 @@ def without_separators(text: str) -> str:
     return grouped[1].replace(grouped[2], "") if grouped else text
 
 
-class _Spelled(click.ParamType):
-    """A type that parses texts with `read`; other values (defaults) stay."""
+class Spelled(click.ParamType):
+    """A type of options that parses texts with a function; other values (defaults) stay."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name, self.read = name, read
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
@@ -29,69 +34,34 @@ class _Spelled(click.ParamType):
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
-    def read(self, text: str) -> Any:
-        raise NotImplementedError
+
+def _seeds(text: str) -> list[int]:
+    seeds: list[int] = []
+    for part in map(str.strip, text.split(",")):
+        found = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part)
+        if found is None:
+            raise ValueError(f"got {part!r}, expected seeds such as 0-9,15")
+        first, last = int(found[1]), int(found[2] or found[1])
+        if first > last:
+            raise ValueError(f"got {part!r}, expected the smaller seed first: {last}-{first}")
+        if last > MAX_SEED:
+            raise ValueError(f"got the seed {last}, expected seeds from 0 to {MAX_SEED}")
+        if len(seeds) + last - first >= MAX_ITEMS:
+            raise ValueError(f"got more than {MAX_ITEMS} seeds")
+        seeds += range(first, last + 1)
+    return seeds
 
 
-class SeedList(_Spelled):
-    """`0-9,15` -> [0, 1, ..., 9, 15]: seeds from 0 to 2^32 - 1, in the order they are written."""
-
-    name = "seeds"
-
-    def read(self, text: str) -> list[int]:
-        seeds: list[int] = []
-        for part in map(str.strip, text.split(",")):
-            found = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part)
-            if found is None:
-                raise ValueError(f"got {part!r}, expected seeds such as 0-9,15")
-            first, last = int(found[1]), int(found[2] or found[1])
-            if first > last:
-                raise ValueError(f"got {part!r}, expected the smaller seed first: {last}-{first}")
-            if last > MAX_SEED:
-                raise ValueError(f"got the seed {last}, expected seeds from 0 to {MAX_SEED}")
-            if len(seeds) + last - first >= MAX_ITEMS:
-                raise ValueError(f"got more than {MAX_ITEMS} seeds")
-            seeds += range(first, last + 1)
-        return seeds
-
-
-class Number(_Spelled):
-    """`0.7` -> 0.7: a number from -1000 to 1000."""
-
-    name = "number"
-
-    def read(self, text: str) -> float:
-        return _float(_decimal(without_separators(text), f"a number from -{MAX_NUMBER} to {MAX_NUMBER} such as 0.7"))
-
-
-class FloatList(_Spelled):
-    """`0.5,0.7` -> [0.5, 0.7], and FROM:TO:STEP with TO included: `-1:1:0.5` -> [-1.0, -0.5, 0.0, 0.5, 1.0].
-
-    All numbers are from -1000 to 1000.
-    """
-
-    name = "numbers"
-
-    def read(self, text: str) -> list[float]:
-        numbers: list[float] = []
-        expected = f"numbers from -{MAX_NUMBER} to {MAX_NUMBER} such as 0.5,0.7 or -1:1:0.5"
-        for part in text.split(","):
-            terms = [_decimal(term, expected) for term in part.split(":")]
-            if len(terms) not in (1, 3):
-                raise ValueError(f"got {part.strip()!r}, expected FROM:TO:STEP such as -1:1:0.5")
-            numbers += [_float(terms[0])] if len(terms) == 1 else _steps(*terms)
-            if len(numbers) > MAX_ITEMS:
-                raise ValueError(f"got more than {MAX_ITEMS} numbers")
-        return numbers
-
-
-class Size(_Spelled):
-    """WIDTHxHEIGHT or one number for a square, as (height, width): `512x384` -> (384, 512), `512` -> (512, 512)."""
-
-    name = "WxH"
-
-    def read(self, text: str) -> tuple[int, int]:
-        return parse_size(text)
+def _numbers(text: str) -> list[float]:
+    numbers: list[float] = []
+    for part in text.split(","):
+        terms = [_decimal(term, "numbers", "0.5,0.7 or -1:1:0.5") for term in part.split(":")]
+        if len(terms) not in (1, 3):
+            raise ValueError(f"got {part.strip()!r}, expected FROM:TO:STEP such as -1:1:0.5")
+        numbers += [_float(terms[0])] if len(terms) == 1 else _steps(*terms)
+        if len(numbers) > MAX_ITEMS:
+            raise ValueError(f"got more than {MAX_ITEMS} numbers")
+    return numbers
 
 
 def _steps(start: Decimal, stop: Decimal, step: Decimal) -> list[float]:
@@ -103,15 +73,26 @@ def _steps(start: Decimal, stop: Decimal, step: Decimal) -> list[float]:
     return [_float(start + k * step) for k in range(math.floor((stop - start) / step) + 1)]
 
 
+def _number(text: str) -> float:
+    return _float(_decimal(without_separators(text), "a number", "0.7"))
+
+
 def _float(number: Decimal) -> float:
     return float(number) + 0.0  # turns -0 into 0
 
 
-def _decimal(text: str, expected: str) -> Decimal:
+def _decimal(text: str, kind: str, example: str) -> Decimal:
     try:
         number = Decimal(text.strip())
     except InvalidOperation:
         number = Decimal("nan")
     if not number.is_finite() or abs(number) > MAX_NUMBER:
-        raise ValueError(f"got {text.strip()!r}, expected {expected}")
+        raise ValueError(f"got {text.strip()!r}, expected {kind} from -{MAX_NUMBER} to {MAX_NUMBER} such as {example}")
     return number
+
+
+# Types of options. All numbers are from -1000 to 1000, in the order they are written.
+SeedList = partial(Spelled, "seeds", _seeds)  # `0-9,15` -> [0, 1, ..., 9, 15], from 0 to 2^32 - 1
+Number = partial(Spelled, "number", _number)  # `0.7` -> 0.7
+FloatList = partial(Spelled, "numbers", _numbers)  # `0.5,0.7`, and FROM:TO:STEP with TO included: `-1:1:0.5`
+Size = partial(Spelled, "WxH", parse_size)  # as (height, width): `512x384` -> (384, 512), `512` -> (512, 512)

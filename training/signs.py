@@ -1,6 +1,7 @@
 """What a model's statistics mean: the words, charts and alarms that it brings to the report of a run."""
 
-import math
+import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -27,21 +28,13 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Watch:
-    """A rule that raises one kind of alarm.
-
-    Args:
-        kind: the name of the alarm.
-        names: statistics that a record must have to be judged.
-        judge: gets the means of the last `ticks + 1` such records, newest last, and returns what is wrong, or "".
-        advice: what to try.
-        ticks: records in a row that raise the alarm, or end it.
-    """
+    """A rule that raises one kind of alarm."""
 
     kind: str
-    names: tuple[str, ...]
-    judge: Callable[[Sequence[Means]], str]
+    names: tuple[str, ...]  # statistics that a record must have to be judged
+    judge: Callable[[Sequence[Means]], str]  # the means of the last `ticks + 1` such records -> the fault, or ""
     advice: str
-    ticks: int = 5
+    ticks: int = 5  # records in a row that raise the alarm, or end it
 
 
 class Chart(NamedTuple):
@@ -56,23 +49,14 @@ class Chart(NamedTuple):
 
 @dataclass(frozen=True)
 class Signs:
-    """What the report of a run has to know about the model that it trains.
+    """What the report of a run has to know about the model that it trains."""
 
-    Args:
-        shown: statistics in the status line, and their short names.
-        charts: charts of this model's own statistics.
-        watches: rules that raise alarms.
-        before: alarms that follow from the configuration alone.
-        diverged: what to try when training has diverged.
-        diversity: whether samples should vary as much as real images.
-    """
-
-    shown: Mapping[str, str] = field(default_factory=dict)
-    charts: tuple[Chart, ...] = ()
+    shown: Mapping[str, str] = field(default_factory=dict)  # statistics in the status line, and their short names
+    charts: tuple[Chart, ...] = ()  # of this model's own statistics
     watches: tuple[Watch, ...] = ()
-    before: Callable[[Config], Sequence[Alarm]] = lambda config: ()
-    diverged: str = "a smaller learning rate"
-    diversity: bool = True
+    before: Callable[[Config], Sequence[Alarm]] = lambda config: ()  # alarms that follow from the configuration alone
+    diverged: str = "a smaller learning rate"  # what to try when training has diverged
+    diversity: bool = True  # whether samples should vary as much as real images
 
 
 def few_differences(advice: str) -> Watch:
@@ -85,21 +69,65 @@ def skipped_steps(advice: str) -> Watch:
     return Watch("many steps are skipped", ("steps skipped",), _skips_many, advice, SKIPPING_TICKS)
 
 
+class Alarms:
+    """All alarms of a run, which follow from its configuration and from the records of `stats.jsonl`.
+
+    An alarm is raised when several records in a row show the same fault, and ends when as many are healthy. So a
+    resumed run, which feeds the records of its file again, neither repeats nor forgets an alarm.
+    """
+
+    def __init__(self, signs: Signs, config: Config) -> None:
+        self.raised = list(signs.before(config))  # all, in order, also those that have ended
+        self._watched: list[tuple[Watch, deque[Means], deque[str]]] = [
+            (watch, deque(maxlen=watch.ticks + 1), deque(maxlen=watch.ticks)) for watch in signs.watches
+        ]
+
+    def feed(self, record: Mapping[str, Any]) -> list[Alarm]:
+        """Take one record of `stats.jsonl`; return the alarms that it raised or ended."""
+        means, changed = _means(record), []
+        for watch, recent, faults in self._watched:
+            if any(name not in means for name in watch.names):
+                continue
+            recent.append(means)
+            faults.append(watch.judge(recent))
+            alarm = next((one for one in self.raised if one.kind == watch.kind and one.until is None), None)
+            if alarm is not None and not any(faults):
+                alarm.until = record["seen"]
+                changed.append(alarm)
+            elif alarm is None and len(faults) == watch.ticks and all(faults):
+                changed.append(Alarm(watch.kind, record["seen"], faults[-1], watch.advice))
+                self.raised.append(changed[-1])
+        return changed
+
+
+def _means(record: Mapping[str, Any]) -> Means:
+    """The means of a record, and as "steps" the number of optimizer steps that were taken."""
+    means = {name: value for name, told in record.items() if (value := mean(told)) is not None}
+    gradients = [told for name, told in record.items() if name.startswith("gradients/") and isinstance(told, Mapping)]
+    return means | {"steps": sum(mean(told.get("count")) or 0.0 for told in gradients)}
+
+
 def mean(value: Any) -> float | None:
     """A statistic as one number: a number itself, or the mean of its moments. None if it is not a finite number."""
     value = value.get("mean") if isinstance(value, Mapping) else value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
+    return float(value)
 
 
 def part(config: Config, name: str) -> dict[str, Any]:
     """A section of a nested configuration; empty if there is no such section."""
     inner = config.get(name)
     return inner if isinstance(inner, dict) else {}
+
+
+def duration(seconds: float) -> str:
+    """3725 -> 1h 02m 05s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{hours // 24}d {hours % 24:02d}h {minutes:02d}m"
+    return f"{hours}h {minutes:02d}m {rest:02d}s" if hours else f"{minutes}m {rest:02d}s"
 
 
 def _collapsed(recent: Sequence[Means]) -> str:

@@ -1,7 +1,4 @@
-"""Our training step and sampling beside the official StyleGAN2-ADA PyTorch code, from a checkout of the user's own.
-
-`python -m benchmarks.stylegan2.compare --official CHECKOUT --resolution 64`
-"""
+"""Our training step and sampling beside the official StyleGAN2-ADA PyTorch code, from a checkout of the user's own."""
 
 import json
 import subprocess
@@ -21,7 +18,7 @@ from torch_utils.flags import flags, given
 ROOT = Path(__file__).parents[2]
 OFFICIAL = Path(__file__).with_name("official.py")
 OFFICIAL_PHASES = {"Gmain": "Gmain", "Gpath": "Greg", "Dmain": "Dmain", "Dr1": "Dreg"}  # ours -> official
-OFFICIAL_PRECISIONS = {"fp32": "fp32", "tf32": "tf32", "bf16": "fp16", "fp16": "fp16"}  # it has no bfloat16
+FOLDER = "folder of the official code, whose requirements must be installed"
 EXAMPLES = """
 Examples:
   git clone https://github.com/NVlabs/stylegan2-ada-pytorch
@@ -30,14 +27,7 @@ Examples:
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option(
-    "--official",
-    "checkout",
-    type=click.Path(path_type=Path),
-    required=True,
-    group="Measurement",
-    help="folder of the official code, whose requirements must be installed",
-)
+@option("--official", "checkout", type=click.Path(path_type=Path), required=True, group="Measurement", help=FOLDER)
 @option("--rounds", type=click.IntRange(min=1), default=2, group="Measurement", help="runs of each of the two")
 def main(checkout: Path, rounds: int, **params: Any) -> None:
     """Time our code and the official code by turns, each in a process of its own and never both at once.
@@ -46,12 +36,6 @@ def main(checkout: Path, rounds: int, **params: Any) -> None:
     float32, since a CPU's float16 is hundreds of times slower.
     """
     setting = build(StepSetting, given(StepSetting, params)).resolved()
-    check(setting, checkout)
-    say(table(setting, rounds, compare(setting, checkout, rounds)))
-
-
-def check(setting: StepSetting, checkout: Path) -> None:
-    """Raise FileNotFoundError or ValueError if the official code is missing or cannot do this."""
     if not (checkout / "training" / "networks.py").is_file():
         raise FileNotFoundError(
             f"--official {checkout} is no checkout of the official code (it has no training/networks.py): "
@@ -62,6 +46,7 @@ def check(setting: StepSetting, checkout: Path) -> None:
         raise ValueError(
             f"--resolution {setting.resolution}: the official code supports squares of a power of two only, such as 64"
         )
+    say(table(setting, rounds, compare(setting, checkout, rounds)))
 
 
 def compare(setting: StepSetting, checkout: Path, rounds: int) -> dict[str, Any]:
@@ -70,22 +55,25 @@ def compare(setting: StepSetting, checkout: Path, rounds: int) -> dict[str, Any]
     # ABBA: if the machine becomes faster or slower, neither has an advantage. The official code starts, as it may fail.
     order = [name for i in range(rounds) for name in (("official", "ours") if i % 2 == 0 else ("ours", "official"))]
     for name in progress(order, len(order), "runs"):
-        found[name].append(ours(setting) if name == "ours" else theirs(setting, checkout))
+        times = Times(**(ours(setting) if name == "ours" else theirs(setting, checkout)))
+        found[name].append(times.speeds | times.phase_seconds | {"bytes": times.peak_bytes})
     medians = {name: {key: median(run[key] for run in runs) for key in runs[0]} for name, runs in found.items()}
     return medians | {"ratio": {key: medians["ours"][key] / value for key, value in medians["official"].items()}}
 
 
-def ours(setting: StepSetting) -> dict[str, float]:
+def ours(setting: StepSetting) -> dict[str, Any]:
     """One run of `benchmarks.stylegan2.step`."""
-    return figures(Times(**run_json([sys.executable, "-m", "benchmarks.stylegan2.step", "--json", *spelled(setting)])))
+    flag_of = {name: each.mark["flag"] for name, each in settings(StepSetting).items()}
+    given = [text for name, value in setting.model_dump().items() for text in (flag_of[name], str(value))]
+    return run_json([sys.executable, "-m", "benchmarks.stylegan2.step", "--json", *given])
 
 
 def official_precision(setting: StepSetting) -> str:
-    """The fastest number format of the official code."""
-    return "fp32" if setting.device == "cpu" else OFFICIAL_PRECISIONS[setting.precision]
+    """The fastest number format of the official code, which has no bfloat16."""
+    return "fp32" if setting.device == "cpu" else setting.precision.replace("bf16", "fp16")
 
 
-def theirs(setting: StepSetting, checkout: Path) -> dict[str, float]:
+def theirs(setting: StepSetting, checkout: Path) -> dict[str, Any]:
     """One run of `official.py`, with our names of the phases."""
     resolution, _ = parse_size(setting.resolution)
     other = setting.model_dump() | {"precision": official_precision(setting), "resolution": resolution}
@@ -93,27 +81,11 @@ def theirs(setting: StepSetting, checkout: Path) -> dict[str, float]:
     found = run_json([sys.executable, str(OFFICIAL), str(checkout.resolve()), json.dumps(other)])
     for key in ("phase_seconds", "phase_intervals"):
         found[key] = {name: found[key][official] for name, official in OFFICIAL_PHASES.items()}
-    return figures(Times(**found))
-
-
-def figures(times: Times) -> dict[str, float]:
-    """The numbers that are compared."""
-    phases = {f"{name}_seconds": seconds for name, seconds in times.phase_seconds.items()}
-    return {"train": times.train_speed, "sampling": times.sample_speed, **phases, "bytes": times.peak_bytes}
-
-
-def spelled(setting: StepSetting) -> list[str]:
-    """A setting as flags."""
-    flag_of = {name: setting_.mark["flag"] for name, setting_ in settings(StepSetting).items()}
-    return [text for name, value in setting.model_dump().items() for text in (flag_of[name], str(value))]
+    return found
 
 
 def run_json(command: list[str]) -> dict[str, Any]:
-    """The JSON in the last line that a command prints.
-
-    Raises:
-        ValueError: if the command fails, with its last line of errors.
-    """
+    """The JSON in the last line that a command prints, or ValueError with its last line of errors."""
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if run.returncode:
         *_, words = ["no message", *run.stderr.strip().splitlines()]
@@ -123,10 +95,6 @@ def run_json(command: list[str]) -> dict[str, Any]:
 
 def table(setting: StepSetting, rounds: int, found: dict[str, Any]) -> str:
     """A comparison as text."""
-    mine, official, ratio = found["ours"], found["official"], found["ratio"]
-    rows = [("training, images/s", "train", 1.0), ("sampling, images/s", "sampling", 1.0)]
-    rows += [(f"{name}, ms", f"{name}_seconds", 1e3) for name in OFFICIAL_PHASES]
-    rows.append(("memory, MiB", "bytes", 2.0**-20))
     lines = [
         f"{setting} (official: {official_precision(setting)})",
         f"medians of {rounds} runs by turns, each the median of {setting.iterations}",
@@ -134,8 +102,14 @@ def table(setting: StepSetting, rounds: int, found: dict[str, Any]) -> str:
         f"{'':<20}  {'ours':>9}  {'official':>9}  {'ratio':>6}   ours / official: above 1 is faster for images/s,",
         f"{'':<51}   below 1 is faster for ms and smaller for MiB",
     ]
-    for label, key, scale in rows:
-        lines.append(f"{label:<20}  {mine[key] * scale:9.2f}  {official[key] * scale:9.2f}  {ratio[key]:6.2f}")
+    for key, ratio in found["ratio"].items():
+        label, scale = {
+            "training": ("training, images/s", 1.0),
+            "sampling": ("sampling, images/s", 1.0),
+            "bytes": ("memory, MiB", 2.0**-20),
+        }.get(key, (f"{key}, ms", 1e3))
+        ours, official = (found[name][key] * scale for name in ("ours", "official"))
+        lines.append(f"{label:<20}  {ours:9.2f}  {official:9.2f}  {ratio:6.2f}")
     return "\n".join(lines)
 
 

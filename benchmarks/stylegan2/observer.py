@@ -6,8 +6,8 @@ class to one point, and could not tell whether the faces differ.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import tau
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,24 +16,44 @@ from torch import Tensor, nn
 from imaging.demo import DemoSet
 from imaging.faces import EXPRESSIONS, FACTORS, GLASSES, HAIR_STYLES
 from imaging.pixels import to_images
+from metrics.sliced_wasserstein import descriptors
 
 LONGEST_SIDE = 64  # larger faces are reduced first
 FEATURES = 96
 FACES, ROUNDS, BATCH = 8192, 3, 32
 LEARNING_RATE = 0.003
-SPLIT = {"hair_style": len(HAIR_STYLES), "glasses": len(GLASSES)}  # factors that are choices
 WORLD = 1  # the faces that it learns from; train.py's demo set is world 0
+# Factors with several columns of causes, and the names of the columns.
+SPLIT: dict[str, tuple[str, ...]] = {
+    "hair_style": tuple(HAIR_STYLES),
+    "glasses": tuple(GLASSES),
+    "background": ("sin", "cos"),
+    "expression": (),
+}
+CAUSES = [f"{name} {choice}".strip() for name in FACTORS for choice in SPLIT.get(name, ("",))]
+
+
+class Faces(NamedTuple):
+    """Drawn faces: pixels uint8 [N, 3, H, W], expressions [N], and causes [N, causes]."""
+
+    pixels: Tensor
+    expressions: Tensor
+    causes: Tensor
+
+
+class Look(NamedTuple):
+    """An observer's answers on the CPU: features [N, FEATURES], expressions [N], causes [N, causes]; and patches."""
+
+    features: Tensor
+    expressions: Tensor
+    causes: Tensor
+    patches: Tensor
 
 
 class Observer(nn.Module):
-    """Faces in [-1, 1] -> expression and causes.
+    """Faces [N, 3, height, width] in [-1, 1] -> features [N, FEATURES]; two layers make answers of the features."""
 
-    Args:
-        height, width: size of the faces in pixels.
-        causes: how many numbers describe a face, besides its expression.
-    """
-
-    def __init__(self, height: int, width: int, causes: int) -> None:
+    def __init__(self, height: int, width: int) -> None:
         super().__init__()
         side, self.reduction = max(height, width), 1
         while side // self.reduction > LONGEST_SIDE:
@@ -50,39 +70,15 @@ class Observer(nn.Module):
             nn.ReLU(),
         )
         self.expression = nn.Linear(FEATURES, len(EXPRESSIONS))
-        self.causes = nn.Linear(FEATURES, causes)
+        self.causes = nn.Linear(FEATURES, len(CAUSES))
 
-    def features(self, images: Tensor) -> Tensor:
-        """Faces [N, 3, H, W] in [-1, 1] -> features [N, FEATURES]."""
+    def forward(self, images: Tensor) -> Tensor:
         x = F.avg_pool2d(images, self.reduction) if self.reduction > 1 else images
         return self.body(x.contiguous(memory_format=torch.channels_last))
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Faces [N, 3, H, W] -> scores of the expressions [N, 5] and causes [N, causes]."""
-        features = self.features(images)
-        return self.expression(features), self.causes(features)
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-
-
-@dataclass(frozen=True)
-class Faces:
-    """Drawn faces: pixels uint8 [N, 3, H, W], expressions [N], and causes [N, causes]."""
-
-    pixels: Tensor
-    expressions: Tensor
-    causes: Tensor
-
-
-@dataclass(frozen=True)
-class ObservedFactors:
-    """An observer's answers, on the CPU: features [N, FEATURES], expressions [N], causes [N, causes]."""
-
-    features: Tensor
-    expressions: Tensor
-    causes: Tensor
 
 
 def draw(world: int, count: int, height: int, width: int) -> Faces:
@@ -99,19 +95,13 @@ def causes(factors: Tensor) -> Tensor:
     """
     columns: list[Tensor] = []
     for name, column in zip(FACTORS, factors.unbind(dim=1), strict=True):
-        if name in SPLIT:
-            columns += F.one_hot(column.long(), SPLIT[name]).float().unbind(dim=1)
-        elif name == "background":
+        if name == "background":
             columns += [(column * tau).sin(), (column * tau).cos()]
-        elif name != "expression":
+        elif name not in SPLIT:
             columns.append(column)
+        elif choices := len(SPLIT[name]):
+            columns += F.one_hot(column.long(), choices).float().unbind(dim=1)
     return torch.stack(columns, dim=1)
-
-
-def cause_names() -> list[str]:
-    """The names of the columns of `causes`: `turn`, `glasses round`, `background sin`, ..."""
-    choices = {"hair_style": HAIR_STYLES, "glasses": GLASSES, "background": ("sin", "cos"), "expression": ()}
-    return [f"{name} {choice}".strip() for name in FACTORS for choice in choices.get(name, [""])]
 
 
 def train(height: int, width: int, device: torch.device, faces: int = FACES, rounds: int = ROUNDS) -> Observer:
@@ -121,14 +111,14 @@ def train(height: int, width: int, device: torch.device, faces: int = FACES, rou
     wanted = (drawn.causes - mean) / deviation
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        observer = Observer(height, width, wanted.shape[1]).to(device)
+        observer = Observer(height, width).to(device)
         order = torch.cat([torch.randperm(faces) for _ in range(rounds)]).split(BATCH)
     optimizer = torch.optim.AdamW(observer.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=len(order))
     for chosen in order:
-        scores, seen = observer(to_images(drawn.pixels[chosen].to(device)))
-        loss = F.cross_entropy(scores, drawn.expressions[chosen].to(device))
-        loss = loss + F.mse_loss(seen, wanted[chosen].to(device))
+        features = observer(to_images(drawn.pixels[chosen].to(device)))
+        loss = F.cross_entropy(observer.expression(features), drawn.expressions[chosen].to(device))
+        loss = loss + F.mse_loss(observer.causes(features), wanted[chosen].to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -139,14 +129,16 @@ def train(height: int, width: int, device: torch.device, faces: int = FACES, rou
     return observer.requires_grad_(False).eval()
 
 
-def look(observer: Observer, batches: Iterable[Tensor]) -> ObservedFactors:
+def look(observer: Observer, batches: Iterable[Tensor]) -> Look:
     """The observer's answers for pictures, given as batches of pixels uint8 [n, 3, H, W]."""
-    device = next(observer.parameters()).device
-    parts = []
+    device = observer.causes.weight.device
+    parts, count = [], 0
     for pixels in batches:
-        features = observer.features(to_images(pixels.to(device)))
-        parts.append((features, observer.expression(features).argmax(dim=1), observer.causes(features)))
-    return ObservedFactors(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+        features = observer(to_images(pixels.to(device)))
+        patches = descriptors(to_images(pixels.cpu()), range(count, count + len(pixels)))
+        parts.append((features, observer.expression(features).argmax(dim=1), observer.causes(features), patches))
+        count += len(pixels)
+    return Look(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
 
 
 def variance_seen(true: Tensor, seen: Tensor) -> float:

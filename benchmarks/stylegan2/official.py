@@ -15,6 +15,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
@@ -32,23 +33,20 @@ def main(checkout: str, setting: str) -> None:
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = a.precision == "tf32"
     device = torch.device(a.device)
-    networks = build(a, device)
-    seconds = timings(training_phases(a, networks, device), a.iterations, device)
-    seconds |= timings({"sampling": sampling(a, networks["G"], device)}, a.iterations, device)
-    found = {
-        "batch": a.batch,
-        "phase_seconds": {name: seconds[name] for name in PHASES},
-        "phase_intervals": {name: interval for name, (_, interval) in PHASES.items()},
-        "sample_seconds": seconds["sampling"],
-        "peak_bytes": peak_bytes(device),
-    }
-    print(json.dumps(found))
+    calls, sample = build(a, device)
+    seconds = timings(calls, a.iterations, device)
+    sampling = timings({"sampling": sample}, a.iterations, device)["sampling"]
+    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak
+    intervals = {name: interval for name, (_, interval) in PHASES.items()}
+    found = {"phase_seconds": seconds, "phase_intervals": intervals, "sample_seconds": sampling, "peak_bytes": peak}
+    print(json.dumps({"batch": a.batch, **found}))
 
 
-def build(a: SimpleNamespace, device: torch.device) -> dict[str, Any]:
-    """The two official networks with random weights."""
-    theirs = importlib.import_module("training.networks")  # of the checkout
-
+def build(a: SimpleNamespace, device: torch.device) -> tuple[dict[str, Callable[[], None]], Callable[[], None]]:
+    """The two official networks with random weights: a call for each training phase, and one that samples."""
+    theirs, losses = (importlib.import_module(f"training.{name}") for name in ("networks", "loss"))  # of the checkout
     low: dict[str, Any] = {"num_fp16_res": 4, "conv_clamp": 256} if a.precision == "fp16" else {}
     widths = {"channel_base": a.channel_base, "channel_max": a.channel_max}
     shape = {"img_resolution": a.resolution, "img_channels": 3}
@@ -57,17 +55,8 @@ def build(a: SimpleNamespace, device: torch.device) -> dict[str, Any]:
         z_dim=512, c_dim=0, w_dim=512, mapping_kwargs=mapping, synthesis_kwargs={**widths, **low}, **shape
     )
     D = theirs.Discriminator(c_dim=0, **widths, **shape, **low)
-    return {name: network.train().requires_grad_(False).to(device) for name, network in (("G", G), ("D", D))}
-
-
-def training_phases(
-    a: SimpleNamespace, networks: dict[str, Any], device: torch.device
-) -> dict[str, Callable[[], None]]:
-    """A call for each phase that takes one step."""
-    theirs = importlib.import_module("training.loss")  # of the checkout
-
-    G, D = networks["G"], networks["D"]
-    loss = theirs.StyleGAN2Loss(device=device, G_mapping=G.mapping, G_synthesis=G.synthesis, D=D, r1_gamma=1)
+    networks = {name: network.train().requires_grad_(False).to(device) for name, network in (("G", G), ("D", D))}
+    loss = losses.StyleGAN2Loss(device=device, G_mapping=G.mapping, G_synthesis=G.synthesis, D=D, r1_gamma=1)
     # PyTorch refuses the official default of the first beta, an int 0.
     adam = {
         name: torch.optim.Adam(m.parameters(), lr=0.002, betas=(0.0, 0.99), eps=1e-8) for name, m in networks.items()
@@ -83,18 +72,11 @@ def training_phases(
         networks[name].requires_grad_(False)
         adam[name].step()
 
-    return {phase: lambda phase=phase, of=of: step(phase, *of) for phase, of in PHASES.items()}  # type: ignore[misc]
-
-
-def sampling(a: SimpleNamespace, G: Any, device: torch.device) -> Callable[[], None]:
-    """A call that makes a batch of images."""
-    z, c = torch.randn(a.batch, 512, device=device), torch.zeros(a.batch, 0, device=device)
-
+    @torch.no_grad()
     def sample() -> None:
-        with torch.no_grad():
-            G.eval()(z, c, noise_mode="const")
+        G.eval()(torch.randn(a.batch, 512, device=device), c, noise_mode="const")
 
-    return sample
+    return {phase: partial(step, phase, *of) for phase, of in PHASES.items()}, sample
 
 
 def timings(calls: dict[str, Callable[[], None]], iterations: int, device: torch.device) -> dict[str, float]:
@@ -109,14 +91,6 @@ def timings(calls: dict[str, Callable[[], None]], iterations: int, device: torch
             synchronize()
             seconds[name].append(time.perf_counter() - start)
     return {name: median(durations[1:]) for name, durations in seconds.items()}
-
-
-def peak_bytes(device: torch.device) -> int:
-    """Peak memory of the CUDA device, or of this process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
 
 
 if __name__ == "__main__":

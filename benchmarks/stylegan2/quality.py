@@ -1,12 +1,8 @@
-"""How good a network of the demo set is, judged by an observer that recognizes what faces were drawn from.
-
-`python -m benchmarks.stylegan2.quality --network runs/00000-demo32-demo/network-000012.0.safetensors`
-"""
+"""How good a network of the demo set is, judged by an observer that recognizes what faces were drawn from."""
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.stylegan2.observer import ObservedFactors, Observer, cause_names, draw, look, train, variance_seen
+from benchmarks.stylegan2.observer import CAUSES, Look, Observer, draw, look, train, variance_seen
 from imaging.faces import EXPRESSIONS
-from imaging.pixels import to_images, to_pixels
+from imaging.pixels import to_pixels
 from imaging.sizes import spell
-from metrics.frechet import frechet_distance, gaussian
-from metrics.precision_recall import precision_recall
-from metrics.sliced_wasserstein import descriptors, sliced_wasserstein
+from metrics.distances import frechet_distance, gaussian, precision_recall
+from metrics.sliced_wasserstein import sliced_wasserstein
 from models.families import NetworkFile, read_network
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import seeds_to_z
@@ -30,6 +25,9 @@ from system.files import replacing
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.device import resolve_device, set_precision
 
+NETWORKS = "a network trained on the demo set; give the option again for more of the same size"
+COUNT = "samples: seeds 0 ... count - 1"
+LABELS_FILE = "file for the observer's answers on the first network's samples, for directions.py --labels"
 EXAMPLES = """
 Examples:
   python -m benchmarks.stylegan2.quality --network runs/00000-demo32-demo/network-000012.0.safetensors
@@ -53,34 +51,13 @@ LABELS = {
 CHOICES = ("glasses", "hair_style")
 
 
-@dataclass(frozen=True)
-class Look:
-    """The observer's answers for one set of pictures, and the pictures' patches."""
-
-    seen: ObservedFactors
-    patches: Tensor
-
-
 @click.command(cls=Command, epilog=EXAMPLES)
-@option(
-    "--network",
-    "networks",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    required=True,
-    group="Input",
-    help="a network trained on the demo set; give the option again for more of the same size",
-)
-@option("--count", type=click.IntRange(min=10), default=1000, group="Input", help="samples: seeds 0 ... count - 1")
+@option("--network", type=click.Path(path_type=Path), multiple=True, required=True, group="Input", help=NETWORKS)
+@option("--count", type=click.IntRange(min=10), default=1000, group="Input", help=COUNT)
 @DEVICE
 @option("--json", "as_json", is_flag=True, group="Output", help="print JSON instead of a table")
-@option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    group="Output",
-    help="file for the observer's answers on the first network's samples, for directions.py --labels",
-)
-def main(networks: tuple[Path, ...], count: int, device: str, as_json: bool, labels: Path | None) -> None:
+@option("--labels", type=click.Path(path_type=Path), group="Output", help=LABELS_FILE)
+def main(network: tuple[Path, ...], count: int, device: str, as_json: bool, labels: Path | None) -> None:
     """Judge networks of the demo set by pictures whose every cause is known.
 
     A small network learns to recognize the expression of drawn faces, and what else they were drawn from. Then it looks
@@ -89,22 +66,22 @@ def main(networks: tuple[Path, ...], count: int, device: str, as_json: bool, lab
     """
     set_precision("fp32")
     place = resolve_device(device)
-    files = [read_network(path) for path in networks]
+    files = [read_network(path) for path in network]
     height, width = common_size(files)
     observer = train(height, width, place)
-    looks = [look_at(observer, file, count) for file in files]
+    looks = []
+    for file in files:
+        G = file.part("G_ema").to(place)
+        assert isinstance(G, Generator)
+        looks.append(look(observer, progress(samples(G, count), -(-count // BATCH), file.path.name)))
     if labels is not None:
-        write_labels(labels, looks[0].seen)
+        write_labels(labels, looks[0])
     found = judge(observer, files, looks, height, width)
     say(json.dumps(found) if as_json else table(found))
 
 
 def common_size(files: list[NetworkFile]) -> tuple[int, int]:
-    """(height, width) of networks of the demo set.
-
-    Raises:
-        ValueError: if a network is of another data set, or the sizes differ.
-    """
+    """(height, width) of networks, or ValueError if one is of another data set, or the sizes differ."""
     for file in files:
         G = file.metadata["generator"]
         if G["channels"] != 3 or G["classes"] not in (0, len(EXPRESSIONS)):
@@ -119,38 +96,22 @@ def common_size(files: list[NetworkFile]) -> tuple[int, int]:
     return sizes.pop()
 
 
-def look_at(observer: Observer, file: NetworkFile, count: int) -> Look:
-    """The observer's answers for a network's samples."""
-    G = file.part("G_ema").to(next(observer.parameters()).device)
-    assert isinstance(G, Generator)
-    return look_closely(observer, progress(samples(G, count), -(-count // BATCH), file.path.name))
-
-
+@torch.no_grad()
 def samples(G: Generator, count: int) -> Iterator[Tensor]:
     """Pixels uint8 [n, 3, H, W] of seeds 0 ... count - 1, with classes in turn, psi 1 and constant noise."""
     device = G.mapping.w_average.device
-    for first in range(0, count, BATCH):
-        seeds = range(first, min(first + BATCH, count))
-        z, c = seeds_to_z(seeds, G.config.z_dim).to(device), None
+    for seeds in torch.arange(count).split(BATCH):
+        z, c = seeds_to_z(seeds.tolist(), G.config.z_dim).to(device), None
         if G.config.classes:
-            c = F.one_hot(torch.tensor(seeds) % G.config.classes, G.config.classes).to(device)
-        with torch.no_grad():
-            yield to_pixels(G(z, c, noise_mode="const"))
-
-
-def look_closely(observer: Observer, batches: Iterable[Tensor]) -> Look:
-    """The observer's answers and the patches of pictures, given as batches of pixels uint8 [n, 3, H, W]."""
-    pixels = torch.cat([batch.cpu() for batch in batches])
-    indices = torch.arange(len(pixels)).split(BATCH)
-    patches = [descriptors(to_images(pixels[part]), part.tolist()) for part in indices]
-    return Look(look(observer, pixels.split(BATCH)), torch.cat(patches))
+            c = F.one_hot(seeds % G.config.classes, G.config.classes).to(device)
+        yield to_pixels(G(z, c, noise_mode="const"))
 
 
 def judge(observer: Observer, files: list[NetworkFile], looks: list[Look], height: int, width: int) -> dict[str, Any]:
     """The observer's accuracy, drawn faces as the best possible result, and each network."""
-    count = len(looks[0].seen.expressions)
+    count = len(looks[0].expressions)
     held_out, other = (draw(world, count, height, width) for world in (HELD_OUT, OTHER))
-    reference, drawn = (look_closely(observer, faces.pixels.split(BATCH)) for faces in (held_out, other))
+    reference, drawn = (look(observer, faces.pixels.split(BATCH)) for faces in (held_out, other))
     rows = [{"name": "drawn faces", "kimg": None} | quality(drawn, other.expressions, reference)]
     for file, made in zip(files, looks, strict=True):
         asked = torch.arange(count) % len(EXPRESSIONS) if file.metadata["generator"]["classes"] else None
@@ -159,8 +120,8 @@ def judge(observer: Observer, files: list[NetworkFile], looks: list[Look], heigh
     return {
         "size": spell(height, width),
         "count": count,
-        "observer_accuracy": _share(reference.seen.expressions == held_out.expressions),
-        "observer_variance": variance_seen(held_out.causes, reference.seen.causes),
+        "observer_accuracy": _share(reference.expressions == held_out.expressions),
+        "observer_variance": variance_seen(held_out.causes, reference.causes),
         "results": rows,
     }
 
@@ -173,29 +134,29 @@ def quality(made: Look, asked: Tensor | None, reference: Look) -> dict[str, Any]
         asked: the classes that were asked for [N]; None without classes.
         reference: drawn faces.
     """
-    real, fake = reference.seen.features, made.seen.features
-    precision, recall = precision_recall(real, fake)
-    right = None if asked is None else made.seen.expressions == asked
+    precision, recall = precision_recall(reference.features, made.features)
+    right = None if asked is None else made.expressions == asked
     return {
         "agreement": None if right is None else _share(right),  # share of pictures with the expression asked for
         "by_class": [None if right is None else _share(right[asked == c]) for c in range(len(EXPRESSIONS))],
         "precision": precision,
         "recall": recall,
-        "frechet": frechet_distance(gaussian(real), gaussian(fake)),  # of the observer's features
-        "swd": sliced_wasserstein(reference.patches, made.patches),  # of patches, times 1000
+        "frechet": frechet_distance(gaussian(reference.features), gaussian(made.features)),
+        "swd": sliced_wasserstein(reference.patches, made.patches),  # times 1000
     }
 
 
-def write_labels(path: Path, seen: ObservedFactors) -> None:
+def write_labels(path: Path, seen: Look) -> None:
     """Write the observer's answers as `directions.py --labels` reads them: a line per seed."""
-    columns = []
-    for cause in LABELS.values():
-        answers = seen.causes[:, cause_names().index(cause)]
-        columns.append(((answers > 0.5).float() if cause.startswith(CHOICES) else answers).tolist())
+    columns = [seen.causes[:, CAUSES.index(cause)] for cause in LABELS.values()]
+    columns = [
+        (answers > 0.5).float() if cause.startswith(CHOICES) else answers
+        for cause, answers in zip(LABELS.values(), columns, strict=True)
+    ]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["seed", *LABELS])
-        for seed, row in enumerate(zip(*columns, strict=True)):
+        for seed, row in enumerate(torch.stack(columns, dim=1).tolist()):
             writer.writerow([seed, *(f"{answer:.4g}" for answer in row)])
 
 

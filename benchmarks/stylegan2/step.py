@@ -1,7 +1,4 @@
-"""How long the phases of training and sampling take, and what share of the machine's best that is.
-
-`python -m benchmarks.stylegan2.step --resolution 64`
-"""
+"""How long the phases of training and sampling take, and what share of the machine's best that is."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,8 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from benchmarks import flops
-from benchmarks.timing import timings
+from benchmarks.speed import convolution_peak, operations, timings
 from imaging.sizes import parse_size
 from models.stylegan2.config import FP16_CLAMP
 from models.stylegan2.generator import Generator, GeneratorBlock
@@ -24,16 +20,20 @@ from torch_utils.config import build, flag
 from torch_utils.device import keep_freed_memory, peak_memory, resolve_device, resolve_precision, set_precision
 from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
-from training.augment.config import AugmentConfig
 from training.draws import Draws
-from training.graphs import capture_phases
 from training.phase import Phase
 from training.recipe import Pictures
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
-from training.trial import compile_passes
+from training.trial import capture_phases, compile_passes
 
-OPTIONS = ("aug", "checkpoint-activations", "compile", "cuda-graphs")
+# Options of train.py, and their settings.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "aug": {"augment.mode": "fixed", "augment.p": 0.5},
+    "checkpoint-activations": {"checkpoint_activations": True},
+    "compile": {"compile": True},
+    "cuda-graphs": {"cuda_graphs": True},
+}
 EXAMPLES = """
 Examples:
   python -m benchmarks.stylegan2.step --resolution 64
@@ -43,7 +43,7 @@ Examples:
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option("--with", "name", type=click.Choice(OPTIONS), group="Measurement", help="take an option of train.py")
+@option("--with", "name", type=click.Choice(list(OPTIONS)), group="Measurement", help="take an option of train.py")
 @option("--json", "as_json", is_flag=True, group="Measurement", help="print the times alone, as JSON")
 def main(name: str | None, as_json: bool, **params: Any) -> None:
     """Time one training step of random networks, phase by phase, and sampling.
@@ -56,10 +56,10 @@ def main(name: str | None, as_json: bool, **params: Any) -> None:
     if as_json:
         say(json.dumps(asdict(times)))
         return
-    operations = {phase: flops.count(partial(call, setting.iterations + 1)) for phase, call in calls.items()}
+    counts = {phase: operations(partial(call, setting.iterations + 1)) for phase, call in calls.items()}
     *_, block = recipe.G.synthesis.blocks
     assert isinstance(block, GeneratorBlock)
-    say(table(setting, times, operations, *flops.convolution_peak(torch.device(setting.device), block.dtype)))
+    say(table(setting, times, counts, *convolution_peak(torch.device(setting.device), block.dtype)))
 
 
 class StepSetting(BaseModel):
@@ -80,51 +80,28 @@ class StepSetting(BaseModel):
     )
 
     def resolved(self) -> "StepSetting":
-        """The setting with a device and a precision of this machine.
-
-        Raises:
-            ValueError: if the machine lacks the device or the precision.
-        """
+        """The setting with a device and a precision of this machine, or ValueError if the machine lacks them."""
         device = resolve_device(self.device)
         precision = resolve_precision(self.precision, device, training=True)
         return self.model_copy(update={"device": device.type, "precision": precision})
 
-    def prepare(self) -> torch.device:
-        """Set threads, precision and allocator as training does; return the device."""
-        torch.set_num_threads(self.threads)
-        set_precision(self.train_config().arithmetic)
-        keep_freed_memory()
-        return torch.device(self.device)
-
-    def train_config(self) -> StyleGAN2Config:
-        """The configuration of a training run with these networks, without classes.
+    def recipe(self, option: str | None = None) -> StyleGAN2:
+        """Networks with random weights, without classes, and their training with one of `OPTIONS`.
 
         Raises:
             ValueError: for a size that StyleGAN2 cannot have, or a batch that does not suit the minibatch-std group.
         """
         height, width = parse_size(self.resolution)
-        shared = {
-            "height": height,
-            "width": width,
-            "channel_base": self.channel_base,
-            "channel_max": self.channel_max,
-            "mapping_layers": self.mapping_layers,
-            "clamp": FP16_CLAMP if self.precision == "fp16" else 0.0,
-        }
-        values: dict[str, Any] = {
-            f"{of}.{name}": v for of in ("generator", "discriminator") for name, v in shared.items()
-        }
+        shared = self.model_dump(include={"channel_base", "channel_max", "mapping_layers"})
+        shared |= {"height": height, "width": width, "clamp": FP16_CLAMP if self.precision == "fp16" else 0.0}
+        networks = ("generator", "discriminator")
+        values: dict[str, Any] = {f"{network}.{name}": v for network in networks for name, v in shared.items()}
         values |= {"pace.batch": self.batch, "pace.batch_gpu": self.batch}
-        return build(StyleGAN2Config, values | {"device": self.device, "precision": self.precision})
-
-    def recipe(self, option: str | None = None) -> StyleGAN2:
-        """Networks with random weights, and their training, with an option of train.py such as "aug"."""
-        config = self.train_config()
-        changed: dict[str, Any] = {"augment": AugmentConfig(mode="fixed", p=0.5)} if option == "aug" else {}
-        if option and not changed:
-            changed = {option.replace("-", "_"): True}
+        values |= {"device": self.device, "precision": self.precision} | OPTIONS.get(option or "", {})
+        config = build(StyleGAN2Config, values)
+        set_precision(config.arithmetic)
         torch.manual_seed(0)
-        return StyleGAN2(config.model_copy(update=changed), torch.zeros(0), torch.device(self.device))
+        return StyleGAN2(config, torch.zeros(0), torch.device(self.device))
 
     def __str__(self) -> str:
         return (
@@ -144,43 +121,38 @@ class Times:
     sample_seconds: float
     peak_bytes: int
 
-    @property
-    def train_speed(self) -> float:
-        """Images per second in a mean iteration."""
-        return self.batch / self.mean(self.phase_seconds)
-
-    @property
-    def sample_speed(self) -> float:
-        """Images per second."""
-        return self.batch / self.sample_seconds
-
     def mean(self, phases: Mapping[str, float]) -> float:
         """A number of each phase, in a mean iteration."""
         return sum(phases[name] / interval for name, interval in self.phase_intervals.items())
 
+    @property
+    def speeds(self) -> dict[str, float]:
+        """Images per second in a mean iteration of training, and in sampling."""
+        return {
+            "training": self.batch / self.mean(self.phase_seconds),
+            "sampling": self.batch / self.sample_seconds,
+        }
+
 
 def measure(setting: StepSetting, name: str | None = None) -> tuple[Times, StyleGAN2, dict[str, Callable[[int], Any]]]:
-    """Time everything; return the times, the networks, and the calls. Changes the number of PyTorch's threads.
+    """Time everything, with one of `OPTIONS`; return the times, the networks, and the calls.
 
-    Args:
-        setting: networks and machine.
-        name: one of `OPTIONS`.
-
-    Raises:
-        ValueError: if the networks cannot be compiled or captured.
+    Sets threads, precision and allocator as training does. Raises ValueError if the networks cannot be compiled or
+    captured.
     """
-    device, recipe = setting.prepare(), setting.recipe(name)
+    torch.set_num_threads(setting.threads)
+    keep_freed_memory()
+    device, recipe = torch.device(setting.device), setting.recipe(name)
     said = compile_passes(recipe) if name == "compile" else capture_phases(recipe) if name == "cuda-graphs" else ""
-    if said and recipe.passes is recipe.plain and not recipe.captured:
+    if said and recipe.passes is recipe.plain and not any(phase.replay for phase in recipe.phases):
         raise ValueError(said)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     calls: dict[str, Callable[[int], Any]] = {p.name: partial(take, recipe, p) for p in recipe.phases}
     seconds = timings(calls, setting.iterations, device)
     calls["sampling"] = partial(sample, recipe.G_ema.fold(), setting.batch)
-    seconds |= timings({"sampling": calls["sampling"]}, setting.iterations, device)
+    sampling = timings({"sampling": calls["sampling"]}, setting.iterations, device)["sampling"]
     intervals = {phase.name: phase.interval for phase in recipe.phases}
-    sampling = seconds.pop("sampling")
     return Times(setting.batch, seconds, intervals, sampling, peak_memory(device)), recipe, calls
 
 
@@ -193,7 +165,7 @@ def take(recipe: StyleGAN2, phase: Phase, iteration: int) -> None:
         pixels = torch.randint(256, [batch, G.channels, G.height, G.width], dtype=torch.uint8, device=device)
         reals = recipe.batch(Pictures(pixels, torch.zeros(batch, dtype=torch.long, device=device)))
     draws = Draws(config.seed, iteration, phase.name, batch, 0, batch, device)
-    phase.step([recipe.losses(phase, reals, draws)], 1, Collector(device))
+    phase.step([recipe.terms(phase, reals, draws)], 1, Collector(device))
 
 
 @torch.no_grad()
@@ -203,13 +175,12 @@ def sample(G: Generator, batch: int, iteration: int) -> Tensor:
     return G(draws.latents("z", G.config.z_dim), noise_mode="const")
 
 
-def table(setting: StepSetting, times: Times, operations: dict[str, int], shape: str, peak: float) -> str:
+def table(setting: StepSetting, times: Times, counts: dict[str, int], shape: str, peak: float) -> str:
     """A measurement as text.
 
     Args:
-        setting: networks and machine.
-        times: of the phases and of sampling.
-        operations: of each for one batch, by name.
+        setting, times: what was measured.
+        counts: operations of each phase and of sampling, for one batch.
         shape, peak: the fastest convolution, and its operations per second.
     """
     lines = [
@@ -219,19 +190,20 @@ def table(setting: StepSetting, times: Times, operations: dict[str, int], shape:
         f"{'':<10}  {'ms':>9}  {'every':>6}  {'GFLOP':>9}  {'GFLOP/s':>9}",
     ]
     for name, t in times.phase_seconds.items():
-        n = operations[name]
-        lines.append(f"{name:<10}  {t * 1e3:9.1f}  {times.phase_intervals[name]:6}  {n / 1e9:9.2f}  {n / t / 1e9:9.1f}")
+        n = counts[name] / 1e9
+        lines.append(f"{name:<10}  {t * 1e3:9.1f}  {times.phase_intervals[name]:6}  {n:9.2f}  {n / t:9.1f}")
     lines += ["", f"{'':<10}  {'images/s':>9}  {'GFLOP/image':>12}  {'GFLOP/s':>9}  {'of peak':>8}"]
-    train, sampling = (times.train_speed, times.mean(operations)), (times.sample_speed, operations["sampling"])
-    for name, (speed, count) in {"training": train, "sampling": sampling}.items():
-        each, rate = count / times.batch, speed * count / times.batch
-        lines.append(f"{name:<10}  {speed:9.2f}  {each / 1e9:12.3f}  {rate / 1e9:9.1f}  {rate / peak:8.1%}")
-    lines += [
-        "",
-        f"peak: {peak / 1e9:.1f} GFLOP/s, a 3x3 convolution of {shape}",
-        f"memory: at most {times.peak_bytes / 2**20:.0f} MiB",
-    ]
-    return "\n".join(lines)
+    for (name, speed), count in zip(times.speeds.items(), (times.mean(counts), counts["sampling"]), strict=True):
+        each = count / times.batch / 1e9
+        lines.append(f"{name:<10}  {speed:9.2f}  {each:12.3f}  {speed * each:9.1f}  {speed * each / peak * 1e9:8.1%}")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"peak: {peak / 1e9:.1f} GFLOP/s, a 3x3 convolution of {shape}",
+            f"memory: at most {times.peak_bytes / 2**20:.0f} MiB",
+        ]
+    )
 
 
 main.params += flags(StepSetting)

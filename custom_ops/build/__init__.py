@@ -13,16 +13,13 @@ import platform
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import torch
 from torch.library import Library
 
-from custom_ops.build import library, toolchain
-from custom_ops.build.toolchain import UnavailableError
+from custom_ops.build import library
 
-proof: Any = None  # the module custom_ops.proof: set by the package, as operators import this module
-
+_log = logging.getLogger("custom_ops")
 _serving: dict[torch.device | str, bool] = {}  # by device, or type of device
 _shortfalls: dict[str, str] = {}  # by type of device
 _loading = threading.Lock()
@@ -66,6 +63,8 @@ def compare(device: torch.device) -> str:
         Exception: of any kind, if they cannot be compared.
     """
 
+    from custom_ops import proof  # its operators import this module
+
     def run() -> str:
         count = torch.get_num_threads()
         torch.set_num_threads(1)  # of this thread, and of those that start meanwhile
@@ -85,19 +84,18 @@ def model(device: torch.device) -> str:
 
 def _load(device_type: str) -> bool:
     wanted = os.environ.get("CUSTOM_OPS") or "native"
-    if device_type not in toolchain.TARGETS or wanted == "pytorch":
+    if wanted == "pytorch" or not library.exist_for(device_type):
         return False
     try:
         if wanted != "native":
-            raise UnavailableError(f"CUSTOM_OPS is {wanted}, which is neither native nor pytorch", "set one of them")
-        target = toolchain.TARGETS[device_type]()
-        return target is not None and bool(library.obtain(target, list(library.roots())))
-    except UnavailableError as error:
+            raise ValueError(f"CUSTOM_OPS is {wanted}, expected native or pytorch")
+        return bool(library.obtain(device_type))
+    except (library.UnavailableError, ValueError) as error:
         why = str(error)
     except Exception as error:  # a program starts whatever happens
         why = f"they could not be made ready ({type(error).__name__}: {error})"
     if why not in _shortfalls.values() and os.environ.get("LOCAL_RANK", "0") == "0":  # one warning per machine
-        logging.getLogger("custom_ops").warning(
+        _log.warning(
             f"native {device_type.upper()} operators are off, which makes training and sampling slower "
             f"but changes no result beyond rounding: {why}; or turn them off with CUSTOM_OPS=pytorch in the environment"
         )
@@ -107,26 +105,28 @@ def _load(device_type: str) -> bool:
 
 def _agree(device: torch.device) -> bool:
     """Compare native operators with plain PyTorch, and let plain PyTorch replace them if they differ."""
-    log, name = logging.getLogger("custom_ops"), device.type.upper()
+    from custom_ops.proof import REFERENCES
+
+    name = device.type.upper()
     try:
         why = compare(device)
     except Exception as error:  # a program starts whatever happens
-        log.warning(
+        why = ""
+        _log.warning(
             f"native {name} operators could not be compared with plain PyTorch ({type(error).__name__}: {error}) "
             f"and are used all the same"
         )
-        return True
     if not why:
         return True
     overriding = Library("custom_ops", "IMPL")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*[Oo]verrid")  # on purpose
-        for operator, reference in proof.REFERENCES.items():
+        for operator, reference in REFERENCES.items():
             overriding.impl(operator, reference, name, allow_override=True)
     _overriding.append(overriding)
     _shortfalls[device.type] = (
         f"on {model(device)} they differ from plain PyTorch, which replaces them ({why}): "
         f"report it with the output of python -m custom_ops.build"
     )
-    log.warning(f"native {name} operators are refused, which makes training slower: {_shortfalls[device.type]}")
+    _log.warning(f"native {name} operators are refused, which makes training slower: {_shortfalls[device.type]}")
     return False

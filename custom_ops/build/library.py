@@ -1,31 +1,56 @@
-"""Building native libraries and keeping them: one file per target, built by one process at a time.
+"""Compiles the native operators into one library per type of device, and keeps the library in a cache.
 
-ROOT/cpu-0123456789abcdef.so      the library
+ROOT/cpu-0123456789abcdef.so      the library; its key is a digest of sources, flags, PyTorch and processors
 ROOT/cpu-0123456789abcdef.lock    locked while a process builds; the system unlocks it when that process ends
 ROOT/cpu-0123456789abcdef.log     what the compilers printed when they last failed
 ROOT/cpu-0123456789abcdef.build/  the build in progress, or what a killed build has left
 """
 
 import contextlib
+import hashlib
 import json
 import os
+import platform
 import re
+import shlex
 import shutil
-import signal
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
 
-from custom_ops.build.toolchain import CUDA_FLAGS, BuildTarget, UnavailableError, architectures, find_nvcc, tools
-from system.cache import private_folder
+from system.resources import private_folder
 
+SOURCES = Path(__file__).resolve().parent.parent
+SUFFIXES = {"cpu": ".cpp", "cuda": ".cu"}  # of the sources, by type of device
 PATIENCE = 600.0  # seconds that a build may take, and that another process's build is waited for
+
+# The sources use PyTorch's stable interface of version 2.10.
+STABLE = "-DTORCH_TARGET_VERSION=0x020a000000000000"
+# Floating-point exceptions are not needed. With them, compilers for AVX2, which has no masked instructions, do not
+# vectorize loops with a condition, such as a leaky ReLU.
+FLAGS = {
+    "cpu": ["-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", STABLE],
+    "cuda": ["-O3", "-DUSE_CUDA", STABLE],
+}
 _LOAD = "import json, sys; from torch.utils import cpp_extension; cpp_extension.load(**json.loads(sys.argv[1]))"
 _ERROR = re.compile(r"((?:[^/\s]*\s?(?:fatal )?error|^\w*Error): (?!Error building).*)", re.MULTILINE)
+
+
+class UnavailableError(Exception):
+    """Why there are no native operators, and what to do about it."""
+
+    def __init__(self, why: str, mend: str) -> None:
+        super().__init__(f"{why}: {mend}")
+
+
+def exist_for(device: str) -> bool:
+    """Whether there are native operators for a type of device, and this machine has such a device."""
+    return device in SUFFIXES and (device == "cpu" or (torch.cuda.is_available() and torch.version.cuda is not None))
 
 
 def roots() -> Iterator[Path]:
@@ -38,23 +63,19 @@ def roots() -> Iterator[Path]:
         yield private_folder("custom_ops")
 
 
-def obtain(target: BuildTarget, roots: Sequence[Path], patience: float = PATIENCE) -> Path:
-    """Load the library of a target, and build it first if it is missing or does not load.
+def obtain(device: str, sources: Path = SOURCES) -> Path:
+    """Load the library of a type of device, and build it first if it is missing or does not load.
 
     Args:
-        target: the library.
-        roots: folders to look and to build in. A later one is used if an earlier one cannot be written to.
-        patience: seconds that a build may take, and that another process's build is waited for.
-
-    Returns:
-        The path of the library.
+        device: "cpu" or "cuda", one that `exist_for` is true for.
+        sources: the folder of the C++ or CUDA files.
 
     Raises:
         UnavailableError: if the library can be neither found nor built.
     """
     failures = []
-    for root in roots:
-        library = root / f"{target.key}.so"
+    for root in roots():
+        library = root / f"{key(device, sources)}.so"
         try:
             if library.is_file():
                 with contextlib.suppress(OSError):
@@ -62,7 +83,7 @@ def obtain(target: BuildTarget, roots: Sequence[Path], patience: float = PATIENC
                     return library
                 library.unlink()
             root.mkdir(parents=True, exist_ok=True)
-            _build(target, library, patience)
+            _build(device, sources, library)
             torch.ops.load_library(str(library))
             return library
         except (OSError, NotImplementedError) as error:  # the folder cannot be written to, locked or loaded from
@@ -73,92 +94,149 @@ def obtain(target: BuildTarget, roots: Sequence[Path], patience: float = PATIENC
     )
 
 
-def _build(target: BuildTarget, library: Path, patience: float) -> None:
+def key(device: str, sources: Path = SOURCES) -> str:
+    """The name of a library. Libraries of the same name can replace one another, whichever compiler built them."""
+    files = sorted([*sources.glob(f"*{SUFFIXES[device]}"), *sources.glob("*.h")])
+    facts = [
+        {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+        [torch.__version__, torch.version.git_version, torch.version.cuda, torch.compiled_with_cxx11_abi()],
+        [sys.implementation.cache_tag, sysconfig.get_platform(), platform.machine()],
+        _instructions() if device == "cpu" else _gpus(),
+        FLAGS[device],
+    ]
+    return f"{device}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}"
+
+
+def _build(device: str, sources: Path, library: Path) -> None:
     """Build a library, unless another process does so at the moment."""
     folder, lock = library.with_suffix(".build"), FileLock(library.with_suffix(".lock"))
     try:
-        lock.acquire(timeout=patience)
+        lock.acquire(timeout=PATIENCE)
     except Timeout as error:
         raise UnavailableError(
-            f"another process has been compiling them in {library.parent} for {patience:g} seconds",
+            f"another process has been compiling them in {library.parent} for {PATIENCE:g} seconds",
             "end that process if it hangs, then start again",
         ) from error
     try:
         if not library.is_file():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            _compile(target, folder, library, patience)
+            _compile(device, sources, folder, library)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 
-def _compile(target: BuildTarget, folder: Path, library: Path, patience: float) -> None:
+def _compile(device: str, sources: Path, folder: Path, library: Path) -> None:
     """Compile a library in an empty folder and move it to its place."""
-    (flags, using), cuda = tools(target), target.name == "cuda"
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])  # where ninja is
+    # Compilers keep their temporaries in the folder, which is removed.
+    environment = os.environ | {"CXX": _cxx(), "PATH": path, "TMPDIR": str(folder), "LC_ALL": "C"}
+    if device == "cuda":
+        nvcc, release = find_nvcc()
+        if release.split(".")[0] != str(torch.version.cuda).split(".")[0]:
+            raise UnavailableError(
+                f"{nvcc} is of CUDA {release}, and PyTorch of CUDA {torch.version.cuda}",
+                f"install the CUDA toolkit {torch.version.cuda}, and set CUDA_HOME to its folder",
+            )
+        environment["CUDA_HOME"], own = str(nvcc.parent.parent), architectures(_gpus())
+    else:
+        own = ["-march=native" if platform.machine().lower() in ("x86_64", "amd64") else "-mcpu=native"]
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"Compiling the {target.name.upper()} operators, once: this can take a minute ...", file=sys.stderr)
+        print(f"Compiling the {device.upper()} operators, once: this can take a minute ...", file=sys.stderr)
     arguments = {
         "name": "custom_ops",
-        "sources": [str(source) for source in target.sources],
-        "extra_cuda_cflags" if cuda else "extra_cflags": list(flags),
+        "sources": [str(source) for source in sorted(sources.glob(f"*{SUFFIXES[device]}"))],
+        "extra_cuda_cflags" if device == "cuda" else "extra_cflags": [*FLAGS[device], *own],
         "build_directory": str(folder),
         "is_python_module": False,
-        "with_cuda": cuda,
+        "with_cuda": device == "cuda",
     }
-    # Compilers keep their temporaries in the folder, which is removed.
-    environment = os.environ | using | {"TMPDIR": str(folder), "LC_ALL": "C"}
-    status, output = run([sys.executable, "-P", "-c", _LOAD, json.dumps(arguments)], environment, patience)
-    if status == 0:
-        built = folder / "custom_ops.so"
-        with built.open("rb") as file:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _LOAD, json.dumps(arguments)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(f"compiling took more than {PATIENCE:g} seconds", "start again") from error
+    if done.returncode == 0:
+        with (folder / "custom_ops.so").open("rb") as file:
             os.fsync(file.fileno())  # loading half a file can kill a process
-        built.replace(library)
+        (folder / "custom_ops.so").replace(library)
         return
+    log = library.with_suffix(".log")
     with contextlib.suppress(OSError):
-        library.with_suffix(".log").write_text(output, encoding="utf-8")
-    found = _ERROR.search(output)
+        log.write_text(done.stdout, encoding="utf-8")
+    found = _ERROR.search(done.stdout)
     why = found[1].strip()[:200] if found else "the compiler printed no error"
-    raise UnavailableError(f"they do not compile ({why})", f"see {library.with_suffix('.log')}")
+    raise UnavailableError(f"they do not compile ({why})", f"see {log}")
 
 
-def compile_kernels(source: Path, numbers: Sequence[str], into: Path) -> str:
-    """Compile a CUDA file for compute capabilities such as ["75", "90"]. Needs nvcc, but no GPU.
+def _cxx() -> str:
+    """The command of the C++ compiler."""
+    given = os.environ.get("CXX")
+    for command in [given] if given else ["c++", "g++", "clang++"]:
+        if sys.platform != "win32" and _output([*shlex.split(command), "--version"]):
+            return command
+    raise UnavailableError(
+        f"there is no C++ compiler that works ({given or 'c++'})",
+        "install one, such as g++ (Debian, Ubuntu: apt install g++; conda: conda install gxx; Windows: under WSL)",
+    )
 
-    Returns:
-        nvcc's error. Empty if the file compiles.
+
+def find_nvcc() -> tuple[Path, str]:
+    """The CUDA compiler inside its toolkit, and its release, such as "13.0".
 
     Raises:
-        UnavailableError: if there is no nvcc.
+        UnavailableError: if there is no CUDA compiler.
     """
-    from torch.utils import cpp_extension  # slow to import, and needs setuptools
+    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    places = [f"{home}/bin/nvcc"] if home else [shutil.which("nvcc") or "nvcc", "/usr/local/cuda/bin/nvcc"]
+    found = []
+    for place in places:
+        if match := re.search(r"release (\d+\.\d+)", _output([place, "--version"])):
+            found.append((Path(place).resolve(), match[1]))
+    if found:  # a script or wrapper on the search path is outside its toolkit
+        return max(found, key=lambda each: (each[0].parent.parent / "include" / "cuda_runtime.h").exists())
+    toolkit = f"the CUDA toolkit {torch.version.cuda or ''}".strip()
+    raise UnavailableError(
+        f"there is no CUDA compiler ({places[0]})", f"install {toolkit}, and set CUDA_HOME to its folder"
+    )
 
-    nvcc, _ = find_nvcc()
-    includes = [flag for path in cpp_extension.include_paths() for flag in ("-isystem", path)]
-    flags = [*cpp_extension.COMMON_NVCC_FLAGS, *CUDA_FLAGS, "-std=c++20", "--compiler-options", "-fPIC", *includes]
-    command = [str(nvcc), *flags, *architectures(numbers), "-c", str(source), "-o", str(into / f"{source.stem}.o")]
-    status, output = run(command, os.environ | {"TMPDIR": str(into), "LC_ALL": "C"}, PATIENCE)
-    return "" if status == 0 else output or f"nvcc ended with status {status}"
+
+def architectures(numbers: Sequence[str]) -> list[str]:
+    """nvcc's flags for GPUs of these compute capabilities, such as ["75", "90"], and for later GPUs."""
+    latest = max(numbers, key=int)
+    codes = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in numbers]
+    return [*codes, f"-gencode=arch=compute_{latest},code=compute_{latest}"]
 
 
-def run(command: list[str], environment: dict[str, str], patience: float) -> tuple[int, str]:
-    """Exit status and output of a program. The program and all that it starts end within `patience` seconds."""
-    with subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as child:
-        try:
-            output, _ = child.communicate(timeout=patience)
-            return child.returncode, output
-        except BaseException as error:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            if isinstance(error, subprocess.TimeoutExpired):
-                return -1, f"error: it took more than {patience:g} seconds"
-            raise
+def _output(command: list[str]) -> str:
+    """What a program prints. Empty if the program fails."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _gpus() -> list[str]:
+    """The compute capabilities of this machine's GPUs, such as ["75", "90"]."""
+    capabilities = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
+    return sorted((f"{major}{minor}" for major, minor in capabilities), key=int)
+
+
+def _instructions() -> list[str]:
+    """Every instruction set of this machine's processor: machines may share a home folder."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return [platform.processor(), torch.backends.cpu.get_cpu_capability()]
+    match = re.search(r"^(?:flags|features|isa)\s*:(.*)$", text, re.MULTILINE | re.IGNORECASE)
+    return sorted(set(match[1].split())) if match else [platform.processor()]

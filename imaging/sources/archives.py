@@ -13,19 +13,16 @@ from typing import BinaryIO
 
 import numpy as np
 
-from imaging.archive import INDEX, INDEX_BYTES, INDEX_BYTES_EACH, Archive, Entry, FolderArchive, open_archive
+from imaging.archive import INDEX, Archive, Entry, FolderArchive, index_limit, open_archive
 from imaging.filenames import SOURCE_SUFFIXES, is_hidden, plain, some
 from imaging.labels import Labels, take_labels, without
-from imaging.opening import LARGEST_FILE, RefusedError, parsing
-from imaging.packing import unpacking
+from imaging.opening import LARGEST_FILE, RefusedError, members, parsing, unpacking
 from imaging.picture import Header, read_header
-from imaging.shards.index import header_of, read_beside
-from imaging.shards.pattern import Shard, find_shards
-from imaging.shards.store import Store
-from imaging.shards.survey import names_of_classes
-from imaging.shards.table import UNLABELED, Member, pictures, read_table
+from imaging.shards.index import names_of_classes, read_beside
+from imaging.shards.pattern import find_shards
+from imaging.shards.store import Shard, Store
+from imaging.shards.table import UNLABELED, Member, header_of, label_of, samples
 from imaging.sources.source import SequentialSource, Source, digest_of
-from imaging.tarheaders import members
 
 TAR_MAGIC = b"ustar"  # at byte 257
 MOST_FILES = 10_000_000
@@ -63,13 +60,13 @@ class ShardSource(Source):
 
     def __init__(self, pattern: str | Path) -> None:
         self.shards = find_shards(str(pattern))
-        self._index, note = read_beside(str(pattern), self.shards)
         self.store = Store(self.shards, 1)
+        self._index, note = read_beside(str(pattern), self.shards, self.store)
         names, self._ends = list[str](), list[int]()
         self._offsets, self._sizes = array("q"), array("q")
         for shard in self.shards:
             with self.store.open(shard) as file:
-                for member in pictures(file, shard.displayed):
+                for member, _ in samples(file, shard.displayed):
                     names.append(f"{shard.name}/{member.name}")
                     self._offsets.append(member.offset)
                     self._sizes.append(member.size)
@@ -91,12 +88,13 @@ class ShardSource(Source):
     def _shard(self, index: int) -> Shard:
         return self.shards[bisect_right(self._ends, index)]
 
-    def _labels(self, shard: Shard) -> np.ndarray:
-        with self.store.open(shard) as file:
-            return read_table(file, shard.displayed, labeled=True).labels
+    def _labels(self) -> Iterator[int]:
+        for shard in self.shards:
+            with self.store.open(shard) as file:
+                yield from (label_of(file, about, shard.displayed) for _, about in samples(file, shard.displayed))
 
     def labels(self) -> Labels:
-        values = np.concatenate([self._labels(shard) for shard in self.shards])
+        values = np.fromiter(self._labels(), np.int64, len(self.names))
         unlabeled = (values == UNLABELED).nonzero()[0]
         if len(unlabeled) == len(values):
             return without(len(values), "the set is unlabeled, since it has no .cls files")
@@ -149,7 +147,7 @@ class TarSource(SequentialSource):
                 found[name] = (member.offset_data, member.size)
                 if len(found) > MOST_FILES:
                     raise RefusedError(f"{path} has more than {MOST_FILES:,} files: split it")
-                if name.rpartition("/")[2] == INDEX and member.size <= INDEX_BYTES + INDEX_BYTES_EACH * len(found):
+                if name.rpartition("/")[2] == INDEX and member.size <= index_limit(len(found)):
                     indexes[name] = _content(file, member, path)
                 elif name.lower().endswith(SOURCE_SUFFIXES):
                     try:

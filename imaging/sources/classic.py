@@ -17,8 +17,7 @@ import numpy as np
 from PIL import Image
 
 from imaging.labels import MOST_CLASSES, Labels, without
-from imaging.opening import RefusedError, open_file, parsing
-from imaging.packing import unpacking
+from imaging.opening import RefusedError, open_file, parsing, unpacking
 from imaging.picture import Header
 from imaging.sizes import LARGEST_PICTURE
 from imaging.sources.archives import opened

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from imaging.filenames import SOURCE_SUFFIXES, UNREAD, conversion_of, ending
-from imaging.opening import RefusedError, open_file, parsing
-from imaging.packing import packer_of, unpacking
+from imaging.opening import RefusedError, open_file, packer_of, parsing, unpacking
 from imaging.shards.pattern import is_pattern
 from imaging.sizes import conversion
 from imaging.sources.archives import TAR_MAGIC, ArchiveSource, ShardSource, TarSource, first_names
@@ -15,7 +14,7 @@ from imaging.sources.parquet import ParquetSource, parquet_files
 from imaging.sources.source import Source
 from imaging.sources.tfrecords import RecordSource
 from imaging.sources.video import SUFFIXES, VideoSource, video_files
-from system.content import mistaken_content
+from system.untrusted import mistaken_content
 
 KNOWN = (
     "a folder, ZIP or tar file of images, WebDataset shards, CIFAR, MNIST (idx), LSUN (lmdb), TFRecords of the "

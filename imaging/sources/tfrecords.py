@@ -18,8 +18,8 @@ from PIL import Image
 from imaging.labels import Labels, class_number
 from imaging.opening import open_file, reason
 from imaging.sources.source import Numbered, Source, header
-from system.arrays import load_array
 from system.text import printable
+from system.untrusted import load_array
 
 HEAD, TAIL = 12, 4  # bytes around the data of a record
 LARGEST_RECORD = 2**28  # bytes

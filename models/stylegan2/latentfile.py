@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from models.stylegan2.generator import Generator, StyledGenerator
-from system.arrays import load_arrays
-from system.content import mistaken
 from system.files import replacing
+from system.untrusted import load_arrays, mistaken
 
 KEY, NOISE = "w", "noise"
 MOST_UNPACKED = 2**27  # bytes of a packed file: 3,600 latents of a network of 1024 x 1024

@@ -10,6 +10,7 @@ from custom_ops import build
 def gpu(monkeypatch, tmp_path):
     """A machine with two GPUs, and a folder with a CUDA file."""
     (tmp_path / "x.cu").write_text("")
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: [(9, 0), (7, 5)][i])

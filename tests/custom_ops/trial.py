@@ -4,18 +4,15 @@ import ctypes
 import shutil
 from pathlib import Path
 
-from custom_ops.build import toolchain
-from custom_ops.build.toolchain import BuildTarget
-
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 
-def target(folder: Path, source: str = 'extern "C" int answer() { return 42; }\n') -> BuildTarget:
-    """The target of a folder, which gets a source if it has none."""
+def sources(folder: Path, source: str = 'extern "C" int answer() { return 42; }\n') -> Path:
+    """A folder of sources, which gets one if it has none."""
     folder.mkdir(parents=True, exist_ok=True)
     if not list(folder.glob("*.cpp")):
         (folder / "trial.cpp").write_text(source)
-    return toolchain.cpu_target(folder)
+    return folder
 
 
 def answer(library: Path) -> int:

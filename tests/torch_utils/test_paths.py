@@ -5,8 +5,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from torch_utils.cli import Command, option
-from torch_utils.paths import check_folder, expand_home
+from system.files import check_folder
+from torch_utils.cli import Command, expand_home, option
 
 
 def test_folders_that_are_there_or_can_be_made(tmp_path, monkeypatch):

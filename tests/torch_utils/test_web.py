@@ -8,7 +8,7 @@ import pytest
 
 from tests.torch_utils.servers import BODY, SHA, dripping, moved, serving
 from tests.torch_utils.test_download import refusal
-from torch_utils import web
+from torch_utils import download
 from torch_utils.download import fetch
 
 
@@ -24,8 +24,8 @@ def test_a_server_that_sends_more_than_it_promised_is_not_read_on(server, tmp_pa
 
 
 def test_slow_servers_are_given_up(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(web, "START", 0.3)
-    monkeypatch.setattr(web, "SILENCE", 0.3)
+    monkeypatch.setattr(download, "START", 0.3)
+    monkeypatch.setattr(download, "SILENCE", 0.3)
     server.answers |= {"drip": dripping(0.1), "silent": dripping(9)}
     assert "(it is too slow): " in refusal(server.url("drip"), tmp_path / "a")
     assert "(it has sent nothing for 0.3 seconds)" in refusal(server.url("silent"), tmp_path / "a")
@@ -70,13 +70,13 @@ def test_a_redirect_has_no_endless_body(server, tmp_path):
 def test_redirects_to_less_safe_places_are_refused():
     def redirected(place, to):
         request, answer = urllib.request.Request(place), urllib.response.addinfourl(io.BytesIO(), {}, "")
-        return web._Redirects().redirect_request(request, answer, 302, "", {}, to).full_url
+        return download._Redirects().redirect_request(request, answer, 302, "", {}, to).full_url
 
     assert redirected("https://1.1.1.1/b", "https://8.8.8.8/d") == "https://8.8.8.8/d"
-    with pytest.raises(web.WebError, match=r"^it redirects from https to http, where anybody could change"):
+    with pytest.raises(download.WebError, match=r"^it redirects from https to http, where anybody could change"):
         redirected("https://1.1.1.1/b", "http://1.1.1.1/c")
     for host in ("127.0.0.1", "localhost", "10.1.2.3", "169.254.169.254", "[::1]", "[fd00::1]", "[::ffff:10.0.0.1]"):
-        with pytest.raises(web.WebError, match=r"^it leads into the local network$"):
+        with pytest.raises(download.WebError, match=r"^it leads into the local network$"):
             redirected("https://1.1.1.1/b", f"https://{host}/c")
         assert redirected("https://127.0.0.1/b", f"https://{host}/c")  # a user may ask for it
 

@@ -44,22 +44,10 @@ Points = list[tuple[float, float]]
 def placed(
     stats: Iterable[Mapping[str, Any]], metrics: Iterable[Mapping[str, Any]], own: Sequence[Chart]
 ) -> list[tuple[Chart, dict[str, Curve]]]:
-    """Every statistic of a run in its chart, and a chart for each metric.
-
-    Args:
-        stats: records of `stats.jsonl`.
-        metrics: records of `metrics.jsonl`.
-        own: charts of the model.
-    """
-    judged = (
-        {record["metric"]: record.get("value"), "seen": record["seen"]}
-        for record in metrics
-        if isinstance(record.get("metric"), str)
-    )
-    found = [
-        (Chart(printable(name), (), _better(name), section="Metrics"), {name: curve})
-        for name, curve in _curves(judged).items()
-    ]
+    """Every statistic of a run (records of `stats.jsonl`) in its chart, the model's `own` first; a chart per metric."""
+    judged = [record for record in metrics if isinstance(record.get("metric"), str)]
+    values = _curves({record["metric"]: record.get("value"), "seen": record["seen"]} for record in judged)
+    found = [(Chart(printable(name), (), _better(name), section="Metrics"), {name: values[name]}) for name in values]
     curves = _curves(stats)
     for chart in (*own, *CHARTS):
         fitting = [name for name in curves if any(fnmatch.fnmatchcase(name, pattern) for pattern in chart.patterns)]
@@ -129,13 +117,7 @@ def drawn(chart: Chart, curves: Mapping[str, Curve]) -> str:
 
 
 class Axis:
-    """Places of values along one side of a chart.
-
-    Args:
-        values: finite numbers; they decide the range.
-        start, stop: coordinates of the ends.
-        may_be_logarithmic: if the values ask for it.
-    """
+    """Coordinates from `start` to `stop` of finite values along one side of a chart."""
 
     def __init__(self, values: Sequence[float], start: float, stop: float, may_be_logarithmic: bool = False) -> None:
         low, high = min(values), max(values)

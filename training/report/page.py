@@ -1,30 +1,102 @@
-"""`report.html`: a run on one page that needs no other file."""
+"""`report.html`: a run of any version, whole or cut short, on one page that needs no other file."""
 
+import base64
 import html
+import io
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from filelock import FileLock, Timeout
+from PIL import Image
 
 from system.files import replacing
 from system.text import harmless, printable
+from system.untrusted import json_object
 from torch_utils import config as configs
+from torch_utils.journal import StatsFile
+from torch_utils.runs import REALS
 from training.courses import signs_of
-from training.report import charts, history, sheets
-from training.report.alarms import Alarms
-from training.report.history import History
-from training.report.status import duration
-from training.signs import Config, mean, part
+from training.report import charts
+from training.signs import Alarms, Config, duration, mean, part
 
-NAME = "report.html"
+NAME, STATS = "report.html", "stats.jsonl"
+MOST_BYTES = 2**26  # of a file that are held at once: statistics of 20,000 ticks
 LOG_LINES = 400  # the last lines of a longer log
 MOST_SETTINGS = 1000  # a configuration has fewer than 100
+MOST = 32  # sheets of samples
+LONGEST = 1024  # pixels of the longer side of a sheet
 RELOAD = '<meta http-equiv="refresh" content="60">'  # a running run writes its page again and again
 HERE = Path(__file__).parent
+_SAMPLES = re.compile(r"fakes-(\d{6,}\.\d)\.png")
+
+Sheet = tuple[float, Path]  # kimg and file
+
+
+@dataclass(frozen=True)
+class History:
+    """A run as the files of its folder tell it. What is missing is empty."""
+
+    folder: Path
+    config: dict[str, Any]  # nested, as in config.json
+    stats: list[dict[str, Any]]  # by `seen`
+    metrics: list[dict[str, Any]]
+    log: list[str]
+    samples: list[Sheet]  # in order
+
+    @property
+    def seen(self) -> int:
+        """Images shown so far."""
+        return self.stats[-1]["seen"] if self.stats else 0
+
+    @property
+    def end(self) -> int:
+        """Images at the end of training; 0 if unknown."""
+        kimg = mean(part(self.config, "pace").get("kimg")) or 0.0
+        return round(kimg * 1000) if 0 < kimg < 1e12 else 0
+
+
+def read(folder: Path) -> History:
+    """Read a run folder. Raises FileNotFoundError or ValueError if it is not the folder of a run."""
+    if not folder.exists():
+        raise FileNotFoundError(f"there is no {folder}: give the folder of a run, such as runs/00000-ffhq-auto")
+    if not folder.is_dir() or not any((folder / name).is_file() for name in (STATS, "log.txt", "config.json")):
+        raise ValueError(
+            f"{folder} is not the folder of a run, which holds config.json, log.txt or {STATS}: "
+            "give one, such as runs/00000-ffhq-auto"
+        )
+    found = ((_SAMPLES.fullmatch(path.name), path) for path in folder.iterdir())
+    stats = {record["seen"]: record for record in _records(folder / STATS)}  # the last word on each moment
+    return History(
+        folder,
+        json_object(_text(folder / "config.json")) or {},
+        [stats[seen] for seen in sorted(stats)],
+        _records(folder / "metrics.jsonl"),
+        _text(folder / "log.txt").splitlines(),
+        sorted((float(match[1]), path) for match, path in found if match and path.is_file()),
+    )
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """The records of a file of statistics; of a very large file every second, third ..."""
+    if not path.is_file():
+        return []
+    step = max(-(-path.stat().st_size // MOST_BYTES), 1)
+    return list(islice(StatsFile(path).read(), 0, None, step))
+
+
+def _text(path: Path) -> str:
+    """The first MOST_BYTES of a text file."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return file.read(MOST_BYTES).decode("utf-8", errors="replace")
 
 
 def write(folder: Path, state: str = "") -> Path:
@@ -37,9 +109,25 @@ def write(folder: Path, state: str = "") -> Path:
     Raises:
         FileNotFoundError, ValueError: if it is not the folder of a run.
     """
-    run, path = history.read(folder), folder / NAME
+    run, path = read(folder), folder / NAME
+    state = state or state_of(run)
+    parts = {
+        "title": _said(folder.resolve().name),
+        "style": (HERE / "page.css").read_text("utf-8"),
+        "refresh": RELOAD if state == "running" else "",
+        "state": _said(state),
+        "written": time.strftime("%Y-%m-%d %H:%M"),
+        "progress": f'<progress max="{run.end}" value="{min(run.seen, run.end)}"></progress>' if run.end else "",
+        "facts": _facts(run, state),
+        "alarms": _alarms(run),
+        "samples": _samples(run),
+        "curves": _curves(run),
+        "settings": _folded("settings", "all", _settings(run.config, "")),
+        "log": _folded("log", f"the last {len(run.log[-LOG_LINES:])} lines", run.log[-LOG_LINES:]),
+    }
+    text = Template((HERE / "page.html").read_text("utf-8")).substitute(parts)
     with replacing(path) as file:
-        file.write_text(page(run, state or state_of(run)), encoding="utf-8", errors="backslashreplace")
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 
@@ -59,25 +147,6 @@ def state_of(run: History) -> str:
     return "stopped"
 
 
-def page(run: History, state: str) -> str:
-    """The text of the page."""
-    parts = {
-        "title": _said(run.folder.resolve().name),
-        "style": (HERE / "page.css").read_text("utf-8"),
-        "refresh": RELOAD if state == "running" else "",
-        "state": _said(state),
-        "written": time.strftime("%Y-%m-%d %H:%M"),
-        "progress": f'<progress max="{run.end}" value="{min(run.seen, run.end)}"></progress>' if run.end else "",
-        "facts": _facts(run, state),
-        "alarms": _alarms(run),
-        "samples": _samples(run),
-        "curves": _curves(run),
-        "settings": _settings(run),
-        "log": _log(run),
-    }
-    return Template((HERE / "page.html").read_text("utf-8")).substitute(parts)
-
-
 def _said(text: object) -> str:
     return html.escape(harmless(str(text)))
 
@@ -86,8 +155,21 @@ def _section(name: str, title: str, body: str) -> str:
     return f'<section id="{name}"><h2>{title}</h2>{body}</section>\n' if body else ""
 
 
-def _kimg(seen: float) -> str:
-    return f"{seen / 1000:g}"
+def _folded(name: str, summary: str, lines: Sequence[str]) -> str:
+    """A section of preformatted lines, folded."""
+    text = _said("\n".join(lines))
+    return _section(name, name.capitalize(), f"<details><summary>{summary}</summary><pre>{text}</pre></details>")
+
+
+def _settings(config: Config, prefix: str) -> list[str]:
+    """A line for each setting of a nested configuration, by dotted name."""
+    lines: list[str] = []
+    for name, value in config.items():
+        if isinstance(value, dict):
+            lines += _settings(value, f"{prefix}{name}.")
+        else:
+            lines.append(f"{printable(prefix + name, 60):<40} {printable(configs.spell(value))}")
+    return lines[:MOST_SETTINGS]
 
 
 def _facts(run: History, state: str) -> str:
@@ -96,7 +178,7 @@ def _facts(run: History, state: str) -> str:
     seconds, memory = mean(last.get("time/seconds")), mean(last.get("memory/peak bytes"))
     left = min((run.end - run.seen) / speed, 1e12) if speed and state == "running" and run.end > run.seen else None
     facts = {
-        "kimg": f"{_kimg(run.seen)} of {_kimg(run.end)}" if run.end else _kimg(run.seen),
+        "kimg": f"{run.seen / 1000:g} of {run.end / 1000:g}" if run.end else f"{run.seen / 1000:g}",
         "time": "" if seconds is None else duration(seconds),
         "speed in the last tick": f"{speed:.3g} images/s" if speed else "",
         "left": "" if left is None else duration(left),
@@ -114,8 +196,9 @@ def _alarms(run: History) -> str:
         watched.feed(record)
     items = []
     for alarm in sorted(watched.raised, key=lambda alarm: alarm.until is not None):
-        since = f"since kimg {_kimg(alarm.since)}" if alarm.since else "since the beginning"
-        when = since if alarm.until is None else f"kimg {_kimg(alarm.since)} to {_kimg(alarm.until)}"
+        when = f"since kimg {alarm.since / 1000:g}" if alarm.since else "since the beginning"
+        if alarm.until is not None:
+            when = f"kimg {alarm.since / 1000:g} to {alarm.until / 1000:g}"
         items.append(
             f'<li class="{"open" if alarm.until is None else "over"}"><b>{_said(alarm.kind)}</b> <small>{when}</small>'
             f"<p>{_said(alarm.text)}; {_said(alarm.advice)}.</p></li>"
@@ -123,28 +206,57 @@ def _alarms(run: History) -> str:
     return _section("alarms", "Alarms", f"<ul>{''.join(items)}</ul>" if items else "")
 
 
-def _image(sheet: sheets.Picture, alt: str, more: str = "") -> str:
-    return f'<img src="{sheet.uri}" width="{sheet.width}" height="{sheet.height}" alt="{alt}"{more}>'
+def thinned(sheets: Sequence[Sheet]) -> list[Sheet]:
+    """At most MOST + 1 of the sheets: the first, every 2nd, 4th, 8th ... after it, and the last.
+
+    As a run grows, the sheets that are kept were kept before, so they need not be compressed again.
+    """
+    step = 1
+    while -(-len(sheets) // step) > MOST:
+        step *= 2
+    return [sheet for i, sheet in enumerate(sheets) if i % step == 0 or i == len(sheets) - 1]
+
+
+def picture(path: Path, alt: str, more: str = "") -> str:
+    """The picture in a file as an `img` with its data, smaller and compressed; "" if the file is damaged or missing."""
+    try:
+        attributes = _compressed(path, path.stat().st_mtime_ns) if path.is_file() else ""
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises for damaged files
+        return ""
+    return f'<img {attributes} alt="{alt}"{more}>' if attributes else ""
+
+
+@lru_cache(maxsize=4 * MOST)
+def _compressed(path: Path, modified: int) -> str:
+    with Image.open(path) as image:
+        shown = image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
+        shown.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX)
+        buffer = io.BytesIO()
+        shown.save(buffer, "WEBP", quality=85)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'src="data:image/webp;base64,{data}" width="{shown.width}" height="{shown.height}"'
+
+
+def _frames(run: History) -> Iterator[tuple[float, str]]:
+    """The sheets that can be shown, all hidden but the last."""
+    for kimg, path in thinned(run.samples):
+        if image := picture(path, f"samples at kimg {kimg:g}", f' data-kimg="{kimg:g}" hidden'):
+            yield kimg, image
 
 
 def _samples(run: History) -> str:
-    shown = [(kimg, sheet) for kimg, path in sheets.thinned(run.samples) if (sheet := sheets.picture(path))]
-    reals, last = sheets.picture(run.reals), len(shown) - 1
-    figures = ""
-    if shown:
-        frames = (
-            _image(sheet, f"samples at kimg {kimg:g}", f' data-kimg="{kimg:g}"{"" if i == last else " hidden"}')
-            for i, (kimg, sheet) in enumerate(shown)
-        )
+    frames, figures = list(_frames(run)), ""
+    if frames:
+        last, (kimg, newest) = len(frames) - 1, frames[-1]
+        images = "".join(image for _, image in frames[:-1]) + newest.replace(" hidden>", ">")
         slider = f'<input type="range" id="time" min="0" max="{last}" value="{last}" aria-label="time of the samples">'
         figures += (
-            f'<figure><figcaption>Samples at kimg <output id="kimg">{shown[-1][0]:g}</output> '
-            f"({len(shown)} of {len(run.samples)} sheets)</figcaption>"
-            f'<div id="frames" class="sheet">{"".join(frames)}</div>{slider if last else ""}</figure>'
+            f'<figure><figcaption>Samples at kimg <output id="kimg">{kimg:g}</output> '
+            f"({len(frames)} of {len(run.samples)} sheets)</figcaption>"
+            f'<div id="frames" class="sheet">{images}</div>{slider if last else ""}</figure>'
         )
-    if reals:
-        image = _image(reals, "real images")
-        figures += f'<figure><figcaption>Reals</figcaption><div class="sheet">{image}</div></figure>'
+    if reals := picture(run.folder / REALS, "real images"):
+        figures += f'<figure><figcaption>Reals</figcaption><div class="sheet">{reals}</div></figure>'
     return _section("samples", "Samples", f'<div class="pair">{figures}</div>' if figures else "")
 
 
@@ -155,27 +267,3 @@ def _curves(run: History) -> str:
         for section, several in groupby(placed, key=lambda each: each[0].section)
     )
     return _section("curves", "Curves <small>over thousands of images</small>", "".join(sections))
-
-
-def _settings(run: History) -> str:
-    lines = (
-        f"{printable(name, 60):<40} {printable(configs.spell(value))}"
-        for name, value in islice(_leaves(run.config, ""), MOST_SETTINGS)
-    )
-    text = _said("\n".join(lines))
-    return _section("settings", "Settings", f"<details><summary>all</summary><pre>{text}</pre></details>")
-
-
-def _leaves(nested: Config, prefix: str) -> Iterator[tuple[str, Any]]:
-    """The settings of a nested configuration by dotted name."""
-    for name, value in nested.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _log(run: History) -> str:
-    last = run.log[-LOG_LINES:]
-    text = _said("\n".join(last))
-    return _section("log", "Log", f"<details><summary>the last {len(last)} lines</summary><pre>{text}</pre></details>")

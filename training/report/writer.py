@@ -1,25 +1,25 @@
-"""The report of a run while it trains: status lines, `stats.jsonl`, TensorBoard, alarms, the page, the progress bar."""
+"""The report of a run while it trains: status lines, `stats.jsonl`, boards, alarms, the page, the progress bar."""
 
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
-from tensorboard.compat.proto.summary_pb2 import Summary
-from torch.utils.tensorboard import SummaryWriter
+import torch
 from tqdm import tqdm
 
-from system.text import harmless
 from torch_utils.journal import Log, StatsFile
 from torch_utils.stats import Moments
 from training.courses import signs_of
-from training.report import history, page
-from training.report.alarms import Alarms
-from training.report.status import status_line
-from training.report.wandb import Wandb
-from training.signs import Alarm, Config
+from training.report import page
+from training.report.boards import TensorBoard, Wandb
+from training.signs import Alarm, Alarms, Config, duration
+
+STEPS, SECONDS = 16, 10.0  # 16 iterations hold every phase in its usual share; slow steps are measured for 10 seconds
+SHORT = 60.0  # seconds; a shorter run is not worth a forecast
+LONG = 86400.0  # seconds on a CPU after which cheaper ways are named
 
 
 class Report:
@@ -35,22 +35,21 @@ class Report:
     def __init__(
         self, folder: Path | None, seen: int = 0, config: Config | None = None, wandb: Wandb | None = None
     ) -> None:
-        self.folder, self.wandb = folder, wandb
-        self.signs = signs_of(config or {})
+        self.folder, self.signs = folder, signs_of(config or {})
+        self.tick_began, self.seen_at_tick = time.monotonic(), seen
         self.bar: tqdm | None = None
-        self.tick_began = time.monotonic()
-        self.seen_at_tick = seen
+        self.boards: list[TensorBoard | Wandb] = []
         self._failed: set[str] = set()
         if folder is None:
             return
         self.log = Log(folder / "log.txt")
-        self.stats = StatsFile(folder / history.STATS)
+        self.stats = StatsFile(folder / page.STATS)
         self.alarms = Alarms(self.signs, config or {})
         if seen:
             self.stats.rewind(seen)
             for record in self.stats.read() if self.stats.path.exists() else ():
                 self.alarms.feed(record)
-        self.events = SummaryWriter(str(folder), purge_step=seen + 1 if seen else None)
+        self.boards = [TensorBoard(folder, seen), *([wandb] if wandb is not None else [])]
 
     def say(self, text: str = "") -> None:
         """Print a line above the progress bar, and write it to `log.txt`."""
@@ -64,15 +63,10 @@ class Report:
             self.log.keep(text)
 
     def begin(self, texts: Mapping[str, str]) -> None:
-        """Show texts in TensorBoard, by name; warn of settings that look wrong before a new run begins."""
-        if self.folder is None:
-            return
+        """Show texts on the boards, by name; warn of settings that look wrong before a new run begins."""
         for name, text in texts.items():
-            # TensorBoard reads Markdown, which leaves indented lines as they are
-            lines = "\n".join(f"    {line}" for line in harmless(text).splitlines())
-            self._show(partial(self.events.add_text, name, lines, self.seen_at_tick))
-            self._log(partial(Wandb.text, name=name, text=text))
-        if not self.seen_at_tick:
+            self._show("text", name, text, self.seen_at_tick)
+        if self.folder is not None and not self.seen_at_tick:
             self._warn(self.alarms.raised, 0)
 
     def show_progress(self, seen: int, end: int) -> None:
@@ -109,12 +103,28 @@ class Report:
         moments = {name: m for name, m in moments.items() if m.count or m.nonfinite}
         numbers = {**facts, **{f"timing/{name}": seconds for name, seconds in timings.items()}}
         numbers |= {"timing/images per second": speed, "timing/seconds per kimg": 1000 / speed}
-        self.say(status_line(seen, end, speed, moments, facts, self.signs.shown))
+        self.say(self._status(seen, end, speed, moments, facts))
         record: dict[str, float | dict[str, float]] = {**numbers}
         record |= {name: {"mean": m.mean, "std": m.std, "count": m.count} for name, m in moments.items()}
         self.stats.append(seen, record)
         self.scalars(numbers | {name: m.mean for name, m in moments.items()}, seen)
         self._warn(self.alarms.feed({"seen": seen} | record), seen)
+
+    def _status(
+        self, seen: int, end: int, speed: float, moments: Mapping[str, Moments], facts: Mapping[str, float]
+    ) -> str:
+        parts = [
+            f"kimg {seen / 1000:<8.{1 if end >= 10_000 else 3}f}",
+            f"time {duration(facts['time/seconds']):<11}",
+            f"sec/kimg {1000 / speed:<8.2f}",
+            f"img/s {speed:<7.1f}",
+            f"ETA {duration(max(end - seen, 0) / speed):<11}",
+            f"mem {facts['memory/peak bytes'] / 2**30:.1f}G ",
+        ]
+        shown = self.signs.shown.items()
+        parts += [f"{short} {moments[name].mean:<7.3f}" for name, short in shown if name in moments]
+        parts += [f"skipped {facts['steps skipped']:.0f}"] if facts["steps skipped"] else []
+        return " ".join(parts).rstrip()
 
     def snapshot(self, path: Path | None, seen: int, measures: Mapping[str, float]) -> None:
         """Show the sample sheet if there is one, and add what was measured to the statistics of the tick."""
@@ -128,28 +138,12 @@ class Report:
             self._warn(self.alarms.feed({"seen": seen, **measures}), seen)
 
     def scalars(self, values: Mapping[str, float], seen: int) -> None:
-        """Add a point to each of several curves in TensorBoard."""
-
-        def add() -> None:
-            for name, value in values.items():
-                self.events.add_scalar(name, value, seen)
-            self.events.flush()
-
-        self._show(add)
-        self._log(partial(Wandb.scalars, values=values, seen=seen))
+        """Add a point to each of several curves on the boards."""
+        self._show("scalars", values, seen)
 
     def picture(self, name: str, path: Path, seen: int) -> None:
-        """Show a picture file in TensorBoard: its bytes as they are, since encoding them anew takes long."""
-
-        def add() -> None:
-            assert self.events.file_writer is not None  # until `close`
-            with Image.open(path) as image:
-                size = {"width": image.width, "height": image.height, "colorspace": len(image.getbands())}
-            shown = Summary.Image(encoded_image_string=path.read_bytes(), **size)
-            self.events.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=shown)]), seen)
-
-        self._show(add)
-        self._log(partial(Wandb.picture, name=name, path=path, seen=seen))
+        """Show a picture file on the boards."""
+        self._show("picture", name, path, seen)
 
     def page(self, state: str) -> None:
         """Write `report.html`."""
@@ -158,24 +152,20 @@ class Report:
             self._attempt(page.NAME, lambda: page.write(folder, state))
 
     def close(self) -> None:
-        """Close the bar, TensorBoard's file and the log."""
+        """Close the progress bar, the boards and the log."""
         if self.bar is not None:
             self.bar.close()
-        self._show(lambda: self.events.close())
-        self._log(Wandb.close)
+        self._show("close")
         if self.folder is not None:
             self.log.close()
 
-    def _show(self, act: Callable[[], object]) -> None:
-        self._attempt("TensorBoard", act)
-
-    def _log(self, act: Callable[[Wandb], object]) -> None:
-        if self.wandb is not None:
-            self._attempt("wandb", partial(act, self.wandb))
+    def _show(self, method: str, *arguments: Any) -> None:
+        for board in self.boards:
+            self._attempt(board.name, partial(getattr(board, method), *arguments))
 
     def _attempt(self, name: str, act: Callable[[], object]) -> None:
         """Do something that is not worth a run: after its first failure training continues without it."""
-        if self.folder is None or name in self._failed:
+        if name in self._failed:
             return
         try:
             act()
@@ -190,5 +180,44 @@ class Report:
                 continue
             text = f"{alarm.text}; {alarm.advice}"
             self.say(f"alarm: {alarm.kind}: {text}")
-            self._show(partial(self.events.add_text, "alarms", f"**{alarm.kind}**: {text}", seen))
-            self._log(partial(Wandb.alarm, kind=alarm.kind, text=text, seen=seen))
+            self._show("alarm", alarm.kind, text, seen)
+
+
+class Forecast:
+    """Says once how fast the first steps were, and when the run will end at that speed.
+
+    Args:
+        device: that trains.
+        smaller: a way to a cheaper run, as in `Course`.
+        say: prints a line.
+    """
+
+    def __init__(self, device: torch.device, smaller: str, say: Callable[[str], None]) -> None:
+        self.device, self.smaller, self.say = device, smaller, say
+        self._start: tuple[float, int] | None = None  # time and images after the first step, which is slower
+        self._steps = 0
+
+    def step(self, seen: int, end: int) -> None:
+        """Take note of a step. `seen` counts the images so far, `end` all images of the run."""
+        if self._start is None:
+            self._start = self._now(), seen
+            return
+        moment, before = self._start
+        self._steps += 1
+        if self._steps > STEPS or (self._steps < STEPS and time.monotonic() - moment < SECONDS):
+            return
+        self._steps = STEPS
+        speed = (seen - before) / max(self._now() - moment, 1e-9)
+        left = (end - seen) / speed
+        if left < SHORT:
+            return
+        self.say(f"about {duration(left)} to kimg {end / 1000:g}, at {speed:.3g} images a second")
+        if self.device.type == "cpu" and left > LONG:
+            kimg = float(f"{(seen + speed * LONG) / 1000:.2g}")
+            ways = f"a GPU, {self.smaller}, or an earlier end (--kimg {kimg:g} takes a day)"
+            self.say(f"a CPU is too slow for this run: stop it with Ctrl-C, and take {ways}")
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.monotonic()

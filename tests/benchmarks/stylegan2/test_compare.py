@@ -77,9 +77,9 @@ def test_runs_by_turns_and_takes_medians(checkout, monkeypatch):
     setting = StepSetting(resolution="16")
     found = compare.compare(setting, checkout, 2)
     assert order == ["official", "ours", "ours", "official"]
-    assert found["ours"]["Gmain_seconds"] == 2.5  # of runs 2 and 3
-    assert found["official"]["Dr1_seconds"] == 2.5  # of runs 1 and 4
-    assert found["ours"]["train"] == pytest.approx((4 / 2 + 4 / 3) / 2)
+    assert found["ours"]["Gmain"] == 2.5  # of runs 2 and 3
+    assert found["official"]["Dr1"] == 2.5  # of runs 1 and 4
+    assert found["ours"]["training"] == pytest.approx((4 / 2 + 4 / 3) / 2)
     assert found["ratio"]["bytes"] == 0.5
     table = compare.table(setting, 2, found)
     assert [line.split()[-3:] for line in table.splitlines() if line.startswith("memory")] == [["1.00", "2.00", "0.50"]]

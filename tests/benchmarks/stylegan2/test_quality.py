@@ -56,11 +56,11 @@ def test_reports_the_observer_drawn_faces_and_the_network(network):
 
 def test_random_weights_score_at_chance(trained):
     """Networks differ by 0.063 (measured over 60), so means of 6 by 0.026."""
-    reference = quality.look_closely(trained, observer.draw(2, COUNT, 16, 16).pixels.split(16))
+    reference = observer.look(trained, observer.draw(2, COUNT, 16, 16).pixels.split(16))
     labels = torch.arange(COUNT) % len(EXPRESSIONS)
     rows = []
     for seed in range(6):
-        seen = quality.look_closely(trained, quality.samples(_generator(seed), COUNT))
+        seen = observer.look(trained, quality.samples(_generator(seed), COUNT))
         rows.append(quality.quality(seen, labels, reference))
     assert abs(mean(row["agreement"] for row in rows) - 1 / len(EXPRESSIONS)) < 4 * 0.026
     assert mean(row["precision"] for row in rows) < 0.3
@@ -97,7 +97,7 @@ def test_refuses_networks_of_different_sizes_and_missing_ones(network, tmp_path)
 
 
 def test_the_observers_answers_are_labels_for_directions(network, tmp_path):
-    names = observer.cause_names()
+    names = observer.CAUSES
     factors = torch.zeros(1, len(FACTORS))
     assert observer.causes(factors).shape[1] == len(names) == len(set(names))
     assert set(quality.LABELS.values()) <= set(names)

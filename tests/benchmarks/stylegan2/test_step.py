@@ -5,7 +5,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import flops
+from benchmarks import speed
 from benchmarks.stylegan2 import step
 from benchmarks.stylegan2.step import StepSetting, Times
 
@@ -17,18 +17,17 @@ FLAGS = "--resolution 16x8 --channel-base 64 --channel-max 8 --mapping-layers 2 
 
 @pytest.fixture(autouse=True)
 def _small_convolutions(monkeypatch):
-    monkeypatch.setattr(flops, "PEAK_CHANNELS", (8,))
-    monkeypatch.setattr(flops, "PEAK_SIZES", (4,))
-    monkeypatch.setitem(flops.PEAK_BATCHES, "cpu", (4,))
-    monkeypatch.setattr(flops, "PEAK_SECONDS", 0.0)
+    monkeypatch.setattr(speed, "PEAK_CHANNELS", (8,))
+    monkeypatch.setattr(speed, "PEAK_SIZES", (4,))
+    monkeypatch.setitem(speed.PEAK_BATCHES, "cpu", (4,))
+    monkeypatch.setattr(speed, "PEAK_SECONDS", 0.0)
 
 
 def test_a_phase_is_weighted_by_its_frequency():
     seconds = {"Gmain": 1.0, "Gpath": 2.0, "Dmain": 3.0, "Dr1": 8.0}
     intervals = {"Gmain": 1, "Gpath": 4, "Dmain": 1, "Dr1": 16}
     times = Times(10, seconds, intervals, sample_seconds=0.5, peak_bytes=0)
-    assert times.train_speed == 10 / (1 + 2 / 4 + 3 + 8 / 16)
-    assert times.sample_speed == 20
+    assert times.speeds == {"training": 10 / (1 + 2 / 4 + 3 + 8 / 16), "sampling": 20}
 
 
 @pytest.mark.parametrize("name", [None, "checkpoint-activations", "aug"])
@@ -50,9 +49,9 @@ def test_passes_that_cannot_be_compiled_are_not_timed(monkeypatch):
 def test_operations_follow_from_those_of_the_networks():
     """Gmain: G forward and two gradients, D forward and one; Dmain: G forward, D forward and its gradients, twice."""
     recipe = StepSetting(resolution="16", channel_base=1024, channel_max=64, mapping_layers=1, batch=4).recipe()
-    counted = {phase.name: flops.count(partial(step.take, recipe, phase, 0)) for phase in recipe.phases}
-    G = flops.count(lambda: step.sample(recipe.G_ema, TINY.batch, 0))
-    D = flops.count(lambda: recipe.D(torch.zeros(4, 3, 16, 16)))
+    counted = {phase.name: speed.operations(partial(step.take, recipe, phase, 0)) for phase in recipe.phases}
+    G = speed.operations(lambda: step.sample(recipe.G_ema, TINY.batch, 0))
+    D = speed.operations(lambda: recipe.D(torch.zeros(4, 3, 16, 16)))
     # The first layers need no gradient of their input, and mixing maps a second z: hence the slack.
     assert counted["Gmain"] == pytest.approx(3 * G + 2 * D, rel=0.05)
     assert counted["Dmain"] == pytest.approx(G + 6 * D, rel=0.05)

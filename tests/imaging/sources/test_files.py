@@ -126,7 +126,7 @@ def test_pickles_that_ask_for_more_than_arrays_are_refused(tmp_path, content, as
     [
         (
             b"",
-            "data_batch_1 in {} is not a file of CIFAR (it is cut short or damaged (after 0 instructions",
+            "data_batch_1 in {} is not a file of CIFAR (it is cut short or damaged (at instruction 0 of its pickle",
         ),
         (
             pickle.dumps([1]),

@@ -108,7 +108,7 @@ def test_names_that_are_unknown(tmp_path, name):
 
 
 def test_names_that_are_no_names(tmp_path):
-    assert refusal(tmp_path, b"\x80\4K\5K\6\x93.") == "it is damaged (it asks for 5 of 6)"
+    assert refusal(tmp_path, b"\x80\4K\5K\6\x93.") == "it is cut short or damaged (at instruction 4 of its pickle)"
     data = b"\x80\4" + text("os\n\x1b[2J" + 200 * "x") + text("system") + b"\x93."
     assert refusal(tmp_path, data) == f"it asks for os??[2J{90 * 'x'}..., {NONE}"
 
@@ -117,7 +117,6 @@ def test_names_that_are_no_names(tmp_path):
     "instruction, code",
     [
         ("PERSID", b"Pabc\n"),
-        ("BINPERSID", b"K\1Q"),
         ("EXT1", b"\x82\1"),
         ("INST", b"(ios\nsystem\n"),
         ("OBJ", b"(cnumpy\ndtype\no"),
@@ -135,7 +134,7 @@ def test_instructions_that_networks_do_not_have(tmp_path, instruction, code):
 def test_what_is_named_cannot_be_altered(tmp_path):
     """As `set.update = os.system` would be."""
     data = program(b"cbuiltins\nset\n", b"}", text("make"), b"K\1s", b"b")
-    assert refusal(tmp_path, data) == ("it is damaged (its pickle has a Name, expected an object that takes a state)")
+    assert refusal(tmp_path, data) == "it is damaged (its pickle has a Name in place of another kind of value)"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +148,8 @@ def test_what_is_named_cannot_be_altered(tmp_path):
     ],
 )
 def test_lengths_that_are_not_there(tmp_path, code):
-    assert refusal(tmp_path, program(code)) == "it is cut short or damaged (after 1 instructions of its pickle)"
+    """Nothing of that length is allocated, and the end of the file is reached too early."""
+    assert refusal(tmp_path, program(code)).startswith("it is cut short or damaged (at instruction 2")
 
 
 def test_places_that_are_far_away_cost_nothing(tmp_path):
@@ -241,17 +241,24 @@ def test_the_same_bytes_over_and_over(tmp_path):
 @pytest.mark.parametrize(
     "data, sentence",
     [
-        (b"\x80\3.", "it is damaged (its pickle takes a value from an empty stack)"),
-        (b"\x80\3e.", "it is damaged (its pickle takes a value from an empty stack)"),
-        (b"\x80\3NN.", "it is damaged (values are left over at the end of its pickle)"),
-        (b"\x80\3h\1.", "it is damaged (its pickle reads a memo that it has not written)"),
-        (b"\x80\3NNa.", "it is damaged (its pickle has None, expected a list)"),
-        (b"\x80\3}(Nu.", "it is damaged (a key of its pickle has no value)"),
-        (b"\x80\3ccollections\nOrderedDict\nK\1\x85R.", "it is damaged (OrderedDict is called with wrong arguments)"),
+        *(
+            (b"\x80\3" + code, f"it is cut short or damaged (at instruction {n} of its pickle)")
+            for code, n in [
+                (b".", 2),  # an empty stack
+                (b"e.", 2),
+                (b"h\1.", 2),  # a memo that is not written
+                (b"K\1Q", 3),  # a persistent identifier
+                (b"NNa.", 4),  # None is no list
+                (b"}(Nu.", 5),  # a key without a value
+                (b"X\1\0\0\0\xff.", 2),  # not UTF-8
+                (b"ccollections\nOrderedDict\nK\1\x85R.", 5),  # wrong arguments
+            ]
+        ),
+        (b"\x80\3}(Ne.", "it is cut short or damaged (at instruction 5 of its pickle)"),
+        (b"\x80\3N(NNu.", "it is damaged (its pickle has None in place of another kind of value)"),
         (b"\x80\3cnumpy\nndarray\n)R.", "it is damaged (it calls a name that is only an argument)"),
         (b"\x80\3cnumpy\ndtype\nX\2\0\0\0O8\x85R.", "it is damaged (a type of numbers: 'O8')"),
-        (b"\x80\3X\1\0\0\0\xff.", "it is cut short or damaged (after 1 instructions of its pickle)"),
-        (b"\x80\3\x80\7N.", "its pickle has protocol 7, expected 2 to 5"),
+        (b"\x80\3\x80\7N.", "unsupported pickle protocol: 7"),
     ],
 )
 def test_damaged_pickles(tmp_path, data, sentence):
@@ -261,7 +268,7 @@ def test_damaged_pickles(tmp_path, data, sentence):
 def test_every_name_that_is_accepted_makes_plain_data():
     """None of them is a class or a function of a library, which a pickle could go on from."""
     for (module, name), make in makers(100).items():
-        assert make.__module__ in ("models.stylegan2.foreign.records", "torch_utils.torchpickles"), (module, name)
+        assert make.__module__ in ("models.stylegan2.foreign.records", "torch_utils.torchfile"), (module, name)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"GIF89a", b"{}", b"\x80\x09.", b"hello world", b"(hello)"])

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from training.report.alarms import Alarms
-from training.signs import Alarm
+from training.signs import Alarm, Alarms
 from training.stylegan2.presets import ROWS, gamma_rule, preset_gamma
 from training.stylegan2.signs import SIGNS, far_gamma
 

@@ -2,14 +2,14 @@ import pytest
 import torch
 
 from tests.training.runs import train
-from training.report import status
-from training.report.status import Forecast
+from training.report import writer
+from training.report.writer import Forecast
 
 
 @pytest.fixture
 def clock(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(status.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(writer.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -44,8 +44,8 @@ def test_nothing_is_said_of_a_minute_and_a_gpu_is_told_the_time_alone(clock):
 
 
 def test_a_run_says_it_before_its_first_tick(tmp_path, monkeypatch):
-    monkeypatch.setattr(status, "SHORT", 0.0)
-    monkeypatch.setattr(status, "STEPS", 3)
+    monkeypatch.setattr(writer, "SHORT", 0.0)
+    monkeypatch.setattr(writer, "STEPS", 3)
     folder = train(tmp_path, stop_at=6, pace__kimg=1)
     lines = (folder / "log.txt").read_text().splitlines()
     (said,) = [number for number, line in enumerate(lines) if line.startswith("about ")]

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.training.report.folders import COMMAND, Page, folder, record
 from training.report import page
 from training.report.charts import Axis, drawn, placed
-from training.report.sheets import MOST, picture, thinned
+from training.report.page import MOST, picture, thinned
 from training.signs import Chart
 
 
@@ -30,7 +30,7 @@ def add(run: Path, *records: dict, file: str = "stats.jsonl") -> None:
 
 
 def curves(run: Path) -> dict[str, dict[float, float]]:
-    history = page.history.read(run)
+    history = page.read(run)
     return {name: curve for _, each in placed(history.stats, history.metrics, []) for name, curve in each.items()}
 
 
@@ -117,10 +117,10 @@ def test_it_says_how_far_the_run_is_and_what_it_wrote(tmp_path):
 
 def test_the_state_follows_from_the_files(tmp_path):
     stopped, finished = folder(tmp_path, "a", ticks=4), folder(tmp_path, "b")
-    assert [page.state_of(page.history.read(run)) for run in (stopped, finished)] == ["stopped", "finished"]
+    assert [page.state_of(page.read(run)) for run in (stopped, finished)] == ["stopped", "finished"]
     with FileLock(stopped / ".lock"):
-        assert page.state_of(page.history.read(stopped)) == "running"
-    assert page.state_of(page.history.read(stopped)) == "stopped"
+        assert page.state_of(page.read(stopped)) == "running"
+    assert page.state_of(page.read(stopped)) == "stopped"
 
 
 def test_metrics_have_curves_and_say_which_way_is_better(tmp_path):
@@ -131,7 +131,7 @@ def test_metrics_have_curves_and_say_which_way_is_better(tmp_path):
     add(run, *({"seen": 1000, "metric": name, "value": 1.0} for name in names), file="metrics.jsonl")
     (run / "metrics.jsonl").open("a").write('{"seen": 4000, "metr')
     assert curves(run)["fid5k_full"] == {1.0: 30.0, 2.0: 10.0, 3.0: 21.5}
-    found = placed([], page.history.read(run).metrics, [])
+    found = placed([], page.read(run).metrics, [])
     healthy = {chart.title: chart.healthy.split()[0] for chart, _ in found}
     assert healthy == names | {"fid5k_full": "lower"}
 
@@ -180,8 +180,8 @@ def test_thinned_sheets_stay_among_those_before():
 def test_large_sheets_become_smaller(tmp_path, mode):
     path = tmp_path / "fakes.png"
     Image.new(mode, (3000, 1500), 100 if mode == "L" else (1, 2, 3, 4)).save(path)
-    shown = picture(path)
-    assert shown is not None and (shown.width, shown.height) == (1024, 512) and len(shown.uri) < 20_000
+    shown = picture(path, "samples")
+    assert 'width="1024" height="512"' in shown and len(shown) < 20_000
 
 
 def test_curves_are_told_apart_and_say_what_is_healthy(tmp_path):
@@ -275,5 +275,5 @@ def test_odd_names_and_files_that_are_no_files(tmp_path):
 def test_very_long_files_are_read_in_part(tmp_path, monkeypatch):
     run = folder(tmp_path)
     size = (run / "stats.jsonl").stat().st_size
-    monkeypatch.setattr(page.history, "MOST_BYTES", size // 3 + 1)
+    monkeypatch.setattr(page, "MOST_BYTES", size // 3 + 1)
     assert list(curves(run)["loss/G"]) == [1, 4, 7]

@@ -12,7 +12,7 @@ import torch
 from tests.commands import refused, run, tiny_sets
 from tests.imaging.pictures import picture
 from torch_utils import checkpoint
-from training.report.wandb import FILE, Wandb, check
+from training.report.boards import FILE, Wandb, check_wandb
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_without_the_package_nothing_begins(tmp_path, monkeypatch, package):
 
 def test_a_project_has_a_name():
     with pytest.raises(ValueError, match=r"^--wandb is empty: name a project, or leave the option out$"):
-        check(" ")
+        check_wandb(" ")
 
 
 def test_it_says_why_it_cannot_begin(tmp_path, wandb):
@@ -97,7 +97,7 @@ def test_the_package_itself_offline(tmp_path, monkeypatch):
     names = []
     for seen in (1000, 2000):  # begun, and resumed
         board = Wandb(tmp_path, "faces", {"loss": {"gamma": 1.0}})
-        board.text("command", "python train.py")
+        board.text("command", "python train.py", seen)
         board.scalars({"loss/G": 0.5}, seen)
         board.picture("fakes", tmp_path / "fakes.png", seen)
         board.alarm("D has won", "try more images", seen)

@@ -148,7 +148,7 @@ def test_gamma_is_spoken_of_when_a_run_begins(tmp_path):
 def test_a_page_and_a_board_that_fail_stop_nothing_and_are_said_once(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "write", MagicMock(side_effect=RuntimeError("no ink")))
     report = Report(tmp_path)
-    monkeypatch.setattr(report.events, "add_scalar", MagicMock(side_effect=ConnectionError("gone")))
+    monkeypatch.setattr(report.boards[0].events, "add_scalar", MagicMock(side_effect=ConnectionError("gone")))
     ticks(report, 1, 3, WELL)
     report.page("running"), report.page("finished")
     report.close()

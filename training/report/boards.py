@@ -1,0 +1,131 @@
+"""Boards that show a run's curves: TensorBoard's files in the run folder, and Weights & Biases (`--wandb PROJECT`)."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import SummaryWriter
+
+from system.files import replacing
+from system.text import harmless
+
+FILE = "wandb.json"  # in the run folder: the id of the run in its project
+
+
+class TensorBoard:
+    """Event files in the run folder. `seen` images of a resumed run: what was written after them is dropped."""
+
+    name = "TensorBoard"
+
+    def __init__(self, folder: Path, seen: int = 0) -> None:
+        self.events = SummaryWriter(str(folder), purge_step=seen + 1 if seen else None)
+
+    def scalars(self, values: Mapping[str, float], seen: int) -> None:
+        """Add a point to each of several curves."""
+        for name, value in values.items():
+            self.events.add_scalar(name, value, seen)
+        self.events.flush()
+
+    def picture(self, name: str, path: Path, seen: int) -> None:
+        """Show the bytes of a picture file as they are, since encoding them anew takes long."""
+        assert self.events.file_writer is not None  # until `close`
+        with Image.open(path) as image:
+            size = {"width": image.width, "height": image.height, "colorspace": len(image.getbands())}
+        shown = Summary.Image(encoded_image_string=path.read_bytes(), **size)
+        self.events.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=shown)]), seen)
+
+    def text(self, name: str, text: str, seen: int) -> None:
+        """Show a text. TensorBoard reads Markdown, which leaves indented lines as they are."""
+        self.events.add_text(name, "\n".join(f"    {line}" for line in harmless(text).splitlines()), seen)
+
+    def alarm(self, kind: str, text: str, seen: int) -> None:
+        self.events.add_text("alarms", f"**{kind}**: {text}", seen)
+
+    def close(self) -> None:
+        self.events.close()
+
+
+class Wandb:
+    """A run in a project. A resumed run continues there.
+
+    Args:
+        folder: the run folder, whose name the run gets.
+        project: where the run is listed.
+        config: of the run, nested.
+
+    Raises:
+        ValueError: if the package is not installed, or cannot begin.
+    """
+
+    name = "wandb"
+
+    def __init__(self, folder: Path, project: str, config: Mapping[str, Any]) -> None:
+        self._wandb, file = _package(), folder / FILE
+        try:
+            self._run = self._wandb.init(
+                project=project,
+                id=_known(file, project),
+                name=folder.resolve().name,
+                config=dict(config),
+                dir=str(folder),
+                resume="allow",
+                allow_val_change=True,  # a resumed run may be longer
+                settings=self._wandb.Settings(console="off"),  # there is a log already
+            )
+        except Exception as error:  # its errors have no common base class
+            reason = str(error).strip().rstrip(".") or type(error).__name__
+            raise ValueError(
+                f"wandb cannot begin ({reason}): run `wandb login`, set WANDB_MODE=offline, or leave --wandb out"
+            ) from error
+        # The x axis is the number of images seen: a resumed run may go back a little, and wandb's own steps may not.
+        self._run.define_metric("seen")
+        self._run.define_metric("*", step_metric="seen")
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps({"project": project, "id": self._run.id}) + "\n", encoding="utf-8")
+
+    def scalars(self, values: Mapping[str, float], seen: int) -> None:
+        self._run.log({"seen": seen, **values})
+
+    def picture(self, name: str, path: Path, seen: int) -> None:
+        self._run.log({"seen": seen, name: self._wandb.Image(str(path))})
+
+    def text(self, name: str, text: str, seen: int) -> None:
+        self._run.summary[name] = text
+
+    def alarm(self, kind: str, text: str, seen: int) -> None:
+        self._run.alert(title=kind, text=text)
+        self._run.summary[f"alarms/{kind}"] = f"kimg {seen / 1000:g}: {text}"
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def check_wandb(project: str) -> None:
+    """Check `--wandb` before anything starts. Raises ValueError if the name is empty or the package not installed."""
+    if not project.strip():
+        raise ValueError("--wandb is empty: name a project, or leave the option out")
+    _package()
+
+
+def _package() -> Any:
+    try:
+        import wandb
+
+        wandb.init  # noqa: B018  # a folder called wandb, as an earlier run leaves it, imports as an empty package
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            "--wandb needs a package that is not installed: pip install wandb, or leave the option out"
+        ) from error
+    return wandb
+
+
+def _known(file: Path, project: str) -> str | None:
+    """The id of this run in the project; None if it is new there."""
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        return str(known["id"]) if known["project"] == project else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
