@@ -1,4 +1,5 @@
-"""How a `Face` is drawn: large clean shapes in few colors, which a small network can learn.
+"""Cartoon faces, a small world of images whose every factor is known, and how they are drawn: large clean shapes in few
+colors, which a small network can learn.
 
 Drawing is in unit coordinates: the shorter side of the image spans -1..1, x runs to the right and y down.
 """
@@ -6,15 +7,18 @@ Drawing is in unit coordinates: the shorter side of the image spans -1..1, x run
 import colorsys
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from imaging.faces import EXPRESSIONS, GLASSES, HAIR_STYLES, Face
-
 Color = tuple[int, int, int]
 Points = np.ndarray  # [points, 2], (x, y)
+
+EXPRESSIONS = ("happy", "sad", "surprised", "angry", "sleepy")
+HAIR_STYLES = ("short", "long", "bob", "bun", "curly")
+GLASSES = ("none", "round", "square")
 
 SKIN = ((255, 226, 204), (246, 203, 166), (222, 164, 120), (174, 118, 82), (126, 84, 62))
 HAIR = ((38, 32, 44), (92, 54, 40), (158, 74, 42), (222, 136, 58), (244, 206, 116))
@@ -28,6 +32,32 @@ _CIRCLE_1 = np.concatenate([CIRCLE, np.ones([len(CIRCLE), 1])], axis=1)
 CHIN = np.maximum(CIRCLE[:, 1], 0) ** 1.5  # how far down the head, at each point of a circle
 ACROSS = np.linspace(1, -1, 24)  # the hairline, from the right to the left
 SIDE_LOCKS = 0.22 * np.maximum(np.abs(ACROSS) - 0.72, 0) / 0.28
+
+
+@dataclass(frozen=True)
+class Face:
+    """Everything that determines an image. Styles and the expression are indices. Data files hold the names."""
+
+    # coarse
+    turn: float  # -1..1: looks to the left .. right of the image
+    tilt: float  # -1..1: leans by at most 12 degrees
+    shift: float  # -1..1: horizontal place in the image
+    head_width: float  # 0..1
+    jaw: float  # 0 round .. 1 pointed
+    hair_style: int  # into HAIR_STYLES
+    hair_length: float  # 0..1
+    parting: float  # -1..1: where the fringe opens
+    # middle
+    eye_size: float  # 0..1
+    eye_spacing: float  # 0..1
+    eye_color: float  # 0 brown .. green .. 1 blue
+    mouth_width: float  # 0..1
+    glasses: int  # into GLASSES
+    expression: int  # into EXPRESSIONS: the class
+    # fine
+    skin: float  # 0 light .. 1 dark
+    hair_color: float  # 0 black .. brown .. red .. 1 blonde
+    background: float  # 0..1: hue
 
 
 class Pen:

@@ -37,9 +37,9 @@ Side = Annotated[int, Field(ge=1, le=2**16)]
 class ConversionOptions:
     """How images are converted."""
 
-    size: tuple[int, int] | None = None  # (height, width) of the result; None if all images have one size already
+    resolution: tuple[int, int] | None = None  # (height, width) of the result; None if all images have one size already
     transform: Transform = "center-crop"
-    filter: Filter = "lanczos"
+    resize_filter: Filter = "lanczos"
     labels: str = "auto"  # from the format or dataset.json; or "none", "folders", or the path of a CSV or JSON file
     max_images: int = 0  # 0 uses all
     duplicates: Literal["report", "drop", "keep"] = "report"  # "keep" does not look for them
@@ -97,16 +97,8 @@ def convert(
     """Write the images of a source to `dest`, all of one size and mode.
 
     The bytes written depend only on the source and the options. An interrupted conversion leaves its work in a file
-    beside `dest`, and the next call continues it. Broken images are left out. `dest` is replaced atomically.
-
-    Args:
-        source: anything that `open_source` takes.
-        dest: a ZIP, a folder, or shards such as x-%06d.tar.
-        options: size, labels and so on.
-        workers: processes; 0 uses all cores.
-        restart: do not continue an interrupted conversion.
-        track: shows progress.
-        tell: is given a sentence if an interrupted conversion is continued.
+    beside `dest` (a ZIP, a folder, or shards such as x-%06d.tar), and the next call continues it unless `restart`, and
+    tells so. Broken images are left out. `dest` is replaced atomically. 0 `workers` uses all cores.
 
     ValueError or FileNotFoundError, in one sentence, if there is nothing to write or something does not fit.
     """
@@ -130,7 +122,7 @@ def convert(
         if report.resumed:
             tell(f"continuing an interrupted run: {report.resumed} of {len(usable)} images are done")
         todo = usable[report.resumed :]
-        making = _Making(opened, Fitting(settled.fit, options.transform, options.filter), settled)
+        making = _Making(opened, Fitting(settled.fit, options.transform, options.resize_filter), settled)
         chunk = min(max(CHUNK_BYTES // (report.height * report.width * len(report.mode)), 1), LARGEST_CHUNK)
         with closing(ordered(making, jobs(opened, todo), workers, chunk)) as made:
             for done in track(made, len(todo), "writing"):
@@ -144,8 +136,8 @@ def convert(
 
 def _check(dest: Path, options: ConversionOptions, restart: bool) -> None:
     """Raise ValueError for options that do not fit one another or `dest`, before anything is read."""
-    if options.size is not None:
-        Fitting(options.size, options.transform, options.filter)
+    if options.resolution is not None:
+        Fitting(options.resolution, options.transform, options.resize_filter)
     elif options.transform != "center-crop":
         raise ValueError(f"--transform {options.transform} needs a target size: add --resolution, such as 256x256")
     if is_shard_dest(str(dest)):
@@ -176,14 +168,8 @@ def _plan(source: Source, taken: Labels, options: ConversionOptions) -> dict[str
     return {
         "version of this program": FORMAT,
         "--source": str(source.path.resolve()),
-        "--resolution": spell(*options.size) if options.size else "not given",
-        "--transform": options.transform,
-        "--resize-filter": options.filter,
-        "--labels": options.labels,
-        "--max-images": options.max_images,
-        "--duplicates": options.duplicates,
-        "--every": options.every,
-        "--shard-size": options.shard_size,
+        **{f"--{name.replace('_', '-')}": value for name, value in vars(options).items()},
+        "--resolution": spell(*options.resolution) if options.resolution else "not given",
         "source": source.identity(),
         "set of labels": digest_of((taken.values.tobytes(), taken.class_names)),
         "version of Pillow": pillow_version,
@@ -194,7 +180,7 @@ def _settle(
     source: Source, chosen: np.ndarray, options: ConversionOptions, workers: int, track: Track
 ) -> SettledConversion:
     found = survey(source, chosen, workers, track)
-    fitting = Fitting(options.size or found.one_size(), options.transform, options.filter)
+    fitting = Fitting(options.resolution or found.one_size(), options.transform, options.resize_filter)
     mode = common_mode(source, found, workers, track)
     span = common_span(source, found, workers, track)
     return SettledConversion(fit=fitting.size, canvas=fitting.canvas, mode=mode, broken=found.broken, span=span)

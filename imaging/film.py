@@ -1,16 +1,20 @@
-"""Films: mp4, gif or webp by the ending of the file, or a folder of numbered PNG files."""
+"""Films: mp4, gif or webp by the ending of the file, or a folder of numbered PNG files.
+
+A gif has one palette for the whole film, and a dither that stands still: a palette for each frame would make flat areas
+flicker, and error diffusion would make them boil. The color of a pixel depends on nothing but the pixel and its place:
+pattern dithering (Knoll 1999) takes the few palette colors that together come nearest, in turns by Bayer's matrix.
+"""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from PIL import Image
 
-from imaging.gif import write_gif
 from imaging.grid import save_image
 from imaging.transforms import on_white
 from system.files import beside, open_replacing, replacing
@@ -26,6 +30,11 @@ CODECS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {  # codec,
 MILLISECOND = Fraction(1, 1000)
 FRAME = "frame{:06d}.png"
 BT709 = 1  # in FFmpeg's lists of primaries, transfer curves and matrices
+LOOK_AT = 2**16  # pixels of the whole film that choose the palette
+CANDIDATES = 4  # colors that take turns
+CLEAR = 255  # index of transparent pixels
+OPAQUE_FROM = 128  # alpha; a GIF knows nothing between opaque and transparent
+BRIGHTNESS = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of red, green and blue (BT.709)
 
 
 def check_film(path: Path, flag: str, size: tuple[int, int] | None = None) -> None:
@@ -58,13 +67,9 @@ def check_rate(path: Path, flag: str, fps: float) -> None:
 def write_film(path: Path, frames: Iterable[Image.Image], fps: float = 30.0) -> int:
     """Write a film, atomically, and return the number of its frames. Frames are taken one by one.
 
-    Args:
-        path: `film.mp4`, `film.gif` (256 colors), `film.webp`, or a folder for `frame000000.png`, ... An existing film
-            is replaced, a folder only if it holds nothing but frames.
-        frames: images of one size, at least one: gray, RGB or RGBA. In an mp4 transparent ones are laid on white.
-        fps: frames a second, above 0; a gif shows at most 50, the others 240.
-
-    ValueError if there are no frames, if their sizes differ, or as `check_film`.
+    `path` is `film.mp4` (transparent frames are laid on white), `film.gif` (256 colors), `film.webp`, or a folder for
+    `frame000000.png`, ... An existing film is replaced, a folder only if it holds nothing but frames. ValueError if
+    there are no frames (gray, RGB or RGBA), if their sizes differ, or as `check_film` and `check_rate`.
     """
     pictures = iter(frames)
     first = next(pictures, None)
@@ -94,7 +99,7 @@ def write_film(path: Path, frames: Iterable[Image.Image], fps: float = 30.0) -> 
     with open_replacing(path) as file:
         if ending == ".gif":
             with beside(path) as folder:
-                write_gif(file, (_colored(frame, clear) for frame in film()), fps, folder)
+                _write_gif(file, (_colored(frame, clear) for frame in film()), fps, folder)
         else:
             _write_video(file, ending, film(), size, fps)
     return count
@@ -115,7 +120,7 @@ def _write_video(
         stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = size[0] + odd[1][1], size[1] + odd[0][1], kind
         stream.options, context = quality, stream.codec_context
-        colors: dict[str, str] = {}
+        colors: dict[str, Any] = {}
         if clear:
             context.time_base = MILLISECOND
         else:
@@ -136,3 +141,90 @@ def _write_video(
 def _colored(frame: Image.Image, clear: bool) -> Image.Image:
     """The frame in RGBA if `clear`; otherwise in RGB, on white."""
     return frame.convert("RGBA") if clear else on_white(frame) if frame.mode == "RGBA" else frame.convert("RGB")
+
+
+def _write_gif(file: IO[bytes], frames: Iterable[Image.Image], fps: float, folder: Path) -> None:
+    """Write a film of RGB or RGBA frames that repeats for ever; less than half opaque pixels become transparent.
+
+    The format counts hundredths of a second; rounding errors do not add up. Frames must be seen twice, for the palette
+    and to be written, and are kept in `folder` meanwhile.
+    """
+    paths = []
+    for number, frame in enumerate(frames):
+        paths.append(folder / f"{number}.png")
+        frame.save(paths[-1], compress_level=1)
+    clear = _pixels(paths[0]).shape[-1] == 4
+    palette = Palette(_colors(paths, CLEAR if clear else 256))
+    pictures = (_indexed(_pixels(path), palette) for path in paths)
+    ends = [round(number * 100 / fps) for number in range(len(paths) + 1)]
+    durations = [10 * (end - start) for start, end in pairwise(ends)]
+    more = {"transparency": CLEAR, "disposal": 2} if clear else {}
+    next(pictures).save(
+        file, "GIF", save_all=True, append_images=pictures, duration=durations, loop=0, optimize=False, **more
+    )
+
+
+def _pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as frame:
+        return np.asarray(frame)
+
+
+def _indexed(pixels: np.ndarray, palette: "Palette") -> Image.Image:
+    indices = palette.indices(pixels[:, :, :3])
+    if pixels.shape[2] == 4:
+        indices[pixels[:, :, 3] < OPAQUE_FROM] = CLEAR
+    picture = Image.fromarray(indices, "P")
+    picture.putpalette(palette.colors.astype(np.uint8).tobytes().ljust(768, b"\0"))
+    return picture
+
+
+class Palette:
+    """Up to 256 colors [P, 3], 0 .. 255, and how they stand for all others."""
+
+    def __init__(self, colors: np.ndarray) -> None:
+        self.colors = colors.astype(np.float32)
+        self._brightness = self.colors @ BRIGHTNESS
+        self._nearest = self._table()
+
+    def indices(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, 3] -> the number of each pixel's color, uint8 [H, W]."""
+        height, width, _ = pixels.shape
+        goal = pixels.astype(np.float32)
+        owed = np.zeros_like(goal)
+        candidates = np.empty([CANDIDATES, height, width], np.uint8)
+        for candidate in candidates:
+            red, green, blue = np.moveaxis(np.clip(goal + owed, 0, 255).astype(np.uint8) >> 2, -1, 0)
+            candidate[:] = self._nearest[red, green, blue]
+            owed += goal - self.colors[candidate]
+        order = np.argsort(self._brightness[candidates], axis=0, kind="stable")
+        bayer = np.zeros([1, 1], int)
+        for _ in range(3):
+            bayer = np.block([[4 * bayer, 4 * bayer + 2], [4 * bayer + 3, 4 * bayer + 1]])
+        turns = np.tile(bayer, (-(-height // 8), -(-width // 8)))[None, :height, :width] * CANDIDATES // 64
+        return np.take_along_axis(candidates, np.take_along_axis(order, turns, axis=0), axis=0)[0]
+
+    def _table(self) -> np.ndarray:
+        """uint8 [64, 64, 64]: the color nearest to each red, green and blue, in steps of four levels."""
+        steps = np.arange(64, dtype=np.float32) * 4 + 1.5
+        half_square = (self.colors**2).sum(axis=1) / 2  # |p|^2 / 2 - p c is least where |p - c|^2 is
+        red, green, blue = (half_square / 3 - steps[:, None] * self.colors[:, i] for i in range(3))  # [64, P] each
+        table = np.stack([np.argmin((part + green)[:, None] + blue, axis=-1) for part in red]).astype(np.uint8)
+        own = self.colors.astype(np.uint8) >> 2
+        table[own[:, 0], own[:, 1], own[:, 2]] = np.arange(len(own))
+        return table
+
+
+def _colors(paths: Sequence[Path], count: int) -> np.ndarray:
+    """[at most `count`, 3]: k-means of opaque pixels from all over the film."""
+    draws, each, some = np.random.default_rng(0), max(1, LOOK_AT // len(paths)), [np.zeros([0, 3], np.uint8)]
+    for path in paths[:: -(-len(paths) // LOOK_AT)]:
+        pixels = _pixels(path)
+        pixels = pixels.reshape(-1, pixels.shape[2])
+        if len(pixels) > each:
+            pixels = pixels[draws.integers(len(pixels), size=each)]
+        some.append(pixels[pixels[:, 3] >= OPAQUE_FROM, :3] if pixels.shape[1] == 4 else pixels)
+    seen = np.concatenate(some)
+    seen = seen if len(seen) else np.zeros([1, 3], np.uint8)  # all transparent
+    # Until less than a hundredth of the pixels changes its color.
+    found = Image.fromarray(seen[None]).quantize(count, Image.Quantize.MEDIANCUT, kmeans=max(1, len(seen) // 100))
+    return np.asarray(found.getpalette(), np.uint8).reshape(-1, 3)[:count]

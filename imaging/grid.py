@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from imaging.pixels import SHEET, to_pil
-from imaging.transforms import on_white
+from imaging.pixels import to_pil
+from imaging.transforms import SHEET, on_white
 from system.files import open_replacing
 from system.text import printable
 
-FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
-OPTIONS: dict[str, dict[str, Any]] = {
-    "PNG": {"compress_level": 4},
-    "WEBP": {"lossless": True},
-    "JPEG": {"quality": 95},
+JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95}
+FORMATS: dict[str, dict[str, Any]] = {  # ending -> options
+    ".png": {"format": "PNG", "compress_level": 4},
+    ".webp": {"format": "WEBP", "lossless": True},
+    ".jpg": JPEG,
+    ".jpeg": JPEG,
 }
 DESCRIPTION = 0x010E  # EXIF tag
 GRID = "grid.png"  # the sheet of all images that a script makes, beside them
@@ -34,13 +35,8 @@ OTHERS = ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "Arial Unicode.ttf", "msy
 
 
 def check_sheet(count: int, size: tuple[int, int], asked_by: str, labeled: bool = True) -> None:
-    """Raise ValueError if a sheet of `count` pictures of a size (height, width) would be too large to open.
-
-    Args:
-        count: of pictures.
-        size: of each.
-        asked_by: the options that ask for them, for the error: "--rows and --cols".
-        labeled: whether the sheet has labels, next to which a small picture takes more room.
+    """Raise ValueError, with the options `asked_by`, if a sheet of `count` pictures of a size (height, width) would be
+    too large to open. Next to labels, small pictures take more room.
     """
     sides = [max(side, least) for side, least in zip(size, LABELED, strict=True)] if labeled else size
     most = LARGEST_SHEET // (sides[0] * sides[1])
@@ -129,15 +125,14 @@ def save_image(image: Image.Image, path: str | Path) -> None:
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{path} cannot be written as an image: the name must end in .png, .webp or .jpg")
-    kind = FORMATS[path.suffix.lower()]
-    options = dict(OPTIONS[kind])
+    options = dict(FORMATS[path.suffix.lower()])
     if SHEET in image.info:
         options["exif"] = Image.Exif()
         options["exif"][DESCRIPTION] = SHEET
-    if kind == "JPEG" and image.mode == "RGBA":
+    if options["format"] == "JPEG" and image.mode == "RGBA":
         image = on_white(image)
     with open_replacing(path) as file:
-        image.save(file, format=kind, **options)
+        image.save(file, **options)
 
 
 def _marked(image: Image.Image) -> Image.Image:

@@ -14,9 +14,8 @@ import numpy as np
 from PIL import Image
 
 from imaging.opening import LARGEST_FILE, Bounded, RefusedError, reason
-from imaging.pixels import SHEET
 from imaging.sizes import LARGEST_PICTURE, spell
-from imaging.transforms import is_deep, mode_of, to_mode, upright, upright_size
+from imaging.transforms import DEEP, SHEET, mode_of, to_mode, upright, upright_size
 from system.untrusted import mistaken_content
 
 # Pillow knows dozens more, some of them hazardous.
@@ -62,27 +61,22 @@ def read_header(file: BinaryIO, name: str) -> Header:
         file.seek(0)
         whole = start.startswith(WHOLE) or start[4:8] == b"ftyp"
         with _open(Bounded(file, LARGEST_FILE if whole else LARGEST_HEADER), name) as image:  # type: ignore[arg-type]
-            return Header(*upright_size(image), mode_of(image), is_deep(image))
+            return Header(*upright_size(image), mode_of(image), image.mode in DEEP)
 
 
 def decode(
     file: BinaryIO, name: str, mode: str, enough: tuple[int, int] | None = None, span: Span | None = None
 ) -> Image.Image:
-    """The image in `file`, or its first frame, upright, in mode L, RGB or RGBA.
+    """The image in `file`, which errors call `name`, or its first frame, upright, in mode L, RGB or RGBA.
 
-    Args:
-        file: the image file.
-        name: what errors call it.
-        mode: L, RGB or RGBA.
-        enough: (height, width) that the caller will resize to. A JPEG of more than 50 megapixels is then decoded at
-            1/2, 1/4 or 1/8 of its sides, if that is enough.
-        span: black and white of images with more than 8 bits; None takes the range of this image.
+    `enough` is the (height, width) that the caller will resize to: a JPEG of more than 50 megapixels is decoded at 1/2,
+    1/4 or 1/8 of its sides, if that is enough. Without `span`, deep images have the range of this image.
     """
     with _naming(name, file), _open(file, name) as image:
         if enough is not None and image.width * image.height > LARGEST_PICTURE:
             sides = enough[::-1] if upright_size(image) == image.size else enough
             image.draft(None, sides)  # does something for JPEGs only
-        if is_deep(image):
+        if image.mode in DEEP:
             image = shallow(image, span)
         image.load()
         return to_mode(upright(image), mode)

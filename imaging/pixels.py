@@ -16,7 +16,6 @@ from PIL import Image
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> Pillow's name
 COLOR_TYPES = {"L": 0, "RGB": 2, "RGBA": 6}  # of PNG
 LARGEST_BLOCK = 2**16 - 1  # bytes in an uncompressed block of a zlib stream
-SHEET = "a sheet of several images"  # in the EXIF description of sheets that this project writes, of any format
 
 
 def to_images(pixels: torch.Tensor) -> torch.Tensor:

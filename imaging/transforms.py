@@ -12,6 +12,7 @@ NAMES = {"L": "gray", "RGB": "RGB", "RGBA": "RGBA"}
 WITH_ALPHA = ("LA", "La", "RGBA", "RGBa", "PA")
 DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # gray of more than 8 bits
 EXIF_ORIENTATION = 0x0112
+SHEET = "a sheet of several images"  # in the EXIF description of sheets that this project writes, of any format
 TURNS = {  # EXIF orientation -> the transposition that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -27,16 +28,11 @@ TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 
 
-def is_deep(image: Image.Image) -> bool:
-    """Whether an image has more than 8 bits of gray. Only its header need be loaded."""
-    return image.mode in DEEP
-
-
 def mode_of(image: Image.Image) -> str:
     """The poorest of L, RGB and RGBA that can hold an image of any mode. Only its header need be loaded."""
     if image.mode in WITH_ALPHA or (image.mode == "P" and "transparency" in image.info):
         return "RGBA"
-    return "L" if image.mode in ("1", "L") or is_deep(image) else "RGB"
+    return "L" if image.mode in ("1", "L", *DEEP) else "RGB"
 
 
 def richest(modes: set[str]) -> str:

@@ -17,11 +17,11 @@ import numpy as np
 from PIL import Image
 
 from imaging.labels import MOST_CLASSES, Labels, without
-from imaging.opening import RefusedError, open_file, parsing, unpacking
+from imaging.opening import Bounded, RefusedError, open_file, parsing, unpacking
 from imaging.picture import Header
 from imaging.sizes import LARGEST_PICTURE
 from imaging.sources.archives import opened
-from imaging.sources.source import Numbered, SequentialSource
+from imaging.sources.source import SequentialSource
 from system.pickles import Built, Makers, Name, read_pickle
 from system.text import printable
 
@@ -30,7 +30,6 @@ FILES = {*TEN, "batches.meta", "train", "meta"}
 SIDE = 32
 LARGEST_BATCH = 2**28  # bytes of a file: CIFAR-100 has 155 million
 OFFICIAL = "get it again from the official site"
-BYTE_STATE = (3, "|", None, None, None, -1, -1, 0)  # version, byte order, no fields; sizes as usual, no flags
 MOST_DIMENSIONS, LARGEST_SIDE = 8, 2**40
 
 IMAGES, LABELS = b"\0\0\x08\x03", b"\0\0\x08\x01"  # unsigned bytes of 3 dimensions, of 1
@@ -44,7 +43,7 @@ class ArraySource(SequentialSource):
 
     def __init__(self, path: Path, kind: str, prefix: str, pixels: np.ndarray, labels: Labels) -> None:
         self.kind = kind
-        super().__init__(path, Numbered([prefix], [len(pixels)], digits=5))
+        super().__init__(path, [f"{prefix}{i:05d}" for i in range(len(pixels))])
         self.pixels, self._labels = pixels, labels
         self.header = Header(pixels.shape[2], pixels.shape[1], "RGB" if pixels.ndim == 4 else "L")
 
@@ -62,7 +61,8 @@ def is_cifar(names: set[str]) -> bool:
 
 def open_cifar(path: Path) -> ArraySource:
     """The training images of CIFAR-10, or of CIFAR-100 with its fine classes."""
-    files = dict(_files(path))
+    with parsing(path, "CIFAR", OFFICIAL):
+        files = dict(_files(path))
     ten = "batches.meta" in files or bool(TEN & files.keys())
     wanted, meta, kind = (sorted(TEN), "batches.meta", "CIFAR-10") if ten else (["train"], "meta", "CIFAR-100")
     if missing := [name for name in [*wanted, meta] if name not in files]:
@@ -73,11 +73,11 @@ def open_cifar(path: Path) -> ArraySource:
         data, classes = batch.get("data"), batch.get("labels" if ten else "fine_labels")
         if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != 3 * SIDE**2:
             raise ValueError(f"the data of {where} must be bytes [N, {3 * SIDE**2}]: {OFFICIAL}")
-        whole = isinstance(classes, list) and all(type(each) is int and 0 <= each < MOST_CLASSES for each in classes)
-        if not whole or len(classes) != len(data):
+        listed = classes if isinstance(classes, list) else []
+        if len(listed) != len(data) or not all(type(each) is int and 0 <= each < MOST_CLASSES for each in listed):
             raise ValueError(f"the labels of {where} must be {len(data)} class numbers: {OFFICIAL}")
         pixels.append(data.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1))
-        labels += classes
+        labels += listed
     count = max(labels, default=0) + 1
     names = _load(files.pop(meta), path).get("label_names" if ten else "fine_label_names")
     known = names if isinstance(names, list) and len(names) >= count else list(map(str, range(count)))
@@ -91,20 +91,14 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
         for name in sorted(FILES):
             if (path / name).exists():
                 with open_file(path / name) as file:
-                    yield name, _within(file.read(LARGEST_BATCH + 1), name, path)
+                    yield name, Bounded(file, LARGEST_BATCH).read()
         return
     with opened(path) as (file, members):
         for member in members:
             name = PurePosixPath(member.name).name
             if name in FILES and member.isreg():
                 file.seek(member.offset_data)
-                yield name, _within(file.read(min(member.size, LARGEST_BATCH + 1)), name, path)
-
-
-def _within(data: bytes, name: str, path: Path) -> bytes:
-    if len(data) > LARGEST_BATCH:
-        raise RefusedError(f"{name} in {path} has more than {LARGEST_BATCH} bytes: {OFFICIAL}")
-    return data
+                yield name, Bounded(file, LARGEST_BATCH).read(member.size)
 
 
 def _load(data: bytes, name: object) -> dict[str, Any]:
@@ -132,9 +126,10 @@ class _Byte(Built):
             raise ValueError(f"it has an array of {printable(_text(kind), 20) or 'no known type'}, expected bytes (u1)")
 
     def build(self, state: Any) -> None:
-        plain = isinstance(state, tuple) and all(isinstance(each, int | str | bytes | None) for each in state)
-        if not plain or tuple(_text(each) or each for each in state) != BYTE_STATE:
-            raise ValueError("it has an array of a special type, expected bytes (u1)")
+        match state:  # version, byte order, no fields; sizes as usual, no flags
+            case (3, "|" | b"|", None, None, None, -1, -1, 0):
+                return
+        raise ValueError("it has an array of a special type, expected bytes (u1)")
 
 
 class _Array(Built):

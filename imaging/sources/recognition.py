@@ -9,8 +9,7 @@ from imaging.shards.pattern import is_pattern
 from imaging.sizes import conversion
 from imaging.sources.archives import TAR_MAGIC, ArchiveSource, ShardSource, TarSource, first_names
 from imaging.sources.classic import IDX, IMAGES, is_cifar, open_cifar, open_mnist
-from imaging.sources.lsun import LsunSource
-from imaging.sources.parquet import ParquetSource, parquet_files
+from imaging.sources.databases import LsunSource, ParquetSource, parquet_files
 from imaging.sources.source import Source
 from imaging.sources.tfrecords import RecordSource
 from imaging.sources.video import SUFFIXES, VideoSource, video_files
@@ -20,7 +19,6 @@ KNOWN = (
     "a folder, ZIP or tar file of images, WebDataset shards, CIFAR, MNIST (idx), LSUN (lmdb), TFRecords of the "
     "official data sets, Hugging Face parquet or a video"
 )
-TABLES = (".csv", ".tsv", ".json", ".jsonl", ".txt", ".xlsx")
 FOLDER, ZIP, VIDEO = "a folder", "a ZIP", "a video"
 OPENERS: dict[str, Callable[[Path], Source]] = {  # by the format's name
     FOLDER: ArchiveSource,
@@ -126,9 +124,4 @@ def _refusal(end: str, start: bytes) -> str:
         return f"is a single image: give a folder of images; {conversion_of(end)}"
     if what := mistaken_content(start):
         return f"is not a set of images, but {what}"
-    if end in TABLES:
-        return (
-            "is a table or text: give the folder of the images to dataset_tool.py, and labels in a CSV or JSON file "
-            "to its --labels"
-        )
-    return f"is of an unknown format: give {KNOWN}"
+    return f"is of an unknown format: give {KNOWN} (and labels in a CSV or JSON file to --labels)"

@@ -4,11 +4,8 @@ import hashlib
 import importlib
 import io
 from abc import ABC, abstractmethod
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -19,23 +16,6 @@ from imaging.transforms import mode_of, to_mode
 
 Content = bytes | Image.Image  # an image file as it is, or pixels
 Job = tuple[int, str, Content | ValueError | None]  # index, name, and the content from a sequential source
-
-
-class Numbered(Sequence[str]):
-    """Names of the numbered images of some parts, which take no memory: `Numbered(["a/", "b/"], [3, 2])`."""
-
-    def __init__(self, prefixes: Sequence[str], counts: Sequence[int], digits: int = 8, step: int = 1) -> None:
-        self.prefixes, self.ends, self.digits, self.step = prefixes, list(accumulate(counts)), digits, step
-
-    def __len__(self) -> int:
-        return self.ends[-1]
-
-    def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        part = bisect_right(self.ends, index)
-        number = (index - (self.ends[part - 1] if part else 0)) * self.step
-        return f"{self.prefixes[part]}{number:0{self.digits}d}"
 
 
 class Source(ABC):

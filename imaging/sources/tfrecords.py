@@ -17,7 +17,7 @@ from PIL import Image
 
 from imaging.labels import Labels, class_number
 from imaging.opening import open_file, reason
-from imaging.sources.source import Numbered, Source, header
+from imaging.sources.source import Source, header
 from system.text import printable
 from system.untrusted import load_array
 
@@ -40,7 +40,7 @@ class RecordSource(Source):
             raise ValueError(f"{path} holds several data sets ({found[0].name}, {found[1].name}): give one file")
         self.file = found[-1]
         self._starts = _starts(self.file)
-        super().__init__(path, Numbered(["record"], [len(self._starts)]), [self.file])
+        super().__init__(path, [f"record{i:08d}" for i in range(len(self._starts))], [self.file])
         self.header = header(self.read(0), self.names[0])  # a file has one resolution
         if len(found) > 1:
             self.notes.append(f"{self.file.name} is read, the largest resolution of {len(found)}")

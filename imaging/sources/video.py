@@ -12,7 +12,7 @@ from PIL import Image
 from imaging.filenames import ending
 from imaging.opening import RefusedError, check_file, parsing, reason
 from imaging.picture import LARGEST_SOURCE, Header
-from imaging.sources.source import Numbered, SequentialSource
+from imaging.sources.source import SequentialSource
 from system.text import printable
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".mts", ".3gp")
@@ -28,7 +28,11 @@ class VideoSource(SequentialSource):
         files = video_files(path) if path.is_dir() else [path]
         self.every = every
         counts = [-(-_packets(file) // every) for file in files]
-        names = Numbered([f"{printable(file.name)}/frame" for file in files], counts, step=every)
+        names = [
+            f"{printable(file.name)}/frame{i * every:08d}"
+            for file, count in zip(files, counts, strict=True)
+            for i in range(count)
+        ]
         super().__init__(path, names, files, counts)
         sizes = {_size(file) for file in files}
         if len(sizes) == 1:

@@ -194,15 +194,11 @@ def test_packages_that_are_missing(tmp_path, monkeypatch, package, name, what):
 
 
 def test_what_is_in_no_known_format(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_bytes(b"hello")
-    assert failure(path) == (
-        f"{path} is a table or text: give the folder of the images to dataset_tool.py, and labels in a CSV or JSON "
-        f"file to its --labels"
-    )
     path = tmp_path / "notes.xyz"
     path.write_bytes(gzip.compress(b"hello"))
-    assert failure(path) == f"{path} is of an unknown format: give {KNOWN}"
+    assert (
+        failure(path) == f"{path} is of an unknown format: give {KNOWN} (and labels in a CSV or JSON file to --labels)"
+    )
     (tmp_path / "a.png").write_bytes(encoded(RGB[0]))
     assert failure(tmp_path / "a.png") == (
         f"{tmp_path / 'a.png'} is a single image: give the folder it is in, since a set has many images"
