@@ -85,13 +85,7 @@ def main() -> None:
     group="Output",
     help="how images get their size: center crop, crop on a black square (-wide, -tall), padded, or stretched",
 )
-@option(
-    "--resize-filter",
-    type=click.Choice(FILTERS),
-    default="lanczos",
-    group="Output",
-    help="filter for resizing",
-)
+@option("--resize-filter", type=click.Choice(FILTERS), default="lanczos", group="Output", help="filter for resizing")
 @option(
     "--duplicates",
     type=click.Choice(["report", "drop", "keep"]),
