@@ -18,8 +18,7 @@ from imaging.filenames import SOURCE_SUFFIXES, is_hidden, plain, some
 from imaging.labels import Labels, take_labels, without
 from imaging.opening import LARGEST_FILE, RefusedError, members, parsing, unpacking
 from imaging.picture import Header, read_header
-from imaging.shards.index import names_of_classes, read_beside
-from imaging.shards.pattern import find_shards
+from imaging.shards.index import find_shards, names_of_classes, read_beside
 from imaging.shards.store import Shard, Store
 from imaging.shards.table import UNLABELED, Member, header_of, label_of, samples
 from imaging.sources.source import SequentialSource, Source, digest_of

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from imaging.filenames import SOURCE_SUFFIXES, UNREAD, conversion_of, ending
 from imaging.opening import RefusedError, open_file, packer_of, parsing, unpacking
-from imaging.shards.pattern import is_pattern
+from imaging.shards.index import is_pattern
 from imaging.sizes import conversion
 from imaging.sources.archives import TAR_MAGIC, ArchiveSource, ShardSource, TarSource, first_names
 from imaging.sources.classic import IDX, IMAGES, is_cifar, open_cifar, open_mnist

@@ -6,9 +6,9 @@ import zipfile
 import pytest
 
 from imaging.archive import open_archive
-from imaging.archivewriter import ArchiveWriter
 from imaging.filenames import SOURCE_SUFFIXES
 from imaging.pixels import encode_png
+from imaging.setwriter import ArchiveWriter
 from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
 
 FILES = {"b/2.png": picture(seed=2), "a/1.png": picture(seed=1), "3.PNG": picture(seed=3)}
