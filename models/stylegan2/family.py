@@ -11,7 +11,7 @@ from models.places import Published
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.exports import FORMATS
-from models.stylegan2.foreign import lucidrains_file, official, rosinality
+from models.stylegan2.foreign import lucidrains_file, nvidia, rosinality
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.generator import Generator
 from models.stylegan2.sampler import StyleOptions, open_styles
@@ -83,7 +83,7 @@ FAMILY = Family(
     options=StyleOptions,
     judged=StyleOptions(noise_mode="random"),
     open_sampler=open_styles,
-    foreign=(official.OFFICIAL, rosinality.ROSINALITY),
+    foreign=(nvidia.OFFICIAL, rosinality.ROSINALITY),
     formats=FORMATS,
     published=PUBLISHED,
     tags=("stylegan2", "gan", "image-generation", "safetensors"),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from imaging.grid import save_image, sheet, tile
 from imaging.pixels import to_pil
-from models.paths import Path, linear, spherical, spline
+from models.paths import Path, slerp, spline, through
 from models.sampler import Request
 from models.stylegan2.directionfile import Directions
 from models.stylegan2.family import FAMILY
@@ -23,8 +23,8 @@ from torch_utils.cli import counted, progress
 
 PATHS: dict[str, Callable[[Tensor, bool], Path]] = {  # through keys [K, ...], closed or not
     "spline": spline,
-    "linear": lambda keys, loop: linear(keys),
-    "spherical": lambda keys, loop: spherical(keys),
+    "linear": lambda keys, loop: through(keys),
+    "spherical": lambda keys, loop: through(keys, slerp),
 }
 
 
@@ -134,9 +134,9 @@ def _path_in_z(sampler: StyleSampler, requests: Sequence[Request], kind: str, lo
     G, options = sampler.G, sampler.options
     labels = [request.label for request in requests]
     z = PATHS[kind](sampler.latents(requests).cpu(), loop)
-    anchor = linear(sampler.anchors.of(sampler.ws(requests, psi=1), labels))
+    anchor = through(sampler.anchors.of(sampler.ws(requests, psi=1), labels))
     classes = sampler.shape.classes
-    c = linear(F.one_hot(torch.tensor(labels), classes).float()) if classes else None
+    c = through(F.one_hot(torch.tensor(labels), classes).float()) if classes else None
 
     @torch.no_grad()
     def at(t: float) -> Tensor:
