@@ -39,14 +39,10 @@ class StatsFile:
 
     def amend(self, seen: int, record: Mapping[str, Any]) -> None:
         """Add values to the last line if it has the same `seen`; otherwise append a line."""
-        start, last = 0, b""
-        if self.path.exists():
-            with self.path.open("rb") as file:
-                for line in file:
-                    start, last = start + len(last), line
-        found = json_object(last) or {}
+        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        found = json_object(lines[-1]) or {} if lines else {}
         if found.pop("seen", None) == seen:
-            os.truncate(self.path, start)
+            os.truncate(self.path, sum(map(len, lines[:-1])))
             record = found | dict(record)
         self.append(seen, record)
 
@@ -123,24 +119,22 @@ def appending(path: Path) -> IO[str]:
 def check_plain(folder: Path) -> None:
     """Raise ValueError if a folder contains anything but plain files and folders: links, FIFOs, devices."""
     for path in sorted(folder.iterdir()):
-        mode = path.lstat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise _not_plain(path, mode)
+        if path.is_symlink() or not path.is_dir():
+            _check_plain(path, path.lstat().st_mode)
 
 
 def _descriptor(path: Path, flags: int) -> int:
     """Open a plain file. FIFOs are refused without waiting for a writer."""
     with contextlib.suppress(FileNotFoundError):
-        state = path.lstat() if flags & _NO_LINK else path.stat()
-        if not stat.S_ISREG(state.st_mode):
-            raise _not_plain(path, state.st_mode)
+        _check_plain(path, (path.lstat() if flags & _NO_LINK else path.stat()).st_mode)
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 
-def _not_plain(path: Path, mode: int) -> ValueError:
-    kinds = {stat.S_IFLNK: "symbolic link", stat.S_IFIFO: "FIFO", stat.S_IFDIR: "folder"}
-    kind = kinds.get(stat.S_IFMT(mode), "special file")
-    return ValueError(f"{path} is a {kind}, expected a plain file: remove it, or put the file in its place")
+def _check_plain(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFLNK: "symbolic link", stat.S_IFIFO: "FIFO", stat.S_IFDIR: "folder"}
+        kind = kinds.get(stat.S_IFMT(mode), "special file")
+        raise ValueError(f"{path} is a {kind}, expected a plain file: remove it, or put the file in its place")
 
 
 def _finite(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Run folders such as `runs/00000-ffhq-auto`, and the names of the files in them."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -27,24 +28,19 @@ class Resumable(NamedTuple):
 def create(outdir: Path | str, name: str) -> Path:
     """Make the folder of a new run, `outdir/00000-name` with the next free number, and return it.
 
-    Runs that start at the same moment get different numbers.
+    Runs that start at the same moment get different numbers: only one process can make the folder of a number. Another
+    run may have made and renamed its folder since the listing, so look again.
     """
     outdir = Path(outdir)
     outdir.mkdir(parents=True, exist_ok=True)
-    number = max((number for number, _ in _numbered(outdir)), default=-1) + 1
     while True:
-        # Only one process can make the folder of a number. Another run may have made and renamed its folder since the
-        # listing, so look again.
+        number = max((number for number, _ in _numbered(outdir)), default=-1) + 1
         claim = outdir / f"{number:05d}"
-        try:
+        with contextlib.suppress(FileExistsError):
             claim.mkdir()
-        except FileExistsError:
-            number += 1
-            continue
-        if not any(other == number and path != claim for other, path in _numbered(outdir)):
-            return claim.rename(outdir / f"{number:05d}-{name}")
-        claim.rmdir()
-        number += 1
+            if [other for other, _ in _numbered(outdir)].count(number) == 1:
+                return claim.rename(outdir / f"{number:05d}-{name}")
+            claim.rmdir()
 
 
 def latest(outdir: Path | str) -> Path | None:
@@ -91,27 +87,35 @@ def resolve(text: str, outdir: Path | str) -> Resumable:
         FileNotFoundError: if it does not exist.
         ValueError: if it is not a run, or its folder contains links or special files.
     """
-    if text == "latest" or (text.lower() == "latest" and not Path(text).exists()):
-        return _newest_of(Path(outdir))
     if not text:
         raise ValueError('--resume is empty: give a run folder or "latest"')
     path = Path(text)
-    if path.is_dir():
-        return _of_folder(path)
+    if text == "latest" or (text.lower() == "latest" and not path.exists()):
+        numbered = [run for _, run in sorted(_numbered(Path(outdir)), reverse=True)]
+        found = next(filter(has_state, numbered), None)  # a run that failed at its start has none
+        if found is None:
+            what = f"no run in {outdir} has saved a state: start a new run"
+            lost = f"there is no run in {outdir} to resume: give its folder, or another --outdir"
+            raise FileNotFoundError(what if numbered else lost)
+        path = found
     if not path.exists():
         raise FileNotFoundError(
             f'there is no {public(text)} to resume: give a run folder, a state file in it, or "latest"; '
             f"to start a new run from a network, give --transfer {public(text)}"
         )
-    if path.name == STATE:
-        return _of_folder(path.parent)
-    if path.name == PREVIOUS_STATE:
-        check_plain(path.parent)
-        return Resumable(path.parent, path, None)
-    raise ValueError(
-        f"{path} is not the state of a run: give a run folder or its {STATE} (to start a new run from a network, "
-        "give --transfer)"
-    )
+    if not path.is_dir() and path.name not in (STATE, PREVIOUS_STATE):
+        raise ValueError(
+            f"{path} is not the state of a run: give a run folder or its {STATE} (to start a new run from a network, "
+            "give --transfer)"
+        )
+    run = path if path.is_dir() else path.parent
+    if not has_state(run):
+        many = f"{run} is a folder of runs: give one of them, or --resume latest --outdir {run}"
+        none = f"{run} has no {STATE}: the run stopped before saving a state; start a new run"
+        raise FileNotFoundError(many if _numbered(run) else none)
+    check_plain(run)
+    older = path.name == PREVIOUS_STATE
+    return Resumable(run, run / PREVIOUS_STATE if older else run / STATE, None if older else run / PREVIOUS_STATE)
 
 
 def _numbered(outdir: Path) -> list[tuple[int, Path]]:
@@ -124,23 +128,3 @@ def _numbered(outdir: Path) -> list[tuple[int, Path]]:
 def _kimg(seen: int) -> str:
     tenths = seen // 100  # whole numbers: rounding a float would go both ways
     return f"{tenths // 10:06d}.{tenths % 10}"
-
-
-def _newest_of(outdir: Path) -> Resumable:
-    """Return the highest-numbered run with a state; a run that failed at its start has none."""
-    numbered = sorted(_numbered(outdir), reverse=True)
-    for _, run in numbered:
-        if has_state(run):
-            return _of_folder(run)
-    if numbered:
-        raise FileNotFoundError(f"no run in {outdir} has saved a state: start a new run")
-    raise FileNotFoundError(f"there is no run in {outdir} to resume: give its folder, or another --outdir")
-
-
-def _of_folder(run: Path) -> Resumable:
-    if not has_state(run) and _numbered(run):
-        raise FileNotFoundError(f"{run} is a folder of runs: give one of them, or --resume latest --outdir {run}")
-    if not has_state(run):
-        raise FileNotFoundError(f"{run} has no {STATE}: the run stopped before saving a state; start a new run")
-    check_plain(run)
-    return Resumable(run, run / STATE, run / PREVIOUS_STATE)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from system.private import is_fake
 from torch_utils import distributed
-from torch_utils.exchange import GradientExchange
+from torch_utils.distributed import GradientExchange
 from torch_utils.stats import Collector, Some
 from training.rates import Rate, constant
 

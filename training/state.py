@@ -88,10 +88,7 @@ def read_state(where: runs.Resumable) -> State:
         FileNotFoundError, ValueError: there is none, the file is of another version or program, or its contents do not
             fit its own configuration.
     """
-    if where.previous is None:
-        loaded = checkpoint.Loaded(*checkpoint.load(where.state), where.state, "")
-    else:
-        loaded = checkpoint.load_newest(where.state, where.previous)
+    loaded = checkpoint.load_newest(where.state, where.previous)
     path, metadata = loaded.path, loaded.metadata
     version = metadata.get("version")
     if metadata.get("format") != runs.STATE_FORMAT or (type(version) is int and version > VERSION):

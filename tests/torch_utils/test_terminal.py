@@ -67,8 +67,10 @@ def test_ranks_prefix_each_line_of_their_errors():
     steady = terminal.Steady(stream, "[rank 3] ")
     print("one\ntwo", file=steady)
     print(end="th", file=steady)
-    print("ree", file=steady)
-    assert stream.getvalue() == "[rank 3] one\n[rank 3] two\n[rank 3] three\n"
+    print("ree\n\nfo", end="", file=steady)
+    print("\nur", file=steady)
+    lines = ["one", "two", "three", "", "fo", "ur"]
+    assert stream.getvalue() == "".join(f"[rank 3] {line}\n" for line in lines)
     assert not steady.isatty()
 
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from models.stylegan2.foreign.lucidrains_attention import Attention, Form
 from models.stylegan2.generator import NoiseMode, StyledGenerator, StyledSynthesis
-from torch_utils.autocast import own_precision
 from torch_utils.device import Precision
+from torch_utils.forward import own_precision
 
 EPSILON = 1e-8
 SLOPE = 0.2  # of the leaky ReLU, whose gain is 1
