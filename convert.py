@@ -30,12 +30,7 @@ Examples:
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @option(
-    "--source",
-    type=click.Path(),
-    metavar="PLACE",
-    required=True,
-    group="Networks",
-    help="a network, as for --network of the other scripts",
+    "--source", metavar="PLACE", required=True, group="Networks", help="a network, as for --network of other scripts"
 )
 @option(
     "--dest",
@@ -59,7 +54,7 @@ Examples:
     multiple=True,
     metavar="NAME=VALUE",
     group="Networks",
-    help="what a file of another program does not say of its networks, such as heads=3",
+    help="what a file of another program does not state about its networks, such as heads=3",
 )
 def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tuple[str, ...], **options: Any) -> None:
     """Convert a network to another format, chosen by the ending of --dest. Without --dest, describe the file.
@@ -94,9 +89,8 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
     notes = form.write(job)
     for path, note in notes.items():
         say(f"wrote {path}: {note}")
-    beside = dest.with_name(f"{dest.name}.json")
     facts = {"network": str(file), "networks": names, "files": {str(path): note for path, note in notes.items()}}
-    write_record("convert", beside, facts, resolved(job))
+    write_record("convert", dest.with_name(f"{dest.name}.json"), facts, resolved(job))
 
 
 _SOURCE = source_flags()

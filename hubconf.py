@@ -14,23 +14,24 @@ _ROOT = _Path(__file__).resolve().parent
 
 
 def network(place: str, part: str = "", device: str = "cpu", precision: str = "fp32") -> _Any:
-    """A network of any family.
+    """A network of any family; `place` as for --network of the scripts.
 
     Args:
-        place: as for --network of the scripts: a file, a run folder, a URL, hf://USER/NAME or a published name.
+        place: a file, a run folder, a URL, hf://USER/NAME or a published name.
         part: a network of the file, such as G_ema, G or D; by default the one that makes pictures.
         device: such as cpu or cuda.
         precision: fp32, tf32, bf16 or fp16. tf32 computes in float32 unless the program allows TF32 in PyTorch.
     """
-    return _load(place, part, device, precision)
+    _check_packages()
+    from models.families import load_network
+
+    return load_network(place, device, precision, part)  # type: ignore[arg-type]
 
 
 def sampler(place: str, device: str = "cpu", precision: str = "fp32", **options: _Any) -> _Any:
     """A sampler of pictures, of any family: list(s.sample(s.requests([0, 1, 2], None))) are uint8 [C, H, W].
 
-    Args:
-        place, device, precision: as for `network`.
-        **options: options of the family, such as psi=0.7 for StyleGAN2.
+    `options` are those of the family, such as psi=0.7 for StyleGAN2; the others as for `network`.
     """
     _check_packages()
     from models.families import load_sampler
@@ -38,34 +39,27 @@ def sampler(place: str, device: str = "cpu", precision: str = "fp32", **options:
     return load_sampler(place, device, precision, **options)  # type: ignore[arg-type]
 
 
+_network = network  # arguments of the entries below have that name
+
+
 def generator(network: str, which: str = "G_ema", device: str = "cpu", precision: str = "fp32") -> _Any:
     """A generator: G(z, c, truncation_psi=1, truncation_cutoff=None, noise_mode="random") -> images, about [-1, 1].
 
-    Args:
-        network: as `place` of `network`.
-        which: G_ema, the averaged generator, or G.
-        device, precision: as for `network`.
+    `network` is the `place` of `network`, and `which` is G_ema, the averaged generator, or G.
     """
     if which not in ("G_ema", "G"):
         raise ValueError(f"which is {which!r}, expected G_ema or G")
-    return _load(network, which, device, precision)
+    return _network(network, which, device, precision)
 
 
 def discriminator(network: str, device: str = "cpu", precision: str = "fp32") -> _Any:
     """A discriminator, D(images, c) -> scores [N, 1]. Arguments as for `generator`."""
-    return _load(network, "D", device, precision)
+    return _network(network, "D", device, precision)
 
 
 def faces64(device: str = "cpu", precision: str = "fp32") -> _Any:
     """The bundled generator of drawn faces, 64x64; c is one-hot: happy, sad, surprised, angry, sleepy."""
-    return _load(str(_ROOT / "assets" / "faces64.safetensors"), "G_ema", device, precision)
-
-
-def _load(place: str, part: str, device: str, precision: str) -> _Any:
-    _check_packages()
-    from models.families import load_network
-
-    return load_network(place, device, precision, part)  # type: ignore[arg-type]
+    return network(str(_ROOT / "assets" / "faces64.safetensors"), "G_ema", device, precision)
 
 
 def _check_packages() -> None:

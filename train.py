@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from imaging.dataset import open_dataset
-from metrics.in_loop import Judge, prepare
-from metrics.names import parse_list
+from metrics.catalog import parse_list
+from metrics.in_loop import prepare
 from models.perceptual.published import detector_options, parse_files
 from system.urls import public_command
 from torch_utils import launch
@@ -22,7 +22,10 @@ from torch_utils.flags import Option, flags, given
 from training import courses, session
 from training import plan as plans
 from training.course import Course
+from training.loop import Evaluate
+from training.recipe import Recipe
 from training.report.boards import check_wandb
+from training.run import Run
 
 EXAMPLES = """
 Examples:
@@ -145,12 +148,18 @@ def main(
     session.train(plan, command, _judge(plan, parse_files(detectors), trust, command), wandb or "")
 
 
-def _judge(plan: plans.Plan, detectors: Mapping[str, str], trust: bool, command: str) -> Judge | None:
+def _judge(plan: plans.Plan, detectors: Mapping[str, str], trust: bool, command: str) -> Evaluate:
     """The judge of snapshots. It compares with all images, even if --max-images limits those for training."""
     config = plan.config
     whole = open_dataset(config.data.model_copy(update={"max_images": 0})) if config.data.max_images else plan.dataset
     since = plan.state.clock.seen if plan.state else None
-    return prepare(config.metrics, detectors, whole, plan.device, config.pace.batch_gpu, command, since, trust)
+    judge = prepare(config.metrics, detectors, whole, plan.device, config.pace.batch_gpu, command, since, trust)
+
+    def evaluate(recipe: Recipe, run: Run) -> None:
+        if judge is not None and (sampler := recipe.judged()) is not None:
+            judge(sampler, run.folder, run.clock.seen, run.seed, run.report)
+
+    return evaluate
 
 
 if __name__ == "__main__":

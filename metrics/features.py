@@ -1,14 +1,162 @@
-"""Pictures that eyes look at, the work dealt to all processes and the features gathered again."""
+"""From pictures to features: pictures by number, of a network or a data set, and the detectors that look at them.
 
-from collections.abc import Iterator, Sequence
+A detector is a pretrained network from its file; the patches of the sliced Wasserstein distance need none.
+"""
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from metrics.detectors import Eye
-from metrics.sources import JudgedSource
+from imaging.dataset import ArchiveSet
+from imaging.imageset import ImageSet
+from imaging.loader import default_workers
+from imaging.pixels import to_images
+from metrics.sliced_wasserstein import descriptors
+from models.perceptual.opening import open_network, to_rgb
+from models.perceptual.published import check_trust, find_networks, has_lpips
+from models.sampler import NumberStream, Request, Sampler
 from torch_utils import distributed
 from torch_utils.cli import progress
+from torch_utils.download import sha256
+
+FILES_OF: dict[str, tuple[str, ...]] = {
+    "inception": ("inception",),
+    "inception classes": ("inception",),
+    "vgg16": ("vgg16",),
+    "lpips": ("vgg16", "lpips"),
+    "dinov2": ("dinov2",),
+    "patches": (),
+}
+
+
+class JudgedSource(Protocol):
+    """Pictures by number. Picture i is always the same."""
+
+    @property
+    def count(self) -> int | None:
+        """Number of pictures; None if there is no end."""
+
+    def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        """The pictures with these numbers, batch after batch: uint8 [n, C, H, W] on the device that looks at them."""
+
+
+class PictureFiles:
+    """The pictures of a data set, mirrored ones included, on a device."""
+
+    def __init__(self, dataset: ImageSet, device: torch.device) -> None:
+        self.dataset, self.device, self.count = dataset, device, len(dataset)
+        # Decoding releases Python's lock, so threads suffice; but shards are read from one place at a time.
+        self.threads = default_workers(dataset) if isinstance(dataset, ArchiveSet) else 1
+
+    def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        """Decode the next batch while a detector looks at the last one."""
+        pool, before = ThreadPoolExecutor(self.threads), list[Future[Any]]()
+        try:
+            for indices in [*wanted, []]:
+                reading = [pool.submit(self.dataset.__getitem__, index) for index in indices]
+                if before:
+                    pixels = torch.from_numpy(np.stack([read.result()[0] for read in before]))
+                    pixels = pixels.pin_memory() if self.device.type == "cuda" else pixels  # copied without blocking
+                    yield pixels.to(self.device, non_blocking=True)
+                before = reading
+        finally:  # also if the caller stops early
+            pool.shutdown(cancel_futures=True)
+
+
+class Made:
+    """The pictures of a network, without end.
+
+    All random numbers of picture i depend on the seed and on i alone, and not on the batch or the rank. Classes are as
+    frequent as in the data: `frequencies` [classes], empty for equal ones. Raises ValueError for another number.
+    """
+
+    count = None
+
+    def __init__(self, sampler: Sampler, frequencies: Any, seed: int) -> None:
+        self.sampler, self.seed, classes = sampler, seed, sampler.shape.classes
+        if classes and len(frequencies) not in (0, classes):
+            raise ValueError(
+                f"the network has {classes} classes, but the data have {len(frequencies)}: give the data that the "
+                f"network learned from"
+            )
+        counts = torch.as_tensor(frequencies) if len(frequencies) else torch.ones(classes)
+        self.thresholds = counts.double().cumsum(0)
+
+    def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        for indices in wanted:
+            yield torch.stack(list(self.sampler.sample(self.requests(indices), len(indices))))
+
+    def requests(self, indices: Sequence[int], start: str = "z") -> list[Request]:
+        """Requests for the pictures with these numbers; another `start` begins at other latents."""
+        labels = zip(indices, self._labels(indices), strict=True)
+        return [Request(str(i), label, NumberStream(self.seed, "metrics", i, start)) for i, label in labels]
+
+    def uniform(self, indices: Sequence[int], purpose: str) -> Tensor:
+        """Numbers [n] in 0..1, float64 on the torch.device("cpu")."""
+        draws = [NumberStream(self.seed, "metrics", i).generator(purpose, torch.device("cpu")) for i in indices]
+        return torch.stack([torch.rand([], dtype=torch.float64, generator=draw) for draw in draws])
+
+    def _labels(self, indices: Sequence[int]) -> Sequence[int | None]:
+        if not self.sampler.shape.classes:
+            return [None] * len(indices)
+        places = self.uniform(indices, "class") * self.thresholds[-1]
+        return torch.searchsorted(self.thresholds, places, right=True).clamp(max=len(self.thresholds) - 1).tolist()
+
+
+@dataclass(frozen=True)
+class Eye:
+    """What looks at pictures.
+
+    It is called with uint8 pixels [n, C, H, W] (LPIPS also with float RGB in 0..255) and their numbers, and returns
+    [n, ...]. Two eyes with the same `identity` give the same features. Features of an eye without identity are not
+    cached on disk.
+    """
+
+    name: str
+    identity: str
+    look: Callable[[Tensor, Sequence[int]], Tensor]
+
+    def __call__(self, pixels: Tensor, indices: Sequence[int] = ()) -> Tensor:
+        return self.look(pixels, indices)
+
+
+def open_eyes(names: Iterable[str], given: Mapping[str, str], device: torch.device, trust: bool) -> dict[str, Eye]:
+    """These eyes by name, on a device; the arguments are those of `find_files`."""
+    names = list(dict.fromkeys(names))
+    files = find_files(names, given, trust)
+    return {name: open_eye(name, files, device) for name in names}
+
+
+def find_files(eyes: Sequence[str], given: Mapping[str, str], trust: bool = False) -> dict[str, Path]:
+    """The files that these eyes need, by name of the detector, downloaded on first use.
+
+    `given` are files or URLs of detectors, as `parse_files` returns them; they may be programs if `trust`. Raises
+    FileNotFoundError or ValueError if a file is missing and cannot be downloaded, or no eye needs a given one.
+    """
+    check_trust(trust, given)
+    wanted = list(dict.fromkeys(name for eye in eyes for name in FILES_OF[eye]))
+    if "lpips" in wanted and has_lpips(given):
+        wanted.remove("lpips")
+    for name in given:
+        if name not in wanted:
+            raise ValueError(f"--detector {name}: none of the metrics asks for it; leave it out")
+    return find_networks(wanted, given, "or take a metric that needs none, such as swd", trust)
+
+
+def open_eye(name: str, files: Mapping[str, Path], device: torch.device) -> Eye:
+    """One eye on its device. Raises FileNotFoundError or ValueError if a file is not the network it should be."""
+    if name == "patches":
+        return Eye(name, "", lambda pixels, indices: descriptors(to_images(pixels), indices))
+    paths = [files[part] for part in FILES_OF[name] if part in files]
+    see = open_network(name, paths, device)
+    identity = f"{name} " + " ".join(map(sha256, paths))
+    return Eye(name, identity, lambda pixels, indices: see(to_rgb(pixels)).float())
 
 
 def look(
@@ -16,14 +164,8 @@ def look(
 ) -> Iterator[list[Tensor]]:
     """The features that each eye sees in the pictures with these numbers, in order: [n, ...] on the CPU.
 
-    Every process must iterate to the end. Each looks at its share of a round's pictures; all get the features of all.
-
-    Args:
-        source: of the pictures.
-        eyes: what looks at them.
-        indices: numbers of the pictures.
-        batch: pictures that a process looks at together.
-        label: of the progress bar.
+    Each process looks at its share of a round, `batch` pictures, and gets the features of all. Every process must
+    iterate to the end. `label` stands before the progress bar.
     """
     each = distributed.world() * batch
     starts = range(0, len(indices), each)
@@ -39,8 +181,6 @@ def look(
 
 def _gathered(features: Tensor, batch: int, count: int) -> Tensor:
     """The features of all processes in order, [count, ...]; only the last processes may have fewer than `batch`."""
-    if distributed.world() == 1:
-        return features.cpu()
-    all_ = features.new_zeros(distributed.world(), batch, *features.shape[1:])
-    all_[distributed.rank(), : len(features)] = features
-    return distributed.sum_(all_).flatten(0, 1)[:count].cpu()
+    everyone = features.new_zeros(distributed.world(), batch, *features.shape[1:])
+    everyone[distributed.rank(), : len(features)] = features
+    return distributed.sum_(everyone).flatten(0, 1)[:count].cpu()

@@ -3,20 +3,51 @@
 Letters: N pairs, D dimensions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metrics.catalog import Metric
+from metrics.features import Eye, Made
 from models.paths import slerp
 from models.perceptual.likeness import for_lpips
+from models.sampler import Walkable
 
 EPSILON = 1e-4
-TRIM = (1, 99)  # percentiles: rare jumps and stand-stills do not count
+TRIM = (1, 99)  # percentiles: rare jumps and standstills do not count
 
 
+class Steps:
+    """A source of lengths of steps instead of pictures, so that `features.look` deals and gathers the work on them."""
+
+    count = None
+
+    def __init__(self, metric: Metric, made: Made, lpips: Eye) -> None:
+        assert isinstance(made.sampler, Walkable), "checked by Suite.count"
+        self.metric, self.made, self.lpips = metric, made, lpips
+        self.sampler = made.sampler.in_float32()  # a step is smaller than the rounding of the shorter formats
+
+    def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        """The lengths of the steps with these numbers, [n] each."""
+        return map(self._lengths, wanted)
+
+    def _lengths(self, indices: Sequence[int]) -> Tensor:
+        metric, sampler = self.metric, self.sampler
+        begin, end = (self.made.requests(indices, start) for start in ("z", "other end"))
+        return path_lengths(
+            map_=lambda z: sampler.map(z, begin),
+            render=lambda ws: sampler.render(ws, [*begin, *begin]),
+            embed=lambda images: self.lpips(prepared(images, metric.crop)),
+            z=(sampler.latents(begin), sampler.latents(end)),
+            t=self.made.uniform(indices, "step") * float(metric.full),
+            space=metric.space,
+        )
+
+
+@torch.no_grad()
 def path_lengths(
     map_: Callable[[Tensor], Tensor],
     render: Callable[[Tensor], Tensor],
@@ -26,20 +57,20 @@ def path_lengths(
     space: str = "w",
     epsilon: float = EPSILON,
 ) -> Tensor:
-    """Squared perceptual distance of both ends of a step of epsilon, in its square: [N].
+    """Squared perceptual distance of both ends of a step of epsilon, divided by epsilon^2: [N].
 
     Args:
         map_: latents z [N, D] -> w [N, ...].
         render: w of the first ends and then of the second ones [2 N, ...] -> images [2 N, C, H, W] in [-1, 1].
         embed: images in [-1, 1] -> vectors whose squared distance is the perceptual one.
         z: both ends of the paths, [N, D] each.
-        t: where on its path each step is taken, [N] in 0..1, in float64: float32 would round a step by up to 0.03 %.
-        space: in which of z and w the path is straight; in z it runs along the sphere.
+        t: where on its path each step begins, [N] in 0..1, in float64: float32 would round a step by up to 0.03 %.
+        space: "w", where paths are straight, or "z", where they run along the sphere.
         epsilon: length of the step as a share of the path.
     """
     if space == "w":
         a, b = (map_(end) for end in z)
-        start, stop = (torch.lerp(a, b, _beside(s, a)) for s in (t, t + epsilon))
+        start, stop = (torch.lerp(a, b, s.view(-1, *[1] * (a.ndim - 1)).to(a)) for s in (t, t + epsilon))
     else:
         a, b = (F.normalize(end, dim=1) for end in z)
         start, stop = (map_(slerp(a, b, s[:, None])) for s in (t, t + epsilon))
@@ -64,8 +95,3 @@ def prepared(images: Tensor, crop: bool) -> Tensor:
         h, w = (side // 8 for side in images.shape[2:])
         images = images[:, :, 3 * h : 7 * h, 2 * w : 6 * w]
     return for_lpips(images)
-
-
-def _beside(t: Tensor, x: Tensor) -> Tensor:
-    """t [N] with as many dimensions as x, and where it is."""
-    return t.view(-1, *[1] * (x.ndim - 1)).to(x)

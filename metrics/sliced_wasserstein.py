@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metrics.sharing import dealt
+from metrics.distances import CPU, dealt, shared
 from torch_utils import seeds
 
 LEAST = 16  # pixels of the shorter side of the last level
@@ -23,42 +23,50 @@ SCALE = 1000.0
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
-def sliced_wasserstein(a: Tensor, b: Tensor) -> float:
-    """1000 times the distance between two sets of patches as `descriptors` takes them, the mean over levels.
+def sliced_wasserstein(a: Tensor | None, b: Tensor | None, device: torch.device = CPU) -> float:
+    """1000 times the distance between two sets of patches from `descriptors`, the mean over levels.
 
-    Raises:
-        ValueError: when the sets differ in number or shape.
+    The sets are on rank 0, None elsewhere. Each level is sent to `device` of every process, which computes its share
+    of the directions. All processes must call it. Raises ValueError if the sets differ in number or shape.
     """
-    return sum(by_level(a, b)) / a.shape[1]
-
-
-def by_level(a: Tensor, b: Tensor) -> list[float]:
-    """1000 times the distance of each level, from full resolution down."""
-    if a.shape != b.shape:
+    if a is not None and b is not None and a.shape != b.shape:
         raise ValueError(
-            f"two sets of patches are compared that are equally many and large, got {list(a.shape)} and {list(b.shape)}"
+            f"swd compares equally many images of the same size and channels, but these differ from the data's "
+            f"(patches {list(b.shape)} and {list(a.shape)}): convert them with dataset_tool.py, or leave swd out"
         )
-    return [level_distance(a[:, level], b[:, level]) for level in range(a.shape[1])]
+    levels = int(shared(None if a is None else torch.tensor(a.shape[1]), device))
+    found = []
+    for level in range(levels):
+        pair = (shared(None if patches is None else patches[:, level], device) for patches in (a, b))
+        found.append(level_distance(*pair))
+    return sum(found) / levels
 
 
 def level_distance(a: Tensor, b: Tensor) -> float:
     """1000 times the distance of two sets of patches of one level, [N, P, C, 7, 7] each.
 
-    Directions are dealt to all processes, each of which must have the same patches.
+    The mean over directions of the Wasserstein-1 distance of the projected points.
     """
-    return SCALE * _distance(_standardized(a), _standardized(b))
+    a, b = _standardized(a), _standardized(b)
+    directions = torch.randn(DIRECTIONS, len(a), generator=seeds.generator("cpu", "directions", len(a)))
+    parts = F.normalize(directions, dim=1).to(a.device).split(TOGETHER)
+
+    def compute(number: slice) -> Tensor:
+        part = parts[number.start]
+        return (_sorted(part @ a) - _sorted(part @ b)).abs().double().mean()
+
+    return SCALE * dealt(len(parts), 1, compute, a.new_zeros([], dtype=torch.float64)).mean().item()
 
 
 def descriptors(images: Tensor, indices: Sequence[int]) -> Tensor:
-    """Patches of the pyramids of images [N, C, H, W]: [N, L, P, C, 7, 7] in float16, for they are many.
+    """Patches of the pyramids of images [N, C, H, W] of any scale: [N, L, P, C, 7, 7] in float16, for they are many.
 
-    Args:
-        images: of any scale; colors are standardized later on.
-        indices: numbers of the images in their set [N], which alone decide where their patches are taken.
+    `indices` [N], the numbers of the images in their set, alone decide where their patches are taken.
     """
     levels = pyramid(images.float())
     size = min(PATCH, *images.shape[2:])
-    places = torch.stack([_places(index, len(levels)) for index in indices], dim=1)  # [L, N, 2, P]
+    drawn = [torch.rand(len(levels), 2, PATCHES, generator=seeds.generator("cpu", "patches", i)) for i in indices]
+    places = torch.stack(drawn, dim=1)  # in [0, 1), [L, N, 2, P]
     taken = [_patches(level, where, size) for level, where in zip(levels, places.to(images.device), strict=True)]
     return torch.stack(taken, dim=1).half()
 
@@ -72,16 +80,11 @@ def pyramid(images: Tensor) -> list[Tensor]:
     levels = []
     while all(side % 2 == 0 for side in images.shape[2:]) and min(images.shape[2:]) >= 2 * LEAST:
         smaller = _filtered(images, 1.0)[:, :, ::2, ::2]
-        levels.append(images - _enlarged(smaller))
+        enlarged = torch.zeros_like(images)
+        enlarged[:, :, ::2, ::2] = smaller
+        levels.append(images - _filtered(enlarged, 4.0))
         images = smaller
     return [*levels, images]
-
-
-def _enlarged(images: Tensor) -> Tensor:
-    n, c, h, w = images.shape
-    spread = images.new_zeros(n, c, 2 * h, 2 * w)
-    spread[:, :, ::2, ::2] = images
-    return _filtered(spread, 4.0)
 
 
 def _filtered(images: Tensor, gain: float) -> Tensor:
@@ -89,11 +92,6 @@ def _filtered(images: Tensor, gain: float) -> Tensor:
     taps = images.new_tensor(BINOMIAL)
     kernel = (taps.outer(taps) * gain).expand(images.shape[1], 1, -1, -1)
     return F.conv2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), kernel, groups=images.shape[1])
-
-
-def _places(index: int, levels: int) -> Tensor:
-    """Where the patches of an image lie, [L, 2, P] in [0, 1)."""
-    return torch.rand(levels, 2, PATCHES, generator=seeds.generator("cpu", "patches", index))
 
 
 def _patches(level: Tensor, places: Tensor, size: int) -> Tensor:
@@ -109,18 +107,6 @@ def _standardized(patches: Tensor) -> Tensor:
     deviation, mean = torch.std_mean(x, dim=(0, 2, 3), keepdim=True, correction=0)
     x = (x - mean) / deviation.where(deviation > 0, 1.0)  # a channel of one color, opaque alpha, stays 0
     return x.flatten(1).T.contiguous()
-
-
-def _distance(a: Tensor, b: Tensor) -> float:
-    """Mean over directions of the Wasserstein-1 distance of the projected points [F, K]."""
-    directions = torch.randn(DIRECTIONS, len(a), generator=seeds.generator("cpu", "directions", len(a)))
-    parts = F.normalize(directions, dim=1).to(a.device).split(TOGETHER)
-
-    def compute(number: slice) -> Tensor:
-        part = parts[number.start]
-        return (_sorted(part @ a) - _sorted(part @ b)).abs().double().mean()
-
-    return dealt(len(parts), 1, compute, a.new_zeros([], dtype=torch.float64)).mean().item()
 
 
 def _sorted(rows: Tensor) -> Tensor:

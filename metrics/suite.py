@@ -1,208 +1,257 @@
-"""From the names of metrics to results: pictures are made, eyes look at them, numbers follow."""
+"""Metrics of pictures against real images: from the names of metrics to results.
 
-from collections.abc import Iterator, Mapping, Sequence
+Statistics of the real images are cached on disk, because looking at a whole data set takes long.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from metrics import path_length as paths
-from metrics.detectors import Eye
-from metrics.features import look
-from metrics.frechet import frechet_distance, gaussian
-from metrics.inception_score import inception_score
-from metrics.kernel import kernel_distance
-from metrics.names import Metric
-from metrics.precision_recall import precision_recall
-from metrics.reals import Known, RealStatistics
-from metrics.sharing import shared, statistics_device
-from metrics.sliced_wasserstein import level_distance
-from metrics.sources import JudgedSource, Made
+from imaging.imageset import ImageSet
+from metrics.catalog import Metric
+from metrics.distances import (
+    Gaussian,
+    Sums,
+    frechet_distance,
+    gaussian,
+    inception_score,
+    kernel_distance,
+    precision_recall,
+    shared,
+    statistics_device,
+)
+from metrics.features import Eye, JudgedSource, Made, PictureFiles, look, open_eyes
+from metrics.path_length import Steps, trimmed_mean
+from metrics.results import Judgement
+from metrics.sliced_wasserstein import sliced_wasserstein
 from models.sampler import Walkable
-from torch_utils import distributed
+from system.resources import cache_folder
+from torch_utils import checkpoint, distributed
 from torch_utils.device import switches
 
+Tensors = Mapping[str, Tensor]
+
+VERSION = 2  # of cached statistics; changes when the same images would give other ones
 KINDS = {"fid": "gaussian", "fd": "gaussian", "kid": "features", "pr": "features", "swd": "features"}  # of the reals
 
 
-def evaluate(
-    metrics: Sequence[Metric], source: JudgedSource, reals: RealStatistics, eyes: Mapping[str, Eye], batch: int
-) -> dict[str, float]:
-    """The results of metrics by name, the same on every process. All processes must call it.
+class RealStatistics:
+    """A data set as the reference that pictures are judged against. A process looks at `batch` of them together."""
 
-    They depend neither on the number of processes nor, beyond rounding, on the batch.
+    def __init__(self, dataset: ImageSet, device: torch.device, batch: int) -> None:
+        self.dataset, self.batch, self.device = dataset, batch, statistics_device(device)
+        self._pictures = PictureFiles(dataset, device)
+        self._kept: dict[str, Tensors] = {}  # statistics that are not cached on disk
 
-    Args:
-        metrics: what to compute.
-        source: the pictures that are judged.
-        reals: the reference that they are judged against.
-        eyes: by name, all that the metrics need.
-        batch: images that a process makes and looks at together.
+    def known(self, eye: Eye, most: int | None, kinds: Collection[str]) -> dict[str, Tensor]:
+        """Statistics of at most `most` images (None: of all), on rank 0. All processes must call it.
 
-    Raises:
-        ValueError: if there are too few pictures, or a metric does not apply to them.
-    """
-    counts = {metric: count_of(metric, source, reals) for metric in metrics}
-    seen = _look_at_samples({m: n for m, n in counts.items() if m.of_pictures}, source, eyes, batch)
-    place = statistics_device(reals.pictures.device)
-    results: dict[str, float] = {}
-    for metric, count in counts.items():
-        if metric.kind == "ppl":
-            assert isinstance(source, Made), "checked by count_of"
-            numbers: tuple[float, ...] = _path_length(metric, source, eyes[metric.eye], batch)
-        else:
-            known = _of_reals(metric, count, metrics, reals, eyes)
-            fake = seen[metric.eye][:count] if distributed.is_first() else None
-            numbers = _numbers(metric, fake, known, place)
-        results |= dict(zip(metric.results, numbers, strict=True))
-    together = torch.tensor(list(results.values()), dtype=torch.float64, device=place)
-    distributed.broadcast_([together])
-    return dict(zip(results, together.tolist(), strict=True))
+        Kinds are "gaussian", which gives `mean` and `covariance`, and "features". The images are always the same: the
+        first of the set's own shuffle; with shards, that order opens as few shards as possible.
+        """
+        count = min(len(self.dataset) if most is None else most, len(self.dataset))
+        indices = range(count) if count == len(self.dataset) else self._places(0, count)
+        compute = partial(self._compute, eye, indices)
+        found = self._cached(eye, count, kinds, bool(eye.identity), compute)
+        return {name: tensor for tensors in found.values() for name, tensor in tensors.items()}
 
+    def between_halves(self, eye: Eye, count: int) -> float | None:
+        """The distance of patches of two disjoint sets of `count` real images, or of half of all if there are too few.
 
-def between_halves(
-    metrics: Sequence[Metric], source: JudgedSource, reals: RealStatistics, eyes: Mapping[str, Eye]
-) -> dict[str, float]:
-    """The value of `swd`, which has no scale of its own, between two halves of the data, by the metric's name.
+        It is cached on disk. All processes must call it; those but rank 0 get None, and all for fewer than four images.
+        """
+        count = min(count, len(self.dataset) // 2)
+        if count < 2:
+            return None
 
-    Samples as good as the data reach about that value. Each half has as many images as the metric compares, or half of
-    all. Metrics of too few images are left out. All processes must call it; only rank 0 gets numbers. The arguments
-    are those of `evaluate`.
-    """
-    found: dict[str, float] = {}
-    for metric in metrics:
-        if metric.kind == "swd":
-            value = reals.between_halves(eyes[metric.eye], count_of(metric, source, reals), _sliced)
-            found |= {} if value is None else {metric.name: value}
-    return found
+        def compute(_: Collection[str]) -> Mapping[str, Tensors]:
+            sets = (self._places(half * count, (half + 1) * count) for half in (0, 1))
+            a, b = (self._compute(eye, places, ["features"]).get("features", {}) for places in sets)
+            value = sliced_wasserstein(a.get("features"), b.get("features"), self.device)
+            return {"halves": {"distance": torch.tensor(value, dtype=torch.float64)}}
 
+        found = self._cached(eye, count, ["halves"], True, compute)
+        return float(found["halves"]["distance"]) if found else None
 
-def beside(name: str, halves: Mapping[str, float]) -> str:
-    """Words to print after a number: ` (3.2 between halves of the data)`; empty if that is unknown."""
-    return f" ({halves[name]:.4g} between halves of the data)" if name in halves else ""
+    def _places(self, start: int, stop: int) -> list[int]:
+        return sorted(self.dataset.index_at(0, place) for place in range(start, stop))
 
+    def _compute(self, eye: Eye, indices: Sequence[int], kinds: Collection[str]) -> dict[str, Tensors]:
+        """Statistics of images by kind, on rank 0."""
+        sums, parts = Sums(), []
+        for (seen,) in look(self._pictures, [eye], indices, self.batch, f"{eye.name}, real images"):
+            if "gaussian" in kinds and distributed.is_first():
+                sums.add(seen.to(self.device))
+            if "features" in kinds and distributed.is_first():
+                parts.append(seen)
+        made: dict[str, Tensors] = {"features": {"features": torch.cat(parts)}} if parts else {}
+        return made | ({"gaussian": vars(sums.gaussian())} if sums.count else {})
 
-def facts_of(
-    metric: Metric, source: JudgedSource, reals: RealStatistics, halves: Mapping[str, float]
-) -> dict[str, float]:
-    """Facts of one metric for metrics.jsonl: the number of pictures, and the value between halves if known."""
-    count = {"count": count_of(metric, source, reals)}
-    return count | ({"between_halves": halves[metric.name]} if metric.name in halves else {})
-
-
-def count_of(metric: Metric, source: JudgedSource, reals: RealStatistics) -> int:
-    """The number of pictures that a metric looks at; for patches at most the number of real images.
-
-    Raises:
-        ValueError: if there are fewer, or the source lacks what the metric needs.
-    """
-    if metric.kind == "ppl" and not (isinstance(source, Made) and isinstance(source.sampler, Walkable)):
-        raise ValueError(
-            f"{metric.name} needs a network whose latents can be changed little by little: leave this metric out"
-        )
-    count = min(metric.samples, reals.count(None)) if metric.kind == "swd" else metric.samples
-    if source.count is not None and source.count < count:
-        raise ValueError(
-            f"{metric.name} needs {count} images, but there are {source.count}: "
-            f"take {metric.with_samples(source.count)}, and compare it only with numbers of as many images"
-        )
-    return count
+    def _cached(
+        self,
+        eye: Eye,
+        count: int,
+        kinds: Collection[str],
+        on_disk: bool,
+        compute: Callable[[Collection[str]], Mapping[str, Tensors]],
+    ) -> dict[str, Tensors]:
+        """Statistics by kind on rank 0. All processes compute those that rank 0 has not cached."""
+        facts = [VERSION, self.dataset.fingerprint, eye.name, eye.identity, count]
+        key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+        paths = {kind: cache_folder() / "statistics" / f"{key}-{kind}.safetensors" for kind in kinds}
+        found: dict[str, Tensors] = {}
+        for kind, path in paths.items() if distributed.is_first() else ():
+            tensors = _load(path) if on_disk else self._kept.get(path.name)
+            found |= {kind: tensors} if tensors is not None else {}
+        missing = [kind for kind in kinds if kind not in found] if distributed.is_first() else []
+        if distributed.least(int(not missing)):
+            return found
+        made = compute(missing)
+        for kind, tensors in made.items() if distributed.is_first() else ():
+            if on_disk:
+                checkpoint.save(paths[kind], tensors, {})
+            else:
+                self._kept[paths[kind].name] = tensors
+            found[kind] = tensors
+        return found
 
 
-def _look_at_samples(
-    counts: Mapping[Metric, int], source: JudgedSource, eyes: Mapping[str, Eye], batch: int
-) -> dict[str, Tensor]:
-    """The features that each eye sees in the pictures of its metrics, on rank 0. Each picture is made only once."""
-    wanted: dict[str, int] = {}
-    for metric, count in counts.items():
-        wanted[metric.eye] = max(count, wanted.get(metric.eye, 0))
-    parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
-    for start, stop in pairwise([0, *sorted(set(wanted.values()))]):
-        names = [name for name, count in wanted.items() if count > start]
-        for seen in look(source, [eyes[name] for name in names], range(start, stop), batch, "images to be judged"):
-            if distributed.is_first():
-                for name, features in zip(names, seen, strict=True):
+def _load(path: Path) -> Tensors | None:
+    """Cached statistics; None if they are missing or damaged."""
+    try:
+        return checkpoint.load(path)[0] if path.is_file() else None
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Metrics, the eyes that they need, by name, and the real images that they compare with."""
+
+    metrics: Sequence[Metric]
+    eyes: Mapping[str, Eye]
+    reals: RealStatistics
+
+    def judge(self, source: JudgedSource) -> Judgement:
+        """The results of all metrics. All processes must call it. Raises ValueError as `count`."""
+        start = time.monotonic()
+        results, halves = self.evaluate(source), self.between_halves(source)
+        counts = {metric: self.count(metric, source) for metric in self.metrics}
+        return Judgement(self.reals.dataset, counts, results, halves, time.monotonic() - start)
+
+    def evaluate(self, source: JudgedSource) -> dict[str, float]:
+        """The results by name, the same on every process. All processes must call it.
+
+        They depend neither on the number of processes nor, beyond rounding, on the batch.
+        """
+        counts = {metric: self.count(metric, source) for metric in self.metrics}
+        seen = self._look({metric: count for metric, count in counts.items() if metric.kind != "ppl"}, source)
+        results: dict[str, float] = {}
+        for metric, count in counts.items():
+            fake = seen[metric.eye][:count] if metric.eye in seen else None
+            results |= dict(zip(metric.results, self._numbers(metric, count, fake, source), strict=True))
+        together = torch.tensor(list(results.values()), dtype=torch.float64, device=self.reals.device)
+        distributed.broadcast_([together])
+        return dict(zip(results, together.tolist(), strict=True))
+
+    def between_halves(self, source: JudgedSource) -> dict[str, float]:
+        """The value of `swd`, which has no scale of its own, between two halves of the data, by the metric's name.
+
+        Samples as good as the data reach about that value. Each half has as many images as the metric compares, or
+        half of all. Metrics of too few images are left out. All processes must call it; only rank 0 gets numbers.
+        """
+        of_patches = [metric for metric in self.metrics if metric.kind == "swd"]
+        counts = {metric: self.count(metric, source) for metric in of_patches}
+        found = {m.name: self.reals.between_halves(self.eyes[m.eye], counts[m]) for m in counts}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def count(self, metric: Metric, source: JudgedSource) -> int:
+        """The number of pictures that a metric looks at; for patches at most the number of real images.
+
+        Raises ValueError if there are fewer, or the source lacks what the metric needs.
+        """
+        if metric.kind == "ppl" and not (isinstance(source, Made) and isinstance(source.sampler, Walkable)):
+            raise ValueError(
+                f"{metric.name} needs a network whose latents can be changed little by little: leave this metric out"
+            )
+        count = min(metric.samples, len(self.reals.dataset)) if metric.kind == "swd" else metric.samples
+        if source.count is not None and source.count < count:
+            raise ValueError(
+                f"{metric.name} needs {count} images, but there are {source.count}: "
+                f"take {metric.with_samples(source.count)}, and compare it only with numbers of as many images"
+            )
+        return count
+
+    def _look(self, counts: Mapping[Metric, int], source: JudgedSource) -> dict[str, Tensor]:
+        """The features that each eye sees in the pictures of its metrics, on rank 0. Each picture is made only once."""
+        wanted: dict[str, int] = {}
+        for metric, count in counts.items():
+            wanted[metric.eye] = max(count, wanted.get(metric.eye, 0))
+        parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
+        for start, stop in pairwise([0, *sorted(set(wanted.values()))]):
+            names = [name for name, count in wanted.items() if count > start]
+            eyes = [self.eyes[name] for name in names]
+            for seen in look(source, eyes, range(start, stop), self.reals.batch, "images to be judged"):
+                for name, features in zip(names, seen, strict=True) if distributed.is_first() else ():
                     parts[name].append(features)
-    return {name: torch.cat(features) for name, features in parts.items() if features}
+        return {name: torch.cat(features) for name, features in parts.items() if features}
 
-
-def _of_reals(
-    metric: Metric, count: int, metrics: Sequence[Metric], reals: RealStatistics, eyes: Mapping[str, Eye]
-) -> Known:
-    """The statistics of the real images for a metric, and for others that look at the same images."""
-    if metric.kind not in KINDS:
-        return Known()
-    most = count if metric.kind == "swd" else metric.reals
-    same = [m for m in metrics if m.eye == metric.eye and m.kind in KINDS and m.reals == metric.reals]
-    return reals.known(eyes[metric.eye], most, {KINDS[m.kind] for m in same})
-
-
-def _numbers(metric: Metric, fake: Tensor | None, known: Known, device: torch.device) -> tuple[float, ...]:
-    """The numbers of a metric on rank 0, where the features are. All processes must call it."""
-    if metric.kind in ("is", "fid", "fd"):
+    def _numbers(self, metric: Metric, count: int, fake: Tensor | None, source: JudgedSource) -> tuple[float, ...]:
+        """The numbers of a metric, on rank 0, where `fake` is: features of samples. All processes must call it."""
+        device, real = self.reals.device, self._of_reals(metric, count)
+        if metric.kind == "ppl":
+            return (self._path_length(metric, source),)
+        if metric.kind == "swd":
+            return (sliced_wasserstein(real.get("features"), fake, device),)
+        if metric.kind in ("kid", "pr"):
+            # TensorFloat-32, where training allows it, has too few digits for the differences of large numbers.
+            with switches("fp32", torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark):
+                reals, fakes = shared(real.get("features"), device), shared(fake, device)
+                return (
+                    (kernel_distance(reals, fakes),)
+                    if metric.kind == "kid"
+                    else precision_recall(reals, fakes, metric.neighbors)
+                )
         if fake is None:
             return (0.0,) * len(metric.results)
-        if metric.kind == "is":
-            return inception_score(fake)
-        assert known.gaussian is not None
-        return (frechet_distance(known.gaussian, gaussian(fake, device)),)
-    if metric.kind == "swd":
-        _check_alike(metric, known.features, fake)
-        return (_sliced(known.features, fake, device),)
-    # TensorFloat-32, where training allows it, has too few digits for the differences of large numbers.
-    with switches("fp32", torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark):
-        real, made = shared(known.features, device), shared(fake, device)
-        if metric.kind == "kid":
-            return (kernel_distance(real, made),)
-        return precision_recall(real, made, metric.neighbors)
-
-
-def _check_alike(metric: Metric, real: Tensor | None, fake: Tensor | None) -> None:
-    if real is not None and fake is not None and real.shape[1:] != fake.shape[1:]:
-        raise ValueError(
-            f"{metric.name} compares images of the same size and channels, but these differ from the data's: "
-            f"convert them with dataset_tool.py, or leave this metric out"
+        return (
+            inception_score(fake)
+            if metric.kind == "is"
+            else (frechet_distance(Gaussian(**real), gaussian(fake, device)),)
         )
 
+    def _of_reals(self, metric: Metric, count: int) -> dict[str, Tensor]:
+        """The statistics of the real images for a metric, and for others that look at the same images."""
+        if metric.kind not in KINDS:
+            return {}
+        same = {
+            KINDS[m.kind] for m in self.metrics if (m.eye, m.reals) == (metric.eye, metric.reals) and m.kind in KINDS
+        }
+        return self.reals.known(self.eyes[metric.eye], count if metric.kind == "swd" else metric.reals, same)
 
-def _sliced(a: Tensor | None, b: Tensor | None, device: torch.device) -> float:
-    """The sliced Wasserstein distance of patches, which are on rank 0, one level at a time on every device."""
-    levels = int(shared(None if a is None else torch.tensor(float(a.shape[1])), device))
-    found = []
-    for level in range(levels):
-        pair = (shared(None if patches is None else patches[:, level], device) for patches in (a, b))
-        found.append(level_distance(*pair))
-    return sum(found) / levels
+    def _path_length(self, metric: Metric, source: JudgedSource) -> float:
+        assert isinstance(source, Made), "checked by count"
+        whole, steps = Eye("steps", "", lambda lengths, indices: lengths), Steps(metric, source, self.eyes[metric.eye])
+        seen = look(steps, [whole], range(metric.samples), self.reals.batch, metric.name)
+        return trimmed_mean(torch.cat([lengths for (lengths,) in seen]))
 
 
-def _path_length(metric: Metric, made: Made, lpips: Eye, batch: int) -> tuple[float]:
-    whole = Eye("steps", "", lambda lengths, indices: lengths)
-    parts = [seen for (seen,) in look(_Steps(metric, made, lpips), [whole], range(metric.samples), batch, metric.name)]
-    return (paths.trimmed_mean(torch.cat(parts)),)
-
-
-class _Steps:
-    """A source of lengths of steps, not pictures, so that `look` deals and gathers the work on them."""
-
-    count = None
-
-    def __init__(self, metric: Metric, made: Made, lpips: Eye) -> None:
-        assert isinstance(made.sampler, Walkable), "checked by count_of"
-        self.metric, self.made, self.lpips = metric, made, lpips
-        self.sampler = made.sampler.in_float32()  # a step is smaller than the rounding of the shorter formats
-
-    def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        return map(self.lengths, wanted)
-
-    @torch.no_grad()
-    def lengths(self, indices: Sequence[int]) -> Tensor:
-        metric, sampler = self.metric, self.sampler
-        begin, end = (self.made.requests(indices, start) for start in ("z", "other end"))
-        return paths.path_lengths(
-            map_=lambda z: sampler.map(z, begin),
-            render=lambda ws: sampler.render(ws, [*begin, *begin]),
-            embed=lambda images: self.lpips(paths.prepared(images, metric.crop)),
-            z=(sampler.latents(begin), sampler.latents(end)),
-            t=self.made.uniform(indices, "step") * float(metric.full),
-            space=metric.space,
-        )
+def open_suite(
+    metrics: Sequence[Metric],
+    given: Mapping[str, str],
+    dataset: ImageSet,
+    device: torch.device,
+    batch: int,
+    trust: bool,
+) -> Suite:
+    """The suite of these metrics against a data set, with their detectors opened as `open_eyes` does."""
+    eyes = open_eyes([metric.eye for metric in metrics], given, device, trust)
+    return Suite(metrics, eyes, RealStatistics(dataset, device, batch))

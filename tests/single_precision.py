@@ -8,9 +8,8 @@ import dataclasses
 import pytest
 import torch
 
-from metrics.names import parse
-from metrics.reals import RealStatistics
-from metrics.suite import between_halves, evaluate
+from metrics.catalog import parse
+from metrics.suite import RealStatistics, Suite
 from models.paths import linear, spherical, spline
 from models.perceptual.likeness import pyramid_vectors
 from models.stylegan2.centers import Anchors
@@ -57,8 +56,8 @@ def test_metrics(device, tmp_path):
         resources.FOLDER = str(tmp_path / place.type)
         source = samples()
         source.sampler.G = source.sampler.G.to(place)
-        reals = RealStatistics(Faces(), place, 32)
-        found.append(evaluate(metrics, source, reals, EYES, 32) | between_halves(metrics, source, reals, EYES))
+        suite = Suite(metrics, EYES, RealStatistics(Faces(), place, 32))
+        found.append(suite.evaluate(source) | suite.between_halves(source))
     assert len(found[0]) == 9 - 1 and found[1] == pytest.approx(found[0], rel=1e-5)
 
 

@@ -15,7 +15,7 @@ import evaluate
 from imaging.dataset import DataConfig, open_dataset
 from imaging.grid import save_image, sheet, tile
 from imaging.pixels import to_pil
-from metrics.kernel import kernel_distance
+from metrics.distances import kernel_distance
 from models.families import save_network
 from models.perceptual.inception import Inception
 from models.perceptual.published import PUBLISHED, PublishedDetector

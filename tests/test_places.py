@@ -14,7 +14,8 @@ from models.families import read_network
 from models.places import Published, locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign import nvlabs, rosinality
+from models.stylegan2.foreign import rosinality
+from models.stylegan2.foreign.translation import official_names
 from models.stylegan2.generator import Generator
 from models.stylegan2.published import PUBLISHED
 from sampling.description import describe
@@ -98,7 +99,7 @@ def trained_elsewhere(path: Path, layers: int = 2) -> Path:
     G = Generator(GeneratorConfig(**sizes, z_dim=TINY["generator.z_dim"], w_dim=TINY["generator.w_dim"]))
     D = Discriminator(DiscriminatorConfig(**sizes))
     states = {"g": G, "g_ema": G, "d": D}
-    torch.save({name: rosinality._theirs(network) for name, network in states.items()} | {"g_optim": {}}, path)
+    torch.save({name: rosinality.state_of(network) for name, network in states.items()} | {"g_optim": {}}, path)
     return path
 
 
@@ -116,7 +117,7 @@ def test_a_network_of_an_official_pickle_is_taken():
     G, D = theirs.part("G"), theirs.part("D")
     tensors = [
         {name: network.state_dict()[ours].contiguous() for name, ours in names.items()}
-        for network, names in ((G, nvlabs.generator_names(G.config)), (D, nvlabs.discriminator_names(D.config)))
+        for network, names in ((G, official_names(G)), (D, official_names(D)))
     ]
     networks = [pickled.generator(tensors[0]), pickled.discriminator(tensors[1]), pickled.generator(tensors[0])]
     path = pickled.write(Path("network-snapshot-000200.pkl"), pickled.training_file(*networks))

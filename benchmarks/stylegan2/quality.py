@@ -15,8 +15,7 @@ from benchmarks.stylegan2.observer import CAUSES, Look, Observer, draw, look, tr
 from imaging.faces import EXPRESSIONS
 from imaging.pixels import to_pixels
 from imaging.sizes import spell
-from metrics.frechet import frechet_distance, gaussian
-from metrics.precision_recall import precision_recall
+from metrics.distances import frechet_distance, gaussian, precision_recall
 from metrics.sliced_wasserstein import sliced_wasserstein
 from models.families import NetworkFile, read_network
 from models.stylegan2.generator import Generator

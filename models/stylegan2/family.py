@@ -9,7 +9,7 @@ from models.family import Family, Part
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.exports.formats import FORMATS
-from models.stylegan2.foreign import opening
+from models.stylegan2.foreign import lucidrains_file, official, rosinality
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.generator import Generator
 from models.stylegan2.options import StyleOptions
@@ -60,7 +60,7 @@ FAMILY = Family(
     },
     shown=("G_ema", "G"),
     facts=_facts,
-    foreign=(opening.OFFICIAL, opening.ROSINALITY),
+    foreign=(official.OFFICIAL, rosinality.ROSINALITY),
     formats=FORMATS,
     published=PUBLISHED,
     tags=("stylegan2", "gan", "image-generation", "safetensors"),
@@ -77,7 +77,7 @@ LUCIDRAINS = Family(
     parts={"G_ema": Part("generator", LucidrainsConfig, LucidrainsGenerator, "the averaged generator", _call)},
     shown=("G_ema",),
     facts=_facts,
-    foreign=(opening.LUCIDRAINS,),
+    foreign=(lucidrains_file.LUCIDRAINS,),
     tags=FAMILY.tags,
     caption=_CAPTION,
     command="--seeds 0-15 --psi 0.7",

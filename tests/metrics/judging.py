@@ -6,11 +6,9 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from imaging.demo import DemoSet
-from metrics.detectors import Eye, open_eye
-from metrics.names import parse
-from metrics.reals import RealStatistics
-from metrics.sources import Made
-from metrics.suite import evaluate
+from metrics.catalog import parse
+from metrics.features import Eye, Made, open_eye
+from metrics.suite import RealStatistics, Suite
 from models.stylegan2.options import StyleOptions
 from models.stylegan2.sampler import StyleSampler
 from tests.networks import tiny_generator
@@ -55,8 +53,11 @@ def samples(seed=0, counts=(20, 20, 20, 20, 20), **settings):
     return Made(sampler, torch.tensor(counts), seed)
 
 
+def suite(metrics, dataset=None, batch=32):
+    return Suite(metrics, EYES, RealStatistics(dataset or Faces(), CPU, batch))
+
+
 def judge(*names, source=None, dataset=None, batch=32):
     """Results of metrics by name; for lack of time 90 samples stand for the thousand of precision and recall."""
-    reals = RealStatistics(dataset or Faces(), CPU, batch)
     metrics = [replace(metric, samples=90) if metric.kind == "pr" else metric for metric in map(parse, names)]
-    return evaluate(metrics, source or samples(), reals, EYES, batch)
+    return suite(metrics, dataset, batch).evaluate(source or samples())

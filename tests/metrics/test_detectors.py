@@ -5,9 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metrics.detectors import find_files, open_eye
-from metrics.in_loop import open_eyes
-from metrics.names import parse
+from metrics.features import find_files, open_eye, open_eyes
 from models.perceptual.opening import to_rgb
 from models.perceptual.published import PUBLISHED, PublishedDetector, parse_files
 from tests.models import published
@@ -99,7 +97,7 @@ def test_a_program_is_not_even_opened_unless_it_is_trusted(tmp_path, monkeypatch
         assert str(error.value) == f"--detector inception={path}{TRUST}"
     assert find_files(["inception"], {"inception": str(path)}, trust=True) == {"inception": path}
     with pytest.raises(ValueError, match=r"^--trust applies to files of --detector, and none is given: leave --trust"):
-        open_eyes([parse("swd60")], {}, CPU, trust=True)
+        open_eyes(["patches"], {}, CPU, trust=True)
 
 
 def test_what_only_looks_like_a_program_is_read_as_weights(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 import scipy.linalg
 import torch
 
-from metrics.frechet import Gaussian, Sums, frechet_distance, gaussian
+from metrics.distances import Gaussian, Sums, frechet_distance, gaussian
 
 
 def _points(count=300, dimensions=6, seed=0):

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from imaging.demo import DemoSet
-from metrics import in_loop
+from metrics.catalog import parse
+from metrics.features import Made
 from metrics.in_loop import prepare
+from metrics.suite import Suite, open_suite
 from models.families import load_network
 from models.stylegan2.options import StyleOptions
 from models.stylegan2.sampler import StyleSampler
@@ -20,11 +22,15 @@ CPU = torch.device("cpu")
 def _judged(plan, stop_at=None, names="swd60", wrong=None):
     """Carries a plan out with a judge, as train.py does; `wrong` takes the place of its evaluation."""
     judge = prepare(names, {}, DEMO, CPU, 4, "python train.py", plan.state.clock.seen if plan.state else None)
-    evaluate = in_loop.evaluate
+
+    def snapshot(recipe, run):
+        judge(recipe.judged(), run.folder, run.clock.seen, run.seed, run.report)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(in_loop, "evaluate", wrong or evaluate)
+        if wrong:
+            patch.setattr(Suite, "evaluate", wrong)
         honest = session.train
-        patch.setattr(session, "train", lambda plan: honest(plan, evaluate=judge))
+        patch.setattr(session, "train", lambda plan: honest(plan, evaluate=snapshot))
         return finish(plan, stop_at)
 
 
@@ -58,16 +64,10 @@ def test_every_snapshot_is_judged_and_the_best_kept(whole):
 
 def test_the_value_is_that_of_the_networks_own_file(whole):
     """As evaluate.py takes it: from the file, with the same seed."""
-    from metrics.names import parse
-    from metrics.reals import RealStatistics
-    from metrics.sources import Made
-    from metrics.suite import evaluate
-
     last = _lines(whole)[-1]
     G = load_network(whole / last["network"])
-    source = Made(StyleSampler(G, StyleOptions(noise_mode="random")), torch.as_tensor(DEMO.label_counts), last["seed"])
-    eyes = in_loop.open_eyes([parse("swd60")], {}, CPU)
-    found = evaluate([parse("swd60")], source, RealStatistics(DEMO, CPU, 8), eyes, 8)
+    source = Made(StyleSampler(G, StyleOptions(noise_mode="random")), DEMO.label_counts, last["seed"])
+    found = open_suite([parse("swd60")], {}, DEMO, CPU, 8, False).evaluate(source)
     assert found["swd60"] == pytest.approx(last["value"], rel=1e-3)
 
 

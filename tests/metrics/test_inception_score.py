@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.inception_score import inception_score
+from metrics.distances import inception_score
 
 
 def test_sure_and_even_predictions_score_the_number_of_classes():

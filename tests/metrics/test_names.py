@@ -1,6 +1,6 @@
 import pytest
 
-from metrics.names import parse, parse_list
+from metrics.catalog import parse, parse_list
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from metrics.names import parse, parse_list
         ("kid10k", "kid", "inception", 10_000, 10_000),
         ("pr50k3_full", "pr", "vgg16", 50_000, 200_000),
         ("pr50k3", "pr", "vgg16", 50_000, 50_000),
-        ("is50k", "is", "inception classes", 50_000, 0),
+        ("is50k", "is", "inception classes", 50_000, 50_000),
         ("fd_dinov2", "fd", "dinov2", 50_000, None),
         ("fd5k_dinov2", "fd", "dinov2", 5_000, None),
         ("swd", "swd", "patches", 16_384, 16_384),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from metrics import precision_recall as pr
+from metrics import distances as pr
 
 
 def _points(*, count=200, dimensions=8, seed=0):
@@ -71,6 +71,6 @@ def test_equal_points_are_no_distance_apart():
 def test_refuses_too_few_points_and_features_that_do_not_fit():
     with pytest.raises(ValueError, match=r"^neighbor number 3 needs more than 3 points, got 3$"):
         pr.neighbor_distances(_points(count=3))
-    message = r"^features are \[points, dimensions\] with equal dimensions, got \[200, 8\] and \[200, 4\]$"
+    message = r"^features have 8 and 4 dimensions: they come from two detectors$"
     with pytest.raises(ValueError, match=message):
         pr.coverage(_points(), _points(dimensions=4))

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from metrics.names import parse
-from metrics.record import Record
+from metrics.catalog import parse
+from metrics.results import Record
 
 FID, PR = parse("fid5k"), parse("pr5k3")
 

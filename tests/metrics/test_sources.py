@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from imaging.dataset import DataConfig, open_dataset
-from metrics.sources import PictureFiles
+from metrics.features import PictureFiles
 from tests.commands import zipped
 from tests.metrics.judging import CPU, Faces, samples
 

@@ -6,16 +6,13 @@ import pytest
 import scipy.linalg
 import torch
 
-from metrics import suite
-from metrics.frechet import frechet_distance, gaussian
-from metrics.names import parse
-from metrics.precision_recall import precision_recall
-from metrics.sharing import dealt, shared
+from metrics.catalog import parse
+from metrics.distances import dealt, frechet_distance, gaussian, precision_recall, shared
+from metrics.features import PictureFiles
 from metrics.sliced_wasserstein import sliced_wasserstein
-from metrics.sources import PictureFiles
 from system import resources
 from system.resources import cache_folder
-from tests.metrics.judging import CPU, EYES, SEVERAL, Faces, judge, pooled, samples
+from tests.metrics.judging import CPU, EYES, SEVERAL, Faces, judge, pooled, samples, suite
 from tests.processes import together
 from torch_utils import distributed, seeds
 
@@ -85,8 +82,7 @@ def test_permuted_halves_of_the_data_are_close_and_a_collapsed_generator_is_not(
 
 def test_path_lengths_of_a_network_do_not_depend_on_the_batch():
     metrics = [dataclasses.replace(parse(name), samples=60) for name in ("ppl2_wend", "ppl_zfull")]
-    reals = suite.RealStatistics(Faces(), CPU, 8)
-    whole, parts = (suite.evaluate(metrics, samples(), reals, EYES, batch) for batch in (60, 7))
+    whole, parts = (suite(metrics, batch=batch).evaluate(samples()) for batch in (60, 7))
     assert whole == pytest.approx(parts, rel=0.02)  # a step is small beside the rounding of float32
     assert min(whole.values()) > 0
 
@@ -95,7 +91,7 @@ def test_path_lengths_of_a_network_do_not_depend_on_the_batch():
 def test_path_lengths_by_hand(name):
     """With LPIPS as plain pixels: what the latents, noise, images, steps, crops and percentiles come to."""
     metric, made = dataclasses.replace(parse(name), samples=30), samples()
-    found = suite.evaluate([metric], made, suite.RealStatistics(Faces(), CPU, 8), EYES, 8)[name]
+    found = suite([metric], batch=8).evaluate(made)[name]
     G, epsilon, lengths = made.sampler.G, 1e-4, []
     for i in range(30):
         draw = {
@@ -125,30 +121,28 @@ def test_path_lengths_by_hand(name):
 def test_a_distance_without_a_scale_stands_beside_that_of_two_halves_of_the_data():
     """As many images in each half as the metric compares, none in both; kept on the disk."""
     faces, source = Faces(count=100), samples()
-    reals, metrics = suite.RealStatistics(faces, CPU, 16), [parse("swd40"), parse("fid90_full")]
-    found = suite.between_halves(metrics, source, reals, EYES)
+    metrics = [parse("swd40"), parse("fid90_full")]
+    found = suite(metrics, faces).between_halves(source)
     order = [faces.index_at(0, place) for place in range(80)]
     halves = [sorted(order[:40]), sorted(order[40:])]
     assert not set(halves[0]) & set(halves[1])
     seen = [EYES["patches"](torch.stack([torch.from_numpy(faces[i][0]) for i in half]), half) for half in halves]
     assert found == {"swd40": pytest.approx(sliced_wasserstein(*seen), rel=1e-5)}
     faces.reads = 0
-    again = suite.between_halves(metrics, source, suite.RealStatistics(faces, CPU, 16), EYES)
+    again = suite(metrics, faces).between_halves(source)
     assert again == found and faces.reads == 0
     for path in (cache_folder() / "statistics").iterdir():
         path.write_bytes(b"damaged")
-    again = suite.between_halves(metrics, source, suite.RealStatistics(faces, CPU, 16), EYES)
+    again = suite(metrics, faces).between_halves(source)
     assert again == found and faces.reads == 80
     # Real pictures are as good as other real pictures, and samples of an untrained network are not.
-    reals = suite.RealStatistics(faces, CPU, 16)
-    assert suite.evaluate(metrics[:1], source, reals, EYES, 16)["swd40"] > 1.5 * found["swd40"]
+    assert suite(metrics[:1], faces).evaluate(source)["swd40"] > 1.5 * found["swd40"]
 
 
 def test_halves_of_few_images():
-    reals = suite.RealStatistics(Faces(count=30), CPU, 16)
-    (value,) = suite.between_halves([parse("swd")], samples(), reals, EYES).values()
+    (value,) = suite([parse("swd")], Faces(count=30)).between_halves(samples()).values()
     assert value > 0  # 15 and 15
-    assert suite.between_halves([parse("swd2")], samples(), suite.RealStatistics(Faces(count=3), CPU, 16), EYES) == {}
+    assert suite([parse("swd2")], Faces(count=3)).between_halves(samples()) == {}
 
 
 def test_real_statistics_are_kept_and_serve_again(results):
@@ -203,8 +197,9 @@ def test_patches_are_compared_in_equal_numbers():
         (
             "swd12",
             samples(channels=1),
-            "swd12 compares images of the same size and channels, but these differ from the data's: "
-            "convert them with dataset_tool.py, or leave this metric out",
+            "swd compares equally many images of the same size and channels, but these differ from the data's "
+            "(patches [12, 1, 128, 1, 7, 7] and [12, 1, 128, 3, 7, 7]): convert them with dataset_tool.py, or leave "
+            "swd out",
         ),
     ],
 )
@@ -226,9 +221,9 @@ def _process(rank, folder):
     faces = Faces()
     found = judge(*SEVERAL, dataset=faces, batch=16)
     assert judge(*SEVERAL, dataset=faces, batch=16) == found  # from the disk, as far as it is kept
-    reals = suite.RealStatistics(faces, CPU, 16)
-    halves = suite.between_halves([parse("swd30")], samples(), reals, EYES)
-    assert suite.between_halves([parse("swd30")], samples(), reals, EYES) == halves
+    several = suite([parse("swd30")], faces, 16)
+    halves = several.between_halves(samples())
+    assert several.between_halves(samples()) == halves
     assert rank or halves["swd30"] > 0
     shares = []
     whole = dealt(7, 2, lambda part: shares.append(part.start) or torch.arange(7.0)[part], torch.zeros([]))

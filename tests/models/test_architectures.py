@@ -12,30 +12,32 @@ from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.exports.files import record, save_program
 from models.stylegan2.exports.graphs import graph_of
 from models.stylegan2.factorization import style_matrix
-from models.stylegan2.foreign import nvlabs, rosinality
+from models.stylegan2.foreign import rosinality
+from models.stylegan2.foreign.statements import ARCHITECTURES as OFFICIAL
+from models.stylegan2.foreign.translation import official_names
 from models.stylegan2.generator import Generator
 from tests.reference.architectures import generated, judged
 from tests.reference.official import fill, load_case, official_tensors
 from training.stylegan2.presets import resolve
 
 SIZE = 32
-ARCHITECTURES = list(nvlabs.ARCHITECTURES)
+ARCHITECTURES = list(OFFICIAL)
 SHARED = {"height": SIZE, "width": SIZE, "channel_base": 256, "channel_max": 16, "mapping_layers": 1}
 
 
 def generator(architecture: str, **more) -> Generator:
     """With tensors filled by their official names."""
     config = GeneratorConfig(**SHARED | {"z_dim": 8, "w_dim": 8, "architecture": architecture} | more)
-    return filled(Generator(config), "G", nvlabs.generator_names(config))
+    return filled(Generator(config), "G")
 
 
 def discriminator(architecture: str, **more) -> Discriminator:
     config = DiscriminatorConfig(**SHARED | {"architecture": architecture} | more)
-    return filled(Discriminator(config), "D", nvlabs.discriminator_names(config))
+    return filled(Discriminator(config), "D")
 
 
-def filled(network, letter, names):
-    state = network.state_dict()
+def filled(network, letter):
+    state, names = network.state_dict(), official_names(network)
     assert set(names.values()) == set(state), "every tensor has an official name"
     network.load_state_dict(
         {ours: torch.as_tensor(fill(f"{letter}.{n}", tuple(state[ours].shape))) for n, ours in names.items()}
@@ -73,7 +75,7 @@ def test_the_written_out_equations_give_the_recorded_numbers_of_the_official_net
 @pytest.mark.parametrize("folded", [False, True])
 def test_generators(architecture, folded):
     G = generator(architecture)
-    wanted = generated(tensors(G, nvlabs.generator_names(G.config)), ws(G), nvlabs.ARCHITECTURES[architecture], SIZE)
+    wanted = generated(tensors(G, official_names(G)), ws(G), OFFICIAL[architecture], SIZE)
     G = G.fold() if folded else G
     close(G.synthesis(ws(G), "const"), wanted)
     close(G.synthesis(ws(G)[:1], "const"), wanted[:1])
@@ -82,7 +84,7 @@ def test_generators(architecture, folded):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_discriminators(architecture):
     D = discriminator(architecture)
-    wanted = judged(tensors(D, nvlabs.discriminator_names(D.config)), pictures(), nvlabs.ARCHITECTURES[architecture], 4)
+    wanted = judged(tensors(D, official_names(D)), pictures(), OFFICIAL[architecture], 4)
     close(D(pictures()), wanted)
 
 

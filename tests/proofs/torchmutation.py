@@ -25,7 +25,7 @@ Nest = dict[str, Any]
 
 def rosinality_contents() -> Nest:
     """A converted file: tiny networks, and the average w."""
-    state = {"g_ema": rosinality._theirs(tiny_generator()), "d": rosinality._theirs(tiny_discriminator())}
+    state = {"g_ema": rosinality.state_of(tiny_generator()), "d": rosinality.state_of(tiny_discriminator())}
     return state | {"latent_avg": torch.zeros(8), "args": {}}
 
 

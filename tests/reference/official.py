@@ -11,8 +11,7 @@ from torch import Tensor
 
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign import nvlabs
-from models.stylegan2.foreign.tensors import renamed
+from models.stylegan2.foreign.translation import official_names, renamed
 from models.stylegan2.generator import Generator
 
 DATA = Path(__file__).parent.parent / "data"
@@ -72,7 +71,7 @@ def load_case(name: str) -> Case:
     g_config = GeneratorConfig(**shared, z_dim=o["z_dim"], w_dim=o["z_dim"], mapping_layers=o["map_layers"])
     d_config = DiscriminatorConfig(**shared, mapping_layers=d_layers, mbstd_group=4)
     G, D = Generator(g_config), Discriminator(d_config)
-    g_names, d_names = nvlabs.generator_names(g_config), nvlabs.discriminator_names(d_config)
+    g_names, d_names = official_names(G), official_names(D)
     for letter, network, names in (("G", G, g_names), ("D", D, d_names)):
         official = {key: torch.as_tensor(fill(f"{letter}.{key}", tuple(shape))) for key, shape in about[letter].items()}
         network.load_state_dict(renamed({key: official[key] for key in names}, names, network))

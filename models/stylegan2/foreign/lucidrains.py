@@ -5,30 +5,35 @@ transposed convolution and a filter; the upsampled image is blurred once more; a
 noise has a gain for every channel, and all layers see the upper left corner of one uniform picture; and a block has one
 w. Attention may precede a block, and w may make the first features instead of a constant.
 
-Letters: N batch, C channels, H W size, D width of w, L blocks.
+Letters: N batch, C channels, H W size, D width of w, L blocks; in attention h heads, d dimensions of a head, P pixels.
 """
 
-from typing import Literal, Self
+from collections.abc import Callable
+from typing import ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from models.stylegan2.foreign.lucidrains_attention import Attention, Form
 from models.stylegan2.generator import NoiseMode, StyledGenerator, StyledSynthesis
 from torch_utils.device import Precision
 from torch_utils.forward import own_precision
 
-EPSILON = 1e-8
 SLOPE = 0.2  # of the leaky ReLU, whose gain is 1
-AVERAGE_NOISE = 0.5  # noise is uniform from 0 to 1
+HEADS, DIMENSIONS = 8, 64
+
+# Versions of its program scale the branches of attention differently: 1.6 multiplies the output by a factor for each
+# channel; 1.8 and 1.8.8 normalize the input over the channels, with the epsilon added to the deviation or the variance.
+Form = Literal["1.6", "1.8", "1.8.8"]
 
 
 class LucidrainsConfig(BaseModel):
     """Sizes of the generator, by our names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: ClassVar[int] = 0
 
     doublings: int = Field(5, ge=1, le=9, description="how often 4 x 4 is doubled to give the image")
     channels: Literal[3, 4] = Field(3, description="image channels: 3 RGB, 4 RGBA")
@@ -51,15 +56,7 @@ class LucidrainsConfig(BaseModel):
         """Image height in pixels."""
         return 4 << self.doublings
 
-    @property
-    def width(self) -> int:
-        """Image width in pixels."""
-        return self.height
-
-    @property
-    def classes(self) -> int:
-        """0: this network is unconditional."""
-        return 0
+    width = height
 
     @property
     def z_dim(self) -> int:
@@ -96,22 +93,19 @@ class Mapping(nn.Module):
 
 
 class Modulated(nn.Module):
-    """A convolution whose input channels a style scales by s + 1; `demodulate` scales the outputs back."""
+    """A convolution whose input channels a style scales by s + 1; one of 3 x 3 pixels scales the outputs back."""
 
-    def __init__(self, w_dim: int, inputs: int, outputs: int, kernel: int, demodulate: bool) -> None:
+    def __init__(self, w_dim: int, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__()
-        self.demodulate = demodulate
         self.affine = nn.Linear(w_dim, inputs)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[N, I, H, W] and w [N, D] -> [N, O, H, W]."""
-        style = self.affine(w) + 1  # [N, I]
-        x = F.conv2d(x * style[:, :, None, None], self.weight, padding=self.weight.shape[2] // 2)
-        if not self.demodulate:
-            return x
+        style, kernel = self.affine(w) + 1, self.weight.shape[2]  # [N, I]
+        x = F.conv2d(x * style[:, :, None, None], self.weight, padding=kernel // 2)
         energy = self.weight.square().sum(dim=[2, 3])  # [O, I]
-        return x * (style.square() @ energy.t() + EPSILON).rsqrt()[:, :, None, None]
+        return x * (style.square() @ energy.t() + 1e-8).rsqrt()[:, :, None, None] if kernel > 1 else x
 
 
 class LucidrainsLayer(nn.Module):
@@ -119,7 +113,7 @@ class LucidrainsLayer(nn.Module):
 
     def __init__(self, w_dim: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv = Modulated(w_dim, inputs, outputs, kernel=3, demodulate=True)
+        self.conv = Modulated(w_dim, inputs, outputs, kernel=3)
         self.noise_gain = nn.Parameter(torch.zeros(outputs))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
@@ -137,14 +131,65 @@ class LucidrainsBlock(nn.Module):
         inputs, outputs = config.channels_at(max(k - 1, 0)), config.channels_at(k)
         self.conv0 = LucidrainsLayer(config.w_dim, inputs, outputs)
         self.conv1 = LucidrainsLayer(config.w_dim, outputs, outputs)
-        self.rgb = Modulated(config.w_dim, outputs, config.channels, kernel=1, demodulate=False)
+        self.rgb = Modulated(config.w_dim, outputs, config.channels, kernel=1)
 
-    def forward(self, x: Tensor, image: Tensor | None, w: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and image of this size, w [N, D] and the whole noise -> features and image."""
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of this size, w [N, D] and the whole noise -> features and image."""
         noise = noise[:, :, : x.shape[2], : x.shape[3]]
         x = self.conv1(self.conv0(x, w, noise), w, noise)
-        rgb = self.rgb(x, w)
-        return x, rgb if image is None else image + rgb
+        return x, self.rgb(x, w)
+
+
+class Scaling(nn.Module):
+    """A residual connection around a branch: the branch's input is normalized, or its output multiplied."""
+
+    def __init__(self, channels: int, form: Form) -> None:
+        super().__init__()
+        self.form = form
+        self.gain = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels)) if form != "1.6" else None
+
+    def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        """[N, C, H, W] -> [N, C, H, W]."""
+        gain = self.gain[:, None, None]
+        if self.bias is None:
+            return x + branch(x) * gain
+        variance, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
+        deviation = variance.sqrt() + 1e-5 if self.form == "1.8" else (variance + 1e-5).sqrt()
+        return x + branch((x - mean) / deviation * gain + self.bias[:, None, None])
+
+
+class Attention(nn.Module):
+    """Self-attention of linear cost, then a network of single pixels.
+
+    Keys are normalized over the pixels and queries over their dimensions, so keys and values are summed once for all
+    queries (Shen et al. 2018, "Efficient Attention: Attention with Linear Complexities"):
+
+        context = sum over pixels of softmax(k) v^T        out = softmax(q) context / sqrt(d)
+    """
+
+    def __init__(self, channels: int, form: Form) -> None:
+        super().__init__()
+        C, width = channels, HEADS * DIMENSIONS
+        self.scaling0, self.scaling1 = Scaling(C, form), Scaling(C, form)
+        self.queries = nn.Conv2d(C, width, 1, bias=False)
+        self.surroundings = nn.Conv2d(C, C, 3, padding=1, groups=C, bias=False)
+        self.keys_values = nn.Conv2d(C, 2 * width, 1, bias=False)
+        self.out = nn.Conv2d(width, C, 1)
+        self.widen = nn.Conv2d(C, 2 * C, 1)
+        self.narrow = nn.Conv2d(2 * C, C, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C, H, W]."""
+        x = self.scaling0(x, self._attend)
+        return self.scaling1(x, lambda x: self.narrow(F.leaky_relu(self.widen(x), SLOPE)))
+
+    def _attend(self, x: Tensor) -> Tensor:
+        k, v = self.keys_values(self.surroundings(x)).unflatten(1, (2, HEADS, DIMENSIONS)).flatten(-2).unbind(dim=1)
+        q = self.queries(x).unflatten(1, (HEADS, DIMENSIONS)).flatten(-2)  # [N, h, d, P], as k and v
+        context = k.softmax(dim=-1) @ v.mT  # [N, h, d, d]
+        out = context.mT @ q.softmax(dim=-2) / DIMENSIONS**0.5  # [N, h, d, P]
+        return self.out(F.gelu(out.flatten(1, 2).unflatten(-1, x.shape[2:])))
 
 
 class LucidrainsSynthesis(StyledSynthesis):
@@ -169,29 +214,23 @@ class LucidrainsSynthesis(StyledSynthesis):
         """The one picture of noise [N, 1, height, width] that all layers see."""
         if mode == "random":
             return [torch.rand(batch, 1, *self.noise.shape, device=self.noise.device, generator=generator)]
-        noise = self.noise if mode == "const" else torch.full_like(self.noise, AVERAGE_NOISE)
+        noise = self.noise if mode == "const" else torch.full_like(self.noise, 0.5)  # the mean of 0 to 1
         return [noise.expand(batch, 1, -1, -1)]
 
     @own_precision
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
         (noise,) = noises
-        x: Tensor = self.first(self._first_features(ws))  # [N, C, H, W]
-        image: Tensor | None = None
+        image = torch.zeros((), device=ws.device)
+        const = self.const if self.begin is None else self.begin(ws.mean(dim=1)).unflatten(1, (-1, 4, 4))
+        x: Tensor = self.first(const.expand(len(ws), -1, -1, -1))  # type: ignore[union-attr]  # [N, C, H, W]
         for k, (block, w) in enumerate(zip(self.blocks, ws.unbind(dim=1), strict=True)):
             if str(k) in self.attention:
                 x = self.attention[str(k)](x)
-            if image is not None:
+            if k:
                 x, image = enlarge(x), soften(enlarge(image))
-            x, image = block(x, image, w, noise)
-        assert image is not None
+            x, rgb = block(x, w, noise)
+            image = image + rgb
         return 2 * image - 1  # theirs is about [0, 1]
-
-    def _first_features(self, ws: Tensor) -> Tensor:
-        """ws [N, L, D] -> [N, C, 4, 4]."""
-        if self.begin is not None:
-            return self.begin(ws.mean(dim=1)).unflatten(1, (-1, 4, 4))
-        assert self.const is not None
-        return self.const.expand(ws.shape[0], -1, -1, -1)
 
 
 class LucidrainsGenerator(StyledGenerator):

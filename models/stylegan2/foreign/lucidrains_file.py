@@ -1,21 +1,19 @@
 """Files of lucidrains/stylegan2-pytorch: `model_N.pt`, and `.config.json` in the same folder."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
 
-from models.foreign import Converted
-from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
-from models.stylegan2.foreign.lucidrains_attention import Form
-from models.stylegan2.foreign.tensors import average_w, renamed, shape_of
+from models.foreign import Converted, Foreign
+from models.stylegan2.foreign.lucidrains import Form, LucidrainsConfig, LucidrainsGenerator
+from models.stylegan2.foreign.translation import Rules, Shapes, average_w, renamed, shape_of, translated
 from system.text import printable
 from torch_utils import config as configs
-from torch_utils.torchfile import plain_tensors
+from torch_utils import torchfile
 
 KEY = "GAN"  # of the state dict in a checkpoint
 SIGN = "SE.net.0.weight"  # a tensor of every state dict
@@ -25,26 +23,30 @@ _REMEDY = "replace it by the one of this network, or remove it"
 
 _BEGIN = "GE.to_initial_block.weight"
 _OURS = r"SE\.|GE\.(?!blocks\.\d+\.to_rgb\.upsample\.1\.f$)"  # the averaged networks, without the filter of images
-
-_LAYER = {
-    "to_style{}.weight": "conv.affine.weight",
-    "to_style{}.bias": "conv.affine.bias",
-    "conv{}.weight": "conv.weight",
-    "to_noise{}.weight": "noise_gain",
-    "to_noise{}.bias": "bias",
-}
-_ATTENTION = {
-    "0.fn.fn.to_q.weight": "queries.weight",
-    "0.fn.fn.to_kv.net.0.weight": "surroundings.weight",
-    "0.fn.fn.to_kv.net.1.weight": "keys_values.weight",
-    "0.fn.fn.to_out.weight": "out.weight",
-    "0.fn.fn.to_out.bias": "out.bias",
-    "1.fn.fn.0.weight": "widen.weight",
-    "1.fn.fn.0.bias": "widen.bias",
-    "1.fn.fn.2.weight": "narrow.weight",
-    "1.fn.fn.2.bias": "narrow.bias",
-}
-_RGB = {"to_style.weight": "affine.weight", "to_style.bias": "affine.bias", "conv.weight": "weight"}
+_RULES: Rules = (
+    (r"mapping\.layers\.(\d+)", lambda i: f"SE.net.{2 * i}"),
+    (r"synthesis\.const", "GE.initial_block"),
+    (r"synthesis\.begin", "GE.to_initial_block"),
+    (r"synthesis\.first", "GE.initial_conv"),
+    (r"synthesis\.blocks", "GE.blocks"),
+    (r"\.conv0", ".layer1"),
+    (r"\.conv1", ".layer2"),
+    (r"layer(\d)\.conv\.affine", r"to_style\1"),
+    (r"layer(\d)\.conv", r"conv\1"),
+    (r"layer(\d)\.noise_gain", r"to_noise\1.weight"),
+    (r"layer(\d)\.bias", r"to_noise\1.bias"),
+    (r"rgb\.affine", "to_rgb.to_style"),
+    (r"\.rgb\.weight", ".to_rgb.conv.weight"),
+    (r"synthesis\.attention", "GE.attns"),
+    (r"queries", "0.fn.fn.to_q"),
+    (r"surroundings", "0.fn.fn.to_kv.net.0"),
+    (r"keys_values", "0.fn.fn.to_kv.net.1"),
+    (r"\.out\.", ".0.fn.fn.to_out."),
+    (r"widen", "1.fn.fn.0"),
+    (r"narrow", "1.fn.fn.2"),
+    (r"scaling(\d)\.gain", r"\1.fn.norm.g"),
+    (r"scaling(\d)\.bias", r"\1.fn.norm.b"),
+)
 
 
 class LucidrainsOptions(BaseModel):
@@ -68,17 +70,19 @@ def from_lucidrains(contents: Mapping[str, Any], path: Path) -> Converted:
         ValueError: if a layer is unknown, or a tensor is missing, left over or of another shape.
     """
     contents = contents if KEY in contents else {KEY: contents}
-    state = plain_tensors(contents[KEY], KEY, path.stat().st_size)
+    state = torchfile.plain_tensors(contents[KEY], KEY, path.stat().st_size)
     state = {name: t.float() for name, t in state.items() if re.match(_OURS, name)}
     version = contents.get("version")
     version = printable(version, 40) if isinstance(version, str) else ""
-    config = _config(state, version)
+    config = _config({name: tuple(t.shape) for name, t in state.items()}, version)
     rate = _rate(path, config)
     with torch.device("meta"):
         G = LucidrainsGenerator(config)
     if _BEGIN in state and state[_BEGIN].ndim == 4:  # a convolution of one pixel there, a fully connected layer here
         state[_BEGIN] = state[_BEGIN].flatten(1).t()
-    own = renamed(state, {theirs: ours for ours, theirs in names(config)}, G, _their_shape)
+    buffers = dict(G.named_buffers())  # which their files lack
+    rules = [*_RULES, *([(r"\.norm\.g", ".g")] if config.attention_form == "1.6" else [])]
+    own = renamed(state, translated((name for name in G.state_dict() if name not in buffers), rules), G)
     own |= {name: t * rate for name, t in own.items() if name.startswith("mapping.")}
     own["synthesis.noise"] = torch.rand(config.height, config.width, generator=torch.Generator().manual_seed(0))
     own["mapping.w_average"] = torch.zeros(config.w_dim)
@@ -89,28 +93,7 @@ def from_lucidrains(contents: Mapping[str, Any], path: Path) -> Converted:
     return Converted("lucidrains", metadata, {f"G_ema.{name}": tensor for name, tensor in own.items()})
 
 
-def names(config: LucidrainsConfig) -> Iterator[tuple[str, str]]:
-    """Our name, and theirs, of every tensor of a generator."""
-    for i in range(config.mapping_layers):
-        for part in ("weight", "bias"):
-            yield f"mapping.layers.{i}.{part}", f"SE.net.{2 * i}.{part}"
-    if config.constant:
-        yield "synthesis.const", "GE.initial_block"
-    else:
-        yield "synthesis.begin.weight", _BEGIN
-    for part in ("weight", "bias"):
-        yield f"synthesis.first.{part}", f"GE.initial_conv.{part}"
-    for k in range(config.num_ws):
-        ours, theirs = f"synthesis.blocks.{k}", f"GE.blocks.{k}"
-        for i in range(2):
-            yield from ((f"{ours}.conv{i}.{b}", f"{theirs}.{a.format(i + 1)}") for a, b in _LAYER.items())
-        yield from ((f"{ours}.rgb.{b}", f"{theirs}.to_rgb.{a}") for a, b in _RGB.items())
-    scaling = {"g": "gain"} if config.attention_form == "1.6" else {"norm.g": "gain", "norm.b": "bias"}
-    for k in config.attention:
-        ours, theirs = f"synthesis.attention.{k}", f"GE.attns.{k}"
-        yield from ((f"{ours}.{b}", f"{theirs}.{a}") for a, b in _ATTENTION.items())
-        for i in range(2):
-            yield from ((f"{ours}.scaling{i}.{b}", f"{theirs}.{i}.fn.{a}") for a, b in scaling.items())
+LUCIDRAINS = Foreign("lucidrains' stylegan2-pytorch", torchfile.begins_so, torchfile.read, claims, from_lucidrains)
 
 
 def _rate(path: Path, config: LucidrainsConfig) -> float:
@@ -131,38 +114,25 @@ def _rate(path: Path, config: LucidrainsConfig) -> float:
     return options.lr_mlp
 
 
-def _their_shape(theirs: str, ours: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a tensor in their file, from its name there and the shape of ours."""
-    if theirs == "GE.initial_block":
-        return (1, *ours)
-    if ".fn.g" in theirs or ".fn.norm." in theirs:
-        return (1, *ours, 1, 1)
-    return (*ours, 1) if re.search(r"to_noise\d\.weight$", theirs) else ours
-
-
-def _config(state: Mapping[str, Tensor], version: str) -> LucidrainsConfig:
-    """The sizes of a generator, by its tensors."""
-    blocks = sum(1 for name in state if re.fullmatch(r"GE\.blocks\.\d+\.conv2\.weight", name))
-    layers = sum(1 for name in state if re.fullmatch(r"SE\.net\.\d+\.weight", name))
+def _config(shapes: Shapes, version: str) -> LucidrainsConfig:
+    """The sizes of a generator. Attention of versions 1.8.0 to 1.8.7 differs from later ones, but its names do not."""
+    blocks = sum(1 for name in shapes if re.fullmatch(r"GE\.blocks\.\d+\.conv2\.weight", name))
+    layers = sum(1 for name in shapes if re.fullmatch(r"SE\.net\.\d+\.weight", name))
     if blocks < 2 or not layers:
         raise ValueError(f"it has {blocks} blocks GE.blocks.… and {layers} layers SE.net.…")
-    widths = [shape_of(state, f"GE.blocks.{k}.conv2.weight", 4)[0] for k in range(blocks)]
+    widths = [shape_of(shapes, f"GE.blocks.{k}.conv2.weight", 4)[0] for k in range(blocks)]
+    form: Form = "1.8" if re.fullmatch(r"1\.8\.[0-7]", version) else "1.8.8"
+    if any(re.fullmatch(r"GE\.attns\.[0-9]+\.0\.fn\.g", name) for name in shapes):
+        form = "1.6"
     sizes = {
         "doublings": blocks - 1,
-        "channels": shape_of(state, "GE.blocks.0.to_rgb.conv.weight", 4)[0],
+        "channels": shape_of(shapes, "GE.blocks.0.to_rgb.conv.weight", 4)[0],
         "capacity": max(widths[-1] // 2, 1),
         "channel_max": max(widths),
         "mapping_layers": layers,
-        "w_dim": shape_of(state, "SE.net.0.weight", 2)[0],
-        "constant": _BEGIN not in state,
-        "attention": sorted({int(m[1]) for name in state if (m := re.match(r"GE\.attns\.([0-9]{1,3})\.", name))}),
-        "attention_form": _form(state, version),
+        "w_dim": shape_of(shapes, "SE.net.0.weight", 2)[0],
+        "constant": _BEGIN not in shapes,
+        "attention": sorted({int(m[1]) for name in shapes if (m := re.match(r"GE\.attns\.([0-9]{1,3})\.", name))}),
+        "attention_form": form,
     }
     return configs.from_dict(LucidrainsConfig, sizes)
-
-
-def _form(state: Mapping[str, Tensor], version: str) -> Form:
-    """The kind of attention. Versions 1.8.0 to 1.8.7 have another kind than later ones, under the same names."""
-    if any(re.fullmatch(r"GE\.attns\.[0-9]+\.0\.fn\.g", name) for name in state):
-        return "1.6"
-    return "1.8" if re.fullmatch(r"1\.8\.[0-7]", version) else "1.8.8"

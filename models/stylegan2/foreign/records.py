@@ -5,7 +5,8 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -27,19 +28,12 @@ from torch_utils.torchpickles import (
 _NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 
 
-@dataclass(frozen=True)
-class Persistent:
-    """A module of an official PyTorch network: its class and fields, without its source code."""
+@dataclass
+class Record(Built):
+    """A network or module of an official program: its class and fields, without its source code."""
 
-    class_name: str
-    state: dict[Any, Any]
-
-
-class TensorFlowNetwork(Built):
-    """A network of the official TensorFlow programs, without its source code."""
-
-    def __init__(self) -> None:
-        self.state: dict[Any, Any] = {}
+    class_name: str = ""  # "" in TensorFlow
+    state: dict[Any, Any] = field(default_factory=dict)
 
     def build(self, state: Any) -> None:
         """Take the dict of the network's fields."""
@@ -72,13 +66,9 @@ class Array(Built):
         parts: tuple[Any, ...] = state if isinstance(state, tuple) and len(state) == 5 else (None,) * 5
         _, shape, kind, fortran, data = parts
         fits = isinstance(kind, NumberType) and isinstance(data, bytes) and are_counts(shape)
-        demand(fits, "an array is not of numbers", shape)
-        try:
-            self.values = np.frombuffer(data, kind.dtype).reshape(shape, order="F" if fortran is True else "C")
-        except ValueError as error:
-            raise ValueError(
-                f"it is damaged (an array of shape {shown(shape)} comes with {len(data):,} bytes)"
-            ) from error
+        fits = fits and prod(shape) * kind.dtype.itemsize == len(data)
+        demand(fits, "an array does not have its numbers", shape)
+        self.values = np.frombuffer(data, kind.dtype).reshape(shape, order="F" if fortran is True else "C")
 
 
 def demand(fits: bool, what: str, value: Any) -> None:
@@ -92,13 +82,13 @@ def makers(size: int) -> Makers:
     budget = Budget(2 * size)  # a byte may be spelled as a text, and then be a number of a tensor
 
     table: dict[tuple[str, str], Callable[..., Any]] = {
-        ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
+        ("torch_utils.persistence", "_reconstruct_persistent_obj"): _module,
         ("torch._utils", "_rebuild_tensor_v2"): tensor,
         ("torch._utils", "_rebuild_parameter"): parameter,
         ("torch.storage", "_load_from_bytes"): lambda data: _storage(data, budget),
         ("collections", "OrderedDict"): empty_dict,
         ("dnnlib.util", "EasyDict"): empty_dict,
-        ("dnnlib.tflib.network", "Network"): TensorFlowNetwork,
+        ("dnnlib.tflib.network", "Network"): lambda: Record(),
         ("numpy", "dtype"): NumberType,
         ("numpy", "ndarray"): never,
         ("_codecs", "encode"): lambda text, code: _encode(text, code, budget),
@@ -115,16 +105,15 @@ def _storage(data: Any, budget: Budget) -> Storage:
     demand(isinstance(data, bytes), "the numbers of a tensor", data)
     budget.spend(len(data))
     found = read_legacy(io.BytesIO(data), len(data), dict.fromkeys(storage_names(), never), Budget(len(data)))
-    if not isinstance(found, Storage):
-        raise ValueError("it is damaged (a tensor has no numbers)")
+    demand(isinstance(found, Storage), "the numbers of a tensor", found)
     return found
 
 
-def _persistent(meta: Any) -> Persistent:
+def _module(meta: Any) -> Record:
     meta = meta if isinstance(meta, dict) else {}
     name, state = meta.get("class_name"), meta.get("state")
-    demand(isinstance(name, str) and isinstance(state, dict), "a module without class or fields", name)
-    return Persistent(name, state)
+    demand(isinstance(name, str) and name != "" and isinstance(state, dict), "a module without class or fields", name)
+    return Record(name, state)
 
 
 def _scalar(kind: Any, data: Any) -> Any:
@@ -137,7 +126,4 @@ def _encode(text: Any, code: Any, budget: Budget) -> bytes:
     """Bytes that protocol 2 spells as a text."""
     demand(isinstance(text, str) and isinstance(code, str) and code in ("latin1", "latin-1"), "bytes", text)
     budget.spend(len(text))
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError as error:
-        raise ValueError("it is damaged (bytes are spelled with other characters)") from error
+    return text.encode("latin-1")

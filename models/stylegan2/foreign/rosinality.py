@@ -17,27 +17,57 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.foreign import Converted
+from models.foreign import Converted, Foreign
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
-from models.stylegan2.foreign.architecture import BuiltNetwork, NetworkSettings, check_filter, config_of, converted
-from models.stylegan2.foreign.rosinality_names import filters, names, official_names, plain, their_shape
-from models.stylegan2.foreign.tensors import average_w, renamed
+from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.foreign.architecture import BuiltNetwork, NetworkSettings, check_filter, converted, network_of
+from models.stylegan2.foreign.translation import Rules, average_w, official_names, renamed, translated
 from models.stylegan2.generator import Generator
+from models.stylegan2.layers import blur
 from models.stylegan2.mapping import MappingNetwork
 from system.files import replacing
 from torch_utils import config as configs
-from torch_utils.torchfile import plain_tensors
+from torch_utils import torchfile
 
 KEYS = {"g_ema": "G_ema", "g": "G", "d": "D"}  # of a checkpoint, with our names
 SIGNS = {"g_ema": "input.input", "d": "final_conv.0.weight"}  # a tensor of each kind of state dict
 AVERAGE = "latent_avg"
-CHANNELS = 3
 MOST_DOUBLINGS = 9  # of 4 x 4: images of 2048 x 2048
 GROUP = 4  # samples that share a minibatch standard deviation
 MOST_LAYERS = 32  # of the mapping network
 MOST_IN_A_ROW = 16  # state dicts in a list
 WIDEST = 512  # feature maps up to 32 x 32
 PER_MULTIPLIER = 16384  # feature maps times resolution beyond 32 x 32, for each unit of channel_multiplier
+
+_RULES: Rules = (
+    (r"mapping\.layers\.(\d+)", lambda i: f"style.{i + 1}"),
+    (r"synthesis\.const", "input.input"),
+    (r"synthesis.*\.(\d+)\.conv(\d)\.noise\.fixed", lambda k, conv: f"noises.noise_{2 * k - 1 + conv if k else 0}"),
+    (r"synthesis\.blocks\.0\.conv1", "conv1"),
+    (r"synthesis\.blocks\.(\d+)\.conv(\d)", lambda k, conv: f"convs.{2 * k - 2 + conv}"),
+    (r"synthesis\.blocks\.0\.rgb", "to_rgb1"),
+    (r"synthesis\.blocks\.(\d+)\.rgb", lambda k: f"to_rgbs.{k - 1}"),
+    (r"\.affine", ".conv.modulation"),
+    (r"\.noise\.strength", ".noise.weight"),
+    (r"^(conv1|convs\.\d+)\.bias", r"\1.activate.bias"),
+    (r"^from_rgb\.weight", "convs.0.0.weight"),  # from here on of a discriminator
+    (r"^from_rgb\.bias", "convs.0.1.bias"),
+    (r"^blocks\.(\d+)", lambda i: f"convs.{i + 1}"),
+    (r"\.conv1\.weight", ".conv2.1.weight"),
+    (r"\.conv1\.bias", ".conv2.2.bias"),
+    (r"\.conv0\.weight", ".conv1.0.weight"),
+    (r"\.conv0\.bias", ".conv1.1.bias"),
+    (r"\.skip\.weight", ".skip.1.weight"),
+    (r"^tail\.conv\.weight", "final_conv.0.weight"),
+    (r"^tail\.conv\.bias", "final_conv.1.bias"),
+    (r"^tail\.fc", "final_linear.0"),
+    (r"^tail\.out", "final_linear.1"),
+)
+_AXES = {  # axes of length 1 before and after ours, by their names; 0 and 0 for all others
+    r"input\.input|.*\.noise\.weight|(conv1|convs\.\d+|to_rgb1|to_rgbs\.\d+)\.conv\.weight": (1, 0),
+    r"noises\.noise_\d+": (2, 0),
+    r"(to_rgb1|to_rgbs\.\d+)\.bias": (1, 2),
+}
 
 
 def claims(contents: Any) -> bool:
@@ -52,8 +82,8 @@ def from_rosinality(contents: Any, path: Path) -> Converted:
         ValueError: if a tensor is missing, left over or of another shape, with the name of the first.
     """
     contents, size = _arranged(contents), path.stat().st_size
-    states = {ours: plain_tensors(contents[key], key, size) for key, ours in KEYS.items() if key in contents}
-    known = plain_tensors({key: contents[key] for key in (AVERAGE,) if key in contents}, "contents", size)
+    states = {ours: torchfile.plain_tensors(contents[key], key, size) for key, ours in KEYS.items() if key in contents}
+    known = torchfile.plain_tensors({key: contents[key] for key in (AVERAGE,) if key in contents}, "contents", size)
     source = {"format": f"rosinality .pt ({'training' if 'g_optim' in contents else 'converted'})"}
     found = converted(states, lambda name: _read(name, states[name]), source)
     generators = [name for name in states if name != "D"]
@@ -64,20 +94,7 @@ def from_rosinality(contents: Any, path: Path) -> Converted:
     return found
 
 
-def _read(name: str, state: dict[str, Tensor]) -> BuiltNetwork:
-    """The network of a state dict; a generator lacks its average w."""
-    kind, start = (DiscriminatorConfig, "convs") if name == "D" else (GeneratorConfig, "to_rgbs")
-    first = r"\.[1-9]\d?\." if name == "D" else r"\.\d\d?\."
-    doublings = len({key.split(".")[1] for key in state if re.match(start + first, key)})
-    layers = sum(1 for key in state if re.fullmatch(r"style\.\d+\.weight", key))
-    if not 1 <= doublings <= MOST_DOUBLINGS or (name != "D" and not 1 <= layers <= MOST_LAYERS):
-        raise ValueError(f"it has {doublings} blocks {start}.… and {layers} layers style.…")
-    size = {"height": 4 << doublings, "width": 4 << doublings, "mapping_layers": layers or 1}
-    places = {theirs: ours for ours, theirs in names(kind(**size)).items()}
-    official = official_names(kind(**size))
-    shapes = {official[ours]: plain(theirs, state[theirs]) for theirs, ours in places.items() if theirs in state}
-    config, network = config_of(name, shapes, NetworkSettings(mbstd_group=GROUP))
-    return BuiltNetwork(config, network, places, _ours(state, network))
+ROSINALITY = Foreign("rosinality's stylegan2-pytorch", torchfile.begins_so, torchfile.read, claims, from_rosinality)
 
 
 def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
@@ -95,7 +112,7 @@ def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     for theirs, ours in KEYS.items():
         if ours in networks:
             _check(ours, networks[ours].config)
-            contents[theirs] = _theirs(networks[ours])
+            contents[theirs] = state_of(networks[ours])
     contents[AVERAGE] = networks["G_ema"].get_buffer("mapping.w_average").float().cpu().clone()
     return contents
 
@@ -109,6 +126,62 @@ def write_rosinality(path: Path, networks: Mapping[str, nn.Module]) -> None:
     contents = to_rosinality(networks)
     with replacing(path) as temporary:
         torch.save(contents, temporary)
+
+
+def state_of(network: nn.Module) -> dict[str, Tensor]:
+    """The state dict of a network in their program."""
+    state: dict[str, Tensor] = {}
+    own = network.state_dict()
+    for theirs, ours in _names(network).items():
+        before, after = _axes(theirs)
+        tensor = own[ours].float().cpu().clone(memory_format=torch.contiguous_format)
+        state[theirs] = tensor.reshape((1,) * before + tuple(tensor.shape) + (1,) * after)
+    return state | _filters(network)
+
+
+def _read(name: str, state: dict[str, Tensor]) -> BuiltNetwork:
+    """The network of a state dict; a generator lacks its average w."""
+    start, first = ("convs", r"\.[1-9]\d?\.") if name == "D" else ("to_rgbs", r"\.\d\d?\.")
+    doublings = len({key.split(".")[1] for key in state if re.match(start + first, key)})
+    layers = sum(1 for key in state if re.fullmatch(r"style\.\d+\.weight", key))
+    if not 1 <= doublings <= MOST_DOUBLINGS or (name != "D" and not 1 <= layers <= MOST_LAYERS):
+        raise ValueError(f"it has {doublings} blocks {start}.… and {layers} layers style.…")
+    size = {"height": 4 << doublings, "width": 4 << doublings, "mapping_layers": layers or 1}
+    with torch.device("meta"):  # as large, with the same names
+        same = Discriminator(DiscriminatorConfig(**size)) if name == "D" else Generator(GeneratorConfig(**size))
+    official, shapes = {ours: theirs for theirs, ours in official_names(same).items()}, {}
+    for theirs, ours in _names(same).items():
+        if theirs in state:
+            before, after = _axes(theirs)
+            shapes[official[ours]] = tuple(state[theirs].shape[before : state[theirs].ndim - after])
+    network = network_of(name, shapes, NetworkSettings(mbstd_group=GROUP))
+    names, own = _names(network), dict(state)
+    if name != "D" and not any(key.startswith("noises.") for key in state):
+        # The first versions kept no noise: draw it from a fixed seed.
+        source, ours = torch.Generator().manual_seed(0), network.state_dict()
+        noises = {theirs: ours[key].shape for theirs, key in names.items() if key.endswith("noise.fixed")}
+        own |= {theirs: torch.randn(shape, generator=source) for theirs, shape in noises.items()}
+    for key, filter_ in _filters(network).items():
+        check_filter(key, own.pop(key, filter_), filter_)
+    return BuiltNetwork(network, names, renamed(own, names, network))
+
+
+def _names(network: nn.Module) -> dict[str, str]:
+    """Their name -> ours, for every tensor but the average w, which a file holds beside the state dicts."""
+    return translated((name for name in network.state_dict() if name != "mapping.w_average"), _RULES)
+
+
+def _axes(theirs: str) -> tuple[int, int]:
+    return next((axes for pattern, axes in _AXES.items() if re.fullmatch(pattern, theirs)), (0, 0))
+
+
+def _filters(network: Any) -> dict[str, Tensor]:
+    """The low-pass filters that a state dict repeats for every resampling layer; those of a generator have gain 4."""
+    f, steps = blur(torch.device("cpu")), range(network.config.doublings)
+    if isinstance(network, Discriminator):
+        return {f"convs.{i + 1}.{branch}.0.kernel": f.clone() for i in steps for branch in ("conv2", "skip")}
+    kernels = [name for i in steps for name in (f"convs.{2 * i}.conv.blur.kernel", f"to_rgbs.{i}.upsample.kernel")]
+    return {name: 4 * f for name in kernels}  # noqa: C420 (a tensor for each)
 
 
 def _arranged(contents: Any) -> dict[str, Any]:
@@ -131,36 +204,11 @@ def _kind(state: Mapping[Any, Any]) -> str:
     return next((key for key, sign in SIGNS.items() if sign in state), "")
 
 
-def _ours(state: Mapping[str, Tensor], built: nn.Module) -> dict[str, Tensor]:
-    """Their tensors under our names."""
-    state, where = dict(state), {theirs: ours for ours, theirs in names(built.config).items()}
-    if isinstance(built, Generator) and not any(name.startswith("noises.") for name in state):
-        # The first versions kept no noise: draw it from a fixed seed.
-        source, own = torch.Generator().manual_seed(0), built.state_dict()
-        noises = {theirs: own[name].shape for theirs, name in where.items() if name.endswith("noise.fixed")}
-        state |= {name: torch.randn(their_shape(name, shape), generator=source) for name, shape in noises.items()}
-    for name, filter_ in filters(built).items():
-        found = state.pop(name, filter_)
-        check_filter(name, found, filter_)
-    return renamed(state, where, built, their_shape)
-
-
-def _theirs(network: nn.Module) -> dict[str, Tensor]:
-    """Our tensors under their names."""
-    plain = torch.contiguous_format  # ours are in the layout that convolutions read
-    own = {name: t.float().cpu().clone(memory_format=plain) for name, t in network.state_dict().items()}
-    moved = {
-        theirs: own[name].reshape(their_shape(theirs, own[name].shape))
-        for name, theirs in names(network.config).items()
-    }
-    return moved | filters(network)
-
-
 def _check(name: str, config: Any) -> None:
     """Refuse what its graph cannot hold."""
     architecture = "residual" if isinstance(config, DiscriminatorConfig) else "skip"
-    expected = {"classes": 0, "channels": CHANNELS, "width": config.height, "base": (4, 4)}
-    expected |= {"architecture": architecture, "mbstd_group": GROUP, "z_dim": getattr(config, "w_dim", 0)}
+    expected = {"classes": 0, "channels": 3, "width": config.height, "base": (4, 4), "architecture": architecture}
+    expected |= {"mbstd_group": GROUP, "z_dim": getattr(config, "w_dim", 0)}
     differing = [key for key, value in expected.items() if getattr(config, key, value) != value]
     reasons = [f"its {key} is {getattr(config, key)}, expected {expected[key]}" for key in differing]
     widths = [config.channels_at(k) for k in range(config.doublings + 1)]

@@ -9,7 +9,9 @@ from torch import Tensor
 from models import foreign
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign import nvlabs, opening
+from models.stylegan2.foreign import lucidrains_file, rosinality
+from models.stylegan2.foreign import official as nvidia
+from models.stylegan2.foreign.translation import official_names
 from models.stylegan2.generator import Generator
 from tests.models.foreign import pickled
 
@@ -21,8 +23,9 @@ def generator_tensors(**settings: Any) -> dict[str, Tensor]:
     config = GeneratorConfig(**SIZE | {"mapping_layers": 1, "z_dim": 4, "w_dim": 4} | settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        ours = Generator(config).state_dict()
-    return {theirs: ours[name].contiguous() for theirs, name in nvlabs.generator_names(config).items()}
+        network = Generator(config)
+    ours = network.state_dict()
+    return {theirs: ours[name].contiguous() for theirs, name in official_names(network).items()}
 
 
 def discriminator_tensors(**settings: Any) -> dict[str, Tensor]:
@@ -30,8 +33,9 @@ def discriminator_tensors(**settings: Any) -> dict[str, Tensor]:
     config = DiscriminatorConfig(**SIZE | settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        ours = Discriminator(config).state_dict()
-    return {theirs: ours[name].contiguous() for theirs, name in nvlabs.discriminator_names(config).items()}
+        network = Discriminator(config)
+    ours = network.state_dict()
+    return {theirs: ours[name].contiguous() for theirs, name in official_names(network).items()}
 
 
 def official(flat: bool = False, **settings: Any) -> dict[str, Any]:
@@ -45,7 +49,7 @@ def tensorflow(**kwargs: Any) -> tuple[pickled.Network, ...]:
     return pickled.tensorflow_networks(generator_tensors(), discriminator_tensors(), **kwargs)
 
 
-READERS = (opening.OFFICIAL, opening.ROSINALITY, opening.LUCIDRAINS)
+READERS = (nvidia.OFFICIAL, rosinality.ROSINALITY, lucidrains_file.LUCIDRAINS)
 
 
 def open_foreign(path: Path) -> foreign.Converted:

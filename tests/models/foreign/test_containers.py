@@ -35,9 +35,6 @@ def test_options_that_change_nothing(tmp_path, options):
         {"resolution_w": True},
         {"wings": 16},
         {"attention_layers": 2},
-        {"act": "relu"},
-        {"demodulate": False},
-        {"blur_filter": [1, 2, 1]},
         {"kwargs": {"wings": 16}},
     ],
     ids=str,
@@ -48,6 +45,14 @@ def test_options_that_may_change_the_picture_are_refused_by_name(tmp_path, optio
         open_foreign(path)
     told = f"its network was made with the option {next(iter(options))!r}, which StyleGAN2 does not have"
     assert str(error.value) == f"{path} is refused: {told}"
+
+
+@pytest.mark.parametrize("option, value, usual", [("act", "relu", "'lrelu'"), ("demodulate", False, True)])
+def test_options_that_every_network_has_are_refused_with_the_usual_value(tmp_path, option, value, usual):
+    path = pickled.write(tmp_path / "a.pkl", official(**{option: value})[2])
+    with pytest.raises(ValueError) as error:
+        open_foreign(path)
+    assert str(error.value) == f"{path} is refused: its G_ema has the {option} {value!r}, expected {usual}"
 
 
 CONTAINERS: dict[str, tuple[Callable[[Any, Any, Any], Any], str]] = {

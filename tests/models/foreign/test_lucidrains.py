@@ -230,8 +230,8 @@ SPOILED = {
         "1 tensors are missing, the first is GE.blocks.1.conv1.weight",
     ),
     "shape": (
-        _changed(blocks__1__to_noise1__weight=torch.ones(16)),
-        "its GE.blocks.1.to_noise1.weight has shape [16], expected [16, 1]",
+        _changed(blocks__1__to_noise1__weight=torch.ones(17)),
+        "its GE.blocks.1.to_noise1.weight has shape [17], expected [16]",
     ),
     "no blocks": (
         {name: t for name, t in state().items() if name.startswith("SE")},

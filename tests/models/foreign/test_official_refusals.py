@@ -29,7 +29,7 @@ def parameters(module: Module, path: str) -> dict[str, Any]:
     return module[path].state["_parameters"]
 
 
-@refused("its synthesis.b8 has the architecture 'skip', expected 'resnet'")
+@refused("its synthesis.b4 has the architecture 'skip', expected 'resnet'")
 def resnet(G, D):
     for name in ("weight", "bias"):
         del parameters(G, "synthesis.b4.torgb")[name]
@@ -92,7 +92,7 @@ def clamp(G, D):
     G["synthesis.b8.conv0"].state["conv_clamp"] = -1
 
 
-@refused("its discriminator has the img_resolution 16, expected 8")
+@refused("its D has the img_resolution 16, expected 8")
 def resolution(G, D):
     D.state["_init_kwargs"]["img_resolution"] = 16
 
@@ -164,7 +164,7 @@ def widths(G, D):
     parameters(G, "synthesis.b8.conv1")["weight"] = torch.zeros(9, 9, 3, 3)
 
 
-@refused(MANY)
+@refused("its tensors take more bytes than the file, by using some many times")
 def circle(G, D):
     G["mapping"].state["_modules"]["fc0"] = G
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.families import read_network
-from models.stylegan2.foreign.nvlabs import ARCHITECTURES
+from models.stylegan2.foreign.statements import ARCHITECTURES
 from tests.models.foreign import pickled
 from tests.models.foreign.networks import discriminator_tensors, generator_tensors, open_foreign
 from tests.models.foreign.pickled import Module, Network
@@ -149,17 +149,17 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
     (set_kwarg("resolution", 99), "its G_ema has the resolution 99, expected 16"),
     (
         lambda networks: networks[2].state["components"].update(mapping=3),
-        "it is damaged (a component: 'mapping')",
+        "it is damaged (mapping: 3)",
     ),
     (
         lambda networks: networks[2].state["components"].update(mapping=circle()),
-        "it is damaged (a component: 'x')",
+        "it has more tensors and modules, or longer names, than any StyleGAN2",
     ),
     (
-        lambda networks: networks[2].state.update(variables=[("lod", np.float32(0))] * 2001),
-        "it has more variables, or more networks in networks, than any StyleGAN2",
+        lambda networks: networks[2].state.update(variables=[(f"{i}/lod", np.float32(0)) for i in range(19_999)]),
+        "it has more tensors and modules, or longer names, than any StyleGAN2",
     ),
-    (lambda networks: networks[2].state.update(static_kwargs=3), "it is damaged (static_kwargs: 3)"),
+    (lambda networks: networks[2].state.update(static_kwargs=3), "it is damaged (the options: 3)"),
 ]
 
 
@@ -169,14 +169,14 @@ OF_D: list[tuple[Callable[[Any], Any], str]] = [
         set_variable("16x16/Conv0/weight", NUMBERS),
         "its 16x16/Conv0/weight has shape (2, 2), which no such variable has",
     ),
-    (set_variable("16x16/Conv0/bias", "3"), "it is damaged (a variable: '16x16/Conv0/bias')"),
+    (set_variable("16x16/Conv0/bias", "3"), "it is damaged (16x16/Conv0/bias: '3')"),
     (
         set_variable("16x16/ToRGB_lod2/weight", NUMBERS),
         "its variable '16x16/ToRGB_lod2/weight' has no place in StyleGAN2",
     ),
     (
         lambda networks: networks[1].state["variables"].append(("16x16/Conv0/bias", NUMBERS)),
-        "it is damaged (a variable has two values: 'b16.conv0.bias')",
+        "it is damaged (a name has two values: '16x16/Conv0/bias')",
     ),
 ]
 
