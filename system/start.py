@@ -1,8 +1,7 @@
 """The first import of every program: if Python is too old or a package is missing, print the commands that help.
 
-A program is a script such as `generate.py`, or `python -m training.report`. In other processes, such as tests and
-notebooks that import a script, this module does nothing. Python 3.8 must be able to parse it. Packages are checked only
-after a program has failed, so programs do not start more slowly.
+In other processes, such as tests and notebooks that import a script, this module does nothing. Python 3.8 must be able
+to parse it. Packages are checked only after a program has failed, so programs do not start more slowly.
 """
 
 import os
@@ -46,9 +45,8 @@ def unmet() -> str:
     import tomllib
     from importlib import metadata
 
-    lines = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     lacking = []
-    for line in lines:
+    for line in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]:
         name, _, least = line.partition(">=")
         try:
             if _numbers(metadata.version(name)) < _numbers(least):
@@ -56,21 +54,13 @@ def unmet() -> str:
         except metadata.PackageNotFoundError:
             lacking.append(line)
     if len(lacking) > 1:
-        more = "1 more package" if len(lacking) == 2 else f"{len(lacking) - 1} more packages"
-        return f"{lacking[0]} and {more} are missing or too old"
+        return f"{lacking[0]} and {len(lacking) - 1} more package{'s' * (len(lacking) > 2)} are missing or too old"
     return f"{lacking[0]} is missing or too old" if lacking else ""
 
 
 def _explain(kind: "type[BaseException]", error: BaseException, trace: object) -> None:
     """Replace `sys.excepthook`: explain missing packages, and print the traceback of any other exception."""
-    reason = ""
-    if isinstance(error, Exception):
-        try:
-            reason = unmet()
-        except OSError:  # a copy of the scripts without pyproject.toml
-            name = error.name if isinstance(error, ImportError) else None
-            reason = f"the package {name} is missing" if name and name not in sys.stdlib_module_names else ""
-    if reason:
+    if isinstance(error, Exception) and (ROOT / "pyproject.toml").exists() and (reason := unmet()):
         _end(reason)
     sys.__excepthook__(kind, error, trace)  # type: ignore[arg-type]
 

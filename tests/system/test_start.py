@@ -97,11 +97,6 @@ def test_one_package_is_named(checkout):
     assert refused(sys.executable, "generate.py", cwd=checkout).startswith("Error: click>=99 is missing or too old. ")
 
 
-def test_a_copy_without_the_list_of_packages_names_the_first(checkout):
-    (checkout / "pyproject.toml").unlink()
-    assert refused(*BARE, "generate.py", cwd=checkout).startswith("Error: the package click is missing. ")
-
-
 def test_other_errors_keep_their_traceback(checkout):
     (checkout / "click.py").write_text("1 / 0\n")
     done = run(sys.executable, "generate.py", cwd=checkout)
