@@ -1,7 +1,6 @@
 """Atomic files and folders: written in a private folder next to the destination, and moved there with one rename.
 
-The private folder has a random name, so no other user can plant a link there and writers of one path do not
-collide. Its lock shows whether its writer is alive.
+The private folder has a random name, so no other user can plant a link there. Its lock shows if its writer is alive.
 """
 
 import contextlib
@@ -29,16 +28,10 @@ _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EA
 
 @contextmanager
 def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary path to write; if the block succeeds, it becomes `path`.
+    """Yield a temporary path to write a file or folder; if the block succeeds, it becomes `path`.
 
-    Missing parent folders are made. If the block or the move fails, existing files stay.
-
-    Args:
-        path: file or folder to replace or make.
-        previous: destination of the existing file; None drops it.
-
-    Raises:
-        OSError: of the system, with the name of `path` in place of the temporary's.
+    Missing parent folders are made. The existing file is moved to `previous`; None drops it. If the block or the move
+    fails, existing files stay. An OSError of the system has the name of `path` in place of the temporary's.
     """
     with beside(path) as folder:
         temporary = folder / path.name

@@ -1,7 +1,7 @@
 """The first import of every program: if Python is too old or a package is missing, print the commands that help.
 
-In other processes, such as tests and notebooks that import a script, this module does nothing. Python 3.8 must be able
-to parse it. Packages are checked only after a program has failed, so programs do not start more slowly.
+In other processes, such as tests, it does nothing. Packages are checked only after a program has failed, so programs do
+not start more slowly. Python 3.8 must be able to parse this file.
 """
 
 import os

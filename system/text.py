@@ -18,11 +18,10 @@ def harmless(text: str) -> str:
 
 
 def printable(text: object, most: int = LONGEST) -> str:
-    """Return one printable line. Characters that `harmless` escapes, and line ends, become `?`.
+    """Return one printable line of at most `most` characters (4 or more). A longer text is cut and ends in `...`.
 
-    Args:
-        text: a text. Other values become the name of their type: formatting a foreign value may take forever.
-        most: longest line, at least 4; a longer text is cut and ends in `...`.
+    Characters that `harmless` escapes, and line ends, become `?`. Other values than texts become the name of their
+    type: formatting a foreign value may take forever.
     """
     if not isinstance(text, str):
         return f"a value of type {type(text).__name__}"
@@ -31,10 +30,9 @@ def printable(text: object, most: int = LONGEST) -> str:
 
 
 def shown(value: object) -> str:
-    """Describe a value of a foreign file briefly.
+    """Describe a value of a foreign file briefly: texts are quoted and cut, numbers and short lists of them written out.
 
-    Texts are quoted and cut, numbers and short lists of numbers are written out, other values become the name of their
-    type: formatting foreign nests may take forever.
+    Other values become the name of their type: formatting foreign nests may take forever.
     """
     if isinstance(value, str):
         return repr(value[:60])

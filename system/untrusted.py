@@ -52,19 +52,10 @@ def json_object(text: str | bytes) -> dict[str, Any] | None:
 def load_arrays(
     path: Path, wanted: Callable[[str], bool] = lambda name: True, most: int = LARGEST_UNPACKED
 ) -> dict[str, np.ndarray]:
-    """Read a NumPy file. Its content decides which kind it is, not its ending.
+    """Read a NumPy file of any ending: name -> array, in native byte order and writable. A single array (.npy) is "".
 
-    Args:
-        path: the file.
-        wanted: called with the name of each array of an archive; False skips the array.
-        most: largest size of the wanted arrays of an archive in bytes, if the file is smaller.
-
-    Returns:
-        name -> array, in native byte order and writable. A single array (.npy) has the name "".
-
-    Raises:
-        OSError: if the file cannot be opened.
-        ValueError: if it is not a NumPy file, is damaged, or a wanted array contains anything but numbers.
+    `wanted` chooses arrays of an archive by name; they may take `most` bytes, or the size of a larger file. Raises
+    ValueError if it is not a NumPy file, is damaged, or a wanted array contains anything but numbers.
     """
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is not a file: give a NumPy file (.npy or .npz)")

@@ -24,8 +24,7 @@ def is_url(text: str) -> bool:
 def pinned(text: str) -> tuple[str, str]:
     """Split `URL#sha256=DIGEST` into the URL and the digest; the digest of other URLs is "".
 
-    Raises:
-        ValueError: if the digest does not have 64 hexadecimal digits.
+    Raises ValueError if the digest does not have 64 hexadecimal digits.
     """
     url, mark, digest = text.partition(DIGEST)
     if mark and not re.fullmatch(r"[0-9a-fA-F]{64}", digest):

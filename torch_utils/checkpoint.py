@@ -46,16 +46,10 @@ class Loaded(NamedTuple):
 def save(
     path: Path | str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any], previous: Path | None = None
 ) -> None:
-    """Write a checkpoint atomically, with a digest (SHA-256) of its contents.
+    """Write a checkpoint atomically, with a digest (SHA-256) of its contents. `metadata` has JSON values.
 
-    Args:
-        path: destination.
-        tensors: of any device, dtype and layout; they may share memory.
-        metadata: JSON values.
-        previous: destination of the existing file; None drops it.
-
-    Raises:
-        OSError: if the file cannot be written, for example on a full disk; existing files stay.
+    Tensors may share memory and have any device, dtype and layout. The existing file is moved to `previous`; None drops
+    it. Raises OSError if the file cannot be written, for example on a full disk; existing files stay.
     """
     path = Path(path)
     whole = _contiguous(tensors)
@@ -76,13 +70,8 @@ def save(
 def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]:
     """Return the tensors, on the CPU, and the metadata of a checkpoint.
 
-    Args:
-        path: the file.
-        check: compare the digest, which takes some seconds for a large file. False accepts any safetensors file.
-
-    Raises:
-        FileNotFoundError: if the file is missing.
-        DamagedError: (a ValueError) if it is damaged or not a checkpoint.
+    `check` compares the digest, which takes some seconds for a large file; False accepts any safetensors file. Raises
+    FileNotFoundError if the file is missing, and DamagedError if it is damaged or not a checkpoint.
     """
     path = Path(path)
     if not path.is_file():
@@ -151,10 +140,9 @@ def pack(tree: Any) -> tuple[Tensors, Any]:
 
 
 def unpack(tensors: Mapping[str, torch.Tensor], skeleton: Any) -> Any:
-    """Undo `pack`.
+    """Undo `pack`. Raises ValueError if `pack` does not make such a skeleton, or a tensor is missing.
 
-    Raises ValueError if `pack` does not make such a skeleton, or a tensor is missing, and RecursionError if the nest is
-    too deep for Python.
+    A nest that is too deep for Python raises RecursionError.
     """
     if isinstance(skeleton, list):
         return [unpack(tensors, node) for node in skeleton]
@@ -186,10 +174,7 @@ def check_keys(found: Any, expected: Collection[str | int], name: str) -> None:
 def check_alike(found: Any, model: Any, name: str) -> None:
     """Raise ValueError unless nested dicts have the keys of a model, and each tensor has its shape and dtype.
 
-    Args:
-        found: the value to check.
-        model: nested dicts of tensors, also on the meta device.
-        name: name of the value in the error.
+    The tensors of `model` may be on the meta device. `name` is the name of the value in the error.
     """
     if not isinstance(model, torch.Tensor):
         check_keys(found, model, name)

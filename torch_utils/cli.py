@@ -58,10 +58,9 @@ class RefusalError(click.ClickException):
 class Command(click.Command):
     """A command with options in groups, an epilog (examples) that keeps its line breaks, and one-sentence errors.
 
-    ValueError, OSError and MemoryError of the callback end with exit status 2 and no traceback, Ctrl-C quietly with
-    130. With several processes only rank 0 writes to standard output, and when processes fail, only the first to fail
-    prints its error. A failure to write to a stream does not stop the work. A `~` at the beginning of a path is
-    expanded. Options and choices may be typed in upper case and with `_` for `-`.
+    ValueError, OSError and MemoryError end it with exit status 2 and no traceback, Ctrl-C quietly with 130. With
+    several processes only rank 0 writes to standard output, and only the first to fail prints its error. A `~` at the
+    beginning of a path is expanded. Options and choices may be typed in upper case and with `_` for `-`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -213,13 +212,10 @@ def terminable() -> Iterator[None]:
 
 
 def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[], str] = lambda: "") -> Iterator[Item]:
-    """Yield the items while showing progress on standard error: a bar on a terminal, ten lines in a log.
+    """Yield the `total` items while showing progress on standard error: a bar on a terminal, ten lines in a log.
 
-    Args:
-        iterable: the items.
-        total: how many items there are; below 100 a log gets no lines.
-        label: text before the bar.
-        note: called after each item; its text follows the bar or line.
+    Below 100 items a log gets no lines. `label` is before the bar, the text of `note`, called after each item, behind
+    it.
     """
     if terminal.is_terminal(sys.stderr):
         bar = tqdm(iterable, total=total, desc=terminal.clean(label), dynamic_ncols=True)

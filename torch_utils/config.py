@@ -34,15 +34,13 @@ def flag(
     opens: bool = False,
     **limits: Any,
 ) -> Any:
-    """Make a pydantic field that has a command-line option.
+    """Make a pydantic field that has a command-line option `name`, such as `--gamma`, and further names `also`.
 
     Args:
         default: the default value; `UNSET` for a required setting.
-        name: of the option, such as `--gamma`; `also` has further names.
         group, description: heading and text in the help.
         by_preset: True if a preset decides the default.
-        word: a word that users may give instead of a value, such as `auto`. Code that resolves the configuration
-            replaces it by a value.
+        word: a word such as `auto` that users may give, and code that resolves the configuration replaces by a value.
         opens: True if the value is the place of a network, which is opened with the options of pictures.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
@@ -111,8 +109,8 @@ def settings(model: type[BaseModel], prefix: str = "", parent: BaseModel | None 
 def parse_set(model: type[BaseModel], texts: Sequence[str]) -> dict[str, Any]:
     """Parse the values of `--set`: `["generator.channel_base=16384"]` -> `{"generator.channel_base": 16384}`.
 
-    Lists are written with commas, None as "none". Raises ValueError for an unknown name, a name that is given twice,
-    and a text that is not a value of the setting.
+    Lists are written with commas, None as "none". Raises ValueError for a name that is unknown or repeated, and a wrong
+    value.
     """
     known, values = settings(model), {}
     for text in texts:

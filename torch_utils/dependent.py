@@ -11,31 +11,21 @@ from torch_utils.flags import spellings
 
 
 class More(NamedTuple):
-    """What a command learns from its first options.
+    """What a command learns from its first options."""
 
-    Attributes:
-        subject: the model or network in question, for errors: "dit-s/2", "faces64.safetensors, a StyleGAN2".
-        options: further options of the command.
-        foreign: flags of other models -> their titles, from `foreign_flags`.
-        found: handed to the callback as `click.get_current_context().obj`.
-        note: a sentence at the end of --help.
-    """
-
-    subject: str
-    options: Sequence[Option]
-    foreign: Mapping[str, str] = {}
-    found: Any = None
-    note: str = ""
+    subject: str  # the model or network in question, for errors: "dit-s/2", "faces64.safetensors, a StyleGAN2"
+    options: Sequence[Option]  # further options of the command
+    foreign: Mapping[str, str] = {}  # flags of other models -> their titles, from `foreign_flags`
+    found: Any = None  # handed to the callback as `click.get_current_context().obj`
+    note: str = ""  # a sentence at the end of --help
 
 
 class DependentCommand(Command):
     """A command with options that depend on others: on the model that is trained, or the network that is opened.
 
-    Its help leaves out examples with options of other models.
-
-    Args:
-        more: takes the values of the command's own options by parameter name, None for those that are missing or
-            wrong, and "help", whether --help is given. It may raise ValueError or OSError.
+    `more` takes the values of the command's own options by parameter name, None for those that are missing or wrong,
+    and "help", whether --help is given. It may raise ValueError or OSError. Examples with options of other models are
+    left out.
     """
 
     def __init__(self, *args: Any, more: Callable[[Mapping[str, Any]], More], **kwargs: Any) -> None:
@@ -68,12 +58,7 @@ class DependentCommand(Command):
 
 
 def foreign_flags(mine: Sequence[Option], others: Mapping[str, Sequence[Option]]) -> dict[str, str]:
-    """Flags that only others have -> who has them: `{"--gamma": "StyleGAN2", "--steps": "ADM and DiT"}`.
-
-    Args:
-        mine: the options in use.
-        others: title -> options.
-    """
+    """Flags that `mine` lack -> the titles of `others` that have them: `{"--steps": "ADM and DiT"}`."""
     owners: dict[str, list[str]] = {}
     for title, options in others.items():
         for name in set(spellings(options)) - set(spellings(mine)):

@@ -55,19 +55,15 @@ def fetch(
 ) -> Path:
     """Return the file at `path`, and download it first if it is missing or damaged. It appears whole or not at all.
 
-    When several processes want a file at once, one downloads and the others wait. The SHA-256 of a file without a
-    known digest is printed on standard error.
+    When several processes want a file at once, one downloads and the others wait. The SHA-256 of a file without a known
+    digest is printed on standard error. Raises ValueError if the file cannot be downloaded or is unfit.
 
     Args:
         url: source; `URL#sha256=DIGEST` gives the digest, too.
-        path: destination.
         digest: the beginning of its SHA-256; "" if unknown.
         remedy: what a user could do instead: "or ...", the end of the error's sentence.
-        check: reads the file and raises ValueError if it is unfit. Called at each use of a file without a digest.
+        check: reads a file without a digest at each use, and raises ValueError if it is unfit.
         largest: most bytes of the file.
-
-    Raises:
-        ValueError: if the file cannot be downloaded or is unfit.
     """
     url, pin = pinned(url)
     parts = _parts(url)

@@ -49,12 +49,7 @@ SYNONYMS = {
 
 
 class Option(click.Option):
-    """An option in a group of the help text.
-
-    Args:
-        group: heading in the help text.
-        shown: default in the help text, if it differs from the option's own.
-    """
+    """An option in a group of the help text. `shown` is its default there, if it differs from the option's own."""
 
     def __init__(self, *args: Any, group: str = "Options", shown: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -96,15 +91,9 @@ def flags(model: type[BaseModel], names: Collection[str] | None = None) -> list[
 
 
 def given(model: type[BaseModel], params: Mapping[str, Any], sets: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the settings that were given, by dotted name.
+    """Return the settings that were given, by dotted name, from click's parameters and the values of `--set`.
 
-    Args:
-        model: the configuration.
-        params: click's parameters.
-        sets: the values of `--set`.
-
-    Raises:
-        ValueError: for a setting that is given both ways, and as `parse_set`.
+    Raises ValueError for a setting that is given both ways, and as `parse_set`.
     """
     values = {setting.name: params.get(_parameter(setting)) for setting in _flagged(model)}
     values = {name: value for name, value in values.items() if value is not None}

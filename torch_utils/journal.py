@@ -1,7 +1,6 @@
 """The text files of a run: `log.txt`, and files of one JSON object per line such as `stats.jsonl`.
 
-A run folder may come from a stranger: files are appended to only if they are plain files, never through a link, and
-lines are read with limits.
+A run folder may come from a stranger: only plain files are appended to, and lines are read with limits.
 """
 
 import contextlib
@@ -57,12 +56,7 @@ class StatsFile:
 
 
 class Log:
-    """Prints lines on a terminal and appends them to a file (`log.txt`).
-
-    Args:
-        path: the file.
-        terminal: the stream; standard output by default.
-    """
+    """Prints lines on a terminal (a stream; standard output by default) and appends them to a file (`log.txt`)."""
 
     def __init__(self, path: Path | str, terminal: TextIO | None = None) -> None:
         self._file = appending(Path(path))
@@ -84,9 +78,7 @@ class Log:
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a file of JSON lines. Damaged lines and lines over 4 MiB are skipped.
 
-    Raises:
-        FileNotFoundError: if it is missing.
-        ValueError: if it is not a plain file or larger than 1 GiB.
+    Raises FileNotFoundError if it is missing, ValueError if it is not a plain file or larger than 1 GiB.
     """
     with os.fdopen(_descriptor(path, os.O_RDONLY), "rb") as file:
         if os.fstat(file.fileno()).st_size > LARGEST_LINES:

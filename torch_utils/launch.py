@@ -1,8 +1,7 @@
 """Starts several processes from one command, as `torchrun` does, and keeps short texts that they share.
 
-The launcher hosts the store in which the processes find one another, reports their end in one sentence, and takes them
-along when it is gone. Texts are kept in this store or in torchrun's, which exist before the process group and survive
-restarts. Without a store, or if it does not answer, a process only sees its own texts.
+The launcher hosts the store of the processes, and they stop if it is gone. Texts are kept in this store or torchrun's,
+which exist before the process group and survive restarts. Without a store a process only sees its own texts.
 """
 
 import contextlib
@@ -33,14 +32,9 @@ STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, 
 
 
 def check(processes: int, device: str) -> None:
-    """Check that this machine has a device for each process.
+    """Raise ValueError if this machine lacks a device for each process, or torchrun has started the processes.
 
-    Args:
-        processes: their number.
-        device: as of `resolve_device`. Any number of processes may share a CPU, but only if it is "cpu", not "auto".
-
-    Raises:
-        ValueError: there are too few devices, or torchrun has started the processes.
+    `device` is as of `resolve_device`. Any number of processes may share a CPU, but only if it is "cpu", not "auto".
     """
     if started_here():
         return
@@ -62,17 +56,12 @@ def started_here() -> bool:
 
 
 def start(processes: int, program: Sequence[str]) -> int:
-    """Run a Python program in several processes, as `torchrun --standalone` does, and wait for their end.
+    """Run a Python program in several processes, as `torchrun --standalone` does, and return the exit status.
 
-    If one process fails, the others are stopped. Signals that would end the launcher are passed on. Processes print
-    their own errors; the launcher only reports a killed process.
-
-    Args:
-        processes: their number.
-        program: a script and its arguments, or `-m`, a module and its arguments.
-
-    Returns:
-        The exit status: 0, the status of the first error, or 128 + the number of the signal that stopped the run.
+    `program` is a script and its arguments, or `-m`, a module and its arguments. If one process fails, the others are
+    stopped. Signals that would end the launcher are passed on. Processes print their own errors; the launcher only
+    reports a killed process. The status is 0, that of the first error, or 128 + the number of the signal that stopped
+    the run.
     """
     store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # the system chooses a port
     shared = {
@@ -149,11 +138,7 @@ def _stop(workers: Sequence[subprocess.Popen[bytes]], stops: Sequence[int]) -> N
 
 
 def _outcome(failed: Mapping[int, int]) -> int:
-    """Report killed processes; return the exit status.
-
-    Args:
-        failed: exit codes of the processes that failed first, by rank; a negative code is a signal.
-    """
+    """Report killed processes; return the exit status. `failed`: exit codes by rank; a negative code is a signal."""
     killed = sorted(number for number, code in failed.items() if code < 0)
     if killed:
         by = -failed[killed[0]]
@@ -215,14 +200,11 @@ def first_error(error: Exception) -> FirstError:
 
 
 def meet(patience: timedelta) -> dist.Store:
-    """Wait for all processes; return a part of the store that only they use.
+    """Wait for all processes; return a part of the store that only they use. Raises TimeoutError if some did not come.
 
     After a restart, torchrun's store still holds the addresses of the processes that died, and connecting to one would
-    hang. torchrun's own restart count does not help, since it differs between machines. So rank 0 publishes the list of
-    processes that are alive now, and the list is used only once every process on it has confirmed it.
-
-    Raises:
-        TimeoutError: some processes did not come.
+    hang. torchrun's own restart count differs between machines. So rank 0 publishes the list of processes that are
+    alive now, and the list is used only once every process on it has confirmed it.
     """
     store, me, deadline = _store(), uuid.uuid4().hex, time.monotonic() + patience.total_seconds()
     world = int(os.environ["WORLD_SIZE"])

@@ -28,8 +28,7 @@ class Resumable(NamedTuple):
 def create(outdir: Path | str, name: str) -> Path:
     """Make the folder of a new run, `outdir/00000-name` with the next free number, and return it.
 
-    Runs that start at the same moment get different numbers: only one process can make the folder of a number. Another
-    run may have made and renamed its folder since the listing, so look again.
+    Only one process can make the folder of a number. Another run may have renamed its folder since, so look again.
     """
     outdir = Path(outdir)
     outdir.mkdir(parents=True, exist_ok=True)
@@ -83,9 +82,7 @@ def has_state(run: Path) -> bool:
 def resolve(text: str, outdir: Path | str) -> Resumable:
     """Find the run that `--resume` names: "latest" (in `outdir`), a run folder, or a state file in a run folder.
 
-    Raises:
-        FileNotFoundError: if it does not exist.
-        ValueError: if it is not a run, or its folder contains links or special files.
+    Raises FileNotFoundError if it does not exist, ValueError if it is not a run, or has links or special files.
     """
     if not text:
         raise ValueError('--resume is empty: give a run folder or "latest"')

@@ -1,7 +1,6 @@
-"""Random numbers without state: a key decides the numbers of a draw.
+"""Random numbers without state: a key decides the numbers of a draw, such as seed, iteration, phase, rank and purpose.
 
-A run that draws from `generator(device, seed, iteration, phase, rank, purpose)` has no generator states to save, and a
-new draw in one place does not change the draws elsewhere.
+A run has no generator states to save, and a new draw in one place does not change the draws elsewhere.
 """
 
 import hashlib
@@ -14,10 +13,9 @@ KeyPart = SupportsIndex | str
 
 
 def derive(*key: KeyPart) -> int:
-    """Hash a key to a number in 0 .. 2^63 - 1, the same on every platform and Python version.
+    """Hash a key of texts and whole numbers to a number in 0 .. 2^63 - 1, the same on every platform.
 
-    Parts of a key are whole numbers of any size and texts; 1 and "1" differ, as do ("ab",) and ("a", "b"). Raises
-    TypeError for other parts.
+    1 and "1" differ, as do ("ab",) and ("a", "b"). Raises TypeError for other parts.
     """
     digest = hashlib.blake2b(b"".join(_encoded(part) for part in key), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -38,8 +38,7 @@ class Some(NamedTuple):
 class Collector:
     """Sums values by name. `add` does not wait for the device; `read` waits once for all names.
 
-    Sums are float64 on CPU and CUDA, float32 on other devices (mps has no float64). All processes must `add` the same
-    names, since rows are summed over the processes.
+    Sums are float64, on mps float32. All processes must `add` the same names, since rows are summed over them.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
