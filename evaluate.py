@@ -25,12 +25,10 @@ from models.sampler import Options
 from sampling.opening import learn
 from sampling.options import DEVICE
 from system.files import check_folder
-from system.text import printable
-from system.urls import public, public_command, public_values
+from system.text import printable, public, public_command, public_values
 from torch_utils import config as configs
 from torch_utils import distributed
-from torch_utils.cli import option, say
-from torch_utils.dependent import DependentCommand
+from torch_utils.cli import Command, option, say
 from torch_utils.device import resolve_device, switches
 
 EXAMPLES = """
@@ -44,7 +42,7 @@ Examples:
 OUT = Path("out")
 
 
-@click.command(cls=DependentCommand, more=partial(learn, judging=True), epilog=EXAMPLES)
+@click.command(cls=Command, more=partial(learn, judging=True), epilog=EXAMPLES)
 @option(
     "--network",
     type=click.Path(),

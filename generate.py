@@ -11,8 +11,7 @@ from imaging.grid import GRID, check_sheet, save_image, tile
 from imaging.pixels import to_pil
 from sampling.opening import Opened, learn
 from sampling.options import sampling_options, write_record
-from torch_utils.cli import counted, option, progress, say
-from torch_utils.dependent import DependentCommand
+from torch_utils.cli import Command, counted, option, progress, say
 
 EXAMPLES = """
 Examples:
@@ -27,7 +26,7 @@ Examples:
 """
 
 
-@click.command(cls=DependentCommand, more=learn, epilog=EXAMPLES)
+@click.command(cls=Command, more=learn, epilog=EXAMPLES)
 @sampling_options(seeds="0-15")
 @option("--grid", is_flag=True, group="Output", help=f"also write all pictures on one sheet, {GRID}")
 @option(

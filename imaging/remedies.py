@@ -7,8 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from imaging.sizes import advise
-from system.text import printable
-from system.urls import public
+from system.text import printable, public
 
 TOOL = Path(__file__).resolve().parents[1] / "dataset_tool.py"
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from models.hub import from_hub
 from system.resources import cache_folder
-from system.urls import is_url, pinned
+from system.text import is_url, pinned
 from torch_utils.download import Check, check_digest, fetch, kept
 
 KINDS = "a file, a run folder, a URL, hf://USER/NAME, or the name of a published network"

@@ -11,8 +11,7 @@ from models.sampler import Options, Request, Sampler, Shape
 from sampling.classes import class_names, find_class, kind_of, listed, titled
 from system.files import check_folder
 from torch_utils import config, flags
-from torch_utils.cli import say
-from torch_utils.dependent import More, foreign_flags
+from torch_utils.cli import More, foreign_flags, say
 from torch_utils.device import Precision, resolve_device, resolve_precision, slow_precision
 from torch_utils.runs import newest_network
 
@@ -58,7 +57,7 @@ def find(network: str | Path | None) -> str | Path:
 
 
 def learn(params: Mapping[str, Any], judging: bool = False) -> More:
-    """The options of the network that the common options name: `more` of a `DependentCommand`.
+    """The options of the network that the common options name: `more` of a `Command`.
 
     --help downloads nothing: it shows a network's options only if the network is on this machine.
 

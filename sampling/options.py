@@ -63,7 +63,7 @@ def sampling_options(
     Args:
         seeds: default of `--seeds`, which the function gets as `seeds`; None leaves the option out.
         model: the family's options that the script takes, for scripts of one family; None takes those of the opened
-            network's family, which a `DependentCommand` adds.
+            network's family, which a `Command` adds.
         names: the fields of `model` that are options of the script; None for all.
         seeded: False if no picture comes from a seed.
         label, batch, default_batch: help of --class and --batch, and default of the latter.
@@ -98,7 +98,7 @@ def sampling_options(
 
 def _open(params: dict[str, Any], model: type[Options] | None, names: Sequence[str] | None, seeded: bool) -> Opened:
     """Open the network that a script's parameters name, and take the parameters that say how out of them."""
-    found: NetworkFile | None = click.get_current_context().obj  # a DependentCommand has read it already
+    found: NetworkFile | None = click.get_current_context().obj  # the command has read it already
     place = params.pop("network")
     file = found or read_network(find(place))
     kind = file.family.options

@@ -10,7 +10,7 @@ import click
 import torch
 
 from system.files import replacing
-from system.urls import public_command, public_values
+from system.text import public_command, public_values
 
 
 def write_record(

@@ -10,7 +10,7 @@ import generate
 import truncation
 from tests.imaging.pictures import places
 from tests.networks import ON_CPU, save_tiny
-from torch_utils.ranges import FloatList
+from torch_utils.flags import FloatList
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from system.text import printable
-from system.urls import public, public_values
-from torch_utils.ranges import without_separators
+from system.text import printable, public, public_values, without_separators
 
 Model = TypeVar("Model", bound=BaseModel)
 UNSET = PydanticUndefined  # the default of a required setting

@@ -25,9 +25,8 @@ from tqdm import tqdm
 
 from system.files import replacing
 from system.resources import cache_folder
-from system.text import printable
+from system.text import is_url, pinned, printable, public, without_secrets
 from system.untrusted import mistaken
-from system.urls import is_url, pinned, public, without_secrets
 from torch_utils.terminal import is_terminal, put
 
 LARGEST = 2**32  # bytes of a file

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from system.urls import public
+from system.text import public
 from torch_utils.journal import check_plain
 
 STATE = "state.safetensors"  # everything needed to resume the run

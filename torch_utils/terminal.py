@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from system.text import harmless
-from system.urls import without_secrets
+from system.text import harmless, without_secrets
 
 # Control characters of progress bars: a carriage return before or after a line, and moves from line to line.
 _BAR = re.compile(r"(\r?)(.*?)(\r?)", re.DOTALL)

@@ -13,8 +13,7 @@ import fsspec
 from fsspec.callbacks import Callback
 
 from imaging.opening import reason
-from system.text import printable
-from system.urls import public
+from system.text import printable, public
 
 PACKAGES = {  # protocol -> the package that fsspec needs for it
     "https": "aiohttp",

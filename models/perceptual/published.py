@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from models.perceptual.weights import is_torchscript
 from system.resources import cache_folder
-from system.urls import is_url, pinned, public
+from system.text import is_url, pinned, public
 from torch_utils import distributed
 from torch_utils.cli import option
 from torch_utils.download import fetch, kept, sha256

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from pydantic import BaseModel, Field
 
 from torch_utils import cli
-from torch_utils.dependent import DependentCommand, More, foreign_flags
+from torch_utils.cli import Command, More, foreign_flags
 from torch_utils.flags import flags
 
 
@@ -38,7 +38,7 @@ def _more(values):
 
 
 def _run(*arguments):
-    @click.command(cls=DependentCommand, more=_more)
+    @click.command(cls=Command, more=_more)
     @cli.option("--model", default="gan", group="Model", help="What learns.")
     @cli.option("--size", type=cli.Size(), group="Model", help="Size.")
     def main(model, size, **params):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torch_utils.ranges import FloatList, Number, SeedList, Size
+from torch_utils.flags import FloatList, Number, SeedList, Size
 
 
 @pytest.mark.parametrize(
