@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from models.families import FAMILIES, read_network
-from models.foreign import Told
-from models.formats import Job
+from models.foreign import Job, Told
 from sampling.classes import class_names
 from sampling.conversion import check_dest, check_options, choose, find_format, read_options, source_flags
 from sampling.description import describe
@@ -30,7 +29,12 @@ Examples:
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @option(
-    "--source", metavar="PLACE", required=True, group="Networks", help="a network, as for --network of other scripts"
+    "--source",
+    type=click.Path(),
+    metavar="PLACE",
+    required=True,
+    group="Networks",
+    help="a network, as for --network of the other scripts",
 )
 @option(
     "--dest",

@@ -16,11 +16,11 @@ from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import ImageSet
 from imaging.walking import is_run
 from metrics.catalog import parse_list
-from metrics.features import Made, PictureFiles
+from metrics.features import Made, PictureFiles, open_eyes
 from metrics.results import Judgement
-from metrics.suite import open_suite
+from metrics.suite import RealStatistics, Suite
 from models.families import NetworkFile, open_sampler
-from models.perceptual.published import detector_options, parse_files
+from models.perceptual.detectorfiles import detector_options, parse_files
 from models.sampler import Options
 from sampling.opening import learn
 from sampling.options import DEVICE
@@ -51,7 +51,12 @@ OUT = Path("out")
     help="network-….safetensors, a run folder, a file of another program, a URL, hf://USER/NAME, or a published name "
     "such as ffhq256",
 )
-@option("--images", metavar="PATH", group="Pictures", help="instead: a folder or ZIP of pictures of one size")
+@option(
+    "--images",
+    type=click.Path(path_type=Path),
+    group="Pictures",
+    help="instead: a folder or ZIP of pictures of one size",
+)
 @option(
     "--data",
     metavar="DATA",
@@ -81,7 +86,7 @@ OUT = Path("out")
 @switches("fp32")
 def main(
     network: str | None,
-    images: str | None,
+    images: Path | None,
     data: str | None,
     mirror: bool | None,
     names: str,
@@ -109,12 +114,13 @@ def main(
     file: NetworkFile | None = click.get_current_context().obj
     folder = outdir or (file.path.parent if file and is_run(file.path.parent) else OUT)
     check_folder(folder, f"--outdir {folder}")
-    options = _options(file, params) if file else None
+    options, more = _options(file, params) if file else (None, {})
     dataset = _open_data(data, mirror, file)
     place = distributed.start(resolve_device(device))
     try:
         _tell(f"--data {dataset.name}", dataset)
-        suite = open_suite(metrics, parse_files(detectors), dataset, place, batch, trust)
+        eyes = open_eyes([metric.eye for metric in metrics], parse_files(detectors), place, trust)
+        suite = Suite(metrics, eyes, RealStatistics(dataset, place, batch))
         if file and options:
             judged, sampler = public(file.place) or file.path.name, open_sampler(file, options, place)
             found = suite.judge(Made(sampler, dataset.label_counts, seed))
@@ -124,7 +130,7 @@ def main(
             _tell(f"--images {images}", pictures)
             found = suite.judge(PictureFiles(pictures, place))
         if distributed.is_first():
-            facts = _write(found, folder, file, judged, seed, _changed(file, options))
+            facts = _write(found, folder, file, judged, seed, more)
             told = {"results": found.results, "between_halves": found.halves, "folder": str(folder), **facts}
             width = max(map(len, found.results))
             table = "\n".join(f"{name:<{width}}  {found.shown(name, 6)}" for name in found.results)
@@ -134,24 +140,23 @@ def main(
         distributed.stop()
 
 
-def _options(file: NetworkFile, params: Mapping[str, Any]) -> Options:
-    """The options of the network's pictures: those that metrics use by default, and those that were given."""
+def _options(file: NetworkFile, params: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """The options of the network's pictures, and `options` for the record: those that metrics do not use by default."""
+    usual = file.family.judged
     given = {name: value for name, value in params.items() if value is not None}
-    return configs.build(type(file.family.judged), configs.flatten(file.family.judged) | given)
-
-
-def _changed(file: NetworkFile | None, options: Options | None) -> dict[str, Any]:
-    """The `options` for the record: those that differ from the default of metrics, if any."""
-    if not (file and options) or options == file.family.judged:
-        return {}
-    usual = file.family.judged.model_dump(mode="json")
-    chosen = options.model_dump(mode="json").items()
-    return {"options": public_values({name: value for name, value in chosen if usual[name] != value})}
+    options = configs.build(type(usual), configs.flatten(usual) | given)
+    default, chosen = (which.model_dump(mode="json") for which in (usual, options))
+    changed = {name: value for name, value in chosen.items() if value != default[name]}
+    return options, {"options": public_values(changed)} if changed else {}
 
 
 def _open_data(path: str | None, mirror: bool | None, file: NetworkFile | None) -> ImageSet:
     """All real images, as the network's file records them unless options replace that."""
-    recorded = _recorded(file)
+    facts = file.metadata.get("training", {}).get("data") if file else None
+    try:
+        recorded = configs.from_dict(DataConfig, facts) if isinstance(facts, dict) else None
+    except ValueError:
+        recorded = None
     if path is None and recorded is None:
         raise ValueError("give --data: the network's file does not record which images it learned from")
     given = {name: value for name, value in {"path": path, "mirror": mirror}.items() if value is not None}
@@ -167,15 +172,6 @@ def _open_data(path: str | None, mirror: bool | None, file: NetworkFile | None) 
     except (ValueError, OSError) as error:
         why = "which is missing" if isinstance(error, FileNotFoundError) else f"which cannot be opened ({error})"
         raise ValueError(f"{learned}, {why}: give --data, the place of these images on this machine") from error
-
-
-def _recorded(file: NetworkFile | None) -> DataConfig | None:
-    """The data that the network's file records; None without a valid record."""
-    recorded = file.metadata.get("training", {}).get("data") if file else None
-    try:
-        return configs.from_dict(DataConfig, recorded) if isinstance(recorded, dict) else None
-    except ValueError:
-        return None
 
 
 def _write(

@@ -12,7 +12,7 @@ import click
 from imaging.dataset import open_dataset
 from metrics.catalog import parse_list
 from metrics.in_loop import prepare
-from models.perceptual.published import detector_options, parse_files
+from models.perceptual.detectorfiles import detector_options, parse_files
 from system.text import public_command
 from torch_utils import launch
 from torch_utils.cli import SET, Command, More, foreign_flags, option

@@ -13,7 +13,7 @@ from custom_ops import build, setup_filter
 from custom_ops.proof import LAYOUTS, REFERENCES
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.device import keep_freed_memory, resolve_device
-from training.augment.wavelets import SYM6
+from training.augment.geometry import SYM6
 
 SECONDS = 0.3  # for each of the three
 EXAMPLES = """

@@ -6,9 +6,9 @@ import torch
 from models.family import Shape
 from torch_utils.cli import SET, Command, Size, option, say
 from torch_utils.flags import given
+from training.batch_gpu import footprint
 from training.course import Asked
 from training.courses import DEFAULT, find, names
-from training.footprint import Footprint, footprint
 
 EXAMPLES = """
 Examples:
@@ -17,7 +17,7 @@ Examples:
 """
 GIB = 2**30
 
-Row = tuple[int, bool, Footprint]  # images at once, whether activations are checkpointed, and the memory of a step
+Row = tuple[int, bool, dict[str, int]]  # images at once, whether activations are checkpointed, and the memory of a step
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -60,12 +60,12 @@ def table(rows: list[Row]) -> str:
     """Rows as text."""
     first = rows[0][2]
     lines = [
-        ", ".join(f"{name} {getattr(first, name) / GIB:.2f}" for name in ("networks", "gradients", "optimizers")),
+        ", ".join(f"{name} {first[name] / GIB:.2f}" for name in ("networks", "gradients", "optimizers")),
         "",
-        f"{'at once':>7}  {'checkpointing':>13}" + "".join(f"  {name:>6}" for name in (*first.phases, "most")),
+        f"{'at once':>7}  {'checkpointing':>13}" + "".join(f"  {name:>6}" for name in list(first)[3:]),
     ]
     for number, checkpoint, found in rows:
-        sizes = "".join(f"  {size / GIB:6.2f}" for size in (*found.phases.values(), found.peak))
+        sizes = "".join(f"  {size / GIB:6.2f}" for size in list(found.values())[3:])
         lines.append(f"{number:7}  {'yes' if checkpoint else 'no':>13}{sizes}")
     return "\n".join(lines)
 

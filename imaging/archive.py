@@ -27,7 +27,6 @@ from system.untrusted import json_object, mistaken
 
 INDEX = "dataset.json"
 SOURCES = "sources.csv"
-INDEX_BYTES, INDEX_BYTES_EACH = 2**24, 2**10  # allowed for dataset.json, and for each image
 PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # methods that unpack no more at a time than is asked for
 UTF8 = 0x800  # flag of a name in a ZIP
 SEEKING = (b"II", b"MM")  # beginnings of TIFFs, whose header may be anywhere
@@ -62,20 +61,20 @@ class Archive(ABC):
             if entry.name and not is_hidden(entry.name):
                 twice += [entry.name] if entry.name in known else []
                 known[entry.name] = entry
-        self.names = tuple(name for name in known if name.lower().endswith(suffixes))
-        self.entries = {name: known[name] for name in self.names}
-        self.sizes = {name: known[name].size for name in self.names}
-        indexes = [name for name in known if name.rpartition("/")[2] == INDEX]
-        self._index_name = min(indexes, key=lambda name: name.count("/"), default=None)
-        self._index_entry = known[self._index_name] if self._index_name else None
-        ours = (self._index_name, SOURCES)
+        self.entries = {name: entry for name, entry in known.items() if name.lower().endswith(suffixes)}
+        self.names = tuple(self.entries)
+        indexes = [entry for name, entry in known.items() if name.rpartition("/")[2] == INDEX]
+        self._index = min(indexes, key=lambda entry: entry.name.count("/"), default=None)
+        ours = (self._index.name if self._index else None, SOURCES)
         others = (name for name in known if name not in self.entries and name not in ours)
         self.passed = [*passed_over(others, suffixes), *passed]
         if twice:
             self.passed.append(f"two files are called {some(twice)}: the later one is read")
         if not self.names:
-            kinds = SOURCE_KINDS if suffixes == SOURCE_SUFFIXES else ", ".join(end.lstrip(".") for end in suffixes)
-            other = "" if suffixes == SOURCE_SUFFIXES else ", or make a set of other kinds with dataset_tool.py"
+            kinds, other = SOURCE_KINDS, ""
+            if suffixes != SOURCE_SUFFIXES:
+                kinds = ", ".join(end.lstrip(".") for end in suffixes)
+                other = ", or make a set of other kinds with dataset_tool.py"
             left = "".join(f"; {sentence}" for sentence in self.passed)
             raise ValueError(f"{path} holds no images ({kinds}): give a ZIP or folder with some{other}{left}")
 
@@ -85,44 +84,38 @@ class Archive(ABC):
 
     def open(self, name: str) -> BinaryIO:
         """The named image, for reading. ValueError if it is too large, or cannot be read."""
-        self._check_size(name, self.entries[name].size, LARGEST_FILE)
-        with self._blaming(name):
+        with self._reading(self.entries[name], LARGEST_FILE):
             return self._open(self.entries[name])
 
     def read(self, name: str) -> bytes:
         """All bytes of the named image. ValueError if it is too large, damaged, or gone."""
-        return self._read(name, self.entries[name], LARGEST_FILE)
+        return self._read(self.entries[name], LARGEST_FILE)
 
-    def _read(self, name: str, entry: Entry, most: int) -> bytes:
-        self._check_size(name, entry.size, most)
-        with self._blaming(name), self._open(entry) as file:
+    def _read(self, entry: Entry, most: int) -> bytes:
+        with self._reading(entry, most), self._open(entry) as file:
             content, left = io.BytesIO(), entry.size + 1  # never more, whatever the compressed data holds
             while part := file.read(min(left, TOGETHER)):  # all at once, decompressors hold it twice
                 content.write(part)
                 left -= len(part)
             return content.getvalue()
 
-    def _check_size(self, name: str, size: int, most: int) -> None:
-        if size > most:
-            raise ValueError(f"{name} in {self.path} has {size} bytes, but at most {most} are accepted")
-
     @contextmanager
-    def _blaming(self, name: str) -> Iterator[None]:
+    def _reading(self, entry: Entry, most: int) -> Iterator[None]:
+        if entry.size > most:
+            raise ValueError(f"{entry.name} in {self.path} has {entry.size} bytes, but at most {most} are accepted")
         try:
             yield
         except Exception as error:  # decompressors raise nearly anything
-            raise ValueError(f"{name} in {self.path} cannot be read: {reason(error)}") from error
+            raise ValueError(f"{entry.name} in {self.path} cannot be read: {reason(error)}") from error
 
     @cached_property
     def index(self) -> dict[str, Any]:
         """The content of `dataset.json`; empty if there is none. ValueError if it is not a JSON object."""
-        if self._index_name is None or self._index_entry is None:
+        if self._index is None:
             return {}
-        most = min(LARGEST_FILE, INDEX_BYTES + INDEX_BYTES_EACH * len(self.names))
-        data = self._read(self._index_name, self._index_entry, most)
-        index = json_object(data)
+        index = json_object(self._read(self._index, min(LARGEST_FILE, index_limit(len(self.names)))))
         if index is None:
-            raise ValueError(f'{self._index_name} in {self.path} is not a JSON object such as {{"labels": ...}}')
+            raise ValueError(f'{self._index.name} in {self.path} is not a JSON object such as {{"labels": ...}}')
         return index
 
     @property
@@ -131,7 +124,7 @@ class Archive(ABC):
         pairs = self.index.get("labels")
         if pairs is None:
             return None
-        folder = self._index_name.rpartition("/")[0] if self._index_name else ""
+        folder = self._index.name.rpartition("/")[0] if self._index else ""
         spelled = {by_any_case(name): name for name in self.names}
         labels: dict[str, Any] = {}
         for pair in pairs if isinstance(pairs, list) else [None]:
@@ -151,6 +144,11 @@ class Archive(ABC):
         return tuple(printable(str(n) if isinstance(n, int) else n) for n in names) if isinstance(names, list) else ()
 
 
+def index_limit(images: int) -> int:
+    """Bytes that `dataset.json` may have in a set of so many images."""
+    return 2**24 + 2**10 * images
+
+
 class ZipArchive(Archive):
     """Images in a ZIP."""
 
@@ -163,7 +161,9 @@ class ZipArchive(Archive):
                 raise zipfile.BadZipFile(f"it is {what}")
             with zipfile.ZipFile(file) as container:
                 members = [info for info in container.infolist() if info.filename and not info.is_dir()]
-        entries = [Entry(info.filename, _name(info), info.file_size, info.CRC) for info in members]
+        # Many programs omit the UTF-8 flag; Python then assumes cp437.
+        spelled = (info.filename if info.flag_bits & UTF8 else in_utf8(info.filename) for info in members)
+        entries = [Entry(m.filename, plain(name), m.file_size, m.CRC) for m, name in zip(members, spelled, strict=True)]
         super().__init__(path, entries, suffixes, [])
 
     def _open(self, entry: Entry) -> BinaryIO:
@@ -195,11 +195,6 @@ class FolderArchive(Archive):
 
     def _open(self, entry: Entry) -> BinaryIO:
         return open_file(self.path / entry.raw)
-
-
-def _name(info: zipfile.ZipInfo) -> str:
-    """The name of a file in a ZIP. Many programs omit the UTF-8 flag; Python then assumes cp437."""
-    return plain(info.filename if info.flag_bits & UTF8 else in_utf8(info.filename))
 
 
 def open_archive(path: str | Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> Archive:

@@ -16,17 +16,16 @@ from imaging.archivewriter import ArchiveWriter
 from imaging.dataset import choose
 from imaging.deep import Span
 from imaging.deep import note as note_on_span
-from imaging.duplicates import Seen, digest
 from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import SUFFIXES, read_label_file
 from imaging.labels import UNUSED, Labels, from_folders, without
 from imaging.parallel import ordered
-from imaging.shards.layout import Layout, is_shard_dest
+from imaging.shards.pattern import Layout, is_shard_dest
 from imaging.shards.writer import ShardWriter
 from imaging.sizes import spell
 from imaging.sources.recognition import open_source
 from imaging.sources.source import Job, Source, Work, jobs, picture
-from imaging.survey import Track, common_mode, common_span, nothing_left, survey
+from imaging.survey import Seen, Track, common_mode, common_span, digest, nothing_left, survey
 from imaging.workfile import Done, WorkFile, pending, work_file
 from system.resources import cores
 

@@ -10,21 +10,18 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager
 from hashlib import sha256
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from filelock import FileLock
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter
 from tqdm import tqdm
 
 from imaging.archive import Archive, FolderArchive
+from imaging.cachefile import cached, shard_cache
 from imaging.picture import Header, read_header
-from imaging.shards.store import shard_cache
-from system.files import open_replacing
 
-VERSION = 2  # of the cached file
+VERSION = 3  # of the cached file
 MANY = 2000  # images that are worth a cache, and whose reading is shown
 WHOLE_BYTES = 2**32  # larger sets are summed by parts of each image
 PARTS, PART_BYTES = 16, 4096  # of an image, evenly spread
@@ -41,10 +38,7 @@ class HeaderFacts(NamedTuple):
     ends: int
 
 
-class _Kept(BaseModel):
-    key: str
-    headers: list[Header]
-    facts: list[tuple[int, int, int]]  # number of the header, content, ends
+_KEPT = TypeAdapter(tuple[str, list[HeaderFacts]])  # the content of the cached file: a key, and the facts
 
 
 def read_facts(archive: Archive, names: Sequence[str], blame: Blame) -> list[HeaderFacts]:
@@ -53,52 +47,48 @@ def read_facts(archive: Archive, names: Sequence[str], blame: Blame) -> list[Hea
     `blame` is entered around the reading of each. ValueError says which image has no header.
     """
     if len(names) < MANY:
-        return _read(archive, names, blame)
-    key = _key(archive, names)
+        return list(_read(archive, names, blame))
+    key, title = _key(archive, names), f"checking {archive.path.name}"
+
+    def load(data: bytes) -> list[HeaderFacts]:
+        known_by, facts = _KEPT.validate_json(data)
+        if known_by != key or len(facts) != len(names):
+            raise ValueError("of other images")
+        return facts
+
+    def make() -> list[HeaderFacts]:
+        quiet = not sys.stderr.isatty()
+        return list(tqdm(_read(archive, names, blame), title, len(names), leave=False, disable=quiet, unit=" images"))
+
     path = shard_cache() / f"headers-{sha256(os.fsencode(archive.path.resolve())).hexdigest()[:32]}.json"
-    with ExitStack() as stack:
-        # One of several processes does the work; each does, if nothing can be written or locked.
-        with suppress(OSError, NotImplementedError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(path.with_suffix(".lock")))
-        found = _kept(path, key, len(names))
-        if found is None:
-            found = _read(archive, names, blame)
-            _keep(path, key, found)
-    return found
+    return cached(path, load, make, lambda facts: _KEPT.dump_json((key, facts)))
 
 
-def _read(archive: Archive, names: Sequence[str], blame: Blame) -> list[HeaderFacts]:
-    whole = sum(archive.sizes[name] for name in names) <= WHOLE_BYTES
+def _read(archive: Archive, names: Sequence[str], blame: Blame) -> Iterator[HeaderFacts]:
+    whole = sum(archive.entries[name].size for name in names) <= WHOLE_BYTES
 
     def look(name: str) -> HeaderFacts:
         with blame():
             return _facts(archive, name, whole)
 
-    def looked() -> Iterator[HeaderFacts]:
-        if not isinstance(archive, FolderArchive):
-            yield from map(look, names)
-            return
-        with ThreadPoolExecutor(THREADS) as pool:
-            for start in range(0, len(names), TOGETHER):
-                yield from pool.map(look, names[start : start + TOGETHER])
-
-    quiet = len(names) < MANY or not sys.stderr.isatty()
-    title = f"checking {archive.path.name}"
-    return list(tqdm(looked(), title, len(names), leave=False, disable=quiet, unit=" images"))
+    if not isinstance(archive, FolderArchive):
+        yield from map(look, names)
+        return
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(names), TOGETHER):
+            yield from pool.map(look, names[start : start + TOGETHER])
 
 
 def _facts(archive: Archive, name: str, whole: bool) -> HeaderFacts:
     entry, what = archive.entries[name], f"{name} in {archive.path}"
-    if not isinstance(archive, FolderArchive):
-        with archive.open(name) as file:
-            return HeaderFacts(read_header(file, what), entry.checksum, entry.checksum)
-    if whole:
+    if whole and isinstance(archive, FolderArchive):
         data = archive.read(name)
         ends = zlib.crc32(data[:PART_BYTES] + data[-PART_BYTES:])
         return HeaderFacts(read_header(io.BytesIO(data), what), zlib.crc32(data), ends)
     with archive.open(name) as file:
         header = read_header(file, what)
+        if not isinstance(archive, FolderArchive):
+            return HeaderFacts(header, entry.checksum, entry.checksum)
         last = max(entry.size - PART_BYTES, 0)
         parts = [_at(file, last * part // (PARTS - 1)) for part in range(PARTS)]
         return HeaderFacts(header, zlib.crc32(b"".join(parts)), zlib.crc32(parts[0] + parts[-1]))
@@ -118,21 +108,3 @@ def _key(archive: Archive, names: Sequence[str]) -> str:
     for name in names:
         digest.update(json.dumps(archive.entries[name]).encode())
     return digest.hexdigest()
-
-
-def _kept(path: Path, key: str, count: int) -> list[HeaderFacts] | None:
-    try:
-        kept = _Kept.model_validate_json(path.read_bytes())
-        if kept.key != key or len(kept.facts) != count:
-            return None
-        return [HeaderFacts(kept.headers[number], content, ends) for number, content, ends in kept.facts]
-    except (OSError, ValidationError, IndexError):
-        return None
-
-
-def _keep(path: Path, key: str, found: Sequence[HeaderFacts]) -> None:
-    numbers: dict[Header, int] = {}
-    rows = [(numbers.setdefault(f.header, len(numbers)), f.content, f.ends) for f in found]
-    kept = _Kept(key=key, headers=list(numbers), facts=rows)
-    with suppress(OSError), open_replacing(path) as file:  # without room the next start reads again
-        file.write(kept.model_dump_json().encode())

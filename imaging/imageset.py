@@ -30,6 +30,9 @@ class ImageSet(Dataset[tuple[np.ndarray, int]], ABC):
     fingerprints have the same items in the same order.
     """
 
+    former_fingerprints: tuple[str, ...] = ()  # that earlier versions of this program gave the same items
+    notes: tuple[str, ...] = ()  # what else a user should know, one sentence each
+
     def __init__(
         self,
         name: str,
@@ -44,13 +47,9 @@ class ImageSet(Dataset[tuple[np.ndarray, int]], ABC):
         self.name = name
         self.height, self.width, self.channels = height, width, channels
         self.count = count  # images, not counting mirrored ones
-        self.class_names = classes.names
-        self.labels_note = classes.note
+        self.class_names, self._class_counts, self.labels_note = classes
         self.mirror = mirror
         self.fingerprint = fingerprint
-        self.former_fingerprints: tuple[str, ...] = ()  # that earlier versions of this program gave the same items
-        self.notes: tuple[str, ...] = ()  # what else a user should know, one sentence each
-        self._class_counts = classes.counts
 
     def is_known_as(self, fingerprint: str) -> bool:
         """Whether a fingerprint, perhaps recorded by an earlier version, belongs to these items."""

@@ -5,24 +5,21 @@ import signal
 import threading
 from collections.abc import Generator, Iterator
 from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, default_collate
 
 from imaging.demo import DemoSet
 from imaging.imageset import ImageSet
-from imaging.order import EndlessBatches
 from system.private import stop_workers
 from system.resources import cores
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 AHEAD = 4  # batches that each worker prefetches
-LOST_WORKER = (
-    "DataLoader worker",
-    "shared memory",
-)  # in PyTorch's message if a worker dies
+LOST_WORKER = ("DataLoader worker", "shared memory")  # in PyTorch's message if a worker dies
 
 
 def batches(
@@ -37,46 +34,23 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """Yield (pixels uint8 [n, C, H, W], labels int64 [n]) endlessly, with n = batch / world, in the set's own order.
 
-    The sequence depends on (seed, position, batch, rank, world), not on the number of workers. An image that cannot be
-    read raises the data set's ValueError, also if a worker read it. Workers start with the first batch and stop when
-    the generator is closed or dropped.
-
-    Args:
-        dataset: the images.
-        batch: items per step over all ranks.
-        seed: of the shuffle.
-        position: items shown before the first batch.
-        rank, world: of this process, and the number of processes.
-        workers: processes that read; 0 reads in this one.
-        pin: put batches into page-locked memory, for CUDA.
+    Step k shows the positions `position + k * batch ...` of the shuffle with `seed`; each of `world` ranks has an equal
+    slice of them, however many `workers` (processes; 0: none) read. An image that cannot be read raises the data set's
+    ValueError, also if a worker read it. Workers start with the first batch and stop when the generator is closed or
+    dropped. `pin` puts batches into page-locked memory, for CUDA.
     """
-    order = EndlessBatches(len(dataset), batch, seed, position, rank, world, dataset.index_at)
-    return _unwrapped(
-        DataLoader(
-            _WholeBatches(dataset),
-            batch_sampler=order,
-            collate_fn=_as_is,
-            num_workers=workers,
-            pin_memory=pin,
-            prefetch_factor=AHEAD if workers else None,
-            worker_init_fn=_leave_interrupts_to_parent,
-            generator=torch.Generator(),  # so that PyTorch's global random stream stays untouched
-        )
+    share = batch // world
+    starts = count(position + rank * share, batch)
+    loader = DataLoader(
+        _WholeBatches(dataset),  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=([dataset.index_at(seed, start + i) for i in range(share)] for start in starts),  # type: ignore[arg-type]
+        num_workers=workers,
+        pin_memory=pin,
+        prefetch_factor=AHEAD if workers else None,
+        worker_init_fn=_leave_interrupts_to_parent,
+        generator=torch.Generator(),  # so that PyTorch's global random stream stays untouched
     )
-
-
-def default_workers(dataset: ImageSet, on_cpu: bool = False) -> int:
-    """The default number of workers: up to four; 0 for the demo set, or if the CPU trains.
-
-    A CPU that trains has no cores to spare, and receiving a batch from a worker takes as long as reading twenty small
-    images.
-    """
-    if on_cpu or isinstance(dataset, DemoSet):
-        return 0
-    return min(4, cores())
-
-
-def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:
     stream = _started(loader)
     end = partial(_end, stream)
     atexit.register(end)  # Python would wait for the workers of a stream that was not closed, and they ignore SIGTERM
@@ -90,6 +64,11 @@ def _unwrapped(loader: DataLoader) -> Generator[Batch, None, None]:
     finally:
         atexit.unregister(end)
         end()
+
+
+def default_workers(dataset: ImageSet, on_cpu: bool = False) -> int:
+    """The default number of workers: up to four; 0 for the demo set, or if the CPU trains and has no cores to spare."""
+    return 0 if on_cpu or isinstance(dataset, DemoSet) else min(4, cores())
 
 
 def _started(loader: DataLoader) -> Iterator[Any]:
@@ -127,13 +106,13 @@ def _end(stream: Iterator[Any]) -> None:
         worker.join()
 
 
-class _WholeBatches(Dataset):
+class _WholeBatches:
     """Reads a batch at a time. A failure is sent as its message: as an exception it would arrive as a traceback."""
 
     def __init__(self, dataset: ImageSet) -> None:
         self.dataset = dataset
 
-    def __getitems__(self, indices: list[int]) -> Batch | str:
+    def __getitem__(self, indices: list[int]) -> Batch | str:
         try:
             items = [self.dataset[i] for i in indices]
         except (ValueError, OSError) as error:
@@ -141,10 +120,6 @@ class _WholeBatches(Dataset):
         # default_collate puts a worker's batch into shared memory, which saves a copy.
         pixels = default_collate([torch.from_numpy(pixels) for pixels, _ in items])  # [n, C, H, W]
         return pixels, torch.tensor([label for _, label in items], dtype=torch.int64)
-
-
-def _as_is(outcome: Any) -> Any:
-    return outcome
 
 
 def _leave_interrupts_to_parent(worker: int) -> None:

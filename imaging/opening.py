@@ -1,16 +1,33 @@
-"""Opening files of strangers: regular files only, limits on what is read, one sentence for all damage."""
+"""Opening files of strangers: regular files only, limits on what is read, one sentence for all damage.
 
+Files that are compressed as a whole unpack only as much at a time as is read. Of tars the headers are read one by one.
+"""
+
+import bz2
+import gzip
+import lzma
 import os
 import stat
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from system.text import printable, public
 
 LARGEST_FILE = 3 * 2**28  # bytes: no image is larger, a 200-megapixel TIFF has 600 MB
 QUOTED = 120  # letters of a library's message that are shown
+HEAD = 6  # bytes that tell packed files apart
+PACKERS: dict[str, tuple[bytes, Callable[[BinaryIO], object] | None]] = {
+    "gzip": (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
+    "bzip2": (b"BZh", bz2.BZ2File),
+    "xz": (b"\xfd7zXZ", lzma.LZMAFile),
+    "zstd": (b"\x28\xb5\x2f\xfd", None),
+}
+BLOCK = 512  # bytes: tar's unit
+LARGEST_HEADER = 2**20  # bytes of a long name in a tar, or of further keys of a file
+MOST_SHARED = 100  # keys for all files that follow, which the library keeps
 
 
 class RefusedError(ValueError):
@@ -22,26 +39,19 @@ def open_file(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise _not_regular(path)
+        raise RefusedError(f"{printable(str(path))} is a folder, a pipe or a device: give a regular file")
     return os.fdopen(descriptor, "rb")
 
 
 def check_file(path: Path) -> None:
-    """As `open_file` without opening, for libraries that open a path by themselves."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise _not_regular(path)
-
-
-def _not_regular(path: Path) -> RefusedError:
-    return RefusedError(f"{printable(str(path))} is a folder, a pipe or a device: give a regular file")
+    """As `open_file`, for libraries that open a path by themselves."""
+    open_file(path).close()
 
 
 def reason(error: BaseException) -> str:
     """What a library says went wrong, in one short line without passwords."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError | RecursionError):
         return "it asks for more memory than there is"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
     first = error.args[0] if error.args else ""
     text = getattr(error, "strerror", None) or (first if isinstance(first, str) else str(error))
     line = (text.strip().splitlines() or [""])[0]
@@ -79,3 +89,59 @@ class Bounded:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
+
+
+def packer_of(start: bytes) -> str:
+    """The program that packed a file with this beginning: "gzip", ...; "" if it is not packed."""
+    return next((name for name, (magic, _) in PACKERS.items() if start.startswith(magic)), "")
+
+
+@contextmanager
+def unpacking(path: Path) -> Iterator[BinaryIO]:
+    """The content of a file, unpacked if it is packed. Errors are those of the unpackers."""
+    with open_file(path) as file:
+        packer = packer_of(file.read(HEAD))
+        file.seek(0)
+        opener = PACKERS[packer][1] if packer else None
+        yield cast(BinaryIO, opener(file)) if opener else file
+
+
+def members(file: BinaryIO, whole: bool) -> Iterator[tarfile.TarInfo]:
+    """The header of each file in an unpacked tar, in order. Between two of them the content may be read.
+
+    If `whole`, the mark that ends a tar must be there: without it a tar may be cut. tarfile.ReadError, or nearly any
+    other error, for damaged headers.
+    """
+    place = 0
+    with tarfile.open(fileobj=cast(BinaryIO, _Short(file)), mode="r:") as tar:
+        while True:
+            file.seek(place)
+            try:
+                info = tarfile.TarInfo.fromtarfile(tar)
+            except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+                return
+            except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+                file.seek(max(place - 1, 0))
+                if whole or not file.read(1):
+                    raise tarfile.ReadError("its end is missing") from None
+                return
+            except tarfile.HeaderError as error:
+                raise tarfile.ReadError("a header is damaged") from error
+            if info.size < 0 or tar.offset <= place:
+                raise tarfile.ReadError("a header leads back")  # and reading would never end
+            if len(tar.pax_headers) > MOST_SHARED:
+                raise tarfile.ReadError("too many headers for all files")
+            place = tar.offset
+            yield info
+
+
+class _Short:
+    """A file that refuses to read more at once than a header has, even if a header claims more."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header has {size} bytes")
+        return self._file.read(size)

@@ -1,68 +1,98 @@
-"""The endless shuffle: every epoch is a new permutation, and any place in it is found from one number.
+"""The endless shuffles of images and of sharded images, in which any place is found from one number.
 
-The image at position p is a pure function of (seed, p, count), so a position is enough to resume a run. The
-permutations come from numpy's RandomState, whose stream is frozen: the order is the same on every machine and version.
+Every epoch is a new permutation. The item at position p is a pure function of the seed, p and the number of items (in
+each shard), so a position is enough to resume a run. The permutations come from numpy's RandomState, whose stream is
+frozen: the order is the same on every machine and version.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import Sampler
 
-Order = Callable[[int, int], int]  # (seed, position) -> index
+WINDOW = 16  # shards; another number would change the order of samples of every run
+OF_SHARDS, OF_SAMPLES, OF_WINDOWS = 1, 2, 3  # purposes of the random orders of shards
+
+
+def _permuted(key: tuple[int, ...], count: int) -> np.ndarray:
+    words = [half for number in key for half in (number & 0xFFFFFFFF, number >> 32)]
+    return np.random.RandomState(words).permutation(count)
+
+
+_of_images = lru_cache(maxsize=2)(_permuted)  # a batch may reach into the next epoch
+_permutation = lru_cache(maxsize=2 * WINDOW + 2)(_permuted)
 
 
 def index_at(seed: int, position: int, count: int) -> int:
     """Index (0..count-1) of the image shown at `position` (0, 1, 2, ...) of the endless shuffle."""
     epoch, place = divmod(position, count)
-    return int(_permutation(seed, epoch, count)[place])
+    return int(_of_images((seed, epoch), count)[place])
 
 
-@lru_cache(maxsize=2)  # a batch may reach into the next epoch
-def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-    words = [seed & 0xFFFFFFFF, seed >> 32, epoch & 0xFFFFFFFF, epoch >> 32]
-    return np.random.RandomState(words).permutation(count)
+class Place(NamedTuple):
+    """The sample at a position of the shuffle."""
+
+    epoch: int
+    window: int
+    shard: int
+    sample: int  # in the shard
 
 
-class EndlessBatches(Sampler[list[int]]):
-    """Endless lists of data set indices, one list per step.
+class ShardOrder:
+    """The order of all samples of some shards.
 
-    The batch of step k has the positions `position + k * batch ...`; rank r of `world` takes the r-th of equal slices.
-    So the union over ranks does not depend on the number of ranks.
+    Every epoch puts the shards in a random order, and the samples of each shard in another, cut into W = 16 parts (or
+    as many as there are shards). An epoch is a row of windows, as many as there are shards: window t holds part k of
+    shard t - k, for k = 0 .. W - 1, wrapping around at the ends, in one more random order.
+
+        window   0     1     2     3    ...       (W = 3, S shards)
+                 0.0   1.0   2.0   3.0            shard.part
+                 S-1.1 0.1   1.1   2.1
+                 S-2.2 S-1.2 0.2   1.2
+
+    So an epoch shows every sample once, and a batch is drawn from W random shards. From window to window one shard
+    enters and one leaves. Memory holds the orders of W shards and of a window, and three numbers for every shard.
     """
 
-    def __init__(
-        self,
-        count: int,
-        batch: int,
-        seed: int,
-        position: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        order: Order | None = None,
-    ) -> None:
-        """Begin at a position of the shuffle.
+    def __init__(self, counts: Sequence[int] | np.ndarray, seed: int) -> None:
+        """`counts`: samples in each shard, all at least 1; `seed`: of the orders."""
+        self.counts = np.asarray(counts, dtype=np.int64)
+        self.seed = seed
+        self.total = int(self.counts.sum())
+        self.width = min(WINDOW, len(self.counts))
+        self._epoch, self._ends, self._row = -1, self.counts, self.counts  # of the last epoch asked for
 
-        Args:
-            count: images in the set.
-            batch: images per step over all ranks. ValueError if it cannot be divided evenly.
-            seed: of the shuffle.
-            position: where the shuffle starts.
-            rank, world: of this process, and the number of processes.
-            order: of a set that has its own: index = order(seed, position).
-        """
-        if count < 1:
-            raise ValueError("the data set holds no images")
-        if batch < 1 or batch % world:
-            raise ValueError(f"a batch of {batch} cannot be divided evenly among {world} processes")
-        self.count, self.batch, self.seed, self.position = count, batch, seed, position
-        self.order = order or (lambda seed, position: index_at(seed, position, count))
-        self.share = batch // world
-        self.offset = rank * self.share
+    def at(self, position: int) -> Place:
+        """The sample shown at `position` (0, 1, 2, ...)."""
+        epoch, place = divmod(position, self.total)
+        self._enter(epoch)
+        window = int(np.searchsorted(self._ends, place, side="right"))
+        begin = int(self._ends[window - 1]) if window else 0
+        size = int(self._ends[window]) - begin
+        rest = int(_permutation((self.seed, epoch, OF_WINDOWS, window), size)[place - begin])
+        for part, shard in enumerate(self.shards_of(epoch, window)):
+            count = int(self.counts[shard])
+            first, last = count * part // self.width, count * (part + 1) // self.width
+            if rest < last - first:
+                order = _permutation((self.seed, epoch, OF_SAMPLES, shard), count)
+                return Place(epoch, window, shard, int(order[first + rest]))
+            rest -= last - first
+        raise AssertionError("a window is the sum of its parts")
 
-    def __iter__(self) -> Iterator[list[int]]:
-        start = self.position + self.offset
-        while True:
-            yield [self.order(self.seed, start + i) for i in range(self.share)]
-            start += self.batch
+    def shards_of(self, epoch: int, window: int) -> list[int]:
+        """The shards of a window, the one that enters with it first. Windows continue in the next epoch."""
+        epoch, window = epoch + window // len(self.counts), window % len(self.counts)
+        self._enter(epoch)
+        return [int(self._row[(window - part) % len(self._row)]) for part in range(self.width)]
+
+    def _enter(self, epoch: int) -> None:
+        """Compute the order of an epoch's shards, and where its windows end."""
+        if epoch == self._epoch:
+            return
+        self._epoch, self._row = epoch, _permuted((self.seed, epoch, OF_SHARDS), len(self.counts))
+        counts = self.counts[self._row]
+        sizes = np.zeros_like(counts)
+        for part in range(self.width):
+            sizes += np.roll(counts * (part + 1) // self.width - counts * part // self.width, part)
+        self._ends = np.cumsum(sizes)

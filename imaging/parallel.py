@@ -24,17 +24,11 @@ _work: Callable[[Any], Any]  # of this worker process
 def ordered(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, chunk: int, fork: bool = sys.platform == "linux"
 ) -> Generator[Result, None, None]:
-    """Yield `work(job)` of every job, in order.
+    """Yield `work(job)` of every job, in order, by `workers` processes that take `chunk` jobs at a time.
 
-    Args:
-        work: runs in the worker processes; its errors are raised here.
-        jobs: are read only shortly before their turn.
-        workers: processes. For one of them, or a single chunk, no process is started.
-        chunk: jobs that a process takes at a time.
-        fork: fork this process, which spares sending `work` and importing PyTorch again. A process that has computed
-            with PyTorch has threads, and must not be forked; the threads of FFmpeg and of progress bars do no harm.
-
-    ValueError if a process was killed, or cannot be started.
+    Jobs are read only shortly before their turn. For one worker, or a single chunk, no process is started. A `fork`
+    spares sending `work` and importing PyTorch again, but a process that has computed with PyTorch must not be forked,
+    since it has threads. Errors of `work` are raised here; ValueError if a process was killed, or cannot be started.
     """
     remaining = iter(jobs)
     chunks = iter(lambda: list(islice(remaining, chunk)), [])
@@ -47,8 +41,14 @@ def ordered(
     pool = ProcessPoolExecutor(workers, context, _start, (work,))
     try:
         waiting = deque[Future[list[Any]]]()
-        for jobs_ in chain(first, chunks):
-            waiting.append(_submit(pool, jobs_, workers))
+        for each in chain(first, chunks):
+            try:
+                waiting.append(pool.submit(_run, each))
+            except OSError as error:
+                raise ValueError(
+                    f"{workers} processes cannot be started ({error.strerror}): try a smaller --workers, or raise the "
+                    f"limits of the system (ulimit -n, ulimit -u)"
+                ) from error
             if len(waiting) >= AHEAD * workers:
                 yield from waiting.popleft().result()
         while waiting:
@@ -64,16 +64,6 @@ def ordered(
         pool.shutdown(cancel_futures=True)
         for process in ours:
             process.join()
-
-
-def _submit(pool: ProcessPoolExecutor, jobs: list[Any], workers: int) -> "Future[list[Any]]":
-    try:
-        return pool.submit(_run, jobs)
-    except OSError as error:
-        raise ValueError(
-            f"{workers} processes cannot be started ({error.strerror}): try a smaller --workers, or raise the limits "
-            f"of the system (ulimit -n, ulimit -u)"
-        ) from error
 
 
 def _start(work: Callable[[Any], Any]) -> None:

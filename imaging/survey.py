@@ -1,13 +1,18 @@
-"""A look at all images of a source before the first is converted: which size and mode they have in common."""
+"""A look at all images of a source before the first is converted: which size and mode they have in common, and which
+images are equal.
+"""
 
+import hashlib
 import io
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from imaging.deep import Span, span_of
 from imaging.parallel import ordered
@@ -18,6 +23,7 @@ from imaging.transforms import is_opaque, richest
 
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]  # (items, how many, label) -> the same, showing progress
 HEADERS, PICTURES = 64, 16  # that a process looks at in one go
+RECENT = 2**16  # digests that are kept in a dictionary before they are sorted in
 
 
 @dataclass
@@ -56,7 +62,7 @@ class Survey:
 
 
 class _Looking(Work):
-    """Looks at an image. A broken one gives its error."""
+    """What `look` finds in an image. A broken image gives its error."""
 
     def __init__(self, source: Source, look: Callable[[Content, str], Any]) -> None:
         super().__init__(source)
@@ -69,29 +75,34 @@ class _Looking(Work):
             return error
 
 
-class _Heading(Work):
-    """Reads the header of an image, or says why there is none."""
+def looked_at(
+    source: Source, indices: Iterable[int], look: Callable[[Content, str], Any], workers: int
+) -> Generator[Any, None, None]:
+    """What `look` returns for the content and name of each image, in order; of a broken image the ValueError."""
+    return ordered(_Looking(source, look), jobs(source, indices), workers, PICTURES)
 
-    def __call__(self, job: Job) -> tuple[int, Header | str]:
-        index, name, content = job
-        try:
-            if content is None and self.source is not None:
-                return index, self.source.header_of(index)
-            return index, header(self.content(job), name)
-        except ValueError as error:
-            return index, str(error)
+
+def _header_of(source: Source, index: int) -> Header | ValueError:
+    try:
+        return source.header_of(index)
+    except ValueError as error:
+        return error
 
 
 def survey(source: Source, chosen: np.ndarray, workers: int, track: Track) -> Survey:
     """Look at the headers of the `chosen` images, unless the format guarantees that all are equal."""
-    found = Survey()
+    found, indices = Survey(), chosen.tolist()
     if source.header is not None:
-        found.enter(int(chosen[0]), source.names[int(chosen[0])], source.header)
-        found.alphas = array("q", chosen.tolist() if source.header.mode == "RGBA" else [])
+        found.enter(indices[0], source.names[indices[0]], source.header)
+        found.alphas = array("q", indices if source.header.mode == "RGBA" else [])
         return found
-    for index, said in track(_headers(source, chosen, workers), len(chosen), "checking"):
-        if isinstance(said, str):
-            found.broken[source.names[index]] = said
+    headers = looked_at(source, indices, header, workers)
+    if not isinstance(source, SequentialSource) or source.knows_headers:
+        processes = 1 if isinstance(source, SequentialSource) else workers
+        headers = ordered(partial(_header_of, source), indices, processes, HEADERS)
+    for index, said in zip(indices, track(headers, len(indices), "checking"), strict=True):
+        if isinstance(said, ValueError):
+            found.broken[source.names[index]] = str(said)
         else:
             found.enter(index, source.names[index], said)
     if not found.modes:
@@ -99,18 +110,10 @@ def survey(source: Source, chosen: np.ndarray, workers: int, track: Track) -> Su
     return found
 
 
-def _headers(source: Source, chosen: np.ndarray, workers: int) -> Iterable[tuple[int, Header | str]]:
-    heading = _Heading(source)
-    if isinstance(source, SequentialSource) and source.knows_headers:
-        heading.source = source
-        return (heading((int(i), source.names[i], None)) for i in chosen)
-    return ordered(heading, jobs(source, chosen), workers, HEADERS if heading.source else PICTURES)
-
-
 def common_mode(source: Source, found: Survey, workers: int, track: Track) -> str:
     """The richest mode of all. Transparency counts only if some pixel uses it: many programs save it needlessly."""
     if "RGBA" in found.modes:
-        seen = ordered(_Looking(source, _is_transparent), jobs(source, found.alphas), workers, PICTURES)
+        seen = looked_at(source, found.alphas, _is_transparent, workers)
         if not any(each is True for each in track(seen, len(found.alphas), "looking for transparency")):
             return richest(found.modes - {"RGBA"} | {"RGB"})
     return richest(found.modes)
@@ -118,7 +121,7 @@ def common_mode(source: Source, found: Survey, workers: int, track: Track) -> st
 
 def common_span(source: Source, found: Survey, workers: int, track: Track) -> Span | None:
     """Black and white of all images with more than 8 bits; None if there are no such images."""
-    seen = ordered(_Looking(source, _range), jobs(source, found.deeps), workers, PICTURES)
+    seen = looked_at(source, found.deeps, _range, workers)
     ranges = [each for each in track(seen, len(found.deeps), "looking for black and white") if isinstance(each, tuple)]
     return span_of(ranges) if ranges else None
 
@@ -135,3 +138,38 @@ def nothing_left(source: Source, broken: dict[str, str]) -> ValueError:
     """The error of a source without a single usable image."""
     why = f"{len(broken)} broken: {next(iter(broken.values()))}"
     return ValueError(f"no image of {source.path} can be used ({why}): give other images")
+
+
+def digest(image: Image.Image) -> int:
+    """64-bit digest of the pixels of an image (L, RGB, RGBA). Gray equals RGB of equal channels, opaque RGBA RGB.
+
+    Ten million different images contain two of equal digest with a probability of 3 in a million.
+    """
+    if image.mode == "L" or (image.mode == "RGBA" and is_opaque(image)):
+        image = image.convert("RGB")
+    state = hashlib.blake2b(f"{image.mode} {image.size}".encode(), digest_size=8)
+    state.update(image.tobytes())
+    return int.from_bytes(state.digest(), "little")
+
+
+class Seen:
+    """Which image first had a digest. Takes 16 bytes an image: all but the recent ones are two sorted columns."""
+
+    def __init__(self) -> None:
+        self._digests, self._indices = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
+        self._recent: dict[int, int] = {}
+
+    def first(self, digest: int, index: int) -> int | None:
+        """The image that first had this digest; None if there was none, and `index` is kept as the first."""
+        if digest in self._recent:
+            return self._recent[digest]
+        place = int(np.searchsorted(self._digests, np.uint64(digest)))
+        if place < len(self._digests) and int(self._digests[place]) == digest:
+            return int(self._indices[place])
+        self._recent[digest] = index
+        if len(self._recent) >= RECENT:
+            digests = np.append(self._digests, np.array(list(self._recent), dtype=np.uint64))
+            indices = np.append(self._indices, list(self._recent.values()))
+            order = np.argsort(digests)
+            self._digests, self._indices, self._recent = digests[order], indices[order], {}
+        return None

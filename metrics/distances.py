@@ -23,12 +23,6 @@ SUBSETS, LARGEST = 100, 1000  # of the kernel distance: subsets, and points in e
 NEIGHBORS = 3  # k, as in the paper
 BLOCK = 2**24  # numbers of a distance matrix at once
 EXACT = 512  # dimensions up to which distances are taken without products
-SPLITS = 10
-
-
-def statistics_device(device: torch.device) -> torch.device:
-    """The device for statistics of pictures on `device`: CUDA itself, else the CPU, because MPS has no float64."""
-    return device if device.type == "cuda" else CPU
 
 
 def shared(tensor: Tensor | None, device: torch.device) -> Tensor:
@@ -193,7 +187,7 @@ def _of_rows(rows: Tensor, columns: Tensor, measure: Callable[[Tensor], Tensor])
     return dealt(len(rows), at_once, lambda part: measure(torch.cdist(rows[part], columns, compute_mode=mode)), rows)
 
 
-def inception_score(probabilities: Tensor, splits: int = SPLITS) -> tuple[float, float]:
+def inception_score(probabilities: Tensor, splits: int = 10) -> tuple[float, float]:
     """Mean and standard deviation of exp(E KL(p(y|x) || p(y))) (Salimans et al. 2016), at least 1.
 
     They are taken over splits, parts of the samples in order, of the probabilities p(y|x) [N, classes].

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from imaging.imageset import ImageSet
 from imaging.loader import default_workers
 from imaging.pixels import to_images
 from metrics.sliced_wasserstein import descriptors
-from models.perceptual.opening import open_network, to_rgb
-from models.perceptual.published import check_trust, find_networks, has_lpips
+from models.perceptual.detectorfiles import check_trust, find_networks, has_lpips
+from models.perceptual.extractors import open_network, to_rgb
 from models.sampler import NumberStream, Request, Sampler
 from torch_utils import distributed
 from torch_utils.cli import progress
@@ -35,19 +35,8 @@ FILES_OF: dict[str, tuple[str, ...]] = {
 }
 
 
-class JudgedSource(Protocol):
-    """Pictures by number. Picture i is always the same."""
-
-    @property
-    def count(self) -> int | None:
-        """Number of pictures; None if there is no end."""
-
-    def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """The pictures with these numbers, batch after batch: uint8 [n, C, H, W] on the device that looks at them."""
-
-
 class PictureFiles:
-    """The pictures of a data set, mirrored ones included, on a device."""
+    """The pictures of a data set, mirrored ones included, by number, on a device."""
 
     def __init__(self, dataset: ImageSet, device: torch.device) -> None:
         self.dataset, self.device, self.count = dataset, device, len(dataset)
@@ -55,7 +44,7 @@ class PictureFiles:
         self.threads = default_workers(dataset) if isinstance(dataset, ArchiveSet) else 1
 
     def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """Decode the next batch while a detector looks at the last one."""
+        """The pictures with these numbers, batch after batch: uint8 [n, C, H, W]. The next batch is decoded ahead."""
         pool, before = ThreadPoolExecutor(self.threads), list[Future[Any]]()
         try:
             for indices in [*wanted, []]:
@@ -70,7 +59,7 @@ class PictureFiles:
 
 
 class Made:
-    """The pictures of a network, without end.
+    """The pictures of a network by number, without end.
 
     All random numbers of picture i depend on the seed and on i alone, and not on the batch or the rank. Classes are as
     frequent as in the data: `frequencies` [classes], empty for equal ones. Raises ValueError for another number.
@@ -127,7 +116,7 @@ class Eye:
 
 
 def open_eyes(names: Iterable[str], given: Mapping[str, str], device: torch.device, trust: bool) -> dict[str, Eye]:
-    """These eyes by name, on a device; the arguments are those of `find_files`."""
+    """These eyes by name, on a device, with their files as `find_files` finds them."""
     names = list(dict.fromkeys(names))
     files = find_files(names, given, trust)
     return {name: open_eye(name, files, device) for name in names}
@@ -159,8 +148,12 @@ def open_eye(name: str, files: Mapping[str, Path], device: torch.device) -> Eye:
     return Eye(name, identity, lambda pixels, indices: see(to_rgb(pixels)).float())
 
 
+Judged = PictureFiles | Made
+Batches = Callable[[Sequence[Sequence[int]]], Iterator[Tensor]]  # such as `PictureFiles.batches`
+
+
 def look(
-    source: JudgedSource, eyes: Sequence[Eye], indices: Sequence[int], batch: int, label: str
+    batches: Batches, eyes: Sequence[Eye], indices: Sequence[int], batch: int, label: str
 ) -> Iterator[list[Tensor]]:
     """The features that each eye sees in the pictures with these numbers, in order: [n, ...] on the CPU.
 
@@ -173,7 +166,7 @@ def look(
     shares = [indices[first : first + batch] for first in firsts]
     looked_at = [mine or indices[:1] for mine in shares]  # a process without a share needs the shape of the features
     shown = progress(starts, len(starts), label) if distributed.is_first() else starts
-    for start, mine, looked, pixels in zip(shown, shares, looked_at, source.batches(looked_at), strict=True):
+    for start, mine, looked, pixels in zip(shown, shares, looked_at, batches(looked_at), strict=True):
         with torch.no_grad():
             seen = [eye(pixels, looked)[: len(mine)] for eye in eyes]
         yield [_gathered(features, batch, min(each, len(indices) - start)) for features in seen]

@@ -10,9 +10,9 @@ import torch
 
 from imaging.imageset import ImageSet
 from metrics.catalog import parse_list
-from metrics.features import Made
+from metrics.features import Made, open_eyes
 from metrics.results import Record
-from metrics.suite import Suite, open_suite
+from metrics.suite import RealStatistics, Suite
 from models.sampler import Sampler
 from torch_utils import distributed, runs
 from torch_utils.device import is_out_of_memory
@@ -80,7 +80,8 @@ def prepare(
     metrics = parse_list(names)
     if metrics:
         at_once = max(batch, min(AT_ONCE // (dataset.height * dataset.width), MOST))
-        return Judge(open_suite(metrics, files, dataset, device, at_once, trust), command, since)
+        eyes = open_eyes([metric.eye for metric in metrics], files, device, trust)
+        return Judge(Suite(metrics, eyes, RealStatistics(dataset, device, at_once)), command, since)
     if files:
         raise ValueError("--detector does not apply, since --metrics is none: leave it out")
     return None

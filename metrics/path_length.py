@@ -3,7 +3,7 @@
 Letters: N pairs, D dimensions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,35 +16,27 @@ from models.paths import slerp
 from models.perceptual.likeness import for_lpips
 from models.sampler import Walkable
 
-EPSILON = 1e-4
+EPSILON = 1e-4  # length of a step as a share of the path
 TRIM = (1, 99)  # percentiles: rare jumps and standstills do not count
 
 
-class Steps:
-    """A source of lengths of steps instead of pictures, so that `features.look` deals and gathers the work on them."""
+def steps(metric: Metric, made: Made, lpips: Eye) -> Callable[[Sequence[int]], Tensor]:
+    """A function from numbers of steps to their lengths [n] in the latent space of a network."""
+    assert isinstance(made.sampler, Walkable), "checked by Suite.count"
+    sampler = made.sampler.in_float32()  # a step is smaller than the rounding of the shorter formats
 
-    count = None
-
-    def __init__(self, metric: Metric, made: Made, lpips: Eye) -> None:
-        assert isinstance(made.sampler, Walkable), "checked by Suite.count"
-        self.metric, self.made, self.lpips = metric, made, lpips
-        self.sampler = made.sampler.in_float32()  # a step is smaller than the rounding of the shorter formats
-
-    def batches(self, wanted: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """The lengths of the steps with these numbers, [n] each."""
-        return map(self._lengths, wanted)
-
-    def _lengths(self, indices: Sequence[int]) -> Tensor:
-        metric, sampler = self.metric, self.sampler
-        begin, end = (self.made.requests(indices, start) for start in ("z", "other end"))
+    def lengths(indices: Sequence[int]) -> Tensor:
+        begin, end = (made.requests(indices, start) for start in ("z", "other end"))
         return path_lengths(
             map_=lambda z: sampler.map(z, begin),
             render=lambda ws: sampler.render(ws, [*begin, *begin]),
-            embed=lambda images: self.lpips(prepared(images, metric.crop)),
+            embed=lambda images: lpips(prepared(images, metric.crop)),
             z=(sampler.latents(begin), sampler.latents(end)),
-            t=self.made.uniform(indices, "step") * float(metric.full),
+            t=made.uniform(indices, "step") * float(metric.full),
             space=metric.space,
         )
+
+    return lengths
 
 
 @torch.no_grad()
@@ -54,10 +46,9 @@ def path_lengths(
     embed: Callable[[Tensor], Tensor],
     z: tuple[Tensor, Tensor],
     t: Tensor,
-    space: str = "w",
-    epsilon: float = EPSILON,
+    space: str,
 ) -> Tensor:
-    """Squared perceptual distance of both ends of a step of epsilon, divided by epsilon^2: [N].
+    """Squared perceptual distance of both ends of a step of 1e-4 of the path, divided by its square: [N].
 
     Args:
         map_: latents z [N, D] -> w [N, ...].
@@ -66,16 +57,15 @@ def path_lengths(
         z: both ends of the paths, [N, D] each.
         t: where on its path each step begins, [N] in 0..1, in float64: float32 would round a step by up to 0.03 %.
         space: "w", where paths are straight, or "z", where they run along the sphere.
-        epsilon: length of the step as a share of the path.
     """
     if space == "w":
         a, b = (map_(end) for end in z)
-        start, stop = (torch.lerp(a, b, s.view(-1, *[1] * (a.ndim - 1)).to(a)) for s in (t, t + epsilon))
+        start, stop = (torch.lerp(a, b, s.view(-1, *[1] * (a.ndim - 1)).to(a)) for s in (t, t + EPSILON))
     else:
         a, b = (F.normalize(end, dim=1) for end in z)
-        start, stop = (map_(slerp(a, b, s[:, None])) for s in (t, t + epsilon))
+        start, stop = (map_(slerp(a, b, s[:, None])) for s in (t, t + EPSILON))
     first, second = embed(render(torch.cat([start, stop]))).chunk(2)
-    return (first - second).square().sum(dim=1) / epsilon**2
+    return (first - second).square().sum(dim=1) / EPSILON**2
 
 
 def trimmed_mean(lengths: Tensor) -> float:

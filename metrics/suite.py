@@ -26,10 +26,9 @@ from metrics.distances import (
     kernel_distance,
     precision_recall,
     shared,
-    statistics_device,
 )
-from metrics.features import Eye, JudgedSource, Made, PictureFiles, look, open_eyes
-from metrics.path_length import Steps, trimmed_mean
+from metrics.features import Eye, Judged, Made, PictureFiles, look
+from metrics.path_length import steps, trimmed_mean
 from metrics.results import Judgement
 from metrics.sliced_wasserstein import sliced_wasserstein
 from models.sampler import Walkable
@@ -47,7 +46,8 @@ class RealStatistics:
     """A data set as the reference that pictures are judged against. A process looks at `batch` of them together."""
 
     def __init__(self, dataset: ImageSet, device: torch.device, batch: int) -> None:
-        self.dataset, self.batch, self.device = dataset, batch, statistics_device(device)
+        self.dataset, self.batch = dataset, batch
+        self.device = device if device.type == "cuda" else torch.device("cpu")  # of statistics: MPS has no float64
         self._pictures = PictureFiles(dataset, device)
         self._kept: dict[str, Tensors] = {}  # statistics that are not cached on disk
 
@@ -59,7 +59,7 @@ class RealStatistics:
         """
         count = min(len(self.dataset) if most is None else most, len(self.dataset))
         indices = range(count) if count == len(self.dataset) else self._places(0, count)
-        compute = partial(self._compute, eye, indices)
+        compute = partial(self._compute, eye, indices, kinds)
         found = self._cached(eye, count, kinds, bool(eye.identity), compute)
         return {name: tensor for tensors in found.values() for name, tensor in tensors.items()}
 
@@ -72,7 +72,7 @@ class RealStatistics:
         if count < 2:
             return None
 
-        def compute(_: Collection[str]) -> Mapping[str, Tensors]:
+        def compute() -> dict[str, Tensors]:
             sets = (self._places(half * count, (half + 1) * count) for half in (0, 1))
             a, b = (self._compute(eye, places, ["features"]).get("features", {}) for places in sets)
             value = sliced_wasserstein(a.get("features"), b.get("features"), self.device)
@@ -87,7 +87,7 @@ class RealStatistics:
     def _compute(self, eye: Eye, indices: Sequence[int], kinds: Collection[str]) -> dict[str, Tensors]:
         """Statistics of images by kind, on rank 0."""
         sums, parts = Sums(), []
-        for (seen,) in look(self._pictures, [eye], indices, self.batch, f"{eye.name}, real images"):
+        for (seen,) in look(self._pictures.batches, [eye], indices, self.batch, f"{eye.name}, real images"):
             if "gaussian" in kinds and distributed.is_first():
                 sums.add(seen.to(self.device))
             if "features" in kinds and distributed.is_first():
@@ -101,27 +101,23 @@ class RealStatistics:
         count: int,
         kinds: Collection[str],
         on_disk: bool,
-        compute: Callable[[Collection[str]], Mapping[str, Tensors]],
+        compute: Callable[[], dict[str, Tensors]],
     ) -> dict[str, Tensors]:
-        """Statistics by kind on rank 0. All processes compute those that rank 0 has not cached."""
+        """Statistics by kind on rank 0. All processes compute them if rank 0 has not cached each."""
         facts = [VERSION, self.dataset.fingerprint, eye.name, eye.identity, count]
         key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
         paths = {kind: cache_folder() / "statistics" / f"{key}-{kind}.safetensors" for kind in kinds}
-        found: dict[str, Tensors] = {}
-        for kind, path in paths.items() if distributed.is_first() else ():
-            tensors = _load(path) if on_disk else self._kept.get(path.name)
-            found |= {kind: tensors} if tensors is not None else {}
-        missing = [kind for kind in kinds if kind not in found] if distributed.is_first() else []
-        if distributed.least(int(not missing)):
+        loaded = {kind: _load(path) if on_disk else self._kept.get(path.name) for kind, path in paths.items()}
+        found = {kind: tensors for kind, tensors in loaded.items() if tensors is not None and distributed.is_first()}
+        if distributed.least(int(not distributed.is_first() or len(found) == len(paths))):
             return found
-        made = compute(missing)
-        for kind, tensors in made.items() if distributed.is_first() else ():
+        made = compute()
+        for kind, path in paths.items() if distributed.is_first() else ():
             if on_disk:
-                checkpoint.save(paths[kind], tensors, {})
+                checkpoint.save(path, made[kind], {})
             else:
-                self._kept[paths[kind].name] = tensors
-            found[kind] = tensors
-        return found
+                self._kept[path.name] = made[kind]
+        return made if distributed.is_first() else {}
 
 
 def _load(path: Path) -> Tensors | None:
@@ -140,14 +136,14 @@ class Suite:
     eyes: Mapping[str, Eye]
     reals: RealStatistics
 
-    def judge(self, source: JudgedSource) -> Judgement:
+    def judge(self, source: Judged) -> Judgement:
         """The results of all metrics. All processes must call it. Raises ValueError as `count`."""
         start = time.monotonic()
         results, halves = self.evaluate(source), self.between_halves(source)
         counts = {metric: self.count(metric, source) for metric in self.metrics}
         return Judgement(self.reals.dataset, counts, results, halves, time.monotonic() - start)
 
-    def evaluate(self, source: JudgedSource) -> dict[str, float]:
+    def evaluate(self, source: Judged) -> dict[str, float]:
         """The results by name, the same on every process. All processes must call it.
 
         They depend neither on the number of processes nor, beyond rounding, on the batch.
@@ -162,7 +158,7 @@ class Suite:
         distributed.broadcast_([together])
         return dict(zip(results, together.tolist(), strict=True))
 
-    def between_halves(self, source: JudgedSource) -> dict[str, float]:
+    def between_halves(self, source: Judged) -> dict[str, float]:
         """The value of `swd`, which has no scale of its own, between two halves of the data, by the metric's name.
 
         Samples as good as the data reach about that value. Each half has as many images as the metric compares, or
@@ -173,7 +169,7 @@ class Suite:
         found = {m.name: self.reals.between_halves(self.eyes[m.eye], counts[m]) for m in counts}
         return {name: value for name, value in found.items() if value is not None}
 
-    def count(self, metric: Metric, source: JudgedSource) -> int:
+    def count(self, metric: Metric, source: Judged) -> int:
         """The number of pictures that a metric looks at; for patches at most the number of real images.
 
         Raises ValueError if there are fewer, or the source lacks what the metric needs.
@@ -190,7 +186,7 @@ class Suite:
             )
         return count
 
-    def _look(self, counts: Mapping[Metric, int], source: JudgedSource) -> dict[str, Tensor]:
+    def _look(self, counts: Mapping[Metric, int], source: Judged) -> dict[str, Tensor]:
         """The features that each eye sees in the pictures of its metrics, on rank 0. Each picture is made only once."""
         wanted: dict[str, int] = {}
         for metric, count in counts.items():
@@ -199,12 +195,12 @@ class Suite:
         for start, stop in pairwise([0, *sorted(set(wanted.values()))]):
             names = [name for name, count in wanted.items() if count > start]
             eyes = [self.eyes[name] for name in names]
-            for seen in look(source, eyes, range(start, stop), self.reals.batch, "images to be judged"):
+            for seen in look(source.batches, eyes, range(start, stop), self.reals.batch, "images to be judged"):
                 for name, features in zip(names, seen, strict=True) if distributed.is_first() else ():
                     parts[name].append(features)
         return {name: torch.cat(features) for name, features in parts.items() if features}
 
-    def _numbers(self, metric: Metric, count: int, fake: Tensor | None, source: JudgedSource) -> tuple[float, ...]:
+    def _numbers(self, metric: Metric, count: int, fake: Tensor | None, source: Judged) -> tuple[float, ...]:
         """The numbers of a metric, on rank 0, where `fake` is: features of samples. All processes must call it."""
         device, real = self.reals.device, self._of_reals(metric, count)
         if metric.kind == "ppl":
@@ -215,43 +211,27 @@ class Suite:
             # TensorFloat-32, where training allows it, has too few digits for the differences of large numbers.
             with switches("fp32", torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark):
                 reals, fakes = shared(real.get("features"), device), shared(fake, device)
-                return (
-                    (kernel_distance(reals, fakes),)
-                    if metric.kind == "kid"
-                    else precision_recall(reals, fakes, metric.neighbors)
-                )
+                if metric.kind == "pr":
+                    return precision_recall(reals, fakes, metric.neighbors)
+                return (kernel_distance(reals, fakes),)
         if fake is None:
             return (0.0,) * len(metric.results)
-        return (
-            inception_score(fake)
-            if metric.kind == "is"
-            else (frechet_distance(Gaussian(**real), gaussian(fake, device)),)
-        )
+        if metric.kind == "is":
+            return inception_score(fake)
+        return (frechet_distance(Gaussian(**real), gaussian(fake, device)),)
 
     def _of_reals(self, metric: Metric, count: int) -> dict[str, Tensor]:
         """The statistics of the real images for a metric, and for others that look at the same images."""
         if metric.kind not in KINDS:
             return {}
-        same = {
-            KINDS[m.kind] for m in self.metrics if (m.eye, m.reals) == (metric.eye, metric.reals) and m.kind in KINDS
-        }
-        return self.reals.known(self.eyes[metric.eye], count if metric.kind == "swd" else metric.reals, same)
+        same = [m for m in self.metrics if (m.eye, m.reals) == (metric.eye, metric.reals)]
+        kinds = {KINDS[m.kind] for m in same if m.kind in KINDS}
+        return self.reals.known(self.eyes[metric.eye], count if metric.kind == "swd" else metric.reals, kinds)
 
-    def _path_length(self, metric: Metric, source: JudgedSource) -> float:
+    def _path_length(self, metric: Metric, source: Judged) -> float:
         assert isinstance(source, Made), "checked by count"
-        whole, steps = Eye("steps", "", lambda lengths, indices: lengths), Steps(metric, source, self.eyes[metric.eye])
-        seen = look(steps, [whole], range(metric.samples), self.reals.batch, metric.name)
-        return trimmed_mean(torch.cat([lengths for (lengths,) in seen]))
-
-
-def open_suite(
-    metrics: Sequence[Metric],
-    given: Mapping[str, str],
-    dataset: ImageSet,
-    device: torch.device,
-    batch: int,
-    trust: bool,
-) -> Suite:
-    """The suite of these metrics against a data set, with their detectors opened as `open_eyes` does."""
-    eyes = open_eyes([metric.eye for metric in metrics], given, device, trust)
-    return Suite(metrics, eyes, RealStatistics(dataset, device, batch))
+        lengths = steps(metric, source, self.eyes[metric.eye])
+        same = Eye("steps", "", lambda seen, indices: seen)  # the lengths are what is gathered
+        numbers = range(metric.samples)
+        seen = look(lambda wanted: map(lengths, wanted), [same], numbers, self.reals.batch, metric.name)
+        return trimmed_mean(torch.cat([part for (part,) in seen]))

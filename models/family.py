@@ -10,8 +10,7 @@ from typing import Any, Protocol, Self
 from pydantic import BaseModel
 from torch import nn
 
-from models.foreign import Foreign
-from models.formats import Format
+from models.foreign import Foreign, Format
 from models.places import Published
 from models.sampler import Options, Sampler, Shape
 from torch_utils.device import Precision

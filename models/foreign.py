@@ -1,10 +1,14 @@
-"""Files of other programs: which program wrote one, and its networks under the names that our files use."""
+"""Files of other programs: which program wrote one, its networks under the names of our files, and how one is written.
+
+`Foreign` and `Format` are the types of the rows in which a family names what it reads and writes.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.sampler import Options
 from system.text import printable, shown
@@ -12,6 +16,8 @@ from torch_utils.config import build, parse_set, settings
 
 _HEAD = 512  # bytes that tell a kind of file
 _LISTED = 8  # names in a sentence
+
+Notes = dict[Path, str]  # files that were written, each with a remark for the user
 
 
 class Converted(NamedTuple):
@@ -52,6 +58,31 @@ class Foreign(NamedTuple):
     options: type[Options] | None = None  # what convert.py takes for such a file, by flags or by --set NAME=VALUE
 
 
+class Job(NamedTuple):
+    """A network file to write in another format."""
+
+    source: str  # name of the file
+    metadata: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+    class_names: list[str]
+    networks: Mapping[str, nn.Module]  # the parts to write
+    dest: Path
+    options: Any  # of the format's class
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of files or folders that networks can be written as."""
+
+    ending: str  # ".onnx"; "" for a folder
+    name: str  # in sentences: "an .onnx"
+    write: Callable[[Job], Notes]
+    options: type[Options] = Options
+    one: bool = False  # holds one network that makes pictures, and nothing else
+    shows: bool = False  # needs a network that makes pictures, if the family has any
+    check: Callable[[Path], None] = lambda dest: None  # raises ValueError if --dest or a package rules the format out
+
+
 def open_foreign(path: Path, readers: Iterable[Foreign], told: Told = NOTHING) -> Converted | None:
     """Read a file of another program and run none of the code in it; None if no reader opens this kind of file.
 
@@ -69,7 +100,7 @@ def open_foreign(path: Path, readers: Iterable[Foreign], told: Told = NOTHING) -
         contents = fitting[0].read(path)
         for reader in fitting:
             if reader.claims(contents):
-                return _converted(reader, contents, path, told)
+                return reader.convert(contents, path, *_options(reader, told))
         names = list(map(shown, contents))[:_LISTED] if isinstance(contents, Mapping) else [shown(contents)]
         titles = " or ".join(reader.title for reader in fitting)
         raise ValueError(f"it holds {', '.join(names) or 'nothing'}, expected a file of {titles}")
@@ -77,13 +108,14 @@ def open_foreign(path: Path, readers: Iterable[Foreign], told: Told = NOTHING) -
         raise ValueError(f"{path} is refused: {printable(str(error))}") from error
 
 
-def _converted(reader: Foreign, contents: Any, path: Path, told: Told) -> Converted:
+def _options(reader: Foreign, told: Told) -> list[Options]:
+    """The options that a reader takes, if any, from those that were told."""
     if reader.options is None:
         if told.something:
             raise ValueError(f"a file of {reader.title} takes no options")
-        return reader.convert(contents, path)
-    own = {name for name, setting in settings(reader.options).items() if "flag" in setting.mark}
-    if foreign := [name for name, value in told.params.items() if value is not None and name not in own]:
-        raise ValueError(f"--{foreign[0].replace('_', '-')} does not apply to a file of {reader.title}")
+        return []
     values = {name: value for name, value in told.params.items() if value is not None}
-    return reader.convert(contents, path, build(reader.options, values | parse_set(reader.options, told.sets)))
+    own = {name for name, setting in settings(reader.options).items() if "flag" in setting.mark}
+    if others := values.keys() - own:
+        raise ValueError(f"--{min(others).replace('_', '-')} does not apply to a file of {reader.title}")
+    return [build(reader.options, values | parse_set(reader.options, told.sets))]

@@ -3,6 +3,7 @@
 Opening a file runs no code in it.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import hubfolder
 from models.family import Family
 from models.foreign import Told, open_foreign
 from models.metadata import DEFINING, checked
-from models.places import KINDS, locate
+from models.places import CONFIG, KINDS, MODEL, locate
 from system.text import printable, public, public_values
 from system.untrusted import mistaken
 from torch_utils import checkpoint, config
@@ -23,6 +23,7 @@ from torch_utils.runs import STATE_FORMAT, newest_in
 
 FORMATS = ("network", "stylegan2-network")  # the first is written; the second was, while there was one family
 VERSION = 1
+LARGEST_CONFIG = 2**24  # bytes
 
 Families = Mapping[str, Family]
 
@@ -170,21 +171,48 @@ def _contents(path: Path, families: Families, told: Told) -> tuple[Family, dict[
 
 
 def _newest_in(folder: Path) -> Path:
-    newest = newest_in(folder) or hubfolder.find_model(folder)
-    if newest is None:
+    newest = newest_in(folder) or folder / MODEL
+    if not newest.is_file():
         raise FileNotFoundError(
             f"{folder} is a folder without networks: give the folder of a run that has one, a folder of the Hub with "
-            f"its {hubfolder.MODEL}, or a file"
+            f"its {MODEL}, or a file"
         )
     return newest
 
 
 def _load(path: Path, families: Families) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """As `checkpoint.load`, with the configuration beside a model of the Hub; other files are not called damaged."""
-    defining = ["family", *(part.config_name for family in families.values() for part in family.parts.values())]
+    """As `checkpoint.load`; files of other kinds are not called damaged.
+
+    A model of the Hub that another program wrote, with the same tensors and without our metadata, takes the metadata
+    from the configuration beside it.
+    """
+    config = path.with_name(CONFIG)
+    config = config if path.name == MODEL and path.is_file() and config.is_file() else None
+    stated = _config(config) if config else {}
     try:
-        return hubfolder.load(path, defining) if hubfolder.is_model(path) else checkpoint.load(path)
+        tensors, metadata = checkpoint.load(path)
     except checkpoint.DamagedError as error:
-        if path.suffix.lower() == ".safetensors" and not isinstance(error, checkpoint.ForeignError):
+        is_foreign = isinstance(error, checkpoint.ForeignError)
+        if is_foreign and config:
+            return checkpoint.load(path, check=False)[0], stated
+        if path.suffix.lower() == ".safetensors" and not is_foreign:
             raise
         raise ValueError(f"{path} is not a network file: {wanted(families)}") from error
+    for key in ["family", *(part.config_name for family in families.values() for part in family.parts.values())]:
+        if key in stated and stated[key] != metadata.get(key):
+            raise ValueError(
+                f"{path} and the {CONFIG} beside it disagree about {key}: take both from one place, or remove {CONFIG}"
+            )
+    return tensors, metadata
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > LARGEST_CONFIG:
+        raise ValueError(f"{path} is too large for a configuration: take the file that came with the network")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise checkpoint.DamagedError(path, "it is not JSON") from error
+    if not isinstance(found, dict):
+        raise checkpoint.DamagedError(path, "it is not a table")
+    return found

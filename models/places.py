@@ -3,17 +3,21 @@
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from models.hub import from_hub
 from system.resources import cache_folder
-from system.text import is_url, pinned
+from system.text import is_url, pinned, printable
 from torch_utils.download import Check, check_digest, fetch, kept
 
 KINDS = "a file, a run folder, a URL, hf://USER/NAME, or the name of a published network"
+MODEL, CONFIG, CARD, SAMPLES = "model.safetensors", "config.json", "README.md", "samples.png"  # in folders of the Hub
+ENDINGS = (".safetensors", ".pkl", ".pt")  # of network files
+LISTED_AT_MOST = 20  # files in a sentence
 
 _NAME = re.compile(r"[\w-]+")
+_ON_HUB = re.compile(r"(?i:hf)://([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/(.+))?")
 
 
 class Published(NamedTuple):
@@ -45,11 +49,11 @@ def locate(place: str | Path, published: Mapping[str, Published], check: Check |
         return Path(text)
     if text in published:
         url, digest = published[text]
-        return fetch(url, _kept(url, published), digest, check=check)
+        return fetch(url, cached(url, published), digest, check=check)
     if is_url(text):
-        return fetch(text, _kept(text, published), check=check)
+        return fetch(text, cached(text, published), check=check)
     if text.lower().startswith("hf://"):
-        return _from_hub(text)
+        return from_hub(text)
     if _NAME.fullmatch(text):
         raise FileNotFoundError(
             f"there is no file or folder {text}, and no published network of that name: give {KINDS}; known names are "
@@ -58,9 +62,41 @@ def locate(place: str | Path, published: Mapping[str, Published], check: Check |
     return Path(text)
 
 
-def _from_hub(text: str) -> Path:
+def cached(url: str, published: Mapping[str, Published]) -> Path:
+    """Return the path of a URL's file in the cache. Only published files keep their plain names."""
+    url, _ = pinned(url)
+    if any(url == known.url for known in published.values()):
+        return cache_folder() / "networks" / url.rpartition("/")[2]
+    return kept(url, "networks")
+
+
+def from_hub(text: str) -> Path:
+    """Return the path of a repository's network, which `huggingface_hub` downloads on first use.
+
+    Args:
+        text: `hf://USER/NAME`, optionally followed by `@REVISION`, `/FILE` and `#sha256=DIGEST`. The default file is
+            `model.safetensors` with `config.json` beside it, or else the only network file of the repository.
+
+    Raises:
+        ValueError: if the place is malformed, the download fails, or several files could be meant.
+    """
     place, digest = pinned(text)
-    path = from_hub(place)
+    parsed = _ON_HUB.fullmatch(place)
+    if parsed is None:
+        raise ValueError(f"{place} is not a place on the Hub: give hf://USER/NAME, optionally with @REVISION and /FILE")
+    name, revision, file = parsed.groups()
+    path = _of_hub(place, name, file or MODEL, revision)
+    if path is None and file is None:
+        names = sorted(found for found in _of_hub(place, name, "", revision) if found.endswith(ENDINGS))
+        if len(names) != 1:
+            listed = ", ".join(printable(found, 100) for found in names[:LISTED_AT_MOST]) or "no network file"
+            raise ValueError(f"{place} has {listed} and no {MODEL}: name a file, such as {place}/NAME.pkl")
+        path = _of_hub(place, name, names[0], revision)
+    elif file is None:
+        with suppress(ValueError):  # offline, the cache may hold the model alone
+            _of_hub(place, name, CONFIG, revision)
+    if path is None:
+        raise ValueError(f"{place}: the repository has no file {file}")
     if digest:
         try:
             check_digest(path, digest)
@@ -69,9 +105,28 @@ def _from_hub(text: str) -> Path:
     return path
 
 
-def _kept(url: str, published: Mapping[str, Published]) -> Path:
-    """The path of a URL's file in the cache. Only published files keep their plain names."""
-    url, _ = pinned(url)
-    if any(url == known.url for known in published.values()):
-        return cache_folder() / "networks" / url.rpartition("/")[2]
-    return kept(url, "networks")
+def _of_hub(place: str, name: str, file: str, revision: str | None) -> Any:
+    """The path of a file, or None if the repository has no such file; for "" the names of all files.
+
+    Errors of the connection, the Hub and its package share no base class. They become one sentence.
+    """
+    try:
+        from huggingface_hub import hf_hub_download, list_repo_files
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        try:
+            if not file:
+                return list(list_repo_files(name, revision=revision))
+            return Path(hf_hub_download(name, file, revision=revision))
+        except LocalEntryNotFoundError:
+            raise  # offline, and not in the cache
+        except EntryNotFoundError:
+            return None
+    except ImportError as error:
+        raise ValueError(f"{place} needs a package: pip install huggingface_hub") from error
+    except Exception as error:
+        told = printable((str(error).strip() or type(error).__name__).splitlines()[0])
+        raise ValueError(
+            f"cannot download {file or MODEL} of {place} ({told}): download it from https://huggingface.co/{name} "
+            f"by other means, and give its path"
+        ) from error

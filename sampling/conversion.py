@@ -6,8 +6,8 @@ from typing import Any
 
 from models.families import FAMILIES, NetworkFile
 from models.family import Family
-from models.formats import Format
-from models.hubfolder import MODEL
+from models.foreign import Format
+from models.places import MODEL
 from models.sampler import Options
 from sampling.formats import formats
 from system.files import check_folder, real_path

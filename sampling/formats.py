@@ -8,8 +8,8 @@ from pydantic import Field
 
 from models.families import FAMILIES, save_network
 from models.family import Family
-from models.formats import Format, Job, Notes
-from models.hubfolder import CARD
+from models.foreign import Format, Job, Notes
+from models.places import CARD
 from models.sampler import Options
 from sampling.publication import check_publishable, publish
 from torch_utils import flags

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from models.family import Family
-from models.hubfolder import CONFIG, MODEL, SAMPLES
+from models.places import CONFIG, MODEL, SAMPLES
 from sampling.classes import class_names, kind_of, listed
 from system.text import printable
 

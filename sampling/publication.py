@@ -11,10 +11,10 @@ from PIL import Image
 
 from imaging.grid import save_image, sheet
 from imaging.pixels import to_pil
-from models import hubfolder
+from models import places
 from models.classes import learned_classes
 from models.families import FAMILIES, save_network
-from models.formats import Job
+from models.foreign import Job
 from models.sampler import Sampler, Shape
 from sampling.classes import LONGEST, class_names
 from sampling.modelcard import Card, model_card
@@ -78,9 +78,9 @@ def check_publishable(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, but the Hub needs a folder: name another path")
-    if not folder.is_dir() or (folder / hubfolder.MODEL).is_file():
+    if not folder.is_dir() or (folder / places.MODEL).is_file():
         return
-    others = sorted(path.name for path in folder.iterdir() if path.name[0] != "." and path.name != hubfolder.CARD)
+    others = sorted(path.name for path in folder.iterdir() if path.name[0] != "." and path.name != places.CARD)
     if others:
         raise ValueError(f"{folder} holds other things, such as {others[0]}: name a new folder, or one of the Hub")
 
@@ -101,19 +101,19 @@ def publish(job: Job, dtype: torch.dtype) -> list[str]:
         pictures = list(progress(draw_samples(sampler, plan), plan.total, "samples"))
         columns = len(plan.rows[0])
         samples = sheet([pictures[i : i + columns] for i in range(0, len(pictures), columns)], plan.labels, [])
-    (folder / hubfolder.CONFIG).unlink(missing_ok=True)  # it may describe the network that is replaced now
-    save_network(folder / hubfolder.MODEL, family.name, job.networks, job.metadata, dtype)
-    _, written = checkpoint.load(folder / hubfolder.MODEL)
-    _write(folder / hubfolder.CONFIG, json.dumps(written, indent=2) + "\n")
-    names = [hubfolder.MODEL, hubfolder.CONFIG]
-    if not (folder / hubfolder.CARD).exists():
+    (folder / places.CONFIG).unlink(missing_ok=True)  # it may describe the network that is replaced now
+    save_network(folder / places.MODEL, family.name, job.networks, job.metadata, dtype)
+    _, written = checkpoint.load(folder / places.MODEL)
+    _write(folder / places.CONFIG, json.dumps(written, indent=2) + "\n")
+    names = [places.MODEL, places.CONFIG]
+    if not (folder / places.CARD).exists():
         caption = plan.caption if plan else ""
         about = Card(real_path(folder).name, family, written, list(job.networks), caption, job.options.license)
-        _write(folder / hubfolder.CARD, model_card(about, config))
-        names.append(hubfolder.CARD)
+        _write(folder / places.CARD, model_card(about, config))
+        names.append(places.CARD)
     if samples is not None:
-        save_image(samples, folder / hubfolder.SAMPLES)
-        names.append(hubfolder.SAMPLES)
+        save_image(samples, folder / places.SAMPLES)
+        names.append(places.SAMPLES)
     return names
 
 

@@ -17,9 +17,9 @@ from imaging.grid import save_image, sheet, tile
 from imaging.pixels import to_pil
 from metrics.distances import kernel_distance
 from models.families import save_network
+from models.perceptual.detectorfiles import PUBLISHED, PublishedDetector
+from models.perceptual.extractors import load_weights
 from models.perceptual.inception import Inception
-from models.perceptual.published import PUBLISHED, PublishedDetector
-from models.perceptual.weights import load_weights
 from system import resources
 from tests.commands import refused, run, tiny_sets, train_on, zipped
 from tests.models import published as weights
@@ -90,7 +90,7 @@ def test_the_published_weights_are_what_looks(tmp_path):
     asked = ("--images", images, "--data", data, "--metrics", "kid4_full", "--outdir", "out", "--json", "--detector")
     result = _evaluate(*asked, f"inception={file}#sha256={digest}")
     assert result.exit_code == 0, result.output
-    net = load_weights(Inception(), file, "it")
+    net = load_weights(Inception, file, "it")
     seen = []
     for path in (data, images):
         pixels = torch.stack([torch.from_numpy(open_dataset(DataConfig(path=str(path)))[i][0]) for i in range(4)])
@@ -239,7 +239,7 @@ def test_records_that_are_none_count_as_missing(tmp_path, training):
 
 def test_offline_the_file_and_its_place_are_named(tmp_path, monkeypatch):
     known = PUBLISHED["inception"]
-    gone = PublishedDetector(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
+    gone = PublishedDetector(known.file, "http://127.0.0.1:9/gone.pth", known.digest)
     monkeypatch.setitem(PUBLISHED, "inception", gone)
     network = save_tiny(tmp_path / "network.safetensors")
     outdir = tmp_path / "results"
@@ -251,7 +251,7 @@ def test_offline_the_file_and_its_place_are_named(tmp_path, monkeypatch):
 
 def test_training_with_metrics_that_cannot_be_taken_does_not_begin(tmp_path, monkeypatch):
     known = PUBLISHED["inception"]
-    gone = PublishedDetector(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
+    gone = PublishedDetector(known.file, "http://127.0.0.1:9/gone.pth", known.digest)
     monkeypatch.setitem(PUBLISHED, "inception", gone)
     data = zipped(tmp_path / "set.zip")
     assert refused(train_on(data, tmp_path, "--metrics", "fid5k_full")).startswith("cannot download ")

@@ -25,7 +25,7 @@ from tests.models.foreign import pickled
 from tests.models.foreign.networks import official
 from tests.networks import ON_CPU, save_tiny, tiny_discriminator
 from tests.training.runs import TINY
-from training.stylegan2.transfer import take
+from training.stylegan2.course import take
 
 
 @pytest.fixture(autouse=True)

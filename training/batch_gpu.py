@@ -1,27 +1,39 @@
-"""`--batch-gpu auto`: as many images at once as fit into the memory of a process."""
+"""`--batch-gpu auto`: as many images at once as fit into memory. Steps are tried, or estimated with fake tensors."""
 
 import gc
 import multiprocessing
-from collections.abc import Callable, Sequence
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from models.family import Shape
+from system.private import FakeTensorMode, storage_key
 from torch_utils import distributed
 from torch_utils.cli import counted
 from torch_utils.device import available_memory, is_library_error, is_out_of_memory, switches
+from torch_utils.stats import Collector
 from training.config import RunConfig
-from training.course import Asked, Settled
+from training.course import Asked, Facts, Settled
 from training.courses import find
-from training.footprint import OverLimitError, footprint
-from training.rehearsal import rehearse
+from training.loop import rounds
+from training.recipe import Pictures
 
 RESERVE = 0.05  # of a CUDA device's memory: for fragmentation in a long run, and for sample sheets
 NEARLY_FULL = 0.1  # of a CUDA device's memory free: any error of cuDNN or cuBLAS means lack of memory
 OVERHEAD = 2.0  # a CPU process uses up to 1.8 times the bytes of its tensors: workspaces of libraries, fragmentation
+ALIGNMENT = 512  # bytes: CUDA's allocator hands out multiples
+ITERATIONS = 2  # the first one allocates the optimizers' moments, which the second one holds from its beginning
+ROUNDS = 2  # the first one allocates gradients
 
 
 def candidates(settle: Callable[[Asked], Settled], asked: Asked) -> list[RunConfig]:
@@ -41,8 +53,8 @@ def largest(configs: Sequence[RunConfig], device: torch.device) -> RunConfig:
     """The first configuration whose training step fits into memory on all processes.
 
     On CUDA each is tried in a child process: cuDNN remembers for the life of a process which algorithms it chose, and
-    choices made while memory was nearly full must not reach the run. Elsewhere the memory is computed and compared with
-    the free memory, since a system without enough memory does not refuse, but slows down.
+    choices made while memory was nearly full must not reach the run. Elsewhere the memory is estimated and compared
+    with the free memory, since a system without enough memory does not refuse, but slows down.
 
     Args:
         configs: resolved, from many images at once to few.
@@ -51,11 +63,17 @@ def largest(configs: Sequence[RunConfig], device: torch.device) -> RunConfig:
     Raises:
         ValueError: not even the last one fits.
     """
-    free, share = _free(device), configs[0].pace.batch // distributed.world()
+    try:
+        free = available_memory(device)
+    except ValueError as error:
+        raise ValueError(f"--batch-gpu auto: {error}: give a number of images") from error
+    share = configs[0].pace.batch // distributed.world()
     if device.type == "cuda":
         mine = elsewhere(_most_that_works, list(configs), share, device)
     else:
-        mine = next((config.pace.batch_gpu for config in configs if _has_room(config, share, device, free)), 0)
+        free //= distributed.neighbors()
+        fitting = (c.pace.batch_gpu for c in configs if footprint(c, share, device)["most"] * OVERHEAD <= free)
+        mine = next(fitting, 0)
     agreed = distributed.least(mine)
     if not agreed:
         least = configs[-1]
@@ -65,15 +83,6 @@ def largest(configs: Sequence[RunConfig], device: torch.device) -> RunConfig:
             f"{counted(least.pace.batch_gpu, 'image')} at once: {mend}take {find(least.model).smaller}"
         )
     return next(config for config in configs if config.pace.batch_gpu == agreed)
-
-
-def _free(device: torch.device) -> int:
-    """Free memory for this process, in bytes."""
-    try:
-        free = available_memory(device)
-    except ValueError as error:
-        raise ValueError(f"--batch-gpu auto: {error}: give a number of images") from error
-    return free if device.type == "cuda" else free // distributed.neighbors()
 
 
 def elsewhere(function: Callable[..., int], *arguments: Any) -> int:
@@ -115,10 +124,107 @@ def _attempt(config: RunConfig, share: int, device: torch.device) -> bool:
     return True
 
 
-def _has_room(config: RunConfig, share: int, device: torch.device, free: int) -> bool:
-    """Whether the free memory suffices for a step."""
-    try:
-        footprint(config, share, device, limit=int(free / OVERHEAD))
-    except OverLimitError:
-        return False
-    return True
+def rehearse(
+    config: RunConfig, share: int, device: torch.device, after: Callable[[str], None] = lambda phase: None
+) -> Any:
+    """Run every phase as training does, on networks of its own and black pictures, without other processes.
+
+    It draws from PyTorch's global random generators.
+
+    Args:
+        config: resolved.
+        share: images of the batch for this process.
+        device: where to compute.
+        after: called with the name of each phase after the phase.
+
+    Returns:
+        The recipe.
+    """
+    pace = config.pace.model_copy(update={"batch": share})
+    with distributed.alone(), device:
+        recipe = find(config.model).recipe(config, Facts.uniform(config.shape.classes), device)
+        collector = Collector(device)
+        sets = [_black(share, shape) for shape in config.shapes.values()]
+        for iteration in range(ITERATIONS):
+            count = min(share // pace.batch_gpu, ROUNDS if iteration else 1)
+            for phase in recipe.phases:
+                losses = rounds(recipe, phase, sets, pace, config.seed, iteration)
+                phase.step(islice(losses, count), count, collector)
+                after(phase.name)
+            recipe.after_step(seen=0)
+    return recipe
+
+
+def _black(count: int, shape: Shape) -> Pictures:
+    pixels = torch.zeros(count, shape.channels, shape.height, shape.width, dtype=torch.uint8)
+    return Pictures(pixels, torch.zeros(count, dtype=torch.int64))
+
+
+class Ledger(TorchDispatchMode):
+    """Counts the bytes of all tensors that are created while it is in force, until each is freed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = self.peak = 0
+        self._storages: dict[int, tuple[weakref.ref[torch.UntypedStorage], int]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self._enter(tensor.untyped_storage())
+        return out
+
+    def _enter(self, storage: torch.UntypedStorage) -> None:
+        key = storage_key(storage)
+        if key not in self._storages:
+            size = -(-storage.nbytes() // ALIGNMENT) * ALIGNMENT
+            self._storages[key] = weakref.ref(storage, lambda _: self._free(key)), size
+            self.held += size
+            self.peak = max(self.peak, self.held)
+
+    def _free(self, key: int) -> None:
+        self.held -= self._storages.pop(key)[1]
+
+
+def footprint(config: RunConfig, share: int, device: torch.device) -> dict[str, int]:
+    """Estimate the memory of a training step of a resolved configuration with fake tensors (shapes only, no data).
+
+    Memory that no tensor holds is not seen: workspaces of cuDNN and oneDNN, rounding and gaps of the allocator, the
+    CUDA context.
+
+    Args:
+        config: decides networks, number format, and how many images are computed at once.
+        share: images of the batch for one process.
+        device: where the step would run. If this machine lacks it, a CPU is used, which makes the same tensors.
+
+    Returns:
+        Bytes: "networks" (parameters and buffers), "gradients", "optimizers" (moments of the parameters that learn),
+        the largest total during each phase, by its name, and "most", the largest of all.
+    """
+    here = torch.device("cuda", 0) if device.type == "cuda" and torch.cuda.is_available() else torch.device("cpu")
+    with torch.random.fork_rng(devices=[here] if here.type == "cuda" else []), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor", UserWarning)
+        # First run with real tensors: native operators are loaded and tried, and cached constants, which outlive this
+        # function, must not be fake tensors.
+        rehearse(find(config.model).smallest(config), share, here)
+        phases: dict[str, int] = {}
+        with FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger:
+
+            def note(phase: str) -> None:
+                phases[phase] = max(ledger.peak, phases.get(phase, 0))
+                ledger.peak = ledger.held
+
+            recipe = rehearse(config, share, here, note)
+    networks = [t for network in recipe.networks.values() for t in [*network.parameters(), *network.buffers()]]
+    states = [state for optimizer in recipe.optimizers.values() for state in optimizer.state.values()]
+    parts = {
+        "networks": _size(networks),
+        "gradients": _size({p for phase in recipe.phases for p in phase.parameters}),
+        "optimizers": _size(t for state in states for t in state.values()),
+    }
+    return parts | phases | {"most": max(phases.values())}
+
+
+def _size(tensors: Iterable[Any]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))

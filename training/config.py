@@ -10,10 +10,11 @@ from torch_utils.config import flag
 from torch_utils.device import Precision
 from torch_utils.distributed import PATIENCE
 
-GRAPH_DEVICES = ("auto", "cuda")  # for --cuda-graphs
-
 MODEL = ("--model", "Training", "what is trained")
 PRESET = ("--preset", "Training", "a named configuration; without it auto, or demo for the demo set")
+AT_ONCE = "images computed at once in one process; fewer need less memory; auto: as many as fit"
+SNAP = "ticks between snapshots of samples, networks and state"
+DETERMINISTIC = "use only deterministic algorithms; slower on CUDA, no change elsewhere"
 RECOMPUTE = "recompute activations in the backward pass: less memory, slower, the same result"
 COMPILE = "compile the networks with torch.compile, if that works and gives the same gradients"
 GRAPHS = "capture phases as CUDA graphs, if that works and gives the same gradients; takes more memory"
@@ -40,19 +41,9 @@ class PaceConfig(Section):
 
     kimg: float = flag(25000.0, "--kimg", "Training", "length in thousands of images", by_preset=True, gt=0)
     batch: int = flag(32, "--batch", "Training", "images in one iteration, over all processes", by_preset=True, ge=1)
-    batch_gpu: int = flag(
-        32,
-        "--batch-gpu",
-        "Training",
-        "images computed at once in one process; fewer need less memory; auto: as many as fit",
-        by_preset=True,
-        word="auto",
-        ge=1,
-    )
+    batch_gpu: int = flag(32, "--batch-gpu", "Training", AT_ONCE, by_preset=True, word="auto", ge=1)
     tick: float = flag(4.0, "--tick", "Output", "kimg between status lines", by_preset=True, gt=0)
-    snap: int = flag(
-        50, "--snap", "Output", "ticks between snapshots of samples, networks and state", by_preset=True, ge=1
-    )
+    snap: int = flag(50, "--snap", "Output", SNAP, by_preset=True, ge=1)
     sheet: int = Field(256, ge=1, description="most pictures on a sheet of samples")
     light_files: bool = Field(
         False, description="network files keep only the network that makes pictures, in float16; states keep all"
@@ -80,9 +71,7 @@ class RunConfig(Section):
     checkpoint_activations: bool = flag(False, "--checkpoint-activations", "Machine", RECOMPUTE)
     compile: bool = flag(False, "--compile", "Machine", COMPILE)
     cuda_graphs: bool = flag(False, "--cuda-graphs", "Machine", GRAPHS)
-    deterministic: bool = flag(
-        False, "--deterministic", "Machine", "use only deterministic algorithms; slower on CUDA, no change elsewhere"
-    )
+    deterministic: bool = flag(False, "--deterministic", "Machine", DETERMINISTIC)
     metrics: str = flag("swd1k", "--metrics", "Output", METRICS, by_preset=True)
     data: DataConfig = DataConfig()
     pace: PaceConfig = PaceConfig()
@@ -95,8 +84,7 @@ class RunConfig(Section):
     @property
     def sets(self) -> dict[str, DataConfig]:
         """The image sets that training reads, by name; the first is "data"."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: value for name, value in values.items() if isinstance(value, DataConfig)}
+        return {name: value for name, value in self if isinstance(value, DataConfig)}
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -119,12 +107,31 @@ class RunConfig(Section):
         pace = self.pace
         if not pace.images:
             raise ValueError(f"--kimg {pace.kimg:g} is less than one image: give 0.001 or more")
-        if pace.batch % pace.batch_gpu:
-            raise ValueError(f"--batch {pace.batch} is not a multiple of --batch-gpu {pace.batch_gpu}")
-        if self.compile and self.checkpoint_activations:
-            raise ValueError("--compile and --checkpoint-activations exclude each other: give one of them")
-        if self.compile and self.cuda_graphs:
-            raise ValueError("--compile and --cuda-graphs exclude each other: give one of them")
-        if self.cuda_graphs and self.device not in GRAPH_DEVICES:
+        check_rounds(pace.batch_gpu, pace.batch, pace.batch)
+        for other in ("checkpoint_activations", "cuda_graphs"):
+            if self.compile and getattr(self, other):
+                raise ValueError(f"--compile and --{other.replace('_', '-')} exclude each other: give one of them")
+        if self.cuda_graphs and self.device not in ("auto", "cuda"):
             raise ValueError(f"--cuda-graphs needs a CUDA device, and the device is {self.device}: leave it out")
         return self
+
+
+def largest_divisor(number: int, most: int) -> int:
+    """The largest divisor of `number` up to `most`."""
+    return next(d for d in range(min(number, most), 0, -1) if number % d == 0)
+
+
+def share_of(batch: int, world: int) -> int:
+    """Images of a batch for each of `world` processes. Raises ValueError if the shares are not equal."""
+    if batch % world:
+        raise ValueError(f"--batch {batch} is not a multiple of the {world} processes: give each the same share")
+    return batch // world
+
+
+def check_rounds(batch_gpu: int, share: int, batch: int) -> None:
+    """Raises ValueError unless a process's share of the batch makes whole rounds of `batch_gpu` images."""
+    if share % batch_gpu:
+        raise ValueError(
+            f"--batch-gpu {batch_gpu} does not divide the {share} images that a process has of --batch {batch}: "
+            f"take {largest_divisor(share, batch_gpu)}"
+        )

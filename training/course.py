@@ -10,10 +10,8 @@ from torch import Tensor
 from imaging.imageset import ImageSet
 from models.family import Family, Shape
 from models.networkfile import NetworkFile
-from torch_utils import checkpoint
 from torch_utils import config as configs
 from training.config import RunConfig
-from training.moments import check_moments
 from training.recipe import Recipe
 from training.signs import Signs
 
@@ -65,7 +63,7 @@ def _check_same(file: NetworkFile, config: Any) -> None:
             if held is not None and found != value:
                 raise ValueError(
                     f"--transfer {file}: its {part.config_name} has {name} {found}, but this run's has {value}: take "
-                    f"another network, or settings like those it was trained with"
+                    "another network, or settings like those it was trained with"
                 )
 
 
@@ -83,35 +81,6 @@ def _take_same(file: NetworkFile, recipe: Any) -> str:
 SAME = Transfer(_check_same, _take_same)  # networks of the same sizes
 
 
-def check_learned(state: Any, recipe: Any, begun: bool, added: frozenset[str] = frozenset()) -> None:
-    """Check the state of a recipe from a file against the recipe's networks and optimizers.
-
-    Args:
-        state: what the file holds.
-        recipe: of the file's configuration, on the meta device; has `optimizers` by name.
-        begun: whether a step has been taken; before the first step optimizers are empty.
-        added: keys that states of earlier versions lack.
-
-    Raises:
-        ValueError: keys, shapes, types or moments differ, or a number of the recipe's own is not finite.
-    """
-    model: dict[str, Any] = recipe.state_dict()
-    if isinstance(state, dict):
-        model = {name: value for name, value in model.items() if name in state or name not in added}
-    checkpoint.check_keys(state, model, "recipe")
-    optimizers = state["optimizers"]
-    checkpoint.check_keys(optimizers, model.pop("optimizers"), "recipe.optimizers")
-    checkpoint.check_alike({name: state[name] for name in model}, model, "recipe")
-    for name, optimizer in recipe.optimizers.items():
-        if begun or optimizers[name] != {}:
-            check_moments(optimizer, optimizers[name], f"recipe.optimizers.{name}")
-    for name in model.keys() - {"networks", "skips"}:
-        if isinstance(state[name], Tensor) and not bool(state[name].isfinite().all()):
-            raise ValueError(f"recipe.{name} is not finite")
-    if any(bool((skips < 0).any()) for skips in state["skips"].values()):
-        raise ValueError("recipe.skips has a count below 0")
-
-
 @dataclass(frozen=True)
 class Course:
     """Everything that the engine has to know of a model that can be trained."""
@@ -125,6 +94,5 @@ class Course:
     smallest: Callable[[Any], Any]  # a configuration with networks of next to nothing
     smaller: str  # what to try if memory is short
     signs: Signs = field(default_factory=Signs)
-    check_state: Callable[[Any, Any, bool], None] = check_learned
     transfer: Transfer | None = SAME  # None: --transfer is refused
     fits: Callable[[tuple[int, int]], str] = lambda size: ""  # why its networks cannot have images of (height, width)

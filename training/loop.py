@@ -70,51 +70,35 @@ def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, ev
 
 
 def step(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig) -> None:
-    """One iteration: every phase that is due, on one batch, in rounds."""
+    """One iteration: every phase that is due, on one batch, in rounds. If reading fails, the state is saved."""
     with run.watch.measure("data"):
-        read = _read(batches, recipe, run)
+        try:
+            read = next(batches)
+        except (ValueError, RuntimeError):
+            if run.clock.seen and distributed.world() == 1:
+                run.save_state(recipe)
+                run.wait_for_state()
+            raise
         sets = [Pictures(*(t.to(run.device, non_blocking=True) for t in pictures)) for pictures in read]
     for phase in recipe.phases:
-        if phase.due(run.clock.iteration):
+        if run.clock.iteration % phase.interval == 0:
             with run.watch.measure(phase.name):
                 losses = rounds(recipe, phase, sets, pace, run.seed, run.clock.iteration)
-                phase.step(losses, len(_parts(pace)), run.collector, run.clock.seen)
-
-
-def _read(batches: Iterator[Batch], recipe: Recipe, run: Run) -> Batch:
-    """The next batch. If reading fails, the state is saved before the run ends."""
-    try:
-        return next(batches)
-    except (ValueError, RuntimeError):
-        if run.clock.seen and distributed.world() == 1:
-            run.save_state(recipe)
-            run.wait_for_state()
-        raise
+                phase.step(losses, len(sets[0].pixels) // pace.batch_gpu, run.collector, run.clock.seen)
 
 
 def rounds(
     recipe: Recipe, phase: Phase, sets: Sequence[Pictures], pace: PaceConfig, seed: int, iteration: int
 ) -> Iterator[Iterator[Term]]:
-    """The losses of each round, on its part of this process's share of the batch.
+    """The losses of each round of `pace.batch_gpu` images of this process's share of the batch.
 
-    Args:
-        recipe, phase: what is learned.
-        sets: the share of each image set, on the device.
-        pace: has the sizes of the batch and of a round.
-        seed, iteration: of the draws.
+    `sets` is the share of each image set, on the device; `seed` and `iteration` are of the draws.
     """
-    share = len(sets[0].pixels)
-    for part in _parts(pace):
-        parts = (Pictures(pixels[part], labels[part]) for pixels, labels in sets)
+    share, size = len(sets[0].pixels), pace.batch_gpu
+    assert share % size == 0, "the rounds of a batch are equal"
+    for start in range(0, share, size):
+        parts = (Pictures(pixels[start : start + size], labels[start : start + size]) for pixels, labels in sets)
         batch = recipe.batch(*parts) if phase.reads_images else None
-        first = distributed.rank() * share + part.start
-        size = part.stop - part.start
+        first = distributed.rank() * share + start
         draws = Draws(seed, iteration, phase.name, pace.batch, first, first + size, sets[0].pixels.device)
-        yield recipe.losses(phase, batch, draws)
-
-
-def _parts(pace: PaceConfig) -> list[slice]:
-    """A process's share of the batch, in equal parts of `batch_gpu` images."""
-    share = pace.batch // distributed.world()
-    assert share % pace.batch_gpu == 0, "the parts of a batch are equal"
-    return [slice(i, i + pace.batch_gpu) for i in range(0, share, pace.batch_gpu)]
+        yield recipe.terms(phase, batch, draws)

@@ -1,7 +1,8 @@
 """How a step is taken: one network, one optimizer, one group of losses, every few iterations."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,41 +11,46 @@ from system.private import is_fake
 from torch_utils import distributed
 from torch_utils.distributed import GradientExchange
 from torch_utils.stats import Collector, Some
-from training.rates import Rate, constant
 
 Term = tuple[Tensor, Mapping[str, Tensor | Some]]  # a scalar to differentiate, and its statistics
+Rate = Callable[[int], float]  # images seen -> factor of the learning rate, so a resumed run needs nothing more
 
 SKIPS_TO_STOP = 10
 
 
+def warm_up(images: int) -> Rate:
+    """Linear growth from 0 to 1 over the first `images` images (Goyal et al. 2017, section 2.2)."""
+    return lambda seen: min(seen / images, 1.0) if images else 1.0
+
+
+def inverse_time(decay: float, batch: int) -> Rate:
+    """1 / (1 + decay t), t iterations of `batch` images (Huang and Belongie 2017, in the code of the paper)."""
+    return lambda seen: 1.0 / (1.0 + decay * seen / batch)
+
+
+def decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups for AdamW: matrices and kernels decay, vectors (biases, gains of norms) do not."""
+    learned = list(network.parameters())
+    return [
+        {"params": [p for p in learned if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
 @dataclass
 class Phase:
-    """A named training step.
+    """A named training step of one network, whose parameters require gradients during the step only."""
 
-    Args:
-        name: of the phase, in statistics.
-        network: its parameters require gradients during the step only.
-        optimizer: Adam, AdamW or alike; its parameters learn, the others of the network are frozen. Phases may share
-            an optimizer.
-        interval: iterations between steps.
-        reads_images: whether the losses need real images.
-        terms: scalars that the losses of one round yield.
-        rate: factor of the learning rate by images seen.
-        clip: largest norm of the gradients; larger gradients are scaled down (Pascanu et al. 2013).
-        owns_gradients: add gradients to buffers that outlive the step: a replayed CUDA graph overwrites its own.
-        replays: the terms come from a replayed CUDA graph, which has differentiated them already.
-    """
-
-    name: str
+    name: str  # in statistics
     network: nn.Module
-    optimizer: torch.optim.Optimizer
-    interval: int = 1
-    reads_images: bool = False
-    terms: int = 1
-    rate: Rate = constant
-    clip: float = float("inf")
-    owns_gradients: bool = False
-    replays: bool = False
+    optimizer: torch.optim.Optimizer  # its parameters learn, the network's others are frozen; phases may share it
+    interval: int = 1  # iterations between steps
+    reads_images: bool = False  # whether the losses need real images
+    terms: int = 1  # scalars that the losses of one round yield
+    rate: Rate = lambda seen: 1.0
+    clip: float = float("inf")  # largest norm of the gradients; larger ones are scaled down (Pascanu et al. 2013)
+    owns_gradients: bool = False  # add gradients to buffers that outlive the step: a CUDA graph overwrites its own
+    replay: Callable[[Any, Any], Iterator[Term]] | None = None  # in place of losses: a graph that differentiates them
     skips: Tensor = field(init=False)  # int32: [steps skipped, skipped in a row now, longest such row]
 
     def __post_init__(self) -> None:
@@ -58,19 +64,11 @@ class Phase:
         """The parameters that learn."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def due(self, iteration: int) -> bool:
-        """Whether the phase takes a step in an iteration."""
-        return iteration % self.interval == 0
-
     def step(self, rounds: Iterable[Iterator[Term]], count: int, collector: Collector, seen: int = 0) -> None:
         """Average the gradients of `count` rounds over rounds and processes, and step once.
 
-        Args:
-            rounds: the terms of each round. Each term is differentiated before the next is asked for, so that only one
-                term's activations are in memory.
-            count: of rounds.
-            collector: takes the statistics.
-            seen: images before this iteration.
+        Each term is differentiated before the next is asked for, so that only one term's activations are in memory.
+        `collector` takes the statistics; `seen` counts the images before this iteration.
         """
         exchange = GradientExchange(self.parameters) if distributed.world() > 1 else None
         self.differentiate(rounds, count, collector, exchange)
@@ -111,7 +109,7 @@ class Phase:
             for found, (loss, reports) in enumerate(terms, 1):
                 if exchange is not None and number == count and found == self.terms:
                     exchange.begin()
-                if not self.replays:
+                if self.replay is None:
                     (loss * (self.interval / count)).backward()
                 if collector is not None:
                     collector.add_all(reports)
@@ -135,11 +133,7 @@ class Phase:
         return int(self.skips[0])
 
     def check(self, advice: str) -> None:
-        """Look for rows of skipped steps since the last look; waits for the device.
-
-        Raises:
-            FloatingPointError: ten steps in a row were skipped; the message ends with `advice`.
-        """
+        """Raises FloatingPointError, with `advice`, if ten steps in a row were skipped; waits for the device."""
         longest = int(self.skips[2])
         self.skips[2] = self.skips[1] if longest < SKIPS_TO_STOP else 0
         if longest >= SKIPS_TO_STOP:

@@ -1,5 +1,6 @@
 """What a run will be, settled before anything is built: a new run, a resumed one, or one with trained weights."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,14 +25,11 @@ from torch_utils.cli import counted
 from torch_utils.device import reserve_workspace, resolve_device, resolve_precision, slow_precision
 from torch_utils.distributed import PATIENCE
 from training import batch_gpu
-from training.agreement import agree_on, see_the_same
-from training.config import RunConfig
+from training.config import RunConfig, check_rounds, largest_divisor, share_of
 from training.course import Asked, Course
 from training.courses import DEFAULT, find
-from training.machine import INEXACT, ROUNDING, rounding_notes
-from training.shares import check_rounds, largest_divisor, share_of
 from training.signs import duration
-from training.state import Data, State, read_state
+from training.state import INEXACT, ROUNDING, Data, State, read_state, rounding_notes
 from training.trial import check_passes
 
 # May change when a run is resumed: nothing here decides a number of the run.
@@ -39,6 +37,7 @@ CHANGEABLE = {
     *("pace.kimg", "pace.tick", "pace.snap", "pace.state_minutes", "pace.light_files"),
     *("workers", "patience", "checkpoint_activations", "metrics"),
 }
+LOCAL = {"workers", "patience"}  # may differ between processes, as may paths
 
 FOLDER_NOTICE = "run folder"  # tells processes that torchrun starts again which run they were training
 
@@ -75,11 +74,11 @@ class Plan:
     @property
     def facts(self) -> dict[str, Any]:
         """What the files of the run say about it."""
-        data, *others = (_facts(dataset) for dataset in self.sets.values())
+        others = {name: _facts(dataset) for name, dataset in self.sets.items() if name != "data"}
         return {
             "training": configs.to_dict(self.config),
-            "data": data,
-            **({"sets": dict(zip(list(self.sets)[1:], others, strict=True))} if others else {}),
+            "data": _facts(self.dataset),
+            **({"sets": others} if others else {}),
             "torch": torch.__version__,
             "operators": build.implementation(self.device),
         }
@@ -92,9 +91,20 @@ class Plan:
             if config is not None and part.config_name not in tables:
                 with torch.device("meta"):
                     network = part.build(config).eval()
-                title, example = part.config_name.capitalize(), part.example(config)
-                tables[part.config_name] = summary(title, network, example)
+                tables[part.config_name] = summary(part.config_name.capitalize(), network, part.example(config))
         return "\n\n".join(tables.values())
+
+
+def _facts(dataset: ImageSet) -> dict[str, Any]:
+    found = {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "images": len(dataset),
+        "class_names": list(dataset.class_names),
+    }
+    if dataset.classes:  # pictures of each class
+        found["class_counts"] = (dataset.label_counts // (2 if dataset.mirror else 1)).tolist()
+    return found
 
 
 def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = None) -> Plan:
@@ -118,36 +128,30 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     if unfit := course.fits((dataset.height, dataset.width)):
         better = dataset.resized(*usual_size(dataset.height, dataset.width))
         raise ValueError(f"{values['data.path']}: {unfit}: {better}")
-    if given.get("deterministic"):
-        reserve_workspace()  # before anything is computed on a GPU
-    device = distributed.start(resolve_device(given.get("device", "auto")), given.get("patience", PATIENCE))
-    agree_on({**given, "--resume": "none", "--transfer": "none" if network is None else "given"}, course.config)
+    device = _start(given)
     values |= {
         "device": device.type,
         "precision": resolve_precision(given.get("precision", "auto"), device, training=True),
         "workers": given.get("workers", loader.default_workers(dataset, on_cpu=device.type == "cpu")),
     }
-    shape, *others = (Shape.of(each) for each in sets.values())
-    named = dict(zip(list(sets)[1:], others, strict=True))
-    asked = Asked(preset, shape, values, distributed.world(), len(dataset), network is not None, named)
-    found = ""
+    same = {"device": device.type, "precision": values["precision"]}
+    options = {"--resume": "none", "--transfer": "none" if network is None else "given"}
+    _agree_on({**given, **same, **options}, sets, course.config)
+    shapes = {name: Shape.of(each) for name, each in sets.items()}
+    shape, world = shapes.pop("data"), distributed.world()
+    asked = Asked(preset, shape, values, world, len(dataset), network is not None, shapes)
+    said = [dataset.labels_note, *(note for each in sets.values() for note in each.notes)]
     if values.get("pace.batch_gpu") == "auto":
         began = time.monotonic()
         pace = batch_gpu.largest(batch_gpu.candidates(course.settle, asked), device).pace
         asked = asked._replace(given=values | {"pace.batch_gpu": pace.batch_gpu})
-        images = counted(pace.batch // distributed.world(), "image")
-        took = duration(time.monotonic() - began)
-        found = f"--batch-gpu auto: {pace.batch_gpu} of {images} at once, found in {took}"
+        images, took = counted(pace.batch // world, "image"), duration(time.monotonic() - began)
+        said.append(f"--batch-gpu auto: {pace.batch_gpu} of {images} at once, found in {took}")
     config, notes = course.settle(asked)
-    share = share_of(config.pace.batch, distributed.world())
-    check_rounds(config.pace.batch_gpu, share, config.pace.batch)
-    agree_on(configs.flatten(config), course.config)
+    check_rounds(config.pace.batch_gpu, share_of(config.pace.batch, world), config.pace.batch)
     check_passes(config)
-    for each in sets.values():
-        see_the_same(each)
-    said = [dataset.labels_note, *(note for each in sets.values() for note in each.notes), found, *notes]
-    said.append(slow_precision(config.arithmetic, device))
     file = None if network is None else _open_transfer(course, network, config)
+    said += [*notes, slow_precision(config.arithmetic, device)]
     return Plan(config, sets, device, outdir, network=file, notes=tuple(filter(None, said)))
 
 
@@ -157,8 +161,7 @@ def _open_sets(model: type[RunConfig], values: Mapping[str, Any]) -> dict[str, I
     for name, field in model.model_fields.items():
         if isinstance(field.default, DataConfig):
             own = {key.removeprefix(f"{name}."): v for key, v in values.items() if key.startswith(f"{name}.")}
-            kind = type(field.default)
-            sets[name] = open_dataset(configs.build(kind, configs.flatten(field.default) | own))
+            sets[name] = open_dataset(configs.build(type(field.default), configs.flatten(field.default) | own))
     return sets
 
 
@@ -169,6 +172,35 @@ def _open_transfer(course: Course, place: Path | str, config: RunConfig) -> Netw
     file.require(course.family, f"--transfer to {config.model}")
     course.transfer.check(file, config)
     return file
+
+
+def _start(values: Mapping[str, Any]) -> torch.device:
+    """Join the other processes; return the device of this one."""
+    if values.get("deterministic"):
+        reserve_workspace()  # before anything is computed on a GPU
+    return distributed.start(resolve_device(values.get("device", "auto")), values.get("patience", PATIENCE))
+
+
+def _agree_on(values: Mapping[str, Any], sets: Mapping[str, ImageSet], model: type[RunConfig]) -> None:
+    """Check that all processes have the same settings, options such as `--resume`, and images. All must call it.
+
+    Raises:
+        ValueError: names what differs, and the values.
+    """
+    mine = {name: configs.spell(value) for name, value in values.items() if not name.endswith(".path")}
+    mine |= {f"{name}.path": f"images {dataset.fingerprint[:8]}" for name, dataset in sets.items()}
+    everybody = [json.loads(text) for text in distributed.texts(json.dumps(mine))]
+    found = []
+    for name in sorted(set().union(*everybody) - LOCAL):
+        each = dict.fromkeys(values.get(name, "not given") for values in everybody)
+        if len(each) > 1:
+            option = name if name.startswith("--") else configs.flag_of(model, name)
+            found.append(f"{option} ({' and '.join(each)})")
+    if found:
+        raise ValueError(
+            f"the processes have different settings, {', '.join(found)}: start all of them with the same command and "
+            "the same files"
+        )
 
 
 def interrupted() -> Path | None:
@@ -198,8 +230,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
     """
     where = runs.resolve(text, outdir)
     state = read_state(where)
-    model = type(state.config)
-    before = configs.flatten(state.config)
+    model, before, world = type(state.config), configs.flatten(state.config), state.facts.world
     values = dict(before)
     for name, value in given.items():
         if name.endswith(".path"):
@@ -212,24 +243,20 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
                     f"--resume"
                 )
             values[name] = value
-    if values["deterministic"]:
-        reserve_workspace()
-    device = distributed.start(resolve_device(values["device"]), values["patience"])
-    agree_on({**given, "--resume": "given", "--transfer": "none"}, model)
-    if not distributed.agree(int(state.digest[:15], 16)):
-        raise ValueError(f"the processes found different states in {where.run}: give all machines the same folder")
+    device = _start(values)
     notes = [state.note, *rounding_notes(state.facts, before, values, device, model)]
-    if state.facts.world != distributed.world():
-        notes.append(_deal_anew(values, state.facts.world))
-    config = configs.build(model, values)
-    agree_on(configs.flatten(config), model)
-    sets = {}
+    if world != distributed.world():
+        share = share_of(values["pace.batch"], distributed.world())
+        values["pace.batch_gpu"] = largest_divisor(share, values["pace.batch_gpu"])
+        notes.append(f"this run had {world} processes and continues with {distributed.world()}: {INEXACT}")
+    config, sets = configs.build(model, values), {}
     for name, data in config.sets.items():
         known = state.facts.data if name == "data" else state.facts.sets[name]
         flag = configs.flag_of(model, f"{name}.path")
         sets[name], note = _same_data(data, flag, known, config.shapes[name], changed_data)
         notes.append(note)
-        see_the_same(sets[name])
+    same = {"device": device.type, "precision": config.precision}
+    _agree_on({**given, **same, "--resume": f"state {state.digest[:8]}", "--transfer": "none"}, sets, model)
     return Plan(config, sets, device, outdir, where.run, state, notes=tuple(filter(None, notes)))
 
 
@@ -247,33 +274,13 @@ def _same_data(config: DataConfig, flag: str, before: Data, shape: Shape, change
             f"{path} has changed since this run was stopped, or is another set: bring the old data back, "
             f"start a new run with --transfer, or insist with --changed-data"
         )
-    now = Shape(dataset.height, dataset.width, dataset.channels, dataset.classes)
-    if now != shape or list(dataset.class_names) != before.class_names:
+    if Shape.of(dataset) != shape or list(dataset.class_names) != before.class_names:
         raise ValueError(
             f"{path} has another size, other channels or other classes than this run learned: "
             f"start a new run with --transfer"
         )
     counts = f"{counted(before.images, 'image')} before, {len(dataset)} now"
     return dataset, f"the data have changed ({counts}), and the run continues with them: from here it is another run"
-
-
-def _deal_anew(values: dict[str, Any], before: int) -> str:
-    """Deal the batch of a resumed run to another number of processes; return a sentence about it."""
-    world = distributed.world()
-    values["pace.batch_gpu"] = largest_divisor(share_of(values["pace.batch"], world), values["pace.batch_gpu"])
-    return f"this run had {before} processes and continues with {world}: {INEXACT}"
-
-
-def _facts(dataset: ImageSet) -> dict[str, Any]:
-    found = {
-        "name": dataset.name,
-        "fingerprint": dataset.fingerprint,
-        "images": len(dataset),
-        "class_names": list(dataset.class_names),
-    }
-    if dataset.classes:  # pictures of each class
-        found["class_counts"] = (dataset.label_counts // (2 if dataset.mirror else 1)).tolist()
-    return found
 
 
 def _absolute(path: str) -> str:

@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,30 +12,22 @@ from typing import Any
 import torch
 
 from imaging.grid import save_image
+from imaging.imageset import ImageSet
 from models.families import FAMILIES, save_network
 from torch_utils import checkpoint, distributed, runs
 from torch_utils.device import peak_memory
 from torch_utils.launch import STOPPING
 from torch_utils.stats import Collector, Stopwatch
-from training.machine import machine
+from training.config import RunConfig
+from training.courses import find
 from training.phase import Phase
-from training.recipe import Measuring, Recipe
+from training.recipe import Recipe
 from training.report.boards import Wandb
 from training.report.writer import Forecast, Report
-from training.saving import Saver
 from training.sheet import Sheet
+from training.state import VERSION, Clock, Saver, machine
 
-VERSION = 1  # of states
 CONSULT_EVERY = 16  # iterations after which several GPUs agree whether to stop: every agreement makes the host wait
-
-
-@dataclass
-class Clock:
-    """The progress of training. Time is measured in images seen; iterations decide which phases are due."""
-
-    iteration: int = 0
-    seen: int = 0
-    seconds: float = 0.0  # of training, over all sessions
 
 
 class Run:
@@ -44,43 +35,36 @@ class Run:
 
     Args:
         folder: the run folder; None on ranks other than 0, which write nothing.
-        seed: of every draw.
+        config: resolved.
         device: where to compute.
-        family: of the networks, as in `models.families`.
         facts: metadata of states and network files: the configuration, the data.
-        sheet: the arrangement of sample sheets; None for no sheets.
+        dataset: of the sample sheets; None for no sheets.
         clock: of a resumed run.
-        smaller: a way to a cheaper run, as in `Course`.
-        light: network files keep only the network that makes pictures, in float16.
         wandb: a run of Weights & Biases that shows the same as the report.
     """
 
     def __init__(
         self,
         folder: Path | None,
-        seed: int,
+        config: RunConfig,
         device: torch.device,
-        family: str,
         facts: Mapping[str, Any],
-        sheet: Sheet | None = None,
+        dataset: ImageSet | None = None,
         clock: Clock | None = None,
-        smaller: str = "",
-        light: bool = False,
         wandb: Wandb | None = None,
     ) -> None:
-        self.folder, self.seed, self.device, self.family, self.facts = folder, seed, device, family, facts
-        self.sheet, self.light = sheet, light
+        course = find(config.model)
+        self.folder, self.device, self.facts = folder, device, facts
+        self.seed, self.family, self.light = config.seed, course.family.name, config.pace.light_files
+        self.sheet = None if dataset is None else Sheet(dataset, config.seed, config.pace.sheet)
         self.clock = clock or Clock()
         self.report = Report(folder, self.clock.seen, facts.get("training"), wandb)
-        self.collector = Collector(device)
-        self.watch = Stopwatch(device)
-        self.saver = Saver(device)
-        self.forecast = Forecast(device, smaller, self.report.say)
+        self.collector, self.watch, self.saver = Collector(device), Stopwatch(device), Saver(device)
+        self.forecast = Forecast(device, course.smaller, self.report.say)
         self._stop = False
         self._handlers: dict[signal.Signals, Any] = {}  # the handlers before this run
-        self._resumed_at = time.monotonic()
-        self._seconds_before = self.clock.seconds
         self._saved_at = time.monotonic()
+        self._began = time.monotonic() - self.clock.seconds
 
     def stop_on_signals(self) -> None:
         """Make Ctrl-C, SIGTERM and SIGHUP finish the current step first; a second signal ends the process at once."""
@@ -125,7 +109,7 @@ class Run:
         """Read the statistics from the device and report them. Nowhere else does training wait for the device."""
         moments = self.collector.read(distributed.sum_ if distributed.world() > 1 else None)
         facts: dict[str, float] = {
-            "time/seconds": self._seconds(),
+            "time/seconds": time.monotonic() - self._began,
             "memory/peak bytes": peak_memory(self.device),
             "steps skipped": sum(phase.skipped() for phase in phases),
         }
@@ -139,61 +123,48 @@ class Run:
         if self.folder is None:
             return
         seen, path = self.clock.seen, None
-        measures = dict(recipe.measure()) if self.clock.seen and isinstance(recipe, Measuring) else {}
-        shown = recipe.show(self.sheet) if self.sheet is not None else None
-        if self.sheet is not None and shown is not None:
+        measures = dict(recipe.measure()) if seen else {}
+        if self.sheet is not None and (shown := recipe.show(self.sheet)) is not None:
             picture, path = self.sheet.arrange(shown), runs.samples_path(self.folder, seen)
             save_image(picture, path)
-            compared = seen and self.report.signs.diversity  # at 0 it is noise
-            measures |= self.sheet.measure(picture, self.folder / runs.REALS) if compared else {}
+            if seen and self.report.signs.diversity:  # at 0 it is noise
+                measures |= self.sheet.measure(picture, self.folder / runs.REALS)
         self.report.snapshot(path, seen, measures)
         if seen:
-            self._save_networks(recipe, runs.network_path(self.folder, seen))
+            networks, dtype = dict(recipe.networks), torch.float32
+            if self.light:
+                kept = next((name for name in FAMILIES[self.family].shown if name in networks), None)
+                networks, dtype = {kept: networks[kept]} if kept else networks, torch.float16
+            facts = {**self.facts, "kimg": seen / 1000}
+            save_network(runs.network_path(self.folder, seen), self.family, networks, facts, dtype)
 
     def show(self, state: str = "running") -> None:
         """Write the report page."""
         self.report.page(state)
-
-    def _save_networks(self, recipe: Recipe, path: Path) -> None:
-        networks, facts = dict(recipe.networks), {**self.facts, "kimg": self.clock.seen / 1000}
-        if self.light:
-            shown = next((name for name in FAMILIES[self.family].shown if name in networks), None)
-            networks = {shown: networks[shown]} if shown else networks
-        save_network(path, self.family, networks, facts, torch.float16 if self.light else torch.float32)
 
     def save_state(self, recipe: Recipe) -> None:
         """Save all that is needed to resume exactly, and keep the previous state beside it.
 
         On CUDA the file is written in the background: `wait_for_state` returns when it is complete.
         """
-        stats = self._statistics()
+        stats, rank, world = self.collector.state_dict(), distributed.rank(), distributed.world()
+        sums = torch.zeros(world, *stats["sums"].shape, dtype=stats["sums"].dtype)  # of all processes
+        sums[rank] = stats["sums"]
+        stats["sums"] = distributed.sum_(sums.to(self.device)).cpu()
         self._saved_at = time.monotonic()
-        self.clock.seconds = self._seconds()
+        self.clock.seconds = self._saved_at - self._began
         if self.folder is None:
             return
-        tree = {"recipe": recipe.state_dict(), "clock": asdict(self.clock), "stats": stats}
+        tree = {"recipe": recipe.state_dict(), "clock": self.clock.model_dump(), "stats": stats}
         tensors, skeleton = checkpoint.pack(tree)
-        metadata = {
-            "format": runs.STATE_FORMAT,
-            "version": VERSION,
-            "tree": skeleton,
-            "world": distributed.world(),
-            **machine(self.device),
-            **self.facts,
-        }
+        metadata = {"format": runs.STATE_FORMAT, "version": VERSION, "tree": skeleton, "world": world}
+        metadata |= {**machine(self.device), **self.facts}
         path = self.folder / runs.STATE
         self.saver.save(path, tensors, metadata, previous=self.folder / runs.PREVIOUS_STATE)
 
     def wait_for_state(self) -> None:
         """Wait until the last state is on the disk. Raises OSError if it could not be written."""
         self.saver.wait()
-
-    def _statistics(self) -> dict[str, Any]:
-        """The statistics of the current tick, with sums of all processes, [world, names, 4]."""
-        stats = self.collector.state_dict()
-        sums = torch.zeros(distributed.world(), *stats["sums"].shape, dtype=stats["sums"].dtype)
-        sums[distributed.rank()] = stats["sums"]
-        return stats | {"sums": distributed.sum_(sums.to(self.device)).cpu()}
 
     def resume_statistics(self, stats: dict[str, Any]) -> None:
         """Restore the statistics of this process; if the number of processes has changed, rank 0 takes all."""
@@ -203,9 +174,6 @@ class Run:
         host = stats["host"] if distributed.is_first() else {}
         self.collector.load_state_dict(stats | {"sums": sums[rank], "host": host})
 
-    def _seconds(self) -> float:
-        return self._seconds_before + time.monotonic() - self._resumed_at
-
     def close(self) -> None:
         """Restore the signal handlers, and end the last save and the report. Raises OSError if the disk is full."""
         for number, handler in self._handlers.items():
@@ -213,10 +181,3 @@ class Run:
         self._handlers = {}
         self.saver.close()
         self.report.close()
-
-
-def set_damaged_state_aside(run: Path) -> None:
-    """Rename a damaged state, so that the next save does not move it over the intact previous state."""
-    path = run / runs.STATE
-    if path.exists():
-        path.replace(path.with_name("state-damaged.safetensors"))

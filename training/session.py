@@ -21,14 +21,12 @@ from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, switches
 from torch_utils.terminal import clean
 from training.course import Facts
-from training.graphs import capture_phases
 from training.loop import Evaluate, fit, reading
 from training.plan import FOLDER_NOTICE, Plan
 from training.recipe import Recipe
 from training.report.boards import Wandb
-from training.run import Run, set_damaged_state_aside
-from training.sheet import Sheet
-from training.trial import Capturable, Compilable, compile_passes
+from training.run import Run
+from training.trial import capture_phases, compile_passes
 
 
 def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb: str = "") -> Path | None:
@@ -48,8 +46,9 @@ def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb
         with _alone_in(folder) as note, switches(plan.config.arithmetic, plan.config.deterministic):
             plan.notes += (note,) if note else ()
             if folder is not None:
-                if plan.state is not None and plan.state.note:
-                    set_damaged_state_aside(folder)
+                if plan.state is not None and plan.state.note and (damaged := folder / runs.STATE).exists():
+                    # set aside, so that the next save does not move it over the intact previous state
+                    damaged.replace(folder / "state-damaged.safetensors")
                 with replacing(folder / "config.json") as file:
                     file.write_text(configs.to_json(plan.config), encoding="utf-8")
             _train(plan, folder, command, evaluate, wandb)
@@ -78,12 +77,9 @@ def _in_words(error: Exception, plan: Plan) -> Exception:
 
 
 def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | None, wandb: str) -> None:
-    config, clock, facts = plan.config, plan.state.clock if plan.state else None, plan.facts
-    recipe = build_recipe(plan)
-    sheet = Sheet(plan.dataset, config.seed, config.pace.sheet)
-    course, light = plan.course, config.pace.light_files
+    recipe, facts, clock = build_recipe(plan), plan.facts, plan.state.clock if plan.state else None
     board = Wandb(folder, wandb, facts["training"]) if wandb and folder is not None else None
-    run = Run(folder, config.seed, plan.device, course.family.name, facts, sheet, clock, course.smaller, light, board)
+    run = Run(folder, plan.config, plan.device, facts, plan.dataset, clock, board)
     try:
         _learn(plan, recipe, run, command, evaluate)
     except Exception as error:
@@ -106,27 +102,33 @@ def build_recipe(plan: Plan) -> Any:
 
 
 def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, evaluate: Evaluate | None) -> None:
-    config = plan.config
+    config, say = plan.config, run.report.say
     run.stop_on_signals()
     if plan.network is not None and plan.course.transfer is not None:
-        run.report.say(plan.course.transfer.take(plan.network, recipe))
+        say(plan.course.transfer.take(plan.network, recipe))
     if plan.state is not None:
         recipe.load_state_dict(plan.state.tree["recipe"])
         run.resume_statistics(plan.state.tree["stats"])
     # Free the loaded state: it is as large as the run's own, and maps a file that the next save replaces.
     plan.network = plan.state = None
     _announce(plan, run, command)
-    if config.compile and isinstance(recipe, Compilable):
-        run.report.say("compiling the networks, which takes minutes")
-        run.report.say(compile_passes(recipe))
-    if config.cuda_graphs and isinstance(recipe, Capturable):
-        run.report.say(capture_phases(recipe))
+    if config.compile:
+        say("compiling the networks, which takes minutes")
+        say(compile_passes(recipe))
+    if config.cuda_graphs:
+        say(capture_phases(recipe))
     run.report.tick_began = time.monotonic()  # the first tick's speed is that of training
     plan.started = True
     with reading(plan.sets, config.pace, run, config.workers) as batches:
         fit(recipe, batches, run, config.pace, evaluate)
     seen = run.clock.seen
-    _say_how(run, seen, config.pace.images, plan.course.family.script)
+    if seen < config.pace.images:
+        say(f"stopped at kimg {seen / 1000:.3f}; resume with: {_resuming_command(run.folder)}")
+    elif run.folder is not None:
+        network, script = runs.network_path(run.folder, seen), plan.course.family.script
+        newest = network if network.is_file() else runs.newest_in(run.folder)
+        how = f"; make pictures with: python {script} --network {shlex.quote(str(newest))}" if newest and script else ""
+        say(f"done{how}")
     run.show("stopped" if seen < config.pace.images else "finished")
 
 
@@ -142,11 +144,11 @@ def _folder(plan: Plan) -> Path | None:
 @contextmanager
 def _alone_in(folder: Path | None) -> Iterator[str]:
     """Keep a second program from training in the same run folder; yields a note if the disk has no locks."""
+    note = ""
     with ExitStack() as held:
         try:
             if folder is not None:
                 held.enter_context(FileLock(folder / ".lock", timeout=0))
-            note = ""
         except Timeout as error:
             sentence = f"{folder} is being trained by another process: wait for it, or start another run"
             raise ValueError(sentence) from error
@@ -172,10 +174,11 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
         say(command)
     if not plan.resumed:
         run.report.keep(plan.describe())
-        classes = f"{d.classes or 'no'} classes"
         size, channels = spell(d.height, d.width), counted(d.channels, "channel")
-        say(f"{counted(len(d), 'image')} {size}, {channels}, {classes}: {d.name}")
-    _show_reals(plan, run)
+        say(f"{counted(len(d), 'image')} {size}, {channels}, {d.classes or 'no'} classes: {d.name}")
+    if run.folder is not None and run.sheet is not None and not (path := run.folder / runs.REALS).exists():
+        save_image(run.sheet.reals(d), path)  # a resumed run keeps its own, with which its samples were compared
+        run.report.picture("reals", path, run.clock.seen)
     for note in plan.notes:
         say(note)
     if plan.resumed:
@@ -188,24 +191,3 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
         run.report.keep(f"native operators are off: {why}")  # the terminal showed it already
     say(f"files go to {run.folder}; its log.txt lists all settings and layers")
     run.report.begin({"command": clean(command), "config": clean(configs.table(plan.config))})
-
-
-def _show_reals(plan: Plan, run: Run) -> None:
-    """Draw the sheet of reals of a new run. A resumed run keeps its own, with which its samples were compared."""
-    if run.folder is None or run.sheet is None:
-        return
-    path = run.folder / runs.REALS
-    if not path.exists():
-        save_image(run.sheet.reals(plan.dataset), path)
-        run.report.picture("reals", path, run.clock.seen)
-
-
-def _say_how(run: Run, seen: int, end: int, script: str) -> None:
-    """Say how to go on."""
-    if seen < end:
-        run.report.say(f"stopped at kimg {seen / 1000:.3f}; resume with: {_resuming_command(run.folder)}")
-    elif run.folder is not None:
-        network = runs.network_path(run.folder, seen)
-        newest = network if network.is_file() else runs.newest_in(run.folder)
-        how = f"; make pictures with: python {script} --network {shlex.quote(str(newest))}" if newest and script else ""
-        run.report.say(f"done{how}")

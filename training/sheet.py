@@ -1,8 +1,8 @@
-"""The sample sheets of a run: the same seed at every snapshot, one class per row."""
+"""The sample sheets of a run: the same seed at every snapshot, one class per row; and how varied their pictures are."""
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,14 @@ from torch import Tensor
 
 from imaging.grid import captioned, tile
 from imaging.imageset import ImageSet
-from training.diversity import diversity
 
 SHEET_WIDTH, SHEET_HEIGHT = 1280, 720  # pixels, about; without a limit a side has 4 to 16 tiles
 NAME = 24  # letters of a class's name beside its row
+SIDE = 16  # pixels that a tile is reduced to: smaller detail is texture, which varies even in a collapsed model
+FEWEST = 8  # pictures; distances among fewer say little
 LOOKED_AT = 16  # images read for their class, as a multiple of the pictures on a sheet
+
+Tiles = np.ndarray  # float32 [rows, columns, values]
 
 
 class Sheet:
@@ -68,8 +71,8 @@ class Sheet:
     def _sample(self, dataset: ImageSet) -> dict[int, Iterator[int]]:
         """Endless indices of images of each class on the sheet, without repeats until a class has no more images.
 
-        They are the first images of the set's own shuffle, so that only the shards are opened that training opens
-        first. Images of a class that is rare there are taken from all of the set.
+        They are the first of the set's own shuffle, so only the shards are opened that training opens first. Images of
+        a class that is rare there are taken from all of the set.
         """
         wanted = Counter(self.labels)
         found: dict[int, dict[int, None]] = {k: {} for k in wanted}
@@ -85,3 +88,58 @@ class Sheet:
                 examples = np.random.RandomState(self.seed).permutation(dataset.examples(k))
                 indices.update(dict.fromkeys(int(index) for index in examples[: wanted[k]]))
         return {k: itertools.cycle(indices or [0]) for k, indices in found.items()}
+
+
+def diversity(
+    samples: Image.Image, reals: Image.Image, columns: int, classes_of_rows: Sequence[int] = ()
+) -> dict[str, float]:
+    """Mean distances among the samples of a sheet, divided by those among the reals of a sheet of the same form.
+
+    Args:
+        samples, reals: sheets of equally many tiles of one size.
+        columns: tiles in a row.
+        classes_of_rows: the class that each row shows.
+
+    Returns:
+        `samples/diversity`: the mean distance of a pair; 1 if samples vary as reals do, 0 if all are the same.
+        `samples/diversity class 3`: the same within a class, if there are several.
+        `samples/nearest`: the mean distance of a picture to the one most like it; low if a few pictures are repeated.
+        Empty if there are too few different reals.
+    """
+    rows = len(classes_of_rows) or max(round(reals.height * columns / reals.width), 1)
+    made, real = _tiles(samples, columns, rows), _tiles(reals, columns, rows)
+    found: dict[str, float] = {}
+    if ratios := _ratios(made, real):
+        found |= {"samples/diversity": ratios[0], "samples/nearest": ratios[1]}
+    classes = sorted(set(classes_of_rows))
+    for number in classes if len(classes) > 1 else ():
+        chosen = [row for row, of_row in enumerate(classes_of_rows) if of_row == number]
+        if ratios := _ratios(made[chosen], real[chosen]):
+            found[f"samples/diversity class {number}"] = ratios[0]
+    return found
+
+
+def _tiles(sheet: Image.Image, columns: int, rows: int) -> Tiles:
+    pixels = np.asarray(sheet.resize((columns * SIDE, rows * SIDE), Image.Resampling.BOX), np.float32)
+    parts = pixels.reshape(rows, SIDE, columns, SIDE, -1).transpose(0, 2, 1, 3, 4)
+    return parts.reshape(rows, columns, -1)
+
+
+def _ratios(samples: Tiles, reals: Tiles) -> tuple[float, float] | None:
+    """Ratios of the distances of pairs and of nearest pictures. A small data set shows a real more than once."""
+    real = np.unique(reals.reshape(-1, reals.shape[-1]), axis=0)
+    if len(real) < FEWEST:
+        return None
+    made = samples.reshape(-1, samples.shape[-1])[: len(real)]  # equally many: among more, the nearest is nearer
+    (pair, nearest), (real_pair, real_nearest) = _distances(made), _distances(real)
+    return pair / real_pair, nearest / real_nearest
+
+
+def _distances(points: np.ndarray) -> tuple[float, float]:
+    """Mean Euclidean distances over all pairs of points [N, D], and of each point to its nearest other."""
+    points = points.astype(np.float64)
+    products = points @ points.T  # [N, N]
+    squares = np.diagonal(products)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * products, 0))
+    nearest = (distances + np.diag(np.full(len(points), np.inf))).min(axis=1)
+    return float(distances.sum() / (len(points) * (len(points) - 1))), float(nearest.mean())

@@ -1,5 +1,9 @@
-"""The saved state of a run: read, and compared with the networks and optimizers of its configuration before use."""
+"""The saved state of a run: read, checked, saved in the background, and compared with the machine that resumes it."""
 
+import os
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,18 +11,32 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
+from custom_ops import build
 from system.text import printable
 from torch_utils import checkpoint, runs
 from torch_utils import config as configs
 from torch_utils.checkpoint import DamagedError
+from torch_utils.cli import counted
 from torch_utils.journal import LARGEST_COUNT
 from training.config import RunConfig
 from training.courses import find, name_in, outline
-from training.run import VERSION, Clock
+
+VERSION = 1  # of states
+INEXACT = "it will not be the same to the last bit"
+ROUNDING = {"compile", "cuda_graphs", "deterministic"}  # settings that decide how numbers are rounded, at most
 
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Name = Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
 FourNumbers = Annotated[list[float], Field(min_length=4, max_length=4)]
+
+
+class Clock(BaseModel):
+    """The progress of training. Time is measured in images seen; iterations decide which phases are due."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    iteration: Count = 0
+    seen: Count = 0
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # of training, over all sessions
 
 
 class Data(BaseModel):
@@ -43,25 +61,17 @@ class SavedFacts(BaseModel):
     sets: dict[str, Data] = {}  # further image sets
 
 
-class _Exact(BaseModel):
+class _Statistics(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Clock(_Exact):
-    iteration: Count
-    seen: Count
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class _Statistics(_Exact):
     names: Annotated[list[Name], Field(max_length=10_000)]  # a run has about thirty
     sums: Any
     host: dict[Name, FourNumbers]
 
 
-class _Tree(_Exact):
+class _Tree(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
     recipe: Any
-    clock: _Clock
+    clock: Clock
     stats: _Statistics
 
 
@@ -74,11 +84,8 @@ class State:
     facts: SavedFacts
     config: RunConfig
     digest: str
+    clock: Clock
     note: str  # one sentence if the newest file could not be used
-
-    @property
-    def clock(self) -> Clock:
-        return Clock(**self.tree["clock"])
 
 
 def read_state(where: runs.Resumable) -> State:
@@ -107,7 +114,7 @@ def read_state(where: runs.Resumable) -> State:
         if clock.seen != clock.iteration * batch:
             raise ValueError(f"clock.seen is {clock.seen}, expected {clock.iteration} iterations of {batch} images")
         _check_statistics(checked.stats, facts.world)
-        course.check_state(checked.recipe, outline(config), checked.clock.iteration > 0)
+        outline(config).check_state(checked.recipe, clock.iteration > 0)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(printable(str(part), 40) for part in first["loc"]) or "tree"
@@ -115,7 +122,7 @@ def read_state(where: runs.Resumable) -> State:
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else printable(str(error))
         raise DamagedError(path, why) from error
-    return State(path, tree, facts, config, checkpoint.digest(path), loaded.note)
+    return State(path, tree, facts, config, checkpoint.digest(path), clock, loaded.note)
 
 
 def _check_statistics(stats: _Statistics, world: int) -> None:
@@ -131,3 +138,92 @@ def _check_statistics(stats: _Statistics, world: int) -> None:
     counts = torch.cat([sums.reshape(-1, 4).double(), host])[:, [0, 3]]
     if not bool(((counts >= 0) & (counts <= LARGEST_COUNT) & (counts == counts.round())).all()):
         raise ValueError("stats has a count of values that is not a whole number of at least 0")
+
+
+class Saver:
+    """Saves one checkpoint after another. On CUDA `save` only copies the tensors; a thread hashes and writes the copy.
+
+    On a CPU the thread would slow training down, so `save` writes the file. An error of the thread is raised once, by
+    the next call of `save`, `look` or `wait`. There is one copy at most, in pinned memory that is reused.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.in_background = self._pinned = device.type == "cuda"
+        self._copies: checkpoint.Tensors = {}
+        self._pool = ThreadPoolExecutor(1, "saving")
+        self._pending: Future[None] | None = None
+
+    def save(self, path: Path, tensors: checkpoint.Tensors, metadata: Mapping[str, Any], previous: Path) -> None:
+        """As `checkpoint.save`, after the previous save. In the background, return once the tensors are copied."""
+        self.wait()
+        if not self.in_background:
+            checkpoint.save(path, tensors, metadata, previous)
+            return
+        copies = self._copied(tensors)
+        self._pending = self._pool.submit(checkpoint.save, path, copies, dict(metadata), previous)
+
+    def look(self) -> None:
+        """Raise the error of a save that has failed, without waiting."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until the last save is on the disk; raise its error."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Wait for the last save, ignore its error, and end the thread."""
+        self._pool.shutdown(wait=True)
+        self._copies = {}
+
+    def _copied(self, tensors: checkpoint.Tensors) -> checkpoint.Tensors:
+        """Copies of the tensors, in the memory of the last copies where shape and dtype are the same."""
+        last, self._copies = self._copies, {}
+        for name, tensor in tensors.items():
+            copy = last.pop(name, None)
+            if copy is None or copy.shape != tensor.shape or copy.dtype != tensor.dtype:
+                copy = torch.empty(tensor.shape, dtype=tensor.dtype)
+                with suppress(RuntimeError):  # the system may have no memory to pin
+                    copy = copy.pin_memory() if self._pinned else copy
+            self._copies[name] = copy.copy_(tensor.detach(), non_blocking=self._pinned)
+        if self._pinned:
+            torch.cuda.synchronize()
+        return self._copies
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """The processor, and on a CPU its number of threads, which decides the order of sums."""
+    if device.type == "cuda":
+        return {"processor": f"a {torch.cuda.get_device_name(device)}"}
+    if device.type != "cpu":
+        return {"processor": device.type}
+    return {"processor": f"a CPU with {torch.backends.cpu.get_cpu_capability()}", "threads": torch.get_num_threads()}
+
+
+def rounding_notes(
+    before: SavedFacts, old: Mapping[str, Any], new: Mapping[str, Any], device: torch.device, model: type[RunConfig]
+) -> list[str]:
+    """A sentence for each reason why a resumed run rounds numbers differently than before.
+
+    Also restores the number of threads of a run on a CPU, unless the user chose it. `old` and `new` are settings by
+    dotted name, of the state and of the resumed run.
+    """
+    if device.type == "cpu" and before.threads and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(before.threads)
+    now = machine(device)
+    threads = now.get("threads", before.threads)
+    changes = []
+    for name in sorted(ROUNDING):
+        if name != "deterministic" or device.type == "cuda":  # other devices are always deterministic
+            was, is_ = configs.spell(old[name]), configs.spell(new[name])
+            changes.append((f"{configs.flag_of(model, name)} {was}", was, is_))
+    changes += [
+        (f"{before.operators} operators", before.operators, build.implementation(device)),
+        (f"PyTorch {before.torch}", before.torch, torch.__version__),
+        (f"{before.processor}", before.processor or now["processor"], now["processor"]),
+        (counted(before.threads or 0, "thread"), str(before.threads or threads), str(threads)),
+    ]
+    had = ((printable(words, 100), new) for words, old, new in changes if old != new)
+    return [f"this run had {words} and continues with {new}: {INEXACT}" for words, new in had]

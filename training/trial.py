@@ -1,25 +1,30 @@
-"""`--compile`, and the trial of a faster way to run phases before training begins.
+"""Faster ways to run phases, `--compile` and `--cuda-graphs`, each tried before training begins.
 
-`--compile` and `--cuda-graphs` may fail on a machine, and a compiler may give wrong numbers without an error (pytorch
-#167313). So both are tried first, and given up if anything is wrong. `torch.compile` does not support double backward,
-so phases that need it stay eager.
+Both may fail on a machine, and a compiler may give wrong numbers without an error (pytorch #167313). So both are tried
+first, and given up if anything is wrong. `torch.compile` does not support double backward, so phases that need it stay
+eager.
+
+A phase is some thousand kernels, and the host needs longer to start them one by one than a fast GPU needs to run them.
+A CUDA graph starts all of them at once, and reads and writes the same memory each time. So draws, real images and
+classes are copied into buffers that the graph reads, gradients are added to buffers, and statistics are read after each
+replay.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from torch_utils import distributed
 from torch_utils.device import Precision, switches
 from training.config import RunConfig
 from training.courses import outline
 from training.draws import Draws
-from training.phase import Phase
-from training.recipe import Pictures, Recipe
+from training.phase import Phase, Term
+from training.recipe import Change, Pictures, Recipe
 
 # Gradients are compared with those in fp32, as norms of differences relative to the norm of the fp32 gradient. The
 # error of a gradient is the sum of independent roundings of 1e5 numbers or more, so two correct ways of rounding have
@@ -27,101 +32,43 @@ from training.recipe import Pictures, Recipe
 # compiled passes were 0.99 to 1.12 times as far off as eager ones, which were 2.7 to 11 % off. A fault adds to that.
 MARGIN = 1.5
 SLACK: dict[Precision, float] = {"fp32": 1e-3, "tf32": 1e-3, "bf16": 5e-3, "fp16": 1e-3}  # sums in another order
+WARM_UPS = 3  # runs before the capture, in which libraries choose their algorithms and allocate
 ROUNDS = 3  # CUDA graphs of `torch.compile` are recorded in the second and replayed in the third
-
-Change = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-@runtime_checkable
-class Compilable(Recipe, Protocol):
-    """A recipe whose networks can run compiled in some phases."""
-
-    @property
-    def config(self) -> RunConfig: ...
-    @property
-    def first_order(self) -> frozenset[str]:
-        """Phases that need first derivatives only."""
-
-    def use_passes(self, change: Change | None, begin: Callable[[], None] = lambda: None) -> None:
-        """Put `change(pass)` in place of each pass of the networks; None restores them. `begin` precedes each term."""
-
-    def undisturbed(self) -> AbstractContextManager[None]:
-        """Within the block losses may be computed; after it, everything that they change is as before."""
-
-
-@runtime_checkable
-class Capturable(Compilable, Protocol):
-    """A recipe with phases that can be captured as CUDA graphs. Batches are dataclasses of tensors."""
-
-    @property
-    def captured(self) -> dict[str, Callable[..., Any]]:
-        """By the name of a phase: takes the place of `terms`."""
-
-    def terms(self, phase: Phase, batch: Any, draws: Any) -> Any:
-        """The losses of a phase that is not captured."""
 
 
 def check_passes(config: RunConfig) -> None:
     """Raises ValueError if --compile or --cuda-graphs does not apply to a model."""
-    for option, wish, kind in (
-        ("--compile", config.compile, Compilable),
-        ("--cuda-graphs", config.cuda_graphs, Capturable),
-    ):
-        if wish and not isinstance(outline(config), kind):
+    for option, wish in (("--compile", config.compile), ("--cuda-graphs", config.cuda_graphs)):
+        if wish and not outline(config).first_order:
             raise ValueError(f"{option} does not apply to {config.model}: leave it out")
 
 
-def try_out(recipe: Compilable, option: str, change: Callable[[], None], undo: Callable[[], None], how: str) -> str:
+def try_out(recipe: Recipe, option: str, change: Callable[[], None], undo: Callable[[], None], how: str) -> str:
     """Change a recipe if the changed one works and its gradients are as near to fp32 as before.
 
-    Networks, averages and gradients are afterwards as before.
-
-    Args:
-        recipe: with its networks on their device.
-        option: of train.py, for the sentence.
-        change: makes the recipe run its phases in the other way.
-        undo: takes that back.
-        how: "run compiled".
-
-    Returns:
-        A sentence for the log.
+    Networks, averages and gradients are afterwards as before. `option` of train.py and `how`, such as "run compiled",
+    are words of the sentence for the log that is returned.
     """
-    reason = ""
+    reason, config = "", recipe.config
+    networks: set[Any] = {phase.network for phase in recipe.phases}
     with recipe.undisturbed(), distributed.alone():
         try:
-            usual, exact = gradients(recipe), _exact_gradients(recipe)
+            usual, exact = gradients(recipe), {}
+            if config.arithmetic != "fp32":
+                _set_precision(networks, "fp32")
+                with switches("fp32", config.deterministic):
+                    exact = gradients(recipe)
+                _set_precision(networks, config.arithmetic)
             change()
-            _compare(gradients(recipe), usual, exact, SLACK[recipe.config.arithmetic])
+            _compare(gradients(recipe), usual, exact, SLACK[config.arithmetic])
         except Exception as error:  # whatever a compiler or a driver may raise
             cause = getattr(error, "inner_exception", error)
             reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+            _set_precision(networks, config.arithmetic)
     if distributed.least(int(not reason)):
         return f"{' and '.join(phase.name for phase in first_order(recipe))} {how}"
     undo()
     return f"{option} does not work here ({reason or 'in another process'}): training continues without it"
-
-
-def first_order(recipe: Compilable) -> list[Phase]:
-    """The phases that need first derivatives only, in their order."""
-    return [phase for phase in recipe.phases if phase.name in recipe.first_order]
-
-
-def gradients(recipe: Compilable) -> dict[str, Tensor]:
-    """The gradients of all parameters in a row, by phase, after `ROUNDS` rounds of different inputs."""
-    return {phase.name: _gradient(recipe, phase) for phase in first_order(recipe)}
-
-
-def _exact_gradients(recipe: Compilable) -> dict[str, Tensor]:
-    """The same in fp32 without TF32; empty if the recipe computes in fp32 anyway."""
-    config, networks = recipe.config, {phase.network for phase in recipe.phases}
-    if config.arithmetic == "fp32":
-        return {}
-    try:
-        _set_precision(networks, "fp32")
-        with switches("fp32", config.deterministic):
-            return gradients(recipe)
-    finally:
-        _set_precision(networks, config.arithmetic)
 
 
 def _set_precision(networks: set[Any], precision: Precision) -> None:
@@ -129,7 +76,27 @@ def _set_precision(networks: set[Any], precision: Precision) -> None:
         network.set_precision(precision)
 
 
-def inputs(recipe: Compilable, phase: Phase, number: int) -> tuple[Any, Draws]:
+def first_order(recipe: Recipe) -> list[Phase]:
+    """The phases that need first derivatives only, in their order."""
+    return [phase for phase in recipe.phases if phase.name in recipe.first_order]
+
+
+def gradients(recipe: Recipe) -> dict[str, Tensor]:
+    """The gradients of all parameters in a row, by phase, after `ROUNDS` rounds of different inputs."""
+    found, pace = {}, recipe.config.pace
+    for phase in first_order(recipe):
+        try:
+            rounds = (recipe.terms(phase, *inputs(recipe, phase, number)) for number in range(ROUNDS))
+            phase.differentiate(rounds, pace.batch // pace.batch_gpu)  # scaled as captured phases are
+            each = [torch.zeros_like(p) if p.grad is None else p.grad for p in phase.parameters]
+            found[phase.name] = torch.cat([gradient.flatten() for gradient in each])
+        finally:
+            phase.network.requires_grad_(False)
+            phase.network.zero_grad(set_to_none=not phase.owns_gradients)
+    return found
+
+
+def inputs(recipe: Recipe, phase: Phase, number: int) -> tuple[Any, Draws]:
     """A batch and draws for one round; another number gives others."""
     config, device = recipe.config, phase.skips.device
     shape, count = config.shape, config.pace.batch_gpu
@@ -138,17 +105,6 @@ def inputs(recipe: Compilable, phase: Phase, number: int) -> tuple[Any, Draws]:
     pictures = Pictures(pixels, torch.zeros(count, dtype=torch.int64, device=device))
     batch = recipe.batch(*[pictures] * len(config.sets))
     return batch, Draws(config.seed, number, phase.name, count, 0, count, device)
-
-
-def _gradient(recipe: Compilable, phase: Phase) -> Tensor:
-    """Scaled as captured phases are, whose number of rounds is fixed."""
-    try:
-        rounds = (recipe.losses(phase, *inputs(recipe, phase, number)) for number in range(ROUNDS))
-        phase.differentiate(rounds, recipe.config.pace.batch // recipe.config.pace.batch_gpu)
-        return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in phase.parameters])
-    finally:
-        phase.network.requires_grad_(False)
-        phase.network.zero_grad(set_to_none=not phase.owns_gradients)
 
 
 def _compare(found: dict[str, Tensor], usual: dict[str, Tensor], exact: dict[str, Tensor], slack: float) -> None:
@@ -160,24 +116,122 @@ def _compare(found: dict[str, Tensor], usual: dict[str, Tensor], exact: dict[str
             raise ValueError(f"its gradients of {name} are {off:.1%} off{beside}")
 
 
-def compile_passes(recipe: Compilable, backend: str = "inductor") -> str:
-    """Give a recipe compiled passes, unless they fail or compute something else; return a sentence about it.
-
-    Networks, averages and gradients are afterwards as before.
-    """
+def compile_passes(recipe: Recipe, backend: str = "inductor") -> str:
+    """Give a recipe compiled passes, unless they fail or compute something else; return a sentence about it."""
     graphs = recipe.phases[0].skips.device.type == "cuda" and backend == "inductor"
+    # CUDA graphs: the host starts a whole pass at once. Compilation happens at the first call.
+    mode = "reduce-overhead" if graphs else None
+    compiled = partial(torch.compile, backend=backend, mode=mode, dynamic=False)
+    begin = torch.compiler.cudagraph_mark_step_begin if graphs else lambda: None
+
+    def use(change: Change | None, owned: bool) -> None:
+        recipe.use_passes(change, begin)
+        for phase in recipe.phases:
+            phase.owns_gradients = owned
+
+    return try_out(recipe, "--compile", partial(use, compiled, graphs), partial(use, None, False), "run compiled")
+
+
+class CudaGraph:
+    """A function of buffers, captured by CUDA. It must neither wait for the device nor draw random numbers."""
+
+    def __init__(self, function: Callable[[], list[Term]], pool: Any) -> None:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                function()
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool, stream=stream):
+            self._outputs = function()
+
+    def replay(self) -> list[Term]:
+        self._graph.replay()
+        return self._outputs
+
+
+class HeldDraws:
+    """Draws that keep their memory: `renew` draws the next part's numbers into the tensors that were handed out."""
+
+    def __init__(self, draws: Draws) -> None:
+        self._source = draws
+        self._held: dict[tuple[Any, ...], Any] = {}
+
+    def renew(self, draws: Draws) -> None:
+        self._source = draws
+        for (method, *arguments), held in self._held.items():
+            new = getattr(draws, method)(*arguments)
+            for tensor, drawn in zip(held, new, strict=True) if isinstance(held, list) else [(held, new)]:
+                tensor.copy_(drawn) if isinstance(drawn, Tensor) else tensor.fill_(drawn)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._source, name)
+        return partial(self._hold, name) if callable(found) else found
+
+    def _hold(self, method: str, *arguments: Any) -> Any:
+        key = (method, *(tuple(map(tuple, each)) if isinstance(each, list) else each for each in arguments))
+        if key not in self._held:
+            drawn = getattr(self._source, method)(*arguments)
+            if isinstance(drawn, float):
+                raise RuntimeError(f"a captured phase draws {arguments[0]!r} on the host, where a graph cannot draw it")
+            self._held[key] = drawn if isinstance(drawn, list) else torch.as_tensor(drawn, device=self.device)
+        return self._held[key]
+
+
+class Captured:
+    """One phase on one part of a batch, differentiated: captured at the first call, replayed at each.
+
+    `capture` makes a graph of a function; the graph's `replay` computes the outputs again, in the same memory.
+    """
+
+    def __init__(self, recipe: Recipe, phase: Phase, scale: float, capture: Callable[..., Any]) -> None:
+        self._recipe, self._phase, self._scale, self._capture = recipe, phase, scale, capture
+        self._graph: Any = None
+
+    def __call__(self, batch: Any, draws: Draws) -> Iterator[Term]:
+        """The terms of the phase, whose gradients the replay has added already."""
+        if self._graph is None:
+            self._batch = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, batch)
+            self._draws: Any = HeldDraws(draws)
+            self._graph = self._capture(self._differentiate)
+        for held, new in zip(tree_leaves(self._batch), tree_leaves(batch), strict=True):
+            if isinstance(held, Tensor):
+                held.copy_(new)
+        self._draws.renew(draws)
+        return iter(self._graph.replay())
+
+    def _differentiate(self) -> list[Term]:
+        terms: list[Term] = []
+        for loss, reports in self._recipe.losses(self._phase, self._batch, self._draws):
+            (loss * self._scale).backward()
+            terms.append((loss.detach(), {name: values.detach() for name, values in reports.items()}))
+        return terms
+
+
+def capture_phases(recipe: Recipe, capture: Callable[..., Any] = CudaGraph) -> str:
+    """Let a recipe replay captured phases, if that works and gives the same gradients; return a sentence about it.
+
+    Its batches are nested tuples and lists of tensors. `capture` makes a graph of a function, and of memory shared with
+    graphs that are never replayed at the same time.
+    """
+    if distributed.world() > 1:
+        return "--cuda-graphs works in one process only: training continues without it"
+    pace = recipe.config.pace
+    count = pace.batch // pace.batch_gpu  # rounds, over which gradients are averaged
 
     def change() -> None:
-        # CUDA graphs: the host starts a whole pass at once. Compilation happens at the first call.
-        mode = "reduce-overhead" if graphs else None
-        compiled = partial(torch.compile, backend=backend, mode=mode, dynamic=False)
-        recipe.use_passes(compiled, torch.compiler.cudagraph_mark_step_begin if graphs else lambda: None)
+        pool = torch.cuda.graph_pool_handle() if capture is CudaGraph else None
         for phase in recipe.phases:
-            phase.owns_gradients = graphs
+            phase.owns_gradients = True
+        for phase in first_order(recipe):
+            phase.replay = captured = Captured(recipe, phase, phase.interval / count, partial(capture, pool=pool))
+            # Captured within `differentiate`, where parameters require gradients; these gradients are discarded.
+            phase.differentiate((captured(*inputs(recipe, phase, 0)) for _ in range(1)), count)
 
     def undo() -> None:
-        recipe.use_passes(None)
         for phase in recipe.phases:
-            phase.owns_gradients = False
+            phase.owns_gradients, phase.replay = False, None
+            phase.network.zero_grad(set_to_none=True)
 
-    return try_out(recipe, "--compile", change, undo, "run compiled")
+    return try_out(recipe, "--cuda-graphs", change, undo, "run as CUDA graphs")

@@ -21,8 +21,8 @@ from training.draws import Draws
 from training.phase import Phase
 from training.recipe import Pictures
 from training.session import build_recipe
-from training.stylegan2 import transfer
 from training.stylegan2.config import StyleGAN2Config
+from training.stylegan2.course import take
 from training.stylegan2.recipe import StyleGAN2
 
 EXAMPLES = """
@@ -67,7 +67,7 @@ def _recipe(network: str, values: dict[str, Any]) -> StyleGAN2:
     plan = plans.begin(values, Path("runs"), network)
     recipe = build_recipe(plan)
     assert plan.network is not None
-    transfer.take(plan.network, recipe)
+    take(plan.network, recipe)
     return recipe
 
 

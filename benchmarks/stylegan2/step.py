@@ -21,12 +21,11 @@ from torch_utils.device import keep_freed_memory, peak_memory, resolve_device, r
 from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
 from training.draws import Draws
-from training.graphs import capture_phases
 from training.phase import Phase
 from training.recipe import Pictures
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
-from training.trial import compile_passes
+from training.trial import capture_phases, compile_passes
 
 # Options of train.py, and their settings.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -145,7 +144,7 @@ def measure(setting: StepSetting, name: str | None = None) -> tuple[Times, Style
     keep_freed_memory()
     device, recipe = torch.device(setting.device), setting.recipe(name)
     said = compile_passes(recipe) if name == "compile" else capture_phases(recipe) if name == "cuda-graphs" else ""
-    if said and recipe.passes is recipe.plain and not recipe.captured:
+    if said and recipe.passes is recipe.plain and not any(phase.replay for phase in recipe.phases):
         raise ValueError(said)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -166,7 +165,7 @@ def take(recipe: StyleGAN2, phase: Phase, iteration: int) -> None:
         pixels = torch.randint(256, [batch, G.channels, G.height, G.width], dtype=torch.uint8, device=device)
         reals = recipe.batch(Pictures(pixels, torch.zeros(batch, dtype=torch.long, device=device)))
     draws = Draws(config.seed, iteration, phase.name, batch, 0, batch, device)
-    phase.step([recipe.losses(phase, reals, draws)], 1, Collector(device))
+    phase.step([recipe.terms(phase, reals, draws)], 1, Collector(device))
 
 
 @torch.no_grad()

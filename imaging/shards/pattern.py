@@ -1,4 +1,6 @@
-"""Which shards `--data` means: `faces-{0000..0999}.tar`, `faces-*.tar`, `faces.tar`, or URLs of that kind."""
+"""Which shards a name means: `faces-{0000..0999}.tar`, `faces-*.tar`, `faces.tar`, or URLs of that kind to read;
+`x-%06d.tar`, `x-{0000..0009}.tar` or `x.tar` to write.
+"""
 
 import itertools
 import math
@@ -6,47 +8,24 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import fsspec
 
-from imaging.shards.remote import check_protocol, displayed, facts, is_remote, matches, without_file_scheme
+from imaging.shards.store import Shard, check_protocol, displayed, is_remote, look_at, matches
 
 MOST_SHARDS = 1_000_000
 AT_ONCE = 16  # requests to a server
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A tar file. Its mark changes if the file does: the time of its last change, or what its server says instead."""
-
-    url: str  # of a local file, its path
-    bytes: int
-    mark: str
-
-    @property
-    def name(self) -> str:
-        """The last part of its address, as an index has it."""
-        return listed(self.url.rpartition("/")[2])
-
-    @property
-    def displayed(self) -> str:
-        """Its address as messages name it."""
-        return displayed(self.url)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it lies on this machine."""
-        return not is_remote(self.url)
+SHARD_SIZE = 1000  # images by default
+MOST_FIXED = 10_000  # shards that are written side by side
+NUMBERED = r"%0?\d*d"
 
 
 def is_shards(path: str) -> bool:
     """Whether `path` means shards, rather than a ZIP, a folder (of any name), or a packed tar."""
-    if is_pattern(path):
-        return True
-    plain, packed = path.lower().endswith(".tar"), re.search(r"\.(tar\.\w+|tgz)$", path.lower())
-    return (plain and not Path(path).is_dir()) or bool(packed and not Path(path).exists())
+    if is_pattern(path) or is_shard_dest(path):
+        return not Path(path).is_dir()
+    return bool(re.search(r"\.(tar\.\w+|tgz)$", path.lower())) and not Path(path).exists()
 
 
 def is_pattern(path: str) -> bool:
@@ -68,15 +47,14 @@ def find_shards(pattern: str) -> list[Shard]:
     if not urls:
         raise FileNotFoundError(f"no file matches {displayed(pattern)}: correct the pattern, or restore the shards")
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        shards = list(pool.map(_look_at, urls))
-    missing = [url for url, shard in zip(urls, shards, strict=True) if shard is None]
-    if missing:
-        kind = FileNotFoundError if len(missing) == len(urls) else ValueError
-        raise kind(
-            f"{displayed(missing[0])} does not exist ({len(missing)} of {len(urls)} shards are missing): restore it, "
-            f"or correct the pattern"
+        found = list(pool.map(look_at, urls))
+    shards = [shard for shard in found if shard is not None]
+    if missing := len(urls) - len(shards):
+        raise (ValueError if shards else FileNotFoundError)(
+            f"{displayed(urls[found.index(None)])} does not exist ({missing} of {len(urls)} shards are missing): "
+            f"restore it, or correct the pattern"
         )
-    return [shard for shard in shards if shard is not None]
+    return shards
 
 
 def expand(pattern: str) -> list[str]:
@@ -85,14 +63,13 @@ def expand(pattern: str) -> list[str]:
     ValueError if braces hold neither, or stand for more than a million names.
     """
     around = re.split(r"\{([^{}]*)\}", pattern)  # text, content of braces, text, content of braces, ..., text
-    choices = [_choices(inner) for inner in around[1::2]]
-    if any("{" in text or "}" in text for text in around[::2]) or not 0 < math.prod(map(len, choices)) <= MOST_SHARDS:
+    choices = [_choices(part) if i % 2 else [part] for i, part in enumerate(around)]
+    if re.search("[{}]", "".join(around[::2])) or not 0 < math.prod(map(len, choices)) <= MOST_SHARDS:
         raise ValueError(
             f"{pattern} does not name shards: write {{0000..0999}}, or names as in {{a,b}}, for up to {MOST_SHARDS} "
             f"shards"
         )
-    alternating = [[text] if i % 2 == 0 else choices[i // 2] for i, text in enumerate(around)]
-    return ["".join(parts) for parts in itertools.product(*alternating)]
+    return ["".join(parts) for parts in itertools.product(*choices)]
 
 
 def _choices(inner: str) -> Sequence[str]:
@@ -101,10 +78,8 @@ def _choices(inner: str) -> Sequence[str]:
     if not counted:
         return inner.split(",") if "," in inner else ()
     first, last = int(counted[1]), int(counted[2])
-    if last - first >= MOST_SHARDS:
-        return ()
     padded = max((len(end) for end in counted.groups() if end.startswith("0") and len(end) > 1), default=0)
-    return [str(number).zfill(padded) for number in range(first, last + 1)]
+    return [str(number).zfill(padded) for number in range(first, min(last, first + MOST_SHARDS) + 1)]
 
 
 def prefix(pattern: str) -> str:
@@ -113,14 +88,17 @@ def prefix(pattern: str) -> str:
     return re.sub(r"[-_.]\d*$", "", start)
 
 
-def listed(name: str) -> str:
-    """The name of a file as UTF-8 text, whatever bytes it has."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
 def has_wildcards(text: str) -> bool:
     """Whether a path or URL has wildcards: `*`, `[...]`, and `?` unless it begins a query."""
     return "*" in text or "[" in text or ("?" in text and "://" not in text)
+
+
+def without_file_scheme(url: str) -> str:
+    """A path for `file://...`; any other URL with its protocol in lower case."""
+    kind, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    return rest if kind.lower() == "file" else f"{kind.lower()}://{rest}"
 
 
 def _matching(url: str) -> list[str]:
@@ -132,15 +110,50 @@ def _matching(url: str) -> list[str]:
     return sorted(fsspec.filesystem("file").glob(path)) if has_wildcards(url) else [path]
 
 
-def _look_at(url: str) -> Shard | None:
-    """A shard, or None if there is no such file."""
-    if is_remote(url):
-        found = facts(url)
-        return None if found is None else Shard(url, *found)
-    try:
-        state = Path(url).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if not Path(url).is_file():
-        raise ValueError(f"{displayed(url)} is not a file, and shards are .tar files: correct the pattern")
-    return Shard(url, state.st_size, str(state.st_mtime_ns))
+def is_shard_dest(dest: str) -> bool:
+    """Whether `dest` means shards."""
+    return dest.lower().endswith(".tar")
+
+
+class Layout:
+    """Deals images to the shards to be written.
+
+    `x-%06d.tar` is filled shard by shard with `shard_size` images each. To the shards of `x-{0000..0009}.tar`, or to
+    `x.tar`, images are dealt in turn.
+    """
+
+    def __init__(self, dest: str | Path, shard_size: int = 0) -> None:
+        """Raises ValueError if `dest` cannot name shards, or `shard_size` does not apply to it."""
+        self.dest, name = str(dest), Path(dest).name
+        numbered = re.search(NUMBERED, name)
+        self.fixed = [] if numbered else expand(self.dest)
+        odd = "%" in re.sub(NUMBERED, "", self.dest, count=1) or len(self.fixed) > MOST_FIXED or "://" in self.dest
+        if odd or not is_shard_dest(self.dest) or (shard_size and not numbered):
+            raise ValueError(
+                f"{dest} does not name shards: write x-%06d.tar, which --shard-size applies to, or up to {MOST_FIXED} "
+                f"names on this machine, as in x-{{0000..0009}}.tar"
+            )
+        self.shard_size = shard_size or SHARD_SIZE
+        self.index = Path(f"{prefix(self.dest)}-index.json")
+        self.sources = Path(f"{prefix(self.dest)}-sources.csv")
+
+    def number(self, picture: int) -> int:
+        """The shard of image number `picture`."""
+        return picture % len(self.fixed) if self.fixed else picture // self.shard_size
+
+    def path(self, number: int) -> Path:
+        """The file of a shard."""
+        return Path(self.fixed[number] if self.fixed else self.dest % number)
+
+    def check_vacant(self) -> None:
+        """ValueError if a file exists that the shards would replace, or that would be taken for one of them."""
+        named = re.sub(NUMBERED, r"\\d+", re.escape(Path(self.dest).name))
+        beside = sorted(path for path in Path(self.dest).parent.glob("*") if re.fullmatch(named, path.name))
+        for path in [self.index, self.sources, *(map(Path, self.fixed) if self.fixed else beside)]:
+            if path.exists():
+                raise taken(path)
+
+
+def taken(path: Path) -> ValueError:
+    """The error of a shard, or index, that exists already."""
+    return ValueError(f"{path} exists already: remove the old shards and their index, or choose another name")

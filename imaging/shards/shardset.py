@@ -6,25 +6,22 @@ import json
 import os
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from imaging import remedies
 from imaging.imageset import Classes, ImageSet, notes_on_modes, run_name
-from imaging.labels import note_on
+from imaging.labels import UNUSED, note_on
+from imaging.order import WINDOW, ShardOrder
 from imaging.picture import decode
-from imaging.pixels import MODES, from_pil
-from imaging.shards.index import read_index
-from imaging.shards.opening import ChangedError, OpenedShards, open_shard
-from imaging.shards.order import WINDOW, ShardOrder
+from imaging.pixels import from_pil
+from imaging.shards.index import Index, names_of_classes, read_index
 from imaging.shards.pattern import find_shards, prefix
-from imaging.shards.remote import displayed
-from imaging.shards.row import Index
-from imaging.shards.store import Store
-from imaging.shards.survey import are_labeled, names_of_classes, one_size
-from imaging.shards.table import name_at
-from imaging.sizes import spell
+from imaging.shards.store import Store, displayed
+from imaging.shards.table import Row, Table, header_of, samples, table_of
+from imaging.sizes import check_area, parse_size, spell
 from imaging.transforms import richest
 
 
@@ -39,26 +36,24 @@ class ShardSet(ImageSet):
         """Raises FileNotFoundError or ValueError, which say what is wrong with the shards and what to do."""
         self.pattern = pattern
         shards = find_shards(pattern)
-        self._store = Store(shards, WINDOW + 1)
-        index, note = read_index(pattern, shards, labels == "auto", self._store)
+        self._store, self._with_labels = Store(shards, WINDOW + 1), labels == "auto"
+        index, note = read_index(pattern, shards, self._with_labels, self._store)
         taken = draw_shards([row.samples for row in index.shards], max_images)
         self.shards = [shards[i] for i in taken]
         self.rows = [index.shards[i] for i in taken]
         self.samples = np.array(list(taken.values()), dtype=np.int64)  # [shards], used of each
         self._starts = np.cumsum(self.samples) - self.samples
-        self._open: OrderedDict[int, OpenedShards] = OrderedDict()
+        self._open: OrderedDict[int, tuple[BinaryIO, Table]] = OrderedDict()
         self._owner = os.getpid()
         self._order: ShardOrder | None = None
         self._window = (-1, -1)
-        self._labeled = labels == "auto" and are_labeled(index.shards)
-        height, width = one_size(pattern, self.shards, self.rows, self._store)
-        modes = Counter[str]()
-        for row in self.rows:
-            modes.update({str(mode): count for mode, count in row.modes.items()})
+        self._labeled = self._with_labels and are_labeled(index.shards)
+        height, width = self._one_size()
+        modes = sum((Counter[str](row.modes) for row in self.rows), Counter[str]())
         self._mode = richest(set(modes))
-        channels = {mode: channels for channels, mode in MODES.items()}[self._mode]
-        classes = self._classes(index, labels)
+        classes = self._classes(index)
         summary = [[row.name, row.bytes, row.digest, int(n)] for row, n in zip(self.rows, self.samples, strict=True)]
+        channels = len(self._mode)
         about = [summary, classes.names, classes.counts.tolist(), height, width, channels, mirror]
         fingerprint = hashlib.sha256(json.dumps(about).encode()).hexdigest()
         name, count = run_name(prefix(pattern).rpartition("/")[2]) or "shards", int(self.samples.sum())
@@ -80,15 +75,16 @@ class ShardSet(ImageSet):
     def read(self, index: int) -> np.ndarray:
         number, sample = self._place(index)
         file, table = self._opened(number)
-        offset, size = int(table.offsets[sample]), int(table.sizes[sample])
-        shard = self.shards[number].displayed
+        offset = int(table.offsets[sample])
         try:
             file.seek(offset)
-            image = decode(io.BytesIO(file.read(size)), "the image", self._mode)
+            image = decode(io.BytesIO(file.read(int(table.sizes[sample]))), "the image", self._mode)
         except (ValueError, OSError) as error:
-            name = f"{name_at(file, shard, offset)} in {shard}"
+            shard = self.shards[number].displayed
+            name = next((each.name for each, _ in samples(file, shard) if each.offset == offset), f"image {sample}")
             raise ValueError(
-                f"{str(error).replace('the image', name, 1)}; copy or make the shard again, or leave it out of --data"
+                f"{str(error).replace('the image', f'{name} in {shard}', 1)}; copy or make the shard again, or leave "
+                f"it out of --data"
             ) from error
         if image.size != (self.width, self.height):
             raise self._changed(number)
@@ -98,16 +94,16 @@ class ShardSet(ImageSet):
         if not self._labeled:
             return 0
         number, sample = self._place(index)
-        return int(self._opened(number).table.labels[sample])
+        return int(self._opened(number)[1].labels[sample])
 
     def examples(self, label: int) -> np.ndarray:
         """As `ImageSet.examples`, of the first shard that has the class."""
         if not self._labeled:
             return np.arange(self.samples[0])
         for number, row in enumerate(self.rows):
-            if row.labels and row.labels.get(label):
-                labels = self._opened(number).table.labels[: self.samples[number]]
-                if len(found := (labels == label).nonzero()[0]):
+            if row.labels and label in row.labels:
+                found = (self._labels(number) == label).nonzero()[0]
+                if len(found):
                     return found + self._starts[number]
         return np.zeros(0, dtype=np.int64)
 
@@ -121,20 +117,31 @@ class ShardSet(ImageSet):
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         return number, index - int(self._starts[number])
 
-    def _opened(self, number: int) -> OpenedShards:
+    def _opened(self, number: int) -> tuple[BinaryIO, Table]:
         """A shard, open, and its table. The least recently used shards are closed."""
         if self._owner != os.getpid():  # a file inherited over a fork would share its place with the parent's
             self._open, self._owner = OrderedDict(), os.getpid()
         if number not in self._open:
-            while len(self._open) >= 2 * WINDOW:
-                self._open.popitem(last=False)[1].file.close()
-            try:
-                shard, row = self.shards[number], self.rows[number]
-                self._open[number] = open_shard(shard, row, self._labeled, self._store)
-            except ChangedError as error:
-                raise self._changed(number) from error
+            shard, row = self.shards[number], self.rows[number]
+            file = self._store.open(shard)
+            if shard.is_local:  # it may have changed since the set was opened; names of copies guarantee the content
+                state = os.fstat(file.fileno())
+                shard = replace(shard, bytes=state.st_size, mark=str(state.st_mtime_ns))
+            table = table_of(shard, self._with_labels, self._store)
+            found = table.row
+            alike = (found.digest, found.samples) == (row.digest, row.samples)
+            if not alike or (self._labeled and found.labels != row.labels):
+                file.close()
+                raise self._changed(number)
+            self._open[number] = file, table
+            while len(self._open) > 2 * WINDOW:
+                self._open.popitem(last=False)[1][0].close()
         self._open.move_to_end(number)
         return self._open[number]
+
+    def _labels(self, number: int) -> np.ndarray:
+        """Classes of the used samples of a shard."""
+        return self._opened(number)[1].labels[: self.samples[number]]
 
     def _changed(self, number: int) -> ValueError:
         return ValueError(
@@ -142,16 +149,33 @@ class ShardSet(ImageSet):
             f"remove {displayed(prefix(self.pattern))}-index.json, if there is one, and start a new run"
         )
 
-    def _classes(self, index: Index, choice: str) -> Classes:
+    def _one_size(self) -> tuple[int, int]:
+        """(height, width) of all images. ValueError, with the command that makes a set of one size, if they differ."""
+        counts = sum((Counter(row.sizes) for row in self.rows), Counter[str]())
+        sizes = Counter({parse_size(size): count for size, count in counts.items()})
+        common = sizes.most_common(1)[0][0]
+        check_area(*common)
+        if len(sizes) == 1:
+            return common
+        shard = next(s for s, row in zip(self.shards, self.rows, strict=True) if set(row.sizes) != {spell(*common)})
+        with self._store.open(shard) as file:
+            for picture, _ in samples(file, shard.displayed):
+                odd = spell(*header_of(file, picture, shard.displayed)[1::-1])
+                if odd != spell(*common):
+                    break
+        raise ValueError(
+            f"{displayed(self.pattern)} holds images of different sizes, mostly {spell(*common)}, but {picture.name} "
+            f"in {shard.name} has {odd}: {remedies.one_size(self.pattern, sizes, '-%06d.tar')}"
+        )
+
+    def _classes(self, index: Index) -> Classes:
         if not self._labeled:
-            why = "labels are not used" if choice == "none" else "the set is unlabeled, since it has no .cls files"
+            why = "the set is unlabeled, since it has no .cls files" if self._with_labels else UNUSED
             return Classes((), np.zeros(0, dtype=np.int64), why)
         counts = Counter[int]()
         for number, row in enumerate(self.rows):
-            if row.samples == self.samples[number]:
-                counts.update(row.labels or {})
-            else:
-                counts.update(self._opened(number).table.labels[: self.samples[number]].tolist())
+            whole = row.samples == self.samples[number]
+            counts.update(row.labels or {} if whole else self._labels(number).tolist())
         count = 1 + max(max(row.labels or [0]) for row in index.shards)  # of the whole set
         names = names_of_classes(index, count)
         values = np.array([counts[i] for i in range(len(names))], dtype=np.int64)
@@ -159,6 +183,17 @@ class ShardSet(ImageSet):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": OrderedDict()}
+
+
+def are_labeled(rows: Sequence[Row]) -> bool:
+    """Whether the shards have labels. ValueError if only some have labels."""
+    with_labels = [row.name for row in rows if row.labels is not None]
+    if 0 < len(with_labels) < len(rows):
+        without = next(row.name for row in rows if row.labels is None)
+        raise ValueError(
+            f"{with_labels[0]} has labels but {without} has none: label the samples of all shards, or use --labels none"
+        )
+    return bool(with_labels)
 
 
 def draw_shards(counts: Sequence[int], most: int) -> dict[int, int]:

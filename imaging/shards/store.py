@@ -3,50 +3,154 @@
     SHARD_CACHE       folder of the cache; by default stylegan2/shards in the user's cache folder
     SHARD_CACHE_GB    size limit of the copies; 50 by default
 
-Any number of processes share a cache: one downloads a shard, the others wait. The least recently used copies make room.
+Servers are not trusted: only protocols that speak to the host in the URL are allowed, and a download is cut off once it
+exceeds the announced size. Any number of processes share a cache: one downloads a shard, the others wait.
 """
 
-import contextlib
 import os
 import queue
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import fsspec
 from filelock import FileLock
+from fsspec.callbacks import Callback
 
+from imaging.cachefile import shard_cache
 from imaging.opening import reason
-from imaging.shards.pattern import Shard
-from imaging.shards.remote import fetch
 from system.files import replacing
-from system.resources import cache_folder
+from system.text import printable, public
 
+PACKAGES = {  # protocol -> the package that fsspec needs for it
+    "https": "aiohttp",
+    "http": "aiohttp",
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "hf": "huggingface_hub",
+}
+WEB = ("http", "https")  # in these URLs :: has no meaning
+MARKS = ("ETag", "etag", "Last-Modified", "LastModified", "last_modified", "last_commit", "mtime", "updated", "created")
+LARGEST = 2**50  # bytes of a file
 DEFAULT_GB = 50.0
 THREADS = 4  # that download in the background
 PAUSES = (1.0, 4.0)  # seconds before a download is tried again
 
 
-def shard_cache() -> Path:
-    """The cache folder of shards: copies, indices and tables."""
-    if chosen := os.environ.get("SHARD_CACHE"):
-        return Path(os.path.expanduser(chosen))  # noqa: PTH111 (a ~ that stays is no error)
-    return cache_folder() / "shards"
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A tar file. Its mark changes if the file does: the time of its last change, or what its server says instead."""
+
+    url: str  # of a local file, its path
+    bytes: int
+    mark: str
+
+    @property
+    def name(self) -> str:
+        """The last part of its address, as an index has it."""
+        return listed(self.url.rpartition("/")[2])
+
+    @property
+    def displayed(self) -> str:
+        """Its address as messages name it."""
+        return displayed(self.url)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lies on this machine."""
+        return not is_remote(self.url)
+
+    @property
+    def identity(self) -> str:
+        """Part of the names of its files in the cache."""
+        address = str(Path(self.url).resolve()) if self.is_local else self.url
+        return sha256(f"{address} {self.bytes} {self.mark}".encode(errors="backslashreplace")).hexdigest()[:32]
 
 
-def cache_limit() -> int:
-    """Bytes that the copies may take. ValueError if SHARD_CACHE_GB is not a number above 0."""
-    text = os.environ.get("SHARD_CACHE_GB", str(DEFAULT_GB))
+def listed(name: str) -> str:
+    """The name of a file as UTF-8 text, whatever bytes it has."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def displayed(url: str) -> str:
+    """A URL or path as messages name it: in one line, without a password."""
+    return printable(public(url))
+
+
+def is_remote(url: str) -> bool:
+    """Whether `url` is a URL rather than a path on this machine."""
+    return "://" in url
+
+
+def look_at(url: str) -> Shard | None:
+    """The file at a path or URL; None if there is no such file.
+
+    ValueError if it is not a regular file, or its server cannot be reached or does not tell its size.
+    """
     try:
-        limit = int(float(text) * 1e9)
-    except (ValueError, OverflowError):
-        limit = 0
-    if limit <= 0:
-        raise ValueError(f"SHARD_CACHE_GB is '{text}': set it to the gigabytes that copies of shards may take")
-    return limit
+        if not is_remote(url):
+            state = Path(url).stat()
+            if not stat.S_ISREG(state.st_mode):
+                raise ValueError(f"{displayed(url)} is not a file, and shards are .tar files: correct the pattern")
+            return Shard(url, state.st_size, str(state.st_mtime_ns))
+        with _server(url) as (files, path):
+            told = files.info(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    size = told.get("size")
+    if type(size) is not int or not 0 <= size <= LARGEST:
+        raise ValueError(f"the server of {displayed(url)} does not tell its size: copy the shards to this machine")
+    return Shard(url, size, next((str(told[mark]) for mark in MARKS if told.get(mark)), ""))
+
+
+def matches(url: str) -> list[str]:
+    """The URLs that match one with wildcards, sorted. ValueError if the server does not list its files."""
+    with _server(url) as (files, path):
+        return sorted(files.unstrip_protocol(found) for found in files.glob(path))
+
+
+def check_protocol(url: str) -> None:
+    """ValueError for a URL whose protocol is not in `PACKAGES`, or a chain such as `simplecache::s3://...`."""
+    kind = url.partition("://")[0]
+    if kind not in PACKAGES or ("::" in url and kind not in WEB):
+        raise ValueError(
+            f"{displayed(url)} cannot be opened: shards are read from this machine or by https://, http://, s3://, "
+            f"gs:// and hf://, without chains of protocols (::); correct the address, or copy the shards here"
+        )
+
+
+@contextmanager
+def _server(url: str) -> Iterator[tuple[Any, str]]:
+    """fsspec's file system for a URL, and the path in it. Whatever it raises becomes one sentence.
+
+    FileNotFoundError means a missing file: fsspec also raises it if a server cannot be reached, or refuses.
+    """
+    check_protocol(url)
+    kind = url.partition("://")[0]
+    try:
+        yield (fsspec.filesystem(kind), url) if kind in WEB else fsspec.core.url_to_fs(url)
+    except ValueError:
+        raise
+    except ImportError as error:
+        raise ValueError(f"{displayed(url)} needs a missing package: pip install {PACKAGES[kind]}") from error
+    except Exception as error:
+        cause: BaseException = error
+        if isinstance(error, FileNotFoundError):
+            cause = error.__cause__ or error
+            lost = isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
+            if not lost and getattr(cause, "status", 404) in (404, 410):
+                raise
+        raise ValueError(
+            f"{displayed(url)} cannot be read ({reason(cause)}): check the address and the connection"
+        ) from error
 
 
 class Store:
@@ -57,7 +161,7 @@ class Store:
 
     def __init__(self, shards: Sequence[Shard], together: int) -> None:
         remote = sorted((shard.bytes for shard in shards if not shard.is_local), reverse=True)
-        self.folder, self.limit = shard_cache(), cache_limit() if remote else 0
+        self.folder, self.limit = shard_cache(), _limit() if remote else 0
         needed = sum(remote[:together])
         if needed > self.limit:
             raise ValueError(
@@ -78,16 +182,19 @@ class Store:
         """The path of a shard, downloaded if need be. ValueError says why it is unavailable."""
         if shard.is_local:
             return Path(shard.url)
-        identity = f"{shard.url} {shard.bytes} {shard.mark}".encode(errors="backslashreplace")
-        copy = self.folder / f"{sha256(identity).hexdigest()[:32]}.tar"
-        if _is_there(copy, shard):
-            return copy
-        with self._writing(shard):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(copy.with_suffix(".lock")):
-                if not _is_there(copy, shard):
-                    self._make_room(shard)
-                    self._fetch(shard, copy)
+        copy = self.folder / f"{shard.identity}.tar"
+        try:
+            if not _is_there(copy):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with FileLock(copy.with_suffix(".lock")):
+                    if not _is_there(copy):
+                        self._make_room(shard)
+                        _download(shard, copy)
+        except (OSError, NotImplementedError) as error:  # the latter on disks without file locks
+            raise ValueError(
+                f"{shard.displayed} cannot be kept in {self.folder} ({reason(error)}): make room, or name another "
+                f"folder with SHARD_CACHE"
+            ) from error
         return copy
 
     def expect(self, shards: Iterable[Shard]) -> None:
@@ -104,24 +211,20 @@ class Store:
 
     def _fetch_ahead(self, wanted: "queue.Queue[Shard]") -> None:
         while True:
-            with contextlib.suppress(ValueError, OSError):
+            with suppress(ValueError):
                 self.path(wanted.get())
 
     def _make_room(self, shard: Shard) -> None:
         """Remove the least recently used copies until a shard fits."""
         with FileLock(self.folder / "room.lock"):
-            copies = []
-            for path in self.folder.glob("*.tar"):
-                with contextlib.suppress(FileNotFoundError):
-                    state = path.stat()
-                    copies.append((state.st_mtime, state.st_size, path))
-            held = sum(size for _, size, _ in copies)
-            for _, size, path in sorted(copies):
+            states = {path: path.stat() for path in self.folder.glob("*.tar")}
+            held = sum(state.st_size for state in states.values())
+            for path in sorted(states, key=lambda path: states[path].st_mtime):
                 if held + shard.bytes <= self.limit:
                     break
-                with contextlib.suppress(OSError):  # some systems keep a file that is being read
+                with suppress(OSError):  # some systems keep a file that is being read
                     path.unlink()
-                    held -= size
+                    held -= states[path].st_size
         free = shutil.disk_usage(self.folder).free
         if free < shard.bytes:
             raise ValueError(
@@ -129,41 +232,48 @@ class Store:
                 f"or name another folder with SHARD_CACHE"
             )
 
-    def _fetch(self, shard: Shard, copy: Path) -> None:
-        for pause in (*PAUSES, None):
-            try:
-                with replacing(copy) as temporary:
-                    fetch(shard.url, temporary, shard.bytes)
-                    if (size := temporary.stat().st_size) != shard.bytes:
-                        raise ValueError(
-                            f"{shard.displayed} came with {size} of its {shard.bytes} bytes: check the connection, and "
-                            f"whether the shard is being changed"
-                        )
-                return
-            except FileNotFoundError as error:
-                raise ValueError(f"{shard.displayed} is no longer there: restore it") from error
-            except ValueError:
-                if pause is None:
-                    raise
-                time.sleep(pause)
-
-    @contextlib.contextmanager
-    def _writing(self, shard: Shard) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, NotImplementedError) as error:  # the latter on disks without file locks
-            raise ValueError(
-                f"{shard.displayed} cannot be kept in {self.folder} ({reason(error)}): make room, or name another "
-                f"folder with SHARD_CACHE"
-            ) from error
-
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_wanted": None}
 
 
-def _is_there(copy: Path, shard: Shard) -> bool:
-    try:
+def _limit() -> int:
+    """Bytes that the copies may take. ValueError if SHARD_CACHE_GB is not a number above 0."""
+    text = os.environ.get("SHARD_CACHE_GB", str(DEFAULT_GB))
+    with suppress(ValueError, OverflowError):
+        if (limit := int(float(text) * 1e9)) > 0:
+            return limit
+    raise ValueError(f"SHARD_CACHE_GB is '{text}': set it to the gigabytes that copies of shards may take")
+
+
+def _is_there(copy: Path) -> bool:
+    with suppress(FileNotFoundError):
         os.utime(copy)  # the time of its last use
-        return copy.stat().st_size == shard.bytes
-    except FileNotFoundError:
-        return False
+        return True
+    return False
+
+
+def _download(shard: Shard, copy: Path) -> None:
+    def limit(size: int | None, value: int, **more: Any) -> None:
+        if max(value, size or 0) > shard.bytes:
+            raise ValueError(
+                f"{shard.displayed} sends more than the {shard.bytes} bytes announced: check the server, and whether "
+                f"the file is being changed"
+            )
+
+    for pause in (*PAUSES, None):
+        try:
+            with replacing(copy) as temporary:
+                with _server(shard.url) as (files, path):
+                    files.get_file(path, str(temporary), callback=Callback(hooks={"limit": limit}))
+                if (size := temporary.stat().st_size) != shard.bytes:
+                    raise ValueError(
+                        f"{shard.displayed} came with {size} of its {shard.bytes} bytes: check the connection, and "
+                        f"whether the shard is being changed"
+                    )
+            return
+        except FileNotFoundError as error:
+            raise ValueError(f"{shard.displayed} is no longer there: restore it") from error
+        except ValueError:
+            if pause is None:
+                raise
+            time.sleep(pause)

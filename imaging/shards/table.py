@@ -1,30 +1,133 @@
-"""The positions of all files in a shard, from its tar headers, so that any sample can be read by itself.
+"""What is in a shard: the place and class of every image, from its tar headers, and a summary for the index.
 
 A sample is what WebDataset takes for one: neighboring files whose names are equal up to the first dot of their last
 part. One of them is an image; `.cls` (a class number as text) or "label" in `.json` is its class.
 """
 
-import tarfile
+import io
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import groupby
-from typing import Any, BinaryIO, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, Self
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from imaging.cachefile import cached
 from imaging.kinds import TRAINING_SUFFIXES
 from imaging.labels import MOST_CLASSES, check
-from imaging.opening import LARGEST_FILE, reason
-from imaging.packing import HEAD, packer_of
-from imaging.tarheaders import members
+from imaging.opening import BLOCK, HEAD, LARGEST_FILE, members, packer_of, reason
+from imaging.picture import Header, read_header
+from imaging.shards.store import LARGEST, Shard, Store
+from imaging.sizes import parse_size, spell
 from system.text import printable
 from system.untrusted import json_object
 
 CHECKED_BYTES = 4096  # at either end of a file
+ENOUGH = 2**16  # bytes of an image that nearly always contain its header
 LARGEST_LABEL = 2**24  # bytes
+SMALLEST_SAMPLE = 2 * BLOCK  # bytes: a header and an image
 UNLABELED = -1
+DIGEST = 16  # bytes
+
+Count = Annotated[int, Field(ge=1)]
+ClassNumber = Annotated[int, Field(ge=0, lt=MOST_CLASSES)]
+
+
+class Row(BaseModel):
+    """A shard in the index of its set. Equal digests mean equal shards.
+
+    `labels`: class -> samples, None if unlabeled or not read; `sizes`: "96x64" -> samples; `modes`: mode -> samples.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    bytes: int = Field(ge=0, le=LARGEST)
+    samples: Count
+    digest: str  # of every file's name, size, first and last bytes
+    labels: dict[ClassNumber, Count] | None = None
+    sizes: dict[str, Count] = Field(min_length=1)
+    modes: dict[Literal["L", "RGB", "RGBA"], Count] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.samples > self.bytes // SMALLEST_SAMPLE:
+            raise ValueError("its bytes cannot hold so many samples")
+        for name, counts in (("labels", self.labels), ("sizes", self.sizes), ("modes", self.modes)):
+            if counts is not None and sum(counts.values()) != self.samples:
+                raise ValueError(f"its {name} do not add up to its samples")
+        for size in self.sizes:
+            parse_size(size)
+        return self
+
+
+class Table(NamedTuple):
+    """The images of a shard, in its order. `labels` are -1 for unlabeled samples."""
+
+    row: Row
+    offsets: np.ndarray  # int64 [samples], in bytes
+    sizes: np.ndarray  # int64 [samples], in bytes
+    labels: np.ndarray  # int64 [samples]
+
+    def to_bytes(self) -> bytes:
+        """The content of a file in the cache: a checksum, the row, and three numbers for each sample."""
+        data = self.row.model_dump_json().encode() + b"\n" + np.stack(self[1:]).tobytes()
+        return blake2b(data, digest_size=DIGEST).digest() + data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The table in a file. ValueError if it is damaged."""
+        if blake2b(data[DIGEST:], digest_size=DIGEST).digest() != data[:DIGEST]:
+            raise ValueError("damaged")
+        row, _, numbers = data[DIGEST:].partition(b"\n")
+        return cls(Row.model_validate_json(row), *np.frombuffer(numbers, np.int64).reshape(3, -1))
+
+
+def table_of(shard: Shard, labeled: bool, store: Store) -> Table:
+    """The table of a shard, with its classes if `labeled`. It is kept in the cache, and read only once.
+
+    ValueError says which sample or shard is wrong, how, and what to do.
+    """
+
+    def read() -> Table:
+        with store.open(shard) as file:
+            return read_table(file, shard, labeled)
+
+    return cached(kept_table(shard, labeled, store), Table.from_bytes, read, Table.to_bytes)
+
+
+def kept_table(shard: Shard, labeled: bool, store: Store) -> Path:
+    """The file in the cache with the table of a shard."""
+    return store.folder / f"table-{shard.identity}{'-labeled' if labeled else ''}.bin"
+
+
+def read_table(file: BinaryIO, shard: Shard, labeled: bool) -> Table:
+    """Read all headers in the file of a shard: those of the tar and of the images."""
+    digest = blake2b(digest_size=DIGEST)
+    numbers, sizes, modes = [], Counter[str](), Counter[str]()
+    for picture, about in samples(file, shard.displayed, digest):
+        label = label_of(file, about, shard.displayed) if labeled else UNLABELED
+        numbers.append((picture.offset, picture.size, label))
+        header = header_of(file, picture, shard.displayed)
+        sizes[spell(header.height, header.width)] += 1
+        modes[header.mode] += 1
+    if not numbers:
+        raise ValueError(f"{shard.displayed} holds no samples: remove it, or make it again")
+    offsets, lengths, labels = np.ascontiguousarray(np.array(numbers, dtype=np.int64).T)
+    classes = Counter(labels.tolist())
+    if 0 < classes[UNLABELED] < len(labels):
+        raise ValueError(
+            f"{shard.displayed} has labels for {len(labels) - classes[UNLABELED]} of its {len(labels)} samples: label "
+            f"all of them, or use --labels none"
+        )
+    counts: dict[str, Any] = {"sizes": sizes, "modes": modes}
+    counts["labels"] = None if classes[UNLABELED] else dict(sorted(classes.items()))
+    row = Row(name=shard.name, bytes=shard.bytes, samples=len(labels), digest=digest.hexdigest(), **counts)
+    return Table(row, offsets, lengths, labels)
 
 
 class Member(NamedTuple):
@@ -41,143 +144,89 @@ class Member(NamedTuple):
         return printable(f"{self.key}.{self.kind}")
 
 
-@dataclass(frozen=True)
-class Table:
-    """The samples of a shard, in its order, as three numbers each.
+def samples(file: BinaryIO, shard: str, digest: "blake2b | None" = None) -> Iterator[tuple[Member, dict[str, Member]]]:
+    """The image of every sample in the tar `file`, and the other files of the sample by kind.
 
-    Attributes:
-        offsets, sizes: int64 [samples], of the image in the shard, in bytes.
-        labels: int64 [samples], -1 for unlabeled samples.
-        digest: of every file's name, size, first and last bytes; equal digests mean equal shards.
+    Every file is added to `digest`. Errors call the tar `shard`.
     """
-
-    offsets: np.ndarray
-    sizes: np.ndarray
-    labels: np.ndarray
-    digest: str
-
-
-Look = Callable[[Member], None]  # is given every image
-
-
-def read_table(file: BinaryIO, shard: str, labeled: bool, look: Look = lambda picture: None) -> Table:
-    """Read all headers of the tar `file`, which errors call `shard`; also classes if `labeled`.
-
-    ValueError says which sample or shard is wrong, how, and what to do.
-    """
-    digest = blake2b(digest_size=16)
-    rows = []
-    for picture, about in _samples(file, shard, digest):
-        rows.append((picture.offset, picture.size, _label(file, about, shard) if labeled else UNLABELED))
-        look(picture)
-    if not rows:
-        raise ValueError(f"{shard} holds no samples: remove it, or make it again")
-    offsets, sizes, labels = np.array(rows, dtype=np.int64).T
-    return Table(offsets.copy(), sizes.copy(), labels.copy(), digest.hexdigest())
+    for key, group in groupby(_members(file, shard, digest or blake2b()), key=lambda member: member.key):
+        files, what = list(group), f"{printable(key)} in {shard}"
+        found = [member for member in files if f".{member.kind}".lower().endswith(TRAINING_SUFFIXES)]
+        kinds = [printable(member.kind) for member in found or files]
+        if len(found) > 1:
+            raise ValueError(f"{what} has several images ({kinds[0]} and {kinds[1]}): keep one, a sample is one image")
+        if not found:
+            raise ValueError(
+                f"{what} has no image (png, jpg, jpeg, webp) next to its {kinds[0] or 'file'}: leave it out, or make "
+                f"the shard with `tar --sort=name`, which puts the files of a sample together"
+            )
+        if found[0].size > LARGEST_FILE:
+            raise ValueError(
+                f"{found[0].name} in {shard} has {found[0].size} bytes, but at most {LARGEST_FILE} are accepted: leave "
+                f"it out"
+            )
+        yield found[0], {member.kind.lower(): member for member in files if member is not found[0]}
 
 
-def pictures(file: BinaryIO, shard: str) -> Iterator[Member]:
-    """The image of every sample."""
-    return (picture for picture, _ in _samples(file, shard, blake2b()))
-
-
-def name_at(file: BinaryIO, shard: str, offset: int) -> str:
-    """The name of the file at `offset`, which tables do not keep: names would take most of the memory."""
-    return next((m.name for m in _members(file, shard, blake2b()) if m.offset == offset), f"the file at byte {offset}")
-
-
-def checksum_of_ends(data: bytes) -> int:
-    """CRC-32 of the first and last bytes of a file's content."""
-    return zlib.crc32(data[-CHECKED_BYTES:], zlib.crc32(data[:CHECKED_BYTES]))
-
-
-def _samples(file: BinaryIO, shard: str, digest: "blake2b") -> Iterator[tuple[Member, dict[str, Member]]]:
-    for _, files in groupby(_members(file, shard, digest), key=lambda member: member.key):
-        yield _parts(list(files), shard)
-
-
-def _members(file: BinaryIO, shard: str, digest: "blake2b") -> Iterator[Member]:
-    """The files of a tar that are not hidden. Each is added to the digest."""
-    for info in _headers(file, shard):
-        base = info.name.rpartition("/")[2]
-        if info.isdir() or base.startswith(".") or "__MACOSX" in info.name:
-            continue
-        if not info.isreg() or info.issparse():
-            raise ValueError(f"{printable(info.name)} in {shard} is a link or special file: pack the files themselves")
-        ends = _ends(file, info.offset_data, info.size)
-        digest.update(f"{info.name}\0{info.size}\0{ends}\n".encode(errors="surrogateescape"))
-        folder = info.name.removesuffix(base)
-        stem, _, kind = base.partition(".")
-        yield Member(folder + stem, kind, info.offset_data, info.size)
-
-
-def _headers(file: BinaryIO, shard: str) -> Iterator[tarfile.TarInfo]:
-    """Every header up to the mark that ends a tar, without which the shard is incomplete."""
-    file.seek(0)
-    if packer := packer_of(file.read(HEAD)):
-        raise ValueError(f"{shard} is packed with {packer}, so that its samples cannot be read one by one: unpack it")
+def header_of(file: BinaryIO, picture: Member, shard: str) -> Header:
+    """Size and mode of an image in a shard."""
+    what = f"{picture.name} in {shard}"
+    file.seek(picture.offset)
+    start = file.read(min(picture.size, ENOUGH))
     try:
-        yield from members(file, whole=True)
-    except Exception as error:  # headers may hold anything, and tarfile raises nearly anything
-        raise ValueError(
-            f"{shard} is not a whole tar file ({reason(error)}): copy or make it again, or leave it out of --data"
-        ) from error
+        return read_header(io.BytesIO(start), what)
+    except ValueError:
+        if len(start) == picture.size:
+            raise
+    return read_header(io.BytesIO(start + file.read(picture.size - len(start))), what)
 
 
-def _ends(file: BinaryIO, offset: int, size: int) -> int:
-    file.seek(offset)
-    first = file.read(min(size, CHECKED_BYTES))
-    if size <= CHECKED_BYTES:
-        return checksum_of_ends(first)
-    file.seek(offset + size - CHECKED_BYTES)
-    return zlib.crc32(file.read(CHECKED_BYTES), zlib.crc32(first))
-
-
-def _parts(files: list[Member], shard: str) -> tuple[Member, dict[str, Member]]:
-    """The image of a sample, and its other files by kind."""
-    found = [member for member in files if f".{member.kind}".lower().endswith(TRAINING_SUFFIXES)]
-    what, kinds = f"{printable(files[0].key)} in {shard}", [printable(member.kind) for member in found or files]
-    if len(found) > 1:
-        raise ValueError(f"{what} has several images ({kinds[0]} and {kinds[1]}): keep one, a sample is one image")
-    if not found:
-        raise ValueError(
-            f"{what} has no image (png, jpg, jpeg, webp) next to its {kinds[0] or 'file'}: leave it out, or make the "
-            f"shard with `tar --sort=name`, which puts the files of a sample together"
-        )
-    if found[0].size > LARGEST_FILE:
-        raise ValueError(
-            f"{found[0].name} in {shard} has {found[0].size} bytes, but at most {LARGEST_FILE} are accepted: leave it "
-            f"out"
-        )
-    return found[0], {member.kind.lower(): member for member in files if member is not found[0]}
-
-
-def _label(file: BinaryIO, about: dict[str, Member], shard: str) -> int:
+def label_of(file: BinaryIO, about: dict[str, Member], shard: str) -> int:
+    """The class of a sample from its other files; -1 if it has none. ValueError if it is no class number."""
     member = about.get("cls") or about.get("json")
     if member is None:
         return UNLABELED
     what = f"the label in {member.name} of {shard}"
-    if member.size > LARGEST_LABEL:
-        raise _wrong_label(f"{what} has {member.size} bytes")
     file.seek(member.offset)
-    data = file.read(member.size)
-    found = _from_json(data, what) if member.kind.lower() == "json" else data.decode(errors="replace").strip()
-    if found is None:
-        return UNLABELED
+    data = file.read(min(member.size, LARGEST_LABEL))
+    found: Any = data.decode(errors="replace").strip()
     try:
-        return check(found, what)
+        if member.kind.lower() == "json":
+            content = json_object(data)
+            if content is None:
+                raise ValueError(f'{what} is not a JSON object such as {{"label": 3}}')
+            found = content.get("label")
+        return UNLABELED if found is None else check(found, what)
     except ValueError as error:
         raise ValueError(f"{error}; correct it, or use --labels none") from None
 
 
-def _from_json(data: bytes, what: str) -> Any:
-    found = json_object(data)
-    if found is None:
-        raise _wrong_label(f'{what} is not a JSON object such as {{"label": 3}}')
-    return found.get("label")
-
-
-def _wrong_label(what: str) -> ValueError:
-    return ValueError(
-        f"{what}: labels must be class numbers 0, 1, 2, ... below {MOST_CLASSES}; correct it, or use --labels none"
-    )
+def _members(file: BinaryIO, shard: str, digest: "blake2b") -> Iterator[Member]:
+    """The files of a tar that are not hidden. ValueError for a tar without its end: it is incomplete."""
+    file.seek(0)
+    if packer := packer_of(file.read(HEAD)):
+        raise ValueError(f"{shard} is packed with {packer}, so that its samples cannot be read one by one: unpack it")
+    headers = members(file, whole=True)
+    while True:
+        try:
+            info = next(headers, None)
+        except Exception as error:  # headers may hold anything, and tarfile raises nearly anything
+            raise ValueError(
+                f"{shard} is not a whole tar file ({reason(error)}): copy or make it again, or leave it out of --data"
+            ) from error
+        if info is None:
+            return
+        folder, slash, base = info.name.rpartition("/")
+        if info.isdir() or base.startswith(".") or "__MACOSX" in info.name:
+            continue
+        if not info.isreg() or info.issparse():
+            raise ValueError(f"{printable(info.name)} in {shard} is a link or special file: pack the files themselves")
+        file.seek(info.offset_data)
+        last = first = file.read(min(info.size, CHECKED_BYTES))
+        if info.size > CHECKED_BYTES:
+            file.seek(info.offset_data + info.size - CHECKED_BYTES)
+            last = file.read(CHECKED_BYTES)
+        ends = zlib.crc32(last, zlib.crc32(first))
+        digest.update(f"{info.name}\0{info.size}\0{ends}\n".encode(errors="surrogateescape"))
+        stem, _, kind = base.partition(".")
+        yield Member(f"{folder}{slash}{stem}", kind, info.offset_data, info.size)

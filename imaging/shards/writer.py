@@ -3,16 +3,15 @@
 import filecmp
 import os
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from imaging.archivewriter import Writer, source_table
-from imaging.shards.index import describe
-from imaging.shards.layout import Layout, taken
-from imaging.shards.pattern import Shard
-from imaging.shards.row import Index, Row
-from imaging.tarheaders import BLOCK
+from imaging.opening import BLOCK
+from imaging.shards.index import Index
+from imaging.shards.pattern import Layout, taken
+from imaging.shards.store import Shard
+from imaging.shards.table import Row, read_table
 from system.files import beside
 
 
@@ -45,24 +44,24 @@ class ShardWriter(Writer):
         return f"{key}.png"
 
     def _finish(self) -> None:
-        self.layout.check_count(self._count)
+        fixed = len(self.layout.fixed)
+        if self._count < max(fixed, 1):
+            why = f", fewer than the {fixed} shards" if self._count else ""
+            raise ValueError(f"{self.dest} would hold {self._count or 'no'} images{why}, and was not written")
         moves = {self._folder / f"{number}": self.layout.path(number) for number in range(self._shards)}
-        rows = tuple(_finished(made, to.name) for made, to in moves.items())
+        rows = tuple(_finished(made, to) for made, to in moves.items())
         (self._folder / "index").write_bytes(Index(shards=rows, **self.about).to_json())
         # The index comes first: from then on a set without all of its shards is known to be incomplete.
         first = {self._folder / "index": self.layout.index}
         if self._sources:
+            places = (self.layout.path(self.layout.number(i)).name + f"/{i:08d}.png" for i in range(self._count))
             with (self._folder / "sources").open("wb") as file:
-                file.writelines(source_table(self._places(), self._sources))
+                file.writelines(source_table(places, self._sources))
             first[self._folder / "sources"] = self.layout.sources
         if not self.continues:
             self.layout.check_vacant()
         for made, to in (first | moves).items():
             _publish(made, to)
-
-    def _places(self) -> Iterator[str]:
-        for number in range(self._count):
-            yield f"{self.layout.path(self.layout.number(number)).name}/{number:08d}.png"
 
 
 def _entry(name: str, data: bytes) -> bytes:
@@ -72,12 +71,12 @@ def _entry(name: str, data: bytes) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % BLOCK)
 
 
-def _finished(made: Path, name: str) -> Row:
+def _finished(made: Path, to: Path) -> Row:
     """Write the end of a tar, and return its row of the index."""
     with made.open("ab+") as file:
         file.write(bytes(2 * BLOCK))
         file.flush()
-        return describe(file, Shard(str(made.with_name(name)), made.stat().st_size, ""), labeled=True)[0]
+        return read_table(file, Shard(str(to), made.stat().st_size, ""), labeled=True).row
 
 
 def _publish(made: Path, to: Path) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from imaging.labels import Labels, without
-from imaging.opening import RefusedError, parsing
-from imaging.packing import unpacking
+from imaging.opening import RefusedError, parsing, unpacking
 from imaging.sizes import LARGEST_PICTURE
 from imaging.sources.source import ArraySource
 

@@ -5,8 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from imaging.kinds import SOURCE_SUFFIXES, UNREAD, conversion_of, ending
-from imaging.opening import RefusedError, open_file, parsing
-from imaging.packing import packer_of, unpacking
+from imaging.opening import RefusedError, open_file, packer_of, parsing, unpacking
 from imaging.remedies import conversion
 from imaging.shards.pattern import is_pattern
 from imaging.sources import lsun, mnist, parquet, tfrecords, video

@@ -1,17 +1,17 @@
 """WebDataset shards, local or remote: `x-{0000..0009}.tar`, `x-*.tar`, or one tar with a .cls for each image."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from imaging.labels import Labels, without
 from imaging.picture import Header
-from imaging.shards.index import header_of, read_beside
-from imaging.shards.pattern import Shard, find_shards
-from imaging.shards.store import Store
-from imaging.shards.survey import names_of_classes
-from imaging.shards.table import UNLABELED, Member, Table, read_table
+from imaging.shards.index import names_of_classes, read_beside
+from imaging.shards.pattern import find_shards
+from imaging.shards.store import Shard, Store
+from imaging.shards.table import UNLABELED, Member, header_of, label_of, samples
 from imaging.sources.source import Source
 
 
@@ -22,29 +22,32 @@ class ShardSource(Source):
 
     def __init__(self, pattern: str) -> None:
         self.shards = find_shards(pattern)
-        self._index, note = read_beside(pattern, self.shards)
         self.store = Store(self.shards, 1)
-        names: list[str] = []
-        tables = [self._table(shard, labeled=False, names=names) for shard in self.shards]
-        self._starts = np.cumsum([0] + [len(table.sizes) for table in tables[:-1]])
-        self._offsets = np.concatenate([table.offsets for table in tables])
-        self._sizes = np.concatenate([table.sizes for table in tables])
+        self._index, note = read_beside(pattern, self.shards, self.store)
+        names, starts, places = list[str](), list[int](), list[tuple[int, int]]()
+        for shard in self.shards:
+            starts.append(len(names))
+            with self.store.open(shard) as file:
+                for picture, _ in samples(file, shard.displayed):
+                    names.append(f"{shard.name}/{picture.name}")
+                    places.append((picture.offset, picture.size))
+        self._starts, self._places = np.array(starts), np.array(places)
         super().__init__(Path(pattern), names)
         self.notes += filter(None, [note])
 
     def read(self, index: int) -> bytes:
+        offset, size = self._places[index].tolist()
         with self.store.open(self._shard(index)) as file:
-            file.seek(int(self._offsets[index]))
-            return file.read(int(self._sizes[index]))
+            file.seek(offset)
+            return file.read(size)
 
     def header_of(self, index: int) -> Header:
         shard, (key, _, kind) = self._shard(index), self.names[index].rpartition(".")
         with self.store.open(shard) as file:
-            member = Member(key, kind, int(self._offsets[index]), int(self._sizes[index]))
-            return header_of(file, member, shard.displayed)
+            return header_of(file, Member(key, kind, *self._places[index].tolist()), shard.displayed)
 
     def labels(self) -> Labels:
-        values = np.concatenate([self._table(shard, labeled=True).labels for shard in self.shards])
+        values = np.fromiter(self._labels(), np.int64, len(self.names))
         unlabeled = (values == UNLABELED).nonzero()[0]
         if len(unlabeled) == len(values):
             return without(len(values), "the set is unlabeled, since it has no .cls files")
@@ -57,13 +60,11 @@ class ShardSource(Source):
     def identity(self) -> str:
         return hashlib.sha256(repr(self.shards).encode()).hexdigest()
 
+    def _labels(self) -> Iterator[int]:
+        for shard in self.shards:
+            with self.store.open(shard) as file:
+                for _, about in samples(file, shard.displayed):
+                    yield label_of(file, about, shard.displayed)
+
     def _shard(self, index: int) -> Shard:
         return self.shards[int(np.searchsorted(self._starts, index, side="right")) - 1]
-
-    def _table(self, shard: Shard, labeled: bool, names: list[str] | None = None) -> Table:
-        def look(picture: Member) -> None:
-            if names is not None:
-                names.append(f"{shard.name}/{picture.name}")
-
-        with self.store.open(shard) as file:
-            return read_table(file, shard.displayed, labeled, look)

@@ -8,15 +8,13 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from imaging.archive import INDEX, INDEX_BYTES, INDEX_BYTES_EACH, Archive, Entry
+from imaging.archive import INDEX, Archive, Entry, index_limit
 from imaging.kinds import SOURCE_SUFFIXES
 from imaging.labels import Labels, take_labels
 from imaging.names import is_hidden, plain, some
-from imaging.opening import LARGEST_FILE, RefusedError, parsing
-from imaging.packing import unpacking
+from imaging.opening import LARGEST_FILE, RefusedError, members, parsing, unpacking
 from imaging.picture import Header, read_header
 from imaging.sources.source import Content, SequentialSource
-from imaging.tarheaders import members
 
 TAR_MAGIC = b"ustar"  # at byte 257
 MOST_FILES = 10_000_000
@@ -63,7 +61,7 @@ class TarSource(SequentialSource):
                 found[name] = (member.offset_data, member.size)
                 if len(found) > MOST_FILES:
                     raise RefusedError(f"{path} has more than {MOST_FILES:,} files: split it")
-                if name.rpartition("/")[2] == INDEX and member.size <= INDEX_BYTES + INDEX_BYTES_EACH * len(found):
+                if name.rpartition("/")[2] == INDEX and member.size <= index_limit(len(found)):
                     indexes[name] = _content(file, member)
                 elif name.lower().endswith(SOURCE_SUFFIXES):
                     header = _header(file, member, name, path)

@@ -10,62 +10,49 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.perceptual.resize import resize
-
 SIDE = 299
 FEATURES, CLASSES = 2048, 1008
 
-Step = tuple  # (name, outputs, kernel) or (name, outputs, kernel, stride) of a layer; ("average",), ("maximum", stride)
-_AVERAGE, _SHRINK = ("average",), ("maximum", 2)
+Step = tuple  # (name, outputs, kernel) or (name, outputs, kernel, stride) of a layer; (name, module) of a pool
+_AVERAGE: Step = ("average", nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False))
+_SHRINK: Step = ("maximum", nn.MaxPool2d(3, stride=2))
+_MAXIMUM: Step = ("maximum", nn.MaxPool2d(3, stride=1, padding=1))
 _ROW, _COLUMN = (1, 7), (7, 1)
 
 
-class InceptionLayer(nn.Module):
-    """Convolution without bias, batch normalization, ReLU. By default the size stays, or is not padded for a stride."""
-
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1, padded: bool = True
-    ) -> None:
-        super().__init__()
-        height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
-        padding = (height // 2, width // 2) if padded and stride == 1 else 0
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
-        self.bn = nn.BatchNorm2d(outputs, eps=0.001)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn(self.conv(x)))
+def _layer(
+    inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1, padded: bool = True
+) -> nn.Sequential:
+    """Convolution, batch normalization, ReLU. By default the size stays, or is not padded for a stride."""
+    layer = nn.Sequential()
+    padding = "same" if padded and stride == 1 else 0
+    layer.add_module("conv", nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False))
+    layer.add_module("bn", nn.BatchNorm2d(outputs, eps=0.001))
+    layer.add_module("relu", nn.ReLU())
+    return layer
 
 
 class InceptionBlock(nn.Module):
-    """Branches of layers and pools, side by side. Layers of one name are one layer, computed once."""
+    """Branches of layers and pools, side by side. Steps of one name are one step, computed once."""
 
     def __init__(self, inputs: int, *branches: Sequence[Step]) -> None:
         super().__init__()
-        self.branches = [tuple(step[0] if len(step) != 2 else step for step in branch) for branch in branches]
+        self.branches = [tuple(name for name, *_ in branch) for branch in branches]
         for branch in branches:
             channels = inputs
-            for step in branch:
-                if len(step) > 2:
-                    name, outputs, *shape = step
-                    if name not in self._modules:
-                        self.add_module(name, InceptionLayer(channels, outputs, *shape))
-                    channels = outputs
+            for name, what, *shape in branch:
+                if name not in self._modules:
+                    self.add_module(name, _layer(channels, what, *shape) if shape else what)
+                channels = what if shape else channels
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] -> [N, sum of the branches' channels, H', W']."""
-        made: dict[tuple, Tensor] = {(): x}
+        made: dict[tuple[str, ...], Tensor] = {(): x}
         for branch in self.branches:
             for k, step in enumerate(branch):
                 if branch[: k + 1] not in made:
-                    made[branch[: k + 1]] = self._step(step, made[branch[:k]])
+                    made[branch[: k + 1]] = self.get_submodule(step)(made[branch[:k]])
         return torch.cat([made[branch] for branch in self.branches], dim=1)
-
-    def _step(self, step: str | tuple[str, int], x: Tensor) -> Tensor:
-        if step == "average":
-            return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-        if isinstance(step, tuple):
-            return F.max_pool2d(x, 3, stride=step[1], padding=1 if step[1] == 1 else 0)
-        return self.get_submodule(step)(x)
 
 
 def _a(inputs: int, pool: int) -> InceptionBlock:
@@ -98,13 +85,13 @@ def _d() -> InceptionBlock:
 
 def _e(inputs: int, pool: Step) -> InceptionBlock:
     """[N, inputs, 8, 8] -> [N, 2048, 8, 8]."""
-    one = ("branch3x3_1", 384, 1)
-    two = (("branch3x3dbl_1", 448, 1), ("branch3x3dbl_2", 384, 3))
+    one = [("branch3x3_1", 384, 1)]
+    two = [("branch3x3dbl_1", 448, 1), ("branch3x3dbl_2", 384, 3)]
     return InceptionBlock(
         inputs,
         [("branch1x1", 320, 1)],
-        [one, ("branch3x3_2a", 384, (1, 3))],
-        [one, ("branch3x3_2b", 384, (3, 1))],
+        [*one, ("branch3x3_2a", 384, (1, 3))],
+        [*one, ("branch3x3_2b", 384, (3, 1))],
         [*two, ("branch3x3dbl_3a", 384, (1, 3))],
         [*two, ("branch3x3dbl_3b", 384, (3, 1))],
         [pool, ("branch_pool", 192, 1)],
@@ -116,16 +103,16 @@ class Inception(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.Conv2d_1a_3x3 = InceptionLayer(3, 32, 3, stride=2)
-        self.Conv2d_2a_3x3 = InceptionLayer(32, 32, 3, padded=False)
-        self.Conv2d_2b_3x3 = InceptionLayer(32, 64, 3)
-        self.Conv2d_3b_1x1 = InceptionLayer(64, 80, 1)
-        self.Conv2d_4a_3x3 = InceptionLayer(80, 192, 3, padded=False)
+        self.Conv2d_1a_3x3 = _layer(3, 32, 3, stride=2)
+        self.Conv2d_2a_3x3 = _layer(32, 32, 3, padded=False)
+        self.Conv2d_2b_3x3 = _layer(32, 64, 3)
+        self.Conv2d_3b_1x1 = _layer(64, 80, 1)
+        self.Conv2d_4a_3x3 = _layer(80, 192, 3, padded=False)
         self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = _a(192, 32), _a(256, 64), _a(288, 64)
         self.Mixed_6a = _b()
         self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e = _c(128), _c(160), _c(160), _c(192)
         self.Mixed_7a = _d()
-        self.Mixed_7b, self.Mixed_7c = _e(1280, _AVERAGE), _e(2048, ("maximum", 1))
+        self.Mixed_7b, self.Mixed_7c = _e(1280, _AVERAGE), _e(2048, _MAXIMUM)
         self.fc = nn.Linear(FEATURES, CLASSES)
 
     def features(self, pixels: Tensor) -> Tensor:
@@ -142,3 +129,19 @@ class Inception(nn.Module):
     def probabilities(self, pixels: Tensor) -> Tensor:
         """Pixels as above -> class probabilities [N, 1008]; without the bias, as the inception score is defined."""
         return (self.features(pixels) @ self.fc.weight.T).softmax(dim=1)
+
+
+def resize(x: Tensor, height: int, width: int) -> Tensor:
+    """Resize images [N, C, H, W] bilinearly as TensorFlow 1 does, which published FIDs depend on.
+
+    Output pixel i is read at i * (input / output): pictures are not centered, and not low-pass filtered when reduced.
+    Both are known faults (Parmar et al. 2022) and part of the definition of the FID.
+    """
+    for axis, size in ((3, width), (2, height)):
+        last = x.shape[axis] - 1
+        place = torch.arange(size, dtype=torch.float32, device=x.device) * (x.shape[axis] / size)
+        low = place.long().clamp(max=last)
+        share = (place - low).to(x.dtype).view([size if i == axis else 1 for i in range(4)])
+        below = x.index_select(axis, low)
+        x = below + (x.index_select(axis, (low + 1).clamp(max=last)) - below) * share
+    return x

@@ -12,16 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.perceptual.opening import to_rgb
+from models.perceptual.extractors import to_rgb
 
 Embed = Callable[[Tensor], Tensor]  # images [N, C, H, W] in [-1, 1] -> vectors [N, D]
 
 LARGEST = 256  # pixels of a side for LPIPS (Karras et al. 2020, appendix D)
 LEAST = 8  # pixels of a side of the smallest pyramid level
-GRADIENT = 1.0  # weight of the gradients relative to the pixels
 
 
-def pyramid_vectors(images: Tensor, gradient: float = GRADIENT) -> Tensor:
+def pyramid_vectors(images: Tensor, gradient: float = 1.0) -> Tensor:
     """Images [N, C, H, W] -> vectors [N, D] whose squared distance is
 
         1/S  sum over the sizes of  MSE(x, y) + gradient * (MSE(dx/dh, dy/dh) + MSE(dx/dv, dy/dv))
@@ -50,21 +49,15 @@ def perceptual_likeness(lpips: Embed) -> Embed:
     Args:
         lpips: RGB pixels [N, 3, H, W] in 0..255 -> vectors whose squared distance is LPIPS.
     """
-
-    def embed(images: Tensor) -> Tensor:
-        seen = lpips(to_rgb(for_lpips(images)))
-        pixels = images.flatten(1) / images[0].numel() ** 0.5
-        return torch.cat([seen, pixels], dim=1)
-
-    return embed
+    return lambda images: torch.cat(
+        [lpips(to_rgb(for_lpips(images))), images.flatten(1) / images[0].numel() ** 0.5], dim=1
+    )
 
 
 def for_lpips(images: Tensor) -> Tensor:
     """Images [N, C, H, W] in [-1, 1] -> pixels in 0..255, not rounded; averaged down if larger than 256 pixels."""
     factor = _factor(*images.shape[2:])
-    if factor > 1:
-        images = F.avg_pool2d(images, factor)
-    return (images + 1) * (255 / 2)
+    return ((F.avg_pool2d(images, factor) if factor > 1 else images) + 1) * (255 / 2)
 
 
 def lpips_size(height: int, width: int) -> tuple[int, int]:

@@ -1,12 +1,14 @@
 """VGG16 (Simonyan and Zisserman 2015) for precision and recall, and LPIPS upon it (Zhang et al. 2018).
 
-Modules have the names of torchvision's published weights, `vgg16-397923af.pth`.
+Modules have the names of the published weights: torchvision's `vgg16-397923af.pth`, and LPIPS's own file.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from models.perceptual.resize import resize
+from models.perceptual.inception import resize
 
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 SIDE = 224
@@ -28,26 +30,19 @@ class VGG16(nn.Module):
                 channels = width
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(
-            nn.Linear(channels * 7 * 7, FEATURES),
-            nn.ReLU(),
-            nn.Dropout(),
-            nn.Linear(FEATURES, FEATURES),
-            nn.ReLU(),
-            nn.Dropout(),
-            nn.Linear(FEATURES, CLASSES),
-        )
+        dense = [nn.Linear(channels * 7 * 7, FEATURES), nn.ReLU(), nn.Dropout(), nn.Linear(FEATURES, FEATURES)]
+        self.classifier = nn.Sequential(*dense, nn.ReLU(), nn.Dropout(), nn.Linear(FEATURES, CLASSES))
 
     def second_layer(self, pixels: Tensor) -> Tensor:
         """Pixels [N, 3, H, W] in 0..255 -> activations of the second fully connected layer [N, 4096]."""
-        x = self.features(_normalized(resize(pixels.float(), SIDE, SIDE)))  # [N, 512, 7, 7]
+        x = self.features(normalized(resize(pixels.float(), SIDE, SIDE)))  # [N, 512, 7, 7]
         return self.classifier[:5](x.flatten(1))
 
     def activations(self, pixels: Tensor) -> list[Tensor]:
         """Pixels [N, 3, H, W] in 0..255, not resized -> the last activations at each of five sizes."""
         if min(pixels.shape[2:]) < LEAST:
             raise ValueError(f"LPIPS needs images of at least {LEAST} x {LEAST} pixels, got {list(pixels.shape[2:])}")
-        x, found = _normalized(pixels.float()), []
+        x, found = normalized(pixels.float()), []
         for layer in list(self.features)[:-1]:
             if isinstance(layer, nn.MaxPool2d):
                 found.append(x)
@@ -56,31 +51,7 @@ class VGG16(nn.Module):
 
 
 class LPIPS(nn.Module):
-    """Images -> vectors whose squared distance is the perceptual distance of the images.
-
-    Args:
-        vgg: the trained network.
-        weights: of the channels at each of the five sizes, [1, C, 1, 1] each.
-    """
-
-    def __init__(self, vgg: VGG16, weights: list[Tensor]) -> None:
-        super().__init__()
-        self.vgg = vgg
-        for k, weight in enumerate(weights):
-            self.register_buffer(f"root{k}", weight.clamp(min=0).sqrt())
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels [N, 3, H, W] in 0..255 -> [N, sum of C H W over the sizes] (Zhang et al. 2018, equation 1)."""
-        parts = []
-        for k, x in enumerate(self.vgg.activations(pixels)):
-            unit = x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
-            share = (x.shape[2] * x.shape[3]) ** -0.5
-            parts.append((unit * (self.get_buffer(f"root{k}") * share)).flatten(1))
-        return torch.cat(parts, dim=1)
-
-
-class VGGWeights(nn.Module):
-    """LPIPS's own weights under the names in their file: one number for every channel at each of five sizes."""
+    """LPIPS's own weights: one number for every channel at each of five sizes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,11 +59,17 @@ class VGGWeights(nn.Module):
             model = nn.Sequential(nn.Dropout(), nn.Conv2d(widths[-1], 1, 1, bias=False))
             self.add_module(f"lin{k}", nn.ModuleDict({"model": model}))
 
-    def by_size(self) -> list[Tensor]:
-        """[1, C, 1, 1] for each size."""
-        return list(self.state_dict().values())
+    def forward(self, activations: Sequence[Tensor]) -> Tensor:
+        """`VGG16.activations` -> [N, D], vectors whose squared distance is LPIPS (Zhang et al. 2018, equation 1)."""
+        parts = []
+        for x, weight in zip(activations, self.state_dict().values(), strict=True):
+            unit = x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
+            share = (x.shape[2] * x.shape[3]) ** -0.5
+            parts.append((unit * (weight.clamp(min=0).sqrt() * share)).flatten(1))
+        return torch.cat(parts, dim=1)
 
 
-def _normalized(pixels: Tensor) -> Tensor:
-    mean, deviation = (pixels.new_tensor(values)[:, None, None] * 255 for values in (MEAN, DEVIATION))
+def normalized(pixels: Tensor, largest: int = 255) -> Tensor:
+    """RGB pixels [N, 3, H, W] in 0..largest -> [N, 3, H, W] of mean 0 and deviation 1 over ImageNet."""
+    mean, deviation = (pixels.new_tensor(values)[:, None, None] * largest for values in (MEAN, DEVIATION))
     return (pixels - mean) / deviation

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from imaging.sizes import spell
+from models.perceptual.detectorfiles import check_trust, find_networks, has_lpips, parse_files
+from models.perceptual.extractors import open_network
 from models.perceptual.likeness import Embed, lpips_size, perceptual_likeness, pyramid_vectors
-from models.perceptual.opening import open_network
-from models.perceptual.published import check_trust, find_networks, has_lpips, parse_files
 from models.perceptual.vgg import LEAST
 
 LOOKED_WITH = ("vgg16", "lpips")

@@ -5,7 +5,7 @@ warms up, clipped gradients, and statistics by buckets that some ticks leave emp
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,15 +16,11 @@ from models.family import Family, Part, Shape
 from torch_utils.config import build, flag
 from torch_utils.device import Precision
 from torch_utils.stats import Some
-from training.config import AverageConfig, RunConfig
+from training.config import AverageConfig, RunConfig, largest_divisor, share_of
 from training.course import Asked, Course, Facts, Settled
 from training.draws import Draws
-from training.ema import Average
-from training.phase import Phase, Term
-from training.rates import decay_groups, warm_up
-from training.recipe import Pictures, learned, load_learned, placed
-from training.shares import largest_divisor, share_of
-from training.sheet import Sheet
+from training.phase import Phase, Term, decay_groups, warm_up
+from training.recipe import Average, Pictures, Recipe, placed
 from training.signs import Chart, Signs
 
 BUCKETS = ("loss/t 0-249", "loss/t 250-499", "loss/t 500-749", "loss/t 750-999")
@@ -132,7 +128,7 @@ class PairConfig(RunConfig):
         return {"data": self.shape, "styles": Shape(*self.paintings)}
 
 
-class PairRecipe:
+class PairRecipe(Recipe):
     """Tells the styles of noisy pictures from their contents."""
 
     def __init__(self, config: PairConfig, facts: Facts, device: torch.device) -> None:
@@ -171,24 +167,8 @@ class PairRecipe:
             reports |= {name: Some(loss, level == i) for i, name in enumerate(BUCKETS)}
         yield loss.mean(), reports
 
-    def after_step(self, seen: int) -> None:
-        for average in self.averages:
-            average.update(self.config.pace.batch, seen)
-
     def measure(self) -> dict[str, float]:
         return {"held out/loss": float(next(self.head.parameters()).square().mean())}
-
-    def judged(self) -> None:
-        return None
-
-    def show(self, sheet: Sheet) -> None:
-        return None
-
-    def state_dict(self) -> dict[str, Any]:
-        return learned(self)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        load_learned(self, state)
 
 
 def _settle(asked: Asked) -> Settled:

@@ -22,7 +22,7 @@ from training.config import RunConfig
 from training.course import Asked, Course, Facts, Settled
 from training.draws import Draws
 from training.phase import Phase, Term
-from training.recipe import Pictures, learned, load_learned, placed
+from training.recipe import Pictures, Recipe, placed
 from training.sheet import Sheet
 from training.signs import Chart, Signs
 
@@ -160,7 +160,7 @@ class ToyConfig(RunConfig):
         return Shape.of(self.denoiser)
 
 
-class ToyRecipe:
+class ToyRecipe(Recipe):
     """A denoiser in training."""
 
     def __init__(self, config: ToyConfig, facts: Facts, device: torch.device) -> None:
@@ -181,9 +181,6 @@ class ToyRecipe:
         loss = (self.network(noisy, labels) - images).square().mean()
         yield loss, {"loss/denoise": loss}
 
-    def after_step(self, seen: int) -> None:
-        pass
-
     def judged(self) -> ToySampler:
         return ToySampler(self.network, ToyOptions(sweeps=2))
 
@@ -191,12 +188,6 @@ class ToyRecipe:
         sampler = self.judged()
         streams = [SeedStream(i) for i in range(len(sheet.labels))]
         return sampler.sample([Request("", k, stream) for k, stream in zip(sheet.labels, streams, strict=True)])
-
-    def state_dict(self) -> dict[str, Any]:
-        return learned(self)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        load_learned(self, state)
 
 
 def _settle(asked: Asked) -> Settled:

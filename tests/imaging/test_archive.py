@@ -30,7 +30,7 @@ def test_reading(write):
     archive = open_archive(write(FILES))
     assert archive.names == ("3.PNG", "a/1.png", "b/2.png")
     assert archive.read("a/1.png") == encoded(picture(seed=1))
-    assert archive.sizes["a/1.png"] == len(encoded(picture(seed=1)))
+    assert archive.entries["a/1.png"].size == len(encoded(picture(seed=1)))
     assert archive.labels is None and archive.class_names == ()
 
 
@@ -101,7 +101,7 @@ def test_damage_inside_a_zip_is_noticed_and_named(tmp_path):
 def test_a_file_that_unpacks_to_far_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("imaging.archive.LARGEST_FILE", 100)
     archive = open_archive(write_zip(tmp_path / "a.zip", FILES))
-    size = archive.sizes["a/1.png"]
+    size = archive.entries["a/1.png"].size
     assert failure(archive.read, "a/1.png") == (
         f"a/1.png in {archive.path} has {size} bytes, but at most 100 are accepted"
     )

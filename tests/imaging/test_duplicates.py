@@ -1,7 +1,7 @@
 import numpy as np
 
-from imaging import duplicates
-from imaging.duplicates import Seen, digest
+from imaging import survey
+from imaging.survey import Seen, digest
 from tests.imaging.pictures import picture
 
 
@@ -14,7 +14,7 @@ def test_what_looks_the_same_has_the_same_digest():
 
 
 def test_the_first_one_is_remembered_however_many_there_are(monkeypatch):
-    monkeypatch.setattr(duplicates, "RECENT", 7)
+    monkeypatch.setattr(survey, "RECENT", 7)
     random = np.random.RandomState(0)
     digests = [int(n) << 32 | int(n) for n in random.randint(0, 2**32, 300, dtype=np.uint64) % 100]
     seen, reference = Seen(), {}

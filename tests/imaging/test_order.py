@@ -1,20 +1,9 @@
-from itertools import chain, islice
-
 import numpy as np
-import pytest
 
-from imaging.order import EndlessBatches, index_at
+from imaging.order import index_at
 
 RECORDED_0 = [0, 8, 9, 5, 6, 2, 7, 4, 3, 1, 1, 7]
 RECORDED_BIG = [7, 4, 3, 8, 6, 0, 2, 5, 1, 9, 8, 1]
-
-
-def take(sampler, steps):
-    return list(islice(iter(sampler), steps))
-
-
-def flat(lists):
-    return list(chain.from_iterable(lists))
 
 
 def test_every_epoch_is_a_new_permutation():
@@ -41,20 +30,3 @@ def test_a_position_can_be_asked_without_a_history():
     epoch, place = divmod(far, count)
     words = [5, 0, epoch & 0xFFFFFFFF, epoch >> 32]
     assert index_at(5, far, count) == np.random.RandomState(words).permutation(count)[place]
-
-
-def test_ranks_share_the_batch_of_one_process():
-    whole = take(EndlessBatches(10, 6, seed=1), 5)
-    parts = [take(EndlessBatches(10, 6, seed=1, rank=r, world=3), 5) for r in range(3)]
-    assert [flat(step) for step in zip(*parts, strict=True)] == whole
-
-
-def test_a_run_goes_on_from_its_position():
-    assert take(EndlessBatches(10, 4, seed=1), 9)[4:] == take(EndlessBatches(10, 4, seed=1, position=16), 5)
-
-
-def test_refusals():
-    with pytest.raises(ValueError, match="a batch of 5 cannot be divided evenly among 2 processes"):
-        EndlessBatches(10, 5, seed=0, world=2)
-    with pytest.raises(ValueError, match="the data set holds no images"):
-        EndlessBatches(0, 5, seed=0)

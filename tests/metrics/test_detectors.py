@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from metrics.features import find_files, open_eye, open_eyes
-from models.perceptual.opening import to_rgb
-from models.perceptual.published import PUBLISHED, PublishedDetector, parse_files
+from models.perceptual.detectorfiles import PUBLISHED, PublishedDetector, parse_files
+from models.perceptual.extractors import to_rgb
 from tests.models import published
 
 CPU = torch.device("cpu")
@@ -130,7 +130,7 @@ def _served(monkeypatch, contents):
         path.write_bytes(contents[url])
         return path
 
-    monkeypatch.setattr("models.perceptual.published.fetch", fetch)
+    monkeypatch.setattr("models.perceptual.detectorfiles.fetch", fetch)
 
 
 def test_files_of_one_name_from_two_urls_are_two_files(monkeypatch):
@@ -209,16 +209,14 @@ def test_the_users_cache_is_looked_at_first(tmp_path, monkeypatch):
     place.parent.mkdir(parents=True)
     place.write_bytes(b"weights")
     known = PUBLISHED["vgg16"]
-    ours = PublishedDetector(known.file, known.url, hashlib.sha256(b"weights").hexdigest()[:8], known.what)
+    ours = PublishedDetector(known.file, known.url, hashlib.sha256(b"weights").hexdigest()[:8])
     monkeypatch.setitem(PUBLISHED, "vgg16", ours)
     assert find_files(["vgg16", "patches"], {}) == {"vgg16": place}
 
 
 def test_another_file_in_the_place_of_a_published_one_is_not_taken(tmp_path, monkeypatch):
     known = PUBLISHED["vgg16"]
-    monkeypatch.setitem(
-        PUBLISHED, "vgg16", PublishedDetector(known.file, "http://127.0.0.1:9/gone", known.digest, known.what)
-    )
+    monkeypatch.setitem(PUBLISHED, "vgg16", PublishedDetector(known.file, "http://127.0.0.1:9/gone", known.digest))
     place = tmp_path / "cache" / "detectors" / "vgg16-397923af.pth"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"weights")
@@ -229,7 +227,7 @@ def test_another_file_in_the_place_of_a_published_one_is_not_taken(tmp_path, mon
 
 def test_without_the_net_the_sentence_says_where_to_put_the_file(tmp_path, monkeypatch):
     known = PUBLISHED["inception"]
-    gone = PublishedDetector(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
+    gone = PublishedDetector(known.file, "http://127.0.0.1:9/gone.pth", known.digest)
     monkeypatch.setitem(PUBLISHED, "inception", gone)
     with pytest.raises(ValueError) as error:
         find_files(["inception"], {})

@@ -5,9 +5,9 @@ import torch
 
 from imaging.demo import DemoSet
 from metrics.catalog import parse
-from metrics.features import Made
+from metrics.features import Made, open_eyes
 from metrics.in_loop import prepare
-from metrics.suite import Suite, open_suite
+from metrics.suite import RealStatistics, Suite
 from models.families import load_network
 from models.stylegan2.options import StyleOptions
 from models.stylegan2.sampler import StyleSampler
@@ -67,7 +67,8 @@ def test_the_value_is_that_of_the_networks_own_file(whole):
     last = _lines(whole)[-1]
     G = load_network(whole / last["network"])
     source = Made(StyleSampler(G, StyleOptions(noise_mode="random")), DEMO.label_counts, last["seed"])
-    found = open_suite([parse("swd60")], {}, DEMO, CPU, 8, False).evaluate(source)
+    suite = Suite([parse("swd60")], open_eyes(["patches"], {}, CPU, False), RealStatistics(DEMO, CPU, 8))
+    found = suite.evaluate(source)
     assert found["swd60"] == pytest.approx(last["value"], rel=1e-3)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models import hubfolder
+from models import networkfile
 from models.families import load_network, read_network, save_network
 from tests.networks import save_tiny, tiny_discriminator, tiny_generator
 from torch_utils import checkpoint
@@ -79,7 +79,7 @@ def test_damaged_configurations(folder, text, why):
 
 
 def test_gigantic_configurations(folder, monkeypatch):
-    monkeypatch.setattr(hubfolder, "LARGEST_CONFIG", 10)
+    monkeypatch.setattr(networkfile, "LARGEST_CONFIG", 10)
     assert refusal(folder) == (
         f"{folder / 'config.json'} is too large for a configuration: take the file that came with the network"
     )

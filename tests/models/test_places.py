@@ -84,13 +84,13 @@ def test_files_of_one_name_from_two_urls_are_kept_apart(server, cache):
     assert locate(url) == cache / f"{digest}-whole"
     assert locate(url) == cache / f"{digest}-whole" and server.asked == ["/whole"]
     other = Server()
-    assert places._kept(other.url("whole"), {}) != places._kept(url, {})
+    assert places.cached(other.url("whole"), {}) != places.cached(url, {})
     other.server_close()
 
 
 def test_the_name_in_the_cache_is_a_plain_one(cache):
     for url in ("https://a.b/../../c%2Fd?e=f", "https://a.b/", "https://a.b/" + 300 * "x" + ".pkl"):
-        kept = places._kept(url, {})
+        kept = places.cached(url, {})
         assert kept.parent == cache and len(kept.name) < 101 and "/" not in kept.name
 
 

@@ -24,7 +24,7 @@ from tests.training.test_resume import assert_equal_runs
 from torch_utils import checkpoint, runs
 from training import loop
 from training.run import Run
-from training.saving import Saver
+from training.state import Saver
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

@@ -83,7 +83,7 @@ class RecordedTraining:
         for it in range(iterations):
             reals = torch.from_numpy(np.random.RandomState(5000 + it).uniform(-1, 1, size)).float()
             for phase in self.recipe.phases:
-                if phase.due(it):
+                if it % phase.interval == 0:
                     number = NUMBERS[phase.name]
                     z = torch.from_numpy(np.random.RandomState(1000 + 10 * it + number).randn(4, dim)).float()
                     draws = self.draws(phase.name, z, path_seed=9000 + it)

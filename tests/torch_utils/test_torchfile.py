@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from torch_utils.torchfile import begins_so, plain_tensors, read
-from torch_utils.torchpickles import Storage
-from torch_utils.torchpickles import tensor as rebuilt
+from torch_utils.torchfile import Storage, begins_so, plain_tensors, read
+from torch_utils.torchfile import tensor as rebuilt
 
 NO_PICKLE = "it is an archive without the data.pkl of torch.save"
 STATE = OrderedDict(a=torch.arange(6.0).reshape(2, 3), b=torch.ones(4, dtype=torch.float16))
@@ -55,7 +54,7 @@ def test_a_training_file_is_read_in_both_formats(tmp_path, zipped):
     assert begins_so(path.read_bytes()[:512])
     found = read(path)
     assert found["g_optim"] == value["g_optim"] and found["p"] == 0.5 and found["n"] == [1, "x"]
-    assert type(found["args"]).__name__ == "TensorOptions"  # and nothing that has any methods
+    assert found["args"] == {}
     tensors = plain_tensors(found["g"], "g", path.stat().st_size)
     assert tensors.keys() == STATE.keys() and all(torch.equal(tensors[name], t) for name, t in STATE.items())
     assert tensors["b"].dtype == torch.float16

@@ -29,7 +29,9 @@ def told_once(ended: Ended) -> str:
 )
 def test_settings_that_differ_are_named(tmp_path, first, second, told):
     ended = launch(2, tmp_path / "logs", "--outdir", str(tmp_path / "runs"), own={0: first, 1: second})
-    sentence = f"the processes have different settings, {told}: start all of them with the same command"
+    sentence = (
+        f"the processes have different settings, {told}: start all of them with the same command and the same files"
+    )
     assert told_once(ended) == sentence
     assert not (tmp_path / "runs").exists()
 
@@ -48,7 +50,7 @@ def stopped(tmp_path) -> Path:
 def test_one_that_resumes_and_one_that_begins(tmp_path, stopped):
     outdir = str(tmp_path / "runs")
     ended = launch(2, tmp_path / "logs", "--outdir", outdir, own={1: ["--resume", str(stopped)]}, pace__kimg=0.02)
-    assert "--resume (none and given)" in told_once(ended)
+    assert "--resume (none and state " in told_once(ended)
 
 
 def test_states_of_one_moment_that_differ(tmp_path, stopped):
@@ -57,4 +59,4 @@ def test_states_of_one_moment_that_differ(tmp_path, stopped):
     shutil.copy(stopped / "state.safetensors", tmp_path / "state.safetensors")
     own = {0: ["--resume", str(stopped)], 1: ["--resume", str(other)]}
     ended = launch(2, tmp_path / "logs", own=own, pace__kimg=0.02)
-    assert "the processes found different states" in told_once(ended)
+    assert "--resume (state " in told_once(ended)

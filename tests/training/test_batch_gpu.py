@@ -13,8 +13,8 @@ from tests.commands import refused, run, tiny_sets
 from torch_utils.device import is_out_of_memory
 from training import batch_gpu
 from training import plan as plans
+from training.batch_gpu import footprint
 from training.course import Asked
-from training.footprint import footprint
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.course import settle
 
@@ -54,13 +54,13 @@ def test_on_a_cpu_the_most_whose_tensors_have_room(monkeypatch):
     candidates = configs()[1:3]
     chosen = candidates[1]
     assert chosen.pace.batch_gpu == 4
-    free(monkeypatch, footprint(chosen, 12, CPU).peak * batch_gpu.OVERHEAD + 2)
+    free(monkeypatch, footprint(chosen, 12, CPU)["most"] * batch_gpu.OVERHEAD + 2)
     assert batch_gpu.largest(candidates, CPU) == chosen
 
 
 def test_too_little_for_one_image(monkeypatch):
     free(monkeypatch, 2**20)
-    monkeypatch.setattr(batch_gpu, "_has_room", lambda *arguments: False)
+    monkeypatch.setattr(batch_gpu, "footprint", lambda *arguments: {"most": 2**30})
     for checkpointing, mend in (False, "give --checkpoint-activations, or take"), (True, "take"):
         with pytest.raises(ValueError) as error:
             batch_gpu.largest(configs(4, checkpoint_activations=checkpointing), CPU)

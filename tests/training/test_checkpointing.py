@@ -8,7 +8,7 @@ from models.stylegan2.generator import GeneratorBlock
 from tests.training.runs import train
 from tests.training.stylegan2.test_recipe import draws, reals, recipe
 from torch_utils import checkpoint
-from training.footprint import footprint
+from training.batch_gpu import footprint
 from training.stylegan2.presets import resolve
 from training.stylegan2.recipe import StyleGAN2
 

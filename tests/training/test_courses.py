@@ -12,6 +12,7 @@ from torch_utils.config import flag
 from training import courses
 from training import plan as plans
 from training.config import RunConfig
+from training.recipe import Recipe
 from training.trial import check_passes
 
 
@@ -80,7 +81,7 @@ def test_states_of_versions_with_one_model_are_of_a_stylegan2():
 
 def test_what_a_model_cannot_do_is_refused(monkeypatch, tmp_path):
     stylegan2, _ = courses.COURSES
-    monkeypatch.setattr(courses, "COURSES", (replace(stylegan2, transfer=None, recipe=lambda *arguments: object()),))
+    monkeypatch.setattr(courses, "COURSES", (replace(stylegan2, transfer=None, recipe=lambda *arguments: Recipe()),))
     with pytest.raises(ValueError, match="--transfer does not apply to stylegan2: leave it out"):
         plans.begin({"data.path": "demo:16", "device": "cpu"}, tmp_path, "x.safetensors")
     config = plans.begin({"data.path": "demo:16", "device": "cpu"}, tmp_path).config

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.diversity import SIDE, diversity
+from training.sheet import SIDE, diversity
 
 COLUMNS, ROWS, TILE = 8, 4, 2 * SIDE
 

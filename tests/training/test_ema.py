@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.ema import Average, ema_beta
+from training.recipe import Average, ema_beta
 
 
 def test_a_weight_halves_in_its_half_life():

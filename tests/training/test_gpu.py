@@ -11,18 +11,15 @@ from tests.training.test_resume import assert_equal_networks
 from torch_utils import runs
 from torch_utils.device import set_precision
 from torch_utils.stats import Collector
-from training.batch_gpu import candidates, largest
+from training.batch_gpu import candidates, footprint, largest, rehearse
 from training.course import Asked
 from training.draws import Draws
-from training.footprint import footprint
-from training.graphs import capture_phases
 from training.recipe import Pictures
-from training.rehearsal import rehearse
 from training.state import read_state
 from training.stylegan2.course import settle
 from training.stylegan2.presets import resolve
 from training.stylegan2.recipe import StyleGAN2
-from training.trial import compile_passes
+from training.trial import capture_phases, compile_passes
 
 pytestmark = pytest.mark.gpu
 SMALL = {"generator.channel_base": 256, "discriminator.channel_base": 256, "pace.batch": 4}
@@ -40,7 +37,7 @@ def step(r: StyleGAN2, collector: Collector, iteration: int = 0) -> None:
     reals = r.batch(Pictures(pixels, torch.arange(4, device="cuda") % 3))
     for phase in r.phases:
         draws = Draws(0, iteration, phase.name, 4, 0, 4, torch.device("cuda"))
-        phase.step([r.losses(phase, reals, draws)], 1, collector)
+        phase.step([r.terms(phase, reals, draws)], 1, collector)
     r.after_step(seen=4)
 
 
@@ -75,7 +72,7 @@ def test_a_step_without_finite_gradients_changes_nothing(monkeypatch):
     step(r, collector)
     before = [p.clone() for p in r.G.parameters()]
     monkeypatch.setattr("training.stylegan2.losses.generator_loss", lambda scores: scores * float("nan"))
-    r.phases[0].step([r.losses(r.phases[0], None, Draws(0, 1, "Gmain", 4, 0, 4, torch.device("cuda")))], 1, collector)
+    r.phases[0].step([r.terms(r.phases[0], None, Draws(0, 1, "Gmain", 4, 0, 4, torch.device("cuda")))], 1, collector)
     assert r.phases[0].skipped() == 1
     assert all(torch.equal(a, b) for a, b in zip(before, r.G.parameters(), strict=True))
 

@@ -8,8 +8,8 @@ from tests.training.stylegan2.test_recipe import of, recipe
 from torch_utils.stats import Collector
 from training import plan as plans
 from training.draws import Draws
-from training.graphs import HeldDraws, capture_phases
 from training.stylegan2.recipe import StyleGAN2
+from training.trial import HeldDraws, capture_phases
 
 AUGMENTED = {"augment.mode": "ada", "augment.p": 0.5, "augment.pipe": "bgcfnc", "augment.interval": 1}
 
@@ -39,7 +39,7 @@ def step(r: StyleGAN2, collector: Collector, iteration: int) -> None:
             batch = of(r, torch.rand(2, 3, 16, 16) * 2 - 1, torch.randint(len(r.classes) or 1, [2]))
             draws = Draws(0, iteration, phase.name, 4, first, first + 2, torch.device("cpu"))
             rounds.append((batch, draws))
-        phase.step((r.losses(phase, batch, draws) for batch, draws in rounds), 2, collector)
+        phase.step((r.terms(phase, batch, draws) for batch, draws in rounds), 2, collector)
     r.after_step(seen=4 * iteration)
 
 
@@ -105,13 +105,13 @@ def test_graphs_that_fail_or_err_are_given_up(graph, reason):
     r, plain = recipe(), recipe()
     said = capture_phases(r, graph)
     assert said.startswith(f"--cuda-graphs {reason}") and said.endswith(": training continues without it")
-    assert not r.captured and not any(phase.replays or phase.owns_gradients for phase in r.phases)
+    assert not any(phase.replay or phase.owns_gradients for phase in r.phases)
     for one in (r, plain):
         collector = Collector()
         batch = of(one, torch.zeros(4, 3, 16, 16), torch.zeros(4, dtype=torch.int64))
         for phase in one.phases:
             draws = Draws(0, 0, phase.name, 4, 0, 4, torch.device("cpu"))
-            phase.step([one.losses(phase, batch, draws)], 1, collector)
+            phase.step([one.terms(phase, batch, draws)], 1, collector)
     assert all(torch.equal(a, b) for a, b in zip(r.G.parameters(), plain.G.parameters(), strict=True))
 
 
@@ -140,7 +140,7 @@ def test_held_draws_keep_their_memory_and_take_new_numbers():
 
 
 def test_several_processes_do_without(monkeypatch):
-    monkeypatch.setattr("training.graphs.distributed.world", lambda: 2)
+    monkeypatch.setattr("training.trial.distributed.world", lambda: 2)
     assert capture_phases(recipe(), Again) == "--cuda-graphs works in one process only: training continues without it"
 
 

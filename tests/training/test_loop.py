@@ -13,7 +13,8 @@ from tests.training.runs import train
 from training import loop
 from training.config import PaceConfig
 from training.loop import fit
-from training.run import Clock, Run
+from training.run import Run
+from training.state import Clock
 
 
 class Diary:

@@ -8,8 +8,7 @@ from tests.training.test_resume import assert_equal_networks, assert_equal_runs
 from torch_utils import runs
 from training import plan as plans
 from training import session
-from training.machine import rounding_notes
-from training.state import read_state
+from training.state import read_state, rounding_notes
 from training.stylegan2.config import StyleGAN2Config
 
 SMALLER = "smaller networks: --set generator.channel_base=8192"

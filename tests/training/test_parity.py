@@ -20,7 +20,7 @@ from tests.reference.comparison import FORWARD, Comparison, compare_forward
 from tests.reference.official import Case, load_case
 from tests.reference.trainer import PHASES, RecordedTraining
 from training.stylegan2 import losses as gan_losses
-from training.stylegan2 import optimizer
+from training.stylegan2 import recipe as learner
 from training.stylegan2.recipe import StyleGAN2
 
 GRADIENTS = 3e-6
@@ -139,7 +139,7 @@ def detached_path_mean() -> Iterator[None]:
 def uncorrected_betas() -> Iterator[None]:
     def adam(parameters, lr, betas, epsilon, interval):
         r = interval / (interval + 1)
-        return optimizer.adam(parameters, lr * r, betas, epsilon, interval=0)
+        return learner.adam(parameters, lr * r, betas, epsilon, interval=0)
 
     with patch("training.stylegan2.recipe.adam", adam):
         yield

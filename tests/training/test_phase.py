@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from torch_utils.stats import Collector
-from training.moments import load_moments
-from training.phase import Phase
-from training.rates import decay_groups, inverse_time, warm_up
-from training.stylegan2.optimizer import adam
+from training.phase import Phase, decay_groups, inverse_time, warm_up
+from training.recipe import load_moments
+from training.stylegan2.recipe import adam
 
 
 def make_phase(interval=1):
@@ -68,7 +67,7 @@ def test_losses_count_interval_times():
     often.step([loss_of(often, x)], 1, Collector())
     rarely.step([loss_of(rarely, x)], 1, Collector())
     torch.testing.assert_close(rarely.network.weight.grad, 16 * often.network.weight.grad)
-    assert [i for i in range(40) if rarely.due(i)] == [0, 16, 32]
+    assert [i for i in range(40) if i % rarely.interval == 0] == [0, 16, 32]
 
 
 def test_a_term_is_freed_before_the_next_is_built():

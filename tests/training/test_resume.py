@@ -19,6 +19,7 @@ from torch_utils.launch import STOPPING
 from training import plan as plans
 from training.run import Run
 from training.state import read_state
+from training.stylegan2.config import StyleGAN2Config
 
 LENGTH: dict[str, Any] = {"pace__kimg": 0.16}  # 40 iterations: 10 of path length, 3 of R1, 8 ticks, 3 snapshots
 STOPS = [3, 18, 31]  # no multiples of 4 or 16, nor ends of a tick (5 iterations)
@@ -168,7 +169,7 @@ def test_a_signal_finishes_the_step_saves_and_names_the_command(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_processes_forked_from_a_run_end_at_the_first_signal():
     """Only the process of the run has anything to finish."""
-    run = Run(None, 0, torch.device("cpu"), "stylegan2", {})
+    run = Run(None, StyleGAN2Config(), torch.device("cpu"), {})
     run.stop_on_signals()
     ready, say = os.pipe()
     try:
@@ -187,7 +188,7 @@ def test_processes_forked_from_a_run_end_at_the_first_signal():
 
 def test_signals_mean_what_they_did_when_a_run_is_over():
     before = [signal.getsignal(number) for number in STOPPING]
-    run = Run(None, 0, torch.device("cpu"), "stylegan2", {})
+    run = Run(None, StyleGAN2Config(), torch.device("cpu"), {})
     run.stop_on_signals()
     assert all(signal.getsignal(number) == run._on_signal for number in STOPPING)
     run.close()
@@ -196,7 +197,7 @@ def test_signals_mean_what_they_did_when_a_run_is_over():
 
 def test_signals_mean_what_they_did_when_the_report_cannot_be_ended():
     before = [signal.getsignal(number) for number in STOPPING]
-    run = Run(None, 0, torch.device("cpu"), "stylegan2", {})
+    run = Run(None, StyleGAN2Config(), torch.device("cpu"), {})
     run.stop_on_signals()
     run.report.close = lambda: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     with pytest.raises(OSError, match="No space"):

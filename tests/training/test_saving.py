@@ -14,8 +14,7 @@ from tests.training.test_resume import assert_equal_runs
 from torch_utils import checkpoint, runs
 from training import plan as plans
 from training.run import Run
-from training.saving import Saver
-from training.state import read_state
+from training.state import Saver, read_state
 
 CPU = torch.device("cpu")
 
@@ -35,7 +34,7 @@ def behind(monkeypatch):
         honest_save(*arguments, **named)
 
     monkeypatch.setattr(Saver, "__init__", init)
-    monkeypatch.setattr("training.saving.checkpoint.save", save)
+    monkeypatch.setattr("training.state.checkpoint.save", save)
     monkeypatch.setattr(Run, "state_is_due", lambda run, minutes: run.clock.iteration % 4 == 3)
     return threads
 
@@ -84,15 +83,12 @@ def test_one_copy_is_held_and_its_memory_used_again(tmp_path):
 
 
 def test_memory_that_cannot_be_pinned_serves_as_it_is(tmp_path, monkeypatch):
-    saver, honest = Saver(CPU), torch.empty
+    def full(tensor: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("CUDA error: out of memory")
 
-    def empty(*arguments: Any, pin_memory: bool = False, **named: Any) -> torch.Tensor:
-        if pin_memory:
-            raise RuntimeError("CUDA error: out of memory")
-        return honest(*arguments, **named)
-
-    monkeypatch.setattr("training.saving.torch.empty", empty)
-    monkeypatch.setattr("training.saving.torch.cuda.synchronize", lambda: None)
+    saver = Saver(CPU)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", full)
+    monkeypatch.setattr("training.state.torch.cuda.synchronize", lambda: None)
     saver.in_background = saver._pinned = True
     saver.save(tmp_path / "a", {"x": torch.arange(5)}, {}, tmp_path / "b")
     saver.wait()
@@ -110,7 +106,7 @@ def full_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         honest(path, *arguments, **named)
 
-    monkeypatch.setattr("training.saving.checkpoint.save", save)
+    monkeypatch.setattr("training.state.checkpoint.save", save)
 
 
 def test_an_error_of_the_thread_ends_the_run_as_one_of_its_own(tmp_path, behind, monkeypatch):

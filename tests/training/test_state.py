@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tests.training.runs import train
 from torch_utils import checkpoint, runs
-from training.moments import load_moments
+from training.recipe import load_moments
 from training.state import read_state
 
 Change = Callable[[dict, dict], Any]  # of the tree and the metadata, in place

@@ -5,8 +5,45 @@ Each transformation has probability p, for each image and independently of the o
 no shape depends on random numbers.
 """
 
-from training.augment.chances import Drawn
-from training.augment.config import AugmentConfig
-from training.augment.pipeline import Augmentation
+import torch
+from torch import Tensor
 
-__all__ = ["AugmentConfig", "Augmentation", "Drawn"]
+from training.augment.chances import CATEGORIES, Drawn
+from training.augment.color import Filtering, add_noise, cut_out, recolor
+from training.augment.geometry import Resampling, inverse
+
+GEOMETRY = frozenset(CATEGORIES["blit"] + CATEGORIES["geom"])
+COLOR = frozenset(CATEGORIES["color"])
+
+
+class Augmentation:
+    """Random transformations of each image of a batch. Differentiable by the images any number of times.
+
+    Images have 1, 3 or 4 channels and any height and width. Geometry, filters and cutout treat all channels alike;
+    color and noise leave alpha, the fourth, unchanged; hue and saturation leave gray images unchanged.
+
+    Args:
+        names: of the transformations, as in `CATEGORIES`.
+        height, width: of the images.
+        device: of the images.
+    """
+
+    def __init__(self, names: frozenset[str], height: int, width: int, device: torch.device) -> None:
+        self.names = names
+        self.geometric, self.colored = names & GEOMETRY, names & COLOR
+        self.resample = Resampling(height, width, device)
+        self.filter = Filtering(device)
+
+    def __call__(self, images: Tensor, p: Tensor, chances: Drawn) -> Tensor:
+        """Augment images [N, C, H, W] in [-1, 1], each transformation with probability `p`; may exceed this range."""
+        if self.geometric:
+            images = self.resample(images, inverse(self.geometric, chances, p, *images.shape[2:]))
+        if self.colored:
+            images = recolor(images, self.colored, chances, p)
+        if "imgfilter" in self.names:
+            images = self.filter(images, chances, p)
+        if "noise" in self.names:
+            images = add_noise(images, chances, p)
+        if "cutout" in self.names:
+            images = cut_out(images, chances, p)
+        return images

@@ -11,9 +11,8 @@ from imaging.grid import save_image, sheet
 from imaging.imageset import ImageSet
 from imaging.pixels import to_images, to_pil, to_pixels
 from torch_utils.cli import Command, option, say
-from training.augment.chances import Drawn
-from training.augment.config import AugmentConfig, Pipe
-from training.augment.pipeline import Augmentation
+from training.augment import Augmentation
+from training.augment.chances import AugmentConfig, Drawn, Pipe
 from training.draws import Draws
 
 EXAMPLES = """

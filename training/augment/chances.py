@@ -1,9 +1,34 @@
-"""The random numbers of augmentations."""
+"""Which augmentations, with which random numbers, and how often: always alike, or adaptive (ADA, section 3)."""
+
+from typing import Any, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
+from torch_utils import distributed
+from torch_utils.config import flag
+from training.config import Section
 from training.draws import Draws
+
+Pipe = Literal["blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc"]
+
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "blit": ("xflip", "rotate90", "xint"),
+    "geom": ("scale", "rotate", "aniso", "xfrac"),
+    "color": ("brightness", "contrast", "lumaflip", "hue", "saturation"),
+    "filter": ("imgfilter",),
+    "noise": ("noise",),
+    "cutout": ("cutout",),
+}
+GROUP = "Augmentation"
+MODES = "what D sees is augmented: ada as far as D overfits, fixed with probability --p, none never"
+PIPES = (
+    "kinds of augmentation: pixel blitting, geometry, color, filters, noise, cutout, or several by their first letters"
+)
+START = "probability of each augmentation; with ada, at the start"
+TARGET = "with ada: mean sign of D's scores of real images above which augmentation increases"
+SPEED = "with ada: thousands of images in which p can go from 0 to 1; 100 with --transfer"
 
 # Every number has a name. All are drawn every time, so no number depends on which augmentations are on.
 TRANSFORMATIONS = (
@@ -19,6 +44,36 @@ NORMAL = (
     *("scale", "aniso", "xfrac x", "xfrac y", "brightness", "contrast", "saturation"),
     *("filter 0", "filter 1", "filter 2", "filter 3", "noise"),
 )
+
+
+class AugmentConfig(Section):
+    """Augmentation of the images that the discriminator sees."""
+
+    mode: Literal["ada", "fixed", "none"] = flag("none", "--aug", GROUP, MODES, by_preset=True)
+    pipe: Pipe = flag("bgc", "--augpipe", GROUP, PIPES)
+    p: float = flag(0.0, "--p", GROUP, START, ge=0, le=1)
+    target: float = flag(0.6, "--target", GROUP, TARGET, ge=-1, le=1)
+    ada_kimg: float = flag(500.0, "--ada-kimg", GROUP, SPEED, gt=0)
+    interval: int = Field(4, ge=1, description="with ada: iterations between changes of p")
+
+    @model_validator(mode="after")
+    def _does_something(self) -> "AugmentConfig":
+        if self.mode == "fixed" and not self.p:
+            raise ValueError("--aug fixed with --p 0 augments nothing: give a --p above 0, or --aug none")
+        return self
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Settings that have no effect in this mode."""
+        of_ada = ("target", "ada_kimg", "interval")
+        return {"ada": (), "fixed": of_ada, "none": ("pipe", "p", *of_ada)}[self.mode]
+
+    @property
+    def transformations(self) -> frozenset[str]:
+        """The names of all transformations of this pipe."""
+        # bgcfnc is the categories in their order: the first c is color, the second cutout.
+        categories = [self.pipe] if self.pipe in CATEGORIES else list(CATEGORIES)[: len(self.pipe)]
+        return frozenset(name for category in categories for name in CATEGORIES[category])
 
 
 class Drawn:
@@ -52,3 +107,53 @@ class Drawn:
     def where(self, transformation: str, p: Tensor, values: Tensor) -> Tensor:
         """The values [N] of images that get a transformation, with probability p; 0 for the others."""
         return torch.where(self._gates[transformation] < p, values, 0.0)
+
+
+class Strength:
+    """The probability p of augmentations, on the device.
+
+    With `ada`, p follows D's scores of real images: the more of them are positive, the more D overfits. Every few
+    iterations p goes up a step if r_t, the mean sign of the scores since the last step, is above the target, and down
+    if it is below (section 3.1, equation 1). The step is such that p takes `ada_kimg` thousand images from 0 to 1.
+
+    p and the signs of an iteration are changed in place because a CUDA graph reads and writes their memory. `batch` is
+    the number of images in an iteration, over all processes.
+    """
+
+    def __init__(self, config: AugmentConfig, batch: int, device: torch.device) -> None:
+        self.config, self.batch = config, batch
+        self.p = torch.full([], config.p, device=device)
+        self.signs = torch.zeros(2, device=device)  # sum and number, since the last step, of all processes
+        self._new = torch.zeros(2, device=device)  # in this iteration, of this process
+
+    def observe(self, scores: Tensor) -> None:
+        """Count the signs of D's scores of real images, any shape; of pairs, of real - fake."""
+        if self.config.mode == "ada":
+            signs = (scores > 0).float() - (scores < 0).float()  # 0 for nan, so p never becomes nan
+            self._new += torch.stack([signs.sum(), torch.ones_like(signs).sum()])
+
+    def forget(self) -> None:
+        """Drop the scores of this iteration, which came from a trial before training."""
+        self._new.zero_()
+
+    def adjust(self, seen: int) -> None:
+        """End an iteration. `seen` counts the images before it."""
+        if self.config.mode != "ada":
+            return
+        # Exchanged in every iteration, so that rank 0 has all signs when it saves a state.
+        self.signs = self.signs + distributed.sum_(self._new)
+        self._new.zero_()
+        if (seen // self.batch + 1) % self.config.interval == 0:
+            total, count = self.signs.unbind()
+            step = self.batch * self.config.interval / (self.config.ada_kimg * 1000)
+            self.p.copy_((self.p + (total - self.config.target * count).sign() * step).clamp(0, 1))
+            self.signs = torch.zeros_like(self.signs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """p, and the signs since its last change."""
+        return {"p": self.p, "signs": self.signs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a `state_dict`."""
+        self.p.copy_(state["p"])
+        self.signs = state["signs"].to(self.p.device, copy=True)

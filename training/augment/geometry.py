@@ -14,8 +14,15 @@ from torch import Tensor
 from custom_ops import setup_filter, upfirdn2d
 from custom_ops.grid_sample import grid_sample
 from training.augment.chances import Drawn
-from training.augment.wavelets import SYM6, mirrored
 
+# Orthogonal low-pass filter (Daubechies 1992, table 6.3). Its taps sum to sqrt(2).
+# fmt: off
+SYM6 = (
+    0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633,
+    0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252,
+    -0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148,
+)
+# fmt: on
 XINT = 0.125  # largest shift by whole pixels, as a share of the side
 SCALE = 0.2  # standard deviation of the binary logarithm
 ANISO = 0.2  # likewise
@@ -80,6 +87,23 @@ def _matrix(*entries: Tensor) -> Tensor:
     """[N, 3, 3] from the first two rows."""
     zero, one = torch.zeros_like(entries[0]), torch.ones_like(entries[0])
     return torch.stack([*entries, zero, zero, one], dim=1).reshape(-1, 3, 3)
+
+
+def mirrored(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
+    """Pixels start ... stop - 1 along `dim` of images that are mirrored at their first and last pixel, for ever.
+
+    n pixels have a period of 2 n - 2. Slices are used because their gradients add up in a fixed order.
+    """
+    n = x.shape[dim]
+    flipped, period = x.flip(dim), 2 * n - 2
+    parts, i = [], start
+    while i < stop:
+        phase = i % period
+        source, first, end = (x, phase, n) if phase < n else (flipped, phase - n + 1, n - 1)
+        length = min(end - first, stop - i)
+        parts.append(source.narrow(dim, first, length))
+        i += length
+    return torch.cat(parts, dim)
 
 
 class Resampling:

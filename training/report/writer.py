@@ -3,7 +3,9 @@
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -63,7 +65,7 @@ class Report:
     def begin(self, texts: Mapping[str, str]) -> None:
         """Show texts on the boards, by name; warn of settings that look wrong before a new run begins."""
         for name, text in texts.items():
-            self._show(lambda board, name=name, text=text: board.text(name, text, self.seen_at_tick))
+            self._show("text", name, text, self.seen_at_tick)
         if self.folder is not None and not self.seen_at_tick:
             self._warn(self.alarms.raised, 0)
 
@@ -137,11 +139,11 @@ class Report:
 
     def scalars(self, values: Mapping[str, float], seen: int) -> None:
         """Add a point to each of several curves on the boards."""
-        self._show(lambda board: board.scalars(values, seen))
+        self._show("scalars", values, seen)
 
     def picture(self, name: str, path: Path, seen: int) -> None:
         """Show a picture file on the boards."""
-        self._show(lambda board: board.picture(name, path, seen))
+        self._show("picture", name, path, seen)
 
     def page(self, state: str) -> None:
         """Write `report.html`."""
@@ -153,13 +155,13 @@ class Report:
         """Close the progress bar, the boards and the log."""
         if self.bar is not None:
             self.bar.close()
-        self._show(lambda board: board.close())
+        self._show("close")
         if self.folder is not None:
             self.log.close()
 
-    def _show(self, act: Callable[[TensorBoard | Wandb], object]) -> None:
+    def _show(self, method: str, *arguments: Any) -> None:
         for board in self.boards:
-            self._attempt(board.name, lambda board=board: act(board))
+            self._attempt(board.name, partial(getattr(board, method), *arguments))
 
     def _attempt(self, name: str, act: Callable[[], object]) -> None:
         """Do something that is not worth a run: after its first failure training continues without it."""
@@ -178,7 +180,7 @@ class Report:
                 continue
             text = f"{alarm.text}; {alarm.advice}"
             self.say(f"alarm: {alarm.kind}: {text}")
-            self._show(lambda board, kind=alarm.kind, text=text: board.alarm(kind, text, seen))
+            self._show("alarm", alarm.kind, text, seen)
 
 
 class Forecast:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from models.family import Shape
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from torch_utils.config import flag
-from training.augment.config import AugmentConfig
+from training.augment.chances import AugmentConfig
 from training.config import MODEL, PRESET, AverageConfig, RunConfig, Section
 
 KIND = "logistic: as in the papers; rpgan: R3GAN's relativistic pairs, with a penalty on reals and fakes"

@@ -2,14 +2,18 @@
 
 from typing import Any
 
-import torch
-
+from models.networkfile import NetworkFile
+from models.stylegan2 import adaptation
+from models.stylegan2.config import ImageConfig
+from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.family import FAMILY
+from models.stylegan2.generator import Generator
 from models.stylegan2.sizes import fits
+from torch_utils import distributed
 from torch_utils.cli import counted
 from torch_utils.config import flag_of
-from training.course import Asked, Course, Facts, Settled, Transfer, check_learned
-from training.stylegan2 import presets, transfer
+from training.course import Asked, Course, Settled, Transfer
+from training.stylegan2 import presets
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 from training.stylegan2.signs import SIGNS
@@ -72,17 +76,60 @@ def smallest(config: StyleGAN2Config) -> StyleGAN2Config:
     return config.model_copy(update={"generator": G, "discriminator": config.discriminator.model_copy(update=size)})
 
 
-def recipe(config: StyleGAN2Config, facts: Facts, device: torch.device) -> StyleGAN2:
-    return StyleGAN2(config, facts.label_counts, device)
+def check_transfer(file: NetworkFile, config: StyleGAN2Config) -> None:
+    """Check that `take` will work. Raises ValueError if the networks of the file do not fit the run."""
+    found: adaptation.Misfits = {}
+    try:
+        for name in file.parts:
+            kind = "discriminator" if name == "D" else "generator"
+            found |= adaptation.misfits(kind, _config(file, name), getattr(config, kind))
+        if found:
+            raise ValueError(adaptation.differing(found))
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be taken: {error}") from error
+    if not config.optimizer.freeze_d:
+        return
+    if "D" not in file.parts:
+        raise ValueError(f"{file} has no D whose layers --freeze-d could leave as they are: leave --freeze-d out")
+    if _config(file, "D").doublings != config.discriminator.doublings:
+        raise ValueError(
+            "--freeze-d would freeze layers that start anew, for the images have another size than those of "
+            f"{file}: leave --freeze-d out"
+        )
 
 
-def check_state(state: Any, recipe: StyleGAN2, begun: bool) -> None:
-    """Check the learned state in a file; the first versions had no augmentations, so no "strength"."""
-    check_learned(state, recipe, begun, added=frozenset({"strength"}))
-    if "strength" in state:
-        p, signs = state["strength"]["p"], state["strength"]["signs"]
-        if not (0 <= float(p) <= 1 and bool(signs.isfinite().all())):
-            raise ValueError("recipe.strength is not a probability and two finite numbers")
+def take(file: NetworkFile, recipe: StyleGAN2) -> str:
+    """Load the weights of a checked file into a fresh recipe; return a sentence about the weights taken.
+
+    If the file holds only the averaged generator, G starts from it, too, and D starts anew.
+    """
+    taken: list[str] = []
+    changes: list[str] = []
+    for name, network in recipe.networks.items():
+        source = name if name in file.parts else "G_ema"
+        if name == "D" and "D" not in file.parts:
+            continue
+        state, changes = _adapted(file.part(source), network)
+        network.load_state_dict(state)
+        distributed.broadcast_(list(network.state_dict().values()))  # the file may differ between machines
+        taken.append(name if source == name else f"{name} (from {source})")
+    reason = f" that can be taken ({file.left_out['D']})" if "D" in file.left_out else ""
+    missing = "" if "D" in file.parts else f"; it has no D{reason}, which starts anew"
+    anew = f"; for {' and '.join(changes)}, what has no counterpart starts anew" if changes else ""
+    return f"took {', '.join(taken)} from {file}{missing}{anew}"
+
+
+def _config(file: NetworkFile, name: str) -> ImageConfig:
+    config: Any = file.part(name).config
+    assert isinstance(config, ImageConfig)
+    return config
+
+
+def _adapted(theirs: object, ours: object) -> adaptation.Adapted:
+    if isinstance(theirs, Generator) and isinstance(ours, Generator):
+        return adaptation.adapt_generator(theirs, ours)
+    assert isinstance(theirs, Discriminator) and isinstance(ours, Discriminator)
+    return adaptation.adapt_discriminator(theirs, ours)
 
 
 COURSE = Course(
@@ -91,11 +138,10 @@ COURSE = Course(
     config=StyleGAN2Config,
     models={"stylegan2": {}},
     settle=settle,
-    recipe=recipe,
+    recipe=lambda config, facts, device: StyleGAN2(config, facts.label_counts, device),
     smallest=smallest,
     smaller="smaller networks: --set generator.channel_base=8192",
     signs=SIGNS,
-    check_state=check_state,
-    transfer=Transfer(transfer.check, transfer.take),
+    transfer=Transfer(check_transfer, take),
     fits=fits,
 )

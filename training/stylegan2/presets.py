@@ -5,7 +5,7 @@ from typing import Any
 
 from models.stylegan2.config import FP16_CLAMP
 from torch_utils.config import build
-from training.shares import check_rounds, largest_divisor, share_of
+from training.config import largest_divisor, share_of
 from training.stylegan2.config import StyleGAN2Config
 
 # D may learn so many images by heart. In the ADA paper (section 4, figure 7) it does so with the 50 000 of CIFAR-10,
@@ -106,7 +106,6 @@ def resolve(
     share = share_of(batch, world)
     at_once = share if "pace.batch" in given else largest_divisor(share, max(row["pace.batch"] // processes, 1))
     at_once = given.get("pace.batch_gpu") or at_once
-    check_rounds(at_once, share, batch)
     values = {
         **{f"{network}.{name}": value for network in ("generator", "discriminator") for name, value in both.items()},
         "preset": preset,

@@ -1,9 +1,8 @@
 """StyleGAN2 in training: its networks, phases and losses."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,30 +13,26 @@ from models.stylegan2.generator import Generator
 from models.stylegan2.options import StyleOptions
 from models.stylegan2.sampler import StyleSampler
 from torch_utils import distributed, seeds
-from training.augment import Augmentation, Drawn
-from training.augment.strength import Strength
+from training.augment import Augmentation
+from training.augment.chances import Drawn, Strength
 from training.draws import Draws
-from training.ema import Average
 from training.phase import Phase, Term
-from training.recipe import Pictures, learned, load_learned, placed
+from training.recipe import Average, Change, Pictures, Recipe, placed
 from training.sheet import Sheet
 from training.stylegan2 import losses as gan_losses
 from training.stylegan2.config import StyleGAN2Config
-from training.stylegan2.optimizer import adam
 
 AT_ONCE = 2**16  # pixels of a sheet computed together: many small pictures take no more memory than a few large ones
 
 
-@dataclass(frozen=True)
-class Reals:
+class Reals(NamedTuple):
     """Real images [n, C, H, W] in [-1, 1] and their classes, one-hot [n, classes] (None without classes)."""
 
     images: Tensor
     c: Tensor | None
 
 
-@dataclass(frozen=True)
-class Passes:
+class Passes(NamedTuple):
     """The forward passes of the losses: the networks' own, or compiled."""
 
     map: Callable[[Tensor, Tensor | None], Tensor]  # z [N, z_dim], c -> w [N, w_dim]
@@ -46,7 +41,7 @@ class Passes:
     begin: Callable[[], None] = lambda: None  # called before a term: CUDA graphs may overwrite outputs of the last
 
 
-class StyleGAN2:
+class StyleGAN2(Recipe):
     """The recipe of Karras et al. 2020, with the lazy regularization, averages and schedule of StyleGAN2-ADA.
 
     Args:
@@ -55,7 +50,8 @@ class StyleGAN2:
         device: where the networks live.
     """
 
-    first_order = frozenset({"Gmain", "Dmain"})  # phases that need first derivatives only
+    first_order = frozenset({"Gmain", "Dmain"})
+    added = frozenset({"strength"})  # the first versions had no augmentations
 
     def __init__(self, config: StyleGAN2Config, frequencies: Tensor, device: torch.device) -> None:
         self.config = config
@@ -72,7 +68,6 @@ class StyleGAN2:
         self.G_ema = self.averages[0].network  # samples are made with it
         self.plain = Passes(self.G.mapping, self.G.synthesis.render, self.D)
         self.passes = self.plain  # for phases of first order
-        self.captured: dict[str, Callable[[Reals | None, Draws], Iterator[Term]]] = {}  # phases that are replayed
         self.layers = torch.arange(self.G.synthesis.num_ws, device=device)
         self.path_mean = torch.zeros([], device=device)
         self.strength = Strength(config.augment, config.pace.batch, device)
@@ -102,11 +97,11 @@ class StyleGAN2:
     @property
     def _terms(self) -> dict[str, list[Callable[[Any, Draws], Term]]]:
         """The terms of each phase, from real images or None, and draws."""
-        pairs = self.relativistic
+        pairs: list[Callable[[Any, Draws], Term]] = [self._discriminator_pair_term]
         return {
-            "Gmain": [self._generator_pair_term if pairs else self._generator_term],
+            "Gmain": [self._generator_term],
             "Gpath": [self._path_term],
-            "Dmain": [self._discriminator_pair_term] if pairs else [self._fake_term, self._real_term],
+            "Dmain": pairs if self.relativistic else [self._fake_term, self._real_term],
             "Dr1": [self._r1_term],
             "Dr1r2": [self._r1_term, self._r2_term],
         }
@@ -132,10 +127,7 @@ class StyleGAN2:
             images = self.G_ema(z[part].to(device), None if c is None else c[part], noise_mode="const")
             yield from to_pixels(images, rounding="nearest").cpu()
 
-    def use_passes(
-        self, change: Callable[[Callable[..., Any]], Any] | None, begin: Callable[[], None] = lambda: None
-    ) -> None:
-        """Put `change(pass)` in place of each pass, for phases of first order; None restores them."""
+    def use_passes(self, change: Change | None, begin: Callable[[], None] = lambda: None) -> None:
         p = self.plain
         self.passes = p if change is None else Passes(change(p.map), change(p.render), change(p.score), begin)
 
@@ -148,30 +140,21 @@ class StyleGAN2:
         self.strength.forget()
 
     def losses(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
-        """The terms of one phase. The replay of a captured phase has added their gradients already."""
-        captured = self.captured.get(phase.name)
-        return captured(reals, draws) if captured else self.terms(phase, reals, draws)
-
-    def terms(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
         """Yield the terms of one phase, each computed when it is asked for."""
         for term in self._terms[phase.name]:
             yield term(reals, draws)
 
     def _generator_term(self, reals: Reals | None, draws: Draws) -> Term:
         self.passes.begin()
-        ws, c = self._ws(self.passes, draws)
-        scores = self._scored(self.passes, self._synthesize(self.passes, ws, draws), c, draws, "fake")
-        loss = gan_losses.generator_loss(scores).mean()
-        return loss, {"scores/fake G": scores, "signs/fake G": scores.sign(), "loss/G": loss}
-
-    def _generator_pair_term(self, reals: Reals, draws: Draws) -> Term:
-        self.passes.begin()
-        ws, _ = self._ws(self.passes, draws, c=reals.c)
-        fake = self._scored(self.passes, self._synthesize(self.passes, ws, draws), reals.c, draws, "fake")
-        with torch.no_grad():
-            real = self._scored(self.passes, reals.images, reals.c, draws, "real")
-        loss = gan_losses.relativistic_loss(fake, real).mean()
-        return loss, {"scores/fake G": fake, "signs/fake G": fake.sign(), "loss/G": loss}
+        images, c = self._made(self.passes, draws, reals.c if reals and self.relativistic else None)
+        scores = self._scored(self.passes, images, c, draws, "fake")
+        if reals and self.relativistic:
+            with torch.no_grad():
+                real = self._scored(self.passes, reals.images, c, draws, "real")
+            loss = gan_losses.relativistic_loss(scores, real).mean()
+        else:
+            loss = gan_losses.generator_loss(scores).mean()
+        return loss, _of_scores("fake G", scores) | {"loss/G": loss}
 
     def _path_term(self, reals: Reals | None, draws: Draws) -> Term:
         loss = self.config.loss
@@ -188,27 +171,26 @@ class StyleGAN2:
 
     def _fake_term(self, reals: Reals, draws: Draws) -> Term:
         self.passes.begin()
-        with torch.no_grad():
-            ws, c = self._ws(self.passes, draws)
-            images = self._synthesize(self.passes, ws, draws)
+        images, c = self._fakes(self.passes, draws)
         scores = self._scored(self.passes, images, c, draws, "fake")
         loss = gan_losses.discriminator_fake_loss(scores).mean()
-        return loss, {"scores/fake": scores, "signs/fake": scores.sign(), "loss/D fake": loss}
+        return loss, _of_scores("fake", scores) | {"loss/D fake": loss}
 
     def _real_term(self, reals: Reals, draws: Draws) -> Term:
         self.passes.begin()
         scores = self._scored(self.passes, reals.images, reals.c, draws, "real")
         self.strength.observe(scores.detach())
         loss = gan_losses.discriminator_real_loss(scores).mean()
-        return loss, {"scores/real": scores, "signs/real": scores.sign(), "loss/D real": loss, **self._augmented()}
+        return loss, _of_scores("real", scores) | {"loss/D real": loss, **self._augmented()}
 
     def _discriminator_pair_term(self, reals: Reals, draws: Draws) -> Term:
         self.passes.begin()
-        fake = self._scored(self.passes, self._fakes(self.passes, reals, draws), reals.c, draws, "fake")
-        real = self._scored(self.passes, reals.images, reals.c, draws, "real")
+        images, c = self._fakes(self.passes, draws, reals.c)
+        fake = self._scored(self.passes, images, c, draws, "fake")
+        real = self._scored(self.passes, reals.images, c, draws, "real")
         self.strength.observe((real - fake).detach())  # a pair's loss depends on the difference only
         loss = gan_losses.relativistic_loss(real, fake).mean()
-        reports = {"scores/fake": fake, "signs/fake": fake.sign(), "scores/real": real, "signs/real": real.sign()}
+        reports = _of_scores("fake", fake) | _of_scores("real", real)
         return loss, reports | {"margin": real - fake, "loss/D pair": loss, **self._augmented()}
 
     def _r1_term(self, reals: Reals, draws: Draws) -> Term:
@@ -216,7 +198,7 @@ class StyleGAN2:
         return loss, {"r1/penalty": penalty, "loss/D r1": loss}
 
     def _r2_term(self, reals: Reals, draws: Draws) -> Term:
-        loss, penalty = self._penalty(self._fakes(self.plain, reals, draws), reals.c, draws, "fake")
+        loss, penalty = self._penalty(*self._fakes(self.plain, draws, reals.c), draws, "fake")
         return loss, {"r2/penalty": penalty, "loss/D r2": loss}
 
     def _penalty(self, images: Tensor, c: Tensor | None, draws: Draws, purpose: str) -> tuple[Tensor, Tensor]:
@@ -225,11 +207,12 @@ class StyleGAN2:
         penalty = gan_losses.gradient_penalty(images, self._scored(self.plain, images, c, draws, purpose))
         return penalty.mean() * (self.config.loss.gamma / 2), penalty
 
-    @torch.no_grad()
-    def _fakes(self, passes: Passes, reals: Reals, draws: Draws) -> Tensor:
-        """Generated images for D, with the classes of the reals that they are paired with."""
-        ws, _ = self._ws(passes, draws, c=reals.c)
-        return self._synthesize(passes, ws, draws)
+    def _made(self, passes: Passes, draws: Draws, c: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Generated images and their classes: `c`, those of the reals that they are paired with, or drawn."""
+        ws, c = self._ws(passes, draws, c=c)
+        return self._synthesize(passes, ws, draws), c
+
+    _fakes = torch.no_grad()(_made)  # for D
 
     def _scored(self, passes: Passes, images: Tensor, c: Tensor | None, draws: Draws, purpose: str) -> Tensor:
         """D's scores [n, 1] of images, augmented like all that D sees; `purpose` keys the draws."""
@@ -275,15 +258,40 @@ class StyleGAN2:
 
     def after_step(self, seen: int) -> None:
         """Update averages and the strength of augmentations; `seen` counts the images before this iteration."""
-        for average in self.averages:
-            average.update(self.config.pace.batch, seen)
+        super().after_step(seen)
         self.strength.adjust(seen)
 
     def state_dict(self) -> dict[str, Any]:
-        return learned(self) | {"path_mean": self.path_mean, "strength": self.strength.state_dict()}
+        return super().state_dict() | {"path_mean": self.path_mean, "strength": self.strength.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        load_learned(self, state)
+        super().load_state_dict(state)
         self.path_mean = state["path_mean"].to(self.path_mean.device, copy=True)
         if "strength" in state:
             self.strength.load_state_dict(state["strength"])
+
+    def check_state(self, state: Any, begun: bool) -> None:
+        super().check_state(state, begun)
+        if "strength" in state:
+            p, signs = state["strength"]["p"], state["strength"]["signs"]
+            if not (0 <= float(p) <= 1 and bool(signs.isfinite().all())):
+                raise ValueError("recipe.strength is not a probability and two finite numbers")
+
+
+def _of_scores(name: str, scores: Tensor) -> dict[str, Tensor]:
+    return {f"scores/{name}": scores, f"signs/{name}": scores.sign()}
+
+
+def adam(
+    parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], epsilon: float, interval: int
+) -> torch.optim.Adam:
+    """Adam for parameters that are regularized in a step of their own every `interval` iterations.
+
+    Such parameters take interval + 1 steps in `interval` iterations. With r = interval / (interval + 1), the learning
+    rate is multiplied by r and each beta raised to the power r, so that Adam's memory, in iterations, is that of one
+    step an iteration (lazy regularization, Karras et al. 2020, appendix B). An interval of 0 corrects nothing.
+    """
+    r = interval / (interval + 1) if interval else 1.0
+    learning = list(parameters)
+    fused = not learning[0].is_meta  # parameters without memory are never stepped
+    return torch.optim.Adam(learning, lr=lr * r, betas=(betas[0] ** r, betas[1] ** r), eps=epsilon, fused=fused)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from models.formats import Format, Job, Notes
+from models.foreign import Format, Job, Notes
 from models.sampler import Options
 from models.stylegan2.foreign.rosinality import write_rosinality
 from models.stylegan2.generator import Generator, NoiseMode

@@ -28,7 +28,7 @@ from models.stylegan2.foreign.statements import (
 )
 from system.pickles import is_pickle, read_pickle
 from system.text import shown
-from torch_utils.torchpickles import Budget
+from torch_utils.torchfile import Budget
 
 MOST_BYTES = 4 * 2**30  # the largest official file has 0.4
 MOST_ENTRIES = 20_000  # of all tables of tensors and modules together; the largest official network has 1,000

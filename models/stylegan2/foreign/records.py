@@ -13,7 +13,7 @@ import numpy as np
 
 from system.pickles import Built, Makers
 from system.text import shown
-from torch_utils.torchpickles import (
+from torch_utils.torchfile import (
     Budget,
     Storage,
     are_counts,
@@ -21,7 +21,7 @@ from torch_utils.torchpickles import (
     never,
     parameter,
     read_legacy,
-    storage_names,
+    storage_makers,
     tensor,
 )
 
@@ -104,7 +104,7 @@ def _storage(data: Any, budget: Budget) -> Storage:
     """The numbers in what `torch.save` wrote of a storage."""
     demand(isinstance(data, bytes), "the numbers of a tensor", data)
     budget.spend(len(data))
-    found = read_legacy(io.BytesIO(data), len(data), dict.fromkeys(storage_names(), never), Budget(len(data)))
+    found = read_legacy(io.BytesIO(data), len(data), storage_makers())
     demand(isinstance(found, Storage), "the numbers of a tensor", found)
     return found
 

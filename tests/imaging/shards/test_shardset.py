@@ -9,10 +9,11 @@ import pytest
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.loader import batches
-from imaging.shards.order import _permutation
-from imaging.shards.pattern import Shard
-from imaging.shards.row import Index, Row
+from imaging.order import _permutation
+from imaging.shards.index import Index
 from imaging.shards.shardset import ShardSet, draw_shards
+from imaging.shards.store import Shard
+from imaging.shards.table import Row
 from tests.imaging.pictures import encoded, picture
 from tests.imaging.shards.tars import write_shards, write_tar
 from tests.imaging.test_loader import first, same
@@ -134,7 +135,7 @@ def test_the_sequence_does_not_depend_on_the_workers(pattern, workers):
 
 def test_a_fork_does_not_move_the_parents_place_in_a_file(pattern):
     dataset = opened(pattern)
-    file = dataset._opened(2).file
+    file = dataset._opened(2)[0]
     file.seek(0)
     before = os.lseek(file.fileno(), 0, os.SEEK_CUR)
     child = multiprocessing.get_context("fork").Process(target=dataset.read, args=(15,))
@@ -197,11 +198,11 @@ def test_headers_are_read_once_for_all_processes(tmp_path, pattern, monkeypatch)
     first_one = opened(pattern)
     items = [first_one[i] for i in range(20)]
     with monkeypatch.context() as patch:
-        patch.setattr("imaging.shards.opening.read_table", None)
+        patch.setattr("imaging.shards.table.read_table", None)
         again = opened(pattern)
         assert all(np.array_equal(again[i][0], items[i][0]) and again[i][1] == items[i][1] for i in range(20))
     for damage in (b"", b"\x93NUMPY\x01", b"nothing"):
-        for path in (tmp_path / "cache").glob("table-*.npy"):
+        for path in (tmp_path / "cache").glob("table-*.bin"):
             path.write_bytes(damage)
         again = opened(pattern)
         assert [again[i][1] for i in range(20)] == [label for _, label in items]

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import fsspec
 import pytest
 
+from imaging.cachefile import shard_cache
 from imaging.dataset import DataConfig, open_dataset
-from imaging.shards import remote
+from imaging.shards import store
 from imaging.shards.pattern import find_shards
-from imaging.shards.store import Store, shard_cache
+from imaging.shards.store import Store
 from tests.imaging.shards.tars import write_shards
 from tests.imaging.test_loader import first, same
 
@@ -38,7 +39,7 @@ def served(tmp_path, request):
 
 @pytest.fixture
 def memory(monkeypatch):
-    monkeypatch.setitem(remote.PACKAGES, "memory", "nothing")
+    monkeypatch.setitem(store.PACKAGES, "memory", "nothing")
     fs = fsspec.filesystem("memory")
     yield fs
     fs.rm("/", recursive=True)
@@ -109,14 +110,14 @@ def test_a_fetch_is_tried_again(memory, tmp_path, monkeypatch):
             os.truncate(dest, 100)
 
     monkeypatch.setattr(type(memory), "get_file", flaky)
-    store = Store([shard], 1)
-    assert store.path(shard).read_bytes() == (tmp_path / "set" / "x-0000.tar").read_bytes() and len(calls) == 3
-    assert store.path(shard) == copies()[0] and len(calls) == 3
+    copied = Store([shard], 1)
+    assert copied.path(shard).read_bytes() == (tmp_path / "set" / "x-0000.tar").read_bytes() and len(calls) == 3
+    assert copied.path(shard) == copies()[0] and len(calls) == 3
     calls.clear()
     shutil.rmtree(shard_cache())
     monkeypatch.setattr("imaging.shards.store.PAUSES", (0.0,))
     with pytest.raises(ValueError) as error:
-        store.path(shard)
+        copied.path(shard)
     assert str(error.value) == (
         f"{shard.url} came with 100 of its {shard.bytes} bytes: check the connection, and whether the shard is being "
         f"changed"
@@ -129,7 +130,7 @@ def test_the_cache_is_bounded_and_keeps_what_was_used_last(memory, tmp_path, mon
     shards = find_shards("memory://set/x-*.tar")
     size = shards[0].bytes
     monkeypatch.setenv("SHARD_CACHE_GB", str(3.5 * size / 1e9))
-    store = Store(shards, 3)
+    bounded = Store(shards, 3)
     clock = [0]
 
     def tick(path):
@@ -140,8 +141,8 @@ def test_the_cache_is_bounded_and_keeps_what_was_used_last(memory, tmp_path, mon
     monkeypatch.setattr("os.utime", tick)
     paths = []
     for number in (0, 1, 0, 2, 0, 3, 0, 4, 5):
-        paths.append(store.path(shards[number]))
-        store.path(shards[number])
+        paths.append(bounded.path(shards[number]))
+        bounded.path(shards[number])
         assert sum(path.stat().st_size for path in copies()) <= 3.5 * size
     assert sorted(copies()) == sorted([paths[0], *paths[-2:]]), "the first was used again and again"
 
@@ -163,7 +164,7 @@ def test_a_cache_too_small_for_the_shuffle(memory, tmp_path, monkeypatch):
 
 
 def test_the_shuffle_asks_for_the_shards_that_come_next(memory, tmp_path, monkeypatch):
-    monkeypatch.setattr("imaging.shards.order.WINDOW", 2)
+    monkeypatch.setattr("imaging.order.WINDOW", 2)
     put(memory, "set", write_shards(tmp_path / "set", [6] * 5))
     dataset = opened("memory://set/x-*.tar")
     asked = []

@@ -4,7 +4,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from imaging.shards.table import name_at, read_table
+from imaging.shards.store import Shard
+from imaging.shards.table import read_table, samples
 from tests.imaging.pictures import encoded, picture
 from tests.imaging.shards.tars import write_tar
 
@@ -13,7 +14,7 @@ A, B = encoded(picture(seed=1)), encoded(picture(seed=2), "JPEG")
 
 def read(path, labeled=True):
     with path.open("rb") as file:
-        return read_table(file, path.name, labeled)
+        return read_table(file, Shard(path.name, path.stat().st_size, ""), labeled)
 
 
 def table(tmp_path, files, labeled=True):
@@ -56,7 +57,7 @@ def test_long_names_of_every_format(tmp_path, kind):
     found = read(tmp_path / "x.tar")
     assert found.labels.tolist() == [5]
     with (tmp_path / "x.tar").open("rb") as file:
-        assert name_at(file, "x.tar", int(found.offsets[0])) == f"{long}/0.png"
+        assert [picture.name for picture, _ in samples(file, "x.tar")] == [f"{long}/0.png"]
 
 
 def test_what_webdataset_writes(tmp_path):
@@ -69,17 +70,17 @@ def test_what_webdataset_writes(tmp_path):
 
 
 def test_digests_tell_shards_apart(tmp_path):
-    base = {"0.png": A, "0.cls": b"1", "1.png": bytes(20000), "1.cls": b"2"}
-    digest = table(tmp_path, base).digest
-    assert table(tmp_path, base).digest == digest == table(tmp_path, base, labeled=False).digest
+    base = {"0.png": A, "0.cls": b"1", "1.png": A + bytes(20000), "1.cls": b"2"}
+    digest = table(tmp_path, base).row.digest
+    assert table(tmp_path, base).row.digest == digest == table(tmp_path, base, labeled=False).row.digest
     others = [
         base | {"0.cls": b"2"},
-        base | {"1.png": bytes(19999) + b"x"},
-        base | {"1.png": b"x" + bytes(19999)},
-        base | {"1.png": bytes(20001)},
+        base | {"1.png": A + bytes(19999) + b"x"},
+        base | {"1.png": A[:200] + b"x" + A[201:] + bytes(20000)},
+        base | {"1.png": A + bytes(20001)},
         {name.replace("1.", "2."): data for name, data in base.items()},
     ]
-    assert len({digest, *(table(tmp_path, other).digest for other in others)}) == 6
+    assert len({digest, *(table(tmp_path, other).row.digest for other in others)}) == 6
 
 
 REFUSED = {

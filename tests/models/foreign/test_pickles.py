@@ -268,7 +268,7 @@ def test_damaged_pickles(tmp_path, data, sentence):
 def test_every_name_that_is_accepted_makes_plain_data():
     """None of them is a class or a function of a library, which a pickle could go on from."""
     for (module, name), make in makers(100).items():
-        assert make.__module__ in ("models.stylegan2.foreign.records", "torch_utils.torchpickles"), (module, name)
+        assert make.__module__ in ("models.stylegan2.foreign.records", "torch_utils.torchfile"), (module, name)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"GIF89a", b"{}", b"\x80\x09.", b"hello world", b"(hello)"])

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.perceptual.detectorfiles import PUBLISHED, PublishedDetector
 from models.perceptual.likeness import pyramid_vectors
-from models.perceptual.published import PUBLISHED, PublishedDetector
 from sampling.stylegan2.loss import open_loss
 from system import resources
 
@@ -94,7 +94,7 @@ def test_a_file_that_is_not_there():
 
 def test_offline_the_sentence_names_the_place_and_the_other_loss(tmp_path, monkeypatch):
     known = PUBLISHED["vgg16"]
-    gone = PublishedDetector(known.file, "http://127.0.0.1:9/gone.pth", known.digest, known.what)
+    gone = PublishedDetector(known.file, "http://127.0.0.1:9/gone.pth", known.digest)
     monkeypatch.setitem(PUBLISHED, "vgg16", gone)
     with pytest.raises(ValueError) as error:
         _open("lpips")

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from training.augment import Augmentation, Drawn
-from training.augment.config import CATEGORIES
+from training.augment import Augmentation
+from training.augment.chances import CATEGORIES, Drawn
 from training.draws import Draws
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import convolve1d
 
 from tests.training.augment.chances import CPU, Said, drawn
-from training.augment.filtering import POWER, Filtering, bandpass
+from training.augment.color import POWER, Filtering, bandpass
 
 
 def response(bank: np.ndarray, frequencies: np.ndarray) -> np.ndarray:

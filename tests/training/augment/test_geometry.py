@@ -8,8 +8,8 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from tests.training.augment.chances import CPU, Said, drawn
-from training.augment.geometry import Resampling, inverse
-from training.augment.wavelets import SYM2, SYM6, mirrored
+from training.augment.color import SYM2
+from training.augment.geometry import SYM6, Resampling, inverse, mirrored
 
 WAVELET = np.array(SYM6)
 

@@ -1,4 +1,4 @@
-"""Published detectors: their names and files, and the files that users name in their place.
+"""Files of detectors: the published ones, and those that users name in their place.
 
 The published files are plain weights; reading them runs no code. A TorchScript file is a program, and is used only with
 --trust.
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from models.perceptual.weights import is_torchscript
+from models.perceptual.extractors import DOCUMENT, is_torchscript
 from system.resources import cache_folder
 from system.text import is_url, pinned, public
 from torch_utils import distributed
@@ -18,12 +18,11 @@ from torch_utils.download import fetch, kept, sha256
 
 
 class PublishedDetector(NamedTuple):
-    """Published weights: name of the file, URL, SHA-256, and the network in words."""
+    """Published weights: name of the file, URL, and SHA-256."""
 
     file: str
     url: str
     digest: str
-    what: str
 
 
 PUBLISHED = {
@@ -31,24 +30,20 @@ PUBLISHED = {
         "pt_inception-2015-12-05-6726825d.pth",
         "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
         "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
-        "the Inception v3 of the FID",
     ),
     "vgg16": PublishedDetector(
         "vgg16-397923af.pth",
         "https://download.pytorch.org/models/vgg16-397923af.pth",
         "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-        "VGG16",
     ),
     "lpips": PublishedDetector(
         "lpips-vgg-v0.1.pth",
         "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/"
         "082bb24f84c091ea94de2867d34c4544f68e0963/lpips/weights/v0.1/vgg.pth",
         "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
-        "the weights of LPIPS for VGG16",
     ),
 }
 NAMES = (*PUBLISHED, "dinov2")
-EXAMPLE = "inception=pt_inception-2015-12-05-6726825d.pth"
 
 
 def detector_options(group: str, names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -73,9 +68,10 @@ def parse_files(texts: Sequence[str]) -> dict[str, str]:
     """
     files: dict[str, str] = {}
     for text in texts:
-        name, equals, place = text.partition("=")
-        if not equals or not place:
-            raise ValueError(f"--detector got {public(text)!r}, expected NAME=PATH, such as {EXAMPLE}")
+        name, _, place = text.partition("=")
+        if not place:
+            example = f"inception={PUBLISHED['inception'].file}"
+            raise ValueError(f"--detector got {public(text)!r}, expected NAME=PATH, such as {example}")
         if name not in NAMES:
             raise ValueError(f"--detector {name}: unknown detector, expected one of {', '.join(NAMES)}")
         if name in files:
@@ -131,14 +127,12 @@ def _given(name: str, text: str, trust: bool) -> Path:
     found = sha256(path) if digest or is_url(place) else ""
     if digest and found != digest:
         raise ValueError(f"{option}: the SHA-256 of {path} is {found}, expected {digest}: it is another file")
-    if not is_torchscript(path):
-        return path
-    if not trust:
+    if is_torchscript(path) and not trust:
         raise ValueError(
             f"{option} is a TorchScript file, a program that can do whatever you can do on this machine: give --trust "
-            f"if you trust its source, or give a file of weights (see docs/metrics.md)"
+            f"if you trust its source, or give a file of weights ({DOCUMENT})"
         )
-    if is_url(place) and not digest:
+    if is_torchscript(path) and is_url(place) and not digest:
         raise ValueError(
             f"{option} is a program, and the URL may serve another one tomorrow: state the digest that you trust, such "
             f"as {option}#sha256={found}, the digest of this download"
@@ -157,7 +151,7 @@ def _published(name: str, remedy: str) -> Path:
     """The published file of this name, downloaded on first use."""
     if name not in PUBLISHED:
         raise FileNotFoundError(
-            f"the detector {name} must be given: --detector {name}=PATH of a TorchScript file (see docs/metrics.md)"
+            f"the detector {name} must be given: --detector {name}=PATH of a TorchScript file ({DOCUMENT})"
         )
     known = PUBLISHED[name]
     path = cache_folder() / "detectors" / known.file

@@ -1,12 +1,10 @@
 import tracemalloc
 from collections import Counter
-from itertools import chain, islice
 
 import numpy as np
 import pytest
 
-from imaging.order import EndlessBatches
-from imaging.shards.order import WINDOW, ShardOrder, _permutation
+from imaging.order import WINDOW, ShardOrder, _permutation
 
 UNEVEN = [3, 1, 50, 7, 20, 1, 33, 8, 12, 5, 9, 2, 40, 6, 11, 4, 30, 19, 1, 25, 3, 14]  # 22 shards, more than a window
 RECORDED = [(0, 0), (1, 1), (1, 0), (1, 4), (2, 1), (1, 2), (0, 1), (3, 0), (3, 2), (2, 1)]
@@ -52,23 +50,6 @@ def test_a_window_is_about_one_shard_large_and_drawn_from_many():
     assert order.shards_of(0, 60) == order.shards_of(1, 0), "what comes after the last window"
     share = Counter(place.shard for place in windows[30])
     assert max(share.values()) <= 7, "a part of a shard, not the whole of it"
-
-
-def flat(lists):
-    return list(chain.from_iterable(lists))
-
-
-def test_ranks_share_the_batch_of_one_process():
-    order = ShardOrder(UNEVEN, seed=5)
-
-    def at(seed, position):
-        place = order.at(position)
-        return place.shard * 1000 + place.sample
-
-    whole = list(islice(EndlessBatches(order.total, 6, 5, order=at), 70))
-    parts = [list(islice(EndlessBatches(order.total, 6, 5, 0, r, 3, order=at), 70)) for r in range(3)]
-    assert [flat(step) for step in zip(*parts, strict=True)] == whole
-    assert whole[9:] == list(islice(EndlessBatches(order.total, 6, 5, position=54, order=at), 61))
 
 
 def test_memory_does_not_grow_with_the_samples():
