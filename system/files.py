@@ -117,19 +117,17 @@ def real_path(path: Path | str) -> Path:
 
 @cache
 def _abandoned(folder: Path) -> tuple[Path, ...]:
-    """Return the temporaries of dead writers. Cached: the folder may be about to get a million pictures."""
+    """Return the temporaries whose lock is free: of dead writers. Without locks, temporaries stay.
+
+    Cached: the folder may be about to get a million pictures.
+    """
+    found = []
     with contextlib.suppress(OSError):  # a folder may be writable but not readable
-        return tuple(path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name) and _is_abandoned(path))
-    return ()
-
-
-def _is_abandoned(temporary: Path) -> bool:
-    """Whether the lock exists and is free. Without locks, temporaries stay."""
-    with contextlib.suppress(OSError, NotImplementedError):  # its writer lives, or belongs to another user
-        if not temporary.is_symlink() and (temporary / _LOCK).is_file():
-            with FileLock(temporary / _LOCK, timeout=0):
-                return True
-    return False
+        for path in filter(lambda path: _TEMPORARY.fullmatch(path.name), folder.iterdir()):
+            if not path.is_symlink() and (path / _LOCK).is_file():
+                with contextlib.suppress(OSError, NotImplementedError), FileLock(path / _LOCK, timeout=0):
+                    found.append(path)
+    return tuple(found)
 
 
 def _sync(path: Path) -> None:

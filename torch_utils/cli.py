@@ -207,7 +207,7 @@ def _report(error: Exception) -> int:
         if refusal is None and not isinstance(error, LostError):
             text = f"process {first.process} failed:\n{''.join(traceback.format_exception(error))}"
         if not (isinstance(error, EndedError) and launch.started_here()):  # the launcher reports a killed process
-            terminal.put(text, terminal.bare(sys.stderr))
+            terminal.put(text, sys.__stderr__)  # without the rank
     return first.status
 
 

@@ -4,7 +4,6 @@ Every setting can be given as `--set NAME=VALUE`. A field made by `flag` has a c
 """
 
 import difflib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,11 +177,6 @@ def from_dict(model: type[Model], nested: Mapping[str, Any]) -> Model:
     return build(model, dict(_leaves(nested, "", settings(model))))
 
 
-def to_json(config: BaseModel) -> str:
-    """Return the configuration as indented JSON text."""
-    return json.dumps(to_dict(config), indent=2) + "\n"
-
-
 def table(config: BaseModel) -> str:
     """Return an aligned table with a heading for each part of the tree; columns: name, value, option."""
     known, values = settings(type(config)), flatten(config)
@@ -233,17 +227,17 @@ def _unknown(name: str, known: Mapping[str, Setting]) -> str:
 def _sentence(error: ValidationError, known: Mapping[str, Setting]) -> str:
     """Return the first error of pydantic as one sentence."""
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
+    place = ".".join(map(str, first["loc"]))
     # Within a union or a tuple the place goes deeper than the setting.
-    name = next((".".join(place[:n]) for n in range(len(place), 0, -1) if ".".join(place[:n]) in known), "")
+    setting = next((setting for name, setting in known.items() if f"{place}.".startswith(f"{name}.")), None)
     if first["type"] == "value_error":
         text = str(first["ctx"]["error"])
-        return f"{known[name].spelling}: {text}" if name else text
-    if not name:
-        return f"{'.'.join(place)}: {first['msg']}"
-    if first["type"] == "missing" and name == ".".join(place):
-        return f"{known[name].spelling} is missing: give a value"
-    return f"{known[name].spelling}: {known[name].refused(first['input'], first['msg'])}"
+        return f"{setting.spelling}: {text}" if setting else text
+    if setting is None:
+        return f"{place}: {first['msg']}"
+    if first["type"] == "missing" and setting.name == place:
+        return f"{setting.spelling} is missing: give a value"
+    return f"{setting.spelling}: {setting.refused(first['input'], first['msg'])}"
 
 
 def _prepared(text: str, annotation: Any) -> Any:

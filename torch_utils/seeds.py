@@ -17,8 +17,14 @@ def derive(*key: KeyPart) -> int:
 
     1 and "1" differ, as do ("ab",) and ("a", "b"). Raises TypeError for other parts.
     """
-    digest = hashlib.blake2b(b"".join(_encoded(part) for part in key), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
+    digest = hashlib.blake2b(digest_size=8)
+    for part in key:
+        if isinstance(part, bool):
+            raise TypeError(f"a key consists of whole numbers and texts, got {part!r}")
+        kind, text = (b"s", part) if isinstance(part, str) else (b"i", str(operator.index(part)))
+        # The length comes first: otherwise ("ab", "c") and ("a", "bc") would be the same bytes.
+        digest.update(kind + len(text.encode()).to_bytes(8, "little") + text.encode())
+    return int.from_bytes(digest.digest(), "little") >> 1
 
 
 def generator(device: torch.device | str, *key: KeyPart) -> torch.Generator:
@@ -27,14 +33,3 @@ def generator(device: torch.device | str, *key: KeyPart) -> torch.Generator:
     The CPU's generator uses only the low 32 bits of a seed, so two of some millions of keys may give the same numbers.
     """
     return torch.Generator(device).manual_seed(derive(*key))
-
-
-def _encoded(part: KeyPart) -> bytes:
-    if isinstance(part, str):
-        kind, text = b"s", part.encode()
-    elif isinstance(part, bool):
-        raise TypeError(f"a key consists of whole numbers and texts, got {part!r}")
-    else:
-        kind, text = b"i", str(operator.index(part)).encode()
-    # The length comes first: otherwise ("ab", "c") and ("a", "bc") would be the same bytes.
-    return kind + len(text).to_bytes(8, "little") + text

@@ -111,11 +111,6 @@ class Steady(io.TextIOBase):
         return True
 
 
-def bare(stream: IO[str] | None) -> IO[str] | None:
-    """Return the stream below a `Steady`; other streams stay."""
-    return stream.stream if isinstance(stream, Steady) else stream
-
-
 def _encodable(text: str, stream: IO[str]) -> str:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -17,7 +17,7 @@ from torch_utils import checkpoint, runs
 from torch_utils import config as configs
 from torch_utils.checkpoint import DamagedError
 from torch_utils.cli import counted
-from torch_utils.journal import LARGEST_COUNT
+from torch_utils.runs import LARGEST_COUNT
 from training.config import RunConfig
 from training.courses import find, name_in, outline
 

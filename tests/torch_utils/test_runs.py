@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from torch_utils import journal, runs
+from torch_utils import runs
 
 
 def test_numbers_count_up_from_zero(tmp_path):
@@ -86,7 +86,7 @@ def _refused(text, outdir, message, kind=FileNotFoundError):
 
 
 def test_stats_are_strict_json_lines(tmp_path):
-    stats = journal.StatsFile(tmp_path / "stats.jsonl")
+    stats = runs.StatsFile(tmp_path / "stats.jsonl")
     stats.append(4000, {"loss": 0.1, "fid": math.nan, "gamma": math.inf, "note": "é"})
     (line,) = (tmp_path / "stats.jsonl").read_text().splitlines()
     assert json.loads(line, parse_constant=pytest.fail) == {
@@ -95,7 +95,7 @@ def test_stats_are_strict_json_lines(tmp_path):
 
 
 def test_rewinding_drops_what_a_resumed_run_does_again(tmp_path):
-    stats = journal.StatsFile(tmp_path / "stats.jsonl")
+    stats = runs.StatsFile(tmp_path / "stats.jsonl")
     stats.rewind(0)  # nothing there yet
     for seen in (1000, 2000, 3000):
         stats.append(seen, {"loss": seen / 7})
@@ -109,7 +109,7 @@ def test_rewinding_drops_what_a_resumed_run_does_again(tmp_path):
 
 
 def test_a_moment_can_be_amended(tmp_path):
-    stats = journal.StatsFile(tmp_path / "stats.jsonl")
+    stats = runs.StatsFile(tmp_path / "stats.jsonl")
     stats.amend(0, {"diversity": 0.1})  # a moment without a line gets one
     stats.append(1000, {"loss": 1.0})
     stats.append(2000, {"loss": 2.0})
@@ -125,7 +125,7 @@ def test_a_moment_can_be_amended(tmp_path):
 
 def test_a_log_speaks_and_keeps(tmp_path, capsys):
     for line in ("one", "zwei ü"):
-        log = journal.Log(tmp_path / "log.txt")
+        log = runs.Log(tmp_path / "log.txt")
         log(line)
         log()
         log.close()

@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from torch_utils import cli, journal, terminal
+from torch_utils import cli, runs, terminal
 
 ROOT = Path(__file__).parents[2]
 HARM = "a\x1b]0;owned\x07b\rc\x9b31m\u202ed\udce9"
@@ -55,7 +55,7 @@ def test_a_stream_that_is_gone_closed_or_full_is_no_error():
 
 
 def test_a_log_is_harmless_and_outlives_its_terminal(tmp_path):
-    log = journal.Log(tmp_path / "log.txt", Broken())
+    log = runs.Log(tmp_path / "log.txt", Broken())
     log(f"{HARM} 猫")
     log.keep(HARM)
     log.close()
