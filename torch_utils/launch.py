@@ -70,10 +70,7 @@ def start(processes: int, program: Sequence[str]) -> int:
         "MASTER_PORT": str(store.port),
         "WORLD_SIZE": str(processes),
         "LOCAL_WORLD_SIZE": str(processes),
-        "GROUP_RANK": "0",
         "TORCHELASTIC_RUN_ID": str(uuid.uuid4()),
-        "TORCHELASTIC_RESTART_COUNT": "0",
-        "TORCHELASTIC_USE_AGENT_STORE": "True",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(cores() // processes, 1))),
     }
     workers: list[subprocess.Popen[bytes]] = []
