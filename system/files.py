@@ -4,7 +4,6 @@ The private folder has a random name, so no other user can plant a link there. I
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
@@ -22,8 +21,6 @@ from system.resources import is_writable, nearest
 
 _LOCK = ".writer.lock"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}-[0-9a-f]{16}\.tmp")
-# Errors of file systems that cannot sync a folder (SMB, FUSE, Windows).
-_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR}
 
 
 @contextmanager
@@ -131,16 +128,11 @@ def _abandoned(folder: Path) -> tuple[Path, ...]:
 
 
 def _sync(path: Path) -> None:
-    """Force a file, or the names in a folder, to the disk, if the file system supports it."""
+    """Force a file to the disk, or the names in a folder, which some file systems cannot sync (SMB, FUSE, Windows)."""
     is_folder = path.is_dir()
-    if is_folder and os.name != "posix":
-        return  # only posix can open a folder to sync it
-    try:
+    with contextlib.suppress(*([OSError] if is_folder else [])):
         descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError as error:
-        if not is_folder or error.errno not in _CANNOT_SYNC:
-            raise

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
@@ -194,11 +193,9 @@ def _seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in map(str.strip, text.split(",")):
         found = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part)
-        if found is None:
-            raise ValueError(f"got {part!r}, expected seeds such as 0-9,15")
-        first, last = int(found[1]), int(found[2] or found[1])
+        first, last = map(int, (found[1], found[2] or found[1])) if found else (1, 0)
         if first > last:
-            raise ValueError(f"got {part!r}, expected the smaller seed first: {last}-{first}")
+            raise ValueError(f"got {part!r}, expected seeds such as 0-9,15, the smaller one first")
         if last > MAX_SEED:
             raise ValueError(f"got the seed {last}, expected seeds from 0 to {MAX_SEED}")
         if len(seeds) + last - first >= MAX_ITEMS:
@@ -210,38 +207,26 @@ def _seeds(text: str) -> list[int]:
 def _numbers(text: str) -> list[float]:
     numbers: list[float] = []
     for part in text.split(","):
-        terms = [_decimal(term, "numbers", "0.5,0.7 or -1:1:0.5") for term in part.split(":")]
+        terms = [_number(term, "numbers", "0.5,0.7 or -1:1:0.5") for term in part.split(":")]
         if len(terms) not in (1, 3):
             raise ValueError(f"got {part.strip()!r}, expected FROM:TO:STEP such as -1:1:0.5")
-        numbers += [_float(terms[0])] if len(terms) == 1 else _steps(*terms)
-        if len(numbers) > MAX_ITEMS:
+        start, stop, step = terms if len(terms) == 3 else (terms[0], terms[0], 1.0)
+        if step == 0 or (stop - start) * step < 0:
+            raise ValueError(f"got the step {step:g}, expected a step that leads from {start:g} to {stop:g}")
+        more = (stop - start) / step + 1e-9
+        if more + len(numbers) >= MAX_ITEMS:
             raise ValueError(f"got more than {MAX_ITEMS} numbers")
+        # Rounded to a few decimals, as they would be written: 0.1 added ten times in binary is not 1.
+        numbers += [start, *(round(start + k * step, 10) + 0.0 for k in range(1, math.floor(more) + 1))]
     return numbers
 
 
-def _steps(start: Decimal, stop: Decimal, step: Decimal) -> list[float]:
-    # Decimals, as written: 0.1 added ten times in binary is not 1.
-    if step == 0 or (stop - start) * step < 0:
-        raise ValueError(f"got the step {step}, expected a step that leads from {start} to {stop}")
-    if abs(stop - start) > MAX_ITEMS * abs(step):
-        raise ValueError(f"got the step {step}, which makes more than {MAX_ITEMS} numbers")
-    return [_float(start + k * step) for k in range(math.floor((stop - start) / step) + 1)]
-
-
-def _number(text: str) -> float:
-    return _float(_decimal(without_separators(text), "a number", "0.7"))
-
-
-def _float(number: Decimal) -> float:
-    return float(number) + 0.0  # turns -0 into 0
-
-
-def _decimal(text: str, kind: str, example: str) -> Decimal:
+def _number(text: str, kind: str = "a number", example: str = "0.7") -> float:
     try:
-        number = Decimal(text.strip())
-    except InvalidOperation:
-        number = Decimal("nan")
-    if not number.is_finite() or abs(number) > MAX_NUMBER:
+        number = float(without_separators(text)) + 0.0  # turns -0 into 0
+    except ValueError:
+        number = math.nan
+    if not abs(number) <= MAX_NUMBER:
         raise ValueError(f"got {text.strip()!r}, expected {kind} from -{MAX_NUMBER} to {MAX_NUMBER} such as {example}")
     return number
 

@@ -106,25 +106,16 @@ def resolve(text: str, outdir: Path | str) -> Resumable:
         numbered = [run for _, run in sorted(_numbered(Path(outdir)), reverse=True)]
         found = next(filter(has_state, numbered), None)  # a run that failed at its start has none
         if found is None:
-            what = f"no run in {outdir} has saved a state: start a new run"
-            lost = f"there is no run in {outdir} to resume: give its folder, or another --outdir"
-            raise FileNotFoundError(what if numbered else lost)
+            raise FileNotFoundError(f"there is no run in {outdir} to resume: give its folder, or another --outdir")
         path = found
-    if not path.exists():
+    run = path if path.is_dir() else path.parent
+    if not path.exists() or (run != path and path.name not in (STATE, PREVIOUS_STATE)):
         raise FileNotFoundError(
-            f'there is no {public(text)} to resume: give a run folder, a state file in it, or "latest"; '
+            f'{public(text)} is not a run to resume: give a run folder, a state file in it, or "latest"; '
             f"to start a new run from a network, give --transfer {public(text)}"
         )
-    if not path.is_dir() and path.name not in (STATE, PREVIOUS_STATE):
-        raise ValueError(
-            f"{path} is not the state of a run: give a run folder or its {STATE} (to start a new run from a network, "
-            "give --transfer)"
-        )
-    run = path if path.is_dir() else path.parent
     if not has_state(run):
-        many = f"{run} is a folder of runs: give one of them, or --resume latest --outdir {run}"
-        none = f"{run} has no {STATE}: the run stopped before saving a state; start a new run"
-        raise FileNotFoundError(many if _numbered(run) else none)
+        raise FileNotFoundError(f"{run} has no {STATE}: give the folder of a run that has saved a state")
     check_plain(run)
     older = path.name == PREVIOUS_STATE
     return Resumable(run, run / PREVIOUS_STATE if older else run / STATE, None if older else run / PREVIOUS_STATE)

@@ -62,22 +62,15 @@ def test_resolve_finds_the_state(tmp_path):
 def test_resolve_says_what_is_wrong(tmp_path):
     _refused("latest", tmp_path, f"there is no run in {tmp_path} to resume: give its folder, or another --outdir")
     run = runs.create(tmp_path, "a")
-    message = f"{run} has no state.safetensors: the run stopped before saving a state; start a new run"
-    _refused("latest", tmp_path, f"no run in {tmp_path} has saved a state: start a new run")
+    message = f"{run} has no state.safetensors: give the folder of a run that has saved a state"
+    _refused("latest", tmp_path, f"there is no run in {tmp_path} to resume: give its folder, or another --outdir")
     _refused(str(run), tmp_path, message)
-    several = f"{tmp_path} is a folder of runs: give one of them, or --resume latest --outdir {tmp_path}"
-    _refused(str(tmp_path), tmp_path, several)
-    told = 'there is no nowhere to resume: give a run folder, a state file in it, or "latest"; '
-    _refused("nowhere", tmp_path, told + "to start a new run from a network, give --transfer nowhere")
+    _refused(str(tmp_path), tmp_path, message.replace(str(run), str(tmp_path)))
     network = runs.network_path(run, 1000)
     network.touch()
-    _refused(
-        str(network),
-        tmp_path,
-        f"{network} is not the state of a run: give a run folder or its state.safetensors "
-        "(to start a new run from a network, give --transfer)",
-        ValueError,
-    )
+    for place in ("nowhere", str(network)):
+        told = f'{place} is not a run to resume: give a run folder, a state file in it, or "latest"; '
+        _refused(place, tmp_path, f"{told}to start a new run from a network, give --transfer {place}")
 
 
 def _refused(text, outdir, message, kind=FileNotFoundError):
