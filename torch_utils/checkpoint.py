@@ -75,8 +75,7 @@ def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]
     """
     path = Path(path)
     if not path.is_file():
-        problem = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
-        raise FileNotFoundError(f"{problem}: give the path of a .safetensors file")
+        raise FileNotFoundError(f"there is no file {path}: give the path of a .safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
             header: dict[str, str] = file.metadata() or {}

@@ -24,7 +24,7 @@ from torch_utils.flags import Number as Number
 from torch_utils.flags import Option as Option
 from torch_utils.flags import SeedList as SeedList
 from torch_utils.flags import Size as Size
-from torch_utils.flags import spellings, synonym
+from torch_utils.flags import spellings
 
 QUIET_BELOW = 100  # items: shorter loops write no progress to a log
 
@@ -137,8 +137,6 @@ class Command(click.Command):
             if owner := self.learned.foreign.get(name):
                 told = f"{name} does not apply to {self.learned.subject}, only to {owner}: leave it out"
                 raise click.UsageError(told, ctx) from None
-            if instead := synonym(name, spellings(self.params)):
-                raise click.UsageError(f"No such option {name!r}: use {instead}.", ctx) from None
             raise
         for param in self.params:
             value, is_path = given.get(param.name or ""), isinstance(param.type, click.Path)

@@ -1,4 +1,4 @@
-"""Command-line options made from the fields of a configuration, and the options meant by names of other programs."""
+"""Command-line options: their types, and options made from the fields of a configuration."""
 
 import math
 import re
@@ -20,38 +20,6 @@ MAX_NUMBER = 1000  # far beyond useful truncations and strengths, far below over
 
 _METAVARS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 _GPU = re.compile(r"(?:(?:cuda|gpu):)?([0-9]+)", re.IGNORECASE)
-
-
-# Other names -> options, separated by blanks. The first option that the command has is offered.
-SYNONYMS = {
-    "dataset dataroot data-dir data-path image-folder images": "--data --source --images --target",
-    "input input-dir image img picture photo": "--source --target --data --images",
-    "output output-dir out save-dir results logdir dest outdir": "--outdir --dest --sheet",
-    "cond conditional label class-idx num-classes labels": "--labels --class",
-    "max-samples subset limit": "--max-images",
-    "xflip flip hflip horizontal-flip": "--mirror",
-    "outvid video movie": "--film --format",
-    "pkl network-pkl ckpt checkpoint model weights pretrained": "--network --transfer --source",
-    "finetune fine-tune resume-pkl": "--transfer --network",
-    "continue restore load-checkpoint": "--resume --network",
-    "seed random-seed seeds row-seeds": "--seeds --seed --rows",
-    "n num num-samples num-images": "--seeds --max-images",
-    "truncation trunc truncation-psi psi": "--psi --psis",
-    "grid-size nrow": "--grid",
-    "num-frames w-frames duration": "--frames",
-    "cfg config": "--preset",
-    "lr learning-rate": "--rate",
-    "batch-size bs minibatch": "--batch",
-    "size image-size img-size": "--resolution --scale",
-    "epochs iterations max-steps total-kimg": "--steps --kimg",
-    "snapshot save-every save-interval": "--snap",
-    "r1 r1-gamma": "--gamma",
-    "augment ada": "--aug",
-    "metric fid": "--metrics",
-    "gpu num-gpus nproc": "--gpus --device",
-    "fp16 amp mixed-precision dtype": "--precision --dtype",
-    "num-workers threads": "--workers",
-}
 
 
 class Option(click.Option):
@@ -174,13 +142,6 @@ def _shown(setting: Setting) -> str | None:
         flag = setting.mark["flag"].removeprefix("--")
         return flag if setting.default else f"no-{flag}"
     return spell(setting.default) or None
-
-
-def synonym(name: str, known: Collection[str]) -> str:
-    """Return the option among `known` to use instead of `name`, an option of another program; "" if there is none."""
-    plain = name.lstrip("-").replace("_", "-").lower()
-    offers = next((offers for words, offers in SYNONYMS.items() if plain in words.split()), "")
-    return next((offer for offer in offers.split() if offer in known), "")
 
 
 def spellings(params: Sequence[click.Parameter]) -> list[str]:

@@ -45,9 +45,7 @@ def check(processes: int, device: str) -> None:
     if device == "cpu" or processes <= present:
         return
     found = f"{present} {kind.upper()} device{'' if present == 1 else 's'}: give --gpus {present} or fewer"
-    if kind == "cpu":
-        found = f"no CUDA device; on its CPU, --device cpu runs {processes} processes"
-    raise ValueError(f"--gpus {processes}: this machine has {found}")
+    raise ValueError(f"--gpus {processes}: this machine has {found}, or --device cpu for its CPU")
 
 
 def started_here() -> bool:
