@@ -20,7 +20,7 @@ from metrics.features import Made, PictureFiles, open_eyes
 from metrics.results import Judgement
 from metrics.suite import RealStatistics, Suite
 from models.families import NetworkFile, open_sampler
-from models.perceptual.detectorfiles import detector_options, parse_files
+from models.perceptual.detectors import detector_options, parse_files
 from models.sampler import Options
 from sampling.opening import learn
 from sampling.options import DEVICE

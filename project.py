@@ -13,7 +13,7 @@ from imaging.film import write_film
 from imaging.grid import check_sheet, save_image
 from imaging.pixels import to_images, to_pil
 from models.families import save_network
-from models.perceptual.detectorfiles import detector_options
+from models.perceptual.detectors import detector_options
 from models.stylegan2.generator import Generator
 from models.stylegan2.latentfile import Latents, save_ws
 from models.stylegan2.options import StyleOptions

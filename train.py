@@ -12,7 +12,7 @@ import click
 from imaging.dataset import open_dataset
 from metrics.catalog import parse_list
 from metrics.in_loop import prepare
-from models.perceptual.detectorfiles import detector_options, parse_files
+from models.perceptual.detectors import detector_options, parse_files
 from system.text import public_command
 from torch_utils import launch
 from torch_utils.cli import SET, Command, More, foreign_flags, option
@@ -21,10 +21,7 @@ from torch_utils.flags import Option, flags, given
 from training import courses, session
 from training import plan as plans
 from training.course import Course
-from training.loop import Evaluate
-from training.recipe import Recipe
 from training.report.boards import check_wandb
-from training.run import Run
 
 EXAMPLES = """
 Examples:
@@ -38,6 +35,17 @@ Examples:
   python train.py --data cats.zip --transfer runs/00000-ffhq-auto/network-000200.0.safetensors
   python train.py --data cats.zip --transfer ffhq256     the published network of that name
 """
+MODEL = f"Model to train: {', '.join(courses.names())}. --help shows its options; --resume and --transfer find it."
+RESUME = (
+    "Resume a run: its folder, or the latest run in --outdir (the default without a value). --kimg, --tick, --snap, "
+    "--workers, --metrics, --wandb and how the machine computes (docs/performance.md) may change."
+)
+TRANSFER = (
+    "Start a new run from the weights of a network: a file, also one of another program, a run folder, a URL, "
+    "hf://USER/NAME, or a published name such as ffhq256. Classes, channels and size of the images may differ."
+)
+CHANGED = "With --resume: accept images that have changed. Size, channels and classes must be the same."
+GPUS = "Train in N processes, one per GPU, or with --device cpu on the CPU. The same as torchrun."
 
 
 def _more(values: Mapping[str, Any]) -> More:
@@ -54,44 +62,11 @@ def _flags(course: Course) -> list[Option]:
 
 
 @click.command(cls=Command, more=_more, epilog=EXAMPLES)
-@option(
-    "--model",
-    metavar="NAME",
-    shown=courses.DEFAULT,
-    group="Training",
-    help=f"Model to train: {', '.join(courses.names())}. --help shows its options; --resume and --transfer find it in "
-    "the file.",
-)
-@option(
-    "--resume",
-    is_flag=False,
-    flag_value="latest",
-    metavar="RUN|latest",
-    group="Data",
-    help="Resume a run: its folder, or the latest run in --outdir (the default without a value). --kimg, --tick, "
-    "--snap, --workers, --metrics, --wandb and how the machine computes (docs/performance.md) may change.",
-)
-@option(
-    "--transfer",
-    type=click.Path(),
-    metavar="PLACE",
-    group="Data",
-    help="Start a new run from the weights of a network: a file, also one of another program, a run folder, a URL, "
-    "hf://USER/NAME, or a published name such as ffhq256. Classes, channels and size of the images may differ.",
-)
-@option(
-    "--changed-data",
-    is_flag=True,
-    group="Data",
-    help="With --resume: accept images that have changed. Size, channels and classes must be the same.",
-)
-@option(
-    "--gpus",
-    type=click.IntRange(1),
-    metavar="N",
-    group="Machine",
-    help="Train in N processes, one per GPU, or with --device cpu on the CPU. The same as torchrun.",
-)
+@option("--model", metavar="NAME", shown=courses.DEFAULT, group="Training", help=MODEL)
+@option("--resume", is_flag=False, flag_value="latest", metavar="RUN|latest", group="Data", help=RESUME)
+@option("--transfer", type=click.Path(), metavar="PLACE", group="Data", help=TRANSFER)
+@option("--changed-data", is_flag=True, group="Data", help=CHANGED)
+@option("--gpus", type=click.IntRange(1), metavar="N", group="Machine", help=GPUS)
 @option("--wandb", metavar="PROJECT", group="Output", help="Also log to this project of Weights & Biases.")
 @option("--outdir", type=click.Path(path_type=Path), default=Path("runs"), group="Output", help="Folder of all runs.")
 @detector_options("Output", "inception, vgg16, lpips or dinov2")
@@ -143,22 +118,13 @@ def main(
         return
     if plan.device.type == "cpu":
         keep_freed_memory()
-    command = public_command("train.py", sys.argv[1:])
-    session.train(plan, command, _judge(plan, parse_files(detectors), trust, command), wandb or "")
-
-
-def _judge(plan: plans.Plan, detectors: Mapping[str, str], trust: bool, command: str) -> Evaluate:
-    """The judge of snapshots. It compares with all images, even if --max-images limits those for training."""
-    config = plan.config
+    config, command = plan.config, public_command("train.py", sys.argv[1:])
+    # Metrics compare with all images, even if --max-images limits those for training.
     whole = open_dataset(config.data.model_copy(update={"max_images": 0})) if config.data.max_images else plan.dataset
     since = plan.state.clock.seen if plan.state else None
-    judge = prepare(config.metrics, detectors, whole, plan.device, config.pace.batch_gpu, command, since, trust)
-
-    def evaluate(recipe: Recipe, run: Run) -> None:
-        if judge is not None and (sampler := recipe.judged()) is not None:
-            judge(sampler, run.folder, run.clock.seen, run.seed, run.report)
-
-    return evaluate
+    files, batch = parse_files(detectors), config.pace.batch_gpu
+    judge = prepare(config.metrics, files, whole, plan.device, batch, command, since, trust)
+    session.train(plan, command, judge, wandb or "")
 
 
 if __name__ == "__main__":

@@ -1,25 +1,22 @@
 """Reads the endless sequence of training batches from a data set."""
 
-import atexit
-import signal
-import threading
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import count
-from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, default_collate
 
 from imaging.demo import DemoSet
 from imaging.imageset import ImageSet
-from system.private import stop_workers
+from imaging.parallel import pooled
 from system.resources import cores
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 AHEAD = 4  # batches that each worker prefetches
-LOST_WORKER = ("DataLoader worker", "shared memory")  # in PyTorch's message if a worker dies
 
 
 def batches(
@@ -41,88 +38,33 @@ def batches(
     """
     share = batch // world
     starts = count(position + rank * share, batch)
-    loader = DataLoader(
-        _WholeBatches(dataset),  # type: ignore[arg-type]
-        batch_size=None,
-        sampler=([dataset.index_at(seed, start + i) for i in range(share)] for start in starts),  # type: ignore[arg-type]
-        num_workers=workers,
-        pin_memory=pin,
-        prefetch_factor=AHEAD if workers else None,
-        worker_init_fn=_leave_interrupts_to_parent,
-        generator=torch.Generator(),  # so that PyTorch's global random stream stays untouched
-    )
-    stream = _started(loader)
-    end = partial(_end, stream)
-    atexit.register(end)  # Python would wait for the workers of a stream that was not closed, and they ignore SIGTERM
-    try:
-        while True:
-            outcome = _next(stream)
-            if isinstance(outcome, str):
-                raise ValueError(outcome)
-            pixels, labels = outcome
-            yield pixels, labels
-    finally:
-        atexit.unregister(end)
-        end()
+    indices = ([dataset.index_at(seed, start + i) for i in range(share)] for start in starts)
+    made: Iterable[Batch] = map(partial(_read, dataset), indices)
+    if workers:
+        made = (each for (each,) in pooled(partial(_read, dataset), ([each] for each in indices), workers, AHEAD))
+    yield from _pinned(made) if pin else made
+
+
+def _read(dataset: ImageSet, indices: list[int]) -> Batch:
+    items = [dataset[i] for i in indices]
+    pixels = torch.from_numpy(np.stack([pixels for pixels, _ in items]))  # [n, C, H, W]
+    return pixels, torch.tensor([label for _, label in items], dtype=torch.int64)
+
+
+def _pinned(made: Iterable[Batch]) -> Generator[Batch, None, None]:
+    """The batches in page-locked memory, to which a thread moves the next one."""
+    with ThreadPoolExecutor(1, initializer=torch.cuda.set_device, initargs=(torch.cuda.current_device(),)) as pool:
+        ahead = deque[Future[Batch]]()
+        for batch in made:
+            ahead.append(pool.submit(_pin, batch))
+            if len(ahead) > 1:
+                yield ahead.popleft().result()
+
+
+def _pin(batch: Batch) -> Batch:
+    return batch[0].pin_memory(), batch[1].pin_memory()
 
 
 def default_workers(dataset: ImageSet, on_cpu: bool = False) -> int:
     """The default number of workers: up to four; 0 for the demo set, or if the CPU trains and has no cores to spare."""
     return 0 if on_cpu or isinstance(dataset, DemoSet) else min(4, cores())
-
-
-def _started(loader: DataLoader) -> Iterator[Any]:
-    """PyTorch's iterator without its SIGCHLD handler, which reports a worker's death in the middle of any statement.
-
-    Without it, reading the next batch reports the death within seconds.
-    """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
-        return iter(loader)
-    before = signal.getsignal(signal.SIGCHLD)
-    try:
-        return iter(loader)
-    finally:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL if before is None else before)
-
-
-def _next(stream: Iterator[Any]) -> Any:
-    try:
-        return next(stream)
-    except (RuntimeError, EOFError, OSError) as error:  # the last two if a worker dies while it sends a batch
-        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in LOST_WORKER):
-            raise
-        raise ValueError(
-            "a process that reads images was killed, probably out of memory: try a smaller --workers. In a container "
-            "shared memory may be too small (64 MB of /dev/shm by default): start it with --shm-size=8g or --ipc=host, "
-            "or use --workers 0"
-        ) from error
-
-
-def _end(stream: Iterator[Any]) -> None:
-    """Stop the workers. A worker that waits for a lock of a killed one would never end by itself."""
-    for worker in stop_workers(stream):
-        if worker.is_alive():
-            worker.kill()
-        worker.join()
-
-
-class _WholeBatches:
-    """Reads a batch at a time. A failure is sent as its message: as an exception it would arrive as a traceback."""
-
-    def __init__(self, dataset: ImageSet) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, indices: list[int]) -> Batch | str:
-        try:
-            items = [self.dataset[i] for i in indices]
-        except (ValueError, OSError) as error:
-            return str(error)
-        # default_collate puts a worker's batch into shared memory, which saves a copy.
-        pixels = default_collate([torch.from_numpy(pixels) for pixels, _ in items])  # [n, C, H, W]
-        return pixels, torch.tensor([label for _, label in items], dtype=torch.int64)
-
-
-def _leave_interrupts_to_parent(worker: int) -> None:
-    """Ctrl-C reaches the whole process group; only the parent handles it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)

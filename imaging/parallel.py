@@ -13,6 +13,8 @@ from itertools import chain, islice
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
+import torch
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -26,22 +28,35 @@ def ordered(
 ) -> Generator[Result, None, None]:
     """Yield `work(job)` of every job, in order, by `workers` processes that take `chunk` jobs at a time.
 
-    Jobs are read only shortly before their turn. For one worker, or a single chunk, no process is started. A `fork`
-    spares sending `work` and importing PyTorch again, but a process that has computed with PyTorch must not be forked,
-    since it has threads. Errors of `work` are raised here; ValueError if a process was killed, or cannot be started.
+    For one worker, or a single chunk, no process is started. Otherwise as `pooled`.
     """
     remaining = iter(jobs)
     chunks = iter(lambda: list(islice(remaining, chunk)), [])
     first = list(islice(chunks, 2))
     if workers <= 1 or len(first) < 2:
         yield from map(work, chain.from_iterable(chain(first, chunks)))
-        return
-    before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("fork" if fork else "spawn")
-    pool = ProcessPoolExecutor(workers, context, _start, (work,))
+    else:
+        yield from chain.from_iterable(pooled(work, chain(first, chunks), workers, AHEAD, fork))
+
+
+def pooled(
+    work: Callable[[Job], Result],
+    chunks: Iterable[list[Job]],
+    workers: int,
+    ahead: int,
+    fork: bool = sys.platform == "linux",
+) -> Generator[list[Result], None, None]:
+    """Yield the results of every chunk of jobs, in order, by processes that work up to `ahead` chunks each in advance.
+
+    A `fork` spares sending `work` and importing PyTorch again, but a process that has computed with PyTorch on many
+    threads must not be forked unless `work` does without PyTorch. Errors of `work` are raised here; ValueError if a
+    process was killed, or cannot be started. The processes end when the generator is closed or dropped.
+    """
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork" if fork else "spawn"), _start, (work,))
+    processes: list[Any] = []
+    waiting = deque[Future[list[Any]]]()
     try:
-        waiting = deque[Future[list[Any]]]()
-        for each in chain(first, chunks):
+        for each in chunks:
             try:
                 waiting.append(pool.submit(_run, each))
             except OSError as error:
@@ -49,29 +64,33 @@ def ordered(
                     f"{workers} processes cannot be started ({error.strerror}): try a smaller --workers, or raise the "
                     f"limits of the system (ulimit -n, ulimit -u)"
                 ) from error
-            if len(waiting) >= AHEAD * workers:
-                yield from waiting.popleft().result()
+            finally:
+                processes = list((pool._processes or {}).values())
+            if len(waiting) >= ahead * workers:
+                yield waiting.popleft().result()
         while waiting:
-            yield from waiting.popleft().result()
+            yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise ValueError(
-            "a process that reads images was killed, probably out of memory: try a smaller --workers"
+            "a process that reads images was killed, probably out of memory: try a smaller --workers. In a container "
+            "shared memory may be too small (64 MB of /dev/shm by default): start it with --shm-size=8g or --ipc=host, "
+            "or use --workers 0"
         ) from error
     finally:
-        ours = set(multiprocessing.active_children()) - before
-        for process in ours:
+        for process in processes:
             process.kill()
         pool.shutdown(cancel_futures=True)
-        for process in ours:
+        for process in processes:
             process.join()
 
 
 def _start(work: Callable[[Any], Any]) -> None:
-    """Prepare a worker process."""
+    """Prepare a worker process. Ctrl-C reaches the whole process group; only the parent handles it."""
     global _work
     _work = work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets Ctrl-C too, and ends its workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    torch.set_num_threads(1)  # threads do not survive a fork
     threading.Thread(target=_follow, daemon=True).start()
 
 

@@ -18,8 +18,8 @@ from imaging.imageset import ImageSet
 from imaging.loader import default_workers
 from imaging.pixels import to_images
 from metrics.sliced_wasserstein import descriptors
-from models.perceptual.detectorfiles import check_trust, find_networks, has_lpips
-from models.perceptual.extractors import open_network, to_rgb
+from models.perceptual.detectors import check_trust, find_networks, has_lpips, open_network
+from models.perceptual.likeness import to_rgb
 from models.sampler import NumberStream, Request, Sampler
 from torch_utils import distributed
 from torch_utils.cli import progress

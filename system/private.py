@@ -1,6 +1,5 @@
 """Interfaces of PyTorch that are not public, each with a fallback where one is possible."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -29,10 +28,3 @@ def needs_gradient(node: Any) -> bool:
         return torch._C._will_engine_execute_node(node)
     except (RuntimeError, AttributeError):  # a leaf, or another version of PyTorch
         return True
-
-
-def stop_workers(stream: Iterator[Any]) -> list[Any]:
-    """Ask the worker processes of a DataLoader's iterator to stop, and return them."""
-    workers = list(getattr(stream, "_workers", ()))
-    getattr(stream, "_shutdown_workers", lambda: None)()
-    return workers

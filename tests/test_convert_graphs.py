@@ -116,7 +116,7 @@ def check_what_it_says(path, inputs, output):
 
 
 def test_a_whole_generator_for_torch(tmp_path, monkeypatch):
-    """Grey without classes, with the network's noise."""
+    """Gray without classes, with the network's noise."""
     monkeypatch.chdir(tmp_path)
     network = save_tiny(Path("a.safetensors"), **SIZE, channels=1, clamp=256.0)
     (line,) = converted("--source", network, "--dest", "g.pt2")

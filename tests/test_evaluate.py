@@ -17,8 +17,7 @@ from imaging.grid import save_image, sheet, tile
 from imaging.pixels import to_pil
 from metrics.distances import kernel_distance
 from models.families import save_network
-from models.perceptual.detectorfiles import PUBLISHED, PublishedDetector
-from models.perceptual.extractors import load_weights
+from models.perceptual.detectors import PUBLISHED, PublishedDetector, load_weights
 from models.perceptual.inception import Inception
 from system import resources
 from tests.commands import refused, run, tiny_sets, train_on, zipped

@@ -2,13 +2,10 @@
 
 import importlib
 import shlex
-from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
-
-ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py") if path.stem != "hubconf")
 
 
 def run(line: str) -> str:

@@ -15,7 +15,7 @@ from models.places import Published, locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.foreign import rosinality
-from models.stylegan2.foreign.translation import official_names
+from models.stylegan2.foreign.architecture import official_names
 from models.stylegan2.generator import Generator
 from models.stylegan2.published import PUBLISHED
 from sampling.description import describe

@@ -50,18 +50,11 @@ def candidates(settle: Callable[[Asked], Settled], asked: Asked) -> list[RunConf
 
 
 def largest(configs: Sequence[RunConfig], device: torch.device) -> RunConfig:
-    """The first configuration whose training step fits into memory on all processes.
+    """The first of several resolved configurations whose training step fits into memory on all processes.
 
     On CUDA each is tried in a child process: cuDNN remembers for the life of a process which algorithms it chose, and
-    choices made while memory was nearly full must not reach the run. Elsewhere the memory is estimated and compared
-    with the free memory, since a system without enough memory does not refuse, but slows down.
-
-    Args:
-        configs: resolved, from many images at once to few.
-        device: of this process.
-
-    Raises:
-        ValueError: not even the last one fits.
+    choices made while memory was nearly full must not reach the run. Elsewhere the memory is estimated, since a system
+    without enough memory does not refuse, but slows down. Raises ValueError if not even the last one fits.
     """
     try:
         free = available_memory(device)
@@ -86,10 +79,9 @@ def largest(configs: Sequence[RunConfig], device: torch.device) -> RunConfig:
 
 
 def elsewhere(function: Callable[..., int], *arguments: Any) -> int:
-    """Call a module's function with picklable arguments in a process of its own, and return the result.
+    """The result of a module's function with picklable arguments, called in a process of its own.
 
-    Raises:
-        ValueError: the process was killed. Errors of the function are raised unchanged.
+    Raises ValueError if the process was killed; errors of the function are raised unchanged.
     """
     try:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -127,18 +119,10 @@ def _attempt(config: RunConfig, share: int, device: torch.device) -> bool:
 def rehearse(
     config: RunConfig, share: int, device: torch.device, after: Callable[[str], None] = lambda phase: None
 ) -> Any:
-    """Run every phase as training does, on networks of its own and black pictures, without other processes.
+    """Run every phase as training does, on new networks and black pictures, without other processes; return the recipe.
 
-    It draws from PyTorch's global random generators.
-
-    Args:
-        config: resolved.
-        share: images of the batch for this process.
-        device: where to compute.
-        after: called with the name of each phase after the phase.
-
-    Returns:
-        The recipe.
+    `share` is the images of the batch for this process; `after` is called with the name of each phase after the phase.
+    PyTorch's global random generators are used.
     """
     pace = config.pace.model_copy(update={"batch": share})
     with distributed.alone(), device:
@@ -188,19 +172,14 @@ class Ledger(TorchDispatchMode):
 
 
 def footprint(config: RunConfig, share: int, device: torch.device) -> dict[str, int]:
-    """Estimate the memory of a training step of a resolved configuration with fake tensors (shapes only, no data).
+    """Estimate the bytes of a training step of `share` images with fake tensors (shapes only, no data).
 
-    Memory that no tensor holds is not seen: workspaces of cuDNN and oneDNN, rounding and gaps of the allocator, the
-    CUDA context.
-
-    Args:
-        config: decides networks, number format, and how many images are computed at once.
-        share: images of the batch for one process.
-        device: where the step would run. If this machine lacks it, a CPU is used, which makes the same tensors.
+    Workspaces of cuDNN and oneDNN, gaps of the allocator and the CUDA context are not seen. If this machine lacks the
+    device, a CPU is used, which makes the same tensors.
 
     Returns:
-        Bytes: "networks" (parameters and buffers), "gradients", "optimizers" (moments of the parameters that learn),
-        the largest total during each phase, by its name, and "most", the largest of all.
+        "networks" (parameters and buffers), "gradients", "optimizers" (moments of the parameters that learn), the
+        largest total during each phase, by its name, and "most", the largest of all.
     """
     here = torch.device("cuda", 0) if device.type == "cuda" and torch.cuda.is_available() else torch.device("cpu")
     with torch.random.fork_rng(devices=[here] if here.type == "cuda" else []), warnings.catch_warnings():

@@ -48,11 +48,8 @@ def signs_of(training: object) -> Signs:
 def name_for(given: str | None, resume: str | None, transfer: str | None, outdir: Path) -> str:
     """The model of a command line: that of the run or network file it names, else `given`, else StyleGAN2's.
 
-    Reads headers of safetensors files only. A file that cannot be read is reported later, when it is loaded.
-
-    Raises:
-        ValueError: `given` contradicts the file.
-        FileNotFoundError: there is no run to resume.
+    A file that cannot be read is reported later, when it is loaded. Raises ValueError if `given` contradicts the file,
+    FileNotFoundError if there is no run to resume.
     """
     if resume is not None and transfer is None:
         where = runs.resolve(resume, outdir)
@@ -91,8 +88,7 @@ def refuse_foreign(course: Course, model: str, sets: Sequence[str]) -> None:
 def outline(config: RunConfig) -> Recipe:
     """The recipe of a configuration on the meta device: its networks and optimizers without memory.
 
-    Raises:
-        ValueError: sizes beyond what PyTorch can count.
+    Raises ValueError for sizes beyond what PyTorch can count.
     """
     try:
         with distributed.alone(), torch.device("meta"):

@@ -1,6 +1,6 @@
 """Every random number of a training step, a function of (seed, iteration, phase, purpose) and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,33 +27,25 @@ class Draws:
 
     def latents(self, purpose: str, *shape: int) -> Tensor:
         """Standard normal numbers [stop - start, *shape]."""
-        whole = torch.randn(self.batch, *shape, device=self.device, generator=self._generator(purpose))
-        return whole[self.start : self.stop]
+        return self._sliced(torch.randn, purpose, *shape)
 
     def uniforms(self, purpose: str, *shape: int) -> Tensor:
         """Numbers in [0, 1), [stop - start, *shape]."""
-        whole = torch.rand(self.batch, *shape, device=self.device, generator=self._generator(purpose))
-        return whole[self.start : self.stop]
+        return self._sliced(torch.rand, purpose, *shape)
 
     def classes(self, purpose: str, thresholds: Tensor) -> Tensor:
         """Class numbers [stop - start]. `thresholds` are cumulative frequencies, float32 [classes]."""
-        u = torch.rand(self.batch, device=self.device, generator=self._generator(purpose), dtype=torch.float32)
-        whole = torch.searchsorted(thresholds, u * thresholds[-1], right=True)
-        return whole[self.start : self.stop].clamp(max=len(thresholds) - 1)
+        u = self._sliced(torch.rand, purpose).float() * thresholds[-1]
+        return torch.searchsorted(thresholds, u, right=True).clamp(max=len(thresholds) - 1)
 
     def uniform(self, purpose: str) -> float:
         """One number in [0, 1) for the whole batch, on the host."""
         return seeds.derive(self.seed, self.iteration, self.phase, purpose) / 2**63
 
     def normal(self, purpose: str, shape: torch.Size) -> Tensor:
-        """Standard normal numbers [N, ...] for the first N samples of this part, one generator per sample.
-
-        Slower than `latents`, and needs no memory for the whole batch.
-        """
-        samples = range(self.start, self.start + shape[0])
-        return torch.stack(
-            [torch.randn(shape[1:], device=self.device, generator=self._generator(purpose, i)) for i in samples]
-        )
+        """Standard normal numbers [N, ...] for the first N samples of this part, without memory for the whole batch."""
+        generators = [self._generator(purpose, self.start + i) for i in range(shape[0])]
+        return torch.stack([torch.randn(shape[1:], device=self.device, generator=each) for each in generators])
 
     def pictures(self, purpose: str, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
         """Standard normal numbers of several shapes, from one generator for this part: the noise inputs of layers."""
@@ -61,13 +53,17 @@ class Draws:
         return [torch.randn(*shape, device=self.device, generator=generator) for shape in shapes]
 
     def crossover(self, layers: int, probability: float) -> int | Tensor:
-        """How many of the first layers keep their own style: all `layers`, or with `probability` 1 to `layers` - 1.
+        """How many of the first layers keep their own style: all, or with `probability` 1 to `layers` - 1.
 
         One crossover point for the whole batch (Karras et al. 2019, section 3.1).
         """
         if self.uniform("mix") >= probability:
             return layers
         return 1 + int(self.uniform("crossover") * (layers - 1))
+
+    def _sliced(self, draw: Callable[..., Tensor], purpose: str, *shape: int) -> Tensor:
+        whole = draw(self.batch, *shape, device=self.device, generator=self._generator(purpose))
+        return whole[self.start : self.stop]
 
     def _generator(self, purpose: str, *more: int) -> torch.Generator:
         return seeds.generator(self.device, self.seed, self.iteration, self.phase, purpose, *more)

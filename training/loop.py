@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
 
 from imaging import loader
 from imaging.imageset import ImageSet
@@ -13,15 +15,13 @@ from training.recipe import Pictures, Recipe
 from training.run import Run
 
 Batch = tuple[Pictures, ...]  # this process's share of a batch, from each image set
-Evaluate = Callable[[Recipe, Run], None]  # judges the networks at a snapshot
+# Judges a sampler of the networks at a snapshot, given also the folder, images seen, seed and report of the run.
+Judge = Callable[[Any, Path | None, int, int, Any], None]
 
 
 @contextmanager
 def reading(sets: Mapping[str, ImageSet], pace: PaceConfig, run: Run, workers: int) -> Iterator[Iterator[Batch]]:
-    """The batches of a run, from its current position.
-
-    The first set is shuffled with the seed of the run, every other one with a seed derived from its name.
-    """
+    """The batches of a run, from its current position; sets after the first are shuffled by seeds from their names."""
     readers = []
     with ExitStack() as held:
         for i, (name, dataset) in enumerate(sets.items()):
@@ -32,14 +32,12 @@ def reading(sets: Mapping[str, ImageSet], pace: PaceConfig, run: Run, workers: i
         yield (tuple(Pictures(*pictures) for pictures in together) for together in zip(*readers, strict=True))
 
 
-def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, evaluate: Evaluate | None = None) -> None:
+def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, judge: Judge | None = None) -> None:
     """Train until `pace.kimg` thousand images were seen, or the run is asked to stop.
 
     Status lines are due every `pace.tick` kimg, snapshots every `pace.snap` ticks, counted from the beginning of the
     run, not of the session. A finished run ends with a snapshot, a stopped one with a state that resumes exactly.
-
-    Raises:
-        FloatingPointError: training has diverged.
+    Raises FloatingPointError if training has diverged.
     """
     end, tick = pace.images, max(round(pace.tick * 1000), 1)
     clock = run.clock
@@ -58,8 +56,8 @@ def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, ev
             run.tick(recipe.phases, end)
         if last or clock.seen // (tick * pace.snap) > before // (tick * pace.snap):
             run.snapshot(recipe)
-            if evaluate is not None:
-                evaluate(recipe, run)
+            if judge is not None and (sampler := recipe.judged()) is not None:
+                judge(sampler, run.folder, clock.seen, run.seed, run.report)
             run.save_state(recipe)
             run.show()
         elif run.state_is_due(pace.state_minutes):
@@ -90,10 +88,7 @@ def step(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig) -
 def rounds(
     recipe: Recipe, phase: Phase, sets: Sequence[Pictures], pace: PaceConfig, seed: int, iteration: int
 ) -> Iterator[Iterator[Term]]:
-    """The losses of each round of `pace.batch_gpu` images of this process's share of the batch.
-
-    `sets` is the share of each image set, on the device; `seed` and `iteration` are of the draws.
-    """
+    """The losses of each round of `pace.batch_gpu` images of `sets`, this process's share of the batch."""
     share, size = len(sets[0].pixels), pace.batch_gpu
     assert share % size == 0, "the rounds of a batch are equal"
     for start in range(0, share, size):

@@ -85,25 +85,20 @@ class Phase:
         self._step_if_finite(norm)
 
     def differentiate(
-        self,
-        rounds: Iterable[Iterator[Term]],
-        count: int,
-        collector: Collector | None = None,
-        exchange: GradientExchange | None = None,
+        self, rounds: Iterable[Iterator[Term]], count: int, collector: Any = None, exchange: Any = None
     ) -> None:
         """Give the parameters the gradients of `count` rounds, averaged over the rounds.
 
-        Losses are multiplied by `interval` to make up for running only every `interval` iterations. `exchange` begins
-        during the last backward pass.
+        Losses are multiplied by `interval`, since they run only every `interval` iterations. `exchange` begins during
+        the last backward pass.
         """
         self.optimizer.zero_grad(set_to_none=not self.owns_gradients)
         if exchange is not None:
             exchange.prepare()
-        elif self.owns_gradients:
-            for parameter in self.parameters:
-                _gradient(parameter)
         for parameter in self.parameters:
             parameter.requires_grad_(True)
+            if self.owns_gradients and exchange is None:
+                _gradient(parameter)
         for number, terms in enumerate(rounds, 1):
             found = 0
             for found, (loss, reports) in enumerate(terms, 1):
@@ -137,10 +132,8 @@ class Phase:
         longest = int(self.skips[2])
         self.skips[2] = self.skips[1] if longest < SKIPS_TO_STOP else 0
         if longest >= SKIPS_TO_STOP:
-            raise FloatingPointError(
-                f"the gradients of {self.name} were infinite or nan {longest} times in a row: training has diverged; "
-                f"start again from an earlier network with {advice}"
-            )
+            why = f"the gradients of {self.name} were infinite or nan {longest} times in a row: training has diverged"
+            raise FloatingPointError(f"{why}; start again from an earlier network with {advice}")
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

@@ -29,7 +29,7 @@ from training.config import RunConfig, check_rounds, largest_divisor, share_of
 from training.course import Asked, Course
 from training.courses import DEFAULT, find
 from training.signs import duration
-from training.state import INEXACT, ROUNDING, Data, State, read_state, rounding_notes
+from training.state import ROUNDING, Data, State, read_state, rounding_notes
 from training.trial import check_passes
 
 # May change when a run is resumed: nothing here decides a number of the run.
@@ -108,15 +108,9 @@ def _facts(dataset: ImageSet) -> dict[str, Any]:
 
 
 def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = None) -> Plan:
-    """Plan a new run.
+    """Plan a new run in `outdir` with settings by dotted name, from the weights of a trained `network` if there is one.
 
-    Args:
-        given: settings by dotted name.
-        outdir: where runs are kept.
-        network: the place of a trained network to start from.
-
-    Raises:
-        ValueError, FileNotFoundError: data or options do not fit; nothing has been written then.
+    Raises ValueError or FileNotFoundError if data or options do not fit; nothing has been written then.
     """
     model = given.get("model", DEFAULT)
     course = find(model)
@@ -182,11 +176,7 @@ def _start(values: Mapping[str, Any]) -> torch.device:
 
 
 def _agree_on(values: Mapping[str, Any], sets: Mapping[str, ImageSet], model: type[RunConfig]) -> None:
-    """Check that all processes have the same settings, options such as `--resume`, and images. All must call it.
-
-    Raises:
-        ValueError: names what differs, and the values.
-    """
+    """Raises ValueError unless all processes have the same settings, options and images. Every process must call it."""
     mine = {name: configs.spell(value) for name, value in values.items() if not name.endswith(".path")}
     mine |= {f"{name}.path": f"images {dataset.fingerprint[:8]}" for name, dataset in sets.items()}
     everybody = [json.loads(text) for text in distributed.texts(json.dumps(mine))]
@@ -217,20 +207,14 @@ def again(folder: Path, given: Mapping[str, Any], changed_data: bool = False) ->
 
 
 def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool = False) -> Plan:
-    """Plan to resume a run.
+    """Plan to resume a run: a folder, a state file, or the `latest` in `outdir`.
 
-    Args:
-        text: the run folder, its state file, or `latest`.
-        given: settings by dotted name.
-        outdir: where `latest` is looked for.
-        changed_data: go on although the images are others than before, if they fit the networks.
-
-    Raises:
-        ValueError, FileNotFoundError: there is no whole state, an option contradicts it, or the data have changed.
+    With `changed_data` the images may be others than before, if they fit the networks. Raises ValueError or
+    FileNotFoundError if there is no whole state, a setting that is `given` contradicts it, or the data have changed.
     """
     where = runs.resolve(text, outdir)
     state = read_state(where)
-    model, before, world = type(state.config), configs.flatten(state.config), state.facts.world
+    model, before = type(state.config), configs.flatten(state.config)
     values = dict(before)
     for name, value in given.items():
         if name.endswith(".path"):
@@ -245,10 +229,8 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
             values[name] = value
     device = _start(values)
     notes = [state.note, *rounding_notes(state.facts, before, values, device, model)]
-    if world != distributed.world():
-        share = share_of(values["pace.batch"], distributed.world())
-        values["pace.batch_gpu"] = largest_divisor(share, values["pace.batch_gpu"])
-        notes.append(f"this run had {world} processes and continues with {distributed.world()}: {INEXACT}")
+    share = share_of(values["pace.batch"], distributed.world())
+    values["pace.batch_gpu"] = largest_divisor(share, values["pace.batch_gpu"])  # the number of processes may differ
     config, sets = configs.build(model, values), {}
     for name, data in config.sets.items():
         known = state.facts.data if name == "data" else state.facts.sets[name]

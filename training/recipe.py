@@ -26,15 +26,9 @@ class Pictures(NamedTuple):
 
 
 class Average(Generic[Network]):
-    """A moving average of a network in training.
+    """A moving average of a network in training, itself a `network`; buffers are copied.
 
-    Args:
-        network: is averaged; buffers are copied.
-        half_life: images in which the weight of a network halves.
-        ramp: limit of the half-life as a share of the images seen; 0 for no limit.
-
-    Attributes:
-        network: the average, as a network.
+    `half_life` is in images, and limited to a share `ramp` of the images seen, unless that is 0.
     """
 
     def __init__(self, network: Network, half_life: float, ramp: float = 0.0) -> None:
@@ -132,12 +126,8 @@ class Recipe:
     def check_state(self, state: Any, begun: bool) -> None:
         """Check the state in a file against this recipe of the file's configuration, which may be on the meta device.
 
-        Args:
-            state: what the file holds.
-            begun: whether a step has been taken; before the first step optimizers are empty.
-
-        Raises:
-            ValueError: keys, shapes, types or moments differ, or a number of the recipe's own is not finite.
+        Before the run has `begun`, optimizers are empty. Raises ValueError if keys, shapes, types or moments differ, or
+        a number of the recipe's own is not finite.
         """
         model = self.state_dict()
         if isinstance(state, dict):
@@ -166,9 +156,7 @@ def placed(network: Network, device: torch.device) -> Network:
 def check_moments(optimizer: torch.optim.Optimizer, saved: Any, name: str) -> None:
     """Check moments of Adam or AdamW from a file: the fused Adam trusts their shapes.
 
-    Raises:
-        ValueError: a number, shape or dtype differs, a step is not a whole number of at least 0, or a second moment is
-            below 0.
+    Raises ValueError if a number, shape or dtype differs, a step is not a whole number, or a second moment is negative.
     """
     learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     step = torch.zeros([], device="cpu")

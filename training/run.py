@@ -31,16 +31,10 @@ CONSULT_EVERY = 16  # iterations after which several GPUs agree whether to stop:
 
 
 class Run:
-    """A run folder in use.
+    """A run folder in use. Ranks other than 0 have none, and write nothing.
 
-    Args:
-        folder: the run folder; None on ranks other than 0, which write nothing.
-        config: resolved.
-        device: where to compute.
-        facts: metadata of states and network files: the configuration, the data.
-        dataset: of the sample sheets; None for no sheets.
-        clock: of a resumed run.
-        wandb: a run of Weights & Biases that shows the same as the report.
+    `facts` are metadata of states and network files. `dataset` is that of the sample sheets; None for no sheets. The
+    `clock` is that of a resumed run.
     """
 
     def __init__(
@@ -143,10 +137,7 @@ class Run:
         self.report.page(state)
 
     def save_state(self, recipe: Recipe) -> None:
-        """Save all that is needed to resume exactly, and keep the previous state beside it.
-
-        On CUDA the file is written in the background: `wait_for_state` returns when it is complete.
-        """
+        """Save all that is needed to resume exactly, on CUDA in the background; the previous state stays beside it."""
         stats, rank, world = self.collector.state_dict(), distributed.rank(), distributed.world()
         sums = torch.zeros(world, *stats["sums"].shape, dtype=stats["sums"].dtype)  # of all processes
         sums[rank] = stats["sums"]

@@ -22,7 +22,7 @@ from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, switches
 from torch_utils.terminal import clean
 from training.course import Facts
-from training.loop import Evaluate, fit, reading
+from training.loop import Judge, fit, reading
 from training.plan import FOLDER_NOTICE, Plan
 from training.recipe import Recipe
 from training.report.boards import Wandb
@@ -30,17 +30,11 @@ from training.run import Run
 from training.trial import capture_phases, compile_passes
 
 
-def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb: str = "") -> Path | None:
+def train(plan: Plan, command: str = "", judge: Judge | None = None, wandb: str = "") -> Path | None:
     """Carry a plan out, and return the run folder (None on processes that write nothing).
 
-    Args:
-        plan: what to do.
-        command: what the user typed, for the log.
-        evaluate: judges the networks at every snapshot.
-        wandb: a project of Weights & Biases that shows the run, too; "" for none.
-
-    Raises:
-        ValueError: out of memory, or training has diverged.
+    `command` is what the user typed, for the log; `judge` judges the networks at every snapshot; `wandb` is a
+    project of Weights & Biases, "" for none. Raises ValueError if memory is short, or training has diverged.
     """
     folder = _folder(plan)
     try:
@@ -52,7 +46,7 @@ def train(plan: Plan, command: str = "", evaluate: Evaluate | None = None, wandb
                     damaged.replace(folder / "state-damaged.safetensors")
                 with replacing(folder / "config.json") as file:
                     file.write_text(json.dumps(configs.to_dict(plan.config), indent=2) + "\n", encoding="utf-8")
-            _train(plan, folder, command, evaluate, wandb)
+            _train(plan, folder, command, judge, wandb)
         distributed.stop()  # not after an error: it would wait for the others
         return folder
     except Exception as error:
@@ -77,12 +71,12 @@ def _in_words(error: Exception, plan: Plan) -> Exception:
     return distributed.lost(error) or error
 
 
-def _train(plan: Plan, folder: Path | None, command: str, evaluate: Evaluate | None, wandb: str) -> None:
+def _train(plan: Plan, folder: Path | None, command: str, judge: Judge | None, wandb: str) -> None:
     recipe, facts, clock = build_recipe(plan), plan.facts, plan.state.clock if plan.state else None
     board = Wandb(folder, wandb, facts["training"]) if wandb and folder is not None else None
     run = Run(folder, plan.config, plan.device, facts, plan.dataset, clock, board)
     try:
-        _learn(plan, recipe, run, command, evaluate)
+        _learn(plan, recipe, run, command, judge)
     except Exception as error:
         first = launch.first_error(_in_words(error, plan))
         with suppress(OSError):  # the disk may be full
@@ -102,7 +96,7 @@ def build_recipe(plan: Plan) -> Any:
         return plan.course.recipe(plan.config, facts, plan.device)
 
 
-def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, evaluate: Evaluate | None) -> None:
+def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, judge: Judge | None) -> None:
     config, say = plan.config, run.report.say
     run.stop_on_signals()
     if plan.network is not None and plan.course.transfer is not None:
@@ -121,7 +115,7 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, evaluate: Evaluat
     run.report.tick_began = time.monotonic()  # the first tick's speed is that of training
     plan.started = True
     with reading(plan.sets, config.pace, run, config.workers) as batches:
-        fit(recipe, batches, run, config.pace, evaluate)
+        fit(recipe, batches, run, config.pace, judge)
     seen = run.clock.seen
     if seen < config.pace.images:
         say(f"stopped at kimg {seen / 1000:.3f}; resume with: {_resuming_command(run.folder)}")

@@ -23,18 +23,7 @@ Tiles = np.ndarray  # float32 [rows, columns, values]
 
 
 class Sheet:
-    """The arrangement of a sample sheet. What its pictures show is up to the recipe.
-
-    Args:
-        dataset: gives the size of the pictures and the classes.
-        seed: for everything that is drawn for the sheet.
-        most: largest number of pictures.
-
-    Attributes:
-        columns, rows: pictures in a row and in a column.
-        classes: the class of each row.
-        labels: the class of each picture, row by row.
-    """
+    """The arrangement of a sample sheet of at most `most` pictures. What they show is up to the recipe."""
 
     def __init__(self, dataset: ImageSet, seed: int, most: int = 256) -> None:
         self.seed = seed
@@ -71,8 +60,7 @@ class Sheet:
     def _sample(self, dataset: ImageSet) -> dict[int, Iterator[int]]:
         """Endless indices of images of each class on the sheet, without repeats until a class has no more images.
 
-        They are the first of the set's own shuffle, so only the shards are opened that training opens first. Images of
-        a class that is rare there are taken from all of the set.
+        They are the first of the set's own shuffle, so only the shards are opened that training opens first.
         """
         wanted = Counter(self.labels)
         found: dict[int, dict[int, None]] = {k: {} for k in wanted}
@@ -94,11 +82,6 @@ def diversity(
     samples: Image.Image, reals: Image.Image, columns: int, classes_of_rows: Sequence[int] = ()
 ) -> dict[str, float]:
     """Mean distances among the samples of a sheet, divided by those among the reals of a sheet of the same form.
-
-    Args:
-        samples, reals: sheets of equally many tiles of one size.
-        columns: tiles in a row.
-        classes_of_rows: the class that each row shows.
 
     Returns:
         `samples/diversity`: the mean distance of a pair; 1 if samples vary as reals do, 0 if all are the same.

@@ -13,16 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 
 from custom_ops import build
 from system.text import printable
-from torch_utils import checkpoint, runs
+from torch_utils import checkpoint, distributed, runs
 from torch_utils import config as configs
 from torch_utils.checkpoint import DamagedError
-from torch_utils.cli import counted
 from torch_utils.runs import LARGEST_COUNT
 from training.config import RunConfig
 from training.courses import find, name_in, outline
 
 VERSION = 1  # of states
-INEXACT = "it will not be the same to the last bit"
 ROUNDING = {"compile", "cuda_graphs", "deterministic"}  # settings that decide how numbers are rounded, at most
 
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
@@ -91,9 +89,8 @@ class State:
 def read_state(where: runs.Resumable) -> State:
     """Read the newest state that is whole, and check all that is in it.
 
-    Raises:
-        FileNotFoundError, ValueError: there is none, the file is of another version or program, or its contents do not
-            fit its own configuration.
+    Raises FileNotFoundError if there is none, and ValueError if the file is of another version or program, or its
+    contents do not fit its own configuration.
     """
     loaded = checkpoint.load_newest(where.state, where.previous)
     path, metadata = loaded.path, loaded.metadata
@@ -127,13 +124,11 @@ def read_state(where: runs.Resumable) -> State:
 
 def _check_statistics(stats: _Statistics, world: int) -> None:
     """Open statistics are sums: four numbers of each process and name, and four of each name of the host's own."""
-    names, sums = [*stats.names, *stats.host], stats.sums
-    if len(set(names)) < len(names):
+    sums = stats.sums
+    if set(stats.names) & set(stats.host) or len(set(stats.names)) < len(stats.names):
         raise ValueError("stats.names and stats.host have a name twice")
-    if not isinstance(sums, torch.Tensor) or sums.dtype not in (torch.float64, torch.float32):
-        raise ValueError("stats.sums is not a tensor of float64 or float32")
-    if sums.shape != (world, len(stats.names), 4):
-        raise ValueError(f"stats.sums has shape {list(sums.shape)}, expected {[world, len(stats.names), 4]}")
+    dtype = torch.float32 if isinstance(sums, torch.Tensor) and sums.dtype == torch.float32 else torch.float64
+    checkpoint.check_alike(sums, torch.empty(world, len(stats.names), 4, dtype=dtype, device="meta"), "stats.sums")
     host = torch.tensor(list(stats.host.values()), dtype=torch.float64).reshape(-1, 4)
     counts = torch.cat([sums.reshape(-1, 4).double(), host])[:, [0, 3]]
     if not bool(((counts >= 0) & (counts <= LARGEST_COUNT) & (counts == counts.round())).all()):
@@ -156,11 +151,11 @@ class Saver:
     def save(self, path: Path, tensors: checkpoint.Tensors, metadata: Mapping[str, Any], previous: Path) -> None:
         """As `checkpoint.save`, after the previous save. In the background, return once the tensors are copied."""
         self.wait()
-        if not self.in_background:
+        if self.in_background:
+            copies = self._copied(tensors)
+            self._pending = self._pool.submit(checkpoint.save, path, copies, dict(metadata), previous)
+        else:
             checkpoint.save(path, tensors, metadata, previous)
-            return
-        copies = self._copied(tensors)
-        self._pending = self._pool.submit(checkpoint.save, path, copies, dict(metadata), previous)
 
     def look(self) -> None:
         """Raise the error of a save that has failed, without waiting."""
@@ -203,27 +198,25 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def rounding_notes(
-    before: SavedFacts, old: Mapping[str, Any], new: Mapping[str, Any], device: torch.device, model: type[RunConfig]
+    facts: SavedFacts, old: Mapping[str, Any], new: Mapping[str, Any], device: torch.device, model: type[RunConfig]
 ) -> list[str]:
     """A sentence for each reason why a resumed run rounds numbers differently than before.
 
     Also restores the number of threads of a run on a CPU, unless the user chose it. `old` and `new` are settings by
     dotted name, of the state and of the resumed run.
     """
-    if device.type == "cpu" and before.threads and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(before.threads)
-    now = machine(device)
-    threads = now.get("threads", before.threads)
-    changes = []
+    if device.type == "cpu" and facts.threads and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(facts.threads)
+    before, now = facts.model_dump(), machine(device)
+    now |= {"torch": torch.__version__, "operators": build.implementation(device), "world": distributed.world()}
+    names = {"operators": "operators", "torch": "PyTorch", "world": "processes"}
     for name in sorted(ROUNDING):
         if name != "deterministic" or device.type == "cuda":  # other devices are always deterministic
-            was, is_ = configs.spell(old[name]), configs.spell(new[name])
-            changes.append((f"{configs.flag_of(model, name)} {was}", was, is_))
-    changes += [
-        (f"{before.operators} operators", before.operators, build.implementation(device)),
-        (f"PyTorch {before.torch}", before.torch, torch.__version__),
-        (f"{before.processor}", before.processor or now["processor"], now["processor"]),
-        (counted(before.threads or 0, "thread"), str(before.threads or threads), str(threads)),
+            names[name] = configs.flag_of(model, name)
+            before[name], now[name] = configs.spell(old[name]), configs.spell(new[name])
+    changed = {names.get(name, name): (before[name], now[name]) for name in now if before[name] != now[name]}
+    return [
+        f"{name}: {printable(str(was), 100)} before, {is_} now: the run will not be the same to the last bit"
+        for name, (was, is_) in changed.items()
+        if was is not None
     ]
-    had = ((printable(words, 100), new) for words, old, new in changes if old != new)
-    return [f"this run had {words} and continues with {new}: {INEXACT}" for words, new in had]

@@ -1,13 +1,11 @@
 """Faster ways to run phases, `--compile` and `--cuda-graphs`, each tried before training begins.
 
-Both may fail on a machine, and a compiler may give wrong numbers without an error (pytorch #167313). So both are tried
-first, and given up if anything is wrong. `torch.compile` does not support double backward, so phases that need it stay
-eager.
+Both may fail on a machine, and a compiler may give wrong numbers without an error (pytorch #167313), so they are given
+up if anything is wrong. `torch.compile` does not support double backward, so phases that need it stay eager.
 
 A phase is some thousand kernels, and the host needs longer to start them one by one than a fast GPU needs to run them.
-A CUDA graph starts all of them at once, and reads and writes the same memory each time. So draws, real images and
-classes are copied into buffers that the graph reads, gradients are added to buffers, and statistics are read after each
-replay.
+A CUDA graph starts all of them at once, and reads and writes the same memory each time: draws, real images, classes and
+gradients have buffers.
 """
 
 from collections.abc import Callable, Iterator
@@ -44,10 +42,9 @@ def check_passes(config: RunConfig) -> None:
 
 
 def try_out(recipe: Recipe, option: str, change: Callable[[], None], undo: Callable[[], None], how: str) -> str:
-    """Change a recipe if the changed one works and its gradients are as near to fp32 as before.
+    """Change a recipe if the changed one works and its gradients are as near to fp32 as before; return a sentence.
 
-    Networks, averages and gradients are afterwards as before. `option` of train.py and `how`, such as "run compiled",
-    are words of the sentence for the log that is returned.
+    Networks, averages and gradients are afterwards as before. `how` is a part of the sentence: "run compiled".
     """
     reason, config = "", recipe.config
     networks: set[Any] = {phase.network for phase in recipe.phases}
@@ -180,10 +177,7 @@ class HeldDraws:
 
 
 class Captured:
-    """One phase on one part of a batch, differentiated: captured at the first call, replayed at each.
-
-    `capture` makes a graph of a function; the graph's `replay` computes the outputs again, in the same memory.
-    """
+    """One phase on one part of a batch, differentiated: captured at the first call by `capture`, replayed at each."""
 
     def __init__(self, recipe: Recipe, phase: Phase, scale: float, capture: Callable[..., Any]) -> None:
         self._recipe, self._phase, self._scale, self._capture = recipe, phase, scale, capture
@@ -212,8 +206,7 @@ class Captured:
 def capture_phases(recipe: Recipe, capture: Callable[..., Any] = CudaGraph) -> str:
     """Let a recipe replay captured phases, if that works and gives the same gradients; return a sentence about it.
 
-    Its batches are nested tuples and lists of tensors. `capture` makes a graph of a function, and of memory shared with
-    graphs that are never replayed at the same time.
+    Its batches are tuples of tensors. `capture` makes a graph of a function, and of memory that graphs share.
     """
     if distributed.world() > 1:
         return "--cuda-graphs works in one process only: training continues without it"

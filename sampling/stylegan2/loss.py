@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from imaging.sizes import spell
-from models.perceptual.detectorfiles import check_trust, find_networks, has_lpips, parse_files
-from models.perceptual.extractors import open_network
-from models.perceptual.likeness import Embed, lpips_size, perceptual_likeness, pyramid_vectors
-from models.perceptual.vgg import LEAST
+from models.perceptual.detectors import check_trust, find_networks, has_lpips, open_network, parse_files
+from models.perceptual.likeness import LEAST, Embed, lpips_size, perceptual_likeness, pyramid_vectors
 
 LOOKED_WITH = ("vgg16", "lpips")
 LOSSES = {

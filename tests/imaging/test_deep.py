@@ -23,7 +23,7 @@ def values(top, shape=(16, 16), seed=0):
     return found
 
 
-def grey(array):
+def gray(array):
     return encoded(Image.fromarray(array.astype(np.uint16)))
 
 
@@ -63,11 +63,11 @@ def test_the_range_that_is_used(ranges, span):
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_grey_of_any_depth_fills_8_bits(bits):
+def test_gray_of_any_depth_fills_8_bits(bits):
     top = 2**bits - 1
     array = values(top)
-    image = decode(io.BytesIO(grey(array)), "a", "L")
-    assert read_header(io.BytesIO(grey(array)), "a").deep
+    image = decode(io.BytesIO(gray(array)), "a", "L")
+    assert read_header(io.BytesIO(gray(array)), "a").deep
     assert np.array_equal(np.asarray(image), ((array * 255 + top // 2) // top).astype(np.uint8))
 
 
@@ -89,7 +89,7 @@ def test_signed_long_and_floating_numbers(array, black, white):
 
 
 def signed_tiff(array):
-    """16-bit signed grey, which Pillow reads and does not write."""
+    """16-bit signed gray, which Pillow reads and does not write."""
     entries = [(256, 4, 16), (257, 4, 16), (258, 3, 16), (259, 3, 1), (262, 3, 1), (273, 4, 200), (277, 3, 1)]
     entries += [(278, 4, 16), (279, 4, 512), (339, 3, 2)]
     body = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
@@ -115,7 +115,7 @@ SAID = "images of more than 8 bits use values from 0 to {}: these are read as bl
 
 def test_a_set_has_one_range_in_conversions(tmp_path):
     arrays = [values(100), values(3000, seed=1), values(255, seed=2)]
-    source = write_folder(tmp_path / "in", {f"{i}.png": grey(array) for i, array in enumerate(arrays)})
+    source = write_folder(tmp_path / "in", {f"{i}.png": gray(array) for i, array in enumerate(arrays)})
     report = convert(source, tmp_path / "out.zip", workers=1)
     assert report.notes == (SAID.format(4095),)
     dataset = open_dataset(DataConfig(path=str(tmp_path / "out.zip")))
@@ -126,7 +126,7 @@ def test_a_set_has_one_range_in_conversions(tmp_path):
 def test_a_set_has_one_range_in_training(tmp_path):
     arrays = [values(100), values(900, seed=1)]
     dataset = open_dataset(
-        DataConfig(path=str(write_folder(tmp_path / "in", {f"{i}.png": grey(a) for i, a in enumerate(arrays)})))
+        DataConfig(path=str(write_folder(tmp_path / "in", {f"{i}.png": gray(a) for i, a in enumerate(arrays)})))
     )
     assert dataset.notes == (SAID.format(1023),)
     for i, array in enumerate(arrays):
@@ -134,12 +134,12 @@ def test_a_set_has_one_range_in_training(tmp_path):
 
 
 def test_full_16_bits_are_not_spoken_of(tmp_path):
-    path = write_folder(tmp_path / "in", {"a.png": grey(values(65535))})
+    path = write_folder(tmp_path / "in", {"a.png": gray(values(65535))})
     assert open_dataset(DataConfig(path=str(path))).notes == ()
 
 
 def test_targets_say_which_range_they_use(tmp_path):
-    (tmp_path / "a.png").write_bytes(grey(values(255)))
+    (tmp_path / "a.png").write_bytes(gray(values(255)))
     config = GeneratorConfig(height=16, width=16, channels=1)
     (target,) = read_targets([str(tmp_path / "a.png")], config)
     assert target.changes == ("its more than 8 bits use values from 0 to 255: these are read as black and white",)

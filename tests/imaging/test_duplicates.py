@@ -6,10 +6,10 @@ from tests.imaging.pictures import picture
 
 
 def test_what_looks_the_same_has_the_same_digest():
-    grey, colour = picture(mode="L"), picture()
-    assert digest(grey) == digest(grey.convert("RGB")) == digest(grey.convert("RGBA"))
-    assert digest(colour) == digest(colour.convert("RGBA"))
-    others = [colour, picture(seed=1), grey, colour.resize((8, 32)), colour.transpose(0), picture(mode="RGBA")]
+    gray, color = picture(mode="L"), picture()
+    assert digest(gray) == digest(gray.convert("RGB")) == digest(gray.convert("RGBA"))
+    assert digest(color) == digest(color.convert("RGBA"))
+    others = [color, picture(seed=1), gray, color.resize((8, 32)), color.transpose(0), picture(mode="RGBA")]
     assert len({digest(image) for image in others}) == len(others)
 
 

@@ -12,12 +12,12 @@ from imaging.film import write_film
 ENDINGS = ["mp4", "gif", "webp"]
 
 
-def plain(colour, size=(32, 24), mode="RGB"):
-    return Image.new(mode, size, colour)
+def plain(color, size=(32, 24), mode="RGB"):
+    return Image.new(mode, size, color)
 
 
 def gradients(count=6, size=(47, 33)):
-    """Smooth pictures whose colours wander."""
+    """Smooth pictures whose colors wander."""
     width, height = size
     y, x = np.mgrid[0:height, 0:width]
     for turn in np.linspace(0, 2 * np.pi, count, endpoint=False):
@@ -45,18 +45,18 @@ def read(path):
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_film_has_its_frames_in_order_and_size(tmp_path, ending, size):
     path = tmp_path / "deep" / f"a.{ending}"
-    colours = [(250, 20, 30), (20, 240, 40), (10, 30, 250), (128, 128, 128)]
-    assert write_film(path, (plain(colour, size) for colour in colours), fps=10) == 4
+    colors = [(250, 20, 30), (20, 240, 40), (10, 30, 250), (128, 128, 128)]
+    assert write_film(path, (plain(color, size) for color in colors), fps=10) == 4
     frames, lasting = read(path)
     even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
     assert frames.shape[:3] == (4, *(even if ending == "mp4" else size)[::-1])
     assert lasting == pytest.approx([0.1] * 4)
-    for frame, colour in zip(frames, colours, strict=True):
-        assert np.abs(frame[..., :3] - colour).max() <= 4  # H.264 has 219 steps from black to white
+    for frame, color in zip(frames, colors, strict=True):
+        assert np.abs(frame[..., :3] - color).max() <= 4  # H.264 has 219 steps from black to white
 
 
 @pytest.mark.parametrize(("ending", "mean", "largest"), [("mp4", 3, 60), ("gif", 9, 90), ("webp", 3, 40)])
-def test_the_colours_are_near(tmp_path, ending, mean, largest):
+def test_the_colors_are_near(tmp_path, ending, mean, largest):
     path = tmp_path / f"a.{ending}"
     write_film(path, gradients(), fps=20)
     wanted = np.stack([np.asarray(frame, float) for frame in gradients()])
@@ -65,7 +65,7 @@ def test_the_colours_are_near(tmp_path, ending, mean, largest):
     assert np.abs(off.mean(axis=(1, 2))).max() < 5  # no frame is brighter, darker or of another hue as a whole
 
 
-def test_an_mp4_says_which_colours_it_means_and_begins_with_its_index(tmp_path):
+def test_an_mp4_says_which_colors_it_means_and_begins_with_its_index(tmp_path):
     write_film(tmp_path / "a.mp4", gradients(), fps=24)
     with av.open(str(tmp_path / "a.mp4")) as container:
         stream = container.streams.video[0]
@@ -86,16 +86,16 @@ def test_frames_begin_when_they_should(tmp_path, ending, step, fps):
     assert np.abs(np.array(begins[:-1]) - np.arange(20) / fps).max() <= step / 2 + 1e-9
 
 
-def test_a_gif_of_few_colours_has_just_those(tmp_path):
+def test_a_gif_of_few_colors_has_just_those(tmp_path):
     rng = np.random.default_rng(0)
-    colours = (rng.integers(0, 32, [100, 3]) * 8).astype(np.uint8)
-    wanted = [colours[rng.integers(0, 100, [20, 30])] for _ in range(5)]
+    colors = (rng.integers(0, 32, [100, 3]) * 8).astype(np.uint8)
+    wanted = [colors[rng.integers(0, 100, [20, 30])] for _ in range(5)]
     write_film(tmp_path / "a.gif", map(Image.fromarray, wanted), fps=20)
     assert np.array_equal(read(tmp_path / "a.gif")[0][..., :3], wanted)
 
 
 def test_what_stands_still_does_not_flicker_in_a_gif(tmp_path):
-    """The upper half stays the same while the lower wanders through other colours."""
+    """The upper half stays the same while the lower wanders through other colors."""
     still = np.asarray(next(gradients()))[:16]
     moving = [np.concatenate([still, np.asarray(frame)[16:]]) for frame in gradients(12)]
     write_film(tmp_path / "a.gif", map(Image.fromarray, moving), fps=20)
@@ -104,10 +104,10 @@ def test_what_stands_still_does_not_flicker_in_a_gif(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize(("mode", "colour"), [("L", 100), ("RGB", (90, 100, 110)), ("RGBA", (90, 100, 110, 255))])
-def test_every_kind_of_picture(tmp_path, ending, mode, colour):
+@pytest.mark.parametrize(("mode", "color"), [("L", 100), ("RGB", (90, 100, 110)), ("RGBA", (90, 100, 110, 255))])
+def test_every_kind_of_picture(tmp_path, ending, mode, color):
     path = tmp_path / f"a.{ending}"
-    write_film(path, [plain(colour, mode=mode)] * 3, fps=10)
+    write_film(path, [plain(color, mode=mode)] * 3, fps=10)
     wanted = [100, 100, 100] if mode == "L" else [90, 100, 110]
     assert np.abs(read(path)[0][..., :3] - wanted).max() <= 3
 

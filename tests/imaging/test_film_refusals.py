@@ -6,8 +6,8 @@ from PIL import Image
 from imaging.film import check_film, check_rate, write_film
 
 
-def plain(colour, size=(32, 24)):
-    return Image.new("RGB", size, colour)
+def plain(color, size=(32, 24)):
+    return Image.new("RGB", size, color)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a.webp", "frames"])

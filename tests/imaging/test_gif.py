@@ -3,22 +3,22 @@ import pytest
 
 from imaging.gif import Palette
 
-GREYS = np.repeat(np.arange(0, 256, 51)[:, None], 3, axis=1)  # [6, 3]
+GRAYS = np.repeat(np.arange(0, 256, 51)[:, None], 3, axis=1)  # [6, 3]
 
 
 @pytest.mark.parametrize("level", [0, 13, 25, 64, 100, 128, 203, 254, 255])
-def test_four_colours_together_are_right_where_one_cannot_be(level):
-    """The error of the mean of 8 x 8 pixels is a quarter of a step's half: what the last of four colours leaves."""
-    shown = GREYS[Palette(GREYS).indices(np.full([8, 8, 3], level, np.uint8))]
+def test_four_colors_together_are_right_where_one_cannot_be(level):
+    """The error of the mean of 8 x 8 pixels is a quarter of a step's half: what the last of four colors leaves."""
+    shown = GRAYS[Palette(GRAYS).indices(np.full([8, 8, 3], level, np.uint8))]
     assert abs(shown.mean() - level) <= 51 / 2 / 4 + 1
-    assert np.ptp(shown) <= 51  # none but the neighbours
+    assert np.ptp(shown) <= 51  # none but the neighbors
 
 
-def test_a_colour_of_the_palette_stands_for_itself():
+def test_a_color_of_the_palette_stands_for_itself():
     rng = np.random.default_rng(0)
-    colours = np.unique(rng.integers(0, 64, [256, 3]), axis=0) * 4 + rng.integers(0, 4, 3)
-    pixels = colours[rng.integers(len(colours), size=[20, 30])].astype(np.uint8)
-    assert np.array_equal(colours[Palette(colours).indices(pixels)], pixels)
+    colors = np.unique(rng.integers(0, 64, [256, 3]), axis=0) * 4 + rng.integers(0, 4, 3)
+    pixels = colors[rng.integers(len(colors), size=[20, 30])].astype(np.uint8)
+    assert np.array_equal(colors[Palette(colors).indices(pixels)], pixels)
 
 
 def test_a_pixel_depends_on_nothing_but_itself_and_its_place():

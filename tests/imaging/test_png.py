@@ -28,7 +28,7 @@ def chunks(data):
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (5, 3), (257, 255)])
 def test_any_program_reads_what_is_written(mode, width, height):
-    """Sizes with less than a block of the zlib stream and with more; 257 x 255 grey pixels fill 65535 + 255 bytes."""
+    """Sizes with less than a block of the zlib stream and with more; 257 x 255 gray pixels fill 65535 + 255 bytes."""
     image = picture(width, height, mode)
     with Image.open(io.BytesIO(png.encode(image))) as read:
         assert read.format == "PNG" and read.mode == mode

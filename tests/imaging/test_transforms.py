@@ -44,7 +44,7 @@ def test_palettes_may_be_transparent():
     assert mode_of(image) == "RGBA"
 
 
-def test_palette_colours_survive():
+def test_palette_colors_survive():
     image = Image.new("P", (1, 1))
     image.putpalette([10, 20, 30])
     assert to_mode(image, "RGB").getpixel((0, 0)) == (10, 20, 30)
@@ -99,10 +99,10 @@ def test_a_crop_without_resize_moves_no_pixel():
 def test_reducing_does_not_alias():
     checks = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
     small = np.asarray(center_crop_resize(Image.fromarray(checks), 8, 8)).astype(int)
-    assert abs(small[1:-1, 1:-1] - 127.5).max() < 2  # the finest pattern there is becomes flat grey
+    assert abs(small[1:-1, 1:-1] - 127.5).max() < 2  # the finest pattern there is becomes flat gray
 
 
-def test_hidden_colours_do_not_bleed():
+def test_hidden_colors_do_not_bleed():
     array = np.zeros((16, 16, 4), dtype=np.uint8)
     array[:, :8] = (255, 0, 0, 0)  # invisible red
     array[:, 8:] = (0, 0, 255, 255)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from metrics.features import find_files, open_eye, open_eyes
-from models.perceptual.detectorfiles import PUBLISHED, PublishedDetector, parse_files
-from models.perceptual.extractors import to_rgb
+from models.perceptual.detectors import PUBLISHED, PublishedDetector, parse_files
+from models.perceptual.likeness import to_rgb
 from tests.models import published
 
 CPU = torch.device("cpu")
@@ -130,7 +130,7 @@ def _served(monkeypatch, contents):
         path.write_bytes(contents[url])
         return path
 
-    monkeypatch.setattr("models.perceptual.detectorfiles.fetch", fetch)
+    monkeypatch.setattr("models.perceptual.detectors.fetch", fetch)
 
 
 def test_files_of_one_name_from_two_urls_are_two_files(monkeypatch):

@@ -23,14 +23,11 @@ def _judged(plan, stop_at=None, names="swd60", wrong=None):
     """Carries a plan out with a judge, as train.py does; `wrong` takes the place of its evaluation."""
     judge = prepare(names, {}, DEMO, CPU, 4, "python train.py", plan.state.clock.seen if plan.state else None)
 
-    def snapshot(recipe, run):
-        judge(recipe.judged(), run.folder, run.clock.seen, run.seed, run.report)
-
     with pytest.MonkeyPatch.context() as patch:
         if wrong:
             patch.setattr(Suite, "evaluate", wrong)
         honest = session.train
-        patch.setattr(session, "train", lambda plan: honest(plan, evaluate=snapshot))
+        patch.setattr(session, "train", lambda plan: honest(plan, judge=judge))
         return finish(plan, stop_at)
 
 

@@ -13,8 +13,8 @@ from models.stylegan2.exports.files import record, save_program
 from models.stylegan2.exports.graphs import graph_of
 from models.stylegan2.factorization import style_matrix
 from models.stylegan2.foreign import rosinality
+from models.stylegan2.foreign.architecture import official_names
 from models.stylegan2.foreign.statements import ARCHITECTURES as OFFICIAL
-from models.stylegan2.foreign.translation import official_names
 from models.stylegan2.generator import Generator
 from tests.reference.architectures import generated, judged
 from tests.reference.official import fill, load_case, official_tensors

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign.translation import official_names, renamed
+from models.stylegan2.foreign.architecture import official_names, renamed
 from models.stylegan2.generator import Generator
 
 DATA = Path(__file__).parent.parent / "data"

@@ -20,6 +20,8 @@ from training.state import Clock
 class Diary:
     """Stands in for a run and notes what it is asked to do. It takes what a run takes, and nothing else."""
 
+    seed, folder, report = 0, None, None
+
     def __init__(self, seen: int = 0, stop_at: int | None = None) -> None:
         self.clock = Clock(iteration=seen // 4, seen=seen)
         self.stop_at = stop_at
@@ -71,6 +73,9 @@ def test_the_diary_takes_what_a_run_takes():
 
 class NoRecipe:
     phases = ()
+
+    def judged(self) -> str:
+        return "a sampler"
 
     def after_step(self, seen: int) -> None:
         pass
@@ -125,5 +130,5 @@ def test_memory_stays_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_evaluation_happens_at_snapshots(monkeypatch):
     monkeypatch.setattr(loop, "step", lambda *arguments: None)
     diary, judged = Diary(), []
-    fit(NoRecipe(), iter(()), diary, PACE, lambda recipe, run: judged.append(run.clock.seen))
+    fit(NoRecipe(), iter(()), diary, PACE, lambda sampler, folder, seen, seed, report: judged.append(seen))
     assert judged == [20, 40, 52]

@@ -12,7 +12,7 @@ from training.state import read_state, rounding_notes
 from training.stylegan2.config import StyleGAN2Config
 
 SMALLER = "smaller networks: --set generator.channel_base=8192"
-INEXACT = "it will not be the same to the last bit"
+INEXACT = "the run will not be the same to the last bit"
 LENGTH = {"pace__kimg": 0.08, "metrics": "none"}  # 20 iterations: 5 of path length, 2 of R1
 
 
@@ -59,29 +59,29 @@ def test_a_run_keeps_its_threads_and_its_bits_and_says_what_changed(whole, tmp_p
     threads(2)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     (note,) = plans.resume(str(folder), {}, tmp_path).notes
-    assert note == f"this run had 1 thread and continues with 2: {INEXACT}"
+    assert note == f"threads: 1 before, 2 now: {INEXACT}"
     monkeypatch.delenv("OMP_NUM_THREADS")
     plan = plans.resume(str(folder), {}, tmp_path)
     assert torch.get_num_threads() == 1 and plan.notes == ()
     with monkeypatch.context() as other:
         other.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "MMX")
         other.setattr(torch, "__version__", "9.9.9")
-        version, processor = plans.resume(str(folder), {}, tmp_path).notes
-    assert processor == f"this run had a CPU with {here} and continues with a CPU with MMX: {INEXACT}"
-    assert version.endswith(f"and continues with 9.9.9: {INEXACT}")
+        processor, version = plans.resume(str(folder), {}, tmp_path).notes
+    assert processor == f"processor: a CPU with {here} before, a CPU with MMX now: {INEXACT}"
+    assert version == f"PyTorch: {torch.__version__} before, 9.9.9 now: {INEXACT}"
     assert_equal_runs(whole, finish(plan))
 
 
 @pytest.mark.parametrize(
     ("device", "old", "new", "notes"),
     [
-        ("cpu", {}, {"compile": True}, ["--compile false and continues with true"]),
+        ("cpu", {}, {"compile": True}, ["--compile"]),
         ("cpu", {}, {"deterministic": True}, []),
         (
             "cuda",
             {},
             {"deterministic": True, "cuda_graphs": True},
-            [f"{name} false and continues with true" for name in ("--cuda-graphs", "--deterministic")],
+            ["--cuda-graphs", "--deterministic"],
         ),
     ],
 )
@@ -91,7 +91,7 @@ def test_settings_that_round_differently_are_noted(whole, monkeypatch, device, o
     settings = [{"compile": False, "cuda_graphs": False, "deterministic": False, **values} for values in (old, new)]
     facts = facts.model_copy(update={"processor": None, "threads": None})
     found = rounding_notes(facts, *settings, torch.device(device), StyleGAN2Config)
-    assert [note for note in found if "--" in note] == [f"this run had {note}: {INEXACT}" for note in notes]
+    assert [note for note in found if "--" in note] == [f"{name}: false before, true now: {INEXACT}" for name in notes]
 
 
 @pytest.mark.parametrize(

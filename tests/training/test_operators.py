@@ -40,9 +40,7 @@ def test_resuming_with_others_is_noted(finished, monkeypatch):
     monkeypatch.setattr(build, "shortfall", lambda device: "the moon is full: wait")
     resume(finished, pace__kimg=0.04)
     lines = (finished / "log.txt").read_text().splitlines()
-    assert (
-        f"this run had {before} operators and continues with {after}: it will not be the same to the last bit" in lines
-    )
+    assert f"operators: {before} before, {after} now: the run will not be the same to the last bit" in lines
     assert f"training to kimg 0.04 on cpu in fp32, {after} operators" in lines
     assert "native operators are off: the moon is full: wait" in lines
     assert operators(finished) == after

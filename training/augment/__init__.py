@@ -1,8 +1,5 @@
-"""Augmentations of all images that the discriminator sees (Karras et al. 2020, "Training Generative Adversarial
-Networks with Limited Data", appendix B).
-
-Each transformation has probability p, for each image and independently of the others. Nothing waits for the device, and
-no shape depends on random numbers.
+"""Augmentations of all images that D sees, each with probability p, independently, for each image (Karras et al. 2020,
+"Training Generative Adversarial Networks with Limited Data", appendix B). Nothing waits for the device.
 """
 
 import torch
@@ -17,20 +14,14 @@ COLOR = frozenset(CATEGORIES["color"])
 
 
 class Augmentation:
-    """Random transformations of each image of a batch. Differentiable by the images any number of times.
+    """Random transformations of each image of a batch, named as in `CATEGORIES`; differentiable any number of times.
 
     Images have 1, 3 or 4 channels and any height and width. Geometry, filters and cutout treat all channels alike;
     color and noise leave alpha, the fourth, unchanged; hue and saturation leave gray images unchanged.
-
-    Args:
-        names: of the transformations, as in `CATEGORIES`.
-        height, width: of the images.
-        device: of the images.
     """
 
     def __init__(self, names: frozenset[str], height: int, width: int, device: torch.device) -> None:
-        self.names = names
-        self.geometric, self.colored = names & GEOMETRY, names & COLOR
+        self.names, self.geometric, self.colored = names, names & GEOMETRY, names & COLOR
         self.resample = Resampling(height, width, device)
         self.filter = Filtering(device)
 

@@ -23,27 +23,19 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
 }
 GROUP = "Augmentation"
 MODES = "what D sees is augmented: ada as far as D overfits, fixed with probability --p, none never"
-PIPES = (
-    "kinds of augmentation: pixel blitting, geometry, color, filters, noise, cutout, or several by their first letters"
-)
+PIPES = "kinds of augmentation: pixel blitting, geometry, color, filters, noise, cutout; or several by first letters"
 START = "probability of each augmentation; with ada, at the start"
 TARGET = "with ada: mean sign of D's scores of real images above which augmentation increases"
 SPEED = "with ada: thousands of images in which p can go from 0 to 1; 100 with --transfer"
 
 # Every number has a name. All are drawn every time, so no number depends on which augmentations are on.
+BANDS = ("filter 0", "filter 1", "filter 2", "filter 3")
 TRANSFORMATIONS = (
     *("xflip", "rotate90", "xint", "scale", "rotate", "rotate after", "aniso", "xfrac"),
-    *("brightness", "contrast", "lumaflip", "hue", "saturation"),
-    *("filter 0", "filter 1", "filter 2", "filter 3", "noise", "cutout"),
+    *(*CATEGORIES["color"], *BANDS, "noise", "cutout"),
 )
-UNIFORM = (
-    *("xflip", "rotate90", "xint x", "xint y", "rotate", "rotate after"),
-    *("lumaflip", "hue", "cutout x", "cutout y"),
-)
-NORMAL = (
-    *("scale", "aniso", "xfrac x", "xfrac y", "brightness", "contrast", "saturation"),
-    *("filter 0", "filter 1", "filter 2", "filter 3", "noise"),
-)
+UNIFORM = ("xflip", "rotate90", "xint x", "xint y", "rotate", "rotate after", "lumaflip", "hue", "cutout x", "cutout y")
+NORMAL = ("scale", "aniso", "xfrac x", "xfrac y", "brightness", "contrast", "saturation", *BANDS, "noise")
 
 
 class AugmentConfig(Section):
@@ -77,18 +69,14 @@ class AugmentConfig(Section):
 
 
 class Drawn:
-    """Random numbers, drawn for the whole batch and cut to one part, so they do not depend on the number of parts.
-
-    Args:
-        draws: of this part.
-        purpose: of the images ("real", "fake"), if a phase augments several kinds.
-    """
+    """Random numbers of the images of one part; `purpose` ("real", "fake") tells kinds of images in a phase apart."""
 
     def __init__(self, draws: Draws, purpose: str) -> None:
         self._draws, self._purpose = draws, f"augmented {purpose}"
-        uniform = draws.uniforms(self._purpose, len(TRANSFORMATIONS) + len(UNIFORM)).unbind(1)
-        self._gates = dict(zip(TRANSFORMATIONS, uniform[: len(TRANSFORMATIONS)], strict=True))
-        self._uniform = dict(zip(UNIFORM, uniform[len(TRANSFORMATIONS) :], strict=True))
+        gates = len(TRANSFORMATIONS)
+        uniform = draws.uniforms(self._purpose, gates + len(UNIFORM)).unbind(1)
+        self._gates = dict(zip(TRANSFORMATIONS, uniform[:gates], strict=True))
+        self._uniform = dict(zip(UNIFORM, uniform[gates:], strict=True))
         normal = draws.latents(f"{self._purpose} normal", len(NORMAL)).unbind(1)
         self._normal = dict(zip(NORMAL, normal, strict=True))
 
@@ -110,14 +98,11 @@ class Drawn:
 
 
 class Strength:
-    """The probability p of augmentations, on the device.
+    """The probability p of augmentations, on the device; changed in place, because a CUDA graph reads its memory.
 
     With `ada`, p follows D's scores of real images: the more of them are positive, the more D overfits. Every few
     iterations p goes up a step if r_t, the mean sign of the scores since the last step, is above the target, and down
     if it is below (section 3.1, equation 1). The step is such that p takes `ada_kimg` thousand images from 0 to 1.
-
-    p and the signs of an iteration are changed in place because a CUDA graph reads and writes their memory. `batch` is
-    the number of images in an iteration, over all processes.
     """
 
     def __init__(self, config: AugmentConfig, batch: int, device: torch.device) -> None:

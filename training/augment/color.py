@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from custom_ops.convolution import convolve
-from training.augment.chances import Drawn
+from training.augment.chances import BANDS, Drawn
 from training.augment.geometry import mirrored
 
 BRIGHTNESS = 0.2  # standard deviation; colors are in [-1, 1]
@@ -16,21 +16,17 @@ SATURATION = 1.0  # likewise
 NOISE = 0.1  # standard deviation of the signed strength of the noise
 # Orthogonal low-pass filter (Daubechies 1992, table 6.1). Its taps sum to sqrt(2).
 SYM2 = (-0.12940952255092145, 0.22414386804185735, 0.836516303737469, 0.48296291314469025)
-BANDS = 4  # up to 1/8 of the highest frequency, 1/8 to 1/4, 1/4 to 1/2, and above
+# BANDS: up to 1/8 of the highest frequency, 1/8 to 1/4, 1/4 to 1/2, and above
 GAIN = 1.0  # standard deviation of the binary logarithm
 POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)  # share of each band in the power of natural images, by the paper
 CUTOUT = 0.5  # side of the rectangle, as a share of the image's side
 
 
 def recolor(images: Tensor, names: frozenset[str], chances: Drawn, p: Tensor) -> Tensor:
-    """Make each change of colors in `names` with probability p.
+    """Make each change of colors in `names` with probability p; alpha, and of gray images hue and saturation, stay.
 
-    Brightness b, contrast c, luma flip f (-1 or 1), hue theta and saturation s act along the gray axis or around it. In
-    this order, with the projection V on that axis and the cross product K with it, they are
-
-        f c (V x + b) + c s (cos(theta) (1 - V) x + sin(theta) K x).
-
-    Gray images [N, 1, H, W] stay gray: only b, c and f change them. The alpha channel of [N, 4, H, W] is unchanged.
+    Brightness b, contrast c, luma flip f (-1 or 1), hue theta and saturation s act along the gray axis or around it:
+    f c (V x + b) + c s (cos(theta) (1 - V) x + sin(theta) K x), V the projection on that axis, K the cross product.
     """
 
     def drawn(name: str, values: Tensor) -> Tensor:
@@ -74,17 +70,17 @@ def _with_alpha(colors: Tensor, images: Tensor) -> Tensor:
 
 
 def bandpass() -> np.ndarray:
-    """Symmetric filters of the bands, [BANDS, taps], whose sum is the identity.
+    """Symmetric filters of the bands, [4, taps], whose sum is the identity.
 
     The autocorrelations L and H of an orthogonal low-pass and its high-pass, halved, pass the lower and the upper half
-    of the frequencies, and L + H = 1. Each round moves the present bands b one octave down,
-    to L(z) b(z^2), and adds H(z) above them as the new highest band; their sum stays 1.
+    of the frequencies, and L + H = 1. Each round moves the present bands b one octave down, to L(z) b(z^2), and adds
+    H(z) above them as the new highest band; their sum stays 1.
     """
     low = np.array(SYM2)
     high = low * [1, -1, 1, -1]
     L, H = (np.convolve(h, h[::-1]) / 2 for h in (low, high))
     bank = np.ones([1, 1])
-    for _ in range(BANDS - 1):
+    for _ in BANDS[1:]:
         spread = np.zeros([len(bank), 2 * bank.shape[1] - 1])
         spread[:, ::2] = bank
         lower = np.stack([np.convolve(band, L) for band in spread])
@@ -97,7 +93,7 @@ class Filtering:
     """Amplifies or weakens each frequency band with probability p, in both directions alike."""
 
     def __init__(self, device: torch.device) -> None:
-        self.bank = torch.tensor(bandpass(), dtype=torch.float32).to(device)  # [BANDS, taps]
+        self.bank = torch.tensor(bandpass(), dtype=torch.float32).to(device)  # [4, taps]
         self.power = torch.tensor(POWER).to(device)
 
     def __call__(self, images: Tensor, chances: Drawn, p: Tensor) -> Tensor:
@@ -112,9 +108,8 @@ class Filtering:
         return x.reshape(N, C, H, W)
 
     def gains(self, chances: Drawn, p: Tensor) -> Tensor:
-        """The gain of each band, [N, BANDS]. Changing a band does not change the expected power of the whole."""
-        names = [f"filter {band}" for band in range(BANDS)]
-        t = torch.stack([chances.where(name, p, chances.normal(name)) for name in names], dim=1)
-        t = torch.exp2(t * GAIN)  # [N, BANDS]
+        """The gain of each band, [N, 4]. Changing a band does not change the expected power of the whole."""
+        t = torch.stack([chances.where(name, p, chances.normal(name)) for name in BANDS], dim=1)
+        t = torch.exp2(t * GAIN)  # [N, 4]
         power = (t.square() - 1) * self.power + 1  # of the whole, if this band alone has changed
         return t * power.rsqrt().prod(dim=1, keepdim=True)

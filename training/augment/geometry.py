@@ -1,7 +1,6 @@
 """Geometric augmentations (Karras et al. 2020, ADA, appendix B, figure 17, lines 5 to 53).
 
-Transformations are matrices [N, 3, 3] that act on (x, y, 1): pixels right and down from the center of the image. Their
-inverses are composed, from places in the augmented image to places in the original.
+Transformations are matrices [N, 3, 3] of (x, y, 1), pixels right and down from the center. Their inverses are composed.
 """
 
 from collections.abc import Iterable
@@ -38,28 +37,27 @@ def inverse(names: frozenset[str], chances: Drawn, p: Tensor, height: int, width
 def _steps(names: frozenset[str], chances: Drawn, p: Tensor, height: int, width: int) -> Iterable[Tensor]:
     where, uniform, normal = chances.where, chances.uniform, chances.normal
     if "xflip" in names:
-        flip = where("xflip", p, (uniform("xflip") * 2).floor())
-        yield _scaling(1 - 2 * flip, torch.ones_like(flip))
+        yield _matrix(1 - 2 * where("xflip", p, (uniform("xflip") * 2).floor()), 0, 0, 0, 1, 0)
     if "rotate90" in names:
         yield _rotation(where("rotate90", p, (uniform("rotate90") * 4).floor()) * (pi / 2))
     if "xint" in names:
         x, y = (where("xint", p, uniform(f"xint {axis}") * 2 - 1) * XINT for axis in "xy")
-        yield _shift((x * width).round(), (y * height).round())
+        yield _matrix(1, 0, -(x * width).round(), 0, 1, -(y * height).round())
     if "scale" in names:
         s = torch.exp2(where("scale", p, normal("scale")) * -SCALE)
-        yield _scaling(s, s)
+        yield _matrix(s, 0, 0, 0, s, 0)
     # Of two rotations, before and after stretching, at least one is made with probability p.
     p_rotation = 1 - (1 - p).sqrt()
     if "rotate" in names:
         yield _rotation(where("rotate", p_rotation, uniform("rotate") * 2 - 1) * pi)
     if "aniso" in names:
         s = torch.exp2(where("aniso", p, normal("aniso")) * -ANISO)
-        yield _scaling(s, 1 / s)
+        yield _matrix(s, 0, 0, 0, 1 / s, 0)
     if "rotate" in names:
         yield _rotation(where("rotate after", p_rotation, uniform("rotate after") * 2 - 1) * pi)
     if "xfrac" in names:
         x, y = (where("xfrac", p, normal(f"xfrac {axis}")) * XFRAC for axis in "xy")
-        yield _shift(x * width, y * height)
+        yield _matrix(1, 0, -x * width, 0, 1, -y * height)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
@@ -67,38 +65,23 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return (a[:, :, :, None] * b[:, None]).sum(dim=2)
 
 
-def _scaling(x: Tensor, y: Tensor) -> Tensor:
-    zero = torch.zeros_like(x)
-    return _matrix(x, zero, zero, zero, y, zero)
-
-
 def _rotation(angle: Tensor) -> Tensor:
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    return _matrix(cos, -sin, zero, sin, cos, zero)
+    cos, sin = angle.cos(), angle.sin()
+    return _matrix(cos, -sin, 0, sin, cos, 0)
 
 
-def _shift(x: Tensor, y: Tensor) -> Tensor:
-    """From the shifted image back to the original."""
-    zero, one = torch.zeros_like(x), torch.ones_like(x)
-    return _matrix(one, zero, -x, zero, one, -y)
-
-
-def _matrix(*entries: Tensor) -> Tensor:
-    """[N, 3, 3] from the first two rows."""
-    zero, one = torch.zeros_like(entries[0]), torch.ones_like(entries[0])
-    return torch.stack([*entries, zero, zero, one], dim=1).reshape(-1, 3, 3)
+def _matrix(*entries: Tensor | float) -> Tensor:
+    """[N, 3, 3] from the first two rows, of tensors [N] and numbers that all images have."""
+    like = next(entry for entry in entries if isinstance(entry, Tensor))
+    each = [entry if isinstance(entry, Tensor) else torch.full_like(like, entry) for entry in (*entries, 0, 0, 1)]
+    return torch.stack(each, dim=1).reshape(-1, 3, 3)
 
 
 def mirrored(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
-    """Pixels start ... stop - 1 along `dim` of images that are mirrored at their first and last pixel, for ever.
-
-    n pixels have a period of 2 n - 2. Slices are used because their gradients add up in a fixed order.
-    """
-    n = x.shape[dim]
-    flipped, period = x.flip(dim), 2 * n - 2
-    parts, i = [], start
+    """Pixels start ... stop - 1 along `dim` of images that are mirrored at their first and last pixel, for ever."""
+    n, flipped, parts, i = x.shape[dim], x.flip(dim), [], start  # slices, whose gradients add up in a fixed order
     while i < stop:
-        phase = i % period
+        phase = i % (2 * n - 2)
         source, first, end = (x, phase, n) if phase < n else (flipped, phase - n + 1, n - 1)
         length = min(end - first, stop - i)
         parts.append(source.narrow(dim, first, length))
@@ -107,16 +90,11 @@ def mirrored(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
 
 
 class Resampling:
-    """Resamples images by matrices, mirrored at the edges, without aliasing.
+    """Resamples images of any height and width from 2 by matrices, mirrored at the edges, without aliasing.
 
-    Images are upsampled twofold by an orthogonal wavelet, looked up bilinearly, and downsampled by the same wavelet,
-    which together are the identity if the matrix is. The paper pads as far as the matrices of a batch reach, so the
-    host has to wait for the device. Mirrored images are periodic, so here one upsampled period is enough, however far a
-    matrix reaches.
-
-    Args:
-        height, width: of the images, from 2.
-        device: of the images.
+    Images are upsampled twofold by an orthogonal wavelet, looked up bilinearly, and downsampled by it again. The paper
+    pads as far as the matrices of a batch reach, so the host has to wait for the device. Mirrored images are
+    periodic, so here one upsampled period is enough, however far a matrix reaches.
     """
 
     def __init__(self, height: int, width: int, device: torch.device) -> None:
@@ -145,9 +123,6 @@ class Resampling:
 
     @staticmethod
     def _places(side: int, device: torch.device) -> Tensor:
-        """[2 side + 10]: upsampled pixels from the center, with the reach of the wavelet on either side.
-
-        Pixel n of the images is pixel 2 n of the upsampled, where the wavelet is centered, so the center is side - 1.
-        """
+        """[2 side + 10]: upsampled pixels from the center, side - 1, with the reach of the wavelet on either side."""
         reach = len(SYM6) // 2 - 1
         return torch.arange(-reach, 2 * side + reach, device=device, dtype=torch.float32) - (side - 1)

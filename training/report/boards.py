@@ -49,15 +49,9 @@ class TensorBoard:
 
 
 class Wandb:
-    """A run in a project. A resumed run continues there.
+    """A run in a project of Weights & Biases, named after its folder. A resumed run continues there.
 
-    Args:
-        folder: the run folder, whose name the run gets.
-        project: where the run is listed.
-        config: of the run, nested.
-
-    Raises:
-        ValueError: if the package is not installed, or cannot begin.
+    Raises ValueError if the package is not installed, or cannot begin.
     """
 
     name = "wandb"

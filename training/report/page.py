@@ -101,12 +101,7 @@ def _text(path: Path) -> str:
 def write(folder: Path, state: str = "") -> Path:
     """Write the page of a run, atomically, and return its path.
 
-    Args:
-        folder: of the run.
-        state: "running", "finished" or "stopped"; "" finds out from the files.
-
-    Raises:
-        FileNotFoundError, ValueError: if it is not the folder of a run.
+    `state` is "running", "finished" or "stopped"; "" finds out. Raises FileNotFoundError or ValueError as `read`.
     """
     run, path = read(folder), folder / NAME
     state = state or state_of(run)

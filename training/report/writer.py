@@ -23,13 +23,9 @@ LONG = 86400.0  # seconds on a CPU after which cheaper ways are named
 
 
 class Report:
-    """Writes into a run folder and prints on the terminal.
+    """Writes into a run folder and prints on the terminal; without a folder (on ranks other than 0) does nothing.
 
-    Args:
-        folder: the run folder; None (on ranks other than 0) writes and prints nothing.
-        seen: images that a resumed run has seen; what was written after them is dropped.
-        config: of the run, nested, as in `config.json`.
-        wandb: a run of Weights & Biases that shows the same.
+    What was written after the `seen` images of a resumed run is dropped. `wandb` shows the same as the report.
     """
 
     def __init__(
@@ -86,14 +82,10 @@ class Report:
         timings: Mapping[str, float],
         facts: Mapping[str, float],
     ) -> None:
-        """Write a status line, a line of `stats.jsonl`, and a point of every curve.
+        """Write a status line, a line of `stats.jsonl`, and a point of every curve, after `seen` of `end` images.
 
-        Args:
-            seen: images so far.
-            end: images at the end of training.
-            moments: statistics since the last tick. Those without values, such as an empty noise level, are left out.
-            timings: mean seconds of the parts of a step.
-            facts: other numbers: learning rates, steps skipped, bytes of memory, seconds in all.
+        `moments` are statistics since the last tick; those without values, such as an empty noise level, are left out.
+        `timings` are mean seconds of the parts of a step, `facts` other numbers, such as learning rates.
         """
         if self.folder is None:
             return
@@ -147,9 +139,8 @@ class Report:
 
     def page(self, state: str) -> None:
         """Write `report.html`."""
-        folder = self.folder
-        if folder is not None:
-            self._attempt(page.NAME, lambda: page.write(folder, state))
+        if self.folder is not None:
+            self._attempt(page.NAME, partial(page.write, self.folder, state))
 
     def close(self) -> None:
         """Close the progress bar, the boards and the log."""
@@ -184,13 +175,7 @@ class Report:
 
 
 class Forecast:
-    """Says once how fast the first steps were, and when the run will end at that speed.
-
-    Args:
-        device: that trains.
-        smaller: a way to a cheaper run, as in `Course`.
-        say: prints a line.
-    """
+    """Says once how fast the first steps were, when the run will end, and on a slow CPU a `smaller` way to do it."""
 
     def __init__(self, device: torch.device, smaller: str, say: Callable[[str], None]) -> None:
         self.device, self.smaller, self.say = device, smaller, say

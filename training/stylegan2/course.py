@@ -1,13 +1,11 @@
 """The row of StyleGAN2 in the table of what can be trained."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from models.networkfile import NetworkFile
 from models.stylegan2 import adaptation
-from models.stylegan2.config import ImageConfig
-from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.family import FAMILY
-from models.stylegan2.generator import Generator
 from models.stylegan2.sizes import fits
 from torch_utils import distributed
 from torch_utils.cli import counted
@@ -31,42 +29,36 @@ def settle(asked: Asked) -> Settled:
                 raise ValueError(f"--set {part}.{name} comes from the data, where it is {value}: leave it out")
     if asked.given.get("optimizer.freeze_d") and not asked.transfer:
         raise ValueError("--freeze-d keeps layers of a trained D unchanged: give --transfer with it")
-    config = presets.resolve(asked.preset, asked.shape._asdict(), _given(asked), asked.world, asked.images)
-    for name in (f"augment.{name}" for name in config.augment.idle):
-        if name in asked.given:
-            option = flag_of(StyleGAN2Config, name)
-            raise ValueError(
-                f"{option} has no effect with --aug {config.augment.mode}: leave it out, or give --aug ada"
-            )
+    # After transfer the average starts from a trained network, and D may soon know the images.
+    defaults = {"average.ramp": 0.0, "augment.ada_kimg": 100.0} if asked.transfer else {}
+    given = defaults | dict(asked.given)
+    config = presets.resolve(asked.preset, asked.shape._asdict(), given, asked.world, asked.images)
+    mode = config.augment.mode
+    for name in config.augment.idle:
+        if f"augment.{name}" in asked.given:
+            option = flag_of(StyleGAN2Config, f"augment.{name}")
+            raise ValueError(f"{option} has no effect with --aug {mode}: leave it out, or give --aug ada")
     return Settled(config, tuple(_notes(asked, config)))
 
 
-def _given(asked: Asked) -> dict[str, Any]:
-    # After transfer the average starts from a trained network, and D may soon know the images.
-    defaults = {"average.ramp": 0.0, "augment.ada_kimg": 100.0} if asked.transfer else {}
-    return defaults | dict(asked.given)
-
-
-def _notes(asked: Asked, config: StyleGAN2Config) -> list[str]:
+def _notes(asked: Asked, config: StyleGAN2Config) -> Iterator[str]:
     """Sentences about a data set of few images."""
-    if asked.images is None:
-        return []
-    notes, mode = [], config.augment.mode
-    images = counted(asked.images // (2 if config.data.mirror else 1), "image")
-    if mode != "none" and "augment.mode" not in asked.given:
-        notes.append(
+    mode, mirror = config.augment.mode, config.data.mirror
+    count = (asked.images or 0) // (2 if mirror else 1)
+    images = counted(count, "image")
+    if mode != "none" and "augment.mode" not in asked.given and asked.images is not None:
+        yield (
             f"--aug {mode} is on: with only {images} D would soon learn them by heart, so it sees augmented ones "
             f"(--aug none turns this off)"
         )
-    if asked.images // (2 if config.data.mirror else 1) < (TOO_FEW_AFTER_TRANSFER if asked.transfer else TOO_FEW):
+    if asked.images is not None and count < (TOO_FEW_AFTER_TRANSFER if asked.transfer else TOO_FEW):
         ways = ["more images, some hundred at least"]
         ways += [] if asked.transfer else ["--transfer from a network trained on similar images"]
-        ways += [] if config.data.mirror else ["--mirror"]
-        notes.append(
+        ways += [] if mirror else ["--mirror"]
+        yield (
             f"{images} will hardly do: D learns so few by heart, also when they are augmented, and G can only repeat "
             f"them; what helps: {', '.join(ways)}"
         )
-    return notes
 
 
 def smallest(config: StyleGAN2Config) -> StyleGAN2Config:
@@ -79,10 +71,11 @@ def smallest(config: StyleGAN2Config) -> StyleGAN2Config:
 def check_transfer(file: NetworkFile, config: StyleGAN2Config) -> None:
     """Check that `take` will work. Raises ValueError if the networks of the file do not fit the run."""
     found: adaptation.Misfits = {}
+    parts: dict[str, Any] = {name: file.part(name) for name in file.parts}
     try:
-        for name in file.parts:
+        for name, network in parts.items():
             kind = "discriminator" if name == "D" else "generator"
-            found |= adaptation.misfits(kind, _config(file, name), getattr(config, kind))
+            found |= adaptation.misfits(kind, network.config, getattr(config, kind))
         if found:
             raise ValueError(adaptation.differing(found))
     except ValueError as error:
@@ -91,7 +84,7 @@ def check_transfer(file: NetworkFile, config: StyleGAN2Config) -> None:
         return
     if "D" not in file.parts:
         raise ValueError(f"{file} has no D whose layers --freeze-d could leave as they are: leave --freeze-d out")
-    if _config(file, "D").doublings != config.discriminator.doublings:
+    if parts["D"].config.doublings != config.discriminator.doublings:
         raise ValueError(
             "--freeze-d would freeze layers that start anew, for the images have another size than those of "
             f"{file}: leave --freeze-d out"
@@ -109,7 +102,8 @@ def take(file: NetworkFile, recipe: StyleGAN2) -> str:
         source = name if name in file.parts else "G_ema"
         if name == "D" and "D" not in file.parts:
             continue
-        state, changes = _adapted(file.part(source), network)
+        adapt: Any = adaptation.adapt_discriminator if name == "D" else adaptation.adapt_generator
+        state, changes = adapt(file.part(source), network)
         network.load_state_dict(state)
         distributed.broadcast_(list(network.state_dict().values()))  # the file may differ between machines
         taken.append(name if source == name else f"{name} (from {source})")
@@ -117,19 +111,6 @@ def take(file: NetworkFile, recipe: StyleGAN2) -> str:
     missing = "" if "D" in file.parts else f"; it has no D{reason}, which starts anew"
     anew = f"; for {' and '.join(changes)}, what has no counterpart starts anew" if changes else ""
     return f"took {', '.join(taken)} from {file}{missing}{anew}"
-
-
-def _config(file: NetworkFile, name: str) -> ImageConfig:
-    config: Any = file.part(name).config
-    assert isinstance(config, ImageConfig)
-    return config
-
-
-def _adapted(theirs: object, ours: object) -> adaptation.Adapted:
-    if isinstance(theirs, Generator) and isinstance(ours, Generator):
-        return adaptation.adapt_generator(theirs, ours)
-    assert isinstance(theirs, Discriminator) and isinstance(ours, Discriminator)
-    return adaptation.adapt_discriminator(theirs, ours)
 
 
 COURSE = Course(

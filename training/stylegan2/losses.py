@@ -25,8 +25,7 @@ def discriminator_real_loss(real_scores: Tensor) -> Tensor:
 def relativistic_loss(winner_scores: Tensor, loser_scores: Tensor) -> Tensor:
     """-log(sigmoid(D(winner) - D(loser))) of each pair (RpGAN; Jolicoeur-Martineau 2019; Huang et al. 2024, section 2).
 
-    For D the real of a pair is to win, for G the fake. Only differences count, so a G that makes one picture alone
-    cannot satisfy all pairs.
+    For D the real of a pair is to win, for G the fake. A G that makes one picture alone cannot satisfy all pairs.
     """
     return F.softplus(loser_scores - winner_scores)
 
@@ -34,11 +33,7 @@ def relativistic_loss(winner_scores: Tensor, loser_scores: Tensor) -> Tensor:
 def gradient_penalty(images: Tensor, scores: Tensor) -> Tensor:
     """Squared norm of the gradient of each image's score, [N]: R1 for real, R2 for generated images, without gamma / 2.
 
-    Mescheder et al. 2018, equations 9 and 10; Huang et al. 2024, section 2.
-
-    Args:
-        images: [N, C, H, W], requiring gradients.
-        scores: D(images), any shape.
+    Mescheder et al. 2018, equations 9 and 10; Huang et al. 2024, section 2. `images` [N, C, H, W] require gradients.
     """
     (gradients,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
     return gradients.square().sum(dim=[1, 2, 3])
@@ -47,12 +42,8 @@ def gradient_penalty(images: Tensor, scores: Tensor) -> Tensor:
 def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
     """Length |J^T y| of each sample, J the Jacobian of the image by w (Karras et al. 2020, equation 4), [N].
 
-    The square is averaged over layers, so that the length does not depend on the number of copies of w.
-
-    Args:
-        images: g(ws), [N, C, H, W].
-        ws: [N, L, D], requiring gradients.
-        noise: standard normal numbers of the images' shape; y is noise / sqrt(H W).
+    `images` [N, C, H, W] are g(`ws`), [N, L, D], which require gradients; y is standard normal `noise` / sqrt(H W). The
+    square is averaged over layers, so that the length does not depend on the number of copies of w.
     """
     H, W = images.shape[2:]
     y = noise / sqrt(H * W)

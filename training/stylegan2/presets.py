@@ -42,34 +42,26 @@ ROWS: dict[str, Row] = {
 # fmt: on
 
 
-def auto_row(height: int, width: int, world: int, batch: int = 0, images: int | None = None) -> Row:
-    """The row that suits a resolution, a number of processes and of images (StyleGAN2-ADA, appendix D).
+def row_of(preset: str, height: int, width: int, world: int = 1, batch: int = 0, images: int | None = None) -> Row:
+    """The row of a preset for images of a size; `images` None is more than enough, and a `batch` of 0 is chosen.
 
-    Args:
-        height, width: of the images.
-        world: processes.
-        batch: images in an iteration; 0 chooses it.
-        images: in the data set; None for more than enough.
+    `auto` is the row that suits a resolution, a number of processes and of images (StyleGAN2-ADA, appendix D).
+    `demo` shows faces after minutes on a CPU. Its cartoon faces are flat and few, so D finds out fakes quickly: a
+    strong R1 penalty holds it back. They have no grain, so noise inputs are off. Relativistic pairs, large steps and
+    a short average show more different faces sooner (docs/training.md).
     """
     side = max(height, width)
+    if preset == "demo":
+        row = _row(1, 20, 8, 4, 32 * side, 128, 128, 2, 0.005, 10.0, 1.0, 0.05, discriminator__mapping_layers=2)
+        loss = {"loss.kind": "rpgan", "loss.noise": "none"}
+        return {**row, **loss, "pace.tick": 1.0, "pace.snap": 5, "metrics": "none"}
+    if preset != "auto":
+        return ROWS[preset]
     batch = batch or max(min(world * min(4096 // side, 32), 64) // world, 1) * world
     base, lr = 32768 if side >= 512 else 16384, 0.002 if side >= 1024 else 0.0025
     aug = "none" if images is None or images > FEW_IMAGES else "ada"
     group, gamma, ema = min(batch // world, 4), gamma_rule(height, width, batch), batch * 10 / 32
     return _row(world, 25000, batch, group, base, 512, 512, 2, lr, gamma, ema, 0.05, augment__mode=aug)
-
-
-def demo_row(height: int, width: int) -> Row:
-    """The row for the embedded cartoon faces: a small network that shows faces after minutes on a CPU.
-
-    The faces are flat and few, so D finds out fakes quickly: a strong R1 penalty holds it back. They have no grain, so
-    noise inputs are off. Relativistic pairs, large steps and a short average show more different faces sooner
-    (docs/training.md).
-    """
-    loss = {"loss.kind": "rpgan", "loss.noise": "none", "discriminator.mapping_layers": 2}
-    base = 32 * max(height, width)
-    row = _row(1, 20, 8, 4, base, 128, 128, 2, 0.005, 10.0, 1.0, 0.05)
-    return {**row, **loss, "pace.tick": 1.0, "pace.snap": 5, "metrics": "none"}
 
 
 def gamma_rule(height: int, width: int, batch: int) -> float:
@@ -79,26 +71,18 @@ def gamma_rule(height: int, width: int, batch: int) -> float:
 
 def preset_gamma(preset: str, height: int, width: int, batch: int) -> float:
     """The weight of R1 of a preset; that of the rule for an unknown name."""
-    row = demo_row(height, width) if preset == "demo" else ROWS.get(preset, {})
+    row = row_of(preset, height, width, batch=batch) if preset in (*ROWS, "demo") else {}
     return row.get("loss.gamma") or gamma_rule(height, width, batch)
 
 
 def resolve(
     preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int, images: int | None = None
 ) -> StyleGAN2Config:
-    """The complete configuration of a run.
+    """The configuration of a run from a preset, `auto` or `demo`, where settings by dotted name that are `given` win.
 
-    Args:
-        preset: a name in `ROWS`, `auto` or `demo`.
-        data: `height`, `width`, `channels` and `classes` of the images.
-        given: settings by dotted name; they take precedence over the preset.
-        world: processes.
-        images: in the data set; None for more than enough.
-
-    Raises:
-        ValueError: values do not fit.
+    `data` has `height`, `width`, `channels` and `classes`; `images` None is more than enough. Raises ValueError.
     """
-    row = dict(_chosen(preset, data, given, world, images))
+    row = dict(row_of(preset, data["height"], data["width"], world, given.get("pace.batch", 0), images))
     processes, group, width, lr = (row.pop(name) for name in ("processes", "group", "width", "lr"))
     both = {**data, "channel_base": row.pop("base"), "channel_max": row.pop("most")}
     both |= {"clamp": FP16_CLAMP} if given.get("precision") == "fp16" else {}
@@ -116,12 +100,3 @@ def resolve(
         **row,
     }
     return build(StyleGAN2Config, values | dict(given))
-
-
-def _chosen(
-    preset: str, data: Mapping[str, Any], given: Mapping[str, Any], world: int, images: int | None = None
-) -> Row:
-    size = (data["height"], data["width"])
-    if preset == "auto":
-        return auto_row(*size, world, given.get("pace.batch", 0), images)
-    return demo_row(*size) if preset == "demo" else ROWS[preset]

@@ -44,10 +44,7 @@ class Passes(NamedTuple):
 class StyleGAN2(Recipe):
     """The recipe of Karras et al. 2020, with the lazy regularization, averages and schedule of StyleGAN2-ADA.
 
-    Args:
-        config: the resolved configuration.
-        frequencies: images of each class, [classes]; empty without classes.
-        device: where the networks live.
+    `frequencies` are the images of each class, [classes]; empty without classes.
     """
 
     first_order = frozenset({"Gmain", "Dmain"})
@@ -86,25 +83,12 @@ class StyleGAN2(Recipe):
         phases = [Phase("Gmain", self.G, adam_G, reads_images=self.relativistic)]
         if self.config.loss.path_weight:
             phases.append(Phase("Gpath", self.G, adam_G, interval=o.g_interval))
-        phases.append(Phase("Dmain", self.D, adam_D, reads_images=True))
+        pairs = self.relativistic
+        phases.append(Phase("Dmain", self.D, adam_D, reads_images=True, terms=1 if pairs else 2))
         if self.config.loss.gamma:
-            name = "Dr1r2" if self.relativistic else "Dr1"
-            phases.append(Phase(name, self.D, adam_D, interval=o.d_interval, reads_images=True))
-        for phase in phases:
-            phase.terms = len(self._terms[phase.name])
+            name, terms = ("Dr1r2", 2) if pairs else ("Dr1", 1)
+            phases.append(Phase(name, self.D, adam_D, interval=o.d_interval, reads_images=True, terms=terms))
         return phases
-
-    @property
-    def _terms(self) -> dict[str, list[Callable[[Any, Draws], Term]]]:
-        """The terms of each phase, from real images or None, and draws."""
-        pairs: list[Callable[[Any, Draws], Term]] = [self._discriminator_pair_term]
-        return {
-            "Gmain": [self._generator_term],
-            "Gpath": [self._path_term],
-            "Dmain": pairs if self.relativistic else [self._fake_term, self._real_term],
-            "Dr1": [self._r1_term],
-            "Dr1r2": [self._r1_term, self._r2_term],
-        }
 
     def judged(self) -> StyleSampler:
         """The pictures that metrics judge: of the averaged generator, psi 1, random noise."""
@@ -141,10 +125,14 @@ class StyleGAN2(Recipe):
 
     def losses(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
         """Yield the terms of one phase, each computed when it is asked for."""
-        for term in self._terms[phase.name]:
-            yield term(reals, draws)
+        terms: dict[str, Callable[..., Iterator[Term]]] = {
+            "Gmain": self._generator_terms,
+            "Gpath": self._path_terms,
+            "Dmain": self._discriminator_terms,
+        }
+        return terms.get(phase.name, self._penalty_terms)(reals, draws)
 
-    def _generator_term(self, reals: Reals | None, draws: Draws) -> Term:
+    def _generator_terms(self, reals: Reals | None, draws: Draws) -> Iterator[Term]:
         self.passes.begin()
         images, c = self._made(self.passes, draws, reals.c if reals and self.relativistic else None)
         scores = self._scored(self.passes, images, c, draws, "fake")
@@ -154,9 +142,9 @@ class StyleGAN2(Recipe):
             loss = gan_losses.relativistic_loss(scores, real).mean()
         else:
             loss = gan_losses.generator_loss(scores).mean()
-        return loss, _of_scores("fake G", scores) | {"loss/G": loss}
+        yield loss, _of_scores("fake G", scores) | {"loss/G": loss}
 
-    def _path_term(self, reals: Reals | None, draws: Draws) -> Term:
+    def _path_terms(self, reals: None, draws: Draws) -> Iterator[Term]:
         loss = self.config.loss
         count = max((draws.stop - draws.start) // loss.path_shrink, 1)
         ws = self._ws(self.plain, draws, count)[0]
@@ -167,45 +155,39 @@ class StyleGAN2(Recipe):
         # An overflow costs one step. Kept in the mean, it would cost all steps.
         self.path_mean = torch.where(mean.isfinite(), mean, self.path_mean).detach()
         reports = {"path/penalty": penalty, "path/length": lengths, "loss/G path": penalty * loss.path_weight}
-        return penalty.mean() * loss.path_weight, reports
+        yield penalty.mean() * loss.path_weight, reports
 
-    def _fake_term(self, reals: Reals, draws: Draws) -> Term:
+    def _discriminator_terms(self, reals: Reals, draws: Draws) -> Iterator[Term]:
         self.passes.begin()
-        images, c = self._fakes(self.passes, draws)
-        scores = self._scored(self.passes, images, c, draws, "fake")
-        loss = gan_losses.discriminator_fake_loss(scores).mean()
-        return loss, _of_scores("fake", scores) | {"loss/D fake": loss}
-
-    def _real_term(self, reals: Reals, draws: Draws) -> Term:
-        self.passes.begin()
-        scores = self._scored(self.passes, reals.images, reals.c, draws, "real")
-        self.strength.observe(scores.detach())
-        loss = gan_losses.discriminator_real_loss(scores).mean()
-        return loss, _of_scores("real", scores) | {"loss/D real": loss, **self._augmented()}
-
-    def _discriminator_pair_term(self, reals: Reals, draws: Draws) -> Term:
-        self.passes.begin()
-        images, c = self._fakes(self.passes, draws, reals.c)
+        images, c = self._fakes(self.passes, draws, reals.c if self.relativistic else None)
         fake = self._scored(self.passes, images, c, draws, "fake")
-        real = self._scored(self.passes, reals.images, c, draws, "real")
-        self.strength.observe((real - fake).detach())  # a pair's loss depends on the difference only
-        loss = gan_losses.relativistic_loss(real, fake).mean()
-        reports = _of_scores("fake", fake) | _of_scores("real", real)
-        return loss, reports | {"margin": real - fake, "loss/D pair": loss, **self._augmented()}
+        if not self.relativistic:
+            loss = gan_losses.discriminator_fake_loss(fake).mean()
+            yield loss, _of_scores("fake", fake) | {"loss/D fake": loss}
+            del images, fake, loss
+            self.passes.begin()
+        real = self._scored(self.passes, reals.images, reals.c, draws, "real")
+        if self.relativistic:
+            loss, margin = gan_losses.relativistic_loss(real, fake).mean(), real - fake
+            reports = _of_scores("fake", fake) | {"margin": margin, "loss/D pair": loss}
+        else:
+            loss, margin = gan_losses.discriminator_real_loss(real).mean(), real
+            reports = {"loss/D real": loss}
+        self.strength.observe(margin.detach())  # a pair's loss depends on the difference only
+        reports |= {"augment/p": self.strength.p} if self.config.augment.mode != "none" else {}
+        yield loss, reports | _of_scores("real", real)
 
-    def _r1_term(self, reals: Reals, draws: Draws) -> Term:
-        loss, penalty = self._penalty(reals.images, reals.c, draws, "real")
-        return loss, {"r1/penalty": penalty, "loss/D r1": loss}
+    def _penalty_terms(self, reals: Reals, draws: Draws) -> Iterator[Term]:
+        yield self._penalty("r1", *reals, draws, "real")
+        if self.relativistic:
+            yield self._penalty("r2", *self._fakes(self.plain, draws, reals.c), draws, "fake")
 
-    def _r2_term(self, reals: Reals, draws: Draws) -> Term:
-        loss, penalty = self._penalty(*self._fakes(self.plain, draws, reals.c), draws, "fake")
-        return loss, {"r2/penalty": penalty, "loss/D r2": loss}
-
-    def _penalty(self, images: Tensor, c: Tensor | None, draws: Draws, purpose: str) -> tuple[Tensor, Tensor]:
-        """gamma / 2 times the mean gradient penalty, and the penalty of each image."""
+    def _penalty(self, name: str, images: Tensor, c: Tensor | None, draws: Draws, purpose: str) -> Term:
+        """gamma / 2 times the mean gradient penalty."""
         images = images.detach().requires_grad_(True)
         penalty = gan_losses.gradient_penalty(images, self._scored(self.plain, images, c, draws, purpose))
-        return penalty.mean() * (self.config.loss.gamma / 2), penalty
+        loss = penalty.mean() * (self.config.loss.gamma / 2)
+        return loss, {f"{name}/penalty": penalty, f"loss/D {name}": loss}
 
     def _made(self, passes: Passes, draws: Draws, c: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Generated images and their classes: `c`, those of the reals that they are paired with, or drawn."""
@@ -220,17 +202,10 @@ class StyleGAN2(Recipe):
             images = self.augment(images, self.strength.p, Drawn(draws, purpose))
         return passes.score(images, c)
 
-    def _augmented(self) -> dict[str, Tensor]:
-        """Statistics of augmentations."""
-        return {"augment/p": self.strength.p} if self.config.augment.mode != "none" else {}
-
     def _ws(
         self, passes: Passes, draws: Draws, count: int | None = None, c: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """w for every layer [n, L, D] of the first `count` latents of this part, with style mixing, and their c.
-
-        Without `c`, classes are drawn with the frequencies of the data.
-        """
+        """w for every layer [n, L, D] of the first `count` latents, with style mixing, and `c`, drawn if not given."""
         mapping, num_ws = self.G.mapping, self.G.synthesis.num_ws
         if c is None and len(self.classes):
             c = self._one_hot(draws.classes("class", self.thresholds)[:count])
@@ -285,11 +260,11 @@ def _of_scores(name: str, scores: Tensor) -> dict[str, Tensor]:
 def adam(
     parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], epsilon: float, interval: int
 ) -> torch.optim.Adam:
-    """Adam for parameters that are regularized in a step of their own every `interval` iterations.
+    """Adam for parameters that are regularized in a step of their own every `interval` iterations; 0 for none.
 
     Such parameters take interval + 1 steps in `interval` iterations. With r = interval / (interval + 1), the learning
     rate is multiplied by r and each beta raised to the power r, so that Adam's memory, in iterations, is that of one
-    step an iteration (lazy regularization, Karras et al. 2020, appendix B). An interval of 0 corrects nothing.
+    step an iteration (lazy regularization, Karras et al. 2020, appendix B).
     """
     r = interval / (interval + 1) if interval else 1.0
     learning = list(parameters)

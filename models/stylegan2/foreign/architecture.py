@@ -1,43 +1,109 @@
-"""The network whose tensors, under official names, a file holds: its configuration, and the tensors under our names."""
+"""Networks of ours for the tensors of other programs: names, shapes, configurations.
+
+Names are translated by tables of rules. A rule is a pattern in our name and its replacement: a template, or a function
+of the numbers in the pattern's groups.
+"""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.foreign import Converted
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign.translation import Shapes, official_names, renamed, shape_of
 from models.stylegan2.generator import Generator
 from models.stylegan2.layers import blur
-from system.text import printable
+from system.text import printable, shown
 from torch_utils import config as configs
 
+Rules = Sequence[tuple[str, str | Callable[..., str]]]
+Shapes = Mapping[str, tuple[int, ...]]
+Built = tuple[Generator | Discriminator, dict[str, Tensor]]  # on the meta device, and its tensors by our names
+
+SAMPLES = 10_240  # their mean is off by a hundredth of the spread of w
+BATCH = 1_024
+MOST_PRODUCTS = SAMPLES * 2**23  # a few seconds of one core: all samples of a mapping of 8 layers of width 1024
 _FILTER = "resample_filter"  # a constant in their files
 _MOST_SIZES = 12  # 4 to 8192 pixels
 
 
-class NetworkSettings(NamedTuple):
-    """Facts that the tensors of a network do not show."""
-
-    clamp: float = 0.0
-    mbstd_group: int = 4
-    channel_base: Any = None  # taken if it agrees with the widths of the layers
-    channel_max: Any = None
+def translated(names: Iterable[str], rules: Rules) -> dict[str, str]:
+    """Their name -> ours, for each of our names. Every rule is applied in turn."""
+    return {_translated(name, rules): name for name in names}
 
 
-class BuiltNetwork(NamedTuple):
-    """A network of ours that computes what theirs computes."""
+def _translated(name: str, rules: Rules) -> str:
+    for pattern, theirs in rules:
+        if found := re.search(pattern, name):
+            new = found.expand(theirs) if isinstance(theirs, str) else theirs(*map(int, found.groups()))
+            name = name[: found.start()] + new + name[found.end() :]
+    return name
 
-    network: Generator | Discriminator  # on the meta device
-    names: dict[str, str]  # their name of a tensor -> ours
-    tensors: dict[str, Tensor]  # by our names
+
+def official_names(network: Any) -> dict[str, str]:
+    """The name in the official StyleGAN2-ADA networks -> ours, for every tensor. Shapes and values are the same."""
+    top = 4 << network.config.doublings
+    rules: Rules = (
+        (r"\.layers\.", ".fc"),
+        ("w_average", "w_avg"),
+        (r"synthesis\.const", "synthesis.b4.const"),
+        (r"synthesis\.blocks\.(\d+)", lambda k: f"synthesis.b{4 << k}"),
+        (r"^blocks\.(\d+)", lambda i: f"b{top >> i}"),
+        ("^from_rgb", f"b{top}.from_rgb"),
+        ("^tail", "b4"),
+        ("from_rgb", "fromrgb"),
+        (r"\.rgb\.", ".torgb."),
+        (r"(conv\d|torgb)\.conv", r"\1"),
+        (r"noise\.strength", "noise_strength"),
+        (r"noise\.fixed", "noise_const"),
+    )
+    return translated(network.state_dict(), rules)
 
 
-def converted(names: Iterable[str], read: Callable[[str], BuiltNetwork], source: dict[str, Any]) -> Converted:
+def shape_of(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
+    """The shape of a tensor. Raises ValueError if the file has no such tensor, or one of other dimensions."""
+    if name not in shapes:
+        raise ValueError(f"it has no tensor {name}, which every such network has")
+    shape = shapes[name]
+    if len(shape) != dimensions or 0 in shape:
+        raise ValueError(f"its {name} has shape {shown(list(shape))}, expected {dimensions} dimensions")
+    return shape
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shapes of tensors, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str], network: nn.Module) -> dict[str, Tensor]:
+    """A file's tensors under our names, each checked against the network that has these names.
+
+    Args:
+        tensors: by their names; their shapes may have further axes of length 1.
+        names: their name -> ours.
+        network: on any device.
+
+    Raises:
+        ValueError: if tensors are missing, left over, of another shape or no floating-point numbers.
+    """
+    shapes = shapes_of(network.state_dict())
+    if missing := sorted(names.keys() - tensors.keys()):
+        raise ValueError(f"{len(missing)} tensors are missing, the first is {missing[0]}")
+    if extra := sorted(tensors.keys() - names.keys()):
+        raise ValueError(f"{len(extra)} tensors have no place in this network, the first is {printable(extra[0], 80)}")
+    for theirs, ours in names.items():
+        found, expected = list(tensors[theirs].shape), list(shapes[ours])
+        if [n for n in found if n != 1] != [n for n in expected if n != 1]:
+            raise ValueError(f"its {theirs} has shape {shown(found)}, expected {expected}")
+        if not tensors[theirs].is_floating_point():
+            raise ValueError(f"its {theirs} is of {tensors[theirs].dtype}, expected floating-point numbers")
+    return {ours: tensors[theirs].reshape(shapes[ours]) for theirs, ours in names.items()}
+
+
+def converted(names: Iterable[str], read: Callable[[str], Built], source: dict[str, Any]) -> Converted:
     """The networks of a file of StyleGAN2.
 
     If the file's discriminator has another architecture, it is skipped as long as there is a generator: most users only
@@ -56,29 +122,30 @@ def converted(names: Iterable[str], read: Callable[[str], BuiltNetwork], source:
     names = list(names)
     for name in names:
         try:
-            built = read(name)
+            network, own = read(name)
         except ValueError as error:
             if name != "D" or len(names) == 1:
                 raise
             source["left_out"] = {name: printable(str(error))}
             continue
-        metadata["discriminator" if name == "D" else "generator"] = configs.to_dict(built.network.config)
-        tensors |= {f"{name}.{key}": tensor for key, tensor in built.tensors.items()}
+        metadata["discriminator" if name == "D" else "generator"] = configs.to_dict(network.config)
+        tensors |= {f"{name}.{key}": tensor for key, tensor in own.items()}
     return Converted("stylegan2", metadata, tensors)
 
 
-def build(name: str, tensors: Mapping[str, Tensor], settings: NetworkSettings) -> BuiltNetwork:
+def build(name: str, tensors: Mapping[str, Tensor], **stated: Any) -> Built:
     """The generator or discriminator (`name` is G, G_ema or D) with these tensors, which have official names.
+
+    Args:
+        stated: as of `network_of`.
 
     Raises:
         ValueError: if no StyleGAN2 has these tensors, or their filters are not ours.
     """
-    network = network_of(name, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, settings)
-    own, ours = dict(tensors), blur(torch.device("cpu"))
+    network, own, ours = network_of(name, shapes_of(tensors), **stated), dict(tensors), blur(torch.device("cpu"))
     for key in [key for key in tensors if key.rpartition(".")[2] == _FILTER]:
         check_filter(key, own.pop(key), ours)
-    names = official_names(network)
-    return BuiltNetwork(network, names, renamed(own, names, network))
+    return network, renamed(own, official_names(network), network)
 
 
 def check_filter(name: str, tensor: Tensor, expected: Tensor) -> None:
@@ -87,79 +154,63 @@ def check_filter(name: str, tensor: Tensor, expected: Tensor) -> None:
         raise ValueError(f"its {name} is another filter, expected (1, 3, 3, 1)")
 
 
-def network_of(name: str, shapes: Shapes, settings: NetworkSettings) -> Generator | Discriminator:
-    """The network, on the meta device, whose tensors have these official names and shapes."""
-    if name == "D":
-        found, kind, build = _discriminator(shapes), DiscriminatorConfig, Discriminator
-        found["mbstd_group"] = settings.mbstd_group
+def network_of(
+    name: str, shapes: Shapes, clamp: float = 0.0, group: int = 4, base: Any = None, most: Any = None
+) -> Generator | Discriminator:
+    """The network, on the meta device, whose tensors have these official names and shapes.
+
+    Args:
+        clamp: limit of activations.
+        group: samples that share a minibatch standard deviation.
+        base, most: `channel_base` and `channel_max` as stated, taken if they agree with the widths of the layers.
+    """
+    is_d = name == "D"
+    start, rgb, conv = ("b", "fromrgb", "conv0") if is_d else ("synthesis.b", "torgb", "conv1")
+    sizes = _sizes(shapes, start)
+    layers = [f"{start}{size}.{conv}.weight" for size in sizes]
+    layers[0] = "b4.conv.weight" if is_d else layers[0]
+    base, most = _width_rule(sizes, [shape_of(shapes, layer, 4)[0] for layer in layers], base, most)
+    embed = "mapping.embed.weight"
+    embedding, classes = shape_of(shapes, embed, 2) if embed in shapes else (0, 0)
+    architecture = "skip" if any(f"{start}{size}.{rgb}.weight" in shapes for size in sizes[:-1]) else "plain"
+    found = {"height": sizes[-1], "width": sizes[-1], "channel_base": base, "channel_max": most, "classes": classes}
+    found |= {
+        "clamp": clamp,
+        "channels": shape_of(shapes, f"{start}{sizes[-1]}.{rgb}.weight", 4)[1 if is_d else 0],
+        "mapping_layers": sum(re.fullmatch(r"mapping\.fc\d+\.weight", key) is not None for key in shapes) or 8,
+        "architecture": "residual" if any(f"{start}{size}.skip.weight" in shapes for size in sizes) else architecture,
+    }
+    if is_d:
+        width, features, *_ = shape_of(shapes, layers[0], 4)
+        if (maps := features - width) != 1:
+            raise ValueError(f"its discriminator has {maps} maps of the minibatch standard deviation, expected 1")
+        found["mbstd_group"] = group
     else:
-        found, kind, build = _generator(shapes), GeneratorConfig, Generator
-    sizes = found.pop("sizes")
-    base, most = _width_rule(sizes, found.pop("widths"), settings)
-    found |= {"height": sizes[-1], "width": sizes[-1], "channel_base": base, "channel_max": most}
+        found["w_dim"], inputs = shape_of(shapes, "mapping.fc0.weight", 2)
+        found["z_dim"] = inputs - embedding
     try:
-        config: Any = configs.from_dict(kind, found | {"clamp": settings.clamp})
+        config: Any = configs.from_dict(DiscriminatorConfig if is_d else GeneratorConfig, found)
     except ValueError as error:
         raise ValueError(f"its network cannot be built here: {error}") from error
     with torch.device("meta"):
-        return build(config)
+        return Discriminator(config) if is_d else Generator(config)
 
 
-def _generator(shapes: Shapes) -> dict[str, Any]:
-    sizes = _sizes(shapes, "synthesis.b")
-    w_dim, inputs = shape_of(shapes, "mapping.fc0.weight", 2)
-    embedding, classes = _embedding(shapes)
-    return {
-        "sizes": sizes,
-        "widths": [shape_of(shapes, f"synthesis.b{size}.conv1.weight", 4)[0] for size in sizes],
-        "classes": classes,
-        "channels": shape_of(shapes, f"synthesis.b{sizes[-1]}.torgb.weight", 4)[0],
-        "mapping_layers": _layers(shapes),
-        "z_dim": inputs - embedding,
-        "w_dim": w_dim,
-        "architecture": _architecture(shapes, "synthesis.", "torgb", sizes),
-    }
+@torch.no_grad()
+def average_w(mapping: Callable[[Tensor], Tensor], z_dim: int, weights: int) -> tuple[Tensor, str]:
+    """The mean of w [w_dim] over latents of a fixed seed, and a description of it for the metadata.
+
+    Very large mapping networks, by their number of `weights`, get fewer latents.
+    """
+    batches = max(1, min(SAMPLES, MOST_PRODUCTS // weights) // BATCH)
+    source = torch.Generator().manual_seed(0)
+    means = [mapping(torch.randn(BATCH, z_dim, generator=source)).mean(dim=0) for _ in range(batches)]
+    return torch.stack(means).mean(dim=0), f"mean of {batches * BATCH} mapped latents"
 
 
-def _discriminator(shapes: Shapes) -> dict[str, Any]:
-    sizes = _sizes(shapes, "b")
-    width, features, *_ = shape_of(shapes, "b4.conv.weight", 4)
-    if features - width != 1:
-        raise ValueError(
-            f"its discriminator has {features - width} maps of the minibatch standard deviation, expected 1"
-        )
-    return {
-        "sizes": sizes,
-        "widths": [width, *(shape_of(shapes, f"b{size}.conv0.weight", 4)[0] for size in sizes[1:])],
-        "classes": _embedding(shapes)[1],
-        "channels": shape_of(shapes, f"b{sizes[-1]}.fromrgb.weight", 4)[1],
-        "mapping_layers": _layers(shapes) or DiscriminatorConfig().mapping_layers,
-        "architecture": _architecture(shapes, "", "fromrgb", sizes),
-    }
-
-
-def _width_rule(sizes: list[int], widths: list[int], settings: NetworkSettings) -> tuple[int, int]:
-    """(channel_base, channel_max) that give these widths at these sizes, preferably those that the file states."""
-    smallest_base = max([4, *(size * width for size, width in zip(sizes, widths, strict=True) if width > 1)])
-    for base, most in ((settings.channel_base, settings.channel_max), (smallest_base, max(widths))):
-        if type(base) is int and type(most) is int and widths == [max(1, min(base // s, most)) for s in sizes]:
-            return base, most
-    raise ValueError(
-        f"its layers are {', '.join(map(str, widths))} wide at {', '.join(map(str, sizes))} pixels, "
-        "expected widths that halve as the size doubles, up to a largest width"
-    )
-
-
-def _architecture(shapes: Shapes, prefix: str, rgb: str, sizes: list[int]) -> str:
-    """Ours: 1x1 shortcuts make it residual, RGB layers at more than the largest size make it skip."""
-    if any(f"{prefix}b{size}.skip.weight" in shapes for size in sizes):
-        return "residual"
-    return "skip" if any(f"{prefix}b{size}.{rgb}.weight" in shapes for size in sizes[:-1]) else "plain"
-
-
-def _sizes(shapes: Shapes, prefix: str) -> list[int]:
+def _sizes(shapes: Shapes, start: str) -> list[int]:
     """The sizes that have blocks: 4, 8, 16, ..."""
-    found = {int(m[1]) for name in shapes if (m := re.match(re.escape(prefix) + r"(\d{1,5})\.", name))}
+    found = {int(m[1]) for name in shapes if (m := re.match(re.escape(start) + r"(\d{1,5})\.", name))}
     sizes = [4 << k for k in range(max(len(found), 2))]
     if found != set(sizes) or len(sizes) > _MOST_SIZES:
         spelled = ", ".join(map(str, sorted(found)[:_MOST_SIZES])) or "no size"
@@ -167,10 +218,13 @@ def _sizes(shapes: Shapes, prefix: str) -> list[int]:
     return sizes
 
 
-def _embedding(shapes: Shapes) -> tuple[int, ...]:
-    """Width of the embedding, and number of classes."""
-    return shape_of(shapes, "mapping.embed.weight", 2) if "mapping.embed.weight" in shapes else (0, 0)
-
-
-def _layers(shapes: Shapes) -> int:
-    return sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in shapes)
+def _width_rule(sizes: list[int], widths: list[int], base: Any, most: Any) -> tuple[int, int]:
+    """(channel_base, channel_max) that give these widths at these sizes, preferably those that the file states."""
+    smallest_base = max([4, *(size * width for size, width in zip(sizes, widths, strict=True) if width > 1)])
+    for a, b in ((base, most), (smallest_base, max(widths))):
+        if type(a) is int and type(b) is int and widths == [max(1, min(a // size, b)) for size in sizes]:
+            return a, b
+    raise ValueError(
+        f"its layers are {', '.join(map(str, widths))} wide at {', '.join(map(str, sizes))} pixels, "
+        "expected widths that halve as the size doubles, up to a largest width"
+    )

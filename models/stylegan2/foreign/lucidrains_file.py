@@ -9,8 +9,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.foreign import Converted, Foreign
+from models.stylegan2.foreign.architecture import Rules, Shapes, average_w, renamed, shape_of, translated
 from models.stylegan2.foreign.lucidrains import Form, LucidrainsConfig, LucidrainsGenerator
-from models.stylegan2.foreign.translation import Rules, Shapes, average_w, renamed, shape_of, translated
 from system.text import printable
 from torch_utils import config as configs
 from torch_utils import torchfile

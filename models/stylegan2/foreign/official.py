@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.foreign import Converted, Foreign
 from models.stylegan2.foreign import tensorflow
-from models.stylegan2.foreign.architecture import BuiltNetwork, NetworkSettings, build, converted
+from models.stylegan2.foreign.architecture import Built, build, converted
 from models.stylegan2.foreign.records import Array, Record, demand, makers
 from models.stylegan2.foreign.statements import (
     check_layers,
@@ -73,7 +73,7 @@ def from_official(value: Any, path: Path) -> Converted:
     networks, size = _networks(value), path.stat().st_size
     source = {"format": "TensorFlow pickle", "file": path.name}
 
-    def read_one(name: str) -> BuiltNetwork:
+    def read_one(name: str) -> Built:
         tensors, records = take_apart(networks[name], Budget(size, _USED))
         if not networks[name].class_name:
             return _of_tensorflow(name, networks[name], tensors)
@@ -117,7 +117,7 @@ def take_apart(network: Record, budget: Budget) -> tuple[dict[str, Any], dict[st
     return tensors, records
 
 
-def _of_pytorch(name: str, tensors: Mapping[str, Tensor], records: Mapping[str, Record]) -> BuiltNetwork:
+def _of_pytorch(name: str, tensors: Mapping[str, Tensor], records: Mapping[str, Record]) -> Built:
     options = flat(records[""].state.get("_init_kwargs"), MOST_ENTRIES)
     clamps = {
         clamp_of(record.state.get("conv_clamp"))
@@ -128,21 +128,21 @@ def _of_pytorch(name: str, tensors: Mapping[str, Tensor], records: Mapping[str, 
         spelled = " and ".join(f"{value:g}" for value in sorted(clamps)[:2])
         raise ValueError(f"its layers have different limits (conv_clamp {spelled}), expected one limit")
     group = group_of(records["b4.mbstd"].state.get("group_size", 4) if "b4.mbstd" in records else 4)
-    settings = NetworkSettings(sum(clamps), group, options.get("channel_base"), options.get("channel_max"))
-    built = build(name, tensors, settings)
-    known = stated_by(name, built.network.config)
-    check_options(name, options, known, built.network.config)
+    widths = {"base": options.get("channel_base"), "most": options.get("channel_max")}
+    network, own = build(name, tensors, clamp=sum(clamps), group=group, **widths)
+    known = stated_by(name, network.config)
+    check_options(name, options, known, network.config)
     expect(name, records[""].state, known)
     for path, record in records.items():
         if path:
             sizes = {"use_noise": True, "padding": 1} if record.class_name == "SynthesisLayer" else {}
             sizes |= {"num_channels": 1} if record.class_name == "MinibatchStdLayer" else {}
             expect(path, record.state, sizes or {"architecture": known["architecture"]})
-    check_layers(built, records)
-    return built
+    check_layers(network, records)
+    return network, own
 
 
-def _of_tensorflow(name: str, record: Record, variables: Mapping[str, Any]) -> BuiltNetwork:
+def _of_tensorflow(name: str, record: Record, variables: Mapping[str, Any]) -> Built:
     version = record.state.get("version")
     if type(version) is not int or version < _OLDEST:
         raise ValueError(
@@ -151,11 +151,11 @@ def _of_tensorflow(name: str, record: Record, variables: Mapping[str, Any]) -> B
         )
     options = flat(record.state.get("static_kwargs"), MOST_ENTRIES)
     base, group = options.get("fmap_base"), group_of(options.get("mbstd_group_size", 4))
-    base = base * 2 if type(base) is int else None
-    settings = NetworkSettings(clamp_of(options.get("conv_clamp")), group, base, options.get("fmap_max"))
-    built = build(name, tensorflow.tensors(name, variables), settings)
-    check_options(name, options, stated_by(name, built.network.config), built.network.config)
-    return built
+    widths = {"base": base * 2 if type(base) is int else None, "most": options.get("fmap_max")}
+    clamp, tensors = clamp_of(options.get("conv_clamp")), tensorflow.tensors(name, variables)
+    network, own = build(name, tensors, clamp=clamp, group=group, **widths)
+    check_options(name, options, stated_by(name, network.config), network.config)
+    return network, own
 
 
 def _networks(value: Any) -> dict[str, Record]:

@@ -20,8 +20,17 @@ from torch import Tensor, nn
 from models.foreign import Converted, Foreign
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign.architecture import BuiltNetwork, NetworkSettings, check_filter, converted, network_of
-from models.stylegan2.foreign.translation import Rules, average_w, official_names, renamed, translated
+from models.stylegan2.foreign.architecture import (
+    Built,
+    Rules,
+    average_w,
+    check_filter,
+    converted,
+    network_of,
+    official_names,
+    renamed,
+    translated,
+)
 from models.stylegan2.generator import Generator
 from models.stylegan2.layers import blur
 from models.stylegan2.mapping import MappingNetwork
@@ -139,7 +148,7 @@ def state_of(network: nn.Module) -> dict[str, Tensor]:
     return state | _filters(network)
 
 
-def _read(name: str, state: dict[str, Tensor]) -> BuiltNetwork:
+def _read(name: str, state: dict[str, Tensor]) -> Built:
     """The network of a state dict; a generator lacks its average w."""
     start, first = ("convs", r"\.[1-9]\d?\.") if name == "D" else ("to_rgbs", r"\.\d\d?\.")
     doublings = len({key.split(".")[1] for key in state if re.match(start + first, key)})
@@ -154,7 +163,7 @@ def _read(name: str, state: dict[str, Tensor]) -> BuiltNetwork:
         if theirs in state:
             before, after = _axes(theirs)
             shapes[official[ours]] = tuple(state[theirs].shape[before : state[theirs].ndim - after])
-    network = network_of(name, shapes, NetworkSettings(mbstd_group=GROUP))
+    network = network_of(name, shapes, group=GROUP)
     names, own = _names(network), dict(state)
     if name != "D" and not any(key.startswith("noises.") for key in state):
         # The first versions kept no noise: draw it from a fixed seed.
@@ -163,7 +172,7 @@ def _read(name: str, state: dict[str, Tensor]) -> BuiltNetwork:
         own |= {theirs: torch.randn(shape, generator=source) for theirs, shape in noises.items()}
     for key, filter_ in _filters(network).items():
         check_filter(key, own.pop(key, filter_), filter_)
-    return BuiltNetwork(network, names, renamed(own, names, network))
+    return network, renamed(own, names, network)
 
 
 def _names(network: nn.Module) -> dict[str, str]:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from math import isclose
 from typing import Any
 
-from models.stylegan2.foreign.architecture import BuiltNetwork
+from torch import nn
+
+from models.stylegan2.foreign.architecture import official_names
 from models.stylegan2.foreign.records import Record, demand
 from system.text import printable, shown
 
@@ -89,12 +91,12 @@ def check_options(name: str, options: Mapping[str, Any], known: Mapping[str, Any
             raise ValueError(f"its network was made with the option {shown(option)}, which StyleGAN2 does not have")
 
 
-def check_layers(built: BuiltNetwork, records: Mapping[str, Record]) -> None:
+def check_layers(network: nn.Module, records: Mapping[str, Record]) -> None:
     """Check that the layers state the activations and gains of ours."""
-    for theirs, ours in built.names.items():
+    for theirs, ours in official_names(network).items():
         layer, _, kind = theirs.rpartition(".")
         if kind == "weight" and layer in records:
-            module = built.network.get_submodule(ours.rpartition(".")[0])
+            module = network.get_submodule(ours.rpartition(".")[0])
             known: dict[str, Any] = {gain: getattr(module, gain, None) for gain in ("weight_gain", "bias_gain")}
             styled = re.fullmatch(r"synthesis\.b\d+\.conv[01]", layer)
             known["activation"] = "lrelu" if styled else getattr(module, "act", None)

@@ -138,7 +138,7 @@ def test_damaged_parquet(tmp_path):
 
 
 def video(path, count=10, size=(32, 24)):
-    """Lossless, so that every frame comes back: frame i is grey of level 10 i."""
+    """Lossless, so that every frame comes back: frame i is gray of level 10 i."""
     import av
 
     with av.open(str(path), "w") as container:

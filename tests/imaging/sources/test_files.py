@@ -148,18 +148,18 @@ def test_damaged_cifar(tmp_path, batch, message):
     assert failure(path).startswith(message.format(path)) or "numeric._frombuffer" in failure(path)
 
 
-GREY = np.random.RandomState(1).randint(0, 256, (5, 28, 28), dtype=np.uint8)
+GRAY = np.random.RandomState(1).randint(0, 256, (5, 28, 28), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("single", [True, False])
 def test_mnist(tmp_path, packed, single):
     ending = ".gz" if packed else ""
-    (tmp_path / f"train-images-idx3-ubyte{ending}").write_bytes(idx(GREY, packed))
+    (tmp_path / f"train-images-idx3-ubyte{ending}").write_bytes(idx(GRAY, packed))
     (tmp_path / f"train-labels-idx1-ubyte{ending}").write_bytes(idx(np.array([3, 1, 4, 1, 5], np.uint8), packed))
-    (tmp_path / f"t10k-images-idx3-ubyte{ending}").write_bytes(idx(GREY[:1], packed))
+    (tmp_path / f"t10k-images-idx3-ubyte{ending}").write_bytes(idx(GRAY[:1], packed))
     source = open_source(tmp_path / f"train-images-idx3-ubyte{ending}" if single else tmp_path)
-    assert source.header == Header(28, 28, "L") and equal(pixels(source, "L"), list(GREY))
+    assert source.header == Header(28, 28, "L") and equal(pixels(source, "L"), list(GRAY))
     assert source.labels().values.tolist() == [3, 1, 4, 1, 5] and source.labels().class_names == tuple("0123456789")
     test = open_source(tmp_path / f"t10k-images-idx3-ubyte{ending}")
     assert len(test.names) == 1 and test.labels().note == (
@@ -170,7 +170,7 @@ def test_mnist(tmp_path, packed, single):
 def test_fashion_mnist_has_names(tmp_path):
     folder = tmp_path / "Fashion-MNIST"
     folder.mkdir()
-    (folder / "train-images-idx3-ubyte.gz").write_bytes(idx(GREY[:2]))
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(idx(GRAY[:2]))
     (folder / "train-labels-idx1-ubyte.gz").write_bytes(idx(np.array([9, 0], np.uint8)))
     names = open_source(folder).labels().class_names
     assert names[0] == "T-shirt/top" and names[9] == "Ankle boot"
@@ -178,13 +178,13 @@ def test_fashion_mnist_has_names(tmp_path):
 
 def test_damaged_mnist(tmp_path):
     path = tmp_path / "train-images-idx3-ubyte"
-    path.write_bytes(idx(GREY, False)[:-7])
+    path.write_bytes(idx(GRAY, False)[:-7])
     assert failure(path) == f"{path} is not complete (3913 of 3920 bytes): get it again"
     path.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**31, 28, 28))
     assert failure(path) == f"{path} claims to hold 1683627180032 bytes, but at most 1073741824 are read: give another"
-    path.write_bytes(idx(GREY)[:-20])
+    path.write_bytes(idx(GRAY)[:-20])
     assert failure(path).startswith(f"{path} is not complete (Compressed file ended before")
-    path.write_bytes(idx(GREY))
+    path.write_bytes(idx(GRAY))
     labels = tmp_path / "train-labels-idx1-ubyte"
     labels.write_bytes(idx(np.zeros(4, np.uint8)))
     assert failure(path) == f"{labels} has 4 labels for 5 images: get both again, or use --labels none"

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.perceptual.detectorfiles import PUBLISHED, PublishedDetector
+from models.perceptual.detectors import PUBLISHED, PublishedDetector
 from models.perceptual.likeness import pyramid_vectors
 from sampling.stylegan2.loss import open_loss
 from system import resources

@@ -1,6 +1,5 @@
 """The recipe: its phases, its batches, its memory of the past."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -39,7 +38,7 @@ def reals(r: StyleGAN2, count=4) -> Reals:
 
 def of(r: StyleGAN2, images: torch.Tensor, labels: torch.Tensor) -> Reals:
     """A batch of images in [-1, 1] that are no uint8 pixels."""
-    return dataclasses.replace(r.batch(Pictures(images.byte(), labels)), images=images)
+    return r.batch(Pictures(images.byte(), labels))._replace(images=images)
 
 
 # What the losses of a phase do not depend on: path lengths on what is added to images, penalties of gradients on
@@ -84,7 +83,7 @@ def linear_scores(r: StyleGAN2) -> list[torch.Tensor]:
         seen.append(x)
         return (x * a).sum(dim=[1, 2, 3])[:, None]
 
-    r.plain = r.passes = dataclasses.replace(r.plain, score=score)
+    r.plain = r.passes = r.plain._replace(score=score)
     return seen
 
 
@@ -119,7 +118,7 @@ def test_fakes_of_a_pair_have_the_class_of_their_real():
     r = recipe(classes=3, **{"loss.kind": "rpgan"})
     real = of(r, torch.zeros(4, 3, 16, 16), torch.tensor([2, 0, 0, 1]))
     seen = []
-    r.plain = r.passes = dataclasses.replace(r.plain, map=lambda z, c: seen.append(c) or r.G.mapping(z, c))
+    r.plain = r.passes = r.plain._replace(map=lambda z, c: seen.append(c) or r.G.mapping(z, c))
     for phase in (p for p in r.phases if p.name != "Gpath"):
         list(r.losses(phase, real, draws(phase.name)))
     assert len(seen) >= 3 and all(torch.equal(c, real.c) for c in seen)
