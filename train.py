@@ -15,7 +15,7 @@ from metrics.in_loop import prepare
 from models.perceptual.detectors import detector_options, parse_files
 from system.text import public_command
 from torch_utils import launch
-from torch_utils.cli import SET, Command, More, foreign_flags, option
+from torch_utils.cli import SET, Command, More, option
 from torch_utils.device import keep_freed_memory
 from torch_utils.flags import Option, flags, given
 from training import courses, session
@@ -54,7 +54,7 @@ def _more(values: Mapping[str, Any]) -> More:
     course = courses.find(model)
     mine = _flags(course)
     others = {other.title: _flags(other) for other in courses.COURSES if other is not course}
-    return More(model, mine, foreign_flags(mine, others), (course, model))
+    return More(model, mine, others, (course, model))
 
 
 def _flags(course: Course) -> list[Option]:

@@ -11,7 +11,7 @@ from models.sampler import Options, Request, Sampler, Shape
 from sampling.classes import class_names, find_class, kind_of, listed, titled
 from system.files import check_folder
 from torch_utils import config, flags
-from torch_utils.cli import More, foreign_flags, say
+from torch_utils.cli import More, say
 from torch_utils.device import Precision, resolve_device, resolve_precision, slow_precision
 from torch_utils.runs import newest_network
 
@@ -78,7 +78,7 @@ def learn(params: Mapping[str, Any], judging: bool = False) -> More:
         for option in options:
             option.shown = config.spell(getattr(file.family.judged, option.name or "")) or None
     others = {f.title: family_flags(f.options, judging) for f in FAMILIES.values() if f is not file.family}
-    return More(f"{file.path.name} ({file.family.title})", options, foreign_flags(options, others), found=file)
+    return More(f"{file.path.name} ({file.family.title})", options, others, found=file)
 
 
 _NO_NETWORK = "With --network, --help also shows the options of that network."

@@ -61,7 +61,7 @@ class More(NamedTuple):
 
     subject: str  # the model or network in question, for errors: "dit-s/2", "faces64.safetensors, a StyleGAN2"
     options: Sequence[Option]  # further options of the command
-    foreign: Mapping[str, str] = {}  # flags of other models -> their titles, from `foreign_flags`
+    others: Mapping[str, Sequence[Option]] = {}  # titles of other models -> their options
     found: Any = None  # handed to the callback as `click.get_current_context().obj`
     note: str = ""  # a sentence at the end of --help
 
@@ -117,7 +117,8 @@ class Command(click.Command):
         full = copy.copy(self)  # `self` is used again, by tests
         full.params, full.learned = [*self.params, *more.options], more
         lines = (self.epilog or "").splitlines()
-        examples = "\n".join(line for line in lines if more.foreign.keys().isdisjoint(line.split()))
+        foreign = {name for options in more.others.values() for name in spellings(options)} - {*spellings(full.params)}
+        examples = "\n".join(line for line in lines if foreign.isdisjoint(line.split()))
         full.epilog = "\n".join(filter(None, [examples, more.note]))
         return super(Command, full).make_context(info_name, args, parent, **{"obj": more.found} | extra)
 
@@ -134,8 +135,8 @@ class Command(click.Command):
             given, stray, _ = self.make_parser(ctx).parse_args(list(args))
         except click.NoSuchOption as error:
             name = error.option_name
-            if owner := self.learned.foreign.get(name):
-                told = f"{name} does not apply to {self.learned.subject}, only to {owner}: leave it out"
+            if owners := [title for title, options in self.learned.others.items() if name in spellings(options)]:
+                told = f"{name} does not apply to {self.learned.subject}, only to {' and '.join(owners)}: leave it out"
                 raise click.UsageError(told, ctx) from None
             raise
         for param in self.params:
@@ -273,12 +274,3 @@ def _refused(error: OSError | ValueError) -> RefusalError:
         mend = "choose another path, or change its permissions"
         return RefusalError(f"no permission for{place or ' a file'}: {mend}")
     return RefusalError(f"{place.strip() or 'a file'} cannot be used ({error.strerror}): choose another path")
-
-
-def foreign_flags(mine: Sequence[Option], others: Mapping[str, Sequence[Option]]) -> dict[str, str]:
-    """Flags that `mine` lack -> the titles of `others` that have them: `{"--steps": "ADM and DiT"}`."""
-    owners: dict[str, list[str]] = {}
-    for title, options in others.items():
-        for name in set(spellings(options)) - set(spellings(mine)):
-            owners.setdefault(name, []).append(title)
-    return {name: " and ".join(titles) for name, titles in owners.items()}

@@ -197,8 +197,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
-
-
-def is_library_error(error: BaseException) -> bool:
-    """Whether an exception comes from cuDNN or cuBLAS, whose errors say little when memory is short."""
-    return isinstance(error, RuntimeError) and any(name in str(error).lower() for name in ("cudnn", "cublas"))

@@ -116,7 +116,9 @@ def resolve(text: str, outdir: Path | str) -> Resumable:
         )
     if not has_state(run):
         raise FileNotFoundError(f"{run} has no {STATE}: give the folder of a run that has saved a state")
-    check_plain(run)
+    for path_in_run in sorted(run.iterdir()):
+        if not stat.S_ISDIR(mode := path_in_run.lstat().st_mode):
+            _check_plain(path_in_run, mode)
     older = path.name == PREVIOUS_STATE
     return Resumable(run, run / PREVIOUS_STATE if older else run / STATE, None if older else run / PREVIOUS_STATE)
 
@@ -214,13 +216,6 @@ def appending(path: Path) -> IO[str]:
     with suppress(FileNotFoundError):
         _check_plain(path, path.lstat().st_mode)
     return path.open("a", encoding="utf-8", errors="backslashreplace")
-
-
-def check_plain(folder: Path) -> None:
-    """Raise ValueError if a folder contains anything but plain files and folders: links, FIFOs, devices."""
-    for path in sorted(folder.iterdir()):
-        if not stat.S_ISDIR(mode := path.lstat().st_mode):
-            _check_plain(path, mode)
 
 
 def _check_plain(path: Path, mode: int) -> None:
