@@ -15,7 +15,7 @@ from PIL import Image
 
 from imaging import png
 from imaging.archive import INDEX, SOURCES
-from system.files import open_replacing, replacing_folder
+from system.files import check_vacant, open_replacing, replacing
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of all files, so that equal input gives equal bytes
 UNIX, MODE = 3, 0o644
@@ -72,7 +72,9 @@ class ArchiveWriter(Writer):
         self._labels: list[int] = []
         self._zip: zipfile.ZipFile | None = None
         if self.dest.suffix.lower() != ".zip":
-            self._folder = self._end.enter_context(replacing_folder(self.dest))
+            check_vacant(self.dest)
+            self._folder = self._end.enter_context(replacing(self.dest))
+            self._folder.mkdir()
             return self
         if self.dest.is_dir():
             raise ValueError(f"{self.dest} is a folder: name a ZIP file that does not exist yet")

@@ -48,18 +48,6 @@ def open_replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder; if the block succeeds, it becomes `path`, otherwise it is removed.
-
-    Raises as `replacing`, and ValueError if `path` exists and is not an empty folder.
-    """
-    check_vacant(path)
-    with replacing(path) as temporary:
-        temporary.mkdir()
-        yield temporary
-
-
-@contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """Yield an empty private folder next to `path`, which is removed at the end of the block.
 
@@ -114,10 +102,7 @@ def real_path(path: Path | str) -> Path:
 
 @cache
 def _abandoned(folder: Path) -> tuple[Path, ...]:
-    """Return the temporaries whose lock is free: of dead writers. Without locks, temporaries stay.
-
-    Cached: the folder may be about to get a million pictures.
-    """
+    """Return the temporaries of dead writers. Cached: the folder may be about to get a million pictures."""
     found = []
     with contextlib.suppress(OSError):  # a folder may be writable but not readable
         for path in filter(lambda path: _TEMPORARY.fullmatch(path.name), folder.iterdir()):

@@ -1,7 +1,4 @@
-"""The first import of every program: if Python is too old or a package is missing, print the commands that help.
-
-In other processes, such as tests, it does nothing. Python 3.8 must be able to parse this file.
-"""
+"""The first import of programs, also for Python 3.8: if Python is too old or a package is missing, say what to type."""
 
 import os
 import shlex
@@ -50,7 +47,6 @@ def _quit(number: int, frame: object) -> None:
 
 
 def _end(reason: str) -> None:
-    """Print the reason and the commands to type, and exit with status 2."""
     inside = Path(sys.prefix).resolve() == VENV.resolve()
     typed = " ".join(word if os.name == "nt" else shlex.quote(word) for word in getattr(sys, "orig_argv", [])[1:])
     lines = ["Error: {}. This is Python {}.{}.{}, {}. Type:".format(reason, *sys.version_info[:3], sys.executable)]

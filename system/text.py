@@ -91,8 +91,7 @@ def pinned(text: str) -> tuple[str, str]:
 def public(text: str) -> str:
     """Replace the secrets of URLs in a path, URL, command-line argument or list of these by `...`.
 
-    Secrets are user names and passwords (`https://user:password@host`), queries (`?signature=...`), which often grant
-    access, and fragments other than `#sha256=`.
+    These are user names and passwords, queries, which often grant access, and fragments other than `#sha256=`.
     """
     return _URL.sub(_public, text) if ":/" in text else text
 

@@ -1,7 +1,4 @@
-"""Checkpoints: safetensors files with metadata and a digest, written atomically.
-
-`pack` and `unpack` convert the nested states of modules and optimizers to tensors and JSON, and back, exactly.
-"""
+"""Checkpoints: safetensors files with metadata and a digest; states of modules and optimizers as tensors and JSON."""
 
 import errno
 import hashlib
@@ -129,20 +126,16 @@ def load_newest(path: Path, previous: Path | None) -> Loaded:
 
 
 def pack(tree: Any) -> tuple[Tensors, Any]:
-    """Split nested dicts, lists and tuples into a flat dict of tensors and a skeleton of JSON values.
+    """Split nested dicts, lists and tuples into a flat dict of tensors and a skeleton of JSON values, for `unpack`.
 
-    Leaves are tensors, numbers, bools, texts and None; keys of dicts are texts or whole numbers. `unpack` returns the
-    same nest. Raises TypeError for anything else.
+    Leaves are tensors, numbers, bools, texts and None; keys are texts or whole numbers. Raises TypeError for others.
     """
     tensors: Tensors = {}
     return tensors, _skeleton(tree, "", tensors)
 
 
 def unpack(tensors: Mapping[str, torch.Tensor], skeleton: Any) -> Any:
-    """Undo `pack`. Raises ValueError if `pack` does not make such a skeleton, or a tensor is missing.
-
-    A nest that is too deep for Python raises RecursionError.
-    """
+    """Undo `pack`. Raises ValueError for a wrong skeleton or a missing tensor, RecursionError for a nest too deep."""
     if isinstance(skeleton, list):
         return [unpack(tensors, node) for node in skeleton]
     if not isinstance(skeleton, dict):
@@ -171,10 +164,7 @@ def check_keys(found: Any, expected: Collection[str | int], name: str) -> None:
 
 
 def check_alike(found: Any, model: Any, name: str) -> None:
-    """Raise ValueError unless nested dicts have the keys of a model, and each tensor has its shape and dtype.
-
-    The tensors of `model` may be on the meta device. `name` is the name of the value in the error.
-    """
+    """Raise ValueError, with `name`, unless nested dicts have a model's keys, and tensors its shapes and dtypes."""
     if not isinstance(model, torch.Tensor):
         check_keys(found, model, name)
         for key, inner in model.items():
@@ -220,10 +210,7 @@ def _contiguous(tensors: Mapping[str, torch.Tensor]) -> Tensors:
 
 
 def _order_header(path: Path) -> None:
-    """Sort the metadata in a file's header, so that equal contents give equal files: safetensors uses a random order.
-
-    A header whose length would change stays.
-    """
+    """Sort the metadata in a file's header, whose order safetensors draws: equal contents give equal files."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))

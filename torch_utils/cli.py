@@ -213,7 +213,7 @@ def _report(error: Exception) -> int:
 def expand_home(argument: str) -> str:
     """Expand each `~` at the beginning of a path in a command-line argument; URLs stay.
 
-    A shell expands only at the beginning of an argument: not in `--outdir=~/x`, `inception=~/a.pt` and `~/a,~/b`.
+    A shell does not in `--outdir=~/x`, `inception=~/a.pt` and the second path of `~/a,~/b`.
     """
     home = os.path.expanduser("~")  # noqa: PTH111 (stays without a home)
     return argument if "://" in argument else re.sub(r"(?:^|(?<=[=,]))~(?=[/\\,]|$)", lambda _: home, argument)
@@ -244,8 +244,7 @@ def terminable() -> Iterator[None]:
 def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[], str] = lambda: "") -> Iterator[Item]:
     """Yield the `total` items while showing progress on standard error: a bar on a terminal, ten lines in a log.
 
-    Below 100 items a log gets no lines. `label` is before the bar, the text of `note`, called after each item, behind
-    it.
+    `label` is before the bar, `note`, called after each item, behind it. Below 100 items a log gets no lines.
     """
     if terminal.is_terminal(sys.stderr):
         bar = tqdm(iterable, total=total, desc=terminal.clean(label), dynamic_ncols=True)

@@ -106,8 +106,7 @@ def settings(model: type[BaseModel], prefix: str = "", parent: BaseModel | None 
 def parse_set(model: type[BaseModel], texts: Sequence[str]) -> dict[str, Any]:
     """Parse the values of `--set`: `["generator.channel_base=16384"]` -> `{"generator.channel_base": 16384}`.
 
-    Lists are written with commas, None as "none". Raises ValueError for a name that is unknown or repeated, and a wrong
-    value.
+    Lists have commas, None is "none". Raises ValueError for a name that is unknown or repeated, and a wrong value.
     """
     known, values = settings(model), {}
     for text in texts:
@@ -135,7 +134,10 @@ def build(model: type[Model], values: Mapping[str, Any]) -> Model:
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"{name}: {_unknown(name, known)}")
-        if not _finite(value):
+        if any(
+            isinstance(part, float) and not math.isfinite(part)
+            for part in (value if isinstance(value, list | tuple) else [value])
+        ):
             finite = "Input should be a finite number"
             raise ValueError(f"{known[name].spelling}: {known[name].refused(value, finite)}")
     defaults = {name: setting.default for name, setting in known.items() if setting.default is not UNSET}
@@ -207,12 +209,6 @@ def _leaves(nested: Mapping[str, Any], prefix: str, known: Mapping[str, Setting]
             yield from _leaves(value, f"{name}.", known)
         else:
             yield name, value
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _unknown(name: str, known: Mapping[str, Setting]) -> str:

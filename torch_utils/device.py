@@ -106,8 +106,7 @@ def switches(precision: Precision, deterministic: bool = False, trial: bool = Tr
 def reserve_workspace() -> None:
     """Make cuBLAS deterministic by an environment variable, which cuBLAS reads when it is first used.
 
-    Raises ValueError if the variable is not set and CUDA memory has been used, so that cuBLAS may have been, too:
-    PyTorch allocates the workspace of cuBLAS from its own allocator.
+    Raises ValueError if it is not set and PyTorch has allocated CUDA memory, so that cuBLAS may have been used.
     """
     global _reserved
     if _WORKSPACE not in os.environ and not _reserved and torch.cuda.is_initialized():
@@ -135,10 +134,9 @@ def _old_tf32() -> tuple[bool, bool] | None:
 
 
 def keep_freed_memory() -> None:
-    """Make this process reuse freed memory, on Linux.
+    """Make this process reuse freed memory, on Linux, where glibc gets large blocks anew and zeroed from the system.
 
-    glibc returns large blocks to the system at once and gets new ones zeroed page by page, which takes a tenth of a
-    training step on a CPU.
+    This takes a tenth of a training step on a CPU.
     """
     if sys.platform.startswith("linux"):
         mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda parameter, size: 0)  # other libraries than glibc lack it
@@ -159,10 +157,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def available_memory(device: torch.device) -> int:
-    """Return the free memory in bytes: of the device on CUDA, otherwise of the system or this process's container.
-
-    Raises ValueError if the system does not report it.
-    """
+    """Return the free bytes of the device on CUDA, otherwise of the system or container. ValueError if unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if Path("/proc/meminfo").exists():

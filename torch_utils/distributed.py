@@ -35,8 +35,7 @@ class EndedError(LostError):
 def start(device: torch.device | str, patience: float = PATIENCE) -> torch.device:
     """Join the processes that `torchrun` started, for `patience` minutes at most, and return the device of this one.
 
-    On "cuda" it is the device of the local rank, over nccl; "cpu" is shared by all, over gloo. Raises ValueError if the
-    machine has too few CUDA devices, or several processes cannot share the device.
+    "cuda" is that of the local rank, over nccl; "cpu" is shared, over gloo. Raises ValueError if devices are missing.
     """
     device, backend = torch.device(device), "gloo"
     if not launch.together():
@@ -222,7 +221,6 @@ class GradientExchange:
         self._send()
 
     def _send(self) -> None:
-        """Send complete buckets in their order."""
         while (sent := len(self._works)) < len(self._buckets) and not self._missing[sent]:
             self._works.append(dist.all_reduce(self._buckets[sent].div_(dist.get_world_size()), async_op=True))
 

@@ -192,7 +192,6 @@ def _is_local(host: str) -> bool:
 
 
 def _parts(url: str) -> SplitResult:
-    """Return the parts of a URL. Raises ValueError if it is malformed."""
     with contextlib.suppress(ValueError):  # open brackets, a port that is not a number, an impossible host name
         parts = urlsplit(url)
         (parts.hostname or "").encode("idna")

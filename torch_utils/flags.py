@@ -12,7 +12,7 @@ import click
 from pydantic import BaseModel
 
 from system.text import parse_size, without_separators
-from torch_utils.config import UNSET, Setting, parse_set, settings, spell
+from torch_utils.config import UNSET, Setting, flag_of, parse_set, settings, spell
 
 MAX_ITEMS = 1_000_000
 MAX_SEED = 2**32 - 1  # the largest seed of numpy's RandomState
@@ -82,12 +82,11 @@ def given(model: type[BaseModel], params: Mapping[str, Any], sets: Sequence[str]
 
     Raises ValueError for a setting that is given both ways, and as `parse_set`.
     """
-    values = {setting.name: params.get(_parameter(setting)) for setting in _flagged(model)}
+    values = {setting.name: params.get(setting.name.replace(".", "__")) for setting in _flagged(model)}
     values = {name: value for name, value in values.items() if value is not None}
     for name, value in parse_set(model, sets).items():
         if name in values:
-            flag = settings(model)[name].spelling
-            raise ValueError(f"{flag} and --set {name} are the same setting: give one of them")
+            raise ValueError(f"{flag_of(model, name)} and --set {name} are the same setting: give one of them")
         values[name] = value
     return values
 
@@ -96,16 +95,12 @@ def _flagged(model: type[BaseModel]) -> list[Setting]:
     return [setting for setting in settings(model).values() if "flag" in setting.mark]
 
 
-def _parameter(setting: Setting) -> str:
-    return setting.name.replace(".", "__")  # click passes parameters as keyword arguments: no dots
-
-
 def _option(setting: Setting) -> Option:
     flag, kind, word = setting.mark["flag"], _type(setting), setting.word
     metavar = "PLACE" if setting.mark.get("opens") else _METAVARS.get(_present(setting))
     name = f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag
     return Option(
-        [name, *setting.mark.get("also", ()), _parameter(setting)],
+        [name, *setting.mark.get("also", ()), setting.name.replace(".", "__")],
         type=kind,
         default=None,
         metavar=f"{metavar}|{word}" if metavar and word else metavar,

@@ -33,10 +33,7 @@ def own_precision(forward: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
 
 
 def _shelter_gradients(out: Tensor, inputs: list[Tensor], device: str) -> None:
-    """Turn autocast off in every node of the graph from `inputs` to `out`.
-
-    The engine restores the state of the thread after each node, so every node needs a hook.
-    """
+    """Turn autocast off in every node of the graph from `inputs` to `out`: the engine restores the state after each."""
 
     def turn_off(gradients: Any) -> None:
         torch.set_autocast_enabled(device, False)

@@ -1,7 +1,6 @@
 """Starts several processes from one command, as `torchrun` does, and keeps short texts that they share.
 
-The launcher hosts the store of the processes, and they stop if it is gone. Texts are kept in this store or torchrun's,
-which exist before the process group and survive restarts. Without a store a process only sees its own texts.
+Texts are kept in the store of the launcher or torchrun, which exists before the process group and survives restarts.
 """
 
 import contextlib
@@ -54,12 +53,10 @@ def started_here() -> bool:
 
 
 def start(processes: int, program: Sequence[str]) -> int:
-    """Run a Python program in several processes, as `torchrun --standalone` does, and return the exit status.
+    """Run a Python program (a script or `-m`, and arguments) in several processes; return the exit status.
 
-    `program` is a script and its arguments, or `-m`, a module and its arguments. If one process fails, the others are
-    stopped. Signals that would end the launcher are passed on. Processes print their own errors; the launcher only
-    reports a killed process. The status is 0, that of the first error, or 128 + the number of the signal that stopped
-    the run.
+    If one process fails, the others are stopped. Signals are passed on. Processes print their own errors, the launcher
+    reports killed ones. The status is 0, that of the first error, or 128 + the signal that stopped the run.
     """
     store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # the system chooses a port
     shared = {
@@ -97,20 +94,17 @@ def start(processes: int, program: Sequence[str]) -> int:
 
 
 def follow() -> None:
-    """Stop this process when its launcher is gone, even by SIGKILL.
+    """Stop this process by SIGTERM when its launcher is gone, even by SIGKILL, and end it after `GRACE` seconds."""
 
-    The process gets a SIGTERM, so training finishes the step and saves. It is ended after `GRACE` seconds.
-    """
+    def watch() -> None:
+        while os.getppid() == int(os.environ[_MARK]):
+            time.sleep(LOOK_EVERY)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
+        os._exit(1)
+
     if started_here() and os.name == "posix":  # on Windows the parent's id never changes
-        threading.Thread(target=_watch, args=(int(os.environ[_MARK]),), daemon=True).start()
-
-
-def _watch(launcher: int) -> None:
-    while os.getppid() == launcher:
-        time.sleep(LOOK_EVERY)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
-    os._exit(1)
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _tell(workers: Sequence[subprocess.Popen[bytes]], number: int) -> None:
@@ -185,11 +179,9 @@ class FirstError(NamedTuple):
 
 def first_error(error: Exception) -> FirstError:
     """The first error of all processes: `error`, unless another process failed before. Later ones are consequences."""
-    mine = FirstError(number(), 2 if isinstance(error, ValueError | OSError) else 1, f"{type(error).__name__}: {error}")
-    if not together():
-        return mine
+    mine = f"{number()} {2 if isinstance(error, ValueError | OSError) else 1} {type(error).__name__}: {error}"
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # how often torchrun has restarted the processes
-    told = leave_note(f"error of attempt {attempt}", " ".join(map(str, mine)))
+    told = leave_note(f"error of attempt {attempt}", mine) if together() else mine
     process, status, text = told.split(" ", 2)
     return FirstError(int(process), int(status), text)
 

@@ -1,7 +1,6 @@
-"""Run folders such as `runs/00000-ffhq-auto`: the names of their files, and their files of text.
+"""Run folders such as `runs/00000-ffhq-auto`: the names of their files, `log.txt`, and files of JSON lines.
 
-These are `log.txt`, and files of one JSON object per line such as `stats.jsonl`. A run folder may come from a stranger:
-only plain files are appended to, and lines are read with limits.
+A run folder may come from a stranger: only plain files are appended to, and lines are read with limits.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""Random numbers without state: a key decides the numbers of a draw, such as seed, iteration, phase, rank and purpose.
-
-A run has no generator states to save, and a new draw in one place does not change the draws elsewhere.
-"""
+"""Random numbers without state: a key such as seed, iteration, phase and rank decides the numbers of a draw."""
 
 import hashlib
 import operator

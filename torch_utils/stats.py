@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-_COLUMNS = 4  # of sums per name: number of finite values, sum, sum of squares, number of non-finite values
-
 
 @dataclass(frozen=True)
 class Moments:
@@ -59,7 +57,7 @@ class Collector:
         x = torch.cat([v.detach().flatten() for v in each]).to(self.dtype)
         finite = (x - x == 0).to(self.dtype)  # inf - inf is nan
         x = x.where(finite != 0, 0.0)  # not x * finite: 0 * inf is nan
-        columns = torch.stack([finite, x, x.square(), 1 - finite])
+        columns = torch.stack([finite, x, x.square(), 1 - finite])  # of sums per name
         if any(isinstance(v, Some) for v in values.values()):
             where = [v.where if isinstance(v, Some) else torch.ones_like(v) for v in values.values()]
             columns *= torch.cat([chosen.flatten().to(self.dtype) for chosen in where])
@@ -91,7 +89,7 @@ class Collector:
     def _table(self) -> tuple[list[str], torch.Tensor]:
         names = sorted(self._rows)  # all processes have the same rows
         rows = [self._rows[name] for name in names]
-        return names, torch.stack(rows) if rows else torch.zeros(0, _COLUMNS, dtype=self.dtype, device=self.device)
+        return names, torch.stack(rows) if rows else torch.zeros(0, 4, dtype=self.dtype, device=self.device)
 
 
 def _moments(count: float, total: float, squares: float, nonfinite: float) -> Moments:
