@@ -23,17 +23,14 @@ _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u20
 
 
 def harmless(text: str) -> str:
-    r"""Escape control characters other than tabs and line ends (ESC becomes `\x1b`), marks that change the direction of
-    writing, and halves of surrogate pairs.
-    """
+    r"""Escape the characters of `_HARMFUL`: ESC becomes `\x1b`. Tabs and line ends stay."""
     return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def printable(text: object, most: int = LONGEST) -> str:
     """Return one printable line of at most `most` characters (4 or more). A longer text is cut and ends in `...`.
 
-    Characters that `harmless` escapes, and line ends, become `?`. Other values than texts become the name of their
-    type: formatting a foreign value may take forever.
+    Other characters become `?`. Other values become the name of their type: formatting them may take forever.
     """
     if not isinstance(text, str):
         return f"a value of type {type(text).__name__}"

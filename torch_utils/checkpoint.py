@@ -46,7 +46,7 @@ def save(
     """Write a checkpoint atomically, with a digest (SHA-256) of its contents. `metadata` has JSON values.
 
     Tensors may share memory and have any device, dtype and layout. The existing file is moved to `previous`; None drops
-    it. Raises OSError if the file cannot be written, for example on a full disk; existing files stay.
+    it. Raises OSError, for example on a full disk; existing files stay.
     """
     path = Path(path)
     whole = _contiguous(tensors)

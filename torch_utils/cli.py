@@ -89,8 +89,6 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        if not extra.get("standalone_mode", True):
-            return super().main(*args, **extra)
         launch.follow()
         several, rank = launch.together(), launch.number()
         with terminal.steady(rank if several else 0):

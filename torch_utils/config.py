@@ -1,7 +1,4 @@
-"""Configurations: trees of frozen pydantic models whose leaves, the settings, have dotted names such as `loss.gamma`.
-
-Every setting can be given as `--set NAME=VALUE`. A field made by `flag` has a command-line option of its own, too.
-"""
+"""Configurations: trees of frozen pydantic models whose leaves, the settings, have dotted names like `loss.gamma`."""
 
 import difflib
 import math
@@ -65,14 +62,9 @@ class Setting:
         """How a user gives the setting: `--gamma`, or `--set loss.gamma`."""
         return self.mark.get("flag") or f"--set {self.name}"
 
-    @property
-    def word(self) -> str:
-        """The word that users may give instead of a value; "" if there is none."""
-        return self.mark.get("word", "")
-
     def parse(self, text: str) -> Any:
         """Return the value of a text, or the word itself. Raises ValueError ("got ...: input should be ...")."""
-        if text == self.word != "":
+        if text and text == self.mark.get("word"):  # such as `auto`
             return text
         kind: Any = self.field.annotation
         prepared = _prepared(text, kind)
@@ -84,7 +76,8 @@ class Setting:
 
     def refused(self, value: Any, message: str) -> str:
         """Return pydantic's message on a value as the end of a sentence."""
-        return f"got {value!r}: {message[0].lower()}{message[1:]}" + (f", or {self.word}" if self.word else "")
+        word = self.mark.get("word")
+        return f"got {value!r}: {message[0].lower()}{message[1:]}" + (f", or {word}" if word else "")
 
 
 def settings(model: type[BaseModel], prefix: str = "", parent: BaseModel | None = None) -> dict[str, Setting]:

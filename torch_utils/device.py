@@ -35,8 +35,7 @@ def resolve_device(name: str) -> torch.device:
 def resolve_precision(name: str, device: torch.device, training: bool = False) -> Precision:
     """Return the number format of `--precision`. Raises ValueError if the device lacks it, or is far too slow in it.
 
-    "auto" is bf16 (fp16 on older GPUs) for training on CUDA, otherwise fp32, so that a published seed gives its
-    published picture.
+    "auto" is bf16 (fp16 on older GPUs) for training on CUDA, otherwise fp32, for the published pictures of seeds.
     """
     if name == "auto":
         if not training or device.type != "cuda":

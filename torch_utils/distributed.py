@@ -170,9 +170,8 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
 class GradientExchange:
     """Averages gradients over all processes in one step: `prepare`, backward passes, `begin`, the last one, `finish`.
 
-    Gradients are accumulated in buckets of `size` bytes, or one gradient, from the last parameter on, whose gradient
-    comes first. During the last backward pass a bucket is sent once it is complete. Layout and order never vary, so
-    sums are reproducible.
+    Gradients are accumulated in buckets of `size` bytes, from the last parameter on, whose gradient comes first. During
+    the last pass a bucket is sent once it is complete. Layout and order never vary, so sums are reproducible.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], size: int = BUCKET) -> None:

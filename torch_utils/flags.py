@@ -70,10 +70,7 @@ class _Limited(Spelled, click.IntRange):
 
 
 def flags(model: type[BaseModel], names: Collection[str] | None = None) -> list[Option]:
-    """Return an option for every setting that has a flag, in order. The value of an option not given is None.
-
-    `names` restricts them to these settings.
-    """
+    """Return an option for every setting (in `names`) that has a flag, in order. It is None if it is not given."""
     return [_option(setting) for setting in _flagged(model) if names is None or setting.name in names]
 
 
@@ -96,7 +93,7 @@ def _flagged(model: type[BaseModel]) -> list[Setting]:
 
 
 def _option(setting: Setting) -> Option:
-    flag, kind, word = setting.mark["flag"], _type(setting), setting.word
+    flag, kind, word = setting.mark["flag"], _type(setting), setting.mark.get("word")
     metavar = "PLACE" if setting.mark.get("opens") else _METAVARS.get(_present(setting))
     name = f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag
     return Option(

@@ -189,9 +189,8 @@ def first_error(error: Exception) -> FirstError:
 def meet(patience: timedelta) -> dist.Store:
     """Wait for all processes; return a part of the store that only they use. Raises TimeoutError if some did not come.
 
-    After a restart, torchrun's store still holds the addresses of the processes that died, and connecting to one would
-    hang. torchrun's own restart count differs between machines. So rank 0 publishes the list of processes that are
-    alive now, and the list is used only once every process on it has confirmed it.
+    After a restart, torchrun's store still holds the addresses of dead processes, and connecting to one would hang; its
+    restart count differs between machines. So rank 0 lists the living processes, and each of them confirms the list.
     """
     store, me, deadline = _store(), uuid.uuid4().hex, time.monotonic() + patience.total_seconds()
     world = int(os.environ["WORLD_SIZE"])

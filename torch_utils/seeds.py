@@ -25,8 +25,5 @@ def derive(*key: KeyPart) -> int:
 
 
 def generator(device: torch.device | str, *key: KeyPart) -> torch.Generator:
-    """Return a new `torch.Generator` on `device`, seeded by `derive(*key)`.
-
-    The CPU's generator uses only the low 32 bits of a seed, so two of some millions of keys may give the same numbers.
-    """
+    """Return a new `torch.Generator` on `device`, seeded by `derive(*key)`; on a CPU only its low 32 bits count."""
     return torch.Generator(device).manual_seed(derive(*key))
