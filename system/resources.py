@@ -30,10 +30,7 @@ def cache_folder() -> Path:
 
 
 def private_folder(name: str) -> Path:
-    """Return a folder for temporary files that no other user can write to. It is made if it is missing.
-
-    Raises OSError if it cannot be made, or belongs to another user.
-    """
+    """Return a folder for temporary files that no other user can write to, made if missing. OSError if there is none."""
     user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""  # on Windows every user has a folder for temporary files
     folder = Path(tempfile.gettempdir(), name + user)
     with contextlib.suppress(FileExistsError):

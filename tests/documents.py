@@ -6,6 +6,7 @@ import importlib
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import click
@@ -74,7 +75,8 @@ def check(command: str) -> None:
         main, words = main.commands[name], words[words[:1] == [name] :]
     if isinstance(main, Command) and main.more:
         main = copy.copy(main)
-        learn, elsewhere = main.more, dict.fromkeys(("resume", "transfer"))
+        learn: Any = main.more
+        elsewhere = dict.fromkeys(("resume", "transfer"))
         main.more = lambda values: learn({**values, **elsewhere})  # runs and networks of the reader's own
     with mock.patch("sampling.opening.read_network", lambda place: read_network(BUNDLED)):
         main.make_context("program", list(words))

@@ -209,10 +209,7 @@ def _report(error: Exception) -> int:
 
 
 def expand_home(argument: str) -> str:
-    """Expand each `~` at the beginning of a path in a command-line argument; URLs stay.
-
-    A shell does not in `--outdir=~/x`, `inception=~/a.pt` and the second path of `~/a,~/b`.
-    """
+    """Expand each `~` at the beginning of a path in an argument, as in `--outdir=~/x` and `~/a,~/b`; URLs stay."""
     home = os.path.expanduser("~")  # noqa: PTH111 (stays without a home)
     return argument if "://" in argument else re.sub(r"(?:^|(?<=[=,]))~(?=[/\\,]|$)", lambda _: home, argument)
 

@@ -31,9 +31,7 @@ def flag(
     """Make a pydantic field that has a command-line option `name`, such as `--gamma`, and further names `also`.
 
     Args:
-        default: the default value; `UNSET` for a required setting.
-        group, description: heading and text in the help.
-        by_preset: True if a preset decides the default.
+        default: the default value; `UNSET` for a required setting. With `by_preset` a preset decides.
         word: a word such as `auto` that users may give, and code that resolves the configuration replaces by a value.
         opens: True if the value is the place of a network, which is opened with the options of pictures.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
@@ -119,10 +117,7 @@ def parse_set(model: type[BaseModel], texts: Sequence[str]) -> dict[str, Any]:
 
 
 def build(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """Return the configuration with `values`, by dotted name, in place of the defaults.
-
-    Raises ValueError in one sentence: the option, the value, and the values it takes.
-    """
+    """Return the configuration with `values`, by dotted name, in place of the defaults. ValueError in one sentence."""
     known = settings(model)
     for name, value in values.items():
         if name not in known:

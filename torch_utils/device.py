@@ -133,10 +133,7 @@ def _old_tf32() -> tuple[bool, bool] | None:
 
 
 def keep_freed_memory() -> None:
-    """Make this process reuse freed memory, on Linux, where glibc gets large blocks anew and zeroed from the system.
-
-    This takes a tenth of a training step on a CPU.
-    """
+    """Make this process reuse freed memory: glibc gets it anew and zeroed, a tenth of a training step on a CPU."""
     if sys.platform.startswith("linux"):
         mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda parameter, size: 0)  # other libraries than glibc lack it
         if mallopt(_M_MMAP_THRESHOLD, 2**30) or mallopt(_M_MMAP_THRESHOLD, 2**25):  # older versions allow 32 MiB

@@ -58,11 +58,9 @@ def fetch(
     digest is printed on standard error. Raises ValueError if the file cannot be downloaded or is unfit.
 
     Args:
-        url: source; `URL#sha256=DIGEST` gives the digest, too.
-        digest: the beginning of its SHA-256; "" if unknown.
+        digest: the beginning of its SHA-256; "" if unknown. `URL#sha256=DIGEST` gives it, too.
         remedy: what a user could do instead: "or ...", the end of the error's sentence.
         check: reads a file without a digest at each use, and raises ValueError if it is unfit.
-        largest: most bytes of the file.
     """
     url, pin = pinned(url)
     parts = _parts(url)
