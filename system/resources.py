@@ -30,7 +30,7 @@ def cache_folder() -> Path:
 
 
 def private_folder(name: str) -> Path:
-    """Return a folder for temporary files that no other user can write to, made if missing. OSError if there is none."""
+    """Return a folder for temporary files that no other user can write to, made if missing. OSError otherwise."""
     user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""  # on Windows every user has a folder for temporary files
     folder = Path(tempfile.gettempdir(), name + user)
     with contextlib.suppress(FileExistsError):
