@@ -59,7 +59,7 @@ test: check
 # Runs all long proofs and writes their summary to docs/faults.md; `make test` runs a sample of them.
 proof: install-dev
 	WRITE_PROOF=1 $(BIN)/python -m pytest --proof tests/proofs tests/training/test_processes.py tests/test_documents.py
-	$(BIN)/python -m pytest --proof -m proof tests/custom_ops tests/models
+	$(BIN)/python -m pytest --proof -m proof tests/benchmarks tests/custom_ops tests/models tests/training
 
 # Compiles the CUDA files for every GPU architecture; needs nvcc. Tests compile for the oldest and the latest only.
 check-cuda: install

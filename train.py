@@ -104,13 +104,10 @@ def main(
         launch.check(gpus, values.get("device", "auto"))
         if gpus > 1 and not launch.started_here():
             raise SystemExit(launch.start(gpus, sys.argv))
-    before = plans.interrupted()
-    if before is not None:
-        plan = plans.again(before, values, changed_data)
-    elif resume is not None:
+    plan = plans.restarted(values, changed_data)
+    if plan is None and resume is not None:
         plan = plans.resume(resume, values, outdir, changed_data)
-    else:
-        plan = plans.begin(values, outdir, transfer)
+    plan = plan or plans.begin(values, outdir, transfer)
     if parse_list(plan.config.metrics) and course.family.open_sampler is None:
         raise ValueError(f"--metrics does not apply to {model}, which makes no pictures: give --metrics none")
     if dry_run:

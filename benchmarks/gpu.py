@@ -31,11 +31,7 @@ MOST_COLUMNS = 160
 BUILD = "python -m custom_ops.build --device cuda"
 HOW = "--resolution 256 --device cuda --precision bf16 --iterations 10 --threads 8 --batch"
 TRAIN = "--device cuda --kimg 100000 --metrics swd1k --data demo:128 --preset auto --tick 4 --snap 10"
-SANITIZERS = {
-    "memcheck": "accesses outside of tensors, misaligned accesses",
-    "racecheck": "threads that miss a barrier",
-    "initcheck": "memory that is read before it is written",
-}
+SANITIZE = "env PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool {} --error-exitcode 9 " + BUILD
 
 
 @dataclass
@@ -43,7 +39,6 @@ class Step:
     """One process and, when it has ended, its outcome."""
 
     title: str
-    about: str  # a sentence for the page
     command: str  # as a person would type it
     limit: float  # seconds
     missing: str = ""  # why it cannot run
@@ -56,36 +51,25 @@ class Step:
 
 def steps(official: str | None, work: Path) -> list[Step]:
     """All steps. Training comes last, as it takes the time that is left."""
-    timing = f"python -m benchmarks.stylegan2.step {HOW}"
-    compare = f"python -m benchmarks.stylegan2.compare --official {shlex.quote(official or 'DIR')} {HOW} 8"
-    sanitize = "env PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool {} --error-exitcode 9 " + BUILD
-    no_pytest = "" if importlib.util.find_spec("pytest") else "pytest is not installed"
-    no_sanitizer = "" if shutil.which("compute-sanitizer") else "compute-sanitizer is not installed"
+    timing, missing = f"python -m benchmarks.stylegan2.step {HOW}", "{} is not installed"
+    no_pytest = "" if importlib.util.find_spec("pytest") else missing.format("pytest")
+    no_sanitizer = "" if shutil.which("compute-sanitizer") else missing.format("compute-sanitizer")
     no_official = "" if official else "no checkout of the official code was given by --official"
-    tested = "Operators, derivatives, resuming, and training in every precision, compiled and as CUDA graphs."
-    copies = "Native operators, their reference, and a copy of as many bytes; `copy` is the share of its bandwidth."
+    compare = f"python -m benchmarks.stylegan2.compare --official {shlex.quote(official or 'DIR')} {HOW} 8"
     kernels = "python -m benchmarks.kernels --device cuda --batch 32 --features 64x256x256"
     training = f"python train.py {TRAIN} --outdir {work / 'runs'}"
-    found = [
-        Step(
-            f"compute-sanitizer {tool}",
-            f"Finds {faults}, in the same comparison. Each tensor gets an allocation of its own.",
-            sanitize.format(tool),
-            60,
-            no_sanitizer,
-        )
-        for tool, faults in SANITIZERS.items()
-    ]
     return [
-        Step("Native operators", "Compiled, loaded, and compared with plain PyTorch.", BUILD, 300),
-        Step("Tests that need a GPU", tested, "python -m pytest -q -p no:cacheprovider -m gpu tests", 200, no_pytest),
-        *found,
-        Step("Training steps, batch 8", "Phase by phase.", f"{timing} 8", 90),
-        Step("Training steps, batch 32", "If as slow as those of 8, Python is the limit.", f"{timing} 32", 90),
-        Step("CUDA graphs", "Gmain and Dmain as graphs.", f"{timing} 8 --with cuda-graphs", 90),
-        Step("Kernels beside plain copies", copies, kernels, 120, lines=120),
-        Step("Beside the official code", "Medians of runs by turns, and ours / official.", compare, 150, no_official),
-        Step("Training", "The demo set with metrics, stopped by Ctrl-C.", training, 300, lines=60, stops=True),
+        Step("Native operators beside plain PyTorch", BUILD, 300),
+        Step("Tests that need a GPU", "python -m pytest -q -p no:cacheprovider -m gpu tests", 200, no_pytest),
+        Step("Accesses outside of tensors", SANITIZE.format("memcheck"), 60, no_sanitizer),
+        Step("Threads that miss a barrier", SANITIZE.format("racecheck"), 60, no_sanitizer),
+        Step("Memory that is read before it is written", SANITIZE.format("initcheck"), 60, no_sanitizer),
+        Step("Training steps, batch 8", f"{timing} 8", 90),
+        Step("Training steps, batch 32 (if as slow as those of 8, Python is the limit)", f"{timing} 32", 90),
+        Step("Training steps, Gmain and Dmain as CUDA graphs", f"{timing} 8 --with cuda-graphs", 90),
+        Step("Kernels beside plain copies of as many bytes", kernels, 120, lines=120),
+        Step("Beside the official code", compare, 150, no_official),
+        Step("Training on the demo set, stopped by Ctrl-C", training, 300, lines=60, stops=True),
     ]
 
 
@@ -121,13 +105,8 @@ def _take(step: Step, limit: float, work: Path) -> None:
     began = time.monotonic()
     words = [sys.executable if word == "python" else word for word in shlex.split(step.command)]
     timeout = ["timeout", "--signal=INT", f"--kill-after={GRACE}", *(["--preserve-status"] if step.stops else [])]
-    done = subprocess.run(
-        [*timeout, f"{limit}", *words],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    command = [*timeout, f"{limit}", *words]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     # 124 and -9 or 137: `timeout` ended the program, with Ctrl-C or by force.
     step.status = {0: "ran", 124: "out of time", 137: "out of time", -9: "out of time"}.get(done.returncode, "failed")
     step.seconds = time.monotonic() - began
@@ -144,14 +123,12 @@ def clean(text: str, work: Path) -> str:
 
 
 def facts() -> str:
-    """Lines with the versions and the device."""
+    """The device and the versions."""
     p = torch.cuda.get_device_properties(0)
-    return (
-        f"{p.name}, {p.total_memory / 2**30:.0f} GiB, compute capability {p.major}.{p.minor}\n"
-        f"Python {platform.python_version()}, PyTorch {torch.__version__}, CUDA {torch.version.cuda}, "
-        f"cuDNN {torch.backends.cudnn.version()}\n"
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"
-    )
+    device = f"{p.name}, {p.total_memory / 2**30:.0f} GiB, compute capability {p.major}.{p.minor}"
+    cuda = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+    host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"
+    return f"{device}\nPython {platform.python_version()}, PyTorch {torch.__version__}, {cuda}\n{host}"
 
 
 def page(facts: str, every: Sequence[Step]) -> str:
@@ -165,7 +142,7 @@ def page(facts: str, every: Sequence[Step]) -> str:
     for s in every:
         command = re.sub(r"/tmp/[^\s']+", "DIR", s.command)
         output = f"Not run: {s.missing}." if s.status == "not run" else f"```\n{s.text or '(no output)'}\n```"
-        parts.append(f"## {s.title}\n\n{s.about}\n\n```sh\n{command}\n```\n\n{output}\n")
+        parts.append(f"## {s.title}\n\n```sh\n{command}\n```\n\n{output}\n")
     return "\n".join(parts)
 
 

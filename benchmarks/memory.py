@@ -17,8 +17,6 @@ Examples:
 """
 GIB = 2**30
 
-Row = tuple[int, bool, dict[str, int]]  # images at once, whether activations are checkpointed, and the memory of a step
-
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @option("--resolution", type=Size(), default="1024", group="Networks", help="pixels, or WIDTHxHEIGHT")
@@ -51,13 +49,13 @@ def main(
     for checkpoint in (False, True):
         for number in batch_gpu:
             more = {"pace.batch_gpu": number, "checkpoint_activations": checkpoint}
-            config = course.settle(Asked(preset, Shape(height, width, 3, classes), values | more)).config
+            config = course.settle(Asked(preset, Shape(height, width, 3, classes), values | more))[0]
             rows.append((number, checkpoint, footprint(config, config.pace.batch, torch.device(device))))
     say(table(rows))
 
 
-def table(rows: list[Row]) -> str:
-    """Rows as text."""
+def table(rows: list[tuple[int, bool, dict[str, int]]]) -> str:
+    """Images at once, whether activations are checkpointed, and the memory of a step, as text."""
     first = rows[0][2]
     lines = [
         ", ".join(f"{name} {first[name] / GIB:.2f}" for name in ("networks", "gradients", "optimizers")),

@@ -16,9 +16,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-import custom_ops  # noqa: F401  # whose operators are counted by name
+from custom_ops.proof import LAYOUTS
 
-LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
 PEAK_CHANNELS, PEAK_SIZES = (64, 128, 256, 512), (8, 16, 32, 64)
 PEAK_BATCHES = {"cpu": (1, 4, 16), "cuda": (16, 64, 256)}
 # Of one convolution: smaller ones do not keep a GPU busy, larger ones only take longer.
@@ -37,12 +36,9 @@ def timed(call: Callable[[], Any], device: torch.device) -> float:
 
 
 def timings(calls: Mapping[str, Callable[[int], Any]], iterations: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each call over rounds in which all take turns. The first round is not counted.
+    """Median seconds of each call over `iterations` rounds in which all take turns, after one that is not counted.
 
-    Args:
-        calls: get the number of the round.
-        iterations: rounds that are counted.
-        device: where the calls compute.
+    Calls get the number of the round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for iteration in range(iterations + 1):
@@ -91,10 +87,7 @@ class _Counter(TorchDispatchMode):
 
 
 def convolution_peak(device: torch.device, dtype: torch.dtype) -> tuple[str, float]:
-    """The shape and operations per second of the fastest 3x3 convolution with 64 to 512 channels.
-
-    Measured in this process, with its number of threads, over batches, sizes and memory formats.
-    """
+    """The shape and operations per second of the fastest 3x3 convolution with 64 to 512 channels in this process."""
     kind = "cuda" if device.type == "cuda" else "cpu"
     found = {}
     for batch, C, size, layout in product(PEAK_BATCHES[kind], PEAK_CHANNELS, PEAK_SIZES, LAYOUTS):

@@ -1,10 +1,7 @@
 """Bilinear sampling of images, differentiable any number of times.
 
 PyTorch's `grid_sample` can be differentiated once, but R1 through an augmentation needs two derivatives. Sampling at
-the places g is linear in the images, y = S(g) x, so its gradient is the transpose, and the gradient of the transpose
-is sampling again:
-
-    dx = S(g)^T dy,    d dy = S(g) ddx
+the places g is linear in the images, y = S(g) x, so its gradient is S(g)^T dy, whose gradient is sampling again.
 """
 
 from typing import Any
@@ -12,70 +9,42 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_aten = torch.ops.aten
 _PLAIN = (0, 0, False)  # bilinear, zeros beyond the edges, align_corners=False
 
 
 def grid_sample(x: Tensor, grid: Tensor) -> Tensor:
     """`F.grid_sample(x, grid, "bilinear", "zeros", align_corners=False)`, differentiable any number of times.
 
-    Args:
-        x: images [N, C, H, W].
-        grid: places [N, H', W', 2], (horizontal, vertical), without gradient. -1 and 1 are the outer edges of the
-            first and the last pixel.
-
-    Returns:
-        Images [N, C, H', W'].
-
-    Raises:
-        ValueError: if the grid requires a gradient.
+    Images [N, C, H, W] -> [N, C, H', W']. The grid [N, H', W', 2] has places (horizontal, vertical), without gradient;
+    -1 and 1 are the outer edges of the first and the last pixel.
     """
     if grid.requires_grad:
         raise ValueError("grid_sample does not differentiate the grid, which requires a gradient: detach the grid")
-    return _Gather.apply(x, grid)
+    return _Sampling.apply(x, grid, None)
 
 
-class _Gather(torch.autograd.Function):
-    """y = S(g) x."""
+class _Sampling(torch.autograd.Function):
+    """S(g) x or, with the size [H, W] of the result, S(g)^T x."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, grid: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, grid: Tensor, size: torch.Size | None) -> Tensor:
         ctx.save_for_backward(grid)
-        ctx.size = x.shape[2:]
-        return _aten.grid_sampler_2d(x, grid, *_PLAIN)
+        ctx.size = x.shape[2:] if size is None else None
+        if size is None:
+            return torch.ops.aten.grid_sampler_2d(x, grid, *_PLAIN)
+        unordered = x.device.type == "cuda" and torch.are_deterministic_algorithms_enabled()
+        if unordered or x.device.type == "mps":  # CUDA adds in a random order, MPS has no such kernel
+            return scatter_by_index(x, grid, size)
+        like = x.new_zeros(1).expand(*x.shape[:2], *size)  # only its shape is used
+        return torch.ops.aten.grid_sampler_2d_backward(x, like, grid, *_PLAIN, [True, False])[0]
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
-        (grid,) = ctx.saved_tensors
-        return _Scatter.apply(dy, grid, ctx.size), None
-
-
-class _Scatter(torch.autograd.Function):
-    """dx = S(g)^T dy."""
-
-    @staticmethod
-    def forward(ctx: Any, dy: Tensor, grid: Tensor, size: torch.Size) -> Tensor:
-        ctx.save_for_backward(grid)
-        unordered = dy.device.type == "cuda" and torch.are_deterministic_algorithms_enabled()
-        if unordered or dy.device.type == "mps":  # CUDA adds in a random order, MPS has no such kernel
-            return scatter_by_index(dy, grid, size)
-        x = dy.new_zeros(1).expand(*dy.shape[:2], *size)  # only its shape is used
-        return _aten.grid_sampler_2d_backward(dy, x, grid, *_PLAIN, [True, False])[0]
-
-    @staticmethod
-    def backward(ctx: Any, ddx: Tensor) -> tuple[Tensor, None, None]:
-        (grid,) = ctx.saved_tensors
-        return _Gather.apply(ddx, grid), None, None
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
+        return _Sampling.apply(dy, *ctx.saved_tensors, ctx.size), None, None
 
 
 def scatter_by_index(dy: Tensor, grid: Tensor, size: torch.Size) -> Tensor:
-    """S(g)^T dy by adding at indices, which PyTorch does in a fixed order in its deterministic mode.
-
-    Args:
-        dy: [N, C, H', W'].
-        grid: places [N, H', W', 2].
-        size: H, W of the result.
-    """
+    """S(g)^T dy [N, C, *size] by adding at indices, which PyTorch does in a fixed order in its deterministic mode."""
     (N, C), (H, W) = dy.shape[:2], size
     x, y = ((grid[..., 0] + 1) * W - 1) / 2, ((grid[..., 1] + 1) * H - 1) / 2  # whole numbers at the centers of pixels
     first = torch.arange(N, device=dy.device)[:, None, None] * (H * W)

@@ -1,134 +1,118 @@
 """Compares every native operator with its reference in plain PyTorch, on a device, in some milliseconds.
 
-Compared are values, gradients and gradients of gradients, in the dtypes and memory formats in use, on sizes that fill
-vector registers and blocks and on sizes that do not. Inputs are exact in every dtype. The reference is computed once,
-in float64 on the CPU: neither TF32 nor errors of another library can hide or cause a difference.
+Compared are values and derivatives, in the dtypes and memory formats in use. Inputs are exact in every dtype, and the
+reference is computed in float64 on the CPU: neither TF32 nor errors of another library can hide or cause a difference.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from custom_ops.scale_bias_act import reference as scaled_value
-from custom_ops.scale_bias_act import reference_backward as scaled_backward
-from custom_ops.scale_bias_act import reference_jvp as scaled_jvp
+from custom_ops.scale_bias_act import OPERATORS
 from custom_ops.upfirdn2d import reference as resampled
 from custom_ops.upfirdn2d import setup_filter
 
-REFERENCES: dict[str, Callable[..., Any]] = {
-    "scale_bias_act": scaled_value,
-    "scale_bias_act_backward": scaled_backward,
-    "scale_bias_act_jvp": scaled_jvp,
-    "upfirdn2d": resampled,
-}
+REFERENCES: dict[str, Callable[..., Any]] = {name: reference for name, (_, reference) in OPERATORS.items()}
+REFERENCES["upfirdn2d"] = resampled
 SHAPES = ((2, 5, 7, 9), (1, 16, 19, 40))  # odd numbers, and a tensor of whole vectors and several blocks
 DTYPES = {"cpu": (torch.float32, torch.bfloat16), "cuda": (torch.float32, torch.bfloat16, torch.float16)}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 SLACK = 2e-5  # of the largest number: for float32 sums in another order
 
-# Operator, x (all tensors of its shape have its dtype and memory format), arguments.
-Call = tuple[str, Tensor, tuple[Any, ...]]
+CURVE = (0.2, 1.25, 1.5)
 
-
-class DifferenceError(Exception):
-    """How an operator differs from its reference."""
+Call = tuple[str, tuple[Any, ...]]  # the name of an operator, and its arguments
 
 
 def difference(device: torch.device, ops: Any = torch.ops.custom_ops) -> str:
-    """How an operator differs from its reference, in words. Empty if all agree.
-
-    Args:
-        device: where the operators run.
-        ops: the namespace of the operators.
-
-    Raises:
-        MemoryError, torch.OutOfMemoryError: if there is not enough memory to compare.
-    """
+    """How an operator of a namespace differs from its reference on a device, in words. Empty if all agree."""
     generator = torch.Generator().manual_seed(0)
-    try:
-        for call in (*_scaled(generator), *_resampled(generator)):
-            _compare(call, device, ops)
-    except DifferenceError as difference:
-        return str(difference)
-    return ""
 
+    def draw(*shape: int) -> Tensor:
+        """Random numbers that are exact in every dtype, in float64."""
+        return torch.randn(shape, generator=generator).bfloat16().double()
 
-def _compare(call: Call, device: torch.device, ops: Any) -> None:
-    operator, x, arguments = call
-    expected = _tuple(REFERENCES[operator](*arguments))
-    for dtype in DTYPES[device.type]:
-        for layout, memory_format in LAYOUTS.items():
-            inputs = [_prepared(a, x, dtype, memory_format, device) for a in arguments]
-            where = f"{operator} of {str(dtype).removeprefix('torch.')} {'x'.join(map(str, x.shape))} {layout}"
+    every = [(shape, call) for shape in SHAPES for call in calls(shape, draw).values()]
+    for shape, (operator, arguments) in every:
+        expected = as_tuple(REFERENCES[operator](*arguments))
+        for dtype, layout in product(DTYPES[device.type], LAYOUTS):
+            inputs = prepared(arguments, shape, dtype, layout, device)
+            where = f"{operator} of {str(dtype).removeprefix('torch.')} {'x'.join(map(str, shape))} {layout}"
             try:
-                first, second = (_tuple(getattr(ops, operator)(*inputs)) for _ in range(2))
+                first, second = (as_tuple(getattr(ops, operator)(*inputs)) for _ in range(2))
                 results = [(a.cpu(), torch.equal(a, b)) for a, b in zip(first, second, strict=True)]
             except (MemoryError, torch.OutOfMemoryError):
                 raise
             except Exception as error:
-                first_line = (str(error).splitlines() or [""])[0]
-                raise DifferenceError(f"{where} raises {type(error).__name__}: {first_line}") from error
+                return f"{where} raises {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             for (result, repeats), wanted in zip(results, expected, strict=True):
-                has_channels = wanted.ndim == 4 and wanted.shape[1] == x.shape[1]
-                _check(where, result, wanted, dtype, memory_format if has_channels else None)
+                has_channels = wanted.ndim == 4 and wanted.shape[1] == shape[1]
+                if why := _fault(result, wanted, dtype, LAYOUTS[layout] if has_channels else None):
+                    return f"{where} {why}"
                 if not repeats:
-                    raise DifferenceError(f"{where} gives another result when it is called again")
+                    return f"{where} gives another result when it is called again"
+    return ""
 
 
-def _check(where: str, result: Tensor, wanted: Tensor, dtype: torch.dtype, layout: torch.memory_format | None) -> None:
-    """Allows for one rounding to the dtype, and for sums of rounded numbers."""
+def _fault(result: Tensor, wanted: Tensor, dtype: torch.dtype, layout: torch.memory_format | None) -> str:
+    """What is wrong with a result. Allows for one rounding to the dtype, and for sums of rounded numbers."""
     if result.shape != wanted.shape or (layout is not None and not result.is_contiguous(memory_format=layout)):
-        raise DifferenceError(f"{where} has shape {tuple(result.shape)} and strides {result.stride()}")
+        return f"has shape {tuple(result.shape)} and strides {result.stride()}"
     if not wanted.numel():
-        return
+        return ""
     rounding = torch.finfo(dtype).eps
     allowed = wanted.abs() * rounding + wanted.abs().max() * max(rounding / 4, SLACK)
     off = (result.double() - wanted).abs()
-    if not (off <= allowed).all():  # NaN counts as a difference
-        raise DifferenceError(f"{where} is off by {off.max():.2g} where {wanted.abs().max():.2g} is the largest number")
+    if (off <= allowed).all():  # NaN counts as a difference
+        return ""
+    return f"is off by {off.max():.2g} where {wanted.abs().max():.2g} is the largest number"
 
 
-def _prepared(a: Any, x: Tensor, dtype: torch.dtype, memory_format: torch.memory_format, device: torch.device) -> Any:
-    if not isinstance(a, Tensor):
-        return a
-    if a.shape == x.shape:
-        return a.to(device, dtype).contiguous(memory_format=memory_format)
-    return a.to(device, torch.float32)
+def calls(shape: tuple[int, int, int, int], draw: Callable[..., Tensor]) -> dict[str, Call]:
+    """Calls of every operator on features of a shape [N, C, H, W], with tensors that `draw` makes; by title.
+
+    The derivatives of upfirdn2d are the same operator with other arguments.
+    """
+    N, C, H, W = shape
+    x, dy, dx = (draw(*shape) for _ in range(3))
+    scale, dscale, noise, b, line = draw(N, C), draw(N, C), draw(N, 1, H, W), draw(C), draw(12).float()
+    blur, odd = (setup_filter(taps, device=x.device) for taps in ((1, 3, 3, 1), (1, 3, 2)))
+    y = REFERENCES["scale_bias_act"](x, scale, noise, b, *CURVE).bfloat16().to(x.dtype)
+    found: dict[str, Call] = {
+        "bias_act": ("scale_bias_act", (x, None, None, b, *CURVE)),
+        "bias_act backward": ("scale_bias_act_backward", (dy, y, None, None, *CURVE, False, False, True)),
+        "scale alone": ("scale_bias_act", (x, scale, None, None, 1.0, 1.0, None)),
+        "scale_bias_act": ("scale_bias_act", (x, scale, noise, b, *CURVE)),
+        "scale_bias_act backward": ("scale_bias_act_backward", (dy, y, x, scale, *CURVE, True, True, True)),
+        "scale_bias_act tangent": ("scale_bias_act_jvp", (y, dx, x, scale, dscale, noise, b, *CURVE)),
+        "odd filter": ("upfirdn2d", (x, odd, 3, 2, 4, 3, -1, 2, 1.25, False)),
+    }
+    for title, up, down, sides in (
+        ("filter", 1, 1, (2, 1, 1, 2)),
+        ("upsample", 2, 1, (2, 1, 2, 1)),
+        ("downsample", 1, 2, (1, 1, 2, 2)),
+    ):
+        found[f"{title}2d"] = ("upfirdn2d", (x, blur, up, down, *sides, 1.25, up == 2))
+        found[f"{title}2d, 12 taps"] = ("upfirdn2d", (x, line, up, down, 6, 5, 5, 6, 1.25, down == 2))
+    return found
 
 
-def _tuple(results: Any) -> Sequence[Tensor]:
+def prepared(arguments: Any, shape: Any, dtype: torch.dtype, layout: str, device: torch.device) -> list[Any]:
+    """Arguments on a device: tensors of a shape with a dtype and one of `LAYOUTS`, other tensors in float32."""
+
+    def placed(a: Any) -> Any:
+        if not isinstance(a, Tensor):
+            return a
+        if a.shape != shape:
+            return a.to(device, torch.float32)
+        return a.to(device, dtype).contiguous(memory_format=LAYOUTS[layout])
+
+    return [placed(a) for a in arguments]
+
+
+def as_tuple(results: Any) -> Sequence[Tensor]:
+    """The results of an operator that may have one."""
     return (results,) if isinstance(results, Tensor) else results
-
-
-def _drawn(generator: torch.Generator, *shape: int) -> Tensor:
-    """Random numbers that are exact in every dtype, in float64."""
-    return torch.randn(shape, generator=generator).bfloat16().double()
-
-
-def _scaled(generator: torch.Generator) -> Iterator[Call]:
-    curve = (0.2, 1.25, 1.5)
-    for shape in SHAPES:
-        N, C, H, W = shape
-        x, dy, dx = (_drawn(generator, *shape) for _ in range(3))
-        scale, dscale, b = _drawn(generator, N, C), _drawn(generator, N, C), _drawn(generator, C)
-        noise = _drawn(generator, N, 1, H, W)
-        y = scaled_value(x, scale, noise, b, *curve).bfloat16().double()
-        yield "scale_bias_act", x, (x, scale, noise, b, *curve)
-        yield "scale_bias_act", x, (x, None, None, b, *curve)  # a bias alone
-        yield "scale_bias_act", x, (x, scale, None, None, 1.0, 1.0, None)  # a style
-        yield "scale_bias_act_backward", x, (dy, y, x, scale, *curve, True, True, True)
-        yield "scale_bias_act_backward", x, (dy, y, None, None, *curve, False, False, True)
-        yield "scale_bias_act_jvp", x, (y, dx, x, scale, dscale, noise, b, *curve)
-
-
-def _resampled(generator: torch.Generator) -> Iterator[Call]:
-    """The derivatives of the operator are the same operator with other arguments."""
-    blur, line, odd = setup_filter((1, 3, 3, 1)), _drawn(generator, 12).float(), setup_filter((1, 3, 2))
-    for shape in SHAPES:
-        x = _drawn(generator, *shape)
-        for up, down, sides in ((1, 1, (2, 1, 1, 2)), (2, 1, (2, 1, 2, 1)), (1, 2, (1, 1, 2, 2))):
-            yield "upfirdn2d", x, (x, blur, up, down, *sides, 1.25, up == 2)
-            yield "upfirdn2d", x, (x, line, up, down, 6, 5, 5, 6, 1.25, down == 2)
-        yield "upfirdn2d", x, (x, odd, 3, 2, 4, 3, -1, 2, 1.25, False)

@@ -2,24 +2,18 @@
 // channels are neighbors, otherwise over the pixels of a channel.
 #include "scale_bias_act.h"
 
-#include <algorithm>
-#include <vector>
-
 namespace custom_ops {
 namespace {
 
 constexpr int64_t GRAIN = 1 << 15;  // numbers per thread, at least
 constexpr int64_t FEW = 32;         // channels: fewer do not fill vector registers
 
-// Few channels of k pixels are processed like many channels of one pixel, unless noise belongs to pixels.
-int64_t pixels_at_once(const Layout& l, bool by_pixel) {
+// Few channels of k pixels are processed like many channels of one pixel, unless noise belongs to pixels. Returns k.
+int64_t fold(Layout& l, bool by_pixel) {
   int64_t k = 1;
   while (l.last && !by_pixel && k * l.channels < FEW && l.pixels % (2 * k) == 0) k *= 2;
+  l.channels *= k, l.pixels /= k;
   return k;
-}
-
-Layout folded(const Layout& l, int64_t k) {
-  return {l.samples, l.channels * k, l.pixels / k, l.last};
 }
 
 // Rows of C numbers, each repeated k times. Filled with `absent` if `from` is null.
@@ -30,146 +24,92 @@ std::vector<S> repeated(const S* from, int64_t rows, int64_t C, int64_t k, S abs
   return all;
 }
 
-template <typename T, bool FIRST, bool SECOND, typename Finish>
-void along_channels(const Sum<T>& in, int64_t begin, int64_t end, const Finish finish) {
-  using S = Wide<T>;
-  const int64_t C = in.layout.channels, P = in.layout.pixels;
-  for (int64_t q = begin, n = begin / P; q < end; ++n) {
-    const S *scale = in.scale + n * C, *scale2 = in.scale2 + n * C, *b = in.b;
-    const S* noise = in.noise ? in.noise - (in.one_noise ? n * P : 0) : nullptr;
-    for (const int64_t stop = std::min(end, (n + 1) * P); q < stop; ++q) {
-      const T *x = in.x + q * C, *x2 = in.x2 + q * C, *y = in.y + q * C;
-      T* out = in.out + q * C;
-      const S shift = noise ? noise[q] : S(0);
+// LAST: a line is the channels of a pixel, `along` is b and `shift` noise; otherwise pixels of a channel, vice versa.
+template <bool FIRST, bool SECOND, bool TANGENT, bool LAST, bool NOISE, typename T, typename S>
+HOST_DEVICE void sum_line(
+    const Sum<T>& in, int64_t at, int64_t n, const S* scale, const S* scale2, const S* along, S shift,
+    const Curve<T>& curve) {
+  const T *x = in.x + at, *x2 = in.x2 + at, *y = in.y + at;
+  T* out = in.out + at;
+  const S one = *scale, two = *scale2;
 #pragma omp simd
-      for (int64_t c = 0; c < C; ++c) {
-        S u = b[c] + shift;
-        if constexpr (FIRST) u += widen(x[c]) * scale[c];
-        if constexpr (SECOND) u += widen(x2[c]) * scale2[c];
-        out[c] = narrow<T>(finish(u, y[c]));
-      }
-    }
+  for (int64_t i = 0; i < n; ++i) {
+    S u = shift;
+    if constexpr (LAST || NOISE) u = along[i] + shift;
+    if constexpr (FIRST) u += widen(x[i]) * (LAST ? scale[i] : one);
+    if constexpr (SECOND) u += widen(x2[i]) * (LAST ? scale2[i] : two);
+    out[i] = narrow<T>(curve.template of<TANGENT>(u, y[i]));
   }
 }
 
-template <typename T, bool FIRST, bool SECOND, bool NOISE, typename Finish>
-void along_pixels(const Sum<T>& in, int64_t begin, int64_t end, const Finish finish) {
+// LAST: pixels [begin, end); otherwise numbers.
+template <bool FIRST, bool SECOND, bool TANGENT, bool LAST, bool NOISE, typename T>
+void sum_range(const Sum<T>& in, int64_t begin, int64_t end, const Curve<T> curve) {
   using S = Wide<T>;
   const int64_t C = in.layout.channels, P = in.layout.pixels;
   for (int64_t i = begin, row = begin / P; i < end; ++row) {
-    const S scale = in.scale[row], scale2 = in.scale2[row], b = in.b[row % C];
-    const S* noise = NOISE ? in.noise + (in.one_noise ? 0 : row / C * P) + (i - row * P) : nullptr;
-    const T *x = in.x + i, *x2 = in.x2 + i, *y = in.y + i;
-    T* out = in.out + i;
-    const int64_t count = std::min(end, (row + 1) * P) - i;
-#pragma omp simd
-    for (int64_t p = 0; p < count; ++p) {
-      S u = b;
-      if constexpr (NOISE) u += noise[p];
-      if constexpr (FIRST) u += widen(x[p]) * scale;
-      if constexpr (SECOND) u += widen(x2[p]) * scale2;
-      out[p] = narrow<T>(finish(u, y[p]));
+    const int64_t stop = std::min(end, (row + 1) * P), noise_row = in.one_noise ? 0 : LAST ? row : row / C;
+    const S* noise = NOISE ? in.noise + noise_row * P + (i - row * P) : nullptr;
+    if constexpr (LAST) {
+      for (; i < stop; ++i)
+        sum_line<FIRST, SECOND, TANGENT, LAST, NOISE>(
+            in, i * C, C, in.scale + row * C, in.scale2 + row * C, in.b, NOISE ? *noise++ : S(0), curve);
+    } else {
+      sum_line<FIRST, SECOND, TANGENT, LAST, NOISE>(
+          in, i, stop - i, in.scale + row, in.scale2 + row, noise, in.b[row % C], curve);
+      i = stop;
     }
-    i += count;
   }
 }
 
-template <bool FIRST, bool SECOND, typename T, typename Finish>
-void run(Sum<T> in, const Finish& finish) {
+template <bool FIRST, bool SECOND, bool TANGENT, typename T>
+void run(Sum<T> in, const Curve<T>& curve) {
   using S = Wide<T>;
-  const int64_t N = in.layout.samples, C = in.layout.channels, k = pixels_at_once(in.layout, in.noise);
-  const auto scale = repeated(in.scale, N, C, k, S(1)), scale2 = repeated(in.scale2, N, C, k, S(1));
-  const auto b = repeated(in.b, 1, C, k, S(0));
+  const int64_t N = in.layout.samples, channels = in.layout.channels, k = fold(in.layout, in.noise);
+  const auto scale = repeated(in.scale, N, channels, k, S(1)), scale2 = repeated(in.scale2, N, channels, k, S(1));
+  const auto b = repeated(in.b, 1, channels, k, S(0));
   if constexpr (!FIRST) in.x = in.y;
   if constexpr (!SECOND) in.x2 = in.y;
   in.scale = scale.data(), in.scale2 = scale2.data(), in.b = b.data();
-  const Layout l = in.layout = folded(in.layout, k);
-  if (l.last) {
-    const int64_t grain = std::max<int64_t>(1, GRAIN / l.channels);
-    torch::stable::parallel_for(0, N * l.pixels, grain, [&](int64_t begin, int64_t end) {
-      along_channels<T, FIRST, SECOND>(in, begin, end, finish);
+  const Layout l = in.layout;
+  const int64_t grain = l.last ? std::max<int64_t>(1, GRAIN / l.channels) : GRAIN;
+  torch::stable::parallel_for(0, l.last ? N * l.pixels : l.numel(), grain, [&](int64_t begin, int64_t end) {
+    with_constant(l.last, [&](auto last) {
+      with_constant(in.noise, [&](auto noise) {
+        sum_range<FIRST, SECOND, TANGENT, last.value, noise.value>(in, begin, end, curve);
+      });
     });
-  } else {
-    torch::stable::parallel_for(0, l.numel(), GRAIN, [&](int64_t begin, int64_t end) {
-      if (in.noise) {
-        along_pixels<T, FIRST, SECOND, true>(in, begin, end, finish);
-      } else {
-        along_pixels<T, FIRST, SECOND, false>(in, begin, end, finish);
-      }
-    });
-  }
+  });
 }
 
-// A task is a run of pixels of one sample, with all channels. Tasks depend on sizes only, so sums do not depend on the
-// number of threads.
-struct Tasks {
-  int64_t step, each;  // pixels in a task, tasks in a sample
-
-  explicit Tasks(const Layout& l) {
-    step = std::max<int64_t>(1, l.last ? GRAIN / l.channels : GRAIN / 2);
-    each = (l.pixels + step - 1) / step;
+// LAST: the sums by channel are vectors, and the sum by pixel is a number; otherwise the other way round.
+template <bool PRODUCTS, bool SUMS, bool MAP, bool LAST, typename T, typename S>
+HOST_DEVICE void backward_line(
+    const Sums<T>& in, int64_t at, int64_t n, const S* scale, S* products, S* sums, S* map, const Curve<T>& curve) {
+  const T *dy = in.dy + at, *y = in.y + at, *x = in.x + at;
+  T* dx = in.dx + at;
+  const S one = *scale;
+  S product = 0, total = 0;
+#pragma omp simd reduction(+ : product, total)
+  for (int64_t i = 0; i < n; ++i) {
+    const S d = widen(dy[i]) * curve.slope(widen(y[i]));
+    dx[i] = narrow<T>(d * (LAST ? scale[i] : one));
+    if constexpr (PRODUCTS && LAST) products[i] += d * widen(x[i]);
+    if constexpr (PRODUCTS && !LAST) product += d * widen(x[i]);
+    if constexpr (LAST ? SUMS : MAP) (LAST ? sums : map)[i] += d;
+    if constexpr (LAST ? MAP : SUMS) total += d;
   }
-};
-
-// Adds the contribution of pixels [begin, end) of sample n to `products` and `sums` [C].
-template <bool PRODUCTS, bool SUMS, bool MAP, typename T>
-void backward_along_channels(
-    const Sums<T>& in, const Curve<T> curve, int64_t n, int64_t begin, int64_t end, Wide<T>* products,
-    Wide<T>* sums) {
-  using S = Wide<T>;
-  const int64_t C = in.layout.channels, P = in.layout.pixels;
-  const S* scale = in.scale + n * C;
-  for (int64_t q = n * P + begin; q < n * P + end; ++q) {
-    const T *dy = in.dy + q * C, *y = in.y + q * C, *x = in.x + q * C;
-    T* dx = in.dx + q * C;
-    S total = 0;
-#pragma omp simd reduction(+ : total)
-    for (int64_t c = 0; c < C; ++c) {
-      const S d = widen(dy[c]) * curve.slope(widen(y[c]));
-      dx[c] = narrow<T>(d * scale[c]);
-      if constexpr (PRODUCTS) products[c] += d * widen(x[c]);
-      if constexpr (SUMS) sums[c] += d;
-      if constexpr (MAP) total += d;
-    }
-    if constexpr (MAP) in.dnoise[q] = total;
-  }
+  if constexpr (PRODUCTS && !LAST) *products = product;
+  if constexpr (LAST ? MAP : SUMS) *(LAST ? map : sums) = total;
 }
 
-template <bool PRODUCTS, bool SUMS, bool MAP, typename T>
-void backward_along_pixels(
-    const Sums<T>& in, const Curve<T> curve, int64_t n, int64_t begin, int64_t end, Wide<T>* products,
-    Wide<T>* sums) {
-  using S = Wide<T>;
-  const int64_t C = in.layout.channels, P = in.layout.pixels;
-  S* map = MAP ? in.dnoise + n * P + begin : nullptr;
-  const int64_t count = end - begin;
-  if constexpr (MAP) std::fill_n(map, count, S(0));
-  for (int64_t c = 0; c < C; ++c) {
-    const int64_t at = (n * C + c) * P + begin;
-    const T *dy = in.dy + at, *y = in.y + at, *x = in.x + at;
-    T* dx = in.dx + at;
-    const S scale = in.scale[n * C + c];
-    S product = 0, sum = 0;
-#pragma omp simd reduction(+ : product, sum)
-    for (int64_t p = 0; p < count; ++p) {
-      const S d = widen(dy[p]) * curve.slope(widen(y[p]));
-      dx[p] = narrow<T>(d * scale);
-      if constexpr (PRODUCTS) product += d * widen(x[p]);
-      if constexpr (SUMS) sum += d;
-      if constexpr (MAP) map[p] += d;
-    }
-    if constexpr (PRODUCTS) products[c] = product;
-    if constexpr (SUMS) sums[c] = sum;
-  }
-}
-
-// Joins the sums of all tasks, [tasks, 2, C], in their order. Channels repeat k times.
+// Joins the sums of `each` tasks per sample, [N, each, 2, C], in their order. Channels repeat k times.
 template <typename S>
-void join(const std::vector<S>& parts, const Tasks& tasks, int64_t N, int64_t C, int64_t k, S* dscale, S* db) {
+void join(const std::vector<S>& parts, int64_t each, int64_t N, int64_t C, int64_t k, S* dscale, S* db) {
   std::vector<double> product(C), sum(C);
   for (int64_t n = 0; n < N; ++n) {
     std::fill(product.begin(), product.end(), 0.0);
-    for (int64_t row = n * tasks.each * 2 * k; row < (n + 1) * tasks.each * 2 * k; ++row) {
+    for (int64_t row = n * each * 2 * k; row < (n + 1) * each * 2 * k; ++row) {
       std::vector<double>& total = row / k % 2 ? sum : product;
       for (int64_t c = 0; c < C; ++c) total[c] += parts[row * C + c];
     }
@@ -178,60 +118,68 @@ void join(const std::vector<S>& parts, const Tasks& tasks, int64_t N, int64_t C,
   if (db) std::copy(sum.begin(), sum.end(), db);
 }
 
+// Adds the contribution of pixels [begin, end) of sample n to `products` and `sums` [C].
+template <bool PRODUCTS, bool SUMS, bool MAP, bool LAST, typename T, typename S>
+void backward_part(
+    const Sums<T>& in, const Curve<T> curve, int64_t n, int64_t begin, int64_t end, const S* scale, S* products,
+    S* sums) {
+  const int64_t C = in.layout.channels, P = in.layout.pixels;
+  S* map = MAP ? in.dnoise + n * P + begin : nullptr;
+  if constexpr (LAST) {
+    for (int64_t q = n * P + begin; q < n * P + end; ++q)
+      backward_line<PRODUCTS, SUMS, MAP, LAST>(in, q * C, C, scale + n * C, products, sums, MAP ? map++ : map, curve);
+  } else {
+    if constexpr (MAP) std::fill_n(map, end - begin, S(0));
+    for (int64_t c = 0; c < C; ++c)
+      backward_line<PRODUCTS, SUMS, MAP, LAST>(
+          in, (n * C + c) * P + begin, end - begin, scale + n * C + c, products + c, sums + c, map, curve);
+  }
+}
+
 template <bool PRODUCTS, bool SUMS, bool MAP, typename T>
-void run_backward(Sums<T> in, const Curve<T>& curve) {
+void run_backward(Sums<T> in, const Curve<T> curve) {
   using S = Wide<T>;
-  const int64_t N = in.layout.samples, C = in.layout.channels, k = pixels_at_once(in.layout, MAP);
-  const auto scale = repeated(in.scale, N, C, k, S(1));
-  in.scale = scale.data();
+  const int64_t N = in.layout.samples, channels = in.layout.channels, k = fold(in.layout, MAP);
+  const auto scale = repeated(in.scale, N, channels, k, S(1));
   if constexpr (!PRODUCTS) in.x = in.y;
-  const Layout l = in.layout = folded(in.layout, k);
-  const Tasks tasks(l);
-  std::vector<S> parts(PRODUCTS || SUMS ? N * tasks.each * 2 * l.channels : 0);
-  const int64_t size = tasks.step * l.channels;
-  torch::stable::parallel_for(0, N * tasks.each, std::max<int64_t>(1, GRAIN / size), [&](int64_t first, int64_t last) {
-    for (int64_t task = first; task < last; ++task) {
-      const int64_t n = task / tasks.each, begin = task % tasks.each * tasks.step;
-      const int64_t end = std::min(begin + tasks.step, l.pixels);
-      S* products = parts.data() + (parts.empty() ? 0 : task * 2 * l.channels);
-      S* sums = products + (parts.empty() ? 0 : l.channels);
-      if (l.last) {
-        backward_along_channels<PRODUCTS, SUMS, MAP>(in, curve, n, begin, end, products, sums);
-      } else {
-        backward_along_pixels<PRODUCTS, SUMS, MAP>(in, curve, n, begin, end, products, sums);
-      }
+  const Layout l = in.layout;
+  const int64_t C = l.channels, P = l.pixels;
+  // A task is a run of `step` pixels of one sample. Tasks, and so sums, do not depend on the number of threads.
+  const int64_t step = std::max<int64_t>(1, l.last ? GRAIN / C : GRAIN / 2), each = (P + step - 1) / step;
+  std::vector<S> parts(PRODUCTS || SUMS ? N * each * 2 * C : 0);
+  const int64_t grain = std::max<int64_t>(1, GRAIN / (step * C));
+  torch::stable::parallel_for(0, N * each, grain, [&, curve](int64_t from, int64_t to) {
+    for (int64_t task = from; task < to; ++task) {
+      const int64_t n = task / each, begin = task % each * step;
+      const int64_t end = std::min(begin + step, P);
+      S* products = parts.data() + (parts.empty() ? 0 : task * 2 * C);
+      S* sums = products + (parts.empty() ? 0 : C);
+      with_constant(l.last, [&](auto last) {
+        backward_part<PRODUCTS, SUMS, MAP, last.value>(in, curve, n, begin, end, scale.data(), products, sums);
+      });
     }
   });
-  if constexpr (PRODUCTS || SUMS) join(parts, tasks, N, C, k, in.dscale, in.db);
+  if constexpr (PRODUCTS || SUMS) join(parts, each, N, channels, k, in.dscale, in.db);
 }
 
 }  // namespace
 
 template <typename T>
-void forward_kernel(const Sum<T>& sum, const Tensor&, const Curve<T>& curve) {
-  run<true, false>(sum, Value<T>{curve});
-}
-
-template <typename T>
-void jvp_kernel(const Sum<T>& sum, const Tensor&, const Curve<T>& curve) {
+void sum_kernel(const Sum<T>& sum, bool tangent, const Tensor&, const Curve<T>& curve) {
+  if (!tangent) return run<true, false, false>(sum, curve);
   with_constant(sum.x, [&](auto first) {
-    with_constant(sum.x2, [&](auto second) { run<first.value, second.value>(sum, Tangent<T>{curve}); });
+    with_constant(sum.x2, [&](auto second) { run<first.value, second.value, true>(sum, curve); });
   });
 }
 
 template <typename T>
-void backward_kernel(const Sums<T>& sums, const Tensor&, const Curve<T>& curve) {
+void backward_kernel(const Sums<T>& sums, std::array<Tensor, 3>&, const Tensor&, const Curve<T>& curve) {
   with_constant(sums.dscale, [&](auto products) {
     with_constant(sums.db, [&](auto sum) {
       with_constant(sums.dnoise, [&](auto map) { run_backward<products.value, sum.value, map.value>(sums, curve); });
     });
   });
 }
-
-INSTANTIATE_SCALE_BIAS_ACT(float)
-INSTANTIATE_SCALE_BIAS_ACT(double)
-INSTANTIATE_SCALE_BIAS_ACT(BFloat16)
-INSTANTIATE_SCALE_BIAS_ACT(Half)
 
 }  // namespace custom_ops
 

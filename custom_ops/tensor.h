@@ -40,8 +40,8 @@ HOST_DEVICE Wide<T> widen(T x) {
   return static_cast<Wide<T>>(x);
 }
 
-// Rounds to the nearest, ties to even.
-template <typename T>
+// Rounds to the nearest, ties to even. Without `NANS` x must not be NaN.
+template <typename T, bool NANS = true>
 HOST_DEVICE T narrow(Wide<T> x) {
 #if !defined(__CUDA_ARCH__)
   if constexpr (std::is_same_v<T, BFloat16>) {  // without a branch, so that compilers vectorize it
@@ -49,7 +49,7 @@ HOST_DEVICE T narrow(Wide<T> x) {
     std::memcpy(&bits, &x, sizeof bits);
     const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     const uint32_t quiet = (bits >> 16) | 0x0040u;  // NaN stays NaN
-    const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    const bool is_nan = NANS && (bits & 0x7fffffffu) > 0x7f800000u;
     return BFloat16(static_cast<uint16_t>(is_nan ? quiet : rounded), BFloat16::from_bits());
   }
 #endif
@@ -91,12 +91,9 @@ inline Tensor dense(const Tensor& x, MemoryFormat format) {
 
 // An uninitialized tensor on the device of `like`, and of its dtype unless another is given.
 inline Tensor empty(
-    const std::vector<int64_t>& size,
-    const Tensor& like,
-    MemoryFormat format = MemoryFormat::Contiguous,
-    std::optional<ScalarType> type = std::nullopt) {
-  return torch::stable::empty(
-      size, type.value_or(like.scalar_type()), std::nullopt, like.device(), std::nullopt, format);
+    const std::vector<int64_t>& size, const Tensor& like, MemoryFormat format = MemoryFormat::Contiguous,
+    std::optional<ScalarType> type = {}) {
+  return torch::stable::empty(size, type.value_or(like.scalar_type()), {}, like.device(), {}, format);
 }
 
 // The dtype that a dtype is computed in: `Wide`.
@@ -117,13 +114,13 @@ void with_constant(bool condition, const F& f) {
 
 // Calls f<T>() with the C++ type of a floating dtype.
 template <typename F>
-void with_floating(ScalarType type, const char* name, const F& f) {
+void with_floating(ScalarType type, const F& f) {
   switch (type) {
     case ScalarType::Float: return f.template operator()<float>();
     case ScalarType::Double: return f.template operator()<double>();
     case ScalarType::BFloat16: return f.template operator()<BFloat16>();
     case ScalarType::Half: return f.template operator()<Half>();
-    default: STD_TORCH_CHECK(false, name, " computes with floating numbers only");
+    default: STD_TORCH_CHECK(false, "custom operators compute with floating numbers only");
   }
 }
 

@@ -1,14 +1,13 @@
-// CPU kernel of upfirdn2d: a few lines of the output at a time, first vertically, then horizontally.
-//
-// Both directions are weighted sums of lines of numbers. Vector registers hold channels, or columns and channels if
-// channels are few. Bounds are computed once per line, never tested within a loop over numbers.
-#include "row_filter.h"
+// CPU kernel of upfirdn2d: a few lines of the output at a time, first vertically, then horizontally. Both are weighted
+// sums of lines. Vector registers hold channels, or columns and channels if channels are few.
+#include "lines.h"
 
 namespace custom_ops {
 namespace {
 
 constexpr int64_t NEAR = 1 << 15;   // bytes of the input that are processed at a time, to fit into a cache
 constexpr int64_t GRAIN = 1 << 15;  // outputs per thread, at least
+constexpr int64_t MANY_CHANNELS = 8;  // enough to fill vector registers
 
 // The filter as a correlation in both directions. The gain goes with the columns.
 template <typename W>
@@ -23,34 +22,32 @@ class Worker {
 
  public:
   Worker(const Images<T>& images, const Taps<W>& taps)
-      : images_(images), taps_(taps), C_(images.channels), along_(images.horizontal, images.channels) {
-    const Axis &down = images.vertical, &across = images.horizontal;
-    if (down.taps == 4) {
-      if (down.up == 1 && down.down == 1) take<1, 1>();
-      if (down.up == 1 && down.down == 2) take<1, 2>();
-      if (down.up == 2 && down.down == 1) take<2, 1>();
+      : images_(images), down_(images.vertical), across_(images.horizontal), taps_(taps), C_(images.channels) {
+    if (down_.taps == 4) {
+      if (down_.up == 1 && down_.down == 1) take<1, 1>();
+      if (down_.up == 1 && down_.down == 2) take<1, 2>();
+      if (down_.up == 2 && down_.down == 1) take<2, 1>();
     }
-    const int64_t most = std::max<int64_t>(8, NEAR / sizeof(T) / block_out_ / C_) * across.up / across.down + 1;
-    tile_ = ceil_divide(across.out, ceil_divide(across.out, most));
+    const int64_t most = std::max<int64_t>(8, NEAR / sizeof(T) / block_out_ / C_) * across_.up / across_.down + 1;
+    tile_ = ceil_divide(across_.out, ceil_divide(across_.out, most));
   }
 
   // Strips are counted over all samples. They depend on sizes only, so results do not depend on the number of threads.
   void operator()(int64_t begin, int64_t end) {
     const Strips strips = this->strips();
-    const int64_t height = images_.vertical.out, width = images_.horizontal.out;
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / strips.count, first = strips.first(i % strips.count), last = first + strips.rows;
-      const int64_t row = std::max<int64_t>(first, 0), rows = std::min(last, height) - row;
-      for (int64_t start = 0; start < width; start += tile_) {
-        along_.aim(start, std::min(start + tile_, width), block_out_);
-        T* y = images_.y + ((n * height + row) * width + start) * C_;
+      const int64_t row = std::max<int64_t>(first, 0), rows = std::min(last, down_.out) - row;
+      for (int64_t start = 0; start < across_.out; start += tile_) {
+        aim(start, std::min(start + tile_, across_.out));
+        T* y = images_.y + ((n * down_.out + row) * across_.out + start) * C_;
         if (block_sum_ && rows == strips.rows) block(y, n, row);
-        else for (int64_t r = 0; r < rows; ++r) line(y + r * width * C_, n, row + r);
+        else for (int64_t r = 0; r < rows; ++r) line(y + r * across_.out * C_, n, row + r);
       }
     }
   }
 
-  Strips strips() const { return {images_.vertical, block_out_}; }
+  Strips strips() const { return {down_, block_out_}; }
 
  private:
   template <int UP, int DOWN>
@@ -60,69 +57,131 @@ class Worker {
   }
 
   const T* input(int64_t n, int64_t row) const {
-    return images_.x + ((n * images_.vertical.in + row) * images_.horizontal.in + along_.column()) * C_;
+    return images_.x + ((n * down_.in + row) * across_.in + low_in_) * C_;
   }
 
   void line(T* y, int64_t n, int64_t row) {
-    const Reach r = reach(images_.vertical, row);
-    down_.clear();
-    for (int64_t m = 0; m < r.count; ++m)
-      down_.add(input(n, r.first + m), taps_.rows[r.tap + m * images_.vertical.up]);
-    down_.into(along_.line(0), Runs::one(along_.numbers()), spare_);
-    along_.run(y, 0, 1, taps_.columns.data());
+    const Reach r = reach(down_, row);
+    column_.clear();
+    for (int64_t m = 0; m < r.count; ++m) column_.add(input(n, r.first + m), taps_.rows[r.tap + m * down_.up]);
+    column_.into(inside(), Runs{1, 0, 0, 1, 0, 0, numbers()}, spare_);
+    filter_rows(y, 1);
   }
 
   void block(T* y, int64_t n, int64_t row) {
-    nothing_.reserve(along_.numbers(), T(0));
-    const int64_t first = unbounded_reach(images_.vertical, row).first;
+    grow(nothing_, numbers());
+    const int64_t first = unbounded_reach(down_, row).first;
     const T* x[16];
     for (int64_t i = 0; i < block_in_; ++i) {
-      const bool exists = first + i >= 0 && first + i < images_.vertical.in;
+      const bool exists = first + i >= 0 && first + i < down_.in;
       x[i] = exists ? input(n, first + i) : nothing_.data();
     }
-    block_sum_(along_.line(0), along_.step(), x, taps_.rows.data(), along_.numbers());
-    along_.run(y, images_.horizontal.out * C_, block_out_, taps_.columns.data());
+    block_sum_(inside(), step(), x, taps_.rows.data(), numbers());
+    filter_rows(y, block_out_);
   }
 
+  // Prepares the horizontal filter for the columns `start` to `end` of the output.
+  void aim(int64_t start, int64_t end) {
+    if (start == start_ && end == end_) return;
+    start_ = start, end_ = end;
+    low_ = unbounded_reach(across_, start).first;
+    const int64_t last = floor_divide((end - 1) * across_.down - across_.before + across_.taps - 1, across_.up);
+    const int64_t high = std::max(last + 1, low_);
+    width_ = std::max<int64_t>(ceil_divide(high - low_, across_.down), 1) * across_.down;
+    low_in_ = std::clamp(std::clamp<int64_t>(low_, 0, across_.in), low_, high);
+    high_in_ = std::clamp(std::clamp<int64_t>(high, 0, across_.in), low_in_, high);
+    grow(lines_, block_out_ * step());
+    if (splits()) grow(split_, block_out_ * step());
+    for (int64_t i = 0; i < block_out_; ++i) {  // zeros to the left and right of the image
+      W* line = inside() + i * step();
+      std::fill(lines_.data() + i * step(), line, W(0));
+      std::fill(line + numbers(), lines_.data() + (i + 1) * step(), W(0));
+    }
+    sums_.resize(phases());
+    const W* from = splits() ? split_.data() : lines_.data();
+    for (int64_t q = 0; q < phases(); ++q) {  // outputs q, q + up, ... use the same taps
+      const Reach r = unbounded_reach(across_, start + q);
+      sums_[q].clear();
+      for (int64_t m = 0; m < r.count; ++m) {
+        const int64_t column = r.first - low_ + m, length = width_ / across_.down;
+        const int64_t at = splits() ? column % across_.down * length + column / across_.down : column;
+        sums_[q].add(from + at * C_, taps_.columns[r.tap + m * across_.up]);
+      }
+    }
+  }
+
+  // Filters `rows` lines horizontally.
+  void filter_rows(T* y, int64_t rows) {
+    // Copies every down-th column to a line of its own, so that summed columns are neighbors.
+    const int64_t length = width_ / across_.down, parts = splits() ? rows * across_.down : 0;
+    for (int64_t part = 0; part < parts; ++part) {
+      const int64_t line = part / across_.down * width_, d = part % across_.down;
+      copy_pixels<false>(
+          split_.data() + (line + d * length) * C_, lines_.data() + (line + d) * C_, length, across_.down, C_);
+    }
+    const int64_t y_row = across_.out * C_;
+    for (int64_t q = 0; q < phases(); ++q) {
+      const int64_t outputs = (end_ - start_ - q - 1) / across_.up + 1, n = outputs * C_;
+      Runs runs{rows, step(), y_row, 1, 0, 0, n};
+      if (few_ && across_.up > 1) {
+        grow(phase_, rows * n);
+        runs.y_row = n;
+        sums_[q].into(phase_.data(), runs, spare_);
+        for (int64_t row = 0; row < rows; ++row)
+          copy_pixels<true>(y + row * y_row + q * C_, phase_.data() + row * n, outputs, across_.up, C_);
+        continue;
+      }
+      if (!few_ && (across_.up > 1 || across_.down > 1))
+        runs.count = outputs, runs.x_run = across_.down * C_, runs.y_run = across_.up * C_, runs.n = C_;
+      sums_[q].into(y + q * C_, runs, spare_);
+    }
+  }
+
+  int64_t step() const { return width_ * C_; }                       // from line to line
+  int64_t numbers() const { return (high_in_ - low_in_) * C_; }      // of a line inside the image
+  W* inside() { return lines_.data() + (low_in_ - low_) * C_; }      // where they begin
+  bool splits() const { return few_ && across_.down > 1; }
+  int64_t phases() const { return std::min(across_.up, end_ - start_); }
+
   const Images<T>& images_;
+  const Axis down_, across_;
   const Taps<W>& taps_;
   const int64_t C_;
-  RowFilter<T> along_;
-  int64_t block_in_ = 1, block_out_ = 1;
+  const bool few_ = C_ < MANY_CHANNELS;
+  int64_t block_in_ = 1, block_out_ = 1;  // lines
   BlockSum block_sum_ = nullptr;
-  int64_t tile_ = 0;  // columns of the output that are computed at once
-  WeightedSum<T> down_;
-  Buffer<W> spare_;
+  int64_t tile_ = 0;                  // columns of the output that are computed at once
+  int64_t start_ = 0, end_ = 0;       // those that are computed now
+  int64_t low_ = 0, width_ = 0;       // columns that they use, also outside of the image
+  int64_t low_in_ = 0, high_in_ = 0;  // those inside the image
+  WeightedSum<T> column_;
+  std::vector<WeightedSum<W>> sums_;
+  Buffer<W> lines_, split_, phase_, spare_;
   Buffer<T> nothing_;
 };
 
-// The taps as a correlation: reversed unless `flip`. The product with the gain is rounded once.
-template <typename W>
-std::vector<W> turned(const Tensor& f, double gain, bool flip) {
-  const int64_t n = f.numel();
-  std::vector<W> taps(n);
-  for (int64_t k = 0; k < n; ++k) taps[k] = static_cast<W>(f.const_data_ptr<float>()[flip ? k : n - 1 - k] * gain);
-  return taps;
-}
-
-// A matrix is divided into its two factors.
+// A matrix is divided into its two factors. The product with the gain is rounded once.
 template <typename W>
 Taps<W> taps_of(const Tensor& f_, double gain, bool flip) {
   const Tensor given = dense(f_, MemoryFormat::Contiguous);
-  const std::vector<W> f = turned<W>(given, gain, flip);
-  if (given.dim() == 1) return {f, turned<W>(given, 1.0, flip)};
-  const int64_t rows = given.size(0), columns = given.size(1);
-  std::vector<W> across(columns), down(rows);
+  const bool is_line = given.dim() == 1;
+  const int64_t n = given.numel(), rows = given.size(0), columns = given.size(given.dim() - 1);
+  std::vector<W> f(n), across(columns), down(rows);
+  for (int64_t k = 0; k < n; ++k) {  // reversed unless `flip`, as a correlation
+    const float tap = given.const_data_ptr<float>()[flip ? k : n - 1 - k];
+    f[k] = static_cast<W>(tap * gain);
+    if (is_line) down[k] = static_cast<W>(tap);
+  }
+  if (is_line) return {f, down};
   const auto largest = std::max_element(f.begin(), f.end(), [](W a, W b) { return std::abs(a) < std::abs(b); });
   if (*largest == 0) return {across, down};
   const int64_t row = (largest - f.begin()) / columns, column = (largest - f.begin()) % columns;
   for (int64_t j = 0; j < columns; ++j) across[j] = f[row * columns + j];
   for (int64_t i = 0; i < rows; ++i) down[i] = f[i * columns + column] / *largest;
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j)
-      STD_TORCH_CHECK(
-          std::abs(down[i] * across[j] - f[i * columns + j]) <= 1e-6 * std::abs(*largest),
-          "a filter [rows, columns] must be the outer product of two lines");
+  for (int64_t k = 0; k < n; ++k)
+    STD_TORCH_CHECK(
+        std::abs(down[k / columns] * across[k % columns] - f[k]) <= 1e-6 * std::abs(*largest),
+        "a filter [rows, columns] must be the outer product of two lines");
   return {across, down};
 }
 

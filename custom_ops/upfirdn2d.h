@@ -1,7 +1,5 @@
-// The geometry of resampling, and the checks before the kernels. Shared by CPU and CUDA.
-//
-// The first tap of output o is at position o * down - before of the upsampled axis. Samples are at multiples of `up`,
-// so every up-th tap is used, for sample (position + tap) / up.
+// The geometry of resampling, and the checks before the kernels. The first tap of output o is at position o * down -
+// before of the upsampled axis. Every up-th tap is used, for sample (position + tap) / up.
 #pragma once
 
 #include "tensor.h"
@@ -74,12 +72,10 @@ template <typename Compute>
 Tensor resample(
     const Tensor& x_, const Tensor& f, int64_t up, int64_t down, int64_t left, int64_t right, int64_t top,
     int64_t bottom, const Compute& compute) {
-  STD_TORCH_CHECK(x_.dim() == 4, "upfirdn2d takes images [N, C, H, W]");
+  const bool is_filter = (f.dim() == 1 || f.dim() == 2) && f.numel() > 0 && f.scalar_type() == ScalarType::Float;
   STD_TORCH_CHECK(
-      (f.dim() == 1 || f.dim() == 2) && f.numel() > 0 && f.scalar_type() == ScalarType::Float,
-      "a filter is [taps] or [rows, columns] of float32");
-  STD_TORCH_CHECK(x_.device() == f.device(), "upfirdn2d takes images and a filter on the same device");
-  STD_TORCH_CHECK(up > 0 && down > 0, "resampling factors are whole numbers from 1");
+      x_.dim() == 4 && is_filter && x_.device() == f.device() && up > 0 && down > 0,
+      "upfirdn2d takes images [N, C, H, W], float32 taps [taps] or [rows, columns] on their device, and factors >= 1");
   const MemoryFormat format = format_of(x_);
   const Tensor x = dense(x_, format);
   const int64_t N = x.size(0), C = x.size(1);
@@ -91,7 +87,7 @@ Tensor resample(
   const Tensor y = empty({N, C, vertical.out, horizontal.out}, x, format);
   if (y.numel() == 0) return y;
   const bool last = format == MemoryFormat::ChannelsLast;
-  with_floating(x.scalar_type(), "upfirdn2d", [&]<typename T>() {
+  with_floating(x.scalar_type(), [&]<typename T>() {
     const int64_t samples = last ? N : N * C, channels = last ? C : 1;
     compute(Images<T>{x.const_data_ptr<T>(), y.mutable_data_ptr<T>(), samples, channels, vertical, horizontal});
   });

@@ -1,17 +1,10 @@
 """Pad, upsample, filter with a finite impulse response (FIR) and downsample a batch of images.
 
-These four steps are the classical `upfirdn` of signal processing, which resamples without aliases (Zhang 2019, "Making
-Convolutional Networks Shift-Invariant Again"):
-
-    1. insert `up - 1` zeros after every sample, in both directions;
-    2. pad with zeros on the four sides (negative padding crops);
-    3. convolve with the filter, without going beyond the padding;
-    4. keep every `down`-th sample, starting with the first.
-
-Paddings are (left, right, top, bottom), as in `torch.nn.functional.pad`.
-
-The operator `custom_ops::upfirdn2d` does all four. Its native kernels (`upfirdn2d.cpp`, `upfirdn2d.cu`) need one pass
-over memory. `reference` is the same in plain PyTorch.
+These are the four steps of the classical `upfirdn`, which resamples without aliases (Zhang 2019, "Making Convolutional
+Networks Shift-Invariant Again"): insert `up - 1` zeros after every sample, in both directions; pad with zeros on the
+four sides (left, right, top, bottom; negative padding crops); convolve with the filter, without going beyond the
+padding; keep every `down`-th sample, starting with the first. The operator `custom_ops::upfirdn2d` does all
+four in one pass over memory (`upfirdn2d.cpp`, `upfirdn2d.cu`). `reference` is the same in plain PyTorch.
 """
 
 from collections.abc import Sequence
@@ -30,15 +23,9 @@ NO_SIDES = (0, 0, 0, 0)
 
 
 def setup_filter(taps: Sequence[float] | Tensor, separable: bool = False, device: torch.device | str = "cpu") -> Tensor:
-    """Make a float32 filter whose taps have the sum one.
+    """Make a float32 filter of the sum one: the outer product [taps, taps] of a line with itself.
 
-    Args:
-        taps: a line [taps].
-        separable: return the line, to be applied in both directions, instead of its outer product with itself.
-        device: of the filter.
-
-    Returns:
-        A tensor [taps] or [rows, columns].
+    `separable` returns the line [taps] instead, to be applied in both directions.
     """
     f = torch.as_tensor(taps, dtype=torch.float32, device=device)
     f = f if separable else torch.outer(f, f)
@@ -59,18 +46,13 @@ def upfirdn2d(
     Args:
         x: images [N, C, H, W].
         f: filter [taps] (applied in both directions) or [rows, columns], an outer product. None is the identity.
-        up: upsampling factor.
-        down: downsampling factor.
+        up, down: factors of upsampling and downsampling.
         padding: zeros around the upsampled image.
         flip_filter: False convolves, True correlates.
         gain: factor of the output.
 
     Returns:
-        Images [N, C, H', W'] in the dtype of x, with H' = ceil((H * up + top + bottom - rows + 1) / down) and W'
-        likewise.
-
-    Raises:
-        ValueError: if the padded image is smaller than the filter.
+        Images [N, C, H', W'] in the dtype of x, with H' = ceil((H * up + top + bottom - rows + 1) / down).
     """
     left, right, top, bottom = padding
     f = x.new_ones([1, 1], dtype=torch.float32) if f is None else f if f.dtype == torch.float32 else f.float()
@@ -86,18 +68,17 @@ def upfirdn2d(
 
 def filter2d(x: Tensor, f: Tensor) -> Tensor:
     """Filter images [N, C, H, W] and keep their size."""
-    width, height = filter_size(f)
-    return upfirdn2d(x, f, padding=(width // 2, (width - 1) // 2, height // 2, (height - 1) // 2))
+    return upfirdn2d(x, f, padding=centered(f))
 
 
 def upsample2d(x: Tensor, f: Tensor, up: int = 2) -> Tensor:
     """Enlarge images [N, C, H, W] `up` times. The brightness stays the same."""
-    return upfirdn2d(x, f, up=up, padding=upsampling_padding(f, up), gain=up * up)
+    return upfirdn2d(x, f, up=up, padding=centered(f, up=up), gain=up * up)
 
 
 def downsample2d(x: Tensor, f: Tensor, down: int = 2) -> Tensor:
     """Reduce images [N, C, H, W] `down` times."""
-    return upfirdn2d(x, f, down=down, padding=downsampling_padding(f, down))
+    return upfirdn2d(x, f, down=down, padding=centered(f, down=down))
 
 
 def filter_size(f: Tensor | None) -> Pair:
@@ -105,21 +86,12 @@ def filter_size(f: Tensor | None) -> Pair:
     return (1, 1) if f is None else (f.shape[-1], f.shape[0])
 
 
-def upsampling_padding(f: Tensor | None, up: int) -> Sides:
-    """The padding that centers the filter on the upsampled image and gives `up` times the size."""
-    width, height = filter_size(f)
-    return (width + up - 1) // 2, (width - up) // 2, (height + up - 1) // 2, (height - up) // 2
-
-
-def downsampling_padding(f: Tensor | None, down: int) -> Sides:
-    """The padding that centers the filter on every group of `down` samples."""
-    width, height = filter_size(f)
-    return (width - down + 1) // 2, (width - down) // 2, (height - down + 1) // 2, (height - down) // 2
-
-
-def add_sides(sides: Sides, n: int) -> Sides:
-    """The padding with n more zeros on each side."""
-    return sides[0] + n, sides[1] + n, sides[2] + n, sides[3] + n
+def centered(f: Tensor | None, up: int = 1, down: int = 1) -> Sides:
+    """The padding that centers a filter, and gives `up` times the size or a `down`-th of it."""
+    left, right, top, bottom = (
+        n for size in filter_size(f) for n in ((size + up - down) // 2, (size - up - down + 1) // 2)
+    )
+    return left, right, top, bottom
 
 
 torch.library.define(
@@ -142,13 +114,10 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     up, down, left, _, top, _, gain, flip = ctx.arguments
     (height, width), (out_height, out_width) = ctx.sizes
     columns, rows = filter_size(f)
-    sides = (
-        columns - 1 - left,
-        (width - 1) * up - out_width * down + left + 1,
-        rows - 1 - top,
-        (height - 1) * up - out_height * down + top + 1,
-    )
-    return _resample(dy, f, down, up, *sides, gain, not flip), *[None] * 9
+    right = (width - 1) * up - out_width * down + left + 1
+    bottom = (height - 1) * up - out_height * down + top + 1
+    dx = _resample(dy, f, down, up, columns - 1 - left, right, rows - 1 - top, bottom, gain, not flip)
+    return dx, *[None] * 9
 
 
 def _shape_only(x: Tensor, f: Tensor, *arguments: Any) -> Tensor:
@@ -189,14 +158,11 @@ def _correlate(x: Tensor, f: Tensor, up: Pair, down: Pair, sides: Sides) -> Tens
         return F.conv2d(x, f.expand(C, 1, rows, columns), stride=stride, padding=implicit, groups=C)
     # A transposed convolution skips the zeros between the samples. It computes every output that a sample reaches.
     # Outputs outside the padding are cropped, by the convolution itself if both sides are alike.
-    crop_x = (columns - 1 - left, columns - up[0] - right)
-    crop_y = (rows - 1 - top, rows - up[1] - bottom)
-    alike = crop_x[0] == crop_x[1] >= 0 and crop_y[0] == crop_y[1] >= 0
-    implicit = (crop_y[0], crop_x[0]) if alike else (0, 0)
+    x0, x1, y0, y1 = columns - 1 - left, columns - up[0] - right, rows - 1 - top, rows - up[1] - bottom
+    alike = x0 == x1 >= 0 and y0 == y1 >= 0
     f = f.flip([0, 1]).expand(C, 1, rows, columns)
-    x = F.conv_transpose2d(x, f, stride=(up[1], up[0]), padding=implicit, groups=C)
-    if not alike:
-        x = _pad(x, (-crop_x[0], -crop_x[1], -crop_y[0], -crop_y[1]))
+    x = F.conv_transpose2d(x, f, stride=(up[1], up[0]), padding=(y0, x0) if alike else 0, groups=C)
+    x = x if alike else _pad(x, (-x0, -x1, -y0, -y1))
     return x if down == (1, 1) else x[:, :, :: down[1], :: down[0]]
 
 

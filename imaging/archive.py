@@ -30,7 +30,6 @@ SOURCES = "sources.csv"
 PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # methods that unpack no more at a time than is asked for
 UTF8 = 0x800  # flag of a name in a ZIP
 SEEKING = (b"II", b"MM")  # beginnings of TIFFs, whose header may be anywhere
-TOGETHER = 2**20  # bytes that are read at once
 
 
 class Entry(NamedTuple):
@@ -93,11 +92,7 @@ class Archive(ABC):
 
     def _read(self, entry: Entry, most: int) -> bytes:
         with self._reading(entry, most), self._open(entry) as file:
-            content, left = io.BytesIO(), entry.size + 1  # never more, whatever the compressed data holds
-            while part := file.read(min(left, TOGETHER)):  # all at once, decompressors hold it twice
-                content.write(part)
-                left -= len(part)
-            return content.getvalue()
+            return file.read(entry.size + 1)  # never more, whatever the compressed data holds
 
     @contextmanager
     def _reading(self, entry: Entry, most: int) -> Iterator[None]:
@@ -198,10 +193,7 @@ class FolderArchive(Archive):
 
 
 def open_archive(path: str | Path, suffixes: tuple[str, ...] = TRAINING_SUFFIXES) -> Archive:
-    """The ZIP or folder at `path`. Files with other endings, hidden files and `__MACOSX` are skipped.
-
-    FileNotFoundError if nothing is there; ValueError if it cannot be read or holds no images.
-    """
+    """The ZIP or folder at `path`. FileNotFoundError or ValueError if it cannot be read, or has no images."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: give a ZIP or a folder of images")

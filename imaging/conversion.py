@@ -12,7 +12,6 @@ from PIL import __version__ as pillow_version
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf
 
 from imaging import png
-from imaging.archivewriter import ArchiveWriter
 from imaging.dataset import choose
 from imaging.deep import Span
 from imaging.deep import note as note_on_span
@@ -20,8 +19,7 @@ from imaging.fitting import Filter, Fitting, Transform
 from imaging.labelfile import SUFFIXES, read_label_file
 from imaging.labels import UNUSED, Labels, from_folders, without
 from imaging.parallel import ordered
-from imaging.shards.pattern import Layout, is_shard_dest
-from imaging.shards.writer import ShardWriter
+from imaging.setwriter import ArchiveWriter, ShardWriter, is_shard_dest
 from imaging.sizes import spell
 from imaging.sources.recognition import open_source
 from imaging.sources.source import Job, Source, Work, jobs, picture
@@ -150,9 +148,9 @@ def _check(dest: Path, options: ConversionOptions, restart: bool) -> None:
     elif options.transform != "center-crop":
         raise ValueError(f"--transform {options.transform} needs a target size: add --resolution, such as 256x256")
     if is_shard_dest(str(dest)):
-        layout = Layout(dest, options.shard_size)
+        writer = ShardWriter(dest, options.shard_size)
         if restart or not pending(dest):  # what an interrupted run moved there already is looked at in the end
-            layout.check_vacant()
+            writer.check_vacant()
     elif options.shard_size:
         raise ValueError(f"--shard-size needs a shard pattern for --dest (e.g. x-%06d.tar), not {dest}")
 

@@ -6,8 +6,8 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -16,16 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imaging import remedies
 from imaging.archive import Archive, open_archive
-from imaging.deep import Span, note, span_of
+from imaging.deep import note, span_of
 from imaging.demo import COUNT, DemoSet
 from imaging.grid import GRID
 from imaging.headers import read_facts
 from imaging.imageset import ImageSet, ListedSet, notes_on_modes, run_name
-from imaging.labels import Labels, take_labels
+from imaging.labels import take_labels
 from imaging.names import some
 from imaging.picture import Header, decode, is_sheet, read_range
-from imaging.pixels import MODES, from_pil
-from imaging.shards.pattern import is_shards
+from imaging.pixels import from_pil
+from imaging.shards.index import is_shards
 from imaging.shards.shardset import ShardSet
 from imaging.sizes import check_area, parse_size, spell
 from imaging.sources.recognition import unfit_for_training
@@ -71,8 +71,13 @@ def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
     Without `with_sheets`, sheets of several samples that this project's programs wrote among samples are skipped.
     ValueError or FileNotFoundError say in one sentence what is wrong with the images and what to do.
     """
-    if re.fullmatch("demo(:.*)?", config.path):
-        return _open_demo(config)
+    path = Path(config.path)
+    if demo := re.fullmatch("demo(?::(.*))?", config.path):
+        if config.labels == "folders":
+            raise ValueError("the demo set has no sub-folders: use --labels auto or --labels none")
+        height, width = parse_size(demo[1] or "32")
+        count = min(config.max_images or COUNT, COUNT)
+        return DemoSet(height, width, count=count, mirror=config.mirror, labeled=config.labels == "auto")
     if is_cut(config.path):
         raise ValueError(f"{config.path} was recorded without its user name and password: give --data with them")
     if is_shards(config.path):
@@ -82,12 +87,16 @@ def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
                 ".json file, or --labels none"
             )
         return ShardSet(config.path, config.labels, config.mirror, config.max_images)
-    archive = _open_archive(Path(config.path))
+    if path.is_file() and (foreign := unfit_for_training(path)):
+        raise ValueError(foreign)
+    try:
+        archive = open_archive(path)
+    except ValueError as error:  # say what the path is, if it is anything
+        raise ValueError((path.is_dir() and unfit_for_training(path)) or str(error)) from error
     chosen = choose(len(archive.names), config.max_images)
     if not with_sheets:
         chosen = _without_sheets(archive, chosen)
-    labels = take_labels(archive, config.labels).of(chosen)
-    return ArchiveSet(archive, tuple(archive.names[i] for i in chosen), labels, config.mirror, config.labels)
+    return ArchiveSet(archive, chosen, config.mirror, config.labels)
 
 
 def choose(count: int, most: int) -> np.ndarray:
@@ -99,29 +108,11 @@ def choose(count: int, most: int) -> np.ndarray:
     return indices
 
 
-def _open_demo(config: DataConfig) -> DemoSet:
-    if config.labels == "folders":
-        raise ValueError("the demo set has no sub-folders: use --labels auto or --labels none")
-    height, width = parse_size(config.path.removeprefix("demo").removeprefix(":") or "32")
-    count = min(config.max_images or COUNT, COUNT)
-    return DemoSet(height, width, count=count, mirror=config.mirror, labeled=config.labels == "auto")
-
-
-def _open_archive(path: Path) -> Archive:
-    """A ZIP or folder. For anything else the error says what the path is."""
-    if path.is_file() and (foreign := unfit_for_training(path)):
-        raise ValueError(foreign)
-    try:
-        return open_archive(path)
-    except ValueError as error:
-        raise ValueError((path.is_dir() and unfit_for_training(path)) or str(error)) from error
-
-
 def _without_sheets(archive: Archive, chosen: np.ndarray) -> np.ndarray:
     """`chosen` without sheets: images of another size than most that are marked as sheets or called `grid.png`."""
     names = [archive.names[i] for i in chosen]
     try:
-        sizes = [facts.header[:2] for facts in read_facts(archive, names, nullcontext)]
+        sizes = [facts.header[:2] for facts in read_facts(archive, names)]
     except ValueError:
         return chosen  # opening the set reports the broken image
     common = Counter(sizes).most_common(1)[0][0]
@@ -136,51 +127,49 @@ def _without_sheets(archive: Archive, chosen: np.ndarray) -> np.ndarray:
 
 
 class ArchiveSet(ListedSet):
-    """The named images of an archive. Images of different modes are all read in the richest of these modes."""
+    """The images `chosen` of an archive. Images of different modes are all read in the richest of these modes."""
 
     def __init__(
-        self, archive: Archive, names: tuple[str, ...], labels: Labels, mirror: bool, labels_from: str = "auto"
+        self, archive: Archive, chosen: np.ndarray, mirror: bool, labels_from: Literal["auto", "none", "folders"]
     ) -> None:
-        """Raises ValueError if a header cannot be read or sizes differ.
-
-        `labels_from` is the value of --labels, which commands in error messages repeat.
-        """
-        self.archive = archive
-        self.names = names
-        self.labels_from = labels_from
-        facts = read_facts(archive, names, self._mending)
-        headers = [each.header for each in facts]
-        height, width = self._one_size(headers)
-        modes = Counter(header.mode for header in headers)
+        """Raises ValueError if a header cannot be read or sizes differ. `labels_from` is the value of --labels."""
+        self.archive, self.labels_from = archive, labels_from
+        labels = take_labels(archive, labels_from).of(chosen)
+        names = self.names = tuple(archive.names[i] for i in chosen)
+        with self._mending():
+            facts = read_facts(archive, names)
+        height, width = self._one_size([each.header for each in facts])
+        modes = Counter(each.header.mode for each in facts)
         self._mode = richest(set(modes))
-        channels = {mode: channels for channels, mode in MODES.items()}[self._mode]
-        self._span = self._common_span(headers)
+        deep = [name for name, each in zip(names, facts, strict=True) if each.header.deep]
+        self._span = None  # black and white of images with more than 8 bits, from a sample of them
+        with self._mending():
+            if deep:
+                self._span = span_of(read_range(*self._file(name)) for name in deep[:: -(-len(deep) // LOOKED_AT)])
 
-        def fingerprint(sums: Sequence[int], class_names: tuple[str, ...]) -> str:
+        def fingerprint(sums: Iterable[int], class_names: tuple[str, ...]) -> str:
             entries = [archive.entries[name] for name in names]
             identity = [(entry.raw, entry.size, sum_) for entry, sum_ in zip(entries, sums, strict=True)]
-            summary = [identity, labels.values.tolist(), class_names, height, width, channels, mirror]
+            summary = [identity, labels.values.tolist(), class_names, height, width, len(self._mode), mirror]
             return hashlib.sha256(json.dumps(summary).encode()).hexdigest()
 
-        content, ends = [each.content for each in facts], [each.ends for each in facts]
-        now = fingerprint(content, labels.class_names)
-        name = archive.path.resolve()
-        name_of_run = run_name(name.stem if name.is_file() else name.name) or "images"
-        super().__init__(name_of_run, height, width, channels, labels, mirror, now)
+        now = fingerprint((each.content for each in facts), labels.class_names)
+        path = archive.path.resolve()
+        name = run_name(path.stem if path.is_file() else path.name) or "images"
+        super().__init__(name, height, width, len(self._mode), labels, mirror, now)
         # Earlier versions summed only the ends of files, and took class names as folders spell them.
-        decomposed = tuple(unicodedata.normalize("NFD", name) for name in labels.class_names)
-        self.former_fingerprints = (fingerprint(ends, labels.class_names), fingerprint(ends, decomposed))
+        ends, decomposed = [each.ends for each in facts], (unicodedata.normalize("NFD", n) for n in labels.class_names)
+        self.former_fingerprints = (fingerprint(ends, labels.class_names), fingerprint(ends, tuple(decomposed)))
         span_note = note(self._span, many=True) if self._span else ""
         self.notes = (*archive.passed, *notes_on_modes(modes), *filter(None, [span_note]))
 
     def read(self, index: int) -> np.ndarray:
-        name = self.names[index]
         with self._mending():
-            image = decode(self._file(name), f"{name} in {self.archive.path}", self._mode, span=self._span)
+            file, name = self._file(self.names[index])
+            image = decode(file, name, self._mode, span=self._span)
         if image.size != (self.width, self.height):
             raise ValueError(
-                f"{name} in {self.archive.path} has changed its size since the set was opened: do not change images "
-                f"while a program reads them"
+                f"{name} has changed its size since the set was opened: do not change images while a program reads them"
             )
         return from_pil(image)
 
@@ -188,8 +177,9 @@ class ArchiveSet(ListedSet):
         size = spell(height, width)
         return f"make them {size} with `{self._conversion(size, sized=True)}`"
 
-    def _file(self, name: str) -> io.BytesIO:
-        return io.BytesIO(self.archive.read(name))
+    def _file(self, name: str) -> tuple[io.BytesIO, str]:
+        """The content of an image, and what errors call it."""
+        return io.BytesIO(self.archive.read(name)), f"{name} in {self.archive.path}"
 
     @contextmanager
     def _mending(self) -> Iterator[None]:
@@ -197,21 +187,9 @@ class ArchiveSet(ListedSet):
         try:
             yield
         except ValueError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise ValueError(f"{error}; restore it") from error
             remedy = f"remove it, or leave out all broken ones with `{self._conversion('clean')}`"
-            raise ValueError(f"{error}; {remedy}") from error
-
-    def _common_span(self, headers: list[Header]) -> Span | None:
-        """Black and white of images with more than 8 bits, from a sample of them; None if there are no such images."""
-        found = [name for name, header in zip(self.names, headers, strict=True) if header.deep]
-        if not found:
-            return None
-        with self._mending():
-            return span_of(
-                read_range(self._file(name), f"{name} in {self.archive.path}")
-                for name in found[:: -(-len(found) // LOOKED_AT)]
-            )
+            lost = isinstance(error.__cause__, FileNotFoundError)
+            raise ValueError(f"{error}; {'restore it' if lost else remedy}") from error
 
     def _one_size(self, headers: list[Header]) -> tuple[int, int]:
         """(height, width) of all images. ValueError, with the command that makes a set of one size, if they differ."""

@@ -1,18 +1,40 @@
-"""The interface of every set of training images."""
+"""The interface of every set of training images, and the endless shuffles in which images and sharded images are shown.
+
+Every epoch is a new permutation. The item at position p is a pure function of the seed, p and the number of items (in
+each shard), so a position is enough to resume a run. The permutations come from numpy's RandomState, whose stream is
+frozen: the order is the same on every machine and version.
+"""
 
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from imaging.labels import Labels
-from imaging.order import index_at
 from imaging.sizes import spell
 from imaging.transforms import NAMES, richest
+
+WINDOW = 16  # shards; another number would change the order of samples of every run
+OF_SHARDS, OF_SAMPLES, OF_WINDOWS = 1, 2, 3  # purposes of the random orders of shards
+
+
+def _permuted(key: tuple[int, ...], count: int) -> np.ndarray:
+    words = [half for number in key for half in (number & 0xFFFFFFFF, number >> 32)]
+    return np.random.RandomState(words).permutation(count)
+
+
+_of_images = lru_cache(maxsize=2)(_permuted)  # a batch may reach into the next epoch
+_permutation = lru_cache(maxsize=2 * WINDOW + 2)(_permuted)
+
+
+def index_at(seed: int, position: int, count: int) -> int:
+    """Index (0..count-1) of the image shown at `position` (0, 1, 2, ...) of the endless shuffle."""
+    epoch, place = divmod(position, count)
+    return int(_of_images((seed, epoch), count)[place])
 
 
 class Classes(NamedTuple):
@@ -23,7 +45,7 @@ class Classes(NamedTuple):
     note: str  # one sentence on where the labels come from
 
 
-class ImageSet(Dataset[tuple[np.ndarray, int]], ABC):
+class ImageSet(ABC):
     """Images of one size and their classes. Item i is (uint8 pixels [C, H, W], class); the class is 0 without labels.
 
     With `mirror` the set is twice as long: its second half is the first half mirrored left to right. Sets with equal
@@ -75,10 +97,7 @@ class ImageSet(Dataset[tuple[np.ndarray, int]], ABC):
 
     @abstractmethod
     def examples(self, label: int) -> np.ndarray:
-        """Indices of images of a class: all, or as many as are found quickly; at least one if the class has images.
-
-        In an unlabeled set all images have class 0.
-        """
+        """Indices of images of a class (0 if unlabeled): all, or some that are found quickly; one if there is one."""
 
     def resized(self, height: int, width: int) -> str:
         """How a user gets these images in another size, as the end of an error message."""
@@ -117,6 +136,67 @@ class ListedSet(ImageSet):
 
     def examples(self, label: int) -> np.ndarray:
         return (self.labels == label).nonzero()[0]
+
+
+class Place(NamedTuple):
+    """The sample at a position of the shuffle."""
+
+    epoch: int
+    window: int
+    shard: int
+    sample: int  # in the shard
+
+
+class ShardOrder:
+    """The order of all samples of some shards.
+
+    Every epoch puts the shards in a random order, and the samples of each shard in another, cut into W = 16 parts (or
+    as many as there are shards). An epoch is a row of windows, as many as there are shards: window t holds part k of
+    shard t - k, for k = 0 .. W - 1, wrapping around at the ends, in one more random order. Memory holds the orders of W
+    shards and of a window, and three numbers for every shard.
+    """
+
+    def __init__(self, counts: Sequence[int] | np.ndarray, seed: int) -> None:
+        """`counts`: samples in each shard, all at least 1."""
+        self.counts = np.asarray(counts, dtype=np.int64)
+        self.seed = seed
+        self.total = int(self.counts.sum())
+        self.width = min(WINDOW, len(self.counts))
+        self._epoch, self._ends, self._row = -1, self.counts, self.counts  # of the last epoch asked for
+
+    def at(self, position: int) -> Place:
+        """The sample shown at `position` (0, 1, 2, ...)."""
+        epoch, place = divmod(position, self.total)
+        self._enter(epoch)
+        window = int(np.searchsorted(self._ends, place, side="right"))
+        begin = int(self._ends[window - 1]) if window else 0
+        size = int(self._ends[window]) - begin
+        rest = int(_permutation((self.seed, epoch, OF_WINDOWS, window), size)[place - begin])
+        for part, shard in enumerate(self.shards_of(epoch, window)):
+            count = int(self.counts[shard])
+            first, last = count * part // self.width, count * (part + 1) // self.width
+            if rest < last - first:
+                order = _permutation((self.seed, epoch, OF_SAMPLES, shard), count)
+                return Place(epoch, window, shard, int(order[first + rest]))
+            rest -= last - first
+        raise AssertionError("a window is the sum of its parts")
+
+    def shards_of(self, epoch: int, window: int) -> list[int]:
+        """The shards of a window, the one that enters with it first. Windows continue in the next epoch."""
+        epoch, window = epoch + window // len(self.counts), window % len(self.counts)
+        self._enter(epoch)
+        return [int(self._row[(window - part) % len(self._row)]) for part in range(self.width)]
+
+    def _enter(self, epoch: int) -> None:
+        """Compute the order of an epoch's shards, and where its windows end."""
+        if epoch == self._epoch:
+            return
+        self._epoch, self._row = epoch, _permuted((self.seed, epoch, OF_SHARDS), len(self.counts))
+        counts = self.counts[self._row]
+        sizes = np.zeros_like(counts)
+        for part in range(self.width):
+            sizes += np.roll(counts * (part + 1) // self.width - counts * part // self.width, part)
+        self._ends = np.cumsum(sizes)
 
 
 def run_name(text: str) -> str:

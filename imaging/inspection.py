@@ -107,16 +107,16 @@ def inspect(
 
 def _sampled(labels: Labels, count: int) -> list[list[int]]:
     """Which images the sheet shows: spread over the set, or over each class."""
+
+    def spread(indices: np.ndarray, most: int) -> list[int]:
+        places = np.linspace(0, max(len(indices) - 1, 0), min(most, len(indices))).round().astype(int)
+        return indices[places].tolist()
+
     classes = len(labels.class_names)
     if 1 < classes <= ROWS:
-        return [_spread(np.flatnonzero(labels.values == i), COLUMNS) for i in range(classes)]
-    spread = _spread(np.arange(count), COLUMNS * ROWS)
-    return [spread[start : start + COLUMNS] for start in range(0, len(spread), COLUMNS)]
-
-
-def _spread(indices: np.ndarray, most: int) -> list[int]:
-    places = np.linspace(0, max(len(indices) - 1, 0), min(most, len(indices))).round().astype(int)
-    return indices[places].tolist()
+        return [spread(np.flatnonzero(labels.values == i), COLUMNS) for i in range(classes)]
+    places = spread(np.arange(count), COLUMNS * ROWS)
+    return [places[start : start + COLUMNS] for start in range(0, len(places), COLUMNS)]
 
 
 def _as_training_set(path: str, labels: Any, found: Inspection) -> tuple[str | None, str]:

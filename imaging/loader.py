@@ -56,13 +56,9 @@ def _pinned(made: Iterable[Batch]) -> Generator[Batch, None, None]:
     with ThreadPoolExecutor(1, initializer=torch.cuda.set_device, initargs=(torch.cuda.current_device(),)) as pool:
         ahead = deque[Future[Batch]]()
         for batch in made:
-            ahead.append(pool.submit(_pin, batch))
+            ahead.append(pool.submit(lambda batch: (batch[0].pin_memory(), batch[1].pin_memory()), batch))
             if len(ahead) > 1:
                 yield ahead.popleft().result()
-
-
-def _pin(batch: Batch) -> Batch:
-    return batch[0].pin_memory(), batch[1].pin_memory()
 
 
 def default_workers(dataset: ImageSet, on_cpu: bool = False) -> int:

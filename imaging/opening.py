@@ -50,8 +50,10 @@ def check_file(path: Path) -> None:
 
 def reason(error: BaseException) -> str:
     """What a library says went wrong, in one short line without passwords."""
-    if isinstance(error, MemoryError | RecursionError):
+    if isinstance(error, MemoryError):
         return "it asks for more memory than there is"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
     first = error.args[0] if error.args else ""
     text = getattr(error, "strerror", None) or (first if isinstance(first, str) else str(error))
     line = (text.strip().splitlines() or [""])[0]

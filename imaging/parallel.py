@@ -13,30 +13,26 @@ from itertools import chain, islice
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
-import torch
-
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+START = "fork" if sys.platform == "linux" else "spawn"  # a fork spares sending the work and importing PyTorch again
 AHEAD = 2  # chunks for each process, at work or done
 
 _work: Callable[[Any], Any]  # of this worker process
 
 
 def ordered(
-    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, chunk: int, fork: bool = sys.platform == "linux"
+    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int, chunk: int
 ) -> Generator[Result, None, None]:
-    """Yield `work(job)` of every job, in order, by `workers` processes that take `chunk` jobs at a time.
-
-    For one worker, or a single chunk, no process is started. Otherwise as `pooled`.
-    """
+    """`work(job)` of every job in order, as `pooled`, in chunks of jobs; one worker or chunk needs no process."""
     remaining = iter(jobs)
     chunks = iter(lambda: list(islice(remaining, chunk)), [])
     first = list(islice(chunks, 2))
     if workers <= 1 or len(first) < 2:
         yield from map(work, chain.from_iterable(chain(first, chunks)))
     else:
-        yield from chain.from_iterable(pooled(work, chain(first, chunks), workers, AHEAD, fork))
+        yield from chain.from_iterable(pooled(work, chain(first, chunks), workers, AHEAD))
 
 
 def pooled(
@@ -44,15 +40,13 @@ def pooled(
     chunks: Iterable[list[Job]],
     workers: int,
     ahead: int,
-    fork: bool = sys.platform == "linux",
 ) -> Generator[list[Result], None, None]:
-    """Yield the results of every chunk of jobs, in order, by processes that work up to `ahead` chunks each in advance.
+    """Yield [work(job) ...] of every chunk of jobs, in order, by processes that are up to `ahead` chunks in advance.
 
-    A `fork` spares sending `work` and importing PyTorch again, but a process that has computed with PyTorch on many
-    threads must not be forked unless `work` does without PyTorch. Errors of `work` are raised here; ValueError if a
-    process was killed, or cannot be started. The processes end when the generator is closed or dropped.
+    The processes are forks whose parent may have threads, so PyTorch computes on one there. Errors of `work` are
+    raised here; ValueError if a process was killed, or cannot be started. The processes end with the generator.
     """
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork" if fork else "spawn"), _start, (work,))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(START), _start, (work,))
     processes: list[Any] = []
     waiting = deque[Future[list[Any]]]()
     try:
@@ -90,7 +84,8 @@ def _start(work: Callable[[Any], Any]) -> None:
     _work = work
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    torch.set_num_threads(1)  # threads do not survive a fork
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)  # threads do not survive a fork
     threading.Thread(target=_follow, daemon=True).start()
 
 

@@ -8,7 +8,6 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,22 +21,19 @@ from imaging.sources.source import Content, Job, SequentialSource, Source, Work,
 from imaging.transforms import is_opaque, richest
 
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]  # (items, how many, label) -> the same, showing progress
-HEADERS, PICTURES = 64, 16  # that a process looks at in one go
+TOGETHER = 16  # images that a process looks at in one go
 RECENT = 2**16  # digests that are kept in a dictionary before they are sorted in
 
 
 @dataclass
 class Survey:
-    """What all headers say: modes, sizes, and the first image of each size.
-
-    Of single images only numbers are kept: of those with an alpha channel, and of those with more than 8 bits.
-    """
+    """What all headers say. Of single images only numbers are kept."""
 
     modes: set[str] = field(default_factory=set)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
-    first: dict[tuple[int, int], str] = field(default_factory=dict)
-    alphas: "array[int]" = field(default_factory=lambda: array("q"))
-    deeps: "array[int]" = field(default_factory=lambda: array("q"))
+    first: dict[tuple[int, int], str] = field(default_factory=dict)  # image of each size
+    alphas: "array[int]" = field(default_factory=lambda: array("q"))  # images with an alpha channel
+    deeps: "array[int]" = field(default_factory=lambda: array("q"))  # images with more than 8 bits
     broken: dict[str, str] = field(default_factory=dict)  # image -> why it has no header
 
     def enter(self, index: int, name: str, header: Header) -> None:
@@ -70,6 +66,8 @@ class _Looking(Work):
 
     def __call__(self, job: Job) -> Any:
         try:
+            if self.look is header and job[2] is None and self.source is not None:
+                return self.source.header_of(job[0])
             return self.look(self.content(job), job[1])
         except ValueError as error:
             return error
@@ -79,14 +77,7 @@ def looked_at(
     source: Source, indices: Iterable[int], look: Callable[[Content, str], Any], workers: int
 ) -> Generator[Any, None, None]:
     """What `look` returns for the content and name of each image, in order; of a broken image the ValueError."""
-    return ordered(_Looking(source, look), jobs(source, indices), workers, PICTURES)
-
-
-def _header_of(source: Source, index: int) -> Header | ValueError:
-    try:
-        return source.header_of(index)
-    except ValueError as error:
-        return error
+    return ordered(_Looking(source, look), jobs(source, indices), workers, TOGETHER)
 
 
 def survey(source: Source, chosen: np.ndarray, workers: int, track: Track) -> Survey:
@@ -96,10 +87,11 @@ def survey(source: Source, chosen: np.ndarray, workers: int, track: Track) -> Su
         found.enter(indices[0], source.names[indices[0]], source.header)
         found.alphas = array("q", indices if source.header.mode == "RGBA" else [])
         return found
-    headers = looked_at(source, indices, header, workers)
-    if not isinstance(source, SequentialSource) or source.knows_headers:
-        processes = 1 if isinstance(source, SequentialSource) else workers
-        headers = ordered(partial(_header_of, source), indices, processes, HEADERS)
+    headers: Iterable[Any] = looked_at(source, indices, header, workers)
+    if isinstance(source, SequentialSource) and source.knows_headers:
+        look = _Looking(source, header)
+        look.source = source
+        headers = (look((index, source.names[index], None)) for index in indices)
     for index, said in zip(indices, track(headers, len(indices), "checking"), strict=True):
         if isinstance(said, ValueError):
             found.broken[source.names[index]] = str(said)

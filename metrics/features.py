@@ -19,7 +19,7 @@ from imaging.loader import default_workers
 from imaging.pixels import to_images
 from metrics.sliced_wasserstein import descriptors
 from models.perceptual.detectors import check_trust, find_networks, has_lpips, open_network
-from models.perceptual.likeness import to_rgb
+from models.perceptual.embeddings import to_rgb
 from models.sampler import NumberStream, Request, Sampler
 from torch_utils import distributed
 from torch_utils.cli import progress

@@ -13,7 +13,7 @@ from torch import Tensor
 from metrics.catalog import Metric
 from metrics.features import Eye, Made
 from models.paths import slerp
-from models.perceptual.likeness import for_lpips
+from models.perceptual.embeddings import for_lpips
 from models.sampler import Walkable
 
 EPSILON = 1e-4  # length of a step as a share of the path

@@ -86,8 +86,7 @@ class Format:
 def open_foreign(path: Path, readers: Iterable[Foreign], told: Told = NOTHING) -> Converted | None:
     """Read a file of another program and run none of the code in it; None if no reader opens this kind of file.
 
-    Raises:
-        ValueError: if the file is damaged, asks for code that is not allowed, or belongs to no known program.
+    Raises ValueError if the file is damaged, asks for code that is not allowed, or belongs to no known program.
     """
     if not path.is_file():
         return None

@@ -4,17 +4,17 @@ Opening a file runs no code in it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from models.family import Family
 from models.foreign import Told, open_foreign
-from models.metadata import DEFINING, checked
 from models.places import CONFIG, KINDS, MODEL, locate
 from system.text import printable, public, public_values
 from system.untrusted import mistaken
@@ -23,7 +23,25 @@ from torch_utils.runs import STATE_FORMAT, newest_in
 
 FORMATS = ("network", "stylegan2-network")  # the first is written; the second was, while there was one family
 VERSION = 1
+DEFINING = ("format", "version", "family")  # and the configuration of each part
 LARGEST_CONFIG = 2**24  # bytes
+MOST_FACTS = 1000  # about the data set
+LONGEST = 2**24  # characters of a fact as JSON
+
+_Name = Annotated[str, Field(max_length=1000)]
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_FACTS: dict[str, Any] = {  # other facts may be any JSON value of moderate size
+    "kimg": Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)],  # thousands of training images
+    "data": dict[str, Any],  # about the images that a network was trained on
+    "training": dict[str, Any],  # the configuration of the run
+    "source": dict[str, Any],  # of a file of another program
+    "data.name": _Name,
+    "data.fingerprint": _Name,
+    "data.images": _Count,
+    "data.class_names": list[_Name],  # one for each class of the network
+    "data.class_counts": list[_Count],  # likewise: images of each class
+}
+_FORMS = {name: TypeAdapter(form) for name, form in _FACTS.items()}
 
 Families = Mapping[str, Family]
 
@@ -34,7 +52,7 @@ class NetworkFile:
 
     path: Path
     family: Family
-    metadata: dict[str, Any]  # as `models.metadata.checked` returns it
+    metadata: dict[str, Any]  # as `checked` returns it
     tensors: dict[str, Tensor]
     place: str = ""  # where the file came from, if not from a path: a URL without its secrets, or a name
 
@@ -43,11 +61,7 @@ class NetworkFile:
         return public(self.place) or str(self.path)
 
     def require(self, family: Family, option: str) -> None:
-        """Check that the networks are of `family`, for an option or a script that works on no other.
-
-        Raises:
-            ValueError: if they are of another family.
-        """
+        """Raise ValueError unless the networks are of `family`, for an option or a script that works on no other."""
         if self.family is not family:
             raise ValueError(
                 f"{option} needs a network of {family.title}, but {self} holds a network of {self.family.title}"
@@ -67,8 +81,7 @@ class NetworkFile:
     @property
     def left_out(self) -> dict[str, str]:
         """The parts of another program's file that could not be built here, each with the reason."""
-        source = self.metadata.get("source")
-        found = source.get("left_out") if isinstance(source, dict) else None
+        found = self.metadata.get("source", {}).get("left_out")
         items = found.items() if isinstance(found, dict) else ()
         optional = {name for name, part in self.family.parts.items() if part.optional}
         return {name: printable(reason) for name, reason in items if name in optional and isinstance(reason, str)}
@@ -76,8 +89,7 @@ class NetworkFile:
     def part(self, name: str) -> nn.Module:
         """Build one network, in float32 on the CPU, ready for use.
 
-        Raises:
-            ValueError: if the file lacks the network, or its tensors do not fit its configuration.
+        Raises ValueError if the file lacks the network, or its tensors do not fit its configuration.
         """
         if name not in self.parts:
             reason = f" ({self.left_out[name]})" if name in self.left_out else ""
@@ -132,7 +144,13 @@ def read(place: Path | str, families: Families, told: Told) -> NetworkFile:
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {public(str(place))}: give {KINDS}")
     elsewhere = "" if path == Path(place) else public(str(place))
-    path = _newest_in(path) if path.is_dir() else path
+    if path.is_dir():
+        folder, path = path, newest_in(path) or path / MODEL
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{folder} is a folder without networks: give the folder of a run that has one, a folder of the Hub "
+                f"with its {MODEL}, or a file"
+            )
     family, metadata, tensors = read[path] if path in read else _contents(path, families, told)
     configs = [part.config_name for part in family.parts.values()]
     return NetworkFile(path, family, checked(metadata, configs), tensors, elsewhere)
@@ -170,30 +188,46 @@ def _contents(path: Path, families: Families, told: Told) -> tuple[Family, dict[
     return families[name], metadata, tensors
 
 
-def _newest_in(folder: Path) -> Path:
-    newest = newest_in(folder) or folder / MODEL
-    if not newest.is_file():
-        raise FileNotFoundError(
-            f"{folder} is a folder without networks: give the folder of a run that has one, a folder of the Hub with "
-            f"its {MODEL}, or a file"
-        )
-    return newest
+def checked(metadata: Mapping[str, Any], configs: Collection[str]) -> dict[str, Any]:
+    """The metadata without malformed or oversized facts, which a stranger may have written. Networks need no facts.
+
+    `configs` are the keys of the parts' configurations, which are checked where networks are built. `class_names` and
+    `class_counts` of the data have one entry for each class of the network, or are missing.
+    """
+    defining = {*DEFINING, *configs}
+    facts = {key: value for key, value in metadata.items() if key in defining or _fits(key, value)}
+    tables = [metadata.get(name) for name in configs]
+    classes = next((table["classes"] for table in tables if isinstance(table, dict) and "classes" in table), 0)
+    if (data := facts.pop("data", None)) is not None and len(data) <= MOST_FACTS:
+        each = ("class_names", "class_counts")
+        fitting = {key: value for key, value in data.items() if _fits(f"data.{key}", value)}
+        facts["data"] = {k: value for k, value in fitting.items() if k not in each or len(value) in (0, classes)}
+    return facts
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether a value is finite, short as JSON, and of its form."""
+    try:
+        if key in _FORMS:
+            _FORMS[key].validate_python(value, strict=True)
+        return len(json.dumps(value, allow_nan=False)) <= LONGEST
+    except (ValidationError, ValueError, RecursionError, OverflowError):
+        return False
 
 
 def _load(path: Path, families: Families) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """As `checkpoint.load`; files of other kinds are not called damaged.
 
-    A model of the Hub that another program wrote, with the same tensors and without our metadata, takes the metadata
-    from the configuration beside it.
+    A model of the Hub that another program wrote, without our metadata, takes them from the configuration beside it.
     """
     config = path.with_name(CONFIG)
-    config = config if path.name == MODEL and path.is_file() and config.is_file() else None
-    stated = _config(config) if config else {}
+    beside = path.name == MODEL and path.is_file() and config.is_file()
+    stated = _config(config) if beside else {}
     try:
         tensors, metadata = checkpoint.load(path)
     except checkpoint.DamagedError as error:
         is_foreign = isinstance(error, checkpoint.ForeignError)
-        if is_foreign and config:
+        if is_foreign and beside:
             return checkpoint.load(path, check=False)[0], stated
         if path.suffix.lower() == ".safetensors" and not is_foreign:
             raise
@@ -210,9 +244,6 @@ def _config(path: Path) -> dict[str, Any]:
     if path.stat().st_size > LARGEST_CONFIG:
         raise ValueError(f"{path} is too large for a configuration: take the file that came with the network")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise checkpoint.DamagedError(path, "it is not JSON") from error
-    if not isinstance(found, dict):
-        raise checkpoint.DamagedError(path, "it is not a table")
-    return found
+        return TypeAdapter(dict[str, Any]).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise checkpoint.DamagedError(path, "it is not a table in JSON") from error

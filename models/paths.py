@@ -13,14 +13,14 @@ from torch import Tensor
 Path = Callable[[float], Tensor]
 
 
-def linear(keys: Tensor) -> Path:
-    """Straight lines between neighboring keys [K, ...], and from the last to the first."""
-    return _stretches(keys, torch.lerp)
+def through(keys: Tensor, between: Callable[[Tensor, Tensor, float], Tensor] = torch.lerp) -> Path:
+    """Ways between neighboring keys [K, ..., D], and from the last to the first: `torch.lerp` or `slerp`."""
 
+    def at(t: float) -> Tensor:
+        i = math.floor(t)
+        return _key(keys, t) if t == i else between(_key(keys, i), _key(keys, i + 1), t - i)
 
-def spherical(keys: Tensor) -> Path:
-    """Great circles (`slerp`) between neighboring keys [K, ..., D], and from the last to the first."""
-    return _stretches(keys, slerp)
+    return at
 
 
 def spline(keys: Tensor, loop: bool) -> Path:
@@ -55,11 +55,7 @@ def slerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
 
 
 def times(keys: int, frames: int, loop: bool) -> list[float]:
-    """The time of every frame, with `frames` frames per key.
-
-    A loop has keys * frames frames, and continues with the first. Otherwise the last frame is the last key:
-    (keys - 1) * frames + 1 frames.
-    """
+    """The time of every frame, with `frames` per key: keys * frames in a loop, else (keys - 1) * frames + 1."""
     return [n / frames for n in range(keys * frames if loop else (keys - 1) * frames + 1)]
 
 
@@ -67,14 +63,6 @@ def ease(t: float) -> float:
     """Time that slows to a stop at every key: its fraction f becomes 3 f^2 - 2 f^3."""
     f = t - math.floor(t)
     return math.floor(t) + f * f * (3 - 2 * f)
-
-
-def _stretches(keys: Tensor, between: Callable[[Tensor, Tensor, float], Tensor]) -> Path:
-    def at(t: float) -> Tensor:
-        i = math.floor(t)
-        return _key(keys, t) if t == i else between(_key(keys, i), _key(keys, i + 1), t - i)
-
-    return at
 
 
 def _key(keys: Tensor, t: float) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from system.resources import cache_folder
 from system.text import is_url, pinned, printable
-from torch_utils.download import Check, check_digest, fetch, kept
+from torch_utils.download import Check, fetch, kept, sha256
 
 KINDS = "a file, a run folder, a URL, hf://USER/NAME, or the name of a published network"
 MODEL, CONFIG, CARD, SAMPLES = "model.safetensors", "config.json", "README.md", "samples.png"  # in folders of the Hub
@@ -28,30 +28,19 @@ class Published(NamedTuple):
 
 
 def locate(place: str | Path, published: Mapping[str, Published], check: Check | None = None) -> Path:
-    """Return the path of a network, downloaded on first use if the place is elsewhere.
+    """Return the path of a network, downloaded on first use: a path, URL, `hf://USER/NAME` or name in `published`.
 
-    An existing file or folder of that name is preferred to every other meaning of the text.
-
-    Args:
-        place: a path, a URL, `hf://USER/NAME` as `from_hub` takes it, or a name in `published`. A URL may end in
-            `#sha256=DIGEST`, the digest of its file. A path is returned unchanged, whether or not it exists.
-        published: networks that can be named.
-        check: reads a downloaded file, and raises ValueError if it is no network.
-
-    Raises:
-        FileNotFoundError: if the name is unknown.
-        ValueError: if the download fails, with the file to fetch by hand and where to put it.
+    An existing file or folder comes first; a path is returned unchanged. `#sha256=DIGEST` may end a URL. `check` raises
+    ValueError for unfit downloads. Raises FileNotFoundError for unknown names, ValueError for failed downloads.
     """
     text = str(place)
     if not text:
         raise ValueError(f"the place of a network is empty: give {KINDS}")
     if os.path.exists(text):  # noqa: PTH110 (a URL may be too long for the name of a file)
         return Path(text)
-    if text in published:
-        url, digest = published[text]
+    if text in published or is_url(text):
+        url, digest = published.get(text, Published(text))
         return fetch(url, cached(url, published), digest, check=check)
-    if is_url(text):
-        return fetch(text, cached(text, published), check=check)
     if text.lower().startswith("hf://"):
         return from_hub(text)
     if _NAME.fullmatch(text):
@@ -73,12 +62,8 @@ def cached(url: str, published: Mapping[str, Published]) -> Path:
 def from_hub(text: str) -> Path:
     """Return the path of a repository's network, which `huggingface_hub` downloads on first use.
 
-    Args:
-        text: `hf://USER/NAME`, optionally followed by `@REVISION`, `/FILE` and `#sha256=DIGEST`. The default file is
-            `model.safetensors` with `config.json` beside it, or else the only network file of the repository.
-
-    Raises:
-        ValueError: if the place is malformed, the download fails, or several files could be meant.
+    `hf://USER/NAME` may end in `@REVISION`, `/FILE` and `#sha256=DIGEST`. The default file is `model.safetensors` with
+    `config.json` beside it, or else the only network file. Raises ValueError if there is no such file.
     """
     place, digest = pinned(text)
     parsed = _ON_HUB.fullmatch(place)
@@ -97,16 +82,14 @@ def from_hub(text: str) -> Path:
             _of_hub(place, name, CONFIG, revision)
     if path is None:
         raise ValueError(f"{place}: the repository has no file {file}")
-    if digest:
-        try:
-            check_digest(path, digest)
-        except ValueError as error:
-            raise ValueError(f"{place} is another file than #sha256= states: {error}") from error
+    if digest and (found := sha256(path)) != digest:
+        differs = f"its digest begins with {found[:8]}, not {digest[:8]}"
+        raise ValueError(f"{place} is another file than #sha256= states: {differs}")
     return path
 
 
 def _of_hub(place: str, name: str, file: str, revision: str | None) -> Any:
-    """The path of a file, or None if the repository has no such file; for "" the names of all files.
+    """The path of a file, None if the repository lacks it; for "" the names of all files.
 
     Errors of the connection, the Hub and its package share no base class. They become one sentence.
     """

@@ -1,6 +1,7 @@
 """A table of a network's modules with their parameters and output shapes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,28 +14,21 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def summary(name: str, network: nn.Module, example: Sequence[Any], depth: int = 3) -> str:
-    """The table of one network.
-
-    Args:
-        name: its heading.
-        network: on the meta device, where nothing is computed.
-        example: arguments to call the network with.
-        depth: how many levels of modules to show.
-    """
+    """The table of one network on the meta device, called with `example`: modules `depth` levels deep."""
     shapes: dict[str, str] = {}
 
-    def note(path: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, inputs, output: shapes.__setitem__(path, _shape(output))
+    def note(path: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        shapes[path] = _shape(output)
 
     shown = [(path, module) for path, module in network.named_modules() if path and path.count(".") < depth]
-    handles = [module.register_forward_hook(note(path)) for path, module in shown]
+    shown.append(("", network))
+    handles = [module.register_forward_hook(partial(note, path)) for path, module in shown]
     with torch.no_grad():
-        output = _shape(network(*example))
+        network(*example)
     for handle in handles:
         handle.remove()
-    rows = [(path, parameter_count(module), shapes.get(path, "")) for path, module in shown]
+    rows = [(path or "total", parameter_count(module), shapes.get(path, "")) for path, module in shown]
     rows = [row for row in rows if row[1] or row[2]]
-    rows.append(("total", parameter_count(network), output))
     width = max(len(path) for path, _, _ in rows)
     lines = [f"{name:<{width + 2}}  {'parameters':>12}  output"]
     return "\n".join(lines + [f"  {path:<{width}}  {count:>12,}  {shape}" for path, count, shape in rows])

@@ -40,7 +40,6 @@ def is_pickle(head: bytes) -> bool:
 class Name:
     """A class or function that a pickle names, with the function of ours that replaces it."""
 
-    module: str
     name: str
     make: Callable[..., Any]
 
@@ -50,7 +49,6 @@ class Built:
 
     def build(self, state: Any) -> None:
         """Take the state. Raises ValueError if it does not have the known form."""
-        raise NotImplementedError
 
 
 def read_pickle(
@@ -60,21 +58,14 @@ def read_pickle(
     most: int = MOST_INSTRUCTIONS,
     strings: type[str] | type[bytes] = str,
 ) -> Any:
-    """Read the pickle at the place of a file; the place is behind the pickle afterwards.
+    """Read the pickle at the place of a file, a `BytesIO` or memory map; other files may allocate what a pickle claims.
 
-    Args:
-        file: a `BytesIO` or memory map. Other files may allocate whatever length a pickle claims.
-        makers: all allowed names, with the functions that make values of their arguments.
-        persistent: returns the value of a persistent identifier; None refuses persistent identifiers.
-        most: largest number of instructions.
-        strings: type for the strings of Python 2: texts, or bytes, which arrays of that time need.
-
-    Raises:
-        ValueError: if the pickle is damaged, or contains a name or an instruction that is not allowed.
+    `makers` has all allowed names; `persistent` makes the values of persistent identifiers; `strings` is the type of
+    Python 2's strings. Raises ValueError if it is damaged, longer than `most` instructions, or has something else.
     """
     machine = _Machine(file, makers, most, "bytes" if strings is bytes else "utf-8")
     if persistent is not None:
-        machine.persistent_load = persistent  # type: ignore[method-assign]
+        machine.persistent_load = persistent  # type: ignore[method-assign,assignment]
     try:
         return machine.load()
     except _DAMAGE as error:
@@ -91,10 +82,15 @@ def key(value: Any) -> Any:
 class _Machine(pickle._Unpickler):
     """Python's machine, without the instructions that import, call or alter anything but plain data."""
 
+    stack: list[Any]
+    metastack: list[list[Any]]
+    read: Callable[[int], bytes]
+    pop_mark: Callable[[], list[Any]]
+    dispatch = property(lambda machine: machine)  # `load` looks up every instruction there
+
     def __init__(self, file: Any, makers: Makers, most: int, encoding: str) -> None:
         super().__init__(file, encoding=encoding)
         self.makers, self.most, self.count, self.text_left = makers, most, 0, MOST_TEXT
-        self.dispatch: Any = self  # `load` looks up every instruction there
 
     def __getitem__(self, code: int) -> Callable[["_Machine"], None]:
         self.count += 1
@@ -103,8 +99,8 @@ class _Machine(pickle._Unpickler):
         if len(self.stack) + len(self.metastack) > MOST_OPEN:
             raise ValueError(f"its pickle has more than {MOST_OPEN:,} open values, the limit")
         if code not in _STEPS:
-            known = pickletools.code2op.get(chr(code))
-            raise ValueError(f"its pickle has the instruction {known.name if known else code}, which is not supported")
+            name = next((name for name, known in _CODES.items() if known == code), code)
+            raise ValueError(f"its pickle has the instruction {name}, which is not supported")
         return _STEPS[code]
 
     def find_class(self, module: str, name: str) -> Name:
@@ -113,7 +109,7 @@ class _Machine(pickle._Unpickler):
         if (module, name) not in self.makers:
             spelled = printable(f"{module[:100]}.{name[:100]}", 100)
             raise ValueError(f"it asks for {spelled}, which is not allowed; no code of the file was run")
-        return Name(module, name, self.makers[module, name])
+        return Name(name, self.makers[module, name])
 
     def make(self) -> None:
         arguments, called = self.stack.pop(), self.stack.pop()
@@ -124,20 +120,10 @@ class _Machine(pickle._Unpickler):
         if type(self.stack[-1]) is not dict:  # attributes of a dict are dropped
             _of(Built, self.stack[-1]).build(state)
 
-    def take_text(self, step: Callable[["_Machine"], None]) -> None:
-        step(self)
-        self.text_left -= len(self.stack[-1])
-        if self.text_left < 0:
-            raise ValueError(f"its pickle has more than {MOST_TEXT >> 20} MiB of texts, the limit")
-
     def set_items(self, flat: list[Any]) -> None:
         target = _of(dict, self.stack[-1])
         for i in range(0, len(flat), 2):
             target[key(flat[i])] = flat[i + 1]
-
-    def set_item(self) -> None:
-        value, name = self.stack.pop(), self.stack.pop()
-        self.set_items([name, value])
 
     def add_items(self) -> None:
         items = self.pop_mark()
@@ -151,7 +137,13 @@ def _of(kind: type, value: Any) -> Any:
 
 
 def _limited(step: Callable[[_Machine], None]) -> Callable[[_Machine], None]:
-    return lambda machine: machine.take_text(step)
+    def take_text(machine: _Machine) -> None:
+        step(machine)
+        machine.text_left -= len(machine.stack[-1])
+        if machine.text_left < 0:
+            raise ValueError(f"its pickle has more than {MOST_TEXT >> 20} MiB of texts, the limit")
+
+    return take_text
 
 
 _PLAIN = (  # instructions that only push, pop, remember, and make or extend lists and tuples
@@ -161,7 +153,7 @@ _PLAIN = (  # instructions that only push, pop, remember, and make or extend lis
 )
 _TEXTS = "SHORT_BINSTRING BINSTRING BINUNICODE SHORT_BINUNICODE BINUNICODE8"
 _CODES = {op.name: ord(op.code) for op in pickletools.opcodes}
-_PYTHONS = pickle._Unpickler.dispatch
+_PYTHONS: Any = pickle._Unpickler.dispatch
 _STEPS: dict[int, Callable[[_Machine], Any]] = {
     **{_CODES[name]: _PYTHONS[_CODES[name]] for name in _PLAIN.split()},
     **{_CODES[name]: _limited(_PYTHONS[_CODES[name]]) for name in _TEXTS.split()},
@@ -169,7 +161,7 @@ _STEPS: dict[int, Callable[[_Machine], Any]] = {
     _CODES["REDUCE"]: _Machine.make,
     _CODES["NEWOBJ"]: _Machine.make,
     _CODES["BUILD"]: _Machine.build,
-    _CODES["SETITEM"]: _Machine.set_item,
+    _CODES["SETITEM"]: lambda machine: machine.set_items([machine.stack.pop(-2), machine.stack.pop()]),
     _CODES["SETITEMS"]: lambda machine: machine.set_items(machine.pop_mark()),
     _CODES["ADDITEMS"]: _Machine.add_items,
 }

@@ -10,8 +10,8 @@ import torch
 
 from metrics.catalog import parse
 from metrics.suite import RealStatistics, Suite
-from models.paths import linear, spherical, spline
-from models.perceptual.likeness import pyramid_vectors
+from models.paths import slerp, spline, through
+from models.perceptual.embeddings import pyramid_vectors
 from models.stylegan2.centers import Anchors
 from models.stylegan2.generator import Generator
 from models.stylegan2.options import StyleOptions
@@ -71,7 +71,7 @@ def test_pictures_and_films(device):
     assert isinstance(keys, Single)
     made = list(sampler.pictures(keys, sampler.requests([0, 1])))
     assert all(torch.equal(a.cpu(), b) for a, b in zip(made, expected, strict=True))
-    for path in (linear(keys), spherical(keys), spline(keys, loop=True)):
+    for path in (through(keys), through(keys, slerp), spline(keys, loop=True)):
         assert isinstance(path(0.3), Single) and path(0.3).isfinite().all()
     assert isinstance(Anchors(G, 3).of(keys, [0, 1]), Single)
 

@@ -60,7 +60,8 @@ def small(command: str) -> list[str]:
         return [*words, "--kimg=0.12"]
     if name == "train.py":
         few = ["--kimg=0.008", "--batch=4", "--tick=0.004", "--device=cpu", "--precision=fp32", "--metrics=none"]
-        return [*words, *few, *NETWORKS, *(["--freeze-d=2"] if "--freeze-d" in words else [])]
+        measured = ["--dry-run"] if "--seed" in words else []  # a long comparison: its settings are put together
+        return [*words, *few, *NETWORKS, *(["--freeze-d=2"] if "--freeze-d" in words else []), *measured]
     words = [word for word in words if word != "--open"] + SMALL[name]
     words += ["--seeds=0,1"] if name == "generate.py" and "--latents" not in words else []
     words += ["--at=8"] if "--at" in words else []

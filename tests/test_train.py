@@ -212,7 +212,7 @@ def test_a_broken_image_costs_nothing_of_what_was_learned(tmp_path):
 def test_a_run_is_trained_by_one_process_at_a_time(finished):
     with FileLock(finished / ".lock"):
         sentence = refused(run("--resume", str(finished), "--kimg", "1"))
-    assert sentence.endswith("is being trained by another process: wait for it, or start another run")
+    assert sentence.endswith("is being trained by another process: wait, or start another run")
 
 
 def test_the_end_of_a_finished_run_is_said(finished):

@@ -12,6 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,18 +31,10 @@ _FEW = 100  # instructions of the pickles before the contents
 _CLAIMS = "it is damaged (its tensors claim more numbers than the file has)"
 _DAMAGED = "it is damaged, or not a file of torch.save: download it again"
 
-STORAGES = {
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "DoubleStorage": torch.float64,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
+_DTYPES = {"Float": torch.float32, "Half": torch.float16, "BFloat16": torch.bfloat16, "Double": torch.float64}
+_DTYPES |= {"Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8}
+_DTYPES |= {"Byte": torch.uint8, "Bool": torch.bool}
+STORAGES = {f"{name}Storage": dtype for name, dtype in _DTYPES.items()}
 
 
 class Budget:
@@ -64,11 +57,10 @@ class Storage:
     tensor: Tensor  # [count]
 
 
-class Storages:
+class Storages(dict[str, Storage]):
     """The storages of a file of `size` bytes, each made once; `made` is called with the name and tensor of each."""
 
     def __init__(self, size: int, made: Callable[[str, Tensor], None] = lambda name, tensor: None) -> None:
-        self.known: dict[str, Storage] = {}
         self._budget, self._made = Budget(size, _CLAIMS), made
 
     def named(self, identifier: Any) -> Storage:
@@ -79,16 +71,15 @@ class Storages:
         if not fits or type(count) is not int or count < 0:
             raise ValueError("it is damaged (a tensor does not name its numbers)")
         dtype = STORAGES[kind.name]
-        if name not in self.known:
+        if name not in self:
             if count * dtype.itemsize > self._budget.left:
                 raise _missing(count)
             self._budget.spend(count * dtype.itemsize)
-            self.known[name] = Storage(torch.empty(count, dtype=dtype))
-            self._made(name, self.known[name].tensor)
-        found = self.known[name]
-        if found.tensor.dtype != dtype or len(found.tensor) != count:
+            self[name] = Storage(torch.empty(count, dtype=dtype))
+            self._made(name, self[name].tensor)
+        if self[name].tensor.dtype != dtype or len(self[name].tensor) != count:
             raise ValueError("it is damaged (two tensors contradict each other about their numbers)")
-        return found
+        return self[name]
 
 
 def begins_so(head: bytes) -> bool:
@@ -99,8 +90,7 @@ def begins_so(head: bytes) -> bool:
 def read(path: Path) -> Any:
     """Return the contents of a file of `torch.save`: nested dicts and lists, with tensors on the CPU.
 
-    Raises:
-        ValueError: the reason, without the path, if the file is damaged or contains something that is not allowed.
+    Raises ValueError with the reason, without the path, if it is damaged or contains something that is not allowed.
     """
     size = path.stat().st_size
     if size > LARGEST:
@@ -117,15 +107,9 @@ def read(path: Path) -> Any:
 
 
 def read_legacy(file: BinaryIO | mmap.mmap, size: int, makers: Makers) -> Any:
-    """Read a file of `torch.save` before PyTorch 1.6 up to its end: five pickles, then the storages.
+    """Read a file of `torch.save` before PyTorch 1.6, of `size` bytes, up to its end: five pickles, then the storages.
 
-    Args:
-        file: the file; see `read_pickle`.
-        size: its bytes, the limit for all storages.
-        makers: all allowed names.
-
-    Raises:
-        ValueError: if it is damaged, or contains a name that is not allowed.
+    Raises ValueError if it is damaged, or contains a name that is not in `makers`.
     """
     *start, system = (read_pickle(file, {}, most=_FEW) for _ in range(3))
     if start != [*_START] or not isinstance(system, dict) or system.get("little_endian") is not True:
@@ -133,13 +117,13 @@ def read_legacy(file: BinaryIO | mmap.mmap, size: int, makers: Makers) -> Any:
     storages = Storages(size)
     found = read_pickle(file, makers, storages.named)
     names = read_pickle(file, {})
-    if not isinstance(names, list) or set(map(key, names)) != storages.known.keys():
+    if not isinstance(names, list) or set(map(key, names)) != storages.keys():
         raise ValueError("it is damaged (the list of its tensors does not match its tensors)")
     for name in names:
-        tensor = storages.known[name].tensor
+        tensor = storages[name].tensor
         if int.from_bytes(file.read(8), "little") != len(tensor):
             raise _missing(len(tensor))
-        _fill(tensor, file)
+        _fill(tensor, file.read(tensor.nbytes))
     if file.read(1):
         raise ValueError("it is damaged (bytes follow its tensors)")
     return found
@@ -160,7 +144,7 @@ def torch_makers() -> Makers:
     return table | storage_makers()
 
 
-def storage_makers() -> Makers:
+def storage_makers() -> dict[tuple[str, str], Callable[..., Any]]:
     """Return the names of storages, which are only arguments."""
     return {("torch", name): never for name in STORAGES}
 
@@ -176,10 +160,8 @@ def tensor(numbers: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Ten
     return numbers.tensor.as_strided(size, stride, offset if prod(size) else 0)
 
 
-def parameter(data: Any, *rest: Any) -> Tensor:
-    """Return the tensor of a parameter."""
-    if not isinstance(data, Tensor):
-        raise ValueError(f"it is damaged (a parameter is {shown(data)})")
+def parameter(data: Any, *rest: Any) -> Any:
+    """Return what should be the tensor of a parameter."""
     return data
 
 
@@ -200,15 +182,9 @@ def never(*arguments: Any) -> Any:
 
 
 def plain_tensors(found: Any, what: str, most: int) -> dict[str, Tensor]:
-    """Check a state dict that `read` returned, and return its tensors.
+    """Return the tensors of a state dict that `read` found under the name `what` in a file of `most` bytes.
 
-    Args:
-        found: the value to check.
-        what: its name in the file.
-        most: size of the file in bytes, the limit for the tensors (times two, since some have two names).
-
-    Raises:
-        ValueError: if it is not a dict of dense CPU tensors, or exceeds the limit.
+    Raises ValueError if it is not a dict of dense CPU tensors, or uses the bytes of the file more than twice.
     """
     if not isinstance(found, Mapping) or not all(isinstance(name, str) and name.isprintable() for name in found):
         raise ValueError(f"its {what} is not a table of tensors")
@@ -244,9 +220,7 @@ def _read_archive(archive: zipfile.ZipFile, size: int) -> Any:
         record = known.get(f"data/{name}")
         if record is None or record.file_size != tensor.nbytes:
             raise _missing(len(tensor))
-        with archive.open(record) as member:
-            _fill(tensor, member)
-            member.read(1)  # checks the sum
+        _fill(tensor, archive.read(record))
 
     pickle = io.BytesIO(archive.read(known["data.pkl"]))
     found = read_pickle(pickle, torch_makers(), Storages(size, fill).named)
@@ -267,17 +241,13 @@ def _folder(names: list[str]) -> str:
     return found[0].removesuffix("data.pkl")
 
 
-def _fill(tensor: Tensor, file: Any) -> None:
-    """Read the numbers of a storage."""
-    numbers, done = tensor.view(torch.uint8).numpy(), 0
-    while done < len(numbers):
-        part = file.read(min(len(numbers) - done, 2**24))
-        if not part:
-            raise ValueError("it is cut short or damaged (the numbers of a tensor end too early)")
-        numbers.data[done : done + len(part)] = part
-        done += len(part)
+def _fill(tensor: Tensor, numbers: bytes) -> None:
+    if len(numbers) != tensor.nbytes:
+        raise _missing(len(tensor))
+    own = tensor.view(torch.uint8).numpy()
+    own[:] = np.frombuffer(numbers, np.uint8)
     if tensor.dtype == torch.bool:
-        numbers.clip(max=1, out=numbers)
+        own.clip(max=1, out=own)
 
 
 def _missing(count: int) -> ValueError:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,17 +17,16 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from models.family import Shape
 from system.private import FakeTensorMode, storage_key
 from torch_utils import distributed
 from torch_utils.cli import counted
 from torch_utils.device import available_memory, is_out_of_memory, switches
 from torch_utils.stats import Collector
 from training.config import RunConfig
-from training.course import Asked, Facts, Settled
+from training.course import Asked, Facts
 from training.courses import find
-from training.loop import rounds
 from training.recipe import Pictures
+from training.run import rounds
 
 RESERVE = 0.05  # of a CUDA device's memory: for fragmentation in a long run, and for sample sheets
 NEARLY_FULL = 0.1  # of a CUDA device's memory free: any error of cuDNN or cuBLAS means lack of memory
@@ -36,11 +36,11 @@ ITERATIONS = 2  # the first one allocates the optimizers' moments, which the sec
 ROUNDS = 2  # the first one allocates gradients
 
 
-def candidates(settle: Callable[[Asked], Settled], asked: Asked) -> list[RunConfig]:
+def candidates(settle: Callable[[Asked], tuple[Any, Any]], asked: Asked) -> list[RunConfig]:
     """A configuration for every number of images at once that is possible, from many to few."""
 
     def config(number: int) -> RunConfig:
-        return settle(asked._replace(given={**asked.given, "pace.batch_gpu": number})).config
+        return settle(asked._replace(given={**asked.given, "pace.batch_gpu": number}))[0]
 
     share, found = config(1).pace.batch // asked.world, []
     for number in (n for n in range(share, 0, -1) if share % n == 0):
@@ -50,11 +50,10 @@ def candidates(settle: Callable[[Asked], Settled], asked: Asked) -> list[RunConf
 
 
 def largest(configs: Sequence[RunConfig], device: torch.device) -> RunConfig:
-    """The first of several resolved configurations whose training step fits into memory on all processes.
+    """The first of several resolved configurations whose training step fits into all processes' memory, or ValueError.
 
-    On CUDA each is tried in a child process: cuDNN remembers for the life of a process which algorithms it chose, and
-    choices made while memory was nearly full must not reach the run. Elsewhere the memory is estimated, since a system
-    without enough memory does not refuse, but slows down. Raises ValueError if not even the last one fits.
+    On CUDA each is tried in a child process: cuDNN remembers for the life of a process which algorithms it chose while
+    memory was nearly full. Elsewhere the memory is estimated: a system without enough does not refuse, but slows down.
     """
     try:
         free = available_memory(device)
@@ -71,18 +70,13 @@ def largest(configs: Sequence[RunConfig], device: torch.device) -> RunConfig:
     if not agreed:
         least = configs[-1]
         mend = "" if least.checkpoint_activations or least.compile else "give --checkpoint-activations, or "
-        raise ValueError(
-            f"--batch-gpu auto: {free / 2**30:.1f} GiB are free on {device}, too little for "
-            f"{counted(least.pace.batch_gpu, 'image')} at once: {mend}take {find(least.model).smaller}"
-        )
+        need = f"{counted(least.pace.batch_gpu, 'image')} at once: {mend}take {find(least.model).smaller}"
+        raise ValueError(f"--batch-gpu auto: {free / 2**30:.1f} GiB are free on {device}, too little for {need}")
     return next(config for config in configs if config.pace.batch_gpu == agreed)
 
 
 def elsewhere(function: Callable[..., int], *arguments: Any) -> int:
-    """The result of a module's function with picklable arguments, called in a process of its own.
-
-    Raises ValueError if the process was killed; errors of the function are raised unchanged.
-    """
+    """The result of a module's function, called in a process of its own. Raises ValueError if that was killed."""
     try:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             return pool.submit(function, *arguments).result()
@@ -93,43 +87,42 @@ def elsewhere(function: Callable[..., int], *arguments: Any) -> int:
 def _most_that_works(configs: Sequence[RunConfig], share: int, device: torch.device) -> int:
     """Images at once in the first configuration whose step a CUDA device can take; 0 if it can take none."""
     for config in configs:
-        with switches(config.arithmetic, config.deterministic):
-            worked = _attempt(config, share, device)
+        try:
+            with switches(config.arithmetic, config.deterministic):
+                _attempt(config, share, device)
+            return config.pace.batch_gpu
+        except (RuntimeError, MemoryError) as error:
+            free, total = torch.cuda.mem_get_info(device)
+            vague = any(name in str(error).lower() for name in ("cudnn", "cublas"))  # their errors say little
+            if not is_out_of_memory(error) and not (vague and free < NEARLY_FULL * total):
+                raise
         gc.collect()
         torch.cuda.empty_cache()
-        if worked:
-            return config.pace.batch_gpu
     return 0
 
 
-def _attempt(config: RunConfig, share: int, device: torch.device) -> bool:
-    try:
-        reserve = torch.empty(int(RESERVE * torch.cuda.mem_get_info(device)[1]), dtype=torch.uint8, device=device)
-        rehearse(config, share, device)
-        torch.cuda.synchronize(device)
-        del reserve
-    except (RuntimeError, MemoryError) as error:
-        free, total = torch.cuda.mem_get_info(device)
-        vague = any(name in str(error).lower() for name in ("cudnn", "cublas"))  # their errors say little
-        if not is_out_of_memory(error) and not (vague and free < NEARLY_FULL * total):
-            raise
-        return False
-    return True
+def _attempt(config: RunConfig, share: int, device: torch.device) -> None:
+    reserve = torch.empty(int(RESERVE * torch.cuda.mem_get_info(device)[1]), dtype=torch.uint8, device=device)
+    rehearse(config, share, device)
+    torch.cuda.synchronize(device)
+    del reserve
 
 
 def rehearse(
     config: RunConfig, share: int, device: torch.device, after: Callable[[str], None] = lambda phase: None
 ) -> Any:
-    """Run every phase as training does, on new networks and black pictures, without other processes; return the recipe.
+    """Run every phase on new networks and black pictures, without other processes; return the recipe.
 
     `share` is the images of the batch for this process; `after` is called with the name of each phase after the phase.
-    PyTorch's global random generators are used.
     """
     pace = config.pace.model_copy(update={"batch": share})
     with distributed.alone(), device:
-        recipe = find(config.model).recipe(config, Facts.uniform(config.shape.classes), device)
+        facts = Facts(torch.ones(config.shape.classes, device="cpu"))
+        recipe = find(config.model).recipe(config, facts, device)
         collector = Collector(device)
-        sets = [_black(share, shape) for shape in config.shapes.values()]
+        sizes = [(share, shape.channels, shape.height, shape.width) for shape in config.shapes.values()]
+        labels = torch.zeros(share, dtype=torch.int64)
+        sets = [Pictures(torch.zeros(size, dtype=torch.uint8), labels) for size in sizes]
         for iteration in range(ITERATIONS):
             count = min(share // pace.batch_gpu, ROUNDS if iteration else 1)
             for phase in recipe.phases:
@@ -138,11 +131,6 @@ def rehearse(
                 after(phase.name)
             recipe.after_step(seen=0)
     return recipe
-
-
-def _black(count: int, shape: Shape) -> Pictures:
-    pixels = torch.zeros(count, shape.channels, shape.height, shape.width, dtype=torch.uint8)
-    return Pictures(pixels, torch.zeros(count, dtype=torch.int64))
 
 
 class Ledger(TorchDispatchMode):
@@ -155,32 +143,24 @@ class Ledger(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor):
-                self._enter(tensor.untyped_storage())
+        for storage in [leaf.untyped_storage() for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]:
+            key = storage_key(storage)
+            if key not in self._storages:
+                size = -(-storage.nbytes() // ALIGNMENT) * ALIGNMENT
+                self._storages[key] = weakref.ref(storage, partial(self._free, key)), size
+                self.held += size
+                self.peak = max(self.peak, self.held)
         return out
 
-    def _enter(self, storage: torch.UntypedStorage) -> None:
-        key = storage_key(storage)
-        if key not in self._storages:
-            size = -(-storage.nbytes() // ALIGNMENT) * ALIGNMENT
-            self._storages[key] = weakref.ref(storage, lambda _: self._free(key)), size
-            self.held += size
-            self.peak = max(self.peak, self.held)
-
-    def _free(self, key: int) -> None:
+    def _free(self, key: int, reference: Any) -> None:
         self.held -= self._storages.pop(key)[1]
 
 
 def footprint(config: RunConfig, share: int, device: torch.device) -> dict[str, int]:
-    """Estimate the bytes of a training step of `share` images with fake tensors (shapes only, no data).
+    """Estimate the bytes of a training step of `share` images with fake tensors, shapes without data, on any device.
 
-    Workspaces of cuDNN and oneDNN, gaps of the allocator and the CUDA context are not seen. If this machine lacks the
-    device, a CPU is used, which makes the same tensors.
-
-    Returns:
-        "networks" (parameters and buffers), "gradients", "optimizers" (moments of the parameters that learn), the
-        largest total during each phase, by its name, and "most", the largest of all.
+    Returns "networks" (parameters and buffers), "gradients", "optimizers" (moments), the largest total in each phase,
+    by its name, and "most". Workspaces of cuDNN and oneDNN, gaps of the allocator and the CUDA context are not seen.
     """
     here = torch.device("cuda", 0) if device.type == "cuda" and torch.cuda.is_available() else torch.device("cpu")
     with torch.random.fork_rng(devices=[here] if here.type == "cuda" else []), warnings.catch_warnings():

@@ -39,17 +39,13 @@ def name_in(training: object) -> str:
 
 def signs_of(training: object) -> Signs:
     """What the statistics of a run mean, by its nested configuration; nothing for a model of another version."""
-    try:
-        return find(name_in(training)).signs
-    except ValueError:
-        return Signs()
+    return next((course.signs for course in COURSES if name_in(training) in course.models), Signs())
 
 
 def name_for(given: str | None, resume: str | None, transfer: str | None, outdir: Path) -> str:
     """The model of a command line: that of the run or network file it names, else `given`, else StyleGAN2's.
 
-    A file that cannot be read is reported later, when it is loaded. Raises ValueError if `given` contradicts the file,
-    FileNotFoundError if there is no run to resume.
+    Raises ValueError if `given` contradicts the file. A file that cannot be read is reported later, when it is loaded.
     """
     if resume is not None and transfer is None:
         where = runs.resolve(resume, outdir)
@@ -86,12 +82,9 @@ def refuse_foreign(course: Course, model: str, sets: Sequence[str]) -> None:
 
 
 def outline(config: RunConfig) -> Recipe:
-    """The recipe of a configuration on the meta device: its networks and optimizers without memory.
-
-    Raises ValueError for sizes beyond what PyTorch can count.
-    """
+    """The recipe of a configuration on the meta device, without memory. Raises ValueError for impossible sizes."""
     try:
         with distributed.alone(), torch.device("meta"):
-            return find(config.model).recipe(config, Facts.uniform(0), torch.device("meta"))
+            return find(config.model).recipe(config, Facts(torch.ones(0, device="cpu")), torch.device("meta"))
     except (RuntimeError, TypeError, OverflowError) as error:
         raise ValueError("no network has the sizes of its configuration") from error

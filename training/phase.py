@@ -47,9 +47,11 @@ class Phase:
     interval: int = 1  # iterations between steps
     reads_images: bool = False  # whether the losses need real images
     terms: int = 1  # scalars that the losses of one round yield
+    first_order: bool = False  # whether the losses need first derivatives only, so that --compile may change them
     rate: Rate = lambda seen: 1.0
     clip: float = float("inf")  # largest norm of the gradients; larger ones are scaled down (Pascanu et al. 2013)
     owns_gradients: bool = False  # add gradients to buffers that outlive the step: a CUDA graph overwrites its own
+    begin: Callable[[], object] = lambda: None  # called before each term: outputs of the last may be overwritten
     replay: Callable[[Any, Any], Iterator[Term]] | None = None  # in place of losses: a graph that differentiates them
     skips: Tensor = field(init=False)  # int32: [steps skipped, skipped in a row now, longest such row]
 
@@ -87,10 +89,9 @@ class Phase:
     def differentiate(
         self, rounds: Iterable[Iterator[Term]], count: int, collector: Any = None, exchange: Any = None
     ) -> None:
-        """Give the parameters the gradients of `count` rounds, averaged over the rounds.
+        """Give the parameters the gradients of `count` rounds, averaged over the rounds; `exchange` begins in the last.
 
-        Losses are multiplied by `interval`, since they run only every `interval` iterations. `exchange` begins during
-        the last backward pass.
+        Losses are multiplied by `interval`, since they run only every `interval` iterations.
         """
         self.optimizer.zero_grad(set_to_none=not self.owns_gradients)
         if exchange is not None:
@@ -101,6 +102,7 @@ class Phase:
                 _gradient(parameter)
         for number, terms in enumerate(rounds, 1):
             found = 0
+            self.begin()
             for found, (loss, reports) in enumerate(terms, 1):
                 if exchange is not None and number == count and found == self.terms:
                     exchange.begin()
@@ -108,6 +110,7 @@ class Phase:
                     (loss * (self.interval / count)).backward()
                 if collector is not None:
                     collector.add_all(reports)
+                self.begin()
             assert found == self.terms, f"{self.name} yields {found} terms in a round, not {self.terms}"
         self.network.requires_grad_(False)
 

@@ -67,11 +67,6 @@ class Plan:
         return self.sets["data"]
 
     @property
-    def resumed(self) -> bool:
-        """Whether the run was begun earlier."""
-        return self.folder is not None
-
-    @property
     def facts(self) -> dict[str, Any]:
         """What the files of the run say about it."""
         others = {name: _facts(dataset) for name, dataset in self.sets.items() if name != "data"}
@@ -160,11 +155,11 @@ def _open_sets(model: type[RunConfig], values: Mapping[str, Any]) -> dict[str, I
 
 
 def _open_transfer(course: Course, place: Path | str, config: RunConfig) -> NetworkFile:
-    if course.transfer is None:
+    if course.take is None:
         raise ValueError(f"--transfer does not apply to {config.model}: leave it out")
     file = read_network(place)
     file.require(course.family, f"--transfer to {config.model}")
-    course.transfer.check(file, config)
+    course.check_transfer(file, config)
     return file
 
 
@@ -187,20 +182,15 @@ def _agree_on(values: Mapping[str, Any], sets: Mapping[str, ImageSet], model: ty
             option = name if name.startswith("--") else configs.flag_of(model, name)
             found.append(f"{option} ({' and '.join(each)})")
     if found:
-        raise ValueError(
-            f"the processes have different settings, {', '.join(found)}: start all of them with the same command and "
-            "the same files"
-        )
+        mend = "start all of them with the same command and the same files"
+        raise ValueError(f"the processes have different settings, {', '.join(found)}: {mend}")
 
 
-def interrupted() -> Path | None:
-    """The run that this launch was training when `torchrun` started the processes again, if a state was saved."""
-    folder = launch.read_note(FOLDER_NOTICE)
-    return Path(folder) if folder is not None and runs.has_state(Path(folder)) else None
-
-
-def again(folder: Path, given: Mapping[str, Any], changed_data: bool = False) -> Plan:
-    """Plan to continue an interrupted run, whose options are given again."""
+def restarted(given: Mapping[str, Any], changed_data: bool = False) -> Plan | None:
+    """Plan to continue the run, if it saved a state, whose processes `torchrun` has started again."""
+    folder = Path(launch.read_note(FOLDER_NOTICE) or "")
+    if not folder.name or not runs.has_state(folder):
+        return None
     allowed = CHANGEABLE | ROUNDING
     changes = {name: value for name, value in given.items() if name in allowed or name.endswith(".path")}
     return resume(str(folder), changes, folder.parent, changed_data)
@@ -221,11 +211,8 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
             values[name] = _absolute(value)  # the data may have been moved; `_same_data` compares them
         elif not (value == "auto" and name in ("device", "precision", "pace.batch_gpu")):
             if value != values[name] and name not in CHANGEABLE | ROUNDING:
-                raise ValueError(
-                    f"{configs.flag_of(model, name)} is {configs.spell(value)}, but this run has "
-                    f"{configs.spell(values[name])}: leave the option out to resume, or start a new run without "
-                    f"--resume"
-                )
+                flag, spelled, has = configs.flag_of(model, name), configs.spell(value), configs.spell(values[name])
+                raise ValueError(f"{flag} is {spelled}, but this run has {has}: leave it out, or start a new run")
             values[name] = value
     device = _start(values)
     notes = [state.note, *rounding_notes(state.facts, before, values, device, model)]
@@ -252,15 +239,11 @@ def _same_data(config: DataConfig, flag: str, before: Data, shape: Shape, change
     if dataset.is_known_as(before.fingerprint):
         return dataset, ""
     if not changed:
-        raise ValueError(
-            f"{path} has changed since this run was stopped, or is another set: bring the old data back, "
-            f"start a new run with --transfer, or insist with --changed-data"
-        )
+        ways = "bring the old data back, start a new run with --transfer, or insist with --changed-data"
+        raise ValueError(f"{path} has changed since this run was stopped, or is another set: {ways}")
     if Shape.of(dataset) != shape or list(dataset.class_names) != before.class_names:
-        raise ValueError(
-            f"{path} has another size, other channels or other classes than this run learned: "
-            f"start a new run with --transfer"
-        )
+        other = "another size, other channels or other classes than this run learned"
+        raise ValueError(f"{path} has {other}: start a new run with --transfer")
     counts = f"{counted(before.images, 'image')} before, {len(dataset)} now"
     return dataset, f"the data have changed ({counts}), and the run continues with them: from here it is another run"
 

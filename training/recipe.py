@@ -3,14 +3,15 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from models.sampler import Sampler
+from torch_utils import seeds
 from torch_utils.checkpoint import check_alike, check_keys
-from training.draws import Draws
 from training.phase import Phase, Term
 from training.sheet import Sheet
 
@@ -23,6 +24,63 @@ class Pictures(NamedTuple):
 
     pixels: Tensor  # uint8 [n, C, H, W]
     labels: Tensor  # class numbers, int64 [n]; 0 without classes
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The draws for samples start ... stop - 1 of a batch: those of one process in one round.
+
+    Results do not depend on the number of processes and rounds: all are drawn for the whole batch and sliced, or with a
+    stream per sample; only `pictures` are drawn for the slice.
+    """
+
+    seed: int
+    iteration: int
+    phase: str
+    batch: int
+    start: int
+    stop: int
+    device: torch.device
+
+    def latents(self, purpose: str, *shape: int) -> Tensor:
+        """Standard normal numbers [stop - start, *shape]."""
+        return self._sliced(torch.randn, purpose, *shape)
+
+    def uniforms(self, purpose: str, *shape: int) -> Tensor:
+        """Numbers in [0, 1), [stop - start, *shape]."""
+        return self._sliced(torch.rand, purpose, *shape)
+
+    def classes(self, purpose: str, thresholds: Tensor) -> Tensor:
+        """Class numbers [stop - start]. `thresholds` are cumulative frequencies, float32 [classes]."""
+        u = self._sliced(torch.rand, purpose).float() * thresholds[-1]
+        return torch.searchsorted(thresholds, u, right=True).clamp(max=len(thresholds) - 1)
+
+    def uniform(self, purpose: str) -> float:
+        """One number in [0, 1) for the whole batch, on the host."""
+        return seeds.derive(self.seed, self.iteration, self.phase, purpose) / 2**63
+
+    def normal(self, purpose: str, shape: torch.Size) -> Tensor:
+        """Standard normal numbers [N, ...] for the first N samples of this part, without memory for the whole batch."""
+        generators = [self._generator(purpose, self.start + i) for i in range(shape[0])]
+        return torch.stack([torch.randn(shape[1:], device=self.device, generator=each) for each in generators])
+
+    def pictures(self, purpose: str, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Standard normal numbers of several shapes, from one generator for this part: the noise inputs of layers."""
+        generator = self._generator(purpose, self.start)
+        return [torch.randn(*shape, device=self.device, generator=generator) for shape in shapes]
+
+    def crossover(self, layers: int, probability: float) -> int | Tensor:
+        """First layers with their own style: all, or with `probability` 1 to `layers` - 1 (Karras et al. 2019, 3.1)."""
+        if self.uniform("mix") >= probability:
+            return layers
+        return 1 + int(self.uniform("crossover") * (layers - 1))
+
+    def _sliced(self, draw: Callable[..., Tensor], purpose: str, *shape: int) -> Tensor:
+        whole = draw(self.batch, *shape, device=self.device, generator=self._generator(purpose))
+        return whole[self.start : self.stop]
+
+    def _generator(self, purpose: str, *more: int) -> torch.Generator:
+        return seeds.generator(self.device, self.seed, self.iteration, self.phase, purpose, *more)
 
 
 class Average(Generic[Network]):
@@ -62,11 +120,10 @@ class Recipe:
     """
 
     config: Any  # a resolved RunConfig
-    phases: Sequence[Phase]  # in the order of their steps
+    phases: Sequence[Phase] = ()  # in the order of their steps
     networks: Mapping[str, nn.Module]  # of a network file, by name
     optimizers: Mapping[str, torch.optim.Optimizer]  # of each network that learns, by the name of the network
     averages: Sequence[Average[Any]] = ()
-    first_order: frozenset[str] = frozenset()  # phases that need first derivatives only: --compile may change them
     added: frozenset[str] = frozenset()  # keys of the state that earlier versions lack
 
     def batch(self, *sets: Pictures) -> Any:
@@ -98,8 +155,8 @@ class Recipe:
         """Statistics of a snapshot for the report, such as {"held out/style": 0.3}. Only rank 0 calls it."""
         return {}
 
-    def use_passes(self, change: Change | None, begin: Callable[[], None] = lambda: None) -> None:
-        """Put `change(pass)` in place of each pass of the networks; None restores them. `begin` precedes each term."""
+    def use_passes(self, change: Change | None) -> None:
+        """Put `change(pass)` in place of each pass of the networks; None restores them."""
         raise NotImplementedError
 
     def undisturbed(self) -> AbstractContextManager[None]:
@@ -124,10 +181,9 @@ class Recipe:
             phase.skips = state["skips"][phase.name].to(phase.skips.device, copy=True)
 
     def check_state(self, state: Any, begun: bool) -> None:
-        """Check the state in a file against this recipe of the file's configuration, which may be on the meta device.
+        """Check the state in a file against this recipe, which may be on the meta device.
 
-        Before the run has `begun`, optimizers are empty. Raises ValueError if keys, shapes, types or moments differ, or
-        a number of the recipe's own is not finite.
+        Before the run has `begun`, optimizers are empty. Raises ValueError if anything differs or is not finite.
         """
         model = self.state_dict()
         if isinstance(state, dict):
@@ -174,8 +230,6 @@ def load_moments(optimizer: torch.optim.Optimizer, saved: dict[int, dict[str, Te
 
     Files keep the plain layout, but the fused Adam ignores strides. `saved` is empty if no step was taken yet.
     """
-    if saved:
-        check_moments(optimizer, saved, "moments")
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": saved, "param_groups": groups})
     for parameter, moments in optimizer.state.items():

@@ -1,27 +1,28 @@
-"""A training run: its clock, its folder, and the files in the folder."""
+"""A training run and its loop: its clock, its folder, and the files in the folder."""
 
-import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 
+from imaging import loader
 from imaging.grid import save_image
 from imaging.imageset import ImageSet
 from models.families import FAMILIES, save_network
-from torch_utils import checkpoint, distributed, runs
+from torch_utils import checkpoint, distributed, runs, seeds
 from torch_utils.device import peak_memory
 from torch_utils.launch import STOPPING
 from torch_utils.stats import Collector, Stopwatch
-from training.config import RunConfig
+from training.config import PaceConfig, RunConfig
 from training.courses import find
-from training.phase import Phase
-from training.recipe import Recipe
+from training.phase import Phase, Term
+from training.recipe import Draws, Pictures, Recipe
 from training.report.boards import Wandb
 from training.report.writer import Forecast, Report
 from training.sheet import Sheet
@@ -29,12 +30,15 @@ from training.state import VERSION, Clock, Saver, machine
 
 CONSULT_EVERY = 16  # iterations after which several GPUs agree whether to stop: every agreement makes the host wait
 
+Batch = tuple[Pictures, ...]  # this process's share of a batch, from each image set
+# Judges a sampler of the networks at a snapshot, given also the folder, images seen, seed and report of the run.
+Judge = Callable[[Any, Path | None, int, int, Any], None]
+
 
 class Run:
-    """A run folder in use. Ranks other than 0 have none, and write nothing.
+    """A run folder in use; None on ranks other than 0, which write nothing. `clock` is that of a resumed run.
 
-    `facts` are metadata of states and network files. `dataset` is that of the sample sheets; None for no sheets. The
-    `clock` is that of a resumed run.
+    `facts` are metadata of states and network files. `dataset` is that of the sample sheets; None for no sheets.
     """
 
     def __init__(
@@ -51,7 +55,7 @@ class Run:
         self.folder, self.device, self.facts = folder, device, facts
         self.seed, self.family, self.light = config.seed, course.family.name, config.pace.light_files
         self.sheet = None if dataset is None else Sheet(dataset, config.seed, config.pace.sheet)
-        self.clock = clock or Clock()
+        self.clock = clock or Clock(iteration=0, seen=0, seconds=0.0)
         self.report = Report(folder, self.clock.seen, facts.get("training"), wandb)
         self.collector, self.watch, self.saver = Collector(device), Stopwatch(device), Saver(device)
         self.forecast = Forecast(device, course.smaller, self.report.say)
@@ -75,7 +79,7 @@ class Run:
             signal.signal(other, signal.SIG_DFL)
         if self.folder is not None:
             # os.write, because the signal may have interrupted a print
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.write(2, b"\nfinishing this step, then saving; a second time stops at once and saves nothing\n")
 
     def stopping(self) -> bool:
@@ -132,10 +136,6 @@ class Run:
             facts = {**self.facts, "kimg": seen / 1000}
             save_network(runs.network_path(self.folder, seen), self.family, networks, facts, dtype)
 
-    def show(self, state: str = "running") -> None:
-        """Write the report page."""
-        self.report.page(state)
-
     def save_state(self, recipe: Recipe) -> None:
         """Save all that is needed to resume exactly, on CUDA in the background; the previous state stays beside it."""
         stats, rank, world = self.collector.state_dict(), distributed.rank(), distributed.world()
@@ -153,10 +153,6 @@ class Run:
         path = self.folder / runs.STATE
         self.saver.save(path, tensors, metadata, previous=self.folder / runs.PREVIOUS_STATE)
 
-    def wait_for_state(self) -> None:
-        """Wait until the last state is on the disk. Raises OSError if it could not be written."""
-        self.saver.wait()
-
     def resume_statistics(self, stats: dict[str, Any]) -> None:
         """Restore the statistics of this process; if the number of processes has changed, rank 0 takes all."""
         sums, rank = stats["sums"], distributed.rank()
@@ -172,3 +168,82 @@ class Run:
         self._handlers = {}
         self.saver.close()
         self.report.close()
+
+
+def reading(sets: Mapping[str, ImageSet], pace: PaceConfig, run: Run, workers: int) -> Generator[Batch]:
+    """The batches of a run, from its current position; sets after the first are shuffled by seeds from their names."""
+    with ExitStack() as held:
+        readers = []
+        for i, (name, dataset) in enumerate(sets.items()):
+            seed = seeds.derive(run.seed, name) if i else run.seed
+            place = (run.clock.seen, distributed.rank(), distributed.world())
+            reader = loader.batches(dataset, pace.batch, seed, *place, workers, pin=run.device.type == "cuda")
+            readers.append(held.enter_context(closing(reader)))
+        for together in zip(*readers, strict=True):
+            yield tuple(Pictures(*pictures) for pictures in together)
+
+
+def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, judge: Judge | None = None) -> None:
+    """Train until `pace.kimg` thousand images were seen, or the run is asked to stop; both end in a saved state.
+
+    Status lines are due every `pace.tick` kimg, snapshots every `pace.snap` ticks, counted from the beginning of the
+    run, not of the session. Raises FloatingPointError if training has diverged.
+    """
+    end, tick = pace.images, max(round(pace.tick * 1000), 1)
+    clock = run.clock
+    if clock.seen == 0:
+        run.snapshot(recipe)
+        run.report.page("running")
+    while clock.seen < end and not run.stopping():
+        before = clock.seen
+        step(recipe, batches, run, pace)
+        recipe.after_step(before)
+        clock.iteration += 1
+        clock.seen += pace.batch
+        run.show_progress(clock.seen, end)
+        last = clock.seen >= end
+        if last or clock.seen // tick > before // tick:
+            run.tick(recipe.phases, end)
+        if last or clock.seen // (tick * pace.snap) > before // (tick * pace.snap):
+            run.snapshot(recipe)
+            if judge is not None and (sampler := recipe.judged()) is not None:
+                judge(sampler, run.folder, clock.seen, run.seed, run.report)
+            run.save_state(recipe)
+            run.report.page("running")
+        elif run.state_is_due(pace.state_minutes):
+            run.save_state(recipe)
+    if clock.seen < end:
+        run.save_state(recipe)
+    run.saver.wait()
+
+
+def step(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig) -> None:
+    """One iteration: every phase that is due, on one batch, in rounds. If reading fails, the state is saved."""
+    with run.watch.measure("data"):
+        try:
+            read = next(batches)
+        except (ValueError, RuntimeError):
+            if run.clock.seen and distributed.world() == 1:
+                run.save_state(recipe)
+                run.saver.wait()
+            raise
+        sets = [Pictures(*(t.to(run.device, non_blocking=True) for t in pictures)) for pictures in read]
+    for phase in recipe.phases:
+        if run.clock.iteration % phase.interval == 0:
+            with run.watch.measure(phase.name):
+                losses = rounds(recipe, phase, sets, pace, run.seed, run.clock.iteration)
+                phase.step(losses, len(sets[0].pixels) // pace.batch_gpu, run.collector, run.clock.seen)
+
+
+def rounds(
+    recipe: Recipe, phase: Phase, sets: Sequence[Pictures], pace: PaceConfig, seed: int, iteration: int
+) -> Iterator[Iterator[Term]]:
+    """The losses of each round of `pace.batch_gpu` images of `sets`, this process's share of the batch."""
+    share, size = len(sets[0].pixels), pace.batch_gpu
+    assert share % size == 0, "the rounds of a batch are equal"
+    for start in range(0, share, size):
+        parts = (Pictures(pixels[start : start + size], labels[start : start + size]) for pixels, labels in sets)
+        batch = recipe.batch(*parts) if phase.reads_images else None
+        first = distributed.rank() * share + start
+        draws = Draws(seed, iteration, phase.name, pace.batch, first, first + size, sets[0].pixels.device)
+        yield recipe.terms(phase, batch, draws)

@@ -4,8 +4,7 @@ import json
 import shlex
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +21,40 @@ from torch_utils.cli import counted
 from torch_utils.device import is_out_of_memory, switches
 from torch_utils.terminal import clean
 from training.course import Facts
-from training.loop import Judge, fit, reading
 from training.plan import FOLDER_NOTICE, Plan
 from training.recipe import Recipe
 from training.report.boards import Wandb
-from training.run import Run
+from training.run import Judge, Run, fit, reading
 from training.trial import capture_phases, compile_passes
 
 
 def train(plan: Plan, command: str = "", judge: Judge | None = None, wandb: str = "") -> Path | None:
     """Carry a plan out, and return the run folder (None on processes that write nothing).
 
-    `command` is what the user typed, for the log; `judge` judges the networks at every snapshot; `wandb` is a
-    project of Weights & Biases, "" for none. Raises ValueError if memory is short, or training has diverged.
+    `command` is what the user typed, for the log; `judge` judges the networks at every snapshot; `wandb` is a project
+    of Weights & Biases, "" for none. Raises ValueError if memory is short, or training has diverged.
     """
-    folder = _folder(plan)
+    folder, config = None, plan.config
+    if distributed.is_first():
+        folder = plan.folder or runs.create(plan.outdir, f"{plan.dataset.name}-{config.title}")
+        if launch.together():
+            launch.leave_note(FOLDER_NOTICE, str(folder.resolve()))
     try:
-        with _alone_in(folder) as note, switches(plan.config.arithmetic, plan.config.deterministic):
-            plan.notes += (note,) if note else ()
+        with ExitStack() as held:
+            if note := _lock(folder, held):
+                plan.notes += (note,)
+            held.enter_context(switches(config.arithmetic, config.deterministic))
             if folder is not None:
                 if plan.state is not None and plan.state.note and (damaged := folder / runs.STATE).exists():
                     # set aside, so that the next save does not move it over the intact previous state
                     damaged.replace(folder / "state-damaged.safetensors")
                 with replacing(folder / "config.json") as file:
-                    file.write_text(json.dumps(configs.to_dict(plan.config), indent=2) + "\n", encoding="utf-8")
+                    file.write_text(json.dumps(configs.to_dict(config), indent=2) + "\n", encoding="utf-8")
             _train(plan, folder, command, judge, wandb)
         distributed.stop()  # not after an error: it would wait for the others
         return folder
     except Exception as error:
-        if folder is not None and not (plan.resumed or plan.started):
+        if folder is not None and not (plan.folder or plan.started):
             shutil.rmtree(folder, ignore_errors=True)  # it holds nothing to resume from
         told = _in_words(error, plan)
         if told is error:
@@ -63,11 +67,8 @@ def _in_words(error: Exception, plan: Plan) -> Exception:
     if isinstance(error, FloatingPointError):
         return ValueError(str(error))
     if is_out_of_memory(error):
-        ways = [] if plan.resumed else ["--batch-gpu auto", "a smaller --batch-gpu", plan.course.smaller]
-        if not (plan.config.checkpoint_activations or plan.config.compile):  # the two exclude each other
-            ways.append("--checkpoint-activations")
-        ways = ways or ["a new run with --transfer from this run's network and a smaller --batch-gpu"]
-        return ValueError(f"out of memory with --batch-gpu {plan.config.pace.batch_gpu}: try {', or '.join(ways)}")
+        ways = f"--checkpoint-activations, or a new run with a smaller --batch-gpu, or with {plan.course.smaller}"
+        return ValueError(f"out of memory with --batch-gpu {plan.config.pace.batch_gpu}: try {ways}")
     return distributed.lost(error) or error
 
 
@@ -81,7 +82,7 @@ def _train(plan: Plan, folder: Path | None, command: str, judge: Judge | None, w
         first = launch.first_error(_in_words(error, plan))
         with suppress(OSError):  # the disk may be full
             run.report.keep(f"process {first.process}: {first.text}" if launch.together() else first.text)
-        run.show("stopped")
+        run.report.page("stopped")
         raise
     finally:
         run.close()
@@ -92,15 +93,15 @@ def build_recipe(plan: Plan) -> Any:
     """The recipe of a plan with fresh weights, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(plan.config.seed)  # initial weights; training itself draws statelessly
-        facts = Facts(torch.as_tensor(plan.dataset.label_counts), plan.sets, plan.resumed)
+        facts = Facts(torch.as_tensor(plan.dataset.label_counts), plan.sets, plan.folder is not None)
         return plan.course.recipe(plan.config, facts, plan.device)
 
 
 def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, judge: Judge | None) -> None:
     config, say = plan.config, run.report.say
     run.stop_on_signals()
-    if plan.network is not None and plan.course.transfer is not None:
-        say(plan.course.transfer.take(plan.network, recipe))
+    if plan.network is not None and plan.course.take is not None:
+        say(plan.course.take(plan.network, recipe))
     if plan.state is not None:
         recipe.load_state_dict(plan.state.tree["recipe"])
         run.resume_statistics(plan.state.tree["stats"])
@@ -114,7 +115,7 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, judge: Judge | No
         say(capture_phases(recipe))
     run.report.tick_began = time.monotonic()  # the first tick's speed is that of training
     plan.started = True
-    with reading(plan.sets, config.pace, run, config.workers) as batches:
+    with closing(reading(plan.sets, config.pace, run, config.workers)) as batches:
         fit(recipe, batches, run, config.pace, judge)
     seen = run.clock.seen
     if seen < config.pace.images:
@@ -124,32 +125,19 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, judge: Judge | No
         newest = network if network.is_file() else runs.newest_in(run.folder)
         how = f"; make pictures with: python {script} --network {shlex.quote(str(newest))}" if newest and script else ""
         say(f"done{how}")
-    run.show("stopped" if seen < config.pace.images else "finished")
+    run.report.page("stopped" if seen < config.pace.images else "finished")
 
 
-def _folder(plan: Plan) -> Path | None:
-    if not distributed.is_first():
-        return None
-    folder = plan.folder or runs.create(plan.outdir, f"{plan.dataset.name}-{plan.config.title}")
-    if launch.together():
-        launch.leave_note(FOLDER_NOTICE, str(folder.resolve()))
-    return folder
-
-
-@contextmanager
-def _alone_in(folder: Path | None) -> Iterator[str]:
-    """Keep a second program from training in the same run folder; yields a note if the disk has no locks."""
-    note = ""
-    with ExitStack() as held:
-        try:
-            if folder is not None:
-                held.enter_context(FileLock(folder / ".lock", timeout=0))
-        except Timeout as error:
-            sentence = f"{folder} is being trained by another process: wait for it, or start another run"
-            raise ValueError(sentence) from error
-        except (OSError, NotImplementedError):
-            note = f"the disk of {folder} has no locks: make sure that no other process trains there"
-        yield note
+def _lock(folder: Path | None, held: ExitStack) -> str:
+    """Keep a second program from training in the same run folder; return a note if the disk has no locks."""
+    try:
+        if folder is not None:
+            held.enter_context(FileLock(folder / ".lock", timeout=0))
+    except Timeout as error:
+        raise ValueError(f"{folder} is being trained by another process: wait, or start another run") from error
+    except (OSError, NotImplementedError):
+        return f"the disk of {folder} has no locks: make sure that no other process trains there"
+    return ""
 
 
 def _resuming_command(folder: Path | None) -> str:
@@ -167,7 +155,7 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
     d, pace, say = plan.dataset, plan.config.pace, run.report.say
     if command:
         say(command)
-    if not plan.resumed:
+    if not plan.folder:
         run.report.keep(plan.describe())
         size, channels = spell(d.height, d.width), counted(d.channels, "channel")
         say(f"{counted(len(d), 'image')} {size}, {channels}, {d.classes or 'no'} classes: {d.name}")
@@ -176,7 +164,7 @@ def _announce(plan: Plan, run: Run, command: str) -> None:
         run.report.picture("reals", path, run.clock.seen)
     for note in plan.notes:
         say(note)
-    if plan.resumed:
+    if plan.folder:
         say(f"resumed at kimg {run.clock.seen / 1000:.3f}")
         if run.clock.seen >= pace.images:
             say(f"that is the end that --kimg {pace.kimg:g} sets: give a larger one to go on")

@@ -19,8 +19,6 @@ SIDE = 16  # pixels that a tile is reduced to: smaller detail is texture, which 
 FEWEST = 8  # pictures; distances among fewer say little
 LOOKED_AT = 16  # images read for their class, as a multiple of the pictures on a sheet
 
-Tiles = np.ndarray  # float32 [rows, columns, values]
-
 
 class Sheet:
     """The arrangement of a sample sheet of at most `most` pictures. What they show is up to the recipe."""
@@ -58,10 +56,7 @@ class Sheet:
         return captioned(image, [dataset.class_names[k][:NAME] for k in self.classes])
 
     def _sample(self, dataset: ImageSet) -> dict[int, Iterator[int]]:
-        """Endless indices of images of each class on the sheet, without repeats until a class has no more images.
-
-        They are the first of the set's own shuffle, so only the shards are opened that training opens first.
-        """
+        """Endless indices of images of each class: the first of its own shuffle, whose shards training opens first."""
         wanted = Counter(self.labels)
         found: dict[int, dict[int, None]] = {k: {} for k in wanted}
         for position in range(min(len(dataset), LOOKED_AT * sum(wanted.values()))):
@@ -83,46 +78,39 @@ def diversity(
 ) -> dict[str, float]:
     """Mean distances among the samples of a sheet, divided by those among the reals of a sheet of the same form.
 
-    Returns:
-        `samples/diversity`: the mean distance of a pair; 1 if samples vary as reals do, 0 if all are the same.
-        `samples/diversity class 3`: the same within a class, if there are several.
-        `samples/nearest`: the mean distance of a picture to the one most like it; low if a few pictures are repeated.
-        Empty if there are too few different reals.
+    `samples/diversity` is of pairs: 1 if samples vary as reals do, 0 if all are the same; `samples/diversity class 3`
+    within a class; `samples/nearest` of a picture and the one most like it. Empty if there are too few different reals.
     """
     rows = len(classes_of_rows) or max(round(reals.height * columns / reals.width), 1)
     made, real = _tiles(samples, columns, rows), _tiles(reals, columns, rows)
-    found: dict[str, float] = {}
-    if ratios := _ratios(made, real):
-        found |= {"samples/diversity": ratios[0], "samples/nearest": ratios[1]}
+    found = _ratios(made, real)
     classes = sorted(set(classes_of_rows))
     for number in classes if len(classes) > 1 else ():
         chosen = [row for row, of_row in enumerate(classes_of_rows) if of_row == number]
         if ratios := _ratios(made[chosen], real[chosen]):
-            found[f"samples/diversity class {number}"] = ratios[0]
+            found[f"samples/diversity class {number}"] = ratios["samples/diversity"]
     return found
 
 
-def _tiles(sheet: Image.Image, columns: int, rows: int) -> Tiles:
+def _tiles(sheet: Image.Image, columns: int, rows: int) -> np.ndarray:
+    """The tiles of a sheet, float32 [rows, columns, values]."""
     pixels = np.asarray(sheet.resize((columns * SIDE, rows * SIDE), Image.Resampling.BOX), np.float32)
-    parts = pixels.reshape(rows, SIDE, columns, SIDE, -1).transpose(0, 2, 1, 3, 4)
-    return parts.reshape(rows, columns, -1)
+    return pixels.reshape(rows, SIDE, columns, SIDE, -1).transpose(0, 2, 1, 3, 4).reshape(rows, columns, -1)
 
 
-def _ratios(samples: Tiles, reals: Tiles) -> tuple[float, float] | None:
+def _ratios(samples: np.ndarray, reals: np.ndarray) -> dict[str, float]:
     """Ratios of the distances of pairs and of nearest pictures. A small data set shows a real more than once."""
     real = np.unique(reals.reshape(-1, reals.shape[-1]), axis=0)
     if len(real) < FEWEST:
-        return None
+        return {}
     made = samples.reshape(-1, samples.shape[-1])[: len(real)]  # equally many: among more, the nearest is nearer
     (pair, nearest), (real_pair, real_nearest) = _distances(made), _distances(real)
-    return pair / real_pair, nearest / real_nearest
+    return {"samples/diversity": pair / real_pair, "samples/nearest": nearest / real_nearest}
 
 
 def _distances(points: np.ndarray) -> tuple[float, float]:
     """Mean Euclidean distances over all pairs of points [N, D], and of each point to its nearest other."""
-    points = points.astype(np.float64)
-    products = points @ points.T  # [N, N]
-    squares = np.diagonal(products)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * products, 0))
-    nearest = (distances + np.diag(np.full(len(points), np.inf))).min(axis=1)
-    return float(distances.sum() / (len(points) * (len(points) - 1))), float(nearest.mean())
+    x = torch.from_numpy(points.astype(np.float64))
+    distances = torch.cdist(x, x)
+    pairs = float(distances.sum()) / (len(x) * (len(x) - 1))
+    return pairs, float(distances.fill_diagonal_(torch.inf).amin(dim=1).mean())

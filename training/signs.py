@@ -4,6 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 Config = Mapping[str, Any]  # of a run, nested, as in `config.json`: of any version, so any key may be missing
@@ -57,16 +58,6 @@ class Signs:
     before: Callable[[Config], Sequence[Alarm]] = lambda config: ()  # alarms that follow from the configuration alone
     diverged: str = "a smaller learning rate"  # what to try when training has diverged
     diversity: bool = True  # whether samples should vary as much as real images
-
-
-def few_differences(advice: str) -> Watch:
-    """A watch for samples that are much more alike than real images."""
-    return Watch("the samples have lost their diversity", ("samples/diversity",), _collapsed, advice, SNAPSHOTS)
-
-
-def skipped_steps(advice: str) -> Watch:
-    """A watch for many steps that were skipped because a gradient was infinite or nan."""
-    return Watch("many steps are skipped", ("steps skipped",), _skips_many, advice, SKIPPING_TICKS)
 
 
 class Alarms:
@@ -134,19 +125,19 @@ def _collapsed(recent: Sequence[Means]) -> str:
     """Judges all samples, those of each class, and the distance of each sample to the one most like it."""
     shares = {name: share for name, share in recent[-1].items() if name.startswith("samples/")}
     worst = min(shares, key=lambda name: shares[name])
-    if shares[worst] >= COLLAPSED:
-        return ""
-    if worst == "samples/nearest":
-        subject = "samples differ from the ones most like them"
-    else:
-        of = worst.removeprefix("samples/diversity").strip()
-        subject = f"pairs of samples{f' of {of}' if of else ''} differ"
-    return f"{subject} by {shares[worst]:.2f} of what reals do"
+    return "" if shares[worst] >= COLLAPSED else f"{worst} is {shares[worst]:.2f} of that of reals"
 
 
 def _skips_many(recent: Sequence[Means]) -> str:
     before = recent[-2]["steps skipped"] if len(recent) > 1 else 0.0
     skipped, taken = max(recent[-1]["steps skipped"] - before, 0.0), recent[-1].get("steps", 0.0)
-    if skipped <= SKIPPED * (skipped + taken):
-        return ""
-    return f"{skipped:.0f} of the last tick's {skipped + taken:.0f} had gradients that were infinite or nan"
+    said = f"{skipped:.0f} of the last tick's {skipped + taken:.0f} had gradients that were infinite or nan"
+    return said if skipped > SKIPPED * (skipped + taken) else ""
+
+
+# For samples that are much more alike than real images, and for many steps with a gradient that was infinite or nan;
+# each still needs its `advice`.
+few_differences = partial(
+    Watch, "the samples have lost their diversity", ("samples/diversity",), _collapsed, ticks=SNAPSHOTS
+)
+skipped_steps = partial(Watch, "many steps are skipped", ("steps skipped",), _skips_many, ticks=SKIPPING_TICKS)

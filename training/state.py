@@ -32,9 +32,9 @@ class Clock(BaseModel):
     """The progress of training. Time is measured in images seen; iterations decide which phases are due."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    iteration: Count = 0
-    seen: Count = 0
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # of training, over all sessions
+    iteration: Count
+    seen: Count
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # of training, over all sessions
 
 
 class Data(BaseModel):
@@ -77,7 +77,6 @@ class _Tree(BaseModel):
 class State:
     """A checked state. `tree` is emptied once it is loaded, since its tensors are as large as the run's own."""
 
-    path: Path
     tree: dict[str, Any]
     facts: SavedFacts
     config: RunConfig
@@ -89,8 +88,7 @@ class State:
 def read_state(where: runs.Resumable) -> State:
     """Read the newest state that is whole, and check all that is in it.
 
-    Raises FileNotFoundError if there is none, and ValueError if the file is of another version or program, or its
-    contents do not fit its own configuration.
+    Raises FileNotFoundError if there is none, ValueError if it is damaged or of another version.
     """
     loaded = checkpoint.load_newest(where.state, where.previous)
     path, metadata = loaded.path, loaded.metadata
@@ -119,7 +117,7 @@ def read_state(where: runs.Resumable) -> State:
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else printable(str(error))
         raise DamagedError(path, why) from error
-    return State(path, tree, facts, config, checkpoint.digest(path), clock, loaded.note)
+    return State(tree, facts, config, checkpoint.digest(path), clock, loaded.note)
 
 
 def _check_statistics(stats: _Statistics, world: int) -> None:

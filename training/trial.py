@@ -1,11 +1,8 @@
-"""Faster ways to run phases, `--compile` and `--cuda-graphs`, each tried before training begins.
+"""Faster ways to run phases, `--compile` and `--cuda-graphs`, each tried before training, and given up if it fails.
 
-Both may fail on a machine, and a compiler may give wrong numbers without an error (pytorch #167313), so they are given
-up if anything is wrong. `torch.compile` does not support double backward, so phases that need it stay eager.
-
-A phase is some thousand kernels, and the host needs longer to start them one by one than a fast GPU needs to run them.
-A CUDA graph starts all of them at once, and reads and writes the same memory each time: draws, real images, classes and
-gradients have buffers.
+A compiler may give wrong numbers without an error (pytorch #167313), and does not support double backward, so phases
+that need it stay eager. A phase is some thousand kernels, and the host needs longer to start them one by one than a
+fast GPU needs to run them. A CUDA graph starts all at once, on the same memory, so its inputs have buffers.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,9 +17,8 @@ from torch_utils import distributed
 from torch_utils.device import Precision, switches
 from training.config import RunConfig
 from training.courses import outline
-from training.draws import Draws
 from training.phase import Phase, Term
-from training.recipe import Change, Pictures, Recipe
+from training.recipe import Change, Draws, Pictures, Recipe
 
 # Gradients are compared with those in fp32, as norms of differences relative to the norm of the fp32 gradient. The
 # error of a gradient is the sum of independent roundings of 1e5 numbers or more, so two correct ways of rounding have
@@ -37,7 +33,7 @@ ROUNDS = 3  # CUDA graphs of `torch.compile` are recorded in the second and repl
 def check_passes(config: RunConfig) -> None:
     """Raises ValueError if --compile or --cuda-graphs does not apply to a model."""
     for option, wish in (("--compile", config.compile), ("--cuda-graphs", config.cuda_graphs)):
-        if wish and not outline(config).first_order:
+        if wish and not any(phase.first_order for phase in outline(config).phases):
             raise ValueError(f"{option} does not apply to {config.model}: leave it out")
 
 
@@ -63,7 +59,7 @@ def try_out(recipe: Recipe, option: str, change: Callable[[], None], undo: Calla
             reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
             _set_precision(networks, config.arithmetic)
     if distributed.least(int(not reason)):
-        return f"{' and '.join(phase.name for phase in first_order(recipe))} {how}"
+        return f"{' and '.join(phase.name for phase in recipe.phases if phase.first_order)} {how}"
     undo()
     return f"{option} does not work here ({reason or 'in another process'}): training continues without it"
 
@@ -73,15 +69,10 @@ def _set_precision(networks: set[Any], precision: Precision) -> None:
         network.set_precision(precision)
 
 
-def first_order(recipe: Recipe) -> list[Phase]:
-    """The phases that need first derivatives only, in their order."""
-    return [phase for phase in recipe.phases if phase.name in recipe.first_order]
-
-
 def gradients(recipe: Recipe) -> dict[str, Tensor]:
     """The gradients of all parameters in a row, by phase, after `ROUNDS` rounds of different inputs."""
     found, pace = {}, recipe.config.pace
-    for phase in first_order(recipe):
+    for phase in (p for p in recipe.phases if p.first_order):
         try:
             rounds = (recipe.terms(phase, *inputs(recipe, phase, number)) for number in range(ROUNDS))
             phase.differentiate(rounds, pace.batch // pace.batch_gpu)  # scaled as captured phases are
@@ -119,12 +110,12 @@ def compile_passes(recipe: Recipe, backend: str = "inductor") -> str:
     # CUDA graphs: the host starts a whole pass at once. Compilation happens at the first call.
     mode = "reduce-overhead" if graphs else None
     compiled = partial(torch.compile, backend=backend, mode=mode, dynamic=False)
-    begin = torch.compiler.cudagraph_mark_step_begin if graphs else lambda: None
 
     def use(change: Change | None, owned: bool) -> None:
-        recipe.use_passes(change, begin)
+        recipe.use_passes(change)
         for phase in recipe.phases:
             phase.owns_gradients = owned
+            phase.begin = torch.compiler.cudagraph_mark_step_begin if owned else lambda: None
 
     return try_out(recipe, "--compile", partial(use, compiled, graphs), partial(use, None, False), "run compiled")
 
@@ -217,7 +208,7 @@ def capture_phases(recipe: Recipe, capture: Callable[..., Any] = CudaGraph) -> s
         pool = torch.cuda.graph_pool_handle() if capture is CudaGraph else None
         for phase in recipe.phases:
             phase.owns_gradients = True
-        for phase in first_order(recipe):
+        for phase in (p for p in recipe.phases if p.first_order):
             phase.replay = captured = Captured(recipe, phase, phase.interval / count, partial(capture, pool=pool))
             # Captured within `differentiate`, where parameters require gradients; these gradients are discarded.
             phase.differentiate((captured(*inputs(recipe, phase, 0)) for _ in range(1)), count)

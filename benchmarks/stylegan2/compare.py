@@ -16,7 +16,6 @@ from torch_utils.config import build, settings
 from torch_utils.flags import flags, given
 
 ROOT = Path(__file__).parents[2]
-OFFICIAL = Path(__file__).with_name("official.py")
 OFFICIAL_PHASES = {"Gmain": "Gmain", "Gpath": "Greg", "Dmain": "Dmain", "Dr1": "Dreg"}  # ours -> official
 FOLDER = "folder of the official code, whose requirements must be installed"
 EXAMPLES = """
@@ -65,49 +64,42 @@ def ours(setting: StepSetting) -> dict[str, Any]:
     """One run of `benchmarks.stylegan2.step`."""
     flag_of = {name: each.mark["flag"] for name, each in settings(StepSetting).items()}
     given = [text for name, value in setting.model_dump().items() for text in (flag_of[name], str(value))]
-    return run_json([sys.executable, "-m", "benchmarks.stylegan2.step", "--json", *given])
-
-
-def official_precision(setting: StepSetting) -> str:
-    """The fastest number format of the official code, which has no bfloat16."""
-    return "fp32" if setting.device == "cpu" else setting.precision.replace("bf16", "fp16")
+    return run_json("step", "--json", *given)
 
 
 def theirs(setting: StepSetting, checkout: Path) -> dict[str, Any]:
     """One run of `official.py`, with our names of the phases."""
     resolution, _ = parse_size(setting.resolution)
-    other = setting.model_dump() | {"precision": official_precision(setting), "resolution": resolution}
-    # As a file, not as a module: packages of the checkout have our packages' names, and must be found first.
-    found = run_json([sys.executable, str(OFFICIAL), str(checkout.resolve()), json.dumps(other)])
+    other = setting.model_dump() | {"resolution": resolution}
+    found = run_json("official", str(checkout.resolve()), json.dumps(other))
     for key in ("phase_seconds", "phase_intervals"):
         found[key] = {name: found[key][official] for name, official in OFFICIAL_PHASES.items()}
     return found
 
 
-def run_json(command: list[str]) -> dict[str, Any]:
-    """The JSON in the last line that a command prints, or ValueError with its last line of errors."""
+def run_json(name: str, *arguments: str) -> dict[str, Any]:
+    """The JSON in the last line that a module of this folder prints, or ValueError with its last line of errors."""
+    command = [sys.executable, "-m", f"benchmarks.stylegan2.{name}", *arguments]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if run.returncode:
         *_, words = ["no message", *run.stderr.strip().splitlines()]
-        raise ValueError(f"{Path(command[1]).name} failed ({words}); the command was: {' '.join(command)}")
+        raise ValueError(f"{name} failed ({words}); the command was: {' '.join(command)}")
     return json.loads(run.stdout.strip().splitlines()[-1])
 
 
 def table(setting: StepSetting, rounds: int, found: dict[str, Any]) -> str:
     """A comparison as text."""
     lines = [
-        f"{setting} (official: {official_precision(setting)})",
+        f"{setting} (official: fp32 on a CPU, fp16 for bf16)",
         f"medians of {rounds} runs by turns, each the median of {setting.iterations}",
         "",
         f"{'':<20}  {'ours':>9}  {'official':>9}  {'ratio':>6}   ours / official: above 1 is faster for images/s,",
         f"{'':<51}   below 1 is faster for ms and smaller for MiB",
     ]
+    units = {"training": ("training, images/s", 1.0), "sampling": ("sampling, images/s", 1.0)}
+    units["bytes"] = ("memory, MiB", 2.0**-20)
     for key, ratio in found["ratio"].items():
-        label, scale = {
-            "training": ("training, images/s", 1.0),
-            "sampling": ("sampling, images/s", 1.0),
-            "bytes": ("memory, MiB", 2.0**-20),
-        }.get(key, (f"{key}, ms", 1e3))
+        label, scale = units.get(key, (f"{key}, ms", 1e3))
         ours, official = (found[name][key] * scale for name in ("ours", "official"))
         lines.append(f"{label:<20}  {ours:9.2f}  {official:9.2f}  {ratio:6.2f}")
     return "\n".join(lines)

@@ -1,8 +1,7 @@
 """A small network that recognizes what a drawn face was drawn from: its expression, which is the class, and the rest.
 
-It is trained on drawn faces when it is needed, always the same, in about half a minute. It also learns pose, hair,
-glasses and colors, for the sake of its features: a network that learned only five classes would map all faces of a
-class to one point, and could not tell whether the faces differ.
+It also learns pose, hair, glasses and colors, for the sake of its features: a network that learned only five classes
+would map all faces of a class to one point, and could not tell whether the faces differ.
 """
 
 from collections.abc import Iterable
@@ -24,12 +23,7 @@ FACES, ROUNDS, BATCH = 8192, 3, 32
 LEARNING_RATE = 0.003
 WORLD = 1  # the faces that it learns from; train.py's demo set is world 0
 # Factors with several columns of causes, and the names of the columns.
-SPLIT: dict[str, tuple[str, ...]] = {
-    "hair_style": tuple(HAIR_STYLES),
-    "glasses": tuple(GLASSES),
-    "background": ("sin", "cos"),
-    "expression": (),
-}
+SPLIT = {"hair_style": HAIR_STYLES, "glasses": GLASSES, "background": ("sin", "cos"), "expression": ()}
 CAUSES = [f"{name} {choice}".strip() for name in FACTORS for choice in SPLIT.get(name, ("",))]
 
 

@@ -1,33 +1,31 @@
 """Drive a checkout of the official StyleGAN2-ADA PyTorch code as a black box: its four training phases and sampling.
 
-`python benchmarks/stylegan2/official.py CHECKOUT SETTING`, with a `step.StepSetting` as JSON; run by `compare`.
+`python -m benchmarks.stylegan2.official CHECKOUT SETTING`, with a `step.StepSetting` as JSON; run by `compare`.
 
-The checkout is the user's own. On a CPU it uses its reference operators in float32. On CUDA it builds its own kernels,
-and precision fp16 selects its float16 layers. Prints one line of JSON with the medians of `iterations` after one that
-is not counted.
-
-This file imports nothing of this project, since the checkout has packages of the same names.
+On a CPU it uses its reference operators in float32. On CUDA it builds its own kernels, and precision fp16 selects its
+float16 layers. This file must not import our packages `training`, `metrics` and `torch_utils`: the checkout has others.
 """
 
 import importlib
 import json
 import resource
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
-from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+
+from benchmarks.speed import timings
 
 PHASES = {"Gmain": ("G", 1), "Greg": ("G", 4), "Dmain": ("D", 1), "Dreg": ("D", 16)}  # network and interval
 
 
 def main(checkout: str, setting: str) -> None:
     a = SimpleNamespace(**json.loads(setting))
-    sys.path.insert(0, checkout)  # before the folder of this file
+    a.precision = "fp32" if a.device == "cpu" else a.precision.replace("bf16", "fp16")  # it has no bfloat16
+    sys.path.insert(0, checkout)  # before this project
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
@@ -44,7 +42,7 @@ def main(checkout: str, setting: str) -> None:
     print(json.dumps({"batch": a.batch, **found}))
 
 
-def build(a: SimpleNamespace, device: torch.device) -> tuple[dict[str, Callable[[], None]], Callable[[], None]]:
+def build(a: SimpleNamespace, device: torch.device) -> tuple[dict[str, Callable[[int], None]], Callable[[int], None]]:
     """The two official networks with random weights: a call for each training phase, and one that samples."""
     theirs, losses = (importlib.import_module(f"training.{name}") for name in ("networks", "loss"))  # of the checkout
     low: dict[str, Any] = {"num_fp16_res": 4, "conv_clamp": 256} if a.precision == "fp16" else {}
@@ -63,7 +61,7 @@ def build(a: SimpleNamespace, device: torch.device) -> tuple[dict[str, Callable[
     }
     c = torch.zeros(a.batch, 0, device=device)
 
-    def step(phase: str, name: str, interval: int) -> None:
+    def step(phase: str, name: str, interval: int, _: int) -> None:
         reals = torch.rand(a.batch, 3, a.resolution, a.resolution, device=device) * 2 - 1
         z = torch.randn(a.batch, 512, device=device)
         adam[name].zero_grad(set_to_none=True)
@@ -73,24 +71,10 @@ def build(a: SimpleNamespace, device: torch.device) -> tuple[dict[str, Callable[
         adam[name].step()
 
     @torch.no_grad()
-    def sample() -> None:
+    def sample(_: int) -> None:
         G.eval()(torch.randn(a.batch, 512, device=device), c, noise_mode="const")
 
     return {phase: partial(step, phase, *of) for phase, of in PHASES.items()}, sample
-
-
-def timings(calls: dict[str, Callable[[], None]], iterations: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each call over rounds in which all take turns. The first round is not counted."""
-    synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(iterations + 1):
-        for name, call in calls.items():
-            synchronize()
-            start = time.perf_counter()
-            call()
-            synchronize()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: median(durations[1:]) for name, durations in seconds.items()}
 
 
 if __name__ == "__main__":

@@ -37,17 +37,9 @@ Examples:
 HELD_OUT, OTHER = 2, 3  # worlds of drawn faces that neither the observer nor train.py learns from
 BATCH = 16
 # The columns of --labels, and the observer's answers in them. Answers of choices are 0 or 1.
-LABELS = {
-    "turn": "turn",
-    "tilt": "tilt",
-    "shift": "shift",
-    "head width": "head_width",
-    "parting": "parting",
-    "no glasses": "glasses none",
-    "curly hair": "hair_style curly",
-    "skin": "skin",
-    "hair color": "hair_color",
-}
+SPELLED = {"glasses none": "no glasses", "hair_style curly": "curly hair"}
+ANSWERS = ["turn", "tilt", "shift", "head_width", "parting", "glasses none", "hair_style curly", "skin", "hair_color"]
+LABELS = {SPELLED.get(answer, answer.replace("_", " ")): answer for answer in ANSWERS}
 CHOICES = ("glasses", "hair_style")
 
 
@@ -82,17 +74,15 @@ def main(network: tuple[Path, ...], count: int, device: str, as_json: bool, labe
 
 def common_size(files: list[NetworkFile]) -> tuple[int, int]:
     """(height, width) of networks, or ValueError if one is of another data set, or the sizes differ."""
-    for file in files:
-        G = file.metadata["generator"]
-        if G["channels"] != 3 or G["classes"] not in (0, len(EXPRESSIONS)):
-            raise ValueError(
-                f"{file.path} makes images of {G['channels']} channels in {G['classes']} classes, and the demo set has "
-                f"3 in {len(EXPRESSIONS)}: give a network that was trained on it"
-            )
-    sizes = {(file.metadata["generator"]["height"], file.metadata["generator"]["width"]) for file in files}
-    if len(sizes) > 1:
-        named = " and ".join(sorted(spell(*size) for size in sizes))
-        raise ValueError(f"the networks make images of {named}: judge the networks of each size separately")
+    generators = [file.metadata["generator"] for file in files]
+    told = "{} with {} channels in {} classes".format
+    kinds = sorted({told(spell(G["height"], G["width"]), G["channels"], G["classes"]) for G in generators})
+    sizes = {(G["height"], G["width"]) for G in generators}
+    if len(sizes) > 1 or any(G["channels"] != 3 or G["classes"] not in (0, len(EXPRESSIONS)) for G in generators):
+        raise ValueError(
+            f"the networks make images of {' and '.join(kinds)}: give networks of one size that were trained on the "
+            f"demo set, which has 3 channels in {len(EXPRESSIONS)} classes"
+        )
     return sizes.pop()
 
 
@@ -127,12 +117,9 @@ def judge(observer: Observer, files: list[NetworkFile], looks: list[Look], heigh
 
 
 def quality(made: Look, asked: Tensor | None, reference: Look) -> dict[str, Any]:
-    """The observer's verdict on pictures, compared with drawn faces. Shares are in 0..1.
+    """The observer's verdict on pictures, with the classes that were asked for [N], compared with drawn faces.
 
-    Args:
-        made: the pictures.
-        asked: the classes that were asked for [N]; None without classes.
-        reference: drawn faces.
+    Shares are in 0..1. Without classes `asked` is None.
     """
     precision, recall = precision_recall(reference.features, made.features)
     right = None if asked is None else made.expressions == asked
@@ -148,16 +135,14 @@ def quality(made: Look, asked: Tensor | None, reference: Look) -> dict[str, Any]
 
 def write_labels(path: Path, seen: Look) -> None:
     """Write the observer's answers as `directions.py --labels` reads them: a line per seed."""
-    columns = [seen.causes[:, CAUSES.index(cause)] for cause in LABELS.values()]
-    columns = [
-        (answers > 0.5).float() if cause.startswith(CHOICES) else answers
-        for cause, answers in zip(LABELS.values(), columns, strict=True)
-    ]
+    answers = torch.stack([seen.causes[:, CAUSES.index(cause)] for cause in LABELS.values()], dim=1)
+    choices = torch.tensor([cause.startswith(CHOICES) for cause in LABELS.values()])
+    answers = torch.where(choices, (answers > 0.5).float(), answers)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["seed", *LABELS])
-        for seed, row in enumerate(torch.stack(columns, dim=1).tolist()):
-            writer.writerow([seed, *(f"{answer:.4g}" for answer in row)])
+        for seed, row in enumerate(answers.tolist()):
+            writer.writerow([seed, *(f"{number:.4g}" for number in row)])
 
 
 def _share(truths: Tensor) -> float:

@@ -1,7 +1,4 @@
-"""The error of a trained network's gradients in a shorter number format, phase by phase.
-
-`python -m benchmarks.stylegan2.rounding --network runs/00000-demo32-demo/network-000020.0.safetensors --preset demo`
-"""
+"""The error of a trained network's gradients in a shorter number format, phase by phase."""
 
 from collections import defaultdict
 from math import sqrt
@@ -17,9 +14,8 @@ from torch_utils.cli import Command, option, progress, say
 from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
 from training import plan as plans
-from training.draws import Draws
 from training.phase import Phase
-from training.recipe import Pictures
+from training.recipe import Draws, Pictures
 from training.session import build_recipe
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.course import take
@@ -42,8 +38,13 @@ def main(network: str, batches: int, sets: tuple[str, ...], **params: Any) -> No
     """
     values = given(StyleGAN2Config, params, sets) | {"device": "cpu", "loss.path_decay": 1.0}
     values.setdefault("precision", "bf16")
-    low, exact = (_recipe(network, values | {"precision": name}) for name in (values["precision"], "fp32"))
-    dataset = plans.begin(values, Path("runs")).dataset
+    recipes = []
+    for precision in (values["precision"], "fp32"):
+        plan = plans.begin(values | {"precision": precision}, Path("runs"), network)
+        recipes.append(build_recipe(plan))
+        assert plan.network is not None
+        take(plan.network, recipes[-1])
+    (low, exact), dataset = recipes, plan.dataset
     squares: dict[tuple[str, str], Tensor] = defaultdict(lambda: torch.zeros(2, dtype=torch.float64))
     for k in progress(range(batches), batches, "batches"):
         batch = low.config.pace.batch
@@ -63,14 +64,6 @@ def main(network: str, batches: int, sets: tuple[str, ...], **params: Any) -> No
         say(f"{phase.name:<16}  {whole:7.1%}  {typical:8.1%}")
 
 
-def _recipe(network: str, values: dict[str, Any]) -> StyleGAN2:
-    plan = plans.begin(values, Path("runs"), network)
-    recipe = build_recipe(plan)
-    assert plan.network is not None
-    take(plan.network, recipe)
-    return recipe
-
-
 def _gradients(recipe: StyleGAN2, phase: Phase, pixels: Tensor, labels: Tensor, k: int) -> dict[str, Tensor]:
     """The gradients of a phase by parameter."""
     batch = len(pixels)
@@ -81,14 +74,10 @@ def _gradients(recipe: StyleGAN2, phase: Phase, pixels: Tensor, labels: Tensor, 
 
 
 def error(squares: list[tuple[float, float]]) -> tuple[float, float]:
-    """Distances of gradients from those in float32, divided by the length of the latter.
+    """Distances of gradients from those in float32, relative to the latter: of all parameters together, and
+    the median over parameters, as Adam steps as far for a small gradient as for a large one.
 
-    Args:
-        squares: squared distance and squared length for each parameter of a phase.
-
-    Returns:
-        The distance of all parameters together, and the median over parameters: Adam steps as far for a small gradient
-        as for a large one.
+    `squares` are the squared distance and squared length for each parameter of a phase.
     """
     own = [(d, n) for d, n in squares if n > 0]
     return sqrt(sum(d for d, _ in own) / sum(n for _, n in own)), median(sqrt(d / n) for d, n in own)

@@ -14,15 +14,14 @@ from torch import Tensor
 from benchmarks.speed import convolution_peak, operations, timings
 from imaging.sizes import parse_size
 from models.stylegan2.config import FP16_CLAMP
-from models.stylegan2.generator import Generator, GeneratorBlock
+from models.stylegan2.generator import Generator
 from torch_utils.cli import Command, option, say
 from torch_utils.config import build, flag
 from torch_utils.device import keep_freed_memory, peak_memory, resolve_device, resolve_precision, set_precision
 from torch_utils.flags import flags, given
 from torch_utils.stats import Collector
-from training.draws import Draws
 from training.phase import Phase
-from training.recipe import Pictures
+from training.recipe import Draws, Pictures
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 from training.trial import capture_phases, compile_passes
@@ -52,14 +51,13 @@ def main(name: str | None, as_json: bool, **params: Any) -> None:
     report are left out.
     """
     setting = build(StepSetting, given(StepSetting, params)).resolved()
-    times, recipe, calls = measure(setting, name)
+    times, _, calls = measure(setting, name)
     if as_json:
         say(json.dumps(asdict(times)))
         return
     counts = {phase: operations(partial(call, setting.iterations + 1)) for phase, call in calls.items()}
-    *_, block = recipe.G.synthesis.blocks
-    assert isinstance(block, GeneratorBlock)
-    say(table(setting, times, counts, *convolution_peak(torch.device(setting.device), block.dtype)))
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(setting.precision, torch.float32)
+    say(table(setting, times, counts, *convolution_peak(torch.device(setting.device), dtype)))
 
 
 class StepSetting(BaseModel):
@@ -86,11 +84,7 @@ class StepSetting(BaseModel):
         return self.model_copy(update={"device": device.type, "precision": precision})
 
     def recipe(self, option: str | None = None) -> StyleGAN2:
-        """Networks with random weights, without classes, and their training with one of `OPTIONS`.
-
-        Raises:
-            ValueError: for a size that StyleGAN2 cannot have, or a batch that does not suit the minibatch-std group.
-        """
+        """Networks with random weights, without classes, and their training with one of `OPTIONS`."""
         height, width = parse_size(self.resolution)
         shared = self.model_dump(include={"channel_base", "channel_max", "mapping_layers"})
         shared |= {"height": height, "width": width, "clamp": FP16_CLAMP if self.precision == "fp16" else 0.0}
@@ -104,11 +98,9 @@ class StepSetting(BaseModel):
         return StyleGAN2(config, torch.zeros(0), torch.device(self.device))
 
     def __str__(self) -> str:
-        return (
-            f"{self.resolution} pixels, channels {self.channel_base} / resolution up to {self.channel_max}, "
-            f"{self.mapping_layers} mapping layers, batch {self.batch}\n"
-            f"{self.device}, {self.precision}, {self.threads} threads"
-        )
+        widths = f"channels {self.channel_base} / resolution up to {self.channel_max}"
+        sizes = f"{self.resolution} pixels, {widths}, {self.mapping_layers} mapping layers, batch {self.batch}"
+        return f"{sizes}\n{self.device}, {self.precision}, {self.threads} threads"
 
 
 @dataclass(frozen=True)
@@ -128,17 +120,13 @@ class Times:
     @property
     def speeds(self) -> dict[str, float]:
         """Images per second in a mean iteration of training, and in sampling."""
-        return {
-            "training": self.batch / self.mean(self.phase_seconds),
-            "sampling": self.batch / self.sample_seconds,
-        }
+        return {"training": self.batch / self.mean(self.phase_seconds), "sampling": self.batch / self.sample_seconds}
 
 
 def measure(setting: StepSetting, name: str | None = None) -> tuple[Times, StyleGAN2, dict[str, Callable[[int], Any]]]:
-    """Time everything, with one of `OPTIONS`; return the times, the networks, and the calls.
+    """Time everything, with one of `OPTIONS`; return the times, the networks and the calls. Sets the threads.
 
-    Sets threads, precision and allocator as training does. Raises ValueError if the networks cannot be compiled or
-    captured.
+    Raises ValueError if the networks cannot be compiled or captured.
     """
     torch.set_num_threads(setting.threads)
     keep_freed_memory()
@@ -158,13 +146,12 @@ def measure(setting: StepSetting, name: str | None = None) -> tuple[Times, Style
 
 def take(recipe: StyleGAN2, phase: Phase, iteration: int) -> None:
     """One step of one phase, as in the training loop."""
-    config, device = recipe.config, recipe.path_mean.device
-    G, batch = config.generator, config.pace.batch
+    device, batch, G = recipe.path_mean.device, recipe.config.pace.batch, recipe.config.generator
     reals = None
     if phase.reads_images:
         pixels = torch.randint(256, [batch, G.channels, G.height, G.width], dtype=torch.uint8, device=device)
         reals = recipe.batch(Pictures(pixels, torch.zeros(batch, dtype=torch.long, device=device)))
-    draws = Draws(config.seed, iteration, phase.name, batch, 0, batch, device)
+    draws = Draws(recipe.config.seed, iteration, phase.name, batch, 0, batch, device)
     phase.step([recipe.terms(phase, reals, draws)], 1, Collector(device))
 
 
@@ -176,12 +163,9 @@ def sample(G: Generator, batch: int, iteration: int) -> Tensor:
 
 
 def table(setting: StepSetting, times: Times, counts: dict[str, int], shape: str, peak: float) -> str:
-    """A measurement as text.
+    """A measurement as text, with the operations of each phase and of sampling, for one batch.
 
-    Args:
-        setting, times: what was measured.
-        counts: operations of each phase and of sampling, for one batch.
-        shape, peak: the fastest convolution, and its operations per second.
+    `shape` and `peak` are those of `convolution_peak`.
     """
     lines = [
         f"{setting}",
@@ -196,14 +180,8 @@ def table(setting: StepSetting, times: Times, counts: dict[str, int], shape: str
     for (name, speed), count in zip(times.speeds.items(), (times.mean(counts), counts["sampling"]), strict=True):
         each = count / times.batch / 1e9
         lines.append(f"{name:<10}  {speed:9.2f}  {each:12.3f}  {speed * each:9.1f}  {speed * each / peak * 1e9:8.1%}")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"peak: {peak / 1e9:.1f} GFLOP/s, a 3x3 convolution of {shape}",
-            f"memory: at most {times.peak_bytes / 2**20:.0f} MiB",
-        ]
-    )
+    lines += ["", f"peak: {peak / 1e9:.1f} GFLOP/s, a 3x3 convolution of {shape}"]
+    return "\n".join([*lines, f"memory: at most {times.peak_bytes / 2**20:.0f} MiB"])
 
 
 main.params += flags(StepSetting)

@@ -1,10 +1,7 @@
-"""The native operators: compiled at first use, cached, and loaded once per process.
+"""The native operators: compiled at first use, cached, loaded once per process, and compared with plain PyTorch.
 
-`load` never raises. Without a compiler or with a full disk, plain PyTorch computes instead, and one warning says why
-and what to do. CUSTOM_OPS=pytorch in the environment turns the native operators off without a warning.
-
-Before native operators are used on a type of device, they are compared with plain PyTorch. If one of them differs,
-PyTorch replaces all of them, and one warning says so.
+Without a compiler, or if an operator differs from plain PyTorch, plain PyTorch computes instead, and one warning says
+why and what to do. CUSTOM_OPS=pytorch in the environment turns the native operators off without a warning.
 """
 
 import logging
@@ -13,13 +10,15 @@ import platform
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch.library import Library
 
 from custom_ops.build import library
 
-_log = logging.getLogger("custom_ops")
+proof: Any = None  # the module custom_ops.proof: set by the package, as operators import this module
+
 _serving: dict[torch.device | str, bool] = {}  # by device, or type of device
 _shortfalls: dict[str, str] = {}  # by type of device
 _loading = threading.Lock()
@@ -27,7 +26,7 @@ _overriding: list[Library] = []  # an implementation is in force as long as its 
 
 
 def load(device: torch.device | str) -> bool:
-    """Whether native operators serve a device, or a type such as "cpu". Compiles and loads them if necessary."""
+    """Whether native operators serve a device, or a type such as "cpu". Compiles and loads them; never raises."""
     serves = _serving.get(device)
     if serves is not None:
         return serves
@@ -57,13 +56,8 @@ def compare(device: torch.device) -> str:
     """How native operators differ from plain PyTorch on a device. Empty if they agree.
 
     Runs in a thread of its own, without the caller's modes, gradients and streams, and on one core: on a busy machine,
-    sharing small tensors among threads takes seconds instead of milliseconds.
-
-    Raises:
-        Exception: of any kind, if they cannot be compared.
+    sharing small tensors among threads takes seconds. Raises any exception if they cannot be compared.
     """
-
-    from custom_ops import proof  # its operators import this module
 
     def run() -> str:
         count = torch.get_num_threads()
@@ -82,51 +76,47 @@ def model(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
 
 
-def _load(device_type: str) -> bool:
+def _load(kind: str) -> bool:
     wanted = os.environ.get("CUSTOM_OPS") or "native"
-    if wanted == "pytorch" or not library.exist_for(device_type):
+    if wanted == "pytorch" or not library.exist_for(kind):
         return False
     try:
         if wanted != "native":
             raise ValueError(f"CUSTOM_OPS is {wanted}, expected native or pytorch")
-        return bool(library.obtain(device_type))
+        return bool(library.obtain(kind))
     except (library.UnavailableError, ValueError) as error:
         why = str(error)
     except Exception as error:  # a program starts whatever happens
         why = f"they could not be made ready ({type(error).__name__}: {error})"
     if why not in _shortfalls.values() and os.environ.get("LOCAL_RANK", "0") == "0":  # one warning per machine
-        _log.warning(
-            f"native {device_type.upper()} operators are off, which makes training and sampling slower "
-            f"but changes no result beyond rounding: {why}; or turn them off with CUSTOM_OPS=pytorch in the environment"
-        )
-    _shortfalls[device_type] = why
+        more = "which makes training and sampling slower but changes no result beyond rounding"
+        _warn(kind, f"are off, {more}: {why}; or turn them off with CUSTOM_OPS=pytorch in the environment")
+    _shortfalls[kind] = why
     return False
 
 
 def _agree(device: torch.device) -> bool:
     """Compare native operators with plain PyTorch, and let plain PyTorch replace them if they differ."""
-    from custom_ops.proof import REFERENCES
-
-    name = device.type.upper()
     try:
         why = compare(device)
     except Exception as error:  # a program starts whatever happens
-        why = ""
-        _log.warning(
-            f"native {name} operators could not be compared with plain PyTorch ({type(error).__name__}: {error}) "
-            f"and are used all the same"
-        )
+        why, failure = "", f"{type(error).__name__}: {error}"
+        _warn(device.type, f"could not be compared with plain PyTorch ({failure}) and are used all the same")
     if not why:
         return True
     overriding = Library("custom_ops", "IMPL")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*[Oo]verrid")  # on purpose
-        for operator, reference in REFERENCES.items():
-            overriding.impl(operator, reference, name, allow_override=True)
+        for operator, reference in proof.REFERENCES.items():
+            overriding.impl(operator, reference, device.type.upper(), allow_override=True)
     _overriding.append(overriding)
     _shortfalls[device.type] = (
         f"on {model(device)} they differ from plain PyTorch, which replaces them ({why}): "
         f"report it with the output of python -m custom_ops.build"
     )
-    _log.warning(f"native {name} operators are refused, which makes training slower: {_shortfalls[device.type]}")
+    _warn(device.type, f"are refused, which makes training slower: {_shortfalls[device.type]}")
     return False
+
+
+def _warn(kind: str, text: str) -> None:
+    logging.getLogger("custom_ops").warning(f"native {kind.upper()} operators {text}")

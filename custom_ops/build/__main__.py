@@ -30,12 +30,9 @@ def main(device: str | None, check_cuda: bool) -> None:
 
     The exit status is 1 if an operator does not compile, or differs from plain PyTorch.
     """
-    if check_cuda:
-        well = check(EVERY_GPU)
-    else:
-        results = [build(name, device is not None) for name in ([device] if device else library.SUFFIXES)]
-        well = all(results)
-    raise SystemExit(0 if well else 1)
+    kinds = [] if check_cuda else [device] if device else list(library.SUFFIXES)
+    results = [build(kind, device is not None) for kind in kinds] or [check(EVERY_GPU)]
+    raise SystemExit(not all(results))
 
 
 def build(name: str, required: bool) -> bool:
@@ -43,17 +40,14 @@ def build(name: str, required: bool) -> bool:
     if not library.exist_for(name):
         click.echo(f"{name}: PyTorch finds no NVIDIA GPU")
         return not required
-    began = time.monotonic()
+    began, device = time.monotonic(), torch.device(name)
     try:
-        file = library.obtain(name)
+        click.echo(f"{name}: {library.obtain(name)} is ready, after {time.monotonic() - began:.1f} s")
+        why = custom_ops.build.compare(device)
+        result = f"plain PyTorch replaces them: {why}" if why else "all operators agree with plain PyTorch"
     except UnavailableError as error:
         click.echo(f"{name}: not built: {error}")
         return False
-    click.echo(f"{name}: {file} is ready, after {time.monotonic() - began:.1f} s")
-    device = torch.device(name)
-    try:
-        why = custom_ops.build.compare(device)
-        result = f"plain PyTorch replaces them: {why}" if why else "all operators agree with plain PyTorch"
     except Exception as error:
         why = result = f"not compared with plain PyTorch ({type(error).__name__}: {error})"
     click.echo(f"{name}: on {custom_ops.build.model(device)}, PyTorch {torch.__version__}, {result}")

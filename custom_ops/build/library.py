@@ -1,9 +1,7 @@
 """Compiles the native operators into one library per type of device, and keeps the library in a cache.
 
-ROOT/cpu-0123456789abcdef.so      the library; its key is a digest of sources, flags, PyTorch and processors
-ROOT/cpu-0123456789abcdef.lock    locked while a process builds; the system unlocks it when that process ends
-ROOT/cpu-0123456789abcdef.log     what the compilers printed when they last failed
-ROOT/cpu-0123456789abcdef.build/  the build in progress, or what a killed build has left
+ROOT/KEY.so is the library, whose key is a digest of sources, flags, PyTorch and processors; KEY.lock is locked while a
+process builds; KEY.log is what the compilers printed when they last failed; KEY.build/ is the build in progress.
 """
 
 import contextlib
@@ -19,6 +17,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 import torch
 from filelock import FileLock, Timeout
@@ -27,7 +26,7 @@ from system.resources import private_folder
 
 SOURCES = Path(__file__).resolve().parent.parent
 SUFFIXES = {"cpu": ".cpp", "cuda": ".cu"}  # of the sources, by type of device
-PATIENCE = 600.0  # seconds that a build may take, and that another process's build is waited for
+PATIENCE = 600.0  # seconds that another process's build is waited for
 
 # The sources use PyTorch's stable interface of version 2.10.
 STABLE = "-DTORCH_TARGET_VERSION=0x020a000000000000"
@@ -37,6 +36,7 @@ FLAGS = {
     "cpu": ["-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", STABLE],
     "cuda": ["-O3", "-DUSE_CUDA", STABLE],
 }
+_NATIVE = "-march=native" if platform.machine().lower() in ("x86_64", "amd64") else "-mcpu=native"
 _LOAD = "import json, sys; from torch.utils import cpp_extension; cpp_extension.load(**json.loads(sys.argv[1]))"
 _ERROR = re.compile(r"((?:[^/\s]*\s?(?:fatal )?error|^\w*Error): (?!Error building).*)", re.MULTILINE)
 
@@ -64,14 +64,9 @@ def roots() -> Iterator[Path]:
 
 
 def obtain(device: str, sources: Path = SOURCES) -> Path:
-    """Load the library of a type of device, and build it first if it is missing or does not load.
+    """Load the library of "cpu" or "cuda", and build it first if it is missing or does not load.
 
-    Args:
-        device: "cpu" or "cuda", one that `exist_for` is true for.
-        sources: the folder of the C++ or CUDA files.
-
-    Raises:
-        UnavailableError: if the library can be neither found nor built.
+    Raises UnavailableError if it can be neither found nor built.
     """
     failures = []
     for root in roots():
@@ -109,22 +104,21 @@ def key(device: str, sources: Path = SOURCES) -> str:
 
 def _build(device: str, sources: Path, library: Path) -> None:
     """Build a library, unless another process does so at the moment."""
-    folder, lock = library.with_suffix(".build"), FileLock(library.with_suffix(".lock"))
+    folder = library.with_suffix(".build")
     try:
-        lock.acquire(timeout=PATIENCE)
+        with FileLock(library.with_suffix(".lock"), timeout=PATIENCE):
+            shutil.rmtree(folder, ignore_errors=True)  # what a killed build has left
+            if not library.is_file():
+                folder.mkdir()
+                try:
+                    _compile(device, sources, folder, library)
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
     except Timeout as error:
         raise UnavailableError(
             f"another process has been compiling them in {library.parent} for {PATIENCE:g} seconds",
             "end that process if it hangs, then start again",
         ) from error
-    try:
-        if not library.is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            _compile(device, sources, folder, library)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.release()
 
 
 def _compile(device: str, sources: Path, folder: Path, library: Path) -> None:
@@ -132,16 +126,12 @@ def _compile(device: str, sources: Path, folder: Path, library: Path) -> None:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])  # where ninja is
     # Compilers keep their temporaries in the folder, which is removed.
     environment = os.environ | {"CXX": _cxx(), "PATH": path, "TMPDIR": str(folder), "LC_ALL": "C"}
+    own = [_NATIVE]
     if device == "cuda":
         nvcc, release = find_nvcc()
         if release.split(".")[0] != str(torch.version.cuda).split(".")[0]:
-            raise UnavailableError(
-                f"{nvcc} is of CUDA {release}, and PyTorch of CUDA {torch.version.cuda}",
-                f"install the CUDA toolkit {torch.version.cuda}, and set CUDA_HOME to its folder",
-            )
+            raise UnavailableError(f"{nvcc} is of CUDA {release}, and PyTorch of CUDA {torch.version.cuda}", _toolkit())
         environment["CUDA_HOME"], own = str(nvcc.parent.parent), architectures(_gpus())
-    else:
-        own = ["-march=native" if platform.machine().lower() in ("x86_64", "amd64") else "-mcpu=native"]
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"Compiling the {device.upper()} operators, once: this can take a minute ...", file=sys.stderr)
     arguments = {
@@ -152,19 +142,8 @@ def _compile(device: str, sources: Path, folder: Path, library: Path) -> None:
         "is_python_module": False,
         "with_cuda": device == "cuda",
     }
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", _LOAD, json.dumps(arguments)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=PATIENCE,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise UnavailableError(f"compiling took more than {PATIENCE:g} seconds", "start again") from error
+    command = [sys.executable, "-P", "-c", _LOAD, json.dumps(arguments)]
+    done = subprocess.run(command, env=environment, stdout=PIPE, stderr=STDOUT, encoding="utf-8", errors="replace")
     if done.returncode == 0:
         with (folder / "custom_ops.so").open("rb") as file:
             os.fsync(file.fileno())  # loading half a file can kill a process
@@ -191,11 +170,7 @@ def _cxx() -> str:
 
 
 def find_nvcc() -> tuple[Path, str]:
-    """The CUDA compiler inside its toolkit, and its release, such as "13.0".
-
-    Raises:
-        UnavailableError: if there is no CUDA compiler.
-    """
+    """The CUDA compiler inside its toolkit, and its release, such as "13.0"; or UnavailableError."""
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     places = [f"{home}/bin/nvcc"] if home else [shutil.which("nvcc") or "nvcc", "/usr/local/cuda/bin/nvcc"]
     found = []
@@ -204,10 +179,11 @@ def find_nvcc() -> tuple[Path, str]:
             found.append((Path(place).resolve(), match[1]))
     if found:  # a script or wrapper on the search path is outside its toolkit
         return max(found, key=lambda each: (each[0].parent.parent / "include" / "cuda_runtime.h").exists())
-    toolkit = f"the CUDA toolkit {torch.version.cuda or ''}".strip()
-    raise UnavailableError(
-        f"there is no CUDA compiler ({places[0]})", f"install {toolkit}, and set CUDA_HOME to its folder"
-    )
+    raise UnavailableError(f"there is no CUDA compiler ({places[0]})", _toolkit())
+
+
+def _toolkit() -> str:
+    return f"install the CUDA toolkit {torch.version.cuda or ''}".strip() + ", and set CUDA_HOME to its folder"
 
 
 def architectures(numbers: Sequence[str]) -> list[str]:

@@ -12,15 +12,13 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from imaging import remedies
-from imaging.imageset import Classes, ImageSet, notes_on_modes, run_name
+from imaging.imageset import WINDOW, Classes, ImageSet, ShardOrder, notes_on_modes, run_name
 from imaging.labels import UNUSED, note_on
-from imaging.order import WINDOW, ShardOrder
 from imaging.picture import decode
 from imaging.pixels import from_pil
-from imaging.shards.index import Index, names_of_classes, read_index
-from imaging.shards.pattern import find_shards, prefix
+from imaging.shards.index import Index, find_shards, names_of_classes, prefix, read_index
 from imaging.shards.store import Store, displayed
-from imaging.shards.table import Row, Table, header_of, samples, table_of
+from imaging.shards.table import Table, header_of, samples, table_of
 from imaging.sizes import check_area, parse_size, spell
 from imaging.transforms import richest
 
@@ -47,7 +45,13 @@ class ShardSet(ImageSet):
         self._owner = os.getpid()
         self._order: ShardOrder | None = None
         self._window = (-1, -1)
-        self._labeled = self._with_labels and are_labeled(index.shards)
+        without = next((row.name for row in index.shards if row.labels is None), None)
+        labeled = next((row.name for row in index.shards if row.labels is not None), None)
+        self._labeled = self._with_labels and labeled is not None
+        if self._labeled and without is not None:
+            raise ValueError(
+                f"{labeled} has labels but {without} has none: label the samples of all shards, or use --labels none"
+            )
         height, width = self._one_size()
         modes = sum((Counter[str](row.modes) for row in self.rows), Counter[str]())
         self._mode = richest(set(modes))
@@ -183,17 +187,6 @@ class ShardSet(ImageSet):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": OrderedDict()}
-
-
-def are_labeled(rows: Sequence[Row]) -> bool:
-    """Whether the shards have labels. ValueError if only some have labels."""
-    with_labels = [row.name for row in rows if row.labels is not None]
-    if 0 < len(with_labels) < len(rows):
-        without = next(row.name for row in rows if row.labels is None)
-        raise ValueError(
-            f"{with_labels[0]} has labels but {without} has none: label the samples of all shards, or use --labels none"
-        )
-    return bool(with_labels)
 
 
 def draw_shards(counts: Sequence[int], most: int) -> dict[int, int]:

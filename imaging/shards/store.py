@@ -24,7 +24,7 @@ import fsspec
 from filelock import FileLock
 from fsspec.callbacks import Callback
 
-from imaging.cachefile import shard_cache
+from imaging.headers import shard_cache
 from imaging.opening import reason
 from system.files import replacing
 from system.text import printable, public
@@ -40,7 +40,6 @@ PACKAGES = {  # protocol -> the package that fsspec needs for it
 WEB = ("http", "https")  # in these URLs :: has no meaning
 MARKS = ("ETag", "etag", "Last-Modified", "LastModified", "last_modified", "last_commit", "mtime", "updated", "created")
 LARGEST = 2**50  # bytes of a file
-DEFAULT_GB = 50.0
 THREADS = 4  # that download in the background
 PAUSES = (1.0, 4.0)  # seconds before a download is tried again
 
@@ -68,11 +67,11 @@ class Shard:
         """Whether it lies on this machine."""
         return not is_remote(self.url)
 
-    @property
-    def identity(self) -> str:
-        """Part of the names of its files in the cache."""
+    def kept(self, folder: Path, ending: str) -> Path:
+        """A file about it in a cache folder."""
         address = str(Path(self.url).resolve()) if self.is_local else self.url
-        return sha256(f"{address} {self.bytes} {self.mark}".encode(errors="backslashreplace")).hexdigest()[:32]
+        identity = f"{address} {self.bytes} {self.mark}".encode(errors="backslashreplace")
+        return folder / f"{sha256(identity).hexdigest()[:32]}{ending}"
 
 
 def listed(name: str) -> str:
@@ -91,17 +90,14 @@ def is_remote(url: str) -> bool:
 
 
 def look_at(url: str) -> Shard | None:
-    """The file at a path or URL; None if there is no such file.
-
-    ValueError if it is not a regular file, or its server cannot be reached or does not tell its size.
-    """
+    """The file at a path or URL; None if there is none. ValueError for a folder, or a server that does not answer."""
     try:
         if not is_remote(url):
             state = Path(url).stat()
             if not stat.S_ISREG(state.st_mode):
                 raise ValueError(f"{displayed(url)} is not a file, and shards are .tar files: correct the pattern")
             return Shard(url, state.st_size, str(state.st_mtime_ns))
-        with _server(url) as (files, path):
+        with server(url) as (files, path):
             told = files.info(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -111,30 +107,19 @@ def look_at(url: str) -> Shard | None:
     return Shard(url, size, next((str(told[mark]) for mark in MARKS if told.get(mark)), ""))
 
 
-def matches(url: str) -> list[str]:
-    """The URLs that match one with wildcards, sorted. ValueError if the server does not list its files."""
-    with _server(url) as (files, path):
-        return sorted(files.unstrip_protocol(found) for found in files.glob(path))
+@contextmanager
+def server(url: str) -> Iterator[tuple[Any, str]]:
+    """fsspec's file system for a URL, and the path in it. Whatever it raises in the block becomes one sentence.
 
-
-def check_protocol(url: str) -> None:
-    """ValueError for a URL whose protocol is not in `PACKAGES`, or a chain such as `simplecache::s3://...`."""
+    ValueError for a protocol that is not in `PACKAGES`, or a chain such as `simplecache::s3://...`. FileNotFoundError
+    means a missing file: fsspec also raises it if a server cannot be reached, or refuses.
+    """
     kind = url.partition("://")[0]
     if kind not in PACKAGES or ("::" in url and kind not in WEB):
         raise ValueError(
             f"{displayed(url)} cannot be opened: shards are read from this machine or by https://, http://, s3://, "
             f"gs:// and hf://, without chains of protocols (::); correct the address, or copy the shards here"
         )
-
-
-@contextmanager
-def _server(url: str) -> Iterator[tuple[Any, str]]:
-    """fsspec's file system for a URL, and the path in it. Whatever it raises becomes one sentence.
-
-    FileNotFoundError means a missing file: fsspec also raises it if a server cannot be reached, or refuses.
-    """
-    check_protocol(url)
-    kind = url.partition("://")[0]
     try:
         yield (fsspec.filesystem(kind), url) if kind in WEB else fsspec.core.url_to_fs(url)
     except ValueError:
@@ -154,16 +139,17 @@ def _server(url: str) -> Iterator[tuple[Any, str]]:
 
 
 class Store:
-    """Gives shards as files.
-
-    The cache must have room for the `together` largest of the `shards`; otherwise ValueError.
-    """
+    """Gives shards as files. ValueError if the cache has no room for the `together` largest of the `shards`."""
 
     def __init__(self, shards: Sequence[Shard], together: int) -> None:
         remote = sorted((shard.bytes for shard in shards if not shard.is_local), reverse=True)
-        self.folder, self.limit = shard_cache(), _limit() if remote else 0
-        needed = sum(remote[:together])
-        if needed > self.limit:
+        self.folder, self.limit, needed = shard_cache(), 0, sum(remote[:together])
+        text = os.environ.get("SHARD_CACHE_GB", "50")
+        with suppress(ValueError, OverflowError):
+            self.limit = int(float(text) * 1e9)
+        if remote and self.limit <= 0:
+            raise ValueError(f"SHARD_CACHE_GB is '{text}': set it to the gigabytes that copies of shards may take")
+        if needed > max(self.limit, 0):
             raise ValueError(
                 f"the cache may take {self.limit / 1e9:g} GB, but the {min(together, len(remote))} shards read at a "
                 f"time take {needed / 1e9:.3g} GB: set SHARD_CACHE_GB={needed * 1.2 / 1e9:.2g} or more"
@@ -182,14 +168,16 @@ class Store:
         """The path of a shard, downloaded if need be. ValueError says why it is unavailable."""
         if shard.is_local:
             return Path(shard.url)
-        copy = self.folder / f"{shard.identity}.tar"
+        copy = shard.kept(self.folder, ".tar")
         try:
-            if not _is_there(copy):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with FileLock(copy.with_suffix(".lock")):
-                    if not _is_there(copy):
-                        self._make_room(shard)
-                        _download(shard, copy)
+            with suppress(FileNotFoundError):
+                os.utime(copy)  # the time of its last use
+                return copy
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(copy.with_suffix(".lock")):
+                if not copy.exists():
+                    self._make_room(shard)
+                    _download(shard, copy)
         except (OSError, NotImplementedError) as error:  # the latter on disks without file locks
             raise ValueError(
                 f"{shard.displayed} cannot be kept in {self.folder} ({reason(error)}): make room, or name another "
@@ -202,22 +190,26 @@ class Store:
         remote = [shard for shard in shards if not shard.is_local]
         if not remote:
             return
+
+        def fetch_ahead(wanted: queue.Queue[Shard]) -> None:
+            while True:
+                with suppress(ValueError):
+                    self.path(wanted.get())
+
         if self._wanted is None or self._owner != os.getpid():  # threads do not survive a fork
             self._wanted, self._owner = queue.Queue(), os.getpid()
             for _ in range(THREADS):
-                threading.Thread(target=self._fetch_ahead, args=(self._wanted,), daemon=True).start()
+                threading.Thread(target=fetch_ahead, args=(self._wanted,), daemon=True).start()
         for shard in remote:
             self._wanted.put(shard)
-
-    def _fetch_ahead(self, wanted: "queue.Queue[Shard]") -> None:
-        while True:
-            with suppress(ValueError):
-                self.path(wanted.get())
 
     def _make_room(self, shard: Shard) -> None:
         """Remove the least recently used copies until a shard fits."""
         with FileLock(self.folder / "room.lock"):
-            states = {path: path.stat() for path in self.folder.glob("*.tar")}
+            states = {}
+            for path in self.folder.glob("*.tar"):
+                with suppress(FileNotFoundError):  # users may empty the folder at any time
+                    states[path] = path.stat()
             held = sum(state.st_size for state in states.values())
             for path in sorted(states, key=lambda path: states[path].st_mtime):
                 if held + shard.bytes <= self.limit:
@@ -236,22 +228,6 @@ class Store:
         return self.__dict__ | {"_wanted": None}
 
 
-def _limit() -> int:
-    """Bytes that the copies may take. ValueError if SHARD_CACHE_GB is not a number above 0."""
-    text = os.environ.get("SHARD_CACHE_GB", str(DEFAULT_GB))
-    with suppress(ValueError, OverflowError):
-        if (limit := int(float(text) * 1e9)) > 0:
-            return limit
-    raise ValueError(f"SHARD_CACHE_GB is '{text}': set it to the gigabytes that copies of shards may take")
-
-
-def _is_there(copy: Path) -> bool:
-    with suppress(FileNotFoundError):
-        os.utime(copy)  # the time of its last use
-        return True
-    return False
-
-
 def _download(shard: Shard, copy: Path) -> None:
     def limit(size: int | None, value: int, **more: Any) -> None:
         if max(value, size or 0) > shard.bytes:
@@ -263,7 +239,7 @@ def _download(shard: Shard, copy: Path) -> None:
     for pause in (*PAUSES, None):
         try:
             with replacing(copy) as temporary:
-                with _server(shard.url) as (files, path):
+                with server(shard.url) as (files, path):
                     files.get_file(path, str(temporary), callback=Callback(hooks={"limit": limit}))
                 if (size := temporary.stat().st_size) != shard.bytes:
                     raise ValueError(

@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import groupby
-from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from imaging.cachefile import cached
+from imaging.headers import cached
 from imaging.kinds import TRAINING_SUFFIXES
 from imaging.labels import MOST_CLASSES, check
 from imaging.opening import BLOCK, HEAD, LARGEST_FILE, members, packer_of, reason
@@ -32,6 +31,7 @@ LARGEST_LABEL = 2**24  # bytes
 SMALLEST_SAMPLE = 2 * BLOCK  # bytes: a header and an image
 UNLABELED = -1
 DIGEST = 16  # bytes
+TABLES = (".table", ".labeled")  # endings of kept tables: without and with classes
 
 Count = Annotated[int, Field(ge=1)]
 ClassNumber = Annotated[int, Field(ge=0, lt=MOST_CLASSES)]
@@ -88,21 +88,13 @@ class Table(NamedTuple):
 
 
 def table_of(shard: Shard, labeled: bool, store: Store) -> Table:
-    """The table of a shard, with its classes if `labeled`. It is kept in the cache, and read only once.
-
-    ValueError says which sample or shard is wrong, how, and what to do.
-    """
+    """The table of a shard, with its classes if `labeled`, kept in the cache. ValueError says what is wrong with it."""
 
     def read() -> Table:
         with store.open(shard) as file:
             return read_table(file, shard, labeled)
 
-    return cached(kept_table(shard, labeled, store), Table.from_bytes, read, Table.to_bytes)
-
-
-def kept_table(shard: Shard, labeled: bool, store: Store) -> Path:
-    """The file in the cache with the table of a shard."""
-    return store.folder / f"table-{shard.identity}{'-labeled' if labeled else ''}.bin"
+    return cached(shard.kept(store.folder, TABLES[labeled]), Table.from_bytes, read, Table.to_bytes)
 
 
 def read_table(file: BinaryIO, shard: Shard, labeled: bool) -> Table:
@@ -145,10 +137,7 @@ class Member(NamedTuple):
 
 
 def samples(file: BinaryIO, shard: str, digest: "blake2b | None" = None) -> Iterator[tuple[Member, dict[str, Member]]]:
-    """The image of every sample in the tar `file`, and the other files of the sample by kind.
-
-    Every file is added to `digest`. Errors call the tar `shard`.
-    """
+    """The image of every sample in the tar `file`, and its other files by kind. All files are added to `digest`."""
     for key, group in groupby(_members(file, shard, digest or blake2b()), key=lambda member: member.key):
         files, what = list(group), f"{printable(key)} in {shard}"
         found = [member for member in files if f".{member.kind}".lower().endswith(TRAINING_SUFFIXES)]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from imaging.kinds import SOURCE_SUFFIXES, UNREAD, conversion_of, ending
 from imaging.opening import RefusedError, open_file, packer_of, parsing, unpacking
 from imaging.remedies import conversion
-from imaging.shards.pattern import is_pattern
+from imaging.shards.index import is_pattern
 from imaging.sources import lsun, mnist, parquet, tfrecords, video
 from imaging.sources.archives import open_pictures
 from imaging.sources.cifar import is_cifar, open_cifar

@@ -8,8 +8,7 @@ import numpy as np
 
 from imaging.labels import Labels, without
 from imaging.picture import Header
-from imaging.shards.index import names_of_classes, read_beside
-from imaging.shards.pattern import find_shards
+from imaging.shards.index import find_shards, names_of_classes, read_beside
 from imaging.shards.store import Shard, Store
 from imaging.shards.table import UNLABELED, Member, header_of, label_of, samples
 from imaging.sources.source import Source

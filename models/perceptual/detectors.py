@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from models.perceptual.embeddings import LPIPS, VGG16, normalized
 from models.perceptual.inception import Inception
-from models.perceptual.likeness import LPIPS, VGG16, normalized
 from system.resources import cache_folder
 from system.text import is_url, pinned, printable, public
 from torch_utils import distributed, torchfile
@@ -27,7 +27,6 @@ from torch_utils.download import fetch, kept, sha256
 
 Network = TypeVar("Network", bound=nn.Module)
 COUNTER = "num_batches_tracked"  # of batch normalization, which some files hold and nothing needs
-DINOV2_SIDE = 224
 DOCUMENT = "see docs/metrics.md"
 CALLS: dict[str, dict[str, bool]] = {  # of the official programs
     "inception": {"return_features": True},
@@ -84,8 +83,7 @@ def detector_options(group: str, names: str) -> Callable[[Callable[..., Any]], C
 def parse_files(texts: Sequence[str]) -> dict[str, str]:
     """The values of `--detector`, `["inception=PATH"]` -> `{"inception": "PATH"}`; PATH may end in `#sha256=DIGEST`.
 
-    Raises:
-        ValueError: if a value is not NAME=PATH, a name is unknown or repeated, or a digest is malformed.
+    Raises ValueError if a value is not NAME=PATH, a name is unknown or repeated, or a digest is malformed.
     """
     files: dict[str, str] = {}
     for text in texts:
@@ -109,17 +107,10 @@ def check_trust(trust: bool, given: Mapping[str, str]) -> None:
 
 
 def find_networks(wanted: Sequence[str], given: Mapping[str, str], remedy: str, trust: bool) -> dict[str, Path]:
-    """The files of these detectors by name, downloaded on first use. Every rank must call this function.
+    """The files of the detectors `wanted`, downloaded on first use. Every rank must call this function.
 
-    Args:
-        wanted: names in `NAMES`. "lpips" is not needed if "vgg16" is given as the official program, which contains it.
-        given: files or URLs to use in place of the published files; unused names are ignored.
-        remedy: an alternative for the user, "or ...", at the end of the error if a download fails.
-        trust: whether a given file may be a program.
-
-    Raises:
-        FileNotFoundError, ValueError: if a file is missing and cannot be downloaded, has another digest than stated, or
-            is a program without `trust`.
+    `given` are files or URLs to use instead, programs only with `trust`. `remedy` ends the error of a failed download.
+    Raises FileNotFoundError or ValueError if a file is missing, another than its digest, or an untrusted program.
     """
     if not distributed.is_first():
         distributed.barrier()
@@ -180,15 +171,10 @@ def _check_whole(path: Path) -> None:
 
 
 def open_network(name: str, paths: Sequence[Path], device: torch.device) -> Callable[[Tensor], Tensor]:
-    """A function from RGB pixels [N, 3, H, W] in 0..255 to features [N, D].
+    """A function from RGB pixels [N, 3, H, W] in 0..255 to features [N, D]; for "inception classes", to probabilities.
 
-    Args:
-        name: "inception" for features, "inception classes" for probabilities, "vgg16", "lpips" or "dinov2".
-        paths: its files. LPIPS has two, VGG16's and its own weights, unless the first is the official program.
-        device: the device of the network.
-
-    Raises:
-        FileNotFoundError, ValueError: if a file is missing or holds another network.
+    LPIPS has two `paths`, VGG16's and its own weights, unless the first is the official program. Raises
+    FileNotFoundError or ValueError if a file is missing or holds another network.
     """
     if is_torchscript(paths[0]):
         return _of_program(name, paths[0], device)
@@ -206,8 +192,6 @@ def open_network(name: str, paths: Sequence[Path], device: torch.device) -> Call
 
 def is_torchscript(path: Path) -> bool:
     """Whether a file holds a TorchScript program instead of plain weights."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.partition("/")[2].startswith("code/") for name in archive.namelist())
@@ -218,14 +202,8 @@ def is_torchscript(path: Path) -> bool:
 def load_weights(kind: Callable[[], Network], path: Path, what: str) -> Network:
     """Build a network of the tensors of a `.pth` or `.safetensors` file, in float32 on the CPU, ready for use.
 
-    Args:
-        kind: makes the network. The file must have exactly its names and shapes.
-        path: the file.
-        what: the network in words, for errors.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, or a tensor is missing, superfluous or of another shape.
+    The file must have exactly the names and shapes of the network that `kind` makes; `what` names it in errors. Raises
+    FileNotFoundError, or ValueError for another or a damaged file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: give the path of the detector's weights")
@@ -279,6 +257,5 @@ def _of_program(name: str, path: Path, device: torch.device) -> Callable[[Tensor
 
 def _for_dinov2(pixels: Tensor) -> Tensor:
     """Pixels [N, 3, H, W] in 0..255 -> normalized images [N, 3, 224, 224], resized as in Stein et al. 2023."""
-    size = (DINOV2_SIDE, DINOV2_SIDE)
-    images = F.interpolate(pixels.float(), size, mode="bicubic", align_corners=False, antialias=True)
+    images = F.interpolate(pixels.float(), (224, 224), mode="bicubic", align_corners=False, antialias=True)
     return normalized(images.clamp(0, 255) / 255, 1)

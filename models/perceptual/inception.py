@@ -4,6 +4,7 @@ It differs from the network of the paper in three places: average pools count no
 the maximum, and there are 1008 classes. Modules have the names of the published weights, `pt_inception-2015-12-05`.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -24,12 +25,8 @@ def _layer(
     inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1, padded: bool = True
 ) -> nn.Sequential:
     """Convolution, batch normalization, ReLU. By default the size stays, or is not padded for a stride."""
-    layer = nn.Sequential()
-    padding = "same" if padded and stride == 1 else 0
-    layer.add_module("conv", nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False))
-    layer.add_module("bn", nn.BatchNorm2d(outputs, eps=0.001))
-    layer.add_module("relu", nn.ReLU())
-    return layer
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, "same" if padded and stride == 1 else 0, bias=False)
+    return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(outputs, eps=0.001), relu=nn.ReLU()))
 
 
 class InceptionBlock(nn.Module):
@@ -62,25 +59,12 @@ def _a(inputs: int, pool: int) -> InceptionBlock:
     return InceptionBlock(inputs, [("branch1x1", 64, 1)], five, three, [_AVERAGE, ("branch_pool", pool, 1)])
 
 
-def _b() -> InceptionBlock:
-    """[N, 288, 35, 35] -> [N, 768, 17, 17]."""
-    three = [("branch3x3dbl_1", 64, 1), ("branch3x3dbl_2", 96, 3), ("branch3x3dbl_3", 96, 3, 2)]
-    return InceptionBlock(288, [("branch3x3", 384, 3, 2)], three, [_SHRINK])
-
-
 def _c(width: int) -> InceptionBlock:
     """[N, 768, 17, 17] -> [N, 768, 17, 17], with `width` channels inside."""
     once = [("branch7x7_1", width, 1), ("branch7x7_2", width, _ROW), ("branch7x7_3", 192, _COLUMN)]
     shapes = ((width, 1), (width, _COLUMN), (width, _ROW), (width, _COLUMN), (192, _ROW))
     twice = [(f"branch7x7dbl_{k}", *shape) for k, shape in enumerate(shapes, 1)]
     return InceptionBlock(768, [("branch1x1", 192, 1)], once, twice, [_AVERAGE, ("branch_pool", 192, 1)])
-
-
-def _d() -> InceptionBlock:
-    """[N, 768, 17, 17] -> [N, 1280, 8, 8]."""
-    shapes = ((192, 1), (192, _ROW), (192, _COLUMN), (192, 3, 2))
-    seven = [(f"branch7x7x3_{k}", *shape) for k, shape in enumerate(shapes, 1)]
-    return InceptionBlock(768, [("branch3x3_1", 192, 1), ("branch3x3_2", 320, 3, 2)], seven, [_SHRINK])
 
 
 def _e(inputs: int, pool: Step) -> InceptionBlock:
@@ -109,9 +93,13 @@ class Inception(nn.Module):
         self.Conv2d_3b_1x1 = _layer(64, 80, 1)
         self.Conv2d_4a_3x3 = _layer(80, 192, 3, padded=False)
         self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = _a(192, 32), _a(256, 64), _a(288, 64)
-        self.Mixed_6a = _b()
+        three = [("branch3x3dbl_1", 64, 1), ("branch3x3dbl_2", 96, 3), ("branch3x3dbl_3", 96, 3, 2)]
+        self.Mixed_6a = InceptionBlock(288, [("branch3x3", 384, 3, 2)], three, [_SHRINK])
         self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e = _c(128), _c(160), _c(160), _c(192)
-        self.Mixed_7a = _d()
+        three = [("branch3x3_1", 192, 1), ("branch3x3_2", 320, 3, 2)]
+        shapes = ((192, 1), (192, _ROW), (192, _COLUMN), (192, 3, 2))
+        seven = [(f"branch7x7x3_{k}", *shape) for k, shape in enumerate(shapes, 1)]
+        self.Mixed_7a = InceptionBlock(768, three, seven, [_SHRINK])
         self.Mixed_7b, self.Mixed_7c = _e(1280, _AVERAGE), _e(2048, _MAXIMUM)
         self.fc = nn.Linear(FEATURES, CLASSES)
 

@@ -9,7 +9,7 @@ from models.family import Family, Part
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.exports.formats import FORMATS
-from models.stylegan2.foreign import lucidrains_file, official, rosinality
+from models.stylegan2.foreign import lucidrains_file, nvidia, rosinality
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.generator import Generator
 from models.stylegan2.options import StyleOptions
@@ -60,7 +60,7 @@ FAMILY = Family(
     },
     shown=("G_ema", "G"),
     facts=_facts,
-    foreign=(official.OFFICIAL, rosinality.ROSINALITY),
+    foreign=(nvidia.OFFICIAL, rosinality.ROSINALITY),
     formats=FORMATS,
     published=PUBLISHED,
     tags=("stylegan2", "gan", "image-generation", "safetensors"),

@@ -113,10 +113,10 @@ class Conv2D(nn.Module):
 
     def forward(self, x: Tensor, gain: float | None = None) -> Tensor:
         """[N, I, H, W] -> [N, O, H / down, W / down], times `gain` (by default the activation's own)."""
-        usual = ACTIVATIONS[self.act]
-        gain = usual.gain if gain is None else gain
+        _, usual = ACTIVATIONS[self.act]
+        gain = usual if gain is None else gain
         limit = self.clamp or self.low_clamp
-        clamp = limit * gain / usual.gain if limit else None  # scaled like the output
+        clamp = limit * gain / usual if limit else None  # scaled like the output
         linear = self.act == "linear" and self.bias is None  # then the weights take both gains
         late = not linear and x.dtype != torch.float16  # else the activation takes them
         early = self.weight_gain * gain if linear else 1.0 if late else self.weight_gain

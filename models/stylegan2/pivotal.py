@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.perceptual.likeness import Embed
+from models.perceptual.embeddings import Embed
 from models.stylegan2.generator import Generator
 from models.stylegan2.projector import NoiseFit, distances, render
 from torch_utils.seeds import generator

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.perceptual.likeness import Embed
+from models.perceptual.embeddings import Embed
 from models.stylegan2.generator import Generator
 from torch_utils.seeds import generator
 

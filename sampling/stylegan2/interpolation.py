@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from imaging.grid import tile
-from models.paths import Path, linear, spherical, spline
+from models.paths import Path, slerp, spline, through
 from models.sampler import Request, SeedStream
 from models.stylegan2.latents import truncate
 from models.stylegan2.sampler import StyleSampler
@@ -57,7 +57,7 @@ def _path(kind: Kind, keys: Tensor, loop: bool) -> Path:
     """The path of this kind through keys [K, ...]."""
     if kind == "spline":
         return spline(keys, loop)
-    return linear(keys) if kind == "linear" else spherical(keys)
+    return through(keys, slerp) if kind == "spherical" else through(keys)
 
 
 def _path_in_z(sampler: StyleSampler, requests: Sequence[Request], kind: Kind, loop: bool) -> Path:
@@ -69,9 +69,9 @@ def _path_in_z(sampler: StyleSampler, requests: Sequence[Request], kind: Kind, l
     G, options = sampler.G, sampler.options
     labels = [request.label for request in requests]
     z = _path(kind, sampler.latents(requests).cpu(), loop)
-    anchor = linear(sampler.anchors.of(sampler.ws(requests, psi=1), labels))
+    anchor = through(sampler.anchors.of(sampler.ws(requests, psi=1), labels))
     classes = sampler.shape.classes
-    c = linear(F.one_hot(torch.tensor(labels), classes).float()) if classes else None
+    c = through(F.one_hot(torch.tensor(labels), classes).float()) if classes else None
 
     @torch.no_grad()
     def at(t: float) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 
 from imaging.sizes import spell
 from models.perceptual.detectors import check_trust, find_networks, has_lpips, open_network, parse_files
-from models.perceptual.likeness import LEAST, Embed, lpips_size, perceptual_likeness, pyramid_vectors
+from models.perceptual.embeddings import LEAST, Embed, lpips_size, perceptual_likeness, pyramid_vectors
 
 LOOKED_WITH = ("vgg16", "lpips")
 LOSSES = {

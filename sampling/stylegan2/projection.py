@@ -16,7 +16,7 @@ from torch import Tensor
 from imaging.grid import sheet, tile
 from imaging.likeness import psnr
 from imaging.pixels import to_images, to_pil, to_pixels
-from models.perceptual.likeness import Embed
+from models.perceptual.embeddings import Embed
 from models.stylegan2.generator import Generator
 from models.stylegan2.latentfile import Latents
 from models.stylegan2.projector import Projection, ProjectionSettings, class_means, nearest_mean

@@ -5,14 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from custom_ops import conv2d_resample, setup_filter, upfirdn2d
-from custom_ops.upfirdn2d import add_sides, downsampling_padding, upsampling_padding
+from custom_ops.upfirdn2d import centered
 
 ASYMMETRIC = setup_filter((1.0, 4.0, 2.0, 0.5))
 
 
 def definition(x, w, up, down, padding, groups):
-    sides = upsampling_padding(ASYMMETRIC, up) if up > 1 else downsampling_padding(ASYMMETRIC, down)
-    sides = add_sides((0, 0, 0, 0) if up == down == 1 else sides, padding)
+    sides = (0, 0, 0, 0) if up == down == 1 else centered(ASYMMETRIC, up, down)
+    sides = tuple(side + padding for side in sides)
     x = upfirdn2d(x, ASYMMETRIC if up > 1 else None, up=up, padding=sides, gain=up**2)
     x = upfirdn2d(x, ASYMMETRIC) if down > 1 else x  # filtered first and decimated last: convolutions commute
     return F.conv2d(x, w if up == 1 else w.flip([2, 3]), groups=groups)[:, :, ::down, ::down]

@@ -120,7 +120,7 @@ FAULTS = {  # in the kernels that are in use: where, what is changed, and into w
     ),
     "barrier after a sum": ("scale_bias_act", r"(const S sum = shared\[threadIdx.x\];\s*)__syncthreads\(\);", r"\1"),
     "a step too few": ("scale_bias_act", r"step < tiles.steps", "step < tiles.steps - 1"),
-    "a part too few": ("scale_bias_act", r"m < end; m \+=", "m < end - 1; m +="),
+    "parts over the wrong number": ("scale_bias_act", r"\*parts\[i\], \{\{1\}\}", "*parts[i], {{0}}"),
     "wide accesses to any place": ("scale_bias_act", r"length % WIDTH<T> == 0 && \(fits", "(true || fits"),
     "barrier after the taps": (
         "upfirdn2d",

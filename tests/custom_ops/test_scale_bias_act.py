@@ -233,10 +233,10 @@ def test_compiles_and_exports():
 
 def test_refuses():
     y = torch.zeros(2, 3, 4, 4)
-    message = r"^a scale \(2, 4\) and a bias None do not fit an input \(2, 3, 4, 4\)$"
+    message = r"^a scale of shape \(2, 4\) does not fit an input \(2, 3, 4, 4\)$"
     with pytest.raises(ValueError, match=message):
         scale_bias_act(y, torch.zeros(2, 4))
-    with pytest.raises(ValueError, match=r"^noise \(2, 1, 3, 4\) does not fit an input \(2, 3, 4, 4\)$"):
+    with pytest.raises(ValueError, match=r"^a noise of shape \(2, 1, 3, 4\) does not fit an input \(2, 3, 4, 4\)$"):
         scale_bias_act(y, noise=torch.zeros(2, 1, 3, 4))
 
 

@@ -1,13 +1,16 @@
 """The weights' gradient as matrix products, against PyTorch's own."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from custom_ops import weight_gradient as module
-from custom_ops.convolution import convolve, convolve_transposed
-from custom_ops.weight_gradient import prefers_products, weight_gradient
+from custom_ops import convolution as module
+from custom_ops.convolution import Geometry, convolve
+
+weight_gradient = torch.ops.custom_ops.weight_gradient
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -49,22 +52,32 @@ def test_opcheck():
 def test_serves_large_images_and_weights_on_processors_of_avx2(monkeypatch):
     """By the rule: float32, a CPU with AVX2 and nothing newer, 32 channels or more, more than half a MiB of either."""
     monkeypatch.setattr(module, "_OF_AVX2", True)
-    x, gy = torch.empty(1, 32, 64, 65), torch.empty(1, 32, 64, 65)
-    assert prefers_products(gy, x, (3, 3))
-    assert prefers_products(torch.empty(1, 512, 4, 4), torch.empty(1, 512, 4, 4), (3, 3))
-    assert not prefers_products(gy, x, (1, 1))
-    assert not prefers_products(gy[:, :31], x, (3, 3))
-    assert not prefers_products(gy, x[:, :, :, 1:], (3, 3))
-    assert not prefers_products(gy.double(), x.double(), (3, 3))
-    assert not prefers_products(gy.to("meta"), x.to("meta"), (3, 3))
+    x, w, geometry = (
+        torch.empty(1, 32, 64, 65),
+        torch.empty(32, 32, 3, 3),
+        Geometry((1, 1), (1, 1), (1, 1), False, (0, 0), 1),
+    )
+
+    def prefers(x=x, w=w, geometry=geometry, gy=x):
+        return module._prefers_products(gy, x, w, geometry)
+
+    assert prefers()
+    assert prefers(torch.empty(1, 512, 4, 4), torch.empty(512, 512, 3, 3))
+    assert not prefers(w=w[:, :, :1, :1])
+    assert not prefers(w=w[:31])
+    assert not prefers(geometry=geometry._replace(groups=2))
+    assert not prefers(x[:, :, :, 1:])
+    assert prefers(x[:, :, :, 1:], geometry=geometry._replace(transposed=True))
+    assert not prefers(x.double())
+    assert not prefers(x.to("meta"))
     monkeypatch.setattr(module, "_OF_AVX2", False)
-    assert not prefers_products(gy, x, (3, 3))
+    assert not prefers()
 
 
 @pytest.mark.parametrize("ours, theirs, settings, weights", [
     (convolve, F.conv2d, {"padding": (1, 1)}, (32, 32, 3, 3)),
     (convolve, F.conv2d, {"stride": 2}, (32, 32, 3, 3)),
-    (convolve_transposed, F.conv_transpose2d, {"stride": 2}, (32, 48, 3, 3)),
+    (partial(convolve, transposed=True), F.conv_transpose2d, {"stride": 2}, (32, 48, 3, 3)),
 ])  # fmt: skip
 def test_convolutions_take_it_where_it_is_preferred(ours, theirs, settings, weights, monkeypatch):
     """First and second derivatives of a convolution, all of whose gradients of weights come by products."""

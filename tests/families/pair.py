@@ -17,10 +17,9 @@ from torch_utils.config import build, flag
 from torch_utils.device import Precision
 from torch_utils.stats import Some
 from training.config import AverageConfig, RunConfig, largest_divisor, share_of
-from training.course import Asked, Course, Facts, Settled
-from training.draws import Draws
+from training.course import Asked, Course, Facts
 from training.phase import Phase, Term, decay_groups, warm_up
-from training.recipe import Average, Pictures, Recipe, placed
+from training.recipe import Average, Draws, Pictures, Recipe, placed
 from training.signs import Chart, Signs
 
 BUCKETS = ("loss/t 0-249", "loss/t 250-499", "loss/t 500-749", "loss/t 750-999")
@@ -171,12 +170,12 @@ class PairRecipe(Recipe):
         return {"held out/loss": float(next(self.head.parameters()).square().mean())}
 
 
-def _settle(asked: Asked) -> Settled:
+def _settle(asked: Asked) -> tuple[RunConfig, tuple[str, ...]]:
     images = {"contents": tuple(asked.shape), "paintings": tuple(asked.others.get("styles", asked.shape))}
     channels = {f"{part}.channels": asked.shape.channels for part in ("encoder", "head")}
     share = share_of(int(asked.given.get("pace.batch", 8)), asked.world)
     pace = {"pace.kimg": 0.1, "pace.batch": 8, "pace.batch_gpu": largest_divisor(share, 8)}
-    return Settled(build(PairConfig, {**pace, "preset": asked.preset, **asked.given, **images, **channels}))
+    return build(PairConfig, {**pace, "preset": asked.preset, **asked.given, **images, **channels}), ()
 
 
 COURSE = Course(

@@ -19,10 +19,9 @@ from torch_utils import torchfile
 from torch_utils.config import build, flag
 from torch_utils.device import Precision
 from training.config import RunConfig
-from training.course import Asked, Course, Facts, Settled
-from training.draws import Draws
+from training.course import Asked, Course, Facts
 from training.phase import Phase, Term
-from training.recipe import Pictures, Recipe, placed
+from training.recipe import Draws, Pictures, Recipe, placed
 from training.sheet import Sheet
 from training.signs import Chart, Signs
 
@@ -190,10 +189,10 @@ class ToyRecipe(Recipe):
         return sampler.sample([Request("", k, stream) for k, stream in zip(sheet.labels, streams, strict=True)])
 
 
-def _settle(asked: Asked) -> Settled:
+def _settle(asked: Asked) -> tuple[RunConfig, tuple[str, ...]]:
     shape = {f"denoiser.{name}": value for name, value in asked.shape._asdict().items()}
     pace = {"pace.kimg": 0.1, "pace.batch": 8, "pace.batch_gpu": min(8, int(asked.given.get("pace.batch", 8)))}
-    return Settled(build(ToyConfig, {**pace, "preset": asked.preset, **asked.given, **shape}))
+    return build(ToyConfig, {**pace, "preset": asked.preset, **asked.given, **shape}), ()
 
 
 COURSE = Course(

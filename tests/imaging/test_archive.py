@@ -7,8 +7,8 @@ import pytest
 
 from imaging import png
 from imaging.archive import open_archive
-from imaging.archivewriter import ArchiveWriter
 from imaging.kinds import SOURCE_SUFFIXES
+from imaging.setwriter import ArchiveWriter
 from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
 
 FILES = {"b/2.png": picture(seed=2), "a/1.png": picture(seed=1), "3.PNG": picture(seed=3)}

@@ -64,7 +64,7 @@ def kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(headers, "MANY", 2)
     read, facts = [], headers._facts
-    monkeypatch.setattr(headers, "_facts", lambda *given: read.append(given[1]) or facts(*given))
+    monkeypatch.setattr(headers, "_facts", lambda *given: read.append(given[2]) or facts(*given))
     return read
 
 

@@ -8,8 +8,8 @@ import torch
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.demo import DemoSet
+from imaging.imageset import index_at
 from imaging.loader import batches, default_workers
-from imaging.order import index_at
 from tests.imaging.pictures import index, picture, write_folder, write_zip
 
 
@@ -43,6 +43,14 @@ def test_batches_hold_the_pictures_of_the_endless_shuffle(archive):
 def test_the_sequence_does_not_depend_on_the_workers(archive, workers):
     next(batches(archive, 4, 9))  # the parent's file is open already when the workers fork
     assert same(first(12, archive, 4, 9), first(12, archive, 4, 9, workers=workers))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pinned_batches_are_the_same_batches(archive, monkeypatch, workers):
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: None)
+    monkeypatch.setattr("torch.Tensor.pin_memory", torch.Tensor.clone)
+    assert same(first(12, archive, 4, 9, workers=workers, pin=True), first(12, archive, 4, 9))
 
 
 def test_closing_stops_the_workers(archive):
@@ -109,7 +117,7 @@ def test_a_worker_that_is_killed_ends_the_run(archive):
     next(stream)
     multiprocessing.active_children()[0].kill()
     with pytest.raises(ValueError) as error:
-        for _ in range(100):
+        for _ in range(100_000):
             next(stream)
     assert str(error.value) == KILLED
     assert not multiprocessing.active_children()

@@ -1,6 +1,6 @@
 import numpy as np
 
-from imaging.order import index_at
+from imaging.imageset import index_at
 
 RECORDED_0 = [0, 8, 9, 5, 6, 2, 7, 4, 3, 1, 1, 7]
 RECORDED_BIG = [7, 4, 3, 8, 6, 0, 2, 5, 1, 9, 8, 1]

@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from imaging.order import WINDOW, ShardOrder, _permutation
+from imaging.imageset import WINDOW, ShardOrder, _permutation
 
 UNEVEN = [3, 1, 50, 7, 20, 1, 33, 8, 12, 5, 9, 2, 40, 6, 11, 4, 30, 19, 1, 25, 3, 14]  # 22 shards, more than a window
 RECORDED = [(0, 0), (1, 1), (1, 0), (1, 4), (2, 1), (1, 2), (0, 1), (3, 0), (3, 2), (2, 1)]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from metrics.features import find_files, open_eye, open_eyes
 from models.perceptual.detectors import PUBLISHED, PublishedDetector, parse_files
-from models.perceptual.likeness import to_rgb
+from models.perceptual.embeddings import to_rgb
 from tests.models import published
 
 CPU = torch.device("cpu")

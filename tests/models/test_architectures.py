@@ -14,11 +14,11 @@ from models.stylegan2.exports.graphs import graph_of
 from models.stylegan2.factorization import style_matrix
 from models.stylegan2.foreign import rosinality
 from models.stylegan2.foreign.architecture import official_names
-from models.stylegan2.foreign.statements import ARCHITECTURES as OFFICIAL
+from models.stylegan2.foreign.nvidia import ARCHITECTURES as OFFICIAL
 from models.stylegan2.generator import Generator
 from tests.reference.architectures import generated, judged
 from tests.reference.official import fill, load_case, official_tensors
-from training.stylegan2.presets import resolve
+from training.stylegan2.config import resolve
 
 SIZE = 32
 ARCHITECTURES = list(OFFICIAL)

@@ -69,13 +69,11 @@ def test_configurations_of_other_networks(folder):
     )
 
 
-@pytest.mark.parametrize(
-    ("text", "why"), [("{", "it is not JSON"), ("[" * 100_000, "it is not JSON"), ("[]", "it is not a table")]
-)
-def test_damaged_configurations(folder, text, why):
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "[]", '{"a": ' * 100_000])
+def test_damaged_configurations(folder, text):
     config = folder / "config.json"
     config.write_text(text)
-    assert refusal(folder) == f"{config} is damaged ({why}): use an older file, or make a new one"
+    assert refusal(folder) == f"{config} is damaged (it is not a table in JSON): use an older file, or make a new one"
 
 
 def test_gigantic_configurations(folder, monkeypatch):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models import metadata as facts
+from models import networkfile as facts
 from models.families import read_network, save_network
 from models.stylegan2.family import FAMILY
 from sampling.classes import class_names, titled

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from models.paths import ease, linear, slerp, spherical, spline, times
+from models.paths import ease, slerp, spline, through, times
 
 D = 16
 
@@ -17,8 +17,8 @@ def angle(a, b):
 
 
 PATHS = {
-    "linear": linear,
-    "spherical": spherical,
+    "linear": through,
+    "spherical": lambda keys: through(keys, slerp),
     "loop": lambda k: spline(k, loop=True),
     "spline": lambda k: spline(k, loop=False),
 }
@@ -44,8 +44,8 @@ def test_a_loop_ends_where_it_begins(name):
 
 def test_linear_is_its_closed_form():
     k = keys()
-    torch.testing.assert_close(linear(k)(2.25), 0.75 * k[2] + 0.25 * k[3])
-    torch.testing.assert_close(linear(k)(4.5), (k[4] + k[0]) / 2)
+    torch.testing.assert_close(through(k)(2.25), 0.75 * k[2] + 0.25 * k[3])
+    torch.testing.assert_close(through(k)(4.5), (k[4] + k[0]) / 2)
 
 
 def test_slerp_is_its_closed_form_in_the_plane():

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from models.perceptual.detectors import is_torchscript, load_weights
+from models.perceptual.embeddings import LPIPS, VGG16
 from models.perceptual.inception import Inception, resize
-from models.perceptual.likeness import LPIPS, VGG16
 from tests.models import published
 
 # Every 256th feature that the modules of pytorch-fid 0.3.0 (torchvision 0.29.2) give with the same weights and pixels.

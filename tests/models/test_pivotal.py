@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from models.perceptual.likeness import pyramid_vectors
+from models.perceptual.embeddings import pyramid_vectors
 from models.stylegan2.pivotal import Tuning, TuningSettings, neighbor
 from models.stylegan2.projector import distances
 from tests.networks import tiny_generator

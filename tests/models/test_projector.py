@@ -3,7 +3,7 @@ import torch
 
 from imaging.likeness import psnr
 from imaging.pixels import to_images, to_pixels
-from models.perceptual.likeness import pyramid_vectors
+from models.perceptual.embeddings import pyramid_vectors
 from models.stylegan2 import projector
 from models.stylegan2.projector import (
     Projection,

@@ -9,8 +9,8 @@ from torch import Tensor
 from tests.reference.official import Case
 from torch_utils.stats import Collector
 from training.config import PaceConfig
-from training.draws import Draws
 from training.phase import _gradient
+from training.recipe import Draws
 from training.stylegan2.config import LossConfig, OptimizerConfig, StyleAverageConfig, StyleGAN2Config
 from training.stylegan2.recipe import Reals, StyleGAN2
 

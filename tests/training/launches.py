@@ -20,7 +20,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import train
 from tests.training.runs import TINY
-from training import loop
+from training import run as loop
 
 
 @dataclass(frozen=True)

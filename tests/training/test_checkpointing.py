@@ -9,7 +9,7 @@ from tests.training.runs import train
 from tests.training.stylegan2.test_recipe import draws, reals, recipe
 from torch_utils import checkpoint
 from training.batch_gpu import footprint
-from training.stylegan2.presets import resolve
+from training.stylegan2.config import resolve
 from training.stylegan2.recipe import StyleGAN2
 
 PHASES = ["Gmain", "Gpath", "Dmain", "Dr1"]
@@ -67,7 +67,7 @@ def test_every_block_is_computed_again(name, monkeypatch):
 
 
 def test_a_run_is_the_same_to_the_last_bit(tmp_path):
-    runs = [train(tmp_path / str(on), pace__kimg=0.068, pace__batch_gpu=2, checkpoint_activations=on) for on in (0, 1)]
+    runs = [train(tmp_path / str(on), pace__kimg=0.036, pace__batch_gpu=2, checkpoint_activations=on) for on in (0, 1)]
     (a, about_a), (b, about_b) = (checkpoint.load(folder / "state.safetensors") for folder in runs)
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert (about_a["training"]["checkpoint_activations"], about_b["training"]["checkpoint_activations"]) == (0, 1)
@@ -77,7 +77,7 @@ def test_a_step_takes_less_memory():
     data = {"height": 32, "width": 32, "channels": 3, "classes": 0}
     small = {"precision": "bf16", "pace.batch": 16, "generator.channel_base": 1024, "discriminator.channel_base": 1024}
     kept, again = (
-        footprint(resolve("auto", data, small | {"checkpoint_activations": on}, 1), 16, torch.device("cpu")).phases
+        footprint(resolve("auto", data, small | {"checkpoint_activations": on}, 1), 16, torch.device("cpu"))
         for on in (False, True)
     )
-    assert again["Gmain"] < 0.9 * kept["Gmain"] and max(again.values()) < max(kept.values())
+    assert again["Gmain"] < 0.9 * kept["Gmain"] and again["most"] < kept["most"]

@@ -2,7 +2,6 @@
 
 import re
 from contextlib import nullcontext
-from functools import partial
 
 import pytest
 import torch
@@ -39,7 +38,7 @@ def test_compiled_passes_give_the_same_gradients():
     assert all(torch.equal(before[key], value) for key, value in compiled.G.state_dict().items())
     assert all(p.grad is None and not p.requires_grad for p in (*compiled.G.parameters(), *compiled.D.parameters()))
     graphs = counters["stats"]["unique_graphs"]
-    for iteration in range(4):
+    for iteration in range(2):
         for name in ("Gmain", "Gpath", "Dmain", "Dr1"):
             a, b = gradients(compiled, name, iteration), gradients(plain, name, iteration)
             assert len(a) == len(b) > 20
@@ -65,7 +64,12 @@ GIVEN_UP = ": training continues without it"
     [
         (broken, "fp32", r"does not work here \(no compiler was found\)"),
         (wrong, "fp32", r"does not work here \(its gradients of Gmain are [0-9.]+% off\)"),
-        (wrong, "bf16", r"does not work here \(its gradients of Gmain are [0-9.]+% off \(without it [0-9.]+%\)\)"),
+        pytest.param(
+            wrong,
+            "bf16",
+            r"does not work here \(its gradients of Gmain are [0-9.]+% off \(without it [0-9.]+%\)\)",
+            marks=pytest.mark.proof,
+        ),
     ],
 )
 def test_what_fails_or_errs_is_given_up(backend, precision, reason):
@@ -96,6 +100,6 @@ def test_processes_agree_to_give_it_up(monkeypatch):
 
 
 def test_the_log_of_a_run_says_what_became_of_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.session.compile_passes", partial(compile_passes, backend="eager"))
-    folder = train(tmp_path, pace__kimg=0.02, metrics="none", compile=True)
-    assert "Gmain and Dmain run compiled" in (folder / "log.txt").read_text()
+    monkeypatch.setattr("training.session.compile_passes", lambda recipe: f"{type(recipe).__name__} runs compiled")
+    folder = train(tmp_path, pace__kimg=0.004, metrics="none", compile=True)
+    assert "StyleGAN2 runs compiled" in (folder / "log.txt").read_text()

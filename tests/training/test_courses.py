@@ -81,7 +81,7 @@ def test_states_of_versions_with_one_model_are_of_a_stylegan2():
 
 def test_what_a_model_cannot_do_is_refused(monkeypatch, tmp_path):
     stylegan2, _ = courses.COURSES
-    monkeypatch.setattr(courses, "COURSES", (replace(stylegan2, transfer=None, recipe=lambda *arguments: Recipe()),))
+    monkeypatch.setattr(courses, "COURSES", (replace(stylegan2, take=None, recipe=lambda *arguments: Recipe()),))
     with pytest.raises(ValueError, match="--transfer does not apply to stylegan2: leave it out"):
         plans.begin({"data.path": "demo:16", "device": "cpu"}, tmp_path, "x.safetensors")
     config = plans.begin({"data.path": "demo:16", "device": "cpu"}, tmp_path).config

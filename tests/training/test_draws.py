@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 
-from training.draws import Draws
+from training.recipe import Draws
 
 WHOLE = Draws(7, 12, "Gmain", batch=8, start=0, stop=8, device=torch.device("cpu"))
 

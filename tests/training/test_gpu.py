@@ -13,11 +13,10 @@ from torch_utils.device import set_precision
 from torch_utils.stats import Collector
 from training.batch_gpu import candidates, footprint, largest, rehearse
 from training.course import Asked
-from training.draws import Draws
-from training.recipe import Pictures
+from training.recipe import Draws, Pictures
 from training.state import read_state
+from training.stylegan2.config import resolve
 from training.stylegan2.course import settle
-from training.stylegan2.presets import resolve
 from training.stylegan2.recipe import StyleGAN2
 from training.trial import capture_phases, compile_passes
 

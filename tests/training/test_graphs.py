@@ -7,7 +7,7 @@ from tests.training.runs import train
 from tests.training.stylegan2.test_recipe import of, recipe
 from torch_utils.stats import Collector
 from training import plan as plans
-from training.draws import Draws
+from training.recipe import Draws
 from training.stylegan2.recipe import StyleGAN2
 from training.trial import HeldDraws, capture_phases
 

@@ -27,7 +27,7 @@ STILL = {
 AT_ONCE = STILL | {"loss__noise": "none", "loss__path_shrink": 1, "discriminator__mbstd_group": 1}
 # One process that computes the batch in rounds of as many images as the processes have: then these are the same, too.
 # The means of path lengths and of w, however, move once a round.
-IN_ROUNDS = STILL | {"pace__batch": 8, "pace__batch_gpu": 2, "discriminator__mbstd_group": 2, "loss__path_weight": 0.0}
+IN_ROUNDS = STILL | {"pace__batch_gpu": 2, "discriminator__mbstd_group": 2, "loss__path_weight": 0.0}
 
 
 def folder_of(outdir: Path) -> Path:
@@ -80,38 +80,46 @@ def kinds(run: Path) -> list[str]:
     return sorted("events" if "tfevents" in p.name else p.name for p in run.iterdir())
 
 
-def test_processes_equal_one_in_rounds(tmp_path):
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.proof)])
+def test_processes_equal_one_in_rounds(tmp_path, processes):
     """With noise, style mixing, classes, R1 and groups of the minibatch statistics."""
-    alone = train(tmp_path / "alone", **IN_ROUNDS)
-    four = together(tmp_path / "four", 4, **IN_ROUNDS)
-    assert_same_learning(alone, four, but="w_average")
-    assert_same_statistics(alone, four)
+    settings = IN_ROUNDS | {"pace__batch": 2 * processes}
+    alone = train(tmp_path / "alone", **settings)
+    several = together(tmp_path / "several", processes, **settings)
+    assert_same_learning(alone, several, but="w_average")
+    assert_same_statistics(alone, several)
 
 
-def test_two_processes_resume_exactly(tmp_path):
+LENGTH: dict[str, Any] = {"pace__kimg": 0.08, "pace__snap": 1, "pace__batch": 8}
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory) -> Path:
+    """An uninterrupted run of two processes."""
+    return together(tmp_path_factory.mktemp("whole"), 2, **LENGTH)
+
+
+def test_two_processes_resume_exactly(of_two, tmp_path):
     """Stopped in the middle of a tick, where the statistics of both are open."""
-    whole = together(tmp_path / "whole", 2, pace__kimg=0.05)
-    stopped = launch(
-        2, tmp_path / "logs1", "--outdir", str(tmp_path / "runs"), accident=Accident("SIGTERM", at=7), pace__kimg=0.05
-    )
+    accident = Accident("SIGTERM", at=7)
+    stopped = launch(2, tmp_path / "logs1", "--outdir", str(tmp_path / "runs"), accident=accident, **LENGTH)
     assert not stopped.codes and "resume with: torchrun --nnodes=1 --nproc-per-node=2" in stopped.output
-    resumed = launch(2, tmp_path / "logs2", "--resume", str(folder_of(tmp_path / "runs")), pace__kimg=0.05)
+    resumed = launch(2, tmp_path / "logs2", "--resume", str(folder_of(tmp_path / "runs")), **LENGTH)
     assert not resumed.codes, resumed.output
-    assert_equal_runs(whole, folder_of(tmp_path / "runs"))
+    assert_equal_runs(of_two, folder_of(tmp_path / "runs"))
 
 
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.proof)])
-def test_a_killed_process_is_started_again_and_the_run_ends_as_if_nothing_had_been(tmp_path, processes):
+def test_a_killed_process_is_started_again_and_the_run_ends_as_if_nothing_had_been(of_two, tmp_path, processes):
     """torchrun --max-restarts 1: the second attempt continues with the run of the first from its last state."""
-    length = {"pace__kimg": 0.08, "pace__snap": 1, "pace__batch": 8}
-    whole = together(tmp_path / "whole", processes, **length)
+    whole = of_two if processes == 2 else together(tmp_path / "whole", processes, **LENGTH)
     ended = launch(
         processes,
         tmp_path / "logs",
         *("--outdir", str(tmp_path / "runs")),
         accident=Accident("SIGKILL", number=processes - 1, at=7),
         restarts=1,
-        **length,
+        **LENGTH,
     )
     assert not ended.codes, ended.output
     assert "resumed at kimg 0.040" in ended.output  # and killed at 0.056, in the middle of a tick

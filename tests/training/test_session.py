@@ -16,8 +16,9 @@ from models.families import read_network
 from tests.commands import refused, run, tiny_sets
 from tests.training.runs import resume, tiny, train
 from torch_utils import runs
-from training import loop, session
 from training import plan as plans
+from training import run as loop
+from training import session
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
@@ -55,7 +56,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, look: Any) -> None:
 def test_a_resumed_run_lets_go_of_the_state_and_its_file(tmp_path, monkeypatch):
     folder = train(tmp_path, stop_at=6)
     plan = plans.resume(str(folder), {"pace.kimg": 0.06}, tmp_path)
-    assert plan.state is not None and plan.resumed
+    assert plan.state is not None and plan.folder
     held = [weakref.ref(plan.state)]
     seen: list[bool] = []
 

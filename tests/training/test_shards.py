@@ -8,7 +8,7 @@ import pytest
 
 from imaging.demo import DemoSet
 from imaging.pixels import to_pil
-from imaging.shards.writer import ShardWriter
+from imaging.setwriter import ShardWriter
 from tests.commands import refused, run, tiny_sets
 from tests.training import runs
 from tests.training.test_processes import AT_ONCE, assert_same_learning, together

@@ -13,8 +13,8 @@ from PIL import Image
 import generate
 from imaging.dataset import DataConfig, open_dataset
 from imaging.imageset import Classes, ImageSet
+from imaging.setwriter import ShardWriter
 from imaging.shards.shardset import ShardSet
-from imaging.shards.writer import ShardWriter
 from models.families import read_network
 from tests.commands import picture, train_on, zipped
 from tests.training.runs import resume, train

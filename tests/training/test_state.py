@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tests.training.runs import train
 from torch_utils import checkpoint, runs
-from training.recipe import load_moments
+from training.recipe import check_moments
 from training.state import read_state
 
 Change = Callable[[dict, dict], Any]  # of the tree and the metadata, in place
@@ -122,10 +122,10 @@ CLOCK: list[tuple[Change, str]] = [
 ]
 
 STATISTICS: list[tuple[Change, str]] = [
-    (put("stats", "sums", value=lambda t: t[:, 1:]), "stats.sums has shape"),
-    (put("stats", "sums", value=lambda t: t[..., :3]), "stats.sums has shape"),
-    (put("stats", "sums", value=lambda t: torch.cat([t, t])), "stats.sums has shape"),
-    (put("stats", "sums", value=lambda t: t.long()), "stats.sums is not a tensor of float64"),
+    (put("stats", "sums", value=lambda t: t[:, 1:]), "stats.sums is float64 of shape"),
+    (put("stats", "sums", value=lambda t: t[..., :3]), "stats.sums is float64 of shape"),
+    (put("stats", "sums", value=lambda t: torch.cat([t, t])), "stats.sums is float64 of shape"),
+    (put("stats", "sums", value=lambda t: t.long()), "stats.sums is int64 of shape"),
     (put("stats", "sums", value=lambda t: t * math.nan), "stats has a count of values that is not"),
     (put("stats", "sums", value=lambda t: t * math.inf), "stats has a count of values that is not"),
     (put("stats", "sums", value=lambda t: -t), "stats has a count of values that is not"),
@@ -146,7 +146,7 @@ METADATA: list[tuple[Change, str]] = [
     (about("version", value=True), "its version is not what a state has"),
     (about("version", value=None), "its version is not what a state has"),
     (about("world", value=0), "its world is not what a state has"),
-    (about("world", value=2), "stats.sums has shape"),
+    (about("world", value=2), "stats.sums is float64 of shape"),
     (about("world", value=10**400), "its world is not what a state has"),
     (about("operators", value=[[]]), "its operators is not what a state has"),
     (about("training", value=[]), "its training is not what a state has"),
@@ -222,5 +222,5 @@ def test_the_optimizer_checks_moments_itself(whole):
     optimizer = torch.optim.Adam([parameter], fused=True)
     moments = {0: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(1), "exp_avg_sq": torch.zeros(1)}}
     with pytest.raises(ValueError, match=r"moments.0.exp_avg is float32 of shape \[1\], expected float32 of shape"):
-        load_moments(optimizer, moments)
+        check_moments(optimizer, moments, "moments")
     assert not optimizer.state

@@ -14,10 +14,9 @@ COLOR = frozenset(CATEGORIES["color"])
 
 
 class Augmentation:
-    """Random transformations of each image of a batch, named as in `CATEGORIES`; differentiable any number of times.
+    """Random transformations, named as in `CATEGORIES`, of images of 1, 3 or 4 channels; differentiable any times.
 
-    Images have 1, 3 or 4 channels and any height and width. Geometry, filters and cutout treat all channels alike;
-    color and noise leave alpha, the fourth, unchanged; hue and saturation leave gray images unchanged.
+    Color and noise leave alpha, the fourth channel, unchanged; hue and saturation leave gray images unchanged.
     """
 
     def __init__(self, names: frozenset[str], height: int, width: int, device: torch.device) -> None:

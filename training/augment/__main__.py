@@ -4,16 +4,14 @@ from pathlib import Path
 
 import click
 import torch
-from PIL import Image
 
 from imaging.dataset import DataConfig, open_dataset
 from imaging.grid import save_image, sheet
-from imaging.imageset import ImageSet
 from imaging.pixels import to_images, to_pil, to_pixels
 from torch_utils.cli import Command, option, say
 from training.augment import Augmentation
 from training.augment.chances import AugmentConfig, Drawn, Pipe
-from training.draws import Draws
+from training.recipe import Draws
 
 EXAMPLES = """
 Examples:
@@ -31,21 +29,16 @@ ROWS: tuple[Pipe, ...] = ("blit", "geom", "color", "filter", "noise", "cutout", 
 @option("--out", type=click.Path(path_type=Path), default=Path("augmented.png"), group="Output", help="Picture file.")
 def main(data: str, count: int, p: float, seed: int, out: Path) -> None:
     """Show images as D would see them, with a row for each kind of augmentation and for two combinations."""
-    save_image(contact_sheet(open_dataset(DataConfig(path=data)), count, p, seed), out)
-    say(f"wrote {out}")
-
-
-def contact_sheet(dataset: ImageSet, count: int, p: float, seed: int) -> Image.Image:
-    """The first `count` images of a set unchanged, and below them one augmented row for each of `ROWS`."""
-    pixels = torch.stack([torch.as_tensor(dataset.read(i)) for i in range(min(count, dataset.count))])
-    images = to_images(pixels)
+    dataset = open_dataset(DataConfig(path=data))
+    images = to_images(torch.stack([torch.as_tensor(dataset.read(i)) for i in range(min(count, dataset.count))]))
     draws = Draws(seed, 0, "sheet", len(images), 0, len(images), images.device)
     rows = [images]
     for pipe in ROWS:
         names = AugmentConfig(pipe=pipe).transformations
         augmentation = Augmentation(names, dataset.height, dataset.width, images.device)
         rows.append(augmentation(images, torch.tensor(p), Drawn(draws, pipe)))
-    return sheet([[to_pil(to_pixels(image)) for image in row] for row in rows], ["as it is", *ROWS], [])
+    save_image(sheet([[to_pil(to_pixels(image)) for image in row] for row in rows], ["as it is", *ROWS], []), out)
+    say(f"wrote {out}")
 
 
 if __name__ == "__main__":

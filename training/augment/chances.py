@@ -1,15 +1,15 @@
 """Which augmentations, with which random numbers, and how often: always alike, or adaptive (ADA, section 3)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from torch_utils import distributed
 from torch_utils.config import flag
 from training.config import Section
-from training.draws import Draws
+from training.recipe import Draws
 
 Pipe = Literal["blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc"]
 
@@ -76,17 +76,10 @@ class Drawn:
         gates = len(TRANSFORMATIONS)
         uniform = draws.uniforms(self._purpose, gates + len(UNIFORM)).unbind(1)
         self._gates = dict(zip(TRANSFORMATIONS, uniform[:gates], strict=True))
-        self._uniform = dict(zip(UNIFORM, uniform[gates:], strict=True))
+        # A number in [0, 1), or a standard normal number, for each image, [N], by a name of UNIFORM or NORMAL.
+        self.uniform = dict(zip(UNIFORM, uniform[gates:], strict=True)).__getitem__
         normal = draws.latents(f"{self._purpose} normal", len(NORMAL)).unbind(1)
-        self._normal = dict(zip(NORMAL, normal, strict=True))
-
-    def uniform(self, name: str) -> Tensor:
-        """A number in [0, 1) for each image, [N]. `name` is one of UNIFORM."""
-        return self._uniform[name]
-
-    def normal(self, name: str) -> Tensor:
-        """A standard normal number for each image, [N]. `name` is one of NORMAL."""
-        return self._normal[name]
+        self.normal = dict(zip(NORMAL, normal, strict=True)).__getitem__
 
     def grain(self, shape: torch.Size) -> Tensor:
         """A standard normal number for each pixel. `shape` is that of the images, [N, C, H, W]."""
@@ -97,48 +90,35 @@ class Drawn:
         return torch.where(self._gates[transformation] < p, values, 0.0)
 
 
-class Strength:
+class Strength(nn.Module):
     """The probability p of augmentations, on the device; changed in place, because a CUDA graph reads its memory.
 
-    With `ada`, p follows D's scores of real images: the more of them are positive, the more D overfits. Every few
-    iterations p goes up a step if r_t, the mean sign of the scores since the last step, is above the target, and down
-    if it is below (section 3.1, equation 1). The step is such that p takes `ada_kimg` thousand images from 0 to 1.
+    With `ada`, p steps up every few iterations if r_t, the mean sign of D's scores of reals since the last step, is
+    over the target, and down if below (section 3.1, equation 1): in `ada_kimg` thousand images from 0 to 1 at most.
     """
 
     def __init__(self, config: AugmentConfig, batch: int, device: torch.device) -> None:
+        super().__init__()
         self.config, self.batch = config, batch
-        self.p = torch.full([], config.p, device=device)
-        self.signs = torch.zeros(2, device=device)  # sum and number, since the last step, of all processes
-        self._new = torch.zeros(2, device=device)  # in this iteration, of this process
+        self.p = nn.Buffer(torch.full([], config.p, device=device))
+        self.signs = nn.Buffer(torch.zeros(2, device=device))  # sum and number, since the last step, of all processes
+        self.new = torch.zeros(2, device=device)  # in this iteration, of this process
 
     def observe(self, scores: Tensor) -> None:
         """Count the signs of D's scores of real images, any shape; of pairs, of real - fake."""
         if self.config.mode == "ada":
             signs = (scores > 0).float() - (scores < 0).float()  # 0 for nan, so p never becomes nan
-            self._new += torch.stack([signs.sum(), torch.ones_like(signs).sum()])
-
-    def forget(self) -> None:
-        """Drop the scores of this iteration, which came from a trial before training."""
-        self._new.zero_()
+            self.new += torch.stack([signs.sum(), torch.ones_like(signs).sum()])
 
     def adjust(self, seen: int) -> None:
         """End an iteration. `seen` counts the images before it."""
         if self.config.mode != "ada":
             return
         # Exchanged in every iteration, so that rank 0 has all signs when it saves a state.
-        self.signs = self.signs + distributed.sum_(self._new)
-        self._new.zero_()
+        self.signs.add_(distributed.sum_(self.new))
+        self.new.zero_()
         if (seen // self.batch + 1) % self.config.interval == 0:
             total, count = self.signs.unbind()
             step = self.batch * self.config.interval / (self.config.ada_kimg * 1000)
             self.p.copy_((self.p + (total - self.config.target * count).sign() * step).clamp(0, 1))
-            self.signs = torch.zeros_like(self.signs)
-
-    def state_dict(self) -> dict[str, Any]:
-        """p, and the signs since its last change."""
-        return {"p": self.p, "signs": self.signs}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a `state_dict`."""
-        self.p.copy_(state["p"])
-        self.signs = state["signs"].to(self.p.device, copy=True)
+            self.signs.zero_()

@@ -72,9 +72,8 @@ def _with_alpha(colors: Tensor, images: Tensor) -> Tensor:
 def bandpass() -> np.ndarray:
     """Symmetric filters of the bands, [4, taps], whose sum is the identity.
 
-    The autocorrelations L and H of an orthogonal low-pass and its high-pass, halved, pass the lower and the upper half
-    of the frequencies, and L + H = 1. Each round moves the present bands b one octave down, to L(z) b(z^2), and adds
-    H(z) above them as the new highest band; their sum stays 1.
+    The autocorrelations L and H of an orthogonal low-pass and its high-pass, halved, sum to 1. Each round moves the
+    present bands b one octave down, to L(z) b(z^2), and adds H(z) as the new highest band; their sum stays 1.
     """
     low = np.array(SYM2)
     high = low * [1, -1, 1, -1]

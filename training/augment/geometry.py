@@ -90,10 +90,9 @@ def mirrored(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
 
 
 class Resampling:
-    """Resamples images of any height and width from 2 by matrices, mirrored at the edges, without aliasing.
+    """Resamples images from 2x2 by matrices, mirrored at the edges, without aliasing, by an orthogonal wavelet.
 
-    Images are upsampled twofold by an orthogonal wavelet, looked up bilinearly, and downsampled by it again. The paper
-    pads as far as the matrices of a batch reach, so the host has to wait for the device. Mirrored images are
+    The paper pads as far as the matrices of a batch reach, so the host has to wait for the device. Mirrored images are
     periodic, so here one upsampled period is enough, however far a matrix reaches.
     """
 
@@ -111,8 +110,10 @@ class Resampling:
 
     def _grid(self, matrix: Tensor) -> Tensor:
         """Where the upsampled pixels of the result come from, [N, 2 H + 10, 2 W + 10, 2], for `grid_sample`."""
-        sides = (self.width, self.height)
-        x, y = (self._places(side, matrix.device) for side in sides)
+        sides, reach = (self.width, self.height), len(SYM6) // 2 - 1
+        # [2 side + 10]: upsampled pixels from the center, side - 1, with the reach of the wavelet on either side.
+        places = [torch.arange(-reach, 2 * side + reach, device=matrix.device) - (side - 1) for side in sides]
+        x, y = (place.float() for place in places)
         coordinates = []
         for side, row in zip(sides, matrix.unbind(1), strict=False):
             a, b, shift = row[:, :, None].unbind(1)  # [N, 1] each
@@ -120,9 +121,3 @@ class Resampling:
             place = (by_line[:, :, None] + (a * x)[:, None, :]) % (4 * side - 4)
             coordinates.append((2 * place + 1) / (4 * side - 3) - 1)
         return torch.stack(coordinates, dim=3)
-
-    @staticmethod
-    def _places(side: int, device: torch.device) -> Tensor:
-        """[2 side + 10]: upsampled pixels from the center, side - 1, with the reach of the wavelet on either side."""
-        reach = len(SYM6) // 2 - 1
-        return torch.arange(-reach, 2 * side + reach, device=device, dtype=torch.float32) - (side - 1)

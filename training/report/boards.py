@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from system.files import replacing
 from system.text import harmless
+from system.untrusted import json_object
 
 FILE = "wandb.json"  # in the run folder: the id of the run in its project
 
@@ -57,11 +58,12 @@ class Wandb:
     name = "wandb"
 
     def __init__(self, folder: Path, project: str, config: Mapping[str, Any]) -> None:
-        self._wandb, file = _package(), folder / FILE
+        self._wandb, file = check_wandb(project), folder / FILE
+        known = json_object(file.read_bytes()[:1000]) if file.is_file() else None
         try:
             self._run = self._wandb.init(
                 project=project,
-                id=_known(file, project),
+                id=known.get("id") if known and known.get("project") == project else None,
                 name=folder.resolve().name,
                 config=dict(config),
                 dir=str(folder),
@@ -71,9 +73,8 @@ class Wandb:
             )
         except Exception as error:  # its errors have no common base class
             reason = str(error).strip().rstrip(".") or type(error).__name__
-            raise ValueError(
-                f"wandb cannot begin ({reason}): run `wandb login`, set WANDB_MODE=offline, or leave --wandb out"
-            ) from error
+            ways = "run `wandb login`, set WANDB_MODE=offline, or leave --wandb out"
+            raise ValueError(f"wandb cannot begin ({reason}): {ways}") from error
         # The x axis is the number of images seen: a resumed run may go back a little, and wandb's own steps may not.
         self._run.define_metric("seen")
         self._run.define_metric("*", step_metric="seen")
@@ -97,29 +98,15 @@ class Wandb:
         self._run.finish()
 
 
-def check_wandb(project: str) -> None:
-    """Check `--wandb` before anything starts. Raises ValueError if the name is empty or the package not installed."""
+def check_wandb(project: str) -> Any:
+    """The package wandb for a project of `--wandb`. Raises ValueError if it is not installed, or the name is empty."""
     if not project.strip():
         raise ValueError("--wandb is empty: name a project, or leave the option out")
-    _package()
-
-
-def _package() -> Any:
     try:
         import wandb
 
         wandb.init  # noqa: B018  # a folder called wandb, as an earlier run leaves it, imports as an empty package
     except (ImportError, AttributeError) as error:
-        raise ValueError(
-            "--wandb needs a package that is not installed: pip install wandb, or leave the option out"
-        ) from error
+        missing = "--wandb needs a package that is not installed: pip install wandb, or leave the option out"
+        raise ValueError(missing) from error
     return wandb
-
-
-def _known(file: Path, project: str) -> str | None:
-    """The id of this run in the project; None if it is new there."""
-    try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-        return str(known["id"]) if known["project"] == project else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

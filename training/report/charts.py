@@ -90,25 +90,22 @@ def drawn(chart: Chart, curves: Mapping[str, Curve]) -> str:
     points = [point for line in lines.values() for point in line]
     x = Axis([kimg for kimg, _ in points], LEFT, WIDTH - MARGIN)
     y = Axis([value for _, value in points], HEIGHT - BOTTOM, MARGIN, may_be_logarithmic=True)
-    shapes = []
-    for tick in y.ticks():
-        place = y.place(tick)
+    shapes, legend = [], []
+    for place, tick in [(y.place(tick), tick) for tick in y.ticks()]:
         shapes.append(f'<path class="grid" d="M{LEFT} {place:.1f}H{WIDTH - MARGIN}"/>')
         shapes.append(f'<text x="{LEFT - 8}" y="{place + 5:.1f}" text-anchor="end">{tick:.4g}</text>')
-    shapes += [
-        f'<text x="{x.place(tick):.1f}" y="{HEIGHT - 6}" text-anchor="middle">{tick:.4g}</text>' for tick in x.ticks()
-    ]
-    legend = []
+    for place, tick in [(x.place(tick), tick) for tick in x.ticks()]:
+        shapes.append(f'<text x="{place:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{tick:.4g}</text>')
     for number, (name, line) in enumerate(lines.items()):
         color = f"var(--c{number % COLORS})"
         if len(line) >= FEWEST_TO_SMOOTH:
             shapes.append(f'<path class="raw" stroke="{color}" d="{_path(line, x, y)}"/>')
             line = _smoothed(line)
         dot = ' class="dot"' if len(line) == 1 else ""
-        shapes.append(f'<path data-name="{_text(name)}"{dot} stroke="{color}" d="{_path(line, x, y)}"/>')
-        text = f"{_text(label(name))} <small>{line[-1][1]:.4g}</small>"
+        shapes.append(f'<path data-name="{escaped(name)}"{dot} stroke="{color}" d="{_path(line, x, y)}"/>')
+        text = f"{escaped(label(name))} <small>{line[-1][1]:.4g}</small>"
         legend.append(f'<span><i style="background: {color}"></i>{text}</span>')
-    title, healthy = _text(chart.title), f"<p>Healthy: {chart.healthy}</p>" if chart.healthy else ""
+    title, healthy = escaped(chart.title), f"<p>Healthy: {chart.healthy}</p>" if chart.healthy else ""
     return (
         f'<div class="chart"><h4>{title} <small>{chart.unit}</small></h4>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title} over kimg">{"".join(shapes)}</svg>'
@@ -151,11 +148,10 @@ def _thinned(curve: Curve, scale: float) -> Points:
 
 def _smoothed(points: Points) -> Points:
     """Exponential moving average, corrected for its start at 0 (Kingma and Ba 2015, section 3)."""
-    total, weight, found = 0.0, 0.0, []
-    for kimg, value in points:
+    total, found = 0.0, []
+    for count, (kimg, value) in enumerate(points, 1):
         total = SMOOTHING * total + (1 - SMOOTHING) * value
-        weight = SMOOTHING * weight + 1 - SMOOTHING
-        found.append((kimg, total / weight))
+        found.append((kimg, total / (1 - SMOOTHING**count)))
     return found
 
 
@@ -164,5 +160,6 @@ def _path(points: Points, x: Axis, y: Axis) -> str:
     return "M" + "L".join(f"{x.place(kimg):.1f} {y.place(value):.1f}" for kimg, value in points) + "h0"
 
 
-def _text(text: str) -> str:
-    return html.escape(harmless(text))
+def escaped(text: object) -> str:
+    """A text for HTML, without control characters."""
+    return html.escape(harmless(str(text)))

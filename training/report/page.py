@@ -1,11 +1,11 @@
 """`report.html`: a run of any version, whole or cut short, on one page that needs no other file."""
 
 import base64
-import html
 import io
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, islice
@@ -17,12 +17,13 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from system.files import replacing
-from system.text import harmless, printable
+from system.text import printable
 from system.untrusted import json_object
 from torch_utils import config as configs
 from torch_utils.runs import REALS, StatsFile
 from training.courses import signs_of
 from training.report import charts
+from training.report.charts import escaped
 from training.signs import Alarms, Config, duration, mean, part
 
 NAME, STATS = "report.html", "stats.jsonl"
@@ -62,14 +63,9 @@ class History:
 
 
 def read(folder: Path) -> History:
-    """Read a run folder. Raises FileNotFoundError or ValueError if it is not the folder of a run."""
-    if not folder.exists():
-        raise FileNotFoundError(f"there is no {folder}: give the folder of a run, such as runs/00000-ffhq-auto")
-    if not folder.is_dir() or not any((folder / name).is_file() for name in (STATS, "log.txt", "config.json")):
-        raise ValueError(
-            f"{folder} is not the folder of a run, which holds config.json, log.txt or {STATS}: "
-            "give one, such as runs/00000-ffhq-auto"
-        )
+    """Read a run folder. Raises FileNotFoundError if it is not the folder of a run."""
+    if not any((folder / name).is_file() for name in (STATS, "log.txt", "config.json")):
+        raise FileNotFoundError(f"there is no run in {folder}: give the folder of a run, such as runs/00000-ffhq-auto")
     found = ((_SAMPLES.fullmatch(path.name), path) for path in folder.iterdir())
     stats = {record["seen"]: record for record in _records(folder / STATS)}  # the last word on each moment
     return History(
@@ -106,10 +102,10 @@ def write(folder: Path, state: str = "") -> Path:
     run, path = read(folder), folder / NAME
     state = state or state_of(run)
     parts = {
-        "title": _said(folder.resolve().name),
+        "title": escaped(folder.resolve().name),
         "style": (HERE / "page.css").read_text("utf-8"),
         "refresh": RELOAD if state == "running" else "",
-        "state": _said(state),
+        "state": escaped(state),
         "written": time.strftime("%Y-%m-%d %H:%M"),
         "progress": f'<progress max="{run.end}" value="{min(run.seen, run.end)}"></progress>' if run.end else "",
         "facts": _facts(run, state),
@@ -131,18 +127,12 @@ def state_of(run: History) -> str:
         return "finished"
     lock = run.folder / ".lock"
     try:
-        if lock.is_file():
-            with FileLock(lock, timeout=0):
-                pass
+        with FileLock(lock, timeout=0) if lock.is_file() else nullcontext():
+            return "stopped"
     except Timeout:
         return "running"
     except OSError:  # a read-only folder
-        pass
-    return "stopped"
-
-
-def _said(text: object) -> str:
-    return html.escape(harmless(str(text)))
+        return "stopped"
 
 
 def _section(name: str, title: str, body: str) -> str:
@@ -151,7 +141,7 @@ def _section(name: str, title: str, body: str) -> str:
 
 def _folded(name: str, summary: str, lines: Sequence[str]) -> str:
     """A section of preformatted lines, folded."""
-    text = _said("\n".join(lines))
+    text = escaped("\n".join(lines))
     return _section(name, name.capitalize(), f"<details><summary>{summary}</summary><pre>{text}</pre></details>")
 
 
@@ -180,7 +170,7 @@ def _facts(run: History, state: str) -> str:
         "data": part(run.config, "data").get("path", ""),
     }
     facts |= {name: run.config.get(name, "") for name in ("model", "preset", "device", "precision")}
-    told = (f"<div><dt>{name}</dt><dd>{_said(text)}</dd></div>" for name, text in facts.items() if text)
+    told = (f"<div><dt>{name}</dt><dd>{escaped(text)}</dd></div>" for name, text in facts.items() if text)
     return f'<dl class="facts">{"".join(told)}</dl>'
 
 
@@ -193,9 +183,10 @@ def _alarms(run: History) -> str:
         when = f"since kimg {alarm.since / 1000:g}" if alarm.since else "since the beginning"
         if alarm.until is not None:
             when = f"kimg {alarm.since / 1000:g} to {alarm.until / 1000:g}"
+        kind = "open" if alarm.until is None else "over"
         items.append(
-            f'<li class="{"open" if alarm.until is None else "over"}"><b>{_said(alarm.kind)}</b> <small>{when}</small>'
-            f"<p>{_said(alarm.text)}; {_said(alarm.advice)}.</p></li>"
+            f'<li class="{kind}"><b>{escaped(alarm.kind)}</b> <small>{when}</small>'
+            f"<p>{escaped(alarm.text)}; {escaped(alarm.advice)}.</p></li>"
         )
     return _section("alarms", "Alarms", f"<ul>{''.join(items)}</ul>" if items else "")
 
@@ -211,12 +202,13 @@ def thinned(sheets: Sequence[Sheet]) -> list[Sheet]:
     return [sheet for i, sheet in enumerate(sheets) if i % step == 0 or i == len(sheets) - 1]
 
 
-def picture(path: Path, alt: str, more: str = "") -> str:
-    """The picture in a file as an `img` with its data, smaller and compressed; "" if the file is damaged or missing."""
+def picture(path: Path, alt: str, kimg: float | None = None) -> str:
+    """The picture in a file as an `img` with its data, hidden if of a `kimg`; "" if the file is damaged or missing."""
     try:
         attributes = _compressed(path, path.stat().st_mtime_ns) if path.is_file() else ""
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises for damaged files
         return ""
+    more = "" if kimg is None else f' data-kimg="{kimg:g}" hidden'
     return f'<img {attributes} alt="{alt}"{more}>' if attributes else ""
 
 
@@ -231,15 +223,9 @@ def _compressed(path: Path, modified: int) -> str:
     return f'src="data:image/webp;base64,{data}" width="{shown.width}" height="{shown.height}"'
 
 
-def _frames(run: History) -> Iterator[tuple[float, str]]:
-    """The sheets that can be shown, all hidden but the last."""
-    for kimg, path in thinned(run.samples):
-        if image := picture(path, f"samples at kimg {kimg:g}", f' data-kimg="{kimg:g}" hidden'):
-            yield kimg, image
-
-
 def _samples(run: History) -> str:
-    frames, figures = list(_frames(run)), ""
+    sheets = [(kimg, picture(path, f"samples at kimg {kimg:g}", kimg)) for kimg, path in thinned(run.samples)]
+    frames, figures = [(kimg, image) for kimg, image in sheets if image], ""
     if frames:
         last, (kimg, newest) = len(frames) - 1, frames[-1]
         images = "".join(image for _, image in frames[:-1]) + newest.replace(" hidden>", ">")

@@ -15,7 +15,7 @@ from torch_utils.stats import Moments
 from training.courses import signs_of
 from training.report import page
 from training.report.boards import TensorBoard, Wandb
-from training.signs import Alarm, Alarms, Config, duration
+from training.signs import Alarm, Alarms, Config, Means, duration
 
 STEPS, SECONDS = 16, 10.0  # 16 iterations hold every phase in its usual share; slow steps are measured for 10 seconds
 SHORT = 60.0  # seconds; a shorter run is not worth a forecast
@@ -74,14 +74,7 @@ class Report:
         else:
             self.bar.update(seen - self.bar.n)
 
-    def tick(
-        self,
-        seen: int,
-        end: int,
-        moments: Mapping[str, Moments],
-        timings: Mapping[str, float],
-        facts: Mapping[str, float],
-    ) -> None:
+    def tick(self, seen: int, end: int, moments: Mapping[str, Moments], timings: Means, facts: Means) -> None:
         """Write a status line, a line of `stats.jsonl`, and a point of every curve, after `seen` of `end` images.
 
         `moments` are statistics since the last tick; those without values, such as an empty noise level, are left out.
@@ -95,16 +88,6 @@ class Report:
         moments = {name: m for name, m in moments.items() if m.count or m.nonfinite}
         numbers = {**facts, **{f"timing/{name}": seconds for name, seconds in timings.items()}}
         numbers |= {"timing/images per second": speed, "timing/seconds per kimg": 1000 / speed}
-        self.say(self._status(seen, end, speed, moments, facts))
-        record: dict[str, float | dict[str, float]] = {**numbers}
-        record |= {name: {"mean": m.mean, "std": m.std, "count": m.count} for name, m in moments.items()}
-        self.stats.append(seen, record)
-        self.scalars(numbers | {name: m.mean for name, m in moments.items()}, seen)
-        self._warn(self.alarms.feed({"seen": seen} | record), seen)
-
-    def _status(
-        self, seen: int, end: int, speed: float, moments: Mapping[str, Moments], facts: Mapping[str, float]
-    ) -> str:
         parts = [
             f"kimg {seen / 1000:<8.{1 if end >= 10_000 else 3}f}",
             f"time {duration(facts['time/seconds']):<11}",
@@ -116,7 +99,12 @@ class Report:
         shown = self.signs.shown.items()
         parts += [f"{short} {moments[name].mean:<7.3f}" for name, short in shown if name in moments]
         parts += [f"skipped {facts['steps skipped']:.0f}"] if facts["steps skipped"] else []
-        return " ".join(parts).rstrip()
+        self.say(" ".join(parts).rstrip())
+        record: dict[str, float | dict[str, float]] = {**numbers}
+        record |= {name: {"mean": m.mean, "std": m.std, "count": m.count} for name, m in moments.items()}
+        self.stats.append(seen, record)
+        self.scalars(numbers | {name: m.mean for name, m in moments.items()}, seen)
+        self._warn(self.alarms.feed({"seen": seen} | record), seen)
 
     def snapshot(self, path: Path | None, seen: int, measures: Mapping[str, float]) -> None:
         """Show the sample sheet if there is one, and add what was measured to the statistics of the tick."""

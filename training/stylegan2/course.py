@@ -10,8 +10,8 @@ from models.stylegan2.sizes import fits
 from torch_utils import distributed
 from torch_utils.cli import counted
 from torch_utils.config import flag_of
-from training.course import Asked, Course, Settled, Transfer
-from training.stylegan2 import presets
+from training.course import Asked, Course
+from training.stylegan2 import config as presets
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
 from training.stylegan2.signs import SIGNS
@@ -21,7 +21,7 @@ from training.stylegan2.signs import SIGNS
 TOO_FEW, TOO_FEW_AFTER_TRANSFER = 500, 100
 
 
-def settle(asked: Asked) -> Settled:
+def settle(asked: Asked) -> tuple[StyleGAN2Config, tuple[str, ...]]:
     """The resolved configuration of a run. Raises ValueError for settings that do not fit."""
     for part in ("generator", "discriminator"):
         for name, value in asked.shape._asdict().items():
@@ -31,14 +31,14 @@ def settle(asked: Asked) -> Settled:
         raise ValueError("--freeze-d keeps layers of a trained D unchanged: give --transfer with it")
     # After transfer the average starts from a trained network, and D may soon know the images.
     defaults = {"average.ramp": 0.0, "augment.ada_kimg": 100.0} if asked.transfer else {}
-    given = defaults | dict(asked.given)
-    config = presets.resolve(asked.preset, asked.shape._asdict(), given, asked.world, asked.images)
+    shape, given = asked.shape._asdict(), defaults | dict(asked.given)
+    config = presets.resolve(asked.preset, shape, given, asked.world, asked.images)
     mode = config.augment.mode
     for name in config.augment.idle:
         if f"augment.{name}" in asked.given:
             option = flag_of(StyleGAN2Config, f"augment.{name}")
             raise ValueError(f"{option} has no effect with --aug {mode}: leave it out, or give --aug ada")
-    return Settled(config, tuple(_notes(asked, config)))
+    return config, tuple(_notes(asked, config))
 
 
 def _notes(asked: Asked, config: StyleGAN2Config) -> Iterator[str]:
@@ -47,18 +47,14 @@ def _notes(asked: Asked, config: StyleGAN2Config) -> Iterator[str]:
     count = (asked.images or 0) // (2 if mirror else 1)
     images = counted(count, "image")
     if mode != "none" and "augment.mode" not in asked.given and asked.images is not None:
-        yield (
-            f"--aug {mode} is on: with only {images} D would soon learn them by heart, so it sees augmented ones "
-            f"(--aug none turns this off)"
-        )
+        why = f"with only {images} D would soon learn them by heart, so it sees augmented ones"
+        yield f"--aug {mode} is on: {why} (--aug none turns this off)"
     if asked.images is not None and count < (TOO_FEW_AFTER_TRANSFER if asked.transfer else TOO_FEW):
         ways = ["more images, some hundred at least"]
         ways += [] if asked.transfer else ["--transfer from a network trained on similar images"]
         ways += [] if mirror else ["--mirror"]
-        yield (
-            f"{images} will hardly do: D learns so few by heart, also when they are augmented, and G can only repeat "
-            f"them; what helps: {', '.join(ways)}"
-        )
+        why = "D learns so few by heart, also when they are augmented, and G can only repeat them"
+        yield f"{images} will hardly do: {why}; what helps: {', '.join(ways)}"
 
 
 def smallest(config: StyleGAN2Config) -> StyleGAN2Config:
@@ -85,17 +81,12 @@ def check_transfer(file: NetworkFile, config: StyleGAN2Config) -> None:
     if "D" not in file.parts:
         raise ValueError(f"{file} has no D whose layers --freeze-d could leave as they are: leave --freeze-d out")
     if parts["D"].config.doublings != config.discriminator.doublings:
-        raise ValueError(
-            "--freeze-d would freeze layers that start anew, for the images have another size than those of "
-            f"{file}: leave --freeze-d out"
-        )
+        other = f"the images have another size than those of {file}"
+        raise ValueError(f"--freeze-d would freeze layers that start anew, for {other}: leave --freeze-d out")
 
 
 def take(file: NetworkFile, recipe: StyleGAN2) -> str:
-    """Load the weights of a checked file into a fresh recipe; return a sentence about the weights taken.
-
-    If the file holds only the averaged generator, G starts from it, too, and D starts anew.
-    """
+    """Load the weights of a checked file into a fresh recipe, G from G_ema if need be; return a sentence about it."""
     taken: list[str] = []
     changes: list[str] = []
     for name, network in recipe.networks.items():
@@ -123,6 +114,7 @@ COURSE = Course(
     smallest=smallest,
     smaller="smaller networks: --set generator.channel_base=8192",
     signs=SIGNS,
-    transfer=Transfer(check_transfer, take),
+    check_transfer=check_transfer,
+    take=take,
     fits=fits,
 )

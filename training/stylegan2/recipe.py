@@ -15,9 +15,8 @@ from models.stylegan2.sampler import StyleSampler
 from torch_utils import distributed, seeds
 from training.augment import Augmentation
 from training.augment.chances import Drawn, Strength
-from training.draws import Draws
 from training.phase import Phase, Term
-from training.recipe import Average, Change, Pictures, Recipe, placed
+from training.recipe import Average, Change, Draws, Pictures, Recipe, placed
 from training.sheet import Sheet
 from training.stylegan2 import losses as gan_losses
 from training.stylegan2.config import StyleGAN2Config
@@ -38,7 +37,6 @@ class Passes(NamedTuple):
     map: Callable[[Tensor, Tensor | None], Tensor]  # z [N, z_dim], c -> w [N, w_dim]
     render: Callable[[Tensor, list[Tensor | None]], Tensor]  # ws [N, L, w_dim], noises -> images
     score: Callable[[Tensor, Tensor | None], Tensor]  # images, c -> scores [N, 1]
-    begin: Callable[[], None] = lambda: None  # called before a term: CUDA graphs may overwrite outputs of the last
 
 
 class StyleGAN2(Recipe):
@@ -47,7 +45,6 @@ class StyleGAN2(Recipe):
     `frequencies` are the images of each class, [classes]; empty without classes.
     """
 
-    first_order = frozenset({"Gmain", "Dmain"})
     added = frozenset({"strength"})  # the first versions had no augmentations
 
     def __init__(self, config: StyleGAN2Config, frequencies: Tensor, device: torch.device) -> None:
@@ -80,11 +77,12 @@ class StyleGAN2(Recipe):
         learning = [p for p in self.D.parameters() if id(p) not in frozen]
         adam_G = adam(self.G.parameters(), o.g_lr, betas, o.epsilon, o.g_interval)
         adam_D = adam(learning, o.d_lr, betas, o.epsilon, o.d_interval)
-        phases = [Phase("Gmain", self.G, adam_G, reads_images=self.relativistic)]
+        phases = [Phase("Gmain", self.G, adam_G, reads_images=self.relativistic, first_order=True)]
         if self.config.loss.path_weight:
             phases.append(Phase("Gpath", self.G, adam_G, interval=o.g_interval))
         pairs = self.relativistic
-        phases.append(Phase("Dmain", self.D, adam_D, reads_images=True, terms=1 if pairs else 2))
+        terms = 1 if pairs else 2
+        phases.append(Phase("Dmain", self.D, adam_D, reads_images=True, terms=terms, first_order=True))
         if self.config.loss.gamma:
             name, terms = ("Dr1r2", 2) if pairs else ("Dr1", 1)
             phases.append(Phase(name, self.D, adam_D, interval=o.d_interval, reads_images=True, terms=terms))
@@ -111,9 +109,8 @@ class StyleGAN2(Recipe):
             images = self.G_ema(z[part].to(device), None if c is None else c[part], noise_mode="const")
             yield from to_pixels(images, rounding="nearest").cpu()
 
-    def use_passes(self, change: Change | None, begin: Callable[[], None] = lambda: None) -> None:
-        p = self.plain
-        self.passes = p if change is None else Passes(change(p.map), change(p.render), change(p.score), begin)
+    def use_passes(self, change: Change | None) -> None:
+        self.passes = self.plain if change is None else Passes(*(change(each) for each in self.plain))
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -121,7 +118,7 @@ class StyleGAN2(Recipe):
         average = self.G.mapping.w_average.clone()
         yield
         self.G.mapping.w_average.copy_(average)
-        self.strength.forget()
+        self.strength.new.zero_()
 
     def losses(self, phase: Phase, reals: Reals | None, draws: Draws) -> Iterator[Term]:
         """Yield the terms of one phase, each computed when it is asked for."""
@@ -133,7 +130,6 @@ class StyleGAN2(Recipe):
         return terms.get(phase.name, self._penalty_terms)(reals, draws)
 
     def _generator_terms(self, reals: Reals | None, draws: Draws) -> Iterator[Term]:
-        self.passes.begin()
         images, c = self._made(self.passes, draws, reals.c if reals and self.relativistic else None)
         scores = self._scored(self.passes, images, c, draws, "fake")
         if reals and self.relativistic:
@@ -158,14 +154,12 @@ class StyleGAN2(Recipe):
         yield penalty.mean() * loss.path_weight, reports
 
     def _discriminator_terms(self, reals: Reals, draws: Draws) -> Iterator[Term]:
-        self.passes.begin()
         images, c = self._fakes(self.passes, draws, reals.c if self.relativistic else None)
         fake = self._scored(self.passes, images, c, draws, "fake")
         if not self.relativistic:
             loss = gan_losses.discriminator_fake_loss(fake).mean()
             yield loss, _of_scores("fake", fake) | {"loss/D fake": loss}
             del images, fake, loss
-            self.passes.begin()
         real = self._scored(self.passes, reals.images, reals.c, draws, "real")
         if self.relativistic:
             loss, margin = gan_losses.relativistic_loss(real, fake).mean(), real - fake
@@ -237,7 +231,7 @@ class StyleGAN2(Recipe):
         self.strength.adjust(seen)
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"path_mean": self.path_mean, "strength": self.strength.state_dict()}
+        return super().state_dict() | {"path_mean": self.path_mean, "strength": dict(self.strength.state_dict())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from training.signs import Alarm, Chart, Config, Means, Signs, Watch, few_differences, part, skipped_steps
-from training.stylegan2 import presets
+from training.stylegan2 import config as presets
 
 NEAR = 0.95  # healthy runs of the demo faces begin with signs of 0.85 and go to 0.5; the target of ADA is 0.6
 # D's loss is 2 ln 2 = 1.39 if it cannot tell reals from fakes, and 0 if it always can. A smaller change than this over
 # the watched ticks counts as standing still.
 FLAT = 0.1
 PAIRS_WON = 0.05  # D's loss of pairs if it places every real above its fake by 3; it is ln 2 = 0.69 at chance
+OF_D = ("loss/D fake", "loss/D real", "loss/D pair")
 CEILING = 0.95  # p is limited to 1
 FAR = 20.0  # the presets of the papers lie up to 5 times beside the rule; those who tune go by factors of 2 and 4
 
@@ -37,7 +38,8 @@ CHARTS = (
 def d_has_won(recent: Sequence[Means]) -> str:
     """D scores every real above every fake, and its loss does not change."""
     now = recent[-1]
-    losses = [loss for record in recent if (loss := _loss_of_d(record)) is not None]
+    told = [[record[name] for name in OF_D if name in record] for record in recent]
+    losses = [sum(parts) for parts in told if parts]
     if losses and abs(losses[-1] - losses[0]) > FLAT:
         return ""
     if "loss/D pair" in now:  # scores of pairs have no zero, so their signs mean nothing
@@ -55,11 +57,6 @@ def p_at_ceiling(recent: Sequence[Means]) -> str:
     """p is as high as it goes."""
     p = recent[-1]["augment/p"]
     return f"p is {p:.2f}: augmentations begin to appear in the samples" if p >= CEILING else ""
-
-
-def _loss_of_d(record: Means) -> float | None:
-    parts = [record[name] for name in ("loss/D fake", "loss/D real", "loss/D pair") if name in record]
-    return sum(parts) if parts else None
 
 
 WATCHES = (
@@ -90,16 +87,8 @@ def far_gamma(config: Config) -> list[Alarm]:
 
 
 SIGNS = Signs(
-    shown={
-        "loss/G": "G",
-        "loss/D fake": "Dfake",
-        "loss/D real": "Dreal",
-        "loss/D pair": "Dpair",
-        "loss/D r1": "r1",
-        "loss/D r2": "r2",
-        "path/length": "path",
-        "augment/p": "p",
-    },
+    shown={"loss/G": "G", "loss/D fake": "Dfake", "loss/D real": "Dreal", "loss/D pair": "Dpair"}
+    | {"loss/D r1": "r1", "loss/D r2": "r2", "path/length": "path", "augment/p": "p"},
     charts=CHARTS,
     watches=WATCHES,
     before=far_gamma,

@@ -32,15 +32,15 @@ _MOST_SIZES = 12  # 4 to 8192 pixels
 
 def translated(names: Iterable[str], rules: Rules) -> dict[str, str]:
     """Their name -> ours, for each of our names. Every rule is applied in turn."""
-    return {_translated(name, rules): name for name in names}
-
-
-def _translated(name: str, rules: Rules) -> str:
-    for pattern, theirs in rules:
-        if found := re.search(pattern, name):
-            new = found.expand(theirs) if isinstance(theirs, str) else theirs(*map(int, found.groups()))
-            name = name[: found.start()] + new + name[found.end() :]
-    return name
+    found = {}
+    for ours in names:
+        theirs = ours
+        for pattern, rule in rules:
+            if part := re.search(pattern, theirs):
+                new = part.expand(rule) if isinstance(rule, str) else rule(*map(int, part.groups()))
+                theirs = theirs[: part.start()] + new + theirs[part.end() :]
+        found[theirs] = ours
+    return found
 
 
 def official_names(network: Any) -> dict[str, str]:
@@ -79,15 +79,9 @@ def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str], network: nn.Module) -> dict[str, Tensor]:
-    """A file's tensors under our names, each checked against the network that has these names.
+    """A file's tensors under our names; `names` are theirs -> ours, and further axes of length 1 are dropped.
 
-    Args:
-        tensors: by their names; their shapes may have further axes of length 1.
-        names: their name -> ours.
-        network: on any device.
-
-    Raises:
-        ValueError: if tensors are missing, left over, of another shape or no floating-point numbers.
+    Raises ValueError if tensors of the network are missing, left over, of another shape or no floating-point numbers.
     """
     shapes = shapes_of(network.state_dict())
     if missing := sorted(names.keys() - tensors.keys()):
@@ -104,18 +98,10 @@ def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str], network: nn
 
 
 def converted(names: Iterable[str], read: Callable[[str], Built], source: dict[str, Any]) -> Converted:
-    """The networks of a file of StyleGAN2.
+    """The networks of a file of StyleGAN2: `read` gives one of these names, or raises ValueError with the reason.
 
     If the file's discriminator has another architecture, it is skipped as long as there is a generator: most users only
-    want the generator, and many forks changed only D.
-
-    Args:
-        names: of G_ema, G and D those in the file.
-        read: reads one; raises ValueError with the reason if it cannot be built here.
-        source: facts about the file, for the metadata.
-
-    Raises:
-        ValueError: from `read`, for a generator or a lone discriminator.
+    want the generator, and many forks changed only D. `source` are facts about the file, for the metadata.
     """
     metadata: dict[str, Any] = {"source": source}
     tensors: dict[str, Tensor] = {}
@@ -134,13 +120,9 @@ def converted(names: Iterable[str], read: Callable[[str], Built], source: dict[s
 
 
 def build(name: str, tensors: Mapping[str, Tensor], **stated: Any) -> Built:
-    """The generator or discriminator (`name` is G, G_ema or D) with these tensors, which have official names.
+    """The network (`name` is G, G_ema or D) of these tensors with official names; `stated` as of `network_of`.
 
-    Args:
-        stated: as of `network_of`.
-
-    Raises:
-        ValueError: if no StyleGAN2 has these tensors, or their filters are not ours.
+    Raises ValueError if no StyleGAN2 has these tensors, or their filters are not ours.
     """
     network, own, ours = network_of(name, shapes_of(tensors), **stated), dict(tensors), blur(torch.device("cpu"))
     for key in [key for key in tensors if key.rpartition(".")[2] == _FILTER]:
@@ -159,10 +141,7 @@ def network_of(
 ) -> Generator | Discriminator:
     """The network, on the meta device, whose tensors have these official names and shapes.
 
-    Args:
-        clamp: limit of activations.
-        group: samples that share a minibatch standard deviation.
-        base, most: `channel_base` and `channel_max` as stated, taken if they agree with the widths of the layers.
+    `base` and `most` are `channel_base` and `channel_max` as stated, taken if they agree with the widths of the layers.
     """
     is_d = name == "D"
     start, rgb, conv = ("b", "fromrgb", "conv0") if is_d else ("synthesis.b", "torgb", "conv1")

@@ -9,7 +9,7 @@ Letters: N batch, C channels, H W size, D width of w, L blocks; in attention h h
 """
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +56,7 @@ class LucidrainsConfig(BaseModel):
         """Image height in pixels."""
         return 4 << self.doublings
 
-    width = height
+    width: ClassVar[Any] = height
 
     @property
     def z_dim(self) -> int:
@@ -168,9 +168,9 @@ class Attention(nn.Module):
         context = sum over pixels of softmax(k) v^T        out = softmax(q) context / sqrt(d)
     """
 
-    def __init__(self, channels: int, form: Form) -> None:
+    def __init__(self, C: int, form: Form) -> None:
         super().__init__()
-        C, width = channels, HEADS * DIMENSIONS
+        width = HEADS * DIMENSIONS
         self.scaling0, self.scaling1 = Scaling(C, form), Scaling(C, form)
         self.queries = nn.Conv2d(C, width, 1, bias=False)
         self.surroundings = nn.Conv2d(C, C, 3, padding=1, groups=C, bias=False)

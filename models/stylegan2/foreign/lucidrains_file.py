@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.foreign import Converted, Foreign
-from models.stylegan2.foreign.architecture import Rules, Shapes, average_w, renamed, shape_of, translated
+from models.stylegan2.foreign.architecture import Rules, Shapes, average_w, renamed, shape_of, shapes_of, translated
 from models.stylegan2.foreign.lucidrains import Form, LucidrainsConfig, LucidrainsGenerator
 from system.text import printable
 from torch_utils import config as configs
@@ -58,23 +58,17 @@ class LucidrainsOptions(BaseModel):
     lr_mlp: float = Field(0.1, gt=0, le=100)
 
 
-def claims(contents: Any) -> bool:
-    """Whether contents are a checkpoint of this program, or the state dict alone."""
-    return isinstance(contents, Mapping) and (KEY in contents or SIGN in contents)
-
-
 def from_lucidrains(contents: Mapping[str, Any], path: Path) -> Converted:
     """The averaged generator of a file under our names; `contents` is what `torchfile.read` returned.
 
-    Raises:
-        ValueError: if a layer is unknown, or a tensor is missing, left over or of another shape.
+    Raises ValueError if a layer is unknown, or a tensor is missing, left over or of another shape.
     """
     contents = contents if KEY in contents else {KEY: contents}
     state = torchfile.plain_tensors(contents[KEY], KEY, path.stat().st_size)
     state = {name: t.float() for name, t in state.items() if re.match(_OURS, name)}
     version = contents.get("version")
     version = printable(version, 40) if isinstance(version, str) else ""
-    config = _config({name: tuple(t.shape) for name, t in state.items()}, version)
+    config = _config(shapes_of(state), version)
     rate = _rate(path, config)
     with torch.device("meta"):
         G = LucidrainsGenerator(config)
@@ -85,25 +79,29 @@ def from_lucidrains(contents: Mapping[str, Any], path: Path) -> Converted:
     own = renamed(state, translated((name for name in G.state_dict() if name not in buffers), rules), G)
     own |= {name: t * rate for name, t in own.items() if name.startswith("mapping.")}
     own["synthesis.noise"] = torch.rand(config.height, config.width, generator=torch.Generator().manual_seed(0))
-    own["mapping.w_average"] = torch.zeros(config.w_dim)
-    G.load_state_dict(own, assign=True)
+    G.load_state_dict(own, strict=False, assign=True)  # the average is missing yet
     own["mapping.w_average"], origin = average_w(G.mapping, config.z_dim, config.mapping_layers * config.w_dim**2)
     source = {"format": "lucidrains .pt", "version": version, "w_average": origin, "lr_mlp": rate}
     metadata = {"generator": configs.to_dict(config), "source": source}
     return Converted("lucidrains", metadata, {f"G_ema.{name}": tensor for name, tensor in own.items()})
 
 
-LUCIDRAINS = Foreign("lucidrains' stylegan2-pytorch", torchfile.begins_so, torchfile.read, claims, from_lucidrains)
+LUCIDRAINS = Foreign(
+    "lucidrains' stylegan2-pytorch",
+    torchfile.begins_so,
+    torchfile.read,
+    lambda contents: isinstance(contents, Mapping) and (KEY in contents or SIGN in contents),
+    from_lucidrains,
+)
 
 
 def _rate(path: Path, config: LucidrainsConfig) -> float:
     """The learning rate multiplier of the mapping network, from the options beside a network; no tensor shows it."""
-    beside = path.with_name(OPTIONS)
-    if not beside.is_file():
-        return LucidrainsOptions().lr_mlp
+    options, beside = LucidrainsOptions(), path.with_name(OPTIONS)
     try:
-        with beside.open("rb") as file:
-            options = LucidrainsOptions.model_validate_json(file.read(LARGEST_OPTIONS))
+        if beside.is_file():
+            with beside.open("rb") as file:
+                options = LucidrainsOptions.model_validate_json(file.read(LARGEST_OPTIONS))
     except ValidationError as error:
         raise ValueError(f"the {OPTIONS} beside it is damaged: {_REMEDY}") from error
     if options.image_size not in (None, config.height):

@@ -10,25 +10,25 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from system.pickles import Built, Makers
 from system.text import shown
-from torch_utils.torchfile import (
-    Budget,
-    Storage,
-    are_counts,
-    empty_dict,
-    never,
-    parameter,
-    read_legacy,
-    storage_makers,
-    tensor,
-)
+from torch_utils import torchfile
+from torch_utils.torchfile import Budget, empty_dict, never
 
 _NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
+MOST_ENTRIES = 20_000  # of all tables of tensors and modules together; the largest official network has 1,000
+LONGEST_NAME = 200  # with those of the modules around it, which limits the depth
+_CLASSES = {
+    *("Generator", "MappingNetwork", "SynthesisNetwork", "SynthesisBlock", "SynthesisLayer", "ToRGBLayer"),
+    *("Discriminator", "DiscriminatorBlock", "DiscriminatorEpilogue", "MinibatchStdLayer"),
+    *("Conv2dLayer", "FullyConnectedLayer", ""),
+}
+_TABLES = ("_parameters", "_buffers", "_modules", "variables", "components")  # frozen weights are buffers
 
 
-@dataclass
+@dataclass(eq=False)
 class Record(Built):
     """A network or module of an official program: its class and fields, without its source code."""
 
@@ -65,7 +65,7 @@ class Array(Built):
         """Take (version, shape, type, whether in Fortran's order, bytes)."""
         parts: tuple[Any, ...] = state if isinstance(state, tuple) and len(state) == 5 else (None,) * 5
         _, shape, kind, fortran, data = parts
-        fits = isinstance(kind, NumberType) and isinstance(data, bytes) and are_counts(shape)
+        fits = isinstance(kind, NumberType) and isinstance(data, bytes) and torchfile.are_counts(shape)
         fits = fits and prod(shape) * kind.dtype.itemsize == len(data)
         demand(fits, "an array does not have its numbers", shape)
         self.values = np.frombuffer(data, kind.dtype).reshape(shape, order="F" if fortran is True else "C")
@@ -83,8 +83,8 @@ def makers(size: int) -> Makers:
 
     table: dict[tuple[str, str], Callable[..., Any]] = {
         ("torch_utils.persistence", "_reconstruct_persistent_obj"): _module,
-        ("torch._utils", "_rebuild_tensor_v2"): tensor,
-        ("torch._utils", "_rebuild_parameter"): parameter,
+        ("torch._utils", "_rebuild_tensor_v2"): torchfile.tensor,
+        ("torch._utils", "_rebuild_parameter"): torchfile.parameter,
         ("torch.storage", "_load_from_bytes"): lambda data: _storage(data, budget),
         ("collections", "OrderedDict"): empty_dict,
         ("dnnlib.util", "EasyDict"): empty_dict,
@@ -100,12 +100,55 @@ def makers(size: int) -> Makers:
     return table
 
 
-def _storage(data: Any, budget: Budget) -> Storage:
+def take_apart(network: Record, budget: Budget) -> tuple[dict[str, Any], dict[str, Record]]:
+    """The tensors or arrays of a network, and all networks and modules in it, by their names; the network's is "".
+
+    Raises ValueError for modules of other networks, by their names, and for more entries or bytes than allowed.
+    """
+    tensors: dict[str, Any] = {}
+    records, waiting, entries = {"": network}, [""], 0
+    separator, kind = (".", Tensor) if network.class_name else ("/", Array | float)
+    for path in waiting:
+        class_name = records[path].class_name
+        if class_name == "SynthesisInput":
+            raise ValueError(
+                "it is a StyleGAN3 network of another configuration: only StyleGAN3 networks of the configuration "
+                "stylegan2 can be read here"
+            )
+        if class_name not in _CLASSES:
+            what = f"its module {shown(path)}" if path else "its network"
+            raise ValueError(f"{what} is of the class {shown(class_name)}, which StyleGAN2 does not have")
+        for table in _TABLES:
+            for own, value in pairs(records[path].state.get(table), table):
+                name, entries = f"{path}{separator}{own}" if path else own, entries + 1
+                if entries > MOST_ENTRIES or len(name) > LONGEST_NAME:
+                    raise ValueError("it has more tensors and modules, or longer names, than any StyleGAN2")
+                demand(name not in tensors and name not in records, "a name has two values", name)
+                if isinstance(value, Record) and bool(value.class_name) == bool(network.class_name):
+                    records[name] = value
+                    waiting.append(name)
+                elif value is not None:
+                    demand(isinstance(value, kind), name, value)
+                    tensors[name] = value = value.values if isinstance(value, Array) else value
+                    budget.spend(value.nbytes if isinstance(value, Tensor) else 4 * np.size(value))
+    return tensors, records
+
+
+def pairs(value: Any, what: str) -> list[tuple[str, Any]]:
+    """The names and values of a table, which may be a list of them; none for None."""
+    found = [] if value is None else list(value.items()) if isinstance(value, dict) else value
+    fits = isinstance(found, list) and len(found) <= MOST_ENTRIES
+    fits = fits and all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in found)
+    demand(fits, what, value)
+    return found
+
+
+def _storage(data: Any, budget: Budget) -> torchfile.Storage:
     """The numbers in what `torch.save` wrote of a storage."""
     demand(isinstance(data, bytes), "the numbers of a tensor", data)
     budget.spend(len(data))
-    found = read_legacy(io.BytesIO(data), len(data), storage_makers())
-    demand(isinstance(found, Storage), "the numbers of a tensor", found)
+    found = torchfile.read_legacy(io.BytesIO(data), len(data), torchfile.storage_makers())
+    demand(isinstance(found, torchfile.Storage), "the numbers of a tensor", found)
     return found
 
 

@@ -3,10 +3,8 @@
 Files of its training hold `g`, `d`, `g_ema`, both optimizers, the options and the probability of augmentation; files
 converted from official ones hold `g_ema`, `latent_avg` and sometimes `g` and `d`. Weights carry the same gains as ours.
 
-Not supported by rosinality's graph: classes, images that are gray, transparent or not square, other architectures than
-output skips in the generator and residual blocks in the discriminator, groups of other than 4 samples in the minibatch
-statistics, and a limit of a convolution's output. That limit matters to float16 only and is dropped; networks that need
-anything else of these are refused.
+Its graph supports square RGB images without classes, output skips in G, residual blocks in D, and groups of 4 samples
+in the minibatch statistics. A limit of a convolution's output matters to float16 only and is dropped.
 """
 
 import re
@@ -20,17 +18,8 @@ from torch import Tensor, nn
 from models.foreign import Converted, Foreign
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign.architecture import (
-    Built,
-    Rules,
-    average_w,
-    check_filter,
-    converted,
-    network_of,
-    official_names,
-    renamed,
-    translated,
-)
+from models.stylegan2.foreign import architecture
+from models.stylegan2.foreign.architecture import Built, Rules, official_names, translated
 from models.stylegan2.generator import Generator
 from models.stylegan2.layers import blur
 from models.stylegan2.mapping import MappingNetwork
@@ -41,9 +30,8 @@ from torch_utils import torchfile
 KEYS = {"g_ema": "G_ema", "g": "G", "d": "D"}  # of a checkpoint, with our names
 SIGNS = {"g_ema": "input.input", "d": "final_conv.0.weight"}  # a tensor of each kind of state dict
 AVERAGE = "latent_avg"
-MOST_DOUBLINGS = 9  # of 4 x 4: images of 2048 x 2048
+MOST_DOUBLINGS, MOST_LAYERS = 9, 32  # images of 2048 x 2048; layers of the mapping network
 GROUP = 4  # samples that share a minibatch standard deviation
-MOST_LAYERS = 32  # of the mapping network
 MOST_IN_A_ROW = 16  # state dicts in a list
 WIDEST = 512  # feature maps up to 32 x 32
 PER_MULTIPLIER = 16384  # feature maps times resolution beyond 32 x 32, for each unit of channel_multiplier
@@ -79,22 +67,16 @@ _AXES = {  # axes of length 1 before and after ours, by their names; 0 and 0 for
 }
 
 
-def claims(contents: Any) -> bool:
-    """Whether contents are a checkpoint of this program, or state dicts of it alone or in a list."""
-    return bool(_arranged(contents))
-
-
 def from_rosinality(contents: Any, path: Path) -> Converted:
     """The networks of a file under our names; `contents` is what `torchfile.read` returned.
 
-    Raises:
-        ValueError: if a tensor is missing, left over or of another shape, with the name of the first.
+    Raises ValueError with the name of the first tensor that is missing, left over or of another shape.
     """
     contents, size = _arranged(contents), path.stat().st_size
     states = {ours: torchfile.plain_tensors(contents[key], key, size) for key, ours in KEYS.items() if key in contents}
     known = torchfile.plain_tensors({key: contents[key] for key in (AVERAGE,) if key in contents}, "contents", size)
     source = {"format": f"rosinality .pt ({'training' if 'g_optim' in contents else 'converted'})"}
-    found = converted(states, lambda name: _read(name, states[name]), source)
+    found = architecture.converted(states, lambda name: _read(name, states[name]), source)
     generators = [name for name in states if name != "D"]
     if generators:
         config = configs.from_dict(GeneratorConfig, found.metadata["generator"])
@@ -103,17 +85,15 @@ def from_rosinality(contents: Any, path: Path) -> Converted:
     return found
 
 
-ROSINALITY = Foreign("rosinality's stylegan2-pytorch", torchfile.begins_so, torchfile.read, claims, from_rosinality)
+ROSINALITY = Foreign(
+    "rosinality's stylegan2-pytorch", torchfile.begins_so, torchfile.read, lambda c: bool(_arranged(c)), from_rosinality
+)
 
 
 def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """Our networks as the contents of a converted file, which its `Generator` and `Discriminator` load.
+    """G_ema, and G and D if given, as the contents of a converted file, which its `Generator` and `Discriminator` load.
 
-    Args:
-        networks: of G_ema, G and D those to write, G_ema among them.
-
-    Raises:
-        ValueError: if its graph cannot hold a network, with the reason.
+    Raises ValueError if its graph cannot hold a network, with the reason.
     """
     if "G_ema" not in networks:
         raise ValueError("a file of rosinality's program needs an averaged generator, and there is no G_ema: add it")
@@ -127,11 +107,7 @@ def to_rosinality(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
 
 
 def write_rosinality(path: Path, networks: Mapping[str, nn.Module]) -> None:
-    """Write `to_rosinality` of the networks to a file, atomically.
-
-    Raises:
-        ValueError: as `to_rosinality`.
-    """
+    """Write `to_rosinality` of the networks to a file, atomically."""
     contents = to_rosinality(networks)
     with replacing(path) as temporary:
         torch.save(contents, temporary)
@@ -163,16 +139,16 @@ def _read(name: str, state: dict[str, Tensor]) -> Built:
         if theirs in state:
             before, after = _axes(theirs)
             shapes[official[ours]] = tuple(state[theirs].shape[before : state[theirs].ndim - after])
-    network = network_of(name, shapes, group=GROUP)
+    network = architecture.network_of(name, shapes, group=GROUP)
     names, own = _names(network), dict(state)
     if name != "D" and not any(key.startswith("noises.") for key in state):
         # The first versions kept no noise: draw it from a fixed seed.
-        source, ours = torch.Generator().manual_seed(0), network.state_dict()
-        noises = {theirs: ours[key].shape for theirs, key in names.items() if key.endswith("noise.fixed")}
+        source, fixed = torch.Generator().manual_seed(0), network.state_dict()
+        noises = {theirs: fixed[key].shape for theirs, key in names.items() if key.endswith("noise.fixed")}
         own |= {theirs: torch.randn(shape, generator=source) for theirs, shape in noises.items()}
     for key, filter_ in _filters(network).items():
-        check_filter(key, own.pop(key, filter_), filter_)
-    return network, renamed(own, names, network)
+        architecture.check_filter(key, own.pop(key, filter_), filter_)
+    return network, architecture.renamed(own, names, network)
 
 
 def _names(network: nn.Module) -> dict[str, str]:
@@ -195,29 +171,23 @@ def _filters(network: Any) -> dict[str, Tensor]:
 
 def _arranged(contents: Any) -> dict[str, Any]:
     """The contents with the keys of a checkpoint; empty for another program's. The last of two generators is g_ema."""
-    if isinstance(contents, Mapping):
-        kind = _kind(contents)
-        known = {key: value for key, value in contents.items() if key not in KEYS or value is not None}
-        return {kind: contents} if kind else known if known.keys() & KEYS.keys() else {}
-    rows = contents[:MOST_IN_A_ROW] if isinstance(contents, list | tuple) else []
+    rows = contents[:MOST_IN_A_ROW] if isinstance(contents, list | tuple) else [contents]
     states: dict[str, Any] = {}
     for state in rows:
-        kind = _kind(state) if isinstance(state, Mapping) else ""
-        states |= {"g": states["g_ema"]} if kind == "g_ema" and kind in states else {}
-        states |= {kind: state} if kind else {}
+        kinds = [key for key, sign in SIGNS.items() if sign in state] if isinstance(state, Mapping) else []
+        for kind in kinds[:1]:
+            states |= {"g": states["g_ema"]} if kind == "g_ema" and kind in states else {}
+            states[kind] = state
+    if not states and isinstance(contents, Mapping):
+        known = {key: value for key, value in contents.items() if key not in KEYS or value is not None}
+        return known if known.keys() & KEYS.keys() else {}
     return states
-
-
-def _kind(state: Mapping[Any, Any]) -> str:
-    """The key of a state dict in a checkpoint; "" for another program's."""
-    return next((key for key, sign in SIGNS.items() if sign in state), "")
 
 
 def _check(name: str, config: Any) -> None:
     """Refuse what its graph cannot hold."""
-    architecture = "residual" if isinstance(config, DiscriminatorConfig) else "skip"
-    expected = {"classes": 0, "channels": 3, "width": config.height, "base": (4, 4), "architecture": architecture}
-    expected |= {"mbstd_group": GROUP, "z_dim": getattr(config, "w_dim", 0)}
+    expected = {"classes": 0, "channels": 3, "width": config.height, "base": (4, 4), "mbstd_group": GROUP}
+    expected |= {"architecture": "residual" if name == "D" else "skip", "z_dim": getattr(config, "w_dim", 0)}
     differing = [key for key, value in expected.items() if getattr(config, key, value) != value]
     reasons = [f"its {key} is {getattr(config, key)}, expected {expected[key]}" for key in differing]
     widths = [config.channels_at(k) for k in range(config.doublings + 1)]
@@ -236,4 +206,4 @@ def _average(known: Tensor | None, tensors: Mapping[str, Tensor], name: str, con
         return known.reshape(config.w_dim), AVERAGE
     mapping = MappingNetwork(config.z_dim, 0, config.w_dim, config.mapping_layers, track_average=False)
     mapping.load_state_dict({key: tensors[f"{name}.mapping.{key}"] for key in mapping.state_dict()})
-    return average_w(mapping, config.z_dim, sum(t.numel() for t in mapping.parameters()))
+    return architecture.average_w(mapping, config.z_dim, sum(t.numel() for t in mapping.parameters()))

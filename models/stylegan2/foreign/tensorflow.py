@@ -12,33 +12,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.stylegan2.foreign.records import Array, demand
+from models.stylegan2.foreign.records import demand
 from system.text import shown
 
 _Change = Callable[[np.ndarray], np.ndarray]
 _Rules = dict[str, tuple[str, _Change]]
+_same: _Change = np.asarray
+_dense: _Change = np.transpose
 
 
-def numbers(variable: Array | float) -> np.ndarray:
-    """The numbers of a variable."""
-    return variable.values if isinstance(variable, Array) else np.array(variable)
-
-
-def tensors(name: str, variables: Mapping[str, Array | float]) -> dict[str, Tensor]:
-    """The variables of G, G_ema or D as tensors under official PyTorch names.
-
-    Raises:
-        ValueError: for a variable that no StyleGAN2 has.
-    """
+def tensors(name: str, variables: Mapping[str, np.ndarray | float]) -> dict[str, Tensor]:
+    """The variables of G, G_ema or D under official PyTorch names. Raises ValueError for a variable of no StyleGAN2."""
     found: dict[str, Tensor] = {}
     for variable, values in variables.items():
         theirs, change = _place(_D if name == "D" else _G, variable)
         demand(theirs not in found, "a variable has two values", theirs)
         if theirs:
             try:
-                found[theirs] = torch.from_numpy(np.array(change(numbers(values)), np.float32, order="C"))
+                found[theirs] = torch.from_numpy(np.array(change(np.asarray(values)), np.float32, order="C"))
             except (ValueError, IndexError) as error:
-                shape = shown(numbers(values).shape)
+                shape = shown(np.shape(values))
                 raise ValueError(f"its {variable} has shape {shape}, which no such variable has") from error
     # A network that has grown numbers its RGB layers from the largest size, and uses only the first.
     sizes = [int(size[1]) for place in found if (size := re.search(r"\bb(\d{1,5})\.conv", place))]
@@ -55,17 +48,8 @@ def _place(rules: _Rules, name: str) -> tuple[str, _Change]:
 
 def _noise(number: int) -> str:
     """The name of noise 0, of the 4x4 layer, 1, ...; every further size has two."""
-    if number == 0:
-        return "synthesis.b4.conv1.noise_const"
-    return f"synthesis.b{8 << (number - 1) // 2}.conv{(number - 1) % 2}.noise_const"
-
-
-def _same(x: np.ndarray) -> np.ndarray:
-    return x
-
-
-def _dense(x: np.ndarray) -> np.ndarray:
-    return x.transpose(1, 0)
+    k, conv = divmod(number + 1, 2)
+    return f"synthesis.b{4 << k}.conv{conv}.noise_const"
 
 
 def _convolution(x: np.ndarray) -> np.ndarray:

@@ -46,6 +46,7 @@ def checkout(tmp_path):
     return tmp_path
 
 
+@pytest.mark.proof
 def test_runs_both_and_compares_them(checkout):
     result = CliRunner().invoke(compare.main, [*FLAGS.split(), "--official", str(checkout), "--rounds", "1"])
     assert result.exit_code == 0, result.output
@@ -59,8 +60,8 @@ def test_runs_both_and_compares_them(checkout):
 def test_runs_by_turns_and_takes_medians(checkout, monkeypatch):
     order = []
 
-    def run(command):
-        ours = "-m" in command
+    def run(name, *arguments):
+        ours = name == "step"
         order.append("ours" if ours else "official")
         names = compare.OFFICIAL_PHASES if ours else compare.OFFICIAL_PHASES.values()
         seconds = dict.fromkeys(names, float(len(order)))
@@ -87,9 +88,7 @@ def test_runs_by_turns_and_takes_medians(checkout, monkeypatch):
 
 def test_a_failure_ends_in_its_last_line(checkout):
     (checkout / "training" / "networks.py").write_text("import no_such_thing")
-    with pytest.raises(
-        ValueError, match=r"official.py failed \(ModuleNotFoundError: No module named 'no_such_thing'\)"
-    ):
+    with pytest.raises(ValueError, match=r"official failed \(ModuleNotFoundError: No module named 'no_such_thing'\)"):
         compare.theirs(StepSetting(resolution="16"), checkout)
 
 

@@ -79,8 +79,8 @@ def test_prints_a_table_with_dashes_for_a_network_without_classes(network):
 @pytest.mark.parametrize(
     ("kwargs", "words"),
     [
-        ({"channels": 1}, "makes images of 1 channels in 5 classes, and the demo set has 3 in 5: give a network that"),
-        ({"classes": 7}, "makes images of 3 channels in 7 classes, and the demo set has 3 in 5: give a network that"),
+        ({"channels": 1}, "the networks make images of 16x16 with 1 channels in 5 classes: give networks of one size"),
+        ({"classes": 7}, "the networks make images of 16x16 with 3 channels in 7 classes: give networks of one size"),
     ],
 )
 def test_refuses_networks_of_other_data(network, kwargs, words):
@@ -92,7 +92,7 @@ def test_refuses_networks_of_other_data(network, kwargs, words):
 def test_refuses_networks_of_different_sizes_and_missing_ones(network, tmp_path):
     result = _run(network("a.safetensors"), network("b.safetensors", width=32))
     assert result.exit_code == 2
-    assert "the networks make images of 16x16 and 32x16: judge the networks of each size separately" in result.output
+    assert "images of 16x16 with 3 channels in 5 classes and 32x16 with 3 channels in 5 classes: give" in result.output
     assert _run(tmp_path / "none.safetensors").exit_code == 2
 
 

@@ -117,7 +117,7 @@ def test_shards_that_the_index_lists_and_that_are_not_there(tmp_path):
 def test_kept_tables_that_are_damaged_are_made_anew(tmp_path, damage):
     pattern = write_shards(tmp_path / "set", [5])
     labels = [opened(pattern)[i][1] for i in range(5)]
-    (kept,) = (tmp_path / "cache").glob("table-*.bin")
+    (kept,) = (tmp_path / "cache").glob("*.labeled")
     whole = kept.read_bytes()
     kept.write_bytes(whole[:-24] + (bytes(24) if damage == "changed" else b""))
     again = opened(pattern)

@@ -1,6 +1,6 @@
 import pytest
 
-from imaging.shards.pattern import expand, find_shards, is_shards, prefix
+from imaging.shards.index import expand, find_shards, is_shards, prefix
 from tests.imaging.shards.tars import write_tar
 
 

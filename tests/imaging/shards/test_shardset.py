@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from imaging.dataset import DataConfig, open_dataset
+from imaging.imageset import _permutation
 from imaging.loader import batches
-from imaging.order import _permutation
 from imaging.shards.index import Index
 from imaging.shards.shardset import ShardSet, draw_shards
 from imaging.shards.store import Shard
@@ -202,7 +202,7 @@ def test_headers_are_read_once_for_all_processes(tmp_path, pattern, monkeypatch)
         again = opened(pattern)
         assert all(np.array_equal(again[i][0], items[i][0]) and again[i][1] == items[i][1] for i in range(20))
     for damage in (b"", b"\x93NUMPY\x01", b"nothing"):
-        for path in (tmp_path / "cache").glob("table-*.bin"):
+        for path in (tmp_path / "cache").glob("*.labeled"):
             path.write_bytes(damage)
         again = opened(pattern)
         assert [again[i][1] for i in range(20)] == [label for _, label in items]

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import fsspec
 import pytest
 
-from imaging.cachefile import shard_cache
 from imaging.dataset import DataConfig, open_dataset
+from imaging.headers import shard_cache
 from imaging.shards import store
-from imaging.shards.pattern import find_shards
+from imaging.shards.index import find_shards
 from imaging.shards.store import Store
 from tests.imaging.shards.tars import write_shards
 from tests.imaging.test_loader import first, same
@@ -164,7 +164,7 @@ def test_a_cache_too_small_for_the_shuffle(memory, tmp_path, monkeypatch):
 
 
 def test_the_shuffle_asks_for_the_shards_that_come_next(memory, tmp_path, monkeypatch):
-    monkeypatch.setattr("imaging.order.WINDOW", 2)
+    monkeypatch.setattr("imaging.imageset.WINDOW", 2)
     put(memory, "set", write_shards(tmp_path / "set", [6] * 5))
     dataset = opened("memory://set/x-*.tar")
     asked = []

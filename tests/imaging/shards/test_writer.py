@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from imaging.dataset import DataConfig, open_dataset
+from imaging.setwriter import ShardWriter
 from imaging.shards.index import Index
-from imaging.shards.writer import ShardWriter
 from tests.imaging.pictures import picture
 
 

@@ -9,8 +9,7 @@ from torch import Tensor
 from models import foreign
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign import lucidrains_file, rosinality
-from models.stylegan2.foreign import official as nvidia
+from models.stylegan2.foreign import lucidrains_file, nvidia, rosinality
 from models.stylegan2.foreign.architecture import official_names
 from models.stylegan2.generator import Generator
 from tests.models.foreign import pickled

@@ -230,10 +230,10 @@ def test_the_same_bytes_over_and_over(tmp_path):
     assert refusal(tmp_path, program(once, again * 10_000)) == sentence
     stream = io.BytesIO()
     torch.save(torch.zeros(1).storage(), stream, _use_new_zipfile_serialization=False)
-    data, begun = stream.getvalue(), time.monotonic()
+    data, begun = stream.getvalue(), time.process_time()
     once = b"B" + len(data).to_bytes(4, "little") + data + b"q\0" + b"ctorch.storage\n_load_from_bytes\nq\1"
     assert refusal(tmp_path, program(once, b"h\1h\0\x85R0" * 150_000)) == sentence  # little of it, but often
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
     again = call("_codecs", "encode", b"h\0", text("latin1")) + b"0"
     assert refusal(tmp_path, program(text("x" * 100_000), b"q\0", again * 10_000)) == sentence
 

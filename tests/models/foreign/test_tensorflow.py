@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.families import read_network
-from models.stylegan2.foreign.statements import ARCHITECTURES
+from models.stylegan2.foreign.nvidia import ARCHITECTURES
 from tests.models.foreign import pickled
 from tests.models.foreign.networks import discriminator_tensors, generator_tensors, open_foreign
 from tests.models.foreign.pickled import Module, Network

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from models.perceptual.detectors import PUBLISHED, PublishedDetector
-from models.perceptual.likeness import pyramid_vectors
+from models.perceptual.embeddings import pyramid_vectors
 from sampling.stylegan2.loss import open_loss
 from system import resources
 

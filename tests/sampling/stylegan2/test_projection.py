@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.perceptual.likeness import pyramid_vectors
+from models.perceptual.embeddings import pyramid_vectors
 from models.stylegan2.projector import ProjectionSettings
 from sampling.stylegan2.projection import FRAMES, Search, SearchFilm, spoken
 from tests.networks import tiny_generator

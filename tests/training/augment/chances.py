@@ -5,7 +5,7 @@ from torch import Tensor
 
 from training.augment import Augmentation
 from training.augment.chances import CATEGORIES, Drawn
-from training.draws import Draws
+from training.recipe import Draws
 
 CPU = torch.device("cpu")
 ALL = frozenset(name for names in CATEGORIES.values() for name in names)

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from torch_utils.config import to_dict
-from training.stylegan2 import presets
+from training.stylegan2 import config as presets
 
 COMMAND = "python train.py --data 'cats & <dogs>.zip' --kimg 8"
 

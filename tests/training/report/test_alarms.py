@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from training.signs import Alarm, Alarms
-from training.stylegan2.presets import ROWS, gamma_rule, preset_gamma
+from training.stylegan2.config import ROWS, gamma_rule, preset_gamma
 from training.stylegan2.signs import SIGNS, far_gamma
 
 HEALTHY = Path(__file__).parents[2] / "data" / "healthy_runs.jsonl"  # of the demo faces, samples measured, to the end
@@ -102,12 +102,12 @@ def snapshots(*shares: float, **more: float) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "records, text",
     [
-        (snapshots(0.6, 0.9, 0.2, 0.15), "pairs of samples differ by 0.15 of what reals do"),
+        (snapshots(0.6, 0.9, 0.2, 0.15), "samples/diversity is 0.15 of that of reals"),
         (
             snapshots(0.9, 0.9, **{"diversity class 3": 0.1}),
-            "pairs of samples of class 3 differ by 0.10 of what reals do",
+            "samples/diversity class 3 is 0.10 of that of reals",
         ),
-        (snapshots(0.9, 0.9, nearest=0.05), "samples differ from the ones most like them by 0.05 of what reals do"),
+        (snapshots(0.9, 0.9, nearest=0.05), "samples/nearest is 0.05 of that of reals"),
     ],
 )
 def test_diversity_is_lost(records, text):

@@ -28,9 +28,9 @@ def test_the_latest_run(tmp_path):
 
 
 def test_refusals(tmp_path):
-    missing = f"there is no {tmp_path}/no: give the folder of a run, such as runs/00000-ffhq-auto"
+    missing = f"there is no run in {tmp_path}/no: give the folder of a run, such as runs/00000-ffhq-auto"
     assert refused(report(tmp_path / "no")) == missing
-    assert refused(report(tmp_path)).startswith(f"{tmp_path} is not the folder of a run, which holds config.json")
+    assert refused(report(tmp_path)).startswith(f"there is no run in {tmp_path}: give the folder")
     assert list(tmp_path.iterdir()) == []
     assert refused(report("latest", "--outdir", tmp_path)) == (
         f"there is no run in {tmp_path}: give its folder, or another --outdir"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.stylegan2.presets import resolve
+from training.stylegan2.config import resolve
 
 
 def config(preset, size, world=1, classes=0, images=None, **given):

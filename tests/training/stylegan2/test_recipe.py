@@ -8,10 +8,9 @@ import torch
 from imaging.pixels import to_pixels
 from torch_utils import checkpoint, seeds
 from torch_utils.stats import Collector
-from training.draws import Draws
-from training.recipe import Pictures
+from training.recipe import Draws, Pictures
 from training.stylegan2 import losses as gan_losses
-from training.stylegan2.presets import resolve
+from training.stylegan2.config import resolve
 from training.stylegan2.recipe import Reals, StyleGAN2
 
 CPU = torch.device("cpu")

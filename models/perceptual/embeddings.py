@@ -2,9 +2,7 @@
 
 `pyramid_vectors` needs no pretrained network. Pixels alone judge an edge that is shifted slightly as harshly as a
 missing edge. Smaller sizes forgive shifts, and gradients ask for the edges themselves (Mathieu et al. 2016, section
-3.2; sizes as in the Laplacian pyramid of Bojanowski et al. 2018).
-
-Modules of VGG16 (Simonyan and Zisserman 2015) and LPIPS (Zhang et al. 2018) have the names of the published weights.
+3.2; sizes as in Bojanowski et al. 2018). VGG16 and LPIPS have the names of the published weights.
 Letters: N batch, C channels, H W size, S number of sizes.
 """
 
@@ -53,8 +51,7 @@ def pyramid(images: Tensor) -> list[Tensor]:
 def perceptual_likeness(lpips: Embed) -> Embed:
     """LPIPS plus the mean squared error of the pixels (Abdal et al. 2019, equation 1, with LPIPS for VGG).
 
-    Args:
-        lpips: RGB pixels [N, 3, H, W] in 0..255 -> vectors whose squared distance is LPIPS.
+    `lpips` turns RGB pixels [N, 3, H, W] in 0..255 into vectors whose squared distance is LPIPS.
     """
     return lambda images: torch.cat(
         [lpips(to_rgb(for_lpips(images))), images.flatten(1) / images[0].numel() ** 0.5], dim=1
@@ -63,18 +60,14 @@ def perceptual_likeness(lpips: Embed) -> Embed:
 
 def for_lpips(images: Tensor) -> Tensor:
     """Images [N, C, H, W] in [-1, 1] -> pixels in 0..255, not rounded; averaged down if larger than 256 pixels."""
-    factor = _factor(*images.shape[2:])
-    return ((F.avg_pool2d(images, factor) if factor > 1 else images) + 1) * (255 / 2)
+    factor = max(max(images.shape[2:]) // LARGEST, 1)
+    return (F.avg_pool2d(images, factor) + 1) * (255 / 2)
 
 
 def lpips_size(height: int, width: int) -> tuple[int, int]:
     """(height, width) of what `for_lpips` returns for images of this size."""
-    factor = _factor(height, width)
+    factor = max(max(height, width) // LARGEST, 1)
     return height // factor, width // factor
-
-
-def _factor(height: int, width: int) -> int:
-    return max(max(height, width) // LARGEST, 1)
 
 
 def to_rgb(pixels: Tensor) -> Tensor:
@@ -89,7 +82,7 @@ def to_rgb(pixels: Tensor) -> Tensor:
 
 
 class VGG16(nn.Module):
-    """Pixels -> features."""
+    """Pixels -> features (Simonyan and Zisserman 2015)."""
 
     def __init__(self) -> None:
         super().__init__()

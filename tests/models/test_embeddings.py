@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.perceptual.likeness import for_lpips, lpips_size, perceptual_likeness, pyramid, pyramid_vectors
+from models.perceptual.embeddings import for_lpips, lpips_size, perceptual_likeness, pyramid, pyramid_vectors
 from tests.networks import tiny_generator
 
 
