@@ -96,20 +96,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_digest(path: Path, digest: str) -> None:
-    """Raise ValueError unless a file's SHA-256 begins with `digest`."""
-    if not (found := sha256(path)).startswith(digest):
-        raise ValueError(f"its digest begins with {found[:8]}, not {digest[:8]}")
-
-
 def _fault(path: Path, name: str, digest: str, check: Check | None) -> str:
     """Return why a file is unfit, as the rest of a sentence; "" if it is fit."""
     if what := mistaken(path):
         return f"is {what}"
     try:
-        if digest:
-            check_digest(path, digest)
-        elif check is not None:
+        if digest and not (found := sha256(path)).startswith(digest):
+            raise ValueError(f"its digest begins with {found[:8]}, not {digest[:8]}")
+        if not digest and check is not None:
             check(path)
     except ValueError as error:
         reason = str(error).replace(str(path), "it")
