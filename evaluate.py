@@ -13,8 +13,8 @@ import click
 from torch.utils.tensorboard import SummaryWriter
 
 from imaging.dataset import DataConfig, open_dataset
+from imaging.filenames import is_run
 from imaging.imageset import ImageSet
-from imaging.walking import is_run
 from metrics.catalog import parse_list
 from metrics.features import Made, PictureFiles, open_eyes
 from metrics.results import Judgement

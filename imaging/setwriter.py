@@ -20,9 +20,9 @@ from typing import Any, BinaryIO, Self
 
 from PIL import Image
 
-from imaging import png
 from imaging.archive import INDEX, SOURCES
 from imaging.opening import BLOCK
+from imaging.pixels import encode_png
 from imaging.shards.index import Index, expand, prefix
 from imaging.shards.store import Shard
 from imaging.shards.table import read_table
@@ -47,7 +47,7 @@ class Writer(ABC):
 
     def add(self, image: Image.Image, label: int | None = None) -> str:
         """Append an image, and return its name in the set."""
-        return self.append(png.encode(image), label)
+        return self.append(encode_png(image), label)
 
     def append(self, data: bytes, label: int | None = None, source: str | None = None) -> str:
         """Append a PNG file, and return its name in the set. `source` is what the table of sources calls it."""

@@ -9,8 +9,7 @@ from PIL import Image
 
 import generate
 import project
-from imaging.likeness import psnr
-from imaging.pixels import from_pil
+from imaging.pixels import from_pil, psnr
 from models.families import read_network
 from sampling import opening
 from sampling.stylegan2.projection import Search

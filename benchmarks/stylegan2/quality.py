@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.stylegan2.observer import CAUSES, Look, Observer, draw, look, train, variance_seen
-from imaging.faces import EXPRESSIONS
+from imaging.cartoon import EXPRESSIONS
 from imaging.pixels import to_pixels
 from imaging.sizes import spell
 from metrics.distances import frechet_distance, gaussian, precision_recall

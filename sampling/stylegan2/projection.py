@@ -14,8 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from imaging.grid import sheet, tile
-from imaging.likeness import psnr
-from imaging.pixels import to_images, to_pil, to_pixels
+from imaging.pixels import psnr, to_images, to_pil, to_pixels
 from models.perceptual.embeddings import Embed
 from models.stylegan2.generator import Generator
 from models.stylegan2.latentfile import Latents

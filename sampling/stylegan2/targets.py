@@ -8,13 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from imaging.deep import note, span_of
-from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, UNREAD, conversion_of, ending
+from imaging.filenames import SOURCE_KINDS, SOURCE_SUFFIXES, UNREAD, conversion_of, ending
 from imaging.opening import LARGEST_FILE, open_file
-from imaging.picture import decode, read_header, read_range
+from imaging.picture import decode, read_header, read_range, span_of
 from imaging.pixels import MODES, from_pil
 from imaging.sizes import spell
-from imaging.sources.archives import open_pictures
+from imaging.sources.archives import ArchiveSource
 from imaging.transforms import NAMES, center_crop_resize, is_opaque, on_white, to_mode
 from models.stylegan2.config import GeneratorConfig
 
@@ -58,7 +57,7 @@ def _contents(path: Path, tell: Callable[[str], None]) -> Iterator[tuple[str, by
     if not path.exists():
         raise FileNotFoundError(f"--target {path}: there is no such picture or folder; check the path")
     if path.is_dir() or path.suffix.lower() == ".zip":
-        source = open_pictures(path)
+        source = ArchiveSource(path)
         for note in source.notes:
             tell(f"--target {path}: {note}")
         yield from ((str(path / name), source.read(i)) for i, name in enumerate(source.names))
@@ -77,7 +76,7 @@ def _fit(content: bytes, name: str, config: GeneratorConfig) -> Target:
     header = read_header(io.BytesIO(content), name)
     wanted, changes = MODES[config.channels], []
     span = span_of([read_range(io.BytesIO(content), name)]) if header.deep else None
-    if span and (looked := note(span, many=False)):
+    if span and (looked := span.note(many=False)):
         changes.append(looked)
     image = decode(io.BytesIO(content), name, header.mode, (config.height, config.width), span)
     if image.mode == "RGBA" and wanted != "RGBA":

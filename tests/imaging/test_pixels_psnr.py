@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from imaging.likeness import psnr
+from imaging.pixels import psnr
 
 
 def test_psnr_is_its_closed_form():

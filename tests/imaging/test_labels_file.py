@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from imaging.labelfile import read_label_file
+from imaging.labels import read_label_file
 
 NAMES = ("a/1.png", "a/2.png", "b/3.png")
 
@@ -163,7 +163,7 @@ def test_files_that_are_none_or_too_large(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "labels.csv")
     with pytest.raises(ValueError, match=r"labels\.csv is a folder, a pipe or a device"):
         read_label_file(tmp_path / "labels.csv", NAMES)
-    monkeypatch.setattr("imaging.labelfile.LARGEST_FILE", 100)
+    monkeypatch.setattr("imaging.labels.LARGEST_FILE", 100)
     assert failure(tmp_path, " " * 101, "b.csv").startswith("FILE is not UTF-8 text of at most 100 bytes (more than")
 
 

@@ -3,7 +3,7 @@ import unicodedata
 import pytest
 
 from imaging.archive import open_archive
-from imaging.names import by_any_case, in_utf8, is_hidden, plain
+from imaging.filenames import by_any_case, in_utf8, is_hidden, plain
 from imaging.sources.recognition import open_source
 from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
 from tests.imaging.sources.files import tarred

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imaging.fitting import Fitting
+from imaging.transforms import Fitting
 
 RAMP = np.tile(np.arange(64, dtype=np.uint8), (32, 1))  # every pixel says its column
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imaging.dataset import DataConfig, open_dataset
-from imaging.remedies import conversion
+from imaging.sizes import conversion
 from tests.imaging.pictures import picture, write_folder
 
 FILES = {"0.png": picture(32, 16), "1.png": picture(100, 90)}

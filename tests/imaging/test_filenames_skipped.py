@@ -5,7 +5,7 @@ from PIL import features
 
 from imaging.archive import open_archive
 from imaging.conversion import convert
-from imaging.kinds import TRAINING_SUFFIXES, passed_over
+from imaging.filenames import TRAINING_SUFFIXES, passed_over
 from imaging.sources.recognition import open_source
 from tests.imaging.pictures import encoded, picture, write_folder, write_zip
 from tests.imaging.sources.files import tarred

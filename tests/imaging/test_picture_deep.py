@@ -10,8 +10,7 @@ from PIL import Image
 
 from imaging.conversion import convert
 from imaging.dataset import DataConfig, open_dataset
-from imaging.deep import Span, span_of
-from imaging.picture import decode, read_header
+from imaging.picture import Span, decode, read_header, span_of
 from models.stylegan2.config import GeneratorConfig
 from sampling.stylegan2.targets import read_targets
 from tests.imaging.pictures import encoded, write_folder

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from imaging.gif import Palette
+from imaging.film import Palette
 
 GRAYS = np.repeat(np.arange(0, 256, 51)[:, None], 3, axis=1)  # [6, 3]
 
