@@ -13,7 +13,7 @@ from imaging.inspection import Inspection, inspect
 from imaging.sizes import spell
 from imaging.transforms import FILTERS, NAMES, TRANSFORMS
 from imaging.workfile import pending, place_of
-from models.stylegan2.sizes import fits
+from models.stylegan2.config import fits
 from system.files import check_folder, real_path
 from system.text import printable
 from torch_utils.cli import Command, Group, Size, counted, option, progress, say, terminable

@@ -22,8 +22,7 @@ from metrics.suite import RealStatistics, Suite
 from models.families import NetworkFile, open_sampler
 from models.perceptual.detectors import detector_options, parse_files
 from models.sampler import Options
-from sampling.opening import learn
-from sampling.options import DEVICE
+from sampling.command import DEVICE, learn
 from system.files import check_folder
 from system.text import printable, public, public_command, public_values
 from torch_utils import config as configs

@@ -78,7 +78,7 @@ def check(command: str) -> None:
         learn: Any = main.more
         elsewhere = dict.fromkeys(("resume", "transfer"))
         main.more = lambda values: learn({**values, **elsewhere})  # runs and networks of the reader's own
-    with mock.patch("sampling.opening.read_network", lambda place: read_network(BUNDLED)):
+    with mock.patch("sampling.command.read_network", lambda place: read_network(BUNDLED)):
         main.make_context("program", list(words))
 
 

@@ -26,6 +26,7 @@ def flag(
     word: str = "",
     also: Sequence[str] = (),
     opens: bool = False,
+    instead_of: str = "",
     **limits: Any,
 ) -> Any:
     """Make a pydantic field that has a command-line option `name`, such as `--gamma`, and further names `also`.
@@ -34,10 +35,11 @@ def flag(
         default: the default value; `UNSET` for a required setting. With `by_preset` a preset decides.
         word: a word such as `auto` that users may give, and code that resolves the configuration replaces by a value.
         opens: True if the value is the place of a network, which is opened with the options of pictures.
+        instead_of: the parameter of a script, such as seeds, whose place the option takes.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
     extra: Any = {"flag": name, "group": group, "by_preset": by_preset, "word": word, "also": list(also)}
-    extra |= {"opens": True} if opens else {}
+    extra |= ({"opens": True} if opens else {}) | ({"instead_of": instead_of} if instead_of else {})
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

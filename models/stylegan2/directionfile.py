@@ -1,23 +1,21 @@
 """Directions of w: how they move a picture, and the file that keeps them.
 
-A direction acts on w, after the mapping network: there styles are affine functions of what moves, and a step of one
-length means the same wherever it starts. The mapping normalizes and bends z, so a step in z would not.
-Letters: K number of directions, N batch, L number of w, D width of w.
+A direction acts on w (Shen et al. 2020; Härkönen et al. 2020): styles are affine functions of w, so a step means the
+same wherever it starts. Letters: K number of directions, N batch, L number of w, D width of w.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from models.stylegan2.generator import Generator
-from system.text import printable, shown
+from system.text import shown
 from torch_utils import checkpoint
 
 FORMAT: Literal["stylegan2-directions"] = "stylegan2-directions"
@@ -27,47 +25,50 @@ _EXPECTED = "give a directions.safetensors that directions.py wrote"
 
 
 def move(ws: Tensor, direction: Tensor, step: float, layers: Sequence[int]) -> Tensor:
-    """w'_l = w_l + step * n for the layers l, and w_l for the others (Shen et al. 2020; Härkönen et al. 2020).
-
-    Args:
-        ws: [N, L, D].
-        direction: n, [D].
-        step: length of the step, in the units of w.
-        layers: those of the L layers that move.
-    """
+    """w'_l = w_l + step * n for the layers l, and w_l for the others: ws [N, L, D], n [D], step in units of w."""
     moved = ws.clone()
     if step:
         moved[:, list(layers)] += step * direction.to(ws)
     return moved
 
 
-@dataclass(frozen=True)
-class Directions:
-    """Directions found in one network.
+class Directions(BaseModel):
+    """Directions found in one network; all but the tensors is a file's metadata."""
 
-    A name contains no comma and is no whole number, so that a list can hold names and places.
-    """
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
-    names: tuple[str, ...]
-    vectors: Tensor  # [K, D] of length 1, float32
-    scales: Tensor  # [K]: the standard deviation of w along each, within a class; strength 1 is one such step
-    layers: tuple[tuple[int, ...], ...]  # the layers that each acts on unless others are given
+    format: Literal["stylegan2-directions"] = FORMAT
+    version: Literal[1] = 1
+    names: tuple[str, ...] = Field(min_length=1)
+    vectors: Tensor = Field(exclude=True)  # [K, D] of length 1, float32
+    scales: Tensor = Field(exclude=True)  # [K]: the standard deviation of w along each, within a class; strength 1
+    # The layers that each acts on unless others are given.
+    layers: tuple[Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)], ...]
     method: str  # how they were found
     num_ws: int  # L of the network
     network: str  # its fingerprint
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _is_complete(self) -> "Directions":
         check_names(self.names)
+        counts = {len(self.names), len(self.layers), len(self.vectors), len(self.scales)}
+        if self.vectors.ndim != 2 or self.scales.ndim != 1 or len(counts) > 1 or self.deepest >= self.num_ws:
+            raise ValueError("shapes or counts differ")
+        even = (self.vectors.norm(dim=1) - 1).abs() < LENGTH_TOLERANCE
+        if not bool(even.all() and (self.scales.isfinite() & (self.scales > 0)).all()):
+            raise ValueError("a length is not 1, or a scale is not positive")
+        return self
+
+    @property
+    def deepest(self) -> int:
+        """The last layer that any direction acts on."""
+        return max(map(max, self.layers))
 
     def __len__(self) -> int:
         return len(self.names)
 
     def find(self, text: str, option: str = "directions") -> list[int]:
-        """The places of directions in a list of names and places such as `0,turn`, in its order.
-
-        Raises:
-            ValueError: for an unknown direction; the error names `option` and all directions.
-        """
+        """The places of directions in a list of names and places such as `0,turn`; `option` is named in errors."""
         found = []
         for part in (part.strip() for part in text.split(",")):
             if part in self.names:
@@ -105,36 +106,14 @@ def fingerprint(G: Generator) -> str:
     return sha.hexdigest()[:16]
 
 
-class _Metadata(BaseModel):
-    """Metadata of a file of directions."""
-
-    model_config = ConfigDict(strict=True)
-
-    format: Literal["stylegan2-directions"] = FORMAT
-    version: Literal[1] = 1
-    names: Annotated[list[str], Field(min_length=1)]
-    layers: list[Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]]
-    method: str
-    num_ws: int
-    network: str
-
-
 def save_directions(path: Path, directions: Directions, **facts: Any) -> None:
     """Write a file of directions, atomically; `facts` are further JSON metadata."""
-    names, layers = list(directions.names), [list(layers) for layers in directions.layers]
-    method, num_ws, network = directions.method, directions.num_ws, directions.network
-    about = _Metadata(names=names, layers=layers, method=method, num_ws=num_ws, network=network)
     tensors = {"vectors": directions.vectors.float(), "scales": directions.scales.float()}
-    checkpoint.save(path, tensors, about.model_dump() | facts)
+    checkpoint.save(path, tensors, directions.model_dump(mode="json") | facts)
 
 
 def load_directions(path: Path) -> Directions:
-    """Read a file of directions; no code in it runs.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, is another kind of file, or has an unknown version.
-    """
+    """Read a file of directions; no code in it runs. Raise FileNotFoundError or ValueError."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: {_EXPECTED}")
     try:
@@ -146,47 +125,26 @@ def load_directions(path: Path) -> Directions:
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} is not a file of directions: {_EXPECTED}")
     if type(metadata.get("version")) is not int or metadata["version"] != 1:
+        version = shown(metadata.get("version"))
         raise ValueError(
-            f"{path} holds directions of format {shown(metadata.get('version'))}, which this program is too old for: "
-            f"update the program"
+            f"{path} holds directions of format {version}, which this program is too old for: update the program"
         )
     try:
-        return _checked(tensors, _Metadata.model_validate(metadata))
-    except (KeyError, ValueError) as error:
+        return Directions.model_validate(metadata | {name: tensor.float() for name, tensor in tensors.items()})
+    except ValueError as error:
         raise checkpoint.DamagedError(path, "its directions are not complete") from error
 
 
-def _checked(tensors: dict[str, Tensor], about: _Metadata) -> Directions:
-    """The directions of a file. Raise KeyError or ValueError if save_directions cannot have written it."""
-    vectors, scales = tensors["vectors"].float(), tensors["scales"].float()
-    counts = {len(about.names), len(about.layers), len(vectors), len(scales)}
-    if vectors.ndim != 2 or scales.ndim != 1 or len(counts) > 1 or max(map(max, about.layers)) >= about.num_ws:
-        raise ValueError("shapes or counts differ")
-    lengths = vectors.norm(dim=1)
-    if not bool(((lengths - 1).abs() < LENGTH_TOLERANCE).all()) or not bool((scales.isfinite() & (scales > 0)).all()):
-        raise ValueError("a length is not 1, or a scale is not positive")
-    layers = tuple(tuple(each) for each in about.layers)
-    method = printable(about.method, 80)
-    return Directions(tuple(about.names), vectors, scales, layers, method, about.num_ws, about.network)
-
-
 def check_fit(directions: Directions, G: Generator, path: Path) -> str:
-    """A warning if directions of a file were found in another network; "" if they are the network's own.
-
-    Raises:
-        ValueError: if the network's w has another width, or it lacks layers that they act on.
-    """
-    width, L = directions.vectors.shape[1], G.config.num_ws
-    mend = "give the network that they were found in, or find this network's own"
+    """A warning if directions of a file were found in another network, or "". Raise ValueError if w does not fit."""
+    width, L, misfit = directions.vectors.shape[1], G.config.num_ws, ""
     if width != G.config.w_dim:
-        raise ValueError(
-            f"{path} holds directions of {width} numbers, but this network's w has {G.config.w_dim}: {mend}"
-        )
-    deepest = max(map(max, directions.layers))
-    if deepest >= L:
-        raise ValueError(
-            f"{path} holds directions that act on layer {deepest}, but this network's layers are 0-{L - 1}: {mend}"
-        )
+        misfit = f"of {width} numbers, but this network's w has {G.config.w_dim}"
+    elif directions.deepest >= L:
+        misfit = f"that act on layer {directions.deepest}, but this network's layers are 0-{L - 1}"
+    if misfit:
+        mend = "give the network that they were found in, or find this network's own"
+        raise ValueError(f"{path} holds directions {misfit}: {mend}")
     if directions.network == fingerprint(G):
         return ""
     return f"{path} was made with another network: its directions may mean something else in this one"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.families import load_network, save_network
-from models.stylegan2.directions import (
+from models.stylegan2.directionfile import (
     Directions,
     check_fit,
     check_names,
@@ -74,7 +74,7 @@ def test_names_that_lists_and_files_cannot_hold(name):
         check_names([name])
     assert str(error.value) == f"{name!r} cannot name a direction: write letters, digits, spaces, dots, - and _"
     with pytest.raises(ValueError, match=r"^two directions are called 'a': give each its own name$"):
-        some(names=["a", "b", "a"])
+        check_names(["a", "b", "a"])
 
 
 def test_a_file_gives_back_what_was_saved(tmp_path):
