@@ -10,8 +10,7 @@ import torch
 from imaging.grid import GRID, check_sheet, save_image, tile
 from imaging.pixels import to_pil
 from sampling.command import Opened, learn, options, sampling_options, write_record
-from torch_utils.cli import counted, progress, say
-from torch_utils.dependent import DependentCommand
+from torch_utils.cli import Command, counted, progress, say
 
 EXAMPLES = """
 Examples:
@@ -26,7 +25,7 @@ Examples:
 """
 
 
-@click.command(cls=DependentCommand, more=learn, epilog=EXAMPLES)
+@click.command(cls=Command, more=learn, epilog=EXAMPLES)
 @sampling_options(seeds="0-15")
 @options(
     "Output",

@@ -28,7 +28,7 @@ from imaging.shards.shardset import ShardSet
 from imaging.sizes import check_area, conversion, one_size, parse_size, spell
 from imaging.sources.recognition import unfit_for_training
 from imaging.transforms import richest
-from system.urls import is_cut
+from system.text import is_cut
 
 LOOKED_AT = 200  # images decoded at most to find the range of deep values
 

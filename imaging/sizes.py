@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from system.text import parse_size as parse_size
-from system.text import printable
-from system.urls import public
+from system.text import printable, public
 
 LARGEST_PICTURE = 50_000_000  # pixels that a training image may have: more would not fit in memory
 SHAPES = ((4, 4), (4, 3), (6, 4), (16, 9), (8, 4), (12, 4))  # 1:1, 4:3, 3:2, 16:9, 2:1, 3:1 as (long, short) side

@@ -17,10 +17,9 @@ from models.families import FAMILIES, NetworkFile, open_sampler, read_network
 from models.sampler import Options, Request, Sampler, learned_classes
 from sampling.classes import class_names, find_class, kind_of, listed, titled
 from system.files import check_folder, replacing
-from system.urls import public_command, public_values
+from system.text import public_command, public_values
 from torch_utils import config, flags
-from torch_utils.cli import SeedList, option, say
-from torch_utils.dependent import More, foreign_flags
+from torch_utils.cli import More, SeedList, option, say
 from torch_utils.device import Precision, is_out_of_memory, resolve_device, resolve_precision, slow_precision, switches
 from torch_utils.runs import newest_network
 
@@ -91,7 +90,7 @@ def sampling_options(
 
     `seeds` is the default of --seeds, None for a script without; `seeded` is False if no picture comes from a seed.
     A script of one family takes the options `names` of its `model`; others take those of the opened network's family,
-    which a `DependentCommand` adds. `label` and `batch` are the help of --class and --batch.
+    which a `Command` adds. `label` and `batch` are the help of --class and --batch.
     """
     common = [
         options("Network", ("--network", click.Path(), None, _PLACE, {"metavar": "PLACE"})),
@@ -134,7 +133,7 @@ def sampling_options(
 
 def _open(params: dict[str, Any], model: type[Options] | None, names: Sequence[str] | None, seeded: bool) -> Opened:
     """Open the network that a script's parameters name, and take the parameters that say how out of them."""
-    found: NetworkFile | None = click.get_current_context().obj  # a DependentCommand has read it already
+    found: NetworkFile | None = click.get_current_context().obj  # the command has read it already
     place = params.pop("network")
     file = found or read_network(find(place))
     kind = file.family.options
@@ -191,7 +190,7 @@ def find(network: str | Path | None) -> str | Path:
 
 
 def learn(params: Mapping[str, Any], judging: bool = False) -> More:
-    """The options of the network that the common options name: `more` of a `DependentCommand`.
+    """The options of the network that the common options name: `more` of a `Command`.
 
     --help downloads nothing: it shows a network's options only if the network is on this machine. `judging` leaves out
     what takes the place of seeds, and shows the defaults that metrics use.
@@ -209,7 +208,7 @@ def learn(params: Mapping[str, Any], judging: bool = False) -> More:
     for flag in options if judging else []:
         flag.shown = config.spell(getattr(file.family.judged, flag.name or "")) or None
     others = {f.title: _family_flags(f.options, judging) for f in FAMILIES.values() if f is not file.family}
-    return More(f"{file.path.name} ({file.family.title})", options, foreign_flags(options, others), found=file)
+    return More(f"{file.path.name} ({file.family.title})", options, others, found=file)
 
 
 def _family_flags(model: type[Options], judging: bool) -> list[flags.Option]:

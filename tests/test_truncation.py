@@ -11,7 +11,7 @@ import truncation
 from sampling.stylegan2.pictures import signed
 from tests.imaging.pictures import places
 from tests.networks import ON_CPU, save_tiny
-from torch_utils.ranges import FloatList
+from torch_utils.flags import FloatList
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,8 @@ from custom_ops import downsample2d
 from models.stylegan2.config import DiscriminatorConfig, block_dtypes, set_low_clamp
 from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, memory_format, minibatch_std
 from models.stylegan2.mapping import MappingNetwork
-from torch_utils.autocast import own_precision
 from torch_utils.device import Precision
-from torch_utils.recompute import call
+from torch_utils.forward import call, own_precision
 
 
 def _from_rgb(config: DiscriminatorConfig, k: int) -> Conv2D:

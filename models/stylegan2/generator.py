@@ -18,9 +18,8 @@ from models.stylegan2.config import GeneratorConfig, block_dtypes, set_low_clamp
 from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, Noise, memory_format
 from models.stylegan2.mapping import MappingNetwork, truncate
 from models.stylegan2.modulation import Conv2DMod
-from torch_utils.autocast import own_precision
 from torch_utils.device import Precision
-from torch_utils.recompute import call
+from torch_utils.forward import call, own_precision
 
 NoiseMode = Literal["random", "const", "none"]
 

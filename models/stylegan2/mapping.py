@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.stylegan2.layers import FullyConnected, pixel_norm
-from torch_utils.autocast import own_precision
+from torch_utils.forward import own_precision
 
 LEARNING_RATE_MULTIPLIER = 0.01  # Karras et al. 2019, appendix C
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from system.text import printable, shown
-from torch_utils.ranges import MAX_SEED
+from torch_utils.flags import MAX_SEED
 
 PLACES = ("seed", "picture", "file", "image", "name")  # names of the column of pictures
 WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}

@@ -1,4 +1,4 @@
-"""Protects methods that choose their own number formats from `torch.autocast` around them."""
+"""Forward passes: number formats of their own within `torch.autocast`, and activation checkpointing."""
 
 import functools
 from collections.abc import Callable
@@ -6,24 +6,22 @@ from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 _P = ParamSpec("_P")
 
-_UNKNOWN = ("meta",)  # device types without autocast, for which PyTorch raises
-
 
 def own_precision(forward: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
-    """Decorate a method: autocast is off in it and in its backward pass.
+    """Decorate a method: autocast is off in it and in its backward pass, on the device of its first tensor.
 
-    The device is the device of the first tensor among the arguments. Without autocast the method is called unchanged,
-    so exported and compiled graphs are not affected.
+    Without autocast the method is called unchanged, so exported and compiled graphs are not affected.
     """
 
     @functools.wraps(forward)
     def sheltered(*args: _P.args, **kwargs: _P.kwargs) -> Tensor:
         given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         device = given[0].device.type if given else "meta"
-        if device in _UNKNOWN or not torch.is_autocast_enabled(device):
+        if device == "meta" or not torch.is_autocast_enabled(device):
             return forward(*args, **kwargs)
         with torch.autocast(device, enabled=False):
             out = forward(*args, **kwargs)
@@ -35,10 +33,7 @@ def own_precision(forward: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
 
 
 def _shelter_gradients(out: Tensor, inputs: list[Tensor], device: str) -> None:
-    """Turn autocast off in every node of the graph from `inputs` to `out`.
-
-    The engine restores the state of the thread after each node, so every node needs a hook.
-    """
+    """Turn autocast off in every node of the graph from `inputs` to `out`: the engine restores the state after each."""
 
     def turn_off(gradients: Any) -> None:
         torch.set_autocast_enabled(device, False)
@@ -52,3 +47,14 @@ def _shelter_gradients(out: Tensor, inputs: list[Tensor], device: str) -> None:
         seen.add(node)
         node.register_prehook(turn_off)
         waiting += [following for following, _ in node.next_functions]
+
+
+def call(function: Callable[..., Any], *inputs: Any, recompute: bool) -> Any:
+    """Return function(*inputs). With `recompute`, only the inputs are kept; the backward pass computes the rest again.
+
+    Gradients are equal to the last bit, including second derivatives. `function` must be deterministic: pass random
+    numbers as tensors.
+    """
+    if not (recompute and torch.is_grad_enabled()):
+        return function(*inputs)
+    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)

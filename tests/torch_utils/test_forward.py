@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from torch_utils.recompute import call
+from torch_utils.forward import call
 
 
 class Doubtful(nn.Module):

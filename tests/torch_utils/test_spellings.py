@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torch_utils.ranges import FloatList, Number, SeedList, Size
+from torch_utils.flags import FloatList, Number, SeedList, Size
 
 
 @pytest.mark.parametrize(
@@ -24,15 +24,15 @@ def test_seeds(text, seeds):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("5-", "got '5-', expected seeds such as 0-9,15"),
-        ("x", "got 'x', expected seeds such as 0-9,15"),
-        ("", "got '', expected seeds such as 0-9,15"),
-        ("1,,2", "got '', expected seeds such as 0-9,15"),
-        ("-1", "got '-1', expected seeds such as 0-9,15"),
-        ("1.5", "got '1.5', expected seeds such as 0-9,15"),
-        ("٣", "got '٣', expected seeds such as 0-9,15"),
-        ("9" * 5000, f"got '{'9' * 5000}', expected seeds such as 0-9,15"),
-        ("9-3", "got '9-3', expected the smaller seed first: 3-9"),
+        ("5-", "got '5-', expected seeds such as 0-9,15, the smaller one first"),
+        ("x", "got 'x', expected seeds such as 0-9,15, the smaller one first"),
+        ("", "got '', expected seeds such as 0-9,15, the smaller one first"),
+        ("1,,2", "got '', expected seeds such as 0-9,15, the smaller one first"),
+        ("-1", "got '-1', expected seeds such as 0-9,15, the smaller one first"),
+        ("1.5", "got '1.5', expected seeds such as 0-9,15, the smaller one first"),
+        ("٣", "got '٣', expected seeds such as 0-9,15, the smaller one first"),
+        ("9" * 5000, f"got '{'9' * 5000}', expected seeds such as 0-9,15, the smaller one first"),
+        ("9-3", "got '9-3', expected seeds such as 0-9,15, the smaller one first"),
         ("4294967296", "got the seed 4294967296, expected seeds from 0 to 4294967295"),
         ("0-1000000", "got more than 1000000 seeds"),
         ("0-999999,1", "got more than 1000000 seeds"),
@@ -87,8 +87,9 @@ def test_zero_has_no_sign():
         ("0:1:-0.5", "got the step -0.5, expected a step that leads from 0 to 1"),
         ("1000.001", "got '1000.001', expected numbers from -1000 to 1000 such as 0.5,0.7 or -1:1:0.5"),
         ("0:1:1e-6", "got more than 1000000 numbers"),
-        ("0:1:1e-7", "got the step 1E-7, which makes more than 1000000 numbers"),
-        ("0:1:1e-999999", "got the step 1E-999999, which makes more than 1000000 numbers"),
+        ("0:1:1e-7", "got more than 1000000 numbers"),
+        ("0:1:1e-999999", "got the step 0, expected a step that leads from 0 to 1"),
+        ("0:1:5e-324", "got more than 1000000 numbers"),
     ],
 )
 def test_wrong_numbers_are_refused(text, message):
