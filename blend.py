@@ -2,12 +2,11 @@
 
 import system.start  # noqa: F401 (first)
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-import torch
 from PIL import Image
 
 from imaging.grid import check_sheet, save_image, sheet
@@ -17,13 +16,12 @@ from models.stylegan2 import blending
 from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.family import FAMILY
 from models.stylegan2.generator import Generator
-from models.stylegan2.options import StyleOptions
-from models.stylegan2.sampler import StyleSampler
+from models.stylegan2.sampler import StyleOptions, StyleSampler
 from sampling.classes import class_facts
-from sampling.options import DEVICE
-from sampling.record import write_record
+from sampling.command import DEVICE, PATH, options, record_files
+from sampling.stylegan2.pictures import in_rows
 from system.files import check_folder
-from torch_utils.cli import Command, Number, SeedList, option, progress, say
+from torch_utils.cli import Command, Number, SeedList, progress, say
 from torch_utils.device import resolve_device, switches
 from torch_utils.download import sha256
 
@@ -39,52 +37,30 @@ Examples:
 ENDING = ".safetensors"
 MAPPINGS = {"a": 0.0, "b": 1.0, "mean": 0.5}
 ROWS = ("A", "blend", "B")
+PLACE, SHARED = {"metavar": "PLACE", "required": True}, {"shown": "a; with --weight the same share"}
+GRADUALLY = "number of doublings over which B gradually takes over, half of them before --at or --layer"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option(
-    "--network",
-    type=click.Path(),
-    metavar="PLACE",
-    required=True,
-    group="Networks",
-    help="A, which gives the low resolutions: a place as for --network of the other scripts",
+@options(
+    "Networks",
+    ("--network", click.Path(), None, "A, which gives the low resolutions: a place as of other scripts", PLACE),
+    ("--with other", click.Path(), None, "B, which gives the high resolutions", PLACE),
 )
-@option(
-    "--with",
-    "other",
-    type=click.Path(),
-    metavar="PLACE",
-    required=True,
-    group="Networks",
-    help="B, which gives the high resolutions",
+@options(
+    "Blend",
+    ("--at", click.IntRange(min=1), None, "resolution (longer side) from which B takes over"),
+    ("--layer", click.IntRange(min=0), None, "instead: the layer, as style_mixing.py counts them"),
+    ("--weight", Number(), None, "instead: share of B in all layers, from 0 to 1"),
+    ("--width", Number(), None, GRADUALLY, {"shown": "0, at once"}),
+    ("--mapping", click.Choice(list(MAPPINGS)), None, "whose mapping network turns z and class into w", SHARED),
 )
-@option("--at", type=click.IntRange(min=1), group="Blend", help="resolution (longer side) from which B takes over")
-@option("--layer", type=click.IntRange(min=0), group="Blend", help="instead: the layer, as style_mixing.py counts them")
-@option("--weight", type=Number(), group="Blend", help="instead: share of B in all layers, from 0 to 1")
-@option(
-    "--width",
-    type=Number(),
-    show_default="0, at once",
-    group="Blend",
-    help="number of doublings over which B gradually takes over, half of them before --at or --layer",
+@options(
+    "Output",
+    ("--out", PATH, Path(f"out/blend{ENDING}"), "file of the new network; pictures and a record are written beside it"),
+    ("--seeds", SeedList(), "0-7", "pictures of A, the blend and B for each"),
+    ("--psi", Number(), 1.0, "truncation of the pictures"),
 )
-@option(
-    "--mapping",
-    type=click.Choice(list(MAPPINGS)),
-    show_default="a; with --weight the same share",
-    group="Blend",
-    help="whose mapping network turns z and class into w",
-)
-@option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path(f"out/blend{ENDING}"),
-    group="Output",
-    help="file of the new network; pictures (.png) and a record (.json) of the same name are written beside it",
-)
-@option("--seeds", type=SeedList(), default="0-7", group="Output", help="pictures of A, the blend and B for each")
-@option("--psi", type=Number(), default=1.0, group="Output", help="truncation of the pictures")
 @DEVICE
 def main(network: str, other: str, out: Path, seeds: list[int], psi: float, device: str, **how: Any) -> None:
     """Blend two networks, one trained from the other, by resolution (Pinkney and Adler 2020).
@@ -93,27 +69,39 @@ def main(network: str, other: str, out: Path, seeds: list[int], psi: float, devi
     blended; the new file has no G and no D.
     """
     _check_options(how)
-    _check_out(out)
+    if out.suffix.lower() != ENDING:
+        raise ValueError(f"--out {out}: the name of a network file ends in {ENDING}")
+    if out.is_dir():
+        raise ValueError(f"--out {out} is a folder: name a file, such as {out / f'blend{ENDING}'}")
+    check_folder(out.parent, f"--out {out}")
     where = resolve_device(device)
     a, b = read_network(network), read_network(other)
-    a.require(FAMILY, "--network")
-    b.require(FAMILY, "--with")
-    _check_parents(out, a, b)
-    A, B = _generator(a), _generator(b)
+    if a.path.samefile(b.path):
+        raise ValueError(f"--network and --with are the same network, {a}: name another one")
+    for flag, file in (("--network", a), ("--with", b)):
+        file.require(FAMILY, flag)
+        if out.exists() and out.samefile(file.path):
+            raise ValueError(f"--out {out} is the file of {flag}, which would be lost: choose another name")
+    A, B = a.part("G_ema"), b.part("G_ema")
+    assert isinstance(A, Generator) and isinstance(B, Generator)
     shares = _shares(A.config, how)
-    _check_fit(A.config, B.config, shares.mapping)
+    blending.check(A.config, B.config, mixed_mapping=0 < shares.mapping < 1)
     check_sheet(len(ROWS) * len(seeds), (A.config.height, A.config.width), "--seeds", labeled=False)
     likeness = blending.likeness(A, B)
     _introduce(a, b, likeness)
     blended = blending.blend(A, B, shares)
-    facts = {"a": _about(a), "b": _about(b), "likeness": round(likeness, 4), "share of b": shares._asdict()}
+    facts: dict[str, Any] = {
+        name: {"path": str(file), "sha256": sha256(file.path), "kimg": file.metadata.get("kimg")}
+        for name, file in (("a", a), ("b", b))
+    }
+    facts |= {"likeness": round(likeness, 4), "share of b": shares._asdict()}
     about = (b if shares.mapping == 1 else a).metadata
     data = class_facts(about, blended.config.classes)
     save_network(out, "stylegan2", {"G_ema": blended}, {"data": data, "blend": facts})
     picture, record = out.with_suffix(".png"), out.with_suffix(".json")
     with switches("fp32", trial=False):
-        save_image(_pictures([G.to(where) for G in (A, blended, B)], seeds, psi, about), picture)
-    write_record("blend", record, facts, {"device": where.type})
+        save_image(_sheet([G.to(where) for G in (A, blended, B)], seeds, psi, about), picture)
+    record_files("blend", record, facts, {"device": where.type})
     say(f"wrote {out.name}, {picture.name} and {record.name} to {out.parent}")
 
 
@@ -132,28 +120,6 @@ def _check_options(how: dict[str, Any]) -> None:
         raise ValueError(f"--width {width:g}: give the doublings over which B takes over, 0 or more")
 
 
-def _check_out(out: Path) -> None:
-    if out.suffix.lower() != ENDING:
-        raise ValueError(f"--out {out}: the name of a network file ends in {ENDING}")
-    if out.is_dir():
-        raise ValueError(f"--out {out} is a folder: name a file, such as {out / f'blend{ENDING}'}")
-    check_folder(out.parent, f"--out {out}")
-
-
-def _check_parents(out: Path, a: NetworkFile, b: NetworkFile) -> None:
-    if a.path.samefile(b.path):
-        raise ValueError(f"--network and --with are the same network, {a}: name another one")
-    for flag, file in (("--network", a), ("--with", b)):
-        if out.exists() and out.samefile(file.path):
-            raise ValueError(f"--out {out} is the file of {flag}, which would be lost: choose another name")
-
-
-def _generator(file: NetworkFile) -> Generator:
-    G = file.part("G_ema")
-    assert isinstance(G, Generator)
-    return G
-
-
 def _shares(config: GeneratorConfig, how: dict[str, Any]) -> blending.Shares:
     """The shares that the options mean for a network. Raise ValueError if --at or --layer does not fit it."""
     layers, weight = config.num_ws - 1, how["weight"]
@@ -170,15 +136,6 @@ def _shares(config: GeneratorConfig, how: dict[str, Any]) -> blending.Shares:
     return blending.Shares(blending.ramp(layers, first, how["width"] or 0.0), MAPPINGS[how["mapping"] or "a"])
 
 
-def _check_fit(a: GeneratorConfig, b: GeneratorConfig, mapping: float) -> None:
-    try:
-        blending.check(a, b, mixed_mapping=0 < mapping < 1)
-    except blending.MappingError as error:
-        raise ValueError(f"{error}, so take that of A or B whole, --mapping a or b") from error
-    except ValueError as error:
-        raise ValueError(f"{error}: blend a network with one that was trained from it") from error
-
-
 def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
     """Print the names of both networks and the parts left out; warn if the networks are unrelated."""
     for name, file in (("A", a), ("B", b)):
@@ -192,23 +149,12 @@ def _introduce(a: NetworkFile, b: NetworkFile, likeness: float) -> None:
         )
 
 
-def _about(file: NetworkFile) -> dict[str, Any]:
-    """Facts that identify a network file."""
-    return {"path": str(file), "sha256": sha256(file.path), "kimg": file.metadata.get("kimg")}
-
-
-def _pictures(networks: list[Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Image.Image:
+def _sheet(networks: list[Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Image.Image:
     """A row for each network, a column for each seed."""
-    made = progress(_each(networks, seeds, psi, about), len(networks) * len(seeds), "pictures")
-    pictures = [to_pil(pixels) for pixels in made]
-    rows = [pictures[start : start + len(seeds)] for start in range(0, len(pictures), len(seeds))]
-    return sheet(rows, ROWS, [str(seed) for seed in seeds])
-
-
-def _each(networks: list[Generator], seeds: list[int], psi: float, about: Mapping[str, Any]) -> Iterator[torch.Tensor]:
-    for G in networks:
-        sampler = StyleSampler(G, StyleOptions(psi=psi), about)
-        yield from sampler.sample(sampler.requests(seeds))
+    samplers = [StyleSampler(G, StyleOptions(psi=psi), about) for G in networks]
+    made = (pixels for sampler in samplers for pixels in sampler.sample(sampler.requests(seeds)))
+    pictures = [to_pil(pixels) for pixels in progress(made, len(networks) * len(seeds), "pictures")]
+    return sheet(in_rows(pictures, len(seeds)), ROWS, [str(seed) for seed in seeds])
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ import click
 
 from models.families import FAMILIES, read_network
 from models.foreign import Job, Told
-from sampling.classes import class_names
-from sampling.conversion import check_dest, check_options, choose, find_format, read_options, source_flags
-from sampling.description import describe
-from sampling.formats import format_flags, known_endings, resolved
-from sampling.record import write_record
+from sampling import formats
+from sampling.classes import class_names, describe
+from sampling.command import record_files
 from torch_utils.cli import Command, option, say
+from torch_utils.flags import given
 
 EXAMPLES = """
 Examples:
@@ -25,6 +24,7 @@ Examples:
   python convert.py --source ffhq.safetensors --dest ffhq.pt2 --split --noise-mode random
   python convert.py --source ffhq.safetensors --dest my-model/ --license mit
 """
+ENDINGS = formats.known_endings()
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -40,7 +40,7 @@ Examples:
     "--dest",
     type=click.Path(path_type=Path),
     group="Networks",
-    help=f"file to write: {known_endings()}; or a folder for the Hugging Face Hub; without it the source is described",
+    help=f"file to write: {ENDINGS}; or a folder for the Hugging Face Hub; without it the source is described",
 )
 @option(
     "--format", "kind", type=click.Choice(["auto", "hub"]), default="auto", group="Networks", help="auto: by --dest"
@@ -67,8 +67,8 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
     from the network's. DEST.json records how the files were made.
     """
     hub, told = kind == "hub", Told({flag.name or "": options.pop(flag.name) for flag in _SOURCE}, sets)
-    form = find_format(dest, hub, FAMILIES.values()) if dest else None
-    check_options(form, options if form else {"only": only, "format": hub or None, **options})
+    form = formats.find_format(dest, hub, FAMILIES.values()) if dest else None
+    formats.check_options(form, options if form else {"only": only, "format": hub or None, **options})
     if dest and form:
         form.check(dest)  # before a large source is read
     file = read_network(source, told)
@@ -76,10 +76,10 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
     say(describe(file, networks))
     if not dest:
         return
-    form = find_format(dest, hub, [file.family])
-    check_options(form, options)
-    check_dest(dest, file)
-    names = choose(file, only, form)
+    form = formats.find_format(dest, hub, [file.family])
+    formats.check_options(form, options)
+    formats.check_dest(dest, file)
+    names = formats.choose(file, only, form)
     shape = file.family.shape(next(iter(networks.values())).config)
     job = Job(
         source=file.place or file.path.name,
@@ -88,17 +88,17 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
         class_names=class_names(file.metadata, shape.classes),
         networks={name: networks[name] for name in names},
         dest=dest,
-        options=read_options(form, options),
+        options=form.options(**given(form.options, options)),
     )
     notes = form.write(job)
     for path, note in notes.items():
         say(f"wrote {path}: {note}")
     facts = {"network": str(file), "networks": names, "files": {str(path): note for path, note in notes.items()}}
-    write_record("convert", dest.with_name(f"{dest.name}.json"), facts, resolved(job))
+    record_files("convert", dest.with_name(f"{dest.name}.json"), facts, formats.resolved(job))
 
 
-_SOURCE = source_flags()
-main.params += [*_SOURCE, *format_flags()]
+_SOURCE = formats.source_flags()
+main.params += [*_SOURCE, *formats.format_flags()]
 
 
 if __name__ == "__main__":

@@ -3,18 +3,17 @@
 import system.start  # noqa: F401 (first)
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
 
 from imaging.conversion import ConversionOptions, ConversionReport, convert
-from imaging.fitting import FILTERS, TRANSFORMS, Filter, Transform
 from imaging.grid import FORMATS, save_image
 from imaging.inspection import Inspection, inspect
 from imaging.sizes import spell
-from imaging.transforms import NAMES
+from imaging.transforms import FILTERS, NAMES, TRANSFORMS
 from imaging.workfile import pending, place_of
-from models.stylegan2.sizes import fits
+from models.stylegan2.config import fits
 from system.files import check_folder, real_path
 from system.text import printable
 from torch_utils.cli import Command, Group, Size, counted, option, progress, say, terminable
@@ -37,7 +36,6 @@ Examples:
 """
 NAMED_AT_MOST = 20
 LONGEST_NAME = 60  # letters of a class
-
 
 LABELS = option(
     "--labels",
@@ -99,37 +97,24 @@ def main() -> None:
 @option("--restart", is_flag=True, group="Output", help="do not continue an interrupted run of this --dest")
 @WORKERS
 def convert_command(
-    source: str,
-    max_images: int,
-    labels: str,
-    every: int,
-    dest: str,
-    shard_size: int | None,
-    resolution: tuple[int, int] | None,
-    transform: Transform,
-    resize_filter: Filter,
-    duplicates: Literal["report", "drop", "keep"],
-    overwrite: bool,
-    restart: bool,
-    workers: int,
+    source: str, dest: str, overwrite: bool, restart: bool, workers: int, shard_size: int | None, **options: Any
 ) -> None:
     """Make a data set of one size from images of any size: files in a folder, ZIP or tar, or a known data set.
 
     Images are turned upright, center-cropped to the aspect of the resolution and resized without aliasing. Broken
     images are named and left out. After an interruption, the same command continues. `inspect` looks at a set.
     """
-    check_dest(Path(source), Path(dest), overwrite)
-    options = ConversionOptions(
-        resolution, transform, resize_filter, labels, max_images, duplicates, every, shard_size or 0
-    )
-    before = pending(Path(dest))
+    place = Path(dest)
+    check_dest(Path(source), place, overwrite)
+    before = pending(place)
     try:
         with terminable():
-            report = convert(source, dest, options, workers, restart, progress, say)
+            chosen = ConversionOptions(shard_size=shard_size or 0, **options)
+            report = convert(source, dest, chosen, workers, restart, progress, say)
     except BaseException as error:
-        done = pending(Path(dest))
+        done = pending(place)
         if done and (done > before or not isinstance(error, Exception)):
-            kept = f"{counted(done, 'image')} {'is' if done == 1 else 'are'} done and kept in {place_of(Path(dest))}"
+            kept = f"{counted(done, 'image')} {'is' if done == 1 else 'are'} done and kept in {place_of(place)}"
             click.echo(f"{kept}: the same command continues from there", err=True)
         raise
     tell(report, dest)

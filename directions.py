@@ -2,6 +2,7 @@
 
 import system.start  # noqa: F401 (first)
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,16 @@ import click
 
 from imaging.film import write_film
 from imaging.grid import check_sheet
-from models.stylegan2.directions import check_fit, load_directions, save_directions
+from models.sampler import Request
+from models.stylegan2.directionfile import Directions, check_fit, fingerprint, load_directions, save_directions
+from models.stylegan2.finding import draw, find_attributes, find_unlabeled, spread
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import layer_range
-from models.stylegan2.options import StyleOptions
-from sampling.opening import Opened
-from sampling.options import sampling_options, write_record
-from sampling.refusals import check_film_name, given, refuse
-from sampling.stylegan2.ability import generator, styles
+from models.stylegan2.sampler import StyleOptions
+from sampling.command import PATH, Opened, check_film_name, given, options, refuse, sampling_options, write_record
 from sampling.stylegan2.attributefile import read_attributes
-from sampling.stylegan2.finding import FINDERS, draw, find_attributes
-from sampling.stylegan2.steps import Start, Walk, frames, write_sheets
-from torch_utils.cli import Command, FloatList, counted, option, progress, say
+from sampling.stylegan2.pictures import Walk, generator, styles
+from torch_utils.cli import Command, FloatList, counted, progress, say
 
 EXAMPLES = """
 Examples:
@@ -36,74 +35,36 @@ FIND = ("method", "count", "labels", "orthogonal", "samples", "across_classes")
 APPLY = ("file", "direction", "latents", "film", "fps", "frame_count")
 OF_METHODS = {"count": ("sefa", "pca"), "samples": ("sefa", "pca"), "labels": ("labels",), "orthogonal": ("labels",)}
 OF_FILM = ("fps", "frame_count")
-FIND_GROUP, APPLY_GROUP = "Find directions", "Apply directions"
+METHODS = "sefa: what changes the styles most; pca: along what w varies most; labels: what tells labeled pictures apart"
+LABELS = "CSV or JSON: a column seed (or picture) of pictures of generate.py, and a column for each attribute"
+ENDINGS = "also a film, there and back; its name: .mp4, .gif or .webp, without an ending a folder of frames"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @sampling_options(seeds="0-3", model=StyleOptions, names=["latents", "psi", "psi_cutoff", "noise_mode"])
-@option("--strengths", type=FloatList(), default="-3:3:1", group="Pictures", help="steps, in standard deviations of w")
-@option(
-    "--layers",
-    metavar="LAYERS",
-    group="Pictures",
-    help="layers that move: coarse, middle, fine or numbers such as 0-6; default: all, or those in the file",
+@options(
+    "Pictures",
+    ("--strengths", FloatList(), "-3:3:1", "steps, in standard deviations of w"),
+    ("--layers", "LAYERS", None, "coarse, middle, fine or such as 0-6; default: all, or those in the file"),
 )
-@option(
-    "--method",
-    type=click.Choice([*FINDERS, "labels"]),
-    group=FIND_GROUP,
-    help="sefa: what changes the styles most; pca: along what w varies most; labels: what tells labeled pictures apart",
+@options(
+    "Find directions",
+    ("--method", click.Choice(["sefa", "pca", "labels"]), None, METHODS),
+    ("--count", click.IntRange(1), 10, "number of directions, for sefa and pca"),
+    ("--labels", PATH, None, LABELS),
+    ("--orthogonal", bool, False, "remove from each attribute's direction what it shares with the others"),
+    ("--samples", click.IntRange(2, 1_000_000), 10_000, "number of seeds whose w show sefa and pca how w varies"),
+    ("--across-classes", bool, False, "let directions lead from one class to another as well"),
 )
-@option("--count", type=click.IntRange(1), default=10, group=FIND_GROUP, help="number of directions, for sefa and pca")
-@option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    group=FIND_GROUP,
-    help="CSV or JSON: a column seed (or picture) of pictures of generate.py, and a column for each attribute",
+@options(
+    "Apply directions",
+    ("--apply file", PATH, None, f"{FILE} to move pictures along"),
+    ("--direction", "LIST", None, "numbers or names, such as 0,smile; default: all directions"),
+    ("--film", str, None, ENDINGS),
+    ("--fps", click.FloatRange(1, 120), 30.0, "frames a second of the film"),
+    ("--frames frame_count", click.IntRange(2, 100_000), 120, "frames of the film"),
 )
-@option(
-    "--orthogonal",
-    is_flag=True,
-    group=FIND_GROUP,
-    help="remove from each attribute's direction what it shares with the others",
-)
-@option(
-    "--samples",
-    type=click.IntRange(2, 1_000_000),
-    default=10_000,
-    group=FIND_GROUP,
-    help="number of seeds whose w show sefa and pca how w varies",
-)
-@option(
-    "--across-classes", is_flag=True, group=FIND_GROUP, help="let directions lead from one class to another as well"
-)
-@option("--apply", "file", type=click.Path(path_type=Path), group=APPLY_GROUP, help=f"{FILE} to move pictures along")
-@option(
-    "--direction", metavar="LIST", group=APPLY_GROUP, help="numbers or names, such as 0,smile; default: all directions"
-)
-@option(
-    "--film",
-    group=APPLY_GROUP,
-    help="also a film, there and back; its name: .mp4, .gif or .webp, without an ending a folder of frames",
-)
-@option("--fps", type=click.FloatRange(1, 120), default=30.0, group=APPLY_GROUP, help="frames a second of the film")
-@option(
-    "--frames",
-    "frame_count",
-    type=click.IntRange(2, 100_000),
-    default=120,
-    group=APPLY_GROUP,
-    help="frames of the film",
-)
-def main(
-    opened: Opened,
-    seeds: list[int],
-    strengths: list[float],
-    layers: str | None,
-    method: str | None,
-    file: Path | None,
-    **options: Any,
-) -> None:
+def main(opened: Opened, seeds: list[int], **options: Any) -> None:
     """Find directions of w and move pictures along them: w + strength * direction, in the layers that are named.
 
     --method finds directions and writes them to directions.safetensors, with a sheet for each seed: a row for each
@@ -111,18 +72,15 @@ def main(
     and so on, and with --film a film.
     """
     G = generator(opened, "directions.py")
-    _check_options(opened, method, file)
-    chosen = None if layers is None else layer_range(layers, G.config.num_ws, "--layers")
-    strengths = list(dict.fromkeys(strengths))
-    requests = opened.requests(list(dict.fromkeys(seeds)))
-    if file is None:
-        _find(opened, G, requests, strengths, chosen, str(method), **options)
-    else:
-        _apply(opened, G, requests, strengths, chosen, file, **options)
+    _check_options(opened, options["method"], options["file"])
+    if options["layers"] is not None:
+        options["layers"] = layer_range(options["layers"], G.config.num_ws, "--layers")
+    options["strengths"] = list(dict.fromkeys(options["strengths"]))
+    work = _find if options["file"] is None else _apply
+    work(opened, G, opened.requests(list(dict.fromkeys(seeds))), options)
 
 
 def _check_options(opened: Opened, method: str | None, file: Path | None) -> None:
-    """Refuse options that do not apply."""
     if method is None and file is None:
         raise ValueError("give --method sefa, pca or labels to find directions, or --apply to move pictures along them")
     if file is not None:
@@ -140,67 +98,53 @@ def _check_options(opened: Opened, method: str | None, file: Path | None) -> Non
         refuse(OF_FILM, "without --film")
 
 
-def _find(
-    opened: Opened,
-    G: Generator,
-    requests: list[Any],
-    strengths: list[float],
-    layers: list[int] | None,
-    method: str,
-    count: int,
-    labels: Path | None,
-    orthogonal: bool,
-    samples: int,
-    across_classes: bool,
-    **_: Any,
-) -> None:
-    sampler = styles(opened)
-    layers = list(range(G.config.num_ws)) if layers is None else layers
-    attributes = None if labels is None else read_attributes(labels)
-    rows, seeds = (count, list(range(samples))) if attributes is None else (len(attributes.names), attributes.seeds)
-    check_sheet(rows * len(strengths), opened.sampler.shape[:2], f"{rows} directions and --strengths")
-    drawn = draw(sampler, opened.requests(list(seeds)), across_classes)
-    if attributes is None:
-        found = FINDERS[method](G, drawn, count, layers)
+def _find(opened: Opened, G: Generator, requests: list[Request], options: Mapping[str, Any]) -> None:
+    method, count, strengths = options["method"], options["count"], options["strengths"]
+    layers = options["layers"] or list(range(G.config.num_ws))
+    names, seeds, values = tuple(f"{method}{k}" for k in range(count)), tuple(range(options["samples"])), None
+    if options["labels"] is not None:
+        names, seeds, values = read_attributes(options["labels"])
+    check_sheet(len(names) * len(strengths), opened.sampler.shape[:2], f"{len(names)} directions and --strengths")
+    w, groups = draw(styles(opened), opened.requests(list(seeds)), options["across_classes"])
+    if values is None:
+        vectors, facts = find_unlabeled(G, method, w, groups, count, layers)
     else:
-        found = find_attributes(G, drawn, attributes, layers, orthogonal)
-    save_directions(opened.outdir / FILE, found.directions, found=found.facts, network_file=str(opened.file.path))
-    walk = Walk(found.directions, range(len(found.directions)))
-    starts = [Start(sampler, request) for request in requests]
-    sheets = write_sheets(opened, sampler, walk, starts, strengths, singly=False)
-    write_record("directions", opened, of=FILE, directions=found.facts)
-    say(f"wrote {FILE} of {counted(len(found.facts), 'direction')}, {sheets} and {FILE}.json to {opened.outdir}")
+        vectors, facts = find_attributes(w, groups, names, values, options["orthogonal"])
+    scales = spread(w, groups, vectors)
+    directions = Directions(
+        names=names,
+        vectors=vectors.float(),
+        scales=scales.float(),
+        layers=(tuple(layers),) * len(names),
+        method=method,
+        num_ws=G.config.num_ws,
+        network=fingerprint(G),
+    )
+    found = [{"name": n, "scale": float(s)} | f for n, s, f in zip(names, scales, facts, strict=True)]
+    save_directions(opened.outdir / FILE, directions, found=found, network_file=str(opened.file.path))
+    sheets = Walk(opened, requests, directions, list(range(len(names))), layers).write_sheets(strengths, singly=False)
+    write_record("directions", opened, of=FILE, directions=found)
+    say(f"wrote {FILE} of {counted(len(found), 'direction')}, {sheets} and {FILE}.json to {opened.outdir}")
 
 
-def _apply(
-    opened: Opened,
-    G: Generator,
-    requests: list[Any],
-    strengths: list[float],
-    layers: list[int] | None,
-    file: Path,
-    direction: str | None,
-    film: str | None,
-    fps: float,
-    frame_count: int,
-    **_: Any,
-) -> None:
-    sampler = styles(opened)
+def _apply(opened: Opened, G: Generator, requests: list[Request], options: Mapping[str, Any]) -> None:
+    film, count, size = options["film"], options["frame_count"], opened.sampler.shape[:2]
+    strengths, layers = options["strengths"], options["layers"]
     if film is not None:
         check_film_name(film, opened.outdir)
-    directions = load_directions(file)
-    if warning := check_fit(directions, G, file):
+    directions = load_directions(options["file"])
+    if warning := check_fit(directions, G, options["file"]):
         say(f"note: {warning}")
-    chosen = list(range(len(directions))) if direction is None else directions.find(direction, "--direction")
-    walk, size = Walk(directions, chosen, layers), sampler.shape[:2]
+    chosen = list(range(len(directions)))
+    if options["direction"] is not None:
+        chosen = directions.find(options["direction"], "--direction")
     check_sheet(len(chosen) * len(strengths), size, f"{len(chosen)} directions and --strengths")
     if film is not None:
         check_sheet(len(chosen) * len(requests), size, f"frames of {len(chosen)} directions and --seeds", labeled=False)
-    starts = [Start(sampler, request) for request in requests]
-    written = write_sheets(opened, sampler, walk, starts, strengths, singly=True)
+    walk = Walk(opened, requests, directions, chosen, layers)
+    written = walk.write_sheets(strengths, singly=True)
     if film is not None:
-        made = frames(opened, sampler, walk, starts, strengths, frame_count)
-        write_film(opened.outdir / film, progress(made, frame_count, "frames"), fps)
+        write_film(opened.outdir / film, progress(walk.frames(strengths, count), count, "frames"), options["fps"])
         written += f", {film}"
     moved = [{"name": directions.names[k], "layers": list(layers or directions.layers[k])} for k in chosen]
     write_record("directions", opened, directions=moved)

@@ -13,8 +13,8 @@ import click
 from torch.utils.tensorboard import SummaryWriter
 
 from imaging.dataset import DataConfig, open_dataset
+from imaging.filenames import is_run
 from imaging.imageset import ImageSet
-from imaging.walking import is_run
 from metrics.catalog import parse_list
 from metrics.features import Made, PictureFiles, open_eyes
 from metrics.results import Judgement
@@ -22,15 +22,12 @@ from metrics.suite import RealStatistics, Suite
 from models.families import NetworkFile, open_sampler
 from models.perceptual.detectors import detector_options, parse_files
 from models.sampler import Options
-from sampling.opening import learn
-from sampling.options import DEVICE
+from sampling.command import DEVICE, learn
 from system.files import check_folder
-from system.text import printable
-from system.urls import public, public_command, public_values
+from system.text import printable, public, public_command, public_values
 from torch_utils import config as configs
 from torch_utils import distributed
-from torch_utils.cli import option, say
-from torch_utils.dependent import DependentCommand
+from torch_utils.cli import Command, option, say
 from torch_utils.device import resolve_device, switches
 
 EXAMPLES = """
@@ -44,7 +41,7 @@ Examples:
 OUT = Path("out")
 
 
-@click.command(cls=DependentCommand, more=partial(learn, judging=True), epilog=EXAMPLES)
+@click.command(cls=Command, more=partial(learn, judging=True), epilog=EXAMPLES)
 @option(
     "--network",
     type=click.Path(),

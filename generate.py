@@ -9,10 +9,8 @@ import torch
 
 from imaging.grid import GRID, check_sheet, save_image, tile
 from imaging.pixels import to_pil
-from sampling.opening import Opened, learn
-from sampling.options import sampling_options, write_record
-from torch_utils.cli import counted, option, progress, say
-from torch_utils.dependent import DependentCommand
+from sampling.command import Opened, learn, options, sampling_options, write_record
+from torch_utils.cli import Command, counted, progress, say
 
 EXAMPLES = """
 Examples:
@@ -27,11 +25,12 @@ Examples:
 """
 
 
-@click.command(cls=DependentCommand, more=learn, epilog=EXAMPLES)
+@click.command(cls=Command, more=learn, epilog=EXAMPLES)
 @sampling_options(seeds="0-15")
-@option("--grid", is_flag=True, group="Output", help=f"also write all pictures on one sheet, {GRID}")
-@option(
-    "--format", "ending", type=click.Choice(["png", "webp", "jpg"]), default="png", group="Output", help="file format"
+@options(
+    "Output",
+    ("--grid", bool, False, f"also write all pictures on one sheet, {GRID}"),
+    ("--format ending", click.Choice(["png", "webp", "jpg"]), "png", "file format"),
 )
 def main(opened: Opened, seeds: list[int], grid: bool, ending: str) -> None:
     """Make pictures, seed0000.png and so on: the same seed gives the same picture every time."""

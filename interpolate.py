@@ -6,20 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import click
-from torch import Tensor
+from PIL import Image
 
 from imaging.film import check_film, check_rate, write_film
 from imaging.grid import check_sheet
 from models.paths import ease, times
-from models.stylegan2.latentfile import load_latents
-from models.stylegan2.options import StyleOptions
-from models.stylegan2.sampler import StyleSampler
-from sampling.opening import Opened
-from sampling.options import sampling_options, write_record
-from sampling.refusals import refuse
-from sampling.stylegan2.ability import styles
-from sampling.stylegan2.interpolation import KINDS, RESAMPLING, Kind, Space, cells_in_w, cells_in_z, frames
-from torch_utils.cli import Command, Number, SeedList, Size, counted, option, progress, say
+from models.sampler import Request, SeedStream
+from models.stylegan2.latents import load_latents
+from models.stylegan2.sampler import StyleOptions, StyleSampler
+from sampling.command import Opened, options, refuse, sampling_options, write_record
+from sampling.stylegan2.pictures import PATHS, cell_paths, draw_frames, styles
+from torch_utils.cli import Command, Number, SeedList, Size, counted, progress, say
 
 EXAMPLES = """
 Examples:
@@ -36,132 +33,84 @@ KEYS = 8  # of each cell, without --seeds
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @sampling_options(model=StyleOptions, names=["psi", "centers", "psi_cutoff", "noise_mode"])
-@option("--seeds", type=SeedList(), group="Key frames", shown="0-7", help="seeds used as key frames")
-@option(
-    "--latents",
-    metavar="FILES",
-    group="Key frames",
-    help="instead of seeds: the w of projected-w.npz files, with commas",
+@options(
+    "Key frames",
+    ("--seeds", SeedList(), None, "seeds used as key frames", {"shown": "0-7"}),
+    ("--latents", "FILES", None, "instead of seeds: the w of projected-w.npz files, with commas"),
 )
-@option(
-    "--space",
-    type=click.Choice(["z", "w"]),
-    group="Path",
-    shown="w; z for spherical",
-    help="latent space to interpolate in",
+@options(
+    "Path",
+    ("--space", click.Choice(["z", "w"]), None, "latent space to interpolate in", {"shown": "w; z for spherical"}),
+    (
+        "--path kind",
+        click.Choice(list(PATHS)),
+        "spline",
+        "smooth curves, straight lines, or great circles in z",
+    ),
+    ("--frames between", click.IntRange(1, 100_000), 60, "from one key frame to the next"),
+    ("--loop/--no-loop", bool, True, "return to the first key frame, so that the film repeats without a seam"),
+    ("--easing", click.Choice(["none", "smooth"]), "none", "smooth slows down at key frames"),
 )
-@option(
-    "--path",
-    "kind",
-    type=click.Choice(KINDS),
-    default="spline",
-    group="Path",
-    help="spline turns smoothly, linear takes straight lines, spherical (in z) great circles",
+@options(
+    "Output",
+    ("--grid", Size(), "1x1", "films side by side, each with its own key frames"),
+    ("--scale", click.IntRange(1, 16), 1, "factor by which frames are enlarged"),
+    ("--resample", click.Choice(["nearest", "lanczos"]), "lanczos", "how --scale enlarges"),
+    ("--fps", Number(), 30.0, "frames a second; a gif shows at most 50"),
+    ("--format ending", click.Choice(FORMATS), "mp4", "kind of film"),
 )
-@option(
-    "--frames",
-    "between",
-    type=click.IntRange(1, 100_000),
-    default=60,
-    group="Path",
-    help="from one key frame to the next",
-)
-@option(
-    "--loop/--no-loop",
-    default=True,
-    group="Path",
-    help="return to the first key frame, so that the film repeats without a seam",
-)
-@option(
-    "--easing",
-    type=click.Choice(["none", "smooth"]),
-    default="none",
-    group="Path",
-    help="smooth slows down at key frames",
-)
-@option("--grid", type=Size(), default="1x1", group="Output", help="films side by side, each with its own key frames")
-@option("--scale", type=click.IntRange(1, 16), default=1, group="Output", help="factor by which frames are enlarged")
-@option(
-    "--resample", type=click.Choice(list(RESAMPLING)), default="lanczos", group="Output", help="how --scale enlarges"
-)
-@option("--fps", type=Number(), default=30.0, group="Output", help="frames a second; a gif shows at most 50")
-@option("--format", "ending", type=click.Choice(FORMATS), default="mp4", group="Output", help="kind of film")
 def main(
-    opened: Opened,
-    seeds: list[int] | None,
-    latents: str | None,
-    space: Space | None,
-    kind: Kind,
-    between: int,
-    loop: bool,
-    easing: str,
-    grid: tuple[int, int],
-    fps: float,
-    ending: str,
-    **enlarged: Any,
+    opened: Opened, seeds: list[int] | None, latents: str | None, grid: tuple[int, int], fps: float, **options: Any
 ) -> None:
     """Make a film that leads from picture to picture: interpolation.mp4, or a folder of frames.
 
     A key frame is the picture that generate.py makes of its seed. The noise is the same in all frames: the
     network's own, or with --noise-mode random that of the film's first seed.
     """
-    sampler = styles(opened)
-    film = opened.outdir / (NAME if ending == "frames" else f"{NAME}.{ending}")
-    _check_frames(sampler, film, grid, fps, enlarged["scale"])
-    space = _space(space, kind, latents)
-    seeds = list(range(KEYS * grid[0] * grid[1])) if seeds is None and latents is None else seeds
+    sampler, kind, loop, scale = styles(opened), options["kind"], options["loop"], options["scale"]
+    film = opened.outdir / (NAME if options["ending"] == "frames" else f"{NAME}.{options['ending']}")
+    size = (sampler.shape.height * scale, sampler.shape.width * scale)
+    if scale == 1:
+        refuse(["resample"], "with --scale 1")
+    check_sheet(grid[0] * grid[1], size, "--grid and --scale", labeled=False)
+    check_film(film, "--format", (size[1] * grid[1], size[0] * grid[0]))
+    check_rate(film, "--fps", fps)
+    space = options["space"] or ("z" if kind == "spherical" else "w")
+    if kind == "spherical" and (space == "w" or latents):
+        where = "--latents are w" if latents else "--space is w"
+        raise ValueError(f"--path spherical needs z, but {where}: take --path linear or spline")
+    if space == "z" and latents:
+        raise ValueError("--space z does not apply to --latents, which are w: leave it out")
+    cells = grid[0] * grid[1]
     if latents is not None:
-        seeds, ws = _keys_of_files(sampler, seeds, latents, opened.label)
-        _check_count(len(ws), "--latents", grid)
-        cells = cells_in_w(ws, seeds, grid, kind, loop)
+        requests = _keys_of_files(sampler, seeds, latents, opened.label)
+        seeds = list(range(len(requests)))
     else:
-        assert seeds is not None
-        _check_count(len(seeds), "--seeds", grid)
+        seeds = seeds or list(range(KEYS * cells))
         requests = opened.requests(seeds)
-        if space == "z":
-            cells = cells_in_z(sampler, requests, seeds, grid, kind, loop)
-        else:
-            cells = cells_in_w(sampler.ws(requests), seeds, grid, kind, loop)
-    moments = times(len(seeds) // len(cells), between, loop)
-    eased = [ease(t) for t in moments] if easing == "smooth" else moments
-    shown = frames(sampler, cells, eased, opened.at_once, grid[1], enlarged["scale"], enlarged["resample"])
-    count = write_film(film, progress(shown, len(moments), "frames"), fps)
+    _check_count(len(requests), "--seeds" if latents is None else "--latents", grid)
+    each = len(seeds) // cells
+    moments = times(each, options["between"], loop)
+    eased = [ease(t) for t in moments] if options["easing"] == "smooth" else moments
+    paths = cell_paths(sampler, requests, cells, space, kind, loop)
+    noise = [Request("", None, SeedStream(seed)) for seed in seeds[::each]]
+    made = draw_frames(opened, (path(t) for t in eased for path in paths), noise, len(eased), grid[1])
+    method = Image.Resampling[options["resample"].upper()]
+    large = (f.resize((size[1] * grid[1], size[0] * grid[0]), method) if scale > 1 else f for f in made)
+    count = write_film(film, progress(large, len(moments), "frames"), fps)
     resolved = {"seeds": seeds if latents is None else None, "space": space, "grid": f"{grid[1]}x{grid[0]}"}
     write_record("interpolate", opened, resolved, film=film.name, count=count)
     seconds = f"{counted(count, 'frame')}, {count / fps:.1f} s"
     say(f"wrote {film.name} ({seconds}) and interpolate.json to {opened.outdir}")
 
 
-def _check_frames(sampler: StyleSampler, film: Path, grid: tuple[int, int], fps: float, scale: int) -> None:
-    if scale == 1:
-        refuse(["resample"], "with --scale 1")
-    size = (sampler.shape.height * scale, sampler.shape.width * scale)
-    check_sheet(grid[0] * grid[1], size, "--grid and --scale", labeled=False)
-    check_film(film, "--format", (size[1] * grid[1], size[0] * grid[0]))
-    check_rate(film, "--fps", fps)
-
-
-def _space(space: Space | None, kind: Kind, latents: str | None) -> Space:
-    """The space to interpolate in."""
-    if kind == "spherical" and (space == "w" or latents):
-        where = "--latents are w" if latents else "--space is w"
-        raise ValueError(f"--path spherical needs z, but {where}: take --path linear or spline")
-    if space == "z" and latents:
-        raise ValueError("--space z does not apply to --latents, which are w: leave it out")
-    return space or ("z" if kind == "spherical" else "w")
-
-
-def _keys_of_files(
-    sampler: StyleSampler, seeds: list[int] | None, latents: str, label: int | None
-) -> tuple[list[int], Tensor]:
-    """The numbers of the latents in the files, and their truncated w [K, L, D]."""
+def _keys_of_files(sampler: StyleSampler, seeds: list[int] | None, latents: str, label: int | None) -> list[Request]:
     if seeds is not None:
         raise ValueError("--seeds and --latents both give key frames: leave one of them out")
     files = [load_latents(Path(file.strip()), sampler.G) for file in latents.split(",")]
-    requests = [request for file in files for request in sampler.fitted(file, label)]
     if sampler.options.noise_mode == "const" and any(file.maps is not None for file in files):
         say("note: the noise fitted to the latents is left out, because a film's noise stays the same")
-    return list(range(len(requests))), sampler.ws(requests)
+    return [request for file in files for request in sampler.fitted(file, label)]
 
 
 def _check_count(keys: int, flag: str, grid: tuple[int, int]) -> None:

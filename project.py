@@ -15,20 +15,15 @@ from imaging.pixels import to_images, to_pil
 from models.families import save_network
 from models.perceptual.detectors import detector_options
 from models.stylegan2.generator import Generator
-from models.stylegan2.latentfile import Latents, save_ws
-from models.stylegan2.options import StyleOptions
-from models.stylegan2.pivotal import Tuning, TuningSettings
-from models.stylegan2.projector import NoiseFit, ProjectionSettings, Space
-from models.stylegan2.sampler import StyleSampler
-from sampling.opening import Opened
-from sampling.options import sampling_options, write_record
-from sampling.refusals import check_film_name, refuse
-from sampling.stylegan2.ability import generator
-from sampling.stylegan2.loss import LOSSES, open_loss
+from models.stylegan2.latents import Latents, save_ws
+from models.stylegan2.projector import NoiseFit, ProjectionSettings, Tuning, TuningSettings
+from models.stylegan2.sampler import StyleOptions, StyleSampler
+from sampling.command import Opened, check_film_name, options, refuse, sampling_options, write_record
+from sampling.stylegan2.pictures import generator
 from sampling.stylegan2.projection import Projected, Search, SearchFilm, compare, facts, spoken
-from sampling.stylegan2.targets import Target, read_targets
+from sampling.stylegan2.targets import LOSSES, Target, open_loss, read_targets
 from system.text import printable
-from torch_utils.cli import Command, counted, option, progress, say
+from torch_utils.cli import Command, counted, progress, say
 
 EXAMPLES = """
 Examples:
@@ -40,19 +35,14 @@ Examples:
 LATENTS, SHEET, TUNED = "projected-w.npz", "projection.png", "network-tuned.safetensors"
 TOLD = 10  # targets at most that have their own line in the terminal
 KEPT = ("kimg", "data")  # metadata of the network's file that the tuned one keeps
-GROUP = "Projection"
+NOISES = click.Choice(["fit", "const", "none"])
+COMPARED = "; ".join(f"{name}: {words}" for name, words in LOSSES.items())
+ENDINGS = "name of the film: .mp4, .gif or .webp, without an ending a folder of frames; none for no film"
+TARGETS = "pictures of any size, or a folder or ZIP of them; give the option again for more"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option(
-    "--target",
-    "places",
-    multiple=True,
-    required=True,
-    metavar="PATH[,PATH...]",
-    group="Pictures",
-    help="pictures of any size, or a folder or ZIP of them; give the option again for more",
-)
+@options("Pictures", ("--target places", "PATH[,PATH...]", None, TARGETS, {"multiple": True, "required": True}))
 @sampling_options(
     model=StyleOptions,
     names=[],
@@ -61,84 +51,58 @@ GROUP = "Projection"
     batch="targets that are optimized at once: more is faster and takes more memory",
     default_batch=8,
 )
-@option("--space", type=click.Choice(["w", "w+"]), default="w+", group=GROUP, help="one w, or one for each layer")
-@option("--steps", type=click.IntRange(1), default=1000, group=GROUP, help="steps of the optimization")
-@option("--rate", type=click.FloatRange(0, 10, min_open=True), default=0.1, group=GROUP, help="maximum learning rate")
-@option(
-    "--noise-mode",
-    "noise",
-    type=click.Choice(["fit", "const", "none"]),
-    default="fit",
-    group=GROUP,
-    help="noise of the synthesis: found together with w, the network's own, or none",
+@options(
+    "Projection",
+    ("--space", click.Choice(["w", "w+"]), "w+", "one w, or one for each layer"),
+    ("--steps", click.IntRange(1), 1000, "steps of the optimization"),
+    ("--rate", click.FloatRange(0, 10, min_open=True), 0.1, "maximum learning rate"),
+    ("--noise-mode noise", NOISES, "fit", "noise of the synthesis: found together with w, the network's own, or none"),
+    ("--loss", click.Choice(["auto", *LOSSES]), "auto", f"{COMPARED}; auto: lpips if a detector is given"),
 )
-@option(
-    "--loss",
-    type=click.Choice(["auto", *LOSSES]),
-    default="auto",
-    group=GROUP,
-    help="; ".join(f"{name}: {words}" for name, words in LOSSES.items()) + "; auto: lpips if a detector is given",
+@detector_options("Projection", "vgg16, lpips")
+@options("Projection", ("--seed", click.IntRange(0, 2**32 - 1), 0, "random seed"))
+@options(
+    "Tuning",
+    ("--pti", bool, False, f"tune the network to the pictures, too: {TUNED}"),
+    ("--pti-steps", click.IntRange(1), 350, "steps of the tuning"),
+    ("--locality", click.FloatRange(0, 100), 0.0, "weight of the penalty on changes elsewhere, 0.1 in the paper"),
 )
-@detector_options(GROUP, "vgg16, lpips")
-@option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, group=GROUP, help="random seed")
-@option("--pti", is_flag=True, group="Tuning", help=f"tune the network to the pictures, too: {TUNED}")
-@option("--pti-steps", type=click.IntRange(1), default=350, group="Tuning", help="steps of the tuning")
-@option(
-    "--locality",
-    type=click.FloatRange(0, 100),
-    default=0.0,
-    group="Tuning",
-    help="weight of locality regularization, 0.1 in the paper: other pictures change less",
-)
-@option(
-    "--film",
-    default="projection.mp4",
-    group="Output",
-    help="name of the film: .mp4, .gif or .webp, without an ending a folder of frames; none for no film",
-)
-def main(
-    opened: Opened,
-    places: tuple[str, ...],
-    space: Space,
-    steps: int,
-    rate: float,
-    noise: NoiseFit,
-    loss: str,
-    detectors: tuple[str, ...],
-    trust: bool,
-    seed: int,
-    film: str,
-    **tuning: Any,
-) -> None:
+@options("Output", ("--film", str, "projection.mp4", ENDINGS))
+def main(opened: Opened, places: tuple[str, ...], noise: NoiseFit, film: str, pti: bool, **options: Any) -> None:
     """Find the latents w that show given pictures (Karras et al. 2020, appendix D; in W+ Abdal et al. 2019).
 
     Writes projected-w.npz, projected0000.png and so on, all beside their targets on projection.png, and the film of
     the search. With --pti the network is then tuned to the pictures (Roich et al. 2021): tuned0000.png and so on.
     """
-    _check(tuning["pti"], film, opened.outdir)
-    G, device = generator(opened, "project.py"), opened.sampler.device
+    if not pti:
+        refuse(["pti_steps", "locality"], "without --pti")
+    if film != "none":
+        check_film_name(film, opened.outdir)
+    G, device, seed = generator(opened, "project.py"), opened.sampler.device, options["seed"]
     size = (G.config.height, G.config.width)
     targets = read_targets(places, G.config, say)
-    check_sheet(len(targets) * (3 if tuning["pti"] else 2), size, "--target", labeled=False)
-    loss, embed = open_loss(loss, detectors, size, device, trust)
+    check_sheet(len(targets) * (3 if pti else 2), size, "--target", labeled=False)
+    loss, embed = open_loss(options["loss"], options["detectors"], size, device, options["trust"])
     _introduce(targets, loss, opened.batch)
     pixels = torch.stack([target.pixels for target in targets])
     images = to_images(pixels).to(device)
 
-    search = Search(G, images, embed, ProjectionSettings(space, steps, rate, noise, seed), opened.batch, opened.label)
+    settings = ProjectionSettings(options["space"], options["steps"], options["rate"], noise, seed)
+    tuning = TuningSettings(options["pti_steps"], options["locality"], noise, opened.batch, seed)
+    search = Search(G, images, embed, settings, opened.batch, opened.label)
     if search.batches > 1:
-        _estimate(search, tuning["pti_steps"] if tuning["pti"] else 0, device.type)
-    watched = SearchFilm(pixels, steps)
+        all_steps = search.batches * (settings.steps + (tuning.steps if pti else 0))
+        shorter = "fewer targets or --steps" + ("" if device.type == "cuda" else ", or a GPU,")
+        duration = spoken(all_steps * search.seconds_per_step())
+        say(f"about {duration} on this {device.type} ({all_steps:,} steps of a batch); {shorter} take less")
+    watched = SearchFilm(pixels, settings.steps)
     for seen in progress(search, len(search), "steps", lambda: f"loss {search.loss:.4f}"):
         watched.add(*seen)
     latents = search.latents
     save_ws(opened.outdir / LATENTS, *latents)
     made = [Projected("projected", search.losses, _pictures(opened, G, latents, noise), pixels)]
-    if tuning["pti"]:
-        settings = TuningSettings(
-            tuning["pti_steps"], locality=tuning["locality"], noise=noise, batch=opened.batch, seed=seed
-        )
-        tuned, losses = _tune(opened, Tuning(G, *latents, images, embed, settings, search.scale))
+    if pti:
+        tuned, losses = _tune(opened, Tuning(G, *latents, images, embed, tuning, search.scale))
         made.append(Projected("tuned", losses, _pictures(opened, tuned, latents, noise), pixels))
 
     for result in made:
@@ -151,36 +115,18 @@ def main(
     _tell(opened.outdir, targets, made, film)
 
 
-def _check(pti: bool, film: str, outdir: Path) -> None:
-    if not pti:
-        refuse(["pti_steps", "locality"], "without --pti")
-    if film != "none":
-        check_film_name(film, outdir)
-
-
 def _introduce(targets: list[Target], loss: str, batch: int) -> None:
     """Print how many targets there are, and how the first of them were changed."""
     batches = f" in batches of {batch}" if len(targets) > batch else ""
     say(f"{counted(len(targets), 'target')}{batches}; loss {loss}: {LOSSES[loss]}")
     changed = [f"{printable(target.name)}: {'; '.join(target.changes)}" for target in targets if target.changes]
-    for line in changed[:TOLD]:
-        say(line)
     if len(changed) > TOLD:
-        say(f"... and {len(changed) - TOLD} more targets were made to fit; project.json lists them all")
-
-
-def _estimate(search: Search, tuning_steps: int, device: str) -> None:
-    """Print the expected duration, which with many targets may be days."""
-    steps = search.batches * (search.settings.steps + tuning_steps)
-    shorter = "fewer targets or --steps" + ("" if device == "cuda" else ", or a GPU,")
-    say(
-        f"about {spoken(steps * search.seconds_per_step())} on this {device} ({steps:,} steps of a batch); "
-        f"{shorter} take less"
-    )
+        changed[TOLD:] = [f"... and {len(changed) - TOLD} more targets were made to fit; project.json lists them all"]
+    for line in changed:
+        say(line)
 
 
 def _pictures(opened: Opened, G: Generator, latents: Latents, noise: NoiseFit) -> list[Tensor]:
-    """The pictures of latents, with their fitted noise, the network's own, or none."""
     sampler = StyleSampler(G, StyleOptions(noise_mode="none" if noise == "none" else "const"))
     return list(sampler.sample(sampler.fitted(latents), opened.at_once))
 
@@ -203,8 +149,7 @@ def _tell(outdir: Path, targets: list[Target], made: list[Projected], film: str)
     if len(targets) > TOLD:
         say(f"... and {len(targets) - TOLD} more, in project.json")
     files = [LATENTS, counted(len(targets) * len(made), "picture"), SHEET]
-    files += [TUNED] if len(made) > 1 else []
-    files += [film] if film != "none" else []
+    files += ([TUNED] if len(made) > 1 else []) + ([film] if film != "none" else [])
     say(f"wrote {', '.join(files)} and project.json to {outdir}")
 
 

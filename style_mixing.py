@@ -6,13 +6,12 @@ import click
 from PIL import Image
 
 from imaging.grid import GRID, PAPER, check_sheet, save_image, sheet
-from imaging.pixels import to_pil
 from models.stylegan2.latents import layer_range, mix
-from models.stylegan2.options import StyleOptions
-from sampling.opening import Opened
-from sampling.options import sampling_options, write_record
-from sampling.stylegan2.ability import styles as styles_of
-from torch_utils.cli import Command, SeedList, counted, option, progress, say
+from models.stylegan2.sampler import StyleOptions
+from sampling.command import Opened, options, sampling_options, write_record
+from sampling.stylegan2.pictures import draw_pictures
+from sampling.stylegan2.pictures import styles as styles_of
+from torch_utils.cli import Command, SeedList, counted, say
 
 EXAMPLES = """
 Examples:
@@ -21,14 +20,15 @@ Examples:
   python style_mixing.py --rows 0-3 --cols 10-15 --styles 0-2,5
 """
 
-Pair = tuple[int, int]  # row's seed, column's seed; twice its own for a picture by itself
-
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @sampling_options(model=StyleOptions, names=["psi", "psi_cutoff", "noise_mode"])
-@option("--rows", type=SeedList(), default="0-3", group="Pictures", help="seeds whose styles are replaced")
-@option("--cols", type=SeedList(), default="10-14", group="Pictures", help="seeds that the styles come from")
-@option("--styles", default="coarse", group="Pictures", help="layers: coarse, middle, fine or numbers such as 0-6")
+@options(
+    "Pictures",
+    ("--rows", SeedList(), "0-3", "seeds whose styles are replaced"),
+    ("--cols", SeedList(), "10-14", "seeds that the styles come from"),
+    ("--styles", "LAYERS", "coarse", "layers: coarse, middle, fine or numbers such as 0-6"),
+)
 def main(opened: Opened, rows: list[int], cols: list[int], styles: str) -> None:
     """Mix styles (Karras et al. 2019, figure 3): ROW-COL.png is the row's picture with the column's styles.
 
@@ -41,23 +41,18 @@ def main(opened: Opened, rows: list[int], cols: list[int], styles: str) -> None:
     seeds = list(dict.fromkeys(rows + cols))
     requests = dict(zip(seeds, opened.requests(seeds), strict=True))
     ws = {seed: sampler.ws([request]) for seed, request in requests.items()}  # [1, L, D] each
+    # A row's seed and a column's; twice its own for a picture by itself.
     pairs = list(dict.fromkeys([(seed, seed) for seed in seeds] + [(row, col) for row in rows for col in cols]))
     mixed = (mix(ws[row], ws[col], layers)[0] for row, col in pairs)
-    made = sampler.pictures(mixed, [requests[row] for row, _ in pairs], opened.at_once)
-    pictures: dict[Pair, Image.Image] = {}
-    for pair, pixels in progress(zip(pairs, made, strict=True), len(pairs), "pictures"):
-        pictures[pair] = to_pil(pixels)
-        save_image(pictures[pair], opened.outdir / f"{pair[0]}-{pair[1]}.png")
-    save_image(_grid(pictures, rows, cols), opened.outdir / GRID)
-    write_record("style_mixing", opened)
-    say(f"wrote {counted(len(pairs), 'picture')}, {GRID} and style_mixing.json to {opened.outdir}")
-
-
-def _grid(pictures: dict[Pair, Image.Image], rows: list[int], cols: list[int]) -> Image.Image:
-    corner = Image.new("RGB", pictures[rows[0], rows[0]].size, PAPER)  # belongs to no seed
+    made = draw_pictures(opened, mixed, [requests[row] for row, _ in pairs], [f"{row}-{col}" for row, col in pairs])
+    pictures = dict(zip(pairs, made, strict=True))
+    corner = Image.new("RGB", pictures[pairs[0]].size, PAPER)  # belongs to no seed
     tiles = [[corner, *(pictures[col, col] for col in cols)]]
     tiles += [[pictures[row, row], *(pictures[row, col] for col in cols)] for row in rows]
-    return sheet(tiles, ["", *(f"seed {row}" for row in rows)], ["", *(f"seed {col}" for col in cols)])
+    labeled = sheet(tiles, ["", *(f"seed {row}" for row in rows)], ["", *(f"seed {col}" for col in cols)])
+    save_image(labeled, opened.outdir / GRID)
+    write_record("style_mixing", opened)
+    say(f"wrote {counted(len(pairs), 'picture')}, {GRID} and style_mixing.json to {opened.outdir}")
 
 
 if __name__ == "__main__":

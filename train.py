@@ -13,10 +13,9 @@ from imaging.dataset import open_dataset
 from metrics.catalog import parse_list
 from metrics.in_loop import prepare
 from models.perceptual.detectors import detector_options, parse_files
-from system.urls import public_command
+from system.text import public_command
 from torch_utils import launch
-from torch_utils.cli import SET, option
-from torch_utils.dependent import DependentCommand, More, foreign_flags
+from torch_utils.cli import SET, Command, More, option
 from torch_utils.device import keep_freed_memory
 from torch_utils.flags import Option, flags, given
 from training import courses, session
@@ -55,14 +54,14 @@ def _more(values: Mapping[str, Any]) -> More:
     course = courses.find(model)
     mine = _flags(course)
     others = {other.title: _flags(other) for other in courses.COURSES if other is not course}
-    return More(model, mine, foreign_flags(mine, others), (course, model))
+    return More(model, mine, others, (course, model))
 
 
 def _flags(course: Course) -> list[Option]:
     return [each for each in flags(course.config) if each.name != "model"]
 
 
-@click.command(cls=DependentCommand, more=_more, epilog=EXAMPLES)
+@click.command(cls=Command, more=_more, epilog=EXAMPLES)
 @option("--model", metavar="NAME", shown=courses.DEFAULT, group="Training", help=MODEL)
 @option("--resume", is_flag=False, flag_value="latest", metavar="RUN|latest", group="Data", help=RESUME)
 @option("--transfer", type=click.Path(), metavar="PLACE", group="Data", help=TRANSFER)

@@ -3,15 +3,12 @@
 import system.start  # noqa: F401 (first)
 
 import click
-from PIL import Image
 
 from imaging.grid import check_sheet, save_image, sheet
-from imaging.pixels import to_pil
-from models.stylegan2.options import StyleOptions
-from sampling.opening import Opened
-from sampling.options import sampling_options, write_record
-from sampling.stylegan2.ability import styles
-from torch_utils.cli import Command, FloatList, counted, option, progress, say
+from models.stylegan2.sampler import StyleOptions
+from sampling.command import Opened, options, sampling_options, write_record
+from sampling.stylegan2.pictures import draw_pictures, in_rows, signed, styles
+from torch_utils.cli import Command, FloatList, counted, say
 
 EXAMPLES = """
 Examples:
@@ -24,13 +21,7 @@ SHEET = "truncation.png"
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @sampling_options(seeds="0-5", model=StyleOptions, names=["psi_cutoff", "noise_mode"])
-@option(
-    "--psis",
-    type=FloatList(),
-    default="-1:1:0.5",
-    group="Pictures",
-    help="values of psi: 1 full variety, 0 the average image, below 0 its opposite; FROM:TO:STEP or a list",
-)
+@options("Pictures", ("--psis", FloatList(), "-1:1:0.5", "1 full variety, 0 the average image, below 0 its opposite"))
 def main(opened: Opened, seeds: list[int], psis: list[float]) -> None:
     """Show truncation (Karras et al. 2019, figure 8): w pulled towards its average, which trades variety for quality.
 
@@ -40,22 +31,13 @@ def main(opened: Opened, seeds: list[int], psis: list[float]) -> None:
     check_sheet(len(seeds) * len(psis), sampler.shape[:2], "--seeds and --psis")
     pairs = [(request, psi) for request in opened.requests(seeds) for psi in psis]
     ws = (sampler.ws([request], psi)[0] for request, psi in pairs)
-    made = sampler.pictures(ws, [request for request, _ in pairs], opened.at_once)
-    pictures: list[Image.Image] = []
-    for (request, psi), pixels in progress(zip(pairs, made, strict=True), len(pairs), "pictures"):
-        pictures.append(to_pil(pixels))
-        save_image(pictures[-1], opened.outdir / f"{request.name}-psi{psi:+}.png")
-    rows = [pictures[start : start + len(psis)] for start in range(0, len(pictures), len(psis))]
-    labeled = sheet(rows, [f"seed {seed}" for seed in seeds], [_psi_label(psi) for psi in psis])
+    names = [f"{request.name}-psi{psi:+}" for request, psi in pairs]
+    pictures = list(draw_pictures(opened, ws, [request for request, _ in pairs], names))
+    labels = [f"psi {signed(psi).lstrip('+')}" for psi in psis]
+    labeled = sheet(in_rows(pictures, len(psis)), [f"seed {seed}" for seed in seeds], labels)
     save_image(labeled, opened.outdir / SHEET)
     write_record("truncation", opened)
-    count = len({(request.name, psi) for request, psi in pairs})
-    say(f"wrote {counted(count, 'picture')}, {SHEET} and truncation.json to {opened.outdir}")
-
-
-def _psi_label(psi: float) -> str:
-    """The shortest exact spelling of a value, so that no two labels are equal."""
-    return f"psi {psi:g}" if float(f"{psi:g}") == psi else f"psi {psi}"
+    say(f"wrote {counted(len(set(names)), 'picture')}, {SHEET} and truncation.json to {opened.outdir}")
 
 
 if __name__ == "__main__":

@@ -18,10 +18,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from imaging.kinds import SOURCE_KINDS, SOURCE_SUFFIXES, TRAINING_SUFFIXES, passed_over
-from imaging.names import by_any_case, in_utf8, is_hidden, plain, some
+from imaging.filenames import (
+    SOURCE_KINDS,
+    SOURCE_SUFFIXES,
+    TRAINING_SUFFIXES,
+    by_any_case,
+    in_utf8,
+    is_hidden,
+    passed_over,
+    plain,
+    some,
+    walk,
+)
 from imaging.opening import LARGEST_FILE, open_file, parsing, reason
-from imaging.walking import walk
 from system.text import printable
 from system.untrusted import json_object, mistaken
 

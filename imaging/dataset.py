@@ -14,23 +14,21 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from imaging import remedies
 from imaging.archive import Archive, open_archive
-from imaging.deep import note, span_of
 from imaging.demo import COUNT, DemoSet
+from imaging.filenames import some
 from imaging.grid import GRID
 from imaging.headers import read_facts
 from imaging.imageset import ImageSet, ListedSet, notes_on_modes, run_name
 from imaging.labels import take_labels
-from imaging.names import some
-from imaging.picture import Header, decode, is_sheet, read_range
+from imaging.picture import Header, decode, is_sheet, read_range, span_of
 from imaging.pixels import from_pil
 from imaging.shards.index import is_shards
 from imaging.shards.shardset import ShardSet
-from imaging.sizes import check_area, parse_size, spell
+from imaging.sizes import check_area, conversion, one_size, parse_size, spell
 from imaging.sources.recognition import unfit_for_training
 from imaging.transforms import richest
-from system.urls import is_cut
+from system.text import is_cut
 
 LOOKED_AT = 200  # images decoded at most to find the range of deep values
 
@@ -160,7 +158,7 @@ class ArchiveSet(ListedSet):
         # Earlier versions summed only the ends of files, and took class names as folders spell them.
         ends, decomposed = [each.ends for each in facts], (unicodedata.normalize("NFD", n) for n in labels.class_names)
         self.former_fingerprints = (fingerprint(ends, labels.class_names), fingerprint(ends, tuple(decomposed)))
-        span_note = note(self._span, many=True) if self._span else ""
+        span_note = self._span.note(many=True) if self._span else ""
         self.notes = (*archive.passed, *notes_on_modes(modes), *filter(None, [span_note]))
 
     def read(self, index: int) -> np.ndarray:
@@ -196,7 +194,7 @@ class ArchiveSet(ListedSet):
         path, sizes = self.archive.path, [(header.height, header.width) for header in headers]
         other = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
         if other is not None:
-            command = remedies.one_size(str(path), Counter(sizes), labels=self.labels_from)
+            command = one_size(str(path), Counter(sizes), labels=self.labels_from)
             raise ValueError(
                 f"{path} holds images of different sizes, such as {spell(*sizes[0])} ({self.names[0]}) and "
                 f"{spell(*sizes[other])} ({self.names[other]}): {command}"
@@ -205,4 +203,4 @@ class ArchiveSet(ListedSet):
         return sizes[0]
 
     def _conversion(self, mark: str, sized: bool = False) -> str:
-        return remedies.conversion(str(self.archive.path), mark, labels=self.labels_from, sized=sized)
+        return conversion(str(self.archive.path), mark, labels=self.labels_from, sized=sized)

@@ -1,13 +1,14 @@
 """The embedded demo set: cartoon faces at any size, drawn when first read."""
 
 import hashlib
+from bisect import bisect_right
+from dataclasses import astuple, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from imaging.cartoon import draw_face
-from imaging.faces import EXPRESSIONS, FACTORS, Face, factors_of, sample_face
+from imaging.cartoon import EXPRESSIONS, HAIR_STYLES, Face, draw_face
 from imaging.imageset import ListedSet
 from imaging.labels import Labels
 from imaging.pixels import from_pil
@@ -16,6 +17,23 @@ from imaging.sizes import check_area, spell
 VERSION = "faces 1"  # part of the fingerprint: changes if any face would look different
 COUNT = 8192  # faces in the set by default
 MEMORY = 512 * 2**20  # bytes of drawn pixels that are cached
+GLASSES_UP_TO = np.cumsum([0.7, 0.15, 0.15]).tolist()  # cumulative shares of all faces
+FACTORS = tuple(field.name for field in fields(Face))
+
+
+def sample_face(seed: int, index: int) -> Face:
+    """Face `index` of the world `seed` (both 0..2**32-1). Any 5 successive faces show all classes."""
+    draws = np.random.RandomState([seed, index])  # its stream is frozen
+    turn, tilt, shift, parting = draws.uniform(-1, 1, 4).tolist()
+    u = draws.uniform(0, 1, 10).tolist()
+    style, glasses = int(draws.randint(len(HAIR_STYLES))), bisect_right(GLASSES_UP_TO, draws.random_sample())
+    middle = u[3], u[4], u[5], u[6], glasses, index % len(EXPRESSIONS)
+    return Face(turn, tilt, shift, u[0], u[1], style, u[2], parting, *middle, u[7], u[8], u[9])
+
+
+def factors_of(face: Face) -> np.ndarray:
+    """The numbers of a face as float32 [17], in the order of FACTORS."""
+    return np.array(astuple(face), dtype=np.float32)
 
 
 class DemoSet(ListedSet):
@@ -39,10 +57,10 @@ class DemoSet(ListedSet):
             labels = Labels(np.zeros(count, dtype=np.int64), (), "labels are not used")
         identity = f"{VERSION} {spell(height, width)} count {count} seed {seed} mirror {mirror} labels {labeled}"
         fingerprint = hashlib.sha256(identity.encode()).hexdigest()
-        super().__init__(f"demo{_short(height, width)}", height, width, 3, labels, mirror, fingerprint)
+        short = str(width) if height == width else spell(height, width)
+        super().__init__(f"demo{short}", height, width, 3, labels, mirror, fingerprint)
         self.seed = seed
-        self._drawn: np.ndarray | None = None  # uint8 [kept, 3, H, W], allocated by the first read
-        self._known = np.zeros(min(count, MEMORY // (3 * height * width)), dtype=bool)
+        self._drawn: dict[int, np.ndarray] = {}  # uint8 [3, H, W] each
 
     def face(self, index: int) -> Face:
         """What image `index` is drawn from."""
@@ -54,25 +72,16 @@ class DemoSet(ListedSet):
         return np.stack([factors_of(self.face(i)) for i in range(len(self.labels))])
 
     def read(self, index: int) -> np.ndarray:
-        if index >= len(self._known):
-            return self._draw(index)
-        if self._drawn is None:
-            self._drawn = np.empty((len(self._known), 3, self.height, self.width), dtype=np.uint8)
-        if not self._known[index]:
-            self._drawn[index] = self._draw(index)
-            self._known[index] = True
-        return self._drawn[index].copy()
+        pixels = self._drawn.get(index)
+        if pixels is None:
+            pixels = from_pil(draw_face(self.face(index), self.height, self.width))
+            if (index + 1) * pixels.size <= MEMORY:
+                self._drawn[index] = pixels
+        return pixels.copy()
 
     def resized(self, height: int, width: int) -> str:
         return f"use --data demo:{spell(height, width)}"
 
-    def _draw(self, index: int) -> np.ndarray:
-        return from_pil(draw_face(self.face(index), self.height, self.width))
-
     def __getstate__(self) -> dict[str, Any]:
         """A copy in another process starts with an empty cache: drawing is quicker than sending."""
-        return self.__dict__ | {"_drawn": None, "_known": np.zeros_like(self._known)}
-
-
-def _short(height: int, width: int) -> str:
-    return str(width) if height == width else spell(height, width)
+        return self.__dict__ | {"_drawn": {}}

@@ -15,8 +15,7 @@ from imaging.conversion import TWINS, take
 from imaging.dataset import DataConfig, open_dataset
 from imaging.grid import PAPER, sheet
 from imaging.labels import Labels
-from imaging.remedies import conversion
-from imaging.sizes import advise
+from imaging.sizes import advise, conversion
 from imaging.sources.recognition import open_source
 from imaging.sources.source import Content, header, picture
 from imaging.survey import Seen, Track, digest, looked_at

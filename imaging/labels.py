@@ -1,17 +1,21 @@
-"""The class of each image: from `dataset.json`, from the sub-folders, or none."""
+"""The class of each image: from `dataset.json`, from the sub-folders, from a CSV or JSON file of the user, or none."""
 
+import csv
+import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 
 from imaging.archive import INDEX, Archive
-from imaging.names import some
+from imaging.filenames import some
+from imaging.opening import LARGEST_FILE, Bounded, open_file, parsing
 from system.text import printable, shown
+from system.untrusted import json_object
 
 MOST_CLASSES = 100_000
 UNUSED = "labels are not used"
@@ -19,6 +23,10 @@ CODES_FROM = 10**9  # larger numbers are names (of products, of people)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 LONGEST_NUMBER = 40  # letters
 THOUSAND = 1000  # images in each folder of numbered images
+SUFFIXES = (".csv", ".tsv", ".json")  # of files of labels
+FILES = {"file", "filename", "file_name", "name", "image", "path", "id", "image_id"}  # titles of a CSV's columns
+LABELS = {"label", "labels", "class", "category", "target"}
+FORM = 'write {"file": label, ...} or {"labels": [["file", label], ...]}'
 
 
 @dataclass(frozen=True)
@@ -86,21 +94,17 @@ def without(count: int, note: str) -> Labels:
 
 def _from_index(archive: Archive, labels: dict[str, Any]) -> Labels:
     where = f"{INDEX} of {archive.path}"
-    known = set(archive.names)
-    if unknown := [name for name in labels if name not in known]:
+    if unknown := labels.keys() - set(archive.names):
         raise ValueError(f"{where} labels {some(sorted(unknown))}, which the archive does not hold")
     if missing := [name for name in archive.names if name not in labels]:
         raise ValueError(f"{where} has no label for {some(sorted(missing))}")
-    numbers = {name: check(label, f"the label of {printable(name)} in {where}") for name, label in labels.items()}
-    values = np.array([numbers[name] for name in archive.names], dtype=np.int64)
-    classes = int(values.max()) + 1
-    names = archive.class_names
-    if len(names) < classes:
-        names = tuple(map(str, range(classes)))
-    return Labels(values, names, "labels from dataset.json")
+    numbers = [class_number(labels[name], f"the label of {printable(name)} in {where}") for name in archive.names]
+    classes = max(numbers) + 1
+    names = archive.class_names if len(archive.class_names) >= classes else tuple(map(str, range(classes)))
+    return Labels(np.array(numbers, dtype=np.int64), names, "labels from dataset.json")
 
 
-def check(label: Any, what: str) -> int:
+def class_number(label: Any, what: str) -> int:
     """The class number of a label in any spelling: 3, 3.0, "03". ValueError names others `what`."""
     found = number_of(label)
     if not isinstance(found, int) or not 0 <= found < MOST_CLASSES:
@@ -139,7 +143,7 @@ def classes_of(labels: Sequence[Any], what: Callable[[int], str]) -> tuple[np.nd
         are_classes = all(isinstance(number, int) and 0 <= number < CODES_FROM for number in numbers)
         names = [] if are_classes else list(map(str, numbers))
     if len(names) < len(labels):
-        values = np.array([check(label, what(i)) for i, label in enumerate(labels)], dtype=np.int64)
+        values = np.array([class_number(label, what(i)) for i, label in enumerate(labels)], dtype=np.int64)
         return values, tuple(map(str, range(int(values.max()) + 1)))
     return _numbered(names, f"{what(0)} and the others")
 
@@ -155,9 +159,8 @@ def _numbered(names: Sequence[str], what: str) -> tuple[np.ndarray, tuple[str, .
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Names in natural order: 2 before 10, `img2` before `img10`; -1, 0.5, 1 by value."""
-    names = list(names)
     values = {name: number_of(name) for name in names}
-    return tuple(sorted(names, key=_natural if None in values.values() else lambda name: (values[name], name)))
+    return tuple(sorted(values, key=_natural if None in values.values() else lambda name: (values[name], name)))
 
 
 def _natural(name: str) -> tuple[Any, ...]:
@@ -171,10 +174,8 @@ def from_folders(path: Path, names: Sequence[str]) -> Labels:
     found = _folders(names)
     lowest = found or [name.rpartition("/")[0].rpartition("/")[2] for name in names]
     if _only_number(names, lowest):
-        folders = sorted(set(lowest))
-        more = ", ..." if len(folders) > 1 else ""
         raise ValueError(
-            f"the sub-folders of {path} ({folders[0]}{more}) only hold {THOUSAND} images each and are not classes: use "
+            f"the sub-folders of {path} ({min(lowest)}, ...) only hold {THOUSAND} images each and are not classes: use "
             f"--labels auto, which takes the classes of dataset.json if it has some, or --labels none"
         )
     if not found:
@@ -199,10 +200,99 @@ def _only_number(names: Sequence[str], folders: Sequence[str]) -> bool:
 def _folders(names: Sequence[str]) -> list[str]:
     """The class folder of each image: the first below the folders common to all. Empty if some images have none."""
     parents = [name.split("/")[:-1] for name in names]
-    depth = 0
-    while all(len(parent) > depth for parent in parents):
+    for depth in range(min(map(len, parents))):
         found = [parent[depth] for parent in parents]
         if len(set(found)) > 1:
             return found
-        depth += 1
     return []
+
+
+def read_label_file(path: Path, names: Sequence[str]) -> Labels:
+    """The labels of the images `names` from a file.
+
+    A CSV has the columns file and label (a header is optional; separators are commas, semicolons or tabs). A JSON is a
+    mapping {name: label}, or has the form of `dataset.json`. Labels are as `classes_of` reads them. A file may be named
+    without its folder or ending if that is unambiguous. ValueError says which entry is wrong and how.
+    """
+    with (
+        parsing(path, f"UTF-8 text of at most {LARGEST_FILE} bytes", "give a file of labels, saved as UTF-8"),
+        open_file(path) as file,
+    ):
+        text = Bounded(file, LARGEST_FILE).read().decode("utf-8-sig")
+    pairs, class_names = _from_json(path, text) if path.suffix.lower() == ".json" else (_from_csv(path, text), ())
+    entries: dict[str, Any] = {}
+    for name, label in pairs:
+        name = name.replace("\\", "/").removeprefix("./")
+        if name in entries:
+            raise ValueError(f"{path} labels {printable(name)} twice: keep one")
+        entries[name] = label
+    if not entries:
+        raise ValueError(f"{path} holds no labels: write a line for each image")
+    labels, origin = _matched(path, entries, names), f"labels from {path.name}"
+    if class_names and all(isinstance(label, str) for label in labels) and set(labels) <= set(class_names):
+        numbers = {name: i for i, name in enumerate(class_names)}
+        return Labels(np.array([numbers[label] for label in labels], dtype=np.int64), class_names, origin)
+    try:
+        values, known = classes_of(labels, lambda i: f"the label of {printable(names[i])} in {path}")
+    except ValueError as error:
+        raise ValueError(f"{error}: correct it, or write class names throughout") from None
+    if class_names and known != tuple(map(str, range(len(known)))):
+        strange = next(name for name in known if name not in class_names)
+        raise ValueError(f"{path} has the label {printable(strange)}, which is not in its class_names: add it there")
+    return Labels(values, class_names if len(class_names) >= len(known) else known, origin)
+
+
+def _from_csv(path: Path, text: str) -> list[tuple[str, str]]:
+    first = text.partition("\n")[0]
+    separator = next((mark for mark in "\t;," if mark in first), ",")
+    columns, pairs = (0, 1), []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            header = [[i for i, cell in enumerate(cells) if cell.lower() in known] for known in (FILES, LABELS)]
+            if reader.line_num == 1 and all(header):
+                columns = header[0][0], header[1][0]
+            elif any(cells):
+                if len(cells) <= max(columns):
+                    raise ValueError(f"line {reader.line_num} of {path} has no label: write both in each line")
+                pairs.append((cells[columns[0]], cells[columns[1]]))
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num} of {path} cannot be read ({error}): write file,label") from error
+    return pairs
+
+
+def _from_json(path: Path, text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
+    content = json_object(text)
+    if content is None:
+        raise ValueError(f"{path} is not a JSON object: {FORM}")
+    pairs = content.get("labels")
+    if not isinstance(pairs, list):
+        return list(content.items()), ()
+    if not all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
+        raise ValueError(f"the labels of {path} must be a list of [name, class] pairs: {FORM}")
+    names = content.get("class_names") or []
+    if not isinstance(names, list) or len(names) > MOST_CLASSES or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"the class_names of {path} must be a list of at most {MOST_CLASSES} names: correct it")
+    return [(name, label) for name, label in pairs], tuple(names)
+
+
+def _matched(path: Path, entries: dict[str, Any], names: Iterable[str]) -> list[Any]:
+    """The label of each image. Every entry must match exactly one image."""
+    taken: dict[str, str] = {}
+    missing = []
+    for name in names:
+        bare = name.rpartition("/")[2]
+        ways = (name, str(PurePosixPath(name).with_suffix("")), bare, bare.rpartition(".")[0])
+        key = next((way for way in ways if way in entries), name)
+        if key not in entries:
+            missing.append(name)
+        elif key in taken:
+            both = f"{printable(taken[key])} or {printable(name)}"
+            raise ValueError(f"{path} labels {printable(key)}, which may be {both}: write the whole name")
+        taken[key] = name
+    if missing:
+        raise ValueError(f"{path} has no label for {some(sorted(missing))}: add what is missing")
+    if unknown := entries.keys() - taken.keys():
+        raise ValueError(f"{path} labels {some(sorted(unknown))}, which the source does not hold: remove that")
+    return [entries[key] for key in taken]

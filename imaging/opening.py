@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from system.text import printable
-from system.urls import public
+from system.text import printable, public
 
 LARGEST_FILE = 3 * 2**28  # bytes: no image is larger, a 200-megapixel TIFF has 600 MB
 QUOTED = 120  # letters of a library's message that are shown

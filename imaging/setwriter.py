@@ -20,13 +20,13 @@ from typing import Any, BinaryIO, Self
 
 from PIL import Image
 
-from imaging import png
 from imaging.archive import INDEX, SOURCES
 from imaging.opening import BLOCK
+from imaging.pixels import encode_png
 from imaging.shards.index import Index, expand, prefix
 from imaging.shards.store import Shard
 from imaging.shards.table import read_table
-from system.files import beside, open_replacing, replacing_folder
+from system.files import beside, check_vacant, open_replacing, replacing
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of all files
 UNIX, MODE = 3, 0o644
@@ -47,7 +47,7 @@ class Writer(ABC):
 
     def add(self, image: Image.Image, label: int | None = None) -> str:
         """Append an image, and return its name in the set."""
-        return self.append(png.encode(image), label)
+        return self.append(encode_png(image), label)
 
     def append(self, data: bytes, label: int | None = None, source: str | None = None) -> str:
         """Append a PNG file, and return its name in the set. `source` is what the table of sources calls it."""
@@ -88,7 +88,9 @@ class ArchiveWriter(Writer):
     def __enter__(self) -> Self:
         self._zip: zipfile.ZipFile | None = None
         if self.dest.suffix.lower() != ".zip":
-            self._folder = self._end.enter_context(replacing_folder(self.dest))
+            check_vacant(self.dest)
+            self._folder = self._end.enter_context(replacing(self.dest))
+            self._folder.mkdir()
             return self
         if self.dest.is_dir():
             raise ValueError(f"{self.dest} is a folder: name a ZIP file that does not exist yet")

@@ -1,14 +1,19 @@
-"""Picture sizes: how they are written, and which one to choose for a set of images of several sizes.
+"""Picture sizes: how they are written, which one to choose for a set of several, and the commands that make a set.
 
 Code carries (height, width); every text for people says WIDTHxHEIGHT.
 """
 
 import math
+import os
+import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from system.text import parse_size as parse_size
+from system.text import printable, public
 
 LARGEST_PICTURE = 50_000_000  # pixels that a training image may have: more would not fit in memory
 SHAPES = ((4, 4), (4, 3), (6, 4), (16, 9), (8, 4), (12, 4))  # 1:1, 4:3, 3:2, 16:9, 2:1, 3:1 as (long, short) side
@@ -16,6 +21,7 @@ SQUARE_BELOW = 1.28  # aspects below are treated as square
 LONGEST_SIDE, USUAL_SIDE = 1024, 512  # pixels; of an advised size near one size, and for images of several sizes
 NEARLY = 0.95  # an image side may be enlarged by 5%
 MOST = 0.75  # share of the images that should reach an advised size
+TOOL = Path(__file__).resolve().parents[1] / "dataset_tool.py"
 
 
 def spell(height: int, width: int) -> str:
@@ -66,9 +72,8 @@ def advise(sizes: Counter[tuple[int, int]]) -> Advice:
     It is the only size there is, or the usual size that at least half of the images have; otherwise the largest usual
     size, up to 512 pixels a side, that enlarges no more than a quarter of the images by more than 5%.
     """
-    total, (common, held) = sum(sizes.values()), sizes.most_common(1)[0]
-    size = common
-    if len(sizes) > 1 and (2 * held < total or size != usual_size(*common)):
+    total, (size, held) = sizes.total(), sizes.most_common(1)[0]
+    if len(sizes) > 1 and (2 * held < total or size != usual_size(*size)):
         shapes = Counter[tuple[int, int]]()
         for each, count in sizes.items():
             shapes[_shape(*each)] += count
@@ -97,3 +102,29 @@ def _of_shape(shape: tuple[int, int], longest: int) -> list[tuple[int, int]]:
 def _reaching(size: tuple[int, int], sizes: Mapping[tuple[int, int], int], part: float) -> int:
     """How many images have at least `part` of both sides of `size`."""
     return sum(n for (height, width), n in sizes.items() if height >= part * size[0] and width >= part * size[1])
+
+
+def one_size(source: str, sizes: Counter[tuple[int, int]], ending: str = ".zip", labels: str = "auto") -> str:
+    """The command that makes a set of one size of a source whose images have these sizes, as the end of a sentence."""
+    advice = advise(sizes)
+    return f"make them one size with `{conversion(source, str(advice), ending, labels, sized=True)}` {advice.note}"
+
+
+def conversion(source: str, mark: str, ending: str = ".zip", labels: str = "auto", sized: bool = False) -> str:
+    """The command that converts `source`, as the user named it, to a new set in the working folder; ready to paste.
+
+    If the source holds the working folder, the new set is written beside the source. The new set's name has `mark` in
+    it and ends in `ending` (`.zip`, or `-%06d.tar` for shards). If `sized`, the images get the size that `mark` is.
+    """
+    path, folder = Path(source), Path()
+    name = re.sub(r"(\.tar)?\.\w+$", "", re.sub(r"[-_.]?\d*[*\[{%?].*", "", path.name))
+    if path.is_dir():
+        name = path.resolve().name
+        if Path.cwd().resolve().is_relative_to(path.resolve()):
+            folder = Path(os.path.relpath(path.resolve().parent))
+    stem = re.sub(r"[^\w .-]", "-", name)
+    tool = min(os.path.relpath(TOOL), str(TOOL), key=len)
+    words = ["python", tool, "--source", public(source), "--dest", str(folder / f"{stem or 'images'}-{mark}{ending}")]
+    words += ["--labels", labels] if labels not in ("auto", "none") else []
+    words += ["--resolution", mark] if sized else []
+    return " ".join(shlex.quote(printable(word, len(word))) for word in words)

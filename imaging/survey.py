@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imaging.deep import Span, span_of
 from imaging.parallel import ordered
-from imaging.picture import Header, read_range
+from imaging.picture import Header, Span, read_range, span_of
 from imaging.sizes import advise, spell
 from imaging.sources.source import Content, Job, SequentialSource, Source, Work, header, jobs, picture
 from imaging.transforms import is_opaque, richest

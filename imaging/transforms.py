@@ -1,13 +1,18 @@
 """Image to image: one color mode, upright, one size."""
 
+from dataclasses import dataclass
+from typing import Literal, get_args
+
 from PIL import Image
 
-from imaging.deep import is_deep
+from imaging.sizes import check_area, spell
 
 MODES = ("L", "RGB", "RGBA")  # from poorest to richest: gray, color, color with transparency
 NAMES = {"L": "gray", "RGB": "RGB", "RGBA": "RGBA"}
 WITH_ALPHA = ("LA", "La", "RGBA", "RGBa", "PA")
+DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # gray of more than 8 bits
 EXIF_ORIENTATION = 0x0112
+SHEET = "a sheet of several images"  # in the EXIF description of sheets that this project writes, of any format
 TURNS = {  # EXIF orientation -> the transposition that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -17,13 +22,17 @@ TURNS = {  # EXIF orientation -> the transposition that makes the image upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+Transform = Literal["center-crop", "center-crop-wide", "center-crop-tall", "pad", "squash"]
+Filter = Literal["lanczos", "box", "bicubic"]
+TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
+FILTERS: tuple[Filter, ...] = get_args(Filter)
 
 
 def mode_of(image: Image.Image) -> str:
     """The poorest of L, RGB and RGBA that can hold an image of any mode. Only its header need be loaded."""
     if image.mode in WITH_ALPHA or (image.mode == "P" and "transparency" in image.info):
         return "RGBA"
-    return "L" if image.mode in ("1", "L") or is_deep(image) else "RGB"
+    return "L" if image.mode in ("1", "L", *DEEP) else "RGB"
 
 
 def richest(modes: set[str]) -> str:
@@ -64,6 +73,13 @@ def is_opaque(image: Image.Image) -> bool:
     return image.getchannel("A").getextrema()[0] == 255
 
 
+def on_white(image: Image.Image) -> Image.Image:
+    """An RGBA image on white, in RGB."""
+    paper = Image.new("RGB", image.size, (255, 255, 255))
+    paper.paste(image, (0, 0), image.getchannel("A"))
+    return paper
+
+
 def center_crop_resize(
     image: Image.Image, width: int, height: int, resample: Image.Resampling = Image.Resampling.LANCZOS
 ) -> Image.Image:
@@ -79,33 +95,57 @@ def center_crop_resize(
     return image.resize((width, height), resample, box=box)
 
 
-def pad(
-    image: Image.Image, width: int, height: int, resample: Image.Resampling = Image.Resampling.LANCZOS
-) -> Image.Image:
-    """The whole image, as large as fits into width x height, centered on black."""
-    scale = min(width / image.width, height / image.height)
-    inner = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
-    return on_black(image.resize(inner, resample) if image.size != inner else image, width, height)
+@dataclass(frozen=True)
+class Fitting:
+    """Makes images of `size` = (height, width). Raises ValueError if the transform has no meaning for the size.
 
+    "center-crop" cuts out the center in the aspect of the size. "center-crop-wide" also pastes the result onto a black
+    square of side `width` (bars above and below: the official way for LSUN cars, 512x384 on 512x512),
+    "center-crop-tall" onto one of side `height` (bars left and right). "pad" shows the whole image on black, "squash"
+    stretches it.
+    """
 
-def squash(
-    image: Image.Image, width: int, height: int, resample: Image.Resampling = Image.Resampling.LANCZOS
-) -> Image.Image:
-    """The whole image, stretched to width x height."""
-    return image if image.size == (width, height) else image.resize((width, height), resample)
+    size: tuple[int, int]
+    transform: Transform = "center-crop"
+    filter: Filter = "lanczos"
 
+    def __post_init__(self) -> None:
+        height, width = self.size
+        for name, long, short, other in (("wide", width, height, "tall"), ("tall", height, width, "wide")):
+            if self.transform == f"center-crop-{name}" and long < short:
+                raise ValueError(
+                    f"--transform center-crop-{name} needs a size that is {name}, not {spell(height, width)}: use "
+                    f"center-crop-{other}"
+                )
+        check_area(*self.canvas)
 
-def on_black(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The image centered on opaque black of width x height; an odd pixel goes to the bottom or right."""
-    if image.size == (width, height):
-        return image
-    canvas = Image.new(image.mode, (width, height), (0, 0, 0, 255) if image.mode == "RGBA" else 0)
-    canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
-    return canvas
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """(height, width) of the result."""
+        if self.transform in ("center-crop-wide", "center-crop-tall"):
+            return max(self.size), max(self.size)
+        return self.size
 
+    def enlarges(self, width: int, height: int) -> bool:
+        """Whether an image of this size is scaled up."""
+        smaller = (width < self.size[1], height < self.size[0])
+        return all(smaller) if self.transform == "pad" else any(smaller)
 
-def on_white(image: Image.Image) -> Image.Image:
-    """An RGBA image on white, in RGB."""
-    paper = Image.new("RGB", image.size, (255, 255, 255))
-    paper.paste(image, (0, 0), image.getchannel("A"))
-    return paper
+    def __call__(self, image: Image.Image) -> Image.Image:
+        height, width = self.size
+        resample = Image.Resampling[self.filter.upper()]
+        if self.transform == "pad":
+            scale = min(width / image.width, height / image.height)
+            inner = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+            image = image.resize(inner, resample) if image.size != inner else image
+        elif self.transform == "squash":
+            image = image if image.size == (width, height) else image.resize((width, height), resample)
+        else:
+            image = center_crop_resize(image, width, height, resample)
+        height, width = self.canvas
+        if image.size == (width, height):
+            return image
+        canvas = Image.new(image.mode, (width, height), (0, 0, 0, 255) if image.mode == "RGBA" else 0)
+        # centered; an odd pixel goes to the bottom or right
+        canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+        return canvas

@@ -8,24 +8,27 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import InstanceOf, TypeAdapter
 
 from imaging.opening import LARGEST_FILE
 
 COMMIT_SECONDS = 5.0  # work that a power cut may cost
 APPLICATION = 0x496D6757  # marks the SQLite file as one of ours
-MAGIC, MARK = b"SQLite format 3\0", APPLICATION.to_bytes(4, "big")  # the beginning of a header, and its end
-HEAD = 72  # bytes
+MAGIC, MARK = b"SQLite format 3\0", APPLICATION.to_bytes(4, "big")  # the beginning of a header of 72 bytes, and its end
 TABLES = """
     PRAGMA cache_size = -32768;
     PRAGMA trusted_schema = OFF;
     BEGIN IMMEDIATE;
-    CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT);
-    CREATE TABLE IF NOT EXISTS done (number INTEGER PRIMARY KEY, data BLOB, digest BLOB, enlarged INTEGER, reason TEXT);
+    CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value TEXT);
+    CREATE TABLE IF NOT EXISTS done (number INTEGER PRIMARY KEY, data BLOB, about TEXT);
 """
+
+Kept = TypeVar("Kept")
 
 
 class Done(NamedTuple):
@@ -35,7 +38,10 @@ class Done(NamedTuple):
     data: bytes | None = None
     digest: int = 0  # 64 bits of the source image's pixels
     enlarged: bool = False
-    reason: str | None = None
+    reason: InstanceOf[str] | None = None  # may have bytes that are not UTF-8
+
+
+DONE, PLAN = TypeAdapter(Done), TypeAdapter(dict[str, Any])
 
 
 class WorkFile:
@@ -45,21 +51,19 @@ class WorkFile:
         self._place, self._database = place, database
         self._committed = time.monotonic()
 
-    def get(self, key: str) -> Any:
-        """A value that was set; None if there is none."""
-        found = self._database.execute("SELECT value FROM about WHERE key = ?", [key]).fetchone()
-        with self.reading():
-            return json.loads(found[0]) if found else None
-
-    def set(self, key: str, value: Any) -> None:
-        """Keep a value of JSON."""
-        self._database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", [key, json.dumps(value)])
+    def kept(self, key: str, kind: TypeAdapter[Kept], make: Callable[[], Kept]) -> Kept:
+        """A value that is made once and kept, as JSON."""
+        found = self._database.execute("SELECT value FROM kept WHERE key = ?", [key]).fetchone()
+        if found is not None:
+            return self._checked(lambda: kind.validate_python(json.loads(found[0])))
+        value = make()
+        self._database.execute("INSERT INTO kept VALUES (?, ?)", [key, json.dumps(kind.dump_python(value))])
+        return value
 
     def append(self, done: Done) -> None:
         """Keep an image. At most the last five seconds of work are lost, however the program ends."""
-        digest, reason = done.digest.to_bytes(8, "little"), json.dumps(done.reason)
-        row = (done.number, done.data, digest, done.enlarged, reason)
-        self._database.execute("INSERT INTO done VALUES (?, ?, ?, ?, ?)", row)
+        number, data, *about = done
+        self._database.execute("INSERT INTO done VALUES (?, ?, ?)", (number, data, json.dumps(about)))
         if time.monotonic() - self._committed >= COMMIT_SECONDS:
             self.commit()
             self._database.execute("BEGIN IMMEDIATE")
@@ -67,22 +71,19 @@ class WorkFile:
     def rows(self, with_data: bool) -> Iterator[Done]:
         """All images in order. Without `with_data` every `data` is None."""
         data = "data" if with_data else "NULL"
-        for number, content, digest, enlarged, reason in self._database.execute(
-            f"SELECT number, {data}, digest, enlarged, reason FROM done ORDER BY number"
-        ):
-            with self.reading():
-                done = Done(number, content, int.from_bytes(digest, "little"), bool(enlarged), json.loads(reason))
-                if number < 0 or not isinstance(content, bytes | None) or not isinstance(done.reason, str | None):
-                    raise TypeError
-            yield done
+        for number, content, about in self._database.execute(f"SELECT number, {data}, about FROM done ORDER BY number"):
+            row = self._checked(lambda: (number, content, *json.loads(about)))  # noqa: B023
+            yield self._checked(lambda: DONE.validate_python(row, strict=True))  # noqa: B023
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Around what looks at values of the file: whatever they lead to is one ValueError."""
+    def _checked(self, read: Callable[[], Kept]) -> Kept:
         try:
-            yield
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            raise _damaged(self._place) from error
+            return read()
+        except (ValueError, TypeError, RecursionError) as error:
+            raise self.damaged() from error
+
+    def damaged(self) -> ValueError:
+        """The error of a file that does not make sense."""
+        return _unusable(self._place, "is damaged")
 
     def commit(self) -> None:
         """Make sure that the disk has all of it."""
@@ -110,9 +111,9 @@ def pending(dest: Path) -> int:
 def work_file(dest: Path, plan: dict[str, Any], restart: bool) -> Iterator[WorkFile]:
     """Open the work file of `dest`, or begin one. It is removed if the block ends well, or nothing was done.
 
-    `plan` is all that the result depends on, and under "options" what the user gave, by flag; `restart` drops what an
-    interrupted run has done. ValueError if another process writes to `dest`, an interrupted run had another plan, or
-    the file is not ours; OSError, with the name of `dest`, of the system.
+    `plan` is all that the result depends on, by name (options of the user by flag); `restart` drops what an interrupted
+    run has done. ValueError if another process writes to `dest`, an interrupted run had another plan, or the file is
+    not ours or unusable; OSError, with the name of `dest`, if the disk is full.
     """
     place = place_of(dest)
     if _is_ours(place) and restart:
@@ -125,7 +126,13 @@ def work_file(dest: Path, plan: dict[str, Any], restart: bool) -> Iterator[WorkF
             database.executescript(f"PRAGMA page_size = 65536; PRAGMA application_id = {APPLICATION}; {TABLES}")
             database.execute("PRAGMA busy_timeout = 60000")  # others may look how far it is
             work = WorkFile(place, database)
-            _same_plan(dest, work, json.loads(json.dumps(plan)))
+            before = work.kept("plan", PLAN, lambda: plan)
+            if changed := next((key for key in plan if before.get(key) != plan[key]), None):
+                another = f"{changed} {before.get(changed)}, not {plan[changed]}"
+                raise ValueError(
+                    f"an interrupted run began {dest} with {another if changed[0] == '-' else f'another {changed}'}: "
+                    f"repeat its options to continue it, or start over with --restart"
+                )
             try:
                 yield work
                 finished = True
@@ -133,27 +140,15 @@ def work_file(dest: Path, plan: dict[str, Any], restart: bool) -> Iterator[WorkF
                 nothing = not database.execute("SELECT count(data) FROM done").fetchone()[0]
                 work.commit()
     except sqlite3.Error as error:
-        raise _told(dest, error) from error
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise ValueError(f"{dest} is being written by another process: wait for it to end") from error
+        if code == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(dest)) from error
+        raise _unusable(place, f"cannot be used ({error}) or is damaged") from error
     finally:
         if nothing or finished:
             place.unlink(missing_ok=True)
-
-
-def _same_plan(dest: Path, work: WorkFile, plan: dict[str, Any]) -> None:
-    before = work.get("plan")
-    if before in (None, plan):
-        work.set("plan", plan)
-        return
-    with work.reading():
-        names = [name for name in plan["options"] if before["options"].get(name) != plan["options"][name]]
-        others = [name for name in plan if before.get(name) != plan[name]]
-        difference = f"another {(others or ['plan'])[0]}"
-        if names:
-            difference = f"{names[0]} {before['options'].get(names[0])}, not {plan['options'][names[0]]}"
-    raise ValueError(
-        f"an interrupted run began {dest} with {difference}: repeat its options to continue it, or start over with "
-        f"--restart"
-    )
 
 
 def _is_ours(place: Path) -> bool:
@@ -163,7 +158,7 @@ def _is_ours(place: Path) -> bool:
     head = b""
     if place.is_file() and not place.is_symlink():
         with place.open("rb") as file:
-            head = file.read(HEAD) or MAGIC + MARK
+            head = file.read(72) or MAGIC + MARK
     if not head.startswith(MAGIC) or not head.endswith(MARK):
         raise ValueError(
             f"{place} is not the work file of an interrupted conversion: move it elsewhere, or name another --dest"
@@ -171,17 +166,5 @@ def _is_ours(place: Path) -> bool:
     return True
 
 
-def _damaged(place: Path) -> ValueError:
-    return ValueError(f"{place}, the work file of an interrupted run, is damaged: start over with --restart")
-
-
-def _told(dest: Path, error: sqlite3.Error) -> Exception:
-    """An error of SQLite as one that names `dest`."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return ValueError(f"{dest} is being written by another process: wait for it to end")
-    if code == sqlite3.SQLITE_FULL:
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(dest))
-    if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH):
-        return OSError(errno.EACCES, f"cannot be written ({error})", str(dest))
-    return _damaged(place_of(dest))
+def _unusable(place: Path, why: str) -> ValueError:
+    return ValueError(f"{place}, the work file of an interrupted run, {why}: start over with --restart")

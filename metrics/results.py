@@ -12,8 +12,7 @@ from typing import Any
 from imaging.imageset import ImageSet
 from metrics.catalog import Metric
 from system.files import replacing
-from torch_utils.journal import appending, is_count, json_lines, rewrite
-from torch_utils.runs import is_network_name
+from torch_utils.runs import appending, is_count, is_network_name, json_lines, rewrite
 
 FILE = "metrics.jsonl"
 BEST = "best.safetensors"

@@ -23,15 +23,10 @@ FAMILIES: dict[str, Family] = {family.name: family for family in ROWS}
 
 
 def read_network(place: Path | str, told: Told = NOTHING) -> NetworkFile:
-    """Read a network file whole: the newest one of a run folder, or the model of a folder of the Hugging Face Hub.
+    """Read a network file whole, from a path (the newest one of a run folder), a URL, `hf://USER/NAME` or a known name.
 
-    Args:
-        place: a path, a URL, `hf://USER/NAME`, or the name of a published network.
-        told: what a file of another program does not say of its networks.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file cannot be fetched, is damaged, holds no network, or is of an unknown version or family.
+    `told` is what a file of another program does not state about its networks. Raises FileNotFoundError, or ValueError
+    if the file cannot be fetched, is damaged, holds no network, or is of an unknown version or family.
     """
     return networkfile.read(place, FAMILIES, told)
 
@@ -43,14 +38,10 @@ def save_network(
     facts: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write networks to one file, atomically.
+    """Write networks, parts of a family by name, to one file, atomically.
 
-    Args:
-        path: the file.
-        family: a name in `FAMILIES`.
-        networks: parts of the family by name, each with a `config`.
-        facts: further metadata as JSON values: kimg, data, training. Secrets in URLs are removed.
-        dtype: type of the stored tensors; float16 halves the file.
+    `facts` are further metadata as JSON values (kimg, data, training), without the secrets of URLs. `dtype` is of the
+    stored tensors; float16 halves the file.
     """
     networkfile.save(path, FAMILIES[family], networks, facts, dtype)
 
@@ -58,22 +49,11 @@ def save_network(
 def load_network(
     place: Path | str, device: torch.device | str = "cpu", precision: Precision = "fp32", which: str = ""
 ) -> Any:
-    """Load one network, ready to be called.
+    """Load one network, ready to be called: `load_network("network-000200.0.safetensors")`.
 
-        network = load_network("network-000200.0.safetensors")
-
-    PyTorch's switches stay as they are: "tf32" computes in TF32 within `torch_utils.device.switches("tf32")`, or if
-    the program has allowed TF32, and in float32 otherwise.
-
-    Args:
-        place: as of `read_network`.
-        device: such as "cpu" or "cuda".
-        precision: "fp32", "tf32", "bf16" or "fp16".
-        which: a part of the family; by default the part that makes pictures, such as "G_ema" of a StyleGAN2.
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_network`; ValueError if the file lacks the part, or the device does not
-            support the precision.
+    `which` is a part of the family; by default the one that makes pictures, such as "G_ema" of a StyleGAN2. "tf32"
+    computes in TF32 only within `torch_utils.device.switches("tf32")`, or if TF32 is allowed. Raises as `read_network`,
+    and ValueError if the file lacks the part, or the device does not support the precision.
     """
     device = torch.device(device)
     resolve_precision(precision, device)
@@ -85,18 +65,12 @@ def load_network(
 def load_sampler(
     place: Path | str, device: torch.device | str = "cpu", precision: Precision = "fp32", **options: Any
 ) -> Sampler:
-    """Load a network that makes pictures, ready to be asked for them.
+    """Load a network that makes pictures, with `options` of its family.
 
         sampler = load_sampler("network-000200.0.safetensors")
         images = list(sampler.sample(sampler.requests([0, 1, 2], None)))  # uint8 [C, H, W] each
 
-    Args:
-        place, device, precision: as of `load_network`.
-        **options: fields of the family's `Options`.
-
-    Raises:
-        FileNotFoundError, ValueError: as `load_network`; ValueError for an unknown or unfit option, or a family that
-            makes no pictures.
+    Raises as `load_network`; ValueError for an unknown or unfit option, or a family that makes no pictures.
     """
     device = torch.device(device)
     resolve_precision(precision, device)
@@ -105,29 +79,21 @@ def load_sampler(
 
 
 def open_sampler(file: NetworkFile, options: Options, device: torch.device, precision: Precision = "fp32") -> Sampler:
-    """The sampler of a network file, and of the further networks that its options name.
+    """The sampler of a network file, and of the further networks that `options`, of its family's class, name.
 
-    Args:
-        file: has the network that makes pictures.
-        options: of the class `file.family.options`.
-        device, precision: resolved.
-
-    Raises:
-        FileNotFoundError, ValueError: the family makes no pictures from seeds, an option does not fit the network, or
-            a network that an option names cannot be read.
+    Raises FileNotFoundError or ValueError if the family makes no pictures from seeds, an option does not fit the
+    network, or a network that an option names cannot be read.
     """
-    family = file.family
+    family, files = file.family, {file.shown: file}
     if family.open_sampler is None:
         raise ValueError(f"{file} holds a network of {family.title}, which makes no pictures of seeds: take another")
-    files = {file.shown: file}
     for name, setting in config.settings(type(options)).items():
         if setting.mark.get("opens") and (place := getattr(options, name)):
             try:
                 files[name] = read_network(place)
-            except FileNotFoundError as error:
-                raise FileNotFoundError(f"{setting.spelling}: {error}") from error
-            except ValueError as error:
-                raise ValueError(f"{setting.spelling}: {error}") from error
+            except (FileNotFoundError, ValueError) as error:
+                kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+                raise kind(f"{setting.spelling}: {error}") from error
     networks: dict[str, Any] = {name: each.part(each.shown) for name, each in files.items()}
     placed = {name: network.set_precision(precision).to(device) for name, network in networks.items()}
     return family.open_sampler(placed, options, file.metadata)

@@ -5,7 +5,7 @@ To add a family, write such a row in a room of its own, and name the row in `mod
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any
 
 from pydantic import BaseModel
 from torch import nn
@@ -13,17 +13,6 @@ from torch import nn
 from models.foreign import Foreign, Format
 from models.places import Published
 from models.sampler import Options, Sampler, Shape
-from torch_utils.device import Precision
-
-__all__ = ["Family", "Network", "Options", "Part", "Sampler", "Shape"]
-
-
-class Network(Protocol):
-    """The interface of every part of a family, in addition to that of `nn.Module`."""
-
-    @property
-    def config(self) -> BaseModel: ...
-    def set_precision(self, precision: Precision) -> Self: ...
 
 
 @dataclass(frozen=True)
@@ -32,14 +21,10 @@ class Part:
 
     config_name: str  # key of its configuration in the metadata of a file: "generator"
     config: type[BaseModel]
-    build: type[nn.Module]  # made from a configuration alone
+    build: type[nn.Module]  # made from a configuration alone; has a `config` and `set_precision`
     role: str  # in sentences: "the averaged generator"
     example: Callable[[Any], tuple[Any, ...]]  # arguments to call it with, on the meta device, from its configuration
     optional: bool = False  # files of other programs are read without it where it does not fit
-
-
-def _no_facts(config: Any) -> dict[str, str]:
-    return {}
 
 
 @dataclass(frozen=True)
@@ -51,7 +36,7 @@ class Family:
     parts: Mapping[str, Part]  # by the prefix of their tensors in a file: "G_ema"
     shown: tuple[str, ...]  # parts that can make pictures, the preferred one first; empty if the family makes none
     shape: Callable[[Any], Shape] = Shape.of  # from the configuration of any part
-    facts: Callable[[Any], Mapping[str, str]] = _no_facts  # from the configuration of a shown part, for `describe`
+    facts: Callable[[Any], Mapping[str, str]] = lambda config: {}  # from that of a shown part, for `describe`
     options: type[Options] = Options  # what a user may choose about its pictures
     judged: Options = field(default_factory=Options)  # the choice that metrics are computed with
     # (networks on their device and in their precision, options, metadata of the file) -> sampler; None: no pictures.

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from models.family import Family
 from models.foreign import Told, open_foreign
 from models.places import CONFIG, KINDS, MODEL, locate
-from system.text import printable
+from system.text import printable, public, public_values
 from system.untrusted import mistaken
-from system.urls import public, public_values
 from torch_utils import checkpoint, config
 from torch_utils.runs import STATE_FORMAT, newest_in
 

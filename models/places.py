@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from system.resources import cache_folder
-from system.text import printable
-from system.urls import is_url, pinned
+from system.text import is_url, pinned, printable
 from torch_utils.download import Check, fetch, kept, sha256
 
 KINDS = "a file, a run folder, a URL, hf://USER/NAME, or the name of a published network"

@@ -1,6 +1,6 @@
-"""What a family offers where pictures are asked for: `Sampler`, and the options and random numbers that it takes."""
+"""What a family offers to make pictures: `Sampler`, and the options, classes and random numbers that it takes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -30,46 +30,30 @@ class Options(BaseModel):
     """What a user may choose about a family's pictures. A family with options of its own derives a class.
 
     A field marked `opens`, a str with the default "", is the place of a second network, such as a classifier that
-    guides the first. `models.families.open_sampler` opens it and hands it over under the name of the field.
+    guides the first. `models.families.open_sampler` hands it over under the name of the field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Stream(Protocol):
-    """The random numbers of one picture. Equal streams give equal pictures, whatever else is in the batch."""
-
-    def normal(self, *shape: int) -> Tensor:
-        """Normal numbers to start from, float32 on the CPU."""
-        ...
-
-    def generator(self, purpose: str, device: torch.device) -> torch.Generator:
-        """A source of the random numbers that are drawn on the way."""
-        ...
-
-
 @dataclass(frozen=True)
 class SeedStream:
-    """The random numbers of a seed, 0 .. 2^32 - 1.
-
-    The first ones are numpy's RandomState(seed).randn, as in the official code: published seeds give their published
-    pictures.
-    """
+    """The random numbers of a picture of a seed, 0 .. 2^32 - 1; the first are numpy's, as in the official code."""
 
     seed: int
 
     def normal(self, *shape: int) -> Tensor:
-        """Float32 numbers of this shape, always the same ones."""
+        """Normal numbers to start from, float32 on the CPU."""
         return torch.from_numpy(np.random.RandomState(self.seed).randn(*shape)).float()
 
     def generator(self, purpose: str, device: torch.device) -> torch.Generator:
-        """A generator whose numbers depend on the seed and the purpose."""
+        """A source of the random numbers that are drawn on the way."""
         return seeds.generator(device, self.seed, purpose)
 
 
 @dataclass(frozen=True)
 class NumberStream:
-    """The random numbers of picture `number` of a long series, such as the 50,000 that a metric looks at."""
+    """The random numbers of picture `number` of a series, such as the 50,000 that a metric looks at."""
 
     seed: int  # of the series
     room: str  # who draws: "metrics"
@@ -77,12 +61,13 @@ class NumberStream:
     start: str = "z"  # purpose of `normal`; another one gives a second start for the same picture
 
     def normal(self, *shape: int) -> Tensor:
-        """Float32 numbers of this shape, always the same ones."""
         return torch.randn(shape, generator=self.generator(self.start, torch.device("cpu")))
 
     def generator(self, purpose: str, device: torch.device) -> torch.Generator:
-        """A generator whose numbers depend on series, number and purpose."""
         return seeds.generator(device, self.seed, self.room, purpose, self.number)
+
+
+Stream = SeedStream | NumberStream  # equal streams give equal pictures, whatever else is in the batch
 
 
 class Request(NamedTuple):
@@ -129,3 +114,20 @@ class Walkable(Protocol):
     def in_float32(self) -> Self:
         """A copy that computes in float32."""
         ...
+
+
+def learned_classes(metadata: Mapping[str, Any], classes: int) -> list[int]:
+    """The numbers of the classes that a network was trained on, ascending: pictures of empty classes are noise.
+
+    Returns all `classes` if the metadata do not count the images of each class.
+    """
+    data = metadata.get("data")
+    counts = data.get("class_counts") if isinstance(data, dict) else None
+    if not isinstance(counts, list) or len(counts) != classes or not all(isinstance(n, int) for n in counts):
+        return list(range(classes))
+    return [k for k, count in enumerate(counts) if count > 0] or list(range(classes))
+
+
+def class_of(seed: int, label: int | None, learned: Sequence[int]) -> int | None:
+    """The class of a seed's picture: `label`, or without it the learned classes in turn; None without classes."""
+    return learned[seed % len(learned)] if label is None and learned else label

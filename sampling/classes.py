@@ -1,13 +1,16 @@
-"""The images and classes of a network, in words."""
+"""A network in words: its images and classes, and what its file holds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from imaging.pixels import MODES
 from imaging.sizes import spell
 from imaging.transforms import NAMES
-from models.classes import learned_classes
-from models.sampler import Shape
+from models.families import NetworkFile
+from models.sampler import Shape, learned_classes
+from models.summary import parameter_count
 from system.text import printable
 
 LISTED_AT_MOST = 20  # classes in a sentence
@@ -36,13 +39,9 @@ def class_facts(metadata: Mapping[str, Any], classes: int) -> dict[str, Any]:
 
 
 def find_class(text: str, names: Sequence[str]) -> int:
-    """The number of the class with a name or number.
+    """The number of the class with a name or number. Raise ValueError, with a list of the classes, if it is unknown.
 
-    Names take precedence over numbers, for data sets whose class names are numbers: 1, 10, 2. Upper and lower case do
-    not matter unless two names differ only in them.
-
-    Raises:
-        ValueError: for an unknown class, with a list of the classes.
+    Names take precedence, as class names may be numbers: 1, 10, 2. Case matters only if two names differ only in it.
     """
     if text in names:
         return list(names).index(text)
@@ -65,3 +64,39 @@ def titled(number: int, names: Sequence[str]) -> str:
     """`1 sad`, printable on any terminal; the number alone if it is the name as well."""
     name = printable(names[number], LONGEST)
     return name if name == str(number) else f"{number} {name}"
+
+
+def describe(file: NetworkFile, networks: Mapping[str, nn.Module]) -> str:
+    """A few lines: format, images, classes, facts of the family, training, and each of its built `networks`."""
+    family = file.family
+    shape = family.shape(next(iter(networks.values())).config)
+    names, source = class_names(file.metadata, shape.classes), file.metadata.get("source", {})
+    ours = f"network of this program, version {file.metadata['version']}"
+    facts = {
+        "format": printable(source["format"]) if "format" in source else ours,
+        "images": kind_of(shape),
+        "classes": f"{len(names)} ({listed(names)})" if names else "none",
+        **(family.facts(networks[file.shown].config) if file.shown in networks else {}),
+        "training": _training(file.metadata),
+        **{name: _part(file, name, network) for name, network in networks.items()},
+        **{name: f"left out: {reason}" for name, reason in file.left_out.items() if name not in networks},
+    }
+    return "\n".join([f"network {file}", *(f"  {name:<8}  {fact}" for name, fact in facts.items() if fact)])
+
+
+def _training(metadata: Mapping[str, Any]) -> str:
+    data, preset = metadata.get("data", {}), metadata.get("training", {}).get("preset")
+    facts = [f"{metadata['kimg']:g} kimg"] if "kimg" in metadata else []
+    if data.get("name"):
+        facts.append(f"on {printable(data['name'])}" + (f", {data['images']} images" if data.get("images") else ""))
+    if preset:
+        facts.append(f"preset {printable(preset)}")
+    return ", ".join(facts)
+
+
+def _part(file: NetworkFile, name: str, network: nn.Module) -> str:
+    tensors = [t for key, t in file.tensors.items() if key.startswith(name + ".")]
+    size = sum(t.numel() * t.element_size() for t in tensors)
+    types = " and ".join(sorted({str(t.dtype).removeprefix("torch.") for t in tensors}))
+    role = file.family.parts[name].role
+    return f"{role}: {parameter_count(network):,} parameters, {size / 2**20:.1f} MiB in {types}"

@@ -1,11 +1,9 @@
 """Atomic files and folders: written in a private folder next to the destination, and moved there with one rename.
 
-The private folder has a random name, so no other user can plant a link there and writers of one path do not
-collide. Its lock shows whether its writer is alive.
+The private folder has a random name, so no other user can plant a link there. Its lock shows if its writer is alive.
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
@@ -23,22 +21,14 @@ from system.resources import is_writable, nearest
 
 _LOCK = ".writer.lock"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}-[0-9a-f]{16}\.tmp")
-# Errors of file systems that cannot sync a folder (SMB, FUSE, Windows).
-_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR}
 
 
 @contextmanager
 def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary path to write; if the block succeeds, it becomes `path`.
+    """Yield a temporary path to write a file or folder; if the block succeeds, it becomes `path`.
 
-    Missing parent folders are made. If the block or the move fails, existing files stay.
-
-    Args:
-        path: file or folder to replace or make.
-        previous: destination of the existing file; None drops it.
-
-    Raises:
-        OSError: of the system, with the name of `path` in place of the temporary's.
+    Missing parent folders are made. The existing file is moved to `previous`; None drops it. If the block or the move
+    fails, existing files stay. An OSError of the system has the name of `path` in place of the temporary's.
     """
     with beside(path) as folder:
         temporary = folder / path.name
@@ -55,18 +45,6 @@ def open_replacing(path: Path) -> Iterator[BinaryIO]:
     """Yield a binary file to write; if the block succeeds, it becomes `path`. Otherwise as `replacing`."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         yield file
-
-
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder; if the block succeeds, it becomes `path`, otherwise it is removed.
-
-    Raises as `replacing`, and ValueError if `path` exists and is not an empty folder.
-    """
-    check_vacant(path)
-    with replacing(path) as temporary:
-        temporary.mkdir()
-        yield temporary
 
 
 @contextmanager
@@ -125,31 +103,21 @@ def real_path(path: Path | str) -> Path:
 @cache
 def _abandoned(folder: Path) -> tuple[Path, ...]:
     """Return the temporaries of dead writers. Cached: the folder may be about to get a million pictures."""
+    found = []
     with contextlib.suppress(OSError):  # a folder may be writable but not readable
-        return tuple(path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name) and _is_abandoned(path))
-    return ()
-
-
-def _is_abandoned(temporary: Path) -> bool:
-    """Whether the lock exists and is free. Without locks, temporaries stay."""
-    with contextlib.suppress(OSError, NotImplementedError):  # its writer lives, or belongs to another user
-        if not temporary.is_symlink() and (temporary / _LOCK).is_file():
-            with FileLock(temporary / _LOCK, timeout=0):
-                return True
-    return False
+        for path in filter(lambda path: _TEMPORARY.fullmatch(path.name), folder.iterdir()):
+            if not path.is_symlink() and (path / _LOCK).is_file():
+                with contextlib.suppress(OSError, NotImplementedError), FileLock(path / _LOCK, timeout=0):
+                    found.append(path)
+    return tuple(found)
 
 
 def _sync(path: Path) -> None:
-    """Force a file, or the names in a folder, to the disk, if the file system supports it."""
+    """Force a file to the disk, or the names in a folder, which some file systems cannot sync (SMB, FUSE, Windows)."""
     is_folder = path.is_dir()
-    if is_folder and os.name != "posix":
-        return  # only posix can open a folder to sync it
-    try:
+    with contextlib.suppress(*([OSError] if is_folder else [])):
         descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError as error:
-        if not is_folder or error.errno not in _CANNOT_SYNC:
-            raise

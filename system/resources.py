@@ -15,10 +15,9 @@ def cores() -> int:
 
 
 def cache_folder() -> Path:
-    """Return this project's folder in the user's cache. It may not exist.
+    """Return this project's folder in the user's cache, which may not exist; ValueError if no folder can be used.
 
-    It is `$XDG_CACHE_HOME/stylegan2`, or `~/.cache/stylegan2`. Without a writable home folder, as in some
-    containers, it is a private folder for temporary files. Raises ValueError if no folder can be used.
+    It is `$XDG_CACHE_HOME/stylegan2`, or `~/.cache/stylegan2`; without a writable home, as in a container, private.
     """
     given = os.environ.get("XDG_CACHE_HOME", "")
     folder = Path(os.path.expanduser(given or "~/.cache"), FOLDER)  # noqa: PTH111 (keeps a ~ it cannot expand)
@@ -31,10 +30,7 @@ def cache_folder() -> Path:
 
 
 def private_folder(name: str) -> Path:
-    """Return a folder for temporary files that no other user can write to. It is made if it is missing.
-
-    Raises OSError if it cannot be made, or belongs to another user.
-    """
+    """Return a folder for temporary files that no other user can write to, made if missing. OSError otherwise."""
     user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""  # on Windows every user has a folder for temporary files
     folder = Path(tempfile.gettempdir(), name + user)
     with contextlib.suppress(FileExistsError):

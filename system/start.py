@@ -1,12 +1,6 @@
-"""The first import of every program: if Python is too old or a package is missing, print the commands that help.
-
-A program is a script such as `generate.py`, or `python -m training.report`. In other processes, such as tests and
-notebooks that import a script, this module does nothing. Python 3.8 must be able to parse it. Packages are checked only
-after a program has failed, so programs do not start more slowly.
-"""
+"""The first import of programs, also for Python 3.8: if Python is too old or a package is missing, say what to type."""
 
 import os
-import re
 import shlex
 import signal
 import sys
@@ -35,43 +29,15 @@ def begin() -> None:
 
 def is_program() -> bool:
     """Whether this process runs a script or a module of this project."""
-    if sys.argv[:1] == ["-m"]:  # while Python looks for the module
-        return True
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    return file is not None and Path(file).resolve().parent == ROOT
-
-
-def unmet() -> str:
-    """Return `torch>=2.11 and 3 more packages are missing or too old`; "" if all packages are installed."""
-    import tomllib
-    from importlib import metadata
-
-    lines = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    lacking = []
-    for line in lines:
-        name, _, least = line.partition(">=")
-        try:
-            if _numbers(metadata.version(name)) < _numbers(least):
-                lacking.append(line)
-        except metadata.PackageNotFoundError:
-            lacking.append(line)
-    if len(lacking) > 1:
-        more = "1 more package" if len(lacking) == 2 else f"{len(lacking) - 1} more packages"
-        return f"{lacking[0]} and {more} are missing or too old"
-    return f"{lacking[0]} is missing or too old" if lacking else ""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)  # "-m": while Python looks for the module
+    return sys.argv[:1] == ["-m"] or (file is not None and Path(file).resolve().parent == ROOT)
 
 
 def _explain(kind: "type[BaseException]", error: BaseException, trace: object) -> None:
-    """Replace `sys.excepthook`: explain missing packages, and print the traceback of any other exception."""
-    reason = ""
-    if isinstance(error, Exception):
-        try:
-            reason = unmet()
-        except OSError:  # a copy of the scripts without pyproject.toml
-            name = error.name if isinstance(error, ImportError) else None
-            reason = f"the package {name} is missing" if name and name not in sys.stdlib_module_names else ""
-    if reason:
-        _end(reason)
+    """Replace `sys.excepthook`: explain a missing package, and print the traceback of any other exception."""
+    name = error.name.partition(".")[0] if isinstance(error, ImportError) and error.name else ""
+    if name and name not in sys.stdlib_module_names and not (ROOT / name).exists():
+        _end(f"the package {name} is missing or too old")
     sys.__excepthook__(kind, error, trace)  # type: ignore[arg-type]
 
 
@@ -81,7 +47,6 @@ def _quit(number: int, frame: object) -> None:
 
 
 def _end(reason: str) -> None:
-    """Print the reason and the commands to type, and exit with status 2."""
     inside = Path(sys.prefix).resolve() == VENV.resolve()
     typed = " ".join(word if os.name == "nt" else shlex.quote(word) for word in getattr(sys, "orig_argv", [])[1:])
     lines = ["Error: {}. This is Python {}.{}.{}, {}. Type:".format(reason, *sys.version_info[:3], sys.executable)]
@@ -92,11 +57,6 @@ def _end(reason: str) -> None:
     lines.append(f"{PYTHON} {typed}" if typed else "source {}".format(VENV / "bin" / "activate"))
     sys.stderr.write("\n    ".join(lines) + "\n")
     raise SystemExit(2)
-
-
-def _numbers(version: str) -> "list[int]":
-    """2.13.0+cpu -> [2, 13, 0]."""
-    return [int(number) for number in re.findall(r"\d+", version.partition("+")[0])]
 
 
 if is_program():

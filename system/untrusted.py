@@ -42,8 +42,15 @@ def json_object(text: str | bytes) -> dict[str, Any] | None:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", errors="replace")
+
+    def whole(text: str) -> int | None:
+        return number if len(text) < 30 and abs(number := int(text)) < 2**63 else None  # parsing many digits is slow
+
+    def finite(text: str) -> float | None:
+        return number if math.isfinite(number := float(text)) else None
+
     try:
-        found = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=lambda name: None)
+        found = json.loads(text, parse_int=whole, parse_float=finite, parse_constant=lambda name: None)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and _is_shallow(found, DEEPEST) else None
@@ -52,19 +59,10 @@ def json_object(text: str | bytes) -> dict[str, Any] | None:
 def load_arrays(
     path: Path, wanted: Callable[[str], bool] = lambda name: True, most: int = LARGEST_UNPACKED
 ) -> dict[str, np.ndarray]:
-    """Read a NumPy file. Its content decides which kind it is, not its ending.
+    """Read a NumPy file of any ending: name -> array, in native byte order and writable. A single array (.npy) is "".
 
-    Args:
-        path: the file.
-        wanted: called with the name of each array of an archive; False skips the array.
-        most: largest size of the wanted arrays of an archive in bytes, if the file is smaller.
-
-    Returns:
-        name -> array, in native byte order and writable. A single array (.npy) has the name "".
-
-    Raises:
-        OSError: if the file cannot be opened.
-        ValueError: if it is not a NumPy file, is damaged, or a wanted array contains anything but numbers.
+    `wanted` chooses arrays of an archive by name; they may take `most` bytes, or the size of a larger file. Raises
+    ValueError if it is not a NumPy file, is damaged, or a wanted array contains anything but numbers.
     """
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is not a file: give a NumPy file (.npy or .npz)")
@@ -95,16 +93,6 @@ def _numbers(array: np.ndarray) -> np.ndarray:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
         raise ValueError("it has values other than numbers")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _whole(text: str) -> int | None:
-    number = int(text) if len(text) < 30 else 2**63  # parsing many digits is slow
-    return number if abs(number) < 2**63 else None
-
-
-def _finite(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
 
 
 def _is_shallow(value: Any, levels: int) -> bool:

@@ -6,12 +6,13 @@ import importlib
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import click
 
 from models.families import read_network
-from torch_utils.dependent import DependentCommand
+from torch_utils.cli import Command
 
 ROOT = Path(__file__).parents[1]
 RECORDS = {"gpu.md"}  # written by a program, with the commands that it ran
@@ -72,11 +73,12 @@ def check(command: str) -> None:
         main.parse_args(group, list(words))
         name = words[0] if words[:1] and words[0] in main.commands else getattr(main, "default", "")
         main, words = main.commands[name], words[words[:1] == [name] :]
-    if isinstance(main, DependentCommand):
+    if isinstance(main, Command) and main.more:
         main = copy.copy(main)
-        learn, elsewhere = main.more, dict.fromkeys(("resume", "transfer"))
+        learn: Any = main.more
+        elsewhere = dict.fromkeys(("resume", "transfer"))
         main.more = lambda values: learn({**values, **elsewhere})  # runs and networks of the reader's own
-    with mock.patch("sampling.opening.read_network", lambda place: read_network(BUNDLED)):
+    with mock.patch("sampling.command.read_network", lambda place: read_network(BUNDLED)):
         main.make_context("program", list(words))
 
 

@@ -11,9 +11,9 @@ from PIL import Image
 import convert
 from models.families import read_network, save_network
 from models.sampler import Shape
-from models.stylegan2.exports import formats as stylegan2_formats
+from models.stylegan2 import exports
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
-from sampling.publication import plan_samples
+from sampling.modelcard import plan_samples
 from tests.networks import tiny_discriminator, tiny_generator
 from torch_utils import checkpoint
 
@@ -294,7 +294,7 @@ def test_a_cutoff_beyond_the_last_layer(network):
 
 
 def test_onnx_without_its_packages_is_refused_before_the_source_is_read(monkeypatch):
-    monkeypatch.setattr(stylegan2_formats, "PACKAGES", ("onnx_runtime_x",))
+    monkeypatch.setattr(exports, "PACKAGES", ("onnx_runtime_x",))
     assert refusal("--source", "none.safetensors", "--dest", "b.onnx") == (
         "Error: ONNX needs packages that are not installed: pip install onnx_runtime_x"
     )

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import dataset_tool
 from imaging.dataset import DataConfig, open_dataset
-from imaging.kinds import SOURCE_KINDS
+from imaging.filenames import SOURCE_KINDS
 from tests.imaging.pictures import index, picture, write_folder
 
 ROOT = Path(__file__).parents[1]
@@ -143,11 +143,11 @@ def test_places_that_do_not_fit_are_refused_before_anything_is_read(tmp_path, mo
 def test_a_program_that_is_terminated_leaves_nothing(tmp_path):
     source = write_folder(tmp_path / "in", {f"{i}.png": picture(seed=i) for i in range(3)})
     code = (
-        "import sys, time, dataset_tool, imaging.fitting as fitting\n"
+        "import sys, time, dataset_tool, imaging.transforms as transforms\n"
         "def slow(image, width, height, resample):\n"
         "    print('writing', flush=True)\n"
         "    time.sleep(60)\n"
-        "fitting.center_crop_resize = slow\n"
+        "transforms.center_crop_resize = slow\n"
         "dataset_tool.main()"
     )
     arguments = ["--source", source, "--dest", tmp_path / "out.zip"]

@@ -12,10 +12,10 @@ from PIL import Image
 import directions
 import generate
 from models.families import load_network
-from models.stylegan2.directions import load_directions
-from models.stylegan2.factorization import principal_components, sefa, style_matrix
-from models.stylegan2.latentfile import save_ws
-from sampling.stylegan2.steps import signed, swing
+from models.stylegan2.directionfile import load_directions
+from models.stylegan2.finding import principal_components, sefa, style_matrix
+from models.stylegan2.latents import save_ws
+from sampling.stylegan2.pictures import signed, swing
 from tests.imaging.pictures import places
 from tests.networks import ON_CPU, save_tiny
 

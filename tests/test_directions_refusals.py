@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import directions
 from imaging import grid
-from models.stylegan2.latentfile import save_ws
+from models.stylegan2.latents import save_ws
 from tests.networks import ON_CPU, save_tiny
 
 FILE = "found/directions.safetensors"

@@ -15,12 +15,12 @@ from imaging.grid import enlargement
 from imaging.pixels import from_pil
 from models.families import read_network
 from models.stylegan2 import centers as centers_of_w
-from sampling import opening
+from sampling import command
 from tests.imaging.pictures import places
 from tests.networks import ON_CPU, pictures_of, save_tiny, tiny_generator
 
 ROOT = Path(__file__).parents[1]
-BUNDLED = opening.BUNDLED
+BUNDLED = command.BUNDLED
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def network(tmp_path):
 def elsewhere(tmp_path, monkeypatch):
     """A working directory without runs, and no bundled network."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(opening, "BUNDLED", tmp_path / "assets" / "none.safetensors")
+    monkeypatch.setattr(command, "BUNDLED", tmp_path / "assets" / "none.safetensors")
 
 
 def run(*arguments):
@@ -193,7 +193,7 @@ def test_without_a_network_the_newest_of_runs_is_taken(tmp_path):
 
 def test_without_runs_the_bundled_network_is_taken(tmp_path, monkeypatch):
     bundled = save_tiny(tmp_path / "assets" / "faces64.safetensors")
-    monkeypatch.setattr(opening, "BUNDLED", bundled)
+    monkeypatch.setattr(command, "BUNDLED", bundled)
     assert run("--seeds", "0").stdout.startswith(f"network {bundled}: ")
 
 
@@ -203,7 +203,7 @@ def test_the_bundled_network_makes_a_hundred_different_pictures(monkeypatch):
     assert BUNDLED.stat().st_size <= 4e6 and file.parts == ["G_ema"]
     config = file.part("G_ema").config
     assert (config.height, config.width, config.classes) == (64, 64, 5)
-    monkeypatch.setattr(opening, "BUNDLED", BUNDLED)
+    monkeypatch.setattr(command, "BUNDLED", BUNDLED)
     assert run("--seeds", "0-99").exit_code == 0
     made = [data for name, data in files().items() if name.endswith(".png")]
     assert len(set(made)) == 100
@@ -258,5 +258,5 @@ def test_the_script_itself_starts_without_what_it_does_not_need(network):
 
 
 def test_a_format_that_this_processor_is_slow_in_is_said(network, monkeypatch):
-    monkeypatch.setattr(opening, "slow_precision", lambda precision, device: f"{precision} is slow on a {device}")
+    monkeypatch.setattr(command, "slow_precision", lambda precision, device: f"{precision} is slow on a {device}")
     assert run("--network", network, "--seeds", "0").stdout.splitlines()[0] == "note: fp32 is slow on a cpu"

@@ -12,7 +12,7 @@ from imaging import grid
 from models.family import Family
 from models.sampler import Options
 from models.stylegan2.sampler import StyleSampler
-from sampling import opening
+from sampling import command
 from tests.networks import ON_CPU, save_tiny
 
 
@@ -25,7 +25,7 @@ def network(tmp_path):
 def elsewhere(tmp_path, monkeypatch):
     """A working directory without runs, and no bundled network."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(opening, "BUNDLED", tmp_path / "assets" / "none.safetensors")
+    monkeypatch.setattr(command, "BUNDLED", tmp_path / "assets" / "none.safetensors")
 
 
 def run(*arguments):
@@ -117,7 +117,7 @@ class Denoising(Options):
 
 def test_an_option_of_another_family(network, monkeypatch):
     toy = Family(name="toy", title="Toy", parts={}, shown=(), options=Denoising)
-    monkeypatch.setitem(opening.FAMILIES, "toy", toy)
+    monkeypatch.setitem(command.FAMILIES, "toy", toy)
     assert refusal("--network", network, "--steps", "3") == (
         "Error: --steps does not apply to network.safetensors (StyleGAN2), only to Toy: leave it out"
     )
@@ -126,7 +126,7 @@ def test_an_option_of_another_family(network, monkeypatch):
 
 def test_help_downloads_nothing_and_shows_the_options_of_a_network_that_is_here(network, monkeypatch):
     assert "--psi" in run("--network", network, "--help").output
-    monkeypatch.setattr(opening, "read_network", lambda place: pytest.fail("asked for a network"))
+    monkeypatch.setattr(command, "read_network", lambda place: pytest.fail("asked for a network"))
     result = run("--network", "ffhq256", "--help")
     assert result.exit_code == 0 and "--seeds" in result.output and "--psi, --trunc" not in result.output
     assert "The options of ffhq256 are not shown, because it is not on this machine." in result.output

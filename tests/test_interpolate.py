@@ -11,7 +11,7 @@ from PIL import Image
 import generate
 import interpolate
 from models.stylegan2 import centers
-from models.stylegan2.latentfile import save_ws
+from models.stylegan2.latents import save_ws
 from tests.networks import ON_CPU, pictures_of, save_tiny, tiny_generator, ws_of
 
 
@@ -273,6 +273,6 @@ def test_an_interrupted_film_leaves_nothing(monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sampling.stylegan2.interpolation.tile", interrupted)
+    monkeypatch.setattr("sampling.stylegan2.pictures.tile", interrupted)
     assert run("--frames", "2").exit_code == 130
     assert not Path("out").exists() or not any(Path("out").iterdir())

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import generate
 import interpolate
-from models.stylegan2.latentfile import save_ws
+from models.stylegan2.latents import save_ws
 from tests.networks import ON_CPU, save_tiny
 
 

@@ -14,11 +14,11 @@ from models.families import read_network
 from models.places import Published, locate
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.family import PUBLISHED
 from models.stylegan2.foreign import rosinality
 from models.stylegan2.foreign.architecture import official_names
 from models.stylegan2.generator import Generator
-from models.stylegan2.published import PUBLISHED
-from sampling.description import describe
+from sampling.classes import describe
 from tests.commands import refused, tiny_sets, zipped
 from tests.commands import run as train
 from tests.models.foreign import pickled

@@ -9,10 +9,9 @@ from PIL import Image
 
 import generate
 import project
-from imaging.likeness import psnr
-from imaging.pixels import from_pil
+from imaging.pixels import from_pil, psnr
 from models.families import read_network
-from sampling import opening
+from sampling import command
 from sampling.stylegan2.projection import Search
 from tests.networks import ON_CPU, save_tiny
 
@@ -28,7 +27,7 @@ def network(tmp_path):
 def elsewhere(tmp_path, monkeypatch):
     """A working directory without runs, and no bundled network."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(opening, "BUNDLED", tmp_path / "assets" / "none.safetensors")
+    monkeypatch.setattr(command, "BUNDLED", tmp_path / "assets" / "none.safetensors")
 
 
 @pytest.fixture

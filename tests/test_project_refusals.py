@@ -10,8 +10,8 @@ from PIL import Image
 import generate
 import project
 from imaging import grid
-from models.stylegan2.latentfile import save_ws
-from sampling import opening
+from models.stylegan2.latents import save_ws
+from sampling import command
 from tests.networks import ON_CPU, save_tiny
 
 
@@ -24,7 +24,7 @@ def network(tmp_path):
 def elsewhere(tmp_path, monkeypatch):
     """A working directory with a picture and latents, without runs, and no bundled network."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(opening, "BUNDLED", tmp_path / "assets" / "none.safetensors")
+    monkeypatch.setattr(command, "BUNDLED", tmp_path / "assets" / "none.safetensors")
     Image.new("RGB", (16, 16)).save("a.png")
     save_ws(Path("w.npz"), torch.zeros(1, 6, 8))
 

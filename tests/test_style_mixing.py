@@ -13,7 +13,7 @@ from imaging import grid
 from imaging.grid import enlargement
 from models.families import read_network
 from models.sampler import Options
-from sampling import options
+from sampling import command
 from tests.imaging.pictures import places
 from tests.networks import ON_CPU, save_tiny
 
@@ -153,7 +153,7 @@ def test_a_network_without_styles_is_refused(network, monkeypatch):
 
     found = read_network(network)
     found = replace(found, family=replace(found.family, title="Toy", options=Denoising))
-    monkeypatch.setattr(options, "read_network", lambda place: found)
+    monkeypatch.setattr(command, "read_network", lambda place: found)
     result = run()
     assert result.exit_code == 2 and result.output.splitlines()[-1] == (
         "Error: this script needs a network of StyleGAN2 or lucidrains' stylegan2-pytorch, "

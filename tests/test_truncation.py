@@ -8,9 +8,10 @@ from PIL import Image
 
 import generate
 import truncation
+from sampling.stylegan2.pictures import signed
 from tests.imaging.pictures import places
 from tests.networks import ON_CPU, save_tiny
-from torch_utils.ranges import FloatList
+from torch_utils.flags import FloatList
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +122,7 @@ def test_one_picture_is_singular():
     ],
 )
 def test_labels_tell_values_apart(psis, labels):
-    assert [truncation._psi_label(psi) for psi in FloatList().read(psis)] == labels
+    assert [f"psi {signed(psi).lstrip('+')}" for psi in FloatList().read(psis)] == labels
 
 
 def test_psi_does_not_apply():

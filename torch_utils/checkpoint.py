@@ -1,8 +1,6 @@
-"""Checkpoints: safetensors files with metadata and a digest, written atomically.
+"""Checkpoints: safetensors files with metadata and a digest; states of modules and optimizers as tensors and JSON."""
 
-`pack` and `unpack` convert the nested states of modules and optimizers to tensors and JSON, and back, exactly.
-"""
-
+import errno
 import hashlib
 import json
 import os
@@ -45,16 +43,10 @@ class Loaded(NamedTuple):
 def save(
     path: Path | str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any], previous: Path | None = None
 ) -> None:
-    """Write a checkpoint atomically, with a digest (SHA-256) of its contents.
+    """Write a checkpoint atomically, with a digest (SHA-256) of its contents. `metadata` has JSON values.
 
-    Args:
-        path: destination.
-        tensors: of any device, dtype and layout; they may share memory.
-        metadata: JSON values.
-        previous: destination of the existing file; None drops it.
-
-    Raises:
-        OSError: if the file cannot be written, for example on a full disk; existing files stay.
+    Tensors may share memory and have any device, dtype and layout. The existing file is moved to `previous`; None drops
+    it. Raises OSError, for example on a full disk; existing files stay.
     """
     path = Path(path)
     whole = _contiguous(tensors)
@@ -65,7 +57,9 @@ def save(
         try:
             save_file(whole, temporary, {"metadata": text, "sha256": _digest(whole, text)})
         except SafetensorError as error:
-            raise _os_error(error, path) from error
+            found = re.search(r"os error (\d+)", str(error))  # the number of the cause is only in the text
+            number = int(found[1]) if found else errno.EIO
+            raise OSError(number, os.strerror(number), str(path)) from error
         _order_header(temporary)
         temporary.chmod(usual)  # safetensors makes files that only their owner may read
 
@@ -73,18 +67,12 @@ def save(
 def load(path: Path | str, check: bool = True) -> tuple[Tensors, dict[str, Any]]:
     """Return the tensors, on the CPU, and the metadata of a checkpoint.
 
-    Args:
-        path: the file.
-        check: compare the digest, which takes some seconds for a large file. False accepts any safetensors file.
-
-    Raises:
-        FileNotFoundError: if the file is missing.
-        DamagedError: (a ValueError) if it is damaged or not a checkpoint.
+    `check` compares the digest, which takes some seconds for a large file; False accepts any safetensors file. Raises
+    FileNotFoundError if the file is missing, and DamagedError if it is damaged or not a checkpoint.
     """
     path = Path(path)
     if not path.is_file():
-        problem = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
-        raise FileNotFoundError(f"{problem}: give the path of a .safetensors file")
+        raise FileNotFoundError(f"there is no file {path}: give the path of a .safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
             header: dict[str, str] = file.metadata() or {}
@@ -116,21 +104,19 @@ def digest(path: Path) -> str:
         return str(file.metadata()["sha256"])
 
 
-def load_newest(path: Path, previous: Path) -> Loaded:
+def load_newest(path: Path, previous: Path | None) -> Loaded:
     """Load `path`, or `previous` if `path` is damaged or missing.
 
     Raises FileNotFoundError if both are missing, and ValueError if no file is undamaged.
     """
-    if not path.is_file() and not previous.is_file():
-        raise FileNotFoundError(f"there is no {path} and no {previous.name} next to it: nothing to resume")
+    if previous is None or not previous.is_file():
+        return Loaded(*load(path), path, "")
     try:
         return Loaded(*load(path), path, "")
     except FileNotFoundError:
         trouble = f"{path} is missing"
     except DamagedError as error:
         trouble = f"{path} is damaged ({error.why})"
-        if not previous.is_file():
-            raise
     try:
         return Loaded(*load(previous), previous, f"{trouble}: loaded {previous.name} instead")
     except DamagedError as error:
@@ -140,31 +126,26 @@ def load_newest(path: Path, previous: Path) -> Loaded:
 
 
 def pack(tree: Any) -> tuple[Tensors, Any]:
-    """Split nested dicts, lists and tuples into a flat dict of tensors and a skeleton of JSON values.
+    """Split nested dicts, lists and tuples into a flat dict of tensors and a skeleton of JSON values, for `unpack`.
 
-    Leaves are tensors, numbers, bools, texts and None; keys of dicts are texts or whole numbers. `unpack` returns the
-    same nest. Raises TypeError for anything else.
+    Leaves are tensors, numbers, bools, texts and None; keys are texts or whole numbers. Raises TypeError for others.
     """
     tensors: Tensors = {}
     return tensors, _skeleton(tree, "", tensors)
 
 
 def unpack(tensors: Mapping[str, torch.Tensor], skeleton: Any) -> Any:
-    """Undo `pack`.
-
-    Raises ValueError if `pack` does not make such a skeleton, or a tensor is missing, and RecursionError if the nest is
-    too deep for Python.
-    """
+    """Undo `pack`. Raises ValueError for a wrong skeleton or a missing tensor, RecursionError for a nest too deep."""
     if isinstance(skeleton, list):
         return [unpack(tensors, node) for node in skeleton]
     if not isinstance(skeleton, dict):
         return skeleton
-    match skeleton:
-        case {"tensor": str(name)} if len(skeleton) == 1 and name in tensors:
+    match list(skeleton.items()):
+        case [("tensor", str(name))] if name in tensors:
             return tensors[name]
-        case {"tuple": list(nodes)} if len(skeleton) == 1:
+        case [("tuple", list(nodes))]:
             return tuple(unpack(tensors, node) for node in nodes)
-        case {"dict": list(entries)} if len(skeleton) == 1 and all(map(_is_entry, entries)):
+        case [("dict", list(entries))] if all(map(_is_entry, entries)):
             return {key: unpack(tensors, node) for key, node in entries}
     raise ValueError("its tree of names is damaged, or names a missing tensor")
 
@@ -177,60 +158,43 @@ def check_keys(found: Any, expected: Collection[str | int], name: str) -> None:
     """Raise ValueError unless a value is a dict with exactly these keys. `name` is its name in the error."""
     if not isinstance(found, dict):
         raise ValueError(f"{name} is {printable(found, 40)}, expected a group of {len(expected)} values")
-    missing, unknown = [key for key in expected if key not in found], [key for key in found if key not in expected]
-    if missing:
-        raise ValueError(f"{name} lacks {printable(str(sorted(missing, key=str)[0]), 80)}")
-    if unknown:
-        raise ValueError(f"{name} has the unknown key {printable(str(unknown[0]), 80)}")
+    for fault, keys in ("lacks", set(expected) - found.keys()), ("has the unknown key", found.keys() - set(expected)):
+        if keys:
+            raise ValueError(f"{name} {fault} {printable(min(map(str, keys)), 80)}")
 
 
 def check_alike(found: Any, model: Any, name: str) -> None:
-    """Raise ValueError unless nested dicts have the keys of a model, and each tensor has its shape and dtype.
-
-    Args:
-        found: the value to check.
-        model: nested dicts of tensors, also on the meta device.
-        name: name of the value in the error.
-    """
-    if isinstance(model, torch.Tensor):
-        if not isinstance(found, torch.Tensor):
-            raise ValueError(f"{name} is {printable(found, 40)}, expected a tensor")
-        if found.shape != model.shape or found.dtype != model.dtype:
-            kinds = [f"{str(t.dtype).removeprefix('torch.')} of shape {list(t.shape)}" for t in (found, model)]
-            raise ValueError(f"{name} is {kinds[0]}, expected {kinds[1]}")
-        return
-    check_keys(found, model, name)
-    for key, inner in model.items():
-        check_alike(found[key], inner, f"{name}.{key}")
+    """Raise ValueError, with `name`, unless nested dicts have a model's keys, and tensors its shapes and dtypes."""
+    if not isinstance(model, torch.Tensor):
+        check_keys(found, model, name)
+        for key, inner in model.items():
+            check_alike(found[key], inner, f"{name}.{key}")
+    elif not isinstance(found, torch.Tensor):
+        raise ValueError(f"{name} is {printable(found, 40)}, expected a tensor")
+    elif found.shape != model.shape or found.dtype != model.dtype:
+        kinds = [f"{str(t.dtype).removeprefix('torch.')} of shape {list(t.shape)}" for t in (found, model)]
+        raise ValueError(f"{name} is {kinds[0]}, expected {kinds[1]}")
 
 
 def _skeleton(tree: Any, name: str, tensors: Tensors) -> Any:
     """Lists and plain values stay; every JSON object has a single key, its type: tensor, dict or tuple."""
     if isinstance(tree, torch.Tensor):
-        name = _unused(name or "tensor", tensors)
+        name = name or "tensor"
+        while name in tensors or name == "__metadata__":  # {"a.b": x, "a": {"b": y}}; and a name of the format
+            name += "'"
         tensors[name] = tree
         return {"tensor": name}
-    if isinstance(tree, Mapping):
-        for key in tree:
-            if type(key) not in (str, int):
-                raise TypeError(f"keys of a state must be texts or whole numbers, got {key!r} in {name or 'its root'}")
-        return {"dict": [[key, _skeleton(node, _below(name, key), tensors)] for key, node in tree.items()]}
-    if isinstance(tree, list | tuple):
-        nodes = [_skeleton(node, _below(name, index), tensors) for index, node in enumerate(tree)]
+    if isinstance(tree, Mapping | list | tuple):
+        entries = list(tree.items() if isinstance(tree, Mapping) else enumerate(tree))
+        if odd := [key for key, _ in entries if type(key) not in (str, int)]:
+            raise TypeError(f"keys of a state must be texts or whole numbers, got {odd[0]!r} in {name or 'its root'}")
+        nodes = [_skeleton(node, f"{name}.{key}" if name else str(key), tensors) for key, node in entries]
+        if isinstance(tree, Mapping):
+            return {"dict": [[key, node] for (key, _), node in zip(entries, nodes, strict=True)]}
         return nodes if isinstance(tree, list) else {"tuple": nodes}
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
     raise TypeError(f"a state must consist of tensors, numbers, texts and None, got {type(tree).__name__} in {name}")
-
-
-def _below(name: str, key: str | int) -> str:
-    return f"{name}.{key}" if name else str(key)
-
-
-def _unused(name: str, tensors: Tensors) -> str:
-    while name in tensors or name == "__metadata__":  # {"a.b": x, "a": {"b": y}}; and a name of the format
-        name += "'"
-    return name
 
 
 def _contiguous(tensors: Mapping[str, torch.Tensor]) -> Tensors:
@@ -239,18 +203,14 @@ def _contiguous(tensors: Mapping[str, torch.Tensor]) -> Tensors:
     whole = {}
     for name, tensor in tensors.items():
         dense = tensor.detach().to("cpu").contiguous()
-        if dense.untyped_storage().data_ptr() in seen:
-            dense = dense.clone()
-        seen.add(dense.untyped_storage().data_ptr())
-        whole[name] = dense
+        address = dense.untyped_storage().data_ptr()
+        whole[name] = dense.clone() if address in seen else dense
+        seen.add(address)
     return whole
 
 
 def _order_header(path: Path) -> None:
-    """Sort the metadata in a file's header, so that equal contents give equal files: safetensors uses a random order.
-
-    A header whose length would change stays.
-    """
+    """Sort the metadata in a file's header, whose order safetensors draws: equal contents give equal files."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
@@ -270,12 +230,3 @@ def _digest(tensors: Tensors, text: str) -> str:
         if tensor.numel():
             sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
-
-
-def _os_error(error: SafetensorError, path: Path) -> OSError:
-    """Convert the library's error of a failed write, which has the number of the cause only in its text."""
-    found = re.search(r"os error (\d+)", str(error))
-    if found is None:
-        return OSError(f"cannot write {path}: {error}")
-    number = int(found[1])
-    return OSError(number, os.strerror(number), str(path))

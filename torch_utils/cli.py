@@ -1,5 +1,6 @@
 """Commands with grouped help, one-sentence errors and progress bars; options that several scripts share."""
 
+import copy
 import difflib
 import errno
 import os
@@ -7,10 +8,10 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 from tqdm import tqdm
@@ -18,12 +19,12 @@ from tqdm import tqdm
 from system import start
 from torch_utils import launch, terminal
 from torch_utils.distributed import EndedError, LostError
+from torch_utils.flags import FloatList as FloatList
+from torch_utils.flags import Number as Number
 from torch_utils.flags import Option as Option
-from torch_utils.flags import spellings, synonym
-from torch_utils.ranges import FloatList as FloatList
-from torch_utils.ranges import Number as Number
-from torch_utils.ranges import SeedList as SeedList
-from torch_utils.ranges import Size as Size
+from torch_utils.flags import SeedList as SeedList
+from torch_utils.flags import Size as Size
+from torch_utils.flags import spellings
 
 QUIET_BELOW = 100  # items: shorter loops write no progress to a log
 
@@ -55,16 +56,30 @@ class RefusalError(click.ClickException):
         super().__init__(" ".join(terminal.clean(message).splitlines()))
 
 
+class More(NamedTuple):
+    """What a command learns from its first options."""
+
+    subject: str  # the model or network in question, for errors: "dit-s/2", "faces64.safetensors, a StyleGAN2"
+    options: Sequence[Option]  # further options of the command
+    others: Mapping[str, Sequence[Option]] = {}  # titles of other models -> their options
+    found: Any = None  # handed to the callback as `click.get_current_context().obj`
+    note: str = ""  # a sentence at the end of --help
+
+
 class Command(click.Command):
     """A command with options in groups, an epilog (examples) that keeps its line breaks, and one-sentence errors.
 
-    ValueError, OSError and MemoryError of the callback end with exit status 2 and no traceback, Ctrl-C quietly with
-    130. With several processes only rank 0 writes to standard output, and when processes fail, only the first to fail
-    prints its error. A failure to write to a stream does not stop the work. A `~` at the beginning of a path is
-    expanded. Options and choices may be typed in upper case and with `_` for `-`.
+    ValueError, OSError and MemoryError end it with exit status 2 and no traceback, Ctrl-C quietly with 130. With
+    several processes only rank 0 writes to standard output, and only the first to fail prints its error. A `~` at the
+    beginning of a path is expanded. Options and choices may be typed in upper case and with `_` for `-`.
+
+    `more` makes options that depend on others: on the model that is trained, or the network that is opened. It takes
+    the values of the command's own options by parameter name, None for those that are missing or wrong, and "help",
+    whether --help is given. It may raise ValueError or OSError. Examples with options of other models are left out.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, more: Callable[[Mapping[str, Any]], More] | None = None, **kwargs: Any) -> None:
+        self.more, self.learned = more, More("", [])
         kwargs["context_settings"] = {
             "help_option_names": ["-h", "--help"],
             "show_default": True,
@@ -74,8 +89,6 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        if not extra.get("standalone_mode", True):
-            return super().main(*args, **extra)
         launch.follow()
         several, rank = launch.together(), launch.number()
         with terminal.steady(rank if several else 0):
@@ -88,6 +101,25 @@ class Command(click.Command):
                 os._exit(_report(error))
             sys.exit(status if isinstance(status, int) else 0)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if self.more is None:
+            return super().make_context(info_name, args, parent, **extra)
+        lenient = extra | {"resilient_parsing": True, "ignore_unknown_options": True, "allow_extra_args": True}
+        early = super().make_context(info_name, list(args), parent, **lenient)
+        try:
+            more = self.more(early.params | {"help": not {"-h", "--help"}.isdisjoint(args)})
+        except (OSError, ValueError) as error:
+            raise _refused(error) from error
+        full = copy.copy(self)  # `self` is used again, by tests
+        full.params, full.learned = [*self.params, *more.options], more
+        lines = (self.epilog or "").splitlines()
+        foreign = {name for options in more.others.values() for name in spellings(options)} - {*spellings(full.params)}
+        examples = "\n".join(line for line in lines if foreign.isdisjoint(line.split()))
+        full.epilog = "\n".join(filter(None, [examples, more.note]))
+        return super(Command, full).make_context(info_name, args, parent, **{"obj": more.found} | extra)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         args = list(map(expand_home, args))
         if any("\udc80" <= letter <= "\udcff" for letter in "".join(args)):
@@ -96,17 +128,14 @@ class Command(click.Command):
             self._explain_mistakes(ctx, args)
         return super().parse_args(ctx, args)
 
-    def explain_unknown(self, name: str) -> str:
-        """Return a sentence for an option that the command does not have; "" leaves it to click."""
-        instead = synonym(name, spellings(self.params))
-        return f"No such option {name!r}: use {instead}." if instead else ""
-
     def _explain_mistakes(self, ctx: click.Context, args: list[str]) -> None:
         try:
             given, stray, _ = self.make_parser(ctx).parse_args(list(args))
         except click.NoSuchOption as error:
-            if sentence := self.explain_unknown(error.option_name):
-                raise click.UsageError(sentence, ctx) from None
+            name = error.option_name
+            if owners := [title for title, options in self.learned.others.items() if name in spellings(options)]:
+                told = f"{name} does not apply to {self.learned.subject}, only to {' and '.join(owners)}: leave it out"
+                raise click.UsageError(told, ctx) from None
             raise
         for param in self.params:
             value, is_path = given.get(param.name or ""), isinstance(param.type, click.Path)
@@ -127,12 +156,10 @@ class Command(click.Command):
             raise click.exceptions.Exit(130) from None
         except MemoryError as error:
             raise RefusalError(f"out of memory{f' ({error})' if str(error) else ''}: stop other programs") from error
-        except OSError as error:
-            if error.errno == errno.EPIPE:
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of our output is gone: click exits quietly
-            raise RefusalError(told(error)) from error
-        except ValueError as error:
-            raise RefusalError(str(error)) from error
+            raise _refused(error) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -177,15 +204,12 @@ def _report(error: Exception) -> int:
         if refusal is None and not isinstance(error, LostError):
             text = f"process {first.process} failed:\n{''.join(traceback.format_exception(error))}"
         if not (isinstance(error, EndedError) and launch.started_here()):  # the launcher reports a killed process
-            terminal.put(text, terminal.bare(sys.stderr))
+            terminal.put(text, sys.__stderr__)  # without the rank
     return first.status
 
 
 def expand_home(argument: str) -> str:
-    """Expand each `~` at the beginning of a path in a command-line argument; URLs stay.
-
-    A shell expands only at the beginning of an argument: not in `--outdir=~/x`, `inception=~/a.pt` and `~/a,~/b`.
-    """
+    """Expand each `~` at the beginning of a path in an argument, as in `--outdir=~/x` and `~/a,~/b`; URLs stay."""
     home = os.path.expanduser("~")  # noqa: PTH111 (stays without a home)
     return argument if "://" in argument else re.sub(r"(?:^|(?<=[=,]))~(?=[/\\,]|$)", lambda _: home, argument)
 
@@ -213,13 +237,9 @@ def terminable() -> Iterator[None]:
 
 
 def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[], str] = lambda: "") -> Iterator[Item]:
-    """Yield the items while showing progress on standard error: a bar on a terminal, ten lines in a log.
+    """Yield the `total` items while showing progress on standard error: a bar on a terminal, ten lines in a log.
 
-    Args:
-        iterable: the items.
-        total: how many items there are; below 100 a log gets no lines.
-        label: text before the bar.
-        note: called after each item; its text follows the bar or line.
+    `label` is before the bar, `note`, called after each item, behind it. Below 100 items a log gets no lines.
     """
     if terminal.is_terminal(sys.stderr):
         bar = tqdm(iterable, total=total, desc=terminal.clean(label), dynamic_ncols=True)
@@ -235,15 +255,16 @@ def progress(iterable: Iterable[Item], total: int, label: str, note: Callable[[]
             terminal.put(f"{line}\n", sys.stderr)
 
 
-def told(error: OSError) -> str:
-    """Return an error of the system as one sentence; an OSError without a number is a sentence of ours."""
-    if error.errno is None:
-        return str(error)
+def _refused(error: OSError | ValueError) -> RefusalError:
+    """Return an error as one sentence; ValueError, and OSError without a number, are sentences of ours."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return RefusalError(str(error))
     place = f" {error.filename}" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space left to write{place}: free some, then start again"
+        return RefusalError(f"no space left to write{place}: free some, then start again")
     if isinstance(error, FileNotFoundError):
-        return f"there is no{place or ' such file'}: check the path"
+        return RefusalError(f"there is no{place or ' such file'}: check the path")
     if isinstance(error, PermissionError):
-        return f"no permission for{place or ' a file'}: choose another path, or change its permissions"
-    return f"{place.strip() or 'a file'} cannot be used ({error.strerror}): choose another path"
+        mend = "choose another path, or change its permissions"
+        return RefusalError(f"no permission for{place or ' a file'}: {mend}")
+    return RefusalError(f"{place.strip() or 'a file'} cannot be used ({error.strerror}): choose another path")

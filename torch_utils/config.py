@@ -1,10 +1,6 @@
-"""Configurations: trees of frozen pydantic models whose leaves, the settings, have dotted names such as `loss.gamma`.
-
-Every setting can be given as `--set NAME=VALUE`. A field made by `flag` has a command-line option of its own, too.
-"""
+"""Configurations: trees of frozen pydantic models whose leaves, the settings, have dotted names like `loss.gamma`."""
 
 import difflib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from system.text import printable
-from system.urls import public, public_values
-from torch_utils.ranges import without_separators
+from system.text import printable, public, public_values, without_separators
 
 Model = TypeVar("Model", bound=BaseModel)
 UNSET = PydanticUndefined  # the default of a required setting
@@ -32,22 +26,20 @@ def flag(
     word: str = "",
     also: Sequence[str] = (),
     opens: bool = False,
+    instead_of: str = "",
     **limits: Any,
 ) -> Any:
-    """Make a pydantic field that has a command-line option.
+    """Make a pydantic field that has a command-line option `name`, such as `--gamma`, and further names `also`.
 
     Args:
-        default: the default value; `UNSET` for a required setting.
-        name: of the option, such as `--gamma`; `also` has further names.
-        group, description: heading and text in the help.
-        by_preset: True if a preset decides the default.
-        word: a word that users may give instead of a value, such as `auto`. Code that resolves the configuration
-            replaces it by a value.
+        default: the default value; `UNSET` for a required setting. With `by_preset` a preset decides.
+        word: a word such as `auto` that users may give, and code that resolves the configuration replaces by a value.
         opens: True if the value is the place of a network, which is opened with the options of pictures.
+        instead_of: the parameter of a script, such as seeds, whose place the option takes.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
     extra: Any = {"flag": name, "group": group, "by_preset": by_preset, "word": word, "also": list(also)}
-    extra |= {"opens": True} if opens else {}
+    extra |= ({"opens": True} if opens else {}) | ({"instead_of": instead_of} if instead_of else {})
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
@@ -70,14 +62,9 @@ class Setting:
         """How a user gives the setting: `--gamma`, or `--set loss.gamma`."""
         return self.mark.get("flag") or f"--set {self.name}"
 
-    @property
-    def word(self) -> str:
-        """The word that users may give instead of a value; "" if there is none."""
-        return self.mark.get("word", "")
-
     def parse(self, text: str) -> Any:
         """Return the value of a text, or the word itself. Raises ValueError ("got ...: input should be ...")."""
-        if text == self.word != "":
+        if text and text == self.mark.get("word"):  # such as `auto`
             return text
         kind: Any = self.field.annotation
         prepared = _prepared(text, kind)
@@ -89,7 +76,8 @@ class Setting:
 
     def refused(self, value: Any, message: str) -> str:
         """Return pydantic's message on a value as the end of a sentence."""
-        return f"got {value!r}: {message[0].lower()}{message[1:]}" + (f", or {self.word}" if self.word else "")
+        word = self.mark.get("word")
+        return f"got {value!r}: {message[0].lower()}{message[1:]}" + (f", or {word}" if word else "")
 
 
 def settings(model: type[BaseModel], prefix: str = "", parent: BaseModel | None = None) -> dict[str, Setting]:
@@ -111,8 +99,7 @@ def settings(model: type[BaseModel], prefix: str = "", parent: BaseModel | None 
 def parse_set(model: type[BaseModel], texts: Sequence[str]) -> dict[str, Any]:
     """Parse the values of `--set`: `["generator.channel_base=16384"]` -> `{"generator.channel_base": 16384}`.
 
-    Lists are written with commas, None as "none". Raises ValueError for an unknown name, a name that is given twice,
-    and a text that is not a value of the setting.
+    Lists have commas, None is "none". Raises ValueError for a name that is unknown or repeated, and a wrong value.
     """
     known, values = settings(model), {}
     for text in texts:
@@ -132,15 +119,15 @@ def parse_set(model: type[BaseModel], texts: Sequence[str]) -> dict[str, Any]:
 
 
 def build(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """Return the configuration with `values`, by dotted name, in place of the defaults.
-
-    Raises ValueError in one sentence: the option, the value, and the values it takes.
-    """
+    """Return the configuration with `values`, by dotted name, in place of the defaults. ValueError in one sentence."""
     known = settings(model)
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"{name}: {_unknown(name, known)}")
-        if not _finite(value):
+        if any(
+            isinstance(part, float) and not math.isfinite(part)
+            for part in (value if isinstance(value, list | tuple) else [value])
+        ):
             finite = "Input should be a finite number"
             raise ValueError(f"{known[name].spelling}: {known[name].refused(value, finite)}")
     defaults = {name: setting.default for name, setting in known.items() if setting.default is not UNSET}
@@ -182,11 +169,6 @@ def from_dict(model: type[Model], nested: Mapping[str, Any]) -> Model:
     return build(model, dict(_leaves(nested, "", settings(model))))
 
 
-def to_json(config: BaseModel) -> str:
-    """Return the configuration as indented JSON text."""
-    return json.dumps(to_dict(config), indent=2) + "\n"
-
-
 def table(config: BaseModel) -> str:
     """Return an aligned table with a heading for each part of the tree; columns: name, value, option."""
     known, values = settings(type(config)), flatten(config)
@@ -219,12 +201,6 @@ def _leaves(nested: Mapping[str, Any], prefix: str, known: Mapping[str, Setting]
             yield name, value
 
 
-def _finite(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
-
-
 def _unknown(name: str, known: Mapping[str, Setting]) -> str:
     if below := [other for other in known if other.startswith(f"{name}.")]:
         return f"this is a group of settings: name one of {', '.join(below)}"
@@ -237,17 +213,17 @@ def _unknown(name: str, known: Mapping[str, Setting]) -> str:
 def _sentence(error: ValidationError, known: Mapping[str, Setting]) -> str:
     """Return the first error of pydantic as one sentence."""
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
+    place = ".".join(map(str, first["loc"]))
     # Within a union or a tuple the place goes deeper than the setting.
-    name = next((".".join(place[:n]) for n in range(len(place), 0, -1) if ".".join(place[:n]) in known), "")
+    setting = next((setting for name, setting in known.items() if f"{place}.".startswith(f"{name}.")), None)
     if first["type"] == "value_error":
         text = str(first["ctx"]["error"])
-        return f"{known[name].spelling}: {text}" if name else text
-    if not name:
-        return f"{'.'.join(place)}: {first['msg']}"
-    if first["type"] == "missing" and name == ".".join(place):
-        return f"{known[name].spelling} is missing: give a value"
-    return f"{known[name].spelling}: {known[name].refused(first['input'], first['msg'])}"
+        return f"{setting.spelling}: {text}" if setting else text
+    if setting is None:
+        return f"{place}: {first['msg']}"
+    if first["type"] == "missing" and setting.name == place:
+        return f"{setting.spelling} is missing: give a value"
+    return f"{setting.spelling}: {setting.refused(first['input'], first['msg'])}"
 
 
 def _prepared(text: str, annotation: Any) -> Any:

@@ -33,16 +33,9 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device, training: bool = False) -> Precision:
-    """Return the number format of `--precision`.
+    """Return the number format of `--precision`. Raises ValueError if the device lacks it, or is far too slow in it.
 
-    Args:
-        name: "auto" or a format. "auto" is bf16 (fp16 on older GPUs) for training on CUDA, otherwise fp32, so that a
-            published seed gives its published picture.
-        device: the compute device.
-        training: whether to train.
-
-    Raises:
-        ValueError: for a format that the device does not support, or only far too slowly.
+    "auto" is bf16 (fp16 on older GPUs) for training on CUDA, otherwise fp32, for the published pictures of seeds.
     """
     if name == "auto":
         if not training or device.type != "cuda":
@@ -60,24 +53,22 @@ def resolve_precision(name: str, device: torch.device, training: bool = False) -
 
 def slow_precision(precision: Precision, device: torch.device) -> str:
     """Return a warning if the device supports a format but is no faster with it than with fp32; otherwise ""."""
-    if precision != "bf16" or device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return ""
+    lacking = device.type == "cpu" and torch.backends.mkldnn.is_available() and not private.cpu_has_bfloat16()
     slow = "--precision bf16: this processor has no instructions for it (AVX-512), and is no faster than in fp32"
-    return "" if private.cpu_has_bfloat16() else slow
+    return slow if precision == "bf16" and lacking else ""
 
 
 def set_precision(precision: Precision, deterministic: bool = False, trial: bool = True) -> None:
     """Set PyTorch's global switches. For scripts; library code uses `switches`.
 
-    Args:
-        precision: "tf32" allows TF32, other formats do not.
-        deterministic: use only algorithms that give the same bits each time; other operations raise RuntimeError.
-        trial: let cuDNN find the fastest algorithms by trying them; ignored if deterministic.
-
-    Raises:
-        ValueError: as `reserve_workspace`.
+    Only "tf32" allows TF32. `deterministic` allows only algorithms that give the same bits each time, and raises as
+    `reserve_workspace`; otherwise `trial` lets cuDNN find the fastest algorithms by trying them.
     """
-    _allow_tf32(precision == "tf32")
+    if _old_tf32() is None:
+        for backend in _backends():
+            backend.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.benchmark = trial and not deterministic
     torch.backends.cudnn.deterministic = deterministic
     torch.use_deterministic_algorithms(deterministic)
@@ -90,27 +81,23 @@ def set_precision(precision: Precision, deterministic: bool = False, trial: bool
 def switches(precision: Precision, deterministic: bool = False, trial: bool = True) -> Iterator[None]:
     """Set PyTorch's global switches within the block, as `set_precision`, and restore them afterwards.
 
-    For a program that computes in TF32 with a network of `load_network`, which does not change the switches:
-
-        with switches("tf32"):
-            images = network(z)
+    `with switches("tf32"): images = network(z)` computes in TF32 with a network of `load_network`.
     """
-    old, new, variable = _old_tf32(), [b.fp32_precision for b in _backends()], os.environ.get(_WORKSPACE)
-    benchmark, reproducible = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    old, new, variable = _old_tf32(), [(b, b.fp32_precision) for b in _backends()], os.environ.get(_WORKSPACE)
+    owners: Any = [(torch.backends.cudnn, "benchmark"), (torch.backends.cudnn, "deterministic")]
+    owners.append((torch.utils.deterministic, "fill_uninitialized_memory"))
+    kept = [(owner, name, getattr(owner, name)) for owner, name in owners]
     enabled, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     try:
         set_precision(precision, deterministic, trial)
         yield
     finally:
         if old is not None:
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = old
-        for backend, value in zip(_backends(), new, strict=True):
-            if backend.fp32_precision != value:
-                backend.fp32_precision = value
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = benchmark, reproducible
+        kept += [(backend, "fp32_precision", value) for backend, value in new if backend.fp32_precision != value]
+        for owner, name, value in kept:
+            setattr(owner, name, value)
         torch.use_deterministic_algorithms(enabled, warn_only=warns)
-        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
         if variable is None:
             os.environ.pop(_WORKSPACE, None)
 
@@ -118,25 +105,18 @@ def switches(precision: Precision, deterministic: bool = False, trial: bool = Tr
 def reserve_workspace() -> None:
     """Make cuBLAS deterministic by an environment variable, which cuBLAS reads when it is first used.
 
-    Raises:
-        ValueError: if the variable is not set and CUDA memory has been used, so that cuBLAS may have been, too.
+    Raises ValueError if it is not set and PyTorch has allocated CUDA memory, so that cuBLAS may have been used.
     """
     global _reserved
-    if _WORKSPACE not in os.environ and not _reserved and _has_used_cuda():
-        raise ValueError(
-            f"--deterministic comes too late: the GPU has been used, and cuBLAS reads its settings only once; set "
-            f"{_WORKSPACE}=:4096:8 in the environment before the program starts"
-        )
+    if _WORKSPACE not in os.environ and not _reserved and torch.cuda.is_initialized():
+        statistics = map(torch.cuda.memory_stats, range(torch.cuda.device_count()))
+        if any(of_device.get("allocation.all.allocated", 0) for of_device in statistics):
+            raise ValueError(
+                f"--deterministic comes too late: the GPU has been used, and cuBLAS reads its settings only once; set "
+                f"{_WORKSPACE}=:4096:8 in the environment before the program starts"
+            )
     os.environ.setdefault(_WORKSPACE, ":4096:8")
     _reserved = True
-
-
-def _has_used_cuda() -> bool:
-    # PyTorch allocates the workspace of cuBLAS from its own allocator: without allocations cuBLAS was not used.
-    return torch.cuda.is_initialized() and any(
-        torch.cuda.memory_stats(device).get("allocation.all.allocated", 0)
-        for device in range(torch.cuda.device_count())
-    )
 
 
 def _backends() -> tuple[Any, ...]:
@@ -152,26 +132,13 @@ def _old_tf32() -> tuple[bool, bool] | None:
         return None
 
 
-def _allow_tf32(allowed: bool) -> None:
-    if _old_tf32() is None:
-        for backend in _backends():
-            backend.fp32_precision = "tf32" if allowed else "ieee"
-    else:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
-
-
 def keep_freed_memory() -> None:
-    """Make this process reuse freed memory. Only has an effect on Linux.
-
-    glibc returns large blocks to the system at once and gets new ones zeroed page by page, which takes a tenth of a
-    training step on a CPU.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda parameter, size: 0)  # other libraries than glibc lack it
-    if mallopt(_M_MMAP_THRESHOLD, 2**30) or mallopt(_M_MMAP_THRESHOLD, 2**25):  # older versions allow 32 MiB
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(_M_TOP_PAD, 2**26)
+    """Make this process reuse freed memory: glibc gets it anew and zeroed, a tenth of a training step on a CPU."""
+    if sys.platform.startswith("linux"):
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda parameter, size: 0)  # other libraries than glibc lack it
+        if mallopt(_M_MMAP_THRESHOLD, 2**30) or mallopt(_M_MMAP_THRESHOLD, 2**25):  # older versions allow 32 MiB
+            mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+            mallopt(_M_TOP_PAD, 2**26)
 
 
 def peak_memory(device: torch.device) -> int:
@@ -182,16 +149,11 @@ def peak_memory(device: torch.device) -> int:
         return 0
     import resource  # missing on Windows
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def available_memory(device: torch.device) -> int:
-    """Return the free memory in bytes: of the device on CUDA, otherwise of the system or this process's container.
-
-    Raises:
-        ValueError: if the system does not report it.
-    """
+    """Return the free bytes of the device on CUDA, otherwise of the system or container. ValueError if unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if Path("/proc/meminfo").exists():
@@ -226,8 +188,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
-
-
-def is_library_error(error: BaseException) -> bool:
-    """Whether an exception comes from cuDNN or cuBLAS, whose errors say little when memory is short."""
-    return isinstance(error, RuntimeError) and any(name in str(error).lower() for name in ("cudnn", "cublas"))

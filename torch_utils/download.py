@@ -25,9 +25,8 @@ from tqdm import tqdm
 
 from system.files import replacing
 from system.resources import cache_folder
-from system.text import printable
+from system.text import is_url, pinned, printable, public, without_secrets
 from system.untrusted import mistaken
-from system.urls import is_url, pinned, public, without_secrets
 from torch_utils.terminal import is_terminal, put
 
 LARGEST = 2**32  # bytes of a file
@@ -55,19 +54,13 @@ def fetch(
 ) -> Path:
     """Return the file at `path`, and download it first if it is missing or damaged. It appears whole or not at all.
 
-    When several processes want a file at once, one downloads and the others wait. The SHA-256 of a file without a
-    known digest is printed on standard error.
+    When several processes want a file at once, one downloads and the others wait. The SHA-256 of a file without a known
+    digest is printed on standard error. Raises ValueError if the file cannot be downloaded or is unfit.
 
     Args:
-        url: source; `URL#sha256=DIGEST` gives the digest, too.
-        path: destination.
-        digest: the beginning of its SHA-256; "" if unknown.
+        digest: the beginning of its SHA-256; "" if unknown. `URL#sha256=DIGEST` gives it, too.
         remedy: what a user could do instead: "or ...", the end of the error's sentence.
-        check: reads the file and raises ValueError if it is unfit. Called at each use of a file without a digest.
-        largest: most bytes of the file.
-
-    Raises:
-        ValueError: if the file cannot be downloaded or is unfit.
+        check: reads a file without a digest at each use, and raises ValueError if it is unfit.
     """
     url, pin = pinned(url)
     parts = _parts(url)
@@ -103,20 +96,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_digest(path: Path, digest: str) -> None:
-    """Raise ValueError unless a file's SHA-256 begins with `digest`."""
-    if not (found := sha256(path)).startswith(digest):
-        raise ValueError(f"its digest begins with {found[:8]}, not {digest[:8]}")
-
-
 def _fault(path: Path, name: str, digest: str, check: Check | None) -> str:
     """Return why a file is unfit, as the rest of a sentence; "" if it is fit."""
     if what := mistaken(path):
         return f"is {what}"
     try:
-        if digest:
-            check_digest(path, digest)
-        elif check is not None:
+        if digest and not (found := sha256(path)).startswith(digest):
+            raise ValueError(f"its digest begins with {found[:8]}, not {digest[:8]}")
+        if not digest and check is not None:
             check(path)
     except ValueError as error:
         reason = str(error).replace(str(path), "it")
@@ -197,7 +184,6 @@ def _is_local(host: str) -> bool:
 
 
 def _parts(url: str) -> SplitResult:
-    """Return the parts of a URL. Raises ValueError if it is malformed."""
     with contextlib.suppress(ValueError):  # open brackets, a port that is not a number, an impossible host name
         parts = urlsplit(url)
         (parts.hostname or "").encode("idna")

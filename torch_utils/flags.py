@@ -1,7 +1,9 @@
-"""Command-line options made from the fields of a configuration, and the options meant by names of other programs."""
+"""Command-line options: their types, and options made from the fields of a configuration."""
 
+import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -9,52 +11,19 @@ from typing import Any, Literal, Union, get_args, get_origin
 import click
 from pydantic import BaseModel
 
-from torch_utils.config import UNSET, Setting, parse_set, settings, spell
-from torch_utils.ranges import Spelled, without_separators
+from system.text import parse_size, without_separators
+from torch_utils.config import UNSET, Setting, flag_of, parse_set, settings, spell
+
+MAX_ITEMS = 1_000_000
+MAX_SEED = 2**32 - 1  # the largest seed of numpy's RandomState
+MAX_NUMBER = 1000  # far beyond useful truncations and strengths, far below overflow
 
 _METAVARS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 _GPU = re.compile(r"(?:(?:cuda|gpu):)?([0-9]+)", re.IGNORECASE)
 
 
-# Other names -> options, separated by blanks. The first option that the command has is offered.
-SYNONYMS = {
-    "dataset dataroot data-dir data-path image-folder images": "--data --source --images --target",
-    "input input-dir image img picture photo": "--source --target --data --images",
-    "output output-dir out save-dir results logdir dest outdir": "--outdir --dest --sheet",
-    "cond conditional label class-idx num-classes labels": "--labels --class",
-    "max-samples subset limit": "--max-images",
-    "xflip flip hflip horizontal-flip": "--mirror",
-    "outvid video movie": "--film --format",
-    "pkl network-pkl ckpt checkpoint model weights pretrained": "--network --transfer --source",
-    "finetune fine-tune resume-pkl": "--transfer --network",
-    "continue restore load-checkpoint": "--resume --network",
-    "seed random-seed seeds row-seeds": "--seeds --seed --rows",
-    "n num num-samples num-images": "--seeds --max-images",
-    "truncation trunc truncation-psi psi": "--psi --psis",
-    "grid-size nrow": "--grid",
-    "num-frames w-frames duration": "--frames",
-    "cfg config": "--preset",
-    "lr learning-rate": "--rate",
-    "batch-size bs minibatch": "--batch",
-    "size image-size img-size": "--resolution --scale",
-    "epochs iterations max-steps total-kimg": "--steps --kimg",
-    "snapshot save-every save-interval": "--snap",
-    "r1 r1-gamma": "--gamma",
-    "augment ada": "--aug",
-    "metric fid": "--metrics",
-    "gpu num-gpus nproc": "--gpus --device",
-    "fp16 amp mixed-precision dtype": "--precision --dtype",
-    "num-workers threads": "--workers",
-}
-
-
 class Option(click.Option):
-    """An option in a group of the help text.
-
-    Args:
-        group: heading in the help text.
-        shown: default in the help text, if it differs from the option's own.
-    """
+    """An option in a group of the help text. `shown` is its default there, if it differs from the option's own."""
 
     def __init__(self, *args: Any, group: str = "Options", shown: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,6 +47,19 @@ class Option(click.Option):
         return extra
 
 
+class Spelled(click.ParamType):
+    """A type of options that parses texts with a function; other values (defaults) stay."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name, self.read = name, read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self.read(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class _Limited(Spelled, click.IntRange):
     """A number with limits, which click shows in the help text."""
 
@@ -88,30 +70,20 @@ class _Limited(Spelled, click.IntRange):
 
 
 def flags(model: type[BaseModel], names: Collection[str] | None = None) -> list[Option]:
-    """Return an option for every setting that has a flag, in order. The value of an option not given is None.
-
-    `names` restricts them to these settings.
-    """
+    """Return an option for every setting (in `names`) that has a flag, in order. It is None if it is not given."""
     return [_option(setting) for setting in _flagged(model) if names is None or setting.name in names]
 
 
 def given(model: type[BaseModel], params: Mapping[str, Any], sets: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the settings that were given, by dotted name.
+    """Return the settings that were given, by dotted name, from click's parameters and the values of `--set`.
 
-    Args:
-        model: the configuration.
-        params: click's parameters.
-        sets: the values of `--set`.
-
-    Raises:
-        ValueError: for a setting that is given both ways, and as `parse_set`.
+    Raises ValueError for a setting that is given both ways, and as `parse_set`.
     """
-    values = {setting.name: params.get(_parameter(setting)) for setting in _flagged(model)}
+    values = {setting.name: params.get(setting.name.replace(".", "__")) for setting in _flagged(model)}
     values = {name: value for name, value in values.items() if value is not None}
     for name, value in parse_set(model, sets).items():
         if name in values:
-            flag = settings(model)[name].spelling
-            raise ValueError(f"{flag} and --set {name} are the same setting: give one of them")
+            raise ValueError(f"{flag_of(model, name)} and --set {name} are the same setting: give one of them")
         values[name] = value
     return values
 
@@ -120,16 +92,12 @@ def _flagged(model: type[BaseModel]) -> list[Setting]:
     return [setting for setting in settings(model).values() if "flag" in setting.mark]
 
 
-def _parameter(setting: Setting) -> str:
-    return setting.name.replace(".", "__")  # click passes parameters as keyword arguments: no dots
-
-
 def _option(setting: Setting) -> Option:
-    flag, kind, word = setting.mark["flag"], _type(setting), setting.word
+    flag, kind, word = setting.mark["flag"], _type(setting), setting.mark.get("word")
     metavar = "PLACE" if setting.mark.get("opens") else _METAVARS.get(_present(setting))
     name = f"{flag}/--no-{flag.removeprefix('--')}" if kind is click.BOOL else flag
     return Option(
-        [name, *setting.mark.get("also", ()), _parameter(setting)],
+        [name, *setting.mark.get("also", ()), setting.name.replace(".", "__")],
         type=kind,
         default=None,
         metavar=f"{metavar}|{word}" if metavar and word else metavar,
@@ -168,14 +136,56 @@ def _shown(setting: Setting) -> str | None:
     return spell(setting.default) or None
 
 
-def synonym(name: str, known: Collection[str]) -> str:
-    """Return the option among `known` to use instead of `name`, an option of another program; "" if there is none."""
-    plain = name.lstrip("-").replace("_", "-").lower()
-    offers = next((offers for words, offers in SYNONYMS.items() if plain in words.split()), "")
-    return next((offer for offer in offers.split() if offer in known), "")
-
-
 def spellings(params: Sequence[click.Parameter]) -> list[str]:
     """Return all spellings of the options, including the ones that switch them off."""
     options = [param for param in params if isinstance(param, click.Option)]
     return [name for option in options for name in (*option.opts, *option.secondary_opts)]
+
+
+def _seeds(text: str) -> list[int]:
+    seeds: list[int] = []
+    for part in map(str.strip, text.split(",")):
+        found = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part)
+        first, last = map(int, (found[1], found[2] or found[1])) if found else (1, 0)
+        if first > last:
+            raise ValueError(f"got {part!r}, expected seeds such as 0-9,15, the smaller one first")
+        if last > MAX_SEED:
+            raise ValueError(f"got the seed {last}, expected seeds from 0 to {MAX_SEED}")
+        if len(seeds) + last - first >= MAX_ITEMS:
+            raise ValueError(f"got more than {MAX_ITEMS} seeds")
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def _numbers(text: str) -> list[float]:
+    numbers: list[float] = []
+    for part in text.split(","):
+        terms = [_number(term, "numbers", "0.5,0.7 or -1:1:0.5") for term in part.split(":")]
+        if len(terms) not in (1, 3):
+            raise ValueError(f"got {part.strip()!r}, expected FROM:TO:STEP such as -1:1:0.5")
+        start, stop, step = terms if len(terms) == 3 else (terms[0], terms[0], 1.0)
+        if step == 0 or (stop - start) * step < 0:
+            raise ValueError(f"got the step {step:g}, expected a step that leads from {start:g} to {stop:g}")
+        more = (stop - start) / step + 1e-9
+        if more + len(numbers) >= MAX_ITEMS:
+            raise ValueError(f"got more than {MAX_ITEMS} numbers")
+        # Rounded to a few decimals, as they would be written: 0.1 added ten times in binary is not 1.
+        numbers += [start, *(round(start + k * step, 10) + 0.0 for k in range(1, math.floor(more) + 1))]
+    return numbers
+
+
+def _number(text: str, kind: str = "a number", example: str = "0.7") -> float:
+    try:
+        number = float(without_separators(text)) + 0.0  # turns -0 into 0
+    except ValueError:
+        number = math.nan
+    if not abs(number) <= MAX_NUMBER:
+        raise ValueError(f"got {text.strip()!r}, expected {kind} from -{MAX_NUMBER} to {MAX_NUMBER} such as {example}")
+    return number
+
+
+# Types of options. All numbers are from -1000 to 1000, in the order they are written.
+SeedList = partial(Spelled, "seeds", _seeds)  # `0-9,15` -> [0, 1, ..., 9, 15], from 0 to 2^32 - 1
+Number = partial(Spelled, "number", _number)  # `0.7` -> 0.7
+FloatList = partial(Spelled, "numbers", _numbers)  # `0.5,0.7`, and FROM:TO:STEP with TO included: `-1:1:0.5`
+Size = partial(Spelled, "WxH", parse_size)  # as (height, width): `512x384` -> (384, 512), `512` -> (512, 512)

@@ -1,8 +1,6 @@
 """Starts several processes from one command, as `torchrun` does, and keeps short texts that they share.
 
-The launcher hosts the store in which the processes find one another, reports their end in one sentence, and takes them
-along when it is gone. Texts are kept in this store or in torchrun's, which exist before the process group and survive
-restarts. Without a store, or if it does not answer, a process only sees its own texts.
+Texts are kept in the store of the launcher or torchrun, which exists before the process group and survives restarts.
 """
 
 import contextlib
@@ -33,14 +31,9 @@ STOPPING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, 
 
 
 def check(processes: int, device: str) -> None:
-    """Check that this machine has a device for each process.
+    """Raise ValueError if this machine lacks a device for each process, or torchrun has started the processes.
 
-    Args:
-        processes: their number.
-        device: as of `resolve_device`. Any number of processes may share a CPU, but only if it is "cpu", not "auto".
-
-    Raises:
-        ValueError: there are too few devices, or torchrun has started the processes.
+    `device` is as of `resolve_device`. Any number of processes may share a CPU, but only if it is "cpu", not "auto".
     """
     if started_here():
         return
@@ -51,9 +44,7 @@ def check(processes: int, device: str) -> None:
     if device == "cpu" or processes <= present:
         return
     found = f"{present} {kind.upper()} device{'' if present == 1 else 's'}: give --gpus {present} or fewer"
-    if kind == "cpu":
-        found = f"no CUDA device; on its CPU, --device cpu runs {processes} processes"
-    raise ValueError(f"--gpus {processes}: this machine has {found}")
+    raise ValueError(f"--gpus {processes}: this machine has {found}, or --device cpu for its CPU")
 
 
 def started_here() -> bool:
@@ -62,17 +53,10 @@ def started_here() -> bool:
 
 
 def start(processes: int, program: Sequence[str]) -> int:
-    """Run a Python program in several processes, as `torchrun --standalone` does, and wait for their end.
+    """Run a Python program (a script or `-m`, and arguments) in several processes; return the exit status.
 
-    If one process fails, the others are stopped. Signals that would end the launcher are passed on. Processes print
-    their own errors; the launcher only reports a killed process.
-
-    Args:
-        processes: their number.
-        program: a script and its arguments, or `-m`, a module and its arguments.
-
-    Returns:
-        The exit status: 0, the status of the first error, or 128 + the number of the signal that stopped the run.
+    If one process fails, the others are stopped. Signals are passed on. Processes print their own errors, the launcher
+    reports killed ones. The status is 0, that of the first error, or 128 + the signal that stopped the run.
     """
     store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # the system chooses a port
     shared = {
@@ -81,10 +65,7 @@ def start(processes: int, program: Sequence[str]) -> int:
         "MASTER_PORT": str(store.port),
         "WORLD_SIZE": str(processes),
         "LOCAL_WORLD_SIZE": str(processes),
-        "GROUP_RANK": "0",
         "TORCHELASTIC_RUN_ID": str(uuid.uuid4()),
-        "TORCHELASTIC_RESTART_COUNT": "0",
-        "TORCHELASTIC_USE_AGENT_STORE": "True",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(cores() // processes, 1))),
     }
     workers: list[subprocess.Popen[bytes]] = []
@@ -113,20 +94,17 @@ def start(processes: int, program: Sequence[str]) -> int:
 
 
 def follow() -> None:
-    """Stop this process when its launcher is gone, even by SIGKILL.
+    """Stop this process by SIGTERM when its launcher is gone, even by SIGKILL, and end it after `GRACE` seconds."""
 
-    The process gets a SIGTERM, so training finishes the step and saves. It is ended after `GRACE` seconds.
-    """
+    def watch() -> None:
+        while os.getppid() == int(os.environ[_MARK]):
+            time.sleep(LOOK_EVERY)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
+        os._exit(1)
+
     if started_here() and os.name == "posix":  # on Windows the parent's id never changes
-        threading.Thread(target=_watch, args=(int(os.environ[_MARK]),), daemon=True).start()
-
-
-def _watch(launcher: int) -> None:
-    while os.getppid() == launcher:
-        time.sleep(LOOK_EVERY)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
-    os._exit(1)
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _tell(workers: Sequence[subprocess.Popen[bytes]], number: int) -> None:
@@ -149,11 +127,7 @@ def _stop(workers: Sequence[subprocess.Popen[bytes]], stops: Sequence[int]) -> N
 
 
 def _outcome(failed: Mapping[int, int]) -> int:
-    """Report killed processes; return the exit status.
-
-    Args:
-        failed: exit codes of the processes that failed first, by rank; a negative code is a signal.
-    """
+    """Report killed processes; return the exit status. `failed`: exit codes by rank; a negative code is a signal."""
     killed = sorted(number for number, code in failed.items() if code < 0)
     if killed:
         by = -failed[killed[0]]
@@ -205,24 +179,18 @@ class FirstError(NamedTuple):
 
 def first_error(error: Exception) -> FirstError:
     """The first error of all processes: `error`, unless another process failed before. Later ones are consequences."""
-    mine = FirstError(number(), 2 if isinstance(error, ValueError | OSError) else 1, f"{type(error).__name__}: {error}")
-    if not together():
-        return mine
+    mine = f"{number()} {2 if isinstance(error, ValueError | OSError) else 1} {type(error).__name__}: {error}"
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # how often torchrun has restarted the processes
-    told = leave_note(f"error of attempt {attempt}", " ".join(map(str, mine)))
+    told = leave_note(f"error of attempt {attempt}", mine) if together() else mine
     process, status, text = told.split(" ", 2)
     return FirstError(int(process), int(status), text)
 
 
 def meet(patience: timedelta) -> dist.Store:
-    """Wait for all processes; return a part of the store that only they use.
+    """Wait for all processes; return a part of the store that only they use. Raises TimeoutError if some did not come.
 
-    After a restart, torchrun's store still holds the addresses of the processes that died, and connecting to one would
-    hang. torchrun's own restart count does not help, since it differs between machines. So rank 0 publishes the list of
-    processes that are alive now, and the list is used only once every process on it has confirmed it.
-
-    Raises:
-        TimeoutError: some processes did not come.
+    After a restart, torchrun's store still holds the addresses of dead processes, and connecting to one would hang; its
+    restart count differs between machines. So rank 0 lists the living processes, and each of them confirms the list.
     """
     store, me, deadline = _store(), uuid.uuid4().hex, time.monotonic() + patience.total_seconds()
     world = int(os.environ["WORLD_SIZE"])

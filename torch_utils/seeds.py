@@ -1,8 +1,4 @@
-"""Random numbers without state: a key decides the numbers of a draw.
-
-A run that draws from `generator(device, seed, iteration, phase, rank, purpose)` has no generator states to save, and a
-new draw in one place does not change the draws elsewhere.
-"""
+"""Random numbers without state: a key such as seed, iteration, phase and rank decides the numbers of a draw."""
 
 import hashlib
 import operator
@@ -14,29 +10,20 @@ KeyPart = SupportsIndex | str
 
 
 def derive(*key: KeyPart) -> int:
-    """Hash a key to a number in 0 .. 2^63 - 1, the same on every platform and Python version.
+    """Hash a key of texts and whole numbers to a number in 0 .. 2^63 - 1, the same on every platform.
 
-    Parts of a key are whole numbers of any size and texts; 1 and "1" differ, as do ("ab",) and ("a", "b"). Raises
-    TypeError for other parts.
+    1 and "1" differ, as do ("ab",) and ("a", "b"). Raises TypeError for other parts.
     """
-    digest = hashlib.blake2b(b"".join(_encoded(part) for part in key), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
+    digest = hashlib.blake2b(digest_size=8)
+    for part in key:
+        if isinstance(part, bool):
+            raise TypeError(f"a key consists of whole numbers and texts, got {part!r}")
+        kind, text = (b"s", part) if isinstance(part, str) else (b"i", str(operator.index(part)))
+        # The length comes first: otherwise ("ab", "c") and ("a", "bc") would be the same bytes.
+        digest.update(kind + len(text.encode()).to_bytes(8, "little") + text.encode())
+    return int.from_bytes(digest.digest(), "little") >> 1
 
 
 def generator(device: torch.device | str, *key: KeyPart) -> torch.Generator:
-    """Return a new `torch.Generator` on `device`, seeded by `derive(*key)`.
-
-    The CPU's generator uses only the low 32 bits of a seed, so two of some millions of keys may give the same numbers.
-    """
+    """Return a new `torch.Generator` on `device`, seeded by `derive(*key)`; on a CPU only its low 32 bits count."""
     return torch.Generator(device).manual_seed(derive(*key))
-
-
-def _encoded(part: KeyPart) -> bytes:
-    if isinstance(part, str):
-        kind, text = b"s", part.encode()
-    elif isinstance(part, bool):
-        raise TypeError(f"a key consists of whole numbers and texts, got {part!r}")
-    else:
-        kind, text = b"i", str(operator.index(part)).encode()
-    # The length comes first: otherwise ("ab", "c") and ("a", "bc") would be the same bytes.
-    return kind + len(text).to_bytes(8, "little") + text

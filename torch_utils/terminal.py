@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from system.text import harmless
-from system.urls import without_secrets
+from system.text import harmless, without_secrets
 
 # Control characters of progress bars: a carriage return before or after a line, and moves from line to line.
 _BAR = re.compile(r"(\r?)(.*?)(\r?)", re.DOTALL)
@@ -23,15 +22,13 @@ def clean(text: str) -> str:
 
 
 def put(text: str, stream: IO[str] | None) -> None:
-    """Write a text and flush, cleaned and in the encoding of the stream. A missing, closed or full stream is ignored.
+    """Write a text with its line ends to a stream such as `sys.stdout`, and flush.
 
-    Args:
-        text: with its line ends.
-        stream: such as `sys.stdout`.
+    The text is cleaned and in the encoding of the stream. A missing, closed or full stream is ignored.
     """
-    _write(clean(text), stream)
     if stream is not None:
         with contextlib.suppress(OSError, ValueError):
+            stream.write(_encodable(clean(text), stream))
             stream.flush()
 
 
@@ -50,24 +47,31 @@ def steady(rank: int = 0) -> Iterator[None]:
     Ranks other than 0 have no standard output, and their lines on standard error begin with their rank.
     """
     before = sys.stdout, sys.stderr
+    for descriptor in range(3):  # open the closed ones: the next opened files would receive our output
+        with contextlib.suppress(OSError):
+            try:
+                os.fstat(descriptor)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
     with Path(os.devnull).open("w") as nowhere:
-        _occupy_descriptors()
         sys.stdout = Steady(nowhere if rank else before[0] or nowhere)
         sys.stderr = Steady(before[1] or nowhere, f"[rank {rank}] " if rank else "")
         try:
             yield
         finally:
             sys.stdout, sys.stderr = before
-            for stream in before:
-                _settle(stream)
+            for stream in filter(None, before):
+                try:
+                    stream.flush()
+                except (OSError, ValueError):  # the interpreter would complain about it at exit
+                    with contextlib.suppress(OSError, ValueError):
+                        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 class Steady(io.TextIOBase):
     """A text stream that cleans texts and ignores failures of the stream below it.
 
-    Args:
-        stream: the stream below.
-        prefix: start of each line. With a prefix the stream is not a terminal: progress bars are not drawn.
+    `prefix` is the start of each line. With a prefix the stream is not a terminal: progress bars are not drawn.
     """
 
     errors = "backslashreplace"
@@ -81,12 +85,16 @@ class Steady(io.TextIOBase):
         return getattr(self.stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        if not self.isatty():
-            _write(self._prefixed(clean(text)), self.stream)
-        elif not _MOVES.fullmatch(text) and (found := _BAR.fullmatch(text)):
-            _write(found[1] + clean(found[2]) + found[3], self.stream)
-        else:
-            _write(text, self.stream)
+        shown = clean(text)
+        if self.isatty():
+            bar = _BAR.fullmatch(text)
+            shown = text if _MOVES.fullmatch(text) or not bar else bar[1] + clean(bar[2]) + bar[3]
+        elif self.prefix and shown:
+            begins, self._at_start = self._at_start, shown.endswith("\n")
+            body = shown.removesuffix("\n").replace("\n", f"\n{self.prefix}")
+            shown = self.prefix * begins + body + "\n" * self._at_start
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.write(_encodable(shown, self.stream))
         return len(text)
 
     def flush(self) -> None:
@@ -102,44 +110,7 @@ class Steady(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
-    def _prefixed(self, text: str) -> str:
-        if not self.prefix or not text:
-            return text
-        start, self._at_start = self._at_start, text.endswith("\n")
-        lines = text.splitlines(keepends=True)
-        return "".join(line if i == 0 and not start else self.prefix + line for i, line in enumerate(lines))
 
-
-def bare(stream: IO[str] | None) -> IO[str] | None:
-    """Return the stream below a `Steady`; other streams stay."""
-    return stream.stream if isinstance(stream, Steady) else stream
-
-
-def _write(text: str, stream: IO[str] | None) -> None:
-    if stream is None:
-        return
+def _encodable(text: str, stream: IO[str]) -> str:
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    with contextlib.suppress(OSError, ValueError):
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-
-
-def _occupy_descriptors() -> None:
-    """Open the closed ones of the descriptors 0 to 2; otherwise the next opened files would receive our output."""
-    for descriptor in range(3):
-        with contextlib.suppress(OSError):
-            try:
-                os.fstat(descriptor)
-            except OSError:
-                os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
-
-
-def _settle(stream: IO[str] | None) -> None:
-    """Flush a stream. If it fails, redirect it to nowhere: the interpreter would complain about it at exit."""
-    try:
-        if stream is not None:
-            stream.flush()
-    except (OSError, ValueError):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
-            os.close(nowhere)
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -10,6 +10,7 @@ from torch_utils.config import flag
 from torch_utils.device import Precision
 from torch_utils.distributed import PATIENCE
 
+GRAPH_DEVICES = ("auto", "cuda")  # for --cuda-graphs
 MODEL = ("--model", "Training", "what is trained")
 PRESET = ("--preset", "Training", "a named configuration; without it auto, or demo for the demo set")
 AT_ONCE = "images computed at once in one process; fewer need less memory; auto: as many as fit"
@@ -111,7 +112,7 @@ class RunConfig(Section):
         for other in ("checkpoint_activations", "cuda_graphs"):
             if self.compile and getattr(self, other):
                 raise ValueError(f"--compile and --{other.replace('_', '-')} exclude each other: give one of them")
-        if self.cuda_graphs and self.device not in ("auto", "cuda"):
+        if self.cuda_graphs and self.device not in GRAPH_DEVICES:
             raise ValueError(f"--cuda-graphs needs a CUDA device, and the device is {self.device}: leave it out")
         return self
 

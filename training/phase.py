@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from system.private import is_fake
 from torch_utils import distributed
-from torch_utils.exchange import GradientExchange
+from torch_utils.distributed import GradientExchange
 from torch_utils.stats import Collector, Some
 
 Term = tuple[Tensor, Mapping[str, Tensor | Some]]  # a scalar to differentiate, and its statistics

@@ -18,8 +18,7 @@ from models.families import FAMILIES, save_network
 from torch_utils import checkpoint, distributed, runs, seeds
 from torch_utils.device import peak_memory
 from torch_utils.launch import STOPPING
-from torch_utils.stats import Collector
-from torch_utils.stopwatch import Stopwatch
+from torch_utils.stats import Collector, Stopwatch
 from training.config import PaceConfig, RunConfig
 from training.courses import find
 from training.phase import Phase, Term

@@ -1,5 +1,6 @@
 """Carries a plan out: brings networks, data and run folder together, and trains."""
 
+import json
 import shlex
 import shutil
 import time
@@ -48,7 +49,7 @@ def train(plan: Plan, command: str = "", judge: Judge | None = None, wandb: str 
                     # set aside, so that the next save does not move it over the intact previous state
                     damaged.replace(folder / "state-damaged.safetensors")
                 with replacing(folder / "config.json") as file:
-                    file.write_text(configs.to_json(config), encoding="utf-8")
+                    file.write_text(json.dumps(configs.to_dict(config), indent=2) + "\n", encoding="utf-8")
             _train(plan, folder, command, judge, wandb)
         distributed.stop()  # not after an error: it would wait for the others
         return folder

@@ -16,7 +16,7 @@ from system.text import printable
 from torch_utils import checkpoint, distributed, runs
 from torch_utils import config as configs
 from torch_utils.checkpoint import DamagedError
-from torch_utils.journal import LARGEST_COUNT
+from torch_utils.runs import LARGEST_COUNT
 from training.config import RunConfig
 from training.courses import find, name_in, outline
 
@@ -90,10 +90,7 @@ def read_state(where: runs.Resumable) -> State:
 
     Raises FileNotFoundError if there is none, ValueError if it is damaged or of another version.
     """
-    if where.previous is None:
-        loaded = checkpoint.Loaded(*checkpoint.load(where.state), where.state, "")
-    else:
-        loaded = checkpoint.load_newest(where.state, where.previous)
+    loaded = checkpoint.load_newest(where.state, where.previous)
     path, metadata = loaded.path, loaded.metadata
     version = metadata.get("version")
     if metadata.get("format") != runs.STATE_FORMAT or (type(version) is int and version > VERSION):

@@ -180,8 +180,8 @@ class Captured:
             self._batch = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, batch)
             self._draws: Any = HeldDraws(draws)
             self._graph = self._capture(self._differentiate)
-        for held, new in zip(tree_leaves(self._batch), tree_leaves(batch), strict=True):
-            if isinstance(held, Tensor):
+        for held, new in zip(tree_leaves(self._batch), tree_leaves(batch), strict=False):
+            if isinstance(new, Tensor):  # not if the phase reads no images
                 held.copy_(new)
         self._draws.renew(draws)
         return iter(self._graph.replay())

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imaging.demo import DemoSet
-from imaging.faces import EXPRESSIONS, FACTORS, GLASSES, HAIR_STYLES
+from imaging.cartoon import EXPRESSIONS, GLASSES, HAIR_STYLES
+from imaging.demo import FACTORS, DemoSet
 from imaging.pixels import to_images
 from metrics.sliced_wasserstein import descriptors
 

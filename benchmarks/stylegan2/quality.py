@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.stylegan2.observer import CAUSES, Look, Observer, draw, look, train, variance_seen
-from imaging.faces import EXPRESSIONS
+from imaging.cartoon import EXPRESSIONS
 from imaging.pixels import to_pixels
 from imaging.sizes import spell
 from metrics.distances import frechet_distance, gaussian, precision_recall
 from metrics.sliced_wasserstein import sliced_wasserstein
 from models.families import NetworkFile, read_network
+from models.sampler import SeedStream
 from models.stylegan2.generator import Generator
-from models.stylegan2.latents import seeds_to_z
-from sampling.options import DEVICE
+from sampling.command import DEVICE
 from system.files import replacing
 from torch_utils.cli import Command, option, progress, say
 from torch_utils.device import resolve_device, set_precision
@@ -91,7 +91,7 @@ def samples(G: Generator, count: int) -> Iterator[Tensor]:
     """Pixels uint8 [n, 3, H, W] of seeds 0 ... count - 1, with classes in turn, psi 1 and constant noise."""
     device = G.mapping.w_average.device
     for seeds in torch.arange(count).split(BATCH):
-        z, c = seeds_to_z(seeds.tolist(), G.config.z_dim).to(device), None
+        z, c = torch.stack([SeedStream(seed).normal(G.config.z_dim) for seed in seeds.tolist()]).to(device), None
         if G.config.classes:
             c = F.one_hot(seeds % G.config.classes, G.config.classes).to(device)
         yield to_pixels(G(z, c, noise_mode="const"))

@@ -11,7 +11,6 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from imaging import remedies
 from imaging.imageset import WINDOW, Classes, ImageSet, ShardOrder, notes_on_modes, run_name
 from imaging.labels import UNUSED, note_on
 from imaging.picture import decode
@@ -19,7 +18,7 @@ from imaging.pixels import from_pil
 from imaging.shards.index import Index, find_shards, names_of_classes, prefix, read_index
 from imaging.shards.store import Store, displayed
 from imaging.shards.table import Table, header_of, samples, table_of
-from imaging.sizes import check_area, parse_size, spell
+from imaging.sizes import check_area, conversion, one_size, parse_size, spell
 from imaging.transforms import richest
 
 
@@ -113,7 +112,7 @@ class ShardSet(ImageSet):
 
     def resized(self, height: int, width: int) -> str:
         size = spell(height, width)
-        command = remedies.conversion(self.pattern, size, "-%06d.tar", sized=True)
+        command = conversion(self.pattern, size, "-%06d.tar", sized=True)
         return f"make them {size} with `{command}`"
 
     def _place(self, index: int) -> tuple[int, int]:
@@ -169,7 +168,7 @@ class ShardSet(ImageSet):
                     break
         raise ValueError(
             f"{displayed(self.pattern)} holds images of different sizes, mostly {spell(*common)}, but {picture.name} "
-            f"in {shard.name} has {odd}: {remedies.one_size(self.pattern, sizes, '-%06d.tar')}"
+            f"in {shard.name} has {odd}: {one_size(self.pattern, sizes, '-%06d.tar')}"
         )
 
     def _classes(self, index: Index) -> Classes:

@@ -27,8 +27,7 @@ from fsspec.callbacks import Callback
 from imaging.headers import shard_cache
 from imaging.opening import reason
 from system.files import replacing
-from system.text import printable
-from system.urls import public
+from system.text import printable, public
 
 PACKAGES = {  # protocol -> the package that fsspec needs for it
     "https": "aiohttp",

@@ -15,9 +15,9 @@ from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from imaging.filenames import TRAINING_SUFFIXES
 from imaging.headers import cached
-from imaging.kinds import TRAINING_SUFFIXES
-from imaging.labels import MOST_CLASSES, check
+from imaging.labels import MOST_CLASSES, class_number
 from imaging.opening import BLOCK, HEAD, LARGEST_FILE, members, packer_of, reason
 from imaging.picture import Header, read_header
 from imaging.shards.store import LARGEST, Shard, Store
@@ -185,7 +185,7 @@ def label_of(file: BinaryIO, about: dict[str, Member], shard: str) -> int:
             if content is None:
                 raise ValueError(f'{what} is not a JSON object such as {{"label": 3}}')
             found = content.get("label")
-        return UNLABELED if found is None else check(found, what)
+        return UNLABELED if found is None else class_number(found, what)
     except ValueError as error:
         raise ValueError(f"{error}; correct it, or use --labels none") from None
 

@@ -1,53 +1,37 @@
 """The interface of every source of images: ordered names, contents, and labels."""
 
 import hashlib
+import importlib
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from imaging.deep import Span
 from imaging.labels import Labels, without
-from imaging.picture import Header, decode, read_header
+from imaging.opening import RefusedError, reason
+from imaging.picture import Header, Span, decode, read_header
 from imaging.transforms import mode_of, to_mode
 
 Content = bytes | Image.Image  # an image file as it is, or pixels
 Job = tuple[int, str, Content | ValueError | None]  # index, name, and the content from a sequential source
 
 
-class Numbered(Sequence[str]):
-    """Names of numbered images, which take no memory: `Numbered("frame{:08d}", 3)`."""
-
-    def __init__(self, pattern: str, count: int) -> None:
-        self.pattern, self._count = pattern, count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < self._count:
-            raise IndexError(index)
-        return self.pattern.format(index)
-
-
 class Source(ABC):
     """Images that can be read in any order. Instances can be pickled, and used after a fork.
 
-    `header` is set if all images are known to have one size and mode; `notes` are sentences a user should read.
+    `header` is set if all images are known to have one size and mode; `notes` are sentences a user should read;
+    `files` are what is read.
     """
 
     kind: str  # the format, in words
     header: Header | None = None
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
+    def __init__(self, path: Path, names: Sequence[str], files: Sequence[Path] = ()) -> None:
         if not names:
             raise ValueError(f"{path} ({self.kind}) holds no images: give another")
-        self.path, self.names = path, names
+        self.path, self.names, self.files = path, names, files or (path,)
         self.notes: list[str] = []
 
     @abstractmethod
@@ -64,40 +48,52 @@ class Source(ABC):
 
     def identity(self) -> str:
         """Changes if the images do, as far as names, sizes and times tell."""
-        return identity_of([self.path])
+        return digest_of([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in self.files])
 
 
 class SequentialSource(Source):
-    """Images that can only be read one after another, in the order of `names`."""
+    """Images that can only be read one after another, in the order of `names`, from one or several parts."""
 
     knows_headers = False  # whether `header_of` need not read the image
 
+    def __init__(
+        self, path: Path, names: Sequence[str], files: Sequence[Path] = (), counts: Sequence[int] = ()
+    ) -> None:
+        super().__init__(path, names, files)
+        self.counts = counts or [len(names)]  # images in each part
+
     @abstractmethod
+    def part(self, number: int) -> Iterator[Callable[[], Content]]:
+        """Functions that read the images of a part, in order. Each is called, if at all, before the next is taken."""
+
     def stream(self, indices: Iterable[int]) -> Iterator[tuple[int, Content | ValueError]]:
         """The images of ascending `indices`, read from front to back; an error takes the place of a broken image."""
+        wanted, start = iter(indices), 0
+        i = next(wanted, None)
+        for part, count in enumerate(self.counts):
+            end = start + count
+            readers = self.part(part) if i is not None and i < end else iter(())
+            for place, read in enumerate(readers, start):
+                if place == i:
+                    yield i, self._content(i, read)
+                    i = next(wanted, None)
+                if i is None or i >= end:
+                    break
+            start = end
+
+    def _content(self, index: int, read: Callable[[], Content]) -> Content | ValueError:
+        try:
+            return read()
+        except RefusedError:
+            raise
+        except Exception as error:  # decoders raise nearly anything
+            return ValueError(f"{self.names[index]} in {self.path} cannot be read: {reason(error)}")
 
     def read(self, index: int) -> Content:
         content = next(self.stream([index]))[1]
         if isinstance(content, ValueError):
             raise content
         return content
-
-
-class ArraySource(SequentialSource):
-    """Images in memory, uint8 [N, H, W] or [N, H, W, 3], with a label each."""
-
-    def __init__(self, path: Path, kind: str, name: str, pixels: np.ndarray, labels: Labels) -> None:
-        self.kind = kind
-        super().__init__(path, Numbered(name, len(pixels)))
-        self.pixels, self._labels = pixels, labels
-        self.header = Header(pixels.shape[2], pixels.shape[1], "RGB" if pixels.ndim == 4 else "L")
-
-    def stream(self, indices: Iterable[int]) -> Iterator[tuple[int, Content | ValueError]]:
-        for i in indices:
-            yield i, Image.fromarray(np.ascontiguousarray(self.pixels[i]))
-
-    def labels(self) -> Labels:
-        return self._labels
 
 
 class Work:
@@ -119,12 +115,9 @@ class Work:
 
 def jobs(source: Source, indices: Iterable[int]) -> Iterator[Job]:
     """The jobs for the images `indices`: with contents from sequential sources, otherwise only with numbers."""
-    if isinstance(source, SequentialSource):
-        for i, content in source.stream(map(int, indices)):
-            yield i, source.names[i], content
-    else:
-        for i in map(int, indices):
-            yield i, source.names[i], None
+    numbers = map(int, indices)
+    read = source.stream(numbers) if isinstance(source, SequentialSource) else ((i, None) for i in numbers)
+    return ((i, source.names[i], content) for i, content in read)
 
 
 def header(content: Content, name: str) -> Header:
@@ -143,16 +136,14 @@ def picture(
     return to_mode(content, mode)
 
 
-def identity_of(files: Sequence[Path]) -> str:
-    """A digest of names, sizes and times of files."""
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()
+def digest_of(facts: object) -> str:
+    """A digest of what `repr` shows."""
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-@contextmanager
-def needing(package: str, what: str) -> Iterator[None]:
-    """Around the import of a package that only `what` needs: ValueError says how to get it."""
+def needing(package: str, what: str) -> None:
+    """Import a package that only `what` needs. ValueError says how to get it."""
     try:
-        yield
+        importlib.import_module(package)
     except ImportError as error:
         raise ValueError(f"reading {what} needs the package {package}: pip install {package}") from error

@@ -1,17 +1,18 @@
 """Video files: their frames, all of them or every n-th. PyAV (FFmpeg) reads them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import numpy as np
 from PIL import Image
 
+from imaging.filenames import ending
 from imaging.opening import RefusedError, check_file, parsing, reason
 from imaging.picture import LARGEST_SOURCE, Header
-from imaging.sources.source import Content, SequentialSource, identity_of
+from imaging.sources.source import SequentialSource
 from system.text import printable
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".mts", ".3gp")
@@ -23,74 +24,39 @@ class VideoSource(SequentialSource):
 
     kind = "video"
 
-    def __init__(self, path: Path, files: Sequence[Path], every: int) -> None:
-        self.files, self.every = tuple(files), every
-        self._ends = np.cumsum([-(-_packets(file) // every) for file in self.files]).tolist()
-        super().__init__(path, _Frames(self.files, self._ends, every))
-        sizes = {_size(file) for file in self.files}
+    def __init__(self, path: Path, every: int = 1) -> None:
+        files = video_files(path) if path.is_dir() else [path]
+        self.every = every
+        counts = [-(-_packets(file) // every) for file in files]
+        names = [
+            f"{printable(file.name)}/frame{i * every:08d}"
+            for file, count in zip(files, counts, strict=True)
+            for i in range(count)
+        ]
+        super().__init__(path, names, files, counts)
+        sizes = {_size(file) for file in files}
         if len(sizes) == 1:
             self.header = Header(*sizes.pop(), "RGB")
 
-    def stream(self, indices: Iterable[int]) -> Iterator[tuple[int, Content | ValueError]]:
-        wanted = iter(indices)
-        i, start = next(wanted, None), 0
-        for file, end in zip(self.files, self._ends, strict=True):
-            if i is not None and i < end:
-                for place, frame in self._frames(file, start, end):
-                    if place == i:
-                        yield i, frame
-                        i = next(wanted, None)
-                    if i is None:
-                        return
-            start = end
-
-    def _frames(self, file: Path, start: int, end: int) -> Iterator[tuple[int, Content | ValueError]]:
-        """Exactly `end - start` decoded frames, or errors in place of missing ones."""
-        place = start
+    def part(self, number: int) -> Iterator[Callable[[], Image.Image]]:
+        why = "the video has fewer frames than it says"
         try:
-            for frame in islice(_decoded(file), 0, (end - start) * self.every, self.every):
-                yield place, _upright(frame)
-                place += 1
-            why = "the video has fewer frames than it says"
+            for frame in islice(_decoded(self.files[number]), 0, None, self.every):
+                yield partial(_upright, frame)
         except ValueError as error:
             why = str(error)
-        for missing in range(place, end):
-            yield missing, ValueError(f"{self.names[missing]} cannot be decoded: {why}")
-
-    def identity(self) -> str:
-        return identity_of(self.files)
+        while True:
+            yield partial(_fail, why)
 
 
-class _Frames(Sequence[str]):
-    """Names of frames: the file's, and the number of the frame in it."""
-
-    def __init__(self, files: tuple[Path, ...], ends: list[int], every: int) -> None:
-        self.files, self.ends, self.every = files, ends, every
-
-    def __len__(self) -> int:
-        return self.ends[-1]
-
-    def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        place = int(np.searchsorted(self.ends, index, side="right"))
-        first = self.ends[place - 1] if place else 0
-        return f"{printable(self.files[place].name)}/frame{(index - first) * self.every:08d}"
-
-
-def open_video(path: Path, every: int = 1) -> VideoSource:
-    """A video file, or those of a folder."""
-    return VideoSource(path, video_files(path) if path.is_dir() else [path], every)
+def _fail(why: str) -> NoReturn:
+    raise ValueError(why)
 
 
 def video_files(folder: Path) -> list[Path]:
     """The videos in a folder, without sub-folders."""
-    return sorted(file for file in folder.iterdir() if is_video(file) and file.is_file() and file.name[0] != ".")
-
-
-def is_video(file: Path) -> bool:
-    """Whether a file is named like a video."""
-    return file.suffix.lower() in SUFFIXES
+    files = (file for file in folder.iterdir() if ending(file.name) in SUFFIXES and file.name[0] != ".")
+    return sorted(file for file in files if file.is_file())
 
 
 def _opened(file: Path) -> Any:
@@ -108,8 +74,14 @@ def _opened(file: Path) -> Any:
 
 
 def _packets(file: Path) -> int:
-    with _opened(file) as container, _damage():
+    with _damage(), _opened(file) as container:
         return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
+
+
+def _decoded(file: Path) -> Iterator[Any]:
+    """The frames. ValueError where decoding fails."""
+    with _damage(), _opened(file) as container:
+        yield from container.decode(container.streams.video[0])
 
 
 def _size(file: Path) -> tuple[int, int]:
@@ -117,12 +89,6 @@ def _size(file: Path) -> tuple[int, int]:
     for frame in _decoded(file):
         return _upright(frame).size
     raise RefusedError(f"{printable(str(file))} has no frame that can be decoded: give another")
-
-
-def _decoded(file: Path) -> Iterator[Any]:
-    """The frames. ValueError where decoding fails."""
-    with _opened(file) as container, _damage():
-        yield from container.decode(container.streams.video[0])
 
 
 def _upright(frame: Any) -> Image.Image:
@@ -138,7 +104,7 @@ def _damage() -> Iterator[None]:
     """Turn the library's errors into a ValueError in one sentence."""
     try:
         yield
-    except RefusedError:
+    except (RefusedError, OSError):
         raise
     except Exception as error:
         raise ValueError(reason(error)) from error

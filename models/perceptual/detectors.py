@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from models.perceptual.embeddings import LPIPS, VGG16, normalized
 from models.perceptual.inception import Inception
 from system.resources import cache_folder
-from system.text import printable
-from system.urls import is_url, pinned, public
+from system.text import is_url, pinned, printable, public
 from torch_utils import distributed, torchfile
 from torch_utils.cli import option
 from torch_utils.device import is_out_of_memory

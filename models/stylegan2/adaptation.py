@@ -1,8 +1,7 @@
 """A trained network's tensors for a network with other classes, image channels or image size.
 
-Tensors that both networks have are copied. If possible, the new network first computes what the old one did: a
-generator of larger images shows the old images upsampled, one of gray images shows them in gray, one with classes shows
-the same for each class. Other tensors keep their initial values.
+Tensors that both networks have are copied. If possible, the new network first computes what the old one did: the old
+images upsampled, in gray, or the same for each class. Other tensors keep their initial values.
 """
 
 from math import sqrt
@@ -19,29 +18,23 @@ from models.stylegan2.mapping import MappingNetwork
 
 Adapted = tuple[dict[str, Tensor], list[str]]  # a state_dict, and what differs, in words
 
-_GRAY = torch.full([1, 3], 1 / 3)
-_TO_RGB = {1: torch.ones(3, 1), 3: torch.eye(3), 4: torch.eye(3, 4)}
-_FROM_RGB = {1: _GRAY, 3: torch.eye(3), 4: torch.eye(4, 3)}
-
 
 def conversion(source: int, dest: int) -> tuple[Tensor, Tensor]:
     """The affine map M x + o of pixels in [-1, 1] between 1, 3 and 4 channels: M [dest, source] and o [dest].
 
-    Gray becomes three equal channels, color the mean of its channels. A new alpha channel is opaque (1), and an old one
-    is dropped.
+    Gray becomes three equal channels, color its mean. A new alpha channel is opaque (1), and an old one is dropped.
     """
     if source == dest:
         return torch.eye(source), torch.zeros(source)
-    offset = torch.zeros(dest)
-    if dest == 4:
-        offset[3] = 1.0
-    return _FROM_RGB[dest] @ _TO_RGB[source], offset
+    to_rgb = torch.ones(3, 1) if source == 1 else torch.eye(3, source)
+    from_rgb = torch.full([1, 3], 1 / 3) if dest == 1 else torch.eye(dest, 3)
+    return from_rgb @ to_rgb, torch.tensor([0.0, 0.0, 0.0, 1.0] if dest == 4 else [0.0] * dest)
 
 
 @torch.no_grad()
 def adapt_generator(theirs: Generator, ours: Generator) -> Adapted:
-    """The state of `ours` with the tensors of `theirs`. The networks must pass `check`."""
-    old, new = theirs.state_dict(), _copied(ours)
+    """The state of `ours` with the tensors of `theirs`. The networks must have no `misfits`."""
+    old, new = theirs.state_dict(), {key: tensor.clone() for key, tensor in ours.state_dict().items()}
     a, b = theirs.config, ours.config
     shared = min(a.doublings, b.doublings)
     _adapt_latents(theirs.mapping, ours.mapping, new)
@@ -50,11 +43,8 @@ def adapt_generator(theirs: Generator, ours: Generator) -> Adapted:
         if key.startswith("synthesis.blocks.") and int(key.split(".")[2]) <= shared:
             new[key] = old[key]
     M, offset = conversion(a.channels, b.channels)
-    for k in range(b.doublings + 1):
-        rgb = f"synthesis.blocks.{k}.rgb"
-        if f"{rgb}.bias" not in new:
-            continue
-        if k <= shared:
+    for rgb in [key.removesuffix(".bias") for key in new if key.endswith("rgb.bias")]:
+        if int(rgb.split(".")[2]) <= shared:
             new[f"{rgb}.conv.weight"] = torch.einsum("oi, ic... -> oc...", M, old[f"{rgb}.conv.weight"])
             new[f"{rgb}.bias"] = M @ old[f"{rgb}.bias"]
         else:  # adds nothing at first to the upsampled image
@@ -87,8 +77,8 @@ def _adapt_latents(theirs: MappingNetwork, ours: MappingNetwork, state: dict[str
 
 @torch.no_grad()
 def adapt_discriminator(theirs: Discriminator, ours: Discriminator) -> Adapted:
-    """The state of `ours` with the tensors of `theirs`. The networks must pass `check`."""
-    old, new = theirs.state_dict(), _copied(ours)
+    """The state of `ours` with the tensors of `theirs`. The networks must have no `misfits`."""
+    old, new = theirs.state_dict(), {key: tensor.clone() for key, tensor in ours.state_dict().items()}
     a, b = theirs.config, ours.config
     shift = b.doublings - a.doublings  # the first block has the largest size
     for key in old:
@@ -105,46 +95,30 @@ def adapt_discriminator(theirs: Discriminator, ours: Discriminator) -> Adapted:
             new[f"{name}.weight"] = torch.einsum("oi..., ij -> oj...", weight, M) * gain
             reached = torch.einsum("oikl, i -> o", weight, offset) * theirs.from_rgb.weight_gain
             new[f"{name}.bias"] = old[f"{name}.bias"] + reached
-    _adapt_classes(theirs, ours, new)
-    return new, _changes(a, b)
-
-
-def _adapt_classes(theirs: Discriminator, ours: Discriminator, state: dict[str, Tensor]) -> None:
-    """Adapt the projection on the class, and the layer before it."""
-    old = theirs.state_dict()
+    # The projection on the class, and the layer before it.
     if ours.mapping is not None and theirs.mapping is not None:
-        state |= {key: old[key] for key in old if key.startswith("mapping.") and state[key].shape == old[key].shape}
+        new |= {key: old[key] for key in old if key.startswith("mapping.") and new[key].shape == old[key].shape}
     elif theirs.mapping is not None:
         vectors = theirs.mapping(None, torch.eye(theirs.config.classes))  # [classes, width]
         mean = vectors.mean(dim=0) / sqrt(vectors.shape[1])  # the score is linear in the vector
-        state["tail.out.weight"] = mean[None] @ old["tail.out.weight"]
-        state["tail.out.bias"] = (mean @ old["tail.out.bias"])[None]
+        new["tail.out.weight"] = mean[None] @ old["tail.out.weight"]
+        new["tail.out.bias"] = (mean @ old["tail.out.bias"])[None]
+    return new, _changes(a, b)
 
 
 Misfits = dict[str, tuple[object, object]]  # dotted name of a setting -> their value and ours
 
 
-def check(kind: str, theirs: ImageConfig, ours: ImageConfig) -> None:
-    """Check that shared layers have equal shapes. `kind` is generator or discriminator.
-
-    Raises:
-        ValueError: naming the settings that differ, and the flags that make them equal.
-    """
-    if found := misfits(kind, theirs, ours):
-        raise ValueError(differing(found))
-
-
 def misfits(kind: str, theirs: ImageConfig, ours: ImageConfig) -> Misfits:
     """The settings that `ours` must take from `theirs` so that shared layers have equal shapes.
 
-    Raises:
-        ValueError: if no setting helps, because the images have another shape or size.
+    `kind` is generator or discriminator. Raises ValueError if no setting helps, as for images of another shape.
     """
+    sizes = [spell(config.height, config.width) for config in (theirs, ours)]
     if theirs.base != ours.base:
-        sizes = [spell(*config.base) for config in (theirs, ours)]
         raise ValueError(
-            f"its images of {spell(theirs.height, theirs.width)} are doublings of {sizes[0]}, and images of "
-            f"{spell(ours.height, ours.width)} of {sizes[1]}: crop or pad the images to the same shape"
+            f"its images of {sizes[0]} are doublings of {spell(*theirs.base)}, and images of {sizes[1]} of "
+            f"{spell(*ours.base)}: crop or pad the images to the same shape"
         )
     size = ("height", "width", "channels", "classes", "clamp", "mbstd_group", "channel_base", "channel_max")
     # Without classes a discriminator has no mapping network.
@@ -154,7 +128,6 @@ def misfits(kind: str, theirs: ImageConfig, ours: ImageConfig) -> Misfits:
     grows = {"generator": ("skip",), "discriminator": ("residual", "plain")}[kind]
     architecture = getattr(theirs, "architecture", grows[0])
     if "architecture" not in names and theirs.doublings != ours.doublings and architecture not in grows:
-        sizes = [spell(config.height, config.width) for config in (theirs, ours)]
         raise ValueError(
             f"a {kind} of the {architecture} architecture cannot change its size from {sizes[0]} to {sizes[1]}: "
             f"take images of {sizes[0]}"
@@ -171,16 +144,12 @@ def differing(found: Misfits) -> str:
     return f"{names}: use {' '.join(f'--set {name}={theirs}' for name, (theirs, _) in found.items())}"
 
 
-def _copied(network: torch.nn.Module) -> dict[str, Tensor]:
-    return {key: tensor.clone() for key, tensor in network.state_dict().items()}
-
-
 def _changes(theirs: ImageConfig, ours: ImageConfig) -> list[str]:
-    """The differences between two networks that pass `check`, in words."""
+    """The differences between two networks without `misfits`, in words."""
     found = []
     if theirs.doublings != ours.doublings:
-        sizes = spell(theirs.height, theirs.width), spell(ours.height, ours.width)
-        found.append(f"images of {sizes[1]} instead of {sizes[0]}")
+        sizes = [spell(config.height, config.width) for config in (ours, theirs)]
+        found.append(f"images of {' instead of '.join(sizes)}")
     if theirs.channels != ours.channels:
         found.append(f"{ours.channels} channels instead of {theirs.channels}")
     if theirs.classes != ours.classes:

@@ -1,17 +1,15 @@
 """Two generators blended into one, layer by layer.
 
-A network that was trained from another keeps its features in the same places, so their layers can be exchanged: low
-resolutions decide shape and pose, high ones texture and color (Pinkney and Adler 2020, "Resolution Dependent GAN
-Interpolation"). The same share of one network in all layers is network interpolation (Wang et al. 2019).
-Layers have the numbers of their w: 0 is the smallest resolution, 2k - 1 and 2k the one after k doublings. A block's RGB
-layer belongs to the block's last convolution.
+A network that was trained from another keeps its features in the same places: low resolutions decide shape and pose,
+high ones texture and color (Pinkney and Adler 2020, "Resolution Dependent GAN Interpolation"). The same share in all
+layers is network interpolation (Wang et al. 2019). Layers have the numbers of their w: 0 is the smallest resolution,
+2k - 1 and 2k the one after k doublings.
 """
 
 from math import sqrt
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from imaging.sizes import spell
 from models.stylegan2.config import GeneratorConfig
@@ -19,10 +17,6 @@ from models.stylegan2.generator import Generator
 
 # Unrelated networks have a likeness of about 0. A network that was trained from another starts at 1.
 STRANGERS = 0.1
-
-
-class MappingError(ValueError):
-    """Two mapping networks cannot be blended; either can be taken whole."""
 
 
 class Shares(NamedTuple):
@@ -48,12 +42,8 @@ def first_layer(config: GeneratorConfig, side: int) -> int:
 def ramp(layers: int, first: int, width: float = 0.0) -> list[float]:
     """The share of the second network in each layer: 0 before `first`, 1 from there on, or a linear ramp between.
 
-    With c = first - 1/2, layer i has min(max((i - c) / (2 width) + 1/2, 0), 1), because a doubling has two layers.
-
-    Args:
-        layers: number of layers.
-        first: layer from which the second network takes over.
-        width: of the ramp, in doublings; 0 is a hard swap.
+    With c = first - 1/2, layer i has min(max((i - c) / (2 width) + 1/2, 0), 1), because a doubling has two layers. The
+    width of the ramp is in doublings; 0 is a hard swap.
     """
     if width == 0:
         return [float(i >= first) for i in range(layers)]
@@ -61,10 +51,7 @@ def ramp(layers: int, first: int, width: float = 0.0) -> list[float]:
 
 
 def likeness(a: Generator, b: Generator) -> float:
-    """Cosine between the weights of two networks' convolutions: near 1 if one was trained from the other.
-
-    The networks must pass `check`.
-    """
+    """Cosine between the convolutions of two networks that pass `check`: near 1 if one was trained from the other."""
     dot = aa = bb = 0.0
     theirs = b.state_dict()
     for key, x in a.state_dict().items():
@@ -77,36 +64,34 @@ def likeness(a: Generator, b: Generator) -> float:
 def check(a: GeneratorConfig, b: GeneratorConfig, mixed_mapping: bool) -> None:
     """Raise ValueError with the first difference if the blended parts of two networks differ in shape.
 
-    Args:
-        a, b: the networks.
-        mixed_mapping: True if their mapping networks are blended, too, and not one of them taken whole.
+    `mixed_mapping` is True if their mapping networks are blended, too, and not one of them taken whole.
     """
     values: dict[str, tuple[object, object]] = {
         "the size of their images": (spell(a.height, a.width), spell(b.height, b.width)),
-        "generator.channels": (a.channels, b.channels),
-        "generator.w_dim": (a.w_dim, b.w_dim),
-        "generator.architecture": (a.architecture, b.architecture),
+        **{f"generator.{name}": (getattr(a, name), getattr(b, name)) for name in ("channels", "w_dim", "architecture")},
     }
     for k in range(min(a.doublings, b.doublings) + 1):
         values[f"feature maps at {resolutions(a)[k]}"] = a.channels_at(k), b.channels_at(k)
     for what, (first, second) in values.items():
         if first != second:
-            raise ValueError(_cannot("networks", what, first, second))
+            raise ValueError(
+                f"networks that differ in {what}, {first} and {second}, cannot be blended: "
+                f"blend a network with one that was trained from it"
+            )
     for name in ("classes", "z_dim", "mapping_layers") if mixed_mapping else ():
         if getattr(a, name) != getattr(b, name):
-            raise MappingError(_cannot("mapping networks", f"generator.{name}", getattr(a, name), getattr(b, name)))
-
-
-def _cannot(things: str, what: str, a: object, b: object) -> str:
-    return f"{things} that differ in {what}, {a} and {b}, cannot be blended"
+            raise ValueError(
+                f"mapping networks that differ in generator.{name}, {getattr(a, name)} and {getattr(b, name)}, cannot "
+                f"be blended, so take that of A or B whole, --mapping a or b"
+            )
 
 
 @torch.no_grad()
 def blend(a: Generator, b: Generator, shares: Shares) -> Generator:
     """The generator whose parameters are (1 - t) a + t b, with a share t for each layer.
 
-    With t 0 or 1 they equal those of one network bit for bit. Stored noise would be fainter if averaged, so it comes
-    from the network with the larger share; with equal shares, from the first. The networks must pass `check`.
+    Stored noise would be fainter if averaged, so it comes from the network with the larger share; with equal shares,
+    from the first. The networks must pass `check`.
     """
     if len(shares.layers) != a.config.num_ws - 1:
         raise ValueError(f"the networks have {a.config.num_ws - 1} layers, but there are {len(shares.layers)} shares")
@@ -116,8 +101,12 @@ def blend(a: Generator, b: Generator, shares: Shares) -> Generator:
     for key in whole.state_dict():
         layer = layer_of(key)
         t = shares.mapping if layer is None else shares.layers[layer]
-        state[key] = _between(mine, theirs, key, float(t > 0.5) if key.endswith("noise.fixed") else t)
-    G = Generator(whole.config.model_copy(update={"clamp": _clamp(a.config.clamp, b.config.clamp)}))
+        t = float(t > 0.5) if key.endswith("noise.fixed") else t
+        # Without arithmetic at the ends, which turns -0 into 0 and needs both tensors.
+        state[key] = (theirs if t else mine)[key] if t in (0, 1) else mine[key].lerp(theirs[key], t)
+    limits = a.config.clamp, b.config.clamp
+    clamp = max(limits) if all(limits) else 0.0  # the looser limit; 0 means no limit
+    G = Generator(whole.config.model_copy(update={"clamp": clamp}))
     G.load_state_dict(state)
     return G.requires_grad_(False).eval()
 
@@ -131,14 +120,3 @@ def layer_of(key: str) -> int | None:
         return 0
     _, k, name, *_ = rest
     return 2 * int(k) - 1 if name in ("conv0", "skip") else 2 * int(k)
-
-
-def _between(a: dict[str, Tensor], b: dict[str, Tensor], key: str, t: float) -> Tensor:
-    if t in (0, 1):
-        return (b if t else a)[key]  # without arithmetic, which turns -0 into 0 and needs both
-    return a[key].lerp(b[key], t)
-
-
-def _clamp(a: float, b: float) -> float:
-    """The looser of two limits; 0 means no limit."""
-    return max(a, b) if a and b else 0.0

@@ -1,8 +1,7 @@
 """What truncation pulls w towards: the average w, or the nearest of several centers (multi-modal truncation).
 
-Pulling every w towards one average makes all pictures alike. The average of a varied data set is typical of nothing,
-but the center of each cluster of w is typical of a kind (Mokady et al. 2022, "Self-Distilled StyleGAN", section 4).
-That paper takes the center whose picture looks nearest (LPIPS); here it is the nearest in w, which needs no detector.
+The average of a varied data set is typical of nothing, but the center of each cluster of w is typical of a kind
+(Mokady et al. 2022, "Self-Distilled StyleGAN", section 4, where nearness is LPIPS; here it is the distance in w).
 Letters: M number of samples, K of centers, N batch, L layers, D width of w.
 """
 
@@ -24,11 +23,7 @@ AT_ONCE = 1000  # latents through the mapping
 
 
 class Anchors:
-    """The w that truncation pulls towards: the average, or the nearest of `count` centers of a w's class.
-
-    A network with classes has centers for each class, because a w that is pulled to another class's center changes its
-    class. They are found when the first w of the class comes.
-    """
+    """The w that truncation pulls towards: the average, or the nearest of `count` centers of each class."""
 
     def __init__(self, G: StyledGenerator, count: int | None) -> None:
         self.count, self._G = count, G
@@ -38,15 +33,12 @@ class Anchors:
         """The anchor [N, D] of each w [N, L, D] and its class, None without classes."""
         if self.count is None:
             return self._G.mapping.w_average.to(ws).expand(len(ws), -1)
-        return torch.cat([nearest(w[None], self._of_class(label)) for w, label in zip(ws, labels, strict=True)])
-
-    def _of_class(self, label: int | None) -> Tensor:
-        if label not in self._centers:
-            assert self.count is not None
-            of_class = "" if label is None else f" of class {label}"
-            self._centers[label] = find_centers(draw_ws(self._G, label, SAMPLES), self.count)
-            say(f"found {counted(self.count, 'center')} of {SAMPLES} w{of_class}")
-        return self._centers[label]
+        for label in dict.fromkeys(labels):
+            if label not in self._centers:
+                of_class = "" if label is None else f" of class {label}"
+                self._centers[label] = find_centers(draw_ws(self._G, label, SAMPLES), self.count)
+                say(f"found {counted(self.count, 'center')} of {SAMPLES} w{of_class}")
+        return torch.cat([nearest(w[None], self._centers[label]) for w, label in zip(ws, labels, strict=True)])
 
 
 @torch.no_grad()
@@ -60,19 +52,24 @@ def draw_ws(G: StyledGenerator, label: int | None, count: int) -> Tensor:
 
 
 def find_centers(ws: Tensor, count: int) -> Tensor:
-    """The centers [count, D] of that many clusters of w [M, D], by k-means; both on the CPU.
+    """The centers [count, D] of that many clusters of w [M, D], at least as many, by k-means; both on the CPU.
 
-    k-means++ (Arthur and Vassilvitskii 2007) chooses the first centers, always the same ones.
-
-    Raises:
-        ValueError: if there are fewer w than centers.
+    k-means++ (Arthur and Vassilvitskii 2007) chooses the first centers, always the same ones: each next center is one
+    of the points, likelier the farther (squared) it is from those before.
     """
     from scipy.cluster.vq import kmeans2  # imported here because it takes half a second
 
     if not 1 <= count <= len(ws):
         raise ValueError(f"{count} centers of {len(ws)} w: expected 1 to {len(ws)}")
     points = ws.double()
-    centers = _spread_out(points, count).numpy()
+    draws = torch.rand(count, generator=generator("cpu", "k-means++"), dtype=torch.float64)
+    chosen = [points[int(draws[0] * len(points))]]
+    square = (points - chosen[0]).square().sum(dim=1)  # [M], to the nearest of the chosen
+    for draw in draws[1:]:  # scipy's own k-means++ compares with all earlier centers each time, and is much slower
+        place = torch.searchsorted(square.cumsum(0), draw * square.sum(), right=True)
+        chosen.append(points[min(int(place), len(points) - 1)])
+        square = torch.minimum(square, (points - chosen[-1]).square().sum(dim=1))
+    centers = torch.stack(chosen).numpy()
     for _ in range(ROUNDS):
         before = centers
         with warnings.catch_warnings(action="ignore"):  # a cluster that loses all its w keeps its center
@@ -83,25 +80,7 @@ def find_centers(ws: Tensor, count: int) -> Tensor:
 
 
 def nearest(ws: Tensor, centers: Tensor) -> Tensor:
-    """The center [N, D] of centers [K, D] that is nearest to each of ws [N, L, D], on the device of `ws`.
-
-    The center nearest to all layers together (the sum of squares) is the one nearest to their mean.
-    """
+    """The center [N, D] of centers [K, D] nearest to each of ws [N, L, D], which is the one nearest to its mean."""
     # On the CPU: not every device has float64.
     distances = torch.cdist(ws.cpu().double().mean(dim=1), centers.cpu().double())  # [N, K]
     return centers.cpu()[distances.argmin(dim=1)].to(ws)
-
-
-def _spread_out(points: Tensor, count: int) -> Tensor:
-    """k-means++: each next center is one of the points, likelier the farther (squared) it is from those before.
-
-    scipy's own k-means++ compares with all earlier centers each time: 128 centers take 10 s there and 1.6 s here.
-    """
-    draws = torch.rand(count, generator=generator("cpu", "k-means++"), dtype=torch.float64)
-    chosen = [points[int(draws[0] * len(points))]]
-    square = (points - chosen[0]).square().sum(dim=1)  # [M], to the nearest of the chosen
-    for draw in draws[1:]:
-        place = torch.searchsorted(square.cumsum(0), draw * square.sum(), right=True)
-        chosen.append(points[min(int(place), len(points) - 1)])
-        square = torch.minimum(square, (points - chosen[-1]).square().sum(dim=1))
-    return torch.stack(chosen)

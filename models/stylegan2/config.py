@@ -1,16 +1,44 @@
 """Sizes of a StyleGAN2 generator and discriminator, and the precision of their blocks."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
-from models.stylegan2.sizes import base_size
+from imaging.sizes import check_area, spell, usual_size
 from torch_utils.device import Precision
 
 FP16_RESOLUTIONS = 4  # float16 is used at the highest four resolutions only (StyleGAN2-ADA, appendix D.1)
 FP16_CLAMP = 256.0  # limit of a convolution's output, far below 65504, the largest float16
+
+SMALLEST_BASE_SIDE = 3
+LARGEST_BASE_AREA = 256  # pixels: the learned constant and the discriminator's last dense layer grow with the base
+
+
+def base_size(height: int, width: int) -> tuple[int, int, int]:
+    """Split an image size into (base_height, base_width, doublings), with the most doublings: (3, 4, 7) for 512x384."""
+    check_area(height, width)
+    base_height, base_width, doublings = height, width, 0
+    while base_height % 2 == base_width % 2 == 0 and min(base_height, base_width) // 2 >= SMALLEST_BASE_SIDE:
+        base_height, base_width, doublings = base_height // 2, base_width // 2, doublings + 1
+    if doublings == 0 or base_height * base_width > LARGEST_BASE_AREA:
+        raise ValueError(
+            f"StyleGAN2 cannot have the size {spell(height, width)}: both sides must be small numbers (3x3 to 16x16, "
+            f"or as many pixels) doubled equally often, as 512x384 is 4x3 doubled; a size near it is "
+            f"{spell(*usual_size(height, width))}"
+        )
+    return base_height, base_width, doublings
+
+
+def fits(shape: Sequence[int]) -> str:
+    """Why a StyleGAN2 cannot have images of shape (height, width, ...), with a near size that it can; "" if it can."""
+    try:
+        base_size(*shape[:2])
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 class ImageConfig(BaseModel):
@@ -76,24 +104,14 @@ class DiscriminatorConfig(ImageConfig):
 
 
 def set_low_clamp(network: nn.Module, precision: Precision) -> None:
-    """Set the limit of activations of layers whose `clamp` is 0: `FP16_CLAMP` for fp16, no limit otherwise.
-
-    With fp16 all layers are limited, even those that compute in float32.
-    """
+    """Set the limit of activations of all layers whose `clamp` is 0: `FP16_CLAMP` for fp16, no limit otherwise."""
     for module in network.modules():
         if hasattr(module, "low_clamp"):
             module.low_clamp = FP16_CLAMP if precision == "fp16" else 0.0  # type: ignore[assignment]
 
 
 def block_dtypes(doublings: int, precision: Precision) -> list[torch.dtype]:
-    """The dtype of the block after k doublings, for k = 0 ... doublings.
-
-    float16 is used at the highest `FP16_RESOLUTIONS` resolutions, never at the base size; bfloat16, which has the range
-    of float32, at all.
-    """
-    if precision == "bf16":
-        return [torch.bfloat16] * (doublings + 1)
-    if precision == "fp16":
-        first = max(doublings + 1 - FP16_RESOLUTIONS, 1)
-        return [torch.float16 if k >= first else torch.float32 for k in range(doublings + 1)]
-    return [torch.float32] * (doublings + 1)
+    """The dtype of the block after k doublings, for k = 0 ... doublings: float16 at the highest resolutions only."""
+    low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    first = max(doublings + 1 - FP16_RESOLUTIONS, 1) if precision == "fp16" else 0
+    return [low if k >= first else torch.float32 for k in range(doublings + 1)]

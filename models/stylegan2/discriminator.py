@@ -1,12 +1,11 @@
 """The discriminator: image and class to a score, by blocks that halve the size.
 
 Blocks are `residual`, or `plain` without shortcuts; with `skip` every block also reads the image at its own size
-("input skips", Karras et al. 2020, section 4.1).
-
-Letters: N batch, C channels, H W size.
+("input skips", Karras et al. 2020, section 4.1). Letters: N batch, C channels, H W size.
 """
 
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +14,8 @@ from custom_ops import downsample2d
 from models.stylegan2.config import DiscriminatorConfig, block_dtypes, set_low_clamp
 from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, memory_format, minibatch_std
 from models.stylegan2.mapping import MappingNetwork
-from torch_utils.autocast import own_precision
 from torch_utils.device import Precision
-from torch_utils.recompute import call
+from torch_utils.forward import call, own_precision
 
 
 def _from_rgb(config: DiscriminatorConfig, k: int) -> Conv2D:
@@ -28,8 +26,7 @@ def _from_rgb(config: DiscriminatorConfig, k: int) -> Conv2D:
 class DiscriminatorBlock(nn.Module):
     """Two convolutions, of which the second halves the size; with `residual`, a 1x1 shortcut beside them.
 
-    Both branches are scaled by sqrt(1/2), so that their sum has the variance of the input (Karras et al. 2020,
-    section 4.1). With `skip`, the block also reads the image of its size; `Discriminator` reads the first block's.
+    Both branches are scaled by sqrt(1/2), so that their sum has the variance of the input (Karras et al. 2020, 4.1).
     """
 
     dtype: torch.dtype = torch.float32  # of the convolutions; set_precision changes it
@@ -38,7 +35,7 @@ class DiscriminatorBlock(nn.Module):
         super().__init__()
         inputs, outputs = config.channels_at(k), config.channels_at(k - 1)
         reads = config.architecture == "skip" and k < config.doublings
-        self.from_rgb = _from_rgb(config, k) if reads else None
+        self.from_rgb = _from_rgb(config, k) if reads else None  # `Discriminator` reads the first block's image
         self.conv0 = Conv2D(inputs, inputs, kernel=3, act="lrelu", clamp=config.clamp)
         self.conv1 = Conv2D(inputs, outputs, kernel=3, act="lrelu", down=2, clamp=config.clamp)
         residual = config.architecture == "residual"
@@ -72,10 +69,8 @@ class DiscriminatorTail(nn.Module):
         x = x.float()
         if self.from_rgb is not None and image is not None:
             x = x + self.from_rgb(image.float())
-        x = minibatch_std(x, self.mbstd_group)  # [N, C + 1, H, W]
-        x = self.conv(x)  # [N, C, H, W]
-        x = self.fc(x.flatten(1))  # [N, C]
-        return self.out(x)
+        x = self.conv(minibatch_std(x, self.mbstd_group))  # [N, C + 1, H, W] -> [N, C, H, W]
+        return self.out(self.fc(x.flatten(1)))
 
 
 class Discriminator(nn.Module):
@@ -84,6 +79,7 @@ class Discriminator(nn.Module):
     With classes, the output vector is projected on the mapped class (Miyato and Koyama 2018).
     """
 
+    blocks: Any  # nn.ModuleList of DiscriminatorBlock
     recompute: bool = False  # activation checkpointing: keep the inputs of blocks, and recompute what is inside
 
     def __init__(self, config: DiscriminatorConfig) -> None:
@@ -94,11 +90,9 @@ class Discriminator(nn.Module):
         self.blocks = nn.ModuleList(DiscriminatorBlock(config, k) for k in range(top, 0, -1))
         self.low_pass = LowPass()
         self.tail = DiscriminatorTail(config, width if config.classes else 1)
-        self.mapping = (
-            MappingNetwork(0, config.classes, width, config.mapping_layers, track_average=False)
-            if config.classes
-            else None
-        )
+        self.mapping: MappingNetwork | None = None
+        if config.classes:
+            self.mapping = MappingNetwork(0, config.classes, width, config.mapping_layers, track_average=False)
 
     @property
     def layers(self) -> list[Conv2D]:
@@ -113,7 +107,6 @@ class Discriminator(nn.Module):
             raise ValueError(f"images must be [N, {size[0]}, {size[1]}, {size[2]}], but are {tuple(images.shape)}")
         x, image = images, images if self.config.architecture == "skip" else None
         for i, block in enumerate(self.blocks):
-            assert isinstance(block, DiscriminatorBlock)
             x = x.to(dtype=block.dtype, memory_format=memory_format(x.device))
             x = call(block if i else self._first, x, image, recompute=self.recompute)
             if image is not None:
@@ -130,16 +123,13 @@ class Discriminator(nn.Module):
     def set_precision(self, precision: Precision) -> "Discriminator":
         """Choose the dtype of each block; parameters and the last layers stay float32. Return the network.
 
-        With bfloat16 the smallest block stays float32, too: features of a trained network differ little between
-        samples, and rounding to eight bits spoils the minibatch statistics of that difference. In runs with
-        relativistic pairs the gradients of R1 and R2 were wrong by 19 to 37 %, and are wrong by 3 % this way
-        (`python -m benchmarks.stylegan2.rounding`).
+        With bfloat16 the smallest block stays float32, too, because its rounding spoils the minibatch statistics:
+        gradients of R1 and R2 were wrong by 19 to 37 %, and are by 3 % now (`python -m benchmarks.stylegan2.rounding`).
         """
         dtypes = block_dtypes(self.config.doublings, precision)[1:]
         if precision == "bf16":
             dtypes[0] = torch.float32
         for block, dtype in zip(self.blocks, reversed(dtypes), strict=True):
-            assert isinstance(block, DiscriminatorBlock)
             block.dtype = dtype
         set_low_clamp(self, precision)
         return self

@@ -1,8 +1,8 @@
 """The generator: w modulates a stack of convolutions, and each block doubles the size.
 
-Every block adds its RGB image to the upsampled image of the previous block ("output skips", Karras et al. 2020, section
-4.1). The paper's two other architectures make one image, in the last block: `residual` adds a 1x1 shortcut to the
-features of every block, `plain` has neither.
+Every block adds its RGB image to the upsampled image of the previous one ("output skips", Karras et al. 2020, section
+4.1). Two other architectures make one image, in the last block: `residual` adds a 1x1 shortcut to the features of every
+block, `plain` has neither.
 Letters: N batch, C channels, H W size, D width of w, L number of w.
 """
 
@@ -15,13 +15,11 @@ from torch import Tensor, nn
 
 from custom_ops import upsample2d
 from models.stylegan2.config import GeneratorConfig, block_dtypes, set_low_clamp
-from models.stylegan2.latents import truncate
 from models.stylegan2.layers import Conv2D, FullyConnected, LowPass, Noise, memory_format
-from models.stylegan2.mapping import MappingNetwork
+from models.stylegan2.mapping import MappingNetwork, truncate
 from models.stylegan2.modulation import Conv2DMod
-from torch_utils.autocast import own_precision
 from torch_utils.device import Precision
-from torch_utils.recompute import call
+from torch_utils.forward import call, own_precision
 
 NoiseMode = Literal["random", "const", "none"]
 
@@ -62,10 +60,7 @@ class RGBBlock(nn.Module):
 
 
 class GeneratorBlock(nn.Module):
-    """One resolution: an upsampling layer (not in the first block), a second layer, and the block's RGB image.
-
-    A residual block scales its two branches by sqrt(1/2), so that their sum has the variance of the input.
-    """
+    """One resolution: an upsampling layer (not in the first block), a second layer, and the block's RGB image."""
 
     dtype: torch.dtype = torch.float32  # of the convolutions; set_precision changes it
 
@@ -93,17 +88,11 @@ class GeneratorBlock(nn.Module):
         for layer, w, noise in zip(self.layers, w_convs, noises, strict=True):
             x = layer(x, w, noise)  # [N, C, H, W]
         if shortcut is not None:
-            x = (x + shortcut) * sqrt(0.5)
+            x = (x + shortcut) * sqrt(0.5)  # keeps the variance of the input
         if self.rgb is None:
             return x, image
         rgb = self.rgb(x, w_rgb)  # [N, channels, H, W]
         return x, rgb if image is None else rgb + upsample2d(image, self.low_pass(image))
-
-    def fold(self, on: bool = True) -> None:
-        """Precompute what inference in the block's dtype needs of the weights; `on=False` undoes it."""
-        for module in self.modules():
-            if isinstance(module, Conv2DMod):
-                module.fold(self.dtype) if on else module.unfold()
 
 
 class StyledSynthesis(nn.Module):
@@ -115,10 +104,7 @@ class StyledSynthesis(nn.Module):
     def forward(self, ws: Tensor, noise_mode: NoiseMode = "random", generator: torch.Generator | None = None) -> Tensor:
         """ws [N, num_ws, w_dim] -> images [N, channels, height, width], float32, about [-1, 1], not clamped.
 
-        Args:
-            ws: one w for each layer.
-            noise_mode: `random` draws noise anew, `const` takes the stored noise, `none` takes none, or its mean.
-            generator: source of random noise; PyTorch's own by default.
+        Mode `random` draws noise from `generator`, `const` takes the stored noise, `none` takes none, or its mean.
         """
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ValueError(f"ws must be [N, {self.num_ws}, {self.w_dim}], but is {tuple(ws.shape)}")
@@ -138,6 +124,7 @@ class StyledSynthesis(nn.Module):
 class Synthesis(StyledSynthesis):
     """StyleGAN2's g. Each convolution takes a w of its own; an RGB layer shares the w of the next convolution."""
 
+    blocks: Any  # nn.ModuleList of GeneratorBlock
     recompute: bool = False  # activation checkpointing: keep the inputs of blocks, and recompute what is inside
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -148,13 +135,12 @@ class Synthesis(StyledSynthesis):
 
     def with_noise(self, ws: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """The images of `forward` with given noise: [N, 1, H, W] or [H, W] for each of `layers`."""
-        noises = [noise * layer.noise.strength for noise, layer in zip(maps, self.layers, strict=True)]
-        return self.render(ws.float(), list(noises))
+        return self.render(ws.float(), [n * one.noise.strength for n, one in zip(maps, self.layers, strict=True)])
 
     @property
     def layers(self) -> list[GeneratorLayer]:
         """The layers that take noise, from the smallest size to the largest."""
-        return [layer for block in self.blocks if isinstance(block, GeneratorBlock) for layer in block.layers]
+        return [layer for block in self.blocks for layer in block.layers]
 
     def noises(self, batch: int, mode: NoiseMode, generator: torch.Generator | None) -> list[Tensor | None]:
         return [layer.noise(batch, mode, generator) for layer in self.layers]
@@ -166,12 +152,9 @@ class Synthesis(StyledSynthesis):
 
     def parted_noise(self, noise: Tensor) -> list[Tensor | None]:
         """Normal numbers for all layers [N, P] -> the noise of each layer, as of `noises`."""
-        layers = self.layers
-        parts = noise.split([layer.noise.fixed.numel() for layer in layers], dim=1)
-        return [
-            part.reshape(-1, 1, *layer.noise.fixed.shape) * layer.noise.strength
-            for part, layer in zip(parts, layers, strict=True)
-        ]
+        each = [layer.noise for layer in self.layers]
+        parts = noise.split([one.fixed.numel() for one in each], dim=1)
+        return [p.reshape(-1, 1, *one.fixed.shape) * one.strength for p, one in zip(parts, each, strict=True)]
 
     @own_precision
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
@@ -200,17 +183,10 @@ class StyledGenerator(nn.Module):
         noise_mode: NoiseMode = "random",
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Latents [N, z_dim] and classes [N, classes] -> images [N, channels, height, width], about [-1, 1].
+        """Normal z [N, z_dim], one-hot c [N, classes] or None -> images [N, channels, height, width], about [-1, 1].
 
-        `set_precision` chooses the dtype of the computation; `torch.autocast` has no effect.
-
-        Args:
-            z: standard normal latents.
-            c: one-hot classes; None for an unconditional network.
-            truncation_psi: 1 for full variety, towards 0 for the average image.
-            truncation_cutoff: number of first w that are truncated; by default all.
-            noise_mode: `random`, `const` or `none`.
-            generator: source of random noise; PyTorch's own by default.
+        Truncation by psi, 1 for full variety and 0 for the average image, of the first w up to the cutoff; noise as in
+        `StyledSynthesis.forward`. `set_precision` chooses the dtype; `torch.autocast` has no effect.
         """
         return self.synthesis(self.ws(z, c, truncation_psi, truncation_cutoff), noise_mode, generator)
 
@@ -226,10 +202,7 @@ class StyledGenerator(nn.Module):
         raise NotImplementedError
 
     def fold(self) -> Self:
-        """Precompute what does not depend on w, for inference: the weights must not change afterwards.
-
-        `set_precision` and `train` undo it. Return the network.
-        """
+        """Precompute for inference what does not depend on w, until `set_precision` or `train`. Return the network."""
         raise NotImplementedError
 
 
@@ -249,22 +222,20 @@ class Generator(StyledGenerator):
     def set_precision(self, precision: Precision) -> Self:
         dtypes = block_dtypes(self.config.doublings, precision)
         for block, dtype in zip(self.synthesis.blocks, dtypes, strict=True):
-            assert isinstance(block, GeneratorBlock)
             block.dtype = dtype
-            block.fold(on=False)
         set_low_clamp(self, precision)
-        return self
+        return self._fold(on=False)
 
     def fold(self) -> Self:
-        self.eval()
-        for block in self.synthesis.blocks:
-            assert isinstance(block, GeneratorBlock)
-            block.fold()
-        return self
+        return self.eval()._fold(on=True)
 
     def train(self, mode: bool = True) -> Self:
         """As of nn.Module; a network in training is unfolded."""
-        for block in self.synthesis.blocks if mode else []:
-            assert isinstance(block, GeneratorBlock)
-            block.fold(on=False)
-        return super().train(mode)
+        return super().train(mode)._fold(on=False) if mode else super().train(mode)
+
+    def _fold(self, on: bool) -> Self:
+        for block in self.synthesis.blocks:
+            for module in block.modules():
+                if isinstance(module, Conv2DMod):
+                    module.fold(block.dtype if on else None)
+        return self

@@ -1,46 +1,29 @@
-"""The way of a latent: seed -> z -> w -> one w for every layer; truncation, mixing and interpolation on it."""
+"""One w for every layer: style mixing, names of layers, and files of latents.
+
+A file is a NumPy archive with an array `w`, as of the official projector, and `noise0`, `noise1`, ... by layer if noise
+was fitted. A `.npy` file of w is read, too. Letters: N number of latents, L number of w, D width of w.
+"""
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.stylegan2.generator import Generator, StyledGenerator
+from system.files import replacing
+from system.untrusted import load_arrays, mistaken
 
-def seeds_to_z(seeds: Sequence[int], z_dim: int) -> Tensor:
-    """Latents of seeds, [N, z_dim] float32: row n is numpy's RandomState(seed).randn(1, z_dim).
-
-    That is the rule of the official code, so a seed published with a network gives the picture it is known for.
-    """
-    rows = [np.random.RandomState(seed).randn(1, z_dim) for seed in seeds]
-    return torch.from_numpy(np.concatenate(rows) if rows else np.zeros([0, z_dim])).float()
-
-
-def truncate(ws: Tensor, w_average: Tensor, psi: float | Tensor, cutoff: int | None = None) -> Tensor:
-    """Pulls w towards its average: w' = average + psi * (w - average) (Karras et al. 2019, section B).
-
-    Args:
-        ws: [N, L, D].
-        w_average: [D], or for each w one of its own, [N, 1, D].
-        psi: 1 changes nothing, 0 gives the average, negative values its opposite. A tensor [] where it is an input of a
-            graph.
-        cutoff: how many of the first w are truncated; None means all.
-    """
-    if cutoff == 0 or (not isinstance(psi, Tensor) and psi == 1):
-        return ws
-    count = ws.shape[1] if cutoff is None else cutoff
-    head = w_average.to(ws.dtype).lerp(ws[:, :count], psi)
-    return head if count >= ws.shape[1] else torch.cat([head, ws[:, count:]], dim=1)
+KEY, NOISE = "w", "noise"
+MOST_UNPACKED = 2**27  # bytes of a packed file: 3,600 latents of a network of 1024 x 1024
+_REMEDY = "give a projected-w.npz of project.py"
 
 
 def mix(ws_rows: Tensor, ws_cols: Tensor, layers: Sequence[int]) -> Tensor:
-    """Style mixing (Karras et al. 2019, section 3.1): the row's w with those of the column in the given layers.
-
-    Args:
-        ws_rows, ws_cols: [N, L, D].
-        layers: which of the L layers come from the column.
-    """
+    """Style mixing (Karras et al. 2019, section 3.1): the row's w [N, L, D] with those of the column in `layers`."""
     mixed = ws_rows.clone()
     mixed[:, list(layers)] = ws_cols[:, list(layers)]
     return mixed
@@ -51,9 +34,6 @@ def layer_range(name: str, num_ws: int, option: str = "layers") -> list[int]:
 
     `coarse` are the layers of the first two resolutions (pose, shape), `middle` of the next two (features), `fine` the
     rest (colors) (Karras et al. 2019, section 3.1); `0-6` and `0,2,5-7` count layers from 0.
-
-    Raises:
-        ValueError: for words that mean nothing or layers that the network does not have.
     """
     # The first resolution has one convolution, each further one has two; an RGB layer follows the next convolution's w.
     words = {"coarse": range(3), "middle": range(3, 7), "fine": range(7, num_ws)}
@@ -71,3 +51,64 @@ def layer_range(name: str, num_ws: int, option: str = "layers") -> list[int]:
     if max(layers) >= num_ws:
         raise ValueError(f"{option}: got {name!r}, but this network has the layers 0-{num_ws - 1}")
     return sorted(set(layers))
+
+
+class Latents(NamedTuple):
+    """The contents of a file: w [N, L, D], and the fitted noise of each layer [N, 1, H, W] or None."""
+
+    ws: Tensor
+    maps: list[Tensor] | None
+
+
+def save_ws(path: Path, ws: Tensor, maps: Sequence[Tensor] | None = None) -> None:
+    """Write w [N, L, D] and maps of noise, if any, as float32, atomically."""
+    named = {KEY: ws} | {f"{NOISE}{k}": noise for k, noise in enumerate(maps or [])}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        arrays: dict[str, Any] = {name: tensor.detach().float().cpu().numpy() for name, tensor in named.items()}
+        np.savez(file, **arrays)
+
+
+def load_latents(path: Path, G: StyledGenerator) -> Latents:
+    """The latents of a file for this network, on its device: w [N, L, D], [L, D], or [N, D] with one for all layers."""
+    arrays, device = _read(path), G.mapping.w_average.device
+    ws, L, D = arrays[KEY], G.config.num_ws, G.config.w_dim
+    if ws.shape == (L, D):
+        ws = ws[None]
+    elif ws.ndim == 2 and ws.shape[1] == D:
+        ws = ws[:, None].expand(-1, L, -1)
+    if ws.ndim != 3 or ws.shape[1:] != (L, D) or not len(ws):
+        raise ValueError(f"{path} holds w of the shape {list(arrays[KEY].shape)}, and this network takes [N, {L}, {D}]")
+    if not any(name.startswith(NOISE) for name in arrays):
+        return Latents(ws.to(device), None)
+    if not isinstance(G, Generator):
+        raise ValueError(f"{path} holds noise of a StyleGAN2's layers: give the network that it was projected with")
+    maps = []
+    for k, layer in enumerate(G.synthesis.layers):
+        found, shape = arrays.get(f"{NOISE}{k}"), [len(ws), 1, *layer.noise.fixed.shape]
+        if found is None or list(found.shape) != shape:
+            held = "none" if found is None else f"one of the shape {list(found.shape)}"
+            raise ValueError(
+                f"{path} holds {held} as {NOISE}{k}, and with its w this network takes {shape}: "
+                f"give the network that it was projected with"
+            )
+        maps.append(found.to(device))
+    return Latents(ws.to(device), maps)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The floating-point arrays of latents and noise."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: give a projected-w.npz that project.py wrote")
+    try:
+        arrays = load_arrays(path, lambda name: name == KEY or name.startswith(NOISE), MOST_UNPACKED)
+    except ValueError as error:
+        what = mistaken(path) or "not a NumPy file of latents (.npz or .npy)"
+        raise ValueError(f"{path} is {what}: {_REMEDY}") from error
+    with np.errstate(over="ignore"):  # to infinity, which is refused
+        found = {name or KEY: array.astype(np.float32) for name, array in arrays.items() if array.dtype.kind == "f"}
+    for name, array in found.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{path} holds a {name} that is infinite or not a number: project the picture anew")
+    if KEY not in found:
+        raise ValueError(f"{path} has no floating-point numbers under the key {KEY!r}: {_REMEDY}")
+    return {name: torch.from_numpy(array) for name, array in found.items()}

@@ -1,7 +1,6 @@
 """The layers of StyleGAN2. Letters: N batch, I input and O output channels, H W size, k kernel, D width of w.
 
-Equalized learning rate (Karras et al. 2018, section 4.1): weights are stored with unit variance and scaled by
-1 / sqrt(fan_in) when used, so that one learning rate fits every layer.
+Equalized learning rate (Karras et al. 2018, 4.1): weights have unit variance and are scaled by 1 / sqrt(fan_in) in use.
 """
 
 from math import sqrt
@@ -14,9 +13,9 @@ from custom_ops import ACTIVATIONS, bias_act, conv2d_resample, setup_filter
 
 
 def blur(device: torch.device | str = "cpu") -> Tensor:
-    """The low-pass filter of every resampling layer, [4, 4] with sum 1: a binomial (Zhang 2019)."""
+    """The low-pass filter of every resampling layer, [4, 4] with sum 1: a binomial (Zhang 2019). It is never meta."""
     with torch.inference_mode(False):  # training uses it, too
-        return setup_filter((1, 3, 3, 1), device=device)
+        return setup_filter((1, 3, 3, 1), device="cpu" if torch.device(device).type == "meta" else device)
 
 
 class LowPass(nn.Module):
@@ -26,19 +25,14 @@ class LowPass(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("taps", blur(_real(torch.empty([]).device)), persistent=False)
+        self.register_buffer("taps", blur(torch.empty([]).device), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The filter on the device of x, which may differ from its own if the network's tensors were assigned."""
         return self.taps if self.taps.device == x.device else self.taps.to(x.device)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.taps = blur(_real(self.taps.device))  # `to_empty` leaves random numbers, and files hold none
-
-
-def _real(device: torch.device) -> torch.device:
-    """The device, or the CPU instead of the meta device."""
-    return torch.device("cpu") if device.type == "meta" else device
+        self.taps = blur(self.taps.device)  # `to_empty` leaves random numbers, and files hold none
 
 
 def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
@@ -47,10 +41,7 @@ def pixel_norm(x: Tensor, epsilon: float = 1e-8) -> Tensor:
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """The memory format in which convolutions run fastest on this device, for any dtype.
-
-    On CUDA it must be the weights' format: cuDNN uses channels last if either operand has it, and copies the other.
-    """
+    """The memory format in which convolutions run fastest, for any dtype. cuDNN copies operands of another format."""
     return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
 
 
@@ -63,11 +54,9 @@ def convolution_weights(outputs: int, inputs: int, kernel: int, transposed: bool
 
 
 class FullyConnected(nn.Module):
-    """Fully connected layer with equalized learning rate: act(x W^T + b).
+    """Fully connected layer with equalized learning rate: act(x W^T + b). `bias_init` is the bias before training.
 
-    Args:
-        lr_multiplier: factor of this layer's learning rate, 0.01 in mapping networks (Karras et al. 2019, C).
-        bias_init: value of the bias before training.
+    `lr_multiplier` is a factor of this layer's learning rate, 0.01 in mapping networks (Karras et al. 2019, C).
     """
 
     def __init__(
@@ -152,15 +141,8 @@ class Noise(nn.Module):
 def minibatch_std(x: Tensor, group: int, epsilon: float = 1e-8) -> Tensor:
     """Append a map of the standard deviation within groups of samples (Karras et al. 2018, section 3).
 
-    Sample i shares a group with i + N / G, i + 2 N / G, ...; the standard deviation over a group is averaged over
-    channels and positions.
-
-    Args:
-        x: features [N, C, H, W].
-        group: samples in a group, G; if it does not divide N, the largest smaller divisor of N is used.
-
-    Returns:
-        [N, C + 1, H, W].
+    Features [N, C, H, W] -> [N, C + 1, H, W]. Sample i shares a group of G with i + N / G, i + 2 N / G, ...; the
+    deviation is averaged over channels and positions. If `group` does not divide N, G is the next smaller divisor.
     """
     N, C, H, W = x.shape
     G = next(g for g in range(min(group, max(N, 1)), 0, -1) if N % g == 0)

@@ -1,10 +1,10 @@
-"""The mapping network: from latent z and class c to the intermediate latent w."""
+"""The mapping network, from latent z and class c to the intermediate latent w, and truncation of w."""
 
 import torch
 from torch import Tensor, nn
 
 from models.stylegan2.layers import FullyConnected, pixel_norm
-from torch_utils.autocast import own_precision
+from torch_utils.forward import own_precision
 
 LEARNING_RATE_MULTIPLIER = 0.01  # Karras et al. 2019, appendix C
 
@@ -12,23 +12,15 @@ LEARNING_RATE_MULTIPLIER = 0.01  # Karras et al. 2019, appendix C
 class MappingNetwork(nn.Module):
     """f: (z, c) -> w, fully connected layers with leaky ReLU (Karras et al. 2019, section 2).
 
-    z is normalized; c, if there are classes, is embedded, normalized and appended. A discriminator uses the same
-    network without z to map its class.
-
-    Args:
-        z_dim: dimensions of z; 0 for none.
-        classes: dimensions of c; 0 for none.
-        w_dim: dimensions of w, of the embedding and of the hidden layers.
-        layers: number of layers after the embedding.
-        track_average: keep a running average of w, for truncation.
+    z (dimensions; 0 for none) is normalized; c (classes; 0 for none) is embedded, normalized and appended. A
+    discriminator uses it without z to map its class. `w_dim` is also the width of the embedding and the hidden layers;
+    `track_average` keeps a running average of w, for truncation.
     """
 
     w_average: Tensor
 
     def __init__(self, z_dim: int, classes: int, w_dim: int, layers: int, track_average: bool = True) -> None:
         super().__init__()
-        if z_dim == 0 and classes == 0:
-            raise ValueError("a mapping network needs z or classes")
         self.z_dim, self.classes = z_dim, classes
         self.embed = FullyConnected(classes, w_dim) if classes else None
         inputs = z_dim + (w_dim if classes else 0)
@@ -58,9 +50,18 @@ class MappingNetwork(nn.Module):
 
     @torch.no_grad()
     def update_average(self, w: Tensor, beta: float) -> None:
-        """Update the average of w [N, w_dim]: average = beta * average + (1 - beta) * mean.
-
-        Infinite or nan means are ignored.
-        """
+        """average = beta * average + (1 - beta) * mean of w [N, w_dim]; infinite or nan means are ignored."""
         mean = w.detach().mean(dim=0)
         self.w_average.lerp_(torch.where(mean.isfinite(), mean, self.w_average), 1 - beta)
+
+
+def truncate(ws: Tensor, w_average: Tensor, psi: float | Tensor, cutoff: int | None = None) -> Tensor:
+    """Pull w [N, L, D] towards its average: w' = average + psi * (w - average) (Karras et al. 2019, section B).
+
+    The average is [D] or [N, 1, D]; psi may be a tensor [], as an input of a graph. Only the first `cutoff` w move.
+    """
+    if cutoff == 0 or (not isinstance(psi, Tensor) and psi == 1):
+        return ws
+    count = ws.shape[1] if cutoff is None else cutoff
+    head = w_average.to(ws.dtype).lerp(ws[:, :count], psi)
+    return head if count >= ws.shape[1] else torch.cat([head, ws[:, count:]], dim=1)

@@ -24,14 +24,11 @@ class Weights(NamedTuple):
 class Conv2DMod(nn.Module):
     """Convolution whose weights are modulated by a style and demodulated (Karras et al. 2020, section 2.2).
 
-    For sample n and output channel o, with style s and stored weight w:
-
         w'[n,o,i,k]  = s[n,i] * w[o,i,k]                                               equation 1
         w''[n,o,i,k] = w'[n,o,i,k] / sqrt(sum over i,k of w'[n,o,i,k]^2 + epsilon)      equation 3
 
-    `grouped` computes this as a grouped convolution with one group per sample. `scaled` gives the same result by one
-    shared convolution of scaled activations, because s multiplies input channels and the root divides output channels.
-    `forward` takes the cheaper way by the shapes.
+    for sample n, style s and stored weight w. `grouped` computes this as a grouped convolution with one group per
+    sample, `scaled` as one shared convolution of scaled activations; `forward` takes the cheaper way by the shapes.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, demodulate: bool = True, up: int = 1) -> None:
@@ -41,7 +38,7 @@ class Conv2DMod(nn.Module):
         self.weight = convolution_weights(outputs, inputs, kernel, transposed=up > 1)
         self.weight_gain = 1 / sqrt(inputs * kernel**2)
         self.folded: Weights | None = None
-        self._folded_for = torch.float32  # dtype of the activations
+        self._folded_for: torch.dtype | None = None  # dtype of the activations
 
     def forward(
         self,
@@ -52,17 +49,9 @@ class Conv2DMod(nn.Module):
         act: str = "linear",
         clamp: float | None = None,
     ) -> Tensor:
-        """Convolve, then demodulate, add noise and bias, activate and clamp in one pass.
+        """x [N, I, H, W] in any dtype and float32 style [N, I] -> [N, O, H * up, W * up] in the dtype of x.
 
-        Args:
-            x: features [N, I, H, W] in any dtype.
-            style: [N, I] in float32.
-            noise: [N, 1, H * up, W * up] or [H * up, W * up].
-            bias: [O].
-            act, clamp: as for `bias_act`.
-
-        Returns:
-            [N, O, H * up, W * up] in the dtype of x.
+        Noise [N, 1, H * up, W * up] or [H * up, W * up] and bias [O] are added, then act and clamp.
         """
         x, scale = self.grouped(x, style) if self.prefers_grouped(x) else self.scaled(x, style)
         return scale_bias_act(x, scale, noise, bias, act=act, clamp=clamp)
@@ -71,22 +60,18 @@ class Conv2DMod(nn.Module):
         """Whether weights per sample cost less than scaled activations.
 
         A 1x1 convolution with weights per sample is a batch of matrix products, in which the weights are the smallest
-        part. Otherwise a single sample needs one set of weights, and scaling the weights is cheaper if they are smaller
-        than the activations. Exported graphs run for any batch.
+        part. Otherwise a single sample can have its own weights, if they are smaller than the activations.
         """
         O, I, k, _ = self.weight.shape
         N, _, H, W = x.shape
         if k == self.up == 1:
             return True
         if torch.compiler.is_exporting():
-            return False
+            return False  # exported graphs run for any batch
         return N == 1 and O * I * k * k < (I + O * self.up**2) * H * W
 
     def demodulation(self, energy: Tensor, style: Tensor) -> Tensor:
-        """1 / standard deviation of each output [N, O], from the energy of the weights [O, I] and styles [N, I].
-
-        Equation 3 is summed over k first, so no weights per sample are made.
-        """
+        """1 / standard deviation of each output [N, O], from the energy of the weights [O, I] and styles [N, I]."""
         return (style.square() @ energy.t() + DEMODULATION_EPSILON).rsqrt()
 
     def scaled(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -111,14 +96,11 @@ class Conv2DMod(nn.Module):
         x = self._convolve(x.reshape(1, N * I, H, W) if N > 1 else x, w_n.reshape(N * O, I, k, k), groups=N)
         return x.reshape(N, O, H * self.up, W * self.up) if N > 1 else x, None
 
-    def fold(self, dtype: torch.dtype) -> None:
-        """Prepare the weights for inference in this dtype. Until `unfold` the weights must not change."""
-        with torch.no_grad():
-            self.folded, self._folded_for = self._weights(dtype), dtype
-
-    def unfold(self) -> None:
-        """Undo `fold`."""
-        self.folded = None
+    @torch.no_grad()
+    def fold(self, dtype: torch.dtype | None) -> None:
+        """Prepare the weights for inference in this dtype, and while they do not change; None undoes it."""
+        self.folded = None if dtype is None else self._weights(dtype)
+        self._folded_for = dtype
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Conv2DMod":
         """As of nn.Module, for `to`, `half` and so on; folded weights are prepared again from the moved weights."""
@@ -128,7 +110,7 @@ class Conv2DMod(nn.Module):
         return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.unfold()
+        self.fold(None)
         super()._load_from_state_dict(*args, **kwargs)
 
     def _prepared(self, dtype: torch.dtype) -> Weights:
@@ -138,11 +120,7 @@ class Conv2DMod(nn.Module):
         return self.folded
 
     def _weights(self, dtype: torch.dtype) -> Weights:
-        """The prepared weights.
-
-        In float16 the largest weight of each output is scaled to one, which demodulation undoes, so that no product
-        overflows (StyleGAN2-ADA, appendix D.1).
-        """
+        """The prepared weights: for float16 scaled to at most 1, which demodulation undoes (StyleGAN2-ADA, D.1)."""
         w: Tensor = self.weight
         if self.demodulate and dtype == torch.float16:
             w = w * (self.weight_gain / w.abs().amax(dim=[1, 2, 3], keepdim=True))
@@ -155,30 +133,22 @@ class Conv2DMod(nn.Module):
         return style / style.abs().amax(dim=1, keepdim=True) if dtype == torch.float16 else style
 
     def _convolve(self, x: Tensor, w: Tensor, groups: int) -> Tensor:
-        # The upsampling layer is a transposed convolution with the stored weights. As a convolution of the upsampled
-        # image, the weights are flipped.
+        # As a convolution of the upsampled image, the weights of the transposed convolution are flipped.
         f = None if self.low_pass is None else self.low_pass(x)
-        padding = w.shape[2] // 2
-        return conv2d_resample(x, w, f, up=self.up, padding=padding, groups=groups)
+        return conv2d_resample(x, w, f, up=self.up, padding=w.shape[2] // 2, groups=groups)
 
 
 def _multiply(x: Tensor, w: Tensor) -> Tensor:
     """Pixels of x [N, I, H, W] times their sample's matrix w [N, O, I] -> [N, O, H, W] in the memory format of x."""
     (N, _, H, W), O = x.shape, w.shape[1]
-    if x.is_contiguous(memory_format=torch.channels_last):
-        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # [N, H W, I]
-        if missing := -O % _columns(x.device, x.dtype):
-            y = torch.bmm(pixels, F.pad(w, [0, 0, 0, missing]).mT)[:, :, :O]
-        else:
-            y = torch.bmm(pixels, w.mT)
-        return y.reshape(N, H, W, O).permute(0, 3, 1, 2)
-    return torch.bmm(w, x.flatten(2)).reshape(N, O, H, W)
+    if not x.is_contiguous(memory_format=torch.channels_last):
+        return torch.bmm(w, x.flatten(2)).reshape(N, O, H, W)
+    pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # [N, H W, I]
+    missing = -O % _columns(x.device, x.dtype)
+    y = torch.bmm(pixels, F.pad(w, [0, 0, 0, missing]).mT)[:, :, :O] if missing else torch.bmm(pixels, w.mT)
+    return y.reshape(N, H, W, O).permute(0, 3, 1, 2)
 
 
 def _columns(device: torch.device, dtype: torch.dtype) -> int:
-    """The number that the columns of a product should be a multiple of.
-
-    cuBLAS uses tensor cores for half precision only if rows begin at multiples of 16 bytes; rows of three channels do
-    not.
-    """
+    """The number that columns should be a multiple of: for tensor cores, rows must begin at multiples of 16 bytes."""
     return 8 if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16) else 1

@@ -1,11 +1,12 @@
-"""Projection: which latents of a network show given images (Karras et al. 2020, section 5 and appendix D).
+"""Projection: which latents of a network show given images; and pivotal tuning of the network to them.
 
-The latents w, and with them the noise of every layer, are optimized until the synthesis shows the targets. In W all
-layers share one w, as in the paper; in W+ each layer has its own (Abdal et al. 2019, section 3), which fits any picture
-better but may leave the pictures that the network knows. Targets do not influence one another.
-Letters: N targets, L number of w, D width of w, C H W an image, t the share of the steps that are done.
+The latents w and the noise of every layer are optimized until the synthesis shows the targets, each independently
+(Karras et al. 2020, section 5 and appendix D). In W all layers share one w; in W+ each layer has its own (Abdal et al.
+2019, section 3). Pivotal tuning then trains the weights of the synthesis until these latents, the pivots, show the
+targets (Roich et al. 2021). Letters: N targets, L number of w, D width of w, t the share of the steps that are done.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, pi
@@ -42,11 +43,10 @@ def w_noise(t: float, scale: float) -> float:
 
 
 def noise_correlation(noise: Tensor) -> Tensor:
-    """Autocorrelation of noise maps [N, 1, H, W], 0 for white noise: [N] (appendix D, L_ij).
+    """Autocorrelation of noise maps [N, 1, H, W], 0 for white noise: [N] (appendix D).
 
-        L_ij = (mean of n(x, y) n(x - 1, y))^2 + (mean of n(x, y) n(x, y - 1))^2
-
-    summed over the map and its reductions down to 8 pixels: 2 x 2 averages times 2, which keep white noise's variance.
+    L_ij = (mean of n(x, y) n(x - 1, y))^2 + (mean of n(x, y) n(x, y - 1))^2, summed over the map and its reductions
+    down to 8 pixels: 2 x 2 averages times 2, which keep white noise's variance.
     """
     total = noise.new_zeros(len(noise))
     while True:
@@ -81,15 +81,9 @@ class Projection:
     def __init__(
         self, G: Generator, targets: Tensor, embed: Embed, settings: ProjectionSettings, starts: Tensor, scale: float
     ) -> None:
-        """Prepare the first step.
+        """Prepare the first step from w `starts` [N, D] towards images [N, C, H, W] in [-1, 1]; `scale` is that of w.
 
-        Args:
-            G: the network, without gradients; it is not changed.
-            targets: images [N, C, H, W] in [-1, 1] of the network's size.
-            embed: images -> vectors; their squared distance is the loss.
-            settings: of the projection.
-            starts: w [N, D] to start from.
-            scale: of w, for the noise on it.
+        The loss is the squared distance of the vectors that `embed` makes of images. The network is not changed.
         """
         self.G, self.settings, self.scale, self._embed = G, settings, scale, embed
         with torch.no_grad():
@@ -98,9 +92,13 @@ class Projection:
         self.w = starts[:, None, :].repeat(1, layers, 1).requires_grad_()
         # Noise of strength 0 is invisible and cannot be fitted.
         noisy = [bool(layer.noise.strength != 0) for layer in G.synthesis.layers]
-        self.maps = _draw_maps(G, len(targets), settings.seed) if settings.noise == "fit" and any(noisy) else None
-        pairs = zip(self.maps or [], noisy, strict=False)
-        self._fitted = [noise.requires_grad_() for noise, is_fitted in pairs if is_fitted]
+        self.maps: list[Tensor] | None = None
+        if settings.noise == "fit" and any(noisy):  # white noise for every layer, the same for each of the targets
+            source = generator(targets.device, settings.seed, "noise of layers")
+            shapes = [(1, 1, *layer.noise.fixed.shape) for layer in G.synthesis.layers]
+            drawn = [torch.randn(shape, device=targets.device, generator=source) for shape in shapes]
+            self.maps = [noise.repeat(len(targets), 1, 1, 1) for noise in drawn]  # [N, 1, H, W]
+        self._fitted = [noise.requires_grad_() for noise, fit in zip(self.maps or [], noisy, strict=False) if fit]
         self.images, self.losses = torch.empty_like(targets), targets.new_zeros(len(targets))
         self._draws = generator(targets.device, settings.seed, "noise of w")
         self._optimizer = torch.optim.Adam([self.w, *self._fitted])
@@ -143,32 +141,21 @@ def distances(vectors: Tensor, others: Tensor) -> Tensor:
     return (vectors - others).square().flatten(1).sum(dim=1)
 
 
-def _draw_maps(G: Generator, count: int, seed: int) -> list[Tensor]:
-    """White noise for every layer, the same for each of the targets: [N, 1, H, W]."""
-    device = G.mapping.w_average.device
-    draws = generator(device, seed, "noise of layers")
-    shapes = [layer.noise.fixed.shape for layer in G.synthesis.layers]
-    return [torch.randn(1, 1, *shape, device=device, generator=draws).repeat(count, 1, 1, 1) for shape in shapes]
-
-
 @torch.no_grad()
 def class_means(G: Generator, seed: int, label: int | None = None) -> tuple[Tensor, float]:
-    """The mean w of each class [K, D], and the scale of w: the root mean squared distance from its class's mean.
+    """The mean w of each class [K, D], and the scale of w: the root mean squared distance from the means (appendix D).
 
-    These are the midpoint of W and its deviation in appendix D. K is 1 without classes, with a `label`, and for a
-    network with more than 100 classes, of which it is the mean over all.
+    K is 1 without classes, with a `label`, and over all classes of a network with more than 100.
     """
     device, classes = G.mapping.w_average.device, G.config.classes
     z = torch.randn(SAMPLES, G.config.z_dim, device=device, generator=generator(device, seed, "samples of w"))
-    if not classes:
-        groups = [G.mapping(z)]
-    elif label is None and classes > MOST_CLASSES:
-        groups = [G.mapping(z, F.one_hot(torch.arange(SAMPLES, device=device) % classes, classes))]
-    else:
-        each = range(classes) if label is None else [label]
-        c = torch.eye(classes, device=device)
-        groups = [G.mapping(z, c[k].expand(SAMPLES, -1)) for k in each]
-    w = torch.stack(groups)  # [K, samples, D]
+    c: list[Tensor | None] = [None]
+    if classes and label is None and classes > MOST_CLASSES:
+        c = [F.one_hot(torch.arange(SAMPLES, device=device) % classes, classes)]
+    elif classes:
+        each = torch.eye(classes, device=device) if label is None else torch.eye(classes, device=device)[[label]]
+        c = [of_class.expand(SAMPLES, -1) for of_class in each]
+    w = torch.stack([G.mapping(z, of_class) for of_class in c])  # [K, samples, D]
     means = w.mean(dim=1)
     return means, float((w - means[:, None]).square().sum(dim=2).mean().sqrt())
 
@@ -179,8 +166,83 @@ def nearest_mean(G: Generator, starts: Tensor, targets: Tensor, embed: Embed) ->
     if len(starts) == 1:
         return torch.zeros(len(targets), dtype=torch.long, device=starts.device)
     goal = embed(targets)
-    found = []
-    for w in starts:
-        image = G.synthesis(w.expand(1, G.config.num_ws, -1), "const")
-        found.append(distances(goal, embed(image)))
-    return torch.stack(found).argmin(dim=0)
+    images = (G.synthesis(w.expand(1, G.config.num_ws, -1), "const") for w in starts)
+    return torch.stack([distances(goal, embed(image)) for image in images]).argmin(dim=0)
+
+
+@dataclass(frozen=True)
+class TuningSettings:
+    """Settings of a tuning."""
+
+    steps: int = 350
+    locality: float = 0.0  # weight of locality regularization; 0.1 in section 3.3
+    noise: NoiseFit = "fit"  # of the layers, as in the projection
+    batch: int = 8  # targets that are computed together; gradients of more are accumulated
+    seed: int = 0  # of the latents that the regularization looks at
+    rate: float = 3e-4  # learning rate of Adam, as in the paper
+
+
+class Tuning:
+    """The training of a copy of the network, `G`, on pivots and their targets. `step` sets `losses` [N]."""
+
+    def __init__(
+        self,
+        original: Generator,
+        pivots: Tensor,
+        maps: Sequence[Tensor] | None,
+        targets: Tensor,
+        embed: Embed,
+        settings: TuningSettings,
+        scale: float,
+    ) -> None:
+        """Prepare the first step from pivots w [N, L, D], with the noise of each layer [N, 1, H, W] if it was fitted.
+
+        Targets and `embed` as for `Projection`. `scale` is the distance from a pivot that is regularized (alpha, 3.3).
+        """
+        self.original, self.pivots, self.maps, self._embed = original, pivots, maps, embed
+        self.settings, self.scale = settings, scale
+        with torch.no_grad():
+            self._goals = torch.cat([embed(part) for part in targets.split(settings.batch)])
+        self.G = copy.deepcopy(original).train()  # unfolded
+        self._optimizer = torch.optim.Adam(self.G.synthesis.requires_grad_().parameters(), lr=settings.rate)
+        self.losses = pivots.new_zeros(len(pivots))
+        self._draws = generator(pivots.device, settings.seed, "locality")
+
+    def step(self) -> Tensor:
+        """Take a step. Returns the losses [N] before it."""
+        self._optimizer.zero_grad()
+        count, found = len(self.pivots), []
+        for start in range(0, count, self.settings.batch):
+            part = slice(start, start + self.settings.batch)
+            maps = None if self.maps is None else [noise[part] for noise in self.maps]
+            images = render(self.G, self.pivots[part], self.settings.noise, maps)
+            losses = distances(self._embed(images), self._goals[part])  # [n]
+            (losses.sum() / count).backward()
+            found.append(losses.detach())
+        if self.settings.locality:
+            (self.settings.locality * self._locality()).backward()
+        self._optimizer.step()
+        self.losses = torch.cat(found)
+        return self.losses
+
+    def finish(self) -> Generator:
+        """The tuned network, without gradients."""
+        return self.G.requires_grad_(False).eval()
+
+    def _locality(self) -> Tensor:
+        """The distance of the network from the original near a random pivot (section 3.3, L_R)."""
+        config, device = self.original.config, self.pivots.device
+        which = int(torch.randint(len(self.pivots), [1], device=device, generator=self._draws))
+        z, c = torch.randn(1, config.z_dim, device=device, generator=self._draws), None
+        if config.classes:
+            c = F.one_hot(torch.randint(config.classes, [1], device=device, generator=self._draws), config.classes)
+        ws = neighbor(self.pivots[which], self.original.mapping(z, c)[0], self.scale)[None]
+        noise: NoiseFit = "none" if self.settings.noise == "none" else "const"
+        with torch.no_grad():
+            before = self._embed(render(self.original, ws, noise, None))
+        return distances(self._embed(render(self.G, ws, noise, None)), before).sum()
+
+
+def neighbor(pivot: Tensor, w: Tensor, distance: float) -> Tensor:
+    """w_r = pivot + distance * (w - pivot) / ||w - pivot|| for each layer of a pivot [L, D] and w [D] (section 3.3)."""
+    return pivot + distance * F.normalize(w - pivot, dim=-1)

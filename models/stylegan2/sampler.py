@@ -1,28 +1,55 @@
 """Pictures of a generator with styles: seed -> z -> w, truncated -> image -> pixels.
 
-The rounding of a matrix product depends on how many samples it is computed for. On a CPU a seed must give the same
-bytes whatever other seeds are made with it, so callers compute one picture at a time there (`at_once=1`).
-Letters: N batch, C H W a picture, L number of w, D width of w.
+The rounding of a matrix product depends on the number of samples. On a CPU a seed must always give the same bytes, so
+callers compute one picture at a time there (`at_once=1`). Letters: N batch, C H W a picture, L layers, D width of w.
 """
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor
 
 from imaging.pixels import to_pixels
-from models.classes import class_of, learned_classes
-from models.sampler import Request, SeedStream, Shape
-from models.stylegan2.centers import Anchors
-from models.stylegan2.generator import Generator, StyledGenerator
-from models.stylegan2.latentfile import Latents, load_latents
-from models.stylegan2.latents import truncate
-from models.stylegan2.options import StyleOptions
+from models.sampler import Options, Request, SeedStream, Shape, class_of, learned_classes
+from models.stylegan2.centers import MOST, Anchors
+from models.stylegan2.generator import Generator, NoiseMode, StyledGenerator
+from models.stylegan2.latents import Latents, load_latents
+from models.stylegan2.mapping import truncate
+from torch_utils.config import flag
+
+_GROUP = "Pictures"
+_LATENTS = "instead of seeds: the w of a projected-w.npz of project.py, with the noise fitted to them"
+_PSI = "truncation: 1 full variety, towards 0 the average image"
+_CENTERS = "psi pulls w towards the nearest of this many centers of its class, not towards the average"
+_CUTOFF = "number of first layers that are truncated; without it all"
+_NOISE = "noise of the synthesis: the network's own (const), drawn from the seed (random), or none"
+_NAMES = ("--projected-w", "--projected_w")  # in the official code
+
+
+class StyleOptions(Options):
+    """Truncation and noise."""
+
+    latents: Path | None = flag(None, "--latents", _GROUP, _LATENTS, also=_NAMES, instead_of="seeds")
+    psi: float = flag(1.0, "--psi", _GROUP, _PSI, also=["--trunc"], ge=-1000, le=1000)
+    centers: int | None = flag(None, "--centers", _GROUP, _CENTERS, ge=1, le=MOST)
+    psi_cutoff: int | None = flag(None, "--psi-cutoff", _GROUP, _CUTOFF, ge=0)
+    noise_mode: NoiseMode = flag("const", "--noise-mode", _GROUP, _NOISE)
+
+    @model_validator(mode="after")
+    def _centers_pull(self) -> "StyleOptions":
+        if self.centers is not None and self.psi == 1:
+            raise ValueError(
+                f"--centers {self.centers} has no effect with --psi 1: give a smaller --psi, such as 0.5, or leave "
+                f"--centers out"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -34,15 +61,10 @@ class LatentStream(SeedStream):
 
 
 class StyleSampler:
-    """A generator with styles, on its device, and the options of its pictures. It has all abilities of `Walkable`.
+    """A generator with styles, on its device, and the options of its pictures; a `Sampler` and a `Walkable`.
 
-    Args:
-        G: the generator.
-        options: truncation and noise.
-        metadata: of the network's file, which tell the classes that it learned.
-
-    Raises:
-        FileNotFoundError, ValueError: for options that do not fit the network.
+    The metadata of the network's file tell the classes that it learned. Raises FileNotFoundError or ValueError for
+    options that do not fit the network.
     """
 
     def __init__(
@@ -61,29 +83,21 @@ class StyleSampler:
         return self.G.mapping.w_average.device
 
     def requests(self, seeds: Sequence[int], label: int | None = None) -> list[Request]:
-        """A request for each seed, or with --latents for each latent of the file.
-
-        Raises:
-            ValueError: with latents, if a class is given or missing against the rule of `fitted`.
-        """
+        """A request for each seed, or with --latents for each latent of the file as `fitted` says."""
         if self.latents_of_file is not None:
             return self.fitted(self.latents_of_file, label)
         return [Request(f"seed{seed:04d}", class_of(seed, label, self.learned), SeedStream(seed)) for seed in seeds]
 
     def fitted(self, latents: Latents, label: int | None = None) -> list[Request]:
-        """A request for each latent of a file.
-
-        Raises:
-            ValueError: if `label` is given without --centers, or missing with --centers on a network with classes.
-        """
+        """A request for each latent of a file. `label` chooses the --centers of a class, and nothing else."""
         centered = self.anchors.count is not None
         if label is not None and not centered:
             raise ValueError("--class does not apply to --latents, which have their class in them: leave it out")
         if centered and label is None and self.shape.classes:
             raise ValueError("--centers with --latents needs --class: latent files do not record a class")
-        noises: Sequence[tuple[Tensor, ...] | None] = latents.noises or [None] * len(latents.ws)
-        pairs = enumerate(zip(latents.ws, noises, strict=True))
-        return [Request(f"latent{n:04d}", label, LatentStream(n, w, maps)) for n, (w, maps) in pairs]
+        each = None if latents.maps is None else list(zip(*latents.maps, strict=True))  # [1, H, W] for each layer
+        streams = [LatentStream(n, w, None if each is None else each[n]) for n, w in enumerate(latents.ws)]
+        return [Request(f"latent{stream.seed:04d}", label, stream) for stream in streams]
 
     def sample(self, requests: Sequence[Request], at_once: int = 1) -> Iterator[Tensor]:
         """The pictures of requests, uint8 [C, H, W] on the sampler's device, one after another."""
@@ -113,7 +127,7 @@ class StyleSampler:
     def map(self, z: Tensor, requests: Sequence[Request]) -> Tensor:
         """z [N, D] of the requests' classes -> truncated w [N, L, D]."""
         labels = [request.label for request in requests]
-        return self.truncated(self.G.ws(z, self._one_hot(labels)), labels)
+        return self.truncated(self.G.ws(z, self.one_hot(labels)), labels)
 
     def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         """w [N, L, D] with the noise of requests -> images [N, C, H, W], about [-1, 1]."""
@@ -137,15 +151,15 @@ class StyleSampler:
         """[N, L, D], computed together."""
         labels = [request.label for request in requests]
         given = [request.stream.ws for request in requests if isinstance(request.stream, LatentStream)]
-        ws = torch.stack(given) if given else self.G.ws(self.latents(requests), self._one_hot(labels))
+        ws = torch.stack(given) if given else self.G.ws(self.latents(requests), self.one_hot(labels))
         return self.truncated(ws, labels, psi)
 
     @torch.no_grad()
     def _pixels(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         return to_pixels(self.render(ws, requests), rounding="truncate")  # [N, C, H, W]
 
-    def _one_hot(self, labels: Sequence[int | None]) -> Tensor | None:
-        """[N, classes]; None without classes, about which the mapping complains if it needs one."""
+    def one_hot(self, labels: Sequence[int | None]) -> Tensor | None:
+        """Classes -> [N, classes]; None without classes, about which the mapping complains if it needs one."""
         known = [label for label in labels if label is not None]
         classes = self.shape.classes
         for label in known:
@@ -154,10 +168,7 @@ class StyleSampler:
         return F.one_hot(torch.tensor(known, device=self.device), classes).float() if known else None
 
     def _noises(self, requests: Sequence[Request]) -> list[Tensor | None]:
-        """The noise of each layer [N, 1, H, W], of every picture from a stream of its own.
-
-        A GPU draws that of all layers at once. A CPU draws layer by layer, on which its numbers have always depended.
-        """
+        """The noise of each layer [N, 1, H, W]: on a GPU drawn for all layers at once, on a CPU layer by layer."""
         streams = [request.stream.generator("noise", self.device) for request in requests]
         if self.device.type == "cuda" and isinstance(self.G, Generator):
             size = self.G.synthesis.noise_size

@@ -1,12 +1,10 @@
 """Attributes of pictures of `generate.py`, written down by somebody who looked at them: CSV, TSV or JSON.
 
-    seed,smile,age                  {"0": {"smile": 1, "age": 31.5},
-    0,yes,31.5                       "seed0001.png": {"smile": 0}}
+    seed,smile,age        {"0": {"smile": 1, "age": 31.5}, "seed0001.png": {"smile": 0}}
+    0,yes,31.5            [{"seed": 0, "smile": true, "age": 31.5}, ...]
     seed0001.png,no,
-                                    [{"seed": 0, "smile": true, "age": 31.5}, ...]
 
-A row is a picture, named by its seed or its file; a column is an attribute: numbers, or yes and no. An empty cell is
-unknown.
+A row is a picture, named by its seed or file; a column is an attribute: numbers, or yes and no; empty if unknown.
 """
 
 import csv
@@ -14,16 +12,15 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from system.text import printable, shown
-from torch_utils.ranges import MAX_SEED
+from torch_utils.flags import MAX_SEED
 
 PLACES = ("seed", "picture", "file", "image", "name")  # names of the column of pictures
 WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0}
@@ -32,11 +29,10 @@ LARGEST = 2**27  # bytes of a file
 MOST_ATTRIBUTES = 1000
 MOST_CELLS = 20_000_000  # pictures times attributes
 
-Row = tuple[str, str, Mapping[str, Any]]  # line or entry for errors, the picture, its attributes
+Row = tuple[str, dict[str, Any]]  # line or entry for errors, the picture and its attributes
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(NamedTuple):
     """Attributes of pictures: their seeds, and values [N, K], nan where unknown."""
 
     names: tuple[str, ...]
@@ -45,15 +41,11 @@ class Attributes:
 
 
 def read_attributes(path: Path) -> Attributes:
-    """Read a file of attributes.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is invalid; the error names the line and the mistake.
-    """
+    """Read a file of attributes. Raise FileNotFoundError, or ValueError with the line and the mistake."""
+    kind = path.suffix.lower()
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: give a CSV or JSON of seeds and their attributes")
-    if path.suffix.lower() not in SUFFIXES:
+    if kind not in SUFFIXES:
         raise ValueError(f"{path} is not a file of labels: its name must end in {', '.join(SUFFIXES)}")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path} is larger than {LARGEST >> 20} MiB: give a file of seeds and their attributes alone")
@@ -61,18 +53,25 @@ def read_attributes(path: Path) -> Attributes:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
-    rows = list(_json_rows(path, text) if path.suffix.lower() == ".json" else _csv_rows(path, text))
-    names = tuple(dict.fromkeys(name for _, _, row in rows for name in row))
+    rows = list(_json_rows(path, text) if kind == ".json" else _csv_rows(path, text))
+    pictures = [_picture(row) for _, row in rows]
+    names = tuple(dict.fromkeys(name for _, row in rows for name in row))
     if not rows or not names:
         raise ValueError(f"{path} holds no labels: write a line for each picture, and a column for each attribute")
     _check_count(path, len(names), len(rows))
     lines: dict[int, list[float]] = {}
-    for place, picture, row in rows:
+    for picture, (place, row) in zip(pictures, rows, strict=True):
         seed = _seed(place, picture)
         if seed in lines:
             raise ValueError(f"{place} labels seed {seed} a second time: remove one of the rows")
         lines[seed] = [_number(place, name, row.get(name)) for name in names]
     return Attributes(names, tuple(lines), torch.tensor(list(lines.values()), dtype=torch.float64))
+
+
+def _picture(row: dict[str, Any]) -> str:
+    """Take the name of the picture out of a row."""
+    found = row.pop(next((name for name in PLACES if name in row), ""), None)
+    return str(found) if isinstance(found, str) or type(found) is int else ""
 
 
 def _check_count(path: Path, attributes: int, pictures: int = 1) -> None:
@@ -87,8 +86,6 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
     separator = next((mark for mark in "\t;," if mark in text.partition("\n")[0]), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     header: list[str] = []
-    names: list[str] = []
-    column = 0
     try:
         for cells in reader:
             cells = [cell.strip() for cell in cells]
@@ -96,29 +93,29 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
             if not any(cells):
                 continue
             if not header:
-                _check_count(path, len(cells) - 1)
-                header, column = cells, _column(path, cells)
-                names = header[:column] + header[column + 1 :]
-                continue
-            if len(cells) != len(header):
+                header = _header(path, cells)
+            elif len(cells) != len(header):
                 raise ValueError(
                     f"{place} has {len(cells)} cells, but the first line has {len(header)}: make them equal"
                 )
-            yield place, cells.pop(column), dict(zip(names, cells, strict=True))
+            else:
+                yield place, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num} of {path} is not valid CSV ({error}): correct it") from error
 
 
-def _column(path: Path, header: Sequence[str]) -> int:
-    """The place of the column that names the pictures."""
-    lowered = [cell.lower() for cell in header]
+def _header(path: Path, cells: list[str]) -> list[str]:
+    """The names of the columns, that of the pictures in lower case."""
+    _check_count(path, len(cells) - 1)
+    lowered = [cell.lower() for cell in cells]
     found = next((name for name in PLACES if name in lowered), None)
     if found is None:
         raise ValueError(f"the first line of {path} has no column of pictures: name one column seed")
-    twice = next((name for name in header if header.count(name) > 1), None)
-    if twice is not None:
+    cells[lowered.index(found)] = found
+    if len(set(cells)) < len(cells):
+        twice = next(name for name in cells if cells.count(name) > 1)
         raise ValueError(f"the first line of {path} has two columns {shown(twice)}: rename one")
-    return lowered.index(found)
+    return cells
 
 
 def _json_rows(path: Path, text: str) -> Iterator[Row]:
@@ -126,19 +123,15 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:  # numbers of too many digits are ValueErrors
         raise ValueError(f"{path} is not valid JSON: {printable(str(error))}") from error
-    form = f'{path} must hold {{"SEED": {{"ATTRIBUTE": value, ...}}, ...}} or a list of objects with a seed each'
-    if isinstance(content, dict) and all(isinstance(row, dict) for row in content.values()):
-        for picture, row in content.items():
-            yield f"entry {printable(picture, 60)} of {path}", picture, row
-    elif isinstance(content, list) and all(isinstance(row, dict) for row in content):
-        for number, row in enumerate(content, start=1):
-            place = f"entry {number} of {path}"
-            key = next((name for name in PLACES if name in row), None)
-            named = None if key is None else row[key]
-            picture = str(named) if isinstance(named, str) or type(named) is int else ""
-            yield place, picture, {name: value for name, value in row.items() if name != key}
+    rows = content.values() if isinstance(content, dict) else content if isinstance(content, list) else [None]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError(
+            f'{path} must hold {{"SEED": {{"ATTRIBUTE": value, ...}}, ...}} or a list of objects with a seed each'
+        )
+    if isinstance(content, dict):
+        yield from ((f"entry {printable(name, 60)} of {path}", row | {"seed": name}) for name, row in content.items())
     else:
-        raise ValueError(form)
+        yield from ((f"entry {number} of {path}", row) for number, row in enumerate(content, start=1))
 
 
 def _seed(place: str, picture: str) -> int:

@@ -1,12 +1,9 @@
-"""The search for the latents of targets, batch by batch, and its film and sheet.
-
-Letters: N targets, C H W a picture, L number of w, D width of w.
-"""
+"""The search for the latents of N targets [C, H, W], batch by batch, and its film and sheet."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from math import ceil, isfinite, isinf, sqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from imaging.grid import sheet, tile
-from imaging.likeness import psnr
-from imaging.pixels import to_images, to_pil, to_pixels
+from imaging.pixels import psnr, to_images, to_pil, to_pixels
 from models.perceptual.embeddings import Embed
 from models.stylegan2.generator import Generator
-from models.stylegan2.latentfile import Latents
+from models.stylegan2.latents import Latents
 from models.stylegan2.projector import Projection, ProjectionSettings, class_means, nearest_mean
 from sampling.stylegan2.targets import Target
 from torch_utils.cli import counted
@@ -30,10 +26,7 @@ SHOWN, SIDE = 16, 256  # targets on the film at most, and the longest side of ea
 class Search:
     """The projection of all targets, `batch` at a time. Iterating over it computes it, step by step.
 
-    Attributes:
-        scale: of w.
-        classes: number of the class that each target starts from; None where it starts from the mean of all w.
-        loss: mean of the targets in work, at the last step.
+    `classes` are those that the targets start from, None for the mean of all w; `loss` is the mean of the last step.
     """
 
     def __init__(
@@ -44,16 +37,13 @@ class Search:
         self._G, self._embed = G, embed
         means, self.scale = class_means(G, settings.seed, label)
         self._targets = targets.split(batch)
+        self.batches = len(self._targets)
         starts = torch.cat([nearest_mean(G, means, part, embed) for part in self._targets])  # [N]
         by_class = len(means) == G.config.classes
         self.classes = [int(start) if by_class else label for start in starts]
         self._starts = means[starts].split(batch)
-        self._found: list[_Found] = []
-
-    @property
-    def batches(self) -> int:
-        """The number of batches of targets."""
-        return len(self._targets)
+        self._losses: list[Tensor] = []
+        self._latents: list[Latents] = []
 
     def __len__(self) -> int:
         return self.batches * self.settings.steps
@@ -77,8 +67,8 @@ class Search:
                     raise ValueError(f"the loss is no number any more at step {step + 1}: take a smaller --rate")
                 yield step, first, part.images
             first += len(part.images)
-            maps = None if part.maps is None else [noise.detach() for noise in part.maps]
-            self._found.append(_Found(part.losses, part.ws, maps))
+            self._losses.append(part.losses)
+            self._latents.append(Latents(part.ws, part.maps and [noise.detach() for noise in part.maps]))
 
     def _begin(self, number: int) -> Projection:
         """The optimization of one batch, from its start."""
@@ -88,24 +78,13 @@ class Search:
     @property
     def losses(self) -> Tensor:
         """The loss [N] of each target at its last step."""
-        return torch.cat([part.losses for part in self._found])
+        return torch.cat(self._losses)
 
     @property
     def latents(self) -> Latents:
         """The latents of all targets."""
-        ws = torch.cat([part.ws for part in self._found])
-        if self._found[0].maps is None:
-            return Latents(ws, None)
-        layers = zip(*(part.maps or [] for part in self._found), strict=True)
-        return Latents(ws, [torch.cat(maps) for maps in layers])
-
-
-class _Found(NamedTuple):
-    """The result of one batch."""
-
-    losses: Tensor
-    ws: Tensor
-    maps: list[Tensor] | None
+        layers = list(zip(*(part.maps or [] for part in self._latents), strict=True))
+        return Latents(torch.cat([part.ws for part in self._latents]), [torch.cat(maps) for maps in layers] or None)
 
 
 def spoken(seconds: float) -> str:
@@ -172,6 +151,6 @@ def facts(targets: Sequence[Target], classes: Sequence[int | None], made: Sequen
         found.append({"target": target.name, "changes": list(target.changes), "class": classes[n]})
         for result in made:
             value = float(result.psnr[n])
-            found[-1] |= {f"{result.name}_loss": float(result.losses[n])}
-            found[-1] |= {f"{result.name}_psnr": None if isinf(value) else round(value, 2)}
+            found[-1][f"{result.name}_loss"] = float(result.losses[n])
+            found[-1][f"{result.name}_psnr"] = None if isinf(value) else round(value, 2)
     return found

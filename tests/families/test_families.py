@@ -17,7 +17,7 @@ import generate
 import train
 from models import families
 from models.families import FAMILIES, load_network, read_network
-from sampling import conversion
+from sampling import formats
 from tests.families import pair, toy
 from tests.training.runs import TINY, stopped_at
 from tests.training.test_resume import assert_equal_runs
@@ -298,7 +298,7 @@ def test_a_second_network_that_does_not_fit_is_refused(trained, tmp_path):
 
 
 def test_convert_is_told_what_a_foreign_file_does_not_say(tmp_path, monkeypatch):
-    added = [flag for flag in conversion.source_flags() if flag.name == "height"]
+    added = [flag for flag in formats.source_flags() if flag.name == "height"]
     monkeypatch.setattr(convert, "_SOURCE", added)
     monkeypatch.setattr(convert.main, "params", [*convert.main.params, *added])
     source, dest = tmp_path / "toy.pt", tmp_path / "toy.safetensors"

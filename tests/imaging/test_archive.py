@@ -5,9 +5,9 @@ import zipfile
 
 import pytest
 
-from imaging import png
 from imaging.archive import open_archive
-from imaging.kinds import SOURCE_SUFFIXES
+from imaging.filenames import SOURCE_SUFFIXES
+from imaging.pixels import encode_png
 from imaging.setwriter import ArchiveWriter
 from tests.imaging.pictures import encoded, index, picture, write_folder, write_zip
 
@@ -147,7 +147,7 @@ def test_what_is_written_is_read_back(tmp_path, name):
     archive = open_archive(tmp_path / "new" / name)
     assert archive.names == tuple(names)
     assert archive.labels == dict(zip(names, (2, 0, 1), strict=True)) and archive.class_names == ("x", "y", "z")
-    assert archive.read(names[1]) == png.encode(picture(seed=1))
+    assert archive.read(names[1]) == encode_png(picture(seed=1))
     assert [p.name for p in (tmp_path / "new").iterdir()] == [name]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imaging import png, workfile
+from imaging import pixels, workfile
 from imaging.conversion import ConversionOptions, convert
 from imaging.dataset import DataConfig, open_dataset
 from imaging.workfile import pending, place_of
@@ -159,13 +159,13 @@ def test_two_processes_do_not_write_the_same_file(tmp_path, source):
 
 def convert_slowly(source, dest, workers):
     """What the doomed process does: each image is committed before the next."""
-    encode = png.encode
+    encode = pixels.encode_png
 
     def slow(image):
         time.sleep(0.05)
         return encode(image)
 
-    workfile.COMMIT_SECONDS, png.encode = 0, slow
+    workfile.COMMIT_SECONDS, pixels.encode_png = 0, slow
     convert(source, dest, SIZE, workers=workers)
 
 

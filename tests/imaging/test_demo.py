@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 from PIL import ImageChops
 
-from imaging.cartoon import draw_face
+from imaging.cartoon import EXPRESSIONS, GLASSES, HAIR_STYLES, draw_face
 from imaging.dataset import DataConfig, open_dataset
-from imaging.demo import DemoSet
-from imaging.faces import EXPRESSIONS, FACTORS, GLASSES, HAIR_STYLES, factors_of, sample_face
+from imaging.demo import FACTORS, DemoSet, factors_of, sample_face
 
 RECORDED_STYLES = (2, 0, 2)
 RECORDED_TURN = 0.5318497467185028

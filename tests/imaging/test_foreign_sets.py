@@ -28,7 +28,7 @@ def failure(path):
             b"\0\0\0\x18ftypheic",
             "is a single image: give a folder of images; convert them to PNG first",
         ),
-        ("labels.csv", b"file,label\n", "is a table or text: give the folder of the images to dataset_tool.py, and"),
+        ("labels.csv", b"file,label\n", "is of an unknown format: give a folder, ZIP or tar file of images, "),
         ("page.bin", b"<!DOCTYPE html>", "is not a set of images, but a web page"),
         ("x.bin", b"\1\2\3", "is of an unknown format: give a folder, ZIP or tar file of images, WebDataset"),
     ],

@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
-from imaging import headers, png
+from imaging import headers
 from imaging.dataset import DataConfig, open_dataset
-from imaging.pixels import to_pil
+from imaging.pixels import encode_png, to_pil
 from tests.imaging.pictures import encoded, picture, write_folder, write_zip
 
 FORMER = "64b2074bc36d25b1615bc22465c62ea41894bc4b52c48aaf8c80f6aea925e127"  # what an earlier version recorded ...
@@ -20,7 +20,7 @@ def files():
     found = {}
     for i in range(4):
         pixels = np.random.RandomState(i).randint(0, 256, (3, 64, 64)).astype(np.uint8)
-        found[f"b{i % 2}/{i}.png"] = png.encode(to_pil(pixels))
+        found[f"b{i % 2}/{i}.png"] = encode_png(to_pil(pixels))
     labels = [[f"b{i % 2}/{i}.png", i % 2] for i in range(4)]
     return found | {"dataset.json": json.dumps({"labels": labels}).encode()}
 
@@ -80,7 +80,7 @@ def test_headers_are_read_once(tmp_path, kept, write):
         and again.former_fingerprints == first.former_fingerprints
     )
     assert np.array_equal(again[2][0], first[2][0])
-    changed = files() | {"b0/0.png": png.encode(to_pil(np.zeros((3, 64, 64), np.uint8)))}
+    changed = files() | {"b0/0.png": encode_png(to_pil(np.zeros((3, 64, 64), np.uint8)))}
     write(tmp_path / "set.zip", changed)
     assert opened(path).fingerprint != first.fingerprint and len(kept) == 8
 

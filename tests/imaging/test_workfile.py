@@ -3,14 +3,17 @@
 import os
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from imaging.conversion import ConversionOptions, convert
 from imaging.workfile import Done, pending, place_of, work_file
 from tests.imaging.pictures import picture, write_folder
 
 SIZE = ConversionOptions((16, 16))
+SETTLED, ANY = {"broken": {"\udc80": "why"}}, TypeAdapter(Any)
 
 
 class StopError(Exception):
@@ -44,13 +47,13 @@ def interrupted(source, dest):
 
 def test_what_is_kept_comes_back(tmp_path):
     rows = [Done(0, b"png", 2**64 - 1, True), Done(3, reason='it is "\ud800"\n'), Done(5, None, 7)]
-    with pytest.raises(StopError), work_file(tmp_path / "x.zip", {"options": {}, "a": 1}, restart=False) as work:
+    with pytest.raises(StopError), work_file(tmp_path / "x.zip", {"--size": 1, "a": 1}, restart=False) as work:
         for row in rows:
             work.append(row)
-        work.set("settled", {"broken": {"\udc80": "why"}})
+        assert work.kept("settled", ANY, lambda: SETTLED) == SETTLED
         raise StopError
-    with work_file(tmp_path / "x.zip", {"options": {}, "a": 1}, restart=False) as work:
-        assert list(work.rows(with_data=True)) == rows and work.get("settled") == {"broken": {"\udc80": "why"}}
+    with work_file(tmp_path / "x.zip", {"--size": 1, "a": 1}, restart=False) as work:
+        assert list(work.rows(with_data=True)) == rows and work.kept("settled", ANY, lambda: None) == SETTLED
         assert [row.data for row in work.rows(with_data=False)] == [None] * 3
     assert not list(tmp_path.iterdir()), "nothing is left when the work is done"
 
@@ -78,10 +81,11 @@ def test_something_else_in_its_place_is_refused_and_stays(tmp_path, source, way,
 
 
 DAMAGE = [
-    *("UPDATE done SET digest = 'x'", "UPDATE done SET number = -1 WHERE number = 1", "UPDATE done SET reason = '['"),
+    *("UPDATE done SET about = '[\"x\", false, null]'", "UPDATE done SET number = -1 WHERE number = 1"),
+    *("UPDATE done SET about = '['", "UPDATE done SET about = '7'"),
     *("UPDATE done SET number = 99 WHERE number = 1", "UPDATE done SET data = 'x'", "DROP TABLE done"),
-    *("UPDATE about SET value = '{}'", "UPDATE about SET value = '[1]'", "UPDATE about SET value = zeroblob(9)"),
-    "UPDATE about SET value = '{\"fit\": \"x\"}' WHERE key = 'settled'",
+    *("UPDATE kept SET value = '{}'", "UPDATE kept SET value = '[1]'", "UPDATE kept SET value = zeroblob(9)"),
+    "UPDATE kept SET value = '{\"fit\": \"x\"}' WHERE key = 'settled'",
 ]
 
 

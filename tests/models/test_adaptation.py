@@ -4,12 +4,18 @@ import pytest
 import torch
 
 from custom_ops import setup_filter, upsample2d
-from models.stylegan2.adaptation import adapt_discriminator, adapt_generator, check
+from models.stylegan2.adaptation import adapt_discriminator, adapt_generator, differing, misfits
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 
 SIZES = {"height": 16, "width": 16, "channel_base": 64, "mapping_layers": 2}
+
+
+def check(kind, theirs, ours):
+    """Raise ValueError as the beginning of a training run does."""
+    if found := misfits(kind, theirs, ours):
+        raise ValueError(differing(found))
 
 
 def shaken(network):

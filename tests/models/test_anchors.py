@@ -3,7 +3,7 @@ import torch
 
 from models.stylegan2 import centers as module
 from models.stylegan2.centers import Anchors, draw_ws, find_centers, nearest
-from models.stylegan2.latents import truncate
+from models.stylegan2.mapping import truncate
 from tests.networks import tiny_generator, ws_of
 
 

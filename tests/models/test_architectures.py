@@ -4,18 +4,18 @@ import pytest
 import torch
 
 from models.families import load_network, save_network
-from models.stylegan2.adaptation import adapt_discriminator, adapt_generator, check
+from models.stylegan2.adaptation import adapt_discriminator, adapt_generator
 from models.stylegan2.blending import Shares, blend, layer_of
 from models.stylegan2.blending import check as check_blend
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.exports.files import record, save_program
-from models.stylegan2.exports.graphs import graph_of
-from models.stylegan2.factorization import style_matrix
+from models.stylegan2.exports import graph_of, record, save_program
+from models.stylegan2.finding import style_matrix
 from models.stylegan2.foreign import rosinality
 from models.stylegan2.foreign.architecture import official_names
 from models.stylegan2.foreign.nvidia import ARCHITECTURES as OFFICIAL
 from models.stylegan2.generator import Generator
+from tests.models.test_adaptation import check
 from tests.reference.architectures import generated, judged
 from tests.reference.official import fill, load_case, official_tensors
 from training.stylegan2.config import resolve

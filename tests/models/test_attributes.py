@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from models.stylegan2.attributes import apart, held_out_skill, logistic, ridge
+from models.stylegan2.finding import apart, held_out_skill, logistic, ridge
 
 N, D = 400, 4
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from models.stylegan2.blending import (
-    MappingError,
     Shares,
     blend,
     check,
@@ -165,17 +164,17 @@ def test_likeness_is_the_cosine_of_the_weights():
 def test_networks_of_other_shapes_are_refused(settings, told):
     with pytest.raises(ValueError) as error:
         check(config(), config(**settings), mixed_mapping=False)
-    assert str(error.value) == f"networks that differ in {told}, cannot be blended"
+    assert str(error.value).startswith(f"networks that differ in {told}, cannot be blended: ")
 
 
 @pytest.mark.parametrize(("name", "value"), [("classes", 2), ("z_dim", 4), ("mapping_layers", 3)])
 def test_mapping_networks_of_other_shapes_cannot_be_mixed(name, value):
     a, b = config(), config(**{name: value})
     check(a, b, mixed_mapping=False)
-    with pytest.raises(MappingError) as error:
+    with pytest.raises(ValueError) as error:
         check(a, b, mixed_mapping=True)
     told = f"mapping networks that differ in generator.{name}, {getattr(a, name)} and {value}, cannot be blended"
-    assert str(error.value) == told
+    assert str(error.value).startswith(f"{told}, so take that of A or B whole")
 
 
 def test_widths_are_compared_where_they_matter():

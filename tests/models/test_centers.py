@@ -3,7 +3,7 @@ import torch
 from scipy.cluster.vq import kmeans2
 
 from models.stylegan2.centers import draw_ws, find_centers, nearest
-from models.stylegan2.latents import truncate
+from models.stylegan2.mapping import truncate
 from tests.networks import tiny_generator
 
 D, L = 8, 6

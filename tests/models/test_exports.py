@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from models.stylegan2.exports import files
-from models.stylegan2.exports.files import record, save_onnx, save_program
-from models.stylegan2.exports.graphs import ExportGraph, graph_of
+from models.stylegan2 import exports
+from models.stylegan2.exports import ExportGraph, graph_of, record, save_onnx, save_program
 from tests.networks import tiny_generator
 
 
@@ -82,7 +81,7 @@ def test_differences_are_in_units_of_the_largest_output_and_of_1_at_least(tmp_pa
 
 def test_networks_too_large_for_onnx(tmp_path, monkeypatch):
     graph = ExportGraph(torch.nn.Linear(3, 2**13), "y", lambda batch, psi: {"input": torch.zeros(batch, 3)}, {})
-    monkeypatch.setattr(files, "LARGEST", 2**17 - 1)
+    monkeypatch.setattr(exports, "LARGEST", 2**17 - 1)
     with pytest.raises(ValueError) as error:
         save_onnx(tmp_path / "a.onnx", graph, record(graph))
     assert str(error.value) == (

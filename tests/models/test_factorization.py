@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.stylegan2.factorization import principal_components, sefa, spread, style_matrix
+from models.stylegan2.finding import principal_components, sefa, spread, style_matrix
 from models.stylegan2.layers import FullyConnected
 from tests.networks import tiny_generator
 

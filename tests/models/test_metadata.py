@@ -8,8 +8,7 @@ import pytest
 from models import networkfile as facts
 from models.families import read_network, save_network
 from models.stylegan2.family import FAMILY
-from sampling.classes import class_names, titled
-from sampling.description import describe
+from sampling.classes import class_names, describe, titled
 from sampling.modelcard import Card, model_card
 from tests.networks import tiny_generator
 from torch_utils import checkpoint

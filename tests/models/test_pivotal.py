@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from models.perceptual.embeddings import pyramid_vectors
-from models.stylegan2.pivotal import Tuning, TuningSettings, neighbor
-from models.stylegan2.projector import distances
+from models.stylegan2.projector import Tuning, TuningSettings, distances, neighbor
 from tests.networks import tiny_generator
 
 EMBED = pyramid_vectors

@@ -9,7 +9,7 @@ import pytest
 from models import places
 from models.families import read_network
 from models.places import Published
-from models.stylegan2.published import PUBLISHED
+from models.stylegan2.family import PUBLISHED
 from tests.networks import save_tiny
 from tests.torch_utils.servers import BODY, SHA, Server, plain
 from torch_utils.download import sha256

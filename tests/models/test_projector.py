@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from imaging.likeness import psnr
-from imaging.pixels import to_images, to_pixels
+from imaging.pixels import psnr, to_images, to_pixels
 from models.perceptual.embeddings import pyramid_vectors
 from models.stylegan2 import projector
 from models.stylegan2.projector import (

@@ -1,7 +1,7 @@
 import pytest
 
 from imaging.sizes import parse_size
-from models.stylegan2.sizes import base_size, fits
+from models.stylegan2.config import base_size, fits
 
 VALID = {
     (base_height * 2**n, base_width * 2**n)

@@ -4,9 +4,7 @@ import torch
 
 from models.sampler import NumberStream, Request, Sampler, SeedStream, Walkable
 from models.stylegan2.generator import Generator
-from models.stylegan2.latents import seeds_to_z
-from models.stylegan2.options import StyleOptions
-from models.stylegan2.sampler import StyleSampler
+from models.stylegan2.sampler import StyleOptions, StyleSampler
 from tests.networks import pictures_of, requests, tiny_generator, ws_of
 from torch_utils import seeds as streams
 
@@ -129,7 +127,7 @@ def test_each_seed_takes_its_class():
     made = pictures_of(G, [4, 4, 9], [0, 2, 2])
     assert not torch.equal(made[0], made[1])
     c = torch.tensor([[0.0, 0.0, 1.0]])
-    assert torch.equal(ws_of(G, [9], [2]), G.ws(seeds_to_z([9], 8), c))
+    assert torch.equal(ws_of(G, [9], [2]), G.ws(SeedStream(9).normal(8)[None], c))
 
 
 def test_without_a_class_seeds_take_the_learned_classes_in_turn():

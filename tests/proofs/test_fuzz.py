@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from imaging.labelfile import read_label_file
-from models.stylegan2.latentfile import load_latents
+from imaging.labels import read_label_file
+from models.stylegan2.latents import load_latents
 from tests.models.foreign import pickled
 from tests.models.foreign.networks import official, tensorflow
 from tests.networks import tiny_generator

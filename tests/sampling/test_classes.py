@@ -1,6 +1,6 @@
 import pytest
 
-from models.classes import class_of, learned_classes
+from models.sampler import class_of, learned_classes
 from sampling.classes import class_facts, class_names, find_class, listed
 
 NAMES = ["happy", "sad", "sleepy"]

@@ -3,18 +3,26 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from system import files
-from system.files import beside, open_replacing, real_path, replacing, replacing_folder
+from system.files import beside, check_vacant, open_replacing, real_path, replacing
 
 
 @pytest.fixture(autouse=True)
 def no_memory():
     """Each test searches its folders for abandoned temporaries anew."""
     files._abandoned.cache_clear()
+
+
+@contextmanager
+def replacing_folder(path):
+    with replacing(path) as temporary:
+        temporary.mkdir()
+        yield temporary
 
 
 def _write(path, text, previous=None):
@@ -92,8 +100,8 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
         (folder / "a").touch()
         assert not path.exists()
     assert [p.name for p in path.iterdir()] == ["a"] and list(tmp_path.iterdir()) == [path]
-    with pytest.raises(ValueError, match="is not an empty folder"), replacing_folder(path):
-        pass
+    with pytest.raises(ValueError, match="is not an empty folder"):
+        check_vacant(path)
 
 
 KILLED = """

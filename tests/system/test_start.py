@@ -1,6 +1,7 @@
 """Without its packages, or with an old Python, every program says what to type; Ctrl-C while it starts is quiet."""
 
 import ast
+import re
 import shlex
 import shutil
 import subprocess
@@ -56,7 +57,7 @@ def test_every_program_begins_with_the_guard(path):
 @pytest.mark.parametrize("program", [["generate.py"], ["-m", "training.report"]], ids=str)
 def test_a_program_says_what_to_type_where_packages_are_missing(program):
     text = refused(*BARE, *program, "--help")
-    assert text.startswith("Error: torch>=2.11 and ") and " more packages are missing or too old" in text
+    assert re.match(r"Error: the package \w+ is missing or too old\. ", text)
     assert text.rstrip().splitlines()[1:]  # commands
     assert f"python -S {shlex.join(program)} --help" in text or "pip install -r" in text
 
@@ -87,19 +88,6 @@ def test_an_old_python_says_so(environment):
     text = pretend((3, 9), environment)
     assert text.startswith("Error: Python 3.11 or later is needed. This is Python 3.9.0")
     assert f"    {environment}/.venv/bin/python " in text
-
-
-def test_one_package_is_named(checkout):
-    """All are there but one: it is `click`, which raises what a missing package does."""
-    (checkout / "click.py").write_text("raise ModuleNotFoundError(\"No module named 'click'\", name='click')\n")
-    needs = checkout / "pyproject.toml"
-    needs.write_text(needs.read_text().replace('"click>=8.2"', '"click>=99"'))
-    assert refused(sys.executable, "generate.py", cwd=checkout).startswith("Error: click>=99 is missing or too old. ")
-
-
-def test_a_copy_without_the_list_of_packages_names_the_first(checkout):
-    (checkout / "pyproject.toml").unlink()
-    assert refused(*BARE, "generate.py", cwd=checkout).startswith("Error: the package click is missing. ")
 
 
 def test_other_errors_keep_their_traceback(checkout):

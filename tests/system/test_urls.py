@@ -2,7 +2,7 @@
 
 import pytest
 
-from system.urls import is_cut, is_url, pinned, public, public_command, public_values, without_secrets
+from system.text import is_cut, is_url, pinned, public, public_command, public_values, without_secrets
 
 
 @pytest.mark.parametrize("text", ["https://a/b", "HTTP://a", "hTTps://a?b"])

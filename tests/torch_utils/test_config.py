@@ -27,7 +27,7 @@ def test_flattening_is_undone_by_building():
 
 def test_json_is_undone_exactly():
     built = _build(loss__gamma=0.1 + 0.2, loss__betas=(1e-300, 1 / 3), generator__layers=[1, 2], batch=4)
-    assert config.from_dict(Train, json.loads(config.to_json(built))) == built
+    assert config.from_dict(Train, json.loads(json.dumps(config.to_dict(built)))) == built
     assert config.from_dict(Train, config.to_dict(built)) == built
 
 

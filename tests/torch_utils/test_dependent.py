@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from pydantic import BaseModel, Field
 
 from torch_utils import cli
-from torch_utils.dependent import DependentCommand, More, foreign_flags
+from torch_utils.cli import Command, More
 from torch_utils.flags import flags
 
 
@@ -32,13 +32,13 @@ def _more(values):
     if model not in MODELS:
         raise ValueError(f"--model {model}: expected gan or denoiser")
     mine = flags(MODELS[model])
-    others = {name.title(): flags(other) for name, other in MODELS.items()}
+    others = {name.title(): flags(other) for name, other in MODELS.items() if name != model}
     note = "\nMore models follow.\n" if values["help"] else ""
-    return More(model, mine, foreign_flags(mine, others), MODELS[model], note)
+    return More(model, mine, others, MODELS[model], note)
 
 
 def _run(*arguments):
-    @click.command(cls=DependentCommand, more=_more)
+    @click.command(cls=Command, more=_more)
     @cli.option("--model", default="gan", group="Model", help="What learns.")
     @cli.option("--size", type=cli.Size(), group="Model", help="Size.")
     def main(model, size, **params):
@@ -91,8 +91,3 @@ def test_help_lists_the_options_of_the_model_alone():
 )
 def test_mistakes_are_told_as_those_of_any_command(arguments, sentence):
     assert sentence in _refusal(*arguments)
-
-
-def test_flags_of_several_others():
-    owners = foreign_flags(flags(Gan), {"A": flags(Denoiser), "Gan": flags(Gan), "B": flags(Denoiser)})
-    assert owners == {"--steps": "A and B"}

@@ -6,7 +6,7 @@ from torch import nn
 
 from tests.processes import together
 from torch_utils import distributed
-from torch_utils.exchange import GradientExchange
+from torch_utils.distributed import GradientExchange
 from torch_utils.stats import Collector
 from training.phase import Phase
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from system import untrusted
-from torch_utils import journal
+from torch_utils import runs
 
 WHOLE = '{"seen": 1000, "loss": 0.5}'
 
@@ -27,11 +27,11 @@ WHOLE = '{"seen": 1000, "loss": 0.5}'
         '{"seen": 5, "lo',
         '["seen", 5]',
         "\x00\xff",
-        '{"seen": 5, "text": "' + "a" * journal.LONGEST_LINE + '"}',
+        '{"seen": 5, "text": "' + "a" * runs.LONGEST_LINE + '"}',
     ],
 )
 def test_lines_that_no_run_writes_are_passed_over(tmp_path, line):
-    stats = journal.StatsFile(tmp_path / "stats.jsonl")
+    stats = runs.StatsFile(tmp_path / "stats.jsonl")
     stats.path.write_text(f"{WHOLE}\n{line}\n{WHOLE}\n{line}")
     assert list(stats.read()) == [json.loads(WHOLE)] * 2
     stats.rewind(5000)
@@ -57,9 +57,9 @@ def test_nothing_is_appended_through_what_is_no_plain_file(tmp_path, kind):
         path.symlink_to(secret if kind == "symbolic link" else tmp_path / "nowhere")
     said = f"{path} is a {kind.removeprefix('dangling ')}, expected a plain file"
     for write in (
-        lambda: journal.Log(path),
-        lambda: journal.StatsFile(path).append(1, {}),
-        lambda: journal.appending(path),
+        lambda: runs.Log(path),
+        lambda: runs.StatsFile(path).append(1, {}),
+        lambda: runs.appending(path),
     ):
         with pytest.raises(ValueError) as error:
             write()
@@ -71,4 +71,4 @@ def test_a_hole_of_terabytes_is_not_read(tmp_path):
     with (tmp_path / "stats.jsonl").open("wb") as file:
         file.truncate(2**42)
     with pytest.raises(ValueError, match=r"stats.jsonl is larger than 1 GiB, the limit for such a file: remove it"):
-        list(journal.json_lines(tmp_path / "stats.jsonl"))
+        list(runs.json_lines(tmp_path / "stats.jsonl"))

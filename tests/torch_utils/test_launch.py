@@ -13,7 +13,7 @@ import torch
 
 from torch_utils import launch
 
-CPU_ONLY = "--gpus 2: this machine has no CUDA device; on its CPU, --device cpu runs 2 processes"
+CPU_ONLY = "--gpus 2: this machine has 1 CPU device: give --gpus 1 or fewer, or --device cpu for its CPU"
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +35,13 @@ def machine(monkeypatch, cuda: int = 0) -> None:
         (0, 2, "auto", CPU_ONLY),
         (0, 2, "cpu", None),
         (2, 2, "auto", None),
-        (2, 3, "auto", "--gpus 3: this machine has 2 CUDA devices: give --gpus 2 or fewer"),
-        (1, 8, "cuda", "--gpus 8: this machine has 1 CUDA device: give --gpus 1 or fewer"),
+        (
+            2,
+            3,
+            "auto",
+            "--gpus 3: this machine has 2 CUDA devices: give --gpus 2 or fewer, or --device cpu for its CPU",
+        ),
+        (1, 8, "cuda", "--gpus 8: this machine has 1 CUDA device: give --gpus 1 or fewer, or --device cpu for its CPU"),
         (2, 3, "cpu", None),
     ],
 )

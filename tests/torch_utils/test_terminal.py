@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from torch_utils import cli, journal, terminal
+from torch_utils import cli, runs, terminal
 
 ROOT = Path(__file__).parents[2]
 HARM = "a\x1b]0;owned\x07b\rc\x9b31m\u202ed\udce9"
@@ -55,7 +55,7 @@ def test_a_stream_that_is_gone_closed_or_full_is_no_error():
 
 
 def test_a_log_is_harmless_and_outlives_its_terminal(tmp_path):
-    log = journal.Log(tmp_path / "log.txt", Broken())
+    log = runs.Log(tmp_path / "log.txt", Broken())
     log(f"{HARM} 猫")
     log.keep(HARM)
     log.close()
@@ -67,8 +67,10 @@ def test_ranks_prefix_each_line_of_their_errors():
     steady = terminal.Steady(stream, "[rank 3] ")
     print("one\ntwo", file=steady)
     print(end="th", file=steady)
-    print("ree", file=steady)
-    assert stream.getvalue() == "[rank 3] one\n[rank 3] two\n[rank 3] three\n"
+    print("ree\n\nfo", end="", file=steady)
+    print("\nur", file=steady)
+    lines = ["one", "two", "three", "", "fo", "ur"]
+    assert stream.getvalue() == "".join(f"[rank 3] {line}\n" for line in lines)
     assert not steady.isatty()
 
 

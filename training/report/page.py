@@ -20,8 +20,7 @@ from system.files import replacing
 from system.text import printable
 from system.untrusted import json_object
 from torch_utils import config as configs
-from torch_utils.journal import StatsFile
-from torch_utils.runs import REALS
+from torch_utils.runs import REALS, StatsFile
 from training.courses import signs_of
 from training.report import charts
 from training.report.charts import escaped

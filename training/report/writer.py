@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from torch_utils.journal import Log, StatsFile
+from torch_utils.runs import Log, StatsFile
 from torch_utils.stats import Moments
 from training.courses import signs_of
 from training.report import page

@@ -5,8 +5,8 @@ from typing import Any
 
 from models.networkfile import NetworkFile
 from models.stylegan2 import adaptation
+from models.stylegan2.config import fits
 from models.stylegan2.family import FAMILY
-from models.stylegan2.sizes import fits
 from torch_utils import distributed
 from torch_utils.cli import counted
 from torch_utils.config import flag_of

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from imaging.pixels import to_images, to_pixels
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
-from models.stylegan2.options import StyleOptions
-from models.stylegan2.sampler import StyleSampler
+from models.stylegan2.sampler import StyleOptions, StyleSampler
 from torch_utils import distributed, seeds
 from training.augment import Augmentation
 from training.augment.chances import Drawn, Strength

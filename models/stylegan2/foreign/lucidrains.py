@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from models.stylegan2.generator import NoiseMode, StyledGenerator, StyledSynthesis
-from torch_utils.autocast import own_precision
 from torch_utils.device import Precision
+from torch_utils.forward import own_precision
 
 SLOPE = 0.2  # of the leaky ReLU, whose gain is 1
 HEADS, DIMENSIONS = 8, 64

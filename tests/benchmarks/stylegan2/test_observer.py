@@ -3,8 +3,7 @@ from math import tau
 import torch
 
 from benchmarks.stylegan2 import observer
-from imaging.demo import DemoSet
-from imaging.faces import FACTORS
+from imaging.demo import FACTORS, DemoSet
 
 CPU = torch.device("cpu")
 

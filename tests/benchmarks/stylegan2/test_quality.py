@@ -6,7 +6,8 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks.stylegan2 import observer, quality
-from imaging.faces import EXPRESSIONS, FACTORS
+from imaging.cartoon import EXPRESSIONS
+from imaging.demo import FACTORS
 from models.families import save_network
 from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.generator import Generator

@@ -63,7 +63,7 @@ def test_damaged_tfrecords(tmp_path):
     assert failure(path) == f"{path} ends in the middle of a record, at byte 0: copy it again"
     path.write_bytes(record(b"\x0a\x00"))
     assert failure(path) == (
-        f"record00000000 in {path} has no 'shape' (it has nothing): only the official data sets are read"
+        f"record00000000 in {path} cannot be read: it has no shape, but nothing: only the official data sets are read"
     )
     path.write_bytes(record(b"\xff" * 9))
     assert failure(path) == f"record00000000 in {path} cannot be read: it is not a protocol buffer"
@@ -74,7 +74,7 @@ def test_numbers_in_the_labels_of_tfrecords_that_are_no_classes(tmp_path, labels
     records(tmp_path / "a-r04.tfrecords", RGB[:2])
     np.save(tmp_path / "x.npy", np.array(labels, np.float32))
     (tmp_path / "x.npy").rename(tmp_path / "a-rxx.labels")
-    with pytest.raises(ValueError, match=r"has labels other than 0, 1, 2, ... below 100000: use --labels none"):
+    with pytest.raises(ValueError, match=r"labels must be class numbers 0, 1, 2, ... below 100000: get it"):
         open_source(tmp_path).labels()
 
 
@@ -194,15 +194,11 @@ def test_packages_that_are_missing(tmp_path, monkeypatch, package, name, what):
 
 
 def test_what_is_in_no_known_format(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_bytes(b"hello")
-    assert failure(path) == (
-        f"{path} is a table or text: give the folder of the images to dataset_tool.py, and labels in a CSV or JSON "
-        f"file to its --labels"
-    )
     path = tmp_path / "notes.xyz"
     path.write_bytes(gzip.compress(b"hello"))
-    assert failure(path) == f"{path} is of an unknown format: give {KNOWN}"
+    assert (
+        failure(path) == f"{path} is of an unknown format: give {KNOWN} (and labels in a CSV or JSON file to --labels)"
+    )
     (tmp_path / "a.png").write_bytes(encoded(RGB[0]))
     assert failure(tmp_path / "a.png") == (
         f"{tmp_path / 'a.png'} is a single image: give the folder it is in, since a set has many images"

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from models.perceptual.detectors import PUBLISHED, PublishedDetector
 from models.perceptual.embeddings import pyramid_vectors
-from sampling.stylegan2.loss import open_loss
+from sampling.stylegan2.targets import open_loss
 from system import resources
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imaging.kinds import SOURCE_KINDS
+from imaging.filenames import SOURCE_KINDS
 from imaging.pixels import from_pil
 from models.stylegan2.config import GeneratorConfig
 from sampling.stylegan2.targets import read_targets

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from torch_utils.config import to_json
+from torch_utils.config import to_dict
 from training.stylegan2 import config as presets
 
 COMMAND = "python train.py --data 'cats & <dogs>.zip' --kimg 8"
@@ -19,7 +19,7 @@ def folder(tmp_path: Path, name: str = "00000-cats-auto", ticks: int = 8, sheets
     run.mkdir()
     data = {"height": 16, "width": 16, "channels": 3, "classes": 0}
     config = presets.resolve("auto", data, {"pace.kimg": 8.0, "loss.gamma": 0.003, "data.path": "cats.zip"}, 1)
-    (run / "config.json").write_text(to_json(config))
+    (run / "config.json").write_text(json.dumps(to_dict(config), indent=2))
     lines = [json.dumps(record(1000 * i)) for i in range(1, ticks + 1)]
     (run / "stats.jsonl").write_text("".join(line + "\n" for line in lines))
     status = [f"kimg {i}.000    time 0m {i:02d}s      sec/kimg 1.00  img/s 9" for i in range(1, ticks + 1)]
