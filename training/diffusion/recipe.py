@@ -1,8 +1,7 @@
 """Denoising networks in training: one phase, in which a network learns what the noise of a picture hides."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +28,7 @@ BUCKETS = 5  # shares of the noise levels whose losses are reported by themselve
 AT_ONCE = 2**16  # pixels of a sheet computed together
 
 
-@dataclass(frozen=True)
-class Labeled:
+class Labeled(NamedTuple):
     """Images [n, C, H, W] in [-1, 1] and their class numbers, int64 [n]."""
 
     images: Tensor
@@ -80,26 +78,24 @@ class Learning(Recipe):
         groups = decay_groups(self.network, o.weight_decay)
         adamw = torch.optim.AdamW(groups, o.lr, betas=(o.beta1, o.beta2), eps=o.epsilon, fused=fused)
         rate = warm_up(round(1000 * o.warm_up))
-        phase = Phase("denoise", self.network, adamw, reads_images=True, rate=rate, clip=o.clip)
+        phase = Phase("denoise", self.network, adamw, reads_images=True, rate=rate, clip=o.clip, first_order=True)
         self.phases = [phase]
         self.networks: dict[str, nn.Module] = {
             **{name: one.network for name, one in zip(AVERAGES, self.averages, strict=False)},
             "net": self.network,
         }
         self.optimizers = {"net": adamw}
-        self.first_order = frozenset({phase.name})
         self.whole = config.network.noise.process().to(device)
         self.forward: Callable[..., Tensor] = self.network  # or compiled
-        self.begin: Callable[[], None] = lambda: None
 
     def batch(self, *sets: Pictures) -> Labeled:
         """Images in [-1, 1]."""
         ((pixels, labels),) = sets
         return Labeled(to_images(pixels), labels)
 
-    def use_passes(self, change: Change | None, begin: Callable[[], None] = lambda: None) -> None:
+    def use_passes(self, change: Change | None) -> None:
         """Put `change(network)` in place of the network; None restores it."""
-        self.forward, self.begin = (self.network if change is None else change(self.network)), begin
+        self.forward = self.network if change is None else change(self.network)
 
     def noised(self, images: Tensor, draws: Draws) -> tuple[Process, Tensor, Tensor, Tensor]:
         """A process, the level of each image in it [n], what the network is told of it [n], and the noise."""
@@ -131,7 +127,6 @@ class Denoising(Learning):
 
     def losses(self, phase: Phase, batch: Labeled, draws: Draws) -> Iterator[Term]:
         """The error of the prediction for pictures at random noise levels, of which some are shown without class."""
-        self.begin()
         process, k, t, noise = self.noised(batch.images, draws)
         c, classes = None, self.config.network.classes
         if classes:
@@ -178,7 +173,6 @@ class Classifying(Learning):
 
     def losses(self, phase: Phase, batch: Labeled, draws: Draws) -> Iterator[Term]:
         """The cross-entropy of the classes of pictures at random noise levels."""
-        self.begin()
         process, k, t, noise = self.noised(batch.images, draws)
         logits = self.forward(process.noised(batch.images, k, noise), t).float()
         loss = F.cross_entropy(logits, batch.labels, reduction="none")
