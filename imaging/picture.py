@@ -5,9 +5,10 @@ nearly black, so black and white follow from the range that an image, or a set, 
 colors Pillow reads the high bytes.
 """
 
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -27,8 +28,7 @@ WHOLE = (b"II", b"MM", b"RIFF")  # beginnings of TIFF and WebP, whose headers ma
 DEPTHS = (8, 10, 12, 14, 16)  # bits of deep images
 FULL = 2**16 - 1
 
-Image.MAX_IMAGE_PIXELS = LARGEST_SOURCE  # from here on, Pillow opens images as large as cameras make
-warnings.filterwarnings("ignore", module=r"PIL\.")  # it warns of damage that it repairs
+_lock, _readers, _before = threading.Lock(), 0, ExitStack()  # of Pillow's switches, which are the process's
 
 
 class Header(NamedTuple):
@@ -139,9 +139,33 @@ def _open(file: BinaryIO, name: str) -> Image.Image:
 
 
 @contextmanager
-def _naming(name: str, file: BinaryIO) -> Iterator[None]:
+def _pillow() -> Iterator[None]:
+    """Let Pillow open images as large as cameras make, and repair damage without warnings.
+
+    Both are switches of the process. The first of several threads sets them, the last one restores them.
+    """
+    global _readers
+    with _lock:
+        _readers += 1
+        if _readers == 1:
+            _before.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            _before.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            Image.MAX_IMAGE_PIXELS = LARGEST_SOURCE
     try:
         yield
+    finally:
+        with _lock:
+            _readers -= 1
+            if _readers == 0:
+                _before.close()
+
+
+@contextmanager
+def _naming(name: str, file: BinaryIO) -> Iterator[None]:
+    try:
+        with _pillow():
+            yield
     except RefusedError:
         raise
     except Exception as error:  # decoders meet hostile bytes and raise nearly anything

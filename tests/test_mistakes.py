@@ -20,6 +20,14 @@ def run(line: str) -> str:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
+        ("train.py --cfg=auto --cond=True", "No such option '--cfg': use --preset."),
+        ("train.py --dataset cats.zip", "use --data."),
+        ("train.py --ckpt a.pkl", "use --transfer."),
+        ("generate.py --truncation_psi=0.5", "use --psi."),
+        ("generate.py --ckpt a.pkl", "use --network."),
+        ("project.py --learning-rate 0.2", "use --rate."),
+        ("dataset_tool.py --size 64", "use --resolution."),
+        ("dataset_tool.py --output x.zip", "use --dest."),
         ("generate.py --seedz 3", "No such option '--seedz'. Did you mean '--seeds'?"),
         ("dataset_tool.py inspekt photos", "No such command 'inspekt'. Did you mean 'inspect'?"),
         ("train.py --mirror=True", "Option '--mirror' does not take a value."),

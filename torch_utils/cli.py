@@ -19,12 +19,12 @@ from tqdm import tqdm
 from system import start
 from torch_utils import launch, terminal
 from torch_utils.distributed import EndedError, LostError
+from torch_utils.flags import SYNONYMS, spellings
 from torch_utils.flags import FloatList as FloatList
 from torch_utils.flags import Number as Number
 from torch_utils.flags import Option as Option
 from torch_utils.flags import SeedList as SeedList
 from torch_utils.flags import Size as Size
-from torch_utils.flags import spellings
 
 QUIET_BELOW = 100  # items: shorter loops write no progress to a log
 
@@ -136,6 +136,10 @@ class Command(click.Command):
             if owners := [title for title, options in self.learned.others.items() if name in spellings(options)]:
                 told = f"{name} does not apply to {self.learned.subject}, only to {' and '.join(owners)}: leave it out"
                 raise click.UsageError(told, ctx) from None
+            plain, known = name.lstrip("-").replace("_", "-").lower(), spellings(self.params)
+            offers = " ".join(offers for words, offers in SYNONYMS.items() if plain in words.split())
+            if offer := next((offer for offer in offers.split() if offer in known), ""):
+                raise click.UsageError(f"No such option '{name}': use {offer}.", ctx) from None
             raise
         for param in self.params:
             value, is_path = given.get(param.name or ""), isinstance(param.type, click.Path)

@@ -21,6 +21,39 @@ MAX_NUMBER = 1000  # far beyond useful truncations and strengths, far below over
 _METAVARS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 _GPU = re.compile(r"(?:(?:cuda|gpu):)?([0-9]+)", re.IGNORECASE)
 
+# Other names -> options, separated by blanks. The first option that the command has is offered.
+SYNONYMS = {
+    "dataset dataroot data-dir data-path image-folder images": "--data --source --images --target",
+    "input input-dir image img picture photo": "--source --target --data --images",
+    "output output-dir out save-dir results logdir dest outdir": "--outdir --dest --sheet",
+    "cond conditional label class-idx num-classes labels": "--labels --class",
+    "guidance guidance-scale cfg-weight w": "--cfg-scale",
+    "num-steps num-sampling-steps sampling-steps ddim-steps": "--steps",
+    "max-samples subset limit": "--max-images",
+    "xflip flip hflip horizontal-flip": "--mirror",
+    "outvid video movie": "--film --format",
+    "pkl network-pkl ckpt checkpoint model weights pretrained": "--network --transfer --source",
+    "finetune fine-tune resume-pkl": "--transfer --network",
+    "continue restore load-checkpoint": "--resume --network",
+    "seed random-seed seeds row-seeds": "--seeds --seed --rows",
+    "n num num-samples num-images": "--seeds --max-images",
+    "truncation trunc truncation-psi psi": "--psi --psis",
+    "grid-size nrow": "--grid",
+    "num-frames w-frames duration": "--frames",
+    "cfg config": "--preset",
+    "lr learning-rate": "--lr --rate",
+    "batch-size bs minibatch": "--batch",
+    "size image-size img-size": "--resolution --scale",
+    "epochs iterations max-steps total-kimg": "--steps --kimg",
+    "snapshot save-every save-interval": "--snap",
+    "r1 r1-gamma": "--gamma",
+    "augment ada": "--aug",
+    "metric fid": "--metrics",
+    "gpu num-gpus nproc": "--gpus --device",
+    "fp16 amp mixed-precision dtype": "--precision --dtype",
+    "num-workers threads": "--workers",
+}
+
 
 class Option(click.Option):
     """An option in a group of the help text. `shown` is its default there, if it differs from the option's own."""

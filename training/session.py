@@ -67,8 +67,11 @@ def _in_words(error: Exception, plan: Plan) -> Exception:
     if isinstance(error, FloatingPointError):
         return ValueError(str(error))
     if is_out_of_memory(error):
-        ways = f"--checkpoint-activations, or a new run with a smaller --batch-gpu, or with {plan.course.smaller}"
-        return ValueError(f"out of memory with --batch-gpu {plan.config.pace.batch_gpu}: try {ways}")
+        ways = [] if plan.folder else ["--batch-gpu auto", "a smaller --batch-gpu", plan.course.smaller]
+        if not (plan.config.checkpoint_activations or plan.config.compile):  # the two exclude each other
+            ways.append("--checkpoint-activations")
+        ways = ways or ["a new run with --transfer from this run's network and a smaller --batch-gpu"]
+        return ValueError(f"out of memory with --batch-gpu {plan.config.pace.batch_gpu}: try {', or '.join(ways)}")
     return distributed.lost(error) or error
 
 

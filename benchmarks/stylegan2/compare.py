@@ -78,11 +78,12 @@ def theirs(setting: StepSetting, checkout: Path) -> dict[str, Any]:
 
 
 def run_json(name: str, *arguments: str) -> dict[str, Any]:
-    """The JSON in the last line that a module of this folder prints, or ValueError with its last line of errors."""
+    """The JSON in the last line that a module of this folder prints, or ValueError with its error."""
     command = [sys.executable, "-m", f"benchmarks.stylegan2.{name}", *arguments]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if run.returncode:
-        *_, words = ["no message", *run.stderr.strip().splitlines()]
+        said = run.stderr.strip().splitlines() or ["no message"]
+        words = next((line for line in said if line.startswith("Error: ")), said[-1])
         raise ValueError(f"{name} failed ({words}); the command was: {' '.join(command)}")
     return json.loads(run.stdout.strip().splitlines()[-1])
 

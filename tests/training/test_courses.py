@@ -42,7 +42,7 @@ def finished(tmp_path_factory):
         (["--set", "steps=3"], "--set steps does not apply to stylegan2, only to Other: leave it out"),
         (["--model=large", "--set", "loss.mixing=0"], "--set loss.mixing does not apply to large, only to StyleGAN2"),
         (["--model", "tiny", "--gama", "5"], "No such option '--gama'"),
-        (["--resume", "nowhere"], "there is no nowhere to resume"),
+        (["--resume", "nowhere"], "nowhere is not a run to resume"),
     ],
 )
 def test_options_of_another_model_are_refused(arguments, sentence):

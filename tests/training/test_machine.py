@@ -102,5 +102,5 @@ def test_out_of_memory_says_what_may_help(whole, tmp_path, monkeypatch, resumed)
     monkeypatch.setattr("training.session.fit", fail)
     with pytest.raises(ValueError) as error:
         resume(whole) if resumed else train(tmp_path, **LENGTH)
-    ways = f"--checkpoint-activations, or a new run with a smaller --batch-gpu, or with {SMALLER}"
-    assert str(error.value) == f"out of memory with --batch-gpu 4: try {ways}"
+    ways = "" if resumed else f"--batch-gpu auto, or a smaller --batch-gpu, or {SMALLER}, or "
+    assert str(error.value) == f"out of memory with --batch-gpu 4: try {ways}--checkpoint-activations"

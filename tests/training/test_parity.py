@@ -137,9 +137,11 @@ def detached_path_mean() -> Iterator[None]:
 
 @contextmanager
 def uncorrected_betas() -> Iterator[None]:
+    honest = learner.adam
+
     def adam(parameters, lr, betas, epsilon, interval):
         r = interval / (interval + 1)
-        return learner.adam(parameters, lr * r, betas, epsilon, interval=0)
+        return honest(parameters, lr * r, betas, epsilon, interval=0)
 
     with patch("training.stylegan2.recipe.adam", adam):
         yield
