@@ -9,8 +9,8 @@ from models.adm.blocks import AttentionBlock, AttentionPool, Downsample, GroupNo
 from models.adm.config import ClassifierConfig, UNetConfig
 from models.compute import Conv2d, set_compute
 from models.diffusion.layers import sinusoid
-from torch_utils import recompute
 from torch_utils.device import Precision
+from torch_utils.forward import call, own_precision
 
 HIDDEN = 2048  # of the classifier's spatial pools
 
@@ -79,7 +79,7 @@ class Trunk(nn.Module):
 
     def run(self, stage: nn.Module, x: Tensor, emb: Tensor, tokens: Tensor) -> Tensor:
         """The output of a stage; with `recompute` only its input is kept for the backward pass."""
-        return recompute.call(stage, x, emb, tokens, recompute=self.recompute)
+        return call(stage, x, emb, tokens, recompute=self.recompute)
 
     def halve(self, x: Tensor, emb: Tensor, tokens: Tensor) -> list[Tensor]:
         """The outputs of all input blocks, and of the middle block at the end."""
@@ -126,6 +126,7 @@ class UNet(Trunk):
             return self._res(channels, channels, Upsample(channels, conv=False))
         return Upsample(channels, self.config.conv_resample)
 
+    @own_precision
     def forward(self, x: Tensor, t: Tensor, c: Tensor | None = None) -> Tensor:
         """The raw prediction of noisy pictures.
 
@@ -178,6 +179,7 @@ class NoisyClassifier(Trunk):
             between = [nn.ReLU()] if config.pool == "spatial" else [GroupNorm(groups, HIDDEN), nn.SiLU()]
             self.out = nn.Sequential(nn.Linear(seen, HIDDEN), *between, nn.Linear(HIDDEN, classes))
 
+    @own_precision
     def forward(self, x: Tensor, t: Tensor, c: Tensor | None = None) -> Tensor:
         """Logits [N, classes], float32, of noisy pictures x [N, C, H, W] at levels t [N]."""
         emb = self.embed(t)

@@ -15,12 +15,11 @@ from pydantic import field_validator
 from torch import Tensor
 
 from imaging.pixels import to_pixels
-from models.classes import class_of, learned_classes
 from models.diffusion.config import DenoiserConfig, NoisyConfig
 from models.diffusion.guidance import Guidance, denoiser
 from models.diffusion.process import STEPS, Process, kept_steps
 from models.diffusion.solvers import Solver, solver
-from models.sampler import Options, Request, SeedStream, Shape
+from models.sampler import Options, Request, SeedStream, Shape, class_of, learned_classes
 from torch_utils.config import flag
 from torch_utils.device import Precision
 

@@ -22,8 +22,8 @@ from models.conditioning import (
 )
 from models.diffusion.layers import STD, TimestepEmbedder, positions
 from models.dit.config import DiTConfig
-from torch_utils import recompute
 from torch_utils.device import Precision
+from torch_utils.forward import call, own_precision
 
 WAVES = 256  # width of the sinusoid of the time
 EPSILON = 1e-6  # of the norms
@@ -172,6 +172,7 @@ class DiT(nn.Module):
         """Choose the type of the large products; the rest stays in float32."""
         return set_compute(self, precision)
 
+    @own_precision
     def forward(self, x: Tensor, t: Tensor, c: Tensor | None = None) -> Tensor:
         """The raw prediction of noisy pictures.
 
@@ -193,7 +194,7 @@ class DiT(nn.Module):
         if self.config.block == "in-context":
             tokens = with_context(tokens, *parts)
         for block in self.blocks:
-            tokens = recompute.call(block, tokens, condition, context, recompute=self.recompute)
+            tokens = call(block, tokens, condition, context, recompute=self.recompute)
         return self.unpatchify(self.final_layer(tokens[:, :count], condition)).to(x.dtype)
 
     def unpatchify(self, tokens: Tensor) -> Tensor:

@@ -161,7 +161,7 @@ def test_a_scale_without_one_learns_nothing_from_zeros() -> None:
 def test_the_order_of_chunks_is_that_of_the_weights() -> None:
     c = random(N, 6, seed=3)
     for order in (("shift", "scale"), ("scale", "shift"), ("gate", "shift", "scale")):
-        head = ModulationHead(6, C, order, zero=False).double()  # type: ignore[arg-type]
+        head = ModulationHead(6, C, order, zero=False).double()
         (by,) = head.steer(c)
         chunks = dict(zip(order, head(c).chunk(len(order), 1), strict=True))
         assert all(getattr(by, name).equal(value) for name, value in chunks.items())
