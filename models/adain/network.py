@@ -169,7 +169,7 @@ def full(x: Tensor) -> Tensor:
 
 def shrunk(mask: Tensor, features: Tensor) -> Tensor:
     """A mask of pixels as weights of features: the mean of the pixels that each feature covers."""
-    return F.adaptive_avg_pool2d(mask.to(features.dtype), features.shape[-2:])
+    return F.adaptive_avg_pool2d(mask.to(features.dtype), (features.shape[-2], features.shape[-1]))
 
 
 def content_loss(made: Tensor, wanted: Tensor) -> Tensor:
