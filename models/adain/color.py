@@ -14,20 +14,20 @@ def with_colors_of(picture: Tensor, content: Tensor) -> Tensor:
     return torch.einsum("ij,njhw->nihw", torch.linalg.inv(matrix), torch.cat([made[:, :1], own[:, 1:]], dim=1))
 
 
-def match_colors(style: Tensor, content: Tensor) -> Tensor:
+def match_colors(style: Tensor, content: Tensor, published: bool = False) -> Tensor:
     """A style picture whose colors have the content's mean and covariance (CORAL, Sun et al. 2016).
-
-    Channels are first normalized each by itself; the covariance is then a sum over pixels plus the identity, as in the
-    published programs.
 
     Args:
         style, content: [3, H, W] of any two sizes.
+        published: add up the covariances over pixels, as published programs do, which is right for equally many pixels
+            only: otherwise the deviation is off by the root of the ratio of their numbers.
 
     Returns:
         [3, H, W] of the style's size, not clamped.
     """
     (z, _, _), (other, mean, std) = (_normalized(each) for each in (style, content))
-    turned = _root(_covariance(other)) @ _root(_covariance(z), -0.5) @ z
+    theirs, ours = (_covariance(each, 1 if published else each.shape[1]) for each in (other, z))
+    turned = _root(theirs) @ _root(ours, -0.5) @ z
     return (turned * std + mean).reshape(style.shape)
 
 
@@ -37,8 +37,8 @@ def _normalized(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (flat - mean) / std, mean, std
 
 
-def _covariance(z: Tensor) -> Tensor:
-    return z @ z.T + torch.eye(len(z), dtype=z.dtype, device=z.device)
+def _covariance(z: Tensor, count: int) -> Tensor:
+    return (z @ z.T + torch.eye(len(z), dtype=z.dtype, device=z.device)) / count
 
 
 def _root(matrix: Tensor, power: float = 0.5) -> Tensor:
