@@ -23,6 +23,8 @@ def resolve(kind: type[DiffusionConfig], part: str, asked: Asked) -> dict[str, A
     """
     model = asked.given.get("model", "")
     row = {"auto": _auto, "demo": _demo, "paper": _paper}[asked.preset](kind, part, asked, model)
+    if asked.latent and not asked.given.get("sampling.codec"):
+        row["metrics"] = "none"
     values = {**row, **asked.given, "preset": asked.preset}
     share = share_of(values["pace.batch"], asked.world)
     at_once = asked.given.get("pace.batch_gpu") or largest_divisor(share, max(row["pace.batch"], 1))
