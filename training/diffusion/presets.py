@@ -37,6 +37,8 @@ def resolve(kind: type[DiffusionConfig], part: str, asked: Asked) -> dict[str, A
     """
     row = {"auto": _auto, "demo": _demo, "paper": _paper}[asked.preset](kind, part, asked)
     values = {**row, **asked.given, "preset": asked.preset}
+    if "average.kimg" in asked.given:  # meant as given: a ramp would make several averages the same at first
+        values |= {"average.ramp": asked.given.get("average.ramp", 0.0)}
     return values | ({"precision": "fp32"} if values.get("precision") == "fp16" else {})
 
 

@@ -78,6 +78,8 @@ def test_groups_and_heads_follow_the_width(width, groups, head):
 
 def test_notes():
     assert settled("dit-s/2", classes=2)[1] == ()
+    assert settled("dit-s/2")[0].average.ramp == 0.1
+    assert settled("dit-s/2", **{"average.kimg": (5.0, 50.0)})[0].average.ramp == 0  # as given
     assert "have no classes" in settled("dit-s/2")[1][0]
     config, notes = settled("dit-s/2", classes=2, precision="fp16")
     assert config.precision == "fp32" and "computes in fp32" in notes[0]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import convert
 import evaluate
-import generate
 from models.families import load_network, read_network
 from tests.commands import refused, run
 from tests.training.diffusion.recipes import SMALLEST
@@ -78,34 +78,43 @@ def test_several_averages_are_files_parts(tmp_path):
     assert json.loads((folder / "config.json").read_text())["average"]["kimg"] == [0.5, 2.0]
     file = read_network(runs.newest_in(folder))
     assert list(file.parts) == ["ema", "ema_2", "net"] and file.shown == "ema"
-    weights = [load_network(folder, part).final_layer.linear.weight for part in file.parts]
+    weights = [load_network(folder, which=part).final_layer.linear.weight for part in file.parts]
     assert not torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
+    values = []
+    for part in file.parts:  # each is judged by itself
+        alone = tmp_path / f"{part}.safetensors"
+        call(convert, "--source", folder, "--dest", alone, "--only", part)
+        assert read_network(alone).shown == part
+        judged = tmp_path / part
+        call(evaluate, "--network", alone, "--steps", 2, "--metrics", "swd20", "--device", "cpu", "--outdir", judged)
+        values.append(json.loads((judged / "metrics.jsonl").read_text())["value"])
+    assert len(set(values)) == 3
 
 
 def test_transfer_takes_weights_and_refuses_other_classes(tmp_path):
     first = trained(tmp_path / "first", **{"data.labels": "none", "average.kimg": (0.01, 0.05)})
-    plan = plans.begin(settings(**{"data.labels": "none", "pace.kimg": 0.004}), tmp_path / "second", str(first))
+    plan = plans.begin(
+        settings(**{"data.labels": "none", "pace.kimg": 0.004, "optimizer.lr": 1e-30}), tmp_path / "second", str(first)
+    )
     second = finish(plan)
     before, start = (
-        checkpoint.load(path)[0] for path in (runs.newest_in(first), second / "network-000000.safetensors")
+        checkpoint.load(path)[0] for path in (runs.newest_in(first), second / "network-000000.0.safetensors")
     )
-    for part in ("ema", "net"):
-        assert torch.equal(before[f"{part}.final_layer.linear.weight"], start[f"{part}.final_layer.linear.weight"])
+    assert all(torch.equal(before[name], start[name]) for name in before if name.startswith("net."))
+    assert "the weights of ema, net are those of" in (second / "log.txt").read_text()
     words = [f"--set={name}={value}" for name, value in settings().items() if name not in ("model", "data.path")]
     said = refused(run("--data", "demo:16", "--outdir", str(tmp_path / "x"), "--transfer", str(first), *words))
     assert "its denoiser has classes 0: take another network" in said and "\n" not in said
 
 
-# With a rate of next to nothing the weights stay, and AdamW's moments hold the gradients.
-STILL = {"optimizer__lr": 1e-12, "pace__kimg": 0.016}
-
-
 @pytest.mark.parametrize("model", ["dit-ti/4", pytest.param("adm", marks=pytest.mark.proof)])
 def test_two_processes_have_the_gradients_of_one(model, tmp_path):
+    # With a rate of next to nothing the weights stay, and AdamW's moments hold the gradients.
     still = {"optimizer.lr": 1e-12, "pace.kimg": 0.016, "denoiser.noise.objective": "v"}
     alone = trained(tmp_path / "alone", None, model, **still)
     base = {name: ",".join(map(str, v)) if isinstance(v, tuple) else v for name, v in settings(model, **still).items()}
-    ended = launch(2, tmp_path / "logs", "--outdir", str(tmp_path / "runs"), base=base)
+    del base["model"]
+    ended = launch(2, tmp_path / "logs", "--outdir", str(tmp_path / "runs"), "--model", model, base=base)
     assert not ended.codes, ended.output
     together = folder_of(tmp_path / "runs")
     (a, about_a), (b, about_b) = (checkpoint.load(folder / "state.safetensors") for folder in (alone, together))
