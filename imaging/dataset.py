@@ -21,6 +21,7 @@ from imaging.grid import GRID
 from imaging.headers import read_facts
 from imaging.imageset import ImageSet, ListedSet, notes_on_modes, run_name
 from imaging.labels import take_labels
+from imaging.latentset import LatentSet, open_latents
 from imaging.picture import Header, decode, is_sheet, read_range, span_of
 from imaging.pixels import from_pil
 from imaging.shards.index import is_shards
@@ -41,8 +42,8 @@ class DataConfig(BaseModel):
     path: str = Field(
         "demo",
         description="ZIP or folder of PNG, JPEG or WebP images of one size; WebDataset shards such as "
-        "x-{0000..0999}.tar, local or behind a URL; `demo`, `demo:64` or `demo:96x64` is the embedded set of cartoon "
-        "faces, at 32x32 or the size named",
+        "x-{0000..0999}.tar, local or behind a URL; latents of `dataset_tool.py encode`; `demo`, `demo:64` or "
+        "`demo:96x64` is the embedded set of cartoon faces, at 32x32 or the size named",
         json_schema_extra={"flag": "--data", "group": "Data"},
     )
     labels: Literal["auto", "none", "folders"] = Field(
@@ -90,6 +91,8 @@ def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
     try:
         archive = open_archive(path)
     except ValueError as error:  # say what the path is, if it is anything
+        if latents := open_latents(path):
+            return LatentSet(latents, choose(len(latents.names), config.max_images), config.mirror, config.labels)
         raise ValueError((path.is_dir() and unfit_for_training(path)) or str(error)) from error
     chosen = choose(len(archive.names), config.max_images)
     if not with_sheets:

@@ -4,10 +4,11 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from imaging.imageset import Latent
 from models.adm.config import ClassifierConfig, UNetConfig
 from models.diffusion.config import NoisyConfig
 from models.diffusion.parts import AVERAGES
-from models.diffusion.sampler import DenoisingOptions, Solvers
+from models.diffusion.sampler import CODEC, DenoisingOptions, Solvers
 from models.dit.config import DiTConfig
 from models.family import Shape
 from torch_utils.config import flag
@@ -80,6 +81,10 @@ class DiffusionConfig(RunConfig):
     def shape(self) -> Shape:
         return Shape.of(self.network)
 
+    @property
+    def latent(self) -> Latent | None:
+        return self.network.latent
+
     @model_validator(mode="after")
     def _computes_well(self) -> Self:
         if self.precision == "fp16":
@@ -95,6 +100,8 @@ class SamplingConfig(Section):
     steps: int = Field(50, ge=1, le=1000, description="steps from noise to picture")
     solver: Solvers = Field("dpm2m", description="method of the steps")
     cfg_scale: float = Field(1.0, ge=0, le=100, description="classifier-free guidance; 1 none")
+
+    codec: str = flag("", "--codec", "Output", f"{CODEC}; without it samples are latents in false colors")
 
     def options(self) -> DenoisingOptions:
         """The same for a sampler."""

@@ -36,6 +36,8 @@ def resolve(kind: type[DiffusionConfig], part: str, asked: Asked) -> dict[str, A
         asked: preset, images and given settings.
     """
     row = {"auto": _auto, "demo": _demo, "paper": _paper}[asked.preset](kind, part, asked)
+    if asked.latent and not asked.given.get("sampling.codec"):
+        row["metrics"] = "none"
     values = {**row, **asked.given, "preset": asked.preset}
     if "average.kimg" in asked.given:  # meant as given: a ramp would make several averages the same at first
         values |= {"average.ramp": asked.given.get("average.ramp", 0.0)}
@@ -133,7 +135,7 @@ def _paper(kind: type[DiffusionConfig], part: str, asked: Asked) -> dict[str, An
 def _published(kind: type[DiffusionConfig], asked: Asked) -> dict[str, Any]:
     """The settings of the paper's U-Net or classifier by name within its section; nothing for other pictures."""
     shape = asked.shape
-    if kind is DiTRun or shape.height != shape.width or shape.height not in UNETS:
+    if kind is DiTRun or asked.latent or shape.height != shape.width or shape.height not in UNETS:
         return {}
     side, classes = shape.height, shape.classes
     found = published_classifier(side) if kind is ClassifierRun else published_unet(side, classes)
