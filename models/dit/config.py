@@ -34,6 +34,7 @@ class DiTConfig(DenoiserConfig):
     heads: int = Field(6, ge=1, le=1024, description="attention heads")
     mlp_ratio: float = Field(4.0, gt=0, le=64, description="width of the hidden layer of each block / hidden")
     block: Block = flag("adaln-zero", "--block", "Training", "how time and class steer the blocks")
+    null_class: bool = Field(True, description="one row of labels more, which stands for no class")
     qk_norm: bool = Field(False, description="normalize queries and keys: steadier in bf16, not in the published files")
 
     @property

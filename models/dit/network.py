@@ -161,7 +161,7 @@ class DiT(nn.Module):
         self.x_embedder = Patches(config.channels, config.patch, config.hidden)
         self.t_embedder = TimestepEmbedder(WAVES, config.hidden)
         if config.classes:
-            self.y_embedder = Labels(config.classes + 1, config.hidden)
+            self.y_embedder = Labels(config.classes + config.null_class, config.hidden)
         self.register_buffer("pos_embed", positions(*config.grid, config.hidden)[None].float())
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.final_layer = FinalLayer(config)
@@ -190,11 +190,16 @@ class DiT(nn.Module):
 
         Returns:
             [N, C, H, W], float32; [N, 2 C, H, W] with learned variances.
+
+        Raises:
+            ValueError: no classes are given to a network that has no row for none.
         """
         tokens = self.x_embedder(x) + self.pos_embed.to(x.dtype)
         parts = [self.t_embedder(t)]
         if self.config.classes:
-            null = torch.full((len(x),), self.config.classes, device=x.device)
+            if c is None and not self.config.null_class:
+                raise ValueError("this network makes pictures of a class only: give class numbers")
+            null = torch.full(x.shape[:1], self.config.classes, device=x.device)
             parts.append(self.y_embedder(null if c is None else c))
         condition, context = torch.stack(parts).sum(0), torch.stack(parts, dim=1)
         count = tokens.shape[1]
@@ -207,5 +212,5 @@ class DiT(nn.Module):
     def unpatchify(self, tokens: Tensor) -> Tensor:
         """[N, T, p * p * channels], in the order row, column, channel -> pictures [N, channels, H, W]."""
         (rows, columns), p = self.config.grid, self.config.patch
-        patches = tokens.reshape(len(tokens), rows, columns, p, p, -1)
-        return torch.einsum("nhwpqc->nchpwq", patches).reshape(len(tokens), -1, rows * p, columns * p)
+        patches = tokens.reshape(tokens.shape[0], rows, columns, p, p, -1)
+        return torch.einsum("nhwpqc->nchpwq", patches).reshape(tokens.shape[0], -1, rows * p, columns * p)
