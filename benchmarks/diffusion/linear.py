@@ -132,20 +132,17 @@ def main(place: str, data: str, images: int, fit: int, which: str, device: str) 
     dataset = open_dataset(DataConfig(path=data))
     own, found = Shape.of(config), Shape.of(dataset)
     if own[:3] != found[:3] or config.classes not in (0, dataset.classes):
-        raise ValueError(
-            f"--data {data}: its images are {tuple(found)}, those of the network {tuple(own)}: take others"
-        )
+        raise ValueError(f"--data {data}: its images are {tuple(found)}, the network's {tuple(own)}: take others")
     if (size := own.height * own.width * own.channels) > LARGEST:
         raise ValueError(f"--network {place}: pictures of {size} numbers are too large, expected {LARGEST} or fewer")
-    linear = Wiener.of(*moments(dataset, min(fit, len(dataset))))
+    fit = min(fit, len(dataset))
+    linear = Wiener.of(*moments(dataset, fit))
     shown, labels = (t.to(device) for t in pictures(dataset, 0, min(images, len(dataset))))
     process, objective = config.noise.process().to(torch.device(device)), config.noise.objective
     told = {"network": labels if config.classes else None}
     if config.classes and getattr(config, "null_class", True):
         told["no class"] = None
-    say(
-        f"{objective}: mean squared error of {len(shown)} images; linear: of the covariance of {min(fit, len(dataset))}"
-    )
+    say(f"{objective}: mean squared error of {len(shown)} images; linear: of the covariance of {fit}")
     say("  ".join(f"{name:>9}" for name in ("noise", "linear", *told, "share")))
     for level in range(LEVELS):
         k = round((level + 0.5) / LEVELS * len(process)) - 1
