@@ -81,6 +81,7 @@ class Format:
     options: type[Options] = Options
     one: bool = False  # holds one network that makes pictures, and nothing else
     shows: bool = False  # needs a network that makes pictures, if the family has any
+    kind: str = ""  # the value of --format that chooses it, for a folder: "hub"
     check: Callable[[Path], None] = lambda dest: None  # raises ValueError if --dest or a package rules the format out
 
 

@@ -27,7 +27,7 @@ def network(tmp_path_factory) -> Path:
     net = AdaIN(SMALL)
     for name, parameter in net.named_parameters():
         torch.nn.init.normal_(parameter, std=0.5 if "bias" not in name and parameter.shape[-1] == 1 else 0.25)
-    torch.nn.init.constant_(net.decoder[-1].bias, 0.5)
+    torch.nn.init.constant_(net.decoder.get_parameter("12.bias"), 0.5)
     save_network(path, "adain", {"adain": net}, {})
     return path
 

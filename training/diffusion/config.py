@@ -1,8 +1,8 @@
 """The settings of runs that teach what noise hides: networks, loss, optimizer, averages, and pictures on the way."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from imaging.imageset import Latent
 from models.adm.config import ClassifierConfig, UNetConfig
@@ -18,14 +18,19 @@ DROP = "share of images that are shown without their class; classifier-free guid
 WARM = "thousands of images over which the learning rate rises from 0 to --lr"
 
 
-class NoiseLossConfig(Section):
-    """Which noise levels are learned, and how errors are weighed."""
+class LevelsConfig(Section):
+    """Which noise levels are learned."""
 
     times: Literal["logit-normal", "uniform"] = Field(
         "logit-normal", description="noise levels for objective flow: mostly in the middle (logit-normal), or all alike"
     )
     location: float = Field(0.0, description="mean of the logit of the noise level")
     spread: float = Field(1.0, gt=0, description="standard deviation of the logit of the noise level")
+
+
+class NoiseLossConfig(LevelsConfig):
+    """Which noise levels are learned, and how errors are weighed."""
+
     kind: Literal["mse", "hybrid", "rescaled", "bound"] = Field(
         "hybrid", description="mse: squared error; hybrid, rescaled: plus the bound, for learned variances"
     )
@@ -63,7 +68,7 @@ class DiffusionConfig(RunConfig):
     """What runs of all models of this room have."""
 
     preset: Literal["auto", "demo", "paper"] = flag("auto", *PRESET)
-    loss: NoiseLossConfig = NoiseLossConfig()
+    loss: LevelsConfig = LevelsConfig()
     optimizer: AdamWConfig = AdamWConfig()
     average: AveragesConfig = AveragesConfig()
 
@@ -79,6 +84,14 @@ class DiffusionConfig(RunConfig):
     @property
     def latent(self) -> Latent | None:
         return self.network.latent
+
+    @model_validator(mode="after")
+    def _computes_well(self) -> Self:
+        if self.precision == "fp16":
+            raise ValueError("--precision fp16: float16 rounds small gradients to 0: give bf16 or fp32")
+        if getattr(self.network, "dropout", 0) and (self.compile or self.cuda_graphs):
+            raise ValueError("--compile and --cuda-graphs do not work with dropout: leave out one of the two")
+        return self
 
 
 class SamplingConfig(Section):
@@ -98,7 +111,24 @@ class SamplingConfig(Section):
 class DenoisingConfig(DiffusionConfig):
     """What runs of denoising networks have."""
 
+    loss: NoiseLossConfig = NoiseLossConfig()
     sampling: SamplingConfig = SamplingConfig()
+
+    @model_validator(mode="after")
+    def _loss_fits(self) -> Self:
+        noise, loss, scale = self.network.noise, self.loss, self.sampling.cfg_scale
+        null = bool(self.network.classes) and getattr(self.network, "null_class", True)
+        if noise.objective == "flow" and (noise.learned_variance or loss.kind == "bound"):
+            raise ValueError(
+                "a flow has no variances: give --objective eps, or leave out learned_variance and kind=bound"
+            )
+        if self.network.classes and not null and loss.label_dropout:
+            raise ValueError("null_class=false leaves no row for pictures without a class: give --label-dropout 0")
+        if scale != 1 and not null:
+            raise ValueError(
+                f"sampling.cfg_scale={scale:g} needs a network that also learns without classes: leave it out"
+            )
+        return self
 
 
 class DiTRun(DenoisingConfig):
