@@ -124,6 +124,10 @@ class ImageSet(ABC):
         """Item `index` as people and metrics see it: uint8 pixels [C, H, W]."""
         return self[index][0]
 
+    def held_out(self, number: int) -> np.ndarray:
+        """A picture to judge a run by; not one of the items, where a set holds some out."""
+        return self.picture(number % self.count)
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of a `picture`."""

@@ -38,9 +38,7 @@ TINY = [
 def autoencoder(folder, channels=4, **more):
     """The folder of a small codec of random weights that halves pictures once."""
     torch.manual_seed(0)
-    blocks = {
-        f"{way}_block_types": (f"{name}Block2D",) * 2 for way, name in (("down", "DownEncoder"), ("up", "UpDecoder"))
-    }
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
     sizes = {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4, "latent_channels": channels}
     diffusers.AutoencoderKL(**{**blocks, **sizes, "scaling_factor": 0.5, **more}).save_pretrained(folder)
     return folder
@@ -65,9 +63,8 @@ def invoke(program, *arguments):
 
 
 def encode(source, codec, dest, *more):
-    return invoke(
-        dataset_tool, "encode", "--source", source, "--codec", codec, "--dest", dest, *more, "--device", "cpu"
-    )
+    given = ["--source", source, "--codec", codec, "--dest", dest, "--device", "cpu"]
+    return invoke(dataset_tool, "encode", *given, *more)
 
 
 def refusal(result):
@@ -97,9 +94,8 @@ def test_a_set_of_latents_holds_what_the_autoencoder_finds(codec, latents):
         torch.testing.assert_close(mean, posterior.mean[0], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(deviation, posterior.std[0], atol=1e-5, rtol=1e-5)
     found.decoder = open_codec(str(codec), CPU)
-    decoded = to_pixels(
-        network.decode(network.encode(to_images(torch.from_numpy(faces.read(3)))[None]).latent_dist.mean).sample
-    )
+    image = to_images(torch.from_numpy(faces.read(3)))[None]
+    decoded = to_pixels(network.decode(network.encode(image).latent_dist.mean).sample)
     assert found.size == (16, 16)
     assert np.abs(found.picture(3).astype(int) - decoded[0].numpy().astype(int)).max() <= 1
 
@@ -138,7 +134,7 @@ def test_a_run_of_latents_resumes_exactly_and_its_network_makes_pictures(codec, 
         "shift": 0.25,
     }
     with Image.open(runs.samples_path(whole, 100)) as sheet:  # in false colors
-        assert sheet.size == (4 * 8, 4 * 8)
+        assert sheet.size == (16 * 8, 8)
 
     make = ["--network", network, "--seeds", "0-1", "--steps", "2", "--device", "cpu", "--outdir", tmp_path / "out"]
     assert refusal(invoke(generate, *make)) == (
@@ -150,14 +146,15 @@ def test_a_run_of_latents_resumes_exactly_and_its_network_makes_pictures(codec, 
 
 
 def test_with_the_codec_a_run_shows_and_judges_pictures(codec, latents, tmp_path):
-    run, _ = trained(tmp_path, latents, "--codec", codec, "--metrics", "swd20")
+    run, _ = trained(tmp_path, latents, "--codec", codec, "--metrics", "swd20", "--batch-gpu", "auto", "--workers", "1")
     with Image.open(runs.samples_path(run, 100)) as sheet:
-        assert sheet.size == (4 * 16, 4 * 16)
+        assert sheet.size == (16 * 16, 16)
     judged = ["--network", run, "--metrics", "swd20", "--steps", "2", "--device", "cpu"]
     result = invoke(evaluate, *judged, "--codec", codec, "--json")
     assert result.exit_code == 0, result.output
-    in_loop = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][0]["results"]
-    assert in_loop == pytest.approx(json.loads(result.stdout.splitlines()[-1])["results"], rel=1e-6)
+    in_loop = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["results"]
+    afterwards = json.loads(result.stdout.splitlines()[-1])["results"]
+    assert in_loop == pytest.approx(afterwards, rel=1e-3)  # batches of another size round otherwise
 
 
 @pytest.mark.parametrize("more", [["--metrics", "swd20"], ["--model", "stylegan2"], ["--codec", "nowhere"]])
@@ -281,5 +278,5 @@ def test_mirror_images_must_have_been_encoded(codec, tmp_path):
     assert encode("demo:16", codec, tmp_path / "x.zip", "--max-images", "3").exit_code == 0
     found = open_dataset(DataConfig(path=str(tmp_path / "x.zip")))
     assert found.read(0).dtype == np.float16
-    with pytest.raises(ValueError, match="--mirror: .* holds no mirror images"):
+    with pytest.raises(ValueError, match=r"--mirror: .* holds no mirror images"):
         open_dataset(DataConfig(path=str(tmp_path / "x.zip"), mirror=True))

@@ -95,15 +95,22 @@ def open_codec(path: str, device: torch.device) -> Codec:
         raise ValueError(f"{name} is not an AutoencoderKL by its {CONFIG}: {FOLDER}")
     try:
         from diffusers import AutoencoderKL
+        from diffusers.utils import logging
     except ImportError as error:
         raise ValueError(f"{name} needs the package diffusers: pip install diffusers") from error
+    logging.set_verbosity_error()  # what it warns of is checked below
     with parsing(name, "a whole AutoencoderKL", FOLDER):
         network, about = AutoencoderKL.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False, output_loading_info=True
+            folder,
+            torch_dtype=torch.float32,  # in 16 bits some of these autoencoders overflow
+            local_files_only=True,
+            use_safetensors=True,
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
         )
         if wrong := [key for kind in ("missing_keys", "mismatched_keys") for key in about[kind]]:
             raise ValueError(f"its weights lack {wrong[0]}")
-        codec = Codec(network.to(device, torch.float32).eval().requires_grad_(False), path, sha256(folder / WEIGHTS))
+        codec = Codec(network.to(device).eval().requires_grad_(False), path, sha256(folder / WEIGHTS))
         if not 0 < codec.scale < math.inf or not math.isfinite(codec.shift):
             raise ValueError("its scaling_factor is not a number above 0")
         if config.get("in_channels") != codec.pictures or codec.pictures not in (1, 3, 4):

@@ -59,6 +59,13 @@ class Labels(nn.Module):
         return self.embedding_table(c)
 
 
+class HeadNorm(nn.RMSNorm):
+    """Root-mean-square norm of the queries or keys of a head, in the type of its weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype))
+
+
 class Attention(nn.Module):
     """Self-attention of tokens (Vaswani et al. 2017); with `qk_norm` of normalized queries and keys."""
 
@@ -68,8 +75,8 @@ class Attention(nn.Module):
         self.qkv = Linear(config.hidden, 3 * config.hidden)
         self.proj = Linear(config.hidden, config.hidden)
         width = config.hidden // config.heads
-        self.q_norm = nn.RMSNorm(width, EPSILON) if config.qk_norm else nn.Identity()
-        self.k_norm = nn.RMSNorm(width, EPSILON) if config.qk_norm else nn.Identity()
+        self.q_norm = HeadNorm(width, EPSILON) if config.qk_norm else nn.Identity()
+        self.k_norm = HeadNorm(width, EPSILON) if config.qk_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (heads_apart(part, self.heads) for part in self.qkv(x).chunk(3, dim=2))

@@ -1,6 +1,6 @@
 """Style transfer: every number recorded from naoto0804's program."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -20,10 +20,11 @@ INPUTS = {"features/content", "features/style", "coral/source", "coral/target"}
 DOUBLE, SINGLE = torch.float64, torch.float32
 
 
-def picture(seed: int, height: int, width: int, block: int) -> Tensor:
+def drawn(seed: int, size: Sequence[int], block: int) -> Tensor:
     """Squares of `block` pixels plus fine noise, [3, H, W] in [0, 1), float32 values."""
-    size = (3, -(-height // block), -(-width // block))
-    squares = np.random.RandomState(seed).rand(*size).astype(np.float32)
+    height, width = size
+    coarse = (3, -(-height // block), -(-width // block))
+    squares = np.random.RandomState(seed).rand(*coarse).astype(np.float32)
     squares = squares.repeat(block, 1).repeat(block, 2)[:, :height, :width]
     fine = np.random.RandomState(seed + 1000).rand(3, height, width).astype(np.float32)
     return torch.from_numpy(np.float32(0.7) * squares + np.float32(0.3) * fine)
@@ -71,8 +72,8 @@ def inside(net: AdaIN, content: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 def whole(net: AdaIN, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
     pairs = {
-        "stylised": (picture(SEED + 10, *CONFIG["content"], 8), picture(SEED + 11, *CONFIG["style"], 3)),
-        "stylised_odd": (picture(SEED + 12, *CONFIG["odd_content"], 8), picture(SEED + 13, *CONFIG["odd_style"], 3)),
+        "stylised": (drawn(SEED + 10, CONFIG["content"], 8), drawn(SEED + 11, CONFIG["style"], 3)),
+        "stylised_odd": (drawn(SEED + 12, CONFIG["odd_content"], 8), drawn(SEED + 13, CONFIG["odd_style"], 3)),
     }
     for name, (content, style) in pairs.items():
         c, s = content[None].to(dtype), style[None].to(dtype)
@@ -81,15 +82,15 @@ def whole(net: AdaIN, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
             yield f"{name}/alpha{alpha}", out
             assert net(c, s, alpha).equal(out[..., : c.shape[2], : c.shape[3]])
     content = pairs["stylised"][0][None].to(dtype)
-    styles = [picture(SEED + 20 + i, *CONFIG["style"], 2 + 3 * i)[None].to(dtype) for i in range(2)]
+    styles = [drawn(SEED + 20 + i, CONFIG["style"], 2 + 3 * i)[None].to(dtype) for i in range(2)]
     for alpha in CONFIG["alphas"]:
         mixed = net.mix(net.encode(content), [net.measure(s) for s in styles], CONFIG["weights"], alpha)
         yield f"interpolated/alpha{alpha}", net.decoder(mixed)
 
 
 def training(net: AdaIN, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
-    contents = torch.stack([picture(SEED + 30 + i, 32, 32, 8) for i in range(2)]).to(dtype)
-    styles = torch.stack([picture(SEED + 40, 32, 32, 8), picture(SEED + 41, 32, 32, 3)]).to(dtype)
+    contents = torch.stack([drawn(SEED + 30 + i, (32, 32), 8) for i in range(2)]).to(dtype)
+    styles = torch.stack([drawn(SEED + 40, (32, 32), 8), drawn(SEED + 41, (32, 32), 3)]).to(dtype)
     theirs = net.encoder.features(styles)
     for alpha in CONFIG["alphas"]:
         wanted = net.mix(net.encode(contents), [net.statistics(theirs[-1])], [1.0], alpha).detach()
@@ -113,7 +114,7 @@ def ours(dtype: torch.dtype) -> dict[str, Tensor]:
     net = network(dtype)
     found = dict(functions(dtype))
     with torch.no_grad():
-        found |= dict(inside(net, picture(SEED + 10, *CONFIG["content"], 8)[None].to(dtype)))
+        found |= dict(inside(net, drawn(SEED + 10, CONFIG["content"], 8)[None].to(dtype)))
         found |= dict(whole(net, dtype))
     return found | dict(training(net, dtype))
 

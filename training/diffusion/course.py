@@ -10,6 +10,7 @@ from models.diffusion.codec import Codec, open_codec
 from models.dit import family as dit
 from models.dit.config import named_sizes
 from torch_utils.config import build
+from training.config import check_rounds, share_of
 from training.course import Asked, Course, Facts
 from training.diffusion import presets
 from training.diffusion.config import ClassifierRun, DenoisingConfig, DiffusionConfig, DiTRun, UNetRun
@@ -25,10 +26,15 @@ def _settle(kind: type[DiffusionConfig], part: str, asked: Asked) -> tuple[Diffu
             raise ValueError(f"--set {part}.{name} comes from the data, where it is {value}: leave it out")
     if kind is ClassifierRun and not asked.shape.classes:
         raise ValueError("--model noise-classifier needs data with classes: give --labels folders, or other data")
-    values = presets.resolve(kind, part, asked)
+    values = presets.resolve(kind, part, asked) | {f"{part}.{name}": value for name, value in shape.items()}
     if (codec := values.get("sampling.codec")) and asked.latent is None:
         raise ValueError(f"--codec {codec} applies to latents, and the data are pictures: leave it out")
-    return build(kind, values | {f"{part}.{name}": value for name, value in shape.items()}), ()
+    share = share_of(values["pace.batch"], asked.world)
+    config = build(kind, values | {"pace.batch_gpu": 1})
+    at_once = asked.given.get("pace.batch_gpu") or presets.at_once(config.network, share)
+    check_rounds(at_once, share, values["pace.batch"])
+    pace = config.pace.model_copy(update={"batch_gpu": at_once})
+    return config.model_copy(update={"pace": pace}), presets.notes(config, asked)
 
 
 def _smallest_dit(config: DiTRun) -> DiTRun:

@@ -8,10 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imaging.pixels import to_images
+from models.adm.blocks import Dropout
 from models.adm.network import NoisyClassifier, UNet
 from models.diffusion.config import NoiseConfig
-from models.diffusion.likelihood import Losses, losses
+from models.diffusion.likelihood import Losses, flat_mean, losses
 from models.diffusion.parts import AVERAGES
+from models.diffusion.prediction import target
 from models.diffusion.process import STEPS, Process
 from models.diffusion.sampler import DenoisingSampler
 from models.dit.network import DiT
@@ -19,7 +21,7 @@ from models.sampler import Request, SeedStream
 from torch_utils import distributed, seeds
 from torch_utils.stats import Some
 from training.course import Facts
-from training.diffusion.config import ClassifierRun, DenoisingConfig, DiffusionConfig, DiTRun, NoiseLossConfig
+from training.diffusion.config import ClassifierRun, DenoisingConfig, DiffusionConfig, DiTRun, LevelsConfig
 from training.phase import Phase, Term, decay_groups, warm_up
 from training.recipe import Average, Change, Draws, Pictures, Recipe, placed
 from training.sheet import Sheet
@@ -40,7 +42,7 @@ def bucket_names(kind: str) -> list[str]:
     return [f"{kind}/noise {100 * i // BUCKETS}-{100 * (i + 1) // BUCKETS} %" for i in range(BUCKETS)]
 
 
-def draw_levels(noise: NoiseConfig, loss: NoiseLossConfig, whole: Process, draws: Draws) -> tuple[Process, Tensor]:
+def draw_levels(noise: NoiseConfig, loss: LevelsConfig, whole: Process, draws: Draws) -> tuple[Process, Tensor]:
     """The noise levels of a batch: a process, and the index of each sample's level in it.
 
     For flow every sample has a level of its own, its logit normally distributed (Esser et al. 2024, section 3.1), or
@@ -87,6 +89,7 @@ class Learning(Recipe):
         self.optimizers = {"net": adamw}
         self.whole = config.network.noise.process().to(device)
         self.forward: Callable[..., Tensor] = self.network  # or compiled
+        self.dropouts = [module for module in self.network.modules() if isinstance(module, Dropout) and module.p]
 
     def batch(self, *sets: Pictures) -> Labeled:
         """Images in [-1, 1], or means and deviations of latents."""
@@ -111,6 +114,8 @@ class Learning(Recipe):
         """A process, the level of each image in it [n], what the network is told of it [n], and the noise."""
         config = self.config
         process, k = draw_levels(config.network.noise, config.loss, self.whole, draws)
+        for i, layer in enumerate(self.dropouts):
+            layer.seed = seeds.derive(draws.seed, draws.iteration, "dropout", draws.start, i)
         noise = draws.latents("noise", *images.shape[1:])
         return process, k, process.t[k].to(torch.float32), noise
 
@@ -146,7 +151,9 @@ class Denoising(Learning):
         output = self.forward(process.noised(images, k, noise), t, c)
         objective, kind = self.config.network.noise.objective, self.config.loss.kind
         found: Losses = losses(output.float(), images, noise, k, process, objective, kind)
-        reports = {"loss/denoise": found.loss, **self.by_level("loss", found.mse, t)}
+        wanted = target(images, noise, k, process, objective)
+        share = found.mse / flat_mean(wanted.square())
+        reports = {"loss/denoise": found.loss, "loss/share": share, **self.by_level("loss", found.mse, t)}
         if found.vb is not None:
             reports["loss/bound"] = found.vb
         yield found.loss.mean(), reports
