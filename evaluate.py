@@ -41,7 +41,7 @@ Examples:
 OUT = Path("out")
 
 
-@click.command(cls=Command, more=partial(learn, judging=True), epilog=EXAMPLES)
+@click.command(cls=Command, more=partial(learn, seeds=False, judging=True), epilog=EXAMPLES)
 @option(
     "--network",
     type=click.Path(),
@@ -144,8 +144,7 @@ def _options(file: NetworkFile, params: Mapping[str, Any]) -> tuple[Options, dic
     usual = file.family.judged
     given = {name: value for name, value in params.items() if value is not None}
     options = configs.build(type(usual), configs.flatten(usual) | given)
-    default, chosen = (which.model_dump(mode="json") for which in (usual, options))
-    changed = {name: value for name, value in chosen.items() if value != default[name]}
+    changed = options.unlike(usual)
     return options, {"options": public_values(changed)} if changed else {}
 
 

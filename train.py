@@ -120,7 +120,7 @@ def main(
     whole = open_dataset(config.data.model_copy(update={"max_images": 0})) if config.data.max_images else plan.dataset
     since = plan.state.clock.seen if plan.state else None
     files, batch = parse_files(detectors), config.pace.batch_gpu
-    judge = prepare(config.metrics, files, whole, plan.device, batch, command, since, trust)
+    judge = prepare(config.metrics, files, whole, plan.device, batch, command, plan.course.family.judged, since, trust)
     session.train(plan, command, judge, wandb or "")
 
 

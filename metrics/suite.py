@@ -31,7 +31,7 @@ from metrics.features import Eye, Judged, Made, PictureFiles, look
 from metrics.path_length import steps, trimmed_mean
 from metrics.results import Judgement
 from metrics.sliced_wasserstein import sliced_wasserstein
-from models.sampler import Walkable
+from models.sampler import Straight
 from system.resources import cache_folder
 from torch_utils import checkpoint, distributed
 from torch_utils.device import switches
@@ -174,9 +174,9 @@ class Suite:
 
         Raises ValueError if there are fewer, or the source lacks what the metric needs.
         """
-        if metric.kind == "ppl" and not (isinstance(source, Made) and isinstance(source.sampler, Walkable)):
+        if metric.kind == "ppl" and not (isinstance(source, Made) and isinstance(source.sampler, Straight)):
             raise ValueError(
-                f"{metric.name} needs a network whose latents can be changed little by little: leave this metric out"
+                f"{metric.name} measures steps of latents w, which this network does not have: leave this metric out"
             )
         count = min(metric.samples, len(self.reals.dataset)) if metric.kind == "swd" else metric.samples
         if source.count is not None and source.count < count:

@@ -4,10 +4,10 @@ On a CPU a seed must give the same bytes whatever other seeds are made with it, 
 there (`at_once=1`).
 """
 
-import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Literal, Protocol, Self
 
 import torch
@@ -18,7 +18,7 @@ from imaging.pixels import to_pixels
 from models.diffusion.config import DenoiserConfig, NoisyConfig
 from models.diffusion.guidance import Guidance, denoiser
 from models.diffusion.process import STEPS, Process, kept_steps
-from models.diffusion.solvers import Solver, solver
+from models.diffusion.solvers import RANDOM, Solver, solver
 from models.sampler import Options, Request, SeedStream, Shape, class_of, learned_classes
 from torch_utils.config import flag
 from torch_utils.device import Precision
@@ -67,10 +67,12 @@ class DenoisingOptions(Options):
         low, high = self.cfg_interval.split(":")
         return float(low), float(high)
 
-    @property
-    def deterministic(self) -> bool:
-        """Whether the first noise alone decides the picture."""
-        return self.solver != "ddpm" and not (self.solver == "ddim" and self.eta)
+    def check_still(self) -> None:
+        """Raise ValueError unless the first noise alone decides a picture."""
+        if self.solver in RANDOM:
+            raise ValueError(f"--solver {self.solver} draws noise in every step: films need ddim, euler, heun or dpm2m")
+        if self.eta:
+            raise ValueError(f"--eta {self.eta:g} draws noise in every step, which films do without: leave it out")
 
 
 class DenoisingNetwork(Protocol):
@@ -84,7 +86,7 @@ class DenoisingNetwork(Protocol):
 
 
 class DenoisingSampler:
-    """A denoising network on its device, and how its pictures are made. It has all abilities of `Walkable`.
+    """A denoising network on its device, and how its pictures are made; a `Sampler` and a `Walkable`.
 
     Args:
         network: makes the predictions.
@@ -106,12 +108,12 @@ class DenoisingSampler:
         classifier: Any = None,
     ) -> None:
         self.network, self.options = network, options or DenoisingOptions()
-        self.shape = Shape.of(network.config)
         self.guide, self.classifier = guide, classifier
-        self.null = self.shape.classes
+        self.null = network.config.classes
         # An unconditional network learned no classes, but a classifier beside it did.
-        self.classes = self.shape.classes or (classifier.config.classes if classifier is not None else 0)
-        self.learned = learned_classes(metadata or {}, self.classes)
+        classes = self.null or (classifier.config.classes if classifier is not None else 0)
+        self.shape = Shape.of(network.config)._replace(classes=classes)
+        self.learned = learned_classes(metadata or {}, classes)
         self._check()
         self.process = steps_of(network.config, self.options.steps).to(self.device)
 
@@ -156,9 +158,14 @@ class DenoisingSampler:
 
     def sample(self, requests: Sequence[Request], at_once: int = 1) -> Iterator[Tensor]:
         """The pictures of requests, uint8 [C, H, W] on the sampler's device, one after another."""
-        for first in range(0, len(requests), at_once):
-            chunk = requests[first : first + at_once]
-            yield from to_pixels(self.render(self.latents(chunk), chunk), rounding="nearest")
+        return self.pictures((self.latents([request])[0] for request in requests), requests, at_once)
+
+    def pictures(self, ws: Iterable[Tensor], requests: Iterable[Request], at_once: int = 1) -> Iterator[Tensor]:
+        """The pictures of noise [C * H * W] and the requests' classes, uint8 [C, H, W], made as they are asked for."""
+        pairs = zip(ws, requests, strict=True)
+        while chunk := list(islice(pairs, at_once)):
+            images = self.render(torch.stack([w for w, _ in chunk]), [request for _, request in chunk])
+            yield from to_pixels(images, rounding="nearest")
 
     def latents(self, requests: Sequence[Request]) -> Tensor:
         """The noise that pictures begin as, normal [N, C * H * W]."""
@@ -180,7 +187,7 @@ class DenoisingSampler:
         o, network = self.options, self.network
         x = ws.reshape(-1, self.shape.channels, self.shape.height, self.shape.width).to(self.device)
         labels = self._labels(requests)
-        c = labels if self.shape.classes else None
+        c = labels if self.null else None
         guidance = Guidance(o.cfg_scale, o.interval, o.cfg_channels, self.guide)
         if self.classifier is not None:
             guidance = replace(guidance, classifier=self.classifier, classifier_scale=o.classifier_scale)
@@ -206,20 +213,15 @@ class DenoisingSampler:
         """The solver with its settings."""
         return solver(self.options.solver, **({"eta": self.options.eta} if self.options.solver == "ddim" else {}))
 
-    def in_float32(self) -> Self:
-        """A copy that computes in float32."""
-        other = copy.copy(self)
-        other.network = copy.deepcopy(self.network).set_precision("fp32")
-        return other
-
     def _labels(self, requests: Sequence[Request]) -> Tensor | None:
         """Class numbers [N]; None without classes."""
-        if not self.classes:
+        classes = self.shape.classes
+        if not classes:
             return None
-        labels = [self.null if request.label is None else request.label for request in requests]
+        labels = [classes if request.label is None else request.label for request in requests]
         for label in labels:
-            if not 0 <= label <= self.classes:
-                raise ValueError(f"class {label}: this network has {self.classes} classes, counted from 0")
+            if not 0 <= label <= classes:
+                raise ValueError(f"class {label}: this network has {classes} classes, counted from 0")
         return torch.tensor(labels, device=self.device)
 
 

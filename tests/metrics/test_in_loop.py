@@ -20,7 +20,8 @@ CPU = torch.device("cpu")
 
 def _judged(plan, stop_at=None, names="swd60", wrong=None):
     """Carries a plan out with a judge, as train.py does; `wrong` takes the place of its evaluation."""
-    judge = prepare(names, {}, DEMO, CPU, 4, "python train.py", plan.state.clock.seen if plan.state else None)
+    since = plan.state.clock.seen if plan.state else None
+    judge = prepare(names, {}, DEMO, CPU, 4, "python train.py", plan.course.family.judged, since)
 
     with pytest.MonkeyPatch.context() as patch:
         if wrong:
