@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Literal, Protocol, Self
 
 import torch
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 from torch import Tensor
 
 from imaging.pixels import to_pixels
@@ -58,8 +58,24 @@ class DenoisingOptions(Options):
         except ValueError:
             low, high = 1.0, 0.0
         if not 0 <= low < high <= 1:
-            raise ValueError(f"--cfg-interval {text}: expected two shares from 0 to 1, as in 0.2:0.8")
+            raise ValueError(f"got {text!r}, expected two shares from 0 to 1, the smaller one first, as in 0.2:0.8")
         return f"{low:g}:{high:g}"
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Self:
+        if self.eta and self.solver != "ddim":
+            raise ValueError(f"--eta applies to --solver ddim, not to {self.solver}: leave it out")
+        asked = {
+            "--guide": self.guide,
+            "--cfg-interval": self.cfg_interval != "0:1",
+            "--cfg-channels": self.cfg_channels,
+        }
+        for name, given in asked.items():
+            if given and self.cfg_scale == 1:
+                raise ValueError(f"{name} has no effect with --cfg-scale 1: give a larger --cfg-scale, such as 2")
+        if self.classifier_scale != 1 and not self.classifier:
+            raise ValueError("--classifier-scale does not apply without --classifier: leave it out")
+        return self
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -119,14 +135,10 @@ class DenoisingSampler:
 
     def _check(self) -> None:
         o, config = self.options, self.network.config
-        if o.eta and o.solver != "ddim":
-            raise ValueError(f"--eta applies to --solver ddim, not to {o.solver}: leave it out")
         if o.cfg_channels is not None and o.cfg_channels > config.channels:
             raise ValueError(f"--cfg-channels {o.cfg_channels}: the pictures have {config.channels} channels")
         if self.guide is not None:
             check_alike(self.guide, config, o.guide)
-            if o.cfg_scale == 1:
-                raise ValueError("--guide has no effect with --cfg-scale 1: give a larger --cfg-scale, such as 2")
         elif o.cfg_scale != 1 and not config.classes:
             raise ValueError(
                 f"--cfg-scale {o.cfg_scale:g} needs a network with classes, or a --guide: this one is unconditional"
@@ -139,13 +151,14 @@ class DenoisingSampler:
         if self.classifier is not None:
             judge = self.classifier.config
             if (judge.height, judge.width, judge.channels) != (config.height, config.width, config.channels):
-                raise ValueError(f"--classifier {o.classifier}: it judges pictures of another size than these")
+                why = "it judges pictures of another size or number of channels than the network makes"
+                raise ValueError(f"--classifier {o.classifier}: {why}: take another classifier")
             if config.classes and judge.classes != config.classes:
-                raise ValueError(
-                    f"--classifier {o.classifier}: it knows {judge.classes} classes, but the network {config.classes}"
-                )
+                why = f"it knows {judge.classes} classes, but the network {config.classes}"
+                raise ValueError(f"--classifier {o.classifier}: {why}: take another classifier")
             if _noise(judge) != _noise(config):
-                raise ValueError(f"--classifier {o.classifier}: it was trained with another noise than the network")
+                why = "it was trained with another noise than the network"
+                raise ValueError(f"--classifier {o.classifier}: {why}: take another classifier")
 
     @property
     def device(self) -> torch.device:
@@ -238,9 +251,11 @@ def check_alike(guide: DenoisingNetwork, config: DenoiserConfig, place: str) -> 
     for name in ("height", "width", "channels", "classes"):
         own, other = getattr(config, name), getattr(guide.config, name)
         if own != other:
-            raise ValueError(f"--guide {place}: its {name} is {other}, but the network's is {own}: take another guide")
+            what = f"number of {name}" if name in ("channels", "classes") else name
+            raise ValueError(f"--guide {place}: its {what} is {other}, but the network's is {own}: take another guide")
     if guide.config.noise != config.noise:
-        raise ValueError(f"--guide {place}: it was trained with another noise or objective than the network")
+        why = "it was trained with another noise or objective than the network"
+        raise ValueError(f"--guide {place}: {why}: take another guide")
 
 
 def is_denoiser(network: Any) -> bool:
@@ -262,5 +277,6 @@ def open_denoising(
     if guide is not None and not is_denoiser(guide):
         raise ValueError(f"--guide {options.guide}: it does not denoise pictures: take another network")
     if classifier is not None and (not isinstance(classifier.config, NoisyConfig) or is_denoiser(classifier)):
-        raise ValueError(f"--classifier {options.classifier}: it is no classifier of noisy pictures: take another")
+        why = "it is no classifier of noisy pictures"
+        raise ValueError(f"--classifier {options.classifier}: {why}: take one of train.py --model noise-classifier")
     return DenoisingSampler(network, options, metadata, guide, classifier)
