@@ -50,9 +50,13 @@ class TrunkConfig(NoisyConfig):
             channels = self.channels_at(level)
             attends = 2**level in self.attention or level == len(self.mult) - 1
             if not channels or channels % self.groups:
-                raise ValueError(f"{self.groups} groups do not divide {channels} feature maps: take fewer groups")
+                raise ValueError(
+                    f"{self.groups} groups do not divide {channels} feature maps: set groups to a divisor of them"
+                )
             if attends and channels % (self.head_channels or self.heads):
-                raise ValueError(f"attention heads do not divide {channels} feature maps")
+                raise ValueError(
+                    f"attention heads do not divide {channels} feature maps: set head_channels to a divisor of them"
+                )
         return self
 
 

@@ -34,6 +34,7 @@ class DiTConfig(DenoiserConfig):
     heads: int = Field(6, ge=1, le=1024, description="attention heads")
     mlp_ratio: float = Field(4.0, gt=0, le=64, description="width of the hidden layer of each block / hidden")
     block: Block = flag("adaln-zero", "--block", "Training", "how time and class steer the blocks")
+    null_class: bool = Field(True, description="one row of labels more, which stands for no class")
     qk_norm: bool = Field(False, description="normalize queries and keys: steadier in bf16, not in the published files")
 
     @property
@@ -44,9 +45,14 @@ class DiTConfig(DenoiserConfig):
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         if self.height % self.patch or self.width % self.patch:
-            raise ValueError(f"patches of {self.patch} pixels do not divide pictures of {self.width}x{self.height}")
+            fitting = max(p for p in PATCHES if not (self.height % p or self.width % p))
+            raise ValueError(
+                f"patches of {self.patch} pixels do not divide pictures of {self.width}x{self.height}: "
+                f"take patches of {fitting}, as in --model dit-s/{fitting}"
+            )
         if self.hidden % self.heads:
-            raise ValueError(f"{self.heads} heads do not divide the width {self.hidden}")
+            fitting = next(n for n in range(self.heads, 0, -1) if self.hidden % n == 0)
+            raise ValueError(f"{self.heads} heads do not divide the width {self.hidden}: take {fitting}")
         if self.hidden % 4:
             raise ValueError(f"hidden is {self.hidden}, but positions need a multiple of 4")
         return self

@@ -216,12 +216,10 @@ def betas_of_the_long_process(patch: pytest.MonkeyPatch) -> None:
         object.__setattr__(short, "kept", self.beta[torch.tensor(steps)])
         return short
 
-    derived = Process.beta.fget
-    assert derived is not None
+    derived = vars(Process)["beta"].fget
+    beta = property(lambda self: getattr(self, "kept", None) if hasattr(self, "kept") else derived(self))
     patch.setattr(Process, "respaced", respaced)
-    patch.setattr(
-        Process, "beta", property(lambda self: getattr(self, "kept", None) if hasattr(self, "kept") else derived(self))
-    )
+    patch.setattr(Process, "beta", beta)
 
 
 def told_the_short_step(patch: pytest.MonkeyPatch) -> None:
