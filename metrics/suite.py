@@ -174,10 +174,7 @@ class Suite:
 
         Raises ValueError if there are fewer, or the source lacks what the metric needs.
         """
-        if metric.kind == "ppl" and not (isinstance(source, Made) and isinstance(source.sampler, Straight)):
-            raise ValueError(
-                f"{metric.name} measures steps of latents w, which this network does not have: leave this metric out"
-            )
+        check_latents([metric], source)
         count = min(metric.samples, len(self.reals.dataset)) if metric.kind == "swd" else metric.samples
         if source.count is not None and source.count < count:
             raise ValueError(
@@ -235,3 +232,11 @@ class Suite:
         numbers = range(metric.samples)
         seen = look(lambda wanted: map(lengths, wanted), [same], numbers, self.reals.batch, metric.name)
         return trimmed_mean(torch.cat([part for (part,) in seen]))
+
+
+def check_latents(metrics: Sequence[Metric], source: Judged) -> None:
+    """Raise ValueError if one of the metrics needs latents w that the source lacks."""
+    for metric in metrics:
+        if metric.kind == "ppl" and not (isinstance(source, Made) and isinstance(source.sampler, Straight)):
+            why = "measures steps of latents w, which only networks with styles have"
+            raise ValueError(f"{metric.name} {why}: leave this metric out")

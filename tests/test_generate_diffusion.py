@@ -185,6 +185,13 @@ def test_scripts_of_styles_refuse_a_denoiser(script, words):
     assert "dit.safetensors holds a network of DiT" in said.output
 
 
+def test_path_length_is_refused_before_a_detector_is_fetched():
+    words = ("--network", "plain", "--data", "demo:16", "--metrics", "swd8,ppl2_wend", *ON_CPU)
+    said = run(*words, script=evaluate)
+    assert said.exit_code == 2
+    assert "ppl2_wend measures steps of latents w, which only networks with styles have" in said.output
+
+
 def test_metrics_of_guided_pictures_are_recorded():
     words = ("--network", "plain", "--data", "demo:16", "--metrics", "swd8", "--steps", "2", "--outdir", "out", *ON_CPU)
     for more in ((), ("--cfg-scale", "2", "--guide", "worse-plain")):
