@@ -8,7 +8,7 @@ from models.diffusion.prediction import Objective
 from models.diffusion.process import STEPS, Process, Schedule
 from torch_utils.config import flag
 
-OBJECTIVE = "what the network predicts: the velocity of a flow, the noise (eps), a mixture (v), or the picture (x0)"
+OBJECTIVE = "what the network predicts: noise minus picture (flow), the noise (eps), the picture (x0), or a mixture (v)"
 
 
 class NoiseConfig(BaseModel):
@@ -16,8 +16,8 @@ class NoiseConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     objective: Objective = flag("flow", "--objective", "Training", OBJECTIVE)
-    schedule: Schedule = Field("linear", description="variances of the steps, but for flow, whose path is straight")
-    learned_variance: bool = Field(False, description="the network predicts variances, too: twice the channels")
+    schedule: Schedule = Field("linear", description="how noise grows from step to step; no effect with objective flow")
+    learned_variance: bool = Field(False, description="also predict variances, in as many more channels")
 
     def process(self) -> Process:
         """All levels that the network knows: 1000."""

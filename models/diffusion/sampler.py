@@ -27,15 +27,15 @@ from torch_utils.device import Precision
 Solvers = Literal["ddpm", "ddim", "euler", "heun", "dpm2m"]
 CLIPPED = ("eps", "x0", "v")  # objectives whose predicted pictures are limited to [-1, 1]; the published programs do so
 
-_STEPS = "steps from noise to picture: more are slower and more exact"
-_SOLVER = "method of the steps: ddpm draws noise on the way, heun asks the network twice a step"
-_ETA = "with ddim: noise on the way, 0 none, 1 as much as ddpm"
-_SCALE = "classifier-free guidance: 1 none, more is truer to the class and less varied"
-_INTERVAL = "noise levels that are guided, from 0 (clean) to 1, as in 0.2:0.8"
-_CHANNELS = "guide only the first channels; 3 of 4 reproduces DiT's published samples; without it all"
-_GUIDE = "autoguidance: a worse network of the same pictures, from which --cfg-scale leads away"
+_STEPS = "number of steps from noise to picture: more steps take longer and follow the network more exactly"
+_SOLVER = "how steps are computed: dpm2m needs the fewest, heun calls the network twice a step, ddpm adds new noise"
+_ETA = "with --solver ddim: new noise in each step, from 0 (none) to 1 (as much as ddpm)"
+_SCALE = "classifier-free guidance: 1 is none; larger values show the class more clearly, with less variety"
+_INTERVAL = "noise levels at which --cfg-scale applies, from 0 (no noise) to 1 (only noise), such as 0.2:0.8"
+_CHANNELS = "channels to which --cfg-scale applies; without it all; 3 (of 4) reproduces DiT's published samples"
+_GUIDE = "autoguidance: a weaker network for the same pictures; --cfg-scale leads away from what it predicts"
 CODEC = "folder of the AutoencoderKL that decodes latents to pictures"
-_CLASSIFIER = "classifier guidance: a network trained with --model noise-classifier"
+_CLASSIFIER = "classifier guidance: a network of train.py --model noise-classifier, trained on the same pictures"
 
 
 class DenoisingOptions(Options):

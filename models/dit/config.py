@@ -28,14 +28,14 @@ def named_sizes() -> dict[str, dict[str, Any]]:
 class DiTConfig(DenoiserConfig):
     """A diffusion transformer."""
 
-    patch: int = Field(2, ge=1, le=256, description="side of the squares of pixels that become tokens")
+    patch: int = Field(2, ge=1, le=256, description="side in pixels of the squares that become tokens")
     hidden: int = Field(384, ge=4, le=2**14, description="width of the tokens")
     depth: int = Field(12, ge=1, le=1024, description="number of blocks")
     heads: int = Field(6, ge=1, le=1024, description="attention heads")
-    mlp_ratio: float = Field(4.0, gt=0, le=64, description="width of the hidden layer of each block / hidden")
-    block: Block = flag("adaln-zero", "--block", "Training", "how time and class steer the blocks")
-    null_class: bool = Field(True, description="one row of labels more, which stands for no class")
-    qk_norm: bool = Field(False, description="normalize queries and keys: steadier in bf16, not in the published files")
+    mlp_ratio: float = Field(4.0, gt=0, le=64, description="hidden width of a block's MLP, in multiples of hidden")
+    block: Block = flag("adaln-zero", "--block", "Training", "how noise level and class steer the blocks")
+    null_class: bool = Field(True, description="one more row of labels, for no class: --cfg-scale needs it")
+    qk_norm: bool = Field(False, description="normalize queries and keys: steadier in bf16; published files do without")
 
     @property
     def grid(self) -> tuple[int, int]:

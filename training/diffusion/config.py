@@ -14,15 +14,15 @@ from models.family import Shape
 from torch_utils.config import flag
 from training.config import MODEL, PRESET, AverageConfig, RunConfig, Section
 
-DROP = "share of the pictures that are shown without their class, for classifier-free guidance"
-WARM = "thousands of images over which the learning rate rises from 0"
+DROP = "share of images that are shown without their class; classifier-free guidance needs some"
+WARM = "thousands of images over which the learning rate rises from 0 to --lr"
 
 
 class LevelsConfig(Section):
     """Which noise levels are learned."""
 
     times: Literal["logit-normal", "uniform"] = Field(
-        "logit-normal", description="noise levels drawn for flow: more in the middle, or all alike"
+        "logit-normal", description="noise levels for objective flow: mostly in the middle (logit-normal), or all alike"
     )
     location: float = Field(0.0, description="mean of the logit of the noise level")
     spread: float = Field(1.0, gt=0, description="standard deviation of the logit of the noise level")
@@ -32,7 +32,7 @@ class NoiseLossConfig(LevelsConfig):
     """Which noise levels are learned, and how errors are weighed."""
 
     kind: Literal["mse", "hybrid", "rescaled", "bound"] = Field(
-        "hybrid", description="mean squared error; hybrid and rescaled add the bound where variances are learned"
+        "hybrid", description="mse: squared error; hybrid, rescaled: plus the bound, for learned variances"
     )
     label_dropout: float = flag(0.1, "--label-dropout", "Training", DROP, ge=0, le=1)
 
@@ -44,16 +44,16 @@ class AdamWConfig(Section):
     beta1: float = Field(0.9, ge=0, lt=1, description="decay of the first moment")
     beta2: float = Field(0.999, ge=0, lt=1, description="decay of the second moment")
     epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon")
-    weight_decay: float = Field(0.0, ge=0, description="decay of matrices and kernels; vectors never decay")
+    weight_decay: float = Field(0.0, ge=0, description="decay of matrices and kernels; biases do not decay")
     warm_up: float = flag(0.0, "--warm-up", "Training", WARM, by_preset=True, ge=0)
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradients")
+    clip: float = Field(1.0, gt=0, description="gradients with a larger norm are scaled down to it")
 
 
 class AveragesConfig(AverageConfig):
     """The averaged networks; pictures are made with the first."""
 
     kimg: tuple[float, ...] = Field(  # type: ignore[assignment]
-        (10.0,), description="half-lives in thousands of images, up to three, with commas"
+        (10.0,), description="half-lives in thousands of images, one to three, with commas"
     )
 
     @field_validator("kimg")
@@ -97,9 +97,9 @@ class DiffusionConfig(RunConfig):
 class SamplingConfig(Section):
     """How the pictures of sheets and metrics are made."""
 
-    steps: int = Field(50, ge=1, le=1000, description="steps from noise to picture")
-    solver: Solvers = Field("dpm2m", description="method of the steps")
-    cfg_scale: float = Field(1.0, ge=0, le=100, description="classifier-free guidance; 1 none")
+    steps: int = Field(50, ge=1, le=1000, description="number of steps from noise to picture")
+    solver: Solvers = Field("dpm2m", description="how a step is computed")
+    cfg_scale: float = Field(1.0, ge=0, le=100, description="classifier-free guidance; 1 is none")
 
     codec: str = flag("", "--codec", "Output", f"{CODEC}; without it samples are latents in false colors")
 
