@@ -5,7 +5,7 @@ Weights, residual streams, norms and embeddings stay in float32. `set_compute` c
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -30,8 +30,8 @@ class Linear(nn.Linear):
         """The product; with `gelu` through GELU in its tanh form (Hendrycks and Gimpel 2016)."""
         weight, bias = self.fixed or (self.weight, self.bias)
         if weight.is_mkldnn:
-            act = ("gelu", [], "tanh") if gelu else ("none", [], "")
-            return torch.ops.mkldnn._linear_pointwise(input.to(weight.dtype), weight, bias, *act)
+            after = ("gelu", (), "tanh") if gelu else ("none", (), "")
+            return torch.ops.mkldnn._linear_pointwise(input.to(weight.dtype), weight, bias, *after)
         if self.compute is not None:
             input, weight = input.to(self.compute), weight.to(self.compute)
             bias = None if bias is None else bias.to(self.compute)
@@ -60,12 +60,12 @@ def set_compute(network: Network, precision: Precision) -> Network:
 
 
 @contextmanager
-def fixed_weights(*networks: nn.Module | None) -> Iterator[None]:
+def fixed_weights(*networks: Any) -> Iterator[None]:
     """Within the block the weights of `Linear` layers stay as they are, and nothing is differentiated.
 
     So they are converted once: to the type of the product, and on a CPU to the layout that oneDNN multiplies fastest.
     """
-    layers = [m for net in networks if net is not None for m in net.modules() if isinstance(m, Linear)]
+    layers = [m for net in networks if isinstance(net, nn.Module) for m in net.modules() if isinstance(m, Linear)]
     for layer in layers:
         layer.fixed = _fixed(layer)
     try:
