@@ -43,7 +43,12 @@ ENDINGS = formats.known_endings()
     help=f"file to write: {ENDINGS}; or a folder for the Hugging Face Hub; without it the source is described",
 )
 @option(
-    "--format", "kind", type=click.Choice(["auto", "hub"]), default="auto", group="Networks", help="auto: by --dest"
+    "--format",
+    "kind",
+    type=click.Choice(["auto", *formats.kinds()]),
+    default="auto",
+    group="Networks",
+    help="auto: by --dest",
 )
 @option(
     "--only",
@@ -66,9 +71,11 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
     An .onnx and a .pt2 run without this program. Each is run after it is written, and is deleted if its results differ
     from the network's. DEST.json records how the files were made.
     """
-    hub, told = kind == "hub", Told({flag.name or "": options.pop(flag.name) for flag in _SOURCE}, sets)
-    form = formats.find_format(dest, hub, FAMILIES.values()) if dest else None
-    formats.check_options(form, options if form else {"only": only, "format": hub or None, **options})
+    told = Told({flag.name or "": options.pop(flag.name) for flag in _SOURCE}, sets)
+    form = formats.find_format(dest, kind, FAMILIES.values()) if dest else None
+    formats.check_options(
+        form, options if form else {"only": only, "format": None if kind == "auto" else kind, **options}
+    )
     if dest and form:
         form.check(dest)  # before a large source is read
     file = read_network(source, told)
@@ -76,7 +83,7 @@ def main(source: str, dest: Path | None, kind: str, only: str | None, sets: tupl
     say(describe(file, networks))
     if not dest:
         return
-    form = formats.find_format(dest, hub, [file.family])
+    form = formats.find_format(dest, kind, [file.family])
     formats.check_options(form, options)
     formats.check_dest(dest, file)
     names = formats.choose(file, only, form)

@@ -2,21 +2,29 @@
 
 import system.start  # noqa: F401 (first)
 
+import io
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+import torch
 
 from imaging.conversion import ConversionOptions, ConversionReport, convert
+from imaging.dataset import DataConfig, open_dataset
 from imaging.grid import FORMATS, save_image
 from imaging.inspection import Inspection, inspect
+from imaging.latentset import SUFFIX
+from imaging.setwriter import ArchiveWriter
 from imaging.sizes import spell
 from imaging.transforms import FILTERS, NAMES, TRANSFORMS
 from imaging.workfile import pending, place_of
+from models.diffusion.codec import open_codec
 from models.stylegan2.config import fits
 from system.files import check_folder, real_path
 from system.text import printable
 from torch_utils.cli import Command, Group, Size, counted, option, progress, say, terminable
+from torch_utils.device import resolve_device
 
 EXAMPLES = """
 Examples:
@@ -28,6 +36,10 @@ Examples:
   python dataset_tool.py inspect photos --sheet photos.png
 
 docs/data.md has a command for each format.
+"""
+ENCODE_EXAMPLES = """
+Examples:
+  python dataset_tool.py encode --source photos-256x256.zip --codec sd-vae-ft-mse --dest photos-latents.zip
 """
 INSPECT_EXAMPLES = """
 Examples:
@@ -55,7 +67,7 @@ WORKERS = option(
 
 @click.group(cls=Group, default="convert")
 def main() -> None:
-    """Data sets: `convert`, the default, makes one; `inspect` looks at one."""
+    """Data sets: `convert`, the default, makes one; `encode` makes one of latents; `inspect` looks at one."""
 
 
 @main.command("convert", cls=Command, epilog=EXAMPLES)
@@ -175,6 +187,48 @@ def _some(lines: list[str], count: int) -> None:
         say(f"  {printable(line)}")
     if count > NAMED_AT_MOST:
         say(f"  ... and {count - NAMED_AT_MOST} more")
+
+
+@main.command("encode", cls=Command, epilog=ENCODE_EXAMPLES)
+@option("--source", required=True, metavar="DATA", group="Input", help="pictures, as train.py --data takes them")
+@option("--labels", type=click.Choice(["auto", "none", "folders"]), default="auto", group="Input", help="classes")
+@option("--max-images", type=click.IntRange(min=0), default=0, group="Input", help="use only this many; 0 uses all")
+@option("--codec", "place", required=True, type=click.Path(), group="Input", help="folder of an AutoencoderKL")
+@option("--dest", required=True, type=click.Path(), group="Output", help="ZIP to write")
+@option("--mirror", is_flag=True, group="Output", help="encode mirror images, too, for train.py --mirror")
+@option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", group="Output", help="of the latents")
+@option("--overwrite", is_flag=True, group="Output", help="replace an existing ZIP, but never the source")
+@option("--batch", type=click.IntRange(min=1), default=8, group="Other", help="pictures encoded at once")
+@option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", group="Other", help="where")
+def encode_command(
+    source: str, place: str, dest: str, mirror: bool, dtype: str, overwrite: bool, batch: int, device: str, **data: Any
+) -> None:
+    """Turn pictures of one size into latents, from which train.py learns latent diffusion.
+
+    Of each picture the mean and the deviation of its latents are kept, so that training draws new ones every time.
+    """
+    check_dest(Path(source), Path(dest), overwrite)
+    if Path(dest).suffix.lower() != ".zip":
+        raise ValueError(f"--dest {dest}: latents are written to a ZIP: give a name in .zip")
+    dataset = open_dataset(DataConfig(path=source, **data))
+    if dataset.latent is not None:
+        raise ValueError(f"--source {source} holds latents already: give pictures")
+    codec = open_codec(place, resolve_device(device))
+    latent, indices = codec.latent(dataset), range(dataset.count)
+    chunks = [indices[start : start + batch] for start in indices[::batch]]
+    with terminable(), ArchiveWriter(dest, SUFFIX) as writer:
+        writer.about = {"class_names": list(dataset.class_names), "latent": latent.model_dump()}
+        for chunk in progress(chunks, len(chunks), "latents"):
+            pixels = torch.stack([torch.from_numpy(dataset.read(i)) for i in chunk])
+            ways = [pixels, pixels.flip(-1)] if mirror else [pixels]
+            moments = torch.stack([codec.encode(way) for way in ways], 1).cpu().numpy().astype(dtype)
+            for i, each in zip(chunk, moments, strict=True):
+                if not np.isfinite(each).all():
+                    raise ValueError(f"the latents of picture {i} are infinite in {dtype}: try --dtype float32")
+                np.save(file := io.BytesIO(), each)
+                writer.append(file.getvalue(), dataset.label(i) if dataset.classes else None)
+    C, H, W = moments.shape[-3:]
+    say(f"wrote latents of {counted(dataset.count, 'picture')} to {dest}: {C} channels of {spell(H, W)}")
 
 
 @main.command("inspect", cls=Command, epilog=INSPECT_EXAMPLES)

@@ -122,10 +122,13 @@ def main(
         suite = Suite(metrics, eyes, RealStatistics(dataset, place, batch))
         if file and options:
             judged, sampler = public(file.place) or file.path.name, open_sampler(file, options, place)
+            dataset.decoder = getattr(sampler, "codec", None)
+            _check_pictures(dataset, f"--data {dataset.name}")
             found = suite.judge(Made(sampler, dataset.label_counts, seed))
         else:
             judged = str(images)
             pictures = open_dataset(DataConfig(path=judged, labels="none"), with_sheets=False)
+            _check_pictures(pictures, f"--images {images}")
             _tell(f"--images {images}", pictures)
             found = suite.judge(PictureFiles(pictures, place))
         if distributed.is_first():
@@ -137,6 +140,11 @@ def main(
         distributed.barrier()  # the first process may still have been writing
     finally:
         distributed.stop()
+
+
+def _check_pictures(images: ImageSet, option: str) -> None:
+    if images.latent is not None and images.decoder is None:
+        raise ValueError(f"{option} holds latents, which the network's pictures cannot be compared with: give pictures")
 
 
 def _options(file: NetworkFile, params: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:

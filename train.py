@@ -118,6 +118,7 @@ def main(
     config, command = plan.config, public_command("train.py", sys.argv[1:])
     # Metrics compare with all images, even if --max-images limits those for training.
     whole = open_dataset(config.data.model_copy(update={"max_images": 0})) if config.data.max_images else plan.dataset
+    whole.decoder = plan.dataset.decoder
     since = plan.state.clock.seen if plan.state else None
     files, batch = parse_files(detectors), config.pace.batch_gpu
     judge = prepare(config.metrics, files, whole, plan.device, batch, command, since, trust)

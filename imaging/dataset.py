@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from imaging.archive import Archive, open_archive
 from imaging.demo import COUNT, DemoSet
@@ -21,6 +22,7 @@ from imaging.grid import GRID
 from imaging.headers import read_facts
 from imaging.imageset import ImageSet, ListedSet, notes_on_modes, run_name
 from imaging.labels import take_labels
+from imaging.latentset import LatentSet, open_latents
 from imaging.picture import Header, decode, is_sheet, read_range, span_of
 from imaging.pixels import from_pil
 from imaging.shards.index import is_shards
@@ -41,8 +43,8 @@ class DataConfig(BaseModel):
     path: str = Field(
         "demo",
         description="ZIP or folder of PNG, JPEG or WebP images of one size; WebDataset shards such as "
-        "x-{0000..0999}.tar, local or behind a URL; `demo`, `demo:64` or `demo:96x64` is the embedded set of cartoon "
-        "faces, at 32x32 or the size named",
+        "x-{0000..0999}.tar, local or behind a URL; latents of `dataset_tool.py encode`; `demo`, `demo:64` or "
+        "`demo:96x64` is the embedded set of cartoon faces, at 32x32 or the size named",
         json_schema_extra={"flag": "--data", "group": "Data"},
     )
     labels: Literal["auto", "none", "folders"] = Field(
@@ -63,6 +65,20 @@ class DataConfig(BaseModel):
     )
 
 
+class CropConfig(DataConfig):
+    """Images of any sizes, of which random pieces are learned."""
+
+    resize: int = Field(512, ge=8, le=2**14, description="shorter side that images are resized to first")
+    crop: int = Field(256, ge=8, le=2**13, description="side of the square pieces; at most the shorter side")
+    held_out: int = Field(16, ge=1, le=1000, description="images that judge a run, and are not learned from")
+
+    @model_validator(mode="after")
+    def _pieces_fit(self) -> Self:
+        if self.crop > self.resize:
+            raise ValueError(f"pieces of {self.crop} pixels do not fit into a shorter side of {self.resize}")
+        return self
+
+
 def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
     """Open the images that `config` names, and check every header.
 
@@ -73,7 +89,7 @@ def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
     if demo := re.fullmatch("demo(?::(.*))?", config.path):
         if config.labels == "folders":
             raise ValueError("the demo set has no sub-folders: use --labels auto or --labels none")
-        height, width = parse_size(demo[1] or "32")
+        height, width = parse_size(demo[1] or (str(config.crop) if isinstance(config, CropConfig) else "32"))
         count = min(config.max_images or COUNT, COUNT)
         return DemoSet(height, width, count=count, mirror=config.mirror, labeled=config.labels == "auto")
     if is_cut(config.path):
@@ -90,10 +106,14 @@ def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
     try:
         archive = open_archive(path)
     except ValueError as error:  # say what the path is, if it is anything
+        if latents := open_latents(path):
+            return LatentSet(latents, choose(len(latents.names), config.max_images), config.mirror, config.labels)
         raise ValueError((path.is_dir() and unfit_for_training(path)) or str(error)) from error
     chosen = choose(len(archive.names), config.max_images)
     if not with_sheets:
         chosen = _without_sheets(archive, chosen)
+    if isinstance(config, CropConfig):
+        return CropSet(archive, chosen, config)
     return ArchiveSet(archive, chosen, config.mirror, config.labels)
 
 
@@ -127,6 +147,8 @@ def _without_sheets(archive: Archive, chosen: np.ndarray) -> np.ndarray:
 class ArchiveSet(ListedSet):
     """The images `chosen` of an archive. Images of different modes are all read in the richest of these modes."""
 
+    colors = ""  # the mode to read all images in, if it is fixed
+
     def __init__(
         self, archive: Archive, chosen: np.ndarray, mirror: bool, labels_from: Literal["auto", "none", "folders"]
     ) -> None:
@@ -138,7 +160,7 @@ class ArchiveSet(ListedSet):
             facts = read_facts(archive, names)
         height, width = self._one_size([each.header for each in facts])
         modes = Counter(each.header.mode for each in facts)
-        self._mode = richest(set(modes))
+        self._mode = self.colors or richest(set(modes))
         deep = [name for name, each in zip(names, facts, strict=True) if each.header.deep]
         self._span = None  # black and white of images with more than 8 bits, from a sample of them
         with self._mending():
@@ -204,3 +226,58 @@ class ArchiveSet(ListedSet):
 
     def _conversion(self, mark: str, sized: bool = False) -> str:
         return conversion(str(self.archive.path), mark, labels=self.labels_from, sized=sized)
+
+
+class CropSet(ArchiveSet):
+    """Random square pieces of images of any sizes, in RGB. The last images of the archive are held out.
+
+    The item at a position of the shuffle has an index that tells the image and, by its multiples of the set's length,
+    how often the set has been seen: every time it is another piece, and a resumed run sees the same ones.
+    """
+
+    colors = "RGB"
+
+    def __init__(self, archive: Archive, chosen: np.ndarray, config: CropConfig) -> None:
+        """Raises ValueError if a header cannot be read, or too few images are left."""
+        self.config = config
+        if len(chosen) <= config.held_out:
+            raise ValueError(
+                f"{archive.path} has {len(chosen)} images, of which {config.held_out} are held out: give more images"
+            )
+        held, chosen = chosen[-config.held_out :], chosen[: -config.held_out]
+        super().__init__(archive, chosen, config.mirror, "none")
+        self.held_names = tuple(archive.names[i] for i in held)
+
+    def _one_size(self, headers: list[Header]) -> tuple[int, int]:
+        return self.config.crop, self.config.crop
+
+    def index_at(self, seed: int, position: int) -> int:
+        return super().index_at(seed, position) + position // len(self) * len(self)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        time, item = divmod(index, len(self))
+        mirrored, number = divmod(item, self.count)
+        random = np.random.RandomState([time & 0xFFFFFFFF, item & 0xFFFFFFFF])
+        pixels = self._piece(self.names[number], *random.rand(2))
+        return (np.ascontiguousarray(pixels[:, :, ::-1]) if mirrored else pixels), 0
+
+    def read(self, index: int) -> np.ndarray:
+        return self._piece(self.names[index], 0.5, 0.5)
+
+    def picture(self, index: int) -> np.ndarray:
+        return self.read(index % self.count)
+
+    def held_out(self, number: int) -> np.ndarray:
+        """The middle of a picture that is not learned from, uint8 [3, crop, crop]."""
+        return self._piece(self.held_names[number % len(self.held_names)], 0.5, 0.5)
+
+    def _piece(self, name: str, down: float, right: float) -> np.ndarray:
+        """A piece of an image at shares of the free room, uint8 [3, crop, crop]."""
+        side, crop = self.config.resize, self.config.crop
+        with self._mending():
+            file, what = self._file(name)
+            image = decode(file, what, self.colors, enough=(side, side))
+        scale = side / min(image.size)
+        image = image.resize([max(round(length * scale), side) for length in image.size], Image.Resampling.BICUBIC)
+        x, y = round(right * (image.width - crop)), round(down * (image.height - crop))
+        return from_pil(image.crop((x, y, x + crop, y + crop)))

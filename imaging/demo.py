@@ -71,6 +71,9 @@ class DemoSet(ListedSet):
         """float32 [images, len(factor_names)]: what each image is drawn from."""
         return np.stack([factors_of(self.face(i)) for i in range(len(self.labels))])
 
+    def held_out(self, number: int) -> np.ndarray:
+        return self.read(self.count + number)
+
     def read(self, index: int) -> np.ndarray:
         pixels = self._drawn.get(index)
         if pixels is None:

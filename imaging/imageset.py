@@ -10,9 +10,11 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from imaging.labels import Labels
 from imaging.sizes import spell
@@ -45,6 +47,27 @@ class Classes(NamedTuple):
     note: str  # one sentence on where the labels come from
 
 
+class Latent(BaseModel):
+    """What latents stand for: pictures of this size. Networks see (latent - shift) * scale."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    height: int = Field(ge=1, le=2**16)
+    width: int = Field(ge=1, le=2**16)
+    channels: Literal[1, 3, 4]
+    scale: float = Field(gt=0, allow_inf_nan=False)
+    shift: float = Field(0.0, allow_inf_nan=False)
+
+
+class Decoder(Protocol):
+    """What turns latents into pictures. Decoders of equal `identity` give equal pictures."""
+
+    identity: str
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents as networks see them [N, C, H, W] -> images in about [-1, 1]."""
+        ...
+
+
 class ImageSet(ABC):
     """Images of one size and their classes. Item i is (uint8 pixels [C, H, W], class); the class is 0 without labels.
 
@@ -54,6 +77,8 @@ class ImageSet(ABC):
 
     former_fingerprints: tuple[str, ...] = ()  # that earlier versions of this program gave the same items
     notes: tuple[str, ...] = ()  # what else a user should know, one sentence each
+    latent: Latent | None = None  # of a set of latents
+    decoder: Decoder | None = None  # with which a set of latents shows pictures
 
     def __init__(
         self,
@@ -91,6 +116,28 @@ class ImageSet(ABC):
     def read(self, index: int) -> np.ndarray:
         """Pixels uint8 [C, H, W] of image `index`, not mirrored. ValueError if the image cannot be decoded."""
 
+    def read_mirrored(self, index: int) -> np.ndarray:
+        """As `read`, mirrored left to right."""
+        return np.ascontiguousarray(self.read(index)[:, :, ::-1])
+
+    def picture(self, index: int) -> np.ndarray:
+        """Item `index` as people and metrics see it: uint8 pixels [C, H, W]."""
+        return self[index][0]
+
+    def held_out(self, number: int) -> np.ndarray:
+        """A picture to judge a run by; not one of the items, where a set holds some out."""
+        return self.picture(number % self.count)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a `picture`."""
+        return self.height, self.width
+
+    @property
+    def shown(self) -> str:
+        """A fingerprint of the pictures."""
+        return self.fingerprint
+
     @abstractmethod
     def label(self, index: int) -> int:
         """Class of image `index`."""
@@ -114,10 +161,7 @@ class ImageSet(ABC):
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of a set of {len(self)}")
         mirrored, picture = divmod(index, self.count)
-        pixels = self.read(picture)
-        if mirrored:
-            pixels = np.ascontiguousarray(pixels[:, :, ::-1])
-        return pixels, self.label(picture)
+        return (self.read_mirrored if mirrored else self.read)(picture), self.label(picture)
 
 
 class ListedSet(ImageSet):

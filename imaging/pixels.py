@@ -35,6 +35,14 @@ def to_pixels(images: torch.Tensor, rounding: Literal["truncate", "nearest"] = "
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
+def false_colors(latents: torch.Tensor) -> torch.Tensor:
+    """Images in [-1, 1] of the first three channels (the first, if there are fewer) of latents [N, C, H, W].
+
+    Latents have a deviation of about 1 in each channel: -3 is black and 3 is white.
+    """
+    return (latents[:, : 3 if latents.shape[1] >= 3 else 1] / 3).clamp(-1, 1)
+
+
 def psnr(pixels: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Peak signal-to-noise ratio of uint8 pixels [N, ...], in dB: 10 log10(255^2 / MSE), [N]; inf for equal ones."""
     mse = (pixels.double() - others.double()).square().flatten(1).mean(dim=1)

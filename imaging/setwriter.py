@@ -85,6 +85,11 @@ class Writer(ABC):
 class ArchiveWriter(Writer):
     """Writes a ZIP if `dest` ends in .zip; otherwise a folder, which must not exist or be empty."""
 
+    def __init__(self, dest: str | Path, suffix: str = ".png") -> None:
+        """`suffix`: of the names of the files."""
+        super().__init__(dest)
+        self._suffix = suffix
+
     def __enter__(self) -> Self:
         self._zip: zipfile.ZipFile | None = None
         if self.dest.suffix.lower() != ".zip":
@@ -99,19 +104,22 @@ class ArchiveWriter(Writer):
         return self
 
     def _append(self, data: bytes, number: int) -> str:
-        self._write(_picture_name(number), data)
-        return _picture_name(number)
+        self._write(name := self._name(number), data)
+        return name
 
     def _finish(self, count: int) -> None:
         if not count:
             raise ValueError(f"{self.dest} would hold no images and was not written")
-        names = list(map(_picture_name, range(count)))
+        names = list(map(self._name, range(count)))
         labels = None if None in self._labels else [[*pair] for pair in zip(names, self._labels, strict=True)]
         self._write(INDEX, json.dumps({"labels": labels, **self.about}).encode())
         if self._sources:
             table = io.BytesIO()
             self._write_sources(table, names)
             self._write(SOURCES, table.getvalue())
+
+    def _name(self, number: int) -> str:
+        return f"{number // 1000:05d}/img{number:08d}{self._suffix}"
 
     def _write(self, name: str, data: bytes) -> None:
         if self._zip is not None:
@@ -121,10 +129,6 @@ class ArchiveWriter(Writer):
         else:
             (self._folder / name).parent.mkdir(exist_ok=True)
             (self._folder / name).write_bytes(data)
-
-
-def _picture_name(number: int) -> str:
-    return f"{number // 1000:05d}/img{number:08d}.png"
 
 
 def is_shard_dest(dest: str) -> bool:

@@ -48,9 +48,9 @@ class PictureFiles:
         pool, before = ThreadPoolExecutor(self.threads), list[Future[Any]]()
         try:
             for indices in [*wanted, []]:
-                reading = [pool.submit(self.dataset.__getitem__, index) for index in indices]
+                reading = [pool.submit(self.dataset.picture, index) for index in indices]
                 if before:
-                    pixels = torch.from_numpy(np.stack([read.result()[0] for read in before]))
+                    pixels = torch.from_numpy(np.stack([read.result() for read in before]))
                     pixels = pixels.pin_memory() if self.device.type == "cuda" else pixels  # copied without blocking
                     yield pixels.to(self.device, non_blocking=True)
                 before = reading

@@ -1,5 +1,6 @@
 """Metrics of a network while it learns: at every snapshot, and the best network is kept."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def prepare(
     """
     metrics = parse_list(names)
     if metrics:
-        at_once = max(batch, min(AT_ONCE // (dataset.height * dataset.width), MOST))
+        at_once = max(batch, min(AT_ONCE // math.prod(dataset.size), MOST))
         eyes = open_eyes([metric.eye for metric in metrics], files, device, trust)
         return Judge(Suite(metrics, eyes, RealStatistics(dataset, device, at_once)), command, since)
     if files:

@@ -104,7 +104,7 @@ class RealStatistics:
         compute: Callable[[], dict[str, Tensors]],
     ) -> dict[str, Tensors]:
         """Statistics by kind on rank 0. All processes compute them if rank 0 has not cached each."""
-        facts = [VERSION, self.dataset.fingerprint, eye.name, eye.identity, count]
+        facts = [VERSION, self.dataset.shown, eye.name, eye.identity, count]
         key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
         paths = {kind: cache_folder() / "statistics" / f"{key}-{kind}.safetensors" for kind in kinds}
         loaded = {kind: _load(path) if on_disk else self._kept.get(path.name) for kind, path in paths.items()}

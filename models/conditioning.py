@@ -166,8 +166,12 @@ def ada_in(
         eps, unbiased: as of `statistics`.
     """
     own = statistics(content, "instance", mask=content_mask, eps=eps, unbiased=unbiased)
-    wanted = statistics(style, "instance", mask=style_mask, eps=eps, unbiased=unbiased)
-    return (content - own.mean) / own.std * wanted.std + wanted.mean
+    return restyled(content, own, statistics(style, "instance", mask=style_mask, eps=eps, unbiased=unbiased))
+
+
+def restyled(x: Tensor, own: Statistics, wanted: Statistics) -> Tensor:
+    """Features of some statistics with other ones."""
+    return (x - own.mean) / own.std * wanted.std + wanted.mean
 
 
 class ConditionalInstanceNorm(nn.Module):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from models import networkfile
+from models.adain import family as adain
 from models.adm import family as adm
 from models.dit import family as dit
 from models.family import Family
@@ -18,7 +19,7 @@ from models.stylegan2 import family as stylegan2
 from torch_utils import config
 from torch_utils.device import Precision, resolve_precision
 
-ROWS = (stylegan2.FAMILY, stylegan2.LUCIDRAINS, dit.FAMILY, adm.FAMILY, adm.CLASSIFIER)
+ROWS = (stylegan2.FAMILY, stylegan2.LUCIDRAINS, dit.FAMILY, adm.FAMILY, adm.CLASSIFIER, adain.FAMILY)
 FAMILIES: dict[str, Family] = {family.name: family for family in ROWS}
 
 

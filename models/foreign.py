@@ -17,6 +17,7 @@ from torch_utils.config import build, parse_set, settings
 _HEAD = 512  # bytes that tell a kind of file
 _LISTED = 8  # names in a sentence
 
+Shapes = Mapping[str, tuple[int, ...]]
 Notes = dict[Path, str]  # files that were written, each with a remark for the user
 
 
@@ -80,6 +81,7 @@ class Format:
     options: type[Options] = Options
     one: bool = False  # holds one network that makes pictures, and nothing else
     shows: bool = False  # needs a network that makes pictures, if the family has any
+    kind: str = ""  # the value of --format that chooses it, for a folder: "hub"
     check: Callable[[Path], None] = lambda dest: None  # raises ValueError if --dest or a package rules the format out
 
 
@@ -105,6 +107,40 @@ def open_foreign(path: Path, readers: Iterable[Foreign], told: Told = NOTHING) -
         raise ValueError(f"it holds {', '.join(names) or 'nothing'}, expected a file of {titles}")
     except ValueError as error:
         raise ValueError(f"{path} is refused: {printable(str(error))}") from error
+
+
+def shape_of(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
+    """The shape of a tensor. Raises ValueError if the file has no such tensor, or one of other dimensions."""
+    if name not in shapes:
+        raise ValueError(f"it has no tensor {name}, which every such network has")
+    shape = shapes[name]
+    if len(shape) != dimensions or 0 in shape:
+        raise ValueError(f"its {name} has shape {shown(list(shape))}, expected {dimensions} dimensions")
+    return shape
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shapes of tensors, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str], network: nn.Module) -> dict[str, Tensor]:
+    """A file's tensors under our names; `names` are theirs -> ours, and further axes of length 1 are dropped.
+
+    Raises ValueError if tensors of the network are missing, left over, of another shape or no floating-point numbers.
+    """
+    shapes = shapes_of(network.state_dict())
+    if missing := sorted(names.keys() - tensors.keys()):
+        raise ValueError(f"{len(missing)} tensors are missing, the first is {missing[0]}")
+    if extra := sorted(tensors.keys() - names.keys()):
+        raise ValueError(f"{len(extra)} tensors have no place in this network, the first is {printable(extra[0], 80)}")
+    for theirs, ours in names.items():
+        found, expected = list(tensors[theirs].shape), list(shapes[ours])
+        if [n for n in found if n != 1] != [n for n in expected if n != 1]:
+            raise ValueError(f"its {theirs} has shape {shown(found)}, expected {expected}")
+        if not tensors[theirs].is_floating_point():
+            raise ValueError(f"its {theirs} is of {tensors[theirs].dtype}, expected floating-point numbers")
+    return {ours: tensors[theirs].reshape(shapes[ours]) for theirs, ours in names.items()}
 
 
 def _options(reader: Foreign, told: Told) -> list[Options]:

@@ -65,7 +65,7 @@ def _write_hub(job: Job) -> Notes:
 
 NEUTRAL = (
     Format(".safetensors", "a .safetensors", _write_network, WeightsOptions),
-    Format("", "a folder of the Hub", _write_hub, HubOptions, shows=True, check=check_publishable),
+    Format("", "a folder of the Hub", _write_hub, HubOptions, shows=True, kind="hub", check=check_publishable),
 )
 
 
@@ -96,9 +96,22 @@ def _each_once(models: Iterable[type[Options]]) -> list[flags.Option]:
     return list({option.name: option for model in models for option in flags.flags(model)}.values())
 
 
-def find_format(dest: Path, hub: bool, families: Collection[Family]) -> Format:
-    """The format of these families for `dest` by its ending: the Hub's for a folder, or a path without an ending."""
-    ending = "" if hub or dest.is_dir() else dest.suffix.lower()
+def kinds() -> list[str]:
+    """The values of --format that choose folders."""
+    return list(dict.fromkeys(form.kind for form in formats(FAMILIES.values()) if form.kind))
+
+
+def find_format(dest: Path, kind: str, families: Collection[Family]) -> Format:
+    """The format of these families for `dest` by its ending: the Hub's for a folder, or a path without an ending.
+
+    `kind` is that of --format; "auto" goes by the ending.
+    """
+    if kind != "auto":
+        for form in formats(families):
+            if form.kind == kind:
+                return form
+        raise ValueError(f"--format {kind} holds no networks of {next(iter(families)).title}: take another format")
+    ending = "" if dest.is_dir() else dest.suffix.lower()
     known = {form.ending: form for form in reversed(formats(families))}
     if ending not in known:
         endings = ", ".join(dict.fromkeys(form.ending for form in formats(families) if form.ending))

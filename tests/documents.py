@@ -5,13 +5,16 @@ import copy
 import importlib
 import re
 import shlex
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import click
 
-from models.families import read_network
+from models.families import NetworkFile, read_network
+from tests.networks import save_noisy
 from torch_utils.cli import Command
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +25,16 @@ DOCUMENTS = sorted(
 )
 PROGRAMS = ("python ", "torchrun ")
 BUNDLED = ROOT / "assets" / "faces64.safetensors"
+DENOISERS = re.compile(r"\bdit\b|dit-|adm")  # in the names of networks that are no StyleGAN2
+
+
+@cache
+def standing_in(denoiser: bool) -> NetworkFile:
+    """A network of the kind that a place in a document holds."""
+    if not denoiser:
+        return read_network(BUNDLED)
+    with tempfile.TemporaryDirectory() as folder:
+        return read_network(save_noisy(Path(folder) / "dit.safetensors", classes=5))
 
 
 def blocks(path: Path) -> list[str]:
@@ -57,7 +70,8 @@ def program(command: str) -> tuple[click.Command, list[str]]:
 def check(command: str) -> None:
     """Raises click's UsageError if a script does not take these options and values; runs nothing.
 
-    The networks and runs that commands name are not there: each network counts as a StyleGAN2.
+    The networks and runs that commands name are not there: each network counts as a StyleGAN2, or as a DiT if its name
+    says so.
 
     Of other programs only the code after `python -c` is looked at: SyntaxError says that it is none.
     """
@@ -78,7 +92,7 @@ def check(command: str) -> None:
         learn: Any = main.more
         elsewhere = dict.fromkeys(("resume", "transfer"))
         main.more = lambda values: learn({**values, **elsewhere})  # runs and networks of the reader's own
-    with mock.patch("sampling.command.read_network", lambda place: read_network(BUNDLED)):
+    with mock.patch("sampling.command.read_network", lambda place: standing_in(bool(DENOISERS.search(str(place))))):
         main.make_context("program", list(words))
 
 

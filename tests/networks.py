@@ -7,6 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.adm.config import ClassifierConfig, UNetConfig
+from models.adm.network import NoisyClassifier, UNet
+from models.dit.config import DiTConfig
+from models.dit.network import DiT
 from models.families import save_network
 from models.sampler import Request, SeedStream
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
@@ -66,4 +70,25 @@ def save_tiny(path: Path, class_names: tuple[str, ...] = (), **settings: Any) ->
     """A network file that holds a tiny generator as G_ema, and says that its training saw 1500 images."""
     facts = {"kimg": 1.5, "data": {"class_names": class_names}}
     save_network(path, "stylegan2", {"G_ema": tiny_generator(**settings)}, facts)
+    return path
+
+
+TRUNK: dict[str, Any] = {"model_channels": 8, "mult": (1, 2), "res_blocks": 1, "groups": 4, "attention": (2,)}
+NOISY: dict[str, tuple[str, str, Any, Any, dict[str, Any]]] = {  # model: part, its configuration, class, smallest sizes
+    "dit": ("ema", "dit", DiTConfig, DiT, {"patch": 4, "hidden": 16, "depth": 1, "heads": 2}),
+    "adm": ("ema", "adm", UNetConfig, UNet, TRUNK),
+    "classifier": ("ema", "noise-classifier", ClassifierConfig, NoisyClassifier, TRUNK),
+}
+
+
+def save_noisy(path: Path, model: str = "dit", seed: int = 0, class_names: tuple[str, ...] = (), **more: Any) -> Path:
+    """A network file of a tiny denoiser ("dit", "adm") or "classifier" of random weights; `more` are its settings."""
+    part, family, config, build, sizes = NOISY[model]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(config.model_validate({"height": 16, "width": 16} | sizes | more))
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.data.normal_(std=0.3 if model == "classifier" else 0.15)
+    save_network(path, family, {part: network.eval()}, {"kimg": 1.5, "data": {"class_names": class_names}})
     return path

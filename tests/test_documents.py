@@ -16,7 +16,7 @@ from PIL import Image
 from tests.commands import zipped
 from tests.documents import DOCUMENTS, ROOT, blocks, check, examples, mentions, program
 from tests.imaging.pictures import picture
-from tests.networks import save_tiny
+from tests.networks import save_noisy, save_tiny
 from tests.training.runs import train
 
 # Commands that are only parsed, and why.
@@ -24,6 +24,7 @@ PARSED = {
     r"benchmarks\.|custom_ops\.build|-m pytest| -c ": "takes minutes; has tests of its own that make it small",
     r"torchrun|--gpus": "starts processes: tests/training/test_processes.py does so",
     r"ffhq\.pkl|ffhq256|config-f\.pkl|network-snapshot|vgg16|hf://|USER": "needs a published file or a connection",
+    r"decoder\.pth|adain\.safetensors|vgg_normalised": "needs published files: tests/test_stylize.py makes such ones",
     r"https?://|s3://": "needs a connection",
     r"\{0+\.\.|%06d|faces\.tar|faces-": "shards: tests/training/test_shards.py and tests/imaging/shards have them",
     r"cifar|mnist|lmdb|--source (ffhq|hf)\b|\.mp4 --every|pets\.zip": "a format: tests/imaging/sources have each",
@@ -34,6 +35,12 @@ PARSED = {
 TINY = ["channel_base=256", "channel_max=16", "mapping_layers=1", "z_dim=8", "w_dim=8"]
 NETWORKS = [f"--set=generator.{size}" for size in TINY] + [f"--set=discriminator.{size}" for size in TINY[:2]]
 SIZES = [setting.rsplit("=", 1) for setting in NETWORKS]
+TRUNK = ["model_channels=8", "mult=1,2", "res_blocks=1", "groups=4", "attention=2", "head_channels=0"]
+NOISY = {  # the beginnings of models, and their smallest sizes
+    "dit-": ["--set=denoiser.hidden=16", "--set=denoiser.depth=1", "--set=denoiser.heads=2"],
+    "adm": [f"--set=denoiser.{size}" for size in TRUNK],
+    "nois": [f"--set=classifier.{size}" for size in TRUNK],
+}
 # What makes the work of a script small, in place of what the command says.
 SMALL = {
     "generate.py": ["--device=cpu"],
@@ -61,8 +68,10 @@ def small(command: str) -> list[str]:
     if name == "train.py":
         few = ["--kimg=0.008", "--batch=4", "--tick=0.004", "--device=cpu", "--precision=fp32", "--metrics=none"]
         measured = ["--dry-run"] if "--seed" in words else []  # a long comparison: its settings are put together
-        return [*words, *few, *NETWORKS, *(["--freeze-d=2"] if "--freeze-d" in words else []), *measured]
+        networks = NOISY.get(words[words.index("--model") + 1][:4], NETWORKS) if "--model" in words else NETWORKS
+        return [*words, *few, *networks, *(["--freeze-d=2"] if "--freeze-d" in words else []), *measured]
     words = [word for word in words if word != "--open"] + SMALL[name]
+    words += ["--steps=2"] if "dit" in command and name in ("generate.py", "interpolate.py", "evaluate.py") else []
     words += ["--seeds=0,1"] if name == "generate.py" and "--latents" not in words else []
     words += ["--at=8"] if "--at" in words else []
     words += ["--seeds=0", "--strengths=0,1"] if name == "directions.py" and "--latents" not in words else []
@@ -93,6 +102,9 @@ def template(tmp_path_factory) -> Path:
             picture(seed=i).save(place / folder / f"{i}.png")
     picture(20, 24).save(place / "photo.jpg")
     faces = ("happy", "sad", "surprised", "angry", "sleepy")
+    for name in ("runs/00000-demo32-dit-ti-4-demo/network-000100.0", "dit", "dit-small"):
+        (place / name).parent.mkdir(exist_ok=True)
+        save_noisy(place / f"{name}.safetensors", height=32, width=32, classes=5, class_names=faces)
     save_tiny(place / "assets" / "faces64.safetensors", classes=5, class_names=faces)
     for name in ("faces", "cartoons", "aliens", "ffhq"):
         save_tiny(place / f"{name}.safetensors")

@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from imaging.dataset import DataConfig
+from imaging.imageset import Latent
 from models.family import Shape
 from torch_utils.config import flag
 from torch_utils.device import Precision
@@ -81,6 +82,11 @@ class RunConfig(Section):
     def shape(self) -> Shape:
         """The images that the networks make or judge. Each model's class knows."""
         raise NotImplementedError
+
+    @property
+    def latent(self) -> Latent | None:
+        """What the images are latents of; None for pixels."""
+        return None
 
     @property
     def sets(self) -> dict[str, DataConfig]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from imaging.imageset import ImageSet
+from imaging.imageset import Decoder, ImageSet, Latent
 from models.family import Family, Shape
 from models.networkfile import NetworkFile
 from torch_utils import config as configs
@@ -26,6 +26,7 @@ class Asked(NamedTuple):
     images: int | None = None  # in the data set, mirrored ones included; None: more than enough
     transfer: bool = False  # whether the run starts from a trained network
     others: Mapping[str, Shape] = {}  # of further image sets, by name
+    latent: Latent | None = None  # what the images are latents of
 
 
 class Facts(NamedTuple):
@@ -72,4 +73,6 @@ class Course:
     # How a run starts from a trained network; both default to networks of the same sizes.
     check_transfer: Callable[[NetworkFile, Any], None] = check_same  # raises ValueError unless a configuration fits
     take: Callable[[NetworkFile, Any], str] | None = take_same  # loads weights; None: --transfer is refused
+    # What shows the latents of a configuration; ValueError if it cannot be opened. None: only pixels are learned.
+    decoder: Callable[[Any, torch.device], Decoder | None] | None = None
     fits: Callable[[tuple[int, int]], str] = lambda size: ""  # why its networks cannot have images of (height, width)

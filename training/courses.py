@@ -8,6 +8,7 @@ import torch
 from models.families import FAMILIES
 from torch_utils import checkpoint, distributed, runs
 from torch_utils.config import settings
+from training.adain import course as adain
 from training.config import RunConfig
 from training.course import Course, Facts
 from training.diffusion import course as diffusion
@@ -15,7 +16,7 @@ from training.recipe import Recipe
 from training.signs import Signs
 from training.stylegan2 import course as stylegan2
 
-COURSES: tuple[Course, ...] = (stylegan2.COURSE, *diffusion.COURSES)
+COURSES: tuple[Course, ...] = (stylegan2.COURSE, *diffusion.COURSES, adain.COURSE)
 DEFAULT = "stylegan2"
 
 

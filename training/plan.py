@@ -12,7 +12,7 @@ import torch
 from custom_ops import build
 from imaging import loader
 from imaging.dataset import DataConfig, open_dataset
-from imaging.imageset import ImageSet
+from imaging.imageset import ImageSet, Latent
 from imaging.sizes import usual_size
 from models.families import read_network
 from models.family import Shape
@@ -39,6 +39,7 @@ CHANGEABLE = {
 }
 LOCAL = {"workers", "patience"}  # may differ between processes, as may paths
 
+PLACES = (".path", ".codec")  # endings of settings that name a place on this machine
 FOLDER_NOTICE = "run folder"  # tells processes that torchrun starts again which run they were training
 
 
@@ -55,6 +56,10 @@ class Plan:
     network: NetworkFile | None = None  # a new run starts from its weights
     notes: tuple[str, ...] = ()
     started: bool = False  # whether the first step is about to be taken
+
+    def __post_init__(self) -> None:
+        if self.dataset.latent is not None and self.course.decoder is not None:
+            self.dataset.decoder = self.course.decoder(self.config, self.device)
 
     @property
     def course(self) -> Course:
@@ -110,13 +115,15 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     model = given.get("model", DEFAULT)
     course = find(model)
     values = {**course.models[model], **given, "model": model, "data.path": given.get("data.path", "demo")}
-    values |= {name: _absolute(value) for name, value in values.items() if name.endswith(".path")}
+    values |= {name: _absolute(value) for name, value in values.items() if name.endswith(PLACES)}
     preset = given.get("preset") or ("demo" if _is_demo(values["data.path"]) else "auto")
     sets = _open_sets(course.config, values)
     dataset = sets["data"]
     if unfit := course.fits((dataset.height, dataset.width)):
         better = dataset.resized(*usual_size(dataset.height, dataset.width))
         raise ValueError(f"{values['data.path']}: {unfit}: {better}")
+    if course.decoder is None and any(each.latent for each in sets.values()):
+        raise ValueError(f"{values['data.path']} holds latents, and --model {model} learns from pictures: give those")
     device = _start(given)
     values |= {
         "device": device.type,
@@ -128,7 +135,7 @@ def begin(given: Mapping[str, Any], outdir: Path, network: Path | str | None = N
     _agree_on({**given, **same, **options}, sets, course.config)
     shapes = {name: Shape.of(each) for name, each in sets.items()}
     shape, world = shapes.pop("data"), distributed.world()
-    asked = Asked(preset, shape, values, world, len(dataset), network is not None, shapes)
+    asked = Asked(preset, shape, values, world, len(dataset), network is not None, shapes, dataset.latent)
     said = [dataset.labels_note, *(note for each in sets.values() for note in each.notes)]
     if values.get("pace.batch_gpu") == "auto":
         began = time.monotonic()
@@ -172,7 +179,7 @@ def _start(values: Mapping[str, Any]) -> torch.device:
 
 def _agree_on(values: Mapping[str, Any], sets: Mapping[str, ImageSet], model: type[RunConfig]) -> None:
     """Raises ValueError unless all processes have the same settings, options and images. Every process must call it."""
-    mine = {name: configs.spell(value) for name, value in values.items() if not name.endswith(".path")}
+    mine = {name: configs.spell(value) for name, value in values.items() if not name.endswith(PLACES)}
     mine |= {f"{name}.path": f"images {dataset.fingerprint[:8]}" for name, dataset in sets.items()}
     everybody = [json.loads(text) for text in distributed.texts(json.dumps(mine))]
     found = []
@@ -192,7 +199,7 @@ def restarted(given: Mapping[str, Any], changed_data: bool = False) -> Plan | No
     if not folder.name or not runs.has_state(folder):
         return None
     allowed = CHANGEABLE | ROUNDING
-    changes = {name: value for name, value in given.items() if name in allowed or name.endswith(".path")}
+    changes = {name: value for name, value in given.items() if name in allowed or name.endswith(PLACES)}
     return resume(str(folder), changes, folder.parent, changed_data)
 
 
@@ -207,7 +214,7 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
     model, before = type(state.config), configs.flatten(state.config)
     values = dict(before)
     for name, value in given.items():
-        if name.endswith(".path"):
+        if name.endswith(PLACES):
             values[name] = _absolute(value)  # the data may have been moved; `_same_data` compares them
         elif not (value == "auto" and name in ("device", "precision", "pace.batch_gpu")):
             if value != values[name] and name not in CHANGEABLE | ROUNDING:
@@ -222,14 +229,16 @@ def resume(text: str, given: Mapping[str, Any], outdir: Path, changed_data: bool
     for name, data in config.sets.items():
         known = state.facts.data if name == "data" else state.facts.sets[name]
         flag = configs.flag_of(model, f"{name}.path")
-        sets[name], note = _same_data(data, flag, known, config.shapes[name], changed_data)
+        sets[name], note = _same_data(data, flag, known, config.shapes[name], config.latent, changed_data)
         notes.append(note)
     same = {"device": device.type, "precision": config.precision}
     _agree_on({**given, **same, "--resume": f"state {state.digest[:8]}", "--transfer": "none"}, sets, model)
     return Plan(config, sets, device, outdir, where.run, state, notes=tuple(filter(None, notes)))
 
 
-def _same_data(config: DataConfig, flag: str, before: Data, shape: Shape, changed: bool) -> tuple[ImageSet, str]:
+def _same_data(
+    config: DataConfig, flag: str, before: Data, shape: Shape, latent: Latent | None, changed: bool
+) -> tuple[ImageSet, str]:
     """The images of a resumed run, and a note if they have changed and may (then they must have the shape)."""
     path = config.path
     try:
@@ -241,7 +250,7 @@ def _same_data(config: DataConfig, flag: str, before: Data, shape: Shape, change
     if not changed:
         ways = "bring the old data back, start a new run with --transfer, or insist with --changed-data"
         raise ValueError(f"{path} has changed since this run was stopped, or is another set: {ways}")
-    if Shape.of(dataset) != shape or list(dataset.class_names) != before.class_names:
+    if Shape.of(dataset) != shape or dataset.latent != latent or list(dataset.class_names) != before.class_names:
         other = "another size, other channels or other classes than this run learned"
         raise ValueError(f"{path} has {other}: start a new run with --transfer")
     counts = f"{counted(before.images, 'image')} before, {len(dataset)} now"

@@ -25,8 +25,9 @@ class Sheet:
 
     def __init__(self, dataset: ImageSet, seed: int, most: int = 256) -> None:
         self.seed = seed
-        self.columns = min(max(SHEET_WIDTH // dataset.width, 4), 16, most)
-        self.rows = min(max(SHEET_HEIGHT // dataset.height, 4), 16, most // self.columns)
+        height, width = dataset.size
+        self.columns = min(max(SHEET_WIDTH // width, 4), 16, most)
+        self.rows = min(max(SHEET_HEIGHT // height, 4), 16, most // self.columns)
         present = [int(k) for k in dataset.label_counts.nonzero()[0]] or [0]  # a set may have empty classes
         self.classes = [present[row % len(present)] for row in range(self.rows)]
         self.labels = [k for k in self.classes for _ in range(self.columns)]
@@ -50,7 +51,7 @@ class Sheet:
     def reals(self, dataset: ImageSet) -> Image.Image:
         """A sheet of real images, always the same random sample, with the name of its class before each row."""
         chosen = self._sample(dataset)
-        image = self.arrange(torch.from_numpy(dataset[next(chosen[k])][0]) for k in self.labels)
+        image = self.arrange(torch.from_numpy(dataset.picture(next(chosen[k]))) for k in self.labels)
         if not dataset.class_names:
             return image
         return captioned(image, [dataset.class_names[k][:NAME] for k in self.classes])

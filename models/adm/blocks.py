@@ -25,6 +25,19 @@ class GroupNorm(nn.GroupNorm):
         return super().forward(input.float() if input.dtype in REDUCED else input)
 
 
+class Dropout(nn.Dropout):
+    """Dropout whose mask follows from a seed, so that it can be computed again; without one, from PyTorch's state."""
+
+    seed: int | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.seed is None or not self.training or not self.p:
+            return super().forward(input)
+        generator = torch.Generator(input.device).manual_seed(self.seed)
+        kept = torch.rand(input.shape, device=input.device, generator=generator) >= self.p
+        return input * kept / (1 - self.p)
+
+
 class Pointwise(nn.Module):
     """A 1x1 convolution of positions, with weights [O, I, 1] as the published files have them."""
 
@@ -101,7 +114,7 @@ class ResBlock(nn.Module):
             zeroed(self.cross.proj)
             self.cross_norm = GroupNorm(groups, outputs)
         last = zeroed(Conv2d(outputs, outputs, 3, 1, 1))
-        self.out_layers = nn.Sequential(GroupNorm(groups, outputs), nn.SiLU(), nn.Dropout(dropout), last)
+        self.out_layers = nn.Sequential(GroupNorm(groups, outputs), nn.SiLU(), Dropout(dropout), last)
         if outputs == channels:
             self.skip_connection: nn.Module = nn.Identity()
         else:

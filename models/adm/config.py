@@ -14,16 +14,16 @@ Pool = Literal["attention", "adaptive", "spatial", "spatial_v2"]
 class TrunkConfig(NoisyConfig):
     """What the U-Net and the classifier have in common."""
 
-    model_channels: int = Field(128, ge=1, le=2**14, description="feature maps at full size, times the first of mult")
-    mult: tuple[float, ...] = Field((1, 2, 2), description="factors of the feature maps, one for each size")
+    model_channels: int = Field(128, ge=1, le=2**14, description="number of feature maps, to be multiplied by mult")
+    mult: tuple[float, ...] = Field((1, 2, 2), description="factors of model_channels, from full size down")
     res_blocks: int = Field(2, ge=1, le=64, description="residual blocks at each size")
-    attention: tuple[int, ...] = Field((2, 4), description="attention where the picture is this many times smaller")
+    attention: tuple[int, ...] = Field((2, 4), description="sizes with attention: 4 is a quarter")
     heads: int = Field(1, ge=1, le=1024, description="attention heads, unless head_channels is given")
-    head_channels: int = Field(0, ge=0, le=2**14, description="channels of an attention head; 0: heads counts")
-    groups: int = Field(32, ge=1, le=2**14, description="groups of the norms")
-    resblock_updown: bool = Field(True, description="residual blocks halve and double (BigGAN); or layers of their own")
-    conv_resample: bool = Field(True, description="layers that halve and double have a convolution")
-    new_attention_order: bool = Field(False, description="order of q, k, v in files: (qkv, head), or (head, qkv)")
+    head_channels: int = Field(0, ge=0, le=2**14, description="channels of a head, in place of heads; 0: unused")
+    groups: int = Field(32, ge=1, le=2**14, description="groups of the group norms")
+    resblock_updown: bool = Field(True, description="residual blocks change sizes (BigGAN), not other layers")
+    conv_resample: bool = Field(True, description="these other layers have a convolution")
+    new_attention_order: bool = Field(False, description="channels of attention are (qkv, head), not (head, qkv)")
 
     def channels_at(self, level: int) -> int:
         """Feature maps after `level` halvings."""
@@ -50,27 +50,31 @@ class TrunkConfig(NoisyConfig):
             channels = self.channels_at(level)
             attends = 2**level in self.attention or level == len(self.mult) - 1
             if not channels or channels % self.groups:
-                raise ValueError(f"{self.groups} groups do not divide {channels} feature maps: take fewer groups")
+                raise ValueError(
+                    f"{self.groups} groups do not divide {channels} feature maps: set groups to a divisor of them"
+                )
             if attends and channels % (self.head_channels or self.heads):
-                raise ValueError(f"attention heads do not divide {channels} feature maps")
+                raise ValueError(
+                    f"attention heads do not divide {channels} feature maps: set head_channels to a divisor of them"
+                )
         return self
 
 
 class UNetConfig(TrunkConfig, DenoiserConfig):
     """The denoising U-Net."""
 
-    conditioning: Conditioning = flag("adagn", "--conditioning", "Training", "how time and class steer the blocks")
-    heads_upsample: int = Field(0, ge=0, le=1024, description="heads of the enlarging half; 0: as the other half")
+    conditioning: Conditioning = flag("adagn", "--conditioning", "Training", "how noise level and class steer blocks")
+    heads_upsample: int = Field(0, ge=0, le=1024, description="heads of the half that doubles sizes; 0: same")
     conv_skip: bool = Field(False, description="3x3 skip connections where the number of feature maps changes")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of feature maps dropped in training")
-    null_class: bool = Field(True, description="one row of labels more, which stands for no class")
+    null_class: bool = Field(True, description="one more row of labels, for no class: --cfg-scale needs it")
 
 
 class ClassifierConfig(TrunkConfig):
     """The classifier of noisy pictures."""
 
-    pool: Pool = Field("attention", description="how positions become one vector")
-    conditioning: Conditioning = Field("adagn", description="how the time steers the residual blocks")
+    pool: Pool = Field("attention", description="how the feature maps become one vector")
+    conditioning: Conditioning = Field("adagn", description="how the noise level steers the network")
     conv_skip: bool = False
     dropout: float = Field(0.0, ge=0, lt=1, description="share of feature maps dropped in training")
 

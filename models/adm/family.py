@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from models.adm.admfiles import RELEASED
 from models.adm.config import ClassifierConfig, TrunkConfig, UNetConfig
 from models.adm.network import NoisyClassifier, UNet
 from models.diffusion import parts
@@ -20,6 +21,8 @@ FAMILY = Family(
     title="ADM",
     parts=parts.parts(UNetConfig, UNet, "denoiser", "denoiser"),
     facts=_facts,
+    foreign=(RELEASED,),
+    formats=parts.GRAPHS,
     tags=("diffusion", "unet", "image-generation", "safetensors"),
     use=parts.use,
     told={"objective": "denoiser.noise.objective"},

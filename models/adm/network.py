@@ -145,7 +145,7 @@ class UNet(Trunk):
         if self.config.classes:
             if c is None and not self.config.null_class:
                 raise ValueError("this network makes pictures of a class only: give class numbers")
-            null = torch.full((len(x),), self.config.classes, device=x.device)
+            null = torch.full(x.shape[:1], self.config.classes, device=x.device)
             parts.append(self.label_emb(null if c is None else c))
         emb, tokens = torch.stack(parts).sum(0), torch.stack(parts, dim=1)
         *skips, h = self.halve(x, emb, tokens)

@@ -1,15 +1,14 @@
 """What a denoiser's file says of the noise that it was taught to remove."""
 
-from typing import Literal
-
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from imaging.imageset import Latent
 from models.diffusion.prediction import Objective
 from models.diffusion.process import STEPS, Process, Schedule
 from torch_utils.config import flag
 
-OBJECTIVE = "what the network predicts: the velocity of a flow, the noise (eps), a mixture (v), or the picture (x0)"
+OBJECTIVE = "what the network predicts: noise minus picture (flow), the noise (eps), the picture (x0), or a mixture (v)"
 
 
 class NoiseConfig(BaseModel):
@@ -17,8 +16,8 @@ class NoiseConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     objective: Objective = flag("flow", "--objective", "Training", OBJECTIVE)
-    schedule: Schedule = Field("linear", description="variances of the steps, but for flow, whose path is straight")
-    learned_variance: bool = Field(False, description="the network predicts variances, too: twice the channels")
+    schedule: Schedule = Field("linear", description="how noise grows from step to step; no effect with objective flow")
+    learned_variance: bool = Field(False, description="also predict variances, in as many more channels")
 
     def process(self) -> Process:
         """All levels that the network knows: 1000."""
@@ -33,7 +32,8 @@ class NoisyConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     height: int = Field(32, ge=1, le=2**16, description="picture height in pixels")
     width: int = Field(32, ge=1, le=2**16, description="picture width in pixels")
-    channels: Literal[1, 3, 4] = Field(3, description="picture channels: 1 gray, 3 RGB, 4 RGBA or a latent")
+    channels: int = Field(3, ge=1, le=2**12, description="channels: 1 gray, 3 RGB, 4 RGBA, or those of a latent")
+    latent: Latent | None = Field(None, description="what latents stand for; none for pixels")
     classes: int = Field(0, ge=0, le=2**20, description="number of classes; 0 is unconditional")
     noise: NoiseConfig = NoiseConfig()
 

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from models.diffusion.sampler import DenoisingOptions, open_denoising
 from models.family import Part
+from models.foreign import Job, Notes
+from models.graphs import ExportGraph, Inputs, graph_formats, save
+from torch_utils import config as configs
 
 AVERAGES = ("ema", "ema_2", "ema_3")  # a run may keep several
 SHOWN = (*AVERAGES, "net")
@@ -60,3 +63,30 @@ def use(config: Any) -> str:
     size = f"1, {config.channels}, {config.height}, {config.width}"
     return f"""x, t, c = torch.randn({size}), torch.tensor([999.0]), {label}
 prediction = network(x, t, c)  # of the noisy picture x at level t"""
+
+
+def graph_of(network: Any, family: str, about: Mapping[str, Any]) -> ExportGraph:
+    """The graph of a denoiser: x [N, C, H, W], t [N] and, with classes, c int64 [N] -> prediction."""
+    config = network.config
+
+    def inputs(batch: int) -> Inputs:
+        source = torch.Generator().manual_seed(batch)
+        x = torch.randn(batch, config.channels, config.height, config.width, generator=source)
+        found = {"x": x, "t": torch.linspace(999, 0, batch)}
+        return found | ({"c": torch.arange(batch) % config.classes} if config.classes else {})
+
+    return ExportGraph(network, "prediction", inputs, about, family)
+
+
+def _write_graph(job: Job) -> Notes:
+    (network,) = job.networks.values()
+    about = {
+        "source": job.source,
+        "denoiser": configs.to_dict(network.config),  # type: ignore[arg-type]
+        "class_names": job.class_names,
+        "kimg": job.metadata.get("kimg"),
+    }
+    return {job.dest: save(job.dest, graph_of(network, job.metadata["family"], about))}
+
+
+GRAPHS = graph_formats(_write_graph)

@@ -14,8 +14,9 @@ import torch
 from pydantic import field_validator
 from torch import Tensor
 
-from imaging.pixels import to_pixels
+from imaging.pixels import false_colors, to_pixels
 from models.compute import fixed_weights
+from models.diffusion.codec import Codec, open_codec
 from models.diffusion.config import DenoiserConfig, NoisyConfig
 from models.diffusion.guidance import Guidance, denoiser
 from models.diffusion.process import STEPS, Process, kept_steps
@@ -27,14 +28,15 @@ from torch_utils.device import Precision
 Solvers = Literal["ddpm", "ddim", "euler", "heun", "dpm2m"]
 CLIPPED = ("eps", "x0", "v")  # objectives whose predicted pictures are limited to [-1, 1]; the published programs do so
 
-_STEPS = "steps from noise to picture: more are slower and more exact"
-_SOLVER = "method of the steps: ddpm draws noise on the way, heun asks the network twice a step"
-_ETA = "with ddim: noise on the way, 0 none, 1 as much as ddpm"
-_SCALE = "classifier-free guidance: 1 none, more is truer to the class and less varied"
-_INTERVAL = "noise levels that are guided, from 0 (clean) to 1, as in 0.2:0.8"
-_CHANNELS = "guide only the first channels; 3 of 4 reproduces DiT's published samples; without it all"
-_GUIDE = "autoguidance: a worse network of the same pictures, from which --cfg-scale leads away"
-_CLASSIFIER = "classifier guidance: a network trained with --model noise-classifier"
+_STEPS = "number of steps from noise to picture: more steps take longer and follow the network more exactly"
+_SOLVER = "how steps are computed: dpm2m needs the fewest, heun calls the network twice a step, ddpm adds new noise"
+_ETA = "with --solver ddim: new noise in each step, from 0 (none) to 1 (as much as ddpm)"
+_SCALE = "classifier-free guidance: 1 is none; larger values show the class more clearly, with less variety"
+_INTERVAL = "noise levels at which --cfg-scale applies, from 0 (no noise) to 1 (only noise), such as 0.2:0.8"
+_CHANNELS = "channels to which --cfg-scale applies; without it all; 3 (of 4) reproduces DiT's published samples"
+_GUIDE = "autoguidance: a weaker network for the same pictures; --cfg-scale leads away from what it predicts"
+CODEC = "folder of the AutoencoderKL that decodes latents to pictures"
+_CLASSIFIER = "classifier guidance: a network of train.py --model noise-classifier, trained on the same pictures"
 
 
 class DenoisingOptions(Options):
@@ -48,6 +50,7 @@ class DenoisingOptions(Options):
     cfg_channels: int | None = flag(None, "--cfg-channels", "Pictures", _CHANNELS, ge=1)
     guide: str = flag("", "--guide", "Pictures", _GUIDE, opens=True)
     classifier: str = flag("", "--classifier", "Pictures", _CLASSIFIER, opens=True)
+    codec: str = flag("", "--codec", "Pictures", CODEC)
     classifier_scale: float = flag(1.0, "--classifier-scale", "Pictures", "strength of --classifier", ge=0, le=1000)
 
     @field_validator("cfg_interval")
@@ -93,6 +96,7 @@ class DenoisingSampler:
         metadata: of the network's file, which tell the classes that it learned.
         guide: a worse network, for autoguidance.
         classifier: of noisy pictures, for classifier guidance.
+        codec: makes pictures of latents; without it they are shown in false colors.
 
     Raises:
         ValueError: for options that do not fit the networks.
@@ -105,9 +109,14 @@ class DenoisingSampler:
         metadata: Mapping[str, Any] | None = None,
         guide: DenoisingNetwork | None = None,
         classifier: Any = None,
+        codec: Codec | None = None,
     ) -> None:
         self.network, self.options = network, options or DenoisingOptions()
-        self.shape = Shape.of(network.config)
+        self.noisy = self.shape = Shape.of(network.config)
+        self.codec = codec.of(network.config) if codec else None
+        if codec is not None:
+            sides = self.noisy.height * codec.factor, self.noisy.width * codec.factor
+            self.shape = Shape(*sides, codec.pictures, self.noisy.classes)
         self.guide, self.classifier = guide, classifier
         self.null = self.shape.classes
         # An unconditional network learned no classes, but a classifier beside it did.
@@ -163,7 +172,7 @@ class DenoisingSampler:
 
     def latents(self, requests: Sequence[Request]) -> Tensor:
         """The noise that pictures begin as, normal [N, C * H * W]."""
-        C, H, W = self.shape.channels, self.shape.height, self.shape.width
+        H, W, C, _ = self.noisy
         return torch.stack([request.stream.normal(C, H, W).flatten() for request in requests]).to(self.device)
 
     def map(self, z: Tensor, requests: Sequence[Request]) -> Tensor:
@@ -173,13 +182,15 @@ class DenoisingSampler:
     def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         """Noise [N, C * H * W] -> images [N, C, H, W], about [-1, 1], of the requests' classes."""
         *_, last = self.way(ws, requests)
-        return last
+        if self.codec is not None:
+            return self.codec.decode(last)
+        return last if self.network.config.latent is None else false_colors(last)
 
     @torch.no_grad()
     def way(self, ws: Tensor, requests: Sequence[Request]) -> Iterator[Tensor]:
-        """The pictures after every step, [N, C, H, W]."""
+        """The pictures, or latents, after every step, [N, C, H, W]."""
         o, network = self.options, self.network
-        x = ws.reshape(-1, self.shape.channels, self.shape.height, self.shape.width).to(self.device)
+        x = ws.reshape(-1, self.noisy.channels, self.noisy.height, self.noisy.width).to(self.device)
         labels = self._labels(requests)
         c = labels if self.shape.classes else None
         guidance = Guidance(o.cfg_scale, o.interval, o.cfg_channels, self.guide)
@@ -235,7 +246,7 @@ def steps_of(config: DenoiserConfig, steps: int) -> Process:
 
 def check_alike(guide: DenoisingNetwork, config: DenoiserConfig, place: str) -> None:
     """Raise ValueError unless a guide predicts the same of the same pictures."""
-    for name in ("height", "width", "channels", "classes"):
+    for name in ("height", "width", "channels", "classes", "latent"):
         own, other = getattr(config, name), getattr(guide.config, name)
         if own != other:
             raise ValueError(f"--guide {place}: its {name} is {other}, but the network's is {own}: take another guide")
@@ -263,4 +274,7 @@ def open_denoising(
         raise ValueError(f"--guide {options.guide}: it does not denoise pictures: take another network")
     if classifier is not None and (not isinstance(classifier.config, NoisyConfig) or is_denoiser(classifier)):
         raise ValueError(f"--classifier {options.classifier}: it is no classifier of noisy pictures: take another")
-    return DenoisingSampler(network, options, metadata, guide, classifier)
+    codec = open_codec(options.codec, next(iter(network.parameters())).device) if options.codec else None
+    if network.config.latent is not None and codec is None:
+        raise ValueError("the network makes latents: give --codec, the folder of the AutoencoderKL that encoded them")
+    return DenoisingSampler(network, options, metadata, guide, classifier, codec)

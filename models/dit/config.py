@@ -28,13 +28,14 @@ def named_sizes() -> dict[str, dict[str, Any]]:
 class DiTConfig(DenoiserConfig):
     """A diffusion transformer."""
 
-    patch: int = Field(2, ge=1, le=256, description="side of the squares of pixels that become tokens")
+    patch: int = Field(2, ge=1, le=256, description="side in pixels of the squares that become tokens")
     hidden: int = Field(384, ge=4, le=2**14, description="width of the tokens")
     depth: int = Field(12, ge=1, le=1024, description="number of blocks")
     heads: int = Field(6, ge=1, le=1024, description="attention heads")
-    mlp_ratio: float = Field(4.0, gt=0, le=64, description="width of the hidden layer of each block / hidden")
-    block: Block = flag("adaln-zero", "--block", "Training", "how time and class steer the blocks")
-    qk_norm: bool = Field(False, description="normalize queries and keys: steadier in bf16, not in the published files")
+    mlp_ratio: float = Field(4.0, gt=0, le=64, description="hidden width of a block's MLP, in multiples of hidden")
+    block: Block = flag("adaln-zero", "--block", "Training", "how noise level and class steer the blocks")
+    null_class: bool = Field(True, description="one more row of labels, for no class: --cfg-scale needs it")
+    qk_norm: bool = Field(False, description="normalize queries and keys: steadier in bf16; published files do without")
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -44,9 +45,14 @@ class DiTConfig(DenoiserConfig):
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         if self.height % self.patch or self.width % self.patch:
-            raise ValueError(f"patches of {self.patch} pixels do not divide pictures of {self.width}x{self.height}")
+            fitting = max(p for p in PATCHES if not (self.height % p or self.width % p))
+            raise ValueError(
+                f"patches of {self.patch} pixels do not divide pictures of {self.width}x{self.height}: "
+                f"take patches of {fitting}, as in --model dit-s/{fitting}"
+            )
         if self.hidden % self.heads:
-            raise ValueError(f"{self.heads} heads do not divide the width {self.hidden}")
+            fitting = next(n for n in range(self.heads, 0, -1) if self.hidden % n == 0)
+            raise ValueError(f"{self.heads} heads do not divide the width {self.hidden}: take {fitting}")
         if self.hidden % 4:
             raise ValueError(f"hidden is {self.hidden}, but positions need a multiple of 4")
         return self

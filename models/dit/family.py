@@ -3,7 +3,9 @@
 from typing import Any
 
 from models.diffusion import parts
+from models.diffusion.folders import folder_format
 from models.dit.config import DiTConfig
+from models.dit.ditfiles import RELEASED, write_diffusers
 from models.dit.network import DiT
 from models.family import Family
 
@@ -21,6 +23,8 @@ FAMILY = Family(
     title="DiT",
     parts=parts.parts(DiTConfig, DiT, "denoiser", "denoiser"),
     facts=_facts,
+    foreign=(RELEASED,),
+    formats=(*parts.GRAPHS, folder_format(write_diffusers)),
     tags=("diffusion", "dit", "image-generation", "safetensors"),
     use=parts.use,
     told={"objective": "denoiser.noise.objective"},

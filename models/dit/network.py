@@ -59,6 +59,13 @@ class Labels(nn.Module):
         return self.embedding_table(c)
 
 
+class HeadNorm(nn.RMSNorm):
+    """Root-mean-square norm of the queries or keys of a head, in the type of its weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype))
+
+
 class Attention(nn.Module):
     """Self-attention of tokens (Vaswani et al. 2017); with `qk_norm` of normalized queries and keys."""
 
@@ -68,8 +75,8 @@ class Attention(nn.Module):
         self.qkv = Linear(config.hidden, 3 * config.hidden)
         self.proj = Linear(config.hidden, config.hidden)
         width = config.hidden // config.heads
-        self.q_norm = nn.RMSNorm(width, EPSILON) if config.qk_norm else nn.Identity()
-        self.k_norm = nn.RMSNorm(width, EPSILON) if config.qk_norm else nn.Identity()
+        self.q_norm = HeadNorm(width, EPSILON) if config.qk_norm else nn.Identity()
+        self.k_norm = HeadNorm(width, EPSILON) if config.qk_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (heads_apart(part, self.heads) for part in self.qkv(x).chunk(3, dim=2))
@@ -154,7 +161,7 @@ class DiT(nn.Module):
         self.x_embedder = Patches(config.channels, config.patch, config.hidden)
         self.t_embedder = TimestepEmbedder(WAVES, config.hidden)
         if config.classes:
-            self.y_embedder = Labels(config.classes + 1, config.hidden)
+            self.y_embedder = Labels(config.classes + config.null_class, config.hidden)
         self.register_buffer("pos_embed", positions(*config.grid, config.hidden)[None].float())
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.final_layer = FinalLayer(config)
@@ -183,11 +190,16 @@ class DiT(nn.Module):
 
         Returns:
             [N, C, H, W], float32; [N, 2 C, H, W] with learned variances.
+
+        Raises:
+            ValueError: no classes are given to a network that has no row for none.
         """
         tokens = self.x_embedder(x) + self.pos_embed.to(x.dtype)
         parts = [self.t_embedder(t)]
         if self.config.classes:
-            null = torch.full((len(x),), self.config.classes, device=x.device)
+            if c is None and not self.config.null_class:
+                raise ValueError("this network makes pictures of a class only: give class numbers")
+            null = torch.full(x.shape[:1], self.config.classes, device=x.device)
             parts.append(self.y_embedder(null if c is None else c))
         condition, context = torch.stack(parts).sum(0), torch.stack(parts, dim=1)
         count = tokens.shape[1]
@@ -200,5 +212,5 @@ class DiT(nn.Module):
     def unpatchify(self, tokens: Tensor) -> Tensor:
         """[N, T, p * p * channels], in the order row, column, channel -> pictures [N, channels, H, W]."""
         (rows, columns), p = self.config.grid, self.config.patch
-        patches = tokens.reshape(len(tokens), rows, columns, p, p, -1)
-        return torch.einsum("nhwpqc->nchpwq", patches).reshape(len(tokens), -1, rows * p, columns * p)
+        patches = tokens.reshape(tokens.shape[0], rows, columns, p, p, -1)
+        return torch.einsum("nhwpqc->nchpwq", patches).reshape(tokens.shape[0], -1, rows * p, columns * p)

@@ -47,12 +47,14 @@ DIT = QUICK | {"denoiser.hidden": 16, "denoiser.depth": 1, "denoiser.heads": 2}
 SMALL = {"model_channels": 8, "mult": (1, 2), "res_blocks": 1, "groups": 4, "head_channels": 0}
 UNET = QUICK | {f"denoiser.{name}": value for name, value in SMALL.items()}
 CLASSIFIER = {f"classifier.{name}": value for name, value in SMALL.items()}
+ADAIN = {"style.widths": (4, 6), "style.depths": (1, 1), "styles.path": "demo:24", "styles.max_images": 12}
 
 SMALLEST = {
     "stylegan2": Case("stylegan2", TINY, "--psi=0.5", "--gamma", "loss/G"),
     "dit": Case("dit-ti/4", ALIKE | DIT, "--steps=3", "--label-dropout", "loss/noise 0-20 %", ("--steps=2",)),
     "adm": Case("adm", ALIKE | UNET, "--steps=3", "--label-dropout", "loss/noise 0-20 %", ("--steps=2",)),
     "noise-classifier": Case("noise-classifier", ALIKE | CLASSIFIER, "", "--warm-up", "right/noise 0-20 %"),
+    "adain": Case("adain", ALIKE | ADAIN, "", "--style-weight", "style/relu1_1"),
     "toy": Case("toy", ALIKE, "--sweeps=9", "--noise", "loss/denoise"),
     "pair": Case("pair-b/4", ALIKE | pair.STYLES, "", "--warm-up", "loss/t 0-249"),
 }
@@ -242,7 +244,7 @@ def test_the_report_draws_the_statistics_of_the_model(case, trained):
     succeeded(report, trained(case))
     page = (trained(case) / "report.html").read_text()
     assert case.curve in page and ("swd20" in page) == bool(case.option)
-    assert ("Samples at kimg" in page) == bool(case.option)
+    assert ("Samples at kimg" in page) == bool(list(trained(case).glob("fakes-*.png")))
     records = (trained(case) / "stats.jsonl").read_text().splitlines()
     others = {other.curve for other in SMALLEST.values()} - json.loads(records[-1]).keys() - {case.curve}
     assert not any(f'"{curve}"' in page for curve in others)

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from models.families import load_network, save_network
+from models.graphs import record, save_program
 from models.stylegan2.adaptation import adapt_discriminator, adapt_generator
 from models.stylegan2.blending import Shares, blend, layer_of
 from models.stylegan2.blending import check as check_blend
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.exports import graph_of, record, save_program
+from models.stylegan2.exports import graph_of
 from models.stylegan2.finding import style_matrix
 from models.stylegan2.foreign import rosinality
 from models.stylegan2.foreign.architecture import official_names

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from models.stylegan2 import exports
-from models.stylegan2.exports import ExportGraph, graph_of, record, save_onnx, save_program
+from models import graphs
+from models.graphs import ExportGraph, record, save_onnx, save_program
+from models.stylegan2.exports import graph_of
 from tests.networks import tiny_generator
 
 
@@ -17,14 +18,14 @@ class Double(torch.nn.Module):
         return 2 * z + self.offset
 
 
-def example(batch, psi):
+def example(batch):
     return {"z": torch.full([batch, 3], 50.0)}
 
 
 @pytest.fixture(scope="module")
 def double():
     """A graph of one operator, recorded."""
-    graph = ExportGraph(Double(), "y", example, {})
+    graph = ExportGraph(Double(), "y", example, {}, "toy")
     return graph, record(graph)
 
 
@@ -46,13 +47,13 @@ def test_what_goes_in_and_what_it_says_of_itself():
 def test_noise_that_is_no_input(mode):
     G = tiny_generator()
     graph = graph_of(G, "whole", mode, None, {})
-    inputs = graph.example(2, 0.5)
+    inputs = graph.example(2)
     torch.testing.assert_close(graph.module(**inputs), G(inputs["z"], None, 0.5, noise_mode=mode), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("save", "ending"), [(save_onnx, "onnx"), (save_program, "pt2")])
 def test_an_export_that_computes_anything_else_is_not_left_behind(tmp_path, double, save, ending):
-    other = ExportGraph(Double(0.2), "y", example, {})
+    other = ExportGraph(Double(0.2), "y", example, {}, "toy")
     path = tmp_path / f"a.{ending}"
     path.write_bytes(b"before")
     with pytest.raises(ValueError) as error:
@@ -67,21 +68,21 @@ def test_an_export_that_computes_anything_else_is_not_left_behind(tmp_path, doub
 
 @pytest.mark.parametrize("output", [torch.full([1, 3], torch.nan), torch.zeros(1, 2)])
 def test_outputs_that_are_no_numbers_or_of_another_shape_are_none(tmp_path, output):
-    graph = ExportGraph(Double(), "y", example, {})
+    graph = ExportGraph(Double(), "y", example, {}, "toy")
     with pytest.raises(ValueError, match=r"differs from the network by inf, more than 0\.001"):
         graph.check(tmp_path / "a", lambda inputs: output)
 
 
 def test_differences_are_in_units_of_the_largest_output_and_of_1_at_least(tmp_path):
     for value, unit in ((50.0, 100.0), (0.1, 1.0)):
-        graph = ExportGraph(Double(), "y", lambda batch, psi, value=value: {"z": torch.full([batch, 1], value)}, {})
+        graph = ExportGraph(Double(), "y", lambda batch, value=value: {"z": torch.full([batch, 1], value)}, {}, "toy")
         found = graph.check(tmp_path / "a", lambda inputs, unit=unit: 2 * inputs["z"] + unit * 5e-4)
         assert found == pytest.approx(5e-4, rel=0.02)
 
 
 def test_networks_too_large_for_onnx(tmp_path, monkeypatch):
-    graph = ExportGraph(torch.nn.Linear(3, 2**13), "y", lambda batch, psi: {"input": torch.zeros(batch, 3)}, {})
-    monkeypatch.setattr(exports, "LARGEST", 2**17 - 1)
+    graph = ExportGraph(torch.nn.Linear(3, 2**13), "y", lambda batch: {"input": torch.zeros(batch, 3)}, {}, "toy")
+    monkeypatch.setattr(graphs, "LARGEST", 2**17 - 1)
     with pytest.raises(ValueError) as error:
         save_onnx(tmp_path / "a.onnx", graph, record(graph))
     assert str(error.value) == (

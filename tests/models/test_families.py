@@ -5,13 +5,12 @@ import torch
 from safetensors.torch import save_file
 
 from models.families import FAMILIES, load_network, load_sampler, read_network, save_network
+from models.networkfile import wanted
 from tests.networks import save_tiny, tiny_discriminator, tiny_generator
 from torch_utils import checkpoint
 
-WANTED = (
-    "give a network-….safetensors of a run, or a file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or "
-    "lucidrains' stylegan2-pytorch"
-)
+WANTED = wanted(FAMILIES)
+assert WANTED.startswith("give a network-….safetensors of a run, or a file of NVIDIA's StyleGAN2 or rosinality's ")
 
 
 def _state(network):

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.foreign import renamed
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
-from models.stylegan2.foreign.architecture import official_names, renamed
+from models.stylegan2.foreign.architecture import official_names
 from models.stylegan2.generator import Generator
 
 DATA = Path(__file__).parent.parent / "data"

@@ -1,32 +1,38 @@
 """The settings of runs that teach what noise hides: networks, loss, optimizer, averages, and pictures on the way."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from imaging.imageset import Latent
 from models.adm.config import ClassifierConfig, UNetConfig
 from models.diffusion.config import NoisyConfig
 from models.diffusion.parts import AVERAGES
-from models.diffusion.sampler import DenoisingOptions, Solvers
+from models.diffusion.sampler import CODEC, DenoisingOptions, Solvers
 from models.dit.config import DiTConfig
 from models.family import Shape
 from torch_utils.config import flag
 from training.config import MODEL, PRESET, AverageConfig, RunConfig, Section
 
-DROP = "share of the pictures that are shown without their class, for classifier-free guidance"
-WARM = "thousands of images over which the learning rate rises from 0"
+DROP = "share of images that are shown without their class; classifier-free guidance needs some"
+WARM = "thousands of images over which the learning rate rises from 0 to --lr"
 
 
-class NoiseLossConfig(Section):
-    """Which noise levels are learned, and how errors are weighed."""
+class LevelsConfig(Section):
+    """Which noise levels are learned."""
 
     times: Literal["logit-normal", "uniform"] = Field(
-        "logit-normal", description="noise levels drawn for flow: more in the middle, or all alike"
+        "logit-normal", description="noise levels for objective flow: mostly in the middle (logit-normal), or all alike"
     )
     location: float = Field(0.0, description="mean of the logit of the noise level")
     spread: float = Field(1.0, gt=0, description="standard deviation of the logit of the noise level")
+
+
+class NoiseLossConfig(LevelsConfig):
+    """Which noise levels are learned, and how errors are weighed."""
+
     kind: Literal["mse", "hybrid", "rescaled", "bound"] = Field(
-        "hybrid", description="mean squared error; hybrid and rescaled add the bound where variances are learned"
+        "hybrid", description="mse: squared error; hybrid, rescaled: plus the bound, for learned variances"
     )
     label_dropout: float = flag(0.1, "--label-dropout", "Training", DROP, ge=0, le=1)
 
@@ -38,16 +44,16 @@ class AdamWConfig(Section):
     beta1: float = Field(0.9, ge=0, lt=1, description="decay of the first moment")
     beta2: float = Field(0.999, ge=0, lt=1, description="decay of the second moment")
     epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon")
-    weight_decay: float = Field(0.0, ge=0, description="decay of matrices and kernels; vectors never decay")
+    weight_decay: float = Field(0.0, ge=0, description="decay of matrices and kernels; biases do not decay")
     warm_up: float = flag(0.0, "--warm-up", "Training", WARM, by_preset=True, ge=0)
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradients")
+    clip: float = Field(1.0, gt=0, description="gradients with a larger norm are scaled down to it")
 
 
 class AveragesConfig(AverageConfig):
     """The averaged networks; pictures are made with the first."""
 
     kimg: tuple[float, ...] = Field(  # type: ignore[assignment]
-        (10.0,), description="half-lives in thousands of images, up to three, with commas"
+        (10.0,), description="half-lives in thousands of images, one to three, with commas"
     )
 
     @field_validator("kimg")
@@ -62,7 +68,7 @@ class DiffusionConfig(RunConfig):
     """What runs of all models of this room have."""
 
     preset: Literal["auto", "demo", "paper"] = flag("auto", *PRESET)
-    loss: NoiseLossConfig = NoiseLossConfig()
+    loss: LevelsConfig = LevelsConfig()
     optimizer: AdamWConfig = AdamWConfig()
     average: AveragesConfig = AveragesConfig()
 
@@ -75,13 +81,27 @@ class DiffusionConfig(RunConfig):
     def shape(self) -> Shape:
         return Shape.of(self.network)
 
+    @property
+    def latent(self) -> Latent | None:
+        return self.network.latent
+
+    @model_validator(mode="after")
+    def _computes_well(self) -> Self:
+        if self.precision == "fp16":
+            raise ValueError("--precision fp16: float16 rounds small gradients to 0: give bf16 or fp32")
+        if getattr(self.network, "dropout", 0) and (self.compile or self.cuda_graphs):
+            raise ValueError("--compile and --cuda-graphs do not work with dropout: leave out one of the two")
+        return self
+
 
 class SamplingConfig(Section):
     """How the pictures of sheets and metrics are made."""
 
-    steps: int = Field(50, ge=1, le=1000, description="steps from noise to picture")
-    solver: Solvers = Field("dpm2m", description="method of the steps")
-    cfg_scale: float = Field(1.0, ge=0, le=100, description="classifier-free guidance; 1 none")
+    steps: int = Field(50, ge=1, le=1000, description="number of steps from noise to picture")
+    solver: Solvers = Field("dpm2m", description="how a step is computed")
+    cfg_scale: float = Field(1.0, ge=0, le=100, description="classifier-free guidance; 1 is none")
+
+    codec: str = flag("", "--codec", "Output", f"{CODEC}; without it samples are latents in false colors")
 
     def options(self) -> DenoisingOptions:
         """The same for a sampler."""
@@ -91,7 +111,24 @@ class SamplingConfig(Section):
 class DenoisingConfig(DiffusionConfig):
     """What runs of denoising networks have."""
 
+    loss: NoiseLossConfig = NoiseLossConfig()
     sampling: SamplingConfig = SamplingConfig()
+
+    @model_validator(mode="after")
+    def _loss_fits(self) -> Self:
+        noise, loss, scale = self.network.noise, self.loss, self.sampling.cfg_scale
+        null = bool(self.network.classes) and getattr(self.network, "null_class", True)
+        if noise.objective == "flow" and (noise.learned_variance or loss.kind == "bound"):
+            raise ValueError(
+                "a flow has no variances: give --objective eps, or leave out learned_variance and kind=bound"
+            )
+        if self.network.classes and not null and loss.label_dropout:
+            raise ValueError("null_class=false leaves no row for pictures without a class: give --label-dropout 0")
+        if scale != 1 and not null:
+            raise ValueError(
+                f"sampling.cfg_scale={scale:g} needs a network that also learns without classes: leave it out"
+            )
+        return self
 
 
 class DiTRun(DenoisingConfig):

@@ -6,26 +6,35 @@ from typing import Any
 import torch
 
 from models.adm import family as adm
+from models.diffusion.codec import Codec, open_codec
 from models.dit import family as dit
 from models.dit.config import named_sizes
 from torch_utils.config import build
+from training.config import check_rounds, share_of
 from training.course import Asked, Course, Facts
 from training.diffusion import presets
-from training.diffusion.config import ClassifierRun, DiffusionConfig, DiTRun, UNetRun
+from training.diffusion.config import ClassifierRun, DenoisingConfig, DiffusionConfig, DiTRun, UNetRun
 from training.diffusion.recipe import Classifying, Denoising
 from training.diffusion.signs import CLASSIFYING, DENOISING
 
 
 def _settle(kind: type[DiffusionConfig], part: str, asked: Asked) -> tuple[DiffusionConfig, tuple[str, ...]]:
     """The resolved configuration of a run. Raises ValueError for settings that do not fit."""
-    shape = asked.shape._asdict()
+    shape = {**asked.shape._asdict(), "latent": asked.latent}
     for name, value in shape.items():
         if asked.given.get(f"{part}.{name}", value) != value:
             raise ValueError(f"--set {part}.{name} comes from the data, where it is {value}: leave it out")
     if kind is ClassifierRun and not asked.shape.classes:
         raise ValueError("--model noise-classifier needs data with classes: give --labels folders, or other data")
-    values = presets.resolve(kind, part, asked)
-    return build(kind, values | {f"{part}.{name}": value for name, value in shape.items()}), ()
+    values = presets.resolve(kind, part, asked) | {f"{part}.{name}": value for name, value in shape.items()}
+    if (codec := values.get("sampling.codec")) and asked.latent is None:
+        raise ValueError(f"--codec {codec} applies to latents, and the data are pictures: leave it out")
+    share = share_of(values["pace.batch"], asked.world)
+    config = build(kind, values | {"pace.batch_gpu": 1})
+    at_once = asked.given.get("pace.batch_gpu") or presets.at_once(config.network, share)
+    check_rounds(at_once, share, values["pace.batch"])
+    pace = config.pace.model_copy(update={"batch_gpu": at_once})
+    return config.model_copy(update={"pace": pace}), presets.notes(config, asked)
 
 
 def _smallest_dit(config: DiTRun) -> DiTRun:
@@ -37,6 +46,15 @@ def _smallest_trunk(part: str) -> Callable[[Any], Any]:
     small = {"model_channels": 8, "mult": (1,), "res_blocks": 1, "attention": (), "groups": 8, "heads": 1}
     small |= {"head_channels": 0}
     return lambda config: config.model_copy(update={part: getattr(config, part).model_copy(update=small)})
+
+
+def decoder(config: Any, device: torch.device) -> Codec | None:
+    """What sheets and metrics of latents are decoded with. Raises ValueError if it does not fit, or is missing."""
+    if isinstance(config, DenoisingConfig) and config.sampling.codec:
+        return open_codec(config.sampling.codec, device).of(config.network)
+    if config.metrics != "none":
+        raise ValueError(f"--metrics {config.metrics} looks at pictures: give --codec, or --metrics none")
+    return None
 
 
 def recipe(config: Any, facts: Facts, device: torch.device) -> Denoising:
@@ -57,6 +75,7 @@ DIT = Course(
     smallest=_smallest_dit,
     smaller="a smaller --model, such as dit-ti/4",
     signs=DENOISING,
+    decoder=decoder,
 )
 
 ADM = Course(
@@ -69,6 +88,7 @@ ADM = Course(
     smallest=_smallest_trunk("denoiser"),
     smaller="a smaller network: --set denoiser.model_channels=64",
     signs=DENOISING,
+    decoder=decoder,
 )
 
 CLASSIFIER = Course(
@@ -81,6 +101,7 @@ CLASSIFIER = Course(
     smallest=_smallest_trunk("classifier"),
     smaller="a smaller network: --set classifier.model_channels=64",
     signs=CLASSIFYING,
+    decoder=decoder,
 )
 
 COURSES = (DIT, ADM, CLASSIFIER)

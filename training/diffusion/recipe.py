@@ -8,10 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imaging.pixels import to_images
+from models.adm.blocks import Dropout
 from models.adm.network import NoisyClassifier, UNet
 from models.diffusion.config import NoiseConfig
-from models.diffusion.likelihood import Losses, losses
+from models.diffusion.likelihood import Losses, flat_mean, losses
 from models.diffusion.parts import AVERAGES
+from models.diffusion.prediction import target
 from models.diffusion.process import STEPS, Process
 from models.diffusion.sampler import DenoisingSampler
 from models.dit.network import DiT
@@ -19,7 +21,7 @@ from models.sampler import Request, SeedStream
 from torch_utils import distributed, seeds
 from torch_utils.stats import Some
 from training.course import Facts
-from training.diffusion.config import ClassifierRun, DenoisingConfig, DiffusionConfig, DiTRun, NoiseLossConfig
+from training.diffusion.config import ClassifierRun, DenoisingConfig, DiffusionConfig, DiTRun, LevelsConfig
 from training.phase import Phase, Term, decay_groups, warm_up
 from training.recipe import Average, Change, Draws, Pictures, Recipe, placed
 from training.sheet import Sheet
@@ -29,7 +31,7 @@ AT_ONCE = 2**16  # pixels of a sheet computed together
 
 
 class Labeled(NamedTuple):
-    """Images [n, C, H, W] in [-1, 1] and their class numbers, int64 [n]."""
+    """Images [n, C, H, W] in [-1, 1], or latents [n, 2, C, H, W], and their class numbers, int64 [n]."""
 
     images: Tensor
     labels: Tensor
@@ -40,7 +42,7 @@ def bucket_names(kind: str) -> list[str]:
     return [f"{kind}/noise {100 * i // BUCKETS}-{100 * (i + 1) // BUCKETS} %" for i in range(BUCKETS)]
 
 
-def draw_levels(noise: NoiseConfig, loss: NoiseLossConfig, whole: Process, draws: Draws) -> tuple[Process, Tensor]:
+def draw_levels(noise: NoiseConfig, loss: LevelsConfig, whole: Process, draws: Draws) -> tuple[Process, Tensor]:
     """The noise levels of a batch: a process, and the index of each sample's level in it.
 
     For flow every sample has a level of its own, its logit normally distributed (Esser et al. 2024, section 3.1), or
@@ -68,7 +70,7 @@ class Learning(Recipe):
     """
 
     def __init__(self, config: DiffusionConfig, network: Any, facts: Facts, device: torch.device) -> None:
-        self.config, self.device = config, device
+        self.config, self.device, self.sets = config, device, facts.sets
         network.recompute = config.checkpoint_activations
         self.network = placed(network.set_precision(config.arithmetic), device)
         distributed.broadcast_(list(self.network.state_dict().values()))
@@ -87,11 +89,22 @@ class Learning(Recipe):
         self.optimizers = {"net": adamw}
         self.whole = config.network.noise.process().to(device)
         self.forward: Callable[..., Tensor] = self.network  # or compiled
+        self.dropouts = [module for module in self.network.modules() if isinstance(module, Dropout) and module.p]
 
     def batch(self, *sets: Pictures) -> Labeled:
-        """Images in [-1, 1]."""
+        """Images in [-1, 1], or means and deviations of latents."""
         ((pixels, labels),) = sets
-        return Labeled(to_images(pixels), labels)
+        images = to_images(pixels) if pixels.dtype == torch.uint8 else pixels.float()
+        if self.config.latent is not None and images.ndim == 4:  # of a dry run, which has pixels for all models
+            images = torch.stack([images, torch.ones_like(images)], 1)
+        return Labeled(images, labels)
+
+    def drawn(self, images: Tensor, draws: Draws) -> Tensor:
+        """The images; of means and deviations [n, 2, C, H, W] new latents, scaled [n, C, H, W]."""
+        if (latent := self.config.latent) is None:
+            return images
+        mean, deviation = images.unbind(1)
+        return (mean + deviation * draws.latents("latent", *mean.shape[1:]) - latent.shift) * latent.scale
 
     def use_passes(self, change: Change | None) -> None:
         """Put `change(network)` in place of the network; None restores it."""
@@ -101,6 +114,8 @@ class Learning(Recipe):
         """A process, the level of each image in it [n], what the network is told of it [n], and the noise."""
         config = self.config
         process, k = draw_levels(config.network.noise, config.loss, self.whole, draws)
+        for i, layer in enumerate(self.dropouts):
+            layer.seed = seeds.derive(draws.seed, draws.iteration, "dropout", draws.start, i)
         noise = draws.latents("noise", *images.shape[1:])
         return process, k, process.t[k].to(torch.float32), noise
 
@@ -127,22 +142,27 @@ class Denoising(Learning):
 
     def losses(self, phase: Phase, batch: Labeled, draws: Draws) -> Iterator[Term]:
         """The error of the prediction for pictures at random noise levels, of which some are shown without class."""
-        process, k, t, noise = self.noised(batch.images, draws)
+        images = self.drawn(batch.images, draws)
+        process, k, t, noise = self.noised(images, draws)
         c, classes = None, self.config.network.classes
         if classes:
             dropped = draws.uniforms("class") < self.config.loss.label_dropout
             c = torch.where(dropped, torch.full_like(batch.labels, classes), batch.labels)
-        output = self.forward(process.noised(batch.images, k, noise), t, c)
+        output = self.forward(process.noised(images, k, noise), t, c)
         objective, kind = self.config.network.noise.objective, self.config.loss.kind
-        found: Losses = losses(output.float(), batch.images, noise, k, process, objective, kind)
-        reports = {"loss/denoise": found.loss, **self.by_level("loss", found.mse, t)}
+        found: Losses = losses(output.float(), images, noise, k, process, objective, kind)
+        wanted = target(images, noise, k, process, objective)
+        share = found.mse / flat_mean(wanted.square())
+        reports = {"loss/denoise": found.loss, "loss/share": share, **self.by_level("loss", found.mse, t)}
         if found.vb is not None:
             reports["loss/bound"] = found.vb
         yield found.loss.mean(), reports
 
     def judged(self) -> DenoisingSampler:
         """The pictures that metrics judge: of the first average, as the section `sampling` says."""
-        return DenoisingSampler(self.averages[0].network, self.config.sampling.options())
+        dataset = self.sets.get("data")
+        codec: Any = None if dataset is None else dataset.decoder
+        return DenoisingSampler(self.averages[0].network, self.config.sampling.options(), codec=codec)
 
     def show(self, sheet: Sheet) -> Iterator[Tensor]:
         """The pictures of a sheet, by the first average."""
@@ -173,8 +193,9 @@ class Classifying(Learning):
 
     def losses(self, phase: Phase, batch: Labeled, draws: Draws) -> Iterator[Term]:
         """The cross-entropy of the classes of pictures at random noise levels."""
-        process, k, t, noise = self.noised(batch.images, draws)
-        logits = self.forward(process.noised(batch.images, k, noise), t).float()
+        images = self.drawn(batch.images, draws)
+        process, k, t, noise = self.noised(images, draws)
+        logits = self.forward(process.noised(images, k, noise), t).float()
         loss = F.cross_entropy(logits, batch.labels, reduction="none")
         right = (logits.argmax(1) == batch.labels).float()
         yield loss.mean(), {"loss/classify": loss, "right": right, **self.by_level("right", right, t)}

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from training.signs import Alarm, Chart, Config, Means, Signs, Watch, few_differences, part, skipped_steps
 
-EXPLODED = 100.0  # gradients so many times as large as the limit they are clipped to
+EXPLODED = 100.0  # norm of gradients; those of healthy runs are below 10
+STUCK = 0.95  # of the error of an output of zeros, which an untrained network has
 SMALLER = "a smaller --lr, or a longer --warm-up"
 TICKS = 10
 
 
-def _not_falling(name: str) -> Watch:
+def _rising(name: str) -> Watch:
     def judge(means: Sequence[Means]) -> str:
         first, last = means[0][name], means[-1][name]
         if len(means) < TICKS + 1 or last < 1.05 * first:
@@ -17,6 +18,11 @@ def _not_falling(name: str) -> Watch:
         return f"the loss has risen from {first:.3g} to {last:.3g} within {len(means) - 1} ticks"
 
     return Watch("the loss rises", (name,), judge, SMALLER, TICKS)
+
+
+def _stuck(means: Sequence[Means]) -> str:
+    share = means[-1]["loss/share"]
+    return f"the error is still {share:.0%} of that of an untrained network" if share > STUCK else ""
 
 
 def _exploding(means: Sequence[Means]) -> str:
@@ -34,9 +40,7 @@ def _long_average(config: Config) -> list[Alarm]:
     if first <= kimg:
         return []
     text = f"the average has a half-life of {first:g} kimg, but the run is {kimg:g} kimg long"
-    return [
-        Alarm("the average is longer than the run", 0, text, "a shorter one: --set average.kimg=" + f"{kimg / 10:g}")
-    ]
+    return [Alarm("the average is longer than the run", 0, text, f"a shorter one: --set average.kimg={kimg / 10:g}")]
 
 
 _WATCHES = (Watch("the gradients explode", ("gradients/denoise",), _exploding, SMALLER), skipped_steps(SMALLER))
@@ -46,12 +50,14 @@ DENOISING = Signs(
     shown={"loss/denoise": "loss"},
     charts=(
         Chart("Loss", ("loss/denoise", "loss/bound"), "falls quickly, then slowly for the whole run"),
+        Chart("Share of the error of an untrained network", ("loss/share",), "1 at first, falls at once and far"),
         Chart("Loss by noise level", ("loss/noise *",), _NOISE),
     ),
     watches=(
         *_WATCHES,
-        _not_falling("loss/denoise"),
-        few_differences("more training; guidance (sampling.cfg_scale) of less than now"),
+        _rising("loss/denoise"),
+        Watch("the loss does not fall", ("loss/share",), _stuck, "a larger --lr, or a shorter --warm-up", TICKS),
+        few_differences("a longer run, or a smaller sampling.cfg_scale"),
     ),
     before=_long_average,
     diverged=SMALLER,
@@ -63,7 +69,7 @@ CLASSIFYING = Signs(
         Chart("Loss", ("loss/classify",), "falls; if it falls to 0 the images are learned by heart"),
         Chart("Share of right classes", ("right", "right/noise *"), "rises; at the most noise it stays at chance"),
     ),
-    watches=(*_WATCHES, _not_falling("loss/classify")),
+    watches=(*_WATCHES, _rising("loss/classify")),
     before=_long_average,
     diverged=SMALLER,
     diversity=False,

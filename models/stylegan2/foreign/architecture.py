@@ -9,18 +9,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.foreign import Converted
+from models.foreign import Converted, Shapes, renamed, shape_of, shapes_of
 from models.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from models.stylegan2.layers import blur
-from system.text import printable, shown
+from system.text import printable
 from torch_utils import config as configs
 
 Rules = Sequence[tuple[str, str | Callable[..., str]]]
-Shapes = Mapping[str, tuple[int, ...]]
 Built = tuple[Generator | Discriminator, dict[str, Tensor]]  # on the meta device, and its tensors by our names
 
 SAMPLES = 10_240  # their mean is off by a hundredth of the spread of w
@@ -61,40 +60,6 @@ def official_names(network: Any) -> dict[str, str]:
         (r"noise\.fixed", "noise_const"),
     )
     return translated(network.state_dict(), rules)
-
-
-def shape_of(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
-    """The shape of a tensor. Raises ValueError if the file has no such tensor, or one of other dimensions."""
-    if name not in shapes:
-        raise ValueError(f"it has no tensor {name}, which every such network has")
-    shape = shapes[name]
-    if len(shape) != dimensions or 0 in shape:
-        raise ValueError(f"its {name} has shape {shown(list(shape))}, expected {dimensions} dimensions")
-    return shape
-
-
-def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """The shapes of tensors, by name."""
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-
-
-def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str], network: nn.Module) -> dict[str, Tensor]:
-    """A file's tensors under our names; `names` are theirs -> ours, and further axes of length 1 are dropped.
-
-    Raises ValueError if tensors of the network are missing, left over, of another shape or no floating-point numbers.
-    """
-    shapes = shapes_of(network.state_dict())
-    if missing := sorted(names.keys() - tensors.keys()):
-        raise ValueError(f"{len(missing)} tensors are missing, the first is {missing[0]}")
-    if extra := sorted(tensors.keys() - names.keys()):
-        raise ValueError(f"{len(extra)} tensors have no place in this network, the first is {printable(extra[0], 80)}")
-    for theirs, ours in names.items():
-        found, expected = list(tensors[theirs].shape), list(shapes[ours])
-        if [n for n in found if n != 1] != [n for n in expected if n != 1]:
-            raise ValueError(f"its {theirs} has shape {shown(found)}, expected {expected}")
-        if not tensors[theirs].is_floating_point():
-            raise ValueError(f"its {theirs} is of {tensors[theirs].dtype}, expected floating-point numbers")
-    return {ours: tensors[theirs].reshape(shapes[ours]) for theirs, ours in names.items()}
 
 
 def converted(names: Iterable[str], read: Callable[[str], Built], source: dict[str, Any]) -> Converted:

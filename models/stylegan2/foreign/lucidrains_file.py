@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.foreign import Converted, Foreign
-from models.stylegan2.foreign.architecture import Rules, Shapes, average_w, renamed, shape_of, shapes_of, translated
+from models.foreign import Converted, Foreign, Shapes, renamed, shape_of, shapes_of
+from models.stylegan2.foreign.architecture import Rules, average_w, translated
 from models.stylegan2.foreign.lucidrains import Form, LucidrainsConfig, LucidrainsGenerator
 from system.text import printable
 from torch_utils import config as configs

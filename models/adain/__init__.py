@@ -1,0 +1,1 @@
+"""Arbitrary style transfer with AdaIN (Huang and Belongie 2017)."""

@@ -1,0 +1,167 @@
+"""Networks as graphs of operators, ONNX and PyTorch's .pt2, that run without this program."""
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from models.foreign import Format, Job, Notes
+from models.sampler import Options
+from system.files import replacing
+
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+TOLERANCE = 1e-3  # of an export's outputs, in units of the largest output, or of 1 if that is smaller
+BATCHES = (1, 3)  # with which an export is tried
+LARGEST = 2**31 - 2**20  # bytes of weights in ONNX: protocol buffers end at 2 GiB
+
+_TRACES = ("stack_trace", "torch_fn", "source_fn_stack", "from_node")  # paths and lines of this machine's files
+_WHOLE = 2**63 - 1  # the end of a slice that goes to the end
+
+Inputs = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ExportGraph:
+    """A module to export, which is called with named tensors, and examples of these."""
+
+    module: nn.Module
+    output: str  # name of the output
+    example: Callable[[int], Inputs]  # of a batch; names in the order of the graph's inputs
+    about: Mapping[str, Any]  # facts for the file, as JSON
+    family: str  # key of the facts in an ONNX model; in a .pt2 the name of an extra file, with .json
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the inputs, in order."""
+        return list(self.example(1))
+
+    @torch.no_grad()
+    def described(self) -> dict[str, Any]:
+        """The facts in the file: inputs and output with their shapes, and `about`."""
+        inputs = self.example(2)
+        shapes = [
+            {name: ["N", *tensor.shape[1:]] if tensor.ndim else [] for name, tensor in tensors.items()}
+            for tensors in (inputs, {self.output: self.module(**inputs)})
+        ]
+        return {"inputs": shapes[0], "output": shapes[1], **self.about}
+
+    @torch.no_grad()
+    def check(self, path: Path, run: Callable[[Inputs], Tensor]) -> float:
+        """The largest difference between an export, which `run` calls, and the module; ValueError if too large."""
+        largest = 0.0
+        for batch in BATCHES:
+            inputs = self.example(batch)
+            wanted, found = self.module(**inputs), run(inputs)
+            fits = found.shape == wanted.shape and bool(found.isfinite().all())
+            unit = max(1.0, float(wanted.abs().max()))
+            largest = max(largest, float((found - wanted).abs().max()) / unit if fits else float("inf"))
+        if not largest < TOLERANCE:
+            raise ValueError(
+                f"{path} was not written: the export differs from the network by {largest:.2g}, more than "
+                f"{TOLERANCE:g}: try other versions of torch, onnx, onnxscript and onnxruntime"
+            )
+        return largest
+
+
+def record(graph: ExportGraph) -> ExportedProgram:
+    """The operators of PyTorch that compute a graph for any batch."""
+    inputs = graph.example(2)
+    batch = Dim("batch", min=1)
+    shapes = {name: {0: batch} if tensor.ndim else None for name, tensor in inputs.items()}
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        program = torch.export.export(graph.module.eval(), (), inputs, dynamic_shapes=shapes)
+    for node in program.graph.nodes:
+        for key in _TRACES:
+            node.meta.pop(key, None)
+        space = getattr(node.target, "namespace", "aten")
+        assert space == "aten", f"{node.target} would not run without this project"
+    _remove_idle(program)
+    return program
+
+
+def _remove_idle(program: ExportedProgram) -> None:
+    """Remove nodes that do nothing: with them a `.pt2` is a seventh slower."""
+    aten = torch.ops.aten
+    for node in list(program.graph.nodes):
+        args: list[Any] = list(node.args)
+        same = node.target is aten.to.dtype and args[1:] == [args[0].meta["val"].dtype]
+        whole = node.target is aten.slice.Tensor and args[2:] == [0, _WHOLE]
+        idle = (same or whole) and not any(user.op == "output" for user in node.users)  # outputs are known by name
+        if idle:
+            node.replace_all_uses_with(args[0])
+        if idle or node.target is aten._assert_tensor_metadata.default:
+            program.graph.erase_node(node)
+    program.graph_module.recompile()
+
+
+def save_program(path: Path, graph: ExportGraph, program: ExportedProgram) -> float:
+    """Write a `.pt2`, and return the largest difference between its outputs and the module's, as of `check`.
+
+    It is called as `torch.export.load("G.pt2").module()(z=z, psi=torch.tensor(0.7))`.
+    """
+    with replacing(path) as temporary, warnings.catch_warnings(action="ignore"):
+        with temporary.open("wb") as file:
+            torch.export.save(program, file, extra_files={f"{graph.family}.json": json.dumps(graph.described())})
+        with temporary.open("rb") as file:
+            loaded = torch.export.load(file).module()
+        return graph.check(path, lambda inputs: loaded(**inputs))
+
+
+def save_onnx(path: Path, graph: ExportGraph, program: ExportedProgram) -> float:
+    """Write an `.onnx`, and return the largest difference between its outputs and the module's, as of `check`.
+
+    It is called as `InferenceSession("G.onnx").run(None, {"z": z, "psi": np.array(0.7, np.float32)})`.
+    """
+    import onnxruntime
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    weights = sum(t.nbytes for t in graph.module.state_dict().values())
+    if weights > LARGEST:
+        raise ValueError(f"{path}: ONNX files end at 2 GiB, and this network has {weights / 2**30:.1f}: export a .pt2")
+    inputs, names = graph.example(2), {"input_names": graph.inputs, "output_names": [graph.output]}
+    with replacing(path) as temporary, warnings.catch_warnings(action="ignore"):
+        model: Any = torch.onnx.export(program, kwargs=inputs, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
+        first = next(value for value in model.model.graph.inputs if len(value.shape))
+        model.rename_axes({first.shape[0]: "batch"})
+        for node in model.model.graph.all_nodes():  # stack traces hold paths of this machine
+            node.metadata_props.clear()
+            node.doc_string = None
+        model.model.metadata_props[graph.family] = json.dumps(graph.described())
+        model.save(temporary, external_data=False)
+        session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
+
+        def run(inputs: Inputs) -> Tensor:
+            (output,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+            return torch.from_numpy(output)
+
+        return graph.check(path, run)
+
+
+def check_packages(dest: Path) -> None:
+    """Raise ValueError if a package that writes or runs ONNX is missing."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"ONNX needs packages that are not installed: pip install {' '.join(missing)}")
+
+
+def save(path: Path, graph: ExportGraph) -> str:
+    """Write an `.onnx` or a `.pt2`, by the ending of `path`; returns a remark for the user. ValueError as `check`."""
+    write = save_onnx if path.suffix.lower() == ".onnx" else save_program
+    difference = write(path, graph, record(graph))
+    return f"{', '.join(graph.inputs)} -> {graph.output}, at most {difference:.1g} off the network"
+
+
+def graph_formats(write: Callable[[Job], Notes], options: type[Options] = Options) -> tuple[Format, Format]:
+    """The two formats of a family whose graphs `write` writes."""
+    return (
+        Format(".onnx", "an .onnx", write, options, one=True, check=check_packages),
+        Format(".pt2", "a .pt2", write, options, one=True),
+    )

@@ -1,0 +1,65 @@
+"""The row of style transfer in the table of what can be trained."""
+
+from collections.abc import Sequence
+
+from models.adain.config import StyleConfig
+from models.adain.family import FAMILY
+from torch_utils.config import build
+from training.adain.config import AdaINRun
+from training.adain.recipe import StyleTransfer
+from training.config import check_rounds, largest_divisor, share_of
+from training.course import Asked, Course
+from training.signs import Chart, Means, Signs, Watch, skipped_steps
+
+SLOWER = "a smaller --lr"
+
+
+def settle(asked: Asked) -> tuple[AdaINRun, tuple[str, ...]]:
+    """The resolved configuration of a run. Raises ValueError for settings that do not fit."""
+    others = asked.others.get("styles", asked.shape)
+    if asked.shape.channels != 3 or others.channels != 3:
+        raise ValueError("--model adain learns from RGB pictures: convert gray ones, and those with transparency")
+    row = {"pace.kimg": 1280.0, "pace.batch": 8, "pace.tick": 2.0, "pace.sheet": 64}  # 160,000 iterations
+    if asked.preset == "demo":
+        row |= {"pace.kimg": 4.0, "pace.tick": 0.2, "pace.snap": 5, "optimizer.lr": 1e-3}
+    notes: tuple[str, ...] = ()
+    if not asked.given.get("encoder"):
+        notes = ("no --encoder is given: the features are those of random weights, which tell less of style",)
+    values = {**row, **asked.given, "preset": asked.preset, "contents": (*asked.shape,), "paintings": (*others,)}
+    share = share_of(int(values["pace.batch"]), asked.world)
+    at_once = asked.given.get("pace.batch_gpu") or largest_divisor(share, 8)
+    check_rounds(at_once, share, int(values["pace.batch"]))
+    return build(AdaINRun, values | {"pace.batch_gpu": at_once}), notes
+
+
+def smallest(config: AdaINRun) -> AdaINRun:
+    """The same configuration with a network of next to nothing."""
+    sizes = {"widths": (2,) * len(config.style.widths), "depths": (1,) * len(config.style.depths)}
+    return config.model_copy(update={"style": StyleConfig(**{**config.style.model_dump(), **sizes})})
+
+
+def _rises(means: Sequence[Means]) -> str:
+    first, last = means[0]["loss/style"], means[-1]["loss/style"]
+    return f"the style loss has risen from {first:.3g} to {last:.3g}" if last > 1.2 * first else ""
+
+
+COURSE = Course(
+    title="AdaIN",
+    family=FAMILY,
+    config=AdaINRun,
+    models={"adain": {}},
+    settle=settle,
+    recipe=StyleTransfer,
+    smallest=smallest,
+    smaller="smaller pieces: --set data.crop=128 --set styles.crop=128",
+    signs=Signs(
+        shown={"loss/content": "content", "loss/style": "style"},
+        charts=(
+            Chart("Losses", ("loss/content", "loss/style"), "both fall; style falls more"),
+            Chart("Style by layer", ("style/relu*",), "all fall"),
+            Chart("Held-out pairs", ("held out/*",), "fall as the losses do"),
+        ),
+        watches=(Watch("the style loss rises", ("loss/style",), _rises, SLOWER), skipped_steps(SLOWER)),
+        diversity=False,
+    ),
+)

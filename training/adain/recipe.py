@@ -1,0 +1,126 @@
+"""Style transfer in training: a decoder learns to undo a frozen encoder (Huang and Belongie 2017, section 5)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.adain.network import AdaIN, content_loss, style_loss
+from models.families import read_network
+from torch_utils import distributed, torchfile
+from training.adain.config import AdaINRun
+from training.course import Facts
+from training.phase import Phase, Term, inverse_time
+from training.recipe import Change, Draws, Pictures, Recipe, placed
+from training.sheet import Sheet
+
+JUDGED = 8  # held-out pairs
+
+
+class Pair(NamedTuple):
+    """Contents and styles, float32 [n, 3, H, W] in [0, 1]."""
+
+    contents: Tensor
+    styles: Tensor
+
+
+class StyleTransfer(Recipe):
+    """A decoder in training.
+
+    Args:
+        config: the resolved configuration.
+        facts: of the images; sheets and measures are made of their held-out ones.
+        device: where to compute.
+    """
+
+    def __init__(self, config: AdaINRun, facts: Facts, device: torch.device) -> None:
+        self.config, self.facts, self.device = config, facts, device
+        network = AdaIN(config.style).set_precision(config.arithmetic)
+        if config.encoder and not facts.resumed and device.type != "meta":
+            load_encoder(network, config.encoder)
+        self.network = placed(network, device)
+        distributed.broadcast_(list(self.network.state_dict().values()))
+        parameters = list(self.network.decoder.parameters())
+        adam = torch.optim.Adam(parameters, config.optimizer.lr, fused=not parameters[0].is_meta)
+        rate = inverse_time(config.optimizer.decay, config.pace.batch)
+        self.phases = [Phase("decode", self.network, adam, reads_images=True, rate=rate, first_order=True)]
+        self.networks = {"adain": self.network}
+        self.optimizers = {"adain": adam}
+        self.decode = self.network.decoder.__call__
+
+    def batch(self, *sets: Pictures) -> Pair:
+        """Pictures in [0, 1]."""
+        contents, styles = (pixels.float() / 255 for pixels, _ in sets)
+        return Pair(contents, styles)
+
+    def use_passes(self, change: Change | None) -> None:
+        """Put `change(decoder)` in place of the decoder; None restores it."""
+        self.decode = self.network.decoder.__call__ if change is None else change(self.network.decoder)
+
+    def losses(self, phase: Phase, batch: Pair, draws: Draws) -> Iterator[Term]:
+        """Content and style loss of the contents in the styles (equations 11 to 13, squared)."""
+        content, styles = self._distances(batch)
+        style = torch.stack(styles).sum()
+        weights = self.config.loss
+        reports = {"loss/content": content, "loss/style": style}
+        reports |= {f"style/relu{i}_1": each for i, each in enumerate(styles, 1)}
+        yield weights.content * content + weights.style * style, reports
+
+    def _distances(self, batch: Pair) -> tuple[Tensor, list[Tensor]]:
+        net, unbiased = self.network, self.config.style.unbiased
+        with torch.no_grad():
+            theirs = [layer.float() for layer in net.encoder.features(batch.styles)]
+            wanted = net.mix(net.encode(batch.contents), [net.statistics(theirs[-1])], [1.0])
+        made = [layer.float() for layer in net.encoder.features(self.decode(wanted).float())]
+        pairs = zip(made, theirs, strict=True)
+        return content_loss(made[-1], wanted), [style_loss(ours, style, unbiased) for ours, style in pairs]
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """The losses of held-out pairs: the middles of pictures that are not learned from."""
+        content, styles = self._distances(Pair(self._held("data"), self._held("styles")))
+        return {"held out/content": float(content), "held out/style": float(sum(styles))}
+
+    def _held(self, name: str) -> Tensor:
+        pictures = [torch.from_numpy(self.facts.sets[name].held_out(i)) for i in range(JUDGED)]
+        return torch.stack(pictures).to(self.device).float() / 255
+
+    @torch.no_grad()
+    def show(self, sheet: Sheet) -> Iterator[Tensor]:
+        """Held-out contents in held-out styles: a row of the sheet has one content, a column one style."""
+        for place in range(len(sheet.labels)):
+            row, column = divmod(place, sheet.columns)
+            content, style = (
+                torch.from_numpy(self.facts.sets[name].held_out(i)).to(self.device)[None].float() / 255
+                for name, i in (("data", row), ("styles", column))
+            )
+            yield (self.network(content, style)[0].clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu()
+
+
+def load_encoder(network: AdaIN, place: str) -> None:
+    """Load the weights of an encoder.
+
+    Args:
+        network: takes them.
+        place: vgg_normalised.pth, or a network file of the family.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it has other sizes.
+    """
+    path = Path(place)
+    if path.suffix.lower() == ".pth" and path.is_file():
+        found = torchfile.plain_tensors(torchfile.read(path), "encoder", path.stat().st_size)
+    else:
+        file = read_network(place)
+        found = {
+            name.removeprefix("adain.encoder."): tensor.float()
+            for name, tensor in file.tensors.items()
+            if name.startswith("adain.encoder.")
+        }
+    for name, tensor in network.encoder.state_dict().items():
+        if name not in found or found[name].shape != tensor.shape:
+            shape = list(tensor.shape)
+            raise ValueError(f"--encoder {place}: it lacks {name} of the shape {shape}: take a file of such an encoder")
+        tensor.copy_(found[name])
