@@ -2,6 +2,7 @@
 
 import system.start  # noqa: F401 (first)
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,14 +11,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from imaging.film import check_film, write_film
 from imaging.grid import check_sheet, save_image, sheet
+from imaging.sources.video import frame_rate
 from models.adain.color import match_colors, with_colors_of
 from models.adain.family import FAMILY
 from models.adain.network import AdaIN, Region
 from models.adain.tiles import stylize_tiles
 from models.conditioning import Statistics
 from models.families import read_network
-from sampling.adain.pictures import Picture, listed, names_of, parse_shares, read, read_regions, to_image
+from sampling.adain.pictures import (
+    Picture,
+    frames_of,
+    is_video,
+    listed,
+    names_of,
+    parse_shares,
+    read,
+    read_regions,
+    to_image,
+)
 from sampling.command import DEVICE, PATH, options, record_files
 from system.files import check_folder
 from torch_utils.cli import Command, counted, progress, say
@@ -30,6 +43,7 @@ Examples:
   python stylize.py --network adain.safetensors --content photo.jpg --style a.jpg,b.jpg --style-weights 0.7,0.3
   python stylize.py --network adain.safetensors --content photo.jpg --style a.jpg --preserve-color match --alpha 0.8
   python stylize.py --network adain.safetensors --content photo.jpg --style a.jpg,b.jpg --mask regions.png --feather 8
+  python stylize.py --network adain.safetensors --content clip.mp4 --style a.jpg --film out.mp4 --smooth 0.8
 """
 BUNDLED = Path(__file__).parent / "assets" / "style.safetensors"
 WHOLE = 2**22  # pixels up to which --tile auto makes a picture at once
@@ -71,11 +85,13 @@ class Wish(NamedTuple):
     ("--feather", click.FloatRange(0, 1000), 0.0, "with --mask: pixels over which regions blend"),
     ("--region-alphas strengths", "NUMBERS", None, "with --mask: strength of each region, such as 1,0.5"),
     ("--tile", click.IntRange(64, 8192), None, "side of tiles in pixels; without it by the size of the picture"),
+    ("--smooth", click.FloatRange(0, 0.99), 0.0, "of a video: share of the last frame's statistics; less flicker"),
 )
 @options(
     "Output",
     ("--outdir", PATH, Path("out"), "folder to write to"),
     ("--format ending", click.Choice(["png", "webp", "jpg"]), "png", "file format"),
+    ("--film", PATH, None, "the film to write if --content is a video: FILE.mp4 keeps the sound; .gif, .webp"),
 )
 @DEVICE
 def main(
@@ -86,12 +102,18 @@ def main(
     mask: Path | None,
     outdir: Path,
     ending: str,
+    film: Path | None,
     device: str,
     **how: Any,
 ) -> None:
     """Put every content into the style of every other picture, in one pass, at the content's own size."""
+    video = Path(content) if is_video(content) else None
     check_folder(outdir, f"--outdir {outdir}")
-    contents, paths = listed(content, "--content"), listed(style, "--style")
+    if film is not None and video is None:
+        raise ValueError(f"--film applies to a video, and --content {content} is none: leave it out")
+    if video is not None and film is None:
+        raise ValueError(f"--content {content} is a video: give --film with the name of the new one, such as film.mp4")
+    contents, paths = [] if video else listed(content, "--content"), listed(style, "--style")
     shares = None if weights is None else _normalized(parse_shares(weights, len(paths), "--style-weights", "styles"))
     strengths = how.pop("strengths") or ",".join(["1"] * len(paths))
     wish = Wish(how["alpha"], how["color"], how["tile"] or -1, mask, how["feather"], strengths, shares)
@@ -99,6 +121,18 @@ def main(
     where = resolve_device(device)
     net = _open(network)
     say(f"network {network or BUNDLED.name}")
+    if video is not None and film is not None:
+        if mask is None and wish.weights is None and len(paths) > 1:
+            raise ValueError(f"--style names {len(paths)} pictures: give --style-weights to mix them in a film, or one")
+        check_film(film, "--film")
+        with switches("fp32", trial=False), torch.no_grad():
+            count, frames = frames_of(video)
+            shown = progress(_frames(net.to(where), frames, paths, wish, how["smooth"]), count, "frames")
+            write_film(film, shown, frame_rate(video), sound=video)
+        facts = {"network": str(network or BUNDLED.name), "content": str(video), "frames": count}
+        record_files("stylize", film.with_name(f"{film.name}.json"), facts, {"device": where.type})
+        say(f"wrote {film} ({counted(count, 'frame')})")
+        return
     together = wish.weights is not None or mask is not None
     groups = [paths] if together else [[path] for path in paths]
     check_sheet(len(contents) * len(groups), (THUMBNAIL, THUMBNAIL), "--content and --style")
@@ -107,10 +141,10 @@ def main(
     if len(contents) * len(groups) > 1:
         names = [path.stem for path in contents]
         save_image(sheet(rows, names, [names_of(group) for group in groups]), outdir / SHEET)
-    made = counted(len(contents) * len(groups), "picture")
+    number = counted(len(contents) * len(groups), "picture")
     facts = {"network": str(network or BUNDLED.name), "contents": len(contents), "styles": len(paths)}
     record_files("stylize", outdir / "stylize.json", facts, {"device": where.type})
-    say(f"wrote {made} and stylize.json to {outdir}")
+    say(f"wrote {number} and stylize.json to {outdir}")
 
 
 def _check(wish: Wish, styles: int, tiled: bool) -> None:
@@ -156,6 +190,21 @@ def _all(
     return rows
 
 
+def _frames(
+    net: AdaIN, frames: Iterator[Picture], styles: list[Path], wish: Wish, smooth: float
+) -> Iterator[Image.Image]:
+    """The frames of a film. The styles are measured once; statistics of contents may follow slowly."""
+    kept: dict[Path, Statistics] = {}
+    own: Statistics | None = None
+    for frame in frames:
+        measured = [_measured(net, path, frame, wish, kept) for path in styles]
+        if smooth and wish.mask is None:
+            now = net.measure(frame.colors.to(next(net.parameters()).device))
+            pairs = zip(now, own or now, strict=True)
+            own = Statistics(*(new.lerp(old, smooth) for new, old in pairs))
+        yield to_image(_one(net, frame, measured, wish, own), None)
+
+
 def _measured(net: AdaIN, path: Path, content: Picture, wish: Wish, kept: dict[Path, Statistics]) -> Statistics:
     device = next(net.parameters()).device
     if wish.color == "match":
@@ -165,7 +214,7 @@ def _measured(net: AdaIN, path: Path, content: Picture, wish: Wish, kept: dict[P
     return kept[path]
 
 
-def _one(net: AdaIN, content: Picture, styles: list[Statistics], wish: Wish) -> Tensor:
+def _one(net: AdaIN, content: Picture, styles: list[Statistics], wish: Wish, own: Statistics | None = None) -> Tensor:
     colors = content.colors.to(next(net.parameters()).device)
     weights = wish.weights or [1.0]
     if wish.mask is not None:
@@ -182,7 +231,7 @@ def _one(net: AdaIN, content: Picture, styles: list[Statistics], wish: Wish) -> 
         for part in stylize_tiles(net, colors, styles, weights, wish.alpha, side):
             made[..., part.rows, part.columns] = part.pixels
     else:
-        made = net.decode(net.mix(net.encode(colors), styles, weights, wish.alpha), colors.shape)
+        made = net.decode(net.mix(net.encode(colors), styles, weights, wish.alpha, own), colors.shape)
     return with_colors_of(made, colors) if wish.color == "luminance" else made
 
 

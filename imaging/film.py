@@ -7,6 +7,7 @@ pattern dithering (Knoll 1999) takes the few palette colors that together come n
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
@@ -64,12 +65,13 @@ def check_rate(path: Path, flag: str, fps: float) -> None:
         raise ValueError(f"{flag} {fps:g}: {kind} takes more than 0 and up to {HIGHEST_FPS[ending]} frames a second")
 
 
-def write_film(path: Path, frames: Iterable[Image.Image], fps: float = 30.0) -> int:
+def write_film(path: Path, frames: Iterable[Image.Image], fps: float = 30.0, sound: Path | None = None) -> int:
     """Write a film, atomically, and return the number of its frames. Frames are taken one by one.
 
     `path` is `film.mp4` (transparent frames are laid on white), `film.gif` (256 colors), `film.webp`, or a folder for
-    `frame000000.png`, ... An existing film is replaced, a folder only if it holds nothing but frames. ValueError if
-    there are no frames (gray, RGB or RGBA), if their sizes differ, or as `check_film` and `check_rate`.
+    `frame000000.png`, ... An mp4 gets the `sound` of another video, unchanged. An existing film is replaced, a folder
+    only if it holds nothing but frames. ValueError if there are no frames (gray, RGB or RGBA), if their sizes differ,
+    or as `check_film` and `check_rate`.
     """
     pictures = iter(frames)
     first = next(pictures, None)
@@ -101,12 +103,12 @@ def write_film(path: Path, frames: Iterable[Image.Image], fps: float = 30.0) -> 
             with beside(path) as folder:
                 _write_gif(file, (_colored(frame, clear) for frame in film()), fps, folder)
         else:
-            _write_video(file, ending, film(), size, fps)
+            _write_video(file, ending, film(), size, fps, sound)
     return count
 
 
 def _write_video(
-    file: IO[bytes], ending: str, frames: Iterable[Image.Image], size: tuple[int, int], fps: float
+    file: IO[bytes], ending: str, frames: Iterable[Image.Image], size: tuple[int, int], fps: float, sound: Path | None
 ) -> None:
     """Write an mp4, whose sides become even, or a webp.
 
@@ -116,7 +118,11 @@ def _write_video(
 
     codec, kind, quality, options = CODECS[ending]
     clear, odd = ending == ".webp", [(0, 0) if ending == ".webp" else (0, side % 2) for side in reversed(size)]
-    with av.open(file.name, "w", format=ending[1:], options=options) as container:
+    with ExitStack() as stack:
+        container = stack.enter_context(av.open(file.name, "w", format=ending[1:], options=options))
+        source: Any = stack.enter_context(_heard(sound)) if sound else None
+        heard = source.streams.audio[0] if source and source.streams.audio and not clear else None
+        copied = container.add_stream_from_template(heard) if heard else None
         stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = size[0] + odd[1][1], size[1] + odd[0][1], kind
         stream.options, context = quality, stream.codec_context
@@ -136,6 +142,16 @@ def _write_video(
                 picture.time_base = MILLISECOND
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
+        for packet in source.demux(heard) if heard else ():
+            if packet.dts is not None:
+                packet.stream = copied
+                container.mux(packet)
+
+
+def _heard(video: Path) -> Any:
+    import av
+
+    return av.open(f"file:{video.absolute()}", options={"protocol_whitelist": "file"})
 
 
 def _colored(frame: Image.Image, clear: bool) -> Image.Image:

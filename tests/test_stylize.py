@@ -222,3 +222,47 @@ def test_files_of_the_published_program(tmp_path):
     assert alone.exit_code == 2 and "it holds a decoder alone: name its encoder" in alone.output
     wrong = call(convert.main, list(map(str, [*source, "--encoder", tmp_path / "decoder.pth"])))
     assert wrong.exit_code == 2 and "the encoder lacks 0.weight" in wrong.output
+
+
+@pytest.fixture
+def clip(tmp_path) -> Path:
+    """Half a second of a moving square, with a tone."""
+    import av
+
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        video, sound = container.add_stream("libx264", rate=10), container.add_stream("aac", rate=8000)
+        video.width, video.height, video.pix_fmt = 32, 24, "yuv420p"
+        for i in range(5):
+            frame = np.full((24, 32, 3), 60, np.uint8)
+            frame[8:16, 4 * i : 4 * i + 8] = (200, 40, 40)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(video.encode())
+        tone = (np.sin(np.arange(4096)) * 8000).astype(np.int16)[None]
+        wave = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
+        wave.sample_rate = 8000
+        container.mux(sound.encode(wave))
+        container.mux(sound.encode())
+    return path
+
+
+def test_a_video_becomes_a_film_with_its_sound(network, pictures, clip, tmp_path):
+    import av
+
+    words = ("--network", network, "--content", clip, "--style", pictures / "a.png")
+    run(*words, "--film", tmp_path / "film.mp4", "--smooth", "0.5")
+
+    def heard(path: Path) -> list[bytes]:
+        with av.open(str(path)) as container:
+            return [bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size]
+
+    with av.open(str(tmp_path / "film.mp4")) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(film.streams.video[0])]
+        assert float(film.streams.video[0].average_rate) == 10
+    assert len(frames) == 5 and frames[0].shape == (24, 32, 3)
+    assert heard(tmp_path / "film.mp4") == heard(clip) != []
+    assert "give --film with the name" in refused(*words)
+    both = ("--network", network, "--content", clip, "--style", pictures, "--film", tmp_path / "x.mp4")
+    assert "give --style-weights to mix them in a film, or one" in refused(*both)
+    still = ("--network", network, "--content", pictures / "a.png", "--style", pictures / "b.png")
+    assert "--film applies to a video" in refused(*still, "--film", tmp_path / "x.mp4")

@@ -49,6 +49,12 @@ class VideoSource(SequentialSource):
             yield partial(_fail, why)
 
 
+def frame_rate(file: Path) -> float:
+    """Frames a second."""
+    with _damage(), _opened(file) as container:
+        return float(container.streams.video[0].average_rate or 25)
+
+
 def _fail(why: str) -> NoReturn:
     raise ValueError(why)
 

@@ -94,7 +94,8 @@ def open_codec(path: str, device: torch.device) -> Codec:
     if config.get("_class_name") != "AutoencoderKL":
         raise ValueError(f"{name} is not an AutoencoderKL by its {CONFIG}: {FOLDER}")
     try:
-        from diffusers import AutoencoderKL, logging
+        from diffusers import AutoencoderKL
+        from diffusers.utils import logging
     except ImportError as error:
         raise ValueError(f"{name} needs the package diffusers: pip install diffusers") from error
     logging.set_verbosity_error()  # what it warns of is checked below

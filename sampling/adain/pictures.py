@@ -1,6 +1,7 @@
 """The contents, styles and masks of stylize.py: what they mean, read from disk, and checked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from imaging.opening import open_file
 from imaging.picture import decode, read_header
 from imaging.sizes import spell
+from imaging.sources.video import SUFFIXES, VideoSource
 
 LARGEST = 100_000_000  # pixels of a content or style
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".avif", ".jp2")
@@ -28,6 +30,18 @@ class Picture(NamedTuple):
     def size(self) -> tuple[int, int]:
         """(height, width)."""
         return self.colors.shape[-2], self.colors.shape[-1]
+
+
+def is_video(text: str) -> bool:
+    """Whether --content names a video."""
+    return Path(text).suffix.lower() in SUFFIXES and Path(text).is_file()
+
+
+def frames_of(video: Path) -> tuple[int, Iterator[Picture]]:
+    """The number of frames of a video, and the frames."""
+    source = VideoSource(video)
+    count = len(source.names)
+    return count, (of_image(video.stem, frame()) for frame in islice(source.part(0), count))
 
 
 def listed(text: str, option: str) -> list[Path]:
@@ -64,9 +78,14 @@ def read(path: Path, option: str) -> Picture:
             raise ValueError(f"{what} has {size}, more than {LARGEST // 10**6}: make it smaller")
         file.seek(0)
         image = decode(file, what, "RGBA" if header.mode == "RGBA" else "RGB")
+    return of_image(path.stem, image)
+
+
+def of_image(name: str, image: Image.Image) -> Picture:
+    """An image of mode RGB or RGBA."""
     opacity = image.getchannel("A") if image.mode == "RGBA" else None
     pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    return Picture(path.stem, (pixels.float() / 255)[None], opacity)
+    return Picture(name, (pixels.float() / 255)[None], opacity)
 
 
 def read_regions(path: Path, size: tuple[int, int], styles: int, feather: float) -> list[Tensor]:
