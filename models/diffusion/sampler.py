@@ -15,6 +15,7 @@ from pydantic import field_validator, model_validator
 from torch import Tensor
 
 from imaging.pixels import false_colors, to_pixels
+from models.compute import fixed_weights
 from models.diffusion.codec import Codec, open_codec
 from models.diffusion.config import DenoiserConfig, NoisyConfig
 from models.diffusion.guidance import Guidance, denoiser
@@ -230,7 +231,8 @@ class DenoisingSampler:
         def noise(step: int) -> Tensor:
             return torch.stack([torch.randn(x.shape[1:], device=self.device, generator=each) for each in streams])
 
-        yield from self.solve(denoise, x, self.process, noise)
+        with fixed_weights(network, self.guide):
+            yield from self.solve(denoise, x, self.process, noise)
 
     @property
     def solve(self) -> Solver:
