@@ -28,7 +28,7 @@ Examples:
   python interpolate.py --grid 3x2 --format gif --fps 25 --frames 25   six loops side by side
   python interpolate.py --seeds 3,8 --path spherical --no-loop --easing smooth
   python interpolate.py --latents a/projected-w.npz,b/projected-w.npz --path linear --no-loop
-  python interpolate.py --network dit.safetensors --seeds 0-7 --class happy --cfg-scale 2
+  python interpolate.py --network dit.safetensors --seeds 0-7 --class happy
 """
 NAME = "interpolation"  # of the film, or the folder of frames
 FORMATS = ["mp4", "gif", "webp", "frames"]
