@@ -225,7 +225,7 @@ def test_refusals_of_places(network):
     Path("run").mkdir()
     Path("run/config.json").write_text("")
     told = {
-        "b.pth": "--dest b.pth ends in .pth, expected .safetensors, .pt, .onnx, .pt2: take one of these, or give "
+        "b.gif": "--dest b.gif ends in .gif, expected .safetensors, .pt, .onnx, .pt2, .pth: take one of these, or give "
         "--format hub for a folder",
         "taken/b.onnx": "--dest taken/b.onnx needs a folder, and taken is a file: choose another path",
         "taken": "taken is a file, but the Hub needs a folder: name another path",

@@ -57,7 +57,8 @@ def test_without_a_configuration_weights_of_another_program_are_none(folder):
     (folder / "config.json").unlink()
     assert refusal(folder) == (
         f"{folder / 'model.safetensors'} is not a network file: give a network-….safetensors of a run, or a "
-        f"file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
+        f"file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch "
+        "or DiT or guided-diffusion or naoto0804's pytorch-AdaIN"
     )
 
 
@@ -65,7 +66,8 @@ def test_configurations_of_other_networks(folder):
     (folder / "config.json").write_text('{"model_type": "bert"}')
     assert refusal(folder) == (
         f"{folder / 'model.safetensors'} is not a network file: give a network-….safetensors of a run, or a "
-        f"file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch"
+        f"file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch "
+        "or DiT or guided-diffusion or naoto0804's pytorch-AdaIN"
     )
 
 
