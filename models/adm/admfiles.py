@@ -31,6 +31,7 @@ PUBLISHED = {  # those without classes are of 256 pixels, and of LSUN
     True: [published_unet(side) for side in (64, 128, 256, 512)] + [published_unet(256, 0)],
     False: [published_classifier(side) for side in (64, 128, 256, 512)],
 }
+UPSAMPLER = 6  # channels: the noisy picture, and the small one
 GROUPS = 32  # of every norm in their program
 
 
@@ -138,6 +139,8 @@ def _fitting(shapes: Shapes, options: GuidedOptions) -> dict[str, Any]:
 
 def _settings(shapes: Shapes, res_blocks: int, levels: int, options: GuidedOptions) -> dict[str, Any]:
     _, channels, *_ = shape_of(shapes, "input_blocks.0.0.weight", 4)
+    if channels == UPSAMPLER:
+        raise ValueError("it is an upsampler, which also takes a small picture: take a network of noisy pictures alone")
     _, model_channels = shape_of(shapes, "time_embed.0.weight", 2)
     firsts = [1 + level * (res_blocks + 1) for level in range(levels)]
     widths = [shape_of(shapes, f"input_blocks.{i}.0.out_layers.3.weight", 4)[0] for i in firsts]
