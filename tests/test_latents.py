@@ -294,3 +294,11 @@ def test_a_network_that_records_no_codec_takes_the_given_ones_scale(codec, tmp_p
     expected = diffusers.AutoencoderKL.from_pretrained(codec).decode(latents / 0.5 + 0.25).sample
     torch.testing.assert_close(sampler.render(sampler.latents(requests), requests), expected)
     assert sampler.shape == (16, 16, 3, 0)
+
+
+def test_the_codec_may_be_given_when_a_run_is_resumed(codec, latents, tmp_path):
+    cut, _ = trained(tmp_path, latents, stop=13)
+    result = invoke(train, "--resume", cut, "--outdir", tmp_path, "--codec", codec)
+    assert result.exit_code == 0, result.output
+    with Image.open(runs.samples_path(cut, 100)) as sheet:
+        assert sheet.size == (16 * 16, 16)
