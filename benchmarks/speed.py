@@ -6,6 +6,7 @@ A multiply-add counts as two operations. A transposed convolution counts its tap
 
 import importlib
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop, sdpa_flop
 
 from custom_ops.proof import LAYOUTS
 
@@ -23,6 +24,13 @@ PEAK_BATCHES = {"cpu": (1, 4, 16), "cuda": (16, 64, 256)}
 # Of one convolution: smaller ones do not keep a GPU busy, larger ones only take longer.
 PEAK_OPERATIONS = {"cpu": (0, 5e10), "cuda": (5e10, 5e12)}
 PEAK_SECONDS = 0.1  # for each shape
+SHARE = 0.05  # of all operations: rarer products do not matter
+ATTENTION: dict[Any, Any] = {  # on a CPU; PyTorch counts the other kinds
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
+}
+PRODUCTS = {torch.ops.aten.mm: 0, torch.ops.aten.addmm: 1}  # the place of the left matrix among the arguments
+Products = Counter[tuple[int, int, int]]  # operations of all products [m, k] x [k, n]
 
 
 def timed(call: Callable[[], Any], device: torch.device) -> float:
@@ -65,9 +73,14 @@ def fastest(call: Callable[[], Any], budget: float, device: torch.device) -> flo
 
 def operations(call: Callable[[], Any]) -> int:
     """Floating-point operations of a call, with those of its backward passes."""
+    return counted(call)[0]
+
+
+def counted(call: Callable[[], Any]) -> tuple[int, Products]:
+    """Floating-point operations of a call, with those of its backward passes, and those of its matrix products."""
     with _Counter() as counter:
         call()
-    return counter.operations
+    return counter.operations, counter.products
 
 
 class _Counter(TorchDispatchMode):
@@ -75,15 +88,41 @@ class _Counter(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.operations = 0
+        self.operations, self.products = 0, Products()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if func.overloadpacket is torch.ops.custom_ops.weight_gradient:
+        out, kind = func(*args, **(kwargs or {})), func.overloadpacket
+        if kind in PRODUCTS:
+            left, right = args[PRODUCTS[kind] :][:2]
+            self._product(left.shape[0], left.shape[1], right.shape[1])
+        elif kind is torch.ops.mkldnn._linear_pointwise:
+            self._product(args[0].numel() // args[0].shape[-1], args[0].shape[-1], args[1].shape[0])
+        elif kind is torch.ops.custom_ops.weight_gradient:
             self.operations += 2 * out.numel() * args[0].numel() // args[0].shape[1]
-        elif func.overloadpacket in flop_registry:
-            self.operations += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
+        elif kind in ATTENTION:
+            self.operations += ATTENTION[kind](*args, out_val=out)
+        elif kind in flop_registry:
+            self.operations += flop_registry[kind](*args, **(kwargs or {}), out_val=out)
         return out
+
+    def _product(self, m: int, k: int, n: int) -> None:
+        self.operations += 2 * m * k * n
+        self.products[m, k, n] += 2 * m * k * n
+
+
+def product_peak(products: Products, device: torch.device, dtype: torch.dtype) -> tuple[str, float]:
+    """The shape and operations per second of the fastest of the products that make up most of a count.
+
+    Each is computed as a fully connected layer without bias computes it.
+    """
+    found = {}
+    for (m, k, n), count in products.items():
+        if count >= SHARE * products.total():
+            x, w = (torch.randn(shape, device=device, dtype=dtype) for shape in ((m, k), (n, k)))
+            with torch.no_grad():
+                best = fastest(partial(torch.nn.functional.linear, x, w), PEAK_SECONDS, device)
+            found[f"a product of {m} x {k} and {k} x {n}, {str(dtype).removeprefix('torch.')}"] = 2 * m * k * n / best
+    return max(found.items(), key=lambda item: item[1])
 
 
 def convolution_peak(device: torch.device, dtype: torch.dtype) -> tuple[str, float]:
@@ -100,5 +139,5 @@ def convolution_peak(device: torch.device, dtype: torch.dtype) -> tuple[str, flo
             with torch.no_grad():
                 best = fastest(partial(torch.conv2d, x, w, padding=1), PEAK_SECONDS, device)
             name = f"{batch} images of {C} x {size} x {size}, {str(dtype).removeprefix('torch.')}, {layout}"
-            found[name] = number / best
+            found[f"a 3x3 convolution of {name}"] = number / best
     return max(found.items(), key=lambda item: item[1])

@@ -103,7 +103,7 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
     The 1 makes a head of zeros the identity that still receives gradients.
     """
-    return x * (1 + spread(scale, x)) + spread(shift, x)
+    return torch.addcmul(spread(shift, x), x, 1 + spread(scale, x))
 
 
 class Steering(NamedTuple):

@@ -1,8 +1,7 @@
-"""How long the phases of training and sampling take, and what share of the machine's best that is."""
+"""How long the phases of training of a StyleGAN2 of any width take, and its sampling."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
 
@@ -11,20 +10,19 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from benchmarks.speed import convolution_peak, operations, timings
+from benchmarks import step
+from benchmarks.speed import convolution_peak, counted
+from benchmarks.step import Call, Times
 from imaging.sizes import parse_size
 from models.stylegan2.config import FP16_CLAMP
 from models.stylegan2.generator import Generator
 from torch_utils.cli import Command, option, say
 from torch_utils.config import build, flag
-from torch_utils.device import keep_freed_memory, peak_memory, resolve_device, resolve_precision, set_precision
+from torch_utils.device import resolve_device, resolve_precision, set_precision
 from torch_utils.flags import flags, given
-from torch_utils.stats import Collector
-from training.phase import Phase
-from training.recipe import Draws, Pictures
+from training.recipe import Draws
 from training.stylegan2.config import StyleGAN2Config
 from training.stylegan2.recipe import StyleGAN2
-from training.trial import capture_phases, compile_passes
 
 # Options of train.py, and their settings.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -55,9 +53,10 @@ def main(name: str | None, as_json: bool, **params: Any) -> None:
     if as_json:
         say(json.dumps(asdict(times)))
         return
-    counts = {phase: operations(partial(call, setting.iterations + 1)) for phase, call in calls.items()}
-    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(setting.precision, torch.float32)
-    say(table(setting, times, counts, *convolution_peak(torch.device(setting.device), dtype)))
+    counts = {phase: counted(partial(call, setting.iterations + 1)) for phase, call in calls.items()}
+    dtype = step.DTYPES.get(setting.precision, torch.float32)
+    peak = convolution_peak(torch.device(setting.device), dtype)
+    say(step.table(f"{setting}\nmedians of {setting.iterations}", times, counts, *peak))
 
 
 class StepSetting(BaseModel):
@@ -103,56 +102,15 @@ class StepSetting(BaseModel):
         return f"{sizes}\n{self.device}, {self.precision}, {self.threads} threads"
 
 
-@dataclass(frozen=True)
-class Times:
-    """Seconds of the phases of training and of sampling, for one batch."""
-
-    batch: int
-    phase_seconds: dict[str, float]
-    phase_intervals: dict[str, int]  # iterations from one step of a phase to the next
-    sample_seconds: float
-    peak_bytes: int
-
-    def mean(self, phases: Mapping[str, float]) -> float:
-        """A number of each phase, in a mean iteration."""
-        return sum(phases[name] / interval for name, interval in self.phase_intervals.items())
-
-    @property
-    def speeds(self) -> dict[str, float]:
-        """Images per second in a mean iteration of training, and in sampling."""
-        return {"training": self.batch / self.mean(self.phase_seconds), "sampling": self.batch / self.sample_seconds}
-
-
-def measure(setting: StepSetting, name: str | None = None) -> tuple[Times, StyleGAN2, dict[str, Callable[[int], Any]]]:
+def measure(setting: StepSetting, name: str | None = None) -> tuple[Times, StyleGAN2, dict[str, Call]]:
     """Time everything, with one of `OPTIONS`; return the times, the networks and the calls. Sets the threads.
 
     Raises ValueError if the networks cannot be compiled or captured.
     """
     torch.set_num_threads(setting.threads)
-    keep_freed_memory()
-    device, recipe = torch.device(setting.device), setting.recipe(name)
-    said = compile_passes(recipe) if name == "compile" else capture_phases(recipe) if name == "cuda-graphs" else ""
-    if said and recipe.passes is recipe.plain and not any(phase.replay for phase in recipe.phases):
-        raise ValueError(said)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    calls: dict[str, Callable[[int], Any]] = {p.name: partial(take, recipe, p) for p in recipe.phases}
-    seconds = timings(calls, setting.iterations, device)
-    calls["sampling"] = partial(sample, recipe.G_ema.fold(), setting.batch)
-    sampling = timings({"sampling": calls["sampling"]}, setting.iterations, device)["sampling"]
-    intervals = {phase.name: phase.interval for phase in recipe.phases}
-    return Times(setting.batch, seconds, intervals, sampling, peak_memory(device)), recipe, calls
-
-
-def take(recipe: StyleGAN2, phase: Phase, iteration: int) -> None:
-    """One step of one phase, as in the training loop."""
-    device, batch, G = recipe.path_mean.device, recipe.config.pace.batch, recipe.config.generator
-    reals = None
-    if phase.reads_images:
-        pixels = torch.randint(256, [batch, G.channels, G.height, G.width], dtype=torch.uint8, device=device)
-        reals = recipe.batch(Pictures(pixels, torch.zeros(batch, dtype=torch.long, device=device)))
-    draws = Draws(recipe.config.seed, iteration, phase.name, batch, 0, batch, device)
-    phase.step([recipe.terms(phase, reals, draws)], 1, Collector(device))
+    recipe = setting.recipe(name)
+    times, calls = step.measure(recipe, setting.iterations, lambda: partial(sample, recipe.G_ema.fold(), setting.batch))
+    return times, recipe, calls
 
 
 @torch.no_grad()
@@ -160,28 +118,6 @@ def sample(G: Generator, batch: int, iteration: int) -> Tensor:
     """A batch of images with constant noise, made by a folded generator as generate.py does."""
     draws = Draws(0, iteration, "sampling", batch, 0, batch, G.mapping.w_average.device)
     return G(draws.latents("z", G.config.z_dim), noise_mode="const")
-
-
-def table(setting: StepSetting, times: Times, counts: dict[str, int], shape: str, peak: float) -> str:
-    """A measurement as text, with the operations of each phase and of sampling, for one batch.
-
-    `shape` and `peak` are those of `convolution_peak`.
-    """
-    lines = [
-        f"{setting}",
-        f"PyTorch {torch.__version__}; medians of {setting.iterations}",
-        "",
-        f"{'':<10}  {'ms':>9}  {'every':>6}  {'GFLOP':>9}  {'GFLOP/s':>9}",
-    ]
-    for name, t in times.phase_seconds.items():
-        n = counts[name] / 1e9
-        lines.append(f"{name:<10}  {t * 1e3:9.1f}  {times.phase_intervals[name]:6}  {n:9.2f}  {n / t:9.1f}")
-    lines += ["", f"{'':<10}  {'images/s':>9}  {'GFLOP/image':>12}  {'GFLOP/s':>9}  {'of peak':>8}"]
-    for (name, speed), count in zip(times.speeds.items(), (times.mean(counts), counts["sampling"]), strict=True):
-        each = count / times.batch / 1e9
-        lines.append(f"{name:<10}  {speed:9.2f}  {each:12.3f}  {speed * each:9.1f}  {speed * each / peak * 1e9:8.1%}")
-    lines += ["", f"peak: {peak / 1e9:.1f} GFLOP/s, a 3x3 convolution of {shape}"]
-    return "\n".join([*lines, f"memory: at most {times.peak_bytes / 2**20:.0f} MiB"])
 
 
 main.params += flags(StepSetting)

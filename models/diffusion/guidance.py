@@ -96,6 +96,8 @@ def denoiser(
         wished: class numbers [N] that the classifier leads to.
     """
 
+    told = process.t.tolist()  # once: a GPU would be waited for at every step
+
     def raw(x: Tensor, t: Tensor, guided: bool) -> Tensor:
         if not guided:
             return network(x, t, c)
@@ -108,9 +110,8 @@ def denoiser(
         return classifier_free(wished, plain, guidance.scale, guidance.channels or x.shape[1])
 
     def denoise(x: Tensor, k: int) -> Prediction:
-        told = process.t[k]
-        t = told.to(x.device, torch.float32).expand(len(x))
-        found = interpret(raw(x, t, guidance.applies(float(told))), x, k, process, objective)
+        t = torch.full([len(x)], told[k], dtype=torch.float32, device=x.device)
+        found = interpret(raw(x, t, guidance.applies(told[k])), x, k, process, objective)
         found = clipped(found, x, k, process) if clip else found
         if guidance.classifier is None or wished is None:
             return found

@@ -6,6 +6,7 @@ Index k counts levels from the least noise (0) to the most. Level -1 is the clea
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 
@@ -132,38 +133,38 @@ class Process:
         at = torch.tensor(steps, device=self.alpha.device)
         return Process(*(getattr(self, name)[at] for name in ("alpha", "sigma", "t", "d_alpha", "d_sigma")))
 
-    @property
+    @cached_property
     def alpha_before(self) -> Tensor:
         """alpha of level k - 1, [K]."""
         return torch.cat([torch.ones_like(self.alpha[:1]), self.alpha[:-1]])
 
-    @property
+    @cached_property
     def sigma_before(self) -> Tensor:
         """sigma of level k - 1, [K]."""
         return torch.cat([torch.zeros_like(self.sigma[:1]), self.sigma[:-1]])
 
-    @property
+    @cached_property
     def beta(self) -> Tensor:
         """The variance of the noise that step k adds, [K]."""
         return self.sigma**2 - (self.alpha / self.alpha_before) ** 2 * self.sigma_before**2
 
-    @property
+    @cached_property
     def posterior_variance(self) -> Tensor:
         """The variance of q(x_{k-1} | x_k, x_0), [K]; 0 at level 0."""
         return self.beta * self.sigma_before**2 / self.sigma**2
 
-    @property
+    @cached_property
     def posterior_log_variance(self) -> Tensor:
         """Its logarithm; level 0 has that of level 1 (in a process of one level, that of its beta)."""
         log = self.posterior_variance.log()
         return torch.cat([log[1:2] if len(self) > 1 else self.beta[:1].log(), log[1:]])
 
-    @property
+    @cached_property
     def posterior_mean_x0(self) -> Tensor:
         """Factor of x_0 in the posterior's mean, [K]."""
         return self.alpha_before * self.beta / self.sigma**2
 
-    @property
+    @cached_property
     def posterior_mean_xt(self) -> Tensor:
         """Factor of x_k in the posterior's mean, [K]."""
         return self.alpha / self.alpha_before * self.sigma_before**2 / self.sigma**2

@@ -93,7 +93,7 @@ class MLP(nn.Module):
         self.fc1, self.fc2 = Linear(config.hidden, inner), Linear(inner, config.hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return self.fc2(self.fc1(x, gelu=True))
 
 
 class Block(nn.Module):
@@ -120,7 +120,7 @@ class Block(nn.Module):
         if self.steered:
             for branch, by in zip((self.attn, self.mlp), self.adaLN_modulation.steer(condition), strict=True):
                 change = branch(modulate(norm(x), by.shift, by.scale))
-                x = x + (change if by.gate is None else by.gate[:, None] * change)
+                x = x + change if by.gate is None else torch.addcmul(x, by.gate[:, None], change)
             return x
         x = x + self.attn(norm(x))
         if self.crossed:

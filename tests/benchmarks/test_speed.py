@@ -77,7 +77,7 @@ def test_the_peak_is_the_fastest_shape(monkeypatch):
 
     monkeypatch.setattr(speed, "fastest", seconds)
     shape, peak = speed.convolution_peak(torch.device("cpu"), torch.float32)
-    assert shape == "2 images of 8 x 4 x 4, float32, channels_last"
+    assert shape == "a 3x3 convolution of 2 images of 8 x 4 x 4, float32, channels_last"
     assert peak == pytest.approx(2 * 9 * 64 * 2 * 16 / 0.04)
 
 

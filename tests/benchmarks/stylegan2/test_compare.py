@@ -3,6 +3,7 @@ from textwrap import dedent
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import turns
 from benchmarks.stylegan2 import compare
 from benchmarks.stylegan2.step import StepSetting
 
@@ -61,7 +62,7 @@ def test_runs_by_turns_and_takes_medians(checkout, monkeypatch):
     order = []
 
     def run(name, *arguments):
-        ours = name == "step"
+        ours = name == "stylegan2.step"
         order.append("ours" if ours else "official")
         names = compare.OFFICIAL_PHASES if ours else compare.OFFICIAL_PHASES.values()
         seconds = dict.fromkeys(names, float(len(order)))
@@ -74,7 +75,7 @@ def test_runs_by_turns_and_takes_medians(checkout, monkeypatch):
         times["peak_bytes"] = 2**20 if ours else 2**21
         return times
 
-    monkeypatch.setattr(compare, "run_json", run)
+    monkeypatch.setattr(turns, "run_json", run)
     setting = StepSetting(resolution="16")
     found = compare.compare(setting, checkout, 2)
     assert order == ["official", "ours", "ours", "official"]

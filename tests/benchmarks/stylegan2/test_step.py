@@ -6,6 +6,7 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks import speed
+from benchmarks import step as general
 from benchmarks.stylegan2 import step
 from benchmarks.stylegan2.step import StepSetting, Times
 
@@ -41,7 +42,7 @@ def test_measures_every_phase_with_the_intervals_of_training(name):
 
 
 def test_passes_that_cannot_be_compiled_are_not_timed(monkeypatch):
-    monkeypatch.setattr(step, "compile_passes", lambda recipe: "--compile does not work here (no): training goes on")
+    monkeypatch.setattr(general, "compile_passes", lambda recipe: "--compile does not work here (no): training goes on")
     with pytest.raises(ValueError, match=r"--compile does not work here \(no\)"):
         step.measure(TINY, "compile")
 
@@ -49,7 +50,7 @@ def test_passes_that_cannot_be_compiled_are_not_timed(monkeypatch):
 def test_operations_follow_from_those_of_the_networks():
     """Gmain: G forward and two gradients, D forward and one; Dmain: G forward, D forward and its gradients, twice."""
     recipe = StepSetting(resolution="16", channel_base=1024, channel_max=64, mapping_layers=1, batch=4).recipe()
-    counted = {phase.name: speed.operations(partial(step.take, recipe, phase, 0)) for phase in recipe.phases}
+    counted = {phase.name: speed.operations(partial(general.take, recipe, phase, 0)) for phase in recipe.phases}
     G = speed.operations(lambda: step.sample(recipe.G_ema, TINY.batch, 0))
     D = speed.operations(lambda: recipe.D(torch.zeros(4, 3, 16, 16)))
     # The first layers need no gradient of their input, and mixing maps a second z: hence the slack.
