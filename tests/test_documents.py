@@ -24,6 +24,7 @@ PARSED = {
     r"benchmarks\.|custom_ops\.build|-m pytest| -c ": "takes minutes; has tests of its own that make it small",
     r"torchrun|--gpus": "starts processes: tests/training/test_processes.py does so",
     r"ffhq\.pkl|ffhq256|config-f\.pkl|network-snapshot|vgg16|hf://|USER": "needs a published file or a connection",
+    r"--codec": "needs a codec: tests/test_latents.py makes such ones",
     r"decoder\.pth|adain\.safetensors|vgg_normalised": "needs published files: tests/test_stylize.py makes such ones",
     r"--source (DiT-XL|mine|dit|unet|adm)\b": "needs such a file: tests/models/test_denoiserfiles.py makes each",
     r"https?://|s3://": "needs a connection",

@@ -20,6 +20,9 @@ from imaging.dataset import DataConfig, open_dataset
 from imaging.latentset import LatentSet
 from imaging.pixels import to_images, to_pixels
 from models.diffusion.codec import open_codec
+from models.diffusion.sampler import DenoisingOptions, DenoisingSampler
+from models.dit.config import DiTConfig
+from models.dit.network import DiT
 from models.families import read_network
 from tests.imaging.pictures import picture, write_folder
 from tests.training.runs import stopped_at
@@ -280,3 +283,22 @@ def test_mirror_images_must_have_been_encoded(codec, tmp_path):
     assert found.read(0).dtype == np.float16
     with pytest.raises(ValueError, match=r"--mirror: .* holds no mirror images"):
         open_dataset(DataConfig(path=str(tmp_path / "x.zip"), mirror=True))
+
+
+def test_a_network_that_records_no_codec_takes_the_given_ones_scale(codec, tmp_path):
+    torch.manual_seed(0)
+    network = DiT(DiTConfig(height=8, width=8, channels=4, patch=4, hidden=16, depth=1, heads=2))
+    sampler = DenoisingSampler(network, DenoisingOptions(steps=2), codec=open_codec(str(codec), CPU))
+    requests = sampler.requests([0])
+    *_, latents = sampler.way(sampler.latents(requests), requests)
+    expected = diffusers.AutoencoderKL.from_pretrained(codec).decode(latents / 0.5 + 0.25).sample
+    torch.testing.assert_close(sampler.render(sampler.latents(requests), requests), expected)
+    assert sampler.shape == (16, 16, 3, 0)
+
+
+def test_the_codec_may_be_given_when_a_run_is_resumed(codec, latents, tmp_path):
+    cut, _ = trained(tmp_path, latents, stop=13)
+    result = invoke(train, "--resume", cut, "--outdir", tmp_path, "--codec", codec)
+    assert result.exit_code == 0, result.output
+    with Image.open(runs.samples_path(cut, 100)) as sheet:
+        assert sheet.size == (16 * 16, 16)
