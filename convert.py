@@ -23,6 +23,8 @@ Examples:
   python convert.py --source ffhq.safetensors --dest ffhq.onnx         runs without this program
   python convert.py --source ffhq.safetensors --dest ffhq.pt2 --split --noise-mode random
   python convert.py --source ffhq.safetensors --dest my-model/ --license mit
+  python convert.py --source dit.pt --dest dit.safetensors --set heads=3
+  python convert.py --source adm.safetensors --dest folder/ --format diffusers
 """
 ENDINGS = formats.known_endings()
 

@@ -16,9 +16,9 @@ from imaging.dataset import DataConfig, open_dataset
 from imaging.filenames import is_run
 from imaging.imageset import ImageSet
 from metrics.catalog import parse_list
-from metrics.features import Made, PictureFiles, open_eyes
+from metrics.features import Judged, Made, PictureFiles, open_eyes
 from metrics.results import Judgement
-from metrics.suite import RealStatistics, Suite
+from metrics.suite import RealStatistics, Suite, check_latents
 from models.families import NetworkFile, open_sampler
 from models.perceptual.detectors import detector_options, parse_files
 from models.sampler import Options
@@ -41,7 +41,7 @@ Examples:
 OUT = Path("out")
 
 
-@click.command(cls=Command, more=partial(learn, judging=True), epilog=EXAMPLES)
+@click.command(cls=Command, more=partial(learn, seeds=False, judging=True), epilog=EXAMPLES)
 @option(
     "--network",
     type=click.Path(),
@@ -118,19 +118,20 @@ def main(
     place = distributed.start(resolve_device(device))
     try:
         _tell(f"--data {dataset.name}", dataset)
-        eyes = open_eyes([metric.eye for metric in metrics], parse_files(detectors), place, trust)
-        suite = Suite(metrics, eyes, RealStatistics(dataset, place, batch))
         if file and options:
             judged, sampler = public(file.place) or file.path.name, open_sampler(file, options, place)
             dataset.decoder = getattr(sampler, "codec", None)
             _check_pictures(dataset, f"--data {dataset.name}")
-            found = suite.judge(Made(sampler, dataset.label_counts, seed))
+            source: Judged = Made(sampler, dataset.label_counts, seed)
         else:
             judged = str(images)
             pictures = open_dataset(DataConfig(path=judged, labels="none"), with_sheets=False)
             _check_pictures(pictures, f"--images {images}")
             _tell(f"--images {images}", pictures)
-            found = suite.judge(PictureFiles(pictures, place))
+            source = PictureFiles(pictures, place)
+        check_latents(metrics, source)
+        eyes = open_eyes([metric.eye for metric in metrics], parse_files(detectors), place, trust)
+        found = Suite(metrics, eyes, RealStatistics(dataset, place, batch)).judge(source)
         if distributed.is_first():
             facts = _write(found, folder, file, judged, seed, more)
             told = {"results": found.results, "between_halves": found.halves, "folder": str(folder), **facts}
@@ -152,8 +153,7 @@ def _options(file: NetworkFile, params: Mapping[str, Any]) -> tuple[Options, dic
     usual = file.family.judged
     given = {name: value for name, value in params.items() if value is not None}
     options = configs.build(type(usual), configs.flatten(usual) | given)
-    default, chosen = (which.model_dump(mode="json") for which in (usual, options))
-    changed = {name: value for name, value in chosen.items() if value != default[name]}
+    changed = options.unlike(usual)
     return options, {"options": public_values(changed)} if changed else {}
 
 

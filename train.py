@@ -121,7 +121,7 @@ def main(
     whole.decoder = plan.dataset.decoder
     since = plan.state.clock.seen if plan.state else None
     files, batch = parse_files(detectors), config.pace.batch_gpu
-    judge = prepare(config.metrics, files, whole, plan.device, batch, command, since, trust)
+    judge = prepare(config.metrics, files, whole, plan.device, batch, command, plan.course.family.judged, since, trust)
     session.train(plan, command, judge, wandb or "")
 
 

@@ -14,7 +14,7 @@ from metrics.catalog import parse_list
 from metrics.features import Made, open_eyes
 from metrics.results import Record
 from metrics.suite import RealStatistics, Suite
-from models.sampler import Sampler
+from models.sampler import Options, Sampler
 from torch_utils import distributed, runs
 from torch_utils.device import is_out_of_memory
 
@@ -37,6 +37,7 @@ class Judge:
 
     suite: Suite  # the first metric decides which network is the best
     command: str  # that started the run
+    usual: Options  # of the pictures that metrics of this family judge; records name those that differ
     since: int | None  # images that a resumed run has seen: later results are deleted before new ones are appended
 
     def __call__(self, sampler: Sampler, folder: Path | None, seen: int, seed: int, report: Report) -> None:
@@ -54,7 +55,9 @@ class Judge:
             report.say(f"the metrics could not be computed, training continues: {str(error).splitlines()[0]}")
             return
         if folder is not None:
-            found.append_to(folder, seen, runs.network_path(folder, seen).name, seed, self.command)
+            changed = sampler.options.unlike(self.usual)
+            more = {"options": changed} if changed else {}
+            found.append_to(folder, seen, runs.network_path(folder, seen).name, seed, self.command, **more)
             report.scalars({f"metrics/{name}": value for name, value in found.results.items()}, seen)
             told = "  ".join(f"{name} {found.shown(name, 4)}" for name in found.results)
             report.say(f"{told}  ({found.seconds:.0f} s)")
@@ -70,6 +73,7 @@ def prepare(
     device: torch.device,
     batch: int,
     command: str,
+    usual: Options,
     since: int | None = None,
     trust: bool = False,
 ) -> Judge | None:
@@ -82,7 +86,7 @@ def prepare(
     if metrics:
         at_once = max(batch, min(AT_ONCE // math.prod(dataset.size), MOST))
         eyes = open_eyes([metric.eye for metric in metrics], files, device, trust)
-        return Judge(Suite(metrics, eyes, RealStatistics(dataset, device, at_once)), command, since)
+        return Judge(Suite(metrics, eyes, RealStatistics(dataset, device, at_once)), command, usual, since)
     if files:
         raise ValueError("--detector does not apply, since --metrics is none: leave it out")
     return None

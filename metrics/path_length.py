@@ -14,7 +14,7 @@ from metrics.catalog import Metric
 from metrics.features import Eye, Made
 from models.paths import slerp
 from models.perceptual.embeddings import for_lpips
-from models.sampler import Walkable
+from models.sampler import Straight
 
 EPSILON = 1e-4  # length of a step as a share of the path
 TRIM = (1, 99)  # percentiles: rare jumps and standstills do not count
@@ -22,7 +22,7 @@ TRIM = (1, 99)  # percentiles: rare jumps and standstills do not count
 
 def steps(metric: Metric, made: Made, lpips: Eye) -> Callable[[Sequence[int]], Tensor]:
     """A function from numbers of steps to their lengths [n] in the latent space of a network."""
-    assert isinstance(made.sampler, Walkable), "checked by Suite.count"
+    assert isinstance(made.sampler, Straight), "checked by Suite.count"
     sampler = made.sampler.in_float32()  # a step is smaller than the rounding of the shorter formats
 
     def lengths(indices: Sequence[int]) -> Tensor:

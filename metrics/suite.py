@@ -31,7 +31,7 @@ from metrics.features import Eye, Judged, Made, PictureFiles, look
 from metrics.path_length import steps, trimmed_mean
 from metrics.results import Judgement
 from metrics.sliced_wasserstein import sliced_wasserstein
-from models.sampler import Walkable
+from models.sampler import Straight
 from system.resources import cache_folder
 from torch_utils import checkpoint, distributed
 from torch_utils.device import switches
@@ -174,10 +174,7 @@ class Suite:
 
         Raises ValueError if there are fewer, or the source lacks what the metric needs.
         """
-        if metric.kind == "ppl" and not (isinstance(source, Made) and isinstance(source.sampler, Walkable)):
-            raise ValueError(
-                f"{metric.name} needs a network whose latents can be changed little by little: leave this metric out"
-            )
+        check_latents([metric], source)
         count = min(metric.samples, len(self.reals.dataset)) if metric.kind == "swd" else metric.samples
         if source.count is not None and source.count < count:
             raise ValueError(
@@ -235,3 +232,11 @@ class Suite:
         numbers = range(metric.samples)
         seen = look(lambda wanted: map(lengths, wanted), [same], numbers, self.reals.batch, metric.name)
         return trimmed_mean(torch.cat([part for (part,) in seen]))
+
+
+def check_latents(metrics: Sequence[Metric], source: Judged) -> None:
+    """Raise ValueError if one of the metrics needs latents w that the source lacks."""
+    for metric in metrics:
+        if metric.kind == "ppl" and not (isinstance(source, Made) and isinstance(source.sampler, Straight)):
+            why = "measures steps of latents w, which only networks with styles have"
+            raise ValueError(f"{metric.name} {why}: leave this metric out")

@@ -1,6 +1,6 @@
 """What a family offers to make pictures: `Sampler`, and the options, classes and random numbers that it takes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -34,6 +34,14 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def unlike(self, usual: "Options") -> dict[str, Any]:
+        """The values, as JSON, of options that differ from those of `usual`."""
+        others = usual.model_dump(mode="json")
+        return {name: value for name, value in self.model_dump(mode="json").items() if value != others[name]}
+
+    def check_still(self) -> None:
+        """Raise ValueError if noise drawn on the way would make the pictures of a film flicker."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,8 @@ class Sampler(Protocol):
     def shape(self) -> Shape: ...
     @property
     def device(self) -> torch.device: ...
+    @property
+    def options(self) -> Any: ...
     def requests(self, seeds: Sequence[int], label: int | None) -> list[Request]:
         """A request for each seed, of class `label`, or of classes that the sampler chooses."""
         ...
@@ -96,20 +106,29 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
-class Walkable(Protocol):
-    """A sampler with latents that can be changed little by little, which perceptual path length needs."""
+class Walkable(Sampler, Protocol):
+    """A sampler with latents that can be changed little by little, which films need."""
 
     def latents(self, requests: Sequence[Request]) -> Tensor:
         """Standard normal z [N, D]."""
         ...
 
     def map(self, z: Tensor, requests: Sequence[Request]) -> Tensor:
-        """The latents w [N, ...] in which paths are straight, of z [N, D] and the requests' classes."""
+        """The latents w [N, ...] that pictures are made of, of z [N, D] and the requests' classes."""
         ...
 
     def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         """Images [N, C, H, W] in about [-1, 1] of w; equal streams give equal noise."""
         ...
+
+    def pictures(self, ws: Iterable[Tensor], requests: Iterable[Request], at_once: int = 1) -> Iterator[Tensor]:
+        """The same as pixels: uint8 [C, H, W] of w [...] and requests, made as they are asked for."""
+        ...
+
+
+@runtime_checkable
+class Straight(Walkable, Protocol):
+    """A sampler whose paths are straight in w, not on great circles of z; perceptual path length needs one."""
 
     def in_float32(self) -> Self:
         """A copy that computes in float32."""

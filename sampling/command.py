@@ -148,7 +148,7 @@ def _open(params: dict[str, Any], model: type[Options] | None, names: Sequence[s
             if replaced in given():
                 raise ValueError(f"{setting.spelling} takes the place of --{replaced}: give one of them")
             seeded = False
-    seeded = seeded and params.get("latents") is None  # of scripts with --latents of their own
+    seeded = seeded and "--latents" not in given().values()  # of scripts with --latents of their own
     outdir, text = params.pop("outdir"), params.pop("label")
     check_folder(outdir, f"--outdir {outdir}")
     device = resolve_device(params.pop("device"))
@@ -189,11 +189,11 @@ def find(network: str | Path | None) -> str | Path:
     return found
 
 
-def learn(params: Mapping[str, Any], judging: bool = False) -> More:
+def learn(params: Mapping[str, Any], seeds: bool = True, judging: bool = False) -> More:
     """The options of the network that the common options name: `more` of a `Command`.
 
-    --help downloads nothing: it shows a network's options only if the network is on this machine. `judging` leaves out
-    what takes the place of seeds, and shows the defaults that metrics use.
+    --help downloads nothing: it shows a network's options only if the network is on this machine. Options that take the
+    place of `seeds` are left out of scripts that have none of this kind. `judging` shows the defaults that metrics use.
     """
     place = params.get("network")
     if place == "" or (judging and place is None):
@@ -204,16 +204,16 @@ def learn(params: Mapping[str, Any], judging: bool = False) -> More:
     if not params["help"] and params.get("outdir") is not None:
         check_folder(params["outdir"], f"--outdir {params['outdir']}")
     file = read_network(find(place))
-    options = _family_flags(file.family.options, judging)
+    options = _family_flags(file.family.options, seeds)
     for flag in options if judging else []:
         flag.shown = config.spell(getattr(file.family.judged, flag.name or "")) or None
-    others = {f.title: _family_flags(f.options, judging) for f in FAMILIES.values() if f is not file.family}
+    others = {f.title: _family_flags(f.options, seeds) for f in FAMILIES.values() if f is not file.family}
     return More(f"{file.path.name} ({file.family.title})", options, others, found=file)
 
 
-def _family_flags(model: type[Options], judging: bool) -> list[flags.Option]:
+def _family_flags(model: type[Options], seeds: bool) -> list[flags.Option]:
     marks = {name: setting.mark for name, setting in config.settings(model).items()}
-    return flags.flags(model, [name for name, mark in marks.items() if not (judging and "instead_of" in mark)])
+    return flags.flags(model, [name for name, mark in marks.items() if seeds or "instead_of" not in mark])
 
 
 def given() -> dict[str, str]:

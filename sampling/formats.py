@@ -76,9 +76,15 @@ def formats(families: Iterable[Family]) -> list[Format]:
 
 def known_endings() -> str:
     """The endings of files that can be written, for the help: those of all networks, then those of each family."""
-    own = [(family.title, [form.ending for form in family.formats]) for family in FAMILIES.values() if family.formats]
+    own = [
+        (family.title, [form.ending for form in family.formats if form.ending])
+        for family in FAMILIES.values()
+        if family.formats
+    ]
     every = ", ".join(form.ending for form in NEUTRAL if form.ending)
-    return "; ".join([f"{every} of any network", *(f"{', '.join(endings)} of {title}" for title, endings in own)])
+    return "; ".join(
+        [f"{every} of any network", *(f"{', '.join(endings)} of {title}" for title, endings in own if endings)]
+    )
 
 
 def format_flags() -> list[flags.Option]:

@@ -25,6 +25,7 @@ PARSED = {
     r"torchrun|--gpus": "starts processes: tests/training/test_processes.py does so",
     r"ffhq\.pkl|ffhq256|config-f\.pkl|network-snapshot|vgg16|hf://|USER": "needs a published file or a connection",
     r"decoder\.pth|adain\.safetensors|vgg_normalised": "needs published files: tests/test_stylize.py makes such ones",
+    r"--source (DiT-XL|mine|dit|unet|adm)\b": "needs such a file: tests/models/test_denoiserfiles.py makes each",
     r"https?://|s3://": "needs a connection",
     r"\{0+\.\.|%06d|faces\.tar|faces-": "shards: tests/training/test_shards.py and tests/imaging/shards have them",
     r"cifar|mnist|lmdb|--source (ffhq|hf)\b|\.mp4 --every|pets\.zip": "a format: tests/imaging/sources have each",
@@ -36,9 +37,10 @@ TINY = ["channel_base=256", "channel_max=16", "mapping_layers=1", "z_dim=8", "w_
 NETWORKS = [f"--set=generator.{size}" for size in TINY] + [f"--set=discriminator.{size}" for size in TINY[:2]]
 SIZES = [setting.rsplit("=", 1) for setting in NETWORKS]
 TRUNK = ["model_channels=8", "mult=1,2", "res_blocks=1", "groups=4", "attention=2", "head_channels=0"]
+FEW_STEPS = ["--set=sampling.steps=2", "--set=pace.sheet=4", "--outdir=elsewhere"]  # the newest network stays another's
 NOISY = {  # the beginnings of models, and their smallest sizes
-    "dit-": ["--set=denoiser.hidden=16", "--set=denoiser.depth=1", "--set=denoiser.heads=2"],
-    "adm": [f"--set=denoiser.{size}" for size in TRUNK],
+    "dit-": ["--set=denoiser.hidden=16", "--set=denoiser.depth=1", "--set=denoiser.heads=2", *FEW_STEPS],
+    "adm": [*(f"--set=denoiser.{size}" for size in TRUNK), *FEW_STEPS],
     "nois": [f"--set=classifier.{size}" for size in TRUNK],
 }
 # What makes the work of a script small, in place of what the command says.

@@ -273,6 +273,6 @@ def test_an_interrupted_film_leaves_nothing(monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sampling.stylegan2.pictures.tile", interrupted)
+    monkeypatch.setattr("sampling.films.tile", interrupted)
     assert run("--frames", "2").exit_code == 130
     assert not Path("out").exists() or not any(Path("out").iterdir())

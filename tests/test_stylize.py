@@ -218,6 +218,11 @@ def test_files_of_the_published_program(tmp_path):
     loaded = load_network(dest)
     x, s = torch.rand(2, 1, 3, 24, 24)
     assert loaded.config.unbiased and loaded(x, s).equal(net(x, s))
+    back = call(convert.main, ["--source", str(dest), "--dest", str(tmp_path / "back.pth")])
+    assert back.exit_code == 0, back.output
+    for name, part in (("back.pth", net.decoder), ("back-encoder.pth", net.encoder)):
+        written = torch.load(tmp_path / name, weights_only=True)
+        assert all(written[key].equal(tensor) for key, tensor in part.state_dict().items())
     alone = call(convert.main, list(map(str, source)))
     assert alone.exit_code == 2 and "it holds a decoder alone: name its encoder" in alone.output
     wrong = call(convert.main, list(map(str, [*source, "--encoder", tmp_path / "decoder.pth"])))

@@ -43,7 +43,7 @@ SET = option(
     multiple=True,
     metavar="NAME=VALUE",
     group="Training",
-    help="any other setting of the table that --dry-run prints, such as loss.mixing=0.5",
+    help="any other setting of the table that --dry-run prints, such as pace.sheet=16",
 )
 
 

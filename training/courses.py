@@ -29,8 +29,9 @@ def find(model: object) -> Course:
 
 
 def names() -> list[str]:
-    """All models."""
-    return [name for course in COURSES for name in course.models]
+    """All models, for messages: of a course with many, the first and the last."""
+    models = [list(course.models) for course in COURSES]
+    return [name for each in models for name in (each if len(each) < 4 else [f"{each[0]} ... {each[-1]}"])]
 
 
 def name_in(training: object) -> str:

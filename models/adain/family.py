@@ -9,8 +9,9 @@ from torch import Tensor
 from models.adain.config import StyleConfig
 from models.adain.network import AdaIN
 from models.family import Family, Part
-from models.foreign import Converted, Foreign
+from models.foreign import Converted, Foreign, Format, Job, Notes
 from models.sampler import Options, Shape
+from system.files import replacing
 from torch_utils import torchfile
 from torch_utils.config import flag
 
@@ -55,6 +56,20 @@ def _convert(contents: dict[str, Any], path: Path, options: EncoderOptions) -> C
     return Converted(FAMILY.name, {"style": config.model_dump(mode="json"), "source": source}, tensors)
 
 
+def _write(job: Job) -> Notes:
+    """The decoder as DEST.pth, and the encoder beside it; that program has one pair of sizes only."""
+    network: Any = job.networks["adain"]
+    if network.config.model_dump() != {**StyleConfig().model_dump(), "unbiased": network.config.unbiased}:
+        raise ValueError(
+            "naoto0804's program has VGG-19's encoder alone, and this network has another: take .safetensors"
+        )
+    encoder = job.dest.with_name(f"{job.dest.stem}-encoder.pth")
+    for path, part in ((job.dest, network.decoder), (encoder, network.encoder)):
+        with replacing(path) as file:
+            torch.save({name: tensor.clone() for name, tensor in part.state_dict().items()}, file)
+    return {job.dest: "the decoder", encoder: "its encoder, up to relu4_1"}
+
+
 def _example(config: StyleConfig) -> tuple[Tensor, Tensor]:
     """Arguments of the network: content and style."""
     return torch.zeros(1, 3, 32, 32, device="meta"), torch.zeros(1, 3, 32, 32, device="meta")
@@ -75,6 +90,7 @@ FAMILY = Family(
     foreign=(
         Foreign("naoto0804's pytorch-AdaIN", torchfile.begins_so, torchfile.read, _claims, _convert, EncoderOptions),
     ),
+    formats=(Format(".pth", "a .pth", _write),),
     tags=("style-transfer", "adain", "image-to-image", "safetensors"),
     task="image-to-image",
     script="stylize.py",

@@ -1,4 +1,7 @@
-"""Files of guided-diffusion, read: a U-Net or a classifier, each a bare dict of tensors under the names of ours."""
+"""Files of U-Nets of other programs: guided-diffusion's, read, and diffusers' folders, written.
+
+guided-diffusion's `.pt` is a bare dict of a U-Net or a classifier, whose names are those of ours.
+"""
 
 import math
 import re
@@ -8,11 +11,14 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
+from models.adm.blocks import AttentionBlock
 from models.adm.config import ClassifierConfig, TrunkConfig, UNetConfig, published_classifier, published_unet
 from models.adm.network import NoisyClassifier, UNet
+from models.diffusion.folders import check_kept, write_folder
 from models.diffusion.process import Schedule
-from models.foreign import Converted, Foreign, Shapes, renamed, shape_of, shapes_of
+from models.foreign import Converted, Foreign, Job, Notes, Shapes, renamed, shape_of, shapes_of
 from models.sampler import Options
 from torch_utils import config as configs
 from torch_utils import torchfile
@@ -25,6 +31,7 @@ PUBLISHED = {  # those without classes are of 256 pixels, and of LSUN
     True: [published_unet(side) for side in (64, 128, 256, 512)] + [published_unet(256, 0)],
     False: [published_classifier(side) for side in (64, 128, 256, 512)],
 }
+UPSAMPLER = 6  # channels: the noisy picture, and the small one
 GROUPS = 32  # of every norm in their program
 
 
@@ -132,6 +139,8 @@ def _fitting(shapes: Shapes, options: GuidedOptions) -> dict[str, Any]:
 
 def _settings(shapes: Shapes, res_blocks: int, levels: int, options: GuidedOptions) -> dict[str, Any]:
     _, channels, *_ = shape_of(shapes, "input_blocks.0.0.weight", 4)
+    if channels == UPSAMPLER:
+        raise ValueError("it is an upsampler, which also takes a small picture: take a network of noisy pictures alone")
     _, model_channels = shape_of(shapes, "time_embed.0.weight", 2)
     firsts = [1 + level * (res_blocks + 1) for level in range(levels)]
     widths = [shape_of(shapes, f"input_blocks.{i}.0.out_layers.3.weight", 4)[0] for i in firsts]
@@ -178,3 +187,97 @@ def _kind(shapes: Shapes) -> type[TrunkConfig]:
 
 def _config(shapes: Shapes, settings: Mapping[str, Any]) -> TrunkConfig:
     return configs.build(_kind(shapes), {"noise.objective": "eps", **settings})
+
+
+_BLOCK = {  # ours -> names of diffusers, within a block
+    "in_layers.0": "norm1",
+    "in_layers.2": "conv1",
+    "emb_layers.1": "time_emb_proj",
+    "out_layers.0": "norm2",
+    "out_layers.3": "conv2",
+    "skip_connection": "conv_shortcut",
+    "norm": "group_norm",
+    "proj_out": "to_out.0",
+    "op": "conv",
+}
+_OUTSIDE = {
+    "time_embed.0": "time_embedding.linear_1",
+    "time_embed.2": "time_embedding.linear_2",
+    "label_emb": "class_embedding",
+    "input_blocks.0.0": "conv_in",
+    "out.0": "conv_norm_out",
+    "out.2": "conv_out",
+    "middle_block.0": "mid_block.resnets.0",
+    "middle_block.1": "mid_block.attentions.0",
+    "middle_block.2": "mid_block.resnets.1",
+}
+
+
+def write_diffusers(job: Job) -> Notes:
+    """Write a folder that `diffusers.UNet2DModel.from_pretrained` opens."""
+    (network,) = job.networks.values()
+    assert isinstance(network, UNet)
+    return {write_folder(job.dest, *to_diffusers(network)): "UNet2DModel"}
+
+
+def to_diffusers(network: UNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The configuration and the tensors of a network in diffusers. Raises ValueError if its graph is another."""
+    c, model = network.config, "UNet2DModel"
+    check_kept(model, c, {"conv_skip": False, "mult": (1, *c.mult[1:])})
+    if c.conditioning == "cross-attention" or not (c.resblock_updown or c.conv_resample):
+        raise ValueError(f"{model} of diffusers has no cross-attention, and convolutions where sizes change")
+    attended = {c.channels_at(level) for level in range(len(c.mult)) if 2**level in c.attention} | {network.channels}
+    widths = {width // c.heads_for(width, heads) for width in attended for heads in (0, c.heads_upsample)}
+    if len(widths) > 1:
+        raise ValueError(f"{model} of diffusers has heads of one width, but this network has {sorted(widths)} channels")
+    places, tensors = _places(network), dict[str, Tensor]()
+    for name, tensor in network.state_dict().items():
+        place = next(place for place in places if name.startswith(f"{place}."))
+        inner, _, leaf = name.removeprefix(f"{place}.").rpartition(".")
+        tensor = tensor.flatten(1) if tensor.ndim == 3 else tensor  # a convolution in attention
+        if inner == "qkv":
+            order, axis = ((3, -1, *widths), 0) if c.new_attention_order else ((-1, 3, *widths), 1)
+            for letter, part in zip("qkv", tensor.unflatten(0, order).unbind(axis), strict=True):
+                tensors[f"{places[place]}.to_{letter}.{leaf}"] = part.flatten(0, 1)
+        else:
+            tensors[".".join([places[place], *([_BLOCK.get(inner, inner)] if inner else []), leaf])] = tensor
+    resample = "resnet" if c.resblock_updown else "conv"
+    down, up = (
+        ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D") if c.resblock_updown else ("DownBlock2D", "UpBlock2D")
+    )
+    levels = [2**level in c.attention for level in range(len(c.mult))]
+    config = {
+        "_class_name": model,
+        "sample_size": [c.height, c.width],
+        "in_channels": c.channels,
+        "out_channels": c.outputs,
+        "block_out_channels": [c.channels_at(level) for level in range(len(c.mult))],
+        "layers_per_block": c.res_blocks,
+        "down_block_types": ["AttnDownBlock2D" if attends else down for attends in levels],
+        "up_block_types": ["AttnUpBlock2D" if attends else up for attends in reversed(levels)],
+        "downsample_type": resample,
+        "upsample_type": resample,
+        "attention_head_dim": widths.pop(),
+        "norm_num_groups": c.groups,
+        "attn_norm_num_groups": c.groups,
+        "resnet_time_scale_shift": "scale_shift" if c.conditioning == "adagn" else "default",
+        "num_class_embeds": c.classes + c.null_class if c.classes else None,
+        "dropout": c.dropout,
+    }
+    return config, tensors
+
+
+def _places(network: UNet) -> dict[str, str]:
+    """The layers of a network, and where diffusers has them."""
+    found, at_each = dict(_OUTSIDE), network.config.res_blocks + 1
+    halves = {"input_blocks": ("down_blocks", "downsamplers"), "output_blocks": ("up_blocks", "upsamplers")}
+    for ours, (theirs, resamplers) in halves.items():
+        first = 1 if ours == "input_blocks" else 0
+        for i, stage in enumerate(list(network.get_submodule(ours).children())[first:]):
+            level, j = divmod(i, at_each)
+            for k, layer in enumerate(stage.children()):
+                resamples = j == at_each - 1 if first else k and not isinstance(layer, AttentionBlock)
+                kind = "attentions" if isinstance(layer, AttentionBlock) else "resnets"
+                place = f"{resamplers}.0" if resamples else f"{kind}.{j}"
+                found[f"{ours}.{i + first}.{k}"] = f"{theirs}.{level}.{place}"
+    return found

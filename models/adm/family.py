@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from models.adm.admfiles import RELEASED
+from models.adm.admfiles import RELEASED, write_diffusers
 from models.adm.config import ClassifierConfig, TrunkConfig, UNetConfig
 from models.adm.network import NoisyClassifier, UNet
 from models.diffusion import parts
+from models.diffusion.folders import folder_format
 from models.family import Family
 
 
@@ -22,7 +23,7 @@ FAMILY = Family(
     parts=parts.parts(UNetConfig, UNet, "denoiser", "denoiser"),
     facts=_facts,
     foreign=(RELEASED,),
-    formats=parts.GRAPHS,
+    formats=(*parts.GRAPHS, folder_format(write_diffusers)),
     tags=("diffusion", "unet", "image-generation", "safetensors"),
     use=parts.use,
     told={"objective": "denoiser.noise.objective"},

@@ -4,14 +4,14 @@ On a CPU a seed must give the same bytes whatever other seeds are made with it, 
 there (`at_once=1`).
 """
 
-import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Literal, Protocol, Self
 
 import torch
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 from torch import Tensor
 
 from imaging.pixels import false_colors, to_pixels
@@ -20,7 +20,7 @@ from models.diffusion.codec import Codec, open_codec
 from models.diffusion.config import DenoiserConfig, NoisyConfig
 from models.diffusion.guidance import Guidance, denoiser
 from models.diffusion.process import STEPS, Process, kept_steps
-from models.diffusion.solvers import Solver, solver
+from models.diffusion.solvers import RANDOM, Solver, solver
 from models.sampler import Options, Request, SeedStream, Shape, class_of, learned_classes
 from torch_utils.config import flag
 from torch_utils.device import Precision
@@ -62,8 +62,24 @@ class DenoisingOptions(Options):
         except ValueError:
             low, high = 1.0, 0.0
         if not 0 <= low < high <= 1:
-            raise ValueError(f"--cfg-interval {text}: expected two shares from 0 to 1, as in 0.2:0.8")
+            raise ValueError(f"got {text!r}, expected two shares from 0 to 1, the smaller one first, as in 0.2:0.8")
         return f"{low:g}:{high:g}"
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Self:
+        if self.eta and self.solver != "ddim":
+            raise ValueError(f"--eta applies to --solver ddim, not to {self.solver}: leave it out")
+        asked = {
+            "--guide": self.guide,
+            "--cfg-interval": self.cfg_interval != "0:1",
+            "--cfg-channels": self.cfg_channels,
+        }
+        for name, given in asked.items():
+            if given and self.cfg_scale == 1:
+                raise ValueError(f"{name} has no effect with --cfg-scale 1: give a larger --cfg-scale, such as 2")
+        if self.classifier_scale != 1 and not self.classifier:
+            raise ValueError("--classifier-scale does not apply without --classifier: leave it out")
+        return self
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -71,10 +87,12 @@ class DenoisingOptions(Options):
         low, high = self.cfg_interval.split(":")
         return float(low), float(high)
 
-    @property
-    def deterministic(self) -> bool:
-        """Whether the first noise alone decides the picture."""
-        return self.solver != "ddpm" and not (self.solver == "ddim" and self.eta)
+    def check_still(self) -> None:
+        """Raise ValueError unless the first noise alone decides a picture."""
+        if self.solver in RANDOM:
+            raise ValueError(f"--solver {self.solver} draws noise in every step: films need ddim, euler, heun or dpm2m")
+        if self.eta:
+            raise ValueError(f"--eta {self.eta:g} draws noise in every step, which films do without: leave it out")
 
 
 class DenoisingNetwork(Protocol):
@@ -88,7 +106,7 @@ class DenoisingNetwork(Protocol):
 
 
 class DenoisingSampler:
-    """A denoising network on its device, and how its pictures are made. It has all abilities of `Walkable`.
+    """A denoising network on its device, and how its pictures are made; a `Sampler` and a `Walkable`.
 
     Args:
         network: makes the predictions.
@@ -112,29 +130,25 @@ class DenoisingSampler:
         codec: Codec | None = None,
     ) -> None:
         self.network, self.options = network, options or DenoisingOptions()
-        self.noisy = self.shape = Shape.of(network.config)
+        self.guide, self.classifier = guide, classifier
+        self.null = network.config.classes
+        # An unconditional network learned no classes, but a classifier beside it did.
+        classes = self.null or (classifier.config.classes if classifier is not None else 0)
+        self.noisy = self.shape = Shape.of(network.config)._replace(classes=classes)
         self.codec = codec.of(network.config) if codec else None
         if codec is not None:
             sides = self.noisy.height * codec.factor, self.noisy.width * codec.factor
-            self.shape = Shape(*sides, codec.pictures, self.noisy.classes)
-        self.guide, self.classifier = guide, classifier
-        self.null = self.shape.classes
-        # An unconditional network learned no classes, but a classifier beside it did.
-        self.classes = self.shape.classes or (classifier.config.classes if classifier is not None else 0)
-        self.learned = learned_classes(metadata or {}, self.classes)
+            self.shape = Shape(*sides, codec.pictures, classes)
+        self.learned = learned_classes(metadata or {}, classes)
         self._check()
         self.process = steps_of(network.config, self.options.steps).to(self.device)
 
     def _check(self) -> None:
         o, config = self.options, self.network.config
-        if o.eta and o.solver != "ddim":
-            raise ValueError(f"--eta applies to --solver ddim, not to {o.solver}: leave it out")
         if o.cfg_channels is not None and o.cfg_channels > config.channels:
             raise ValueError(f"--cfg-channels {o.cfg_channels}: the pictures have {config.channels} channels")
         if self.guide is not None:
             check_alike(self.guide, config, o.guide)
-            if o.cfg_scale == 1:
-                raise ValueError("--guide has no effect with --cfg-scale 1: give a larger --cfg-scale, such as 2")
         elif o.cfg_scale != 1 and not config.classes:
             raise ValueError(
                 f"--cfg-scale {o.cfg_scale:g} needs a network with classes, or a --guide: this one is unconditional"
@@ -147,13 +161,14 @@ class DenoisingSampler:
         if self.classifier is not None:
             judge = self.classifier.config
             if (judge.height, judge.width, judge.channels) != (config.height, config.width, config.channels):
-                raise ValueError(f"--classifier {o.classifier}: it judges pictures of another size than these")
+                why = "it judges pictures of another size or number of channels than the network makes"
+                raise ValueError(f"--classifier {o.classifier}: {why}: take another classifier")
             if config.classes and judge.classes != config.classes:
-                raise ValueError(
-                    f"--classifier {o.classifier}: it knows {judge.classes} classes, but the network {config.classes}"
-                )
+                why = f"it knows {judge.classes} classes, but the network {config.classes}"
+                raise ValueError(f"--classifier {o.classifier}: {why}: take another classifier")
             if _noise(judge) != _noise(config):
-                raise ValueError(f"--classifier {o.classifier}: it was trained with another noise than the network")
+                why = "it was trained with another noise than the network"
+                raise ValueError(f"--classifier {o.classifier}: {why}: take another classifier")
 
     @property
     def device(self) -> torch.device:
@@ -166,9 +181,14 @@ class DenoisingSampler:
 
     def sample(self, requests: Sequence[Request], at_once: int = 1) -> Iterator[Tensor]:
         """The pictures of requests, uint8 [C, H, W] on the sampler's device, one after another."""
-        for first in range(0, len(requests), at_once):
-            chunk = requests[first : first + at_once]
-            yield from to_pixels(self.render(self.latents(chunk), chunk), rounding="nearest")
+        return self.pictures((self.latents([request])[0] for request in requests), requests, at_once)
+
+    def pictures(self, ws: Iterable[Tensor], requests: Iterable[Request], at_once: int = 1) -> Iterator[Tensor]:
+        """The pictures of noise [C * H * W] and the requests' classes, uint8 [C, H, W], made as they are asked for."""
+        pairs = zip(ws, requests, strict=True)
+        while chunk := list(islice(pairs, at_once)):
+            images = self.render(torch.stack([w for w, _ in chunk]), [request for _, request in chunk])
+            yield from to_pixels(images, rounding="nearest")
 
     def latents(self, requests: Sequence[Request]) -> Tensor:
         """The noise that pictures begin as, normal [N, C * H * W]."""
@@ -192,7 +212,7 @@ class DenoisingSampler:
         o, network = self.options, self.network
         x = ws.reshape(-1, self.noisy.channels, self.noisy.height, self.noisy.width).to(self.device)
         labels = self._labels(requests)
-        c = labels if self.shape.classes else None
+        c = labels if self.null else None
         guidance = Guidance(o.cfg_scale, o.interval, o.cfg_channels, self.guide)
         if self.classifier is not None:
             guidance = replace(guidance, classifier=self.classifier, classifier_scale=o.classifier_scale)
@@ -219,20 +239,15 @@ class DenoisingSampler:
         """The solver with its settings."""
         return solver(self.options.solver, **({"eta": self.options.eta} if self.options.solver == "ddim" else {}))
 
-    def in_float32(self) -> Self:
-        """A copy that computes in float32."""
-        other = copy.copy(self)
-        other.network = copy.deepcopy(self.network).set_precision("fp32")
-        return other
-
     def _labels(self, requests: Sequence[Request]) -> Tensor | None:
         """Class numbers [N]; None without classes."""
-        if not self.classes:
+        classes = self.shape.classes
+        if not classes:
             return None
-        labels = [self.null if request.label is None else request.label for request in requests]
+        labels = [classes if request.label is None else request.label for request in requests]
         for label in labels:
-            if not 0 <= label <= self.classes:
-                raise ValueError(f"class {label}: this network has {self.classes} classes, counted from 0")
+            if not 0 <= label <= classes:
+                raise ValueError(f"class {label}: this network has {classes} classes, counted from 0")
         return torch.tensor(labels, device=self.device)
 
 
@@ -249,9 +264,11 @@ def check_alike(guide: DenoisingNetwork, config: DenoiserConfig, place: str) -> 
     for name in ("height", "width", "channels", "classes", "latent"):
         own, other = getattr(config, name), getattr(guide.config, name)
         if own != other:
-            raise ValueError(f"--guide {place}: its {name} is {other}, but the network's is {own}: take another guide")
+            what = f"number of {name}" if name in ("channels", "classes") else name
+            raise ValueError(f"--guide {place}: its {what} is {other}, but the network's is {own}: take another guide")
     if guide.config.noise != config.noise:
-        raise ValueError(f"--guide {place}: it was trained with another noise or objective than the network")
+        why = "it was trained with another noise or objective than the network"
+        raise ValueError(f"--guide {place}: {why}: take another guide")
 
 
 def is_denoiser(network: Any) -> bool:
@@ -273,7 +290,8 @@ def open_denoising(
     if guide is not None and not is_denoiser(guide):
         raise ValueError(f"--guide {options.guide}: it does not denoise pictures: take another network")
     if classifier is not None and (not isinstance(classifier.config, NoisyConfig) or is_denoiser(classifier)):
-        raise ValueError(f"--classifier {options.classifier}: it is no classifier of noisy pictures: take another")
+        why = "it is no classifier of noisy pictures"
+        raise ValueError(f"--classifier {options.classifier}: {why}: take one of train.py --model noise-classifier")
     codec = open_codec(options.codec, next(iter(network.parameters())).device) if options.codec else None
     if network.config.latent is not None and codec is None:
         raise ValueError("the network makes latents: give --codec, the folder of the AutoencoderKL that encoded them")

@@ -61,7 +61,7 @@ class LatentStream(SeedStream):
 
 
 class StyleSampler:
-    """A generator with styles, on its device, and the options of its pictures; a `Sampler` and a `Walkable`.
+    """A generator with styles, on its device, and the options of its pictures: a `Sampler`, `Walkable` and `Straight`.
 
     The metadata of the network's file tell the classes that it learned. Raises FileNotFoundError or ValueError for
     options that do not fit the network.

@@ -1,7 +1,7 @@
 """Pictures and films of w that scripts of StyleGAN2 change: moved along directions, or on paths from key to key."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from imaging.grid import save_image, sheet, tile
+from imaging.grid import save_image, sheet
 from imaging.pixels import to_pil
-from models.paths import Path, slerp, spline, through
+from models.paths import Path, through
 from models.sampler import Request
 from models.stylegan2.directionfile import Directions
 from models.stylegan2.family import FAMILY
@@ -19,13 +19,8 @@ from models.stylegan2.generator import Generator
 from models.stylegan2.mapping import truncate
 from models.stylegan2.sampler import StyleSampler
 from sampling.command import Opened
+from sampling.films import PATHS, draw_frames
 from torch_utils.cli import counted, progress
-
-PATHS: dict[str, Callable[[Tensor, bool], Path]] = {  # through keys [K, ...], closed or not
-    "spline": spline,
-    "linear": lambda keys, loop: through(keys),
-    "spherical": lambda keys, loop: through(keys, slerp),
-}
 
 
 def styles(opened: Opened) -> StyleSampler:
@@ -52,15 +47,6 @@ def draw_pictures(
         if name:
             save_image(picture, opened.outdir / f"{name}.png")
         yield picture
-
-
-def draw_frames(
-    opened: Opened, ws: Iterable[Tensor], requests: Sequence[Request], count: int, columns: int
-) -> Iterator[Image.Image]:
-    """`count` frames, pictures of w [L, D] side by side; noise is of the place's request, so it does not flicker."""
-    made = styles(opened).pictures(ws, (request for _ in range(count) for request in requests), opened.at_once)
-    while pixels := list(islice(made, len(requests))):
-        yield tile(torch.stack(pixels), columns)
 
 
 def in_rows(pictures: Sequence[Image.Image], columns: int) -> list[Sequence[Image.Image]]:
@@ -105,7 +91,8 @@ class Walk:
         cells = [(request, ws, k) for k in self.chosen for request, ws in self.starts]
         path = swing(min(strengths), max(strengths), count)
         moved = (self._moved(ws, k, strength) for strength in path for _, ws, k in cells)
-        return draw_frames(self.opened, moved, [request for request, _, _ in cells], count, len(self.starts))
+        noise = (request for _ in path for request, _, _ in cells)  # of the place, so that it does not flicker
+        return draw_frames(self.opened, moved, noise, len(cells), len(self.starts))
 
     def _moved(self, ws: Tensor, k: int, strength: float) -> Tensor:
         return self.directions.step(k, strength, ws, self.layers)[0]
@@ -117,16 +104,12 @@ def swing(low: float, high: float, count: int) -> list[float]:
     return [middle - amplitude * math.cos(2 * math.pi * t / count) for t in range(count)]
 
 
-def cell_paths(
-    sampler: StyleSampler, requests: Sequence[Request], cells: int, space: str, kind: str, loop: bool
-) -> list[Path]:
-    """The path of each cell through its keys, dealt out in order: time -> truncated w [L, D]."""
-    each = len(requests) // cells
-    keys = [requests[n : n + each] for n in range(0, len(requests), each)]
+def style_path(sampler: StyleSampler, keys: Sequence[Request], space: str, kind: str, loop: bool) -> Path:
+    """The path through key frames in z or w: time -> truncated w [L, D]."""
     if space == "z":
-        return [_path_in_z(sampler, part, kind, loop) for part in keys]
+        return _path_in_z(sampler, keys, kind, loop)
     # Truncation and these paths are linear, so truncating the keys is the same as truncating every frame.
-    return [PATHS[kind](sampler.ws(part), loop) for part in keys]
+    return PATHS[kind](sampler.ws(keys), loop)
 
 
 def _path_in_z(sampler: StyleSampler, requests: Sequence[Request], kind: str, loop: bool) -> Path:

@@ -39,7 +39,6 @@ class Case(NamedTuple):
     option: str  # an option of its pictures that changes them; "" if it makes none of seeds
     own: str  # a setting of its training that no other family has
     curve: str  # a statistic that its report draws
-    judged: tuple[str, ...] = ()  # options with which its runs make the pictures that metrics judge
 
 
 QUICK = {"optimizer.lr": 0.01, "optimizer.warm_up": 0.0, "sampling.steps": 2}
@@ -51,8 +50,8 @@ ADAIN = {"style.widths": (4, 6), "style.depths": (1, 1), "styles.path": "demo:24
 
 SMALLEST = {
     "stylegan2": Case("stylegan2", TINY, "--psi=0.5", "--gamma", "loss/G"),
-    "dit": Case("dit-ti/4", ALIKE | DIT, "--steps=3", "--label-dropout", "loss/noise 0-20 %", ("--steps=2",)),
-    "adm": Case("adm", ALIKE | UNET, "--steps=3", "--label-dropout", "loss/noise 0-20 %", ("--steps=2",)),
+    "dit": Case("dit-ti/4", ALIKE | DIT, "--steps=3", "--label-dropout", "loss/noise 0-20 %"),
+    "adm": Case("adm", ALIKE | UNET, "--steps=3", "--label-dropout", "loss/noise 0-20 %"),
     "noise-classifier": Case("noise-classifier", ALIKE | CLASSIFIER, "", "--warm-up", "right/noise 0-20 %"),
     "adain": Case("adain", ALIKE | ADAIN, "", "--style-weight", "style/relu1_1"),
     "toy": Case("toy", ALIKE, "--sweeps=9", "--noise", "loss/denoise"),
@@ -222,22 +221,15 @@ def test_generate_takes_the_options_of_the_network_alone(pictured, trained, tmp_
 def test_evaluate_repeats_the_number_of_the_run(pictured, trained, tmp_path):
     run = trained(pictured)
     in_run = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-    batch = ("--batch", COMMON["pace.batch"])  # another one would round pixels otherwise
-    succeeded(
-        evaluate,
-        "--network",
-        run,
-        "--metrics",
-        "swd20",
-        "--device",
-        "cpu",
-        "--outdir",
-        tmp_path,
-        *batch,
-        *pictured.judged,
-    )
+    options = in_run.get("options", {})
+    assert ("steps" in options) == ("sampling.steps" in pictured.settings)
+    known = settings(read_network(run).family.options)
+    words = [f"{known[name].spelling}={value}" for name, value in options.items()]
+    words += ["--batch", COMMON["pace.batch"]]  # another one would round pixels otherwise
+    succeeded(evaluate, "--network", run, "--metrics", "swd20", "--device", "cpu", "--outdir", tmp_path, *words)
     judged = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert judged["value"] == pytest.approx(in_run["value"], rel=1e-6)
+    assert judged.get("options", {}) == options
 
 
 def test_the_report_draws_the_statistics_of_the_model(case, trained):

@@ -20,7 +20,8 @@ CPU = torch.device("cpu")
 
 def _judged(plan, stop_at=None, names="swd60", wrong=None):
     """Carries a plan out with a judge, as train.py does; `wrong` takes the place of its evaluation."""
-    judge = prepare(names, {}, DEMO, CPU, 4, "python train.py", plan.state.clock.seen if plan.state else None)
+    since = plan.state.clock.seen if plan.state else None
+    judge = prepare(names, {}, DEMO, CPU, 4, "python train.py", plan.course.family.judged, since)
 
     with pytest.MonkeyPatch.context() as patch:
         if wrong:
@@ -118,8 +119,8 @@ def test_the_speed_that_is_told_is_that_of_training(whole):
 
 
 def test_nothing_is_judged_without_metrics_and_a_detector_does_not_apply_then():
-    assert prepare("none", {}, DEMO, CPU, 4, "") is None
+    assert prepare("none", {}, DEMO, CPU, 4, "", StyleOptions()) is None
     with pytest.raises(ValueError, match=r"^--detector does not apply, since --metrics is none: leave it out$"):
-        prepare("none", {"vgg16": "x"}, DEMO, CPU, 4, "")
+        prepare("none", {"vgg16": "x"}, DEMO, CPU, 4, "", StyleOptions())
     with pytest.raises(ValueError, match=r"^there is no metric 'fidd'"):
-        prepare("fidd", {}, DEMO, CPU, 4, "")
+        prepare("fidd", {}, DEMO, CPU, 4, "", StyleOptions())

@@ -192,7 +192,7 @@ def test_patches_are_compared_in_equal_numbers():
         (
             "ppl2_wend",
             PictureFiles(Faces(count=12), CPU),
-            "ppl2_wend needs a network whose latents can be changed little by little: leave this metric out",
+            "ppl2_wend measures steps of latents w, which only networks with styles have: leave this metric out",
         ),
         (
             "swd12",

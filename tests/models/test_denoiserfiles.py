@@ -1,13 +1,17 @@
 """Files of DiT's and guided-diffusion's programs: made by the published layout, read, held against their numbers."""
 
 import argparse
+import io
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor
 
+import convert
 from models.adm import admfiles
 from models.adm.admfiles import GuidedOptions
 from models.adm.config import ClassifierConfig, UNetConfig, published_classifier, published_unet
@@ -100,7 +104,7 @@ def test_dit_misfits(tmp_path):
     assert refused(dit()) == (
         "its 3 blocks of width 64 are no published size, so its attention heads are unknown: give --set heads=NUMBER"
     )
-    assert refused(dit(), "heads=5") == "its network cannot be built here: 5 heads do not divide the width 64"
+    assert refused(dit(), "heads=5") == "its network cannot be built here: 5 heads do not divide the width 64: take 4"
     assert "there is no such setting" in refused(dit(), "depth=3")
     assert refused(dit() | {"more": torch.zeros(1)}, "heads=4").startswith("1 tensors have no place in this network")
     name = "blocks.1.attn.proj.weight"
@@ -147,6 +151,35 @@ def test_classifiers_as_published(tmp_path, pool):
     assert error(logits, test_unet.RECORDED[f"classifier/{pool}/logits"]) < CLOSE
 
 
+class Command:
+    """What a hostile pickle asks for."""
+
+    def __reduce__(self):
+        return os.system, ("touch done",)
+
+
+def test_harmful_and_damaged_files_on_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def refused(data: bytes) -> str:
+        Path("a.pt").write_bytes(data)
+        result = CliRunner().invoke(convert.main, ["--source", "a.pt", "--set", "heads=4"], catch_exceptions=False)
+        assert result.exit_code == 2 and len(result.output.splitlines()) == 1
+        return result.output.strip()
+
+    def saved(value: Any) -> bytes:
+        file = io.BytesIO()
+        torch.save(value, file)
+        return file.getvalue()
+
+    forbidden = "Error: a.pt is refused: it asks for posix.system, which is not allowed; no code of the file was run"
+    assert refused(saved({"ema": dit(), "args": Command()})) == forbidden
+    assert refused(saved(dit() | {"more": Command()})) == forbidden and not Path("done").exists()
+    whole = saved(dit())
+    assert refused(whole[: len(whole) // 2]).endswith("not a file of torch.save: download it again")
+    assert "_rebuild_sparse_tensor, which is not allowed" in refused(saved(dit() | {"x": torch.eye(4).to_sparse()}))
+
+
 def test_settings_that_tensors_do_not_say(tmp_path):
     contents = state("unet", test_unet.ABOUT["layout"]["adagn"])
 
@@ -160,15 +193,15 @@ def test_settings_that_tensors_do_not_say(tmp_path):
     assert refused(contents) == f"{unsaid} --set height=PIXELS --set head_channels=NUMBER{either}"
     assert refused(contents, "height=16") == f"{unsaid} --set head_channels=NUMBER{either}"
     assert refused(contents, "heads=2") == f"{unsaid} --set height=PIXELS"
-    assert refused(contents, "heads=5", "height=16").endswith("attention heads do not divide 64 feature maps")
+    assert "attention heads do not divide 64 feature maps" in refused(contents, "heads=5", "height=16")
     assert "cannot be halved 1 times" in refused(contents, "heads=2", "height=15")
     assert "there is no such setting" in refused(contents, "mult=1,2")
     assert refused(contents, "res_blocks=3").startswith("its network cannot be built here: ")
     extra = contents | {"input_blocks.1.1.transformer_blocks.0.x": torch.zeros(2)}
     assert "the first is input_blocks.1.1.transformer_blocks.0.x" in refused(extra)
     assert "is not a plain tensor" in refused(contents | {"out.2.bias": "x"})
-    six = contents | {"input_blocks.0.0.weight": torch.zeros(32, 6, 3, 3)}  # of an upsampler
-    assert "channels: got 6" in refused(six, "heads=2", "height=16")
+    six = contents | {"input_blocks.0.0.weight": torch.zeros(32, 6, 3, 3)}
+    assert "it is an upsampler, which also takes a small picture" in refused(six, "heads=2", "height=16")
 
 
 @pytest.mark.parametrize("side", [64, 128, 256, 512])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.sampler import NumberStream, Request, Sampler, SeedStream, Walkable
+from models.sampler import NumberStream, Request, Sampler, SeedStream, Straight
 from models.stylegan2.generator import Generator
 from models.stylegan2.sampler import StyleOptions, StyleSampler
 from tests.networks import pictures_of, requests, tiny_generator, ws_of
@@ -167,7 +167,7 @@ def test_a_copy_in_float32_leaves_the_sampler_as_it_is():
 def test_every_size_and_kind_of_picture(size):
     G = tiny_generator(**size)
     sampler = StyleSampler(G)
-    assert isinstance(sampler, Sampler) and isinstance(sampler, Walkable)
+    assert isinstance(sampler, Sampler) and isinstance(sampler, Straight)
     (picture,) = pictures_of(G, [0])
     assert picture.shape == (G.config.channels, G.config.height, G.config.width)
     assert sampler.shape == (G.config.height, G.config.width, G.config.channels, 0)

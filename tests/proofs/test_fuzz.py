@@ -3,11 +3,13 @@
 import random
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from imaging.labels import read_label_file
+from models.foreign import NOTHING, Told
 from models.stylegan2.latents import load_latents
 from tests.models.foreign import pickled
 from tests.models.foreign.networks import official, tensorflow
@@ -66,8 +68,9 @@ def introduce(path: Path) -> None:
             raise ValueError(result.output.strip().rpartition("Error: ")[2])
 
 
-def torch_format(name: str, contents) -> Format:
-    return Format(name, lambda chance, folder: pickles.torch_zip(contents, chance, folder), read_parts)
+def torch_format(name: str, contents, told: Told = NOTHING) -> Format:
+    make = partial(pickles.torch_zip, contents)
+    return Format(name, make, lambda path: read_parts(path, told))
 
 
 FORMATS = [
@@ -87,6 +90,8 @@ FORMATS = [
     (pickle_format("growing TensorFlow pickle", "-tf.pkl", tensorflow), 5, 500),
     (torch_format("rosinality archive", torchmutation.rosinality_contents), 10, 500),
     (torch_format("lucidrains archive", torchmutation.lucidrains_contents), 10, 500),
+    (torch_format("DiT archive", torchmutation.dit_contents, torchmutation.DIT), 10, 500),
+    (torch_format("guided-diffusion archive", torchmutation.guided_contents, torchmutation.GUIDED), 10, 500),
     (Format("torch file of before 1.6", pickles.torch_legacy, read_parts), 5, 500),
     (Format("network with a right digest", states.odd_network, introduce), 7, 300),
     (Format("state with a right digest", states.odd_state, states.read_state), 5, 200),

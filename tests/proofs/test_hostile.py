@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from models.families import read_network, save_network
+from models.foreign import NOTHING, Told
 from tests.models.foreign import pickled
 from tests.models.foreign.networks import official, tensorflow
 from tests.networks import tiny_discriminator, tiny_generator
@@ -42,21 +43,22 @@ class Format:
     change: Callable[[random.Random], bytes]
     passes: Callable[[bytes], bool]
     suffix: str
+    told: Told = NOTHING
 
 
-def read(path: Path) -> list[str]:
+def read(path: Path, told: Told = NOTHING) -> list[str]:
     """Reads a file to the end: every network that it holds is built."""
-    file = read_network(path)
+    file = read_network(path, told)
     for part in file.parts:
         file.part(part)
     return file.parts
 
 
-def outcome(path: Path) -> str:
+def outcome(path: Path, told: Told = NOTHING) -> str:
     """The sentence with which a file is refused; "" when it is read. Nothing else leaves, and nothing runs."""
     with nothing_runs(), limited(path.name):
         try:
-            read(path)
+            read(path, told)
         except (ValueError, FileNotFoundError) as error:
             return str(error)
     return ""
@@ -174,9 +176,9 @@ def is_safetensors(data: bytes) -> bool:
         return False
 
 
-def torch_format(name: str, contents: Callable[[], dict[str, Any]], suffix: str) -> Format:
+def torch_format(name: str, contents: Callable[[], dict[str, Any]], suffix: str, told: Told = NOTHING) -> Format:
     whole = torchmutation.whole(contents, zipped=True)
-    return Format(name, whole, torchmutation.change(contents), torchmutation.passes, suffix)
+    return Format(name, whole, torchmutation.change(contents), torchmutation.passes, suffix, told)
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +189,8 @@ def formats(ours) -> list[Format]:
         Format("TensorFlow pickle", whole_tensorflow(4), change_tensorflow, is_pickle, "-tf.pkl"),
         torch_format("rosinality file", torchmutation.rosinality_contents, "-r.pt"),
         torch_format("lucidrains file", torchmutation.lucidrains_contents, "-l.pt"),
+        torch_format("DiT file", torchmutation.dit_contents, "-d.pt", torchmutation.DIT),
+        torch_format("guided-diffusion file", torchmutation.guided_contents, "-g.pt", torchmutation.GUIDED),
         ours,
     ]
 
@@ -199,13 +203,13 @@ def test_changed_files_get_a_sentence_and_run_nothing(formats, tmp_path, monkeyp
         count, reached, refused = ledger.of(sample=20, whole=10_000), 0, 0
         path = tmp_path / f"whole{kind.suffix}"
         path.write_bytes(kind.whole)
-        assert read(path), "what our own program imports on the way is imported now"
+        assert read(path, kind.told), "what our own program imports on the way is imported now"
         path.unlink()
         for number in range(count):
             path = tmp_path / f"{number}{kind.suffix}"
             data = kind.change(random.Random(f"{kind.name} {number}"))
             path.write_bytes(data)
-            text = outcome(path)
+            text = outcome(path, kind.told)
             path.unlink()
             assert "\n" not in text and len(text) < 600 and (not text or path.stem in text), (number, text)
             refused += bool(text)

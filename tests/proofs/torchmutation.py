@@ -1,5 +1,6 @@
 """Files of `torch.save` that are nearly right: their pickle changed, or the tensors and names that it holds."""
 
+import argparse
 import encodings.cp437  # noqa: F401 (of names in archives: Python imports it when it meets the first)
 import io
 import random
@@ -11,6 +12,11 @@ from typing import Any
 import torch
 
 from custom_ops import build
+from models.adm.config import UNetConfig
+from models.adm.network import UNet
+from models.dit.config import DiTConfig
+from models.dit.network import DiT
+from models.foreign import Told
 from models.stylegan2.foreign import rosinality
 from tests.models.foreign import test_lucidrains
 from tests.networks import tiny_discriminator, tiny_generator
@@ -32,6 +38,23 @@ def rosinality_contents() -> Nest:
 def lucidrains_contents() -> Nest:
     """A training file, with the averaged generator alone."""
     return {"GAN": test_lucidrains.state(), "version": "1.9.0"}
+
+
+DIT, GUIDED = Told(sets=("heads=4",)), Told(sets=("height=8", "heads=1"))  # what the next two do not say
+
+
+def dit_contents() -> Nest:
+    """A training file of DiT, with its options."""
+    network = DiT(DiTConfig(height=8, width=8, hidden=16, depth=2, heads=4, classes=3))
+    args = argparse.Namespace(model="DiT-XL/2", num_classes=3)
+    return {"model": network.state_dict(), "ema": network.state_dict(), "opt": {"state": {}}, "args": args}
+
+
+def guided_contents() -> Nest:
+    """A U-Net of guided-diffusion, a bare state dict."""
+    sizes: dict[str, Any] = {"model_channels": 32, "mult": (1, 1), "res_blocks": 1, "attention": (2,)}
+    network = UNet(UNetConfig(height=8, width=8, classes=3, null_class=False, **sizes))
+    return dict(network.state_dict())
 
 
 def warm() -> None:
@@ -101,7 +124,8 @@ def _changed_nest(nest: Nest, chance: random.Random) -> Any:
     """Tensors dropped, renamed, in other shapes and of other kinds; other values where tables of them should be."""
     if chance.random() < 0.15:
         return odd(nest | {"x": [1, "a"]}, chance)
-    table = nest[chance.choice([name for name, held in nest.items() if isinstance(held, dict) and len(held) > 3])]
+    tables = [held for held in nest.values() if isinstance(held, dict) and len(held) > 3]
+    table = chance.choice(tables or [nest])
     for _ in range(chance.choice([1, 1, 2, 3])):
         name = chance.choice(list(table))
         value, way = table.pop(name), chance.choice(["drop", "rename", "replace", "odd", "add"])

@@ -22,7 +22,7 @@ class OtherConfig(RunConfig):
 
 @pytest.fixture(autouse=True)
 def _two_models(monkeypatch):
-    (stylegan2,) = courses.COURSES
+    stylegan2, *_ = courses.COURSES
     family = replace(FAMILIES["stylegan2"], name="other", title="Other", published={})
     other = replace(stylegan2, title="Other", family=family, config=OtherConfig, models={"tiny": {}, "large": {}})
     monkeypatch.setattr(courses, "COURSES", (stylegan2, other))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from training.signs import Alarm, Chart, Config, Means, Signs, Watch, few_differences, part, skipped_steps
 
-EXPLODED = 100.0  # norm of gradients; those of healthy runs are below 10
+EXPLODED = 100.0  # norm of gradients: a hundred times the limit to which `auto` clips them
 STUCK = 0.95  # of the error of an output of zeros, which an untrained network has
 SMALLER = "a smaller --lr, or a longer --warm-up"
 TICKS = 10

@@ -144,6 +144,7 @@ def test_dropout_draws_without_state():
     first, other = (gradients(learning, batch(), iteration)[name] for iteration in (0, 1))
     torch.manual_seed(99)
     assert torch.equal(first, gradients(learning, batch())[name]) and not torch.equal(first, other)
+    assert len({layer.seed for layer in learning.dropouts}) == len(learning.dropouts) > 2
     mask = learning.dropouts[0](torch.ones(4, 50, 50, 1)) * 0.7
     assert float(mask.mean()) == pytest.approx(0.7, abs=0.02) and set(mask.unique().tolist()) <= {0.0, 0.7 * (1 / 0.7)}
     assert torch.equal(learning.dropouts[0].eval()(torch.ones(4, 4)), torch.ones(4, 4))  # as in an average
