@@ -56,6 +56,7 @@ def steps(official: str | None, work: Path) -> list[Step]:
     no_sanitizer = "" if shutil.which("compute-sanitizer") else missing.format("compute-sanitizer")
     no_official = "" if official else "no checkout of the official code was given by --official"
     compare = f"python -m benchmarks.stylegan2.compare --official {shlex.quote(official or 'DIR')} {HOW} 8"
+    dit = "python -m benchmarks.step --model dit-s/2 --device cuda --precision bf16 --iterations 10 --batch 64"
     kernels = "python -m benchmarks.kernels --device cuda --batch 32 --features 64x256x256"
     training = f"python train.py {TRAIN} --outdir {work / 'runs'}"
     return [
@@ -67,6 +68,7 @@ def steps(official: str | None, work: Path) -> list[Step]:
         Step("Training steps, batch 8", f"{timing} 8", 90),
         Step("Training steps, batch 32 (if as slow as those of 8, Python is the limit)", f"{timing} 32", 90),
         Step("Training steps, Gmain and Dmain as CUDA graphs", f"{timing} 8 --with cuda-graphs", 90),
+        Step("Training steps and sampling of a diffusion transformer", dit, 90),
         Step("Kernels beside plain copies of as many bytes", kernels, 120, lines=120),
         Step("Beside the official code", compare, 150, no_official),
         Step("Training on the demo set, stopped by Ctrl-C", training, 300, lines=60, stops=True),

@@ -120,4 +120,4 @@ def test_the_programs_understand_their_commands(tmp_path):
             module = importlib.import_module("custom_ops.build.__main__" if name == "custom_ops.build" else name)
             module.main.make_context(name, words[3 if "-m" in words[:2] else 2 :])
             parsed += 1
-    assert parsed == 7
+    assert parsed == 8
