@@ -35,7 +35,8 @@ def settled(
 
 def recipe(model: str = "dit-ti/4", classes: int = 0, **given: Any) -> Any:
     """A recipe with the smallest network; its output is random, not 0, if `awake` is called on it."""
-    config, _ = settled(model, classes=classes, **(ALIKE | SMALLEST[model] | given))
+    told: dict[str, Any] = {**ALIKE, **SMALLEST[model], **given}
+    config, _ = settled(model, classes=classes, **told)
     torch.manual_seed(0)
     return courses.find(model).recipe(config, Facts(torch.ones(classes)), CPU)
 
