@@ -8,7 +8,7 @@ from torch_utils.cli import SET, Command, Size, option, say
 from torch_utils.flags import given
 from training.batch_gpu import footprint
 from training.course import Asked
-from training.courses import DEFAULT, find, names
+from training.courses import DEFAULT, every, find
 
 EXAMPLES = """
 Examples:
@@ -21,7 +21,9 @@ GIB = 2**30
 @click.command(cls=Command, epilog=EXAMPLES)
 @option("--resolution", type=Size(), default="1024", group="Networks", help="pixels, or WIDTHxHEIGHT")
 @option("--classes", type=click.IntRange(0), default=0, group="Networks", help="classes of the images; 0 for none")
-@option("--model", type=click.Choice(names()), default=DEFAULT, group="Networks", help="what is trained")
+@option(
+    "--model", type=click.Choice(every()), metavar="NAME", default=DEFAULT, group="Networks", help="what is trained"
+)
 @option("--preset", default="stylegan2", group="Networks", help="a preset of train.py")
 @SET
 @option("--batch-gpu", type=click.IntRange(1), multiple=True, default=[1, 2, 4, 8], group="Step", help="images at once")

@@ -16,7 +16,7 @@ from torch_utils.device import keep_freed_memory, peak_memory, resolve_device, r
 from torch_utils.flags import given
 from torch_utils.stats import Collector
 from training.course import Asked, Facts
-from training.courses import find, names
+from training.courses import every, find
 from training.phase import Phase
 from training.recipe import Recipe
 from training.trial import capture_phases, compile_passes, inputs
@@ -34,7 +34,9 @@ Examples:
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option("--model", type=click.Choice(names()), default="dit-s/2", group="Networks", help="what is trained")
+@option(
+    "--model", type=click.Choice(every()), metavar="NAME", default="dit-s/2", group="Networks", help="what is trained"
+)
 @option("--resolution", type=Size(), default="32", group="Networks", help="pixels, or WIDTHxHEIGHT")
 @option("--classes", type=click.IntRange(0), default=10, group="Networks", help="classes of the images; 0 for none")
 @option("--preset", default="auto", group="Networks", help="a preset of train.py")

@@ -112,14 +112,14 @@ def test_a_grid_that_no_program_could_open(network, monkeypatch):
 
 
 class Denoising(Options):
-    steps: int = Field(20, json_schema_extra={"flag": "--steps", "group": "Pictures"})
+    sweeps: int = Field(20, json_schema_extra={"flag": "--sweeps", "group": "Pictures"})
 
 
 def test_an_option_of_another_family(network, monkeypatch):
     toy = Family(name="toy", title="Toy", parts={}, shown=(), options=Denoising)
     monkeypatch.setitem(command.FAMILIES, "toy", toy)
-    assert refusal("--network", network, "--steps", "3") == (
-        "Error: --steps does not apply to network.safetensors (StyleGAN2), only to Toy: leave it out"
+    assert refusal("--network", network, "--sweeps", "3") == (
+        "Error: --sweeps does not apply to network.safetensors (StyleGAN2), only to Toy: leave it out"
     )
     assert refusal("--network", network, "--stepz", "3").startswith("Error: No such option '--stepz'")
 

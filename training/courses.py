@@ -34,6 +34,11 @@ def names() -> list[str]:
     return [name for each in models for name in (each if len(each) < 4 else [f"{each[0]} ... {each[-1]}"])]
 
 
+def every() -> list[str]:
+    """All models."""
+    return [name for course in COURSES for name in course.models]
+
+
 def name_in(training: object) -> str:
     """The model of a run, from the nested configuration in its files; files without a model are of a StyleGAN2."""
     model = training.get("model", DEFAULT) if isinstance(training, Mapping) else DEFAULT
