@@ -5,7 +5,7 @@ A family that is added to both tables is tested here without further work: add i
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +19,8 @@ from models import families
 from models.families import FAMILIES, load_network, read_network
 from sampling import formats
 from tests.families import pair, toy
-from tests.training.runs import TINY, stopped_at
+from tests.families.smallest import COMMON, SMALLEST, Case
+from tests.training.runs import stopped_at
 from tests.training.test_resume import assert_equal_runs
 from torch_utils import runs
 from torch_utils.config import settings
@@ -27,36 +28,6 @@ from training import courses
 from training import plan as plans
 from training.report import __main__ as report
 
-COMMON = {"device": "cpu", "pace.batch": 4, "pace.tick": 0.02, "pace.snap": 3, "pace.kimg": 0.1}
-ALIKE = {name: TINY[name] for name in ("data.path", "data.max_images", "preset", "precision")}
-
-
-class Case(NamedTuple):
-    """A family on trial."""
-
-    model: str
-    settings: dict[str, Any]  # its smallest, by dotted name
-    option: str  # an option of its pictures that changes them; "" if it makes none of seeds
-    own: str  # a setting of its training that no other family has
-    curve: str  # a statistic that its report draws
-
-
-QUICK = {"optimizer.lr": 0.01, "optimizer.warm_up": 0.0, "sampling.steps": 2}
-DIT = QUICK | {"denoiser.hidden": 16, "denoiser.depth": 1, "denoiser.heads": 2}
-SMALL = {"model_channels": 8, "mult": (1, 2), "res_blocks": 1, "groups": 4, "head_channels": 0}
-UNET = QUICK | {f"denoiser.{name}": value for name, value in SMALL.items()}
-CLASSIFIER = {f"classifier.{name}": value for name, value in SMALL.items()}
-ADAIN = {"style.widths": (4, 6), "style.depths": (1, 1), "styles.path": "demo:24", "styles.max_images": 12}
-
-SMALLEST = {
-    "stylegan2": Case("stylegan2", TINY, "--psi=0.5", "--gamma", "loss/G"),
-    "dit": Case("dit-ti/4", ALIKE | DIT, "--steps=3", "--label-dropout", "loss/noise 0-20 %"),
-    "adm": Case("adm", ALIKE | UNET, "--steps=3", "--label-dropout", "loss/noise 0-20 %"),
-    "noise-classifier": Case("noise-classifier", ALIKE | CLASSIFIER, "", "--warm-up", "right/noise 0-20 %"),
-    "adain": Case("adain", ALIKE | ADAIN, "", "--style-weight", "style/relu1_1"),
-    "toy": Case("toy", ALIKE, "--sweeps=9", "--noise", "loss/denoise"),
-    "pair": Case("pair-b/4", ALIKE | pair.STYLES, "", "--warm-up", "loss/t 0-249"),
-}
 PICTURED = {name: case for name, case in SMALLEST.items() if case.option}
 
 

@@ -1,8 +1,4 @@
-"""Mistakes that tutorials make, put into our code one by one: recorded numbers tell each of them.
-
-That shows what the comparisons with the published programs are worth. Each mistake replaces a function or method;
-the named entries, computed anew in double precision, must then differ by far more than the tolerance.
-"""
+"""Mistakes that tutorials make, put into our code one by one: named recorded numbers tell each, by far."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,7 +16,7 @@ from models.diffusion import layers, likelihood, prediction, solvers
 from models.diffusion.process import Process, at
 from models.dit import network as dit
 from tests.parity import test_diffusion, test_dit, test_unet
-from tests.parity.recorded import Recorded, error
+from tests.parity.recorded import error
 
 DOUBLE = torch.float64
 FAR = 1e-7  # the comparisons tolerate less
@@ -290,12 +286,11 @@ MISTAKES: dict[str, tuple[Mistake, Computed, tuple[str, ...]]] = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_recorded_numbers_tell_the_mistake(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake, computed, entries = MISTAKES[name]
-    recorded: Recorded = RECORDED[computed]
     mistake(monkeypatch)
     found = dict(computed())
     monkeypatch.undo()
     for entry in entries:
-        assert error(found[entry], recorded[entry]) > FAR, entry
+        assert error(found[entry], RECORDED[computed][entry]) > FAR, entry
 
 
 @pytest.mark.parametrize("computed", RECORDED, ids=lambda computed: computed.__name__)
