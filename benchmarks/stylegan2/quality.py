@@ -2,30 +2,29 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.stylegan2.observer import CAUSES, Look, Observer, draw, look, train, variance_seen
 from imaging.cartoon import EXPRESSIONS
-from imaging.pixels import to_pixels
 from imaging.sizes import spell
 from metrics.distances import frechet_distance, gaussian, precision_recall
 from metrics.sliced_wasserstein import sliced_wasserstein
-from models.families import NetworkFile, read_network
-from models.sampler import SeedStream
-from models.stylegan2.generator import Generator
+from models.families import NetworkFile, open_sampler, read_network
+from models.sampler import Options, Sampler, Shape
 from sampling.command import DEVICE
 from system.files import replacing
 from torch_utils.cli import Command, option, progress, say
+from torch_utils.config import build, parse_set
 from torch_utils.device import resolve_device, set_precision
 
 NETWORKS = "a network trained on the demo set; give the option again for more of the same size"
+SETS = "an option of the networks' pictures, such as cfg_scale=2; StyleGAN2: psi 1 and constant noise without it"
 COUNT = "samples: seeds 0 ... count - 1"
 LABELS_FILE = "file for the observer's answers on the first network's samples, for directions.py --labels"
 EXAMPLES = """
@@ -33,6 +32,7 @@ Examples:
   python -m benchmarks.stylegan2.quality --network runs/00000-demo32-demo/network-000012.0.safetensors
   python -m benchmarks.stylegan2.quality --network a.safetensors --network b.safetensors --count 5000 --json
   python -m benchmarks.stylegan2.quality --network a.safetensors --count 2000 --labels out/labels.csv
+  python -m benchmarks.stylegan2.quality --network dit.safetensors --set cfg_scale=2 --set steps=25
 """
 HELD_OUT, OTHER = 2, 3  # worlds of drawn faces that neither the observer nor train.py learns from
 BATCH = 16
@@ -45,66 +45,69 @@ CHOICES = ("glasses", "hair_style")
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @option("--network", type=click.Path(path_type=Path), multiple=True, required=True, group="Input", help=NETWORKS)
+@option("--set", "sets", multiple=True, metavar="NAME=VALUE", group="Input", help=SETS)
 @option("--count", type=click.IntRange(min=10), default=1000, group="Input", help=COUNT)
 @DEVICE
 @option("--json", "as_json", is_flag=True, group="Output", help="print JSON instead of a table")
 @option("--labels", type=click.Path(path_type=Path), group="Output", help=LABELS_FILE)
-def main(network: tuple[Path, ...], count: int, device: str, as_json: bool, labels: Path | None) -> None:
+def main(
+    network: tuple[Path, ...], sets: tuple[str, ...], count: int, device: str, as_json: bool, labels: Path | None
+) -> None:
     """Judge networks of the demo set by pictures whose every cause is known.
 
     A small network learns to recognize the expression of drawn faces, and what else they were drawn from. Then it looks
-    at samples with psi 1, classes in turn and constant noise: do they show the expression that was asked for, and how
-    do their features compare with those of drawn faces that nothing has learned from?
+    at samples of seeds, with classes in turn: do they show the expression that was asked for, and how do their features
+    compare with those of drawn faces that nothing has learned from?
     """
     set_precision("fp32")
     place = resolve_device(device)
     files = [read_network(path) for path in network]
-    height, width = common_size(files)
+    samplers = [open_sampler(file, chosen(file, sets), place) for file in files]
+    height, width = common_size([sampler.shape for sampler in samplers])
     observer = train(height, width, place)
     looks = []
-    for file in files:
-        G = file.part("G_ema").to(place)
-        assert isinstance(G, Generator)
-        looks.append(look(observer, progress(samples(G, count), -(-count // BATCH), file.path.name)))
+    for file, sampler in zip(files, samplers, strict=True):
+        looks.append(look(observer, progress(samples(sampler, count), -(-count // BATCH), file.path.name)))
     if labels is not None:
         write_labels(labels, looks[0])
-    found = judge(observer, files, looks, height, width)
+    found = judge(observer, files, samplers, looks)
     say(json.dumps(found) if as_json else table(found))
 
 
-def common_size(files: list[NetworkFile]) -> tuple[int, int]:
-    """(height, width) of networks, or ValueError if one is of another data set, or the sizes differ."""
-    generators = [file.metadata["generator"] for file in files]
-    told = "{} with {} channels in {} classes".format
-    kinds = sorted({told(spell(G["height"], G["width"]), G["channels"], G["classes"]) for G in generators})
-    sizes = {(G["height"], G["width"]) for G in generators}
-    if len(sizes) > 1 or any(G["channels"] != 3 or G["classes"] not in (0, len(EXPRESSIONS)) for G in generators):
+def chosen(file: NetworkFile, sets: Sequence[str]) -> Options:
+    """The options of a network's pictures, of its family's usual ones and `--set`."""
+    return build(file.family.options, parse_set(file.family.options, sets))
+
+
+def common_size(shapes: Sequence[Shape]) -> tuple[int, int]:
+    """(height, width) of networks' pictures, or ValueError if one is of another data set, or the sizes differ."""
+    kinds = sorted({f"{spell(*each[:2])} with {each.channels} channels in {each.classes} classes" for each in shapes})
+    unfit = any(each.channels != 3 or each.classes not in (0, len(EXPRESSIONS)) for each in shapes)
+    if unfit or len({each[:2] for each in shapes}) > 1:
         raise ValueError(
             f"the networks make images of {' and '.join(kinds)}: give networks of one size that were trained on the "
             f"demo set, which has 3 channels in {len(EXPRESSIONS)} classes"
         )
-    return sizes.pop()
+    return shapes[0].height, shapes[0].width
 
 
-@torch.no_grad()
-def samples(G: Generator, count: int) -> Iterator[Tensor]:
-    """Pixels uint8 [n, 3, H, W] of seeds 0 ... count - 1, with classes in turn, psi 1 and constant noise."""
-    device = G.mapping.w_average.device
+def samples(sampler: Sampler, count: int) -> Iterator[Tensor]:
+    """Pixels uint8 [n, 3, H, W] of seeds 0 ... count - 1, with classes in turn."""
     for seeds in torch.arange(count).split(BATCH):
-        z, c = torch.stack([SeedStream(seed).normal(G.config.z_dim) for seed in seeds.tolist()]).to(device), None
-        if G.config.classes:
-            c = F.one_hot(seeds % G.config.classes, G.config.classes).to(device)
-        yield to_pixels(G(z, c, noise_mode="const"))
+        requests = sampler.requests(seeds.tolist(), None)
+        yield torch.stack(list(sampler.sample(requests, len(requests))))
 
 
-def judge(observer: Observer, files: list[NetworkFile], looks: list[Look], height: int, width: int) -> dict[str, Any]:
+def judge(
+    observer: Observer, files: list[NetworkFile], samplers: Sequence[Sampler], looks: list[Look]
+) -> dict[str, Any]:
     """The observer's accuracy, drawn faces as the best possible result, and each network."""
-    count = len(looks[0].expressions)
+    count, (height, width) = len(looks[0].expressions), samplers[0].shape[:2]
     held_out, other = (draw(world, count, height, width) for world in (HELD_OUT, OTHER))
     reference, drawn = (look(observer, faces.pixels.split(BATCH)) for faces in (held_out, other))
     rows = [{"name": "drawn faces", "kimg": None} | quality(drawn, other.expressions, reference)]
-    for file, made in zip(files, looks, strict=True):
-        asked = torch.arange(count) % len(EXPRESSIONS) if file.metadata["generator"]["classes"] else None
+    for file, sampler, made in zip(files, samplers, looks, strict=True):
+        asked = torch.arange(count) % len(EXPRESSIONS) if sampler.requests([0], None)[0].label is not None else None
         name = "/".join(file.path.parts[-2:])  # with the folder, as networks of two runs may have the same name
         rows.append({"name": name, "kimg": file.metadata.get("kimg")} | quality(made, asked, reference))
     return {

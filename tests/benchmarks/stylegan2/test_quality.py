@@ -11,6 +11,7 @@ from imaging.demo import FACTORS
 from models.families import save_network
 from models.stylegan2.config import GeneratorConfig
 from models.stylegan2.generator import Generator
+from models.stylegan2.sampler import StyleSampler
 from sampling.stylegan2.attributefile import read_attributes
 
 COUNT = 50
@@ -61,7 +62,7 @@ def test_random_weights_score_at_chance(trained):
     labels = torch.arange(COUNT) % len(EXPRESSIONS)
     rows = []
     for seed in range(6):
-        seen = observer.look(trained, quality.samples(_generator(seed), COUNT))
+        seen = observer.look(trained, quality.samples(StyleSampler(_generator(seed)), COUNT))
         rows.append(quality.quality(seen, labels, reference))
     assert abs(mean(row["agreement"] for row in rows) - 1 / len(EXPRESSIONS)) < 4 * 0.026
     assert mean(row["precision"] for row in rows) < 0.3
