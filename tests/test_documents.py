@@ -201,6 +201,7 @@ def test_make_demo_ends_with_what_to_type_next():
 
 # Every picture of the documents: the command beside it, and the file it writes; none where that takes minutes.
 FACES = "--network assets/faces64.safetensors"
+DIT_FACES = "--network assets/faces32-dit.safetensors"
 FILM = f"python interpolate.py {FACES} --grid 4x1 --seeds 0-23 --psi 0.7 --frames 16 --fps 20 --scale 2 --format webp"
 PICTURES = {
     "assets/samples.png": (f"python generate.py {FACES} --seeds 0-99 --grid", "out/grid.png"),
@@ -220,6 +221,7 @@ PICTURES = {
         "out/psi-0.5-centers/grid.png",
     ),
     "docs/augmentation.png": ("python -m training.augment --out docs/augmentation.png", "docs/augmentation.png"),
+    "docs/dit.png": (f"python generate.py {DIT_FACES} --seeds 0-39 --cfg-scale 2 --steps 25 --grid", "out/grid.png"),
     "docs/interpolation.webp": (FILM, "out/interpolation.webp"),
     "docs/directions.png": (
         f"python directions.py {FACES} --apply out/directions.safetensors --seeds 9 "
@@ -266,7 +268,8 @@ def test_the_command_makes_the_picture(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "assets").mkdir()
     (tmp_path / "docs").mkdir()
-    shutil.copy(ROOT / "assets" / "faces64.safetensors", tmp_path / "assets")
+    for network in ("faces64", "faces32-dit"):
+        shutil.copy(ROOT / "assets" / f"{network}.safetensors", tmp_path / "assets")
     command, made = PICTURES[name]
     main, words = program(command)
     device = [] if "augment" in command else ["--device", "cpu"]
