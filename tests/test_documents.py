@@ -28,6 +28,7 @@ PARSED = {
     r"decoder\.pth|adain\.safetensors|vgg_normalised": "needs published files: tests/test_stylize.py makes such ones",
     r"--source (DiT-XL|mine|dit|unet|adm)\b": "needs such a file: tests/models/test_denoiserfiles.py makes each",
     r"https?://|s3://": "needs a connection",
+    r"denoiser\.depth=4|faces32-dit\.safetensors --only": "made a bundled network in an hour",
     r"\{0+\.\.|%06d|faces\.tar|faces-": "shards: tests/training/test_shards.py and tests/imaging/shards have them",
     r"cifar|mnist|lmdb|--source (ffhq|hf)\b|\.mp4 --every|pets\.zip": "a format: tests/imaging/sources have each",
     r"\.onnx|\.pt2|\.pt$|my-model": "an export: tests/test_convert_graphs.py and tests/test_convert.py have each",
@@ -119,6 +120,7 @@ def template(tmp_path_factory) -> Path:
 @pytest.fixture
 def work(template, tmp_path, monkeypatch) -> Path:
     shutil.copytree(template, tmp_path / "work")
+    shutil.copy(ROOT / "assets" / "faces32-dit.safetensors", tmp_path / "work" / "assets")
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work"
 
