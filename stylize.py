@@ -2,7 +2,7 @@
 
 import system.start  # noqa: F401 (first)
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ class Wish(NamedTuple):
 
     alpha: float
     color: str
-    tile: int  # 0: at once; -1: auto
+    tile: int | None  # side of tiles; None: by the size of the picture
     mask: Path | None
     feather: float
     strengths: str
@@ -116,8 +116,8 @@ def main(
     contents, paths = [] if video else listed(content, "--content"), listed(style, "--style")
     shares = None if weights is None else _normalized(parse_shares(weights, len(paths), "--style-weights", "styles"))
     strengths = how.pop("strengths") or ",".join(["1"] * len(paths))
-    wish = Wish(how["alpha"], how["color"], how["tile"] or -1, mask, how["feather"], strengths, shares)
-    _check(wish, len(paths), how["tile"] is not None)
+    wish = Wish(how["alpha"], how["color"], how["tile"], mask, how["feather"], strengths, shares)
+    _check(wish, len(paths))
     where = resolve_device(device)
     net = _open(network)
     say(f"network {network or BUNDLED.name}")
@@ -147,10 +147,10 @@ def main(
     say(f"wrote {number} and stylize.json to {outdir}")
 
 
-def _check(wish: Wish, styles: int, tiled: bool) -> None:
+def _check(wish: Wish, styles: int) -> None:
     if wish.mask is not None and wish.weights is not None:
         raise ValueError("--mask gives each style a region and --style-weights mixes them everywhere: give one of them")
-    if wish.mask is not None and tiled:
+    if wish.mask is not None and wish.tile:
         raise ValueError("--tile does not apply to --mask: leave it out")
     if wish.mask is None and (wish.feather or wish.strengths != ",".join(["1"] * styles)):
         raise ValueError("--feather and --region-alphas apply to --mask alone: leave them out, or give --mask")
@@ -196,13 +196,15 @@ def _frames(
     """The frames of a film. The styles are measured once; statistics of contents may follow slowly."""
     kept: dict[Path, Statistics] = {}
     own: Statistics | None = None
+
+    def follow(now: Statistics) -> Statistics:
+        nonlocal own
+        own = Statistics(*(new.lerp(old, smooth) for new, old in zip(now, own or now, strict=True))) if smooth else now
+        return own
+
     for frame in frames:
         measured = [_measured(net, path, frame, wish, kept) for path in styles]
-        if smooth and wish.mask is None:
-            now = net.measure(frame.colors.to(next(net.parameters()).device))
-            pairs = zip(now, own or now, strict=True)
-            own = Statistics(*(new.lerp(old, smooth) for new, old in pairs))
-        yield to_image(_one(net, frame, measured, wish, own), None)
+        yield to_image(_one(net, frame, measured, wish, follow), None)
 
 
 def _measured(net: AdaIN, path: Path, content: Picture, wish: Wish, kept: dict[Path, Statistics]) -> Statistics:
@@ -214,7 +216,13 @@ def _measured(net: AdaIN, path: Path, content: Picture, wish: Wish, kept: dict[P
     return kept[path]
 
 
-def _one(net: AdaIN, content: Picture, styles: list[Statistics], wish: Wish, own: Statistics | None = None) -> Tensor:
+def _one(
+    net: AdaIN,
+    content: Picture,
+    styles: list[Statistics],
+    wish: Wish,
+    follow: Callable[[Statistics], Statistics] = lambda own: own,
+) -> Tensor:
     colors = content.colors.to(next(net.parameters()).device)
     weights = wish.weights or [1.0]
     if wish.mask is not None:
@@ -225,13 +233,15 @@ def _one(net: AdaIN, content: Picture, styles: list[Statistics], wish: Wish, own
             for k, (mask, alpha) in enumerate(zip(masks, alphas, strict=True))
         ]
         made = net.decode(net.mix_regions(net.encode(colors), styles, regions), colors.shape)
-    elif wish.tile > 0 or colors.shape[-2] * colors.shape[-1] > WHOLE:
-        side = TILE if wish.tile < 0 else -(-wish.tile // net.config.factor) * net.config.factor
+    elif wish.tile or colors.shape[-2] * colors.shape[-1] > WHOLE:
+        side = -(-(wish.tile or TILE) // net.config.factor) * net.config.factor
         made = torch.empty_like(colors)
         for part in stylize_tiles(net, colors, styles, weights, wish.alpha, side):
             made[..., part.rows, part.columns] = part.pixels
     else:
-        made = net.decode(net.mix(net.encode(colors), styles, weights, wish.alpha, own), colors.shape)
+        features = net.encode(colors)
+        own = follow(net.statistics(features))
+        made = net.decode(net.mix(features, styles, weights, wish.alpha, own), colors.shape)
     return with_colors_of(made, colors) if wish.color == "luminance" else made
 
 

@@ -1,7 +1,5 @@
 """The rows of the U-Net and of the classifier of noisy pictures in the table of families."""
 
-from typing import Any
-
 from models.adm.admfiles import RELEASED, write_diffusers
 from models.adm.config import ClassifierConfig, TrunkConfig, UNetConfig
 from models.adm.network import NoisyClassifier, UNet
@@ -15,8 +13,6 @@ def _facts(config: TrunkConfig) -> dict[str, str]:
     return {"U-Net": f"{widths} feature maps, {config.res_blocks} residual blocks at each size"} | parts.facts(config)
 
 
-_SHARED: dict[str, Any] = parts.PICTURES
-
 FAMILY = Family(
     name="adm",
     title="ADM",
@@ -25,9 +21,7 @@ FAMILY = Family(
     foreign=(RELEASED,),
     formats=(*parts.GRAPHS, folder_format(write_diffusers)),
     tags=("diffusion", "unet", "image-generation", "safetensors"),
-    use=parts.use,
-    told={"objective": "denoiser.noise.objective"},
-    **_SHARED,
+    **parts.DENOISER,
 )
 
 CLASSIFIER = Family(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from models.adm.blocks import AttentionBlock, AttentionPool, Downsample, GroupNorm, ResBlock, Upsample, zeroed
 from models.adm.config import ClassifierConfig, UNetConfig
 from models.compute import Conv2d, set_compute
-from models.diffusion.layers import sinusoid
+from models.diffusion.layers import class_numbers, sinusoid
 from torch_utils.device import Precision
 from torch_utils.forward import call, own_precision
 
@@ -143,10 +143,7 @@ class UNet(Trunk):
         """
         parts = [self.embed(t)]
         if self.config.classes:
-            if c is None and not self.config.null_class:
-                raise ValueError("this network makes pictures of a class only: give class numbers")
-            null = torch.full(x.shape[:1], self.config.classes, device=x.device)
-            parts.append(self.label_emb(null if c is None else c))
+            parts.append(self.label_emb(class_numbers(c, x, self.config.classes, self.config.null_class)))
         emb, tokens = torch.stack(parts).sum(0), torch.stack(parts, dim=1)
         *skips, h = self.halve(x, emb, tokens)
         for stage in self.output_blocks:

@@ -47,6 +47,18 @@ def positions(height: int, width: int, channels: int) -> Tensor:
     return torch.cat([f(wave) for wave in waves for f in (torch.sin, torch.cos)], dim=1)
 
 
+def class_numbers(c: Tensor | None, x: Tensor, classes: int, null_class: bool) -> Tensor:
+    """The class numbers of pictures x [N, ...], int64 [N]: `c`, or where it is None `classes`, which means none.
+
+    Raises ValueError if no classes are given for a network that has no row for none.
+    """
+    if c is not None:
+        return c
+    if not null_class:
+        raise ValueError("this network makes pictures of a class only: give class numbers")
+    return torch.full(x.shape[:1], classes, device=x.device)
+
+
 class TimestepEmbedder(nn.Module):
     """The vector of a time: waves, then Linear, SiLU, Linear.
 

@@ -90,3 +90,4 @@ def _write_graph(job: Job) -> Notes:
 
 
 GRAPHS = graph_formats(_write_graph)
+DENOISER: dict[str, Any] = PICTURES | {"use": use, "told": {"objective": "denoiser.noise.objective"}}

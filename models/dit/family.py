@@ -1,7 +1,5 @@
 """The row of diffusion transformers in the table of families."""
 
-from typing import Any
-
 from models.diffusion import parts
 from models.diffusion.folders import folder_format
 from models.dit.config import DiTConfig
@@ -16,8 +14,6 @@ def _facts(config: DiTConfig) -> dict[str, str]:
     return {"transformer": f"{size}, {rows}x{columns} tokens"} | parts.facts(config)
 
 
-_SHARED: dict[str, Any] = parts.PICTURES
-
 FAMILY = Family(
     name="dit",
     title="DiT",
@@ -26,7 +22,5 @@ FAMILY = Family(
     foreign=(RELEASED,),
     formats=(*parts.GRAPHS, folder_format(write_diffusers)),
     tags=("diffusion", "dit", "image-generation", "safetensors"),
-    use=parts.use,
-    told={"objective": "denoiser.noise.objective"},
-    **_SHARED,
+    **parts.DENOISER,
 )

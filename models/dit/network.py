@@ -20,7 +20,7 @@ from models.conditioning import (
     modulate,
     with_context,
 )
-from models.diffusion.layers import STD, TimestepEmbedder, positions
+from models.diffusion.layers import STD, TimestepEmbedder, class_numbers, positions
 from models.dit.config import DiTConfig
 from torch_utils.device import Precision
 from torch_utils.forward import call, own_precision
@@ -197,10 +197,7 @@ class DiT(nn.Module):
         tokens = self.x_embedder(x) + self.pos_embed.to(x.dtype)
         parts = [self.t_embedder(t)]
         if self.config.classes:
-            if c is None and not self.config.null_class:
-                raise ValueError("this network makes pictures of a class only: give class numbers")
-            null = torch.full(x.shape[:1], self.config.classes, device=x.device)
-            parts.append(self.y_embedder(null if c is None else c))
+            parts.append(self.y_embedder(class_numbers(c, x, self.config.classes, self.config.null_class)))
         condition, context = torch.stack(parts).sum(0), torch.stack(parts, dim=1)
         count = tokens.shape[1]
         if self.config.block == "in-context":

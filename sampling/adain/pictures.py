@@ -1,6 +1,7 @@
 """The contents, styles and masks of stylize.py: what they mean, read from disk, and checked."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -88,6 +89,7 @@ def of_image(name: str, image: Image.Image) -> Picture:
     return Picture(name, (pixels.float() / 255)[None], opacity)
 
 
+@lru_cache(maxsize=1)  # the frames of a film share a mask
 def read_regions(path: Path, size: tuple[int, int], styles: int, feather: float) -> list[Tensor]:
     """The masks of the regions of a picture, each [1, 1, H, W] in [0, 1]: one for each gray level, dark to light.
 

@@ -80,23 +80,23 @@ class StyleTransfer(Recipe):
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
         """The losses of held-out pairs: the middles of pictures that are not learned from."""
-        content, styles = self._distances(Pair(self._held("data"), self._held("styles")))
+        content, styles = self._distances(Pair(self._held("data", JUDGED), self._held("styles", JUDGED)))
         return {"held out/content": float(content), "held out/style": float(sum(styles))}
 
-    def _held(self, name: str) -> Tensor:
-        pictures = [torch.from_numpy(self.facts.sets[name].held_out(i)) for i in range(JUDGED)]
+    def _held(self, name: str, count: int) -> Tensor:
+        pictures = [torch.from_numpy(self.facts.sets[name].held_out(i)) for i in range(count)]
         return torch.stack(pictures).to(self.device).float() / 255
 
     @torch.no_grad()
     def show(self, sheet: Sheet) -> Iterator[Tensor]:
         """Held-out contents in held-out styles: a row of the sheet has one content, a column one style."""
-        for place in range(len(sheet.labels)):
-            row, column = divmod(place, sheet.columns)
-            content, style = (
-                torch.from_numpy(self.facts.sets[name].held_out(i)).to(self.device)[None].float() / 255
-                for name, i in (("data", row), ("styles", column))
-            )
-            yield (self.network(content, style)[0].clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu()
+        net = self.network
+        styles = [net.measure(style[None]) for style in self._held("styles", sheet.columns)]
+        for content in self._held("data", sheet.rows):
+            features = net.encode(content[None])
+            for style in styles:
+                made = net.decode(net.mix(features, [style], [1.0]), content.shape)
+                yield (made[0].clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu()
 
 
 def load_encoder(network: AdaIN, place: str) -> None:

@@ -11,7 +11,7 @@ from models.dit import family as dit
 from models.dit.config import named_sizes
 from torch_utils.config import build
 from training.config import check_rounds, share_of
-from training.course import Asked, Course, Facts
+from training.course import Asked, Course
 from training.diffusion import presets
 from training.diffusion.config import ClassifierRun, DenoisingConfig, DiffusionConfig, DiTRun, UNetRun
 from training.diffusion.recipe import Classifying, Denoising
@@ -57,21 +57,13 @@ def decoder(config: Any, device: torch.device) -> Codec | None:
     return None
 
 
-def recipe(config: Any, facts: Facts, device: torch.device) -> Denoising:
-    return Denoising(config, facts, device)
-
-
-def classifying(config: ClassifierRun, facts: Facts, device: torch.device) -> Classifying:
-    return Classifying(config, facts, device)
-
-
 DIT = Course(
     title="DiT",
     family=dit.FAMILY,
     config=DiTRun,
     models={name: {f"denoiser.{key}": value for key, value in size.items()} for name, size in named_sizes().items()},
     settle=lambda asked: _settle(DiTRun, "denoiser", asked),
-    recipe=recipe,
+    recipe=Denoising,
     smallest=_smallest_dit,
     smaller="a smaller --model, such as dit-ti/4",
     signs=DENOISING,
@@ -84,7 +76,7 @@ ADM = Course(
     config=UNetRun,
     models={"adm": {}},
     settle=lambda asked: _settle(UNetRun, "denoiser", asked),
-    recipe=recipe,
+    recipe=Denoising,
     smallest=_smallest_trunk("denoiser"),
     smaller="a smaller network: --set denoiser.model_channels=64",
     signs=DENOISING,
@@ -97,7 +89,7 @@ CLASSIFIER = Course(
     config=ClassifierRun,
     models={"noise-classifier": {}},
     settle=lambda asked: _settle(ClassifierRun, "classifier", asked),
-    recipe=classifying,
+    recipe=Classifying,
     smallest=_smallest_trunk("classifier"),
     smaller="a smaller network: --set classifier.model_channels=64",
     signs=CLASSIFYING,
