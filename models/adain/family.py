@@ -10,6 +10,7 @@ from models import networkfile
 from models.adain.config import StyleConfig
 from models.adain.encoders import PUBLISHED, READERS, encoder_of, find
 from models.adain.network import AdaIN, Encoder
+from models.adain.stylegraphs import GRAPHS
 from models.family import Family, Part
 from models.foreign import NOTHING, Converted, Foreign, Format, Job, Notes
 from models.sampler import Options, Shape
@@ -94,7 +95,7 @@ FAMILY = Family(
         Foreign("naoto0804's pytorch-AdaIN", torchfile.begins_so, torchfile.read, _claims, _convert, EncoderOptions),
         *READERS,
     ),
-    formats=(Format(".pth", "a .pth", _write),),
+    formats=(Format(".pth", "a .pth", _write), *GRAPHS),
     published=PUBLISHED,
     tags=("style-transfer", "adain", "image-to-image", "safetensors"),
     task="image-to-image",
