@@ -13,8 +13,8 @@ import torch
 from imaging.conversion import ConversionOptions, ConversionReport, convert
 from imaging.dataset import DataConfig, open_dataset
 from imaging.grid import FORMATS, save_image
-from imaging.inspection import Inspection, inspect
 from imaging.imageset import ImageSet
+from imaging.inspection import Inspection, inspect
 from imaging.latentset import SUFFIX, open_latents
 from imaging.setwriter import ArchiveWriter
 from imaging.sizes import spell
@@ -247,7 +247,8 @@ def inspect_command(source: str, labels: str, every: int, sheet: str | None, wor
     if open_latents(Path(source)) is not None:
         if sheet is not None or labels != "auto":
             raise ValueError(f"{source} holds latents: leave {'--labels' if sheet is None else '--sheet'} out")
-        return describe_latents(open_dataset(DataConfig(path=source)), source)
+        describe_latents(open_dataset(DataConfig(path=source)), source)
+        return
     with terminable():
         found = inspect(source, labels, every, workers, progress)
     describe(found, source)
