@@ -76,7 +76,7 @@ def encoder_of(file: NetworkFile, option: str) -> Encoder:
 
 @torch.no_grad()
 def normalize(encoder: Encoder, pictures: Iterable[Tensor]) -> int:
-    """Scale weights until the mean of every feature over pictures and positions is 1 (Gatys et al. 2016, section 2).
+    """Scale the weights so that each feature has the mean 1 over pictures and positions (Gatys et al. 2016, section 2).
 
     ReLU and max pooling commute with positive factors, so each feature becomes the old one divided by its mean. One
     that is nearly always 0, with a mean below `RARE` of the layer's, is divided by the layer's: its own is of a few
