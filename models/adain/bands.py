@@ -32,7 +32,7 @@ def run(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
 
 
 class _Product(NamedTuple):
-    """A convolution in the type of its product. 2 x 2 weights make the four pixels of an enlarged one, [4 O, I, 2, 2]."""
+    """A convolution. One of an enlarged input is [4 O, I, 2, 2], and makes four pixels of the small ones."""
 
     weight: Tensor
     bias: Tensor

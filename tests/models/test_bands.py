@@ -1,7 +1,6 @@
 """Encoders and decoders band by band beside the same layers one by one."""
 
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 import torch
@@ -51,10 +50,11 @@ def error(found: Tensor, wanted: Tensor) -> float:
 
 
 def made(net: AdaIN, size: tuple[int, int]) -> Iterator[Tensor]:
-    """With one style, two styles, masks and tiles."""
-    content, styles = picture(size, 2), [net.measure(picture(other)) for other in ((30, 40), (17, 8))]
+    """Pictures with one style, two styles, masks and tiles."""
+    content = picture(size, 2).double()
+    styles = [net.measure(picture(other).double()) for other in ((30, 40), (17, 8))]
     features = net.encode(content)
-    yield net(content, picture((20, 31)), alpha=0.7)
+    yield net(content, picture((20, 31)).double(), alpha=0.7)
     yield net.decode(net.mix(features, styles, [0.3, 0.7]), content.shape)
     ramp = torch.linspace(0, 1, size[1]).expand(1, 1, *size)
     yield net.decode(net.mix_regions(features, styles, [Region(ramp, 0), Region(1 - ramp, 1, 0.5)]), content.shape)
@@ -78,7 +78,6 @@ def test_equal_to_the_layers(config, size, rows, monkeypatch):
 @torch.no_grad()
 def test_every_control_is_equal(size, rows, monkeypatch):
     """In double precision, because AdaIN enlarges the rounding of constant features, as a picture of one pixel has."""
-    monkeypatch.setattr(torch, "rand", partial(torch.rand, dtype=torch.float64))
     net = network(CONFIGS[0]).double()
     found = list(made(net, size))
     wanted = list(made(plainly(net, monkeypatch), size))
