@@ -16,7 +16,7 @@ from training.recipe import Recipe
 from training.signs import Signs
 from training.stylegan2 import course as stylegan2
 
-COURSES: tuple[Course, ...] = (stylegan2.COURSE, *diffusion.COURSES, adain.COURSE)
+COURSES: tuple[Course, ...] = (stylegan2.COURSE, *diffusion.COURSES, *adain.COURSES)
 DEFAULT = "stylegan2"
 
 
