@@ -13,8 +13,9 @@ import torch
 from imaging.conversion import ConversionOptions, ConversionReport, convert
 from imaging.dataset import DataConfig, open_dataset
 from imaging.grid import FORMATS, save_image
+from imaging.imageset import ImageSet
 from imaging.inspection import Inspection, inspect
-from imaging.latentset import SUFFIX
+from imaging.latentset import SUFFIX, open_latents
 from imaging.setwriter import ArchiveWriter
 from imaging.sizes import spell
 from imaging.transforms import FILTERS, NAMES, TRANSFORMS
@@ -161,8 +162,7 @@ def tell(report: ConversionReport, dest: str) -> None:
     images = counted(report.written, f"{NAMES[report.mode]} image")
     say(f"wrote {images} of {spell(report.height, report.width)} to {dest}")
     hint(report.height, report.width)
-    for note in (report.labels_note, *report.notes):
-        say(note)
+    say("\n".join((report.labels_note, *report.notes)))
     if report.enlarged:
         say(f"enlarged {counted(report.enlarged, 'image')}")
     if report.duplicates:
@@ -244,12 +244,29 @@ def inspect_command(source: str, labels: str, every: int, sheet: str | None, wor
             raise ValueError(f"--sheet {sheet} is not an image: its name must end in .png, .webp or .jpg")
         check_apart(Path(source), Path(sheet), "--sheet", source)
         check_folder(Path(sheet).parent, f"--sheet {sheet}")
+    if open_latents(Path(source)) is not None:
+        if sheet is not None or labels != "auto":
+            raise ValueError(f"{source} holds latents: leave {'--labels' if sheet is None else '--sheet'} out")
+        describe_latents(open_dataset(DataConfig(path=source)), source)
+        return
     with terminable():
         found = inspect(source, labels, every, workers, progress)
     describe(found, source)
     if sheet is not None:
         save_image(found.sheet(), sheet)
         say(f"samples: {sheet}")
+
+
+def describe_latents(dataset: ImageSet, source: str) -> None:
+    """Read all latents, and print what they are."""
+    broken = [fault for i in progress(range(dataset.count), dataset.count, "latents") if (fault := dataset.fault(i))]
+    size = f"{dataset.channels} channels of {spell(dataset.height, dataset.width)}"
+    say(f"{source} holds latents of {counted(dataset.count, 'picture')}: {size}")
+    say("\n".join((*dataset.notes, dataset.labels_note)))
+    _counts(dict(zip(dataset.class_names, dataset.label_counts.tolist(), strict=False)))
+    say(f"broken: {len(broken) or 'none'}")
+    _some(broken, len(broken))
+    say(f"fingerprint: {dataset.fingerprint}")
 
 
 def describe(found: Inspection, source: str) -> None:
@@ -264,8 +281,7 @@ def describe(found: Inspection, source: str) -> None:
     if "RGBA" in found.modes:
         say(f"transparency is used by {counted(found.transparent, 'image')}")
     say(found.labels.note)
-    if found.labels.class_names:
-        _counts(dict(zip(found.labels.class_names, found.class_counts(), strict=False)))
+    _counts(dict(zip(found.labels.class_names, found.class_counts(), strict=False)))
     say(f"duplicates: {found.duplicates or 'none'}")
     _some([f"{name} = {first}" for name, first in found.twins], found.duplicates)
     say(f"broken: {len(found.broken) or 'none'}")

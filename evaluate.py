@@ -129,7 +129,7 @@ def main(
             _check_pictures(pictures, f"--images {images}")
             _tell(f"--images {images}", pictures)
             source = PictureFiles(pictures, place)
-        check_latents(metrics, source)
+        check_latents(metrics, getattr(source, "sampler", None))
         eyes = open_eyes([metric.eye for metric in metrics], parse_files(detectors), place, trust)
         found = Suite(metrics, eyes, RealStatistics(dataset, place, batch)).judge(source)
         if distributed.is_first():

@@ -116,6 +116,14 @@ class ImageSet(ABC):
     def read(self, index: int) -> np.ndarray:
         """Pixels uint8 [C, H, W] of image `index`, not mirrored. ValueError if the image cannot be decoded."""
 
+    def fault(self, index: int) -> str:
+        """Why image `index` cannot be decoded; "" if it can."""
+        try:
+            self.read(index)
+        except ValueError as error:
+            return str(error)
+        return ""
+
     def read_mirrored(self, index: int) -> np.ndarray:
         """As `read`, mirrored left to right."""
         return np.ascontiguousarray(self.read(index)[:, :, ::-1])

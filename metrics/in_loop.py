@@ -13,7 +13,7 @@ from imaging.imageset import ImageSet
 from metrics.catalog import parse_list
 from metrics.features import Made, open_eyes
 from metrics.results import Record
-from metrics.suite import RealStatistics, Suite
+from metrics.suite import RealStatistics, Suite, check_latents
 from models.sampler import Options, Sampler
 from torch_utils import distributed, runs
 from torch_utils.device import is_out_of_memory
@@ -39,6 +39,10 @@ class Judge:
     command: str  # that started the run
     usual: Options  # of the pictures that metrics of this family judge; records name those that differ
     since: int | None  # images that a resumed run has seen: later results are deleted before new ones are appended
+
+    def check(self, sampler: Sampler) -> None:
+        """Raise ValueError if a metric does not suit a sampler."""
+        check_latents(self.suite.metrics, sampler)
 
     def __call__(self, sampler: Sampler, folder: Path | None, seen: int, seed: int, report: Report) -> None:
         """Judge pictures of a sampler. Every process must call it; `folder` is None on those that write nothing."""

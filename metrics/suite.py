@@ -174,7 +174,7 @@ class Suite:
 
         Raises ValueError if there are fewer, or the source lacks what the metric needs.
         """
-        check_latents([metric], source)
+        check_latents([metric], getattr(source, "sampler", None))
         count = min(metric.samples, len(self.reals.dataset)) if metric.kind == "swd" else metric.samples
         if source.count is not None and source.count < count:
             raise ValueError(
@@ -234,9 +234,9 @@ class Suite:
         return trimmed_mean(torch.cat([part for (part,) in seen]))
 
 
-def check_latents(metrics: Sequence[Metric], source: Judged) -> None:
-    """Raise ValueError if one of the metrics needs latents w that the source lacks."""
+def check_latents(metrics: Sequence[Metric], sampler: object) -> None:
+    """Raise ValueError if one of the metrics needs latents w that a sampler, or None for folders, lacks."""
     for metric in metrics:
-        if metric.kind == "ppl" and not (isinstance(source, Made) and isinstance(source.sampler, Straight)):
+        if metric.kind == "ppl" and not isinstance(sampler, Straight):
             why = "measures steps of latents w, which only networks with styles have"
             raise ValueError(f"{metric.name} {why}: leave this metric out")

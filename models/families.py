@@ -97,4 +97,6 @@ def open_sampler(file: NetworkFile, options: Options, device: torch.device, prec
                 raise kind(f"{setting.spelling}: {error}") from error
     networks: dict[str, Any] = {name: each.part(each.shown) for name, each in files.items()}
     placed = {name: network.set_precision(precision).to(device) for name, network in networks.items()}
-    return family.open_sampler(placed, options, file.metadata)
+    # An unconditional network beside a classifier makes pictures of the classifier's classes.
+    telling = next((each.metadata for each in files.values() if each.metadata.get("data", {}).get("class_names")), None)
+    return family.open_sampler(placed, options, telling or file.metadata)

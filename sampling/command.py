@@ -158,7 +158,7 @@ def _open(params: dict[str, Any], model: type[Options] | None, names: Sequence[s
     sampler = open_sampler(file, options, device, precision)
     if text is not None and not sampler.shape.classes:
         raise ValueError(f"--class {text} does not apply, because {file} has no classes: leave it out")
-    label = None if text is None else find_class(text, class_names(file.metadata, sampler.shape.classes))
+    label = None if text is None else find_class(text, class_names(sampler.metadata, sampler.shape.classes))
     opened = Opened(file, sampler, options, precision, label, params.pop("batch"), outdir)
     _introduce(opened, seeded)
     return opened
@@ -169,11 +169,11 @@ def _introduce(opened: Opened, seeded: bool) -> None:
     file, shape, label = opened.file, opened.sampler.shape, opened.label
     age = f", {file.metadata['kimg']:g} kimg" if "kimg" in file.metadata else ""
     say(f"network {file}: {kind_of(shape)}{age}")
-    names = class_names(file.metadata, shape.classes)
+    names = class_names(opened.sampler.metadata, shape.classes)
     if label is not None:
         say(f"class{' of all pictures' if seeded else ''}: {titled(label, names)}")
     elif names and seeded:
-        learned = learned_classes(file.metadata, shape.classes)
+        learned = learned_classes(opened.sampler.metadata, shape.classes)
         which = "seed mod" if len(learned) == len(names) else f"of the {len(names)} those that were learned, seed mod"
         say(f"class of each picture: {which} {len(learned)} ({listed(names, learned)})")
 

@@ -29,7 +29,7 @@ def networks(tmp_path_factory):
         "worse": {"classes": 3, "seed": 1},
         "plain": {},
         "worse-plain": {"seed": 1},
-        "classifier": {"model": "classifier", "classes": 3},
+        "classifier": {"model": "classifier", "classes": 3, "class_names": NAMES},
         "adm": {"model": "adm", "classes": 3, "noise": EPS},
         "adm-classifier": {"model": "classifier", "classes": 3, "noise": {"objective": "eps"}},
         "large": {"classes": 3, "width": 32},
@@ -121,6 +121,7 @@ def test_a_classifier_leads_an_unconditional_network_to_a_class():
     assert picture(*words) == led[1]  # class 4 mod 3
     assert picture(*words, "--class", "1", "--classifier-scale", "0") == plain
     assert picture(*words, "--class", "1", "--classifier-scale", "20") != led[1]
+    assert picture(*words, "--class", "dog") == picture(*words, "--class", "1")  # names are the classifier's
 
 
 def test_help_shows_the_options_of_a_denoiser():

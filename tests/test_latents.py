@@ -15,6 +15,7 @@ from PIL import Image
 import dataset_tool
 import evaluate
 import generate
+import interpolate
 import train
 from imaging.dataset import DataConfig, open_dataset
 from imaging.latentset import LatentSet
@@ -142,6 +143,11 @@ def test_a_run_of_latents_resumes_exactly_and_its_network_makes_pictures(codec, 
     assert refusal(invoke(generate, *make)) == (
         "Error: the network makes latents: give --codec, the folder of the AutoencoderKL that encoded them"
     )
+    film = ["--codec", codec, "--frames", "2", "--format", "frames"]
+    assert invoke(interpolate, *make, *film).exit_code == 0
+    frames = sorted((tmp_path / "out").rglob("*.png"))
+    with Image.open(frames[0]) as frame:
+        assert len(frames) == 4 and frame.size == (16, 16)
     assert invoke(generate, *make, "--codec", codec, "--grid").exit_code == 0
     with Image.open(tmp_path / "out" / "seed0001.png") as image:
         assert image.size == (16, 16) and image.mode == "RGB"
@@ -263,6 +269,25 @@ def test_damage_in_the_middle_is_found_when_it_is_read(latents, tmp_path):
     short = rewritten(latents, tmp_path / "b.zip", lambda name, data: data[:-1] if name.endswith("07.npy") else data)
     with pytest.raises(ValueError, match=r"img00000007.npy in .* has another size than"):
         open_dataset(DataConfig(path=str(short)))
+
+
+def test_inspect_tells_what_latents_are_and_which_are_damaged(latents, tmp_path):
+    said = invoke(dataset_tool, "inspect", latents)
+    assert said.exit_code == 0, said.output
+    for line in (
+        "latents of 40 pictures",
+        "4 channels of 8x8",
+        "latents of 16x16 pictures",
+        "  8  sad",
+        "broken: none",
+    ):
+        assert line in said.output, line
+    broken = rewritten(
+        latents, tmp_path / "a.zip", lambda name, data: b"?" * len(data) if name.endswith("07.npy") else data
+    )
+    said = invoke(dataset_tool, "inspect", broken)
+    assert "broken: 1" in said.output and "img00000007.npy" in said.output
+    assert "holds latents: leave --sheet out" in refusal(invoke(dataset_tool, "inspect", latents, "--sheet", "a.png"))
 
 
 @pytest.mark.parametrize("latent", [None, {}, {"height": 16, "width": 16, "channels": 3, "scale": -1}])

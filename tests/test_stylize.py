@@ -226,7 +226,11 @@ def test_files_of_the_published_program(tmp_path):
     alone = call(convert.main, list(map(str, source)))
     assert alone.exit_code == 2 and "it holds a decoder alone: name its encoder" in alone.output
     wrong = call(convert.main, list(map(str, [*source, "--encoder", tmp_path / "decoder.pth"])))
-    assert wrong.exit_code == 2 and "the encoder lacks 0.weight" in wrong.output
+    assert wrong.exit_code == 2 and "it holds a decoder alone: name its encoder" in wrong.output
+    other = AdaIN(StyleConfig(widths=(64, 128, 256, 500)))
+    save_network(tmp_path / "other.safetensors", "adain", {"adain": other}, {})
+    wrong = call(convert.main, list(map(str, [*source, "--encoder", tmp_path / "other.safetensors"])))
+    assert wrong.exit_code == 2 and "it is the decoder of another encoder than" in wrong.output
 
 
 @pytest.fixture

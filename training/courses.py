@@ -62,7 +62,7 @@ def name_for(given: str | None, resume: str | None, transfer: str | None, outdir
         source = str(where.run)
     else:
         found, source = _name_in_network(transfer) if resume is None and transfer else None, str(transfer)
-    if given is not None and found is not None and given != found and find(found) is not find(given):
+    if given is not None and found is not None and given != found and find(found).family is not find(given).family:
         raise ValueError(f"--model is {given}, but {source} holds a {found}: leave --model out")
     return given or found or DEFAULT
 

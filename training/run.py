@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -31,8 +31,18 @@ from training.state import VERSION, Clock, Saver, machine
 CONSULT_EVERY = 16  # iterations after which several GPUs agree whether to stop: every agreement makes the host wait
 
 Batch = tuple[Pictures, ...]  # this process's share of a batch, from each image set
-# Judges a sampler of the networks at a snapshot, given also the folder, images seen, seed and report of the run.
-Judge = Callable[[Any, Path | None, int, int, Any], None]
+
+
+class Judge(Protocol):
+    """Judges pictures of a run's networks."""
+
+    def check(self, sampler: Any) -> None:
+        """Raise ValueError if the pictures of a sampler cannot be judged."""
+        ...
+
+    def __call__(self, sampler: Any, folder: Path | None, seen: int, seed: int, report: Any) -> None:
+        """Judge at a snapshot; `folder`, `seed` and `report` are the run's, and `seen` counts images."""
+        ...
 
 
 class Run:
@@ -183,7 +193,9 @@ def reading(sets: Mapping[str, ImageSet], pace: PaceConfig, run: Run, workers: i
             yield tuple(Pictures(*pictures) for pictures in together)
 
 
-def fit(recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, judge: Judge | None = None) -> None:
+def fit(
+    recipe: Recipe, batches: Iterator[Batch], run: Run, pace: PaceConfig, judge: Callable[..., None] | None = None
+) -> None:
     """Train until `pace.kimg` thousand images were seen, or the run is asked to stop; both end in a saved state.
 
     Status lines are due every `pace.tick` kimg, snapshots every `pace.snap` ticks, counted from the beginning of the

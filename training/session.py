@@ -108,6 +108,8 @@ def _learn(plan: Plan, recipe: Recipe, run: Run, command: str, judge: Judge | No
     if plan.state is not None:
         recipe.load_state_dict(plan.state.tree["recipe"])
         run.resume_statistics(plan.state.tree["stats"])
+    if judge is not None and (sampler := recipe.judged()) is not None:
+        judge.check(sampler)
     # Free the loaded state: it is as large as the run's own, and maps a file that the next save replaces.
     plan.network = plan.state = None
     _announce(plan, run, command)

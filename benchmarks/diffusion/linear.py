@@ -1,4 +1,4 @@
-"""The best linear denoiser, in closed form, beside a trained network: a bar that a broken network cannot pass.
+"""The best linear denoiser, in closed form, beside trained networks: a bar that a broken network cannot pass.
 
 Of x = alpha x_0 + sigma eps, with pictures x_0 of mean m and covariance C, the best affine prediction of x_0 is
 m + alpha C (alpha^2 C + sigma^2)^-1 (x - alpha m) (Wiener 1949). Nothing of the pictures but m and C counts.
@@ -24,11 +24,13 @@ from torch_utils import seeds
 from torch_utils.cli import Command, option, progress, say
 
 LEVELS = 10  # noise levels, in the middle of equal shares
+NETWORK = "a denoising network; give the option again for more of the same noise"
 LARGEST = 16384  # numbers in a picture: 2 GiB of covariances
 
 EXAMPLES = """
 Examples:
   python -m benchmarks.diffusion.linear --network runs/00000-demo32-dit-ti-4-demo --data demo
+  python -m benchmarks.diffusion.linear --network a.safetensors --network b.safetensors --data demo --no-class
 """
 
 
@@ -113,42 +115,56 @@ def pictures(dataset: ImageSet, start: int, stop: int) -> tuple[Tensor, Tensor]:
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option("--network", "place", required=True, metavar="PLACE", group="Measurement", help="a denoising network")
+@option("--network", "places", required=True, multiple=True, metavar="PLACE", group="Measurement", help=NETWORK)
 @option("--data", required=True, metavar="PATH", group="Measurement", help="the images that it learned, as of train.py")
-@option("--images", type=click.IntRange(1), default=1000, group="Measurement", help="images shown to the network")
+@option("--images", type=click.IntRange(1), default=1000, group="Measurement", help="images shown to the networks")
 @option("--fit", type=click.IntRange(2), default=10000, group="Measurement", help="images for mean and covariance")
+@option("--no-class", "unlabeled", is_flag=True, group="Measurement", help="ask networks without a class")
 @option("--which", default="", metavar="NAME", group="Measurement", help="ema, ema_2, net; without it the first")
 @option("--device", default="cpu", group="Machine", help="cpu, cuda or mps")
-def main(place: str, data: str, images: int, fit: int, which: str, device: str) -> None:
-    """Print the error of a denoising network at ten noise levels beside that of the best linear denoiser.
+def main(places: tuple[str, ...], data: str, images: int, fit: int, unlabeled: bool, which: str, device: str) -> None:
+    """Print the errors of denoising networks at ten noise levels beside that of the best linear denoiser.
 
-    Errors are mean squares of what the network predicts. The linear denoiser knows no classes, so a network with
-    classes is also asked without one.
+    Errors are mean squares of what the networks predict. The linear denoiser knows no classes; networks are told them
+    without --no-class.
     """
+    dataset = open_dataset(DataConfig(path=data))
+    networks = [opened(place, device, which, dataset) for place in places]
+    noise = networks[0].config.noise
+    if other := next((p for p, net in zip(places, networks, strict=True) if net.config.noise != noise), None):
+        raise ValueError(
+            f"--network {other}: its noise or objective is another than that of {places[0]}: compare alike"
+        )
+    fit = min(fit, len(dataset))
+    linear = Wiener.of(*moments(dataset, fit))
+    shown, labels = (t.to(device) for t in pictures(dataset, 0, min(images, len(dataset))))
+    process, objective = noise.process().to(torch.device(device)), noise.objective
+    say(f"{objective}: mean squared error of {len(shown)} images; linear: of the covariance of {fit}")
+    for number, place in enumerate(places, 1):
+        say(f"{number:>9}: {place}")
+    say("  ".join(f"{name:>9}" for name in ("noise", "linear", *map(str, range(1, len(places) + 1)))))
+    for level in range(LEVELS):
+        k = round((level + 0.5) / LEVELS * len(process)) - 1
+        told = [labels if net.config.classes and not unlabeled else None for net in networks]
+        errors = [network_error(net, shown, c, k, process, objective) for net, c in zip(networks, told, strict=True)]
+        best = linear.error(k, process, objective)
+        say("  ".join([f"{(k + 1) / len(process):>9.0%}", *(f"{e:>9.4f}" for e in (best, *errors))]))
+
+
+def opened(place: str, device: str, which: str, dataset: ImageSet) -> Any:
+    """The denoising network at a place. Raises ValueError if it is none, or of other images than a set's."""
     network: Any = load_network(place, device, which=which)
     config = network.config
     if not is_denoiser(network) or config.latent is not None:
         raise ValueError(f"--network {place}: expected a network that predicts the noise of pixels: take another")
-    dataset = open_dataset(DataConfig(path=data))
     own, found = Shape.of(config), Shape.of(dataset)
     if own[:3] != found[:3] or config.classes not in (0, dataset.classes):
-        raise ValueError(f"--data {data}: its images are {tuple(found)}, the network's {tuple(own)}: take others")
+        raise ValueError(
+            f"--data {dataset.name}: its images are {tuple(found)}, the network's {tuple(own)}: take others"
+        )
     if (size := own.height * own.width * own.channels) > LARGEST:
         raise ValueError(f"--network {place}: pictures of {size} numbers are too large, expected {LARGEST} or fewer")
-    fit = min(fit, len(dataset))
-    linear = Wiener.of(*moments(dataset, fit))
-    shown, labels = (t.to(device) for t in pictures(dataset, 0, min(images, len(dataset))))
-    process, objective = config.noise.process().to(torch.device(device)), config.noise.objective
-    told = {"network": labels if config.classes else None}
-    if config.classes and getattr(config, "null_class", True):
-        told["no class"] = None
-    say(f"{objective}: mean squared error of {len(shown)} images; linear: of the covariance of {fit}")
-    say("  ".join(f"{name:>9}" for name in ("noise", "linear", *told, "share")))
-    for level in range(LEVELS):
-        k = round((level + 0.5) / LEVELS * len(process)) - 1
-        best = linear.error(k, process, objective)
-        errors = [network_error(network, shown, c, k, process, objective) for c in told.values()]
-        say("  ".join([f"{(k + 1) / len(process):>9.0%}", *(f"{e:>9.4f}" for e in (best, *errors, errors[0] / best))]))
+    return network
 
 
 if __name__ == "__main__":

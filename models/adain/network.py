@@ -34,7 +34,12 @@ class Encoder(nn.Sequential):
                 if not i:
                     self_taps.append(len(layers) - 1)
         super().__init__(*layers[: self_taps[-1] + 1])
+        self.config = config
         self.taps = tuple(self_taps)  # relu1_1, relu2_1, ... : the first of each size
+
+    def set_precision(self, precision: Precision) -> Self:
+        """Choose the type of the convolutions."""
+        return set_compute(self, precision)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The features at the taps, from the picture down."""

@@ -111,7 +111,7 @@ class DenoisingSampler:
     Args:
         network: makes the predictions.
         options: solver and guidance.
-        metadata: of the network's file, which tell the classes that it learned.
+        metadata: of the file that tells the classes, which is the classifier's for an unconditional network.
         guide: a worse network, for autoguidance.
         classifier: of noisy pictures, for classifier guidance.
         codec: makes pictures of latents; without it they are shown in false colors.
@@ -139,7 +139,8 @@ class DenoisingSampler:
         if codec is not None:
             sides = self.noisy.height * codec.factor, self.noisy.width * codec.factor
             self.shape = Shape(*sides, codec.pictures, classes)
-        self.learned = learned_classes(metadata or {}, classes)
+        self.metadata = metadata or {}
+        self.learned = learned_classes(self.metadata, classes)
         self._check()
         self.process = steps_of(network.config, self.options.steps).to(self.device)
 

@@ -72,7 +72,8 @@ class StyleSampler:
     ):
         self.G, self.options = G, options or StyleOptions()
         self.shape = Shape.of(G.config)
-        self.learned = learned_classes(metadata or {}, self.shape.classes)
+        self.metadata = metadata or {}
+        self.learned = learned_classes(self.metadata, self.shape.classes)
         check_cutoff(self.options.psi_cutoff, G.config.num_ws)
         self.anchors = Anchors(G, self.options.centers)
         self.latents_of_file = load_latents(self.options.latents, G) if self.options.latents is not None else None

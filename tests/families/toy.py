@@ -65,6 +65,8 @@ class ToyOptions(Options):
 class ToySampler:
     """Denoises normal noise in a few steps."""
 
+    metadata: Mapping[str, Any] = {}
+
     def __init__(self, network: Denoiser, options: ToyOptions, guide: Denoiser | None = None) -> None:
         self.network, self.options, self.shape, self.guide = network, options, Shape.of(network.config), guide
 

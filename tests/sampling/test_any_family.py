@@ -41,7 +41,7 @@ class ToySampler:
     device = torch.device("cpu")
 
     def __init__(self, networks, options, metadata) -> None:
-        self.network, self.steps = networks["net"], options.steps
+        self.network, self.steps, self.metadata = networks["net"], options.steps, metadata
         self.shape = Shape.of(self.network.config)
 
     def requests(self, seeds, label=None):

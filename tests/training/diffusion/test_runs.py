@@ -1,6 +1,7 @@
 """Whole runs of the smallest denoising networks: resumed, with several averages, transferred, in several processes."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,9 @@ from click.testing import CliRunner
 
 import convert
 import evaluate
+from metrics.catalog import parse
+from metrics.in_loop import Judge
+from models.diffusion.sampler import DenoisingOptions
 from models.families import load_network, read_network
 from tests.commands import refused, run
 from tests.training.diffusion.recipes import SMALLEST
@@ -17,6 +21,7 @@ from tests.training.test_processes import folder_of
 from tests.training.test_resume import assert_equal_runs
 from torch_utils import checkpoint, runs
 from training import plan as plans
+from training import session
 
 BASE = {
     "data.path": "demo:16",
@@ -130,3 +135,10 @@ def test_two_processes_have_the_gradients_of_one(model, tmp_path):
     assert all(
         mine[name]["mean"] == pytest.approx(theirs[name]["mean"], rel=1e-4) for name in names if mine[name]["count"]
     )
+
+
+def test_path_length_is_refused_before_anything_is_learned(tmp_path):
+    judge = Judge(SimpleNamespace(metrics=[parse("ppl2_wend")]), "", DenoisingOptions(), None)
+    with pytest.raises(ValueError, match=r"^ppl2_wend measures steps of latents w, which only networks with styles"):
+        session.train(plans.begin(settings(), tmp_path / "runs"), judge=judge)
+    assert not list((tmp_path / "runs").iterdir())
