@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -2,12 +2,13 @@
 
 Pieces of one picture must have alike statistics, and those of other pictures must not, even in the same colors
 (contrastive learning, Chen et al. 2020). The statistics are those that AdaIN transfers. A decoder reconstructs the
-pieces meanwhile, so that the features keep the content. A third loss keeps the mean of every feature near 1 (Gatys et
-al. 2016): a ReLU without it dies, and style losses weigh features by their size.
+pieces meanwhile, so that the features keep the content. A third loss keeps every feature near a mean of 0 and a
+deviation of 2.5 before its ReLU, which is a mean of 1 after it (Gatys et al. 2016): style losses weigh features by
+their size, and without it most features of a contrast die.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from models.adain.color import match_colors
 from models.adain.config import StyleConfig
-from models.adain.network import AdaIN, full
+from models.adain.network import AdaIN, Encoder, full
+from models.compute import Conv2d
 from models.conditioning import statistics
 from models.family import Shape
 from torch_utils import distributed
@@ -28,7 +30,8 @@ from training.phase import Phase, Term, inverse_time
 from training.recipe import Change, Draws, Pictures, Recipe, placed
 from training.sheet import Sheet
 
-RARE = 0.02  # deviation of a statistic between pictures, below which it counts less
+RARE = 0.05  # deviation of a statistic between pictures, below which it counts less
+SPREAD = 2.5  # deviation of a normal feature whose mean is 1 after ReLU
 JUDGED = 32  # held-out pictures
 TEMPERATURE = "of the contrast of styles; a smaller one stresses the most alike textures (Chen et al. 2020)"
 
@@ -38,7 +41,7 @@ class ContrastConfig(Section):
 
     temperature: float = flag(0.2, "--temperature", "Training", TEMPERATURE, gt=0)
     picture: float = Field(20.0, ge=0, description="weight of the mean squared error of reconstructed pixels")
-    activity: float = Field(0.3, ge=0, description="weight of (mean - 1)^2 of every feature")
+    activity: float = Field(3.0, ge=0, description="weight of what keeps features alive")
 
 
 class StyleEncoderRun(RunConfig):
@@ -77,9 +80,9 @@ class StyleEncoder(Recipe):
     def __init__(self, config: StyleEncoderRun, facts: Facts, device: torch.device) -> None:
         self.config, self.facts, self.device = config, facts, device
         network = AdaIN(config.style).set_precision(config.arithmetic)
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if facts.sets and not facts.resumed:
+            shown = [torch.from_numpy(facts.sets["data"].held_out(i)) for i in range(JUDGED)]
+            begin(network.encoder, torch.stack(shown).float() / 255)
         self.network = placed(network, device)
         distributed.broadcast_(list(self.network.state_dict().values()))
         adam = torch.optim.Adam(self.network.parameters(), config.optimizer.lr, fused=device.type != "meta")
@@ -105,7 +108,7 @@ class StyleEncoder(Recipe):
     def losses(self, phase: Phase, batch: Views, draws: Draws) -> Iterator[Term]:
         """The contrast at every size of features, and the reconstruction of the first pieces."""
         reports, contrast = dict[str, Tensor](), []
-        features = [full(layer) for layer in self.network.encoder.features(torch.cat(batch))]
+        features, activity = self._features(torch.cat(batch))
         for i, layer in enumerate(features, 1):
             loss, right = contrast_of(layer, self.config.loss.temperature)
             contrast.append(loss)
@@ -113,10 +116,21 @@ class StyleEncoder(Recipe):
         made = full(self.decode(features[-1][: len(batch.first)]))
         picture = F.mse_loss(made[..., : batch.first.shape[-2], : batch.first.shape[-1]], batch.first)
         total = torch.stack(contrast).mean()
-        activity = torch.cat([(layer.mean((0, 2, 3)) - 1).square() for layer in features]).mean()
         reports |= {"loss/contrast": total, "loss/picture": picture, "loss/activity": activity}
         weights = self.config.loss
         yield total + weights.picture * picture + weights.activity * activity, reports
+
+    def _features(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The features at the taps, and how far all features before ReLU are from their mean and deviation."""
+        found, far = [], []
+        for i, layer in enumerate(self.network.encoder):
+            x = layer(x)
+            if _is_learned(layer):
+                variance, mean = torch.var_mean(full(x), (0, 2, 3))
+                far.append((mean / SPREAD).square() + ((variance + 1e-5).sqrt() / SPREAD - 1).square())
+            if i in self.network.encoder.taps:
+                found.append(full(x))
+        return found, torch.cat(far).mean()
 
     @torch.no_grad()
     def measure(self) -> Mapping[str, float]:
@@ -141,6 +155,24 @@ class StyleEncoder(Recipe):
         return self.batch(Pictures(pictures.to(self.device), torch.zeros(count)))
 
 
+@torch.no_grad()
+def begin(encoder: Encoder, pictures: Tensor) -> None:
+    """Give every feature of an untrained encoder its mean and deviation before ReLU (Mishkin and Matas 2016)."""
+    x = pictures
+    for layer in encoder:
+        if _is_learned(layer):
+            variance, mean = torch.var_mean(layer(x), (0, 2, 3))
+            factor = SPREAD / (variance + 1e-5).sqrt()
+            layer.weight.mul_(factor[:, None, None, None])
+            layer.bias.sub_(mean).mul_(factor)
+        x = layer(x)
+
+
+def _is_learned(layer: nn.Module) -> TypeGuard[Conv2d]:
+    """Whether a layer is a convolution of features, and not that of colors before them."""
+    return isinstance(layer, Conv2d) and layer.kernel_size != (1, 1)
+
+
 def contrast_of(features: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """The contrast of the statistics of one layer (NT-Xent, Chen et al. 2020, equation 1).
 
@@ -152,7 +184,8 @@ def contrast_of(features: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         The cross-entropy, and the share of pictures that are recognized.
     """
     found = torch.cat(statistics(features, "instance"), 1).flatten(1)
-    found = (found - found.mean(0)) / (found.std(0) + RARE)
+    variance, mean = torch.var_mean(found, 0)
+    found = (found - mean) / (variance + RARE**2).sqrt()
     first, second, disguised = F.normalize(found, dim=1).chunk(3)
     classes = torch.arange(len(first), device=features.device)
     logits = [a @ torch.cat([b, disguised]).T / temperature for a, b in ((first, second), (second, first))]
