@@ -105,8 +105,8 @@ def settle_encoder(asked: Asked) -> tuple[StyleEncoderRun, tuple[str, ...]]:
     share = share_of(int(values["pace.batch"]), asked.world)
     at_once = asked.given.get("pace.batch_gpu") or share
     check_rounds(at_once, share, int(values["pace.batch"]))
-    if at_once < 2:
-        raise ValueError("--model style-encoder contrasts pictures: give --batch and --batch-gpu of 2 or more")
+    if values["pace.batch"] < 2:
+        raise ValueError("--model style-encoder contrasts pictures: give --batch 2 or more")
     return build(StyleEncoderRun, values | {"pace.batch_gpu": at_once}), ()
 
 
