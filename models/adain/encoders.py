@@ -69,7 +69,7 @@ def encoder_of(file: NetworkFile, option: str) -> Encoder:
 
 @torch.no_grad()
 def normalize(encoder: Encoder, pictures: Iterable[Tensor]) -> int:
-    """Scale the weights so that the mean of every feature over pictures and positions is 1 (Gatys et al. 2016, 2.1).
+    """Scale the weights so that each feature has the mean 1 over pictures and positions (Gatys et al. 2016, section 2).
 
     ReLU and max pooling commute with positive factors, so each feature becomes the old one divided by its mean. A
     feature that is always 0 is left as it is.

@@ -152,17 +152,24 @@ class AdaIN(nn.Module):
         std = sum(weight * style.std for weight, style in zip(weights, styles, strict=True))
         return torch.lerp(features, restyled(features, own, Statistics(mean, std)), alpha)  # type: ignore[arg-type]
 
-    def mix_regions(self, features: Tensor, styles: Sequence[Statistics], regions: Sequence[Region]) -> Tensor:
+    def mix_regions(
+        self,
+        features: Tensor,
+        styles: Sequence[Statistics],
+        regions: Sequence[Region],
+        own: Sequence[Statistics] | None = None,
+    ) -> Tensor:
         """Content features with a style in each region, whose statistics are those of the region alone.
 
-        Where masks overlap, as at feathered edges, styles are mixed; where none is, the content stays.
+        Where masks overlap, as at feathered edges, styles are mixed; where none is, the content stays. `own` are the
+        statistics of the content in each region; by default those of these features.
         """
+        own = [self.statistics(features, region.mask) for region in regions] if own is None else own
         masks = [shrunk(region.mask, features) for region in regions]
         total = torch.stack([mask.expand_as(features[:, :1]) for mask in masks]).sum(0)
         found = features * (1 - total).clamp(min=0)
-        for region, mask in zip(regions, masks, strict=True):
-            own = statistics(features, "instance", mask=mask, unbiased=self.config.unbiased)
-            inside = torch.lerp(features, restyled(features, own, styles[region.style]), region.alpha)
+        for region, mask, now in zip(regions, masks, own, strict=True):
+            inside = torch.lerp(features, restyled(features, now, styles[region.style]), region.alpha)
             found = found + inside * mask / total.clamp(min=1)
         return found
 
