@@ -45,8 +45,8 @@ class DataConfig(BaseModel):
         "demo",
         description="ZIP or folder of PNG, JPEG or WebP images of one size; WebDataset shards such as "
         "x-{0000..0999}.tar, local or behind a URL; latents of `dataset_tool.py encode`; `demo`, `demo:64` or "
-        "`demo:96x64` is the embedded set of cartoon faces, at 32x32 or the size named; so are `textures` and "
-        "`scenes`, drawn pictures",
+        "`demo:96x64` is the embedded set of cartoon faces, at 32x32 or the size named; so are `textures`, "
+        "`scenes` and `drawings`, which are both",
         json_schema_extra={"flag": "--data", "group": "Data"},
     )
     labels: Literal["auto", "none", "folders"] = Field(

@@ -1,4 +1,4 @@
-"""The embedded sets of drawn textures and scenes, at any size, drawn when first read."""
+"""The embedded sets of drawn textures, scenes, and both, at any size, drawn when first read."""
 
 import hashlib
 from typing import Any
@@ -7,11 +7,11 @@ import numpy as np
 
 from imaging.imageset import ListedSet
 from imaging.labels import Labels
-from imaging.scenes import scene
+from imaging.scenes import painting, scene
 from imaging.sizes import check_area, spell
 from imaging.textures import texture
 
-KINDS = {"textures": texture, "scenes": scene}
+KINDS = {"textures": texture, "scenes": scene, "drawings": painting}
 VERSION = "drawn 1"  # part of the fingerprint: changes if any picture would look different
 COUNT = 4096  # pictures in a set by default
 MEMORY = 512 * 2**20  # bytes of drawn pixels that are cached
@@ -19,7 +19,7 @@ UNLABELED = "drawn pictures have no classes"
 
 
 class DrawnSet(ListedSet):
-    """`count` drawn pictures of `height` x `width` of a kind, "textures" or "scenes". Nothing is read from disk."""
+    """`count` drawn pictures of `height` x `width` of one of the `KINDS`. Nothing is read from disk."""
 
     def __init__(self, kind: str, height: int, width: int, count: int = COUNT, mirror: bool = False) -> None:
         """Raises ValueError for a size of more than 50 megapixels."""

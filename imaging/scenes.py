@@ -50,7 +50,7 @@ def scene(random: Random, height: int, width: int) -> Colors:
         found = found * (1 - inside) + inside * cover
     if random.rand() < SHARE:
         found = _with_face(random, found)
-    return np.clip(found + random.uniform(0, 0.03) * random.randn(height, width, 1), 0, 1).astype(np.float32)
+    return np.clip(found + random.uniform(0, 0.015) * random.randn(height, width, 1), 0, 1).astype(np.float32)
 
 
 def _with_face(random: Random, behind: Colors) -> Colors:
@@ -58,3 +58,8 @@ def _with_face(random: Random, behind: Colors) -> Colors:
     face = np.asarray(draw_face(sample_face(WORLD, random.randint(2**31)), height, width), np.float32) / 255
     plain = np.abs(face - face[0, 0]).max(-1, keepdims=True) < 0.01
     return np.where(plain, behind, face * shading(random, height, width)[..., None])
+
+
+def painting(random: Random, height: int, width: int) -> Colors:
+    """What stands for the picture of a style: a texture, or a scene for one in three."""
+    return (scene if random.rand() < 1 / 3 else texture)(random, height, width)

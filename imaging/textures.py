@@ -246,11 +246,13 @@ KINDS: tuple[Callable[[Random, int, int, Colors], Colors], ...] = (
 
 
 def texture(random: Random, height: int, width: int) -> Colors:
-    """A texture of a random kind in random colors, with the surface of paper, canvas or grain."""
-    colors = palette(random)
-    found = KINDS[random.randint(len(KINDS))](random, height, width, colors)
-    if random.rand() < 0.4:
-        found = found + random.uniform(0.02, 0.12) * noise(random, height, width, random.uniform(0, 1), 0.2)[..., None]
-    if random.rand() < 0.25:
-        found = gaussian_filter(found, (soft := random.uniform(0.4, 1.5), soft, 0))
+    """A texture of a random kind and scale in random colors; some have the surface of paper, canvas or grain."""
+    colors, zoom = palette(random), random.uniform(1, 2.5)
+    least = max(round(height / zoom), 1), max(round(width / zoom), 1)
+    found = KINDS[random.randint(len(KINDS))](random, *least, colors)
+    drawn = Image.fromarray((np.clip(found, 0, 1) * 255).astype(np.uint8))
+    found = np.asarray(drawn.resize((width, height), Image.Resampling.BICUBIC), np.float32) / 255
+    if random.rand() < 0.2:
+        grain = noise(random, height, width, random.uniform(0.3, 1), 0.2)
+        found = found + random.uniform(0.02, 0.08) * grain[..., None]
     return np.clip(found, 0, 1).astype(np.float32)

@@ -50,8 +50,8 @@ class Concatenated(StyleTransfer):
     def __init__(self, config: AdaINRun, facts: Facts, device: torch.device) -> None:
         super().__init__(config, facts, device)
         decoder = Decoder(config.style)
-        first = next(i for i, layer in enumerate(decoder) if _is(layer))
-        decoder[first] = Conv2d(2 * config.style.widths[-1], decoder[first].out_channels, 3)
+        place, first = next((i, layer) for i, layer in enumerate(decoder) if _is(layer))
+        decoder[place] = Conv2d(2 * first.in_channels, first.out_channels, 3)
         decoder = placed(set_compute(decoder, config.arithmetic), device)
         adam = torch.optim.Adam(decoder.parameters(), config.optimizer.lr)
         self.phases = [Phase("decode", decoder, adam, reads_images=True)]
@@ -92,6 +92,7 @@ def main(encoder: str, data: str, styles: str, images: int, kimg: float, lr: flo
     given = {"model": "adain", "encoder": encoder, "data.path": data, "styles.path": styles, "pace.kimg": kimg}
     given |= {"data.max_images": images, "styles.max_images": images, "optimizer.lr": lr, "device": "cpu"}
     plan = plans.begin(given, Path("unused"))
+    assert isinstance(plan.config, AdaINRun)
     rows, names = [], []
     say("  ".join([f"{'':28}", *(f"{name:>9}" for name in ("content", "style", "before"))]))
     for name, kind in VARIANTS.items():

@@ -40,7 +40,7 @@ class ContrastConfig(Section):
     """The contrast of styles, and the reconstruction beside it."""
 
     temperature: float = flag(0.2, "--temperature", "Training", TEMPERATURE, gt=0)
-    picture: float = Field(20.0, ge=0, description="weight of the mean squared error of reconstructed pixels")
+    picture: float = Field(40.0, ge=0, description="weight of the mean squared error of reconstructed pixels")
     activity: float = Field(3.0, ge=0, description="weight of what keeps features alive")
 
 
@@ -161,6 +161,7 @@ def begin(encoder: Encoder, pictures: Tensor) -> None:
     x = pictures
     for layer in encoder:
         if _is_learned(layer):
+            assert layer.bias is not None
             variance, mean = torch.var_mean(layer(x), (0, 2, 3))
             factor = SPREAD / (variance + 1e-5).sqrt()
             layer.weight.mul_(factor[:, None, None, None])

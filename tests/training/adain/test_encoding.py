@@ -9,7 +9,7 @@ from imaging.dataset import DataConfig, open_dataset
 from models.adain.config import StyleConfig
 from models.adain.network import Encoder
 from training import plan as plans
-from training.adain.encoding import SPREAD, StyleEncoder, begin, contrast_of
+from training.adain.encoding import SPREAD, StyleEncoder, StyleEncoderRun, begin, contrast_of
 from training.course import Facts
 from training.recipe import Pictures
 
@@ -29,6 +29,7 @@ TINY = {
 @pytest.fixture
 def recipe(tmp_path) -> StyleEncoder:
     plan = plans.begin(TINY, tmp_path)
+    assert isinstance(plan.config, StyleEncoderRun)
     return StyleEncoder(plan.config, Facts(torch.ones(0), plan.sets), plan.device)
 
 
@@ -84,7 +85,7 @@ def test_contrast_and_reconstruction_fall(recipe):
     recipe.network.requires_grad_(True)
     seen = []
     for _ in range(50):
-        ((loss, reports),) = recipe.losses(phase, batch, None)  # type: ignore[arg-type]
+        ((loss, reports),) = recipe.losses(phase, batch, None)
         seen.append({name: float(value.detach()) for name, value in reports.items()})
         phase.optimizer.zero_grad()
         loss.backward()
