@@ -1,1 +1,1 @@
-"""Style transfer, measured."""
+"""Benchmarks of style transfer."""

@@ -35,11 +35,13 @@ PUBLISHED = {
         f"{_RELEASE}/decoder.pth", "379ca41d59f3a37eed3599bbbc2560c19da5c458870a5ffd3a9dd41aa88f9472"
     ),
 }
+NAMES = ("vgg19", "vgg-normalised")  # of encoders
 BUNDLED = Path(__file__).parents[2] / "assets" / "style.safetensors"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of torchvision's inputs
 LEVELS = 4  # sizes of the features: up to relu4_1
-MOST, SIDE = 1000, 512  # pictures that normalize an encoder, and the longer side they are reduced to
+MOST, SIDE = 1000, 256  # pictures that normalize an encoder, and the longer side they are reduced to
 TORCHVISION, NAOTO = "torchvision's VGG", "naoto0804's vgg_normalised.pth"
+RARE = 1e-3
 UNSCALED = "unscaled"  # key of `source` in the metadata of a file: the means of its features were never made 1
 _ON = "of an encoder's file: pictures, a ZIP or folder, on which the mean of each feature becomes 1"
 
@@ -51,12 +53,17 @@ class NormalizeOptions(Options):
 
 
 def find(place: str) -> str | Path:
-    """The place that --encoder names: `bundled` is the network of this project, others are places of networks."""
-    if place != "bundled":
-        return place
-    if not BUNDLED.is_file():
+    """The place of a network that --encoder names: `bundled` is that of this project, others are returned unchanged.
+
+    Raises FileNotFoundError for a missing file, and for an unknown name.
+    """
+    if place == "bundled" and not BUNDLED.is_file():
         raise FileNotFoundError("--encoder bundled: there is no assets/style.safetensors here: name another encoder")
-    return BUNDLED
+    known = "://" in place or place in PUBLISHED or place == "bundled"
+    if not known and not Path(place).exists():
+        names = ", ".join(NAMES)
+        raise FileNotFoundError(f"--encoder {place}: there is no such file: give a file, bundled, or a name: {names}")
+    return BUNDLED if place == "bundled" else place
 
 
 def encoder_of(file: NetworkFile, option: str) -> Encoder:
@@ -71,15 +78,16 @@ def encoder_of(file: NetworkFile, option: str) -> Encoder:
 def normalize(encoder: Encoder, pictures: Iterable[Tensor]) -> int:
     """Scale the weights so that each feature has the mean 1 over pictures and positions (Gatys et al. 2016, section 2).
 
-    ReLU and max pooling commute with positive factors, so each feature becomes the old one divided by its mean. A
-    feature that is always 0 is left as it is.
+    ReLU and max pooling commute with positive factors, so each feature becomes the old one divided by its mean. One
+    that is nearly always 0, with a mean below `RARE` of the layer's, is divided by the layer's: its own is of a few
+    positions only.
 
     Args:
         encoder: changed in place.
         pictures: [1, 3, H, W] in [0, 1], of any sizes.
 
     Returns:
-        The number of features that are always 0.
+        The number of features that are nearly always 0.
     """
     layers = list(encoder)
     total = {i: torch.zeros((), dtype=torch.float64) for i, layer in enumerate(layers) if isinstance(layer, nn.ReLU)}
@@ -90,18 +98,20 @@ def normalize(encoder: Encoder, pictures: Iterable[Tensor]) -> int:
             if i in total:
                 total[i] = total[i] + x.double().sum((0, 2, 3)).cpu()
                 count[i] += x.shape[2] * x.shape[3]
-    idle, before = 0, None
+    rare, before = 0, None
     for i in total:
         convolution = layers[i - 1]
         assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
         mean = total[i] / count[i]
-        idle += int((mean == 0).sum())
-        mean = torch.where(mean == 0, 1.0, mean).to(convolution.weight.device)
+        average = mean.mean() if mean.any() else torch.ones((), dtype=mean.dtype)  # 1 for a layer that is never active
+        low = mean < RARE * average
+        rare += int(low.sum())
+        mean = torch.where(low, average, mean).to(convolution.weight.device)
         weight = convolution.weight.double() / mean[:, None, None, None]
         convolution.weight.copy_(weight if before is None else weight * before[:, None, None])
         convolution.bias.copy_(convolution.bias.double() / mean)
         before = mean
-    return idle
+    return rare
 
 
 def _pictures(path: str) -> Iterator[Tensor]:
@@ -166,11 +176,12 @@ def _convert(contents: dict[str, Any], path: Path, options: NormalizeOptions) ->
     if options.normalize_on:
         encoder = Encoder(config)
         encoder.load_state_dict(tensors)
-        idle = normalize(encoder, _pictures(options.normalize_on))
+        rare = normalize(encoder, _pictures(options.normalize_on))
         tensors = dict(encoder.state_dict())
-        source |= {"normalized_on": Path(options.normalize_on).name, "always_0": idle}
+        source["format"] += f", features divided by their means on {Path(options.normalize_on).name}"
+        source["format"] += f" ({rare} nearly always 0)" if rare else ""
     elif raw:
-        source[UNSCALED] = True
+        source |= {"format": f"{TORCHVISION}, features of any size", UNSCALED: True}
     named = {f"encoder.{name}": tensor for name, tensor in tensors.items()}
     return Converted("adain", {"style": config.model_dump(mode="json"), "source": source}, named)
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.adain import bands
 from models.adain.config import StyleConfig
 from models.compute import Conv2d, set_compute
 from models.conditioning import Statistics, restyled, statistics
@@ -41,6 +42,11 @@ class Encoder(nn.Sequential):
         """Choose the type of the convolutions."""
         return set_compute(self, precision)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """The last features."""
+        out: Tensor = bands.run(self, x) if bands.applies(x) else super().forward(x)
+        return out
+
     def features(self, x: Tensor) -> list[Tensor]:
         """The features at the taps, from the picture down."""
         found = []
@@ -66,6 +72,11 @@ class Decoder(nn.Sequential):
             if level:
                 layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
         super().__init__(*layers[:-1])  # no ReLU at the end
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A picture of features."""
+        out: Tensor = bands.run(self, x) if bands.applies(x) else super().forward(x)
+        return out
 
 
 class Region(NamedTuple):

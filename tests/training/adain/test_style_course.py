@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.adain.encoders import RARE
 from models.adain.network import AdaIN
 from models.families import read_network, save_network
 from tests.models.test_encoders import means, torchvision
@@ -36,7 +37,9 @@ def test_the_encoder_of_torchvision_is_scaled_on_the_data(vgg, tmp_path):
     network = read_network(runs.newest_in(run) or run).part("adain")
     assert isinstance(network, AdaIN)
     for mean in means(network.encoder, [torch.from_numpy(data.read(i))[None] / 255 for i in range(data.count)]):
-        torch.testing.assert_close(mean[mean > 0], torch.ones(int((mean > 0).sum())).double(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            mean[mean > RARE], torch.ones(int((mean > RARE).sum())).double(), rtol=1e-4, atol=1e-5
+        )
     with pytest.raises(ValueError, match=r"it lacks 2.weight of the shape \[5, 3, 3, 3\]: leave out --set style"):
         finish(plans.begin({**OWN, "encoder": str(vgg), "style.widths": (5, 8)}, tmp_path / "other"))
 
