@@ -102,7 +102,7 @@ def template(tmp_path_factory) -> Path:
         shutil.copy(run / "network-000000.1.safetensors", copy)
     for name in ("ffhq", "cats", "aliens"):
         zipped(place / f"{name}.zip")
-    for folder in ("my_pictures", "holiday_photos", "photos/a", "photos/b", "my_samples"):
+    for folder in ("my_pictures", "holiday_photos", "photos/a", "photos/b", "my_samples", "pictures", "paintings"):
         (place / folder).mkdir(parents=True)
         for i in range(12):
             picture(seed=i).save(place / folder / f"{i}.png")
@@ -227,6 +227,7 @@ PICTURES = {
     ),
     "docs/augmentation.png": ("python -m training.augment --out docs/augmentation.png", "docs/augmentation.png"),
     "docs/dit.png": (f"python generate.py {DIT_FACES} --seeds 0-39 --cfg-scale 2 --steps 25 --grid", "out/grid.png"),
+    "docs/style.jpg": ("python stylize.py --content pictures/ --style paintings/", ""),
     "docs/interpolation.webp": (FILM, "out/interpolation.webp"),
     "docs/directions.png": (
         f"python directions.py {FACES} --apply out/directions.safetensors --seeds 9 "
