@@ -75,6 +75,7 @@ def test_the_record_says_what_was_done(network):
         "device": "cpu",
         "precision": "fp32",
         "batch": 1,
+        "mix": None,
         "grid": False,
         "format": "png",
     }
