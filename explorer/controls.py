@@ -95,8 +95,9 @@ def fitted(control: Control, accepts: Callable[[float], bool]) -> Control:
 def draft(options: Options) -> Options:
     """The options for a quick preview: values beyond the field's `draft` are brought down to it."""
     marks = {name: setting.mark.get("draft") for name, setting in config.settings(type(options)).items()}
-    lower = {name: most for name, most in marks.items() if most is not None and getattr(options, name) > most}
-    return options.model_copy(update={name: type(getattr(options, name))(most) for name, most in lower.items()})
+    values = {name: (getattr(options, name), most) for name, most in marks.items() if most is not None}
+    lower = {name: type(value)(most) for name, (value, most) in values.items() if value is not None and value > most}
+    return options.model_copy(update=lower)
 
 
 def trials(control: Control) -> list[Any]:

@@ -4,11 +4,12 @@ import { Children } from "./children.js";
 import { bind } from "./keys.js";
 import { read, same, wrapped, written } from "./look.js";
 import { Panel } from "./panel.js";
-import { Picture } from "./picture.js";
+import { Picture, small } from "./picture.js";
 import { History, Kept } from "./strips.js";
 import { Wire } from "./wire.js";
 
 const REST = 150; // milliseconds after which a hand rests
+const FILLING = 9; // the slot of pictures that steps of the history lack
 const at = (id) => document.getElementById(id);
 
 const about = await (await fetch("about")).json();
@@ -53,7 +54,13 @@ function display() {
   at("picture").ariaLabel = `Picture of ${named(state)}`;
   const seen = [shown.state, last.draft ? last.state : null].some((other) => other && same(other, state));
   ask({ emerge: about.emerging && !seen });
-  parts.children.show(state);
+  parts.children.show(pinned(state));
+}
+
+/** A state whose class stays when the seed changes. */
+function pinned(of) {
+  const { learned } = about;
+  return of.label === null && learned.length ? { ...of, label: learned[of.seeds[0][0] % learned.length] } : of;
 }
 
 function go(next) {
@@ -69,6 +76,7 @@ function ask(how) {
 }
 
 async function answered(told, blob) {
+  if (told.slot === FILLING) return fill(blob && small(await createImageBitmap(blob)));
   if (told.slot > 0) {
     if (blob) parts.children.draw(told.slot, await createImageBitmap(blob));
     return;
@@ -95,7 +103,15 @@ async function answered(told, blob) {
   tell("");
   parts.panel.blame("");
   if (whole && question) requestAnimationFrame(() => speed(performance.now() - question.start, told.ms));
-  if (told.exact) finish(told, question?.state ?? state);
+  if (whole && question) parts.history.picture(question.state, small(bitmap));
+  if (told.exact) finish(told);
+}
+
+/** Steps that were left too soon for a picture get theirs when nothing else is to be made. */
+function fill(picture) {
+  if (picture && parts.lacking) parts.history.give(parts.lacking, picture);
+  parts.lacking = parts.history.lacking;
+  if (parts.lacking) parts.wire.ask(FILLING, parts.lacking.state, { draft: true });
 }
 
 function speed(whole, network) {
@@ -104,11 +120,11 @@ function speed(whole, network) {
   at("speed").dataset.ms = whole.toFixed(1);
 }
 
-function finish(told, of) {
+function finish(told) {
   at("command").textContent = told.command;
   at("picture").dataset.exact = told.number;
   parts.panel.bar(told.barred ?? {});
-  parts.history.picture(of, parts.picture.small());
+  fill(null);
 }
 
 function tell(text, kind = "error") {
@@ -173,11 +189,11 @@ const acts = {
     at("grid").hidden = at("breed").hidden = !open;
     at("picture").hidden = open;
     at("frame").classList.toggle("grid", open);
-    parts.children.show(state);
+    parts.children.show(pinned(state));
   },
   others: () => parts.children.others(),
   child: (slot) => parts.children.open && parts.children.click(slot, false),
-  keep: () => note(parts.kept.add(state, parts.picture.small()) ? "kept" : "this picture is kept already"),
+  keep: () => note(parts.kept.add(state, small(at("picture"))) ? "kept" : "this picture is kept already"),
   download,
   pixels: () => {
     at("pixels").ariaPressed = document.body.classList.toggle("pixels");
@@ -195,21 +211,20 @@ function build() {
   parts.history = new History(at("history"), { go, name: named });
   parts.kept = new Kept(at("kept"), about.network, { go: (kept) => change(kept, true), name: named });
   parts.picture = new Picture(at("picture"), {
-    start() { // the class stays while the seed changes
-      const { learned } = about;
-      if (state.label === null && learned.length) state = { ...state, label: learned[state.seeds[0][0] % learned.length] };
+    start() {
+      state = pinned(state);
       return state.seeds;
     },
     walk: (seeds, done) => change({ seeds }, done),
   });
   parts.children = new Children(at("grid"), {
     ask: (slot, child) => parts.wire.ask(slot, child, { draft: true }),
-    go: (child) => change({ seeds: child.seeds }, true),
+    go: (child) => change(child, true),
   });
   at("stride").addEventListener("input", () => {
     parts.children.step = at("stride").valueAsNumber;
     at("strided").textContent = at("stride").value;
-    parts.children.show(state);
+    parts.children.show(pinned(state));
   });
   for (const name of ["undo", "redo", "dice", "family", "keep", "download", "pixels", "copy", "link", "help"]) {
     at(name).addEventListener("click", acts[name]);

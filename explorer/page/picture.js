@@ -49,11 +49,6 @@ export class Picture {
     }
     paint(canvas, bitmap);
   }
-
-  /** A small copy, as a data URL. */
-  small() {
-    return small(this.canvas);
-  }
 }
 
 /** Draw a bitmap so that it fills a canvas. */
@@ -63,12 +58,13 @@ export function paint(canvas, bitmap) {
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
 }
 
-function small(canvas) {
-  const side = 96, scale = side / Math.max(canvas.width, canvas.height);
+/** A small copy of a canvas or bitmap, as a data URL. */
+export function small(picture) {
+  const side = 96, scale = side / Math.max(picture.width, picture.height);
   const made = document.createElement("canvas");
-  made.width = Math.max(1, Math.round(canvas.width * scale));
-  made.height = Math.max(1, Math.round(canvas.height * scale));
+  made.width = Math.max(1, Math.round(picture.width * scale));
+  made.height = Math.max(1, Math.round(picture.height * scale));
   made.getContext("2d").imageSmoothingQuality = "high";
-  made.getContext("2d").drawImage(canvas, 0, 0, made.width, made.height);
+  made.getContext("2d").drawImage(picture, 0, 0, made.width, made.height);
   return made.toDataURL("image/webp", 0.85);
 }

@@ -66,9 +66,17 @@ export class History {
 
   /** The picture of the present step. */
   picture(state, small) {
-    if (!this.now || !same(this.now.state, state)) return;
-    this.now.small = small;
-    this.now.item.querySelector("img").src = small;
+    if (this.now && same(this.now.state, state)) this.give(this.now, small);
+  }
+
+  give(entry, small) {
+    entry.small = small;
+    entry.item.querySelector("img").src = small;
+  }
+
+  /** The newest step without a picture. */
+  get lacking() {
+    return this.steps.findLast((entry) => !entry.small) ?? null;
   }
 }
 
