@@ -58,7 +58,8 @@ def main(port: int | None, browser: bool, listen: str | None, device: str, preci
     chosen = {name: value for name, value in values.items() if value is not None and name in config.settings(kind)}
     config.build(kind, chosen)
     resolved = resolve_device(device)
-    more = [word for name in ("device", "precision") if name in given() for word in (f"--{name}", str(locals()[name]))]
+    typed = {"device": device, "precision": precision}
+    more = [word for name, value in typed.items() if name in given() for word in (f"--{name}", value)]
     door = _door(listen or HERE, port)
     link = Link(place, chosen, str(resolved), resolve_precision(precision, resolved), more)
     link.start()
@@ -108,7 +109,7 @@ def _door(host: str, port: int | None) -> socket.socket:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             return socket.create_server((host, each), family=family, backlog=64)
         except OSError as error:
-            if isinstance(error, socket.gaierror) or error.errno in (errno.EADDRNOTAVAIL, None):
+            if error.errno is None or error.errno < 0 or error.errno == errno.EADDRNOTAVAIL:  # below 0: no such name
                 mend = "give an address of this machine, or 0.0.0.0 for all"
                 raise ValueError(f"--listen {host} is no address of this machine: {mend}") from error
             if error.errno == errno.EACCES:

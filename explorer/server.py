@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,53 +31,49 @@ class TooLargeError(ValueError):
     """A body of a request is too large."""
 
 
-def make_app(link: Link, port: int, token: str, listening: bool = False) -> Guard:
-    """The application: `link` computes pictures, `port` and `token` are of its address."""
-    files = {path.name: (KINDS[path.suffix], path.read_bytes()) for path in sorted(PAGE.iterdir())}
+class BusyError(Exception):
+    """Too many clients."""
 
-    def page(request: Request) -> Response:
+
+class Pages:
+    """The answers of the server; `link` computes pictures."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.files = {path.name: (KINDS[path.suffix], path.read_bytes()) for path in sorted(PAGE.iterdir())}
+
+    def page(self, request: Request) -> Response:
+        """A file of the page."""
         name = request.path_params.get("name", "index.html")
-        if name not in files:
+        if name not in self.files:
             return Response("there is no such page\n", 404, media_type="text/plain")
-        kind, data = files[name]
+        kind, data = self.files[name]
         return Response(data, media_type=kind)
 
-    def about(request: Request) -> Response:
-        return JSONResponse(link.about)
+    def about(self, request: Request) -> Response:
+        """The network and its controls."""
+        return JSONResponse(self.link.about)
 
-    async def frame(request: Request) -> Response:
+    async def frame(self, request: Request) -> Response:
         """The answer to one `Asked`, for places that let no sockets through."""
         try:
             asked = _asked(await _body(request, LONGEST_MESSAGE))
-        except ValueError as error:
+            alone = asked.model_copy(update={"emerge": False})
+            told, data = await self._answer(lambda client: self.link.ask(client, alone))
+        except (ValueError, BusyError) as error:
             return _refused(error)
-        if link.clients >= MOST_CLIENTS:
-            return JSONResponse({"error": BUSY}, 503)
-        client, answers = link.join()
-        try:
-            link.ask(client, asked.model_copy(update={"emerge": False}))
-            told, data = await answers.get()
-        finally:
-            link.leave(client)
         return Response(packed(told, data), 422 if "error" in told else 200, media_type="application/octet-stream")
 
-    async def save(request: Request) -> Response:
+    async def save(self, request: Request) -> Response:
         """The PNG of a state, with the settings in it."""
         try:
-            state = read_state(await _body(request, LONGEST_MESSAGE))
-        except ValueError as error:
+            state = read_state(await _body(request, LONGEST_MESSAGE)).model_dump_json()
+            told, data = await self._answer(lambda client: self.link.save(client, state))
+        except (ValueError, BusyError) as error:
             return _refused(error)
-        if link.clients >= MOST_CLIENTS:
-            return JSONResponse({"error": BUSY}, 503)
-        client, answers = link.join()
-        try:
-            link.save(client, state.model_dump_json())
-            told, data = await answers.get()
-        finally:
-            link.leave(client)
         return JSONResponse(told, 422) if "error" in told else Response(data, media_type="image/png")
 
-    async def restore(request: Request) -> Response:
+    async def restore(self, request: Request) -> Response:
         """The state in a picture that was dropped on the page: the raw bytes of the file are the body."""
         try:
             data = await _body(request, LARGEST_UPLOAD)
@@ -85,43 +81,53 @@ def make_app(link: Link, port: int, token: str, listening: bool = False) -> Guar
         except ValueError as error:
             return _refused(error)
 
-    async def socket(socket: WebSocket) -> None:
-        if link.clients >= MOST_CLIENTS:
+    async def socket(self, socket: WebSocket) -> None:
+        """Questions of a page, and answers as they come."""
+        if self.link.clients >= MOST_CLIENTS:
             await socket.close(1013, BUSY)
             return
         await socket.accept()
-        client, answers = link.join()
+        client, answers = self.link.join()
         sending = asyncio.create_task(_send(socket, answers))
         try:
             while True:
                 text = await socket.receive_text()
                 try:
-                    link.ask(client, _asked(text.encode()))
+                    self.link.ask(client, _asked(text.encode()))
                 except ValueError as error:
                     answers.put_nowait(({**_numbers(text), "error": str(error)}, b""))
         except (WebSocketDisconnect, KeyError):  # KeyError: a binary message, which the page never sends
             pass
         finally:
-            link.leave(client)
+            self.link.leave(client)
             sending.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await sending
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
-        link.stop()
+    async def _answer(self, ask: Callable[[int], None]) -> tuple[dict[str, Any], bytes]:
+        """The answer to the one question that `ask` puts for a client."""
+        if self.link.clients >= MOST_CLIENTS:
+            raise BusyError(BUSY)
+        client, answers = self.link.join()
+        try:
+            ask(client)
+            return await answers.get()
+        finally:
+            self.link.leave(client)
 
+
+def make_app(link: Link, port: int, token: str, listening: bool = False) -> Guard:
+    """The application: `link` computes pictures, `port` and `token` are of its address."""
+    pages = Pages(link)
+    posts = [Route(f"/{each.__name__}", each, methods=["POST"]) for each in (pages.frame, pages.save, pages.restore)]
     routes = [
-        Route("/", page),
-        Route("/about", about),
-        Route("/frame", frame, methods=["POST"]),
-        Route("/save", save, methods=["POST"]),
-        Route("/restore", restore, methods=["POST"]),
-        WebSocketRoute("/socket", socket),
-        Route("/{name}", page),
+        Route("/", pages.page),
+        Route("/about", pages.about),
+        *posts,
+        WebSocketRoute("/socket", pages.socket),
+        Route("/{name}", pages.page),
     ]
-    return Guard(Starlette(routes=routes, lifespan=lifespan), port, token, listening)
+    return Guard(Starlette(routes=routes), port, token, listening)
 
 
 async def _send(socket: WebSocket, answers: asyncio.Queue[tuple[dict[str, Any], bytes]]) -> None:
@@ -161,5 +167,6 @@ async def _body(request: Request, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _refused(error: ValueError) -> Response:
-    return JSONResponse({"error": str(error)}, 413 if isinstance(error, TooLargeError) else 422)
+def _refused(error: Exception) -> Response:
+    status = 503 if isinstance(error, BusyError) else 413 if isinstance(error, TooLargeError) else 422
+    return JSONResponse({"error": str(error)}, status)
