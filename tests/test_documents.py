@@ -25,7 +25,7 @@ PARSED = {
     r"torchrun|--gpus": "starts processes: tests/training/test_processes.py does so",
     r"ffhq\.pkl|ffhq256|config-f\.pkl|network-snapshot|vgg16|hf://|USER": "needs a published file or a connection",
     r"--codec": "needs a codec: tests/test_latents.py makes such ones",
-    r"decoder\.pth|adain\.safetensors|vgg_normalised": "needs published files: tests/test_stylize.py makes such ones",
+    r"decoder\.pth|adain\.safetensors|vgg_normalised|vgg19": "needs published files: tests/test_stylize.py makes such",
     r"--source (DiT-XL|mine|dit|unet|adm)\b": "needs such a file: tests/models/test_denoiserfiles.py makes each",
     r"https?://|s3://": "needs a connection",
     r"denoiser\.depth=4|faces32-dit\.safetensors --only": "made a bundled network in an hour",

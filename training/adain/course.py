@@ -1,14 +1,19 @@
 """The row of style transfer in the table of what can be trained."""
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
+from models.adain import encoders
 from models.adain.config import StyleConfig
 from models.adain.family import FAMILY
+from models.families import read_network
+from models.networkfile import NetworkFile
 from torch_utils.config import build
 from training.adain.config import AdaINRun
 from training.adain.recipe import StyleTransfer
 from training.config import check_rounds, largest_divisor, share_of
-from training.course import Asked, Course
+from training.course import Asked, Course, check_same
 from training.signs import Chart, Means, Signs, Watch, skipped_steps
 
 SLOWER = "a smaller --lr"
@@ -23,13 +28,36 @@ def settle(asked: Asked) -> tuple[AdaINRun, tuple[str, ...]]:
     if asked.preset == "demo":
         row |= {"pace.kimg": 4.0, "pace.tick": 0.2, "pace.snap": 5, "optimizer.lr": 1e-3}
     notes: tuple[str, ...] = ()
-    if not asked.given.get("encoder"):
+    place = asked.given.get("encoder")
+    if place and asked.transfer:
+        raise ValueError("--encoder does not apply to --transfer, which takes the network's own: leave it out")
+    if place:
+        sizes, scaled = _encoder(place)
+        row |= sizes
+        notes = () if scaled else (f"the features of --encoder {place} are divided by their means on --data",)
+    elif not asked.transfer:
         notes = ("no --encoder is given: the features are those of random weights, which tell less of style",)
     values = {**row, **asked.given, "preset": asked.preset, "contents": (*asked.shape,), "paintings": (*others,)}
     share = share_of(int(values["pace.batch"]), asked.world)
     at_once = asked.given.get("pace.batch_gpu") or largest_divisor(share, 8)
     check_rounds(at_once, share, int(values["pace.batch"]))
     return build(AdaINRun, values | {"pace.batch_gpu": at_once}), notes
+
+
+@cache
+def _encoder(place: str) -> tuple[dict[str, Any], bool]:
+    """Settings of an encoder's sizes, and whether its features are scaled."""
+    file = read_network(encoders.find(place))
+    config = encoders.encoder_of(file, f"--encoder {place}").config
+    sizes = {f"style.{name}": getattr(config, name) for name in ("widths", "depths", "colored")}
+    return sizes, not file.metadata.get("source", {}).get(encoders.UNSCALED)
+
+
+def check_transfer(file: NetworkFile, config: AdaINRun) -> None:
+    """Raise ValueError unless a network has an encoder and a decoder of the sizes of a configuration."""
+    if "adain" not in file.parts:
+        raise ValueError(f"--transfer {file}: it is an encoder alone: give it as --encoder")
+    check_same(file, config)
 
 
 def smallest(config: AdaINRun) -> AdaINRun:
@@ -51,6 +79,7 @@ COURSE = Course(
     settle=settle,
     recipe=StyleTransfer,
     smallest=smallest,
+    check_transfer=check_transfer,
     smaller="smaller pieces: --set data.crop=128 --set styles.crop=128",
     signs=Signs(
         shown={"loss/content": "content", "loss/style": "style"},
