@@ -1,6 +1,5 @@
 """What the page shows, as one JSON value: its address, a step of its history, the settings in a PNG, a command line."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.sampler import Options
 from sampling.classes import find_class
+from system.text import public_command
 from torch_utils import config
 from torch_utils.flags import MAX_NUMBER, MAX_SEED
 
@@ -55,8 +55,8 @@ class Scene:
     names: Sequence[str] = ()  # of the classes
 
     def command(self, state: PageState) -> str:
-        """The command line that makes the same picture: `python generate.py --network ... --seeds 7 --psi 0.7`."""
-        words = ["python", "generate.py", "--network", self.place, *self.more]
+        """The command line that makes the same picture, without secrets: `python generate.py --network x --seeds 7`."""
+        words = ["--network", self.place, *self.more]
         for name, value in self.fixed.items():
             words += _typed(config.settings(self.options)[name], value)
         if state.seed is None:
@@ -67,7 +67,7 @@ class Scene:
             words += ["--class", self._class(state.label)]
         for name, value in state.options.items():
             words += _typed(config.settings(self.options)[name], value)
-        return shlex.join(words)
+        return public_command("generate.py", words)
 
     def _class(self, label: int) -> str:
         name = self.names[label] if label < len(self.names) else str(label)

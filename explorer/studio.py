@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -172,7 +173,7 @@ def open_studio(
     fixed = {name: value for name, value in values.items() if name not in settable}
     chosen = sampler.options.model_dump(mode="json", include=set(settable))
     state = PageState(
-        network=file.path.name,
+        network=Path(str(file)).name,
         options={c.name: chosen[c.name] for c in found if chosen[c.name] != c.default},
     )
     about = {
@@ -193,7 +194,7 @@ def _told(file: NetworkFile, sampler: Sampler) -> dict[str, Any]:
     age = f", {file.metadata['kimg']:g} kimg" if "kimg" in file.metadata else ""
     height, width, channels, _ = sampler.shape
     return {
-        "network": file.path.name,
+        "network": Path(str(file)).name,
         "kind": f"{file.family.title}, {kind_of(sampler.shape)}{age}",
         "size": [width, height],
         "channels": channels,

@@ -106,6 +106,11 @@ def test_what_does_not_fit_the_network_is_refused_in_a_sentence(studios, name, g
     assert str(error.value).startswith(said)
 
 
+def test_the_command_line_has_no_secrets():
+    scene = Scene("https://user:hush@example.org/a.safetensors?key=hush", StyleOptions)
+    assert "hush" not in scene.command(PageState()) and "example.org/a.safetensors" in scene.command(PageState())
+
+
 def test_classes_are_named_where_the_name_leads_to_the_class():
     scene = Scene("x", StyleOptions, names=("1", "0", "happy", "Happy", "-x"))
     commands = [scene.command(PageState(label=k)).partition("--class ")[2] for k in range(5)]
