@@ -58,6 +58,11 @@ def test_large_pictures_are_refused_before_they_are_decoded(network, pictures, t
     assert "has 20000x20000 = 400 megapixels, more than 100: make it smaller" in said
 
 
+def test_what_is_missing_is_named(pictures):  # noqa: F811
+    assert "Missing option '--content'" in refused("--style", pictures)
+    assert "Missing option '--style'" in refused("--content", pictures)
+
+
 def test_earlier_results_stay(network, pictures, tmp_path):  # noqa: F811
     out, words = tmp_path / "out", ("--network", network, "--style", pictures / "b.png", "--outdir", tmp_path / "out")
     run(*words, "--content", pictures)

