@@ -2,23 +2,23 @@
 
 import system.start  # noqa: F401 (first)
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import torch
 from PIL import Image
-from torch import Tensor
 
 from imaging.film import check_film, write_film
 from imaging.grid import check_sheet, save_image, sheet
+from imaging.opening import open_file
+from imaging.picture import is_animated
 from imaging.sources.video import frame_rate
-from models.adain.color import match_colors, with_colors_of
+from models.adain.encoders import BUNDLED
 from models.adain.family import FAMILY
-from models.adain.network import AdaIN, Region
-from models.adain.tiles import stylize_tiles
-from models.conditioning import Statistics
+from models.adain.network import AdaIN
 from models.families import read_network
 from sampling.adain.pictures import (
     Picture,
@@ -28,50 +28,48 @@ from sampling.adain.pictures import (
     names_of,
     parse_shares,
     read,
-    read_regions,
     to_image,
 )
-from sampling.command import DEVICE, PATH, options, record_files
-from system.files import check_folder
+from sampling.adain.wishes import Smoothing, Styles, Wish, make
+from sampling.command import DEVICE, PATH, RUNS, options, record_files, refuse
+from system.files import check_folder, real_path
+from torch_utils import checkpoint
 from torch_utils.cli import Command, counted, progress, say
-from torch_utils.device import resolve_device, switches
+from torch_utils.device import is_out_of_memory, resolve_device, switches
+from torch_utils.runs import newest_network
 
 EXAMPLES = """
 Examples:
-  python stylize.py --network adain.safetensors --content photo.jpg --style painting.jpg
-  python stylize.py --network adain.safetensors --content photos/ --style paintings/      every pair, and a sheet
-  python stylize.py --network adain.safetensors --content photo.jpg --style a.jpg,b.jpg --style-weights 0.7,0.3
-  python stylize.py --network adain.safetensors --content photo.jpg --style a.jpg --preserve-color match --alpha 0.8
-  python stylize.py --network adain.safetensors --content photo.jpg --style a.jpg,b.jpg --mask regions.png --feather 8
-  python stylize.py --network adain.safetensors --content clip.mp4 --style a.jpg --film out.mp4 --smooth 0.8
+  python stylize.py --content photo.jpg --style painting.jpg
+  python stylize.py --content photos/ --style paintings/ --outdir out      every pair, and a sheet
+  python stylize.py --content photo.jpg --style a.jpg,b.jpg --style-weights 0.7,0.3 --alpha 0.8
+  python stylize.py --content photo.jpg --style a.jpg --preserve-color
+  python stylize.py --content photo.jpg --style a.jpg,b.jpg --mask regions.png --feather 8
+  python stylize.py --content clip.mp4 --style a.jpg --film out.mp4 --smooth 0.8
+  python stylize.py --network adain.safetensors --content photo.jpg --style a.jpg
 """
-BUNDLED = Path(__file__).parent / "assets" / "style.safetensors"
-WHOLE = 2**22  # pixels up to which --tile auto makes a picture at once
-TILE = 1024  # side of the tiles of --tile auto
 SHEET = "stylized.png"
 THUMBNAIL = 192  # pixels of a sheet's tiles
+NETWORK = "a network of --model adain; without it the newest one in runs, else the bundled one"
+COLOR = (
+    "keep the content's colors. luminance, the default without a value: its hues; match: bring the style's colors to "
+    "the content's mean and covariance first"
+)
 
 
-class Wish(NamedTuple):
-    """How pictures are made."""
+class Side(click.IntRange):
+    """The side of tiles, or auto: None."""
 
-    alpha: float
-    color: str
-    tile: int | None  # side of tiles; None: by the size of the picture
-    mask: Path | None
-    feather: float
-    strengths: str
-    weights: list[float] | None
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; None for auto."""
+        return None if value == "auto" else super().convert(value, param, ctx)
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@options(
-    "Network",
-    ("--network", click.Path(), None, "a network of --model adain; without it the bundled one", {"metavar": "PLACE"}),
-)
+@options("Network", ("--network", click.Path(), None, NETWORK, {"metavar": "PLACE"}))
 @options(
     "Pictures",
-    ("--content", "PATHS", None, "a picture, several with commas, or a folder", {"required": True}),
+    ("--content", "PATHS", None, "a picture, several with commas, or a folder; or a video", {"required": True}),
     ("--style", "PATHS", None, "the same; without weights and mask every pair is made", {"required": True}),
     ("--style-weights weights", "NUMBERS", None, "mix the styles in these shares, such as 0.7,0.3"),
     ("--alpha", click.FloatRange(0, 1), 1.0, "strength of the style; 0 leaves the content"),
@@ -79,12 +77,13 @@ class Wish(NamedTuple):
         "--preserve-color color",
         click.Choice(["no", "luminance", "match"]),
         "no",
-        "luminance: hues of the content; match: bring the style's colors to the content's mean and covariance first",
+        COLOR,
+        {"is_flag": False, "flag_value": "luminance"},
     ),
     ("--mask", PATH, None, "a picture of regions, one style for each gray level from dark to light"),
     ("--feather", click.FloatRange(0, 1000), 0.0, "with --mask: pixels over which regions blend"),
     ("--region-alphas strengths", "NUMBERS", None, "with --mask: strength of each region, such as 1,0.5"),
-    ("--tile", click.IntRange(64, 8192), None, "side of tiles in pixels; without it by the size of the picture"),
+    ("--tile", Side(64, 8192), "auto", "side of tiles in pixels, which save memory; auto: for large pictures only"),
     ("--smooth", click.FloatRange(0, 0.99), 0.0, "of a video: share of the last frame's statistics; less flicker"),
 )
 @options(
@@ -98,151 +97,152 @@ def main(
     network: str | None,
     content: str,
     style: str,
-    weights: str | None,
-    mask: Path | None,
     outdir: Path,
     ending: str,
     film: Path | None,
+    smooth: float,
     device: str,
     **how: Any,
 ) -> None:
     """Put every content into the style of every other picture, in one pass, at the content's own size."""
-    video = Path(content) if is_video(content) else None
-    check_folder(outdir, f"--outdir {outdir}")
+    video = Path(content) if is_video(content, film is not None) else None
     if film is not None and video is None:
         raise ValueError(f"--film applies to a video, and --content {content} is none: leave it out")
     if video is not None and film is None:
         raise ValueError(f"--content {content} is a video: give --film with the name of the new one, such as film.mp4")
-    contents, paths = [] if video else listed(content, "--content"), listed(style, "--style")
-    shares = None if weights is None else _normalized(parse_shares(weights, len(paths), "--style-weights", "styles"))
-    strengths = how.pop("strengths") or ",".join(["1"] * len(paths))
-    wish = Wish(how["alpha"], how["color"], how["tile"], mask, how["feather"], strengths, shares)
-    _check(wish, len(paths))
-    where = resolve_device(device)
-    net = _open(network)
-    say(f"network {network or BUNDLED.name}")
-    if video is not None and film is not None:
-        if mask is None and wish.weights is None and len(paths) > 1:
-            raise ValueError(f"--style names {len(paths)} pictures: give --style-weights to mix them in a film, or one")
+    if film is not None:
+        refuse(["outdir", "ending"], "with --film")
         check_film(film, "--film")
-        with switches("fp32", trial=False), torch.no_grad():
-            count, frames = frames_of(video)
-            shown = progress(_frames(net.to(where), frames, paths, wish, how["smooth"]), count, "frames")
-            write_film(film, shown, frame_rate(video), sound=video)
-        facts = {"network": str(network or BUNDLED.name), "content": str(video), "frames": count}
-        record_files("stylize", film.with_name(f"{film.name}.json"), facts, {"device": where.type})
-        say(f"wrote {film} ({counted(count, 'frame')})")
-        return
-    together = wish.weights is not None or mask is not None
-    groups = [paths] if together else [[path] for path in paths]
-    check_sheet(len(contents) * len(groups), (THUMBNAIL, THUMBNAIL), "--content and --style")
-    with switches("fp32", trial=False), torch.no_grad():
-        rows = _all(net.to(where), contents, groups, wish, outdir, ending)
-    if len(contents) * len(groups) > 1:
-        names = [path.stem for path in contents]
-        save_image(sheet(rows, names, [names_of(group) for group in groups]), outdir / SHEET)
-    number = counted(len(contents) * len(groups), "picture")
-    facts = {"network": str(network or BUNDLED.name), "contents": len(contents), "styles": len(paths)}
-    record_files("stylize", outdir / "stylize.json", facts, {"device": where.type})
-    say(f"wrote {number} and stylize.json to {outdir}")
+        check_folder(film.parent, f"--film {film}")
+    else:
+        refuse(["smooth"], "to pictures, only to a video")
+        check_folder(outdir, f"--outdir {outdir}")
+    contents, styles = [] if video else listed(content, "--content"), listed(style, "--style")
+    wish = _wish(how, len(styles))
+    groups = [styles] if wish.weights is not None or wish.mask is not None else [[path] for path in styles]
+    targets = [film] if film else _targets(contents, groups, outdir, ending)
+    sources = [*contents, *styles, *(Path(each) for each in (video, wish.mask, network) if each is not None)]
+    _check_targets(targets, sources)
+    where = resolve_device(device)
+    net, place = _open(network)
+    facts: dict[str, Any] = {"network": place, "contents": len(contents), "styles": len(styles)}
+    with switches("fp32", trial=False), torch.no_grad(), _enough_memory(where):
+        net = net.to(where)
+        if video is not None and film is not None:
+            facts["frames"] = _make_film(net, video, film, groups, wish, smooth)
+        else:
+            _check_pictures(contents, styles, wish)
+            check_sheet(len(targets), (THUMBNAIL, THUMBNAIL), "--content and --style")
+            rows = _make_all(net, contents, groups, wish, iter(targets))
+            if len(targets) > 1:
+                names = [path.stem for path in contents], [names_of(group) for group in groups]
+                save_image(sheet(rows, *names), outdir / SHEET)
+    record = outdir / "stylize.json" if film is None else film.with_name(f"{film.name}.json")
+    record_files("stylize", record, facts, {"device": where.type})
+    made = f"{counted(len(targets), 'picture')} to {outdir}" if film is None else f"{film}, {facts['frames']} frames"
+    say(f"wrote {made}, and {record.name}")
 
 
-def _check(wish: Wish, styles: int) -> None:
-    if wish.mask is not None and wish.weights is not None:
+def _wish(how: dict[str, Any], styles: int) -> Wish:
+    """The controls, checked."""
+    weights, strengths = how.pop("weights"), how.pop("strengths")
+    if how["mask"] is not None and weights is not None:
         raise ValueError("--mask gives each style a region and --style-weights mixes them everywhere: give one of them")
-    if wish.mask is not None and wish.tile:
-        raise ValueError("--tile does not apply to --mask: leave it out")
-    if wish.mask is None and (wish.feather or wish.strengths != ",".join(["1"] * styles)):
+    if how["mask"] is None and (how["feather"] or strengths is not None):
         raise ValueError("--feather and --region-alphas apply to --mask alone: leave them out, or give --mask")
+    if weights is not None:
+        weights = parse_shares(weights, styles, "--style-weights", "styles")
+        if not sum(weights):
+            raise ValueError("--style-weights are all 0: give at least one that is more")
+        weights = [weight / sum(weights) for weight in weights]
+    if strengths is not None:
+        strengths = parse_shares(strengths, styles, "--region-alphas", "styles", most=1)
+    return Wish(weights=weights, strengths=strengths, **how)
 
 
-def _normalized(weights: list[float]) -> list[float]:
-    if not sum(weights):
-        raise ValueError("--style-weights are all 0: give at least one that is more")
-    return [weight / sum(weights) for weight in weights]
+def _targets(contents: list[Path], groups: list[list[Path]], outdir: Path, ending: str) -> list[Path]:
+    """The files to write: of each content in each group of styles."""
+    return [outdir / f"{path.stem}-{names_of(group)}.{ending}" for path in contents for group in groups]
 
 
-def _open(place: str | None) -> AdaIN:
-    if place is None and not BUNDLED.is_file():
-        raise FileNotFoundError("no --network was given, and none is bundled: give a network of --model adain")
-    file = read_network(place or BUNDLED)
+def _check_targets(targets: list[Path], sources: list[Path]) -> None:
+    """Raise ValueError if two results have one name, or a result is one of the files that are read."""
+    seen: set[Path] = set()
+    kept = {real_path(path) for path in sources}
+    for path in [*targets, *([targets[0].with_name(SHEET)] if len(targets) > 1 else [])]:
+        if path in seen:
+            raise ValueError(f"two results would be {path}: give the pictures different names, without the endings")
+        if real_path(path) in kept:
+            raise ValueError(f"{path} would be written over a file that is read: choose another name or --outdir")
+        seen.add(path)
+
+
+def _check_pictures(contents: list[Path], styles: list[Path], wish: Wish) -> None:
+    """Read everything once, so that a job does not end halfway. Raises ValueError."""
+    for path in styles:
+        read(path, "--style")
+    for path in contents:
+        wish.masks(read(path, "--content").size, len(styles))
+        with open_file(path) as file:
+            if is_animated(file, f"--content {path}"):
+                say(f"note: {path} has several frames, and the first one is taken: give --film for a film of a GIF")
+
+
+def _open(place: str | None) -> tuple[AdaIN, str]:
+    """The network that --network names, or without it the newest or the bundled one; and its place in words."""
+    newest = None if place else newest_network(RUNS, lambda path: checkpoint.header(path).get("family") == FAMILY.name)
+    if place is None and newest is None and not BUNDLED.is_file():
+        raise FileNotFoundError(
+            f"no --network was given, {RUNS} has none of --model adain, and none is bundled: give a network"
+        )
+    file = read_network(place or newest or BUNDLED)
     file.require(FAMILY, "--network")
     network = file.part("adain")
     assert isinstance(network, AdaIN)
-    return network
+    say(f"network {file}{'' if place else ', the newest one' if newest else ', the bundled one'}")
+    return network, str(file)
 
 
-def _all(
-    net: AdaIN, contents: list[Path], groups: list[list[Path]], wish: Wish, outdir: Path, ending: str
+@contextmanager
+def _enough_memory(device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ValueError(f"the memory of this {device.type} device ran out: take tiles, such as --tile 512") from error
+
+
+def _make_all(
+    net: AdaIN, contents: list[Path], groups: list[list[Path]], wish: Wish, targets: Iterator[Path]
 ) -> list[list[Image.Image]]:
     """Make and write all pictures; thumbnails by content and group of styles."""
-    kept: dict[Path, Statistics] = {}  # of styles whose colors are their own
+    styles = Styles(net, wish)
     rows: list[list[Image.Image]] = [[] for _ in contents]
     jobs = [(i, path, group) for i, path in enumerate(contents) for group in groups]
     last: Picture | None = None
     for i, path, group in progress(jobs, len(jobs), "pictures"):
         if last is None or not rows[i]:
             last = read(path, "--content")
-        styles = [_measured(net, each, last, wish, kept) for each in group]
-        made = to_image(_one(net, last, styles, wish), last.opacity)
-        save_image(made, outdir / f"{path.stem}-{names_of(group)}.{ending}")
+        made = to_image(make(net, last, [styles.measured(each, last) for each in group], wish), last.opacity)
+        save_image(made, next(targets))
         rows[i].append(_thumbnail(made))
     return rows
 
 
-def _frames(
-    net: AdaIN, frames: Iterator[Picture], styles: list[Path], wish: Wish, smooth: float
-) -> Iterator[Image.Image]:
-    """The frames of a film. The styles are measured once; statistics of contents may follow slowly."""
-    kept: dict[Path, Statistics] = {}
-    own: Statistics | None = None
+def _make_film(net: AdaIN, video: Path, film: Path, groups: list[list[Path]], wish: Wish, smooth: float) -> int:
+    """Write a film of all frames of a video, and return their number. The styles are measured once."""
+    if len(groups) > 1:
+        raise ValueError(f"--style names {len(groups)} pictures: give --style-weights to mix them in a film, or one")
+    count, frames = frames_of(video)
+    styles, follow = Styles(net, wish), Smoothing(smooth)
 
-    def follow(now: Statistics) -> Statistics:
-        nonlocal own
-        own = Statistics(*(new.lerp(old, smooth) for new, old in zip(now, own or now, strict=True))) if smooth else now
-        return own
+    def made() -> Iterator[Image.Image]:
+        for frame in frames:
+            yield to_image(make(net, frame, [styles.measured(each, frame) for each in groups[0]], wish, follow), None)
 
-    for frame in frames:
-        measured = [_measured(net, path, frame, wish, kept) for path in styles]
-        yield to_image(_one(net, frame, measured, wish, follow), None)
-
-
-def _measured(net: AdaIN, path: Path, content: Picture, wish: Wish, kept: dict[Path, Statistics]) -> Statistics:
-    device = next(net.parameters()).device
-    if wish.color == "match":
-        return net.measure(match_colors(read(path, "--style").colors[0], content.colors[0])[None].to(device))
-    if path not in kept:
-        kept[path] = net.measure(read(path, "--style").colors.to(device))
-    return kept[path]
-
-
-def _one(
-    net: AdaIN,
-    content: Picture,
-    styles: list[Statistics],
-    wish: Wish,
-    follow: Callable[[Statistics], Statistics] = lambda own: own,
-) -> Tensor:
-    colors = content.colors.to(next(net.parameters()).device)
-    weights = wish.weights or [1.0]
-    if wish.mask is not None:
-        masks = read_regions(wish.mask, content.size, len(styles), wish.feather)
-        alphas = parse_shares(wish.strengths, len(styles), "--region-alphas", "styles")
-        regions = [
-            Region(mask.to(colors.device), k, wish.alpha * min(alpha, 1.0))
-            for k, (mask, alpha) in enumerate(zip(masks, alphas, strict=True))
-        ]
-        made = net.decode(net.mix_regions(net.encode(colors), styles, regions), colors.shape)
-    elif wish.tile or colors.shape[-2] * colors.shape[-1] > WHOLE:
-        side = -(-(wish.tile or TILE) // net.config.factor) * net.config.factor
-        made = torch.empty_like(colors)
-        for part in stylize_tiles(net, colors, styles, weights, wish.alpha, side):
-            made[..., part.rows, part.columns] = part.pixels
-    else:
-        features = net.encode(colors)
-        own = follow(net.statistics(features))
-        made = net.decode(net.mix(features, styles, weights, wish.alpha, own), colors.shape)
-    return with_colors_of(made, colors) if wish.color == "luminance" else made
+    write_film(film, progress(made(), count, "frames"), frame_rate(video), sound=video)
+    return count
 
 
 def _thumbnail(image: Image.Image) -> Image.Image:

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from imaging.archive import Archive, open_archive
 from imaging.demo import COUNT, DemoSet
+from imaging.drawnset import COUNT as DRAWN
+from imaging.drawnset import KINDS, DrawnSet
 from imaging.filenames import some
 from imaging.grid import GRID
 from imaging.headers import read_facts
@@ -44,7 +45,8 @@ class DataConfig(BaseModel):
         "demo",
         description="ZIP or folder of PNG, JPEG or WebP images of one size; WebDataset shards such as "
         "x-{0000..0999}.tar, local or behind a URL; latents of `dataset_tool.py encode`; `demo`, `demo:64` or "
-        "`demo:96x64` is the embedded set of cartoon faces, at 32x32 or the size named",
+        "`demo:96x64` is the embedded set of cartoon faces, at 32x32 or the size named; so are `textures`, "
+        "`scenes` and `drawings`, which are both",
         json_schema_extra={"flag": "--data", "group": "Data"},
     )
     labels: Literal["auto", "none", "folders"] = Field(
@@ -86,12 +88,8 @@ def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
     ValueError or FileNotFoundError say in one sentence what is wrong with the images and what to do.
     """
     path = Path(config.path)
-    if demo := re.fullmatch("demo(?::(.*))?", config.path):
-        if config.labels == "folders":
-            raise ValueError("the demo set has no sub-folders: use --labels auto or --labels none")
-        height, width = parse_size(demo[1] or (str(config.crop) if isinstance(config, CropConfig) else "32"))
-        count = min(config.max_images or COUNT, COUNT)
-        return DemoSet(height, width, count=count, mirror=config.mirror, labeled=config.labels == "auto")
+    if is_embedded(config.path):
+        return _open_embedded(config)
     if is_cut(config.path):
         raise ValueError(f"{config.path} was recorded without its user name and password: give --data with them")
     if is_shards(config.path):
@@ -115,6 +113,23 @@ def open_dataset(config: DataConfig, with_sheets: bool = True) -> ImageSet:
     if isinstance(config, CropConfig):
         return CropSet(archive, chosen, config)
     return ArchiveSet(archive, chosen, config.mirror, config.labels)
+
+
+def is_embedded(path: str) -> bool:
+    """Whether a path names a set that this program draws."""
+    return path.partition(":")[0] in ("demo", *KINDS)
+
+
+def _open_embedded(config: DataConfig) -> ImageSet:
+    kind, _, size = config.path.partition(":")
+    if config.labels == "folders":
+        raise ValueError(f"the {kind} set has no sub-folders: use --labels auto or --labels none")
+    height, width = parse_size(size or (str(config.crop) if isinstance(config, CropConfig) else "32"))
+    most = COUNT if kind == "demo" else DRAWN
+    count = min(config.max_images or most, most)
+    if kind != "demo":
+        return DrawnSet(kind, height, width, count, config.mirror)
+    return DemoSet(height, width, count=count, mirror=config.mirror, labeled=config.labels == "auto")
 
 
 def choose(count: int, most: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from imaging.opening import LARGEST_FILE, Bounded, RefusedError, reason
 from imaging.sizes import LARGEST_PICTURE, spell
-from imaging.transforms import DEEP, SHEET, mode_of, to_mode, upright, upright_size
+from imaging.transforms import DEEP, SHEET, mode_of, to_mode, to_srgb, upright, upright_size
 from system.untrusted import mistaken_content
 
 # Pillow knows dozens more, some of them hazardous.
@@ -65,12 +65,18 @@ def read_header(file: BinaryIO, name: str) -> Header:
 
 
 def decode(
-    file: BinaryIO, name: str, mode: str, enough: tuple[int, int] | None = None, span: Span | None = None
+    file: BinaryIO,
+    name: str,
+    mode: str,
+    enough: tuple[int, int] | None = None,
+    span: Span | None = None,
+    srgb: bool = False,
 ) -> Image.Image:
     """The image in `file`, which errors call `name`, or its first frame, upright, in mode L, RGB or RGBA.
 
     `enough` is the (height, width) that the caller will resize to: a JPEG of more than 50 megapixels is decoded at 1/2,
-    1/4 or 1/8 of its sides, if that is enough. Without `span`, deep images have the range of this image.
+    1/4 or 1/8 of its sides, if that is enough. Without `span`, deep images have the range of this image. With `srgb`
+    the colors of an ICC profile become those of sRGB; otherwise the profile is ignored.
     """
     with _naming(name, file), _open(file, name) as image:
         if enough is not None and image.width * image.height > LARGEST_PICTURE:
@@ -79,7 +85,14 @@ def decode(
         if image.mode in DEEP:
             image = shallow(image, span)
         image.load()
-        return to_mode(upright(image), mode)
+        image = upright(image)
+        return to_mode(to_srgb(image) if srgb else image, mode)
+
+
+def is_animated(file: BinaryIO, name: str) -> bool:
+    """Whether the file holds more than one frame."""
+    with _naming(name, file), _open(file, name) as image:
+        return getattr(image, "n_frames", 1) > 1
 
 
 def is_sheet(file: BinaryIO, name: str) -> bool:

@@ -1,9 +1,10 @@
 """Image to image: one color mode, upright, one size."""
 
+import io
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from PIL import Image
+from PIL import Image, ImageCms
 
 from imaging.sizes import check_area, spell
 
@@ -11,6 +12,7 @@ MODES = ("L", "RGB", "RGBA")  # from poorest to richest: gray, color, color with
 NAMES = {"L": "gray", "RGB": "RGB", "RGBA": "RGBA"}
 WITH_ALPHA = ("LA", "La", "RGBA", "RGBa", "PA")
 DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # gray of more than 8 bits
+PROFILED = ("L", "RGB", "RGBA", "CMYK")  # modes whose ICC profiles are applied
 EXIF_ORIENTATION = 0x0112
 SHEET = "a sheet of several images"  # in the EXIF description of sheets that this project writes, of any format
 TURNS = {  # EXIF orientation -> the transposition that makes the image upright
@@ -43,6 +45,20 @@ def richest(modes: set[str]) -> str:
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
     """The image, of 8 bits, in mode L, RGB or RGBA; CMYK and palettes become RGB."""
     return image if image.mode == mode else image.convert(mode)
+
+
+def to_srgb(image: Image.Image) -> Image.Image:
+    """The image with the colors of its ICC profile as sRGB; unchanged without a profile that fits its mode."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in PROFILED:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        found = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):  # damaged, or of another kind of colors
+        return image
+    return image if found is None else found
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

@@ -77,7 +77,8 @@ def statistics(
     weight = torch.ones_like(x) if mask is None else mask.to(x.dtype).expand_as(x)
     count = weight.sum(axes, keepdim=True)
     mean = (x * weight).sum(axes, keepdim=True) / count
-    variance = ((x - mean).square() * weight).sum(axes, keepdim=True) / (count - 1 if unbiased else count)
+    divisor = torch.maximum(count - 1, count / 2) if unbiased else count  # finite for fewer than two positions
+    variance = ((x - mean).square() * weight).sum(axes, keepdim=True) / divisor
     std = (variance + eps).sqrt()
     if kind == "group":
         whole = [1 if axis in axes and axis != channel + 1 else size for axis, size in enumerate(x.shape)]

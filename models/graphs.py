@@ -34,9 +34,15 @@ class ExportGraph:
 
     module: nn.Module
     output: str  # name of the output
-    example: Callable[[int], Inputs]  # of a batch; names in the order of the graph's inputs
+    example: Callable[[int], Inputs]  # of a batch; names in the order of the graph's inputs; sizes differ if `sized`
     about: Mapping[str, Any]  # facts for the file, as JSON
     family: str  # key of the facts in an ONNX model; in a .pt2 the name of an extra file, with .json
+    sized: bool = False  # height and width of its one input, [N, C, H, W], are free, too
+
+    @property
+    def axes(self) -> dict[int, str]:
+        """The free axes of inputs, with their names."""
+        return {0: "batch"} | ({2: "height", 3: "width"} if self.sized else {})
 
     @property
     def inputs(self) -> list[str]:
@@ -46,9 +52,9 @@ class ExportGraph:
     @torch.no_grad()
     def described(self) -> dict[str, Any]:
         """The facts in the file: inputs and output with their shapes, and `about`."""
-        inputs = self.example(2)
+        inputs, free = self.example(2), {0: "N"} | ({2: "H", 3: "W"} if self.sized else {})
         shapes = [
-            {name: ["N", *tensor.shape[1:]] if tensor.ndim else [] for name, tensor in tensors.items()}
+            {name: [free.get(axis, size) for axis, size in enumerate(tensor.shape)] for name, tensor in tensors.items()}
             for tensors in (inputs, {self.output: self.module(**inputs)})
         ]
         return {"inputs": shapes[0], "output": shapes[1], **self.about}
@@ -74,8 +80,9 @@ class ExportGraph:
 def record(graph: ExportGraph) -> ExportedProgram:
     """The operators of PyTorch that compute a graph for any batch."""
     inputs = graph.example(2)
-    batch = Dim("batch", min=1)
-    shapes = {name: {0: batch} if tensor.ndim else None for name, tensor in inputs.items()}
+    # PyTorch cannot prove that pooling which rounds up fits every height, so heights and widths are not declared.
+    free = {axis: Dim.DYNAMIC if axis else Dim("batch", min=1) for axis in graph.axes}
+    shapes = {name: free if tensor.ndim else None for name, tensor in inputs.items()}
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):
         program = torch.export.export(graph.module.eval(), (), inputs, dynamic_shapes=shapes)
     for node in program.graph.nodes:
@@ -130,7 +137,7 @@ def save_onnx(path: Path, graph: ExportGraph, program: ExportedProgram) -> float
     with replacing(path) as temporary, warnings.catch_warnings(action="ignore"):
         model: Any = torch.onnx.export(program, kwargs=inputs, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
         first = next(value for value in model.model.graph.inputs if len(value.shape))
-        model.rename_axes({first.shape[0]: "batch"})
+        model.rename_axes({first.shape[axis]: name for axis, name in graph.axes.items()})
         for node in model.model.graph.all_nodes():  # stack traces hold paths of this machine
             node.metadata_props.clear()
             node.doc_string = None

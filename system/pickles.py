@@ -33,7 +33,9 @@ def is_pickle(head: bytes) -> bool:
     """Whether a file that begins with `head` is a single pickle. Files of `torch.save` are not."""
     if head.startswith(LEGACY_TORCH):
         return False
-    return (head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")) or bool(_TEXT.match(head))
+    binary = head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")
+    # A zero is no instruction of a pickle, but the third byte of most .safetensors: they begin with a length.
+    return (binary and head[2:3] != b"\0") or bool(_TEXT.match(head))
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ PARSED = {
     r"torchrun|--gpus": "starts processes: tests/training/test_processes.py does so",
     r"ffhq\.pkl|ffhq256|config-f\.pkl|network-snapshot|vgg16|hf://|USER": "needs a published file or a connection",
     r"--codec": "needs a codec: tests/test_latents.py makes such ones",
-    r"decoder\.pth|adain\.safetensors|vgg_normalised": "needs published files: tests/test_stylize.py makes such ones",
+    r"decoder\.pth|adain\.safetensors|vgg_normalised|vgg19": "needs published files: tests/test_stylize.py makes such",
     r"--source (DiT-XL|mine|dit|unet|adm)\b": "needs such a file: tests/models/test_denoiserfiles.py makes each",
     r"https?://|s3://": "needs a connection",
     r"denoiser\.depth=4|faces32-dit\.safetensors --only": "made a bundled network in an hour",
+    r"style\.depths|--dest style\.safetensors": "made a bundled network in an hour",
     r"\{0+\.\.|%06d|faces\.tar|faces-": "shards: tests/training/test_shards.py and tests/imaging/shards have them",
     r"cifar|mnist|lmdb|--source (ffhq|hf)\b|\.mp4 --every|pets\.zip": "a format: tests/imaging/sources have each",
     r"\.onnx|\.pt2|\.pt$|my-model": "an export: tests/test_convert_graphs.py and tests/test_convert.py have each",
@@ -53,6 +54,7 @@ SMALL = {
     "interpolate.py": ["--frames=2", "--device=cpu"],
     "project.py": ["--steps=2", "--film=none", "--device=cpu"],
     "directions.py": ["--device=cpu"],
+    "stylize.py": ["--device=cpu"],
     "blend.py": ["--seeds=0", "--device=cpu"],
     "evaluate.py": ["--metrics=swd8", "--device=cpu"],
     "convert.py": [],
@@ -104,7 +106,8 @@ def template(tmp_path_factory) -> Path:
         (place / folder).mkdir(parents=True)
         for i in range(12):
             picture(seed=i).save(place / folder / f"{i}.png")
-    picture(20, 24).save(place / "photo.jpg")
+    for name in ("photo", "painting"):
+        picture(20, 24).save(place / f"{name}.jpg")
     faces = ("happy", "sad", "surprised", "angry", "sleepy")
     for name in ("runs/00000-demo32-dit-ti-4-demo/network-000100.0", "dit", "dit-small"):
         (place / name).parent.mkdir(exist_ok=True)

@@ -170,39 +170,6 @@ def test_tiny_pictures(network, pictures, tmp_path, size):
     assert Image.open(tmp_path / "out" / "tiny-a.png").size == size
 
 
-def test_bad_input_ends_in_a_sentence(network, pictures, tmp_path):
-    a, b = pictures / "a.png", pictures / "b.png"
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "text.png").write_text("no picture")
-    Image.new("L", (3, 3)).save(tmp_path / "mask.png")
-    good = ("--network", network, "--outdir", tmp_path / "out")
-    for words, said in (
-        (("--content", tmp_path / "empty", "--style", b), "is a folder without pictures: name one that has some"),
-        (("--content", tmp_path / "gone.png", "--style", b), "there is no such file or folder"),
-        (("--content", tmp_path / "text.png", "--style", b), "text.png"),
-        (("--content", a, "--style", b, "--style-weights", "1,2"), "expected 1 numbers of 0 or more"),
-        (("--content", a, "--style", b, "--style-weights", "0"), "are all 0"),
-        (("--content", a, "--style", b, "--style-weights", "x"), "expected numbers with commas"),
-        (("--content", a, "--style", b, "--alpha", "1.5"), "0<=x<=1"),
-        (("--content", a, "--style", b, "--mask", tmp_path / "mask.png"), "has 3x3 pixels, but the content 40x30"),
-        (("--content", a, "--style", b, "--feather", "3"), "apply to --mask alone"),
-    ):
-        assert said in refused(*good, *words), words
-    Image.fromarray((np.arange(1200).reshape(30, 40) % 3 * 80).astype(np.uint8)).save(tmp_path / "three.png")
-    three = ("--content", a, "--style", f"{a},{b}", "--mask", tmp_path / "three.png")
-    assert "has 3 regions (gray levels), but --style names 2: give one style for each" in refused(*good, *three)
-    assert "needs a network of AdaIN" in refused(
-        "--network", "assets/faces64.safetensors", "--content", a, "--style", b
-    )
-    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("*.png"))
-
-
-def test_large_pictures_are_refused_before_they_are_decoded(network, pictures, tmp_path):
-    Image.new("1", (20_000, 20_000)).save(tmp_path / "huge.png")
-    said = refused("--network", network, "--content", tmp_path / "huge.png", "--style", pictures / "a.png")
-    assert "has 20000x20000 = 400 megapixels, more than 100: make it smaller" in said
-
-
 def test_files_of_the_published_program(tmp_path):
     import convert
     from tests.parity.test_adain import network as published
@@ -226,7 +193,11 @@ def test_files_of_the_published_program(tmp_path):
     alone = call(convert.main, list(map(str, source)))
     assert alone.exit_code == 2 and "it holds a decoder alone: name its encoder" in alone.output
     wrong = call(convert.main, list(map(str, [*source, "--encoder", tmp_path / "decoder.pth"])))
-    assert wrong.exit_code == 2 and "the encoder lacks 0.weight" in wrong.output
+    assert wrong.exit_code == 2 and "it holds a decoder alone: name its encoder" in wrong.output
+    other = AdaIN(StyleConfig(widths=(64, 128, 256, 500)))
+    save_network(tmp_path / "other.safetensors", "adain", {"adain": other}, {})
+    wrong = call(convert.main, list(map(str, [*source, "--encoder", tmp_path / "other.safetensors"])))
+    assert wrong.exit_code == 2 and "it is the decoder of another encoder than" in wrong.output
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TextIO
@@ -61,10 +61,10 @@ def latest(outdir: Path | str) -> Path | None:
     return max(_numbered(Path(outdir)), default=(0, None))[1]
 
 
-def newest_network(outdir: Path | str) -> Path | None:
-    """Return the last network of the highest-numbered run that has one; None if there is no network."""
+def newest_network(outdir: Path | str, fits: Callable[[Path], bool] = lambda path: True) -> Path | None:
+    """Return the last network of the highest-numbered run whose last network `fits`; None if there is no network."""
     newest = (newest_in(run) for _, run in sorted(_numbered(Path(outdir)), reverse=True))
-    return next(filter(None, newest), None)
+    return next((path for path in newest if path and fits(path)), None)
 
 
 def newest_in(run: Path) -> Path | None:

@@ -16,7 +16,7 @@ from training.recipe import Recipe
 from training.signs import Signs
 from training.stylegan2 import course as stylegan2
 
-COURSES: tuple[Course, ...] = (stylegan2.COURSE, *diffusion.COURSES, adain.COURSE)
+COURSES: tuple[Course, ...] = (stylegan2.COURSE, *diffusion.COURSES, *adain.COURSES)
 DEFAULT = "stylegan2"
 
 
@@ -62,7 +62,7 @@ def name_for(given: str | None, resume: str | None, transfer: str | None, outdir
         source = str(where.run)
     else:
         found, source = _name_in_network(transfer) if resume is None and transfer else None, str(transfer)
-    if given is not None and found is not None and given != found and find(found) is not find(given):
+    if given is not None and found is not None and given != found and find(found).family is not find(given).family:
         raise ValueError(f"--model is {given}, but {source} holds a {found}: leave --model out")
     return given or found or DEFAULT
 

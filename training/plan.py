@@ -11,7 +11,7 @@ import torch
 
 from custom_ops import build
 from imaging import loader
-from imaging.dataset import DataConfig, open_dataset
+from imaging.dataset import DataConfig, is_embedded, open_dataset
 from imaging.imageset import ImageSet, Latent
 from imaging.sizes import usual_size
 from models.families import read_network
@@ -259,7 +259,7 @@ def _same_data(
 
 def _absolute(path: str) -> str:
     """A path that still holds when the run is resumed from another folder."""
-    return path if _is_demo(path) or "://" in path else str(real_path(path))
+    return path if is_embedded(path) or "://" in path else str(real_path(path))
 
 
 def _is_demo(path: str) -> bool:

@@ -6,16 +6,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models import networkfile
 from models.adain.config import StyleConfig
-from models.adain.network import AdaIN
+from models.adain.encoders import PUBLISHED, READERS, encoder_of, find
+from models.adain.network import AdaIN, Encoder
+from models.adain.stylegraphs import GRAPHS
 from models.family import Family, Part
-from models.foreign import Converted, Foreign, Format, Job, Notes
+from models.foreign import NOTHING, Converted, Foreign, Format, Job, Notes
 from models.sampler import Options, Shape
 from system.files import replacing
 from torch_utils import torchfile
 from torch_utils.config import flag
 
-ENCODER = "the encoder of a decoder's file: vgg_normalised.pth"
+ENCODER = "of a decoder's file: its encoder, such as vgg_normalised.pth"
 LAST = "28.weight"  # the decoder's last convolution, [3, 64, 3, 3]
 
 
@@ -33,41 +36,39 @@ def _convert(contents: dict[str, Any], path: Path, options: EncoderOptions) -> C
     """A decoder and its encoder as one network; the deviation is the unbiased one of that program."""
     if not options.encoder:
         raise ValueError("it holds a decoder alone: name its encoder, as in --encoder vgg_normalised.pth")
-    if not Path(options.encoder).is_file():
-        raise ValueError(f"there is no file {options.encoder}, which --encoder names")
-    config = StyleConfig(unbiased=True)
+    encoder = encoder_of(networkfile.read(find(options.encoder), {FAMILY.name: FAMILY}, NOTHING), "--encoder")
+    config = encoder.config.model_copy(update={"unbiased": True})
     with torch.device("meta"):
         network = AdaIN(config)
-    try:
-        encoder = torchfile.read(Path(options.encoder))
-    except ValueError as error:
-        raise ValueError(f"its encoder {options.encoder} is refused: {error}") from error
-    tensors = {}
-    for name, state, file, wanted in (
-        ("decoder", contents, path, network.decoder),
-        ("encoder", encoder, Path(options.encoder), network.encoder),
-    ):
-        found = torchfile.plain_tensors(state, name, file.stat().st_size)
-        for key, tensor in wanted.state_dict().items():
-            if key not in found or found[key].shape != tensor.shape:
-                raise ValueError(f"the {name} lacks {key} of the shape {list(tensor.shape)}: take the file of a {name}")
-            tensors[f"adain.{name}.{key}"] = found[key]
+    found = torchfile.plain_tensors(contents, "decoder", path.stat().st_size)
+    for key, tensor in network.decoder.state_dict().items():
+        if key not in found or found[key].shape != tensor.shape:
+            shape, other = list(tensor.shape), f"it is the decoder of another encoder than {options.encoder}"
+            raise ValueError(f"it lacks {key} of the shape {shape}: {other}")
+    tensors = {f"adain.decoder.{key}": found[key] for key in network.decoder.state_dict()}
+    tensors |= {f"adain.encoder.{key}": tensor for key, tensor in encoder.state_dict().items()}
     source = {"format": "naoto0804's pytorch-AdaIN", "encoder": Path(options.encoder).name}
     return Converted(FAMILY.name, {"style": config.model_dump(mode="json"), "source": source}, tensors)
 
 
 def _write(job: Job) -> Notes:
-    """The decoder as DEST.pth, and the encoder beside it; that program has one pair of sizes only."""
-    network: Any = job.networks["adain"]
-    if network.config.model_dump() != {**StyleConfig().model_dump(), "unbiased": network.config.unbiased}:
+    """The decoder as DEST.pth, and the encoder beside it, or an encoder alone; that program has one pair of sizes."""
+    (network,) = (network for network in job.networks.values())
+    config: Any = network.config
+    if config.model_dump() != {**StyleConfig().model_dump(), "unbiased": config.unbiased}:
         raise ValueError(
             "naoto0804's program has VGG-19's encoder alone, and this network has another: take .safetensors"
         )
-    encoder = job.dest.with_name(f"{job.dest.stem}-encoder.pth")
-    for path, part in ((job.dest, network.decoder), (encoder, network.encoder)):
+    files = {job.dest: network}
+    notes = {job.dest: "the encoder, up to relu4_1"}
+    if isinstance(network, AdaIN):
+        beside = job.dest.with_name(f"{job.dest.stem}-encoder.pth")
+        files = {job.dest: network.decoder, beside: network.encoder}
+        notes = {job.dest: "the decoder", beside: "its encoder, up to relu4_1"}
+    for path, part in files.items():
         with replacing(path) as file:
             torch.save({name: tensor.clone() for name, tensor in part.state_dict().items()}, file)
-    return {job.dest: "the decoder", encoder: "its encoder, up to relu4_1"}
+    return notes
 
 
 def _example(config: StyleConfig) -> tuple[Tensor, Tensor]:
@@ -83,14 +84,19 @@ def _facts(config: StyleConfig) -> dict[str, str]:
 FAMILY = Family(
     name="adain",
     title="AdaIN",
-    parts={"adain": Part("style", StyleConfig, AdaIN, "encoder and decoder", _example)},
+    parts={
+        "adain": Part("style", StyleConfig, AdaIN, "encoder and decoder", _example),
+        "encoder": Part("style", StyleConfig, Encoder, "an encoder alone", lambda c: _example(c)[:1], optional=True),
+    },
     shown=(),
     shape=lambda config: Shape(0, 0, 3, 0),
     facts=_facts,
     foreign=(
         Foreign("naoto0804's pytorch-AdaIN", torchfile.begins_so, torchfile.read, _claims, _convert, EncoderOptions),
+        *READERS,
     ),
-    formats=(Format(".pth", "a .pth", _write),),
+    formats=(Format(".pth", "a .pth", _write), *GRAPHS),
+    published=PUBLISHED,
     tags=("style-transfer", "adain", "image-to-image", "safetensors"),
     task="image-to-image",
     script="stylize.py",

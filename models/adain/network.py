@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.adain import bands
 from models.adain.config import StyleConfig
 from models.compute import Conv2d, set_compute
 from models.conditioning import Statistics, restyled, statistics
@@ -34,7 +35,17 @@ class Encoder(nn.Sequential):
                 if not i:
                     self_taps.append(len(layers) - 1)
         super().__init__(*layers[: self_taps[-1] + 1])
+        self.config = config
         self.taps = tuple(self_taps)  # relu1_1, relu2_1, ... : the first of each size
+
+    def set_precision(self, precision: Precision) -> Self:
+        """Choose the type of the convolutions."""
+        return set_compute(self, precision)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The last features."""
+        out: Tensor = bands.run(self, x) if bands.applies(x) else super().forward(x)
+        return out
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The features at the taps, from the picture down."""
@@ -61,6 +72,11 @@ class Decoder(nn.Sequential):
             if level:
                 layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
         super().__init__(*layers[:-1])  # no ReLU at the end
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A picture of features."""
+        out: Tensor = bands.run(self, x) if bands.applies(x) else super().forward(x)
+        return out
 
 
 class Region(NamedTuple):
@@ -147,17 +163,24 @@ class AdaIN(nn.Module):
         std = sum(weight * style.std for weight, style in zip(weights, styles, strict=True))
         return torch.lerp(features, restyled(features, own, Statistics(mean, std)), alpha)  # type: ignore[arg-type]
 
-    def mix_regions(self, features: Tensor, styles: Sequence[Statistics], regions: Sequence[Region]) -> Tensor:
+    def mix_regions(
+        self,
+        features: Tensor,
+        styles: Sequence[Statistics],
+        regions: Sequence[Region],
+        own: Sequence[Statistics] | None = None,
+    ) -> Tensor:
         """Content features with a style in each region, whose statistics are those of the region alone.
 
-        Where masks overlap, as at feathered edges, styles are mixed; where none is, the content stays.
+        Where masks overlap, as at feathered edges, styles are mixed; where none is, the content stays. `own` are the
+        statistics of the content in each region; by default those of these features.
         """
+        own = [self.statistics(features, region.mask) for region in regions] if own is None else own
         masks = [shrunk(region.mask, features) for region in regions]
         total = torch.stack([mask.expand_as(features[:, :1]) for mask in masks]).sum(0)
         found = features * (1 - total).clamp(min=0)
-        for region, mask in zip(regions, masks, strict=True):
-            own = statistics(features, "instance", mask=mask, unbiased=self.config.unbiased)
-            inside = torch.lerp(features, restyled(features, own, styles[region.style]), region.alpha)
+        for region, mask, now in zip(regions, masks, own, strict=True):
+            inside = torch.lerp(features, restyled(features, now, styles[region.style]), region.alpha)
             found = found + inside * mask / total.clamp(min=1)
         return found
 

@@ -86,9 +86,16 @@ def config_of(shapes: Shapes, options: GuidedOptions) -> TrunkConfig:
     if "heads" in told:
         told.setdefault("head_channels", 0)
     try:
-        return _config(shapes, {**same, **found, **told})
+        config = _config(shapes, {**same, **found, **told})
     except ValueError as error:
         raise ValueError(f"its network cannot be built here: {error}") from error
+    attention = [module for module in _built(config).modules() if isinstance(module, AttentionBlock)]
+    if not same and "new_attention_order" not in told and any(block.heads > 1 for block in attention):
+        raise ValueError(
+            "it has no published size, and its tensors do not say the order of its attention's channels: give --set "
+            "new_attention_order=false, or true if it was trained with --use_new_attention_order True"
+        )
+    return config
 
 
 RELEASED = Foreign(

@@ -32,5 +32,8 @@ CLASSIFIER = Family(
     tags=("diffusion", "image-classification", "safetensors"),
     task="image-classification",
     script="",
-    use=lambda config: "logits = network(torch.randn(1, 3, 32, 32), torch.tensor([500.0]))  # [1, classes]",
+    use=lambda c: (
+        f"x, t = torch.randn(1, {c.channels}, {c.height}, {c.width}), torch.tensor([500.0])\n"
+        f"logits = network(x, t)  # [1, {c.classes}]"
+    ),
 )

@@ -8,7 +8,10 @@ from models.diffusion.prediction import Objective
 from models.diffusion.process import STEPS, Process, Schedule
 from torch_utils.config import flag
 
-OBJECTIVE = "what the network predicts: noise minus picture (flow), the noise (eps), the picture (x0), or a mixture (v)"
+OBJECTIVE = (
+    "what the network predicts: noise minus picture (flow), the noise (eps), the picture (x0), or a mixture (v); a "
+    "classifier learns the same noise"
+)
 
 
 class NoiseConfig(BaseModel):

@@ -79,7 +79,7 @@ def denoiser(
     objective: Objective,
     guidance: Guidance,
     clip: bool,
-    wished: Tensor | None = None,
+    led_to: Tensor | None = None,
 ) -> Denoise:
     """The guided predictions of a network as solvers ask for them.
 
@@ -93,7 +93,7 @@ def denoiser(
         objective: what the network predicts.
         guidance: how they are guided.
         clip: limit predicted pictures to [-1, 1].
-        wished: class numbers [N] that the classifier leads to.
+        led_to: class numbers [N] that the classifier leads to.
     """
 
     told = process.t.tolist()  # once: a GPU would be waited for at every step
@@ -113,9 +113,9 @@ def denoiser(
         t = torch.full([len(x)], told[k], dtype=torch.float32, device=x.device)
         found = interpret(raw(x, t, guidance.applies(told[k])), x, k, process, objective)
         found = clipped(found, x, k, process) if clip else found
-        if guidance.classifier is None or wished is None:
+        if guidance.classifier is None or led_to is None:
             return found
-        gradient = log_probability_gradient(guidance.classifier, x, t, wished)
+        gradient = log_probability_gradient(guidance.classifier, x, t, led_to)
         return found._replace(gradient=guidance.classifier_scale * gradient)
 
     return denoise

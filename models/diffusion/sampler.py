@@ -26,7 +26,7 @@ from torch_utils.config import flag
 from torch_utils.device import Precision
 
 Solvers = Literal["ddpm", "ddim", "euler", "heun", "dpm2m"]
-CLIPPED = ("eps", "x0", "v")  # objectives whose predicted pictures are limited to [-1, 1]; the published programs do so
+CLIPPED = ("eps", "x0", "v")  # objectives whose predicted pictures, never latents, are limited to [-1, 1] as in ADM
 
 _STEPS = "number of steps from noise to picture: more steps take longer and follow the network more exactly"
 _SOLVER = "how steps are computed: dpm2m needs the fewest, heun calls the network twice a step, ddpm adds new noise"
@@ -167,6 +167,9 @@ class DenoisingSampler:
             if config.classes and judge.classes != config.classes:
                 why = f"it knows {judge.classes} classes, but the network {config.classes}"
                 raise ValueError(f"--classifier {o.classifier}: {why}: take another classifier")
+            if judge.latent != config.latent:
+                why = "one of them is of latents, or of other latents"
+                raise ValueError(f"--classifier {o.classifier}: {why}: take another classifier")
             if _noise(judge) != _noise(config):
                 why = "it was trained with another noise than the network"
                 raise ValueError(f"--classifier {o.classifier}: {why}: take another classifier")
@@ -224,8 +227,8 @@ class DenoisingSampler:
             self.process,
             network.config.noise.objective,
             guidance,
-            clip=network.config.noise.objective in CLIPPED,
-            wished=labels,
+            clip=network.config.latent is None and network.config.noise.objective in CLIPPED,
+            led_to=labels,
         )
         streams = [request.stream.generator("noise", self.device) for request in requests]
 
@@ -246,8 +249,9 @@ class DenoisingSampler:
         if not classes:
             return None
         labels = [classes if request.label is None else request.label for request in requests]
+        most = classes if self.classifier is None else classes - 1  # a classifier leads to a class
         for label in labels:
-            if not 0 <= label <= classes:
+            if not 0 <= label <= most:
                 raise ValueError(f"class {label}: this network has {classes} classes, counted from 0")
         return torch.tensor(labels, device=self.device)
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from models.diffusion.prediction import Prediction, Variance, log_variance, shifted
 from models.diffusion.process import Process, at
 
+STEEP = 1000.0  # sigma / alpha; the linear schedule ends at 158, the cosine schedule at 20,000
+
 Denoise = Callable[[Tensor, int], Prediction]
 Noise = Callable[[int], Tensor]
 Solver = Callable[[Denoise, Tensor, Process, Noise], Iterator[Tensor]]
@@ -78,8 +80,9 @@ def euler(denoise: Denoise, x: Tensor, process: Process, noise: Noise) -> Iterat
 def heun(denoise: Denoise, x: Tensor, process: Process, noise: Noise) -> Iterator[Tensor]:
     """Heun's second-order steps of the probability flow (Karras et al. 2022, algorithm 1); the last is Euler's.
 
-    x / alpha is integrated over sigma / alpha; where alpha vanishes at the noisiest level, as on the straight path of
-    a flow, x / (alpha + sigma) over sigma / (alpha + sigma).
+    x / alpha is integrated over sigma / alpha; where alpha nearly vanishes at the noisiest level, as on the straight
+    path of a flow and with the cosine schedule, x / (alpha + sigma) over sigma / (alpha + sigma): the first steps
+    would be too long otherwise.
     """
     for k in reversed(range(len(process))):
         here = shifted(denoise(x, k), x, k, process)
@@ -94,7 +97,7 @@ def heun(denoise: Denoise, x: Tensor, process: Process, noise: Noise) -> Iterato
 
 def _transported(x: Tensor, mean: Prediction, k: int, process: Process) -> Tensor:
     """x_{k-1} by a constant slope between levels k and k - 1."""
-    straight = bool(process.alpha[-1] <= 0)
+    straight = bool(process.sigma[-1] > STEEP * process.alpha[-1])
     scale = process.alpha + process.sigma if straight else process.alpha
     before = process.alpha_before + process.sigma_before if straight else process.alpha_before
     slope = mean.eps - mean.x0 if straight else mean.eps

@@ -25,6 +25,9 @@ from torch_utils import torchfile
 SIGNS = ("pos_embed", "x_embedder.proj.weight", "t_embedder.mlp.0.weight")
 STATES = {"ema": "ema", "model": "net"}  # of a training file, with our names
 LEARNED = 2  # channels of the prediction, for each of the picture, with learned variances
+# The published networks make latents of Stable Diffusion's autoencoder (Rombach et al. 2022): their channels, the
+# factor between the sides of pictures and latents, and the scale.
+CHANNELS, FACTOR, SCALE = 4, 8, 0.18215
 
 # diffusers divides the exponents of the waves by 127, the published program by 128.
 _WAVES = "set time_proj.downscale_freq_shift = 0 in the norm1.emb of its blocks for the same output (docs/networks.md)"
@@ -78,7 +81,7 @@ def config_of(shapes: Shapes, options: DiTOptions) -> DiTConfig:
     labels, _ = shape_of(shapes, "y_embedder.embedding_table.weight", 2)
     outputs, _ = shape_of(shapes, "final_layer.linear.weight", 2)
     inner, _ = shape_of(shapes, "blocks.0.mlp.fc1.weight", 2)
-    found = {
+    found: dict[str, Any] = {
         "height": rows * patch,
         "width": tokens // rows * patch,
         "channels": channels,
@@ -91,6 +94,9 @@ def config_of(shapes: Shapes, options: DiTOptions) -> DiTConfig:
         "mlp_ratio": inner / hidden,
         "noise": {"objective": "eps", "learned_variance": outputs == LEARNED * channels * patch**2},
     }
+    if channels == CHANNELS:
+        sides = {"height": FACTOR * found["height"], "width": FACTOR * found["width"]}
+        found["latent"] = {**sides, "channels": 3, "scale": SCALE}
     try:
         return configs.from_dict(DiTConfig, found)
     except ValueError as error:

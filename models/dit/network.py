@@ -18,6 +18,7 @@ from models.conditioning import (
     heads_apart,
     heads_together,
     modulate,
+    normalize,
     with_context,
 )
 from models.diffusion.layers import STD, TimestepEmbedder, class_numbers, positions
@@ -31,7 +32,7 @@ EPSILON = 1e-6  # of the norms
 
 def norm(x: Tensor) -> Tensor:
     """Each token with mean 0 and variance 1, in float32 (or the double precision of a test)."""
-    return F.layer_norm(x, x.shape[-1:], eps=EPSILON)
+    return normalize(x, "layer", eps=EPSILON)
 
 
 class Patches(nn.Module):

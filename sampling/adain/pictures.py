@@ -33,13 +33,15 @@ class Picture(NamedTuple):
         return self.colors.shape[-2], self.colors.shape[-1]
 
 
-def is_video(text: str) -> bool:
-    """Whether --content names a video."""
-    return Path(text).suffix.lower() in SUFFIXES and Path(text).is_file()
+def is_video(text: str, film: bool) -> bool:
+    """Whether --content names a video; an animated GIF is one where a film is asked for."""
+    return Path(text).suffix.lower() in (*SUFFIXES, *([".gif"] if film else [])) and not Path(text).is_dir()
 
 
 def frames_of(video: Path) -> tuple[int, Iterator[Picture]]:
     """The number of frames of a video, and the frames."""
+    if not video.is_file():
+        raise FileNotFoundError(f"--content {video}: there is no such file")
     source = VideoSource(video)
     count = len(source.names)
     return count, (of_image(video.stem, frame()) for frame in islice(source.part(0), count))
@@ -78,7 +80,7 @@ def read(path: Path, option: str) -> Picture:
             size = f"{spell(header.height, header.width)} = {header.width * header.height / 1e6:.0f} megapixels"
             raise ValueError(f"{what} has {size}, more than {LARGEST // 10**6}: make it smaller")
         file.seek(0)
-        image = decode(file, what, "RGBA" if header.mode == "RGBA" else "RGB")
+        image = decode(file, what, "RGBA" if header.mode == "RGBA" else "RGB", srgb=True)
     return of_image(path.stem, image)
 
 
@@ -123,15 +125,15 @@ def read_regions(path: Path, size: tuple[int, int], styles: int, feather: float)
     return [mask / total for mask in masks]
 
 
-def parse_shares(text: str, count: int, option: str, of: str) -> list[float]:
-    """Numbers with commas, one for each of `count` things. Raises ValueError for others, or negative ones."""
+def parse_shares(text: str, count: int, option: str, of: str, most: float = float("inf")) -> list[float]:
+    """Numbers with commas, one for each of `count` things. Raises ValueError for others, or outside 0 to `most`."""
     try:
         found = [float(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(f"{option} {text}: expected numbers with commas, such as 0.7,0.3") from None
-    if len(found) != count or any(not 0 <= value < float("inf") for value in found):
-        raise ValueError(f"{option} {text}: expected {count} numbers of 0 or more, one for each of the {of}")
-
+    if len(found) != count or any(not 0 <= value <= most or value == float("inf") for value in found):
+        size = "of 0 or more" if most == float("inf") else f"from 0 to {most:g}"
+        raise ValueError(f"{option} {text}: expected {count} numbers {size}, one for each of the {of}")
     return found
 
 

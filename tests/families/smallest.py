@@ -24,7 +24,8 @@ DIT = QUICK | {"denoiser.hidden": 16, "denoiser.depth": 1, "denoiser.heads": 2}
 SMALL = {"model_channels": 8, "mult": (1, 2), "res_blocks": 1, "groups": 4, "head_channels": 0}
 UNET = QUICK | {f"denoiser.{name}": value for name, value in SMALL.items()}
 CLASSIFIER = {f"classifier.{name}": value for name, value in SMALL.items()}
-ADAIN = {"style.widths": (4, 6), "style.depths": (1, 1), "styles.path": "demo:24", "styles.max_images": 12}
+STYLE = {"style.widths": (4, 6), "style.depths": (1, 1)}
+ADAIN = STYLE | {"styles.path": "demo:24", "styles.max_images": 12}
 
 SMALLEST = {
     "stylegan2": Case("stylegan2", TINY, "--psi=0.5", "--gamma", "loss/G"),
@@ -32,6 +33,7 @@ SMALLEST = {
     "adm": Case("adm", ALIKE | UNET, "--steps=3", "--label-dropout", "loss/noise 0-20 %"),
     "noise-classifier": Case("noise-classifier", ALIKE | CLASSIFIER, "", "--warm-up", "right/noise 0-20 %"),
     "adain": Case("adain", ALIKE | ADAIN, "", "--style-weight", "style/relu1_1"),
+    "style-encoder": Case("style-encoder", ALIKE | STYLE, "", "--temperature", "contrast/relu1_1"),
     "toy": Case("toy", ALIKE, "--sweeps=9", "--noise", "loss/denoise"),
     "pair": Case("pair-b/4", ALIKE | pair.STYLES, "", "--warm-up", "loss/t 0-249"),
 }

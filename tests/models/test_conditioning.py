@@ -64,8 +64,11 @@ def test_tokens_are_normalized_as_torch_does(kind: Kind) -> None:
 
 def test_group_norm_of_one_group_is_layer_norm_and_of_every_channel_instance_norm() -> None:
     x = pictures()
-    torch.testing.assert_close(normalize(x, "group", 1), normalize(x, "layer"), rtol=0, atol=1e-13)
-    torch.testing.assert_close(normalize(x, "group", C), normalize(x, "instance"), rtol=0, atol=1e-13)
+    for groups, kind in ((1, "layer"), (C, "instance")):
+        mean, std = statistics(x, kind)
+        torch.testing.assert_close(normalize(x, "group", groups), (x - mean) / std, rtol=0, atol=1e-13)
+        found = statistics(x, "group", groups)
+        torch.testing.assert_close((x - found.mean) / found.std, normalize(x, kind), rtol=0, atol=1e-13)
     with pytest.raises(ValueError, match="3 groups do not divide 8 channels"):
         normalize(x, "group", 3)
 
@@ -81,6 +84,46 @@ def test_masked_positions_do_not_count(kind: Kind) -> None:
     torch.testing.assert_close(found.std, kept.std, rtol=0, atol=1e-13)
     whole = statistics(x, kind, 4, torch.ones_like(mask))
     torch.testing.assert_close(whole.std, statistics(x, kind, 4).std, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("make", [pictures, tokens])
+def test_weights_of_a_mask_count_as_repetitions(make) -> None:
+    x = make()
+    flat = x if x.ndim == 3 else x.flatten(2).transpose(1, 2)
+    times = torch.randint(0, 4, (flat.shape[1],), generator=torch.Generator().manual_seed(1))
+    mask = (times.double() / 3).reshape(1, -1, 1) if x.ndim == 3 else (times.double() / 3).reshape(1, 1, H, W)
+    found, repeated = statistics(x, "instance", mask=mask), flat.repeat_interleave(times, 1)
+    torch.testing.assert_close(found.mean.flatten(), repeated.mean(1).flatten(), rtol=0, atol=1e-12)
+    expected = (repeated.var(1, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(found.std.flatten(), expected.flatten(), rtol=0, atol=1e-12)
+
+
+def test_the_unbiased_deviation_divides_by_one_less() -> None:
+    x = pictures()
+    expected = (x.var((2, 3), correction=1) + 1e-5).sqrt()
+    torch.testing.assert_close(statistics(x, "instance", unbiased=True).std.flatten(), expected.flatten())
+    assert statistics(x[..., :1, :1], "instance", unbiased=True).std.isfinite().all()
+
+
+@pytest.mark.parametrize(("make", "kind", "groups"), [(pictures, "group", 4), (tokens, "layer", 1)])
+def test_a_steered_norm_is_its_equation_and_with_a_head_of_zeros_the_norm_of_torch(make, kind: Kind, groups) -> None:
+    """AdaGN of pictures, adaLN of tokens, and the gate of adaLN-Zero."""
+    head, x, c = ModulationHead(6, C, ("shift", "scale", "gate"), zero=False).double(), make(), random(N, 6, seed=3)
+    (by,) = head.steer(c)
+    found = modulate(normalize(x, kind, groups), by.shift, by.scale)
+    linear = head[1]
+    assert isinstance(linear, nn.Linear) and by.gate is not None
+    shift, scale, gate = ((c / (1 + (-c).exp())) @ linear.weight.T + linear.bias).chunk(3, 1)
+    apart = x.reshape(N, groups, -1) if x.ndim == 4 else x  # what is normalized together comes last
+    plain = (apart - apart.mean(2, True)) / (apart.var(2, correction=0, keepdim=True) + 1e-5).sqrt()
+    each = (slice(None), slice(None), None, None) if x.ndim == 4 else (slice(None), None)
+    expected = (1 + scale[each]) * plain.reshape(x.shape) + shift[each]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(by.gate, gate)
+    (by,) = ModulationHead(6, C).double().steer(c)
+    found = modulate(normalize(x, kind, groups), by.shift, by.scale)
+    expected = F.group_norm(x, groups) if x.ndim == 4 else F.layer_norm(x, (C,))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("make", [pictures, tokens])
@@ -134,6 +177,20 @@ def test_style_ada_in_is_its_equation() -> None:
     scale, shift = (w @ layer.affine.weight.T + layer.affine.bias).chunk(2, dim=1)
     expected = (1 + scale)[:, :, None, None] * F.instance_norm(x) + shift[:, :, None, None]
     torch.testing.assert_close(layer(x, w), expected)
+    nn.init.zeros_(layer.affine.weight)
+    nn.init.zeros_(layer.affine.bias)
+    torch.testing.assert_close(layer(x, w), F.instance_norm(x))
+
+
+def test_demodulation_is_its_equation() -> None:
+    """Karras et al. 2020, equations 1 and 3, sample by sample."""
+    x, weight, style = pictures(), random(16, C, 3, 3, seed=1), random(N, C, seed=2)
+    deviations = expected_std(weight, style)
+    for n, found in enumerate(modulated_conv(x, weight, style)):
+        scaled = weight * style[n][None, :, None, None]
+        std = (scaled.square().sum((1, 2, 3)) + 1e-8).sqrt()
+        torch.testing.assert_close(deviations[n], std)
+        torch.testing.assert_close(found, F.conv2d(x[n, None], scaled / std[:, None, None, None], padding=1)[0])
 
 
 def test_a_head_of_zeros_is_the_identity_and_learns() -> None:
@@ -174,7 +231,6 @@ def test_demodulation_has_unit_variance_and_ignores_the_scale_of_the_style() -> 
     inner = out[:, :, 1:-1, 1:-1]  # the frame of zeros has less
     torch.testing.assert_close(inner.var((0, 2, 3)), torch.ones(16).double(), rtol=0, atol=0.05)
     torch.testing.assert_close(modulated_conv(x, weight, 7 * style), out)
-    assert expected_std(weight, style).shape == (64, 16)
 
 
 def test_demodulation_is_that_of_the_style_modulated_layers() -> None:

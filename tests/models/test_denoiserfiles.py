@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from torch import Tensor
 
 import convert
+from imaging.imageset import Latent
 from models.adm import admfiles
 from models.adm.admfiles import GuidedOptions
 from models.adm.config import ClassifierConfig, UNetConfig, published_classifier, published_unet
@@ -51,7 +52,9 @@ def test_dit_as_published(tmp_path):
     file = read(tmp_path / "dit.pt", dit(), "heads=4")
     assert file.family.name == "dit" and file.parts == ["ema"]
     net: Any = file.part("ema")
-    assert net.config == test_dit.config()
+    H, W = test_dit.config().height, test_dit.config().width
+    latent = Latent(height=8 * H, width=8 * W, channels=3, scale=0.18215)
+    assert net.config == test_dit.config().model_copy(update={"latent": latent})
     assert error(forward(net, test_dit.RECORDED), test_dit.RECORDED["forward"]) < CLOSE
     assert error(net(test_dit.RECORDED["x"].float(), test_dit.RECORDED["t"]), test_dit.RECORDED["forward_null"]) < CLOSE
 
@@ -119,9 +122,9 @@ def test_dit_misfits(tmp_path):
 
 
 TOLD = {
-    "adagn": ("height=16", "head_channels=16"),
+    "adagn": ("height=16", "head_channels=16", "new_attention_order=false"),
     "additive": ("height=16", "heads=2", "new_attention_order=true"),
-    "unconditional": ("height=16", "heads=4", "heads_upsample=2"),
+    "unconditional": ("height=16", "heads=4", "heads_upsample=2", "new_attention_order=false"),
 }
 
 
@@ -141,7 +144,7 @@ def test_classifiers_as_published(tmp_path, pool):
     whole = test_unet.ABOUT["layout"]["classifier_attention"]
     layout = {name: shape for name, shape in whole.items() if pool == "attention" or not name.startswith("out.")}
     layout |= test_unet.ABOUT["layout"][f"classifier_{pool}"]
-    sets = ["head_channels=16"] + ["height=16"] * (pool != "attention")
+    sets = ["head_channels=16", "new_attention_order=false"] + ["height=16"] * (pool != "attention")
     file = read(tmp_path / "a.pt", state("classifier", layout), *sets)
     assert file.family.name == "noise-classifier"
     net: Any = file.part("net")
@@ -193,6 +196,7 @@ def test_settings_that_tensors_do_not_say(tmp_path):
     assert refused(contents) == f"{unsaid} --set height=PIXELS --set head_channels=NUMBER{either}"
     assert refused(contents, "height=16") == f"{unsaid} --set head_channels=NUMBER{either}"
     assert refused(contents, "heads=2") == f"{unsaid} --set height=PIXELS"
+    assert "do not say the order of its attention's channels" in refused(contents, "heads=2", "height=16")
     assert "attention heads do not divide 64 feature maps" in refused(contents, "heads=5", "height=16")
     assert "cannot be halved 1 times" in refused(contents, "heads=2", "height=15")
     assert "there is no such setting" in refused(contents, "mult=1,2")
@@ -224,5 +228,5 @@ def test_published_sizes_say_the_rest(kind, side):
 
 def test_the_classifier_of_another_shape():
     shapes = {k: tuple(s) for k, s in test_unet.ABOUT["layout"]["classifier_attention"].items()}
-    config = admfiles.config_of(shapes, GuidedOptions(height=8, heads=2))
+    config = admfiles.config_of(shapes, GuidedOptions(height=8, heads=2, new_attention_order=False))
     assert (config.height, config.width) == (8, 32)

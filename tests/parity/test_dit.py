@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.conditioning import CrossAttention
 from models.diffusion import layers, likelihood, process, solvers
@@ -14,7 +14,7 @@ from models.diffusion.guidance import classifier_free
 from models.diffusion.prediction import Prediction, clipped, interpret, log_variance
 from models.diffusion.process import Process
 from models.dit.config import DiTConfig
-from models.dit.network import DiT
+from models.dit.network import DiT, norm
 from tests.parity.recorded import Recorded, digest_error, error, fill, filled, normal, probe
 
 RECORDED, FLOW = Recorded("dit"), Recorded("flow")
@@ -82,12 +82,12 @@ def inside(net: DiT, x: Tensor) -> Iterator[tuple[str, Tensor]]:
     yield from ((f"inside/{name}", value) for name, value in seen.items())
     yield "inside/unpatchify", out
     first = seen["x_embedder"] + net.get_buffer("pos_embed")
-    yield "inside/blocks.0.norm1", nn.functional.layer_norm(first, first.shape[-1:], eps=1e-6)
+    yield "inside/blocks.0.norm1", norm(first)
     gate = seen["blocks.0.adaLN_modulation"].chunk(6, dim=1)[2]
     second = first + gate[:, None] * seen["blocks.0.attn"]
-    yield "inside/blocks.0.norm2", nn.functional.layer_norm(second, second.shape[-1:], eps=1e-6)
+    yield "inside/blocks.0.norm2", norm(second)
     last = seen["blocks.2"]
-    yield "inside/final_layer.norm_final", nn.functional.layer_norm(last, last.shape[-1:], eps=1e-6)
+    yield "inside/final_layer.norm_final", norm(last)
     p, outputs = net.config.patch, net.config.outputs
     tokens = torch.arange(2 * last.shape[1] * p * p * outputs, dtype=DOUBLE).reshape(2, last.shape[1], -1)
     yield "unpatchify/of_arange", net.unpatchify(tokens)

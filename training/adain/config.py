@@ -10,7 +10,10 @@ from models.family import Shape
 from torch_utils.config import flag
 from training.config import MODEL, PRESET, RunConfig, Section
 
-ENCODER = "the trained encoder: vgg_normalised.pth, or a network of --model adain"
+ENCODER = (
+    "the trained encoder: vgg19-dcbb9e9d.pth, vgg_normalised.pth, a network of --model adain, bundled, or a published "
+    "name: vgg19, vgg-normalised"
+)
 STYLE = "weight of the style loss, a mean squared error as in naoto0804's program (10); Lua's sums need another one"
 
 

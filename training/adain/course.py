@@ -1,14 +1,20 @@
 """The row of style transfer in the table of what can be trained."""
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
+from models.adain import encoders
 from models.adain.config import StyleConfig
 from models.adain.family import FAMILY
+from models.families import read_network
+from models.networkfile import NetworkFile
 from torch_utils.config import build
 from training.adain.config import AdaINRun
+from training.adain.encoding import StyleEncoder, StyleEncoderRun
 from training.adain.recipe import StyleTransfer
 from training.config import check_rounds, largest_divisor, share_of
-from training.course import Asked, Course
+from training.course import Asked, Course, check_same
 from training.signs import Chart, Means, Signs, Watch, skipped_steps
 
 SLOWER = "a smaller --lr"
@@ -23,7 +29,14 @@ def settle(asked: Asked) -> tuple[AdaINRun, tuple[str, ...]]:
     if asked.preset == "demo":
         row |= {"pace.kimg": 4.0, "pace.tick": 0.2, "pace.snap": 5, "optimizer.lr": 1e-3}
     notes: tuple[str, ...] = ()
-    if not asked.given.get("encoder"):
+    place = asked.given.get("encoder")
+    if place and asked.transfer:
+        raise ValueError("--encoder does not apply to --transfer, which takes the network's own: leave it out")
+    if place:
+        sizes, scaled = _encoder(place)
+        row |= sizes
+        notes = () if scaled else (f"the features of --encoder {place} are divided by their means on --data",)
+    elif not asked.transfer:
         notes = ("no --encoder is given: the features are those of random weights, which tell less of style",)
     values = {**row, **asked.given, "preset": asked.preset, "contents": (*asked.shape,), "paintings": (*others,)}
     share = share_of(int(values["pace.batch"]), asked.world)
@@ -32,7 +45,23 @@ def settle(asked: Asked) -> tuple[AdaINRun, tuple[str, ...]]:
     return build(AdaINRun, values | {"pace.batch_gpu": at_once}), notes
 
 
-def smallest(config: AdaINRun) -> AdaINRun:
+@cache
+def _encoder(place: str) -> tuple[dict[str, Any], bool]:
+    """Settings of an encoder's sizes, and whether its features are scaled."""
+    file = read_network(encoders.find(place))
+    config = encoders.encoder_of(file, f"--encoder {place}").config
+    sizes = {f"style.{name}": getattr(config, name) for name in ("widths", "depths", "colored")}
+    return sizes, not file.metadata.get("source", {}).get(encoders.UNSCALED)
+
+
+def check_transfer(file: NetworkFile, config: AdaINRun) -> None:
+    """Raise ValueError unless a network has an encoder and a decoder of the sizes of a configuration."""
+    if "adain" not in file.parts:
+        raise ValueError(f"--transfer {file}: it is an encoder alone: give it as --encoder")
+    check_same(file, config)
+
+
+def smallest(config: Any) -> Any:
     """The same configuration with a network of next to nothing."""
     sizes = {"widths": (2,) * len(config.style.widths), "depths": (1,) * len(config.style.depths)}
     return config.model_copy(update={"style": StyleConfig(**{**config.style.model_dump(), **sizes})})
@@ -51,6 +80,7 @@ COURSE = Course(
     settle=settle,
     recipe=StyleTransfer,
     smallest=smallest,
+    check_transfer=check_transfer,
     smaller="smaller pieces: --set data.crop=128 --set styles.crop=128",
     signs=Signs(
         shown={"loss/content": "content", "loss/style": "style"},
@@ -63,3 +93,41 @@ COURSE = Course(
         diversity=False,
     ),
 )
+
+
+def settle_encoder(asked: Asked) -> tuple[StyleEncoderRun, tuple[str, ...]]:
+    """The resolved configuration of a run of --model style-encoder. Raises ValueError for settings that do not fit."""
+    if asked.shape.channels != 3 or min(asked.shape.height, asked.shape.width) < 2:
+        raise ValueError("--model style-encoder learns from RGB pictures of 2 pixels or more: convert them first")
+    row = {"pace.kimg": 100.0, "pace.batch": 16, "pace.tick": 1.0, "pace.snap": 10, "pace.sheet": 64}
+    row |= {"optimizer.lr": 1e-3}
+    values = {**row, **asked.given, "preset": asked.preset, "textures": (*asked.shape,)}
+    share = share_of(int(values["pace.batch"]), asked.world)
+    at_once = asked.given.get("pace.batch_gpu") or share
+    check_rounds(at_once, share, int(values["pace.batch"]))
+    if values["pace.batch"] < 2:
+        raise ValueError("--model style-encoder contrasts pictures: give --batch 2 or more")
+    return build(StyleEncoderRun, values | {"pace.batch_gpu": at_once}), ()
+
+
+ENCODER = Course(
+    title="style encoder",
+    family=FAMILY,
+    config=StyleEncoderRun,
+    models={"style-encoder": {}},
+    settle=settle_encoder,
+    recipe=StyleEncoder,
+    smallest=smallest,
+    smaller="smaller pictures, such as --data textures:128",
+    signs=Signs(
+        shown={"loss/contrast": "contrast", "loss/picture": "picture"},
+        charts=(
+            Chart("Losses", ("loss/contrast", "loss/picture"), "both fall"),
+            Chart("Pictures recognized", ("right/relu*", "held out/right *"), "all rise"),
+        ),
+        watches=(skipped_steps(SLOWER),),
+        diversity=False,
+    ),
+)
+
+COURSES = (COURSE, ENCODER)

@@ -1,15 +1,16 @@
 """Style transfer in training: a decoder learns to undo a frozen encoder (Huang and Belongie 2017, section 5)."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from imaging.imageset import ImageSet
+from models.adain import encoders
 from models.adain.network import AdaIN, content_loss, style_loss
 from models.families import read_network
-from torch_utils import distributed, torchfile
+from torch_utils import distributed
 from training.adain.config import AdaINRun
 from training.course import Facts
 from training.phase import Phase, Term, inverse_time
@@ -17,6 +18,7 @@ from training.recipe import Change, Draws, Pictures, Recipe, placed
 from training.sheet import Sheet
 
 JUDGED = 8  # held-out pairs
+SCALED_ON = 128  # pictures on which the means of torchvision's features become 1
 
 
 class Pair(NamedTuple):
@@ -38,8 +40,8 @@ class StyleTransfer(Recipe):
     def __init__(self, config: AdaINRun, facts: Facts, device: torch.device) -> None:
         self.config, self.facts, self.device = config, facts, device
         network = AdaIN(config.style).set_precision(config.arithmetic)
-        if config.encoder and not facts.resumed and device.type != "meta":
-            load_encoder(network, config.encoder)
+        if config.encoder and facts.sets and not facts.resumed:
+            load_encoder(network, config.encoder, facts.sets["data"])
         self.network = placed(network, device)
         distributed.broadcast_(list(self.network.state_dict().values()))
         parameters = list(self.network.decoder.parameters())
@@ -52,7 +54,8 @@ class StyleTransfer(Recipe):
 
     def batch(self, *sets: Pictures) -> Pair:
         """Pictures in [0, 1]."""
-        contents, styles = (pixels.float() / 255 for pixels, _ in sets)
+        faster = torch.channels_last  # convolutions of a CPU in this order
+        contents, styles = ((pixels.float() / 255).contiguous(memory_format=faster) for pixels, _ in sets)
         return Pair(contents, styles)
 
     def use_passes(self, change: Change | None) -> None:
@@ -99,28 +102,25 @@ class StyleTransfer(Recipe):
                 yield (made[0].clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu()
 
 
-def load_encoder(network: AdaIN, place: str) -> None:
+def load_encoder(network: AdaIN, place: str, pictures: ImageSet | None = None) -> None:
     """Load the weights of an encoder.
 
     Args:
         network: takes them.
-        place: vgg_normalised.pth, or a network file of the family.
+        place: vgg_normalised.pth, vgg19-dcbb9e9d.pth, a network file of the family, a published name, or "bundled".
+        pictures: on which the mean of each feature becomes 1, if the file is torchvision's.
 
     Raises:
         FileNotFoundError, ValueError: there is none, or it has other sizes.
     """
-    path = Path(place)
-    if path.suffix.lower() == ".pth" and path.is_file():
-        found = torchfile.plain_tensors(torchfile.read(path), "encoder", path.stat().st_size)
-    else:
-        file = read_network(place)
-        found = {
-            name.removeprefix("adain.encoder."): tensor.float()
-            for name, tensor in file.tensors.items()
-            if name.startswith("adain.encoder.")
-        }
+    file = read_network(encoders.find(place))
+    encoder = encoders.encoder_of(file, f"--encoder {place}")
+    if pictures is not None and file.metadata.get("source", {}).get(encoders.UNSCALED):
+        shown = (torch.from_numpy(pictures.read(i))[None].float() / 255 for i in range(min(pictures.count, SCALED_ON)))
+        encoders.normalize(encoder, shown)
+    found = encoder.state_dict()
     for name, tensor in network.encoder.state_dict().items():
         if name not in found or found[name].shape != tensor.shape:
             shape = list(tensor.shape)
-            raise ValueError(f"--encoder {place}: it lacks {name} of the shape {shape}: take a file of such an encoder")
+            raise ValueError(f"--encoder {place}: it lacks {name} of the shape {shape}: leave out --set style.…")
         tensor.copy_(found[name])

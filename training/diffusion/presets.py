@@ -51,6 +51,8 @@ def notes(config: DiffusionConfig, asked: Asked) -> tuple[str, ...]:
         found.append("--precision fp16: float16 would round small gradients to 0, so this run computes in fp32")
     if not network.classes:
         found.append("the images have no classes, so the network learns none and --cfg-scale will not apply to it")
+        if "cross-attention" in (getattr(network, "block", ""), getattr(network, "conditioning", "")):
+            found.append("without classes cross-attention sees the noise level alone, which is the same everywhere")
     if isinstance(network, DiTConfig) and (count := network.grid[0] * network.grid[1]) > MANY_TOKENS:
         found.append(
             f"{count} tokens in a picture are slow: a --model with larger patches, such as dit-s/16, has fewer"

@@ -1,5 +1,6 @@
 """Denoising networks in training: one phase, in which a network learns what the noise of a picture hides."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -198,4 +199,6 @@ class Classifying(Learning):
         logits = self.forward(process.noised(images, k, noise), t).float()
         loss = F.cross_entropy(logits, batch.labels, reduction="none")
         right = (logits.argmax(1) == batch.labels).float()
-        yield loss.mean(), {"loss/classify": loss, "right": right, **self.by_level("right", right, t)}
+        share = loss / math.log(max(self.config.classifier.classes, 2))  # of the loss of a guess
+        reports = {"loss/classify": loss, "loss/share": share, "right": right}
+        yield loss.mean(), reports | self.by_level("right", right, t)

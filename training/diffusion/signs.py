@@ -44,6 +44,7 @@ def _long_average(config: Config) -> list[Alarm]:
 
 
 _WATCHES = (Watch("the gradients explode", ("gradients/denoise",), _exploding, SMALLER), skipped_steps(SMALLER))
+_STILL = Watch("the loss does not fall", ("loss/share",), _stuck, "a larger --lr, or a shorter --warm-up", TICKS)
 _NOISE = "each falls and then stays; the most noise and the least are hardest to predict"
 
 DENOISING = Signs(
@@ -56,7 +57,7 @@ DENOISING = Signs(
     watches=(
         *_WATCHES,
         _rising("loss/denoise"),
-        Watch("the loss does not fall", ("loss/share",), _stuck, "a larger --lr, or a shorter --warm-up", TICKS),
+        _STILL,
         few_differences("a longer run, or a smaller sampling.cfg_scale"),
     ),
     before=_long_average,
@@ -67,9 +68,14 @@ CLASSIFYING = Signs(
     shown={"loss/classify": "loss", "right": "right"},
     charts=(
         Chart("Loss", ("loss/classify",), "falls; if it falls to 0 the images are learned by heart"),
+        Chart("Share of the loss of a guess", ("loss/share",), "1 at first, falls"),
         Chart("Share of right classes", ("right", "right/noise *"), "rises; at the most noise it stays at chance"),
     ),
-    watches=(*_WATCHES, _rising("loss/classify")),
+    watches=(
+        *_WATCHES,
+        _rising("loss/classify"),
+        _STILL,
+    ),
     before=_long_average,
     diverged=SMALLER,
     diversity=False,

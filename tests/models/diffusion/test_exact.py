@@ -7,7 +7,7 @@ from torch import Tensor
 from models.diffusion import solvers
 from models.diffusion.guidance import Guidance, classifier_free, denoiser, log_probability_gradient
 from models.diffusion.prediction import Objective, Prediction, interpret, shifted
-from models.diffusion.process import Process, kept_steps
+from models.diffusion.process import Process, Schedule, at, kept_steps
 from models.diffusion.sampler import steps_of
 from models.dit.config import DiTConfig
 from tests.models.diffusion.mixture import MEANS, SHARES, STD, logits, output, perfect, score
@@ -64,12 +64,32 @@ def test_classifier_free_guidance_is_classifier_guidance(objective: Objective, s
     torch.testing.assert_close(free.x0, by_classifier.x0, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_a_guided_network_is_led_by_the_gradient_of_its_classifier(objective: Objective, scale: float) -> None:
+    process, x = levels(objective), points()
+    k, led_to = len(process) // 2, torch.zeros(len(points()), dtype=torch.int64)
+    guidance = Guidance(classifier=lambda x, t, c: logits(x, k, process), classifier_scale=scale)
+    network = lambda x, t, c: output(x, k, process, objective, None)  # noqa: E731
+    denoise = denoiser(network, None, 0, process, objective, guidance, clip=False, led_to=led_to)
+    gradient = score(x, k, process, 0) - score(x, k, process, None)
+    expected = perfect(x, k, process, None).eps - scale * at(process.sigma, k, x) * gradient
+    torch.testing.assert_close(shifted(denoise(x, k), x, k, process).eps, expected, rtol=0, atol=1e-12)
+
+
 def sampled(
-    name: str, objective: Objective, c: int | None, steps: int, gradient: bool = False, scale: float = 1.0
+    name: str,
+    objective: Objective,
+    c: int | None,
+    steps: int,
+    gradient: bool = False,
+    scale: float = 1.0,
+    schedule: Schedule = "linear",
+    process: Process | None = None,
 ) -> Tensor:
     """Points by a solver of a perfect network, [N, 2]; `gradient` leads an unconditional one to class 0."""
-    config = DiTConfig.model_validate({"noise": {"objective": objective}, "heads": 6})
-    process = steps_of(config, steps)
+    config = DiTConfig.model_validate({"noise": {"objective": objective, "schedule": schedule}, "heads": 6})
+    process = process or steps_of(config, steps)
     generator = torch.Generator().manual_seed(3)
 
     def denoise(x: Tensor, k: int) -> Prediction:
@@ -90,6 +110,15 @@ def sampled(
 )
 def test_samples_have_the_mean_and_deviation_of_the_data(name: str, steps: int, objective: Objective) -> None:
     found = sampled(name, objective, 0, steps)
+    assert (found.mean(0) - MEANS[0]).abs().max() < 0.03
+    assert (found.std(0) - STD).abs().max() < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"), [("ddpm", 400), ("ddim", 100), ("euler", 100), ("heun", 20), ("dpm2m", 100)]
+)
+def test_samples_of_the_cosine_schedule_have_them_too(name: str, steps: int) -> None:
+    found = sampled(name, "eps", 0, steps, schedule="cosine")
     assert (found.mean(0) - MEANS[0]).abs().max() < 0.03
     assert (found.std(0) - STD).abs().max() < 0.03
 
@@ -125,6 +154,16 @@ def test_the_order_of_the_solvers(name: str, gain: float, objective: Objective) 
     exact = end(500)
     coarse, fine = ((end(steps) - exact).square().mean().sqrt() for steps in (20, 40))
     assert coarse / fine > gain
+
+
+def test_dpm2m_is_of_second_order_between_levels_that_are_even_in_log_snr() -> None:
+    def end(steps: int) -> Tensor:
+        process = Process.straight(torch.linspace(-6, 6, steps, dtype=torch.float64).sigmoid())
+        return sampled("dpm2m", "flow", 0, steps, process=process)[:256]
+
+    exact = end(1280)
+    coarse, fine = ((end(steps) - exact).square().mean().sqrt() for steps in (40, 80))
+    assert coarse / fine > 3.5
 
 
 def test_guidance_is_computed_inside_its_interval_alone() -> None:

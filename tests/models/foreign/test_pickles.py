@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from models import foreign
 from models.stylegan2.foreign.records import makers
-from system.pickles import read_pickle
+from system.pickles import is_pickle, read_pickle
 from system.text import shown
 from tests.models.foreign import pickled
 from tests.models.foreign.networks import READERS, official, open_foreign
@@ -279,3 +280,11 @@ def test_files_of_other_kinds_are_not_opened(tmp_path, data):
 
 def test_folders_and_missing_files_are_not_opened(tmp_path):
     assert foreign.open_foreign(tmp_path, READERS) is foreign.open_foreign(tmp_path / "missing.pkl", READERS) is None
+
+
+@pytest.mark.parametrize("size", [640, 896, 1152, 1408])
+def test_a_safetensors_is_no_pickle(size):
+    """Its file begins with the length of its header: 640 is 0x80 0x02, the beginning of a pickle, and then zeros."""
+    bare = len(safetensors.torch.save({"x": torch.zeros(1)}, {"": ""})) - 12  # without the length and the number
+    whole = safetensors.torch.save({"x": torch.zeros(1)}, {"": "." * (size - bare)})
+    assert whole[:1] == b"\x80" and not is_pickle(whole)

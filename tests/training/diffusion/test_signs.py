@@ -28,10 +28,11 @@ def test_a_rising_loss(signs, name):
     assert alarms(name, [0.2] * 20 + [0.3] * 5, signs) == []  # not for long enough
 
 
-def test_a_loss_that_does_not_fall():
-    assert alarms("loss/share", [0.99] * TICKS) == ["the loss does not fall"]
-    assert alarms("loss/share", [0.99] * (TICKS - 1) + [0.9, 0.6, 0.4]) == []
-    assert alarms("loss/share", [1.0, 0.5] + [0.3] * 30) == []  # a late plateau is healthy
+@pytest.mark.parametrize("signs", [DENOISING, CLASSIFYING])
+def test_a_loss_that_does_not_fall(signs):
+    assert alarms("loss/share", [0.99] * TICKS, signs) == ["the loss does not fall"]
+    assert alarms("loss/share", [0.99] * (TICKS - 1) + [0.9, 0.6, 0.4], signs) == []
+    assert alarms("loss/share", [1.0, 0.5] + [0.3] * 30, signs) == []  # a late plateau is healthy
 
 
 def test_exploding_gradients():
