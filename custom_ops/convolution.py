@@ -168,14 +168,13 @@ class _Bilinear(torch.autograd.Function):
         return to_a, to_b, None, None, None
 
 
-def _gradients(
-    gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, for_x: bool, for_w: bool
-) -> tuple[Tensor | None, Tensor | None]:
+def _gradients(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, for_x: bool, for_w: bool) -> tuple[Tensor, Tensor]:
     """gx and gw, each in the fastest form. A gradient that was not asked for is undefined."""
     if tile := _tile(x, w, geometry):
         padding = geometry.padding[0]
-        gx = winograd.convolve(gy, w, padding, True, tile) if for_x else None
-        return gx, winograd.gradient_of_weights(gy, x, padding, tile) if for_w else None
+        to_x: Any = winograd.convolve(gy, w, padding, True, tile) if for_x else None
+        to_w: Any = winograd.gradient_of_weights(gy, x, padding, tile) if for_w else None
+        return to_x, to_w
     if geometry.groups > 1:  # PyTorch 2.13 computes a wrong gradient of float64 weights in channels_last
         x = x.contiguous()
     gy_, x_, w_ = _wide(gy), _wide(x), _wide(w)

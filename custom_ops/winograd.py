@@ -6,6 +6,7 @@ Networks"). The kernels are `winograd.cpp`, `winograd_tiles.h` and `winograd_pro
 `reference_weights` are the same in plain PyTorch.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ def reference_weights(gy: Tensor, x: Tensor, padding: int, *_: Any) -> Tensor:
     return gw.contiguous(memory_format=torch.channels_last)
 
 
-OPERATORS = {  # schemas, and references in plain PyTorch
+OPERATORS: dict[str, tuple[str, Callable[..., Any]]] = {  # schemas, and references in plain PyTorch
     # y [N, O, H', W'] of x [N, I, H, W] and w [O, I, 3, 3]. `turned`: the gradient of x, from that of y in place of x.
     # `padding` is that of y in both cases. `tile` is 2 or 4. Every number of channels is a multiple of 32.
     "winograd": ("(Tensor x, Tensor w, int padding, bool turned, int tile) -> Tensor", reference),
