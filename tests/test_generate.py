@@ -14,6 +14,7 @@ import generate
 from imaging.grid import enlargement
 from imaging.pixels import from_pil
 from models.families import read_network
+from models.sampler import MixedStream, SeedStream
 from models.stylegan2 import centers as centers_of_w
 from sampling import command
 from tests.imaging.pictures import places
@@ -75,6 +76,7 @@ def test_the_record_says_what_was_done(network):
         "device": "cpu",
         "precision": "fp32",
         "batch": 1,
+        "mix": None,
         "grid": False,
         "format": "png",
     }
@@ -260,3 +262,41 @@ def test_the_script_itself_starts_without_what_it_does_not_need(network):
 def test_a_format_that_this_processor_is_slow_in_is_said(network, monkeypatch):
     monkeypatch.setattr(command, "slow_precision", lambda precision, device: f"{precision} is slow on a {device}")
     assert run("--network", network, "--seeds", "0").stdout.splitlines()[0] == "note: fp32 is slow on a cpu"
+
+
+def test_a_mix_is_the_weighted_sum_of_the_seeds_first_numbers(network):
+    first, second = (torch.from_numpy(np.random.RandomState(seed).randn(8)).float() for seed in (5, 7))
+    assert torch.equal(MixedStream(((5, 2.0),)).normal(8), first)
+    expected = (0.6 * first - 0.8 * second).double()
+    assert torch.allclose(MixedStream(((5, 3.0), (7, -4.0))).normal(8).double(), expected, atol=1e-6)
+    many = MixedStream(((5, 1.0), (7, 0.5), (9, -2.0))).normal(100_000)
+    assert abs(float(many.std()) - 1) < 0.01
+    drawn = [
+        stream.generator("noise", torch.device("cpu")).initial_seed()
+        for stream in (MixedStream(((5, 1.0), (7, 9.0))), SeedStream(5))
+    ]
+    assert drawn[0] == drawn[1]
+
+
+def test_mix_makes_one_picture_between_seeds(network):
+    run("--network", network, "--seeds", "5", "--outdir", "seeds")
+    run("--network", network, "--mix", "5", "--outdir", "alone")
+    run("--network", network, "--mix", "5:0.8,7:0.6", "--outdir", "mixed")
+    assert files("alone")["mix0005.png"] == files("seeds")["seed0005.png"] != files("mixed")["mix0005.png"]
+    options = json.loads(Path("mixed/generate.json").read_text())["options"]
+    assert options["mix"] == [[5, 0.8], [7, 0.6]] and options["seeds"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--mix", "5:1,7", "--seeds", "3"], "--seeds does not apply with --mix, which names its seeds: leave it out"),
+        (["--mix", "5:x"], "got 'x', expected weights from -1000 to 1000 such as 0.7"),
+        (["--mix", "5-7:1"], "expected single seeds and their weights, such as 85:1,1789:0.5"),
+        (["--mix", "5:0,7:0"], "the weights of all seeds are 0"),
+        (["--mix", ""], "got '', expected seeds"),
+    ],
+)
+def test_mixes_that_are_refused(network, words, said):
+    result = run("--network", network, *words)
+    assert result.exit_code == 2 and said in result.output

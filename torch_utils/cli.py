@@ -21,6 +21,7 @@ from torch_utils import launch, terminal
 from torch_utils.distributed import EndedError, LostError
 from torch_utils.flags import SYNONYMS, spellings
 from torch_utils.flags import FloatList as FloatList
+from torch_utils.flags import Mixture as Mixture
 from torch_utils.flags import Number as Number
 from torch_utils.flags import Option as Option
 from torch_utils.flags import SeedList as SeedList

@@ -27,6 +27,8 @@ def flag(
     also: Sequence[str] = (),
     opens: bool = False,
     instead_of: str = "",
+    slider: tuple[float, float] | None = None,
+    draft: float | None = None,
     **limits: Any,
 ) -> Any:
     """Make a pydantic field that has a command-line option `name`, such as `--gamma`, and further names `also`.
@@ -36,10 +38,13 @@ def flag(
         word: a word such as `auto` that users may give, and code that resolves the configuration replaces by a value.
         opens: True if the value is the place of a network, which is opened with the options of pictures.
         instead_of: the parameter of a script, such as seeds, whose place the option takes.
+        slider: the usual range of values, for a slider. A text with a slider is two numbers, such as 0.2:0.8.
+        draft: the largest value for quick previews.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
     extra: Any = {"flag": name, "group": group, "by_preset": by_preset, "word": word, "also": list(also)}
     extra |= ({"opens": True} if opens else {}) | ({"instead_of": instead_of} if instead_of else {})
+    extra |= ({"slider": slider} if slider else {}) | ({"draft": draft} if draft else {})
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

@@ -207,6 +207,14 @@ def _numbers(text: str) -> list[float]:
     return numbers
 
 
+def _mixture(text: str) -> list[tuple[int, float]]:
+    parts = [part.strip().partition(":") for part in text.split(",")]
+    mixture = [(_seeds(seed), _number(weight, "weights", "0.7") if colon else 1.0) for seed, colon, weight in parts]
+    if any(len(seeds) > 1 for seeds, _ in mixture):
+        raise ValueError(f"got {text.strip()!r}, expected single seeds and their weights, such as 85:1,1789:0.5")
+    return [(seeds[0], weight) for seeds, weight in mixture]
+
+
 def _number(text: str, kind: str = "a number", example: str = "0.7") -> float:
     try:
         number = float(without_separators(text)) + 0.0  # turns -0 into 0
@@ -219,6 +227,7 @@ def _number(text: str, kind: str = "a number", example: str = "0.7") -> float:
 
 # Types of options. All numbers are from -1000 to 1000, in the order they are written.
 SeedList = partial(Spelled, "seeds", _seeds)  # `0-9,15` -> [0, 1, ..., 9, 15], from 0 to 2^32 - 1
+Mixture = partial(Spelled, "SEED:WEIGHT,...", _mixture)  # `85:1,7:0.5` -> [(85, 1.0), (7, 0.5)]
 Number = partial(Spelled, "number", _number)  # `0.7` -> 0.7
 FloatList = partial(Spelled, "numbers", _numbers)  # `0.5,0.7`, and FROM:TO:STEP with TO included: `-1:1:0.5`
 Size = partial(Spelled, "WxH", parse_size)  # as (height, width): `512x384` -> (384, 512), `512` -> (512, 512)

@@ -4,6 +4,7 @@ On a CPU a seed must give the same bytes whatever other seeds are made with it, 
 there (`at_once=1`).
 """
 
+import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -42,16 +43,18 @@ _CLASSIFIER = "classifier guidance: a network of train.py --model noise-classifi
 class DenoisingOptions(Options):
     """Solver and guidance."""
 
-    steps: int = flag(50, "--steps", "Pictures", _STEPS, ge=1, le=STEPS)
+    steps: int = flag(50, "--steps", "Pictures", _STEPS, slider=(1, 100), draft=8, ge=1, le=STEPS)
     solver: Solvers = flag("dpm2m", "--solver", "Pictures", _SOLVER)
-    eta: float = flag(0.0, "--eta", "Pictures", _ETA, ge=0, le=1)
-    cfg_scale: float = flag(1.0, "--cfg-scale", "Pictures", _SCALE, ge=0, le=100)
-    cfg_interval: str = flag("0:1", "--cfg-interval", "Pictures", _INTERVAL)
-    cfg_channels: int | None = flag(None, "--cfg-channels", "Pictures", _CHANNELS, ge=1)
+    eta: float = flag(0.0, "--eta", "Pictures", _ETA, slider=(0, 1), ge=0, le=1)
+    cfg_scale: float = flag(1.0, "--cfg-scale", "Pictures", _SCALE, slider=(1, 8), ge=0, le=100)
+    cfg_interval: str = flag("0:1", "--cfg-interval", "Pictures", _INTERVAL, slider=(0, 1))
+    cfg_channels: int | None = flag(None, "--cfg-channels", "Pictures", _CHANNELS, slider=(1, 4), ge=1)
     guide: str = flag("", "--guide", "Pictures", _GUIDE, opens=True)
     classifier: str = flag("", "--classifier", "Pictures", _CLASSIFIER, opens=True)
     codec: str = flag("", "--codec", "Pictures", CODEC)
-    classifier_scale: float = flag(1.0, "--classifier-scale", "Pictures", "strength of --classifier", ge=0, le=1000)
+    classifier_scale: float = flag(
+        1.0, "--classifier-scale", "Pictures", "strength of --classifier", slider=(0, 10), ge=0, le=1000
+    )
 
     @field_validator("cfg_interval")
     @classmethod
@@ -206,6 +209,23 @@ class DenoisingSampler:
     def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         """Noise [N, C * H * W] -> images [N, C, H, W], about [-1, 1], of the requests' classes."""
         *_, last = self.way(ws, requests)
+        return self._shown(last)
+
+    def emerging(self, request: Request) -> Iterator[tuple[float, Tensor]]:
+        """Share of the steps done and the picture after each, uint8 [C, H, W]; a codec decodes the last one alone."""
+        for step, x in enumerate(self.way(self.latents([request]), [request]), start=1):
+            image = self._shown(x) if self.codec is None or step == len(self.process) else false_colors(x)
+            yield step / len(self.process), to_pixels(image, rounding="nearest")[0]
+
+    def with_options(self, options: DenoisingOptions) -> Self:
+        """A sampler of the same networks with other options. Raises ValueError for options that do not fit them."""
+        other = copy.copy(self)
+        other.options = options
+        other._check()
+        other.process = steps_of(other.network.config, options.steps).to(other.device)
+        return other
+
+    def _shown(self, last: Tensor) -> Tensor:
         if self.codec is not None:
             return self.codec.decode(last)
         return last if self.network.config.latent is None else false_colors(last)

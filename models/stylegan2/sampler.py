@@ -37,9 +37,9 @@ class StyleOptions(Options):
     """Truncation and noise."""
 
     latents: Path | None = flag(None, "--latents", _GROUP, _LATENTS, also=_NAMES, instead_of="seeds")
-    psi: float = flag(1.0, "--psi", _GROUP, _PSI, also=["--trunc"], ge=-1000, le=1000)
-    centers: int | None = flag(None, "--centers", _GROUP, _CENTERS, ge=1, le=MOST)
-    psi_cutoff: int | None = flag(None, "--psi-cutoff", _GROUP, _CUTOFF, ge=0)
+    psi: float = flag(1.0, "--psi", _GROUP, _PSI, also=["--trunc"], slider=(-1, 1.5), ge=-1000, le=1000)
+    centers: int | None = flag(None, "--centers", _GROUP, _CENTERS, slider=(1, 64), ge=1, le=MOST)
+    psi_cutoff: int | None = flag(None, "--psi-cutoff", _GROUP, _CUTOFF, slider=(0, 40), ge=0)
     noise_mode: NoiseMode = flag("const", "--noise-mode", _GROUP, _NOISE)
 
     @model_validator(mode="after")
@@ -140,6 +140,15 @@ class StyleSampler:
             assert isinstance(self.G, Generator), "load_latents reads noise for no other network"
             return self.G.synthesis.with_noise(ws, [torch.stack(layer) for layer in zip(*fitted, strict=True)])
         return self.G.synthesis(ws, mode)
+
+    def with_options(self, options: StyleOptions) -> Self:
+        """A sampler of the same generator with other options. Raises ValueError for options that do not fit it."""
+        check_cutoff(options.psi_cutoff, self.G.config.num_ws)
+        other = copy.copy(self)
+        other.options = options
+        if options.centers != self.options.centers:
+            other.anchors = Anchors(self.G, options.centers)
+        return other
 
     def in_float32(self) -> Self:
         """A copy that computes in float32."""

@@ -1,0 +1,259 @@
+// The page: one state, which the panel, the picture, the strips and the address share.
+
+import { Children } from "./children.js";
+import { bind } from "./keys.js";
+import { read, same, wrapped, written } from "./look.js";
+import { Panel } from "./panel.js";
+import { Picture, small } from "./picture.js";
+import { History, Kept } from "./strips.js";
+import { Wire } from "./wire.js";
+
+const REST = 150; // milliseconds after which a hand rests
+const FILLING = 9; // the slot of pictures that steps of the history lack
+const at = (id) => document.getElementById(id);
+
+const about = await (await fetch("about")).json();
+const parts = {};
+let state = null;
+let resting = 0; // timer
+let shown = { number: 0, state: null }; // the newest answer
+let last = { state: null, draft: false }; // the newest question
+const asked = new Map(); // number -> { state, draft, start } of questions for the picture
+
+/** The picture in words: its seed and class, and what was changed. */
+function named({ seeds, label, options }) {
+  const from = seeds.length === 1 ? `seed ${seeds[0][0]}` : `between seeds ${seeds.map(([seed]) => seed).join(", ")}`;
+  const changed = Object.entries(options).map(([name, value]) => `${name.replaceAll("_", " ")} ${value ?? "off"}`);
+  return [from, ...(label === null ? [] : [about.classes[label] ?? `class ${label}`]), ...changed].join(", ");
+}
+
+/** Change the state. While a hand moves, drafts are asked for; `done` makes a step of the history. */
+function change(patch, done) {
+  state = { ...state, ...patch, network: about.network };
+  parts.panel.show(state);
+  clearTimeout(resting);
+  if (done) settle();
+  else {
+    ask({ draft: true });
+    resting = setTimeout(() => ask({}), REST);
+  }
+}
+
+/** The hand rests: a step of the history, the address, the exact picture. */
+function settle() {
+  parts.history.push(state);
+  display();
+}
+
+/** Show the state as it is, without a step of the history. */
+function display() {
+  history.replaceState(null, "", `#${written(state, about.controls)}`);
+  parts.panel.show(state);
+  at("undo").disabled = !parts.history.before;
+  at("redo").disabled = !parts.history.after;
+  at("picture").ariaLabel = `Picture of ${named(state)}`;
+  const seen = [shown.state, last.draft ? last.state : null].some((other) => other && same(other, state));
+  ask({ emerge: about.emerging && !seen });
+  parts.children.show(pinned(state));
+}
+
+/** A state whose class stays when the seed changes. */
+function pinned(of) {
+  const { learned } = about;
+  return of.label === null && learned.length ? { ...of, label: learned[of.seeds[0][0] % learned.length] } : of;
+}
+
+function go(next) {
+  state = { ...next, network: about.network };
+  clearTimeout(resting);
+  display();
+}
+
+function ask(how) {
+  const number = parts.wire.ask(0, state, how);
+  last = { state, draft: how.draft ?? false };
+  if (number) asked.set(number, { state, start: performance.now() });
+}
+
+async function answered(told, blob) {
+  if (told.slot === FILLING) return fill(blob && small(await createImageBitmap(blob)));
+  if (told.slot > 0) {
+    if (blob) parts.children.draw(told.slot, await createImageBitmap(blob));
+    return;
+  }
+  const question = asked.get(told.number);
+  if (told.again) { // the renderer was started again
+    tell(told.error);
+    return setTimeout(() => ask({}), 500);
+  }
+  if (told.number < shown.number) return;
+  if (told.error) {
+    parts.panel.blame(told.error);
+    return tell(told.error);
+  }
+  const bitmap = await createImageBitmap(blob);
+  if (told.number < shown.number) return;
+  for (const number of asked.keys()) if (number < told.number) asked.delete(number);
+  const whole = told.share === 1;
+  shown = { number: told.number, state: whole ? question?.state : null };
+  parts.picture.draw(bitmap);
+  parts.children.draw(0, bitmap);
+  at("share").hidden = whole;
+  at("share").value = told.share;
+  tell("");
+  parts.panel.blame("");
+  if (whole && question) requestAnimationFrame(() => speed(performance.now() - question.start, told.ms));
+  if (whole && question) parts.history.picture(question.state, small(bitmap));
+  if (told.exact) finish(told);
+}
+
+/** Steps that were left too soon for a picture get theirs when nothing else is to be made. */
+function fill(picture) {
+  if (picture && parts.lacking) parts.history.give(parts.lacking, picture);
+  parts.lacking = parts.history.lacking;
+  if (parts.lacking) parts.wire.ask(FILLING, parts.lacking.state, { draft: true });
+}
+
+function speed(whole, network) {
+  at("speed").textContent = `${Math.round(whole)} ms`;
+  at("speed").title = `${whole.toFixed(1)} ms from question to picture, ${network} ms of them in the network`;
+  at("speed").dataset.ms = whole.toFixed(1);
+}
+
+function finish(told) {
+  at("command").textContent = told.command;
+  at("picture").dataset.exact = told.number;
+  parts.panel.bar(told.barred ?? {});
+  fill(null);
+}
+
+function tell(text, kind = "error") {
+  at("message").textContent = text;
+  at("message").hidden = !text;
+  at("message").className = kind;
+}
+
+function note(text) {
+  tell(text, "note");
+  setTimeout(() => at("message").textContent === text && tell(""), 2500);
+}
+
+async function copy(text, what) {
+  try {
+    await navigator.clipboard.writeText(text);
+    note(`${what} copied`);
+  } catch {
+    getSelection().selectAllChildren(at("command"));
+    tell("the browser keeps the clipboard closed: press Ctrl C", "note");
+  }
+}
+
+/** Ask the server by POST; an error is told. */
+async function post(path, body) {
+  try {
+    const answer = await fetch(path, { method: "POST", body });
+    if (answer.ok) return answer;
+    tell((await answer.json()).error);
+  } catch {
+    tell("explore.py does not answer: start it again");
+  }
+  return null;
+}
+
+async function download() {
+  const answer = await post("save", JSON.stringify(state));
+  if (!answer) return;
+  const address = URL.createObjectURL(await answer.blob());
+  const name = named(state).replace(/[^\w.-]+/g, "-").slice(0, 100);
+  Object.assign(document.createElement("a"), { href: address, download: `${name}.png` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+async function restore(file) {
+  const answer = await post("restore", file);
+  if (!answer) return;
+  const found = await answer.json();
+  change(found, true);
+  if (found.network && found.network !== about.network) note(`the picture was made with ${found.network}`);
+}
+
+const acts = {
+  seed: (by) => change({ seeds: [[wrapped(state.seeds[0][0] + by), 1]] }, true),
+  dice: () => change({ seeds: [[Math.floor(Math.random() * 100_000), 1]] }, true),
+  nudge: (by) => parts.panel.nudge(by),
+  undo: () => parts.history.undo(),
+  redo: () => parts.history.redo(),
+  family() {
+    const open = (parts.children.open = !parts.children.open);
+    at("family").ariaPressed = open;
+    at("grid").hidden = at("breed").hidden = !open;
+    at("picture").hidden = open;
+    at("frame").classList.toggle("grid", open);
+    parts.children.show(pinned(state));
+  },
+  others: () => parts.children.others(),
+  child: (slot) => parts.children.open && parts.children.click(slot, false),
+  keep: () => note(parts.kept.add(state, small(at("picture"))) ? "kept" : "this picture is kept already"),
+  download,
+  pixels: () => {
+    at("pixels").ariaPressed = document.body.classList.toggle("pixels");
+  },
+  copy: () => copy(at("command").textContent, "command line"),
+  link: () => copy(location.href, "address"),
+  help: () => at("sheet").showModal(),
+};
+
+function build() {
+  at("network").textContent = about.network;
+  at("kind").textContent = about.kind;
+  document.title = `${about.network} · Explorer`;
+  parts.panel = new Panel(at("panel"), about, change);
+  parts.history = new History(at("history"), { go, name: named });
+  parts.kept = new Kept(at("kept"), about.network, { go: (kept) => change(kept, true), name: named });
+  parts.picture = new Picture(at("picture"), {
+    start() {
+      state = pinned(state);
+      return state.seeds;
+    },
+    walk: (seeds, done) => change({ seeds }, done),
+  });
+  parts.children = new Children(at("grid"), {
+    ask: (slot, child) => parts.wire.ask(slot, child, { draft: true }),
+    go: (child) => change(child, true),
+  });
+  at("stride").addEventListener("input", () => {
+    parts.children.step = at("stride").valueAsNumber;
+    at("strided").textContent = at("stride").value;
+    parts.children.show(pinned(state));
+  });
+  for (const name of ["undo", "redo", "dice", "family", "keep", "download", "pixels", "copy", "link", "help"]) {
+    at(name).addEventListener("click", acts[name]);
+  }
+  at("again").addEventListener("click", acts.others);
+  bind(acts, at("keys"));
+  for (const kind of ["dragover", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      event.preventDefault();
+      document.body.classList.toggle("over", kind === "dragover");
+      if (kind === "drop" && event.dataTransfer.files[0]) restore(event.dataTransfer.files[0]);
+    });
+  }
+  document.addEventListener("dragleave", () => document.body.classList.remove("over"));
+  addEventListener("hashchange", () => {
+    const found = read(location.hash, about.controls);
+    if (found && !same(found, state)) change(found, true);
+  });
+}
+
+function connected(online) {
+  document.body.classList.toggle("offline", !online);
+  if (!online) return tell("no connection to explore.py: start it again, or wait");
+  tell("");
+  if (state) return display();
+  const first = read(location.hash, about.controls) ?? about.state;
+  change(first, true);
+}
+
+build();
+history.replaceState(null, "", `./${location.hash}`); // the token leaves the address
+parts.wire = new Wire(answered, connected);

@@ -1,0 +1,99 @@
+"""What the page shows, as one JSON value: its address, a step of its history, the settings in a PNG, a command line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.sampler import Options
+from sampling.classes import find_class
+from system.text import public_command
+from torch_utils import config
+from torch_utils.flags import MAX_NUMBER, MAX_SEED
+
+MOST_SEEDS = 64
+_Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+_Weight = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
+_Value = bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=100)] | None
+
+
+class PageState(BaseModel):
+    """One picture: between which seeds it is, its class, and the options that differ from the family's defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: str = Field("", max_length=1000)  # name of the file, so that saved pictures tell it
+    seeds: tuple[tuple[_Seed, _Weight], ...] = Field(((0, 1.0),), min_length=1, max_length=MOST_SEEDS)
+    label: Annotated[int, Field(ge=0)] | None = None  # None: of the first seed
+    options: dict[Annotated[str, Field(max_length=100)], _Value] = Field({}, max_length=100)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed, if the picture comes from one seed alone."""
+        return self.seeds[0][0] if len(self.seeds) == 1 and self.seeds[0][1] > 0 else None
+
+
+def read_state(text: str | bytes) -> PageState:
+    """Parse the JSON of a state. Raise ValueError in one sentence."""
+    try:
+        return PageState.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the settings"
+        raise ValueError(f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}") from error
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What every state of the page shares: the network as a user names it, and what the command line said of it."""
+
+    place: str  # for --network
+    options: type[Options]  # of the family
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # options that the page cannot change, such as files
+    more: Sequence[str] = ()  # further words of the command line: --device cpu
+    names: Sequence[str] = ()  # of the classes
+
+    def command(self, state: PageState) -> str:
+        """The command line that makes the same picture, without secrets: `python generate.py --network x --seeds 7`."""
+        words = ["--network", self.place, *self.more]
+        for name, value in self.fixed.items():
+            words += _typed(config.settings(self.options)[name], value)
+        if state.seed is None:
+            words += ["--mix", ",".join(f"{seed}:{_spell(weight)}" for seed, weight in state.seeds)]
+        else:
+            words += ["--seeds", str(state.seed)]
+        if state.label is not None:
+            words += ["--class", self._class(state.label)]
+        for name, value in state.options.items():
+            words += _typed(config.settings(self.options)[name], value)
+        return public_command("generate.py", words)
+
+    def _class(self, label: int) -> str:
+        name = self.names[label] if label < len(self.names) else str(label)
+        try:
+            return name if find_class(name, self.names) == label and not name.startswith("-") else str(label)
+        except ValueError:
+            return str(label)
+
+    def build(self, state: PageState, settable: Sequence[str]) -> Options:
+        """The family's options of a state. Raise ValueError for a value that does not fit, or is not the page's."""
+        for name in state.options:
+            if name not in settable:
+                raise ValueError(f"{name!r} is no setting of this page: leave it out")
+        return config.build(self.options, {**self.fixed, **state.options})
+
+
+def _typed(setting: config.Setting, value: Any) -> list[str]:
+    """An option with its value as words of a command line; none for the value that the option has without it."""
+    flag = setting.mark["flag"]
+    if value is None or value == setting.default:
+        return []
+    if isinstance(value, bool):
+        return [flag if value else f"--no-{flag.removeprefix('--')}"]
+    return [flag, _spell(value) if isinstance(value, float) else config.spell(value)]
+
+
+def _spell(value: float) -> str:
+    """A number in its shortest exact spelling."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)

@@ -1,0 +1,172 @@
+"""The server of the page: its files, a socket and a POST for pictures, saving and restoring."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from explorer.guard import Guard
+from explorer.link import Link, packed
+from explorer.pagestate import read_state
+from explorer.studio import Asked, restored
+
+PAGE = Path(__file__).parent / "page"
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+MOST_CLIENTS = 8  # sockets and requests at a time
+LONGEST_MESSAGE = 2**16  # bytes
+LARGEST_UPLOAD = 20 * 2**20  # bytes
+BUSY = "too many pages are open: close one"
+
+
+class TooLargeError(ValueError):
+    """A body of a request is too large."""
+
+
+class BusyError(Exception):
+    """Too many clients."""
+
+
+class Pages:
+    """The answers of the server; `link` computes pictures."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.files = {path.name: (KINDS[path.suffix], path.read_bytes()) for path in sorted(PAGE.iterdir())}
+
+    def page(self, request: Request) -> Response:
+        """A file of the page."""
+        name = request.path_params.get("name", "index.html")
+        if name not in self.files:
+            return Response("there is no such page\n", 404, media_type="text/plain")
+        kind, data = self.files[name]
+        return Response(data, media_type=kind)
+
+    def about(self, request: Request) -> Response:
+        """The network and its controls."""
+        return JSONResponse(self.link.about)
+
+    async def frame(self, request: Request) -> Response:
+        """The answer to one `Asked`, for places that let no sockets through."""
+        try:
+            asked = _asked(await _body(request, LONGEST_MESSAGE))
+            alone = asked.model_copy(update={"emerge": False})
+            told, data = await self._answer(lambda client: self.link.ask(client, alone))
+        except (ValueError, BusyError) as error:
+            return _refused(error)
+        return Response(packed(told, data), 422 if "error" in told else 200, media_type="application/octet-stream")
+
+    async def save(self, request: Request) -> Response:
+        """The PNG of a state, with the settings in it."""
+        try:
+            state = read_state(await _body(request, LONGEST_MESSAGE)).model_dump_json()
+            told, data = await self._answer(lambda client: self.link.save(client, state))
+        except (ValueError, BusyError) as error:
+            return _refused(error)
+        return JSONResponse(told, 422) if "error" in told else Response(data, media_type="image/png")
+
+    async def restore(self, request: Request) -> Response:
+        """The state in a picture that was dropped on the page: the raw bytes of the file are the body."""
+        try:
+            data = await _body(request, LARGEST_UPLOAD)
+            return JSONResponse((await asyncio.to_thread(restored, data)).model_dump(mode="json"))
+        except ValueError as error:
+            return _refused(error)
+
+    async def socket(self, socket: WebSocket) -> None:
+        """Questions of a page, and answers as they come."""
+        if self.link.clients >= MOST_CLIENTS:
+            await socket.close(1013, BUSY)
+            return
+        await socket.accept()
+        client, answers = self.link.join()
+        sending = asyncio.create_task(_send(socket, answers))
+        try:
+            while True:
+                text = await socket.receive_text()
+                try:
+                    self.link.ask(client, _asked(text.encode()))
+                except ValueError as error:
+                    answers.put_nowait(({**_numbers(text), "error": str(error)}, b""))
+        except (WebSocketDisconnect, KeyError):  # KeyError: a binary message, which the page never sends
+            pass
+        finally:
+            self.link.leave(client)
+            sending.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await sending
+
+    async def _answer(self, ask: Callable[[int], None]) -> tuple[dict[str, Any], bytes]:
+        """The answer to the one question that `ask` puts for a client."""
+        if self.link.clients >= MOST_CLIENTS:
+            raise BusyError(BUSY)
+        client, answers = self.link.join()
+        try:
+            ask(client)
+            return await answers.get()
+        finally:
+            self.link.leave(client)
+
+
+def make_app(link: Link, port: int, token: str, listening: bool = False) -> Guard:
+    """The application: `link` computes pictures, `port` and `token` are of its address."""
+    pages = Pages(link)
+    posts = [Route(f"/{each.__name__}", each, methods=["POST"]) for each in (pages.frame, pages.save, pages.restore)]
+    routes = [
+        Route("/", pages.page),
+        Route("/about", pages.about),
+        *posts,
+        WebSocketRoute("/socket", pages.socket),
+        Route("/{name}", pages.page),
+    ]
+    return Guard(Starlette(routes=routes), port, token, listening)
+
+
+async def _send(socket: WebSocket, answers: asyncio.Queue[tuple[dict[str, Any], bytes]]) -> None:
+    while True:
+        await socket.send_bytes(packed(*await answers.get()))
+
+
+def _asked(data: bytes) -> Asked:
+    if len(data) > LONGEST_MESSAGE:
+        raise TooLargeError(f"the message has {len(data)} bytes, expected at most {LONGEST_MESSAGE}")
+    try:
+        return Asked.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the message"
+        raise ValueError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}") from error
+
+
+def _numbers(text: str) -> dict[str, int]:
+    """The number and slot of a message that was refused, so that the page knows which."""
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return {}
+    found = message if isinstance(message, dict) else {}
+    return {name: found[name] for name in ("number", "slot") if isinstance(found.get(name), int)}
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The body of a request, read no further than `most` bytes."""
+    size, parts = 0, []
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise TooLargeError(f"the file is larger than {most // 2**20 or 1} MiB")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _refused(error: Exception) -> Response:
+    status = 503 if isinstance(error, BusyError) else 413 if isinstance(error, TooLargeError) else 422
+    return JSONResponse({"error": str(error)}, status)

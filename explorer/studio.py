@@ -1,0 +1,271 @@
+"""An opened network that answers the page: states go in, encoded pictures come out."""
+
+import io
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from explorer.controls import Control, controls, draft, fitted, trials
+from explorer.pagestate import PageState, Scene, read_state
+from imaging.grid import FORMATS
+from imaging.pixels import to_pil
+from models.families import NetworkFile, open_sampler, read_network
+from models.sampler import Adjustable, Emerging, Options, Request, Sampler, learned_classes, mixed
+from sampling.classes import class_names, kind_of
+from system.text import printable
+from torch_utils import config
+from torch_utils.device import Precision, switches
+
+SETTINGS, COMMAND = "explorer", "command"  # texts in a saved PNG
+FILES = ("PNG", "JPEG", "WEBP")  # formats of pictures that are opened
+LARGEST_PICTURE = 2**26  # pixels of a picture that is opened
+LARGEST_CACHE = 2**26  # bytes of encoded pictures
+BETWEEN_STEPS = 0.04  # seconds: the fastest that emerging pictures are sent
+SLOW = 0.5  # seconds a picture, from which trying numbers of threads would take too long
+
+
+class Asked(BaseModel):
+    """A message of the page: a picture to make."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int = Field(0, ge=0, le=2**53)  # of the message, by which the page drops late answers
+    slot: int = Field(0, ge=0, le=9)  # place in the page: 0 the picture, 1 .. 9 its children
+    state: PageState = PageState()
+    draft: bool = False  # a quick JPEG, in place of the exact PNG
+    emerge: bool = False  # also pictures on the way
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An answer: an encoded picture."""
+
+    kind: str  # MIME type
+    data: bytes
+    ms: float  # of computation and encoding
+    exact: bool
+    share: float = 1.0  # of the steps done; below 1 it is a picture on the way
+
+
+@dataclass
+class Studio:
+    """A network and the means to make pictures of states."""
+
+    scene: Scene
+    sampler: Sampler
+    precision: Precision
+    controls: tuple[Control, ...]
+    about: dict[str, Any]
+    threads: int | None = None  # of drafts; None leaves PyTorch's own number
+    _kept: OrderedDict[tuple[str, bool], Picture] = field(default_factory=OrderedDict)
+
+    def pictures(self, asked: Asked) -> Iterator[Picture]:
+        """The pictures on the way, if they are asked for, and the picture itself. ValueError for an unfit state."""
+        key = (asked.state.model_dump_json(exclude={"network"}), asked.draft)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            yield self._kept[key]
+            return
+        start, last = time.perf_counter(), None
+        for share, pixels in self._made(asked):
+            if last is None or share == 1 or time.perf_counter() - last > BETWEEN_STEPS:
+                exact = share == 1 and not asked.draft
+                kind, data = encode(pixels, quickly=not exact)
+                ms, last = 1000 * (time.perf_counter() - start), time.perf_counter()
+                made = Picture(kind, data, ms, exact, share)
+                yield made
+        self._keep(key, made)
+
+    def exact(self, state: PageState) -> Picture:
+        """The picture of a state, byte for byte that of generate.py."""
+        *_, last = self.pictures(Asked(state=state))
+        return last
+
+    def saved(self, state: PageState) -> bytes:
+        """The PNG of a state with the settings and the command line in it."""
+        info = PngInfo()
+        info.add_itxt(SETTINGS, state.model_dump_json())
+        info.add_itxt(COMMAND, self.scene.command(state))
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(self.exact(state).data)).save(buffer, pnginfo=info, **FORMATS[".png"])
+        return buffer.getvalue()
+
+    def barred(self, state: PageState) -> dict[str, str]:
+        """The controls that no value but the present default has an effect on, and why."""
+        options, found = self.scene.build(state, [control.name for control in self.controls]), {}
+        self._adjust(options)
+        for control in self.controls:
+            if getattr(options, control.name) == control.default:
+                reasons = [refusal(self.sampler, control.name, value) for value in trials(control)]
+                if reasons and all(reasons):
+                    found[control.name] = reasons[0]
+        return found
+
+    def _made(self, asked: Asked) -> Iterator[tuple[float, Tensor]]:
+        """Share of the steps done, and pixels [C, H, W]."""
+        options = self.scene.build(asked.state, [control.name for control in self.controls])
+        self._adjust(draft(options) if asked.draft else options)
+        request = self._request(asked.state)
+        with threads(self.threads if asked.draft else None), switches(self.precision, trial=False), torch.no_grad():
+            if asked.emerge and not asked.draft and isinstance(self.sampler, Emerging):
+                yield from self.sampler.emerging(request)
+            else:
+                yield 1, next(self.sampler.sample([request]))
+
+    def _request(self, state: PageState) -> Request:
+        classes = self.sampler.shape.classes
+        if state.label is not None and state.label >= classes:
+            raise ValueError(f"class {state.label}: this network has {classes} classes, counted from 0")
+        (request,) = self.sampler.requests([state.seeds[0][0]], state.label)
+        return request if state.seed is not None else mixed(request, state.seeds)
+
+    def _adjust(self, options: Options) -> None:
+        if options != self.sampler.options:
+            if not isinstance(self.sampler, Adjustable):
+                raise ValueError("the options of this network cannot change in the page: start explore.py with them")
+            self.sampler = self.sampler.with_options(options)
+
+    def _keep(self, key: tuple[str, bool], made: Picture) -> None:
+        self._kept[key] = made
+        while len(self._kept) > 1 and sum(len(each.data) for each in self._kept.values()) > LARGEST_CACHE:
+            self._kept.popitem(last=False)
+
+
+class threads:  # noqa: N801 (a context manager, named as one)
+    """PyTorch's number of threads within a block; None leaves it."""
+
+    def __init__(self, count: int | None) -> None:
+        self.count, self.before = count, torch.get_num_threads()
+
+    def __enter__(self) -> None:
+        if self.count:
+            torch.set_num_threads(self.count)
+
+    def __exit__(self, *error: object) -> None:
+        if self.count:
+            torch.set_num_threads(self.before)
+
+
+def open_studio(
+    place: str, values: Mapping[str, Any], device: torch.device, precision: Precision, more: Sequence[str] = ()
+) -> Studio:
+    """Open the network at `place` with options `values`; `more` are words that the command line repeats.
+
+    Raises FileNotFoundError or ValueError as `models.families.open_sampler` does.
+    """
+    file = read_network(place)
+    kind = file.family.options
+    sampler = open_sampler(file, config.build(kind, values), device, precision)
+    found = [fitted(control, partial(_accepts, sampler, control.name)) for control in controls(kind)]
+    settable = tuple(control.name for control in found)
+    names = class_names(sampler.metadata, sampler.shape.classes)
+    fixed = {name: value for name, value in values.items() if name not in settable}
+    chosen = sampler.options.model_dump(mode="json", include=set(settable))
+    state = PageState(
+        network=Path(str(file)).name,
+        options={c.name: chosen[c.name] for c in found if chosen[c.name] != c.default},
+    )
+    about = {
+        **_told(file, sampler),
+        "emerging": isinstance(sampler, Emerging),
+        "learned": learned_classes(sampler.metadata, sampler.shape.classes),
+        "classes": [printable(name, 80) for name in names],
+        "controls": [control.model_dump(mode="json") for control in found],
+        "state": state.model_dump(mode="json"),
+    }
+    scene = Scene(place, kind, fixed, tuple(more), tuple(names))
+    studio = Studio(scene, sampler, precision, tuple(found), about)
+    studio.threads = _quickest(studio, state)
+    return studio
+
+
+def _told(file: NetworkFile, sampler: Sampler) -> dict[str, Any]:
+    age = f", {file.metadata['kimg']:g} kimg" if "kimg" in file.metadata else ""
+    height, width, channels, _ = sampler.shape
+    return {
+        "network": Path(str(file)).name,
+        "kind": f"{file.family.title}, {kind_of(sampler.shape)}{age}",
+        "size": [width, height],
+        "channels": channels,
+    }
+
+
+def _accepts(sampler: Sampler, name: str, value: float) -> bool:
+    return not refusal(sampler, name, int(value))
+
+
+def refusal(sampler: Sampler, name: str, value: Any) -> str:
+    """Why a network refuses a value of one option beside its present others; "" if it takes it."""
+    try:
+        options = config.build(type(sampler.options), {**dict(sampler.options), name: value})
+        if isinstance(sampler, Adjustable):
+            sampler.with_options(options)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _quickest(studio: Studio, state: PageState) -> int | None:
+    """The number of threads with which a draft is made soonest; on a busy machine one may be the best."""
+    own = torch.get_num_threads()
+    times: dict[int, float] = {}
+    if studio.sampler.device.type != "cpu":
+        return None
+    for count in dict.fromkeys([own, 1]):
+        studio.threads = count
+        for seed in range(4):
+            start = time.perf_counter()
+            list(studio.pictures(Asked(state=state.model_copy(update={"seeds": ((seed, 1.0),)}), draft=True)))
+            taken = time.perf_counter() - start
+            if taken > SLOW and seed:
+                return None
+            times[count] = min(taken, times.get(count, taken))
+        studio._kept.clear()
+    return min(times, key=lambda count: times[count])
+
+
+def encode(pixels: Tensor, quickly: bool) -> tuple[str, bytes]:
+    """Pixels [C, H, W] as the bytes that generate.py writes, or quickly as JPEG, or as WebP if transparent."""
+    image, buffer = to_pil(pixels), io.BytesIO()
+    if not quickly:
+        image.save(buffer, **FORMATS[".png"])
+        return "image/png", buffer.getvalue()
+    if image.mode == "RGBA":
+        image.save(buffer, "WEBP", quality=85, method=0)
+        return "image/webp", buffer.getvalue()
+    image.save(buffer, "JPEG", quality=90, subsampling=0)
+    return "image/jpeg", buffer.getvalue()
+
+
+def restored(data: bytes) -> PageState:
+    """The state in a saved picture. Raise ValueError for other files; nothing is written."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FILES) as image:
+            if image.width * image.height > LARGEST_PICTURE:
+                raise ValueError("the picture is too large")
+            text = getattr(image, "text", {}).get(SETTINGS)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError("the file is no PNG, JPEG or WebP picture: drop a PNG that this page saved") from error
+    if text is None:
+        raise ValueError("the picture has no settings in it: drop a PNG that this page saved")
+    return read_state(text)
+
+
+def header(asked: Asked, made: Picture, studio: Studio) -> bytes:
+    """The first part of an answer, as JSON. Exact pictures come with their command line and the barred controls."""
+    told = {"number": asked.number, "slot": asked.slot, "kind": made.kind, "ms": round(made.ms, 1)}
+    told |= {"exact": made.exact, "share": made.share}
+    if made.exact:
+        told |= {"command": studio.scene.command(asked.state), "barred": studio.barred(asked.state)}
+    return json.dumps(told).encode()
