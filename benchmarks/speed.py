@@ -97,7 +97,10 @@ class _Counter(TorchDispatchMode):
             self._product(left.shape[0], left.shape[1], right.shape[1])
         elif kind is torch.ops.mkldnn._linear_pointwise:
             self._product(args[0].numel() // args[0].shape[-1], args[0].shape[-1], args[1].shape[0])
-        elif kind is torch.ops.custom_ops.weight_gradient:
+        elif kind is torch.ops.custom_ops.winograd:  # those of an ordinary convolution
+            w, y = args[1], args[0] if args[3] else out
+            self.operations += 2 * w.numel() * y.numel() // y.shape[1]
+        elif kind in (torch.ops.custom_ops.weight_gradient, torch.ops.custom_ops.winograd_weights):
             self.operations += 2 * out.numel() * args[0].numel() // args[0].shape[1]
         elif kind in ATTENTION:
             self.operations += ATTENTION[kind](*args, out_val=out)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from custom_ops import winograd
 from custom_ops.upfirdn2d import NO_SIDES, Pair, centered, split_padding, upfirdn2d
 from system.private import cpu_has_bfloat16, needs_gradient
 
@@ -96,12 +97,26 @@ def convolve(
 ) -> Tensor:
     """`F.conv2d`, or `F.conv_transpose2d`, of x and w with these arguments."""
     geometry = Geometry((stride, stride), padding, (1, 1), transposed, (0, 0), groups)
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+    if torch.compiler.is_compiling():
         f = F.conv_transpose2d if transposed else F.conv2d
         return _rounded(f(_wide(x), _wide(w), stride=geometry.stride, padding=padding, groups=groups), x)
+    if not torch.is_grad_enabled():
+        return _convolution(x, w, geometry)
     if w.is_leaf and w.requires_grad:
         w = w.view_as(w)  # PyTorch cannot tell whether the gradient of a leaf is wanted
     return _Bilinear.apply(x, w, None, "y", geometry)
+
+
+def _convolution(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
+    if tile := _tile(x, w, geometry):
+        return winograd.convolve(x, w, geometry.padding[0], False, tile)
+    return _rounded(_aten.convolution(_wide(x), _wide(w), None, *geometry), x)
+
+
+def _tile(x: Tensor, w: Tensor, geometry: Geometry) -> int:
+    """The tile of a Winograd convolution, or 0 for an ordinary one."""
+    plain = geometry.stride == (1, 1) and geometry.groups == 1 and not geometry.transposed
+    return winograd.tile(x, w, geometry.padding) if plain else 0
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -131,7 +146,7 @@ class _Bilinear(torch.autograd.Function):
         ctx.save_for_backward(a, b)
         ctx.name, ctx.geometry = name, geometry
         if like is None:
-            return _rounded(_aten.convolution(_wide(a), _wide(b), None, *geometry), a)
+            return _convolution(a, b, geometry)
         if name == "gx":
             return _gradients(a, like, b, geometry, True, False)[0]
         return _gradients(a, b, like, geometry, False, True)[1]
@@ -154,7 +169,12 @@ class _Bilinear(torch.autograd.Function):
 
 
 def _gradients(gy: Tensor, x: Tensor, w: Tensor, geometry: Geometry, for_x: bool, for_w: bool) -> tuple[Tensor, Tensor]:
-    """gx and gw, each in the faster form. A gradient that was not asked for is undefined."""
+    """gx and gw, each in the fastest form. A gradient that was not asked for is undefined."""
+    if tile := _tile(x, w, geometry):
+        padding = geometry.padding[0]
+        to_x: Any = winograd.convolve(gy, w, padding, True, tile) if for_x else None
+        to_w: Any = winograd.gradient_of_weights(gy, x, padding, tile) if for_w else None
+        return to_x, to_w
     if geometry.groups > 1:  # PyTorch 2.13 computes a wrong gradient of float64 weights in channels_last
         x = x.contiguous()
     gy_, x_, w_ = _wide(gy), _wide(x), _wide(w)

@@ -14,8 +14,9 @@ from torch import Tensor
 from custom_ops.scale_bias_act import OPERATORS
 from custom_ops.upfirdn2d import reference as resampled
 from custom_ops.upfirdn2d import setup_filter
+from custom_ops.winograd import OPERATORS as WINOGRAD
 
-REFERENCES: dict[str, Callable[..., Any]] = {name: reference for name, (_, reference) in OPERATORS.items()}
+REFERENCES: dict[str, Callable[..., Any]] = {name: reference for name, (_, reference) in (OPERATORS | WINOGRAD).items()}
 REFERENCES["upfirdn2d"] = resampled
 SHAPES = ((2, 5, 7, 9), (1, 16, 19, 40))  # odd numbers, and a tensor of whole vectors and several blocks
 DTYPES = {"cpu": (torch.float32, torch.bfloat16), "cuda": (torch.float32, torch.bfloat16, torch.float16)}
@@ -37,6 +38,8 @@ def difference(device: torch.device, ops: Any = torch.ops.custom_ops) -> str:
 
     every = [(shape, call) for shape in SHAPES for call in calls(shape, draw).values()]
     for shape, (operator, arguments) in every:
+        if operator in WINOGRAD and device.type != "cpu":
+            continue
         expected = as_tuple(REFERENCES[operator](*arguments))
         for dtype, layout in product(DTYPES[device.type], LAYOUTS):
             inputs = prepared(arguments, shape, dtype, layout, device)
@@ -50,7 +53,8 @@ def difference(device: torch.device, ops: Any = torch.ops.custom_ops) -> str:
                 return f"{where} raises {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             for (result, repeats), wanted in zip(results, expected, strict=True):
                 has_channels = wanted.ndim == 4 and wanted.shape[1] == shape[1]
-                if why := _fault(result, wanted, dtype, LAYOUTS[layout] if has_channels else None):
+                kept = LAYOUTS[layout] if has_channels else None
+                if why := _fault(result, wanted, dtype, torch.channels_last if operator in WINOGRAD else kept):
                     return f"{where} {why}"
                 if not repeats:
                     return f"{where} gives another result when it is called again"
@@ -74,7 +78,8 @@ def _fault(result: Tensor, wanted: Tensor, dtype: torch.dtype, layout: torch.mem
 def calls(shape: tuple[int, int, int, int], draw: Callable[..., Tensor]) -> dict[str, Call]:
     """Calls of every operator on features of a shape [N, C, H, W], with tensors that `draw` makes; by title.
 
-    The derivatives of upfirdn2d are the same operator with other arguments.
+    The derivatives of upfirdn2d are the same operator with other arguments. Winograd convolutions exist for the CPU and
+    in float32 only.
     """
     N, C, H, W = shape
     x, dy, dx = (draw(*shape) for _ in range(3))
@@ -97,6 +102,11 @@ def calls(shape: tuple[int, int, int, int], draw: Callable[..., Tensor]) -> dict
     ):
         found[f"{title}2d"] = ("upfirdn2d", (x, blur, up, down, *sides, 1.25, up == 2))
         found[f"{title}2d, 12 taps"] = ("upfirdn2d", (x, line, up, down, 6, 5, 5, 6, 1.25, down == 2))
+    inner, w, outer = draw(N, 64, H, W), draw(32, 64, 3, 3), draw(N, 32, H, W)
+    for tile in (2, 4):
+        found[f"winograd {tile}"] = ("winograd", (inner, w, 1, False, tile))
+        found[f"winograd {tile} backward"] = ("winograd", (outer, w, 1, True, tile))
+        found[f"winograd {tile} weights"] = ("winograd_weights", (outer, inner, 1, tile))
     return found
 
 
