@@ -25,7 +25,7 @@ EXAMPLES = """
 Examples:
   python explore.py                                      the newest network of runs, or the bundled one
   python explore.py --network ffhq256 --port 8080 --no-browser
-  python explore.py --network dit.safetensors --steps 20
+  python explore.py --network assets/faces64.safetensors --psi 0.7
   python explore.py --listen 0.0.0.0                     also for other machines, which need the address with its token
 """
 PLACE = "network-….safetensors, run folder, URL, hf://USER/NAME or published name; default: newest in runs, or bundled"

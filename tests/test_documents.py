@@ -79,7 +79,7 @@ def small(command: str) -> list[str]:
         return [*words, *few, *networks, *(["--freeze-d=2"] if "--freeze-d" in words else []), *measured]
     words = [word for word in words if word != "--open"] + SMALL[name]
     words += ["--steps=2"] if "dit" in command and name in ("generate.py", "interpolate.py", "evaluate.py") else []
-    words += ["--seeds=0,1"] if name == "generate.py" and "--latents" not in words else []
+    words += ["--seeds=0,1"] if name == "generate.py" and not {"--latents", "--mix"} & set(words) else []
     words += ["--at=8"] if "--at" in words else []
     words += ["--seeds=0", "--strengths=0,1"] if name == "directions.py" and "--latents" not in words else []
     words += ["--samples=50", "--count=2"] if {"sefa", "pca"} & set(words) else []
@@ -231,6 +231,7 @@ PICTURES = {
     "docs/style.jpg": ("python stylize.py --content pictures/ --style paintings/", ""),
     "docs/style-controls.jpg": ("python stylize.py --content pictures/ --style paintings/ --alpha 0.5", ""),
     "docs/interpolation.webp": (FILM, "out/interpolation.webp"),
+    "docs/explorer.png": (f"python explore.py {FACES} --psi 0.7", ""),
     "docs/directions.png": (
         f"python directions.py {FACES} --apply out/directions.safetensors --seeds 9 "
         "--direction 'turn,shift,head width,no glasses,curly hair,skin,hair color'",

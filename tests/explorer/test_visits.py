@@ -16,9 +16,9 @@ def test_pictures_of_other_families_emerge_and_unfit_controls_are_gray(page, noi
       new MutationObserver(() => seen.push(document.getElementById("share").value))
         .observe(document.getElementById("share"), { attributes: true });
     }""")
-    page.fill("#control-steps", "400")
+    page.fill("#control-steps", "150")
     page.keyboard.press("Enter")
-    at_rest(page, "--steps 400")
+    at_rest(page, "--steps 150")
     page.click("#dice")
     page.wait_for_function(
         "() => seen.some(share => share > 0.1 && share < 0.9) && document.getElementById('share').hidden"
