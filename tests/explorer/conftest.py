@@ -32,6 +32,7 @@ def running(network: Path) -> Iterator[str]:
     words = ["--network", network.name, "--no-browser", "--device", "cpu"]
     command = [sys.executable, str(ROOT / "explore.py"), *words]
     with subprocess.Popen(command, cwd=network.parent, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         try:
             process.stdout.readline()
             yield process.stdout.readline().split()[-1]

@@ -49,7 +49,9 @@ def taken(pipe, waiting: Waiting) -> list[int]:
     waiting.read(wait=False)
     found = []
     while waiting.asked:
-        found.append(waiting.take()[1].number)
+        _, request = waiting.take()
+        assert isinstance(request, Asked)
+        found.append(request.number)
     return found
 
 

@@ -128,7 +128,13 @@ async def raw(app, headers: list[tuple[str, str]], method: str = "GET", path: st
         sent.append(message)
 
     coded = [(name.lower().encode(), value.encode()) for name, value in headers]
-    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path}
+    scope: dict[str, object] = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+    }
     scope |= {"raw_path": path.encode(), "query_string": b"", "headers": coded, "scheme": "http", "root_path": ""}
     await app(scope, receive, send)
     return sent[0]["status"]

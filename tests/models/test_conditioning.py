@@ -64,7 +64,8 @@ def test_tokens_are_normalized_as_torch_does(kind: Kind) -> None:
 
 def test_group_norm_of_one_group_is_layer_norm_and_of_every_channel_instance_norm() -> None:
     x = pictures()
-    for groups, kind in ((1, "layer"), (C, "instance")):
+    same: list[tuple[int, Kind]] = [(1, "layer"), (C, "instance")]
+    for groups, kind in same:
         mean, std = statistics(x, kind)
         torch.testing.assert_close(normalize(x, "group", groups), (x - mean) / std, rtol=0, atol=1e-13)
         found = statistics(x, "group", groups)
