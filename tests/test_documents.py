@@ -229,6 +229,7 @@ PICTURES = {
     "docs/augmentation.png": ("python -m training.augment --out docs/augmentation.png", "docs/augmentation.png"),
     "docs/dit.png": (f"python generate.py {DIT_FACES} --seeds 0-39 --cfg-scale 2 --steps 25 --grid", "out/grid.png"),
     "docs/style.jpg": ("python stylize.py --content pictures/ --style paintings/", ""),
+    "docs/style-controls.jpg": ("python stylize.py --content pictures/ --style paintings/ --alpha 0.5", ""),
     "docs/interpolation.webp": (FILM, "out/interpolation.webp"),
     "docs/explorer.png": (f"python explore.py {FACES} --psi 0.7", ""),
     "docs/directions.png": (
