@@ -11,7 +11,8 @@ from PIL import Image
 
 import generate
 import interpolate
-from models.diffusion.sampler import DenoisingOptions, DenoisingSampler
+from models.diffusion.choices import DenoisingOptions
+from models.diffusion.sampler import DenoisingSampler
 from models.families import load_network
 from models.sampler import Sampler, Straight, Walkable
 from tests.networks import ON_CPU, save_noisy

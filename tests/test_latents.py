@@ -20,8 +20,9 @@ import train
 from imaging.dataset import DataConfig, open_dataset
 from imaging.latentset import LatentSet
 from imaging.pixels import to_images, to_pixels
+from models.diffusion.choices import DenoisingOptions
 from models.diffusion.codec import open_codec
-from models.diffusion.sampler import DenoisingOptions, DenoisingSampler
+from models.diffusion.sampler import DenoisingSampler
 from models.dit.config import DiTConfig
 from models.dit.network import DiT
 from models.families import read_network

@@ -7,7 +7,8 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from models.diffusion.sampler import DenoisingOptions, open_denoising
+from models.diffusion.choices import DenoisingOptions
+from models.diffusion.sampler import open_denoising
 from models.family import Part
 from models.foreign import Job, Notes
 from models.graphs import ExportGraph, Inputs, graph_formats, save

@@ -8,7 +8,7 @@ import torch
 from explorer.controls import Control, controls, draft, fitted
 from explorer.pagestate import PageState
 from explorer.studio import open_studio
-from models.diffusion.sampler import DenoisingOptions
+from models.diffusion.choices import DenoisingOptions
 from models.families import FAMILIES
 from models.sampler import Options
 from tests.networks import save_noisy, save_tiny

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from models.compute import Linear, fixed_weights, set_compute
-from models.diffusion.sampler import DenoisingOptions, DenoisingSampler
+from models.diffusion.choices import DenoisingOptions
+from models.diffusion.sampler import DenoisingSampler
 from models.dit.config import DiTConfig
 from models.dit.network import DiT
 

@@ -6,9 +6,9 @@ from pydantic import Field, field_validator, model_validator
 
 from imaging.imageset import Latent
 from models.adm.config import ClassifierConfig, UNetConfig
+from models.diffusion.choices import CODEC, DenoisingOptions, Solvers
 from models.diffusion.config import NoisyConfig
 from models.diffusion.parts import AVERAGES
-from models.diffusion.sampler import CODEC, DenoisingOptions, Solvers
 from models.dit.config import DiTConfig
 from models.family import Shape
 from torch_utils.config import flag

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from models.diffusion.sampler import DenoisingOptions, DenoisingSampler
+from models.diffusion.choices import DenoisingOptions
+from models.diffusion.sampler import DenoisingSampler
 from models.families import load_network
 
 FILE = Path(__file__).parents[3] / "assets" / "faces32-dit.safetensors"

@@ -11,7 +11,7 @@ import convert
 import evaluate
 from metrics.catalog import parse
 from metrics.in_loop import Judge
-from models.diffusion.sampler import DenoisingOptions
+from models.diffusion.choices import DenoisingOptions
 from models.families import load_network, read_network
 from tests.commands import refused, run
 from tests.training.diffusion.recipes import SMALLEST
