@@ -55,7 +55,8 @@ def all_three(x, w, gy, padding, tile):
 
 
 def error(result, wanted) -> float:
-    return float((result.detach().double() - wanted).abs().max() / wanted.abs().max())
+    result, wanted = result.detach().double(), wanted.detach()
+    return float((result - wanted).abs().max() / wanted.abs().max())
 
 
 @native
