@@ -7,11 +7,9 @@ import numpy as np
 
 from imaging.imageset import ListedSet
 from imaging.labels import Labels
-from imaging.scenes import painting, scene
 from imaging.sizes import check_area, spell
-from imaging.textures import texture
 
-KINDS = {"textures": texture, "scenes": scene, "drawings": painting}
+KINDS = ("textures", "scenes", "drawings")
 VERSION = "drawn 1"  # part of the fingerprint: changes if any picture would look different
 COUNT = 4096  # pictures in a set by default
 MEMORY = 512 * 2**20  # bytes of drawn pixels that are cached
@@ -38,7 +36,7 @@ class DrawnSet(ListedSet):
     def read(self, index: int) -> np.ndarray:
         pixels = self._drawn.get(index)
         if pixels is None:
-            colors = KINDS[self.kind](np.random.RandomState([0, index]), self.height, self.width)
+            colors = _draw(self.kind, np.random.RandomState([0, index]), self.height, self.width)
             pixels = np.ascontiguousarray((colors * 255 + 0.5).astype(np.uint8).transpose(2, 0, 1))
             if (len(self._drawn) + 1) * pixels.size <= MEMORY:
                 self._drawn[index] = pixels
@@ -50,3 +48,11 @@ class DrawnSet(ListedSet):
     def __getstate__(self) -> dict[str, Any]:
         """A copy in another process starts with an empty cache: drawing is quicker than sending."""
         return self.__dict__ | {"_drawn": {}}
+
+
+def _draw(kind: str, random: np.random.RandomState, height: int, width: int) -> np.ndarray:
+    """A picture of one of the `KINDS`, float32 [H, W, 3] in [0, 1]."""
+    from imaging.scenes import painting, scene  # with scipy.ndimage, which scripts start sooner without
+    from imaging.textures import texture
+
+    return {"textures": texture, "scenes": scene, "drawings": painting}[kind](random, height, width)

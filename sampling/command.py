@@ -39,7 +39,9 @@ def options(group: str, *rows: tuple[Any, ...]) -> Decorator:
     made = []
     for names, kind, default, text, *more in rows:
         keys: dict[str, Any] = {"metavar": kind} if isinstance(kind, str) else {"type": kind, "is_flag": kind is bool}
-        keys |= {"help": text, **({} if default is None else {"default": default}), **(more[0] if more else {})}
+        keys |= {"default": default, "help": text, **(more[0] if more else {})}
+        if keys.get("required"):
+            del keys["default"]  # otherwise click takes None for a value
         made.append(option(*names.split(), group=group, **keys))
     return lambda script: functools.reduce(lambda inner, add: add(inner), reversed(made), script)
 

@@ -58,7 +58,7 @@ def test_without_a_configuration_weights_of_another_program_are_none(folder):
     assert refusal(folder) == (
         f"{folder / 'model.safetensors'} is not a network file: give a network-….safetensors of a run, or a "
         f"file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch "
-        "or DiT or guided-diffusion or naoto0804's pytorch-AdaIN"
+        "or DiT or guided-diffusion or naoto0804's pytorch-AdaIN or torchvision's VGG or naoto0804's vgg_normalised.pth"
     )
 
 
@@ -67,7 +67,7 @@ def test_configurations_of_other_networks(folder):
     assert refusal(folder) == (
         f"{folder / 'model.safetensors'} is not a network file: give a network-….safetensors of a run, or a "
         f"file of NVIDIA's StyleGAN2 or rosinality's stylegan2-pytorch or lucidrains' stylegan2-pytorch "
-        "or DiT or guided-diffusion or naoto0804's pytorch-AdaIN"
+        "or DiT or guided-diffusion or naoto0804's pytorch-AdaIN or torchvision's VGG or naoto0804's vgg_normalised.pth"
     )
 
 

@@ -41,6 +41,6 @@ def test_numbers_used_many_times_over(tmp_path):
 def test_too_large_a_file_is_refused_unread(tmp_path):
     path = tmp_path / "a.pkl"
     with path.open("wb") as file:
-        file.write(b"\x80\4")
+        file.write(b"\x80\4\x95" + b"\1" * 8)
         file.truncate(5 * 2**30)  # takes no room
     assert refusal(path) == "it has 5.0 GiB, and files of networks have at most 4"

@@ -129,7 +129,8 @@ def test_files_of_torch_save_of_other_programs_are_told(tmp_path):
         read_network(tmp_path / "a.pt")
     assert str(error.value) == (
         f"{tmp_path / 'a.pt'} is refused: it holds 'state_dict', 'epoch', expected a file of rosinality's "
-        "stylegan2-pytorch or lucidrains' stylegan2-pytorch or DiT or guided-diffusion or naoto0804's pytorch-AdaIN"
+        "stylegan2-pytorch or lucidrains' stylegan2-pytorch or DiT or guided-diffusion or naoto0804's pytorch-AdaIN "
+        "or torchvision's VGG or naoto0804's vgg_normalised.pth"
     )
 
 
