@@ -32,8 +32,8 @@ torch.utils.deterministic.fill_uninitialized_memory = False
 PROGRAM = """
 import importlib, locale, logging, os, pkgutil, random, signal, sys, warnings
 # What others do when they are imported is not ours to answer for.
-import PIL.Image, PIL.ImageFile, av, click, filelock, fsspec, numpy, pydantic, safetensors.torch, scipy.linalg, scipy.ndimage
-import torch, tqdm
+import PIL.Image, PIL.ImageFile, av, click, filelock, fsspec, numpy, pydantic, safetensors.torch, scipy.linalg
+import scipy.ndimage, torch, tqdm
 import torch.distributed, torch.utils.cpp_extension, torch.utils.tensorboard, torch._dynamo, torch._inductor.config
 import multiprocessing
 
