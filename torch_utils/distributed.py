@@ -1,5 +1,6 @@
 """One process per device, as `torchrun` starts them. In a single process every function here does nothing."""
 
+import gc
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
@@ -79,6 +80,7 @@ def stop() -> None:
     """Leave the process group, if there is one."""
     if _grouped():
         dist.destroy_process_group()
+        gc.collect()  # a group that a cycle of references keeps would die with the interpreter, and abort it
 
 
 @contextmanager
