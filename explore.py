@@ -15,7 +15,7 @@ import uvicorn
 
 from explorer.link import Link
 from explorer.server import LONGEST_MESSAGE, make_app
-from models.families import NetworkFile
+from models.families import NetworkFile, check_samples
 from sampling.command import DEVICE, find, given, learn, options
 from torch_utils import config
 from torch_utils.cli import Command, say
@@ -53,8 +53,7 @@ def main(port: int | None, browser: bool, listen: str | None, device: str, preci
     file: NetworkFile = click.get_current_context().obj
     place = str(find(values.pop("network")))
     kind = file.family.options
-    if file.family.open_sampler is None:
-        raise ValueError(f"{file} holds a network of {file.family.title}, which makes no pictures of seeds")
+    check_samples(file)
     chosen = {name: value for name, value in values.items() if value is not None and name in config.settings(kind)}
     config.build(kind, chosen)
     resolved = resolve_device(device)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,6 +13,7 @@ from torch_utils import config
 from torch_utils.flags import MAX_NUMBER, MAX_SEED
 
 MOST_SEEDS = 64
+Model = TypeVar("Model", bound=BaseModel)
 _Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 _Weight = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
 _Value = bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=100)] | None
@@ -36,11 +37,16 @@ class PageState(BaseModel):
 
 def read_state(text: str | bytes) -> PageState:
     """Parse the JSON of a state. Raise ValueError in one sentence."""
+    return parsed(PageState, text, "the settings")
+
+
+def parsed(model: type[Model], text: str | bytes, whole: str) -> Model:
+    """Parse JSON; ValueError names the field that is wrong, or calls it `whole`."""
     try:
-        return PageState.model_validate_json(text)
+        return model.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the settings"
+        place = ".".join(map(str, first["loc"])) or whole
         raise ValueError(f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}") from error
 
 

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from explorer.guard import Guard
 from explorer.link import Link, packed
-from explorer.pagestate import read_state
+from explorer.pagestate import parsed, read_state
 from explorer.studio import Asked, restored
 
 PAGE = Path(__file__).parent / "page"
@@ -138,12 +137,7 @@ async def _send(socket: WebSocket, answers: asyncio.Queue[tuple[dict[str, Any], 
 def _asked(data: bytes) -> Asked:
     if len(data) > LONGEST_MESSAGE:
         raise TooLargeError(f"the message has {len(data)} bytes, expected at most {LONGEST_MESSAGE}")
-    try:
-        return Asked.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the message"
-        raise ValueError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}") from error
+    return parsed(Asked, data, "the message")
 
 
 def _numbers(text: str) -> dict[str, int]:

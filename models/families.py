@@ -79,6 +79,14 @@ def load_sampler(
     return open_sampler(file, config.build(file.family.options, options), device, precision)
 
 
+def check_samples(file: NetworkFile) -> None:
+    """Raise ValueError if the family of a network makes no pictures of seeds."""
+    if file.family.open_sampler is None:
+        raise ValueError(
+            f"{file} holds a network of {file.family.title}, which makes no pictures of seeds: take another"
+        )
+
+
 def open_sampler(file: NetworkFile, options: Options, device: torch.device, precision: Precision = "fp32") -> Sampler:
     """The sampler of a network file, and of the further networks that `options`, of its family's class, name.
 
@@ -86,8 +94,8 @@ def open_sampler(file: NetworkFile, options: Options, device: torch.device, prec
     network, or a network that an option names cannot be read.
     """
     family, files = file.family, {file.shown: file}
-    if family.open_sampler is None:
-        raise ValueError(f"{file} holds a network of {family.title}, which makes no pictures of seeds: take another")
+    check_samples(file)
+    assert family.open_sampler is not None
     for name, setting in config.settings(type(options)).items():
         if setting.mark.get("opens") and (place := getattr(options, name)):
             try:

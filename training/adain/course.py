@@ -39,10 +39,16 @@ def settle(asked: Asked) -> tuple[AdaINRun, tuple[str, ...]]:
     elif not asked.transfer:
         notes = ("no --encoder is given: the features are those of random weights, which tell less of style",)
     values = {**row, **asked.given, "preset": asked.preset, "contents": (*asked.shape,), "paintings": (*others,)}
-    share = share_of(int(values["pace.batch"]), asked.world)
-    at_once = asked.given.get("pace.batch_gpu") or largest_divisor(share, 8)
-    check_rounds(at_once, share, int(values["pace.batch"]))
-    return build(AdaINRun, values | {"pace.batch_gpu": at_once}), notes
+    return build(AdaINRun, values | {"pace.batch_gpu": _at_once(values, asked, 8)}), notes
+
+
+def _at_once(values: dict[str, Any], asked: Asked, most: int) -> int:
+    """Pictures computed together: those asked for, else at most so many. Raises ValueError if rounds are not whole."""
+    batch = int(values["pace.batch"])
+    share = share_of(batch, asked.world)
+    found: int = asked.given.get("pace.batch_gpu") or largest_divisor(share, most)
+    check_rounds(found, share, batch)
+    return found
 
 
 @cache
@@ -102,9 +108,7 @@ def settle_encoder(asked: Asked) -> tuple[StyleEncoderRun, tuple[str, ...]]:
     row = {"pace.kimg": 100.0, "pace.batch": 16, "pace.tick": 1.0, "pace.snap": 10, "pace.sheet": 64}
     row |= {"optimizer.lr": 1e-3}
     values = {**row, **asked.given, "preset": asked.preset, "textures": (*asked.shape,)}
-    share = share_of(int(values["pace.batch"]), asked.world)
-    at_once = asked.given.get("pace.batch_gpu") or share
-    check_rounds(at_once, share, int(values["pace.batch"]))
+    at_once = _at_once(values, asked, int(values["pace.batch"]))  # all: they are contrasted
     if values["pace.batch"] < 2:
         raise ValueError("--model style-encoder contrasts pictures: give --batch 2 or more")
     return build(StyleEncoderRun, values | {"pace.batch_gpu": at_once}), ()
