@@ -22,7 +22,7 @@ from imaging.grid import FORMATS
 from imaging.pixels import to_pil
 from models.families import NetworkFile, open_sampler, read_network
 from models.sampler import Adjustable, Emerging, Options, Request, Sampler, learned_classes, mixed
-from sampling.classes import class_names, kind_of
+from sampling.classes import class_names, images_of
 from system.text import printable
 from torch_utils import config
 from torch_utils.device import Precision, switches
@@ -191,11 +191,10 @@ def open_studio(
 
 
 def _told(file: NetworkFile, sampler: Sampler) -> dict[str, Any]:
-    age = f", {file.metadata['kimg']:g} kimg" if "kimg" in file.metadata else ""
     height, width, channels, _ = sampler.shape
     return {
         "network": Path(str(file)).name,
-        "kind": f"{file.family.title}, {kind_of(sampler.shape)}{age}",
+        "kind": f"{file.family.title}, {images_of(file, sampler.shape)}",
         "size": [width, height],
         "channels": channels,
     }

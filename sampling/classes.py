@@ -23,6 +23,11 @@ def kind_of(shape: Shape) -> str:
     return f"{spell(shape.height, shape.width)} {channels}" if shape.height else f"{channels} of any size"
 
 
+def images_of(file: NetworkFile, shape: Shape) -> str:
+    """The images of a network, and how long it has learned: `64x64 RGB, 120 kimg`."""
+    return kind_of(shape) + (f", {file.metadata['kimg']:g} kimg" if "kimg" in file.metadata else "")
+
+
 def class_names(metadata: Mapping[str, Any], classes: int) -> list[str]:
     """The names of classes in a network file's checked metadata; their numbers if there are no names."""
     names = metadata.get("data", {}).get("class_names", [])

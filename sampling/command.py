@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from imaging.film import check_film
 from models.families import FAMILIES, NetworkFile, open_sampler, read_network
 from models.sampler import Options, Request, Sampler, learned_classes
-from sampling.classes import class_names, find_class, kind_of, listed, titled
+from sampling.classes import class_names, find_class, images_of, listed, titled
 from system.files import check_folder, replacing
 from system.text import public_command, public_values
 from torch_utils import config, flags
@@ -169,8 +169,7 @@ def _open(params: dict[str, Any], model: type[Options] | None, names: Sequence[s
 def _introduce(opened: Opened, seeded: bool) -> None:
     """Print which network it is and which classes its pictures have."""
     file, shape, label = opened.file, opened.sampler.shape, opened.label
-    age = f", {file.metadata['kimg']:g} kimg" if "kimg" in file.metadata else ""
-    say(f"network {file}: {kind_of(shape)}{age}")
+    say(f"network {file}: {images_of(file, shape)}")
     names = class_names(opened.sampler.metadata, shape.classes)
     if label is not None:
         say(f"class{' of all pictures' if seeded else ''}: {titled(label, names)}")
