@@ -57,7 +57,7 @@ class Pages:
         """The answer to one `Asked`, for places that let no sockets through."""
         try:
             asked = _asked(await _body(request, LONGEST_MESSAGE))
-            alone = asked.model_copy(update={"emerge": False})
+            alone = asked.model_copy(update={"emerge": False, "near": None})
             told, data = await self._answer(lambda client: self.link.ask(client, alone))
         except (ValueError, BusyError) as error:
             return _refused(error)

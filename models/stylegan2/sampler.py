@@ -22,6 +22,7 @@ from models.stylegan2.centers import MOST, Anchors
 from models.stylegan2.generator import Generator, NoiseMode, StyledGenerator
 from models.stylegan2.latents import Latents, load_latents
 from models.stylegan2.mapping import truncate
+from models.stylegan2.memory import Memory
 from torch_utils.config import flag
 
 _GROUP = "Pictures"
@@ -77,6 +78,7 @@ class StyleSampler:
         check_cutoff(self.options.psi_cutoff, G.config.num_ws)
         self.anchors = Anchors(G, self.options.centers)
         self.latents_of_file = load_latents(self.options.latents, G) if self.options.latents is not None else None
+        self.memory: Memory | None = None
 
     @property
     def device(self) -> torch.device:
@@ -133,6 +135,9 @@ class StyleSampler:
     def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         """w [N, L, D] with the noise of requests -> images [N, C, H, W], about [-1, 1]."""
         mode = self.options.noise_mode
+        if self.memory is not None and not any(isinstance(request.stream, LatentStream) for request in requests):
+            noises = self._noises(requests) if mode == "random" else self.G.synthesis.noises(1, mode, None)
+            return self.memory.render(ws.float().contiguous(), noises)
         if mode == "random":
             return self.G.synthesis.render(ws.float().contiguous(), self._noises(requests))
         fitted = [r.stream.maps for r in requests if isinstance(r.stream, LatentStream) and r.stream.maps is not None]
@@ -150,9 +155,16 @@ class StyleSampler:
             other.anchors = Anchors(self.G, options.centers)
         return other
 
+    def remembering(self) -> Self:
+        """A sampler of the same generator that computes only the parts of a picture that differ from the last two."""
+        other = copy.copy(self)
+        other.memory = Memory(self.G.synthesis) if isinstance(self.G, Generator) else None
+        return other
+
     def in_float32(self) -> Self:
         """A copy that computes in float32."""
         other = copy.copy(self)
+        other.memory = None
         other.G = copy.deepcopy(self.G).set_precision("fp32")
         return other
 
