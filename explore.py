@@ -12,9 +12,12 @@ from typing import Any
 
 import click
 import uvicorn
+from starlette.routing import Route
 
+from explorer.bodies import LONGEST_MESSAGE
+from explorer.filmroom import FilmRoom
 from explorer.link import Link
-from explorer.server import LONGEST_MESSAGE, make_app
+from explorer.server import make_app
 from models.families import NetworkFile, check_samples
 from sampling.command import DEVICE, find, given, learn, options
 from torch_utils import config
@@ -62,13 +65,15 @@ def main(port: int | None, browser: bool, listen: str | None, device: str, preci
     door = _door(listen or HERE, port)
     link = Link(place, chosen, str(resolved), resolve_precision(precision, resolved), more)
     link.start()
+    films = FilmRoom(link)
     try:
-        _run(link, door, listen is not None, browser)
+        _run(link, door, listen is not None, browser, films.routes())
     finally:
+        films.close()
         link.stop()
 
 
-def _run(link: Link, door: socket.socket, listening: bool, browser: bool) -> None:
+def _run(link: Link, door: socket.socket, listening: bool, browser: bool, more: list[Route]) -> None:
     """Serve the page until Ctrl-C."""
     host, port = door.getsockname()[:2]
     token = secrets.token_urlsafe(18)
@@ -80,7 +85,7 @@ def _run(link: Link, door: socket.socket, listening: bool, browser: bool) -> Non
         address = f"http://{there}:{port}/{token}"
     say(f"the page: {address}")
     say("Ctrl-C ends it")
-    app = make_app(link, port, token, listening)
+    app = make_app(link, port, token, listening, more)
     server = uvicorn.Server(
         uvicorn.Config(
             app, log_level="error", ws_max_size=LONGEST_MESSAGE, server_header=False, timeout_graceful_shutdown=1

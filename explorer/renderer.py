@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from explorer.filming import Preview
 from explorer.pagestate import read_state
 from explorer.studio import Asked, Studio, header, open_studio
 from torch_utils.cli import say
@@ -21,8 +22,8 @@ from torch_utils.device import Precision, is_out_of_memory
 
 LOOK = 0.002  # seconds between two looks for newer requests
 PATIENCE = 0.1  # seconds without a picture, from which a draft is finished although a newer one waits
-SAVING = 99  # the slot of pictures to save: after those that somebody waits for
-AHEAD = 100  # the slot of pictures that nobody waits for yet
+SAVING = 250  # the slot of pictures to save: after those that somebody waits for
+AHEAD = 251  # the slot of pictures that nobody waits for yet
 
 
 class SupersededError(Exception):
@@ -99,6 +100,7 @@ def serve(
 
 def _answer(studio: Studio, waiting: Waiting) -> None:
     register_module_forward_pre_hook(waiting.look)  # of every module of every network in this process
+    preview = Preview(studio)
     while True:
         client, asked = waiting.take()
         try:
@@ -106,7 +108,7 @@ def _answer(studio: Studio, waiting: Waiting) -> None:
                 for _ in studio.ahead(asked):
                     waiting.look()
             elif isinstance(asked, Asked):
-                for made in studio.pictures(asked):
+                for made in studio.pictures(asked) if asked.film is None else [preview.picture(asked)]:
                     waiting.pipe.send((client, header(asked, made, studio), made.data))
                     waiting.sent = time.perf_counter()
                     if made.share < 1:

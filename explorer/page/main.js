@@ -1,6 +1,7 @@
 // The page: one state, which the panel, the picture, the strips and the address share.
 
 import { Children } from "./children.js";
+import { FILM, Films } from "./films.js";
 import { bind } from "./keys.js";
 import { read, same, wrapped, written } from "./look.js";
 import { Panel } from "./panel.js";
@@ -77,6 +78,7 @@ function ask(how) {
 
 async function answered(told, blob) {
   if (told.slot === FILLING) return fill(blob && small(await createImageBitmap(blob)));
+  if (told.slot === FILM) return parts.films.answered(told, blob && await createImageBitmap(blob));
   if (told.slot > 0) {
     if (blob) parts.children.draw(told.slot, await createImageBitmap(blob));
     return;
@@ -198,6 +200,13 @@ const acts = {
   },
   others: () => parts.children.others(),
   child: (slot) => parts.children.open && parts.children.click(slot, false),
+  film() {
+    const open = (at("film-room").hidden = !at("film-room").hidden) === false;
+    at("film").ariaPressed = document.body.classList.toggle("filming", open);
+    if (open) parts.films.frame();
+    else parts.films.stopped();
+  },
+  play: () => at("film-room").hidden || parts.films.toggle(),
   keep: () => note(parts.kept.add(state, small(at("picture"))) ? "kept" : "this picture is kept already"),
   download,
   pixels: () => {
@@ -226,12 +235,15 @@ function build() {
     ask: (slot, child) => parts.wire.ask(slot, child, { draft: true }),
     go: (child) => change(child, true),
   });
+  parts.films = new Films(at("film-room"), { about, post, copy, go: (next) => change(next, true), name: named,
+    ask: (...question) => parts.wire.ask(...question), present: () => ({ state, small: small(at("picture")) }) });
+  at("film").hidden = !about.walkable;
   at("stride").addEventListener("input", () => {
     parts.children.step = at("stride").valueAsNumber;
     at("strided").textContent = at("stride").value;
     parts.children.show(pinned(state));
   });
-  for (const name of ["undo", "redo", "dice", "family", "keep", "download", "pixels", "copy", "link", "help"]) {
+  for (const name of ["undo", "redo", "dice", "family", "film", "keep", "download", "pixels", "copy", "link", "help"]) {
     at(name).addEventListener("click", acts[name]);
   }
   at("again").addEventListener("click", acts.others);
@@ -254,6 +266,7 @@ function connected(online) {
   document.body.classList.toggle("offline", !online);
   if (!online) return tell("no connection to explore.py: start it again, or wait");
   tell("");
+  parts.films.resume();
   if (state) return display();
   const first = read(location.hash, about.controls) ?? about.state;
   change(first, true);

@@ -45,8 +45,8 @@ export class Wire {
   }
 
   /** Ask for a picture; returns the number of the question, or 0 while there is no connection. */
-  ask(slot, state, { draft = false, emerge = false } = {}) {
-    const question = { number: ++this.number, slot, state, draft, emerge };
+  ask(slot, state, { draft = false, emerge = false, ...more } = {}) {
+    const question = { number: ++this.number, slot, state, draft, emerge, ...more };
     if (this.socket) this.socket.send(JSON.stringify(question));
     else if (this.byPost) this.post(question);
     else return 0;

@@ -13,10 +13,10 @@ from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from explorer import server
+from explorer.bodies import BUSY, LARGEST_UPLOAD, LONGEST_MESSAGE
 from explorer.guard import HEADERS
 from explorer.pagestate import PageState
-from explorer.server import LARGEST_UPLOAD, LONGEST_MESSAGE, MOST_CLIENTS, PAGE, make_app
+from explorer.server import MOST_CLIENTS, PAGE, make_app
 from explorer.studio import Asked
 
 PORT, TOKEN = 8100, "a-token"
@@ -213,7 +213,9 @@ def test_a_picture_by_socket_and_by_post(client):
     assert client.post("/frame", content='{"state": {"seeds": [[666, 1]]}}').status_code == 422
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"state": 5}', '{"slot": 10}', '{"number": -1}', '{"path": "x"}', "null"])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"state": 5}', '{"slot": 250}', '{"number": -1}', '{"path": "x"}', "null"]
+)
 def test_what_is_no_message_is_refused_and_the_socket_stays(client, text):
     answer = client.post("/frame", content=text)
     assert answer.status_code == 422 and "\n" not in answer.json()["error"]
@@ -243,7 +245,7 @@ def test_sockets_messages_and_uploads_are_limited(client, link, monkeypatch):
         assert client.post("/save", content="{}").status_code == 503
         with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect("/socket", headers=OWN):
             pass
-        assert closed.value.reason == server.BUSY
+        assert closed.value.reason == BUSY
 
 
 def test_clients_that_leave_are_forgotten(client, link):
