@@ -70,18 +70,17 @@ def open_reel(studio: Studio, film: Film) -> Reel:
 class Preview:
     """Single frames of the film that was asked for last."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self) -> None:
         self.reel: Reel | None = None
 
-    def picture(self, asked: Asked) -> Picture:
+    def picture(self, studio: Studio, asked: Asked) -> Picture:
         """The frame of `asked.film` at `asked.time`, as a draft."""
         assert asked.film is not None
         start = time.perf_counter()
         if self.reel is None or self.reel.film != asked.film:
-            self.reel = open_reel(self.studio, asked.film)
+            self.reel = open_reel(studio, asked.film)
         end = len(asked.film.keys) - (0 if asked.film.loop else 1)
-        with self.studio.switched(), torch.no_grad():
+        with studio.switched(), torch.no_grad():
             (pixels,) = self.reel.pictures([min(asked.time, end)])
         kind, data = encode(pixels, quickly=True)
         return Picture(kind, data, 1000 * (time.perf_counter() - start), exact=False)

@@ -54,6 +54,8 @@ class Asked(BaseModel):
     emerge: bool = False  # also pictures on the way, or a draft before the exact picture
     film: Film | None = None  # a frame of this film in place of a picture of the state, as a draft
     time: float = Field(0, ge=0, le=MOST_KEYS)  # of the frame, one key frame per unit
+    network: int | None = Field(None, ge=0, le=2**31)  # number of another network in the server's list, to compare
+    precision: Precision | None = None  # another one than the page's, to compare
     near: str | None = Field(None, max_length=100)  # no picture: make those near the state along this setting ahead
 
 
@@ -174,9 +176,16 @@ class Studio:
 
 
 def open_studio(
-    place: str, values: Mapping[str, Any], device: torch.device, precision: Precision, more: Sequence[str] = ()
+    place: str,
+    values: Mapping[str, Any],
+    device: torch.device,
+    precision: Precision,
+    more: Sequence[str] = (),
+    tried: bool = True,
 ) -> Studio:
     """Open the network at `place` with options `values`; `more` are words that the command line repeats.
+
+    With `tried` a few pictures are made, to find how many threads are quickest.
 
     Raises FileNotFoundError or ValueError as `models.families.open_sampler` does.
     """
@@ -205,8 +214,9 @@ def open_studio(
     }
     scene = Scene(place, kind, fixed, tuple(more), tuple(names))
     studio = Studio(scene, sampler, precision, tuple(found), about)
-    if device.type == "cpu":
+    if tried and device.type == "cpu":
         studio.threads, studio.steady = quickest(partial(_draft, studio, state))
+    about["threads"] = (studio.threads, studio.steady)
     return studio
 
 

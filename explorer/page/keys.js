@@ -14,6 +14,7 @@ const KEYS = [
   { keys: ["1", "2", "3", "4", "5", "6", "7", "8"], shown: "1 to 8", told: "go on from a child", act: (acts, key) => acts.child(Number(key)) },
   { keys: ["n"], shown: "N", told: "other children", act: (acts) => acts.others() },
   { keys: ["f"], shown: "F", told: "a film through pictures", act: (acts) => acts.film() },
+  { keys: ["v"], shown: "V", told: "compare with another picture, network or snapshot", act: (acts) => acts.compare() },
   { keys: [" "], shown: "Space", told: "play or stop the film", act: (acts) => acts.play() },
   { keys: ["s"], shown: "S", told: "keep the picture", act: (acts) => acts.keep() },
   { keys: ["p"], shown: "P", told: "save it as a PNG with its settings inside", act: (acts) => acts.download() },

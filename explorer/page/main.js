@@ -1,12 +1,14 @@
 // The page: one state, which the panel, the picture, the strips and the address share.
 
 import { Children } from "./children.js";
+import { Compare, OTHER } from "./compare.js";
 import { FILM, Films } from "./films.js";
 import { bind } from "./keys.js";
 import { read, same, wrapped, written } from "./look.js";
 import { Panel } from "./panel.js";
 import { Picture, small } from "./picture.js";
 import { History, Kept } from "./strips.js";
+import { SNAPSHOT } from "./snapshots.js";
 import { Wire } from "./wire.js";
 
 const REST = 150; // milliseconds after which a hand rests
@@ -35,6 +37,7 @@ function change(patch, done) {
   clearTimeout(resting);
   if (done) settle();
   else {
+    parts.compare.follow(true);
     ask({ draft: true });
     resting = setTimeout(() => ask({}), REST);
   }
@@ -56,6 +59,7 @@ function display() {
   const seen = [shown.state, last.draft ? last.state : null].some((other) => other && same(other, state));
   ask({ emerge: !seen });
   parts.children.show(pinned(state));
+  parts.compare.follow();
 }
 
 /** A state whose class stays when the seed changes. */
@@ -78,6 +82,8 @@ function ask(how) {
 
 async function answered(told, blob) {
   if (told.slot === FILLING) return fill(blob && small(await createImageBitmap(blob)));
+  if (told.slot === OTHER) return parts.compare.answered(told, blob && await createImageBitmap(blob));
+  if (told.slot === SNAPSHOT) return parts.compare.snapshots.answered(told, blob && await createImageBitmap(blob));
   if (told.slot === FILM) return parts.films.answered(told, blob && await createImageBitmap(blob));
   if (told.slot > 0) {
     if (blob) parts.children.draw(told.slot, await createImageBitmap(blob));
@@ -100,6 +106,7 @@ async function answered(told, blob) {
   shown = { number: told.number, state: whole ? question?.state : null };
   parts.picture.draw(bitmap);
   parts.children.draw(0, bitmap);
+  parts.compare.own(bitmap);
   at("share").hidden = whole;
   at("share").value = told.share;
   tell("");
@@ -206,6 +213,11 @@ const acts = {
     if (open) parts.films.frame();
     else parts.films.stopped();
   },
+  compare() {
+    const open = (at("compare-room").hidden = !at("compare-room").hidden) === false;
+    at("compare").ariaPressed = open;
+    parts.compare.toggle(open);
+  },
   play: () => at("film-room").hidden || parts.films.toggle(),
   keep: () => note(parts.kept.add(state, small(at("picture"))) ? "kept" : "this picture is kept already"),
   download,
@@ -237,13 +249,15 @@ function build() {
   });
   parts.films = new Films(at("film-room"), { about, post, copy, go: (next) => change(next, true), name: named,
     ask: (...question) => parts.wire.ask(...question), present: () => ({ state, small: small(at("picture")) }) });
+  parts.compare = new Compare(at("compare-room"), { about, go: (next) => change(next, true), name: named,
+    ask: (...question) => parts.wire.ask(...question), present: () => ({ state }) });
   at("film").hidden = !about.walkable;
   at("stride").addEventListener("input", () => {
     parts.children.step = at("stride").valueAsNumber;
     at("strided").textContent = at("stride").value;
     parts.children.show(pinned(state));
   });
-  for (const name of ["undo", "redo", "dice", "family", "film", "keep", "download", "pixels", "copy", "link", "help"]) {
+  for (const name of ["undo", "redo", "dice", "family", "film", "compare", "keep", "download", "pixels", "copy", "link", "help"]) {
     at(name).addEventListener("click", acts[name]);
   }
   at("again").addEventListener("click", acts.others);

@@ -115,13 +115,13 @@ def test_key_frames_are_the_pictures_of_the_page(studios, name):
 
 def test_a_preview_shows_single_frames(studios):
     studio, film = studios["styles"], Film(keys=[key(1, label=0), key(2, label=0)], frames=4, loop=False)
-    preview, frames = Preview(studio), [from_pil(frame) for frame in open_reel(studio, film).frames()]
+    preview, frames = Preview(), [from_pil(frame) for frame in open_reel(studio, film).frames()]
     for moment, frame in [(0, 0), (0.25, 1), (1, 4), (9, 4)]:
-        made = preview.picture(Asked(film=film, time=moment, draft=True))
+        made = preview.picture(studio, Asked(film=film, time=moment, draft=True))
         found = from_pil(Image.open(io.BytesIO(made.data))).astype(float)
         assert not made.exact and np.abs(found - frames[frame]).mean() < 12
     reel = preview.reel
-    preview.picture(Asked(film=film, time=0.5))
+    preview.picture(studio, Asked(film=film, time=0.5))
     assert preview.reel is reel
 
 
