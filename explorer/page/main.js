@@ -276,9 +276,9 @@ function build() {
   });
 }
 
-function connected(online) {
+function connected(online, why) {
   document.body.classList.toggle("offline", !online);
-  if (!online) return tell("no connection to explore.py: start it again, or wait");
+  if (!online) return tell(why ?? "no connection to explore.py: start it again, or wait");
   tell("");
   parts.films.resume();
   if (state) return display();
