@@ -13,9 +13,11 @@ from torch_utils import config
 from torch_utils.flags import MAX_NUMBER, MAX_SEED
 
 MOST_SEEDS = 64
+MOST_CLASSES = 16  # of a mixture
 Model = TypeVar("Model", bound=BaseModel)
 _Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 _Weight = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, le=MAX_NUMBER, allow_inf_nan=False)]
 _Value = bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=100)] | None
 
 
@@ -27,6 +29,7 @@ class PageState(BaseModel):
     network: str = Field("", max_length=1000)  # name of the file, so that saved pictures tell it
     seeds: tuple[tuple[_Seed, _Weight], ...] = Field(((0, 1.0),), min_length=1, max_length=MOST_SEEDS)
     label: Annotated[int, Field(ge=0)] | None = None  # None: of the first seed
+    classes: tuple[tuple[Annotated[int, Field(ge=0)], _Share], ...] = Field((), max_length=MOST_CLASSES)  # a mixture
     options: dict[Annotated[str, Field(max_length=100)], _Value] = Field({}, max_length=100)
 
     @property
@@ -69,18 +72,23 @@ class Scene:
             words += ["--mix", ",".join(f"{seed}:{_spell(weight)}" for seed, weight in state.seeds)]
         else:
             words += ["--seeds", str(state.seed)]
-        if state.label is not None:
+        if state.classes:
+            shares = [(k, weight) for k, weight in state.classes if weight] or state.classes
+            words += ["--classes", ",".join(f"{self._class(k, ',:')}:{_spell(weight)}" for k, weight in shares)]
+        elif state.label is not None:
             words += ["--class", self._class(state.label)]
         for name, value in state.options.items():
             words += _typed(config.settings(self.options)[name], value)
         return public_command("generate.py", words)
 
-    def _class(self, label: int) -> str:
+    def _class(self, label: int, marks: str = "") -> str:
+        """A class by name, or by number where the name leads elsewhere, or has one of `marks` in it."""
         name = self.names[label] if label < len(self.names) else str(label)
         try:
-            return name if find_class(name, self.names) == label and not name.startswith("-") else str(label)
+            named = find_class(name, self.names) == label and not name.startswith("-") and not set(name) & set(marks)
         except ValueError:
-            return str(label)
+            named = False
+        return name if named else str(label)
 
     def build(self, state: PageState, settable: Sequence[str]) -> Options:
         """The family's options of a state. Raise ValueError for a value that does not fit, or is not the page's."""

@@ -21,7 +21,7 @@ from explorer.pagestate import PageState, Scene, read_state
 from imaging.grid import FORMATS
 from imaging.pixels import to_pil
 from models.families import NetworkFile, open_sampler, read_network
-from models.sampler import Adjustable, Emerging, Options, Request, Sampler, learned_classes, mixed
+from models.sampler import Adjustable, Blending, Emerging, Options, Request, Sampler, learned_classes, mixed
 from sampling.classes import class_names, images_of
 from system.text import printable
 from torch_utils import config
@@ -128,7 +128,12 @@ class Studio:
         if state.label is not None and state.label >= classes:
             raise ValueError(f"class {state.label}: this network has {classes} classes, counted from 0")
         (request,) = self.sampler.requests([state.seeds[0][0]], state.label)
-        return request if state.seed is not None else mixed(request, state.seeds)
+        request = request if state.seed is not None else mixed(request, state.seeds)
+        if not state.classes:
+            return request
+        if not isinstance(self.sampler, Blending):
+            raise ValueError("this network makes pictures of one class at a time: choose a class")
+        return self.sampler.of_classes(request, state.classes)
 
     def _adjust(self, options: Options) -> None:
         if options != self.sampler.options:
@@ -179,6 +184,7 @@ def open_studio(
     about = {
         **_told(file, sampler),
         "emerging": isinstance(sampler, Emerging),
+        "blending": isinstance(sampler, Blending),
         "learned": learned_classes(sampler.metadata, sampler.shape.classes),
         "classes": [printable(name, 80) for name in names],
         "controls": [control.model_dump(mode="json") for control in found],

@@ -2,7 +2,7 @@
 
 import { Children } from "./children.js";
 import { bind } from "./keys.js";
-import { read, same, wrapped, written } from "./look.js";
+import { EMPTY, read, same, wrapped, written } from "./look.js";
 import { Panel } from "./panel.js";
 import { Picture, small } from "./picture.js";
 import { History, Kept } from "./strips.js";
@@ -21,15 +21,21 @@ let last = { state: null, draft: false }; // the newest question
 const asked = new Map(); // number -> { state, draft, start } of questions for the picture
 
 /** The picture in words: its seed and class, and what was changed. */
-function named({ seeds, label, options }) {
+function named({ seeds, label, classes, options }) {
   const from = seeds.length === 1 ? `seed ${seeds[0][0]}` : `between seeds ${seeds.map(([seed]) => seed).join(", ")}`;
   const changed = Object.entries(options).map(([name, value]) => `${name.replaceAll("_", " ")} ${value ?? "off"}`);
-  return [from, ...(label === null ? [] : [about.classes[label] ?? `class ${label}`]), ...changed].join(", ");
+  return [from, ...kinds(label, classes), ...changed].join(", ");
+}
+
+function kinds(label, classes) {
+  const called = (k) => about.classes[k] ?? `class ${k}`, shown = classes.filter(([, weight]) => weight > 0);
+  if (shown.length) return [shown.map(([k, weight]) => `${called(k)} ${weight}`).join(" + ")];
+  return label === null ? [] : [called(label)];
 }
 
 /** Change the state. While a hand moves, drafts are asked for; `done` makes a step of the history. */
 function change(patch, done) {
-  state = { ...state, ...patch, network: about.network };
+  state = { ...EMPTY, ...state, ...patch, network: about.network };
   parts.panel.show(state);
   clearTimeout(resting);
   if (done) settle();
@@ -60,11 +66,11 @@ function display() {
 /** A state whose class stays when the seed changes. */
 function pinned(of) {
   const { learned } = about;
-  return of.label === null && learned.length ? { ...of, label: learned[of.seeds[0][0] % learned.length] } : of;
+  return of.label === null && !of.classes.length && learned.length ? { ...of, label: learned[of.seeds[0][0] % learned.length] } : of;
 }
 
 function go(next) {
-  state = { ...next, network: about.network };
+  state = { ...EMPTY, ...next, network: about.network };
   clearTimeout(resting);
   display();
 }
@@ -209,7 +215,7 @@ function build() {
   document.title = `${about.network} · Explorer`;
   parts.panel = new Panel(at("panel"), about, change);
   parts.history = new History(at("history"), { go, name: named });
-  parts.kept = new Kept(at("kept"), about.network, { go: (kept) => change(kept, true), name: named });
+  parts.kept = new Kept(at("kept"), about.network, { go: (kept) => change({ ...EMPTY, ...kept }, true), name: named });
   parts.picture = new Picture(at("picture"), {
     start() {
       state = pinned(state);

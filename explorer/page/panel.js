@@ -1,6 +1,7 @@
 // The settings: a control for every option that the network's family has. Nothing here names a family.
 
-import { wrapped } from "./look.js";
+import { ClassRow } from "./classes.js";
+import { EMPTY, wrapped } from "./look.js";
 
 export function element(tag, properties = {}, ...inside) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -20,10 +21,13 @@ export class Panel {
     this.last = about.controls.find((control) => control.slider && control.kind !== "pair")?.name;
     form.addEventListener("submit", (event) => event.preventDefault());
     form.append(this.seedRow());
-    if (about.classes.length) form.append(this.classRow());
+    if (about.classes.length) {
+      this.classes = new ClassRow(about, changed, this.name);
+      form.append(this.classes.element);
+    }
     for (const control of about.controls) form.append(this.row(control));
     form.append(element("button", { type: "button", id: "reset", className: "quiet", textContent: "Reset all",
-      onclick: () => this.changed({ seeds: [[0, 1]], label: null, options: {} }, true) }));
+      onclick: () => this.changed({ ...EMPTY }, true) }));
   }
 
   value(name) {
@@ -53,7 +57,7 @@ export class Panel {
     if (document.activeElement !== this.seed) this.seed.value = state.seeds[0][0];
     this.mixture.hidden = !several;
     this.mixed.textContent = several ? state.seeds.map(([seed, weight]) => `${seed} × ${weight}`).join(" + ") : "";
-    if (this.label) this.label.value = state.label ?? "";
+    this.classes?.show(state);
     for (const [name, row] of this.rows) row.show(this.value(name));
   }
 
@@ -82,16 +86,6 @@ export class Panel {
     const head = element("div", { className: "head" }, this.name("seed", "seed", "The number a picture begins with.", () => go(0)));
     head.append(element("span", { className: "stepper" }, step(-1, "Seed before (left arrow)"), this.seed, step(1, "Next seed (right arrow)")));
     return element("div", { className: "row", id: "row-seed" }, head, this.mixture);
-  }
-
-  classRow() {
-    const choices = [element("option", { value: "", textContent: "by the seed" })];
-    choices.push(...this.about.classes.map((name, k) => element("option", { value: k, textContent: name })));
-    this.label = element("select", { id: "class", onchange: () => {
-      this.changed({ label: this.label.value === "" ? null : Number(this.label.value) }, true);
-    } }, ...choices);
-    const name = this.name("class", "class", "What the picture shows.", () => this.changed({ label: null }, true));
-    return element("div", { className: "row" }, element("div", { className: "head" }, name, this.label));
   }
 
   name(id, text, help, reset) {

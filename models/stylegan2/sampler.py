@@ -17,19 +17,23 @@ from pydantic import model_validator
 from torch import Tensor
 
 from imaging.pixels import to_pixels
-from models.sampler import Options, Request, SeedStream, Shape, class_of, learned_classes
+from models.sampler import Options, Request, SeedStream, Shape, blended, class_of, learned_classes
 from models.stylegan2.centers import MOST, Anchors
 from models.stylegan2.generator import Generator, NoiseMode, StyledGenerator
 from models.stylegan2.latents import Latents, load_latents
 from models.stylegan2.mapping import truncate
 from torch_utils.config import flag
+from torch_utils.flags import MAX_SEED
 
 _GROUP = "Pictures"
 _LATENTS = "instead of seeds: the w of a projected-w.npz of project.py, with the noise fitted to them"
 _PSI = "truncation: 1 full variety, towards 0 the average image"
 _CENTERS = "psi pulls w towards the nearest of this many centers of its class, not towards the average"
 _CUTOFF = "number of first layers that are truncated; without it all"
+_FROM = "first layer that is truncated, counted from 0"
 _NOISE = "noise of the synthesis: the network's own (const), drawn from the seed (random), or none"
+_STRENGTH = "factor of the noise"
+_NOISE_SEED = "seed of random noise, the same for all pictures; without it each picture's own"
 _NAMES = ("--projected-w", "--projected_w")  # in the official code
 
 
@@ -40,7 +44,10 @@ class StyleOptions(Options):
     psi: float = flag(1.0, "--psi", _GROUP, _PSI, also=["--trunc"], slider=(-1, 1.5), ge=-1000, le=1000)
     centers: int | None = flag(None, "--centers", _GROUP, _CENTERS, slider=(1, 64), ge=1, le=MOST)
     psi_cutoff: int | None = flag(None, "--psi-cutoff", _GROUP, _CUTOFF, slider=(0, 40), ge=0)
+    psi_from: int = flag(0, "--psi-from", _GROUP, _FROM, slider=(0, 40), ge=0)
     noise_mode: NoiseMode = flag("const", "--noise-mode", _GROUP, _NOISE)
+    noise_strength: float = flag(1.0, "--noise-strength", _GROUP, _STRENGTH, slider=(0, 3), ge=0, le=1000)
+    noise_seed: int | None = flag(None, "--noise-seed", _GROUP, _NOISE_SEED, slider=(0, 100), ge=0, le=MAX_SEED)
 
     @model_validator(mode="after")
     def _centers_pull(self) -> "StyleOptions":
@@ -50,6 +57,19 @@ class StyleOptions(Options):
                 f"--centers out"
             )
         return self
+
+    @model_validator(mode="after")
+    def _noise_is_made(self) -> "StyleOptions":
+        if self.noise_seed is not None and self.noise_mode != "random":
+            raise ValueError(f"--noise-seed {self.noise_seed} applies to --noise-mode random alone: leave it out")
+        if self.noise_strength != 1 and self.noise_mode == "none":
+            raise ValueError(
+                f"--noise-strength {self.noise_strength:g} has no effect with --noise-mode none: leave it out"
+            )
+        return self
+
+
+TRUNCATION_AND_NOISE = ("psi", "psi_cutoff", "psi_from", "noise_mode", "noise_strength", "noise_seed")
 
 
 @dataclass(frozen=True)
@@ -74,7 +94,7 @@ class StyleSampler:
         self.shape = Shape.of(G.config)
         self.metadata = metadata or {}
         self.learned = learned_classes(self.metadata, self.shape.classes)
-        check_cutoff(self.options.psi_cutoff, G.config.num_ws)
+        check_layers(self.options, G.config.num_ws)
         self.anchors = Anchors(G, self.options.centers)
         self.latents_of_file = load_latents(self.options.latents, G) if self.options.latents is not None else None
 
@@ -118,8 +138,8 @@ class StyleSampler:
 
     def truncated(self, ws: Tensor, labels: Sequence[int | None], psi: float | None = None) -> Tensor:
         """w [N, L, D] of these classes, truncated as the options say; `psi` replaces the option's."""
-        psi = self.options.psi if psi is None else psi
-        return ws if psi == 1 else truncate(ws, self.anchors.of(ws, labels)[:, None], psi, self.options.psi_cutoff)
+        o, psi = self.options, self.options.psi if psi is None else psi
+        return ws if psi == 1 else truncate(ws, self.anchors.of(ws, labels)[:, None], psi, o.psi_cutoff, o.psi_from)
 
     def latents(self, requests: Sequence[Request]) -> Tensor:
         """Standard normal z [N, D] of requests."""
@@ -128,22 +148,27 @@ class StyleSampler:
     def map(self, z: Tensor, requests: Sequence[Request]) -> Tensor:
         """z [N, D] of the requests' classes -> truncated w [N, L, D]."""
         labels = [request.label for request in requests]
-        return self.truncated(self.G.ws(z, self.one_hot(labels)), labels)
+        return self.truncated(self.G.ws(z, self._classes(requests)), labels)
 
     def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         """w [N, L, D] with the noise of requests -> images [N, C, H, W], about [-1, 1]."""
-        mode = self.options.noise_mode
+        options, synthesis = self.options, self.G.synthesis
+        mode, strength = options.noise_mode, options.noise_strength
         if mode == "random":
-            return self.G.synthesis.render(ws.float().contiguous(), self._noises(requests))
+            return synthesis.render(ws.float().contiguous(), synthesis.scaled(self._noises(requests), strength))
         fitted = [r.stream.maps for r in requests if isinstance(r.stream, LatentStream) and r.stream.maps is not None]
         if mode == "const" and fitted:
             assert isinstance(self.G, Generator), "load_latents reads noise for no other network"
-            return self.G.synthesis.with_noise(ws, [torch.stack(layer) for layer in zip(*fitted, strict=True)])
-        return self.G.synthesis(ws, mode)
+            return self.G.synthesis.with_noise(
+                ws, [strength * torch.stack(layer) for layer in zip(*fitted, strict=True)]
+            )
+        if strength != 1:
+            return synthesis.render(ws.float(), synthesis.scaled(synthesis.noises(len(ws), mode, None), strength))
+        return synthesis(ws, mode)
 
     def with_options(self, options: StyleOptions) -> Self:
         """A sampler of the same generator with other options. Raises ValueError for options that do not fit it."""
-        check_cutoff(options.psi_cutoff, self.G.config.num_ws)
+        check_layers(options, self.G.config.num_ws)
         other = copy.copy(self)
         other.options = options
         if options.centers != self.options.centers:
@@ -161,7 +186,7 @@ class StyleSampler:
         """[N, L, D], computed together."""
         labels = [request.label for request in requests]
         given = [request.stream.ws for request in requests if isinstance(request.stream, LatentStream)]
-        ws = torch.stack(given) if given else self.G.ws(self.latents(requests), self.one_hot(labels))
+        ws = torch.stack(given) if given else self.G.ws(self.latents(requests), self._classes(requests))
         return self.truncated(ws, labels, psi)
 
     @torch.no_grad()
@@ -177,9 +202,27 @@ class StyleSampler:
                 raise ValueError(f"class {label}: this network has {classes} classes, counted from 0")
         return F.one_hot(torch.tensor(known, device=self.device), classes).float() if known else None
 
+    def of_classes(self, request: Request, parts: Sequence[tuple[int, float]]) -> Request:
+        """The request with a mixture of classes: the weighted mean of their one-hot vectors goes to the mapping."""
+        if isinstance(request.stream, LatentStream):
+            raise ValueError("a mixture of classes does not apply to --latents, which have their class in them")
+        return blended(request, parts, self.shape.classes)
+
+    def _classes(self, requests: Sequence[Request]) -> Tensor | None:
+        """The vectors of classes [N, classes] that the mapping takes: one-hot, or means of several."""
+        if not any(request.classes for request in requests):
+            return self.one_hot([request.label for request in requests])
+        c = torch.zeros(len(requests), self.shape.classes, device=self.device)
+        for row, request in zip(c, requests, strict=True):
+            for label, share in request.classes or [(request.label, 1.0)]:
+                row[label] += share
+        return c
+
     def _noises(self, requests: Sequence[Request]) -> list[Tensor | None]:
         """The noise of each layer [N, 1, H, W]: on a GPU drawn for all layers at once, on a CPU layer by layer."""
-        streams = [request.stream.generator("noise", self.device) for request in requests]
+        seed = self.options.noise_seed
+        each_stream = [request.stream if seed is None else SeedStream(seed) for request in requests]
+        streams = [stream.generator("noise", self.device) for stream in each_stream]
         if self.device.type == "cuda" and isinstance(self.G, Generator):
             size = self.G.synthesis.noise_size
             drawn = [torch.randn(size, device=self.device, generator=stream) for stream in streams]
@@ -188,10 +231,16 @@ class StyleSampler:
         return [torch.cat([noise for noise in layer if noise is not None]) for layer in zip(*each, strict=True)]
 
 
-def check_cutoff(cutoff: int | None, num_ws: int) -> None:
+def check_layers(options: StyleOptions, num_ws: int) -> None:
+    """Raise ValueError if --psi-cutoff or --psi-from exceeds the number of w, `num_ws`."""
+    check_cutoff(options.psi_cutoff, num_ws)
+    check_cutoff(options.psi_from, num_ws, "--psi-from")
+
+
+def check_cutoff(cutoff: int | None, num_ws: int, option: str = "--psi-cutoff") -> None:
     """Raise ValueError if --psi-cutoff exceeds the number of w, `num_ws`."""
     if cutoff is not None and cutoff > num_ws:
-        raise ValueError(f"--psi-cutoff {cutoff}: expected 0 to {num_ws}, the number of layers of this network")
+        raise ValueError(f"{option} {cutoff}: expected 0 to {num_ws}, the number of layers of this network")
 
 
 def open_styles(networks: Mapping[str, Any], options: StyleOptions, metadata: Mapping[str, Any]) -> StyleSampler:
