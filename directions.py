@@ -15,7 +15,7 @@ from models.stylegan2.directionfile import Directions, check_fit, fingerprint, l
 from models.stylegan2.finding import draw, find_attributes, find_unlabeled, spread
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import layer_range
-from models.stylegan2.sampler import TRUNCATION_AND_NOISE, StyleOptions
+from models.stylegan2.styleoptions import TRUNCATION_AND_NOISE, StyleOptions
 from sampling.command import PATH, Opened, check_film_name, given, options, refuse, sampling_options, write_record
 from sampling.stylegan2.attributefile import read_attributes
 from sampling.stylegan2.pictures import Walk, generator, styles

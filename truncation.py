@@ -5,7 +5,7 @@ import system.start  # noqa: F401 (first)
 import click
 
 from imaging.grid import check_sheet, save_image, sheet
-from models.stylegan2.sampler import TRUNCATION_AND_NOISE, StyleOptions
+from models.stylegan2.styleoptions import TRUNCATION_AND_NOISE, StyleOptions
 from sampling.command import Opened, options, sampling_options, write_record
 from sampling.stylegan2.pictures import draw_pictures, in_rows, signed, styles
 from torch_utils.cli import Command, FloatList, counted, say

@@ -21,7 +21,7 @@ from torch_utils.device import Precision, is_out_of_memory
 
 LOOK = 0.002  # seconds between two looks for newer requests
 PATIENCE = 0.1  # seconds without a picture, from which a draft is finished although a newer one waits
-SAVING = 99  # the slot of pictures to save: after those that somebody waits for
+SAVING = 250  # the slot of pictures to save: after those that somebody waits for
 
 
 class SupersededError(Exception):

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from explorer.guard import Guard
 from explorer.link import Link, packed
-from explorer.pagestate import parsed, read_state
+from explorer.pagestate import Sheet, parsed, read_state
 from explorer.studio import Asked, restored
 
 PAGE = Path(__file__).parent / "page"
@@ -72,6 +72,14 @@ class Pages:
             return _refused(error)
         return JSONResponse(told, 422) if "error" in told else Response(data, media_type="image/png")
 
+    async def sheet(self, request: Request) -> Response:
+        """The command line of a `Sheet`."""
+        try:
+            sheet = parsed(Sheet, await _body(request, LONGEST_MESSAGE), "the sheet")
+            return JSONResponse({"command": self.link.scene.sheet(sheet)})
+        except ValueError as error:
+            return _refused(error)
+
     async def restore(self, request: Request) -> Response:
         """The state in a picture that was dropped on the page: the raw bytes of the file are the body."""
         try:
@@ -118,7 +126,10 @@ class Pages:
 def make_app(link: Link, port: int, token: str, listening: bool = False) -> Guard:
     """The application: `link` computes pictures, `port` and `token` are of its address."""
     pages = Pages(link)
-    posts = [Route(f"/{each.__name__}", each, methods=["POST"]) for each in (pages.frame, pages.save, pages.restore)]
+    posts = [
+        Route(f"/{each.__name__}", each, methods=["POST"])
+        for each in (pages.frame, pages.save, pages.restore, pages.sheet)
+    ]
     routes = [
         Route("/", pages.page),
         Route("/about", pages.about),

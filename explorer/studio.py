@@ -21,7 +21,7 @@ from explorer.pagestate import PageState, Scene, read_state
 from imaging.grid import FORMATS
 from imaging.pixels import to_pil
 from models.families import NetworkFile, open_sampler, read_network
-from models.sampler import Adjustable, Blending, Emerging, Options, Request, Sampler, learned_classes, mixed
+from models.sampler import Adjustable, Blending, Emerging, Layered, Options, Request, Sampler, learned_classes, mixed
 from sampling.classes import class_names, images_of
 from system.text import printable
 from torch_utils import config
@@ -41,7 +41,7 @@ class Asked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int = Field(0, ge=0, le=2**53)  # of the message, by which the page drops late answers
-    slot: int = Field(0, ge=0, le=9)  # place in the page: 0 the picture, 1 .. 9 its children
+    slot: int = Field(0, ge=0, le=249)  # place in the page: 0 the picture, 1 .. 9 its children, from 10 further ones
     state: PageState = PageState()
     draft: bool = False  # a quick JPEG, in place of the exact PNG
     emerge: bool = False  # also pictures on the way
@@ -184,6 +184,8 @@ def open_studio(
     about = {
         **_told(file, sampler),
         "emerging": isinstance(sampler, Emerging),
+        "layers": sampler.layers if isinstance(sampler, Layered) else 0,
+        "groups": dict(sampler.groups) if isinstance(sampler, Layered) else {},
         "blending": isinstance(sampler, Blending),
         "learned": learned_classes(sampler.metadata, sampler.shape.classes),
         "classes": [printable(name, 80) for name in names],

@@ -173,6 +173,18 @@ class Blending(Sampler, Protocol):
 
 
 @runtime_checkable
+class Layered(Walkable, Protocol):
+    """A walkable sampler whose latents have a part for each layer of the network: [N, layers, ...]."""
+
+    @property
+    def layers(self) -> int: ...
+    @property
+    def groups(self) -> Mapping[str, Sequence[int]]:
+        """Names of layers that are often changed together, such as coarse ones."""
+        ...
+
+
+@runtime_checkable
 class Emerging(Sampler, Protocol):
     """A sampler whose pictures come about in steps."""
 

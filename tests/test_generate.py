@@ -75,6 +75,7 @@ def test_the_record_says_what_was_done(network):
         "noise-mode": "none",
         "noise-strength": 1.0,
         "noise-seed": None,
+        "styles-of": "",
         "outdir": "out",
         "device": "cpu",
         "precision": "fp32",

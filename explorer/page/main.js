@@ -3,9 +3,13 @@
 import { Children } from "./children.js";
 import { bind } from "./keys.js";
 import { EMPTY, read, same, wrapped, written } from "./look.js";
+import { Mixing } from "./mixing.js";
 import { Panel } from "./panel.js";
 import { Picture, small } from "./picture.js";
 import { History, Kept } from "./strips.js";
+import { Sheet } from "./sheet.js";
+import { seldom, Small } from "./slots.js";
+import { Tabs } from "./tabs.js";
 import { Wire } from "./wire.js";
 
 const REST = 150; // milliseconds after which a hand rests
@@ -41,6 +45,7 @@ function change(patch, done) {
   if (done) settle();
   else {
     ask({ draft: true });
+    update();
     resting = setTimeout(() => ask({}), REST);
   }
 }
@@ -61,7 +66,12 @@ function display() {
   const seen = [shown.state, last.draft ? last.state : null].some((other) => other && same(other, state));
   ask({ emerge: about.emerging && !seen });
   parts.children.show(pinned(state));
+  update();
 }
+
+/** What else shows the state: `tools` have a method `update(state)`. */
+const tools = [];
+const update = seldom(() => tools.forEach((tool) => tool.update(pinned(state))), 100);
 
 /** A state whose class stays when the seed changes. */
 function pinned(of) {
@@ -83,6 +93,7 @@ function ask(how) {
 
 async function answered(told, blob) {
   if (told.slot === FILLING) return fill(blob && small(await createImageBitmap(blob)));
+  if (told.slot > FILLING) return parts.small.answered(told, blob);
   if (told.slot > 0) {
     if (blob) parts.children.draw(told.slot, await createImageBitmap(blob));
     return;
@@ -190,11 +201,7 @@ const acts = {
   undo: () => parts.history.undo(),
   redo: () => parts.history.redo(),
   family() {
-    const open = (parts.children.open = !parts.children.open);
-    at("family").ariaPressed = open;
-    at("grid").hidden = at("breed").hidden = !open;
-    at("picture").hidden = open;
-    at("frame").classList.toggle("grid", open);
+    stage(parts.children.open ? "picture" : "grid");
     parts.children.show(pinned(state));
   },
   others: () => parts.children.others(),
@@ -209,11 +216,41 @@ const acts = {
   help: () => at("sheet").showModal(),
 };
 
+/** What is shown at the picture's place: "picture", "grid" of children or "mixing", the grid of styles. */
+function stage(shown) {
+  for (const id of ["picture", "grid", "mixing"]) at(id).hidden = id !== shown;
+  parts.children.open = shown === "grid";
+  at("breed").hidden = shown !== "grid";
+  at("family").ariaPressed = shown === "grid";
+  parts.sheet?.show(shown === "mixing");
+}
+
+/** The tabs beside the settings, of what the network can do. */
+function equip() {
+  parts.tabs = new Tabs(at("tabs"));
+  parts.tabs.add("Settings", at("panel"));
+  parts.small = new Small((slot, of) => parts.wire.ask(slot, of, { draft: true }));
+  const set = (name, value, done) => parts.panel.set(name, value, done), { small } = parts;
+  for (const control of about.controls.filter(({ kind }) => kind === "styles")) {
+    const mixing = new Mixing(about, control, { set, small, kept: () => parts.kept.entries });
+    parts.sheet = new Sheet(about, control, at("mixing"), { small, post, copy, toggle: (open) => stage(open ? "mixing" : "picture"),
+      go(chosen) {
+        stage("picture");
+        change(chosen, true);
+      } });
+    mixing.element.append(parts.sheet.element);
+    at("side").append(mixing.element);
+    parts.tabs.add("Styles", mixing.element, () => mixing.appeared());
+    tools.push(mixing, parts.sheet);
+  }
+}
+
 function build() {
   at("network").textContent = about.network;
   at("kind").textContent = about.kind;
   document.title = `${about.network} · Explorer`;
   parts.panel = new Panel(at("panel"), about, change);
+  equip();
   parts.history = new History(at("history"), { go, name: named });
   parts.kept = new Kept(at("kept"), about.network, { go: (kept) => change({ ...EMPTY, ...kept }, true), name: named });
   parts.picture = new Picture(at("picture"), {

@@ -12,6 +12,9 @@ export function element(tag, properties = {}, ...inside) {
 const decimals = (step) => Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
 const rounded = (value, step) => Number((Math.round(value / step) * step).toFixed(decimals(step)));
 
+/** The kinds of controls that a row of the panel edits, each by a method; texts of other kinds have a tab. */
+const KINDS = { choice: "choice", switch: "toggle", pair: "pair", number: "number", whole: "number" };
+
 export class Panel {
   /** `changed(patch, done)` is called while a control moves, and with `done` when it rests. */
   constructor(form, about, changed) {
@@ -25,7 +28,7 @@ export class Panel {
       this.classes = new ClassRow(about, changed, this.name);
       form.append(this.classes.element);
     }
-    for (const control of about.controls) form.append(this.row(control));
+    for (const control of about.controls) if (control.kind in KINDS) form.append(this.row(control));
     form.append(element("button", { type: "button", id: "reset", className: "quiet", textContent: "Reset all",
       onclick: () => this.changed({ ...EMPTY }, true) }));
   }
@@ -69,7 +72,7 @@ export class Panel {
   /** Mark the control that an error speaks of. */
   blame(error) {
     for (const { name, flag } of this.about.controls) {
-      document.getElementById(`row-${name}`).classList.toggle("wrong", new RegExp(`${flag}(?![\\w-])`).test(error ?? ""));
+      document.getElementById(`row-${name}`)?.classList.toggle("wrong", new RegExp(`${flag}(?![\\w-])`).test(error ?? ""));
     }
   }
 
@@ -97,8 +100,7 @@ export class Panel {
     const reset = () => this.set(name, control.default, true);
     const head = element("div", { className: "head" }, this.name(id, control.title, control.help, reset));
     const row = element("div", { className: "row", id: `row-${name}` }, head);
-    const make = { choice: this.choice, switch: this.toggle, pair: this.pair, number: this.number, whole: this.number }[kind];
-    const show = make.call(this, control, id, head, row, reset);
+    const show = this[KINDS[kind]](control, id, head, row, reset);
     const reason = element("small", { className: "reason", hidden: true });
     row.append(reason);
     this.rows.set(name, { show, bar: (why) => {

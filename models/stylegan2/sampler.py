@@ -13,63 +13,16 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import model_validator
 from torch import Tensor
 
 from imaging.pixels import to_pixels
-from models.sampler import Options, Request, SeedStream, Shape, blended, class_of, learned_classes
-from models.stylegan2.centers import MOST, Anchors
-from models.stylegan2.generator import Generator, NoiseMode, StyledGenerator
-from models.stylegan2.latents import Latents, load_latents
+from models.sampler import MixedStream, Request, SeedStream, Shape, blended, class_of, learned_classes
+from models.stylegan2.centers import Anchors
+from models.stylegan2.composing import read_parts
+from models.stylegan2.generator import Generator, StyledGenerator
+from models.stylegan2.latents import Latents, groups_of, load_latents, mix
 from models.stylegan2.mapping import truncate
-from torch_utils.config import flag
-from torch_utils.flags import MAX_SEED
-
-_GROUP = "Pictures"
-_LATENTS = "instead of seeds: the w of a projected-w.npz of project.py, with the noise fitted to them"
-_PSI = "truncation: 1 full variety, towards 0 the average image"
-_CENTERS = "psi pulls w towards the nearest of this many centers of its class, not towards the average"
-_CUTOFF = "number of first layers that are truncated; without it all"
-_FROM = "first layer that is truncated, counted from 0"
-_NOISE = "noise of the synthesis: the network's own (const), drawn from the seed (random), or none"
-_STRENGTH = "factor of the noise"
-_NOISE_SEED = "seed of random noise, the same for all pictures; without it each picture's own"
-_NAMES = ("--projected-w", "--projected_w")  # in the official code
-
-
-class StyleOptions(Options):
-    """Truncation and noise."""
-
-    latents: Path | None = flag(None, "--latents", _GROUP, _LATENTS, also=_NAMES, instead_of="seeds")
-    psi: float = flag(1.0, "--psi", _GROUP, _PSI, also=["--trunc"], slider=(-1, 1.5), ge=-1000, le=1000)
-    centers: int | None = flag(None, "--centers", _GROUP, _CENTERS, slider=(1, 64), ge=1, le=MOST)
-    psi_cutoff: int | None = flag(None, "--psi-cutoff", _GROUP, _CUTOFF, slider=(0, 40), ge=0)
-    psi_from: int = flag(0, "--psi-from", _GROUP, _FROM, slider=(0, 40), ge=0)
-    noise_mode: NoiseMode = flag("const", "--noise-mode", _GROUP, _NOISE)
-    noise_strength: float = flag(1.0, "--noise-strength", _GROUP, _STRENGTH, slider=(0, 3), ge=0, le=1000)
-    noise_seed: int | None = flag(None, "--noise-seed", _GROUP, _NOISE_SEED, slider=(0, 100), ge=0, le=MAX_SEED)
-
-    @model_validator(mode="after")
-    def _centers_pull(self) -> "StyleOptions":
-        if self.centers is not None and self.psi == 1:
-            raise ValueError(
-                f"--centers {self.centers} has no effect with --psi 1: give a smaller --psi, such as 0.5, or leave "
-                f"--centers out"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _noise_is_made(self) -> "StyleOptions":
-        if self.noise_seed is not None and self.noise_mode != "random":
-            raise ValueError(f"--noise-seed {self.noise_seed} applies to --noise-mode random alone: leave it out")
-        if self.noise_strength != 1 and self.noise_mode == "none":
-            raise ValueError(
-                f"--noise-strength {self.noise_strength:g} has no effect with --noise-mode none: leave it out"
-            )
-        return self
-
-
-TRUNCATION_AND_NOISE = ("psi", "psi_cutoff", "psi_from", "noise_mode", "noise_strength", "noise_seed")
+from models.stylegan2.styleoptions import StyleOptions
 
 
 @dataclass(frozen=True)
@@ -96,7 +49,9 @@ class StyleSampler:
         self.learned = learned_classes(self.metadata, self.shape.classes)
         check_layers(self.options, G.config.num_ws)
         self.anchors = Anchors(G, self.options.centers)
-        self.latents_of_file = load_latents(self.options.latents, G) if self.options.latents is not None else None
+        self._files: dict[tuple[Path, int], Latents] = {}
+        self.latents_of_file = self._file(self.options.latents) if self.options.latents is not None else None
+        self.sources = self._sources()
 
     @property
     def device(self) -> torch.device:
@@ -119,6 +74,43 @@ class StyleSampler:
         each = None if latents.maps is None else list(zip(*latents.maps, strict=True))  # [1, H, W] for each layer
         streams = [LatentStream(n, w, None if each is None else each[n]) for n, w in enumerate(latents.ws)]
         return [Request(f"latent{stream.seed:04d}", label, stream) for stream in streams]
+
+    @property
+    def layers(self) -> int:
+        """How many parts w has, one for each layer."""
+        return int(self.G.config.num_ws)
+
+    @property
+    def groups(self) -> Mapping[str, Sequence[int]]:
+        """Layers that are often changed together: coarse, middle and fine ones."""
+        return groups_of(self.layers)
+
+    def _file(self, path: Path) -> Latents:
+        """The latents of a file, which is read again when it has changed."""
+        key = (path, path.stat().st_mtime_ns if path.is_file() else 0)
+        if key not in self._files:
+            self._files[key] = load_latents(path, self.G)
+        return self._files[key]
+
+    def _sources(self) -> list[tuple[Request, Sequence[int], float]]:
+        """The pictures whose styles --styles-of takes: requests with layers and weights."""
+        found = []
+        for part in read_parts(self.options.styles_of, self.layers):
+            if part.file is not None:
+                (request, *_) = self.fitted(self._file(part.file), part.classes[0][0] if part.classes else None)
+            else:
+                seed = part.seeds[0][0]
+                stream = SeedStream(seed) if len(part.seeds) == 1 else MixedStream(part.seeds)
+                request = Request(f"seed{seed:04d}", class_of(seed, None, self.learned), stream)
+                request = self.of_classes(request, part.classes) if part.classes else request
+            found.append((request, part.layers, part.weight))
+        return found
+
+    def composed(self, ws: Tensor, psi: float | None = None) -> Tensor:
+        """Truncated w [N, L, D] with the styles that --styles-of takes from other pictures."""
+        for request, layers, weight in self.sources:
+            ws = mix(ws, self._own_ws([request], psi).to(ws), layers, weight)
+        return ws
 
     def sample(self, requests: Sequence[Request], at_once: int = 1) -> Iterator[Tensor]:
         """The pictures of requests, uint8 [C, H, W] on the sampler's device, one after another."""
@@ -148,7 +140,7 @@ class StyleSampler:
     def map(self, z: Tensor, requests: Sequence[Request]) -> Tensor:
         """z [N, D] of the requests' classes -> truncated w [N, L, D]."""
         labels = [request.label for request in requests]
-        return self.truncated(self.G.ws(z, self._classes(requests)), labels)
+        return self.composed(self.truncated(self.G.ws(z, self._classes(requests)), labels))
 
     def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         """w [N, L, D] with the noise of requests -> images [N, C, H, W], about [-1, 1]."""
@@ -173,6 +165,9 @@ class StyleSampler:
         other.options = options
         if options.centers != self.options.centers:
             other.anchors = Anchors(self.G, options.centers)
+        if options.latents != self.options.latents:
+            other.latents_of_file = self._file(options.latents) if options.latents is not None else None
+        other.sources = other._sources()
         return other
 
     def in_float32(self) -> Self:
@@ -181,9 +176,13 @@ class StyleSampler:
         other.G = copy.deepcopy(self.G).set_precision("fp32")
         return other
 
-    @torch.no_grad()
     def _truncated_ws(self, requests: Sequence[Request], psi: float | None = None) -> Tensor:
         """[N, L, D], computed together."""
+        return self.composed(self._own_ws(requests, psi), psi)
+
+    @torch.no_grad()
+    def _own_ws(self, requests: Sequence[Request], psi: float | None = None) -> Tensor:
+        """The truncated w [N, L, D] without styles of other pictures."""
         labels = [request.label for request in requests]
         given = [request.stream.ws for request in requests if isinstance(request.stream, LatentStream)]
         ws = torch.stack(given) if given else self.G.ws(self.latents(requests), self._classes(requests))
