@@ -232,6 +232,7 @@ PICTURES = {
     "docs/style-controls.jpg": ("python stylize.py --content pictures/ --style paintings/ --alpha 0.5", ""),
     "docs/interpolation.webp": (FILM, "out/interpolation.webp"),
     "docs/explorer.png": (f"python explore.py {FACES} --psi 0.7", ""),
+    "docs/explorer-styles.png": (f"python explore.py {FACES} --psi 0.7", ""),
     "docs/directions.png": (
         f"python directions.py {FACES} --apply out/directions.safetensors --seeds 9 "
         "--direction 'turn,shift,head width,no glasses,curly hair,skin,hair color'",
