@@ -13,8 +13,9 @@ from typing import Any
 import click
 import uvicorn
 
+from explorer.bodies import LONGEST_MESSAGE
 from explorer.link import Link
-from explorer.server import LONGEST_MESSAGE, make_app
+from explorer.server import make_app
 from models.families import NetworkFile, check_samples
 from sampling.command import DEVICE, find, given, learn, options
 from torch_utils import config

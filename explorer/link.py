@@ -25,7 +25,7 @@ class Link:
     def __init__(
         self, place: str, values: Mapping[str, Any], device: str, precision: Precision, more: Sequence[str] = ()
     ) -> None:
-        self._arguments = (place, dict(values), device, precision, tuple(more))
+        self.arguments = (place, dict(values), device, precision, tuple(more))
         self._numbers = itertools.count(1)
         self._clients: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Queue[tuple[dict[str, Any], bytes]]]] = {}
         self._lock = threading.Lock()
@@ -39,7 +39,7 @@ class Link:
     def _begin(self) -> tuple[dict[str, Any], Scene]:
         context = multiprocessing.get_context("spawn")  # threads of PyTorch do not survive a fork
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, *self._arguments), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs, *self.arguments), daemon=True)
         self.process.start()
         theirs.close()
         try:

@@ -22,6 +22,7 @@ from torch_utils.device import Precision, is_out_of_memory
 LOOK = 0.002  # seconds between two looks for newer requests
 PATIENCE = 0.1  # seconds without a picture, from which a draft is finished although a newer one waits
 SAVING = 250  # the slot of pictures to save: after those that somebody waits for
+AHEAD = 251  # the slot of pictures that nobody waits for yet
 
 
 class SupersededError(Exception):
@@ -48,7 +49,7 @@ class Waiting:
             elif kind == "save":
                 self.asked[client, SAVING] = rest[0]
             else:
-                self.asked[client, rest[0].slot] = rest[0]
+                self.asked[client, AHEAD if rest[0].near is not None else rest[0].slot] = rest[0]
             wait = False
 
     def take(self) -> tuple[int, Asked | str]:
@@ -101,7 +102,10 @@ def _answer(studio: Studio, waiting: Waiting) -> None:
     while True:
         client, asked = waiting.take()
         try:
-            if isinstance(asked, Asked):
+            if isinstance(asked, Asked) and asked.near is not None:
+                for _ in studio.ahead(asked):
+                    waiting.look()
+            elif isinstance(asked, Asked):
                 for made in studio.pictures(asked):
                     waiting.pipe.send((client, header(asked, made, studio), made.data))
                     waiting.sent = time.perf_counter()
@@ -116,7 +120,8 @@ def _answer(studio: Studio, waiting: Waiting) -> None:
         except (OSError, ValueError, RuntimeError, MemoryError) as error:
             if isinstance(error, EOFError | BrokenPipeError | ConnectionError):
                 raise
-            waiting.pipe.send((client, json.dumps(_refusal(asked, error)).encode(), b""))
+            if not (isinstance(asked, Asked) and asked.near is not None):
+                waiting.pipe.send((client, json.dumps(_refusal(asked, error)).encode(), b""))
 
 
 def _refusal(asked: Asked | str, error: Exception) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from explorer.bodies import BUSY, LARGEST_UPLOAD, LONGEST_MESSAGE, BusyError, TooLargeError, body, refused
 from explorer.guard import Guard
 from explorer.link import Link, packed
 from explorer.pagestate import Sheet, parsed, read_state
@@ -21,17 +22,6 @@ from explorer.studio import Asked, restored
 PAGE = Path(__file__).parent / "page"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 MOST_CLIENTS = 8  # sockets and requests at a time
-LONGEST_MESSAGE = 2**16  # bytes
-LARGEST_UPLOAD = 20 * 2**20  # bytes
-BUSY = "too many pages are open: close one"
-
-
-class TooLargeError(ValueError):
-    """A body of a request is too large."""
-
-
-class BusyError(Exception):
-    """Too many clients."""
 
 
 class Pages:
@@ -56,37 +46,37 @@ class Pages:
     async def frame(self, request: Request) -> Response:
         """The answer to one `Asked`, for places that let no sockets through."""
         try:
-            asked = _asked(await _body(request, LONGEST_MESSAGE))
-            alone = asked.model_copy(update={"emerge": False})
+            asked = _asked(await body(request))
+            alone = asked.model_copy(update={"emerge": False, "near": None})
             told, data = await self._answer(lambda client: self.link.ask(client, alone))
         except (ValueError, BusyError) as error:
-            return _refused(error)
+            return refused(error)
         return Response(packed(told, data), 422 if "error" in told else 200, media_type="application/octet-stream")
 
     async def save(self, request: Request) -> Response:
         """The PNG of a state, with the settings in it."""
         try:
-            state = read_state(await _body(request, LONGEST_MESSAGE)).model_dump_json()
+            state = read_state(await body(request)).model_dump_json()
             told, data = await self._answer(lambda client: self.link.save(client, state))
         except (ValueError, BusyError) as error:
-            return _refused(error)
+            return refused(error)
         return JSONResponse(told, 422) if "error" in told else Response(data, media_type="image/png")
 
     async def sheet(self, request: Request) -> Response:
         """The command line of a `Sheet`."""
         try:
-            sheet = parsed(Sheet, await _body(request, LONGEST_MESSAGE), "the sheet")
+            sheet = parsed(Sheet, await body(request), "the sheet")
             return JSONResponse({"command": self.link.scene.sheet(sheet)})
         except ValueError as error:
-            return _refused(error)
+            return refused(error)
 
     async def restore(self, request: Request) -> Response:
         """The state in a picture that was dropped on the page: the raw bytes of the file are the body."""
         try:
-            data = await _body(request, LARGEST_UPLOAD)
+            data = await body(request, LARGEST_UPLOAD)
             return JSONResponse((await asyncio.to_thread(restored, data)).model_dump(mode="json"))
         except ValueError as error:
-            return _refused(error)
+            return refused(error)
 
     async def socket(self, socket: WebSocket) -> None:
         """Questions of a page, and answers as they come."""
@@ -123,8 +113,8 @@ class Pages:
             self.link.leave(client)
 
 
-def make_app(link: Link, port: int, token: str, listening: bool = False) -> Guard:
-    """The application: `link` computes pictures, `port` and `token` are of its address."""
+def make_app(link: Link, port: int, token: str, listening: bool = False, more: Sequence[Route] = ()) -> Guard:
+    """The application: `link` computes pictures, `port` and `token` are of its address, `more` are further answers."""
     pages = Pages(link)
     posts = [
         Route(f"/{each.__name__}", each, methods=["POST"])
@@ -134,6 +124,7 @@ def make_app(link: Link, port: int, token: str, listening: bool = False) -> Guar
         Route("/", pages.page),
         Route("/about", pages.about),
         *posts,
+        *more,
         WebSocketRoute("/socket", pages.socket),
         Route("/{name}", pages.page),
     ]
@@ -159,19 +150,3 @@ def _numbers(text: str) -> dict[str, int]:
         return {}
     found = message if isinstance(message, dict) else {}
     return {name: found[name] for name in ("number", "slot") if isinstance(found.get(name), int)}
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """The body of a request, read no further than `most` bytes."""
-    size, parts = 0, []
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise TooLargeError(f"the file is larger than {most // 2**20 or 1} MiB")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _refused(error: Exception) -> Response:
-    status = 503 if isinstance(error, BusyError) else 413 if isinstance(error, TooLargeError) else 422
-    return JSONResponse({"error": str(error)}, status)

@@ -5,6 +5,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,24 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from explorer.ahead import near
 from explorer.controls import Control, controls, draft, fitted, trials
 from explorer.pagestate import PageState, Scene, read_state
 from imaging.grid import FORMATS
 from imaging.pixels import to_pil
 from models.families import NetworkFile, open_sampler, read_network
-from models.sampler import Adjustable, Blending, Emerging, Layered, Options, Request, Sampler, learned_classes, mixed
+from models.sampler import (
+    Adjustable,
+    Blending,
+    Emerging,
+    Layered,
+    Options,
+    Remembering,
+    Request,
+    Sampler,
+    learned_classes,
+    mixed,
+)
 from sampling.classes import class_names, images_of
 from system.text import printable
 from torch_utils import config
@@ -32,7 +45,7 @@ FILES = ("PNG", "JPEG", "WEBP")  # formats of pictures that are opened
 LARGEST_PICTURE = 2**26  # pixels of a picture that is opened
 LARGEST_CACHE = 2**26  # bytes of encoded pictures
 BETWEEN_STEPS = 0.04  # seconds: the fastest that emerging pictures are sent
-SLOW = 0.5  # seconds a picture, from which trying numbers of threads would take too long
+SLOW = 0.5  # seconds a picture, from which trying numbers of threads, or pictures ahead, would take too long
 
 
 class Asked(BaseModel):
@@ -44,7 +57,8 @@ class Asked(BaseModel):
     slot: int = Field(0, ge=0, le=249)  # place in the page: 0 the picture, 1 .. 9 its children, from 10 further ones
     state: PageState = PageState()
     draft: bool = False  # a quick JPEG, in place of the exact PNG
-    emerge: bool = False  # also pictures on the way
+    emerge: bool = False  # also pictures on the way, or a draft before the exact picture
+    near: str | None = Field(None, max_length=100)  # no picture: make those near the state along this setting ahead
 
 
 @dataclass(frozen=True)
@@ -68,17 +82,21 @@ class Studio:
     controls: tuple[Control, ...]
     about: dict[str, Any]
     threads: int | None = None  # of drafts; None leaves PyTorch's own number
-    _kept: OrderedDict[tuple[str, bool], Picture] = field(default_factory=OrderedDict)
+    steady: bool = False  # whether exact pictures can be made with these threads, too
+    _kept: OrderedDict[Any, Picture] = field(default_factory=OrderedDict)
 
     def pictures(self, asked: Asked) -> Iterator[Picture]:
         """The pictures on the way, if they are asked for, and the picture itself. ValueError for an unfit state."""
-        key = (asked.state.model_dump_json(exclude={"network"}), asked.draft)
+        options = self.scene.build(asked.state, [control.name for control in self.controls])
+        key = (asked.state.seeds, asked.state.label, asked.state.classes, options, asked.draft)
         if key in self._kept:
             self._kept.move_to_end(key)
             yield self._kept[key]
             return
+        if asked.emerge and not asked.draft and not isinstance(self.sampler, Emerging):
+            yield from self.pictures(asked.model_copy(update={"draft": True}))
         start, last = time.perf_counter(), None
-        for share, pixels in self._made(asked):
+        for share, pixels in self._made(asked, options):
             if last is None or share == 1 or time.perf_counter() - last > BETWEEN_STEPS:
                 exact = share == 1 and not asked.draft
                 kind, data = encode(pixels, quickly=not exact)
@@ -112,12 +130,23 @@ class Studio:
                     found[control.name] = reasons[0]
         return found
 
-    def _made(self, asked: Asked) -> Iterator[tuple[float, Tensor]]:
+    def ahead(self, asked: Asked) -> Iterator[None]:
+        """Make the pictures where a person may go next; yields after each, and ends if they take long."""
+        control = next((control for control in self.controls if control.name == asked.near), None)
+        for state, quick in near(asked.state, control):
+            start = time.perf_counter()
+            with suppress(ValueError):  # a stop that does not fit the other options
+                list(self.pictures(Asked(state=state, draft=quick)))
+            if time.perf_counter() - start > SLOW:
+                return
+            yield
+
+    def _made(self, asked: Asked, options: Options) -> Iterator[tuple[float, Tensor]]:
         """Share of the steps done, and pixels [C, H, W]."""
-        options = self.scene.build(asked.state, [control.name for control in self.controls])
         self._adjust(draft(options) if asked.draft else options)
         request = self._request(asked.state)
-        with threads(self.threads if asked.draft else None), switches(self.precision, trial=False), torch.no_grad():
+        count = self.threads if asked.draft or self.steady else None
+        with threads(count), switches(self.precision, trial=False), torch.no_grad():
             if asked.emerge and not asked.draft and isinstance(self.sampler, Emerging):
                 yield from self.sampler.emerging(request)
             else:
@@ -141,7 +170,7 @@ class Studio:
                 raise ValueError("the options of this network cannot change in the page: start explore.py with them")
             self.sampler = self.sampler.with_options(options)
 
-    def _keep(self, key: tuple[str, bool], made: Picture) -> None:
+    def _keep(self, key: Any, made: Picture) -> None:
         self._kept[key] = made
         while len(self._kept) > 1 and sum(len(each.data) for each in self._kept.values()) > LARGEST_CACHE:
             self._kept.popitem(last=False)
@@ -172,6 +201,8 @@ def open_studio(
     file = read_network(place)
     kind = file.family.options
     sampler = open_sampler(file, config.build(kind, values), device, precision)
+    if isinstance(sampler, Remembering):
+        sampler = sampler.remembering()
     found = [fitted(control, partial(_accepts, sampler, control.name)) for control in controls(kind)]
     settable = tuple(control.name for control in found)
     names = class_names(sampler.metadata, sampler.shape.classes)
@@ -194,7 +225,7 @@ def open_studio(
     }
     scene = Scene(place, kind, fixed, tuple(more), tuple(names))
     studio = Studio(scene, sampler, precision, tuple(found), about)
-    studio.threads = _quickest(studio, state)
+    studio.threads, studio.steady = _quickest(studio, state)
     return studio
 
 
@@ -223,23 +254,30 @@ def refusal(sampler: Sampler, name: str, value: Any) -> str:
     return ""
 
 
-def _quickest(studio: Studio, state: PageState) -> int | None:
-    """The number of threads with which a draft is made soonest; on a busy machine one may be the best."""
+def _quickest(studio: Studio, state: PageState) -> tuple[int | None, bool]:
+    """The number of threads that makes a draft soonest, and whether the pixels are those of PyTorch's own number.
+
+    On a busy machine one thread may be best. The order of sums depends on shapes and threads, so pictures of a few
+    seeds tell whether it is the same.
+    """
     own = torch.get_num_threads()
     times: dict[int, float] = {}
+    seen: dict[int, list[Tensor]] = {}
     if studio.sampler.device.type != "cpu":
-        return None
+        return None, False
+    options = studio.scene.build(state, [control.name for control in studio.controls])
     for count in dict.fromkeys([own, 1]):
-        studio.threads = count
+        studio.threads, seen[count] = count, []
         for seed in range(4):
             start = time.perf_counter()
-            list(studio.pictures(Asked(state=state.model_copy(update={"seeds": ((seed, 1.0),)}), draft=True)))
+            asked = Asked(state=state.model_copy(update={"seeds": ((seed, 1.0),)}), draft=True)
+            seen[count] += [pixels for _, pixels in studio._made(asked, options)]
             taken = time.perf_counter() - start
             if taken > SLOW and seed:
-                return None
+                return None, False
             times[count] = min(taken, times.get(count, taken))
-        studio._kept.clear()
-    return min(times, key=lambda count: times[count])
+    best = min(times, key=lambda count: times[count])
+    return best, all(map(torch.equal, seen[own], seen[best]))
 
 
 def encode(pixels: Tensor, quickly: bool) -> tuple[str, bytes]:

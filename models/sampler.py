@@ -194,6 +194,15 @@ class Emerging(Sampler, Protocol):
 
 
 @runtime_checkable
+class Remembering(Sampler, Protocol):
+    """A sampler that need not compute again what a picture has in common with the ones before."""
+
+    def remembering(self) -> Self:
+        """A sampler of the same networks that keeps parts of its last pictures; pictures are equal to the last bit."""
+        ...
+
+
+@runtime_checkable
 class Straight(Walkable, Protocol):
     """A sampler whose paths are straight in w, not on great circles of z; perceptual path length needs one."""
 

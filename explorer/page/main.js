@@ -64,7 +64,7 @@ function display() {
   at("redo").disabled = !parts.history.after;
   at("picture").ariaLabel = `Picture of ${named(state)}`;
   const seen = [shown.state, last.draft ? last.state : null].some((other) => other && same(other, state));
-  ask({ emerge: about.emerging && !seen });
+  ask({ emerge: !seen });
   parts.children.show(pinned(state));
   update();
 }
@@ -119,7 +119,11 @@ async function answered(told, blob) {
   at("share").value = told.share;
   tell("");
   parts.panel.blame("");
-  if (whole && question) requestAnimationFrame(() => speed(performance.now() - question.start, told.ms));
+  if (whole && question?.start) {
+    const { start } = question;
+    question.start = null; // the exact picture that follows is of the same question
+    requestAnimationFrame(() => speed(performance.now() - start, told.ms));
+  }
   if (whole && question) parts.history.picture(question.state, small(bitmap));
   if (told.exact) finish(told);
 }
@@ -142,6 +146,7 @@ function finish(told) {
   at("picture").dataset.exact = told.number;
   parts.panel.bar(told.barred ?? {});
   fill(null);
+  parts.wire.ahead(state, parts.panel.last ?? "");
 }
 
 function tell(text, kind = "error") {
@@ -249,7 +254,7 @@ function build() {
   at("network").textContent = about.network;
   at("kind").textContent = about.kind;
   document.title = `${about.network} · Explorer`;
-  parts.panel = new Panel(at("panel"), about, change);
+  parts.panel = new Panel(at("panel"), about, change, (name) => state && parts.wire.ahead(state, name));
   equip();
   parts.history = new History(at("history"), { go, name: named });
   parts.kept = new Kept(at("kept"), about.network, { go: (kept) => change({ ...EMPTY, ...kept }, true), name: named });

@@ -16,10 +16,11 @@ const rounded = (value, step) => Number((Math.round(value / step) * step).toFixe
 const KINDS = { choice: "choice", switch: "toggle", pair: "pair", number: "number", whole: "number" };
 
 export class Panel {
-  /** `changed(patch, done)` is called while a control moves, and with `done` when it rests. */
-  constructor(form, about, changed) {
+  /** `changed(patch, done)` is called while a control moves, and with `done` when it rests; `near(name)` before. */
+  constructor(form, about, changed, near) {
     this.about = about;
     this.changed = changed;
+    this.near = near;
     this.rows = new Map(); // name -> { show(value), bar(reason) }
     this.last = about.controls.find((control) => control.slider && control.kind !== "pair")?.name;
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -99,7 +100,8 @@ export class Panel {
     const { name, kind } = control, id = `control-${name}`;
     const reset = () => this.set(name, control.default, true);
     const head = element("div", { className: "head" }, this.name(id, control.title, control.help, reset));
-    const row = element("div", { className: "row", id: `row-${name}` }, head);
+    const row = element("div", { className: "row", id: `row-${name}`, onpointerenter: () => this.near(name) }, head);
+    row.addEventListener("focusin", () => this.near(name));
     const show = this[KINDS[kind]](control, id, head, row, reset);
     const reason = element("small", { className: "reason", hidden: true });
     row.append(reason);

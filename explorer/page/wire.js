@@ -53,6 +53,11 @@ export class Wire {
     return question.number;
   }
 
+  /** Let the server make pictures near a state, along a setting, while it has nothing else to do. */
+  ahead(state, near) {
+    this.socket?.send(JSON.stringify({ state, near }));
+  }
+
   /** One question of a slot on its way at a time; of those that come meanwhile the newest follows. */
   async post(question) {
     const { slot } = question, busy = this.posting.has(slot);

@@ -82,17 +82,25 @@ class GeneratorBlock(nn.Module):
         self, x: Tensor, image: Tensor | None, ws: Tensor, *noises: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Features, the image so far, w [N, 3 or 2, D] and noise of this block -> features and image of this size."""
+        x = self.features(x, ws, *noises)
+        return x, self.image(x, image, ws)
+
+    def features(self, x: Tensor, ws: Tensor, *noises: Tensor | None) -> Tensor:
+        """Features, w and noise as of `forward` -> features of this size. The last w is not used."""
         x = x.to(dtype=self.dtype, memory_format=memory_format(x.device))
         shortcut = upsample2d(self.skip(x), self.low_pass(x)) if self.skip is not None else None  # [N, C, H, W]
-        *w_convs, w_rgb = ws.unbind(dim=1)
-        for layer, w, noise in zip(self.layers, w_convs, noises, strict=True):
+        for layer, w, noise in zip(self.layers, ws.unbind(dim=1)[:-1], noises, strict=True):
             x = layer(x, w, noise)  # [N, C, H, W]
         if shortcut is not None:
             x = (x + shortcut) * sqrt(0.5)  # keeps the variance of the input
+        return x
+
+    def image(self, x: Tensor, image: Tensor | None, ws: Tensor) -> Tensor | None:
+        """This block's features, the image so far and w as of `forward` -> the image of this size."""
         if self.rgb is None:
-            return x, image
-        rgb = self.rgb(x, w_rgb)  # [N, channels, H, W]
-        return x, rgb if image is None else rgb + upsample2d(image, self.low_pass(image))
+            return image
+        rgb = self.rgb(x, ws[:, -1])  # [N, channels, H, W]
+        return rgb if image is None else rgb + upsample2d(image, self.low_pass(image))
 
 
 class StyledSynthesis(nn.Module):

@@ -22,6 +22,7 @@ from models.stylegan2.composing import read_parts
 from models.stylegan2.generator import Generator, StyledGenerator
 from models.stylegan2.latents import Latents, groups_of, load_latents, mix
 from models.stylegan2.mapping import truncate
+from models.stylegan2.memory import Memory
 from models.stylegan2.styleoptions import StyleOptions
 
 
@@ -52,6 +53,7 @@ class StyleSampler:
         self._files: dict[tuple[Path, int], Latents] = {}
         self.latents_of_file = self._file(self.options.latents) if self.options.latents is not None else None
         self.sources = self._sources()
+        self.memory: Memory | None = None
 
     @property
     def device(self) -> torch.device:
@@ -145,18 +147,20 @@ class StyleSampler:
     def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         """w [N, L, D] with the noise of requests -> images [N, C, H, W], about [-1, 1]."""
         options, synthesis = self.options, self.G.synthesis
-        mode, strength = options.noise_mode, options.noise_strength
-        if mode == "random":
-            return synthesis.render(ws.float().contiguous(), synthesis.scaled(self._noises(requests), strength))
         fitted = [r.stream.maps for r in requests if isinstance(r.stream, LatentStream) and r.stream.maps is not None]
-        if mode == "const" and fitted:
+        usual = options.noise_mode != "random" and options.noise_strength == 1 and not fitted
+        if usual and self.memory is None:
+            return synthesis(ws, options.noise_mode)
+        if options.noise_mode == "random":
+            noises = self._noises(requests)
+        elif options.noise_mode == "const" and fitted:
             assert isinstance(self.G, Generator), "load_latents reads noise for no other network"
-            return self.G.synthesis.with_noise(
-                ws, [strength * torch.stack(layer) for layer in zip(*fitted, strict=True)]
-            )
-        if strength != 1:
-            return synthesis.render(ws.float(), synthesis.scaled(synthesis.noises(len(ws), mode, None), strength))
-        return synthesis(ws, mode)
+            maps = [torch.stack(layer) for layer in zip(*fitted, strict=True)]
+            noises = [each * layer.noise.strength for each, layer in zip(maps, synthesis.layers, strict=True)]
+        else:
+            noises = synthesis.noises(len(ws), options.noise_mode, None)
+        noises = synthesis.scaled(noises, options.noise_strength)
+        return (self.memory or synthesis).render(ws.float().contiguous(), noises)
 
     def with_options(self, options: StyleOptions) -> Self:
         """A sampler of the same generator with other options. Raises ValueError for options that do not fit it."""
@@ -170,9 +174,16 @@ class StyleSampler:
         other.sources = other._sources()
         return other
 
+    def remembering(self) -> Self:
+        """A sampler of the same generator that computes only the parts of a picture that differ from the last two."""
+        other = copy.copy(self)
+        other.memory = Memory(self.G.synthesis) if isinstance(self.G, Generator) else None
+        return other
+
     def in_float32(self) -> Self:
         """A copy that computes in float32."""
         other = copy.copy(self)
+        other.memory = None
         other.G = copy.deepcopy(self.G).set_precision("fp32")
         return other
 
