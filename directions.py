@@ -15,7 +15,7 @@ from models.stylegan2.directionfile import Directions, check_fit, fingerprint, l
 from models.stylegan2.finding import draw, find_attributes, find_unlabeled, spread
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import layer_range
-from models.stylegan2.sampler import StyleOptions
+from models.stylegan2.styleoptions import TRUNCATION_AND_NOISE, StyleOptions
 from sampling.command import PATH, Opened, check_film_name, given, options, refuse, sampling_options, write_record
 from sampling.stylegan2.attributefile import read_attributes
 from sampling.stylegan2.pictures import Walk, generator, styles
@@ -41,7 +41,7 @@ ENDINGS = "also a film, there and back; its name: .mp4, .gif or .webp, without a
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@sampling_options(seeds="0-3", model=StyleOptions, names=["latents", "psi", "psi_cutoff", "noise_mode"])
+@sampling_options(seeds="0-3", model=StyleOptions, names=["latents", *TRUNCATION_AND_NOISE])
 @options(
     "Pictures",
     ("--strengths", FloatList(), "-3:3:1", "steps, in standard deviations of w"),

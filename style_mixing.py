@@ -7,7 +7,7 @@ from PIL import Image
 
 from imaging.grid import GRID, PAPER, check_sheet, save_image, sheet
 from models.stylegan2.latents import layer_range, mix
-from models.stylegan2.sampler import StyleOptions
+from models.stylegan2.styleoptions import TRUNCATION_AND_NOISE, StyleOptions
 from sampling.command import Opened, options, sampling_options, write_record
 from sampling.stylegan2.pictures import draw_pictures
 from sampling.stylegan2.pictures import styles as styles_of
@@ -22,7 +22,7 @@ Examples:
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@sampling_options(model=StyleOptions, names=["psi", "psi_cutoff", "noise_mode"])
+@sampling_options(model=StyleOptions, names=TRUNCATION_AND_NOISE)
 @options(
     "Pictures",
     ("--rows", SeedList(), "0-3", "seeds whose styles are replaced"),

@@ -5,7 +5,7 @@ import system.start  # noqa: F401 (first)
 import click
 
 from imaging.grid import check_sheet, save_image, sheet
-from models.stylegan2.sampler import StyleOptions
+from models.stylegan2.styleoptions import TRUNCATION_AND_NOISE, StyleOptions
 from sampling.command import Opened, options, sampling_options, write_record
 from sampling.stylegan2.pictures import draw_pictures, in_rows, signed, styles
 from torch_utils.cli import Command, FloatList, counted, say
@@ -20,7 +20,7 @@ SHEET = "truncation.png"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@sampling_options(seeds="0-5", model=StyleOptions, names=["psi_cutoff", "noise_mode"])
+@sampling_options(seeds="0-5", model=StyleOptions, names=TRUNCATION_AND_NOISE[1:])
 @options("Pictures", ("--psis", FloatList(), "-1:1:0.5", "1 full variety, 0 the average image, below 0 its opposite"))
 def main(opened: Opened, seeds: list[int], psis: list[float]) -> None:
     """Show truncation (Karras et al. 2019, figure 8): w pulled towards its average, which trades variety for quality.

@@ -11,7 +11,7 @@ from models.sampler import Options
 from torch_utils import config
 from torch_utils.config import Setting
 
-Kind = Literal["number", "whole", "choice", "switch", "pair"]
+Kind = Literal["number", "whole", "choice", "switch", "pair", "styles"]  # the last are texts with an editor
 
 
 class Control(BaseModel):
@@ -29,6 +29,7 @@ class Control(BaseModel):
     high: float | None = None
     slider: tuple[float, float] | None = None  # the usual range
     step: float = 1
+    sheet: tuple[str, ...] = ()  # a script that makes sheets of such pictures, and the settings that it takes
 
 
 def controls(model: type[Options]) -> list[Control]:
@@ -58,7 +59,8 @@ def _control(setting: Setting) -> Control | None:
         low=bounds.get("ge"),
         high=bounds.get("le"),
         slider=slider,
-        step=1 if kind in ("whole", "choice", "switch") else 10.0 ** round(math.log10(_width(slider) / 100)),
+        sheet=tuple(mark.get("sheet", ())),
+        step=1 if kind not in ("number", "pair") else 10.0 ** round(math.log10(_width(slider) / 100)),
     )
 
 
@@ -74,6 +76,8 @@ def _kind(setting: Setting) -> tuple[Kind | None, bool]:
         (annotation,) = (part for part in get_args(annotation) if part is not NoneType)
     if get_origin(annotation) is Literal:
         return "choice", optional
+    if annotation is str and setting.mark.get("editor"):
+        return setting.mark["editor"], optional
     if annotation is str and setting.mark.get("slider"):
         return "pair", optional
     return {bool: "switch", int: "whole", float: "number"}.get(annotation), optional  # type: ignore[return-value]

@@ -35,7 +35,7 @@ def film_command(scene: Scene, film: Film) -> str:
     """The command line that makes the same file, or "" if key frames differ in more than their seeds."""
     first, seeds = film.keys[0], [key.seed for key in film.keys]
     alike = all(key.model_copy(update={"seeds": first.seeds}) == first for key in film.keys)
-    if not alike or None in seeds:
+    if not alike or None in seeds or first.classes:
         return ""
     words = shlex.split(scene.command(first))
     words[1], words[words.index("--seeds") + 1] = SCRIPT, ",".join(map(str, seeds))

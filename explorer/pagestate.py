@@ -1,5 +1,6 @@
 """What the page shows, as one JSON value: its address, a step of its history, the settings in a PNG, a command line."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
@@ -8,15 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.sampler import Options
 from sampling.classes import find_class
-from system.text import public_command
+from system.text import printable, public_command
 from torch_utils import config
 from torch_utils.flags import MAX_NUMBER, MAX_SEED
 
 MOST_SEEDS = 64
+MOST_CLASSES = 16  # of a mixture
+# Texts of editors name seeds, and no files: 85@coarse;7:1,9:0.5/2@7-9@0.5.
+_SOURCES = re.compile(r"(?:[0-9][-0-9:.,e/]*@[-A-Za-z0-9,]+(?:@[-+.0-9e]+)?(?:;(?!$)|$))*")
 Model = TypeVar("Model", bound=BaseModel)
 _Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 _Weight = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, allow_inf_nan=False)]
-_Value = bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=100)] | None
+_Share = Annotated[float, Field(ge=0, le=MAX_NUMBER, allow_inf_nan=False)]
+_Value = bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=4000)] | None
 
 
 class PageState(BaseModel):
@@ -27,12 +32,24 @@ class PageState(BaseModel):
     network: str = Field("", max_length=1000)  # name of the file, so that saved pictures tell it
     seeds: tuple[tuple[_Seed, _Weight], ...] = Field(((0, 1.0),), min_length=1, max_length=MOST_SEEDS)
     label: Annotated[int, Field(ge=0)] | None = None  # None: of the first seed
+    classes: tuple[tuple[Annotated[int, Field(ge=0)], _Share], ...] = Field((), max_length=MOST_CLASSES)  # a mixture
     options: dict[Annotated[str, Field(max_length=100)], _Value] = Field({}, max_length=100)
 
     @property
     def seed(self) -> int | None:
         """The seed, if the picture comes from one seed alone."""
         return self.seeds[0][0] if len(self.seeds) == 1 and self.seeds[0][1] > 0 else None
+
+
+class Sheet(BaseModel):
+    """A sheet of pictures: each row's with the styles of each column in some layers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state: PageState  # class and options of all its pictures
+    rows: tuple[_Seed, ...] = Field(min_length=1, max_length=10)
+    cols: tuple[_Seed, ...] = Field(min_length=1, max_length=10)
+    layers: str = Field(pattern=r"^[a-z0-9,-]{1,200}$")
 
 
 def read_state(text: str | bytes) -> PageState:
@@ -69,24 +86,50 @@ class Scene:
             words += ["--mix", ",".join(f"{seed}:{_spell(weight)}" for seed, weight in state.seeds)]
         else:
             words += ["--seeds", str(state.seed)]
-        if state.label is not None:
+        if state.classes:
+            shares = [(k, weight) for k, weight in state.classes if weight] or state.classes
+            words += ["--classes", ",".join(f"{self._class(k, ',:')}:{_spell(weight)}" for k, weight in shares)]
+        elif state.label is not None:
             words += ["--class", self._class(state.label)]
         for name, value in state.options.items():
             words += _typed(config.settings(self.options)[name], value)
         return public_command("generate.py", words)
 
-    def _class(self, label: int) -> str:
+    def sheet(self, sheet: "Sheet") -> str:
+        """The command line of the script that makes a sheet of styles. ValueError for a state that it cannot make."""
+        state, known = sheet.state, config.settings(self.options)
+        script, *taken = next((s.mark["sheet"] for s in known.values() if s.mark.get("sheet")), [""])
+        if unfit := [name for name in (*state.options, *self.fixed) if name not in taken] or state.classes:
+            what = "mixtures of classes" if state.classes else known[str(unfit[0])].spelling
+            raise ValueError(f"{script or 'no script'} makes no sheet of this picture, because of {what}: leave it out")
+        words = ["--network", self.place, *self.more]
+        for flag, seeds in (("--rows", sheet.rows), ("--cols", sheet.cols)):
+            words += [flag, ",".join(map(str, seeds))]
+        words += ["--styles", sheet.layers]
+        words += ["--class", self._class(state.label)] if state.label is not None else []
+        for name, value in {**self.fixed, **state.options}.items():
+            words += _typed(known[name], value)
+        return public_command(script, words)
+
+    def _class(self, label: int, marks: str = "") -> str:
+        """A class by name, or by number where the name leads elsewhere, or has one of `marks` in it."""
         name = self.names[label] if label < len(self.names) else str(label)
         try:
-            return name if find_class(name, self.names) == label and not name.startswith("-") else str(label)
+            named = find_class(name, self.names) == label and not name.startswith("-") and not set(name) & set(marks)
         except ValueError:
-            return str(label)
+            named = False
+        return name if named else str(label)
 
     def build(self, state: PageState, settable: Sequence[str]) -> Options:
         """The family's options of a state. Raise ValueError for a value that does not fit, or is not the page's."""
-        for name in state.options:
+        known = config.settings(self.options)
+        for name, value in state.options.items():
             if name not in settable:
                 raise ValueError(f"{name!r} is no setting of this page: leave it out")
+            if known[name].mark.get("editor") and not _SOURCES.fullmatch(str(value)):
+                raise ValueError(
+                    f"{known[name].spelling}: got {printable(str(value), 80)!r}, expected seeds: leave it out"
+                )
         return config.build(self.options, {**self.fixed, **state.options})
 
 

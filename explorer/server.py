@@ -18,7 +18,7 @@ from explorer.encoding import restored
 from explorer.guard import Guard
 from explorer.link import Answers, Link, packed
 from explorer.others import Others
-from explorer.pagestate import parsed, read_state
+from explorer.pagestate import Sheet, parsed, read_state
 from explorer.studio import Asked
 
 PAGE = Path(__file__).parent / "page"
@@ -63,6 +63,14 @@ class Pages:
         except (ValueError, BusyError) as error:
             return refused(error)
         return JSONResponse(told, 422) if "error" in told else Response(data, media_type="image/png")
+
+    async def sheet(self, request: Request) -> Response:
+        """The command line of a `Sheet`."""
+        try:
+            sheet = parsed(Sheet, await body(request), "the sheet")
+            return JSONResponse({"command": self.link.scene.sheet(sheet)})
+        except ValueError as error:
+            return refused(error)
 
     async def restore(self, request: Request) -> Response:
         """The state in a picture that was dropped on the page: the raw bytes of the file are the body."""
@@ -141,7 +149,10 @@ def make_app(
     `port` and `token` are of its address; with `listening` other machines may come.
     """
     pages = Pages(link, others)
-    posts = [Route(f"/{each.__name__}", each, methods=["POST"]) for each in (pages.frame, pages.save, pages.restore)]
+    posts = [
+        Route(f"/{each.__name__}", each, methods=["POST"])
+        for each in (pages.frame, pages.save, pages.restore, pages.sheet)
+    ]
     routes = [
         Route("/", pages.page),
         Route("/about", pages.about),

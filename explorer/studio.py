@@ -23,7 +23,9 @@ from explorer.threads import quickest, threads
 from models.families import NetworkFile, open_sampler, read_network
 from models.sampler import (
     Adjustable,
+    Blending,
     Emerging,
+    Layered,
     Options,
     Remembering,
     Request,
@@ -86,7 +88,7 @@ class Studio:
     def pictures(self, asked: Asked) -> Iterator[Picture]:
         """The pictures on the way, if they are asked for, and the picture itself. ValueError for an unfit state."""
         options = self.scene.build(asked.state, [control.name for control in self.controls])
-        key = (asked.state.seeds, asked.state.label, options, asked.draft)
+        key = (asked.state.seeds, asked.state.label, asked.state.classes, options, asked.draft)
         if key in self._kept:
             self._kept.move_to_end(key)
             yield self._kept[key]
@@ -161,7 +163,12 @@ class Studio:
         if state.label is not None and state.label >= classes:
             raise ValueError(f"class {state.label}: this network has {classes} classes, counted from 0")
         (request,) = self.sampler.requests([state.seeds[0][0]], state.label)
-        return request if state.seed is not None else mixed(request, state.seeds)
+        request = request if state.seed is not None else mixed(request, state.seeds)
+        if not state.classes:
+            return request
+        if not isinstance(self.sampler, Blending):
+            raise ValueError("this network makes pictures of one class at a time: choose a class")
+        return self.sampler.of_classes(request, state.classes)
 
     def _adjust(self, options: Options) -> None:
         if options != self.sampler.options:
@@ -207,6 +214,9 @@ def open_studio(
         **_told(file, sampler),
         "emerging": isinstance(sampler, Emerging),
         "walkable": isinstance(sampler, Walkable),
+        "layers": sampler.layers if isinstance(sampler, Layered) else 0,
+        "groups": dict(sampler.groups) if isinstance(sampler, Layered) else {},
+        "blending": isinstance(sampler, Blending),
         "learned": learned_classes(sampler.metadata, sampler.shape.classes),
         "classes": [printable(name, 80) for name in names],
         "controls": [control.model_dump(mode="json") for control in found],

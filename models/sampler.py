@@ -106,6 +106,7 @@ class Request(NamedTuple):
     name: str  # of its file, without the ending: "seed0007"
     label: int | None  # its class
     stream: Stream
+    classes: tuple[tuple[int, float], ...] = ()  # of a mixture of classes: each with its share; `label` has the largest
 
 
 @runtime_checkable
@@ -163,6 +164,27 @@ class Adjustable(Sampler, Protocol):
 
 
 @runtime_checkable
+class Blending(Sampler, Protocol):
+    """A sampler whose pictures can be of several classes at once."""
+
+    def of_classes(self, request: Request, parts: Sequence[tuple[int, float]]) -> Request:
+        """The request with classes and their weights in place of its class. ValueError for an unfit class."""
+        ...
+
+
+@runtime_checkable
+class Layered(Walkable, Protocol):
+    """A walkable sampler whose latents have a part for each layer of the network: [N, layers, ...]."""
+
+    @property
+    def layers(self) -> int: ...
+    @property
+    def groups(self) -> Mapping[str, Sequence[int]]:
+        """Names of layers that are often changed together, such as coarse ones."""
+        ...
+
+
+@runtime_checkable
 class Emerging(Sampler, Protocol):
     """A sampler whose pictures come about in steps."""
 
@@ -204,6 +226,18 @@ def learned_classes(metadata: Mapping[str, Any], classes: int) -> list[int]:
 def mixed(request: Request, parts: Sequence[tuple[int, float]]) -> Request:
     """The request of the first seed, with the picture between the seeds `parts` in its place."""
     return request._replace(name=f"mix{parts[0][0]:04d}", stream=MixedStream(tuple(parts)))
+
+
+def blended(request: Request, parts: Sequence[tuple[int, float]], classes: int) -> Request:
+    """The request with a mixture of some of `classes` classes, whose weights are scaled to a sum of 1."""
+    total = math.fsum(weight for _, weight in parts)
+    for label, weight in parts:
+        if not 0 <= label < classes:
+            raise ValueError(f"class {label}: this network has {classes} classes, counted from 0")
+        if weight < 0 or total <= 0:
+            raise ValueError(f"class {label} has the weight {weight:g}: expected weights from 0, and one above 0")
+    shares = tuple((label, weight / total) for label, weight in parts if weight)
+    return request._replace(label=max(shares, key=lambda part: part[1])[0], classes=shares)
 
 
 def class_of(seed: int, label: int | None, learned: Sequence[int]) -> int | None:

@@ -1,5 +1,6 @@
 """A network in words: its images and classes, and what its file holds."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def class_facts(metadata: Mapping[str, Any], classes: int) -> dict[str, Any]:
     return facts
 
 
-def find_class(text: str, names: Sequence[str]) -> int:
+def find_class(text: str, names: Sequence[str], option: str = "--class") -> int:
     """The number of the class with a name or number. Raise ValueError, with a list of the classes, if it is unknown.
 
     Names take precedence, as class names may be numbers: 1, 10, 2. Case matters only if two names differ only in it.
@@ -55,7 +56,17 @@ def find_class(text: str, names: Sequence[str]) -> int:
         return alike[0]
     if text.isascii() and text.isdigit() and int(text) < len(names):
         return int(text)
-    raise ValueError(f"--class {printable(text)}: expected one of {len(names)} classes, {listed(names)}")
+    raise ValueError(f"{option} {printable(text)}: expected one of {len(names)} classes, {listed(names)}")
+
+
+def find_mixture(text: str, names: Sequence[str]) -> list[tuple[int, float]]:
+    """The numbers and weights of classes: `happy:0.7,2:0.3`; the weight is 1 if it is left out. ValueError if unfit."""
+    found = []
+    for part in map(str.strip, text.split(",")):
+        parted = re.fullmatch(r"(.+):([0-9]+\.?[0-9]*(?:e-?[0-9]{1,3})?)", part)
+        name, weight = (parted[1], float(parted[2])) if parted else (part, 1.0)
+        found.append((find_class(name, names, "--classes"), weight))
+    return found
 
 
 def listed(names: Sequence[str], numbers: Sequence[int] | None = None) -> str:

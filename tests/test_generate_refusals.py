@@ -79,6 +79,21 @@ def test_a_class_that_is_not_there(tmp_path, label):
     )
 
 
+def test_classes_that_cannot_be_mixed(tmp_path, network):
+    """A name with a number after a colon in it is a name."""
+    named = save_tiny(tmp_path / "a.safetensors", classes=2, class_names=("cat", "dog"))
+    for words, said in [
+        (["--classes", "cat:0.5,bird:1"], "--classes bird: expected one of 2 classes, 0 cat, 1 dog"),
+        (["--classes", "cat:-1"], "--classes cat:-1: expected one of 2 classes, 0 cat, 1 dog"),
+        (["--classes", "cat:0,dog:0"], "class 0 has the weight 0: expected weights from 0, and one above 0"),
+        (["--classes", "cat,dog", "--class", "cat"], "--class does not apply with --classes, which names the classes"),
+    ]:
+        assert refusal("--network", named, *words).startswith(f"Error: {said}")
+    assert refusal("--network", network, "--classes", "0:1") == (
+        f"Error: --classes does not apply to {network}, because it has none: leave it out"
+    )
+
+
 @pytest.mark.parametrize("psi", ["nan", "inf", "-inf", "abc", "1e300", "-1001", ""])
 def test_psi_is_a_number_that_makes_sense(network, psi):
     said = refusal("--network", network, "--psi", psi)

@@ -29,6 +29,8 @@ def flag(
     instead_of: str = "",
     slider: tuple[float, float] | None = None,
     draft: float | None = None,
+    editor: str = "",
+    sheet: Sequence[str] = (),
     **limits: Any,
 ) -> Any:
     """Make a pydantic field that has a command-line option `name`, such as `--gamma`, and further names `also`.
@@ -40,11 +42,14 @@ def flag(
         instead_of: the parameter of a script, such as seeds, whose place the option takes.
         slider: the usual range of values, for a slider. A text with a slider is two numbers, such as 0.2:0.8.
         draft: the largest value for quick previews.
+        editor: the part of the explorer's page that edits a text, such as styles.
+        sheet: a script that makes sheets of such pictures, and the names of the settings that it takes.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
     extra: Any = {"flag": name, "group": group, "by_preset": by_preset, "word": word, "also": list(also)}
     extra |= ({"opens": True} if opens else {}) | ({"instead_of": instead_of} if instead_of else {})
     extra |= ({"slider": slider} if slider else {}) | ({"draft": draft} if draft else {})
+    extra |= ({"editor": editor} if editor else {}) | ({"sheet": list(sheet)} if sheet else {})
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

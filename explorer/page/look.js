@@ -4,12 +4,15 @@ export const MOST_SEEDS = 64;
 const LARGEST_SEED = 2 ** 32;
 const LEAST = 0.01; // weights below this are left out
 
+/** The state that a page begins with, and that older saved states lack parts of. */
+export const EMPTY = { seeds: [[0, 1]], label: null, classes: [], options: {} };
+
 export const same = (a, b) => JSON.stringify(plain(a)) === JSON.stringify(plain(b));
 
 /** A state with its keys in order, without the network's name. */
 function plain(state) {
   const options = Object.fromEntries(Object.entries(state.options).sort());
-  return { seeds: state.seeds, label: state.label, options };
+  return { ...EMPTY, ...state, network: null, options };
 }
 
 export const wrapped = (seed) => ((Math.round(seed) % LARGEST_SEED) + LARGEST_SEED) % LARGEST_SEED;
@@ -49,7 +52,8 @@ export const crossed = (seeds, others) => normalized([...normalized(seeds), ...n
 export function written(state, controls) {
   const seeds = state.seeds.map(([seed, weight]) => (state.seeds.length === 1 ? `${seed}` : `${seed}:${weight}`));
   const parts = [`seeds=${seeds.join(",")}`];
-  if (state.label !== null) parts.push(`class=${state.label}`);
+  if (state.classes.length) parts.push(`classes=${state.classes.map((part) => part.join(":")).join(",")}`);
+  else if (state.label !== null) parts.push(`class=${state.label}`);
   for (const { name } of controls) {
     if (name in state.options) parts.push(`${name}=${encodeURIComponent(state.options[name])}`);
   }
@@ -60,11 +64,12 @@ export function written(state, controls) {
 export function read(hash, controls) {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
   if (!given.has("seeds")) return null;
-  const seeds = given.get("seeds").split(",").map((part) => {
-    const [seed, weight] = part.split(":");
-    return [Number(seed), weight === undefined ? 1 : Number(weight)];
+  const weighted = (text) => text.split(",").map((part) => {
+    const [number, weight] = part.split(":");
+    return [Number(number), weight === undefined ? 1 : Number(weight)];
   });
-  if (seeds.flat().some((value) => !Number.isFinite(value))) return null;
+  const seeds = weighted(given.get("seeds")), classes = given.has("classes") ? weighted(given.get("classes")) : [];
+  if ([...seeds, ...classes].flat().some((value) => !Number.isFinite(value))) return null;
   const options = {};
   for (const { name, kind } of controls) {
     const text = given.get(name);
@@ -74,5 +79,5 @@ export function read(hash, controls) {
     else options[name] = kind === "switch" ? text === "true" : text;
   }
   const label = given.has("class") ? Number(given.get("class")) : null;
-  return { seeds, label, options };
+  return { ...EMPTY, seeds, label, classes, options };
 }

@@ -1,14 +1,17 @@
 // The page: one state, which the panel, the picture, the strips and the address share.
 
 import { Children } from "./children.js";
-import { Compare, OTHER } from "./compare.js";
-import { FILM, Films } from "./films.js";
 import { bind } from "./keys.js";
-import { read, same, wrapped, written } from "./look.js";
+import { EMPTY, read, same, wrapped, written } from "./look.js";
+import { copy, note, post, tell } from "./messages.js";
+import { Mixing } from "./mixing.js";
 import { Panel } from "./panel.js";
 import { Picture, small } from "./picture.js";
+import { Rooms } from "./rooms.js";
 import { History, Kept } from "./strips.js";
-import { SNAPSHOT } from "./snapshots.js";
+import { Sheet } from "./sheet.js";
+import { seldom, Small } from "./slots.js";
+import { Tabs } from "./tabs.js";
 import { Wire } from "./wire.js";
 
 const REST = 150; // milliseconds after which a hand rests
@@ -24,21 +27,28 @@ let last = { state: null, draft: false }; // the newest question
 const asked = new Map(); // number -> { state, draft, start } of questions for the picture
 
 /** The picture in words: its seed and class, and what was changed. */
-function named({ seeds, label, options }) {
+function named({ seeds, label, classes, options }) {
   const from = seeds.length === 1 ? `seed ${seeds[0][0]}` : `between seeds ${seeds.map(([seed]) => seed).join(", ")}`;
   const changed = Object.entries(options).map(([name, value]) => `${name.replaceAll("_", " ")} ${value ?? "off"}`);
-  return [from, ...(label === null ? [] : [about.classes[label] ?? `class ${label}`]), ...changed].join(", ");
+  return [from, ...kinds(label, classes), ...changed].join(", ");
+}
+
+function kinds(label, classes) {
+  const called = (k) => about.classes[k] ?? `class ${k}`, shown = classes.filter(([, weight]) => weight > 0);
+  if (shown.length) return [shown.map(([k, weight]) => `${called(k)} ${weight}`).join(" + ")];
+  return label === null ? [] : [called(label)];
 }
 
 /** Change the state. While a hand moves, drafts are asked for; `done` makes a step of the history. */
 function change(patch, done) {
-  state = { ...state, ...patch, network: about.network };
+  state = { ...EMPTY, ...state, ...patch, network: about.network };
   parts.panel.show(state);
   clearTimeout(resting);
   if (done) settle();
   else {
-    parts.compare.follow(true);
+    parts.rooms.compare.follow(true);
     ask({ draft: true });
+    update();
     resting = setTimeout(() => ask({}), REST);
   }
 }
@@ -59,17 +69,22 @@ function display() {
   const seen = [shown.state, last.draft ? last.state : null].some((other) => other && same(other, state));
   ask({ emerge: !seen });
   parts.children.show(pinned(state));
-  parts.compare.follow();
+  parts.rooms.compare.follow();
+  update();
 }
+
+/** What else shows the state: `tools` have a method `update(state)`. */
+const tools = [];
+const update = seldom(() => tools.forEach((tool) => tool.update(pinned(state))), 100);
 
 /** A state whose class stays when the seed changes. */
 function pinned(of) {
   const { learned } = about;
-  return of.label === null && learned.length ? { ...of, label: learned[of.seeds[0][0] % learned.length] } : of;
+  return of.label === null && !of.classes.length && learned.length ? { ...of, label: learned[of.seeds[0][0] % learned.length] } : of;
 }
 
 function go(next) {
-  state = { ...next, network: about.network };
+  state = { ...EMPTY, ...next, network: about.network };
   clearTimeout(resting);
   display();
 }
@@ -82,9 +97,9 @@ function ask(how) {
 
 async function answered(told, blob) {
   if (told.slot === FILLING) return fill(blob && small(await createImageBitmap(blob)));
-  if (told.slot === OTHER) return parts.compare.answered(told, blob && await createImageBitmap(blob));
-  if (told.slot === SNAPSHOT) return parts.compare.snapshots.answered(told, blob && await createImageBitmap(blob));
-  if (told.slot === FILM) return parts.films.answered(told, blob && await createImageBitmap(blob));
+  const room = parts.rooms.of(told);
+  if (room) return room.answered(told, blob && await createImageBitmap(blob));
+  if (told.slot > FILLING) return parts.small.answered(told, blob);
   if (told.slot > 0) {
     if (blob) parts.children.draw(told.slot, await createImageBitmap(blob));
     return;
@@ -106,7 +121,7 @@ async function answered(told, blob) {
   shown = { number: told.number, state: whole ? question?.state : null };
   parts.picture.draw(bitmap);
   parts.children.draw(0, bitmap);
-  parts.compare.own(bitmap);
+  parts.rooms.compare.own(bitmap);
   at("share").hidden = whole;
   at("share").value = told.share;
   tell("");
@@ -141,39 +156,6 @@ function finish(told) {
   parts.wire.ahead(state, parts.panel.last ?? "");
 }
 
-function tell(text, kind = "error") {
-  at("message").textContent = text;
-  at("message").hidden = !text;
-  at("message").className = kind;
-}
-
-function note(text) {
-  tell(text, "note");
-  setTimeout(() => at("message").textContent === text && tell(""), 2500);
-}
-
-async function copy(text, what) {
-  try {
-    await navigator.clipboard.writeText(text);
-    note(`${what} copied`);
-  } catch {
-    getSelection().selectAllChildren(at("command"));
-    tell("the browser keeps the clipboard closed: press Ctrl C", "note");
-  }
-}
-
-/** Ask the server by POST; an error is told. */
-async function post(path, body) {
-  try {
-    const answer = await fetch(path, { method: "POST", body });
-    if (answer.ok) return answer;
-    tell((await answer.json()).error);
-  } catch {
-    tell("explore.py does not answer: start it again");
-  }
-  return null;
-}
-
 async function download() {
   const answer = await post("save", JSON.stringify(state));
   if (!answer) return;
@@ -198,27 +180,11 @@ const acts = {
   undo: () => parts.history.undo(),
   redo: () => parts.history.redo(),
   family() {
-    const open = (parts.children.open = !parts.children.open);
-    at("family").ariaPressed = open;
-    at("grid").hidden = at("breed").hidden = !open;
-    at("picture").hidden = open;
-    at("frame").classList.toggle("grid", open);
+    stage(parts.children.open ? "picture" : "grid");
     parts.children.show(pinned(state));
   },
   others: () => parts.children.others(),
   child: (slot) => parts.children.open && parts.children.click(slot, false),
-  film() {
-    const open = (at("film-room").hidden = !at("film-room").hidden) === false;
-    at("film").ariaPressed = document.body.classList.toggle("filming", open);
-    if (open) parts.films.frame();
-    else parts.films.stopped();
-  },
-  compare() {
-    const open = (at("compare-room").hidden = !at("compare-room").hidden) === false;
-    at("compare").ariaPressed = open;
-    parts.compare.toggle(open);
-  },
-  play: () => at("film-room").hidden || parts.films.toggle(),
   keep: () => note(parts.kept.add(state, small(at("picture"))) ? "kept" : "this picture is kept already"),
   download,
   pixels: () => {
@@ -229,13 +195,43 @@ const acts = {
   help: () => at("sheet").showModal(),
 };
 
+/** What is shown at the picture's place: "picture", "grid" of children or "mixing", the grid of styles. */
+function stage(shown) {
+  for (const id of ["picture", "grid", "mixing"]) at(id).hidden = id !== shown;
+  parts.children.open = shown === "grid";
+  at("breed").hidden = shown !== "grid";
+  at("family").ariaPressed = shown === "grid";
+  parts.sheet?.show(shown === "mixing");
+}
+
+/** The tabs beside the settings, of what the network can do. */
+function equip() {
+  parts.tabs = new Tabs(at("tabs"));
+  parts.tabs.add("Settings", at("settings"));
+  parts.small = new Small((slot, of) => parts.wire.ask(slot, of, { draft: true }));
+  const set = (name, value, done) => parts.panel.set(name, value, done), { small } = parts;
+  for (const control of about.controls.filter(({ kind }) => kind === "styles")) {
+    const mixing = new Mixing(about, control, { set, small, kept: () => parts.kept.entries });
+    parts.sheet = new Sheet(about, control, at("mixing"), { small, post, copy, toggle: (open) => stage(open ? "mixing" : "picture"),
+      go(chosen) {
+        stage("picture");
+        change(chosen, true);
+      } });
+    mixing.element.append(parts.sheet.element);
+    at("side").append(mixing.element);
+    parts.tabs.add("Styles", mixing.element, () => mixing.appeared());
+    tools.push(mixing, parts.sheet);
+  }
+}
+
 function build() {
   at("network").textContent = about.network;
   at("kind").textContent = about.kind;
   document.title = `${about.network} · Explorer`;
   parts.panel = new Panel(at("panel"), about, change, (name) => state && parts.wire.ahead(state, name));
+  equip();
   parts.history = new History(at("history"), { go, name: named });
-  parts.kept = new Kept(at("kept"), about.network, { go: (kept) => change(kept, true), name: named });
+  parts.kept = new Kept(at("kept"), about.network, { go: (kept) => change({ ...EMPTY, ...kept }, true), name: named });
   parts.picture = new Picture(at("picture"), {
     start() {
       state = pinned(state);
@@ -247,11 +243,9 @@ function build() {
     ask: (slot, child) => parts.wire.ask(slot, child, { draft: true }),
     go: (child) => change(child, true),
   });
-  parts.films = new Films(at("film-room"), { about, post, copy, go: (next) => change(next, true), name: named,
-    ask: (...question) => parts.wire.ask(...question), present: () => ({ state, small: small(at("picture")) }) });
-  parts.compare = new Compare(at("compare-room"), { about, go: (next) => change(next, true), name: named,
-    ask: (...question) => parts.wire.ask(...question), present: () => ({ state }) });
-  at("film").hidden = !about.walkable;
+  parts.rooms = new Rooms({ about, post, copy, go: (next) => change({ ...EMPTY, ...next }, true), name: named,
+    ask: (...question) => parts.wire.ask(...question), present: () => ({ state, get small() { return small(at("picture")); } }) });
+  Object.assign(acts, parts.rooms.acts);
   at("stride").addEventListener("input", () => {
     parts.children.step = at("stride").valueAsNumber;
     at("strided").textContent = at("stride").value;
@@ -280,7 +274,7 @@ function connected(online, why) {
   document.body.classList.toggle("offline", !online);
   if (!online) return tell(why ?? "no connection to explore.py: start it again, or wait");
   tell("");
-  parts.films.resume();
+  parts.rooms.films.resume();
   if (state) return display();
   const first = read(location.hash, about.controls) ?? about.state;
   change(first, true);

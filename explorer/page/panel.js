@@ -1,6 +1,7 @@
 // The settings: a control for every option that the network's family has. Nothing here names a family.
 
-import { wrapped } from "./look.js";
+import { ClassRow } from "./classes.js";
+import { EMPTY, wrapped } from "./look.js";
 
 export function element(tag, properties = {}, ...inside) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -10,6 +11,9 @@ export function element(tag, properties = {}, ...inside) {
 
 const decimals = (step) => Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
 const rounded = (value, step) => Number((Math.round(value / step) * step).toFixed(decimals(step)));
+
+/** The kinds of controls that a row of the panel edits, each by a method; texts of other kinds have a tab. */
+const KINDS = { choice: "choice", switch: "toggle", pair: "pair", number: "number", whole: "number" };
 
 export class Panel {
   /** `changed(patch, done)` is called while a control moves, and with `done` when it rests; `near(name)` before. */
@@ -21,10 +25,13 @@ export class Panel {
     this.last = about.controls.find((control) => control.slider && control.kind !== "pair")?.name;
     form.addEventListener("submit", (event) => event.preventDefault());
     form.append(this.seedRow());
-    if (about.classes.length) form.append(this.classRow());
-    for (const control of about.controls) form.append(this.row(control));
+    if (about.classes.length) {
+      this.classes = new ClassRow(about, changed, this.name);
+      form.append(this.classes.element);
+    }
+    for (const control of about.controls) if (control.kind in KINDS) form.append(this.row(control));
     form.append(element("button", { type: "button", id: "reset", className: "quiet", textContent: "Reset all",
-      onclick: () => this.changed({ seeds: [[0, 1]], label: null, options: {} }, true) }));
+      onclick: () => this.changed({ ...EMPTY }, true) }));
   }
 
   value(name) {
@@ -54,7 +61,7 @@ export class Panel {
     if (document.activeElement !== this.seed) this.seed.value = state.seeds[0][0];
     this.mixture.hidden = !several;
     this.mixed.textContent = several ? state.seeds.map(([seed, weight]) => `${seed} × ${weight}`).join(" + ") : "";
-    if (this.label) this.label.value = state.label ?? "";
+    this.classes?.show(state);
     for (const [name, row] of this.rows) row.show(this.value(name));
   }
 
@@ -66,7 +73,7 @@ export class Panel {
   /** Mark the control that an error speaks of. */
   blame(error) {
     for (const { name, flag } of this.about.controls) {
-      document.getElementById(`row-${name}`).classList.toggle("wrong", new RegExp(`${flag}(?![\\w-])`).test(error ?? ""));
+      document.getElementById(`row-${name}`)?.classList.toggle("wrong", new RegExp(`${flag}(?![\\w-])`).test(error ?? ""));
     }
   }
 
@@ -85,16 +92,6 @@ export class Panel {
     return element("div", { className: "row", id: "row-seed" }, head, this.mixture);
   }
 
-  classRow() {
-    const choices = [element("option", { value: "", textContent: "by the seed" })];
-    choices.push(...this.about.classes.map((name, k) => element("option", { value: k, textContent: name })));
-    this.label = element("select", { id: "class", onchange: () => {
-      this.changed({ label: this.label.value === "" ? null : Number(this.label.value) }, true);
-    } }, ...choices);
-    const name = this.name("class", "class", "What the picture shows.", () => this.changed({ label: null }, true));
-    return element("div", { className: "row" }, element("div", { className: "head" }, name, this.label));
-  }
-
   name(id, text, help, reset) {
     return element("label", { htmlFor: id, textContent: text, title: `${help}\nDouble-click resets it.`, ondblclick: reset });
   }
@@ -105,8 +102,7 @@ export class Panel {
     const head = element("div", { className: "head" }, this.name(id, control.title, control.help, reset));
     const row = element("div", { className: "row", id: `row-${name}`, onpointerenter: () => this.near(name) }, head);
     row.addEventListener("focusin", () => this.near(name));
-    const make = { choice: this.choice, switch: this.toggle, pair: this.pair, number: this.number, whole: this.number }[kind];
-    const show = make.call(this, control, id, head, row, reset);
+    const show = this[KINDS[kind]](control, id, head, row, reset);
     const reason = element("small", { className: "reason", hidden: true });
     row.append(reason);
     this.rows.set(name, { show, bar: (why) => {

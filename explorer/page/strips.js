@@ -1,6 +1,6 @@
 // The history, a tree of all states that were shown, and the pictures that a person keeps.
 
-import { same } from "./look.js";
+import { EMPTY, same } from "./look.js";
 import { element } from "./panel.js";
 
 const MOST = 300; // steps that are remembered
@@ -122,7 +122,7 @@ export class Kept {
 
   show() {
     const items = this.entries.map((entry) => {
-      const item = card(entry, this.name(entry.state), ({ state }) => this.go(state));
+      const item = card(entry, this.name({ ...EMPTY, ...entry.state }), ({ state }) => this.go(state));
       item.append(element("button", { type: "button", className: "remove", textContent: "×", ariaLabel: "Remove", title: "Remove",
         onclick: () => this.store(this.entries.filter((other) => other !== entry)) }));
       return item;

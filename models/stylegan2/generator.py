@@ -124,6 +124,14 @@ class StyledSynthesis(nn.Module):
         """The noise of each layer that takes noise."""
         raise NotImplementedError
 
+    def scaled(self, noises: list[Tensor | None], strength: float) -> list[Tensor | None]:
+        """Noise of layers with its distance from none, or from its mean, times `strength`."""
+        if strength == 1:
+            return noises
+        none = self.noises(1, "none", None)
+        pairs = zip(noises, none, strict=True)
+        return [n if n is None else n * strength if mean is None else mean.lerp(n, strength) for n, mean in pairs]
+
     def render(self, ws: Tensor, noises: list[Tensor | None]) -> Tensor:
         """The image as a function of tensors alone, which can be computed a second time, or compiled."""
         raise NotImplementedError

@@ -19,14 +19,25 @@ from system.untrusted import load_arrays, mistaken
 
 KEY, NOISE = "w", "noise"
 MOST_UNPACKED = 2**27  # bytes of a packed file: 3,600 latents of a network of 1024 x 1024
+# The first resolution has one convolution, each further one has two; an RGB layer follows the next convolution's w.
+GROUPS = {"coarse": (0, 3), "middle": (3, 7), "fine": (7, None)}  # name -> first layer, and the one after the last
 _REMEDY = "give a projected-w.npz of project.py"
 
 
-def mix(ws_rows: Tensor, ws_cols: Tensor, layers: Sequence[int]) -> Tensor:
-    """Style mixing (Karras et al. 2019, section 3.1): the row's w [N, L, D] with those of the column in `layers`."""
-    mixed = ws_rows.clone()
-    mixed[:, list(layers)] = ws_cols[:, list(layers)]
+def mix(ws_rows: Tensor, ws_cols: Tensor, layers: Sequence[int], weight: float = 1.0) -> Tensor:
+    """Style mixing (Karras et al. 2019, section 3.1): the row's w [N, L, D] with those of the column in `layers`.
+
+    With another `weight` w = (1 - weight) * row + weight * column there.
+    """
+    mixed, of_column = ws_rows.clone(), ws_cols[:, list(layers)]
+    mixed[:, list(layers)] = of_column if weight == 1 else mixed[:, list(layers)].lerp(of_column, weight)
     return mixed
+
+
+def groups_of(num_ws: int) -> dict[str, list[int]]:
+    """The layers of each group of a network, without groups that it has no layers of."""
+    found = {name: [i for i in range(start, stop or num_ws) if i < num_ws] for name, (start, stop) in GROUPS.items()}
+    return {name: layers for name, layers in found.items() if layers}
 
 
 def layer_range(name: str, num_ws: int, option: str = "layers") -> list[int]:
@@ -35,10 +46,8 @@ def layer_range(name: str, num_ws: int, option: str = "layers") -> list[int]:
     `coarse` are the layers of the first two resolutions (pose, shape), `middle` of the next two (features), `fine` the
     rest (colors) (Karras et al. 2019, section 3.1); `0-6` and `0,2,5-7` count layers from 0.
     """
-    # The first resolution has one convolution, each further one has two; an RGB layer follows the next convolution's w.
-    words = {"coarse": range(3), "middle": range(3, 7), "fine": range(7, num_ws)}
-    if name.lower() in words:
-        layers = [i for i in words[name.lower()] if i < num_ws]
+    if name.lower() in GROUPS:
+        layers = groups_of(num_ws).get(name.lower(), [])
         if not layers:
             raise ValueError(f"{option}: a network with {num_ws} layers of w has no {name} layers")
         return layers

@@ -55,13 +55,14 @@ class MappingNetwork(nn.Module):
         self.w_average.lerp_(torch.where(mean.isfinite(), mean, self.w_average), 1 - beta)
 
 
-def truncate(ws: Tensor, w_average: Tensor, psi: float | Tensor, cutoff: int | None = None) -> Tensor:
+def truncate(ws: Tensor, w_average: Tensor, psi: float | Tensor, cutoff: int | None = None, start: int = 0) -> Tensor:
     """Pull w [N, L, D] towards its average: w' = average + psi * (w - average) (Karras et al. 2019, section B).
 
-    The average is [D] or [N, 1, D]; psi may be a tensor [], as an input of a graph. Only the first `cutoff` w move.
+    The average is [D] or [N, 1, D]; psi may be a tensor [], as an input of a graph. Only the w from
+    `start` up to, and without, the `cutoff` move.
     """
-    if cutoff == 0 or (not isinstance(psi, Tensor) and psi == 1):
+    if (cutoff is not None and cutoff <= start) or (not isinstance(psi, Tensor) and psi == 1):
         return ws
     count = ws.shape[1] if cutoff is None else cutoff
-    head = w_average.to(ws.dtype).lerp(ws[:, :count], psi)
-    return head if count >= ws.shape[1] else torch.cat([head, ws[:, count:]], dim=1)
+    moved = w_average.to(ws.dtype).lerp(ws[:, start:count], psi)
+    return moved if moved.shape[1] == ws.shape[1] else torch.cat([ws[:, :start], moved, ws[:, count:]], dim=1)

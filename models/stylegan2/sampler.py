@@ -13,44 +13,17 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import model_validator
 from torch import Tensor
 
 from imaging.pixels import to_pixels
-from models.sampler import Options, Request, SeedStream, Shape, class_of, learned_classes
-from models.stylegan2.centers import MOST, Anchors
-from models.stylegan2.generator import Generator, NoiseMode, StyledGenerator
-from models.stylegan2.latents import Latents, load_latents
+from models.sampler import MixedStream, Request, SeedStream, Shape, blended, class_of, learned_classes
+from models.stylegan2.centers import Anchors
+from models.stylegan2.composing import read_parts
+from models.stylegan2.generator import Generator, StyledGenerator
+from models.stylegan2.latents import Latents, groups_of, load_latents, mix
 from models.stylegan2.mapping import truncate
 from models.stylegan2.memory import Memory
-from torch_utils.config import flag
-
-_GROUP = "Pictures"
-_LATENTS = "instead of seeds: the w of a projected-w.npz of project.py, with the noise fitted to them"
-_PSI = "truncation: 1 full variety, towards 0 the average image"
-_CENTERS = "psi pulls w towards the nearest of this many centers of its class, not towards the average"
-_CUTOFF = "number of first layers that are truncated; without it all"
-_NOISE = "noise of the synthesis: the network's own (const), drawn from the seed (random), or none"
-_NAMES = ("--projected-w", "--projected_w")  # in the official code
-
-
-class StyleOptions(Options):
-    """Truncation and noise."""
-
-    latents: Path | None = flag(None, "--latents", _GROUP, _LATENTS, also=_NAMES, instead_of="seeds")
-    psi: float = flag(1.0, "--psi", _GROUP, _PSI, also=["--trunc"], slider=(-1, 1.5), ge=-1000, le=1000)
-    centers: int | None = flag(None, "--centers", _GROUP, _CENTERS, slider=(1, 64), ge=1, le=MOST)
-    psi_cutoff: int | None = flag(None, "--psi-cutoff", _GROUP, _CUTOFF, slider=(0, 40), ge=0)
-    noise_mode: NoiseMode = flag("const", "--noise-mode", _GROUP, _NOISE)
-
-    @model_validator(mode="after")
-    def _centers_pull(self) -> "StyleOptions":
-        if self.centers is not None and self.psi == 1:
-            raise ValueError(
-                f"--centers {self.centers} has no effect with --psi 1: give a smaller --psi, such as 0.5, or leave "
-                f"--centers out"
-            )
-        return self
+from models.stylegan2.styleoptions import StyleOptions
 
 
 @dataclass(frozen=True)
@@ -75,9 +48,11 @@ class StyleSampler:
         self.shape = Shape.of(G.config)
         self.metadata = metadata or {}
         self.learned = learned_classes(self.metadata, self.shape.classes)
-        check_cutoff(self.options.psi_cutoff, G.config.num_ws)
+        check_layers(self.options, G.config.num_ws)
         self.anchors = Anchors(G, self.options.centers)
-        self.latents_of_file = load_latents(self.options.latents, G) if self.options.latents is not None else None
+        self._files: dict[tuple[Path, int], Latents] = {}
+        self.latents_of_file = self._file(self.options.latents) if self.options.latents is not None else None
+        self.sources = self._sources()
         self.memory: Memory | None = None
 
     @property
@@ -102,6 +77,43 @@ class StyleSampler:
         streams = [LatentStream(n, w, None if each is None else each[n]) for n, w in enumerate(latents.ws)]
         return [Request(f"latent{stream.seed:04d}", label, stream) for stream in streams]
 
+    @property
+    def layers(self) -> int:
+        """How many parts w has, one for each layer."""
+        return int(self.G.config.num_ws)
+
+    @property
+    def groups(self) -> Mapping[str, Sequence[int]]:
+        """Layers that are often changed together: coarse, middle and fine ones."""
+        return groups_of(self.layers)
+
+    def _file(self, path: Path) -> Latents:
+        """The latents of a file, which is read again when it has changed."""
+        key = (path, path.stat().st_mtime_ns if path.is_file() else 0)
+        if key not in self._files:
+            self._files[key] = load_latents(path, self.G)
+        return self._files[key]
+
+    def _sources(self) -> list[tuple[Request, Sequence[int], float]]:
+        """The pictures whose styles --styles-of takes: requests with layers and weights."""
+        found = []
+        for part in read_parts(self.options.styles_of, self.layers):
+            if part.file is not None:
+                (request, *_) = self.fitted(self._file(part.file), part.classes[0][0] if part.classes else None)
+            else:
+                seed = part.seeds[0][0]
+                stream = SeedStream(seed) if len(part.seeds) == 1 else MixedStream(part.seeds)
+                request = Request(f"seed{seed:04d}", class_of(seed, None, self.learned), stream)
+                request = self.of_classes(request, part.classes) if part.classes else request
+            found.append((request, part.layers, part.weight))
+        return found
+
+    def composed(self, ws: Tensor, psi: float | None = None) -> Tensor:
+        """Truncated w [N, L, D] with the styles that --styles-of takes from other pictures."""
+        for request, layers, weight in self.sources:
+            ws = mix(ws, self._own_ws([request], psi).to(ws), layers, weight)
+        return ws
+
     def sample(self, requests: Sequence[Request], at_once: int = 1) -> Iterator[Tensor]:
         """The pictures of requests, uint8 [C, H, W] on the sampler's device, one after another."""
         for first in range(0, len(requests), at_once):
@@ -120,8 +132,8 @@ class StyleSampler:
 
     def truncated(self, ws: Tensor, labels: Sequence[int | None], psi: float | None = None) -> Tensor:
         """w [N, L, D] of these classes, truncated as the options say; `psi` replaces the option's."""
-        psi = self.options.psi if psi is None else psi
-        return ws if psi == 1 else truncate(ws, self.anchors.of(ws, labels)[:, None], psi, self.options.psi_cutoff)
+        o, psi = self.options, self.options.psi if psi is None else psi
+        return ws if psi == 1 else truncate(ws, self.anchors.of(ws, labels)[:, None], psi, o.psi_cutoff, o.psi_from)
 
     def latents(self, requests: Sequence[Request]) -> Tensor:
         """Standard normal z [N, D] of requests."""
@@ -130,29 +142,36 @@ class StyleSampler:
     def map(self, z: Tensor, requests: Sequence[Request]) -> Tensor:
         """z [N, D] of the requests' classes -> truncated w [N, L, D]."""
         labels = [request.label for request in requests]
-        return self.truncated(self.G.ws(z, self.one_hot(labels)), labels)
+        return self.composed(self.truncated(self.G.ws(z, self._classes(requests)), labels))
 
     def render(self, ws: Tensor, requests: Sequence[Request]) -> Tensor:
         """w [N, L, D] with the noise of requests -> images [N, C, H, W], about [-1, 1]."""
-        mode = self.options.noise_mode
-        if self.memory is not None and not any(isinstance(request.stream, LatentStream) for request in requests):
-            noises = self._noises(requests) if mode == "random" else self.G.synthesis.noises(1, mode, None)
-            return self.memory.render(ws.float().contiguous(), noises)
-        if mode == "random":
-            return self.G.synthesis.render(ws.float().contiguous(), self._noises(requests))
+        options, synthesis = self.options, self.G.synthesis
         fitted = [r.stream.maps for r in requests if isinstance(r.stream, LatentStream) and r.stream.maps is not None]
-        if mode == "const" and fitted:
+        usual = options.noise_mode != "random" and options.noise_strength == 1 and not fitted
+        if usual and self.memory is None:
+            return synthesis(ws, options.noise_mode)
+        if options.noise_mode == "random":
+            noises = self._noises(requests)
+        elif options.noise_mode == "const" and fitted:
             assert isinstance(self.G, Generator), "load_latents reads noise for no other network"
-            return self.G.synthesis.with_noise(ws, [torch.stack(layer) for layer in zip(*fitted, strict=True)])
-        return self.G.synthesis(ws, mode)
+            maps = [torch.stack(layer) for layer in zip(*fitted, strict=True)]
+            noises = [each * layer.noise.strength for each, layer in zip(maps, synthesis.layers, strict=True)]
+        else:
+            noises = synthesis.noises(len(ws), options.noise_mode, None)
+        noises = synthesis.scaled(noises, options.noise_strength)
+        return (self.memory or synthesis).render(ws.float().contiguous(), noises)
 
     def with_options(self, options: StyleOptions) -> Self:
         """A sampler of the same generator with other options. Raises ValueError for options that do not fit it."""
-        check_cutoff(options.psi_cutoff, self.G.config.num_ws)
+        check_layers(options, self.G.config.num_ws)
         other = copy.copy(self)
         other.options = options
         if options.centers != self.options.centers:
             other.anchors = Anchors(self.G, options.centers)
+        if options.latents != self.options.latents:
+            other.latents_of_file = self._file(options.latents) if options.latents is not None else None
+        other.sources = other._sources()
         return other
 
     def remembering(self) -> Self:
@@ -168,12 +187,16 @@ class StyleSampler:
         other.G = copy.deepcopy(self.G).set_precision("fp32")
         return other
 
-    @torch.no_grad()
     def _truncated_ws(self, requests: Sequence[Request], psi: float | None = None) -> Tensor:
         """[N, L, D], computed together."""
+        return self.composed(self._own_ws(requests, psi), psi)
+
+    @torch.no_grad()
+    def _own_ws(self, requests: Sequence[Request], psi: float | None = None) -> Tensor:
+        """The truncated w [N, L, D] without styles of other pictures."""
         labels = [request.label for request in requests]
         given = [request.stream.ws for request in requests if isinstance(request.stream, LatentStream)]
-        ws = torch.stack(given) if given else self.G.ws(self.latents(requests), self.one_hot(labels))
+        ws = torch.stack(given) if given else self.G.ws(self.latents(requests), self._classes(requests))
         return self.truncated(ws, labels, psi)
 
     @torch.no_grad()
@@ -189,9 +212,27 @@ class StyleSampler:
                 raise ValueError(f"class {label}: this network has {classes} classes, counted from 0")
         return F.one_hot(torch.tensor(known, device=self.device), classes).float() if known else None
 
+    def of_classes(self, request: Request, parts: Sequence[tuple[int, float]]) -> Request:
+        """The request with a mixture of classes: the weighted mean of their one-hot vectors goes to the mapping."""
+        if isinstance(request.stream, LatentStream):
+            raise ValueError("a mixture of classes does not apply to --latents, which have their class in them")
+        return blended(request, parts, self.shape.classes)
+
+    def _classes(self, requests: Sequence[Request]) -> Tensor | None:
+        """The vectors of classes [N, classes] that the mapping takes: one-hot, or means of several."""
+        if not any(request.classes for request in requests):
+            return self.one_hot([request.label for request in requests])
+        c = torch.zeros(len(requests), self.shape.classes, device=self.device)
+        for row, request in zip(c, requests, strict=True):
+            for label, share in request.classes or [(request.label, 1.0)]:
+                row[label] += share
+        return c
+
     def _noises(self, requests: Sequence[Request]) -> list[Tensor | None]:
         """The noise of each layer [N, 1, H, W]: on a GPU drawn for all layers at once, on a CPU layer by layer."""
-        streams = [request.stream.generator("noise", self.device) for request in requests]
+        seed = self.options.noise_seed
+        each_stream = [request.stream if seed is None else SeedStream(seed) for request in requests]
+        streams = [stream.generator("noise", self.device) for stream in each_stream]
         if self.device.type == "cuda" and isinstance(self.G, Generator):
             size = self.G.synthesis.noise_size
             drawn = [torch.randn(size, device=self.device, generator=stream) for stream in streams]
@@ -200,10 +241,16 @@ class StyleSampler:
         return [torch.cat([noise for noise in layer if noise is not None]) for layer in zip(*each, strict=True)]
 
 
-def check_cutoff(cutoff: int | None, num_ws: int) -> None:
+def check_layers(options: StyleOptions, num_ws: int) -> None:
+    """Raise ValueError if --psi-cutoff or --psi-from exceeds the number of w, `num_ws`."""
+    check_cutoff(options.psi_cutoff, num_ws)
+    check_cutoff(options.psi_from, num_ws, "--psi-from")
+
+
+def check_cutoff(cutoff: int | None, num_ws: int, option: str = "--psi-cutoff") -> None:
     """Raise ValueError if --psi-cutoff exceeds the number of w, `num_ws`."""
     if cutoff is not None and cutoff > num_ws:
-        raise ValueError(f"--psi-cutoff {cutoff}: expected 0 to {num_ws}, the number of layers of this network")
+        raise ValueError(f"{option} {cutoff}: expected 0 to {num_ws}, the number of layers of this network")
 
 
 def open_styles(networks: Mapping[str, Any], options: StyleOptions, metadata: Mapping[str, Any]) -> StyleSampler:

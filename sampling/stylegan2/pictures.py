@@ -125,6 +125,7 @@ def _path_in_z(sampler: StyleSampler, requests: Sequence[Request], kind: str, lo
     def at(t: float) -> Tensor:
         of_class = None if c is None else c(t)[None].to(sampler.device)
         ws = G.ws(z(t)[None].to(sampler.device), of_class)  # [1, L, D]
-        return truncate(ws, anchor(t)[None, None], options.psi, options.psi_cutoff)[0]
+        ws = truncate(ws, anchor(t)[None, None], options.psi, options.psi_cutoff, options.psi_from)
+        return sampler.composed(ws)[0]
 
     return at

@@ -67,6 +67,24 @@ def test_every_control_is_typed_moved_by_keys_and_reset(page, styles):
     assert at_rest(page, "--seeds 0").endswith("--seeds 0")
 
 
+def test_classes_are_mixed_and_one_class_comes_back(page, styles):
+    opened(page, styles, "seeds=1&noise_mode=random&noise_seed=4")
+    page.click("#blend")
+    at_rest(page, "--classes dog:1 --noise-mode random --noise-seed 4")
+    page.get_by_label("cow", exact=True).focus()
+    page.keyboard.press("End")
+    at_rest(page, "--classes dog:1,cow:1")
+    page.get_by_label("Weight of dog").fill("0.25")
+    page.keyboard.press("Enter")
+    at_rest(page, "--classes dog:0.25,cow:1")
+    assert "classes=0:0,1:0.25,2:1&" in page.url
+    page.reload()
+    at_rest(page, "--classes dog:0.25,cow:1")
+    page.click("#blend")
+    at_rest(page, "--class cow")
+    assert page.locator(".part").count() == 0
+
+
 def test_dragging_walks_between_seeds_with_drafts_on_the_way(page, styles):
     opened(page, styles)
     before = pixels(page)

@@ -64,7 +64,7 @@ def test_the_page_sets_no_place_of_a_file(family):
     for control in controls(family.options):
         mark = config.settings(family.options)[control.name].mark
         assert not {"opens", "instead_of"} & set(mark) and control.name not in ("codec", "encoder", "latents")
-        assert control.kind in ("switch", "choice") or control.slider, f"{control.name} needs a slider"
+        assert control.kind in ("switch", "choice", "styles") or control.slider, f"{control.name} needs a slider"
 
 
 def test_nothing_in_the_page_names_a_family():
@@ -85,6 +85,7 @@ def test_controls_without_effect_are_barred_with_the_reason(tmp_path):
     plain = open_studio(str(save_noisy(tmp_path / "b.safetensors")), {}, CPU, "fp32")
     assert "unconditional" in plain.barred(read({}))["cfg_scale"]
     styles = open_studio(str(save_tiny(tmp_path / "c.safetensors")), {}, CPU, "fp32")
-    assert set(styles.barred(read({}))) == {"centers"} and styles.barred(read({"psi": 0.5})) == {}
+    assert set(styles.barred(read({}))) == {"centers", "noise_seed"}
+    assert styles.barred(read({"psi": 0.5, "noise_mode": "random"})) == {}
     cutoff = next(control for control in styles.controls if control.name == "psi_cutoff")
     assert cutoff.high == styles.sampler.G.config.num_ws

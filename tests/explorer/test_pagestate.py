@@ -8,7 +8,8 @@ import torch
 from click.testing import CliRunner
 
 import generate
-from explorer.pagestate import PageState, Scene, read_state
+import style_mixing
+from explorer.pagestate import PageState, Scene, Sheet, read_state
 from explorer.studio import Studio, open_studio
 from models.stylegan2.sampler import StyleOptions
 from tests.networks import save_noisy, save_tiny
@@ -35,6 +36,11 @@ STATES = [
     ("styles", {"seeds": [[7, 0.8], [9, 0.6]], "label": 3, "options": {"psi": -0.5, "psi_cutoff": 3}}),
     ("styles", {"seeds": [[4294967295, 0.7], [0, -0.333], [12345, 0.1]], "options": {"noise_mode": "random"}}),
     ("styles", {"seeds": [[7, -1]], "label": 2}),
+    ("styles", {"seeds": [[7, 1]], "classes": [[1, 0.7], [2, 0.3], [4, 0.05]]}),
+    ("styles", {"seeds": [[7, 0.8], [9, 0.6]], "classes": [[3, 1], [0, 1e-05]], "options": {"centers": 2, "psi": 0.5}}),
+    ("styles", {"options": {"psi": 0.5, "psi_from": 2, "psi_cutoff": 5, "noise_strength": 1.75}}),
+    ("styles", {"options": {"noise_mode": "random", "noise_seed": 12, "noise_strength": 0.5}}),
+    ("styles", {"options": {"styles_of": "9@coarse;3/2@4-5@0.25;4:1,8:-0.5/0:1,1:0.5@0", "psi": 0.6}}),
     ("plain", {"seeds": [[3, 1]], "options": {"centers": 2, "psi": 0.1 + 0.2}}),
     ("noisy", {"seeds": [[3, 1]], "label": 4, "options": {"steps": 3, "cfg_scale": 2, "cfg_interval": "0.2:0.8"}}),
     ("noisy", {"seeds": [[3, 0.9], [8, 0.4]], "options": {"steps": 3, "solver": "ddim", "eta": 0.5}}),
@@ -51,6 +57,23 @@ def test_the_command_line_makes_the_bytes_of_the_page(studios, tmp_path, monkeyp
     assert result.exit_code == 0, result.output
     (file,) = Path("out").glob("*.png")
     assert file.read_bytes() == studio.exact(state).data
+
+
+def test_the_cells_of_a_sheet_are_the_bytes_of_style_mixing(studios, tmp_path, monkeypatch):
+    studio, options = studios["styles"], {"psi": 0.7, "noise_mode": "random"}
+    monkeypatch.chdir(tmp_path)
+    sheet = Sheet(state=PageState(label=3, options=options), rows=(5, 9), cols=(7,), layers="1,4-5")
+    python, script, *words = shlex.split(studio.scene.sheet(sheet))
+    assert (python, script) == ("python", "style_mixing.py")
+    result = CliRunner().invoke(style_mixing.main, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    for row in sheet.rows:
+        cell = PageState(seeds=((row, 1),), label=3, options=options | {"styles_of": "7/3@1,4-5"})
+        assert Path(f"out/{row}-7.png").read_bytes() == studio.exact(cell).data
+    with pytest.raises(ValueError, match="makes no sheet of this picture, because of --centers: leave it out"):
+        studio.scene.sheet(Sheet(state=PageState(options={"centers": 2}), rows=(1,), cols=(2,), layers="1"))
+    with pytest.raises(ValueError, match="because of mixtures of classes"):
+        studio.scene.sheet(Sheet(state=PageState(classes=((1, 1.0),)), rows=(1,), cols=(2,), layers="1"))
 
 
 def test_the_command_line_is_short(studios):
@@ -92,10 +115,18 @@ def test_what_is_no_state_is_refused_in_a_sentence(text, said):
         ("noisy", {"options": {"classifier": "x"}}, "'classifier' is no setting of this page"),
         ("noisy", {"options": {"codec": "/etc"}}, "'codec' is no setting of this page"),
         ("styles", {"options": {"nonsense": 1}}, "'nonsense' is no setting of this page"),
+        ("styles", {"options": {"styles_of": "/etc/x.npz@0"}}, "--styles-of: got '/etc/x.npz@0', expected seeds"),
+        ("styles", {"options": {"styles_of": "1@0;a.npy@0"}}, "--styles-of: got '1@0;a.npy@0', expected seeds"),
+        ("styles", {"options": {"styles_of": "7@9"}}, "--styles-of: got '9', but this network has the layers 0-5"),
         ("styles", {"options": {"psi": 1e9}}, "--psi: got 1000000000.0: input should be less than or equal to 1000"),
         ("styles", {"options": {"psi_cutoff": 9}}, "--psi-cutoff 9: expected 0 to 6"),
         ("styles", {"label": 5}, "class 5: this network has 5 classes"),
         ("plain", {"label": 0}, "class 0: this network has 0 classes"),
+        ("styles", {"classes": [[5, 1]]}, "class 5: this network has 5 classes"),
+        ("styles", {"classes": [[1, 0]]}, "class 1 has the weight 0: expected weights from 0, and one above 0"),
+        ("noisy", {"classes": [[1, 1]]}, "this network makes pictures of one class at a time"),
+        ("styles", {"options": {"psi_from": 9}}, "--psi-from 9: expected 0 to 6"),
+        ("styles", {"options": {"noise_seed": 3}}, "--noise-seed 3 applies to --noise-mode random alone"),
         ("noisy", {"options": {"eta": 0.5}}, "--eta applies to --solver ddim, not to dpm2m"),
         ("plain", {"seeds": [[1, 0], [2, 0]]}, "the weights of all seeds are 0"),
     ],

@@ -15,9 +15,10 @@ from starlette.websockets import WebSocketDisconnect
 
 from explorer.bodies import BUSY, LARGEST_UPLOAD, LONGEST_MESSAGE
 from explorer.guard import HEADERS
-from explorer.pagestate import PageState
+from explorer.pagestate import PageState, Scene
 from explorer.server import MOST_CLIENTS, PAGE, make_app
 from explorer.studio import Asked
+from models.stylegan2.styleoptions import StyleOptions
 
 PORT, TOKEN = 8100, "a-token"
 HOST = f"127.0.0.1:{PORT}"
@@ -153,7 +154,7 @@ def test_two_hosts_or_two_origins_are_refused(link):
 def test_posts_and_sockets_of_other_origins_are_refused(link, origin):
     headers = {name: value for name, value in OWN.items() if name != "Origin"} | ({"Origin": origin} if origin else {})
     visitor = TestClient(make_app(link, PORT, TOKEN), base_url=f"http://{HOST}", headers=headers)
-    for path in ("/frame", "/save", "/restore"):
+    for path in ("/frame", "/save", "/restore", "/sheet"):
         assert visitor.post(path, content="{}").status_code == 403
     with pytest.raises(WebSocketDisconnect), visitor.websocket_connect("/socket"):
         pass
@@ -274,6 +275,16 @@ def test_restoring(client):
     assert PageState.model_validate(answer.json()) == state
     refused = client.post("/restore", content=b"<svg/>")
     assert refused.status_code == 422 and refused.json()["error"].startswith("the file is no PNG")
+
+
+def test_sheets(client, link):
+    link.scene = Scene("a.safetensors", StyleOptions)
+    sheet = {"rows": [1, 2], "cols": [3], "layers": "coarse", "state": {"options": {"psi": 0.5}}}
+    line = "python style_mixing.py --network a.safetensors --rows 1,2 --cols 3 --styles coarse --psi 0.5"
+    assert client.post("/sheet", content=json.dumps(sheet)).json() == {"command": line}
+    for wrong in ({"layers": "$(x)"}, {"rows": []}, {"cols": [-1]}, {"state": {"options": {"centers": 2}}}, {"x": 1}):
+        answer = client.post("/sheet", content=json.dumps(sheet | wrong))
+        assert answer.status_code == 422 and "\n" not in answer.json()["error"]
 
 
 def test_methods(client):

@@ -26,6 +26,37 @@ def test_a_picture_is_the_official_chain_written_out(G):
     assert torch.equal(picture, expected)
 
 
+def test_noise_is_scaled_and_has_a_seed_of_its_own(G):
+    (none,), (whole,) = pictures_of(G, [5], noise_mode="none"), pictures_of(G, [5])
+    assert torch.equal(pictures_of(G, [5], noise_strength=0)[0], none) and not torch.equal(whole, none)
+    random, of_seven, own = (pictures_of(G, [5, 7], noise_mode="random", noise_seed=seed) for seed in (5, 7, None))
+    assert torch.equal(random[0], own[0]) and torch.equal(of_seven[1], own[1]) and not torch.equal(random[1], own[1])
+    strong = ws_of(G, [5]), requests([5])
+    first, second = (StyleSampler(G, StyleOptions(noise_strength=s)).render(*strong) for s in (1.0, 2.0))
+    third = G.synthesis.render(strong[0], [2 * noise for noise in G.synthesis.noises(1, "const", None)])
+    assert torch.equal(second, third) and not torch.equal(first, second)
+
+
+def test_psi_acts_on_a_range_of_layers(G):
+    plain = ws_of(G, [3])
+    moved = StyleSampler(G, StyleOptions(psi=0.25, psi_from=2, psi_cutoff=4)).ws(requests([3]))
+    assert torch.equal(moved[:, [0, 1, 4, 5]], plain[:, [0, 1, 4, 5]])
+    assert torch.allclose(moved[:, 2:4], G.mapping.w_average.lerp(plain[:, 2:4], 0.25))
+    assert torch.equal(StyleSampler(G, StyleOptions(psi=0, psi_from=4, psi_cutoff=4)).ws(requests([3])), plain)
+
+
+def test_classes_are_mixed_before_the_mapping():
+    G = tiny_generator(classes=3)
+    sampler = StyleSampler(G)
+    (request,) = requests([4], [1])
+    (both,) = (sampler.of_classes(request, [(2, 3.0), (0, 1.0)]),)
+    assert both.label == 2 and both.classes == ((2, 0.75), (0, 0.25))
+    expected = G.ws(sampler.latents([request]), torch.tensor([[0.25, 0, 0.75]]))
+    assert torch.equal(sampler.ws([both]), expected)
+    alone = sampler.of_classes(request, [(1, 0.3)])
+    assert torch.equal(next(sampler.sample([alone])), next(sampler.sample([request])))
+
+
 @pytest.mark.parametrize("noise_mode", ["const", "random", "none"])
 def test_a_seed_gives_the_same_bytes_in_any_company(G, noise_mode):
     alone = {seed: pictures_of(G, [seed], noise_mode=noise_mode)[0] for seed in SEEDS}

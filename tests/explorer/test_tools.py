@@ -1,0 +1,92 @@
+"""The tabs of the page in Chromium: styles of other pictures."""
+
+import shlex
+
+import numpy as np
+from click.testing import CliRunner
+from PIL import Image
+
+import style_mixing
+from imaging.pixels import from_pil
+from tests.explorer.visits import at_rest, opened, pixels
+
+
+def test_styles_of_seeds_and_of_kept_pictures(page, styles):
+    opened(page, styles, "seeds=4&class=1")
+    page.click("#tab-styles")
+    page.fill("#style-seed", "9")
+    page.keyboard.press("Enter")
+    at_rest(page, "--styles-of 9/1@coarse")
+    page.click(".style-part .chip:has-text('middle')")
+    page.click(".style-part [aria-label='layer 5']")
+    at_rest(page, "--styles-of 9/1@3-4")
+    page.get_by_label("Weight, typed").fill("0.5")
+    page.keyboard.press("Enter")
+    at_rest(page, "--styles-of 9/1@3-4@0.5")
+    page.click("#undo")
+    page.wait_for_function("() => document.getElementById('command').textContent.endsWith('9/1@3-4')")
+    page.keyboard.press("Control+Shift+z")
+    at_rest(page, "--styles-of 9/1@3-4@0.5")
+    page.keyboard.press("s")
+    page.keyboard.press("ArrowRight")
+    at_rest(page, "--seeds 5")
+    page.click("[aria-label='Remove these styles']")
+    page.click("#tab-settings")
+    page.click("#tab-styles")
+    page.click("#styles .small-strip button")
+    at_rest(page, "--styles-of 4/1@coarse")
+    page.click(".style-part .chip:has-text('all')")
+    at_rest(page, "--styles-of 4/1@0-5")
+    assert page.locator(".style-part canvas").evaluate("canvas => canvas.width") == 16
+
+
+def test_a_kept_picture_brings_its_own_styles(page, styles):
+    """What arrives in the layers is the kept picture's w, whatever it is made of."""
+    opened(page, styles, "seeds=4&class=1&styles_of=9/2@0-2@0.5")
+    kept = "seeds=4&class=1&styles_of=9/2@0-2@0.5;7/0@1"
+    page.evaluate("state => void (location.hash = state)", kept)
+    at_rest(page, "7/0@1")
+    before = pixels(page)
+    parts = page.evaluate("""async () => {
+      const { brought, textOf } = await import("./mixing.js"), about = await (await fetch("about")).json();
+      const state = { seeds: [[4, 1]], label: 1, classes: [], options: { styles_of: "9/2@0-2@0.5;7/0@1" } };
+      const text = (weight) => textOf(brought(state, [0, 1, 2, 3, 4, 5], weight, "styles_of", about), about);
+      return [text(1), text(0.25)];
+    }""")
+    assert parts[0] == "4/1@0,2-5;9/2@0,2@0.5;7/0@1"
+    assert parts[1] == "4/1@0,2@0.143;4/1@middle@0.25;9/2@0,2@0.125;7/0@1@0.25"
+    page.evaluate("state => void (location.hash = state)", f"seeds=8&class=0&noise_mode=none&styles_of={parts[0]}")
+    at_rest(page, "--seeds 8")
+    other = pixels(page)
+    page.evaluate("state => void (location.hash = state)", f"{kept}&noise_mode=none")
+    at_rest(page, "--seeds 4")
+    assert np.array_equal(pixels(page), other) and not np.array_equal(before, other)
+
+
+def test_the_grid_is_that_of_style_mixing(page, styles, folder, tmp_path, monkeypatch):
+    opened(page, styles, "seeds=4&class=1&psi=0.7")
+    page.click("#tab-styles")
+    page.fill("#sheet-rows", "5, 6")
+    page.fill("#sheet-cols", "7")
+    page.click("#row-sheet [aria-label='layer 3']")
+    page.wait_for_function("() => document.querySelector('.told code').textContent.includes('--styles 0-3')")
+    words = shlex.split(page.inner_text(".told code"))
+    page.wait_for_function("() => [...document.querySelectorAll('#mixing canvas')].every(canvas => "
+                           "canvas.getContext('2d').getImageData(0, 0, 1, 1).data[3])")  # fmt: skip
+    assert page.is_hidden("#picture") and page.locator("#mixing button").count() == 5
+    page.click("[aria-label='6 with styles of 7']")
+    at_rest(page, "--seeds 6 --class dog --psi 0.7 --styles-of 7/1@0-3")
+    monkeypatch.chdir(folder)
+    assert CliRunner().invoke(style_mixing.main, [*words[2:], "--outdir", str(tmp_path)]).exit_code == 0
+    assert page.is_visible("#picture") and page.is_hidden("#mixing")
+    assert np.array_equal(pixels(page), from_pil(Image.open(tmp_path / "6-7.png")))
+
+
+def test_tabs_are_walked_by_keys_and_missing_where_a_network_has_no_layers(page, styles, noisy):
+    opened(page, styles)
+    page.focus("#tab-settings")
+    page.keyboard.press("ArrowRight")
+    assert page.is_visible("#styles") and page.is_hidden("#panel")
+    assert page.evaluate("() => document.activeElement.id") == "tab-styles"
+    opened(page, noisy)
+    assert page.is_hidden("#tabs") and page.is_visible("#panel")
