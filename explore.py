@@ -8,16 +8,19 @@ import socket
 import threading
 import webbrowser
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 import uvicorn
+from starlette.routing import Route
 
 from explorer.bodies import LONGEST_MESSAGE
 from explorer.link import Link
 from explorer.server import make_app
+from explorer.toolroom import ToolRoom
 from models.families import NetworkFile, check_samples
-from sampling.command import DEVICE, find, given, learn, options
+from sampling.command import DEVICE, PATH, find, given, learn, options
 from torch_utils import config
 from torch_utils.cli import Command, say
 from torch_utils.device import resolve_device, resolve_precision
@@ -42,10 +45,13 @@ HERE = "127.0.0.1"
     ("--port", click.IntRange(1, 65535), None, "port of the page", {"shown": f"{PORT}, or the next free one"}),
     ("--browser/--no-browser", bool, True, "open the page in the browser"),
     ("--listen", "ADDRESS", None, LISTEN),
+    ("--outdir", PATH, Path("out/explorer"), "folder for the directions and latents that the page finds"),
 )
 @DEVICE
 @options("Device", ("--precision", click.Choice(["auto", "fp32", "tf32", "bf16", "fp16"]), "auto", "number format"))
-def main(port: int | None, browser: bool, listen: str | None, device: str, precision: str, **values: Any) -> None:
+def main(
+    port: int | None, browser: bool, listen: str | None, outdir: Path, device: str, precision: str, **values: Any
+) -> None:
     """Explore a network in the browser: a page whose sliders move the picture.
 
     Each picture has an address, a command line of generate.py that makes it, and can be saved as a PNG with its
@@ -57,19 +63,24 @@ def main(port: int | None, browser: bool, listen: str | None, device: str, preci
     check_samples(file)
     chosen = {name: value for name, value in values.items() if value is not None and name in config.settings(kind)}
     config.build(kind, chosen)
+    for name, setting in config.settings(kind).items():
+        if setting.mark.get("serves"):
+            chosen.setdefault(name, outdir / f"{Path(str(file)).stem}-{name}.safetensors")
     resolved = resolve_device(device)
     typed = {"device": device, "precision": precision}
     more = [word for name, value in typed.items() if name in given() for word in (f"--{name}", value)]
     door = _door(listen or HERE, port)
     link = Link(place, chosen, str(resolved), resolve_precision(precision, resolved), more)
     link.start()
+    tools = ToolRoom(link.arguments, "tool")
     try:
-        _run(link, door, listen is not None, browser)
+        _run(link, door, listen is not None, browser, tools.routes())
     finally:
+        tools.close()
         link.stop()
 
 
-def _run(link: Link, door: socket.socket, listening: bool, browser: bool) -> None:
+def _run(link: Link, door: socket.socket, listening: bool, browser: bool, more: list[Route]) -> None:
     """Serve the page until Ctrl-C."""
     host, port = door.getsockname()[:2]
     token = secrets.token_urlsafe(18)
@@ -81,7 +92,7 @@ def _run(link: Link, door: socket.socket, listening: bool, browser: bool) -> Non
         address = f"http://{there}:{port}/{token}"
     say(f"the page: {address}")
     say("Ctrl-C ends it")
-    app = make_app(link, port, token, listening)
+    app = make_app(link, port, token, listening, more)
     server = uvicorn.Server(
         uvicorn.Config(
             app, log_level="error", ws_max_size=LONGEST_MESSAGE, server_header=False, timeout_graceful_shutdown=1

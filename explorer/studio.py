@@ -4,7 +4,7 @@ import io
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +35,7 @@ from models.sampler import (
     learned_classes,
     mixed,
 )
+from models.toolbox import Toolbox
 from sampling.classes import class_names, images_of
 from system.text import printable
 from torch_utils import config
@@ -83,6 +84,7 @@ class Studio:
     about: dict[str, Any]
     threads: int | None = None  # of drafts; None leaves PyTorch's own number
     steady: bool = False  # whether exact pictures can be made with these threads, too
+    open_toolbox: Callable[[Any, Path], Toolbox] | None = None  # of the network's family
     _kept: OrderedDict[Any, Picture] = field(default_factory=OrderedDict)
 
     def pictures(self, asked: Asked) -> Iterator[Picture]:
@@ -152,6 +154,11 @@ class Studio:
             else:
                 yield 1, next(self.sampler.sample([request]))
 
+    def prepared(self, state: PageState) -> tuple[Sampler, Request]:
+        """The sampler with the settings of a state, and what it is asked for."""
+        self._adjust(self.scene.build(state, [control.name for control in self.controls]))
+        return self.sampler, self._request(state)
+
     def _request(self, state: PageState) -> Request:
         classes = self.sampler.shape.classes
         if state.label is not None and state.label >= classes:
@@ -215,6 +222,7 @@ def open_studio(
     about = {
         **_told(file, sampler),
         "emerging": isinstance(sampler, Emerging),
+        "tools": file.family.open_toolbox is not None,
         "layers": sampler.layers if isinstance(sampler, Layered) else 0,
         "groups": dict(sampler.groups) if isinstance(sampler, Layered) else {},
         "blending": isinstance(sampler, Blending),
@@ -224,7 +232,7 @@ def open_studio(
         "state": state.model_dump(mode="json"),
     }
     scene = Scene(place, kind, fixed, tuple(more), tuple(names))
-    studio = Studio(scene, sampler, precision, tuple(found), about)
+    studio = Studio(scene, sampler, precision, tuple(found), about, open_toolbox=file.family.open_toolbox)
     studio.threads, studio.steady = _quickest(studio, state)
     return studio
 
