@@ -35,7 +35,7 @@ export class Directions {
     this.methods = element("span", { className: "buttons" });
     this.list = element("ol", { className: "parts-list" });
     this.hint = element("p", { className: "hint", textContent: "A direction is a change that means the same for every picture. SeFa and PCA find some in seconds; your marks teach others." });
-    this.name = element("input", { type: "text", className: "seeds", id: "combine-name", placeholder: "a name", maxLength: 60 });
+    this.name = element("input", { type: "text", className: "seeds", id: "combine-name", ariaLabel: "Name of the combination", placeholder: "a name", maxLength: 60 });
     this.combine = element("div", { className: "row" }, element("h2", { textContent: "All sliders as one" }),
       element("div", { className: "head" }, this.name, element("button", { type: "button", id: "combine", textContent: "Combine", title: "A new direction that does what the sliders do together", onclick: () => this.join() })));
     this.element = element("section", { id: "directions", className: "tab" }, element("div", { className: "row", id: `row-${control.name}` },

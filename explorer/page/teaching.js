@@ -13,7 +13,7 @@ export class Teaching {
   /** `room` is where pictures are marked; `learned(answer)` gets the directions with the new one. */
   constructor(about, room, { small, tasks, toggle, learned }) {
     Object.assign(this, { about, room, small, open: false, marks: new Map() });
-    this.name = element("input", { type: "text", className: "seeds", id: "teach-name", placeholder: "what it is, such as smile", maxLength: 60 });
+    this.name = element("input", { type: "text", className: "seeds", id: "teach-name", ariaLabel: "Name of what is taught", placeholder: "what it is, such as smile", maxLength: 60 });
     this.button = element("button", { type: "button", id: "teach", textContent: "Mark pictures", ariaPressed: false, onclick: () => toggle(!this.open) });
     this.others = element("button", { type: "button", id: "teach-others", textContent: "Others", hidden: true, onclick: () => this.deal() });
     this.done = element("button", { type: "button", id: "teach-done", className: "main", textContent: "Make a slider", hidden: true, onclick: async () => {
