@@ -8,6 +8,7 @@ import socket
 import threading
 import webbrowser
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,8 +21,9 @@ from explorer.link import Link
 from explorer.offered import Offered
 from explorer.others import Others
 from explorer.server import make_app
+from explorer.toolroom import ToolRoom
 from models.families import NetworkFile, check_samples
-from sampling.command import DEVICE, RUNS, find, given, learn, options
+from sampling.command import DEVICE, PATH, RUNS, find, given, learn, options
 from torch_utils import config
 from torch_utils.cli import Command, say
 from torch_utils.device import resolve_device, resolve_precision
@@ -46,10 +48,13 @@ HERE = "127.0.0.1"
     ("--port", click.IntRange(1, 65535), None, "port of the page", {"shown": f"{PORT}, or the next free one"}),
     ("--browser/--no-browser", bool, True, "open the page in the browser"),
     ("--listen", "ADDRESS", None, LISTEN),
+    ("--outdir", PATH, Path("out/explorer"), "folder for the directions and latents that the page finds"),
 )
 @DEVICE
 @options("Device", ("--precision", click.Choice(["auto", "fp32", "tf32", "bf16", "fp16"]), "auto", "number format"))
-def main(port: int | None, browser: bool, listen: str | None, device: str, precision: str, **values: Any) -> None:
+def main(
+    port: int | None, browser: bool, listen: str | None, outdir: Path, device: str, precision: str, **values: Any
+) -> None:
     """Explore a network in the browser: a page whose sliders move the picture.
 
     Each picture has an address, a command line of generate.py that makes it, and can be saved as a PNG with its
@@ -61,18 +66,23 @@ def main(port: int | None, browser: bool, listen: str | None, device: str, preci
     check_samples(file)
     chosen = {name: value for name, value in values.items() if value is not None and name in config.settings(kind)}
     config.build(kind, chosen)
+    for name, setting in config.settings(kind).items():
+        if setting.mark.get("serves"):
+            chosen.setdefault(name, outdir / f"{Path(str(file)).stem}-{name}.safetensors")
     resolved = resolve_device(device)
     typed = {"device": device, "precision": precision}
     more = [word for name, value in typed.items() if name in given() for word in (f"--{name}", value)]
     door = _door(listen or HERE, port)
     link = Link(place, chosen, str(resolved), resolve_precision(precision, resolved), more)
     link.start()
-    films, offered = FilmRoom(link), Offered(place, RUNS)
+    films, offered, tools = FilmRoom(link), Offered(place, RUNS), ToolRoom(link.arguments, "tool")
     others = Others(link, offered)
     try:
-        _run(link, door, listen is not None, browser, [*films.routes(), *offered.routes()], others)
+        routes = [*films.routes(), *offered.routes(), *tools.routes()]
+        _run(link, door, listen is not None, browser, routes, others)
     finally:
         films.close()
+        tools.close()
         others.stop()
         link.stop()
 

@@ -11,7 +11,7 @@ from models.sampler import Options
 from torch_utils import config
 from torch_utils.config import Setting
 
-Kind = Literal["number", "whole", "choice", "switch", "pair", "styles"]  # the last are texts with an editor
+Kind = Literal["number", "whole", "choice", "switch", "pair", "styles", "moves"]  # the last are texts with an editor
 
 
 class Control(BaseModel):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -80,7 +81,7 @@ class Scene:
     def command(self, state: PageState) -> str:
         """The command line that makes the same picture, without secrets: `python generate.py --network x --seeds 7`."""
         words = ["--network", self.place, *self.more]
-        for name, value in self.fixed.items():
+        for name, value in self.given(state).items():
             words += _typed(config.settings(self.options)[name], value)
         if state.seed is None:
             words += ["--mix", ",".join(f"{seed}:{_spell(weight)}" for seed, weight in state.seeds)]
@@ -99,7 +100,7 @@ class Scene:
         """The command line of the script that makes a sheet of styles. ValueError for a state that it cannot make."""
         state, known = sheet.state, config.settings(self.options)
         script, *taken = next((s.mark["sheet"] for s in known.values() if s.mark.get("sheet")), [""])
-        if unfit := [name for name in (*state.options, *self.fixed) if name not in taken] or state.classes:
+        if unfit := [name for name in (*state.options, *self.given(state)) if name not in taken] or state.classes:
             what = "mixtures of classes" if state.classes else known[str(unfit[0])].spelling
             raise ValueError(f"{script or 'no script'} makes no sheet of this picture, because of {what}: leave it out")
         words = ["--network", self.place, *self.more]
@@ -107,7 +108,7 @@ class Scene:
             words += [flag, ",".join(map(str, seeds))]
         words += ["--styles", sheet.layers]
         words += ["--class", self._class(state.label)] if state.label is not None else []
-        for name, value in {**self.fixed, **state.options}.items():
+        for name, value in {**self.given(state), **state.options}.items():
             words += _typed(known[name], value)
         return public_command(script, words)
 
@@ -126,11 +127,24 @@ class Scene:
         for name, value in state.options.items():
             if name not in settable:
                 raise ValueError(f"{name!r} is no setting of this page: leave it out")
-            if known[name].mark.get("editor") and not _SOURCES.fullmatch(str(value)):
+            if known[name].mark.get("editor") == "styles" and not _SOURCES.fullmatch(str(value)):
                 raise ValueError(
                     f"{known[name].spelling}: got {printable(str(value), 80)!r}, expected seeds: leave it out"
                 )
-        return config.build(self.options, {**self.fixed, **state.options})
+        return config.build(self.options, {**self.given(state), **state.options})
+
+    @property
+    def library(self) -> Path | None:
+        """The file of directions that the page reads and writes."""
+        marks = {name: setting.mark for name, setting in config.settings(self.options).items()}
+        return next((Path(value) for name, value in self.fixed.items() if marks[name].get("serves")), None)
+
+    def given(self, state: PageState) -> dict[str, Any]:
+        """The options of the command line that a state needs."""
+        marks = {name: setting.mark for name, setting in config.settings(self.options).items()}
+        return {
+            n: v for n, v in self.fixed.items() if not marks[n].get("serves") or state.options.get(marks[n]["serves"])
+        }
 
 
 def _typed(setting: config.Setting, value: Any) -> list[str]:

@@ -5,6 +5,7 @@ To add a family, write such a row in a room of its own, and name the row in `mod
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,6 +14,7 @@ from torch import nn
 from models.foreign import Foreign, Format
 from models.places import Published
 from models.sampler import Options, Sampler, Shape
+from models.toolbox import Toolbox
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Family:
     # (networks on their device and in their precision, options, metadata of the file) -> sampler; None: no pictures.
     # The first network is the shown part; those that options with the mark `opens` name follow, by field name.
     open_sampler: Callable[[Mapping[str, nn.Module], Any, Mapping[str, Any]], Sampler] | None = None
+    # (sampler, file that directions are kept in) -> tools to work on its latents; None: there are none.
+    open_toolbox: Callable[[Any, Path], Toolbox] | None = None
     foreign: tuple[Foreign, ...] = ()  # other programs whose files are read
     formats: tuple[Format, ...] = ()  # what its networks can be written as, beside the formats of any family
     published: Mapping[str, Published] = field(default_factory=dict)  # networks that others published, by name

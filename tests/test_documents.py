@@ -232,6 +232,7 @@ PICTURES = {
     "docs/style-controls.jpg": ("python stylize.py --content pictures/ --style paintings/ --alpha 0.5", ""),
     "docs/interpolation.webp": (FILM, "out/interpolation.webp"),
     "docs/explorer.png": (f"python explore.py {FACES} --psi 0.7", ""),
+    "docs/explorer-directions.png": (f"python directions.py {FACES} --method sefa", ""),
     "docs/explorer-styles.png": (
         f"python style_mixing.py {FACES} --rows 85,100,75 --cols 55,821,1789 --styles coarse --psi 0.7",
         "",

@@ -76,6 +76,8 @@ def test_the_record_says_what_was_done(network):
         "noise-strength": 1.0,
         "noise-seed": None,
         "styles-of": "",
+        "directions": None,
+        "move": "",
         "outdir": "out",
         "device": "cpu",
         "precision": "fp32",

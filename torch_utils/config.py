@@ -31,6 +31,7 @@ def flag(
     draft: float | None = None,
     editor: str = "",
     sheet: Sequence[str] = (),
+    serves: str = "",
     **limits: Any,
 ) -> Any:
     """Make a pydantic field that has a command-line option `name`, such as `--gamma`, and further names `also`.
@@ -43,6 +44,7 @@ def flag(
         slider: the usual range of values, for a slider. A text with a slider is two numbers, such as 0.2:0.8.
         draft: the largest value for quick previews.
         editor: the part of the explorer's page that edits a text, such as styles.
+        serves: the setting that alone needs this one, the place of a file, which the explorer makes if it is missing.
         sheet: a script that makes sheets of such pictures, and the names of the settings that it takes.
         limits: pydantic's `ge`, `gt`, `le`, `lt`.
     """
@@ -50,6 +52,7 @@ def flag(
     extra |= ({"opens": True} if opens else {}) | ({"instead_of": instead_of} if instead_of else {})
     extra |= ({"slider": slider} if slider else {}) | ({"draft": draft} if draft else {})
     extra |= ({"editor": editor} if editor else {}) | ({"sheet": list(sheet)} if sheet else {})
+    extra |= {"serves": serves} if serves else {}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

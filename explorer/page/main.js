@@ -1,6 +1,7 @@
 // The page: one state, which the panel, the picture, the strips and the address share.
 
 import { Children } from "./children.js";
+import { Directions } from "./directions.js";
 import { bind } from "./keys.js";
 import { EMPTY, read, same, wrapped, written } from "./look.js";
 import { copy, note, post, tell } from "./messages.js";
@@ -12,6 +13,8 @@ import { History, Kept } from "./strips.js";
 import { Sheet } from "./sheet.js";
 import { seldom, Small } from "./slots.js";
 import { Tabs } from "./tabs.js";
+import { Tasks } from "./tasks.js";
+import { Teaching } from "./teaching.js";
 import { Wire } from "./wire.js";
 
 const REST = 150; // milliseconds after which a hand rests
@@ -195,13 +198,14 @@ const acts = {
   help: () => at("sheet").showModal(),
 };
 
-/** What is shown at the picture's place: "picture", "grid" of children or "mixing", the grid of styles. */
+/** What is shown at the picture's place: "picture", "grid" of children, "mixing", the grid of styles, or "marking". */
 function stage(shown) {
-  for (const id of ["picture", "grid", "mixing"]) at(id).hidden = id !== shown;
+  for (const id of ["picture", "grid", "mixing", "marking"]) at(id).hidden = id !== shown;
   parts.children.open = shown === "grid";
   at("breed").hidden = shown !== "grid";
   at("family").ariaPressed = shown === "grid";
   parts.sheet?.show(shown === "mixing");
+  parts.teaching?.show(shown === "marking");
 }
 
 /** The tabs beside the settings, of what the network can do. */
@@ -221,6 +225,15 @@ function equip() {
     at("side").append(mixing.element);
     parts.tabs.add("Styles", mixing.element, () => mixing.appeared());
     tools.push(mixing, parts.sheet);
+  }
+  for (const control of about.controls.filter(({ kind }) => kind === "moves" && about.tools)) {
+    const tasks = new Tasks("tool", post, tell), directions = new Directions(about, control, { set, small, tasks, note });
+    parts.teaching = new Teaching(about, at("marking"), { small, tasks, toggle: (open) => stage(open ? "marking" : "picture"),
+      learned: (answer, name) => directions.take(answer) && (note(`the slider ${name} is in the list`), true) });
+    directions.head.after(parts.teaching.element);
+    at("side").append(directions.element);
+    parts.tabs.add("Directions", directions.element, () => directions.appeared());
+    tools.push(directions, parts.teaching);
   }
 }
 

@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from models.stylegan2.generator import Generator
+from models.stylegan2.generator import StyledGenerator
 from system.text import shown
 from torch_utils import checkpoint
 
@@ -47,6 +47,7 @@ class Directions(BaseModel):
     method: str  # how they were found
     num_ws: int  # L of the network
     network: str  # its fingerprint
+    aliases: dict[str, str] = {}  # earlier names, by which directions are found, too
 
     @model_validator(mode="after")
     def _is_complete(self) -> "Directions":
@@ -69,16 +70,17 @@ class Directions(BaseModel):
 
     def find(self, text: str, option: str = "directions") -> list[int]:
         """The places of directions in a list of names and places such as `0,turn`; `option` is named in errors."""
-        found = []
-        for part in (part.strip() for part in text.split(",")):
-            if part in self.names:
-                found.append(self.names.index(part))
-            elif part.isascii() and part.isdigit() and int(part) < len(self):
-                found.append(int(part))
-            else:
-                known = ", ".join(f"{k} {name}" for k, name in enumerate(self.names))
-                raise ValueError(f"{option}: got {part!r}, expected some of {known}")
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(self.place(part.strip(), option) for part in text.split(",")))
+
+    def place(self, part: str, option: str = "directions") -> int:
+        """The place of the direction with a name, or of the one at a place that a text names."""
+        name = self.aliases.get(part, part)
+        if name in self.names:
+            return self.names.index(name)
+        if part.isascii() and part.isdigit() and int(part) < len(self):
+            return int(part)
+        known = ", ".join(f"{k} {name}" for k, name in enumerate(self.names))
+        raise ValueError(f"{option}: got {part!r}, expected some of {known}")
 
     def step(self, k: int, strength: float, ws: Tensor, layers: Sequence[int] | None = None) -> Tensor:
         """ws [N, L, D] moved along direction k by `strength` standard deviations, in its own layers or in others."""
@@ -96,7 +98,7 @@ def check_names(names: Sequence[str]) -> None:
         raise ValueError(f"two directions are called {twice!r}: give each its own name")
 
 
-def fingerprint(G: Generator) -> str:
+def fingerprint(G: StyledGenerator) -> str:
     """16 hexadecimal digits that identify a network by its weights, in float16, so half-precision copies are equal."""
     sha = hashlib.sha256()
     for name, tensor in sorted(G.state_dict().items()):
@@ -135,7 +137,7 @@ def load_directions(path: Path) -> Directions:
         raise checkpoint.DamagedError(path, "its directions are not complete") from error
 
 
-def check_fit(directions: Directions, G: Generator, path: Path) -> str:
+def check_fit(directions: Directions, G: StyledGenerator, path: Path) -> str:
     """A warning if directions of a file were found in another network, or "". Raise ValueError if w does not fit."""
     width, L, misfit = directions.vectors.shape[1], G.config.num_ws, ""
     if width != G.config.w_dim:

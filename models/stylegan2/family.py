@@ -15,6 +15,7 @@ from models.stylegan2.foreign import lucidrains_file, nvidia, rosinality
 from models.stylegan2.foreign.lucidrains import LucidrainsConfig, LucidrainsGenerator
 from models.stylegan2.generator import Generator
 from models.stylegan2.sampler import StyleOptions, open_styles
+from models.stylegan2.styletools import StyleTools
 
 
 def _call(config: Any) -> tuple[Any, ...]:
@@ -83,6 +84,7 @@ FAMILY = Family(
     options=StyleOptions,
     judged=StyleOptions(noise_mode="random"),
     open_sampler=open_styles,
+    open_toolbox=StyleTools,
     foreign=(nvidia.OFFICIAL, rosinality.ROSINALITY),
     formats=FORMATS,
     published=PUBLISHED,
@@ -99,6 +101,7 @@ LUCIDRAINS = replace(
     title="lucidrains' stylegan2-pytorch",
     parts={"G_ema": Part("generator", LucidrainsConfig, LucidrainsGenerator, "the averaged generator", _call)},
     shown=("G_ema",),
+    open_toolbox=None,
     foreign=(lucidrains_file.LUCIDRAINS,),
     formats=(),
     published={},

@@ -4,7 +4,7 @@ Everything is computed in float64 on the CPU, around the mean of each class (a g
 class to class. Letters: N samples, K directions, D width of w, S styles.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,21 @@ ROUNDING = 1e-9  # of the largest value
 REMAINDER = 1e-6  # of a normal's length; a shorter remainder is rounding
 FEWEST_LABELS = 20  # of one attribute: fewer say nothing about a w of hundreds of numbers
 
+Watch = Callable[[Sequence[Any], int, str], Iterable[Any]]
 Found = tuple[Tensor, list[dict[str, Any]]]  # directions [K, D], and facts about each for the record
 
 
 @torch.no_grad()
-def draw(sampler: StyleSampler, requests: Sequence[Request], across_classes: bool = False) -> tuple[Tensor, Tensor]:
-    """The untruncated w [N, D] of requests, and their groups [N]: classes, or all 0 with `across_classes`."""
+def draw(
+    sampler: StyleSampler, requests: Sequence[Request], across_classes: bool = False, watch: Watch = progress
+) -> tuple[Tensor, Tensor]:
+    """The untruncated w [N, D] of requests, and their groups [N]: classes, or all 0 with `across_classes`.
+
+    `watch` gets the chunks, their number and what they are, and yields them as `progress` does.
+    """
     chunks = [requests[first : first + AT_ONCE] for first in range(0, len(requests), AT_ONCE)]
     w = []
-    for chunk in progress(chunks, len(chunks), "thousand latents"):
+    for chunk in watch(chunks, len(chunks), "thousand latents"):
         c = sampler.one_hot([request.label for request in chunk])
         w.append(sampler.G.mapping(sampler.latents(chunk), c).cpu().double())
     labels = [0 if across_classes else request.label or 0 for request in requests]

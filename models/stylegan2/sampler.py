@@ -5,7 +5,7 @@ callers compute one picture at a time there (`at_once=1`). Letters: N batch, C H
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,12 +18,14 @@ from torch import Tensor
 from imaging.pixels import to_pixels
 from models.sampler import MixedStream, Request, SeedStream, Shape, blended, class_of, learned_classes
 from models.stylegan2.centers import Anchors
-from models.stylegan2.composing import read_parts
+from models.stylegan2.composing import read_moves, read_parts
+from models.stylegan2.directionfile import Directions, check_fit, load_directions
 from models.stylegan2.generator import Generator, StyledGenerator
 from models.stylegan2.latents import Latents, groups_of, load_latents, mix
 from models.stylegan2.mapping import truncate
 from models.stylegan2.memory import Memory
 from models.stylegan2.styleoptions import StyleOptions
+from torch_utils.cli import say
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ class StyleSampler:
         self.learned = learned_classes(self.metadata, self.shape.classes)
         check_layers(self.options, G.config.num_ws)
         self.anchors = Anchors(G, self.options.centers)
-        self._files: dict[tuple[Path, int], Latents] = {}
+        self._files: dict[tuple[Path, int], Any] = {}
         self.latents_of_file = self._file(self.options.latents) if self.options.latents is not None else None
-        self.sources = self._sources()
+        self.sources, self.steps = self._sources(), self._steps()
         self.memory: Memory | None = None
 
     @property
@@ -89,10 +91,29 @@ class StyleSampler:
 
     def _file(self, path: Path) -> Latents:
         """The latents of a file, which is read again when it has changed."""
+        found: Latents = self._read(path, lambda: load_latents(path, self.G))
+        return found
+
+    def _read(self, path: Path, load: Callable[[], Any]) -> Any:
+        """What `load` returns, or returned before if the file is the same."""
         key = (path, path.stat().st_mtime_ns if path.is_file() else 0)
         if key not in self._files:
-            self._files[key] = load_latents(path, self.G)
+            self._files[key] = load()
         return self._files[key]
+
+    def _steps(self) -> list[tuple[Directions, int, float, Sequence[int] | None]]:
+        """The steps that --move names: directions, the place of one in them, strength and layers."""
+        path = self.options.directions
+        if path is None or not self.options.move:
+            return []
+        directions: Directions = self._read(path, lambda: self._directions(path))
+        return [(directions, *move) for move in read_moves(self.options.move, directions, self.layers)]
+
+    def _directions(self, path: Path) -> Directions:
+        directions = load_directions(path)
+        if warning := check_fit(directions, self.G, path):
+            say(f"note: {warning}")
+        return directions
 
     def _sources(self) -> list[tuple[Request, Sequence[int], float]]:
         """The pictures whose styles --styles-of takes: requests with layers and weights."""
@@ -109,9 +130,11 @@ class StyleSampler:
         return found
 
     def composed(self, ws: Tensor, psi: float | None = None) -> Tensor:
-        """Truncated w [N, L, D] with the styles that --styles-of takes from other pictures."""
+        """Truncated w [N, L, D] with the styles that --styles-of takes from other pictures, and the steps of --move."""
         for request, layers, weight in self.sources:
             ws = mix(ws, self._own_ws([request], psi).to(ws), layers, weight)
+        for directions, place, strength, layers_of_step in self.steps:
+            ws = directions.step(place, strength, ws, layers_of_step)
         return ws
 
     def sample(self, requests: Sequence[Request], at_once: int = 1) -> Iterator[Tensor]:
@@ -171,7 +194,7 @@ class StyleSampler:
             other.anchors = Anchors(self.G, options.centers)
         if options.latents != self.options.latents:
             other.latents_of_file = self._file(options.latents) if options.latents is not None else None
-        other.sources = other._sources()
+        other.sources, other.steps = other._sources(), other._steps()
         return other
 
     def remembering(self) -> Self:

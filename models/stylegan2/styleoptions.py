@@ -23,12 +23,14 @@ _STYLES_OF = (
     "styles of other pictures, SEED@LAYERS or SEED/CLASS@LAYERS@WEIGHT; a mixture such as 7:1,9:0.5 or a "
     "projected-w.npz may take the place of the seed"
 )
+_DIRECTIONS = "directions.safetensors of directions.py, whose directions --move names"
+_MOVE = "steps along directions, NAME:STRENGTH or NAME:STRENGTH@LAYERS, such as smile:2;age:-1@0-6"
 _NAMES = ("--projected-w", "--projected_w")  # in the official code
 TRUNCATION_AND_NOISE = ("psi", "psi_cutoff", "psi_from", "noise_mode", "noise_strength", "noise_seed")
 
 
 class StyleOptions(Options):
-    """Truncation, noise, and styles of other pictures."""
+    """Truncation, noise, styles of other pictures, and steps along directions."""
 
     latents: Path | None = flag(None, "--latents", _GROUP, _LATENTS, also=_NAMES, instead_of="seeds")
     psi: float = flag(1.0, "--psi", _GROUP, _PSI, also=["--trunc"], slider=(-1, 1.5), ge=-1000, le=1000)
@@ -41,6 +43,15 @@ class StyleOptions(Options):
     styles_of: str = flag(
         "", "--styles-of", _GROUP, _STYLES_OF, editor="styles", sheet=["style_mixing.py", *TRUNCATION_AND_NOISE]
     )
+
+    directions: Path | None = flag(None, "--directions", _GROUP, _DIRECTIONS, serves="move")
+    move: str = flag("", "--move", _GROUP, _MOVE, editor="moves")
+
+    @model_validator(mode="after")
+    def _directions_are_named(self) -> "StyleOptions":
+        if self.move and self.directions is None:
+            raise ValueError("--move needs --directions, the directions.safetensors that holds them: give both")
+        return self
 
     @model_validator(mode="after")
     def _centers_pull(self) -> "StyleOptions":

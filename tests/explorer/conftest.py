@@ -29,7 +29,7 @@ def folder(tmp_path_factory) -> Path:
 @contextmanager
 def running(network: Path) -> Iterator[str]:
     """The address of a page that shows a network."""
-    words = ["--network", network.name, "--no-browser", "--device", "cpu"]
+    words = ["--network", network.name, "--no-browser", "--device", "cpu", "--outdir", "found"]
     command = [sys.executable, str(ROOT / "explore.py"), *words]
     with subprocess.Popen(command, cwd=network.parent, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -7,6 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import directions
 import generate
 import style_mixing
 from explorer.pagestate import PageState, Scene, Sheet, read_state
@@ -74,6 +75,28 @@ def test_the_cells_of_a_sheet_are_the_bytes_of_style_mixing(studios, tmp_path, m
         studio.scene.sheet(Sheet(state=PageState(options={"centers": 2}), rows=(1,), cols=(2,), layers="1"))
     with pytest.raises(ValueError, match="because of mixtures of classes"):
         studio.scene.sheet(Sheet(state=PageState(classes=((1, 1.0),)), rows=(1,), cols=(2,), layers="1"))
+
+
+def test_moved_pictures_are_those_of_generate_and_directions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = str(save_tiny(tmp_path / "a.safetensors"))
+    found = CliRunner().invoke(directions.main, ["--network", network, "--method", "sefa", "--count", "2", *CPU])
+    assert found.exit_code == 0, found.output
+    file = Path("out/directions.safetensors")
+    studio = open_studio(network, {"directions": file}, torch.device("cpu"), "fp32", CPU)
+    assert "--directions" not in studio.scene.command(PageState())
+    state = PageState(seeds=((7, 1),), options={"psi": 0.7, "move": "sefa1:1.5@0-3", "styles_of": "4@5"})
+    _, _, *words = shlex.split(studio.scene.command(state))
+    assert CliRunner().invoke(generate.main, [*words, "--outdir", "made"]).exit_code == 0
+    assert Path("made/seed0007.png").read_bytes() == studio.exact(state).data
+    alone = PageState(seeds=((7, 1),), options={"move": "sefa1:-2"})
+    words = ["--network", network, "--apply", str(file), "--direction", "sefa1", "--seeds", "7", "--strengths", "-2"]
+    assert CliRunner().invoke(directions.main, [*words, "--outdir", "applied", *CPU]).exit_code == 0
+    assert Path("applied/seed0007-sefa1-2.png").read_bytes() == studio.exact(alone).data
+    for text, said in [("x:1", "--move: got 'x', expected some of 0 sefa0, 1 sefa1"), ("sefa0", "--move: got 'sefa0'"),
+                       ("sefa0:1@9", "--move: got '9'"), ("sefa0:1e9", "--move: got '1e9'")]:  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            studio.exact(PageState(options={"move": text}))
 
 
 def test_the_command_line_is_short(studios):

@@ -1,4 +1,4 @@
-"""The tabs of the page in Chromium: styles of other pictures."""
+"""The tabs of the page in Chromium: styles of other pictures, directions."""
 
 import shlex
 
@@ -90,3 +90,60 @@ def test_tabs_are_walked_by_keys_and_missing_where_a_network_has_no_layers(page,
     assert page.evaluate("() => document.activeElement.id") == "tab-styles"
     opened(page, noisy)
     assert page.is_hidden("#tabs") and page.is_visible("#panel")
+
+
+def test_directions_are_found_moved_renamed_combined_and_taught(page, styles):
+    opened(page, styles, "seeds=4&class=1")
+    page.click("#tab-directions")
+    page.click("#find-pca")
+    page.wait_for_selector(".direction")
+    assert page.locator(".direction").count() == 8
+    page.wait_for_function("() => document.querySelector('.direction small').textContent.startsWith('changes ')")
+    slider = page.get_by_label("Strength of pca0", exact=True)
+    slider.focus()
+    page.keyboard.press("End")
+    line = at_rest(page, "--move pca0:6")
+    assert "--directions found/styles-directions.safetensors" in line
+    page.click("[aria-label='Layers of pca0'].bars")
+    page.click("[role=group][aria-label='Layers of pca0'] .chip:has-text('coarse')")
+    at_rest(page, "--move pca0:6@coarse")
+    title = page.get_by_label("Name of pca0")
+    title.fill("hair")
+    page.keyboard.press("Enter")
+    at_rest(page, "--move hair:6@coarse")
+    page.get_by_label("Give pca3 a star").click()
+    page.wait_for_function("() => document.querySelector('.direction').dataset.name === 'pca3'")
+    page.click("[aria-label='pca3 -3']")
+    at_rest(page, "--move 'hair:6@coarse;pca3:-3'")
+    page.wait_for_function("() => !document.querySelector('#picture').hidden")
+    before = pixels(page)
+    page.fill("#combine-name", "both")
+    page.click("#combine")
+    at_rest(page, "--move both:")
+    assert pixels(page).shape == before.shape
+    page.get_by_label("Remove both").click()
+    page.wait_for_function("() => !document.getElementById('command').textContent.includes('--move')")
+    page.click("#teach")
+    for n, clicks in ((1, 1), (2, 1), (3, 1), (5, 2), (6, 2), (9, 2)):
+        for _ in range(clicks):
+            page.click(f"#marking .child:nth-child({n})")
+    assert page.is_disabled("#teach-done")
+    page.fill("#teach-name", "glow")
+    page.click("#teach-done")
+    page.wait_for_selector("[data-name='glow']")
+    assert page.is_hidden("#marking") and page.is_visible("#picture")
+    page.reload()
+    page.click("#tab-directions")
+    page.wait_for_selector("[data-name='glow']")
+    assert page.locator(".direction").first.get_attribute("data-name") == "pca3"
+
+
+def test_mistakes_of_tasks_are_told(page, styles):
+    opened(page, styles)
+    page.click("#tab-directions")
+    page.click("#find-sefa")
+    page.wait_for_selector("[data-name='sefa1']")
+    title = page.get_by_label("Name of sefa1")
+    title.fill("a;b")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.getElementById('message').textContent.includes('cannot name a direction')")
