@@ -34,6 +34,7 @@ PARSED = {
     r"cifar|mnist|lmdb|--source (ffhq|hf)\b|\.mp4 --every|pets\.zip": "a format: tests/imaging/sources have each",
     r"\.onnx|\.pt2|\.pt$|my-model": "an export: tests/test_convert_graphs.py and tests/test_convert.py have each",
     r"--images out/|--dest \.\.\.": "stands for the reader's own",
+    r"--format page|http\.server": "needs what make web fetches: tests/explorer/test_alone.py has it",
     r"explore\.py": "serves until Ctrl-C: tests/test_explore.py and tests/explorer have it",
     r"turn,shift": "needs labels that benchmarks.stylegan2.quality makes in minutes",
 }

@@ -1,5 +1,8 @@
 // In place of the server: a worker that computes pictures in the browser.
 
+import { tell } from "./messages.js";
+import { settings, withSettings } from "./pngs.js";
+
 export class Engine {
   /** As `Wire`: `answered(told, pixels)` gets every answer, `changed(online, why)` whether pictures can be made. */
   constructor(answered, changed, about) {
@@ -23,6 +26,22 @@ export class Engine {
   }
 
   ahead() {}
+
+  /** The picture that is shown as a PNG with its settings inside. */
+  async save(state) {
+    const picture = await new Promise((done) => document.getElementById("picture").toBlob(done, "image/png"));
+    return withSettings(picture, { explorer: JSON.stringify(state), command: this.command(state) });
+  }
+
+  /** The state in a picture that was saved, or null. */
+  async restore(file) {
+    try {
+      return { label: null, options: {}, ...JSON.parse(await settings(file)) };
+    } catch {
+      tell("the picture has no settings in it: drop a PNG that this page saved");
+      return null;
+    }
+  }
 
   /** The command line that makes the picture where the program is installed. */
   command({ seeds, label, options }) {

@@ -3,7 +3,7 @@
 import * as ort from "./ort.wasm.bundle.min.mjs";
 import { normal } from "./seeds.js";
 
-ort.env.wasm.wasmPaths = new URL("./", import.meta.url).href;
+ort.env.wasm.wasmPaths = { wasm: new URL("./ort-wasm-simd-threaded.wasm", import.meta.url).href };
 ort.env.wasm.numThreads = 1; // more need headers that plain file servers do not send
 
 const waiting = new Map(); // slot -> the newest question

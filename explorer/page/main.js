@@ -160,18 +160,17 @@ function finish(told) {
 }
 
 async function download() {
-  const answer = await post("save", JSON.stringify(state));
-  if (!answer) return;
-  const address = URL.createObjectURL(await answer.blob());
+  const saved = await parts.wire.save(state);
+  if (!saved) return;
+  const address = URL.createObjectURL(saved);
   const name = named(state).replace(/[^\w.-]+/g, "-").slice(0, 100);
   Object.assign(document.createElement("a"), { href: address, download: `${name}.png` }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
 async function restore(file) {
-  const answer = await post("restore", file);
-  if (!answer) return;
-  const found = await answer.json();
+  const found = await parts.wire.restore(file);
+  if (!found) return;
   change(found, true);
   if (found.network && found.network !== about.network) note(`the picture was made with ${found.network}`);
 }
@@ -295,4 +294,4 @@ function connected(online, why) {
 
 build();
 history.replaceState(null, "", `./${location.hash}`); // the token leaves the address
-parts.wire = new Wire(answered, connected);
+parts.wire = about.engine ? new (await import("./engine.js")).Engine(answered, connected, about) : new Wire(answered, connected);
